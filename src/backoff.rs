@@ -1,0 +1,68 @@
+//! Waiting policies by name, and the only file that knows the `backoff` crate.
+//!
+//! `backoff` is no longer maintained (RUSTSEC-2025-0012). It computes intervals here and does nothing else; to replace
+//! it, rewrite this file.
+
+use std::time::Duration;
+
+use backoff::backoff::Backoff as _;
+use backoff::{ExponentialBackoff, ExponentialBackoffBuilder};
+
+/// Intervals that grow, with jitter, without an end: an outage is not a failure.
+pub struct Backoff(ExponentialBackoff);
+
+impl Backoff {
+    /// For a server that is away: from 50 ms to 30 s.
+    pub fn for_outage() -> Self {
+        Self::between(Duration::from_millis(50), Duration::from_secs(30))
+    }
+
+    /// For what a person must mend (a missing schema, a wrong password): from 1 s to 30 s.
+    pub fn for_repair() -> Self {
+        Self::between(Duration::from_secs(1), Duration::from_secs(30))
+    }
+
+    fn between(first: Duration, longest: Duration) -> Self {
+        let policy = ExponentialBackoffBuilder::new()
+            .with_initial_interval(first)
+            .with_multiplier(2.0)
+            .with_randomization_factor(0.3)
+            .with_max_interval(longest)
+            // The crate's default gives up after 15 minutes.
+            .with_max_elapsed_time(None)
+            .build();
+        Self(policy)
+    }
+
+    /// The next interval.
+    pub fn next_interval(&mut self) -> Duration {
+        let longest = self.0.max_interval;
+        self.0.next_backoff().unwrap_or(longest)
+    }
+
+    /// Waits for the next interval. Cancel-safe.
+    pub async fn wait(&mut self) {
+        tokio::time::sleep(self.next_interval()).await;
+    }
+
+    /// To be called when it worked: the next outage starts with a short interval again.
+    pub fn reset(&mut self) {
+        self.0.reset();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn intervals_grow_to_the_longest_and_never_end() {
+        let mut backoff = Backoff::for_outage();
+        let intervals: Vec<_> = (0..1000).map(|_| backoff.next_interval()).collect();
+        assert!(intervals[0] <= Duration::from_millis(65), "{:?}", intervals[0]);
+        let longest = intervals.iter().max().unwrap();
+        assert!(*longest > Duration::from_secs(20) && *longest <= Duration::from_secs(39), "{longest:?}");
+        backoff.reset();
+        assert!(backoff.next_interval() <= Duration::from_millis(65));
+    }
+}

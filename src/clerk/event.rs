@@ -1,0 +1,339 @@
+//! An event of Clerk's: from a signed body that nobody has read to what it says of one user.
+//!
+//! `SignedEvent` is made by a verifier, or restored from where we stored it ourselves. `parse` is the one door from
+//! bytes to `UserEvent`; after it a wrong ID or time cannot be written down.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde_json::value::RawValue;
+
+use super::change::{UserChange, Version};
+use super::json;
+use super::user::UserProfile;
+
+/// Milliseconds since 1970, between 1 and the end of the year 9999.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    /// 9999-12-31T23:59:59.999Z: what PostgreSQL, SQLite's date functions and RFC 3339 can all write.
+    const MAX_MS: i64 = 253_402_300_799_999;
+
+    pub fn from_ms(ms: i64) -> Option<Self> {
+        (1..=Self::MAX_MS).contains(&ms).then_some(Self(ms))
+    }
+
+    pub fn from_seconds(seconds: i64) -> Option<Self> {
+        seconds.checked_mul(1000).and_then(Self::from_ms)
+    }
+
+    pub fn ms(self) -> i64 {
+        self.0
+    }
+}
+
+/// The `svix-id`: what tells one event from another, over every retry and replay. Ordered byte by byte.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EventId(Arc<str>);
+
+impl EventId {
+    const LENGTH_MAX: usize = 255;
+
+    /// Takes 1 to 255 of `A–Z a–z 0–9 _ -`. No dot: see `signature`.
+    pub fn new(text: &str) -> Option<Self> {
+        let valid = (1..=Self::LENGTH_MAX).contains(&text.len())
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+        valid.then(|| Self(text.into()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A user's ID at Clerk: 1 to 255 characters.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClerkId(Arc<str>);
+
+impl ClerkId {
+    const CHARACTERS_MAX: usize = 255;
+
+    pub fn new(text: &str) -> Option<Self> {
+        let valid = !text.is_empty() && text.chars().nth(Self::CHARACTERS_MAX).is_none() && !text.contains('\0');
+        valid.then(|| Self(text.into()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ClerkId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The `type` in the body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EventType {
+    UserCreated,
+    UserUpdated,
+    UserDeleted,
+    /// The body is not JSON or has no `type`: queued all the same, so that it ends as a failed event.
+    Unreadable,
+    /// Any other type: not ours to keep.
+    Other(Box<str>),
+}
+
+impl EventType {
+    /// Reads the type of a body without judging the rest of it.
+    pub fn read(body: &[u8]) -> Self {
+        let Ok(text) = std::str::from_utf8(body) else {
+            return Self::Unreadable;
+        };
+        match Outer::read(text) {
+            Ok(Outer { event_type: Some(event_type), .. }) => event_type,
+            _ => Self::Unreadable,
+        }
+    }
+
+    /// The type under the name that `as_str` gave it.
+    pub fn named(name: &str) -> Self {
+        match name {
+            "user.created" => Self::UserCreated,
+            "user.updated" => Self::UserUpdated,
+            "user.deleted" => Self::UserDeleted,
+            "user.unreadable" => Self::Unreadable,
+            other => Self::Other(other.into()),
+        }
+    }
+
+    /// The name, which is the routing key too: an unreadable event takes the way of the user events.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::UserCreated => "user.created",
+            Self::UserUpdated => "user.updated",
+            Self::UserDeleted => "user.deleted",
+            Self::Unreadable => "user.unreadable",
+            Self::Other(name) => name,
+        }
+    }
+}
+
+/// A body whose signature is good and which nobody has read yet.
+#[derive(Debug, Clone)]
+pub struct SignedEvent {
+    id: EventId,
+    event_type: EventType,
+    sent_at: Timestamp,
+    received_at: Timestamp,
+    body: Bytes,
+}
+
+impl SignedEvent {
+    /// Only `signature` calls this: the signature has been checked.
+    pub(super) fn verified(id: EventId, sent_at: Timestamp, received_at: Timestamp, body: Bytes) -> Self {
+        let event_type = EventType::read(&body);
+        Self { id, event_type, sent_at, received_at, body }
+    }
+
+    /// An event that was verified before and comes back from our own queue or table.
+    pub fn restored(
+        id: EventId,
+        event_type: EventType,
+        sent_at: Timestamp,
+        received_at: Timestamp,
+        body: Bytes,
+    ) -> Self {
+        Self { id, event_type, sent_at, received_at, body }
+    }
+
+    pub fn id(&self) -> &EventId {
+        &self.id
+    }
+
+    pub fn event_type(&self) -> &EventType {
+        &self.event_type
+    }
+
+    /// `svix-timestamp`: the time of the delivery, not of the event.
+    pub fn sent_at(&self) -> Timestamp {
+        self.sent_at
+    }
+
+    pub fn received_at(&self) -> Timestamp {
+        self.received_at
+    }
+
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// Reads what the event says of its user.
+    ///
+    /// Only the type, `data.id` and the times can make it fail, and what no database can hold; every other field may be
+    /// missing or of another shape.
+    pub fn parse(&self) -> Result<UserEvent, Rejection> {
+        let text = std::str::from_utf8(&self.body)
+            .map_err(|e| Rejection::NotJson(format!("it is not UTF-8 from byte {} on", e.valid_up_to())))?;
+        let outer = Outer::read(text).map_err(|e| Rejection::NotJson(place(&e)))?;
+        let event_type = outer.event_type.ok_or(Rejection::MissingType)?;
+        let is_delete = match event_type {
+            EventType::UserDeleted => true,
+            EventType::UserCreated | EventType::UserUpdated => false,
+            EventType::Unreadable | EventType::Other(_) => return Err(Rejection::UnsupportedType),
+        };
+
+        let data = outer.data.ok_or(Rejection::InvalidId("data is missing"))?;
+        let (clerk_id, updated_at) = read_data(data)?;
+        let occurred_at = self.time("timestamp", outer.timestamp, seconds_or_ms)?;
+        let occurred_at = occurred_at.unwrap_or(self.sent_at);
+        if is_delete {
+            let change = UserChange { clerk_id, profile: None, deleted_at: Some(occurred_at) };
+            return Ok(UserEvent { id: self.id.clone(), occurred_at, change });
+        }
+
+        let updated_at = self.time("data.updated_at", updated_at, Timestamp::from_ms)?;
+        if let Some(reason) = json::unstorable(data.get()) {
+            return Err(Rejection::Unstorable(reason));
+        }
+        let version = Version { updated_at: updated_at.unwrap_or(occurred_at), occurred_at, event_id: self.id.clone() };
+        let profile = UserProfile::read(data);
+        let change = UserChange { clerk_id, profile: Some((version, profile)), deleted_at: None };
+        Ok(UserEvent { id: self.id.clone(), occurred_at, change })
+    }
+
+    /// A time of the event: nothing where it is missing or null, so that another time can stand in.
+    fn time(
+        &self,
+        field: &'static str,
+        value: Option<&RawValue>,
+        read: fn(i64) -> Option<Timestamp>,
+    ) -> Result<Option<Timestamp>, Rejection> {
+        let Some(value) = value.filter(|value| !json::is_null(value)) else {
+            return Ok(None);
+        };
+        let rejected = |fault| Rejection::ImplausibleTime { field, fault };
+        let number = json::integer(value).ok_or(rejected("is no integer"))?;
+        if number <= 0 {
+            return Err(rejected("is not positive"));
+        }
+        let time = read(number).ok_or(rejected("is after the year 9999"))?;
+        if time.ms() > self.sent_at.ms() + AHEAD_MAX_MS {
+            return Err(rejected("is more than 24 hours after svix-timestamp"));
+        }
+        Ok(Some(time))
+    }
+}
+
+/// How far a time may lie ahead of the delivery, in milliseconds: 24 hours. A later one would shut out every update
+/// until then.
+const AHEAD_MAX_MS: i64 = 24 * 60 * 60 * 1000;
+
+/// Clerk's catalogue gives `timestamp` in seconds, its events in milliseconds. 100,000,000,000 is the year 1973 in
+/// milliseconds and 5138 in seconds: below it a number can only be seconds.
+const SECONDS_BELOW: i64 = 100_000_000_000;
+
+fn seconds_or_ms(number: i64) -> Option<Timestamp> {
+    if number < SECONDS_BELOW { Timestamp::from_seconds(number) } else { Timestamp::from_ms(number) }
+}
+
+/// Where and how reading ended. serde_json's own text can quote the body, so it is not used.
+fn place(error: &serde_json::Error) -> String {
+    let fault = match error.classify() {
+        serde_json::error::Category::Eof => "it ends too early",
+        serde_json::error::Category::Data => "it is of another type",
+        serde_json::error::Category::Syntax | serde_json::error::Category::Io => "it is not JSON",
+    };
+    format!("{fault}, at line {}, column {}", error.line(), error.column())
+}
+
+/// `data.id` and `data.updated_at`.
+fn read_data(data: &RawValue) -> Result<(ClerkId, Option<&RawValue>), Rejection> {
+    let (mut id, mut updated_at) = (None, None);
+    json::for_each_field(data.get(), |name, value| match name {
+        "id" => id = Some(value),
+        "updated_at" => updated_at = Some(value),
+        _ => {}
+    })
+    .map_err(|_| Rejection::InvalidId("data is no object"))?;
+    let id = id.ok_or(Rejection::InvalidId("data.id is missing"))?;
+    let id = json::text(id).ok_or(Rejection::InvalidId("data.id is no text"))?;
+    let id = ClerkId::new(&id).ok_or(Rejection::InvalidId("data.id is not 1 to 255 characters"))?;
+    Ok((id, updated_at))
+}
+
+/// Clerk's outer object, as far as it matters here.
+#[derive(Default)]
+struct Outer<'a> {
+    event_type: Option<EventType>,
+    timestamp: Option<&'a RawValue>,
+    data: Option<&'a RawValue>,
+}
+
+impl<'a> Outer<'a> {
+    fn read(body: &'a str) -> Result<Self, serde_json::Error> {
+        let mut outer = Self::default();
+        json::for_each_field(body, |name, value| match name {
+            "type" => {
+                outer.event_type = json::text(value).map(|name| match name.as_str() {
+                    // No event of Clerk's has our own name for what has none.
+                    "user.unreadable" => EventType::Other(name.into()),
+                    known_or_not => EventType::named(known_or_not),
+                })
+            }
+            "timestamp" => outer.timestamp = Some(value),
+            "data" => outer.data = Some(value),
+            _ => {}
+        })?;
+        Ok(outer)
+    }
+}
+
+/// An event that was read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UserEvent {
+    pub id: EventId,
+    pub occurred_at: Timestamp,
+    pub change: UserChange,
+}
+
+/// Why an event can never be applied as it is. The texts name places and limits, never what stood there.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    #[error("the body cannot be read as a JSON object: {0}")]
+    NotJson(String),
+    #[error("the body has no type, or one that is no text")]
+    MissingType,
+    #[error("only user.created, user.updated and user.deleted can be applied")]
+    UnsupportedType,
+    #[error("the user's ID cannot be read: {0}")]
+    InvalidId(&'static str),
+    #[error("{field} {fault}")]
+    ImplausibleTime { field: &'static str, fault: &'static str },
+    #[error("no database can store data: {0}")]
+    Unstorable(&'static str),
+}
+
+impl Rejection {
+    /// The name in `events.error_code`.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NotJson(_) => "not_json",
+            Self::MissingType => "missing_type",
+            Self::UnsupportedType => "unsupported_type",
+            Self::InvalidId(_) => "invalid_id",
+            Self::ImplausibleTime { .. } => "implausible_time",
+            Self::Unstorable(_) => "unstorable",
+        }
+    }
+}

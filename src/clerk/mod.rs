@@ -1,0 +1,15 @@
+//! What Clerk says: signatures, events, users, and the rule that orders them.
+//!
+//! Everything here is pure. Nothing in this folder opens a file, asks for the time or imports another room of the house.
+
+pub mod change;
+pub mod event;
+mod json;
+pub mod sample;
+pub mod signature;
+pub mod user;
+
+pub use change::{UserChange, Version};
+pub use event::{ClerkId, EventId, EventType, Rejection, SignedEvent, Timestamp, UserEvent};
+pub use signature::{Delivery, SignatureError, SigningSecret, Verifier};
+pub use user::UserProfile;

@@ -1,0 +1,181 @@
+//! Between receiver and worker: where an acknowledged event waits, on disk.
+//!
+//! One of the two seams of the house. Both queues keep the same promises; `tests/it/contract/queue.rs` holds them to it.
+//!
+//! - An event whose `publish` returned `Ok` is delivered to a consumer at least once, whatever is killed in between.
+//! - An event is delivered again until a batch that holds it is acknowledged.
+//! - Order is not promised.
+
+pub mod embedded;
+pub mod rabbitmq;
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use crate::clerk::SignedEvent;
+
+/// Where events wait.
+#[derive(Clone)]
+pub enum Queue {
+    /// For any number of receivers and workers.
+    RabbitMq(rabbitmq::Queue),
+    /// A SQLite file, for one process.
+    Embedded(embedded::Queue),
+}
+
+/// Which queue to open. Plain data.
+#[derive(Debug, Clone)]
+pub enum Options {
+    RabbitMq(rabbitmq::Options),
+    Embedded(embedded::Options),
+}
+
+/// What a consumer takes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// The events to apply.
+    Events,
+    /// What was delivered too often without an acknowledgement.
+    DeadLetters,
+    /// What no binding took.
+    Unrouted,
+}
+
+/// How long a publish may take before the sender is told to try again. Svix gives up after 15 s.
+pub const PUBLISH_TIMEOUT: Duration = Duration::from_secs(10);
+
+impl Queue {
+    /// Opens the queue. RabbitMQ need not be there yet: the connection is made, and made again, in the background.
+    pub async fn open(options: &Options) -> Result<Self, OpenError> {
+        match options {
+            Options::RabbitMq(options) => Ok(Self::RabbitMq(rabbitmq::Queue::open(options)?)),
+            Options::Embedded(options) => Ok(Self::Embedded(embedded::Queue::open(options).await?)),
+        }
+    }
+
+    /// Returns once the event is on disk and routed. Any error means: not promised, let the sender try again.
+    ///
+    /// May be cancelled at any time; the event may be stored all the same.
+    pub async fn publish(&self, event: SignedEvent) -> Result<(), PublishError> {
+        let stored = async {
+            match self {
+                Self::RabbitMq(queue) => queue.publish(event).await,
+                Self::Embedded(queue) => queue.publish(event).await,
+            }
+        };
+        tokio::time::timeout(PUBLISH_TIMEOUT, stored).await.unwrap_or(Err(PublishError::TimedOut))
+    }
+
+    /// A new consumer. It connects by itself, and again after every outage.
+    pub fn consume(&self, source: Source, batch_max: NonZeroUsize) -> Consumer {
+        match self {
+            Self::RabbitMq(queue) => Consumer::RabbitMq(queue.consume(source, batch_max)),
+            Self::Embedded(queue) => Consumer::Embedded(queue.consume(source, batch_max)),
+        }
+    }
+
+    /// How many events wait to be taken.
+    pub async fn depth(&self) -> Result<u64, Unavailable> {
+        match self {
+            Self::RabbitMq(queue) => queue.depth().await,
+            Self::Embedded(queue) => queue.depth().await,
+        }
+    }
+
+    /// Whether a publish could succeed now, or what is in its way.
+    pub fn ready(&self) -> Result<(), Unavailable> {
+        match self {
+            Self::RabbitMq(queue) => queue.ready(),
+            Self::Embedded(queue) => queue.ready(),
+        }
+    }
+
+    /// Closes the queue in good order. Publishes after it fail.
+    pub async fn close(&self) {
+        match self {
+            Self::RabbitMq(queue) => queue.close().await,
+            Self::Embedded(queue) => queue.close().await,
+        }
+    }
+}
+
+/// Takes events in batches.
+pub enum Consumer {
+    RabbitMq(rabbitmq::Consumer),
+    Embedded(embedded::Consumer),
+}
+
+impl Consumer {
+    /// Waits for one event, through any outage, then takes what is ready too, up to the consumer's `batch_max`.
+    ///
+    /// Nothing once `stop` was called and all that had been handed over is taken. Cancel-safe.
+    pub async fn next_batch(&mut self) -> Option<Batch> {
+        match self {
+            Self::RabbitMq(consumer) => consumer.next_batch().await,
+            Self::Embedded(consumer) => consumer.next_batch().await,
+        }
+    }
+
+    /// Says that every event of the batch is dealt with for good.
+    ///
+    /// Fails when the connection that delivered the batch is gone: then its events are delivered again.
+    pub async fn ack(&mut self, batch: Batch) -> Result<(), Unavailable> {
+        match (self, batch.receipt) {
+            (Self::RabbitMq(consumer), Receipt::RabbitMq(receipt)) => consumer.ack(receipt).await,
+            (Self::Embedded(consumer), Receipt::Embedded(receipt)) => consumer.ack(receipt).await,
+            _ => Err(Unavailable::new("the batch belongs to another queue")),
+        }
+    }
+
+    /// Asks for no more events, so that what was handed over already can be finished.
+    pub async fn stop(&mut self) {
+        match self {
+            Self::RabbitMq(consumer) => consumer.stop().await,
+            Self::Embedded(consumer) => consumer.stop().await,
+        }
+    }
+}
+
+/// Events taken together.
+#[must_use = "a batch that is not acknowledged is delivered again"]
+pub struct Batch {
+    pub events: Vec<SignedEvent>,
+    receipt: Receipt,
+}
+
+/// What an acknowledgement names.
+enum Receipt {
+    RabbitMq(rabbitmq::Receipt),
+    Embedded(embedded::Receipt),
+}
+
+/// Why an event is not promised. Each one is a 503; the kind is a label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PublishError {
+    #[error("the queue is away")]
+    Unavailable,
+    #[error("too many events wait to be queued")]
+    Busy,
+    #[error("no queue takes this event")]
+    Unroutable,
+    #[error("the queue refused the event: it is full")]
+    Refused,
+    #[error("the queue did not answer in time")]
+    TimedOut,
+}
+
+/// The queue is away for now. The text says what is in the way and what to do.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{0}")]
+pub struct Unavailable(String);
+
+impl Unavailable {
+    pub fn new(reason: impl Into<String>) -> Self {
+        Self(reason.into())
+    }
+}
+
+/// The queue cannot be opened at all: a person must mend something first.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct OpenError(pub String);

@@ -1,0 +1,212 @@
+//! Where rows live: the users table and the record of every event.
+//!
+//! One of the two seams of the house. Both stores keep the same promises; `tests/it/contract/store.rs` holds them to it.
+//!
+//! - `apply` joins every change of a write to its row (`clerk::change` is the rule) and records every event, in one
+//!   transaction: all of it or none of it.
+//! - Applying a write twice, or any writes in any order, gives the same rows; `synced_at`, `deliveries` and `attempts`
+//!   aside.
+//! - A change that alters nothing writes nothing to `users`.
+
+pub mod postgres;
+mod query;
+mod row;
+pub mod sqlite;
+
+use crate::clerk::{ClerkId, EventId, Rejection, SignedEvent, Timestamp, UserChange};
+
+pub use query::{Cursor, EventFilter, Listing, Page, UserFilter};
+pub use row::{EventRow, Status, Time, User};
+
+/// Where rows live.
+#[derive(Clone)]
+pub enum Store {
+    Postgres(postgres::Store),
+    Sqlite(sqlite::Store),
+}
+
+/// Which database to open. Plain data.
+#[derive(Debug, Clone)]
+pub enum Options {
+    Postgres(postgres::Options),
+    Sqlite(sqlite::Options),
+}
+
+/// What is applied in one transaction.
+#[derive(Debug, Clone, Default)]
+pub struct Write {
+    /// One a user, sorted by `clerk_id`, so that two workers never wait for each other in a circle.
+    pub changes: Vec<UserChange>,
+    /// One an event, sorted by `event_id`, for the same reason.
+    pub records: Vec<Record>,
+}
+
+/// A line of `events` to be.
+#[derive(Debug, Clone)]
+pub struct Record {
+    pub event: SignedEvent,
+    /// How often the event is in the batch.
+    pub deliveries: u32,
+    pub verdict: Verdict,
+}
+
+/// What became of reading an event.
+#[derive(Debug, Clone)]
+pub enum Verdict {
+    /// It could be read.
+    Readable {
+        clerk_id: ClerkId,
+        occurred_at: Timestamp,
+        /// The time its profile is as of; nothing for a delete.
+        updated_at: Option<Timestamp>,
+        /// Whether it alters what the events before it in the same write come to. One that does not is `stale`
+        /// whatever is in the table; one that does is `applied` if it alters the row as well.
+        leads: bool,
+    },
+    /// It never can be applied as it is.
+    Failed(Failure),
+}
+
+/// Why an event is kept as `failed`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// `events.error_code`.
+    pub code: &'static str,
+    /// `events.error`: what is wrong and where, never what stood there.
+    pub text: String,
+}
+
+impl From<Rejection> for Failure {
+    fn from(rejection: Rejection) -> Self {
+        Self { code: rejection.code(), text: rejection.to_string() }
+    }
+}
+
+/// What became of an event: one for each record of a write, in its order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It altered the row.
+    Applied,
+    /// What it says was superseded before.
+    Stale,
+    /// Its line was there, and is not a failed one: one more delivery is counted.
+    Repeated,
+    /// It is kept with its payload until it is replayed or discarded.
+    Failed,
+}
+
+/// How much of an event `events` keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Payloads {
+    /// The payloads of failed events.
+    #[default]
+    Failed,
+    All,
+}
+
+/// Named for what the caller can do.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Wait and try again: the database is away, busy or full.
+    #[error("the database is not available: {0}")]
+    Unavailable(String),
+    /// Take the write apart: something in it can never be stored.
+    #[error("the database refuses the write: {text}")]
+    Rejected {
+        /// `events.error_code`, such as `sqlstate_22P05`.
+        code: String,
+        text: String,
+    },
+    /// A person must mend something: the schema, a grant, a password.
+    #[error("the database cannot be used: {0}")]
+    Incompatible(String),
+}
+
+/// The schema of a database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SchemaVersion {
+    /// The newest migration in the database; nothing in a database that has none.
+    pub found: Option<i64>,
+    /// The newest migration in this program.
+    pub wanted: i64,
+}
+
+impl SchemaVersion {
+    /// Whether this program can work with the schema, or what to do first.
+    pub fn check(self) -> Result<(), StoreError> {
+        match self.found {
+            Some(found) if found == self.wanted => Ok(()),
+            Some(found) if found > self.wanted => Err(StoreError::Incompatible(format!(
+                "its schema has version {found}, newer than this program's {}: use a newer clerk-sync",
+                self.wanted
+            ))),
+            _ => Err(StoreError::Incompatible("its schema is missing or old: run `clerk-sync migrate`".into())),
+        }
+    }
+}
+
+impl Store {
+    /// Makes a store. The database need not be there yet.
+    pub fn open(options: &Options) -> Result<Self, StoreError> {
+        match options {
+            Options::Postgres(options) => Ok(Self::Postgres(postgres::Store::open(options))),
+            Options::Sqlite(options) => Ok(Self::Sqlite(sqlite::Store::open(options))),
+        }
+    }
+
+    /// Brings the schema up to date. Does nothing to one that is. Any number of processes may do it at once.
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        match self {
+            Self::Postgres(store) => store.migrate().await,
+            Self::Sqlite(store) => store.migrate().await,
+        }
+    }
+
+    pub async fn schema_version(&self) -> Result<SchemaVersion, StoreError> {
+        match self {
+            Self::Postgres(store) => store.schema_version().await,
+            Self::Sqlite(store) => store.schema_version().await,
+        }
+    }
+
+    /// All of `write` or none of it, in one transaction. One outcome a record, in order.
+    ///
+    /// A future that is dropped before it ends may have applied the write or not.
+    pub async fn apply(&self, write: &Write) -> Result<Vec<Outcome>, StoreError> {
+        match self {
+            Self::Postgres(store) => store.apply(write).await,
+            Self::Sqlite(store) => store.apply(write).await,
+        }
+    }
+
+    pub async fn user(&self, id: &ClerkId) -> Result<Option<User>, StoreError> {
+        match self {
+            Self::Postgres(store) => store.user(id).await,
+            Self::Sqlite(store) => store.user(id).await,
+        }
+    }
+
+    /// Users by `clerk_id`, newest first: Clerk's IDs grow with time.
+    pub async fn users(&self, filter: &UserFilter, page: &Page) -> Result<Listing<User>, StoreError> {
+        match self {
+            Self::Postgres(store) => store.users(filter, page).await,
+            Self::Sqlite(store) => store.users(filter, page).await,
+        }
+    }
+
+    /// One line of `events`, with its payload.
+    pub async fn event(&self, id: &EventId) -> Result<Option<EventRow>, StoreError> {
+        match self {
+            Self::Postgres(store) => store.event(id).await,
+            Self::Sqlite(store) => store.event(id).await,
+        }
+    }
+
+    /// Lines of `events` by time of receipt, newest first, without their payloads.
+    pub async fn events(&self, filter: &EventFilter, page: &Page) -> Result<Listing<EventRow>, StoreError> {
+        match self {
+            Self::Postgres(store) => store.events(filter, page).await,
+            Self::Sqlite(store) => store.events(filter, page).await,
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! What may be asked of a store: filters, and pages that neither skip nor repeat a row while rows change.
+
+use std::num::NonZeroU32;
+use std::str::FromStr;
+
+use super::row::Status;
+use crate::clerk::{EventId, Timestamp};
+
+/// Which users. Every part that is given must hold.
+#[derive(Debug, Clone, Default)]
+pub struct UserFilter {
+    /// The primary address; case does not count.
+    pub email: Option<String>,
+    pub phone: Option<String>,
+    pub username: Option<String>,
+    pub external_id: Option<String>,
+    /// Only deleted ones, only the others, or both where nothing is given.
+    pub deleted: Option<bool>,
+}
+
+/// Which events. Every part that is given must hold.
+#[derive(Debug, Clone, Default)]
+pub struct EventFilter {
+    pub status: Option<Status>,
+    pub event_type: Option<String>,
+    pub clerk_id: Option<String>,
+    /// Received at this time or later.
+    pub since: Option<Timestamp>,
+    /// Received before this time.
+    pub until: Option<Timestamp>,
+}
+
+/// A part of a listing.
+#[derive(Debug, Clone)]
+pub struct Page {
+    pub limit: NonZeroU32,
+    /// Where the part before ended.
+    pub after: Option<Cursor>,
+}
+
+/// Rows, and where to go on.
+#[derive(Debug, Clone)]
+pub struct Listing<T> {
+    pub rows: Vec<T>,
+    /// Nothing when there are no more.
+    pub next: Option<Cursor>,
+}
+
+impl<T> Listing<T> {
+    /// From up to `limit + 1` rows: the one too many tells that there are more.
+    pub(super) fn of(mut rows: Vec<T>, page: &Page, cursor: impl Fn(&T) -> Cursor) -> Self {
+        let limit = page.limit.get() as usize;
+        let more = rows.len() > limit;
+        rows.truncate(limit);
+        let next = rows.last().filter(|_| more).map(cursor);
+        Self { rows, next }
+    }
+}
+
+/// The place of a row in the order of its listing. It stays good while rows come and go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cursor {
+    User { clerk_id: String },
+    Event { received_at: Timestamp, event_id: EventId },
+}
+
+impl std::fmt::Display for Cursor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::User { clerk_id } => write!(f, "u.{clerk_id}"),
+            Self::Event { received_at, event_id } => write!(f, "e.{}.{event_id}", received_at.ms()),
+        }
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let event = |rest: &str| {
+            let (ms, id) = rest.split_once('.')?;
+            let received_at = Timestamp::from_ms(ms.parse().ok()?)?;
+            Some(Self::Event { received_at, event_id: EventId::new(id)? })
+        };
+        match text.split_once('.') {
+            Some(("u", clerk_id)) if !clerk_id.is_empty() => Ok(Self::User { clerk_id: clerk_id.into() }),
+            Some(("e", rest)) => event(rest).ok_or("is no cursor of this listing"),
+            _ => Err("is no cursor of this listing"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_reads_back_what_it_wrote() {
+        let cursors = [
+            Cursor::User { clerk_id: "user_1.x".into() },
+            Cursor::Event {
+                received_at: Timestamp::from_ms(1_795_172_400_000).unwrap(),
+                event_id: EventId::new("msg_1").unwrap(),
+            },
+        ];
+        for cursor in cursors {
+            assert_eq!(cursor.to_string().parse(), Ok(cursor));
+        }
+        for bad in ["", "x", "u.", "e.1", "e.x.msg_1", "e.0.msg_1"] {
+            assert!(bad.parse::<Cursor>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Rows as they are read, and as they are written for programs: one JSON object each, times in RFC 3339.
+
+use chrono::{DateTime, SecondsFormat};
+use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
+
+use crate::clerk::Timestamp;
+
+/// A row of `users`.
+#[derive(Debug, Clone, Serialize)]
+pub struct User {
+    pub clerk_id: String,
+    pub email: Option<String>,
+    pub email_verified: Option<bool>,
+    pub phone: Option<String>,
+    pub phone_verified: Option<bool>,
+    pub username: Option<String>,
+    pub first_name: Option<String>,
+    pub last_name: Option<String>,
+    pub image_url: Option<String>,
+    pub external_id: Option<String>,
+    pub locale: Option<String>,
+    pub banned: Option<bool>,
+    pub locked: Option<bool>,
+    pub two_factor_enabled: Option<bool>,
+    pub password_enabled: Option<bool>,
+    pub public_metadata: Option<Box<RawValue>>,
+    pub private_metadata: Option<Box<RawValue>>,
+    pub unsafe_metadata: Option<Box<RawValue>>,
+    pub last_sign_in_at: Option<Time>,
+    pub last_active_at: Option<Time>,
+    pub legal_accepted_at: Option<Time>,
+    pub created_at: Option<Time>,
+    pub updated_at: Option<Time>,
+    pub deleted_at: Option<Time>,
+    pub data: Option<Box<RawValue>>,
+    pub event_id: Option<String>,
+    pub occurred_at: Option<Time>,
+    pub synced_at: Time,
+}
+
+/// A line of `events`.
+#[derive(Debug, Clone, Serialize)]
+pub struct EventRow {
+    pub event_id: String,
+    pub event_type: String,
+    pub clerk_id: Option<String>,
+    pub occurred_at: Option<Time>,
+    /// `svix-timestamp` of the delivery that made the line.
+    pub sent_at: Time,
+    pub received_at: Time,
+    pub processed_at: Time,
+    pub status: Status,
+    pub deliveries: i64,
+    pub attempts: i64,
+    pub error: Option<String>,
+    pub error_code: Option<String>,
+    /// The raw body, where it is kept and was asked for. Written as text; bytes that are no text are replaced.
+    #[serde(serialize_with = "lossy_text", skip_serializing_if = "Option::is_none")]
+    pub payload: Option<Vec<u8>>,
+}
+
+/// `events.status`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    Applied,
+    Stale,
+    Failed,
+    Discarded,
+}
+
+impl Status {
+    pub const ALL: [Self; 4] = [Self::Applied, Self::Stale, Self::Failed, Self::Discarded];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::Stale => "stale",
+            Self::Failed => "failed",
+            Self::Discarded => "discarded",
+        }
+    }
+
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.as_str() == name)
+    }
+}
+
+/// A time for programs: RFC 3339 in UTC, with milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Time(pub Timestamp);
+
+impl std::fmt::Display for Time {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // A `Timestamp` ends with the year 9999, which chrono can write.
+        let time = DateTime::from_timestamp_millis(self.0.ms()).unwrap_or_default();
+        f.write_str(&time.to_rfc3339_opts(SecondsFormat::Millis, true))
+    }
+}
+
+impl Serialize for Time {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+fn lossy_text<S: Serializer>(bytes: &Option<Vec<u8>>, serializer: S) -> Result<S::Ok, S::Error> {
+    match bytes {
+        Some(bytes) => serializer.serialize_str(&String::from_utf8_lossy(bytes)),
+        None => serializer.serialize_none(),
+    }
+}

@@ -1,0 +1,1 @@
+//! Random histories: the model, PostgreSQL and SQLite agree row by row.

@@ -1,0 +1,1 @@
+//! A namespace of its own on the RabbitMQ server.

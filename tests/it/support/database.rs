@@ -1,0 +1,1 @@
+//! A database of its own on the PostgreSQL server.

@@ -1,0 +1,5 @@
+//! What the tests stand on.
+
+pub mod app;
+pub mod broker;
+pub mod database;
