@@ -5,9 +5,15 @@
 //! knows what is above it; `commands` is the only place where the parts meet.
 
 pub mod clerk;
-
+pub mod http;
 pub mod queue;
 pub mod store;
+pub mod worker;
+
+pub mod commands;
+pub mod config;
 
 pub mod backoff;
+pub mod clock;
 pub mod shutdown;
+pub mod telemetry;

@@ -212,6 +212,12 @@ impl SignedEvent {
         Ok(UserEvent { id: self.id.clone(), occurred_at, change })
     }
 
+    /// The user it is about, as far as that can be read, even where the event cannot be applied.
+    pub fn clerk_id(&self) -> Option<ClerkId> {
+        let outer = Outer::read(std::str::from_utf8(&self.body).ok()?).ok()?;
+        read_data(outer.data?).ok().map(|(id, _)| id)
+    }
+
     /// A time of the event: nothing where it is missing or null, so that another time can stand in.
     fn time(
         &self,

@@ -1,41 +1,189 @@
-//! The queue on SQLite.
-use super::*;
+//! The queue on SQLite: one file, for one serving process. Other processes may publish into it.
+//!
+//! - A publish returns after the commit, and a commit is on disk: what was acknowledged is there after a kill.
+//! - One task writes (`writer.rs`), everybody else hands it what to write. `ledger.rs` knows which rows are with whom.
+//! - A row leaves the file only by an acknowledgement.
+//! - The file must lie on a local disk: SQLite's write-ahead log needs memory that all its processes share.
+
+mod consumer;
+mod file;
+mod ledger;
+mod lock;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+
+use crate::backoff::Backoff;
+use crate::clerk::SignedEvent;
+use crate::queue::{OpenError, PublishError, Source, Unavailable};
+use crate::shutdown::Shutdown;
+
+pub use consumer::Consumer;
+pub use ledger::Receipt;
+pub use lock::DirectoryLock;
+
+use consumer::Reader;
+use file::QueueFile;
+use ledger::Ledger;
+use writer::{Publish, Writer};
+
+/// Most events that wait for the writer. It writes more than this in a second; a sender who would wait longer is better
+/// told to come again.
+const WAITING_MAX: usize = 2048;
+
+/// Most bytes of bodies that wait for the writer: 64 MiB. One larger body is taken when nothing else waits.
+const WAITING_BYTES_MAX: u32 = 64 * 1024 * 1024;
+
+/// Batches whose acknowledgement waits for the writer: more than there are consumers.
+const ACKS_WAITING_MAX: usize = 64;
+
+/// Where the queue lies. Plain data.
 #[derive(Debug, Clone)]
 pub struct Options {
-    pub path: std::path::PathBuf,
+    /// The file, `DATA_DIR/queue.db`. SQLite keeps two more beside it while it is open, `-wal` and `-shm`: they belong
+    /// to it.
+    pub path: PathBuf,
 }
+
+/// A handle on the open queue. Clones share it.
 #[derive(Clone)]
-pub struct Queue;
-pub struct Consumer;
-pub struct Receipt;
+pub struct Queue {
+    shared: Arc<Shared>,
+    publishes: mpsc::Sender<Publish>,
+    acks: mpsc::Sender<writer::Ack>,
+    /// Room in memory for bodies, in bytes.
+    room: Arc<Semaphore>,
+    /// Fails once the writer has ended.
+    ended: watch::Receiver<()>,
+}
+
+/// What the handles, the consumers and the writer have in common.
+struct Shared {
+    ledger: Arc<Ledger>,
+    reader: tokio::sync::Mutex<Reader>,
+    health: Health,
+    closing: Shutdown,
+}
+
 impl Queue {
-    pub async fn open(_: &Options) -> Result<Self, OpenError> {
-        todo!()
+    /// Opens the file; makes it where it is missing. Fails where it is not a queue that this program can use.
+    ///
+    /// Needs no lock: who hands out events holds a `lock::DirectoryLock` beside it.
+    pub async fn open(options: &Options) -> Result<Self, OpenError> {
+        Self::open_file(QueueFile::at(&options.path)).await
     }
-    pub async fn publish(&self, _: SignedEvent) -> Result<(), PublishError> {
-        todo!()
+
+    async fn open_file(file: QueueFile) -> Result<Self, OpenError> {
+        let connection = file.prepare().await?;
+        let (publishes, publishes_in) = mpsc::channel(WAITING_MAX);
+        let (acks, acks_in) = mpsc::channel(ACKS_WAITING_MAX);
+        let (ending, ended) = watch::channel(());
+        let shared = Arc::new(Shared {
+            ledger: Ledger::new(),
+            reader: Reader::new(file.clone()),
+            health: Health::default(),
+            closing: Shutdown::default(),
+        });
+        let writer = Writer {
+            shared: shared.clone(),
+            file,
+            connection: Some(connection),
+            publishes: publishes_in,
+            acks: acks_in,
+            trials: Backoff::for_repair(),
+            next_trial: tokio::time::Instant::now(),
+            _ended: ending,
+        };
+        tokio::spawn(writer.run());
+        Ok(Self { shared, publishes, acks, room: Arc::new(Semaphore::new(WAITING_BYTES_MAX as usize)), ended })
     }
-    pub fn consume(&self, _: Source, _: NonZeroUsize) -> Consumer {
-        todo!()
+
+    /// See `queue::Queue::publish`. Says `Busy` at once where too much waits already.
+    pub async fn publish(&self, event: SignedEvent) -> Result<(), PublishError> {
+        let bytes = u32::try_from(event.body().len()).unwrap_or(u32::MAX).min(WAITING_BYTES_MAX);
+        let room = self.room.clone().try_acquire_many_owned(bytes).map_err(|_| PublishError::Busy)?;
+        let (answer, answered) = oneshot::channel();
+        self.publishes.try_send(Publish { event, answer, _room: room }).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => PublishError::Busy,
+            mpsc::error::TrySendError::Closed(_) => PublishError::Unavailable,
+        })?;
+        answered.await.unwrap_or(Err(PublishError::Unavailable))
     }
+
+    pub fn consume(&self, source: Source, batch_max: NonZeroUsize) -> Consumer {
+        let consumer = Consumer::new(self.shared.clone(), self.acks.clone(), batch_max);
+        match source {
+            Source::Events => consumer,
+            // An event stays where it is until it is acknowledged: there is no delivery limit, and no routing.
+            Source::DeadLetters | Source::Unrouted => consumer.of_nothing(),
+        }
+    }
+
+    /// How many events are not acknowledged, those in the hands of a consumer too. Does not depend on how many there are.
     pub async fn depth(&self) -> Result<u64, Unavailable> {
-        todo!()
+        let mut reader = self.shared.reader.lock().await;
+        if self.shared.closing.is_requested() {
+            return Err(Unavailable::new("the queue is closed"));
+        }
+        reader.depth().await.map_err(|error| Unavailable::new(writer::advice(&error)))
     }
+
+    /// What the last write came to.
     pub fn ready(&self) -> Result<(), Unavailable> {
-        todo!()
+        if self.publishes.is_closed() {
+            return Err(Unavailable::new("the queue is closed"));
+        }
+        self.shared.health.get()
     }
+
+    /// Writes what waits, then closes the file. Consumers get nothing more, and what they have is handed out again after
+    /// the next start.
     pub async fn close(&self) {
-        todo!()
+        self.shared.closing.request();
+        self.shared.ledger.wake();
+        let mut ended = self.ended.clone();
+        while ended.changed().await.is_ok() {}
     }
 }
-impl Consumer {
-    pub async fn next_batch(&mut self) -> Option<Batch> {
-        todo!()
+
+/// Whether the last write succeeded.
+#[derive(Default)]
+struct Health(Mutex<Option<&'static str>>);
+
+impl Health {
+    fn get(&self) -> Result<(), Unavailable> {
+        self.fault().map_or(Ok(()), |fault| Err(Unavailable::new(fault)))
     }
-    pub async fn ack(&mut self, _: Receipt) -> Result<(), Unavailable> {
-        todo!()
+
+    fn is_failing(&self) -> bool {
+        self.fault().is_some()
     }
-    pub async fn stop(&mut self) {
-        todo!()
+
+    fn good(&self) {
+        if self.set(None).is_some() {
+            tracing::info!("the queue file can be written again");
+        }
+    }
+
+    /// Logs the beginning of a fault, not every event that meets it.
+    fn failed(&self, error: &sqlx::Error) {
+        let advice = writer::advice(error);
+        if self.set(Some(advice)) != Some(advice) {
+            tracing::error!(%error, "events are refused, and Clerk sends them again: {advice}");
+        }
+    }
+
+    fn fault(&self) -> Option<&'static str> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, fault: Option<&'static str>) -> Option<&'static str> {
+        std::mem::replace(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), fault)
     }
 }

@@ -69,7 +69,7 @@ impl Queue {
     /// A new consumer. It connects by itself, and again after every outage.
     pub fn consume(&self, source: Source, batch_max: NonZeroUsize) -> Consumer {
         match self {
-            Self::RabbitMq(queue) => Consumer::RabbitMq(queue.consume(source, batch_max)),
+            Self::RabbitMq(queue) => Consumer::RabbitMq(Box::new(queue.consume(source, batch_max))),
             Self::Embedded(queue) => Consumer::Embedded(queue.consume(source, batch_max)),
         }
     }
@@ -90,6 +90,14 @@ impl Queue {
         }
     }
 
+    /// The sources besides `Events` that somebody must drain: where an event can end that no consumer acknowledged.
+    pub fn dead_ends(&self) -> &'static [Source] {
+        match self {
+            Self::RabbitMq(_) => &[Source::DeadLetters, Source::Unrouted],
+            Self::Embedded(_) => &[],
+        }
+    }
+
     /// Closes the queue in good order. Publishes after it fail.
     pub async fn close(&self) {
         match self {
@@ -101,7 +109,7 @@ impl Queue {
 
 /// Takes events in batches.
 pub enum Consumer {
-    RabbitMq(rabbitmq::Consumer),
+    RabbitMq(Box<rabbitmq::Consumer>),
     Embedded(embedded::Consumer),
 }
 

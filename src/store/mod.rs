@@ -13,6 +13,9 @@ mod query;
 mod row;
 pub mod sqlite;
 
+use std::borrow::Cow;
+use std::time::Duration;
+
 use crate::clerk::{ClerkId, EventId, Rejection, SignedEvent, Timestamp, UserChange};
 
 pub use query::{Cursor, EventFilter, Listing, Page, UserFilter};
@@ -64,21 +67,33 @@ pub enum Verdict {
         leads: bool,
     },
     /// It never can be applied as it is.
-    Failed(Failure),
+    Failed {
+        /// The user it is about, where that could be read.
+        clerk_id: Option<ClerkId>,
+        failure: Failure,
+    },
 }
 
 /// Why an event is kept as `failed`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
     /// `events.error_code`.
-    pub code: &'static str,
+    pub code: Cow<'static, str>,
     /// `events.error`: what is wrong and where, never what stood there.
     pub text: String,
 }
 
 impl From<Rejection> for Failure {
     fn from(rejection: Rejection) -> Self {
-        Self { code: rejection.code(), text: rejection.to_string() }
+        Self { code: rejection.code().into(), text: rejection.to_string() }
+    }
+}
+
+impl Write {
+    /// The event whose profile is the newest of this write for the user.
+    fn newest(&self, clerk_id: &ClerkId) -> Option<&EventId> {
+        let place = self.changes.binary_search_by(|change| change.clerk_id.cmp(clerk_id)).ok()?;
+        self.changes[place].profile.as_ref().map(|(version, _)| &version.event_id)
     }
 }
 
@@ -145,11 +160,14 @@ impl SchemaVersion {
     }
 }
 
+/// Longest wait of `ping`.
+const PING_TIMEOUT: Duration = Duration::from_secs(2);
+
 impl Store {
     /// Makes a store. The database need not be there yet.
     pub fn open(options: &Options) -> Result<Self, StoreError> {
         match options {
-            Options::Postgres(options) => Ok(Self::Postgres(postgres::Store::open(options))),
+            Options::Postgres(options) => Ok(Self::Postgres(postgres::Store::open(options)?)),
             Options::Sqlite(options) => Ok(Self::Sqlite(sqlite::Store::open(options))),
         }
     }
@@ -176,6 +194,21 @@ impl Store {
         match self {
             Self::Postgres(store) => store.apply(write).await,
             Self::Sqlite(store) => store.apply(write).await,
+        }
+    }
+
+    /// Whether the database answers and its schema is this program's. Takes 2 s at most.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        let answer = tokio::time::timeout(PING_TIMEOUT, self.schema_version()).await;
+        let version = answer.unwrap_or_else(|_| Err(StoreError::Unavailable("it does not answer".into())))?;
+        version.check()
+    }
+
+    /// Closes the connections in good order.
+    pub async fn close(&self) {
+        match self {
+            Self::Postgres(store) => store.close().await,
+            Self::Sqlite(store) => store.close().await,
         }
     }
 

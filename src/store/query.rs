@@ -48,11 +48,11 @@ pub struct Listing<T> {
 
 impl<T> Listing<T> {
     /// From up to `limit + 1` rows: the one too many tells that there are more.
-    pub(super) fn of(mut rows: Vec<T>, page: &Page, cursor: impl Fn(&T) -> Cursor) -> Self {
+    pub(super) fn of(mut rows: Vec<T>, page: &Page, cursor: impl Fn(&T) -> Option<Cursor>) -> Self {
         let limit = page.limit.get() as usize;
         let more = rows.len() > limit;
         rows.truncate(limit);
-        let next = rows.last().filter(|_| more).map(cursor);
+        let next = rows.last().filter(|_| more).and_then(cursor);
         Self { rows, next }
     }
 }

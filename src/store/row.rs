@@ -4,7 +4,8 @@ use chrono::{DateTime, SecondsFormat};
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use crate::clerk::Timestamp;
+use super::query::Cursor;
+use crate::clerk::{EventId, Timestamp};
 
 /// A row of `users`.
 #[derive(Debug, Clone, Serialize)]
@@ -58,6 +59,19 @@ pub struct EventRow {
     /// The raw body, where it is kept and was asked for. Written as text; bytes that are no text are replaced.
     #[serde(serialize_with = "lossy_text", skip_serializing_if = "Option::is_none")]
     pub payload: Option<Vec<u8>>,
+}
+
+impl User {
+    pub(super) fn cursor(&self) -> Option<Cursor> {
+        Some(Cursor::User { clerk_id: self.clerk_id.clone() })
+    }
+}
+
+impl EventRow {
+    /// Nothing where the line's ID is none, which no line of ours has.
+    pub(super) fn cursor(&self) -> Option<Cursor> {
+        Some(Cursor::Event { received_at: self.received_at.0, event_id: EventId::new(&self.event_id)? })
+    }
 }
 
 /// `events.status`.

@@ -1,35 +1,163 @@
-//! The store on SQLite.
-use super::*;
+//! The store on SQLite: one file, one writer at a time.
+//!
+//! Other processes may read the file while one serves. Questions never make it.
+
+mod apply;
+mod error;
+mod read;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::migrate::Migrator;
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{ConnectOptions, Connection};
+use tokio::sync::{Mutex, MutexGuard};
+
+use super::{
+    EventFilter, EventRow, Listing, Outcome, Page, Payloads, SchemaVersion, StoreError, User, UserFilter, Write,
+};
+use crate::clerk::{ClerkId, EventId};
+
+/// Which file. Plain data.
 #[derive(Debug, Clone)]
 pub struct Options {
-    pub path: std::path::PathBuf,
+    pub path: PathBuf,
     pub payloads: Payloads,
 }
+
+/// Most connections for questions.
+const READERS: u32 = 4;
+
+/// Longest wait for another process that writes, such as a second command.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A handle on the file. Clones share its connections.
 #[derive(Clone)]
-pub struct Store;
+pub struct Store {
+    path: PathBuf,
+    /// Opened at the first write, and again after it failed.
+    writer: Arc<Mutex<Option<SqliteConnection>>>,
+    readers: SqlitePool,
+    payloads: Payloads,
+}
+
 impl Store {
-    pub fn open(_: &Options) -> Self {
-        todo!()
+    /// Opens nothing yet.
+    pub fn open(options: &Options) -> Self {
+        let read = connect_options(&options.path).read_only(true).create_if_missing(false);
+        let readers =
+            SqlitePoolOptions::new().max_connections(READERS).acquire_timeout(ACQUIRE_TIMEOUT).connect_lazy_with(read);
+        Self { path: options.path.clone(), writer: Arc::default(), readers, payloads: options.payloads }
     }
+
+    /// Makes the file and its directory where they are missing.
     pub async fn migrate(&self) -> Result<(), StoreError> {
-        todo!()
+        if let Some(directory) = self.path.parent() {
+            std::fs::create_dir_all(directory)
+                .map_err(|error| StoreError::Unavailable(format!("{} cannot be made: {error}", directory.display())))?;
+        }
+        let options = connect_options(&self.path).create_if_missing(true);
+        // Locked from the first question on: two processes would both find the schema missing.
+        let mut connection = options.connect().await.map_err(|error| self.fault(error))?;
+        let migrated = migrate(&mut connection).await;
+        drop(connection.close().await);
+        migrated.map_err(|error| error::of_migration(&self.path, error))
     }
+
     pub async fn schema_version(&self) -> Result<SchemaVersion, StoreError> {
-        todo!()
+        let wanted = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
+        if !self.path.exists() {
+            return Ok(SchemaVersion { found: None, wanted });
+        }
+        let known =
+            sqlx::query_scalar::<_, bool>("select exists (select 1 from sqlite_schema where name = '_migrations')");
+        if !known.fetch_one(&self.readers).await.map_err(|error| self.fault(error))? {
+            return Ok(SchemaVersion { found: None, wanted });
+        }
+        let found = sqlx::query_scalar("select max(version) from _migrations where success");
+        let found = found.fetch_one(&self.readers).await.map_err(|error| self.fault(error))?;
+        Ok(SchemaVersion { found, wanted })
     }
-    pub async fn apply(&self, _: &Write) -> Result<Vec<Outcome>, StoreError> {
-        todo!()
+
+    /// See `store::Store::apply`.
+    pub async fn apply(&self, write: &Write) -> Result<Vec<Outcome>, StoreError> {
+        if write.records.is_empty() && write.changes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut writer = self.writer().await?;
+        let Some(connection) = writer.as_mut() else {
+            return Err(StoreError::Unavailable("the file is not open".into()));
+        };
+        let applied = apply::apply(connection, write, self.payloads).await;
+        applied.map_err(|error| {
+            // A connection that failed may be inside a transaction: the next write opens another.
+            *writer = None;
+            self.fault(error)
+        })
     }
-    pub async fn user(&self, _: &ClerkId) -> Result<Option<User>, StoreError> {
-        todo!()
+
+    async fn writer(&self) -> Result<MutexGuard<'_, Option<SqliteConnection>>, StoreError> {
+        let mut writer = self.writer.lock().await;
+        if writer.is_none() {
+            let options = connect_options(&self.path).create_if_missing(false);
+            *writer = Some(options.connect().await.map_err(|error| self.fault(error))?);
+        }
+        Ok(writer)
     }
-    pub async fn users(&self, _: &UserFilter, _: &Page) -> Result<Listing<User>, StoreError> {
-        todo!()
+
+    pub async fn user(&self, id: &ClerkId) -> Result<Option<User>, StoreError> {
+        read::user(&self.readers, id).await.map_err(|error| self.fault(error))
     }
-    pub async fn event(&self, _: &EventId) -> Result<Option<EventRow>, StoreError> {
-        todo!()
+
+    pub async fn users(&self, filter: &UserFilter, page: &Page) -> Result<Listing<User>, StoreError> {
+        read::users(&self.readers, filter, page).await.map_err(|error| self.fault(error))
     }
-    pub async fn events(&self, _: &EventFilter, _: &Page) -> Result<Listing<EventRow>, StoreError> {
-        todo!()
+
+    pub async fn event(&self, id: &EventId) -> Result<Option<EventRow>, StoreError> {
+        read::event(&self.readers, id).await.map_err(|error| self.fault(error))
     }
+
+    pub async fn events(&self, filter: &EventFilter, page: &Page) -> Result<Listing<EventRow>, StoreError> {
+        read::events(&self.readers, filter, page).await.map_err(|error| self.fault(error))
+    }
+
+    pub async fn close(&self) {
+        self.readers.close().await;
+        if let Some(connection) = self.writer.lock().await.take() {
+            // Everything is committed; closing only tidies the files up.
+            drop(connection.close().await);
+        }
+    }
+
+    fn fault(&self, error: sqlx::Error) -> StoreError {
+        error::of(&self.path, error)
+    }
+}
+
+/// WAL, so that readers and the writer do not wait for each other; `synchronous=FULL`, so that a commit is on disk.
+fn connect_options(path: &std::path::Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(BUSY_TIMEOUT)
+        .foreign_keys(true)
+        .disable_statement_logging()
+}
+
+static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+
+/// One process at a time: sqlx has no lock for SQLite, so a transaction of ours is one.
+async fn migrate(connection: &mut SqliteConnection) -> Result<(), sqlx::migrate::MigrateError> {
+    let mut migrator = Migrator::with_migrations(MIGRATIONS.iter().cloned().collect());
+    migrator.dangerous_set_table_name("_migrations");
+    let mut transaction = connection.begin_with("begin immediate").await?;
+    migrator.run_direct(None, &mut *transaction, false).await?;
+    Ok(transaction.commit().await?)
 }

@@ -1,1 +1,12 @@
 //! What a user does and sees, with the real program.
+
+mod broker_refuses;
+mod commands;
+mod hostile;
+mod kill;
+mod limits;
+mod many_workers;
+mod rotation;
+mod samples;
+mod signatures;
+mod stop;

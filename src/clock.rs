@@ -1,0 +1,14 @@
+//! The time, asked in one place.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::clerk::Timestamp;
+
+/// Now, by this machine's clock.
+pub fn now() -> Timestamp {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).ok();
+    since_1970
+        .and_then(|elapsed| i64::try_from(elapsed.as_millis()).ok())
+        .and_then(Timestamp::from_ms)
+        .expect("the clock is set to a time between 1970 and 9999")
+}

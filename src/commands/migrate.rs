@@ -1,0 +1,31 @@
+//! `migrate`: the schema up to date, or whether it is.
+
+use std::process::ExitCode;
+
+use crate::config::Config;
+use crate::store::Store;
+
+#[derive(Debug, clap::Args)]
+pub struct MigrateArgs {
+    /// Only say whether the schema is up to date; exit status 1 where it is not
+    #[arg(long)]
+    check: bool,
+}
+
+pub async fn run(args: &MigrateArgs, config: &Config) -> anyhow::Result<ExitCode> {
+    let store = Store::open(&config.store)?;
+    let before = store.schema_version().await?;
+    if args.check {
+        before.check()?;
+    } else {
+        store.migrate().await?;
+    }
+    let now = store.schema_version().await?;
+    match before.found {
+        Some(found) if found == now.wanted => eprintln!("The schema is up to date (version {found})."),
+        Some(found) => eprintln!("The schema was brought from version {found} to {}.", now.wanted),
+        None => eprintln!("The schema was made (version {}).", now.wanted),
+    }
+    store.close().await;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,121 @@
+//! The subcommands, and the only place where the parts meet.
+
+mod dev;
+mod events;
+mod healthcheck;
+mod migrate;
+pub mod send;
+mod serve;
+mod service;
+mod table;
+mod users;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::config::{Config, Environment, Settings};
+use crate::telemetry;
+
+/// Keeps a table of users in step with Clerk.
+///
+/// Clerk's webhooks come in over HTTP, wait on a durable queue, and become rows of a users table. Begin with
+/// `clerk-sync dev --demo`.
+#[derive(Debug, Parser)]
+#[command(name = "clerk-sync", version, max_term_width = 100, disable_help_subcommand = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Try it out: everything embedded, with a made-up signing secret
+    Dev(dev::DevArgs),
+    /// Receive and apply events in one process; migrates first
+    Serve,
+    /// Only receive events; needs AMQP_URL
+    Receiver,
+    /// Only apply events; needs AMQP_URL
+    Worker,
+    /// Bring the database schema up to date
+    Migrate(migrate::MigrateArgs),
+    /// Sign sample events and post them
+    Send(send::SendArgs),
+    /// Query the users table
+    #[command(subcommand)]
+    Users(users::UsersCommand),
+    /// Query the events, and replay failed ones
+    #[command(subcommand)]
+    Events(events::EventsCommand),
+    /// Ask the server on this machine whether it is alive (for containers)
+    #[command(hide = true)]
+    Healthcheck,
+}
+
+/// Exit status of wrong usage, which a wrong setting is too.
+const WRONG_USAGE: u8 = 2;
+
+/// Runs what the arguments ask for.
+pub async fn run(cli: Cli) -> ExitCode {
+    let Cli { command, settings } = cli;
+    let config = match configure(&settings) {
+        Ok(config) => config,
+        Err(error) => {
+            tell(&error);
+            return ExitCode::from(WRONG_USAGE);
+        }
+    };
+    let done = match command {
+        Command::Dev(args) => dev::run(args, settings, config).await,
+        Command::Serve => serve::run(settings, config, service::Role::Both).await,
+        Command::Receiver => serve::run(settings, config, service::Role::Receiver).await,
+        Command::Worker => serve::run(settings, config, service::Role::Worker).await,
+        Command::Migrate(args) => migrate::run(&args, &config).await,
+        Command::Send(args) => send_events(&args, &config).await,
+        Command::Users(command) => users::run(command, &config).await,
+        Command::Events(command) => events::run(command, &config).await,
+        Command::Healthcheck => healthcheck::run(&config).await,
+    };
+    match done {
+        Ok(status) => status,
+        Err(error) if error.is::<crate::config::ConfigError>() => {
+            tell(&error);
+            ExitCode::from(WRONG_USAGE)
+        }
+        Err(error) => {
+            tell(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn configure(settings: &Settings) -> Result<Config, String> {
+    let environment = Environment::read().map_err(|error| error.to_string())?;
+    let config = Config::resolve(settings, &environment).map_err(|error| error.to_string())?;
+    telemetry::start(&config.telemetry)?;
+    Ok(config)
+}
+
+async fn send_events(args: &send::SendArgs, config: &Config) -> anyhow::Result<ExitCode> {
+    // The first secret is the newest one in a rotation; without any, the one that `dev` made.
+    let secret = config.signing_secrets.first().cloned().or_else(|| dev::kept_secret(&config.data_dir));
+    send::run(args, secret).await
+}
+
+/// One line for a person.
+fn tell(error: &impl std::fmt::Display) {
+    eprintln!("clerk-sync: {error}");
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_hold_together() {
+        super::Cli::command().debug_assert();
+    }
+}

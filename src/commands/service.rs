@@ -1,0 +1,145 @@
+//! A running receiver, worker or both: how it starts, and the one order in which it stops.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::dev::ServerHandle;
+use anyhow::Context;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tracing::{error, info, warn};
+
+use crate::backoff::Backoff;
+use crate::clerk::Verifier;
+use crate::config::Config;
+use crate::http::{self, Readiness, Webhooks};
+use crate::queue::embedded::DirectoryLock;
+use crate::queue::{self, Queue};
+use crate::shutdown::Shutdown;
+use crate::store::{self, Store, StoreError};
+use crate::worker;
+
+/// What a process does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    Both,
+    Receiver,
+    Worker,
+}
+
+/// Longest time for the worker to finish what it has taken. With the 12 s of HTTP and the 3 s of the queue a stop stays
+/// below the 25 s that an orchestrator is asked to give.
+const WORKER_GRACE: Duration = Duration::from_secs(9);
+
+const CLOSE_GRACE: Duration = Duration::from_secs(3);
+
+/// The parts of a running process.
+pub struct Service {
+    pub address: SocketAddr,
+    pub store: Store,
+    queue: Queue,
+    http: JoinHandle<std::io::Result<()>>,
+    http_handle: ServerHandle,
+    worker: Option<JoinHandle<()>>,
+    /// Given first: not ready any more.
+    stopping: Shutdown,
+    /// Given when no more requests come.
+    stop_worker: Shutdown,
+    /// Held as long as the embedded files are in use.
+    _lock: Option<DirectoryLock>,
+}
+
+impl Service {
+    /// Starts the role. Servers that are away are waited for in the background.
+    pub async fn start(config: &Config, role: Role, verifier: watch::Receiver<Arc<Verifier>>) -> anyhow::Result<Self> {
+        let listener = http::listen(&config.http).with_context(|| {
+            let http::Options { host, port, .. } = &config.http;
+            format!("cannot listen on {host}:{port} (choose another address with HOST and PORT)")
+        })?;
+        let address = listener.local_addr()?;
+        let lock = if is_embedded(config) { Some(DirectoryLock::take(&config.data_dir)?) } else { None };
+        let queue = Queue::open(&config.queue).await?;
+        let store = Store::open(&config.store)?;
+
+        let (stopping, stop_worker) = (Shutdown::default(), Shutdown::default());
+        let is_receiver = role != Role::Worker;
+        let is_worker = role != Role::Receiver;
+        let webhooks = is_receiver.then(|| Webhooks {
+            verifier,
+            queue: queue.clone(),
+            max_body_bytes: config.http.max_body_bytes,
+        });
+        let readiness =
+            Readiness { queue: queue.clone(), store: is_worker.then(|| store.clone()), shutdown: stopping.clone() };
+        let (server, http_handle) = http::serve(listener, webhooks, readiness)?;
+        let worker = is_worker.then(|| {
+            let (queue, store, stop) = (queue.clone(), store.clone(), stop_worker.clone());
+            tokio::spawn(work(queue, store, config.worker, role, stop))
+        });
+        Ok(Self {
+            address,
+            store,
+            queue,
+            http: tokio::spawn(server),
+            http_handle,
+            worker,
+            stopping,
+            stop_worker,
+            _lock: lock,
+        })
+    }
+
+    /// Stop accepting, finish the answers in flight, stop taking, finish the batches, close.
+    pub async fn stop(self) {
+        self.stopping.request();
+        self.http_handle.stop(true).await;
+        let served = self.http.await;
+        if let Ok(Err(error)) = served {
+            error!(%error, "HTTP ended with an error");
+        }
+        self.stop_worker.request();
+        if let Some(worker) = self.worker
+            && tokio::time::timeout(WORKER_GRACE, worker).await.is_err()
+        {
+            warn!("a batch could not be finished in time; its events are delivered again");
+        }
+        let close = async {
+            self.queue.close().await;
+            self.store.close().await;
+        };
+        if tokio::time::timeout(CLOSE_GRACE, close).await.is_err() {
+            info!("connections were cut, not closed; nothing is lost by that");
+        }
+    }
+}
+
+fn is_embedded(config: &Config) -> bool {
+    matches!(config.queue, queue::Options::Embedded(_)) || matches!(config.store, store::Options::Sqlite(_))
+}
+
+/// Migrates where the role does so, then applies events until `stop`.
+async fn work(queue: Queue, store: Store, options: worker::Options, role: Role, stop: Shutdown) {
+    if role == Role::Both && !migrated(&store, &stop).await {
+        return;
+    }
+    worker::run(queue, store, options, stop).await;
+}
+
+/// Migrates, as soon as the database answers; false when the process stops first.
+async fn migrated(store: &Store, stop: &Shutdown) -> bool {
+    let (mut outage, mut repair) = (Backoff::for_outage(), Backoff::for_repair());
+    let mut told = None;
+    while let Err(error) = store.migrate().await {
+        let text = error.to_string();
+        if told.as_ref() != Some(&text) {
+            error!(error = text, "the schema could not be brought up to date; events wait in the queue");
+            told = Some(text);
+        }
+        let backoff = if matches!(error, StoreError::Incompatible(_)) { &mut repair } else { &mut outage };
+        if stop.or(backoff.wait()).await.is_none() {
+            return false;
+        }
+    }
+    true
+}

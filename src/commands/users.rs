@@ -1,0 +1,155 @@
+//! `users`: the users table by command.
+
+use std::num::NonZeroU32;
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use serde_json::value::RawValue;
+
+use super::table;
+use crate::clerk::ClerkId;
+use crate::config::Config;
+use crate::store::{Cursor, Page, Store, User, UserFilter};
+
+#[derive(Debug, clap::Subcommand)]
+pub enum UsersCommand {
+    /// List users, the newest first
+    List(ListArgs),
+    /// Show one user, with every column
+    Show {
+        /// The user's Clerk ID, user_…
+        id: String,
+        /// One JSON document
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub struct ListArgs {
+    /// Primary e-mail address; case does not count
+    #[arg(long)]
+    email: Option<String>,
+    /// Primary phone number, such as +12025550123
+    #[arg(long)]
+    phone: Option<String>,
+    #[arg(long)]
+    username: Option<String>,
+    #[arg(long)]
+    external_id: Option<String>,
+    /// Deleted users: only these (true), only the others (false), or all (any)
+    #[arg(long, default_value = "any", value_parser = ["true", "false", "any"])]
+    deleted: String,
+    /// Most rows, up to 500
+    #[arg(long, default_value = "50", value_parser = clap::value_parser!(u32).range(1..=500))]
+    limit: u32,
+    /// Go on where a list ended
+    #[arg(long, value_name = "CURSOR")]
+    cursor: Option<Cursor>,
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+pub async fn run(command: UsersCommand, config: &Config) -> anyhow::Result<ExitCode> {
+    let store = Store::open(&config.store)?;
+    match command {
+        UsersCommand::List(args) => list(args, &store).await?,
+        UsersCommand::Show { id, json } => show(&id, json, &store).await?,
+    }
+    store.close().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn list(args: ListArgs, store: &Store) -> anyhow::Result<()> {
+    let page = Page { limit: NonZeroU32::new(args.limit).context("--limit is 0")?, after: args.cursor };
+    let filter = UserFilter {
+        email: args.email,
+        phone: args.phone,
+        username: args.username,
+        external_id: args.external_id,
+        deleted: args.deleted.parse().ok(),
+    };
+    let listing = store.users(&filter, &page).await?;
+    if args.json {
+        return table::print_json_lines(&listing.rows);
+    }
+    if listing.rows.is_empty() {
+        eprintln!("No users match.");
+        return Ok(());
+    }
+    table::print(&of_users(&listing.rows))?;
+    if let Some(next) = listing.next {
+        eprintln!("There are more: --cursor {next}");
+    }
+    Ok(())
+}
+
+/// The columns that tell users apart.
+pub fn of_users(users: &[User]) -> String {
+    let rows = users.iter().map(|user| {
+        vec![
+            user.clerk_id.clone(),
+            table::or_dash(user.email.as_ref().or(user.phone.as_ref()).or(user.username.as_ref())),
+            full_name(user),
+            table::or_dash(user.updated_at.map(table::local)),
+            table::or_dash(user.deleted_at.map(table::local)),
+        ]
+    });
+    table::of_rows(&["CLERK ID", "E-MAIL, PHONE OR NAME", "NAME", "UPDATED", "DELETED"], rows)
+}
+
+fn full_name(user: &User) -> String {
+    let parts: Vec<_> = [&user.first_name, &user.last_name].into_iter().flatten().map(String::as_str).collect();
+    if parts.is_empty() { "-".into() } else { parts.join(" ") }
+}
+
+async fn show(id: &str, json: bool, store: &Store) -> anyhow::Result<()> {
+    let clerk_id = ClerkId::new(id).context("a Clerk ID has 1 to 255 characters")?;
+    let Some(user) = store.user(&clerk_id).await? else {
+        bail!("no user has the ID {id}; see `clerk-sync users list`");
+    };
+    if json {
+        return table::print_json(&user);
+    }
+    Ok(table::print(&of_user(&user))?)
+}
+
+fn of_user(user: &User) -> String {
+    let text = |value: &Option<String>| table::or_dash(value.as_ref());
+    let json = |value: &Option<Box<RawValue>>| table::or_dash(value.as_ref());
+    let verified = |contact: &Option<String>, verified: Option<bool>| match (contact, verified) {
+        (Some(contact), Some(true)) => format!("{contact} (verified)"),
+        (Some(contact), _) => format!("{contact} (not verified)"),
+        (None, _) => "-".into(),
+    };
+    let time = |value| table::or_dash(Option::map(value, table::local));
+    table::of_fields(&[
+        ("clerk_id", user.clerk_id.clone()),
+        ("email", verified(&user.email, user.email_verified)),
+        ("phone", verified(&user.phone, user.phone_verified)),
+        ("username", text(&user.username)),
+        ("first_name", text(&user.first_name)),
+        ("last_name", text(&user.last_name)),
+        ("image_url", text(&user.image_url)),
+        ("external_id", text(&user.external_id)),
+        ("locale", text(&user.locale)),
+        ("banned", table::or_dash(user.banned)),
+        ("locked", table::or_dash(user.locked)),
+        ("two_factor_enabled", table::or_dash(user.two_factor_enabled)),
+        ("password_enabled", table::or_dash(user.password_enabled)),
+        ("public_metadata", json(&user.public_metadata)),
+        ("private_metadata", json(&user.private_metadata)),
+        ("unsafe_metadata", json(&user.unsafe_metadata)),
+        ("last_sign_in_at", time(user.last_sign_in_at)),
+        ("last_active_at", time(user.last_active_at)),
+        ("legal_accepted_at", time(user.legal_accepted_at)),
+        ("created_at", time(user.created_at)),
+        ("updated_at", time(user.updated_at)),
+        ("deleted_at", time(user.deleted_at)),
+        ("event_id", text(&user.event_id)),
+        ("occurred_at", time(user.occurred_at)),
+        ("synced_at", time(Some(user.synced_at))),
+        ("data", "the whole object: --json".into()),
+    ])
+}

@@ -1,0 +1,345 @@
+//! Arguments, environment and `.env` to one configuration, once, before a port is opened.
+//!
+//! Flags win over the environment, which wins over `.env`. For a secret, `NAME_FILE` names a file that holds the value.
+//! Each error names the variable, what is wrong with it and what would be right, and never a secret.
+
+use std::collections::HashMap;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::clerk::{SigningSecret, Verifier};
+use crate::telemetry::{self, LogFormat};
+use crate::{http, queue, store, worker};
+
+/// The settings as they were typed; every one is also a variable of the environment.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "Settings")]
+pub struct Settings {
+    /// Signing secret whsec_… of the endpoint in Clerk's dashboard; several, separated by commas, for rotation
+    /// [env: CLERK_WEBHOOK_SIGNING_SECRET]
+    #[arg(long, global = true, value_name = "SECRET", hide_short_help = true)]
+    clerk_webhook_signing_secret: Option<String>,
+    /// postgres://… or sqlite://PATH [env: DATABASE_URL] [default: users.db in DATA_DIR]
+    #[arg(long, global = true, value_name = "URL")]
+    database_url: Option<String>,
+    /// amqp://… or amqps://… [env: AMQP_URL] [default: an embedded queue in DATA_DIR]
+    #[arg(long, global = true, value_name = "URL")]
+    amqp_url: Option<String>,
+    /// Prefix of every exchange and queue name [env: AMQP_NAMESPACE] [default: clerk-sync]
+    #[arg(long, global = true, value_name = "NAME", hide_short_help = true)]
+    amqp_namespace: Option<String>,
+    /// Where the embedded files live [env: DATA_DIR] [default: ./data]
+    #[arg(long, global = true, value_name = "PATH")]
+    data_dir: Option<String>,
+    /// Address that HTTP listens on [env: HOST] [default: 127.0.0.1]
+    #[arg(long, global = true)]
+    host: Option<String>,
+    /// Port that HTTP listens on; 0 takes a free one [env: PORT] [default: 3000]
+    #[arg(long, global = true)]
+    port: Option<String>,
+    /// Largest webhook, in bytes [env: MAX_BODY_BYTES] [default: 1048576]
+    #[arg(long, global = true, value_name = "BYTES", hide_short_help = true)]
+    max_body_bytes: Option<String>,
+    /// Most events in one transaction [env: WORKER_BATCH] [default: 500]
+    #[arg(long, global = true, value_name = "EVENTS", hide_short_help = true)]
+    worker_batch: Option<String>,
+    /// Batches in flight at once [env: WORKER_CONCURRENCY] [default: 2]
+    #[arg(long, global = true, value_name = "BATCHES", hide_short_help = true)]
+    worker_concurrency: Option<String>,
+    /// Which payloads the events table keeps: failed or all [env: EVENT_PAYLOADS] [default: failed]
+    #[arg(long, global = true, value_name = "WHICH", hide_short_help = true)]
+    event_payloads: Option<String>,
+    /// Form of the log: pretty or json [env: LOG_FORMAT] [default: pretty on a terminal, else json]
+    #[arg(long, global = true, value_name = "FORM", hide_short_help = true)]
+    log_format: Option<String>,
+}
+
+/// What the program works with. Plain data.
+pub struct Config {
+    /// Empty where none is set: only a receiver needs them.
+    pub signing_secrets: Vec<SecretString>,
+    pub queue: queue::Options,
+    pub store: store::Options,
+    pub data_dir: PathBuf,
+    pub http: http::Options,
+    pub worker: worker::Options,
+    pub telemetry: telemetry::Options,
+}
+
+/// A setting that is wrong.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{name} {fault}; {remedy}")]
+pub struct ConfigError {
+    name: String,
+    fault: String,
+    remedy: String,
+}
+
+fn wrong(name: &str, fault: impl Into<String>, remedy: impl Into<String>) -> ConfigError {
+    ConfigError { name: name.into(), fault: fault.into(), remedy: remedy.into() }
+}
+
+/// The environment and `.env`, in this order.
+#[derive(Default)]
+pub struct Environment {
+    process: HashMap<String, String>,
+    dotenv: HashMap<String, String>,
+}
+
+impl Environment {
+    /// Reads both now. A line of `.env` that cannot be read is an error: the secret it was meant to set would be missed
+    /// much later.
+    pub fn read() -> Result<Self, ConfigError> {
+        let mut dotenv = HashMap::new();
+        match dotenvy::from_filename_iter(".env") {
+            Ok(lines) => {
+                for (number, line) in lines.enumerate() {
+                    // The error of the crate quotes the line.
+                    let (name, value) = line.map_err(|_| {
+                        let fault = format!("cannot be read from entry {} on", number + 1);
+                        wrong("the file .env", fault, "write one NAME=value a line")
+                    })?;
+                    dotenv.entry(name).or_insert(value);
+                }
+            }
+            Err(error) if error.not_found() => {}
+            Err(error) => return Err(wrong("the file .env", format!("cannot be read: {error}"), "mend or remove it")),
+        }
+        // Variables that are no text are none of ours.
+        let process =
+            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        Ok(Self { process: process.collect(), dotenv })
+    }
+
+    /// For tests of what follows from variables.
+    #[cfg(test)]
+    fn of(variables: &[(&str, &str)]) -> Self {
+        let process = variables.iter().map(|(name, value)| ((*name).into(), (*value).into()));
+        Self { process: process.collect(), dotenv: HashMap::new() }
+    }
+
+    /// An empty value is none.
+    fn get(&self, name: &str) -> Option<&str> {
+        let found = [&self.process, &self.dotenv].into_iter().filter_map(|variables| variables.get(name));
+        found.map(|value| value.trim()).find(|value| !value.is_empty())
+    }
+
+    /// The value of a secret, from the variable or the file that `NAME_FILE` names.
+    fn secret(&self, name: &str) -> Result<Option<SecretString>, ConfigError> {
+        let file_name = format!("{name}_FILE");
+        match (self.get(name), self.get(&file_name)) {
+            (Some(_), Some(_)) => Err(wrong(name, format!("is set, and {file_name} too"), "set one of them")),
+            (Some(value), None) => Ok(Some(value.into())),
+            (None, Some(path)) => {
+                let text = std::fs::read_to_string(path).map_err(|error| {
+                    wrong(
+                        &file_name,
+                        format!("names a file that cannot be read: {error}"),
+                        "give the path of a file that holds the value",
+                    )
+                })?;
+                match text.trim() {
+                    "" => Err(wrong(&file_name, "names an empty file", "write the value into it")),
+                    text => Ok(Some(text.into())),
+                }
+            }
+            (None, None) => Ok(None),
+        }
+    }
+}
+
+impl Config {
+    /// What the settings and the environment come to.
+    pub fn resolve(settings: &Settings, environment: &Environment) -> Result<Self, ConfigError> {
+        refuse_what_is_not_there_yet(environment)?;
+        let setting =
+            |flag: &Option<String>, name: &str| flag.clone().or_else(|| environment.get(name).map(String::from));
+        let secret = |flag: &Option<String>, name: &str| match flag {
+            Some(value) => Ok(Some(SecretString::from(value.trim()))),
+            None => environment.secret(name),
+        };
+        let data_dir = PathBuf::from(setting(&settings.data_dir, "DATA_DIR").unwrap_or_else(|| "./data".into()));
+        let namespace = setting(&settings.amqp_namespace, "AMQP_NAMESPACE").unwrap_or_else(|| "clerk-sync".into());
+        let payloads = setting(&settings.event_payloads, "EVENT_PAYLOADS");
+        let worker = worker::Options {
+            batch_max: number("WORKER_BATCH", setting(&settings.worker_batch, "WORKER_BATCH"), 500, 1, 10_000)?,
+            concurrency: number(
+                "WORKER_CONCURRENCY",
+                setting(&settings.worker_concurrency, "WORKER_CONCURRENCY"),
+                2,
+                1,
+                64,
+            )?,
+        };
+        let max_body =
+            number("MAX_BODY_BYTES", setting(&settings.max_body_bytes, "MAX_BODY_BYTES"), 1_048_576, 1024, 64 << 20)?;
+        Ok(Self {
+            signing_secrets: signing_secrets(settings, environment)?,
+            queue: queue_options(secret(&settings.amqp_url, "AMQP_URL")?, namespace, &data_dir)?,
+            store: store_options(
+                secret(&settings.database_url, "DATABASE_URL")?,
+                &data_dir,
+                worker.concurrency,
+                payloads,
+            )?,
+            http: http::Options {
+                host: setting(&settings.host, "HOST").unwrap_or_else(|| "127.0.0.1".into()),
+                port: port(setting(&settings.port, "PORT"))?,
+                max_body_bytes: max_body.get(),
+            },
+            worker,
+            telemetry: telemetry::Options {
+                format: log_format(setting(&settings.log_format, "LOG_FORMAT"))?,
+                filter: environment.get("RUST_LOG").unwrap_or("info").into(),
+            },
+            data_dir,
+        })
+    }
+}
+
+/// The verifier of these secrets, or what to do where there is none.
+pub fn verifier(secrets: &[SecretString]) -> Result<Verifier, ConfigError> {
+    if secrets.is_empty() {
+        return Err(wrong(
+            SIGNING_SECRET,
+            "is not set",
+            "copy the Signing Secret (whsec_…) of your endpoint from Clerk's dashboard, Configure > Webhooks; to try it out without Clerk run `clerk-sync dev`",
+        ));
+    }
+    let secrets = secrets.iter().map(signing_secret).collect::<Result<_, _>>()?;
+    Ok(Verifier::new(secrets))
+}
+
+const SIGNING_SECRET: &str = "CLERK_WEBHOOK_SIGNING_SECRET";
+
+/// The signing secrets alone, so that they can be read again while the program runs.
+pub fn signing_secrets(settings: &Settings, environment: &Environment) -> Result<Vec<SecretString>, ConfigError> {
+    let found = match &settings.clerk_webhook_signing_secret {
+        Some(flag) => Some(SecretString::from(flag.as_str())),
+        // The older name is read where the newer one is absent.
+        None => environment
+            .secret(SIGNING_SECRET)?
+            .map_or_else(|| environment.secret("CLERK_WEBHOOK_SECRET"), |found| Ok(Some(found)))?,
+    };
+    let Some(list) = found else {
+        return Ok(Vec::new());
+    };
+    let secrets: Vec<SecretString> = list
+        .expose_secret()
+        .split([',', ' ', '\n', '\r', '\t'])
+        .filter(|part| !part.is_empty())
+        .map(SecretString::from)
+        .collect();
+    secrets.iter().try_for_each(|secret| signing_secret(secret).map(drop))?;
+    Ok(secrets)
+}
+
+fn signing_secret(secret: &SecretString) -> Result<SigningSecret, ConfigError> {
+    SigningSecret::parse(secret).map_err(|fault| {
+        wrong(
+            SIGNING_SECRET,
+            fault,
+            "copy it whole from Clerk's dashboard; it looks like whsec_ and 32 letters, digits, + and /",
+        )
+    })
+}
+
+/// What the contract promises and this version has not: to ignore it would store what a person wants not stored.
+fn refuse_what_is_not_there_yet(environment: &Environment) -> Result<(), ConfigError> {
+    for (name, harmless) in [("OMIT_FIELDS", ""), ("ON_DELETE", "keep")] {
+        if environment.get(name).is_some_and(|value| value != harmless) {
+            return Err(wrong(name, "is not supported by this version", "unset it, or wait for a later one"));
+        }
+    }
+    Ok(())
+}
+
+fn number(
+    name: &str,
+    value: Option<String>,
+    default: usize,
+    min: usize,
+    max: usize,
+) -> Result<NonZeroUsize, ConfigError> {
+    let Some(text) = value else {
+        return Ok(NonZeroUsize::new(default).unwrap_or(NonZeroUsize::MIN));
+    };
+    let number = text.parse().ok().filter(|number| (min..=max).contains(number));
+    number.and_then(NonZeroUsize::new).ok_or_else(|| {
+        wrong(name, format!("is {text:?}"), format!("give a number from {min} to {max}, such as {default}"))
+    })
+}
+
+fn port(value: Option<String>) -> Result<u16, ConfigError> {
+    let Some(text) = value else { return Ok(3000) };
+    text.parse().map_err(|_| wrong("PORT", format!("is {text:?}"), "give a number from 0 to 65535, such as 3000"))
+}
+
+fn log_format(value: Option<String>) -> Result<Option<LogFormat>, ConfigError> {
+    match value.as_deref() {
+        None => Ok(None),
+        Some("pretty") => Ok(Some(LogFormat::Pretty)),
+        Some("json") => Ok(Some(LogFormat::Json)),
+        Some(other) => Err(wrong("LOG_FORMAT", format!("is {other:?}"), "give pretty or json")),
+    }
+}
+
+fn queue_options(
+    url: Option<SecretString>,
+    namespace: String,
+    data_dir: &std::path::Path,
+) -> Result<queue::Options, ConfigError> {
+    let valid = !namespace.is_empty()
+        && namespace.len() <= NAMESPACE_MAX
+        && namespace.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+    if !valid {
+        return Err(wrong(
+            "AMQP_NAMESPACE",
+            format!("is {namespace:?}"),
+            "give 1 to 100 letters, digits, -, _ and dots, such as clerk-sync",
+        ));
+    }
+    let Some(url) = url else {
+        return Ok(queue::Options::Embedded(queue::embedded::Options { path: data_dir.join("queue.db") }));
+    };
+    let scheme = url.expose_secret().split_once("://").map(|(scheme, _)| scheme);
+    match scheme {
+        Some("amqp" | "amqps") => Ok(queue::Options::RabbitMq(queue::rabbitmq::Options { url, namespace })),
+        _ => Err(wrong(
+            "AMQP_URL",
+            "does not begin with amqp:// or amqps://",
+            "give a URL such as amqp://user:password@host:5672/%2f",
+        )),
+    }
+}
+
+/// RabbitMQ takes names of up to 255 bytes; ours add at most 9.
+const NAMESPACE_MAX: usize = 100;
+
+fn store_options(
+    url: Option<SecretString>,
+    data_dir: &std::path::Path,
+    connections: NonZeroUsize,
+    payloads: Option<String>,
+) -> Result<store::Options, ConfigError> {
+    let payloads = match payloads.as_deref() {
+        None | Some("failed") => store::Payloads::Failed,
+        Some("all") => store::Payloads::All,
+        Some(other) => return Err(wrong("EVENT_PAYLOADS", format!("is {other:?}"), "give failed or all")),
+    };
+    let sqlite = |path| store::Options::Sqlite(store::sqlite::Options { path, payloads });
+    let Some(url) = url else {
+        return Ok(sqlite(data_dir.join("users.db")));
+    };
+    let remedy = "give a URL such as postgres://user:password@host:5432/database or sqlite://./data/users.db";
+    match url.expose_secret().split_once("://") {
+        Some(("postgres" | "postgresql", _)) => {
+            let connections = u32::try_from(connections.get()).unwrap_or(u32::MAX);
+            Ok(store::Options::Postgres(store::postgres::Options { url, connections, payloads }))
+        }
+        Some(("sqlite", path)) if !path.is_empty() => Ok(sqlite(PathBuf::from(path))),
+        _ => Err(wrong("DATABASE_URL", "does not begin with postgres:// or sqlite://", remedy)),
+    }
+}

@@ -1,0 +1,233 @@
+//! Takes rows out of the queue file, in batches.
+//!
+//! - One read at a time, over all consumers: what is read after the cursor is nobody else's until the cursor has moved.
+//! - A call that is dropped in the middle leaves the cursor where it was, and gives back what it held.
+//! - Nothing is taken ahead of a call, so a consumer that was stopped has nothing left to finish.
+
+use std::collections::HashSet;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::TryStreamExt;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use sqlx::{Connection, Row};
+use tokio::sync::{Mutex, mpsc, oneshot};
+
+use super::Shared;
+use super::file::QueueFile;
+use super::ledger::Receipt;
+use super::writer::Ack;
+use crate::backoff::Backoff;
+use crate::clerk::{EventId, EventType, SignedEvent, Timestamp};
+use crate::queue::{self, Batch, Unavailable};
+
+/// How often an idle consumer looks for rows of another process (`events replay`), which can't wake it.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
+/// Most bytes of bodies in one batch; one body may be larger. 500 bodies of the greatest size would take half a gigabyte.
+const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+const AFTER: &str = "select seq, event_id, event_type, sent_at, received_at, body from queue
+     where seq > ?1 order by seq limit ?2";
+
+const AGAIN: &str = "select seq, event_id, event_type, sent_at, received_at, body from queue
+     where seq in (select value from json_each(?1)) order by seq limit ?2";
+
+/// The connection that reads: opened when needed, and anew after an error.
+pub(super) struct Reader {
+    file: QueueFile,
+    connection: Option<SqliteConnection>,
+}
+
+impl Reader {
+    pub(super) fn new(file: QueueFile) -> Mutex<Self> {
+        Mutex::new(Self { file, connection: None })
+    }
+
+    pub(super) async fn close(&mut self) {
+        if let Some(connection) = self.connection.take()
+            && let Err(error) = connection.close().await
+        {
+            tracing::warn!(%error, "the queue file could not be closed in good order; nothing is lost");
+        }
+    }
+
+    /// How many rows wait.
+    pub(super) async fn depth(&mut self) -> Result<u64, sqlx::Error> {
+        let mut connection = self.take().await?;
+        let events: i64 = sqlx::query_scalar("select events from depth").fetch_one(&mut connection).await?;
+        self.connection = Some(connection);
+        Ok(u64::try_from(events).unwrap_or(0))
+    }
+
+    /// The rows that a query finds, until the batch is full.
+    async fn read<'q, T>(&mut self, sql: &'static str, which: T, count: i64) -> Result<Read, sqlx::Error>
+    where
+        T: sqlx::Encode<'q, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite> + Send + 'q,
+    {
+        let mut connection = self.take().await?;
+        let mut read = Read::default();
+        let mut bytes = 0;
+        let mut rows = sqlx::query(sql).bind(which).bind(count).fetch(&mut connection);
+        while let Some(row) = rows.try_next().await? {
+            let row = Found::read(&row)?;
+            bytes += row.event.as_ref().map_or(0, |event| event.body().len());
+            read.rows.push(row);
+            if bytes >= BATCH_BYTES_MAX {
+                read.full = true;
+                break;
+            }
+        }
+        drop(rows);
+        self.connection = Some(connection);
+        Ok(read)
+    }
+
+    /// The caller puts it back after a good end; otherwise it is dropped, and the next one is a new one.
+    async fn take(&mut self) -> Result<SqliteConnection, sqlx::Error> {
+        match self.connection.take() {
+            Some(connection) => Ok(connection),
+            None => self.file.connect_reader().await,
+        }
+    }
+}
+
+/// Rows in the order of `seq`.
+#[derive(Default)]
+struct Read {
+    rows: Vec<Found>,
+    /// Whether there may be more that did not fit.
+    full: bool,
+}
+
+/// A row.
+struct Found {
+    seq: i64,
+    /// Nothing where the row holds what this program never writes.
+    event: Option<SignedEvent>,
+}
+
+impl Found {
+    fn read(row: &SqliteRow) -> Result<Self, sqlx::Error> {
+        let seq = row.try_get(0)?;
+        let event = Self::event(row);
+        if event.is_none() {
+            tracing::error!(
+                seq,
+                "a row of the queue file was altered and cannot be read; it stays there, mend or delete it"
+            );
+        }
+        Ok(Self { seq, event })
+    }
+
+    fn event(row: &SqliteRow) -> Option<SignedEvent> {
+        let body: Vec<u8> = row.try_get(5).ok()?;
+        Some(SignedEvent::restored(
+            EventId::new(row.try_get(1).ok()?)?,
+            EventType::named(row.try_get(2).ok()?),
+            Timestamp::from_ms(row.try_get(3).ok()?)?,
+            Timestamp::from_ms(row.try_get(4).ok()?)?,
+            Bytes::from(body),
+        ))
+    }
+}
+
+/// Takes events in batches. Several share one queue.
+pub struct Consumer {
+    shared: Arc<Shared>,
+    acks: mpsc::Sender<Ack>,
+    batch_max: NonZeroUsize,
+    stopped: bool,
+}
+
+impl Consumer {
+    pub(super) fn new(shared: Arc<Shared>, acks: mpsc::Sender<Ack>, batch_max: NonZeroUsize) -> Self {
+        Self { shared, acks, batch_max, stopped: false }
+    }
+
+    /// A consumer of a source that this queue does not have.
+    pub(super) fn of_nothing(self) -> Self {
+        Self { stopped: true, ..self }
+    }
+
+    /// See `queue::Consumer::next_batch`. Nothing too once the queue is closed.
+    pub async fn next_batch(&mut self) -> Option<Batch> {
+        let mut news = self.shared.ledger.news();
+        let mut outage = Backoff::for_outage();
+        loop {
+            if self.stopped || self.shared.closing.is_requested() {
+                return None;
+            }
+            // From here on a change is seen, even one that comes before the wait below.
+            news.mark_unchanged();
+            match self.take().await {
+                Ok(Some(batch)) => return Some(batch),
+                Ok(None) => {
+                    // What ended the wait does not matter: the next turn looks.
+                    let _news_or_time = tokio::time::timeout(LOOK_AGAIN, news.changed()).await;
+                }
+                Err(error) => {
+                    tracing::error!(%error, "the queue file cannot be read; trying again. Check its disk and its permissions");
+                    self.shared.closing.or(outage.wait()).await;
+                }
+            }
+        }
+    }
+
+    /// What is there now; nothing where nothing is.
+    async fn take(&self) -> Result<Option<Batch>, sqlx::Error> {
+        let mut reader = self.shared.reader.lock().await;
+        while !self.shared.closing.is_requested() {
+            let (rows, mut receipt) = self.take_rows(&mut reader).await?;
+            if receipt.seqs().is_empty() {
+                return Ok(None);
+            }
+            // The others were deleted by an acknowledgement that seemed to fail, or cannot be read.
+            let readable: HashSet<i64> = rows.iter().filter(|row| row.event.is_some()).map(|row| row.seq).collect();
+            receipt.retain(|seq| readable.contains(seq));
+            let events: Vec<SignedEvent> = rows.into_iter().filter_map(|row| row.event).collect();
+            if !events.is_empty() {
+                return Ok(Some(Batch { events, receipt: queue::Receipt::Embedded(receipt) }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Rows that were given back, or else new ones. Nothing is awaited between the read of new rows and the move of the
+    /// cursor, so a call that is dropped can't leave rows that nobody has.
+    async fn take_rows(&self, reader: &mut Reader) -> Result<(Vec<Found>, Receipt), sqlx::Error> {
+        let ledger = &self.shared.ledger;
+        let limit = i64::try_from(self.batch_max.get()).unwrap_or(i64::MAX);
+        let mut again = ledger.hand_out_again(self.batch_max.get());
+        if again.seqs().is_empty() {
+            let rows = reader.read(AFTER, ledger.cursor(), limit).await?.rows;
+            let receipt = ledger.hand_out(rows.iter().map(|row| row.seq).collect());
+            return Ok((rows, receipt));
+        }
+        let read = reader.read(AGAIN, as_json(again.seqs()), limit).await?;
+        if let Some(last) = read.rows.last().filter(|_| read.full) {
+            again.give_back_after(last.seq);
+        }
+        Ok((read.rows, again))
+    }
+
+    /// Returns once the rows are deleted on disk. Dropped before that, the rows are deleted or handed out again.
+    pub async fn ack(&mut self, receipt: Receipt) -> Result<(), Unavailable> {
+        let (answer, answered) = oneshot::channel();
+        let closed = || Unavailable::new("the queue is closed");
+        self.acks.send(Ack { receipt, answer }).await.map_err(|_| closed())?;
+        answered.await.unwrap_or_else(|_| Err(closed()))
+    }
+
+    pub async fn stop(&mut self) {
+        self.stopped = true;
+    }
+}
+
+/// A list of numbers as SQLite's `json_each` takes it: one statement for any length.
+pub(super) fn as_json(seqs: &[i64]) -> String {
+    let numbers: Vec<String> = seqs.iter().map(i64::to_string).collect();
+    format!("[{}]", numbers.join(","))
+}

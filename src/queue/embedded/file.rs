@@ -1,0 +1,251 @@
+//! The file under the embedded queue: made, checked and opened.
+//!
+//! - Only a file of this program's, in a version that it knows, is opened. Anything else is refused with a line that says
+//!   what to do, and left as it is.
+//! - A commit is on disk when it returns: write-ahead log, `synchronous = FULL`.
+//! - The file keeps its greatest size: pages of acknowledged events are used again, not given back. The log beside it is
+//!   started anew after every full checkpoint and cut to `LOG_BYTES_MAX` then. It cannot be started anew while somebody
+//!   reads, so every read here is short; a program from outside that keeps a read open makes it grow until it ends.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{ConnectOptions, Connection};
+
+use crate::queue::OpenError;
+
+const SCHEMA: &str = include_str!("schema.sql");
+
+/// What `PRAGMA user_version` says of a file with `schema.sql`.
+const SCHEMA_VERSION: i64 = 1;
+
+/// What `PRAGMA application_id` says of a queue file: "CSQ1". Keeps the program from writing into another's database.
+const APPLICATION_ID: i64 = 0x4353_5131;
+
+/// Whether nobody has used the file yet.
+const IS_EMPTY: &str = "select not exists (select 1 from sqlite_schema)
+     and (select application_id = 0 from pragma_application_id)
+     and (select user_version = 0 from pragma_user_version)";
+
+/// Before 3.51.3 two connections could damage a file when one of them started the write-ahead log anew.
+const SQLITE_VERSION_MIN: [u32; 3] = [3, 51, 3];
+
+/// How long a lock of another process is waited for. It only ever inserts a few rows.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long to wait before the next try to switch to the write-ahead log, while several processes make the file.
+const SWITCH_AGAIN: Duration = Duration::from_millis(5);
+
+/// What the write-ahead log is cut to when it is started anew, in bytes: more than it needs between two checkpoints.
+const LOG_BYTES_MAX: &str = "67108864";
+
+/// Largest file, in pages (16 MiB), that is checked for damage at opening. The check reads every page: with a backlog it
+/// would hold up the start for minutes, and an empty queue is the usual one.
+const CHECKED_PAGES_MAX: i64 = 4096;
+
+/// Where the queue lies and how it is opened.
+#[derive(Debug, Clone)]
+pub(super) struct QueueFile {
+    path: PathBuf,
+    /// A stand-in for the end of the disk, in pages: SQLite fails at it with the error of a full disk.
+    pages_max: Option<u32>,
+}
+
+impl QueueFile {
+    pub(super) fn at(path: &Path) -> Self {
+        Self { path: path.to_owned(), pages_max: None }
+    }
+
+    #[cfg(test)]
+    pub(super) fn with_pages_max(self, pages_max: u32) -> Self {
+        Self { pages_max: Some(pages_max), ..self }
+    }
+
+    /// Makes the file where there is none, checks it, and opens it for writing.
+    pub(super) async fn prepare(&self) -> Result<SqliteConnection, OpenError> {
+        self.create().map_err(|error| {
+            let path = self.path.display();
+            OpenError(format!("the queue file {path} cannot be made: {error}. Make its directory writable, or set DATA_DIR to one that is"))
+        })?;
+        // Sets nothing that stays in the file: it may be somebody else's.
+        let mut connection = self.options().connect().await.map_err(|error| self.refused(&error))?;
+        self.check(&mut connection).await?;
+        connection.close().await.map_err(|error| self.refused(&error))?;
+        let start = Instant::now();
+        loop {
+            match self.connect().await {
+                // The switch to the write-ahead log does not wait for a lock: SQLite says at once that it is busy.
+                Err(error) if primary_code(&error) == Some(BUSY) && start.elapsed() < BUSY_TIMEOUT => {
+                    tokio::time::sleep(SWITCH_AGAIN).await;
+                }
+                connected => return connected.map_err(|error| self.refused(&error)),
+            }
+        }
+    }
+
+    /// A connection that writes. The file must be there: a queue whose file was taken away must fail, not start empty.
+    pub(super) async fn connect(&self) -> Result<SqliteConnection, sqlx::Error> {
+        let mut options = self.options().journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full);
+        options = options.pragma("journal_size_limit", LOG_BYTES_MAX);
+        if let Some(pages_max) = self.pages_max {
+            options = options.pragma("max_page_count", pages_max.to_string());
+        }
+        options.connect().await
+    }
+
+    /// A connection that reads. It can do nothing else.
+    pub(super) async fn connect_reader(&self) -> Result<SqliteConnection, sqlx::Error> {
+        self.options().pragma("query_only", "on").connect().await
+    }
+
+    fn options(&self) -> SqliteConnectOptions {
+        SqliteConnectOptions::new()
+            .filename(&self.path)
+            .create_if_missing(false)
+            .busy_timeout(BUSY_TIMEOUT)
+            .thread_name(|number| format!("queue-sqlite-{number}"))
+            .disable_statement_logging()
+    }
+
+    /// Makes the directory and the file where they are missing. Bodies are personal data, so nobody else may read them;
+    /// SQLite gives its log the permissions of the file.
+    fn create(&self) -> io::Result<()> {
+        // A close of any handle on a file drops the locks that SQLite holds on it in the same process. So a file that may
+        // be in use is never opened here, and nobody uses a new one before it is closed.
+        static CREATING: Mutex<()> = Mutex::new(());
+        let _creating = CREATING.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(directory) = self.path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
+            create_directory(directory)?;
+        }
+        match private_file().create_new(true).open(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            made => made.map(drop),
+        }
+    }
+
+    async fn check(&self, connection: &mut SqliteConnection) -> Result<(), OpenError> {
+        let linked: String = self.ask(connection, "select sqlite_version()").await?;
+        if !is_recent(&linked) {
+            let needed = SQLITE_VERSION_MIN.map(|part| part.to_string()).join(".");
+            return Err(OpenError(format!(
+                "this program was built with SQLite {linked}, which can damage the queue: build it with {needed} or later"
+            )));
+        }
+        if self.ask::<i64>(connection, IS_EMPTY).await? == 1 {
+            self.create_schema(connection).await.map_err(|error| self.refused(&error))?;
+        }
+        let path = self.path.display();
+        if self.ask::<i64>(connection, "pragma application_id").await? != APPLICATION_ID {
+            return Err(OpenError(format!(
+                "{path} is a database of another kind, not a queue of clerk-sync's: move it away, or set DATA_DIR to another directory"
+            )));
+        }
+        let version = self.ask::<i64>(connection, "pragma user_version").await?;
+        if version != SCHEMA_VERSION {
+            return Err(OpenError(format!(
+                "the queue file {path} has version {version}, this program knows {SCHEMA_VERSION}: use the clerk-sync that wrote it, or a newer one"
+            )));
+        }
+        if self.ask::<i64>(connection, "pragma page_count").await? <= CHECKED_PAGES_MAX {
+            let found: String = self.ask(connection, "pragma quick_check(1)").await?;
+            if found != "ok" {
+                return Err(self.damaged());
+            }
+        }
+        Ok(())
+    }
+
+    /// Does nothing where another process was faster.
+    async fn create_schema(&self, connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+        let mut transaction = connection.begin_with("begin immediate").await?;
+        let empty: i64 = sqlx::query_scalar(IS_EMPTY).fetch_one(&mut *transaction).await?;
+        if empty == 1 {
+            sqlx::raw_sql(SCHEMA).execute(&mut *transaction).await?;
+            let mark = format!("pragma application_id = {APPLICATION_ID}; pragma user_version = {SCHEMA_VERSION}");
+            sqlx::raw_sql(sqlx::AssertSqlSafe(mark)).execute(&mut *transaction).await?;
+        }
+        transaction.commit().await
+    }
+
+    async fn ask<T>(&self, connection: &mut SqliteConnection, question: &'static str) -> Result<T, OpenError>
+    where
+        T: for<'r> sqlx::Decode<'r, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite> + Send + Unpin,
+    {
+        sqlx::query_scalar(question).fetch_one(connection).await.map_err(|error| self.refused(&error))
+    }
+
+    fn refused(&self, error: &sqlx::Error) -> OpenError {
+        let path = self.path.display();
+        match primary_code(error) {
+            Some(NOT_A_DATABASE) => OpenError(format!(
+                "{path} is not a SQLite database: move it away, or set DATA_DIR to another directory. Nothing was changed"
+            )),
+            Some(CORRUPT) => self.damaged(),
+            _ => OpenError(format!(
+                "the queue file {path} cannot be opened: {error}. Check its permissions, the room on its disk, and that no other program holds it"
+            )),
+        }
+    }
+
+    fn damaged(&self) -> OpenError {
+        OpenError(format!(
+            "the queue file {} is damaged: keep it with its -wal file, try `sqlite3 FILE .recover`, or move both away, start with an empty queue and run `clerk-sync reconcile --fix`. Nothing was changed",
+            self.path.display()
+        ))
+    }
+}
+
+/// SQLite's primary result codes, from sqlite3.h.
+const BUSY: i32 = 5;
+pub(super) const READ_ONLY: i32 = 8;
+pub(super) const IO_ERROR: i32 = 10;
+pub(super) const CORRUPT: i32 = 11;
+pub(super) const FULL: i32 = 13;
+pub(super) const NOT_A_DATABASE: i32 = 26;
+
+/// The kind of an error of SQLite's; nothing for one of sqlx's own.
+pub(super) fn primary_code(error: &sqlx::Error) -> Option<i32> {
+    let extended: i32 = error.as_database_error()?.code()?.parse().ok()?;
+    Some(extended & 0xff)
+}
+
+fn is_recent(version: &str) -> bool {
+    let mut parts = version.split('.').map(|part| part.parse().unwrap_or(0));
+    let found: [u32; 3] = std::array::from_fn(|_| parts.next().unwrap_or(0));
+    found >= SQLITE_VERSION_MIN
+}
+
+/// Makes a directory, and those above it, for this user alone. Does nothing to one that is there.
+pub(super) fn create_directory(directory: &Path) -> io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.recursive(true).create(directory)
+}
+
+/// Opens a file for writing; makes it, for this user alone, where there is none.
+pub(super) fn private_file() -> std::fs::OpenOptions {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_compared_as_numbers() {
+        for good in ["3.51.3", "3.51.10", "3.52.0", "4.0", "10.0.0"] {
+            assert!(is_recent(good), "{good}");
+        }
+        for bad in ["3.51.2", "3.9.99", "3.40.1", "", "new"] {
+            assert!(!is_recent(bad), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Which rows of the queue are with a consumer. In memory only: after a restart every row is handed out anew.
+//!
+//! A row is in one of four states, and every way out of the second leads to one of the others:
+//! - not seen: its `seq` is greater than the cursor;
+//! - handed out: its `seq` is in a `Receipt`;
+//! - given back: its receipt was dropped; the next batch takes it before anything new;
+//! - acknowledged: it is no longer in the file.
+//!
+//! Why the cursor passes over no row: SQLite lets one transaction write at a time, over all processes. It gives a row its
+//! `seq` inside that transaction, greater than every one before (`autoincrement` remembers the greatest ever, deleted
+//! rows too). So rows become visible in the order of `seq`: whoever sees row n sees every row before n that will ever be.
+//! The numbers of a transaction that was rolled back are given again, but nobody saw them.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+/// Shared by all consumers of a queue.
+pub(super) struct Ledger {
+    state: Mutex<State>,
+    /// Changes when there may be something to take.
+    news: watch::Sender<()>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Every row up to this `seq` was handed out before.
+    cursor: i64,
+    given_back: BTreeSet<i64>,
+}
+
+impl Ledger {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self { state: Mutex::default(), news: watch::Sender::new(()) })
+    }
+
+    /// Rows that come after this `seq` were never handed out.
+    pub(super) fn cursor(&self) -> i64 {
+        self.state().cursor
+    }
+
+    /// Moves the cursor up to the last of the rows that were read after it, and gives them to the caller.
+    pub(super) fn hand_out(self: &Arc<Self>, seqs: Vec<i64>) -> Receipt {
+        if let Some(last) = seqs.last() {
+            self.state().cursor = *last;
+        }
+        Receipt { seqs, ledger: self.clone() }
+    }
+
+    /// Up to `count` rows that were given back, lowest first.
+    pub(super) fn hand_out_again(self: &Arc<Self>, count: usize) -> Receipt {
+        let mut state = self.state();
+        let seqs: Vec<i64> = state.given_back.iter().take(count).copied().collect();
+        for seq in &seqs {
+            state.given_back.remove(seq);
+        }
+        Receipt { seqs, ledger: self.clone() }
+    }
+
+    /// Wakes the consumers that wait.
+    pub(super) fn wake(&self) {
+        self.news.send_replace(());
+    }
+
+    pub(super) fn news(&self) -> watch::Receiver<()> {
+        self.news.subscribe()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // No code that holds the lock can leave the state half changed, so a panic elsewhere does no harm to it.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Rows that somebody has. Dropped, it gives them back.
+pub struct Receipt {
+    /// In rising order.
+    seqs: Vec<i64>,
+    ledger: Arc<Ledger>,
+}
+
+impl Receipt {
+    pub(super) fn seqs(&self) -> &[i64] {
+        &self.seqs
+    }
+
+    /// Gives the rows after this one back.
+    pub(super) fn give_back_after(&mut self, seq: i64) {
+        let kept = self.seqs.partition_point(|held| *held <= seq);
+        drop(Self { seqs: self.seqs.split_off(kept), ledger: self.ledger.clone() });
+    }
+
+    /// Forgets the rows that are not wanted: they are neither handed out again nor acknowledged.
+    pub(super) fn retain(&mut self, wanted: impl FnMut(&i64) -> bool) {
+        self.seqs.retain(wanted);
+    }
+
+    /// The rows are no longer in the file.
+    pub(super) fn settle(mut self) {
+        self.seqs.clear();
+    }
+}
+
+impl Drop for Receipt {
+    fn drop(&mut self) {
+        if !self.seqs.is_empty() {
+            self.ledger.state().given_back.extend(self.seqs.drain(..));
+            self.ledger.wake();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dropped_receipt_gives_its_rows_back_and_wakes_a_waiting_consumer() {
+        let ledger = Ledger::new();
+        let receipt = ledger.hand_out(vec![1, 2, 3, 4]);
+        let news = ledger.news();
+        assert!(!news.has_changed().unwrap());
+        drop(receipt);
+        assert!(news.has_changed().unwrap());
+        assert_eq!(ledger.cursor(), 4);
+
+        let mut again = ledger.hand_out_again(3);
+        assert_eq!(again.seqs(), [1, 2, 3]);
+        again.give_back_after(1);
+        assert_eq!(again.seqs(), [1]);
+        again.settle();
+        let mut rest = ledger.hand_out_again(10);
+        assert_eq!(rest.seqs(), [2, 3, 4]);
+        rest.retain(|seq| *seq != 3);
+        drop(rest);
+        assert_eq!(ledger.hand_out_again(10).seqs(), [2, 4]);
+    }
+}

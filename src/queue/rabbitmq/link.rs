@@ -1,0 +1,301 @@
+//! One connection to the broker, kept open: a supervisor that connects, declares, watches, and begins again.
+//!
+//! States, and what each means for an event in flight:
+//!
+//! - *connecting*: nothing is accepted; the reason is what readiness tells.
+//! - *open*: an epoch, with one connection. Whoever meets a fault on it abandons the epoch, and all of it is dropped:
+//!   publishes in flight fail, deliveries that were not acknowledged come again.
+//! - *blocked*, within an open epoch: the broker takes no publishes (a memory or disk alarm). Nothing is accepted; what is
+//!   in flight fails for its sender and may be stored all the same.
+//! - *closed*: for good.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
+use lapin::uri::AMQPUri;
+use lapin::{Connection, ConnectionProperties, ErrorKind, Event};
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tracing::{error, info, warn};
+
+use super::topology::{self, Names, TopologyError};
+use crate::backoff::Backoff;
+use crate::queue::Unavailable;
+use crate::shutdown::Shutdown;
+
+/// Longest time to connect and declare.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Longest time to close in good order; a blocked connection cannot.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Seconds between heartbeats, unless the URL says otherwise: a dead peer is noticed within two of them.
+const HEARTBEAT_S: u16 = 20;
+
+/// Bytes a frame, unless the URL says otherwise: lapin keeps 32 of each direction in memory, and an event has 3 KB.
+const FRAME_MAX: u32 = 16 * 1024;
+
+/// An epoch that lasted this long was a good one: the next outage begins with short waits again.
+const STABLE_AFTER: Duration = Duration::from_secs(10);
+
+/// Where to connect to, and what must be there.
+#[derive(Clone)]
+pub struct Broker {
+    pub uri: AMQPUri,
+    pub names: Arc<Names>,
+}
+
+/// A connection that is kept open once somebody wants it. Clones share it.
+#[derive(Clone)]
+pub struct Link {
+    state: watch::Receiver<State>,
+    wanted: Shutdown,
+    closing: Shutdown,
+}
+
+#[derive(Clone)]
+enum State {
+    /// Nobody wants it yet.
+    Idle,
+    Connecting(Arc<str>),
+    Open(Arc<Epoch>),
+    Closed,
+}
+
+/// One life of a connection.
+pub struct Epoch {
+    pub connection: Connection,
+    /// Why the broker takes no publishes, while it takes none.
+    blocked: watch::Sender<Option<Arc<str>>>,
+    over: Shutdown,
+}
+
+impl Epoch {
+    /// Ends this life: something on it broke.
+    pub fn abandon(&self) {
+        self.over.request();
+    }
+
+    /// Returns when this life has ended. Cancel-safe.
+    pub async fn over(&self) {
+        self.over.requested().await;
+    }
+
+    /// Returns when the broker takes no publishes. Cancel-safe.
+    pub async fn blocked(&self) {
+        let mut blocked = self.blocked.subscribe();
+        // The sender is in `self`, so waiting cannot fail.
+        drop(blocked.wait_for(Option::is_some).await);
+    }
+}
+
+impl Link {
+    pub fn new(broker: Broker, purpose: &'static str) -> Self {
+        let (tell, state) = watch::channel(State::Idle);
+        let link = Self { state, wanted: Shutdown::default(), closing: Shutdown::default() };
+        let supervisor =
+            Supervisor { broker, purpose, tell, wanted: link.wanted.clone(), closing: link.closing.clone() };
+        tokio::spawn(supervisor.run());
+        link
+    }
+
+    /// Connects from now on.
+    pub fn want(&self) {
+        self.wanted.request();
+    }
+
+    /// Whether the connection is open and not blocked, or not wanted at all.
+    pub fn ready(&self) -> Result<(), Unavailable> {
+        match &*self.state.borrow() {
+            State::Idle if !self.wanted.is_requested() => Ok(()),
+            State::Idle => Err(Unavailable::new("connecting to RabbitMQ")),
+            State::Connecting(reason) => Err(Unavailable::new(reason.to_string())),
+            State::Closed => Err(Unavailable::new("the connection to RabbitMQ is closed")),
+            State::Open(epoch) => match &*epoch.blocked.borrow() {
+                None => Ok(()),
+                Some(reason) => Err(Unavailable::new(format!("RabbitMQ takes no events now: {reason}"))),
+            },
+        }
+    }
+
+    /// The epoch that is open now.
+    pub fn current(&self) -> Option<Arc<Epoch>> {
+        match &*self.state.borrow() {
+            State::Open(epoch) if !epoch.over.is_requested() => Some(Arc::clone(epoch)),
+            _ => None,
+        }
+    }
+
+    /// Waits for an open epoch; nothing once the link is closed. Cancel-safe.
+    pub async fn opened(&self) -> Option<Arc<Epoch>> {
+        let mut state = self.state.clone();
+        loop {
+            match &*state.borrow_and_update() {
+                State::Open(epoch) if !epoch.over.is_requested() => return Some(Arc::clone(epoch)),
+                State::Closed => return None,
+                _ => {}
+            }
+            state.changed().await.ok()?;
+        }
+    }
+
+    /// Closes the connection in good order.
+    pub async fn close(&self) {
+        self.closing.request();
+        let mut state = self.state.clone();
+        // Fails when the supervisor is gone, and then it is closed.
+        drop(state.wait_for(|state| matches!(state, State::Closed)).await);
+    }
+}
+
+struct Supervisor {
+    broker: Broker,
+    purpose: &'static str,
+    tell: watch::Sender<State>,
+    wanted: Shutdown,
+    closing: Shutdown,
+}
+
+/// Why there is no connection.
+enum Fault {
+    /// The broker is away.
+    Away(String),
+    /// A person must mend something.
+    Repair(String),
+}
+
+impl Supervisor {
+    async fn run(self) {
+        if self.closing.or(self.wanted.requested()).await.is_some() {
+            let (mut outage, mut repair) = (Backoff::for_outage(), Backoff::for_repair());
+            let mut told = String::new();
+            loop {
+                let began = Instant::now();
+                let fault = match self.connect().await {
+                    Ok(epoch) => {
+                        told.clear();
+                        self.live(epoch).await
+                    }
+                    Err(fault) => fault,
+                };
+                if began.elapsed() > STABLE_AFTER {
+                    outage.reset();
+                }
+                let wait = self.say(fault, &mut told, &mut outage, &mut repair);
+                if self.closing.or(tokio::time::sleep(wait)).await.is_none() {
+                    break;
+                }
+            }
+        }
+        self.tell.send_replace(State::Closed);
+    }
+
+    /// Makes the reason known, in the log once, and says how long to wait.
+    fn say(&self, fault: Fault, told: &mut String, outage: &mut Backoff, repair: &mut Backoff) -> Duration {
+        let (reason, wait, needs_repair) = match fault {
+            Fault::Away(reason) => (reason, outage.next_interval(), false),
+            Fault::Repair(reason) => (reason, repair.next_interval(), true),
+        };
+        if *told != reason && !self.closing.is_requested() {
+            let broker = self.place();
+            if needs_repair {
+                error!(broker, reason, "RabbitMQ cannot be used until this is mended");
+            } else {
+                warn!(broker, reason, "RabbitMQ is away; trying again");
+            }
+            told.clone_from(&reason);
+        }
+        self.tell.send_replace(State::Connecting(reason.into()));
+        wait
+    }
+
+    async fn connect(&self) -> Result<Arc<Epoch>, Fault> {
+        let mut uri = self.broker.uri.clone();
+        uri.query.heartbeat.get_or_insert(HEARTBEAT_S);
+        uri.query.frame_max.get_or_insert(FRAME_MAX);
+        let name = format!("clerk-sync {} {}", self.broker.names.namespace, self.purpose);
+        let properties = ConnectionProperties::default().with_connection_name(name.into());
+        let connect = async {
+            let connection = Connection::connect_uri(uri, properties).await.map_err(fault_of)?;
+            topology::declare(&connection, &self.broker.names).await.map_err(|error| match error {
+                TopologyError::Broker(error) => fault_of(error),
+                mismatch @ TopologyError::Mismatch { .. } => Fault::Repair(mismatch.to_string()),
+            })?;
+            let epoch = Epoch { connection, blocked: watch::Sender::new(None), over: Shutdown::default() };
+            Ok(Arc::new(epoch))
+        };
+        let connected = tokio::time::timeout(CONNECT_TIMEOUT, connect).await;
+        connected.unwrap_or_else(|_| Err(Fault::Away("RabbitMQ does not answer".into())))
+    }
+
+    /// Watches one life of the connection to its end.
+    async fn live(&self, epoch: Arc<Epoch>) -> Fault {
+        info!(broker = self.place(), purpose = self.purpose, "connected to RabbitMQ");
+        self.tell.send_replace(State::Open(Arc::clone(&epoch)));
+        let reason = tokio::select! {
+            () = self.closing.requested() => "the program stops".to_string(),
+            () = epoch.over() => "a channel failed; the connection is made anew".to_string(),
+            reason = self.watch(&epoch) => reason,
+        };
+        epoch.abandon();
+        self.tell.send_replace(State::Connecting(reason.as_str().into()));
+        // Fails where the connection is gone already.
+        drop(tokio::time::timeout(CLOSE_TIMEOUT, epoch.connection.close(200, "closing".into())).await);
+        Fault::Away(reason)
+    }
+
+    /// Follows the connection's own events until it breaks; says why.
+    async fn watch(&self, epoch: &Epoch) -> String {
+        // Exactly one listener a connection, and always read: several would share the events.
+        let mut events = std::pin::pin!(epoch.connection.events_listener());
+        while let Some(event) = events.next().await {
+            match event {
+                Event::ConnectionBlocked(reason) => {
+                    warn!(broker = self.place(), reason, "RabbitMQ takes no events now");
+                    epoch.blocked.send_replace(Some(reason.into()));
+                }
+                Event::ConnectionUnblocked => {
+                    info!(broker = self.place(), "RabbitMQ takes events again");
+                    epoch.blocked.send_replace(None);
+                }
+                Event::Error(error) => return describe(&error),
+                _ => {}
+            }
+        }
+        "the connection ended".into()
+    }
+
+    /// Host, port and virtual host: the URL without its password.
+    fn place(&self) -> String {
+        let AMQPUri { authority, vhost, .. } = &self.broker.uri;
+        format!("{}:{}/{vhost}", authority.host, authority.port)
+    }
+}
+
+fn fault_of(error: lapin::Error) -> Fault {
+    let description = describe(&error);
+    match error.kind() {
+        ErrorKind::ProtocolError(amqp) => match amqp.kind() {
+            AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) => Fault::Repair(format!(
+                "RabbitMQ refuses this user, check the name, the password and the permissions of AMQP_URL ({description})"
+            )),
+            AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED | AMQPHardError::INVALIDPATH) => {
+                Fault::Repair(format!("RabbitMQ refuses the virtual host of AMQP_URL ({description})"))
+            }
+            _ => Fault::Away(description),
+        },
+        _ => Fault::Away(description),
+    }
+}
+
+/// The error without anything of the URL: lapin's own texts hold the broker's replies, I/O errors and states.
+fn describe(error: &lapin::Error) -> String {
+    match error.kind() {
+        ErrorKind::ProtocolError(amqp) => amqp.get_message().to_string(),
+        ErrorKind::IOError(error) => format!("no connection to RabbitMQ: {error}"),
+        ErrorKind::MissingHeartbeatError => "RabbitMQ sends no heartbeat".into(),
+        _ => format!("the connection to RabbitMQ failed: {error}"),
+    }
+}

@@ -1,0 +1,154 @@
+//! What must be there at the broker: declared at every connection, in full, relying on no default that changed between
+//! RabbitMQ 3.10 and 4.
+//!
+//! ```text
+//! NAMESPACE.events (topic) ──user.*──▶ NAMESPACE.users ──20 deliveries──▶ NAMESPACE.dead (fanout, queue)
+//!        └────────what no binding takes────────▶ NAMESPACE.unrouted (fanout, queue)
+//! ```
+
+use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{Channel, Connection, ErrorKind, ExchangeKind};
+
+use crate::queue::Source;
+
+/// Every name at the broker.
+#[derive(Debug)]
+pub struct Names {
+    pub namespace: String,
+    pub events: String,
+    pub users: String,
+    pub dead: String,
+    pub unrouted: String,
+}
+
+/// Deliveries of an event before it is a dead letter: enough for many outages, few enough that a poisonous one ends.
+const DELIVERY_LIMIT: i64 = 20;
+
+/// Where events are parked nothing may be lost by looking at them: -1 means no limit to RabbitMQ 4 and none at all to 3.10,
+/// which drops at the first return.
+const NO_DELIVERY_LIMIT: i64 = 1_000_000;
+
+/// The routing keys of user events.
+const USER_EVENTS: &str = "user.*";
+
+impl Names {
+    pub fn new(namespace: &str) -> Self {
+        let name = |part: &str| format!("{namespace}.{part}");
+        Self {
+            namespace: namespace.into(),
+            events: name("events"),
+            users: name("users"),
+            dead: name("dead"),
+            unrouted: name("unrouted"),
+        }
+    }
+
+    /// The queue that a consumer takes from.
+    pub fn of_source(&self, source: Source) -> &str {
+        match source {
+            Source::Events => &self.users,
+            Source::DeadLetters => &self.dead,
+            Source::Unrouted => &self.unrouted,
+        }
+    }
+}
+
+/// Why the topology is not there.
+#[derive(Debug, thiserror::Error)]
+pub enum TopologyError {
+    /// Something exists with other arguments. It is left as it is.
+    #[error(
+        "{thing} exists with other arguments and is left as it is ({difference}); delete it once it is empty, or set another AMQP_NAMESPACE"
+    )]
+    Mismatch { thing: String, difference: String },
+    #[error(transparent)]
+    Broker(#[from] lapin::Error),
+}
+
+/// Declares everything, over a channel of its own: a mismatch closes it.
+pub async fn declare(connection: &Connection, names: &Names) -> Result<(), TopologyError> {
+    let channel = connection.create_channel().await?;
+    for parked in [&names.dead, &names.unrouted] {
+        exchange(&channel, parked, ExchangeKind::Fanout, FieldTable::default()).await?;
+        queue(&channel, parked, parked_arguments()).await?;
+        bind(&channel, parked, parked, "").await?;
+    }
+    let mut arguments = FieldTable::default();
+    arguments.insert("alternate-exchange".into(), long_text(&names.unrouted));
+    exchange(&channel, &names.events, ExchangeKind::Topic, arguments).await?;
+    queue(&channel, &names.users, users_arguments(names)).await?;
+    bind(&channel, &names.users, &names.events, USER_EVENTS).await?;
+    Ok(channel.close(200, "declared".into()).await?)
+}
+
+/// Messages that wait in a queue.
+pub async fn count(connection: &Connection, name: &str) -> Result<u64, lapin::Error> {
+    let channel = connection.create_channel().await?;
+    let options =
+        QueueDeclareOptions { passive: true, durable: true, exclusive: false, auto_delete: false, nowait: false };
+    let queue = channel.queue_declare(name.into(), options, FieldTable::default()).await?;
+    let count = u64::from(queue.message_count());
+    channel.close(200, "counted".into()).await?;
+    Ok(count)
+}
+
+fn users_arguments(names: &Names) -> FieldTable {
+    let mut arguments = parked_arguments();
+    arguments.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(DELIVERY_LIMIT));
+    arguments.insert("x-dead-letter-exchange".into(), long_text(&names.dead));
+    // The other strategy republishes without confirms, and can lose a letter.
+    arguments.insert("x-dead-letter-strategy".into(), long_text("at-least-once"));
+    arguments
+}
+
+/// Only a quorum queue confirms after its disk has the message.
+fn parked_arguments() -> FieldTable {
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-queue-type".into(), long_text("quorum"));
+    arguments.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(NO_DELIVERY_LIMIT));
+    // A full queue says so; the other ways to overflow drop events.
+    arguments.insert("x-overflow".into(), long_text("reject-publish"));
+    arguments
+}
+
+fn long_text(text: &str) -> AMQPValue {
+    AMQPValue::LongString(text.into())
+}
+
+async fn exchange(
+    channel: &Channel,
+    name: &str,
+    kind: ExchangeKind,
+    arguments: FieldTable,
+) -> Result<(), TopologyError> {
+    let options =
+        ExchangeDeclareOptions { passive: false, durable: true, auto_delete: false, internal: false, nowait: false };
+    let declared = channel.exchange_declare(name.into(), kind, options, arguments).await;
+    declared.map_err(|error| explain(error, "exchange", name))
+}
+
+async fn queue(channel: &Channel, name: &str, arguments: FieldTable) -> Result<(), TopologyError> {
+    let options =
+        QueueDeclareOptions { passive: false, durable: true, exclusive: false, auto_delete: false, nowait: false };
+    let declared = channel.queue_declare(name.into(), options, arguments).await;
+    declared.map(drop).map_err(|error| explain(error, "queue", name))
+}
+
+async fn bind(channel: &Channel, queue: &str, exchange: &str, key: &str) -> Result<(), TopologyError> {
+    let options = QueueBindOptions { nowait: false };
+    Ok(channel.queue_bind(queue.into(), exchange.into(), key.into(), options, FieldTable::default()).await?)
+}
+
+/// The broker's own text names the argument and both of its values.
+fn explain(error: lapin::Error, kind: &str, name: &str) -> TopologyError {
+    match error.kind() {
+        ErrorKind::ProtocolError(amqp)
+            if matches!(amqp.kind(), AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED)) =>
+        {
+            TopologyError::Mismatch { thing: format!("the {kind} {name}"), difference: amqp.get_message().to_string() }
+        }
+        _ => TopologyError::Broker(error),
+    }
+}

@@ -1,0 +1,138 @@
+//! What PostgreSQL says, as what the caller can do.
+//!
+//! Texts are made here: PostgreSQL's own message and detail can quote values, and these are personal data.
+
+use sqlx::Error;
+use sqlx::error::DatabaseError;
+use sqlx::migrate::MigrateError;
+use sqlx::postgres::PgDatabaseError;
+
+use crate::store::StoreError;
+
+/// The three remedies.
+#[derive(Debug, PartialEq, Eq)]
+enum Remedy {
+    Wait,
+    Isolate,
+    Stop,
+}
+
+/// The remedy for an SQLSTATE (PostgreSQL manual, appendix A).
+fn remedy(sqlstate: &str) -> Remedy {
+    match sqlstate {
+        // A lock that others hold, an object in use, a statement or session that was ended from outside, a server that only
+        // reads after a failover, a transaction that had failed before.
+        "55P03" | "55006" | "57014" | "25006" | "25P02" => Remedy::Wait,
+        _ => match sqlstate.get(..2).unwrap_or_default() {
+            // Cardinality, data, integrity, program limits: something in the write.
+            "21" | "22" | "23" | "54" => Remedy::Isolate,
+            // Passwords, databases, schemas, grants, syntax, features, statements a pooler has lost.
+            "28" | "3D" | "3F" | "42" | "0A" | "26" => Remedy::Stop,
+            // Connections, rollbacks, resources, operators, system, and whatever is not known here.
+            _ => Remedy::Wait,
+        },
+    }
+}
+
+pub fn of(error: Error) -> StoreError {
+    match error {
+        Error::Database(error) => of_database(&*error),
+        Error::PoolTimedOut => StoreError::Unavailable("no connection became free in time".into()),
+        Error::Io(error) => StoreError::Unavailable(format!("the connection failed: {}", error.kind())),
+        Error::Tls(_) => StoreError::Unavailable("TLS failed; check sslmode and the certificates".into()),
+        Error::PoolClosed => StoreError::Unavailable("the store is closed".into()),
+        Error::ColumnDecode { index, .. } => {
+            StoreError::Incompatible(format!("column {index} has another type than this program's schema"))
+        }
+        Error::ColumnNotFound(name) => StoreError::Incompatible(format!("column {name} is missing")),
+        _ => StoreError::Unavailable("the connection does not work".into()),
+    }
+}
+
+fn of_database(error: &dyn DatabaseError) -> StoreError {
+    let sqlstate = error.code().unwrap_or_default().into_owned();
+    let place = place(error);
+    match remedy(&sqlstate) {
+        Remedy::Wait => StoreError::Unavailable(format!("{} (SQLSTATE {sqlstate}){place}", meaning(&sqlstate))),
+        Remedy::Isolate => StoreError::Rejected {
+            text: format!("{} (SQLSTATE {sqlstate}){place}", meaning(&sqlstate)),
+            code: format!("sqlstate_{sqlstate}"),
+        },
+        Remedy::Stop => StoreError::Incompatible(format!("{} (SQLSTATE {sqlstate}){place}", meaning(&sqlstate))),
+    }
+}
+
+/// Names of the schema's own things, which hold nothing of a user.
+fn place(error: &dyn DatabaseError) -> String {
+    let Some(error) = error.try_downcast_ref::<PgDatabaseError>() else {
+        return String::new();
+    };
+    let parts = [("table", error.table()), ("column", error.column()), ("constraint", error.constraint())];
+    parts.into_iter().filter_map(|(kind, name)| Some(format!(", {kind} {}", name?))).collect()
+}
+
+fn meaning(sqlstate: &str) -> &'static str {
+    match sqlstate {
+        "22P05" => "a text holds a character that PostgreSQL has not",
+        "22P02" => "a text is not valid JSON for PostgreSQL",
+        "22003" => "a number is out of PostgreSQL's range",
+        "22021" => "a text holds a NUL character",
+        "54000" | "54001" => "a value exceeds a limit of PostgreSQL",
+        "28P01" => "the password is wrong: check DATABASE_URL",
+        "28000" => "the server does not let this role in: check DATABASE_URL and pg_hba.conf",
+        "3D000" => "the database does not exist: check DATABASE_URL",
+        "42501" => "the role may not do this: it needs CREATE on the database to migrate, and to own the tables",
+        "42P01" | "42703" | "3F000" => "the schema is missing or old: run `clerk-sync migrate`",
+        "25006" => "the server only reads",
+        "53100" => "the server's disk is full",
+        "53300" => "the server has no more connections",
+        "57014" => "a statement took too long",
+        "57P01" | "57P02" => "the server is stopping",
+        "57P03" => "the server is starting",
+        "40P01" => "two writes waited for each other",
+        _ => match sqlstate.get(..2).unwrap_or_default() {
+            "08" => "the connection failed",
+            "22" => "PostgreSQL cannot hold a value",
+            "23" => "a value breaks a constraint",
+            "53" => "the server lacks resources",
+            _ => "the server reports an error",
+        },
+    }
+}
+
+pub fn of_migration(error: MigrateError) -> StoreError {
+    match error {
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => of(error),
+        MigrateError::VersionMissing(version) => StoreError::Incompatible(format!(
+            "its schema has migration {version}, which this program does not know: use a newer clerk-sync"
+        )),
+        MigrateError::VersionMismatch(version) => StoreError::Incompatible(format!(
+            "its migration {version} is not the one of this program: use the clerk-sync that made the schema"
+        )),
+        MigrateError::Dirty(version) => {
+            StoreError::Incompatible(format!("its migration {version} was not finished: mend it by hand"))
+        }
+        _ => StoreError::Incompatible("its migrations cannot be read".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_class_has_its_remedy() {
+        for wait in [
+            "08006", "08001", "40001", "40P01", "53100", "53300", "55P03", "55006", "57014", "57P01", "57P02", "57P03",
+            "58030", "25006", "25P02", "XX000", "",
+        ] {
+            assert_eq!(remedy(wait), Remedy::Wait, "{wait}");
+        }
+        for isolate in ["21000", "22P05", "22P02", "22003", "22021", "22008", "23502", "23514", "54000", "54001"] {
+            assert_eq!(remedy(isolate), Remedy::Isolate, "{isolate}");
+        }
+        for stop in ["28P01", "28000", "3D000", "3F000", "42501", "42P01", "42703", "0A000", "26000"] {
+            assert_eq!(remedy(stop), Remedy::Stop, "{stop}");
+        }
+    }
+}

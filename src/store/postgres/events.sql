@@ -1,0 +1,14 @@
+-- Events by time of receipt, newest first, from after the cursor on, without their payloads. A part of the filter that is null
+-- is not asked for.
+select event_id, event_type, clerk_id, occurred_at, sent_at, received_at, processed_at, status, deliveries, attempts,
+       error, error_code, null::bytea as payload
+  from clerk.events
+ where ($1::text is null or status = $1::text)
+   and ($2::text is null or event_type = $2::text)
+   and ($3::text is null or clerk_id = $3::text)
+   and ($4::timestamptz is null or received_at >= $4::timestamptz)
+   and ($5::timestamptz is null or received_at < $5::timestamptz)
+   -- Where the page before ended.
+   and ($6::timestamptz is null or (received_at, event_id) < ($6::timestamptz, $7::text collate "C"))
+ order by received_at desc, event_id desc
+ limit $8::bigint

@@ -1,0 +1,133 @@
+//! Questions and their rows.
+
+use chrono::{DateTime, Utc};
+use serde_json::value::RawValue;
+use sqlx::postgres::{PgPool, PgRow};
+use sqlx::{Error, Row};
+
+use crate::clerk::{ClerkId, EventId, Timestamp};
+use crate::store::{Cursor, EventFilter, EventRow, Listing, Page, Status, Time, User, UserFilter};
+
+pub async fn user(pool: &PgPool, id: &ClerkId) -> Result<Option<User>, Error> {
+    let row = sqlx::query(include_str!("user.sql")).bind(id.as_str()).fetch_optional(pool).await?;
+    row.as_ref().map(read_user).transpose()
+}
+
+pub async fn users(pool: &PgPool, filter: &UserFilter, page: &Page) -> Result<Listing<User>, Error> {
+    let after = match &page.after {
+        Some(Cursor::User { clerk_id }) => Some(clerk_id.as_str()),
+        _ => None,
+    };
+    let rows = sqlx::query(include_str!("users.sql"))
+        .bind(filter.email.as_deref())
+        .bind(filter.phone.as_deref())
+        .bind(filter.username.as_deref())
+        .bind(filter.external_id.as_deref())
+        .bind(filter.deleted)
+        .bind(after)
+        .bind(i64::from(page.limit.get()) + 1)
+        .fetch_all(pool)
+        .await?;
+    let rows = rows.iter().map(read_user).collect::<Result<_, _>>()?;
+    Ok(Listing::of(rows, page, User::cursor))
+}
+
+pub async fn event(pool: &PgPool, id: &EventId) -> Result<Option<EventRow>, Error> {
+    let row = sqlx::query(include_str!("event.sql")).bind(id.as_str()).fetch_optional(pool).await?;
+    row.as_ref().map(read_event).transpose()
+}
+
+pub async fn events(pool: &PgPool, filter: &EventFilter, page: &Page) -> Result<Listing<EventRow>, Error> {
+    let (after_time, after_id) = match &page.after {
+        Some(Cursor::Event { received_at, event_id }) => (utc(*received_at), Some(event_id.as_str())),
+        _ => (None, None),
+    };
+    let rows = sqlx::query(include_str!("events.sql"))
+        .bind(filter.status.map(Status::as_str))
+        .bind(filter.event_type.as_deref())
+        .bind(filter.clerk_id.as_deref())
+        .bind(filter.since.and_then(utc))
+        .bind(filter.until.and_then(utc))
+        .bind(after_time)
+        .bind(after_id)
+        .bind(i64::from(page.limit.get()) + 1)
+        .fetch_all(pool)
+        .await?;
+    let rows = rows.iter().map(read_event).collect::<Result<_, _>>()?;
+    Ok(Listing::of(rows, page, EventRow::cursor))
+}
+
+fn utc(time: Timestamp) -> Option<DateTime<Utc>> {
+    DateTime::from_timestamp_millis(time.ms())
+}
+
+fn read_user(row: &PgRow) -> Result<User, Error> {
+    Ok(User {
+        clerk_id: row.try_get("clerk_id")?,
+        email: row.try_get("email")?,
+        email_verified: row.try_get("email_verified")?,
+        phone: row.try_get("phone")?,
+        phone_verified: row.try_get("phone_verified")?,
+        username: row.try_get("username")?,
+        first_name: row.try_get("first_name")?,
+        last_name: row.try_get("last_name")?,
+        image_url: row.try_get("image_url")?,
+        external_id: row.try_get("external_id")?,
+        locale: row.try_get("locale")?,
+        banned: row.try_get("banned")?,
+        locked: row.try_get("locked")?,
+        two_factor_enabled: row.try_get("two_factor_enabled")?,
+        password_enabled: row.try_get("password_enabled")?,
+        public_metadata: json(row, "public_metadata")?,
+        private_metadata: json(row, "private_metadata")?,
+        unsafe_metadata: json(row, "unsafe_metadata")?,
+        last_sign_in_at: time(row, "last_sign_in_at")?,
+        last_active_at: time(row, "last_active_at")?,
+        legal_accepted_at: time(row, "legal_accepted_at")?,
+        created_at: time(row, "created_at")?,
+        updated_at: time(row, "updated_at")?,
+        deleted_at: time(row, "deleted_at")?,
+        data: json(row, "data")?,
+        event_id: row.try_get("event_id")?,
+        occurred_at: time(row, "occurred_at")?,
+        synced_at: required(time(row, "synced_at")?, "synced_at")?,
+    })
+}
+
+fn read_event(row: &PgRow) -> Result<EventRow, Error> {
+    let status: &str = row.try_get("status")?;
+    Ok(EventRow {
+        event_id: row.try_get("event_id")?,
+        event_type: row.try_get("event_type")?,
+        clerk_id: row.try_get("clerk_id")?,
+        occurred_at: time(row, "occurred_at")?,
+        sent_at: required(time(row, "sent_at")?, "sent_at")?,
+        received_at: required(time(row, "received_at")?, "received_at")?,
+        processed_at: required(time(row, "processed_at")?, "processed_at")?,
+        status: required(Status::named(status), "status")?,
+        deliveries: row.try_get("deliveries")?,
+        attempts: row.try_get("attempts")?,
+        error: row.try_get("error")?,
+        error_code: row.try_get("error_code")?,
+        payload: row.try_get("payload")?,
+    })
+}
+
+/// PostgreSQL's times have microseconds; ours are whole milliseconds.
+fn time(row: &PgRow, column: &str) -> Result<Option<Time>, Error> {
+    let time: Option<DateTime<Utc>> = row.try_get(column)?;
+    Ok(time.and_then(|time| Timestamp::from_ms(time.timestamp_millis())).map(Time))
+}
+
+fn json(row: &PgRow, column: &str) -> Result<Option<Box<RawValue>>, Error> {
+    let text: Option<String> = row.try_get(column)?;
+    text.map(|text| RawValue::from_string(text).map_err(|error| decode(column, error))).transpose()
+}
+
+fn required<T>(value: Option<T>, column: &str) -> Result<T, Error> {
+    value.ok_or_else(|| decode(column, "it holds what this program never writes"))
+}
+
+fn decode(column: &str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    Error::ColumnDecode { index: column.into(), source: source.into() }
+}

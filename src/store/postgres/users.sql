@@ -1,0 +1,16 @@
+-- Users, the newest ID first, from after the cursor on. A part of the filter that is null is not asked for; the plan is made for each question (plan_cache_mode), so that the part that is there finds its index.
+select clerk_id, email, email_verified, phone, phone_verified, username, first_name, last_name, image_url,
+       external_id, locale, banned, locked, two_factor_enabled, password_enabled,
+       public_metadata::text as public_metadata, private_metadata::text as private_metadata,
+       unsafe_metadata::text as unsafe_metadata, last_sign_in_at, last_active_at, legal_accepted_at, created_at,
+       updated_at, deleted_at, data::text as data, event_id, occurred_at, synced_at
+  from clerk.users
+ where ($1::text is null or lower(email) = lower($1::text))
+   and ($2::text is null or phone = $2::text)
+   and ($3::text is null or username = $3::text)
+   and ($4::text is null or external_id = $4::text)
+   and ($5::boolean is null or (deleted_at is not null) = $5::boolean)
+   -- Where the page before ended.
+   and ($6::text is null or clerk_id < $6::text)
+ order by clerk_id desc
+ limit $7::bigint

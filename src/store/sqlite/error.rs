@@ -1,0 +1,64 @@
+//! What SQLite says, as what the caller can do.
+
+use std::path::Path;
+
+use sqlx::Error;
+use sqlx::error::DatabaseError;
+use sqlx::migrate::MigrateError;
+
+use crate::store::StoreError;
+
+pub fn of(path: &Path, error: Error) -> StoreError {
+    match error {
+        Error::Database(error) => of_database(path, &*error),
+        Error::PoolTimedOut => StoreError::Unavailable("no connection became free in time".into()),
+        Error::PoolClosed => StoreError::Unavailable("the store is closed".into()),
+        Error::ColumnDecode { index, .. } => {
+            StoreError::Incompatible(format!("column {index} has another type than this program's schema"))
+        }
+        Error::ColumnNotFound(name) => StoreError::Incompatible(format!("column {name} is missing")),
+        _ => StoreError::Unavailable(format!("{} cannot be used now", path.display())),
+    }
+}
+
+fn of_database(path: &Path, error: &dyn DatabaseError) -> StoreError {
+    let file = path.display();
+    // An extended result code holds the primary one in its low byte (sqlite.org/rescode.html).
+    let code = error.code().and_then(|code| code.parse::<u32>().ok()).unwrap_or(0);
+    match code & 0xFF {
+        5 | 6 => StoreError::Unavailable(format!("{file} is being written by another process")),
+        8 => {
+            StoreError::Unavailable(format!("{file} cannot be written: check its permissions and those of its folder"))
+        }
+        10 => StoreError::Unavailable(format!("{file} cannot be read or written: check the disk")),
+        13 => StoreError::Unavailable(format!("{file} has no more room: free some on its disk")),
+        14 if !path.exists() => StoreError::Incompatible(format!(
+            "{file} is missing: run `clerk-sync dev` or `clerk-sync serve` first, or set DATA_DIR or DATABASE_URL"
+        )),
+        14 => {
+            StoreError::Unavailable(format!("{file} cannot be opened: check its permissions and those of its folder"))
+        }
+        11 | 26 => StoreError::Incompatible(format!(
+            "{file} is damaged or no SQLite database: move it away, or bring back a backup"
+        )),
+        18..=20 => StoreError::Rejected {
+            code: format!("sqlite_{code}"),
+            text: format!("SQLite cannot hold a value (result code {code})"),
+        },
+        1 => StoreError::Incompatible(format!("the schema of {file} is missing or old: run `clerk-sync migrate`")),
+        _ => StoreError::Unavailable(format!("{file} reports an error (result code {code})")),
+    }
+}
+
+pub fn of_migration(path: &Path, error: MigrateError) -> StoreError {
+    match error {
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => of(path, error),
+        MigrateError::VersionMissing(version) => StoreError::Incompatible(format!(
+            "its schema has migration {version}, which this program does not know: use a newer clerk-sync"
+        )),
+        MigrateError::VersionMismatch(version) => StoreError::Incompatible(format!(
+            "its migration {version} is not the one of this program: use the clerk-sync that made the schema"
+        )),
+        _ => StoreError::Incompatible(format!("the migrations of {} cannot be read", path.display())),
+    }
+}

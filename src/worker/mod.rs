@@ -1,0 +1,226 @@
+//! Queue to store: take a batch, plan it, apply it, acknowledge it.
+//!
+//! What holds here: a batch is acknowledged only after its write has committed, and a write that cannot be made now is
+//! made later, by the same worker or another. So whatever is killed, an event is applied at least once, and the rule in
+//! `clerk::change` makes a second time do nothing.
+
+mod plan;
+
+use std::num::NonZeroUsize;
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinSet;
+use tracing::{debug, error, info, warn};
+
+use crate::backoff::Backoff;
+use crate::clerk::SignedEvent;
+use crate::queue::{Consumer, Queue, Source};
+use crate::shutdown::Shutdown;
+use crate::store::{Failure, Outcome, Store, StoreError, Verdict, Write};
+
+/// How a worker works. Plain data.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Most events in one transaction.
+    pub batch_max: NonZeroUsize,
+    /// Batches in flight at once.
+    pub concurrency: NonZeroUsize,
+}
+
+/// Longest time a batch is held while the database is away. RabbitMQ takes a batch back by force after 30 minutes
+/// (`consumer_timeout`), and closes the channel for it.
+const BATCH_HELD_MAX: Duration = Duration::from_secs(10 * 60);
+
+/// Applies events until `shutdown`, then finishes what was handed over already.
+pub async fn run(queue: Queue, store: Store, options: Options, shutdown: Shutdown) {
+    let mut slots = JoinSet::new();
+    let sources = std::iter::repeat_n(Source::Events, options.concurrency.get());
+    for source in sources.chain(queue.dead_ends().iter().copied()) {
+        let (queue, store, shutdown) = (queue.clone(), store.clone(), shutdown.clone());
+        let slot = Slot { queue, store, source, batch_max: options.batch_max, shutdown };
+        slots.spawn(slot.run());
+    }
+    while let Some(ended) = slots.join_next().await {
+        if let Err(error) = ended {
+            error!(%error, "a worker ended unexpectedly; its events are delivered again after a restart");
+        }
+    }
+}
+
+/// One batch in flight.
+struct Slot {
+    queue: Queue,
+    store: Store,
+    source: Source,
+    batch_max: NonZeroUsize,
+    shutdown: Shutdown,
+}
+
+/// Why a batch is given back.
+enum GiveBack {
+    /// The database has been away for too long.
+    HeldTooLong,
+    /// The worker stops, and the database is away.
+    Stopping,
+}
+
+impl Slot {
+    async fn run(self) {
+        loop {
+            // No batch is taken while it could only be held.
+            if !self.store_is_ready().await {
+                return;
+            }
+            let consumer = self.queue.consume(self.source, self.batch_max);
+            match self.drain(consumer).await {
+                Some(GiveBack::HeldTooLong) => warn!("the database is away: events wait in the queue"),
+                Some(GiveBack::Stopping) | None => return,
+            }
+        }
+    }
+
+    /// Waits until the store can be used; false when the worker is to stop first.
+    async fn store_is_ready(&self) -> bool {
+        let mut retry = Retry::default();
+        while let Err(error) = self.store.ping().await {
+            if self.shutdown.or(retry.wait(&error)).await.is_none() {
+                return false;
+            }
+        }
+        !self.shutdown.is_requested()
+    }
+
+    /// Takes batches until the worker is to stop and all that was handed over is done, or one must be given back.
+    async fn drain(&self, mut consumer: Consumer) -> Option<GiveBack> {
+        let mut stopping = false;
+        loop {
+            let batch = tokio::select! {
+                biased;
+                () = self.shutdown.requested(), if !stopping => {
+                    stopping = true;
+                    consumer.stop().await;
+                    continue;
+                }
+                batch = consumer.next_batch() => batch?,
+            };
+            if let Err(give_back) = self.settle(&batch.events).await {
+                return Some(give_back);
+            }
+            if let Err(reason) = consumer.ack(batch).await {
+                info!(%reason, "a batch was applied but not acknowledged; it is delivered again and changes nothing");
+            }
+        }
+    }
+
+    /// Applies these events, each as far as it can be, and records every one.
+    ///
+    /// A write that the database refuses is halved until the events that cause it stand alone: k of n cost
+    /// about k·log₂(n) more statements.
+    async fn settle(&self, events: &[SignedEvent]) -> Result<(), GiveBack> {
+        let since = Instant::now();
+        let whole = 0..events.len();
+        let mut parts: Vec<Range<usize>> = Vec::from([whole]);
+        while let Some(part) = parts.pop() {
+            let Err(refusal) = self.apply(&self.plan(&events[part.clone()]), since).await? else {
+                continue;
+            };
+            if part.len() > 1 {
+                let middle = part.start + part.len() / 2;
+                parts.extend([middle..part.end, part.start..middle]);
+                continue;
+            }
+            let event = &events[part];
+            warn!(event_id = %event[0].id(), code = %refusal.code, reason = %refusal.text, "the database refuses an event");
+            if let Err(again) = self.apply(&plan::plan_failed(event, &refusal), since).await? {
+                // A record holds nothing that a database refuses; if one does all the same, the event must not go.
+                error!(event_id = %event[0].id(), code = %again.code, "a failed event cannot be recorded; it stays in the queue");
+                self.shutdown.or(Backoff::for_repair().wait()).await;
+                return Err(GiveBack::HeldTooLong);
+            }
+        }
+        Ok(())
+    }
+
+    fn plan(&self, events: &[SignedEvent]) -> Write {
+        let failed = |code: &'static str, text: &str| {
+            plan::plan_failed(events, &Failure { code: code.into(), text: text.into() })
+        };
+        match self.source {
+            Source::Events => plan::plan(events),
+            Source::DeadLetters => failed(
+                "delivery_limit",
+                "it was delivered more often than the queue allows without being applied; replay it",
+            ),
+            Source::Unrouted => failed("unrouted", "no queue was bound for it when it came; replay it"),
+        }
+    }
+
+    /// Makes one write, through any outage. The inner error is the database's refusal of something in it.
+    async fn apply(&self, write: &Write, since: Instant) -> Result<Result<(), Failure>, GiveBack> {
+        let mut retry = Retry::default();
+        loop {
+            let error = match self.store.apply(write).await {
+                Ok(outcomes) => {
+                    log(write, &outcomes, since);
+                    return Ok(Ok(()));
+                }
+                Err(StoreError::Rejected { code, text }) => return Ok(Err(Failure { code: code.into(), text })),
+                Err(error) => error,
+            };
+            if since.elapsed() > BATCH_HELD_MAX {
+                return Err(GiveBack::HeldTooLong);
+            }
+            if self.shutdown.or(retry.wait(&error)).await.is_none() {
+                return Err(GiveBack::Stopping);
+            }
+        }
+    }
+}
+
+/// Waiting for a database: says once what is wrong, then only waits.
+#[derive(Default)]
+struct Retry {
+    /// The policy, and whether it is the one for what a person must mend.
+    backoff: Option<(Backoff, bool)>,
+}
+
+impl Retry {
+    async fn wait(&mut self, error: &StoreError) {
+        let repair = matches!(error, StoreError::Incompatible(_));
+        if self.backoff.as_ref().is_none_or(|(_, before)| *before != repair) {
+            if repair {
+                error!(%error, "nothing can be applied until this is mended; events wait in the queue");
+            } else {
+                warn!(%error, "waiting for the database; events wait in the queue");
+            }
+            let policy = if repair { Backoff::for_repair() } else { Backoff::for_outage() };
+            self.backoff = Some((policy, repair));
+        }
+        if let Some((backoff, _)) = &mut self.backoff {
+            backoff.wait().await;
+        }
+    }
+}
+
+fn log(write: &Write, outcomes: &[Outcome], since: Instant) {
+    let count = |wanted| outcomes.iter().filter(|outcome| **outcome == wanted).count();
+    debug!(
+        events = outcomes.len(),
+        applied = count(Outcome::Applied),
+        stale = count(Outcome::Stale),
+        repeated = count(Outcome::Repeated),
+        failed = count(Outcome::Failed),
+        elapsed_ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX),
+        "a batch was applied"
+    );
+    for (record, outcome) in write.records.iter().zip(outcomes) {
+        match (&record.verdict, outcome) {
+            (Verdict::Failed { failure, .. }, Outcome::Failed) => {
+                let (id, event_type) = (record.event.id(), record.event.event_type().as_str());
+                warn!(event_id = %id, event_type, code = %failure.code, reason = %failure.text, "an event failed; see `clerk-sync events show {id}`");
+            }
+            _ => debug!(event_id = %record.event.id(), ?outcome, "an event was settled"),
+        }
+    }
+}
