@@ -192,7 +192,7 @@ impl Config {
             worker,
             telemetry: telemetry::Options {
                 format: log_format(setting(&settings.log_format, "LOG_FORMAT"))?,
-                filter: environment.get("RUST_LOG").unwrap_or("info").into(),
+                filter: environment.get("RUST_LOG").map(String::from),
             },
             data_dir,
         })

@@ -61,7 +61,9 @@ const WRONG_USAGE: u8 = 2;
 /// Runs what the arguments ask for.
 pub async fn run(cli: Cli) -> ExitCode {
     let Cli { command, settings } = cli;
-    let config = match configure(&settings) {
+    // A server says what it does; a command prints what was asked for, and `dev` its own lines.
+    let filter = if matches!(command, Command::Serve | Command::Receiver | Command::Worker) { "info" } else { "warn" };
+    let config = match configure(&settings, filter) {
         Ok(config) => config,
         Err(error) => {
             tell(&error);
@@ -92,10 +94,10 @@ pub async fn run(cli: Cli) -> ExitCode {
     }
 }
 
-fn configure(settings: &Settings) -> Result<Config, String> {
+fn configure(settings: &Settings, filter: &str) -> Result<Config, String> {
     let environment = Environment::read().map_err(|error| error.to_string())?;
     let config = Config::resolve(settings, &environment).map_err(|error| error.to_string())?;
-    telemetry::start(&config.telemetry)?;
+    telemetry::start(&config.telemetry, filter)?;
     Ok(config)
 }
 

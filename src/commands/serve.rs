@@ -11,7 +11,7 @@ use tracing::{error, info, warn};
 use super::service::{Role, Service};
 use crate::clerk::Verifier;
 use crate::config::{self, Config, Environment, Settings};
-use crate::{http, queue};
+use crate::queue;
 
 pub async fn run(settings: Settings, config: Config, role: Role) -> anyhow::Result<ExitCode> {
     if role != Role::Both && matches!(config.queue, queue::Options::Embedded(_)) {
@@ -24,10 +24,6 @@ pub async fn run(settings: Settings, config: Config, role: Role) -> anyhow::Resu
     let (new_verifier, verifier) = watch::channel(Arc::new(verifier));
     let mut signals = Signals::listen()?;
     let service = Service::start(&config, role, verifier).await?;
-    match role {
-        Role::Worker => info!(address = %service.address, "working; health is at /readyz"),
-        _ => info!(address = %service.address, path = http::WEBHOOK_PATH, "receiving"),
-    }
     signals.follow(&settings, &new_verifier).await;
     service.stop().await;
     info!("stopped");

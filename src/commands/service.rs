@@ -73,6 +73,10 @@ impl Service {
         let readiness =
             Readiness { queue: queue.clone(), store: is_worker.then(|| store.clone()), shutdown: stopping.clone() };
         let (server, http_handle) = http::serve(listener, webhooks, readiness)?;
+        match role {
+            Role::Worker => info!(%address, "working; health is at /readyz"),
+            Role::Both | Role::Receiver => info!(%address, path = http::WEBHOOK_PATH, "receiving"),
+        }
         let worker = is_worker.then(|| {
             let (queue, store, stop) = (queue.clone(), store.clone(), stop_worker.clone());
             tokio::spawn(work(queue, store, config.worker, role, stop))

@@ -35,13 +35,14 @@ pub fn print_json(document: &impl Serialize) -> anyhow::Result<()> {
 /// A table for a person; its cells keep to the width of the terminal.
 pub fn of_rows(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+    table.load_style(presets::NOTHING);
     table.set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(header);
     for row in rows {
         table.add_row(row);
     }
-    format!("{table}\n")
+    let lines = table.lines().map(|line| format!("{}\n", line.trim_end()));
+    lines.collect()
 }
 
 /// Names and values below each other, the values aligned.
@@ -53,7 +54,7 @@ pub fn of_fields(fields: &[(&str, String)]) -> String {
 /// The time in this machine's zone, to the second.
 pub fn local(time: Time) -> String {
     let utc = DateTime::from_timestamp_millis(time.0.ms()).unwrap_or_default();
-    utc.with_timezone(&chrono::Local).format("%Y-%m-%d %H:%M:%S %:z").to_string()
+    utc.with_timezone(&chrono::Local).format("%Y-%m-%d %H:%M:%S").to_string()
 }
 
 /// The value, or a dash where there is none.

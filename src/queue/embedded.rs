@@ -74,7 +74,7 @@ struct Shared {
 impl Queue {
     /// Opens the file; makes it where it is missing. Fails where it is not a queue that this program can use.
     ///
-    /// Needs no lock: who hands out events holds a `lock::DirectoryLock` beside it.
+    /// Needs no lock: who hands out events holds a `DirectoryLock` beside it.
     pub async fn open(options: &Options) -> Result<Self, OpenError> {
         Self::open_file(QueueFile::at(&options.path)).await
     }

@@ -94,6 +94,7 @@ impl Slot {
     /// Takes batches until the worker is to stop and all that was handed over is done, or one must be given back.
     async fn drain(&self, mut consumer: Consumer) -> Option<GiveBack> {
         let mut stopping = false;
+        let mut unacknowledged = Backoff::for_outage();
         loop {
             let batch = tokio::select! {
                 biased;
@@ -107,8 +108,13 @@ impl Slot {
             if let Err(give_back) = self.settle(&batch.events).await {
                 return Some(give_back);
             }
-            if let Err(reason) = consumer.ack(batch).await {
-                info!(%reason, "a batch was applied but not acknowledged; it is delivered again and changes nothing");
+            match consumer.ack(batch).await {
+                Ok(()) => unacknowledged.reset(),
+                Err(reason) => {
+                    info!(%reason, "a batch was applied but not acknowledged; it is delivered again and changes nothing");
+                    // On a full disk the embedded queue hands the same batch out at once.
+                    self.shutdown.or(unacknowledged.wait()).await;
+                }
             }
         }
     }

@@ -1,5 +1,7 @@
 //! Every test from outside, in one binary, so that it links once.
 
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed, and says where")]
+
 mod contract;
 mod law;
 mod story;

@@ -241,11 +241,16 @@ async fn calls_that_are_cancelled_at_any_point_lose_and_repeat_nothing() {
     let (mut taken, mut cancelled, start): (Vec<String>, u32, _) = (Vec::new(), 0, Instant::now());
     while taken.len() < 400 {
         assert!(start.elapsed() < DEADLINE, "{} of 400 after {cancelled} cancelled calls", taken.len());
-        let Some(batch) = poll_at_most(random.random_range(1..20), consumer.next_batch()).await else {
-            cancelled += 1;
-            continue;
+        let batch = match poll_at_most(random.random_range(1..4), consumer.next_batch()).await {
+            Some(batch) => batch.unwrap(),
+            None => {
+                cancelled += 1;
+                if random.random_bool(0.5) {
+                    continue;
+                }
+                next(&mut consumer).await
+            }
         };
-        let batch = batch.unwrap();
         if random.random_bool(0.2) {
             drop(batch);
             continue;
@@ -255,7 +260,7 @@ async fn calls_that_are_cancelled_at_any_point_lose_and_repeat_nothing() {
     }
     publishing.await.unwrap();
     println!("{cancelled} calls were cancelled");
-    assert!(cancelled > 40, "only {cancelled} calls were cancelled");
+    assert!(cancelled >= 10, "too few calls were cancelled to show anything");
     taken.sort();
     assert_eq!(taken, (0..400).map(|number| format!("msg_{number:03}")).collect::<Vec<_>>());
     assert_eq!(queue.depth().await.unwrap(), 0);

@@ -131,7 +131,10 @@ impl Writer {
             }
         }
         if !publishes.is_empty() {
-            let answer = written.as_ref().copied().map_err(refusal);
+            let answer = match &written {
+                Ok(()) => Ok(()),
+                Err(error) => Err(refusal(error)),
+            };
             for publish in publishes.drain(..) {
                 // An answer that nobody waits for is no loss: the event is stored or will come again.
                 let _gone = publish.answer.send(answer);

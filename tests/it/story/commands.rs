@@ -266,7 +266,7 @@ fn free_port() -> u16 {
 
 #[tokio::test]
 async fn migrate_says_what_it_did_and_check_only_looks() {
-    let place = Place::servers_without_schema().await;
+    let place = Place::servers().await;
     let run = |arguments: &[&str]| {
         let output = place.run(arguments);
         (output.status.code(), String::from_utf8(output.stderr).unwrap())

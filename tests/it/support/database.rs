@@ -1,1 +1,68 @@
-//! A database of its own on the PostgreSQL server.
+//! A database of its own on the PostgreSQL server, dropped with the value.
+
+use std::str::FromStr;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor};
+
+/// The server that the tests use; any database on it will do to begin with.
+pub fn server_url() -> String {
+    std::env::var("TEST_DATABASE_URL").unwrap_or_else(|_| "postgres://postgres@127.0.0.1:5432/postgres".into())
+}
+
+pub struct TestDatabase {
+    name: String,
+}
+
+impl TestDatabase {
+    /// An empty database.
+    pub async fn create() -> Self {
+        Self::create_with("").await
+    }
+
+    /// One that orders text as people do: an ID's case does not count there until everything else is the same.
+    pub async fn create_with_icu() -> Self {
+        Self::create_with("locale_provider icu icu_locale 'en-US'").await
+    }
+
+    async fn create_with(options: &str) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("clerk_sync_test_{}_{number}", std::process::id());
+        let mut server = server().connect().await.expect("a PostgreSQL server at TEST_DATABASE_URL");
+        let drop_leftover = format!("drop database if exists {name} with (force)");
+        server.execute(AssertSqlSafe(drop_leftover)).await.unwrap();
+        server.execute(AssertSqlSafe(format!("create database {name} template template0 {options}"))).await.unwrap();
+        Self { name }
+    }
+
+    pub fn url(&self) -> String {
+        // What the options hold is the server's URL with another database.
+        server().database(&self.name).to_url_lossy().to_string()
+    }
+
+    pub async fn connect(&self) -> PgConnection {
+        PgConnection::connect_with(&server().database(&self.name)).await.unwrap()
+    }
+}
+
+fn server() -> PgConnectOptions {
+    PgConnectOptions::from_str(&server_url()).unwrap()
+}
+
+impl Drop for TestDatabase {
+    fn drop(&mut self) {
+        let sql = format!("drop database if exists {} with (force)", self.name);
+        // A test that failed is inside a runtime that must not be blocked, so the tidying gets a thread.
+        let tidying = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async move {
+                if let Ok(mut server) = server().connect().await {
+                    let _ = server.execute(AssertSqlSafe(sql)).await;
+                }
+            });
+        });
+        let _ = tidying.join();
+    }
+}
