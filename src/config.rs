@@ -343,3 +343,53 @@ fn store_options(
         _ => Err(wrong("DATABASE_URL", "does not begin with postgres:// or sqlite://", remedy)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
+
+    fn secrets(variables: &[(&str, &str)]) -> Result<usize, ConfigError> {
+        signing_secrets(&Settings::default(), &Environment::of(variables)).map(|secrets| secrets.len())
+    }
+
+    #[test]
+    fn several_secrets_are_separated_by_commas_or_spaces() {
+        assert_eq!(secrets(&[]), Ok(0));
+        assert_eq!(secrets(&[(SIGNING_SECRET, SECRET)]), Ok(1));
+        assert_eq!(secrets(&[(SIGNING_SECRET, &format!(" {SECRET}, {SECRET}\n{SECRET} "))]), Ok(3));
+        assert!(secrets(&[(SIGNING_SECRET, &format!("{SECRET},whsec_!"))]).is_err());
+    }
+
+    #[test]
+    fn the_older_name_counts_where_the_newer_is_absent() {
+        assert_eq!(secrets(&[("CLERK_WEBHOOK_SECRET", SECRET)]), Ok(1));
+        assert!(secrets(&[("CLERK_WEBHOOK_SECRET", SECRET), (SIGNING_SECRET, "wrong")]).is_err());
+    }
+
+    #[test]
+    fn what_this_version_cannot_do_is_refused_and_not_ignored() {
+        let resolve = |name, value| Config::resolve(&Settings::default(), &Environment::of(&[(name, value)]));
+        for (name, value) in [("OMIT_FIELDS", "private_metadata"), ("ON_DELETE", "scrub")] {
+            assert!(resolve(name, value).err().unwrap().to_string().contains(name));
+        }
+        assert!(resolve("ON_DELETE", "keep").is_ok());
+    }
+
+    #[test]
+    fn without_servers_everything_is_embedded_in_one_place() {
+        let config = Config::resolve(&Settings::default(), &Environment::of(&[("DATA_DIR", "/somewhere")])).unwrap();
+        let queue::Options::Embedded(queue) = config.queue else { panic!("not embedded") };
+        let store::Options::Sqlite(store) = config.store else { panic!("not SQLite") };
+        assert_eq!((queue.path, store.path), ("/somewhere/queue.db".into(), "/somewhere/users.db".into()));
+    }
+
+    #[test]
+    fn no_password_is_shown_by_debugging() {
+        let urls = [("AMQP_URL", "amqp://u:hunter2@h"), ("DATABASE_URL", "postgres://u:hunter2@h/d")];
+        let config = Config::resolve(&Settings::default(), &Environment::of(&urls)).unwrap();
+        let shown = format!("{:?} {:?}", config.queue, config.store);
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
+}

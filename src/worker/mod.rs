@@ -4,7 +4,7 @@
 //! made later, by the same worker or another. So whatever is killed, an event is applied at least once, and the rule in
 //! `clerk::change` makes a second time do nothing.
 
-mod plan;
+pub mod plan;
 
 use std::num::NonZeroUsize;
 use std::ops::Range;

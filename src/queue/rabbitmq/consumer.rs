@@ -12,6 +12,7 @@ use lapin::{Acker, Channel};
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::FieldTable;
+use tokio::task::JoinHandle;
 use tracing::warn;
 
 use super::link::{Epoch, Link};
@@ -30,10 +31,27 @@ pub struct Consumer {
     queue: String,
     batch_max: NonZeroUsize,
     subscription: Option<Subscription>,
+    /// The next subscription while it is made: by a task, so that it goes on when `next_batch` is cancelled.
+    opening: Option<AbortOnDropHandle>,
     /// Counts subscriptions, so that an acknowledgement never meets a younger one.
     serial: u64,
-    backoff: Backoff,
     stopping: bool,
+}
+
+/// A task that ends with its handle.
+struct AbortOnDropHandle(JoinHandle<Option<Opened>>);
+
+impl Drop for AbortOnDropHandle {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// What a subscription is made of.
+struct Opened {
+    epoch: Arc<Epoch>,
+    channel: Channel,
+    deliveries: lapin::Consumer,
 }
 
 /// One life of the consumer: a channel of one epoch.
@@ -41,6 +59,8 @@ struct Subscription {
     epoch: Arc<Epoch>,
     channel: Channel,
     deliveries: lapin::Consumer,
+    /// The stream has said that nothing more comes; it says so only once.
+    ended: bool,
     serial: u64,
 }
 
@@ -52,8 +72,7 @@ pub struct Receipt {
 
 impl Consumer {
     pub(super) fn new(link: Link, queue: String, batch_max: NonZeroUsize) -> Self {
-        let backoff = Backoff::for_outage();
-        Self { link, queue, batch_max, subscription: None, serial: 0, backoff, stopping: false }
+        Self { link, queue, batch_max, subscription: None, opening: None, serial: 0, stopping: false }
     }
 
     /// See `queue::Consumer::next_batch`. Nothing is awaited once a delivery is taken, so nothing is lost by cancelling.
@@ -66,13 +85,7 @@ impl Consumer {
                 self.subscribe().await?;
                 continue;
             };
-            let first = tokio::select! {
-                biased;
-                () = subscription.epoch.over() => None,
-                delivery = subscription.deliveries.next() => delivery.and_then(Result::ok),
-            };
-            if let Some(first) = first {
-                self.backoff.reset();
+            if let Some(first) = subscription.first().await {
                 return Some(subscription.batch(first, self.batch_max));
             }
             // The connection broke, or the queue was deleted: all of it is built anew, the queue too.
@@ -85,32 +98,17 @@ impl Consumer {
 
     /// Waits for a connection and consumes on it; nothing once the link is closed.
     async fn subscribe(&mut self) -> Option<()> {
-        let epoch = self.link.opened().await?;
-        match self.consume(&epoch).await {
-            Ok((channel, deliveries)) => {
-                self.serial += 1;
-                self.subscription = Some(Subscription { epoch, channel, deliveries, serial: self.serial });
-            }
-            Err(error) => {
-                warn!(%error, queue = self.queue, "the queue cannot be consumed; trying again");
-                epoch.abandon();
-                self.backoff.wait().await;
-            }
-        }
+        let opening = self.opening.get_or_insert_with(|| {
+            let open = open(self.link.clone(), self.queue.clone(), self.batch_max);
+            AbortOnDropHandle(tokio::spawn(open))
+        });
+        let opened = (&mut opening.0).await;
+        self.opening = None;
+        // Fails only where the task panicked or the runtime ends.
+        let Opened { epoch, channel, deliveries } = opened.ok().flatten()?;
+        self.serial += 1;
+        self.subscription = Some(Subscription { epoch, channel, deliveries, ended: false, serial: self.serial });
         Some(())
-    }
-
-    async fn consume(&self, epoch: &Epoch) -> Result<(Channel, lapin::Consumer), lapin::Error> {
-        let channel = epoch.connection.create_channel().await?;
-        let prefetch = (self.batch_max.get() * PREFETCH_BATCHES).min(PREFETCH_MAX);
-        let prefetch = u16::try_from(prefetch).unwrap_or(u16::MAX);
-        // Quorum queues refuse a limit that channels share.
-        channel.basic_qos(prefetch, BasicQosOptions { global: false }).await?;
-        let options = BasicConsumeOptions { no_local: false, no_ack: false, exclusive: false, nowait: false };
-        // An empty tag: the broker makes one.
-        let deliveries =
-            channel.basic_consume(self.queue.as_str().into(), "".into(), options, FieldTable::default()).await?;
-        Ok((channel, deliveries))
     }
 
     pub async fn ack(&mut self, receipt: Receipt) -> Result<(), Unavailable> {
@@ -128,6 +126,7 @@ impl Consumer {
     /// What the broker sent ahead is still handed out: to give it back would count as a delivery of each event.
     pub async fn stop(&mut self) {
         self.stopping = true;
+        self.opening = None;
         if let Some(Subscription { channel, deliveries, .. }) = &self.subscription {
             let cancelled = channel.basic_cancel(deliveries.tag(), BasicCancelOptions { nowait: false }).await;
             if cancelled.is_err() {
@@ -137,16 +136,67 @@ impl Consumer {
     }
 }
 
+/// Tries until it consumes, or the link is closed.
+async fn open(link: Link, queue: String, batch_max: NonZeroUsize) -> Option<Opened> {
+    let mut backoff = Backoff::for_outage();
+    loop {
+        let epoch = link.opened().await?;
+        match consume(&epoch, &queue, batch_max).await {
+            Ok((channel, deliveries)) => return Some(Opened { epoch, channel, deliveries }),
+            Err(error) => {
+                warn!(%error, queue, "the queue cannot be consumed; trying again");
+                epoch.abandon();
+                backoff.wait().await;
+            }
+        }
+    }
+}
+
+async fn consume(
+    epoch: &Epoch,
+    queue: &str,
+    batch_max: NonZeroUsize,
+) -> Result<(Channel, lapin::Consumer), lapin::Error> {
+    let channel = epoch.connection.create_channel().await?;
+    let prefetch = (batch_max.get() * PREFETCH_BATCHES).min(PREFETCH_MAX);
+    let prefetch = u16::try_from(prefetch).unwrap_or(u16::MAX);
+    // Quorum queues refuse a limit that channels share.
+    channel.basic_qos(prefetch, BasicQosOptions { global: false }).await?;
+    let options = BasicConsumeOptions { no_local: false, no_ack: false, exclusive: false, nowait: false };
+    // An empty tag: the broker makes one.
+    let deliveries = channel.basic_consume(queue.into(), "".into(), options, FieldTable::default()).await?;
+    Ok((channel, deliveries))
+}
+
 impl Subscription {
+    /// Waits for a delivery; nothing when no more can come.
+    async fn first(&mut self) -> Option<Delivery> {
+        if self.ended {
+            return None;
+        }
+        tokio::select! {
+            biased;
+            () = self.epoch.over() => None,
+            delivery = self.deliveries.next() => delivery.and_then(Result::ok),
+        }
+    }
+
     /// The first delivery and what is there already.
     fn batch(&mut self, first: Delivery, batch_max: NonZeroUsize) -> Batch {
         let mut last = first.acker.clone();
         let mut events = vec![wire::restore(first)];
-        while events.len() < batch_max.get()
-            && let Some(Some(Ok(delivery))) = self.deliveries.next().now_or_never()
-        {
-            last = delivery.acker.clone();
-            events.push(wire::restore(delivery));
+        while events.len() < batch_max.get() {
+            match self.deliveries.next().now_or_never() {
+                Some(Some(Ok(delivery))) => {
+                    last = delivery.acker.clone();
+                    events.push(wire::restore(delivery));
+                }
+                Some(Some(Err(_)) | None) => {
+                    self.ended = true;
+                    break;
+                }
+                None => break,
+            }
         }
         Batch { events, receipt: crate::queue::Receipt::RabbitMq(Receipt { last, serial: self.serial }) }
     }

@@ -1,4 +1,25 @@
 //! One suite a seam: the same tests for both of its arms, on real servers.
 
+mod postgres;
 mod queue;
+mod rabbitmq;
 mod store;
+
+/// Makes of each `async fn name(place: Place)` here a test for each arm: no arm can be forgotten.
+macro_rules! both_arms {
+    ($first:ident: $make_first:expr, $second:ident: $make_second:expr; $($name:ident)*) => {
+        mod $first {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                super::$name($make_first).await;
+            })*
+        }
+        mod $second {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                super::$name($make_second).await;
+            })*
+        }
+    };
+}
+use both_arms;

@@ -1,1 +1,403 @@
-//! One suite for both stores.
+//! What both stores promise.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use clerk_sync::clerk::{ClerkId, EventId, SignedEvent};
+use clerk_sync::store::{
+    self, EventFilter, EventRow, Failure, Outcome, Page, Payloads, Status, Store, StoreError, User, UserFilter, Write,
+};
+use clerk_sync::worker::plan::{plan, plan_failed};
+use futures_util::future::join_all;
+use secrecy::SecretString;
+
+use crate::support::app::tempdir::TempDir;
+use crate::support::database::TestDatabase;
+use crate::support::history::{at, delete, event, update, update_that_occurred};
+
+/// A store of its own.
+enum Place {
+    Postgres(TestDatabase),
+    Sqlite(TempDir),
+}
+
+impl Place {
+    fn store(&self, payloads: Payloads) -> Store {
+        let options = match self {
+            Self::Postgres(database) => store::Options::Postgres(store::postgres::Options {
+                url: SecretString::from(database.url()),
+                connections: 4,
+                payloads,
+            }),
+            Self::Sqlite(directory) => {
+                store::Options::Sqlite(store::sqlite::Options { path: directory.path().join("users.db"), payloads })
+            }
+        };
+        Store::open(&options).unwrap()
+    }
+
+    async fn migrated(&self) -> Store {
+        let store = self.store(Payloads::Failed);
+        store.migrate().await.unwrap();
+        store
+    }
+}
+
+super::both_arms! {
+    postgresql: super::Place::Postgres(crate::support::database::TestDatabase::create().await),
+    sqlite: super::Place::Sqlite(crate::support::app::tempdir::TempDir::new());
+
+    an_empty_write_is_nothing
+    the_newest_profile_wins_whatever_the_order
+    an_older_event_is_stale_and_writes_nothing
+    a_tie_is_decided_by_the_id_byte_by_byte
+    the_earliest_delete_stays_and_a_late_update_fills_the_tombstone
+    an_event_that_comes_again_is_only_counted
+    a_failed_event_is_tried_anew
+    a_status_does_not_depend_on_how_batches_are_cut
+    payloads_are_kept_as_configured
+    numbers_and_text_come_back_as_they_were_sent
+    a_write_is_all_or_nothing
+    users_are_found_by_every_filter
+    pages_neither_skip_nor_repeat_while_rows_come
+    events_are_found_by_every_filter
+    migrating_twice_and_twenty_at_once_is_harmless
+    a_schema_that_is_missing_or_newer_is_named_with_what_to_do
+    opposite_orders_at_once_come_to_the_right_rows
+}
+
+async fn apply(store: &Store, events: &[SignedEvent]) -> Vec<Outcome> {
+    store.apply(&plan(events)).await.unwrap()
+}
+
+async fn user(store: &Store, id: &str) -> User {
+    store.user(&ClerkId::new(id).unwrap()).await.unwrap().unwrap_or_else(|| panic!("{id} has no row"))
+}
+
+async fn line(store: &Store, id: &str) -> EventRow {
+    store.event(&EventId::new(id).unwrap()).await.unwrap().unwrap_or_else(|| panic!("{id} has no line"))
+}
+
+async fn first_name(store: &Store, id: &str) -> Option<String> {
+    user(store, id).await.first_name
+}
+
+async fn an_empty_write_is_nothing(place: Place) {
+    let store = place.migrated().await;
+    assert_eq!(store.apply(&Write::default()).await.unwrap(), []);
+}
+
+async fn the_newest_profile_wins_whatever_the_order(place: Place) {
+    let store = place.migrated().await;
+    let events = [update("msg_1", "user_1", 10), update("msg_2", "user_1", 20), update("msg_3", "user_1", 30)];
+    for (number, order) in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]].iter().enumerate() {
+        for place in order {
+            let id = format!("{}_{number}", events[*place].id());
+            let own = update(&id, &format!("user_{number}"), 10 * (i64::try_from(*place).unwrap() + 1));
+            apply(&store, &[own]).await;
+        }
+        let row = user(&store, &format!("user_{number}")).await;
+        assert_eq!(row.first_name, Some(format!("msg_3_{number}")), "{order:?}");
+        assert_eq!(row.event_id, row.first_name);
+        assert_eq!(row.updated_at.unwrap().0, at(30));
+    }
+}
+
+async fn an_older_event_is_stale_and_writes_nothing(place: Place) {
+    let store = place.migrated().await;
+    assert_eq!(apply(&store, &[update("msg_2", "user_1", 20)]).await, [Outcome::Applied]);
+    let before = user(&store, "user_1").await.synced_at;
+    tokio::time::timeout(Duration::from_secs(1), async {
+        // The clock must move for the comparison to mean something.
+        while clerk_sync::clock::now() <= before.0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .unwrap();
+    assert_eq!(apply(&store, &[update("msg_1", "user_1", 10)]).await, [Outcome::Stale]);
+    let row = user(&store, "user_1").await;
+    assert_eq!((row.first_name.as_deref(), row.synced_at), (Some("msg_2"), before));
+    assert_eq!(line(&store, "msg_1").await.status, Status::Stale);
+}
+
+async fn a_tie_is_decided_by_the_id_byte_by_byte(place: Place) {
+    let store = place.migrated().await;
+    // 'B' is before 'a' byte by byte, and after it in a dictionary.
+    for (user_id, order) in [("user_1", ["msg_a", "msg_B"]), ("user_2", ["msg_B2", "msg_a2"])] {
+        for id in order {
+            apply(&store, &[update(id, user_id, 10)]).await;
+        }
+    }
+    assert_eq!(first_name(&store, "user_1").await.as_deref(), Some("msg_a"));
+    assert_eq!(first_name(&store, "user_2").await.as_deref(), Some("msg_a2"));
+    // Before the ID the event's own time decides.
+    apply(
+        &store,
+        &[update_that_occurred("msg_z3", "user_3", 10, 10), update_that_occurred("msg_a3", "user_3", 10, 11)],
+    )
+    .await;
+    assert_eq!(first_name(&store, "user_3").await.as_deref(), Some("msg_a3"));
+}
+
+async fn the_earliest_delete_stays_and_a_late_update_fills_the_tombstone(place: Place) {
+    let store = place.migrated().await;
+    assert_eq!(apply(&store, &[delete("msg_1", "user_1", 50)]).await, [Outcome::Applied]);
+    let tombstone = user(&store, "user_1").await;
+    assert_eq!((tombstone.first_name, tombstone.event_id, tombstone.data.is_none()), (None, None, true));
+    assert_eq!(tombstone.deleted_at.unwrap().0, at(50));
+
+    assert_eq!(apply(&store, &[update("msg_2", "user_1", 90)]).await, [Outcome::Applied]);
+    assert_eq!(apply(&store, &[delete("msg_3", "user_1", 60)]).await, [Outcome::Stale]);
+    assert_eq!(apply(&store, &[delete("msg_4", "user_1", 40)]).await, [Outcome::Applied]);
+    let row = user(&store, "user_1").await;
+    assert_eq!((row.first_name.as_deref(), row.deleted_at.unwrap().0), (Some("msg_2"), at(40)));
+    assert_eq!(row.occurred_at.unwrap().0, at(90), "of the event that the profile came from");
+}
+
+async fn an_event_that_comes_again_is_only_counted(place: Place) {
+    let store = place.migrated().await;
+    let event = update("msg_1", "user_1", 10);
+    apply(&store, std::slice::from_ref(&event)).await;
+    let (row, before) = (user(&store, "user_1").await, line(&store, "msg_1").await);
+    assert_eq!(apply(&store, &[event.clone(), event]).await, [Outcome::Repeated]);
+    let after = line(&store, "msg_1").await;
+    assert_eq!((after.deliveries, after.attempts), (3, 1));
+    assert_eq!((after.status, after.processed_at), (Status::Applied, before.processed_at));
+    assert_eq!(user(&store, "user_1").await.synced_at, row.synced_at);
+}
+
+async fn a_failed_event_is_tried_anew(place: Place) {
+    let store = place.migrated().await;
+    let event = update("msg_1", "user_1", 10);
+    let failure = Failure { code: "unrouted".into(), text: "no queue was bound".into() };
+    let failed = plan_failed(std::slice::from_ref(&event), &failure);
+    assert_eq!(store.apply(&failed).await.unwrap(), [Outcome::Failed]);
+    assert_eq!(store.apply(&failed).await.unwrap(), [Outcome::Failed]);
+    let kept = line(&store, "msg_1").await;
+    assert_eq!((kept.status, kept.attempts, kept.deliveries), (Status::Failed, 2, 2));
+    assert_eq!((kept.error_code.as_deref(), kept.error.as_deref()), (Some("unrouted"), Some("no queue was bound")));
+    assert_eq!(kept.payload.as_deref(), Some(&event.body()[..]));
+    assert_eq!(kept.clerk_id.as_deref(), Some("user_1"), "known even of an event that failed");
+    assert!(store.user(&ClerkId::new("user_1").unwrap()).await.unwrap().is_none());
+
+    assert_eq!(apply(&store, std::slice::from_ref(&event)).await, [Outcome::Applied]);
+    let now = line(&store, "msg_1").await;
+    assert_eq!(
+        (now.status, now.attempts, now.error_code, now.error, now.payload),
+        (Status::Applied, 3, None, None, None)
+    );
+    assert_eq!(first_name(&store, "user_1").await.as_deref(), Some("msg_1"));
+
+    // What was applied is never failed again by a letter that comes late.
+    assert_eq!(store.apply(&failed).await.unwrap(), [Outcome::Repeated]);
+    assert_eq!(line(&store, "msg_1").await.status, Status::Applied);
+}
+
+async fn a_status_does_not_depend_on_how_batches_are_cut(place: Place) {
+    let store = place.migrated().await;
+    let history = |user: &str| {
+        [("1", 20), ("2", 10), ("3", 30), ("4", 30), ("5", 5)]
+            .map(|(n, ms)| update(&format!("msg_{user}_{n}"), user, ms))
+    };
+    let statuses = async |user: &str| {
+        let mut found = Vec::new();
+        for event in history(user) {
+            found.push(line(&store, event.id().as_str()).await.status);
+        }
+        found
+    };
+    apply(&store, &history("whole")).await;
+    for event in history("single") {
+        apply(&store, &[event]).await;
+    }
+    let pairs = history("pairs");
+    for part in pairs.chunks(2) {
+        apply(&store, part).await;
+    }
+    let expected = [Status::Applied, Status::Stale, Status::Applied, Status::Applied, Status::Stale];
+    for user in ["whole", "single", "pairs"] {
+        assert_eq!(statuses(user).await, expected, "{user}");
+    }
+}
+
+async fn payloads_are_kept_as_configured(place: Place) {
+    let store = place.migrated().await;
+    apply(&store, &[update("msg_1", "user_1", 10), event("msg_2", "no JSON")]).await;
+    assert_eq!(line(&store, "msg_1").await.payload, None);
+    assert_eq!(line(&store, "msg_2").await.payload.as_deref(), Some(&b"no JSON"[..]));
+
+    let all = place.store(Payloads::All);
+    let event = update("msg_3", "user_1", 20);
+    apply(&all, std::slice::from_ref(&event)).await;
+    assert_eq!(line(&all, "msg_3").await.payload.as_deref(), Some(&event.body()[..]));
+}
+
+async fn numbers_and_text_come_back_as_they_were_sent(place: Place) {
+    let store = place.migrated().await;
+    let metadata =
+        r#"{"big":12345678901234567890123,"small":0.1000000000000000055511151231257827,"text":"é\"\\ \u2028 👩‍👩‍👧"}"#;
+    let body = format!(
+        r#"{{"data":{{"first_name":"العربية 🎉","id":"user_1","public_metadata":{metadata},"updated_at":{}}},"timestamp":{},"type":"user.created"}}"#,
+        at(1).ms(),
+        at(2).ms()
+    );
+    apply(&store, &[event("msg_1", body)]).await;
+    let row = user(&store, "user_1").await;
+    assert_eq!(row.first_name.as_deref(), Some("العربية 🎉"));
+    let stored = row.public_metadata.unwrap();
+    assert!(stored.get().contains("12345678901234567890123"), "{stored}");
+    assert!(stored.get().contains("0.1000000000000000055511151231257827"), "{stored}");
+    let text = |json: &str| serde_json::from_str::<serde_json::Value>(json).unwrap()["text"].clone();
+    assert_eq!(text(stored.get()), text(metadata));
+}
+
+async fn a_write_is_all_or_nothing(place: Place) {
+    let store = place.migrated().await;
+    let mut write = plan(&[update("msg_1", "user_1", 10), update("msg_2", "user_2", 10)]);
+    // What the database refuses, behind the door that keeps such things out.
+    match &place {
+        Place::Postgres(_) => {
+            let profile = &mut write.changes[1].profile.as_mut().unwrap().1;
+            profile.data = r#"{"a":"\u0000"}"#.into();
+        }
+        Place::Sqlite(directory) => {
+            let refuse = "create trigger refuse before insert on users when new.clerk_id = 'user_2'
+                begin select raise(abort, 'u0000'); end";
+            sqlx::query(refuse).execute(&mut sqlite(directory).await).await.unwrap();
+        }
+    }
+    let error = store.apply(&write).await.unwrap_err();
+    let StoreError::Rejected { code, text } = error else { panic!("{error}") };
+    assert!(code == "sqlstate_22P05" || code == "sqlite_1811", "{code}");
+    assert!(!text.contains("u0000"), "the text quotes nothing: {text}");
+    assert!(store.user(&ClerkId::new("user_1").unwrap()).await.unwrap().is_none());
+    assert!(store.event(&EventId::new("msg_1").unwrap()).await.unwrap().is_none());
+    assert_eq!(apply(&store, &[update("msg_1", "user_1", 10)]).await, [Outcome::Applied], "the next write works");
+}
+
+async fn sqlite(directory: &TempDir) -> sqlx::SqliteConnection {
+    use sqlx::Connection;
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(directory.path().join("users.db"));
+    sqlx::SqliteConnection::connect_with(&options).await.unwrap()
+}
+
+fn page(limit: u32) -> Page {
+    Page { limit: NonZeroU32::new(limit).unwrap(), after: None }
+}
+
+async fn users_are_found_by_every_filter(place: Place) {
+    let store = place.migrated().await;
+    let person = |n: usize, name: &str| {
+        let body = format!(
+            r#"{{"data":{{"email_addresses":[{{"email_address":"{name}@Example.com","id":"e"}}],"external_id":"ext_{n}","id":"user_{n}","phone_numbers":[{{"id":"p","phone_number":"+1202555010{n}"}}],"primary_email_address_id":"e","primary_phone_number_id":"p","updated_at":{},"username":"{name}"}},"type":"user.created"}}"#,
+            at(1).ms()
+        );
+        event(&format!("msg_{n}"), body)
+    };
+    apply(&store, &[person(1, "Ada"), person(2, "Bob"), person(3, "Eve"), delete("msg_4", "user_3", 5)]).await;
+    let found = async |filter: UserFilter| -> Vec<String> {
+        let listing = store.users(&filter, &page(10)).await.unwrap();
+        listing.rows.into_iter().map(|user| user.clerk_id).collect()
+    };
+    let none = UserFilter::default;
+    assert_eq!(found(none()).await, ["user_3", "user_2", "user_1"]);
+    assert_eq!(found(UserFilter { email: Some("ADA@example.com".into()), ..none() }).await, ["user_1"]);
+    assert_eq!(found(UserFilter { phone: Some("+12025550102".into()), ..none() }).await, ["user_2"]);
+    assert_eq!(found(UserFilter { username: Some("Eve".into()), ..none() }).await, ["user_3"]);
+    assert_eq!(found(UserFilter { external_id: Some("ext_2".into()), ..none() }).await, ["user_2"]);
+    assert_eq!(found(UserFilter { deleted: Some(true), ..none() }).await, ["user_3"]);
+    assert_eq!(found(UserFilter { deleted: Some(false), ..none() }).await, ["user_2", "user_1"]);
+    let both = UserFilter { username: Some("Ada".into()), deleted: Some(true), ..none() };
+    assert_eq!(found(both).await, Vec::<String>::new());
+}
+
+async fn pages_neither_skip_nor_repeat_while_rows_come(place: Place) {
+    let store = place.migrated().await;
+    let events: Vec<_> = (0..25).map(|n| update(&format!("msg_{n:02}"), &format!("user_{n:02}"), n)).collect();
+    apply(&store, &events).await;
+    let (mut users, mut lines) = (Vec::new(), Vec::new());
+    let (mut user_page, mut event_page) = (page(10), page(10));
+    for round in 0..3 {
+        let listing = store.users(&UserFilter::default(), &user_page).await.unwrap();
+        users.extend(listing.rows.into_iter().map(|user| user.clerk_id));
+        user_page.after = listing.next;
+        let listing = store.events(&EventFilter::default(), &event_page).await.unwrap();
+        lines.extend(listing.rows.into_iter().map(|event| event.event_id));
+        event_page.after = listing.next;
+        // Rows that come before the cursor's place do not move it.
+        apply(&store, &[update(&format!("msg_9{round}"), &format!("user_9{round}"), 1)]).await;
+    }
+    assert!(user_page.after.is_none() && event_page.after.is_none());
+    let expected = |prefix: &str| (0..25).rev().map(|n| format!("{prefix}_{n:02}")).collect::<Vec<_>>();
+    assert_eq!((users, lines), (expected("user"), expected("msg")));
+}
+
+async fn events_are_found_by_every_filter(place: Place) {
+    let store = place.migrated().await;
+    apply(&store, &[update("msg_1", "user_1", 1), delete("msg_2", "user_2", 2), event("msg_3", "{}")]).await;
+    let found = async |filter: EventFilter| -> Vec<String> {
+        let listing = store.events(&filter, &page(10)).await.unwrap();
+        listing.rows.into_iter().map(|event| event.event_id).collect()
+    };
+    let none = EventFilter::default;
+    assert_eq!(found(EventFilter { status: Some(Status::Failed), ..none() }).await, ["msg_3"]);
+    assert_eq!(found(EventFilter { event_type: Some("user.deleted".into()), ..none() }).await, ["msg_2"]);
+    assert_eq!(found(EventFilter { clerk_id: Some("user_1".into()), ..none() }).await, ["msg_1"]);
+    assert_eq!(found(EventFilter { since: Some(at(0)), ..none() }).await.len(), 3);
+    assert_eq!(found(EventFilter { since: Some(at(1)), ..none() }).await.len(), 0);
+    assert_eq!(found(EventFilter { until: Some(at(0)), ..none() }).await.len(), 0, "before, not at");
+    assert_eq!(found(EventFilter { until: Some(at(1)), ..none() }).await.len(), 3);
+}
+
+async fn migrating_twice_and_twenty_at_once_is_harmless(place: Place) {
+    let stores: Vec<_> = (0..20).map(|_| place.store(Payloads::Failed)).collect();
+    for migrated in join_all(stores.iter().map(Store::migrate)).await {
+        migrated.unwrap();
+    }
+    let store = place.migrated().await;
+    store.ping().await.unwrap();
+    let version = store.schema_version().await.unwrap();
+    assert_eq!(version.found, Some(version.wanted));
+}
+
+async fn a_schema_that_is_missing_or_newer_is_named_with_what_to_do(place: Place) {
+    let store = place.store(Payloads::Failed);
+    let StoreError::Incompatible(text) = store.ping().await.unwrap_err() else { panic!("not incompatible") };
+    assert!(text.contains("clerk-sync migrate"), "{text}");
+
+    store.migrate().await.unwrap();
+    let newer = "(version, description, success, checksum, execution_time) values (9999, 'newer', true, '', 0)";
+    match &place {
+        Place::Postgres(database) => {
+            let sql = sqlx::AssertSqlSafe(format!("insert into clerk._migrations {newer}"));
+            sqlx::query(sql).execute(&mut database.connect().await).await.unwrap();
+        }
+        Place::Sqlite(directory) => {
+            let sql = sqlx::AssertSqlSafe(format!("insert into _migrations {newer}"));
+            sqlx::query(sql).execute(&mut sqlite(directory).await).await.unwrap();
+        }
+    }
+    for error in [store.ping().await.unwrap_err(), store.migrate().await.unwrap_err()] {
+        let StoreError::Incompatible(text) = error else { panic!("not incompatible") };
+        assert!(text.contains("newer clerk-sync"), "{text}");
+    }
+}
+
+async fn opposite_orders_at_once_come_to_the_right_rows(place: Place) {
+    let store = place.migrated().await;
+    let write = async |number: i64| {
+        // Events in opposite orders: a write sorts its rows, or two of them wait for each other.
+        let mut users: Vec<i64> = (0..200).collect();
+        if number % 2 == 1 {
+            users.reverse();
+        }
+        let events: Vec<_> =
+            users.iter().map(|n| update(&format!("msg_{number}_{n}"), &format!("user_{n}"), number)).collect();
+        store.apply(&plan(&events)).await.unwrap();
+    };
+    join_all((0..12).map(write)).await;
+    for n in 0..200 {
+        assert_eq!(first_name(&store, &format!("user_{n}")).await, Some(format!("msg_11_{n}")));
+    }
+}

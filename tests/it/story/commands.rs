@@ -214,7 +214,9 @@ async fn twenty_thousand_events_come_to_the_newest_version_of_each_user() {
 async fn a_wrong_setting_stops_the_program_with_one_line_that_says_what_would_be_right() {
     let place = Place::embedded();
     let secret_twice = [("CLERK_WEBHOOK_SIGNING_SECRET", SECRET), ("CLERK_WEBHOOK_SIGNING_SECRET_FILE", "/nowhere")];
-    let cases: [(&[(&str, &str)], &str, &str); 13] = [
+    /// Variables, and what the error names: the variable and the remedy.
+    type Case<'a> = (&'a [(&'a str, &'a str)], &'a str, &'a str);
+    let cases: [Case; 13] = [
         (&[], "CLERK_WEBHOOK_SIGNING_SECRET", "whsec_"),
         (&[("CLERK_WEBHOOK_SIGNING_SECRET", "hunter2hunter2")], "CLERK_WEBHOOK_SIGNING_SECRET", "whsec_"),
         (&[("CLERK_WEBHOOK_SECRET", "whsec_short")], "CLERK_WEBHOOK_SIGNING_SECRET", "dashboard"),

@@ -247,10 +247,6 @@ impl App {
         self.log.lock().unwrap().clone()
     }
 
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
     pub fn signal(&self, name: &str) {
         let sent = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
         assert!(sent.unwrap().success());
@@ -271,12 +267,6 @@ impl App {
             assert!(started.elapsed() < DEADLINE, "the program does not end");
             pause();
         }
-    }
-
-    /// SIGKILL: no chance to finish anything.
-    pub fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
     }
 }
 

@@ -4,10 +4,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use lapin::options::{
-    BasicAckOptions, BasicGetOptions, ExchangeDeleteOptions, QueueDeclareOptions, QueueDeleteOptions,
-};
-use lapin::types::FieldTable;
+use lapin::options::{BasicAckOptions, BasicGetOptions, ExchangeDeleteOptions, QueueDeleteOptions};
 use lapin::{Channel, Connection, ConnectionProperties};
 
 use super::app::until;
@@ -77,16 +74,6 @@ impl Namespace {
         }
         connection.close(200, "taken".into()).await.unwrap();
         ids
-    }
-
-    /// Messages that are ready to be taken from a queue; nothing where there is no such queue.
-    pub async fn ready(&self, part: &str) -> Option<u32> {
-        let (connection, channel) = connect().await;
-        let passive =
-            QueueDeclareOptions { passive: true, durable: true, exclusive: false, auto_delete: false, nowait: false };
-        let queue = channel.queue_declare(self.queue(part).into(), passive, FieldTable::default()).await.ok()?;
-        connection.close(200, "counted".into()).await.unwrap();
-        Some(queue.message_count())
     }
 
     pub async fn delete_queue(&self, part: &str) {

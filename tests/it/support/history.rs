@@ -1,0 +1,35 @@
+//! Small events by hand, and writes made of them as the worker makes them.
+
+use bytes::Bytes;
+use clerk_sync::clerk::{EventId, EventType, SignedEvent, Timestamp};
+
+/// The time that all others here are counted from, in milliseconds.
+pub const EPOCH_MS: i64 = 1_795_172_400_000;
+
+pub fn at(ms: i64) -> Timestamp {
+    Timestamp::from_ms(EPOCH_MS + ms).unwrap()
+}
+
+/// An event with this body, received at a time of its own.
+pub fn event(id: &str, body: impl Into<Bytes>) -> SignedEvent {
+    let body = body.into();
+    let event_type = EventType::read(&body);
+    SignedEvent::restored(EventId::new(id).unwrap(), event_type, at(0), at(0), body)
+}
+
+/// An update as of `updated_ms` that occurred then; the first name tells which event a row came from.
+pub fn update(id: &str, user: &str, updated_ms: i64) -> SignedEvent {
+    update_that_occurred(id, user, updated_ms, updated_ms)
+}
+
+pub fn update_that_occurred(id: &str, user: &str, updated_ms: i64, occurred_ms: i64) -> SignedEvent {
+    let (updated, occurred) = (EPOCH_MS + updated_ms, EPOCH_MS + occurred_ms);
+    let data = format!(r#"{{"first_name":"{id}","id":"{user}","updated_at":{updated}}}"#);
+    event(id, format!(r#"{{"data":{data},"timestamp":{occurred},"type":"user.updated"}}"#))
+}
+
+pub fn delete(id: &str, user: &str, occurred_ms: i64) -> SignedEvent {
+    let occurred = EPOCH_MS + occurred_ms;
+    let data = format!(r#"{{"deleted":true,"id":"{user}"}}"#);
+    event(id, format!(r#"{{"data":{data},"timestamp":{occurred},"type":"user.deleted"}}"#))
+}

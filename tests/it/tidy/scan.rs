@@ -1,0 +1,277 @@
+//! Reads Rust as words and punctuation, without comments; enough to see what a file imports.
+//!
+//! A path is followed through `crate`, `self`, `super`, groups in braces and inline modules, as the language does. What
+//! macros would make of it is not seen.
+
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+
+/// A file of the house: its path from the root, with `/` between the parts, and its text.
+#[derive(Clone)]
+pub struct Source {
+    pub path: String,
+    pub text: String,
+}
+
+impl Source {
+    pub fn new(path: &str, text: &str) -> Self {
+        Self { path: path.to_owned(), text: text.to_owned() }
+    }
+
+    pub fn is_rust(&self) -> bool {
+        self.path.ends_with(".rs")
+    }
+
+    /// The path of its module in the crate: `["store", "sqlite"]`; nothing for the root and for what is no source.
+    pub fn module(&self) -> Vec<String> {
+        let Some(inside) = self.path.strip_prefix("src/").and_then(|path| path.strip_suffix(".rs")) else {
+            return Vec::new();
+        };
+        let mut parts: Vec<String> = inside.split('/').map(str::to_owned).collect();
+        if parts.last().is_some_and(|last| last == "mod") || parts == ["lib"] || parts == ["main"] {
+            parts.pop();
+        }
+        parts
+    }
+
+    /// The files that it takes in with `include_str!`, as paths from the root.
+    pub fn included(&self) -> Vec<String> {
+        let tokens = tokens(&self.text);
+        let folder = Path::new(&self.path).parent().unwrap_or(Path::new(""));
+        let named = tokens.iter().enumerate().filter_map(|(at, (token, _))| {
+            let names = *token == Token::Word("include_str".to_owned()) && punctuation(&tokens, at + 1, "!(");
+            match tokens.get(at + 3) {
+                Some((Token::Text(path), _)) if names => Some(path),
+                _ => None,
+            }
+        });
+        named.map(|path| plain(&folder.join(path))).collect()
+    }
+}
+
+/// Resolves `.` and `..` by the text alone.
+fn plain(path: &Path) -> String {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => {
+                plain.pop();
+            }
+            Component::CurDir => {}
+            other => plain.push(other),
+        }
+    }
+    with_slashes(&plain)
+}
+
+fn with_slashes(path: &Path) -> String {
+    path.iter().map(|part| part.to_string_lossy()).collect::<Vec<_>>().join("/")
+}
+
+/// Every `.rs` and `.sql` file below `top`, none where there is no such folder.
+pub fn read(root: &Path, top: &str) -> Vec<Source> {
+    let mut sources = Vec::new();
+    let mut folders = vec![root.join(top)];
+    while let Some(folder) = folders.pop().filter(|folder| folder.is_dir()) {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs" || extension == "sql") {
+                let text = fs::read_to_string(&path).unwrap();
+                sources.push(Source { path: with_slashes(path.strip_prefix(root).unwrap()), text });
+            }
+        }
+    }
+    sources.sort_by(|one, other| one.path.cmp(&other.path));
+    sources
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Token {
+    Word(String),
+    Text(String),
+    Punctuation(char),
+}
+
+/// The tokens of a text and the lines they begin in.
+pub fn tokens(text: &str) -> Vec<(Token, usize)> {
+    let letters: Vec<char> = text.chars().collect();
+    let mut tokens = Vec::new();
+    let (mut at, mut line) = (0, 1);
+    while at < letters.len() {
+        let rest = &letters[at..];
+        let (token, length) = next_token(rest);
+        tokens.extend(token.map(|token| (token, line)));
+        line += rest[..length].iter().filter(|letter| **letter == '\n').count();
+        at += length;
+    }
+    tokens
+}
+
+/// What `rest` begins with, if it counts, and its length: at least 1.
+fn next_token(rest: &[char]) -> (Option<Token>, usize) {
+    let second = rest.get(1).copied();
+    match rest[0] {
+        '/' if second == Some('/') => (None, until(rest, |letter| letter == '\n')),
+        '/' if second == Some('*') => (None, block_comment(rest)),
+        '"' => quoted(rest, 0),
+        '\'' => quote_or_lifetime(rest),
+        first if first.is_alphanumeric() || first == '_' => {
+            let length = until(rest, |letter| !letter.is_alphanumeric() && letter != '_');
+            let word: String = rest[..length].iter().collect();
+            let fences = rest[length..].iter().take_while(|letter| **letter == '#').count();
+            let opens = rest.get(length + fences) == Some(&'"');
+            match word.as_str() {
+                "b" | "c" if fences == 0 && opens => quoted(rest, length),
+                "r" | "br" | "cr" if opens => raw(rest, length, fences),
+                // A raw name: `r#type` is a name like any other.
+                "r" if fences == 1 => (None, length + 1),
+                _ => (Some(Token::Word(word)), length),
+            }
+        }
+        first if first.is_whitespace() => (None, 1),
+        first => (Some(Token::Punctuation(first)), 1),
+    }
+}
+
+fn until(rest: &[char], stop: impl Fn(char) -> bool) -> usize {
+    rest.iter().position(|letter| stop(*letter)).unwrap_or(rest.len())
+}
+
+fn block_comment(rest: &[char]) -> usize {
+    let (mut at, mut depth) = (0, 0);
+    while at < rest.len() {
+        match (rest[at], rest.get(at + 1)) {
+            ('/', Some('*')) => (depth, at) = (depth + 1, at + 2),
+            ('*', Some('/')) => (depth, at) = (depth - 1, at + 2),
+            _ => at += 1,
+        }
+        if depth == 0 {
+            break;
+        }
+    }
+    at
+}
+
+/// A string whose opening quote is at `open`.
+fn quoted(rest: &[char], open: usize) -> (Option<Token>, usize) {
+    let mut at = open + 1;
+    while at < rest.len() && rest[at] != '"' {
+        at += if rest[at] == '\\' { 2 } else { 1 };
+    }
+    let end = at.min(rest.len());
+    (Some(Token::Text(rest[open + 1..end].iter().collect())), (end + 1).min(rest.len()))
+}
+
+/// A raw string: `prefix` letters, `fences` times `#`, a quote.
+fn raw(rest: &[char], prefix: usize, fences: usize) -> (Option<Token>, usize) {
+    let open = prefix + fences;
+    let ends = |at: usize| {
+        rest[at] == '"' && rest.get(at + 1..=at + fences).is_some_and(|fence| fence.iter().all(|letter| *letter == '#'))
+    };
+    let end = (open + 1..rest.len()).find(|at| ends(*at)).unwrap_or(rest.len());
+    (Some(Token::Text(rest[open + 1..end].iter().collect())), (end + 1 + fences).min(rest.len()))
+}
+
+/// `'x'` and `'\n'` are characters; `'a` without a closing quote is a lifetime, whose name is no word that counts.
+fn quote_or_lifetime(rest: &[char]) -> (Option<Token>, usize) {
+    match (rest.get(1), rest.get(2)) {
+        (Some('\\'), Some(_)) => (None, (3 + until(&rest[3..], |letter| letter == '\'') + 1).min(rest.len())),
+        (Some(_), Some('\'')) => (None, 3),
+        _ => (None, 1 + until(&rest[1..], |letter| !letter.is_alphanumeric() && letter != '_')),
+    }
+}
+
+/// Whether the tokens at `at` are these signs.
+pub fn punctuation(tokens: &[(Token, usize)], at: usize, signs: &str) -> bool {
+    signs
+        .chars()
+        .enumerate()
+        .all(|(step, sign)| tokens.get(at + step).is_some_and(|(token, _)| *token == Token::Punctuation(sign)))
+}
+
+fn word(tokens: &[(Token, usize)], at: usize) -> Option<&str> {
+    match tokens.get(at) {
+        Some((Token::Word(word), _)) => Some(word),
+        _ => None,
+    }
+}
+
+/// The top-level names that a file of `module` reaches, with their lines, once each; `*` for all of them.
+pub fn imports(module: &[String], tokens: &[(Token, usize)]) -> Vec<(String, usize)> {
+    let mut here = module.to_vec();
+    // The depth of braces inside each inline module that is open.
+    let mut inline: Vec<usize> = Vec::new();
+    let (mut depth, mut found) = (0_usize, Vec::new());
+    for at in 0..tokens.len() {
+        if punctuation(tokens, at, "{") {
+            depth += 1;
+            if let (Some("mod"), Some(name)) =
+                (at.checked_sub(2).and_then(|at| word(tokens, at)), word(tokens, at.saturating_sub(1)))
+            {
+                here.push(name.to_owned());
+                inline.push(depth);
+            }
+        } else if punctuation(tokens, at, "}") {
+            if inline.last() == Some(&depth) {
+                inline.pop();
+                here.pop();
+            }
+            depth = depth.saturating_sub(1);
+        } else if punctuation(tokens, at + 1, "::") {
+            match word(tokens, at) {
+                Some("crate" | "clerk_sync") => follow(Vec::new(), tokens, at + 3, &mut found),
+                Some("self" | "super") => follow(here.clone(), tokens, at, &mut found),
+                _ => {}
+            }
+        }
+    }
+    found.sort();
+    found.dedup_by(|one, other| one.0 == other.0);
+    found
+}
+
+/// Follows a path from `base` until it names something; keeps that name if it stands at the root of the crate.
+fn follow(mut base: Vec<String>, tokens: &[(Token, usize)], mut at: usize, found: &mut Vec<(String, usize)>) {
+    loop {
+        match word(tokens, at) {
+            Some("self") => {}
+            Some("super") => {
+                base.pop();
+            }
+            Some(name) => {
+                if base.is_empty() {
+                    found.push((name.to_owned(), tokens[at].1));
+                }
+                return;
+            }
+            None => break,
+        }
+        if !punctuation(tokens, at + 1, "::") {
+            return;
+        }
+        at += 3;
+    }
+    if punctuation(tokens, at, "*") && base.is_empty() {
+        found.push(("*".to_owned(), tokens[at].1));
+    }
+    if !punctuation(tokens, at, "{") {
+        return;
+    }
+    let mut depth = 0;
+    for inner in at..tokens.len() {
+        if punctuation(tokens, inner, "{") {
+            depth += 1;
+        } else if punctuation(tokens, inner, "}") {
+            depth -= 1;
+        }
+        let begins = punctuation(tokens, inner, "{") || punctuation(tokens, inner, ",");
+        if depth == 1 && begins && !punctuation(tokens, inner + 1, "}") {
+            follow(base.clone(), tokens, inner + 1, found);
+        }
+        if depth == 0 {
+            return;
+        }
+    }
+}
