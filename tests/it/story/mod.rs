@@ -6,6 +6,7 @@ mod hostile;
 mod kill;
 mod limits;
 mod many_workers;
+mod outage;
 mod rotation;
 mod samples;
 mod signatures;

@@ -4,3 +4,4 @@ pub mod app;
 pub mod broker;
 pub mod database;
 pub mod history;
+pub mod proxy;

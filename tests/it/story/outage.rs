@@ -1,0 +1,114 @@
+//! A server is away: nothing acknowledged is lost, nothing fails for it, and everything resumes by itself.
+
+use std::time::{Duration, Instant};
+
+use clerk_sync::store::Status;
+use reqwest::Url;
+
+use crate::support::app::{App, Place, SECRET, until};
+use crate::support::broker;
+use crate::support::proxy::Proxy;
+
+fn update(number: usize) -> (String, String) {
+    let ms = 1_795_172_400_000_usize + number;
+    let user = number % 7;
+    let body = format!(
+        r#"{{"data":{{"first_name":"{number}","id":"user_{user}","updated_at":{ms}}},"timestamp":{ms},"type":"user.updated"}}"#
+    );
+    (format!("msg_{number}"), body)
+}
+
+/// The URL with the proxy in the place of the server, and the proxy.
+async fn through_a_proxy(url: &str) -> (String, Proxy) {
+    let mut url = Url::parse(url).unwrap();
+    let server = format!("{}:{}", url.host_str().unwrap(), url.port().unwrap());
+    let proxy = Proxy::before(server).await;
+    url.set_host(Some("127.0.0.1")).unwrap();
+    url.set_port(Some(proxy.address.port())).unwrap();
+    (url.to_string(), proxy)
+}
+
+async fn deliver(app: &App, numbers: std::ops::Range<usize>) {
+    for number in numbers {
+        let (id, body) = update(number);
+        assert_eq!(app.deliver(&id, body).await.status, 200, "{id}");
+    }
+}
+
+async fn all_applied_or_stale(app: &App, numbers: std::ops::Range<usize>) {
+    for number in numbers {
+        let line = app.settled(&update(number).0).await;
+        assert!(matches!(line.status, Status::Applied | Status::Stale), "{}: {:?}", line.event_id, line.error);
+        assert_eq!(line.attempts, 1, "{}", line.event_id);
+    }
+}
+
+async fn readiness(app: &App) -> (u16, String) {
+    let answer = app.get("/readyz").await.unwrap();
+    (answer.status, answer.body["missing"].to_string())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_wait_while_the_database_is_away() {
+    let place = Place::servers().await;
+    let Place::Servers { database, .. } = &place else { unreachable!() };
+    let (url, proxy) = through_a_proxy(&database.url()).await;
+    let app = place.start(&["serve"], &[("CLERK_WEBHOOK_SIGNING_SECRET", SECRET), ("DATABASE_URL", &url)]).await;
+    deliver(&app, 0..20).await;
+    all_applied_or_stale(&app, 0..20).await;
+
+    for round in 1..4 {
+        proxy.cut();
+        until("readiness says so", async || readiness(&app).await == (503, r#"["database"]"#.into())).await;
+        deliver(&app, round * 20..round * 20 + 20).await;
+        proxy.restore();
+        all_applied_or_stale(&app, 0..round * 20 + 20).await;
+        until("it is ready", async || readiness(&app).await.0 == 200).await;
+    }
+    let row = app.user("user_2").await.unwrap();
+    assert_eq!(row.first_name.as_deref(), Some("79"), "the newest version");
+    assert!(app.stop().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_while_the_database_is_away_loses_nothing() {
+    let place = Place::servers().await;
+    let Place::Servers { database, .. } = &place else { unreachable!() };
+    let (url, proxy) = through_a_proxy(&database.url()).await;
+    let variables = [("CLERK_WEBHOOK_SIGNING_SECRET", SECRET), ("DATABASE_URL", url.as_str())];
+    let app = place.start(&["serve"], &variables).await;
+    proxy.cut();
+    deliver(&app, 0..50).await;
+    let started = Instant::now();
+    assert!(app.stop().success());
+    assert!(started.elapsed() < Duration::from_secs(25), "{:?}", started.elapsed());
+
+    proxy.restore();
+    let app = place.start(&["serve"], &variables).await;
+    all_applied_or_stale(&app, 0..50).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_refuses_at_once_while_the_broker_is_away_and_resumes_by_itself() {
+    let place = Place::servers().await;
+    let (url, proxy) = through_a_proxy(&broker::url()).await;
+    let app = place.start(&["serve"], &[("CLERK_WEBHOOK_SIGNING_SECRET", SECRET), ("AMQP_URL", &url)]).await;
+    deliver(&app, 0..20).await;
+    for round in 1..4 {
+        proxy.cut();
+        until("readiness says so", async || readiness(&app).await == (503, r#"["queue"]"#.into())).await;
+        for number in 0..10 {
+            let (id, body) = update(10_000 + number);
+            let started = Instant::now();
+            let answer = app.deliver(&id, body).await;
+            assert_eq!((answer.status, answer.code()), (503, "queue_unavailable"));
+            assert!(answer.headers.contains_key("retry-after"));
+            assert!(started.elapsed() < Duration::from_secs(1), "a refusal took {:?}", started.elapsed());
+        }
+        proxy.restore();
+        until("it is ready", async || readiness(&app).await.0 == 200).await;
+        deliver(&app, round * 20..round * 20 + 20).await;
+        all_applied_or_stale(&app, 0..round * 20 + 20).await;
+    }
+    assert!(app.stop().success());
+}
