@@ -10,9 +10,6 @@ ARG RUST_VERSION=1
 
 FROM rust:${RUST_VERSION}-slim-bookworm AS build
 WORKDIR /build
-# Names of functions stay for backtraces; the line tables would be most of the image.
-ENV CARGO_PROFILE_RELEASE_STRIP=debuginfo
-
 # The dependencies alone, so that this layer is good until Cargo.lock changes.
 COPY Cargo.toml Cargo.lock ./
 RUN mkdir src \

@@ -147,6 +147,7 @@ impl Task {
     }
 
     /// Publishes all, then waits for all. An error means that nothing is known of any.
+    #[expect(clippy::disallowed_methods, reason = "this task owns the channel")]
     async fn confirm(&self, channel: &Channel, events: &[SignedEvent]) -> Result<Vec<Confirmation>, lapin::Error> {
         let options = BasicPublishOptions { mandatory: true, immediate: false };
         let mut confirms = Vec::with_capacity(events.len());

@@ -6,6 +6,7 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{Connection, Error, Row};
 
 use crate::clerk::{ClerkId, EventId, Timestamp, UserChange, UserProfile, Version};
+use crate::clock::now;
 use crate::store::{Outcome, Payloads, Record, Status, Verdict, Write};
 
 /// Applies and records; one outcome a record, in order.
@@ -20,7 +21,7 @@ pub async fn apply(
     for record in &write.records {
         before.push(read_before(&mut transaction, record).await?);
     }
-    let now_ms = chrono::Utc::now().timestamp_millis();
+    let now_ms = now().ms();
     let mut written = HashMap::new();
     for change in &write.changes {
         if let Some(event_id) = join_user(&mut transaction, change, now_ms).await? {

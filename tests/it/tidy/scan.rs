@@ -73,13 +73,14 @@ pub fn read(root: &Path, top: &str) -> Vec<Source> {
     let mut sources = Vec::new();
     let mut folders = vec![root.join(top)];
     while let Some(folder) = folders.pop().filter(|folder| folder.is_dir()) {
-        for entry in fs::read_dir(&folder).unwrap() {
-            let path = entry.unwrap().path();
+        for entry in fs::read_dir(&folder).expect("a folder of the sources can be read") {
+            let path = entry.expect("a folder of the sources can be read").path();
             if path.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs" || extension == "sql") {
-                let text = fs::read_to_string(&path).unwrap();
-                sources.push(Source { path: with_slashes(path.strip_prefix(root).unwrap()), text });
+                let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+                let inside = path.strip_prefix(root).expect("it was found below the root");
+                sources.push(Source { path: with_slashes(inside), text });
             }
         }
     }
@@ -115,7 +116,7 @@ fn next_token(rest: &[char]) -> (Option<Token>, usize) {
     match rest[0] {
         '/' if second == Some('/') => (None, until(rest, |letter| letter == '\n')),
         '/' if second == Some('*') => (None, block_comment(rest)),
-        '"' => quoted(rest, 0),
+        '"' => quoted(rest),
         '\'' => quote_or_lifetime(rest),
         first if first.is_alphanumeric() || first == '_' => {
             let length = until(rest, |letter| !letter.is_alphanumeric() && letter != '_');
@@ -123,7 +124,6 @@ fn next_token(rest: &[char]) -> (Option<Token>, usize) {
             let fences = rest[length..].iter().take_while(|letter| **letter == '#').count();
             let opens = rest.get(length + fences) == Some(&'"');
             match word.as_str() {
-                "b" | "c" if fences == 0 && opens => quoted(rest, length),
                 "r" | "br" | "cr" if opens => raw(rest, length, fences),
                 // A raw name: `r#type` is a name like any other.
                 "r" if fences == 1 => (None, length + 1),
@@ -154,14 +154,13 @@ fn block_comment(rest: &[char]) -> usize {
     at
 }
 
-/// A string whose opening quote is at `open`.
-fn quoted(rest: &[char], open: usize) -> (Option<Token>, usize) {
-    let mut at = open + 1;
+fn quoted(rest: &[char]) -> (Option<Token>, usize) {
+    let mut at = 1;
     while at < rest.len() && rest[at] != '"' {
         at += if rest[at] == '\\' { 2 } else { 1 };
     }
     let end = at.min(rest.len());
-    (Some(Token::Text(rest[open + 1..end].iter().collect())), (end + 1).min(rest.len()))
+    (Some(Token::Text(rest[1..end].iter().collect())), (end + 1).min(rest.len()))
 }
 
 /// A raw string: `prefix` letters, `fences` times `#`, a quote.
