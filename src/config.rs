@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
@@ -48,6 +49,9 @@ pub struct Settings {
     /// Batches in flight at once [env: WORKER_CONCURRENCY] [default: 2]
     #[arg(long, global = true, value_name = "BATCHES", hide_short_help = true)]
     worker_concurrency: Option<String>,
+    /// Days that lines of the events table are kept, failed ones aside; 0 keeps all [env: EVENT_RETENTION_DAYS] [default: 30]
+    #[arg(long, global = true, value_name = "DAYS", hide_short_help = true)]
+    event_retention_days: Option<String>,
     /// Which payloads the events table keeps: failed or all [env: EVENT_PAYLOADS] [default: failed]
     #[arg(long, global = true, value_name = "WHICH", hide_short_help = true)]
     event_payloads: Option<String>,
@@ -172,6 +176,7 @@ impl Config {
                 1,
                 64,
             )?,
+            retention: retention(setting(&settings.event_retention_days, "EVENT_RETENTION_DAYS"))?,
         };
         let max_body =
             number("MAX_BODY_BYTES", setting(&settings.max_body_bytes, "MAX_BODY_BYTES"), 1_048_576, 1024, 64 << 20)?;
@@ -270,6 +275,16 @@ fn number(
     number.and_then(NonZeroUsize::new).ok_or_else(|| {
         wrong(name, format!("is {text:?}"), format!("give a number from {min} to {max}, such as {default}"))
     })
+}
+
+fn retention(value: Option<String>) -> Result<Option<Duration>, ConfigError> {
+    /// A hundred years: more is a mistake.
+    const DAYS_MAX: u64 = 36_525;
+    let text = value.unwrap_or_else(|| "30".into());
+    let days: u64 = text.parse().ok().filter(|days| *days <= DAYS_MAX).ok_or_else(|| {
+        wrong("EVENT_RETENTION_DAYS", format!("is {text:?}"), "give a number of days, such as 30, or 0 to keep all")
+    })?;
+    Ok((days > 0).then(|| Duration::from_secs(days * 24 * 60 * 60)))
 }
 
 fn port(value: Option<String>) -> Result<u16, ConfigError> {

@@ -40,7 +40,8 @@ const TOKEN_FILE: &str = "dev-admin-token";
 
 pub async fn run(args: DevArgs, settings: Settings, mut config: Config) -> anyhow::Result<ExitCode> {
     embed(&mut config);
-    if config.signing_secrets.is_empty() {
+    let is_made_up = config.signing_secrets.is_empty();
+    if is_made_up {
         let made_up = || format!("whsec_{}", STANDARD.encode(random_bytes::<24>()));
         config.signing_secrets = vec![kept(&config.data_dir, SECRET_FILE, made_up)?];
     }
@@ -51,7 +52,7 @@ pub async fn run(args: DevArgs, settings: Settings, mut config: Config) -> anyho
     let mut signals = Signals::listen()?;
     let service = Service::start(&config, Role::Both, verifier).await?;
     let url = format!("http://{}{}", service.address, http::WEBHOOK_PATH);
-    table::print(&welcome(&url, &config))?;
+    table::print(&welcome(&url, &config, is_made_up))?;
     if args.demo {
         demo(&url, &config, &service).await?;
     }
@@ -99,8 +100,10 @@ fn random_bytes<const N: usize>() -> [u8; N] {
     bytes
 }
 
-fn welcome(url: &str, config: &Config) -> String {
-    let secret = config.signing_secrets[0].expose_secret();
+/// The made-up secret is shown, so that it can be put into other tools; one of the user's is not.
+fn welcome(url: &str, config: &Config, made_up: bool) -> String {
+    let secret =
+        if made_up { config.signing_secrets[0].expose_secret() } else { "that of CLERK_WEBHOOK_SIGNING_SECRET" };
     table::of_fields(&[
         ("webhook URL", url.into()),
         ("signing secret", secret.into()),
@@ -112,11 +115,13 @@ fn next_steps(config: &Config, url: &str) -> String {
     let dir = config.data_dir.display().to_string();
     let dir = if dir == "./data" { String::new() } else { format!(" --data-dir {dir}") };
     let to = if config.http.port == 3000 { String::new() } else { format!(" --url {url}") };
+    // The name by which it was called: it need not be installed.
+    let me = std::env::args().next().unwrap_or_else(|| "clerk-sync".into());
     format!(
         "\nServing. Stop with Ctrl-C. Try in another terminal:\n\
-         \x20 clerk-sync send user.updated --count 1000{to}{dir}\n\
-         \x20 clerk-sync users list{dir}\n\
-         \x20 clerk-sync events list --status failed{dir}\n"
+         \x20 {me} send user.updated --count 1000{to}{dir}\n\
+         \x20 {me} users list{dir}\n\
+         \x20 {me} events list --status failed{dir}\n"
     )
 }
 

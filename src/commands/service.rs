@@ -69,6 +69,7 @@ impl Service {
             verifier,
             queue: queue.clone(),
             max_body_bytes: config.http.max_body_bytes,
+            refusals: Arc::default(),
         });
         let readiness =
             Readiness { queue: queue.clone(), store: is_worker.then(|| store.clone()), shutdown: stopping.clone() };

@@ -2,6 +2,7 @@
 
 mod health;
 mod problem;
+mod refusals;
 mod webhook;
 
 use std::net::TcpListener;
@@ -12,6 +13,7 @@ use actix_web::{App, HttpResponse, HttpServer, web};
 
 pub use health::Readiness;
 use problem::{Code, Problem};
+pub use refusals::Refusals;
 pub use webhook::Webhooks;
 
 /// The path that Clerk's endpoint URL ends with.

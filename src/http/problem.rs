@@ -31,6 +31,9 @@ pub enum Code {
 const RETRY_AFTER_S: &str = "5";
 
 impl Code {
+    /// How many there are.
+    pub const COUNT: usize = Self::NotReady as usize + 1;
+
     /// Name, status and title.
     const fn row(self) -> (&'static str, u16, &'static str) {
         match self {
@@ -71,6 +74,14 @@ pub struct Problem {
 impl Problem {
     pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
         Self { code, detail: detail.into(), allow: None, missing: Vec::new() }
+    }
+
+    pub fn code(&self) -> Code {
+        self.code
+    }
+
+    pub fn detail(&self) -> &str {
+        &self.detail
     }
 
     pub fn method_not_allowed(allowed: &'static str) -> Self {
@@ -143,7 +154,7 @@ impl From<PublishError> for Problem {
 mod tests {
     use super::*;
 
-    const ALL: [Code; 11] = [
+    const ALL: [Code; Code::COUNT] = [
         Code::MissingHeader,
         Code::InvalidHeader,
         Code::InvalidSignature,

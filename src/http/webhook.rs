@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tracing::debug;
 
 use super::problem::{Code, Problem};
+use super::refusals::Refusals;
 use crate::clerk::{Delivery, EventType, SignedEvent, Verifier};
 use crate::clock::now;
 use crate::queue::Queue;
@@ -33,6 +34,7 @@ pub struct Webhooks {
     pub verifier: watch::Receiver<Arc<Verifier>>,
     pub queue: Queue,
     pub max_body_bytes: usize,
+    pub refusals: Arc<Refusals>,
 }
 
 #[derive(Serialize)]
@@ -49,11 +51,19 @@ pub async fn receive(
     payload: web::Payload,
     webhooks: web::Data<Webhooks>,
 ) -> Result<HttpResponse, Problem> {
+    let answer = take(&request, payload, &webhooks).await;
+    if let Err(problem) = &answer {
+        webhooks.refusals.note(problem.code(), problem.detail(), now());
+    }
+    answer
+}
+
+async fn take(request: &HttpRequest, payload: web::Payload, webhooks: &Webhooks) -> Result<HttpResponse, Problem> {
     let headers = request.headers();
     let delivery = Delivery::read(headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())), now())?;
     let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     let body = read_body(payload, announced, webhooks.max_body_bytes).await?;
-    let event = verify(&webhooks, delivery, body).await?;
+    let event = verify(webhooks, delivery, body).await?;
 
     let id = event.id().clone();
     if let EventType::Other(name) = event.event_type() {

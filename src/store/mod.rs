@@ -204,6 +204,14 @@ impl Store {
         version.check()
     }
 
+    /// Deletes up to `limit` lines of `events` that were received before `older_than` and are not failed; how many.
+    pub async fn prune(&self, older_than: Timestamp, limit: u32) -> Result<u64, StoreError> {
+        match self {
+            Self::Postgres(store) => store.prune(older_than, limit).await,
+            Self::Sqlite(store) => store.prune(older_than, limit).await,
+        }
+    }
+
     /// Closes the connections in good order.
     pub async fn close(&self) {
         match self {

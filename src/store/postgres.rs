@@ -19,7 +19,7 @@ use sqlx::{ConnectOptions, Connection, PgConnection};
 use super::{
     EventFilter, EventRow, Listing, Outcome, Page, Payloads, SchemaVersion, StoreError, User, UserFilter, Write,
 };
-use crate::clerk::{ClerkId, EventId};
+use crate::clerk::{ClerkId, EventId, Timestamp};
 
 /// Which server. Plain data.
 #[derive(Debug, Clone)]
@@ -103,6 +103,10 @@ impl Store {
     /// See `store::Store::apply`.
     pub async fn apply(&self, write: &Write) -> Result<Vec<Outcome>, StoreError> {
         apply::apply(&self.writers, write, self.payloads).await.map_err(error::of)
+    }
+
+    pub async fn prune(&self, older_than: Timestamp, limit: u32) -> Result<u64, StoreError> {
+        apply::prune(&self.writers, older_than, limit).await.map_err(error::of)
     }
 
     pub async fn user(&self, id: &ClerkId) -> Result<Option<User>, StoreError> {

@@ -8,7 +8,7 @@ mod read;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{
@@ -20,7 +20,7 @@ use tokio::sync::{Mutex, MutexGuard};
 use super::{
     EventFilter, EventRow, Listing, Outcome, Page, Payloads, SchemaVersion, StoreError, User, UserFilter, Write,
 };
-use crate::clerk::{ClerkId, EventId};
+use crate::clerk::{ClerkId, EventId, Timestamp};
 
 /// Which file. Plain data.
 #[derive(Debug, Clone)]
@@ -34,6 +34,9 @@ const READERS: u32 = 4;
 
 /// Longest wait for another process that writes, such as a second command.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Between two tries where SQLite does not wait by itself.
+const BUSY_PAUSE: Duration = Duration::from_millis(20);
 
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -62,12 +65,25 @@ impl Store {
             std::fs::create_dir_all(directory)
                 .map_err(|error| StoreError::Unavailable(format!("{} cannot be made: {error}", directory.display())))?;
         }
-        let options = connect_options(&self.path).create_if_missing(true);
-        // Locked from the first question on: two processes would both find the schema missing.
-        let mut connection = options.connect().await.map_err(|error| self.fault(error))?;
+        let mut connection = self.create().await?;
         let migrated = migrate(&mut connection).await;
         drop(connection.close().await);
         migrated.map_err(|error| error::of_migration(&self.path, error))
+    }
+
+    /// Opens the file, or makes it. Processes that make it at once fail to switch it to WAL, whatever the busy timeout, so
+    /// they try again for as long.
+    async fn create(&self) -> Result<SqliteConnection, StoreError> {
+        let options = connect_options(&self.path).create_if_missing(true);
+        let started = Instant::now();
+        loop {
+            match options.connect().await.map_err(|error| self.fault(error)) {
+                Err(StoreError::Unavailable(_)) if started.elapsed() < BUSY_TIMEOUT => {
+                    tokio::time::sleep(BUSY_PAUSE).await;
+                }
+                opened => return opened,
+            }
+        }
     }
 
     pub async fn schema_version(&self) -> Result<SchemaVersion, StoreError> {
@@ -95,8 +111,22 @@ impl Store {
             return Err(StoreError::Unavailable("the file is not open".into()));
         };
         let applied = apply::apply(connection, write, self.payloads).await;
-        applied.map_err(|error| {
-            // A connection that failed may be inside a transaction: the next write opens another.
+        self.settle(&mut writer, applied)
+    }
+
+    pub async fn prune(&self, older_than: Timestamp, limit: u32) -> Result<u64, StoreError> {
+        let mut writer = self.writer().await?;
+        let Some(connection) = writer.as_mut() else {
+            return Err(StoreError::Unavailable("the file is not open".into()));
+        };
+        let prune = sqlx::query(include_str!("sqlite/prune.sql")).bind(older_than.ms()).bind(limit);
+        let pruned = prune.execute(connection).await.map(|done| done.rows_affected());
+        self.settle(&mut writer, pruned)
+    }
+
+    /// A connection that failed may be inside a transaction: the next write opens another.
+    fn settle<T>(&self, writer: &mut Option<SqliteConnection>, done: Result<T, sqlx::Error>) -> Result<T, StoreError> {
+        done.map_err(|error| {
             *writer = None;
             self.fault(error)
         })
@@ -157,6 +187,7 @@ static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 async fn migrate(connection: &mut SqliteConnection) -> Result<(), sqlx::migrate::MigrateError> {
     let mut migrator = Migrator::with_migrations(MIGRATIONS.iter().cloned().collect());
     migrator.dangerous_set_table_name("_migrations");
+    // Locked from the first question on: two processes would both find the schema missing.
     let mut transaction = connection.begin_with("begin immediate").await?;
     migrator.run_direct(None, &mut *transaction, false).await?;
     Ok(transaction.commit().await?)

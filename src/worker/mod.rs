@@ -5,6 +5,7 @@
 //! `clerk::change` makes a second time do nothing.
 
 pub mod plan;
+mod retention;
 
 use std::num::NonZeroUsize;
 use std::ops::Range;
@@ -26,6 +27,8 @@ pub struct Options {
     pub batch_max: NonZeroUsize,
     /// Batches in flight at once.
     pub concurrency: NonZeroUsize,
+    /// How long lines of `events` are kept; nothing keeps them for ever.
+    pub retention: Option<Duration>,
 }
 
 /// Longest time a batch is held while the database is away. RabbitMQ takes a batch back by force after 30 minutes
@@ -40,6 +43,9 @@ pub async fn run(queue: Queue, store: Store, options: Options, shutdown: Shutdow
         let (queue, store, shutdown) = (queue.clone(), store.clone(), shutdown.clone());
         let slot = Slot { queue, store, source, batch_max: options.batch_max, shutdown };
         slots.spawn(slot.run());
+    }
+    if let Some(keep) = options.retention {
+        slots.spawn(retention::run(store, keep, shutdown));
     }
     while let Some(ended) = slots.join_next().await {
         if let Err(error) = ended {

@@ -30,7 +30,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     ("config", &["backfill", "clerk", "http", "queue", "store", "telemetry", "worker"]),
     ("http", &["clerk", "clock", "metrics", "queue", "shutdown", "store"]),
-    ("worker", &["backoff", "clerk", "metrics", "queue", "shutdown", "store"]),
+    ("worker", &["backoff", "clerk", "clock", "metrics", "queue", "shutdown", "store"]),
     ("backfill", &["backoff", "clerk", "metrics", "shutdown", "store"]),
     ("queue", &["backoff", "clerk", "clock", "metrics", "shutdown"]),
     ("store", &["clerk", "clock", "metrics"]),

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{Channel, Confirmation};
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tracing::warn;
 
 use super::link::{Epoch, Link};
@@ -35,12 +35,31 @@ const WAITING_MAX: usize = 2048;
 /// How long the confirms of a batch may take, below the 10 s of a publish, so that its senders hear of it.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(8);
 
-type Answer = oneshot::Sender<Result<(), PublishError>>;
+/// Most bytes of bodies that wait or are in flight: 64 MiB.
+const BYTES_MAX: u32 = 64 * 1024 * 1024;
+
+/// Who asked for an event, and the event's share of the room for bodies.
+struct Answer {
+    asked: oneshot::Sender<Result<(), PublishError>>,
+    _room: OwnedSemaphorePermit,
+}
+
+impl Answer {
+    fn give(self, result: Result<(), PublishError>) {
+        // Whoever asked may be gone.
+        let _gone = self.asked.send(result);
+    }
+}
+
 type Handed = (SignedEvent, Answer);
 
 /// Hands events to the tasks that publish.
 #[derive(Clone)]
-pub struct Publisher(mpsc::Sender<Handed>);
+pub struct Publisher {
+    hand_over: mpsc::Sender<Handed>,
+    /// Room in memory for bodies, in bytes.
+    room: Arc<Semaphore>,
+}
 
 impl Publisher {
     pub fn start(link: &Link, names: &Arc<Names>) -> Self {
@@ -50,12 +69,18 @@ impl Publisher {
             let task = Task { link: link.clone(), exchange: names.events.clone(), handed: Arc::clone(&handed) };
             tokio::spawn(task.run());
         }
-        Self(hand_over)
+        Self { hand_over, room: Arc::new(Semaphore::new(BYTES_MAX as usize)) }
     }
 
     /// The answer comes later, unless too much waits already.
-    pub fn hand_over(&self, event: SignedEvent, answer: Answer) -> Result<(), PublishError> {
-        self.0.try_send((event, answer)).map_err(|error| match error {
+    pub fn hand_over(
+        &self,
+        event: SignedEvent,
+        asked: oneshot::Sender<Result<(), PublishError>>,
+    ) -> Result<(), PublishError> {
+        let bytes = u32::try_from(event.body().len()).unwrap_or(u32::MAX).min(BYTES_MAX);
+        let room = Arc::clone(&self.room).try_acquire_many_owned(bytes).map_err(|_| PublishError::Busy)?;
+        self.hand_over.try_send((event, Answer { asked, _room: room })).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => PublishError::Busy,
             mpsc::error::TrySendError::Closed(_) => PublishError::Unavailable,
         })
@@ -90,8 +115,7 @@ impl Task {
                 epoch = &mut opened => return epoch,
                 handed = async { self.handed.lock().await.recv().await } => {
                     let (_, answer) = handed?;
-                    // Whoever asked may be gone.
-                    let _gone = answer.send(Err(PublishError::Unavailable));
+                    answer.give(Err(PublishError::Unavailable));
                 }
             }
         }
@@ -119,28 +143,33 @@ impl Task {
     /// Publishes one batch and answers for it; false when nothing more may be published on the channel.
     async fn publish(&self, epoch: &Epoch, channel: &Channel, handed: Vec<Handed>) -> bool {
         let (events, answers): (Vec<_>, Vec<_>) = handed.into_iter().unzip();
-        let mut confirmed = pin!(tokio::time::timeout(CONFIRM_TIMEOUT, self.confirm(channel, &events)));
-        let outcome = tokio::select! {
+        let mut confirmed = pin!(self.confirm(channel, &events));
+        tokio::select! {
             biased;
-            () = epoch.over() => None,
-            outcome = &mut confirmed => Some(outcome),
-            () = epoch.blocked() => {
+            () = epoch.over() => {
                 refuse(answers, PublishError::Unavailable);
-                // The frames are with lapin and go out when the alarm is over: the channel is clean after their confirms.
-                return matches!(confirmed.await, Ok(Ok(_)));
-            }
-        };
-        match outcome {
-            Some(Ok(Ok(confirmations))) => {
-                release(&events, answers, confirmations);
-                true
-            }
-            Some(Err(_)) => {
-                refuse(answers, PublishError::TimedOut);
                 false
             }
-            Some(Ok(Err(_))) | None => {
+            outcome = &mut confirmed => match outcome {
+                Ok(confirmations) => {
+                    release(&events, answers, confirmations);
+                    true
+                }
+                Err(_) => {
+                    refuse(answers, PublishError::Unavailable);
+                    false
+                }
+            },
+            () = epoch.blocked() => {
                 refuse(answers, PublishError::Unavailable);
+                // The frames are with lapin and go out when the alarm is over: after their confirms the channel is clean.
+                tokio::select! {
+                    () = epoch.over() => false,
+                    outcome = confirmed => outcome.is_ok(),
+                }
+            }
+            () = tokio::time::sleep(CONFIRM_TIMEOUT) => {
+                refuse(answers, PublishError::TimedOut);
                 false
             }
         }
@@ -172,14 +201,14 @@ async fn open_channel(epoch: &Epoch) -> Result<Channel, lapin::Error> {
 
 fn refuse(answers: Vec<Answer>, error: PublishError) {
     for answer in answers {
-        let _gone = answer.send(Err(error));
+        answer.give(Err(error));
     }
 }
 
 fn release(events: &[SignedEvent], answers: Vec<Answer>, confirmations: Vec<Confirmation>) {
     let results = results(events, confirmations);
     for (answer, result) in answers.into_iter().zip(results) {
-        let _gone = answer.send(result);
+        answer.give(result);
     }
 }
 

@@ -74,6 +74,12 @@ pub async fn apply(pool: &PgPool, write: &Write, payloads: Payloads) -> Result<V
     lines.iter().map(outcome).collect()
 }
 
+/// Deletes old lines; how many.
+pub async fn prune(pool: &PgPool, older_than: Timestamp, limit: u32) -> Result<u64, Error> {
+    let prune = sqlx::query(include_str!("prune.sql")).bind(utc(older_than)).bind(i64::from(limit));
+    Ok(prune.execute(pool).await?.rows_affected())
+}
+
 /// One element a change: what `read` finds in its profile, nothing where it has none.
 fn profiles<'a, T>(write: &'a Write, read: impl Fn(&'a UserProfile) -> Option<T>) -> Vec<Option<T>> {
     write.changes.iter().map(|change| change.profile.as_ref().and_then(|(_, profile)| read(profile))).collect()

@@ -58,6 +58,7 @@ super::both_arms! {
     payloads_are_kept_as_configured
     numbers_and_text_come_back_as_they_were_sent
     a_write_is_all_or_nothing
+    old_lines_are_pruned_but_never_failed_ones
     users_are_found_by_every_filter
     pages_neither_skip_nor_repeat_while_rows_come
     events_are_found_by_every_filter
@@ -284,6 +285,21 @@ async fn sqlite(directory: &TempDir) -> sqlx::SqliteConnection {
 
 fn page(limit: u32) -> Page {
     Page { limit: NonZeroU32::new(limit).unwrap(), after: None }
+}
+
+async fn old_lines_are_pruned_but_never_failed_ones(place: Place) {
+    let store = place.migrated().await;
+    let mut events: Vec<_> = (0..10).map(|n| update(&format!("msg_{n}"), &format!("user_{n}"), n)).collect();
+    events.push(event("msg_failed", "no JSON"));
+    apply(&store, &events).await;
+    assert_eq!(store.prune(at(0), 100).await.unwrap(), 0, "received at that time is not before it");
+    assert_eq!(store.prune(at(1), 4).await.unwrap(), 4, "no more than the limit");
+    assert_eq!(store.prune(at(1), 100).await.unwrap(), 6);
+    let left = store.events(&EventFilter::default(), &page(100)).await.unwrap();
+    assert_eq!(left.rows.iter().map(|line| line.event_id.as_str()).collect::<Vec<_>>(), ["msg_failed"]);
+    assert_eq!(first_name(&store, "user_9").await.as_deref(), Some("msg_9"), "users stay");
+    // An event that comes again after that is recorded again and changes nothing.
+    assert_eq!(apply(&store, &events[3..4]).await, [Outcome::Stale]);
 }
 
 async fn users_are_found_by_every_filter(place: Place) {

@@ -216,7 +216,7 @@ async fn a_wrong_setting_stops_the_program_with_one_line_that_says_what_would_be
     let secret_twice = [("CLERK_WEBHOOK_SIGNING_SECRET", SECRET), ("CLERK_WEBHOOK_SIGNING_SECRET_FILE", "/nowhere")];
     /// Variables, and what the error names: the variable and the remedy.
     type Case<'a> = (&'a [(&'a str, &'a str)], &'a str, &'a str);
-    let cases: [Case; 13] = [
+    let cases: [Case; 14] = [
         (&[], "CLERK_WEBHOOK_SIGNING_SECRET", "whsec_"),
         (&[("CLERK_WEBHOOK_SIGNING_SECRET", "hunter2hunter2")], "CLERK_WEBHOOK_SIGNING_SECRET", "whsec_"),
         (&[("CLERK_WEBHOOK_SECRET", "whsec_short")], "CLERK_WEBHOOK_SIGNING_SECRET", "dashboard"),
@@ -229,6 +229,7 @@ async fn a_wrong_setting_stops_the_program_with_one_line_that_says_what_would_be
         (&[("DATABASE_URL", "mysql://root:hunter2@host/db")], "DATABASE_URL", "postgres://"),
         (&[("AMQP_URL", "http://guest:hunter2@host")], "AMQP_URL", "amqp://"),
         (&[("AMQP_NAMESPACE", "a b")], "AMQP_NAMESPACE", "clerk-sync"),
+        (&[("EVENT_RETENTION_DAYS", "a week")], "EVENT_RETENTION_DAYS", "30"),
         (&[("LOG_FORMAT", "xml")], "LOG_FORMAT", "pretty or json"),
     ];
     for (variables, name, remedy) in cases {
@@ -281,6 +282,31 @@ async fn migrate_says_what_it_did_and_check_only_looks() {
     assert_eq!(status, Some(0), "{said}");
     assert!(said.contains("up to date"), "{said}");
     assert_eq!(run(&["migrate"]).0, Some(0), "twice is harmless");
+}
+
+#[tokio::test]
+async fn old_events_go_after_the_days_that_are_set_and_failed_ones_stay() {
+    use clerk_sync::clerk::{EventId, EventType, SignedEvent, Timestamp};
+    let place = Place::servers().await;
+    let store = place.store();
+    store.migrate().await.unwrap();
+    let received_days_ago = |id: &str, days: i64, body: &'static str| {
+        let at = Timestamp::from_ms(clerk_sync::clock::now().ms() - days * 86_400_000).unwrap();
+        let event_type = EventType::read(body.as_bytes());
+        SignedEvent::restored(EventId::new(id).unwrap(), event_type, at, at, body.into())
+    };
+    let good = r#"{"data":{"id":"user_1"},"type":"user.updated"}"#;
+    let events = [
+        received_days_ago("msg_old", 8, good),
+        received_days_ago("msg_old_failed", 8, "no JSON"),
+        received_days_ago("msg_recent", 6, good),
+    ];
+    store.apply(&clerk_sync::worker::plan::plan(&events)).await.unwrap();
+    let variables = [("CLERK_WEBHOOK_SIGNING_SECRET", SECRET), ("EVENT_RETENTION_DAYS", "7")];
+    let app = place.start(&["serve"], &variables).await;
+    until("the old line is gone", async || app.event("msg_old").await.is_none()).await;
+    assert!(app.event("msg_old_failed").await.is_some() && app.event("msg_recent").await.is_some());
+    assert!(app.stop().success());
 }
 
 #[tokio::test]

@@ -106,6 +106,8 @@ async fn a_delivery_with_wrong_headers_is_refused_with_its_code() {
         );
     }
     only_good_ones_were_queued(&app, "msg_bad").await;
+    let refusals = app.log().iter().filter(|line| line.contains("deliveries are refused")).count();
+    assert!((4..=8).contains(&refusals), "each kind is said, and not each delivery: {refusals} lines");
 }
 
 #[tokio::test]
