@@ -18,7 +18,6 @@ use std::time::Duration;
 
 use lapin::uri::AMQPUri;
 use secrecy::{ExposeSecret, SecretString};
-use tokio::sync::oneshot;
 
 use super::{OpenError, PublishError, Source, Unavailable};
 use crate::clerk::SignedEvent;
@@ -47,52 +46,114 @@ pub struct Queue {
 /// Longest wait for an answer about the queue.
 const QUESTION_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Longest prefix, in bytes: AMQP's names have 255, and the longest of ours adds nine.
+const NAMESPACE_MAX: usize = 240;
+
+/// A process that consumes nothing by then is there to publish, and connects without being asked: its operator learns of
+/// a wrong password at the start, not at the first event.
+const PUBLISHES_AFTER: Duration = Duration::from_secs(1);
+
 impl Queue {
-    /// Starts to connect in the background. Must be called on the program's own runtime, which outlives every request.
+    /// Makes a handle; what is needed of the two connections is made in the background, once it is needed.
+    ///
+    /// Must be called on the program's own multi-thread runtime, which outlives every request: lapin's tasks live on the
+    /// runtime that connects, and one that ends takes the connection with it.
     pub fn open(options: &Options) -> Result<Self, OpenError> {
-        let uri: AMQPUri = options.url.expose_secret().parse().map_err(|_| {
-            OpenError("AMQP_URL cannot be read; give a URL such as amqp://user:password@host:5672/%2f".into())
-        })?;
+        let uri = read_url(options.url.expose_secret())?;
+        if options.namespace.len() > NAMESPACE_MAX {
+            return Err(OpenError(format!("AMQP_NAMESPACE is longer than {NAMESPACE_MAX} bytes; give a shorter one")));
+        }
         let names = Arc::new(Names::new(&options.namespace));
         let broker = Broker { uri, names: Arc::clone(&names) };
-        let publishing = Link::new(broker.clone(), "publish");
-        publishing.want();
+        let (publishing, consuming) = (Link::new(broker.clone(), "publish"), Link::new(broker, "consume"));
         let publisher = Publisher::start(&publishing, &names);
-        Ok(Self { consuming: Link::new(broker, "consume"), names, publishing, publisher })
+        let queue = Self { names, publishing, consuming, publisher };
+        tokio::spawn(queue.clone().publish_unless_consuming());
+        Ok(queue)
     }
 
-    /// See `queue::Queue::publish`. Fails at once while the broker is away or blocked, or too much waits already.
-    pub async fn publish(&self, event: SignedEvent) -> Result<(), PublishError> {
-        if self.publishing.ready().is_err() {
-            return Err(PublishError::Unavailable);
+    async fn publish_unless_consuming(self) {
+        tokio::time::sleep(PUBLISHES_AFTER).await;
+        self.used();
+    }
+
+    /// One of the connections is wanted: that for publishing where nothing is consumed.
+    fn used(&self) {
+        if !self.consuming.is_wanted() {
+            self.publishing.want();
         }
-        let (answer, answered) = oneshot::channel();
-        self.publisher.hand_over(event, answer)?;
-        answered.await.unwrap_or(Err(PublishError::Unavailable))
+    }
+
+    pub async fn publish(&self, event: SignedEvent) -> Result<(), PublishError> {
+        self.publisher.publish(event).await
     }
 
     pub fn consume(&self, source: Source, batch_max: NonZeroUsize) -> Consumer {
         self.consuming.want();
-        Consumer::new(self.consuming.clone(), self.names.of_source(source).to_owned(), batch_max)
+        Consumer::new(self.consuming.clone(), self.names.of_source(source), batch_max)
     }
 
     /// Messages that wait in the queue, without those in the hands of consumers.
     pub async fn depth(&self) -> Result<u64, Unavailable> {
-        self.publishing.ready()?;
-        let Some(epoch) = self.publishing.current() else {
-            return Err(Unavailable::new("the connection to RabbitMQ is not open"));
+        self.used();
+        // The broker's alarms don't touch the one that consumes.
+        let link = if self.consuming.is_wanted() { &self.consuming } else { &self.publishing };
+        let count = async {
+            link.started().await;
+            link.ready()?;
+            let epoch = link.current().ok_or_else(|| Unavailable::new("the connection to RabbitMQ is not open"))?;
+            let count = topology::count(&epoch.connection, &self.names.users).await;
+            count.map_err(|_| Unavailable::new("RabbitMQ does not say how many events wait"))
         };
-        let count = topology::count(&epoch.connection, &self.names.users);
         let count = tokio::time::timeout(QUESTION_TIMEOUT, count).await;
-        count.ok().and_then(Result::ok).ok_or_else(|| Unavailable::new("RabbitMQ does not say how many events wait"))
+        count.unwrap_or_else(|_| Err(Unavailable::new("RabbitMQ does not answer")))
     }
 
+    /// Concerns publishing where this process publishes, and consuming where it consumes.
     pub fn ready(&self) -> Result<(), Unavailable> {
+        self.used();
         self.publishing.ready()?;
         self.consuming.ready()
     }
 
+    /// Waits, not for long, for what is in flight; consumers get nothing more. Takes 3 s at most.
     pub async fn close(&self) {
+        self.publisher.close().await;
         tokio::join!(self.publishing.close(), self.consuming.close());
+    }
+}
+
+/// Never says what the URL is: it holds a password.
+fn read_url(url: &str) -> Result<AMQPUri, OpenError> {
+    let example = "give a URL such as amqp://user:password@host:5672/%2f";
+    let uri: AMQPUri = url.parse().map_err(|_| OpenError(format!("AMQP_URL cannot be read; {example}")))?;
+    // The parser takes a number in brackets for no host at all, and then means localhost.
+    let names_host = url.split_once("://").is_some_and(|(_, rest)| !rest.split('/').next().unwrap_or("").contains('['));
+    if !names_host {
+        return Err(OpenError(format!("AMQP_URL has an IPv6 address for a host, which needs a name; {example}")));
+    }
+    Ok(uri)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_read_or_refused_without_being_repeated() {
+        for (url, host, port, vhost) in [
+            ("amqp://u:sesame@broker.example:5673/%2f", "broker.example", 5673, "/"),
+            ("amqp://u:sesame@127.0.0.1", "127.0.0.1", 5672, "/"),
+            ("amqps://u:ses%5Bame@broker/staging?heartbeat=5", "broker", 5671, "staging"),
+        ] {
+            let uri = read_url(url).unwrap();
+            assert_eq!((uri.authority.host.as_str(), uri.authority.port, uri.vhost.as_str()), (host, port, vhost));
+        }
+        for url in ["", "sesame", "http://u:sesame@broker", "amqp://u:sesame@broker:port/", "amqp://u:sesame@[::1]/%2f"]
+        {
+            let OpenError(text) = read_url(url).unwrap_err();
+            assert!(text.contains("AMQP_URL") && text.contains("amqp://user:password@host"), "{url}: {text}");
+            assert!(!text.contains("sesame"), "{text}");
+        }
     }
 }

@@ -5,14 +5,16 @@
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt};
-use lapin::{Acker, Channel};
-
+use lapin::Channel;
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::FieldTable;
-use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tracing::warn;
 
 use super::link::{Epoch, Link};
@@ -26,32 +28,23 @@ const PREFETCH_BATCHES: usize = 2;
 /// Most deliveries sent ahead; more only take memory (RabbitMQ's guide sees no gain above some hundreds).
 const PREFETCH_MAX: usize = 2000;
 
+/// Most bytes of bodies in one batch; one body may be larger. 500 bodies of the greatest size would take half a gigabyte.
+const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// How long the broker may take to make a consumer.
+const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long the broker may take to end one. A stop has no time for a connection that is dead and not known to be.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(2);
+
 pub struct Consumer {
     link: Link,
-    queue: String,
+    queue: Arc<str>,
     batch_max: NonZeroUsize,
     subscription: Option<Subscription>,
-    /// The next subscription while it is made: by a task, so that it goes on when `next_batch` is cancelled.
-    opening: Option<AbortOnDropHandle>,
-    /// Counts subscriptions, so that an acknowledgement never meets a younger one.
-    serial: u64,
+    /// Kept over calls: to begin anew at each would give back, and count, what the broker had sent ahead.
+    subscribing: Option<BoxFuture<'static, Option<Subscription>>>,
     stopping: bool,
-}
-
-/// A task that ends with its handle.
-struct AbortOnDropHandle(JoinHandle<Option<Opened>>);
-
-impl Drop for AbortOnDropHandle {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-/// What a subscription is made of.
-struct Opened {
-    epoch: Arc<Epoch>,
-    channel: Channel,
-    deliveries: lapin::Consumer,
 }
 
 /// One life of the consumer: a channel of one epoch.
@@ -59,20 +52,24 @@ struct Subscription {
     epoch: Arc<Epoch>,
     channel: Channel,
     deliveries: lapin::Consumer,
-    /// The stream has said that nothing more comes; it says so only once.
-    ended: bool,
+    /// Tells it from every other, so that an acknowledgement never meets another channel.
     serial: u64,
+    /// Every delivery up to this tag is acknowledged.
+    acknowledged: u64,
+    /// The stream has ended. It says so once, and a second question would wait forever.
+    ended: bool,
 }
 
-/// Names the last delivery of a batch, and with it all before.
+/// The tags of a batch, which are without a gap, and the channel that they belong to.
 pub struct Receipt {
-    last: Acker,
     serial: u64,
+    first: u64,
+    last: u64,
 }
 
 impl Consumer {
-    pub(super) fn new(link: Link, queue: String, batch_max: NonZeroUsize) -> Self {
-        Self { link, queue, batch_max, subscription: None, opening: None, serial: 0, stopping: false }
+    pub(super) fn new(link: Link, queue: &str, batch_max: NonZeroUsize) -> Self {
+        Self { link, queue: queue.into(), batch_max, subscription: None, subscribing: None, stopping: false }
     }
 
     /// See `queue::Consumer::next_batch`. Nothing is awaited once a delivery is taken, so nothing is lost by cancelling.
@@ -88,116 +85,131 @@ impl Consumer {
             if let Some(first) = subscription.first().await {
                 return Some(subscription.batch(first, self.batch_max));
             }
-            // The connection broke, or the queue was deleted: all of it is built anew, the queue too.
-            if !self.stopping {
-                subscription.epoch.abandon();
+            if self.stopping && !subscription.epoch.is_over() {
+                // The channel is kept, so that what is still in hand can be acknowledged.
+                return None;
             }
+            // The connection broke, or the queue was deleted: all of it is built anew, the queue too.
+            subscription.epoch.abandon();
             self.subscription = None;
         }
     }
 
     /// Waits for a connection and consumes on it; nothing once the link is closed.
     async fn subscribe(&mut self) -> Option<()> {
-        let opening = self.opening.get_or_insert_with(|| {
-            let open = open(self.link.clone(), self.queue.clone(), self.batch_max);
-            AbortOnDropHandle(tokio::spawn(open))
+        let subscribing = self.subscribing.get_or_insert_with(|| {
+            let prefetch = self.batch_max.get().saturating_mul(PREFETCH_BATCHES).min(PREFETCH_MAX);
+            let prefetch = u16::try_from(prefetch).expect("PREFETCH_MAX is below 65536");
+            subscribed(self.link.clone(), Arc::clone(&self.queue), prefetch).boxed()
         });
-        let opened = (&mut opening.0).await;
-        self.opening = None;
-        // Fails only where the task panicked or the runtime ends.
-        let Opened { epoch, channel, deliveries } = opened.ok().flatten()?;
-        self.serial += 1;
-        self.subscription = Some(Subscription { epoch, channel, deliveries, ended: false, serial: self.serial });
+        let subscription = subscribing.await;
+        self.subscribing = None;
+        self.subscription = Some(subscription?);
         Some(())
     }
 
+    /// Acknowledges the batch, and no other one.
     pub async fn ack(&mut self, receipt: Receipt) -> Result<(), Unavailable> {
-        let Some(subscription) = self.subscription.as_ref().filter(|open| open.serial == receipt.serial) else {
+        let mine = |open: &&mut Subscription| open.serial == receipt.serial && !open.epoch.is_over();
+        let Some(subscription) = self.subscription.as_mut().filter(mine) else {
             return Err(Unavailable::new("the connection that delivered the batch is gone"));
         };
-        // `false` says that the channel is gone.
-        if receipt.last.ack(BasicAckOptions { multiple: true }).await.unwrap_or(false) {
-            return Ok(());
+        if subscription.acknowledge(&receipt).await.is_err() {
+            subscription.epoch.abandon();
+            return Err(Unavailable::new("the batch could not be acknowledged"));
         }
-        subscription.epoch.abandon();
-        Err(Unavailable::new("the batch could not be acknowledged"))
+        Ok(())
     }
 
     /// What the broker sent ahead is still handed out: to give it back would count as a delivery of each event.
     pub async fn stop(&mut self) {
         self.stopping = true;
-        self.opening = None;
-        if let Some(Subscription { channel, deliveries, .. }) = &self.subscription {
-            let cancelled = channel.basic_cancel(deliveries.tag(), BasicCancelOptions { nowait: false }).await;
-            if cancelled.is_err() {
-                self.subscription = None;
-            }
+        self.subscribing = None;
+        let Some(Subscription { channel, deliveries, .. }) = &self.subscription else {
+            return;
+        };
+        let cancel = channel.basic_cancel(deliveries.tag(), BasicCancelOptions { nowait: false });
+        if !matches!(timeout(CANCEL_TIMEOUT, cancel).await, Ok(Ok(()))) {
+            self.subscription = None;
         }
     }
 }
 
-/// Tries until it consumes, or the link is closed.
-async fn open(link: Link, queue: String, batch_max: NonZeroUsize) -> Option<Opened> {
+impl Subscription {
+    /// Waits for a delivery; nothing once there can be no more. Cancel-safe.
+    async fn first(&mut self) -> Option<Delivery> {
+        if self.ended {
+            return None;
+        }
+        let delivery = tokio::select! {
+            biased;
+            () = self.epoch.over() => None,
+            delivery = self.deliveries.next() => delivery.and_then(Result::ok),
+        };
+        self.ended = delivery.is_none();
+        delivery
+    }
+
+    /// The first delivery and what is there already.
+    fn batch(&mut self, first: Delivery, batch_max: NonZeroUsize) -> Batch {
+        let mut receipt = Receipt { serial: self.serial, first: first.delivery_tag, last: first.delivery_tag };
+        let mut bytes = first.data.len();
+        let mut events = vec![wire::restore(first)];
+        while events.len() < batch_max.get()
+            && bytes < BATCH_BYTES_MAX
+            && let Some(next) = self.deliveries.next().now_or_never()
+        {
+            let Some(Ok(delivery)) = next else {
+                self.ended = true;
+                break;
+            };
+            receipt.last = delivery.delivery_tag;
+            bytes += delivery.data.len();
+            events.push(wire::restore(delivery));
+        }
+        Batch { events, receipt: crate::queue::Receipt::RabbitMq(receipt) }
+    }
+
+    /// One acknowledgement covers all before it on the channel: where an older batch is not acknowledged, because it was
+    /// dropped or is still in hand, each event is named alone.
+    async fn acknowledge(&mut self, receipt: &Receipt) -> Result<(), lapin::Error> {
+        if receipt.first == self.acknowledged + 1 {
+            self.channel.basic_ack(receipt.last, BasicAckOptions { multiple: true }).await?;
+            self.acknowledged = receipt.last;
+            return Ok(());
+        }
+        for tag in receipt.first..=receipt.last {
+            self.channel.basic_ack(tag, BasicAckOptions { multiple: false }).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Waits for a connection and makes a consumer on it, through any outage; nothing once the link is closed.
+async fn subscribed(link: Link, queue: Arc<str>, prefetch: u16) -> Option<Subscription> {
+    static SERIAL: AtomicU64 = AtomicU64::new(0);
     let mut backoff = Backoff::for_outage();
     loop {
         let epoch = link.opened().await?;
-        match consume(&epoch, &queue, batch_max).await {
-            Ok((channel, deliveries)) => return Some(Opened { epoch, channel, deliveries }),
-            Err(error) => {
-                warn!(%error, queue, "the queue cannot be consumed; trying again");
-                epoch.abandon();
-                backoff.wait().await;
+        match timeout(SUBSCRIBE_TIMEOUT, consume(&epoch, &queue, prefetch)).await {
+            Ok(Ok((channel, deliveries))) => {
+                let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+                return Some(Subscription { epoch, channel, deliveries, serial, acknowledged: 0, ended: false });
             }
+            Ok(Err(error)) => warn!(%error, queue = &*queue, "the queue cannot be consumed; trying again"),
+            Err(_) => warn!(queue = &*queue, "the queue cannot be consumed, RabbitMQ does not answer; trying again"),
         }
+        epoch.abandon();
+        backoff.wait().await;
     }
 }
 
-async fn consume(
-    epoch: &Epoch,
-    queue: &str,
-    batch_max: NonZeroUsize,
-) -> Result<(Channel, lapin::Consumer), lapin::Error> {
+async fn consume(epoch: &Epoch, queue: &str, prefetch: u16) -> Result<(Channel, lapin::Consumer), lapin::Error> {
     let channel = epoch.connection.create_channel().await?;
-    let prefetch = (batch_max.get() * PREFETCH_BATCHES).min(PREFETCH_MAX);
-    let prefetch = u16::try_from(prefetch).unwrap_or(u16::MAX);
     // Quorum queues refuse a limit that channels share.
     channel.basic_qos(prefetch, BasicQosOptions { global: false }).await?;
     let options = BasicConsumeOptions { no_local: false, no_ack: false, exclusive: false, nowait: false };
     // An empty tag: the broker makes one.
     let deliveries = channel.basic_consume(queue.into(), "".into(), options, FieldTable::default()).await?;
     Ok((channel, deliveries))
-}
-
-impl Subscription {
-    /// Waits for a delivery; nothing when no more can come.
-    async fn first(&mut self) -> Option<Delivery> {
-        if self.ended {
-            return None;
-        }
-        tokio::select! {
-            biased;
-            () = self.epoch.over() => None,
-            delivery = self.deliveries.next() => delivery.and_then(Result::ok),
-        }
-    }
-
-    /// The first delivery and what is there already.
-    fn batch(&mut self, first: Delivery, batch_max: NonZeroUsize) -> Batch {
-        let mut last = first.acker.clone();
-        let mut events = vec![wire::restore(first)];
-        while events.len() < batch_max.get() {
-            match self.deliveries.next().now_or_never() {
-                Some(Some(Ok(delivery))) => {
-                    last = delivery.acker.clone();
-                    events.push(wire::restore(delivery));
-                }
-                Some(Some(Err(_)) | None) => {
-                    self.ended = true;
-                    break;
-                }
-                None => break,
-            }
-        }
-        Batch { events, receipt: crate::queue::Receipt::RabbitMq(Receipt { last, serial: self.serial }) }
-    }
 }

@@ -2,17 +2,21 @@
 //!
 //! States, and what each means for an event in flight:
 //!
+//! - *idle*, or on its first attempt: nothing is known yet, so events wait, within the publisher's bounds, for what that
+//!   attempt comes to.
 //! - *connecting*: nothing is accepted; the reason is what readiness tells.
 //! - *open*: an epoch, with one connection. Whoever meets a fault on it abandons the epoch, and all of it is dropped:
 //!   publishes in flight fail, deliveries that were not acknowledged come again.
 //! - *blocked*, within an open epoch: the broker takes no publishes (a memory or disk alarm). Nothing is accepted; what is
-//!   in flight fails for its sender and may be stored all the same.
+//!   in flight fails for its sender and may be stored all the same. The connection is kept, however long it lasts: a new
+//!   one would seem to be free until its first publish, and the old one could not even be closed.
 //! - *closed*: for good.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
 use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
 use lapin::uri::AMQPUri;
 use lapin::{Connection, ConnectionProperties, ErrorKind, Event};
@@ -28,8 +32,9 @@ use crate::shutdown::Shutdown;
 /// Longest time to connect and declare.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Longest time to close in good order; a blocked connection cannot.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Longest time to close in good order, which a blocked connection cannot: with the publisher's flush below the 3 s that
+/// a stop has for the queue.
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(1500);
 
 /// Seconds between heartbeats, unless the URL says otherwise: a dead peer is noticed within two of them.
 const HEARTBEAT_S: u16 = 20;
@@ -57,7 +62,7 @@ pub struct Link {
 
 #[derive(Clone)]
 enum State {
-    /// Nobody wants it yet.
+    /// Nobody wants it yet, or the first attempt is under way.
     Idle,
     Connecting(Arc<str>),
     Open(Arc<Epoch>),
@@ -78,9 +83,18 @@ impl Epoch {
         self.over.request();
     }
 
+    pub fn is_over(&self) -> bool {
+        self.over.is_requested()
+    }
+
     /// Returns when this life has ended. Cancel-safe.
     pub async fn over(&self) {
         self.over.requested().await;
+    }
+
+    /// Whether the broker takes no publishes now.
+    pub fn is_blocked(&self) -> bool {
+        self.blocked.borrow().is_some()
     }
 
     /// Returns when the broker takes no publishes. Cancel-safe.
@@ -88,6 +102,12 @@ impl Epoch {
         let mut blocked = self.blocked.subscribe();
         // The sender is in `self`, so waiting cannot fail.
         drop(blocked.wait_for(Option::is_some).await);
+    }
+
+    /// Returns when the broker takes publishes. Cancel-safe.
+    pub async fn unblocked(&self) {
+        let mut blocked = self.blocked.subscribe();
+        drop(blocked.wait_for(Option::is_none).await);
     }
 }
 
@@ -104,6 +124,22 @@ impl Link {
     /// Connects from now on.
     pub fn want(&self) {
         self.wanted.request();
+    }
+
+    pub fn is_wanted(&self) -> bool {
+        self.wanted.is_requested()
+    }
+
+    /// Whether nothing is known of the broker yet: no attempt to connect has ended.
+    pub fn is_starting(&self) -> bool {
+        matches!(&*self.state.borrow(), State::Idle)
+    }
+
+    /// Returns when the first attempt to connect has ended, well or not. Cancel-safe.
+    pub async fn started(&self) {
+        let mut state = self.state.clone();
+        // Fails when the supervisor is gone, and then there is nothing to wait for.
+        drop(state.wait_for(|state| !matches!(state, State::Idle)).await);
     }
 
     /// Whether the connection is open and not blocked, or not wanted at all.
@@ -123,7 +159,7 @@ impl Link {
     /// The epoch that is open now.
     pub fn current(&self) -> Option<Arc<Epoch>> {
         match &*self.state.borrow() {
-            State::Open(epoch) if !epoch.over.is_requested() => Some(Arc::clone(epoch)),
+            State::Open(epoch) if !epoch.is_over() => Some(Arc::clone(epoch)),
             _ => None,
         }
     }
@@ -133,7 +169,7 @@ impl Link {
         let mut state = self.state.clone();
         loop {
             match &*state.borrow_and_update() {
-                State::Open(epoch) if !epoch.over.is_requested() => return Some(Arc::clone(epoch)),
+                State::Open(epoch) if !epoch.is_over() => return Some(Arc::clone(epoch)),
                 State::Closed => return None,
                 _ => {}
             }
@@ -158,6 +194,9 @@ struct Supervisor {
     closing: Shutdown,
 }
 
+/// What lapin says of a connection. Exactly one listener a connection, and always read: several would share the events.
+type Events = BoxStream<'static, Event>;
+
 /// Why there is no connection.
 enum Fault {
     /// The broker is away.
@@ -171,18 +210,21 @@ impl Supervisor {
         if self.closing.or(self.wanted.requested()).await.is_some() {
             let (mut outage, mut repair) = (Backoff::for_outage(), Backoff::for_repair());
             let mut told = String::new();
-            loop {
-                let began = Instant::now();
-                let fault = match self.connect().await {
-                    Ok(epoch) => {
+            // A stop does not wait for a broker that doesn't answer.
+            while let Some(connected) = self.closing.or(self.connect()).await {
+                let fault = match connected {
+                    Ok(life) => {
                         told.clear();
-                        self.live(epoch).await
+                        let began = Instant::now();
+                        let fault = self.live(life).await;
+                        if began.elapsed() > STABLE_AFTER {
+                            outage.reset();
+                        }
+                        repair.reset();
+                        fault
                     }
                     Err(fault) => fault,
                 };
-                if began.elapsed() > STABLE_AFTER {
-                    outage.reset();
-                }
                 let wait = self.say(fault, &mut told, &mut outage, &mut repair);
                 if self.closing.or(tokio::time::sleep(wait)).await.is_none() {
                     break;
@@ -211,7 +253,7 @@ impl Supervisor {
         wait
     }
 
-    async fn connect(&self) -> Result<Arc<Epoch>, Fault> {
+    async fn connect(&self) -> Result<(Arc<Epoch>, Events), Fault> {
         let mut uri = self.broker.uri.clone();
         uri.query.heartbeat.get_or_insert(HEARTBEAT_S);
         uri.query.frame_max.get_or_insert(FRAME_MAX);
@@ -219,25 +261,27 @@ impl Supervisor {
         let properties = ConnectionProperties::default().with_connection_name(name.into());
         let connect = async {
             let connection = Connection::connect_uri(uri, properties).await.map_err(fault_of)?;
+            // From the first moment on: lapin keeps no event for a listener that is not there yet.
+            let events = connection.events_listener().boxed();
             topology::declare(&connection, &self.broker.names).await.map_err(|error| match error {
                 TopologyError::Broker(error) => fault_of(error),
                 mismatch @ TopologyError::Mismatch { .. } => Fault::Repair(mismatch.to_string()),
             })?;
             let epoch = Epoch { connection, blocked: watch::Sender::new(None), over: Shutdown::default() };
-            Ok(Arc::new(epoch))
+            Ok((Arc::new(epoch), events))
         };
         let connected = tokio::time::timeout(CONNECT_TIMEOUT, connect).await;
         connected.unwrap_or_else(|_| Err(Fault::Away("RabbitMQ does not answer".into())))
     }
 
     /// Watches one life of the connection to its end.
-    async fn live(&self, epoch: Arc<Epoch>) -> Fault {
+    async fn live(&self, (epoch, events): (Arc<Epoch>, Events)) -> Fault {
         info!(broker = self.place(), purpose = self.purpose, "connected to RabbitMQ");
         self.tell.send_replace(State::Open(Arc::clone(&epoch)));
         let reason = tokio::select! {
             () = self.closing.requested() => "the program stops".to_string(),
             () = epoch.over() => "a channel failed; the connection is made anew".to_string(),
-            reason = self.watch(&epoch) => reason,
+            reason = self.watch(&epoch, events) => reason,
         };
         epoch.abandon();
         self.tell.send_replace(State::Connecting(reason.as_str().into()));
@@ -247,9 +291,7 @@ impl Supervisor {
     }
 
     /// Follows the connection's own events until it breaks; says why.
-    async fn watch(&self, epoch: &Epoch) -> String {
-        // Exactly one listener a connection, and always read: several would share the events.
-        let mut events = std::pin::pin!(epoch.connection.events_listener());
+    async fn watch(&self, epoch: &Epoch, mut events: Events) -> String {
         while let Some(event) = events.next().await {
             match event {
                 Event::ConnectionBlocked(reason) => {

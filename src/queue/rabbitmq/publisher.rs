@@ -5,7 +5,8 @@
 //! on the confirm of another one: so the answers of a batch are released when all its confirms are in, and returned
 //! messages are known by their ID.
 //!
-//! What each state of the connection means for an event in flight is in `link.rs`.
+//! What each state of the connection means for an event in flight is in `link.rs`. Whoever asked may go away at any time:
+//! an event that was handed over is published all the same.
 
 use std::collections::HashSet;
 use std::pin::pin;
@@ -14,7 +15,8 @@ use std::time::Duration;
 
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{Channel, Confirmation};
-use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep_until, timeout};
 use tracing::warn;
 
 use super::link::{Epoch, Link};
@@ -22,6 +24,7 @@ use super::topology::Names;
 use super::wire;
 use crate::clerk::SignedEvent;
 use crate::queue::PublishError;
+use crate::shutdown::Shutdown;
 
 /// Channels, each with a task: four reach what one connection can do.
 const CHANNELS: usize = 4;
@@ -32,58 +35,81 @@ const BATCH_MAX: usize = 64;
 /// Most events that wait for a channel: about a tenth of a second's work.
 const WAITING_MAX: usize = 2048;
 
+/// Most bytes of bodies that wait or are in flight: 64 MiB. One larger body is taken when there is nothing else.
+const BYTES_MAX: u32 = 64 * 1024 * 1024;
+
 /// How long the confirms of a batch may take, below the 10 s of a publish, so that its senders hear of it.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// Most bytes of bodies that wait or are in flight: 64 MiB.
-const BYTES_MAX: u32 = 64 * 1024 * 1024;
+/// How long a channel may take to open: as long as a batch, and for the same reason.
+const CHANNEL_TIMEOUT: Duration = CONFIRM_TIMEOUT;
 
-/// Who asked for an event, and the event's share of the room for bodies.
-struct Answer {
-    asked: oneshot::Sender<Result<(), PublishError>>,
+/// How long `close` waits for what is in flight. Nobody is promised anything that is not confirmed by then.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// An event on its way, and the room that its body takes.
+struct Handed {
+    event: SignedEvent,
+    answer: Answer,
     _room: OwnedSemaphorePermit,
 }
 
-impl Answer {
-    fn give(self, result: Result<(), PublishError>) {
-        // Whoever asked may be gone.
-        let _gone = self.asked.send(result);
-    }
-}
-
-type Handed = (SignedEvent, Answer);
+type Answer = oneshot::Sender<Result<(), PublishError>>;
 
 /// Hands events to the tasks that publish.
 #[derive(Clone)]
 pub struct Publisher {
+    link: Link,
     hand_over: mpsc::Sender<Handed>,
-    /// Room in memory for bodies, in bytes.
     room: Arc<Semaphore>,
+    closing: Shutdown,
+    /// Fails once every task has ended.
+    ended: watch::Receiver<()>,
 }
 
 impl Publisher {
     pub fn start(link: &Link, names: &Arc<Names>) -> Self {
         let (hand_over, handed) = mpsc::channel(WAITING_MAX);
         let handed = Arc::new(Mutex::new(handed));
+        let (ending, ended) = watch::channel(());
+        let ending = Arc::new(ending);
+        let closing = Shutdown::default();
         for _ in 0..CHANNELS {
-            let task = Task { link: link.clone(), exchange: names.events.clone(), handed: Arc::clone(&handed) };
+            let task = Task {
+                link: link.clone(),
+                exchange: names.events.clone(),
+                handed: Arc::clone(&handed),
+                closing: closing.clone(),
+                _ending: Arc::clone(&ending),
+            };
             tokio::spawn(task.run());
         }
-        Self { hand_over, room: Arc::new(Semaphore::new(BYTES_MAX as usize)) }
+        Self { link: link.clone(), hand_over, room: Arc::new(Semaphore::new(BYTES_MAX as usize)), closing, ended }
     }
 
-    /// The answer comes later, unless too much waits already.
-    pub fn hand_over(
-        &self,
-        event: SignedEvent,
-        asked: oneshot::Sender<Result<(), PublishError>>,
-    ) -> Result<(), PublishError> {
+    /// See `queue::Queue::publish`. Fails at once while the broker is away or blocked, or too much waits already.
+    pub async fn publish(&self, event: SignedEvent) -> Result<(), PublishError> {
+        self.link.want();
+        let is_open = self.link.is_starting() || self.link.ready().is_ok();
+        if !is_open || self.closing.is_requested() {
+            return Err(PublishError::Unavailable);
+        }
         let bytes = u32::try_from(event.body().len()).unwrap_or(u32::MAX).min(BYTES_MAX);
         let room = Arc::clone(&self.room).try_acquire_many_owned(bytes).map_err(|_| PublishError::Busy)?;
-        self.hand_over.try_send((event, Answer { asked, _room: room })).map_err(|error| match error {
+        let (answer, answered) = oneshot::channel();
+        self.hand_over.try_send(Handed { event, answer, _room: room }).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => PublishError::Busy,
             mpsc::error::TrySendError::Closed(_) => PublishError::Unavailable,
-        })
+        })?;
+        answered.await.unwrap_or(Err(PublishError::Unavailable))
+    }
+
+    /// Takes no more events, and waits, not for long, for the answers of those in flight.
+    pub async fn close(&self) {
+        self.closing.request();
+        let mut ended = self.ended.clone();
+        // Failing is what it waits for.
+        drop(timeout(FLUSH_TIMEOUT, async { while ended.changed().await.is_ok() {} }).await);
     }
 }
 
@@ -93,48 +119,65 @@ struct Task {
     exchange: String,
     /// Shared with the other tasks: whoever is free takes what is there.
     handed: Arc<Mutex<mpsc::Receiver<Handed>>>,
+    closing: Shutdown,
+    _ending: Arc<watch::Sender<()>>,
 }
 
 impl Task {
     async fn run(self) {
         while let Some(epoch) = self.wait_for_connection().await {
-            match open_channel(&epoch).await {
-                Ok(channel) => self.serve(&epoch, &channel).await,
-                Err(error) => warn!(%error, "a channel for publishing could not be opened"),
+            match timeout(CHANNEL_TIMEOUT, open_channel(&epoch)).await {
+                Ok(Ok(channel)) => self.serve(&epoch, &channel).await,
+                Ok(Err(error)) => warn!(%error, "a channel for publishing could not be opened"),
+                Err(_) => warn!("a channel for publishing could not be opened in time"),
+            }
+            // At the end the other tasks may still have something in flight.
+            if self.closing.is_requested() {
+                return;
             }
             epoch.abandon();
         }
     }
 
-    /// Until there is one, whatever was handed over in the belief that there was is refused at once.
+    /// Once it is known that there is none, whatever was handed over in the belief that there was is refused at once.
+    /// Nothing when the queue closes.
     async fn wait_for_connection(&self) -> Option<Arc<Epoch>> {
+        self.closing.or(self.link.started()).await?;
         let mut opened = pin!(self.link.opened());
         loop {
             tokio::select! {
                 biased;
                 epoch = &mut opened => return epoch,
-                handed = async { self.handed.lock().await.recv().await } => {
-                    let (_, answer) = handed?;
-                    answer.give(Err(PublishError::Unavailable));
-                }
+                handed = self.take() => refuse_all(handed?),
             }
         }
     }
 
-    /// Publishes until the epoch is over.
+    /// Waits for an event, then takes those that are there too; nothing once the queue closes and none is left.
+    /// Cancel-safe.
+    async fn take(&self) -> Option<Vec<Handed>> {
+        let mut batch = Vec::with_capacity(BATCH_MAX);
+        let mut handed = self.handed.lock().await;
+        tokio::select! {
+            biased;
+            taken = handed.recv_many(&mut batch, BATCH_MAX) => (taken > 0).then_some(batch),
+            () = self.closing.requested() => None,
+        }
+    }
+
+    /// Publishes until the epoch is over or the queue closes.
     async fn serve(&self, epoch: &Epoch, channel: &Channel) {
         loop {
-            let mut handed = Vec::with_capacity(BATCH_MAX);
-            tokio::select! {
+            let taken = tokio::select! {
                 biased;
                 () = epoch.over() => return,
-                taken = async { self.handed.lock().await.recv_many(&mut handed, BATCH_MAX).await } => {
-                    if taken == 0 {
-                        return;
-                    }
-                }
-            }
-            if !self.publish(epoch, channel, handed).await {
+                taken = self.take() => taken,
+            };
+            let Some(taken) = taken else { return };
+            if epoch.is_blocked() {
+                // Given to lapin it would hang there until the alarm is over.
+                refuse_all(taken);
+            } else if !self.publish(epoch, channel, taken).await {
                 return;
             }
         }
@@ -142,48 +185,71 @@ impl Task {
 
     /// Publishes one batch and answers for it; false when nothing more may be published on the channel.
     async fn publish(&self, epoch: &Epoch, channel: &Channel, handed: Vec<Handed>) -> bool {
-        let (events, answers): (Vec<_>, Vec<_>) = handed.into_iter().unzip();
+        let (mut events, mut answers, mut rooms) = (Vec::new(), Vec::new(), Vec::new());
+        for Handed { event, answer, _room } in handed {
+            events.push(event);
+            answers.push(answer);
+            rooms.push(_room);
+        }
         let mut confirmed = pin!(self.confirm(channel, &events));
-        tokio::select! {
-            biased;
-            () = epoch.over() => {
-                refuse(answers, PublishError::Unavailable);
-                false
-            }
-            outcome = &mut confirmed => match outcome {
-                Ok(confirmations) => {
-                    release(&events, answers, confirmations);
-                    true
-                }
-                Err(_) => {
+        let mut deadline = Instant::now() + CONFIRM_TIMEOUT;
+        loop {
+            tokio::select! {
+                biased;
+                () = epoch.over() => {
                     refuse(answers, PublishError::Unavailable);
-                    false
+                    return false;
                 }
-            },
-            () = epoch.blocked() => {
-                refuse(answers, PublishError::Unavailable);
-                // The frames are with lapin and go out when the alarm is over: after their confirms the channel is clean.
-                tokio::select! {
-                    () = epoch.over() => false,
-                    outcome = confirmed => outcome.is_ok(),
+                outcome = &mut confirmed => {
+                    let Ok(confirmations) = outcome else {
+                        refuse(answers, PublishError::Unavailable);
+                        return false;
+                    };
+                    release(&events, answers, confirmations);
+                    return true;
+                }
+                () = epoch.blocked() => {
+                    // The senders hear of it now. What lapin has goes out when the alarm is over, and the channel is
+                    // clean after the confirms.
+                    refuse(std::mem::take(&mut answers), PublishError::Unavailable);
+                    self.sit_out(epoch).await;
+                    deadline = Instant::now() + CONFIRM_TIMEOUT;
+                }
+                () = sleep_until(deadline) => {
+                    // Before anybody hears of it: nothing is known of this connection, so nothing more may go over it.
+                    epoch.abandon();
+                    refuse(answers, PublishError::TimedOut);
+                    return false;
                 }
             }
-            () = tokio::time::sleep(CONFIRM_TIMEOUT) => {
-                refuse(answers, PublishError::TimedOut);
-                false
+        }
+    }
+
+    /// Refuses what was handed over before the alarm was known, until the alarm or the epoch is over or the queue closes.
+    async fn sit_out(&self, epoch: &Epoch) {
+        loop {
+            tokio::select! {
+                biased;
+                () = epoch.over() => return,
+                () = epoch.unblocked() => return,
+                taken = self.take() => match taken {
+                    Some(taken) => refuse_all(taken),
+                    None => return epoch.abandon(),
+                },
             }
         }
     }
 
     /// Publishes all, then waits for all. An error means that nothing is known of any.
-    #[expect(clippy::disallowed_methods, reason = "this task owns the channel")]
     async fn confirm(&self, channel: &Channel, events: &[SignedEvent]) -> Result<Vec<Confirmation>, lapin::Error> {
         let options = BasicPublishOptions { mandatory: true, immediate: false };
         let mut confirms = Vec::with_capacity(events.len());
         for event in events {
             let key = wire::routing_key(event).into();
             let exchange = self.exchange.as_str().into();
-            confirms.push(channel.basic_publish(exchange, key, options, event.body(), wire::properties(event)).await?);
+            #[expect(clippy::disallowed_methods, reason = "the one place: this task alone publishes on this channel")]
+            let published = channel.basic_publish(exchange, key, options, event.body(), wire::properties(event)).await;
+            confirms.push(published?);
         }
         let mut confirmations = Vec::with_capacity(events.len());
         for confirm in confirms {
@@ -199,20 +265,25 @@ async fn open_channel(epoch: &Epoch) -> Result<Channel, lapin::Error> {
     Ok(channel)
 }
 
+fn refuse_all(handed: Vec<Handed>) {
+    refuse(handed.into_iter().map(|handed| handed.answer).collect(), PublishError::Unavailable);
+}
+
 fn refuse(answers: Vec<Answer>, error: PublishError) {
     for answer in answers {
-        answer.give(Err(error));
+        // Whoever asked may be gone.
+        let _gone = answer.send(Err(error));
     }
 }
 
 fn release(events: &[SignedEvent], answers: Vec<Answer>, confirmations: Vec<Confirmation>) {
     let results = results(events, confirmations);
     for (answer, result) in answers.into_iter().zip(results) {
-        answer.give(result);
+        let _gone = answer.send(result);
     }
 }
 
-/// What the confirms of a whole batch say of each event.
+/// What the confirms of a whole batch say of each event. What was not confirmed explicitly is refused.
 fn results(events: &[SignedEvent], confirmations: Vec<Confirmation>) -> Vec<Result<(), PublishError>> {
     let acknowledged: Vec<bool> = confirmations.iter().map(Confirmation::is_ack).collect();
     let returned: HashSet<String> = confirmations

@@ -4,7 +4,7 @@ use aws_lc_rs::digest;
 use bytes::Bytes;
 use lapin::BasicProperties;
 use lapin::message::Delivery;
-use lapin::types::{AMQPValue, FieldTable};
+use lapin::types::{AMQPValue, FieldTable, MAX_SHORT_STRING_LENGTH};
 
 use crate::clerk::{EventId, EventType, SignedEvent, Timestamp};
 use crate::clock::now;
@@ -28,6 +28,12 @@ pub fn routing_key(event: &SignedEvent) -> &'static str {
     }
 }
 
+/// The `type`, unless it is longer than AMQP can say: then it is read from the body again.
+fn type_name(event: &SignedEvent) -> &str {
+    let name = event.event_type().as_str();
+    if name.len() <= MAX_SHORT_STRING_LENGTH { name } else { "" }
+}
+
 pub fn properties(event: &SignedEvent) -> BasicProperties {
     let mut headers = FieldTable::default();
     headers.insert(SENT_AT.into(), AMQPValue::LongLongInt(event.sent_at().ms() / 1000));
@@ -36,7 +42,7 @@ pub fn properties(event: &SignedEvent) -> BasicProperties {
         .with_delivery_mode(PERSISTENT)
         .with_content_type("application/json".into())
         .with_message_id(event.id().as_str().into())
-        .with_type(routing_key(event).into())
+        .with_type(type_name(event).into())
         .with_timestamp(event.received_at().ms().unsigned_abs() / 1000)
         .with_headers(headers)
 }
@@ -52,7 +58,8 @@ pub fn restore(delivery: Delivery) -> SignedEvent {
         .unwrap_or_else(now);
     let sent_at = header(SENT_AT).and_then(Timestamp::from_seconds).unwrap_or(received_at);
     let id = properties.message_id().as_ref().and_then(|id| EventId::new(id.as_str()));
-    let event_type = properties.kind().as_ref().map(|name| EventType::named(name.as_str()));
+    let event_type = properties.kind().as_ref().map(|name| name.as_str()).filter(|name| !name.is_empty());
+    let event_type = event_type.map(EventType::named);
     let body = Bytes::from(delivery.data);
     let id = id.unwrap_or_else(|| unidentified(&body));
     let event_type = event_type.unwrap_or_else(|| EventType::read(&body));
@@ -64,6 +71,7 @@ fn integer(value: &AMQPValue) -> Option<i64> {
         AMQPValue::LongLongInt(number) => Some(*number),
         AMQPValue::LongInt(number) => Some((*number).into()),
         AMQPValue::LongUInt(number) => Some((*number).into()),
+        AMQPValue::Timestamp(number) => i64::try_from(*number).ok(),
         AMQPValue::LongString(text) => std::str::from_utf8(text.as_bytes()).ok()?.parse().ok(),
         _ => None,
     }
@@ -113,5 +121,46 @@ mod tests {
         let other = restore(delivery(BasicProperties::default().with_message_id("not an id".into()), b"x"));
         assert_ne!(first.id(), other.id());
         assert!(other.id().as_str().starts_with("unidentified_"));
+    }
+
+    #[test]
+    fn every_type_comes_back() {
+        let long = "x".repeat(256);
+        for name in ["user.created", "user.unreadable", "session.created", "", &long] {
+            let body = Bytes::from(format!(r#"{{"type":"{name}"}}"#));
+            let at = Timestamp::from_ms(1_795_172_400_000).unwrap();
+            let id = EventId::new("msg_1").unwrap();
+            let event = SignedEvent::restored(id, EventType::named(name), at, at, body);
+            assert_eq!(restore(delivery(properties(&event), event.body())).event_type(), event.event_type());
+        }
+    }
+
+    #[test]
+    fn times_are_read_as_numbers_and_as_text_and_stand_in_for_each_other() {
+        let with = |headers: &[(&str, AMQPValue)]| {
+            let headers = headers.iter().map(|(name, value)| ((*name).into(), value.clone()));
+            let headers = headers.collect::<std::collections::BTreeMap<_, _>>().into();
+            let event = restore(delivery(
+                BasicProperties::default().with_timestamp(1_795_172_401).with_headers(headers),
+                b"{}",
+            ));
+            (event.sent_at().ms(), event.received_at().ms())
+        };
+        let seconds = 1_795_172_400;
+        for value in [
+            AMQPValue::LongLongInt(seconds),
+            AMQPValue::LongString(seconds.to_string().into()),
+            AMQPValue::LongInt(seconds.try_into().unwrap()),
+            AMQPValue::Timestamp(seconds.try_into().unwrap()),
+        ] {
+            assert_eq!(with(&[(SENT_AT, value)]), (1_795_172_400_000, 1_795_172_401_000));
+        }
+        let received = (RECEIVED_AT_MS, AMQPValue::LongLongInt(1_795_172_401_234));
+        assert_eq!(with(&[received]), (1_795_172_401_234, 1_795_172_401_234));
+        for nonsense in [AMQPValue::Void, AMQPValue::LongString("soon".into()), AMQPValue::LongLongInt(-1)] {
+            assert_eq!(with(&[(SENT_AT, nonsense)]), (1_795_172_401_000, 1_795_172_401_000));
+        }
+        // Nothing at all: the time at which it is read.
+        assert!(restore(delivery(BasicProperties::default(), b"{}")).received_at() <= now());
     }
 }
