@@ -1,337 +1,379 @@
-//! Made-up people and the events that Clerk would send of them: for `send`, `dev --demo`, tests and benchmarks.
+//! Made-up people and the events that Clerk would send of them: for `send`, `dev`, tests and benches.
 //!
-//! The bodies have the form of received ones: compact, keys in alphabetical order, 2 to 3 KB. Addresses, numbers and networks
-//! are those set aside for examples. The same seed and the same times make the same bytes; nothing here asks for the time.
+//! Bodies have the fields, the order of keys and the size of received ones. Addresses, numbers and hosts are of the
+//! ranges that are kept for documentation, so nobody can be reached by them. The same seed and times give the same
+//! bytes, on every machine and in every release: so the generator of numbers is our own.
+
+mod body;
+mod facts;
+mod random;
 
 use bytes::Bytes;
-use rand::rngs::StdRng;
-use rand::{Rng, RngExt, SeedableRng};
 
 use super::event::{ClerkId, EventId, Timestamp};
+pub use random::Seeded;
 
-/// An event as it would be delivered, not yet signed.
-#[derive(Debug, Clone)]
+/// The types of event that can be made up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SampleType {
+    UserCreated,
+    UserUpdated,
+    UserDeleted,
+    SessionCreated,
+    EmailCreated,
+    OrganizationCreated,
+    OrganizationMembershipCreated,
+}
+
+impl SampleType {
+    pub const ALL: [Self; 7] = [
+        Self::UserCreated,
+        Self::UserUpdated,
+        Self::UserDeleted,
+        Self::SessionCreated,
+        Self::EmailCreated,
+        Self::OrganizationCreated,
+        Self::OrganizationMembershipCreated,
+    ];
+
+    /// Clerk's name for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::UserCreated => "user.created",
+            Self::UserUpdated => "user.updated",
+            Self::UserDeleted => "user.deleted",
+            Self::SessionCreated => "session.created",
+            Self::EmailCreated => "email.created",
+            Self::OrganizationCreated => "organization.created",
+            Self::OrganizationMembershipCreated => "organizationMembership.created",
+        }
+    }
+
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+}
+
+/// An event that nobody has signed yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SampleEvent {
     pub id: EventId,
     pub body: Bytes,
 }
 
-/// The types that samples can be made of. The last four show that events of other types are ignored.
-pub const EVENT_TYPES: [&str; 7] = [
-    "user.created",
-    "user.updated",
-    "user.deleted",
-    "session.created",
-    "email.created",
-    "organization.created",
-    "organizationMembership.created",
-];
-
-const GIVEN: [&str; 20] = [
-    "Ada", "Amara", "Bruno", "Chidi", "Dilek", "Élodie", "Farid", "Grace", "Hana", "Ivan", "Jun", "Kofi", "Leïla",
-    "Mateo", "Ngozi", "Oskar", "Priya", "Søren", "Thảo", "小明",
-];
-
-const FAMILY: [&str; 20] = [
-    "Okafor", "García", "Nguyễn", "Müller", "Haddad", "Kowalski", "Sato", "Svensson", "Rossi", "Mbeki", "O'Neill",
-    "Petrov", "Da Silva", "Yılmaz", "Cohen", "Kaur", "Dubois", "Ibrahim", "Larsen", "王",
-];
-
-const DOMAINS: [&str; 3] = ["example.com", "example.org", "example.net"];
-
-/// How somebody signed up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum SignUp {
-    Password,
-    Google,
-    Phone,
-    Username,
+impl SampleEvent {
+    /// Any bytes, under an ID as Svix makes them.
+    pub fn of_body(body: Bytes, at: Timestamp, random: &mut Seeded) -> Self {
+        Self { id: event_id(at, random), body }
+    }
 }
 
-/// A made-up user: what stays the same over their events.
-#[derive(Debug, Clone)]
+fn event_id(at: Timestamp, random: &mut Seeded) -> EventId {
+    EventId::new(&random.ksuid("msg_", at)).expect("the prefix and base 62 are of the characters of an event ID")
+}
+
+/// How somebody came to have an account: decides what is known of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SignUp {
+    Password,
+    Google,
+    GitHub,
+    Passkey,
+    PhoneOnly,
+    UsernameOnly,
+    /// By the Backend API, with an ID of the application's own.
+    Import,
+}
+
+/// A made-up user: what stays the same over all of their events.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Person {
-    clerk_id: ClerkId,
-    given: &'static str,
-    family: &'static str,
-    number: u32,
-    domain: &'static str,
-    sign_up: SignUp,
+    pub id: ClerkId,
+    pub signed_up_at: Timestamp,
+    pub sign_up: SignUp,
+    pub first_name: Option<&'static str>,
+    /// Some updates show another one, see `last_name_in`.
+    pub last_name: Option<&'static str>,
+    /// The primary address: always verified.
+    pub email: Option<String>,
+    /// A second address, never verified and not primary.
+    pub second_email: Option<String>,
+    pub phone: Option<String>,
+    pub username: Option<String>,
+    pub external_id: Option<String>,
+    pub locale: Option<&'static str>,
+    pub legal_accepted: bool,
+    pub image_url: String,
+    /// Of documentation's range 203.0.113.0/24.
+    pub ip: String,
     seed: u64,
+    other_last_name: &'static str,
+    user_agent: usize,
+    plan: usize,
+    email_id: String,
+    second_email_id: String,
+    phone_id: String,
+    /// Of the external account or the passkey.
+    login_id: String,
+    customer_id: String,
 }
 
 impl Person {
-    pub fn generate(rng: &mut impl Rng) -> Self {
-        let id = format!("user_{}", base62(rng));
-        let clerk_id = ClerkId::new(&id).expect("32 characters make an ID");
-        Self::with_id(clerk_id, rng)
+    /// The person that a seed stands for. `signed_up_at` shows in the times of their events and in nothing else.
+    pub fn generate(seed: u64, signed_up_at: Timestamp) -> Self {
+        facts::person(seed, None, signed_up_at)
     }
 
-    /// Somebody with this ID.
-    pub fn with_id(clerk_id: ClerkId, rng: &mut impl Rng) -> Self {
-        let sign_up = match rng.random_range(0..10) {
-            0..5 => SignUp::Password,
-            5..8 => SignUp::Google,
-            8 => SignUp::Phone,
-            _ => SignUp::Username,
-        };
-        Self {
-            clerk_id,
-            given: GIVEN[rng.random_range(0..GIVEN.len())],
-            family: FAMILY[rng.random_range(0..FAMILY.len())],
-            number: rng.random_range(0..100_000),
-            domain: DOMAINS[rng.random_range(0..DOMAINS.len())],
-            sign_up,
-            seed: rng.random(),
-        }
+    /// The person that an ID stands for: the same ID is the same person in every run.
+    pub fn with_id(id: ClerkId, signed_up_at: Timestamp) -> Self {
+        let seed = Seeded::of_text(id.as_str()).number();
+        facts::person(seed, Some(id), signed_up_at)
     }
 
-    pub fn clerk_id(&self) -> &ClerkId {
-        &self.clerk_id
-    }
-
-    /// Given and family name.
+    /// What to call them: their name, or else what they sign in with.
     pub fn name(&self) -> String {
-        format!("{} {}", self.given, self.family)
-    }
-
-    /// The primary address, where there is one.
-    pub fn email(&self) -> Option<String> {
-        let has_one = matches!(self.sign_up, SignUp::Password | SignUp::Google);
-        has_one.then(|| format!("{}.{}@{}", ascii_name(self.given), self.number, self.domain))
-    }
-
-    /// The primary number, where there is one: +1 202 555 0100 to 0199 are set aside for fiction.
-    pub fn phone(&self) -> Option<String> {
-        (self.sign_up == SignUp::Phone).then(|| format!("+1202555{:04}", 100 + self.number % 100))
-    }
-
-    pub fn created(&self, at: Timestamp) -> SampleEvent {
-        self.user_event("user.created", at, 0)
-    }
-
-    /// The `nth` change: another last sign-in and other metadata, and for every third another user name.
-    pub fn updated(&self, at: Timestamp, nth: u64) -> SampleEvent {
-        self.user_event("user.updated", at, nth)
-    }
-
-    pub fn deleted(&self, at: Timestamp) -> SampleEvent {
-        let data = format!(r#"{{"deleted":true,"id":{},"object":"user"}}"#, quoted(self.clerk_id.as_str()));
-        self.event("user.deleted", &data, at, 0)
-    }
-
-    /// An event of any type of `EVENT_TYPES`.
-    pub fn event_of_type(&self, event_type: &str, at: Timestamp, nth: u64) -> SampleEvent {
-        match event_type {
-            "user.created" => self.created(at),
-            "user.deleted" => self.deleted(at),
-            "user.updated" => self.updated(at, nth),
-            other => self.foreign_event(other, at, nth),
+        let names: Vec<_> = [self.first_name, self.last_name].into_iter().flatten().collect();
+        let signs_in_with = || [&self.username, &self.email, &self.phone].into_iter().flatten().next();
+        match names.as_slice() {
+            [] => signs_in_with().map_or_else(|| self.id.to_string(), String::clone),
+            names => names.join(" "),
         }
     }
 
-    fn user_event(&self, event_type: &str, at: Timestamp, nth: u64) -> SampleEvent {
-        self.event(event_type, &self.user_object(at, nth), at, nth)
+    /// `updated_at` is `at`.
+    pub fn created(&self, at: Timestamp) -> SampleEvent {
+        self.event(SampleType::UserCreated, at, 0)
     }
 
-    /// An event about something else that the person did.
-    fn foreign_event(&self, event_type: &str, at: Timestamp, nth: u64) -> SampleEvent {
-        let object = event_type.split('.').next().unwrap_or(event_type);
-        let mut rng = self.rng(event_type, at, nth);
-        let data = format!(
-            r#"{{"created_at":{at},"id":"{prefix}_{id}","object":{object},"updated_at":{at},"user_id":{user}}}"#,
-            at = at.ms(),
-            prefix = &object[..3],
-            id = base62(&mut rng),
-            object = quoted(object),
-            user = quoted(self.clerk_id.as_str()),
-        );
-        self.event(event_type, &data, at, nth)
+    /// The `n`th update, from 1. `updated_at` is `at`; the time of the last sign-in, the metadata and, by turns, the
+    /// last name and the second factor are of this update.
+    pub fn updated(&self, at: Timestamp, n: u64) -> SampleEvent {
+        self.event(SampleType::UserUpdated, at, n)
     }
 
-    /// Clerk's outer object around `data`. The event comes a few milliseconds after the change it tells of.
-    fn event(&self, event_type: &str, data: &str, at: Timestamp, nth: u64) -> SampleEvent {
-        let mut rng = self.rng(event_type, at, nth);
-        let id = EventId::new(&format!("msg_{}", base62(&mut rng))).expect("letters, digits and _ make an ID");
-        let body = format!(
-            concat!(
-                r#"{{"data":{data},"event_attributes":{{"http_request":{{"client_ip":"203.0.113.{ip}","user_agent":"Mozilla/5.0 "#,
-                r#"(Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36"}}}},"#,
-                r#""instance_id":"ins_348x3W4jgOKgbtRnVycj4GtFPmE","object":"event","timestamp":{timestamp},"type":{event_type}}}"#
-            ),
-            data = data,
-            ip = rng.random_range(1..255),
-            timestamp = at.ms() + rng.random_range(4..60),
-            event_type = quoted(event_type),
-        );
-        SampleEvent { id, body: body.into() }
+    /// Holds no version: only the event's own time, `at`.
+    pub fn deleted(&self, at: Timestamp) -> SampleEvent {
+        self.event(SampleType::UserDeleted, at, 0)
     }
 
-    fn user_object(&self, at: Timestamp, nth: u64) -> String {
-        let at_ms = at.ms();
-        let signed_up = at_ms - i64::try_from(nth).unwrap_or(0) * 1000 - 60;
-        let mut rng = StdRng::seed_from_u64(self.seed);
-        let (email_id, phone_id) = (format!("idn_{}", base62(&mut rng)), format!("idn_{}", base62(&mut rng)));
-        let verification = |strategy: &str| {
-            let expires = signed_up + 600_000;
-            format!(
-                r#"{{"attempts":1,"expire_at":{expires},"object":"verification_otp","status":"verified","strategy":"{strategy}"}}"#
-            )
-        };
-        let email = self.email().map(|email| {
-            format!(
-                r#"{{"created_at":{signed_up},"email_address":{email},"id":"{email_id}","linked_to":[],"matches_sso_connection":false,"object":"email_address","reserved":false,"updated_at":{signed_up},"verification":{verification}}}"#,
-                email = quoted(&email),
-                verification = verification("email_code"),
-            )
-        });
-        let phone = self.phone().map(|phone| {
-            format!(
-                r#"{{"backup_codes":null,"created_at":{signed_up},"default_second_factor":false,"id":"{phone_id}","linked_to":[],"object":"phone_number","phone_number":"{phone}","reserved":false,"reserved_for_second_factor":false,"updated_at":{signed_up},"verification":{verification}}}"#,
-                verification = verification("phone_code"),
-            )
-        });
-        let primary = |there: bool, id: &str| if there { quoted(id) } else { "null".into() };
-        let username = match self.sign_up {
-            SignUp::Username => quoted(&format!("{}{}", ascii_name(self.given), self.number + to_u32(nth / 3))),
-            _ => "null".into(),
-        };
-        let sign_in = if nth == 0 { "null".into() } else { at_ms.to_string() };
-        let plan = ["free", "pro", "team"][usize::try_from(nth % 3).unwrap_or(0)];
-        format!(
-            include_str!("sample_user.json"),
-            created_at = signed_up,
-            updated_at = at_ms,
-            emails = email.as_deref().unwrap_or(""),
-            phones = phone.as_deref().unwrap_or(""),
-            primary_email = primary(email.is_some(), &email_id),
-            primary_phone = primary(phone.is_some(), &phone_id),
-            google =
-                if self.sign_up == SignUp::Google { self.google_account(signed_up, &mut rng) } else { String::new() },
-            given = quoted(self.given),
-            family = quoted(self.family),
-            id = quoted(self.clerk_id.as_str()),
-            image = base62(&mut rng).repeat(5),
-            password = self.sign_up == SignUp::Password,
-            sign_in = sign_in,
-            username = username,
-            plan = plan,
-            logins = nth,
-        )
+    /// An event of any type. `n` counts updates and does nothing elsewhere.
+    pub fn event(&self, kind: SampleType, at: Timestamp, n: u64) -> SampleEvent {
+        // Seen from 1970 on, a time is positive.
+        let mut random = Seeded::of(&[self.seed, kind as u64, at.ms().unsigned_abs(), n]);
+        let id = event_id(at, &mut random);
+        SampleEvent { id, body: body::write(self, kind, at, n, &mut random) }
     }
 
-    fn google_account(&self, signed_up: i64, rng: &mut impl Rng) -> String {
-        format!(
-            r#"{{"approved_scopes":"email openid profile","created_at":{signed_up},"email_address":{email},"first_name":{given},"id":"eac_{id}","label":null,"last_name":{family},"object":"external_account","provider":"oauth_google","provider_user_id":"1{number:020}","public_metadata":{{}},"updated_at":{signed_up},"username":null,"verification":{{"attempts":null,"expire_at":null,"status":"verified","strategy":"oauth_google"}}}}"#,
-            email = quoted(&self.email().unwrap_or_default()),
-            given = quoted(self.given),
-            family = quoted(self.family),
-            id = base62(rng),
-            number = self.number,
-        )
+    /// The last name as update `n` shows it: half of the time the one they were not born with.
+    pub fn last_name_in(&self, n: u64) -> Option<&'static str> {
+        if n % 8 < 4 { self.last_name } else { self.last_name.and(Some(self.other_last_name)) }
     }
-
-    /// Randomness that depends on the person and the event alone.
-    fn rng(&self, event_type: &str, at: Timestamp, nth: u64) -> StdRng {
-        let parts = [at.ms().unsigned_abs(), nth, event_type.len() as u64, u64::from(event_type.as_bytes()[5])];
-        // A multiplication by an odd number loses nothing, so parts that differ stay apart.
-        let seed = parts
-            .iter()
-            .fold(self.seed, |seed, part| (seed ^ part).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(31));
-        StdRng::seed_from_u64(seed)
-    }
-}
-
-fn to_u32(number: u64) -> u32 {
-    u32::try_from(number).unwrap_or(u32::MAX / 2)
-}
-
-/// 27 letters and digits, as Clerk's and Svix's IDs have them.
-fn base62(rng: &mut impl Rng) -> String {
-    const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-    (0..27).map(|_| char::from(DIGITS[rng.random_range(0..62)])).collect()
-}
-
-/// A JSON string.
-fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
-}
-
-fn ascii_name(name: &str) -> String {
-    let ascii: String = name.chars().filter(char::is_ascii_alphabetic).collect();
-    if ascii.is_empty() { "user".into() } else { ascii.to_lowercase() }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
+    use secrecy::SecretString;
+
     use super::*;
-    use crate::clerk::{EventType, SignedEvent, UserEvent, UserProfile};
+    use crate::clerk::{Delivery, EventType, SignedEvent, SigningSecret, UserEvent, UserProfile, Verifier};
+
+    const SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
 
     fn at(ms: i64) -> Timestamp {
-        Timestamp::from_ms(1_795_172_400_000 + ms).unwrap()
+        Timestamp::from_ms(1_795_000_000_000 + ms).unwrap()
     }
 
-    fn read(event: &SampleEvent) -> UserEvent {
-        let event_type = EventType::read(&event.body);
-        SignedEvent::restored(event.id.clone(), event_type, at(0), at(0), event.body.clone()).parse().unwrap()
+    fn person(seed: u64) -> Person {
+        Person::generate(seed, at(-86_400_000))
     }
 
-    fn profile(event: &SampleEvent) -> UserProfile {
-        read(event).change.profile.unwrap().1
+    /// Goes the whole way: signed as Svix does, read and verified as the receiver does.
+    fn receive(event: &SampleEvent, now: Timestamp) -> SignedEvent {
+        let secret = || SigningSecret::parse(&SecretString::from(SECRET)).unwrap();
+        let signature = secret().sign(&event.id, now, &event.body);
+        let time = (now.ms() / 1000).to_string();
+        let headers = [("svix-id", event.id.as_str()), ("svix-timestamp", &time), ("svix-signature", &signature)];
+        let delivery = Delivery::read(headers.iter().map(|(name, value)| (*name, value.as_bytes())), now).unwrap();
+        Verifier::new(vec![secret()]).verify(delivery, event.body.clone(), now).unwrap()
     }
 
-    fn people(count: usize) -> Vec<Person> {
-        let mut rng = StdRng::seed_from_u64(7);
-        (0..count).map(|_| Person::generate(&mut rng)).collect()
+    fn parse(event: &SampleEvent, now: Timestamp) -> UserEvent {
+        receive(event, now).parse().unwrap()
+    }
+
+    fn profile(event: UserEvent) -> UserProfile {
+        event.change.profile.unwrap().1
     }
 
     #[test]
-    fn every_event_reads_as_what_the_person_is() {
-        for (nth, person) in (1..).zip(people(200)) {
-            for event in [person.created(at(0)), person.updated(at(5), nth)] {
-                assert!((1500..3500).contains(&event.body.len()), "{} bytes", event.body.len());
-                serde_json::from_slice::<serde_json::Value>(&event.body).unwrap();
-                let columns = profile(&event);
-                assert_eq!(columns.email, person.email());
-                assert_eq!(columns.phone, person.phone());
-                assert_eq!(columns.email_verified, person.email().map(|_| true));
-                assert_eq!(columns.first_name.as_deref(), Some(person.given));
-                assert_eq!(columns.username.is_some(), person.sign_up == SignUp::Username);
+    fn a_created_user_comes_out_with_the_columns_of_the_person() {
+        for seed in 0..2000 {
+            let person = person(seed);
+            let event = person.created(at(0));
+            let read = parse(&event, at(0));
+            assert_eq!(read.change.clerk_id, person.id);
+            let version = &read.change.profile.as_ref().unwrap().0;
+            assert_eq!((version.updated_at, &version.event_id), (at(0), &event.id));
+            assert!((at(1)..at(100)).contains(&read.occurred_at), "seed {seed}: {:?}", read.occurred_at);
+            assert_eq!(read.change.deleted_at, None);
+
+            let columns = profile(read);
+            assert_eq!(columns.email, person.email);
+            assert_eq!(columns.email_verified, person.email.as_ref().map(|_| true));
+            assert_eq!(columns.phone, person.phone);
+            assert_eq!(columns.phone_verified, person.phone.as_ref().map(|_| true));
+            assert_eq!(columns.username, person.username);
+            assert_eq!(columns.first_name.as_deref(), person.first_name);
+            assert_eq!(columns.last_name.as_deref(), person.last_name);
+            assert_eq!(columns.image_url.as_deref(), Some(&*person.image_url));
+            assert_eq!(columns.external_id, person.external_id);
+            assert_eq!(columns.locale.as_deref(), person.locale);
+            assert_eq!((columns.banned, columns.locked), (Some(false), Some(false)));
+            assert_eq!(columns.legal_accepted_at, person.legal_accepted.then_some(person.signed_up_at));
+            assert_eq!(columns.created_at, Some(person.signed_up_at));
+            assert_eq!(columns.last_sign_in_at, None);
+            for metadata in [columns.public_metadata, columns.private_metadata, columns.unsafe_metadata] {
+                assert!(metadata.unwrap().len() > 2, "seed {seed}");
             }
-            let deleted = read(&person.deleted(at(9)));
-            assert_eq!(&deleted.change.clerk_id, person.clerk_id());
-            assert!(deleted.change.deleted_at.is_some() && deleted.change.profile.is_none());
         }
     }
 
     #[test]
-    fn updates_differ_and_the_later_one_is_newer() {
-        let person = &people(1)[0];
-        let version = |event: &SampleEvent| read(event).change.profile.unwrap().0;
-        let (first, second) = (person.updated(at(1), 1), person.updated(at(2), 2));
-        assert!(version(&second) > version(&first));
-        assert_ne!(profile(&first).public_metadata, profile(&second).public_metadata);
+    fn every_update_differs_visibly_from_the_one_before() {
+        let person = Person::generate(7, at(-86_400_000));
+        let mut before = profile(parse(&person.created(at(0)), at(0)));
+        for n in 1..40 {
+            let time = at(n * 10);
+            let n = n.unsigned_abs();
+            let now = profile(parse(&person.updated(time, n), time));
+            assert_eq!(now.last_name.as_deref(), person.last_name_in(n));
+            assert!(now.last_sign_in_at > before.last_sign_in_at, "update {n}");
+            assert_ne!(now.public_metadata, before.public_metadata, "update {n}");
+            assert_eq!((&now.email, now.created_at), (&before.email, before.created_at), "update {n}");
+            before = now;
+        }
     }
 
     #[test]
-    fn the_same_seed_makes_the_same_bytes_and_ids_are_distinct() {
-        let (one, two) = (people(50), people(50));
-        let events = |people: &[Person]| -> Vec<SampleEvent> {
-            let of = |person: &Person| EVENT_TYPES.map(|name| person.event_of_type(name, at(1), 1));
-            people.iter().flat_map(of).collect()
-        };
-        let (one, two) = (events(&one), events(&two));
-        assert!(one.iter().zip(&two).all(|(a, b)| a.id == b.id && a.body == b.body));
-        let ids: std::collections::BTreeSet<_> = one.iter().map(|event| &event.id).collect();
-        assert_eq!(ids.len(), 50 * EVENT_TYPES.len());
+    fn a_delete_says_when_and_nothing_else() {
+        let person = person(3);
+        let read = parse(&person.deleted(at(5)), at(5));
+        assert_eq!((read.change.clerk_id, read.change.profile), (person.id, None));
+        assert_eq!(read.change.deleted_at, Some(at(5)));
+    }
+
+    fn alphabetical(json: &serde_json::Value) -> String {
+        match json {
+            serde_json::Value::Object(fields) => {
+                let fields: std::collections::BTreeMap<_, _> = fields.iter().collect();
+                let fields = fields.iter().map(|(name, value)| format!("{name:?}:{}", alphabetical(value)));
+                format!("{{{}}}", fields.collect::<Vec<_>>().join(","))
+            }
+            serde_json::Value::Array(elements) => {
+                format!("[{}]", elements.iter().map(alphabetical).collect::<Vec<_>>().join(","))
+            }
+            plain => plain.to_string(),
+        }
     }
 
     #[test]
-    fn events_of_other_types_are_of_other_types() {
-        let person = &people(1)[0];
-        for name in &EVENT_TYPES[3..] {
-            let event = person.event_of_type(name, at(1), 1);
-            assert_eq!(EventType::read(&event.body), EventType::Other((*name).into()));
+    fn every_type_carries_its_name_and_reads_as_json() {
+        for kind in SampleType::ALL {
+            let event = person(11).event(kind, at(0), 1);
+            assert_eq!(receive(&event, at(0)).event_type(), &EventType::named(kind.as_str()));
+            let json: serde_json::Value = serde_json::from_slice(&event.body).unwrap();
+            assert_eq!((json["type"].as_str(), json["object"].as_str()), (Some(kind.as_str()), Some("event")));
+            assert_eq!(SampleType::named(kind.as_str()), Some(kind));
+            assert_eq!(alphabetical(&json).as_bytes(), event.body, "{}", kind.as_str());
+        }
+        assert_eq!(SampleType::named("user.renamed"), None);
+    }
+
+    #[test]
+    fn bodies_of_users_have_the_size_of_received_ones() {
+        let (mut total, mut count) = (0, 0);
+        for seed in 0..1000 {
+            let person = person(seed);
+            for event in [person.created(at(0)), person.updated(at(1), seed)] {
+                assert!((2000..=3500).contains(&event.body.len()), "seed {seed}: {} bytes", event.body.len());
+                total += event.body.len();
+                count += 1;
+            }
+        }
+        let mean = total / count;
+        assert!((2300..=2800).contains(&mean), "{mean} bytes on average");
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_bytes_and_another_gives_others() {
+        for seed in [0, 1, u64::MAX] {
+            assert_eq!(person(seed), person(seed));
+            assert_eq!(person(seed).updated(at(1), 5), person(seed).updated(at(1), 5));
+        }
+        assert_ne!(person(1).created(at(0)).id, person(2).created(at(0)).id);
+        assert_ne!(person(1).created(at(0)).id, person(1).created(at(1)).id);
+        assert_ne!(person(1).created(at(0)).id, person(1).updated(at(0), 0).id);
+        // Fixed for ever: a seed in a bug report must mean the same user in the next release.
+        assert_eq!(person(1).id.as_str(), "user_36WE7K7ZbiT22weEF6TCEFN8ZQu");
+    }
+
+    #[test]
+    fn ids_are_as_clerk_and_svix_make_them_and_each_is_there_once() {
+        let mut seen = HashSet::new();
+        for seed in 0..5000 {
+            let person = person(seed);
+            let event = person.created(at(0));
+            for (id, prefix) in [
+                (person.id.as_str(), "user_"),
+                (event.id.as_str(), "msg_"),
+                (&*person.email_id, "idn_"),
+                (&*person.phone_id, "idn_"),
+            ] {
+                let tail = id.strip_prefix(prefix).unwrap();
+                assert!(tail.len() == 27 && tail.bytes().all(|b| b.is_ascii_alphanumeric()), "{id}");
+                assert!(seen.insert(id.to_owned()), "{id} twice");
+            }
+        }
+    }
+
+    #[test]
+    fn an_id_of_ones_own_is_taken_as_it_is_and_stands_for_one_person() {
+        for id in ["user_1", "a \"quoted\" \\ one", "ünïcödé\n\u{1}", "x"] {
+            let id = ClerkId::new(id).unwrap();
+            let person = Person::with_id(id.clone(), at(0));
+            assert_eq!(parse(&person.created(at(0)), at(0)).change.clerk_id, id);
+            assert_eq!(parse(&person.deleted(at(0)), at(0)).change.clerk_id, id);
+            assert_eq!(person, Person::with_id(id, at(0)));
+        }
+    }
+
+    #[test]
+    fn people_are_of_many_kinds_and_cannot_be_reached() {
+        let people: Vec<_> = (0..500).map(person).collect();
+        for sign_up in [
+            SignUp::Password,
+            SignUp::Google,
+            SignUp::GitHub,
+            SignUp::Passkey,
+            SignUp::PhoneOnly,
+            SignUp::UsernameOnly,
+            SignUp::Import,
+        ] {
+            assert!(people.iter().any(|person| person.sign_up == sign_up), "{sign_up:?}");
+        }
+        assert!(people.iter().any(|person| person.first_name.is_some_and(|name| !name.is_ascii())));
+        for person in &people {
+            for email in person.email.iter().chain(&person.second_email) {
+                let (local, host) = email.split_once('@').unwrap();
+                assert!(!local.is_empty() && email.is_ascii(), "{email}");
+                assert!(["example.com", "example.org", "example.net"].contains(&host), "{email}");
+            }
+            if let Some(phone) = &person.phone {
+                assert!(phone.starts_with("+120255501") && phone.len() == 12, "{phone}");
+            }
+            assert!(person.ip.starts_with("203.0.113."), "{}", person.ip);
         }
     }
 }

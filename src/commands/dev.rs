@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::io::Write;
+use std::num::NonZeroUsize;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use rand::Rng;
@@ -21,7 +22,7 @@ use super::service::{Role, Service};
 use super::{table, users};
 use crate::backoff::Backoff;
 use crate::clerk::sample::{Person, SampleEvent};
-use crate::clerk::{ClerkId, Timestamp};
+use crate::clerk::{ClerkId, SigningSecret, Timestamp};
 use crate::clock::now;
 use crate::commands::send::Sender;
 use crate::config::{self, Config, Settings};
@@ -130,7 +131,9 @@ const DEMO_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Sends a history over HTTP, as Svix would with its retries and bad order, and shows what it came to.
 async fn demo(url: &str, config: &Config, service: &Service) -> anyhow::Result<()> {
-    let sender = Sender::new(url, &config.signing_secrets[0], 4)?;
+    let secret =
+        SigningSecret::parse(&config.signing_secrets[0]).map_err(|fault| anyhow!("the signing secret {fault}"))?;
+    let sender = Sender::new(url.parse()?, secret, NonZeroUsize::MIN)?;
     let history = History::of(5, now());
     table::print(&format!(
         "\nSending {} signed events of {} people:\n",
@@ -138,7 +141,10 @@ async fn demo(url: &str, config: &Config, service: &Service) -> anyhow::Result<(
         history.people.len()
     ))?;
     for (event, what) in &history.deliveries {
-        sender.post(event).await.with_context(|| format!("the demo's event {what} was not taken"))?;
+        let answer = sender.post(event).await?;
+        if !answer.is_accepted() {
+            bail!("the event {what} was answered {} {}", answer.status, answer.word);
+        }
         table::print(&format!("  {what}\n"))?;
     }
     let mut waiting = Backoff::for_outage();
@@ -170,7 +176,7 @@ impl History {
     /// event comes twice.
     fn of(people: usize, now: Timestamp) -> Self {
         let before_ms = |ms: i64| Timestamp::from_ms(now.ms() - ms).unwrap_or(now);
-        let people: Vec<Person> = (0..people).map(|_| Person::generate(&mut rand::rng())).collect();
+        let people: Vec<Person> = (0..people).map(|_| Person::generate(rand::random(), before_ms(60_000))).collect();
         let mut deliveries = Vec::new();
         for person in &people {
             deliveries.push((person.created(before_ms(60_000)), format!("user.created  {}", person.name())));
@@ -184,6 +190,6 @@ impl History {
         deliveries.push((late.deleted(before_ms(5_000)), format!("user.deleted  {}", late.name())));
         deliveries.push((update.clone(), format!("user.updated  {}, late: from before the delete", late.name())));
         deliveries.push((update, format!("user.updated  {}, the same event again", late.name())));
-        Self { people: people.iter().map(|person| person.clerk_id().clone()).collect(), deliveries }
+        Self { people: people.iter().map(|person| person.id.clone()).collect(), deliveries }
     }
 }

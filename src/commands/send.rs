@@ -1,198 +1,318 @@
-//! `send`: signs sample events and posts them, as Svix would.
+//! `clerk-sync send`: signs made-up events, or a file, as Svix would, and posts them to a receiver.
 
 mod load;
+mod plan;
 mod sender;
+mod summary;
 
-use std::io::{IsTerminal, Read};
+use std::io::{IsTerminal, Read, Write};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
-use anyhow::{Context, bail};
-use clap::builder::PossibleValuesParser;
-use secrecy::SecretString;
-use serde::Serialize;
+use anyhow::Context;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use reqwest::Url;
+use secrecy::{ExposeSecret, SecretString};
 
-use super::table;
-use crate::clerk::sample::EVENT_TYPES;
-use load::{Load, Source, Tally};
-pub use sender::Sender;
+use crate::clerk::sample::SampleType;
+use crate::clerk::{ClerkId, EventId, SigningSecret};
+use crate::clock::now;
+use crate::shutdown::Shutdown;
+use load::Load;
+use plan::{Plan, Source};
+pub use sender::{Answer, PostError, Sender};
+use summary::{Run, Summary};
 
-#[derive(Debug, clap::Args)]
+/// Where `clerk-sync dev` and `serve` listen unless told otherwise.
+pub const DEFAULT_URL: &str = "http://127.0.0.1:3000/api/webhooks/clerk";
+
+/// Made-up users that events are spread over, unless told otherwise.
+const USERS_DEFAULT: u32 = 1000;
+
+/// Most events of one run: a shuffled plan of them takes 80 MB.
+const COUNT_MAX: i64 = 10_000_000;
+
+/// Most connections: what a process may open by default on most systems.
+const CONNECTIONS_MAX: u64 = 1024;
+
+/// Highest rate, in deliveries a second: above what this program can sign and send.
+const RATE_MAX: f64 = 1_000_000.0;
+
+/// Most times that an event is sent again: as often as Svix does, with room.
+const RETRIES_MAX: i64 = 100;
+
+/// Sign sample events as Clerk does and post them to a receiver
+#[derive(clap::Args, Debug, Clone)]
 pub struct SendArgs {
-    /// Type of the events
-    #[arg(required_unless_present = "file", value_parser = PossibleValuesParser::new(EVENT_TYPES))]
-    event_type: Option<String>,
-    /// Where to
-    #[arg(long, default_value = "http://127.0.0.1:3000/api/webhooks/clerk")]
-    url: String,
-    /// Signing secret whsec_… [default: CLERK_WEBHOOK_SIGNING_SECRET, else the one that `dev` made in DATA_DIR]
+    /// Type of the events; with --file it may be left out, since the file says it
+    #[arg(value_name = "EVENT_TYPE", required_unless_present = "file", value_parser = event_types())]
+    pub event_type: Option<SampleType>,
+
+    /// Where to post
+    #[arg(long, value_name = "URL", default_value = DEFAULT_URL, value_parser = read_url)]
+    pub url: Url,
+
+    /// Signing secret whsec_…; default: the configured one, else that of `clerk-sync dev`. Others on this machine can
+    /// see a command line: better set CLERK_WEBHOOK_SIGNING_SECRET
+    #[arg(long, value_name = "SECRET")]
+    pub secret: Option<SecretString>,
+
+    /// Clerk ID of the one user that all events are about; the same ID is the same made-up person every time
+    #[arg(long, value_name = "ID", value_parser = read_clerk_id, conflicts_with_all = ["users", "file"])]
+    pub user: Option<ClerkId>,
+
+    /// How many made-up users the events are spread over; default: one an event, at most 1000
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=COUNT_MAX), conflicts_with = "file")]
+    pub users: Option<u32>,
+
+    /// How many different events to send
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=COUNT_MAX))]
+    pub count: u32,
+
+    /// Deliveries a second, whatever the answers take; latency counts from when each was due. Default: as fast as they
+    /// are answered
+    #[arg(long, value_name = "N", value_parser = read_rate)]
+    pub rate: Option<f64>,
+
+    /// How many connections, each with one delivery under way
+    #[arg(long, value_name = "N", default_value = "8", value_parser = read_connections)]
+    pub connections: NonZeroUsize,
+
+    /// Send in random order
     #[arg(long)]
-    secret: Option<String>,
-    /// Clerk ID of the one user that all events are about
-    #[arg(long, value_name = "ID")]
-    user: Option<String>,
-    /// Made-up users that the events are about [default: the count, but 1000 at most for user.updated]
-    #[arg(long, value_name = "N", conflicts_with = "user", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
-    users: Option<u64>,
-    /// How many events
-    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
-    count: u64,
-    /// Deliveries a second; latency then counts from the time a delivery was due, so that waiting shows
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    rate: Option<u32>,
-    /// Deliveries in flight at once
-    #[arg(long, value_name = "N", default_value = "8", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    connections: u16,
-    /// In random order
+    pub shuffle: bool,
+
+    /// Send every event twice; with --shuffle the second time at any later point
     #[arg(long)]
-    shuffle: bool,
-    /// Every event twice
-    #[arg(long)]
-    duplicate: bool,
-    /// Send the bytes of this file as the body; - reads standard input
-    #[arg(long, value_name = "BODY.json", conflicts_with_all = ["user", "users"])]
-    file: Option<String>,
-    /// Times to try again after a 503 or a failed connection
-    #[arg(long, value_name = "N", default_value = "0", value_parser = clap::value_parser!(u32).range(..=100))]
-    retry: u32,
-    /// Makes the same people, events and order again
+    pub duplicate: bool,
+
+    /// Send an event again after a 429, a 5xx or no answer, up to N times: after Retry-After, but 5 seconds at most
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=RETRIES_MAX))]
+    pub retry: u32,
+
+    /// Send exactly these bytes, signed; - reads them from standard input
+    #[arg(long, value_name = "BODY.json")]
+    pub file: Option<PathBuf>,
+
+    /// Decides the users and the order, so that a run can be repeated; default: a random one, which is told
     #[arg(long, value_name = "N")]
-    seed: Option<u64>,
-    /// One JSON document
+    pub seed: Option<u64>,
+
+    /// Print one JSON document
     #[arg(long)]
-    json: bool,
+    pub json: bool,
 }
 
-/// Sends what the arguments ask for. `secret` is the one to sign with unless the arguments name another.
-pub async fn run(args: &SendArgs, secret: Option<SecretString>) -> anyhow::Result<ExitCode> {
-    let secret = args.secret.as_deref().map(|secret| SecretString::from(secret.trim())).or(secret);
-    let secret = secret.context(
-        "no signing secret: give --secret whsec_…, set CLERK_WEBHOOK_SIGNING_SECRET, or run `clerk-sync dev` in this directory first",
-    )?;
-    let sender = Sender::new(&args.url, &secret, args.connections.into())?;
-    let seed = args.seed.unwrap_or_else(rand::random);
-    let load = Load {
-        source: source(args)?,
-        count: args.count,
-        seed,
-        shuffle: args.shuffle,
-        duplicate: args.duplicate,
-        rate: args.rate,
-        connections: args.connections,
-        retries: args.retry,
-    };
-    let shows_progress = args.count > 1 && !args.json && std::io::stderr().is_terminal();
-    let tally = load.run(&sender, shows_progress).await;
-    let summary = Summary::of(&tally, seed);
-    if args.json {
-        table::print_json(&summary)?;
-    } else if tally.sent() == 1 && tally.accepted == 1 {
-        table::print(&one_accepted(&tally))?;
+fn event_types() -> impl TypedValueParser<Value = SampleType> {
+    PossibleValuesParser::new(SampleType::ALL.map(SampleType::as_str))
+        .try_map(|name| SampleType::named(&name).ok_or("no such type"))
+}
+
+fn read_url(text: &str) -> Result<Url, String> {
+    let example = format!("give one such as {DEFAULT_URL}");
+    let url: Url = text.parse().map_err(|error| format!("{error}: {example}"))?;
+    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
+        return Err(format!("it is neither http:// nor https://: {example}"));
+    }
+    Ok(url)
+}
+
+fn read_clerk_id(text: &str) -> Result<ClerkId, &'static str> {
+    ClerkId::new(text).ok_or("a Clerk ID is 1 to 255 characters")
+}
+
+fn read_rate(text: &str) -> Result<f64, String> {
+    let rate = text.parse().ok().filter(|rate: &f64| *rate > 0.0 && *rate <= RATE_MAX);
+    rate.ok_or_else(|| format!("give a number of deliveries a second above 0 and up to {RATE_MAX}"))
+}
+
+fn read_connections(text: &str) -> Result<NonZeroUsize, String> {
+    let number = text.parse().ok().filter(|number: &NonZeroUsize| number.get() as u64 <= CONNECTIONS_MAX);
+    number.ok_or_else(|| format!("give a number from 1 to {CONNECTIONS_MAX}"))
+}
+
+/// Sends what `args` ask for and prints what came of it. `configured` is the signing secret for where `args` have none:
+/// the configured one, else that of `dev`. Of a list only the first is used.
+///
+/// Fails where nothing could be sent at all; deliveries that failed make the exit status 1.
+pub async fn run(args: &SendArgs, configured: Option<SecretString>) -> anyhow::Result<ExitCode> {
+    let (plan, sender, run) = prepare(args, configured)?;
+    if plan.deliveries() == 1 {
+        send_one(args, plan, sender, run).await
     } else {
-        table::print(&summary.to_table(&tally))?;
+        send_many(args, plan, sender, run).await
     }
-    if tally.accepted < tally.sent() {
-        bail!("{} of {} deliveries were not accepted", tally.sent() - tally.accepted, tally.sent());
-    }
-    Ok(ExitCode::SUCCESS)
 }
 
-fn source(args: &SendArgs) -> anyhow::Result<Source> {
-    if let Some(path) = &args.file {
-        let mut body = Vec::new();
-        let read = match path.as_str() {
-            "-" => std::io::stdin().read_to_end(&mut body).map(drop),
-            path => std::fs::read(path).map(|bytes| body = bytes),
-        };
-        read.with_context(|| format!("{path} cannot be read"))?;
-        return Ok(Source::Body(body.into()));
-    }
-    let event_type = args.event_type.clone().context("give an event type")?;
-    let default = if event_type == "user.updated" { args.count.min(1000) } else { args.count };
-    Ok(Source::People { event_type, user: args.user.clone(), users: args.users.unwrap_or(default) })
+/// Everything that can be wrong before the first delivery.
+fn prepare(args: &SendArgs, configured: Option<SecretString>) -> anyhow::Result<(Plan, Sender, Run)> {
+    let secret = signing_secret(args.secret.as_ref().or(configured.as_ref()))?;
+    let now = now();
+    let seed = args.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
+    let (source, users) = source(args)?;
+    let options =
+        plan::Options { source, events: args.count, shuffle: args.shuffle, duplicate: args.duplicate, seed, now };
+    let plan = Plan::new(options);
+    let sender = Sender::new(args.url.clone(), secret, args.connections).context("cannot set up the HTTP client")?;
+    let event_type = args.event_type.map(SampleType::as_str).filter(|_| args.file.is_none());
+    let run = Run { event_type, url: sender.address(), seed, users };
+    Ok((plan, sender, run))
 }
 
-fn one_accepted(tally: &Tally) -> String {
-    let (status, id) = tally.last.as_ref().map_or(("accepted", ""), |(status, id)| (status.as_str(), id.as_str()));
-    let look =
-        if status == "queued" { format!("\nSee what it did: clerk-sync events show {id}") } else { String::new() };
-    format!("{id} {status} in {:.1} ms{look}\n", milliseconds(tally.latency_us.max()))
-}
-
-#[derive(Serialize)]
-struct Summary<'a> {
-    /// Deliveries, those of duplicates too.
-    sent: u64,
-    /// Answered 2xx.
-    accepted: u64,
-    /// Of these, of types that are not synced.
-    ignored: u64,
-    /// Answered otherwise, or not at all, with the first reasons.
-    refused: u64,
-    reasons: &'a std::collections::BTreeMap<String, u64>,
-    /// Tries after a 503 or a failed connection.
-    retries: u64,
-    seconds: f64,
-    rate_per_s: f64,
-    latency_ms: Latency,
-    seed: u64,
-}
-
-#[derive(Serialize)]
-struct Latency {
-    p50: f64,
-    p90: f64,
-    p99: f64,
-    max: f64,
-}
-
-impl<'a> Summary<'a> {
-    fn of(tally: &'a Tally, seed: u64) -> Self {
-        let seconds = tally.elapsed.as_secs_f64();
-        let quantile = |q| milliseconds(tally.latency_us.value_at_quantile(q));
-        // A count of events is far below where a float loses whole numbers.
-        #[expect(clippy::cast_precision_loss)]
-        let rate_per_s = (tally.accepted as f64 / seconds * 10.0).round() / 10.0;
-        Self {
-            sent: tally.sent(),
-            accepted: tally.accepted,
-            ignored: tally.ignored,
-            refused: tally.refused,
-            reasons: &tally.reasons,
-            retries: tally.retries,
-            seconds: (seconds * 1000.0).round() / 1000.0,
-            rate_per_s,
-            latency_ms: Latency {
-                p50: quantile(0.5),
-                p90: quantile(0.9),
-                p99: quantile(0.99),
-                max: milliseconds(tally.latency_us.max()),
-            },
-            seed,
+/// One delivery, told in words and with the next commands to try.
+async fn send_one(args: &SendArgs, plan: Plan, sender: Sender, run: Run) -> anyhow::Result<ExitCode> {
+    let planned = plan.event(0).context("a plan of one has a first event")?;
+    let summary = load(args, plan, sender, run).await;
+    let (event_id, clerk_id) = (planned.event.id, planned.clerk_id);
+    if args.json {
+        #[derive(serde::Serialize)]
+        struct One<'a> {
+            event_id: &'a str,
+            clerk_id: Option<&'a str>,
+            #[serde(flatten)]
+            summary: &'a Summary,
         }
+        let clerk_id = clerk_id.as_ref().map(ClerkId::as_str);
+        print_json(&One { event_id: event_id.as_str(), clerk_id, summary: &summary })?;
+    } else if summary.is_whole() {
+        print(&in_words(&summary, &event_id, clerk_id.as_ref()))?;
+    } else {
+        print_reasons(&summary)?;
     }
-
-    fn to_table(&self, tally: &Tally) -> String {
-        let Latency { p50, p90, p99, max } = &self.latency_ms;
-        let mut fields = vec![
-            ("sent", self.sent.to_string()),
-            ("accepted", self.accepted.to_string()),
-            ("ignored", self.ignored.to_string()),
-            ("refused", self.refused.to_string()),
-        ];
-        fields.extend(tally.reasons.iter().map(|(reason, count)| ("", format!("{count} × {reason}"))));
-        fields.extend([
-            ("rate", format!("{:.0} a second over {:.1} s", self.rate_per_s, self.seconds)),
-            ("latency", format!("p50 {p50:.1} ms, p90 {p90:.1} ms, p99 {p99:.1} ms, max {max:.1} ms")),
-            ("seed", self.seed.to_string()),
-        ]);
-        table::of_fields(&fields)
-    }
+    Ok(exit_code(&summary))
 }
 
-/// From microseconds, to the hundredth.
-fn milliseconds(us: u64) -> f64 {
-    // Latencies are below a minute: a float holds them exactly.
-    #[expect(clippy::cast_precision_loss)]
-    let ms = us as f64 / 1000.0;
-    (ms * 100.0).round() / 100.0
+/// What came of the one event that was accepted, and where to look at it.
+fn in_words(summary: &Summary, event_id: &EventId, clerk_id: Option<&ClerkId>) -> String {
+    let about = clerk_id.map(|id| format!(", about {id}")).unwrap_or_default();
+    let took = summary.latency_ms.as_ref().map(|latency| format!(", in {:.1} ms", latency.max)).unwrap_or_default();
+    if summary.ignored > 0 {
+        return format!(
+            "ignored {event_id}{took}\n\nThe signature is good, but only user.created, user.updated and user.deleted are kept."
+        );
+    }
+    if summary.queued == 0 {
+        return format!("accepted {event_id}{about}{took}, but not by clerk-sync: see --url");
+    }
+    let next = match clerk_id {
+        Some(id) => format!("  clerk-sync users show {id}\n  clerk-sync users history {id}"),
+        None => format!("  clerk-sync events show {event_id}"),
+    };
+    format!("queued {event_id}{about}{took}\n\nLook at it:\n{next}")
 }
+
+async fn send_many(args: &SendArgs, plan: Plan, sender: Sender, run: Run) -> anyhow::Result<ExitCode> {
+    let summary = load(args, plan, sender, run).await;
+    if args.json {
+        print_json(&summary)?;
+    } else {
+        print(&summary.table())?;
+        print_reasons(&summary)?;
+    }
+    Ok(exit_code(&summary))
+}
+
+async fn load(args: &SendArgs, plan: Plan, sender: Sender, run: Run) -> Summary {
+    let planned = plan.deliveries();
+    let shutdown = Shutdown::default();
+    let progress = progress(planned);
+    let load = Load {
+        plan,
+        sender,
+        connections: args.connections,
+        rate: args.rate,
+        retries: args.retry,
+        progress: progress.clone(),
+        shutdown: shutdown.clone(),
+    };
+    let sending = load.run();
+    tokio::pin!(sending);
+    let (tally, took) = tokio::select! {
+        finished = &mut sending => finished,
+        Ok(()) = tokio::signal::ctrl_c() => {
+            // What was sent until now is still worth telling.
+            shutdown.request();
+            sending.await
+        }
+    };
+    progress.finish_and_clear();
+    tally.summary(run, planned, took)
+}
+
+/// A bar on standard error; nothing where that is no terminal or for a single event.
+fn progress(deliveries: usize) -> indicatif::ProgressBar {
+    if deliveries < 2 || !std::io::stderr().is_terminal() {
+        return indicatif::ProgressBar::hidden();
+    }
+    let style = indicatif::ProgressStyle::with_template("{bar:30} {human_pos} of {human_len}, {rate}, {eta} left")
+        .expect("the template is well formed")
+        .with_key("rate", |state: &indicatif::ProgressState, text: &mut dyn std::fmt::Write| {
+            // A text in memory takes anything.
+            _ = write!(text, "{:.0} a second", state.per_sec());
+        });
+    let bar = indicatif::ProgressBar::new(deliveries as u64).with_style(style);
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+/// What the events come from, and how many users they are about.
+fn source(args: &SendArgs) -> anyhow::Result<(Source, Option<u32>)> {
+    if let Some(path) = &args.file {
+        return Ok((Source::Body(read_body(path)?.into()), None));
+    }
+    let kind = args.event_type.context("say which EVENT_TYPE to send, or give --file")?;
+    Ok(match &args.user {
+        Some(id) => (Source::User { kind, id: id.clone() }, Some(1)),
+        None => {
+            let users = args.users.unwrap_or(USERS_DEFAULT).min(args.count);
+            (Source::People { kind, users }, Some(users))
+        }
+    })
+}
+
+fn read_body(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let mut body = Vec::new();
+    if path == Path::new("-") {
+        std::io::stdin().lock().read_to_end(&mut body).context("cannot read the body from standard input")?;
+        return Ok(body);
+    }
+    std::fs::read(path).with_context(|| format!("cannot read --file {}", path.display()))
+}
+
+fn signing_secret(secret: Option<&SecretString>) -> anyhow::Result<SigningSecret> {
+    let secret = secret.context(
+        "no signing secret: give --secret whsec_…, set CLERK_WEBHOOK_SIGNING_SECRET, or start `clerk-sync dev`, which makes one",
+    )?;
+    let mut list = secret.expose_secret().split([',', ' ', '\n']).map(str::trim).filter(|one| !one.is_empty());
+    let first = SecretString::from(list.next().unwrap_or_default());
+    SigningSecret::parse(&first)
+        .map_err(|fault| anyhow::anyhow!("the signing secret {fault}: give one such as whsec_…"))
+}
+
+fn exit_code(summary: &Summary) -> ExitCode {
+    if summary.is_whole() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn print(text: &str) -> anyhow::Result<()> {
+    writeln!(std::io::stdout().lock(), "{text}").context("cannot write to standard output")
+}
+
+fn print_json(document: &impl serde::Serialize) -> anyhow::Result<()> {
+    print(&serde_json::to_string(document)?)
+}
+
+fn print_reasons(summary: &Summary) -> anyhow::Result<()> {
+    let mut stderr = std::io::stderr().lock();
+    for reason in &summary.reasons {
+        writeln!(stderr, "not accepted: {reason}")?;
+    }
+    if summary.failed > 0 && summary.failed == summary.sent {
+        writeln!(stderr, "Nothing takes events at {}: start `clerk-sync dev`, or see --url.", summary.run.url)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

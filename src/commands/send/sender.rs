@@ -1,95 +1,200 @@
-//! One delivery: signed at the time of sending, posted, and what was answered.
+//! One delivery as Svix makes it: signed when it is sent, 15 seconds for the answer, no redirects.
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
-use bytes::Bytes;
-use secrecy::SecretString;
+use reqwest::Url;
+use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
 use serde::Deserialize;
 
+use crate::clerk::SigningSecret;
 use crate::clerk::sample::SampleEvent;
-use crate::clerk::{EventId, SigningSecret};
 use crate::clock::now;
 
 /// How long Svix waits for an answer.
-const TIMEOUT: Duration = Duration::from_secs(15);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Posts signed events to one URL.
+/// Most of an answer that is read, in bytes: ours are below 1 KB, anything else that listens there may send more.
+const ANSWER_MAX: usize = 64 * 1024;
+
+/// Longest text that is taken from an answer, in characters: it goes to a terminal.
+const TEXT_MAX: usize = 300;
+
+/// Posts events to one address, over connections that stay open. Shared by reference.
 pub struct Sender {
     client: reqwest::Client,
-    url: reqwest::Url,
+    url: Url,
     secret: SigningSecret,
 }
 
-/// What a delivery came to.
-#[derive(Debug, Clone)]
-pub enum Answer {
-    /// A 2xx, with `queued` or `ignored`.
-    Accepted(String),
-    /// Any other status, with the problem's code; whether to try again.
-    Refused { reason: String, retry: bool },
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Body {
-    status: serde_json::Value,
-    code: String,
-}
-
 impl Sender {
-    /// Fails when the URL or the secret cannot be read.
-    pub fn new(url: &str, secret: &SecretString, connections: usize) -> anyhow::Result<Self> {
-        let secret = SigningSecret::parse(secret).map_err(|fault| anyhow::anyhow!("the signing secret {fault}"))?;
-        let client = reqwest::Client::builder()
-            .timeout(TIMEOUT)
-            // To Svix a redirect is a failure.
+    /// `connections` is how many stay open between deliveries; each delivery under way has one of its own.
+    pub fn new(url: Url, secret: SigningSecret, connections: NonZeroUsize) -> Result<Self, PostError> {
+        let mut builder = reqwest::Client::builder()
+            .http1_only()
             .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .pool_max_idle_per_host(connections)
+            .retry(reqwest::retry::never())
+            .timeout(ANSWER_TIMEOUT)
             .tcp_nodelay(true)
-            .build()?;
-        let url = url.parse().with_context(|| format!("{url} is no URL"))?;
+            .pool_max_idle_per_host(connections.get())
+            .user_agent(concat!("clerk-sync-send/", env!("CARGO_PKG_VERSION")));
+        if is_loopback(&url) {
+            // A proxy of the environment's could not reach this machine under that name.
+            builder = builder.no_proxy();
+        }
+        let client = builder.build().map_err(|error| PostError::new(&error))?;
         Ok(Self { client, url, secret })
     }
 
-    /// Delivers an event; an error is anything but a 2xx.
-    pub async fn post(&self, event: &SampleEvent) -> anyhow::Result<()> {
-        match self.deliver(&event.id, event.body.clone()).await {
-            Answer::Accepted(_) => Ok(()),
-            Answer::Refused { reason, .. } => bail!(reason),
-        }
+    /// Where to, without the user name and password that the URL may hold.
+    pub fn address(&self) -> String {
+        let mut url = self.url.clone();
+        // These fail only for a URL without a host, which has neither.
+        let (_, _) = (url.set_username(""), url.set_password(None));
+        url.set_query(None);
+        url.into()
     }
 
-    pub(super) async fn deliver(&self, id: &EventId, body: Bytes) -> Answer {
-        let sent_at = now();
+    /// Signs the event with the present time and posts it once. Every answer is an `Answer`, whatever its status; an
+    /// error means that there was none within 15 seconds. It may have been taken all the same.
+    pub async fn post(&self, event: &SampleEvent) -> Result<Answer, PostError> {
+        let now = now();
+        let signature = self.secret.sign(&event.id, now, &event.body);
         let request = self
             .client
             .post(self.url.clone())
-            .header("content-type", "application/json")
-            .header("svix-id", id.as_str())
-            .header("svix-timestamp", (sent_at.ms() / 1000).to_string())
-            .header("svix-signature", self.secret.sign(id, sent_at, &body))
-            .body(body);
-        let response = match request.send().await {
-            Ok(response) => response,
-            Err(error) => return Answer::Refused { reason: describe(&error), retry: true },
-        };
-        let status = response.status();
-        let body: Body =
-            response.bytes().await.ok().and_then(|body| serde_json::from_slice(&body).ok()).unwrap_or_default();
-        if status.is_success() {
-            return Answer::Accepted(body.status.as_str().unwrap_or("accepted").into());
+            .header(CONTENT_TYPE, "application/json")
+            .header("svix-id", event.id.as_str())
+            .header("svix-timestamp", now.ms() / 1000)
+            .header("svix-signature", signature)
+            .body(event.body.clone());
+        let mut response = request.send().await.map_err(|error| PostError::new(&error))?;
+        let status = response.status().as_u16();
+        let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| PostError::new(&error))? {
+            body.extend_from_slice(&chunk);
+            if body.len() > ANSWER_MAX {
+                break;
+            }
         }
-        Answer::Refused { reason: format!("{} {}", status.as_u16(), body.code), retry: status.as_u16() == 503 }
+        Ok(Answer::read(status, retry_after.map(Duration::from_secs), &body))
     }
 }
 
-/// Without the URL, so that the same failures are counted together.
-fn describe(error: &reqwest::Error) -> String {
-    match error {
-        error if error.is_timeout() => "no answer within 15 s".into(),
-        error if error.is_connect() => "no connection: does the server run there?".into(),
-        _ => "the connection broke".into(),
+fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost"
+        || host.ends_with(".localhost")
+        || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
+}
+
+/// What the receiver said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    pub status: u16,
+    /// `queued` or `ignored`, the code of a problem, or nothing where it is no answer of ours.
+    pub word: String,
+    /// What a problem says of itself, or nothing.
+    pub detail: String,
+    pub retry_after: Option<Duration>,
+}
+
+impl Answer {
+    fn read(status: u16, retry_after: Option<Duration>, body: &[u8]) -> Self {
+        /// Our answers, and RFC 9457's problems.
+        #[derive(Deserialize, Default)]
+        struct Fields {
+            status: Option<serde_json::Value>,
+            code: Option<String>,
+            title: Option<String>,
+            detail: Option<String>,
+        }
+        // Any other server may stand there, so any body will do.
+        let fields: Fields = serde_json::from_slice(body).unwrap_or_default();
+        let word = fields.code.or(fields.status.and_then(|status| status.as_str().map(str::to_owned)));
+        let detail = fields.detail.or(fields.title).unwrap_or_default();
+        Self { status, word: plain(&word.unwrap_or_default()), detail: plain(&detail), retry_after }
+    }
+
+    pub fn is_accepted(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
+    /// Whether the same delivery may be taken later.
+    pub fn is_for_now(&self) -> bool {
+        self.status == 429 || self.status >= 500
+    }
+}
+
+/// Text of another's without what a terminal would obey, and not too long.
+fn plain(text: &str) -> String {
+    text.chars().filter(|char| !char.is_control()).take(TEXT_MAX).collect()
+}
+
+/// There was no answer. Never holds the URL.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
+#[error("{0}")]
+pub struct PostError(String);
+
+impl PostError {
+    fn new(error: &reqwest::Error) -> Self {
+        use std::error::Error as _;
+        // reqwest's own text names the URL; the deepest cause says what happened.
+        let mut cause = error.source();
+        while let Some(deeper) = cause.and_then(|cause| cause.source()) {
+            cause = Some(deeper);
+        }
+        let cause = cause.map(|cause| plain(&cause.to_string()));
+        Self(match (error.is_timeout(), error.is_connect(), cause) {
+            (true, _, _) => format!("no answer within {} seconds", ANSWER_TIMEOUT.as_secs()),
+            (_, true, Some(cause)) => format!("cannot connect: {cause}"),
+            (_, true, None) => "cannot connect".to_owned(),
+            (_, _, Some(cause)) => format!("the connection broke: {cause}"),
+            (_, _, None) => "the connection broke".to_owned(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_read_leniently_and_lose_what_a_terminal_would_obey() {
+        let read = |status, body: &str| Answer::read(status, None, body.as_bytes());
+        let queued = read(200, r#"{"status":"queued","event_id":"msg_1"}"#);
+        assert_eq!((queued.word.as_str(), queued.is_accepted()), ("queued", true));
+        let problem =
+            read(503, r#"{"type":"about:blank","title":"T","status":503,"code":"queue_unavailable","detail":"D"}"#);
+        assert_eq!((problem.word.as_str(), problem.detail.as_str()), ("queue_unavailable", "D"));
+        assert!(problem.is_for_now() && !problem.is_accepted());
+        for other in ["", "<html>", "[]", "{\"code\":1}", "null"] {
+            assert_eq!(read(404, other).word, "", "{other}");
+        }
+        assert_eq!(read(400, "{\"detail\":\"a\\u001b[2Jb\\n\"}").detail, "a[2Jb");
+    }
+
+    #[test]
+    fn only_this_machine_is_reached_past_a_proxy() {
+        for (url, expected) in [
+            ("http://127.0.0.1:3000/", true),
+            ("http://127.9.9.9/", true),
+            ("http://[::1]:3000/", true),
+            ("http://localhost/", true),
+            ("http://example.com/", false),
+            ("http://10.0.0.1/", false),
+            ("http://localhost.example.com/", false),
+        ] {
+            assert_eq!(is_loopback(&url.parse().unwrap()), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn the_address_shows_no_password() {
+        let secret = SigningSecret::parse(&"whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD".into()).unwrap();
+        let url = "http://me:hidden@127.0.0.1:3000/api?token=hidden".parse().unwrap();
+        let sender = Sender::new(url, secret, NonZeroUsize::MIN).unwrap();
+        assert_eq!(sender.address(), "http://127.0.0.1:3000/api");
     }
 }
