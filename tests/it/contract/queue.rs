@@ -1,278 +1,300 @@
-//! What both queues promise.
+//! One suite for both queues: what `queue/mod.rs` promises, whichever arm keeps it.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::num::NonZeroUsize;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
-use clerk_sync::clerk::{EventId, EventType, SignedEvent};
-use clerk_sync::queue::{self, Consumer, PublishError, Queue, Source};
+use clerk_sync::clerk::EventType;
+use clerk_sync::queue::PublishError;
+use futures_util::FutureExt;
 use futures_util::future::join_all;
-use secrecy::SecretString;
+use tokio::time::timeout;
 
-use crate::support::app::tempdir::TempDir;
 use crate::support::app::{DEADLINE, until};
-use crate::support::broker::{self, Namespace};
-use crate::support::history::{at, update};
+use crate::support::queues::{
+    Arm, QUIET, assert_nothing_comes, consumer, drain, event, event_with, ids, names, next, publish_all,
+};
 
-/// A queue of its own.
-pub enum Place {
-    RabbitMq(Namespace),
-    Embedded(TempDir),
+/// Makes `rabbitmq::name` and `embedded::name` of every `async fn name(arm: &Arm)`, so that no arm can be forgotten.
+macro_rules! on_both_queues {
+    ($(async fn $name:ident($arm:ident: &Arm) $story:block)*) => {
+        $(async fn $name($arm: &Arm) $story)*
+
+        mod rabbitmq {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                super::Arm::rabbitmq(super::$name).await;
+            })*
+        }
+
+        mod embedded {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                super::Arm::embedded(super::$name).await;
+            })*
+        }
+    };
 }
 
-impl Place {
-    pub fn options(&self) -> queue::Options {
-        match self {
-            Self::RabbitMq(namespace) => queue::Options::RabbitMq(queue::rabbitmq::Options {
-                url: SecretString::from(broker::url()),
-                namespace: namespace.name().into(),
-            }),
-            Self::Embedded(directory) => {
-                queue::Options::Embedded(queue::embedded::Options { path: directory.path().join("queue.db") })
+on_both_queues! {
+    async fn an_event_comes_back_whole(arm: &Arm) {
+        let queue = arm.open().await;
+        let every_byte: Vec<u8> = (0..=255).collect();
+        let sent = [
+            event_with("msg_empty", EventType::Unreadable, Bytes::new()),
+            event_with("msg_bytes", EventType::Unreadable, every_byte.into()),
+            event_with("msg_large", EventType::UserCreated, vec![b'x'; 1024 * 1024].into()),
+            event_with("msg_deleted", EventType::UserDeleted, Bytes::from_static(b"{\"type\":\"user.deleted\"}")),
+            event_with("msg_other", EventType::named("session.created"), Bytes::from_static(b"{}")),
+            event_with(&"x".repeat(255), EventType::UserUpdated, Bytes::from_static(b"{}")),
+        ];
+        for published in join_all(sent.iter().map(async |event| queue.publish(event.clone()).await)).await {
+            published.unwrap();
+        }
+        let mut consumer = consumer(&queue, 10);
+        let mut received = Vec::new();
+        while received.len() < sent.len() {
+            let batch = next(&mut consumer).await;
+            received.extend(batch.events.iter().cloned());
+            consumer.ack(batch).await.unwrap();
+        }
+        for event in &sent {
+            let back = received.iter().find(|back| back.id() == event.id()).expect("it came back");
+            assert_eq!(back.event_type(), event.event_type(), "{}", event.id());
+            assert_eq!(back.sent_at(), event.sent_at(), "{}", event.id());
+            assert_eq!(back.received_at(), event.received_at(), "{}", event.id());
+            assert!(back.body() == event.body(), "the body of {} differs", event.id());
+        }
+    }
+
+    async fn what_is_not_acknowledged_is_delivered_again(arm: &Arm) {
+        let queue = arm.open().await;
+        let sent = names("msg", 20);
+        publish_all(&queue, &sent).await;
+
+        let mut first = consumer(&queue, 20);
+        let mut taken = BTreeSet::new();
+        while taken.len() < sent.len() {
+            // The batch goes with the consumer, without an acknowledgement.
+            taken.extend(ids(&next(&mut first).await));
+        }
+        drop(first);
+
+        let again = drain(&mut consumer(&queue, 20), sent.len()).await;
+        assert_eq!(again.into_iter().collect::<BTreeSet<_>>(), sent);
+    }
+
+    async fn what_is_acknowledged_is_not_delivered_again(arm: &Arm) {
+        let queue = arm.open().await;
+        let sent = names("msg", 20);
+        publish_all(&queue, &sent).await;
+        let mut first = consumer(&queue, 7);
+        assert_eq!(drain(&mut first, sent.len()).await.len(), sent.len(), "each came once");
+        drop(first);
+        assert_nothing_comes(&mut consumer(&queue, 7)).await;
+    }
+
+    async fn what_is_acknowledged_is_gone_after_a_new_start(arm: &Arm) {
+        let queue = arm.open().await;
+        publish_all(&queue, &names("done", 5)).await;
+        drain(&mut consumer(&queue, 5), 5).await;
+        publish_all(&queue, &names("open", 5)).await;
+        queue.close().await;
+
+        let queue = arm.open().await;
+        let mut consumer = consumer(&queue, 5);
+        let came: BTreeSet<String> = drain(&mut consumer, 5).await.into_iter().collect();
+        assert_eq!(came, names("open", 5));
+        assert_nothing_comes(&mut consumer).await;
+    }
+
+    async fn an_acknowledgement_covers_its_own_batch_alone(arm: &Arm) {
+        let queue = arm.open().await;
+        let mut consumer_1 = consumer(&queue, 1);
+        // Three batches in hand, in this order.
+        let mut in_hand = Vec::new();
+        for id in ["msg_a", "msg_b", "msg_c"] {
+            queue.publish(event(id)).await.unwrap();
+            if id != "msg_c" {
+                let batch = next(&mut consumer_1).await;
+                assert_eq!(ids(&batch), [id]);
+                in_hand.push(batch);
             }
         }
+        // The second is acknowledged, the first is not.
+        let second = in_hand.pop().unwrap();
+        consumer_1.ack(second).await.unwrap();
+        drop(in_hand);
+        drop(consumer_1);
+
+        let mut consumer_2 = consumer(&queue, 1);
+        let came: BTreeSet<String> = drain(&mut consumer_2, 2).await.into_iter().collect();
+        assert_eq!(came, BTreeSet::from(["msg_a".to_string(), "msg_c".to_string()]));
+        assert_nothing_comes(&mut consumer_2).await;
     }
 
-    pub async fn open(&self) -> Queue {
-        let queue = Queue::open(&self.options()).await.unwrap();
-        until("the queue is ready", async || queue.ready().is_ok()).await;
-        queue
-    }
-}
-
-super::both_arms! {
-    rabbitmq: super::Place::RabbitMq(crate::support::broker::Namespace::new()),
-    embedded: super::Place::Embedded(crate::support::app::tempdir::TempDir::new());
-
-    events_come_back_whole
-    hundreds_at_once_are_all_there
-    what_is_not_acknowledged_comes_again
-    what_is_acknowledged_is_gone
-    a_batch_is_what_is_there_up_to_its_limit
-    two_consumers_share_without_losing_or_doubling
-    waiting_may_be_cancelled_at_any_time
-    a_stop_hands_out_the_rest_and_then_nothing
-    an_acknowledgement_of_another_life_does_no_harm
-    depth_counts_what_waits
-    a_closed_queue_promises_nothing
-}
-
-const BATCH: NonZeroUsize = NonZeroUsize::new(50).expect("50 is not 0");
-
-pub fn id_of(number: usize) -> String {
-    format!("msg_{number:05}")
-}
-
-pub async fn publish(queue: &Queue, numbers: std::ops::Range<usize>) {
-    let published = join_all(numbers.map(|n| queue.publish(update(&id_of(n), "user_1", 1)))).await;
-    for result in published {
-        result.unwrap();
-    }
-}
-
-/// Takes batches until `count` events have come; the IDs, acknowledged where `acks`.
-pub async fn take(consumer: &mut Consumer, count: usize, acks: bool) -> Vec<String> {
-    let mut ids = Vec::new();
-    let mut held = Vec::new();
-    while ids.len() < count {
-        let batch = tokio::time::timeout(DEADLINE, consumer.next_batch()).await;
-        let batch = batch.unwrap_or_else(|_| panic!("only {} of {count} came", ids.len())).expect("not stopped");
-        ids.extend(batch.events.iter().map(|event| event.id().to_string()));
-        if acks {
-            consumer.ack(batch).await.unwrap();
-        } else {
-            held.push(batch);
-        }
-    }
-    ids
-}
-
-pub fn ids(numbers: std::ops::Range<usize>) -> BTreeSet<String> {
-    numbers.map(id_of).collect()
-}
-
-async fn events_come_back_whole(place: Place) {
-    let queue = place.open().await;
-    let bodies: [&[u8]; 5] = [b"", b"\xff\x00\xfe", b"no JSON", br#"{"type":"user.created"}"#, &[b' '; 1_000_000]];
-    let mut sent = BTreeMap::new();
-    for (number, body) in bodies.into_iter().enumerate() {
-        let (id, event_type) = (EventId::new(&id_of(number)).unwrap(), EventType::read(body));
-        let received_at = at(i64::try_from(number).unwrap() + 7);
-        let event = SignedEvent::restored(id.clone(), event_type, at(-1000), received_at, Bytes::from_static(body));
-        queue.publish(event.clone()).await.unwrap();
-        sent.insert(id, event);
-    }
-    let mut consumer = queue.consume(Source::Events, BATCH);
-    while !sent.is_empty() {
-        let batch = tokio::time::timeout(DEADLINE, consumer.next_batch()).await.unwrap().unwrap();
-        for back in &batch.events {
-            let event = sent.remove(back.id()).expect("each once");
-            assert_eq!(back.body(), event.body());
-            assert_eq!(back.event_type(), event.event_type());
-            assert_eq!((back.sent_at(), back.received_at()), (event.sent_at(), event.received_at()));
-        }
-        consumer.ack(batch).await.unwrap();
-    }
-}
-
-async fn hundreds_at_once_are_all_there(place: Place) {
-    let queue = place.open().await;
-    publish(&queue, 0..800).await;
-    let mut consumer = queue.consume(Source::Events, BATCH);
-    let taken = take(&mut consumer, 800, true).await;
-    assert_eq!(taken.len(), 800);
-    assert_eq!(taken.into_iter().collect::<BTreeSet<_>>(), ids(0..800));
-}
-
-async fn what_is_not_acknowledged_comes_again(place: Place) {
-    let queue = place.open().await;
-    publish(&queue, 0..120).await;
-    let mut first = queue.consume(Source::Events, BATCH);
-    // With RabbitMQ a second batch waits at the consumer: it comes again as well.
-    let held = first.next_batch().await.unwrap();
-    assert!(!held.events.is_empty());
-    drop(held);
-    drop(first);
-    let mut second = queue.consume(Source::Events, BATCH);
-    let taken: BTreeSet<_> = take(&mut second, 120, true).await.into_iter().collect();
-    assert_eq!(taken, ids(0..120));
-}
-
-async fn what_is_acknowledged_is_gone(place: Place) {
-    let queue = place.open().await;
-    publish(&queue, 0..100).await;
-    let mut consumer = queue.consume(Source::Events, BATCH);
-    take(&mut consumer, 100, true).await;
-    drop(consumer);
-    queue.close().await;
-    let queue = place.open().await;
-    publish(&queue, 100..101).await;
-    let mut consumer = queue.consume(Source::Events, BATCH);
-    assert_eq!(take(&mut consumer, 1, true).await, [id_of(100)]);
-}
-
-async fn a_batch_is_what_is_there_up_to_its_limit(place: Place) {
-    let queue = place.open().await;
-    publish(&queue, 0..1).await;
-    let mut consumer = queue.consume(Source::Events, BATCH);
-    let batch = consumer.next_batch().await.unwrap();
-    assert_eq!(batch.events.len(), 1, "it does not wait for more");
-    consumer.ack(batch).await.unwrap();
-
-    publish(&queue, 1..400).await;
-    let mut largest = 0;
-    let mut taken = 1;
-    while taken < 400 {
-        let batch = tokio::time::timeout(DEADLINE, consumer.next_batch()).await.unwrap().unwrap();
-        assert!(batch.events.len() <= BATCH.get());
-        largest = largest.max(batch.events.len());
-        taken += batch.events.len();
-        consumer.ack(batch).await.unwrap();
-    }
-    assert!(largest > 10, "it grows with what waits: {largest}");
-}
-
-async fn two_consumers_share_without_losing_or_doubling(place: Place) {
-    let queue = place.open().await;
-    publish(&queue, 0..600).await;
-    let consumers = [queue.consume(Source::Events, BATCH), queue.consume(Source::Events, BATCH)];
-    let taken = tokio::sync::Mutex::new(Vec::new());
-    let drain = async |mut consumer: Consumer| {
-        while taken.lock().await.len() < 600 {
-            // The other may take the last one.
-            let Ok(batch) = tokio::time::timeout(Duration::from_millis(200), consumer.next_batch()).await else {
-                continue;
-            };
-            let batch = batch.unwrap();
-            taken.lock().await.extend(batch.events.iter().map(|event| event.id().to_string()));
+    async fn a_batch_is_what_waits_up_to_its_limit(arm: &Arm) {
+        let queue = arm.open().await;
+        publish_all(&queue, &names("msg", 100)).await;
+        let mut consumer = consumer(&queue, 10);
+        let mut sizes = Vec::new();
+        while sizes.iter().sum::<usize>() < 100 {
+            let batch = next(&mut consumer).await;
+            sizes.push(batch.events.len());
             consumer.ack(batch).await.unwrap();
         }
-    };
-    let [one, two] = consumers;
-    tokio::join!(drain(one), drain(two));
-    let taken = taken.into_inner();
-    assert_eq!(taken.len(), 600);
-    assert_eq!(taken.into_iter().collect::<BTreeSet<_>>(), ids(0..600));
-}
+        assert!(sizes.iter().all(|size| (1..=10).contains(size)), "{sizes:?}");
+        assert!(sizes.contains(&10), "no batch was filled although a hundred waited: {sizes:?}");
 
-async fn waiting_may_be_cancelled_at_any_time(place: Place) {
-    let queue = place.open().await;
-    let mut consumer = queue.consume(Source::Events, BATCH);
-    let publishing = publish(&queue, 0..300);
-    let taking = async {
-        let mut taken = Vec::new();
-        let mut turn = 0_u64;
-        while taken.len() < 300 {
-            turn += 1;
-            let patience = Duration::from_micros(50 + turn * 37 % 900);
-            let Ok(batch) = tokio::time::timeout(patience, consumer.next_batch()).await else { continue };
-            let batch = batch.unwrap();
-            taken.extend(batch.events.iter().map(|event| event.id().to_string()));
+        // One that comes alone does not wait for company.
+        queue.publish(event("msg_alone")).await.unwrap();
+        assert_eq!(ids(&next(&mut consumer).await), ["msg_alone"]);
+    }
+
+    async fn two_consumers_share_without_losing_or_doubling(arm: &Arm) {
+        let queue = arm.open().await;
+        let sent = names("msg", 400);
+        let take = async |mut consumer: clerk_sync::queue::Consumer| {
+            let mut seen = Vec::new();
+            while let Ok(Some(batch)) = timeout(QUIET * 10, consumer.next_batch()).await {
+                seen.extend(ids(&batch));
+                consumer.ack(batch).await.unwrap();
+            }
+            seen
+        };
+        let (left, right) = (consumer(&queue, 10), consumer(&queue, 10));
+        let ((), left, right) = tokio::join!(publish_all(&queue, &sent), take(left), take(right));
+        let mut all = [left, right].concat();
+        all.sort();
+        assert_eq!(all, sent.into_iter().collect::<Vec<_>>());
+    }
+
+    async fn taking_can_be_cancelled_at_any_time(arm: &Arm) {
+        let queue = arm.open().await;
+        let sent = names("msg", 300);
+        let mut consumer = consumer(&queue, 5);
+        let take = async {
+            let (mut seen, mut cancelled) = (Vec::new(), 0);
+            // From one poll up to what a read of a file takes on a loaded machine.
+            let mut patience = [0, 1, 20, 0, 500].map(Duration::from_millis).into_iter().cycle();
+            let all_in_time = timeout(DEADLINE, async {
+                while seen.len() < sent.len() {
+                    let patience = patience.next().unwrap();
+                    let taken = match patience.is_zero() {
+                        true => consumer.next_batch().now_or_never(),
+                        false => timeout(patience, consumer.next_batch()).await.ok(),
+                    };
+                    let Some(batch) = taken else {
+                        cancelled += 1;
+                        continue;
+                    };
+                    let batch = batch.unwrap();
+                    seen.extend(ids(&batch));
+                    consumer.ack(batch).await.unwrap();
+                }
+            });
+            all_in_time.await.expect("cancelling keeps nothing from coming");
+            (seen, cancelled)
+        };
+        let publish = async {
+            for id in &sent {
+                queue.publish(event(id)).await.unwrap();
+            }
+        };
+        let ((), (mut seen, cancelled)) = tokio::join!(publish, take);
+        assert!(cancelled > 10, "only {cancelled} were cancelled: this showed nothing");
+        seen.sort();
+        assert_eq!(seen, sent.into_iter().collect::<Vec<_>>());
+    }
+
+    async fn a_stop_loses_nothing(arm: &Arm) {
+        let queue = arm.open().await;
+        let sent = names("msg", 50);
+        publish_all(&queue, &sent).await;
+        let mut stopped = consumer(&queue, 10);
+        let in_hand = next(&mut stopped).await;
+        stopped.stop().await;
+        let mut seen = Vec::new();
+        while let Some(batch) = timeout(DEADLINE, stopped.next_batch()).await.expect("it ends") {
+            seen.extend(ids(&batch));
+            stopped.ack(batch).await.unwrap();
+        }
+        assert!(stopped.next_batch().await.is_none(), "and stays at its end");
+        // What was in hand all the time can still be acknowledged.
+        seen.extend(ids(&in_hand));
+        stopped.ack(in_hand).await.unwrap();
+        drop(stopped);
+
+        let mut other = consumer(&queue, 10);
+        if seen.len() < sent.len() {
+            seen.extend(drain(&mut other, sent.len() - seen.len()).await);
+        }
+        assert_nothing_comes(&mut other).await;
+        seen.sort();
+        assert_eq!(seen, sent.into_iter().collect::<Vec<_>>());
+    }
+
+    async fn a_consumer_that_waits_can_be_stopped(arm: &Arm) {
+        let queue = arm.open().await;
+        let mut consumer = consumer(&queue, 10);
+        assert_nothing_comes(&mut consumer).await;
+        consumer.stop().await;
+        assert!(timeout(DEADLINE, consumer.next_batch()).await.expect("it ends").is_none());
+    }
+
+    async fn hundreds_of_publishes_at_once_are_all_there(arm: &Arm) {
+        let queue = arm.open().await;
+        let sent = names("msg", 800);
+        publish_all(&queue, &sent).await;
+        let seen = drain(&mut consumer(&queue, 100), sent.len()).await;
+        assert_eq!(seen.len(), sent.len(), "each came once");
+        assert_eq!(seen.into_iter().collect::<BTreeSet<_>>(), sent);
+    }
+
+    async fn who_asked_for_a_publish_may_go_away(arm: &Arm) {
+        let queue = arm.open().await;
+        let (kept, dropped) = (names("kept", 100), names("dropped", 100));
+        let give_up = async |id: &String| {
+            // Polled once and dropped: the event may be stored all the same, or not.
+            let _ = timeout(Duration::ZERO, queue.publish(event(id))).await;
+        };
+        tokio::join!(publish_all(&queue, &kept), join_all(dropped.iter().map(give_up)));
+        publish_all(&queue, &names("after", 1)).await;
+
+        let mut consumer = consumer(&queue, 100);
+        let mut seen = BTreeSet::new();
+        while !seen.is_superset(&kept) || !seen.contains("after_0") {
+            let batch = next(&mut consumer).await;
+            seen.extend(ids(&batch));
             consumer.ack(batch).await.unwrap();
         }
-        taken
-    };
-    let ((), taken) = tokio::time::timeout(DEADLINE, async { tokio::join!(publishing, taking) }).await.unwrap();
-    assert_eq!(taken.len(), 300);
-    assert_eq!(taken.into_iter().collect::<BTreeSet<_>>(), ids(0..300));
-}
-
-async fn a_stop_hands_out_the_rest_and_then_nothing(place: Place) {
-    let queue = place.open().await;
-    publish(&queue, 0..120).await;
-    let mut consumer = queue.consume(Source::Events, BATCH);
-    let first = consumer.next_batch().await.unwrap();
-    let mut taken: Vec<_> = first.events.iter().map(|event| event.id().to_string()).collect();
-    consumer.ack(first).await.unwrap();
-    consumer.stop().await;
-    while let Some(batch) = tokio::time::timeout(DEADLINE, consumer.next_batch()).await.unwrap() {
-        taken.extend(batch.events.iter().map(|event| event.id().to_string()));
-        consumer.ack(batch).await.unwrap();
     }
-    assert!(consumer.next_batch().await.is_none(), "it stays stopped");
-    // What it did not hand out is there for the next one, and nothing comes twice.
-    let mut next = queue.consume(Source::Events, BATCH);
-    let left = 120 - taken.len();
-    taken.extend(take(&mut next, left, true).await);
-    assert_eq!(taken.len(), 120);
-    assert_eq!(taken.into_iter().collect::<BTreeSet<_>>(), ids(0..120));
-}
 
-async fn an_acknowledgement_of_another_life_does_no_harm(place: Place) {
-    let queue = place.open().await;
-    publish(&queue, 0..30).await;
-    let mut first = queue.consume(Source::Events, BATCH);
-    let old = first.next_batch().await.unwrap();
-    let old_ids: BTreeSet<_> = old.events.iter().map(|event| event.id().to_string()).collect();
-    drop(first);
-    let mut second = queue.consume(Source::Events, BATCH);
-    if matches!(place, Place::RabbitMq(_)) {
-        // Its channel is gone: the events come again to another, whose own life the old receipt must not touch.
-        assert!(second.ack(old).await.is_err());
-        let taken: BTreeSet<_> = take(&mut second, 30, true).await.into_iter().collect();
-        assert_eq!(taken, ids(0..30));
-    } else {
-        // Rows have no life but their own: this acknowledges them.
-        second.ack(old).await.unwrap();
-        let left = take(&mut second, 30 - old_ids.len(), true).await;
-        assert!(left.iter().all(|id| !old_ids.contains(id)));
+    async fn depth_counts_what_waits(arm: &Arm) {
+        let queue = arm.open().await;
+        until("nothing waits", async || queue.depth().await.is_ok_and(|depth| depth == 0)).await;
+        publish_all(&queue, &names("msg", 25)).await;
+        // RabbitMQ counts a moment after it confirms.
+        until("25 wait", async || queue.depth().await.unwrap() == 25).await;
+        drain(&mut consumer(&queue, 10), 25).await;
+        until("nothing waits again", async || queue.depth().await.unwrap() == 0).await;
     }
-}
 
-async fn depth_counts_what_waits(place: Place) {
-    let queue = place.open().await;
-    assert_eq!(queue.depth().await.unwrap(), 0);
-    publish(&queue, 0..70).await;
-    until("70 wait", async || queue.depth().await.is_ok_and(|depth| depth == 70)).await;
-    let mut consumer = queue.consume(Source::Events, BATCH);
-    take(&mut consumer, 70, true).await;
-    until("none waits", async || queue.depth().await.is_ok_and(|depth| depth == 0)).await;
-}
+    async fn a_closed_queue_says_so(arm: &Arm) {
+        let queue = arm.open().await;
+        queue.publish(event("msg_before")).await.unwrap();
+        until("it is ready", async || queue.ready().is_ok()).await;
+        let mut waiting = consumer(&queue, 10);
+        drain(&mut waiting, 1).await;
 
-async fn a_closed_queue_promises_nothing(place: Place) {
-    let queue = place.open().await;
-    queue.close().await;
-    assert_eq!(queue.publish(update("msg_1", "user_1", 1)).await, Err(PublishError::Unavailable));
-    assert!(queue.ready().is_err());
+        let (ended, ()) = tokio::join!(timeout(DEADLINE, waiting.next_batch()), queue.close());
+        assert!(ended.expect("it ends").is_none());
+        assert_eq!(queue.publish(event("msg_after")).await, Err(PublishError::Unavailable));
+        assert!(queue.ready().is_err());
+        assert!(queue.depth().await.is_err());
+        let mut late = consumer(&queue, 10);
+        assert!(timeout(DEADLINE, late.next_batch()).await.expect("it ends").is_none());
+        // Closing what is closed does nothing.
+        queue.close().await;
+    }
 }

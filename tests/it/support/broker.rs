@@ -1,10 +1,13 @@
 //! A namespace of its own on the RabbitMQ server, emptied away with the value.
 
 use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-use lapin::options::{BasicAckOptions, BasicGetOptions, ExchangeDeleteOptions, QueueDeleteOptions};
+use lapin::options::{
+    BasicAckOptions, BasicGetOptions, ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
+};
+use lapin::types::FieldTable;
 use lapin::{Channel, Connection, ConnectionProperties};
 
 use super::app::until;
@@ -12,6 +15,14 @@ use super::app::until;
 /// The broker that the tests use.
 pub fn url() -> String {
     std::env::var("TEST_AMQP_URL").unwrap_or_else(|_| "amqp://guest:guest@127.0.0.1:5672/%2f".into())
+}
+
+/// Host and port of the broker.
+pub fn authority() -> String {
+    let url = url();
+    let rest = url.split_once("://").expect("TEST_AMQP_URL has a scheme").1;
+    let place = rest.split('/').next().unwrap().rsplit('@').next().unwrap();
+    if place.contains(':') { place.into() } else { format!("{place}:5672") }
 }
 
 pub async fn connect() -> (Connection, Channel) {
@@ -31,35 +42,60 @@ pub fn rabbitmqctl(arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-pub struct Namespace(String);
+fn connections(namespace: &str, purpose: &str) -> Vec<String> {
+    let name = format!("\"clerk-sync {namespace} {purpose}\"");
+    let listed = rabbitmqctl(&["list_connections", "pid", "client_properties"]);
+    let mine = listed.lines().filter(|line| line.contains(&name));
+    mine.map(|line| line.split('\t').next().unwrap().to_owned()).collect()
+}
+
+/// Has the broker close the connections of a namespace for `publish` or `consume`, as an operator would.
+pub fn close_connections(namespace: &str, purpose: &str) {
+    let connections = connections(namespace, purpose);
+    assert!(!connections.is_empty(), "there is no connection to {purpose}");
+    for connection in connections {
+        rabbitmqctl(&["close_connection", &connection, "closed by a test"]);
+    }
+}
+
+pub struct Namespace {
+    name: String,
+    /// Whether a policy was set that must be cleared.
+    limited: AtomicBool,
+}
 
 impl Namespace {
     pub fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        Self(format!("clerk-sync-test-{}-{number}", std::process::id()))
+        // The random part: a process of an earlier run may have had this number, and left something behind.
+        let random: u32 = rand::random();
+        let name = format!("clerk-sync-test-{}-{number}-{random:08x}", std::process::id());
+        Self { name, limited: AtomicBool::new(false) }
     }
 
     pub fn name(&self) -> &str {
-        &self.0
+        &self.name
     }
 
     pub fn queue(&self, part: &str) -> String {
-        format!("{}.{part}", self.0)
+        format!("{}.{part}", self.name)
     }
 
     /// Limits the queue of user events by policy, as an operator would. Returns when the limit is in force.
     pub async fn limit_length(&self, length: usize) {
         let pattern = format!("^{}$", self.queue("users").replace('.', "\\."));
         let definition = format!(r#"{{"max-length":{length}}}"#);
-        rabbitmqctl(&["set_policy", "--apply-to", "queues", &self.0, &pattern, &definition]);
-        let line = format!("{}\t{}", self.queue("users"), self.0);
+        self.limited.store(true, Ordering::Relaxed);
+        rabbitmqctl(&["set_policy", "--apply-to", "queues", &self.name, &pattern, &definition]);
+        let line = format!("{}\t{}", self.queue("users"), self.name);
         until("the policy is in force", async || rabbitmqctl(&["list_queues", "name", "policy"]).contains(&line)).await;
     }
 
     pub async fn lift_limit(&self) {
-        rabbitmqctl(&["clear_policy", &self.0]);
-        let line = format!("{}\t{}", self.queue("users"), self.0);
+        rabbitmqctl(&["clear_policy", &self.name]);
+        self.limited.store(false, Ordering::Relaxed);
+        let line = format!("{}\t{}", self.queue("users"), self.name);
         until("the policy is gone", async || !rabbitmqctl(&["list_queues", "name", "policy"]).contains(&line)).await;
     }
 
@@ -76,10 +112,59 @@ impl Namespace {
         ids
     }
 
+    /// Messages that are ready to be taken from a queue; nothing where there is no such queue.
+    pub async fn ready(&self, part: &str) -> Option<u32> {
+        let (connection, channel) = connect().await;
+        let passive =
+            QueueDeclareOptions { passive: true, durable: true, exclusive: false, auto_delete: false, nowait: false };
+        let queue = channel.queue_declare(self.queue(part).into(), passive, FieldTable::default()).await.ok()?;
+        connection.close(200, "counted".into()).await.unwrap();
+        Some(queue.message_count())
+    }
+
     pub async fn delete_queue(&self, part: &str) {
         let (connection, channel) = connect().await;
         let options = QueueDeleteOptions { if_unused: false, if_empty: false, nowait: false };
         channel.queue_delete(self.queue(part).into(), options).await.unwrap();
+        connection.close(200, "deleted".into()).await.unwrap();
+    }
+
+    /// What the broker keeps of this namespace, as JSON: `queues` or `exchanges`, with their arguments.
+    pub fn listed(&self, kind: &str, columns: &[&str]) -> Vec<serde_json::Value> {
+        let command = format!("list_{kind}");
+        let listed = rabbitmqctl(&[&["--formatter", "json", &command], columns].concat());
+        let listed: Vec<serde_json::Value> = serde_json::from_str(&listed).unwrap();
+        let mine = |thing: &serde_json::Value| {
+            let name = thing["name"].as_str().or(thing["source_name"].as_str());
+            name.is_some_and(|name| name.starts_with(&format!("{}.", self.name)))
+        };
+        listed.into_iter().filter(mine).collect()
+    }
+
+    /// The broker's IDs of the connections for `publish` or `consume`.
+    pub fn connections(&self, purpose: &str) -> Vec<String> {
+        connections(&self.name, purpose)
+    }
+
+    pub async fn bind(&self, key: &str) {
+        let (connection, channel) = connect().await;
+        let (users, events) = (self.queue("users").into(), self.queue("events").into());
+        let options = QueueBindOptions { nowait: false };
+        channel.queue_bind(users, events, key.into(), options, FieldTable::default()).await.unwrap();
+        connection.close(200, "bound".into()).await.unwrap();
+    }
+
+    pub async fn unbind(&self, key: &str) {
+        let (connection, channel) = connect().await;
+        let (users, events) = (self.queue("users").into(), self.queue("events").into());
+        channel.queue_unbind(users, events, key.into(), FieldTable::default()).await.unwrap();
+        connection.close(200, "unbound".into()).await.unwrap();
+    }
+
+    pub async fn delete_exchange(&self, part: &str) {
+        let (connection, channel) = connect().await;
+        let options = ExchangeDeleteOptions { if_unused: false, nowait: false };
+        channel.exchange_delete(self.queue(part).into(), options).await.unwrap();
         connection.close(200, "deleted".into()).await.unwrap();
     }
 
@@ -102,7 +187,13 @@ impl Namespace {
 
 impl Drop for Namespace {
     fn drop(&mut self) {
-        let name = std::mem::take(&mut self.0);
+        let name = std::mem::take(&mut self.name);
+        if self.limited.load(Ordering::Relaxed) && !std::thread::panicking() {
+            rabbitmqctl(&["clear_policy", &name]);
+        } else if self.limited.load(Ordering::Relaxed) {
+            // A second panic would abort the other tests.
+            let _cleared = std::panic::catch_unwind(|| rabbitmqctl(&["clear_policy", &name]));
+        }
         // A test that failed is inside a runtime that must not be blocked, so the tidying gets a thread.
         let tidying = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -5,3 +5,5 @@ pub mod broker;
 pub mod database;
 pub mod history;
 pub mod proxy;
+pub mod queues;
+pub mod wire;

@@ -1,0 +1,139 @@
+//! The wire between the program and RabbitMQ, broken: an alarm, silence, a cut, a close in the middle.
+
+use std::time::{Duration, Instant};
+
+use clerk_sync::queue::{PublishError, Queue};
+
+use crate::support::app::until;
+use crate::support::queues::{Arm, event, names, publish_all};
+use crate::support::wire::Proxy;
+
+/// What must be answered without asking the broker. It takes microseconds; a loaded machine gets its due.
+const AT_ONCE: Duration = Duration::from_millis(500);
+
+async fn ready(queue: &Queue) {
+    until("the queue is ready", async || queue.ready().is_ok()).await;
+}
+
+fn reason(queue: &Queue) -> String {
+    queue.ready().map_or_else(|reason| reason.to_string(), |()| "ready".into())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alarm_fails_what_is_in_flight_and_keeps_the_connection() {
+    Arm::rabbitmq(async |arm| {
+        let proxy = Proxy::start().await;
+        let queue = arm.open_at(&proxy.url()).await;
+        queue.publish(event("msg_before")).await.unwrap();
+
+        // In flight: the broker has it and its confirm is held back.
+        proxy.hold();
+        let in_flight = tokio::spawn({
+            let queue = queue.clone();
+            async move { queue.publish(event("msg_in_flight")).await }
+        });
+        until("the broker has it", async || arm.namespace().ready("users").await == Some(2)).await;
+        let since = Instant::now();
+        proxy.block("low on memory");
+        assert_eq!(in_flight.await.unwrap(), Err(PublishError::Unavailable));
+        assert!(since.elapsed() < AT_ONCE, "it took {:?}", since.elapsed());
+        assert!(reason(&queue).contains("low on memory"), "{}", reason(&queue));
+
+        // For longer than a batch may take: every answer is at once, and the connection stays.
+        let mut pace = tokio::time::interval(Duration::from_millis(50));
+        while since.elapsed() < Duration::from_secs(10) {
+            let asked = Instant::now();
+            assert_eq!(queue.publish(event("msg_blocked")).await, Err(PublishError::Unavailable));
+            assert!(asked.elapsed() < AT_ONCE, "it took {:?}", asked.elapsed());
+            pace.tick().await;
+        }
+        assert_eq!(proxy.connections(), 1, "it connected anew");
+
+        proxy.unblock();
+        proxy.release();
+        ready(&queue).await;
+        publish_all(&queue, &names("after", 50)).await;
+        assert_eq!(proxy.connections(), 1, "the channels were not clean");
+        assert!(
+            !arm.namespace().take_all("users").await.contains(&"msg_blocked".into()),
+            "it was never given to lapin"
+        );
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_broker_is_given_up_in_time() {
+    Arm::rabbitmq(async |arm| {
+        let proxy = Proxy::start().await;
+        let queue = arm.open_at(&proxy.url()).await;
+        queue.publish(event("msg_before")).await.unwrap();
+        proxy.hold();
+        let since = Instant::now();
+        assert_eq!(queue.publish(event("msg_silent")).await, Err(PublishError::TimedOut));
+        assert!(since.elapsed() < Duration::from_secs(10), "it took {:?}", since.elapsed());
+        proxy.release();
+        until("a publish succeeds", async || queue.publish(event("msg_after")).await.is_ok()).await;
+        // Nothing is known of the old connection, so it goes.
+        until("it connects anew", async || proxy.connections() > 1).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cut_fails_what_is_in_flight_at_once() {
+    Arm::rabbitmq(async |arm| {
+        let proxy = Proxy::start().await;
+        let queue = arm.open_at(&proxy.url()).await;
+        queue.publish(event("msg_before")).await.unwrap();
+        proxy.hold();
+        let in_flight: Vec<_> = (0..200)
+            .map(|n| {
+                let queue = queue.clone();
+                tokio::spawn(async move { queue.publish(event(&format!("msg_{n}"))).await })
+            })
+            .collect();
+        until("the broker has some", async || arm.namespace().ready("users").await > Some(1)).await;
+        // Held on, so that no confirm slips through before the cut.
+        proxy.cut();
+        let since = Instant::now();
+        for answer in in_flight {
+            assert_eq!(answer.await.unwrap(), Err(PublishError::Unavailable));
+        }
+        assert!(since.elapsed() < AT_ONCE * 4, "it took {:?}", since.elapsed());
+        proxy.release();
+        until("a publish succeeds", async || queue.publish(event("msg_after")).await.is_ok()).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_close_waits_for_what_is_in_flight_but_not_for_long() {
+    Arm::rabbitmq(async |arm| {
+        let proxy = Proxy::start().await;
+        let in_flight = async |id: &'static str| {
+            let queue = arm.open_at(&proxy.url()).await;
+            ready(&queue).await;
+            let waiting = arm.namespace().ready("users").await;
+            proxy.hold();
+            let answer = tokio::spawn({
+                let queue = queue.clone();
+                async move { queue.publish(event(id)).await }
+            });
+            until("the broker has it", async || arm.namespace().ready("users").await > waiting).await;
+            (queue, answer)
+        };
+        let (queue, answer) = in_flight("msg_flushed").await;
+        let release = async { proxy.release() };
+        tokio::join!(queue.close(), release);
+        assert_eq!(answer.await.unwrap(), Ok(()), "its confirm came in time");
+
+        let (queue, answer) = in_flight("msg_cut").await;
+        let since = Instant::now();
+        queue.close().await;
+        assert!(since.elapsed() < Duration::from_secs(3), "it took {:?}", since.elapsed());
+        assert_eq!(answer.await.unwrap(), Err(PublishError::Unavailable));
+        proxy.release();
+    })
+    .await;
+}
