@@ -63,7 +63,7 @@ create index users_external_id on clerk.users (external_id);
 create view clerk.active_users as select * from clerk.users where deleted_at is null;
 
 comment on schema clerk is 'Users of Clerk and the events they came from, kept by clerk-sync.';
-comment on table clerk.users is 'One row a user of Clerk, deleted ones too. Written by clerk-sync alone.';
+comment on table clerk.users is 'One row a user of Clerk, deleted ones too. Kept by clerk-sync.';
 comment on view clerk.active_users is 'The users that are not deleted.';
 comment on column clerk.users.clerk_id is 'Clerk''s ID of the user, user_…; Clerk does not use an ID twice.';
 comment on column clerk.users.email is 'Primary e-mail address. Not unique over time.';

@@ -29,7 +29,7 @@ create index events_received_at on clerk.events (received_at, event_id);
 create index events_clerk_id on clerk.events (clerk_id, received_at);
 create index events_failed on clerk.events (received_at, event_id) where status = 'failed';
 
-comment on table clerk.events is 'Every event once, and what became of it. Written by clerk-sync alone.';
+comment on table clerk.events is 'Every event once, and what became of it. Kept by clerk-sync.';
 comment on column clerk.events.event_id is 'svix-id: the same over every retry and replay.';
 comment on column clerk.events.event_type is 'user.created, user.updated, user.deleted, or user.unreadable where the body has none.';
 comment on column clerk.events.clerk_id is 'The user it is about; null where it could not be read.';

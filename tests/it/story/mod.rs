@@ -2,6 +2,7 @@
 
 mod broker_refuses;
 mod commands;
+mod dead_letters;
 mod hostile;
 mod kill;
 mod limits;
