@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::postgres::PgPool;
 use sqlx::{Error, Row};
 
+use super::connection;
 use crate::clerk::{Timestamp, UserProfile};
 use crate::store::{Outcome, Payloads, Record, Verdict, Write};
 
@@ -69,7 +70,7 @@ pub async fn apply(pool: &PgPool, write: &Write, payloads: Payloads) -> Result<V
         .bind(records.iter().map(|record| failure(record).map(|(code, _)| code)).collect::<Vec<_>>())
         .bind(records.iter().map(|record| keeps(record).then_some(&record.event.body()[..])).collect::<Vec<_>>());
 
-    let mut lines = query.fetch_all(pool).await?;
+    let mut lines = connection::rows(pool, query).await?;
     lines.sort_unstable_by(|a, b| id_of(a).cmp(id_of(b)));
     lines.iter().map(outcome).collect()
 }
