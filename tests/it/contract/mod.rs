@@ -3,6 +3,7 @@
 mod postgres;
 mod queue;
 mod rabbitmq;
+mod sqlite;
 mod store;
 
 /// Makes of each `async fn name(place: Place)` here a test for each arm: no arm can be forgotten.

@@ -282,7 +282,7 @@ async fn sqlite(directory: &TempDir) -> sqlx::SqliteConnection {
     sqlx::SqliteConnection::connect_with(&options).await.unwrap()
 }
 
-fn page(limit: u32) -> Page {
+pub(super) fn page(limit: u32) -> Page {
     Page { limit: NonZeroU32::new(limit).unwrap(), after: None }
 }
 
@@ -308,8 +308,21 @@ async fn users_are_found_by_every_filter(place: Place) {
     assert_eq!(found(UserFilter { external_id: Some("ext_2".into()), ..none() }).await, ["user_2"]);
     assert_eq!(found(UserFilter { deleted: Some(true), ..none() }).await, ["user_3"]);
     assert_eq!(found(UserFilter { deleted: Some(false), ..none() }).await, ["user_2", "user_1"]);
-    let both = UserFilter { username: Some("Ada".into()), deleted: Some(true), ..none() };
-    assert_eq!(found(both).await, Vec::<String>::new());
+    // Every part counts, whichever of them has led to the row.
+    let all = |name: &str, n: usize| UserFilter {
+        email: Some(format!("{name}@example.com")),
+        phone: Some(format!("+1202555010{n}")),
+        username: Some(name.into()),
+        external_id: Some(format!("ext_{n}")),
+        deleted: Some(n == 3),
+    };
+    assert_eq!(found(all("Eve", 3)).await, ["user_3"]);
+    let nobody: [&str; 0] = [];
+    assert_eq!(found(UserFilter { email: Some("Ada@example.com".into()), ..all("Bob", 2) }).await, nobody);
+    assert_eq!(found(UserFilter { phone: Some("+12025550101".into()), ..all("Bob", 2) }).await, nobody);
+    assert_eq!(found(UserFilter { username: Some("Ada".into()), email: None, ..all("Bob", 2) }).await, nobody);
+    assert_eq!(found(UserFilter { external_id: Some("ext_1".into()), email: None, ..all("Bob", 2) }).await, nobody);
+    assert_eq!(found(UserFilter { deleted: Some(true), ..all("Bob", 2) }).await, nobody);
 }
 
 async fn pages_neither_skip_nor_repeat_while_rows_come(place: Place) {
@@ -348,6 +361,28 @@ async fn events_are_found_by_every_filter(place: Place) {
     assert_eq!(found(EventFilter { since: Some(at(1)), ..none() }).await.len(), 0);
     assert_eq!(found(EventFilter { until: Some(at(0)), ..none() }).await.len(), 0, "before, not at");
     assert_eq!(found(EventFilter { until: Some(at(1)), ..none() }).await.len(), 3);
+    // Every part counts, whichever of them has led to the line.
+    let failed = || EventFilter { status: Some(Status::Failed), ..none() };
+    assert_eq!(found(EventFilter { clerk_id: Some("user_1".into()), ..failed() }).await.len(), 0);
+    assert_eq!(found(EventFilter { event_type: Some("user.deleted".into()), ..failed() }).await.len(), 0);
+    assert_eq!(found(EventFilter { until: Some(at(0)), ..failed() }).await.len(), 0);
+    let of_user = || EventFilter { clerk_id: Some("user_1".into()), ..none() };
+    assert_eq!(found(EventFilter { event_type: Some("user.updated".into()), ..of_user() }).await, ["msg_1"]);
+    assert_eq!(found(EventFilter { event_type: Some("user.deleted".into()), ..of_user() }).await.len(), 0);
+    assert_eq!(found(EventFilter { since: Some(at(1)), ..of_user() }).await.len(), 0);
+    // Pages of one look-up, within its bounds.
+    for filter in [none(), EventFilter { until: Some(at(1)), ..none() }] {
+        let (mut page, mut ids) = (page(2), Vec::new());
+        loop {
+            let listing = store.events(&filter, &page).await.unwrap();
+            ids.extend(listing.rows.into_iter().map(|event| event.event_id));
+            page.after = listing.next;
+            if page.after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(ids, ["msg_3", "msg_2", "msg_1"]);
+    }
 }
 
 async fn migrating_twice_and_twenty_at_once_is_harmless(place: Place) {
