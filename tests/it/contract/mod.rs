@@ -1,5 +1,6 @@
 //! One suite a seam: the same tests for both of its arms, on real servers.
 
+mod columns;
 mod postgres;
 mod queue;
 mod rabbitmq;
