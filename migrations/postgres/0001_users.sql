@@ -1,7 +1,8 @@
 -- One row a user of Clerk. What it holds is a function of the set of that user's events: the profile of the newest
 -- version, the earliest delete.
 create table clerk.users (
-    clerk_id text primary key check (char_length(clerk_id) between 1 and 255),
+    -- In the order of its bytes, on every server: Clerk's IDs grow with time in that order alone.
+    clerk_id text collate "C" primary key check (char_length(clerk_id) between 1 and 255),
 
     email text,
     email_verified boolean,
@@ -40,15 +41,16 @@ create table clerk.users (
 -- Room on each page for the next version of a row: an update then touches no index (HOT).
 with (fillfactor = 80);
 
--- lz4 makes large columns a fifth cheaper to write; a server can be built without it.
+-- lz4 makes large columns a fifth cheaper to write. A server can be built without it, and before 14 none has the words for
+-- it; `execute`, so that the words are read only when they are said.
 do $$
 begin
-    alter table clerk.users
-        alter column data set compression lz4,
-        alter column public_metadata set compression lz4,
-        alter column private_metadata set compression lz4,
-        alter column unsafe_metadata set compression lz4;
-exception when feature_not_supported or invalid_parameter_value then
+    execute 'alter table clerk.users
+                 alter column data set compression lz4,
+                 alter column public_metadata set compression lz4,
+                 alter column private_metadata set compression lz4,
+                 alter column unsafe_metadata set compression lz4';
+exception when feature_not_supported or invalid_parameter_value or syntax_error then
     raise notice 'this server has no lz4: large columns are compressed with pglz';
 end
 $$;
@@ -62,7 +64,14 @@ create index users_external_id on clerk.users (external_id);
 
 create view clerk.active_users as select * from clerk.users where deleted_at is null;
 
-comment on schema clerk is 'Users of Clerk and the events they came from, kept by clerk-sync.';
+-- Only the owner of a schema may comment on it; one that was made by an administrator can do without.
+do $$
+begin
+    comment on schema clerk is 'Users of Clerk and the events they came from, kept by clerk-sync.';
+exception when insufficient_privilege then
+    raise notice 'the schema is another role''s: it gets no comment';
+end
+$$;
 comment on table clerk.users is 'One row a user of Clerk, deleted ones too. Kept by clerk-sync.';
 comment on view clerk.active_users is 'The users that are not deleted.';
 comment on column clerk.users.clerk_id is 'Clerk''s ID of the user, user_…; Clerk does not use an ID twice.';

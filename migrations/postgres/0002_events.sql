@@ -18,8 +18,8 @@ with (fillfactor = 95);
 
 do $$
 begin
-    alter table clerk.events alter column payload set compression lz4;
-exception when feature_not_supported or invalid_parameter_value then
+    execute 'alter table clerk.events alter column payload set compression lz4';
+exception when feature_not_supported or invalid_parameter_value or syntax_error then
     raise notice 'this server has no lz4: payloads are compressed with pglz';
 end
 $$;

@@ -90,6 +90,11 @@ impl From<Rejection> for Failure {
 }
 
 impl Write {
+    fn is_in_order(&self) -> bool {
+        self.changes.is_sorted_by(|a, b| a.clerk_id < b.clerk_id)
+            && self.records.is_sorted_by(|a, b| a.event.id() < b.event.id())
+    }
+
     /// The event whose profile is the newest of this write for the user.
     fn newest(&self, clerk_id: &ClerkId) -> Option<&EventId> {
         let place = self.changes.binary_search_by(|change| change.clerk_id.cmp(clerk_id)).ok()?;
@@ -191,6 +196,7 @@ impl Store {
     ///
     /// A future that is dropped before it ends may have applied the write or not.
     pub async fn apply(&self, write: &Write) -> Result<Vec<Outcome>, StoreError> {
+        debug_assert!(write.is_in_order(), "a write has one change a user and one record an event, sorted");
         match self {
             Self::Postgres(store) => store.apply(write).await,
             Self::Sqlite(store) => store.apply(write).await,

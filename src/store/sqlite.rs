@@ -53,7 +53,7 @@ pub struct Store {
 impl Store {
     /// Opens nothing yet.
     pub fn open(options: &Options) -> Self {
-        let read = connect_options(&options.path).read_only(true).create_if_missing(false);
+        let read = connect_options(&options.path).read_only(true);
         let readers =
             SqlitePoolOptions::new().max_connections(READERS).acquire_timeout(ACQUIRE_TIMEOUT).connect_lazy_with(read);
         Self { path: options.path.clone(), writer: Arc::default(), readers, payloads: options.payloads }
@@ -74,7 +74,7 @@ impl Store {
     /// Opens the file, or makes it. Processes that make it at once fail to switch it to WAL, whatever the busy timeout, so
     /// they try again for as long.
     async fn create(&self) -> Result<SqliteConnection, StoreError> {
-        let options = connect_options(&self.path).create_if_missing(true);
+        let options = durable(connect_options(&self.path)).create_if_missing(true);
         let started = Instant::now();
         loop {
             match options.connect().await.map_err(|error| self.fault(error)) {
@@ -135,7 +135,7 @@ impl Store {
     async fn writer(&self) -> Result<MutexGuard<'_, Option<SqliteConnection>>, StoreError> {
         let mut writer = self.writer.lock().await;
         if writer.is_none() {
-            let options = connect_options(&self.path).create_if_missing(false);
+            let options = durable(connect_options(&self.path));
             *writer = Some(options.connect().await.map_err(|error| self.fault(error))?);
         }
         Ok(writer)
@@ -170,15 +170,19 @@ impl Store {
     }
 }
 
-/// WAL, so that readers and the writer do not wait for each other; `synchronous=FULL`, so that a commit is on disk.
 fn connect_options(path: &std::path::Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
+        .create_if_missing(false)
         .busy_timeout(BUSY_TIMEOUT)
         .foreign_keys(true)
         .disable_statement_logging()
+}
+
+/// For who writes. WAL, so that readers and the writer do not wait for each other: it stays with the file, and one who only
+/// reads cannot set it. `synchronous=FULL`, so that a commit is on disk.
+fn durable(options: SqliteConnectOptions) -> SqliteConnectOptions {
+    options.journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full)
 }
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::postgres::PgPool;
 use sqlx::{Error, Row};
 
+use super::connection;
 use crate::clerk::{Timestamp, UserProfile};
 use crate::store::{Outcome, Payloads, Record, Verdict, Write};
 
@@ -69,7 +70,7 @@ pub async fn apply(pool: &PgPool, write: &Write, payloads: Payloads) -> Result<V
         .bind(records.iter().map(|record| failure(record).map(|(code, _)| code)).collect::<Vec<_>>())
         .bind(records.iter().map(|record| keeps(record).then_some(&record.event.body()[..])).collect::<Vec<_>>());
 
-    let mut lines = query.fetch_all(pool).await?;
+    let mut lines = connection::rows(pool, query).await?;
     lines.sort_unstable_by(|a, b| id_of(a).cmp(id_of(b)));
     lines.iter().map(outcome).collect()
 }
@@ -77,7 +78,9 @@ pub async fn apply(pool: &PgPool, write: &Write, payloads: Payloads) -> Result<V
 /// Deletes old lines; how many.
 pub async fn prune(pool: &PgPool, older_than: Timestamp, limit: u32) -> Result<u64, Error> {
     let prune = sqlx::query(include_str!("prune.sql")).bind(utc(older_than)).bind(i64::from(limit));
-    Ok(prune.execute(pool).await?.rows_affected())
+    let rows = connection::rows(pool, prune).await?;
+    let lines: i64 = rows.first().map_or(Ok(0), |row| row.try_get("lines"))?;
+    Ok(lines.unsigned_abs())
 }
 
 /// One element a change: what `read` finds in its profile, nothing where it has none.

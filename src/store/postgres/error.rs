@@ -37,8 +37,11 @@ fn remedy(sqlstate: &str) -> Remedy {
 pub fn of(error: Error) -> StoreError {
     match error {
         Error::Database(error) => of_database(&*error),
-        Error::PoolTimedOut => StoreError::Unavailable("no connection became free in time".into()),
-        Error::Io(error) => StoreError::Unavailable(format!("the connection failed: {}", error.kind())),
+        Error::PoolTimedOut => StoreError::Unavailable(
+            "no connection came about in time: the server is away or busy, or DATABASE_URL names another".into(),
+        ),
+        // The system's own words, such as those for a host that has no address: nothing of ours is in them.
+        Error::Io(error) => StoreError::Unavailable(format!("the connection failed: {error}")),
         Error::Tls(_) => StoreError::Unavailable("TLS failed; check sslmode and the certificates".into()),
         Error::PoolClosed => StoreError::Unavailable("the store is closed".into()),
         Error::ColumnDecode { index, .. } => {

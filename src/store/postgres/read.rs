@@ -5,12 +5,22 @@ use serde_json::value::RawValue;
 use sqlx::postgres::{PgPool, PgRow};
 use sqlx::{Error, Row};
 
+use super::connection;
 use crate::clerk::{ClerkId, EventId, Timestamp};
 use crate::store::{Cursor, EventFilter, EventRow, Listing, Page, Status, Time, User, UserFilter};
 
+/// The first column of the first row.
+pub async fn value<T>(pool: &PgPool, sql: &'static str) -> Result<Option<T>, Error>
+where
+    T: for<'r> sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres>,
+{
+    let rows = connection::rows(pool, sqlx::query(sql)).await?;
+    rows.first().map_or(Ok(None), |row| row.try_get(0))
+}
+
 pub async fn user(pool: &PgPool, id: &ClerkId) -> Result<Option<User>, Error> {
-    let row = sqlx::query(include_str!("user.sql")).bind(id.as_str()).fetch_optional(pool).await?;
-    row.as_ref().map(read_user).transpose()
+    let rows = connection::rows(pool, sqlx::query(include_str!("user.sql")).bind(id.as_str())).await?;
+    rows.first().map(read_user).transpose()
 }
 
 pub async fn users(pool: &PgPool, filter: &UserFilter, page: &Page) -> Result<Listing<User>, Error> {
@@ -18,23 +28,22 @@ pub async fn users(pool: &PgPool, filter: &UserFilter, page: &Page) -> Result<Li
         Some(Cursor::User { clerk_id }) => Some(clerk_id.as_str()),
         _ => None,
     };
-    let rows = sqlx::query(include_str!("users.sql"))
+    let query = sqlx::query(include_str!("users.sql"))
         .bind(filter.email.as_deref())
         .bind(filter.phone.as_deref())
         .bind(filter.username.as_deref())
         .bind(filter.external_id.as_deref())
         .bind(filter.deleted)
         .bind(after)
-        .bind(i64::from(page.limit.get()) + 1)
-        .fetch_all(pool)
-        .await?;
+        .bind(i64::from(page.limit.get()) + 1);
+    let rows = connection::rows(pool, query).await?;
     let rows = rows.iter().map(read_user).collect::<Result<_, _>>()?;
     Ok(Listing::of(rows, page, User::cursor))
 }
 
 pub async fn event(pool: &PgPool, id: &EventId) -> Result<Option<EventRow>, Error> {
-    let row = sqlx::query(include_str!("event.sql")).bind(id.as_str()).fetch_optional(pool).await?;
-    row.as_ref().map(read_event).transpose()
+    let rows = connection::rows(pool, sqlx::query(include_str!("event.sql")).bind(id.as_str())).await?;
+    rows.first().map(read_event).transpose()
 }
 
 pub async fn events(pool: &PgPool, filter: &EventFilter, page: &Page) -> Result<Listing<EventRow>, Error> {
@@ -42,7 +51,7 @@ pub async fn events(pool: &PgPool, filter: &EventFilter, page: &Page) -> Result<
         Some(Cursor::Event { received_at, event_id }) => (utc(*received_at), Some(event_id.as_str())),
         _ => (None, None),
     };
-    let rows = sqlx::query(include_str!("events.sql"))
+    let query = sqlx::query(include_str!("events.sql"))
         .bind(filter.status.map(Status::as_str))
         .bind(filter.event_type.as_deref())
         .bind(filter.clerk_id.as_deref())
@@ -50,9 +59,8 @@ pub async fn events(pool: &PgPool, filter: &EventFilter, page: &Page) -> Result<
         .bind(filter.until.and_then(utc))
         .bind(after_time)
         .bind(after_id)
-        .bind(i64::from(page.limit.get()) + 1)
-        .fetch_all(pool)
-        .await?;
+        .bind(i64::from(page.limit.get()) + 1);
+    let rows = connection::rows(pool, query).await?;
     let rows = rows.iter().map(read_event).collect::<Result<_, _>>()?;
     Ok(Listing::of(rows, page, EventRow::cursor))
 }

@@ -11,7 +11,7 @@ use crate::store::StoreError;
 pub fn of(path: &Path, error: Error) -> StoreError {
     match error {
         Error::Database(error) => of_database(path, &*error),
-        Error::PoolTimedOut => StoreError::Unavailable("no connection became free in time".into()),
+        Error::PoolTimedOut => StoreError::Unavailable("all connections are busy with questions".into()),
         Error::PoolClosed => StoreError::Unavailable("the store is closed".into()),
         Error::ColumnDecode { index, .. } => {
             StoreError::Incompatible(format!("column {index} has another type than this program's schema"))
@@ -21,10 +21,19 @@ pub fn of(path: &Path, error: Error) -> StoreError {
     }
 }
 
+/// An extended result code holds the primary one in its low byte (sqlite.org/rescode.html).
+fn result_code(error: &dyn DatabaseError) -> u32 {
+    error.code().and_then(|code| code.parse().ok()).unwrap_or(0)
+}
+
+/// Whether the statement does not fit what is in the file.
+fn is_schema(error: &dyn DatabaseError) -> bool {
+    result_code(error) & 0xFF == 1
+}
+
 fn of_database(path: &Path, error: &dyn DatabaseError) -> StoreError {
     let file = path.display();
-    // An extended result code holds the primary one in its low byte (sqlite.org/rescode.html).
-    let code = error.code().and_then(|code| code.parse::<u32>().ok()).unwrap_or(0);
+    let code = result_code(error);
     match code & 0xFF {
         5 | 6 => StoreError::Unavailable(format!("{file} is being written by another process")),
         8 => {
@@ -52,6 +61,12 @@ fn of_database(path: &Path, error: &dyn DatabaseError) -> StoreError {
 
 pub fn of_migration(path: &Path, error: MigrateError) -> StoreError {
     match error {
+        MigrateError::ExecuteMigration(Error::Database(error), _) if is_schema(&*error) => {
+            StoreError::Incompatible(format!(
+                "{} holds tables of another program: give clerk-sync a file of its own by DATA_DIR or DATABASE_URL",
+                path.display()
+            ))
+        }
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => of(path, error),
         MigrateError::VersionMissing(version) => StoreError::Incompatible(format!(
             "its schema has migration {version}, which this program does not know: use a newer clerk-sync"

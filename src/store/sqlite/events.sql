@@ -1,14 +1,14 @@
--- Events by time of receipt, newest first, from after the cursor on, without their payloads. A part of the filter that is null
--- is not asked for.
+-- Events by time of receipt, newest first, from after the cursor on, without their payloads. SQLite plans a statement
+-- without its values, so the parts of the filter that have an index have statements of their own.
 select event_id, event_type, clerk_id, occurred_at, sent_at, received_at, processed_at, status, deliveries, attempts,
        error, error_code, null as payload
   from events
  where (?1 is null or status = ?1)
    and (?2 is null or event_type = ?2)
-   and (?3 is null or clerk_id = ?3)
-   and (?4 is null or received_at >= ?4)
-   and (?5 is null or received_at < ?5)
-   -- Where the page before ended.
+   and received_at >= coalesce(?4, 0)
+   -- One bound, so that the index leads to where the page begins: before the end that was asked for (times are whole
+   -- milliseconds), and not after where the page before ended.
+   and received_at <= min(coalesce(?5 - 1, 9223372036854775807), coalesce(?6, 9223372036854775807))
    and (?6 is null or (received_at, event_id) < (?6, ?7))
  order by received_at desc, event_id desc
  limit ?8

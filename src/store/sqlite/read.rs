@@ -17,7 +17,7 @@ pub async fn users(pool: &SqlitePool, filter: &UserFilter, page: &Page) -> Resul
         Some(Cursor::User { clerk_id }) => Some(clerk_id.as_str()),
         _ => None,
     };
-    let rows = sqlx::query(include_str!("users.sql"))
+    let rows = sqlx::query(users_statement(filter))
         .bind(filter.email.as_deref())
         .bind(filter.phone.as_deref())
         .bind(filter.username.as_deref())
@@ -41,7 +41,7 @@ pub async fn events(pool: &SqlitePool, filter: &EventFilter, page: &Page) -> Res
         Some(Cursor::Event { received_at, event_id }) => (Some(received_at.ms()), Some(event_id.as_str())),
         _ => (None, None),
     };
-    let rows = sqlx::query(include_str!("events.sql"))
+    let rows = sqlx::query(events_statement(filter))
         .bind(filter.status.map(Status::as_str))
         .bind(filter.event_type.as_deref())
         .bind(filter.clerk_id.as_deref())
@@ -54,6 +54,25 @@ pub async fn events(pool: &SqlitePool, filter: &EventFilter, page: &Page) -> Res
         .await?;
     let rows = rows.iter().map(read_event).collect::<Result<_, _>>()?;
     Ok(Listing::of(rows, page, EventRow::cursor))
+}
+
+/// The statement whose index leads to the fewest rows. All take the same values.
+fn users_statement(filter: &UserFilter) -> &'static str {
+    match filter {
+        UserFilter { email: Some(_), .. } => include_str!("users_by_email.sql"),
+        UserFilter { phone: Some(_), .. } => include_str!("users_by_phone.sql"),
+        UserFilter { external_id: Some(_), .. } => include_str!("users_by_external_id.sql"),
+        UserFilter { username: Some(_), .. } => include_str!("users_by_username.sql"),
+        _ => include_str!("users.sql"),
+    }
+}
+
+fn events_statement(filter: &EventFilter) -> &'static str {
+    match filter {
+        EventFilter { clerk_id: Some(_), .. } => include_str!("events_of_user.sql"),
+        EventFilter { status: Some(Status::Failed), .. } => include_str!("events_failed.sql"),
+        _ => include_str!("events.sql"),
+    }
 }
 
 fn read_user(row: &SqliteRow) -> Result<User, Error> {

@@ -1,9 +1,11 @@
 //! One suite a seam: the same tests for both of its arms, on real servers.
 
+mod columns;
 mod postgres;
 mod queue;
 mod rabbitmq;
 mod rabbitmq_wire;
+mod sqlite;
 mod store;
 
 /// Makes of each `async fn name(place: Place)` here a test for each arm: no arm can be forgotten.

@@ -3,18 +3,25 @@
 use std::fmt::Write;
 
 use clerk_sync::clerk::ClerkId;
-use clerk_sync::store::{self, Payloads, Store};
+use clerk_sync::store::{self, Outcome, Page, Payloads, Store, StoreError, UserFilter};
 use clerk_sync::worker::plan::plan;
+use futures_util::future::join_all;
 use secrecy::SecretString;
-use sqlx::{Executor, Row};
+use sqlx::migrate::Migrate;
+use sqlx::{AssertSqlSafe, Executor, PgConnection, Row};
 
+use crate::support::app::until;
 use crate::support::database::TestDatabase;
-use crate::support::history::update;
+use crate::support::history::{event, update};
+use crate::support::proxy::Proxy;
+
+fn open(url: &str) -> Store {
+    let options = store::postgres::Options { url: SecretString::from(url), connections: 2, payloads: Payloads::Failed };
+    Store::open(&store::Options::Postgres(options)).unwrap()
+}
 
 async fn migrated(database: &TestDatabase) -> Store {
-    let url = SecretString::from(database.url());
-    let options = store::postgres::Options { url, connections: 2, payloads: Payloads::Failed };
-    let store = Store::open(&store::Options::Postgres(options)).unwrap();
+    let store = open(&database.url());
     store.migrate().await.unwrap();
     store
 }
@@ -68,28 +75,176 @@ async fn everything_has_a_comment_and_only_the_keys_are_unique() {
     assert_eq!(unique, "events_pkey users_pkey");
 }
 
+/// A role that may make schemas, one that an administrator made the schema for, and one that may only fill it.
 #[tokio::test]
 async fn a_role_without_superuser_migrates_and_works() {
-    let database = TestDatabase::create().await;
-    let mut connection = database.connect().await;
-    let role = format!("clerk_sync_test_role_{}", std::process::id());
-    let sql = format!(
-        "drop role if exists {role}; create role {role} login password 'x'; grant create on database {} to {role}",
-        sqlx::query_scalar::<_, String>("select current_database()").fetch_one(&mut connection).await.unwrap()
-    );
-    connection.execute(sqlx::AssertSqlSafe(sql)).await.unwrap();
+    let grants = [
+        "grant create on database {database} to {role}",
+        "create schema clerk authorization {role}",
+        "create schema clerk; grant usage, create on schema clerk to {role}",
+    ];
+    for (number, grant) in grants.into_iter().enumerate() {
+        let database = TestDatabase::create().await;
+        let mut connection = database.connect().await;
+        let name: String = sqlx::query_scalar("select current_database()").fetch_one(&mut connection).await.unwrap();
+        let role = format!("{name}_role_{number}");
+        let grant = grant.replace("{database}", &name).replace("{role}", &role);
+        let sql = format!("drop role if exists {role}; create role {role} login password 'x'; {grant}");
+        connection.execute(AssertSqlSafe(sql)).await.unwrap();
+        works_as(&role, &database, &mut connection).await;
+        connection.execute(AssertSqlSafe(format!("drop owned by {role} cascade; drop role {role}"))).await.unwrap();
+    }
+}
+
+async fn works_as(role: &str, database: &TestDatabase, connection: &mut PgConnection) {
     let mut url = reqwest::Url::parse(&database.url()).unwrap();
-    url.set_username(&role).unwrap();
+    url.set_username(role).unwrap();
     url.set_password(Some("x")).unwrap();
-    let options =
-        store::postgres::Options { url: SecretString::from(url.as_str()), connections: 1, payloads: Payloads::Failed };
-    let store = Store::open(&store::Options::Postgres(options)).unwrap();
+    let store = open(url.as_str());
     store.migrate().await.unwrap();
-    store.apply(&plan(&[update("msg_1", "user_1", 1)])).await.unwrap();
+    store.migrate().await.unwrap();
+    assert_eq!(store.apply(&plan(&[update("msg_1", "user_1", 1)])).await.unwrap(), [Outcome::Applied]);
     assert!(store.user(&ClerkId::new("user_1").unwrap()).await.unwrap().is_some());
     store.close().await;
-    let tidy = format!("drop schema clerk cascade; drop owned by {role}; drop role {role}");
-    connection.execute(sqlx::AssertSqlSafe(tidy)).await.unwrap();
+    let owner: String =
+        sqlx::query_scalar("select tableowner from pg_tables where schemaname = 'clerk' and tablename = 'users'")
+            .fetch_one(connection)
+            .await
+            .unwrap();
+    assert_eq!(owner, role);
+}
+
+/// A machine that loses power ends no connection: the next one may work at once, and must be used.
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_go_dead_hold_nothing_up() {
+    let database = TestDatabase::create().await;
+    let (url, proxy) = through_a_proxy(&database.url()).await;
+    let store = open(&url);
+    store.migrate().await.unwrap();
+    // Every connection that the store may have is there, and is at work when the wire goes dead.
+    let mut lock = database.connect().await;
+    lock.execute("begin; lock table clerk.users, clerk.events in access exclusive mode").await.unwrap();
+    let user = ClerkId::new("user_1").unwrap();
+    let at_work = async {
+        let writes = (0..3).map(|n| {
+            let store = &store;
+            async move { store.apply(&plan(&[update(&format!("msg_{n}"), &format!("user_{n}"), 1)])).await.map(drop) }
+        });
+        let questions = (0..4).map(|_| async { store.user(&user).await.map(drop) });
+        tokio::join!(join_all(writes), join_all(questions));
+    };
+    let dies = async {
+        let waiting =
+            "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()";
+        let mut watcher = database.connect().await;
+        until("all seven wait for the lock", async || {
+            sqlx::query_scalar::<_, i64>(waiting).fetch_one(&mut watcher).await.unwrap() == 7
+        })
+        .await;
+        proxy.go_dead();
+    };
+    // What waits for an answer is given up by its caller, as at a shutdown.
+    tokio::select! {
+        () = at_work => panic!("an answer came over a dead wire"),
+        () = dies => {}
+    }
+    lock.execute("rollback").await.unwrap();
+    until("the store answers again", async || store.ping().await.is_ok()).await;
+    until("the store writes again", async || store.apply(&plan(&[update("msg_9", "user_9", 1)])).await.is_ok()).await;
+}
+
+/// The URL with the proxy in the place of the server, and the proxy.
+async fn through_a_proxy(url: &str) -> (String, Proxy) {
+    let mut url = reqwest::Url::parse(url).unwrap();
+    let proxy = Proxy::before(format!("{}:{}", url.host_str().unwrap(), url.port().unwrap_or(5432))).await;
+    url.set_host(Some("127.0.0.1")).unwrap();
+    url.set_port(Some(proxy.address.port())).unwrap();
+    (url.to_string(), proxy)
+}
+
+/// The first of many processes may take its time with a large table; the others wait for it.
+#[tokio::test]
+async fn a_migration_waits_for_another_however_long_it_takes() {
+    let database = TestDatabase::create().await;
+    let mut other = database.connect().await;
+    other.lock().await.unwrap();
+    let other_works = async {
+        // Longer than the 5 s after which a write gives up waiting for a lock.
+        other.execute("select pg_sleep(6)").await.unwrap();
+        other.unlock().await.unwrap();
+    };
+    let store = open(&database.url());
+    let (migrated, ()) = tokio::join!(store.migrate(), other_works);
+    migrated.unwrap();
+}
+
+/// An acknowledged event is on disk, whatever the database's default is.
+#[tokio::test]
+async fn a_commit_is_on_disk_in_a_database_that_commits_asynchronously() {
+    let database = TestDatabase::create().await;
+    let name: String =
+        sqlx::query_scalar("select current_database()").fetch_one(&mut database.connect().await).await.unwrap();
+    for (default, wanted) in [("off", "on"), ("remote_apply", "remote_apply")] {
+        let sql = format!("alter database {name} set synchronous_commit = {default}");
+        database.connect().await.execute(AssertSqlSafe(sql)).await.unwrap();
+        let store = migrated(&database).await;
+        let mut connection = database.connect().await;
+        connection
+            .execute(
+                "drop table if exists seen; create table seen (value text);
+                 create or replace function see() returns trigger language plpgsql as
+                 $$ begin insert into public.seen values (current_setting('synchronous_commit')); return null; end $$;
+                 create or replace trigger see after insert on clerk.events for each row execute function see()",
+            )
+            .await
+            .unwrap();
+        store.apply(&plan(&[update(&format!("msg_{default}"), "user_1", 1)])).await.unwrap();
+        let seen: String = sqlx::query_scalar("select value from seen").fetch_one(&mut connection).await.unwrap();
+        assert_eq!(seen, wanted, "in a database with {default}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_names_the_place_and_quotes_nobody() {
+    let database = TestDatabase::create().await;
+    let store = migrated(&database).await;
+    let mut connection = database.connect().await;
+    connection
+        .execute("alter table clerk.users add constraint never_sam check (username <> 'sam'); create unique index only_one on clerk.users (first_name)")
+        .await
+        .unwrap();
+    let person = |id: &str, username: &str| {
+        let data = format!(
+            r#"{{"first_name":"Samuel","id":"user_{id}","last_name":"Secret","updated_at":1795172400000,"username":"{username}"}}"#
+        );
+        event(&format!("msg_{id}"), format!(r#"{{"data":{data},"timestamp":1795172400000,"type":"user.created"}}"#))
+    };
+    store.apply(&plan(&[person("1", "one")])).await.unwrap();
+    for (refused, sqlstate, constraint) in
+        [(person("2", "sam"), "sqlstate_23514", "never_sam"), (person("3", "three"), "sqlstate_23505", "only_one")]
+    {
+        let StoreError::Rejected { code, text } = store.apply(&plan(&[refused])).await.unwrap_err() else {
+            panic!("not rejected");
+        };
+        assert_eq!(code, sqlstate);
+        assert!(text.contains(constraint), "{text}");
+        assert!(!text.contains("Samuel") && !text.contains("Secret") && !text.contains("user_"), "{text}");
+    }
+}
+
+/// Clerk's IDs grow with time in the order of their bytes, not in that of a dictionary.
+#[tokio::test]
+async fn the_newest_user_comes_first_in_a_database_that_sorts_as_people_do() {
+    let database = TestDatabase::create_with_icu().await;
+    let store = migrated(&database).await;
+    store.apply(&plan(&[update("msg_1", "user_Zz", 1), update("msg_2", "user_aA", 1)])).await.unwrap();
+    let mut page = Page { limit: std::num::NonZeroU32::MIN, after: None };
+    for newest in ["user_aA", "user_Zz"] {
+        let listing = store.users(&UserFilter::default(), &page).await.unwrap();
+        assert_eq!(listing.rows[0].clerk_id, newest);
+        page.after = listing.next;
+    }
+    assert!(page.after.is_none());
 }
 
 /// With many rows every look-up finds its index.
@@ -101,10 +256,10 @@ async fn no_question_reads_a_whole_table() {
     connection
         .execute(
             "insert into clerk.users (clerk_id, email, phone, username, external_id)
-             select 'user_' || n, 'u' || n || '@example.com', '+1' || n, 'name' || n, 'ext' || n from generate_series(1, 50000) n;
+             select 'user_' || n, 'u' || n || '@example.com', '+1' || n, 'name' || n, 'ext' || n from generate_series(1, 200000) n;
              insert into clerk.events (event_id, event_type, clerk_id, sent_at, received_at, processed_at, status)
              select 'msg_' || n, 'user.updated', 'user_' || n % 5000, now(), now() - n * interval '1 s', now(),
-                    case when n % 1000 = 0 then 'failed' else 'applied' end from generate_series(1, 50000) n;
+                    case when n % 1000 = 0 then 'failed' else 'applied' end from generate_series(1, 200000) n;
              analyze clerk.users; analyze clerk.events; set plan_cache_mode = force_custom_plan",
         )
         .await
@@ -112,17 +267,18 @@ async fn no_question_reads_a_whole_table() {
     let users = include_str!("../../../src/store/postgres/users.sql");
     let events = include_str!("../../../src/store/postgres/events.sql");
     let cases = [
-        (users, "'U7@example.com', null, null, null, null, null, 51"),
-        (users, "null, '+17', null, null, null, null, 51"),
-        (users, "null, null, 'name7', null, null, null, 51"),
-        (users, "null, null, null, 'ext7', null, null, 51"),
-        (users, "null, null, null, null, null, 'user_7', 51"),
-        (events, "'failed', null, null, null, null, null, null, 51"),
-        (events, "null, null, 'user_7', null, null, null, null, 51"),
-        (events, "null, null, null, now() - interval '1 h', null, null, null, 51"),
-        (events, "null, null, null, null, null, now() - interval '1 h', 'msg_1', 51"),
+        (users, "'U7@example.com', null, null, null, null, null, 51", "users_email"),
+        (users, "null, '+17', null, null, null, null, 51", "users_phone"),
+        (users, "null, null, 'name7', null, null, null, 51", "users_username"),
+        (users, "null, null, null, 'ext7', null, null, 51", "users_external_id"),
+        (users, "null, null, null, null, null, 'user_7', 51", "users_pkey"),
+        (events, "'failed', null, null, null, null, null, null, 51", "events_failed"),
+        (events, "'applied', 'user.updated', null, null, null, null, null, 51", "events_received_at"),
+        (events, "null, null, 'user_7', null, null, null, null, 51", "events_clerk_id"),
+        (events, "null, null, null, now() - interval '1 h', null, null, null, 51", "events_received_at"),
+        (events, "null, null, null, null, null, now() - interval '1 h', 'msg_1', 51", "events_received_at"),
     ];
-    for (number, (sql, values)) in cases.into_iter().enumerate() {
+    for (number, (sql, values, index)) in cases.into_iter().enumerate() {
         let prepare = format!("prepare question_{number} as {sql}");
         connection.execute(sqlx::AssertSqlSafe(prepare)).await.unwrap();
         let explain = sqlx::AssertSqlSafe(format!("explain execute question_{number} ({values})"));
@@ -131,6 +287,6 @@ async fn no_question_reads_a_whole_table() {
             writeln!(plan, "{}", row.get::<String, _>(0)).unwrap();
             plan
         });
-        assert!(!plan.contains("Seq Scan"), "({values}):\n{plan}");
+        assert!(plan.contains(index) && !plan.contains("Seq Scan"), "({values}) without {index}:\n{plan}");
     }
 }

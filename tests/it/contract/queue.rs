@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use crate::support::app::{DEADLINE, until};
 use crate::support::queues::{
-    Arm, QUIET, assert_nothing_comes, consumer, drain, event, event_with, ids, names, next, publish_all,
+    Arm, QUIET, assert_nothing_comes, consumer, drain, event, event_with, ids, names, next, publish, publish_all,
 };
 
 /// Makes `rabbitmq::name` and `embedded::name` of every `async fn name(arm: &Arm)`, so that no arm can be forgotten.
@@ -48,9 +48,7 @@ on_both_queues! {
             event_with("msg_other", EventType::named("session.created"), Bytes::from_static(b"{}")),
             event_with(&"x".repeat(255), EventType::UserUpdated, Bytes::from_static(b"{}")),
         ];
-        for published in join_all(sent.iter().map(async |event| queue.publish(event.clone()).await)).await {
-            published.unwrap();
-        }
+        join_all(sent.iter().map(async |event| publish(&queue, event.clone()).await)).await;
         let mut consumer = consumer(&queue, 10);
         let mut received = Vec::new();
         while received.len() < sent.len() {
@@ -114,7 +112,7 @@ on_both_queues! {
         // Three batches in hand, in this order.
         let mut in_hand = Vec::new();
         for id in ["msg_a", "msg_b", "msg_c"] {
-            queue.publish(event(id)).await.unwrap();
+            publish(&queue, event(id)).await;
             if id != "msg_c" {
                 let batch = next(&mut consumer_1).await;
                 assert_eq!(ids(&batch), [id]);
@@ -147,7 +145,7 @@ on_both_queues! {
         assert!(sizes.contains(&10), "no batch was filled although a hundred waited: {sizes:?}");
 
         // One that comes alone does not wait for company.
-        queue.publish(event("msg_alone")).await.unwrap();
+        publish(&queue, event("msg_alone")).await;
         assert_eq!(ids(&next(&mut consumer).await), ["msg_alone"]);
     }
 
@@ -198,7 +196,7 @@ on_both_queues! {
         };
         let publish = async {
             for id in &sent {
-                queue.publish(event(id)).await.unwrap();
+                publish(&queue, event(id)).await;
             }
         };
         let ((), (mut seen, cancelled)) = tokio::join!(publish, take);
@@ -282,7 +280,7 @@ on_both_queues! {
 
     async fn a_closed_queue_says_so(arm: &Arm) {
         let queue = arm.open().await;
-        queue.publish(event("msg_before")).await.unwrap();
+        publish(&queue, event("msg_before")).await;
         until("it is ready", async || queue.ready().is_ok()).await;
         let mut waiting = consumer(&queue, 10);
         drain(&mut waiting, 1).await;

@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use crate::support::app::until;
 use crate::support::broker;
 use crate::support::queues::{
-    Arm, assert_nothing_comes, consumer, drain, event, event_with, ids, names, next, publish_all,
+    Arm, assert_nothing_comes, consumer, drain, event, event_with, ids, names, next, publish, publish_all,
 };
 
 /// What must be answered without asking the broker. It takes microseconds; a loaded machine gets its due.
@@ -102,7 +102,7 @@ async fn the_topology_is_what_the_contract_says() {
 async fn a_message_is_what_the_contract_says() {
     Arm::rabbitmq(async |arm| {
         let queue = arm.open().await;
-        queue.publish(event_with("msg_1", EventType::UserDeleted, Bytes::from_static(b"\xff"))).await.unwrap();
+        publish(&queue, event_with("msg_1", EventType::UserDeleted, Bytes::from_static(b"\xff"))).await;
         let (connection, channel) = broker::connect().await;
         let options = lapin::options::BasicGetOptions { no_ack: true };
         let message = channel.basic_get(arm.namespace().queue("users").into(), options).await.unwrap().unwrap();
@@ -147,7 +147,7 @@ async fn another_topology_is_named_and_left_alone() {
         // Once it is out of the way the program goes on by itself.
         arm.namespace().delete_queue("users").await;
         ready(&queue).await;
-        queue.publish(event("msg_2")).await.unwrap();
+        publish(&queue, event("msg_2")).await;
     })
     .await;
 }
@@ -178,7 +178,7 @@ async fn ok_is_exactly_what_a_full_queue_took() {
         assert_eq!(stored.into_iter().collect::<BTreeSet<_>>(), taken, "and they are the same");
         assert!(taken.len() >= LENGTH_MAX && refused > 0, "{} taken, {refused} refused", taken.len());
         arm.namespace().lift_limit().await;
-        queue.publish(event("msg_after")).await.unwrap();
+        publish(&queue, event("msg_after")).await;
     })
     .await;
 }
@@ -189,7 +189,7 @@ async fn what_no_binding_takes_is_kept() {
         let queue = arm.open().await;
         ready(&queue).await;
         arm.namespace().unbind("user.*").await;
-        queue.publish(event("msg_1")).await.unwrap();
+        publish(&queue, event("msg_1")).await;
         let mut unrouted = queue.consume(Source::Unrouted, NonZeroUsize::new(10).unwrap());
         let batch = next(&mut unrouted).await;
         assert_eq!(ids(&batch), ["msg_1"]);
@@ -346,7 +346,7 @@ async fn a_deleted_queue_is_declared_again() {
             let bindings = || arm.namespace().listed("bindings", &["source_name", "destination_name", "routing_key"]);
             let is_bound = |it: &Value| it["destination_name"] == users && it["routing_key"] == json!("user.*");
             until("the queue is bound again", async || bindings().iter().any(is_bound)).await;
-            queue.publish(event("after_0")).await.unwrap();
+            publish(&queue, event("after_0")).await;
         };
         let (came, ()) = tokio::join!(wait, publish);
         assert_eq!(came, ["after_0"]);
@@ -358,7 +358,7 @@ async fn a_deleted_queue_is_declared_again() {
 async fn what_is_delivered_too_often_is_a_dead_letter() {
     Arm::rabbitmq(async |arm| {
         let queue = arm.open().await;
-        queue.publish(event("msg_poison")).await.unwrap();
+        publish(&queue, event("msg_poison")).await;
         let mut dead = queue.consume(Source::DeadLetters, NonZeroUsize::new(10).unwrap());
         // One delivery, and 20 again.
         for delivery in 0..21 {

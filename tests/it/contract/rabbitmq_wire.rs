@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use clerk_sync::queue::{PublishError, Queue};
 
 use crate::support::app::until;
-use crate::support::queues::{Arm, event, names, publish_all};
+use crate::support::queues::{Arm, event, names, publish, publish_all};
 use crate::support::wire::Proxy;
 
 /// What must be answered without asking the broker. It takes microseconds; a loaded machine gets its due.
@@ -24,7 +24,7 @@ async fn an_alarm_fails_what_is_in_flight_and_keeps_the_connection() {
     Arm::rabbitmq(async |arm| {
         let proxy = Proxy::start().await;
         let queue = arm.open_at(&proxy.url()).await;
-        queue.publish(event("msg_before")).await.unwrap();
+        publish(&queue, event("msg_before")).await;
 
         // In flight: the broker has it and its confirm is held back.
         proxy.hold();
@@ -67,7 +67,7 @@ async fn a_silent_broker_is_given_up_in_time() {
     Arm::rabbitmq(async |arm| {
         let proxy = Proxy::start().await;
         let queue = arm.open_at(&proxy.url()).await;
-        queue.publish(event("msg_before")).await.unwrap();
+        publish(&queue, event("msg_before")).await;
         proxy.hold();
         let since = Instant::now();
         assert_eq!(queue.publish(event("msg_silent")).await, Err(PublishError::TimedOut));
@@ -85,7 +85,7 @@ async fn a_cut_fails_what_is_in_flight_at_once() {
     Arm::rabbitmq(async |arm| {
         let proxy = Proxy::start().await;
         let queue = arm.open_at(&proxy.url()).await;
-        queue.publish(event("msg_before")).await.unwrap();
+        publish(&queue, event("msg_before")).await;
         proxy.hold();
         let in_flight: Vec<_> = (0..200)
             .map(|n| {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use clerk_sync::clerk::{EventId, EventType, SignedEvent, Timestamp};
-use clerk_sync::queue::{self, Batch, Consumer, Queue, Source};
+use clerk_sync::queue::{self, Batch, Consumer, PublishError, Queue, Source};
 use futures_util::FutureExt;
 use secrecy::SecretString;
 use tokio::time::timeout;
@@ -105,11 +105,19 @@ pub fn names(prefix: &str, count: usize) -> BTreeSet<String> {
     (0..count).map(|n| format!("{prefix}_{n}")).collect()
 }
 
+/// Publishes until the event is taken, as Svix would: a busy RabbitMQ refuses the first event of a channel when its queue
+/// does not register the channel in time.
+pub async fn publish(queue: &Queue, event: SignedEvent) {
+    let taken = async {
+        while let Err(error) = queue.publish(event.clone()).await {
+            assert_eq!(error, PublishError::Refused);
+        }
+    };
+    timeout(DEADLINE, taken).await.expect("the event is taken in time");
+}
+
 pub async fn publish_all<'a>(queue: &Queue, ids: impl IntoIterator<Item = &'a String>) {
-    let publishes = ids.into_iter().map(async |id| queue.publish(event(id)).await);
-    for published in futures_util::future::join_all(publishes).await {
-        published.unwrap();
-    }
+    futures_util::future::join_all(ids.into_iter().map(async |id| publish(queue, event(id)).await)).await;
 }
 
 pub fn consumer(queue: &Queue, batch_max: usize) -> Consumer {

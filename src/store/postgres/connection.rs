@@ -1,0 +1,110 @@
+//! Connections: what a session may take, and that none holds anything up.
+//!
+//! A server that loses power ends no connection, and sqlx waits for an answer, or for a connection to be handed back in
+//! order, without an end. So a question here has a deadline of ours, and a connection whose question was not answered,
+//! for that or because the caller went away, is thrown away instead of handed back.
+
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions, PgRow};
+use sqlx::query::Query;
+use sqlx::{ConnectOptions, Error, Executor, PgConnection, Postgres};
+
+use crate::store::StoreError;
+
+/// Longest wait for a connection. The caller tries again.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Longest wait for an answer: the server ends a statement after `statement_timeout`, and the rest is for the wire.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(35);
+
+/// What a session may take, in the server's own words: a statement that hangs must not hold a batch for ever, and one that
+/// waits for another's lock is better tried again.
+const LIMITS: [(&str, &str); 3] =
+    [("statement_timeout", "30s"), ("lock_timeout", "5s"), ("idle_in_transaction_session_timeout", "30s")];
+
+/// A migration may take its time with a large table, and waits for one that another process makes.
+const MIGRATION_LIMITS: [(&str, &str); 2] = [("statement_timeout", "0"), ("lock_timeout", "0")];
+
+/// Where the server is and how to get in.
+#[derive(Clone)]
+pub struct Server(Arc<PgConnectOptions>);
+
+impl Server {
+    /// Connects to nothing yet.
+    pub fn at(url: &SecretString) -> Result<Self, StoreError> {
+        // The error can quote the URL, and with it the password.
+        let options = PgConnectOptions::from_str(url.expose_secret()).map_err(|_| {
+            StoreError::Incompatible(
+                "DATABASE_URL cannot be read; give a URL such as postgres://user:password@host:5432/database".into(),
+            )
+        })?;
+        Ok(Self(Arc::new(options.application_name("clerk-sync").disable_statement_logging())))
+    }
+
+    /// Connections for writes: at most `size`, made when they are needed.
+    pub fn writers(&self, size: u32) -> PgPool {
+        pool(size)
+            .after_connect(|connection, _| {
+                Box::pin(async move {
+                    connection.execute(include_str!("durable.sql")).await?;
+                    Ok(())
+                })
+            })
+            .connect_lazy_with((*self.0).clone().options(LIMITS))
+    }
+
+    /// Connections for questions.
+    pub fn readers(&self, size: u32) -> PgPool {
+        // A part of a filter that is not asked for is null; only a plan made for the question can leave it out.
+        let ask = (*self.0).clone().options(LIMITS).options([("plan_cache_mode", "force_custom_plan")]);
+        pool(size).connect_lazy_with(ask)
+    }
+
+    /// A connection of its own for migrations, without a limit on what it does.
+    pub async fn migrating(&self) -> Result<PgConnection, Error> {
+        let options = (*self.0).clone().options(MIGRATION_LIMITS);
+        tokio::time::timeout(ACQUIRE_TIMEOUT, options.connect()).await.unwrap_or(Err(Error::PoolTimedOut))
+    }
+}
+
+fn pool(size: u32) -> PgPoolOptions {
+    PgPoolOptions::new().max_connections(size).acquire_timeout(ACQUIRE_TIMEOUT)
+}
+
+/// The rows that answer `query`. May be cancelled at any time; the statement may take effect all the same.
+pub async fn rows(pool: &PgPool, query: Query<'_, Postgres, PgArguments>) -> Result<Vec<PgRow>, Error> {
+    let mut lent = Lent(Some(pool.acquire().await?));
+    let answer = tokio::time::timeout(ANSWER_TIMEOUT, query.fetch_all(lent.connection())).await;
+    let answer = answer.unwrap_or_else(|_| Err(Error::Io(std::io::ErrorKind::TimedOut.into())));
+    if matches!(answer, Ok(_) | Err(Error::Database(_))) {
+        lent.hand_back();
+    }
+    answer
+}
+
+/// A connection on loan: thrown away, not handed back, unless somebody says that it is in order.
+struct Lent(Option<PoolConnection<Postgres>>);
+
+impl Lent {
+    fn connection(&mut self) -> &mut PgConnection {
+        self.0.as_mut().expect("only its end takes the connection out of a loan")
+    }
+
+    fn hand_back(mut self) {
+        drop(self.0.take());
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if let Some(connection) = self.0.take() {
+            // The pool may make another at once; handing back would ask the dead wire whether it lives.
+            drop(connection.detach());
+        }
+    }
+}

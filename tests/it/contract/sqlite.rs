@@ -1,0 +1,131 @@
+//! What only SQLite can get wrong: a file that is missing, empty or another's, who reads beside a writer, and plans.
+
+use std::path::Path;
+
+use clerk_sync::clerk::ClerkId;
+use clerk_sync::store::{self, EventFilter, Payloads, Store, StoreError, UserFilter};
+use clerk_sync::worker::plan::plan;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions, Executor, Row};
+
+use super::store::page;
+use crate::support::app::tempdir::TempDir;
+use crate::support::history::update;
+
+fn open(path: &Path) -> Store {
+    let options = store::sqlite::Options { path: path.into(), payloads: Payloads::Failed };
+    Store::open(&store::Options::Sqlite(options)).unwrap()
+}
+
+async fn connect(path: &Path) -> SqliteConnection {
+    SqliteConnectOptions::new().filename(path).create_if_missing(true).connect().await.unwrap()
+}
+
+fn incompatible<T>(result: Result<T, StoreError>) -> String {
+    match result {
+        Err(StoreError::Incompatible(text)) => text,
+        Err(other) => panic!("another error: {other}"),
+        Ok(_) => panic!("no error"),
+    }
+}
+
+#[tokio::test]
+async fn a_question_never_makes_the_file() {
+    let directory = TempDir::new();
+    let path = directory.path().join("users.db");
+    let store = open(&path);
+    let user = ClerkId::new("user_1").unwrap();
+    let errors = [
+        incompatible(store.user(&user).await),
+        incompatible(store.users(&UserFilter::default(), &page(1)).await),
+        incompatible(store.events(&EventFilter::default(), &page(1)).await),
+        incompatible(store.ping().await),
+        incompatible(store.apply(&plan(&[update("msg_1", "user_1", 1)])).await),
+    ];
+    for text in errors {
+        assert!(text.contains("clerk-sync "), "says what to run: {text}");
+    }
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn a_file_that_is_empty_old_or_no_database_is_named_with_what_to_do() {
+    let directory = TempDir::new();
+    let user = ClerkId::new("user_1").unwrap();
+
+    let empty = directory.path().join("empty.db");
+    std::fs::write(&empty, "").unwrap();
+    let text = incompatible(open(&empty).ping().await);
+    assert!(text.contains("clerk-sync migrate"), "{text}");
+    open(&empty).migrate().await.unwrap();
+    open(&empty).ping().await.unwrap();
+
+    let text_file = directory.path().join("notes.db");
+    std::fs::write(&text_file, "shopping list: ".repeat(1000)).unwrap();
+    for text in [incompatible(open(&text_file).user(&user).await), incompatible(open(&text_file).migrate().await)] {
+        assert!(text.contains("no SQLite database"), "{text}");
+    }
+
+    let others = directory.path().join("others.db");
+    connect(&others).await.execute("create table users (mine text); insert into users values ('x')").await.unwrap();
+    let text = incompatible(open(&others).migrate().await);
+    assert!(text.contains("another program"), "{text}");
+    let mut connection = connect(&others).await;
+    let tables: String = sqlx::query_scalar("select group_concat(name) from sqlite_schema where type = 'table'")
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+    assert_eq!(tables, "users", "nothing of ours is left in it");
+}
+
+/// A command looks into the file while a service writes it.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_reads_while_another_writes_and_a_second_writer_waits() {
+    let directory = TempDir::new();
+    let path = directory.path().join("users.db");
+    let (service, command) = (open(&path), open(&path));
+    service.migrate().await.unwrap();
+    let mut other = connect(&path).await;
+    other.execute("begin immediate").await.unwrap();
+    // The file is being written; what is committed can be read all the same.
+    assert!(command.user(&ClerkId::new("user_1").unwrap()).await.unwrap().is_none());
+    let write = plan(&[update("msg_1", "user_1", 1)]);
+    let (applied, ()) = tokio::join!(service.apply(&write), async {
+        other.execute("commit").await.unwrap();
+    });
+    applied.unwrap();
+    assert!(command.user(&ClerkId::new("user_1").unwrap()).await.unwrap().is_some());
+}
+
+/// SQLite plans without the values, so what a plan says here it does with any number of rows.
+#[tokio::test]
+async fn every_look_up_finds_its_index() {
+    let directory = TempDir::new();
+    let path = directory.path().join("users.db");
+    open(&path).migrate().await.unwrap();
+    let mut connection = connect(&path).await;
+    let cases = [
+        (include_str!("../../../src/store/sqlite/users_by_email.sql"), "users_email (<expr>=?)"),
+        (include_str!("../../../src/store/sqlite/users_by_phone.sql"), "users_phone (phone=?)"),
+        (include_str!("../../../src/store/sqlite/users_by_username.sql"), "users_username (username=?)"),
+        (include_str!("../../../src/store/sqlite/users_by_external_id.sql"), "users_external_id (external_id=?)"),
+        (include_str!("../../../src/store/sqlite/users.sql"), "sqlite_autoindex_users_1 (clerk_id<?)"),
+        (include_str!("../../../src/store/sqlite/events.sql"), "events_received_at (received_at>? AND received_at<?)"),
+        (
+            include_str!("../../../src/store/sqlite/events_of_user.sql"),
+            "events_clerk_id (clerk_id=? AND received_at>? AND",
+        ),
+        (
+            include_str!("../../../src/store/sqlite/events_failed.sql"),
+            "events_failed (received_at>? AND received_at<?)",
+        ),
+        (include_str!("../../../src/store/sqlite/user.sql"), "sqlite_autoindex_users_1 (clerk_id=?)"),
+        (include_str!("../../../src/store/sqlite/event.sql"), "sqlite_autoindex_events_1 (event_id=?)"),
+    ];
+    for (sql, index) in cases {
+        let explain = AssertSqlSafe(format!("explain query plan {sql}"));
+        let rows = sqlx::raw_sql(explain).fetch_all(&mut connection).await.unwrap();
+        let plan: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
+        assert!(plan[0].contains(index), "{plan:?} without {index}:\n{sql}");
+    }
+}
