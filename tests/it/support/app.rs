@@ -206,8 +206,8 @@ impl App {
         answer(self.client.get(format!("http://{}{path}", self.address)).send().await.ok()?).await
     }
 
-    /// Delivers a body as Svix would, under this ID: again where the queue refused it. A busy RabbitMQ refuses the first event
-    /// of a channel when its queue does not register the channel in time.
+    /// Delivers a body as Svix would, under this ID: again where the queue refused it. A busy RabbitMQ now and then refuses
+    /// an event that there is room for; nothing is promised then, and the next try is taken.
     pub async fn deliver(&self, id: &str, body: impl Into<Vec<u8>>) -> Answer {
         let (body, started) = (body.into(), Instant::now());
         loop {
