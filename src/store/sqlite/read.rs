@@ -56,7 +56,8 @@ pub async fn events(pool: &SqlitePool, filter: &EventFilter, page: &Page) -> Res
     Ok(Listing::of(rows, page, EventRow::cursor))
 }
 
-/// The statement whose index leads to the fewest rows. All take the same values.
+/// The statement whose index leads to the fewest rows. All take the same values, and each looks at the parts that this order
+/// leaves to it.
 fn users_statement(filter: &UserFilter) -> &'static str {
     match filter {
         UserFilter { email: Some(_), .. } => include_str!("users_by_email.sql"),

@@ -1,13 +1,10 @@
--- Users by username, by its index. The other parts of the filter are not asked for where they are null.
+-- Users by username, by its index.
 select clerk_id, email, email_verified, phone, phone_verified, username, first_name, last_name, image_url,
        external_id, locale, banned, locked, two_factor_enabled, password_enabled, public_metadata, private_metadata,
        unsafe_metadata, last_sign_in_at, last_active_at, legal_accepted_at, created_at, updated_at, deleted_at, data,
        event_id, occurred_at, synced_at
   from users
  where username = ?3
-   and (?1 is null or lower(email) = lower(?1))
-   and (?2 is null or phone = ?2)
-   and (?4 is null or external_id = ?4)
    and (?5 is null or (deleted_at is not null) = ?5)
    -- Where the page before ended. Every text is less than any blob, so without a cursor nothing is left out.
    and clerk_id < coalesce(?6, x'')

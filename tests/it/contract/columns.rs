@@ -6,13 +6,14 @@ use clerk_sync::worker::plan::plan;
 use serde_json::{Value, json};
 
 use super::store::Place;
-use crate::support::history::{EPOCH_MS, at, event};
+use crate::support::history::{EPOCH_MS, at, delete, event};
 
 super::both_arms! {
     postgresql: crate::contract::store::Place::Postgres(crate::support::database::TestDatabase::create().await),
     sqlite: crate::contract::store::Place::Sqlite(crate::support::app::tempdir::TempDir::new());
 
     a_full_profile_fills_every_column
+    a_full_profile_fills_every_column_of_a_tombstone
     a_newer_profile_that_says_less_empties_the_columns
     a_field_of_another_shape_is_a_null_and_stays_in_data
     numbers_and_text_come_back_as_they_were_sent
@@ -70,8 +71,18 @@ fn time(ms: i64) -> String {
 
 async fn a_full_profile_fills_every_column(place: Place) {
     let store = place.migrated().await;
-    let row = row_after(&store, "msg_1", &full()).await;
-    let expected = json!({
+    assert_eq!(row_after(&store, "msg_1", &full()).await, expected(&Value::Null));
+}
+
+async fn a_full_profile_fills_every_column_of_a_tombstone(place: Place) {
+    let store = place.migrated().await;
+    store.apply(&plan(&[delete("msg_0", "user_1", 9)])).await.unwrap();
+    assert_eq!(row_after(&store, "msg_1", &full()).await, expected(&json!(time(9))));
+}
+
+/// The row that `full` makes.
+fn expected(deleted_at: &Value) -> Value {
+    json!({
         "clerk_id": "user_1",
         "email": "ada@example.com",
         "email_verified": true,
@@ -95,11 +106,10 @@ async fn a_full_profile_fills_every_column(place: Place) {
         "legal_accepted_at": time(4),
         "created_at": time(1),
         "updated_at": time(5),
-        "deleted_at": null,
+        "deleted_at": deleted_at,
         "event_id": "msg_1",
         "occurred_at": time(6),
-    });
-    assert_eq!(row, expected);
+    })
 }
 
 async fn a_newer_profile_that_says_less_empties_the_columns(place: Place) {

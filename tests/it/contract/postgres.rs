@@ -12,7 +12,7 @@ use sqlx::{AssertSqlSafe, Executor, PgConnection, Row};
 
 use crate::support::app::until;
 use crate::support::database::TestDatabase;
-use crate::support::history::{event, update};
+use crate::support::history::{at, delete, event, update};
 use crate::support::proxy::Proxy;
 
 fn open(url: &str) -> Store {
@@ -68,6 +68,11 @@ async fn everything_has_a_comment_and_only_the_keys_are_unique() {
         where c.oid in ('clerk.users'::regclass, 'clerk.events'::regclass) and a.attnum > 0 and col_description(c.oid, a.attnum) is null";
     let silent: String = sqlx::query_scalar(silent).fetch_one(&mut connection).await.unwrap();
     assert_eq!(silent, "", "columns without a comment");
+    // The server of the tests has lz4: what is large is compressed with it.
+    let with_lz4 = "select string_agg(attname, ' ' order by attname) from pg_attribute
+        where attrelid in ('clerk.users'::regclass, 'clerk.events'::regclass) and attcompression = 'l'";
+    let with_lz4: String = sqlx::query_scalar(with_lz4).fetch_one(&mut connection).await.unwrap();
+    assert_eq!(with_lz4, "data payload private_metadata public_metadata unsafe_metadata");
     let unique =
         "select coalesce(string_agg(indexname, ' ' order by indexname), '') from pg_indexes where schemaname = 'clerk'
         and tablename <> '_migrations' and indexdef like '%UNIQUE%'";
@@ -114,43 +119,71 @@ async fn works_as(role: &str, database: &TestDatabase, connection: &mut PgConnec
     assert_eq!(owner, role);
 }
 
-/// A machine that loses power ends no connection: the next one may work at once, and must be used.
+/// How many sessions of this database wait for a lock.
+async fn waiting(watcher: &mut PgConnection) -> i64 {
+    let waiting =
+        "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()";
+    sqlx::query_scalar(waiting).fetch_one(watcher).await.unwrap()
+}
+
+/// A machine that loses power ends no connection: the next one may work at once, and must be used. Takes as long as the
+/// store waits for an answer, 35 s.
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_that_go_dead_hold_nothing_up() {
     let database = TestDatabase::create().await;
     let (url, proxy) = through_a_proxy(&database.url()).await;
     let store = open(&url);
     store.migrate().await.unwrap();
-    // Every connection that the store may have is there, and is at work when the wire goes dead.
-    let mut lock = database.connect().await;
+    // Every connection that the store may have is there, and waits for an answer when the wire goes dead.
+    let (mut lock, mut watcher) = (database.connect().await, database.connect().await);
     lock.execute("begin; lock table clerk.users, clerk.events in access exclusive mode").await.unwrap();
-    let user = ClerkId::new("user_1").unwrap();
-    let at_work = async {
-        let writes = (0..3).map(|n| {
-            let store = &store;
-            async move { store.apply(&plan(&[update(&format!("msg_{n}"), &format!("user_{n}"), 1)])).await.map(drop) }
-        });
-        let questions = (0..4).map(|_| async { store.user(&user).await.map(drop) });
-        tokio::join!(join_all(writes), join_all(questions));
-    };
-    let dies = async {
-        let waiting =
-            "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()";
-        let mut watcher = database.connect().await;
-        until("all seven wait for the lock", async || {
-            sqlx::query_scalar::<_, i64>(waiting).fetch_one(&mut watcher).await.unwrap() == 7
+    let writes: Vec<_> = (0..3)
+        .map(|n| {
+            let (store, event) = (store.clone(), update(&format!("msg_{n}"), &format!("user_{n}"), 1));
+            tokio::spawn(async move { store.apply(&plan(&[event])).await })
         })
-        .await;
-        proxy.go_dead();
-    };
-    // What waits for an answer is given up by its caller, as at a shutdown.
+        .collect();
+    let user = ClerkId::new("user_1").unwrap();
+    let questions = join_all((0..4).map(|_| store.user(&user)));
+    // Who asks goes away, as at a shutdown; who writes waits for an answer.
     tokio::select! {
-        () = at_work => panic!("an answer came over a dead wire"),
-        () = dies => {}
+        _ = questions => panic!("an answer came in spite of the lock"),
+        () = until("all seven wait for the lock", async || waiting(&mut watcher).await == 7) => proxy.go_dead(),
     }
     lock.execute("rollback").await.unwrap();
     until("the store answers again", async || store.ping().await.is_ok()).await;
-    until("the store writes again", async || store.apply(&plan(&[update("msg_9", "user_9", 1)])).await.is_ok()).await;
+    for write in writes {
+        let error = write.await.unwrap().unwrap_err();
+        assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
+    }
+    let again = plan(&[update("msg_9", "user_9", 1)]);
+    until("the store writes again", async || store.apply(&again).await.is_ok()).await;
+}
+
+/// What a write sees of its row is older than what it meets there.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_loses_to_one_that_came_meanwhile_is_stale() {
+    let database = TestDatabase::create().await;
+    let store = migrated(&database).await;
+    let (mut other, mut watcher) = (database.connect().await, database.connect().await);
+    other.execute("begin").await.unwrap();
+    sqlx::query(
+        "insert into clerk.users (clerk_id, first_name, updated_at, occurred_at, event_id)
+         values ('user_1', 'Newer', to_timestamp($1 / 1000.0), to_timestamp($1 / 1000.0), 'msg_newer')",
+    )
+    .bind(at(30).ms())
+    .execute(&mut other)
+    .await
+    .unwrap();
+    let write = plan(&[update("msg_1", "user_1", 10), delete("msg_2", "user_1", 20)]);
+    let (outcomes, ()) = tokio::join!(store.apply(&write), async {
+        until("the write waits for the row", async || waiting(&mut watcher).await == 1).await;
+        other.execute("commit").await.unwrap();
+    });
+    // The row is written, for the delete alone.
+    assert_eq!(outcomes.unwrap(), [Outcome::Stale, Outcome::Applied]);
+    let row = store.user(&ClerkId::new("user_1").unwrap()).await.unwrap().unwrap();
+    assert_eq!((row.first_name.as_deref(), row.deleted_at.unwrap().0), (Some("Newer"), at(20)));
 }
 
 /// The URL with the proxy in the place of the server, and the proxy.

@@ -12,6 +12,7 @@ use futures_util::future::join_all;
 use secrecy::SecretString;
 
 use crate::support::app::tempdir::TempDir;
+use crate::support::app::until;
 use crate::support::database::TestDatabase;
 use crate::support::history::{at, delete, event, update, update_that_occurred};
 
@@ -122,19 +123,17 @@ async fn the_newest_profile_wins_whatever_the_order(place: Place) {
 async fn an_older_event_is_stale_and_writes_nothing(place: Place) {
     let store = place.migrated().await;
     assert_eq!(apply(&store, &[update("msg_2", "user_1", 20)]).await, [Outcome::Applied]);
+    assert_eq!(apply(&store, &[delete("msg_3", "user_1", 50)]).await, [Outcome::Applied]);
     let before = user(&store, "user_1").await.synced_at;
-    tokio::time::timeout(Duration::from_secs(1), async {
-        // The clock must move for the comparison to mean something.
-        while clerk_sync::clock::now() <= before.0 {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await
-    .unwrap();
-    assert_eq!(apply(&store, &[update("msg_1", "user_1", 10)]).await, [Outcome::Stale]);
-    let row = user(&store, "user_1").await;
-    assert_eq!((row.first_name.as_deref(), row.synced_at), (Some("msg_2"), before));
-    assert_eq!(line(&store, "msg_1").await.status, Status::Stale);
+    // The clock must move for the comparison to mean something.
+    until("the next millisecond", async || clerk_sync::clock::now() > before.0).await;
+    for older in [update("msg_1", "user_1", 10), delete("msg_4", "user_1", 50), delete("msg_5", "user_1", 60)] {
+        assert_eq!(apply(&store, std::slice::from_ref(&older)).await, [Outcome::Stale]);
+        let row = user(&store, "user_1").await;
+        assert_eq!((row.first_name.as_deref(), row.deleted_at.unwrap().0), (Some("msg_2"), at(50)));
+        assert_eq!(row.synced_at, before, "{} wrote", older.id());
+        assert_eq!(line(&store, older.id().as_str()).await.status, Status::Stale);
+    }
 }
 
 async fn a_tie_is_decided_by_the_id_byte_by_byte(place: Place) {
