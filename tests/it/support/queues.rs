@@ -105,7 +105,7 @@ pub fn names(prefix: &str, count: usize) -> BTreeSet<String> {
     (0..count).map(|n| format!("{prefix}_{n}")).collect()
 }
 
-/// Publishes until the event is taken, as Svix would: A busy RabbitMQ now and then refuses
+/// Publishes until the event is taken, as Svix would: a busy RabbitMQ now and then refuses
 /// an event that there is room for; nothing is promised then, and the next try is taken.
 pub async fn publish(queue: &Queue, event: SignedEvent) {
     let taken = async {
