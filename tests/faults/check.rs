@@ -1,0 +1,122 @@
+//! Whether what a flood left behind is what it must be.
+
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use clerk_sync::clerk::{Timestamp, UserChange};
+use clerk_sync::store::{EventFilter, EventRow, Page, Status, Store, User};
+use tokio::time::{Instant, interval};
+
+use crate::flood::Expected;
+
+/// Longest wait for the last event of a flood: more than the longest wait of a worker between two tries, 39 s.
+const SETTLED_WITHIN: Duration = Duration::from_secs(60);
+
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// What is not as it must be, in numbers and in words.
+#[derive(Debug, Default)]
+pub struct Findings {
+    /// Events that got a 2xx and have no line.
+    pub lost: usize,
+    /// Lines that there are more than once, or that nobody sent.
+    pub doubled: usize,
+    /// Users whose row is not the model's.
+    pub wrong_rows: usize,
+    /// Events that failed, though nothing is wrong with them.
+    pub failed: usize,
+    pub words: Vec<String>,
+}
+
+impl Findings {
+    pub fn add(&mut self, other: Self) {
+        self.lost += other.lost;
+        self.doubled += other.doubled;
+        self.wrong_rows += other.wrong_rows;
+        self.failed += other.failed;
+        self.words.extend(other.words);
+    }
+}
+
+/// Waits until every accepted event has a line, then compares lines and rows with the model.
+pub async fn check(store: &Store, expected: &Expected, since: Timestamp) -> Findings {
+    let (deadline, mut looks) = (Instant::now() + SETTLED_WITHIN, interval(LOOK_EVERY));
+    let lines = loop {
+        let lines = lines(store, &expected.prefix, since).await;
+        if lines.len() >= expected.events.len() || Instant::now() > deadline {
+            break lines;
+        }
+        looks.tick().await;
+    };
+    let mut findings = Findings::default();
+    compare_lines(expected, &lines, &mut findings);
+    for (id, change) in &expected.rows {
+        let row = store.user(id).await.unwrap();
+        if let Some(difference) = difference(change, row.as_ref()) {
+            findings.wrong_rows += 1;
+            findings.words.push(format!("row {id}: {difference}"));
+        }
+    }
+    findings
+}
+
+fn compare_lines(expected: &Expected, lines: &[EventRow], findings: &mut Findings) {
+    let mut seen: HashMap<&str, usize> = HashMap::new();
+    for line in lines {
+        *seen.entry(&line.event_id).or_default() += 1;
+        if matches!(line.status, Status::Failed | Status::Discarded) {
+            findings.failed += 1;
+            findings.words.push(format!("{} failed: {:?} {:?}", line.event_id, line.error_code, line.error));
+        }
+    }
+    for event in &expected.events {
+        match seen.remove(event.id().as_str()) {
+            None => {
+                findings.lost += 1;
+                findings.words.push(format!("{} was accepted and is lost", event.id()));
+            }
+            Some(1) => {}
+            Some(lines) => {
+                findings.doubled += 1;
+                findings.words.push(format!("{} has {lines} lines", event.id()));
+            }
+        }
+    }
+    for unknown in seen.keys() {
+        findings.doubled += 1;
+        findings.words.push(format!("nobody sent {unknown}"));
+    }
+}
+
+/// Every line of the flood's events, which were received since then.
+async fn lines(store: &Store, prefix: &str, since: Timestamp) -> Vec<EventRow> {
+    let filter = EventFilter { since: Some(since), ..EventFilter::default() };
+    let mut page = Page { limit: NonZeroU32::new(500).unwrap(), after: None };
+    let mut lines = Vec::new();
+    loop {
+        let listing = store.events(&filter, &page).await.unwrap();
+        lines.extend(listing.rows.into_iter().filter(|line| line.event_id.starts_with(prefix)));
+        page.after = listing.next;
+        if page.after.is_none() {
+            return lines;
+        }
+    }
+}
+
+fn difference(change: &UserChange, row: Option<&User>) -> Option<String> {
+    let Some(row) = row else { return Some("is missing".into()) };
+    let (version, profile) = change.profile.as_ref().map(|(version, profile)| (version, profile)).unzip();
+    let expected = (
+        version.map(|version| (version.updated_at, version.occurred_at, version.event_id.to_string())),
+        profile.and_then(|profile| profile.first_name.clone()),
+        change.deleted_at,
+    );
+    let found_version = row.updated_at.zip(row.occurred_at).zip(row.event_id.clone());
+    let found = (
+        found_version.map(|((updated_at, occurred_at), event_id)| (updated_at.0, occurred_at.0, event_id)),
+        row.first_name.clone(),
+        row.deleted_at.map(|time| time.0),
+    );
+    (found != expected).then(|| format!("is {found:?}, must be {expected:?}"))
+}

@@ -1,0 +1,46 @@
+//! One process with no servers: killed again and again, it loses nothing.
+
+use std::process::Command;
+
+use clerk_sync::clock::now;
+use clerk_sync::store::{self, Keep, Store};
+
+use crate::check::check;
+use crate::flood::{Flood, Target};
+use crate::support::app::tempdir::TempDir;
+use crate::support::app::{App, SECRET};
+use crate::system::seed;
+
+const KILLS: usize = 5;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_process_without_servers_that_is_killed_loses_nothing() {
+    let _alone = crate::ALONE.lock().await;
+    let seed = seed();
+    let directory = TempDir::new();
+    let start = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_clerk-sync"));
+        command.arg("serve").current_dir(directory.path()).env_clear().env("DATA_DIR", directory.path());
+        command.env("PORT", "0").env("LOG_FORMAT", "json").env("CLERK_WEBHOOK_SIGNING_SECRET", SECRET);
+        let options = store::sqlite::Options { path: directory.path().join("users.db"), keep: Keep::default() };
+        App::spawn(command, Store::open(&store::Options::Sqlite(options)).unwrap())
+    };
+    let since = now();
+    let mut app = start();
+    let target = Target::new(Some(app.webhook_url()));
+    let flood = Flood::start(format!("{seed:x}"), seed, target.clone());
+    for _ in 0..KILLS {
+        flood.accepts(100).await;
+        app.signal("KILL");
+        app.wait();
+        target.send_replace(None);
+        app = start();
+        target.send_replace(Some(app.webhook_url()));
+    }
+    flood.accepts(100).await;
+    let expected = flood.ends().await;
+    println!("{KILLS} kills: {:?}", expected.counts);
+    let findings = check(&app.store, &expected, since).await;
+    assert!(findings.words.is_empty(), "FAULT_SEED={seed}: {:#?}", findings.words);
+    assert!(app.stop().success());
+}

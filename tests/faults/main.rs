@@ -1,0 +1,23 @@
+//! The promises, kept while things break: random histories flood in, processes are killed, servers stop, wires are cut,
+//! and after each fault every event that got a 2xx is there and every row is the model's.
+//!
+//! A run prints its seed and can be repeated with FAULT_SEED. `scripts/soak MINUTES` makes a long one.
+
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed, and says where")]
+#![allow(clippy::print_stdout, reason = "a run says what it breaks")]
+#![allow(clippy::disallowed_methods, reason = "tests find their servers through the environment")]
+
+mod check;
+mod cluster;
+mod embedded;
+mod flood;
+mod kinds;
+mod servers;
+mod soak;
+#[allow(dead_code, reason = "the other tests use the rest of it")]
+#[path = "../it/support/mod.rs"]
+mod support;
+mod system;
+
+/// Held by the test that runs: each brings servers of its own, and two at once would only wait for the processor.
+static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());

@@ -1,0 +1,140 @@
+//! A PostgreSQL server of our own.
+
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use sqlx::postgres::PgConnection;
+use sqlx::{Connection, Executor};
+
+use super::{free_port, is_root};
+use crate::support::app::tempdir::TempDir;
+use crate::support::app::until;
+
+pub struct Postgres {
+    programs: PathBuf,
+    directory: TempDir,
+    /// The user that the server runs as, where we are root.
+    user: Option<(u32, u32)>,
+    port: u16,
+    server: Option<Child>,
+}
+
+impl Postgres {
+    /// Makes a database cluster and starts its server.
+    pub async fn start() -> Self {
+        let directory = TempDir::new();
+        let user = is_root().then(|| (id_of_postgres("-u"), id_of_postgres("-g")));
+        if let Some((user, group)) = user {
+            std::os::unix::fs::chown(directory.path(), Some(user), Some(group)).unwrap();
+        }
+        let mut postgres = Self { programs: programs(), directory, user, port: free_port(), server: None };
+        let made = postgres
+            .program("initdb")
+            .args(["--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync"])
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        postgres.start_again().await;
+        postgres
+    }
+
+    pub async fn start_again(&mut self) {
+        assert!(self.server.is_none(), "it runs");
+        until("PostgreSQL starts", async || {
+            // What a killed server leaves behind, its processes and its memory, takes a moment to go.
+            if self.server.as_mut().is_none_or(|server| server.try_wait().unwrap().is_some()) {
+                self.server = Some(self.spawn());
+            }
+            self.try_connect().await.is_some()
+        })
+        .await;
+    }
+
+    fn spawn(&self) -> Child {
+        let mut server = self.program("postgres");
+        server
+            .args(["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="])
+            .args(["-p", &self.port.to_string()]);
+        // A killed process loses nothing that it gave to the system; only a machine without power does.
+        server.args(["-c", "fsync=off", "-c", "full_page_writes=off", "-c", "max_connections=100"]);
+        server.stdin(Stdio::null()).stdout(Stdio::null()).stderr(self.log()).spawn().unwrap()
+    }
+
+    fn log(&self) -> std::fs::File {
+        std::fs::File::options().create(true).append(true).open(self.directory.path().join("log")).unwrap()
+    }
+
+    /// `INT` is a fast stop, `KILL` an end without one.
+    pub fn end(&mut self, signal: &str) {
+        let Some(mut server) = self.server.take() else { return };
+        let sent = Command::new("kill").args([&format!("-{signal}"), &server.id().to_string()]).status();
+        assert!(sent.unwrap().success());
+        server.wait().unwrap();
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The database, over the port of the server or of a proxy before it. Without TLS, so that a proxy may cut anywhere.
+    pub fn url(port: u16) -> String {
+        format!("postgres://postgres@127.0.0.1:{port}/postgres?sslmode=disable")
+    }
+
+    pub async fn connect(&self) -> PgConnection {
+        self.try_connect().await.expect("the server runs")
+    }
+
+    async fn try_connect(&self) -> Option<PgConnection> {
+        let mut connection = PgConnection::connect(&Self::url(self.port)).await.ok()?;
+        connection.execute("select 1").await.ok()?;
+        Some(connection)
+    }
+
+    fn program(&self, name: &str) -> Command {
+        let mut command = Command::new(self.programs.join(name));
+        command.current_dir(self.directory.path()).arg("-D").arg(self.directory.path().join("data"));
+        if let Some((user, group)) = self.user {
+            command.uid(user).gid(group);
+        }
+        command
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        if let Some(mut server) = self.server.take() {
+            // An immediate stop: its own processes end with it.
+            let _ = Command::new("kill").args(["-QUIT", &server.id().to_string()]).status();
+            let _ = server.wait();
+        }
+    }
+}
+
+/// The folder of the newest PostgreSQL: packages keep its programs off the path.
+fn programs() -> PathBuf {
+    if let Some(given) = std::env::var_os("TEST_POSTGRES_PROGRAMS") {
+        return given.into();
+    }
+    let mut found: Vec<PathBuf> = ["/usr/lib/postgresql", "/opt/homebrew/opt", "/usr/local/opt"]
+        .into_iter()
+        .filter_map(|folder| std::fs::read_dir(folder).ok())
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path().join("bin")))
+        .filter(|folder| folder.join("initdb").exists())
+        .collect();
+    found.sort_by_key(|folder| version(folder));
+    found.pop().expect("install PostgreSQL, or name the folder of initdb in TEST_POSTGRES_PROGRAMS")
+}
+
+fn version(folder: &Path) -> u32 {
+    let name = folder.parent().unwrap().file_name().unwrap().to_string_lossy().into_owned();
+    name.chars().filter(char::is_ascii_digit).collect::<String>().parse().unwrap_or(0)
+}
+
+fn id_of_postgres(which: &str) -> u32 {
+    let printed = Command::new("id").args([which, "postgres"]).output().unwrap();
+    let printed = String::from_utf8(printed.stdout).unwrap();
+    printed.trim().parse().expect("PostgreSQL's package makes a user postgres, whom its server runs as")
+}

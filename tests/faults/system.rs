@@ -1,0 +1,156 @@
+//! A receiver and a worker, between servers of their own, with a wire to each that can be cut.
+
+use std::process::{Command, Stdio};
+
+use clerk_sync::store::{self, Keep, Store};
+use lapin::options::QueueDeclareOptions;
+use lapin::types::FieldTable;
+use lapin::{Connection, ConnectionProperties};
+use secrecy::SecretString;
+
+use crate::flood::Target;
+use crate::servers::postgres::Postgres;
+use crate::servers::rabbitmq::Node;
+use crate::support::app::tempdir::TempDir;
+use crate::support::app::{App, SECRET, until};
+use crate::support::proxy::Proxy;
+
+/// What the queues are named after; the broker is ours alone.
+const NAMESPACE: &str = "faults";
+
+pub struct System<'a> {
+    pub postgres: Postgres,
+    pub broker: Node<'a>,
+    pub wires: Wires,
+    pub target: Target,
+    directory: TempDir,
+    receiver: Option<App>,
+    worker: Option<App>,
+}
+
+pub struct Wires {
+    pub receiver_to_broker: Proxy,
+    pub worker_to_broker: Proxy,
+    pub worker_to_database: Proxy,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    Receiver,
+    Worker,
+}
+
+/// The seed of this run, which `FAULT_SEED` repeats.
+pub fn seed() -> u64 {
+    let seed = std::env::var("FAULT_SEED")
+        .map_or_else(|_| rand::random(), |text| text.parse().expect("FAULT_SEED is a number"));
+    println!("FAULT_SEED={seed} repeats this run");
+    seed
+}
+
+impl<'a> System<'a> {
+    pub async fn start(postgres: Postgres, broker: Node<'a>) -> Self {
+        let broker_at = format!("127.0.0.1:{}", broker.port());
+        let wires = Wires {
+            receiver_to_broker: Proxy::before(broker_at.clone()).await,
+            worker_to_broker: Proxy::before(broker_at).await,
+            worker_to_database: Proxy::before(format!("127.0.0.1:{}", postgres.port())).await,
+        };
+        let (directory, target) = (TempDir::new(), Target::new(None));
+        let mut system = Self { postgres, broker, wires, target, directory, receiver: None, worker: None };
+        let migrated = system.command("migrate").output().unwrap();
+        assert!(migrated.status.success(), "{}", String::from_utf8_lossy(&migrated.stderr));
+        system.start_role(Role::Receiver);
+        system.start_role(Role::Worker);
+        system.is_ready().await;
+        system.broker.sync_names();
+        system
+    }
+
+    pub fn start_role(&mut self, role: Role) {
+        let name = match role {
+            Role::Receiver => "receiver",
+            Role::Worker => "worker",
+        };
+        let app = App::spawn(self.command(name), self.store());
+        match role {
+            Role::Receiver => {
+                self.target.send_replace(Some(app.webhook_url()));
+                self.receiver = Some(app);
+            }
+            Role::Worker => self.worker = Some(app),
+        }
+    }
+
+    /// `kill -9`
+    pub fn kill_role(&mut self, role: Role) {
+        let app = match role {
+            Role::Receiver => {
+                self.target.send_replace(None);
+                self.receiver.take()
+            }
+            Role::Worker => self.worker.take(),
+        };
+        let mut app = app.expect("it runs");
+        app.signal("KILL");
+        app.wait();
+    }
+
+    pub async fn is_ready(&self) {
+        for app in [&self.receiver, &self.worker].into_iter().flatten() {
+            until("the program is ready", async || app.get("/readyz").await.is_some_and(|answer| answer.status == 200))
+                .await;
+        }
+    }
+
+    /// Waits until nothing is left in any queue.
+    pub async fn queues_are_empty(&self) {
+        let url = Node::url(self.broker.port());
+        let connection = Connection::connect(&url, ConnectionProperties::default()).await.unwrap();
+        for part in ["users", "dead", "unrouted"] {
+            let channel = connection.create_channel().await.unwrap();
+            until(&format!("nothing is left in {part}"), async || {
+                let options = QueueDeclareOptions {
+                    passive: true,
+                    durable: true,
+                    exclusive: false,
+                    auto_delete: false,
+                    nowait: false,
+                };
+                let name = format!("{NAMESPACE}.{part}");
+                let queue = channel.queue_declare(name.into(), options, FieldTable::default()).await.unwrap();
+                queue.message_count() == 0
+            })
+            .await;
+        }
+        // A broker that was just under fire may have closed it.
+        let _ = connection.close(200, "counted".into()).await;
+    }
+
+    /// How often the worker has begun to wait for the database.
+    pub fn waits_for_database(&self) -> usize {
+        let log = self.worker.as_ref().map_or_else(Vec::new, App::log);
+        log.iter().filter(|line| line.contains("waiting for the database")).count()
+    }
+
+    /// The store, past the wires.
+    pub fn store(&self) -> Store {
+        store(&Postgres::url(self.postgres.port()))
+    }
+
+    fn command(&self, role: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_clerk-sync"));
+        let broker = if role == "receiver" { &self.wires.receiver_to_broker } else { &self.wires.worker_to_broker };
+        command.arg(role).current_dir(self.directory.path()).env_clear().stdin(Stdio::null());
+        command.env("DATABASE_URL", Postgres::url(self.wires.worker_to_database.address.port()));
+        command.env("AMQP_URL", Node::url(broker.address.port())).env("AMQP_NAMESPACE", NAMESPACE);
+        command.env("PORT", "0").env("LOG_FORMAT", "json").env("RUST_LOG", "info");
+        command.env("CLERK_WEBHOOK_SIGNING_SECRET", SECRET);
+        command
+    }
+}
+
+pub fn store(url: &str) -> Store {
+    let options = store::postgres::Options { url: SecretString::from(url), connections: 2, keep: Keep::default() };
+    Store::open(&store::Options::Postgres(options)).unwrap()
+}
