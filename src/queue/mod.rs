@@ -74,6 +74,28 @@ impl Queue {
         }
     }
 
+    /// Gives everything that a consumer has in hand back to the queue, in good order, so that it does not count as a
+    /// delivery that came to nothing. Takes `PUBLISH_TIMEOUT` at most; what is not given back by then is delivered again,
+    /// and counts.
+    pub async fn give_back(&self, consumer: Consumer, batch: Batch) {
+        match (self, consumer) {
+            (Self::RabbitMq(queue), Consumer::RabbitMq(consumer)) => {
+                let given = queue.give_back(*consumer, batch);
+                // What was given back twice changes nothing.
+                drop(tokio::time::timeout(PUBLISH_TIMEOUT, given).await);
+            }
+            // A receipt that is dropped gives its rows back.
+            (_, consumer) => drop((consumer, batch)),
+        }
+    }
+
+    /// Gives back what the queue has sent the consumer ahead, so that it is not lost with a process that dies.
+    pub async fn set_aside(&self, consumer: &mut Consumer) {
+        if let (Self::RabbitMq(queue), Consumer::RabbitMq(consumer)) = (self, consumer) {
+            drop(tokio::time::timeout(PUBLISH_TIMEOUT, queue.set_aside(consumer)).await);
+        }
+    }
+
     /// How many events wait to be taken.
     pub async fn depth(&self) -> Result<u64, Unavailable> {
         match self {
@@ -148,12 +170,14 @@ impl Consumer {
 #[must_use = "a batch that is not acknowledged is delivered again"]
 pub struct Batch {
     pub events: Vec<SignedEvent>,
+    /// Whether it is one event, which so many deliveries have come to nothing with that it may be what kills processes.
+    pub suspect: bool,
     receipt: Receipt,
 }
 
 /// What an acknowledgement names.
 enum Receipt {
-    RabbitMq(rabbitmq::Receipt),
+    RabbitMq(rabbitmq::Tags),
     Embedded(embedded::Receipt),
 }
 

@@ -16,20 +16,22 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use lapin::uri::AMQPUri;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{OpenError, PublishError, Source, Unavailable};
+use super::{Batch, OpenError, PublishError, Receipt, Source, Unavailable};
 use crate::clerk::SignedEvent;
 use link::{Broker, Link};
 use publisher::Publisher;
 use topology::Names;
 
-pub use consumer::{Consumer, Receipt};
+pub use consumer::{Consumer, Tags};
 
 /// Which broker, and the prefix of all names there. Plain data.
 #[derive(Debug, Clone)]
 pub struct Options {
+    /// One URL a node, separated by commas: each attempt to connect is with the next.
     pub url: SecretString,
     pub namespace: String,
 }
@@ -42,6 +44,9 @@ pub struct Queue {
     consuming: Link,
     publisher: Publisher,
 }
+
+/// Events on their way back to the queue at once: as many as the channels take, and far below what may wait for them.
+const PUBLISHED_AT_ONCE: usize = 256;
 
 /// Longest wait for an answer about the queue.
 const QUESTION_TIMEOUT: Duration = Duration::from_secs(5);
@@ -59,12 +64,12 @@ impl Queue {
     /// Must be called on the program's own multi-thread runtime, which outlives every request: lapin's tasks live on the
     /// runtime that connects, and one that ends takes the connection with it.
     pub fn open(options: &Options) -> Result<Self, OpenError> {
-        let uri = read_url(options.url.expose_secret())?;
+        let nodes = options.url.expose_secret().split(',').map(|url| read_url(url.trim())).collect::<Result<_, _>>()?;
         if options.namespace.len() > NAMESPACE_MAX {
             return Err(OpenError(format!("AMQP_NAMESPACE is longer than {NAMESPACE_MAX} bytes; give a shorter one")));
         }
         let names = Arc::new(Names::new(&options.namespace));
-        let broker = Broker { uri, names: Arc::clone(&names) };
+        let broker = Broker { nodes, names: Arc::clone(&names) };
         let (publishing, consuming) = (Link::new(broker.clone(), "publish"), Link::new(broker, "consume"));
         let publisher = Publisher::start(&publishing, &names);
         let queue = Self { names, publishing, consuming, publisher };
@@ -91,6 +96,47 @@ impl Queue {
     pub fn consume(&self, source: Source, batch_max: NonZeroUsize) -> Consumer {
         self.consuming.want();
         Consumer::new(self.consuming.clone(), self.names.of_source(source), batch_max)
+    }
+
+    /// Gives back all that the consumer has in hand. See `begin_anew`.
+    pub async fn give_back(&self, mut consumer: Consumer, batch: Batch) {
+        consumer.stop().await;
+        let mut batch = Some(batch);
+        while let Some(in_hand) = batch {
+            if !self.begin_anew(&mut consumer, in_hand).await {
+                // While the broker takes nothing, the connection that delivered them gives them back its own way.
+                return;
+            }
+            batch = consumer.next_batch().await;
+        }
+    }
+
+    /// Gives back what the broker sent the consumer ahead, and keeps what is in hand.
+    pub async fn set_aside(&self, consumer: &mut Consumer) {
+        if let Some(batch) = consumer.sent_ahead() {
+            self.begin_anew(consumer, batch).await;
+        }
+    }
+
+    /// Publishes the events of a batch again, and acknowledges what was delivered; false where that was not possible.
+    ///
+    /// A quorum queue counts every delivery that ends without an acknowledgement, whether the process died of it or gave
+    /// it back (RabbitMQ's guide to quorum queues, "Poison Message Handling"; RabbitMQ 3.10 has no other return). An outage of
+    /// many rounds would spend the limit of good events. A message that is published again begins at nothing.
+    pub async fn begin_anew(&self, consumer: &mut Consumer, batch: Batch) -> bool {
+        let Batch { events, receipt: Receipt::RabbitMq(receipt), .. } = batch else { return false };
+        if !consumer.takes_from(&self.names.users) {
+            // What is parked has no limit that matters, and must not take the way of the events again.
+            return false;
+        }
+        let again = events.into_iter().map(|event| self.publish(event));
+        let mut again = futures_util::stream::iter(again).buffer_unordered(PUBLISHED_AT_ONCE);
+        while let Some(published) = again.next().await {
+            if published.is_err() {
+                return false;
+            }
+        }
+        consumer.ack(receipt).await.is_ok()
     }
 
     /// Messages that wait in the queue, without those in the hands of consumers.

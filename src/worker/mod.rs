@@ -4,54 +4,62 @@
 //! made later, by the same worker or another. So whatever is killed, an event is applied at least once, and the rule in
 //! `clerk::change` makes a second time do nothing.
 
+mod isolate;
 pub mod plan;
 mod retention;
 
 use std::num::NonZeroUsize;
-use std::ops::Range;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
+use tokio::sync::{Mutex, MutexGuard};
 use tokio::task::JoinSet;
 use tracing::{debug, error, info, warn};
 
 use crate::backoff::Backoff;
-use crate::clerk::SignedEvent;
-use crate::queue::{Consumer, Queue, Source};
+use crate::clerk::{OmittedFields, SignedEvent};
+use crate::queue::{Batch, Consumer, Queue, Source};
 use crate::shutdown::Shutdown;
 use crate::store::{Failure, Outcome, Store, StoreError, Verdict, Write};
+use isolate::{Isolation, refusing_panics};
 
 /// How a worker works. Plain data.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Options {
     /// Most events in one transaction.
     pub batch_max: NonZeroUsize,
     /// Batches in flight at once.
     pub concurrency: NonZeroUsize,
+    /// Longest time a batch is held while the database is away; then it goes back to the queue.
+    pub hold_max: Duration,
+    /// Fields that are never stored.
+    pub omitted: OmittedFields,
     /// How long lines of `events` are kept; nothing keeps them for ever.
     pub retention: Option<Duration>,
 }
 
-/// Longest time a batch is held while the database is away. RabbitMQ takes a batch back by force after 30 minutes
-/// (`consumer_timeout`), and closes the channel for it.
-const BATCH_HELD_MAX: Duration = Duration::from_secs(10 * 60);
+/// The `hold_max` to use: RabbitMQ takes a batch back by force after 30 minutes (`consumer_timeout`) and closes the channel
+/// for it, and a batch may have waited for the one before it.
+pub const HOLD_MAX: Duration = Duration::from_secs(10 * 60);
+
+/// Between setting the others aside and trying a suspect, at least: time for the other slots to finish, or set aside, what
+/// they hold.
+const ALONE_AFTER: Duration = Duration::from_millis(500);
 
 /// Applies events until `shutdown`, then finishes what was handed over already.
 pub async fn run(queue: Queue, store: Store, options: Options, shutdown: Shutdown) {
     let mut slots = JoinSet::new();
+    let alone = Arc::default();
     let sources = std::iter::repeat_n(Source::Events, options.concurrency.get());
     for source in sources.chain(queue.dead_ends().iter().copied()) {
-        let (queue, store, shutdown) = (queue.clone(), store.clone(), shutdown.clone());
-        let slot = Slot { queue, store, source, batch_max: options.batch_max, shutdown };
-        slots.spawn(slot.run());
+        let (queue, store, alone, shutdown) = (queue.clone(), store.clone(), Arc::clone(&alone), shutdown.clone());
+        let slot = Slot { queue, store, source, options: options.clone(), alone, shutdown };
+        slots.spawn(slot.run_through_panics());
     }
-    if let Some(keep) = options.retention {
-        slots.spawn(retention::run(store, keep, shutdown));
-    }
-    while let Some(ended) = slots.join_next().await {
-        if let Err(error) = ended {
-            error!(%error, "a worker ended unexpectedly; its events are delivered again after a restart");
-        }
-    }
+    slots.spawn(retention::run(store, options.retention, shutdown));
+    while slots.join_next().await.is_some() {}
 }
 
 /// One batch in flight.
@@ -59,7 +67,9 @@ struct Slot {
     queue: Queue,
     store: Store,
     source: Source,
-    batch_max: NonZeroUsize,
+    options: Options,
+    /// Held by the slot that tries a suspect.
+    alone: Arc<Mutex<()>>,
     shutdown: Shutdown,
 }
 
@@ -72,13 +82,22 @@ enum GiveBack {
 }
 
 impl Slot {
-    async fn run(self) {
+    /// A panic is a bug, and no reason to work on with one slot less.
+    async fn run_through_panics(self) {
+        let mut backoff = Backoff::for_repair();
+        while AssertUnwindSafe(self.run()).catch_unwind().await.is_err() {
+            error!("a worker met a bug of clerk-sync; its events are delivered again. Report it");
+            self.shutdown.or(backoff.wait()).await;
+        }
+    }
+
+    async fn run(&self) {
         loop {
             // No batch is taken while it could only be held.
             if !self.store_is_ready().await {
                 return;
             }
-            let consumer = self.queue.consume(self.source, self.batch_max);
+            let consumer = self.queue.consume(self.source, self.options.batch_max);
             match self.drain(consumer).await {
                 Some(GiveBack::HeldTooLong) => warn!("the database is away: events wait in the queue"),
                 Some(GiveBack::Stopping) | None => return,
@@ -111,7 +130,9 @@ impl Slot {
                 }
                 batch = consumer.next_batch() => batch?,
             };
+            let _alone = if batch.suspect { Some(self.be_alone(&batch, &mut consumer).await) } else { None };
             if let Err(give_back) = self.settle(&batch.events).await {
+                self.queue.give_back(consumer, batch).await;
                 return Some(give_back);
             }
             match consumer.ack(batch).await {
@@ -125,28 +146,32 @@ impl Slot {
         }
     }
 
+    /// Sees to it that nothing else is in hand while a suspect is tried: if it does kill the process, that must not count
+    /// against other events.
+    async fn be_alone(&self, suspect: &Batch, consumer: &mut Consumer) -> MutexGuard<'_, ()> {
+        warn!(event_id = %suspect.events[0].id(), "this event came to nothing many times; it is tried alone");
+        self.queue.set_aside(consumer).await;
+        // Where other slots hold suspects too, chance decides who is first, so that the innocent get their turn.
+        let pause = ALONE_AFTER.mul_f64(rand::random_range(1.0..2.0));
+        self.shutdown.or(tokio::time::sleep(pause)).await;
+        self.alone.lock().await
+    }
+
     /// Applies these events, each as far as it can be, and records every one.
-    ///
-    /// A write that the database refuses is halved until the events that cause it stand alone: k of n cost
-    /// about k·log₂(n) more statements.
     async fn settle(&self, events: &[SignedEvent]) -> Result<(), GiveBack> {
         let since = Instant::now();
-        let whole = 0..events.len();
-        let mut parts: Vec<Range<usize>> = Vec::from([whole]);
-        while let Some(part) = parts.pop() {
-            let Err(refusal) = self.apply(&self.plan(&events[part.clone()]), since).await? else {
-                continue;
-            };
-            if part.len() > 1 {
-                let middle = part.start + part.len() / 2;
-                parts.extend([middle..part.end, part.start..middle]);
-                continue;
-            }
-            let event = &events[part];
-            warn!(event_id = %event[0].id(), code = %refusal.code, reason = %refusal.text, "the database refuses an event");
-            if let Err(again) = self.apply(&plan::plan_failed(event, &refusal), since).await? {
+        let events = &*self.options.omitted.out_of(events);
+        let mut isolation = Isolation::of(events.len());
+        while let Some(part) = isolation.next_part() {
+            let attempt = async { self.apply(&self.plan(&events[part.clone()]), since).await };
+            let Err(refusal) = refusing_panics(attempt).await? else { continue };
+            let Some(place) = isolation.refused(part) else { continue };
+            let event = &events[place];
+            warn!(event_id = %event.id(), code = %refusal.code, reason = %refusal.text, "an event cannot be applied");
+            let failed = plan::plan_failed(std::slice::from_ref(event), &refusal);
+            if let Err(again) = self.apply(&failed, since).await? {
                 // A record holds nothing that a database refuses; if one does all the same, the event must not go.
-                error!(event_id = %event[0].id(), code = %again.code, "a failed event cannot be recorded; it stays in the queue");
+                error!(event_id = %event.id(), code = %again.code, "a failed event cannot be recorded; it stays in the queue");
                 self.shutdown.or(Backoff::for_repair().wait()).await;
                 return Err(GiveBack::HeldTooLong);
             }
@@ -180,7 +205,7 @@ impl Slot {
                 Err(StoreError::Rejected { code, text }) => return Ok(Err(Failure { code: code.into(), text })),
                 Err(error) => error,
             };
-            if since.elapsed() > BATCH_HELD_MAX {
+            if since.elapsed() > self.options.hold_max {
                 return Err(GiveBack::HeldTooLong);
             }
             if self.shutdown.or(retry.wait(&error)).await.is_none() {

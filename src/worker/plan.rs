@@ -1,6 +1,7 @@
 //! Events to one write, without any I/O.
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 
 use crate::clerk::{ClerkId, EventId, SignedEvent, UserChange};
 use crate::store::{Failure, Record, Verdict, Write};
@@ -24,8 +25,13 @@ pub fn plan(events: &[SignedEvent]) -> Write {
 
 /// Records that keep these events as failed, all for the same reason, and change no user.
 pub fn plan_failed(events: &[SignedEvent], failure: &Failure) -> Write {
-    let records = each_once(events, |event| Verdict::Failed { clerk_id: event.clerk_id(), failure: failure.clone() });
+    let records = each_once(events, |event| Verdict::Failed { clerk_id: clerk_id_of(event), failure: failure.clone() });
     Write { changes: Vec::new(), records }
+}
+
+/// What makes our reading panic must be kept all the same, so here a panic is only an ID that could not be read.
+fn clerk_id_of(event: &SignedEvent) -> Option<ClerkId> {
+    std::panic::catch_unwind(AssertUnwindSafe(|| event.clerk_id())).ok().flatten()
 }
 
 /// Whether the change altered what was there before it in `changes`.

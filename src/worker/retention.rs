@@ -1,4 +1,5 @@
-//! Old lines of `events` go, on a timer, in small pieces between the batches.
+//! What is kept no longer goes, on a timer, in small pieces between the batches: old lines of `events`, and, where it is so
+//! set, the data of deleted users.
 
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use super::Retry;
 use crate::clerk::Timestamp;
 use crate::clock::now;
 use crate::shutdown::Shutdown;
-use crate::store::Store;
+use crate::store::{OnDelete, Store, StoreError};
 
 /// Between two rounds. Lines live for days: an hour more is nothing.
 const EVERY: Duration = Duration::from_secs(60 * 60);
@@ -19,14 +20,28 @@ const CHUNK: u32 = 1000;
 /// Between two chunks, so that the batches have the database most of the time.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Prunes until `shutdown`.
-pub async fn run(store: Store, keep: Duration, shutdown: Shutdown) {
+/// Works until `shutdown`. Without an age to `keep`, lines stay for ever.
+pub async fn run(store: Store, keep: Option<Duration>, shutdown: Shutdown) {
     loop {
-        let pruned = shutdown.or(prune(&store, keep)).await;
-        match pruned {
-            None => return,
-            Some(0) => {}
-            Some(lines) => info!(lines, "old lines of events were pruned"),
+        let round = async {
+            let older_than = keep.and_then(ago);
+            let lines = match older_than {
+                Some(time) => in_chunks(|| store.prune(time, CHUNK)).await,
+                None => 0,
+            };
+            // Those that were deleted while ON_DELETE was another: an event erases its own user itself.
+            let users = match store.on_delete() {
+                OnDelete::Scrub => in_chunks(|| store.scrub(CHUNK)).await,
+                OnDelete::Keep => 0,
+            };
+            (lines, users)
+        };
+        let Some((lines, users)) = shutdown.or(round).await else { return };
+        if lines > 0 {
+            info!(lines, "old lines of events were pruned");
+        }
+        if users > 0 {
+            info!(users, "the data of deleted users was erased");
         }
         if shutdown.or(tokio::time::sleep(EVERY)).await.is_none() {
             return;
@@ -34,23 +49,24 @@ pub async fn run(store: Store, keep: Duration, shutdown: Shutdown) {
     }
 }
 
-/// One round; how many lines went.
-async fn prune(store: &Store, keep: Duration) -> u64 {
-    let keep_ms = i64::try_from(keep.as_millis()).unwrap_or(i64::MAX);
-    let Some(older_than) = Timestamp::from_ms(now().ms().saturating_sub(keep_ms)) else {
-        return 0;
-    };
-    let (mut lines, mut retry) = (0, Retry::default());
+fn ago(age: Duration) -> Option<Timestamp> {
+    let age_ms = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
+    Timestamp::from_ms(now().ms().saturating_sub(age_ms))
+}
+
+/// Calls `chunk` until it does nothing more, through any outage; how much it did.
+async fn in_chunks<F: Future<Output = Result<u64, StoreError>>>(chunk: impl Fn() -> F) -> u64 {
+    let (mut done, mut retry) = (0, Retry::default());
     loop {
-        match store.prune(older_than, CHUNK).await {
-            Ok(0) => return lines,
-            Ok(pruned) => {
-                lines += pruned;
+        match chunk().await {
+            Ok(0) => return done,
+            Ok(more) => {
+                done += more;
                 tokio::time::sleep(PAUSE).await;
             }
-            Err(error @ crate::store::StoreError::Rejected { .. }) => {
-                warn!(%error, "old lines of events could not be pruned");
-                return lines;
+            Err(error @ StoreError::Rejected { .. }) => {
+                warn!(%error, "what is kept no longer could not be removed; trying again in an hour");
+                return done;
             }
             Err(error) => retry.wait(&error).await,
         }

@@ -189,7 +189,7 @@ impl Consumer {
             receipt.retain(|seq| readable.contains(seq));
             let events: Vec<SignedEvent> = rows.into_iter().filter_map(|row| row.event).collect();
             if !events.is_empty() {
-                return Ok(Some(Batch { events, receipt: queue::Receipt::Embedded(receipt) }));
+                return Ok(Some(Batch { events, suspect: false, receipt: queue::Receipt::Embedded(receipt) }));
             }
         }
         Ok(None)

@@ -18,8 +18,10 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use super::link::{Epoch, Link};
+use super::topology::DELIVERY_LIMIT;
 use super::wire;
 use crate::backoff::Backoff;
+use crate::clerk::SignedEvent;
 use crate::queue::{Batch, Unavailable};
 
 /// Deliveries that the broker sends ahead, as a multiple of the batch: the next one is there when one is done.
@@ -30,6 +32,10 @@ const PREFETCH_MAX: usize = 2000;
 
 /// Most bytes of bodies in one batch; one body may be larger. 500 bodies of the greatest size would take half a gigabyte.
 const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Deliveries in vain from which on an event is suspected of killing whoever takes it: half of what the queue allows, so that
+/// the other half can be spent on it alone.
+const SUSPECTED_FROM: i64 = DELIVERY_LIMIT / 2;
 
 /// How long the broker may take to make a consumer.
 const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -52,6 +58,8 @@ struct Subscription {
     epoch: Arc<Epoch>,
     channel: Channel,
     deliveries: lapin::Consumer,
+    /// A suspect that was taken with a batch, and not into it.
+    suspect: Option<Delivery>,
     /// Tells it from every other, so that an acknowledgement never meets another channel.
     serial: u64,
     /// Every delivery up to this tag is acknowledged.
@@ -61,7 +69,7 @@ struct Subscription {
 }
 
 /// The tags of a batch, which are without a gap, and the channel that they belong to.
-pub struct Receipt {
+pub struct Tags {
     serial: u64,
     first: u64,
     last: u64,
@@ -70,6 +78,10 @@ pub struct Receipt {
 impl Consumer {
     pub(super) fn new(link: Link, queue: &str, batch_max: NonZeroUsize) -> Self {
         Self { link, queue: queue.into(), batch_max, subscription: None, subscribing: None, stopping: false }
+    }
+
+    pub(super) fn takes_from(&self, queue: &str) -> bool {
+        &*self.queue == queue
     }
 
     /// See `queue::Consumer::next_batch`. Nothing is awaited once a delivery is taken, so nothing is lost by cancelling.
@@ -95,6 +107,17 @@ impl Consumer {
         }
     }
 
+    /// What was sent ahead and waits here, suspects too; nothing where nothing is.
+    pub(super) fn sent_ahead(&mut self) -> Option<Batch> {
+        let subscription = self.subscription.as_mut()?;
+        let first = subscription.suspect.take().or_else(|| subscription.waiting())?;
+        let mut taken = Taken::of(first, subscription.serial);
+        while let Some(next) = subscription.waiting() {
+            taken.add(next);
+        }
+        Some(taken.into_batch())
+    }
+
     /// Waits for a connection and consumes on it; nothing once the link is closed.
     async fn subscribe(&mut self) -> Option<()> {
         let subscribing = self.subscribing.get_or_insert_with(|| {
@@ -109,7 +132,7 @@ impl Consumer {
     }
 
     /// Acknowledges the batch, and no other one.
-    pub async fn ack(&mut self, receipt: Receipt) -> Result<(), Unavailable> {
+    pub async fn ack(&mut self, receipt: Tags) -> Result<(), Unavailable> {
         let mine = |open: &&mut Subscription| open.serial == receipt.serial && !open.epoch.is_over();
         let Some(subscription) = self.subscription.as_mut().filter(mine) else {
             return Err(Unavailable::new("the connection that delivered the batch is gone"));
@@ -138,6 +161,9 @@ impl Consumer {
 impl Subscription {
     /// Waits for a delivery; nothing once there can be no more. Cancel-safe.
     async fn first(&mut self) -> Option<Delivery> {
+        if let Some(suspect) = self.suspect.take() {
+            return Some(suspect);
+        }
         if self.ended {
             return None;
         }
@@ -150,29 +176,33 @@ impl Subscription {
         delivery
     }
 
-    /// The first delivery and what is there already.
+    /// The first delivery and what is there already; a suspect alone.
     fn batch(&mut self, first: Delivery, batch_max: NonZeroUsize) -> Batch {
-        let mut receipt = Receipt { serial: self.serial, first: first.delivery_tag, last: first.delivery_tag };
-        let mut bytes = first.data.len();
-        let mut events = vec![wire::restore(first)];
-        while events.len() < batch_max.get()
-            && bytes < BATCH_BYTES_MAX
-            && let Some(next) = self.deliveries.next().now_or_never()
+        let mut taken = Taken::of(first, self.serial);
+        while !taken.suspect
+            && taken.events.len() < batch_max.get()
+            && taken.bytes < BATCH_BYTES_MAX
+            && let Some(next) = self.waiting()
         {
-            let Some(Ok(delivery)) = next else {
-                self.ended = true;
+            if is_suspect(&next) {
+                self.suspect = Some(next);
                 break;
-            };
-            receipt.last = delivery.delivery_tag;
-            bytes += delivery.data.len();
-            events.push(wire::restore(delivery));
+            }
+            taken.add(next);
         }
-        Batch { events, receipt: crate::queue::Receipt::RabbitMq(receipt) }
+        taken.into_batch()
+    }
+
+    /// A delivery that is there already.
+    fn waiting(&mut self) -> Option<Delivery> {
+        let next = self.deliveries.next().now_or_never()?;
+        self.ended = !matches!(next, Some(Ok(_)));
+        next?.ok()
     }
 
     /// One acknowledgement covers all before it on the channel: where an older batch is not acknowledged, because it was
     /// dropped or is still in hand, each event is named alone.
-    async fn acknowledge(&mut self, receipt: &Receipt) -> Result<(), lapin::Error> {
+    async fn acknowledge(&mut self, receipt: &Tags) -> Result<(), lapin::Error> {
         if receipt.first == self.acknowledged + 1 {
             self.channel.basic_ack(receipt.last, BasicAckOptions { multiple: true }).await?;
             self.acknowledged = receipt.last;
@@ -185,6 +215,37 @@ impl Subscription {
     }
 }
 
+/// Deliveries on their way into a batch. Their tags are without a gap.
+struct Taken {
+    events: Vec<SignedEvent>,
+    tags: Tags,
+    bytes: usize,
+    suspect: bool,
+}
+
+impl Taken {
+    fn of(first: Delivery, serial: u64) -> Self {
+        let tags = Tags { serial, first: first.delivery_tag, last: first.delivery_tag };
+        let mut taken = Self { events: Vec::new(), tags, bytes: 0, suspect: is_suspect(&first) };
+        taken.add(first);
+        taken
+    }
+
+    fn add(&mut self, delivery: Delivery) {
+        self.tags.last = delivery.delivery_tag;
+        self.bytes += delivery.data.len();
+        self.events.push(wire::restore(delivery));
+    }
+
+    fn into_batch(self) -> Batch {
+        Batch { events: self.events, suspect: self.suspect, receipt: crate::queue::Receipt::RabbitMq(self.tags) }
+    }
+}
+
+fn is_suspect(delivery: &Delivery) -> bool {
+    wire::deliveries_in_vain(delivery) >= SUSPECTED_FROM
+}
+
 /// Waits for a connection and makes a consumer on it, through any outage; nothing once the link is closed.
 async fn subscribed(link: Link, queue: Arc<str>, prefetch: u16) -> Option<Subscription> {
     static SERIAL: AtomicU64 = AtomicU64::new(0);
@@ -194,7 +255,15 @@ async fn subscribed(link: Link, queue: Arc<str>, prefetch: u16) -> Option<Subscr
         match timeout(SUBSCRIBE_TIMEOUT, consume(&epoch, &queue, prefetch)).await {
             Ok(Ok((channel, deliveries))) => {
                 let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
-                return Some(Subscription { epoch, channel, deliveries, serial, acknowledged: 0, ended: false });
+                return Some(Subscription {
+                    epoch,
+                    channel,
+                    deliveries,
+                    suspect: None,
+                    serial,
+                    acknowledged: 0,
+                    ended: false,
+                });
             }
             Ok(Err(error)) => warn!(%error, queue = &*queue, "the queue cannot be consumed; trying again"),
             Err(_) => warn!(queue = &*queue, "the queue cannot be consumed, RabbitMQ does not answer; trying again"),

@@ -42,13 +42,15 @@ const HEARTBEAT_S: u16 = 20;
 /// Bytes a frame, unless the URL says otherwise: lapin keeps 32 of each direction in memory, and an event has 3 KB.
 const FRAME_MAX: u32 = 16 * 1024;
 
-/// An epoch that lasted this long was a good one: the next outage begins with short waits again.
-const STABLE_AFTER: Duration = Duration::from_secs(10);
+/// An epoch that lasted this long was a good one: the next outage begins with short waits again. A broker or proxy that
+/// lets in and then ends the connection does so at once.
+const STABLE_AFTER: Duration = Duration::from_secs(2);
 
 /// Where to connect to, and what must be there.
 #[derive(Clone)]
 pub struct Broker {
-    pub uri: AMQPUri,
+    /// The nodes, at least one: each attempt to connect is with the next.
+    pub nodes: Arc<[AMQPUri]>,
     pub names: Arc<Names>,
 }
 
@@ -210,13 +212,16 @@ impl Supervisor {
         if self.closing.or(self.wanted.requested()).await.is_some() {
             let (mut outage, mut repair) = (Backoff::for_outage(), Backoff::for_repair());
             let mut told = String::new();
-            // A stop does not wait for a broker that doesn't answer.
-            while let Some(connected) = self.closing.or(self.connect()).await {
+            // From any of them on, so that the programs around a cluster spread over its nodes.
+            let first = rand::random_range(0..self.broker.nodes.len());
+            for node in self.broker.nodes.iter().cycle().skip(first) {
+                // A stop does not wait for a broker that doesn't answer.
+                let Some(connected) = self.closing.or(self.connect(node)).await else { break };
                 let fault = match connected {
                     Ok(life) => {
                         told.clear();
                         let began = Instant::now();
-                        let fault = self.live(life).await;
+                        let fault = self.live(node, life).await;
                         if began.elapsed() > STABLE_AFTER {
                             outage.reset();
                         }
@@ -225,7 +230,7 @@ impl Supervisor {
                     }
                     Err(fault) => fault,
                 };
-                let wait = self.say(fault, &mut told, &mut outage, &mut repair);
+                let wait = self.say(node, fault, &mut told, &mut outage, &mut repair);
                 if self.closing.or(tokio::time::sleep(wait)).await.is_none() {
                     break;
                 }
@@ -235,13 +240,20 @@ impl Supervisor {
     }
 
     /// Makes the reason known, in the log once, and says how long to wait.
-    fn say(&self, fault: Fault, told: &mut String, outage: &mut Backoff, repair: &mut Backoff) -> Duration {
+    fn say(
+        &self,
+        node: &AMQPUri,
+        fault: Fault,
+        told: &mut String,
+        outage: &mut Backoff,
+        repair: &mut Backoff,
+    ) -> Duration {
         let (reason, wait, needs_repair) = match fault {
             Fault::Away(reason) => (reason, outage.next_interval(), false),
             Fault::Repair(reason) => (reason, repair.next_interval(), true),
         };
         if *told != reason && !self.closing.is_requested() {
-            let broker = self.place();
+            let broker = place(node);
             if needs_repair {
                 error!(broker, reason, "RabbitMQ cannot be used until this is mended");
             } else {
@@ -253,8 +265,8 @@ impl Supervisor {
         wait
     }
 
-    async fn connect(&self) -> Result<(Arc<Epoch>, Events), Fault> {
-        let mut uri = self.broker.uri.clone();
+    async fn connect(&self, node: &AMQPUri) -> Result<(Arc<Epoch>, Events), Fault> {
+        let mut uri = node.clone();
         uri.query.heartbeat.get_or_insert(HEARTBEAT_S);
         uri.query.frame_max.get_or_insert(FRAME_MAX);
         let name = format!("clerk-sync {} {}", self.broker.names.namespace, self.purpose);
@@ -275,13 +287,13 @@ impl Supervisor {
     }
 
     /// Watches one life of the connection to its end.
-    async fn live(&self, (epoch, events): (Arc<Epoch>, Events)) -> Fault {
-        info!(broker = self.place(), purpose = self.purpose, "connected to RabbitMQ");
+    async fn live(&self, node: &AMQPUri, (epoch, events): (Arc<Epoch>, Events)) -> Fault {
+        info!(broker = place(node), purpose = self.purpose, "connected to RabbitMQ");
         self.tell.send_replace(State::Open(Arc::clone(&epoch)));
         let reason = tokio::select! {
             () = self.closing.requested() => "the program stops".to_string(),
             () = epoch.over() => "a channel failed; the connection is made anew".to_string(),
-            reason = self.watch(&epoch, events) => reason,
+            reason = self.watch(node, &epoch, events) => reason,
         };
         epoch.abandon();
         self.tell.send_replace(State::Connecting(reason.as_str().into()));
@@ -291,15 +303,15 @@ impl Supervisor {
     }
 
     /// Follows the connection's own events until it breaks; says why.
-    async fn watch(&self, epoch: &Epoch, mut events: Events) -> String {
+    async fn watch(&self, node: &AMQPUri, epoch: &Epoch, mut events: Events) -> String {
         while let Some(event) = events.next().await {
             match event {
                 Event::ConnectionBlocked(reason) => {
-                    warn!(broker = self.place(), reason, "RabbitMQ takes no events now");
+                    warn!(broker = place(node), reason, "RabbitMQ takes no events now");
                     epoch.blocked.send_replace(Some(reason.into()));
                 }
                 Event::ConnectionUnblocked => {
-                    info!(broker = self.place(), "RabbitMQ takes events again");
+                    info!(broker = place(node), "RabbitMQ takes events again");
                     epoch.blocked.send_replace(None);
                 }
                 Event::Error(error) => return describe(&error),
@@ -308,12 +320,12 @@ impl Supervisor {
         }
         "the connection ended".into()
     }
+}
 
-    /// Host, port and virtual host: the URL without its password.
-    fn place(&self) -> String {
-        let AMQPUri { authority, vhost, .. } = &self.broker.uri;
-        format!("{}:{}/{vhost}", authority.host, authority.port)
-    }
+/// Host, port and virtual host: the URL without its password.
+fn place(node: &AMQPUri) -> String {
+    let AMQPUri { authority, vhost, .. } = node;
+    format!("{}:{}/{vhost}", authority.host, authority.port)
 }
 
 fn fault_of(error: lapin::Error) -> Fault {

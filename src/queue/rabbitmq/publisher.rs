@@ -44,6 +44,11 @@ const CONFIRM_TIMEOUT: Duration = Duration::from_secs(8);
 /// How long a channel may take to open: as long as a batch, and for the same reason.
 const CHANNEL_TIMEOUT: Duration = CONFIRM_TIMEOUT;
 
+/// A refusal can mean that the queue is full. It can also mean that the queue had no leader at the channel's first publish:
+/// then RabbitMQ (seen with 3.10) refuses everything on that channel for ever, and takes the same on a new one. So a channel
+/// that refuses is replaced; not more often than this, as a full queue stays full.
+const RENEWED_AT_MOST_EVERY: Duration = Duration::from_secs(1);
+
 /// How long `close` waits for what is in flight. Nobody is promised anything that is not confirmed by then.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -113,6 +118,24 @@ impl Publisher {
     }
 }
 
+/// Why a channel serves no more.
+#[derive(PartialEq, Eq)]
+enum Served {
+    /// The connection is over, or the queue closes.
+    ToItsEnd,
+    /// It refuses events, and another one may not.
+    MayBeStuck,
+}
+
+/// What a batch came to.
+enum Published {
+    Confirmed,
+    /// The broker took part of it at most.
+    Refused,
+    /// Nothing more may be published on the channel.
+    Unknown,
+}
+
 /// Owns one channel at a time, and is the only one to publish on it.
 struct Task {
     link: Link,
@@ -127,7 +150,13 @@ impl Task {
     async fn run(self) {
         while let Some(epoch) = self.wait_for_connection().await {
             match timeout(CHANNEL_TIMEOUT, open_channel(&epoch)).await {
-                Ok(Ok(channel)) => self.serve(&epoch, &channel).await,
+                Ok(Ok(channel)) => {
+                    if self.serve(&epoch, &channel).await == Served::MayBeStuck {
+                        // One that cannot be closed leaves with its connection.
+                        drop(timeout(CHANNEL_TIMEOUT, channel.close(200, "renewed".into())).await);
+                        continue;
+                    }
+                }
                 Ok(Err(error)) => warn!(%error, "a channel for publishing could not be opened"),
                 Err(_) => warn!("a channel for publishing could not be opened in time"),
             }
@@ -165,26 +194,32 @@ impl Task {
         }
     }
 
-    /// Publishes until the epoch is over or the queue closes.
-    async fn serve(&self, epoch: &Epoch, channel: &Channel) {
+    /// Publishes until the epoch is over, the queue closes, or the channel may be stuck.
+    async fn serve(&self, epoch: &Epoch, channel: &Channel) -> Served {
+        let renewed = Instant::now();
         loop {
             let taken = tokio::select! {
                 biased;
-                () = epoch.over() => return,
+                () = epoch.over() => return Served::ToItsEnd,
                 taken = self.take() => taken,
             };
-            let Some(taken) = taken else { return };
+            let Some(taken) = taken else { return Served::ToItsEnd };
             if epoch.is_blocked() {
                 // Given to lapin it would hang there until the alarm is over.
                 refuse_all(taken);
-            } else if !self.publish(epoch, channel, taken).await {
-                return;
+                continue;
+            }
+            match self.publish(epoch, channel, taken).await {
+                Published::Confirmed => {}
+                Published::Refused if renewed.elapsed() < RENEWED_AT_MOST_EVERY => {}
+                Published::Refused => return Served::MayBeStuck,
+                Published::Unknown => return Served::ToItsEnd,
             }
         }
     }
 
-    /// Publishes one batch and answers for it; false when nothing more may be published on the channel.
-    async fn publish(&self, epoch: &Epoch, channel: &Channel, handed: Vec<Handed>) -> bool {
+    /// Publishes one batch and answers for it.
+    async fn publish(&self, epoch: &Epoch, channel: &Channel, handed: Vec<Handed>) -> Published {
         let (mut events, mut answers, mut rooms) = (Vec::new(), Vec::new(), Vec::new());
         for Handed { event, answer, _room } in handed {
             events.push(event);
@@ -198,15 +233,16 @@ impl Task {
                 biased;
                 () = epoch.over() => {
                     refuse(answers, PublishError::Unavailable);
-                    return false;
+                    return Published::Unknown;
                 }
                 outcome = &mut confirmed => {
                     let Ok(confirmations) = outcome else {
                         refuse(answers, PublishError::Unavailable);
-                        return false;
+                        return Published::Unknown;
                     };
+                    let refused = confirmations.iter().any(|confirmation| !confirmation.is_ack());
                     release(&events, answers, confirmations);
-                    return true;
+                    return if refused { Published::Refused } else { Published::Confirmed };
                 }
                 () = epoch.blocked() => {
                     // The senders hear of it now. What lapin has goes out when the alarm is over, and the channel is
@@ -219,7 +255,7 @@ impl Task {
                     // Before anybody hears of it: nothing is known of this connection, so nothing more may go over it.
                     epoch.abandon();
                     refuse(answers, PublishError::TimedOut);
-                    return false;
+                    return Published::Unknown;
                 }
             }
         }

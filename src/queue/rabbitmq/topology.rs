@@ -24,7 +24,7 @@ pub struct Names {
 }
 
 /// Deliveries of an event before it is a dead letter: enough for many outages, few enough that a poisonous one ends.
-const DELIVERY_LIMIT: i64 = 20;
+pub const DELIVERY_LIMIT: i64 = 20;
 
 /// Where events are parked nothing may be lost by looking at them: -1 means no limit to RabbitMQ 4 and none at all to 3.10,
 /// which drops at the first return.

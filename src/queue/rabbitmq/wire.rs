@@ -66,6 +66,12 @@ pub fn restore(delivery: Delivery) -> SignedEvent {
     SignedEvent::restored(id, event_type, sent_at, received_at, body)
 }
 
+/// How often a delivery of this message came to nothing: a quorum queue counts it. Nothing is 0.
+pub fn deliveries_in_vain(delivery: &Delivery) -> i64 {
+    let headers = delivery.properties.headers().as_ref();
+    headers.and_then(|headers| headers.inner().get("x-delivery-count")).and_then(integer).unwrap_or(0)
+}
+
 fn integer(value: &AMQPValue) -> Option<i64> {
     match value {
         AMQPValue::LongLongInt(number) => Some(*number),

@@ -1,0 +1,95 @@
+//! An event that kills whoever takes it becomes a dead letter, and takes no event beside it along.
+
+use clerk_sync::store::Status;
+use sqlx::{Connection, Executor, PgConnection};
+
+use crate::support::app::{Place, SECRET, until};
+
+const NEIGHBOURS: usize = 30;
+
+/// Whoever applies the lethal event waits for a lock that the test holds, and there the test kills it.
+const LETHAL: &str = "
+    create function public.halt() returns trigger language plpgsql as $$
+    begin
+        perform pg_advisory_xact_lock(42);
+        return new;
+    end $$;
+    create trigger halt before insert on clerk.events for each row when (new.event_id = 'msg_lethal' and new.status <> 'failed')
+        execute function public.halt()";
+
+fn update(number: usize) -> (String, String) {
+    let id = format!("msg_{number}");
+    let body = format!(
+        r#"{{"data":{{"id":"user_{number}","updated_at":1795172400018}},"timestamp":1795172400033,"type":"user.updated"}}"#
+    );
+    (id, body)
+}
+
+/// Whether somebody waits for the lock.
+async fn is_halted(outside: &mut PgConnection) -> bool {
+    let waiting = "select exists (select 1 from pg_stat_activity
+        where wait_event = 'advisory' and datname = current_database() and pid <> pg_backend_pid())";
+    sqlx::query_scalar(waiting).fetch_one(outside).await.unwrap()
+}
+
+/// The server notices late that a worker is dead which waits for a lock, and what that worker wrote stays locked so long.
+async fn end_the_sessions_of_the_dead(outside: &mut PgConnection) {
+    let end = "select count(pg_terminate_backend(pid)) from pg_stat_activity
+        where application_name = 'clerk-sync' and datname = current_database() and wait_event_type = 'Lock'";
+    until("the sessions end", async || sqlx::query_scalar::<_, i64>(end).fetch_one(&mut *outside).await.unwrap() == 0)
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_kills_every_worker_fails_alone() {
+    let place = Place::servers().await;
+    place.succeed(&["migrate"]);
+    let Place::Servers { database, .. } = &place else { unreachable!() };
+    let mut outside = database.connect().await;
+    outside.execute(LETHAL).await.unwrap();
+    let mut lock = database.connect().await;
+    lock.execute("select pg_advisory_lock(42)").await.unwrap();
+
+    // The lethal one is in the middle, so that it shares batches, and the prefetch of both slots.
+    let receiver = place.start(&["receiver"], &[("CLERK_WEBHOOK_SIGNING_SECRET", SECRET)]).await;
+    for number in 0..NEIGHBOURS {
+        if number == NEIGHBOURS / 3 {
+            let (_, body) = update(1000);
+            assert_eq!(receiver.deliver("msg_lethal", body).await.status, 200);
+        }
+        let (id, body) = update(number);
+        assert_eq!(receiver.deliver(&id, body).await.status, 200);
+    }
+
+    let mut kills = 0;
+    loop {
+        let worker = place.start_unready(&["worker"], &[("WORKER_BATCH", "5")]);
+        until("it is killed by the event, or the event is given up", async || {
+            is_halted(&mut outside).await || worker.event("msg_lethal").await.is_some()
+        })
+        .await;
+        if worker.event("msg_lethal").await.is_some() {
+            break;
+        }
+        worker.signal("KILL");
+        drop(worker);
+        end_the_sessions_of_the_dead(&mut outside).await;
+        kills += 1;
+        assert!(kills <= 40, "it is never given up");
+    }
+    // Up to two deliveries a kill: what one channel of a dead connection gives back, the other is handed for a moment.
+    assert!(kills >= 10, "it is given up after {kills} kills");
+
+    let line = receiver.event("msg_lethal").await.unwrap();
+    assert_eq!((line.status, line.error_code.as_deref()), (Status::Failed, Some("delivery_limit")));
+    assert!(line.payload.is_some());
+    lock.close().await.unwrap();
+    let worker = place.start(&["worker"], &[]).await;
+    for number in 0..NEIGHBOURS {
+        let line = worker.settled(&update(number).0).await;
+        assert_eq!(line.status, Status::Applied, "{} stood beside it", line.event_id);
+    }
+    outside.execute("drop trigger halt on clerk.events").await.unwrap();
+    place.succeed(&["events", "replay", "msg_lethal"]);
+    until("it is applied", async || worker.event("msg_lethal").await.unwrap().status == Status::Applied).await;
+}
