@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::clerk::{SigningSecret, Verifier};
+use crate::clerk::{OmittedFields, SigningSecret, Verifier};
 use crate::telemetry::{self, LogFormat};
 use crate::{http, queue, store, worker};
 
@@ -25,7 +25,7 @@ pub struct Settings {
     /// postgres://… or sqlite://PATH [env: DATABASE_URL] [default: users.db in DATA_DIR]
     #[arg(long, global = true, value_name = "URL")]
     database_url: Option<String>,
-    /// amqp://… or amqps://… [env: AMQP_URL] [default: an embedded queue in DATA_DIR]
+    /// amqp://… or amqps://…; for a cluster one a node, separated by commas [env: AMQP_URL] [default: an embedded queue in DATA_DIR]
     #[arg(long, global = true, value_name = "URL")]
     amqp_url: Option<String>,
     /// Prefix of every exchange and queue name [env: AMQP_NAMESPACE] [default: clerk-sync]
@@ -40,6 +40,9 @@ pub struct Settings {
     /// Port that HTTP listens on; 0 takes a free one [env: PORT] [default: 3000]
     #[arg(long, global = true)]
     port: Option<String>,
+    /// Bearer token of /api/* other than the webhook; without one those answer 403 [env: ADMIN_TOKEN]
+    #[arg(long, global = true, value_name = "TOKEN", hide_short_help = true)]
+    admin_token: Option<String>,
     /// Largest webhook, in bytes [env: MAX_BODY_BYTES] [default: 1048576]
     #[arg(long, global = true, value_name = "BYTES", hide_short_help = true)]
     max_body_bytes: Option<String>,
@@ -55,6 +58,12 @@ pub struct Settings {
     /// Which payloads the events table keeps: failed or all [env: EVENT_PAYLOADS] [default: failed]
     #[arg(long, global = true, value_name = "WHICH", hide_short_help = true)]
     event_payloads: Option<String>,
+    /// What stays of a deleted user: keep (the profile) or scrub (the ID and the time of the delete) [env: ON_DELETE] [default: keep]
+    #[arg(long, global = true, value_name = "WHAT", hide_short_help = true)]
+    on_delete: Option<String>,
+    /// Fields of Clerk's user object that are never stored, separated by commas [env: OMIT_FIELDS]
+    #[arg(long, global = true, value_name = "FIELDS", hide_short_help = true)]
+    omit_fields: Option<String>,
     /// Form of the log: pretty or json [env: LOG_FORMAT] [default: pretty on a terminal, else json]
     #[arg(long, global = true, value_name = "FORM", hide_short_help = true)]
     log_format: Option<String>,
@@ -64,6 +73,7 @@ pub struct Settings {
 pub struct Config {
     /// Empty where none is set: only a receiver needs them.
     pub signing_secrets: Vec<SecretString>,
+    pub admin_token: Option<SecretString>,
     pub queue: queue::Options,
     pub store: store::Options,
     pub data_dir: PathBuf,
@@ -157,7 +167,6 @@ impl Environment {
 impl Config {
     /// What the settings and the environment come to.
     pub fn resolve(settings: &Settings, environment: &Environment) -> Result<Self, ConfigError> {
-        refuse_what_is_not_there_yet(environment)?;
         let setting =
             |flag: &Option<String>, name: &str| flag.clone().or_else(|| environment.get(name).map(String::from));
         let secret = |flag: &Option<String>, name: &str| match flag {
@@ -166,7 +175,6 @@ impl Config {
         };
         let data_dir = PathBuf::from(setting(&settings.data_dir, "DATA_DIR").unwrap_or_else(|| "./data".into()));
         let namespace = setting(&settings.amqp_namespace, "AMQP_NAMESPACE").unwrap_or_else(|| "clerk-sync".into());
-        let payloads = setting(&settings.event_payloads, "EVENT_PAYLOADS");
         let worker = worker::Options {
             batch_max: number("WORKER_BATCH", setting(&settings.worker_batch, "WORKER_BATCH"), 500, 1, 10_000)?,
             concurrency: number(
@@ -176,18 +184,24 @@ impl Config {
                 1,
                 64,
             )?,
+            hold_max: worker::HOLD_MAX,
+            omitted: omitted(setting(&settings.omit_fields, "OMIT_FIELDS"))?,
             retention: retention(setting(&settings.event_retention_days, "EVENT_RETENTION_DAYS"))?,
         };
         let max_body =
             number("MAX_BODY_BYTES", setting(&settings.max_body_bytes, "MAX_BODY_BYTES"), 1_048_576, 1024, 64 << 20)?;
         Ok(Self {
             signing_secrets: signing_secrets(settings, environment)?,
+            admin_token: admin_token(settings, environment)?,
             queue: queue_options(secret(&settings.amqp_url, "AMQP_URL")?, namespace, &data_dir)?,
             store: store_options(
                 secret(&settings.database_url, "DATABASE_URL")?,
                 &data_dir,
                 worker.concurrency,
-                payloads,
+                store::Keep {
+                    payloads: payloads(setting(&settings.event_payloads, "EVENT_PAYLOADS"))?,
+                    on_delete: on_delete(setting(&settings.on_delete, "ON_DELETE"))?,
+                },
             )?,
             http: http::Options {
                 host: setting(&settings.host, "HOST").unwrap_or_else(|| "127.0.0.1".into()),
@@ -241,6 +255,25 @@ pub fn signing_secrets(settings: &Settings, environment: &Environment) -> Result
     Ok(secrets)
 }
 
+/// Shorter ones can be guessed.
+const ADMIN_TOKEN_CHARACTERS_MIN: usize = 16;
+
+/// The admin token alone, so that it can be read again while the program runs.
+pub fn admin_token(settings: &Settings, environment: &Environment) -> Result<Option<SecretString>, ConfigError> {
+    let token = match &settings.admin_token {
+        Some(flag) => Some(SecretString::from(flag.trim())),
+        None => environment.secret("ADMIN_TOKEN")?,
+    };
+    if token.as_ref().is_some_and(|token| token.expose_secret().chars().count() < ADMIN_TOKEN_CHARACTERS_MIN) {
+        return Err(wrong(
+            "ADMIN_TOKEN",
+            "has fewer than 16 characters",
+            "make a long one, with `openssl rand -hex 24`",
+        ));
+    }
+    Ok(token)
+}
+
 fn signing_secret(secret: &SecretString) -> Result<SigningSecret, ConfigError> {
     SigningSecret::parse(secret).map_err(|fault| {
         wrong(
@@ -249,16 +282,6 @@ fn signing_secret(secret: &SecretString) -> Result<SigningSecret, ConfigError> {
             "copy it whole from Clerk's dashboard; it looks like whsec_ and 32 letters, digits, + and /",
         )
     })
-}
-
-/// What the contract promises and this version has not: to ignore it would store what a person wants not stored.
-fn refuse_what_is_not_there_yet(environment: &Environment) -> Result<(), ConfigError> {
-    for (name, harmless) in [("OMIT_FIELDS", ""), ("ON_DELETE", "keep")] {
-        if environment.get(name).is_some_and(|value| value != harmless) {
-            return Err(wrong(name, "is not supported by this version", "unset it, or wait for a later one"));
-        }
-    }
-    Ok(())
 }
 
 fn number(
@@ -319,32 +342,50 @@ fn queue_options(
     let Some(url) = url else {
         return Ok(queue::Options::Embedded(queue::embedded::Options { path: data_dir.join("queue.db") }));
     };
-    let scheme = url.expose_secret().split_once("://").map(|(scheme, _)| scheme);
-    match scheme {
-        Some("amqp" | "amqps") => Ok(queue::Options::RabbitMq(queue::rabbitmq::Options { url, namespace })),
-        _ => Err(wrong(
+    let has_scheme = |node: &str| ["amqp://", "amqps://"].iter().any(|scheme| node.trim().starts_with(scheme));
+    if !url.expose_secret().split(',').all(has_scheme) {
+        return Err(wrong(
             "AMQP_URL",
             "does not begin with amqp:// or amqps://",
-            "give a URL such as amqp://user:password@host:5672/%2f",
-        )),
+            "give a URL such as amqp://user:password@host:5672/%2f; one for each node of a cluster, separated by commas (write a comma in a password as %2C)",
+        ));
     }
+    Ok(queue::Options::RabbitMq(queue::rabbitmq::Options { url, namespace }))
 }
 
 /// RabbitMQ takes names of up to 255 bytes; ours add at most 9.
 const NAMESPACE_MAX: usize = 100;
 
+fn payloads(value: Option<String>) -> Result<store::Payloads, ConfigError> {
+    match value.as_deref() {
+        None | Some("failed") => Ok(store::Payloads::Failed),
+        Some("all") => Ok(store::Payloads::All),
+        Some(other) => Err(wrong("EVENT_PAYLOADS", format!("is {other:?}"), "give failed or all")),
+    }
+}
+
+fn omitted(value: Option<String>) -> Result<OmittedFields, ConfigError> {
+    OmittedFields::parse(&value.unwrap_or_default()).map_err(|needed| {
+        let fault = format!("names {needed}, without which no event could be applied");
+        wrong("OMIT_FIELDS", fault, "leave it out; name fields such as private_metadata,unsafe_metadata")
+    })
+}
+
+fn on_delete(value: Option<String>) -> Result<store::OnDelete, ConfigError> {
+    match value.as_deref() {
+        None | Some("keep") => Ok(store::OnDelete::Keep),
+        Some("scrub") => Ok(store::OnDelete::Scrub),
+        Some(other) => Err(wrong("ON_DELETE", format!("is {other:?}"), "give keep or scrub")),
+    }
+}
+
 fn store_options(
     url: Option<SecretString>,
     data_dir: &std::path::Path,
     connections: NonZeroUsize,
-    payloads: Option<String>,
+    keep: store::Keep,
 ) -> Result<store::Options, ConfigError> {
-    let payloads = match payloads.as_deref() {
-        None | Some("failed") => store::Payloads::Failed,
-        Some("all") => store::Payloads::All,
-        Some(other) => return Err(wrong("EVENT_PAYLOADS", format!("is {other:?}"), "give failed or all")),
-    };
-    let sqlite = |path| store::Options::Sqlite(store::sqlite::Options { path, payloads });
+    let sqlite = |path| store::Options::Sqlite(store::sqlite::Options { path, keep });
     let Some(url) = url else {
         return Ok(sqlite(data_dir.join("users.db")));
     };
@@ -352,7 +393,7 @@ fn store_options(
     match url.expose_secret().split_once("://") {
         Some(("postgres" | "postgresql", _)) => {
             let connections = u32::try_from(connections.get()).unwrap_or(u32::MAX);
-            Ok(store::Options::Postgres(store::postgres::Options { url, connections, payloads }))
+            Ok(store::Options::Postgres(store::postgres::Options { url, connections, keep }))
         }
         Some(("sqlite", path)) if !path.is_empty() => Ok(sqlite(PathBuf::from(path))),
         _ => Err(wrong("DATABASE_URL", "does not begin with postgres:// or sqlite://", remedy)),
@@ -384,12 +425,15 @@ mod tests {
     }
 
     #[test]
-    fn what_this_version_cannot_do_is_refused_and_not_ignored() {
+    fn what_stays_and_what_is_never_stored_is_set_by_name() {
         let resolve = |name, value| Config::resolve(&Settings::default(), &Environment::of(&[(name, value)]));
-        for (name, value) in [("OMIT_FIELDS", "private_metadata"), ("ON_DELETE", "scrub")] {
-            assert!(resolve(name, value).err().unwrap().to_string().contains(name));
+        for (name, wrong) in [("ON_DELETE", "forget"), ("OMIT_FIELDS", "phone_numbers id"), ("EVENT_PAYLOADS", "some")]
+        {
+            assert!(resolve(name, wrong).err().unwrap().to_string().starts_with(name));
         }
-        assert!(resolve("ON_DELETE", "keep").is_ok());
+        let store::Options::Sqlite(store) = resolve("ON_DELETE", "scrub").unwrap().store else { panic!("not SQLite") };
+        assert_eq!(store.keep.on_delete, store::OnDelete::Scrub);
+        assert!(resolve("OMIT_FIELDS", "private_metadata, unsafe_metadata").is_ok());
     }
 
     #[test]

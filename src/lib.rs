@@ -10,6 +10,8 @@ pub mod queue;
 pub mod store;
 pub mod worker;
 
+pub mod replay;
+
 pub mod commands;
 pub mod config;
 

@@ -5,11 +5,13 @@
 pub mod change;
 pub mod event;
 mod json;
+pub mod omit;
 pub mod sample;
 pub mod signature;
 pub mod user;
 
 pub use change::{UserChange, Version};
 pub use event::{ClerkId, EventId, EventType, Rejection, SignedEvent, Timestamp, UserEvent};
+pub use omit::OmittedFields;
 pub use signature::{Delivery, SignatureError, SigningSecret, Verifier};
 pub use user::UserProfile;

@@ -6,7 +6,6 @@ use std::num::NonZeroUsize;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
@@ -14,9 +13,9 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use rand::Rng;
 use secrecy::{ExposeSecret, SecretString};
-use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::secrets::Secrets;
 use super::serve::Signals;
 use super::service::{Role, Service};
 use super::{table, users};
@@ -25,7 +24,7 @@ use crate::clerk::sample::{Person, SampleEvent};
 use crate::clerk::{ClerkId, SigningSecret, Timestamp};
 use crate::clock::now;
 use crate::commands::send::Sender;
-use crate::config::{self, Config, Settings};
+use crate::config::{Config, Settings};
 use crate::{http, queue, store};
 
 #[derive(Debug, clap::Args)]
@@ -46,30 +45,30 @@ pub async fn run(args: DevArgs, settings: Settings, mut config: Config) -> anyho
         let made_up = || format!("whsec_{}", STANDARD.encode(random_bytes::<24>()));
         config.signing_secrets = vec![kept(&config.data_dir, SECRET_FILE, made_up)?];
     }
-    kept(&config.data_dir, TOKEN_FILE, || URL_SAFE_NO_PAD.encode(random_bytes::<24>()))?;
+    let token = kept(&config.data_dir, TOKEN_FILE, || URL_SAFE_NO_PAD.encode(random_bytes::<24>()))?;
+    config.admin_token.get_or_insert(token);
 
-    let verifier = config::verifier(&config.signing_secrets)?;
-    let (new_verifier, verifier) = watch::channel(Arc::new(verifier));
+    let secrets = Secrets::of(&config, true)?;
     let mut signals = Signals::listen()?;
-    let service = Service::start(&config, Role::Both, verifier).await?;
+    let service = Service::start(&config, Role::Both, &secrets).await?;
     let url = format!("http://{}{}", service.address, http::WEBHOOK_PATH);
     table::print(&welcome(&url, &config, is_made_up))?;
     if args.demo {
         demo(&url, &config, &service).await?;
     }
     table::print(&next_steps(&config, &url))?;
-    signals.follow(&settings, &new_verifier).await;
+    signals.follow(&settings, &secrets).await;
     service.stop().await;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Whatever servers are configured, `dev` keeps to its own files.
 fn embed(config: &mut Config) {
-    let payloads = match &config.store {
-        store::Options::Postgres(options) => options.payloads,
-        store::Options::Sqlite(options) => options.payloads,
+    let keep = match &config.store {
+        store::Options::Postgres(options) => options.keep,
+        store::Options::Sqlite(options) => options.keep,
     };
-    config.store = store::Options::Sqlite(store::sqlite::Options { path: config.data_dir.join("users.db"), payloads });
+    config.store = store::Options::Sqlite(store::sqlite::Options { path: config.data_dir.join("users.db"), keep });
     config.queue = queue::Options::Embedded(queue::embedded::Options { path: config.data_dir.join("queue.db") });
 }
 
@@ -122,7 +121,10 @@ fn next_steps(config: &Config, url: &str) -> String {
         "\nServing. Stop with Ctrl-C. Try in another terminal:\n\
          \x20 {me} send user.updated --count 1000{to}{dir}\n\
          \x20 {me} users list{dir}\n\
-         \x20 {me} events list --status failed{dir}\n"
+         \x20 {me} events list --status failed{dir}\n\
+         \x20 curl -H \"Authorization: Bearer $(cat {token})\" {api}\n",
+        token = config.data_dir.join(TOKEN_FILE).display(),
+        api = url.replace(http::WEBHOOK_PATH, "/api/users"),
     )
 }
 

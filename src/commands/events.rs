@@ -4,17 +4,14 @@ use std::num::NonZeroU32;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use bytes::Bytes;
-use chrono::{DateTime, NaiveDate};
-use serde::Serialize;
 
 use super::table;
-use crate::backoff::Backoff;
-use crate::clerk::{EventId, EventType, SignedEvent, Timestamp};
+use crate::clerk::{EventId, Timestamp};
 use crate::clock::now;
 use crate::config::Config;
-use crate::queue::{PUBLISH_TIMEOUT, PublishError, Queue};
-use crate::store::{Cursor, EventFilter, EventRow, Page, Status, Store};
+use crate::queue::Queue;
+use crate::replay::{self, Done, Which};
+use crate::store::{self, Cursor, EventFilter, EventRow, Page, Status, Store};
 
 #[derive(Debug, clap::Subcommand)]
 pub enum EventsCommand {
@@ -30,6 +27,8 @@ pub enum EventsCommand {
     },
     /// Put failed events back onto the queue, under the same IDs
     Replay(ReplayArgs),
+    /// Discard failed events: nobody waits for them any more, and they go with the other old lines
+    Discard(DiscardArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -75,7 +74,31 @@ pub struct ReplayArgs {
     /// Most events
     #[arg(long, value_name = "EVENTS")]
     limit: Option<u64>,
-    /// Only say what would be replayed
+    /// Most events a second
+    #[arg(long, value_name = "EVENTS", default_value_t = replay::RATE, value_parser = read_rate)]
+    rate: NonZeroU32,
+    /// Only say what would be replayed, and what would come of it
+    #[arg(long)]
+    dry_run: bool,
+    /// One JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct DiscardArgs {
+    /// Only these events
+    #[arg(value_name = "ID")]
+    ids: Vec<String>,
+    #[command(flatten)]
+    filter: FilterArgs,
+    /// Every failed event, when neither an ID nor a filter is given
+    #[arg(long)]
+    all: bool,
+    /// Most events
+    #[arg(long, value_name = "EVENTS")]
+    limit: Option<u64>,
+    /// Only say how many would be discarded
     #[arg(long)]
     dry_run: bool,
     /// One JSON document
@@ -84,6 +107,20 @@ pub struct ReplayArgs {
 }
 
 impl FilterArgs {
+    fn is_empty(&self) -> bool {
+        let Self { event_type, user, since, until } = self;
+        event_type.is_none() && user.is_none() && since.is_none() && until.is_none()
+    }
+
+    /// Failed events: those with these IDs, or else those that the filter lets through.
+    fn which(self, ids: &[String], limit: Option<u64>) -> anyhow::Result<Which> {
+        if ids.is_empty() {
+            let limit = limit.unwrap_or(u64::MAX);
+            return Ok(Which::Matching { filter: self.with_status(None), limit, after: None });
+        }
+        Ok(Which::Ids(ids.iter().map(|id| event_id(id)).collect::<Result<_, _>>()?))
+    }
+
     fn with_status(self, status: Option<Status>) -> EventFilter {
         EventFilter { status, event_type: self.event_type, clerk_id: self.user, since: self.since, until: self.until }
     }
@@ -91,13 +128,14 @@ impl FilterArgs {
 
 pub async fn run(command: EventsCommand, config: &Config) -> anyhow::Result<ExitCode> {
     let store = Store::open(&config.store)?;
-    match command {
-        EventsCommand::List(args) => list(args, &store).await?,
-        EventsCommand::Show { id, json } => show(&id, json, &store).await?,
-        EventsCommand::Replay(args) => replay(args, config, &store).await?,
-    }
+    let status = match command {
+        EventsCommand::List(args) => list(args, &store).await.map(|()| ExitCode::SUCCESS),
+        EventsCommand::Show { id, json } => show(&id, json, &store).await.map(|()| ExitCode::SUCCESS),
+        EventsCommand::Replay(args) => replay_events(args, config, &store).await,
+        EventsCommand::Discard(args) => discard(args, &store).await,
+    };
     store.close().await;
-    Ok(ExitCode::SUCCESS)
+    status
 }
 
 async fn list(args: ListArgs, store: &Store) -> anyhow::Result<()> {
@@ -139,10 +177,24 @@ async fn show(id: &str, json: bool, store: &Store) -> anyhow::Result<()> {
     Ok(table::print(&of_event(&event))?)
 }
 
+fn event_id(id: &str) -> anyhow::Result<EventId> {
+    EventId::new(id).context("an event's ID is 1 to 255 of A-Z, a-z, 0-9, _ and -")
+}
+
 async fn find(id: &str, store: &Store) -> anyhow::Result<EventRow> {
-    let event_id = EventId::new(id).context("an event's ID is 1 to 255 of A-Z, a-z, 0-9, _ and -")?;
-    let found = store.event(&event_id).await?;
+    let found = store.event(&event_id(id)?).await?;
     found.with_context(|| format!("no event has the ID {id}; see `clerk-sync events list`"))
+}
+
+/// An event that was named by a person must be there, and be failed.
+async fn must_be_failed(ids: &[String], store: &Store, what: &str) -> anyhow::Result<()> {
+    for id in ids {
+        let status = find(id, store).await?.status;
+        if status != Status::Failed {
+            bail!("{id} is {}, only failed events are {what}", status.as_str());
+        }
+    }
+    Ok(())
 }
 
 fn of_event(event: &EventRow) -> String {
@@ -174,141 +226,93 @@ fn of_event(event: &EventRow) -> String {
     table::of_fields(&fields)
 }
 
-#[derive(Default, Serialize)]
-struct Replayed {
-    dry_run: bool,
-    /// Events that were put back onto the queue, or would be.
-    replayed: u64,
-    /// Events without a payload: they were applied or discarded meanwhile.
-    skipped: u64,
-}
-
-async fn replay(args: ReplayArgs, config: &Config, store: &Store) -> anyhow::Result<()> {
-    let mut done = Replayed { dry_run: args.dry_run, ..Replayed::default() };
-    let queue = if args.dry_run { None } else { Some(Queue::open(&config.queue).await?) };
-    if args.ids.is_empty() {
-        let limit = args.limit.unwrap_or(u64::MAX);
-        let filter = args.filter.with_status(Some(Status::Failed));
-        replay_all(&filter, limit, store, queue.as_ref(), &mut done).await?;
-    } else {
-        for id in &args.ids {
-            let event = find(id, store).await?;
-            if event.status != Status::Failed {
-                bail!("{id} is {}, only failed events are replayed", event.status.as_str());
-            }
-            replay_one(event, queue.as_ref(), &mut done).await?;
+async fn replay_events(args: ReplayArgs, config: &Config, store: &Store) -> anyhow::Result<ExitCode> {
+    must_be_failed(&args.ids, store, "replayed").await?;
+    let which = args.filter.which(&args.ids, args.limit)?;
+    if args.dry_run {
+        let done = replay::preview(store, &which).await?;
+        if args.json {
+            table::print_json(&done)?
+        } else {
+            table::print(&of_preview(&done))?
         }
+        return Ok(ExitCode::SUCCESS);
     }
-    if let Some(queue) = queue {
-        queue.close().await;
-    }
+    let queue = Queue::open(&config.queue).await?;
+    let mut done = Done::default();
+    let ended = tokio::select! {
+        ended = replay::replay(store, &queue, &which, args.rate, &mut done) => Some(ended),
+        _ = tokio::signal::ctrl_c() => None,
+    };
+    queue.close().await;
     if args.json {
-        return table::print_json(&done);
+        table::print_json(&done)?;
     }
-    let text = match (done.dry_run, done.replayed) {
-        (true, count) => format!("{count} failed events would be put back onto the queue."),
-        (false, 0) => "There are no failed events to replay.".into(),
-        (false, count) => {
-            format!("{count} events are back on the queue; see what becomes of them with `clerk-sync events list`.")
+    match ended {
+        Some(Ok(())) => {}
+        Some(Err(error)) => bail!("{} events are back on the queue; {error}", done.replayed),
+        None => bail!("stopped: {} events are back on the queue; run it again for the others", done.replayed),
+    }
+    if !args.json {
+        table::print(&match done.replayed {
+            0 => "There are no failed events to replay.\n".into(),
+            count => {
+                format!(
+                    "{count} events are back on the queue; see what becomes of them with `clerk-sync events list`.\n"
+                )
+            }
+        })?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn of_preview(done: &Done) -> String {
+    let would = done.would.clone().unwrap_or_default();
+    let mut text = format!("{} failed events would be put back onto the queue.\n", done.replayed);
+    let mut say = |count: u64, what: &str| {
+        if count > 0 {
+            text += &format!("  {count:>6}  {what}\n");
         }
     };
-    Ok(table::print(&format!("{text}\n"))?)
+    say(would.apply, "would be applied now");
+    say(would.be_stale, "would be stale: a newer version is there");
+    for (code, count) in &would.fail {
+        say(*count, &format!("would fail again: {code}"));
+    }
+    text
 }
 
-/// Events a page when many are replayed.
-const PAGE: NonZeroU32 = NonZeroU32::new(200).expect("200 is not 0");
+/// What would be lost by pressing Enter too early must be asked for.
+const NEITHER_ID_NOR_FILTER: &str =
+    "give the IDs of the events, or a filter such as --type or --since, or --all for every failed event";
 
-async fn replay_all(
-    filter: &EventFilter,
-    limit: u64,
-    store: &Store,
-    queue: Option<&Queue>,
-    done: &mut Replayed,
-) -> anyhow::Result<()> {
-    let mut page = Page { limit: PAGE, after: None };
-    loop {
-        let listing = store.events(filter, &page).await?;
-        for row in listing.rows {
-            if done.replayed + done.skipped >= limit {
-                return Ok(());
-            }
-            let event = find(&row.event_id, store).await?;
-            replay_one(event, queue, done).await?;
-        }
-        page.after = listing.next;
-        if page.after.is_none() {
-            return Ok(());
-        }
+async fn discard(args: DiscardArgs, store: &Store) -> anyhow::Result<ExitCode> {
+    if args.ids.is_empty() && args.filter.is_empty() && !args.all {
+        eprintln!("clerk-sync: {NEITHER_ID_NOR_FILTER}");
+        return Ok(ExitCode::from(super::WRONG_USAGE));
     }
+    must_be_failed(&args.ids, store, "discarded").await?;
+    let which = args.filter.which(&args.ids, args.limit)?;
+    let done = replay::discard(store, &which, args.dry_run).await?;
+    if args.json {
+        table::print_json(&done)?;
+    } else {
+        table::print(&match (done.dry_run, done.discarded) {
+            (true, count) => format!("{count} failed events would be discarded.\n"),
+            (false, 0) => "There are no failed events to discard.\n".into(),
+            (false, count) => format!("{count} events were discarded.\n"),
+        })?;
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
-async fn replay_one(row: EventRow, queue: Option<&Queue>, done: &mut Replayed) -> anyhow::Result<()> {
-    let (Status::Failed, Some(payload)) = (row.status, row.payload) else {
-        done.skipped += 1;
-        return Ok(());
-    };
-    let id = EventId::new(&row.event_id).context("the events table holds an ID that is none")?;
-    let body = Bytes::from(payload);
-    // The type is read anew: a newer version may know what an older one could not read.
-    let event_type = EventType::read(&body);
-    let event = SignedEvent::restored(id, event_type, row.sent_at.0, row.received_at.0, body);
-    if let Some(queue) = queue {
-        publish(queue, event)
-            .await
-            .with_context(|| format!("{} was not replayed; run the command again", row.event_id))?;
-    }
-    done.replayed += 1;
-    Ok(())
-}
-
-/// Publishes with patience: the connection to the queue is made in the background.
-async fn publish(queue: &Queue, event: SignedEvent) -> Result<(), PublishError> {
-    let mut backoff = Backoff::for_outage();
-    let deadline = tokio::time::Instant::now() + PUBLISH_TIMEOUT;
-    loop {
-        match queue.publish(event.clone()).await {
-            Err(PublishError::Unavailable | PublishError::Busy) if tokio::time::Instant::now() < deadline => {
-                backoff.wait().await
-            }
-            done => return done,
-        }
-    }
+/// Faster ones would stand before the events that come in meanwhile.
+fn read_rate(text: &str) -> Result<NonZeroU32, String> {
+    let rate = text.parse().ok().filter(|rate: &NonZeroU32| rate.get() <= 1000);
+    rate.ok_or_else(|| "give a number from 1 to 1000".into())
 }
 
 /// A date, a time, or an age.
-fn read_time(text: &str) -> Result<Timestamp, String> {
-    let age = || {
-        let unit = text.chars().last()?;
-        let seconds = match unit {
-            's' => 1,
-            'm' => 60,
-            'h' => 3600,
-            'd' => 86400,
-            _ => return None,
-        };
-        let count: i64 = text.strip_suffix(unit)?.parse().ok()?;
-        Timestamp::from_ms(now().ms() - count.checked_mul(seconds * 1000)?)
-    };
-    let time = || Timestamp::from_ms(DateTime::parse_from_rfc3339(text).ok()?.timestamp_millis());
-    let date =
-        || Timestamp::from_ms(text.parse::<NaiveDate>().ok()?.and_hms_opt(0, 0, 0)?.and_utc().timestamp_millis());
-    age().or_else(time).or_else(date).ok_or_else(|| {
-        "give a date (2026-11-23, in UTC), a time (2026-11-23T16:00:00Z) or an age (90s, 15m, 2h, 7d)".into()
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_time_may_be_a_date_a_time_or_an_age() {
-        assert_eq!(read_time("2026-11-23").unwrap().ms(), 1_795_392_000_000);
-        assert_eq!(read_time("2026-11-23T01:00:00+01:00").unwrap().ms(), 1_795_392_000_000);
-        let hour_ago = now().ms() - read_time("1h").unwrap().ms();
-        assert!((3_600_000..3_700_000).contains(&hour_ago), "{hour_ago}");
-        for bad in ["", "soon", "1w", "-", "2026-13-01", "99999999999999999d"] {
-            assert!(read_time(bad).is_err(), "{bad}");
-        }
-    }
+fn read_time(text: &str) -> Result<Timestamp, &'static str> {
+    store::read_time(text, now())
 }

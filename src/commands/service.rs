@@ -6,14 +6,13 @@ use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
 use anyhow::Context;
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
+use super::secrets::Secrets;
 use crate::backoff::Backoff;
-use crate::clerk::Verifier;
 use crate::config::Config;
-use crate::http::{self, Readiness, Webhooks};
+use crate::http::{self, Api, Readiness, Refusals, Webhooks};
 use crate::queue::embedded::DirectoryLock;
 use crate::queue::{self, Queue};
 use crate::shutdown::Shutdown;
@@ -52,7 +51,7 @@ pub struct Service {
 
 impl Service {
     /// Starts the role. Servers that are away are waited for in the background.
-    pub async fn start(config: &Config, role: Role, verifier: watch::Receiver<Arc<Verifier>>) -> anyhow::Result<Self> {
+    pub async fn start(config: &Config, role: Role, secrets: &Secrets) -> anyhow::Result<Self> {
         let listener = http::listen(&config.http).with_context(|| {
             let http::Options { host, port, .. } = &config.http;
             format!("cannot listen on {host}:{port} (choose another address with HOST and PORT)")
@@ -65,22 +64,29 @@ impl Service {
         let (stopping, stop_worker) = (Shutdown::default(), Shutdown::default());
         let is_receiver = role != Role::Worker;
         let is_worker = role != Role::Receiver;
+        let refusals = Arc::<Refusals>::default();
         let webhooks = is_receiver.then(|| Webhooks {
-            verifier,
+            verifier: secrets.verifier.subscribe(),
             queue: queue.clone(),
             max_body_bytes: config.http.max_body_bytes,
-            refusals: Arc::default(),
+            refusals: Arc::clone(&refusals),
+        });
+        let api = is_worker.then(|| Api {
+            store: store.clone(),
+            queue: queue.clone(),
+            admin_token: secrets.admin_token.subscribe(),
+            refusals,
         });
         let readiness =
             Readiness { queue: queue.clone(), store: is_worker.then(|| store.clone()), shutdown: stopping.clone() };
-        let (server, http_handle) = http::serve(listener, webhooks, readiness)?;
+        let (server, http_handle) = http::serve(listener, webhooks, api, readiness)?;
         match role {
             Role::Worker => info!(%address, "working; health is at /readyz"),
             Role::Both | Role::Receiver => info!(%address, path = http::WEBHOOK_PATH, "receiving"),
         }
         let worker = is_worker.then(|| {
             let (queue, store, stop) = (queue.clone(), store.clone(), stop_worker.clone());
-            tokio::spawn(work(queue, store, config.worker, role, stop))
+            tokio::spawn(work(queue, store, config.worker.clone(), role, stop))
         });
         Ok(Self {
             address,

@@ -4,12 +4,13 @@ use std::num::NonZeroU32;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
+use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::table;
 use crate::clerk::ClerkId;
 use crate::config::Config;
-use crate::store::{Cursor, Page, Store, User, UserFilter};
+use crate::store::{Cursor, Erased, Page, Store, User, UserFilter};
 
 #[derive(Debug, clap::Subcommand)]
 pub enum UsersCommand {
@@ -19,6 +20,21 @@ pub enum UsersCommand {
     Show {
         /// The user's Clerk ID, user_…
         id: String,
+        /// One JSON document
+        #[arg(long)]
+        json: bool,
+    },
+    /// Erase a user's data: every column but the ID and the time of the delete, and the payloads of his events
+    ///
+    /// Delete the user at Clerk first: the row of a deleted user is never filled again, that of another one is by the next
+    /// event. Events that still wait in the queue are not touched.
+    Erase {
+        /// The user's Clerk ID, user_…
+        id: String,
+        /// Delete the row and every line of the user's events too, as if they had never been. For the users of Clerk's own
+        /// examples, which always bear the same IDs
+        #[arg(long)]
+        forget: bool,
         /// One JSON document
         #[arg(long)]
         json: bool,
@@ -56,6 +72,7 @@ pub async fn run(command: UsersCommand, config: &Config) -> anyhow::Result<ExitC
     match command {
         UsersCommand::List(args) => list(args, &store).await?,
         UsersCommand::Show { id, json } => show(&id, json, &store).await?,
+        UsersCommand::Erase { id, forget, json } => erase(&id, forget, json, &store).await?,
     }
     store.close().await;
     Ok(ExitCode::SUCCESS)
@@ -150,6 +167,50 @@ fn of_user(user: &User) -> String {
         ("event_id", text(&user.event_id)),
         ("occurred_at", time(user.occurred_at)),
         ("synced_at", time(Some(user.synced_at))),
+        ("erased_at", time(user.erased_at)),
         ("data", "the whole object: --json".into()),
     ])
+}
+
+#[derive(Serialize)]
+struct Report {
+    clerk_id: String,
+    #[serde(flatten)]
+    erased: Erased,
+    /// Lines of `events` that are gone, where the user was forgotten.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    forgotten_events: Option<u64>,
+}
+
+async fn erase(id: &str, forget: bool, json: bool, store: &Store) -> anyhow::Result<()> {
+    let clerk_id = ClerkId::new(id).context("a Clerk ID has 1 to 255 characters")?;
+    let Some(erased) = store.erase(&clerk_id).await? else {
+        bail!("no user has the ID {id}; see `clerk-sync users list`");
+    };
+    let forgotten_events = if forget { Some(store.forget(&clerk_id).await?.1) } else { None };
+    let report = Report { clerk_id: id.into(), erased, forgotten_events };
+    if json {
+        return table::print_json(&report);
+    }
+    Ok(table::print(&of_report(&report))?)
+}
+
+/// Names of columns, never what was in them.
+fn of_report(report: &Report) -> String {
+    let Report { clerk_id, erased: Erased { columns, payloads, is_final }, forgotten_events } = report;
+    let mut text = match columns[..] {
+        [] => format!("{clerk_id}: no column held anything; {payloads} payloads of events were erased.\n"),
+        _ => format!("{clerk_id}: erased {}; and {payloads} payloads of events.\n", columns.join(", ")),
+    };
+    text += &match (forgotten_events, is_final) {
+        (Some(events), _) => {
+            format!("The row is gone, and {events} lines of events with it: the next event begins anew.\n")
+        }
+        (None, true) => "The user is deleted: the row stays as a tombstone and is never filled again.\n".into(),
+        (None, false) => {
+            "The user is not deleted at Clerk: the next event fills the row again. Delete the user there first.\n"
+                .into()
+        }
+    };
+    text
 }

@@ -1,5 +1,6 @@
-//! What listens: the webhook route, and health by role.
+//! What listens: the webhook route, health by role, and the routes for operators.
 
+pub mod api;
 mod health;
 mod problem;
 mod refusals;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::{App, HttpResponse, HttpServer, web};
 
+pub use api::{AdminToken, Api};
 pub use health::Readiness;
 use problem::{Code, Problem};
 pub use refusals::Refusals;
@@ -46,14 +48,16 @@ pub fn listen(options: &Options) -> std::io::Result<TcpListener> {
     TcpListener::bind((options.host.as_str(), options.port))
 }
 
-/// Serves on `listener` until the handle is told to stop. `webhooks` is there where this process is a receiver.
+/// Serves on `listener` until the handle is told to stop. `webhooks` is there where this process is a receiver, `api` where
+/// it has a database.
 pub fn serve(
     listener: TcpListener,
     webhooks: Option<Webhooks>,
+    api: Option<Api>,
     readiness: Readiness,
 ) -> std::io::Result<(Server, ServerHandle)> {
     let server = HttpServer::new(move || {
-        let webhooks = webhooks.clone();
+        let (webhooks, api) = (webhooks.clone(), api.clone());
         App::new()
             .app_data(web::Data::new(readiness.clone()))
             .service(get_only("/healthz", web::get().to(health::alive)))
@@ -67,6 +71,10 @@ pub fn serve(
                             .default_service(web::to(|| async { refuse(Problem::method_not_allowed("POST")) })),
                     );
                 }
+            })
+            .configure(|config| match api {
+                Some(api) => api::configure(api)(config),
+                None => api::configure_absent(config),
             })
             .default_service(web::to(|| async {
                 refuse(Problem::new(Code::NotFound, "the path is not one of this server's"))

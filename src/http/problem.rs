@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
+use actix_web::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
 
@@ -19,11 +19,14 @@ pub enum Code {
     InvalidSignature,
     TimestampOutOfTolerance,
     InvalidRequest,
+    Unauthorized,
+    AdminDisabled,
     RequestTimeout,
     NotFound,
     MethodNotAllowed,
     BodyTooLarge,
     QueueUnavailable,
+    DatabaseUnavailable,
     NotReady,
 }
 
@@ -42,11 +45,14 @@ impl Code {
             Self::InvalidSignature => ("invalid_signature", 400, "The signature does not match"),
             Self::TimestampOutOfTolerance => ("timestamp_out_of_tolerance", 400, "The delivery is not of this time"),
             Self::InvalidRequest => ("invalid_request", 400, "The request cannot be read"),
+            Self::Unauthorized => ("unauthorized", 401, "The admin token is missing or wrong"),
+            Self::AdminDisabled => ("admin_disabled", 403, "There is no admin token"),
             Self::RequestTimeout => ("request_timeout", 408, "The request took too long"),
             Self::NotFound => ("not_found", 404, "There is nothing here"),
             Self::MethodNotAllowed => ("method_not_allowed", 405, "The method is not allowed here"),
             Self::BodyTooLarge => ("body_too_large", 413, "The body is too large"),
             Self::QueueUnavailable => ("queue_unavailable", 503, "The event could not be queued"),
+            Self::DatabaseUnavailable => ("database_unavailable", 503, "The database cannot be asked"),
             Self::NotReady => ("not_ready", 503, "Not ready"),
         }
     }
@@ -123,6 +129,9 @@ impl ResponseError for Problem {
         if status == 503 {
             response.insert_header((RETRY_AFTER, RETRY_AFTER_S));
         }
+        if status == 401 {
+            response.insert_header((WWW_AUTHENTICATE, "Bearer"));
+        }
         if let Some(allow) = self.allow {
             response.insert_header((ALLOW, allow));
         }
@@ -160,11 +169,14 @@ mod tests {
         Code::InvalidSignature,
         Code::TimestampOutOfTolerance,
         Code::InvalidRequest,
+        Code::Unauthorized,
+        Code::AdminDisabled,
         Code::RequestTimeout,
         Code::NotFound,
         Code::MethodNotAllowed,
         Code::BodyTooLarge,
         Code::QueueUnavailable,
+        Code::DatabaseUnavailable,
         Code::NotReady,
     ];
 

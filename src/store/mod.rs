@@ -12,13 +12,14 @@ pub mod postgres;
 mod query;
 mod row;
 pub mod sqlite;
+mod statement;
 
 use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::clerk::{ClerkId, EventId, Rejection, SignedEvent, Timestamp, UserChange};
 
-pub use query::{Cursor, EventFilter, Listing, Page, UserFilter};
+pub use query::{Cursor, EventFilter, Listing, Page, UserFilter, read_time};
 pub use row::{EventRow, Status, Time, User};
 
 /// Where rows live.
@@ -95,6 +96,13 @@ impl Write {
             && self.records.is_sorted_by(|a, b| a.event.id() < b.event.id())
     }
 
+    /// The same where nothing of a deleted user is kept: a change that deletes brings no profile.
+    fn without_profiles_of_deleted(&self) -> Self {
+        let mut write = self.clone();
+        write.changes.iter_mut().filter(|change| change.deleted_at.is_some()).for_each(|change| change.profile = None);
+        write
+    }
+
     /// The event whose profile is the newest of this write for the user.
     fn newest(&self, clerk_id: &ClerkId) -> Option<&EventId> {
         let place = self.changes.binary_search_by(|change| change.clerk_id.cmp(clerk_id)).ok()?;
@@ -122,6 +130,34 @@ pub enum Payloads {
     #[default]
     Failed,
     All,
+}
+
+/// What stays of a deleted user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnDelete {
+    /// The profile.
+    #[default]
+    Keep,
+    /// The ID and the time of the delete.
+    Scrub,
+}
+
+/// What is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Keep {
+    pub payloads: Payloads,
+    pub on_delete: OnDelete,
+}
+
+/// What was erased of a user.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Erased {
+    /// The columns that held something.
+    pub columns: Vec<&'static str>,
+    /// Payloads of his events.
+    pub payloads: u64,
+    /// Whether the row is never filled again: that of a deleted user.
+    pub is_final: bool,
 }
 
 /// Named for what the caller can do.
@@ -197,9 +233,19 @@ impl Store {
     /// A future that is dropped before it ends may have applied the write or not.
     pub async fn apply(&self, write: &Write) -> Result<Vec<Outcome>, StoreError> {
         debug_assert!(write.is_in_order(), "a write has one change a user and one record an event, sorted");
+        let scrubs =
+            self.on_delete() == OnDelete::Scrub && write.changes.iter().any(|change| change.deleted_at.is_some());
+        let write = if scrubs { &write.without_profiles_of_deleted() } else { write };
         match self {
             Self::Postgres(store) => store.apply(write).await,
             Self::Sqlite(store) => store.apply(write).await,
+        }
+    }
+
+    pub fn on_delete(&self) -> OnDelete {
+        match self {
+            Self::Postgres(store) => store.keep.on_delete,
+            Self::Sqlite(store) => store.keep.on_delete,
         }
     }
 
@@ -215,6 +261,43 @@ impl Store {
         match self {
             Self::Postgres(store) => store.prune(older_than, limit).await,
             Self::Sqlite(store) => store.prune(older_than, limit).await,
+        }
+    }
+
+    /// Sets failed events to discarded, by their IDs; how many. Others stay as they are.
+    pub async fn discard(&self, ids: &[EventId]) -> Result<u64, StoreError> {
+        match self {
+            Self::Postgres(store) => store.discard(ids).await,
+            Self::Sqlite(store) => store.discard(ids).await,
+        }
+    }
+
+    /// Erases up to `limit` rows of deleted users, and the payloads of their events; how many rows. To be called where
+    /// `ON_DELETE` is `scrub`.
+    pub async fn scrub(&self, limit: u32) -> Result<u64, StoreError> {
+        match self {
+            Self::Postgres(store) => store.scrub(limit).await,
+            Self::Sqlite(store) => store.scrub(limit).await,
+        }
+    }
+
+    /// Erases a user's row but for the ID and the time of the delete, and the payloads of his events; nothing where there
+    /// is no such user.
+    pub async fn erase(&self, id: &ClerkId) -> Result<Option<Erased>, StoreError> {
+        let Some(user) = self.user(id).await? else { return Ok(None) };
+        let (_, payloads) = match self {
+            Self::Postgres(store) => store.erase(id).await?,
+            Self::Sqlite(store) => store.erase(id).await?,
+        };
+        let columns = user.filled_profile_columns();
+        Ok(Some(Erased { columns, payloads, is_final: user.deleted_at.is_some() }))
+    }
+
+    /// Deletes a user's row and every line of his events, as if they had never been; how many of each.
+    pub async fn forget(&self, id: &ClerkId) -> Result<(u64, u64), StoreError> {
+        match self {
+            Self::Postgres(store) => store.forget(id).await,
+            Self::Sqlite(store) => store.forget(id).await,
         }
     }
 

@@ -13,9 +13,7 @@ use sqlx::migrate::{Migrate, MigrateError, Migrator};
 use sqlx::postgres::PgPool;
 use sqlx::{Connection, Executor, PgConnection};
 
-use super::{
-    EventFilter, EventRow, Listing, Outcome, Page, Payloads, SchemaVersion, StoreError, User, UserFilter, Write,
-};
+use super::{EventFilter, EventRow, Keep, Listing, Outcome, Page, SchemaVersion, StoreError, User, UserFilter, Write};
 use crate::clerk::{ClerkId, EventId, Timestamp};
 use connection::Server;
 
@@ -25,7 +23,7 @@ pub struct Options {
     pub url: SecretString,
     /// Most connections for writes.
     pub connections: u32,
-    pub payloads: Payloads,
+    pub keep: Keep,
 }
 
 /// Most connections for questions, so that these never wait for a write.
@@ -37,7 +35,7 @@ pub struct Store {
     server: Server,
     writers: PgPool,
     readers: PgPool,
-    payloads: Payloads,
+    pub(super) keep: Keep,
 }
 
 impl Store {
@@ -49,7 +47,7 @@ impl Store {
             writers: server.writers(options.connections.saturating_add(1)),
             readers: server.readers(READERS),
             server,
-            payloads: options.payloads,
+            keep: options.keep,
         })
     }
 
@@ -74,11 +72,27 @@ impl Store {
 
     /// See `store::Store::apply`.
     pub async fn apply(&self, write: &Write) -> Result<Vec<Outcome>, StoreError> {
-        apply::apply(&self.writers, write, self.payloads).await.map_err(error::of)
+        apply::apply(&self.writers, write, self.keep).await.map_err(error::of)
     }
 
     pub async fn prune(&self, older_than: Timestamp, limit: u32) -> Result<u64, StoreError> {
         apply::prune(&self.writers, older_than, limit).await.map_err(error::of)
+    }
+
+    pub async fn discard(&self, ids: &[EventId]) -> Result<u64, StoreError> {
+        apply::discard(&self.writers, ids).await.map_err(error::of)
+    }
+
+    pub async fn erase(&self, id: &ClerkId) -> Result<(u64, u64), StoreError> {
+        apply::erase(&self.writers, id).await.map_err(error::of)
+    }
+
+    pub async fn scrub(&self, limit: u32) -> Result<u64, StoreError> {
+        apply::scrub(&self.writers, limit).await.map_err(error::of)
+    }
+
+    pub async fn forget(&self, id: &ClerkId) -> Result<(u64, u64), StoreError> {
+        apply::forget(&self.writers, id).await.map_err(error::of)
     }
 
     pub async fn user(&self, id: &ClerkId) -> Result<Option<User>, StoreError> {

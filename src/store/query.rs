@@ -3,6 +3,8 @@
 use std::num::NonZeroU32;
 use std::str::FromStr;
 
+use chrono::{DateTime, NaiveDate};
+
 use super::row::Status;
 use crate::clerk::{EventId, Timestamp};
 
@@ -28,6 +30,29 @@ pub struct EventFilter {
     pub since: Option<Timestamp>,
     /// Received before this time.
     pub until: Option<Timestamp>,
+}
+
+/// Reads a date, a time, or an age before `now`, as people and programs write them in a filter.
+pub fn read_time(text: &str, now: Timestamp) -> Result<Timestamp, &'static str> {
+    let age = || {
+        let (count, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+        let seconds = match unit {
+            "s" => 1,
+            "m" => 60,
+            "h" => 3600,
+            "d" => 86400,
+            _ => return None,
+        };
+        let count: u32 = count.parse().ok()?;
+        Timestamp::from_ms(now.ms().checked_sub(i64::from(count) * seconds * 1000)?)
+    };
+    let time = || Timestamp::from_ms(DateTime::parse_from_rfc3339(text).ok()?.timestamp_millis());
+    let date =
+        || Timestamp::from_ms(text.parse::<NaiveDate>().ok()?.and_hms_opt(0, 0, 0)?.and_utc().timestamp_millis());
+    age()
+        .or_else(time)
+        .or_else(date)
+        .ok_or("give a date (2026-11-23, in UTC), a time (2026-11-23T16:00:00Z) or an age (90s, 15m, 2h, 7d)")
 }
 
 /// A part of a listing.
@@ -93,6 +118,17 @@ impl FromStr for Cursor {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_may_be_a_date_a_time_or_an_age() {
+        let now = Timestamp::from_ms(1_795_400_000_000).unwrap();
+        assert_eq!(read_time("2026-11-23", now).unwrap().ms(), 1_795_392_000_000);
+        assert_eq!(read_time("2026-11-23T01:00:00+01:00", now).unwrap().ms(), 1_795_392_000_000);
+        assert_eq!(now.ms() - read_time("1h", now).unwrap().ms(), 3_600_000);
+        for bad in ["", "soon", "1w", "-", "h", "-1h", "é", "2026-13-01", "99999999999999999d", "4294967295d"] {
+            assert!(read_time(bad, now).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn a_cursor_reads_back_what_it_wrote() {

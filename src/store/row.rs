@@ -5,6 +5,7 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use super::query::Cursor;
+use super::statement::PROFILE_COLUMNS;
 use crate::clerk::{EventId, Timestamp};
 
 /// A row of `users`.
@@ -38,6 +39,7 @@ pub struct User {
     pub event_id: Option<String>,
     pub occurred_at: Option<Time>,
     pub synced_at: Time,
+    pub erased_at: Option<Time>,
 }
 
 /// A line of `events`.
@@ -62,6 +64,12 @@ pub struct EventRow {
 }
 
 impl User {
+    /// The columns of the profile that hold something.
+    pub(super) fn filled_profile_columns(&self) -> Vec<&'static str> {
+        let row = serde_json::to_value(self).unwrap_or_default();
+        PROFILE_COLUMNS.into_iter().filter(|column| !row[column].is_null()).collect()
+    }
+
     pub(super) fn cursor(&self) -> Option<Cursor> {
         Some(Cursor::User { clerk_id: self.clerk_id.clone() })
     }

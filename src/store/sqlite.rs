@@ -17,16 +17,15 @@ use sqlx::sqlite::{
 use sqlx::{ConnectOptions, Connection};
 use tokio::sync::{Mutex, MutexGuard};
 
-use super::{
-    EventFilter, EventRow, Listing, Outcome, Page, Payloads, SchemaVersion, StoreError, User, UserFilter, Write,
-};
+use super::{EventFilter, EventRow, Keep, Listing, Outcome, Page, SchemaVersion, StoreError, User, UserFilter, Write};
 use crate::clerk::{ClerkId, EventId, Timestamp};
+use crate::clock::now;
 
 /// Which file. Plain data.
 #[derive(Debug, Clone)]
 pub struct Options {
     pub path: PathBuf,
-    pub payloads: Payloads,
+    pub keep: Keep,
 }
 
 /// Most connections for questions.
@@ -47,7 +46,7 @@ pub struct Store {
     /// Opened at the first write, and again after it failed.
     writer: Arc<Mutex<Option<SqliteConnection>>>,
     readers: SqlitePool,
-    payloads: Payloads,
+    pub(super) keep: Keep,
 }
 
 impl Store {
@@ -56,7 +55,7 @@ impl Store {
         let read = connect_options(&options.path).read_only(true);
         let readers =
             SqlitePoolOptions::new().max_connections(READERS).acquire_timeout(ACQUIRE_TIMEOUT).connect_lazy_with(read);
-        Self { path: options.path.clone(), writer: Arc::default(), readers, payloads: options.payloads }
+        Self { path: options.path.clone(), writer: Arc::default(), readers, keep: options.keep }
     }
 
     /// Makes the file and its directory where they are missing.
@@ -110,7 +109,7 @@ impl Store {
         let Some(connection) = writer.as_mut() else {
             return Err(StoreError::Unavailable("the file is not open".into()));
         };
-        let applied = apply::apply(connection, write, self.payloads).await;
+        let applied = apply::apply(connection, write, self.keep).await;
         self.settle(&mut writer, applied)
     }
 
@@ -122,6 +121,45 @@ impl Store {
         let prune = sqlx::query(include_str!("sqlite/prune.sql")).bind(older_than.ms()).bind(limit);
         let pruned = prune.execute(connection).await.map(|done| done.rows_affected());
         self.settle(&mut writer, pruned)
+    }
+
+    pub async fn discard(&self, ids: &[EventId]) -> Result<u64, StoreError> {
+        let mut writer = self.writer().await?;
+        let Some(connection) = writer.as_mut() else {
+            return Err(StoreError::Unavailable("the file is not open".into()));
+        };
+        // An ID holds no character that JSON would have to escape.
+        let ids: Vec<_> = ids.iter().map(|id| format!("\"{id}\"")).collect();
+        let discard = sqlx::query(include_str!("sqlite/discard.sql"));
+        let discard = discard.bind(format!("[{}]", ids.join(","))).bind(now().ms());
+        let discarded = discard.execute(connection).await.map(|done| done.rows_affected());
+        self.settle(&mut writer, discarded)
+    }
+
+    pub async fn erase(&self, id: &ClerkId) -> Result<(u64, u64), StoreError> {
+        self.erase_those(apply::Which::User(id)).await
+    }
+
+    pub async fn scrub(&self, limit: u32) -> Result<u64, StoreError> {
+        Ok(self.erase_those(apply::Which::Deleted { limit }).await?.0)
+    }
+
+    async fn erase_those(&self, which: apply::Which<'_>) -> Result<(u64, u64), StoreError> {
+        let mut writer = self.writer().await?;
+        let Some(connection) = writer.as_mut() else {
+            return Err(StoreError::Unavailable("the file is not open".into()));
+        };
+        let erased = apply::erase(connection, which).await;
+        self.settle(&mut writer, erased)
+    }
+
+    pub async fn forget(&self, id: &ClerkId) -> Result<(u64, u64), StoreError> {
+        let mut writer = self.writer().await?;
+        let Some(connection) = writer.as_mut() else {
+            return Err(StoreError::Unavailable("the file is not open".into()));
+        };
+        let forgotten = apply::forget(connection, id).await;
+        self.settle(&mut writer, forgotten)
     }
 
     /// A connection that failed may be inside a transaction: the next write opens another.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 
 use clerk_sync::clerk::{ClerkId, EventId, SignedEvent, UserChange};
-use clerk_sync::store::{self, EventRow, Payloads, Status, Store, User};
+use clerk_sync::store::{self, EventRow, Keep, OnDelete, Status, Store, User};
 use clerk_sync::worker::plan::plan;
 use futures_util::future::join_all;
 use proptest::prelude::*;
@@ -180,11 +180,11 @@ struct Places {
 }
 
 impl Places {
-    fn open() -> Self {
+    fn open(keep: Keep) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
         let (stores, database, directory) = runtime.block_on(async {
             let (database, directory) = (TestDatabase::create().await, TempDir::new());
-            let stores = [postgres(&database), sqlite(&directory)];
+            let stores = [postgres(&database, keep), sqlite(&directory, keep)];
             for store in &stores {
                 store.migrate().await.unwrap();
             }
@@ -196,7 +196,7 @@ impl Places {
 
 #[test]
 fn every_history_comes_to_the_rows_and_lines_of_the_model() {
-    let places = Places::open();
+    let places = Places::open(Keep::default());
     let run = std::cell::Cell::new(0);
     let agree = |history: History| {
         run.set(run.get() + 1);
@@ -218,10 +218,39 @@ fn every_history_comes_to_the_rows_and_lines_of_the_model() {
     runner(96).run(&history(), agree).unwrap();
 }
 
+/// Where nothing of deleted users is kept: the model's rows, and nothing but the tombstone of who was deleted.
+#[test]
+fn every_history_comes_to_bare_tombstones_where_profiles_of_the_deleted_are_erased() {
+    let places = Places::open(Keep { on_delete: OnDelete::Scrub, ..Keep::default() });
+    let run = std::cell::Cell::new(0);
+    let agree = |history: History| {
+        run.set(run.get() + 1);
+        let events = history.signed(run.get());
+        let deliveries: Vec<_> = history.deliveries.iter().map(|number| events[*number].clone()).collect();
+        let mut model = Model::default();
+        history.batches().into_iter().for_each(|batch| model.deliver_batch(&deliveries[batch]));
+        model.users.values_mut().filter(|user| user.deleted_at.is_some()).for_each(|user| user.profile = None);
+        places.runtime.block_on(async {
+            for store in &places.stores {
+                let writes: Vec<_> = history.batches().into_iter().map(|batch| plan(&deliveries[batch])).collect();
+                for applied in join_all(writes.iter().map(|write| store.apply(write))).await {
+                    applied.unwrap();
+                }
+                compare_rows(&model, store).await?;
+                for (id, change) in &model.users {
+                    prop_assert_eq!(row(store, id).await?.erased_at.is_some(), change.deleted_at.is_some(), "{}", id);
+                }
+            }
+            Ok(())
+        })
+    };
+    runner(64).run(&history(), agree).unwrap();
+}
+
 /// Several workers at once: the rows do not depend on who comes first, and every event is counted.
 #[test]
 fn every_history_comes_to_the_same_rows_when_its_batches_are_applied_at_once() {
-    let places = Places::open();
+    let places = Places::open(Keep::default());
     let run = std::cell::Cell::new(0);
     let agree = |history: History| {
         run.set(run.get() + 1);
@@ -244,15 +273,15 @@ fn every_history_comes_to_the_same_rows_when_its_batches_are_applied_at_once() {
     runner(64).run(&history(), agree).unwrap();
 }
 
-fn postgres(database: &TestDatabase) -> Store {
-    let (url, payloads) = (SecretString::from(database.url()), Payloads::Failed);
-    let options = store::postgres::Options { url, connections: 4, payloads };
+fn postgres(database: &TestDatabase, keep: Keep) -> Store {
+    let url = SecretString::from(database.url());
+    let options = store::postgres::Options { url, connections: 4, keep };
     Store::open(&store::Options::Postgres(options)).unwrap()
 }
 
-fn sqlite(directory: &TempDir) -> Store {
+fn sqlite(directory: &TempDir, keep: Keep) -> Store {
     let path = directory.path().join("users.db");
-    Store::open(&store::Options::Sqlite(store::sqlite::Options { path, payloads: Payloads::Failed })).unwrap()
+    Store::open(&store::Options::Sqlite(store::sqlite::Options { path, keep })).unwrap()
 }
 
 async fn row(store: &Store, id: &ClerkId) -> Result<User, TestCaseError> {

@@ -7,5 +7,6 @@
 mod contract;
 mod law;
 mod story;
+#[allow(dead_code, reason = "the fault suite uses the rest of it")]
 mod support;
 mod tidy;

@@ -1,15 +1,44 @@
 //! A write as the arrays that `apply.sql` takes, and the outcomes it gives.
 
+use std::sync::LazyLock;
+
 use chrono::{DateTime, Utc};
-use sqlx::postgres::PgPool;
-use sqlx::{Error, Row};
+use sqlx::postgres::{PgPool, PgRow};
+use sqlx::{AssertSqlSafe, Error, Row};
 
 use super::connection;
-use crate::clerk::{Timestamp, UserProfile};
-use crate::store::{Outcome, Payloads, Record, Verdict, Write};
+use crate::clerk::{ClerkId, EventId, Timestamp, UserProfile};
+use crate::store::{Keep, OnDelete, Outcome, Payloads, Record, Verdict, Write, statement};
+
+static APPLY: LazyLock<String> = LazyLock::new(|| {
+    statement::assemble(
+        include_str!("apply.sql"),
+        &[
+            (
+                "<newer>",
+                "(row.event_id is null or (excluded.updated_at, excluded.occurred_at, excluded.event_id) > (row.updated_at, row.occurred_at, row.event_id))",
+            ),
+            (
+                "<gone>",
+                "(row.erased_at is not null or $41 and (row.deleted_at is not null or excluded.deleted_at is not null))",
+            ),
+            // Of a record: whose user is gone keeps no payload, but for a delete's. `old` has no row of a user of whom
+            // this write has nothing but events that cannot be read.
+            (
+                "<withheld>",
+                "(event_type <> 'user.deleted' and (coalesce(written.erased_at, old.erased_at) is not null
+                     or error_code is not null and exists (
+                            select from clerk.users as gone
+                             where gone.clerk_id = record.clerk_id and gone.erased_at is not null)))",
+            ),
+            // A failed event is never taken for a duplicate. A discarded one comes back only to succeed.
+            ("<tried>", "(line.status = 'failed' or line.status = 'discarded' and excluded.status <> 'failed')"),
+        ],
+    )
+});
 
 /// Applies and records; one outcome a record, in order.
-pub async fn apply(pool: &PgPool, write: &Write, payloads: Payloads) -> Result<Vec<Outcome>, Error> {
+pub async fn apply(pool: &PgPool, write: &Write, keep: Keep) -> Result<Vec<Outcome>, Error> {
     if write.records.is_empty() && write.changes.is_empty() {
         return Ok(Vec::new());
     }
@@ -23,7 +52,7 @@ pub async fn apply(pool: &PgPool, write: &Write, payloads: Payloads) -> Result<V
     let occurred_at: Vec<_> = version.clone().map(|version| version.map(|v| utc(v.occurred_at))).collect();
     let event_id: Vec<_> = version.map(|version| version.map(|v| v.event_id.as_str())).collect();
 
-    let query = sqlx::query(include_str!("apply.sql"))
+    let query = sqlx::query(AssertSqlSafe(APPLY.as_str()))
         .bind(changes.iter().map(|change| change.clerk_id.as_str()).collect::<Vec<_>>())
         .bind(text(|p| p.email.as_deref()))
         .bind(truth(|p| p.email_verified))
@@ -54,7 +83,7 @@ pub async fn apply(pool: &PgPool, write: &Write, payloads: Payloads) -> Result<V
 
     let records = &write.records;
     let readable: Vec<_> = records.iter().map(|record| Readable::of(record, write)).collect();
-    let keeps = |record: &Record| payloads == Payloads::All || matches!(record.verdict, Verdict::Failed { .. });
+    let keeps = |record: &Record| keep.payloads == Payloads::All || matches!(record.verdict, Verdict::Failed { .. });
     let query = query
         .bind(records.iter().map(|record| record.event.id().as_str()).collect::<Vec<_>>())
         .bind(records.iter().map(|record| record.event.event_type().as_str()).collect::<Vec<_>>())
@@ -68,7 +97,8 @@ pub async fn apply(pool: &PgPool, write: &Write, payloads: Payloads) -> Result<V
         .bind(records.iter().map(|record| i64::from(record.deliveries)).collect::<Vec<_>>())
         .bind(records.iter().map(|record| failure(record).map(|(_, text)| text)).collect::<Vec<_>>())
         .bind(records.iter().map(|record| failure(record).map(|(code, _)| code)).collect::<Vec<_>>())
-        .bind(records.iter().map(|record| keeps(record).then_some(&record.event.body()[..])).collect::<Vec<_>>());
+        .bind(records.iter().map(|record| keeps(record).then_some(&record.event.body()[..])).collect::<Vec<_>>())
+        .bind(keep.on_delete == OnDelete::Scrub);
 
     let mut lines = connection::rows(pool, query).await?;
     lines.sort_unstable_by(|a, b| id_of(a).cmp(id_of(b)));
@@ -79,8 +109,40 @@ pub async fn apply(pool: &PgPool, write: &Write, payloads: Payloads) -> Result<V
 pub async fn prune(pool: &PgPool, older_than: Timestamp, limit: u32) -> Result<u64, Error> {
     let prune = sqlx::query(include_str!("prune.sql")).bind(utc(older_than)).bind(i64::from(limit));
     let rows = connection::rows(pool, prune).await?;
-    let lines: i64 = rows.first().map_or(Ok(0), |row| row.try_get("lines"))?;
-    Ok(lines.unsigned_abs())
+    count(&rows, "lines")
+}
+
+/// Sets failed lines to discarded; how many.
+pub async fn discard(pool: &PgPool, ids: &[EventId]) -> Result<u64, Error> {
+    let ids: Vec<_> = ids.iter().map(EventId::as_str).collect();
+    let rows = connection::rows(pool, sqlx::query(include_str!("discard.sql")).bind(ids)).await?;
+    count(&rows, "lines")
+}
+
+static ERASE: LazyLock<String> = LazyLock::new(|| statement::assemble(include_str!("erase.sql"), &[]));
+static SCRUB: LazyLock<String> = LazyLock::new(|| statement::assemble(include_str!("scrub.sql"), &[]));
+
+/// Erases a user's row and the payloads of his events; how many of each.
+pub async fn erase(pool: &PgPool, id: &ClerkId) -> Result<(u64, u64), Error> {
+    let rows = connection::rows(pool, sqlx::query(AssertSqlSafe(ERASE.as_str())).bind(id.as_str())).await?;
+    Ok((count(&rows, "users")?, count(&rows, "payloads")?))
+}
+
+/// Erases rows of deleted users; how many.
+pub async fn scrub(pool: &PgPool, limit: u32) -> Result<u64, Error> {
+    let rows = connection::rows(pool, sqlx::query(AssertSqlSafe(SCRUB.as_str())).bind(i64::from(limit))).await?;
+    count(&rows, "users")
+}
+
+/// Deletes a user's row and his events; how many of each.
+pub async fn forget(pool: &PgPool, id: &ClerkId) -> Result<(u64, u64), Error> {
+    let rows = connection::rows(pool, sqlx::query(include_str!("forget.sql")).bind(id.as_str())).await?;
+    Ok((count(&rows, "users")?, count(&rows, "events")?))
+}
+
+fn count(rows: &[PgRow], column: &str) -> Result<u64, Error> {
+    let count: i64 = rows.first().map_or(Ok(0), |row| row.try_get(column))?;
+    Ok(count.unsigned_abs())
 }
 
 /// One element a change: what `read` finds in its profile, nothing where it has none.

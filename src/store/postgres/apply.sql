@@ -1,9 +1,10 @@
 -- One write, in one statement and so in one transaction: every change joined to its row, every event recorded.
+-- A template: `statement.rs` says what its marks stand for.
 -- Parameters 1 to 27 are columns of changes, one element a user, sorted by clerk_id; 28 to 40 are columns of records, one
--- element an event, sorted by event_id. Sorted, so that two workers lock rows in one order and never wait in a circle.
+-- element an event, sorted by event_id; 41 says whether the data of deleted users is erased. Sorted, so that two workers lock rows in one order and never wait in a circle.
 with old as (
     -- The rows as they were: what a record needs to say whether its event altered anything.
-    select clerk_id, updated_at, occurred_at, event_id, deleted_at
+    select clerk_id, updated_at, occurred_at, event_id, deleted_at, erased_at
       from clerk.users
      where clerk_id = any ($1::text[])
 ),
@@ -11,13 +12,14 @@ written as (
     insert into clerk.users as row (
         clerk_id, email, email_verified, phone, phone_verified, username, first_name, last_name, image_url, external_id,
         locale, banned, locked, two_factor_enabled, password_enabled, public_metadata, private_metadata, unsafe_metadata,
-        last_sign_in_at, last_active_at, legal_accepted_at, created_at, updated_at, deleted_at, data, event_id, occurred_at
+        last_sign_in_at, last_active_at, legal_accepted_at, created_at, updated_at, deleted_at, data, event_id, occurred_at,
+        erased_at
     )
     select clerk_id, email, email_verified, phone, phone_verified, username, first_name, last_name, image_url, external_id,
            locale, banned, locked, two_factor_enabled, password_enabled,
            public_metadata::jsonb, private_metadata::jsonb, unsafe_metadata::jsonb,
            last_sign_in_at, last_active_at, legal_accepted_at, created_at, updated_at, deleted_at, data::jsonb, event_id,
-           occurred_at
+           occurred_at, case when $41 and deleted_at is not null then now() end
       from unnest(
                $1::text[], $2::text[], $3::boolean[], $4::text[], $5::boolean[], $6::text[], $7::text[], $8::text[], $9::text[],
                $10::text[], $11::text[], $12::boolean[], $13::boolean[], $14::boolean[], $15::boolean[], $16::text[],
@@ -31,39 +33,26 @@ written as (
            )
     on conflict (clerk_id) do update set
         -- The newest profile, all of its columns or none. A change without a profile has nulls for a version, which are
-        -- greater than nothing.
-        email = case when row.event_id is null or (excluded.updated_at, excluded.occurred_at, excluded.event_id) > (row.updated_at, row.occurred_at, row.event_id) then excluded.email else row.email end,
-        email_verified = case when row.event_id is null or (excluded.updated_at, excluded.occurred_at, excluded.event_id) > (row.updated_at, row.occurred_at, row.event_id) then excluded.email_verified else row.email_verified end,
-        phone = case when row.event_id is null or (excluded.updated_at, excluded.occurred_at, excluded.event_id) > (row.updated_at, row.occurred_at, row.event_id) then excluded.phone else row.phone end,
-        phone_verified = case when row.event_id is null or (excluded.updated_at, excluded.occurred_at, excluded.event_id) > (row.updated_at, row.occurred_at, row.event_id) then excluded.phone_verified else row.phone_verified end,
-        username = case when row.event_id is null or (excluded.updated_at, excluded.occurred_at, excluded.event_id) > (row.updated_at, row.occurred_at, row.event_id) then excluded.username else row.username end,
-        first_name = case when row.event_id is null or (excluded.updated_at, excluded.occurred_at, excluded.event_id) > (row.updated_at, row.occurred_at, row.event_id) then excluded.first_name else row.first_name end,
-        last_name = case when row.event_id is null or (excluded.updated_at, excluded.occurred_at, excluded.event_id) > (row.updated_at, row.occurred_at, row.event_id) then excluded.last_name else row.last_name end,
-        image_url = case when row.event_id is null or (excluded.updated_at, excluded.occurred_at, excluded.event_id) > (row.updated_at, row.occurred_at, row.event_id) then excluded.image_url else row.image_url end,
-        external_id = case when row.event_id is null or (excluded.updated_at, excluded.occurred_at, excluded.event_id) > (row.updated_at, row.occurred_at, row.event_id) then excluded.external_id else row.external_id end,
-        locale = case when row.event_id is null or (excluded.updated_at, excluded.occurred_at, excluded.event_id) > (row.updated_at, row.occurred_at, row.event_id) then excluded.locale else row.locale end,
-        banned = case when row.event_id is null or (excluded.updated_at, excluded.occurred_at, excluded.event_id) > (row.updated_at, row.occurred_at, row.event_id) then excluded.banned else row.banned end,
-        locked = case when row.event_id is null or (excluded.updated_at, excluded.occurred_at, excluded.event_id) > (row.updated_at, row.occurred_at, row.event_id) then excluded.locked else row.locked end,
-        two_factor_enabled = case when row.event_id is null or (excluded.updated_at, excluded.occurred_at, excluded.event_id) > (row.updated_at, row.occurred_at, row.event_id) then excluded.two_factor_enabled else row.two_factor_enabled end,
-        password_enabled = case when row.event_id is null or (excluded.updated_at, excluded.occurred_at, excluded.event_id) > (row.updated_at, row.occurred_at, row.event_id) then excluded.password_enabled else row.password_enabled end,
-        public_metadata = case when row.event_id is null or (excluded.updated_at, excluded.occurred_at, excluded.event_id) > (row.updated_at, row.occurred_at, row.event_id) then excluded.public_metadata else row.public_metadata end,
-        private_metadata = case when row.event_id is null or (excluded.updated_at, excluded.occurred_at, excluded.event_id) > (row.updated_at, row.occurred_at, row.event_id) then excluded.private_metadata else row.private_metadata end,
-        unsafe_metadata = case when row.event_id is null or (excluded.updated_at, excluded.occurred_at, excluded.event_id) > (row.updated_at, row.occurred_at, row.event_id) then excluded.unsafe_metadata else row.unsafe_metadata end,
-        last_sign_in_at = case when row.event_id is null or (excluded.updated_at, excluded.occurred_at, excluded.event_id) > (row.updated_at, row.occurred_at, row.event_id) then excluded.last_sign_in_at else row.last_sign_in_at end,
-        last_active_at = case when row.event_id is null or (excluded.updated_at, excluded.occurred_at, excluded.event_id) > (row.updated_at, row.occurred_at, row.event_id) then excluded.last_active_at else row.last_active_at end,
-        legal_accepted_at = case when row.event_id is null or (excluded.updated_at, excluded.occurred_at, excluded.event_id) > (row.updated_at, row.occurred_at, row.event_id) then excluded.legal_accepted_at else row.legal_accepted_at end,
-        created_at = case when row.event_id is null or (excluded.updated_at, excluded.occurred_at, excluded.event_id) > (row.updated_at, row.occurred_at, row.event_id) then excluded.created_at else row.created_at end,
-        updated_at = case when row.event_id is null or (excluded.updated_at, excluded.occurred_at, excluded.event_id) > (row.updated_at, row.occurred_at, row.event_id) then excluded.updated_at else row.updated_at end,
-        data = case when row.event_id is null or (excluded.updated_at, excluded.occurred_at, excluded.event_id) > (row.updated_at, row.occurred_at, row.event_id) then excluded.data else row.data end,
-        event_id = case when row.event_id is null or (excluded.updated_at, excluded.occurred_at, excluded.event_id) > (row.updated_at, row.occurred_at, row.event_id) then excluded.event_id else row.event_id end,
-        occurred_at = case when row.event_id is null or (excluded.updated_at, excluded.occurred_at, excluded.event_id) > (row.updated_at, row.occurred_at, row.event_id) then excluded.occurred_at else row.occurred_at end,
+        -- greater than nothing. Nothing of who is gone.
+        {{ column = case when <gone> then null when <newer> then excluded.column else row.column end }},
+        erased_at = case when <gone> then coalesce(row.erased_at, now()) end,
         -- The earliest delete, never cleared: least() skips nulls.
         deleted_at = least(row.deleted_at, excluded.deleted_at),
         synced_at = now()
     -- Nothing new, nothing written.
-    where (excluded.event_id is not null and (row.event_id is null or (excluded.updated_at, excluded.occurred_at, excluded.event_id) > (row.updated_at, row.occurred_at, row.event_id)))
-       or least(row.deleted_at, excluded.deleted_at) is distinct from row.deleted_at
-    returning clerk_id, event_id
+    where least(row.deleted_at, excluded.deleted_at) is distinct from row.deleted_at
+       or case when <gone> then row.erased_at is null else excluded.event_id is not null and <newer> end
+    returning clerk_id, event_id, erased_at
+),
+emptied as (
+    -- What is kept of the events of who is gone. That of a delete holds nothing personal, and may still be replayed. The
+    -- events of this write are seen to below: no line is touched twice.
+    update clerk.events
+       set payload = null, status = case when status = 'failed' then 'discarded' else status end
+     where clerk_id in (select clerk_id from written where erased_at is not null)
+       and payload is not null
+       and event_type <> 'user.deleted'
+       and event_id <> all ($28::text[])
 ),
 recorded as (
     insert into clerk.events as line (
@@ -72,6 +61,8 @@ recorded as (
     )
     select record.event_id, event_type, record.clerk_id, record.occurred_at, sent_at, received_at, now(),
            case
+               -- It could not be replayed, and would change nothing: its user's row is never filled again.
+               when error_code is not null and <withheld> then 'discarded'
                when error_code is not null then 'failed'
                -- Superseded by an event before it in this write.
                when not leads then 'stale'
@@ -87,7 +78,7 @@ recorded as (
                             > (old.updated_at, old.occurred_at, old.event_id)) then 'applied'
                else 'stale'
            end,
-           deliveries, error, error_code, payload
+           deliveries, error, error_code, case when <withheld> then null else payload end
       from unnest(
                $28::text[], $29::text[], $30::text[], $31::timestamptz[], $32::timestamptz[], $33::timestamptz[],
                $34::timestamptz[], $35::boolean[], $36::text[], $37::bigint[], $38::text[], $39::text[], $40::bytea[]
@@ -101,15 +92,15 @@ recorded as (
     on conflict (event_id) do update set
         deliveries = line.deliveries + excluded.deliveries,
         -- A failed event is never taken for a duplicate: it is tried anew. A discarded one comes back only to succeed.
-        attempts     = case when line.status = 'failed' or line.status = 'discarded' and excluded.status <> 'failed' then line.attempts + 1 else line.attempts end,
-        processed_at = case when line.status = 'failed' or line.status = 'discarded' and excluded.status <> 'failed' then excluded.processed_at else line.processed_at end,
-        clerk_id     = case when line.status = 'failed' or line.status = 'discarded' and excluded.status <> 'failed' then excluded.clerk_id else line.clerk_id end,
-        occurred_at  = case when line.status = 'failed' or line.status = 'discarded' and excluded.status <> 'failed' then excluded.occurred_at else line.occurred_at end,
-        event_type   = case when line.status = 'failed' or line.status = 'discarded' and excluded.status <> 'failed' then excluded.event_type else line.event_type end,
-        error        = case when line.status = 'failed' or line.status = 'discarded' and excluded.status <> 'failed' then excluded.error else line.error end,
-        error_code   = case when line.status = 'failed' or line.status = 'discarded' and excluded.status <> 'failed' then excluded.error_code else line.error_code end,
-        payload      = case when line.status = 'failed' or line.status = 'discarded' and excluded.status <> 'failed' then excluded.payload else line.payload end,
-        status       = case when line.status = 'failed' or line.status = 'discarded' and excluded.status <> 'failed' then excluded.status else line.status end
+        attempts     = case when <tried> then line.attempts + 1 else line.attempts end,
+        processed_at = case when <tried> then excluded.processed_at else line.processed_at end,
+        clerk_id     = case when <tried> then excluded.clerk_id else line.clerk_id end,
+        occurred_at  = case when <tried> then excluded.occurred_at else line.occurred_at end,
+        event_type   = case when <tried> then excluded.event_type else line.event_type end,
+        error        = case when <tried> then excluded.error else line.error end,
+        error_code   = case when <tried> then excluded.error_code else line.error_code end,
+        payload      = case when <tried> then excluded.payload else line.payload end,
+        status       = case when <tried> then excluded.status else line.status end
     -- now() is the time of this statement: a line that bears it was tried here, any other was only counted.
     returning event_id, status, processed_at = now() as tried
 )

@@ -22,6 +22,9 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest wait for an answer: the server ends a statement after `statement_timeout`, and the rest is for the wire.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(35);
 
+/// Longest wait for a connection to say that it lives when it is handed back.
+const HAND_BACK_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// What a session may take, in the server's own words: a statement that hangs must not hold a batch for ever, and one that
 /// waits for another's lock is better tried again.
 const LIMITS: [(&str, &str); 3] =
@@ -95,8 +98,12 @@ impl Lent {
         self.0.as_mut().expect("only its end takes the connection out of a loan")
     }
 
+    /// The pool asks first whether the connection lives, and on a dead wire would wait for ever, with the connection's place
+    /// in the pool taken. So this gets a deadline as well.
     fn hand_back(mut self) {
-        drop(self.0.take());
+        if let Some(mut connection) = self.0.take() {
+            tokio::spawn(tokio::time::timeout(HAND_BACK_TIMEOUT, connection.return_to_pool()));
+        }
     }
 }
 

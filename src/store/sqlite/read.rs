@@ -106,6 +106,7 @@ fn read_user(row: &SqliteRow) -> Result<User, Error> {
         event_id: row.try_get("event_id")?,
         occurred_at: time(row, "occurred_at")?,
         synced_at: required(time(row, "synced_at")?, "synced_at")?,
+        erased_at: time(row, "erased_at")?,
     })
 }
 

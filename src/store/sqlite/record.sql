@@ -1,4 +1,4 @@
--- One event recorded. A failed event is never taken for a duplicate: it is tried anew. A discarded one comes back only to
+-- One event recorded; a template. A failed event is never taken for a duplicate: it is tried anew. A discarded one comes back only to
 -- succeed. Any other line only counts one more delivery.
 insert into events (
     event_id, event_type, clerk_id, occurred_at, sent_at, received_at, processed_at, status, deliveries, attempts, error,
@@ -7,13 +7,13 @@ insert into events (
 values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 1, ?10, ?11, ?12)
 on conflict (event_id) do update set
     deliveries = events.deliveries + excluded.deliveries,
-    attempts = case when events.status = 'failed' or events.status = 'discarded' and excluded.status <> 'failed' then events.attempts + 1 else events.attempts end,
-    processed_at = case when events.status = 'failed' or events.status = 'discarded' and excluded.status <> 'failed' then excluded.processed_at else events.processed_at end,
-    clerk_id = case when events.status = 'failed' or events.status = 'discarded' and excluded.status <> 'failed' then excluded.clerk_id else events.clerk_id end,
-    occurred_at = case when events.status = 'failed' or events.status = 'discarded' and excluded.status <> 'failed' then excluded.occurred_at else events.occurred_at end,
-    event_type = case when events.status = 'failed' or events.status = 'discarded' and excluded.status <> 'failed' then excluded.event_type else events.event_type end,
-    error = case when events.status = 'failed' or events.status = 'discarded' and excluded.status <> 'failed' then excluded.error else events.error end,
-    error_code = case when events.status = 'failed' or events.status = 'discarded' and excluded.status <> 'failed' then excluded.error_code else events.error_code end,
-    payload = case when events.status = 'failed' or events.status = 'discarded' and excluded.status <> 'failed' then excluded.payload else events.payload end,
-    status = case when events.status = 'failed' or events.status = 'discarded' and excluded.status <> 'failed' then excluded.status else events.status end
+    attempts = case when <tried> then events.attempts + 1 else events.attempts end,
+    processed_at = case when <tried> then excluded.processed_at else events.processed_at end,
+    clerk_id = case when <tried> then excluded.clerk_id else events.clerk_id end,
+    occurred_at = case when <tried> then excluded.occurred_at else events.occurred_at end,
+    event_type = case when <tried> then excluded.event_type else events.event_type end,
+    error = case when <tried> then excluded.error else events.error end,
+    error_code = case when <tried> then excluded.error_code else events.error_code end,
+    payload = case when <tried> then excluded.payload else events.payload end,
+    status = case when <tried> then excluded.status else events.status end
 returning status

@@ -107,6 +107,7 @@ fn expected(deleted_at: &Value) -> Value {
         "created_at": time(1),
         "updated_at": time(5),
         "deleted_at": deleted_at,
+        "erased_at": null,
         "event_id": "msg_1",
         "occurred_at": time(6),
     })

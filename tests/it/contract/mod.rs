@@ -1,6 +1,7 @@
 //! One suite a seam: the same tests for both of its arms, on real servers.
 
 mod columns;
+mod erasure;
 mod postgres;
 mod queue;
 mod rabbitmq;

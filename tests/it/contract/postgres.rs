@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use clerk_sync::clerk::ClerkId;
-use clerk_sync::store::{self, Outcome, Page, Payloads, Store, StoreError, UserFilter};
+use clerk_sync::store::{self, Keep, Outcome, Page, Store, StoreError, UserFilter};
 use clerk_sync::worker::plan::plan;
 use futures_util::future::join_all;
 use secrecy::SecretString;
@@ -16,7 +16,7 @@ use crate::support::history::{at, delete, event, update};
 use crate::support::proxy::Proxy;
 
 fn open(url: &str) -> Store {
-    let options = store::postgres::Options { url: SecretString::from(url), connections: 2, payloads: Payloads::Failed };
+    let options = store::postgres::Options { url: SecretString::from(url), connections: 2, keep: Keep::default() };
     Store::open(&store::Options::Postgres(options)).unwrap()
 }
 
@@ -158,6 +158,31 @@ async fn connections_that_go_dead_hold_nothing_up() {
     }
     let again = plan(&[update("msg_9", "user_9", 1)]);
     until("the store writes again", async || store.apply(&again).await.is_ok()).await;
+}
+
+/// The same for connections that nobody used at the time: each is found out in no more than seconds.
+#[tokio::test(flavor = "multi_thread")]
+async fn idle_connections_that_go_dead_hold_nothing_up() {
+    let database = TestDatabase::create().await;
+    let (url, proxy) = through_a_proxy(&database.url()).await;
+    let store = open(&url);
+    store.migrate().await.unwrap();
+    let (mut lock, mut watcher) = (database.connect().await, database.connect().await);
+    lock.execute("begin; lock table clerk.users in access exclusive mode").await.unwrap();
+    let writes: Vec<_> = (0..3).map(|n| plan(&[update(&format!("msg_{n}"), &format!("user_{n}"), 1)])).collect();
+    let writing = join_all(writes.iter().map(|write| store.apply(write)));
+    let releasing = async {
+        until("all three connections are used", async || waiting(&mut watcher).await == 3).await;
+        lock.execute("rollback").await.unwrap();
+    };
+    tokio::join!(writing, releasing);
+
+    // At the moment of the answer a connection is on its way back into the store, which must not lose its place.
+    for n in 3..7 {
+        proxy.go_dead();
+        let again = plan(&[update(&format!("msg_{n}"), &format!("user_{n}"), 1)]);
+        until("the store writes again", async || store.apply(&again).await.is_ok()).await;
+    }
 }
 
 /// What a write sees of its row is older than what it meets there.

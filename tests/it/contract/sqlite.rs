@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use clerk_sync::clerk::ClerkId;
-use clerk_sync::store::{self, EventFilter, Payloads, Store, StoreError, UserFilter};
+use clerk_sync::store::{self, EventFilter, Keep, Store, StoreError, UserFilter};
 use clerk_sync::worker::plan::plan;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor, Row};
@@ -13,7 +13,7 @@ use crate::support::app::tempdir::TempDir;
 use crate::support::history::update;
 
 fn open(path: &Path) -> Store {
-    let options = store::sqlite::Options { path: path.into(), payloads: Payloads::Failed };
+    let options = store::sqlite::Options { path: path.into(), keep: Keep::default() };
     Store::open(&store::Options::Sqlite(options)).unwrap()
 }
 

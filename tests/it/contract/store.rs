@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use clerk_sync::clerk::{ClerkId, EventId, SignedEvent};
 use clerk_sync::store::{
-    self, EventFilter, EventRow, Failure, Outcome, Page, Payloads, Status, Store, StoreError, User, UserFilter, Write,
+    self, EventFilter, EventRow, Failure, Keep, Outcome, Page, Payloads, Status, Store, StoreError, User, UserFilter,
+    Write,
 };
 use clerk_sync::worker::plan::{plan, plan_failed};
 use futures_util::future::join_all;
@@ -23,15 +24,15 @@ pub(super) enum Place {
 }
 
 impl Place {
-    fn store(&self, payloads: Payloads) -> Store {
+    pub(super) fn store(&self, keep: Keep) -> Store {
         let options = match self {
             Self::Postgres(database) => store::Options::Postgres(store::postgres::Options {
                 url: SecretString::from(database.url()),
                 connections: 4,
-                payloads,
+                keep,
             }),
             Self::Sqlite(directory) => {
-                store::Options::Sqlite(store::sqlite::Options { path: directory.path().join("users.db"), payloads })
+                store::Options::Sqlite(store::sqlite::Options { path: directory.path().join("users.db"), keep })
             }
         };
         Store::open(&options).unwrap()
@@ -52,7 +53,7 @@ impl Place {
     }
 
     pub(super) async fn migrated(&self) -> Store {
-        let store = self.store(Payloads::Failed);
+        let store = self.store(Keep::default());
         store.migrate().await.unwrap();
         store
     }
@@ -286,7 +287,7 @@ async fn payloads_are_kept_as_configured(place: Place) {
     assert_eq!(line(&store, "msg_1").await.payload, None);
     assert_eq!(line(&store, "msg_2").await.payload.as_deref(), Some(&b"no JSON"[..]));
 
-    let all = place.store(Payloads::All);
+    let all = place.store(Keep { payloads: Payloads::All, ..Keep::default() });
     let event = update("msg_3", "user_1", 20);
     apply(&all, std::slice::from_ref(&event)).await;
     assert_eq!(line(&all, "msg_3").await.payload.as_deref(), Some(&event.body()[..]));
@@ -441,7 +442,7 @@ async fn events_are_found_by_every_filter(place: Place) {
 }
 
 async fn migrating_twice_and_twenty_at_once_is_harmless(place: Place) {
-    let stores: Vec<_> = (0..20).map(|_| place.store(Payloads::Failed)).collect();
+    let stores: Vec<_> = (0..20).map(|_| place.store(Keep::default())).collect();
     for migrated in join_all(stores.iter().map(Store::migrate)).await {
         migrated.unwrap();
     }
@@ -452,7 +453,7 @@ async fn migrating_twice_and_twenty_at_once_is_harmless(place: Place) {
 }
 
 async fn a_schema_that_is_missing_or_newer_is_named_with_what_to_do(place: Place) {
-    let store = place.store(Payloads::Failed);
+    let store = place.store(Keep::default());
     let StoreError::Incompatible(text) = store.ping().await.unwrap_err() else { panic!("not incompatible") };
     assert!(text.contains("clerk-sync migrate"), "{text}");
 

@@ -1,13 +1,18 @@
 //! What a user does and sees, with the real program.
 
+mod api;
 mod broker_refuses;
 mod commands;
 mod dead_letters;
+mod erasure;
+mod hand_back;
 mod hostile;
 mod kill;
+mod lethal;
 mod limits;
 mod many_workers;
 mod outage;
+mod replay;
 mod rotation;
 mod samples;
 mod signatures;

@@ -94,7 +94,7 @@ fn expected_row(event: &Value, event_id: &str) -> Value {
         "private_metadata": object("private_metadata"), "unsafe_metadata": object("unsafe_metadata"),
         "last_sign_in_at": time(&data["last_sign_in_at"]), "last_active_at": time(&data["last_active_at"]),
         "legal_accepted_at": time(&data["legal_accepted_at"]), "created_at": time(&data["created_at"]),
-        "updated_at": time(&data["updated_at"]), "deleted_at": null, "data": data,
+        "updated_at": time(&data["updated_at"]), "deleted_at": null, "erased_at": null, "data": data,
         "event_id": event_id, "occurred_at": time(&json!(occurred_ms)),
     })
 }

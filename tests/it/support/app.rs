@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use clerk_sync::clerk::{ClerkId, EventId, SigningSecret, Timestamp};
-use clerk_sync::store::{self, EventRow, Payloads, Store, User};
+use clerk_sync::store::{self, EventRow, Keep, Store, User};
 use secrecy::SecretString;
 
 use super::broker::Namespace;
@@ -80,15 +80,15 @@ impl Place {
 
     /// The store that the program writes to.
     pub fn store(&self) -> Store {
-        let payloads = Payloads::Failed;
+        let keep = Keep::default();
         let options = match self {
             Self::Embedded { directory } => {
-                store::Options::Sqlite(store::sqlite::Options { path: directory.path().join("users.db"), payloads })
+                store::Options::Sqlite(store::sqlite::Options { path: directory.path().join("users.db"), keep })
             }
             Self::Servers { database, .. } => store::Options::Postgres(store::postgres::Options {
                 url: SecretString::from(database.url()),
                 connections: 2,
-                payloads,
+                keep,
             }),
         };
         Store::open(&options).unwrap()
@@ -137,12 +137,7 @@ impl Place {
     pub fn start_unready(&self, arguments: &[&str], variables: &[(&str, &str)]) -> App {
         let mut command = self.command(arguments);
         command.envs(variables.iter().copied());
-        let mut child = command.spawn().unwrap();
-        let log = Arc::new(Mutex::new(Vec::new()));
-        let address = follow_log(&mut child, Arc::clone(&log));
-        // Standard output is not read: the roles print nothing there.
-        drop(child.stdout.take());
-        App { child, address, log, client: client(), store: self.store(), secret: signing_secret(SECRET) }
+        App::spawn(command, self.store())
     }
 }
 
@@ -198,12 +193,33 @@ impl Answer {
 }
 
 impl App {
+    /// Starts the program, which writes to `store`, and waits until it listens.
+    pub fn spawn(mut command: Command, store: Store) -> Self {
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let address = follow_log(&mut child, Arc::clone(&log));
+        Self { child, address, log, client: client(), store, secret: signing_secret(SECRET) }
+    }
+
     pub fn webhook_url(&self) -> String {
         format!("http://{}/api/webhooks/clerk", self.address)
     }
 
     pub async fn get(&self, path: &str) -> Option<Answer> {
         answer(self.client.get(format!("http://{}{path}", self.address)).send().await.ok()?).await
+    }
+
+    /// Asks a route for operators: `GET`, or `POST` with a body.
+    pub async fn api(&self, token: Option<&str>, path: &str, body: Option<serde_json::Value>) -> Answer {
+        let url = format!("http://{}{path}", self.address);
+        let mut request = match body {
+            None => self.client.get(url),
+            Some(body) => self.client.post(url).body(body.to_string()),
+        };
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        answer(request.send().await.unwrap()).await.unwrap()
     }
 
     /// Delivers a body as Svix would, under this ID: again where the queue refused it. A busy RabbitMQ now and then refuses

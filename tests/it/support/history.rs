@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 use clerk_sync::clerk::{EventId, EventType, SignedEvent, Timestamp};
+use clerk_sync::store::{Failure, Store};
+use clerk_sync::worker::plan::plan_failed;
 
 /// The time that all others here are counted from, in milliseconds.
 pub const EPOCH_MS: i64 = 1_795_172_400_000;
@@ -32,4 +34,10 @@ pub fn delete(id: &str, user: &str, occurred_ms: i64) -> SignedEvent {
     let occurred = EPOCH_MS + occurred_ms;
     let data = format!(r#"{{"deleted":true,"id":"{user}"}}"#);
     event(id, format!(r#"{{"data":{data},"timestamp":{occurred},"type":"user.deleted"}}"#))
+}
+
+/// Records the events as failed, though nothing is wrong with them (any more).
+pub async fn fail(store: &Store, events: &[SignedEvent]) {
+    let failure = Failure { code: "delivery_limit".into(), text: "made by a test".into() };
+    store.apply(&plan_failed(events, &failure)).await.unwrap();
 }

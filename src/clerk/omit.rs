@@ -1,0 +1,153 @@
+//! Fields of Clerk's user object that are never stored: they are taken out of an event's body before anybody reads it.
+//!
+//! Everything else of the body stays as it came: the values are copied, not written anew. A body that is no JSON has no
+//! fields, and stays whole.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde_json::value::RawValue;
+
+use super::event::SignedEvent;
+use super::json;
+
+/// The names of the fields.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OmittedFields(Arc<[Box<str>]>);
+
+/// What decides which row an event goes to, and which event is the newest.
+const NEEDED: [&str; 2] = ["id", "updated_at"];
+
+impl OmittedFields {
+    /// Reads names that are separated by commas or spaces. The error is a name without which no event could be applied.
+    pub fn parse(list: &str) -> Result<Self, &'static str> {
+        let names: Arc<[Box<str>]> =
+            list.split([',', ' ', '\n', '\t']).filter(|name| !name.is_empty()).map(Box::from).collect();
+        match NEEDED.into_iter().find(|needed| names.iter().any(|name| **name == **needed)) {
+            Some(needed) => Err(needed),
+            None => Ok(Self(names)),
+        }
+    }
+
+    /// The events without the fields; the same events where none of them has any.
+    pub fn out_of<'a>(&self, events: &'a [SignedEvent]) -> Cow<'a, [SignedEvent]> {
+        if self.0.is_empty() {
+            return Cow::Borrowed(events);
+        }
+        Cow::Owned(events.iter().map(|event| self.out_of_one(event).unwrap_or_else(|| event.clone())).collect())
+    }
+
+    /// Nothing where the event has none of the fields.
+    fn out_of_one(&self, event: &SignedEvent) -> Option<SignedEvent> {
+        let body = self.out_of_body(std::str::from_utf8(event.body()).ok()?)?;
+        let (id, event_type) = (event.id().clone(), event.event_type().clone());
+        Some(SignedEvent::restored(id, event_type, event.sent_at(), event.received_at(), Bytes::from(body)))
+    }
+
+    fn out_of_body(&self, body: &str) -> Option<String> {
+        let mut found = false;
+        let rewritten = rewrite(body, |name, value| {
+            let stripped = if name == "data" { self.out_of_object(value.get()) } else { None };
+            found |= stripped.is_some();
+            Some(stripped.map_or(Cow::Borrowed(value.get()), Cow::Owned))
+        });
+        rewritten.filter(|_| found)
+    }
+
+    fn out_of_object(&self, object: &str) -> Option<String> {
+        let mut found = false;
+        let rewritten = rewrite(object, |name, value| {
+            let omitted = self.0.iter().any(|field| **field == *name);
+            found |= omitted;
+            (!omitted).then(|| Cow::Borrowed(value.get()))
+        });
+        rewritten.filter(|_| found)
+    }
+}
+
+/// The object with the members that `member` gives; nothing where `json` is no object.
+fn rewrite<'a>(json: &'a str, mut member: impl FnMut(&str, &'a RawValue) -> Option<Cow<'a, str>>) -> Option<String> {
+    let mut rewritten = String::with_capacity(json.len());
+    json::for_each_field(json, |name, value| {
+        if let Some(value) = member(name, value) {
+            rewritten.push(if rewritten.is_empty() { '{' } else { ',' });
+            rewritten += &serde_json::to_string(name).unwrap_or_default();
+            rewritten.push(':');
+            rewritten += &value;
+        }
+    })
+    .ok()?;
+    if rewritten.is_empty() {
+        rewritten.push('{');
+    }
+    rewritten.push('}');
+    Some(rewritten)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Map, Value, json};
+
+    use super::*;
+
+    fn omit(fields: &str, body: &str) -> Option<String> {
+        OmittedFields::parse(fields).unwrap().out_of_body(body)
+    }
+
+    #[test]
+    fn the_fields_go_and_everything_else_stays_as_it_came() {
+        let body = r#"{"data":{"id":"user_1","private_metadata":{"a":"secret"},"n":1.50,"priv\u0061te_metadata":2},"type":"user.updated"}"#;
+        assert_eq!(
+            omit("private_metadata, unsafe_metadata", body).unwrap(),
+            r#"{"data":{"id":"user_1","n":1.50},"type":"user.updated"}"#
+        );
+        assert_eq!(omit("id_x", r#"{"data":{"id_x":1}}"#).unwrap(), r#"{"data":{}}"#);
+    }
+
+    #[test]
+    fn only_the_user_object_is_meant() {
+        for body in [
+            r#"{"private_metadata":1,"data":{"id":"user_1"}}"#,
+            r#"{"data":{"nested":{"private_metadata":1}}}"#,
+            r#"{"data":["private_metadata"]}"#,
+            "no JSON",
+            "",
+            "[]",
+        ] {
+            assert_eq!(omit("private_metadata", body), None, "{body}");
+        }
+        assert_eq!(omit("", r#"{"data":{"a":1}}"#), None);
+    }
+
+    #[test]
+    fn what_decides_cannot_be_omitted() {
+        assert_eq!(OmittedFields::parse("phone_numbers,id"), Err("id"));
+        assert_eq!(OmittedFields::parse("updated_at"), Err("updated_at"));
+    }
+
+    fn object() -> impl Strategy<Value = Map<String, Value>> {
+        let value = prop_oneof![
+            any::<i64>().prop_map(Value::from),
+            "\\PC*".prop_map(Value::from),
+            Just(json!({"a": [1, null]})),
+        ];
+        prop::collection::btree_map("[a-c\"\\\\é]{0,2}", value, 0..6).prop_map(|map| map.into_iter().collect())
+    }
+
+    proptest! {
+        #[test]
+        fn omitting_is_removing_and_twice_is_once(data in object(), other in any::<i64>(), name in "[a-c]{1,2}") {
+            let body = json!({"data": data, "other": other}).to_string();
+            let omitted = omit(&name, &body);
+            prop_assert_eq!(omitted.is_some(), data.contains_key(&name));
+            let omitted = omitted.unwrap_or(body);
+            let mut expected = data;
+            expected.remove(&name);
+            let found: Value = serde_json::from_str(&omitted).unwrap();
+            prop_assert_eq!(found, json!({"data": expected, "other": other}));
+            prop_assert_eq!(omit(&name, &omitted), None);
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! The secrets that are in force, and how they are read again while the program runs.
+
+use std::sync::Arc;
+
+use secrecy::SecretString;
+use tokio::sync::watch;
+use tracing::{error, info};
+
+use crate::clerk::Verifier;
+use crate::config::{self, Config, ConfigError, Environment, Settings};
+use crate::http::AdminToken;
+
+/// Whoever follows a secret sees it change.
+pub struct Secrets {
+    pub verifier: watch::Sender<Arc<Verifier>>,
+    pub admin_token: watch::Sender<Option<Arc<AdminToken>>>,
+    receives: bool,
+}
+
+impl Secrets {
+    /// Fails where a receiver has no signing secret.
+    pub fn of(config: &Config, receives: bool) -> Result<Self, ConfigError> {
+        let verifier = watch::Sender::new(Arc::new(verifier(&config.signing_secrets, receives)?));
+        let admin_token = watch::Sender::new(digest(config.admin_token.as_ref()));
+        Ok(Self { verifier, admin_token, receives })
+    }
+
+    /// Reads them again. One that cannot be read leaves those before in force.
+    pub fn read_again(&self, settings: &Settings) {
+        let read = Environment::read().and_then(|environment| {
+            let signing = config::signing_secrets(settings, &environment)?;
+            Ok((verifier(&signing, self.receives)?, signing.len(), config::admin_token(settings, &environment)?))
+        });
+        match read {
+            Ok((verifier, secrets, token)) => {
+                self.verifier.send_replace(Arc::new(verifier));
+                // What `dev` made up is in no variable.
+                if token.is_some() {
+                    self.admin_token.send_replace(digest(token.as_ref()));
+                }
+                info!(secrets, "the secrets were read again");
+            }
+            Err(error) => error!(%error, "the secrets could not be read again; those before stay in force"),
+        }
+    }
+}
+
+/// A worker needs no signing secret.
+fn verifier(secrets: &[SecretString], receives: bool) -> Result<Verifier, ConfigError> {
+    if receives { config::verifier(secrets) } else { Ok(Verifier::new(Vec::new())) }
+}
+
+fn digest(token: Option<&SecretString>) -> Option<Arc<AdminToken>> {
+    token.map(|token| Arc::new(AdminToken::new(token)))
+}

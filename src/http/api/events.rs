@@ -1,0 +1,107 @@
+//! `/api/events`: the record of every event, and what is done with failed ones.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use bytes::Bytes;
+use serde_json::json;
+
+use super::operator::Operator;
+use super::query::{self, Order};
+use super::{Api, BODY_MAX, not_found};
+use crate::clerk::EventId;
+use crate::clock::now;
+use crate::http::problem::{Code, Problem};
+use crate::replay::{self, Done, ReplayError, Which};
+use crate::store::Status;
+
+/// A body that may be too long.
+type Body = Result<Bytes, actix_web::Error>;
+
+fn read(body: Body) -> Result<Bytes, Problem> {
+    body.map_err(|_| {
+        Problem::new(Code::BodyTooLarge, format!("a body may have {BODY_MAX} bytes here, and must be whole"))
+    })
+}
+
+/// `GET /api/events`
+pub async fn list(_: Operator, request: HttpRequest, api: web::Data<Api>) -> Result<HttpResponse, Problem> {
+    let (filter, page) = query::events(request.query_string(), now())?;
+    let listing = api.store.events(&filter, &page).await?;
+    let next = listing.next.map(|cursor| cursor.to_string());
+    Ok(HttpResponse::Ok().json(json!({"events": listing.rows, "next": next})))
+}
+
+/// `GET /api/events/{id}`, with the payload where it is kept
+pub async fn show(_: Operator, id: web::Path<String>, api: web::Data<Api>) -> Result<HttpResponse, Problem> {
+    let id = event_id(&id)?;
+    let event = api.store.event(&id).await?.ok_or_else(no_event)?;
+    Ok(HttpResponse::Ok().json(event))
+}
+
+/// `POST /api/events/replay`
+pub async fn replay(_: Operator, body: Body, api: web::Data<Api>) -> Result<HttpResponse, Problem> {
+    let order = query::order(&read(body)?, now())?;
+    carry_out(&order, &api).await
+}
+
+/// `POST /api/events/{id}/replay`
+pub async fn replay_one(
+    _: Operator,
+    id: web::Path<String>,
+    body: Body,
+    api: web::Data<Api>,
+) -> Result<HttpResponse, Problem> {
+    let order = order_for_one(&id, &read(body)?, &api).await?;
+    carry_out(&order, &api).await
+}
+
+/// `POST /api/events/discard`
+pub async fn discard(_: Operator, body: Body, api: web::Data<Api>) -> Result<HttpResponse, Problem> {
+    let order = query::order(&read(body)?, now())?;
+    Ok(HttpResponse::Ok().json(replay::discard(&api.store, &order.which, order.dry_run).await?))
+}
+
+/// `POST /api/events/{id}/discard`
+pub async fn discard_one(
+    _: Operator,
+    id: web::Path<String>,
+    body: Body,
+    api: web::Data<Api>,
+) -> Result<HttpResponse, Problem> {
+    let order = order_for_one(&id, &read(body)?, &api).await?;
+    Ok(HttpResponse::Ok().json(replay::discard(&api.store, &order.which, order.dry_run).await?))
+}
+
+async fn carry_out(order: &Order, api: &Api) -> Result<HttpResponse, Problem> {
+    if order.dry_run {
+        return Ok(HttpResponse::Ok().json(replay::preview(&api.store, &order.which).await?));
+    }
+    let mut done = Done::default();
+    replay::replay(&api.store, &api.queue, &order.which, order.rate, &mut done).await.map_err(|error| {
+        let said = format!("{} events are back on the queue; {error}", done.replayed);
+        match error {
+            ReplayError::Store(_) => Problem::new(Code::DatabaseUnavailable, said),
+            ReplayError::Queue { .. } => Problem::new(Code::QueueUnavailable, said),
+        }
+    })?;
+    Ok(HttpResponse::Ok().json(done))
+}
+
+/// The same for one event, which must be there and be failed.
+async fn order_for_one(id: &str, body: &[u8], api: &Api) -> Result<Order, Problem> {
+    let order = query::order(body, now())?;
+    let id = event_id(id)?;
+    let event = api.store.event(&id).await?.ok_or_else(no_event)?;
+    if event.status != Status::Failed {
+        let said = format!("the event is {}; only failed ones are replayed or discarded", event.status.as_str());
+        return Err(Problem::new(Code::InvalidRequest, said));
+    }
+    Ok(Order { which: Which::Ids(vec![id]), ..order })
+}
+
+fn event_id(id: &str) -> Result<EventId, Problem> {
+    EventId::new(id).ok_or_else(no_event)
+}
+
+fn no_event() -> Problem {
+    not_found("no event has this ID")
+}

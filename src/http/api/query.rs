@@ -1,0 +1,221 @@
+//! Query strings and bodies, read into filters. Pure: what is wrong is named, with what would be right.
+
+use std::num::NonZeroU32;
+
+use actix_web::web::Query;
+use serde::Deserialize;
+
+use crate::clerk::Timestamp;
+use crate::http::problem::{Code, Problem};
+use crate::replay::{self, Which};
+use crate::store::{Cursor, EventFilter, Page, Status, UserFilter, read_time};
+
+/// Rows a page, at most and where nothing is said.
+const ROWS_MAX: u32 = 500;
+const ROWS: u32 = 50;
+
+/// Events that one request replays or discards, at most and where nothing is said: at the usual rate 20 s.
+const EVENTS_MAX: u64 = 10_000;
+const EVENTS: u64 = 100;
+
+/// `GET /api/events?…`
+pub fn events(query: &str, now: Timestamp) -> Result<(EventFilter, Page), Problem> {
+    let (mut filter, mut page) = (EventFilter::default(), first_page());
+    for (name, value) in pairs(query)? {
+        match &*name {
+            "status" => filter.status = Some(status(&value)?),
+            "type" => filter.event_type = Some(text("type", value)?),
+            "user" => filter.clerk_id = Some(text("user", value)?),
+            "since" => filter.since = Some(time("since", &value, now)?),
+            "until" => filter.until = Some(time("until", &value, now)?),
+            "limit" => page.limit = limit(&value)?,
+            "cursor" => page.after = Some(cursor(&value, |cursor| matches!(cursor, Cursor::Event { .. }))?),
+            _ => return Err(unknown("status, type, user, since, until, limit and cursor")),
+        }
+    }
+    Ok((filter, page))
+}
+
+/// `GET /api/users?…`
+pub fn users(query: &str) -> Result<(UserFilter, Page), Problem> {
+    let (mut filter, mut page) = (UserFilter::default(), first_page());
+    for (name, value) in pairs(query)? {
+        match &*name {
+            "email" => filter.email = Some(text("email", value)?),
+            "phone" => filter.phone = Some(text("phone", value)?),
+            "username" => filter.username = Some(text("username", value)?),
+            "external_id" => filter.external_id = Some(text("external_id", value)?),
+            "deleted" => {
+                filter.deleted = match &*value {
+                    "true" => Some(true),
+                    "false" => Some(false),
+                    "any" => None,
+                    _ => return Err(wrong("deleted", "give true, false or any")),
+                }
+            }
+            "limit" => page.limit = limit(&value)?,
+            "cursor" => page.after = Some(cursor(&value, |cursor| matches!(cursor, Cursor::User { .. }))?),
+            _ => return Err(unknown("email, phone, username, external_id, deleted, limit and cursor")),
+        }
+    }
+    Ok((filter, page))
+}
+
+/// What `POST /api/events/replay` and `…/discard` take; an empty body is one without fields.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Body {
+    status: Option<String>,
+    r#type: Option<String>,
+    user: Option<String>,
+    since: Option<String>,
+    until: Option<String>,
+    limit: Option<u64>,
+    cursor: Option<String>,
+    rate: Option<u32>,
+    dry_run: bool,
+}
+
+/// What is to be done with failed events.
+#[derive(Debug)]
+pub struct Order {
+    pub which: Which,
+    pub rate: NonZeroU32,
+    pub dry_run: bool,
+}
+
+pub fn order(body: &[u8], now: Timestamp) -> Result<Order, Problem> {
+    let body = if body.trim_ascii().is_empty() { b"{}" } else { body };
+    // serde takes an array for the fields in their order: here `[]` would mean "replay a hundred of whatever failed".
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(unreadable("line 1, column 1"));
+    }
+    // The error's own text can quote the body.
+    let body: Body = serde_json::from_slice(body)
+        .map_err(|error| unreadable(&format!("line {}, column {}", error.line(), error.column())))?;
+    if body.status.is_some_and(|status| status != "failed") {
+        return Err(wrong("status", "only failed events are replayed or discarded; leave it out"));
+    }
+    let limit = body.limit.unwrap_or(EVENTS);
+    if !(1..=EVENTS_MAX).contains(&limit) {
+        return Err(wrong("limit", "give a number from 1 to 10000"));
+    }
+    let rate = body.rate.map_or(Some(replay::RATE), NonZeroU32::new).filter(|rate| rate.get() <= 1000);
+    let time = |name, value: Option<String>| value.map(|value| time(name, &value, now)).transpose();
+    let filter = EventFilter {
+        status: None,
+        event_type: body.r#type.map(|value| text("type", value)).transpose()?,
+        clerk_id: body.user.map(|value| text("user", value)).transpose()?,
+        since: time("since", body.since)?,
+        until: time("until", body.until)?,
+    };
+    let is_ours = |cursor: &Cursor| matches!(cursor, Cursor::Event { .. });
+    let after = body.cursor.map(|value| cursor(&value, is_ours)).transpose()?;
+    Ok(Order {
+        which: Which::Matching { filter, limit, after },
+        rate: rate.ok_or_else(|| wrong("rate", "give a number from 1 to 1000"))?,
+        dry_run: body.dry_run,
+    })
+}
+
+fn unreadable(place: &str) -> Problem {
+    let fields = "type, user, since, until (texts), limit, rate (numbers), cursor (a text) and dry_run (true or false)";
+    Problem::new(Code::InvalidRequest, format!("the body cannot be read at {place}: it is a JSON object of {fields}"))
+}
+
+fn first_page() -> Page {
+    Page { limit: NonZeroU32::new(ROWS).expect("50 is not 0"), after: None }
+}
+
+fn pairs(query: &str) -> Result<Vec<(String, String)>, Problem> {
+    let read = Query::<Vec<(String, String)>>::from_query(query);
+    read.map(Query::into_inner).map_err(|_| Problem::new(Code::InvalidRequest, "the query string cannot be read"))
+}
+
+/// Databases hold no NUL character, so nothing is found by one.
+fn text(name: &'static str, value: String) -> Result<String, Problem> {
+    if value.contains('\0') { Err(wrong(name, "it may not hold the character NUL")) } else { Ok(value) }
+}
+
+fn status(value: &str) -> Result<Status, Problem> {
+    Status::named(value).ok_or_else(|| wrong("status", "give applied, stale, failed or discarded"))
+}
+
+fn time(name: &'static str, value: &str, now: Timestamp) -> Result<Timestamp, Problem> {
+    read_time(value, now).map_err(|remedy| wrong(name, remedy))
+}
+
+fn limit(value: &str) -> Result<NonZeroU32, Problem> {
+    let limit = value.parse().ok().filter(|limit: &NonZeroU32| limit.get() <= ROWS_MAX);
+    limit.ok_or_else(|| wrong("limit", "give a number from 1 to 500"))
+}
+
+fn cursor(value: &str, is_ours: impl Fn(&Cursor) -> bool) -> Result<Cursor, Problem> {
+    let cursor = value.parse().ok().filter(is_ours);
+    cursor.filter(|_| !value.contains('\0')).ok_or_else(|| wrong("cursor", "give `next` of the page before"))
+}
+
+fn wrong(name: &'static str, remedy: &str) -> Problem {
+    Problem::new(Code::InvalidRequest, format!("{name} is wrong: {remedy}"))
+}
+
+fn unknown(known: &str) -> Problem {
+    Problem::new(Code::InvalidRequest, format!("a parameter is unknown; there are {known}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn now() -> Timestamp {
+        Timestamp::from_ms(1_795_400_000_000).unwrap()
+    }
+
+    #[test]
+    fn a_query_is_read_into_its_filter() {
+        let query = "status=failed&type=user.updated&user=user_1&since=2h&until=2026-11-23&limit=7&cursor=e.5.msg_1";
+        let (filter, page) = events(query, now()).unwrap();
+        assert_eq!((filter.status, filter.clerk_id.as_deref()), (Some(Status::Failed), Some("user_1")));
+        assert_eq!(filter.since.unwrap().ms(), now().ms() - 7_200_000);
+        assert_eq!((page.limit.get(), page.after.is_some()), (7, true));
+        let (filter, page) = users("email=ada%40example.com&deleted=false").unwrap();
+        assert_eq!((filter.email.as_deref(), filter.deleted), (Some("ada@example.com"), Some(false)));
+        assert_eq!(page.limit.get(), ROWS);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (query, named) in [
+            ("status=lost", "status"),
+            ("since=soon", "since"),
+            ("limit=501", "limit"),
+            ("limit=0", "limit"),
+            ("cursor=u.user_1", "cursor"),
+            ("statsu=failed", "status"),
+            ("user=a%00b", "user"),
+        ] {
+            let problem = events(query, now()).unwrap_err();
+            assert!(problem.detail().contains(named), "{query}: {}", problem.detail());
+        }
+        assert!(users("deleted=yes").is_err() && users("cursor=e.5.msg_1").is_err());
+    }
+
+    #[test]
+    fn an_order_has_bounds_and_no_unknown_fields() {
+        assert!(!order(b"", now()).unwrap().dry_run);
+        assert!(order(br#"{"dry_run":true,"limit":5,"type":"user.created","since":"1d"}"#, now()).unwrap().dry_run);
+        for bad in [
+            &br#"{"dryrun":true}"#[..],
+            br#"{"limit":0}"#,
+            br#"{"limit":10001}"#,
+            br#"{"rate":0}"#,
+            br#"{"status":"applied"}"#,
+            br#"{"since":"soon"}"#,
+            b"[]",
+            b"no JSON",
+            b"\xff",
+        ] {
+            assert!(order(bad, now()).is_err(), "{}", String::from_utf8_lossy(bad));
+        }
+    }
+}

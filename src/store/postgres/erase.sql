@@ -1,0 +1,20 @@
+-- One user's row, and the payloads of his events. A row that is deleted bears erased_at from now on; another one is filled
+-- again by the next event.
+with erased as (
+    update clerk.users
+       set {{ column = null }},
+        erased_at = case when deleted_at is not null then coalesce(erased_at, now()) end,
+        synced_at = now()
+     where clerk_id = $1
+    returning clerk_id
+),
+emptied as (
+    update clerk.events
+       set payload = null, status = case when status = 'failed' then 'discarded' else status end
+     where clerk_id in (select clerk_id from erased)
+       and payload is not null
+       -- It holds nothing personal, and may still be replayed.
+       and event_type <> 'user.deleted'
+    returning 1
+)
+select (select count(*) from erased) as users, (select count(*) from emptied) as payloads

@@ -1,0 +1,8 @@
+-- One user and all his events, as if they had never been.
+with users as (
+    delete from clerk.users where clerk_id = $1 returning 1
+),
+events as (
+    delete from clerk.events where clerk_id = $1 returning 1
+)
+select (select count(*) from users) as users, (select count(*) from events) as events

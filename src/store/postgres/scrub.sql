@@ -1,0 +1,26 @@
+-- The rows of users that were deleted before anybody said that such are to be erased.
+with erased as (
+    update clerk.users
+       set {{ column = null }},
+        erased_at = now(),
+        synced_at = now()
+     where clerk_id in (
+               select clerk_id
+                 from clerk.users
+                where deleted_at is not null
+                  and erased_at is null
+                order by clerk_id
+                limit $1
+                  -- Two workers that do this do not wait for each other.
+                  for update skip locked
+           )
+    returning clerk_id
+),
+emptied as (
+    update clerk.events
+       set payload = null, status = case when status = 'failed' then 'discarded' else status end
+     where clerk_id in (select clerk_id from erased)
+       and payload is not null
+       and event_type <> 'user.deleted'
+)
+select count(*) as users from erased

@@ -1,0 +1,101 @@
+//! Failed events by command, in numbers: at a rate, stopped in the middle, run again; or discarded.
+
+use std::process::Command;
+use std::time::Instant;
+
+use clerk_sync::store::Status;
+use serde_json::Value;
+
+use crate::support::app::{Place, until};
+use crate::support::history::{at, delete, fail, update};
+
+const EVENTS: usize = 120;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_keeps_to_its_rate_and_can_be_stopped_and_run_again() {
+    let place = Place::servers().await;
+    let app = place.serve().await;
+    let events: Vec<_> = (0..EVENTS).map(|n| update(&format!("msg_{n}"), &format!("user_{n}"), 1)).collect();
+    fail(&app.store, &events).await;
+    let applied = async || {
+        let mut count = 0;
+        for event in &events {
+            count += usize::from(app.event(event.id().as_str()).await.unwrap().status == Status::Applied);
+        }
+        count
+    };
+
+    let started = Instant::now();
+    let mut replay = place.command(&["events", "replay", "--rate", "40"]).spawn().unwrap();
+    until("some are applied", async || applied().await >= 10).await;
+    let interrupt = Command::new("kill").args(["-INT", &replay.id().to_string()]).status().unwrap();
+    assert!(interrupt.success());
+    let output = replay.wait().map(|status| (status, replay.stderr.take().unwrap())).unwrap();
+    let said = std::io::read_to_string(output.1).unwrap();
+    assert_eq!(output.0.code(), Some(1), "{said}");
+    assert!(said.contains("stopped:") && said.contains("run it again"), "{said}");
+    let elapsed = started.elapsed().as_secs_f64();
+    let some = applied().await;
+    assert!(some < EVENTS, "it was stopped in the middle");
+    assert!(some as f64 <= elapsed.mul_add(40.0, 1.0), "{some} in {elapsed} s");
+
+    place.succeed(&["events", "replay"]);
+    until("all are applied", async || applied().await == EVENTS).await;
+    for event in &events {
+        let line = app.event(event.id().as_str()).await.unwrap();
+        assert_eq!(line.attempts, 2, "{} is applied once", line.event_id);
+    }
+}
+
+#[tokio::test]
+async fn a_dry_run_says_what_would_change() {
+    let place = Place::embedded();
+    let store = place.store();
+    store.migrate().await.unwrap();
+    store.apply(&clerk_sync::worker::plan::plan(&[update("msg_0", "user_1", 50)])).await.unwrap();
+    let broken = crate::support::history::event("msg_4", "not JSON");
+    let failed = [update("msg_1", "user_1", 10), update("msg_2", "user_1", 90), delete("msg_3", "user_1", 5), broken];
+    fail(&store, &failed).await;
+
+    let json: Value = serde_json::from_str(&place.succeed(&["events", "replay", "--dry-run", "--json"])).unwrap();
+    let would = serde_json::json!({"apply": 2, "be_stale": 1, "fail": {"not_json": 1}});
+    assert_eq!((&json["replayed"], &json["would"]), (&4.into(), &would), "{json}");
+    let text = place.succeed(&["events", "replay", "--dry-run"]);
+    for said in ["4 failed events", "2  would be applied", "1  would be stale", "1  would fail again: not_json"] {
+        assert!(text.contains(said), "{text}");
+    }
+    assert_eq!(place.run(&["events", "replay", "--rate", "0"]).status.code(), Some(2));
+}
+
+#[tokio::test]
+async fn failed_events_are_discarded_only_when_it_is_said_which() {
+    let place = Place::embedded();
+    let store = place.store();
+    store.migrate().await.unwrap();
+    fail(&store, &[update("msg_1", "user_1", 1), update("msg_2", "user_2", 2), delete("msg_3", "user_2", 3)]).await;
+
+    let refused = place.run(&["events", "discard"]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("--all"));
+    let text = place.succeed(&["events", "discard", "--type", "user.deleted", "--dry-run"]);
+    assert!(text.starts_with("1 failed events would be discarded"), "{text}");
+    place.succeed(&["events", "discard", "msg_1"]);
+    assert_eq!(place.run(&["events", "discard", "msg_1"]).status.code(), Some(1), "it is discarded already");
+    let json: Value = serde_json::from_str(&place.succeed(&["events", "discard", "--all", "--json"])).unwrap();
+    assert_eq!(json, serde_json::json!({"dry_run": false, "discarded": 2}));
+    let left = place.succeed(&["events", "list", "--status", "discarded", "--json"]);
+    assert_eq!(left.lines().count(), 3);
+}
+
+/// Clerk sends an event again under its own ID; one that failed here is tried again then.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_event_that_clerk_sends_again_is_applied() {
+    let place = Place::servers().await;
+    let app = place.serve().await;
+    let event = update("msg_1", "user_1", 1);
+    fail(&app.store, std::slice::from_ref(&event)).await;
+    assert_eq!(app.deliver("msg_1", event.body().to_vec()).await.status, 200);
+    until("it is applied", async || app.event("msg_1").await.unwrap().status == Status::Applied).await;
+    let row = app.user("user_1").await.unwrap();
+    assert_eq!(row.updated_at.map(|time| time.0), Some(at(1)));
+}
