@@ -75,11 +75,12 @@ impl Service {
             store: store.clone(),
             queue: queue.clone(),
             admin_token: secrets.admin_token.subscribe(),
-            refusals,
+            refusals: Arc::clone(&refusals),
         });
         let readiness =
             Readiness { queue: queue.clone(), store: is_worker.then(|| store.clone()), shutdown: stopping.clone() };
-        let (server, http_handle) = http::serve(listener, webhooks, api, readiness)?;
+        let parts = http::Parts { webhooks, api, readiness, refusals };
+        let (server, http_handle) = http::serve(listener, &config.http, parts)?;
         match role {
             Role::Worker => info!(%address, "working; health is at /readyz"),
             Role::Both | Role::Receiver => info!(%address, path = http::WEBHOOK_PATH, "receiving"),

@@ -1,19 +1,24 @@
 //! What listens: the webhook route, health by role, and the routes for operators.
 
 pub mod api;
+mod capacity;
 mod health;
 mod problem;
 mod refusals;
 mod webhook;
 
 use std::net::TcpListener;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::{Server, ServerHandle};
+use actix_web::middleware::from_fn;
 use actix_web::{App, HttpResponse, HttpServer, web};
 
 pub use api::{AdminToken, Api};
 pub use health::Readiness;
+use capacity::Capacity;
 use problem::{Code, Problem};
 pub use refusals::Refusals;
 pub use webhook::Webhooks;
@@ -36,9 +41,6 @@ const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// Longest time the head of a request may take.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Most open connections a worker thread of the server.
-const CONNECTIONS_MAX: usize = 10_000;
-
 /// Longest time for the answers in flight at a stop: a body may take 10 s and a publish 10 s, and the worker needs the
 /// rest of the 25 s that a process is given.
 const SHUTDOWN_GRACE_S: u64 = 12;
@@ -48,18 +50,29 @@ pub fn listen(options: &Options) -> std::io::Result<TcpListener> {
     TcpListener::bind((options.host.as_str(), options.port))
 }
 
-/// Serves on `listener` until the handle is told to stop. `webhooks` is there where this process is a receiver, `api` where
-/// it has a database.
-pub fn serve(
-    listener: TcpListener,
-    webhooks: Option<Webhooks>,
-    api: Option<Api>,
-    readiness: Readiness,
-) -> std::io::Result<(Server, ServerHandle)> {
+/// What a process serves.
+#[derive(Clone)]
+pub struct Parts {
+    /// There where this process is a receiver.
+    pub webhooks: Option<Webhooks>,
+    /// There where it has a database.
+    pub api: Option<Api>,
+    pub readiness: Readiness,
+    pub refusals: Arc<Refusals>,
+}
+
+/// Serves on `listener` until the handle is told to stop.
+pub fn serve(listener: TcpListener, options: &Options, parts: Parts) -> std::io::Result<(Server, ServerHandle)> {
+    let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let capacity = Capacity::of_this_process(options.max_body_bytes);
+    let (accepted, seating) = (capacity.accepted_by_each_of(threads), capacity.clone());
     let server = HttpServer::new(move || {
-        let (webhooks, api) = (webhooks.clone(), api.clone());
+        let Parts { webhooks, api, readiness, refusals } = parts.clone();
         App::new()
-            .app_data(web::Data::new(readiness.clone()))
+            .wrap(from_fn(capacity::only_seated))
+            .app_data(web::Data::new(capacity.clone()))
+            .app_data(web::Data::from(refusals))
+            .app_data(web::Data::new(readiness))
             .service(get_only("/healthz", web::get().to(health::alive)))
             .service(get_only("/readyz", web::get().to(health::ready)))
             .configure(|config| {
@@ -82,7 +95,9 @@ pub fn serve(
     })
     .keep_alive(KEEP_ALIVE)
     .client_request_timeout(HEAD_TIMEOUT)
-    .max_connections(CONNECTIONS_MAX)
+    .workers(threads)
+    .max_connections(accepted)
+    .on_connect(move |connection, extensions| seating.seat(connection, extensions))
     .shutdown_timeout(SHUTDOWN_GRACE_S)
     .disable_signals()
     .listen(listener)?

@@ -28,6 +28,7 @@ pub enum Code {
     QueueUnavailable,
     DatabaseUnavailable,
     NotReady,
+    Overloaded,
 }
 
 /// When to try again after a 503, in seconds. Svix has a schedule of its own, whose second attempt comes after 5 s.
@@ -35,7 +36,7 @@ const RETRY_AFTER_S: &str = "5";
 
 impl Code {
     /// How many there are.
-    pub const COUNT: usize = Self::NotReady as usize + 1;
+    pub const COUNT: usize = Self::Overloaded as usize + 1;
 
     /// Name, status and title.
     const fn row(self) -> (&'static str, u16, &'static str) {
@@ -54,6 +55,7 @@ impl Code {
             Self::QueueUnavailable => ("queue_unavailable", 503, "The event could not be queued"),
             Self::DatabaseUnavailable => ("database_unavailable", 503, "The database cannot be asked"),
             Self::NotReady => ("not_ready", 503, "Not ready"),
+            Self::Overloaded => ("overloaded", 503, "Too much at once"),
         }
     }
 
@@ -178,6 +180,7 @@ mod tests {
         Code::QueueUnavailable,
         Code::DatabaseUnavailable,
         Code::NotReady,
+        Code::Overloaded,
     ];
 
     #[test]

@@ -14,6 +14,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 use tracing::debug;
 
+use super::capacity::{BodyBytes, Capacity};
 use super::problem::{Code, Problem};
 use super::refusals::Refusals;
 use crate::clerk::{Delivery, EventType, SignedEvent, Verifier};
@@ -50,20 +51,29 @@ pub async fn receive(
     request: HttpRequest,
     payload: web::Payload,
     webhooks: web::Data<Webhooks>,
+    capacity: web::Data<Capacity>,
 ) -> Result<HttpResponse, Problem> {
-    let answer = take(&request, payload, &webhooks).await;
+    let answer = take(&request, payload, &webhooks, &capacity).await;
     if let Err(problem) = &answer {
         webhooks.refusals.note(problem.code(), problem.detail(), now());
     }
     answer
 }
 
-async fn take(request: &HttpRequest, payload: web::Payload, webhooks: &Webhooks) -> Result<HttpResponse, Problem> {
+async fn take(
+    request: &HttpRequest,
+    payload: web::Payload,
+    webhooks: &Webhooks,
+    capacity: &Capacity,
+) -> Result<HttpResponse, Problem> {
     let headers = request.headers();
     let delivery = Delivery::read(headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())), now())?;
     let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-    let body = read_body(payload, announced, webhooks.max_body_bytes).await?;
+    let mut held = capacity.body(announced);
+    let body = read_body(payload, announced, webhooks.max_body_bytes, &mut held).await?;
     let event = verify(webhooks, delivery, body).await?;
+    // From here on the queue counts the event's bytes.
+    drop(held);
 
     let id = event.id().clone();
     if let EventType::Other(name) = event.event_type() {
@@ -81,13 +91,16 @@ async fn verify(webhooks: &Webhooks, delivery: Delivery, body: Bytes) -> Result<
         return Ok(verifier.verify(delivery, body, now())?);
     }
     let verified = web::block(move || verifier.verify(delivery, body, now())).await;
-    let verified =
-        verified.map_err(|_| Problem::new(Code::QueueUnavailable, "the server is overloaded; send it again"))?;
-    Ok(verified?)
+    Ok(verified.map_err(|_| Problem::new(Code::Overloaded, "no thread was free to verify the body; send it again"))??)
 }
 
-/// The whole body, within its limits of size and time.
-async fn read_body(mut payload: web::Payload, announced: Option<usize>, max: usize) -> Result<Bytes, Problem> {
+/// The whole body, within its limits of size and time. What comes in more than one piece is counted in `held`.
+async fn read_body(
+    mut payload: web::Payload,
+    announced: Option<usize>,
+    max: usize,
+    held: &mut BodyBytes,
+) -> Result<Bytes, Problem> {
     let too_large = || Problem::new(Code::BodyTooLarge, format!("a body may have {max} bytes (MAX_BODY_BYTES)"));
     let announced = announced.unwrap_or(0);
     if announced > max {
@@ -99,15 +112,16 @@ async fn read_body(mut payload: web::Payload, announced: Option<usize>, max: usi
             // The usual case: the body came in one piece and is not copied.
             return Ok(chunk);
         }
-        let mut body = BytesMut::with_capacity(announced);
+        let mut body = Pieces::default();
         loop {
             if body.len() + chunk.len() > max {
                 return Err(too_large());
             }
-            body.extend_from_slice(&chunk);
+            held.add(chunk.len())?;
+            body.add(&chunk);
             match read_chunk(&mut payload).await? {
                 Some(next) => chunk = next,
-                None => return Ok(body.freeze()),
+                None => return Ok(body.join()),
             }
         }
     };
@@ -120,4 +134,44 @@ async fn read_body(mut payload: web::Payload, announced: Option<usize>, max: usi
 async fn read_chunk(payload: &mut web::Payload) -> Result<Option<Bytes>, Problem> {
     let chunk = payload.next().await.transpose();
     chunk.map_err(|_| Problem::new(Code::InvalidRequest, "the body ended before it was whole"))
+}
+
+/// A body that came in many chunks. A chunk itself is not kept: a byte of one can hold on to the whole buffer of its
+/// connection. Nor is one buffer made to grow: while it moves, a body would take three times its size.
+#[derive(Default)]
+struct Pieces {
+    full: Vec<BytesMut>,
+    last: BytesMut,
+}
+
+impl Pieces {
+    /// Bytes in one piece.
+    const SIZE: usize = 16 * 1024;
+
+    fn len(&self) -> usize {
+        self.full.len() * Self::SIZE + self.last.len()
+    }
+
+    fn add(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            if self.last.len() == Self::SIZE || self.last.capacity() == 0 {
+                let full = std::mem::replace(&mut self.last, BytesMut::with_capacity(Self::SIZE));
+                self.full.extend((!full.is_empty()).then_some(full));
+            }
+            let (fits, rest) = bytes.split_at(bytes.len().min(Self::SIZE - self.last.len()));
+            self.last.extend_from_slice(fits);
+            bytes = rest;
+        }
+    }
+
+    fn join(self) -> Bytes {
+        if self.full.is_empty() {
+            return self.last.freeze();
+        }
+        let mut body = BytesMut::with_capacity(self.len());
+        for piece in self.full.iter().chain([&self.last]) {
+            body.extend_from_slice(piece);
+        }
+        body.freeze()
+    }
 }

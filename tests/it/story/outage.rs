@@ -97,14 +97,18 @@ async fn a_receiver_refuses_at_once_while_the_broker_is_away_and_resumes_by_itse
     for round in 1..4 {
         proxy.cut();
         until("readiness says so", async || readiness(&app).await == (503, r#"["queue"]"#.into())).await;
-        for number in 0..10 {
+        let mut took = Vec::new();
+        for number in 0..21 {
             let (id, body) = update(10_000 + number);
             let started = Instant::now();
             let answer = app.deliver(&id, body).await;
             assert_eq!((answer.status, answer.code()), (503, "queue_unavailable"));
             assert!(answer.headers.contains_key("retry-after"));
-            assert!(started.elapsed() < Duration::from_secs(1), "a refusal took {:?}", started.elapsed());
+            took.push(started.elapsed());
         }
+        // The middle one: a machine that is busy with other tests may hold any one of them up.
+        took.sort();
+        assert!(took[10] < Duration::from_millis(100), "refusals took {took:?}");
         proxy.restore();
         until("it is ready", async || readiness(&app).await.0 == 200).await;
         deliver(&app, round * 20..round * 20 + 20).await;

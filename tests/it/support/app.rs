@@ -271,6 +271,11 @@ impl App {
         self.log.lock().unwrap().clone()
     }
 
+    /// The process's ID.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn signal(&self, name: &str) {
         let sent = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
         assert!(sent.unwrap().success());
