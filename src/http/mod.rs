@@ -1,6 +1,7 @@
 //! What listens: the webhook route, health by role, and the routes for operators.
 
 pub mod api;
+mod body;
 mod capacity;
 mod health;
 mod problem;
@@ -17,8 +18,8 @@ use actix_web::middleware::from_fn;
 use actix_web::{App, HttpResponse, HttpServer, web};
 
 pub use api::{AdminToken, Api};
-pub use health::Readiness;
 use capacity::Capacity;
+pub use health::Readiness;
 use problem::{Code, Problem};
 pub use refusals::Refusals;
 pub use webhook::Webhooks;
