@@ -3,12 +3,14 @@
 //! - A publish returns after the commit, and a commit is on disk: what was acknowledged is there after a kill.
 //! - One task writes (`writer.rs`), everybody else hands it what to write. `ledger.rs` knows which rows are with whom.
 //! - A row leaves the file only by an acknowledgement.
+//! - What kills the process again and again is found and becomes a dead letter (`session.rs`).
 //! - The file must lie on a local disk: SQLite's write-ahead log needs memory that all its processes share.
 
 mod consumer;
 mod file;
 mod ledger;
 mod lock;
+mod session;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -117,12 +119,7 @@ impl Queue {
     }
 
     pub fn consume(&self, source: Source, batch_max: NonZeroUsize) -> Consumer {
-        let consumer = Consumer::new(self.shared.clone(), self.acks.clone(), batch_max);
-        match source {
-            Source::Events => consumer,
-            // An event stays where it is until it is acknowledged: there is no delivery limit, and no routing.
-            Source::DeadLetters | Source::Unrouted => consumer.of_nothing(),
-        }
+        Consumer::new(self.shared.clone(), self.acks.clone(), source, batch_max)
     }
 
     /// How many events are not acknowledged, those in the hands of a consumer too. Does not depend on how many there are.

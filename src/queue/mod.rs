@@ -116,7 +116,7 @@ impl Queue {
     pub fn dead_ends(&self) -> &'static [Source] {
         match self {
             Self::RabbitMq(_) => &[Source::DeadLetters, Source::Unrouted],
-            Self::Embedded(_) => &[],
+            Self::Embedded(_) => &[Source::DeadLetters],
         }
     }
 

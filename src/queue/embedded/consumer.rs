@@ -18,10 +18,11 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use super::Shared;
 use super::file::QueueFile;
 use super::ledger::Receipt;
+use super::session::Session;
 use super::writer::Ack;
 use crate::backoff::Backoff;
 use crate::clerk::{EventId, EventType, SignedEvent, Timestamp};
-use crate::queue::{self, Batch, Unavailable};
+use crate::queue::{self, Batch, Source, Unavailable};
 
 /// How often an idle consumer looks for rows of another process (`events replay`), which can't wake it.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
@@ -39,17 +40,24 @@ const AGAIN: &str = "select seq, event_id, event_type, sent_at, received_at, bod
 pub(super) struct Reader {
     file: QueueFile,
     connection: Option<SqliteConnection>,
+    session: Session,
 }
 
 impl Reader {
     pub(super) fn new(file: QueueFile) -> Mutex<Self> {
-        Mutex::new(Self { file, connection: None })
+        let session = Session::new(file.clone());
+        Mutex::new(Self { file, connection: None, session })
     }
 
     pub(super) async fn close(&mut self) {
-        if let Some(connection) = self.connection.take()
-            && let Err(error) = connection.close().await
-        {
+        let closed = async {
+            self.session.end().await?;
+            match self.connection.take() {
+                Some(connection) => connection.close().await,
+                None => Ok(()),
+            }
+        };
+        if let Err(error) = closed.await {
             tracing::warn!(%error, "the queue file could not be closed in good order; nothing is lost");
         }
     }
@@ -138,18 +146,15 @@ impl Found {
 pub struct Consumer {
     shared: Arc<Shared>,
     acks: mpsc::Sender<Ack>,
+    source: Source,
     batch_max: NonZeroUsize,
     stopped: bool,
 }
 
 impl Consumer {
-    pub(super) fn new(shared: Arc<Shared>, acks: mpsc::Sender<Ack>, batch_max: NonZeroUsize) -> Self {
-        Self { shared, acks, batch_max, stopped: false }
-    }
-
-    /// A consumer of a source that this queue does not have.
-    pub(super) fn of_nothing(self) -> Self {
-        Self { stopped: true, ..self }
+    pub(super) fn new(shared: Arc<Shared>, acks: mpsc::Sender<Ack>, source: Source, batch_max: NonZeroUsize) -> Self {
+        // Nothing is routed here, so nothing is unrouted.
+        Self { shared, acks, source, batch_max, stopped: source == Source::Unrouted }
     }
 
     /// See `queue::Consumer::next_batch`. Nothing too once the queue is closed.
@@ -164,6 +169,8 @@ impl Consumer {
             news.mark_unchanged();
             match self.take().await {
                 Ok(Some(batch)) => return Some(batch),
+                // What is lethal is known from the beginning.
+                Ok(None) if self.source == Source::DeadLetters => return None,
                 Ok(None) => {
                     // What ended the wait does not matter: the next turn looks.
                     let _news_or_time = tokio::time::timeout(LOOK_AGAIN, news.changed()).await;
@@ -179,14 +186,25 @@ impl Consumer {
     /// What is there now; nothing where nothing is.
     async fn take(&self) -> Result<Option<Batch>, sqlx::Error> {
         let mut reader = self.shared.reader.lock().await;
+        if let Some(beginning) = reader.session.begin().await? {
+            self.shared.ledger.begin(beginning);
+        }
         while !self.shared.closing.is_requested() {
-            let (rows, mut receipt) = self.take_rows(&mut reader).await?;
-            if receipt.seqs().is_empty() {
+            let (mut rows, mut receipt) = match self.source {
+                Source::DeadLetters => self.take_lethal(&mut reader).await?,
+                Source::Events | Source::Unrouted => match self.take_rows(&mut reader).await? {
+                    Some(taken) => taken,
+                    None => return Ok(None),
+                },
+            };
+            if rows.is_empty() && receipt.seqs().is_empty() {
                 return Ok(None);
             }
             // The others were deleted by an acknowledgement that seemed to fail, or cannot be read.
             let readable: HashSet<i64> = rows.iter().filter(|row| row.event.is_some()).map(|row| row.seq).collect();
             receipt.retain(|seq| readable.contains(seq));
+            // The others are lethal.
+            rows.retain(|row| receipt.seqs().binary_search(&row.seq).is_ok());
             let events: Vec<SignedEvent> = rows.into_iter().filter_map(|row| row.event).collect();
             if !events.is_empty() {
                 return Ok(Some(Batch { events, suspect: false, receipt: queue::Receipt::Embedded(receipt) }));
@@ -195,22 +213,50 @@ impl Consumer {
         Ok(None)
     }
 
-    /// Rows that were given back, or else new ones. Nothing is awaited between the read of new rows and the move of the
-    /// cursor, so a call that is dropped can't leave rows that nobody has.
-    async fn take_rows(&self, reader: &mut Reader) -> Result<(Vec<Found>, Receipt), sqlx::Error> {
+    /// Rows that were given back, or else new ones; suspects alone. Nothing where somebody else has a suspect. Nothing is
+    /// awaited between the read of new rows and the move of the cursor, so a call that is dropped can't leave rows that
+    /// nobody has.
+    async fn take_rows(&self, reader: &mut Reader) -> Result<Option<(Vec<Found>, Receipt)>, sqlx::Error> {
         let ledger = &self.shared.ledger;
-        let limit = i64::try_from(self.batch_max.get()).unwrap_or(i64::MAX);
-        let mut again = ledger.hand_out_again(self.batch_max.get());
-        if again.seqs().is_empty() {
+        let count = ledger.allowed(self.batch_max.get());
+        if count == 0 {
+            return Ok(None);
+        }
+        let limit = i64::try_from(count).unwrap_or(i64::MAX);
+        let mut receipt = ledger.hand_out_again(count);
+        let rows = if receipt.seqs().is_empty() {
             let rows = reader.read(AFTER, ledger.cursor(), limit).await?.rows;
-            let receipt = ledger.hand_out(rows.iter().map(|row| row.seq).collect());
-            return Ok((rows, receipt));
+            receipt = ledger.hand_out(rows.iter().map(|row| row.seq).collect());
+            rows
+        } else {
+            let read = reader.read(AGAIN, as_json(receipt.seqs()), limit).await?;
+            if let Some(last) = read.rows.last().filter(|_| read.full) {
+                receipt.give_back_after(last.seq);
+            }
+            read.rows
+        };
+        if ledger.has_suspects() {
+            if ledger.set_alone(&mut receipt) {
+                reader.session.has_alone(receipt.seqs()[0]).await?;
+            } else if rows.is_empty() || !receipt.seqs().is_empty() {
+                reader.session.cleared().await?;
+                ledger.clear_suspects();
+            }
+        } else if rows.is_empty() && reader.session.has_unclean_ends() && reader.depth().await? == 0 {
+            reader.session.cleared().await?;
         }
-        let read = reader.read(AGAIN, as_json(again.seqs()), limit).await?;
+        Ok(Some((rows, receipt)))
+    }
+
+    /// Rows that are dead letters.
+    async fn take_lethal(&self, reader: &mut Reader) -> Result<(Vec<Found>, Receipt), sqlx::Error> {
+        let mut receipt = self.shared.ledger.hand_out_lethal(self.batch_max.get());
+        let limit = i64::try_from(receipt.seqs().len()).unwrap_or(i64::MAX);
+        let read = reader.read(AGAIN, as_json(receipt.seqs()), limit).await?;
         if let Some(last) = read.rows.last().filter(|_| read.full) {
-            again.give_back_after(last.seq);
+            receipt.give_back_after(last.seq);
         }
-        Ok((read.rows, again))
+        Ok((read.rows, receipt))
     }
 
     /// Returns once the rows are deleted on disk. Dropped before that, the rows are deleted or handed out again.

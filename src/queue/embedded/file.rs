@@ -17,10 +17,10 @@ use sqlx::{ConnectOptions, Connection};
 
 use crate::queue::OpenError;
 
-const SCHEMA: &str = include_str!("schema.sql");
+/// What brings a file to each version, from nothing on. `PRAGMA user_version` says how many of them it has.
+const UPGRADES: [&str; 2] = [include_str!("schema.sql"), include_str!("upgrade_2.sql")];
 
-/// What `PRAGMA user_version` says of a file with `schema.sql`.
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = UPGRADES.len() as i64;
 
 /// What `PRAGMA application_id` says of a queue file: "CSQ1". Keeps the program from writing into another's database.
 const APPLICATION_ID: i64 = 0x4353_5131;
@@ -29,6 +29,9 @@ const APPLICATION_ID: i64 = 0x4353_5131;
 const IS_EMPTY: &str = "select not exists (select 1 from sqlite_schema)
      and (select application_id = 0 from pragma_application_id)
      and (select user_version = 0 from pragma_user_version)";
+
+/// Whether the file has an older version than `?1`.
+const IS_OLDER: &str = "select user_version < ?1 from pragma_user_version";
 
 /// Before 3.51.3 two connections could damage a file when one of them started the write-ahead log anew.
 const SQLITE_VERSION_MIN: [u32; 3] = [3, 51, 3];
@@ -135,7 +138,7 @@ impl QueueFile {
             )));
         }
         if self.ask::<i64>(connection, IS_EMPTY).await? == 1 {
-            self.create_schema(connection).await.map_err(|error| self.refused(&error))?;
+            self.upgrade(connection, IS_EMPTY).await.map_err(|error| self.refused(&error))?;
         }
         let path = self.path.display();
         if self.ask::<i64>(connection, "pragma application_id").await? != APPLICATION_ID {
@@ -144,7 +147,7 @@ impl QueueFile {
             )));
         }
         let version = self.ask::<i64>(connection, "pragma user_version").await?;
-        if version != SCHEMA_VERSION {
+        if !(1..=SCHEMA_VERSION).contains(&version) {
             return Err(OpenError(format!(
                 "the queue file {path} has version {version}, this program knows {SCHEMA_VERSION}: use the clerk-sync that wrote it, or a newer one"
             )));
@@ -155,15 +158,21 @@ impl QueueFile {
                 return Err(self.damaged());
             }
         }
+        // Only after the check, and an older program may go on beside it: it names the columns that it knows.
+        if version < SCHEMA_VERSION {
+            self.upgrade(connection, IS_OLDER).await.map_err(|error| self.refused(&error))?;
+        }
         Ok(())
     }
 
-    /// Does nothing where another process was faster.
-    async fn create_schema(&self, connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    /// Brings the file to the newest version. Does nothing where another process was faster.
+    async fn upgrade(&self, connection: &mut SqliteConnection, is_due: &'static str) -> Result<(), sqlx::Error> {
         let mut transaction = connection.begin_with("begin immediate").await?;
-        let empty: i64 = sqlx::query_scalar(IS_EMPTY).fetch_one(&mut *transaction).await?;
-        if empty == 1 {
-            sqlx::raw_sql(SCHEMA).execute(&mut *transaction).await?;
+        if sqlx::query_scalar::<_, i64>(is_due).bind(SCHEMA_VERSION).fetch_one(&mut *transaction).await? == 1 {
+            let version: i64 = sqlx::query_scalar("pragma user_version").fetch_one(&mut *transaction).await?;
+            for upgrade in UPGRADES.iter().skip(usize::try_from(version).unwrap_or(usize::MAX)) {
+                sqlx::raw_sql(*upgrade).execute(&mut *transaction).await?;
+            }
             let mark = format!("pragma application_id = {APPLICATION_ID}; pragma user_version = {SCHEMA_VERSION}");
             sqlx::raw_sql(sqlx::AssertSqlSafe(mark)).execute(&mut *transaction).await?;
         }

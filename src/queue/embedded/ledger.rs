@@ -6,6 +6,8 @@
 //! - given back: its receipt was dropped; the next batch takes it before anything new;
 //! - acknowledged: it is no longer in the file.
 //!
+//! Lethal rows (session.rs) are in none of them: they are with the consumers of dead letters, or wait for one.
+//!
 //! Why the cursor passes over no row: SQLite lets one transaction write at a time, over all processes. It gives a row its
 //! `seq` inside that transaction, greater than every one before (`autoincrement` remembers the greatest ever, deleted
 //! rows too). So rows become visible in the order of `seq`: whoever sees row n sees every row before n that will ever be.
@@ -15,6 +17,8 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
+
+use super::session::Beginning;
 
 /// Shared by all consumers of a queue.
 pub(super) struct Ledger {
@@ -28,6 +32,13 @@ struct State {
     /// Every row up to this `seq` was handed out before.
     cursor: i64,
     given_back: BTreeSet<i64>,
+    /// Every row up to this `seq` is handed out alone.
+    last_suspect: Option<i64>,
+    /// Whether a suspect is handed out.
+    has_alone: bool,
+    lethal: BTreeSet<i64>,
+    /// Those of the lethal ones that nobody has.
+    lethal_waiting: BTreeSet<i64>,
 }
 
 impl Ledger {
@@ -35,17 +46,67 @@ impl Ledger {
         Arc::new(Self { state: Mutex::default(), news: watch::Sender::new(()) })
     }
 
+    pub(super) fn begin(&self, beginning: Beginning) {
+        let mut state = self.state();
+        state.last_suspect = beginning.last_suspect;
+        state.lethal = beginning.lethal.into_iter().collect();
+        state.lethal_waiting = state.lethal.clone();
+    }
+
+    /// How many of `count` rows may be handed out now: one while there are suspects, and none while one is out.
+    pub(super) fn allowed(&self, count: usize) -> usize {
+        let state = self.state();
+        match state.last_suspect {
+            None => count,
+            Some(_) => usize::from(!state.has_alone),
+        }
+    }
+
+    pub(super) fn has_suspects(&self) -> bool {
+        self.state().last_suspect.is_some()
+    }
+
+    /// Marks what is handed out as the one suspect in hand. False where it is not a suspect.
+    pub(super) fn set_alone(&self, receipt: &mut Receipt) -> bool {
+        let mut state = self.state();
+        let is_suspect = state.last_suspect.is_some_and(|last| receipt.seqs.iter().any(|seq| *seq <= last));
+        if is_suspect {
+            state.has_alone = true;
+            receipt.kind = Kind::Alone;
+        }
+        is_suspect
+    }
+
+    /// No suspect is left.
+    pub(super) fn clear_suspects(&self) {
+        self.state().last_suspect = None;
+        self.wake();
+    }
+
+    /// Up to `count` lethal rows that nobody has.
+    pub(super) fn hand_out_lethal(self: &Arc<Self>, count: usize) -> Receipt {
+        let mut state = self.state();
+        let seqs: Vec<i64> = state.lethal_waiting.iter().take(count).copied().collect();
+        for seq in &seqs {
+            state.lethal_waiting.remove(seq);
+        }
+        Receipt { seqs, kind: Kind::Lethal, ledger: self.clone() }
+    }
+
     /// Rows that come after this `seq` were never handed out.
     pub(super) fn cursor(&self) -> i64 {
         self.state().cursor
     }
 
-    /// Moves the cursor up to the last of the rows that were read after it, and gives them to the caller.
-    pub(super) fn hand_out(self: &Arc<Self>, seqs: Vec<i64>) -> Receipt {
+    /// Moves the cursor up to the last of the rows that were read after it, and gives them to the caller, without the
+    /// lethal ones.
+    pub(super) fn hand_out(self: &Arc<Self>, mut seqs: Vec<i64>) -> Receipt {
+        let mut state = self.state();
         if let Some(last) = seqs.last() {
-            self.state().cursor = *last;
+            state.cursor = *last;
         }
-        Receipt { seqs, ledger: self.clone() }
+        seqs.retain(|seq| !state.lethal.contains(seq));
+        Receipt { seqs, kind: Kind::Usual, ledger: self.clone() }
     }
 
     /// Up to `count` rows that were given back, lowest first.
@@ -55,7 +116,7 @@ impl Ledger {
         for seq in &seqs {
             state.given_back.remove(seq);
         }
-        Receipt { seqs, ledger: self.clone() }
+        Receipt { seqs, kind: Kind::Usual, ledger: self.clone() }
     }
 
     /// Wakes the consumers that wait.
@@ -77,7 +138,16 @@ impl Ledger {
 pub struct Receipt {
     /// In rising order.
     seqs: Vec<i64>,
+    kind: Kind,
     ledger: Arc<Ledger>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Usual,
+    /// A suspect.
+    Alone,
+    Lethal,
 }
 
 impl Receipt {
@@ -88,7 +158,7 @@ impl Receipt {
     /// Gives the rows after this one back.
     pub(super) fn give_back_after(&mut self, seq: i64) {
         let kept = self.seqs.partition_point(|held| *held <= seq);
-        drop(Self { seqs: self.seqs.split_off(kept), ledger: self.ledger.clone() });
+        drop(Self { seqs: self.seqs.split_off(kept), kind: self.kind, ledger: self.ledger.clone() });
     }
 
     /// Forgets the rows that are not wanted: they are neither handed out again nor acknowledged.
@@ -104,10 +174,20 @@ impl Receipt {
 
 impl Drop for Receipt {
     fn drop(&mut self) {
-        if !self.seqs.is_empty() {
-            self.ledger.state().given_back.extend(self.seqs.drain(..));
-            self.ledger.wake();
+        if self.seqs.is_empty() && self.kind != Kind::Alone {
+            return;
         }
+        let mut state = self.ledger.state();
+        match self.kind {
+            Kind::Usual => state.given_back.extend(self.seqs.drain(..)),
+            Kind::Alone => {
+                state.given_back.extend(self.seqs.drain(..));
+                state.has_alone = false;
+            }
+            Kind::Lethal => state.lethal_waiting.extend(self.seqs.drain(..)),
+        }
+        drop(state);
+        self.ledger.wake();
     }
 }
 

@@ -1,7 +1,9 @@
-//! The promises of the embedded queue, on real files. Faults are in `faults`, refusals at opening in `opening`.
+//! The promises of the embedded queue, on real files. Faults are in `faults`, refusals at opening in `opening`,
+//! processes that die in `session`.
 
 mod faults;
 mod opening;
+mod session;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader};
@@ -305,7 +307,7 @@ async fn a_stopped_consumer_takes_nothing_and_a_source_that_is_not_there_has_not
     let one = NonZeroUsize::new(1).unwrap();
     assert!(queue.consume(Source::DeadLetters, one).next_batch().await.is_none());
     assert!(queue.consume(Source::Unrouted, one).next_batch().await.is_none());
-    assert!(crate::queue::Queue::Embedded(queue).dead_ends().is_empty());
+    assert_eq!(crate::queue::Queue::Embedded(queue).dead_ends(), [Source::DeadLetters]);
 }
 
 #[tokio::test]

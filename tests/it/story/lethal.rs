@@ -40,6 +40,67 @@ async fn end_the_sessions_of_the_dead(outside: &mut PgConnection) {
         .await;
 }
 
+/// Kills the role at the lethal event until it is given up; says how often that was.
+async fn kill_until_it_is_given_up(
+    place: &Place,
+    role: &str,
+    variables: &[(&str, &str)],
+    outside: &mut PgConnection,
+) -> u32 {
+    for kills in 0..=40 {
+        let worker = place.start_unready(&[role], variables);
+        until("it is killed by the event, or the event is given up", async || {
+            is_halted(outside).await || worker.event("msg_lethal").await.is_some()
+        })
+        .await;
+        if let Some(line) = worker.event("msg_lethal").await {
+            assert_eq!((line.status, line.error_code.as_deref()), (Status::Failed, Some("delivery_limit")));
+            assert!(line.payload.is_some());
+            return kills;
+        }
+        worker.signal("KILL");
+        drop(worker);
+        end_the_sessions_of_the_dead(outside).await;
+    }
+    panic!("it is never given up");
+}
+
+/// The embedded queue with a PostgreSQL, in which the lethal event can be seen.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_kills_every_process_on_the_embedded_queue_fails_alone() {
+    let place = Place::servers().await;
+    place.succeed(&["migrate"]);
+    let Place::Servers { database, .. } = &place else { unreachable!() };
+    let mut outside = database.connect().await;
+    outside.execute(LETHAL).await.unwrap();
+    let mut lock = database.connect().await;
+    lock.execute("select pg_advisory_lock(42)").await.unwrap();
+
+    let variables = [("CLERK_WEBHOOK_SIGNING_SECRET", SECRET), ("AMQP_URL", ""), ("WORKER_BATCH", "5")];
+    let first = place.start(&["serve"], &variables).await;
+    for number in 0..NEIGHBOURS {
+        if number == NEIGHBOURS / 3 {
+            let (_, body) = update(1000);
+            assert_eq!(first.deliver("msg_lethal", body).await.status, 200);
+        }
+        let (id, body) = update(number);
+        assert_eq!(first.deliver(&id, body).await.status, 200);
+    }
+    until("it takes the lethal one", async || is_halted(&mut outside).await).await;
+    first.signal("KILL");
+    drop(first);
+    end_the_sessions_of_the_dead(&mut outside).await;
+
+    let kills = 1 + kill_until_it_is_given_up(&place, "serve", &variables, &mut outside).await;
+    assert_eq!(kills, 8, "three by which it becomes a suspect, and five with it alone in hand");
+    lock.close().await.unwrap();
+    let app = place.start(&["serve"], &variables).await;
+    for number in 0..NEIGHBOURS {
+        let line = app.settled(&update(number).0).await;
+        assert_eq!(line.status, Status::Applied, "{} stood beside it", line.event_id);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_that_kills_every_worker_fails_alone() {
     let place = Place::servers().await;
@@ -61,28 +122,10 @@ async fn an_event_that_kills_every_worker_fails_alone() {
         assert_eq!(receiver.deliver(&id, body).await.status, 200);
     }
 
-    let mut kills = 0;
-    loop {
-        let worker = place.start_unready(&["worker"], &[("WORKER_BATCH", "5")]);
-        until("it is killed by the event, or the event is given up", async || {
-            is_halted(&mut outside).await || worker.event("msg_lethal").await.is_some()
-        })
-        .await;
-        if worker.event("msg_lethal").await.is_some() {
-            break;
-        }
-        worker.signal("KILL");
-        drop(worker);
-        end_the_sessions_of_the_dead(&mut outside).await;
-        kills += 1;
-        assert!(kills <= 40, "it is never given up");
-    }
+    let kills = kill_until_it_is_given_up(&place, "worker", &[("WORKER_BATCH", "5")], &mut outside).await;
     // Up to two deliveries a kill: what one channel of a dead connection gives back, the other is handed for a moment.
     assert!(kills >= 10, "it is given up after {kills} kills");
 
-    let line = receiver.event("msg_lethal").await.unwrap();
-    assert_eq!((line.status, line.error_code.as_deref()), (Status::Failed, Some("delivery_limit")));
-    assert!(line.payload.is_some());
     lock.close().await.unwrap();
     let worker = place.start(&["worker"], &[]).await;
     for number in 0..NEIGHBOURS {

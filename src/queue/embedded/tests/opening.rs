@@ -45,10 +45,27 @@ async fn a_file_of_a_newer_version_is_refused() {
     let place = Place::new();
     place.open().await.close().await;
     let mut stranger = place.stranger().await;
-    run(&mut stranger, "pragma user_version = 2").await;
+    run(&mut stranger, "pragma user_version = 3").await;
     stranger.close().await.unwrap();
     let line = refusal(&place.file()).await;
-    assert!(line.contains("has version 2, this program knows 1: use the clerk-sync that wrote it"), "{line}");
+    assert!(line.contains("has version 3, this program knows 2: use the clerk-sync that wrote it"), "{line}");
+}
+
+#[tokio::test]
+async fn a_file_of_version_1_is_brought_up_to_date_with_what_waits_in_it() {
+    let place = Place::new();
+    let mut old = place.stranger().await;
+    run(&mut old, include_str!("../schema.sql")).await;
+    let fill = "insert into queue (event_id, event_type, sent_at, received_at, body) values ('msg_old', 'user.created', 1, 1, x'78');
+        pragma application_id = 0x43535131; pragma user_version = 1";
+    run(&mut old, fill).await;
+    old.close().await.unwrap();
+    let (one, other) = tokio::join!(place.open(), place.open());
+    one.publish(event("new")).await.unwrap();
+    other.close().await;
+    assert_eq!(drain(&one, 5).await.into_keys().collect::<Vec<_>>(), ["msg_old", "new"]);
+    one.close().await;
+    place.open().await.close().await;
 }
 
 #[tokio::test]
