@@ -24,7 +24,7 @@ pub enum UsersCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Erase a user's data: every column but the ID and the time of the delete, and the payloads of his events
+    /// Erase a user's data: every column but the ID and the time of the delete, and the payloads of the user's events
     ///
     /// Delete the user at Clerk first: the row of a deleted user is never filled again, that of another one is by the next
     /// event. Events that still wait in the queue are not touched.

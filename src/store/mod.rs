@@ -154,7 +154,7 @@ pub struct Keep {
 pub struct Erased {
     /// The columns that held something.
     pub columns: Vec<&'static str>,
-    /// Payloads of his events.
+    /// Payloads of the user's events.
     pub payloads: u64,
     /// Whether the row is never filled again: that of a deleted user.
     pub is_final: bool,
@@ -281,7 +281,7 @@ impl Store {
         }
     }
 
-    /// Erases a user's row but for the ID and the time of the delete, and the payloads of his events; nothing where there
+    /// Erases a user's row but for the ID and the time of the delete, and the payloads of the user's events; nothing where there
     /// is no such user.
     pub async fn erase(&self, id: &ClerkId) -> Result<Option<Erased>, StoreError> {
         let Some(user) = self.user(id).await? else { return Ok(None) };
@@ -293,7 +293,7 @@ impl Store {
         Ok(Some(Erased { columns, payloads, is_final: user.deleted_at.is_some() }))
     }
 
-    /// Deletes a user's row and every line of his events, as if they had never been; how many of each.
+    /// Deletes a user's row and every line of the user's events, as if they had never been; how many of each.
     pub async fn forget(&self, id: &ClerkId) -> Result<(u64, u64), StoreError> {
         match self {
             Self::Postgres(store) => store.forget(id).await,

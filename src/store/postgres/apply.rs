@@ -122,7 +122,7 @@ pub async fn discard(pool: &PgPool, ids: &[EventId]) -> Result<u64, Error> {
 static ERASE: LazyLock<String> = LazyLock::new(|| statement::assemble(include_str!("erase.sql"), &[]));
 static SCRUB: LazyLock<String> = LazyLock::new(|| statement::assemble(include_str!("scrub.sql"), &[]));
 
-/// Erases a user's row and the payloads of his events; how many of each.
+/// Erases a user's row and the payloads of the user's events; how many of each.
 pub async fn erase(pool: &PgPool, id: &ClerkId) -> Result<(u64, u64), Error> {
     let rows = connection::rows(pool, sqlx::query(AssertSqlSafe(ERASE.as_str())).bind(id.as_str())).await?;
     Ok((count(&rows, "users")?, count(&rows, "payloads")?))
@@ -134,7 +134,7 @@ pub async fn scrub(pool: &PgPool, limit: u32) -> Result<u64, Error> {
     count(&rows, "users")
 }
 
-/// Deletes a user's row and his events; how many of each.
+/// Deletes a user's row and events; how many of each.
 pub async fn forget(pool: &PgPool, id: &ClerkId) -> Result<(u64, u64), Error> {
     let rows = connection::rows(pool, sqlx::query(include_str!("forget.sql")).bind(id.as_str())).await?;
     Ok((count(&rows, "users")?, count(&rows, "events")?))

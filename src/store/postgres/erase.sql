@@ -1,4 +1,4 @@
--- One user's row, and the payloads of his events. A row that is deleted bears erased_at from now on; another one is filled
+-- One user's row, and the payloads of the user's events. A row that is deleted bears erased_at from now on; another one is filled
 -- again by the next event.
 with erased as (
     update clerk.users

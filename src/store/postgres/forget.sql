@@ -1,4 +1,4 @@
--- One user and all his events, as if they had never been.
+-- One user and every event of that user, as if they had never been.
 with users as (
     delete from clerk.users where clerk_id = $1 returning 1
 ),

@@ -188,7 +188,7 @@ pub enum Which<'a> {
     },
 }
 
-/// Deletes a user's row and his events; how many of each.
+/// Deletes a user's row and events; how many of each.
 pub async fn forget(connection: &mut SqliteConnection, id: &ClerkId) -> Result<(u64, u64), Error> {
     let mut transaction = connection.begin_with("begin immediate").await?;
     let users = sqlx::query("delete from users where clerk_id = ?1").bind(id.as_str());
