@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests find their servers through the environment")]
 
 mod contract;
+mod fuzz;
 mod law;
 mod story;
 #[allow(dead_code, reason = "the fault suite uses the rest of it")]
