@@ -11,7 +11,12 @@ use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// Calls `each` with every name and value of the object `json`. Fails when `json` is no object.
-pub fn for_each_field<'a>(json: &'a str, each: impl FnMut(&str, &'a RawValue)) -> Result<(), serde_json::Error> {
+pub fn for_each_field<'a>(json: &'a str, mut each: impl FnMut(&str, &'a RawValue)) -> Result<(), serde_json::Error> {
+    for_each_member(json, |name, value| each(&name.text(), value))
+}
+
+/// The same with the names as they came.
+pub fn for_each_member<'a>(json: &'a str, each: impl FnMut(Name<'a>, &'a RawValue)) -> Result<(), serde_json::Error> {
     let mut reader = serde_json::Deserializer::from_str(json);
     reader.deserialize_map(Fields(each))?;
     reader.end()
@@ -106,13 +111,29 @@ fn depth(json: &str) -> usize {
     deepest
 }
 
-/// A name in an object, borrowed unless it holds an escape.
-#[derive(Deserialize)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+/// A name in an object. Read as it came: half of a surrogate pair in one name must not make the others unreadable.
+#[derive(Clone, Copy, Deserialize)]
+pub struct Name<'a>(#[serde(borrow)] &'a RawValue);
+
+impl<'a> Name<'a> {
+    /// As it came, quotes and escapes and all.
+    pub fn raw(self) -> &'a str {
+        self.0.get()
+    }
+
+    /// What it stands for. One that stands for no text is given as it came, and so is like no other.
+    pub fn text(self) -> Cow<'a, str> {
+        let raw = self.raw();
+        match raw.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+            Some(plain) if !plain.contains('\\') => Cow::Borrowed(plain),
+            _ => serde_json::from_str(raw).map_or(Cow::Borrowed(raw), Cow::Owned),
+        }
+    }
+}
 
 struct Fields<F>(F);
 
-impl<'de, F: FnMut(&str, &'de RawValue)> Visitor<'de> for Fields<F> {
+impl<'de, F: FnMut(Name<'de>, &'de RawValue)> Visitor<'de> for Fields<F> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -120,8 +141,8 @@ impl<'de, F: FnMut(&str, &'de RawValue)> Visitor<'de> for Fields<F> {
     }
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
-        while let Some((Name(name), value)) = map.next_entry()? {
-            (self.0)(&name, value);
+        while let Some((name, value)) = map.next_entry()? {
+            (self.0)(name, value);
         }
         Ok(())
     }
@@ -158,6 +179,13 @@ mod tests {
         })
         .unwrap();
         assert_eq!(seen, Some(3));
+    }
+
+    #[test]
+    fn a_name_that_is_no_text_hides_no_other() {
+        let mut names = Vec::new();
+        for_each_field(r#"{"a\ud800":1,"p\u0061id":2,"\"":3,"":4}"#, |name, _| names.push(name.to_string())).unwrap();
+        assert_eq!(names, [r#""a\ud800""#, "paid", "\"", ""]);
     }
 
     #[test]

@@ -69,10 +69,10 @@ impl OmittedFields {
 /// The object with the members that `member` gives; nothing where `json` is no object.
 fn rewrite<'a>(json: &'a str, mut member: impl FnMut(&str, &'a RawValue) -> Option<Cow<'a, str>>) -> Option<String> {
     let mut rewritten = String::with_capacity(json.len());
-    json::for_each_field(json, |name, value| {
-        if let Some(value) = member(name, value) {
+    json::for_each_member(json, |name, value| {
+        if let Some(value) = member(&name.text(), value) {
             rewritten.push(if rewritten.is_empty() { '{' } else { ',' });
-            rewritten += &serde_json::to_string(name).unwrap_or_default();
+            rewritten += name.raw();
             rewritten.push(':');
             rewritten += &value;
         }
@@ -104,6 +104,11 @@ mod tests {
             r#"{"data":{"id":"user_1","n":1.50},"type":"user.updated"}"#
         );
         assert_eq!(omit("id_x", r#"{"data":{"id_x":1}}"#).unwrap(), r#"{"data":{}}"#);
+        // Half of a surrogate pair in a name is no way past.
+        assert_eq!(
+            omit("id_x", r#"{"\ude00":0,"data":{"a\ud800":2,"id_x":1}}"#).unwrap(),
+            r#"{"\ude00":0,"data":{"a\ud800":2}}"#
+        );
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::samples::samples;
 use crate::support::app::{App, Place};
 
 /// What becomes of `tests/samples/hostile/*`: `applied`, `ignored`, or the code it fails with.
-const FATES: [(&str, &str); 31] = [
+const FATES: [(&str, &str); 33] = [
     ("bom-at-start.json", "not_json"),
     ("data-array.json", "invalid_id"),
     ("data-missing.json", "invalid_id"),
@@ -20,6 +20,8 @@ const FATES: [(&str, &str); 31] = [
     ("id-empty.json", "invalid_id"),
     ("id-missing.json", "invalid_id"),
     ("invalid-utf8.bin", "not_json"),
+    ("lone-surrogate-in-name-deleted.json", "applied"),
+    ("lone-surrogate-in-name.json", "unstorable"),
     ("lone-surrogate.json", "unstorable"),
     ("nested-200-levels.json", "applied"),
     ("nested-5000-levels.json", "applied"),

@@ -164,7 +164,7 @@ async fn every_good_form_of_a_delivery_is_taken() {
         ("msg_5", headers("msg_5", seconds_from_now(-290), &sign(SECRET, "msg_5", seconds_from_now(-290), BODY))),
         ("msg_6", headers("msg_6", seconds_from_now(290), &sign(SECRET, "msg_6", seconds_from_now(290), BODY))),
         ("msg-7_X", good("msg-7_X")),
-        // A family that is whole counts, whatever stands in the other.
+        // The svix family counts where it is there, whatever stands in the other.
         ("msg_8", [good("msg_8"), vec![("webhook-id".into(), "msg_other".into())]].concat()),
     ];
     for (id, headers) in cases {
