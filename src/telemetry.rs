@@ -1,8 +1,11 @@
-//! Logs: on stderr, for people or for programs.
+//! Logs: on stderr, for people or for programs. No body, e-mail address or secret is in them, at any level.
 
 use std::io::IsTerminal;
+use std::panic::PanicHookInfo;
 
+use tracing::{Level, Metadata};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt;
 use tracing_subscriber::prelude::*;
 
@@ -22,8 +25,12 @@ pub struct Options {
 }
 
 /// What libraries log is said by ours, with what to do; lapin also reports every connection that we close ourselves as an
-/// error. A filter that names one of them wins.
+/// error. A filter that names one of them wins, up to `OF_OTHERS_MAX`.
 const QUIET: &str = "lapin=off,actix_server=warn,actix_http=warn,sqlx=warn";
+
+/// Beyond this level libraries tell what their authors need: lapin 4.12 the name of the broker's user, a next version of
+/// any of them perhaps a header or a body. So no filter turns that on.
+const OF_OTHERS_MAX: Level = Level::INFO;
 
 /// Sends logs to stderr from now on. To be called once. Fails when the filter cannot be read.
 pub fn start(options: &Options, default_filter: &str) -> Result<(), String> {
@@ -32,10 +39,82 @@ pub fn start(options: &Options, default_filter: &str) -> Result<(), String> {
     let terminal = std::io::stderr().is_terminal();
     let format = options.format.unwrap_or(if terminal { LogFormat::Pretty } else { LogFormat::Json });
     let layer = fmt::layer().with_writer(std::io::stderr).with_target(false);
-    let registry = tracing_subscriber::registry().with(filter);
+    let registry = tracing_subscriber::registry().with(filter).with(filter_fn(may_be_told));
     match format {
         LogFormat::Pretty => registry.with(layer.with_ansi(terminal)).init(),
         LogFormat::Json => registry.with(layer.json().flatten_event(true)).init(),
     }
+    std::panic::set_hook(Box::new(|panic| tell_panic(panic)));
     Ok(())
+}
+
+fn may_be_told(metadata: &Metadata<'_>) -> bool {
+    metadata.target().starts_with("clerk_sync") || *metadata.level() <= OF_OTHERS_MAX
+}
+
+/// Where it was, not what it says: the message of a panic can hold the value that it met.
+fn tell_panic(panic: &PanicHookInfo<'_>) {
+    let place = panic.location().map(ToString::to_string);
+    tracing::error!(place, "clerk-sync met a bug of its own; report it with this line");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    /// The log of `said`, at the level of everything.
+    fn log_of(said: impl FnOnce()) -> String {
+        let told = Arc::<Mutex<Vec<u8>>>::default();
+        let layer = fmt::layer().with_writer(Written(Arc::clone(&told))).with_ansi(false);
+        let registry = tracing_subscriber::registry().with(EnvFilter::new("trace")).with(filter_fn(may_be_told));
+        tracing::subscriber::with_default(registry.with(layer), said);
+        String::from_utf8(told.lock().unwrap().clone()).unwrap()
+    }
+
+    #[derive(Clone)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl<'a> fmt::MakeWriter<'a> for Written {
+        type Writer = Self;
+
+        fn make_writer(&'a self) -> Self {
+            self.clone()
+        }
+    }
+
+    #[test]
+    fn no_filter_makes_a_library_tell_what_it_carries() {
+        let log = log_of(|| {
+            tracing::trace!(target: "actix_http::h1", "a header");
+            tracing::debug!(target: "sqlx::query", "a statement");
+            tracing::info!(target: "sqlx::postgres", "a notice");
+            tracing::trace!("ours");
+        });
+        assert!(log.contains("a notice") && log.contains("ours"), "{log}");
+        assert!(!log.contains("a header") && !log.contains("a statement"), "{log}");
+    }
+
+    #[test]
+    fn a_panic_is_told_without_its_message() {
+        let log = log_of(|| {
+            let before = std::panic::take_hook();
+            std::panic::set_hook(Box::new(|panic| tell_panic(panic)));
+            assert!(std::panic::catch_unwind(|| panic!("ada@example.com")).is_err());
+            std::panic::set_hook(before);
+        });
+        assert!(log.contains("src/telemetry.rs:") && !log.contains("ada@"), "{log}");
+    }
 }

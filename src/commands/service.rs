@@ -60,6 +60,7 @@ impl Service {
         let lock = if is_embedded(config) { Some(DirectoryLock::take(&config.data_dir)?) } else { None };
         let queue = Queue::open(&config.queue).await?;
         let store = Store::open(&config.store)?;
+        store.check().await?;
 
         let (stopping, stop_worker) = (Shutdown::default(), Shutdown::default());
         let is_receiver = role != Role::Worker;

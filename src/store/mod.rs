@@ -221,6 +221,15 @@ impl Store {
         }
     }
 
+    /// Whether what is there can be used at all, before anything is begun on it: a SQLite file that is damaged. A server looks
+    /// after its own files.
+    pub async fn check(&self) -> Result<(), StoreError> {
+        match self {
+            Self::Postgres(_) => Ok(()),
+            Self::Sqlite(store) => store.check().await,
+        }
+    }
+
     pub async fn schema_version(&self) -> Result<SchemaVersion, StoreError> {
         match self {
             Self::Postgres(store) => store.schema_version().await,

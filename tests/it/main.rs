@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout, reason = "a seed is printed where a test fails")]
 #![allow(clippy::disallowed_methods, reason = "tests find their servers through the environment")]
 
+mod container;
 mod contract;
 mod fuzz;
 mod law;

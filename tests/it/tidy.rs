@@ -53,6 +53,15 @@ const MAY_NOT_NAME: &[(&str, &str, &str)] = &[
     ("src/http/api/", "Verifier", "only the webhook makes events of deliveries"),
 ];
 
+/// Where a statement may be put together at run time, and of what. Everywhere else it is a literal: what comes from outside
+/// is a parameter, never a piece of a statement.
+const MAY_ASSEMBLE_SQL: &[(&str, &str)] = &[
+    ("src/queue/embedded/file.rs", "our numbers of the file's kind and version, and our schema"),
+    ("src/queue/embedded/writer.rs", "as many marks for parameters as there are rows"),
+    ("src/store/postgres/apply.rs", "our templates with our conditions"),
+    ("src/store/sqlite/apply.rs", "our templates with our conditions"),
+];
+
 const FILE_LINES_MAX: usize = 500;
 
 /// Names that say nothing about what is inside, so that everything ends up there.
@@ -101,6 +110,11 @@ fn faults_of_file(file: &Source) -> Vec<String> {
         }
         if word == "ignore" && at >= 2 && scan::punctuation(&tokens, at - 2, "#[") {
             fault(format!("`#[ignore]` hides a test; mend it or remove it (line {line})"));
+        }
+        let assembles = matches!(word.as_str(), "AssertSqlSafe" | "raw_sql" | "QueryBuilder");
+        let may_assemble = MAY_ASSEMBLE_SQL.iter().any(|(path, _)| file.path == *path) || file.path.contains("tests/");
+        if assembles && !may_assemble {
+            fault(format!("`{word}` makes a statement at run time; say in MAY_ASSEMBLE_SQL of what (line {line})"));
         }
         let sleeps = matches!(word.as_str(), "sleep" | "sleep_until" | "sleep_ms");
         if sleeps && file.path.starts_with("tests/") && !file.path.starts_with(WAITING) {
@@ -276,6 +290,15 @@ fn what_nobody_built_and_what_nobody_runs_is_caught() {
     }
     let innocent = "// todo!(\nfn f(ignore: bool) -> &'static str { \"todo!( #[ignore]\" } fn todo() {}";
     assert_eq!(says("src/queue/mod.rs", innocent), [""; 0]);
+}
+
+#[test]
+fn a_statement_that_is_made_at_run_time_is_caught() {
+    for text in ["use sqlx::AssertSqlSafe;", "sqlx::raw_sql(sql)", "sqlx::QueryBuilder::new(sql)"] {
+        assert_eq!(says("src/store/postgres/read.rs", text).len(), 1, "{text}");
+        assert_eq!(says("src/store/postgres/apply.rs", text), [""; 0], "{text}");
+        assert_eq!(says("tests/it/contract/postgres.rs", text), [""; 0], "{text}");
+    }
 }
 
 #[test]

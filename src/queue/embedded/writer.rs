@@ -255,7 +255,9 @@ fn refusal(error: &sqlx::Error) -> PublishError {
 pub(super) fn advice(error: &sqlx::Error) -> &'static str {
     match file::primary_code(error) {
         Some(file::FULL) => "the disk of the queue file is full: make room on it",
-        Some(file::IO_ERROR) => "the disk of the queue file does not work: check it in the system's log",
+        Some(file::IO_ERROR) => {
+            "the queue file cannot be written to its disk: make room (quotas and limits of a file's size count too), or look for the disk in the system's log"
+        },
         Some(file::READ_ONLY) => {
             "the queue file is read-only: give it back its permissions, or mount its disk for writing"
         }

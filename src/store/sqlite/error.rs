@@ -47,9 +47,7 @@ fn of_database(path: &Path, error: &dyn DatabaseError) -> StoreError {
         14 => {
             StoreError::Unavailable(format!("{file} cannot be opened: check its permissions and those of its folder"))
         }
-        11 | 26 => StoreError::Incompatible(format!(
-            "{file} is damaged or no SQLite database: move it away, or bring back a backup"
-        )),
+        11 | 26 => damaged(path),
         18..=20 => StoreError::Rejected {
             code: format!("sqlite_{code}"),
             text: format!("SQLite cannot hold a value (result code {code})"),
@@ -57,6 +55,13 @@ fn of_database(path: &Path, error: &dyn DatabaseError) -> StoreError {
         1 => StoreError::Incompatible(format!("the schema of {file} is missing or old: run `clerk-sync migrate`")),
         _ => StoreError::Unavailable(format!("{file} reports an error (result code {code})")),
     }
+}
+
+pub fn damaged(path: &Path) -> StoreError {
+    StoreError::Incompatible(format!(
+        "{} is damaged or no SQLite database: bring back a backup, or move it away with its -wal file and start with an empty one. Nothing was changed",
+        path.display()
+    ))
 }
 
 pub fn of_migration(path: &Path, error: MigrateError) -> StoreError {

@@ -50,3 +50,36 @@ async fn a_secret_that_cannot_be_read_leaves_the_one_before_in_force() {
         assert_eq!(status_with(&app, SECRET).await, 200);
     }
 }
+
+/// Deliveries under the secret that is in force all the while, through many rotations: each is answered with 200.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_delivery_is_dropped_while_secrets_are_read_again() {
+    let place = Place::embedded();
+    let file = place.directory().join("secret");
+    std::fs::write(&file, SECRET).unwrap();
+    let app = place.start(&["serve"], &[("CLERK_WEBHOOK_SIGNING_SECRET_FILE", file.to_str().unwrap())]).await;
+    let rotations = async {
+        for number in 0..20 {
+            let both = if number % 2 == 0 { format!("{SECOND_SECRET},{SECRET}") } else { SECRET.to_owned() };
+            // A reader must not see half of it.
+            std::fs::write(file.with_extension("new"), both).unwrap();
+            std::fs::rename(file.with_extension("new"), &file).unwrap();
+            app.signal("HUP");
+            let expected = if number % 2 == 0 { 200 } else { 400 };
+            until("it is in force", async || status_with(&app, SECOND_SECRET).await == expected).await;
+        }
+    };
+    let mut delivered = 0;
+    let deliveries = async {
+        loop {
+            let answers = futures_util::future::join_all((0..16).map(|_| status_with(&app, SECRET))).await;
+            assert!(answers.iter().all(|status| *status == 200), "{answers:?}");
+            delivered += answers.len();
+        }
+    };
+    tokio::select! {
+        () = rotations => {}
+        () = deliveries => unreachable!(),
+    }
+    assert!(delivered > 100, "{delivered} deliveries");
+}

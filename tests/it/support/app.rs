@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -82,9 +82,7 @@ impl Place {
     pub fn store(&self) -> Store {
         let keep = Keep::default();
         let options = match self {
-            Self::Embedded { directory } => {
-                store::Options::Sqlite(store::sqlite::Options { path: directory.path().join("users.db"), keep })
-            }
+            Self::Embedded { directory } => return self.store_at(&directory.path().join("users.db")),
             Self::Servers { database, .. } => store::Options::Postgres(store::postgres::Options {
                 url: SecretString::from(database.url()),
                 connections: 2,
@@ -92,6 +90,12 @@ impl Place {
             }),
         };
         Store::open(&options).unwrap()
+    }
+
+    /// The store in a file.
+    pub fn store_at(&self, path: &Path) -> Store {
+        let (path, keep) = (path.to_owned(), Keep::default());
+        Store::open(&store::Options::Sqlite(store::sqlite::Options { path, keep })).unwrap()
     }
 
     /// The program with these arguments, in this place and with nothing of the tests' own environment.
