@@ -44,7 +44,7 @@ pub fn start(options: &Options, default_filter: &str) -> Result<(), String> {
         LogFormat::Pretty => registry.with(layer.with_ansi(terminal)).init(),
         LogFormat::Json => registry.with(layer.json().flatten_event(true)).init(),
     }
-    std::panic::set_hook(Box::new(|panic| tell_panic(panic)));
+    std::panic::set_hook(Box::new(tell_panic));
     Ok(())
 }
 
@@ -111,7 +111,7 @@ mod tests {
     fn a_panic_is_told_without_its_message() {
         let log = log_of(|| {
             let before = std::panic::take_hook();
-            std::panic::set_hook(Box::new(|panic| tell_panic(panic)));
+            std::panic::set_hook(Box::new(tell_panic));
             assert!(std::panic::catch_unwind(|| panic!("ada@example.com")).is_err());
             std::panic::set_hook(before);
         });

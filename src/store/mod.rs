@@ -258,11 +258,17 @@ impl Store {
         }
     }
 
-    /// Whether the database answers and its schema is this program's. Takes 2 s at most.
+    /// Whether the database answers, its schema is this program's, and it takes writes. Takes 2 s at most.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        let answer = tokio::time::timeout(PING_TIMEOUT, self.schema_version()).await;
-        let version = answer.unwrap_or_else(|_| Err(StoreError::Unavailable("it does not answer".into())))?;
-        version.check()
+        let answer = async {
+            self.schema_version().await?.check()?;
+            match self {
+                Self::Postgres(store) => store.writable().await,
+                Self::Sqlite(store) => store.writable().await,
+            }
+        };
+        let answer = tokio::time::timeout(PING_TIMEOUT, answer).await;
+        answer.unwrap_or_else(|_| Err(StoreError::Unavailable("it does not answer".into())))
     }
 
     /// Deletes up to `limit` lines of `events` that were received before `older_than` and are not failed; how many.

@@ -70,6 +70,12 @@ impl Store {
         Ok(SchemaVersion { found: found.map_err(error::of)?, wanted })
     }
 
+    /// Whether the server takes writes: one that stands by for another answers every question and takes none.
+    pub async fn writable(&self) -> Result<(), StoreError> {
+        let tried = sqlx::query(include_str!("postgres/try_write.sql"));
+        connection::rows(&self.readers, tried).await.map(|_| ()).map_err(error::of)
+    }
+
     /// See `store::Store::apply`.
     pub async fn apply(&self, write: &Write) -> Result<Vec<Outcome>, StoreError> {
         apply::apply(&self.writers, write, self.keep).await.map_err(error::of)

@@ -8,6 +8,7 @@ mod read;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use sqlx::migrate::Migrator;
@@ -49,6 +50,8 @@ pub struct Store {
     path: PathBuf,
     /// Opened at the first write, and again after it failed.
     writer: Arc<Mutex<Option<SqliteConnection>>>,
+    /// Whether the last write failed for what time or a person may mend.
+    failing: Arc<AtomicBool>,
     readers: SqlitePool,
     pub(super) keep: Keep,
 }
@@ -59,7 +62,13 @@ impl Store {
         let read = connect_options(&options.path).read_only(true);
         let readers =
             SqlitePoolOptions::new().max_connections(READERS).acquire_timeout(ACQUIRE_TIMEOUT).connect_lazy_with(read);
-        Self { path: options.path.clone(), writer: Arc::default(), readers, keep: options.keep }
+        Self {
+            path: options.path.clone(),
+            writer: Arc::default(),
+            failing: Arc::default(),
+            readers,
+            keep: options.keep,
+        }
     }
 
     /// Makes the file and its directory where they are missing.
@@ -199,10 +208,26 @@ impl Store {
 
     /// A connection that failed may be inside a transaction: the next write opens another.
     fn settle<T>(&self, writer: &mut Option<SqliteConnection>, done: Result<T, sqlx::Error>) -> Result<T, StoreError> {
-        done.map_err(|error| {
+        let done = done.map_err(|error| {
             *writer = None;
             self.fault(error)
-        })
+        });
+        self.failing.store(matches!(done, Err(StoreError::Unavailable(_))), Ordering::Relaxed);
+        done
+    }
+
+    /// Whether a write can be made. One is tried where the last one failed: reading says nothing of a file without
+    /// permission, or of a full disk.
+    pub async fn writable(&self) -> Result<(), StoreError> {
+        if !self.failing.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let mut writer = self.writer().await?;
+        let Some(connection) = writer.as_mut() else {
+            return Err(StoreError::Unavailable("the file is not open".into()));
+        };
+        let tried = sqlx::query(include_str!("sqlite/try_write.sql")).execute(connection).await;
+        self.settle(&mut writer, tried).map(|_| ())
     }
 
     async fn writer(&self) -> Result<MutexGuard<'_, Option<SqliteConnection>>, StoreError> {

@@ -5,6 +5,7 @@
 //! `clerk::change` makes a second time do nothing.
 
 mod isolate;
+mod outage;
 pub mod plan;
 mod retention;
 
@@ -24,6 +25,7 @@ use crate::queue::{Batch, Consumer, Queue, Source};
 use crate::shutdown::Shutdown;
 use crate::store::{Failure, Outcome, Store, StoreError, Verdict, Write};
 use isolate::{Isolation, refusing_panics};
+use outage::Outage;
 
 /// How a worker works. Plain data.
 #[derive(Debug, Clone)]
@@ -51,14 +53,15 @@ const ALONE_AFTER: Duration = Duration::from_millis(500);
 /// Applies events until `shutdown`, then finishes what was handed over already.
 pub async fn run(queue: Queue, store: Store, options: Options, shutdown: Shutdown) {
     let mut slots = JoinSet::new();
-    let alone = Arc::default();
+    let (alone, outage) = (Arc::default(), Outage::default());
     let sources = std::iter::repeat_n(Source::Events, options.concurrency.get());
     for source in sources.chain(queue.dead_ends().iter().copied()) {
         let (queue, store, alone, shutdown) = (queue.clone(), store.clone(), Arc::clone(&alone), shutdown.clone());
-        let slot = Slot { queue, store, source, options: options.clone(), alone, shutdown };
+        let outage = outage.clone();
+        let slot = Slot { queue, store, source, options: options.clone(), alone, outage, shutdown };
         slots.spawn(slot.run_through_panics());
     }
-    slots.spawn(retention::run(store, options.retention, shutdown));
+    slots.spawn(retention::run(store, options.retention, outage, shutdown));
     while slots.join_next().await.is_some() {}
 }
 
@@ -70,6 +73,7 @@ struct Slot {
     options: Options,
     /// Held by the slot that tries a suspect.
     alone: Arc<Mutex<()>>,
+    outage: Outage,
     shutdown: Shutdown,
 }
 
@@ -107,7 +111,7 @@ impl Slot {
 
     /// Waits until the store can be used; false when the worker is to stop first.
     async fn store_is_ready(&self) -> bool {
-        let mut retry = Retry::default();
+        let mut retry = self.outage.retry();
         while let Err(error) = self.store.ping().await {
             if self.shutdown.or(retry.wait(&error)).await.is_none() {
                 return false;
@@ -195,10 +199,11 @@ impl Slot {
 
     /// Makes one write, through any outage. The inner error is the database's refusal of something in it.
     async fn apply(&self, write: &Write, since: Instant) -> Result<Result<(), Failure>, GiveBack> {
-        let mut retry = Retry::default();
+        let mut retry = self.outage.retry();
         loop {
             let error = match self.store.apply(write).await {
                 Ok(outcomes) => {
+                    self.outage.is_over();
                     log(write, &outcomes, since);
                     return Ok(Ok(()));
                 }
@@ -211,31 +216,6 @@ impl Slot {
             if self.shutdown.or(retry.wait(&error)).await.is_none() {
                 return Err(GiveBack::Stopping);
             }
-        }
-    }
-}
-
-/// Waiting for a database: says once what is wrong, then only waits.
-#[derive(Default)]
-struct Retry {
-    /// The policy, and whether it is the one for what a person must mend.
-    backoff: Option<(Backoff, bool)>,
-}
-
-impl Retry {
-    async fn wait(&mut self, error: &StoreError) {
-        let repair = matches!(error, StoreError::Incompatible(_));
-        if self.backoff.as_ref().is_none_or(|(_, before)| *before != repair) {
-            if repair {
-                error!(%error, "nothing can be applied until this is mended; events wait in the queue");
-            } else {
-                warn!(%error, "waiting for the database; events wait in the queue");
-            }
-            let policy = if repair { Backoff::for_repair() } else { Backoff::for_outage() };
-            self.backoff = Some((policy, repair));
-        }
-        if let Some((backoff, _)) = &mut self.backoff {
-            backoff.wait().await;
         }
     }
 }

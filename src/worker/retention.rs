@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
-use super::Retry;
+use super::outage::Outage;
 use crate::clerk::Timestamp;
 use crate::clock::now;
 use crate::shutdown::Shutdown;
@@ -21,17 +21,17 @@ const CHUNK: u32 = 1000;
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Works until `shutdown`. Without an age to `keep`, lines stay for ever.
-pub async fn run(store: Store, keep: Option<Duration>, shutdown: Shutdown) {
+pub async fn run(store: Store, keep: Option<Duration>, outage: Outage, shutdown: Shutdown) {
     loop {
         let round = async {
             let older_than = keep.and_then(ago);
             let lines = match older_than {
-                Some(time) => in_chunks(|| store.prune(time, CHUNK)).await,
+                Some(time) => in_chunks(&outage, || store.prune(time, CHUNK)).await,
                 None => 0,
             };
             // Those that were deleted while ON_DELETE was another: an event erases its own user itself.
             let users = match store.on_delete() {
-                OnDelete::Scrub => in_chunks(|| store.scrub(CHUNK)).await,
+                OnDelete::Scrub => in_chunks(&outage, || store.scrub(CHUNK)).await,
                 OnDelete::Keep => 0,
             };
             (lines, users)
@@ -55,10 +55,14 @@ fn ago(age: Duration) -> Option<Timestamp> {
 }
 
 /// Calls `chunk` until it does nothing more, through any outage; how much it did.
-async fn in_chunks<F: Future<Output = Result<u64, StoreError>>>(chunk: impl Fn() -> F) -> u64 {
-    let (mut done, mut retry) = (0, Retry::default());
+async fn in_chunks<F: Future<Output = Result<u64, StoreError>>>(outage: &Outage, chunk: impl Fn() -> F) -> u64 {
+    let (mut done, mut retry) = (0, outage.retry());
     loop {
-        match chunk().await {
+        let chunk = chunk().await;
+        if chunk.is_ok() {
+            outage.is_over();
+        }
+        match chunk {
             Ok(0) => return done,
             Ok(more) => {
                 done += more;

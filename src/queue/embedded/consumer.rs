@@ -160,7 +160,7 @@ impl Consumer {
     /// See `queue::Consumer::next_batch`. Nothing too once the queue is closed.
     pub async fn next_batch(&mut self) -> Option<Batch> {
         let mut news = self.shared.ledger.news();
-        let mut outage = Backoff::for_outage();
+        let (mut outage, mut told) = (Backoff::for_outage(), None);
         loop {
             if self.stopped || self.shared.closing.is_requested() {
                 return None;
@@ -176,7 +176,14 @@ impl Consumer {
                     let _news_or_time = tokio::time::timeout(LOOK_AGAIN, news.changed()).await;
                 }
                 Err(error) => {
-                    tracing::error!(%error, "the queue file cannot be read; trying again. Check its disk and its permissions");
+                    let error = error.to_string();
+                    if told.as_ref() != Some(&error) {
+                        tracing::error!(
+                            error,
+                            "the queue file cannot be read; trying again. Check its disk and its permissions"
+                        );
+                        told = Some(error);
+                    }
                     self.shared.closing.or(outage.wait()).await;
                 }
             }

@@ -12,8 +12,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use rustix::fs::Access;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection};
+use sqlx::{ConnectOptions, Connection, Executor};
 
 use crate::queue::OpenError;
 
@@ -73,20 +74,27 @@ impl QueueFile {
             let path = self.path.display();
             OpenError(format!("the queue file {path} cannot be made: {error}. Make its directory writable, or set DATA_DIR to one that is"))
         })?;
+        // Before SQLite makes the files beside it, with the same permissions.
+        if let Err(error) = rustix::fs::access(&self.path, Access::WRITE_OK) {
+            return Err(self.refused(&sqlx::Error::Io(error.into())));
+        }
         // Sets nothing that stays in the file: it may be somebody else's.
         let mut connection = self.options().connect().await.map_err(|error| self.refused(&error))?;
         self.check(&mut connection).await?;
         connection.close().await.map_err(|error| self.refused(&error))?;
         let start = Instant::now();
-        loop {
+        let mut connection = loop {
             match self.connect().await {
                 // The switch to the write-ahead log does not wait for a lock: SQLite says at once that it is busy.
                 Err(error) if primary_code(&error) == Some(BUSY) && start.elapsed() < BUSY_TIMEOUT => {
                     tokio::time::sleep(SWITCH_AGAIN).await;
                 }
-                connected => return connected.map_err(|error| self.refused(&error)),
+                connected => break connected.map_err(|error| self.refused(&error))?,
             }
-        }
+        };
+        // SQLite opens a file that it may not write for reading, and says so at the first write alone, even one of nothing.
+        connection.execute("delete from queue where false").await.map_err(|error| self.refused(&error))?;
+        Ok(connection)
     }
 
     /// A connection that writes. The file must be there: a queue whose file was taken away must fail, not start empty.
@@ -194,7 +202,7 @@ impl QueueFile {
             )),
             Some(CORRUPT) => self.damaged(),
             _ => OpenError(format!(
-                "the queue file {path} cannot be opened: {error}. Check its permissions, the room on its disk, and that no other program holds it"
+                "the queue file {path} cannot be opened: {error}. Check its permissions and those of its -wal and -shm files, the room on its disk, and that no other program holds it"
             )),
         }
     }

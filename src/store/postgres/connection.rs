@@ -33,6 +33,9 @@ const LIMITS: [(&str, &str); 3] =
 /// A migration may take its time with a large table, and waits for one that another process makes.
 const MIGRATION_LIMITS: [(&str, &str); 2] = [("statement_timeout", "0"), ("lock_timeout", "0")];
 
+/// The server stands by, since another took its place: the next connection may lead to that one.
+const READ_ONLY: &str = "25006";
+
 /// Where the server is and how to get in.
 #[derive(Clone)]
 pub struct Server(Arc<PgConnectOptions>);
@@ -84,7 +87,12 @@ pub async fn rows(pool: &PgPool, query: Query<'_, Postgres, PgArguments>) -> Res
     let mut lent = Lent(Some(pool.acquire().await?));
     let answer = tokio::time::timeout(ANSWER_TIMEOUT, query.fetch_all(lent.connection())).await;
     let answer = answer.unwrap_or_else(|_| Err(Error::Io(std::io::ErrorKind::TimedOut.into())));
-    if matches!(answer, Ok(_) | Err(Error::Database(_))) {
+    let in_order = match &answer {
+        Ok(_) => true,
+        Err(Error::Database(error)) => error.code().as_deref() != Some(READ_ONLY),
+        Err(_) => false,
+    };
+    if in_order {
         lent.hand_back();
     }
     answer

@@ -262,6 +262,37 @@ async fn a_commit_is_on_disk_in_a_database_that_commits_asynchronously() {
     }
 }
 
+/// As after a failover: the server that is connected to only reads from now on, and a new connection finds one that writes.
+#[tokio::test]
+async fn a_server_that_only_reads_is_waited_for_and_left_for_one_that_writes() {
+    let database = TestDatabase::create().await;
+    let store = migrated(&database).await;
+    let mut outside = database.connect().await;
+    let name: String = sqlx::query_scalar("select current_database()").fetch_one(&mut outside).await.unwrap();
+    let only_reads = async |outside: &mut PgConnection, on: &str| {
+        let set = format!("alter database \"{name}\" set default_transaction_read_only = {on}");
+        outside.execute(AssertSqlSafe(set)).await.unwrap();
+    };
+    only_reads(&mut outside, "on").await;
+    let others = "select count(pg_terminate_backend(pid)) from pg_stat_activity
+                   where datname = current_database() and pid <> pg_backend_pid()";
+    let write = plan(&[update("msg_1", "user_1", 10)]);
+    until("it only reads", async || {
+        outside.execute(others).await.unwrap();
+        matches!(store.ping().await, Err(StoreError::Unavailable(text)) if text.contains("only reads"))
+    })
+    .await;
+    until(
+        "no write is taken",
+        async || matches!(store.apply(&write).await, Err(StoreError::Unavailable(text)) if text.contains("only reads")),
+    )
+    .await;
+    only_reads(&mut outside, "off").await;
+    // Nobody ends the connections that there are: the store itself leaves them.
+    until("it writes again", async || store.ping().await.is_ok()).await;
+    assert_eq!(store.apply(&write).await.unwrap(), [Outcome::Applied]);
+}
+
 #[tokio::test]
 async fn a_refusal_names_the_place_and_quotes_nobody() {
     let database = TestDatabase::create().await;

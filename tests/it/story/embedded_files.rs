@@ -120,7 +120,7 @@ async fn a_full_disk_is_503_until_there_is_room_and_nothing_is_lost() {
     let disk = SmallDisk::mount(place.directory().join("disk"));
     let app = App::spawn(serve_in(&place, &disk.0, "exec", &[]), place.store_at(&disk.0.join("users.db")));
     until("it is ready", async || is_ready(&app).await).await;
-    disk.fill_up_to(400 * 1024);
+    disk.fill_up_to(1024 * 1024);
     let mut accepted = deliver_until_refused(&app, 0).await;
     assert!(missing(&app).await.contains("queue"));
     assert!(accepted.len() > 10, "{accepted:?}");
@@ -204,9 +204,10 @@ async fn read_only_files_are_told_and_recovered_from() {
     let (data_text, root_text) = (data.to_str().unwrap(), place.directory());
     run("chmod", &["755", root_text.to_str().unwrap()]);
     run("chown", &["-R", "65534:65534", data_text]);
-    let start = || {
+    let start = |how: &str| {
         let mut command = serve_in(&place, &data, "exec", &[]);
-        let as_nobody = format!("exec setpriv --reuid=65534 --regid=65534 --clear-groups {} serve", program.display());
+        let as_nobody =
+            format!("exec {how} setpriv --reuid=65534 --regid=65534 --clear-groups {} serve", program.display());
         let mut shell = Command::new("sh");
         shell.args(["-c", &as_nobody]).env_clear().current_dir("/").stdin(std::process::Stdio::null());
         shell.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
@@ -214,7 +215,7 @@ async fn read_only_files_are_told_and_recovered_from() {
         command
     };
     let users = data.join("users.db");
-    let app = App::spawn(start(), place.store_at(&users));
+    let app = App::spawn(start(""), place.store_at(&users));
     until("it is ready", async || is_ready(&app).await).await;
     let (id, body) = update(0);
     assert_eq!(app.deliver(&id, body).await.status, 200);
@@ -223,7 +224,7 @@ async fn read_only_files_are_told_and_recovered_from() {
 
     // The users' file: events are accepted and wait.
     run("chmod", &["0444", users.to_str().unwrap()]);
-    let app = App::spawn(start(), place.store_at(&users));
+    let app = App::spawn(start(""), place.store_at(&users));
     until("the log says so", async || lines_that_say(&app, "users.db cannot be written: check its permissions") > 0)
         .await;
     assert_eq!(missing(&app).await, r#"["database"]"#);
@@ -236,16 +237,17 @@ async fn read_only_files_are_told_and_recovered_from() {
     // The queue's file: nothing can be promised, so it does not start.
     let queue = data.join("queue.db");
     run("chmod", &["0444", queue.to_str().unwrap()]);
-    let output = start().output().unwrap();
+    let output = start("timeout 30").output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("queue.db") && said.contains("permissions"), "{said}");
     run("chmod", &["0600", queue.to_str().unwrap()]);
-    let app = App::spawn(start(), place.store_at(&users));
+    let app = App::spawn(start(""), place.store_at(&users));
     until("it is ready", async || is_ready(&app).await).await;
 }
 
-/// Fills both files, and stops in good order, so that each is whole by itself.
+/// Fills both files, and stops in good order, with nobody else reading, so that each is whole by itself: what is still in a
+/// `-wal` file heals a damaged one.
 async fn two_files_of_many_pages() -> Place {
     let place = Place::embedded();
     let app = place.serve().await;
@@ -255,7 +257,11 @@ async fn two_files_of_many_pages() -> Place {
         assert_eq!(app.deliver(&id, body).await.status, 200);
     }
     all_applied(&app, &numbers).await;
+    app.store.close().await;
     assert!(app.stop().success());
+    for name in ["queue.db-wal", "users.db-wal"] {
+        assert!(!place.directory().join(name).exists(), "{name} is left");
+    }
     place
 }
 
