@@ -46,9 +46,9 @@ pub async fn run(args: DevArgs, settings: Settings, mut config: Config) -> anyho
         config.signing_secrets = vec![kept(&config.data_dir, SECRET_FILE, made_up)?];
     }
     let token = kept(&config.data_dir, TOKEN_FILE, || URL_SAFE_NO_PAD.encode(random_bytes::<24>()))?;
-    config.admin_token.get_or_insert(token);
+    config.admin_token.get_or_insert_with(|| token.clone());
 
-    let secrets = Secrets::of(&config, true)?;
+    let secrets = Secrets::of(&config, true)?.with_made_up_token(token);
     let mut signals = Signals::listen()?;
     let service = Service::start(&config, Role::Both, &secrets).await?;
     let url = format!("http://{}{}", service.address, http::WEBHOOK_PATH);

@@ -15,6 +15,8 @@ pub struct Secrets {
     pub verifier: watch::Sender<Arc<Verifier>>,
     pub admin_token: watch::Sender<Option<Arc<AdminToken>>>,
     receives: bool,
+    /// The token where no variable has one: that of `dev`, which made one up.
+    made_up: Option<SecretString>,
 }
 
 impl Secrets {
@@ -22,7 +24,12 @@ impl Secrets {
     pub fn of(config: &Config, receives: bool) -> Result<Self, ConfigError> {
         let verifier = watch::Sender::new(Arc::new(verifier(&config.signing_secrets, receives)?));
         let admin_token = watch::Sender::new(digest(config.admin_token.as_ref()));
-        Ok(Self { verifier, admin_token, receives })
+        Ok(Self { verifier, admin_token, receives, made_up: None })
+    }
+
+    /// With the token that is in force where no variable has one.
+    pub fn with_made_up_token(self, token: SecretString) -> Self {
+        Self { made_up: Some(token), ..self }
     }
 
     /// Reads them again. One that cannot be read leaves those before in force.
@@ -34,10 +41,7 @@ impl Secrets {
         match read {
             Ok((verifier, secrets, token)) => {
                 self.verifier.send_replace(Arc::new(verifier));
-                // What `dev` made up is in no variable.
-                if token.is_some() {
-                    self.admin_token.send_replace(digest(token.as_ref()));
-                }
+                self.admin_token.send_replace(digest(token.as_ref().or(self.made_up.as_ref())));
                 info!(secrets, "the secrets were read again");
             }
             Err(error) => error!(%error, "the secrets could not be read again; those before stay in force"),

@@ -57,14 +57,16 @@ impl Service {
             format!("cannot listen on {host}:{port} (choose another address with HOST and PORT)")
         })?;
         let address = listener.local_addr()?;
-        let lock = if is_embedded(config) { Some(DirectoryLock::take(&config.data_dir)?) } else { None };
-        let queue = Queue::open(&config.queue).await?;
-        let store = Store::open(&config.store)?;
-        store.check().await?;
-
-        let (stopping, stop_worker) = (Shutdown::default(), Shutdown::default());
         let is_receiver = role != Role::Worker;
         let is_worker = role != Role::Receiver;
+        let lock = if has_files(config, is_worker) { Some(DirectoryLock::take(&config.data_dir)?) } else { None };
+        let queue = Queue::open(&config.queue).await?;
+        let store = Store::open(&config.store)?;
+        if is_worker {
+            store.check().await?;
+        }
+
+        let (stopping, stop_worker) = (Shutdown::default(), Shutdown::default());
         let refusals = Arc::<Refusals>::default();
         let webhooks = is_receiver.then(|| Webhooks {
             verifier: secrets.verifier.subscribe(),
@@ -127,8 +129,10 @@ impl Service {
     }
 }
 
-fn is_embedded(config: &Config) -> bool {
-    matches!(config.queue, queue::Options::Embedded(_)) || matches!(config.store, store::Options::Sqlite(_))
+/// Whether the process works in `DATA_DIR`. A receiver opens no database.
+fn has_files(config: &Config, is_worker: bool) -> bool {
+    matches!(config.queue, queue::Options::Embedded(_))
+        || is_worker && matches!(config.store, store::Options::Sqlite(_))
 }
 
 /// Migrates where the role does so, then applies events until `stop`.

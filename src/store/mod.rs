@@ -15,6 +15,7 @@ pub mod sqlite;
 mod statement;
 
 use std::borrow::Cow;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::clerk::{ClerkId, EventId, Rejection, SignedEvent, Timestamp, UserChange};
@@ -296,16 +297,34 @@ impl Store {
         }
     }
 
-    /// Erases a user's row but for the ID and the time of the delete, and the payloads of the user's events; nothing where there
-    /// is no such user.
+    /// Empties up to `limit` payloads of events whose user is erased; how many. A delete empties those that it sees: one that is
+    /// written by another worker in the same instant is left for this. To be called where `ON_DELETE` is `scrub`.
+    pub async fn empty_payloads(&self, limit: u32) -> Result<u64, StoreError> {
+        match self {
+            Self::Postgres(store) => store.empty_payloads(limit).await,
+            Self::Sqlite(store) => store.empty_payloads(limit).await,
+        }
+    }
+
+    /// Erases a user's row but for the ID and the times of the delete and of the erasure, and the payloads of the user's events;
+    /// nothing where nothing is known of such a user. One whose events all failed has no row.
     pub async fn erase(&self, id: &ClerkId) -> Result<Option<Erased>, StoreError> {
-        let Some(user) = self.user(id).await? else { return Ok(None) };
+        let user = self.user(id).await?;
         let (_, payloads) = match self {
             Self::Postgres(store) => store.erase(id).await?,
             Self::Sqlite(store) => store.erase(id).await?,
         };
-        let columns = user.filled_profile_columns();
-        Ok(Some(Erased { columns, payloads, is_final: user.deleted_at.is_some() }))
+        if user.is_none() && payloads == 0 && !self.has_events(id).await? {
+            return Ok(None);
+        }
+        let columns = user.as_ref().map(User::filled_profile_columns).unwrap_or_default();
+        Ok(Some(Erased { columns, payloads, is_final: user.is_some_and(|user| user.deleted_at.is_some()) }))
+    }
+
+    async fn has_events(&self, id: &ClerkId) -> Result<bool, StoreError> {
+        let filter = EventFilter { clerk_id: Some(id.as_str().into()), ..EventFilter::default() };
+        let listing = self.events(&filter, &Page { limit: NonZeroU32::MIN, after: None }).await?;
+        Ok(!listing.rows.is_empty())
     }
 
     /// Deletes a user's row and every line of the user's events, as if they had never been; how many of each.

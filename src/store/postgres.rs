@@ -8,6 +8,9 @@ mod connection;
 mod error;
 mod read;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use secrecy::SecretString;
 use sqlx::migrate::{Migrate, MigrateError, Migrator};
 use sqlx::postgres::PgPool;
@@ -35,6 +38,8 @@ pub struct Store {
     server: Server,
     writers: PgPool,
     readers: PgPool,
+    /// Whether the last write of a batch failed for what time or a person may mend.
+    failing: Arc<AtomicBool>,
     pub(super) keep: Keep,
 }
 
@@ -47,6 +52,7 @@ impl Store {
             writers: server.writers(options.connections.saturating_add(1)),
             readers: server.readers(READERS),
             server,
+            failing: Arc::default(),
             keep: options.keep,
         })
     }
@@ -70,15 +76,31 @@ impl Store {
         Ok(SchemaVersion { found: found.map_err(error::of)?, wanted })
     }
 
-    /// Whether the server takes writes: one that stands by for another answers every question and takes none.
+    /// Whether a write can be made: a server that stands by for another, or has no more room, answers every question all
+    /// the same. Where the last batch was not written, one that changes nothing is tried.
     pub async fn writable(&self) -> Result<(), StoreError> {
-        let tried = sqlx::query(include_str!("postgres/try_write.sql"));
-        connection::rows(&self.readers, tried).await.map(|_| ()).map_err(error::of)
+        let allowed = read::value(&self.readers, include_str!("postgres/may_write.sql")).await.map_err(error::of)?;
+        if allowed != Some(true) {
+            return Err(error::of_missing_grant());
+        }
+        if self.failing.load(Ordering::Relaxed) {
+            let tried = connection::rows(&self.readers, sqlx::query(include_str!("postgres/try_write.sql"))).await;
+            self.settle(tried)?;
+        }
+        Ok(())
+    }
+
+    /// What a write came to, kept in mind for `writable`.
+    fn settle<T>(&self, written: Result<T, sqlx::Error>) -> Result<T, StoreError> {
+        let written = written.map_err(error::of);
+        let failing = matches!(written, Err(StoreError::Unavailable(_) | StoreError::Incompatible(_)));
+        self.failing.store(failing, Ordering::Relaxed);
+        written
     }
 
     /// See `store::Store::apply`.
     pub async fn apply(&self, write: &Write) -> Result<Vec<Outcome>, StoreError> {
-        apply::apply(&self.writers, write, self.keep).await.map_err(error::of)
+        self.settle(apply::apply(&self.writers, write, self.keep).await)
     }
 
     pub async fn prune(&self, older_than: Timestamp, limit: u32) -> Result<u64, StoreError> {
@@ -91,6 +113,10 @@ impl Store {
 
     pub async fn erase(&self, id: &ClerkId) -> Result<(u64, u64), StoreError> {
         apply::erase(&self.writers, id).await.map_err(error::of)
+    }
+
+    pub async fn empty_payloads(&self, limit: u32) -> Result<u64, StoreError> {
+        apply::empty_payloads(&self.writers, limit).await.map_err(error::of)
     }
 
     pub async fn scrub(&self, limit: u32) -> Result<u64, StoreError> {

@@ -184,6 +184,16 @@ impl Store {
         self.erase_those(apply::Which::User(id)).await
     }
 
+    pub async fn empty_payloads(&self, limit: u32) -> Result<u64, StoreError> {
+        let mut writer = self.writer().await?;
+        let Some(connection) = writer.as_mut() else {
+            return Err(StoreError::Unavailable("the file is not open".into()));
+        };
+        let empty = sqlx::query(include_str!("sqlite/empty_payloads_of_erased.sql")).bind(limit);
+        let emptied = empty.execute(connection).await.map(|done| done.rows_affected());
+        self.settle(&mut writer, emptied)
+    }
+
     pub async fn scrub(&self, limit: u32) -> Result<u64, StoreError> {
         Ok(self.erase_those(apply::Which::Deleted { limit }).await?.0)
     }
@@ -212,7 +222,8 @@ impl Store {
             *writer = None;
             self.fault(error)
         });
-        self.failing.store(matches!(done, Err(StoreError::Unavailable(_))), Ordering::Relaxed);
+        let failing = matches!(done, Err(StoreError::Unavailable(_) | StoreError::Incompatible(_)));
+        self.failing.store(failing, Ordering::Relaxed);
         done
     }
 
@@ -280,7 +291,11 @@ fn connect_options(path: &std::path::Path) -> SqliteConnectOptions {
 /// For who writes. WAL, so that readers and the writer do not wait for each other: it stays with the file, and one who only
 /// reads cannot set it. `synchronous=FULL`, so that a commit is on disk.
 fn durable(options: SqliteConnectOptions) -> SqliteConnectOptions {
-    options.journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full)
+    options
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        // What is erased is overwritten, not only left behind in pages that are free.
+        .pragma("secure_delete", "on")
 }
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");

@@ -8,6 +8,8 @@ mod isolate;
 mod outage;
 pub mod plan;
 mod retention;
+#[cfg(test)]
+mod tests;
 
 use std::num::NonZeroUsize;
 use std::panic::AssertUnwindSafe;
@@ -58,7 +60,8 @@ pub async fn run(queue: Queue, store: Store, options: Options, shutdown: Shutdow
     for source in sources.chain(queue.dead_ends().iter().copied()) {
         let (queue, store, alone, shutdown) = (queue.clone(), store.clone(), Arc::clone(&alone), shutdown.clone());
         let outage = outage.clone();
-        let slot = Slot { queue, store, source, options: options.clone(), alone, outage, shutdown };
+        let (options, reading) = (options.clone(), plan::plan);
+        let slot = Slot { queue, store, source, options, alone, outage, reading, shutdown };
         slots.spawn(slot.run_through_panics());
     }
     slots.spawn(retention::run(store, options.retention, outage, shutdown));
@@ -74,6 +77,8 @@ struct Slot {
     /// Held by the slot that tries a suspect.
     alone: Arc<Mutex<()>>,
     outage: Outage,
+    /// What events come to: `plan::plan`, but for a test of what a bug in it does.
+    reading: fn(&[SignedEvent]) -> Write,
     shutdown: Shutdown,
 }
 
@@ -188,7 +193,7 @@ impl Slot {
             plan::plan_failed(events, &Failure { code: code.into(), text: text.into() })
         };
         match self.source {
-            Source::Events => plan::plan(events),
+            Source::Events => (self.reading)(events),
             Source::DeadLetters => failed(
                 "delivery_limit",
                 "it was delivered more often than the queue allows without being applied; replay it",

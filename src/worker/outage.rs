@@ -10,7 +10,14 @@ use crate::store::StoreError;
 
 /// What the parts of one worker have told of the database. Clones share it.
 #[derive(Clone, Default)]
-pub struct Outage(Arc<Mutex<Option<Remedy>>>);
+pub struct Outage(Arc<Mutex<Option<Told>>>);
+
+/// While servers come and go one outage shows many errors; what a person must mend is one thing after the other.
+#[derive(Debug, PartialEq, Eq)]
+enum Told {
+    Waiting,
+    ToMend(String),
+}
 
 /// What an outage is waiting for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,25 +47,30 @@ impl Outage {
 
     /// To be called when a write was made.
     pub fn is_over(&self) {
-        if self.told(None).is_some() {
+        if self.note(None) {
             info!("the database takes writes again");
         }
     }
 
     fn begins(&self, remedy: Remedy, error: &StoreError) {
-        if self.told(Some(remedy)) == Some(remedy) {
-            return;
-        }
         match remedy {
-            Remedy::Repair => error!(%error, "nothing can be applied until this is mended; events wait in the queue"),
-            Remedy::Time => warn!(%error, "waiting for the database; events wait in the queue"),
+            Remedy::Time if self.note(Some(Told::Waiting)) => {
+                warn!(%error, "waiting for the database; events wait in the queue");
+            }
+            Remedy::Repair if self.note(Some(Told::ToMend(error.to_string()))) => {
+                error!(%error, "nothing can be applied until this is mended; events wait in the queue");
+            }
+            Remedy::Time | Remedy::Repair => {}
         }
     }
 
-    /// Notes what is told now; what was told before.
-    fn told(&self, now: Option<Remedy>) -> Option<Remedy> {
+    /// Whether this is new.
+    fn note(&self, told: Option<Told>) -> bool {
         // One word cannot be half written.
-        std::mem::replace(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), now)
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_new = *last != told;
+        *last = told;
+        is_new
     }
 }
 
@@ -86,12 +98,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_outage_is_told_when_it_begins_and_when_its_remedy_changes() {
+    fn an_outage_is_told_when_it_begins_and_at_each_thing_to_mend() {
         let outage = Outage::default();
-        assert_eq!(outage.told(Some(Remedy::Time)), None);
-        assert_eq!(outage.clone().told(Some(Remedy::Time)), Some(Remedy::Time), "another part knows of it");
-        assert_eq!(outage.told(Some(Remedy::Repair)), Some(Remedy::Time));
-        outage.is_over();
-        assert_eq!(outage.told(Some(Remedy::Repair)), None);
+        let to_mend = |what: &str| Some(Told::ToMend(what.into()));
+        assert!(outage.note(Some(Told::Waiting)));
+        assert!(!outage.clone().note(Some(Told::Waiting)), "another part has told it");
+        assert!(outage.note(to_mend("a role")) && outage.note(to_mend("a grant")));
+        assert!(!outage.note(to_mend("a grant")));
+        assert!(outage.note(None) && !outage.note(None), "its end is told once");
     }
 }

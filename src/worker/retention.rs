@@ -30,18 +30,24 @@ pub async fn run(store: Store, keep: Option<Duration>, outage: Outage, shutdown:
                 None => 0,
             };
             // Those that were deleted while ON_DELETE was another: an event erases its own user itself.
-            let users = match store.on_delete() {
-                OnDelete::Scrub => in_chunks(&outage, || store.scrub(CHUNK)).await,
-                OnDelete::Keep => 0,
+            let (users, payloads) = match store.on_delete() {
+                OnDelete::Scrub => (
+                    in_chunks(&outage, || store.scrub(CHUNK)).await,
+                    in_chunks(&outage, || store.empty_payloads(CHUNK)).await,
+                ),
+                OnDelete::Keep => (0, 0),
             };
-            (lines, users)
+            (lines, users, payloads)
         };
-        let Some((lines, users)) = shutdown.or(round).await else { return };
+        let Some((lines, users, payloads)) = shutdown.or(round).await else { return };
         if lines > 0 {
             info!(lines, "old lines of events were pruned");
         }
         if users > 0 {
             info!(users, "the data of deleted users was erased");
+        }
+        if payloads > 0 {
+            info!(payloads, "payloads of events of erased users were erased");
         }
         if shutdown.or(tokio::time::sleep(EVERY)).await.is_none() {
             return;
@@ -59,7 +65,7 @@ async fn in_chunks<F: Future<Output = Result<u64, StoreError>>>(outage: &Outage,
     let (mut done, mut retry) = (0, outage.retry());
     loop {
         let chunk = chunk().await;
-        if chunk.is_ok() {
+        if matches!(chunk, Ok(1..)) {
             outage.is_over();
         }
         match chunk {

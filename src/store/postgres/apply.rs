@@ -134,6 +134,12 @@ pub async fn scrub(pool: &PgPool, limit: u32) -> Result<u64, Error> {
     count(&rows, "users")
 }
 
+/// Empties payloads that lie beside an erased row; how many.
+pub async fn empty_payloads(pool: &PgPool, limit: u32) -> Result<u64, Error> {
+    let empty = sqlx::query(include_str!("empty_payloads.sql")).bind(i64::from(limit));
+    count(&connection::rows(pool, empty).await?, "payloads")
+}
+
 /// Deletes a user's row and events; how many of each.
 pub async fn forget(pool: &PgPool, id: &ClerkId) -> Result<(u64, u64), Error> {
     let rows = connection::rows(pool, sqlx::query(include_str!("forget.sql")).bind(id.as_str())).await?;

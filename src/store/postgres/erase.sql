@@ -1,4 +1,4 @@
--- One user's row, and the payloads of the user's events. A row that is deleted bears erased_at from now on; another one is filled
+-- One user's row, if there is one, and the payloads of the user's events. A row that is deleted bears erased_at from now on; another one is filled
 -- again by the next event.
 with erased as (
     update clerk.users
@@ -11,7 +11,7 @@ with erased as (
 emptied as (
     update clerk.events
        set payload = null, status = case when status = 'failed' then 'discarded' else status end
-     where clerk_id in (select clerk_id from erased)
+     where clerk_id = $1
        and payload is not null
        -- It holds nothing personal, and may still be replayed.
        and event_type <> 'user.deleted'

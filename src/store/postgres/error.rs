@@ -24,8 +24,9 @@ fn remedy(sqlstate: &str) -> Remedy {
         // reads after a failover, a transaction that had failed before.
         "55P03" | "55006" | "57014" | "25006" | "25P02" => Remedy::Wait,
         _ => match sqlstate.get(..2).unwrap_or_default() {
-            // Cardinality, data, integrity, program limits: something in the write.
-            "21" | "22" | "23" | "54" => Remedy::Isolate,
+            // Cardinality, data, integrity, program limits: something in the write. And what a trigger or a rule of the
+            // application's own says to some rows: raised errors, external routines, a view's check option.
+            "21" | "22" | "23" | "54" | "P0" | "38" | "39" | "44" => Remedy::Isolate,
             // Passwords, databases, schemas, grants, syntax, features, statements a pooler has lost.
             "28" | "3D" | "3F" | "42" | "0A" | "26" => Remedy::Stop,
             // Connections, rollbacks, resources, operators, system, and whatever is not known here.
@@ -84,7 +85,7 @@ fn meaning(sqlstate: &str) -> &'static str {
         "28P01" => "the password is wrong: check DATABASE_URL",
         "28000" => "the server does not let this role in: check DATABASE_URL and pg_hba.conf",
         "3D000" => "the database does not exist: check DATABASE_URL",
-        "42501" => "the role may not do this: it needs CREATE on the database to migrate, and to own the tables",
+        "42501" => "the role may not do this: SECURITY.md lists the grants that each role needs",
         "42P01" | "42703" | "3F000" => "the schema is missing or old: run `clerk-sync migrate`",
         "25006" => "the server only reads",
         "53100" => "the server's disk is full",
@@ -98,9 +99,15 @@ fn meaning(sqlstate: &str) -> &'static str {
             "22" => "PostgreSQL cannot hold a value",
             "23" => "a value breaks a constraint",
             "53" => "the server lacks resources",
+            "P0" | "38" | "39" | "44" => "a trigger or rule of this database refuses a row",
             _ => "the server reports an error",
         },
     }
+}
+
+/// The role's grants are not enough, before a write has met it.
+pub fn of_missing_grant() -> StoreError {
+    StoreError::Incompatible(format!("{} (SQLSTATE 42501)", meaning("42501")))
 }
 
 pub fn of_migration(error: MigrateError) -> StoreError {

@@ -16,6 +16,7 @@ super::both_arms! {
     an_event_for_an_erased_user_is_stale_and_writes_nothing
     payloads_of_a_deleted_user_go_with_the_profile
     who_was_deleted_before_is_erased_afterwards
+    a_payload_that_came_beside_an_erasure_is_erased_afterwards
     erasing_by_hand_is_for_good_where_the_user_is_deleted
     a_forgotten_user_begins_anew
 }
@@ -136,6 +137,23 @@ async fn who_was_deleted_before_is_erased_afterwards(place: Place) {
     assert_eq!(find(&store, "user_4").await.unwrap().first_name.as_deref(), Some("msg_4"));
     let failed = line(&store, "msg_failed").await;
     assert_eq!((failed.status, failed.payload), (Status::Discarded, None));
+}
+
+/// Two workers that write in the same instant do not see each other: the payload of the one is there, the user of the other gone.
+async fn a_payload_that_came_beside_an_erasure_is_erased_afterwards(place: Place) {
+    let store = place.migrated().await;
+    fail(&store, &[update("msg_1", "user_1", 10), update("msg_2", "user_2", 10)]).await;
+    // As the other worker leaves it: it erases what it sees, and that is nothing.
+    apply(&store, &[update("msg_3", "user_3", 10), delete("msg_4", "user_3", 20)]).await;
+    assert_eq!(store.empty_payloads(10).await.unwrap(), 0);
+    let erased = "insert into {schema}users (clerk_id, deleted_at, erased_at, synced_at)
+        select 'user_1', deleted_at, synced_at, synced_at from {schema}users where clerk_id = 'user_3'";
+    place.execute(erased).await;
+    assert_eq!(store.empty_payloads(10).await.unwrap(), 1);
+    assert_eq!(store.empty_payloads(10).await.unwrap(), 0);
+    let emptied = line(&store, "msg_1").await;
+    assert_eq!((emptied.status, emptied.payload), (Status::Discarded, None));
+    assert!(line(&store, "msg_2").await.payload.is_some(), "its user is not erased");
 }
 
 async fn erasing_by_hand_is_for_good_where_the_user_is_deleted(place: Place) {

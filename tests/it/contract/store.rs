@@ -39,7 +39,7 @@ impl Place {
     }
 
     /// Runs `sql`, in which `{schema}` stands where PostgreSQL wants the schema, beside the store.
-    async fn execute(&self, sql: &str) {
+    pub(super) async fn execute(&self, sql: &str) {
         match self {
             Self::Postgres(database) => {
                 let sql = sqlx::AssertSqlSafe(sql.replace("{schema}", "clerk."));

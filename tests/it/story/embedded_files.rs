@@ -129,7 +129,12 @@ async fn a_full_disk_is_503_until_there_is_room_and_nothing_is_lost() {
         let (id, body) = update(number);
         assert_eq!(app.try_deliver(&id, body).await.unwrap().status, 503);
     }
-    assert_eq!(lines_that_say(&app, "the disk of the queue file is full: make room on it"), 1, "{:#?}", app.log());
+    assert_eq!(
+        lines_that_say(&app, "events are refused, and Clerk sends them again: the disk of the queue file is full"),
+        1,
+        "{:#?}",
+        app.log()
+    );
 
     disk.free();
     until("it is ready again", async || is_ready(&app).await).await;

@@ -60,7 +60,13 @@ async fn a_deleted_person_leaves_nothing_behind(place: Place) {
     assert!(user["erased_at"].is_string() && user["email"].is_null());
     assert_eq!(app.event("msg_4").await.unwrap().status, Status::Stale);
     assert!(app.log().iter().all(|line| !line.contains(MARK)));
+    app.store.close().await;
     assert!(app.stop().success());
+    if let Place::Embedded { directory } = &place {
+        let file = std::fs::read(directory.path().join("users.db")).unwrap();
+        let found = file.windows(MARK.len()).any(|bytes| bytes == MARK.as_bytes());
+        assert!(!found, "the file holds what was erased, in pages that are free");
+    }
 }
 
 async fn deliver(app: &App, id: &str, body: String) {
@@ -110,6 +116,12 @@ async fn a_person_is_erased_and_forgotten_by_command() {
         serde_json::from_str(&place.succeed(&["users", "erase", "user_1", "--forget", "--json"])).unwrap();
     assert_eq!((&report["clerk_id"], &report["forgotten_events"]), (&json!("user_1"), &json!(3)), "{report}");
     assert!(app.user("user_1").await.is_none() && app.event("msg_1").await.is_none());
+
+    deliver(&app, "msg_4", update(40, true)).await;
+    let said = place.succeed(&["users", "erase", "user_1"]);
+    assert!(said.contains("1 payloads"), "a user may have failed events alone: {said}");
+    assert!(!everything(&place).await.contains(MARK));
+    place.succeed(&["users", "erase", "user_1", "--forget"]);
     let unknown = place.run(&["users", "erase", "user_1"]);
     assert_eq!(unknown.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&unknown.stderr).contains("user_1"));

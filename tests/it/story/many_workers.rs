@@ -2,7 +2,7 @@
 
 use futures_util::future::join_all;
 
-use crate::support::app::{Place, SECRET, until};
+use crate::support::app::{App, Place, SECRET, until};
 
 const USERS: usize = 20;
 const VERSIONS: usize = 100;
@@ -49,6 +49,27 @@ async fn two_workers_with_the_same_users_come_to_the_right_rows() {
     }
     for app in workers.into_iter().chain([receiver]) {
         assert!(app.stop().success());
+    }
+}
+
+/// Side by side in one folder, with nothing of a database.
+#[tokio::test(flavor = "multi_thread")]
+async fn receivers_need_no_database_and_no_directory() {
+    let place = Place::servers().await;
+    let start = || {
+        let mut command = place.command(&["receiver"]);
+        command.env_remove("DATABASE_URL").env("CLERK_WEBHOOK_SIGNING_SECRET", SECRET);
+        command.env("DATA_DIR", "/proc/nothing-can-be-made-here");
+        App::spawn(command, place.store())
+    };
+    let receivers = [start(), start()];
+    for (number, receiver) in receivers.iter().enumerate() {
+        until("it is ready", async || receiver.get("/readyz").await.is_some_and(|answer| answer.status == 200)).await;
+        let (id, body) = update(number, 1);
+        assert_eq!(receiver.deliver(&id, body).await.status, 200);
+    }
+    for receiver in receivers {
+        assert!(receiver.stop().success());
     }
 }
 

@@ -4,6 +4,7 @@ mod api;
 mod broker_refuses;
 mod commands;
 mod dead_letters;
+mod denied;
 mod embedded_files;
 mod erasure;
 mod hand_back;

@@ -51,6 +51,25 @@ async fn a_secret_that_cannot_be_read_leaves_the_one_before_in_force() {
     }
 }
 
+#[tokio::test]
+async fn an_admin_token_is_changed_and_taken_away_on_sighup() {
+    const OLD: &str = "an-old-token-of-some-length";
+    const NEW: &str = "a-new-token-of-some-length";
+    let place = Place::embedded();
+    let dotenv = place.directory().join(".env");
+    std::fs::write(&dotenv, format!("ADMIN_TOKEN={OLD}\n")).unwrap();
+    let app = place.start(&["serve"], &[("CLERK_WEBHOOK_SIGNING_SECRET", SECRET)]).await;
+    let status = async |token| app.api(Some(token), "/api/users", None).await.status;
+    assert_eq!((status(OLD).await, status(NEW).await), (200, 401));
+    std::fs::write(&dotenv, format!("ADMIN_TOKEN={NEW}\n")).unwrap();
+    app.signal("HUP");
+    until("the new one is in force", async || status(NEW).await == 200).await;
+    assert_eq!(status(OLD).await, 401);
+    std::fs::write(&dotenv, "").unwrap();
+    app.signal("HUP");
+    until("none is in force", async || status(NEW).await == 403).await;
+}
+
 /// Deliveries under the secret that is in force all the while, through many rotations: each is answered with 200.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_delivery_is_dropped_while_secrets_are_read_again() {

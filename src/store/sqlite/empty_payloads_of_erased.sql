@@ -1,0 +1,11 @@
+-- Payloads of events whose user is erased. That of a delete holds nothing personal, and may still be replayed.
+update events
+   set payload = null, status = case when status = 'failed' then 'discarded' else status end
+ where event_id in (
+           select event_id
+             from events as line
+            where payload is not null
+              and event_type <> 'user.deleted'
+              and exists (select 1 from users as gone where gone.clerk_id = line.clerk_id and gone.erased_at is not null)
+            limit ?1
+       )

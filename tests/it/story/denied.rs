@@ -1,0 +1,87 @@
+//! What a person must mend: a grant that is missing, a role that is not there, a rule of the application's own. It is said once and
+//! clearly, readiness shows it, nothing is lost, and work goes on by itself once it is mended.
+
+use clerk_sync::store::Status;
+use sqlx::{AssertSqlSafe, Executor};
+
+use crate::support::app::{App, Place, SECRET, until};
+
+fn update(user: &str) -> String {
+    format!(
+        r#"{{"data":{{"id":"{user}","updated_at":1795172400018}},"timestamp":1795172400033,"type":"user.updated"}}"#
+    )
+}
+
+async fn readiness(app: &App) -> String {
+    app.get("/readyz").await.map_or_else(String::new, |answer| format!("{} {}", answer.status, answer.body))
+}
+
+/// A worker whose role is made, and unmade, by the test.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_or_a_grant_that_is_missing_is_said_once_and_waited_for() {
+    let place = Place::servers().await;
+    place.succeed(&["migrate"]);
+    let Place::Servers { database, .. } = &place else { unreachable!() };
+    let mut admin = database.connect().await;
+    let name: String = sqlx::query_scalar("select current_database()").fetch_one(&mut admin).await.unwrap();
+    let role = format!("{name}_denied");
+    let mut url = reqwest::Url::parse(&database.url()).unwrap();
+    url.set_username(&role).unwrap();
+
+    let receiver = place.start(&["receiver"], &[("CLERK_WEBHOOK_SIGNING_SECRET", SECRET)]).await;
+    assert_eq!(receiver.deliver("msg_1", update("user_1")).await.status, 200);
+    let worker = place.start_unready(&["worker"], &[("DATABASE_URL", url.as_str())]);
+    let said = |what: &str| worker.log().iter().filter(|line| line.contains("ERROR") && line.contains(what)).count();
+    until("the role is missed", async || said("does not let this role in") > 0).await;
+    assert!(readiness(&worker).await.contains("does not let this role in"), "{}", readiness(&worker).await);
+
+    // It is let in, and may read.
+    let made = format!(
+        "create role {role} login; grant usage on schema clerk to {role}; grant select on all tables in schema clerk to {role}"
+    );
+    admin.execute(AssertSqlSafe(made)).await.unwrap();
+    until("the grants are missed", async || readiness(&worker).await.contains("SECURITY.md lists the grants")).await;
+    let granted = format!("grant insert, update, delete on clerk.users, clerk.events to {role}");
+    admin.execute(AssertSqlSafe(granted)).await.unwrap();
+    assert_eq!(worker.settled("msg_1").await.status, Status::Applied);
+
+    // It is taken away while the worker runs.
+    admin.execute(AssertSqlSafe(format!("revoke insert on clerk.users from {role}"))).await.unwrap();
+    // By then the worker may have met the missing grants above, or not.
+    let before = said("SECURITY.md lists the grants");
+    assert_eq!(receiver.deliver("msg_2", update("user_2")).await.status, 200);
+    until("the log says so", async || said("SECURITY.md lists the grants") > before).await;
+    assert!(readiness(&worker).await.starts_with("503"));
+    assert!(worker.event("msg_2").await.is_none());
+    admin.execute(AssertSqlSafe(format!("grant insert on clerk.users to {role}"))).await.unwrap();
+    assert_eq!(worker.settled("msg_2").await.status, Status::Applied);
+    until("it is ready", async || readiness(&worker).await.starts_with("200")).await;
+    assert_eq!(said("does not let this role in"), 1, "{:#?}", worker.log());
+    assert_eq!(said("SECURITY.md lists the grants"), before + 1, "{:#?}", worker.log());
+    assert!(worker.stop().success());
+    admin.execute(AssertSqlSafe(format!("drop owned by {role} cascade; drop role {role}"))).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_the_applications_own_trigger_refuses_fails_alone() {
+    let place = Place::servers().await;
+    place.succeed(&["migrate"]);
+    let Place::Servers { database, .. } = &place else { unreachable!() };
+    let trigger = "create function public.refuse() returns trigger language plpgsql as $$
+            begin
+                if new.clerk_id = 'user_3' then raise exception 'not %, says the application', new.email; end if;
+                return new;
+            end $$;
+        create trigger refuse before insert or update on clerk.users for each row execute function public.refuse()";
+    database.connect().await.execute(trigger).await.unwrap();
+    let app = place.serve().await;
+    for number in 0..6 {
+        assert_eq!(app.deliver(&format!("msg_{number}"), update(&format!("user_{number}"))).await.status, 200);
+    }
+    for number in 0..6 {
+        let line = app.settled(&format!("msg_{number}")).await;
+        let expected = if number == 3 { (Status::Failed, Some("sqlstate_P0001")) } else { (Status::Applied, None) };
+        assert_eq!((line.status, line.error_code.as_deref()), expected, "{number}: {:?}", line.error);
+        assert!(line.error.is_none_or(|text| !text.contains("says the application")), "the text may quote the row");
+    }
+}
