@@ -16,6 +16,9 @@ pub struct UserFilter {
     pub phone: Option<String>,
     pub username: Option<String>,
     pub external_id: Option<String>,
+    /// What a person typed: a whole Clerk ID, or the beginning of an e-mail address, a phone number, a username, an external ID,
+    /// a first or a last name, or of both. Case does not count but in external IDs.
+    pub q: Option<String>,
     /// Only deleted ones, only the others, or both where nothing is given.
     pub deleted: Option<bool>,
 }

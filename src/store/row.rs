@@ -58,6 +58,8 @@ pub struct EventRow {
     pub attempts: i64,
     pub error: Option<String>,
     pub error_code: Option<String>,
+    /// The event whose newer version was there; of a stale one.
+    pub superseded_by: Option<String>,
     /// The raw body, where it is kept and was asked for. Written as text; bytes that are no text are replaced.
     #[serde(serialize_with = "lossy_text", skip_serializing_if = "Option::is_none")]
     pub payload: Option<Vec<u8>>,

@@ -257,7 +257,7 @@ pub(super) fn advice(error: &sqlx::Error) -> &'static str {
         Some(file::FULL) => "the disk of the queue file is full: make room on it",
         Some(file::IO_ERROR) => {
             "the queue file cannot be written to its disk: make room (quotas and limits of a file's size count too), or look for the disk in the system's log"
-        },
+        }
         Some(file::READ_ONLY) => {
             "the queue file is read-only: give it back its permissions, or mount its disk for writing"
         }

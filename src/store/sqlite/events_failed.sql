@@ -1,7 +1,7 @@
 -- Failed events, by the index that holds only them; otherwise as events.sql. The word stands here because SQLite uses a partial
 -- index only where it can see the condition.
 select event_id, event_type, clerk_id, occurred_at, sent_at, received_at, processed_at, status, deliveries, attempts,
-       error, error_code, null as payload
+       error, error_code, superseded_by, null as payload
   from events
  where status = 'failed'
    and (?2 is null or event_type = ?2)

@@ -5,7 +5,8 @@ use sqlx::sqlite::{SqlitePool, SqliteRow};
 use sqlx::{Error, Row};
 
 use crate::clerk::{ClerkId, EventId, Timestamp};
-use crate::store::{Cursor, EventFilter, EventRow, Listing, Page, Status, Time, User, UserFilter};
+use crate::store::search::{Search, end_of};
+use crate::store::{Cursor, EventFilter, EventRow, HistoryRow, Listing, Page, Status, Time, User, UserFilter};
 
 pub async fn user(pool: &SqlitePool, id: &ClerkId) -> Result<Option<User>, Error> {
     let row = sqlx::query(include_str!("user.sql")).bind(id.as_str()).fetch_optional(pool).await?;
@@ -17,7 +18,11 @@ pub async fn users(pool: &SqlitePool, filter: &UserFilter, page: &Page) -> Resul
         Some(Cursor::User { clerk_id }) => Some(clerk_id.as_str()),
         _ => None,
     };
-    let rows = sqlx::query(users_statement(filter))
+    let search = filter.q.as_deref().and_then(Search::of);
+    let phone = search.as_ref().map(|search| search.phone.as_deref().unwrap_or(&search.text));
+    let names = search.as_ref().and_then(|search| search.names.as_ref());
+    let (first, last) = names.map(|(first, last)| (first.as_str(), last.as_str())).unzip();
+    let rows = sqlx::query(users_statement(filter, search.is_some()))
         .bind(filter.email.as_deref())
         .bind(filter.phone.as_deref())
         .bind(filter.username.as_deref())
@@ -25,6 +30,14 @@ pub async fn users(pool: &SqlitePool, filter: &UserFilter, page: &Page) -> Resul
         .bind(filter.deleted)
         .bind(after)
         .bind(i64::from(page.limit.get()) + 1)
+        .bind(search.as_ref().map(|search| search.text.clone()))
+        .bind(search.as_ref().map(|search| end_of(&search.text)))
+        .bind(phone)
+        .bind(phone.map(end_of))
+        .bind(first)
+        .bind(first.map(end_of))
+        .bind(last)
+        .bind(last.map(end_of))
         .fetch_all(pool)
         .await?;
     let rows = rows.iter().map(read_user).collect::<Result<_, _>>()?;
@@ -56,10 +69,28 @@ pub async fn events(pool: &SqlitePool, filter: &EventFilter, page: &Page) -> Res
     Ok(Listing::of(rows, page, EventRow::cursor))
 }
 
+pub async fn history(pool: &SqlitePool, id: &ClerkId, page: &Page) -> Result<Listing<HistoryRow>, Error> {
+    let (after_time, after_id) = match &page.after {
+        Some(Cursor::Event { received_at, event_id }) => (Some(received_at.ms()), Some(event_id.as_str())),
+        _ => (None, None),
+    };
+    let rows = sqlx::query(include_str!("history.sql"))
+        .bind(id.as_str())
+        .bind(after_time)
+        .bind(after_id)
+        .bind(i64::from(page.limit.get()) + 1)
+        .fetch_all(pool)
+        .await?;
+    let read = |row: &SqliteRow| Ok::<_, Error>(HistoryRow::of(read_event(row)?, time(row, "superseded_at")?));
+    let rows = rows.iter().map(read).collect::<Result<_, _>>()?;
+    Ok(Listing::of(rows, page, HistoryRow::cursor))
+}
+
 /// The statement whose index leads to the fewest rows. All take the same values, and each looks at the parts that this order
 /// leaves to it.
-fn users_statement(filter: &UserFilter) -> &'static str {
+fn users_statement(filter: &UserFilter, searches: bool) -> &'static str {
     match filter {
+        _ if searches => include_str!("users_by_search.sql"),
         UserFilter { email: Some(_), .. } => include_str!("users_by_email.sql"),
         UserFilter { phone: Some(_), .. } => include_str!("users_by_phone.sql"),
         UserFilter { external_id: Some(_), .. } => include_str!("users_by_external_id.sql"),
@@ -125,11 +156,12 @@ fn read_event(row: &SqliteRow) -> Result<EventRow, Error> {
         attempts: row.try_get("attempts")?,
         error: row.try_get("error")?,
         error_code: row.try_get("error_code")?,
+        superseded_by: row.try_get("superseded_by")?,
         payload: row.try_get("payload")?,
     })
 }
 
-fn time(row: &SqliteRow, column: &str) -> Result<Option<Time>, Error> {
+pub(super) fn time(row: &SqliteRow, column: &str) -> Result<Option<Time>, Error> {
     let ms: Option<i64> = row.try_get(column)?;
     Ok(ms.and_then(Timestamp::from_ms).map(Time))
 }
@@ -139,7 +171,7 @@ fn json(row: &SqliteRow, column: &str) -> Result<Option<Box<RawValue>>, Error> {
     text.map(|text| RawValue::from_string(text).map_err(|error| decode(column, error))).transpose()
 }
 
-fn required<T>(value: Option<T>, column: &str) -> Result<T, Error> {
+pub(super) fn required<T>(value: Option<T>, column: &str) -> Result<T, Error> {
     value.ok_or_else(|| decode(column, "it holds what this program never writes"))
 }
 

@@ -3,6 +3,7 @@
 mod columns;
 mod erasure;
 mod postgres;
+mod questions;
 mod queue;
 mod rabbitmq;
 mod rabbitmq_wire;

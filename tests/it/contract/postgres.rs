@@ -325,11 +325,15 @@ async fn no_question_reads_a_whole_table() {
     let users = include_str!("../../../src/store/postgres/users.sql");
     let events = include_str!("../../../src/store/postgres/events.sql");
     let cases = [
-        (users, "'U7@example.com', null, null, null, null, null, 51", "users_email"),
-        (users, "null, '+17', null, null, null, null, 51", "users_phone"),
-        (users, "null, null, 'name7', null, null, null, 51", "users_username"),
-        (users, "null, null, null, 'ext7', null, null, 51", "users_external_id"),
-        (users, "null, null, null, null, null, 'user_7', 51", "users_pkey"),
+        (
+            users,
+            "'U7@example.com', null, null, null, null, null, 51, null, null, null, null, null",
+            "users_email_prefix",
+        ),
+        (users, "null, '+17', null, null, null, null, 51, null, null, null, null, null", "users_phone_prefix"),
+        (users, "null, null, 'name7', null, null, null, 51, null, null, null, null, null", "users_username_prefix"),
+        (users, "null, null, null, 'ext7', null, null, 51, null, null, null, null, null", "users_external_id_prefix"),
+        (users, "null, null, null, null, null, 'user_7', 51, null, null, null, null, null", "users_pkey"),
         (events, "'failed', null, null, null, null, null, null, 51", "events_failed"),
         (events, "'applied', 'user.updated', null, null, null, null, null, 51", "events_received_at"),
         (events, "null, null, 'user_7', null, null, null, null, 51", "events_clerk_id"),
