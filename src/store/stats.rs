@@ -163,7 +163,7 @@ impl Recent {
         let first = oldest.filter(|_| capped).map_or(since.ms(), |oldest| oldest + MINUTE_MS);
         // What was received by a clock that is ahead of ours counts to the last minute.
         let last = now.ms() - now.ms() % MINUTE_MS;
-        let starts: Vec<i64> = (first..=last).step_by(MINUTE_MS.unsigned_abs() as usize).collect();
+        let starts: Vec<i64> = (first / MINUTE_MS..=last / MINUTE_MS).map(|minute| minute * MINUTE_MS).collect();
         let time = |ms| Time(Timestamp::from_ms(ms).unwrap_or(since));
         let quiet = |at| Minute { at, applied: 0, stale: 0, failed: 0, discarded: 0 };
         let mut minutes: Vec<_> = starts.iter().map(|ms| quiet(time(*ms))).collect();
