@@ -354,11 +354,26 @@ impl Store {
         }
     }
 
-    /// What each event of the user did and why, newest first by time of receipt, without payloads.
+    /// What each event of the user did and why, newest first by time of receipt, without payloads. Which fields changed is told where payloads
+    /// of applied events are kept.
     pub async fn history(&self, id: &ClerkId, page: &Page) -> Result<Listing<HistoryRow>, StoreError> {
+        let mut listing = self.history_lines(id, page).await?;
+        history::compare(self, id, &mut listing).await?;
+        Ok(listing)
+    }
+
+    async fn history_lines(&self, id: &ClerkId, page: &Page) -> Result<Listing<HistoryRow>, StoreError> {
         match self {
             Self::Postgres(store) => store.history(id, page).await,
             Self::Sqlite(store) => store.history(id, page).await,
+        }
+    }
+
+    /// The events with these IDs whose payloads are kept and not too long to be compared.
+    async fn payloads(&self, ids: &[EventId]) -> Result<Vec<SignedEvent>, StoreError> {
+        match self {
+            Self::Postgres(store) => store.payloads(ids).await,
+            Self::Sqlite(store) => store.payloads(ids).await,
         }
     }
 

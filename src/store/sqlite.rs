@@ -22,7 +22,7 @@ use super::{
     EventFilter, EventRow, Failed, HistoryRow, Keep, Listing, Outcome, Page, Recent, SchemaVersion, StoreError, Time,
     Totals, User, UserFilter, Write,
 };
-use crate::clerk::{ClerkId, EventId, Timestamp};
+use crate::clerk::{ClerkId, EventId, SignedEvent, Timestamp};
 use crate::clock::now;
 
 /// Which file. Plain data.
@@ -236,6 +236,10 @@ impl Store {
 
     pub async fn history(&self, id: &ClerkId, page: &Page) -> Result<Listing<HistoryRow>, StoreError> {
         read::history(&self.readers, id, page).await.map_err(|error| self.fault(error))
+    }
+
+    pub async fn payloads(&self, ids: &[EventId]) -> Result<Vec<SignedEvent>, StoreError> {
+        read::payloads(&self.readers, ids).await.map_err(|error| self.fault(error))
     }
 
     pub async fn totals(&self) -> Result<Totals, StoreError> {

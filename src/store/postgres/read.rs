@@ -6,7 +6,8 @@ use sqlx::postgres::{PgPool, PgRow};
 use sqlx::{Error, Row};
 
 use super::connection;
-use crate::clerk::{ClerkId, EventId, Timestamp};
+use crate::clerk::{ClerkId, EventId, EventType, SignedEvent, Timestamp};
+use crate::store::history::COMPARED_BYTES_MAX;
 use crate::store::search::{Search, escaped};
 use crate::store::{Cursor, EventFilter, EventRow, HistoryRow, Listing, Page, Status, Time, User, UserFilter};
 
@@ -85,9 +86,17 @@ pub async fn history(pool: &PgPool, id: &ClerkId, page: &Page) -> Result<Listing
         .bind(after_id)
         .bind(i64::from(page.limit.get()) + 1);
     let rows = connection::rows(pool, query).await?;
-    let read = |row: &PgRow| Ok::<_, Error>(HistoryRow::of(read_event(row)?, time(row, "superseded_at")?));
+    let read = |row: &PgRow| {
+        Ok::<_, Error>(HistoryRow::of(read_event(row)?, time(row, "superseded_at")?, row.try_get("has_payload")?))
+    };
     let rows = rows.iter().map(read).collect::<Result<_, _>>()?;
     Ok(Listing::of(rows, page, HistoryRow::cursor))
+}
+
+pub async fn payloads(pool: &PgPool, ids: &[EventId]) -> Result<Vec<SignedEvent>, Error> {
+    let ids: Vec<_> = ids.iter().map(EventId::as_str).collect();
+    let query = sqlx::query(include_str!("payloads.sql")).bind(ids).bind(COMPARED_BYTES_MAX);
+    connection::rows(pool, query).await?.iter().map(read_payload).collect()
 }
 
 pub(super) fn utc(time: Timestamp) -> Option<DateTime<Utc>> {
@@ -146,6 +155,19 @@ fn read_event(row: &PgRow) -> Result<EventRow, Error> {
         superseded_by: row.try_get("superseded_by")?,
         payload: row.try_get("payload")?,
     })
+}
+
+fn read_payload(row: &PgRow) -> Result<SignedEvent, Error> {
+    let (id, payload) = (row.try_get("event_id")?, row.try_get::<Vec<u8>, _>("payload")?);
+    let [sent_at, received_at] =
+        ["sent_at", "received_at"].map(|column| time(row, column).and_then(|time| required(time, column)));
+    Ok(SignedEvent::restored(
+        required(EventId::new(id), "event_id")?,
+        EventType::named(row.try_get("event_type")?),
+        sent_at?.0,
+        received_at?.0,
+        payload.into(),
+    ))
 }
 
 /// PostgreSQL's times have microseconds; ours are whole milliseconds.

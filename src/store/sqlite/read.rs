@@ -4,7 +4,8 @@ use serde_json::value::RawValue;
 use sqlx::sqlite::{SqlitePool, SqliteRow};
 use sqlx::{Error, Row};
 
-use crate::clerk::{ClerkId, EventId, Timestamp};
+use crate::clerk::{ClerkId, EventId, EventType, SignedEvent, Timestamp};
+use crate::store::history::COMPARED_BYTES_MAX;
 use crate::store::search::{Search, end_of};
 use crate::store::{Cursor, EventFilter, EventRow, HistoryRow, Listing, Page, Status, Time, User, UserFilter};
 
@@ -81,9 +82,18 @@ pub async fn history(pool: &SqlitePool, id: &ClerkId, page: &Page) -> Result<Lis
         .bind(i64::from(page.limit.get()) + 1)
         .fetch_all(pool)
         .await?;
-    let read = |row: &SqliteRow| Ok::<_, Error>(HistoryRow::of(read_event(row)?, time(row, "superseded_at")?));
+    let read = |row: &SqliteRow| {
+        Ok::<_, Error>(HistoryRow::of(read_event(row)?, time(row, "superseded_at")?, row.try_get("has_payload")?))
+    };
     let rows = rows.iter().map(read).collect::<Result<_, _>>()?;
     Ok(Listing::of(rows, page, HistoryRow::cursor))
+}
+
+pub async fn payloads(pool: &SqlitePool, ids: &[EventId]) -> Result<Vec<SignedEvent>, Error> {
+    // An ID holds no character that JSON would have to escape.
+    let ids: Vec<_> = ids.iter().map(|id| format!("\"{id}\"")).collect();
+    let query = sqlx::query(include_str!("payloads.sql")).bind(format!("[{}]", ids.join(","))).bind(COMPARED_BYTES_MAX);
+    query.fetch_all(pool).await?.iter().map(read_payload).collect()
 }
 
 /// The statement whose index leads to the fewest rows. All take the same values, and each looks at the parts that this order
@@ -159,6 +169,19 @@ fn read_event(row: &SqliteRow) -> Result<EventRow, Error> {
         superseded_by: row.try_get("superseded_by")?,
         payload: row.try_get("payload")?,
     })
+}
+
+fn read_payload(row: &SqliteRow) -> Result<SignedEvent, Error> {
+    let (id, payload) = (row.try_get("event_id")?, row.try_get::<Vec<u8>, _>("payload")?);
+    let [sent_at, received_at] =
+        ["sent_at", "received_at"].map(|column| time(row, column).and_then(|time| required(time, column)));
+    Ok(SignedEvent::restored(
+        required(EventId::new(id), "event_id")?,
+        EventType::named(row.try_get("event_type")?),
+        sent_at?.0,
+        received_at?.0,
+        payload.into(),
+    ))
 }
 
 pub(super) fn time(row: &SqliteRow, column: &str) -> Result<Option<Time>, Error> {

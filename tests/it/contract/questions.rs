@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use clerk_sync::clerk::{ClerkId, EventId, SignedEvent, Timestamp};
 use clerk_sync::clock::now;
-use clerk_sync::store::{Cursor, HistoryRow, Lag, Store, UserFilter};
+use clerk_sync::store::{Cursor, HistoryRow, Keep, Lag, Payloads, Store, UserFilter};
 use clerk_sync::worker::plan::plan;
 use serde_json::{Value, json};
 
@@ -18,6 +18,8 @@ super::both_arms! {
     a_search_is_paged_like_any_list
     a_history_tells_every_event_of_one_user
     a_history_is_paged_while_events_come
+    the_version_that_was_there_is_noted_and_stays_noted
+    a_history_names_the_fields_that_changed_where_payloads_are_kept
     everything_is_counted_by_status_and_type
     failed_events_are_counted_by_code
     the_last_hour_is_told_minute_by_minute
@@ -184,6 +186,89 @@ async fn a_history_is_paged_while_events_come(place: Place) {
         apply(&store, &[received(&update(&format!("msg_9{}", seen.len()), "user_1", 1), at(100))]).await;
     }
     assert_eq!(seen, (0..25).rev().map(|n| format!("msg_{n:02}")).collect::<Vec<_>>());
+}
+
+async fn the_version_that_was_there_is_noted_and_stays_noted(place: Place) {
+    let store = place.migrated().await;
+    let behind = async |id: &str| store.event(&EventId::new(id).unwrap()).await.unwrap().unwrap().superseded_by;
+    apply(&store, &[update("msg_3", "user_1", 30)]).await;
+    apply(&store, &[update("msg_2", "user_1", 20)]).await;
+    // Overtaken in its own write, and by one that is there in the end.
+    apply(&store, &[update("msg_6", "user_1", 60), update("msg_5", "user_1", 50), update("msg_1", "user_1", 10)]).await;
+    // A write that changes the row by a delete alone.
+    apply(&store, &[update("msg_4", "user_1", 40), delete("msg_7", "user_1", 70)]).await;
+    apply(&store, &[delete("msg_8", "user_1", 80)]).await;
+    for (id, newer) in [
+        ("msg_1", Some("msg_6")),
+        ("msg_2", Some("msg_3")),
+        ("msg_3", None),
+        ("msg_4", Some("msg_6")),
+        ("msg_5", Some("msg_6")),
+        ("msg_6", None),
+        ("msg_7", None),
+        ("msg_8", None),
+    ] {
+        assert_eq!(behind(id).await.as_deref(), newer, "{id}");
+    }
+    // What comes again is only counted, and what failed before is told anew.
+    fail(&store, &[update("msg_0", "user_1", 0)]).await;
+    apply(&store, &[update("msg_0", "user_1", 0), update("msg_9", "user_1", 90)]).await;
+    apply(&store, &[update("msg_2", "user_1", 20)]).await;
+    assert_eq!((behind("msg_0").await.as_deref(), behind("msg_2").await.as_deref()), (Some("msg_9"), Some("msg_3")));
+    // A line that was pruned comes again: the row has its version already.
+    store.prune(Timestamp::from_ms(EPOCH_MS + 1).unwrap(), 100).await.unwrap();
+    apply(&store, &[update("msg_9", "user_1", 90), update("msg_3", "user_1", 30)]).await;
+    assert_eq!(behind("msg_3").await.as_deref(), Some("msg_9"));
+    let rows = history(&store, "user_1").await;
+    assert_eq!(rows[0].why, "the row had this version already");
+}
+
+async fn a_history_names_the_fields_that_changed_where_payloads_are_kept(place: Place) {
+    place.migrated().await;
+    let store = place.store(Keep { payloads: Payloads::All, ..Keep::default() });
+    let at = |n: i64| Timestamp::from_ms(EPOCH_MS + n).unwrap();
+    let version = |n: i64, fields: Value| {
+        let mut data = json!({"id": "user_1", "updated_at": EPOCH_MS + n});
+        data.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        let body = json!({"data": data, "type": "user.updated"});
+        received(&event(&format!("msg_{n}"), body.to_string()), at(n))
+    };
+    apply(&store, &[version(1, json!({"first_name": "Ada"}))]).await;
+    apply(&store, &[version(2, json!({"first_name": "Ada", "public_metadata": {"plan": "pro"}}))]).await;
+    // Two of one write, which arrive in the other order, and one that is late.
+    let both = [version(4, json!({"username": "ada", "last_name": "X"})), version(3, json!({"username": "ada"}))];
+    apply(&store, &both).await;
+    apply(&store, &[version(5, json!({"username": "ada", "last_name": "X"})), delete("msg_9", "user_1", 9)]).await;
+    let changed = |rows: &[HistoryRow]| -> Vec<_> {
+        rows.iter().map(|row| (row.event.event_id.clone(), row.changed.clone().map(|names| names.join(" ")))).collect()
+    };
+    let told = |id: &str, names: Option<&str>| (id.to_owned(), names.map(str::to_owned));
+    let expected = [
+        told("msg_5", Some("")),
+        told("msg_4", Some("first_name last_name public_metadata.plan username")),
+        told("msg_3", None),
+        told("msg_2", Some("public_metadata.plan")),
+        told("msg_1", None),
+        told("msg_9", None),
+    ];
+    assert_eq!(changed(&history(&store, "user_1").await), expected);
+    // On a page of its own, a version finds the one before it all the same.
+    let (id, mut page, mut rows) = (ClerkId::new("user_1").unwrap(), page(1), Vec::new());
+    loop {
+        let listing = store.history(&id, &page).await.unwrap();
+        rows.extend(listing.rows);
+        page.after = listing.next;
+        if page.after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(changed(&rows), expected);
+    // What stands between two versions and cannot be read leaves both untold.
+    let failed_alone = place.store(Keep::default());
+    apply(&failed_alone, &[version(6, json!({"username": "eve"}))]).await;
+    apply(&store, &[version(7, json!({"username": "ada", "last_name": "X"}))]).await;
+    assert_eq!(changed(&history(&store, "user_1").await)[..2], [told("msg_7", None), told("msg_6", None)]);
+    assert!(history(&failed_alone, "user_1").await.iter().all(|row| row.event.payload.is_none()));
 }
 
 async fn everything_is_counted_by_status_and_type(place: Place) {
