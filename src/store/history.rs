@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::num::NonZeroU32;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::query::{Cursor, Listing, Page};
 use super::row::{EventRow, Status, Time};
@@ -11,7 +12,7 @@ use super::{Store, StoreError};
 use crate::clerk::{ClerkId, EventId, Fields, SignedEvent, Version};
 
 /// An event of a user's, and what came of it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct HistoryRow {
     #[serde(flatten)]
     pub event: EventRow,

@@ -5,12 +5,13 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::row::{Status, Time};
 use crate::clerk::Timestamp;
 
 /// Everything that is there. Counting it reads a whole index or table: ask seldom.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Totals {
     /// Rows of users, deleted ones too.
     pub users: u64,
@@ -24,7 +25,7 @@ pub struct Totals {
 }
 
 /// The failed events: what waits for a person.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Failed {
     pub count: u64,
     pub by_code: BTreeMap<String, u64>,
@@ -35,7 +36,7 @@ pub struct Failed {
 }
 
 /// What was received lately, and what became of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Recent {
     /// The beginning of the first minute.
     pub since: Time,
@@ -50,7 +51,7 @@ pub struct Recent {
 }
 
 /// Events that were received in one minute, by what became of them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Minute {
     pub at: Time,
     pub applied: u64,
@@ -61,7 +62,7 @@ pub struct Minute {
 
 /// Percentiles from receipt to commit in milliseconds, to two digits; nothing where nothing was applied. Of events that were
 /// applied or found stale at the first try: what waited for a person says nothing about the service.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Lag {
     /// How many events.
     pub count: u64,
@@ -71,7 +72,7 @@ pub struct Lag {
 }
 
 /// The lag of what was received in the minutes from `at` on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct LagSince {
     pub at: Time,
     #[serde(flatten)]

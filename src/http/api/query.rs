@@ -4,18 +4,20 @@ use std::num::NonZeroU32;
 
 use actix_web::web::Query;
 use serde::Deserialize;
+use utoipa::ToSchema;
 
+use super::parameters;
 use crate::clerk::Timestamp;
 use crate::http::problem::{Code, Problem};
 use crate::replay::{self, Which};
 use crate::store::{Cursor, EventFilter, Page, Status, UserFilter, read_time};
 
 /// Rows a page, at most and where nothing is said.
-const ROWS_MAX: u32 = 500;
-const ROWS: u32 = 50;
+pub(super) const ROWS_MAX: u32 = 500;
+pub(super) const ROWS: u32 = 50;
 
 /// Events that one request replays or discards, at most and where nothing is said: at the usual rate 20 s.
-const EVENTS_MAX: u64 = 10_000;
+pub(super) const EVENTS_MAX: u64 = 10_000;
 const EVENTS: u64 = 100;
 
 /// `GET /api/events?…`
@@ -45,6 +47,7 @@ pub fn users(query: &str) -> Result<(UserFilter, Page), Problem> {
             "phone" => filter.phone = Some(text("phone", value)?),
             "username" => filter.username = Some(text("username", value)?),
             "external_id" => filter.external_id = Some(text("external_id", value)?),
+            "q" => filter.q = Some(text("q", value)?),
             "deleted" => {
                 filter.deleted = match &*value {
                     "true" => Some(true),
@@ -55,24 +58,56 @@ pub fn users(query: &str) -> Result<(UserFilter, Page), Problem> {
             }
             "limit" => page.limit = limit(&value)?,
             "cursor" => page.after = Some(cursor(&value, |cursor| matches!(cursor, Cursor::User { .. }))?),
-            _ => return Err(unknown("email, phone, username, external_id, deleted, limit and cursor")),
+            _ => return Err(unknown("q, email, phone, username, external_id, deleted, limit and cursor")),
         }
     }
     Ok((filter, page))
 }
 
-/// What `POST /api/events/replay` and `…/discard` take; an empty body is one without fields.
-#[derive(Default, Deserialize)]
+/// `GET /api/users/{id}/history?…`
+pub fn history(query: &str) -> Result<Page, Problem> {
+    let mut page = first_page();
+    for (name, value) in pairs(query)? {
+        match &*name {
+            "limit" => page.limit = limit(&value)?,
+            "cursor" => page.after = Some(cursor(&value, |cursor| matches!(cursor, Cursor::Event { .. }))?),
+            _ => return Err(unknown("limit and cursor")),
+        }
+    }
+    Ok(page)
+}
+
+/// Which failed events, and whether to do it or only to say what would come of it. An empty body is one without fields: the newest
+/// hundred.
+#[derive(Default, Deserialize, ToSchema)]
+#[schema(as = Order)]
 #[serde(deny_unknown_fields, default)]
-struct Body {
+pub struct Body {
+    /// Only failed events are replayed or discarded.
+    #[schema(schema_with = parameters::failed)]
     status: Option<String>,
+    /// The type, such as user.updated.
+    #[schema(schema_with = parameters::any_text)]
     r#type: Option<String>,
+    /// Clerk ID of the user.
+    #[schema(schema_with = parameters::any_text)]
     user: Option<String>,
+    /// Received at this time or later.
+    #[schema(schema_with = parameters::time)]
     since: Option<String>,
+    /// Received before this time.
+    #[schema(schema_with = parameters::time)]
     until: Option<String>,
+    /// Most events; 100 where nothing is said.
+    #[schema(schema_with = parameters::events_limit)]
     limit: Option<u64>,
+    /// `next` of the answer before.
+    #[schema(schema_with = parameters::event_cursor)]
     cursor: Option<String>,
+    /// Most events a second, of a replay; 500 where nothing is said.
+    #[schema(schema_with = parameters::rate)]
     rate: Option<u32>,
+    /// Only say what would be done.
     dry_run: bool,
 }
 
