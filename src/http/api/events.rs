@@ -39,7 +39,12 @@ pub struct Events {
 #[utoipa::path(
     get, path = "/api/events", tag = "events", operation_id = "list_events", params(EventParameters),
     security(("admin_token" = [])),
-    responses((status = 200, description = "A page of events", body = Events))
+    responses((status = 200, description = "A page of events", body = Events, links(
+        ("event" = (operation_id = "show_event", parameters(("id" = "$response.body#/events/0/event_id")))),
+        ("replay" = (operation_id = "replay_event", parameters(("id" = "$response.body#/events/0/event_id")))),
+        ("discard" = (operation_id = "discard_event", parameters(("id" = "$response.body#/events/0/event_id")))),
+        ("next_page" = (operation_id = "list_events", parameters(("cursor" = "$response.body#/next")))),
+    )))
 )]
 pub async fn list(_: Operator, request: HttpRequest, api: web::Data<Api>) -> Result<HttpResponse, Problem> {
     let (filter, page) = query::events(request.query_string(), now())?;
@@ -66,7 +71,7 @@ pub async fn show(_: Operator, id: web::Path<String>, api: web::Data<Api>) -> Re
 /// It answers when they are there, which takes 20 s for 10,000 at the usual rate. What `dry_run` would come to is in `would`.
 #[utoipa::path(
     post, path = "/api/events/replay", tag = "events", operation_id = "replay_events",
-    request_body(content = Option<query::Body>), security(("admin_token" = [])),
+    request_body(content = query::Body), security(("admin_token" = [])),
     responses(
         (status = 200, description = "What was done, or would be", body = Done),
         (status = 503, description = "`queue_unavailable`", body = Document, content_type = "application/problem+json"),
@@ -81,7 +86,7 @@ pub async fn replay(_: Operator, body: Body, api: web::Data<Api>) -> Result<Http
 #[utoipa::path(
     post, path = "/api/events/{id}/replay", tag = "events", operation_id = "replay_event",
     params(("id" = String, Path, description = "The event's ID, msg_…")),
-    request_body(content = Option<query::Body>), security(("admin_token" = [])),
+    request_body(content = query::Body), security(("admin_token" = [])),
     responses(
         (status = 200, description = "What was done, or would be", body = Done),
         (status = 503, description = "`queue_unavailable`", body = Document, content_type = "application/problem+json"),
@@ -100,7 +105,7 @@ pub async fn replay_one(
 /// Discards failed events, the newest first: nobody waits for them any more.
 #[utoipa::path(
     post, path = "/api/events/discard", tag = "events", operation_id = "discard_events",
-    request_body(content = Option<query::Body>), security(("admin_token" = [])),
+    request_body(content = query::Body), security(("admin_token" = [])),
     responses((status = 200, description = "What was done, or would be", body = Discarded))
 )]
 pub async fn discard(_: Operator, body: Body, api: web::Data<Api>) -> Result<HttpResponse, Problem> {
@@ -112,7 +117,7 @@ pub async fn discard(_: Operator, body: Body, api: web::Data<Api>) -> Result<Htt
 #[utoipa::path(
     post, path = "/api/events/{id}/discard", tag = "events", operation_id = "discard_event",
     params(("id" = String, Path, description = "The event's ID, msg_…")),
-    request_body(content = Option<query::Body>), security(("admin_token" = [])),
+    request_body(content = query::Body), security(("admin_token" = [])),
     responses((status = 200, description = "What was done, or would be", body = Discarded))
 )]
 pub async fn discard_one(

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use actix_web::HttpResponse;
 use utoipa::openapi::path::{Operation, Parameter, ParameterIn, PathItem};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{ContentBuilder, Header, Ref, RefOr, Response, ResponseBuilder};
+use utoipa::openapi::{ContentBuilder, Header, Ref, RefOr, Required, Response, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
 use super::{events, stats, users};
@@ -88,6 +88,10 @@ impl Modify for Problems {
                     codes.extend([Code::BodyTooLarge, Code::RequestTimeout]);
                 }
                 if operation.security.is_some() {
+                    // An order without fields has a body or none.
+                    if let Some(RefOr::T(body)) = &mut operation.request_body {
+                        body.required = Some(Required::False);
+                    }
                     codes.extend([Code::Unauthorized, Code::AdminDisabled, Code::DatabaseUnavailable]);
                     // In a receiver, which has no database.
                     codes.push(Code::NotFound);

@@ -62,36 +62,48 @@ const EVENT_CURSOR: &str = r"^e\.[1-9][0-9]{0,13}\.[A-Za-z0-9_-]{1,255}$";
 
 const TIME: &str = "a date (in UTC), a time, or an age such as 90s, 15m, 2h, 7d";
 
-/// A time in a filter, for a schema of a field too.
-pub fn time() -> Schema {
+/// The same for a field of a body, where null is the same as nothing.
+pub mod field {
+    use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Schema, Type};
+
+    pub fn time() -> Schema {
+        or_null(super::time())
+    }
+
+    /// How many events one request replays or discards.
+    pub fn events_limit() -> Schema {
+        or_null(super::number(super::EVENTS_MAX))
+    }
+
+    /// The place where an order ended.
+    pub fn event_cursor() -> Schema {
+        or_null(super::text(super::EVENT_CURSOR))
+    }
+
+    /// Most events a second.
+    pub fn rate() -> Schema {
+        or_null(super::number(1000))
+    }
+
+    /// The one status that can be replayed or discarded.
+    pub fn failed() -> Schema {
+        or_null(super::words([super::Status::Failed.as_str()]))
+    }
+
+    pub fn text() -> Schema {
+        or_null(super::text(super::TEXT))
+    }
+
+    fn or_null(schema: impl Into<Schema>) -> Schema {
+        OneOfBuilder::new().item(schema.into()).item(ObjectBuilder::new().schema_type(Type::Null)).build().into()
+    }
+}
+
+fn time() -> Schema {
     let format =
         |format| ObjectBuilder::new().schema_type(Type::String).format(Some(SchemaFormat::KnownFormat(format)));
     let age = ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[0-9]{1,5}[smhd]$"));
     AnyOfBuilder::new().item(age).item(format(KnownFormat::Date)).item(format(KnownFormat::DateTime)).build().into()
-}
-
-/// How many events one request replays or discards.
-pub fn events_limit() -> Schema {
-    number(EVENTS_MAX).into()
-}
-
-/// The place where an order went on.
-pub fn event_cursor() -> Schema {
-    text(EVENT_CURSOR)
-}
-
-/// Most events a second.
-pub fn rate() -> Schema {
-    number(1000).into()
-}
-
-/// The one status that can be replayed or discarded.
-pub fn failed() -> Schema {
-    words([Status::Failed.as_str()]).into()
-}
-
-pub fn any_text() -> Schema {
-    text(TEXT)
 }
 
 fn limit() -> Parameter {

@@ -4,9 +4,10 @@ use std::num::NonZeroU32;
 
 use actix_web::web::Query;
 use serde::Deserialize;
+use serde_json::Number;
 use utoipa::ToSchema;
 
-use super::parameters;
+use super::parameters::field;
 use crate::clerk::Timestamp;
 use crate::http::problem::{Code, Problem};
 use crate::replay::{self, Which};
@@ -84,29 +85,29 @@ pub fn history(query: &str) -> Result<Page, Problem> {
 #[serde(deny_unknown_fields, default)]
 pub struct Body {
     /// Only failed events are replayed or discarded.
-    #[schema(schema_with = parameters::failed)]
+    #[schema(schema_with = field::failed)]
     status: Option<String>,
     /// The type, such as user.updated.
-    #[schema(schema_with = parameters::any_text)]
+    #[schema(schema_with = field::text)]
     r#type: Option<String>,
     /// Clerk ID of the user.
-    #[schema(schema_with = parameters::any_text)]
+    #[schema(schema_with = field::text)]
     user: Option<String>,
     /// Received at this time or later.
-    #[schema(schema_with = parameters::time)]
+    #[schema(schema_with = field::time)]
     since: Option<String>,
     /// Received before this time.
-    #[schema(schema_with = parameters::time)]
+    #[schema(schema_with = field::time)]
     until: Option<String>,
     /// Most events; 100 where nothing is said.
-    #[schema(schema_with = parameters::events_limit)]
-    limit: Option<u64>,
+    #[schema(schema_with = field::events_limit)]
+    limit: Option<Number>,
     /// `next` of the answer before.
-    #[schema(schema_with = parameters::event_cursor)]
+    #[schema(schema_with = field::event_cursor)]
     cursor: Option<String>,
     /// Most events a second, of a replay; 500 where nothing is said.
-    #[schema(schema_with = parameters::rate)]
-    rate: Option<u32>,
+    #[schema(schema_with = field::rate)]
+    rate: Option<Number>,
     /// Only say what would be done.
     dry_run: bool,
 }
@@ -131,11 +132,13 @@ pub fn order(body: &[u8], now: Timestamp) -> Result<Order, Problem> {
     if body.status.is_some_and(|status| status != "failed") {
         return Err(wrong("status", "only failed events are replayed or discarded; leave it out"));
     }
-    let limit = body.limit.unwrap_or(EVENTS);
-    if !(1..=EVENTS_MAX).contains(&limit) {
-        return Err(wrong("limit", "give a number from 1 to 10000"));
-    }
-    let rate = body.rate.map_or(Some(replay::RATE), NonZeroU32::new).filter(|rate| rate.get() <= 1000);
+    let limit = body.limit.as_ref().map_or(Some(EVENTS), whole).filter(|limit| (1..=EVENTS_MAX).contains(limit));
+    let limit = limit.ok_or_else(|| wrong("limit", "give a number from 1 to 10000"))?;
+    let rate = body
+        .rate
+        .as_ref()
+        .map_or(Some(replay::RATE), |rate| NonZeroU32::new(whole(rate)?.try_into().ok()?))
+        .filter(|rate| rate.get() <= 1000);
     let time = |name, value: Option<String>| value.map(|value| time(name, &value, now)).transpose();
     let filter = EventFilter {
         status: None,
@@ -151,6 +154,11 @@ pub fn order(body: &[u8], now: Timestamp) -> Result<Order, Problem> {
         rate: rate.ok_or_else(|| wrong("rate", "give a number from 1 to 1000"))?,
         dry_run: body.dry_run,
     })
+}
+
+/// A whole number, also as programs without integers write it: 100.0.
+fn whole(number: &Number) -> Option<u64> {
+    number.as_u64().or_else(|| number.as_f64()?.to_string().parse().ok())
 }
 
 fn unreadable(place: &str) -> Problem {
@@ -238,12 +246,18 @@ mod tests {
     #[test]
     fn an_order_has_bounds_and_no_unknown_fields() {
         assert!(!order(b"", now()).unwrap().dry_run);
+        let order_of = |body: &str| order(body.as_bytes(), now()).unwrap();
+        assert_eq!(order_of(r#"{"rate":82.0,"limit":null}"#).rate.get(), 82);
+        assert!(matches!(order_of(r#"{"limit":1e2}"#).which, Which::Matching { limit: 100, .. }));
         assert!(order(br#"{"dry_run":true,"limit":5,"type":"user.created","since":"1d"}"#, now()).unwrap().dry_run);
         for bad in [
             &br#"{"dryrun":true}"#[..],
             br#"{"limit":0}"#,
             br#"{"limit":10001}"#,
             br#"{"rate":0}"#,
+            br#"{"rate":1.5}"#,
+            br#"{"limit":-1}"#,
+            br#"{"limit":1e30}"#,
             br#"{"status":"applied"}"#,
             br#"{"since":"soon"}"#,
             b"[]",

@@ -33,7 +33,11 @@ pub struct History {
 #[utoipa::path(
     get, path = "/api/users", tag = "users", operation_id = "list_users", params(UserParameters),
     security(("admin_token" = [])),
-    responses((status = 200, description = "A page of users", body = Users))
+    responses((status = 200, description = "A page of users", body = Users, links(
+        ("user" = (operation_id = "show_user", parameters(("id" = "$response.body#/users/0/clerk_id")))),
+        ("history" = (operation_id = "user_history", parameters(("id" = "$response.body#/users/0/clerk_id")))),
+        ("next_page" = (operation_id = "list_users", parameters(("cursor" = "$response.body#/next")))),
+    )))
 )]
 pub async fn list(_: Operator, request: HttpRequest, api: web::Data<Api>) -> Result<HttpResponse, Problem> {
     let (filter, page) = query::users(request.query_string())?;
