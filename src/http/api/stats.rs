@@ -81,13 +81,13 @@ impl Api {
     /// The numbers of `GET /api/stats`.
     pub async fn stats(&self) -> Result<Stats, Problem> {
         let Counts { waiting, failed, recent, totals } = &*self.counts;
-        let of = || self.store.clone();
+        let [for_failed, for_recent, for_totals] = [&self.store; 3].map(Store::clone);
         let (queue, last_received_at, failed, recent, totals) = tokio::join!(
             waiting.get(|| in_queue(self.queue.clone())),
             self.store.last_received_at(),
-            failed.get(|| told(of(), async |store| store.failed().await)),
-            recent.get(|| told(of(), async |store| store.recent(now()).await)),
-            totals.get(|| told(of(), async |store| store.totals().await)),
+            failed.get(|| async move { for_failed.failed().await.map_err(Arc::new) }),
+            recent.get(|| async move { for_recent.recent(now()).await.map_err(Arc::new) }),
+            totals.get(|| async move { for_totals.totals().await.map_err(Arc::new) }),
         );
         let late = || Problem::new(Code::DatabaseUnavailable, "the database is slow; ask again");
         Ok(Stats {
@@ -99,11 +99,6 @@ impl Api {
             totals: totals.map_err(refused)?.map(AsOf::of),
         })
     }
-}
-
-/// The answer of a store that lives as long as the question.
-async fn told<T>(store: Store, ask: impl AsyncFnOnce(&Store) -> Result<T, StoreError>) -> Result<T, Told> {
-    ask(&store).await.map_err(Arc::new)
 }
 
 fn refused(error: Told) -> Problem {

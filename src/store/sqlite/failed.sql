@@ -3,7 +3,8 @@ select code, count(*) as lines, min(received_at) as oldest
   from (
            select coalesce(error_code, '') as code, received_at
              from events
-            where status = 'failed'
+            where status <> 'applied'
+              and status = 'failed'
             order by received_at, event_id
             limit ?1
        )

@@ -105,14 +105,21 @@ fn users_statement(filter: &UserFilter, searches: bool) -> &'static str {
         UserFilter { phone: Some(_), .. } => include_str!("users_by_phone.sql"),
         UserFilter { external_id: Some(_), .. } => include_str!("users_by_external_id.sql"),
         UserFilter { username: Some(_), .. } => include_str!("users_by_username.sql"),
+        UserFilter { deleted: Some(true), .. } => include_str!("users_deleted.sql"),
         _ => include_str!("users.sql"),
     }
 }
 
+/// The type that most events have; the index by type leaves it out.
+const USUAL_TYPE: &str = "user.updated";
+
 fn events_statement(filter: &EventFilter) -> &'static str {
     match filter {
         EventFilter { clerk_id: Some(_), .. } => include_str!("events_of_user.sql"),
-        EventFilter { status: Some(Status::Failed), .. } => include_str!("events_failed.sql"),
+        EventFilter { status: Some(Status::Stale | Status::Failed | Status::Discarded), .. } => {
+            include_str!("events_by_status.sql")
+        }
+        EventFilter { event_type: Some(name), .. } if name != USUAL_TYPE => include_str!("events_by_type.sql"),
         _ => include_str!("events.sql"),
     }
 }

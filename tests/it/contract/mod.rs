@@ -2,6 +2,7 @@
 
 mod columns;
 mod erasure;
+mod plans;
 mod postgres;
 mod questions;
 mod queue;

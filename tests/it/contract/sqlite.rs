@@ -116,10 +116,15 @@ async fn every_look_up_finds_its_index() {
             "events_clerk_id (clerk_id=? AND received_at>? AND",
         ),
         (
-            include_str!("../../../src/store/sqlite/events_failed.sql"),
-            "events_failed (received_at>? AND received_at<?)",
+            include_str!("../../../src/store/sqlite/events_by_status.sql"),
+            "events_by_status (status=? AND received_at>? AND",
         ),
-        (include_str!("../../../src/store/sqlite/failed.sql"), "events_failed"),
+        (
+            include_str!("../../../src/store/sqlite/events_by_type.sql"),
+            "events_by_type (event_type=? AND received_at>? AND",
+        ),
+        (include_str!("../../../src/store/sqlite/users_deleted.sql"), "users_deleted (clerk_id<?)"),
+        (include_str!("../../../src/store/sqlite/failed.sql"), "events_by_status (status=?)"),
         (include_str!("../../../src/store/sqlite/recent.sql"), "events_received_at (received_at>?)"),
         (include_str!("../../../src/store/sqlite/last_received.sql"), "COVERING INDEX events_received_at"),
         (include_str!("../../../src/store/sqlite/user.sql"), "sqlite_autoindex_users_1 (clerk_id=?)"),
