@@ -12,6 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::Serialize;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
+use utoipa::ToSchema;
 
 use crate::backoff::Backoff;
 use crate::clerk::{EventId, EventType, SignedEvent, UserChange};
@@ -43,7 +44,7 @@ pub enum ReplayError {
 }
 
 /// What was done, or would be.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Done {
     pub dry_run: bool,
     /// Events that were put back onto the queue, or would be.
@@ -59,7 +60,7 @@ pub struct Done {
 }
 
 /// What a replay would come to, judged by the table as it is.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Would {
     pub apply: u64,
     /// A newer version is there.
@@ -161,7 +162,7 @@ pub async fn preview(store: &Store, which: &Which) -> Result<Done, StoreError> {
 }
 
 /// What was discarded, or would be.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Discarded {
     pub dry_run: bool,
     pub discarded: u64,

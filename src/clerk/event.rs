@@ -21,6 +21,9 @@ impl Timestamp {
     /// 9999-12-31T23:59:59.999Z: what PostgreSQL, SQLite's date functions and RFC 3339 can all write.
     const MAX_MS: i64 = 253_402_300_799_999;
 
+    pub const MIN: Self = Self(1);
+    pub const MAX: Self = Self(Self::MAX_MS);
+
     pub fn from_ms(ms: i64) -> Option<Self> {
         (1..=Self::MAX_MS).contains(&ms).then_some(Self(ms))
     }

@@ -4,6 +4,7 @@
 
 pub mod change;
 pub mod event;
+mod fields;
 mod json;
 pub mod omit;
 pub mod sample;
@@ -12,6 +13,7 @@ pub mod user;
 
 pub use change::{UserChange, Version};
 pub use event::{ClerkId, EventId, EventType, Rejection, SignedEvent, Timestamp, UserEvent};
+pub use fields::Fields;
 pub use omit::OmittedFields;
 pub use signature::{Delivery, SignatureError, SigningSecret, Verifier};
 pub use user::UserProfile;

@@ -79,6 +79,7 @@ impl Service {
             queue: queue.clone(),
             admin_token: secrets.admin_token.subscribe(),
             refusals: Arc::clone(&refusals),
+            counts: Arc::default(),
         });
         let readiness =
             Readiness { queue: queue.clone(), store: is_worker.then(|| store.clone()), shutdown: stopping.clone() };

@@ -85,6 +85,7 @@ async fn list(args: ListArgs, store: &Store) -> anyhow::Result<()> {
         phone: args.phone,
         username: args.username,
         external_id: args.external_id,
+        q: None,
         deleted: args.deleted.parse().ok(),
     };
     let listing = store.users(&filter, &page).await?;

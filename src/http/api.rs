@@ -1,10 +1,14 @@
-//! The routes for operators and their programs: users and events, and what is done with failed ones.
+//! The routes for operators and their programs: users and events, and what is done with failed ones; and how much there is of everything.
 //!
 //! All of them ask for the admin token. They know the store; what they replay goes the way of every event, over the queue.
 
 mod events;
+mod kept;
+pub(super) mod openapi;
 mod operator;
+mod parameters;
 mod query;
+mod stats;
 mod users;
 
 use std::sync::Arc;
@@ -14,6 +18,7 @@ use tokio::sync::watch;
 
 pub use operator::AdminToken;
 pub use query::{events as read_events_query, users as read_users_query};
+pub use stats::{Counts, Stats};
 
 use super::problem::{Code, Problem};
 use super::refusals::Refusals;
@@ -29,6 +34,7 @@ pub struct Api {
     /// Follows the token as it is read again; nothing where none is set.
     pub admin_token: watch::Receiver<Option<Arc<AdminToken>>>,
     pub refusals: Arc<Refusals>,
+    pub counts: Arc<Counts>,
 }
 
 /// Longest body, in bytes: a filter is a few hundred.
@@ -42,6 +48,8 @@ pub fn configure(api: Api) -> impl FnOnce(&mut ServiceConfig) {
             .app_data(web::PayloadConfig::new(BODY_MAX))
             .service(get_only("/api/users", web::get().to(users::list)))
             .service(get_only("/api/users/{id}", web::get().to(users::show)))
+            .service(get_only("/api/users/{id}/history", web::get().to(users::history)))
+            .service(get_only("/api/stats", web::get().to(stats::show)))
             .service(get_only("/api/events", web::get().to(events::list)))
             .service(post_only("/api/events/replay", web::post().to(events::replay)))
             .service(post_only("/api/events/discard", web::post().to(events::discard)))
@@ -59,7 +67,7 @@ pub fn configure_absent(config: &mut ServiceConfig) {
             "a receiver has no database: ask a process that runs `clerk-sync serve` or `clerk-sync worker`",
         ))
     };
-    for path in ["/api/users{rest:.*}", "/api/events{rest:.*}"] {
+    for path in ["/api/users{rest:.*}", "/api/events{rest:.*}", "/api/stats"] {
         config.service(web::resource(path).default_service(web::to(absent)));
     }
 }

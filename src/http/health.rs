@@ -1,9 +1,10 @@
 //! Whether the process is alive, and whether its role can do its work.
 
 use actix_web::{HttpResponse, web};
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::problem::Problem;
+use super::problem::{Document, Problem};
 use crate::queue::Queue;
 use crate::shutdown::Shutdown;
 use crate::store::Store;
@@ -17,12 +18,30 @@ pub struct Readiness {
     pub shutdown: Shutdown,
 }
 
-/// `GET /healthz`
-pub async fn alive() -> HttpResponse {
-    HttpResponse::Ok().json(json!({"status": "alive"}))
+/// How it is.
+#[derive(Serialize, ToSchema)]
+pub struct Health {
+    /// `alive` or `ready`.
+    status: &'static str,
 }
 
-/// `GET /readyz`
+/// Whether the process runs.
+#[utoipa::path(
+    get, path = "/healthz", tag = "health", operation_id = "alive",
+    responses((status = 200, description = "It does", body = Health))
+)]
+pub async fn alive() -> HttpResponse {
+    HttpResponse::Ok().json(Health { status: "alive" })
+}
+
+/// Whether the role of this process can do its work: a receiver needs the queue, a worker the queue and the database.
+#[utoipa::path(
+    get, path = "/readyz", tag = "health", operation_id = "ready",
+    responses(
+        (status = 200, description = "It can", body = Health),
+        (status = 503, description = "`not_ready`", body = Document, content_type = "application/problem+json"),
+    )
+)]
 pub async fn ready(readiness: web::Data<Readiness>) -> Result<HttpResponse, Problem> {
     let mut missing = Vec::new();
     let mut reasons = Vec::new();
@@ -41,7 +60,7 @@ pub async fn ready(readiness: web::Data<Readiness>) -> Result<HttpResponse, Prob
         reasons.push(reason.to_string());
     }
     if missing.is_empty() {
-        return Ok(HttpResponse::Ok().json(json!({"status": "ready"})));
+        return Ok(HttpResponse::Ok().json(Health { status: "ready" }));
     }
     Err(Problem::not_ready(missing, reasons.join("; ")))
 }

@@ -76,6 +76,7 @@ pub fn serve(listener: TcpListener, options: &Options, parts: Parts) -> std::io:
             .app_data(web::Data::new(readiness))
             .service(get_only("/healthz", web::get().to(health::alive)))
             .service(get_only("/readyz", web::get().to(health::ready)))
+            .service(get_only("/api/openapi.json", web::get().to(api::openapi::show)))
             .configure(|config| {
                 if let Some(webhooks) = webhooks {
                     config.service(

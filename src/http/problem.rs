@@ -7,6 +7,8 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 
 use crate::clerk::SignatureError;
 use crate::queue::PublishError;
@@ -37,6 +39,24 @@ const RETRY_AFTER_S: &str = "5";
 impl Code {
     /// How many there are.
     pub const COUNT: usize = Self::Overloaded as usize + 1;
+
+    pub const ALL: [Self; Self::COUNT] = [
+        Self::MissingHeader,
+        Self::InvalidHeader,
+        Self::InvalidSignature,
+        Self::TimestampOutOfTolerance,
+        Self::InvalidRequest,
+        Self::Unauthorized,
+        Self::AdminDisabled,
+        Self::RequestTimeout,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::BodyTooLarge,
+        Self::QueueUnavailable,
+        Self::DatabaseUnavailable,
+        Self::NotReady,
+        Self::Overloaded,
+    ];
 
     /// Name, status and title.
     const fn row(self) -> (&'static str, u16, &'static str) {
@@ -102,15 +122,28 @@ impl Problem {
     }
 }
 
-#[derive(Serialize)]
-struct Document<'a> {
+/// A problem document (RFC 9457).
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(super) struct Document<'a> {
+    /// `urn:clerk-sync:problem:` and the code.
     r#type: String,
+    /// What the code means, in a few words.
     title: &'static str,
+    /// The status of the answer.
     status: u16,
+    /// What is wrong this time, and what to do.
     detail: &'a str,
+    #[schema(schema_with = code_schema)]
     code: &'static str,
+    /// The parts that are not ready, where that is the problem.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     missing: &'a [&'static str],
+}
+
+/// What a program can tell one problem from another by.
+fn code_schema() -> Schema {
+    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(Code::ALL.map(Code::name))).into()
 }
 
 impl fmt::Display for Problem {
@@ -165,27 +198,9 @@ impl From<PublishError> for Problem {
 mod tests {
     use super::*;
 
-    const ALL: [Code; Code::COUNT] = [
-        Code::MissingHeader,
-        Code::InvalidHeader,
-        Code::InvalidSignature,
-        Code::TimestampOutOfTolerance,
-        Code::InvalidRequest,
-        Code::Unauthorized,
-        Code::AdminDisabled,
-        Code::RequestTimeout,
-        Code::NotFound,
-        Code::MethodNotAllowed,
-        Code::BodyTooLarge,
-        Code::QueueUnavailable,
-        Code::DatabaseUnavailable,
-        Code::NotReady,
-        Code::Overloaded,
-    ];
-
     #[test]
     fn every_503_says_when_to_try_again_and_nothing_else_does() {
-        for code in ALL {
+        for code in Code::ALL {
             let response = Problem::new(code, "detail").error_response();
             let is_503 = response.status() == StatusCode::SERVICE_UNAVAILABLE;
             assert_eq!(response.headers().contains_key(RETRY_AFTER), is_503, "{code:?}");
@@ -194,8 +209,8 @@ mod tests {
 
     #[test]
     fn no_two_problems_share_a_name_and_every_status_is_an_error() {
-        let names: std::collections::BTreeSet<_> = ALL.iter().map(|code| code.name()).collect();
-        assert_eq!(names.len(), ALL.len());
-        assert!(ALL.iter().all(|code| code.status().as_u16() >= 400));
+        let names: std::collections::BTreeSet<_> = Code::ALL.iter().map(|code| code.name()).collect();
+        assert_eq!(names.len(), Code::COUNT);
+        assert!(Code::ALL.iter().all(|code| code.status().as_u16() >= 400));
     }
 }

@@ -11,10 +11,11 @@ use bytes::Bytes;
 use serde::Serialize;
 use tokio::sync::watch;
 use tracing::debug;
+use utoipa::ToSchema;
 
 use super::body;
 use super::capacity::Capacity;
-use super::problem::{Code, Problem};
+use super::problem::{Code, Document, Problem};
 use super::refusals::Refusals;
 use crate::clerk::{Delivery, EventType, SignedEvent, Verifier};
 use crate::clock::now;
@@ -34,15 +35,36 @@ pub struct Webhooks {
     pub refusals: Arc<Refusals>,
 }
 
-#[derive(Serialize)]
-struct Answer<'a> {
+/// What became of a delivery.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Delivery)]
+pub struct Answer<'a> {
+    /// `queued`, or `ignored` for a verified event of another type than the three.
     status: &'static str,
     event_id: &'a str,
+    /// The type of an event that is ignored.
     #[serde(skip_serializing_if = "Option::is_none")]
     r#type: Option<&'a str>,
 }
 
-/// `POST /api/webhooks/clerk`
+/// A delivery of Clerk's, signed by Svix: 200 only once the queue has the event on disk.
+///
+/// Each of the three headers must be there once, under `svix-` or `webhook-`.
+#[utoipa::path(
+    post, path = "/api/webhooks/clerk", tag = "webhook", operation_id = "deliver",
+    params(
+        ("svix-id" = String, Header, description = "The event's ID, the same over every retry", pattern = "^[A-Za-z0-9_-]{1,255}$"),
+        ("svix-timestamp" = String, Header, description = "Seconds since 1970, at most 5 minutes from now"),
+        ("svix-signature" = String, Header, description = "One or more of `v1,` and a signature, separated by spaces"),
+    ),
+    request_body(content = serde_json::Value, description = "The event, up to MAX_BODY_BYTES"),
+    responses(
+        (status = 200, description = "The queue has it, or it is not of a type that is kept", body = Answer),
+        (status = 400, description = "`missing_header`, `invalid_header`, `invalid_signature`, `timestamp_out_of_tolerance`",
+         body = Document, content_type = "application/problem+json"),
+        (status = 503, description = "`queue_unavailable`", body = Document, content_type = "application/problem+json"),
+    )
+)]
 pub async fn receive(
     request: HttpRequest,
     payload: web::Payload,

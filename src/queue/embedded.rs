@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::backoff::Backoff;
-use crate::clerk::SignedEvent;
+use crate::clerk::{SignedEvent, Timestamp};
 use crate::queue::{OpenError, PublishError, Source, Unavailable};
 use crate::shutdown::Shutdown;
 
@@ -129,6 +129,14 @@ impl Queue {
             return Err(Unavailable::new("the queue is closed"));
         }
         reader.depth().await.map_err(|error| Unavailable::new(writer::advice(&error)))
+    }
+
+    pub async fn oldest_received_at(&self) -> Result<Option<Timestamp>, Unavailable> {
+        let mut reader = self.shared.reader.lock().await;
+        if self.shared.closing.is_requested() {
+            return Err(Unavailable::new("the queue is closed"));
+        }
+        reader.oldest_received_at().await.map_err(|error| Unavailable::new(writer::advice(&error)))
     }
 
     /// What the last write came to.

@@ -12,7 +12,7 @@ pub mod rabbitmq;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use crate::clerk::SignedEvent;
+use crate::clerk::{SignedEvent, Timestamp};
 
 /// Where events wait.
 #[derive(Clone)]
@@ -101,6 +101,15 @@ impl Queue {
         match self {
             Self::RabbitMq(queue) => queue.depth().await,
             Self::Embedded(queue) => queue.depth().await,
+        }
+    }
+
+    /// When the oldest event that waits was received, where the queue can tell.
+    pub async fn oldest_received_at(&self) -> Result<Option<Timestamp>, Unavailable> {
+        match self {
+            // Over AMQP an event can only be seen by taking it, which would count as a delivery.
+            Self::RabbitMq(_) => Err(Unavailable::new("RabbitMQ does not say over AMQP when its oldest message came")),
+            Self::Embedded(queue) => queue.oldest_received_at().await,
         }
     }
 

@@ -8,11 +8,14 @@
 //!   aside.
 //! - A change that alters nothing writes nothing to `users`.
 
+mod history;
 pub mod postgres;
 mod query;
 mod row;
+mod search;
 pub mod sqlite;
 mod statement;
+mod stats;
 
 use std::borrow::Cow;
 use std::num::NonZeroU32;
@@ -20,8 +23,10 @@ use std::time::Duration;
 
 use crate::clerk::{ClerkId, EventId, Rejection, SignedEvent, Timestamp, UserChange};
 
+pub use history::HistoryRow;
 pub use query::{Cursor, EventFilter, Listing, Page, UserFilter, read_time};
 pub use row::{EventRow, Status, Time, User};
+pub use stats::{Failed, Lag, LagSince, Minute, Recent, Totals};
 
 /// Where rows live.
 #[derive(Clone)]
@@ -371,6 +376,61 @@ impl Store {
         match self {
             Self::Postgres(store) => store.events(filter, page).await,
             Self::Sqlite(store) => store.events(filter, page).await,
+        }
+    }
+
+    /// What each event of the user did and why, newest first by time of receipt, without payloads. Which fields changed is told where payloads
+    /// of applied events are kept.
+    pub async fn history(&self, id: &ClerkId, page: &Page) -> Result<Listing<HistoryRow>, StoreError> {
+        let mut listing = self.history_lines(id, page).await?;
+        history::compare(self, id, &mut listing).await?;
+        Ok(listing)
+    }
+
+    async fn history_lines(&self, id: &ClerkId, page: &Page) -> Result<Listing<HistoryRow>, StoreError> {
+        match self {
+            Self::Postgres(store) => store.history(id, page).await,
+            Self::Sqlite(store) => store.history(id, page).await,
+        }
+    }
+
+    /// The events with these IDs whose payloads are kept and not too long to be compared.
+    async fn payloads(&self, ids: &[EventId]) -> Result<Vec<SignedEvent>, StoreError> {
+        match self {
+            Self::Postgres(store) => store.payloads(ids).await,
+            Self::Sqlite(store) => store.payloads(ids).await,
+        }
+    }
+
+    /// Everything that is there, counted: seconds with millions of rows.
+    pub async fn totals(&self) -> Result<Totals, StoreError> {
+        match self {
+            Self::Postgres(store) => store.totals().await,
+            Self::Sqlite(store) => store.totals().await,
+        }
+    }
+
+    /// The failed events by code, counted up to 100,000.
+    pub async fn failed(&self) -> Result<Failed, StoreError> {
+        match self {
+            Self::Postgres(store) => store.failed().await,
+            Self::Sqlite(store) => store.failed().await,
+        }
+    }
+
+    /// The last hour minute by minute, counted up to 1,000,000 events, the newest: a second or two with so many.
+    pub async fn recent(&self, now: Timestamp) -> Result<Recent, StoreError> {
+        match self {
+            Self::Postgres(store) => store.recent(now).await,
+            Self::Sqlite(store) => store.recent(now).await,
+        }
+    }
+
+    /// When the last event was received, of those that are recorded.
+    pub async fn last_received_at(&self) -> Result<Option<Time>, StoreError> {
+        match self {
+            Self::Postgres(store) => store.last_received_at().await,
+            Self::Sqlite(store) => store.last_received_at().await,
         }
     }
 }

@@ -7,6 +7,7 @@ mod apply;
 mod connection;
 mod error;
 mod read;
+mod stats;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,8 +17,11 @@ use sqlx::migrate::{Migrate, MigrateError, Migrator};
 use sqlx::postgres::PgPool;
 use sqlx::{Connection, Executor, PgConnection};
 
-use super::{EventFilter, EventRow, Keep, Listing, Outcome, Page, SchemaVersion, StoreError, User, UserFilter, Write};
-use crate::clerk::{ClerkId, EventId, Timestamp};
+use super::{
+    EventFilter, EventRow, Failed, HistoryRow, Keep, Listing, Outcome, Page, Recent, SchemaVersion, StoreError, Time,
+    Totals, User, UserFilter, Write,
+};
+use crate::clerk::{ClerkId, EventId, SignedEvent, Timestamp};
 use connection::Server;
 
 /// Which server. Plain data.
@@ -141,6 +145,30 @@ impl Store {
 
     pub async fn events(&self, filter: &EventFilter, page: &Page) -> Result<Listing<EventRow>, StoreError> {
         read::events(&self.readers, filter, page).await.map_err(error::of)
+    }
+
+    pub async fn history(&self, id: &ClerkId, page: &Page) -> Result<Listing<HistoryRow>, StoreError> {
+        read::history(&self.readers, id, page).await.map_err(error::of)
+    }
+
+    pub async fn payloads(&self, ids: &[EventId]) -> Result<Vec<SignedEvent>, StoreError> {
+        read::payloads(&self.readers, ids).await.map_err(error::of)
+    }
+
+    pub async fn totals(&self) -> Result<Totals, StoreError> {
+        stats::totals(&self.readers).await.map_err(error::of)
+    }
+
+    pub async fn failed(&self) -> Result<Failed, StoreError> {
+        stats::failed(&self.readers).await.map_err(error::of)
+    }
+
+    pub async fn recent(&self, now: Timestamp) -> Result<Recent, StoreError> {
+        stats::recent(&self.readers, now).await.map_err(error::of)
+    }
+
+    pub async fn last_received_at(&self) -> Result<Option<Time>, StoreError> {
+        stats::last_received_at(&self.readers).await.map_err(error::of)
     }
 
     pub async fn close(&self) {

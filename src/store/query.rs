@@ -6,7 +6,7 @@ use std::str::FromStr;
 use chrono::{DateTime, NaiveDate};
 
 use super::row::Status;
-use crate::clerk::{EventId, Timestamp};
+use crate::clerk::{ClerkId, EventId, Timestamp};
 
 /// Which users. Every part that is given must hold.
 #[derive(Debug, Clone, Default)]
@@ -16,6 +16,9 @@ pub struct UserFilter {
     pub phone: Option<String>,
     pub username: Option<String>,
     pub external_id: Option<String>,
+    /// What a person typed: a whole Clerk ID, or the beginning of an e-mail address, a phone number, a username, an external ID,
+    /// a first or a last name, or of both. Case does not count but in external IDs.
+    pub q: Option<String>,
     /// Only deleted ones, only the others, or both where nothing is given.
     pub deleted: Option<bool>,
 }
@@ -43,16 +46,21 @@ pub fn read_time(text: &str, now: Timestamp) -> Result<Timestamp, &'static str> 
             "d" => 86400,
             _ => return None,
         };
-        let count: u32 = count.parse().ok()?;
-        Timestamp::from_ms(now.ms().checked_sub(i64::from(count) * seconds * 1000)?)
+        let is_count = (1..=5).contains(&count.len()) && count.bytes().all(|digit| digit.is_ascii_digit());
+        let count: u32 = count.parse().ok().filter(|_| is_count)?;
+        Some(within(now.ms() - i64::from(count) * seconds * 1000))
     };
-    let time = || Timestamp::from_ms(DateTime::parse_from_rfc3339(text).ok()?.timestamp_millis());
-    let date =
-        || Timestamp::from_ms(text.parse::<NaiveDate>().ok()?.and_hms_opt(0, 0, 0)?.and_utc().timestamp_millis());
+    let time = || Some(within(DateTime::parse_from_rfc3339(text).ok()?.timestamp_millis()));
+    let date = || Some(within(text.parse::<NaiveDate>().ok()?.and_hms_opt(0, 0, 0)?.and_utc().timestamp_millis()));
     age()
         .or_else(time)
         .or_else(date)
         .ok_or("give a date (2026-11-23, in UTC), a time (2026-11-23T16:00:00Z) or an age (90s, 15m, 2h, 7d)")
+}
+
+/// The nearest time that an event can have: before or after it there is none to find.
+fn within(ms: i64) -> Timestamp {
+    Timestamp::from_ms(ms).unwrap_or(if ms < 1 { Timestamp::MIN } else { Timestamp::MAX })
 }
 
 /// A part of a listing.
@@ -101,14 +109,15 @@ impl std::fmt::Display for Cursor {
 impl FromStr for Cursor {
     type Err = &'static str;
 
+    /// Only what `to_string` makes: no place has two names.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let event = |rest: &str| {
             let (ms, id) = rest.split_once('.')?;
-            let received_at = Timestamp::from_ms(ms.parse().ok()?)?;
+            let received_at = Timestamp::from_ms(ms.parse().ok()?).filter(|time| time.ms().to_string() == ms)?;
             Some(Self::Event { received_at, event_id: EventId::new(id)? })
         };
         match text.split_once('.') {
-            Some(("u", clerk_id)) if !clerk_id.is_empty() => Ok(Self::User { clerk_id: clerk_id.into() }),
+            Some(("u", id)) if ClerkId::new(id).is_some() => Ok(Self::User { clerk_id: id.into() }),
             Some(("e", rest)) => event(rest).ok_or("is no cursor of this listing"),
             _ => Err("is no cursor of this listing"),
         }
@@ -125,7 +134,11 @@ mod tests {
         assert_eq!(read_time("2026-11-23", now).unwrap().ms(), 1_795_392_000_000);
         assert_eq!(read_time("2026-11-23T01:00:00+01:00", now).unwrap().ms(), 1_795_392_000_000);
         assert_eq!(now.ms() - read_time("1h", now).unwrap().ms(), 3_600_000);
-        for bad in ["", "soon", "1w", "-", "h", "-1h", "é", "2026-13-01", "99999999999999999d", "4294967295d"] {
+        for (early, late) in [("99999d", "9999-12-31"), ("0001-01-01", "9999-12-31T23:59:59-23:59")] {
+            assert_eq!(read_time(early, now), Ok(Timestamp::MIN));
+            assert!(read_time(late, now).unwrap() > now);
+        }
+        for bad in ["", "soon", "1w", "-", "h", "-1h", "é", "2026-13-01", "99999999999999999d", "100000d", "+1d"] {
             assert!(read_time(bad, now).is_err(), "{bad}");
         }
     }
@@ -142,7 +155,7 @@ mod tests {
         for cursor in cursors {
             assert_eq!(cursor.to_string().parse(), Ok(cursor));
         }
-        for bad in ["", "x", "u.", "e.1", "e.x.msg_1", "e.0.msg_1"] {
+        for bad in ["", "x", "u.", "u.\0", "e.1", "e.x.msg_1", "e.0.msg_1", "e.+5.msg_1", "e.05.msg_1"] {
             assert!(bad.parse::<Cursor>().is_err(), "{bad}");
         }
     }

@@ -3,13 +3,16 @@
 use chrono::{DateTime, SecondsFormat};
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
+use utoipa::openapi::schema::{ObjectBuilder, SchemaFormat, Type};
+use utoipa::openapi::{KnownFormat, RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
 use super::query::Cursor;
 use super::statement::PROFILE_COLUMNS;
 use crate::clerk::{EventId, Timestamp};
 
 /// A row of `users`.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct User {
     pub clerk_id: String,
     pub email: Option<String>,
@@ -26,8 +29,11 @@ pub struct User {
     pub locked: Option<bool>,
     pub two_factor_enabled: Option<bool>,
     pub password_enabled: Option<bool>,
+    #[schema(value_type = Option<serde_json::Value>)]
     pub public_metadata: Option<Box<RawValue>>,
+    #[schema(value_type = Option<serde_json::Value>)]
     pub private_metadata: Option<Box<RawValue>>,
+    #[schema(value_type = Option<serde_json::Value>)]
     pub unsafe_metadata: Option<Box<RawValue>>,
     pub last_sign_in_at: Option<Time>,
     pub last_active_at: Option<Time>,
@@ -35,6 +41,7 @@ pub struct User {
     pub created_at: Option<Time>,
     pub updated_at: Option<Time>,
     pub deleted_at: Option<Time>,
+    #[schema(value_type = Option<serde_json::Value>)]
     pub data: Option<Box<RawValue>>,
     pub event_id: Option<String>,
     pub occurred_at: Option<Time>,
@@ -43,7 +50,7 @@ pub struct User {
 }
 
 /// A line of `events`.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct EventRow {
     pub event_id: String,
     pub event_type: String,
@@ -58,7 +65,10 @@ pub struct EventRow {
     pub attempts: i64,
     pub error: Option<String>,
     pub error_code: Option<String>,
+    /// The event whose newer version was there; of a stale one.
+    pub superseded_by: Option<String>,
     /// The raw body, where it is kept and was asked for. Written as text; bytes that are no text are replaced.
+    #[schema(value_type = Option<String>, nullable = false)]
     #[serde(serialize_with = "lossy_text", skip_serializing_if = "Option::is_none")]
     pub payload: Option<Vec<u8>>,
 }
@@ -83,7 +93,7 @@ impl EventRow {
 }
 
 /// `events.status`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     Applied,
@@ -126,6 +136,16 @@ impl Serialize for Time {
         serializer.collect_str(self)
     }
 }
+
+impl PartialSchema for Time {
+    fn schema() -> RefOr<Schema> {
+        let format = SchemaFormat::KnownFormat(KnownFormat::DateTime);
+        let words = "RFC 3339 in UTC, with milliseconds";
+        ObjectBuilder::new().schema_type(Type::String).format(Some(format)).description(Some(words)).into()
+    }
+}
+
+impl ToSchema for Time {}
 
 fn lossy_text<S: Serializer>(bytes: &Option<Vec<u8>>, serializer: S) -> Result<S::Ok, S::Error> {
     match bytes {

@@ -5,6 +5,7 @@
 mod apply;
 mod error;
 mod read;
+mod stats;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,8 +19,11 @@ use sqlx::sqlite::{
 use sqlx::{ConnectOptions, Connection};
 use tokio::sync::{Mutex, MutexGuard};
 
-use super::{EventFilter, EventRow, Keep, Listing, Outcome, Page, SchemaVersion, StoreError, User, UserFilter, Write};
-use crate::clerk::{ClerkId, EventId, Timestamp};
+use super::{
+    EventFilter, EventRow, Failed, HistoryRow, Keep, Listing, Outcome, Page, Recent, SchemaVersion, StoreError, Time,
+    Totals, User, UserFilter, Write,
+};
+use crate::clerk::{ClerkId, EventId, SignedEvent, Timestamp};
 use crate::clock::now;
 
 /// Which file. Plain data.
@@ -264,6 +268,30 @@ impl Store {
 
     pub async fn events(&self, filter: &EventFilter, page: &Page) -> Result<Listing<EventRow>, StoreError> {
         read::events(&self.readers, filter, page).await.map_err(|error| self.fault(error))
+    }
+
+    pub async fn history(&self, id: &ClerkId, page: &Page) -> Result<Listing<HistoryRow>, StoreError> {
+        read::history(&self.readers, id, page).await.map_err(|error| self.fault(error))
+    }
+
+    pub async fn payloads(&self, ids: &[EventId]) -> Result<Vec<SignedEvent>, StoreError> {
+        read::payloads(&self.readers, ids).await.map_err(|error| self.fault(error))
+    }
+
+    pub async fn totals(&self) -> Result<Totals, StoreError> {
+        stats::totals(&self.readers).await.map_err(|error| self.fault(error))
+    }
+
+    pub async fn failed(&self) -> Result<Failed, StoreError> {
+        stats::failed(&self.readers).await.map_err(|error| self.fault(error))
+    }
+
+    pub async fn recent(&self, now: Timestamp) -> Result<Recent, StoreError> {
+        stats::recent(&self.readers, now).await.map_err(|error| self.fault(error))
+    }
+
+    pub async fn last_received_at(&self) -> Result<Option<Time>, StoreError> {
+        stats::last_received_at(&self.readers).await.map_err(|error| self.fault(error))
     }
 
     pub async fn close(&self) {

@@ -104,36 +104,49 @@ struct Line {
     status: Status,
     deliveries: i64,
     attempts: i64,
+    superseded_by: Option<String>,
 }
 
 impl Model {
     /// Deliveries of one batch: an event that is in it twice is tried once.
     fn deliver_batch(&mut self, events: &[SignedEvent]) {
-        let mut tried = HashSet::new();
+        let (mut tried, mut overtaken) = (HashSet::new(), Vec::new());
         for event in events {
-            self.deliver(event, tried.insert(event.id()));
+            if self.deliver(event, tried.insert(event.id())) == Some(Status::Stale) {
+                overtaken.push(event);
+            }
+        }
+        // A profile that is stale is so behind the version that the batch leaves.
+        for event in overtaken {
+            let Ok(read) = event.parse() else { continue };
+            let newest = read.change.profile.and(self.users[&read.change.clerk_id].profile.as_ref());
+            let line = self.lines.get_mut(event.id().as_str()).unwrap();
+            line.superseded_by = newest.map(|(version, _)| version.event_id.to_string());
         }
     }
 
-    fn deliver(&mut self, event: &SignedEvent, is_first_of_batch: bool) {
+    /// Its status, where it was tried and could be read.
+    fn deliver(&mut self, event: &SignedEvent, is_first_of_batch: bool) -> Option<Status> {
         let is_new = !self.lines.contains_key(event.id().as_str());
-        let unseen = Line { status: Status::Failed, deliveries: 0, attempts: 0 };
+        let unseen = Line { status: Status::Failed, deliveries: 0, attempts: 0, superseded_by: None };
         let seen = self.lines.entry(event.id().to_string()).or_insert(unseen);
         seen.deliveries += 1;
         if !is_new && seen.status != Status::Failed {
-            return;
+            return None;
         }
         seen.attempts += i64::from(is_first_of_batch);
-        let Ok(read) = event.parse() else { return };
+        let read = event.parse().ok()?;
         let id = read.change.clerk_id.clone();
         let before = self.users.remove(&id);
         let alters = before.as_ref().is_none_or(|before| read.change.alters(before));
-        seen.status = if alters { Status::Applied } else { Status::Stale };
+        let status = if alters { Status::Applied } else { Status::Stale };
+        seen.status = status;
         let after = match before {
             Some(before) => before.join(read.change),
             None => read.change,
         };
         self.users.insert(id, after);
+        Some(status)
     }
 }
 
@@ -266,6 +279,7 @@ fn every_history_comes_to_the_same_rows_when_its_batches_are_applied_at_once() {
                 }
                 compare_rows(&model, store).await?;
                 compare_counts(&model, store).await?;
+                compare_reasons(&events, store).await?;
             }
             Ok(())
         })
@@ -309,8 +323,8 @@ async fn compare_rows(model: &Model, store: &Store) -> Result<(), TestCaseError>
 
 async fn compare_lines(model: &Model, store: &Store) -> Result<(), TestCaseError> {
     for (id, expected) in &model.lines {
-        let EventRow { status, deliveries, attempts, payload, .. } = line(store, id).await?;
-        prop_assert_eq!(&Line { status, deliveries, attempts }, expected, "{}", id);
+        let EventRow { status, deliveries, attempts, superseded_by, payload, .. } = line(store, id).await?;
+        prop_assert_eq!(&Line { status, deliveries, attempts, superseded_by }, expected, "{}", id);
         prop_assert_eq!(payload.is_some(), status == Status::Failed, "{}", id);
     }
     Ok(())
@@ -327,6 +341,24 @@ async fn compare_counts(model: &Model, store: &Store) -> Result<(), TestCaseErro
     let winners = model.users.values().filter_map(|change| change.profile.as_ref());
     for (version, _) in winners {
         prop_assert_eq!(line(store, version.event_id.as_str()).await?.status, Status::Applied, "{}", &version.event_id);
+    }
+    Ok(())
+}
+
+/// Whoever came first: what is stale is so behind a version of the same user that is no older.
+async fn compare_reasons(events: &[SignedEvent], store: &Store) -> Result<(), TestCaseError> {
+    let version = |id: &str| {
+        let change = events.iter().find(|event| event.id().as_str() == id)?.parse().ok()?.change;
+        Some((change.clerk_id, change.profile?.0))
+    };
+    for event in events {
+        let line = line(store, event.id().as_str()).await?;
+        let Some(newer) = line.superseded_by else { continue };
+        prop_assert_eq!(line.status, Status::Stale, "{}", event.id());
+        let (Some((user, version)), Some((newer_user, newer))) = (version(event.id().as_str()), version(&newer)) else {
+            return Err(TestCaseError::fail(format!("{} is no profile, or its reason is none", event.id())));
+        };
+        prop_assert!(user == newer_user && newer > version, "{}", event.id());
     }
     Ok(())
 }

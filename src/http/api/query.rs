@@ -4,18 +4,21 @@ use std::num::NonZeroU32;
 
 use actix_web::web::Query;
 use serde::Deserialize;
+use serde_json::Number;
+use utoipa::ToSchema;
 
+use super::parameters::field;
 use crate::clerk::Timestamp;
 use crate::http::problem::{Code, Problem};
 use crate::replay::{self, Which};
 use crate::store::{Cursor, EventFilter, Page, Status, UserFilter, read_time};
 
 /// Rows a page, at most and where nothing is said.
-const ROWS_MAX: u32 = 500;
-const ROWS: u32 = 50;
+pub(super) const ROWS_MAX: u32 = 500;
+pub(super) const ROWS: u32 = 50;
 
 /// Events that one request replays or discards, at most and where nothing is said: at the usual rate 20 s.
-const EVENTS_MAX: u64 = 10_000;
+pub(super) const EVENTS_MAX: u64 = 10_000;
 const EVENTS: u64 = 100;
 
 /// `GET /api/events?…`
@@ -45,6 +48,7 @@ pub fn users(query: &str) -> Result<(UserFilter, Page), Problem> {
             "phone" => filter.phone = Some(text("phone", value)?),
             "username" => filter.username = Some(text("username", value)?),
             "external_id" => filter.external_id = Some(text("external_id", value)?),
+            "q" => filter.q = Some(text("q", value)?),
             "deleted" => {
                 filter.deleted = match &*value {
                     "true" => Some(true),
@@ -55,24 +59,56 @@ pub fn users(query: &str) -> Result<(UserFilter, Page), Problem> {
             }
             "limit" => page.limit = limit(&value)?,
             "cursor" => page.after = Some(cursor(&value, |cursor| matches!(cursor, Cursor::User { .. }))?),
-            _ => return Err(unknown("email, phone, username, external_id, deleted, limit and cursor")),
+            _ => return Err(unknown("q, email, phone, username, external_id, deleted, limit and cursor")),
         }
     }
     Ok((filter, page))
 }
 
-/// What `POST /api/events/replay` and `…/discard` take; an empty body is one without fields.
-#[derive(Default, Deserialize)]
+/// `GET /api/users/{id}/history?…`
+pub fn history(query: &str) -> Result<Page, Problem> {
+    let mut page = first_page();
+    for (name, value) in pairs(query)? {
+        match &*name {
+            "limit" => page.limit = limit(&value)?,
+            "cursor" => page.after = Some(cursor(&value, |cursor| matches!(cursor, Cursor::Event { .. }))?),
+            _ => return Err(unknown("limit and cursor")),
+        }
+    }
+    Ok(page)
+}
+
+/// Which failed events, and whether to do it or only to say what would come of it. An empty body is one without fields: the newest
+/// hundred.
+#[derive(Default, Deserialize, ToSchema)]
+#[schema(as = Order)]
 #[serde(deny_unknown_fields, default)]
-struct Body {
+pub struct Body {
+    /// Only failed events are replayed or discarded.
+    #[schema(schema_with = field::failed)]
     status: Option<String>,
+    /// The type, such as user.updated.
+    #[schema(schema_with = field::text)]
     r#type: Option<String>,
+    /// Clerk ID of the user.
+    #[schema(schema_with = field::text)]
     user: Option<String>,
+    /// Received at this time or later.
+    #[schema(schema_with = field::time)]
     since: Option<String>,
+    /// Received before this time.
+    #[schema(schema_with = field::time)]
     until: Option<String>,
-    limit: Option<u64>,
+    /// Most events; 100 where nothing is said.
+    #[schema(schema_with = field::events_limit)]
+    limit: Option<Number>,
+    /// `next` of the answer before.
+    #[schema(schema_with = field::event_cursor)]
     cursor: Option<String>,
-    rate: Option<u32>,
+    /// Most events a second, of a replay; 500 where nothing is said.
+    #[schema(schema_with = field::rate)]
+    rate: Option<Number>,
+    /// Only say what would be done.
     dry_run: bool,
 }
 
@@ -96,11 +132,13 @@ pub fn order(body: &[u8], now: Timestamp) -> Result<Order, Problem> {
     if body.status.is_some_and(|status| status != "failed") {
         return Err(wrong("status", "only failed events are replayed or discarded; leave it out"));
     }
-    let limit = body.limit.unwrap_or(EVENTS);
-    if !(1..=EVENTS_MAX).contains(&limit) {
-        return Err(wrong("limit", "give a number from 1 to 10000"));
-    }
-    let rate = body.rate.map_or(Some(replay::RATE), NonZeroU32::new).filter(|rate| rate.get() <= 1000);
+    let limit = body.limit.as_ref().map_or(Some(EVENTS), whole).filter(|limit| (1..=EVENTS_MAX).contains(limit));
+    let limit = limit.ok_or_else(|| wrong("limit", "give a number from 1 to 10000"))?;
+    let rate = body
+        .rate
+        .as_ref()
+        .map_or(Some(replay::RATE), |rate| NonZeroU32::new(whole(rate)?.try_into().ok()?))
+        .filter(|rate| rate.get() <= 1000);
     let time = |name, value: Option<String>| value.map(|value| time(name, &value, now)).transpose();
     let filter = EventFilter {
         status: None,
@@ -116,6 +154,11 @@ pub fn order(body: &[u8], now: Timestamp) -> Result<Order, Problem> {
         rate: rate.ok_or_else(|| wrong("rate", "give a number from 1 to 1000"))?,
         dry_run: body.dry_run,
     })
+}
+
+/// A whole number, also as programs without integers write it: 100.0.
+fn whole(number: &Number) -> Option<u64> {
+    number.as_u64().or_else(|| number.as_f64()?.to_string().parse().ok())
 }
 
 fn unreadable(place: &str) -> Problem {
@@ -203,12 +246,18 @@ mod tests {
     #[test]
     fn an_order_has_bounds_and_no_unknown_fields() {
         assert!(!order(b"", now()).unwrap().dry_run);
+        let order_of = |body: &str| order(body.as_bytes(), now()).unwrap();
+        assert_eq!(order_of(r#"{"rate":82.0,"limit":null}"#).rate.get(), 82);
+        assert!(matches!(order_of(r#"{"limit":1e2}"#).which, Which::Matching { limit: 100, .. }));
         assert!(order(br#"{"dry_run":true,"limit":5,"type":"user.created","since":"1d"}"#, now()).unwrap().dry_run);
         for bad in [
             &br#"{"dryrun":true}"#[..],
             br#"{"limit":0}"#,
             br#"{"limit":10001}"#,
             br#"{"rate":0}"#,
+            br#"{"rate":1.5}"#,
+            br#"{"limit":-1}"#,
+            br#"{"limit":1e30}"#,
             br#"{"status":"applied"}"#,
             br#"{"since":"soon"}"#,
             b"[]",

@@ -70,6 +70,15 @@ impl Reader {
         Ok(u64::try_from(events).unwrap_or(0))
     }
 
+    /// When the oldest row was received.
+    pub(super) async fn oldest_received_at(&mut self) -> Result<Option<Timestamp>, sqlx::Error> {
+        let mut connection = self.take().await?;
+        let oldest = sqlx::query_scalar::<_, i64>("select received_at from queue order by seq limit 1");
+        let oldest = oldest.fetch_optional(&mut connection).await?;
+        self.connection = Some(connection);
+        Ok(oldest.and_then(Timestamp::from_ms))
+    }
+
     /// The rows that a query finds, until the batch is full.
     async fn read<'q, T>(&mut self, sql: &'static str, which: T, count: i64) -> Result<Read, sqlx::Error>
     where

@@ -54,12 +54,8 @@ emptied as (
        and event_type <> 'user.deleted'
        and event_id <> all ($28::text[])
 ),
-recorded as (
-    insert into clerk.events as line (
-        event_id, event_type, clerk_id, occurred_at, sent_at, received_at, processed_at, status, deliveries, error, error_code,
-        payload
-    )
-    select record.event_id, event_type, record.clerk_id, record.occurred_at, sent_at, received_at, now(),
+judged as (
+    select record.event_id, event_type, record.clerk_id, record.occurred_at, sent_at, received_at, record.updated_at,
            case
                -- It could not be replayed, and would change nothing: its user's row is never filled again.
                when error_code is not null and <withheld> then 'discarded'
@@ -77,8 +73,15 @@ recorded as (
                          or (record.updated_at, record.occurred_at, record.event_id collate "C")
                             > (old.updated_at, old.occurred_at, old.event_id)) then 'applied'
                else 'stale'
-           end,
-           deliveries, error, error_code, case when <withheld> then null else payload end
+           end as status,
+           deliveries, error, error_code, case when <withheld> then null else payload end as payload,
+           -- For a profile that is stale: the version that is there now, which is no older. A row that this write left alone is known
+           -- only as it was before; where another write came between, whoever asks later looks at the row.
+           case when record.updated_at is not null then coalesce(
+               written.event_id,
+               case when (old.updated_at, old.occurred_at, old.event_id)
+                         >= (record.updated_at, record.occurred_at, record.event_id collate "C") then old.event_id end
+           ) end as current
       from unnest(
                $28::text[], $29::text[], $30::text[], $31::timestamptz[], $32::timestamptz[], $33::timestamptz[],
                $34::timestamptz[], $35::boolean[], $36::text[], $37::bigint[], $38::text[], $39::text[], $40::bytea[]
@@ -88,19 +91,29 @@ recorded as (
            )
       left join old on old.clerk_id = record.clerk_id
       left join written on written.clerk_id = record.clerk_id
-     order by record.event_id collate "C"
+),
+recorded as (
+    insert into clerk.events as line (
+        event_id, event_type, clerk_id, occurred_at, sent_at, received_at, processed_at, status, deliveries, error, error_code,
+        payload, superseded_by
+    )
+    select event_id, event_type, clerk_id, occurred_at, sent_at, received_at, now(), status, deliveries, error, error_code,
+           payload, case when status = 'stale' then current end
+      from judged
+     order by event_id collate "C"
     on conflict (event_id) do update set
         deliveries = line.deliveries + excluded.deliveries,
         -- A failed event is never taken for a duplicate: it is tried anew. A discarded one comes back only to succeed.
-        attempts     = case when <tried> then line.attempts + 1 else line.attempts end,
-        processed_at = case when <tried> then excluded.processed_at else line.processed_at end,
-        clerk_id     = case when <tried> then excluded.clerk_id else line.clerk_id end,
-        occurred_at  = case when <tried> then excluded.occurred_at else line.occurred_at end,
-        event_type   = case when <tried> then excluded.event_type else line.event_type end,
-        error        = case when <tried> then excluded.error else line.error end,
-        error_code   = case when <tried> then excluded.error_code else line.error_code end,
-        payload      = case when <tried> then excluded.payload else line.payload end,
-        status       = case when <tried> then excluded.status else line.status end
+        attempts      = case when <tried> then line.attempts + 1 else line.attempts end,
+        processed_at  = case when <tried> then excluded.processed_at else line.processed_at end,
+        clerk_id      = case when <tried> then excluded.clerk_id else line.clerk_id end,
+        occurred_at   = case when <tried> then excluded.occurred_at else line.occurred_at end,
+        event_type    = case when <tried> then excluded.event_type else line.event_type end,
+        error         = case when <tried> then excluded.error else line.error end,
+        error_code    = case when <tried> then excluded.error_code else line.error_code end,
+        payload       = case when <tried> then excluded.payload else line.payload end,
+        status        = case when <tried> then excluded.status else line.status end,
+        superseded_by = case when <tried> then excluded.superseded_by else line.superseded_by end
     -- now() is the time of this statement: a line that bears it was tried here, any other was only counted.
     returning event_id, status, processed_at = now() as tried
 )

@@ -6,8 +6,10 @@ use sqlx::postgres::{PgPool, PgRow};
 use sqlx::{Error, Row};
 
 use super::connection;
-use crate::clerk::{ClerkId, EventId, Timestamp};
-use crate::store::{Cursor, EventFilter, EventRow, Listing, Page, Status, Time, User, UserFilter};
+use crate::clerk::{ClerkId, EventId, EventType, SignedEvent, Timestamp};
+use crate::store::history::COMPARED_BYTES_MAX;
+use crate::store::search::{Search, escaped};
+use crate::store::{Cursor, EventFilter, EventRow, HistoryRow, Listing, Page, Status, Time, User, UserFilter};
 
 /// The first column of the first row.
 pub async fn value<T>(pool: &PgPool, sql: &'static str) -> Result<Option<T>, Error>
@@ -28,6 +30,9 @@ pub async fn users(pool: &PgPool, filter: &UserFilter, page: &Page) -> Result<Li
         Some(Cursor::User { clerk_id }) => Some(clerk_id.as_str()),
         _ => None,
     };
+    let search = filter.q.as_deref().and_then(Search::of);
+    let names = search.as_ref().and_then(|search| search.names.as_ref());
+    let (first, last) = names.map(|(first, last)| (escaped(first), escaped(last))).unzip();
     let query = sqlx::query(include_str!("users.sql"))
         .bind(filter.email.as_deref())
         .bind(filter.phone.as_deref())
@@ -35,7 +40,12 @@ pub async fn users(pool: &PgPool, filter: &UserFilter, page: &Page) -> Result<Li
         .bind(filter.external_id.as_deref())
         .bind(filter.deleted)
         .bind(after)
-        .bind(i64::from(page.limit.get()) + 1);
+        .bind(i64::from(page.limit.get()) + 1)
+        .bind(search.as_ref().map(|search| search.text.as_str()))
+        .bind(search.as_ref().map(|search| escaped(&search.text)))
+        .bind(search.as_ref().map(|search| escaped(search.phone.as_ref().unwrap_or(&search.text))))
+        .bind(first)
+        .bind(last);
     let rows = connection::rows(pool, query).await?;
     let rows = rows.iter().map(read_user).collect::<Result<_, _>>()?;
     Ok(Listing::of(rows, page, User::cursor))
@@ -65,7 +75,31 @@ pub async fn events(pool: &PgPool, filter: &EventFilter, page: &Page) -> Result<
     Ok(Listing::of(rows, page, EventRow::cursor))
 }
 
-fn utc(time: Timestamp) -> Option<DateTime<Utc>> {
+pub async fn history(pool: &PgPool, id: &ClerkId, page: &Page) -> Result<Listing<HistoryRow>, Error> {
+    let (after_time, after_id) = match &page.after {
+        Some(Cursor::Event { received_at, event_id }) => (utc(*received_at), Some(event_id.as_str())),
+        _ => (None, None),
+    };
+    let query = sqlx::query(include_str!("history.sql"))
+        .bind(id.as_str())
+        .bind(after_time)
+        .bind(after_id)
+        .bind(i64::from(page.limit.get()) + 1);
+    let rows = connection::rows(pool, query).await?;
+    let read = |row: &PgRow| {
+        Ok::<_, Error>(HistoryRow::of(read_event(row)?, time(row, "superseded_at")?, row.try_get("has_payload")?))
+    };
+    let rows = rows.iter().map(read).collect::<Result<_, _>>()?;
+    Ok(Listing::of(rows, page, HistoryRow::cursor))
+}
+
+pub async fn payloads(pool: &PgPool, ids: &[EventId]) -> Result<Vec<SignedEvent>, Error> {
+    let ids: Vec<_> = ids.iter().map(EventId::as_str).collect();
+    let query = sqlx::query(include_str!("payloads.sql")).bind(ids).bind(COMPARED_BYTES_MAX);
+    connection::rows(pool, query).await?.iter().map(read_payload).collect()
+}
+
+pub(super) fn utc(time: Timestamp) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp_millis(time.ms())
 }
 
@@ -118,12 +152,26 @@ fn read_event(row: &PgRow) -> Result<EventRow, Error> {
         attempts: row.try_get("attempts")?,
         error: row.try_get("error")?,
         error_code: row.try_get("error_code")?,
+        superseded_by: row.try_get("superseded_by")?,
         payload: row.try_get("payload")?,
     })
 }
 
+fn read_payload(row: &PgRow) -> Result<SignedEvent, Error> {
+    let (id, payload) = (row.try_get("event_id")?, row.try_get::<Vec<u8>, _>("payload")?);
+    let [sent_at, received_at] =
+        ["sent_at", "received_at"].map(|column| time(row, column).and_then(|time| required(time, column)));
+    Ok(SignedEvent::restored(
+        required(EventId::new(id), "event_id")?,
+        EventType::named(row.try_get("event_type")?),
+        sent_at?.0,
+        received_at?.0,
+        payload.into(),
+    ))
+}
+
 /// PostgreSQL's times have microseconds; ours are whole milliseconds.
-fn time(row: &PgRow, column: &str) -> Result<Option<Time>, Error> {
+pub(super) fn time(row: &PgRow, column: &str) -> Result<Option<Time>, Error> {
     let time: Option<DateTime<Utc>> = row.try_get(column)?;
     Ok(time.and_then(|time| Timestamp::from_ms(time.timestamp_millis())).map(Time))
 }
@@ -133,7 +181,7 @@ fn json(row: &PgRow, column: &str) -> Result<Option<Box<RawValue>>, Error> {
     text.map(|text| RawValue::from_string(text).map_err(|error| decode(column, error))).transpose()
 }
 
-fn required<T>(value: Option<T>, column: &str) -> Result<T, Error> {
+pub(super) fn required<T>(value: Option<T>, column: &str) -> Result<T, Error> {
     value.ok_or_else(|| decode(column, "it holds what this program never writes"))
 }
 

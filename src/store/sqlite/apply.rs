@@ -40,7 +40,12 @@ pub async fn apply(connection: &mut SqliteConnection, write: &Write, keep: Keep)
             status => status,
         };
         let keeps = !withheld && (keep.payloads == Payloads::All || matches!(record.verdict, Verdict::Failed { .. }));
-        let now = record_event(&mut transaction, record, status, now_ms, keeps).await?;
+        let line = Line {
+            status,
+            superseded_by: current(record, &before, &written).filter(|_| status == Status::Stale),
+            keeps,
+        };
+        let now = record_event(&mut transaction, record, &line, now_ms).await?;
         outcomes.push(outcome(before.line, now));
     }
     transaction.commit().await?;
@@ -218,13 +223,30 @@ fn status(record: &Record, before: &Before, written: &HashMap<&ClerkId, Joined>,
     if *leads && altered { Status::Applied } else { Status::Stale }
 }
 
+/// For a profile that is stale: the version that is there now, which is no older.
+fn current<'a>(record: &Record, before: &'a Before, written: &'a HashMap<&ClerkId, Joined>) -> Option<&'a EventId> {
+    let Verdict::Readable { clerk_id, occurred_at, updated_at: Some(updated_at), .. } = &record.verdict else {
+        return None;
+    };
+    let version = Version { updated_at: *updated_at, occurred_at: *occurred_at, event_id: record.event.id().clone() };
+    let before = before.version.as_ref().filter(|before| **before >= version).map(|before| &before.event_id);
+    written.get(clerk_id).and_then(|row| row.event_id.as_ref()).or(before)
+}
+
+/// What a line is to say beside the event.
+struct Line<'a> {
+    status: Status,
+    superseded_by: Option<&'a EventId>,
+    /// Whether the payload is kept.
+    keeps: bool,
+}
+
 /// Inserts or updates the line; its status now.
 async fn record_event(
     connection: &mut SqliteConnection,
     record: &Record,
-    status: Status,
+    line: &Line<'_>,
     now_ms: i64,
-    keeps: bool,
 ) -> Result<Status, Error> {
     let (occurred_at, failure) = match &record.verdict {
         Verdict::Readable { occurred_at, .. } => (Some(occurred_at.ms()), None),
@@ -238,14 +260,15 @@ async fn record_event(
         .bind(record.event.sent_at().ms())
         .bind(record.event.received_at().ms())
         .bind(now_ms)
-        .bind(status.as_str())
+        .bind(line.status.as_str())
         .bind(i64::from(record.deliveries))
         .bind(failure.map(|failure| failure.text.as_str()))
         .bind(failure.map(|failure| &*failure.code))
-        .bind(keeps.then_some(&record.event.body()[..]))
+        .bind(line.keeps.then_some(&record.event.body()[..]))
+        .bind(line.superseded_by.map(EventId::as_str))
         .fetch_one(connection)
         .await?;
-    Ok(Status::named(row.try_get("status")?).unwrap_or(status))
+    Ok(Status::named(row.try_get("status")?).unwrap_or(line.status))
 }
 
 fn outcome(before: Option<Status>, now: Status) -> Outcome {

@@ -4,8 +4,10 @@ use serde_json::value::RawValue;
 use sqlx::sqlite::{SqlitePool, SqliteRow};
 use sqlx::{Error, Row};
 
-use crate::clerk::{ClerkId, EventId, Timestamp};
-use crate::store::{Cursor, EventFilter, EventRow, Listing, Page, Status, Time, User, UserFilter};
+use crate::clerk::{ClerkId, EventId, EventType, SignedEvent, Timestamp};
+use crate::store::history::COMPARED_BYTES_MAX;
+use crate::store::search::{Search, end_of};
+use crate::store::{Cursor, EventFilter, EventRow, HistoryRow, Listing, Page, Status, Time, User, UserFilter};
 
 pub async fn user(pool: &SqlitePool, id: &ClerkId) -> Result<Option<User>, Error> {
     let row = sqlx::query(include_str!("user.sql")).bind(id.as_str()).fetch_optional(pool).await?;
@@ -17,7 +19,11 @@ pub async fn users(pool: &SqlitePool, filter: &UserFilter, page: &Page) -> Resul
         Some(Cursor::User { clerk_id }) => Some(clerk_id.as_str()),
         _ => None,
     };
-    let rows = sqlx::query(users_statement(filter))
+    let search = filter.q.as_deref().and_then(Search::of);
+    let phone = search.as_ref().map(|search| search.phone.as_deref().unwrap_or(&search.text));
+    let names = search.as_ref().and_then(|search| search.names.as_ref());
+    let (first, last) = names.map(|(first, last)| (first.as_str(), last.as_str())).unzip();
+    let rows = sqlx::query(users_statement(filter, search.is_some()))
         .bind(filter.email.as_deref())
         .bind(filter.phone.as_deref())
         .bind(filter.username.as_deref())
@@ -25,6 +31,14 @@ pub async fn users(pool: &SqlitePool, filter: &UserFilter, page: &Page) -> Resul
         .bind(filter.deleted)
         .bind(after)
         .bind(i64::from(page.limit.get()) + 1)
+        .bind(search.as_ref().map(|search| search.text.clone()))
+        .bind(search.as_ref().map(|search| end_of(&search.text)))
+        .bind(phone)
+        .bind(phone.map(end_of))
+        .bind(first)
+        .bind(first.map(end_of))
+        .bind(last)
+        .bind(last.map(end_of))
         .fetch_all(pool)
         .await?;
     let rows = rows.iter().map(read_user).collect::<Result<_, _>>()?;
@@ -56,22 +70,56 @@ pub async fn events(pool: &SqlitePool, filter: &EventFilter, page: &Page) -> Res
     Ok(Listing::of(rows, page, EventRow::cursor))
 }
 
+pub async fn history(pool: &SqlitePool, id: &ClerkId, page: &Page) -> Result<Listing<HistoryRow>, Error> {
+    let (after_time, after_id) = match &page.after {
+        Some(Cursor::Event { received_at, event_id }) => (Some(received_at.ms()), Some(event_id.as_str())),
+        _ => (None, None),
+    };
+    let rows = sqlx::query(include_str!("history.sql"))
+        .bind(id.as_str())
+        .bind(after_time)
+        .bind(after_id)
+        .bind(i64::from(page.limit.get()) + 1)
+        .fetch_all(pool)
+        .await?;
+    let read = |row: &SqliteRow| {
+        Ok::<_, Error>(HistoryRow::of(read_event(row)?, time(row, "superseded_at")?, row.try_get("has_payload")?))
+    };
+    let rows = rows.iter().map(read).collect::<Result<_, _>>()?;
+    Ok(Listing::of(rows, page, HistoryRow::cursor))
+}
+
+pub async fn payloads(pool: &SqlitePool, ids: &[EventId]) -> Result<Vec<SignedEvent>, Error> {
+    // An ID holds no character that JSON would have to escape.
+    let ids: Vec<_> = ids.iter().map(|id| format!("\"{id}\"")).collect();
+    let query = sqlx::query(include_str!("payloads.sql")).bind(format!("[{}]", ids.join(","))).bind(COMPARED_BYTES_MAX);
+    query.fetch_all(pool).await?.iter().map(read_payload).collect()
+}
+
 /// The statement whose index leads to the fewest rows. All take the same values, and each looks at the parts that this order
 /// leaves to it.
-fn users_statement(filter: &UserFilter) -> &'static str {
+fn users_statement(filter: &UserFilter, searches: bool) -> &'static str {
     match filter {
+        _ if searches => include_str!("users_by_search.sql"),
         UserFilter { email: Some(_), .. } => include_str!("users_by_email.sql"),
         UserFilter { phone: Some(_), .. } => include_str!("users_by_phone.sql"),
         UserFilter { external_id: Some(_), .. } => include_str!("users_by_external_id.sql"),
         UserFilter { username: Some(_), .. } => include_str!("users_by_username.sql"),
+        UserFilter { deleted: Some(true), .. } => include_str!("users_deleted.sql"),
         _ => include_str!("users.sql"),
     }
 }
 
+/// The type that most events have; the index by type leaves it out.
+const USUAL_TYPE: &str = "user.updated";
+
 fn events_statement(filter: &EventFilter) -> &'static str {
     match filter {
         EventFilter { clerk_id: Some(_), .. } => include_str!("events_of_user.sql"),
-        EventFilter { status: Some(Status::Failed), .. } => include_str!("events_failed.sql"),
+        EventFilter { status: Some(Status::Stale | Status::Failed | Status::Discarded), .. } => {
+            include_str!("events_by_status.sql")
+        }
+        EventFilter { event_type: Some(name), .. } if name != USUAL_TYPE => include_str!("events_by_type.sql"),
         _ => include_str!("events.sql"),
     }
 }
@@ -125,11 +173,25 @@ fn read_event(row: &SqliteRow) -> Result<EventRow, Error> {
         attempts: row.try_get("attempts")?,
         error: row.try_get("error")?,
         error_code: row.try_get("error_code")?,
+        superseded_by: row.try_get("superseded_by")?,
         payload: row.try_get("payload")?,
     })
 }
 
-fn time(row: &SqliteRow, column: &str) -> Result<Option<Time>, Error> {
+fn read_payload(row: &SqliteRow) -> Result<SignedEvent, Error> {
+    let (id, payload) = (row.try_get("event_id")?, row.try_get::<Vec<u8>, _>("payload")?);
+    let [sent_at, received_at] =
+        ["sent_at", "received_at"].map(|column| time(row, column).and_then(|time| required(time, column)));
+    Ok(SignedEvent::restored(
+        required(EventId::new(id), "event_id")?,
+        EventType::named(row.try_get("event_type")?),
+        sent_at?.0,
+        received_at?.0,
+        payload.into(),
+    ))
+}
+
+pub(super) fn time(row: &SqliteRow, column: &str) -> Result<Option<Time>, Error> {
     let ms: Option<i64> = row.try_get(column)?;
     Ok(ms.and_then(Timestamp::from_ms).map(Time))
 }
@@ -139,7 +201,7 @@ fn json(row: &SqliteRow, column: &str) -> Result<Option<Box<RawValue>>, Error> {
     text.map(|text| RawValue::from_string(text).map_err(|error| decode(column, error))).transpose()
 }
 
-fn required<T>(value: Option<T>, column: &str) -> Result<T, Error> {
+pub(super) fn required<T>(value: Option<T>, column: &str) -> Result<T, Error> {
     value.ok_or_else(|| decode(column, "it holds what this program never writes"))
 }
 

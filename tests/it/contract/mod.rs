@@ -2,7 +2,9 @@
 
 mod columns;
 mod erasure;
+mod plans;
 mod postgres;
+mod questions;
 mod queue;
 mod rabbitmq;
 mod rabbitmq_wire;

@@ -116,9 +116,17 @@ async fn every_look_up_finds_its_index() {
             "events_clerk_id (clerk_id=? AND received_at>? AND",
         ),
         (
-            include_str!("../../../src/store/sqlite/events_failed.sql"),
-            "events_failed (received_at>? AND received_at<?)",
+            include_str!("../../../src/store/sqlite/events_by_status.sql"),
+            "events_by_status (status=? AND received_at>? AND",
         ),
+        (
+            include_str!("../../../src/store/sqlite/events_by_type.sql"),
+            "events_by_type (event_type=? AND received_at>? AND",
+        ),
+        (include_str!("../../../src/store/sqlite/users_deleted.sql"), "users_deleted (clerk_id<?)"),
+        (include_str!("../../../src/store/sqlite/failed.sql"), "events_by_status (status=?)"),
+        (include_str!("../../../src/store/sqlite/recent.sql"), "events_received_at (received_at>?)"),
+        (include_str!("../../../src/store/sqlite/last_received.sql"), "COVERING INDEX events_received_at"),
         (include_str!("../../../src/store/sqlite/user.sql"), "sqlite_autoindex_users_1 (clerk_id=?)"),
         (include_str!("../../../src/store/sqlite/event.sql"), "sqlite_autoindex_events_1 (event_id=?)"),
     ];
@@ -126,6 +134,6 @@ async fn every_look_up_finds_its_index() {
         let explain = AssertSqlSafe(format!("explain query plan {sql}"));
         let rows = sqlx::raw_sql(explain).fetch_all(&mut connection).await.unwrap();
         let plan: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
-        assert!(plan[0].contains(index), "{plan:?} without {index}:\n{sql}");
+        assert!(plan.iter().any(|step| step.contains(index)), "{plan:?} without {index}:\n{sql}");
     }
 }

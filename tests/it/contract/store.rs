@@ -370,6 +370,7 @@ async fn users_are_found_by_every_filter(place: Place) {
         phone: Some(format!("+1202555010{n}")),
         username: Some(name.into()),
         external_id: Some(format!("ext_{n}")),
+        q: None,
         deleted: Some(n == 3),
     };
     assert_eq!(found(all("Eve", 3)).await, ["user_3"]);

@@ -28,8 +28,16 @@ fn ids(answer: &Answer, list: &str, id: &str) -> Vec<String> {
 async fn nobody_gets_in_without_the_token() {
     let place = Place::embedded();
     let app = place.serve().await;
-    let paths =
-        ["/api/users", "/api/users/user_1", "/api/events", "/api/events/msg_1"].map(|path| (path, None)).into_iter();
+    let paths = [
+        "/api/users",
+        "/api/users/user_1",
+        "/api/users/user_1/history",
+        "/api/events",
+        "/api/events/msg_1",
+        "/api/stats",
+    ]
+    .map(|path| (path, None))
+    .into_iter();
     let orders = ["/api/events/replay", "/api/events/discard", "/api/events/msg_1/replay", "/api/events/msg_1/discard"];
     let all: Vec<_> = paths.chain(orders.map(|path| (path, Some(json!({}))))).collect();
     for (path, body) in &all {
@@ -156,7 +164,9 @@ async fn what_is_wrong_or_unknown_is_said() {
         let answer = get(&app, path).await;
         assert_eq!((answer.status, answer.code()), (400, "invalid_request"), "{path}");
     }
-    for path in ["/api/users/user_9", "/api/events/msg_9", "/api/events/no.id", "/api/nothing"] {
+    for path in
+        ["/api/users/user_9", "/api/users/user_9/history", "/api/events/msg_9", "/api/events/no.id", "/api/nothing"]
+    {
         assert_eq!(get(&app, path).await.code(), "not_found", "{path}");
     }
     for body in [json!({"dryrun": true}), json!({"limit": 0}), json!([1])] {
@@ -175,6 +185,9 @@ async fn a_receiver_has_no_database_and_says_so_and_a_worker_has() {
     place.succeed(&["migrate"]);
     let variables = [("CLERK_WEBHOOK_SIGNING_SECRET", SECRET), ("ADMIN_TOKEN", TOKEN)];
     let receiver = place.start(&["receiver"], &variables).await;
+    let answer = get(&receiver, "/api/stats").await;
+    assert_eq!((answer.status, answer.code()), (404, "not_found"));
+    assert_eq!(get(&receiver, "/api/openapi.json").await.status, 200);
     let answer = get(&receiver, "/api/users").await;
     assert_eq!((answer.status, answer.code()), (404, "not_found"));
     assert!(answer.body["detail"].as_str().unwrap().contains("clerk-sync worker"), "{:?}", answer.body);

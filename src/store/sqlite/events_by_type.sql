@@ -1,10 +1,10 @@
--- Failed events, by the index that holds only them; otherwise as events.sql. The word stands here because SQLite uses a partial
--- index only where it can see the condition.
+-- Events of a type that few have, by the index that holds only such; otherwise as events.sql.
 select event_id, event_type, clerk_id, occurred_at, sent_at, received_at, processed_at, status, deliveries, attempts,
-       error, error_code, null as payload
+       error, error_code, superseded_by, null as payload
   from events
- where status = 'failed'
-   and (?2 is null or event_type = ?2)
+ where event_type <> 'user.updated'
+   and event_type = ?2
+   and (?1 is null or status = ?1)
    and received_at >= coalesce(?4, 0)
    -- One bound, so that the index leads to where the page begins: before the end that was asked for (times are whole
    -- milliseconds), and not after where the page before ended.

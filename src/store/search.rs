@@ -1,0 +1,90 @@
+//! What a person types to find a user, as what the indexes can look for: beginnings of texts. Pure.
+
+/// The beginnings to look for. Whatever one of them finds is found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Search {
+    /// As it was typed: a whole Clerk ID, or the beginning of an address, a name of any kind or an ID of the application.
+    pub text: String,
+    /// The beginning of a number as Clerk writes it, where the text can be one.
+    pub phone: Option<String>,
+    /// The beginnings of a first and a last name, where there are two words or more.
+    pub names: Option<(String, String)>,
+}
+
+impl Search {
+    /// Nothing where nothing was typed but space.
+    pub fn of(typed: &str) -> Option<Self> {
+        let text = typed.trim();
+        let names = text.split_once(char::is_whitespace).map(|(first, last)| (first.into(), last.trim_start().into()));
+        (!text.is_empty()).then(|| Self { text: text.into(), phone: phone(text), names })
+    }
+}
+
+/// People write a number with brackets, points and spaces; Clerk as +12025550123.
+fn phone(text: &str) -> Option<String> {
+    let is_number = text.chars().all(|c| c.is_ascii_digit() || matches!(c, '+' | '-' | '.' | '(' | ')' | ' ' | '/'));
+    let digits: String = text.chars().filter(char::is_ascii_digit).collect();
+    (is_number && !digits.is_empty()).then(|| format!("+{digits}"))
+}
+
+/// The beginning as the left part of a `like` pattern, in which nothing of it is a wildcard.
+pub(super) fn escaped(beginning: &str) -> String {
+    let mut pattern = String::with_capacity(beginning.len());
+    for c in beginning.chars() {
+        if matches!(c, '%' | '_' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern
+}
+
+/// The first text, byte by byte, that is after every text with this beginning.
+pub(super) fn end_of(beginning: &str) -> String {
+    let mut end: Vec<char> = beginning.chars().collect();
+    while let Some(last) = end.pop() {
+        // No character is between U+D7FF and U+E000.
+        let next = if last == '\u{d7ff}' { Some('\u{e000}') } else { char::from_u32(u32::from(last) + 1) };
+        if let Some(next) = next {
+            end.push(next);
+            return end.into_iter().collect();
+        }
+    }
+    // Only the last character there is, over and over: no name begins so.
+    beginning.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_typed_is_trimmed_and_may_be_a_number_or_two_names() {
+        assert_eq!(Search::of(" \t"), None);
+        let search = |typed| Search::of(typed).unwrap();
+        assert_eq!(search(" ada "), Search { text: "ada".into(), phone: None, names: None });
+        assert_eq!(search("Ada  van Dyk").names, Some(("Ada".into(), "van Dyk".into())));
+        assert_eq!(search("+1 (202) 555-01").phone.as_deref(), Some("+120255501"));
+        assert_eq!(search("1202").phone.as_deref(), Some("+1202"));
+        for no_number in ["+", "12a", "user_1", "()"] {
+            assert_eq!(search(no_number).phone, None, "{no_number}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_has_no_wildcards_of_its_own() {
+        assert_eq!(escaped(r"50%_a\b"), r"50\%\_a\\b");
+    }
+
+    #[test]
+    fn every_text_with_the_beginning_is_before_its_end_and_no_other_is_between() {
+        for (beginning, end) in
+            [("a", "b"), ("az", "a{"), ("a\u{10ffff}", "b"), ("\u{d7ff}", "\u{e000}"), ("é", "ê"), ("\u{7f}", "\u{80}")]
+        {
+            assert_eq!(end_of(beginning), end);
+            let last = format!("{beginning}\u{10ffff}\u{10ffff}");
+            assert!(beginning < end && *last < *end);
+        }
+        assert_eq!(end_of("\u{10ffff}"), "\u{10ffff}");
+    }
+}

@@ -1,0 +1,32 @@
+-- The events of one user, the newest first, from after the cursor on, each with the one that it was stale behind and when that occurred; see
+-- postgres/history.sql.
+with page as (
+    select event_id, event_type, clerk_id, occurred_at, sent_at, received_at, processed_at, status, deliveries, attempts,
+           error, error_code, payload is not null as has_payload,
+           case when status = 'stale' then coalesce(
+               superseded_by,
+               case when event_type = 'user.deleted' then (
+                        select earlier.event_id
+                          from events as earlier
+                         where earlier.clerk_id = ?1
+                           and earlier.event_type = 'user.deleted'
+                           and earlier.status = 'applied'
+                           and earlier.occurred_at <= line.occurred_at
+                         order by earlier.occurred_at, earlier.event_id
+                         limit 1
+                    )
+                    else (select users.event_id from users where users.clerk_id = ?1)
+               end
+           ) end as superseded_by
+      from events as line
+     where clerk_id = ?1
+       and received_at <= coalesce(?2, 9223372036854775807)
+       -- Where the page before ended.
+       and (?2 is null or (received_at, event_id) < (?2, ?3))
+     order by received_at desc, event_id desc
+     limit ?4
+)
+select page.*, null as payload, newer.occurred_at as superseded_at
+  from page
+  left join events as newer on newer.event_id = page.superseded_by
+ order by page.received_at desc, page.event_id desc

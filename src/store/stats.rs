@@ -1,0 +1,277 @@
+//! What the tables come to, in numbers: all of it, what waits for a person, and the last hour minute by minute.
+//!
+//! The stores count; what a count means is put together here, once for both.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::row::{Status, Time};
+use crate::clerk::Timestamp;
+
+/// Everything that is there. Counting it reads a whole index or table: ask seldom.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Totals {
+    /// Rows of users, deleted ones too.
+    pub users: u64,
+    pub deleted_users: u64,
+    /// Lines of events.
+    pub events: u64,
+    /// These by status; each status is there.
+    pub by_status: BTreeMap<&'static str, u64>,
+    /// These by type and status.
+    pub by_type: BTreeMap<String, BTreeMap<&'static str, u64>>,
+}
+
+/// The failed events: what waits for a person.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Failed {
+    pub count: u64,
+    pub by_code: BTreeMap<String, u64>,
+    /// When the oldest of them was received.
+    pub oldest_received_at: Option<Time>,
+    /// Whether there are more than were counted.
+    pub capped: bool,
+}
+
+/// What was received lately, and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Recent {
+    /// The beginning of the first minute.
+    pub since: Time,
+    /// Every minute since then, quiet ones too; the last one is not over.
+    pub minutes: Vec<Minute>,
+    /// From receipt to commit, of all of them.
+    pub lag: Lag,
+    /// The same for every two minutes.
+    pub lag_series: Vec<LagSince>,
+    /// Whether more was received than was counted: then `since` is later than was asked for.
+    pub capped: bool,
+}
+
+/// Events that were received in one minute, by what became of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Minute {
+    pub at: Time,
+    pub applied: u64,
+    pub stale: u64,
+    pub failed: u64,
+    pub discarded: u64,
+}
+
+/// Percentiles from receipt to commit in milliseconds, to two digits; nothing where nothing was applied. Of events that were
+/// applied or found stale at the first try: what waited for a person says nothing about the service.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Lag {
+    /// How many events.
+    pub count: u64,
+    pub p50_ms: Option<u64>,
+    pub p95_ms: Option<u64>,
+    pub p99_ms: Option<u64>,
+}
+
+/// The lag of what was received in the minutes from `at` on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct LagSince {
+    pub at: Time,
+    #[serde(flatten)]
+    pub lag: Lag,
+}
+
+/// Most failed events that are counted; more say the same.
+pub(super) const FAILED_MAX: u32 = 100_000;
+
+/// Most events of the last hour that are counted: half an hour of what a small machine can apply.
+pub(super) const RECENT_MAX: u32 = 1_000_000;
+
+/// Minutes that `Recent` looks back, the one that is not over among them.
+const MINUTES: i64 = 60;
+
+/// Minutes of one point of `lag_series`.
+const LAG_STEP: usize = 2;
+
+const MINUTE_MS: i64 = 60_000;
+
+/// The beginning of the first minute of the last hour.
+pub(super) fn an_hour_before(now: Timestamp) -> Timestamp {
+    let minute = now.ms() / MINUTE_MS;
+    Timestamp::from_ms((minute - MINUTES + 1) * MINUTE_MS).unwrap_or(now)
+}
+
+/// Lines that have a status and a type in common.
+pub(super) struct Group {
+    pub status: Status,
+    pub event_type: String,
+    pub count: u64,
+}
+
+impl Totals {
+    pub(super) fn of(users: u64, deleted_users: u64, groups: Vec<Group>) -> Self {
+        let mut totals = Self {
+            users,
+            deleted_users,
+            events: 0,
+            by_status: Status::ALL.into_iter().map(|status| (status.as_str(), 0)).collect(),
+            by_type: BTreeMap::new(),
+        };
+        for Group { status, event_type, count } in groups {
+            totals.events += count;
+            *totals.by_status.entry(status.as_str()).or_default() += count;
+            *totals.by_type.entry(event_type).or_default().entry(status.as_str()).or_default() += count;
+        }
+        totals
+    }
+}
+
+/// Failed lines that have a code in common.
+pub(super) struct FailedGroup {
+    pub code: String,
+    pub count: u64,
+    pub oldest_received_at: Option<Time>,
+}
+
+impl Failed {
+    /// From up to `FAILED_MAX + 1` lines: the one too many tells that there are more.
+    pub(super) fn of(groups: Vec<FailedGroup>) -> Self {
+        let mut failed = Self::default();
+        for FailedGroup { code, count, oldest_received_at } in groups {
+            failed.count += count;
+            *failed.by_code.entry(code).or_default() += count;
+            failed.oldest_received_at = [failed.oldest_received_at, oldest_received_at].into_iter().flatten().min();
+        }
+        failed.capped = failed.count > u64::from(FAILED_MAX);
+        failed
+    }
+}
+
+/// Lines of one minute that have a status and a lag in common.
+pub(super) struct RecentGroup {
+    /// The beginning of the minute.
+    pub at: Timestamp,
+    pub status: Status,
+    /// To two digits; nothing where it says nothing.
+    pub lag_ms: Option<u64>,
+    pub count: u64,
+}
+
+impl Recent {
+    /// From up to `RECENT_MAX + 1` lines, the newest: where there are more, the oldest minute is not whole and is left out.
+    pub(super) fn of(groups: &[RecentGroup], since: Timestamp, now: Timestamp) -> Self {
+        let counted: u64 = groups.iter().map(|group| group.count).sum();
+        let capped = counted > u64::from(RECENT_MAX);
+        let oldest = groups.iter().map(|group| group.at.ms()).min();
+        let first = oldest.filter(|_| capped).map_or(since.ms(), |oldest| oldest + MINUTE_MS);
+        // What was received by a clock that is ahead of ours counts to the last minute.
+        let last = now.ms() - now.ms() % MINUTE_MS;
+        let starts: Vec<i64> = (first / MINUTE_MS..=last / MINUTE_MS).map(|minute| minute * MINUTE_MS).collect();
+        let time = |ms| Time(Timestamp::from_ms(ms).unwrap_or(since));
+        let quiet = |at| Minute { at, applied: 0, stale: 0, failed: 0, discarded: 0 };
+        let mut minutes: Vec<_> = starts.iter().map(|ms| quiet(time(*ms))).collect();
+        let mut lags = vec![BTreeMap::new(); minutes.len()];
+        for group in groups.iter().filter(|group| group.at.ms() >= first) {
+            let place =
+                usize::try_from((group.at.ms() - first) / MINUTE_MS).unwrap_or(0).min(starts.len().saturating_sub(1));
+            let Some(minute) = minutes.get_mut(place) else { continue };
+            *minute.of(group.status) += group.count;
+            if let Some(lag_ms) = group.lag_ms {
+                *lags[place].entry(lag_ms).or_default() += group.count;
+            }
+        }
+        let lag_series = lags.chunks(LAG_STEP).zip(starts.iter().step_by(LAG_STEP));
+        Self {
+            since: time(first),
+            lag_series: lag_series.map(|(lags, ms)| LagSince { at: time(*ms), lag: Lag::of(lags) }).collect(),
+            lag: Lag::of(&lags),
+            minutes,
+            capped,
+        }
+    }
+}
+
+impl Minute {
+    fn of(&mut self, status: Status) -> &mut u64 {
+        match status {
+            Status::Applied => &mut self.applied,
+            Status::Stale => &mut self.stale,
+            Status::Failed => &mut self.failed,
+            Status::Discarded => &mut self.discarded,
+        }
+    }
+}
+
+impl Lag {
+    /// Of counts by lag, in several parts.
+    fn of(parts: &[BTreeMap<u64, u64>]) -> Self {
+        let mut counts = BTreeMap::<u64, u64>::new();
+        for (lag_ms, count) in parts.iter().flatten() {
+            *counts.entry(*lag_ms).or_default() += count;
+        }
+        let count: u64 = counts.values().sum();
+        // The least lag that so many of a hundred do not exceed.
+        let percentile = |hundredths: u64| {
+            let wanted = (count * hundredths).div_ceil(100);
+            let mut seen = 0;
+            counts.iter().find_map(|(lag_ms, count)| {
+                seen += count;
+                (seen >= wanted).then_some(*lag_ms)
+            })
+        };
+        Self { count, p50_ms: percentile(50), p95_ms: percentile(95), p99_ms: percentile(99) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(minute: i64) -> Timestamp {
+        Timestamp::from_ms((30_000_000 + minute) * MINUTE_MS).unwrap()
+    }
+
+    fn now() -> Timestamp {
+        Timestamp::from_ms(at(59).ms() + 1_234).unwrap()
+    }
+
+    fn group(minute: i64, lag_ms: u64, count: u64) -> RecentGroup {
+        RecentGroup { at: at(minute), status: Status::Applied, lag_ms: Some(lag_ms), count }
+    }
+
+    #[test]
+    fn every_minute_of_the_hour_is_there() {
+        let since = an_hour_before(now());
+        assert_eq!(since, at(0));
+        let failed = RecentGroup { at: at(58), status: Status::Failed, lag_ms: None, count: 4 };
+        let recent = Recent::of(&[group(0, 2, 3), failed, group(60, 5, 1)], since, now());
+        assert_eq!((recent.minutes.len(), recent.lag_series.len(), recent.capped), (60, 30, false));
+        assert_eq!(recent.minutes[0], Minute { at: Time(at(0)), applied: 3, stale: 0, failed: 0, discarded: 0 });
+        assert_eq!((recent.minutes[58].failed, recent.minutes[58].applied), (4, 0));
+        assert_eq!(recent.minutes[59].applied, 1, "a clock that is ahead");
+        assert_eq!(recent.lag_series[29].lag, Lag { count: 1, p50_ms: Some(5), p95_ms: Some(5), p99_ms: Some(5) });
+        assert_eq!(recent.lag_series[10].lag, Lag::default());
+        assert_eq!(recent.lag.count, 4);
+    }
+
+    #[test]
+    fn a_percentile_is_the_least_lag_that_so_many_do_not_exceed() {
+        let counts = |pairs: &[(u64, u64)]| Lag::of(&[pairs.iter().copied().collect()]);
+        assert_eq!(counts(&[]), Lag::default());
+        let even = counts(&(1..=100).map(|ms| (ms, 1)).collect::<Vec<_>>());
+        assert_eq!(even, Lag { count: 100, p50_ms: Some(50), p95_ms: Some(95), p99_ms: Some(99) });
+        let two = counts(&[(1, 99), (900, 1)]);
+        assert_eq!((two.p50_ms, two.p99_ms), (Some(1), Some(1)));
+        let two = counts(&[(1, 98), (900, 2)]);
+        assert_eq!((two.p95_ms, two.p99_ms), (Some(1), Some(900)));
+    }
+
+    #[test]
+    fn what_is_capped_begins_with_the_first_whole_minute() {
+        let recent = Recent::of(&[group(50, 1, 1), group(51, 1, u64::from(RECENT_MAX))], an_hour_before(now()), now());
+        assert!(recent.capped);
+        assert_eq!((recent.since, recent.minutes.len()), (Time(at(51)), 9));
+        assert_eq!(recent.lag.count, u64::from(RECENT_MAX));
+        // So many in this very minute that no whole one is left: then nothing is said of any.
+        let recent = Recent::of(&[group(59, 1, u64::from(RECENT_MAX) + 1)], an_hour_before(now()), now());
+        assert_eq!((recent.minutes.len(), recent.lag.count), (0, 0));
+    }
+}

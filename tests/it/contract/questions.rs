@@ -1,0 +1,350 @@
+//! What people and programs ask both stores: who is it, what did each event do and why, and how much there is of everything.
+
+use bytes::Bytes;
+use clerk_sync::clerk::{ClerkId, EventId, SignedEvent, Timestamp};
+use clerk_sync::clock::now;
+use clerk_sync::store::{Cursor, HistoryRow, Keep, Lag, Payloads, Store, UserFilter};
+use clerk_sync::worker::plan::plan;
+use serde_json::{Value, json};
+
+use super::store::{Place, page};
+use crate::support::history::{EPOCH_MS, delete, event, fail, update};
+
+super::both_arms! {
+    postgresql: crate::contract::store::Place::Postgres(crate::support::database::TestDatabase::create().await),
+    sqlite: crate::contract::store::Place::Sqlite(crate::support::app::tempdir::TempDir::new());
+
+    users_are_found_by_the_beginning_of_what_people_know
+    a_search_is_paged_like_any_list
+    a_history_tells_every_event_of_one_user
+    a_history_is_paged_while_events_come
+    the_version_that_was_there_is_noted_and_stays_noted
+    a_history_names_the_fields_that_changed_where_payloads_are_kept
+    everything_is_counted_by_status_and_type
+    failed_events_are_counted_by_code
+    the_last_hour_is_told_minute_by_minute
+}
+
+async fn apply(store: &Store, events: &[SignedEvent]) {
+    store.apply(&plan(events)).await.unwrap();
+}
+
+/// An event of this user with these fields beside the ID.
+fn person(id: &str, fields: Value) -> SignedEvent {
+    let mut data = fields;
+    data["id"] = id.into();
+    data["updated_at"] = EPOCH_MS.into();
+    event(&format!("msg_{id}"), json!({"data": data, "type": "user.created"}).to_string())
+}
+
+fn email(address: &str) -> Value {
+    json!([{"email_address": address, "id": "e"}])
+}
+
+fn phone(number: &str) -> Value {
+    json!([{"phone_number": number, "id": "p"}])
+}
+
+async fn found(store: &Store, q: &str) -> Vec<String> {
+    let filter = UserFilter { q: Some(q.into()), ..UserFilter::default() };
+    let listing = store.users(&filter, &page(10)).await.unwrap();
+    listing.rows.into_iter().map(|user| user.clerk_id).collect()
+}
+
+async fn users_are_found_by_the_beginning_of_what_people_know(place: Place) {
+    let store = place.migrated().await;
+    let ada = json!({
+        "email_addresses": email("Ada.L@Example.com"), "primary_email_address_id": "e", "first_name": "Ada", "last_name": "Van Dyk",
+    });
+    let bob = json!({
+        "phone_numbers": phone("+12025550102"), "primary_phone_number_id": "p", "username": "bob_99", "external_id": "EXT-7",
+        "first_name": "Bob%",
+    });
+    let eve = json!({"first_name": "Adalbert", "last_name": "Vanin", "external_id": "ext-8", "username": "Eve"});
+    apply(&store, &[person("user_1", ada), person("user_2", bob), person("user_3", eve)]).await;
+    for (q, expected) in [
+        ("user_2", &["user_2"][..]),
+        ("user_", &[]),
+        ("ada.l@EX", &["user_1"]),
+        ("ADA", &["user_3", "user_1"]),
+        ("  ada  ", &["user_3", "user_1"]),
+        ("example.com", &[]),
+        ("van", &["user_3", "user_1"]),
+        ("van d", &["user_1"]),
+        ("ada van", &["user_3", "user_1"]),
+        ("ada van dyk", &["user_1"]),
+        ("ad VANI", &["user_3"]),
+        ("+1202555", &["user_2"]),
+        ("1 (202) 555-01", &["user_2"]),
+        ("BOB_9", &["user_2"]),
+        ("bob%", &["user_2"]),
+        ("bob_9", &["user_2"]),
+        ("bobx", &[]),
+        ("b%", &[]),
+        ("_ob", &[]),
+        ("Ev", &["user_3"]),
+        ("EXT-", &["user_2"]),
+        ("ext-", &["user_3"]),
+        ("' or true --", &[]),
+        ("\\", &[]),
+        ("", &["user_3", "user_2", "user_1"]),
+    ] {
+        assert_eq!(found(&store, q).await, expected, "{q:?}");
+    }
+    // Every other part counts too.
+    let both = UserFilter { q: Some("ada".into()), external_id: Some("ext-8".into()), ..UserFilter::default() };
+    let listing = store.users(&both, &page(10)).await.unwrap();
+    assert_eq!(listing.rows.iter().map(|user| user.clerk_id.as_str()).collect::<Vec<_>>(), ["user_3"]);
+    apply(&store, &[delete("msg_9", "user_3", 5)]).await;
+    let gone = UserFilter { q: Some("ada".into()), deleted: Some(false), ..UserFilter::default() };
+    assert_eq!(store.users(&gone, &page(10)).await.unwrap().rows.len(), 1);
+}
+
+async fn a_search_is_paged_like_any_list(place: Place) {
+    let store = place.migrated().await;
+    let people: Vec<_> =
+        (0..25).map(|n| person(&format!("user_{n:02}"), json!({"first_name": format!("Ada{n}")}))).collect();
+    apply(&store, &people).await;
+    let filter = UserFilter { q: Some("ada".into()), ..UserFilter::default() };
+    let (mut seen, mut page) = (Vec::new(), page(10));
+    loop {
+        let listing = store.users(&filter, &page).await.unwrap();
+        seen.extend(listing.rows.into_iter().map(|user| user.clerk_id));
+        page.after = listing.next;
+        if page.after.is_none() {
+            break;
+        }
+        apply(&store, &[person(&format!("user_9{}", seen.len()), json!({"first_name": "Ada"}))]).await;
+    }
+    assert_eq!(seen, (0..25).rev().map(|n| format!("user_{n:02}")).collect::<Vec<_>>());
+}
+
+async fn history(store: &Store, id: &str) -> Vec<HistoryRow> {
+    store.history(&ClerkId::new(id).unwrap(), &page(100)).await.unwrap().rows
+}
+
+/// The same event as it is received at that time.
+fn received(event: &SignedEvent, at: Timestamp) -> SignedEvent {
+    SignedEvent::restored(
+        event.id().clone(),
+        event.event_type().clone(),
+        event.sent_at(),
+        at,
+        Bytes::copy_from_slice(event.body()),
+    )
+}
+
+async fn a_history_tells_every_event_of_one_user(place: Place) {
+    let store = place.migrated().await;
+    apply(&store, &[update("msg_1", "user_1", 10)]).await;
+    apply(&store, &[update("msg_2", "user_1", 5)]).await;
+    apply(&store, &[delete("msg_3", "user_1", 20), update("msg_other", "user_2", 1)]).await;
+    apply(&store, &[delete("msg_4", "user_1", 30)]).await;
+    fail(&store, &[update("msg_5", "user_1", 40), update("msg_6", "user_1", 50)]).await;
+    store.discard(&[EventId::new("msg_6").unwrap()]).await.unwrap();
+    let rows = history(&store, "user_1").await;
+    let told: Vec<_> = rows.iter().map(|row| (row.event.event_id.as_str(), row.why.as_str())).collect();
+    assert_eq!(
+        told,
+        [
+            ("msg_6", "discarded, after it had failed with delivery_limit: made by a test"),
+            ("msg_5", "delivery_limit: made by a test"),
+            ("msg_4", "the user was deleted already, by msg_3, which occurred at 2026-11-20T11:00:00.020Z"),
+            ("msg_3", "it marked the user as deleted"),
+            ("msg_2", "a newer version was there, of msg_1, which occurred at 2026-11-20T11:00:00.010Z"),
+            ("msg_1", "it changed the row"),
+        ]
+    );
+    let stale = &rows[4];
+    assert_eq!(stale.event.superseded_by.as_deref(), Some("msg_1"));
+    let lag = stale.event.processed_at.0.ms() - stale.event.received_at.0.ms();
+    assert_eq!(i64::try_from(stale.lag_ms).unwrap(), lag.max(0));
+    assert!(rows.iter().all(|row| row.event.payload.is_none() && row.event.clerk_id.as_deref() == Some("user_1")));
+    assert!(history(&store, "user_9").await.is_empty());
+    // The line of the newer one may be gone, or its ID be all there is.
+    store.forget(&ClerkId::new("user_2").unwrap()).await.unwrap();
+    let json = serde_json::to_value(&rows[4]).unwrap();
+    assert_eq!((&json["event_id"], &json["superseded_by"]), (&json!("msg_2"), &json!("msg_1")));
+}
+
+async fn a_history_is_paged_while_events_come(place: Place) {
+    let store = place.migrated().await;
+    let at = |n: i64| Timestamp::from_ms(EPOCH_MS + n / 2).unwrap();
+    // Two of them each millisecond: the ID decides.
+    let events: Vec<_> = (0..25).map(|n| received(&update(&format!("msg_{n:02}"), "user_1", n), at(n))).collect();
+    apply(&store, &events).await;
+    let (id, mut seen) = (ClerkId::new("user_1").unwrap(), Vec::new());
+    let mut page = page(7);
+    loop {
+        let listing = store.history(&id, &page).await.unwrap();
+        seen.extend(listing.rows.into_iter().map(|row| row.event.event_id));
+        page.after = listing.next;
+        if page.after.is_none() {
+            break;
+        }
+        assert!(matches!(page.after, Some(Cursor::Event { .. })));
+        apply(&store, &[received(&update(&format!("msg_9{}", seen.len()), "user_1", 1), at(100))]).await;
+    }
+    assert_eq!(seen, (0..25).rev().map(|n| format!("msg_{n:02}")).collect::<Vec<_>>());
+}
+
+async fn the_version_that_was_there_is_noted_and_stays_noted(place: Place) {
+    let store = place.migrated().await;
+    let behind = async |id: &str| store.event(&EventId::new(id).unwrap()).await.unwrap().unwrap().superseded_by;
+    apply(&store, &[update("msg_3", "user_1", 30)]).await;
+    apply(&store, &[update("msg_2", "user_1", 20)]).await;
+    // Overtaken in its own write, and by one that is there in the end.
+    apply(&store, &[update("msg_6", "user_1", 60), update("msg_5", "user_1", 50), update("msg_1", "user_1", 10)]).await;
+    // A write that changes the row by a delete alone.
+    apply(&store, &[update("msg_4", "user_1", 40), delete("msg_7", "user_1", 70)]).await;
+    apply(&store, &[delete("msg_8", "user_1", 80)]).await;
+    for (id, newer) in [
+        ("msg_1", Some("msg_6")),
+        ("msg_2", Some("msg_3")),
+        ("msg_3", None),
+        ("msg_4", Some("msg_6")),
+        ("msg_5", Some("msg_6")),
+        ("msg_6", None),
+        ("msg_7", None),
+        ("msg_8", None),
+    ] {
+        assert_eq!(behind(id).await.as_deref(), newer, "{id}");
+    }
+    // What comes again is only counted, and what failed before is told anew.
+    fail(&store, &[update("msg_0", "user_1", 0)]).await;
+    apply(&store, &[update("msg_0", "user_1", 0), update("msg_9", "user_1", 90)]).await;
+    apply(&store, &[update("msg_2", "user_1", 20)]).await;
+    assert_eq!((behind("msg_0").await.as_deref(), behind("msg_2").await.as_deref()), (Some("msg_9"), Some("msg_3")));
+    // A line that was pruned comes again: the row has its version already.
+    store.prune(Timestamp::from_ms(EPOCH_MS + 1).unwrap(), 100).await.unwrap();
+    apply(&store, &[update("msg_9", "user_1", 90), update("msg_3", "user_1", 30)]).await;
+    assert_eq!(behind("msg_3").await.as_deref(), Some("msg_9"));
+    let rows = history(&store, "user_1").await;
+    assert_eq!(rows[0].why, "the row had this version already");
+}
+
+async fn a_history_names_the_fields_that_changed_where_payloads_are_kept(place: Place) {
+    place.migrated().await;
+    let store = place.store(Keep { payloads: Payloads::All, ..Keep::default() });
+    let at = |n: i64| Timestamp::from_ms(EPOCH_MS + n).unwrap();
+    let version = |n: i64, fields: Value| {
+        let mut data = json!({"id": "user_1", "updated_at": EPOCH_MS + n});
+        data.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        let body = json!({"data": data, "type": "user.updated"});
+        received(&event(&format!("msg_{n}"), body.to_string()), at(n))
+    };
+    apply(&store, &[version(1, json!({"first_name": "Ada"}))]).await;
+    apply(&store, &[version(2, json!({"first_name": "Ada", "public_metadata": {"plan": "pro"}}))]).await;
+    // Two of one write, which arrive in the other order, and one that is late.
+    let both = [version(4, json!({"username": "ada", "last_name": "X"})), version(3, json!({"username": "ada"}))];
+    apply(&store, &both).await;
+    apply(&store, &[version(5, json!({"username": "ada", "last_name": "X"})), delete("msg_9", "user_1", 9)]).await;
+    let changed = |rows: &[HistoryRow]| -> Vec<_> {
+        rows.iter().map(|row| (row.event.event_id.clone(), row.changed.clone().map(|names| names.join(" ")))).collect()
+    };
+    let told = |id: &str, names: Option<&str>| (id.to_owned(), names.map(str::to_owned));
+    let expected = [
+        told("msg_5", Some("")),
+        told("msg_4", Some("first_name last_name public_metadata.plan username")),
+        told("msg_3", None),
+        told("msg_2", Some("public_metadata.plan")),
+        told("msg_1", None),
+        told("msg_9", None),
+    ];
+    assert_eq!(changed(&history(&store, "user_1").await), expected);
+    // On a page of its own, a version finds the one before it all the same.
+    let (id, mut page, mut rows) = (ClerkId::new("user_1").unwrap(), page(1), Vec::new());
+    loop {
+        let listing = store.history(&id, &page).await.unwrap();
+        rows.extend(listing.rows);
+        page.after = listing.next;
+        if page.after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(changed(&rows), expected);
+    // What stands between two versions and cannot be read leaves both untold.
+    let failed_alone = place.store(Keep::default());
+    apply(&failed_alone, &[version(6, json!({"username": "eve"}))]).await;
+    apply(&store, &[version(7, json!({"username": "ada", "last_name": "X"}))]).await;
+    assert_eq!(changed(&history(&store, "user_1").await)[..2], [told("msg_7", None), told("msg_6", None)]);
+    assert!(history(&failed_alone, "user_1").await.iter().all(|row| row.event.payload.is_none()));
+}
+
+async fn everything_is_counted_by_status_and_type(place: Place) {
+    let store = place.migrated().await;
+    let none = store.totals().await.unwrap();
+    assert_eq!((none.users, none.events, none.by_status["failed"], none.by_type.len()), (0, 0, 0, 0));
+    apply(&store, &[update("msg_1", "user_1", 10), update("msg_2", "user_2", 10), delete("msg_3", "user_2", 20)]).await;
+    apply(&store, &[update("msg_4", "user_1", 5), event("msg_5", "no JSON")]).await;
+    let totals = serde_json::to_value(store.totals().await.unwrap()).unwrap();
+    assert_eq!(
+        totals,
+        json!({
+            "users": 2,
+            "deleted_users": 1,
+            "events": 5,
+            "by_status": {"applied": 3, "stale": 1, "failed": 1, "discarded": 0},
+            "by_type": {
+                "user.deleted": {"applied": 1},
+                "user.unreadable": {"failed": 1},
+                "user.updated": {"applied": 2, "stale": 1},
+            },
+        })
+    );
+}
+
+async fn failed_events_are_counted_by_code(place: Place) {
+    let store = place.migrated().await;
+    let none = store.failed().await.unwrap();
+    assert_eq!((none.count, none.oldest_received_at, none.capped), (0, None, false));
+    let at = |n: i64| Timestamp::from_ms(EPOCH_MS + n).unwrap();
+    fail(&store, &[received(&update("msg_1", "user_1", 1), at(7)), received(&update("msg_2", "user_1", 2), at(3))])
+        .await;
+    apply(&store, &[received(&event("msg_3", "no JSON"), at(9)), received(&update("msg_4", "user_2", 1), at(1))]).await;
+    let failed = serde_json::to_value(store.failed().await.unwrap()).unwrap();
+    assert_eq!(
+        failed,
+        json!({
+            "count": 3,
+            "by_code": {"delivery_limit": 2, "not_json": 1},
+            "oldest_received_at": "2026-11-20T11:00:00.003Z",
+            "capped": false,
+        })
+    );
+    assert_eq!(store.last_received_at().await.unwrap().unwrap().0, at(9));
+}
+
+async fn the_last_hour_is_told_minute_by_minute(place: Place) {
+    let store = place.migrated().await;
+    let now = now();
+    let before = |ms: i64| Timestamp::from_ms(now.ms() - ms).unwrap();
+    let events = [
+        received(&update("msg_1", "user_1", 10), before(0)),
+        received(&update("msg_2", "user_2", 10), before(30 * 60_000)),
+        received(&update("msg_3", "user_3", 10), before(2 * 3_600_000)),
+        received(&event("msg_4", "no JSON"), before(30 * 60_000)),
+    ];
+    apply(&store, &events).await;
+    apply(&store, &[received(&update("msg_5", "user_2", 5), before(30 * 60_000))]).await;
+    let recent = store.recent(now).await.unwrap();
+    assert_eq!((recent.minutes.len(), recent.capped), (60, false));
+    assert_eq!(recent.minutes[0].at, recent.since);
+    let minute = &recent.minutes[29];
+    assert_eq!((minute.applied, minute.stale, minute.failed, minute.discarded), (1, 1, 1, 0));
+    assert_eq!(recent.minutes[59].applied, 1);
+    assert_eq!(recent.minutes.iter().map(|minute| minute.applied).sum::<u64>(), 2, "not what is older");
+    // The one in half an hour's place was half an hour on its way; to two digits that is 1,800 s.
+    let Lag { count, p50_ms, p95_ms, p99_ms } = recent.lag;
+    assert_eq!((count, p95_ms, p99_ms), (3, Some(1_800_000), Some(1_800_000)));
+    assert!(p50_ms.is_some());
+    assert_eq!(recent.lag_series.len(), 30);
+    assert_eq!(recent.lag_series[14].lag.count, 2);
+
+    // What was tried again says nothing about the lag.
+    let again = received(&update("msg_6", "user_6", 1), before(60_000));
+    fail(&store, std::slice::from_ref(&again)).await;
+    apply(&store, &[again]).await;
+    let recent = store.recent(now).await.unwrap();
+    assert_eq!((recent.minutes[58].applied, recent.lag.count), (1, 3));
+}
