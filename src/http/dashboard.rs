@@ -5,6 +5,7 @@
 //! - Whatever came from outside is text: templates escape it, and the policy that every page carries would stop the rest.
 
 mod age;
+mod ask;
 mod assets;
 mod chart;
 mod door;
@@ -16,21 +17,42 @@ mod page;
 mod payload;
 mod remedy;
 mod session;
+mod state;
 mod users;
+mod view;
 
 use actix_web::http::StatusCode;
 use actix_web::web::{self, ServiceConfig};
 use askama::Template;
 
+use login::Guesses;
 use page::{Frame, Refusal, page_of};
 
 /// The path of the first page.
 pub const PATH: &str = "/";
 
+/// What the threads of a process share.
+#[derive(Clone)]
+pub struct Dashboard {
+    /// Whether this process takes webhooks; a worker alone does not.
+    receives: bool,
+    guesses: Guesses,
+}
+
+impl Dashboard {
+    pub fn new(receives: bool) -> Self {
+        Self { receives, guesses: Guesses::default() }
+    }
+}
+
 /// Adds the pages. The data of `/api` is theirs too.
-pub fn configure(config: &mut ServiceConfig) {
+pub fn configure(dashboard: Dashboard) -> impl FnOnce(&mut ServiceConfig) {
+    move |config| add_pages(config, dashboard)
+}
+
+fn add_pages(config: &mut ServiceConfig, dashboard: Dashboard) {
     config
-        .app_data(web::Data::new(login::Guesses::default()))
+        .app_data(web::Data::new(dashboard))
         .service(page(PATH, web::get().to(overview::show)))
         .service(page("/assets/{digest}/{name}", web::get().to(assets::get)))
         .service(page("/login", web::get().to(login::show)).route(web::post().to(login::log_in)))

@@ -94,7 +94,10 @@ mod tests {
         let now = Timestamp::from_ms(1_795_400_000_000).unwrap();
         let before = |ms: i64| when(Time(Timestamp::from_ms(now.ms() - ms).unwrap()), now);
         let shown = before(90_000);
-        assert_eq!((shown.iso.as_str(), shown.utc.as_str()), ("2026-11-23T02:51:50.000Z", "2026-11-23 02:51:50\u{a0}UTC"));
+        assert_eq!(
+            (shown.iso.as_str(), shown.utc.as_str()),
+            ("2026-11-23T02:51:50.000Z", "2026-11-23 02:51:50\u{a0}UTC")
+        );
         for (ms, said) in [
             (0, "just now"),
             (59_999, "59 s ago"),
@@ -111,7 +114,9 @@ mod tests {
     #[test]
     fn amounts_are_read_at_a_glance() {
         let plain = |text: String| text.replace(['\u{a0}', '\u{202f}'], " ");
-        for (ms, said) in [(0.4, "< 1 ms"), (12.4, "12 ms"), (999.6, "1.00 s"), (61_000.0, "1 min"), (7_200_000.0, "2.0 h")] {
+        for (ms, said) in
+            [(0.4, "< 1 ms"), (12.4, "12 ms"), (999.6, "1.00 s"), (61_000.0, "1 min"), (7_200_000.0, "2.0 h")]
+        {
             assert_eq!(plain(duration(ms)), said);
         }
         let numbers = [0, 999, 1000, 1_234_567].map(|number| plain(count(number)));

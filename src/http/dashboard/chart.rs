@@ -33,6 +33,10 @@ pub struct Chart {
     /// Lines of a line chart: class and path.
     pub lines: Vec<(&'static str, String)>,
     pub top: String,
+    /// The time at the left end.
+    pub from: String,
+    /// What the drawing shows, in a sentence.
+    pub said: String,
     pub is_empty: bool,
 }
 
@@ -63,8 +67,14 @@ pub fn stacks(steps: &[(String, [(&'static str, u64); 4])]) -> Chart {
         let said = if parts.is_empty() { "nothing".into() } else { parts.join(", ") };
         Step { x: unit(left), width: unit(step), said: format!("{time}: {said}"), bars }
     };
-    let steps = steps.iter().enumerate().map(draw).collect();
-    Chart { steps, lines: Vec::new(), top: count(top), is_empty: most == 0 }
+    Chart {
+        from: from(steps),
+        steps: steps.iter().enumerate().map(draw).collect(),
+        lines: Vec::new(),
+        top: count(top),
+        said: String::new(),
+        is_empty: most == 0,
+    }
 }
 
 /// Lines over the same steps of time: for each its time and a value, in milliseconds, of each line. A step without a value is
@@ -103,11 +113,17 @@ pub fn lines(classes: [&'static str; 2], steps: &[(String, [Option<u64>; 2])]) -
     };
     let drawn = (0..2).map(|line| (classes[line], path(line))).collect();
     Chart {
+        from: from(steps),
         steps: steps.iter().enumerate().map(draw).collect(),
         lines: drawn,
         top: of_ms(top),
+        said: String::new(),
         is_empty: most.is_none(),
     }
+}
+
+fn from<T>(steps: &[(String, T)]) -> String {
+    steps.first().map(|(time, _)| time.clone()).unwrap_or_default()
 }
 
 pub fn of_ms(ms: u64) -> String {

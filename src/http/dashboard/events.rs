@@ -132,7 +132,8 @@ pub async fn show(
     let now = now();
     let (id, event) = find(&api, &id).await?;
     let can_act = event.status == Status::Failed;
-    let would = if can_act { Some(orders::would_of_one(&api.store, id).await?) } else { None };
+    let code = event.error_code.as_deref().unwrap_or_default();
+    let would = if can_act { Some(orders::would_of_one(&api.store, id, code).await?) } else { None };
     let connection = request.connection_info().clone();
     answer(&EventPage {
         frame: frame(&session, &event.event_type).live(),

@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::SET_COOKIE;
-use actix_web::{FromRequest, HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
 use rand::Rng;
 use tokio::sync::Semaphore;
 
+use super::Dashboard;
 use super::door::{self, Posted};
 use super::page::{Frame, Refusal, go_to, page_of};
 use super::session::{self, NONCE_BYTES};
@@ -73,7 +74,7 @@ pub async fn show(request: HttpRequest, query: web::Query<Next>) -> Result<HttpR
 pub async fn log_in(
     request: HttpRequest,
     body: web::Payload,
-    guesses: web::Data<Guesses>,
+    dashboard: web::Data<Dashboard>,
 ) -> Result<HttpResponse, Refusal> {
     let token = door::token(&request)?;
     if !door::is_of_this_site(&request) {
@@ -82,7 +83,7 @@ pub async fn log_in(
     let fields = door::fields(&request, &mut body.into_inner()).await?;
     let value = |wanted: &str| fields.iter().find(|(name, _)| name == wanted).map_or("", |(_, value)| value);
     let next = local(value("next"));
-    let guess = guesses.0.try_acquire().map_err(|_| Refusal::TooManyGuesses)?;
+    let guess = dashboard.guesses.0.try_acquire().map_err(|_| Refusal::TooManyGuesses)?;
     if !token.is(value("token").trim().as_bytes()) {
         door::api(&request).refusals.note(Code::Unauthorized, "a login with a wrong token", now());
         tokio::time::sleep(GUESS_COSTS).await;
@@ -139,7 +140,8 @@ mod tests {
         for good in ["/", "/events?status=failed&type=user.created", "/users/user_1"] {
             assert_eq!(local(good), good);
         }
-        let bad = ["", "//evil.example", "/\\evil.example", "https://evil.example", "/a\\b", "/a\r\nb", "/\tx", "/login"];
+        let bad =
+            ["", "//evil.example", "/\\evil.example", "https://evil.example", "/a\\b", "/a\r\nb", "/\tx", "/login"];
         for bad in bad {
             assert_eq!(local(bad), "/", "{bad}");
         }

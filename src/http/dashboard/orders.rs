@@ -26,8 +26,13 @@ const EVENTS_MAX: u64 = 1000;
 const SAMPLE: NonZeroU32 = NonZeroU32::new(10).expect("10 is not 0");
 
 /// Parts of the filter that an order takes, with their names for people.
-const PARTS: [(&str, &str); 5] =
-    [("error_code", "Error code"), ("type", "Type"), ("user", "User"), ("since", "Received since"), ("until", "Until")];
+const PARTS: [(&str, &str); 5] = [
+    ("error_code", "Error code"),
+    ("type", "Type"),
+    ("user", "User"),
+    ("since", "Received since"),
+    ("until", "Received until"),
+];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Verb {
@@ -129,14 +134,19 @@ fn fixed(ask: &Ask, now: Timestamp) -> Result<(EventFilter, Ask), Refusal> {
 }
 
 fn parts(ask: &Ask) -> Vec<(&'static str, String)> {
-    let given = PARTS.iter().map(|(name, said)| (*said, ask.get(name).to_owned()));
+    let shown = |name: &str| match name {
+        "since" | "until" => ask.get(name).replace('T', " ").replace('Z', " UTC"),
+        _ => ask.get(name).to_owned(),
+    };
+    let given = PARTS.iter().map(|(name, said)| (*said, shown(name)));
     let given: Vec<_> = given.filter(|(_, value)| !value.is_empty()).collect();
     [("Result", "failed".to_owned())].into_iter().chain(given).collect()
 }
 
 fn outcomes(would: &Would) -> Vec<WouldBe> {
     let of = |class, number: u64, text: String| (number > 0).then(|| WouldBe { class, count: count(number), text });
-    let fail = would.fail.iter().filter_map(|(code, number)| of("failed", *number, format!("would fail again: {code}")));
+    let fail =
+        would.fail.iter().filter_map(|(code, number)| of("failed", *number, format!("would fail again: {code}")));
     let rest = [
         of("applied", would.apply, "would be applied".into()),
         of("stale", would.be_stale, "would change nothing, since a newer version is there".into()),
@@ -250,12 +260,13 @@ async fn put_back(api: &Api, which: &Which, done: &mut Done) -> Result<(), Refus
 }
 
 /// What a replay of one event would come to, in words.
-pub async fn would_of_one(store: &Store, id: EventId) -> Result<String, StoreError> {
+pub async fn would_of_one(store: &Store, id: EventId, error_code: &str) -> Result<String, StoreError> {
     let would = replay::preview(store, &Which::Ids(vec![id])).await?.would.unwrap_or_default();
     let failed = would.fail.keys().next();
     Ok(match (would.apply, would.be_stale, failed) {
         (1.., _, _) => "it would be applied.".into(),
         (_, 1.., _) => "it would change nothing, since a newer version is there.".into(),
+        (_, _, Some(code)) if code == error_code => "it would fail again, for the same reason.".into(),
         (_, _, Some(code)) => format!("it would fail again, with {code}. {}", remedy::of(code).meaning),
         _ => "it is not failed any more.".into(),
     })

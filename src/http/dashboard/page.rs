@@ -97,9 +97,13 @@ pub fn go_to(path: &str) -> HttpResponse {
 #[derive(Debug)]
 pub enum Refusal {
     /// Nobody is logged in; where to go afterwards.
-    LogIn { next: String },
+    LogIn {
+        next: String,
+    },
     /// A link on another site led here, and so the browser held the cookie back: it must ask once more by itself.
-    AskAgain { path: String },
+    AskAgain {
+        path: String,
+    },
     /// There is no admin token.
     Disabled,
     /// The form is not one that this session was given.

@@ -50,10 +50,7 @@ const TABLE: &[(&[&str], Remedy)] = &[
             what_to_do: "Report it, without the payload. Replay it with a newer version.",
         },
     ),
-    (
-        &["unrouted"],
-        Remedy { meaning: "The queue was not bound when it came.", what_to_do: "Replay it." },
-    ),
+    (&["unrouted"], Remedy { meaning: "The queue was not bound when it came.", what_to_do: "Replay it." }),
 ];
 
 const REFUSED: Remedy = Remedy {

@@ -13,7 +13,7 @@ use super::view::{Block, EventLine, Person};
 use crate::clerk::{ClerkId, Timestamp};
 use crate::clock::now;
 use crate::http::Api;
-use crate::store::{HistoryRow, User};
+use crate::store::{HistoryRow, Status, User};
 
 #[derive(Template)]
 #[template(path = "users.html")]
@@ -47,6 +47,10 @@ pub async fn list(session: Session, request: HttpRequest, api: web::Data<Api>) -
 struct Step {
     event: EventLine,
     why: String,
+    /// Whether the reason is a sentence, and does not begin with a code.
+    is_sentence: bool,
+    /// The event whose newer version was there.
+    behind: Option<String>,
     changed: Option<Vec<String>>,
 }
 
@@ -104,7 +108,13 @@ pub async fn show(
 }
 
 fn step(row: &HistoryRow, now: Timestamp) -> Step {
-    Step { event: EventLine::of(&row.event, now), why: row.why.clone(), changed: row.changed.clone() }
+    Step {
+        event: EventLine::of(&row.event, now),
+        why: row.why.clone(),
+        is_sentence: row.event.status != Status::Failed,
+        behind: row.event.superseded_by.clone().filter(|by| *by != row.event.event_id),
+        changed: row.changed.clone(),
+    }
 }
 
 fn profile(user: &User) -> Vec<(&'static str, String)> {

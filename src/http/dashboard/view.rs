@@ -136,7 +136,8 @@ mod tests {
 
     #[test]
     fn a_name_has_initials_whatever_it_is() {
-        let pairs = [("Ada Lovelace", "AL"), ("ada", "A"), ("  ", "?"), ("李 小龙", "李小"), ("<b> x", "BX"), ("🎉", "?")];
+        let pairs =
+            [("Ada Lovelace", "AL"), ("ada", "A"), ("  ", "?"), ("李 小龙", "李小"), ("<b> x", "BX"), ("🎉", "?")];
         for (name, expected) in pairs {
             assert_eq!(initials(name), expected, "{name}");
         }

@@ -64,6 +64,7 @@ pub async fn events(pool: &SqlitePool, filter: &EventFilter, page: &Page) -> Res
         .bind(after_time)
         .bind(after_id)
         .bind(i64::from(page.limit.get()) + 1)
+        .bind(filter.error_code.as_deref())
         .fetch_all(pool)
         .await?;
     let rows = rows.iter().map(read_event).collect::<Result<_, _>>()?;
