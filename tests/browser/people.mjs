@@ -8,7 +8,8 @@ const NAMES = [
 ];
 
 export const people = NAMES.map(([first, last], n) => ({
-  id: `user_3A${String(n).padStart(2, "0")}bQx7LmW2kTz`,
+  // As long as Clerk's: 27 letters and digits after the prefix.
+  id: `user_3A${String(n).padStart(2, "0")}bQx7LmW2kTzR4vNc8YpJd5sH`,
   first,
   last,
   email: `${first}.${last}@example.com`.toLowerCase(),
@@ -47,6 +48,9 @@ export function event(type, person, at_ms, more = {}) {
         };
   return { data, object: "event", type, timestamp: at_ms };
 }
+
+// The n-th ID of an event, as long as Svix's.
+export const eventId = (n) => `msg_3A${String(n).padStart(4, "0")}kqLw8YtZb6RmXc2NvPh3J`;
 
 // Numbers that look like chance and are the same in every run.
 export function chance(seed) {

@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import pg from "pg";
+import { event, people } from "./people.mjs";
 
 const ROOT = new URL("../..", import.meta.url).pathname;
 const PROGRAM = process.env.CLERK_SYNC ?? join(ROOT, "target/debug/clerk-sync");
@@ -17,12 +18,12 @@ export const TOKEN = "correct-horse-battery-staple";
 export const DEADLINE_MS = 30_000;
 
 // Waits for a condition, asking again and again.
-export async function until(what, holds) {
-  const end = Date.now() + DEADLINE_MS;
+export async function until(what, holds, wait_ms = DEADLINE_MS) {
+  const end = Date.now() + wait_ms;
   for (;;) {
     const value = await holds();
     if (value) return value;
-    if (Date.now() > end) throw new Error(`waited ${DEADLINE_MS / 1000} s in vain: ${what}`);
+    if (Date.now() > end) throw new Error(`waited ${wait_ms / 1000} s in vain: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 25));
   }
 }
@@ -46,7 +47,23 @@ async function database() {
 }
 
 export class Place {
-  // With servers: PostgreSQL and RabbitMQ, as TEST_DATABASE_URL and TEST_AMQP_URL say.
+  // With servers, PostgreSQL and RabbitMQ as TEST_DATABASE_URL and TEST_AMQP_URL say, and a queue that takes events: an old
+  // RabbitMQ now and then loses a quorum queue as it is declared, and then another name must do.
+  static async started() {
+    for (let tries = 1; ; tries++) {
+      const place = await (await Place.withServers()).start();
+      try {
+        await place.deliver("msg_probe", event("user.created", people[0], Date.now()), 5_000);
+        await until("the probe is applied", async () => (await place.sql("delete from clerk.events returning 1")).length === 1);
+        await place.sql("delete from clerk.users");
+        return place;
+      } catch (error) {
+        await place.stop();
+        if (tries === 3) throw error;
+      }
+    }
+  }
+
   static async withServers() {
     const namespace = `clerk-sync-browser-${randomBytes(6).toString("hex")}`;
     const data = await database();
@@ -96,7 +113,7 @@ export class Place {
   }
 
   // Delivers a body as Svix would.
-  async deliver(id, body) {
+  async deliver(id, body, wait_ms) {
     const text = typeof body === "string" ? body : JSON.stringify(body);
     const seconds = Math.floor(Date.now() / 1000).toString();
     const key = Buffer.from(SECRET.slice("whsec_".length), "base64");
@@ -108,7 +125,7 @@ export class Place {
       const answer = await send();
       if (!answer.ok && answer.status !== 503) throw new Error(`${id}: ${await answer.text()}`);
       return answer.ok;
-    });
+    }, wait_ms);
   }
 
   async api(path) {

@@ -16,8 +16,9 @@ use super::state::{State, Tile, Verdict};
 use super::view::EventLine;
 use crate::clerk::Timestamp;
 use crate::clock::now;
+use crate::http::api::Stats;
 use crate::http::{Api, Readiness};
-use crate::store::{EventFilter, Failed, Page, Recent, Store, StoreError, Time, Totals};
+use crate::store::{EventFilter, EventRow, Minute, Page, Recent, Store, Time, Totals};
 
 /// Events that are shown as the latest.
 const LATEST: NonZeroU32 = NonZeroU32::new(8).expect("8 is not 0");
@@ -35,16 +36,22 @@ struct OverviewPage {
 /// What the tables come to.
 struct Numbers {
     is_new: bool,
-    lag_chart: Chart,
-    lag_said: Option<String>,
-    rate_chart: Chart,
-    rate_said: String,
+    hour: Option<Hour>,
     failed: Vec<FailedGroup>,
+    failed_number: u64,
     failed_count: String,
     oldest_failed: Option<When>,
     latest: Vec<EventLine>,
     totals: Vec<Fact>,
     totals_counted: Option<String>,
+}
+
+/// The last hour.
+struct Hour {
+    lag_chart: Chart,
+    lag_said: Option<String>,
+    rate_chart: Chart,
+    rate_said: String,
 }
 
 /// Failed events of one code.
@@ -64,12 +71,17 @@ struct Fact {
     shown: String,
 }
 
-/// What the store says, all of about the same moment.
+/// What is asked of the store: the numbers of `/api/stats`, and the newest lines.
 struct Seen {
-    recent: Recent,
-    failed: Failed,
-    totals: Totals,
-    latest: Vec<crate::store::EventRow>,
+    stats: Stats,
+    latest: Vec<EventRow>,
+}
+
+impl Seen {
+    /// Nothing where it is not counted yet: the first count of a large table takes a while.
+    fn recent(&self) -> Option<&Recent> {
+        self.stats.recent.as_ref().map(|recent| &recent.counts)
+    }
 }
 
 /// `GET /`
@@ -82,8 +94,8 @@ pub async fn show(
     let now = now();
     let database = api.store.ping().await;
     let (seen, database) = match database {
-        Err(error) => (None, Err(error)),
-        Ok(()) => match see(&api.store, now).await {
+        Err(error) => (None, Err(error.to_string())),
+        Ok(()) => match see(&api).await {
             Ok(seen) => (Some(seen), Ok(())),
             Err(error) => (None, Err(error)),
         },
@@ -92,12 +104,13 @@ pub async fn show(
         receives: dashboard.receives,
         is_stopping: readiness.shutdown.is_requested(),
         queue: api.queue.ready().map_err(|reason| reason.to_string()),
-        waiting: api.queue.depth().await.ok(),
-        database: database.map_err(|reason| reason.to_string()),
+        waiting: seen.as_ref().and_then(|seen| seen.stats.queue.depth),
+        oldest_waiting: seen.as_ref().and_then(|seen| seen.stats.queue.oldest_received_at),
+        database,
         is_postgres: matches!(api.store, Store::Postgres(_)),
-        failed: seen.as_ref().map(|seen| &seen.failed),
+        failed: seen.as_ref().map(|seen| &seen.stats.failed),
         last: seen.as_ref().and_then(|seen| seen.latest.first()),
-        recent: seen.as_ref().map(|seen| &seen.recent),
+        recent: seen.as_ref().and_then(Seen::recent),
         now,
     };
     answer(&OverviewPage {
@@ -108,16 +121,19 @@ pub async fn show(
     })
 }
 
-async fn see(store: &Store, now: Timestamp) -> Result<Seen, StoreError> {
+/// The numbers and the newest lines, or why not.
+async fn see(api: &Api) -> Result<Seen, String> {
     let page = Page { limit: LATEST, after: None };
     let all = EventFilter::default();
-    let (recent, failed, totals, latest) =
-        tokio::try_join!(store.recent(now), store.failed(), store.totals(), store.events(&all, &page))?;
-    Ok(Seen { recent, failed, totals, latest: latest.rows })
+    let (stats, latest) = tokio::join!(api.stats(), api.store.events(&all, &page));
+    let stats = stats.map_err(|problem| problem.detail().to_owned())?;
+    Ok(Seen { stats, latest: latest.map_err(|error| error.to_string())?.rows })
 }
 
 fn numbers(seen: &Seen, now: Timestamp) -> Numbers {
-    let Seen { recent, failed, totals, latest } = seen;
+    let Seen { stats, latest } = seen;
+    let Stats { failed, totals, .. } = stats;
+    let recent = seen.recent();
     let groups = failed.by_code.iter().map(|(code, number)| FailedGroup {
         code: code.clone(),
         query: encoded(code),
@@ -127,17 +143,20 @@ fn numbers(seen: &Seen, now: Timestamp) -> Numbers {
     let mut groups: Vec<_> = groups.collect();
     groups.sort_by_key(|group| std::cmp::Reverse(failed.by_code.get(&group.code).copied()));
     Numbers {
-        is_new: totals.events == 0 && latest.is_empty(),
-        lag_chart: lag_chart(recent),
-        lag_said: lag_said(recent),
-        rate_chart: rate_chart(recent),
-        rate_said: rate_said(recent),
+        is_new: latest.is_empty(),
+        hour: recent.map(|recent| Hour {
+            lag_chart: lag_chart(recent),
+            lag_said: lag_said(recent),
+            rate_chart: rate_chart(recent),
+            rate_said: rate_said(recent),
+        }),
         failed: groups,
+        failed_number: failed.count,
         failed_count: if failed.capped { format!("{} and more", count(failed.count)) } else { count(failed.count) },
         oldest_failed: failed.oldest_received_at.map(|time| when(time, now)),
         latest: latest.iter().map(|event| EventLine::of(event, now)).collect(),
-        totals: facts(totals),
-        totals_counted: None,
+        totals: totals.as_ref().map(|totals| facts(&totals.counts)).unwrap_or_default(),
+        totals_counted: totals.as_ref().map(|totals| when(totals.as_of, now).age),
     }
 }
 
@@ -145,8 +164,8 @@ fn facts(totals: &Totals) -> Vec<Fact> {
     let fact = |id, name, number| Fact { id, name, number, shown: count(number) };
     let status = |word| totals.by_status.get(word).copied().unwrap_or(0);
     vec![
-        fact("users", "Users", totals.users - totals.deleted_users.min(totals.users)),
-        fact("deleted", "Deleted users", totals.deleted_users),
+        fact("users", "Users", totals.users),
+        fact("deleted_users", "Deleted of these", totals.deleted_users),
         fact("events", "Events kept", totals.events),
         fact("applied", "Applied", status("applied")),
         fact("stale", "Stale", status("stale")),
@@ -187,7 +206,7 @@ fn rate_chart(recent: &Recent) -> Chart {
 }
 
 fn rate_said(recent: &Recent) -> String {
-    let sum = |of: fn(&crate::store::Minute) -> u64| recent.minutes.iter().map(of).sum::<u64>();
+    let sum = |of: fn(&Minute) -> u64| recent.minutes.iter().map(of).sum::<u64>();
     let all = sum(|minute| minute.applied + minute.stale + minute.failed + minute.discarded);
     let parts = [
         (sum(|minute| minute.applied), "applied"),

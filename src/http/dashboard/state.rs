@@ -3,7 +3,7 @@
 use super::age::{self, count, when};
 use super::chart::of_ms;
 use crate::clerk::Timestamp;
-use crate::store::{EventRow, Failed, Recent};
+use crate::store::{EventRow, Failed, Recent, Time};
 
 /// What the parts say of themselves.
 pub struct State<'a> {
@@ -14,6 +14,8 @@ pub struct State<'a> {
     pub queue: Result<(), String>,
     /// Events in the queue, where it could be asked.
     pub waiting: Option<u64>,
+    /// When the oldest of them was received, where the queue can tell.
+    pub oldest_waiting: Option<Time>,
     pub database: Result<(), String>,
     pub is_postgres: bool,
     pub failed: Option<&'a Failed>,
@@ -106,7 +108,11 @@ impl State<'_> {
 
     fn queue(&self) -> Tile {
         let (class, value) = if self.queue.is_ok() { ("good", "Ready") } else { ("bad", "Away") };
-        let note = self.waiting.map_or("cannot be asked".into(), |waiting| format!("{} waiting", count(waiting)));
+        let oldest = self.oldest_waiting.map(|time| format!(", the oldest from {}", when(time, self.now).age));
+        let note = match self.waiting {
+            Some(waiting) => format!("{} waiting{}", count(waiting), oldest.unwrap_or_default()),
+            None => "how many wait is not known".into(),
+        };
         Tile { id: "queue", name: "Queue", class, value: value.into(), note }
     }
 
@@ -161,6 +167,7 @@ mod tests {
             is_stopping: false,
             queue: Ok(()),
             waiting: Some(3),
+            oldest_waiting: None,
             database: Ok(()),
             is_postgres: true,
             failed: None,

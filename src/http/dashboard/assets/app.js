@@ -110,7 +110,8 @@
     paused = !paused;
     sessionStorage.setItem(PAUSED, paused ? "yes" : "no");
     say(paused ? "Paused" : "Live");
-    if (!paused) renew();
+    if (paused) clearTimeout(timer);
+    else renew();
   });
   document.addEventListener("visibilitychange", () => plan(document.hidden ? 0 : 200));
   plan(EVERY_MS);
