@@ -99,7 +99,7 @@ pub struct Body {
     #[schema(schema_with = field::text)]
     user: Option<String>,
     /// Failed with this code, such as unrouted.
-    #[schema(schema_with = parameters::any_text)]
+    #[schema(schema_with = field::text)]
     error_code: Option<String>,
     /// Received at this time or later.
     #[schema(schema_with = field::time)]

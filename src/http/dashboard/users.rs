@@ -47,6 +47,8 @@ pub async fn list(session: Session, request: HttpRequest, api: web::Data<Api>) -
 struct Step {
     event: EventLine,
     why: String,
+    /// What stands in the reason after the ID that it names.
+    why_then: String,
     /// Whether the reason is a sentence, and does not begin with a code.
     is_sentence: bool,
     /// The event whose newer version was there.
@@ -108,11 +110,16 @@ pub async fn show(
 }
 
 fn step(row: &HistoryRow, now: Timestamp) -> Step {
+    let behind = row.event.superseded_by.as_deref().filter(|by| *by != row.event.event_id);
+    // The ID in the sentence becomes a link.
+    let parts = behind.and_then(|by| row.why.split_once(by));
+    let (why, why_then) = parts.unwrap_or((&row.why, ""));
     Step {
         event: EventLine::of(&row.event, now),
-        why: row.why.clone(),
+        why: why.to_owned(),
+        why_then: why_then.to_owned(),
         is_sentence: row.event.status != Status::Failed,
-        behind: row.event.superseded_by.clone().filter(|by| *by != row.event.event_id),
+        behind: behind.filter(|_| parts.is_some()).map(str::to_owned),
         changed: row.changed.clone(),
     }
 }
