@@ -240,7 +240,7 @@ describe("a busy service", () => {
     const page = await browser.enter(place);
     await place.sql("alter schema clerk rename to elsewhere");
     try {
-      await page.getByRole("heading", { name: "The database is away" }).waitFor();
+      await page.getByRole("heading", { name: "The database does not work" }).waitFor();
       await page.getByText(/Events wait in the queue/).waitFor();
       await shoot(page, "database-away");
     } finally {

@@ -40,13 +40,16 @@ pub struct Chart {
     pub is_empty: bool,
 }
 
+/// The numbers of one step by what became of the events, and the time at its beginning.
+pub type Stack = (String, [(&'static str, u64); 4]);
+
 /// Bars one above the other: for each step its time and the number of each kind.
-pub fn stacks(steps: &[(String, [(&'static str, u64); 4])]) -> Chart {
+pub fn stacks(steps: &[Stack]) -> Chart {
     let sum = |kinds: &[(&str, u64); 4]| kinds.iter().map(|(_, number)| number).sum::<u64>();
     let most = steps.iter().map(|(_, kinds)| sum(kinds)).max().unwrap_or(0);
     let top = round_up(most);
     let step = WIDTH / as_float(steps.len().max(1) as u64);
-    let draw = |(place, (time, kinds)): (usize, &(String, [(&'static str, u64); 4]))| {
+    let draw = |(place, (time, kinds)): (usize, &Stack)| {
         let left = step * as_float(place as u64);
         let mut filled = 0;
         let bars = kinds.iter().filter(|(_, number)| *number > 0).map(|(class, number)| {

@@ -48,6 +48,10 @@ pub async fn list(session: Session, request: HttpRequest, api: web::Data<Api>) -
     let mut ask = Ask::read(request.query_string())?;
     let notice = orders::notice_of_many(&mut ask);
     let (filter, page) = ask.events(now)?;
+    // A code alone asks for failed ones; the form says so.
+    if let Some(status) = filter.status {
+        ask = ask.with("status", status.as_str());
+    }
     let listing = api.store.events(&filter, &page).await?;
     let events: Vec<_> = listing.rows.iter().map(|event| EventLine::of(event, now)).collect();
     let set = ask.without("cursor").without("status").without("limit");

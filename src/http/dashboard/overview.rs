@@ -92,19 +92,22 @@ pub async fn show(
     dashboard: web::Data<Dashboard>,
 ) -> Result<HttpResponse, Refusal> {
     let now = now();
-    let database = api.store.ping().await;
-    let (seen, database) = match database {
-        Err(error) => (None, Err(error.to_string())),
-        Ok(()) => match see(&api).await {
-            Ok(seen) => (Some(seen), Ok(())),
-            Err(error) => (None, Err(error)),
-        },
+    let seen = match api.store.ping().await {
+        Ok(()) => see(&api).await,
+        Err(error) => Err(error.to_string()),
     };
+    // The queue can be asked while the database is away.
+    let waiting = match &seen {
+        Ok(seen) => seen.stats.queue.depth,
+        Err(_) => api.queue.depth().await.ok(),
+    };
+    let database = seen.as_ref().map(|_| ()).map_err(Clone::clone);
+    let seen = seen.ok();
     let state = State {
         receives: dashboard.receives,
         is_stopping: readiness.shutdown.is_requested(),
         queue: api.queue.ready().map_err(|reason| reason.to_string()),
-        waiting: seen.as_ref().and_then(|seen| seen.stats.queue.depth),
+        waiting,
         oldest_waiting: seen.as_ref().and_then(|seen| seen.stats.queue.oldest_received_at),
         database,
         is_postgres: matches!(api.store, Store::Postgres(_)),

@@ -46,6 +46,9 @@ pub struct Tile {
 /// A lag that somebody should know of, in milliseconds: a minute, when a sign-up is looked for and not found.
 const LAG_WARN_MS: u64 = 60_000;
 
+/// What is said where the database was not asked or has not answered.
+const UNKNOWN: &str = "not known now";
+
 /// Points of the lag's series that count as now: up to four minutes.
 const NOW_POINTS: usize = 2;
 
@@ -53,21 +56,21 @@ impl State<'_> {
     pub fn verdict(&self) -> Verdict {
         let mut lines = Vec::new();
         if let Err(reason) = &self.queue {
+            let reason = reason.trim_end_matches('.');
             lines.push(format!(
-                "The queue: {reason}. Until it is back, webhooks are answered 503, and Svix sends them again."
+                "Because of the queue: {reason}. Until then webhooks are answered 503, and Svix sends them again."
             ));
         }
         if let Err(reason) = &self.database {
-            lines.push(format!(
-                "The database: {}. Events wait in the queue, and are applied by themselves once it is back.",
-                reason.trim_end_matches('.')
-            ));
+            let reason = reason.trim_end_matches('.');
+            lines
+                .push(format!("Because {reason}. Events wait in the queue, and are applied by themselves afterwards."));
         }
         let heading = match (&self.queue, &self.database) {
             (Ok(()), Ok(())) => return self.verdict_of_numbers(),
-            (Err(_), Ok(())) => "The queue is away",
-            (Ok(()), Err(_)) => "The database is away",
-            (Err(_), Err(_)) => "The queue and the database are away",
+            (Err(_), Ok(())) => "The queue does not work",
+            (Ok(()), Err(_)) => "The database does not work",
+            (Err(_), Err(_)) => "Neither the queue nor the database works",
         };
         Verdict { class: "bad", heading: heading.into(), lines }
     }
@@ -107,7 +110,7 @@ impl State<'_> {
     }
 
     fn queue(&self) -> Tile {
-        let (class, value) = if self.queue.is_ok() { ("good", "Ready") } else { ("bad", "Away") };
+        let (class, value) = if self.queue.is_ok() { ("good", "Ready") } else { ("bad", "Not ready") };
         let oldest = self.oldest_waiting.map(|time| format!(", the oldest from {}", when(time, self.now).age));
         let note = match self.waiting {
             Some(waiting) => format!("{} waiting{}", count(waiting), oldest.unwrap_or_default()),
@@ -117,7 +120,7 @@ impl State<'_> {
     }
 
     fn database(&self) -> Tile {
-        let (class, value) = if self.database.is_ok() { ("good", "Ready") } else { ("bad", "Away") };
+        let (class, value) = if self.database.is_ok() { ("good", "Ready") } else { ("bad", "Not ready") };
         let note = if self.is_postgres { "PostgreSQL" } else { "SQLite" };
         Tile { id: "database", name: "Database", class, value: value.into(), note: note.into() }
     }
@@ -125,6 +128,7 @@ impl State<'_> {
     fn last(&self) -> Tile {
         let (class, value, note) = match self.last {
             Some(event) => ("none", when(event.received_at, self.now).age, event.event_type.clone()),
+            None if self.database.is_err() => ("none", "—".into(), UNKNOWN.into()),
             None => ("none", "—".into(), "none yet".into()),
         };
         Tile { id: "last", name: "Last event", class, value, note }
@@ -142,6 +146,7 @@ impl State<'_> {
                 let class = if p95 > LAG_WARN_MS { "warn" } else { "none" };
                 (class, of_ms(p95), format!("95 of 100; median {}", of_ms(p50)))
             }
+            None if self.recent.is_none() => ("none", "—".into(), UNKNOWN.into()),
             None => ("none", "—".into(), "nothing in the last minutes".into()),
         };
         Tile { id: "lag", name: "Lag now", class, value, note }
@@ -149,7 +154,7 @@ impl State<'_> {
 
     fn failed(&self) -> Tile {
         let (class, value, note) = match self.failed {
-            None => ("none", "—".into(), "not known".into()),
+            None => ("none", "—".into(), UNKNOWN.into()),
             Some(failed) if failed.count == 0 => ("good", "None".into(), "nothing waits for you".into()),
             Some(failed) => ("bad", count(failed.count), "kept until you act".into()),
         };
@@ -188,7 +193,7 @@ mod tests {
         assert_eq!(waiting.verdict().class, "warn");
         let away =
             State { database: Err("the database is not available: gone".into()), failed: Some(&failed), ..state() };
-        assert_eq!((away.verdict().class, away.verdict().heading.as_str()), ("bad", "The database is away"));
+        assert_eq!((away.verdict().class, away.verdict().heading.as_str()), ("bad", "The database does not work"));
         let both = State { queue: Err("connecting to RabbitMQ".into()), ..away };
         assert_eq!(both.verdict().lines.len(), 2);
         assert_eq!(both.tiles()[0].value, "Refusing");
