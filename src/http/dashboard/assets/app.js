@@ -59,6 +59,7 @@
   }
 
   function replace(part, fresh) {
+    localise(fresh);
     if (part.outerHTML === fresh.outerHTML || isInUse(part)) return;
     const active = part.contains(document.activeElement) ? document.activeElement : null;
     // The same thing again, by where it leads or what it says.
@@ -67,7 +68,6 @@
       element.getAttribute("href") === active.getAttribute("href") &&
       element.textContent === active.textContent;
     const node = document.importNode(fresh, true);
-    localise(node);
     part.replaceWith(node);
     if (active) [...node.querySelectorAll("a, button, summary")].find(same)?.focus({ preventScroll: true });
   }
