@@ -96,7 +96,7 @@ mod tests {
         let shown = before(90_000);
         assert_eq!(
             (shown.iso.as_str(), shown.utc.as_str()),
-            ("2026-11-23T02:51:50.000Z", "2026-11-23 02:51:50\u{a0}UTC")
+            ("2026-11-23T02:11:50.000Z", "2026-11-23 02:11:50\u{a0}UTC")
         );
         for (ms, said) in [
             (0, "just now"),
