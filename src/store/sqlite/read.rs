@@ -117,6 +117,7 @@ const USUAL_TYPE: &str = "user.updated";
 fn events_statement(filter: &EventFilter) -> &'static str {
     match filter {
         EventFilter { clerk_id: Some(_), .. } => include_str!("events_of_user.sql"),
+        EventFilter { status: Some(Status::Failed), error_code: Some(_), .. } => include_str!("events_by_code.sql"),
         EventFilter { status: Some(Status::Stale | Status::Failed | Status::Discarded), .. } => {
             include_str!("events_by_status.sql")
         }
