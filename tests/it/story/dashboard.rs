@@ -272,6 +272,9 @@ async fn every_link_leads_somewhere() {
     app.deliver("msg_del", delete("msg_del", "user_2", 5).body().to_vec()).await;
     app.settled("msg_del").await;
     until("all are there", async || app.event("msg_959").await.is_some()).await;
+    // Counts are kept for a while.
+    let mut looker = visitor.clone();
+    until("the overview counts them", async || looker.get("/").await.body.contains("error_code=delivery_limit")).await;
 
     let (mut seen, mut left) = (BTreeSet::new(), vec!["/".to_owned()]);
     while let Some(path) = left.pop().filter(|_| seen.len() < 400) {
