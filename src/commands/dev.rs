@@ -45,18 +45,22 @@ pub async fn run(args: DevArgs, settings: Settings, mut config: Config) -> anyho
         let made_up = || format!("whsec_{}", STANDARD.encode(random_bytes::<24>()));
         config.signing_secrets = vec![kept(&config.data_dir, SECRET_FILE, made_up)?];
     }
-    let token = kept(&config.data_dir, TOKEN_FILE, || URL_SAFE_NO_PAD.encode(random_bytes::<24>()))?;
-    config.admin_token.get_or_insert_with(|| token.clone());
+    // A token of the user's is not shown.
+    let mut token = None;
+    if config.admin_token.is_none() {
+        token = Some(kept(&config.data_dir, TOKEN_FILE, || URL_SAFE_NO_PAD.encode(random_bytes::<24>()))?);
+        config.admin_token.clone_from(&token);
+    }
 
-    let secrets = Secrets::of(&config, true)?.with_made_up_token(token);
+    let secrets = Secrets::of(&config, true)?.with_made_up_token(token.clone());
     let mut signals = Signals::listen()?;
     let service = Service::start(&config, Role::Both, &secrets).await?;
     let url = format!("http://{}{}", service.address, http::WEBHOOK_PATH);
-    table::print(&welcome(&url, &config, is_made_up))?;
+    table::print(&welcome(&url, &config, is_made_up, token.as_ref()))?;
     if args.demo {
         demo(&url, &config, &service).await?;
     }
-    table::print(&next_steps(&config, &url))?;
+    table::print(&next_steps(&config, &url, token.is_some()))?;
     signals.follow(&settings, &secrets).await;
     service.stop().await;
     Ok(ExitCode::SUCCESS)
@@ -101,20 +105,25 @@ fn random_bytes<const N: usize>() -> [u8; N] {
 }
 
 /// The made-up secret is shown, so that it can be put into other tools; one of the user's is not.
-fn welcome(url: &str, config: &Config, made_up: bool) -> String {
+fn welcome(url: &str, config: &Config, made_up: bool, token: Option<&SecretString>) -> String {
     let secret =
         if made_up { config.signing_secrets[0].expose_secret() } else { "that of CLERK_WEBHOOK_SIGNING_SECRET" };
+    let token = token.map_or("that of ADMIN_TOKEN", |token| token.expose_secret());
     table::of_fields(&[
         ("webhook URL", url.into()),
         ("signing secret", secret.into()),
+        ("dashboard", url.replace(http::WEBHOOK_PATH, http::dashboard::PATH)),
+        ("log in with", token.into()),
         ("data", format!("{} (users.db, queue.db)", config.data_dir.display())),
     ])
 }
 
-fn next_steps(config: &Config, url: &str) -> String {
+fn next_steps(config: &Config, url: &str, made_up: bool) -> String {
     let dir = config.data_dir.display().to_string();
     let dir = if dir == "./data" { String::new() } else { format!(" --data-dir {dir}") };
     let to = if config.http.port == 3000 { String::new() } else { format!(" --url {url}") };
+    let token = config.data_dir.join(TOKEN_FILE);
+    let token = if made_up { format!("$(cat {})", token.display()) } else { "$ADMIN_TOKEN".into() };
     // The name by which it was called: it need not be installed.
     let me = std::env::args().next().unwrap_or_else(|| "clerk-sync".into());
     format!(
@@ -122,8 +131,7 @@ fn next_steps(config: &Config, url: &str) -> String {
          \x20 {me} send user.updated --count 1000{to}{dir}\n\
          \x20 {me} users list{dir}\n\
          \x20 {me} events list --status failed{dir}\n\
-         \x20 curl -H \"Authorization: Bearer $(cat {token})\" {api}\n",
-        token = config.data_dir.join(TOKEN_FILE).display(),
+         \x20 curl -H \"Authorization: Bearer {token}\" {api}\n",
         api = url.replace(http::WEBHOOK_PATH, "/api/users"),
     )
 }

@@ -39,6 +39,9 @@ struct FilterArgs {
     /// Clerk ID of the user
     #[arg(long, value_name = "ID")]
     user: Option<String>,
+    /// Failed with this code, such as unrouted
+    #[arg(long, value_name = "CODE")]
+    error_code: Option<String>,
     /// Received at this time or later: 2026-11-23, 2026-11-23T16:00:00Z, or an age such as 90s, 15m, 2h, 7d
     #[arg(long, value_name = "TIME", value_parser = read_time)]
     since: Option<Timestamp>,
@@ -108,8 +111,8 @@ pub struct DiscardArgs {
 
 impl FilterArgs {
     fn is_empty(&self) -> bool {
-        let Self { event_type, user, since, until } = self;
-        event_type.is_none() && user.is_none() && since.is_none() && until.is_none()
+        let Self { event_type, user, error_code, since, until } = self;
+        event_type.is_none() && user.is_none() && error_code.is_none() && since.is_none() && until.is_none()
     }
 
     /// Failed events: those with these IDs, or else those that the filter lets through.
@@ -122,7 +125,10 @@ impl FilterArgs {
     }
 
     fn with_status(self, status: Option<Status>) -> EventFilter {
-        EventFilter { status, event_type: self.event_type, clerk_id: self.user, since: self.since, until: self.until }
+        // Whoever asks for a code means what waits, and that has an index.
+        let status = status.or(self.error_code.as_ref().map(|_| Status::Failed));
+        let Self { event_type, user: clerk_id, error_code, since, until } = self;
+        EventFilter { status, event_type, clerk_id, error_code, since, until }
     }
 }
 

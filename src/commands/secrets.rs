@@ -28,8 +28,8 @@ impl Secrets {
     }
 
     /// With the token that is in force where no variable has one.
-    pub fn with_made_up_token(self, token: SecretString) -> Self {
-        Self { made_up: Some(token), ..self }
+    pub fn with_made_up_token(self, made_up: Option<SecretString>) -> Self {
+        Self { made_up, ..self }
     }
 
     /// Reads them again. One that cannot be read leaves those before in force.

@@ -3,6 +3,7 @@
 pub mod api;
 mod body;
 mod capacity;
+pub mod dashboard;
 mod health;
 mod problem;
 mod refusals;
@@ -19,6 +20,7 @@ use actix_web::{App, HttpResponse, HttpServer, web};
 
 pub use api::{AdminToken, Api};
 use capacity::Capacity;
+use dashboard::Dashboard;
 pub use health::Readiness;
 use problem::{Code, Problem};
 pub use refusals::Refusals;
@@ -66,9 +68,11 @@ pub struct Parts {
 pub fn serve(listener: TcpListener, options: &Options, parts: Parts) -> std::io::Result<(Server, ServerHandle)> {
     let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let capacity = Capacity::of_this_process(options.max_body_bytes);
+    let dashboard = Dashboard::new(parts.webhooks.is_some());
     let (accepted, seating) = (capacity.accepted_by_each_of(threads), capacity.clone());
     let server = HttpServer::new(move || {
         let Parts { webhooks, api, readiness, refusals } = parts.clone();
+        let dashboard = dashboard.clone();
         App::new()
             .wrap(from_fn(capacity::only_seated))
             .app_data(web::Data::new(capacity.clone()))
@@ -88,8 +92,14 @@ pub fn serve(listener: TcpListener, options: &Options, parts: Parts) -> std::io:
                 }
             })
             .configure(|config| match api {
-                Some(api) => api::configure(api)(config),
-                None => api::configure_absent(config),
+                Some(api) => {
+                    api::configure(api)(config);
+                    dashboard::configure(dashboard)(config);
+                }
+                None => {
+                    api::configure_absent(config);
+                    dashboard::configure_absent(config);
+                }
             })
             .default_service(web::to(|| async {
                 refuse(Problem::new(Code::NotFound, "the path is not one of this server's"))

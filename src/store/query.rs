@@ -29,6 +29,8 @@ pub struct EventFilter {
     pub status: Option<Status>,
     pub event_type: Option<String>,
     pub clerk_id: Option<String>,
+    /// Of failed events, and of discarded ones that had failed. With the status `failed` it has an index of its own.
+    pub error_code: Option<String>,
     /// Received at this time or later.
     pub since: Option<Timestamp>,
     /// Received before this time.

@@ -170,7 +170,7 @@ mod tests {
         assert!(all.into_iter().all(|found| answer(found) == Some(1)));
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn who_has_waited_long_enough_gets_what_is_there() {
         let kept = Kept::<u32, &str>::for_at_least(Duration::ZERO);
         assert_eq!(answer(kept.get(std::future::pending).await), None);

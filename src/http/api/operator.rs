@@ -7,6 +7,7 @@ use actix_web::http::header::AUTHORIZATION;
 use actix_web::{FromRequest, HttpRequest, web};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{Digest, SHA256, digest};
+use aws_lc_rs::hmac;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::Api;
@@ -22,8 +23,13 @@ impl AdminToken {
         Self(digest(&SHA256, token.expose_secret().as_bytes()))
     }
 
-    fn is(&self, guess: &[u8]) -> bool {
+    pub(in crate::http) fn is(&self, guess: &[u8]) -> bool {
         verify_slices_are_equal(self.0.as_ref(), digest(&SHA256, guess).as_ref()).is_ok()
+    }
+
+    /// The key that sessions of the dashboard are sealed with. It changes with the token.
+    pub(in crate::http) fn key(&self) -> hmac::Key {
+        hmac::Key::new(hmac::HMAC_SHA256, self.0.as_ref())
     }
 }
 

@@ -44,6 +44,7 @@ impl IntoParams for EventParameters {
             parameter("status", "What became of it", words(Status::ALL.map(Status::as_str)).build()),
             parameter("type", "The type, such as user.updated", text(TEXT)),
             parameter("user", "Clerk ID of the user", text(TEXT)),
+            parameter("error_code", "Failed with this code, such as unrouted", text(TEXT)),
             parameter("since", &format!("Received at this time or later: {TIME}"), time()),
             parameter("until", &format!("Received before this time: {TIME}"), time()),
             limit(),

@@ -29,12 +29,17 @@ pub fn events(query: &str, now: Timestamp) -> Result<(EventFilter, Page), Proble
             "status" => filter.status = Some(status(&value)?),
             "type" => filter.event_type = Some(text("type", value)?),
             "user" => filter.clerk_id = Some(text("user", value)?),
+            "error_code" => filter.error_code = Some(text("error_code", value)?),
             "since" => filter.since = Some(time("since", &value, now)?),
             "until" => filter.until = Some(time("until", &value, now)?),
             "limit" => page.limit = limit(&value)?,
             "cursor" => page.after = Some(cursor(&value, |cursor| matches!(cursor, Cursor::Event { .. }))?),
-            _ => return Err(unknown("status, type, user, since, until, limit and cursor")),
+            _ => return Err(unknown("status, type, user, error_code, since, until, limit and cursor")),
         }
+    }
+    // Whoever asks for a code means what waits, and that has an index.
+    if filter.error_code.is_some() {
+        filter.status.get_or_insert(Status::Failed);
     }
     Ok((filter, page))
 }
@@ -93,6 +98,9 @@ pub struct Body {
     /// Clerk ID of the user.
     #[schema(schema_with = field::text)]
     user: Option<String>,
+    /// Failed with this code, such as unrouted.
+    #[schema(schema_with = field::text)]
+    error_code: Option<String>,
     /// Received at this time or later.
     #[schema(schema_with = field::time)]
     since: Option<String>,
@@ -144,6 +152,7 @@ pub fn order(body: &[u8], now: Timestamp) -> Result<Order, Problem> {
         status: None,
         event_type: body.r#type.map(|value| text("type", value)).transpose()?,
         clerk_id: body.user.map(|value| text("user", value)).transpose()?,
+        error_code: body.error_code.map(|value| text("error_code", value)).transpose()?,
         since: time("since", body.since)?,
         until: time("until", body.until)?,
     };
@@ -162,7 +171,7 @@ fn whole(number: &Number) -> Option<u64> {
 }
 
 fn unreadable(place: &str) -> Problem {
-    let fields = "type, user, since, until (texts), limit, rate (numbers), cursor (a text) and dry_run (true or false)";
+    let fields = "type, user, error_code, since, until (texts), limit, rate (numbers), cursor (a text) and dry_run (true or false)";
     Problem::new(Code::InvalidRequest, format!("the body cannot be read at {place}: it is a JSON object of {fields}"))
 }
 
@@ -221,6 +230,8 @@ mod tests {
         assert_eq!((filter.status, filter.clerk_id.as_deref()), (Some(Status::Failed), Some("user_1")));
         assert_eq!(filter.since.unwrap().ms(), now().ms() - 7_200_000);
         assert_eq!((page.limit.get(), page.after.is_some()), (7, true));
+        let (filter, _) = events("error_code=unrouted", now()).unwrap();
+        assert_eq!((filter.status, filter.error_code.as_deref()), (Some(Status::Failed), Some("unrouted")));
         let (filter, page) = users("email=ada%40example.com&deleted=false").unwrap();
         assert_eq!((filter.email.as_deref(), filter.deleted), (Some("ada@example.com"), Some(false)));
         assert_eq!(page.limit.get(), ROWS);

@@ -6,6 +6,7 @@ select event_id, event_type, clerk_id, occurred_at, sent_at, received_at, proces
  where ($1::text is null or status = $1::text)
    and ($2::text is null or event_type = $2::text)
    and ($3::text is null or clerk_id = $3::text)
+   and ($9::text is null or error_code = $9::text)
    and ($4::timestamptz is null or received_at >= $4::timestamptz)
    and ($5::timestamptz is null or received_at < $5::timestamptz)
    -- Where the page before ended.

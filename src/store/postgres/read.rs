@@ -69,7 +69,8 @@ pub async fn events(pool: &PgPool, filter: &EventFilter, page: &Page) -> Result<
         .bind(filter.until.and_then(utc))
         .bind(after_time)
         .bind(after_id)
-        .bind(i64::from(page.limit.get()) + 1);
+        .bind(i64::from(page.limit.get()) + 1)
+        .bind(filter.error_code.as_deref());
     let rows = connection::rows(pool, query).await?;
     let rows = rows.iter().map(read_event).collect::<Result<_, _>>()?;
     Ok(Listing::of(rows, page, EventRow::cursor))

@@ -6,6 +6,7 @@ select event_id, event_type, clerk_id, occurred_at, sent_at, received_at, proces
  where status <> 'applied'
    and status = ?1
    and (?2 is null or event_type = ?2)
+   and (?9 is null or error_code = ?9)
    and received_at >= coalesce(?4, 0)
    -- One bound, so that the index leads to where the page begins: before the end that was asked for (times are whole
    -- milliseconds), and not after where the page before ended.

@@ -64,6 +64,7 @@ pub async fn events(pool: &SqlitePool, filter: &EventFilter, page: &Page) -> Res
         .bind(after_time)
         .bind(after_id)
         .bind(i64::from(page.limit.get()) + 1)
+        .bind(filter.error_code.as_deref())
         .fetch_all(pool)
         .await?;
     let rows = rows.iter().map(read_event).collect::<Result<_, _>>()?;
@@ -116,6 +117,7 @@ const USUAL_TYPE: &str = "user.updated";
 fn events_statement(filter: &EventFilter) -> &'static str {
     match filter {
         EventFilter { clerk_id: Some(_), .. } => include_str!("events_of_user.sql"),
+        EventFilter { status: Some(Status::Failed), error_code: Some(_), .. } => include_str!("events_by_code.sql"),
         EventFilter { status: Some(Status::Stale | Status::Failed | Status::Discarded), .. } => {
             include_str!("events_by_status.sql")
         }

@@ -44,7 +44,12 @@ fn search(name: &'static str, q: &str, phone: &str, names: &str) -> Case {
 
 /// status, type, user, since, until, and where the page before ended.
 fn events(name: &'static str, values: &str) -> Case {
-    case(name, EVENTS, format!("{values}, 51"))
+    case(name, EVENTS, format!("{values}, 51, null"))
+}
+
+/// Failed events of one code, within bounds of time or not.
+fn of_code(name: &'static str, bounds: &str, code: &str) -> Case {
+    case(name, EVENTS, format!("'failed', null, null, {bounds}, null, null, 51, '{code}'"))
 }
 
 fn of_users() -> Vec<Case> {
@@ -96,6 +101,9 @@ fn of_events() -> Vec<Case> {
         events("user, since and until", &format!("null, null, 'user_0000007', {day}, null, null")),
         events("all filters", &format!("'applied', 'user.updated', 'user_0000007', {day}, null, null")),
         events("status=failed, a later page", "'failed', null, null, null, null, now() - interval '1 hour', 'msg_1'"),
+        of_code("error_code", "null, null", "unstorable"),
+        of_code("a code that there is not", "null, null", "no_such"),
+        of_code("error_code, since and until", day, "unstorable"),
         case("one event", include_str!("../../../src/store/postgres/event.sql"), "'msg_7'"),
         case("history of a user", HISTORY, "'user_0000007', null, null, 51"),
         case("history, a later page", HISTORY, "'user_0000007', now() - interval '1 hour', 'msg_1', 51"),

@@ -423,6 +423,12 @@ async fn events_are_found_by_every_filter(place: Place) {
     assert_eq!(found(EventFilter { clerk_id: Some("user_1".into()), ..failed() }).await.len(), 0);
     assert_eq!(found(EventFilter { event_type: Some("user.deleted".into()), ..failed() }).await.len(), 0);
     assert_eq!(found(EventFilter { until: Some(at(0)), ..failed() }).await.len(), 0);
+    let code = |code: &str| EventFilter { error_code: Some(code.into()), ..failed() };
+    assert_eq!(found(code("missing_type")).await, ["msg_3"]);
+    assert_eq!(found(code("not_json")).await.len(), 0);
+    let of_nobody = EventFilter { clerk_id: Some("user_1".into()), ..code("missing_type") };
+    assert_eq!(found(of_nobody).await.len(), 0);
+    assert_eq!(found(EventFilter { status: None, ..code("missing_type") }).await, ["msg_3"]);
     let of_user = || EventFilter { clerk_id: Some("user_1".into()), ..none() };
     assert_eq!(found(EventFilter { event_type: Some("user.updated".into()), ..of_user() }).await, ["msg_1"]);
     assert_eq!(found(EventFilter { event_type: Some("user.deleted".into()), ..of_user() }).await.len(), 0);

@@ -25,6 +25,10 @@ async fn dev_demo_sends_a_history_shows_the_rows_and_keeps_serving() {
     let url = printed.iter().find_map(|line| line.strip_prefix("webhook URL")).unwrap().trim().to_owned();
     assert!(url.starts_with("http://127.0.0.1:") && url.ends_with("/api/webhooks/clerk"), "{url}");
     assert!(all.contains("whsec_"), "{all}");
+    let dashboard = printed.iter().position(|line| line.starts_with("dashboard")).unwrap();
+    let address = url.replace("/api/webhooks/clerk", "/");
+    let token = std::fs::read_to_string(place.directory().join("dev-admin-token")).unwrap();
+    assert!(printed[dashboard].ends_with(&address) && printed[dashboard + 1].ends_with(token.trim()), "{all}");
 
     // It goes on serving: `send` finds the secret that `dev` keeps.
     place.succeed(&["send", "user.created", "--count", "20", "--url", &url]);

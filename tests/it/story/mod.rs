@@ -3,6 +3,7 @@
 mod api;
 mod broker_refuses;
 mod commands;
+mod dashboard;
 mod dead_letters;
 mod denied;
 mod embedded_files;

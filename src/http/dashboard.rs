@@ -1,0 +1,91 @@
+//! The dashboard: what a person sees of the service in a browser, and does about what failed.
+//!
+//! - It asks the same store as `/api`, so its numbers are the same; what it replays goes the way of every event.
+//! - Every page works without a script, by links and forms. The script only renews what is shown, and shortens ways.
+//! - Whatever came from outside is text: templates escape it, and the policy that every page carries would stop the rest.
+
+mod age;
+mod ask;
+mod assets;
+mod chart;
+mod door;
+mod events;
+mod login;
+mod orders;
+mod overview;
+mod page;
+mod payload;
+mod remedy;
+mod session;
+mod state;
+mod users;
+mod view;
+
+use actix_web::http::StatusCode;
+use actix_web::web::{self, ServiceConfig};
+use askama::Template;
+
+use login::Guesses;
+use page::{Frame, Refusal, page_of};
+
+/// The path of the first page.
+pub const PATH: &str = "/";
+
+/// What the threads of a process share.
+#[derive(Clone)]
+pub struct Dashboard {
+    /// Whether this process takes webhooks; a worker alone does not.
+    receives: bool,
+    guesses: Guesses,
+}
+
+impl Dashboard {
+    pub fn new(receives: bool) -> Self {
+        Self { receives, guesses: Guesses::default() }
+    }
+}
+
+/// Adds the pages. The data of `/api` is theirs too.
+pub fn configure(dashboard: Dashboard) -> impl FnOnce(&mut ServiceConfig) {
+    move |config| add_pages(config, dashboard)
+}
+
+fn add_pages(config: &mut ServiceConfig, dashboard: Dashboard) {
+    config
+        .app_data(web::Data::new(dashboard))
+        .service(page(PATH, web::get().to(overview::show)))
+        .service(page("/assets/{digest}/{name}", web::get().to(assets::get)))
+        .service(page("/login", web::get().to(login::show)).route(web::post().to(login::log_in)))
+        .service(page("/logout", web::post().to(login::log_out)))
+        .service(page("/events", web::get().to(events::list)))
+        .service(page("/events/replay", web::get().to(orders::preview_replay)).route(web::post().to(orders::replay)))
+        .service(page("/events/discard", web::get().to(orders::preview_discard)).route(web::post().to(orders::discard)))
+        .service(page("/events/{id}", web::get().to(events::show)))
+        .service(page("/events/{id}/payload", web::get().to(events::payload)))
+        .service(page("/events/{id}/replay", web::post().to(orders::replay_one)))
+        .service(page("/events/{id}/discard", web::post().to(orders::discard_one)))
+        .service(page("/users", web::get().to(users::list)))
+        .service(page("/users/{id}", web::get().to(users::show)));
+}
+
+#[derive(Template)]
+#[template(path = "no_database.html")]
+struct NoDatabase {
+    frame: Frame,
+}
+
+/// The first page of a process that has no database.
+pub fn configure_absent(config: &mut ServiceConfig) {
+    let absent = || async { page_of(StatusCode::NOT_FOUND, &NoDatabase { frame: Frame::outside("", "A receiver") }) };
+    config
+        .service(page("/assets/{digest}/{name}", web::get().to(assets::get)))
+        .service(page(PATH, web::get().to(absent)));
+}
+
+fn page(path: &str, route: actix_web::Route) -> actix_web::Resource {
+    web::resource(path).route(route).default_service(web::to(wrong_method))
+}
+
+async fn wrong_method() -> Result<actix_web::HttpResponse, Refusal> {
+    Err(Refusal::WrongMethod)
+}

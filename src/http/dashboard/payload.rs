@@ -1,0 +1,200 @@
+//! What came, made readable: JSON with line breaks and to the byte what it was, anything else as text, and no character
+//! that would hide or turn around what stands beside it.
+
+use serde_json::value::RawValue;
+
+/// Most bytes of a payload that a page shows: ten times the largest user object seen. The whole is there to be saved.
+const SHOWN_MAX: usize = 64 * 1024;
+
+/// Deepest level that is still moved in: the next ones stand below each other.
+const INDENT_MAX: usize = 32;
+
+/// A payload as a page shows it.
+pub struct Shown {
+    pub pieces: Vec<Piece>,
+    /// What it is: `JSON`, `text`, or `bytes` that are no text.
+    pub kind: &'static str,
+    pub bytes: usize,
+    pub is_cut: bool,
+}
+
+/// A stretch of one kind.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// A class of the style sheet: `name`, `string`, `number`, `word`, or `plain`.
+    pub class: &'static str,
+    pub text: String,
+}
+
+/// A body as it came.
+pub fn show(body: &[u8]) -> Shown {
+    let (pieces, kind) = match std::str::from_utf8(body) {
+        Ok(text) if serde_json::from_str::<&RawValue>(text).is_ok() => (of_json(text), "JSON"),
+        Ok(_) => (of_bytes(body), "text"),
+        Err(_) => (of_bytes(body), "bytes"),
+    };
+    Shown { pieces: pieces.list, kind, bytes: body.len(), is_cut: pieces.is_cut }
+}
+
+/// Valid JSON, such as a column holds.
+pub fn show_json(json: &RawValue) -> Shown {
+    show(json.get().as_bytes())
+}
+
+fn of_bytes(bytes: &[u8]) -> Pieces {
+    let mut pieces = Pieces::default();
+    for chunk in bytes.utf8_chunks() {
+        pieces.push("plain", chunk.valid());
+        chunk.invalid().iter().for_each(|byte| pieces.push("plain", &format!("\\x{byte:02x}")));
+        if pieces.is_cut {
+            break;
+        }
+    }
+    pieces
+}
+
+/// The text with every character that cannot be seen, or that turns the direction of what follows, written as its number.
+pub fn visible(text: &str) -> String {
+    let mut seen = String::with_capacity(text.len());
+    for letter in text.chars() {
+        let hides = match letter {
+            '\n' | '\t' => false,
+            '\u{200b}' | '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' => true,
+            '\u{61c}' | '\u{feff}' => true,
+            other => other.is_control(),
+        };
+        if hides { seen.extend(letter.escape_unicode()) } else { seen.push(letter) }
+    }
+    seen
+}
+
+/// Valid JSON with line breaks. Numbers, escapes, repeated names and their order stay as they came.
+fn of_json(json: &str) -> Pieces {
+    let mut pieces = Pieces::default();
+    let (mut rest, mut level) = (json, 0_usize);
+    while let Some(first) = rest.bytes().next() {
+        if pieces.is_cut {
+            break;
+        }
+        let length = match first {
+            b'"' => length_of_string(rest),
+            b'{' | b'[' | b'}' | b']' | b',' | b':' => 1,
+            first if first.is_ascii_whitespace() => 1,
+            _ => rest.find([',', '}', ']', ' ', '\n', '\r', '\t']).unwrap_or(rest.len()),
+        };
+        let (token, after) = rest.split_at(length);
+        rest = after;
+        match first {
+            b'{' | b'[' => {
+                let next = rest.trim_ascii_start();
+                pieces.push("plain", token);
+                if next.starts_with(['}', ']']) {
+                    pieces.push("plain", &next[..1]);
+                    rest = &next[1..];
+                } else {
+                    level += 1;
+                    pieces.line(level);
+                }
+            }
+            b'}' | b']' => {
+                level = level.saturating_sub(1);
+                pieces.line(level);
+                pieces.push("plain", token);
+            }
+            b',' => {
+                pieces.push("plain", token);
+                pieces.line(level);
+            }
+            b':' => pieces.push("plain", ": "),
+            b'"' if rest.trim_ascii_start().starts_with(':') => pieces.push("name", token),
+            b'"' => pieces.push("string", token),
+            b't' | b'f' | b'n' => pieces.push("word", token),
+            first if first.is_ascii_whitespace() => {}
+            _ => pieces.push("number", token),
+        }
+    }
+    pieces
+}
+
+/// Of a string at the start of valid JSON, with its quotes.
+fn length_of_string(json: &str) -> usize {
+    let mut bytes = json.bytes().enumerate().skip(1);
+    while let Some((at, byte)) = bytes.next() {
+        match byte {
+            b'\\' => _ = bytes.next(),
+            b'"' => return at + 1,
+            _ => {}
+        }
+    }
+    json.len()
+}
+
+#[derive(Default)]
+struct Pieces {
+    list: Vec<Piece>,
+    bytes: usize,
+    is_cut: bool,
+}
+
+impl Pieces {
+    fn push(&mut self, class: &'static str, text: &str) {
+        let room = SHOWN_MAX.saturating_sub(self.bytes);
+        self.is_cut |= text.len() > room;
+        let text = visible(&text[..text.floor_char_boundary(room)]);
+        self.bytes += text.len();
+        match self.list.last_mut() {
+            Some(last) if last.class == class => last.text += &text,
+            _ => self.list.push(Piece { class, text }),
+        }
+    }
+
+    fn line(&mut self, level: usize) {
+        self.push("plain", &format!("\n{:width$}", "", width = level.min(INDENT_MAX) * 2));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(shown: &Shown) -> String {
+        shown.pieces.iter().map(|piece| piece.text.as_str()).collect()
+    }
+
+    #[test]
+    fn json_gets_line_breaks_and_loses_nothing() {
+        let body = br#"{"a":1.00e400,"a" : [ ],"b":{"c":["x,}\"y",null,true]},"d":{}}"#;
+        let shown = show(body);
+        let lines = "{\n  \"a\": 1.00e400,\n  \"a\": [],\n  \"b\": {\n    \"c\": [\n      \"x,}\\\"y\",\n      null,\n      \
+                     true\n    ]\n  },\n  \"d\": {}\n}";
+        assert_eq!((text(&shown).as_str(), shown.kind, shown.is_cut), (lines, "JSON", false));
+        let classes: Vec<_> = shown.pieces.iter().map(|piece| piece.class).collect();
+        assert!(["name", "string", "number", "word"].iter().all(|class| classes.contains(class)), "{classes:?}");
+    }
+
+    #[test]
+    fn what_is_no_json_is_shown_as_what_it_is() {
+        assert_eq!((text(&show(b"not json")).as_str(), show(b"not json").kind), ("not json", "text"));
+        assert_eq!((text(&show(b"a\xff\x00b")).as_str(), show(b"a\xff").kind), ("a\\xff\\u{0}b", "bytes"));
+        assert_eq!(text(&show("\u{feff}{}".as_bytes())), "\\u{feff}{}");
+        assert_eq!(text(&show(b"")), "");
+    }
+
+    #[test]
+    fn no_character_hides_another() {
+        assert_eq!(visible("admin\u{202e}gpj.exe"), "admin\\u{202e}gpj.exe");
+        assert_eq!(visible("क्\u{200d}ष ✓\tok\n"), "क्\u{200d}ष ✓\tok\n", "what belongs to writing stays");
+        assert_eq!(text(&show("{\"a\":\"\u{202e}\"}".as_bytes())), "{\n  \"a\": \"\\u{202e}\"\n}");
+    }
+
+    #[test]
+    fn what_is_huge_or_deep_is_cut() {
+        let deep = format!("{}{}", "[".repeat(200_000), "]".repeat(200_000));
+        for body in [deep, format!("\"{}\"", "é".repeat(SHOWN_MAX)), "x".repeat(SHOWN_MAX + 1)] {
+            let shown = show(body.as_bytes());
+            assert!(text(&shown).len() <= SHOWN_MAX + 100, "{}", text(&shown).len());
+            assert!(!text(&shown).is_empty());
+            assert!(shown.is_cut && shown.bytes == body.len());
+        }
+    }
+}

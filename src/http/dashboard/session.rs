@@ -1,0 +1,147 @@
+//! Sessions without a store: a cookie that says until when it is good, sealed with a key made of the admin token.
+//!
+//! - Any process that has the same token takes the cookie, so several of them behind a balancer agree.
+//! - Another token is another key: a rotation logs everybody out.
+//! - A log-out forgets the cookie. A copy of it stays good until it expires, or until the token changes.
+
+use aws_lc_rs::hmac;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::clerk::Timestamp;
+use crate::http::AdminToken;
+
+/// The cookie's name.
+pub const COOKIE: &str = "clerk_sync_session";
+
+/// How long a session is good, in seconds: a working day with its evening.
+pub const GOOD_FOR_S: i64 = 12 * 60 * 60;
+
+/// Random bytes that tell one session from another, and so one form token from another.
+pub const NONCE_BYTES: usize = 16;
+
+/// Longest cookie that is looked at, in bytes; ours have about 90.
+const COOKIE_MAX: usize = 200;
+
+/// What a key seals; a seal of one kind is none of another.
+const SESSION: &[u8] = b"clerk-sync dashboard session\n";
+const FORM: &[u8] = b"clerk-sync dashboard form\n";
+
+/// A session that was proved. Only a cookie with our seal makes one.
+#[derive(Clone)]
+pub struct Session {
+    /// What every form carries, and no other site can know.
+    pub form_token: String,
+}
+
+/// The cookie's value for a session that begins now.
+pub fn begin(token: &AdminToken, nonce: [u8; NONCE_BYTES], now: Timestamp) -> String {
+    let text = format!("{}.{}", now.ms() / 1000 + GOOD_FOR_S, URL_SAFE_NO_PAD.encode(nonce));
+    let seal = seal(token, SESSION, &text);
+    format!("{text}.{}", URL_SAFE_NO_PAD.encode(seal))
+}
+
+/// The session of a `Cookie` header, where it has one that is sealed with this token and is still good.
+pub fn read(token: &AdminToken, header: &str, now: Timestamp) -> Option<Session> {
+    // A cookie set for another path or domain can stand beside ours under its name: any that is sealed will do.
+    let values = header.split(';').filter_map(|pair| pair.trim().split_once('='));
+    values.filter(|(name, _)| *name == COOKIE).find_map(|(_, value)| prove(token, value, now))
+}
+
+fn prove(token: &AdminToken, value: &str, now: Timestamp) -> Option<Session> {
+    if value.len() > COOKIE_MAX {
+        return None;
+    }
+    let (text, tag) = value.rsplit_once('.')?;
+    is_sealed(token, SESSION, text, tag).then_some(())?;
+    let (expires_s, _nonce) = text.split_once('.')?;
+    let expires_s: i64 = expires_s.parse().ok()?;
+    (now.ms() / 1000 < expires_s).then(|| Session { form_token: URL_SAFE_NO_PAD.encode(seal(token, FORM, text)) })
+}
+
+impl Session {
+    /// Whether a form was written for this session.
+    pub fn wrote(&self, form_token: &str) -> bool {
+        aws_lc_rs::constant_time::verify_slices_are_equal(self.form_token.as_bytes(), form_token.as_bytes()).is_ok()
+    }
+}
+
+/// The `Set-Cookie` header of a session.
+pub fn cookie(value: &str, is_https: bool) -> String {
+    header(value, GOOD_FOR_S, is_https)
+}
+
+/// The `Set-Cookie` header that makes a browser forget it.
+pub fn forget(is_https: bool) -> String {
+    header("", 0, is_https)
+}
+
+fn header(value: &str, max_age_s: i64, is_https: bool) -> String {
+    let secure = if is_https { "; Secure" } else { "" };
+    format!("{COOKIE}={value}; Path=/; Max-Age={max_age_s}; HttpOnly; SameSite=Strict{secure}")
+}
+
+fn seal(token: &AdminToken, kind: &[u8], text: &str) -> hmac::Tag {
+    hmac::sign(&token.key(), &[kind, text.as_bytes()].concat())
+}
+
+fn is_sealed(token: &AdminToken, kind: &[u8], text: &str, tag: &str) -> bool {
+    let tag = URL_SAFE_NO_PAD.decode(tag).unwrap_or_default();
+    hmac::verify(&token.key(), &[kind, text.as_bytes()].concat(), &tag).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_ms(1_795_400_000_000 + seconds * 1000).unwrap()
+    }
+
+    fn token(text: &str) -> AdminToken {
+        AdminToken::new(&text.into())
+    }
+
+    fn header_of(value: &str) -> String {
+        format!("theme=dark; {COOKIE}={value}; other=1")
+    }
+
+    #[test]
+    fn a_session_is_good_for_its_time_and_for_its_token() {
+        let ours = token("correct-horse-battery");
+        let header = header_of(&begin(&ours, [7; NONCE_BYTES], at(0)));
+        let session = read(&ours, &header, at(0)).unwrap();
+        assert_eq!(read(&ours, &header, at(GOOD_FOR_S - 1)).unwrap().form_token, session.form_token);
+        assert!(read(&ours, &header, at(GOOD_FOR_S)).is_none(), "it expires");
+        assert!(read(&token("another-token-of-length"), &header, at(0)).is_none(), "a rotation ends it");
+        let another = read(&ours, &header_of(&begin(&ours, [8; NONCE_BYTES], at(0))), at(0)).unwrap();
+        assert!(session.wrote(&session.form_token) && !session.wrote(&another.form_token) && !session.wrote(""));
+    }
+
+    #[test]
+    fn nothing_of_a_cookie_can_be_changed() {
+        let ours = token("correct-horse-battery");
+        let good = begin(&ours, [7; NONCE_BYTES], at(0));
+        for place in 0..good.len() {
+            let mut bytes = good.clone().into_bytes();
+            bytes[place] = if bytes[place] == b'1' { b'2' } else { b'1' };
+            let bad = String::from_utf8(bytes).unwrap();
+            // The last letter of base64 has bits that count for nothing; the decoder refuses what sets them.
+            assert!(read(&ours, &header_of(&bad), at(0)).is_none(), "{bad}");
+        }
+        let (text, tag) = good.rsplit_once('.').unwrap();
+        let form_token = read(&ours, &header_of(&good), at(0)).unwrap().form_token;
+        for bad in ["", ".", "..", text, tag, &format!("{text}.{form_token}"), &format!("{text}."), &"x".repeat(5000)] {
+            assert!(read(&ours, &header_of(bad), at(0)).is_none(), "{bad}");
+        }
+        assert!(read(&ours, &format!("other={good}"), at(0)).is_none(), "another name");
+        assert!(read(&ours, &format!("{COOKIE}=x; {COOKIE}={good}"), at(0)).is_some(), "one of two");
+    }
+
+    #[test]
+    fn the_cookie_is_for_this_site_and_no_script() {
+        let plain = cookie("v", false);
+        assert_eq!(plain, "clerk_sync_session=v; Path=/; Max-Age=43200; HttpOnly; SameSite=Strict");
+        assert!(cookie("v", true).ends_with("; Secure") && forget(true).contains("Max-Age=0"));
+    }
+}

@@ -1,0 +1,14 @@
+-- Failed events of one code, by the index that holds only such; otherwise as events.sql.
+select event_id, event_type, clerk_id, occurred_at, sent_at, received_at, processed_at, status, deliveries, attempts,
+       error, error_code, superseded_by, null as payload
+  from events
+ where status = 'failed'
+   and error_code = ?9
+   and (?2 is null or event_type = ?2)
+   and received_at >= coalesce(?4, 0)
+   -- One bound, so that the index leads to where the page begins: before the end that was asked for (times are whole
+   -- milliseconds), and not after where the page before ended.
+   and received_at <= min(coalesce(?5 - 1, 9223372036854775807), coalesce(?6, 9223372036854775807))
+   and (?6 is null or (received_at, event_id) < (?6, ?7))
+ order by received_at desc, event_id desc
+ limit ?8
