@@ -123,6 +123,18 @@ pub async fn replay(
     rate: NonZeroU32,
     done: &mut Done,
 ) -> Result<(), ReplayError> {
+    replay_telling(store, queue, which, rate, done, |_| ()).await
+}
+
+/// The same for whoever watches: `tell` is called with how many are done, after each.
+pub async fn replay_telling(
+    store: &Store,
+    queue: &Queue,
+    which: &Which,
+    rate: NonZeroU32,
+    done: &mut Done,
+    tell: impl Fn(u64),
+) -> Result<(), ReplayError> {
     let mut pace = pace(rate);
     let mut walk = Walk::of(store, which);
     while let Some(id) = walk.next_id().await? {
@@ -133,6 +145,7 @@ pub async fn replay(
         pace.tick().await;
         publish(queue, event).await.map_err(|reason| ReplayError::Queue { event_id: id.to_string(), reason })?;
         done.replayed += 1;
+        tell(done.replayed);
     }
     done.next = walk.next();
     Ok(())
@@ -173,6 +186,16 @@ pub struct Discarded {
 
 /// Sets failed events to discarded: nobody waits for them any more, and they go with the other old lines.
 pub async fn discard(store: &Store, which: &Which, dry_run: bool) -> Result<Discarded, StoreError> {
+    discard_telling(store, which, dry_run, |_| ()).await
+}
+
+/// The same for whoever watches: `tell` is called with how many are done, after some hundreds.
+pub async fn discard_telling(
+    store: &Store,
+    which: &Which,
+    dry_run: bool,
+    tell: impl Fn(u64),
+) -> Result<Discarded, StoreError> {
     let mut done = Discarded { dry_run, ..Discarded::default() };
     let mut walk = Walk::of(store, which);
     let mut chunk = Vec::new();
@@ -184,6 +207,7 @@ pub async fn discard(store: &Store, which: &Which, dry_run: bool) -> Result<Disc
             done.discarded +=
                 if dry_run { count_failed(store, which, &chunk).await? } else { store.discard(&chunk).await? };
             chunk.clear();
+            tell(done.discarded);
         }
         if at_the_end {
             done.next = walk.next();

@@ -171,7 +171,7 @@ async fn demo(url: &str, config: &Config, service: &Service) -> anyhow::Result<(
     for person in &history.people {
         rows.extend(service.store.user(person).await?);
     }
-    table::print(&format!("\nThe users table now:\n{}", users::of_users(&rows)))?;
+    table::print(&format!("\nThe users table now:\n{}", users::of_users(&rows, now())))?;
     Ok(())
 }
 

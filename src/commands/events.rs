@@ -4,8 +4,9 @@ use std::num::NonZeroU32;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
+use comfy_table::Cell;
 
-use super::table;
+use super::{progress, table};
 use crate::clerk::{EventId, Timestamp};
 use crate::clock::now;
 use crate::config::Config;
@@ -72,6 +73,9 @@ pub struct ReplayArgs {
     /// Only these events; without an ID, every failed event that the filters let through
     #[arg(value_name = "ID")]
     ids: Vec<String>,
+    /// Only failed events are replayed: it may be said or left out
+    #[arg(long, value_parser = ["failed"])]
+    status: Option<String>,
     #[command(flatten)]
     filter: FilterArgs,
     /// Most events
@@ -93,6 +97,9 @@ pub struct DiscardArgs {
     /// Only these events
     #[arg(value_name = "ID")]
     ids: Vec<String>,
+    /// Only failed events are discarded: it may be said or left out
+    #[arg(long, value_parser = ["failed"])]
+    status: Option<String>,
     #[command(flatten)]
     filter: FilterArgs,
     /// Every failed event, when neither an ID nor a filter is given
@@ -155,24 +162,28 @@ async fn list(args: ListArgs, store: &Store) -> anyhow::Result<()> {
         eprintln!("No events match.");
         return Ok(());
     }
-    let rows = listing.rows.iter().map(|event| {
-        vec![
-            event.event_id.clone(),
-            event.event_type.clone(),
-            table::or_dash(event.clerk_id.as_ref()),
-            event
-                .error_code
-                .clone()
-                .map_or(event.status.as_str().into(), |code| format!("{}: {code}", event.status.as_str())),
-            table::local(event.received_at),
-            event.deliveries.to_string(),
-        ]
-    });
-    table::print(&table::of_rows(&["EVENT ID", "TYPE", "USER", "STATUS", "RECEIVED", "SEEN"], rows))?;
+    table::print(&of_events(&listing.rows, now()))?;
     if let Some(next) = listing.next {
         eprintln!("There are more: --cursor {next}");
     }
     Ok(())
+}
+
+fn of_events(events: &[EventRow], now: Timestamp) -> String {
+    let rows = events.iter().map(|event| {
+        let status = event.status.as_str();
+        let status = event.error_code.as_ref().map_or(status.into(), |code| format!("{status}: {code}"));
+        vec![
+            Cell::new(table::local(event.received_at)),
+            Cell::new(table::age(event.received_at, now)),
+            Cell::new(&event.event_id),
+            Cell::new(&event.event_type),
+            Cell::new(table::or_dash(event.clerk_id.as_ref())),
+            Cell::new(event.deliveries),
+            table::status(event.status, status),
+        ]
+    });
+    table::of_rows(&["RECEIVED", "AGE", "EVENT ID", "TYPE", "USER", "SEEN", "STATUS"], rows)
 }
 
 async fn show(id: &str, json: bool, store: &Store) -> anyhow::Result<()> {
@@ -180,7 +191,7 @@ async fn show(id: &str, json: bool, store: &Store) -> anyhow::Result<()> {
     if json {
         return table::print_json(&event);
     }
-    Ok(table::print(&of_event(&event))?)
+    Ok(table::print(&of_event(&event, now()))?)
 }
 
 fn event_id(id: &str) -> anyhow::Result<EventId> {
@@ -203,7 +214,8 @@ async fn must_be_failed(ids: &[String], store: &Store, what: &str) -> anyhow::Re
     Ok(())
 }
 
-fn of_event(event: &EventRow) -> String {
+fn of_event(event: &EventRow, now: Timestamp) -> String {
+    let time = |time| table::local_and_age(time, now);
     let payload = match &event.payload {
         None => "not kept (EVENT_PAYLOADS=all keeps it)".into(),
         Some(bytes) => {
@@ -217,16 +229,19 @@ fn of_event(event: &EventRow) -> String {
         ("event_type", event.event_type.clone()),
         ("clerk_id", table::or_dash(event.clerk_id.as_ref())),
         ("status", event.status.as_str().into()),
-        ("occurred_at", table::or_dash(event.occurred_at.map(table::local))),
-        ("sent_at", table::local(event.sent_at)),
-        ("received_at", table::local(event.received_at)),
-        ("processed_at", table::local(event.processed_at)),
+        ("occurred_at", table::or_dash(event.occurred_at.map(time))),
+        ("sent_at", time(event.sent_at)),
+        ("received_at", time(event.received_at)),
+        ("processed_at", time(event.processed_at)),
         ("deliveries", event.deliveries.to_string()),
         ("attempts", event.attempts.to_string()),
     ];
     if event.status == Status::Failed || event.error.is_some() {
         fields.push(("error_code", table::or_dash(event.error_code.as_ref())));
         fields.push(("error", table::or_dash(event.error.as_ref())));
+    }
+    if event.status == Status::Stale {
+        fields.push(("superseded_by", table::or_dash(event.superseded_by.as_ref())));
     }
     fields.push(("payload", payload));
     table::of_fields(&fields)
@@ -245,11 +260,12 @@ async fn replay_events(args: ReplayArgs, config: &Config, store: &Store) -> anyh
         return Ok(ExitCode::SUCCESS);
     }
     let queue = Queue::open(&config.queue).await?;
-    let mut done = Done::default();
+    let (mut done, bar) = (Done::default(), progress::bar(how_many(&which, store).await?));
     let ended = tokio::select! {
-        ended = replay::replay(store, &queue, &which, args.rate, &mut done) => Some(ended),
+        ended = replay::replay_telling(store, &queue, &which, args.rate, &mut done, |count| bar.set_position(count)) => Some(ended),
         _ = tokio::signal::ctrl_c() => None,
     };
+    bar.finish_and_clear();
     queue.close().await;
     if args.json {
         table::print_json(&done)?;
@@ -299,7 +315,10 @@ async fn discard(args: DiscardArgs, store: &Store) -> anyhow::Result<ExitCode> {
     }
     must_be_failed(&args.ids, store, "discarded").await?;
     let which = args.filter.which(&args.ids, args.limit)?;
-    let done = replay::discard(store, &which, args.dry_run).await?;
+    let bar = progress::bar(how_many(&which, store).await?);
+    let done = replay::discard_telling(store, &which, args.dry_run, |count| bar.set_position(count)).await;
+    bar.finish_and_clear();
+    let done = done?;
     if args.json {
         table::print_json(&done)?;
     } else {
@@ -310,6 +329,19 @@ async fn discard(args: DiscardArgs, store: &Store) -> anyhow::Result<ExitCode> {
         })?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// How many events it is about, where that is known without looking for them.
+async fn how_many(which: &Which, store: &Store) -> anyhow::Result<Option<u64>> {
+    let (filter, limit) = match which {
+        Which::Ids(ids) => return Ok(u64::try_from(ids.len()).ok()),
+        Which::Matching { filter, limit, .. } => (filter, *limit),
+    };
+    let EventFilter { status: _, event_type: None, clerk_id: None, since: None, until: None } = filter else {
+        return Ok((limit < u64::MAX).then_some(limit));
+    };
+    let failed = store.failed().await?;
+    Ok(if failed.capped { None } else { Some(failed.count.min(limit)) })
 }
 
 /// Faster ones would stand before the events that come in meanwhile.

@@ -4,6 +4,7 @@ mod dev;
 mod events;
 mod healthcheck;
 mod migrate;
+mod progress;
 mod secrets;
 pub mod send;
 mod serve;

@@ -5,17 +5,17 @@ mod plan;
 mod sender;
 mod summary;
 
-use std::io::{IsTerminal, Read, Write};
+use std::io::{Read, Write};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::Context;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 
+use super::progress;
 use crate::clerk::sample::SampleType;
 use crate::clerk::{ClerkId, EventId, SigningSecret};
 use crate::clock::now;
@@ -217,7 +217,7 @@ async fn send_many(args: &SendArgs, plan: Plan, sender: Sender, run: Run) -> any
 async fn load(args: &SendArgs, plan: Plan, sender: Sender, run: Run) -> Summary {
     let planned = plan.deliveries();
     let shutdown = Shutdown::default();
-    let progress = progress(planned);
+    let progress = progress::bar(Some(planned as u64));
     let load = Load {
         plan,
         sender,
@@ -239,22 +239,6 @@ async fn load(args: &SendArgs, plan: Plan, sender: Sender, run: Run) -> Summary 
     };
     progress.finish_and_clear();
     tally.summary(run, planned, took)
-}
-
-/// A bar on standard error; nothing where that is no terminal or for a single event.
-fn progress(deliveries: usize) -> indicatif::ProgressBar {
-    if deliveries < 2 || !std::io::stderr().is_terminal() {
-        return indicatif::ProgressBar::hidden();
-    }
-    let style = indicatif::ProgressStyle::with_template("{bar:30} {human_pos} of {human_len}, {rate}, {eta} left")
-        .expect("the template is well formed")
-        .with_key("rate", |state: &indicatif::ProgressState, text: &mut dyn std::fmt::Write| {
-            // A text in memory takes anything.
-            _ = write!(text, "{:.0} a second", state.per_sec());
-        });
-    let bar = indicatif::ProgressBar::new(deliveries as u64).with_style(style);
-    bar.enable_steady_tick(Duration::from_millis(200));
-    bar
 }
 
 /// What the events come from, and how many users they are about.

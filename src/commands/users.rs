@@ -4,13 +4,15 @@ use std::num::NonZeroU32;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
+use comfy_table::Cell;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::table;
-use crate::clerk::ClerkId;
+use crate::clerk::{ClerkId, Timestamp};
+use crate::clock::now;
 use crate::config::Config;
-use crate::store::{Cursor, Erased, Page, Store, User, UserFilter};
+use crate::store::{Cursor, Erased, HistoryRow, Page, Store, User, UserFilter};
 
 #[derive(Debug, clap::Subcommand)]
 pub enum UsersCommand {
@@ -21,6 +23,22 @@ pub enum UsersCommand {
         /// The user's Clerk ID, user_…
         id: String,
         /// One JSON document
+        #[arg(long)]
+        json: bool,
+    },
+    /// Tell what each event of a user did and why, the newest first
+    ///
+    /// Where EVENT_PAYLOADS=all keeps the payloads, it names the fields that changed.
+    History {
+        /// The user's Clerk ID, user_…
+        id: String,
+        /// Most rows, up to 500
+        #[arg(long, default_value = "50", value_parser = clap::value_parser!(u32).range(1..=500))]
+        limit: u32,
+        /// Go on where a history ended
+        #[arg(long, value_name = "CURSOR")]
+        cursor: Option<Cursor>,
+        /// One JSON object a line
         #[arg(long)]
         json: bool,
     },
@@ -43,6 +61,13 @@ pub enum UsersCommand {
 
 #[derive(Debug, clap::Args)]
 pub struct ListArgs {
+    /// A whole Clerk ID, or the beginning of an e-mail address, a phone number, a username, an external ID, a first or a last
+    /// name, or of both names
+    #[arg(value_name = "TEXT")]
+    text: Option<String>,
+    /// The same as TEXT
+    #[arg(long, value_name = "TEXT", conflicts_with = "text")]
+    q: Option<String>,
     /// Primary e-mail address; case does not count
     #[arg(long)]
     email: Option<String>,
@@ -72,6 +97,10 @@ pub async fn run(command: UsersCommand, config: &Config) -> anyhow::Result<ExitC
     match command {
         UsersCommand::List(args) => list(args, &store).await?,
         UsersCommand::Show { id, json } => show(&id, json, &store).await?,
+        UsersCommand::History { id, limit, cursor, json } => {
+            history(&id, Page { limit: NonZeroU32::new(limit).context("--limit is 0")?, after: cursor }, json, &store)
+                .await?;
+        }
         UsersCommand::Erase { id, forget, json } => erase(&id, forget, json, &store).await?,
     }
     store.close().await;
@@ -85,7 +114,7 @@ async fn list(args: ListArgs, store: &Store) -> anyhow::Result<()> {
         phone: args.phone,
         username: args.username,
         external_id: args.external_id,
-        q: None,
+        q: args.text.or(args.q),
         deleted: args.deleted.parse().ok(),
     };
     let listing = store.users(&filter, &page).await?;
@@ -96,7 +125,7 @@ async fn list(args: ListArgs, store: &Store) -> anyhow::Result<()> {
         eprintln!("No users match.");
         return Ok(());
     }
-    table::print(&of_users(&listing.rows))?;
+    table::print(&of_users(&listing.rows, now()))?;
     if let Some(next) = listing.next {
         eprintln!("There are more: --cursor {next}");
     }
@@ -104,17 +133,18 @@ async fn list(args: ListArgs, store: &Store) -> anyhow::Result<()> {
 }
 
 /// The columns that tell users apart.
-pub fn of_users(users: &[User]) -> String {
+pub fn of_users(users: &[User], now: Timestamp) -> String {
     let rows = users.iter().map(|user| {
         vec![
-            user.clerk_id.clone(),
-            table::or_dash(user.email.as_ref().or(user.phone.as_ref()).or(user.username.as_ref())),
-            full_name(user),
-            table::or_dash(user.updated_at.map(table::local)),
-            table::or_dash(user.deleted_at.map(table::local)),
+            Cell::new(&user.clerk_id),
+            Cell::new(table::or_dash(user.updated_at.map(table::local))),
+            Cell::new(table::or_dash(user.updated_at.map(|time| table::age(time, now)))),
+            Cell::new(table::or_dash(user.deleted_at.map(|time| table::age(time, now)))),
+            Cell::new(table::or_dash(user.email.as_ref().or(user.phone.as_ref()).or(user.username.as_ref()))),
+            Cell::new(full_name(user)),
         ]
     });
-    table::of_rows(&["CLERK ID", "E-MAIL, PHONE OR NAME", "NAME", "UPDATED", "DELETED"], rows)
+    table::of_rows(&["CLERK ID", "UPDATED", "AGE", "DELETED", "E-MAIL, PHONE OR NAME", "NAME"], rows)
 }
 
 fn full_name(user: &User) -> String {
@@ -130,10 +160,52 @@ async fn show(id: &str, json: bool, store: &Store) -> anyhow::Result<()> {
     if json {
         return table::print_json(&user);
     }
-    Ok(table::print(&of_user(&user))?)
+    Ok(table::print(&of_user(&user, now()))?)
 }
 
-fn of_user(user: &User) -> String {
+async fn history(id: &str, page: Page, json: bool, store: &Store) -> anyhow::Result<()> {
+    let clerk_id = ClerkId::new(id).context("a Clerk ID has 1 to 255 characters")?;
+    let listing = store.history(&clerk_id, &page).await?;
+    if listing.rows.is_empty() && page.after.is_none() && store.user(&clerk_id).await?.is_none() {
+        bail!("no user has the ID {id}, and no event is about one; see `clerk-sync users list`");
+    }
+    if json {
+        return table::print_json_lines(&listing.rows);
+    }
+    if listing.rows.is_empty() {
+        eprintln!("No events of this user are kept (EVENT_RETENTION_DAYS says for how long).");
+        return Ok(());
+    }
+    table::print(&of_history(&listing.rows, now()))?;
+    if let Some(next) = listing.next {
+        eprintln!("There are more: --cursor {next}");
+    }
+    Ok(())
+}
+
+/// One line for an event, and one below it for what it did.
+fn of_history(history: &[HistoryRow], now: Timestamp) -> String {
+    let rows = history.iter().map(|HistoryRow { event, lag_ms, .. }| {
+        vec![
+            Cell::new(table::local(event.received_at)),
+            Cell::new(table::age(event.received_at, now)),
+            table::status(event.status, event.status.as_str()),
+            Cell::new(&event.event_type),
+            Cell::new(table::duration(*lag_ms)),
+            Cell::new(&event.event_id),
+        ]
+    });
+    let table = table::of_rows(&["RECEIVED", "AGE", "STATUS", "TYPE", "LAG", "EVENT ID"], rows);
+    let what = history.iter().map(|row| match &row.changed {
+        None => row.why.clone(),
+        Some(names) if names.is_empty() => format!("{}; no field differs", row.why),
+        Some(names) => format!("{}: {}", row.why, names.join(", ")),
+    });
+    let below = std::iter::once(String::new()).chain(what.map(|what| format!("   {what}\n")));
+    table.lines().zip(below).map(|(line, below)| format!("{line}\n{below}")).collect()
+}
+
+fn of_user(user: &User, now: Timestamp) -> String {
     let text = |value: &Option<String>| table::or_dash(value.as_ref());
     let json = |value: &Option<Box<RawValue>>| table::or_dash(value.as_ref());
     let verified = |contact: &Option<String>, verified: Option<bool>| match (contact, verified) {
@@ -141,7 +213,7 @@ fn of_user(user: &User) -> String {
         (Some(contact), _) => format!("{contact} (not verified)"),
         (None, _) => "-".into(),
     };
-    let time = |value| table::or_dash(Option::map(value, table::local));
+    let time = |value| table::or_dash(Option::map(value, |time| table::local_and_age(time, now)));
     table::of_fields(&[
         ("clerk_id", user.clerk_id.clone()),
         ("email", verified(&user.email, user.email_verified)),

@@ -16,7 +16,7 @@ use crate::clock::now;
 /// The rest, as a multiple of what the last search took.
 const REST: u32 = 50;
 
-/// Longest wait of whoever asks for a new answer. After it the old one will do.
+/// The usual patience.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The answer, and how it is come by.
@@ -25,6 +25,8 @@ pub struct Kept<T, E> {
     found: Notify,
     /// Shortest rest.
     rest_min: Duration,
+    /// Longest wait of whoever asks for a new answer. After it the old one will do.
+    patience: Duration,
 }
 
 struct State<T, E> {
@@ -45,7 +47,7 @@ pub struct Found<T> {
 impl<T: Clone + Send + 'static, E: Clone + Send + 'static> Kept<T, E> {
     pub fn for_at_least(rest_min: Duration) -> Arc<Self> {
         let state = State { last: None, error: None, is_searching: false, rests_until: None };
-        Arc::new(Self { state: Mutex::new(state), found: Notify::new(), rest_min })
+        Arc::new(Self { state: Mutex::new(state), found: Notify::new(), rest_min, patience: PATIENCE })
     }
 
     /// The answer: the one that is there while it rests, else a new one, or again the old one where that takes longer than 2 s.
@@ -64,7 +66,7 @@ impl<T: Clone + Send + 'static, E: Clone + Send + 'static> Kept<T, E> {
         }
         if self.is_searching() {
             // The end of the patience is no error: what is there is the answer.
-            let _in_time = tokio::time::timeout(PATIENCE, found).await;
+            let _in_time = tokio::time::timeout(self.patience, found).await;
         }
         let state = self.state();
         match &state.error {
@@ -172,7 +174,8 @@ mod tests {
 
     #[tokio::test]
     async fn who_has_waited_long_enough_gets_what_is_there() {
-        let kept = Kept::<u32, &str>::for_at_least(Duration::ZERO);
+        let mut kept = Kept::<u32, &str>::for_at_least(Duration::ZERO);
+        Arc::get_mut(&mut kept).unwrap().patience = Duration::ZERO;
         assert_eq!(answer(kept.get(std::future::pending).await), None);
         // That search is still under way, so none other begins.
         assert_eq!(answer(kept.get(|| async { unreachable!() }).await), None);

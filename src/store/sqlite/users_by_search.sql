@@ -1,5 +1,6 @@
 -- Users by what a person typed: a whole Clerk ID, or the beginning of something else; of people alone case does not count. Each beginning is a
--- range of its index, from the text to the first one after all that begin with it.
+-- range of its index, from the text to the first one after all that begin with it. A plus keeps SQLite from the index of what stands
+-- behind it: without, it would read all users in order, whoever they are.
 select clerk_id, email, email_verified, phone, phone_verified, username, first_name, last_name, image_url,
        external_id, locale, banned, locked, two_factor_enabled, password_enabled, public_metadata, private_metadata,
        unsafe_metadata, last_sign_in_at, last_active_at, legal_accepted_at, created_at, updated_at, deleted_at, data,
@@ -13,7 +14,7 @@ select clerk_id, email, email_verified, phone, phone_verified, username, first_n
         or external_id >= ?8 and external_id < ?9
         or lower(first_name) >= lower(?8) and lower(first_name) < lower(?9)
         or lower(last_name) >= lower(?8) and lower(last_name) < lower(?9)
-        or lower(first_name) >= lower(?12) and lower(first_name) < lower(?13)
+        or +lower(first_name) >= lower(?12) and +lower(first_name) < lower(?13)
            and lower(last_name) >= lower(?14) and lower(last_name) < lower(?15))
    and (?1 is null or lower(email) = lower(?1))
    and (?2 is null or phone = ?2)
@@ -21,6 +22,6 @@ select clerk_id, email, email_verified, phone, phone_verified, username, first_n
    and (?4 is null or external_id = ?4)
    and (?5 is null or (deleted_at is not null) = ?5)
    -- Where the page before ended. Every text is less than any blob, so without a cursor nothing is left out.
-   and clerk_id < coalesce(?6, x'')
- order by clerk_id desc
+   and +clerk_id < coalesce(?6, x'')
+ order by +clerk_id desc
  limit ?7

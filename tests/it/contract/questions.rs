@@ -16,6 +16,7 @@ super::both_arms! {
 
     users_are_found_by_the_beginning_of_what_people_know
     a_search_is_paged_like_any_list
+    what_many_have_in_common_is_found_too
     a_history_tells_every_event_of_one_user
     a_history_is_paged_while_events_come
     the_version_that_was_there_is_noted_and_stays_noted
@@ -117,6 +118,25 @@ async fn a_search_is_paged_like_any_list(place: Place) {
         apply(&store, &[person(&format!("user_9{}", seen.len()), json!({"first_name": "Ada"}))]).await;
     }
     assert_eq!(seen, (0..25).rev().map(|n| format!("user_{n:02}")).collect::<Vec<_>>());
+}
+
+/// Thousands who begin alike, and one among them who is alone with the rest of the name.
+async fn what_many_have_in_common_is_found_too(place: Place) {
+    let store = place.migrated().await;
+    let name = |n: usize| if n == 1234 { "Adalbert".to_owned() } else { "Ada".into() };
+    let people: Vec<_> = (0..2500)
+        .map(|n| person(&format!("user_{n:04}"), json!({"first_name": name(n), "last_name": "Okafor"})))
+        .collect();
+    for some in people.chunks(500) {
+        apply(&store, some).await;
+    }
+    let newest: Vec<_> = (2490..2500).rev().map(|n| format!("user_{n}")).collect();
+    for q in ["ada", "oka", "ada oka"] {
+        assert_eq!(found(&store, q).await, newest, "{q}");
+    }
+    for q in ["adal", "adalbert ok", "user_1234"] {
+        assert_eq!(found(&store, q).await, ["user_1234"], "{q}");
+    }
 }
 
 async fn history(store: &Store, id: &str) -> Vec<HistoryRow> {

@@ -123,6 +123,13 @@ async fn every_look_up_finds_its_index() {
             include_str!("../../../src/store/sqlite/events_by_type.sql"),
             "events_by_type (event_type=? AND received_at>? AND",
         ),
+        (include_str!("../../../src/store/sqlite/users_by_search.sql"), "MULTI-INDEX OR"),
+        (include_str!("../../../src/store/sqlite/users_by_search.sql"), "users_last_name (<expr>>? AND <expr><?)"),
+        (
+            include_str!("../../../src/store/sqlite/users_by_search_in_order.sql"),
+            "sqlite_autoindex_users_1 (clerk_id<?)",
+        ),
+        (include_str!("../../../src/store/sqlite/search_is_common.sql"), "users_first_name (<expr>>? AND <expr><?)"),
         (include_str!("../../../src/store/sqlite/users_deleted.sql"), "users_deleted (clerk_id<?)"),
         (include_str!("../../../src/store/sqlite/failed.sql"), "events_by_status (status=?)"),
         (include_str!("../../../src/store/sqlite/recent.sql"), "events_received_at (received_at>?)"),

@@ -164,8 +164,15 @@ async fn users_are_found_by_what_people_know_of_them() {
         let found = json_lines(&place.succeed(&["users", "list", "--json", filter[0], filter[1]]));
         assert_eq!(found.iter().map(|user| &user["clerk_id"]).collect::<Vec<_>>(), ["user_1"], "{filter:?}");
     }
+    for text in ["user_1", "ADA@ex", "ad", "ext_7"] {
+        for arguments in [&["users", "list", "--json", text][..], &["users", "list", "--json", "--q", text]] {
+            let found = json_lines(&place.succeed(arguments));
+            assert_eq!(found.iter().map(|user| &user["clerk_id"]).collect::<Vec<_>>(), ["user_1"], "{arguments:?}");
+        }
+    }
     let shown = place.succeed(&["users", "show", "user_1"]);
     assert!(shown.contains("Ada@Example.com (verified)"), "{shown}");
+    assert!(shown.contains("updated_at          2026-11-20 11:00:00 ("), "local time, and the age: {shown}");
     let unknown = place.run(&["users", "show", "user_9"]);
     assert_eq!(unknown.status.code(), Some(1));
     assert!(unknown.stdout.is_empty());

@@ -9,6 +9,7 @@ mod denied;
 mod embedded_files;
 mod erasure;
 mod hand_back;
+mod history;
 mod hostile;
 mod kill;
 mod least_rights;

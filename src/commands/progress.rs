@@ -1,0 +1,26 @@
+//! How far a long command is, on standard error; nothing where that is no terminal.
+
+use std::fmt::Write;
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
+
+/// A bar where it is known how many there are, else a count. Nothing for a single one.
+pub fn bar(total: Option<u64>) -> ProgressBar {
+    if total.is_some_and(|total| total < 2) || !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let (bar, template) = match total {
+        Some(total) => (ProgressBar::new(total), "{bar:30} {human_pos} of {human_len}, {rate}, {eta} left"),
+        None => (ProgressBar::no_length(), "{spinner} {human_pos}, {rate}"),
+    };
+    let style = ProgressStyle::with_template(template).expect("the templates are well formed");
+    let style = style.with_key("rate", |state: &ProgressState, text: &mut dyn Write| {
+        // A text in memory takes anything.
+        _ = write!(text, "{:.0} a second", state.per_sec());
+    });
+    let bar = bar.with_style(style);
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}

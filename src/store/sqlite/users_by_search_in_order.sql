@@ -1,0 +1,25 @@
+-- As users_by_search.sql, for what many users are found by: read in order, the page is soon full.
+select clerk_id, email, email_verified, phone, phone_verified, username, first_name, last_name, image_url,
+       external_id, locale, banned, locked, two_factor_enabled, password_enabled, public_metadata, private_metadata,
+       unsafe_metadata, last_sign_in_at, last_active_at, legal_accepted_at, created_at, updated_at, deleted_at, data,
+       event_id, occurred_at, synced_at, erased_at
+  from users
+ where (clerk_id = ?8
+        or lower(email) >= lower(?8) and lower(email) < lower(?9)
+        or phone >= ?10 and phone < ?11
+        or username >= ?8 and username < ?9
+        or username >= lower(?8) and username < lower(?9)
+        or external_id >= ?8 and external_id < ?9
+        or lower(first_name) >= lower(?8) and lower(first_name) < lower(?9)
+        or lower(last_name) >= lower(?8) and lower(last_name) < lower(?9)
+        or lower(first_name) >= lower(?12) and lower(first_name) < lower(?13)
+           and lower(last_name) >= lower(?14) and lower(last_name) < lower(?15))
+   and (?1 is null or lower(email) = lower(?1))
+   and (?2 is null or phone = ?2)
+   and (?3 is null or username = ?3)
+   and (?4 is null or external_id = ?4)
+   and (?5 is null or (deleted_at is not null) = ?5)
+   -- Where the page before ended. Every text is less than any blob, so without a cursor nothing is left out.
+   and clerk_id < coalesce(?6, x'')
+ order by clerk_id desc
+ limit ?7
