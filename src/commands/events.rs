@@ -337,7 +337,9 @@ async fn how_many(which: &Which, store: &Store) -> anyhow::Result<Option<u64>> {
         Which::Ids(ids) => return Ok(u64::try_from(ids.len()).ok()),
         Which::Matching { filter, limit, .. } => (filter, *limit),
     };
-    let EventFilter { status: _, event_type: None, clerk_id: None, since: None, until: None } = filter else {
+    let EventFilter { status: _, event_type: None, clerk_id: None, error_code: None, since: None, until: None } =
+        filter
+    else {
         return Ok((limit < u64::MAX).then_some(limit));
     };
     let failed = store.failed().await?;

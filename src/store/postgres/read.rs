@@ -8,7 +8,7 @@ use sqlx::{Error, Row};
 use super::connection;
 use crate::clerk::{ClerkId, EventId, EventType, SignedEvent, Timestamp};
 use crate::store::history::COMPARED_BYTES_MAX;
-use crate::store::search::{Search, escaped};
+use crate::store::search::{COMMON_FROM, Search, escaped};
 use crate::store::{Cursor, EventFilter, EventRow, HistoryRow, Listing, Page, Status, Time, User, UserFilter};
 
 /// The first column of the first row.
@@ -31,24 +31,42 @@ pub async fn users(pool: &PgPool, filter: &UserFilter, page: &Page) -> Result<Li
         _ => None,
     };
     let search = filter.q.as_deref().and_then(Search::of);
-    let names = search.as_ref().and_then(|search| search.names.as_ref());
-    let (first, last) = names.map(|(first, last)| (escaped(first), escaped(last))).unzip();
-    let query = sqlx::query(include_str!("users.sql"))
+    let statement = match &search {
+        Some(search) if is_common(pool, search).await? => include_str!("users_by_search_in_order.sql"),
+        Some(_) => include_str!("users_by_search.sql"),
+        None => include_str!("users.sql"),
+    };
+    let mut query = sqlx::query(statement)
         .bind(filter.email.as_deref())
         .bind(filter.phone.as_deref())
         .bind(filter.username.as_deref())
         .bind(filter.external_id.as_deref())
         .bind(filter.deleted)
         .bind(after)
-        .bind(i64::from(page.limit.get()) + 1)
-        .bind(search.as_ref().map(|search| search.text.as_str()))
-        .bind(search.as_ref().map(|search| escaped(&search.text)))
-        .bind(search.as_ref().map(|search| escaped(search.phone.as_ref().unwrap_or(&search.text))))
-        .bind(first)
-        .bind(last);
+        .bind(i64::from(page.limit.get()) + 1);
+    if let Some(search) = &search {
+        let names = search.names.as_ref();
+        query = query
+            .bind(&search.text)
+            .bind(escaped(&search.text))
+            .bind(escaped(search.phone.as_deref().unwrap_or(&search.text)))
+            .bind(names.map(|(first, _)| escaped(first)))
+            .bind(names.map(|(_, last)| escaped(last)))
+            .bind(COMMON_FROM);
+    }
     let rows = connection::rows(pool, query).await?;
     let rows = rows.iter().map(read_user).collect::<Result<_, _>>()?;
     Ok(Listing::of(rows, page, User::cursor))
+}
+
+async fn is_common(pool: &PgPool, search: &Search) -> Result<bool, Error> {
+    let query = sqlx::query(include_str!("search_is_common.sql"))
+        .bind(escaped(&search.text))
+        .bind(escaped(search.phone.as_deref().unwrap_or(&search.text)))
+        .bind(search.names.as_ref().map(|(_, last)| escaped(last)))
+        .bind(COMMON_FROM);
+    let rows = connection::rows(pool, query).await?;
+    rows.first().map_or(Ok(false), |row| row.try_get("is_common"))
 }
 
 pub async fn event(pool: &PgPool, id: &EventId) -> Result<Option<EventRow>, Error> {

@@ -10,18 +10,6 @@ select clerk_id, email, email_verified, phone, phone_verified, username, first_n
    and ($3::text is null or username = $3::text)
    and ($4::text is null or external_id = $4::text)
    and ($5::boolean is null or (deleted_at is not null) = $5::boolean)
-   -- What was typed: a whole Clerk ID, or the beginning of something else; of people alone case does not count. `like`, because an index with
-   -- text_pattern_ops serves it in any collation.
-   and ($8::text is null
-        or clerk_id = $8::text
-        or lower(email) like lower($9::text) || '%'
-        or phone like $10::text || '%'
-        or username like $9::text || '%'
-        or username like lower($9::text) || '%'
-        or external_id like $9::text || '%'
-        or lower(first_name) like lower($9::text) || '%'
-        or lower(last_name) like lower($9::text) || '%'
-        or lower(first_name) like lower($11::text) || '%' and lower(last_name) like lower($12::text) || '%')
    -- Where the page before ended.
    and ($6::text is null or clerk_id < $6::text)
  order by clerk_id desc

@@ -6,7 +6,7 @@ use sqlx::{Error, Row};
 
 use crate::clerk::{ClerkId, EventId, EventType, SignedEvent, Timestamp};
 use crate::store::history::COMPARED_BYTES_MAX;
-use crate::store::search::{Search, end_of};
+use crate::store::search::{COMMON_FROM, Search, end_of};
 use crate::store::{Cursor, EventFilter, EventRow, HistoryRow, Listing, Page, Status, Time, User, UserFilter};
 
 pub async fn user(pool: &SqlitePool, id: &ClerkId) -> Result<Option<User>, Error> {
@@ -102,11 +102,6 @@ pub async fn payloads(pool: &SqlitePool, ids: &[EventId]) -> Result<Vec<SignedEv
     query.fetch_all(pool).await?.iter().map(read_payload).collect()
 }
 
-/// Users who begin with what was typed: from so many on it is faster to read all users in order until a page is full, where one in
-/// five hundred of a million belongs on it, than to find and sort them.
-const COMMON_FROM: i64 = 2000;
-
-/// SQLite plans a statement without its values, so that it cannot know.
 async fn is_common(pool: &SqlitePool, search: &Search) -> Result<bool, Error> {
     let phone = search.phone.as_deref().unwrap_or(&search.text);
     let last = search.names.as_ref().map(|(_, last)| last.as_str());

@@ -1,0 +1,51 @@
+-- Users by what a person typed: a whole Clerk ID, or the beginning of something else; of people alone case does not count. `like`, because an index
+-- with text_pattern_ops serves it in any collation. Each beginning is looked for in the order of its index, which leaves the server no other
+-- way, whatever it thinks of how many there are; search_is_common.sql has found that there are fewer than the limit.
+with found as (
+    (select clerk_id, email, phone, username, external_id, deleted_at from clerk.users where clerk_id = $8::text)
+    union all
+    (select clerk_id, email, phone, username, external_id, deleted_at from clerk.users where lower(email) like lower($9::text) || '%' order by lower(email) using ~<~ limit $13::bigint)
+    union all
+    (select clerk_id, email, phone, username, external_id, deleted_at from clerk.users where phone like $10::text || '%' order by phone using ~<~ limit $13::bigint)
+    union all
+    (select clerk_id, email, phone, username, external_id, deleted_at from clerk.users where username like $9::text || '%' order by username using ~<~ limit $13::bigint)
+    union all
+    (select clerk_id, email, phone, username, external_id, deleted_at from clerk.users where username like lower($9::text) || '%' order by username using ~<~ limit $13::bigint)
+    union all
+    (select clerk_id, email, phone, username, external_id, deleted_at from clerk.users where external_id like $9::text || '%' order by external_id using ~<~ limit $13::bigint)
+    union all
+    (select clerk_id, email, phone, username, external_id, deleted_at from clerk.users where lower(first_name) like lower($9::text) || '%' order by lower(first_name) using ~<~ limit $13::bigint)
+    union all
+    (select clerk_id, email, phone, username, external_id, deleted_at from clerk.users where lower(last_name) like lower($9::text) || '%' order by lower(last_name) using ~<~ limit $13::bigint)
+    union all
+    select clerk_id, email, phone, username, external_id, deleted_at
+      from (
+               select clerk_id, email, phone, username, external_id, deleted_at, first_name
+                 from clerk.users
+                where lower(last_name) like lower($12::text) || '%'
+                order by lower(last_name) using ~<~
+                limit $13::bigint
+           ) as namesake
+     where lower(first_name) like lower($11::text) || '%'
+),
+page as (
+    select distinct clerk_id
+      from found
+     where ($1::text is null or lower(email) = lower($1::text))
+       and ($2::text is null or phone = $2::text)
+       and ($3::text is null or username = $3::text)
+       and ($4::text is null or external_id = $4::text)
+       and ($5::boolean is null or (deleted_at is not null) = $5::boolean)
+       -- Where the page before ended.
+       and ($6::text is null or clerk_id < $6::text)
+     order by clerk_id desc
+     limit $7::bigint
+)
+select clerk_id, email, email_verified, phone, phone_verified, username, first_name, last_name, image_url,
+       external_id, locale, banned, locked, two_factor_enabled, password_enabled,
+       public_metadata::text as public_metadata, private_metadata::text as private_metadata,
+       unsafe_metadata::text as unsafe_metadata, last_sign_in_at, last_active_at, legal_accepted_at, created_at,
+       updated_at, deleted_at, data::text as data, event_id, occurred_at, synced_at, erased_at
+  from page
+  join clerk.users using (clerk_id)
+ order by clerk_id desc

@@ -1,0 +1,26 @@
+-- As users_by_search.sql, for what many users are found by: read in order, the page is soon full. What is joined to each text keeps the server
+-- from the indexes of those texts.
+select clerk_id, email, email_verified, phone, phone_verified, username, first_name, last_name, image_url,
+       external_id, locale, banned, locked, two_factor_enabled, password_enabled,
+       public_metadata::text as public_metadata, private_metadata::text as private_metadata,
+       unsafe_metadata::text as unsafe_metadata, last_sign_in_at, last_active_at, legal_accepted_at, created_at,
+       updated_at, deleted_at, data::text as data, event_id, occurred_at, synced_at, erased_at
+  from clerk.users
+ where ($1::text is null or lower(email) = lower($1::text))
+   and ($2::text is null or phone = $2::text)
+   and ($3::text is null or username = $3::text)
+   and ($4::text is null or external_id = $4::text)
+   and ($5::boolean is null or (deleted_at is not null) = $5::boolean)
+   and (clerk_id = $8::text
+        or lower(email) || '' like lower($9::text) || '%'
+        or phone || '' like $10::text || '%'
+        or username || '' like $9::text || '%'
+        or username || '' like lower($9::text) || '%'
+        or external_id || '' like $9::text || '%'
+        or lower(first_name) || '' like lower($9::text) || '%'
+        or lower(last_name) || '' like lower($9::text) || '%'
+        or lower(first_name) || '' like lower($11::text) || '%' and lower(last_name) || '' like lower($12::text) || '%')
+   -- Where the page before ended.
+   and ($6::text is null or clerk_id < $6::text)
+ order by clerk_id desc
+ limit $7::bigint
