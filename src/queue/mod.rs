@@ -10,9 +10,10 @@ pub mod embedded;
 pub mod rabbitmq;
 
 use std::num::NonZeroUsize;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::clerk::{SignedEvent, Timestamp};
+use crate::metrics;
 
 /// Where events wait.
 #[derive(Clone)]
@@ -63,7 +64,13 @@ impl Queue {
                 Self::Embedded(queue) => queue.publish(event).await,
             }
         };
-        tokio::time::timeout(PUBLISH_TIMEOUT, stored).await.unwrap_or(Err(PublishError::TimedOut))
+        let (_in_flight, since) = (metrics::publish_begins(), Instant::now());
+        let published = tokio::time::timeout(PUBLISH_TIMEOUT, stored).await.unwrap_or(Err(PublishError::TimedOut));
+        // A refusal comes at once, and says nothing of how fast the queue is.
+        if matches!(published, Ok(()) | Err(PublishError::TimedOut)) {
+            metrics::published(since.elapsed());
+        }
+        published
     }
 
     /// A new consumer. It connects by itself, and again after every outage.

@@ -23,9 +23,11 @@ use tracing::{debug, error, info, warn};
 
 use crate::backoff::Backoff;
 use crate::clerk::{OmittedFields, SignedEvent};
+use crate::clock::now;
+use crate::metrics::{self, EventStatus};
 use crate::queue::{Batch, Consumer, Queue, Source};
 use crate::shutdown::Shutdown;
-use crate::store::{Failure, Outcome, Store, StoreError, Verdict, Write};
+use crate::store::{Failure, Outcome, Record, Store, StoreError, Verdict, Write};
 use isolate::{Isolation, refusing_panics};
 use outage::Outage;
 
@@ -139,6 +141,7 @@ impl Slot {
                 }
                 batch = consumer.next_batch() => batch?,
             };
+            metrics::batch(batch.events.len());
             let _alone = if batch.suspect { Some(self.be_alone(&batch, &mut consumer).await) } else { None };
             if let Err(give_back) = self.settle(&batch.events).await {
                 self.queue.give_back(consumer, batch).await;
@@ -206,9 +209,12 @@ impl Slot {
     async fn apply(&self, write: &Write, since: Instant) -> Result<Result<(), Failure>, GiveBack> {
         let mut retry = self.outage.retry();
         loop {
+            let begun = Instant::now();
             let error = match self.store.apply(write).await {
                 Ok(outcomes) => {
                     self.outage.is_over();
+                    metrics::applied(begun.elapsed());
+                    count(self.source, write, &outcomes);
                     log(write, &outcomes, since);
                     return Ok(Ok(()));
                 }
@@ -222,6 +228,34 @@ impl Slot {
                 return Err(GiveBack::Stopping);
             }
         }
+    }
+}
+
+/// Counts what became of the events of a write that is committed.
+fn count(source: Source, write: &Write, outcomes: &[Outcome]) {
+    let committed_at = now();
+    for (Record { event, deliveries, .. }, outcome) in write.records.iter().zip(outcomes) {
+        let event_type = metrics::EventType::of(event.event_type().as_str());
+        metrics::events(status_of(*outcome), event_type, 1);
+        if *deliveries > 1 {
+            metrics::events(EventStatus::Repeated, event_type, u64::from(deliveries - 1));
+        }
+        // How long something lay among the dead letters says nothing of how fast events are applied.
+        if source == Source::Events {
+            metrics::lag(committed_at.ms() - event.received_at().ms());
+            // Not the time of receipt, which is a new one at a replay.
+            metrics::event_received(event.sent_at().ms());
+        }
+    }
+}
+
+fn status_of(outcome: Outcome) -> EventStatus {
+    match outcome {
+        Outcome::Applied => EventStatus::Applied,
+        Outcome::Stale => EventStatus::Stale,
+        Outcome::Repeated => EventStatus::Repeated,
+        Outcome::Failed => EventStatus::Failed,
+        Outcome::Discarded => EventStatus::Discarded,
     }
 }
 

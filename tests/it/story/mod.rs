@@ -14,6 +14,7 @@ mod least_rights;
 mod lethal;
 mod limits;
 mod many_workers;
+mod metrics;
 mod openapi;
 mod outage;
 mod replay;

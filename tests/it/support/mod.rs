@@ -6,4 +6,5 @@ pub mod database;
 pub mod history;
 pub mod proxy;
 pub mod queues;
+pub mod scrape;
 pub mod wire;
