@@ -20,3 +20,4 @@ pub mod clock;
 pub mod metrics;
 pub mod shutdown;
 pub mod telemetry;
+pub mod trace;

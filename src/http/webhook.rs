@@ -13,14 +13,15 @@ use tokio::sync::watch;
 use tracing::debug;
 use utoipa::ToSchema;
 
-use super::body;
 use super::capacity::Capacity;
 use super::problem::{Code, Document, Problem};
 use super::refusals::Refusals;
+use super::{WEBHOOK_PATH, body};
 use crate::clerk::{Delivery, EventType, SignedEvent, Verified, Verifier};
 use crate::clock::now;
 use crate::metrics::{self, WebhookResult};
 use crate::queue::Queue;
+use crate::trace;
 
 /// Bodies above this many bytes are verified on a thread of their own: the SHA-256 of 64 KiB takes about 0.2 ms, of
 /// 1 MiB 3 ms, in which no other delivery would be answered.
@@ -72,12 +73,24 @@ pub async fn receive(
     webhooks: web::Data<Webhooks>,
     capacity: web::Data<Capacity>,
 ) -> Result<HttpResponse, Problem> {
+    let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let mut span = trace::Request::begin(WEBHOOK_PATH, header);
     let taken = take(&request, payload, &webhooks, &capacity).await;
     let event_type = taken.as_ref().map_or(metrics::EventType::Other, |event| type_label(event.event_type()));
     let answer = match taken {
-        Ok(event) => queue(&webhooks, event).await,
+        Ok(event) => {
+            let event = match &mut span {
+                Some(span) => span.take_in(event),
+                None => event,
+            };
+            queue(&webhooks, event).await
+        }
         Err(problem) => Err(problem),
     };
+    if let Some(span) = span {
+        let problem = answer.as_ref().err().map(Problem::code);
+        span.answered(problem.map_or(200, |code| code.status().as_u16()), problem.map(Code::name));
+    }
     match answer {
         Ok((result, response)) => {
             metrics::webhook(result, event_type);
@@ -121,7 +134,9 @@ async fn queue(webhooks: &Webhooks, event: SignedEvent) -> Result<(WebhookResult
         let answer = Answer { status: "ignored", event_id: id.as_str(), r#type: Some(name) };
         (WebhookResult::Ignored, HttpResponse::Ok().json(answer))
     } else {
+        let event_type = type_label(event.event_type()).name();
         webhooks.queue.publish(event).await?;
+        debug!(event_id = %id, event_type, "an event was queued");
         let answer = Answer { status: "queued", event_id: id.as_str(), r#type: None };
         (WebhookResult::Queued, HttpResponse::Ok().json(answer))
     };

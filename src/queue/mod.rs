@@ -13,7 +13,7 @@ use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
 use crate::clerk::{SignedEvent, Timestamp};
-use crate::metrics;
+use crate::{metrics, trace};
 
 /// Where events wait.
 #[derive(Clone)]
@@ -58,6 +58,7 @@ impl Queue {
     ///
     /// May be cancelled at any time; the event may be stored all the same.
     pub async fn publish(&self, event: SignedEvent) -> Result<(), PublishError> {
+        let (event, span) = trace::Publish::begin(event, self.system());
         let stored = async {
             match self {
                 Self::RabbitMq(queue) => queue.publish(event).await,
@@ -70,6 +71,7 @@ impl Queue {
         if matches!(published, Ok(()) | Err(PublishError::TimedOut)) {
             metrics::published(since.elapsed());
         }
+        span.ended(published.err().map(PublishError::kind));
         published
     }
 
@@ -100,6 +102,14 @@ impl Queue {
     pub async fn set_aside(&self, consumer: &mut Consumer) {
         if let (Self::RabbitMq(queue), Consumer::RabbitMq(consumer)) = (self, consumer) {
             drop(tokio::time::timeout(PUBLISH_TIMEOUT, queue.set_aside(consumer)).await);
+        }
+    }
+
+    /// What a trace calls it.
+    pub fn system(&self) -> &'static str {
+        match self {
+            Self::RabbitMq(_) => "rabbitmq",
+            Self::Embedded(_) => "sqlite",
         }
     }
 
@@ -210,6 +220,19 @@ pub enum PublishError {
     Refused,
     #[error("the queue did not answer in time")]
     TimedOut,
+}
+
+impl PublishError {
+    /// A word for it.
+    pub fn kind(self) -> &'static str {
+        match self {
+            Self::Unavailable => "unavailable",
+            Self::Busy => "busy",
+            Self::Unroutable => "unroutable",
+            Self::Refused => "refused",
+            Self::TimedOut => "timed_out",
+        }
+    }
 }
 
 /// The queue is away for now. The text says what is in the way and what to do.

@@ -186,6 +186,17 @@ pub enum StoreError {
     Incompatible(String),
 }
 
+impl StoreError {
+    /// A word for it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Unavailable(_) => "unavailable",
+            Self::Rejected { .. } => "rejected",
+            Self::Incompatible(_) => "incompatible",
+        }
+    }
+}
+
 /// The schema of a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SchemaVersion {
@@ -256,6 +267,14 @@ impl Store {
         match self {
             Self::Postgres(store) => store.apply(write).await,
             Self::Sqlite(store) => store.apply(write).await,
+        }
+    }
+
+    /// What a trace calls it.
+    pub fn system(&self) -> &'static str {
+        match self {
+            Self::Postgres(_) => "postgresql",
+            Self::Sqlite(_) => "sqlite",
         }
     }
 
