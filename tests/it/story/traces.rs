@@ -10,6 +10,7 @@ use serde_json::json;
 use crate::support::app::{App, Place, SECRET, headers, signing_secret, until};
 use crate::support::broker::connect;
 use crate::support::collector::{Collector, Manner, Span};
+use crate::support::proxy::Proxy;
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const CALLER: &str = "b7ad6b7169203331";
@@ -175,6 +176,38 @@ async fn a_batch_is_one_write_that_all_its_events_are_linked_to() {
     let batches = worker.log().iter().filter(|line| line.contains("a batch was settled")).count();
     assert_eq!(batches, writes.len());
     assert!(writes.len() < 40, "{} writes of 40 events that were there before", writes.len());
+}
+
+/// The database is away, the worker stops: the event goes back to the queue, and its trace with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_is_given_back_stays_in_its_trace() {
+    let (place, collector) = (Place::servers().await, Collector::start().await);
+    let Place::Servers { database, .. } = &place else { unreachable!() };
+    let mut url = reqwest::Url::parse(&database.url()).unwrap();
+    let proxy = Proxy::before(format!("{}:{}", url.host_str().unwrap(), url.port().unwrap())).await;
+    url.set_host(Some("127.0.0.1")).unwrap();
+    url.set_port(Some(proxy.address.port())).unwrap();
+    let endpoint = collector.url();
+    let mut variables = variables(&endpoint, "one");
+    variables.push(("DATABASE_URL", url.as_str()));
+
+    let app = place.start(&["serve"], &variables).await;
+    proxy.cut();
+    deliver_traced(&app, "msg_1", update("user_1", 0), true).await;
+    let tried = |spans: &[Span]| spans.iter().any(|span| span.name == "apply" && span.is_error);
+    let spans = spans_until(&collector, "it was tried in vain", tried).await;
+    let attempt = spans.iter().find(|span| span.name == "apply").unwrap();
+    assert_eq!(attempt.attributes["error.type"], "unavailable");
+    assert!(app.stop().success());
+    let given_back = &collector.with("process", "error.type", "given_back")[0];
+    assert!(given_back.is_error && given_back.trace == TRACE);
+
+    proxy.restore();
+    let app = place.start(&["serve"], &variables).await;
+    assert_eq!(app.settled("msg_1").await.status, Status::Applied);
+    until("it is told", async || !collector.with("process", "status", "applied").is_empty()).await;
+    let applied = &collector.with("process", "status", "applied")[0];
+    assert_eq!((&applied.trace, &applied.parent), (&given_back.trace, &given_back.parent));
 }
 
 #[tokio::test(flavor = "multi_thread")]
