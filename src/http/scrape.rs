@@ -38,7 +38,11 @@ struct Asked {
     knows_newest: bool,
 }
 
-/// `GET /metrics`
+/// The metrics, as Prometheus reads them.
+#[utoipa::path(
+    get, path = "/metrics", tag = "health",
+    responses((status = 200, description = "Prometheus' text format, version 0.0.4", body = String, content_type = "text/plain"))
+)]
 pub async fn metrics(
     gauges: web::Data<Gauges>,
     readiness: web::Data<Readiness>,
