@@ -212,6 +212,7 @@ impl Config {
             telemetry: telemetry::Options {
                 format: log_format(setting(&settings.log_format, "LOG_FORMAT"))?,
                 filter: environment.get("RUST_LOG").map(String::from),
+                traces: traces(environment)?,
             },
             data_dir,
         })
@@ -282,6 +283,14 @@ fn signing_secret(secret: &SecretString) -> Result<SigningSecret, ConfigError> {
             "copy it whole from Clerk's dashboard; it looks like whsec_ and 32 letters, digits, + and /",
         )
     })
+}
+
+/// OpenTelemetry's own variables, which have no flags.
+fn traces(environment: &Environment) -> Result<Option<telemetry::traces::Options>, ConfigError> {
+    let headers = environment.secret("OTEL_EXPORTER_OTLP_TRACES_HEADERS")?;
+    let headers = headers.map_or_else(|| environment.secret("OTEL_EXPORTER_OTLP_HEADERS"), |found| Ok(Some(found)))?;
+    telemetry::traces::Options::read(|name| environment.get(name), headers)
+        .map_err(|(name, fault, remedy)| wrong(name, fault, remedy))
 }
 
 fn number(

@@ -17,5 +17,7 @@ pub mod config;
 
 pub mod backoff;
 pub mod clock;
+pub mod metrics;
 pub mod shutdown;
 pub mod telemetry;
+pub mod trace;

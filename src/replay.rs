@@ -15,7 +15,9 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 use utoipa::ToSchema;
 
 use crate::backoff::Backoff;
-use crate::clerk::{EventId, EventType, SignedEvent, UserChange};
+use crate::clerk::{self, EventId, SignedEvent, UserChange};
+use crate::clock::now;
+use crate::metrics::{self, EventStatus, EventType};
 use crate::queue::{PUBLISH_TIMEOUT, PublishError, Queue};
 use crate::store::{Cursor, EventFilter, EventRow, Page, Status, Store, StoreError, User};
 
@@ -204,8 +206,13 @@ pub async fn discard_telling(
         let at_the_end = id.is_none();
         chunk.extend(id);
         if chunk.len() == PAGE.get() as usize || at_the_end {
-            done.discarded +=
-                if dry_run { count_failed(store, which, &chunk).await? } else { store.discard(&chunk).await? };
+            done.discarded += if dry_run {
+                count_failed(store, which, &chunk).await?
+            } else {
+                let types = store.discard(&chunk).await?;
+                let types = types.iter().map(|name| EventType::of(name));
+                types.map(|of| metrics::events(EventStatus::Discarded, of, 1)).count() as u64
+            };
             chunk.clear();
             tell(done.discarded);
         }
@@ -228,15 +235,14 @@ async fn count_failed(store: &Store, which: &Which, ids: &[EventId]) -> Result<u
 
 /// The event of a failed line; nothing where it is not failed (any more).
 async fn failed(store: &Store, id: &EventId) -> Result<Option<SignedEvent>, StoreError> {
-    let Some(EventRow { status: Status::Failed, sent_at, received_at, payload: Some(payload), .. }) =
-        store.event(id).await?
-    else {
+    let Some(EventRow { status: Status::Failed, sent_at, payload: Some(payload), .. }) = store.event(id).await? else {
         return Ok(None);
     };
     let body = Bytes::from(payload);
     // The type is read anew: a newer version may know what an older one could not read.
-    let event_type = EventType::read(&body);
-    Ok(Some(SignedEvent::restored(id.clone(), event_type, sent_at.0, received_at.0, body)))
+    let event_type = clerk::EventType::read(&body);
+    // Its line keeps the time of its receipt. The lag of what comes now is that of the replay.
+    Ok(Some(SignedEvent::restored(id.clone(), event_type, sent_at.0, now(), body)))
 }
 
 /// Whether the change would alter the row.

@@ -1,4 +1,7 @@
-//! Logs: on stderr, for people or for programs. No body, e-mail address or secret is in them, at any level.
+//! Logs: on stderr, for people or for programs. No body, e-mail address or secret is in them, at any level. Traces: where
+//! OpenTelemetry's variables send them.
+
+pub mod traces;
 
 use std::io::IsTerminal;
 use std::panic::PanicHookInfo;
@@ -22,6 +25,8 @@ pub struct Options {
     pub format: Option<LogFormat>,
     /// A filter as tracing-subscriber defines it. Nothing: what the command finds fit.
     pub filter: Option<String>,
+    /// Nothing: none are exported.
+    pub traces: Option<traces::Options>,
 }
 
 /// What libraries log is said by ours, with what to do; lapin also reports every connection that we close ourselves as an

@@ -132,6 +132,40 @@ impl EventType {
     }
 }
 
+/// The trace that an event is a part of, as the two headers of W3C's Trace Context name it. It only travels along, and is read
+/// elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TraceContext {
+    parent: Box<str>,
+    state: Box<str>,
+}
+
+impl TraceContext {
+    /// `traceparent` has 55 characters in the version that there is; a later one may have some more.
+    const PARENT_MAX: usize = 128;
+    /// What `tracestate` may have at least, by the specification.
+    const STATE_MAX: usize = 512;
+
+    /// Takes what can be a `traceparent`; a `tracestate` that cannot be one is left out.
+    pub fn new(parent: &str, state: &str) -> Option<Self> {
+        let is_plain = |text: &str| text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+        if parent.is_empty() || parent.len() > Self::PARENT_MAX || !is_plain(parent) {
+            return None;
+        }
+        let state = if state.len() <= Self::STATE_MAX && is_plain(state) { state } else { "" };
+        Some(Self { parent: parent.into(), state: state.into() })
+    }
+
+    pub fn parent(&self) -> &str {
+        &self.parent
+    }
+
+    /// Empty where there is none.
+    pub fn state(&self) -> &str {
+        &self.state
+    }
+}
+
 /// A body whose signature is good and which nobody has read yet.
 #[derive(Debug, Clone)]
 pub struct SignedEvent {
@@ -140,13 +174,14 @@ pub struct SignedEvent {
     sent_at: Timestamp,
     received_at: Timestamp,
     body: Bytes,
+    trace: Option<Arc<TraceContext>>,
 }
 
 impl SignedEvent {
     /// Only `signature` calls this: the signature has been checked.
     pub(super) fn verified(id: EventId, sent_at: Timestamp, received_at: Timestamp, body: Bytes) -> Self {
         let event_type = EventType::read(&body);
-        Self { id, event_type, sent_at, received_at, body }
+        Self { id, event_type, sent_at, received_at, body, trace: None }
     }
 
     /// An event that was verified before and comes back from our own queue or table.
@@ -157,7 +192,17 @@ impl SignedEvent {
         received_at: Timestamp,
         body: Bytes,
     ) -> Self {
-        Self { id, event_type, sent_at, received_at, body }
+        Self { id, event_type, sent_at, received_at, body, trace: None }
+    }
+
+    /// The same as a part of this trace.
+    pub fn with_trace(self, trace: Option<TraceContext>) -> Self {
+        Self { trace: trace.map(Arc::new), ..self }
+    }
+
+    /// The trace that it is a part of.
+    pub fn trace(&self) -> Option<&TraceContext> {
+        self.trace.as_deref()
     }
 
     pub fn id(&self) -> &EventId {

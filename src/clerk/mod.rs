@@ -12,8 +12,8 @@ pub mod signature;
 pub mod user;
 
 pub use change::{UserChange, Version};
-pub use event::{ClerkId, EventId, EventType, Rejection, SignedEvent, Timestamp, UserEvent};
+pub use event::{ClerkId, EventId, EventType, Rejection, SignedEvent, Timestamp, TraceContext, UserEvent};
 pub use fields::Fields;
 pub use omit::OmittedFields;
-pub use signature::{Delivery, SignatureError, SigningSecret, Verifier};
+pub use signature::{Delivery, SignatureError, SigningSecret, Verified, Verifier};
 pub use user::UserProfile;

@@ -42,7 +42,8 @@ impl OmittedFields {
     fn out_of_one(&self, event: &SignedEvent) -> Option<SignedEvent> {
         let body = self.out_of_body(std::str::from_utf8(event.body()).ok()?)?;
         let (id, event_type) = (event.id().clone(), event.event_type().clone());
-        Some(SignedEvent::restored(id, event_type, event.sent_at(), event.received_at(), Bytes::from(body)))
+        let rest = SignedEvent::restored(id, event_type, event.sent_at(), event.received_at(), Bytes::from(body));
+        Some(rest.with_trace(event.trace().cloned()))
     }
 
     fn out_of_body(&self, body: &str) -> Option<String> {

@@ -196,7 +196,7 @@ mod tests {
         let time = (now.ms() / 1000).to_string();
         let headers = [("svix-id", event.id.as_str()), ("svix-timestamp", &time), ("svix-signature", &signature)];
         let delivery = Delivery::read(headers.iter().map(|(name, value)| (*name, value.as_bytes())), now).unwrap();
-        Verifier::new(vec![secret()]).verify(delivery, event.body.clone(), now).unwrap()
+        Verifier::new(vec![secret()]).verify(delivery, event.body.clone(), now).unwrap().event
     }
 
     fn parse(event: &SampleEvent, now: Timestamp) -> UserEvent {

@@ -191,17 +191,25 @@ pub struct Verifier {
     secrets: Vec<SigningSecret>,
 }
 
+/// A delivery whose signature is good.
+#[derive(Debug)]
+pub struct Verified {
+    pub event: SignedEvent,
+    /// The place of the secret that it was signed with in the list, from 0: in a rotation it shows when the old one is no
+    /// longer used.
+    pub secret: usize,
+}
+
 impl Verifier {
     pub fn new(secrets: Vec<SigningSecret>) -> Self {
         Self { secrets }
     }
 
     /// Takes the raw bytes of the body: any change to them, even of white space, breaks the signature.
-    pub fn verify(&self, delivery: Delivery, body: Bytes, now: Timestamp) -> Result<SignedEvent, SignatureError> {
-        if !self.secrets.iter().any(|secret| secret.signed(&delivery, &body)) {
-            return Err(SignatureError::InvalidSignature);
-        }
-        Ok(SignedEvent::verified(delivery.id, delivery.sent_at, now, body))
+    pub fn verify(&self, delivery: Delivery, body: Bytes, now: Timestamp) -> Result<Verified, SignatureError> {
+        let secret = self.secrets.iter().position(|secret| secret.signed(&delivery, &body));
+        let secret = secret.ok_or(SignatureError::InvalidSignature)?;
+        Ok(Verified { event: SignedEvent::verified(delivery.id, delivery.sent_at, now, body), secret })
     }
 }
 
@@ -240,7 +248,7 @@ mod tests {
     fn deliver(headers: &[(&str, &str)], body: &'static [u8], now: i64) -> Result<SignedEvent, SignatureError> {
         let headers = headers.iter().map(|(name, value)| (*name, value.as_bytes()));
         let delivery = Delivery::read(headers, at(now))?;
-        Verifier::new(vec![secret(SECRET)]).verify(delivery, Bytes::from_static(body), at(now))
+        Verifier::new(vec![secret(SECRET)]).verify(delivery, Bytes::from_static(body), at(now)).map(|good| good.event)
     }
 
     fn signed(body: &[u8]) -> String {

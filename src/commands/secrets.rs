@@ -9,6 +9,7 @@ use tracing::{error, info};
 use crate::clerk::Verifier;
 use crate::config::{self, Config, ConfigError, Environment, Settings};
 use crate::http::AdminToken;
+use crate::metrics;
 
 /// Whoever follows a secret sees it change.
 pub struct Secrets {
@@ -23,6 +24,7 @@ impl Secrets {
     /// Fails where a receiver has no signing secret.
     pub fn of(config: &Config, receives: bool) -> Result<Self, ConfigError> {
         let verifier = watch::Sender::new(Arc::new(verifier(&config.signing_secrets, receives)?));
+        count(config.signing_secrets.len(), receives);
         let admin_token = watch::Sender::new(digest(config.admin_token.as_ref()));
         Ok(Self { verifier, admin_token, receives, made_up: None })
     }
@@ -42,6 +44,7 @@ impl Secrets {
             Ok((verifier, secrets, token)) => {
                 self.verifier.send_replace(Arc::new(verifier));
                 self.admin_token.send_replace(digest(token.as_ref().or(self.made_up.as_ref())));
+                count(secrets, self.receives);
                 info!(secrets, "the secrets were read again");
             }
             Err(error) => error!(%error, "the secrets could not be read again; those before stay in force"),
@@ -52,6 +55,11 @@ impl Secrets {
 /// A worker needs no signing secret.
 fn verifier(secrets: &[SecretString], receives: bool) -> Result<Verifier, ConfigError> {
     if receives { config::verifier(secrets) } else { Ok(Verifier::new(Vec::new())) }
+}
+
+/// Each secret is seen in the metrics from the beginning: one that nobody uses any more shows as one that stands still.
+fn count(secrets: usize, receives: bool) {
+    metrics::secrets_in_force(if receives { secrets } else { 0 });
 }
 
 fn digest(token: Option<&SecretString>) -> Option<Arc<AdminToken>> {

@@ -17,6 +17,7 @@ use crate::queue::embedded::DirectoryLock;
 use crate::queue::{self, Queue};
 use crate::shutdown::Shutdown;
 use crate::store::{self, Store, StoreError};
+use crate::telemetry::traces::Traces;
 use crate::worker;
 
 /// What a process does.
@@ -45,6 +46,8 @@ pub struct Service {
     stopping: Shutdown,
     /// Given when no more requests come.
     stop_worker: Shutdown,
+    /// Nothing where none are exported.
+    traces: Option<Traces>,
     /// Held as long as the embedded files are in use.
     _lock: Option<DirectoryLock>,
 }
@@ -57,6 +60,8 @@ impl Service {
             format!("cannot listen on {host}:{port} (choose another address with HOST and PORT)")
         })?;
         let address = listener.local_addr()?;
+        let traces =
+            config.telemetry.traces.as_ref().map(Traces::start).transpose().context("traces cannot be exported")?;
         let is_receiver = role != Role::Worker;
         let is_worker = role != Role::Receiver;
         let lock = if has_files(config, is_worker) { Some(DirectoryLock::take(&config.data_dir)?) } else { None };
@@ -102,6 +107,7 @@ impl Service {
             worker,
             stopping,
             stop_worker,
+            traces,
             _lock: lock,
         })
     }
@@ -124,7 +130,14 @@ impl Service {
             self.queue.close().await;
             self.store.close().await;
         };
-        if tokio::time::timeout(CLOSE_GRACE, close).await.is_err() {
+        // No more spans begin. They are sent while the connections close.
+        let send_traces = async {
+            if let Some(traces) = self.traces {
+                traces.end().await;
+            }
+        };
+        let (closed, ()) = tokio::join!(tokio::time::timeout(CLOSE_GRACE, close), send_traces);
+        if closed.is_err() {
             info!("connections were cut, not closed; nothing is lost by that");
         }
     }

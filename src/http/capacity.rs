@@ -11,9 +11,11 @@ use actix_web::{ResponseError, web};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::WEBHOOK_PATH;
 use super::problem::{Code, Problem};
 use super::refusals::Refusals;
 use crate::clock::now;
+use crate::metrics::{self, EventType};
 
 /// Most open connections that are served, in the whole process. One that has had a request costs about 20 KiB, one whose
 /// head is still coming at most 128 KiB (actix-http's bound of a head).
@@ -80,6 +82,11 @@ impl Capacity {
         }
     }
 
+    /// Connections that have a seat now.
+    pub fn connections(&self) -> u64 {
+        self.seats_max.saturating_sub(self.seats.available_permits()) as u64
+    }
+
     /// The account of a body that announced its length, or did not.
     pub fn body(&self, announced: Option<usize>) -> BodyBytes {
         let is_usual = announced.is_some_and(|bytes| bytes <= USUAL_BODY_MAX);
@@ -103,7 +110,7 @@ impl BodyBytes {
 }
 
 /// Answers requests on a connection without a seat: with 503, and closes it. Health is answered all the same, lest an
-/// orchestrator end a process for being busy.
+/// orchestrator end a process for being busy, and so are the metrics, that show how busy it is.
 pub async fn only_seated(
     request: ServiceRequest,
     next: Next<BoxBody>,
@@ -111,12 +118,15 @@ pub async fn only_seated(
     if request.conn_data::<Seat>().is_some() {
         return next.call(request).await;
     }
-    let mut answer = if matches!(request.path(), "/healthz" | "/readyz") {
+    let mut answer = if matches!(request.path(), "/healthz" | "/readyz" | "/metrics") {
         next.call(request).await?
     } else {
         let problem = Problem::new(Code::Overloaded, "too many connections are open; connect again later");
         if let Some(refusals) = request.app_data::<web::Data<Refusals>>() {
             refusals.note(problem.code(), problem.detail(), now());
+        }
+        if request.path() == WEBHOOK_PATH {
+            metrics::webhook(problem.code().into(), EventType::Other);
         }
         request.into_response(problem.error_response())
     };

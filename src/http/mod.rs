@@ -7,6 +7,7 @@ pub mod dashboard;
 mod health;
 mod problem;
 mod refusals;
+mod scrape;
 mod webhook;
 
 use std::net::TcpListener;
@@ -70,6 +71,7 @@ pub fn serve(listener: TcpListener, options: &Options, parts: Parts) -> std::io:
     let capacity = Capacity::of_this_process(options.max_body_bytes);
     let dashboard = Dashboard::new(parts.webhooks.is_some());
     let (accepted, seating) = (capacity.accepted_by_each_of(threads), capacity.clone());
+    let gauges = scrape::Gauges::default();
     let server = HttpServer::new(move || {
         let Parts { webhooks, api, readiness, refusals } = parts.clone();
         let dashboard = dashboard.clone();
@@ -78,9 +80,11 @@ pub fn serve(listener: TcpListener, options: &Options, parts: Parts) -> std::io:
             .app_data(web::Data::new(capacity.clone()))
             .app_data(web::Data::from(refusals))
             .app_data(web::Data::new(readiness))
+            .app_data(web::Data::new(gauges.clone()))
             .service(get_only("/healthz", web::get().to(health::alive)))
             .service(get_only("/readyz", web::get().to(health::ready)))
             .service(get_only("/api/openapi.json", web::get().to(api::openapi::show)))
+            .service(get_only("/metrics", web::get().to(scrape::metrics)))
             .configure(|config| {
                 if let Some(webhooks) = webhooks {
                     config.service(

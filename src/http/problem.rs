@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 
 use crate::clerk::SignatureError;
+use crate::metrics::WebhookResult;
 use crate::queue::PublishError;
 
 /// What a program can tell one problem from another by. The names are public.
@@ -176,6 +177,25 @@ impl ResponseError for Problem {
     }
 }
 
+/// What a delivery that ends in a problem is counted as.
+impl From<Code> for WebhookResult {
+    fn from(code: Code) -> Self {
+        match code {
+            Code::MissingHeader => Self::MissingHeader,
+            Code::InvalidHeader => Self::InvalidHeader,
+            Code::InvalidSignature => Self::InvalidSignature,
+            Code::TimestampOutOfTolerance => Self::TimestampOutOfTolerance,
+            Code::InvalidRequest => Self::InvalidRequest,
+            Code::RequestTimeout => Self::RequestTimeout,
+            Code::BodyTooLarge => Self::BodyTooLarge,
+            Code::QueueUnavailable => Self::QueueUnavailable,
+            Code::Overloaded => Self::Overloaded,
+            // No other comes from the route of the webhook.
+            _ => Self::Other,
+        }
+    }
+}
+
 impl From<SignatureError> for Problem {
     fn from(error: SignatureError) -> Self {
         let code = match error {
@@ -205,6 +225,14 @@ mod tests {
             let is_503 = response.status() == StatusCode::SERVICE_UNAVAILABLE;
             assert_eq!(response.headers().contains_key(RETRY_AFTER), is_503, "{code:?}");
         }
+    }
+
+    #[test]
+    fn a_problem_is_counted_under_its_own_name() {
+        let counted: Vec<_> =
+            Code::ALL.into_iter().filter(|code| WebhookResult::from(*code) != WebhookResult::Other).collect();
+        assert_eq!(counted.len(), 9);
+        assert!(counted.iter().all(|code| WebhookResult::from(*code).name() == code.name()));
     }
 
     #[test]

@@ -13,13 +13,15 @@ use tokio::sync::watch;
 use tracing::debug;
 use utoipa::ToSchema;
 
-use super::body;
 use super::capacity::Capacity;
 use super::problem::{Code, Document, Problem};
 use super::refusals::Refusals;
-use crate::clerk::{Delivery, EventType, SignedEvent, Verifier};
+use super::{WEBHOOK_PATH, body};
+use crate::clerk::{Delivery, EventType, SignedEvent, Verified, Verifier};
 use crate::clock::now;
+use crate::metrics::{self, WebhookResult};
 use crate::queue::Queue;
+use crate::trace;
 
 /// Bodies above this many bytes are verified on a thread of their own: the SHA-256 of 64 KiB takes about 0.2 ms, of
 /// 1 MiB 3 ms, in which no other delivery would be answered.
@@ -71,39 +73,78 @@ pub async fn receive(
     webhooks: web::Data<Webhooks>,
     capacity: web::Data<Capacity>,
 ) -> Result<HttpResponse, Problem> {
-    let answer = take(&request, payload, &webhooks, &capacity).await;
-    if let Err(problem) = &answer {
-        webhooks.refusals.note(problem.code(), problem.detail(), now());
+    let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let mut span = trace::Request::begin(WEBHOOK_PATH, header);
+    let taken = take(&request, payload, &webhooks, &capacity).await;
+    let event_type = taken.as_ref().map_or(metrics::EventType::Other, |event| type_label(event.event_type()));
+    let answer = match taken {
+        Ok(event) => {
+            let event = match &mut span {
+                Some(span) => span.take_in(event),
+                None => event,
+            };
+            queue(&webhooks, event).await
+        }
+        Err(problem) => Err(problem),
+    };
+    if let Some(span) = span {
+        let problem = answer.as_ref().err().map(Problem::code);
+        span.answered(problem.map_or(200, |code| code.status().as_u16()), problem.map(Code::name));
     }
-    answer
+    match answer {
+        Ok((result, response)) => {
+            metrics::webhook(result, event_type);
+            Ok(response)
+        }
+        Err(problem) => {
+            metrics::webhook(problem.code().into(), event_type);
+            webhooks.refusals.note(problem.code(), problem.detail(), now());
+            Err(problem)
+        }
+    }
 }
 
+fn type_label(event_type: &EventType) -> metrics::EventType {
+    metrics::EventType::of(event_type.as_str())
+}
+
+/// Reads a delivery, and the event of it once its signature is good.
 async fn take(
     request: &HttpRequest,
     payload: web::Payload,
     webhooks: &Webhooks,
     capacity: &Capacity,
-) -> Result<HttpResponse, Problem> {
+) -> Result<SignedEvent, Problem> {
     let headers = request.headers();
     let delivery = Delivery::read(headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())), now())?;
     let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     let mut held = capacity.body(announced);
     let body = body::read(payload, announced, webhooks.max_body_bytes, &mut held).await?;
-    let event = verify(webhooks, delivery, body).await?;
-    // From here on the queue counts the event's bytes.
-    drop(held);
-
-    let id = event.id().clone();
-    if let EventType::Other(name) = event.event_type() {
-        debug!(event_id = %id, "an event of another type was ignored");
-        let answer = Answer { status: "ignored", event_id: id.as_str(), r#type: Some(name) };
-        return Ok(HttpResponse::Ok().json(answer));
-    }
-    webhooks.queue.publish(event).await?;
-    Ok(HttpResponse::Ok().json(Answer { status: "queued", event_id: id.as_str(), r#type: None }))
+    // From the end of this function on the queue counts the event's bytes, and no longer `held`.
+    let Verified { event, secret } = verify(webhooks, delivery, body).await?;
+    metrics::secret_match(secret);
+    Ok(event)
 }
 
-async fn verify(webhooks: &Webhooks, delivery: Delivery, body: Bytes) -> Result<SignedEvent, Problem> {
+/// Queues an event, or ignores it. Only what was answered with a 2xx counts as received.
+async fn queue(webhooks: &Webhooks, event: SignedEvent) -> Result<(WebhookResult, HttpResponse), Problem> {
+    let (id, received_at) = (event.id().clone(), event.received_at());
+    let answered = if let EventType::Other(name) = event.event_type() {
+        debug!(event_id = %id, "an event of another type was ignored");
+        let answer = Answer { status: "ignored", event_id: id.as_str(), r#type: Some(name) };
+        (WebhookResult::Ignored, HttpResponse::Ok().json(answer))
+    } else {
+        let event_type = type_label(event.event_type()).name();
+        webhooks.queue.publish(event).await?;
+        debug!(event_id = %id, event_type, "an event was queued");
+        let answer = Answer { status: "queued", event_id: id.as_str(), r#type: None };
+        (WebhookResult::Queued, HttpResponse::Ok().json(answer))
+    };
+    metrics::event_received(received_at.ms());
+    Ok(answered)
+}
+
+async fn verify(webhooks: &Webhooks, delivery: Delivery, body: Bytes) -> Result<Verified, Problem> {
     let verifier = Arc::clone(&webhooks.verifier.borrow());
     if body.len() <= VERIFIED_ELSEWHERE_ABOVE {
         return Ok(verifier.verify(delivery, body, now())?);

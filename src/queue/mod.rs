@@ -10,9 +10,10 @@ pub mod embedded;
 pub mod rabbitmq;
 
 use std::num::NonZeroUsize;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::clerk::{SignedEvent, Timestamp};
+use crate::{metrics, trace};
 
 /// Where events wait.
 #[derive(Clone)]
@@ -57,13 +58,21 @@ impl Queue {
     ///
     /// May be cancelled at any time; the event may be stored all the same.
     pub async fn publish(&self, event: SignedEvent) -> Result<(), PublishError> {
+        let (event, span) = trace::Publish::begin(event, self.system());
         let stored = async {
             match self {
                 Self::RabbitMq(queue) => queue.publish(event).await,
                 Self::Embedded(queue) => queue.publish(event).await,
             }
         };
-        tokio::time::timeout(PUBLISH_TIMEOUT, stored).await.unwrap_or(Err(PublishError::TimedOut))
+        let (_in_flight, since) = (metrics::publish_begins(), Instant::now());
+        let published = tokio::time::timeout(PUBLISH_TIMEOUT, stored).await.unwrap_or(Err(PublishError::TimedOut));
+        // A refusal comes at once, and says nothing of how fast the queue is.
+        if matches!(published, Ok(()) | Err(PublishError::TimedOut)) {
+            metrics::published(since.elapsed());
+        }
+        span.ended(published.err().map(PublishError::kind));
+        published
     }
 
     /// A new consumer. It connects by itself, and again after every outage.
@@ -93,6 +102,14 @@ impl Queue {
     pub async fn set_aside(&self, consumer: &mut Consumer) {
         if let (Self::RabbitMq(queue), Consumer::RabbitMq(consumer)) = (self, consumer) {
             drop(tokio::time::timeout(PUBLISH_TIMEOUT, queue.set_aside(consumer)).await);
+        }
+    }
+
+    /// What a trace calls it.
+    pub fn system(&self) -> &'static str {
+        match self {
+            Self::RabbitMq(_) => "rabbitmq",
+            Self::Embedded(_) => "sqlite",
         }
     }
 
@@ -203,6 +220,19 @@ pub enum PublishError {
     Refused,
     #[error("the queue did not answer in time")]
     TimedOut,
+}
+
+impl PublishError {
+    /// A word for it.
+    pub fn kind(self) -> &'static str {
+        match self {
+            Self::Unavailable => "unavailable",
+            Self::Busy => "busy",
+            Self::Unroutable => "unroutable",
+            Self::Refused => "refused",
+            Self::TimedOut => "timed_out",
+        }
+    }
 }
 
 /// The queue is away for now. The text says what is in the way and what to do.

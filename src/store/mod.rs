@@ -127,6 +127,8 @@ pub enum Outcome {
     Repeated,
     /// It is kept with its payload until it is replayed or discarded.
     Failed,
+    /// It cannot be applied, and nothing of it is kept for a replay: its user's data was erased.
+    Discarded,
 }
 
 /// How much of an event `events` keeps.
@@ -182,6 +184,17 @@ pub enum StoreError {
     /// A person must mend something: the schema, a grant, a password.
     #[error("the database cannot be used: {0}")]
     Incompatible(String),
+}
+
+impl StoreError {
+    /// A word for it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Unavailable(_) => "unavailable",
+            Self::Rejected { .. } => "rejected",
+            Self::Incompatible(_) => "incompatible",
+        }
+    }
 }
 
 /// The schema of a database.
@@ -257,6 +270,14 @@ impl Store {
         }
     }
 
+    /// What a trace calls it.
+    pub fn system(&self) -> &'static str {
+        match self {
+            Self::Postgres(_) => "postgresql",
+            Self::Sqlite(_) => "sqlite",
+        }
+    }
+
     pub fn on_delete(&self) -> OnDelete {
         match self {
             Self::Postgres(store) => store.keep.on_delete,
@@ -285,8 +306,8 @@ impl Store {
         }
     }
 
-    /// Sets failed events to discarded, by their IDs; how many. Others stay as they are.
-    pub async fn discard(&self, ids: &[EventId]) -> Result<u64, StoreError> {
+    /// Sets failed events to discarded, by their IDs; the type of each that was. Others stay as they are.
+    pub async fn discard(&self, ids: &[EventId]) -> Result<Vec<String>, StoreError> {
         match self {
             Self::Postgres(store) => store.discard(ids).await,
             Self::Sqlite(store) => store.discard(ids).await,
@@ -337,6 +358,14 @@ impl Store {
         match self {
             Self::Postgres(store) => store.forget(id).await,
             Self::Sqlite(store) => store.forget(id).await,
+        }
+    }
+
+    /// How many events are failed, counted up to `limit`.
+    pub async fn failed_count(&self, limit: u32) -> Result<u64, StoreError> {
+        match self {
+            Self::Postgres(store) => store.failed_count(limit).await,
+            Self::Sqlite(store) => store.failed_count(limit).await,
         }
     }
 

@@ -111,7 +111,7 @@ impl Store {
         apply::prune(&self.writers, older_than, limit).await.map_err(error::of)
     }
 
-    pub async fn discard(&self, ids: &[EventId]) -> Result<u64, StoreError> {
+    pub async fn discard(&self, ids: &[EventId]) -> Result<Vec<String>, StoreError> {
         apply::discard(&self.writers, ids).await.map_err(error::of)
     }
 
@@ -169,6 +169,10 @@ impl Store {
 
     pub async fn last_received_at(&self) -> Result<Option<Time>, StoreError> {
         stats::last_received_at(&self.readers).await.map_err(error::of)
+    }
+
+    pub async fn failed_count(&self, limit: u32) -> Result<u64, StoreError> {
+        read::failed_count(&self.readers, limit).await.map_err(error::of)
     }
 
     pub async fn close(&self) {

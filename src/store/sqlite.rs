@@ -171,16 +171,15 @@ impl Store {
         self.settle(&mut writer, pruned)
     }
 
-    pub async fn discard(&self, ids: &[EventId]) -> Result<u64, StoreError> {
+    pub async fn discard(&self, ids: &[EventId]) -> Result<Vec<String>, StoreError> {
         let mut writer = self.writer().await?;
         let Some(connection) = writer.as_mut() else {
             return Err(StoreError::Unavailable("the file is not open".into()));
         };
         // An ID holds no character that JSON would have to escape.
         let ids: Vec<_> = ids.iter().map(|id| format!("\"{id}\"")).collect();
-        let discard = sqlx::query(include_str!("sqlite/discard.sql"));
-        let discard = discard.bind(format!("[{}]", ids.join(","))).bind(now().ms());
-        let discarded = discard.execute(connection).await.map(|done| done.rows_affected());
+        let discard = sqlx::query_scalar(include_str!("sqlite/discard.sql"));
+        let discarded = discard.bind(format!("[{}]", ids.join(","))).bind(now().ms()).fetch_all(connection).await;
         self.settle(&mut writer, discarded)
     }
 
@@ -292,6 +291,10 @@ impl Store {
 
     pub async fn last_received_at(&self) -> Result<Option<Time>, StoreError> {
         stats::last_received_at(&self.readers).await.map_err(|error| self.fault(error))
+    }
+
+    pub async fn failed_count(&self, limit: u32) -> Result<u64, StoreError> {
+        read::failed_count(&self.readers, limit).await.map_err(|error| self.fault(error))
     }
 
     pub async fn close(&self) {

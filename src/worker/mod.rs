@@ -7,6 +7,7 @@
 mod isolate;
 mod outage;
 pub mod plan;
+mod report;
 mod retention;
 #[cfg(test)]
 mod tests;
@@ -19,15 +20,16 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::task::JoinSet;
-use tracing::{debug, error, info, warn};
+use tracing::{error, info, warn};
 
 use crate::backoff::Backoff;
 use crate::clerk::{OmittedFields, SignedEvent};
 use crate::queue::{Batch, Consumer, Queue, Source};
 use crate::shutdown::Shutdown;
-use crate::store::{Failure, Outcome, Store, StoreError, Verdict, Write};
+use crate::store::{Failure, Store, StoreError, Write};
 use isolate::{Isolation, refusing_panics};
 use outage::Outage;
+use report::Report;
 
 /// How a worker works. Plain data.
 #[derive(Debug, Clone)]
@@ -168,17 +170,21 @@ impl Slot {
 
     /// Applies these events, each as far as it can be, and records every one.
     async fn settle(&self, events: &[SignedEvent]) -> Result<(), GiveBack> {
-        let since = Instant::now();
-        let events = &*self.options.omitted.out_of(events);
+        let mut report = Report::begin(events, self.source, self.queue.system());
+        let settled = self.settle_each(&self.options.omitted.out_of(events), &mut report).await;
+        report.finish();
+        settled
+    }
+
+    async fn settle_each(&self, events: &[SignedEvent], report: &mut Report) -> Result<(), GiveBack> {
         let mut isolation = Isolation::of(events.len());
         while let Some(part) = isolation.next_part() {
-            let attempt = async { self.apply(&self.plan(&events[part.clone()]), since).await };
+            let attempt = async { self.apply(&self.plan(&events[part.clone()]), report).await };
             let Err(refusal) = refusing_panics(attempt).await? else { continue };
             let Some(place) = isolation.refused(part) else { continue };
             let event = &events[place];
-            warn!(event_id = %event.id(), code = %refusal.code, reason = %refusal.text, "an event cannot be applied");
             let failed = plan::plan_failed(std::slice::from_ref(event), &refusal);
-            if let Err(again) = self.apply(&failed, since).await? {
+            if let Err(again) = self.apply(&failed, report).await? {
                 // A record holds nothing that a database refuses; if one does all the same, the event must not go.
                 error!(event_id = %event.id(), code = %again.code, "a failed event cannot be recorded; it stays in the queue");
                 self.shutdown.or(Backoff::for_repair().wait()).await;
@@ -203,46 +209,28 @@ impl Slot {
     }
 
     /// Makes one write, through any outage. The inner error is the database's refusal of something in it.
-    async fn apply(&self, write: &Write, since: Instant) -> Result<Result<(), Failure>, GiveBack> {
+    async fn apply(&self, write: &Write, report: &mut Report) -> Result<Result<(), Failure>, GiveBack> {
         let mut retry = self.outage.retry();
         loop {
+            let (mut span, begun) = (report.writes(write, self.store.system()), Instant::now());
             let error = match self.store.apply(write).await {
                 Ok(outcomes) => {
                     self.outage.is_over();
-                    log(write, &outcomes, since);
+                    report.committed(write, &outcomes, begun.elapsed(), span);
                     return Ok(Ok(()));
                 }
-                Err(StoreError::Rejected { code, text }) => return Ok(Err(Failure { code: code.into(), text })),
                 Err(error) => error,
             };
-            if since.elapsed() > self.options.hold_max {
+            span.ended(Some(error.kind()));
+            if let StoreError::Rejected { code, text } = error {
+                return Ok(Err(Failure { code: code.into(), text }));
+            }
+            if report.age() > self.options.hold_max {
                 return Err(GiveBack::HeldTooLong);
             }
             if self.shutdown.or(retry.wait(&error)).await.is_none() {
                 return Err(GiveBack::Stopping);
             }
-        }
-    }
-}
-
-fn log(write: &Write, outcomes: &[Outcome], since: Instant) {
-    let count = |wanted| outcomes.iter().filter(|outcome| **outcome == wanted).count();
-    debug!(
-        events = outcomes.len(),
-        applied = count(Outcome::Applied),
-        stale = count(Outcome::Stale),
-        repeated = count(Outcome::Repeated),
-        failed = count(Outcome::Failed),
-        elapsed_ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX),
-        "a batch was applied"
-    );
-    for (record, outcome) in write.records.iter().zip(outcomes) {
-        match (&record.verdict, outcome) {
-            (Verdict::Failed { failure, .. }, Outcome::Failed) => {
-                let (id, event_type) = (record.event.id(), record.event.event_type().as_str());
-                warn!(event_id = %id, event_type, code = %failure.code, reason = %failure.text, "an event failed; see `clerk-sync events show {id}`");
-            }
-            _ => debug!(event_id = %record.event.id(), ?outcome, "an event was settled"),
         }
     }
 }

@@ -26,19 +26,21 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "shutdown",
             "store",
             "telemetry",
+            "trace",
             "worker",
         ],
     ),
     ("config", &["backfill", "clerk", "http", "queue", "store", "telemetry", "worker"]),
-    ("http", &["clerk", "clock", "metrics", "queue", "replay", "shutdown", "store"]),
-    ("replay", &["backoff", "clerk", "queue", "store"]),
-    ("worker", &["backoff", "clerk", "clock", "metrics", "queue", "shutdown", "store"]),
+    ("http", &["clerk", "clock", "metrics", "queue", "replay", "shutdown", "store", "trace"]),
+    ("replay", &["backoff", "clerk", "clock", "metrics", "queue", "store"]),
+    ("worker", &["backoff", "clerk", "clock", "metrics", "queue", "shutdown", "store", "trace"]),
     ("backfill", &["backoff", "clerk", "metrics", "shutdown", "store"]),
-    ("queue", &["backoff", "clerk", "clock", "metrics", "shutdown"]),
+    ("queue", &["backoff", "clerk", "clock", "metrics", "shutdown", "trace"]),
     ("store", &["clerk", "clock", "metrics"]),
     ("clerk", &[]),
     ("metrics", &[]),
-    ("telemetry", &[]),
+    ("trace", &["clerk"]),
+    ("telemetry", &["trace"]),
     ("backoff", &[]),
     ("shutdown", &[]),
     ("clock", &["clerk"]),
@@ -100,6 +102,10 @@ fn faults_of_file(file: &Source) -> Vec<String> {
     let lines = file.text.lines().count();
     if lines > FILE_LINES_MAX {
         fault(format!("{lines} lines, more than {FILE_LINES_MAX}; find the second thing in it"));
+    }
+    let names_a_metric = file.text.contains("\"clerk_sync_") && file.path.starts_with("src/");
+    if names_a_metric && !file.path.starts_with("src/metrics") {
+        fault("a metric is named in src/metrics.rs and nowhere else".to_owned());
     }
     let tokens = scan::tokens(&file.text);
     for (at, (token, line)) in tokens.iter().enumerate() {
@@ -299,6 +305,13 @@ fn a_statement_that_is_made_at_run_time_is_caught() {
         assert_eq!(says("src/store/postgres/apply.rs", text), [""; 0], "{text}");
         assert_eq!(says("tests/it/contract/postgres.rs", text), [""; 0], "{text}");
     }
+}
+
+#[test]
+fn a_metric_that_is_named_elsewhere_is_caught() {
+    let text = "const NAME: &str = \"clerk_sync_webhooks_total\";";
+    assert_eq!(says("src/http/webhook.rs", text).len(), 1);
+    assert_eq!(says("src/metrics.rs", text), [""; 0]);
 }
 
 #[test]

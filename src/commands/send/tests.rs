@@ -84,8 +84,9 @@ async fn take(request: HttpRequest, body: web::Bytes, state: web::Data<State>) -
     let now = crate::clock::now();
     let secret = SigningSecret::parse(&SECRET.into()).unwrap();
     let headers = request.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
-    let verified =
-        Delivery::read(headers, now).and_then(|delivery| Verifier::new(vec![secret]).verify(delivery, body, now));
+    let verified = Delivery::read(headers, now)
+        .and_then(|delivery| Verifier::new(vec![secret]).verify(delivery, body, now))
+        .map(|good| good.event);
     let event = match verified {
         Ok(event) => event,
         Err(error) => return problem(400, "invalid_signature", &error.to_string()).finish_json(),

@@ -11,7 +11,7 @@ use utoipa::{Modify, OpenApi};
 
 use super::{events, stats, users};
 use crate::http::problem::{Code, Document};
-use crate::http::{health, webhook};
+use crate::http::{health, scrape, webhook};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -24,6 +24,7 @@ use crate::http::{health, webhook};
         webhook::receive,
         health::alive,
         health::ready,
+        scrape::metrics,
         users::list,
         users::show,
         users::history,

@@ -21,7 +21,7 @@ use super::ledger::Receipt;
 use super::session::Session;
 use super::writer::Ack;
 use crate::backoff::Backoff;
-use crate::clerk::{EventId, EventType, SignedEvent, Timestamp};
+use crate::clerk::{EventId, EventType, SignedEvent, Timestamp, TraceContext};
 use crate::queue::{self, Batch, Source, Unavailable};
 
 /// How often an idle consumer looks for rows of another process (`events replay`), which can't wake it.
@@ -30,10 +30,10 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// Most bytes of bodies in one batch; one body may be larger. 500 bodies of the greatest size would take half a gigabyte.
 const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-const AFTER: &str = "select seq, event_id, event_type, sent_at, received_at, body from queue
+const AFTER: &str = "select seq, event_id, event_type, sent_at, received_at, body, traceparent, tracestate from queue
      where seq > ?1 order by seq limit ?2";
 
-const AGAIN: &str = "select seq, event_id, event_type, sent_at, received_at, body from queue
+const AGAIN: &str = "select seq, event_id, event_type, sent_at, received_at, body, traceparent, tracestate from queue
      where seq in (select value from json_each(?1)) order by seq limit ?2";
 
 /// The connection that reads: opened when needed, and anew after an error.
@@ -141,13 +141,17 @@ impl Found {
 
     fn event(row: &SqliteRow) -> Option<SignedEvent> {
         let body: Vec<u8> = row.try_get(5).ok()?;
-        Some(SignedEvent::restored(
+        let parent = row.try_get::<Option<&str>, _>(6).ok().flatten();
+        let state = row.try_get::<Option<&str>, _>(7).ok().flatten();
+        let trace = parent.and_then(|parent| TraceContext::new(parent, state.unwrap_or("")));
+        let event = SignedEvent::restored(
             EventId::new(row.try_get(1).ok()?)?,
             EventType::named(row.try_get(2).ok()?),
             Timestamp::from_ms(row.try_get(3).ok()?)?,
             Timestamp::from_ms(row.try_get(4).ok()?)?,
             Bytes::from(body),
-        ))
+        );
+        Some(event.with_trace(trace))
     }
 }
 

@@ -19,7 +19,7 @@ use sqlx::{ConnectOptions, Connection, Executor};
 use crate::queue::OpenError;
 
 /// What brings a file to each version, from nothing on. `PRAGMA user_version` says how many of them it has.
-const UPGRADES: [&str; 2] = [include_str!("schema.sql"), include_str!("upgrade_2.sql")];
+const UPGRADES: [&str; 3] = [include_str!("schema.sql"), include_str!("upgrade_2.sql"), include_str!("upgrade_3.sql")];
 
 const SCHEMA_VERSION: i64 = UPGRADES.len() as i64;
 

@@ -19,7 +19,7 @@ use super::consumer::as_json;
 use super::file::{self, QueueFile};
 use super::ledger::Receipt;
 use crate::backoff::Backoff;
-use crate::clerk::SignedEvent;
+use crate::clerk::{SignedEvent, TraceContext};
 use crate::queue::{PublishError, Unavailable};
 
 /// Most publishes in one transaction. Beyond this a commit's cost is spread thin enough, and the first one waits longer.
@@ -34,8 +34,9 @@ const ROWS: [usize; 3] = [32, 8, 1];
 
 static INSERTS: LazyLock<[Arc<str>; 3]> = LazyLock::new(|| {
     ROWS.map(|rows| {
-        let values = vec!["(?, ?, ?, ?, ?)"; rows].join(", ");
-        format!("insert into queue (event_id, event_type, sent_at, received_at, body) values {values}").into()
+        let values = vec!["(?, ?, ?, ?, ?, ?, ?)"; rows].join(", ");
+        let columns = "event_id, event_type, sent_at, received_at, body, traceparent, tracestate";
+        format!("insert into queue ({columns}) values {values}").into()
     })
 });
 
@@ -231,7 +232,9 @@ async fn insert(connection: &mut SqliteConnection, mut publishes: &[Publish]) ->
                     .bind(event.event_type().as_str())
                     .bind(event.sent_at().ms())
                     .bind(event.received_at().ms())
-                    .bind(&event.body()[..]);
+                    .bind(&event.body()[..])
+                    .bind(event.trace().map(TraceContext::parent))
+                    .bind(event.trace().map(TraceContext::state).filter(|state| !state.is_empty()));
             }
             query.execute(&mut *connection).await?;
             publishes = later;

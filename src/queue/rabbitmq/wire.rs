@@ -6,7 +6,7 @@ use lapin::BasicProperties;
 use lapin::message::Delivery;
 use lapin::types::{AMQPValue, FieldTable, MAX_SHORT_STRING_LENGTH};
 
-use crate::clerk::{EventId, EventType, SignedEvent, Timestamp};
+use crate::clerk::{EventId, EventType, SignedEvent, Timestamp, TraceContext};
 use crate::clock::now;
 
 /// AMQP's number for messages that are kept on disk.
@@ -17,6 +17,10 @@ const SENT_AT: &str = "svix-timestamp";
 
 /// The time of receipt in milliseconds: AMQP's own timestamp has only seconds.
 const RECEIVED_AT_MS: &str = "received-at-ms";
+
+/// The trace that the event is a part of, under W3C's names.
+const TRACEPARENT: &str = "traceparent";
+const TRACESTATE: &str = "tracestate";
 
 /// One of four: what is not a user event that we know takes the way of what cannot be read.
 pub fn routing_key(event: &SignedEvent) -> &'static str {
@@ -38,6 +42,12 @@ pub fn properties(event: &SignedEvent) -> BasicProperties {
     let mut headers = FieldTable::default();
     headers.insert(SENT_AT.into(), AMQPValue::LongLongInt(event.sent_at().ms() / 1000));
     headers.insert(RECEIVED_AT_MS.into(), AMQPValue::LongLongInt(event.received_at().ms()));
+    if let Some(trace) = event.trace() {
+        headers.insert(TRACEPARENT.into(), AMQPValue::LongString(trace.parent().into()));
+        if !trace.state().is_empty() {
+            headers.insert(TRACESTATE.into(), AMQPValue::LongString(trace.state().into()));
+        }
+    }
     BasicProperties::default()
         .with_delivery_mode(PERSISTENT)
         .with_content_type("application/json".into())
@@ -60,16 +70,26 @@ pub fn restore(delivery: Delivery) -> SignedEvent {
     let id = properties.message_id().as_ref().and_then(|id| EventId::new(id.as_str()));
     let event_type = properties.kind().as_ref().map(|name| name.as_str()).filter(|name| !name.is_empty());
     let event_type = event_type.map(EventType::named);
+    let text = |name: &str| properties.headers().as_ref()?.inner().get(name).and_then(text);
+    let trace = text(TRACEPARENT).and_then(|parent| TraceContext::new(parent, text(TRACESTATE).unwrap_or("")));
     let body = Bytes::from(delivery.data);
     let id = id.unwrap_or_else(|| unidentified(&body));
     let event_type = event_type.unwrap_or_else(|| EventType::read(&body));
-    SignedEvent::restored(id, event_type, sent_at, received_at, body)
+    SignedEvent::restored(id, event_type, sent_at, received_at, body).with_trace(trace)
 }
 
 /// How often a delivery of this message came to nothing: a quorum queue counts it. Nothing is 0.
 pub fn deliveries_in_vain(delivery: &Delivery) -> i64 {
     let headers = delivery.properties.headers().as_ref();
     headers.and_then(|headers| headers.inner().get("x-delivery-count")).and_then(integer).unwrap_or(0)
+}
+
+fn text(value: &AMQPValue) -> Option<&str> {
+    match value {
+        AMQPValue::LongString(text) => std::str::from_utf8(text.as_bytes()).ok(),
+        AMQPValue::ShortString(text) => Some(text.as_str()),
+        _ => None,
+    }
 }
 
 fn integer(value: &AMQPValue) -> Option<i64> {
@@ -115,6 +135,18 @@ mod tests {
         assert_eq!(back.event_type(), event.event_type());
         assert_eq!((back.sent_at().ms(), back.received_at().ms()), (sent, received));
         assert_eq!(back.body(), event.body());
+    }
+
+    #[test]
+    fn a_trace_goes_along() {
+        let at = Timestamp::from_ms(1_795_172_400_000).unwrap();
+        let event = SignedEvent::restored(EventId::new("msg_1").unwrap(), EventType::UserCreated, at, at, Bytes::new());
+        assert_eq!(restore(delivery(properties(&event), b"")).trace(), None);
+        for state in ["", "vendor=1"] {
+            let trace = TraceContext::new("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", state);
+            let event = event.clone().with_trace(trace.clone());
+            assert_eq!(restore(delivery(properties(&event), b"")).trace(), trace.as_ref());
+        }
     }
 
     #[test]

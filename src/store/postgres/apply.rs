@@ -112,11 +112,11 @@ pub async fn prune(pool: &PgPool, older_than: Timestamp, limit: u32) -> Result<u
     count(&rows, "lines")
 }
 
-/// Sets failed lines to discarded; how many.
-pub async fn discard(pool: &PgPool, ids: &[EventId]) -> Result<u64, Error> {
+/// Sets failed lines to discarded; the type of each.
+pub async fn discard(pool: &PgPool, ids: &[EventId]) -> Result<Vec<String>, Error> {
     let ids: Vec<_> = ids.iter().map(EventId::as_str).collect();
     let rows = connection::rows(pool, sqlx::query(include_str!("discard.sql")).bind(ids)).await?;
-    count(&rows, "lines")
+    rows.iter().map(|row| row.try_get("event_type")).collect()
 }
 
 static ERASE: LazyLock<String> = LazyLock::new(|| statement::assemble(include_str!("erase.sql"), &[]));
@@ -204,6 +204,7 @@ fn outcome(line: &sqlx::postgres::PgRow) -> Result<Outcome, Error> {
         (false, _) => Outcome::Repeated,
         (true, "applied") => Outcome::Applied,
         (true, "failed") => Outcome::Failed,
+        (true, "discarded") => Outcome::Discarded,
         (true, _) => Outcome::Stale,
     })
 }

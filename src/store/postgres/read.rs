@@ -94,6 +94,14 @@ pub async fn events(pool: &PgPool, filter: &EventFilter, page: &Page) -> Result<
     Ok(Listing::of(rows, page, EventRow::cursor))
 }
 
+/// How many events are failed, counted up to `limit`.
+pub async fn failed_count(pool: &PgPool, limit: u32) -> Result<u64, Error> {
+    let count = sqlx::query(include_str!("failed_count.sql")).bind(i64::from(limit));
+    let rows = connection::rows(pool, count).await?;
+    let count: i64 = rows.first().map_or(Ok(0), |row| row.try_get("events"))?;
+    Ok(count.unsigned_abs())
+}
+
 pub async fn history(pool: &PgPool, id: &ClerkId, page: &Page) -> Result<Listing<HistoryRow>, Error> {
     let (after_time, after_id) = match &page.after {
         Some(Cursor::Event { received_at, event_id }) => (utc(*received_at), Some(event_id.as_str())),

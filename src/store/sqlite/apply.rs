@@ -276,7 +276,8 @@ fn outcome(before: Option<Status>, now: Status) -> Outcome {
         (Some(Status::Applied | Status::Stale), _) | (Some(Status::Discarded), Status::Discarded) => Outcome::Repeated,
         (_, Status::Applied) => Outcome::Applied,
         (_, Status::Failed) => Outcome::Failed,
-        (_, Status::Stale | Status::Discarded) => Outcome::Stale,
+        (_, Status::Stale) => Outcome::Stale,
+        (_, Status::Discarded) => Outcome::Discarded,
     }
 }
 

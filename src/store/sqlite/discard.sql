@@ -3,3 +3,4 @@ update events
    set status = 'discarded', processed_at = ?2
  where event_id in (select value from json_each(?1))
    and status = 'failed'
+returning event_type

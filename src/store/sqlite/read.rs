@@ -117,6 +117,12 @@ async fn is_common(pool: &SqlitePool, search: &Search) -> Result<bool, Error> {
         .await
 }
 
+/// How many events are failed, counted up to `limit`.
+pub async fn failed_count(pool: &SqlitePool, limit: u32) -> Result<u64, Error> {
+    let count: i64 = sqlx::query_scalar(include_str!("failed_count.sql")).bind(limit).fetch_one(pool).await?;
+    Ok(count.unsigned_abs())
+}
+
 /// The statement whose index leads to the fewest rows. All take the same values, and each looks at the parts that this order
 /// leaves to it.
 fn users_statement(filter: &UserFilter) -> &'static str {

@@ -2,6 +2,7 @@
 
 mod columns;
 mod erasure;
+mod gauges;
 mod plans;
 mod postgres;
 mod questions;

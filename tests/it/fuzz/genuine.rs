@@ -28,7 +28,8 @@ pub fn receive<'a>(
     headers: impl Iterator<Item = (&'a str, &'a [u8])>,
     body: &[u8],
 ) -> Result<SignedEvent, SignatureError> {
-    verifier.verify(Delivery::read(headers, at(0))?, Bytes::copy_from_slice(body), at(0))
+    let verified = verifier.verify(Delivery::read(headers, at(0))?, Bytes::copy_from_slice(body), at(0))?;
+    Ok(verified.event)
 }
 
 /// What a signature is about, and the header that holds signatures.

@@ -213,6 +213,13 @@ impl App {
         answer(self.client.get(format!("http://{}{path}", self.address)).send().await.ok()?).await
     }
 
+    /// An answer that is no JSON: its headers and its body.
+    pub async fn text(&self, path: &str) -> (reqwest::header::HeaderMap, String) {
+        let answer = self.client.get(format!("http://{}{path}", self.address)).send().await.unwrap();
+        assert_eq!(answer.status(), 200, "{path}");
+        (answer.headers().clone(), answer.text().await.unwrap())
+    }
+
     /// Asks a route for operators: `GET`, or `POST` with a body.
     pub async fn api(&self, token: Option<&str>, path: &str, body: Option<serde_json::Value>) -> Answer {
         let url = format!("http://{}{path}", self.address);

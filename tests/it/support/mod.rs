@@ -2,9 +2,11 @@
 
 pub mod app;
 pub mod broker;
+pub mod collector;
 pub mod database;
 pub mod history;
 pub mod proxy;
 pub mod queues;
 pub mod visitor;
+pub mod scrape;
 pub mod wire;

@@ -45,10 +45,10 @@ async fn a_file_of_a_newer_version_is_refused() {
     let place = Place::new();
     place.open().await.close().await;
     let mut stranger = place.stranger().await;
-    run(&mut stranger, "pragma user_version = 3").await;
+    run(&mut stranger, "pragma user_version = 4").await;
     stranger.close().await.unwrap();
     let line = refusal(&place.file()).await;
-    assert!(line.contains("has version 3, this program knows 2: use the clerk-sync that wrote it"), "{line}");
+    assert!(line.contains("has version 4, this program knows 3: use the clerk-sync that wrote it"), "{line}");
 }
 
 #[tokio::test]

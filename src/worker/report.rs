@@ -1,0 +1,118 @@
+//! What became of a batch, told to whoever watches: metrics, spans and the log.
+//!
+//! The log has one line a batch, and one an event for those who ask for `debug`. A flood of events that fail does not fill it.
+
+use std::time::{Duration, Instant};
+
+use tracing::{debug, warn};
+
+use crate::clerk::{ClerkId, EventId, SignedEvent};
+use crate::clock::now;
+use crate::metrics::{self, EventStatus, EventType};
+use crate::queue::Source;
+use crate::store::{Failure, Outcome, Record, Verdict, Write};
+use crate::trace::{Apply, Settled, Taken};
+
+/// One batch, from its taking on.
+pub struct Report {
+    source: Source,
+    since: Instant,
+    spans: Taken,
+    counts: [usize; EventStatus::ALL.len()],
+    /// The first event that failed, and why.
+    failed: Option<(EventId, Failure)>,
+}
+
+impl Report {
+    pub fn begin(events: &[SignedEvent], source: Source, queue: &'static str) -> Self {
+        metrics::batch(events.len());
+        let spans = Taken::begin(events, queue);
+        Self { source, since: Instant::now(), spans, counts: [0; _], failed: None }
+    }
+
+    /// How long ago the batch was taken.
+    pub fn age(&self) -> Duration {
+        self.since.elapsed()
+    }
+
+    /// A write begins.
+    pub fn writes(&self, write: &Write, database: &'static str) -> Apply {
+        self.spans.apply(write.records.iter().map(|record| record.event.id()), database)
+    }
+
+    /// A write is committed, after this long.
+    pub fn committed(&mut self, write: &Write, outcomes: &[Outcome], took: Duration, mut span: Apply) {
+        metrics::applied(took);
+        span.ended(None);
+        let committed_ms = now().ms();
+        for (record, outcome) in write.records.iter().zip(outcomes) {
+            self.count(record, status_of(*outcome), committed_ms);
+            self.tell(record, status_of(*outcome), &span);
+        }
+    }
+
+    fn count(&mut self, Record { event, deliveries, .. }: &Record, status: EventStatus, committed_ms: i64) {
+        self.counts[status as usize] += 1;
+        let event_type = EventType::of(event.event_type().as_str());
+        metrics::events(status, event_type, 1);
+        if *deliveries > 1 {
+            metrics::events(EventStatus::Repeated, event_type, u64::from(deliveries - 1));
+        }
+        // How long something lay among the dead letters says nothing of how fast events are applied.
+        if self.source == Source::Events {
+            metrics::lag(committed_ms - event.received_at().ms());
+            // Not the time of receipt, which is a new one at a replay.
+            metrics::event_received(event.sent_at().ms());
+        }
+    }
+
+    fn tell(&mut self, Record { event, verdict, .. }: &Record, status: EventStatus, span: &Apply) {
+        let (clerk_id, failure) = match verdict {
+            Verdict::Readable { clerk_id, .. } => (Some(clerk_id), None),
+            Verdict::Failed { clerk_id, failure } => (clerk_id.as_ref(), Some(failure)),
+        };
+        let failure = failure.filter(|_| status == EventStatus::Failed);
+        let (id, error_code) = (event.id(), failure.map(|failure| &*failure.code));
+        debug!(
+            event_id = %id,
+            clerk_id = clerk_id.map(ClerkId::as_str),
+            event_type = EventType::of(event.event_type().as_str()).name(),
+            status = status.name(),
+            error_code,
+            "an event was settled"
+        );
+        self.spans.settled(id, span, &Settled { status: status.name(), clerk_id, error_code });
+        if let (None, Some(failure)) = (&self.failed, failure) {
+            self.failed = Some((id.clone(), failure.clone()));
+        }
+    }
+
+    /// All of the batch that can be settled is.
+    pub fn finish(self) {
+        let count = |status: EventStatus| self.counts[status as usize];
+        let failed = count(EventStatus::Failed);
+        debug!(
+            events = self.counts.iter().sum::<usize>(),
+            applied = count(EventStatus::Applied),
+            stale = count(EventStatus::Stale),
+            repeated = count(EventStatus::Repeated),
+            failed,
+            discarded = count(EventStatus::Discarded),
+            elapsed_ms = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX),
+            "a batch was settled"
+        );
+        if let Some((event_id, Failure { code, text })) = &self.failed {
+            warn!(%event_id, error_code = %code, reason = %text, failed, "events failed, this one first; see `clerk-sync events list --status failed`");
+        }
+    }
+}
+
+fn status_of(outcome: Outcome) -> EventStatus {
+    match outcome {
+        Outcome::Applied => EventStatus::Applied,
+        Outcome::Stale => EventStatus::Stale,
+        Outcome::Repeated => EventStatus::Repeated,
+        Outcome::Failed => EventStatus::Failed,
+        Outcome::Discarded => EventStatus::Discarded,
+    }
+}

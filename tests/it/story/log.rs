@@ -1,0 +1,96 @@
+//! The log: for whoever asks, a line for each event with its ID and its user's; else no more lines the more events come.
+
+use clerk_sync::store::Status;
+use serde_json::{Value, json};
+
+use crate::support::app::{App, Place, SECRET, until};
+
+fn body(event_type: &str, user: &str, ms: i64) -> String {
+    let ms = 1_795_172_400_000 + ms;
+    let data = json!({
+        "id": user, "updated_at": ms, "first_name": "Adamantina", "primary_email_address_id": "idn_1",
+        "email_addresses": [{"id": "idn_1", "email_address": "ada.private@example.com"}],
+    });
+    json!({"data": data, "timestamp": ms, "type": event_type}).to_string()
+}
+
+/// The lines of the log, each an object.
+fn lines(app: &App) -> Vec<Value> {
+    let lines: Vec<Value> = app.log().iter().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    for line in &lines {
+        assert!(line["timestamp"].is_string() && line["level"].is_string() && line["message"].is_string(), "{line}");
+        assert!(!line.to_string().contains("ada.private") && !line.to_string().contains("Adamantina"), "{line}");
+    }
+    lines
+}
+
+async fn start(place: &Place, filter: &str) -> App {
+    place.start(&["serve"], &[("CLERK_WEBHOOK_SIGNING_SECRET", SECRET), ("RUST_LOG", filter)]).await
+}
+
+#[tokio::test]
+async fn each_event_has_its_lines_for_whoever_asks() {
+    let place = Place::embedded();
+    let app = start(&place, "debug").await;
+    for (id, body) in [
+        ("msg_created", body("user.created", "user_1", 0)),
+        ("msg_late", body("user.updated", "user_1", -10)),
+        ("msg_cut", "{".to_owned()),
+        ("msg_future", body("user.updated", "user_2", 9_000_000_000_000)),
+        ("msg_session", body("session.created", "sess_1", 0)),
+    ] {
+        assert_eq!(app.deliver(id, body).await.status, 200, "{id}");
+        if id != "msg_session" {
+            app.settled(id).await;
+        }
+    }
+    let settled = |line: &Value| line["message"] == "an event was settled";
+    until("all are told", async || lines(&app).iter().filter(|line| settled(line)).count() == 4).await;
+    let lines = lines(&app);
+    for (id, user, event_type, status, code) in [
+        ("msg_created", json!("user_1"), "user.created", "applied", Value::Null),
+        ("msg_late", json!("user_1"), "user.updated", "stale", Value::Null),
+        ("msg_cut", Value::Null, "other", "failed", json!("not_json")),
+        ("msg_future", json!("user_2"), "user.updated", "failed", json!("implausible_time")),
+    ] {
+        let found: Vec<_> = lines.iter().filter(|line| line["event_id"] == id && line["level"] == "DEBUG").collect();
+        let messages: Vec<_> = found.iter().map(|line| line["message"].as_str().unwrap()).collect();
+        assert_eq!(messages, ["an event was queued", "an event was settled"], "{id}");
+        let line = found[1];
+        assert_eq!((&line["clerk_id"], &line["error_code"]), (&user, &code), "{id}");
+        assert_eq!((&line["event_type"], &line["status"]), (&json!(event_type), &json!(status)), "{id}");
+    }
+    let ignored: Vec<_> = lines.iter().filter(|line| line["event_id"] == "msg_session").collect();
+    assert!(ignored.len() == 1 && ignored[0]["level"] == "DEBUG", "{ignored:?}");
+}
+
+#[tokio::test]
+async fn more_events_make_no_more_lines_and_what_fails_is_told_once_a_batch() {
+    let place = Place::embedded();
+    let app = start(&place, "info").await;
+    let before = lines(&app).len();
+    for number in 0..60 {
+        app.deliver(&format!("msg_{number}"), body("user.updated", "user_1", number)).await;
+        app.settled(&format!("msg_{number}")).await;
+    }
+    assert_eq!(lines(&app).len(), before, "all went well: there is nothing to tell");
+    assert!(app.stop().success());
+
+    // A backlog that fails, taken in few batches.
+    place.succeed(&["migrate"]);
+    let receiving = start(&place, "info").await;
+    for number in 0..60 {
+        receiving.deliver(&format!("msg_bad_{number}"), format!("{{{number}")).await;
+    }
+    for number in 0..60 {
+        assert_eq!(receiving.settled(&format!("msg_bad_{number}")).await.status, Status::Failed);
+    }
+    let told: Vec<Value> = lines(&receiving).into_iter().filter(|line| line["level"] == "WARN").collect();
+    let failed: u64 = told.iter().map(|line| line["failed"].as_u64().unwrap()).sum();
+    assert_eq!(failed, 60, "{told:?}");
+    for line in told {
+        assert_eq!(line["error_code"], "not_json");
+        assert!(line["event_id"].as_str().unwrap().starts_with("msg_bad_"), "{line}");
+        assert!(line["message"].as_str().unwrap().contains("clerk-sync events list --status failed"), "{line}");
+    }
+}

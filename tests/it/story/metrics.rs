@@ -1,0 +1,381 @@
+//! What Prometheus reads is what happened: in every role, with no more series for whatever comes in, and nothing personal.
+
+use std::collections::BTreeSet;
+
+use clerk_sync::clerk::EventId;
+use clerk_sync::clock::now;
+use clerk_sync::store::Status;
+use serde_json::json;
+
+use crate::support::app::{App, Place, SECOND_SECRET, SECRET, headers, signing_secret, until};
+use crate::support::broker;
+use crate::support::proxy::Proxy;
+use crate::support::scrape::{Scrape, family};
+
+const TOKEN: &str = "correct-horse-battery-staple";
+
+fn body(event_type: &str, user: &str, ms: i64) -> String {
+    let ms = 1_795_172_400_000 + ms;
+    let data = json!({
+        "id": user, "updated_at": ms, "first_name": "Adamantina", "primary_email_address_id": "idn_1",
+        "email_addresses": [{"id": "idn_1", "email_address": "ada.private@example.com"}],
+    });
+    json!({"data": data, "timestamp": ms, "type": event_type}).to_string()
+}
+
+async fn signed_with(app: &App, secret: &str, id: &str, body: String) -> u16 {
+    let signature = signing_secret(secret).sign(&EventId::new(id).unwrap(), now(), body.as_bytes());
+    app.post(&headers(id, now(), &signature), body.into_bytes()).await.unwrap().status
+}
+
+/// Until the page says so, and that page.
+async fn scrape_until(app: &App, what: &str, holds: impl Fn(&Scrape) -> bool) -> Scrape {
+    let mut scrape = Scrape::of(app).await;
+    until(what, async || {
+        scrape = Scrape::of(app).await;
+        holds(&scrape)
+    })
+    .await;
+    scrape
+}
+
+/// Deliveries of every fate. One is applied, one comes too late, one comes twice, one cannot be read, one is no user's.
+async fn story(app: &App) {
+    for (id, body) in [
+        ("msg_created", body("user.created", "user_1", 0)),
+        ("msg_updated", body("user.updated", "user_1", 20)),
+        ("msg_late", body("user.updated", "user_1", 10)),
+        ("msg_deleted", body("user.deleted", "user_1", 30)),
+        ("msg_cut", "{".to_owned()),
+        ("msg_future", body("user.updated", "user_2", 9_000_000_000_000)),
+        ("msg_session", body("session.created", "sess_1", 0)),
+    ] {
+        assert_eq!(app.deliver(id, body).await.status, 200, "{id}");
+        if id != "msg_session" {
+            app.settled(id).await;
+        }
+    }
+    assert_eq!(app.deliver("msg_created", body("user.created", "user_1", 0)).await.status, 200);
+    until("it is counted", async || app.event("msg_created").await.unwrap().deliveries == 2).await;
+}
+
+async fn refused(app: &App) {
+    let body = body("user.updated", "user_1", 40);
+    for _ in 0..3 {
+        assert_eq!(signed_with(app, "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "msg_bad", body.clone()).await, 400);
+    }
+    let good = headers("msg_bad", now(), "v1,AAAA");
+    assert_eq!(app.post(&good[1..], body.clone().into_bytes()).await.unwrap().status, 400);
+    let old = clerk_sync::clerk::Timestamp::from_ms(now().ms() - 400_000).unwrap();
+    assert_eq!(app.post(&headers("msg_bad", old, "v1,AAAA"), Vec::new()).await.unwrap().status, 400);
+    assert_eq!(app.deliver("msg_large", "x".repeat(2 << 20)).await.status, 413);
+}
+
+const WEBHOOKS: [(&str, f64); 9] = [
+    (r#"result="body_too_large",type="other""#, 1.0),
+    (r#"result="ignored",type="other""#, 1.0),
+    (r#"result="invalid_signature",type="other""#, 3.0),
+    (r#"result="missing_header",type="other""#, 1.0),
+    (r#"result="queued",type="other""#, 1.0),
+    (r#"result="queued",type="user.created""#, 2.0),
+    (r#"result="queued",type="user.deleted""#, 1.0),
+    (r#"result="queued",type="user.updated""#, 3.0),
+    (r#"result="timestamp_out_of_tolerance",type="other""#, 1.0),
+];
+
+const FAILURES: [(&str, f64); 3] = [
+    (r#"reason="invalid_signature""#, 3.0),
+    (r#"reason="missing_header""#, 1.0),
+    (r#"reason="timestamp_out_of_tolerance""#, 1.0),
+];
+
+const EVENTS: [(&str, f64); 6] = [
+    (r#"status="applied",type="user.created""#, 1.0),
+    (r#"status="applied",type="user.deleted""#, 1.0),
+    (r#"status="applied",type="user.updated""#, 1.0),
+    (r#"status="failed",type="other""#, 1.0),
+    (r#"status="failed",type="user.updated""#, 1.0),
+    (r#"status="repeated",type="user.created""#, 1.0),
+];
+
+fn received_as_told(scrape: &Scrape) {
+    // A busy RabbitMQ refuses one now and then, and it is delivered again.
+    let (refused, answered): (Vec<_>, Vec<_>) = scrape
+        .counted("clerk_sync_webhooks_total")
+        .into_iter()
+        .partition(|(labels, _)| labels.contains("queue_unavailable"));
+    assert_eq!(answered, WEBHOOKS);
+    assert_eq!(scrape.counted("clerk_sync_signature_failures_total"), FAILURES);
+    let refused: f64 = refused.iter().map(|(_, count)| count).sum();
+    assert_eq!(scrape.counted("clerk_sync_secret_matches_total"), [(r#"secret="1""#, 8.0 + refused)]);
+    assert_eq!(scrape.get("clerk_sync_publish_seconds_count"), Some(7.0));
+    assert_eq!(scrape.get("clerk_sync_publishes_in_flight"), Some(0.0));
+    assert!(scrape.get("clerk_sync_connections").unwrap() >= 1.0);
+}
+
+fn worked_as_told(scrape: &Scrape) {
+    let mut expected = EVENTS.to_vec();
+    expected.push((r#"status="stale",type="user.updated""#, 1.0));
+    assert_eq!(scrape.counted("clerk_sync_events_total"), expected);
+    assert_eq!(scrape.get("clerk_sync_lag_seconds_count"), Some(7.0));
+    assert_eq!(scrape.get("clerk_sync_lag_seconds_bucket{le=\"+Inf\"}"), Some(7.0));
+    assert_eq!(scrape.get("clerk_sync_batch_size_sum"), Some(7.0));
+    let applied = scrape.get("clerk_sync_apply_seconds_count").unwrap();
+    assert!((1.0..=7.0).contains(&applied), "{applied}");
+    assert_eq!(scrape.get("clerk_sync_failed_events"), Some(2.0));
+}
+
+fn is_clean(scrape: &Scrape) {
+    for private in ["user_1", "msg_", "ada.private", "Adamantina", "sess_1", "whsec", "127.0.0.1", "amqp", "postgres"] {
+        assert!(!scrape.text.contains(private), "{private} is told: {}", scrape.text);
+    }
+}
+
+fn is_recent(scrape: &Scrape) {
+    let last = scrape.get("clerk_sync_last_event_timestamp_seconds").unwrap();
+    #[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 have 41 bits")]
+    let age = now().ms() as f64 / 1000.0 - last;
+    assert!((-1.0..120.0).contains(&age), "{age} s ago");
+}
+
+#[tokio::test]
+async fn one_process_tells_what_happened() {
+    let place = Place::embedded();
+    let variables = [("CLERK_WEBHOOK_SIGNING_SECRET", SECRET), ("ADMIN_TOKEN", TOKEN)];
+    let app = place.start(&["serve"], &variables).await;
+    let before = Scrape::of(&app).await;
+    assert_eq!(before.get("clerk_sync_last_event_timestamp_seconds"), None, "there was none yet");
+    assert_eq!(before.get("clerk_sync_secret_matches_total{secret=\"1\"}"), Some(0.0));
+    assert_eq!(before.counted("clerk_sync_webhooks_total"), []);
+
+    story(&app).await;
+    refused(&app).await;
+    let scrape = scrape_until(&app, "all is told", |scrape| {
+        scrape.get("clerk_sync_failed_events") == Some(2.0) && scrape.get("clerk_sync_queue_depth") == Some(0.0)
+    })
+    .await;
+    received_as_told(&scrape);
+    worked_as_told(&scrape);
+    is_clean(&scrape);
+    is_recent(&scrape);
+    assert_eq!(scrape.counted("clerk_sync_ready"), [(r#"part="database""#, 1.0), (r#"part="queue""#, 1.0)]);
+    let version = format!("clerk_sync_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"));
+    assert_eq!(scrape.get(&version), Some(1.0));
+
+    let discarded = app.api(Some(TOKEN), "/api/events/msg_future/discard", Some(json!({}))).await;
+    assert_eq!(discarded.status, 200, "{:?}", discarded.body);
+    let scrape =
+        scrape_until(&app, "one failed event waits", |scrape| scrape.get("clerk_sync_failed_events") == Some(1.0))
+            .await;
+    assert_eq!(scrape.get(r#"clerk_sync_events_total{status="discarded",type="user.updated"}"#), Some(1.0));
+
+    // A replay is an event more, and its lag begins anew.
+    place.succeed(&["events", "replay", "msg_cut"]);
+    let scrape = scrape_until(&app, "it failed again", |scrape| {
+        scrape.get(r#"clerk_sync_events_total{status="failed",type="other"}"#) == Some(2.0)
+    })
+    .await;
+    assert_eq!(scrape.get("clerk_sync_lag_seconds_count"), Some(8.0));
+    assert_eq!(scrape.get("clerk_sync_lag_seconds_bucket{le=\"60\"}"), Some(8.0));
+    assert!(app.stop().success());
+
+    // A new process counts from nothing, and knows from the table when the last event came.
+    let app = place.serve().await;
+    let scrape = Scrape::of(&app).await;
+    assert_eq!(scrape.counted("clerk_sync_events_total"), []);
+    is_recent(&scrape);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_and_a_worker_tell_each_its_part() {
+    let place = Place::servers().await;
+    place.succeed(&["migrate"]);
+    let receiver = place.start(&["receiver"], &[("CLERK_WEBHOOK_SIGNING_SECRET", SECRET)]).await;
+    let worker = place.start(&["worker"], &[]).await;
+    story(&receiver).await;
+    refused(&receiver).await;
+
+    let scrape = Scrape::of(&receiver).await;
+    received_as_told(&scrape);
+    is_clean(&scrape);
+    is_recent(&scrape);
+    assert_eq!(scrape.counted("clerk_sync_events_total"), []);
+    assert_eq!(scrape.counted("clerk_sync_ready"), [(r#"part="queue""#, 1.0)]);
+    assert_eq!(scrape.get("clerk_sync_failed_events"), None, "a receiver has no database");
+
+    let scrape = scrape_until(&worker, "all is told", |scrape| {
+        scrape.get("clerk_sync_failed_events") == Some(2.0) && scrape.get("clerk_sync_queue_depth") == Some(0.0)
+    })
+    .await;
+    worked_as_told(&scrape);
+    is_clean(&scrape);
+    is_recent(&scrape);
+    assert_eq!(scrape.counted("clerk_sync_webhooks_total"), []);
+    assert_eq!(scrape.counted("clerk_sync_secret_matches_total"), []);
+    assert_eq!(scrape.counted("clerk_sync_ready"), [(r#"part="database""#, 1.0), (r#"part="queue""#, 1.0)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_a_server_is_away_it_is_said_and_nothing_old_is_told() {
+    let place = Place::servers().await;
+    let Place::Servers { database, .. } = &place else { unreachable!() };
+    let through_a_proxy = async |url: String| {
+        let mut url = reqwest::Url::parse(&url).unwrap();
+        let proxy = Proxy::before(format!("{}:{}", url.host_str().unwrap(), url.port().unwrap())).await;
+        url.set_host(Some("127.0.0.1")).unwrap();
+        url.set_port(Some(proxy.address.port())).unwrap();
+        (url.to_string(), proxy)
+    };
+    let (database_url, database_proxy) = through_a_proxy(database.url()).await;
+    let (broker_url, broker_proxy) = through_a_proxy(broker::url()).await;
+    let variables =
+        [("CLERK_WEBHOOK_SIGNING_SECRET", SECRET), ("DATABASE_URL", &database_url), ("AMQP_URL", &broker_url)];
+    let app = place.start(&["serve"], &variables).await;
+    let whole = scrape_until(&app, "all is there", |scrape| {
+        scrape.get("clerk_sync_queue_depth").is_some() && scrape.get("clerk_sync_failed_events").is_some()
+    })
+    .await;
+    assert_eq!(whole.counted("clerk_sync_ready").len(), 2);
+
+    database_proxy.cut();
+    let away = scrape_until(&app, "the database is away", |scrape| {
+        scrape.get(r#"clerk_sync_ready{part="database"}"#) == Some(0.0)
+    })
+    .await;
+    assert_eq!(away.get("clerk_sync_failed_events"), None);
+    assert_eq!(away.get("clerk_sync_queue_depth"), Some(0.0));
+
+    broker_proxy.cut();
+    let away =
+        scrape_until(&app, "the broker is away", |scrape| scrape.get(r#"clerk_sync_ready{part="queue"}"#) == Some(0.0))
+            .await;
+    assert_eq!(away.get("clerk_sync_queue_depth"), None);
+    assert_eq!(app.try_deliver("msg_1", body("user.updated", "user_1", 0)).await.unwrap().status, 503);
+    let away = Scrape::of(&app).await;
+    assert_eq!(away.counted("clerk_sync_webhooks_total"), [(r#"result="queue_unavailable",type="user.updated""#, 1.0)]);
+
+    broker_proxy.restore();
+    database_proxy.restore();
+    scrape_until(&app, "all is there again", |scrape| {
+        scrape.counted("clerk_sync_ready").len() == 2 && scrape.get("clerk_sync_failed_events").is_some()
+    })
+    .await;
+}
+
+/// Whatever a stranger or Clerk sends, and however many kinds of it.
+#[tokio::test]
+async fn whatever_comes_in_there_are_no_more_series() {
+    let place = Place::embedded();
+    let app = place.serve().await;
+    app.deliver("msg_0", body("user.updated", "user_1", 0)).await;
+    app.settled("msg_0").await;
+    let before = Scrape::of(&app).await;
+    for number in 1..50 {
+        app.deliver(&format!("msg_{number}"), body(&format!("kind.{number}"), &format!("user_{number}"), 0)).await;
+        app.deliver(&format!("msg_{number}x"), format!(r#"{{"type":"user.deleted","data":{{"id":{number}}}}}"#)).await;
+        app.post(&headers(&format!("msg.{number}"), now(), &number.to_string()), vec![]).await;
+        app.get(&format!("/somewhere/{number}")).await;
+    }
+    app.settled("msg_49x").await;
+    let after = Scrape::of(&app).await;
+    let queued = after.get(r#"clerk_sync_webhooks_total{result="queued",type="user.deleted"}"#);
+    assert_eq!(queued, Some(49.0));
+    assert_eq!(before.series(), after.series());
+    is_clean(&after);
+}
+
+#[tokio::test]
+async fn a_rotation_shows_which_secret_is_in_use() {
+    let place = Place::embedded();
+    let file = place.directory().join("secret");
+    std::fs::write(&file, SECRET).unwrap();
+    let app = place.start(&["serve"], &[("CLERK_WEBHOOK_SIGNING_SECRET_FILE", file.to_str().unwrap())]).await;
+    let matches = |scrape: &Scrape| {
+        ["1", "2", "3"].map(|place| scrape.get(&format!("clerk_sync_secret_matches_total{{secret=\"{place}\"}}")))
+    };
+    assert_eq!(signed_with(&app, SECRET, "msg_1", body("user.updated", "user_1", 0)).await, 200);
+    assert_eq!(matches(&Scrape::of(&app).await), [Some(1.0), None, None]);
+
+    std::fs::write(&file, format!("{SECRET},{SECOND_SECRET}")).unwrap();
+    app.signal("HUP");
+    scrape_until(&app, "there are two", |scrape| matches(scrape)[1] == Some(0.0)).await;
+    for id in ["msg_2", "msg_3"] {
+        assert_eq!(signed_with(&app, SECOND_SECRET, id, body("user.updated", "user_1", 1)).await, 200);
+    }
+    assert_eq!(matches(&Scrape::of(&app).await), [Some(1.0), Some(2.0), None]);
+}
+
+/// The page of a process in which there is something of everything.
+async fn full_page(place: &Place) -> Scrape {
+    let app = place.serve().await;
+    app.deliver("msg_1", body("user.updated", "user_1", 0)).await;
+    assert_eq!(app.settled("msg_1").await.status, Status::Applied);
+    Scrape::of(&app).await
+}
+
+#[tokio::test]
+async fn the_readme_lists_what_is_served_and_nothing_else() {
+    let scrape = full_page(&Place::embedded()).await;
+    let readme = include_str!("../../../README.md");
+    let section = readme.split("\n## ").find(|section| section.starts_with("Metrics\n")).expect("a section Metrics");
+    let rows: Vec<Vec<&str>> = section
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .map(|line| line.trim_matches('|').split(" | ").map(str::trim).collect())
+        .collect();
+    let mut listed = BTreeSet::new();
+    for row in &rows {
+        let names: Vec<&str> = row[0].split('`').filter(|text| text.contains('_')).collect();
+        for name in names {
+            assert!(listed.insert(name.to_owned()), "{name} is listed twice");
+            let kind = scrape.types.get(name).unwrap_or_else(|| panic!("{name} is listed and not served"));
+            assert_eq!(row[1], kind, "{name}");
+            let labels: BTreeSet<String> = row[2].split('`').skip(1).step_by(2).map(str::to_owned).collect();
+            assert_eq!(labels, scrape.labels(name), "{name}");
+        }
+    }
+    assert_eq!(listed, scrape.types.keys().cloned().collect(), "what is listed, and what is served");
+}
+
+#[test]
+fn each_alert_says_what_it_is_and_what_to_do() {
+    let rules = include_str!("../../../deploy/prometheus/rules.yml");
+    let alerts: Vec<&str> = rules.split("- alert: ").skip(1).collect();
+    assert_eq!(alerts.len(), 8);
+    let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operations.md");
+    let page = page.exists().then(|| std::fs::read_to_string(page).unwrap());
+    for alert in alerts {
+        let name = alert.lines().next().unwrap();
+        let description = alert.split("description: >-").nth(1).unwrap_or_default();
+        assert!(alert.contains("summary: ") && description.len() > 100, "{name}");
+        let section = format!("runbook_url: docs/operations.md#{}\n", name.to_lowercase());
+        assert!(alert.contains(&section), "{name} has not {section}");
+        let has_section = |page: &String| page.lines().any(|line| line.trim_start_matches('#') == format!(" {name}"));
+        assert!(page.as_ref().is_none_or(has_section), "docs/operations.md has no section {name}");
+    }
+}
+
+/// Words of a text that are names of metrics.
+fn named(text: &str) -> BTreeSet<&str> {
+    let words = text.split(|letter: char| !(letter.is_ascii_alphanumeric() || letter == '_'));
+    words.filter(|word| ["clerk_sync_", "process_"].iter().any(|begin| word.starts_with(begin))).collect()
+}
+
+#[tokio::test]
+async fn rules_and_dashboard_use_what_is_served() {
+    let scrape = full_page(&Place::embedded()).await;
+    for (file, text) in [
+        ("rules.yml", include_str!("../../../deploy/prometheus/rules.yml")),
+        ("rules.test.yml", include_str!("../../../deploy/prometheus/rules.test.yml")),
+        ("clerk-sync.json", include_str!("../../../deploy/grafana/clerk-sync.json")),
+    ] {
+        let names = named(text);
+        assert!(names.len() > 5, "{file} names {names:?}");
+        for name in names {
+            assert!(
+                scrape.types.contains_key(&family(name, &scrape.types)),
+                "{file} names {name}, which is not served"
+            );
+        }
+    }
+}
