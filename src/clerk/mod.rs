@@ -15,5 +15,5 @@ pub use change::{UserChange, Version};
 pub use event::{ClerkId, EventId, EventType, Rejection, SignedEvent, Timestamp, UserEvent};
 pub use fields::Fields;
 pub use omit::OmittedFields;
-pub use signature::{Delivery, SignatureError, SigningSecret, Verifier};
+pub use signature::{Delivery, SignatureError, SigningSecret, TOLERANCE_MS, Verifier};
 pub use user::UserProfile;

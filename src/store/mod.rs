@@ -207,6 +207,13 @@ impl SchemaVersion {
     }
 }
 
+/// What a database says of itself: for a person who sets it up.
+#[derive(Debug, Clone)]
+pub enum Inspection {
+    Postgres(postgres::Inspection),
+    Sqlite(sqlite::Inspection),
+}
+
 /// Longest wait of `ping`.
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -240,6 +247,22 @@ impl Store {
         match self {
             Self::Postgres(store) => store.schema_version().await,
             Self::Sqlite(store) => store.schema_version().await,
+        }
+    }
+
+    /// What is there, asked without a change. Fails at once, and says why, where nothing answers.
+    pub async fn inspect(&self) -> Result<Inspection, StoreError> {
+        match self {
+            Self::Postgres(store) => store.inspect().await.map(Inspection::Postgres),
+            Self::Sqlite(store) => store.inspect().await.map(Inspection::Sqlite),
+        }
+    }
+
+    /// Where it is, without a name or a password.
+    pub fn place(&self) -> String {
+        match self {
+            Self::Postgres(store) => store.place(),
+            Self::Sqlite(store) => store.place(),
         }
     }
 

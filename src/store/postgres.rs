@@ -6,6 +6,7 @@
 mod apply;
 mod connection;
 mod error;
+mod inspect;
 mod read;
 mod stats;
 
@@ -23,6 +24,8 @@ use super::{
 };
 use crate::clerk::{ClerkId, EventId, SignedEvent, Timestamp};
 use connection::Server;
+
+pub use inspect::{Inspection, Rights};
 
 /// Which server. Plain data.
 #[derive(Debug, Clone)]
@@ -71,7 +74,7 @@ impl Store {
     }
 
     pub async fn schema_version(&self) -> Result<SchemaVersion, StoreError> {
-        let wanted = migrator().iter().map(|migration| migration.version).max().unwrap_or(0);
+        let wanted = newest_migration();
         let known = read::value(&self.readers, include_str!("postgres/schema_known.sql")).await.map_err(error::of)?;
         let found = match known {
             Some(true) => read::value(&self.readers, include_str!("postgres/schema_version.sql")).await,
@@ -100,6 +103,16 @@ impl Store {
         let failing = matches!(written, Err(StoreError::Unavailable(_) | StoreError::Incompatible(_)));
         self.failing.store(failing, Ordering::Relaxed);
         written
+    }
+
+    /// See `store::Store::inspect`.
+    pub async fn inspect(&self) -> Result<Inspection, StoreError> {
+        inspect::inspect(&self.server, newest_migration()).await.map_err(error::of)
+    }
+
+    /// Host, port and database.
+    pub fn place(&self) -> String {
+        self.server.place()
     }
 
     /// See `store::Store::apply`.
@@ -187,6 +200,10 @@ async fn migrate(connection: &mut PgConnection) -> Result<(), MigrateError> {
         connection.execute("create schema if not exists clerk").await?;
     }
     migrator().run_direct(None, connection, false).await
+}
+
+fn newest_migration() -> i64 {
+    migrator().iter().map(|migration| migration.version).max().unwrap_or(0)
 }
 
 /// The migrations, with their bookkeeping in our schema, where it never meets that of the application.
