@@ -17,6 +17,9 @@ pub struct CompletionsArgs {
 pub fn run(args: &CompletionsArgs) -> anyhow::Result<ExitCode> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "clerk-sync", &mut script);
-    table::print(&String::from_utf8_lossy(&script))?;
+    let script = String::from_utf8_lossy(&script);
+    // For a program with a hyphen in its name clap_complete 4.6 asks bash for one name and answers to another
+    // (clap-rs/clap#6421), so that nothing is completed after a subcommand. No other shell's script has this text.
+    table::print(&script.replace("clerk__subcmd__sync__subcmd__", "clerk__sync__subcmd__"))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -10,6 +10,7 @@
 //!   same. What comes at just that moment goes back.
 //! - An alarm: a message to an exchange that does not exist. The broker tells who publishes that it takes nothing now.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use futures_util::{AsyncReadExt, AsyncWriteExt, StreamExt};
@@ -79,7 +80,13 @@ pub enum State {
     /// With other arguments; the broker's own words.
     Different(String),
     /// It cannot be asked.
-    Broken(String),
+    Broken(Cow<'static, str>),
+}
+
+impl State {
+    /// What a queue without a leader comes to as well.
+    const SILENT: Self =
+        Self::Broken(Cow::Borrowed("RabbitMQ does not answer about it, as of a queue without a leader"));
 }
 
 pub async fn inspect(nodes: &[AMQPUri], names: &Names) -> Inspection {
@@ -156,25 +163,26 @@ async fn greeting(uri: &AMQPUri) -> Option<(String, String)> {
 
 async fn ask(connection: &Connection, events: Events, names: &Names) -> Shared {
     let mut shared = Shared { things: Vec::new(), refused: Vec::new(), alarm: None, waiting: None };
-    for thing in topology::things(names) {
-        let state = tokio::time::timeout(THING_TIMEOUT, state(connection, &thing, &mut shared.refused)).await;
-        let state = state.unwrap_or_else(|_| State::Broken("the broker does not answer about it".into()));
-        let state = if thing.kind == Kind::Queue && state == State::AsWanted {
-            queue_state(connection, thing.name, names, &mut shared).await
-        } else {
-            state
-        };
-        shared.things.push((thing.title(), state));
-        if !connection.status().connected() {
-            // Some refusals end it. What was not asked is not told.
-            break;
+    let asked = async {
+        for thing in topology::things(names) {
+            let mut state = state(connection, &thing, &mut shared.refused).await;
+            if thing.kind == Kind::Queue && state == State::AsWanted {
+                state = queue_state(connection, thing.name, names, &mut shared).await;
+            }
+            let is_over = state == State::SILENT || !connection.status().connected();
+            shared.things.push((thing.title(), state));
+            if is_over {
+                // Some refusals end the connection, and silence is for all. What was not asked is not told.
+                return;
+            }
         }
-    }
-    for name in [&names.events, &names.users, &names.dead, &names.unrouted] {
-        if let Some(right) = refused_binding(connection, name).await {
-            shared.refused.push((right, name.clone()));
+        for name in [&names.events, &names.users, &names.dead, &names.unrouted] {
+            if let Some(right) = refused_binding(connection, name).await {
+                shared.refused.push((right, name.clone()));
+            }
         }
-    }
+    };
+    asked.await;
     shared.refused.sort();
     shared.refused.dedup();
     shared.alarm = alarm(connection, events, names).await;
@@ -183,7 +191,12 @@ async fn ask(connection: &Connection, events: Events, names: &Names) -> Shared {
 
 /// What is under the name, and whether the user may declare it.
 async fn state(connection: &Connection, thing: &Thing<'_>, refused: &mut Vec<(&'static str, String)>) -> State {
-    let broken = |error: &lapin::Error| State::Broken(describe(error));
+    let state = tokio::time::timeout(THING_TIMEOUT, state_in_time(connection, thing, refused)).await;
+    state.unwrap_or(State::SILENT)
+}
+
+async fn state_in_time(connection: &Connection, thing: &Thing<'_>, refused: &mut Vec<(&'static str, String)>) -> State {
+    let broken = |error: &lapin::Error| State::Broken(describe(error).into());
     let channel = match connection.create_channel().await {
         Ok(channel) => channel,
         Err(error) => return broken(&error),
@@ -241,41 +254,29 @@ async fn queue_state(connection: &Connection, name: &str, names: &Names, shared:
             shared.refused.push(("read", name.to_owned()));
             State::AsWanted
         }
-        Ok(Err(error)) => State::Broken(describe(&error)),
-        Err(_) => State::Broken("it does not answer, as a queue without a leader".into()),
+        Ok(Err(error)) => State::Broken(describe(&error).into()),
+        Err(_) => State::SILENT,
     }
 }
 
 /// The right that the user lacks to bind, and so to use, what has this name.
 async fn refused_binding(connection: &Connection, name: &str) -> Option<&'static str> {
-    let channel = connection.create_channel().await.ok()?;
-    let unbind = channel.queue_unbind(name.into(), name.into(), UNUSED_KEY.into(), FieldTable::default());
-    match tokio::time::timeout(THING_TIMEOUT, unbind).await.ok()? {
+    let asked = async {
+        let channel = connection.create_channel().await?;
+        channel.queue_unbind(name.into(), name.into(), UNUSED_KEY.into(), FieldTable::default()).await?;
+        channel.close(200, "checked".into()).await
+    };
+    match tokio::time::timeout(THING_TIMEOUT, asked).await.ok()? {
         // The queue must be writable, then the exchange readable; the text names the one that was refused.
         Err(error) if is_soft(&error, AMQPSoftError::ACCESSREFUSED) => {
             Some(if describe(&error).contains("exchange") { "read" } else { "write" })
         }
-        Ok(()) => {
-            drop(channel.close(200, "checked".into()).await);
-            None
-        }
-        Err(_) => None,
+        _ => None,
     }
 }
 
 /// Why the broker takes nothing now. It says so to a connection once it has sent a message.
 async fn alarm(connection: &Connection, mut events: Events, names: &Names) -> Option<String> {
-    let channel = connection.create_channel().await.ok()?;
-    let nowhere = format!("{}.nowhere", names.namespace);
-    #[expect(clippy::disallowed_methods, reason = "nothing is published: there is no such exchange")]
-    let published = channel.basic_publish(
-        nowhere.as_str().into(),
-        UNUSED_KEY.into(),
-        BasicPublishOptions { mandatory: false, immediate: false },
-        b"",
-        BasicProperties::default(),
-    );
-    drop(published.await.ok()?);
     let blocked = async {
         loop {
             match events.next().await {
@@ -285,9 +286,9 @@ async fn alarm(connection: &Connection, mut events: Events, names: &Names) -> Op
             }
         }
     };
-    // Answered, with the channel's end, by a broker that still reads.
+    // Answered by a broker that still reads.
     let answered = async {
-        drop(channel.basic_qos(1, BasicQosOptions { global: false }).await);
+        drop(publish_nowhere(connection, names).await);
         // The word comes first, by another way through lapin.
         tokio::time::sleep(Duration::from_millis(100)).await;
     };
@@ -297,6 +298,18 @@ async fn alarm(connection: &Connection, mut events: Events, names: &Names) -> Op
         () = answered => None,
         () = tokio::time::sleep(ALARM_TIMEOUT) => None,
     }
+}
+
+/// Returns once the broker has refused it.
+async fn publish_nowhere(connection: &Connection, names: &Names) -> Result<(), lapin::Error> {
+    let channel = connection.create_channel().await?;
+    let nowhere = format!("{}.nowhere", names.namespace);
+    let options = BasicPublishOptions { mandatory: false, immediate: false };
+    #[expect(clippy::disallowed_methods, reason = "nothing is published: there is no such exchange")]
+    let published =
+        channel.basic_publish(nowhere.as_str().into(), UNUSED_KEY.into(), options, b"", BasicProperties::default());
+    drop(published.await?);
+    channel.basic_qos(1, BasicQosOptions { global: false }).await
 }
 
 fn is_soft(error: &lapin::Error, kind: AMQPSoftError) -> bool {

@@ -2,7 +2,9 @@
 
 mod api;
 mod broker_refuses;
+mod check;
 mod commands;
+mod completions;
 mod dashboard;
 mod dead_letters;
 mod denied;
