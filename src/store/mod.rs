@@ -287,13 +287,20 @@ impl Store {
         }
     }
 
-    /// Whether the database answers, its schema is this program's, and it takes writes. Takes 2 s at most.
+    /// Whether the database answers, its schema is this program's (or was, before the migration of the next version), and it takes
+    /// writes. Takes 2 s at most.
     pub async fn ping(&self) -> Result<(), StoreError> {
         let answer = async {
-            self.schema_version().await?.check()?;
+            let version = self.schema_version().await?;
             match self {
-                Self::Postgres(store) => store.writable().await,
-                Self::Sqlite(store) => store.writable().await,
+                Self::Postgres(store) => {
+                    store.accept(version)?;
+                    store.writable().await
+                }
+                Self::Sqlite(store) => {
+                    version.check()?;
+                    store.writable().await
+                }
             }
         };
         let answer = tokio::time::timeout(PING_TIMEOUT, answer).await;

@@ -47,6 +47,8 @@ pub struct Store {
     readers: PgPool,
     /// Whether the last write of a batch failed for what time or a person may mend.
     failing: Arc<AtomicBool>,
+    /// Whether the schema has been this program's since the process started.
+    was_current: Arc<AtomicBool>,
     pub(super) keep: Keep,
 }
 
@@ -60,6 +62,7 @@ impl Store {
             readers: server.readers(READERS),
             server,
             failing: Arc::default(),
+            was_current: Arc::default(),
             keep: options.keep,
         })
     }
@@ -81,6 +84,18 @@ impl Store {
             _ => Ok(None),
         };
         Ok(SchemaVersion { found: found.map_err(error::of)?, wanted })
+    }
+
+    /// Whether this process may work with the schema. The migrations of the next version leave this one working, so who is at
+    /// work goes on until it is replaced; who starts does not know what it would miss, and is refused.
+    pub fn accept(&self, version: SchemaVersion) -> Result<(), StoreError> {
+        let checked = version.check();
+        if checked.is_ok() {
+            self.was_current.store(true, Ordering::Relaxed);
+        } else if version.found > Some(version.wanted) && self.was_current.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        checked
     }
 
     /// Whether a write can be made: a server that stands by for another, or has no more room, answers every question all

@@ -18,6 +18,7 @@ mod lethal;
 mod limits;
 mod many_workers;
 mod openapi;
+mod operations;
 mod outage;
 mod replay;
 mod rotation;
