@@ -58,7 +58,7 @@ pub async fn run(args: &CheckArgs, settings: &Settings) -> anyhow::Result<ExitCo
         Ok(environment) => {
             let colour = std::io::stdout().is_terminal() && !environment.refuses_colour();
             let (config, faults) = config::survey(settings, &environment);
-            (found(config, &faults, args.role).await, colour)
+            (Box::pin(found(config, &faults, args.role)).await, colour)
         }
         Err(error) => (vec![settings::fault(&error)], false),
     };
