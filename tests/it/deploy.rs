@@ -133,6 +133,7 @@ fn every_link_within_the_repository_leads_somewhere() {
         "CHANGELOG.md",
         "docs/operations.md",
         "deploy/systemd/README.md",
+        "deploy/kubernetes/README.md",
     ] {
         let document = read(name);
         let folder = root().join(name).parent().unwrap().to_owned();
