@@ -96,7 +96,7 @@ async fn found(config: Option<Config>, faults: &Faults, role: Role) -> Vec<Findi
     findings.extend(database.0);
     findings.extend(broker);
     if !faults.concern("DATA_DIR") && !faults.concern("DATABASE_URL") && !faults.concern("AMQP_URL") {
-        findings.extend(machine::directories(&config));
+        findings.extend(machine::directories(&config, role));
     }
     if role != Role::Worker {
         findings.push(machine::open_files());

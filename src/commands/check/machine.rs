@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access, statvfs};
 
+use super::Role;
 use super::finding::Finding;
 use crate::config::Config;
 use crate::{http, queue, store};
@@ -14,12 +15,12 @@ const FREE_MIN: u64 = 128 << 20;
 /// Less than this, in bytes, is worth a word.
 const FREE_NOTABLE: u64 = 1 << 30;
 
-/// Of each directory that holds an embedded file.
-pub fn directories(config: &Config) -> Vec<Finding> {
+/// Of each directory that holds an embedded file of this role.
+pub fn directories(config: &Config, role: Role) -> Vec<Finding> {
     let queue = matches!(config.queue, queue::Options::Embedded(_)).then(|| config.data_dir.clone());
     let store = match &config.store {
-        store::Options::Sqlite(options) => options.path.parent().map(Path::to_owned),
-        store::Options::Postgres(_) => None,
+        store::Options::Sqlite(options) if role != Role::Receiver => options.path.parent().map(Path::to_owned),
+        store::Options::Sqlite(_) | store::Options::Postgres(_) => None,
     };
     let mut directories: Vec<PathBuf> = queue.into_iter().chain(store).collect();
     directories.iter_mut().filter(|path| path.as_os_str().is_empty()).for_each(|path| *path = ".".into());

@@ -15,7 +15,7 @@ pub fn fault(error: &ConfigError) -> Finding {
 pub fn of(config: &Config, faults: &Faults, role: Role) -> Vec<Finding> {
     let mut findings: Vec<_> = faults.iter().map(fault).collect();
     if findings.is_empty() {
-        findings.push(Finding::ok("configuration", places(config)));
+        findings.push(Finding::ok("configuration", places(config, role)));
     }
     if role != Role::Worker && !faults.concern("CLERK_WEBHOOK_SIGNING_SECRET") {
         findings.push(signing_secrets(config.signing_secrets.len()));
@@ -36,12 +36,13 @@ pub fn of(config: &Config, faults: &Faults, role: Role) -> Vec<Finding> {
     findings
 }
 
-fn places(config: &Config) -> String {
+fn places(config: &Config, role: Role) -> String {
     let queue = match &config.queue {
         queue::Options::RabbitMq(options) => format!("RabbitMQ, namespace {}", options.namespace),
         queue::Options::Embedded(_) => "an embedded queue".into(),
     };
     let store = match &config.store {
+        _ if role == Role::Receiver => "no database",
         store::Options::Postgres(_) => "PostgreSQL",
         store::Options::Sqlite(_) => "SQLite",
     };

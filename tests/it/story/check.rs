@@ -124,6 +124,8 @@ async fn servers_that_are_ready_are_found_so() {
     let receiver = check(&place, &["--role", "receiver"], &[("DATABASE_URL", "postgres://127.0.0.1:1/nowhere")]);
     assert_eq!(receiver.failed(), [""; 0], "a receiver needs no database");
     assert!(receiver.of("database").is_empty());
+    let receiver = check(&place, &["--role", "receiver"], &[("DATABASE_URL", ""), ("DATA_DIR", "/nowhere")]);
+    assert!(receiver.failed().is_empty() && receiver.of("data_directory").is_empty(), "and no directory");
     let worker = check(&place, &["--role", "worker"], &[("CLERK_WEBHOOK_SIGNING_SECRET", "")]);
     assert!(!worker.failed().contains(&"signing_secrets"), "a worker verifies nothing");
     let rotating = check(&place, &[], &[("CLERK_WEBHOOK_SIGNING_SECRET", &format!("{SECOND_SECRET},{SECRET}"))]);
