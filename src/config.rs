@@ -3,7 +3,6 @@
 //! Flags win over the environment, which wins over `.env`. For a secret, `NAME_FILE` names a file that holds the value.
 //! Each error names the variable, what is wrong with it and what would be right, and never a secret.
 
-use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,6 +13,12 @@ use crate::clerk::{OmittedFields, SigningSecret, Verifier};
 use crate::telemetry::{self, LogFormat};
 use crate::{http, queue, store, worker};
 
+mod environment;
+mod survey;
+
+pub use environment::Environment;
+pub use survey::{Faults, survey};
+
 /// The settings as they were typed; every one is also a variable of the environment.
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Settings")]
@@ -22,6 +27,12 @@ pub struct Settings {
     /// [env: CLERK_WEBHOOK_SIGNING_SECRET]
     #[arg(long, global = true, value_name = "SECRET", hide_short_help = true)]
     clerk_webhook_signing_secret: Option<String>,
+    /// Secret key sk_… of Clerk's Backend API, for backfill and reconcile [env: CLERK_SECRET_KEY]
+    #[arg(long, global = true, value_name = "KEY", hide_short_help = true)]
+    clerk_secret_key: Option<String>,
+    /// Base URL of Clerk's Backend API [env: CLERK_API_URL] [default: https://api.clerk.com/v1]
+    #[arg(long, global = true, value_name = "URL", hide_short_help = true)]
+    clerk_api_url: Option<String>,
     /// postgres://… or sqlite://PATH [env: DATABASE_URL] [default: users.db in DATA_DIR]
     #[arg(long, global = true, value_name = "URL")]
     database_url: Option<String>,
@@ -73,6 +84,7 @@ pub struct Settings {
 pub struct Config {
     /// Empty where none is set: only a receiver needs them.
     pub signing_secrets: Vec<SecretString>,
+    pub clerk_api: ClerkApi,
     pub admin_token: Option<SecretString>,
     pub queue: queue::Options,
     pub store: store::Options,
@@ -80,6 +92,15 @@ pub struct Config {
     pub http: http::Options,
     pub worker: worker::Options,
     pub telemetry: telemetry::Options,
+}
+
+/// Clerk's Backend API and the key to it. Plain data.
+#[derive(Debug, Clone)]
+pub struct ClerkApi {
+    /// Without a slash at its end.
+    pub url: String,
+    /// Nothing where none is set: only what walks Clerk's users needs it.
+    pub secret_key: Option<SecretString>,
 }
 
 /// A setting that is wrong.
@@ -91,77 +112,19 @@ pub struct ConfigError {
     remedy: String,
 }
 
+impl ConfigError {
+    /// What is wrong with which variable.
+    pub fn what(&self) -> String {
+        format!("{} {}", self.name, self.fault)
+    }
+
+    pub fn remedy(&self) -> &str {
+        &self.remedy
+    }
+}
+
 fn wrong(name: &str, fault: impl Into<String>, remedy: impl Into<String>) -> ConfigError {
     ConfigError { name: name.into(), fault: fault.into(), remedy: remedy.into() }
-}
-
-/// The environment and `.env`, in this order.
-#[derive(Default)]
-pub struct Environment {
-    process: HashMap<String, String>,
-    dotenv: HashMap<String, String>,
-}
-
-impl Environment {
-    /// Reads both now. A line of `.env` that cannot be read is an error: the secret it was meant to set would be missed
-    /// much later.
-    pub fn read() -> Result<Self, ConfigError> {
-        let mut dotenv = HashMap::new();
-        match dotenvy::from_filename_iter(".env") {
-            Ok(lines) => {
-                for (number, line) in lines.enumerate() {
-                    // The error of the crate quotes the line.
-                    let (name, value) = line.map_err(|_| {
-                        let fault = format!("cannot be read from entry {} on", number + 1);
-                        wrong("the file .env", fault, "write one NAME=value a line")
-                    })?;
-                    dotenv.entry(name).or_insert(value);
-                }
-            }
-            Err(error) if error.not_found() => {}
-            Err(error) => return Err(wrong("the file .env", format!("cannot be read: {error}"), "mend or remove it")),
-        }
-        // Variables that are no text are none of ours.
-        let process =
-            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-        Ok(Self { process: process.collect(), dotenv })
-    }
-
-    /// For tests of what follows from variables.
-    #[cfg(test)]
-    fn of(variables: &[(&str, &str)]) -> Self {
-        let process = variables.iter().map(|(name, value)| ((*name).into(), (*value).into()));
-        Self { process: process.collect(), dotenv: HashMap::new() }
-    }
-
-    /// An empty value is none.
-    fn get(&self, name: &str) -> Option<&str> {
-        let found = [&self.process, &self.dotenv].into_iter().filter_map(|variables| variables.get(name));
-        found.map(|value| value.trim()).find(|value| !value.is_empty())
-    }
-
-    /// The value of a secret, from the variable or the file that `NAME_FILE` names.
-    fn secret(&self, name: &str) -> Result<Option<SecretString>, ConfigError> {
-        let file_name = format!("{name}_FILE");
-        match (self.get(name), self.get(&file_name)) {
-            (Some(_), Some(_)) => Err(wrong(name, format!("is set, and {file_name} too"), "set one of them")),
-            (Some(value), None) => Ok(Some(value.into())),
-            (None, Some(path)) => {
-                let text = std::fs::read_to_string(path).map_err(|error| {
-                    wrong(
-                        &file_name,
-                        format!("names a file that cannot be read: {error}"),
-                        "give the path of a file that holds the value",
-                    )
-                })?;
-                match text.trim() {
-                    "" => Err(wrong(&file_name, "names an empty file", "write the value into it")),
-                    text => Ok(Some(text.into())),
-                }
-            }
-            (None, None) => Ok(None),
-        }
-    }
 }
 
 impl Config {
@@ -192,6 +155,10 @@ impl Config {
             number("MAX_BODY_BYTES", setting(&settings.max_body_bytes, "MAX_BODY_BYTES"), 1_048_576, 1024, 64 << 20)?;
         Ok(Self {
             signing_secrets: signing_secrets(settings, environment)?,
+            clerk_api: ClerkApi {
+                url: clerk_api_url(setting(&settings.clerk_api_url, "CLERK_API_URL"))?,
+                secret_key: clerk_secret_key(secret(&settings.clerk_secret_key, "CLERK_SECRET_KEY")?)?,
+            },
             admin_token: admin_token(settings, environment)?,
             queue: queue_options(secret(&settings.amqp_url, "AMQP_URL")?, namespace, &data_dir)?,
             store: store_options(
@@ -233,6 +200,7 @@ pub fn verifier(secrets: &[SecretString]) -> Result<Verifier, ConfigError> {
 }
 
 const SIGNING_SECRET: &str = "CLERK_WEBHOOK_SIGNING_SECRET";
+const OLDER_SIGNING_SECRET: &str = "CLERK_WEBHOOK_SECRET";
 
 /// The signing secrets alone, so that they can be read again while the program runs.
 pub fn signing_secrets(settings: &Settings, environment: &Environment) -> Result<Vec<SecretString>, ConfigError> {
@@ -241,7 +209,7 @@ pub fn signing_secrets(settings: &Settings, environment: &Environment) -> Result
         // The older name is read where the newer one is absent.
         None => environment
             .secret(SIGNING_SECRET)?
-            .map_or_else(|| environment.secret("CLERK_WEBHOOK_SECRET"), |found| Ok(Some(found)))?,
+            .map_or_else(|| environment.secret(OLDER_SIGNING_SECRET), |found| Ok(Some(found)))?,
     };
     let Some(list) = found else {
         return Ok(Vec::new());
@@ -254,6 +222,25 @@ pub fn signing_secrets(settings: &Settings, environment: &Environment) -> Result
         .collect();
     secrets.iter().try_for_each(|secret| signing_secret(secret).map(drop))?;
     Ok(secrets)
+}
+
+fn clerk_secret_key(key: Option<SecretString>) -> Result<Option<SecretString>, ConfigError> {
+    if key.as_ref().is_some_and(|key| !key.expose_secret().starts_with("sk_")) {
+        let remedy = "copy the Secret key (sk_live_… or sk_test_…) from Clerk's dashboard, Configure > API keys; the Publishable key (pk_…) and the Signing Secret (whsec_…) are others";
+        return Err(wrong("CLERK_SECRET_KEY", "does not begin with sk_", remedy));
+    }
+    Ok(key)
+}
+
+fn clerk_api_url(value: Option<String>) -> Result<String, ConfigError> {
+    let url = value.unwrap_or_else(|| "https://api.clerk.com/v1".into());
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    // A name and a password in it would be sent, and shown.
+    if rest.is_none_or(|rest| rest.is_empty() || rest.starts_with('/') || rest.contains(['@', '?', '#'])) {
+        let remedy = "give a URL such as https://api.clerk.com/v1, without a name, a password or a query in it";
+        return Err(wrong("CLERK_API_URL", "is no such URL", remedy));
+    }
+    Ok(url.trim_end_matches('/').to_owned())
 }
 
 /// Shorter ones can be guessed.

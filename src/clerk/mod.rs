@@ -15,5 +15,5 @@ pub use change::{UserChange, Version};
 pub use event::{ClerkId, EventId, EventType, Rejection, SignedEvent, Timestamp, TraceContext, UserEvent};
 pub use fields::Fields;
 pub use omit::OmittedFields;
-pub use signature::{Delivery, SignatureError, SigningSecret, Verified, Verifier};
+pub use signature::{Delivery, SignatureError, SigningSecret, TOLERANCE_MS, Verified, Verifier};
 pub use user::UserProfile;

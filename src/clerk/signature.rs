@@ -14,7 +14,7 @@ use svix::webhooks::Webhook;
 use super::event::{EventId, SignedEvent, Timestamp};
 
 /// How far `svix-timestamp` may be from our clock, in milliseconds, both ways: 5 minutes, as Svix's own libraries.
-const TOLERANCE_MS: i64 = 5 * 60 * 1000;
+pub const TOLERANCE_MS: i64 = 5 * 60 * 1000;
 
 /// Longest signature header, in bytes. One signature has 47; a rotation sends two.
 const SIGNATURE_HEADER_MAX: usize = 4096;

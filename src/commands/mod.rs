@@ -1,5 +1,7 @@
 //! The subcommands, and the only place where the parts meet.
 
+mod check;
+mod completions;
 mod dev;
 mod events;
 mod healthcheck;
@@ -44,6 +46,8 @@ enum Command {
     Worker,
     /// Bring the database schema up to date
     Migrate(migrate::MigrateArgs),
+    /// Say whether everything is there: settings, database, broker, Clerk's API, clock
+    Check(check::CheckArgs),
     /// Sign sample events and post them
     Send(send::SendArgs),
     /// Query the users table
@@ -52,6 +56,8 @@ enum Command {
     /// Query the events, and replay failed ones
     #[command(subcommand)]
     Events(events::EventsCommand),
+    /// Print what makes a shell complete these commands
+    Completions(completions::CompletionsArgs),
     /// Ask the server on this machine whether it is alive (for containers)
     #[command(hide = true)]
     Healthcheck,
@@ -63,6 +69,12 @@ const WRONG_USAGE: u8 = 2;
 /// Runs what the arguments ask for.
 pub async fn run(cli: Cli) -> ExitCode {
     let Cli { command, settings } = cli;
+    // Neither needs a configuration that can be read: the one says what is wrong with it.
+    match &command {
+        Command::Check(args) => return finish(check::run(args, &settings).await),
+        Command::Completions(args) => return finish(completions::run(args)),
+        _ => {}
+    }
     // A server says what it does; a command prints what was asked for, and `dev` its own lines.
     let filter = if matches!(command, Command::Serve | Command::Receiver | Command::Worker) { "info" } else { "warn" };
     let config = match configure(&settings, filter) {
@@ -82,7 +94,14 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Users(command) => users::run(command, &config).await,
         Command::Events(command) => events::run(command, &config).await,
         Command::Healthcheck => healthcheck::run(&config).await,
+        // Done above.
+        Command::Check(_) | Command::Completions(_) => Ok(ExitCode::SUCCESS),
     };
+    finish(done)
+}
+
+/// The exit status, with a line for what went wrong.
+fn finish(done: anyhow::Result<ExitCode>) -> ExitCode {
     match done {
         Ok(status) => status,
         Err(error) if error.is::<crate::config::ConfigError>() => {

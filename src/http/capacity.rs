@@ -59,8 +59,7 @@ impl Capacity {
     }
 
     fn new(max_body_bytes: usize, open_files: usize) -> Self {
-        // A quarter is left for those who must be told that there is no seat.
-        let seats_max = SEATS_MAX.min(open_files.saturating_sub(OTHER_FILES) / 4 * 3).max(1);
+        let seats_max = seats(open_files);
         let large = BODIES_BYTES_MAX.max(max_body_bytes).min(Semaphore::MAX_PERMITS);
         Self {
             seats: Arc::new(Semaphore::new(seats_max)),
@@ -93,6 +92,18 @@ impl Capacity {
         let share = if is_usual { &self.usual_bodies } else { &self.large_bodies };
         BodyBytes { share: Arc::clone(share), held: None }
     }
+}
+
+/// Most connections that are served where the system gives a process so many open files; a quarter of what is possible is
+/// left for those who must be told that there is no seat.
+fn seats(open_files: usize) -> usize {
+    SEATS_MAX.min(open_files.saturating_sub(OTHER_FILES) / 4 * 3).max(1)
+}
+
+/// Open files, connections that are served with these, and those that would be served with more.
+pub fn files_and_seats() -> (usize, usize, usize) {
+    let files = open_files();
+    (files, seats(files), SEATS_MAX)
 }
 
 impl BodyBytes {

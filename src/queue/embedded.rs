@@ -27,6 +27,7 @@ use crate::queue::{OpenError, PublishError, Source, Unavailable};
 use crate::shutdown::Shutdown;
 
 pub use consumer::Consumer;
+pub use file::Inspection;
 pub use ledger::Receipt;
 pub use lock::DirectoryLock;
 
@@ -63,6 +64,11 @@ pub struct Queue {
     room: Arc<Semaphore>,
     /// Fails once the writer has ended.
     ended: watch::Receiver<()>,
+}
+
+/// What the file is like, asked without making or changing it.
+pub async fn inspect(options: &Options) -> Result<Inspection, OpenError> {
+    QueueFile::at(&options.path).inspect().await
 }
 
 /// What the handles, the consumers and the writer have in common.

@@ -31,6 +31,21 @@ pub enum Options {
     Embedded(embedded::Options),
 }
 
+/// What a queue is like: for a person who sets it up.
+#[derive(Debug, Clone)]
+pub enum Inspection {
+    RabbitMq(rabbitmq::Inspection),
+    Embedded(embedded::Inspection),
+}
+
+/// Asks what the queue is like, without making or changing anything. It need not be open.
+pub async fn inspect(options: &Options) -> Result<Inspection, OpenError> {
+    match options {
+        Options::RabbitMq(options) => Ok(Inspection::RabbitMq(rabbitmq::inspect(options).await?)),
+        Options::Embedded(options) => Ok(Inspection::Embedded(embedded::inspect(options).await?)),
+    }
+}
+
 /// What a consumer takes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {

@@ -7,6 +7,7 @@
 //! lapin's own recovery is off: it is young, and a fresh connection is simpler to reason about.
 
 mod consumer;
+mod inspect;
 mod link;
 mod publisher;
 mod topology;
@@ -27,6 +28,7 @@ use publisher::Publisher;
 use topology::Names;
 
 pub use consumer::{Consumer, Tags};
+pub use inspect::{Inspection, Node, Shared, State};
 
 /// Which broker, and the prefix of all names there. Plain data.
 #[derive(Debug, Clone)]
@@ -64,7 +66,7 @@ impl Queue {
     /// Must be called on the program's own multi-thread runtime, which outlives every request: lapin's tasks live on the
     /// runtime that connects, and one that ends takes the connection with it.
     pub fn open(options: &Options) -> Result<Self, OpenError> {
-        let nodes = options.url.expose_secret().split(',').map(|url| read_url(url.trim())).collect::<Result<_, _>>()?;
+        let nodes = read_urls(options)?.into();
         if options.namespace.len() > NAMESPACE_MAX {
             return Err(OpenError(format!("AMQP_NAMESPACE is longer than {NAMESPACE_MAX} bytes; give a shorter one")));
         }
@@ -167,6 +169,16 @@ impl Queue {
         self.publisher.close().await;
         tokio::join!(self.publishing.close(), self.consuming.close());
     }
+}
+
+/// What the broker is like, asked without a change.
+pub async fn inspect(options: &Options) -> Result<Inspection, OpenError> {
+    Ok(inspect::inspect(&read_urls(options)?, &Names::new(&options.namespace)).await)
+}
+
+/// One a node.
+fn read_urls(options: &Options) -> Result<Vec<AMQPUri>, OpenError> {
+    options.url.expose_secret().split(',').map(|url| read_url(url.trim())).collect()
 }
 
 /// Never says what the URL is: it holds a password.

@@ -220,6 +220,13 @@ impl SchemaVersion {
     }
 }
 
+/// What a database says of itself: for a person who sets it up.
+#[derive(Debug, Clone)]
+pub enum Inspection {
+    Postgres(postgres::Inspection),
+    Sqlite(sqlite::Inspection),
+}
+
 /// Longest wait of `ping`.
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -256,6 +263,22 @@ impl Store {
         }
     }
 
+    /// What is there, asked without a change. Fails at once, and says why, where nothing answers.
+    pub async fn inspect(&self) -> Result<Inspection, StoreError> {
+        match self {
+            Self::Postgres(store) => store.inspect().await.map(Inspection::Postgres),
+            Self::Sqlite(store) => store.inspect().await.map(Inspection::Sqlite),
+        }
+    }
+
+    /// Where it is, without a name or a password.
+    pub fn place(&self) -> String {
+        match self {
+            Self::Postgres(store) => store.place(),
+            Self::Sqlite(store) => store.place(),
+        }
+    }
+
     /// All of `write` or none of it, in one transaction. One outcome a record, in order.
     ///
     /// A future that is dropped before it ends may have applied the write or not.
@@ -285,13 +308,20 @@ impl Store {
         }
     }
 
-    /// Whether the database answers, its schema is this program's, and it takes writes. Takes 2 s at most.
+    /// Whether the database answers, its schema is this program's (or was, before the migration of the next version), and it takes
+    /// writes. Takes 2 s at most.
     pub async fn ping(&self) -> Result<(), StoreError> {
         let answer = async {
-            self.schema_version().await?.check()?;
+            let version = self.schema_version().await?;
             match self {
-                Self::Postgres(store) => store.writable().await,
-                Self::Sqlite(store) => store.writable().await,
+                Self::Postgres(store) => {
+                    store.accept(version)?;
+                    store.writable().await
+                }
+                Self::Sqlite(store) => {
+                    version.check()?;
+                    store.writable().await
+                }
             }
         };
         let answer = tokio::time::timeout(PING_TIMEOUT, answer).await;

@@ -6,6 +6,7 @@
 mod apply;
 mod connection;
 mod error;
+mod inspect;
 mod read;
 mod stats;
 
@@ -23,6 +24,8 @@ use super::{
 };
 use crate::clerk::{ClerkId, EventId, SignedEvent, Timestamp};
 use connection::Server;
+
+pub use inspect::{Inspection, Rights};
 
 /// Which server. Plain data.
 #[derive(Debug, Clone)]
@@ -44,6 +47,8 @@ pub struct Store {
     readers: PgPool,
     /// Whether the last write of a batch failed for what time or a person may mend.
     failing: Arc<AtomicBool>,
+    /// Whether the schema has been this program's since the process started.
+    was_current: Arc<AtomicBool>,
     pub(super) keep: Keep,
 }
 
@@ -57,6 +62,7 @@ impl Store {
             readers: server.readers(READERS),
             server,
             failing: Arc::default(),
+            was_current: Arc::default(),
             keep: options.keep,
         })
     }
@@ -71,13 +77,25 @@ impl Store {
     }
 
     pub async fn schema_version(&self) -> Result<SchemaVersion, StoreError> {
-        let wanted = migrator().iter().map(|migration| migration.version).max().unwrap_or(0);
+        let wanted = newest_migration();
         let known = read::value(&self.readers, include_str!("postgres/schema_known.sql")).await.map_err(error::of)?;
         let found = match known {
             Some(true) => read::value(&self.readers, include_str!("postgres/schema_version.sql")).await,
             _ => Ok(None),
         };
         Ok(SchemaVersion { found: found.map_err(error::of)?, wanted })
+    }
+
+    /// Whether this process may work with the schema. The migrations of the next version leave this one working, so who is at
+    /// work goes on until it is replaced; who starts does not know what it would miss, and is refused.
+    pub fn accept(&self, version: SchemaVersion) -> Result<(), StoreError> {
+        let checked = version.check();
+        if checked.is_ok() {
+            self.was_current.store(true, Ordering::Relaxed);
+        } else if version.found > Some(version.wanted) && self.was_current.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        checked
     }
 
     /// Whether a write can be made: a server that stands by for another, or has no more room, answers every question all
@@ -100,6 +118,16 @@ impl Store {
         let failing = matches!(written, Err(StoreError::Unavailable(_) | StoreError::Incompatible(_)));
         self.failing.store(failing, Ordering::Relaxed);
         written
+    }
+
+    /// See `store::Store::inspect`.
+    pub async fn inspect(&self) -> Result<Inspection, StoreError> {
+        inspect::inspect(&self.server, newest_migration()).await.map_err(error::of)
+    }
+
+    /// Host, port and database.
+    pub fn place(&self) -> String {
+        self.server.place()
     }
 
     /// See `store::Store::apply`.
@@ -191,6 +219,10 @@ async fn migrate(connection: &mut PgConnection) -> Result<(), MigrateError> {
         connection.execute("create schema if not exists clerk").await?;
     }
     migrator().run_direct(None, connection, false).await
+}
+
+fn newest_migration() -> i64 {
+    migrator().iter().map(|migration| migration.version).max().unwrap_or(0)
 }
 
 /// The migrations, with their bookkeeping in our schema, where it never meets that of the application.

@@ -33,6 +33,14 @@ pub struct Options {
     pub keep: Keep,
 }
 
+/// What is there.
+#[derive(Debug, Clone)]
+pub struct Inspection {
+    pub schema: SchemaVersion,
+    /// Whether nobody else on this machine may read the file; nothing where there is none.
+    pub is_private: Option<bool>,
+}
+
 /// Most connections for questions.
 const READERS: u32 = 4;
 
@@ -146,6 +154,18 @@ impl Store {
         let found = sqlx::query_scalar("select max(version) from _migrations where success");
         let found = found.fetch_one(&self.readers).await.map_err(|error| self.fault(error))?;
         Ok(SchemaVersion { found, wanted })
+    }
+
+    /// See `store::Store::inspect`.
+    pub async fn inspect(&self) -> Result<Inspection, StoreError> {
+        self.check().await?;
+        let schema = self.schema_version().await?;
+        let is_private = std::fs::metadata(&self.path).ok().map(|file| is_private(&file));
+        Ok(Inspection { schema, is_private })
+    }
+
+    pub fn place(&self) -> String {
+        self.path.display().to_string()
     }
 
     /// See `store::Store::apply`.
@@ -308,6 +328,16 @@ impl Store {
     fn fault(&self, error: sqlx::Error) -> StoreError {
         error::of(&self.path, error)
     }
+}
+
+#[cfg(unix)]
+fn is_private(file: &std::fs::Metadata) -> bool {
+    std::os::unix::fs::PermissionsExt::mode(&file.permissions()) & 0o077 == 0
+}
+
+#[cfg(not(unix))]
+fn is_private(_: &std::fs::Metadata) -> bool {
+    true
 }
 
 fn connect_options(path: &std::path::Path) -> SqliteConnectOptions {

@@ -6,6 +6,7 @@
 
 mod container;
 mod contract;
+mod deploy;
 mod fuzz;
 mod law;
 mod story;

@@ -50,6 +50,15 @@ const LOG_BYTES_MAX: &str = "67108864";
 /// would hold up the start for minutes, and an empty queue is the usual one.
 const CHECKED_PAGES_MAX: i64 = 4096;
 
+/// What is there.
+#[derive(Debug, Clone)]
+pub struct Inspection {
+    /// Events that wait; nothing where there is no queue yet.
+    pub events: Option<u64>,
+    /// Whether nobody else on this machine may read the file.
+    pub is_private: bool,
+}
+
 /// Where the queue lies and how it is opened.
 #[derive(Debug, Clone)]
 pub(super) struct QueueFile {
@@ -95,6 +104,31 @@ impl QueueFile {
         // SQLite opens a file that it may not write for reading, and says so at the first write alone, even one of nothing.
         connection.execute("delete from queue where false").await.map_err(|error| self.refused(&error))?;
         Ok(connection)
+    }
+
+    /// What is there. A file that is missing is not made, and one of an older version is left as it is.
+    pub(super) async fn inspect(&self) -> Result<Inspection, OpenError> {
+        if !self.path.exists() {
+            return Ok(Inspection { events: None, is_private: true });
+        }
+        let mut connection = self.connect_reader().await.map_err(|error| self.refused(&error))?;
+        if self.ask::<i64>(&mut connection, IS_EMPTY).await? == 1 {
+            return Ok(Inspection { events: None, is_private: self.is_private() });
+        }
+        self.recognize(&mut connection).await?;
+        let events = self.ask::<i64>(&mut connection, "select events from depth").await?;
+        // It was only read.
+        drop(connection.close().await);
+        Ok(Inspection { events: u64::try_from(events).ok(), is_private: self.is_private() })
+    }
+
+    /// Whether nobody else on this machine may read the file.
+    fn is_private(&self) -> bool {
+        #[cfg(unix)]
+        if let Ok(file) = std::fs::metadata(&self.path) {
+            return std::os::unix::fs::PermissionsExt::mode(&file.permissions()) & 0o077 == 0;
+        }
+        true
     }
 
     /// A connection that writes. The file must be there: a queue whose file was taken away must fail, not start empty.
@@ -148,6 +182,15 @@ impl QueueFile {
         if self.ask::<i64>(connection, IS_EMPTY).await? == 1 {
             self.upgrade(connection, IS_EMPTY).await.map_err(|error| self.refused(&error))?;
         }
+        // Only after the check, and an older program may go on beside it: it names the columns that it knows.
+        if self.recognize(connection).await? < SCHEMA_VERSION {
+            self.upgrade(connection, IS_OLDER).await.map_err(|error| self.refused(&error))?;
+        }
+        Ok(())
+    }
+
+    /// The version of the file, which is a queue of ours and whole.
+    async fn recognize(&self, connection: &mut SqliteConnection) -> Result<i64, OpenError> {
         let path = self.path.display();
         if self.ask::<i64>(connection, "pragma application_id").await? != APPLICATION_ID {
             return Err(OpenError(format!(
@@ -166,11 +209,7 @@ impl QueueFile {
                 return Err(self.damaged());
             }
         }
-        // Only after the check, and an older program may go on beside it: it names the columns that it knows.
-        if version < SCHEMA_VERSION {
-            self.upgrade(connection, IS_OLDER).await.map_err(|error| self.refused(&error))?;
-        }
-        Ok(())
+        Ok(version)
     }
 
     /// Brings the file to the newest version. Does nothing where another process was faster.

@@ -200,7 +200,7 @@ struct Supervisor {
 type Events = BoxStream<'static, Event>;
 
 /// Why there is no connection.
-enum Fault {
+pub enum Fault {
     /// The broker is away.
     Away(String),
     /// A person must mend something.
@@ -323,12 +323,12 @@ impl Supervisor {
 }
 
 /// Host, port and virtual host: the URL without its password.
-fn place(node: &AMQPUri) -> String {
+pub fn place(node: &AMQPUri) -> String {
     let AMQPUri { authority, vhost, .. } = node;
     format!("{}:{}/{vhost}", authority.host, authority.port)
 }
 
-fn fault_of(error: lapin::Error) -> Fault {
+pub fn fault_of(error: lapin::Error) -> Fault {
     let description = describe(&error);
     match error.kind() {
         ErrorKind::ProtocolError(amqp) => match amqp.kind() {
@@ -345,7 +345,7 @@ fn fault_of(error: lapin::Error) -> Fault {
 }
 
 /// The error without anything of the URL: lapin's own texts hold the broker's replies, I/O errors and states.
-fn describe(error: &lapin::Error) -> String {
+pub fn describe(error: &lapin::Error) -> String {
     match error.kind() {
         ErrorKind::ProtocolError(amqp) => amqp.get_message().to_string(),
         ErrorKind::IOError(error) => format!("no connection to RabbitMQ: {error}"),

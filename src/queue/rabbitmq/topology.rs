@@ -67,31 +67,65 @@ pub enum TopologyError {
     Broker(#[from] lapin::Error),
 }
 
+/// One exchange or queue, as it must be.
+pub struct Thing<'n> {
+    pub kind: Kind,
+    pub name: &'n str,
+    arguments: FieldTable,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Topic,
+    Fanout,
+    Queue,
+}
+
+/// Everything that is declared, in the order in which one needs the other.
+pub fn things(names: &Names) -> [Thing<'_>; 6] {
+    let thing = |kind, name, arguments| Thing { kind, name, arguments };
+    let mut events = FieldTable::default();
+    events.insert("alternate-exchange".into(), long_text(&names.unrouted));
+    [
+        thing(Kind::Fanout, &names.dead, FieldTable::default()),
+        thing(Kind::Queue, &names.dead, parked_arguments()),
+        thing(Kind::Fanout, &names.unrouted, FieldTable::default()),
+        thing(Kind::Queue, &names.unrouted, parked_arguments()),
+        thing(Kind::Topic, &names.events, events),
+        thing(Kind::Queue, &names.users, users_arguments(names)),
+    ]
+}
+
 /// Declares everything, over a channel of its own: a mismatch closes it.
 pub async fn declare(connection: &Connection, names: &Names) -> Result<(), TopologyError> {
     let channel = connection.create_channel().await?;
-    for parked in [&names.dead, &names.unrouted] {
-        exchange(&channel, parked, ExchangeKind::Fanout, FieldTable::default()).await?;
-        queue(&channel, parked, parked_arguments()).await?;
-        bind(&channel, parked, parked, "").await?;
+    for thing in things(names) {
+        thing.declare(&channel).await?;
     }
-    let mut arguments = FieldTable::default();
-    arguments.insert("alternate-exchange".into(), long_text(&names.unrouted));
-    exchange(&channel, &names.events, ExchangeKind::Topic, arguments).await?;
-    queue(&channel, &names.users, users_arguments(names)).await?;
-    bind(&channel, &names.users, &names.events, USER_EVENTS).await?;
+    for (queue, exchange, key) in [
+        (&names.dead, &names.dead, ""),
+        (&names.unrouted, &names.unrouted, ""),
+        (&names.users, &names.events, USER_EVENTS),
+    ] {
+        bind(&channel, queue, exchange, key).await?;
+    }
     Ok(channel.close(200, "declared".into()).await?)
 }
 
 /// Messages that wait in a queue.
 pub async fn count(connection: &Connection, name: &str) -> Result<u64, lapin::Error> {
+    Ok(counts(connection, name).await?.0)
+}
+
+/// Messages that wait in a queue, and who consumes them.
+pub async fn counts(connection: &Connection, name: &str) -> Result<(u64, u32), lapin::Error> {
     let channel = connection.create_channel().await?;
     let options =
         QueueDeclareOptions { passive: true, durable: true, exclusive: false, auto_delete: false, nowait: false };
     let queue = channel.queue_declare(name.into(), options, FieldTable::default()).await?;
-    let count = u64::from(queue.message_count());
+    let counts = (u64::from(queue.message_count()), queue.consumer_count());
     channel.close(200, "counted".into()).await?;
-    Ok(count)
+    Ok(counts)
 }
 
 fn users_arguments(names: &Names) -> FieldTable {
@@ -117,38 +151,62 @@ fn long_text(text: &str) -> AMQPValue {
     AMQPValue::LongString(text.into())
 }
 
-async fn exchange(
-    channel: &Channel,
-    name: &str,
-    kind: ExchangeKind,
-    arguments: FieldTable,
-) -> Result<(), TopologyError> {
-    let options =
-        ExchangeDeclareOptions { passive: false, durable: true, auto_delete: false, internal: false, nowait: false };
-    let declared = channel.exchange_declare(name.into(), kind, options, arguments).await;
-    declared.map_err(|error| explain(error, "exchange", name))
-}
+impl Thing<'_> {
+    /// As a person calls it.
+    pub fn title(&self) -> String {
+        format!("the {} {}", if self.kind == Kind::Queue { "queue" } else { "exchange" }, self.name)
+    }
 
-async fn queue(channel: &Channel, name: &str, arguments: FieldTable) -> Result<(), TopologyError> {
-    let options =
-        QueueDeclareOptions { passive: false, durable: true, exclusive: false, auto_delete: false, nowait: false };
-    let declared = channel.queue_declare(name.into(), options, arguments).await;
-    declared.map(drop).map_err(|error| explain(error, "queue", name))
+    /// Makes it where it is missing; fails where it exists with other arguments.
+    pub async fn declare(&self, channel: &Channel) -> Result<(), TopologyError> {
+        self.say(channel, false, self.arguments.clone()).await.map_err(|error| self.explain(error))
+    }
+
+    /// Fails where it is missing, and makes nothing.
+    pub async fn find(&self, channel: &Channel) -> Result<(), lapin::Error> {
+        self.say(channel, true, FieldTable::default()).await
+    }
+
+    /// Asks to declare something that no broker makes: it says what is wrong with it, but first whether the user may declare
+    /// this name. (`rabbit_channel.erl` of RabbitMQ 3.10 to 4.3 checks the right, then the type of these arguments.)
+    pub async fn declare_impossible(&self, channel: &Channel) -> Result<(), lapin::Error> {
+        let argument = if self.kind == Kind::Queue { "x-dead-letter-exchange" } else { "alternate-exchange" };
+        let mut arguments = FieldTable::default();
+        arguments.insert(argument.into(), AMQPValue::LongInt(0));
+        self.say(channel, false, arguments).await
+    }
+
+    async fn say(&self, channel: &Channel, passive: bool, arguments: FieldTable) -> Result<(), lapin::Error> {
+        let exchange = |kind| {
+            let options =
+                ExchangeDeclareOptions { passive, durable: true, auto_delete: false, internal: false, nowait: false };
+            channel.exchange_declare(self.name.into(), kind, options, arguments.clone())
+        };
+        match self.kind {
+            Kind::Topic => exchange(ExchangeKind::Topic).await,
+            Kind::Fanout => exchange(ExchangeKind::Fanout).await,
+            Kind::Queue => {
+                let options =
+                    QueueDeclareOptions { passive, durable: true, exclusive: false, auto_delete: false, nowait: false };
+                channel.queue_declare(self.name.into(), options, arguments).await.map(drop)
+            }
+        }
+    }
+
+    /// The broker's own text names the argument and both of its values.
+    fn explain(&self, error: lapin::Error) -> TopologyError {
+        match error.kind() {
+            ErrorKind::ProtocolError(amqp)
+                if matches!(amqp.kind(), AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED)) =>
+            {
+                TopologyError::Mismatch { thing: self.title(), difference: amqp.get_message().to_string() }
+            }
+            _ => TopologyError::Broker(error),
+        }
+    }
 }
 
 async fn bind(channel: &Channel, queue: &str, exchange: &str, key: &str) -> Result<(), TopologyError> {
     let options = QueueBindOptions { nowait: false };
     Ok(channel.queue_bind(queue.into(), exchange.into(), key.into(), options, FieldTable::default()).await?)
-}
-
-/// The broker's own text names the argument and both of its values.
-fn explain(error: lapin::Error, kind: &str, name: &str) -> TopologyError {
-    match error.kind() {
-        ErrorKind::ProtocolError(amqp)
-            if matches!(amqp.kind(), AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED)) =>
-        {
-            TopologyError::Mismatch { thing: format!("the {kind} {name}"), difference: amqp.get_message().to_string() }
-        }
-        _ => TopologyError::Broker(error),
-    }
 }

@@ -71,6 +71,20 @@ impl Server {
         pool(size).connect_lazy_with(ask)
     }
 
+    /// A connection of its own for one question. It says at once why there is none, where a pool would try again.
+    pub async fn asking(&self) -> Result<PgConnection, Error> {
+        let options = (*self.0).clone().options(LIMITS);
+        tokio::time::timeout(ACQUIRE_TIMEOUT, options.connect()).await.unwrap_or(Err(Error::PoolTimedOut))
+    }
+
+    /// Host, port and database: the URL without its name and password.
+    pub fn place(&self) -> String {
+        let host = self.0.get_socket().map_or_else(|| self.0.get_host().into(), |path| path.display().to_string());
+        // Without a name the server takes the user's for it.
+        let database = self.0.get_database().unwrap_or("(named as the user)");
+        format!("{host}:{}/{database}", self.0.get_port())
+    }
+
     /// A connection of its own for migrations, without a limit on what it does.
     pub async fn migrating(&self) -> Result<PgConnection, Error> {
         let options = (*self.0).clone().options(MIGRATION_LIMITS);

@@ -2,7 +2,9 @@
 
 mod api;
 mod broker_refuses;
+mod check;
 mod commands;
+mod completions;
 mod dashboard;
 mod dead_letters;
 mod denied;
@@ -19,6 +21,7 @@ mod log;
 mod many_workers;
 mod metrics;
 mod openapi;
+mod operations;
 mod outage;
 mod replay;
 mod rotation;

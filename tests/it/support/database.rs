@@ -1,5 +1,7 @@
 //! A database of its own on the PostgreSQL server, dropped with the value.
 
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -40,6 +42,43 @@ impl TestDatabase {
     pub fn url(&self) -> String {
         // What the options hold is the server's URL with another database.
         server().database(&self.name).to_url_lossy().to_string()
+    }
+
+    /// As a disaster leaves it: gone, and an empty one in its place.
+    pub async fn lose(&self) {
+        let mut server = server().connect().await.unwrap();
+        server.execute(AssertSqlSafe(format!("drop database {} with (force)", self.name))).await.unwrap();
+        server.execute(AssertSqlSafe(format!("create database {} template template0", self.name))).await.unwrap();
+    }
+
+    /// Writes our schema to a file, as docs/operations.md says.
+    pub fn dump(&self, file: &Path) {
+        let to = std::fs::File::create(file).unwrap();
+        self.client(&["pg_dump", "--format=custom", "--schema=clerk"], Stdio::null(), to.into());
+    }
+
+    /// Brings our schema back from a file, as docs/operations.md says.
+    pub fn restore(&self, file: &Path) {
+        let from = std::fs::File::open(file).unwrap();
+        let arguments = ["pg_restore", "--exit-on-error", "--no-owner", "--no-privileges"];
+        self.client(&arguments, from.into(), Stdio::null());
+    }
+
+    /// Runs a program of PostgreSQL's own, with the prefix that reaches one of the server's version.
+    fn client(&self, arguments: &[&str], stdin: Stdio, stdout: Stdio) {
+        let prefix = std::env::var("TEST_PG_CLIENT").unwrap_or_default();
+        // As it is called from there: a container has a port of its own.
+        let url = std::env::var("TEST_PG_CLIENT_URL").unwrap_or_else(|_| server_url());
+        let url = PgConnectOptions::from_str(&url).unwrap().database(&self.name).to_url_lossy();
+        let connection = format!("--dbname={}", url.as_str().split('?').next().unwrap());
+        let words: Vec<_> = prefix.split_whitespace().chain(arguments.iter().copied()).collect();
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]).arg(connection).stdin(stdin).stdout(stdout).stderr(Stdio::piped());
+        let done = command.spawn().and_then(std::process::Child::wait_with_output);
+        let output = done.unwrap_or_else(|error| {
+            panic!("{}: {error}; install PostgreSQL's client, or set TEST_PG_CLIENT", words[0])
+        });
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
     pub async fn connect(&self) -> PgConnection {

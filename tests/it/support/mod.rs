@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod broker;
+pub mod clerk_api;
 pub mod collector;
 pub mod database;
 pub mod history;

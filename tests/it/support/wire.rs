@@ -1,5 +1,5 @@
 //! Stands between a client and the real RabbitMQ, and breaks the wire: cuts it, holds the broker's answers back, raises an
-//! alarm. The broker itself is shared with other tests, so none of this can be done there.
+//! alarm, at once or for who publishes. The broker itself is shared with other tests, so none of this can be done there.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -28,6 +28,8 @@ struct Wire {
     /// Frames of ours, to every client.
     alarms: broadcast::Sender<Vec<u8>>,
     cuts: broadcast::Sender<()>,
+    /// What the broker never reads, and why the client is told to stop, if it is.
+    deaf: watch::Sender<Option<([u8; 4], Option<&'static str>)>>,
 }
 
 impl Proxy {
@@ -39,6 +41,7 @@ impl Proxy {
             held: watch::Sender::new(false),
             alarms: broadcast::Sender::new(16),
             cuts: broadcast::Sender::new(16),
+            deaf: watch::Sender::new(None),
         };
         let accepting = tokio::spawn(accept(listener, wire.clone()));
         Self { address, wire, accepting }
@@ -64,9 +67,17 @@ impl Proxy {
 
     /// What the broker sends at a memory alarm: `connection.blocked`.
     pub fn block(&self, reason: &str) {
-        let mut arguments = vec![u8::try_from(reason.len()).unwrap()];
-        arguments.extend(reason.as_bytes());
-        self.wire.alarms.send(connection_method(60, &arguments)).unwrap();
+        self.wire.alarms.send(blocked(reason)).unwrap();
+    }
+
+    /// As a broker with an alarm: it lets everybody in, tells those who publish, and reads no more from these.
+    pub fn alarm_publishers(&self, reason: &'static str) {
+        self.wire.deaf.send_replace(Some((BASIC_PUBLISH, Some(reason))));
+    }
+
+    /// As a broker whose queues have no leader: who takes a message gets no answer, and nothing after it either.
+    pub fn have_no_leader(&self) {
+        self.wire.deaf.send_replace(Some((BASIC_GET, None)));
     }
 
     /// `connection.unblocked`.
@@ -83,6 +94,12 @@ impl Drop for Proxy {
     fn drop(&mut self) {
         self.accepting.abort();
     }
+}
+
+fn blocked(reason: &str) -> Vec<u8> {
+    let mut arguments = vec![u8::try_from(reason.len()).unwrap()];
+    arguments.extend(reason.as_bytes());
+    connection_method(60, &arguments)
 }
 
 /// A frame with a method of AMQP's class `connection`.
@@ -108,16 +125,39 @@ async fn accept(listener: TcpListener, wire: Wire) {
             let (from_broker, to_broker) = broker.into_split();
             tokio::select! {
                 _ = cuts.recv() => {}
-                () = copy(from_client, to_broker) => {}
+                () = copy(from_client, to_broker, &wire) => {}
                 () = answer(from_broker, to_client, &wire) => {}
             }
         });
     }
 }
 
-async fn copy(mut from: OwnedReadHalf, mut to: OwnedWriteHalf) {
-    // However it ends, the connection ends.
-    let _ended = tokio::io::copy(&mut from, &mut to).await;
+/// Class and method, as they stand in a frame.
+const BASIC_PUBLISH: [u8; 4] = [0, 60, 0, 40];
+const BASIC_GET: [u8; 4] = [0, 60, 0, 70];
+
+/// However it ends, the connection ends.
+async fn copy(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, wire: &Wire) {
+    let mut protocol = [0; 8];
+    if from.read_exact(&mut protocol).await.is_err() || to.write_all(&protocol).await.is_err() {
+        return;
+    }
+    while let Ok(frame) = read_frame(&mut from).await {
+        let deaf = *wire.deaf.borrow();
+        // A frame of type 1 holds a method.
+        if let Some((method, reason)) = deaf
+            && frame[0] == 1
+            && frame[7..].starts_with(&method)
+        {
+            if let Some(reason) = reason {
+                wire.alarms.send(blocked(reason)).unwrap();
+            }
+            std::future::pending::<()>().await;
+        }
+        if to.write_all(&frame).await.is_err() {
+            return;
+        }
+    }
 }
 
 /// Forwards the broker's frames whole, so that one of ours never comes in the middle of one.

@@ -1,0 +1,130 @@
+//! `check`: is everything there that the program needs? It asks, and changes nothing.
+//!
+//! Each part is asked for itself, at the same time and within its own bound, so that one that is away hides no other. What is
+//! asked is in the parts; what it means is decided by pure functions here.
+
+mod broker;
+mod clerk_api;
+mod clock;
+mod database;
+mod finding;
+mod machine;
+mod settings;
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::table;
+use crate::config::{self, Config, Environment, Faults, Settings};
+use crate::store::{Inspection, Store, StoreError};
+use crate::telemetry;
+use clock::Reading;
+use finding::Finding;
+
+/// Longest wait for one part: a cluster's nodes and six names are asked within it.
+const PART_TIMEOUT: Duration = Duration::from_secs(10);
+
+#[derive(Debug, clap::Args)]
+pub struct CheckArgs {
+    /// What the process that is to run needs: a receiver no database, a worker no signing secret
+    #[arg(long, value_enum, default_value = "serve")]
+    role: Role,
+    /// One JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Role {
+    Serve,
+    Receiver,
+    Worker,
+}
+
+#[derive(Serialize)]
+struct Report {
+    /// Whether nothing fails.
+    ok: bool,
+    version: &'static str,
+    findings: Vec<Finding>,
+}
+
+/// Exit status 1 where anything fails. A setting that is wrong is a finding, too.
+pub async fn run(args: &CheckArgs, settings: &Settings) -> anyhow::Result<ExitCode> {
+    let (findings, colour) = match Environment::read() {
+        Ok(environment) => {
+            let colour = std::io::stdout().is_terminal() && !environment.refuses_colour();
+            let (config, faults) = config::survey(settings, &environment);
+            (Box::pin(found(config, &faults, args.role)).await, colour)
+        }
+        Err(error) => (vec![settings::fault(&error)], false),
+    };
+    let failed = findings.iter().filter(|finding| finding.failed()).count();
+    if args.json {
+        table::print_json(&Report { ok: failed == 0, version: env!("CARGO_PKG_VERSION"), findings })?;
+    } else {
+        table::print(&finding::lines(&findings, colour))?;
+    }
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn found(config: Option<Config>, faults: &Faults, role: Role) -> Vec<Finding> {
+    let Some(config) = config else { return faults.iter().map(settings::fault).collect() };
+    let mut findings = settings::of(&config, faults, role);
+    if let Err(error) = telemetry::start(&config.telemetry, "off") {
+        findings.push(Finding::fail("configuration", error, "correct or unset RUST_LOG"));
+    }
+    let (database, broker, clerk) = tokio::join!(
+        async {
+            match role {
+                Role::Receiver => (Vec::new(), None),
+                Role::Serve | Role::Worker => database(&config, faults, role).await,
+            }
+        },
+        async {
+            let is_known = !faults.concern("AMQP_URL") && !faults.concern("AMQP_NAMESPACE");
+            if is_known { broker::check(&config.queue).await } else { Vec::new() }
+        },
+        async {
+            let is_known = !faults.concern("CLERK_SECRET_KEY") && !faults.concern("CLERK_API_URL");
+            if is_known { clerk_api::check(&config.clerk_api).await } else { (Vec::new(), None) }
+        },
+    );
+    findings.extend(database.0);
+    findings.extend(broker);
+    if !faults.concern("DATA_DIR") && !faults.concern("DATABASE_URL") && !faults.concern("AMQP_URL") {
+        findings.extend(machine::directories(&config, role));
+    }
+    if role != Role::Worker {
+        findings.push(machine::open_files());
+    }
+    findings.extend(clerk.0);
+    findings.extend(clock::judge(clerk.1, database.1));
+    findings
+}
+
+async fn database(config: &Config, faults: &Faults, role: Role) -> (Vec<Finding>, Option<Reading>) {
+    if faults.concern("DATABASE_URL") {
+        return (Vec::new(), None);
+    }
+    let store = match Store::open(&config.store) {
+        Ok(store) => store,
+        Err(StoreError::Unavailable(text) | StoreError::Incompatible(text) | StoreError::Rejected { text, .. }) => {
+            return (vec![Finding::fail("database", text, "correct DATABASE_URL")], None);
+        }
+    };
+    let (findings, inspection) = database::check(&store, config, role).await;
+    let reading = match inspection {
+        Some(Inspection::Postgres(found)) => found.clock,
+        _ => None,
+    };
+    (findings, reading.map(|(theirs, ours)| Reading { theirs_ms: theirs.ms(), ours_ms: ours.ms() }))
+}
+
+/// What it comes to, or nothing when it takes too long.
+async fn in_time<T>(asked: impl Future<Output = T>) -> Option<T> {
+    tokio::time::timeout(PART_TIMEOUT, asked).await.ok()
+}

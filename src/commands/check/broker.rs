@@ -1,0 +1,206 @@
+//! The queue: the nodes of RabbitMQ, what is declared there and what the user may do; or the embedded file.
+
+use super::finding::Finding;
+use crate::queue::rabbitmq::{Node, Shared, State};
+use crate::queue::{self, Inspection, OpenError, embedded};
+
+/// The first RabbitMQ that keeps dead letters safe: at-least-once dead lettering came with it.
+const VERSION_MIN: (u32, u32) = (3, 10);
+
+/// From here on its makers still mend it.
+const MAJOR_KEPT: u32 = 4;
+
+pub async fn check(options: &queue::Options) -> Vec<Finding> {
+    match super::in_time(queue::inspect(options)).await {
+        Some(Ok(Inspection::RabbitMq(found))) => {
+            let namespace = match options {
+                queue::Options::RabbitMq(options) => options.namespace.as_str(),
+                queue::Options::Embedded(_) => "",
+            };
+            let mut findings = of_nodes(&found.nodes);
+            if let Some(shared) = &found.shared {
+                findings.extend(of_shared(shared, namespace));
+            }
+            findings
+        }
+        Some(Ok(Inspection::Embedded(found))) => of_file(options, &found),
+        Some(Err(OpenError(text))) => {
+            vec![Finding::fail("queue", text, "mend what is said, and run `clerk-sync check` again")]
+        }
+        None => vec![Finding::fail(
+            "broker",
+            "RabbitMQ does not answer in time",
+            "see whether it runs: `rabbitmqctl status`",
+        )],
+    }
+}
+
+fn of_nodes(nodes: &[Node]) -> Vec<Finding> {
+    let all_away = nodes.iter().all(|node| node.fault.is_some());
+    nodes.iter().flat_map(|node| of_node(node, all_away)).collect()
+}
+
+fn of_node(node: &Node, all_away: bool) -> Vec<Finding> {
+    let place = &node.place;
+    if let Some(fault) = &node.fault {
+        let refused = fault.contains("refuses") || fault.contains("REFUSED");
+        let mend = if refused {
+            "correct the user, the password and the virtual host in AMQP_URL, or add them: `rabbitmqctl add_user`, `add_vhost`, `set_permissions`"
+        } else {
+            "start RabbitMQ there, or correct the host and the port in AMQP_URL"
+        };
+        let what = format!("{place}: {fault}");
+        // The others of the cluster do meanwhile.
+        return vec![if all_away { Finding::fail("broker", what, mend) } else { Finding::note("broker", what, mend) }];
+    }
+    let mut findings = vec![match &node.version {
+        None => Finding::note(
+            "broker",
+            format!("{place} does not say its version"),
+            "see that it is RabbitMQ 3.10 or later",
+        ),
+        Some((product, version)) => of_version(product, version, place),
+    }];
+    if !node.is_private {
+        let what = format!("the connection to {place} is not encrypted");
+        findings.push(Finding::note("broker", what, "use amqps:// where the wire is not yours"));
+    }
+    findings
+}
+
+fn of_version(product: &str, version: &str, place: &str) -> Finding {
+    let what = format!("{product} {version} at {place}");
+    let mut parts = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+    let number = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
+    if product != "RabbitMQ" {
+        return Finding::note("broker", what, "clerk-sync is made for RabbitMQ and tested with nothing else");
+    }
+    if number < VERSION_MIN {
+        return Finding::fail(
+            "broker",
+            format!("{what} is too old"),
+            "upgrade to 3.10 at least, better to the newest 4.x",
+        );
+    }
+    if number.0 < MAJOR_KEPT {
+        let mend = "upgrade to 4.x when you can, step by step: docs/operations.md, Upgrade RabbitMQ";
+        return Finding::note("broker", format!("{what} works, and is no longer kept by its makers"), mend);
+    }
+    Finding::ok("broker", what)
+}
+
+fn of_shared(shared: &Shared, namespace: &str) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if let Some(reason) = &shared.alarm {
+        let mend = "free memory or disk on the node (`rabbitmqctl status` names the alarm); meanwhile webhooks get 503 and Svix sends them again";
+        findings.push(Finding::fail("broker", format!("it takes no events now: {reason}"), mend));
+    }
+    findings.push(of_user_rights(shared, namespace));
+    findings.extend(of_topology(shared));
+    findings
+}
+
+fn of_user_rights(shared: &Shared, namespace: &str) -> Finding {
+    if shared.refused.is_empty() {
+        return Finding::ok("broker_rights", "the user may configure, write and read what is needed");
+    }
+    let refused: Vec<_> = shared.refused.iter().map(|(right, name)| format!("{right} {name}")).collect();
+    let own = format!("'^{}\\.'", namespace.replace('.', "\\."));
+    let what = format!("the user may not {}", refused.join(", "));
+    Finding::fail("broker_rights", what, format!("rabbitmqctl set_permissions --vhost VHOST USER {own} {own} {own}"))
+}
+
+fn of_topology(shared: &Shared) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut missing = Vec::new();
+    for (title, state) in &shared.things {
+        match state {
+            State::AsWanted => {}
+            State::Missing => missing.push(title.as_str()),
+            State::Different(difference) => {
+                let name = title.rsplit(' ').next().unwrap_or(title);
+                let kind = if title.contains("queue") { "queue" } else { "exchange" };
+                let mend = if kind == "queue" {
+                    format!(
+                        "let a worker of the version that declared it empty it, then `rabbitmqctl delete_queue {name}`; or set another AMQP_NAMESPACE"
+                    )
+                } else {
+                    "delete it in the management pages once its queues are empty; or set another AMQP_NAMESPACE".into()
+                };
+                findings.push(Finding::fail(
+                    "topology",
+                    format!("{title} exists with other arguments ({difference})"),
+                    mend,
+                ));
+            }
+            State::Broken(reason) => findings.push(Finding::fail(
+                "topology",
+                format!("{title} cannot be asked: {reason}"),
+                "see whether it has a leader and a majority: `rabbitmqctl list_queues name type leader online members`",
+            )),
+        }
+    }
+    if missing.len() == shared.things.len() {
+        let mend = "nothing to do: it is declared at the first start";
+        findings.push(Finding::note("topology", "no exchange or queue is there yet", mend));
+    } else if !missing.is_empty() {
+        let what = format!("missing: {}", missing.join(", "));
+        findings.push(Finding::note("topology", what, "start or restart a receiver or worker, which declares it"));
+    }
+    if findings.is_empty() {
+        let waiting = shared.waiting.map_or_else(String::new, |events| format!("; {events} events wait"));
+        findings.push(Finding::ok("topology", format!("every exchange and queue is as it must be{waiting}")));
+    }
+    findings
+}
+
+fn of_file(options: &queue::Options, found: &embedded::Inspection) -> Vec<Finding> {
+    let queue::Options::Embedded(embedded::Options { path }) = options else { return Vec::new() };
+    let path = path.display();
+    let mut findings = vec![match found.events {
+        None => {
+            let what = format!("embedded: {path} is not there yet");
+            Finding::note("queue", what, "nothing to do: it is made at the first start")
+        }
+        Some(events) => Finding::ok("queue", format!("embedded: {path}; {events} events wait")),
+    }];
+    if !found.is_private {
+        let what = format!("others on this machine may read {path}, which holds personal data");
+        findings.push(Finding::note("queue", what, format!("chmod 600 {path}")));
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::check::finding::Severity;
+
+    #[test]
+    fn versions_are_told_apart_by_number() {
+        for (version, severity) in [
+            ("3.9.29", Severity::Fail),
+            ("3.10.0", Severity::Note),
+            ("3.13.7", Severity::Note),
+            ("4.0.0", Severity::Ok),
+            ("4.2.1", Severity::Ok),
+            ("10.1", Severity::Ok),
+        ] {
+            assert_eq!(of_version("RabbitMQ", version, "h:5672//").severity, severity, "{version}");
+        }
+        assert_eq!(of_version("LavinMQ", "2.0.0", "h:5672//").severity, Severity::Note);
+    }
+
+    #[test]
+    fn one_node_of_a_cluster_may_be_away() {
+        let node = |fault: Option<&str>| Node {
+            place: "h:5672//".into(),
+            is_private: true,
+            version: Some(("RabbitMQ".into(), "4.2.0".into())),
+            fault: fault.map(Into::into),
+        };
+        let severities = |nodes: &[Node]| of_nodes(nodes).iter().map(|finding| finding.severity).collect::<Vec<_>>();
+        assert_eq!(severities(&[node(None), node(Some("away"))]), [Severity::Ok, Severity::Note]);
+        assert_eq!(severities(&[node(Some("away")), node(Some("away"))]), [Severity::Fail, Severity::Fail]);
+    }
+}

@@ -1,0 +1,117 @@
+//! Clerk's Backend API: whether the secret key is taken there, and what time it is there.
+
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use reqwest::header::DATE;
+use secrecy::ExposeSecret;
+
+use super::clock::Reading;
+use super::finding::Finding;
+use crate::clock::now;
+use crate::config::ClerkApi;
+
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Longest answer that is read: one user has a few KiB.
+const ANSWER_MAX: usize = 1 << 20;
+
+const TAKE_THE_KEY: &str = "copy the Secret key (sk_…) of the same instance from Clerk's dashboard, Configure > API keys, into CLERK_SECRET_KEY";
+
+pub async fn check(api: &ClerkApi) -> (Vec<Finding>, Option<Reading>) {
+    let Some(key) = &api.secret_key else {
+        let finding = Finding::note(
+            "clerk_api",
+            "CLERK_SECRET_KEY is not set: only backfill and reconcile need it",
+            "nothing to do for webhooks",
+        );
+        return (vec![finding], None);
+    };
+    let mut findings = Vec::new();
+    if api.url.starts_with("http://") && !is_this_machine(&api.url) {
+        let what = "CLERK_API_URL begins with http://: the secret key goes over the wire for all to read";
+        findings.push(Finding::note("clerk_api", what, "use https://"));
+    }
+    let (finding, reading) = match ask(api, key.expose_secret()).await {
+        Ok((status, is_list, reading)) => (judge(&api.url, status, is_list), reading),
+        Err(error) => {
+            let mend =
+                "see whether this machine reaches it (a firewall, a proxy in HTTPS_PROXY, the DNS), and CLERK_API_URL";
+            (Finding::fail("clerk_api", format!("{} {}", api.url, explain(&error)), mend), None)
+        }
+    };
+    findings.push(finding);
+    (findings, reading)
+}
+
+async fn ask(api: &ClerkApi, key: &str) -> Result<(StatusCode, bool, Option<Reading>), reqwest::Error> {
+    // A redirect could take the key elsewhere.
+    let client = reqwest::Client::builder().timeout(TIMEOUT).redirect(reqwest::redirect::Policy::none()).build()?;
+    let before = now();
+    let mut answer = client.get(format!("{}/users?limit=1", api.url)).bearer_auth(key).send().await?;
+    let after = now();
+    let date = answer.headers().get(DATE).and_then(|date| date.to_str().ok());
+    let theirs = date.and_then(|date| chrono::DateTime::parse_from_rfc2822(date).ok());
+    let reading = theirs.map(|theirs| Reading {
+        // The header has whole seconds: on the average half a one more.
+        theirs_ms: theirs.timestamp_millis() + 500,
+        ours_ms: (before.ms() + after.ms()) / 2,
+    });
+    let status = answer.status();
+    let mut body = Vec::new();
+    if status.is_success() {
+        while let Some(chunk) = answer.chunk().await? {
+            if body.len() + chunk.len() > ANSWER_MAX {
+                break;
+            }
+            body.extend_from_slice(&chunk);
+        }
+    }
+    let is_list = serde_json::from_slice::<Vec<serde::de::IgnoredAny>>(&body).is_ok();
+    Ok((status, is_list, reading))
+}
+
+fn judge(url: &str, status: StatusCode, is_list: bool) -> Finding {
+    let said = |what: &str| format!("{url} {what}");
+    match status.as_u16() {
+        200 if is_list => Finding::ok("clerk_api", said("takes the secret key")),
+        200 => Finding::fail(
+            "clerk_api",
+            said("answers, but not with users"),
+            "set CLERK_API_URL to https://api.clerk.com/v1",
+        ),
+        401 => Finding::fail("clerk_api", said("does not take the secret key (401)"), TAKE_THE_KEY),
+        403 => Finding::fail("clerk_api", said("forbids it to this key (403)"), TAKE_THE_KEY),
+        404 => Finding::fail("clerk_api", said("has no /users (404)"), "set CLERK_API_URL to https://api.clerk.com/v1"),
+        429 => Finding::note(
+            "clerk_api",
+            said("has had too many requests (429); the key was not tried"),
+            "try again in a minute",
+        ),
+        300..=399 => Finding::fail(
+            "clerk_api",
+            said(&format!("points elsewhere ({status})")),
+            "set CLERK_API_URL to where it points, if that is Clerk's",
+        ),
+        _ => Finding::fail("clerk_api", said(&format!("answers {status}")), "try again later; see status.clerk.com"),
+    }
+}
+
+/// Without the URL, which is said already.
+fn explain(error: &reqwest::Error) -> String {
+    if error.is_timeout() {
+        return format!("does not answer within {} s", TIMEOUT.as_secs());
+    }
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    format!("cannot be reached: {cause}")
+}
+
+fn is_this_machine(url: &str) -> bool {
+    let Ok(url) = reqwest::Url::parse(url) else { return false };
+    let host = url.host_str().unwrap_or_default();
+    let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+}

@@ -1,0 +1,239 @@
+//! The database: whether it answers, what it is, whether its schema is ours, and what the role may do.
+
+use super::Role;
+use super::finding::Finding;
+use crate::config::Config;
+use crate::store::postgres::{self, Rights};
+use crate::store::{Inspection, SchemaVersion, Store, StoreError, sqlite};
+
+/// The oldest PostgreSQL that the migrations are made for.
+const VERSION_MIN: i32 = 140_000;
+
+/// Connections of a process besides those of its batches: one for the dead ends, four for questions.
+const OTHER_CONNECTIONS: i64 = 5;
+
+const MIGRATE: &str = "run `clerk-sync migrate`; `clerk-sync serve` does so by itself";
+
+/// Asks, and judges what comes back; gives the answer too, for the clock.
+pub async fn check(store: &Store, config: &Config, role: Role) -> (Vec<Finding>, Option<Inspection>) {
+    let place = store.place();
+    match super::in_time(store.inspect()).await {
+        Some(Ok(inspection)) => {
+            let batches = i64::try_from(config.worker.concurrency.get()).unwrap_or(i64::MAX);
+            let findings = match &inspection {
+                Inspection::Postgres(inspection) => of_postgres(&place, inspection, role, batches),
+                Inspection::Sqlite(inspection) => of_sqlite(&place, inspection),
+            };
+            (findings, Some(inspection))
+        }
+        Some(Err(error)) => (vec![of_error(&place, &error)], None),
+        None => (vec![of_error(&place, &StoreError::Unavailable("it does not answer".into()))], None),
+    }
+}
+
+fn of_error(place: &str, error: &StoreError) -> Finding {
+    let (text, mend) = match error {
+        StoreError::Unavailable(text) => (text, "start the server, or correct the host and the port in DATABASE_URL"),
+        StoreError::Incompatible(text) | StoreError::Rejected { text, .. } => {
+            (text, "correct the user, the password and the database in DATABASE_URL, or pg_hba.conf on the server")
+        }
+    };
+    Finding::fail("database", format!("{place}: {text}"), mend)
+}
+
+fn of_postgres(place: &str, found: &postgres::Inspection, role: Role, batches: i64) -> Vec<Finding> {
+    let number = found.version.split(' ').next().unwrap_or_default();
+    let mut findings = Vec::new();
+    let mut fail = |what: &str, mend: &str| findings.push(Finding::fail("database", what, mend));
+    if found.version_number < VERSION_MIN {
+        fail(&format!("PostgreSQL {number} is older than 14"), "use PostgreSQL 14 or later");
+    }
+    if found.is_read_only {
+        let mend = "give the primary: several hosts in a name that follows it, or the primary's own";
+        fail("the server only reads: it is a standby, or default_transaction_read_only is on", mend);
+    }
+    if found.encoding != "UTF8" {
+        let what = format!("the database's encoding is {}: events with other characters would fail", found.encoding);
+        fail(&what, "make a database with `create database … encoding 'UTF8' template template0`");
+    }
+    if !found.fsync {
+        let mend = "set fsync = on in postgresql.conf";
+        fail("fsync is off: a power failure can take what was acknowledged, or the whole database", mend);
+    }
+    if findings.is_empty() {
+        findings.push(Finding::ok("database", format!("PostgreSQL {number} at {place}")));
+    }
+    findings.extend(notes(found, batches));
+    let mut schema = of_schema(found.schema);
+    if role == Role::Worker
+        && let Some(mend) = &mut schema.mend
+    {
+        *mend = mend.replace("; `clerk-sync serve` does so by itself", "");
+    }
+    findings.push(schema);
+    findings.push(of_rights(&found.rights, found.schema, role));
+    findings
+}
+
+/// What works as it is.
+fn notes(found: &postgres::Inspection, batches: i64) -> Vec<Finding> {
+    let mut notes = Vec::new();
+    let mut note = |what: String, mend: &str| notes.push(Finding::note("database", what, mend));
+    if !found.full_page_writes {
+        let what = "full_page_writes is off: safe only on a file system that never tears a page";
+        note(what.into(), "set full_page_writes = on unless you know that yours does not");
+    }
+    if found.synchronous_commit == "off" {
+        let what = "synchronous_commit is off; clerk-sync turns it on for its own writes";
+        note(what.into(), "nothing to do for clerk-sync");
+    }
+    if !found.has_lz4 {
+        note(
+            "this server has no lz4: large columns are compressed with pglz, which is slower".into(),
+            "use a build with lz4",
+        );
+    }
+    if !found.is_private {
+        let what = "the connection to another machine is not encrypted";
+        note(what.into(), "add ?sslmode=verify-full to DATABASE_URL where the wire is not yours");
+    }
+    let needed = batches.saturating_add(OTHER_CONNECTIONS);
+    if found.connections_left < needed {
+        let what =
+            format!("the server has {} connections left; a process takes up to {needed}", found.connections_left);
+        note(what, "raise max_connections, or lower WORKER_CONCURRENCY");
+    }
+    notes
+}
+
+fn of_schema(schema: Option<SchemaVersion>) -> Finding {
+    let Some(SchemaVersion { found, wanted }) = schema else {
+        let mend = "grant usage on schema clerk and select on clerk._migrations to the role";
+        return Finding::fail("schema", "its version cannot be read: the role may not look", mend);
+    };
+    match found {
+        Some(found) if found == wanted => Finding::ok("schema", format!("version {found}, that of this program")),
+        Some(found) if found > wanted => {
+            let what = format!("version {found} is newer than this program's {wanted}");
+            Finding::fail("schema", what, "use a newer clerk-sync")
+        }
+        Some(found) => Finding::fail("schema", format!("version {found}, and this program needs {wanted}"), MIGRATE),
+        None => Finding::fail("schema", "it is missing", MIGRATE),
+    }
+}
+
+fn of_rights(rights: &Rights, schema: Option<SchemaVersion>, role: Role) -> Finding {
+    let is_current = schema.is_some_and(|schema| schema.found == Some(schema.wanted));
+    if rights.apply == Some(false) {
+        let mend = "grant usage on schema clerk, select, insert, update, delete on clerk.users and clerk.events, and select on clerk._migrations to the role";
+        return Finding::fail("database_rights", "the role may not read and write the tables", mend);
+    }
+    match (rights.migrate, is_current) {
+        (true, _) => Finding::ok("database_rights", "the role may migrate, read and write"),
+        (false, true) if role == Role::Worker => Finding::ok("database_rights", "the role may read and write"),
+        (false, true) => Finding::note(
+            "database_rights",
+            "the role may read and write, and not migrate",
+            "let another role run `clerk-sync migrate` before the next release",
+        ),
+        (false, false) => Finding::fail(
+            "database_rights",
+            "the role may not migrate, and the schema is not up to date",
+            "run `clerk-sync migrate` as the owner of the schema clerk, or `grant create on database … to` the role",
+        ),
+    }
+}
+
+fn of_sqlite(place: &str, found: &sqlite::Inspection) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    match found.is_private {
+        None => {
+            let what = format!("SQLite: {place} is not there yet");
+            return vec![Finding::note("database", what, "nothing to do: it is made at the first start")];
+        }
+        Some(true) => findings.push(Finding::ok("database", format!("SQLite: {place}"))),
+        Some(false) => {
+            let what = format!("SQLite: others on this machine may read {place}, which holds personal data");
+            findings.push(Finding::note("database", what, format!("chmod 600 {place}")));
+        }
+    }
+    findings.push(of_schema(Some(found.schema)));
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RIGHTS: Rights = Rights { migrate: true, apply: Some(true) };
+
+    fn server() -> postgres::Inspection {
+        postgres::Inspection {
+            version: "17.2 (Debian)".into(),
+            version_number: 170_002,
+            encoding: "UTF8".into(),
+            fsync: true,
+            full_page_writes: true,
+            synchronous_commit: "on".into(),
+            has_lz4: true,
+            is_read_only: false,
+            is_private: true,
+            connections_left: 90,
+            clock: None,
+            schema: Some(SchemaVersion { found: Some(3), wanted: 3 }),
+            rights: RIGHTS,
+        }
+    }
+
+    /// The lines that are not good.
+    fn said(server: &postgres::Inspection, role: Role) -> Vec<String> {
+        let findings = of_postgres("db:5432/app", server, role, 2);
+        let bad = findings.iter().filter(|finding| finding.mend.is_some());
+        bad.map(|finding| format!("{:?} {}: {}", finding.severity, finding.check, finding.what)).collect()
+    }
+
+    #[test]
+    fn a_good_server_gets_no_word_of_blame() {
+        assert_eq!(said(&server(), Role::Serve), [""; 0]);
+    }
+
+    #[test]
+    fn what_loses_events_fails_and_what_is_slow_or_open_is_noted() {
+        type Change = fn(&mut postgres::Inspection);
+        let faults: [(Change, &str); 12] = [
+            (|server| server.version_number = 130_018, "Fail database: PostgreSQL 17.2 is older than 14"),
+            (|server| server.is_read_only = true, "Fail database: the server only reads"),
+            (|server| server.encoding = "LATIN1".into(), "Fail database: the database's encoding is LATIN1"),
+            (|server| server.fsync = false, "Fail database: fsync is off"),
+            (|server| server.full_page_writes = false, "Note database: full_page_writes is off"),
+            (|server| server.synchronous_commit = "off".into(), "Note database: synchronous_commit is off"),
+            (|server| server.has_lz4 = false, "Note database: this server has no lz4"),
+            (|server| server.is_private = false, "Note database: the connection to another machine is not encrypted"),
+            (
+                |server| server.connections_left = 6,
+                "Note database: the server has 6 connections left; a process takes up to 7",
+            ),
+            (|server| server.schema = None, "Fail schema: its version cannot be read"),
+            (|server| server.rights.apply = Some(false), "Fail database_rights: the role may not read and write"),
+            (
+                |server| server.rights.migrate = false,
+                "Note database_rights: the role may read and write, and not migrate",
+            ),
+        ];
+        for (change, expected) in faults {
+            let mut server = server();
+            change(&mut server);
+            let said = said(&server, Role::Serve);
+            assert!(said.len() == 1 && said[0].starts_with(expected), "{expected}: {said:?}");
+        }
+    }
+
+    #[test]
+    fn a_worker_need_not_migrate_unless_somebody_must() {
+        let mut server = server();
+        server.rights.migrate = false;
+        assert_eq!(said(&server, Role::Worker), [""; 0]);
+        server.schema = Some(SchemaVersion { found: Some(2), wanted: 3 });
+        assert_eq!(said(&server, Role::Worker).len(), 2, "an old schema, and no right to mend it");
+    }
+}

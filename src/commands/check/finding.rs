@@ -1,0 +1,84 @@
+//! What a check found, and how it is shown: one line for a person, one object for a program.
+
+use serde::Serialize;
+
+/// How much it matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    Ok,
+    /// It works as it is, and a person should know.
+    Note,
+    Fail,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// What was asked, such as `database_rights`.
+    pub check: &'static str,
+    pub severity: Severity,
+    /// What was found. Never a secret.
+    pub what: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mend: Option<String>,
+}
+
+impl Finding {
+    pub fn ok(check: &'static str, what: impl Into<String>) -> Self {
+        Self { check, severity: Severity::Ok, what: what.into(), mend: None }
+    }
+
+    pub fn note(check: &'static str, what: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self { check, severity: Severity::Note, what: what.into(), mend: Some(mend.into()) }
+    }
+
+    pub fn fail(check: &'static str, what: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self { check, severity: Severity::Fail, what: what.into(), mend: Some(mend.into()) }
+    }
+
+    pub fn failed(&self) -> bool {
+        self.severity == Severity::Fail
+    }
+}
+
+/// One line each, the columns aligned. A reader that has no colour loses nothing.
+pub fn lines(findings: &[Finding], colour: bool) -> String {
+    let width = findings.iter().map(|finding| finding.check.len()).max().unwrap_or(0);
+    let line = |finding: &Finding| {
+        let (word, paint) = match finding.severity {
+            Severity::Ok => ("ok", "32"),
+            Severity::Note => ("note", "33"),
+            Severity::Fail => ("fail", "1;31"),
+        };
+        let word = format!("{word:4}");
+        let word = if colour { format!("\x1b[{paint}m{word}\x1b[0m") } else { word };
+        let name = finding.check.replace('_', " ");
+        let mend = finding.mend.as_ref().map(|mend| format!(" → {mend}")).unwrap_or_default();
+        // What a server says of itself may have more than one line.
+        format!("{word}  {name:width$}  {}{mend}", finding.what).replace(['\n', '\r'], " ") + "\n"
+    };
+    findings.iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_finding_is_one_line_and_colour_is_asked_for() {
+        let findings = [
+            Finding::ok("database", "PostgreSQL 17"),
+            Finding::note("database_rights", "no migration", "give it\nanother role"),
+            Finding::fail("clock", "off", "set it"),
+        ];
+        let plain = lines(&findings, false);
+        let expected = "ok    database         PostgreSQL 17\n\
+                        note  database rights  no migration → give it another role\n\
+                        fail  clock            off → set it\n";
+        assert_eq!(plain, expected);
+        let painted = lines(&findings, true);
+        assert_eq!(painted.matches('\x1b').count(), 6, "the word of each line");
+        let bare = ["\x1b[32m", "\x1b[33m", "\x1b[1;31m", "\x1b[0m"];
+        assert_eq!(bare.iter().fold(painted, |text, code| text.replace(code, "")), expected);
+    }
+}

@@ -1,0 +1,67 @@
+//! The configuration itself: what is wrong with it, and what is not set.
+
+use super::Role;
+use super::finding::Finding;
+use crate::config::{Config, ConfigError, Faults};
+use crate::{queue, store};
+
+const MAKE_A_TOKEN: &str = "set ADMIN_TOKEN, for example to what `openssl rand -hex 24` prints";
+
+/// One a fault. Each keeps the program from starting.
+pub fn fault(error: &ConfigError) -> Finding {
+    Finding::fail("configuration", error.what(), error.remedy())
+}
+
+pub fn of(config: &Config, faults: &Faults, role: Role) -> Vec<Finding> {
+    let mut findings: Vec<_> = faults.iter().map(fault).collect();
+    if findings.is_empty() {
+        findings.push(Finding::ok("configuration", places(config, role)));
+    }
+    if role != Role::Worker && !faults.concern("CLERK_WEBHOOK_SIGNING_SECRET") {
+        findings.push(signing_secrets(config.signing_secrets.len()));
+    }
+    if role != Role::Receiver && !faults.concern("ADMIN_TOKEN") {
+        findings.push(match config.admin_token {
+            Some(_) => Finding::ok("admin_token", "set"),
+            None => Finding::note("admin_token", "not set: /api/users and /api/events answer 403", MAKE_A_TOKEN),
+        });
+    }
+    if role != Role::Serve && !faults.concern("AMQP_URL") && matches!(config.queue, queue::Options::Embedded(_)) {
+        findings.push(Finding::fail(
+            "configuration",
+            "AMQP_URL is not set, and the embedded queue serves one process alone",
+            "set AMQP_URL, or run `clerk-sync serve`, which receives and works in one process",
+        ));
+    }
+    findings
+}
+
+fn places(config: &Config, role: Role) -> String {
+    let queue = match &config.queue {
+        queue::Options::RabbitMq(options) => format!("RabbitMQ, namespace {}", options.namespace),
+        queue::Options::Embedded(_) => "an embedded queue".into(),
+    };
+    let store = match &config.store {
+        _ if role == Role::Receiver => "no database",
+        store::Options::Postgres(_) => "PostgreSQL",
+        store::Options::Sqlite(_) => "SQLite",
+    };
+    format!("every setting can be read: {queue}; {store}; HTTP on {}:{}", config.http.host, config.http.port)
+}
+
+/// Each was read already: one that is not well formed is a fault of the configuration.
+fn signing_secrets(count: usize) -> Finding {
+    match count {
+        0 => Finding::fail(
+            "signing_secrets",
+            "none is set: `serve` and `receiver` refuse to start",
+            "set CLERK_WEBHOOK_SIGNING_SECRET to the Signing Secret (whsec_…) of your endpoint in Clerk's dashboard, Configure > Webhooks",
+        ),
+        1 => Finding::ok("signing_secrets", "1, well formed"),
+        _ => Finding::note(
+            "signing_secrets",
+            format!("{count}, well formed: deliveries under any of them are taken"),
+            "take the old one out when the rotation is over",
+        ),
+    }
+}

@@ -1,0 +1,116 @@
+//! Every setting that is wrong, not the first alone: for `check`, which goes on with what is left.
+
+use super::{Config, ConfigError, Environment, Settings};
+
+/// What is wrong, and the names of the variables that were left out for it.
+#[derive(Debug, Default)]
+pub struct Faults(Vec<ConfigError>);
+
+impl Faults {
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &ConfigError> {
+        self.0.iter()
+    }
+
+    /// Whether this variable, or the one that names its file, is wrong.
+    pub fn concern(&self, name: &str) -> bool {
+        self.0.iter().any(|fault| variable(&fault.name) == name)
+    }
+}
+
+/// Resolves what can be resolved: a setting that is wrong is taken for one that is not there. Nothing where that does not
+/// help.
+pub fn survey(settings: &Settings, environment: &Environment) -> (Option<Config>, Faults) {
+    let (mut settings, mut environment, mut faults) = (settings.clone(), environment.clone(), Faults::default());
+    loop {
+        let error = match Config::resolve(&settings, &environment) {
+            Ok(config) => return (Some(config), faults),
+            Err(error) => error,
+        };
+        let name = variable(&error.name).to_owned();
+        // Without it the fault would be met again, for ever.
+        let is_new = !faults.concern(&name);
+        faults.0.push(error);
+        if !is_new {
+            return (None, faults);
+        }
+        settings.forget(&name);
+        environment.forget(&name);
+    }
+}
+
+fn variable(name: &str) -> &str {
+    name.strip_suffix("_FILE").unwrap_or(name)
+}
+
+impl Settings {
+    /// Takes a flag back, by the name of its variable.
+    fn forget(&mut self, name: &str) {
+        let flag = match name {
+            "CLERK_WEBHOOK_SIGNING_SECRET" => &mut self.clerk_webhook_signing_secret,
+            "CLERK_SECRET_KEY" => &mut self.clerk_secret_key,
+            "CLERK_API_URL" => &mut self.clerk_api_url,
+            "DATABASE_URL" => &mut self.database_url,
+            "AMQP_URL" => &mut self.amqp_url,
+            "AMQP_NAMESPACE" => &mut self.amqp_namespace,
+            "DATA_DIR" => &mut self.data_dir,
+            "HOST" => &mut self.host,
+            "PORT" => &mut self.port,
+            "ADMIN_TOKEN" => &mut self.admin_token,
+            "MAX_BODY_BYTES" => &mut self.max_body_bytes,
+            "WORKER_BATCH" => &mut self.worker_batch,
+            "WORKER_CONCURRENCY" => &mut self.worker_concurrency,
+            "EVENT_RETENTION_DAYS" => &mut self.event_retention_days,
+            "EVENT_PAYLOADS" => &mut self.event_payloads,
+            "ON_DELETE" => &mut self.on_delete,
+            "OMIT_FIELDS" => &mut self.omit_fields,
+            "LOG_FORMAT" => &mut self.log_format,
+            _ => return,
+        };
+        *flag = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fault_is_found_and_the_rest_is_resolved() {
+        let environment = Environment::of(&[
+            ("CLERK_WEBHOOK_SECRET", "whsec_!"),
+            ("DATABASE_URL", "mysql://u:hunter2@h/d"),
+            ("CLERK_SECRET_KEY_FILE", "/nowhere/at/all"),
+            ("AMQP_NAMESPACE", "staging"),
+            ("PORT", "3001"),
+        ]);
+        let settings = Settings { worker_batch: Some("many".into()), ..Settings::default() };
+        let (config, faults) = survey(&settings, &environment);
+        let config = config.unwrap();
+        assert_eq!(config.http.port, 3001);
+        assert!(config.signing_secrets.is_empty() && config.clerk_api.secret_key.is_none());
+        let names = ["CLERK_WEBHOOK_SIGNING_SECRET", "DATABASE_URL", "CLERK_SECRET_KEY", "WORKER_BATCH"];
+        assert!(names.iter().all(|name| faults.concern(name)), "{faults:?}");
+        assert_eq!(faults.iter().count(), names.len(), "{faults:?}");
+        assert!(!format!("{faults:?}").contains("hunter2"), "{faults:?}");
+    }
+
+    /// Whatever can be wrong can be left out: otherwise nothing behind it would be asked.
+    #[test]
+    fn every_setting_can_be_taken_back() {
+        use clap::{Args, FromArgMatches};
+        let command = Settings::augment_args(clap::Command::new("x"));
+        let flags: Vec<_> = command.get_arguments().filter_map(|argument| argument.get_long()).collect();
+        let flags: Vec<_> = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        for flag in flags {
+            let given = command.clone().get_matches_from(["x", &format!("--{flag}"), "value"]);
+            let mut settings = Settings::from_arg_matches(&given).unwrap();
+            assert_ne!(format!("{settings:?}"), format!("{:?}", Settings::default()), "--{flag}");
+            settings.forget(&flag.to_uppercase().replace('-', "_"));
+            assert_eq!(format!("{settings:?}"), format!("{:?}", Settings::default()), "--{flag}");
+        }
+    }
+}
