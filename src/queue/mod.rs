@@ -98,25 +98,24 @@ impl Queue {
         }
     }
 
-    /// Gives everything that a consumer has in hand back to the queue, in good order, so that it does not count as a
-    /// delivery that came to nothing. Takes `PUBLISH_TIMEOUT` at most; what is not given back by then is delivered again,
-    /// and counts.
-    pub async fn give_back(&self, consumer: Consumer, batch: Batch) {
+    /// Gives everything that a consumer has in hand back to the queue, so that it does not count as a delivery that came to
+    /// nothing. Takes little more than `PUBLISH_TIMEOUT`.
+    ///
+    /// A queue that takes nothing now (it is full, or its broker has raised an alarm) cannot do that: then what is left comes
+    /// back as a batch, to be held on to and tried again. If it `must_go`, it goes all the same, and counts.
+    pub async fn give_back(&self, consumer: &mut Consumer, batch: Batch, must_go: bool) -> Option<Batch> {
         match (self, consumer) {
-            (Self::RabbitMq(queue), Consumer::RabbitMq(consumer)) => {
-                let given = queue.give_back(*consumer, batch);
-                // What was given back twice changes nothing.
-                drop(tokio::time::timeout(PUBLISH_TIMEOUT, given).await);
-            }
+            (Self::RabbitMq(queue), Consumer::RabbitMq(consumer)) => queue.give_back(consumer, batch, must_go).await,
             // A receipt that is dropped gives its rows back.
-            (_, consumer) => drop((consumer, batch)),
+            _ => None,
         }
     }
 
-    /// Gives back what the queue has sent the consumer ahead, so that it is not lost with a process that dies.
+    /// Gives back what the queue has sent the consumer ahead, so that it is not lost with a process that dies; nothing more is
+    /// sent until the next batch is asked for.
     pub async fn set_aside(&self, consumer: &mut Consumer) {
         if let (Self::RabbitMq(queue), Consumer::RabbitMq(consumer)) = (self, consumer) {
-            drop(tokio::time::timeout(PUBLISH_TIMEOUT, queue.set_aside(consumer)).await);
+            queue.set_aside(consumer).await;
         }
     }
 

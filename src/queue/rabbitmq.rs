@@ -9,26 +9,31 @@
 mod consumer;
 mod inspect;
 mod link;
+mod prefetch;
 mod publisher;
+mod subscription;
 mod topology;
 mod wire;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use lapin::uri::AMQPUri;
 use secrecy::{ExposeSecret, SecretString};
+use tokio::time::{Instant, timeout_at};
 
-use super::{Batch, OpenError, PublishError, Receipt, Source, Unavailable};
+use super::{Batch, OpenError, PUBLISH_TIMEOUT, PublishError, Source, Unavailable};
 use crate::clerk::SignedEvent;
-use link::{Broker, Link};
+use link::{Broker, Link, Purpose};
 use publisher::Publisher;
 use topology::Names;
 
-pub use consumer::{Consumer, Tags};
+pub use consumer::Consumer;
 pub use inspect::{Inspection, Node, Shared, State};
+pub use subscription::Tags;
 
 /// Which broker, and the prefix of all names there. Plain data.
 #[derive(Debug, Clone)]
@@ -72,7 +77,8 @@ impl Queue {
         }
         let names = Arc::new(Names::new(&options.namespace));
         let broker = Broker { nodes, names: Arc::clone(&names) };
-        let (publishing, consuming) = (Link::new(broker.clone(), "publish"), Link::new(broker, "consume"));
+        let (publishing, consuming) =
+            (Link::new(broker.clone(), Purpose::Publish), Link::new(broker, Purpose::Consume));
         let publisher = Publisher::start(&publishing, &names);
         let queue = Self { names, publishing, consuming, publisher };
         tokio::spawn(queue.clone().publish_unless_consuming());
@@ -97,48 +103,70 @@ impl Queue {
 
     pub fn consume(&self, source: Source, batch_max: NonZeroUsize) -> Consumer {
         self.consuming.want();
-        Consumer::new(self.consuming.clone(), self.names.of_source(source), batch_max)
+        // Where events are parked their deliveries have no limit that matters.
+        let has_suspects = source == Source::Events;
+        Consumer::new(self.consuming.clone(), self.names.of_source(source), has_suspects, batch_max)
     }
 
-    /// Gives back all that the consumer has in hand. See `begin_anew`.
-    pub async fn give_back(&self, mut consumer: Consumer, batch: Batch) {
-        consumer.stop().await;
-        let mut batch = Some(batch);
-        while let Some(in_hand) = batch {
-            if !self.begin_anew(&mut consumer, in_hand).await {
-                // While the broker takes nothing, the connection that delivered them gives them back its own way.
-                return;
-            }
-            batch = consumer.next_batch().await;
+    /// See `queue::Queue::give_back`.
+    pub async fn give_back(&self, consumer: &mut Consumer, batch: Batch, must_go: bool) -> Option<Batch> {
+        if !consumer.pause().await || !consumer.take_back(batch) {
+            // The connection that delivered them is gone, so they are delivered again.
+            return None;
         }
+        let rest = self.begin_anew(consumer).await;
+        if rest == 0 {
+            return None;
+        }
+        if must_go || !consumer.counts_deliveries() {
+            consumer.return_all().await;
+            return None;
+        }
+        consumer.batch_of_ahead()
     }
 
-    /// Gives back what the broker sent the consumer ahead, and keeps what is in hand.
+    /// Gives back what the broker sent the consumer ahead, and keeps what is in hand. What the queue does not take now is
+    /// handed out later: to give it back the broker's own way would spend a delivery of each event for certain, and to keep
+    /// it only if the process dies.
     pub async fn set_aside(&self, consumer: &mut Consumer) {
-        if let Some(batch) = consumer.sent_ahead() {
-            self.begin_anew(consumer, batch).await;
+        if consumer.pause().await {
+            self.begin_anew(consumer).await;
         }
     }
 
-    /// Publishes the events of a batch again, and acknowledges what was delivered; false where that was not possible.
+    /// Publishes again what was sent ahead, and acknowledges what the queue has taken; how many it has not. To be called
+    /// while the consumer is paused.
     ///
     /// A quorum queue counts every delivery that ends without an acknowledgement, whether the process died of it or gave
-    /// it back (RabbitMQ's guide to quorum queues, "Poison Message Handling"; RabbitMQ 3.10 has no other return). An outage of
-    /// many rounds would spend the limit of good events. A message that is published again begins at nothing.
-    pub async fn begin_anew(&self, consumer: &mut Consumer, batch: Batch) -> bool {
-        let Batch { events, receipt: Receipt::RabbitMq(receipt), .. } = batch else { return false };
-        if !consumer.takes_from(&self.names.users) {
-            // What is parked has no limit that matters, and must not take the way of the events again.
+    /// it back (RabbitMQ's guide to quorum queues, "Poison Message Handling"; before 4.3 there is no other return). An outage
+    /// of many rounds would spend the limit of good events. A message that is published again begins at nothing.
+    async fn begin_anew(&self, consumer: &mut Consumer) -> usize {
+        let ahead = consumer.take_ahead();
+        let (deadline, refused) = (Instant::now() + PUBLISH_TIMEOUT, AtomicBool::new(!consumer.counts_deliveries()));
+        let events: Vec<_> = ahead.iter().map(|delivered| delivered.event.clone()).collect();
+        let again = events.into_iter().map(|event| self.publish_unless(&refused, event, deadline));
+        let taken: Vec<bool> = futures_util::stream::iter(again).buffered(PUBLISHED_AT_ONCE).collect().await;
+        let (mut again, mut rest) = (Vec::new(), Vec::new());
+        for (delivered, is_taken) in ahead.into_iter().zip(taken) {
+            if is_taken { &mut again } else { &mut rest }.push(delivered);
+        }
+        if consumer.ack_delivered(&again).await.is_err() {
+            // All are delivered again, those that were published too: they change nothing twice.
+            return 0;
+        }
+        let left = rest.len();
+        consumer.put_ahead(rest);
+        left
+    }
+
+    /// Whether the queue has taken the event. One that has refused another is not asked.
+    async fn publish_unless(&self, refused: &AtomicBool, event: SignedEvent, deadline: Instant) -> bool {
+        if refused.load(Ordering::Relaxed) {
             return false;
         }
-        let again = events.into_iter().map(|event| self.publish(event));
-        let mut again = futures_util::stream::iter(again).buffer_unordered(PUBLISHED_AT_ONCE);
-        while let Some(published) = again.next().await {
-            if published.is_err() {
-                return false;
-            }
-        }
-        consumer.ack(receipt).await.is_ok()
+        let is_taken = matches!(timeout_at(deadline, self.publish(event)).await, Ok(Ok(())));
+        refused.fetch_or(!is_taken, Ordering::Relaxed);
+        is_taken
     }
 
     /// Messages that wait in the queue, without those in the hands of consumers.

@@ -50,6 +50,9 @@ pub struct Options {
 /// for it, and a batch may have waited for the one before it.
 pub const HOLD_MAX: Duration = Duration::from_secs(10 * 60);
 
+/// How long a batch is held while the queue does not take it back either: below the 30 minutes, with time to return it.
+const HOLD_WHILE_REFUSED: Duration = Duration::from_secs(25 * 60);
+
 /// Between setting the others aside and trying a suspect, at least: time for the other slots to finish, or set aside, what
 /// they hold.
 const ALONE_AFTER: Duration = Duration::from_millis(500);
@@ -141,11 +144,10 @@ impl Slot {
                 }
                 batch = consumer.next_batch() => batch?,
             };
-            let _alone = if batch.suspect { Some(self.be_alone(&batch, &mut consumer).await) } else { None };
-            if let Err(give_back) = self.settle(&batch.events).await {
-                self.queue.give_back(consumer, batch).await;
-                return Some(give_back);
-            }
+            let batch = match self.deal_with(batch, &mut consumer).await {
+                Ok(batch) => batch,
+                Err(give_back) => return Some(give_back),
+            };
             match consumer.ack(batch).await {
                 Ok(()) => unacknowledged.reset(),
                 Err(reason) => {
@@ -157,20 +159,45 @@ impl Slot {
         }
     }
 
+    /// Settles a batch, to be acknowledged; or gives it back, and says why. What the queue does not take back is tried again,
+    /// in turn with giving it back.
+    async fn deal_with(&self, mut batch: Batch, consumer: &mut Consumer) -> Result<Batch, GiveBack> {
+        let (since, mut refused) = (Instant::now(), Backoff::for_outage());
+        loop {
+            let Err(give_back) = self.attempt(&batch, consumer, since).await else { return Ok(batch) };
+            let must_go = self.shutdown.is_requested() || since.elapsed() > HOLD_WHILE_REFUSED;
+            let Some(rest) = self.queue.give_back(consumer, batch, must_go).await else { return Err(give_back) };
+            batch = rest;
+            self.shutdown.or(refused.wait()).await;
+        }
+    }
+
+    async fn attempt(&self, batch: &Batch, consumer: &mut Consumer, since: Instant) -> Result<(), GiveBack> {
+        let _alone = if batch.suspect { Some(self.be_alone(batch, consumer, since).await?) } else { None };
+        self.settle(&batch.events, since).await
+    }
+
     /// Sees to it that nothing else is in hand while a suspect is tried: if it does kill the process, that must not count
     /// against other events.
-    async fn be_alone(&self, suspect: &Batch, consumer: &mut Consumer) -> MutexGuard<'_, ()> {
+    async fn be_alone(
+        &self,
+        suspect: &Batch,
+        consumer: &mut Consumer,
+        since: Instant,
+    ) -> Result<MutexGuard<'_, ()>, GiveBack> {
         warn!(event_id = %suspect.events[0].id(), "this event came to nothing many times; it is tried alone");
         self.queue.set_aside(consumer).await;
         // Where other slots hold suspects too, chance decides who is first, so that the innocent get their turn.
         let pause = ALONE_AFTER.mul_f64(rand::random_range(1.0..2.0));
         self.shutdown.or(tokio::time::sleep(pause)).await;
-        self.alone.lock().await
+        // Another one may be tried for long, while the database is away.
+        let left = self.options.hold_max.saturating_sub(since.elapsed());
+        tokio::time::timeout(left, self.alone.lock()).await.map_err(|_| GiveBack::HeldTooLong)
     }
 
     /// Applies these events, each as far as it can be, and records every one.
-    async fn settle(&self, events: &[SignedEvent]) -> Result<(), GiveBack> {
-        let mut report = Report::begin(events, self.source, self.queue.system());
+    async fn settle(&self, events: &[SignedEvent], since: Instant) -> Result<(), GiveBack> {
+        let mut report = Report::begin(events, self.source, self.queue.system(), since);
         let settled = self.settle_each(&self.options.omitted.out_of(events), &mut report).await;
         report.finish();
         settled

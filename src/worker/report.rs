@@ -24,10 +24,11 @@ pub struct Report {
 }
 
 impl Report {
-    pub fn begin(events: &[SignedEvent], source: Source, queue: &'static str) -> Self {
+    /// Of a batch that was taken at `since`.
+    pub fn begin(events: &[SignedEvent], source: Source, queue: &'static str, since: Instant) -> Self {
         metrics::batch(events.len());
         let spans = Taken::begin(events, queue);
-        Self { source, since: Instant::now(), spans, counts: [0; _], failed: None }
+        Self { source, since, spans, counts: [0; _], failed: None }
     }
 
     /// How long ago the batch was taken.

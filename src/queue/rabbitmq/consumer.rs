@@ -5,83 +5,54 @@
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use futures_util::{FutureExt, StreamExt};
-use lapin::Channel;
-use lapin::message::Delivery;
-use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
-use lapin::types::FieldTable;
 use tokio::time::timeout;
 use tracing::warn;
 
-use super::link::{Epoch, Link};
-use super::topology::DELIVERY_LIMIT;
-use super::wire;
+use super::link::Link;
+use super::prefetch::Prefetch;
+use super::subscription::{CANCEL_TIMEOUT, Delivered, Subscription, Tags, Wanted};
 use crate::backoff::Backoff;
-use crate::clerk::SignedEvent;
 use crate::queue::{Batch, Unavailable};
-
-/// Deliveries that the broker sends ahead, as a multiple of the batch: the next one is there when one is done.
-const PREFETCH_BATCHES: usize = 2;
-
-/// Most deliveries sent ahead; more only take memory (RabbitMQ's guide sees no gain above some hundreds).
-const PREFETCH_MAX: usize = 2000;
-
-/// Most bytes of bodies in one batch; one body may be larger. 500 bodies of the greatest size would take half a gigabyte.
-const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
-
-/// Deliveries in vain from which on an event is suspected of killing whoever takes it: half of what the queue allows, so that
-/// the other half can be spent on it alone.
-const SUSPECTED_FROM: i64 = DELIVERY_LIMIT / 2;
 
 /// How long the broker may take to make a consumer.
 const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long the broker may take to end one. A stop has no time for a connection that is dead and not known to be.
-const CANCEL_TIMEOUT: Duration = Duration::from_secs(2);
-
 pub struct Consumer {
     link: Link,
     queue: Arc<str>,
+    has_suspects: bool,
     batch_max: NonZeroUsize,
+    prefetch: Prefetch,
     subscription: Option<Subscription>,
     /// Kept over calls: to begin anew at each would give back, and count, what the broker had sent ahead.
     subscribing: Option<BoxFuture<'static, Option<Subscription>>>,
+    /// Whether what is in `subscribing` has events in hand.
+    is_again: bool,
     stopping: bool,
 }
 
-/// One life of the consumer: a channel of one epoch.
-struct Subscription {
-    epoch: Arc<Epoch>,
-    channel: Channel,
-    deliveries: lapin::Consumer,
-    /// A suspect that was taken with a batch, and not into it.
-    suspect: Option<Delivery>,
-    /// Tells it from every other, so that an acknowledgement never meets another channel.
-    serial: u64,
-    /// Every delivery up to this tag is acknowledged.
-    acknowledged: u64,
-    /// The stream has ended. It says so once, and a second question would wait forever.
-    ended: bool,
-}
-
-/// The tags of a batch, which are without a gap, and the channel that they belong to.
-pub struct Tags {
-    serial: u64,
-    first: u64,
-    last: u64,
-}
-
 impl Consumer {
-    pub(super) fn new(link: Link, queue: &str, batch_max: NonZeroUsize) -> Self {
-        Self { link, queue: queue.into(), batch_max, subscription: None, subscribing: None, stopping: false }
+    pub(super) fn new(link: Link, queue: &str, has_suspects: bool, batch_max: NonZeroUsize) -> Self {
+        Self {
+            link,
+            queue: queue.into(),
+            has_suspects,
+            batch_max,
+            prefetch: Prefetch::of(batch_max),
+            subscription: None,
+            subscribing: None,
+            is_again: false,
+            stopping: false,
+        }
     }
 
-    pub(super) fn takes_from(&self, queue: &str) -> bool {
-        &*self.queue == queue
+    /// Whether its queue counts deliveries in vain, and ends an event by their number.
+    pub(super) fn counts_deliveries(&self) -> bool {
+        self.has_suspects
     }
 
     /// See `queue::Consumer::next_batch`. Nothing is awaited once a delivery is taken, so nothing is lost by cancelling.
@@ -94,12 +65,24 @@ impl Consumer {
                 self.subscribe().await?;
                 continue;
             };
-            if let Some(first) = subscription.first().await {
-                return Some(subscription.batch(first, self.batch_max));
+            if subscription.prefetch() != self.prefetch.now() && !self.stopping {
+                self.subscribe_again();
+                continue;
             }
-            if self.stopping && !subscription.epoch.is_over() {
+            if let Some(first) = subscription.first().await {
+                let batch = subscription.batch(first, self.batch_max);
+                let bytes = batch.events.iter().map(|event| event.body().len()).sum();
+                self.prefetch.learn(batch.events.len(), bytes);
+                return Some(batch);
+            }
+            let is_over = subscription.epoch.is_over();
+            if self.stopping && !is_over {
                 // The channel is kept, so that what is still in hand can be acknowledged.
                 return None;
+            }
+            if subscription.is_paused() && !is_over {
+                self.subscribe_again();
+                continue;
             }
             // The connection broke, or the queue was deleted: all of it is built anew, the queue too.
             subscription.epoch.abandon();
@@ -107,33 +90,68 @@ impl Consumer {
         }
     }
 
-    /// What was sent ahead and waits here, suspects too; nothing where nothing is.
-    pub(super) fn sent_ahead(&mut self) -> Option<Batch> {
-        let subscription = self.subscription.as_mut()?;
-        let first = subscription.suspect.take().or_else(|| subscription.waiting())?;
-        let mut taken = Taken::of(first, subscription.serial);
-        while let Some(next) = subscription.waiting() {
-            taken.add(next);
-        }
-        Some(taken.into_batch())
+    fn wanted(&self) -> Wanted {
+        let prefetch = self.prefetch.now();
+        Wanted { queue: Arc::clone(&self.queue), has_suspects: self.has_suspects, prefetch }
     }
 
     /// Waits for a connection and consumes on it; nothing once the link is closed.
     async fn subscribe(&mut self) -> Option<()> {
-        let subscribing = self.subscribing.get_or_insert_with(|| {
-            let prefetch = self.batch_max.get().saturating_mul(PREFETCH_BATCHES).min(PREFETCH_MAX);
-            let prefetch = u16::try_from(prefetch).expect("PREFETCH_MAX is below 65536");
-            subscribed(self.link.clone(), Arc::clone(&self.queue), prefetch).boxed()
-        });
+        let (link, wanted) = (&self.link, self.wanted());
+        let subscribing = self.subscribing.get_or_insert_with(|| subscribed(link.clone(), wanted).boxed());
         let subscription = subscribing.await;
-        self.subscribing = None;
+        (self.subscribing, self.is_again) = (None, false);
         self.subscription = Some(subscription?);
         Some(())
     }
 
+    /// Consumes on the same channel, with the prefetch that is wanted now.
+    fn subscribe_again(&mut self) {
+        let Some(subscription) = self.subscription.take() else { return };
+        self.subscribing = Some(subscribed_again(subscription, self.link.clone(), self.wanted()).boxed());
+        self.is_again = true;
+    }
+
+    /// Has the broker send nothing more until the next batch is asked for and nothing is left here. What waits here is
+    /// handed out before. False where the connection is gone, and all that was in hand with it.
+    pub(super) async fn pause(&mut self) -> bool {
+        let Some(subscription) = &mut self.subscription else { return false };
+        if subscription.epoch.is_over() {
+            return false;
+        }
+        let is_paused = subscription.pause().await;
+        if !is_paused {
+            subscription.epoch.abandon();
+        }
+        is_paused
+    }
+
+    /// All that waits here: what was sent ahead.
+    pub(super) fn take_ahead(&mut self) -> Vec<Delivered> {
+        self.subscription.as_mut().map_or_else(Vec::new, Subscription::take_ahead)
+    }
+
+    pub(super) fn put_ahead(&mut self, delivered: Vec<Delivered>) {
+        if let Some(subscription) = &mut self.subscription {
+            subscription.put_ahead(delivered);
+        }
+    }
+
+    /// Takes a batch back, as if it had not been handed out. False where it is not of this life: then it is delivered again.
+    pub(super) fn take_back(&mut self, batch: Batch) -> bool {
+        self.subscription.as_mut().is_some_and(|subscription| subscription.take_back(batch))
+    }
+
+    /// What waits here, as a batch.
+    pub(super) fn batch_of_ahead(&mut self) -> Option<Batch> {
+        let subscription = self.subscription.as_mut()?;
+        let first = subscription.first().now_or_never().flatten()?;
+        Some(subscription.batch(first, self.batch_max))
+    }
+
     /// Acknowledges the batch, and no other one.
     pub async fn ack(&mut self, receipt: Tags) -> Result<(), Unavailable> {
-        let mine = |open: &&mut Subscription| open.serial == receipt.serial && !open.epoch.is_over();
+        let mine = |open: &&mut Subscription| open.is_of(&receipt) && !open.epoch.is_over();
         let Some(subscription) = self.subscription.as_mut().filter(mine) else {
             return Err(Unavailable::new("the connection that delivered the batch is gone"));
         };
@@ -144,141 +162,61 @@ impl Consumer {
         Ok(())
     }
 
+    pub(super) async fn ack_delivered(&mut self, delivered: &[Delivered]) -> Result<(), Unavailable> {
+        let receipt = self.subscription.as_ref().map(|subscription| subscription.tags_of(delivered));
+        match receipt {
+            Some(receipt) => self.ack(receipt).await,
+            None => Err(Unavailable::new("the connection that delivered the batch is gone")),
+        }
+    }
+
+    /// Gives back all that is not acknowledged, the broker's own way.
+    pub(super) async fn return_all(&mut self) {
+        if let Some(subscription) = self.subscription.take().filter(|subscription| !subscription.epoch.is_over()) {
+            subscription.return_all().await;
+        }
+    }
+
     /// What the broker sent ahead is still handed out: to give it back would count as a delivery of each event.
     pub async fn stop(&mut self) {
         self.stopping = true;
-        self.subscribing = None;
-        let Some(Subscription { channel, deliveries, .. }) = &self.subscription else {
-            return;
-        };
-        let cancel = channel.basic_cancel(deliveries.tag(), BasicCancelOptions { nowait: false });
-        if !matches!(timeout(CANCEL_TIMEOUT, cancel).await, Ok(Ok(()))) {
+        if let Some(subscribing) = self.subscribing.take().filter(|_| self.is_again) {
+            self.subscription = timeout(CANCEL_TIMEOUT, subscribing).await.ok().flatten();
+        }
+        if let Some(subscription) = &mut self.subscription
+            && !subscription.pause().await
+        {
             self.subscription = None;
         }
     }
 }
 
-impl Subscription {
-    /// Waits for a delivery; nothing once there can be no more. Cancel-safe.
-    async fn first(&mut self) -> Option<Delivery> {
-        if let Some(suspect) = self.suspect.take() {
-            return Some(suspect);
-        }
-        if self.ended {
-            return None;
-        }
-        let delivery = tokio::select! {
-            biased;
-            () = self.epoch.over() => None,
-            delivery = self.deliveries.next() => delivery.and_then(Result::ok),
-        };
-        self.ended = delivery.is_none();
-        delivery
-    }
-
-    /// The first delivery and what is there already; a suspect alone.
-    fn batch(&mut self, first: Delivery, batch_max: NonZeroUsize) -> Batch {
-        let mut taken = Taken::of(first, self.serial);
-        while !taken.suspect
-            && taken.events.len() < batch_max.get()
-            && taken.bytes < BATCH_BYTES_MAX
-            && let Some(next) = self.waiting()
-        {
-            if is_suspect(&next) {
-                self.suspect = Some(next);
-                break;
-            }
-            taken.add(next);
-        }
-        taken.into_batch()
-    }
-
-    /// A delivery that is there already.
-    fn waiting(&mut self) -> Option<Delivery> {
-        let next = self.deliveries.next().now_or_never()?;
-        self.ended = !matches!(next, Some(Ok(_)));
-        next?.ok()
-    }
-
-    /// One acknowledgement covers all before it on the channel: where an older batch is not acknowledged, because it was
-    /// dropped or is still in hand, each event is named alone.
-    async fn acknowledge(&mut self, receipt: &Tags) -> Result<(), lapin::Error> {
-        if receipt.first == self.acknowledged + 1 {
-            self.channel.basic_ack(receipt.last, BasicAckOptions { multiple: true }).await?;
-            self.acknowledged = receipt.last;
-            return Ok(());
-        }
-        for tag in receipt.first..=receipt.last {
-            self.channel.basic_ack(tag, BasicAckOptions { multiple: false }).await?;
-        }
-        Ok(())
-    }
-}
-
-/// Deliveries on their way into a batch. Their tags are without a gap.
-struct Taken {
-    events: Vec<SignedEvent>,
-    tags: Tags,
-    bytes: usize,
-    suspect: bool,
-}
-
-impl Taken {
-    fn of(first: Delivery, serial: u64) -> Self {
-        let tags = Tags { serial, first: first.delivery_tag, last: first.delivery_tag };
-        let mut taken = Self { events: Vec::new(), tags, bytes: 0, suspect: is_suspect(&first) };
-        taken.add(first);
-        taken
-    }
-
-    fn add(&mut self, delivery: Delivery) {
-        self.tags.last = delivery.delivery_tag;
-        self.bytes += delivery.data.len();
-        self.events.push(wire::restore(delivery));
-    }
-
-    fn into_batch(self) -> Batch {
-        Batch { events: self.events, suspect: self.suspect, receipt: crate::queue::Receipt::RabbitMq(self.tags) }
-    }
-}
-
-fn is_suspect(delivery: &Delivery) -> bool {
-    wire::deliveries_in_vain(delivery) >= SUSPECTED_FROM
-}
-
 /// Waits for a connection and makes a consumer on it, through any outage; nothing once the link is closed.
-async fn subscribed(link: Link, queue: Arc<str>, prefetch: u16) -> Option<Subscription> {
-    static SERIAL: AtomicU64 = AtomicU64::new(0);
+async fn subscribed(link: Link, wanted: Wanted) -> Option<Subscription> {
     let mut backoff = Backoff::for_outage();
     loop {
         let epoch = link.opened().await?;
-        match timeout(SUBSCRIBE_TIMEOUT, consume(&epoch, &queue, prefetch)).await {
-            Ok(Ok((channel, deliveries))) => {
-                let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
-                return Some(Subscription {
-                    epoch,
-                    channel,
-                    deliveries,
-                    suspect: None,
-                    serial,
-                    acknowledged: 0,
-                    ended: false,
-                });
-            }
-            Ok(Err(error)) => warn!(%error, queue = &*queue, "the queue cannot be consumed; trying again"),
-            Err(_) => warn!(queue = &*queue, "the queue cannot be consumed, RabbitMQ does not answer; trying again"),
+        let queue = &*wanted.queue;
+        match timeout(SUBSCRIBE_TIMEOUT, Subscription::begin(Arc::clone(&epoch), wanted.clone())).await {
+            Ok(Ok(subscription)) => return Some(subscription),
+            Ok(Err(error)) => warn!(%error, queue, "the queue cannot be consumed; trying again"),
+            Err(_) => warn!(queue, "the queue cannot be consumed, RabbitMQ does not answer; trying again"),
         }
         epoch.abandon();
         backoff.wait().await;
     }
 }
 
-async fn consume(epoch: &Epoch, queue: &str, prefetch: u16) -> Result<(Channel, lapin::Consumer), lapin::Error> {
-    let channel = epoch.connection.create_channel().await?;
-    // Quorum queues refuse a limit that channels share.
-    channel.basic_qos(prefetch, BasicQosOptions { global: false }).await?;
-    let options = BasicConsumeOptions { no_local: false, no_ack: false, exclusive: false, nowait: false };
-    // An empty tag: the broker makes one.
-    let deliveries = channel.basic_consume(queue.into(), "".into(), options, FieldTable::default()).await?;
-    Ok((channel, deliveries))
+/// The same on a channel that is there; what waits there and what is in hand stay valid. Where that fails, all is begun anew.
+async fn subscribed_again(mut subscription: Subscription, link: Link, wanted: Wanted) -> Option<Subscription> {
+    let epoch = Arc::clone(&subscription.epoch);
+    if subscription.pause().await {
+        let resumed = timeout(SUBSCRIBE_TIMEOUT, subscription.resume(wanted.prefetch)).await;
+        if let Ok(Ok(subscription)) = resumed {
+            return Some(subscription);
+        }
+    }
+    // Deleted in between, or silent.
+    epoch.abandon();
+    subscribed(link, wanted).await
 }

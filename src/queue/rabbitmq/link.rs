@@ -2,8 +2,8 @@
 //!
 //! States, and what each means for an event in flight:
 //!
-//! - *idle*, or on its first attempt: nothing is known yet, so events wait, within the publisher's bounds, for what that
-//!   attempt comes to.
+//! - *idle*, or at the beginning of its first attempt: nothing is known yet, so events wait, within the publisher's bounds,
+//!   for what that attempt comes to.
 //! - *connecting*: nothing is accepted; the reason is what readiness tells.
 //! - *open*: an epoch, with one connection. Whoever meets a fault on it abandons the epoch, and all of it is dropped:
 //!   publishes in flight fail, deliveries that were not acknowledged come again.
@@ -12,6 +12,7 @@
 //!   one would seem to be free until its first publish, and the old one could not even be closed.
 //! - *closed*: for good.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +32,13 @@ use crate::shutdown::Shutdown;
 
 /// Longest time to connect and declare.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A broker that has not let us in by then is taken to be away, until it does: whoever waits for it at the start is told.
+const SILENT_AFTER: Duration = Duration::from_secs(1);
+
+/// How often who publishes asks whether all that was declared is still there: a queue that was deleted is noticed by who
+/// consumes, and by nobody else. Eight short questions; what comes in between them is kept as unrouted.
+const COMPLETE_EVERY: Duration = Duration::from_secs(5);
 
 /// Longest time to close in good order, which a blocked connection cannot: with the publisher's flush below the 3 s that
 /// a stop has for the queue.
@@ -62,9 +70,26 @@ pub struct Link {
     closing: Shutdown,
 }
 
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    Publish,
+    Consume,
+}
+
+impl Purpose {
+    /// As the broker lists it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Publish => "publish",
+            Self::Consume => "consume",
+        }
+    }
+}
+
 #[derive(Clone)]
 enum State {
-    /// Nobody wants it yet, or the first attempt is under way.
+    /// Nobody wants it yet, or the first attempt has just begun.
     Idle,
     Connecting(Arc<str>),
     Open(Arc<Epoch>),
@@ -114,7 +139,7 @@ impl Epoch {
 }
 
 impl Link {
-    pub fn new(broker: Broker, purpose: &'static str) -> Self {
+    pub fn new(broker: Broker, purpose: Purpose) -> Self {
         let (tell, state) = watch::channel(State::Idle);
         let link = Self { state, wanted: Shutdown::default(), closing: Shutdown::default() };
         let supervisor =
@@ -132,12 +157,12 @@ impl Link {
         self.wanted.is_requested()
     }
 
-    /// Whether nothing is known of the broker yet: no attempt to connect has ended.
+    /// Whether nothing is known of the broker yet: no attempt to connect has ended or taken long.
     pub fn is_starting(&self) -> bool {
         matches!(&*self.state.borrow(), State::Idle)
     }
 
-    /// Returns when the first attempt to connect has ended, well or not. Cancel-safe.
+    /// Returns when the first attempt to connect has ended, well or not, or has taken long. Cancel-safe.
     pub async fn started(&self) {
         let mut state = self.state.clone();
         // Fails when the supervisor is gone, and then there is nothing to wait for.
@@ -190,7 +215,7 @@ impl Link {
 
 struct Supervisor {
     broker: Broker,
-    purpose: &'static str,
+    purpose: Purpose,
     tell: watch::Sender<State>,
     wanted: Shutdown,
     closing: Shutdown,
@@ -269,7 +294,7 @@ impl Supervisor {
         let mut uri = node.clone();
         uri.query.heartbeat.get_or_insert(HEARTBEAT_S);
         uri.query.frame_max.get_or_insert(FRAME_MAX);
-        let name = format!("clerk-sync {} {}", self.broker.names.namespace, self.purpose);
+        let name = format!("clerk-sync {} {}", self.broker.names.namespace, self.purpose.name());
         let properties = ConnectionProperties::default().with_connection_name(name.into());
         let connect = async {
             let connection = Connection::connect_uri(uri, properties).await.map_err(fault_of)?;
@@ -282,24 +307,64 @@ impl Supervisor {
             let epoch = Epoch { connection, blocked: watch::Sender::new(None), over: Shutdown::default() };
             Ok((Arc::new(epoch), events))
         };
-        let connected = tokio::time::timeout(CONNECT_TIMEOUT, connect).await;
+        let mut connecting = pin!(tokio::time::timeout(CONNECT_TIMEOUT, connect));
+        let connected = match tokio::time::timeout(SILENT_AFTER, &mut connecting).await {
+            Ok(connected) => connected,
+            Err(_) => {
+                self.tell.send_if_modified(|state| {
+                    let is_first = matches!(state, State::Idle);
+                    if is_first {
+                        *state = State::Connecting("RabbitMQ has not answered yet".into());
+                    }
+                    is_first
+                });
+                connecting.await
+            }
+        };
         connected.unwrap_or_else(|_| Err(Fault::Away("RabbitMQ does not answer".into())))
     }
 
     /// Watches one life of the connection to its end.
     async fn live(&self, node: &AMQPUri, (epoch, events): (Arc<Epoch>, Events)) -> Fault {
-        info!(broker = place(node), purpose = self.purpose, "connected to RabbitMQ");
+        info!(broker = place(node), purpose = self.purpose.name(), "connected to RabbitMQ");
         self.tell.send_replace(State::Open(Arc::clone(&epoch)));
         let reason = tokio::select! {
             () = self.closing.requested() => "the program stops".to_string(),
             () = epoch.over() => "a channel failed; the connection is made anew".to_string(),
             reason = self.watch(node, &epoch, events) => reason,
+            reason = self.keep_complete(&epoch), if self.purpose == Purpose::Publish => reason,
         };
         epoch.abandon();
         self.tell.send_replace(State::Connecting(reason.as_str().into()));
         // Fails where the connection is gone already.
         drop(tokio::time::timeout(CLOSE_TIMEOUT, epoch.connection.close(200, "closing".into())).await);
         Fault::Away(reason)
+    }
+
+    /// Declares again what was deleted. Says why when that cannot be done on this connection.
+    async fn keep_complete(&self, epoch: &Epoch) -> String {
+        loop {
+            tokio::time::sleep(COMPLETE_EVERY).await;
+            if epoch.is_blocked() {
+                // lapin would keep the questions until the alarm is over.
+                continue;
+            }
+            let names = &self.broker.names;
+            let asked = tokio::time::timeout(CONNECT_TIMEOUT, topology::is_complete(&epoch.connection, names)).await;
+            // A connection that is broken is noticed without this.
+            if !matches!(asked, Ok(Ok(false))) {
+                continue;
+            }
+            warn!(
+                namespace = names.namespace,
+                "a queue or an exchange was deleted; all that is missing is declared again"
+            );
+            match tokio::time::timeout(CONNECT_TIMEOUT, topology::declare(&epoch.connection, names)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => return error.to_string(),
+                Err(_) => return "RabbitMQ does not answer".into(),
+            }
+        }
     }
 
     /// Follows the connection's own events until it breaks; says why.
@@ -314,6 +379,8 @@ impl Supervisor {
                     info!(broker = place(node), "RabbitMQ takes events again");
                     epoch.blocked.send_replace(None);
                 }
+                // Of one channel: whoever uses it meets the error there, and `keep_complete` asks for it.
+                Event::Error(error) if topology::is_not_found(&error) => {}
                 Event::Error(error) => return describe(&error),
                 _ => {}
             }

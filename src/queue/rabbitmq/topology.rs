@@ -112,6 +112,51 @@ pub async fn declare(connection: &Connection, names: &Names) -> Result<(), Topol
     Ok(channel.close(200, "declared".into()).await?)
 }
 
+/// Whether every queue and exchange is there. Asks for them by name alone, so it finds what was deleted, and not what was
+/// altered or unbound on purpose.
+pub async fn is_complete(connection: &Connection, names: &Names) -> Result<bool, lapin::Error> {
+    let channel = connection.create_channel().await?;
+    let asked = async {
+        for name in [&names.users, &names.dead, &names.unrouted] {
+            let options = QueueDeclareOptions {
+                passive: true,
+                durable: true,
+                exclusive: false,
+                auto_delete: false,
+                nowait: false,
+            };
+            channel.queue_declare(name.as_str().into(), options, FieldTable::default()).await?;
+        }
+        let fanout = [(&names.dead, ExchangeKind::Fanout), (&names.unrouted, ExchangeKind::Fanout)];
+        for (name, kind) in fanout.into_iter().chain([(&names.events, ExchangeKind::Topic)]) {
+            let options = ExchangeDeclareOptions {
+                passive: true,
+                durable: true,
+                auto_delete: false,
+                internal: false,
+                nowait: false,
+            };
+            channel.exchange_declare(name.as_str().into(), kind, options, FieldTable::default()).await?;
+        }
+        channel.close(200, "complete".into()).await
+    };
+    match asked.await {
+        Ok(()) => Ok(true),
+        // It closes the channel.
+        Err(error) if is_not_found(&error) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether a queue or an exchange that was named is not there.
+pub fn is_not_found(error: &lapin::Error) -> bool {
+    is_soft(error, &AMQPSoftError::NOTFOUND)
+}
+
+fn is_soft(error: &lapin::Error, kind: &AMQPSoftError) -> bool {
+    matches!(error.kind(), ErrorKind::ProtocolError(amqp) if matches!(amqp.kind(), AMQPErrorKind::Soft(soft) if soft == kind))
+}
+
 /// Messages that wait in a queue.
 pub async fn count(connection: &Connection, name: &str) -> Result<u64, lapin::Error> {
     Ok(counts(connection, name).await?.0)
@@ -196,9 +241,7 @@ impl Thing<'_> {
     /// The broker's own text names the argument and both of its values.
     fn explain(&self, error: lapin::Error) -> TopologyError {
         match error.kind() {
-            ErrorKind::ProtocolError(amqp)
-                if matches!(amqp.kind(), AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED)) =>
-            {
+            ErrorKind::ProtocolError(amqp) if is_soft(&error, &AMQPSoftError::PRECONDITIONFAILED) => {
                 TopologyError::Mismatch { thing: self.title(), difference: amqp.get_message().to_string() }
             }
             _ => TopologyError::Broker(error),

@@ -8,6 +8,7 @@ mod postgres;
 mod questions;
 mod queue;
 mod rabbitmq;
+mod rabbitmq_suspects;
 mod rabbitmq_wire;
 mod sqlite;
 mod store;

@@ -207,7 +207,8 @@ async fn unroutable_is_exactly_what_nothing_took() {
         let namespace = arm.namespace();
         namespace.bind("user.created").await;
         namespace.unbind("user.*").await;
-        namespace.delete_exchange("unrouted").await;
+        // Its binding, and not the exchange: that would be missed and declared again.
+        namespace.unbind_queue("unrouted", "unrouted", "").await;
 
         let mut stored = BTreeSet::new();
         for round in 0..4 {
@@ -350,6 +351,30 @@ async fn a_deleted_queue_is_declared_again() {
         };
         let (came, ()) = tokio::join!(wait, publish);
         assert_eq!(came, ["after_0"]);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_only_publishes_notices_that_a_queue_or_an_exchange_was_deleted() {
+    Arm::rabbitmq(async |arm| {
+        let (queue, namespace) = (arm.open().await, arm.namespace());
+        publish_all(&queue, &names("before", 3)).await;
+        assert_eq!(namespace.take_all("users").await.len(), 3);
+        namespace.delete_queue("users").await;
+        let users = json!(namespace.queue("users"));
+        let bindings = || namespace.listed("bindings", &["source_name", "destination_name", "routing_key"]);
+        let is_bound = |it: &Value| it["destination_name"] == users && it["routing_key"] == json!("user.*");
+        until("the queue is bound again", async || bindings().iter().any(is_bound)).await;
+        let connection = namespace.connections("publish");
+        publish(&queue, event("after")).await;
+        assert_eq!(namespace.take_all("users").await, ["after"]);
+
+        namespace.delete_exchange("unrouted").await;
+        let unrouted = json!(namespace.queue("unrouted"));
+        let exchanges = || namespace.listed("exchanges", &["name"]);
+        until("the exchange is there again", async || exchanges().iter().any(|it| it["name"] == unrouted)).await;
+        assert_eq!(namespace.connections("publish"), connection, "and no publish was cut off for it");
     })
     .await;
 }

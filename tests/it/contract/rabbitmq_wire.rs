@@ -137,3 +137,30 @@ async fn a_close_waits_for_what_is_in_flight_but_not_for_long() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_is_silent_from_the_start_is_known_to_be_away_soon() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("amqp://guest:guest@{}/%2f", silent.local_addr().unwrap());
+    let accepting = tokio::spawn(async move {
+        let mut connections = Vec::new();
+        while let Ok(connection) = silent.accept().await {
+            connections.push(connection);
+        }
+    });
+    Arm::rabbitmq(async |arm| {
+        let queue = arm.open_at(&url).await;
+        // The first one waits for what comes of the connection, and not until the attempt to connect is given up.
+        let since = Instant::now();
+        assert_eq!(queue.publish(event("msg_first")).await, Err(PublishError::Unavailable));
+        assert!(since.elapsed() < Duration::from_secs(5), "it took {:?}", since.elapsed());
+        assert!(reason(&queue).contains("has not answered"), "{}", reason(&queue));
+        for number in 0..10 {
+            let since = Instant::now();
+            assert_eq!(queue.publish(event(&format!("msg_{number}"))).await, Err(PublishError::Unavailable));
+            assert!(since.elapsed() < AT_ONCE, "it took {:?}", since.elapsed());
+        }
+    })
+    .await;
+    accepting.abort();
+}

@@ -2,9 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use futures_util::future::join_all;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use crate::support::app::{Place, SECRET};
+use futures_util::future::join_all;
+use tokio::time::interval;
+
+use crate::support::app::{App, Place, SECRET, until};
 
 const CONCURRENT: usize = 300;
 const ROUNDS: usize = 4;
@@ -49,4 +53,60 @@ async fn a_2xx_is_exactly_a_stored_event() {
 
     place.namespace().lift_limit().await;
     assert_eq!(receiver.deliver("msg_after", r#"{"data":{"id":"user_1"},"type":"user.deleted"}"#).await.status, 200);
+}
+
+/// Delivers until it is told to stop, many at once: the IDs that got a 2xx, and how many got none.
+async fn deliver_until(receiver: &App, sender: usize, stop: &AtomicBool, refused: &AtomicBool) -> BTreeSet<String> {
+    let mut acknowledged = BTreeSet::new();
+    let mut pace = interval(Duration::from_millis(5));
+    for number in 0.. {
+        if stop.load(Ordering::SeqCst) {
+            break;
+        }
+        pace.tick().await;
+        let id = format!("msg_{sender}_{number}");
+        let body = format!(r#"{{"data":{{"id":"user_{sender}"}},"timestamp":1795172400033,"type":"user.updated"}}"#);
+        let answer = receiver.try_deliver(&id, body).await.expect("the program answers");
+        match answer.status {
+            200 => assert!(acknowledged.insert(id)),
+            503 => {
+                assert_eq!(answer.code(), "queue_unavailable");
+                assert!(answer.headers.contains_key("retry-after"));
+                refused.store(true, Ordering::SeqCst);
+            }
+            other => panic!("{id} got {other}: {:?}", answer.body),
+        }
+    }
+    acknowledged
+}
+
+/// The broker closes every channel that publishes to an exchange which is not there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_exchange_is_declared_again_and_no_2xx_is_lost() {
+    let place = Place::servers().await;
+    let receiver = place.start(&["receiver"], &[("CLERK_WEBHOOK_SIGNING_SECRET", SECRET)]).await;
+    let (stop, refused) = (AtomicBool::new(false), AtomicBool::new(false));
+    let senders = join_all((0..16).map(|sender| deliver_until(&receiver, sender, &stop, &refused)));
+    let harm = async {
+        for _ in 0..3 {
+            refused.store(false, Ordering::SeqCst);
+            place.namespace().delete_exchange("events").await;
+            until("somebody is refused", async || refused.load(Ordering::SeqCst)).await;
+            until("events are taken again", async || {
+                let body = r#"{"data":{"id":"user_x"},"timestamp":1795172400033,"type":"user.updated"}"#;
+                receiver.try_deliver("msg_probe", body).await.unwrap().status == 200
+            })
+            .await;
+        }
+        stop.store(true, Ordering::SeqCst);
+    };
+    let (acknowledged, ()) = tokio::join!(senders, harm);
+    let acknowledged: BTreeSet<String> = acknowledged.into_iter().flatten().collect();
+    let mut stored: BTreeSet<String> = place.namespace().take_all("users").await.into_iter().collect();
+    assert!(stored.contains("msg_probe"), "the queue is bound again");
+    // What comes between the exchange's declaration and the binding is kept there.
+    stored.extend(place.namespace().take_all("unrouted").await);
+    let lost: Vec<_> = acknowledged.difference(&stored).collect();
+    assert!(lost.is_empty(), "lost: {lost:?}");
+    assert!(acknowledged.len() > 100, "only {} were accepted: this showed nothing", acknowledged.len());
 }

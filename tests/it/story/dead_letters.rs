@@ -53,10 +53,10 @@ async fn an_event_that_no_queue_was_bound_for_is_kept_as_failed() {
     let place = Place::servers().await;
     place.succeed(&["migrate"]);
     let receiver = place.start(&["receiver"], &[("CLERK_WEBHOOK_SIGNING_SECRET", SECRET)]).await;
-    place.namespace().delete_queue("users").await;
+    place.namespace().unbind("user.*").await;
     assert_eq!(receiver.deliver("msg_1", BODY).await.status, 200, "it is stored all the same");
 
-    // The worker declares the queue again.
+    // The worker binds the queue again.
     let worker = place.start(&["worker"], &[]).await;
     failed_with(&worker, "msg_1", "unrouted").await;
     applied_by_a_replay(&place, &worker, "msg_1").await;

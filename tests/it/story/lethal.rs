@@ -1,9 +1,22 @@
 //! An event that kills whoever takes it becomes a dead letter, and takes no event beside it along.
 
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use clerk_sync::clerk::{EventId, OmittedFields};
+use clerk_sync::queue::{self, Queue};
+use clerk_sync::shutdown::Shutdown;
 use clerk_sync::store::Status;
+use clerk_sync::worker;
+use lapin::Channel;
+use lapin::message::BasicGetMessage;
+use lapin::options::{BasicGetOptions, BasicRejectOptions};
+use secrecy::SecretString;
 use sqlx::{Connection, Executor, PgConnection};
 
 use crate::support::app::{Place, SECRET, until};
+use crate::support::broker;
+use crate::support::history;
 
 const NEIGHBOURS: usize = 30;
 
@@ -135,4 +148,81 @@ async fn an_event_that_kills_every_worker_fails_alone() {
     outside.execute("drop trigger halt on clerk.events").await.unwrap();
     place.succeed(&["events", "replay", "msg_lethal"]);
     until("it is applied", async || worker.event("msg_lethal").await.unwrap().status == Status::Applied).await;
+}
+
+/// Whoever applies it is at it for long.
+const SLOW: &str = "
+    create function public.linger() returns trigger language plpgsql as $$
+    begin
+        perform pg_sleep(20);
+        return new;
+    end $$;
+    create trigger linger before insert on clerk.events for each row when (new.event_id = 'msg_slow')
+        execute function public.linger()";
+
+async fn taken(channel: &Channel, queue: &str) -> BasicGetMessage {
+    let mut taken = None;
+    until("it can be taken", async || {
+        taken = channel.basic_get(queue.into(), BasicGetOptions { no_ack: false }).await.unwrap();
+        taken.is_some()
+    })
+    .await;
+    taken.unwrap()
+}
+
+/// Takes it in vain, often enough for a suspect; it is still in hand.
+async fn suspected(channel: &Channel, queue: &str) -> BasicGetMessage {
+    for _ in 0..10 {
+        taken(channel, queue).await.delivery.acker.reject(BasicRejectOptions { requeue: true }).await.unwrap();
+    }
+    taken(channel, queue).await
+}
+
+/// The wait for its turn is a part of the time for which a batch may be held.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_suspect_that_waits_for_another_is_held_no_longer_than_any_batch() {
+    let place = Place::servers().await;
+    place.succeed(&["migrate"]);
+    let Place::Servers { database, .. } = &place else { unreachable!() };
+    let mut outside = database.connect().await;
+    outside.execute(SLOW).await.unwrap();
+    let namespace = place.namespace().name().to_owned();
+    let options = queue::rabbitmq::Options { url: SecretString::from(broker::url()), namespace };
+    let queue = Queue::open(&queue::Options::RabbitMq(options)).await.unwrap();
+    let (connection, channel) = broker::connect().await;
+    let users = place.namespace().queue("users");
+    let mut in_hand = Vec::new();
+    for id in ["msg_slow", "msg_waits"] {
+        let event = history::update(id, &format!("user_{id}"), 0);
+        until("it is queued", async || queue.publish(event.clone()).await.is_ok()).await;
+        in_hand.push(suspected(&channel, &users).await);
+    }
+
+    let options = worker::Options {
+        batch_max: NonZeroUsize::MIN,
+        concurrency: NonZeroUsize::new(2).unwrap(),
+        hold_max: Duration::from_secs(1),
+        omitted: OmittedFields::default(),
+        retention: None,
+    };
+    let stop = Shutdown::default();
+    let worker = tokio::spawn(worker::run(queue.clone(), place.store(), options, stop.clone()));
+    let hand_over = async |message: BasicGetMessage| {
+        message.delivery.acker.reject(BasicRejectOptions { requeue: true }).await.unwrap();
+    };
+    let mut in_hand = in_hand.into_iter();
+    hand_over(in_hand.next().unwrap()).await;
+    let lingers = "select exists (select 1 from pg_stat_activity
+        where wait_event = 'PgSleep' and datname = current_database() and pid <> pg_backend_pid())";
+    until("the one is tried", async || sqlx::query_scalar(lingers).fetch_one(&mut outside).await.unwrap()).await;
+    hand_over(in_hand.next().unwrap()).await;
+    let (store, id) = (place.store(), |id: &str| EventId::new(id).unwrap());
+    until("the other is applied", async || store.event(&id("msg_waits")).await.unwrap().is_some()).await;
+    assert!(store.event(&id("msg_slow")).await.unwrap().is_none(), "while the one is still tried");
+    until("the one is applied too", async || store.event(&id("msg_slow")).await.unwrap().is_some()).await;
+
+    connection.close(200, "done".into()).await.unwrap();
+    stop.request();
+    worker.await.unwrap();
+    queue.close().await;
 }

@@ -1,6 +1,7 @@
 //! What a user does and sees, with the real program.
 
 mod api;
+mod backlog;
 mod broker_refuses;
 mod check;
 mod commands;

@@ -156,9 +156,13 @@ impl Namespace {
     }
 
     pub async fn unbind(&self, key: &str) {
+        self.unbind_queue("users", "events", key).await;
+    }
+
+    pub async fn unbind_queue(&self, queue: &str, exchange: &str, key: &str) {
         let (connection, channel) = connect().await;
-        let (users, events) = (self.queue("users").into(), self.queue("events").into());
-        channel.queue_unbind(users, events, key.into(), FieldTable::default()).await.unwrap();
+        let (queue, exchange) = (self.queue(queue).into(), self.queue(exchange).into());
+        channel.queue_unbind(queue, exchange, key.into(), FieldTable::default()).await.unwrap();
         connection.close(200, "unbound".into()).await.unwrap();
     }
 

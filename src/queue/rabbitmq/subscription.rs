@@ -1,0 +1,287 @@
+//! One life of a consumer: a channel, what the broker sends over it, and what of that is acknowledged.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures_util::{FutureExt, StreamExt};
+use lapin::Channel;
+use lapin::message::Delivery;
+use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions};
+use lapin::types::FieldTable;
+use tokio::time::timeout;
+
+use super::link::Epoch;
+use super::topology::DELIVERY_LIMIT;
+use super::wire;
+use crate::clerk::SignedEvent;
+use crate::queue::{Batch, Receipt};
+
+/// Most bytes of bodies in one batch; one body may be larger. A write holds them about ten times over, as columns, as arguments
+/// and on the wire; 500 bodies of the usual 3 KB are a fifth of it.
+const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Deliveries in vain from which on an event is suspected of killing whoever takes it: half of what the queue allows, so that
+/// the other half can be spent on it alone.
+const SUSPECTED_FROM: i64 = DELIVERY_LIMIT / 2;
+
+/// How long the broker may take to end a consumer. A stop has no time for a connection that is dead and not known to be.
+pub const CANCEL_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What to consume, and how.
+#[derive(Clone)]
+pub struct Wanted {
+    pub queue: Arc<str>,
+    /// Whether an event that came to nothing many times is handed out alone: where the queue ends it by their number.
+    pub has_suspects: bool,
+    pub prefetch: u16,
+}
+
+pub struct Subscription {
+    pub epoch: Arc<Epoch>,
+    channel: Channel,
+    wanted: Wanted,
+    deliveries: lapin::Consumer,
+    /// Taken off the stream and not handed out yet.
+    ahead: VecDeque<Delivered>,
+    /// Tells it from every other, so that an acknowledgement never meets another channel.
+    serial: u64,
+    acknowledged: Acknowledged,
+    /// The stream has ended. It says so once, and a second question would wait forever.
+    ended: bool,
+    /// It was ended by us: the channel is good.
+    is_paused: bool,
+}
+
+/// An event that was delivered.
+pub struct Delivered {
+    pub event: SignedEvent,
+    tag: u64,
+    is_suspect: bool,
+}
+
+/// The tags of a batch, and the channel that they belong to.
+pub struct Tags {
+    serial: u64,
+    /// Ascending.
+    tags: Vec<u64>,
+}
+
+impl Subscription {
+    pub async fn begin(epoch: Arc<Epoch>, wanted: Wanted) -> Result<Self, lapin::Error> {
+        static SERIAL: AtomicU64 = AtomicU64::new(0);
+        let channel = epoch.connection.create_channel().await?;
+        let deliveries = consume(&channel, &wanted).await?;
+        Ok(Self {
+            epoch,
+            channel,
+            wanted,
+            deliveries,
+            ahead: VecDeque::new(),
+            serial: SERIAL.fetch_add(1, Ordering::Relaxed),
+            acknowledged: Acknowledged::default(),
+            ended: false,
+            is_paused: false,
+        })
+    }
+
+    pub fn prefetch(&self) -> u16 {
+        self.wanted.prefetch
+    }
+
+    pub fn is_paused(&self) -> bool {
+        self.is_paused
+    }
+
+    /// Waits for a delivery; nothing once there can be no more. Cancel-safe.
+    pub async fn first(&mut self) -> Option<Delivered> {
+        if let Some(delivered) = self.ahead.pop_front() {
+            return Some(delivered);
+        }
+        if self.ended {
+            return None;
+        }
+        let delivery = tokio::select! {
+            biased;
+            () = self.epoch.over() => None,
+            delivery = self.deliveries.next() => delivery.and_then(Result::ok),
+        };
+        self.ended = delivery.is_none();
+        delivery.map(|delivery| self.read(delivery))
+    }
+
+    /// The first delivery and what is there already; a suspect alone.
+    pub fn batch(&mut self, first: Delivered, batch_max: NonZeroUsize) -> Batch {
+        let suspect = first.is_suspect;
+        let (mut bytes, mut taken) = (first.event.body().len(), vec![first]);
+        while !suspect
+            && taken.len() < batch_max.get()
+            && bytes < BATCH_BYTES_MAX
+            && let Some(next) = self.waiting()
+        {
+            if next.is_suspect {
+                self.ahead.push_front(next);
+                break;
+            }
+            bytes += next.event.body().len();
+            taken.push(next);
+        }
+        let tags = Tags { serial: self.serial, tags: taken.iter().map(|delivered| delivered.tag).collect() };
+        let events = taken.into_iter().map(|delivered| delivered.event).collect();
+        Batch { events, suspect, receipt: Receipt::RabbitMq(tags) }
+    }
+
+    /// A delivery that is there already.
+    fn waiting(&mut self) -> Option<Delivered> {
+        self.ahead.pop_front().or_else(|| self.next_in_stream())
+    }
+
+    fn next_in_stream(&mut self) -> Option<Delivered> {
+        if self.ended {
+            return None;
+        }
+        let next = self.deliveries.next().now_or_never()?;
+        self.ended = !matches!(next, Some(Ok(_)));
+        next?.ok().map(|delivery| self.read(delivery))
+    }
+
+    fn read(&self, delivery: Delivery) -> Delivered {
+        let is_suspect = self.wanted.has_suspects && wire::deliveries_in_vain(&delivery) >= SUSPECTED_FROM;
+        Delivered { tag: delivery.delivery_tag, is_suspect, event: wire::restore(delivery) }
+    }
+
+    /// Has the broker send nothing more. What it has sent is kept, and can be taken and acknowledged as before. False where
+    /// the broker does not answer.
+    pub async fn pause(&mut self) -> bool {
+        if self.is_paused {
+            return true;
+        }
+        let cancel = self.channel.basic_cancel(self.deliveries.tag(), BasicCancelOptions { nowait: false });
+        self.is_paused = matches!(timeout(CANCEL_TIMEOUT, cancel).await, Ok(Ok(())));
+        // All of it is here: it came before the answer.
+        while let Some(delivered) = self.next_in_stream() {
+            self.ahead.push_back(delivered);
+        }
+        self.ended |= self.is_paused;
+        self.is_paused
+    }
+
+    /// Consumes again, on the same channel, with this prefetch.
+    pub async fn resume(mut self, prefetch: u16) -> Result<Self, lapin::Error> {
+        self.wanted.prefetch = prefetch;
+        self.deliveries = consume(&self.channel, &self.wanted).await?;
+        (self.ended, self.is_paused) = (false, false);
+        Ok(self)
+    }
+
+    /// What waits here. It is to be paused before, or more may come.
+    pub fn take_ahead(&mut self) -> Vec<Delivered> {
+        self.ahead.drain(..).collect()
+    }
+
+    pub fn put_ahead(&mut self, delivered: Vec<Delivered>) {
+        delivered.into_iter().rev().for_each(|delivered| self.ahead.push_front(delivered));
+    }
+
+    /// Takes a batch back, to be handed out first; false where it came from another life.
+    pub fn take_back(&mut self, Batch { events, suspect, receipt }: Batch) -> bool {
+        let Receipt::RabbitMq(Tags { serial, tags }) = receipt else { return false };
+        let delivered = events.into_iter().zip(tags).map(|(event, tag)| Delivered { event, tag, is_suspect: suspect });
+        let is_ours = serial == self.serial;
+        if is_ours {
+            self.put_ahead(delivered.collect());
+        }
+        is_ours
+    }
+
+    pub fn tags_of(&self, delivered: &[Delivered]) -> Tags {
+        Tags { serial: self.serial, tags: delivered.iter().map(|delivered| delivered.tag).collect() }
+    }
+
+    pub fn is_of(&self, receipt: &Tags) -> bool {
+        receipt.serial == self.serial
+    }
+
+    /// One acknowledgement covers all before it on the channel: where an older one is not acknowledged, because it was
+    /// dropped or is still in hand, each is named alone.
+    pub async fn acknowledge(&mut self, receipt: &Tags) -> Result<(), lapin::Error> {
+        let Some(last) = receipt.tags.last() else { return Ok(()) };
+        if self.acknowledged.is_covered_by(&receipt.tags) {
+            self.channel.basic_ack(*last, BasicAckOptions { multiple: true }).await?;
+        } else {
+            for tag in &receipt.tags {
+                self.channel.basic_ack(*tag, BasicAckOptions { multiple: false }).await?;
+            }
+        }
+        self.acknowledged.add(&receipt.tags);
+        Ok(())
+    }
+
+    /// Gives back all that is not acknowledged, the broker's own way, and ends. It counts as a delivery of each event before
+    /// RabbitMQ 4.3.
+    pub async fn return_all(self) {
+        // The tag 0 stands for all that were delivered.
+        let nack = self.channel.basic_nack(0, BasicNackOptions { multiple: true, requeue: true });
+        // Where it fails, the end of the channel does the same.
+        drop(timeout(CANCEL_TIMEOUT, nack).await);
+    }
+}
+
+async fn consume(channel: &Channel, wanted: &Wanted) -> Result<lapin::Consumer, lapin::Error> {
+    // Quorum queues refuse a limit that channels share. It holds for the consumers made after it.
+    channel.basic_qos(wanted.prefetch, BasicQosOptions { global: false }).await?;
+    let options = BasicConsumeOptions { no_local: false, no_ack: false, exclusive: false, nowait: false };
+    // An empty tag: the broker makes one.
+    let queue = wanted.queue.as_ref().into();
+    channel.basic_consume(queue, "".into(), options, FieldTable::default()).await
+}
+
+/// Which tags of a channel are acknowledged.
+#[derive(Debug, Default)]
+struct Acknowledged {
+    /// Every one up to this.
+    up_to: u64,
+    /// And these, after the first that is not.
+    beyond: BTreeSet<u64>,
+}
+
+impl Acknowledged {
+    /// Whether these, ascending, are all up to their last that are not acknowledged.
+    fn is_covered_by(&self, tags: &[u64]) -> bool {
+        let Some(last) = tags.last() else { return false };
+        let before = self.beyond.range(..last).count() + tags.len();
+        u64::try_from(before).ok() == last.checked_sub(self.up_to)
+    }
+
+    fn add(&mut self, tags: &[u64]) {
+        self.beyond.extend(tags);
+        while self.beyond.remove(&(self.up_to + 1)) {
+            self.up_to += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_acknowledgement_covers_others_only_where_nothing_is_left_out() {
+        let mut acknowledged = Acknowledged::default();
+        assert!(acknowledged.is_covered_by(&[1, 2, 3]));
+        acknowledged.add(&[1, 2, 3]);
+        assert!(!acknowledged.is_covered_by(&[5, 6]), "4 is in hand");
+        acknowledged.add(&[5, 6]);
+        assert!(!acknowledged.is_covered_by(&[8, 9]));
+        assert!(acknowledged.is_covered_by(&[4, 7, 8]), "5 and 6 are done");
+        acknowledged.add(&[8]);
+        assert!(acknowledged.is_covered_by(&[4]));
+        acknowledged.add(&[4]);
+        assert_eq!((acknowledged.up_to, acknowledged.beyond.len()), (6, 1));
+        acknowledged.add(&[7]);
+        assert_eq!((acknowledged.up_to, acknowledged.beyond.len()), (8, 0));
+        assert!(acknowledged.is_covered_by(&[9, 10]));
+    }
+}
