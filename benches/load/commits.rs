@@ -16,7 +16,7 @@ use hdrhistogram::Histogram;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection, Row};
 
-use crate::traffic::Sent;
+use crate::traffic::{Sent, micros};
 
 /// What is looked at: often where milliseconds count, seldom where the processor is busy.
 #[derive(Clone, Copy)]
@@ -115,8 +115,8 @@ impl Ended {
     }
 
     /// From due to committed, of those whose transaction is known; `wrote` says which transaction wrote the row of each.
-    pub fn lag(&self, sent: &[Sent], wrote: &HashMap<String, u32>) -> anyhow::Result<Lag> {
-        let mut lag = Lag { micros: Histogram::new(3)?, missing: 0 };
+    pub fn lag(&self, sent: &[Sent], wrote: &HashMap<String, u32>) -> Lag {
+        let mut lag = Lag { micros: micros(), missing: 0 };
         for Sent { id, due } in sent {
             match wrote.get(id).and_then(|xid| self.0.get(xid)) {
                 Some(at) => lag.micros.saturating_record(
@@ -125,7 +125,7 @@ impl Ended {
                 None => lag.missing += 1,
             }
         }
-        Ok(lag)
+        lag
     }
 
     /// How many rows a second were committed between the first transaction and the last, without those of the first.

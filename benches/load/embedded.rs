@@ -17,7 +17,7 @@ use sqlx::{ConnectOptions, Row};
 
 use crate::bench::Bench;
 use crate::own::PATH;
-use crate::traffic::{Keep, Pace, Sent};
+use crate::traffic::{Keep, Pace, Sent, micros};
 
 /// How often lines are asked for where latency is looked at, and where it is not.
 const FINE: Duration = Duration::from_micros(200);
@@ -130,7 +130,7 @@ async fn look_on(
 }
 
 fn lag(sent: &[Sent], seen: &HashMap<String, Instant>) -> anyhow::Result<Histogram<u64>> {
-    let mut lag = Histogram::new(3)?;
+    let mut lag = micros();
     for Sent { id, due } in sent {
         let at = seen.get(id).context("an event that was accepted was not recorded")?;
         lag.saturating_record(u64::try_from(at.saturating_duration_since(*due).as_micros())?);

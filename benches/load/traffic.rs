@@ -77,6 +77,11 @@ impl Tally {
     }
 }
 
+/// For times in microseconds, up to ten minutes: what takes longer counts as that.
+pub fn micros() -> Histogram<u64> {
+    Histogram::new_with_max(600_000_000, 3).expect("three digits and ten minutes are within its bounds")
+}
+
 /// Longest wait for what is still unanswered at the end.
 const ANSWERS_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -105,7 +110,7 @@ impl Load {
             connections.push(Connection::to(self.address).await?);
         }
         let tally = Rc::new(RefCell::new(Tally {
-            answers: Histogram::new(3).map_err(|error| Error::other(error.to_string()))?,
+            answers: micros(),
             accepted: 0,
             refused: 0,
             sent: Vec::new(),
