@@ -74,13 +74,18 @@ pub async fn latency(bench: &mut Bench) -> anyhow::Result<()> {
     let program = bench.place.start("serve", Some(&bench.database)).await?;
     for rate in [200_u32, 1000, 3000] {
         bench.offer(&program, rate.into(), WARM_UP, Sight::Fine).await?;
+        let before = bench.database.processor_time().await?;
         let offered = bench.offer(&program, rate.into(), bench.scale.latency, Sight::Fine).await?;
+        let server =
+            bench.database.processor_time().await?.zip(before).map(|(after, before)| after.saturating_sub(before));
         let figures = &mut bench.figures;
         figures.add(format!("latency.{rate}.commit_p50_ms"), offered.lag.ms(50.0));
         figures.add(format!("latency.{rate}.commit_p99_ms"), offered.lag.ms(99.0));
         figures.add(format!("latency.{rate}.answer_p50_ms"), offered.tally.answer_ms(50.0));
         figures.add(format!("latency.{rate}.answer_p99_ms"), offered.tally.answer_ms(99.0));
         figures.add(format!("latency.{rate}.processor_us"), offered.usage.micros_each(offered.tally.accepted));
+        let server = server.map(|time| time.as_micros() as f64 / offered.tally.accepted as f64);
+        figures.add(format!("latency.{rate}.postgresql_us"), server);
     }
     program.stop().await
 }
@@ -117,8 +122,11 @@ async fn drain_of(bench: &mut Bench, name: &str, many: Option<&Database>, crowd:
     let (rate, _) = bench.drained(watch, database, count.into()).await?;
     bench.place.until_empty(&bench.broker.1, &bench.place.queue("users")).await?;
     let usage = usage.samples();
+    let server = database.processor_time().await?;
     program.stop().await?;
     bench.figures.add(format!("{name}.rate"), rate);
+    let server = server.map(|time| time.as_micros() as f64 / f64::from(count));
+    bench.figures.add(format!("{name}.postgresql_us"), server);
     bench.figures.add(format!("{name}.processor_us"), usage.micros_each(count.into()));
     bench.figures.add(format!("{name}.memory_mb"), usage.memory_peak());
     Ok(())

@@ -15,7 +15,7 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgSslMode};
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor};
 
 use crate::crowd::SECRET;
-use crate::program::Program;
+use crate::program::{Program, processor_time};
 
 /// Longest wait for a queue to be empty.
 const EMPTY_TIMEOUT: Duration = Duration::from_secs(300);
@@ -183,6 +183,22 @@ impl Database {
     pub async fn forget_events(&self) -> anyhow::Result<()> {
         self.pool.execute("truncate clerk.events").await?;
         Ok(())
+    }
+
+    /// Processor time so far of the server's processes for clerk-sync's connections, where they are on this machine. What the
+    /// server does for everybody, such as writing its log, is not in it.
+    pub async fn processor_time(&self) -> anyhow::Result<Option<Duration>> {
+        let ids =
+            "select pid from pg_stat_activity where datname = current_database() and application_name = 'clerk-sync'";
+        let ids: Vec<i32> = sqlx::query_scalar(ids).fetch_all(&self.pool).await?;
+        // In a container its processes have other numbers here, which may be anybody's: its command line names the database.
+        let name = self.options.get_database().unwrap_or_default();
+        let is_ours = |id: &u32| {
+            let line = std::fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
+            String::from_utf8_lossy(&line).contains(name)
+        };
+        let ours: Vec<_> = ids.iter().map(|id| id.unsigned_abs()).filter(is_ours).collect();
+        Ok(if ours.is_empty() { None } else { ours.into_iter().map(processor_time).sum() })
     }
 
     /// So that no part pays for the rows that another left dead.

@@ -168,14 +168,19 @@ impl Samples {
     }
 }
 
-fn usage_of(id: u32) -> Option<Usage> {
+/// User and system time of a process since its start.
+pub fn processor_time(id: u32) -> Option<Duration> {
     let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
     // The name, which can hold anything, is in brackets; utime and stime are fields 14 and 15 (proc(5)).
     let fields: Vec<_> = stat.rsplit_once(") ")?.1.split(' ').collect();
     let ticks = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
+    // The kernel says ticks of 1/100 s to every program, whatever its own are (USER_HZ).
+    Some(Duration::from_millis(ticks * 10))
+}
+
+fn usage_of(id: u32) -> Option<Usage> {
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
-    // The kernel says ticks of 1/100 s to every program, whatever its own are (USER_HZ).
-    Some(Usage { at: Instant::now(), processor: Duration::from_millis(ticks * 10), memory: kib * 1024 })
+    Some(Usage { at: Instant::now(), processor: processor_time(id)?, memory: kib * 1024 })
 }
