@@ -13,8 +13,9 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
-use lapin::{Channel, Confirmation};
+use lapin::{Channel, Confirmation, PublisherConfirm};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::warn;
@@ -279,13 +280,28 @@ impl Task {
     /// Publishes all, then waits for all. An error means that nothing is known of any.
     async fn confirm(&self, channel: &Channel, events: &[SignedEvent]) -> Result<Vec<Confirmation>, lapin::Error> {
         let options = BasicPublishOptions { mandatory: true, immediate: false };
-        let mut confirms = Vec::with_capacity(events.len());
+        let mut publishes = Vec::with_capacity(events.len());
         for event in events {
             let key = wire::routing_key(event).into();
             let exchange = self.exchange.as_str().into();
             #[expect(clippy::disallowed_methods, reason = "the one place: this task alone publishes on this channel")]
-            let published = channel.basic_publish(exchange, key, options, event.body(), wire::properties(event)).await;
-            confirms.push(published?);
+            let publish = channel.basic_publish(exchange, key, options, event.body(), wire::properties(event));
+            let mut publish = Box::pin(publish);
+            // A publish is done when its bytes are on the wire. Begun one after the other and awaited together, a whole
+            // batch leaves in few writes. lapin numbers an event and queues its frames within the first poll, so
+            // nothing comes between the two.
+            let begun = publish.as_mut().now_or_never();
+            publishes.push(match begun {
+                Some(published) => Publishing::Done(published?),
+                None => Publishing::Begun(publish),
+            });
+        }
+        let mut confirms = Vec::with_capacity(events.len());
+        for publish in publishes {
+            confirms.push(match publish {
+                Publishing::Done(confirm) => confirm,
+                Publishing::Begun(publish) => publish.await?,
+            });
         }
         let mut confirmations = Vec::with_capacity(events.len());
         for confirm in confirms {
@@ -293,6 +309,12 @@ impl Task {
         }
         Ok(confirmations)
     }
+}
+
+/// A publish whose frames are with lapin.
+enum Publishing<F> {
+    Begun(F),
+    Done(PublisherConfirm),
 }
 
 async fn open_channel(epoch: &Epoch) -> Result<Channel, lapin::Error> {

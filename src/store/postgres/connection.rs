@@ -30,6 +30,11 @@ const HAND_BACK_TIMEOUT: Duration = Duration::from_secs(5);
 const LIMITS: [(&str, &str); 3] =
     [("statement_timeout", "30s"), ("lock_timeout", "5s"), ("idle_in_transaction_session_timeout", "30s")];
 
+/// How a session for writes makes its plans: once. A plan made for each write costs more than a write of one event, and tables
+/// that grow must not be read from end to end by a plan that was made while they were small; all that is written is found by
+/// an index.
+const PLANS: [(&str, &str); 2] = [("plan_cache_mode", "force_generic_plan"), ("enable_seqscan", "off")];
+
 /// A migration may take its time with a large table, and waits for one that another process makes.
 const MIGRATION_LIMITS: [(&str, &str); 2] = [("statement_timeout", "0"), ("lock_timeout", "0")];
 
@@ -61,7 +66,7 @@ impl Server {
                     Ok(())
                 })
             })
-            .connect_lazy_with((*self.0).clone().options(LIMITS))
+            .connect_lazy_with((*self.0).clone().options(LIMITS).options(PLANS))
     }
 
     /// Connections for questions.

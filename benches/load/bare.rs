@@ -1,0 +1,213 @@
+//! The limits: what the broker, the database and HTTP can do here by themselves, with as little around them as can be.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
+use chrono::{DateTime, Utc};
+use clerk_sync::clerk::{Delivery, SignedEvent, SigningSecret, Timestamp, UserEvent, UserProfile, Verifier};
+use clerk_sync::clock::now;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::{BasicProperties, Channel};
+use secrecy::SecretString;
+use serde_json::value::RawValue;
+use sqlx::PgPool;
+use sqlx::types::Json;
+
+use crate::crowd::{Crowd, SECRET};
+use crate::place::{Database, Place};
+
+/// Publishes with lapin alone, `in_flight` unconfirmed on each of `channels` channels of one connection; a second.
+pub async fn publish(
+    place: &Place,
+    crowd: &Arc<Crowd>,
+    lasts: Duration,
+    in_flight: usize,
+    channels: usize,
+) -> anyhow::Result<f64> {
+    let (connection, channel) = place.broker().await?;
+    let queue = place.queue("bare");
+    place.declare(&channel, &queue).await?;
+    place.purge(&channel, &queue).await?;
+    let start = Instant::now();
+    let mut tasks = Vec::new();
+    for _ in 0..channels {
+        let channel = connection.create_channel().await?;
+        channel.confirm_select(ConfirmSelectOptions { nowait: false }).await?;
+        tasks.push(tokio::spawn(publish_on(channel, queue.clone(), Arc::clone(crowd), start + lasts, in_flight)));
+    }
+    let mut confirmed = 0;
+    for task in tasks {
+        confirmed += task.await??;
+    }
+    let rate = confirmed as f64 / start.elapsed().as_secs_f64();
+    place.purge(&channel, &queue).await?;
+    connection.close(200, "done".into()).await?;
+    Ok(rate)
+}
+
+/// One task a channel: several would get each other's confirms.
+async fn publish_on(
+    channel: Channel,
+    queue: String,
+    crowd: Arc<Crowd>,
+    end: Instant,
+    in_flight: usize,
+) -> anyhow::Result<u64> {
+    let (mut confirms, mut confirmed, mut body) = (FuturesUnordered::new(), 0, Vec::new());
+    while Instant::now() < end {
+        if confirms.len() >= in_flight {
+            let confirmation: Option<Result<lapin::Confirmation, lapin::Error>> = confirms.next().await;
+            confirmed += u64::from(confirmation.transpose()?.is_some_and(|confirmation| confirmation.is_ack()));
+        }
+        let next = crowd.next(false, now(), &mut body);
+        let properties = BasicProperties::default().with_delivery_mode(2).with_message_id(next.id.as_str().into());
+        let options = BasicPublishOptions { mandatory: true, immediate: false };
+        #[expect(clippy::disallowed_methods, reason = "the limit is measured without our publisher")]
+        confirms.push(channel.basic_publish("".into(), queue.as_str().into(), options, &body, properties).await?);
+    }
+    while let Some(confirmation) = confirms.next().await {
+        confirmed += u64::from(confirmation?.is_ack());
+    }
+    Ok(confirmed)
+}
+
+/// Events that were read and put together already, so that only the database is measured.
+pub struct Batch {
+    users: Vec<(UserEvent, String)>,
+    events: Vec<(String, String, DateTime<Utc>)>,
+}
+
+impl Batch {
+    /// `events` as one write: the newest event of each user, sorted, since one statement cannot touch a row twice and two
+    /// must not wait for each other in a circle.
+    pub fn of(events: &[SignedEvent]) -> Self {
+        let mut newest = std::collections::BTreeMap::new();
+        let mut lines = Vec::with_capacity(events.len());
+        for event in events {
+            let read = event.parse().expect("a made-up event can be read");
+            let (id, user) = (event.id().as_str().to_owned(), read.change.clerk_id.as_str().to_owned());
+            lines.push((id.clone(), user.clone(), utc(read.occurred_at)));
+            newest.insert(user, (read, id));
+        }
+        Self { users: newest.into_values().collect(), events: lines }
+    }
+
+    async fn write(&self, pool: &PgPool) -> anyhow::Result<()> {
+        let users = &self.users;
+        let profiles = || users.iter().filter_map(|(read, _)| read.change.profile.as_ref());
+        let text =
+            |read: fn(&UserProfile) -> Option<&str>| profiles().map(|(_, profile)| read(profile)).collect::<Vec<_>>();
+        let truth =
+            |read: fn(&UserProfile) -> Option<bool>| profiles().map(|(_, profile)| read(profile)).collect::<Vec<_>>();
+        let time = |read: fn(&UserProfile) -> Option<Timestamp>| {
+            profiles().map(|(_, profile)| read(profile).map(utc)).collect::<Vec<_>>()
+        };
+        let json = |read: fn(&UserProfile) -> Option<&str>| {
+            let json = profiles().map(|(_, profile)| read(profile).and_then(|text| raw(text).ok()).map(Json));
+            json.collect::<Vec<_>>()
+        };
+        let occurred = || users.iter().map(|(read, _)| utc(read.occurred_at)).collect::<Vec<_>>();
+        sqlx::query(include_str!("bare_upsert.sql"))
+            .bind(users.iter().map(|(read, _)| read.change.clerk_id.as_str()).collect::<Vec<_>>())
+            .bind(text(|p| p.email.as_deref()))
+            .bind(truth(|p| p.email_verified))
+            .bind(text(|p| p.phone.as_deref()))
+            .bind(truth(|p| p.phone_verified))
+            .bind(text(|p| p.username.as_deref()))
+            .bind(text(|p| p.first_name.as_deref()))
+            .bind(text(|p| p.last_name.as_deref()))
+            .bind(text(|p| p.image_url.as_deref()))
+            .bind(text(|p| p.external_id.as_deref()))
+            .bind(text(|p| p.locale.as_deref()))
+            .bind(truth(|p| p.banned))
+            .bind(truth(|p| p.locked))
+            .bind(truth(|p| p.two_factor_enabled))
+            .bind(truth(|p| p.password_enabled))
+            .bind(json(|p| p.public_metadata.as_deref()))
+            .bind(json(|p| p.private_metadata.as_deref()))
+            .bind(json(|p| p.unsafe_metadata.as_deref()))
+            .bind(time(|p| p.last_sign_in_at))
+            .bind(time(|p| p.last_active_at))
+            .bind(time(|p| p.legal_accepted_at))
+            .bind(time(|p| p.created_at))
+            .bind(profiles().map(|(version, _)| utc(version.updated_at)).collect::<Vec<_>>())
+            .bind(json(|p| Some(&p.data)))
+            .bind(users.iter().map(|(_, id)| id.as_str()).collect::<Vec<_>>())
+            .bind(occurred())
+            .bind(self.events.iter().map(|(id, _, _)| id.as_str()).collect::<Vec<_>>())
+            .bind(vec!["user.updated"; self.events.len()])
+            .bind(self.events.iter().map(|(_, user, _)| user.as_str()).collect::<Vec<_>>())
+            .bind(self.events.iter().map(|(_, _, at)| *at).collect::<Vec<_>>())
+            .bind(self.events.iter().map(|(_, _, at)| *at).collect::<Vec<_>>())
+            .execute(pool)
+            .await?;
+        Ok(())
+    }
+}
+
+fn raw(text: &str) -> serde_json::Result<&RawValue> {
+    serde_json::from_str(text)
+}
+
+fn utc(time: Timestamp) -> DateTime<Utc> {
+    DateTime::from_timestamp_millis(time.ms()).unwrap_or_default()
+}
+
+/// Writes the batches over two connections at once, as the worker has two batches in flight; events a second.
+pub async fn upsert(database: &Database, batches: Vec<Batch>) -> anyhow::Result<f64> {
+    let events: usize = batches.iter().map(|batch| batch.events.len()).sum();
+    let waiting = Arc::new(Mutex::new(batches.into_iter()));
+    let start = Instant::now();
+    let write_in_turn = async |pool: PgPool, waiting: Arc<Mutex<std::vec::IntoIter<Batch>>>| {
+        while let Some(batch) = next_of(&waiting) {
+            batch.write(&pool).await?;
+        }
+        anyhow::Ok(())
+    };
+    let tasks: Vec<_> =
+        (0..2).map(|_| tokio::spawn(write_in_turn(database.pool.clone(), Arc::clone(&waiting)))).collect();
+    for task in tasks {
+        task.await??;
+    }
+    Ok(events as f64 / start.elapsed().as_secs_f64())
+}
+
+fn next_of(waiting: &Mutex<std::vec::IntoIter<Batch>>) -> Option<Batch> {
+    waiting.lock().unwrap_or_else(PoisonError::into_inner).next()
+}
+
+/// Serves HTTP until it is killed: takes the body, and, where it is to, verifies it as the receiver does. No queue.
+pub async fn serve_http(verifies: bool) -> anyhow::Result<()> {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let secret = SigningSecret::parse(&SecretString::from(SECRET)).map_err(anyhow::Error::msg)?;
+    let verifier = web::Data::new(Verifier::new(vec![secret]));
+    eprintln!("{}", serde_json::json!({"address": listener.local_addr()?.to_string()}));
+    let threads = std::thread::available_parallelism()?.get();
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(verifier.clone())
+            .app_data(web::Data::new(verifies))
+            .route("/", web::get().to(HttpResponse::Ok))
+            .default_service(web::to(answer))
+    });
+    Ok(server.workers(threads).listen(listener)?.run().await?)
+}
+
+async fn answer(
+    request: HttpRequest,
+    body: web::Bytes,
+    verifier: web::Data<Verifier>,
+    verifies: web::Data<bool>,
+) -> HttpResponse {
+    if **verifies {
+        let headers = request.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+        let verified = Delivery::read(headers, now()).and_then(|delivery| verifier.verify(delivery, body, now()));
+        if verified.is_err() {
+            return HttpResponse::BadRequest().finish();
+        }
+    }
+    HttpResponse::Ok().json(serde_json::json!({"status": "queued"}))
+}

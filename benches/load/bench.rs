@@ -1,0 +1,201 @@
+//! What every part of a run shares, and the search for the highest rate that holds.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use lapin::{Channel, Connection};
+use sqlx::Row;
+
+use crate::commits::{Ended, Lag, Sight, Watch};
+use crate::crowd::Crowd;
+use crate::figures::Figures;
+use crate::place::{Database, Place};
+use crate::program::{Program, Samples};
+use crate::traffic::{Keep, Load, Pace, Tally};
+
+/// Connections of a closed load.
+pub const CONNECTIONS: usize = 64;
+
+/// Connections of an open load: more than can be busy while the lag is bounded.
+const OPEN_CONNECTIONS: usize = 256;
+
+/// The lag is bounded while the 99th percentile is below this, in milliseconds.
+const LAG_MAX_MS: f64 = 500.0;
+
+/// A search ends when what holds and what does not are this close.
+const CLOSE_ENOUGH: f64 = 1.06;
+
+/// Longest wait for rows that should come.
+const ROWS_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// How long and how large everything is.
+#[derive(Clone, Copy, Debug)]
+pub struct Scale {
+    pub rounds: u32,
+    /// Of a closed load, and of a limit.
+    pub short: Duration,
+    /// Of a load at a fixed rate whose latency is looked at.
+    pub latency: Duration,
+    /// Of one step in a search for the highest rate that holds.
+    pub probe: Duration,
+    /// Of the proof that it holds.
+    pub sustained: Duration,
+    pub backlog: u32,
+    pub users: u32,
+    pub many_users: u32,
+}
+
+impl Scale {
+    pub const FULL: Self = Self {
+        rounds: 3,
+        short: Duration::from_secs(8),
+        latency: Duration::from_secs(15),
+        probe: Duration::from_secs(8),
+        sustained: Duration::from_secs(60),
+        backlog: 100_000,
+        users: 5000,
+        many_users: 1_000_000,
+    };
+
+    /// For trying: the figures are rough.
+    pub const QUICK: Self = Self {
+        rounds: 1,
+        short: Duration::from_secs(3),
+        latency: Duration::from_secs(4),
+        probe: Duration::from_secs(3),
+        sustained: Duration::from_secs(6),
+        backlog: 20_000,
+        users: 5000,
+        many_users: 50_000,
+    };
+}
+
+pub struct Bench {
+    pub scale: Scale,
+    /// Tells this run's events from every other's.
+    pub run: u64,
+    pub place: Place,
+    pub crowd: Arc<Crowd>,
+    pub database: Database,
+    pub broker: (Connection, Channel),
+    pub figures: Figures,
+    /// Made when it is first wanted, since it takes its time.
+    pub many: Option<(Database, Arc<Crowd>)>,
+    /// The rate from which a search begins: what an earlier round found.
+    pub found: HashMap<&'static str, f64>,
+}
+
+/// What came of an offered rate.
+pub struct Offered {
+    pub tally: Tally,
+    pub lag: Lag,
+    pub usage: Samples,
+}
+
+impl Offered {
+    pub fn held(&self) -> bool {
+        self.tally.refused == 0 && self.lag.missing == 0 && self.lag.ms(99.0) < LAG_MAX_MS
+    }
+}
+
+impl Bench {
+    pub fn load(&self, program: &Program, path: &'static str, pace: Pace, keep: Keep) -> Load {
+        let connections = match pace {
+            Pace::Closed { .. } => CONNECTIONS,
+            Pace::Open { .. } => OPEN_CONNECTIONS,
+        };
+        Load { crowd: Arc::clone(&self.crowd), address: program.address, path, connections, pace, keep }
+    }
+
+    /// Waits until so many lines are in the record, and says which transaction wrote each.
+    pub async fn recorded(&self, database: &Database, count: u64) -> anyhow::Result<HashMap<String, u32>> {
+        let began = Instant::now();
+        while u64::try_from(rows_in(database).await?)? < count {
+            if began.elapsed() > ROWS_TIMEOUT {
+                bail!("of {count} events {} are recorded", rows_in(database).await?);
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        written(database, "select event_id, xmin::text::bigint from clerk.events").await
+    }
+
+    /// Offers clerk-sync a rate and waits until everything is committed.
+    pub async fn offer(&self, program: &Program, rate: f64, lasts: Duration, sight: Sight) -> anyhow::Result<Offered> {
+        self.database.forget_events().await?;
+        let watch = Watch::start(&self.database.options, sight);
+        let usage = program.watch();
+        let pace = Pace::Open { rate, lasts };
+        let tally = self.load(program, crate::own::PATH, pace, Keep::Events).run().await?;
+        let wrote = self.recorded(&self.database, tally.accepted).await?;
+        let usage = usage.samples();
+        let lag = watch.stop()?.lag(&tally.sent, &wrote);
+        Ok(Offered { tally, lag, usage })
+    }
+
+    /// The highest rate that holds: steps of a probe each, then the proof. Begins at what an earlier round found.
+    pub async fn highest(
+        &mut self,
+        name: &'static str,
+        guess: f64,
+        mut offer: impl AsyncFnMut(&Self, f64, Duration) -> anyhow::Result<Offered>,
+    ) -> anyhow::Result<(f64, Offered)> {
+        let (mut rate, mut holds, mut fails) = (self.found.get(name).copied().unwrap_or(guess), 0.0_f64, f64::INFINITY);
+        let mut step = if self.found.contains_key(name) { CLOSE_ENOUGH } else { 1.3 };
+        while fails / holds > CLOSE_ENOUGH {
+            let offered = offer(self, rate, self.scale.probe).await?;
+            eprintln!("  {name}: {rate:.0} a second: p99 {:.0} ms", offered.lag.ms(99.0));
+            if offered.held() {
+                holds = rate
+            } else {
+                fails = rate
+            }
+            rate = match (holds > 0.0, fails.is_finite()) {
+                (true, true) => (holds * fails).sqrt(),
+                (true, false) => rate * step,
+                _ => rate / step,
+            };
+            step = step.powf(1.2);
+            if rate < 50.0 {
+                bail!("{name}: no rate holds");
+            }
+        }
+        let mut rate = holds;
+        loop {
+            let offered = offer(self, rate, self.scale.sustained).await?;
+            if offered.held() {
+                self.found.insert(name, rate);
+                return Ok((rate, offered));
+            }
+            eprintln!("  {name}: {rate:.0} a second does not hold: p99 {:.0} ms", offered.lag.ms(99.0));
+            rate /= CLOSE_ENOUGH;
+            if rate < 50.0 {
+                bail!("{name}: no rate holds");
+            }
+        }
+    }
+
+    /// How fast the backlog that waits is committed by a program that is started now; events a second.
+    pub async fn drained(&self, watch: Watch, database: &Database, count: u64) -> anyhow::Result<(f64, Ended)> {
+        let wrote = self.recorded(database, count).await?;
+        let ended = watch.stop()?;
+        let rows: Vec<u32> = wrote.into_values().collect();
+        Ok((ended.rate(&rows)?, ended))
+    }
+}
+
+async fn rows_in(database: &Database) -> anyhow::Result<i64> {
+    Ok(sqlx::query_scalar("select count(*) from clerk.events").fetch_one(&database.pool).await?)
+}
+
+/// Key and writing transaction of rows.
+pub async fn written(database: &Database, query: &'static str) -> anyhow::Result<HashMap<String, u32>> {
+    let rows = sqlx::query(query).fetch_all(&database.pool).await?;
+    rows.iter()
+        .map(|row| {
+            let xid: i64 = row.try_get(1)?;
+            Ok((row.try_get(0)?, u32::try_from(xid).context("xmin has 32 bits")?))
+        })
+        .collect()
+}
