@@ -54,6 +54,8 @@ struct OrderPage {
     form_token: String,
     verb: &'static str,
     button: &'static str,
+    /// Whether it cannot be taken back.
+    is_final: bool,
     action: &'static str,
     back: String,
     how_many: String,
@@ -111,6 +113,7 @@ async fn preview(verb: Verb, session: Session, query: &str, api: &Api) -> Result
         form_token: session.form_token,
         verb: verb.word(),
         button: verb.button(),
+        is_final: verb == Verb::Discard,
         action: verb.path(),
         back: asked.with("status", "failed").on("/events"),
         count: number,

@@ -371,6 +371,7 @@ async fn a_set_is_what_its_preview_showed() {
     let mut visitor = log_in(&app).await;
     let preview = visitor.get("/events/discard?user=user_1&since=7000d").await;
     assert!(preview.text().contains("Discard 3 events?"), "{}", preview.text());
+    assert!(preview.text().contains("cannot be replayed"), "{}", preview.text());
     // What fails after the preview is not meant. The clock of these events stands still, so one of now is made.
     let later = update("msg_9", "user_1", 9);
     let later = clerk_sync::clerk::SignedEvent::restored(
