@@ -21,8 +21,8 @@ use actix_web::{App, HttpResponse, HttpServer, web};
 
 pub use api::{AdminToken, Api};
 use capacity::Capacity;
-use dashboard::Dashboard;
 pub use capacity::files_and_seats;
+use dashboard::Dashboard;
 pub use health::Readiness;
 use problem::{Code, Problem};
 pub use refusals::Refusals;

@@ -23,7 +23,7 @@ pub fn of(config: &Config, faults: &Faults, role: Role) -> Vec<Finding> {
     if role != Role::Receiver && !faults.concern("ADMIN_TOKEN") {
         findings.push(match config.admin_token {
             Some(_) => Finding::ok("admin_token", "set"),
-            None => Finding::note("admin_token", "not set: /api/users and /api/events answer 403", MAKE_A_TOKEN),
+            None => Finding::note("admin_token", "not set: the dashboard and the API answer 403", MAKE_A_TOKEN),
         });
     }
     if role != Role::Serve && !faults.concern("AMQP_URL") && matches!(config.queue, queue::Options::Embedded(_)) {

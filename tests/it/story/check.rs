@@ -113,7 +113,8 @@ async fn servers_that_are_ready_are_found_so() {
     assert_eq!(said.failed(), excused(&place).await, "{:#?}", said.findings);
     assert!(said.one("configuration").contains(place.namespace().name()));
     assert_eq!(said.one("signing_secrets"), "ok: 1, well formed → ");
-    assert_eq!(said.one("schema").split(" (").next(), Some("ok: version 3, that of this program → "));
+    let wanted = place.store().schema_version().await.unwrap().wanted;
+    assert_eq!(said.one("schema"), format!("ok: version {wanted}, that of this program → "));
     assert_eq!(said.one("database_rights"), "ok: the role may migrate, read and write → ");
     assert_eq!(said.one("topology"), "ok: every exchange and queue is as it must be; 0 events wait → ");
     assert!(said.one("broker_rights").starts_with("ok"));
@@ -175,11 +176,15 @@ async fn a_schema_that_is_missing_old_or_newer_is_told_with_what_to_do() {
     assert!(!made, "it asked and made no schema");
 
     place.succeed(&["migrate"]);
-    connection.execute("delete from clerk._migrations where version = 3").await.unwrap();
-    assert!(check(&place, &[], &[]).one("schema").starts_with("fail: version 2, and this program needs 3"));
-    connection.execute("update clerk._migrations set version = 99 where version = 2").await.unwrap();
+    let wanted = place.store().schema_version().await.unwrap().wanted;
+    let forget_newest = "delete from clerk._migrations where version = (select max(version) from clerk._migrations)";
+    connection.execute(forget_newest).await.unwrap();
+    let old = check(&place, &[], &[]).one("schema");
+    assert!(old.starts_with(&format!("fail: version {}, and this program needs {wanted} → run", wanted - 1)), "{old}");
+    connection.execute("update clerk._migrations set version = 9999 where version = 2").await.unwrap();
     let said = check(&place, &[], &[]);
-    assert_eq!(said.one("schema"), "fail: version 99 is newer than this program's 3 → use a newer clerk-sync");
+    let newer = format!("fail: version 9999 is newer than this program's {wanted} → use a newer clerk-sync");
+    assert_eq!(said.one("schema"), newer);
     assert_eq!(said.status, 1);
 }
 
