@@ -202,7 +202,7 @@ pub async fn start(bench: &mut Bench) -> anyhow::Result<()> {
         bench.figures.add("start.ready_ms", took.as_secs_f64() * 1000.0);
         program.stop().await?;
     }
-    let size = std::fs::metadata(env!("CARGO_BIN_EXE_clerk-sync"))?.len();
+    let size = std::fs::metadata(crate::place::program())?.len();
     bench.figures.add("program.size_mb", size as f64 / 1e6);
     Ok(())
 }

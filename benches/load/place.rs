@@ -28,6 +28,11 @@ pub struct Place {
     pub directory: PathBuf,
 }
 
+/// The program that is measured: the one that cargo has just built, or another build to compare it with.
+pub fn program() -> PathBuf {
+    std::env::var_os("CLERK_SYNC_BENCH_PROGRAM").map_or(env!("CARGO_BIN_EXE_clerk-sync").into(), PathBuf::from)
+}
+
 /// A database with the schema.
 pub struct Database {
     pub options: PgConnectOptions,
@@ -87,8 +92,10 @@ impl Place {
     pub fn command(&self, role: &str, database: Option<&Database>) -> anyhow::Result<Command> {
         let directory = self.directory.join("data");
         std::fs::create_dir_all(&directory)?;
-        let mut command = Command::new(env!("CARGO_BIN_EXE_clerk-sync"));
+        let mut command = Command::new(program());
         command.arg(role).current_dir(&directory).env_clear().env("DATA_DIR", &directory).env("PORT", "0");
+        // For experiments: what the runtime and the allocator read.
+        command.envs(std::env::vars().filter(|(name, _)| name.starts_with("TOKIO_") || name.starts_with("MIMALLOC_")));
         command.env("LOG_FORMAT", "json").env("CLERK_WEBHOOK_SIGNING_SECRET", SECRET);
         if let Some(database) = database {
             command.env("DATABASE_URL", &database.url);

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use super::change::{UserChange, Version};
 use super::json;
-use super::user::UserProfile;
+use super::user::UserObject;
 
 /// Milliseconds since 1970, between 1 and the end of the year 9999.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -242,7 +242,7 @@ impl SignedEvent {
         };
 
         let data = outer.data.ok_or(Rejection::InvalidId("data is missing"))?;
-        let (clerk_id, updated_at) = read_data(data)?;
+        let (clerk_id, user) = read_user(data)?;
         let occurred_at = self.time("timestamp", outer.timestamp, seconds_or_ms)?;
         let occurred_at = occurred_at.unwrap_or(self.sent_at);
         if is_delete {
@@ -250,20 +250,19 @@ impl SignedEvent {
             return Ok(UserEvent { id: self.id.clone(), occurred_at, change });
         }
 
-        let updated_at = self.time("data.updated_at", updated_at, Timestamp::from_ms)?;
+        let updated_at = self.time("data.updated_at", user.updated_at, Timestamp::from_ms)?;
         if let Some(reason) = json::unstorable(data.get()) {
             return Err(Rejection::Unstorable(reason));
         }
         let version = Version { updated_at: updated_at.unwrap_or(occurred_at), occurred_at, event_id: self.id.clone() };
-        let profile = UserProfile::read(data);
-        let change = UserChange { clerk_id, profile: Some((version, profile)), deleted_at: None };
+        let change = UserChange { clerk_id, profile: Some((version, user.profile(data))), deleted_at: None };
         Ok(UserEvent { id: self.id.clone(), occurred_at, change })
     }
 
     /// The user it is about, as far as that can be read, even where the event cannot be applied.
     pub fn clerk_id(&self) -> Option<ClerkId> {
         let outer = Outer::read(std::str::from_utf8(&self.body).ok()?).ok()?;
-        read_data(outer.data?).ok().map(|(id, _)| id)
+        read_user(outer.data?).ok().map(|(id, _)| id)
     }
 
     /// A time of the event: nothing where it is missing or null, so that another time can stand in.
@@ -311,19 +310,13 @@ fn place(error: &serde_json::Error) -> String {
     format!("{fault}, at line {}, column {}", error.line(), error.column())
 }
 
-/// `data.id` and `data.updated_at`.
-fn read_data(data: &RawValue) -> Result<(ClerkId, Option<&RawValue>), Rejection> {
-    let (mut id, mut updated_at) = (None, None);
-    json::for_each_field(data.get(), |name, value| match name {
-        "id" => id = Some(value),
-        "updated_at" => updated_at = Some(value),
-        _ => {}
-    })
-    .map_err(|_| Rejection::InvalidId("data is no object"))?;
-    let id = id.ok_or(Rejection::InvalidId("data.id is missing"))?;
+/// The user object `data`, and its ID.
+fn read_user(data: &RawValue) -> Result<(ClerkId, UserObject<'_>), Rejection> {
+    let user = UserObject::read(data).map_err(|_| Rejection::InvalidId("data is no object"))?;
+    let id = user.id.ok_or(Rejection::InvalidId("data.id is missing"))?;
     let id = json::text(id).ok_or(Rejection::InvalidId("data.id is no text"))?;
     let id = ClerkId::new(&id).ok_or(Rejection::InvalidId("data.id is not 1 to 255 characters"))?;
-    Ok((id, updated_at))
+    Ok((id, user))
 }
 
 /// Clerk's outer object, as far as it matters here.

@@ -43,39 +43,100 @@ pub struct UserProfile {
 /// lower() can make a text longer. Clerk's own limits are far below.
 const INDEXED_TEXT_MAX: usize = 1000;
 
-impl UserProfile {
-    /// Reads the user object `data`, which is known to be an object.
-    pub(super) fn read(data: &RawValue) -> Self {
-        let mut profile = Self { data: data.get().into(), ..Self::default() };
-        let (mut emails, mut phones) = (Contacts::new("email_address"), Contacts::new("phone_number"));
-        let object = json::for_each_field(data.get(), |name, value| match name {
-            "email_addresses" => emails.list = Some(value),
-            "primary_email_address_id" => emails.primary = json::text(value),
-            "phone_numbers" => phones.list = Some(value),
-            "primary_phone_number_id" => phones.primary = json::text(value),
-            "username" => profile.username = indexed_text(value),
-            "first_name" => profile.first_name = json::text(value),
-            "last_name" => profile.last_name = json::text(value),
-            "image_url" => profile.image_url = json::text(value),
-            "external_id" => profile.external_id = indexed_text(value),
-            "locale" => profile.locale = json::text(value),
-            "banned" => profile.banned = json::truth(value),
-            "locked" => profile.locked = json::truth(value),
-            "two_factor_enabled" => profile.two_factor_enabled = json::truth(value),
-            "password_enabled" => profile.password_enabled = json::truth(value),
-            "public_metadata" => profile.public_metadata = json::object(value).map(Json::from),
-            "private_metadata" => profile.private_metadata = json::object(value).map(Json::from),
-            "unsafe_metadata" => profile.unsafe_metadata = json::object(value).map(Json::from),
-            "last_sign_in_at" => profile.last_sign_in_at = time(value),
-            "last_active_at" => profile.last_active_at = time(value),
-            "legal_accepted_at" => profile.legal_accepted_at = time(value),
-            "created_at" => profile.created_at = time(value),
-            _ => {}
-        });
-        debug_assert!(object.is_ok(), "the caller has read data as an object");
-        (profile.email, profile.email_verified) = emails.primary_contact();
-        (profile.phone, profile.phone_verified) = phones.primary_contact();
-        profile
+/// Clerk's user object, read in one pass: the fields that matter here, as they came.
+#[derive(Default)]
+pub(super) struct UserObject<'a> {
+    pub id: Option<&'a RawValue>,
+    pub updated_at: Option<&'a RawValue>,
+    email_addresses: Option<&'a RawValue>,
+    primary_email_address_id: Option<&'a RawValue>,
+    phone_numbers: Option<&'a RawValue>,
+    primary_phone_number_id: Option<&'a RawValue>,
+    username: Option<&'a RawValue>,
+    first_name: Option<&'a RawValue>,
+    last_name: Option<&'a RawValue>,
+    image_url: Option<&'a RawValue>,
+    external_id: Option<&'a RawValue>,
+    locale: Option<&'a RawValue>,
+    banned: Option<&'a RawValue>,
+    locked: Option<&'a RawValue>,
+    two_factor_enabled: Option<&'a RawValue>,
+    password_enabled: Option<&'a RawValue>,
+    public_metadata: Option<&'a RawValue>,
+    private_metadata: Option<&'a RawValue>,
+    unsafe_metadata: Option<&'a RawValue>,
+    last_sign_in_at: Option<&'a RawValue>,
+    last_active_at: Option<&'a RawValue>,
+    legal_accepted_at: Option<&'a RawValue>,
+    created_at: Option<&'a RawValue>,
+}
+
+impl<'a> UserObject<'a> {
+    /// Fails when `data` is no object.
+    pub(super) fn read(data: &'a RawValue) -> Result<Self, serde_json::Error> {
+        let mut object = Self::default();
+        json::for_each_field(data.get(), |name, value| {
+            let field = match name {
+                "id" => &mut object.id,
+                "updated_at" => &mut object.updated_at,
+                "email_addresses" => &mut object.email_addresses,
+                "primary_email_address_id" => &mut object.primary_email_address_id,
+                "phone_numbers" => &mut object.phone_numbers,
+                "primary_phone_number_id" => &mut object.primary_phone_number_id,
+                "username" => &mut object.username,
+                "first_name" => &mut object.first_name,
+                "last_name" => &mut object.last_name,
+                "image_url" => &mut object.image_url,
+                "external_id" => &mut object.external_id,
+                "locale" => &mut object.locale,
+                "banned" => &mut object.banned,
+                "locked" => &mut object.locked,
+                "two_factor_enabled" => &mut object.two_factor_enabled,
+                "password_enabled" => &mut object.password_enabled,
+                "public_metadata" => &mut object.public_metadata,
+                "private_metadata" => &mut object.private_metadata,
+                "unsafe_metadata" => &mut object.unsafe_metadata,
+                "last_sign_in_at" => &mut object.last_sign_in_at,
+                "last_active_at" => &mut object.last_active_at,
+                "legal_accepted_at" => &mut object.legal_accepted_at,
+                "created_at" => &mut object.created_at,
+                _ => return,
+            };
+            *field = Some(value);
+        })?;
+        Ok(object)
+    }
+
+    /// The profile that the object says; `data` is its own text.
+    pub(super) fn profile(&self, data: &RawValue) -> UserProfile {
+        let (email, email_verified) =
+            primary_contact("email_address", self.email_addresses, self.primary_email_address_id);
+        let (phone, phone_verified) = primary_contact("phone_number", self.phone_numbers, self.primary_phone_number_id);
+        let object = |value: Option<&RawValue>| value.and_then(json::object).map(Json::from);
+        UserProfile {
+            email,
+            email_verified,
+            phone,
+            phone_verified,
+            username: self.username.and_then(indexed_text),
+            first_name: self.first_name.and_then(json::text),
+            last_name: self.last_name.and_then(json::text),
+            image_url: self.image_url.and_then(json::text),
+            external_id: self.external_id.and_then(indexed_text),
+            locale: self.locale.and_then(json::text),
+            banned: self.banned.and_then(json::truth),
+            locked: self.locked.and_then(json::truth),
+            two_factor_enabled: self.two_factor_enabled.and_then(json::truth),
+            password_enabled: self.password_enabled.and_then(json::truth),
+            public_metadata: object(self.public_metadata),
+            private_metadata: object(self.private_metadata),
+            unsafe_metadata: object(self.unsafe_metadata),
+            last_sign_in_at: self.last_sign_in_at.and_then(time),
+            last_active_at: self.last_active_at.and_then(time),
+            legal_accepted_at: self.legal_accepted_at.and_then(time),
+            created_at: self.created_at.and_then(time),
+            data: data.get().into(),
+        }
     }
 }
 
@@ -87,33 +148,19 @@ fn indexed_text(value: &RawValue) -> Option<String> {
     json::text(value).filter(|text| text.len() <= INDEXED_TEXT_MAX)
 }
 
-/// A user's e-mail addresses or phone numbers, and the ID of the primary one.
-struct Contacts<'a> {
-    /// The field that holds the address or the number.
-    field: &'static str,
-    list: Option<&'a RawValue>,
-    primary: Option<String>,
-}
-
-impl<'a> Contacts<'a> {
-    fn new(field: &'static str) -> Self {
-        Self { field, list: None, primary: None }
-    }
-
-    /// The primary entry and whether it is verified; nothing where the primary ID names no entry of the list, as in
-    /// Clerk's own published example.
-    fn primary_contact(self) -> (Option<String>, Option<bool>) {
-        let (Some(list), Some(primary)) = (self.list, self.primary) else {
-            return (None, None);
-        };
-        let mut found = (None, None);
-        json::for_each_element(list, |entry| {
-            if let Some((contact, verified)) = read_contact(entry, self.field, &primary) {
-                found = (Some(contact), Some(verified));
-            }
-        });
-        found
-    }
+/// The primary one of a user's e-mail addresses or phone numbers and whether it is verified; nothing where the primary ID names
+/// no entry of the list, as in Clerk's own published example. `field` holds the address or the number.
+fn primary_contact(field: &str, list: Option<&RawValue>, primary: Option<&RawValue>) -> (Option<String>, Option<bool>) {
+    let (Some(list), Some(primary)) = (list, primary.and_then(json::text)) else {
+        return (None, None);
+    };
+    let mut found = (None, None);
+    json::for_each_element(list, |entry| {
+        if let Some((contact, verified)) = read_contact(entry, field, &primary) {
+            found = (Some(contact), Some(verified));
+        }
+    });
+    found
 }
 
 /// The contact in `entry` and whether it is verified, where its ID is `primary`.

@@ -2,11 +2,12 @@
 -- A template: `statement.rs` says what its marks stand for.
 -- Parameters 1 to 27 are columns of changes, one element a user, sorted by clerk_id; 28 to 40 are columns of records, one
 -- element an event, sorted by event_id; 41 says whether the data of deleted users is erased. Sorted, so that two workers lock rows in one order and never wait in a circle.
-with old as (
-    -- The rows as they were: what a record needs to say whether its event altered anything.
+with old as materialized (
+    -- The rows as they were: what a record needs to say whether its event altered anything. Each is looked up by its key, once,
+    -- whatever the planner knows of the table.
     select clerk_id, updated_at, occurred_at, event_id, deleted_at, erased_at
-      from clerk.users
-     where clerk_id = any ($1::text[])
+      from unnest($1::text[]) as id
+      join clerk.users on clerk_id = id
 ),
 written as (
     insert into clerk.users as row (

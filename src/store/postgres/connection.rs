@@ -30,9 +30,9 @@ const HAND_BACK_TIMEOUT: Duration = Duration::from_secs(5);
 const LIMITS: [(&str, &str); 3] =
     [("statement_timeout", "30s"), ("lock_timeout", "5s"), ("idle_in_transaction_session_timeout", "30s")];
 
-/// How a session for writes makes its plans: once. A plan made for each write costs more than a write of one event, and tables
-/// that grow must not be read from end to end by a plan that was made while they were small; all that is written is found by
-/// an index.
+/// How a session for writes makes its plans: once. To plan a write anew costs as much as to make it, where it is of one event.
+/// A plan that is kept must be good for tables that were small when it was made, so none reads a table from end to end: all
+/// that is written is found by an index.
 const PLANS: [(&str, &str); 2] = [("plan_cache_mode", "force_generic_plan"), ("enable_seqscan", "off")];
 
 /// A migration may take its time with a large table, and waits for one that another process makes.
