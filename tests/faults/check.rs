@@ -8,6 +8,7 @@ use clerk_sync::clerk::{Timestamp, UserChange};
 use clerk_sync::store::{EventFilter, EventRow, Page, Status, Store, User};
 use tokio::time::{Instant, interval};
 
+use crate::changes::Noted;
 use crate::flood::Expected;
 
 /// Longest wait for the last event of a flood: more than the longest wait of a worker between two tries, 39 s.
@@ -20,7 +21,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 pub struct Findings {
     /// Events that got a 2xx and have no line.
     pub lost: usize,
-    /// Lines that there are more than once, or that nobody sent.
+    /// Events that were applied more than once, by their rows or by their lines, and lines that nobody's event has.
     pub doubled: usize,
     /// Users whose row is not the model's.
     pub wrong_rows: usize,
@@ -39,8 +40,19 @@ impl Findings {
     }
 }
 
+/// Where to look for what a flood has left behind.
+pub struct Traces {
+    pub store: Store,
+    pub noted: Noted,
+    /// When the flood began.
+    pub since: Timestamp,
+    /// Whether events were replayed that had gone astray.
+    pub were_replayed: bool,
+}
+
 /// Waits until every accepted event has a line, then compares lines and rows with the model.
-pub async fn check(store: &Store, expected: &Expected, since: Timestamp) -> Findings {
+pub async fn check(traces: &Traces, expected: &Expected) -> Findings {
+    let (store, since) = (&traces.store, traces.since);
     let (deadline, mut looks) = (Instant::now() + SETTLED_WITHIN, interval(LOOK_EVERY));
     let lines = loop {
         let lines = lines(store, &expected.prefix, since).await;
@@ -51,6 +63,14 @@ pub async fn check(store: &Store, expected: &Expected, since: Timestamp) -> Find
     };
     let mut findings = Findings::default();
     compare_lines(expected, &lines, &mut findings);
+    for line in lines.iter().filter(|line| line.attempts != 1 && !traces.were_replayed) {
+        findings.doubled += 1;
+        findings.words.push(format!("{} was tried {} times", line.event_id, line.attempts));
+    }
+    for twice in traces.noted.twice(&expected.user_prefix).await {
+        findings.doubled += 1;
+        findings.words.push(format!("twice: {twice}"));
+    }
     for (id, change) in &expected.rows {
         let row = store.user(id).await.unwrap();
         if let Some(difference) = difference(change, row.as_ref()) {

@@ -4,7 +4,8 @@ use std::process::Command;
 
 use clerk_sync::clock::now;
 
-use crate::check::check;
+use crate::changes::Noted;
+use crate::check::{Traces, check};
 use crate::flood::{Flood, Target};
 use crate::servers::postgres::Postgres;
 use crate::servers::rabbitmq::{Family, Node};
@@ -43,6 +44,8 @@ async fn the_death_of_the_leader_s_node_loses_nothing_and_service_resumes() {
     for app in [&app, &receiver] {
         until("it is ready", async || app.get("/readyz").await.is_some_and(|answer| answer.status == 200)).await;
     }
+    let noted = || Noted::Postgres(Postgres::url(postgres.port()));
+    noted().begin().await;
 
     for round in 0..2 {
         let since = now();
@@ -65,9 +68,11 @@ async fn the_death_of_the_leader_s_node_loses_nothing_and_service_resumes() {
             flood.accepts(50).await;
             let expected = flood.ends().await;
             println!("round {round}: node {leader} killed: {:?}", expected.counts);
-            let findings = check(&app.store, &expected, since).await;
+            let store = store(&Postgres::url(postgres.port()));
+            let findings = check(&Traces { store, noted: noted(), since, were_replayed: false }, &expected).await;
             assert!(findings.words.is_empty(), "FAULT_SEED={seed}: {:#?}", findings.words);
         }
+        until("nothing is left in a queue", async || nodes[leader].messages() == Some(0)).await;
     }
     for app in [app, receiver] {
         assert!(app.stop().success());

@@ -123,8 +123,8 @@ impl Flood {
         let all = async { while self.senders.join_next().await.transpose().unwrap().is_some() {} };
         tokio::time::timeout(DEADLINE, all).await.expect("every event is accepted in the end");
         let state = self.shared.state();
-        let prefix = format!("msg_{}_", self.shared.name);
-        Expected::of(prefix, state.accepted.values().cloned().collect(), state.counts)
+        let prefixes = ["msg", "user"].map(|kind| format!("{kind}_{}_", self.shared.name));
+        Expected::of(prefixes, state.accepted.values().cloned().collect(), state.counts)
     }
 }
 
@@ -194,15 +194,16 @@ impl State {
 
 /// What must have come of a flood.
 pub struct Expected {
-    /// What the IDs of its events begin with.
+    /// What the IDs of its events begin with, and those of its users.
     pub prefix: String,
+    pub user_prefix: String,
     pub events: Vec<SignedEvent>,
     pub rows: BTreeMap<ClerkId, UserChange>,
     pub counts: Counts,
 }
 
 impl Expected {
-    fn of(prefix: String, events: Vec<SignedEvent>, counts: Counts) -> Self {
+    fn of([prefix, user_prefix]: [String; 2], events: Vec<SignedEvent>, counts: Counts) -> Self {
         let mut rows: BTreeMap<ClerkId, UserChange> = BTreeMap::new();
         for event in &events {
             let change = event.parse().unwrap().change;
@@ -212,6 +213,6 @@ impl Expected {
             };
             rows.insert(joined.clerk_id.clone(), joined);
         }
-        Self { prefix, events, rows, counts }
+        Self { prefix, user_prefix, events, rows, counts }
     }
 }

@@ -34,16 +34,21 @@ pub enum Kind {
     CutAfterCommit,
     /// Somebody holds a lock on the table for longer than a statement waits for one.
     TableLocked,
-    /// The database's disk is full.
+    /// The database's disk is full: first for its tables, then for its write-ahead log, which ends the server. Where the
+    /// tests may not make a disk of their own (see `disk.rs`), only the error that it makes.
     DiskFull,
     /// The broker takes no publishes.
     MemoryAlarm,
     /// An operator closes every connection to the broker.
     ConnectionsClosed,
+    /// An operator deletes the queue of events.
+    QueueDeleted,
+    /// An operator deletes the exchange that events are published to: the broker closes the channels that do.
+    ExchangeDeleted,
 }
 
 impl Kind {
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 22] = [
         Self::ReceiverKilled,
         Self::WorkerKilled,
         Self::BothKilled,
@@ -64,6 +69,8 @@ impl Kind {
         Self::DiskFull,
         Self::MemoryAlarm,
         Self::ConnectionsClosed,
+        Self::QueueDeleted,
+        Self::ExchangeDeleted,
     ];
 
     pub fn name(self) -> &'static str {
@@ -88,6 +95,8 @@ impl Kind {
             Self::DiskFull => "database's disk full",
             Self::MemoryAlarm => "broker's memory alarm",
             Self::ConnectionsClosed => "connections closed by the broker",
+            Self::QueueDeleted => "queue deleted",
+            Self::ExchangeDeleted => "exchange deleted",
         }
     }
 
@@ -104,6 +113,11 @@ impl Kind {
         )
     }
 
+    /// Whether events may go where nobody applies them, and must be replayed.
+    pub fn leads_astray(self) -> bool {
+        matches!(self, Self::QueueDeleted | Self::ExchangeDeleted)
+    }
+
     /// What it breaks; two that break the same thing don't go together.
     pub fn breaks(self) -> &'static [&'static str] {
         match self {
@@ -113,7 +127,15 @@ impl Kind {
             Self::ReceiverCutOff | Self::CutInConfirms | Self::BrokerStalls | Self::BrokerHalfOpen => {
                 &["receiver's wire"]
             }
-            Self::BrokerStopped | Self::BrokerKilled | Self::MemoryAlarm | Self::ConnectionsClosed => &["broker"],
+            Self::BrokerStopped
+            | Self::BrokerKilled
+            | Self::MemoryAlarm
+            | Self::ConnectionsClosed
+            | Self::ExchangeDeleted => &["broker"],
+            // It waits until the queue is empty and nobody fills it: only by itself.
+            Self::QueueDeleted => {
+                &["broker", "receiver", "worker", "database", "receiver's wire", "worker's wire", "database's wire"]
+            }
             Self::WorkerCutOff => &["worker's wire"],
             Self::DatabaseStopped | Self::DatabaseKilled | Self::TableLocked | Self::DiskFull => &["database"],
             Self::DatabaseCutOff | Self::DatabaseStalls | Self::DatabaseHalfOpen | Self::CutAfterCommit => {
@@ -157,7 +179,10 @@ impl Kind {
                 connection.execute("begin; lock table clerk.users in access exclusive mode").await.unwrap();
                 lock = Some(connection);
             }
+            Self::DiskFull if system.postgres.has_disk() => system.postgres.fill_disk(),
             Self::DiskFull => _ = system.postgres.connect().await.execute(FULL).await.unwrap(),
+            Self::QueueDeleted => system.delete_queue().await,
+            Self::ExchangeDeleted => system.delete_exchange().await,
             Self::MemoryAlarm => _ = system.broker.control(&["set_vm_memory_high_watermark", "0.0000001"]),
         }
         Broken { kind: self, lock, waits_before }
@@ -226,7 +251,12 @@ impl Broken {
             | Kind::TableLocked
             | Kind::DiskFull => {
                 until("the worker waits", async || system.waits_for_database() > self.waits_before).await;
+                if self.kind == Kind::DiskFull {
+                    system.postgres.fill_log().await;
+                }
             }
+            Kind::ExchangeDeleted => flood.is_refused(1).await,
+            Kind::QueueDeleted => system.queue_is_bound().await,
             _ => flood.is_answered(200).await,
         }
     }
@@ -249,10 +279,12 @@ impl Broken {
                 system.wires.worker_to_broker.restore();
             }
             Kind::TableLocked => self.lock.expect("it holds the lock").close().await.unwrap(),
+            Kind::DiskFull if system.postgres.has_disk() => system.postgres.make_room().await,
             Kind::DiskFull => {
                 system.postgres.connect().await.execute("drop trigger full_disk on clerk.events").await.unwrap();
             }
             Kind::MemoryAlarm => _ = system.broker.control(&["set_vm_memory_high_watermark", "0.4"]),
+            Kind::QueueDeleted | Kind::ExchangeDeleted => system.queue_is_bound().await,
             Kind::CutInConfirms => system.wires.receiver_to_broker.cut_next_answers(0),
             Kind::CutAfterCommit => system.wires.worker_to_database.cut_next_answers(0),
             // New connections work.

@@ -3,11 +3,12 @@
 use std::process::{Command, Stdio};
 
 use clerk_sync::store::{self, Keep, Store};
-use lapin::options::QueueDeclareOptions;
+use lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions};
 use lapin::types::FieldTable;
-use lapin::{Connection, ConnectionProperties};
+use lapin::{Channel, Connection, ConnectionProperties};
 use secrecy::SecretString;
 
+use crate::changes::Noted;
 use crate::flood::Target;
 use crate::servers::postgres::Postgres;
 use crate::servers::rabbitmq::Node;
@@ -64,6 +65,7 @@ impl<'a> System<'a> {
         system.start_role(Role::Worker);
         system.is_ready().await;
         system.broker.sync_names();
+        system.noted().begin().await;
         system
     }
 
@@ -103,28 +105,57 @@ impl<'a> System<'a> {
         }
     }
 
-    /// Waits until nothing is left in any queue.
+    /// Waits until nothing is left in any queue, or in anybody's hands.
     pub async fn queues_are_empty(&self) {
+        until("nothing is left in a queue", async || self.broker.messages() == Some(0)).await;
+    }
+
+    /// Deletes the queue of events, once it is empty: what comes meanwhile goes astray.
+    pub async fn delete_queue(&self) {
+        // See `Node::dead_letters_work`.
+        until("the workers for dead letters are up", async || self.broker.dead_letters_work()).await;
+        let (connection, channel) = self.channel().await;
+        let [users, events] = ["users", "events"].map(|part| format!("{NAMESPACE}.{part}"));
+        let users = users.as_str();
+        channel.queue_unbind(users.into(), events.into(), "user.*".into(), FieldTable::default()).await.unwrap();
+        until("the queue is empty", async || self.broker.messages_in(users) == Some(0)).await;
+        let options = QueueDeleteOptions { if_unused: false, if_empty: false, nowait: false };
+        let lost = channel.queue_delete(users.into(), options).await.unwrap();
+        assert_eq!(lost, 0, "it was not empty");
+        connection.close(200, "deleted".into()).await.unwrap();
+    }
+
+    pub async fn delete_exchange(&self) {
+        let (connection, channel) = self.channel().await;
+        let options = ExchangeDeleteOptions { if_unused: false, nowait: false };
+        channel.exchange_delete(format!("{NAMESPACE}.events").into(), options).await.unwrap();
+        connection.close(200, "deleted".into()).await.unwrap();
+    }
+
+    /// Waits until events find their way to the queue again.
+    pub async fn queue_is_bound(&self) {
+        let binding = format!("{NAMESPACE}.events\t{NAMESPACE}.users\tuser.*");
+        until("the queue is bound", async || {
+            let columns = ["list_bindings", "source_name", "destination_name", "routing_key"];
+            self.broker.control(&columns).lines().any(|line| line == binding)
+        })
+        .await;
+    }
+
+    /// Replays what went astray.
+    pub async fn replay(&self) {
+        self.queues_are_empty().await;
+        let replayed = self.command("events").args(["replay", "--json"]).output().unwrap();
+        assert!(replayed.status.success(), "{}", String::from_utf8_lossy(&replayed.stderr));
+        println!("     replayed: {}", String::from_utf8_lossy(&replayed.stdout).trim());
+        self.queues_are_empty().await;
+    }
+
+    async fn channel(&self) -> (Connection, Channel) {
         let url = Node::url(self.broker.port());
         let connection = Connection::connect(&url, ConnectionProperties::default()).await.unwrap();
-        for part in ["users", "dead", "unrouted"] {
-            let channel = connection.create_channel().await.unwrap();
-            until(&format!("nothing is left in {part}"), async || {
-                let options = QueueDeclareOptions {
-                    passive: true,
-                    durable: true,
-                    exclusive: false,
-                    auto_delete: false,
-                    nowait: false,
-                };
-                let name = format!("{NAMESPACE}.{part}");
-                let queue = channel.queue_declare(name.into(), options, FieldTable::default()).await.unwrap();
-                queue.message_count() == 0
-            })
-            .await;
-        }
-        // A broker that was just under fire may have closed it.
-        let _ = connection.close(200, "counted".into()).await;
+        let channel = connection.create_channel().await.unwrap();
+        (connection, channel)
     }
 
     /// How often the worker has begun to wait for the database.
@@ -136,6 +167,11 @@ impl<'a> System<'a> {
     /// The store, past the wires.
     pub fn store(&self) -> Store {
         store(&Postgres::url(self.postgres.port()))
+    }
+
+    /// What the database has noted.
+    pub fn noted(&self) -> Noted {
+        Noted::Postgres(Postgres::url(self.postgres.port()))
     }
 
     fn command(&self, role: &str) -> Command {

@@ -7,12 +7,15 @@ use std::process::{Child, Command, Stdio};
 use sqlx::postgres::PgConnection;
 use sqlx::{Connection, Executor};
 
+use super::disk::Disk;
 use super::{free_port, is_root};
 use crate::support::app::tempdir::TempDir;
 use crate::support::app::until;
 
 pub struct Postgres {
     programs: PathBuf,
+    /// Dropped before the folder that it is mounted in.
+    disk: Option<Disk>,
     directory: TempDir,
     /// The user that the server runs as, where we are root.
     user: Option<(u32, u32)>,
@@ -24,14 +27,21 @@ impl Postgres {
     /// Makes a database cluster and starts its server.
     pub async fn start() -> Self {
         let directory = TempDir::new();
+        let folder = directory.path().join("disk");
+        std::fs::create_dir(&folder).unwrap();
+        let disk = Disk::at(&folder);
         let user = is_root().then(|| (id_of_postgres("-u"), id_of_postgres("-g")));
         if let Some((user, group)) = user {
-            std::os::unix::fs::chown(directory.path(), Some(user), Some(group)).unwrap();
+            for folder in [directory.path(), &folder] {
+                std::os::unix::fs::chown(folder, Some(user), Some(group)).unwrap();
+            }
         }
-        let mut postgres = Self { programs: programs(), directory, user, port: free_port(), server: None };
+        let mut postgres = Self { programs: programs(), disk, directory, user, port: free_port(), server: None };
+        // Small files of the log, so that it soon needs another one.
         let made = postgres
             .program("initdb")
             .args(["--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync"])
+            .arg("--wal-segsize=1")
             .output()
             .unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
@@ -41,6 +51,11 @@ impl Postgres {
 
     pub async fn start_again(&mut self) {
         assert!(self.server.is_none(), "it runs");
+        self.runs().await;
+    }
+
+    /// Waits until it runs, and starts it where it does not.
+    async fn runs(&mut self) {
         until("PostgreSQL starts", async || {
             // What a killed server leaves behind, its processes and its memory, takes a moment to go.
             if self.server.as_mut().is_none_or(|server| server.try_wait().unwrap().is_some()) {
@@ -59,6 +74,40 @@ impl Postgres {
         // A killed process loses nothing that it gave to the system; only a machine without power does.
         server.args(["-c", "fsync=off", "-c", "full_page_writes=off", "-c", "max_connections=100"]);
         server.stdin(Stdio::null()).stdout(Stdio::null()).stderr(self.log()).spawn().unwrap()
+    }
+
+    /// Whether it has a disk of its own, which can be filled.
+    pub fn has_disk(&self) -> bool {
+        self.disk.is_some()
+    }
+
+    /// Fills its disk.
+    pub fn fill_disk(&self) {
+        self.disk.as_ref().expect("it has one").fill();
+    }
+
+    /// Writes until its write-ahead log has no room either, which ends the server.
+    pub async fn fill_log(&self) {
+        if !self.has_disk() {
+            return;
+        }
+        let before = self.panics();
+        if let Some(mut connection) = self.try_connect().await {
+            let write = "select pg_logical_emit_message(false, 'a test', repeat('x', 500000))";
+            while connection.execute(write).await.is_ok() {}
+        }
+        until("the server has ended itself", async || self.panics() > before).await;
+    }
+
+    /// How often it has said so.
+    fn panics(&self) -> usize {
+        std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default().matches("PANIC:").count()
+    }
+
+    /// It runs again, with room on its disk.
+    pub async fn make_room(&mut self) {
+        self.disk.as_ref().expect("it was filled").make_room();
+        self.runs().await;
     }
 
     fn log(&self) -> std::fs::File {
@@ -94,7 +143,7 @@ impl Postgres {
 
     fn program(&self, name: &str) -> Command {
         let mut command = Command::new(self.programs.join(name));
-        command.current_dir(self.directory.path()).arg("-D").arg(self.directory.path().join("data"));
+        command.current_dir(self.directory.path()).arg("-D").arg(self.directory.path().join("disk/data"));
         if let Some((user, group)) = self.user {
             command.uid(user).gid(group);
         }

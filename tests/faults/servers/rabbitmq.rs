@@ -18,6 +18,15 @@ pub struct Family {
     register_port: u16,
 }
 
+/// Up to the filter.
+const MESSAGES: &str = "lists:sum([begin
+        {ok, {_, Count}, _} = ra:leader_query(amqqueue:get_pid(Queue), fun rabbit_fifo:query_messages_total/1), Count
+    end || Queue <- rabbit_amqqueue:list()";
+
+/// Each answers once it has started.
+const DEAD_LETTERS: &str = "[_ | _] = [sys:get_state(Worker)
+    || {_, Worker, _, _} <- supervisor:which_children(rabbit_fifo_dlx_sup), is_pid(Worker)], ok.";
+
 pub struct Node<'a> {
     family: &'a Family,
     name: String,
@@ -106,9 +115,35 @@ impl Node<'_> {
 
     /// Runs the node's own command; what it prints.
     pub fn control(&self, arguments: &[&str]) -> String {
-        let output: Output = self.program("rabbitmqctl").arg("-q").args(arguments).output().unwrap();
+        let output = self.try_control(arguments);
         assert!(output.status.success(), "rabbitmqctl {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn try_control(&self, arguments: &[&str]) -> Output {
+        self.program("rabbitmqctl").arg("-q").args(arguments).output().unwrap()
+    }
+
+    /// Messages in all queues, those in the hands of consumers and those on their way to the dead letters too; nothing while
+    /// a queue has no leader. Asks the queues themselves: the broker's own listing is up to 5 s old.
+    pub fn messages(&self) -> Option<u64> {
+        self.count("true")
+    }
+
+    /// The same of one queue.
+    pub fn messages_in(&self, queue: &str) -> Option<u64> {
+        self.count(&format!("element(4, amqqueue:get_name(Queue)) =:= <<\"{queue}\">>"))
+    }
+
+    fn count(&self, filter: &str) -> Option<u64> {
+        let output = self.try_control(&["eval", &format!("{MESSAGES}, {filter}]).")]);
+        output.status.success().then(|| String::from_utf8(output.stdout).unwrap().trim().parse().unwrap())
+    }
+
+    /// Whether the workers for dead letters are up. One whose queue is deleted while it starts crashes over and over, until
+    /// the supervisor of them all gives up for good (seen with 3.10): then every queue with dead letters dies at its first.
+    pub fn dead_letters_work(&self) -> bool {
+        self.try_control(&["eval", DEAD_LETTERS]).status.success()
     }
 
     /// Brings the names of the quorum queues to the disk. A broker that is killed within moments of a queue's first

@@ -1,0 +1,83 @@
+//! Every change that the database makes, noted by the database itself: what is applied twice leaves two of a kind.
+
+use std::path::PathBuf;
+
+use sqlx::{Connection, Executor, PgConnection, SqliteConnection};
+
+/// A row of a user goes through each state at most once: its version only rises and its time of deletion only falls. So the
+/// same state twice is an event that was applied twice, or a write that changed nothing. And a line that says what became of
+/// an event says it once, unless the event failed.
+const NOTE_IN_POSTGRES: &str = "
+    create table public.changes (clerk_id text, state text);
+    create function public.note_user() returns trigger language plpgsql as $$
+    begin
+        insert into public.changes values (new.clerk_id, concat_ws(' ', new.event_id, 'deleted', new.deleted_at));
+        return null;
+    end $$;
+    create trigger note_user after insert or update on clerk.users for each row execute function public.note_user();
+    create function public.note_event() returns trigger language plpgsql as $$
+    begin
+        insert into public.changes select new.clerk_id, concat_ws(' ', new.event_id, 'became', new.status)
+            from generate_series(1, 2);
+        return null;
+    end $$;
+    create trigger note_event after update on clerk.events for each row
+        when (old.status in ('applied', 'stale') and (new.status, new.attempts) is distinct from (old.status, old.attempts))
+        execute function public.note_event()";
+
+const NOTE_IN_SQLITE: &str = "
+    create table changes (clerk_id text, state text);
+    create trigger note_insert after insert on users begin
+        insert into changes values (new.clerk_id, coalesce(new.event_id, '') || ' deleted ' || coalesce(new.deleted_at, ''));
+    end;
+    create trigger note_update after update on users begin
+        insert into changes values (new.clerk_id, coalesce(new.event_id, '') || ' deleted ' || coalesce(new.deleted_at, ''));
+    end;
+    create trigger note_event after update on events
+        when old.status in ('applied', 'stale') and (new.status <> old.status or new.attempts <> old.attempts) begin
+        insert into changes values (new.clerk_id, new.event_id || ' became ' || new.status),
+            (new.clerk_id, new.event_id || ' became ' || new.status);
+    end";
+
+const TWICE_IN_POSTGRES: &str = "select clerk_id || ': ' || state from public.changes where starts_with(clerk_id, $1)
+    group by clerk_id, state having count(*) > 1";
+
+const TWICE_IN_SQLITE: &str = "select clerk_id || ': ' || state from changes where substr(clerk_id, 1, length(?1)) = ?1
+    group by clerk_id, state having count(*) > 1";
+
+/// A database that notes its changes.
+pub enum Noted {
+    /// By its URL.
+    Postgres(String),
+    Sqlite(PathBuf),
+}
+
+impl Noted {
+    /// Notes from now on. The tables must be there.
+    pub async fn begin(self) -> Self {
+        match &self {
+            Self::Postgres(url) => {
+                _ = PgConnection::connect(url).await.unwrap().execute(NOTE_IN_POSTGRES).await.unwrap()
+            }
+            Self::Sqlite(path) => _ = sqlite(path).await.execute(NOTE_IN_SQLITE).await.unwrap(),
+        }
+        self
+    }
+
+    /// What happened more than once to users whose ID begins so.
+    pub async fn twice(&self, prefix: &str) -> Vec<String> {
+        match self {
+            Self::Postgres(url) => {
+                let mut connection = PgConnection::connect(url).await.unwrap();
+                sqlx::query_scalar(TWICE_IN_POSTGRES).bind(prefix).fetch_all(&mut connection).await.unwrap()
+            }
+            Self::Sqlite(path) => {
+                sqlx::query_scalar(TWICE_IN_SQLITE).bind(prefix).fetch_all(&mut sqlite(path).await).await.unwrap()
+            }
+        }
+    }
+}
+
+async fn sqlite(path: &std::path::Path) -> SqliteConnection {
+    SqliteConnection::connect(&format!("sqlite://{}", path.display())).await.unwrap()
+}
