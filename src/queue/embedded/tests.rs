@@ -374,12 +374,12 @@ async fn a_batch_of_large_bodies_is_cut_before_it_fills_the_memory() {
     }
     let mut consumer = consumer(&queue, 500);
     let batches = [next(&mut consumer).await, next(&mut consumer).await];
-    assert_eq!(batches.each_ref().map(|batch| batch.events.len()), [16, 4]);
+    assert_eq!(batches.each_ref().map(|batch| batch.events.len()), [8, 8]);
     drop(batches);
     let again = next(&mut consumer).await;
-    assert_eq!(again.events.len(), 16);
+    assert_eq!(again.events.len(), 8);
     ack(&mut consumer, again).await.unwrap();
-    assert_eq!(drain(&queue, 500).await.into_keys().collect::<Vec<_>>(), sent[16..]);
+    assert_eq!(drain(&queue, 500).await.into_keys().collect::<Vec<_>>(), sent[8..]);
 }
 
 /// The child publishes and says of each event when it was promised; the parent kills it in the middle.
