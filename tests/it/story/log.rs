@@ -44,8 +44,8 @@ async fn each_event_has_its_lines_for_whoever_asks() {
             app.settled(id).await;
         }
     }
-    let settled = |line: &Value| line["message"] == "an event was settled";
-    until("all are told", async || lines(&app).iter().filter(|line| settled(line)).count() == 4).await;
+    let told = |what: &str| lines(&app).iter().filter(|line| line["message"] == what).count();
+    until("all are told", async || told("an event was settled") == 4 && told("an event was queued") == 4).await;
     let lines = lines(&app);
     for (id, user, event_type, status, code) in [
         ("msg_created", json!("user_1"), "user.created", "applied", Value::Null),
