@@ -461,7 +461,7 @@ impl Store {
         }
     }
 
-    /// Everything that is there, counted: seconds with millions of rows.
+    /// Everything that is there, counted: reads all of it, so ask seldom.
     pub async fn totals(&self) -> Result<Totals, StoreError> {
         match self {
             Self::Postgres(store) => store.totals().await,
@@ -477,7 +477,7 @@ impl Store {
         }
     }
 
-    /// The last hour minute by minute, counted up to 1,000,000 events, the newest: a second or two with so many.
+    /// The last hour minute by minute, counted up to 1,000,000 events, the newest. Reads so many lines: ask seldom.
     pub async fn recent(&self, now: Timestamp) -> Result<Recent, StoreError> {
         match self {
             Self::Postgres(store) => store.recent(now).await,

@@ -82,7 +82,7 @@ pub struct LagSince {
 /// Most failed events that are counted; more say the same.
 pub(super) const FAILED_MAX: u32 = 100_000;
 
-/// Most events of the last hour that are counted: half an hour of what a small machine can apply.
+/// Most events of the last hour that are counted: 277 a second. Where more come, their newest million says how it is now.
 pub(super) const RECENT_MAX: u32 = 1_000_000;
 
 /// Minutes that `Recent` looks back, the one that is not over among them.
