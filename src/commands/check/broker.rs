@@ -145,7 +145,11 @@ fn of_topology(shared: &Shared) -> Vec<Finding> {
         findings.push(Finding::note("topology", "no exchange or queue is there yet", mend));
     } else if !missing.is_empty() {
         let what = format!("missing: {}", missing.join(", "));
-        findings.push(Finding::note("topology", what, "start a receiver or a worker: it declares what is missing, and within seconds where it runs"));
+        findings.push(Finding::note(
+            "topology",
+            what,
+            "start a receiver or a worker: it declares what is missing, and within seconds where it runs",
+        ));
     }
     if findings.is_empty() {
         let waiting = shared.waiting.map_or_else(String::new, |events| format!("; {events} events wait"));

@@ -8,6 +8,6 @@ pub mod database;
 pub mod history;
 pub mod proxy;
 pub mod queues;
-pub mod visitor;
 pub mod scrape;
+pub mod visitor;
 pub mod wire;
