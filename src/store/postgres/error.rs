@@ -90,6 +90,7 @@ fn meaning(sqlstate: &str) -> &'static str {
         "25006" => "the server only reads",
         "53100" => "the server's disk is full",
         "53300" => "the server has no more connections",
+        "55P03" => "somebody else holds a lock on a table: try again",
         "57014" => "a statement took too long",
         "57P01" | "57P02" => "the server is stopping",
         "57P03" => "the server is starting",
