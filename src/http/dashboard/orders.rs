@@ -185,7 +185,13 @@ impl Verb {
             let value = ask.get(name);
             (!value.is_empty()).then(|| format!(" {flag} {value}"))
         };
-        let flags = [("type", "--type"), ("user", "--user"), ("since", "--since"), ("until", "--until")];
+        let flags = [
+            ("type", "--type"),
+            ("user", "--user"),
+            ("error_code", "--error-code"),
+            ("since", "--since"),
+            ("until", "--until"),
+        ];
         let flags: String = flags.iter().filter_map(flag).collect();
         let command = self.word().to_lowercase();
         format!(
