@@ -24,6 +24,9 @@ const OPEN_CONNECTIONS: usize = 256;
 /// The lag is bounded while the 99th percentile is below this, in milliseconds.
 const LAG_MAX_MS: f64 = 500.0;
 
+/// Fewer than this say nothing of a 99th percentile.
+const LAGS_MIN: u64 = 100;
+
 /// A search ends when what holds and what does not are this close.
 const CLOSE_ENOUGH: f64 = 1.06;
 
@@ -96,7 +99,8 @@ pub struct Offered {
 
 impl Offered {
     pub fn held(&self) -> bool {
-        self.tally.refused == 0 && self.lag.missing == 0 && self.lag.ms(99.0) < LAG_MAX_MS
+        let is_known = self.lag.micros.len() >= LAGS_MIN;
+        self.tally.refused == 0 && self.lag.missing == 0 && is_known && self.lag.ms(99.0) < LAG_MAX_MS
     }
 }
 

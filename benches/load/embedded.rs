@@ -36,7 +36,10 @@ pub async fn embedded(bench: &mut Bench) -> anyhow::Result<()> {
     let program = bench.place.start("serve", None).await?;
     let file = bench.place.data("users.db");
     let pace = |rate, lasts| Pace::Open { rate, lasts };
-    bench.load(&program, PATH, pace(500.0, WARM_UP), Keep::Nothing).run().await?;
+    let watch = Lines::watch(file.clone(), COARSE);
+    let tally = bench.load(&program, PATH, pace(500.0, WARM_UP), Keep::Nothing).run().await?;
+    // Everything of before is there, so that what comes from now on is what is sent from now on.
+    watch.stop_at(tally.accepted).await?;
 
     let watch = Lines::watch(file.clone(), FINE);
     let tally = bench.load(&program, PATH, pace(RATE, bench.scale.latency), Keep::Events).run().await?;

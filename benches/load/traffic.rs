@@ -5,7 +5,7 @@
 //! omission"). The client is written by hand on TCP, since it shares the processor with what it measures. It has a thread of
 //! its own, and the same one is used for every server.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::{Error, ErrorKind};
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -128,6 +128,7 @@ impl Load {
             keep: self.keep,
             head,
             turns,
+            begun: Cell::new(0),
             tally: tally.clone(),
         });
         let mut tasks = tokio::task::JoinSet::new();
@@ -195,15 +196,17 @@ struct Sender {
     keep: Keep,
     head: String,
     turns: Rc<Turns>,
+    /// Deliveries that were begun, over all connections.
+    begun: Cell<u64>,
     tally: Rc<RefCell<Tally>>,
 }
 
 impl Sender {
     async fn send_in_turn(self: Rc<Self>, mut connection: Connection) {
         let (mut body, mut request) = (Vec::new(), Vec::new());
-        let mut number = 0_u64;
         while let Some(due) = self.turns.next().await {
-            number += 1;
+            let number = self.begun.get() + 1;
+            self.begun.set(number);
             let alone = matches!(self.keep, Keep::Markers(every) if number.is_multiple_of(every));
             let next = self.crowd.deliver(alone, &self.head, &mut body, &mut request);
             let status = connection.exchange(&request).await;
