@@ -122,19 +122,30 @@ async fn a_full_disk_is_503_until_there_is_room_and_nothing_is_lost() {
     until("it is ready", async || is_ready(&app).await).await;
     disk.fill_up_to(1024 * 1024);
     let mut accepted = deliver_until_refused(&app, 0).await;
-    assert!(missing(&app).await.contains("queue"));
+    let mut number = 5000;
+    // An acknowledgement can make room for one more.
+    until("readiness says so", async || {
+        number += 1;
+        let (id, body) = update(number);
+        if app.try_deliver(&id, body).await.unwrap().status == 200 {
+            accepted.push(number);
+        }
+        missing(&app).await.contains("queue")
+    })
+    .await;
     assert!(accepted.len() > 10, "{accepted:?}");
     // Many more change nothing about what the log says.
-    for number in 9000..9020 {
+    for number in 7000..7020 {
         let (id, body) = update(number);
-        assert_eq!(app.try_deliver(&id, body).await.unwrap().status, 503);
+        match app.try_deliver(&id, body).await.unwrap().status {
+            200 => accepted.push(number),
+            status => assert_eq!(status, 503),
+        }
     }
-    assert_eq!(
-        lines_that_say(&app, "events are refused, and Clerk sends them again: the disk of the queue file is full"),
-        1,
-        "{:#?}",
-        app.log()
-    );
+    let full =
+        lines_that_say(&app, "events are refused, and Clerk sends them again: the disk of the queue file is full");
+    let again = lines_that_say(&app, "the queue file can be written again");
+    assert!((1..=again + 1).contains(&full), "once each time: {:#?}", app.log());
 
     disk.free();
     until("it is ready again", async || is_ready(&app).await).await;
