@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use clerk_sync::clerk::{ClerkId, EventId, SigningSecret, Timestamp};
-use clerk_sync::store::{self, EventRow, Keep, Store, User};
+use clerk_sync::store::{self, EventRow, Keep, Store, StoreError, User};
 use secrecy::SecretString;
 
 use super::broker::Namespace;
@@ -269,7 +269,11 @@ impl App {
     }
 
     pub async fn event(&self, id: &str) -> Option<EventRow> {
-        self.store.event(&EventId::new(id).unwrap()).await.unwrap()
+        match self.store.event(&EventId::new(id).unwrap()).await {
+            // A program that has only just started has not made its tables yet.
+            Err(StoreError::Incompatible(_)) => None,
+            found => found.unwrap(),
+        }
     }
 
     /// Waits until the event has a line, and gives it.
