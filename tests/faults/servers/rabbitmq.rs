@@ -2,8 +2,10 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
 use lapin::{Connection, ConnectionProperties};
+use tokio::time::timeout;
 
 use super::free_port;
 use crate::support::app::tempdir::TempDir;
@@ -26,6 +28,9 @@ const MESSAGES: &str = "lists:sum([begin
 /// Each answers once it has started.
 const DEAD_LETTERS: &str = "[_ | _] = [sys:get_state(Worker)
     || {_, Worker, _, _} <- supervisor:which_children(rabbit_fifo_dlx_sup), is_pid(Worker)], ok.";
+
+/// How long one try to connect may take. lapin has no bound of its own for an answer.
+const TRIED_FOR: Duration = Duration::from_secs(3);
 
 pub struct Node<'a> {
     family: &'a Family,
@@ -77,17 +82,17 @@ impl Node<'_> {
         let mut server = self.program("rabbitmq-server");
         server.stdin(Stdio::null()).stderr(output.try_clone().unwrap()).stdout(output);
         self.server = Some(server.spawn().unwrap());
-        until("RabbitMQ starts", async || {
-            let Ok(connection) = Connection::connect(&Self::url(self.port), ConnectionProperties::default()).await
-            else {
-                return false;
-            };
-            // A node takes connections a little before its queues.
-            let opened = connection.create_channel().await.is_ok();
-            let _ = connection.close(200, "up".into()).await;
-            opened
-        })
-        .await;
+        // A node that starts takes a connection, and may never say a word on it.
+        until("RabbitMQ starts", async || timeout(TRIED_FOR, self.is_up()).await.unwrap_or(false)).await;
+    }
+
+    async fn is_up(&self) -> bool {
+        let connected = Connection::connect(&Self::url(self.port), ConnectionProperties::default()).await;
+        let Ok(connection) = connected else { return false };
+        // A node takes connections a little before its queues.
+        let opened = connection.create_channel().await.is_ok();
+        let _ = connection.close(200, "up".into()).await;
+        opened
     }
 
     /// `TERM` is a stop in good order, `KILL` an end without one.

@@ -341,13 +341,15 @@ async fn answer(response: reqwest::Response) -> Option<Answer> {
     Some(Answer { status, headers, body })
 }
 
-/// Waits for a condition, asking again and again, up to the deadline.
+/// Waits for a condition, asking again and again, up to the deadline. A question that is never answered ends there too.
 pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let started = Instant::now();
-    while !holds().await {
-        assert!(started.elapsed() < DEADLINE, "waited {} s in vain: {what}", DEADLINE.as_secs());
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let asked = async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let held = tokio::time::timeout(DEADLINE, asked).await;
+    assert!(held.is_ok(), "waited {} s in vain: {what}", DEADLINE.as_secs());
 }
 
 fn pause() {
