@@ -103,6 +103,14 @@ pub struct ClerkApi {
     pub secret_key: Option<SecretString>,
 }
 
+impl ClerkApi {
+    /// The key, or what to do where there is none.
+    pub fn key(&self) -> Result<&SecretString, ConfigError> {
+        let remedy = "copy the Secret key (sk_live_… or sk_test_…) from Clerk's dashboard, Configure > API keys";
+        self.secret_key.as_ref().ok_or_else(|| wrong("CLERK_SECRET_KEY", "is not set", remedy))
+    }
+}
+
 /// A setting that is wrong.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{name} {fault}; {remedy}")]

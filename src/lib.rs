@@ -10,6 +10,7 @@ pub mod queue;
 pub mod store;
 pub mod worker;
 
+pub mod backfill;
 pub mod replay;
 
 pub mod commands;

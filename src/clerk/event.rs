@@ -290,7 +290,7 @@ impl SignedEvent {
 
 /// How far a time may lie ahead of the delivery, in milliseconds: 24 hours. A later one would shut out every update
 /// until then.
-const AHEAD_MAX_MS: i64 = 24 * 60 * 60 * 1000;
+pub(super) const AHEAD_MAX_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// Clerk's catalogue gives `timestamp` in seconds, its events in milliseconds. 100,000,000,000 is the year 1973 in
 /// milliseconds and 5138 in seconds: below it a number can only be seconds.
@@ -311,7 +311,7 @@ fn place(error: &serde_json::Error) -> String {
 }
 
 /// The user object `data`, and its ID.
-fn read_user(data: &RawValue) -> Result<(ClerkId, UserObject<'_>), Rejection> {
+pub(super) fn read_user(data: &RawValue) -> Result<(ClerkId, UserObject<'_>), Rejection> {
     let user = UserObject::read(data).map_err(|_| Rejection::InvalidId("data is no object"))?;
     let id = user.id.ok_or(Rejection::InvalidId("data.id is missing"))?;
     let id = json::text(id).ok_or(Rejection::InvalidId("data.id is no text"))?;

@@ -6,6 +6,7 @@ pub mod change;
 pub mod event;
 mod fields;
 mod json;
+pub mod listing;
 pub mod omit;
 pub mod sample;
 pub mod signature;

@@ -56,7 +56,11 @@ impl OmittedFields {
         rewritten.filter(|_| found)
     }
 
-    fn out_of_object(&self, object: &str) -> Option<String> {
+    /// Nothing where the object has none of the fields.
+    pub(super) fn out_of_object(&self, object: &str) -> Option<String> {
+        if self.0.is_empty() {
+            return None;
+        }
         let mut found = false;
         let rewritten = rewrite(object, |name, value| {
             let omitted = self.0.iter().any(|field| **field == *name);

@@ -1,5 +1,6 @@
 //! The subcommands, and the only place where the parts meet.
 
+mod backfill;
 mod check;
 mod completions;
 mod dev;
@@ -7,6 +8,7 @@ mod events;
 mod healthcheck;
 mod migrate;
 mod progress;
+mod reconcile;
 mod secrets;
 pub mod send;
 mod serve;
@@ -56,6 +58,16 @@ enum Command {
     /// Query the events, and replay failed ones
     #[command(subcommand)]
     Events(events::EventsCommand),
+    /// Fill the table from Clerk's list of users; needs CLERK_SECRET_KEY
+    ///
+    /// Every user of the list is applied under the rule that events follow, so events may come in meanwhile, and a newer row is left
+    /// alone. After a stop, run it again: it goes on where it was. Obeys Clerk's rate limit.
+    Backfill(backfill::BackfillArgs),
+    /// Say where the table has drifted from Clerk's list of users, and mend it; needs CLERK_SECRET_KEY
+    ///
+    /// Reports who is missing here, stale here, or deleted at Clerk; exit status 3 where anything is. With --fix it mends them. It marks
+    /// nobody as deleted after a walk that was not complete, and nobody whom Clerk, asked once more, still knows.
+    Reconcile(reconcile::ReconcileArgs),
     /// Print what makes a shell complete these commands
     Completions(completions::CompletionsArgs),
     /// Ask the server on this machine whether it is alive (for containers)
@@ -93,6 +105,8 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Send(args) => send_events(&args, &config).await,
         Command::Users(command) => users::run(command, &config).await,
         Command::Events(command) => events::run(command, &config).await,
+        Command::Backfill(args) => backfill::run(&args, &config).await,
+        Command::Reconcile(args) => reconcile::run(&args, &config).await,
         Command::Healthcheck => healthcheck::run(&config).await,
         // Done above.
         Command::Check(_) | Command::Completions(_) => Ok(ExitCode::SUCCESS),

@@ -9,6 +9,7 @@
 //! - A change that alters nothing writes nothing to `users`.
 
 mod history;
+mod known;
 pub mod postgres;
 mod query;
 mod row;
@@ -24,6 +25,7 @@ use std::time::Duration;
 use crate::clerk::{ClerkId, EventId, Rejection, SignedEvent, Timestamp, UserChange};
 
 pub use history::HistoryRow;
+pub use known::{KnownUser, LiveUser};
 pub use query::{Cursor, EventFilter, Listing, Page, UserFilter, read_time};
 pub use row::{EventRow, Status, Time, User};
 pub use stats::{Failed, Lag, LagSince, Minute, Recent, Totals};

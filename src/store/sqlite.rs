@@ -4,9 +4,11 @@
 
 mod apply;
 mod error;
+mod known;
 mod read;
 mod stats;
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,8 +22,8 @@ use sqlx::{ConnectOptions, Connection};
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::{
-    EventFilter, EventRow, Failed, HistoryRow, Keep, Listing, Outcome, Page, Recent, SchemaVersion, StoreError, Time,
-    Totals, User, UserFilter, Write,
+    EventFilter, EventRow, Failed, HistoryRow, Keep, KnownUser, Listing, LiveUser, Outcome, Page, Recent,
+    SchemaVersion, StoreError, Time, Totals, User, UserFilter, Write,
 };
 use crate::clerk::{ClerkId, EventId, SignedEvent, Timestamp};
 use crate::clock::now;
@@ -279,6 +281,14 @@ impl Store {
 
     pub async fn users(&self, filter: &UserFilter, page: &Page) -> Result<Listing<User>, StoreError> {
         read::users(&self.readers, filter, page).await.map_err(|error| self.fault(error))
+    }
+
+    pub async fn known(&self, ids: &[ClerkId]) -> Result<Vec<KnownUser>, StoreError> {
+        known::known(&self.readers, ids).await.map_err(|error| self.fault(error))
+    }
+
+    pub async fn live(&self, after: Option<&ClerkId>, limit: NonZeroU32) -> Result<Vec<LiveUser>, StoreError> {
+        known::live(&self.readers, after, limit).await.map_err(|error| self.fault(error))
     }
 
     pub async fn event(&self, id: &EventId) -> Result<Option<EventRow>, StoreError> {

@@ -288,6 +288,6 @@ fn clerk_id(record: &Record) -> Option<&ClerkId> {
     }
 }
 
-fn time(row: &SqliteRow, column: &str) -> Result<Option<Timestamp>, Error> {
+pub(super) fn time(row: &SqliteRow, column: &str) -> Result<Option<Timestamp>, Error> {
     Ok(row.try_get::<Option<i64>, _>(column)?.and_then(Timestamp::from_ms))
 }

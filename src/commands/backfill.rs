@@ -1,0 +1,173 @@
+//! `backfill`: the table filled from Clerk's list of users.
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use serde::Serialize;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{progress, table};
+use crate::backfill::{self, Api, Failure, Filled, Identity, News, Resume, Stopped, Tally};
+use crate::clock::now;
+use crate::config::Config;
+use crate::shutdown::Shutdown;
+use crate::store::{self, Store};
+
+#[derive(Debug, clap::Args)]
+pub struct BackfillArgs {
+    /// Begin anew, where a backfill was stopped before
+    #[arg(long)]
+    restart: bool,
+    #[command(flatten)]
+    patience: Patience,
+    /// One JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Patience {
+    /// Longest wait for Clerk or for the database while nothing goes forward
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    patience: u64,
+}
+
+/// Between two lines about the progress, where no terminal shows a bar.
+const LINE_INTERVAL: Duration = Duration::from_secs(10);
+
+pub async fn run(args: &BackfillArgs, config: &Config) -> anyhow::Result<ExitCode> {
+    let started = Instant::now();
+    let api = open(config, &args.patience)?;
+    let store = Store::open(&config.store)?;
+    let stop = stop_on_signal()?;
+    // An embedded file is made where there is none, as `serve` does; a server's schema is brought up to date once a release.
+    if matches!(config.store, store::Options::Sqlite(_)) {
+        store.migrate().await?;
+    }
+    store.schema_version().await?.check()?;
+    let identity = Identity::of(&config.clerk_api.url, config.clerk_api.key()?, store.place());
+    let resume = Resume::at(&config.data_dir, identity);
+    let mut shown = Shown::start(&api).await;
+    let tell = |news: News<'_>| match news {
+        News::Progress(tally) => shown.at(tally.seen, || {
+            format!("{} users read, {} changed, {} unchanged", tally.seen, tally.changed, tally.unchanged)
+        }),
+        News::Note(note) => eprintln!("clerk-sync: {note}"),
+    };
+    let filled = Box::pin(backfill::fill(Arc::clone(&api), &store, resume, args.restart, &stop, tell)).await;
+    shown.end();
+    store.close().await;
+    report(&filled, started.elapsed(), args.json)?;
+    match filled.end {
+        Ok(()) if filled.tally.failed > 0 => bail!(
+            "{} users could not be read or written, the others were; see above, clean their metadata at Clerk, and run it again",
+            filled.tally.failed
+        ),
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(Stopped::Requested) => bail!("stopped: {} users are done; run it again to go on", filled.tally.seen),
+        Err(stopped) => bail!("{stopped}. {} users are done; run it again to go on", filled.tally.seen),
+    }
+}
+
+/// The API of the instance that is configured.
+pub fn open(config: &Config, patience: &Patience) -> anyhow::Result<Arc<Api>> {
+    let options = backfill::Options {
+        url: config.clerk_api.url.clone(),
+        key: config.clerk_api.key()?.clone(),
+        omitted: config.worker.omitted.clone(),
+        patience: Duration::from_secs(patience.patience),
+        now,
+    };
+    Ok(Arc::new(Api::open(options)?))
+}
+
+/// A stop that SIGINT or SIGTERM asks for; a second one ends the process at once.
+pub fn stop_on_signal() -> anyhow::Result<Shutdown> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let stop = Shutdown::default();
+    let asked = stop.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            if asked.is_requested() {
+                std::process::exit(1);
+            }
+            asked.request();
+        }
+    });
+    Ok(stop)
+}
+
+/// How far it is, on standard error: a bar on a terminal, elsewhere a line now and then.
+pub struct Shown {
+    bar: indicatif::ProgressBar,
+    is_terminal: bool,
+    told: Instant,
+}
+
+impl Shown {
+    pub async fn start(api: &Api) -> Self {
+        let is_terminal = std::io::stderr().is_terminal();
+        // Only a bar has an end to show.
+        let total = if is_terminal { api.count().await } else { None };
+        Self { bar: progress::bar(total), is_terminal, told: Instant::now() }
+    }
+
+    pub fn at(&mut self, seen: u64, line: impl FnOnce() -> String) {
+        self.bar.set_position(seen);
+        if !self.is_terminal && self.told.elapsed() >= LINE_INTERVAL {
+            self.told = Instant::now();
+            eprintln!("{}", line());
+        }
+    }
+
+    pub fn end(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    /// Whether the list was walked to its end.
+    complete: bool,
+    resumed: bool,
+    #[serde(flatten)]
+    tally: &'a Tally,
+    /// The first 100.
+    failures: &'a [Failure],
+    elapsed_ms: u64,
+}
+
+fn report(filled: &Filled, elapsed: Duration, json: bool) -> anyhow::Result<()> {
+    let Filled { tally, failures, resumed, end } = filled;
+    if json {
+        let elapsed_ms = u64::try_from(elapsed.as_millis()).context("it took too long")?;
+        return table::print_json(&Report { complete: end.is_ok(), resumed: *resumed, tally, failures, elapsed_ms });
+    }
+    let mut text = table::of_fields(&[
+        ("users read", tally.seen.to_string()),
+        ("changed", tally.changed.to_string()),
+        ("unchanged", tally.unchanged.to_string()),
+        ("failed", tally.failed.to_string()),
+        ("elapsed", format!("{:.1} s", elapsed.as_secs_f64())),
+    ]);
+    if *resumed {
+        text += "It went on where it had been stopped; the numbers are of the whole walk.\n";
+    }
+    Ok(table::print(&(text + &of_failures(failures)))?)
+}
+
+/// One line for each: its ID and its fault, never what stood there.
+pub fn of_failures(failures: &[Failure]) -> String {
+    let line = |failure: &Failure| {
+        let id = failure.clerk_id.as_deref().unwrap_or("(no ID)");
+        format!("failed: {id}  {}: {}\n", failure.error_code, failure.error)
+    };
+    failures.iter().map(line).collect()
+}

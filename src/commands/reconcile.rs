@@ -1,0 +1,117 @@
+//! `reconcile`: where the table has drifted from Clerk's list of users, and the mending of it.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use serde::Serialize;
+
+use super::backfill::{Patience, Shown, of_failures, open, stop_on_signal};
+use super::table;
+use crate::backfill::{self, Drift, Kind, Plan, Stopped};
+use crate::config::Config;
+use crate::store::Store;
+
+#[derive(Debug, clap::Args)]
+pub struct ReconcileArgs {
+    /// Mend what has drifted: bring rows up to date, and mark as deleted who is not at Clerk any more
+    #[arg(long)]
+    fix: bool,
+    /// Most users to be marked as deleted [default: one in twenty, 10 in a small table, never all]
+    #[arg(long, value_name = "USERS", requires = "fix")]
+    max_deletes: Option<u64>,
+    #[command(flatten)]
+    patience: Patience,
+    /// One JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+/// Exit status where a drift was found and is left.
+const DRIFTED: u8 = 3;
+
+pub async fn run(args: &ReconcileArgs, config: &Config) -> anyhow::Result<ExitCode> {
+    let started = Instant::now();
+    let api = open(config, &args.patience)?;
+    let store = Store::open(&config.store)?;
+    let stop = stop_on_signal()?;
+    store.schema_version().await?.check()?;
+    let mut shown = Shown::start(&api).await;
+    let tell = |drift: &Drift| shown.at(drift.seen, || format!("{} users read", drift.seen));
+    let plan = Plan { fix: args.fix, deletes_max: args.max_deletes };
+    let (drift, end) = Box::pin(backfill::reconcile(Arc::clone(&api), &store, plan, &stop, tell)).await;
+    shown.end();
+    store.close().await;
+    report(&drift, end.is_ok(), args, started.elapsed())?;
+    match end {
+        Err(Stopped::Requested) => bail!("stopped: nobody is marked as deleted before the end; run it again"),
+        Err(stopped) => bail!("{stopped}. Nobody is marked as deleted after a walk that is not complete; run it again"),
+        Ok(()) => {}
+    }
+    if let (true, Some(why)) = (args.fix, &drift.refused) {
+        bail!("{why}");
+    }
+    if drift.failed > 0 {
+        bail!("{} users could not be read or written, so that nothing is known of them; see above", drift.failed);
+    }
+    // What was mended has drifted no more; a tombstone whose user is at Clerk cannot be mended.
+    let left = if args.fix { drift.deleted_here.count } else { drift.found() };
+    Ok(if left == 0 { ExitCode::SUCCESS } else { ExitCode::from(DRIFTED) })
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    /// Whether the list was walked to its end, and everything compared.
+    complete: bool,
+    fix: bool,
+    #[serde(flatten)]
+    drift: &'a Drift,
+    elapsed_ms: u64,
+}
+
+fn report(drift: &Drift, complete: bool, args: &ReconcileArgs, elapsed: Duration) -> anyhow::Result<()> {
+    if args.json {
+        let elapsed_ms = u64::try_from(elapsed.as_millis()).context("it took too long")?;
+        return table::print_json(&Report { complete, fix: args.fix, drift, elapsed_ms });
+    }
+    let mut fields = vec![("users at Clerk", drift.seen.to_string())];
+    if complete {
+        fields.push(("users in the table", drift.live.to_string()));
+    }
+    fields.extend([("elapsed", format!("{:.1} s", elapsed.as_secs_f64()))]);
+    let mut text = table::of_fields(&fields);
+    text += &of_kind("missing in the table", &drift.missing);
+    text += &of_kind("stale in the table", &drift.stale);
+    text += &of_kind("different in the table", &drift.different);
+    let deleted = if drift.unconfirmed { "not on Clerk's list (not confirmed)" } else { "deleted at Clerk" };
+    text += &of_kind(deleted, &drift.deleted_at_clerk);
+    text += &of_kind("deleted in the table, and at Clerk all the same", &drift.deleted_here);
+    if drift.deleted_here.count > 0 {
+        text += "  A delete is never taken back. If one is wrong (Clerk's examples use the same IDs): `clerk-sync users erase ID --forget`, then\n  `clerk-sync backfill`.\n";
+    }
+    text += &of_failures(&drift.failures);
+    text += &match (drift.found(), args.fix) {
+        (0, _) if drift.failed == 0 && complete => "Nothing has drifted.\n".into(),
+        (0, _) => String::new(),
+        (_, true) => format!("{} rows were mended.\n", drift.mended),
+        (_, false) => match &drift.refused {
+            Some(why) => format!("{why}.\n"),
+            None => "`clerk-sync reconcile --fix` mends it.\n".into(),
+        },
+    };
+    Ok(table::print(&text)?)
+}
+
+fn of_kind(what: &str, kind: &Kind) -> String {
+    if kind.count == 0 {
+        return String::new();
+    }
+    let mut text = format!("{} {what}:\n", kind.count);
+    kind.ids.iter().for_each(|id| text += &format!("  {id}\n"));
+    match kind.count.saturating_sub(kind.ids.len() as u64) {
+        0 => {}
+        more => text += &format!("  and {more} more\n"),
+    }
+    text
+}
