@@ -256,6 +256,7 @@ mod tests {
     fn time_mends_some_answers_and_a_person_the_others() {
         let user = ClerkId::new("user_1").unwrap();
         let (first, later) = (Question::Page { after: None }, Question::Page { after: Some(&user) });
+        let one = Question::User(&user);
         let judged = |status, question| judge("https://clerk", status, None, question);
         assert_eq!(judged(200, &later), Verdict::Good);
         for status in [408, 429, 500, 502, 503, 504, 529] {
@@ -268,8 +269,8 @@ mod tests {
             assert_eq!(judged(status, &later), Verdict::Unknown);
         }
         // A request that is refused for its form says nothing of the user.
-        assert!(matches!(judged(422, &Question::User(&user)), Verdict::Refused(_)));
-        assert_eq!(judged(404, &Question::User(&user)), Verdict::Unknown);
+        assert!(matches!(judged(422, &one), Verdict::Refused(_)));
+        assert_eq!(judged(404, &one), Verdict::Unknown);
     }
 
     #[test]

@@ -117,7 +117,7 @@ pub async fn reconcile(
     mut tell: impl FnMut(&Drift),
 ) -> (Drift, Result<(), Stopped>) {
     let writer = Writer { store, patience: api.options().patience, stop };
-    let mut work = Work { api, writer, plan, drift: Drift::default(), seen: Vec::new(), revived: Vec::new() };
+    let mut work = Work { api, writer, plan, drift: Drift::default(), seen: Vec::new(), shared: 0, revived: Vec::new() };
     let end = work.run(stop, &mut tell).await;
     (work.drift, end)
 }
@@ -129,6 +129,8 @@ struct Work<'a> {
     drift: Drift,
     /// Digests of the users of the list.
     seen: Vec<u64>,
+    /// How many of them had a row before.
+    shared: u64,
     /// Tombstones whose users are on the list.
     revived: Vec<ClerkId>,
 }
@@ -148,7 +150,10 @@ impl Work<'_> {
         self.seen.sort_unstable();
         self.look_for_revived().await?;
         let (candidates, count) = self.candidates(began).await?;
-        match within_limit(count, self.drift.live, self.plan.deletes_max) {
+        // Whom this run has added says nothing of whose table it is.
+        let added = if self.plan.fix { self.drift.missing.count } else { 0 };
+        let before = self.drift.live.saturating_sub(added);
+        match within_limit(count, before, self.shared, self.plan.deletes_max) {
             Ok(()) => self.take_deleted(candidates).await,
             Err(why) => {
                 self.drift.unconfirmed = true;
@@ -175,6 +180,7 @@ impl Work<'_> {
         let changes = compare::in_order(changes);
         let ids: Vec<_> = changes.iter().map(|change| change.clerk_id.clone()).collect();
         let known = self.writer.known(&ids).await?;
+        self.shared += known.len() as u64;
         let mut mending: Vec<UserChange> = Vec::new();
         for change in changes {
             let (kind, change) = match compare::standing(&change, known.get(&change.clerk_id)) {
@@ -277,21 +283,22 @@ const DELETES_FREE: u64 = 10;
 /// One in so many rows.
 const DELETES_SHARE: u64 = 20;
 
-/// Whether so many of the rows may be marked as deleted. Without a limit of the caller's: one in twenty, ten in a small table, and never all.
-fn within_limit(deletes: u64, live: u64, given: Option<u64>) -> Result<(), String> {
+/// Whether so many of the rows may be marked as deleted, where the list and the table share so many users. Without a limit of the caller's:
+/// one in twenty, ten in a small table, and nobody where the two have nobody in common.
+fn within_limit(deletes: u64, live: u64, shared: u64, given: Option<u64>) -> Result<(), String> {
     let most = given.unwrap_or_else(|| DELETES_FREE.max(live / DELETES_SHARE).min(CANDIDATES_MAX as u64));
-    let shares_nobody = deletes > 0 && deletes == live && given.is_none();
+    let shares_nobody = deletes > 0 && shared == 0 && given.is_none();
     if deletes <= most && !shares_nobody {
         return Ok(());
     }
     let why = if shares_nobody {
-        format!("Clerk's list has none of the table's {live} users: is CLERK_SECRET_KEY that of another instance?")
+        format!("Clerk's list has none of the table's {live} users")
     } else {
-        format!(
-            "{deletes} of the table's {live} users are not on Clerk's list, more than the {most} that may be marked as deleted: is CLERK_SECRET_KEY that of another instance?"
-        )
+        format!("{deletes} of the table's {live} users are not on Clerk's list, more than the {most} that may be marked as deleted")
     };
-    Err(format!("{why} Nobody was marked. If it is right, run it again with --fix --max-deletes {deletes}"))
+    Err(format!(
+        "{why}: is CLERK_SECRET_KEY that of another instance? Nobody was marked. If it is right, run it again with --fix --max-deletes {deletes}"
+    ))
 }
 
 #[cfg(test)]
@@ -301,13 +308,13 @@ mod tests {
     #[test]
     fn a_key_of_another_instance_deletes_nobody() {
         for (deletes, live) in [(0, 0), (0, 5), (3, 5), (10, 11), (50, 1000), (50_000, 1_000_000)] {
-            assert_eq!(within_limit(deletes, live, None), Ok(()), "{deletes} of {live}");
+            assert_eq!(within_limit(deletes, live, live - deletes, None), Ok(()), "{deletes} of {live}");
         }
         for (deletes, live) in [(1, 1), (5, 5), (11, 100), (51, 1000), (1_000_000, 1_000_000), (100_001, 9_000_000)] {
-            let why = within_limit(deletes, live, None).unwrap_err();
+            let why = within_limit(deletes, live, live - deletes, None).unwrap_err();
             assert!(why.contains("another instance") && why.contains(&format!("--max-deletes {deletes}")), "{why}");
         }
-        assert_eq!(within_limit(5, 5, Some(5)), Ok(()));
-        assert!(within_limit(6, 100, Some(5)).is_err(), "a limit that was given is kept to");
+        assert_eq!(within_limit(5, 5, 0, Some(5)), Ok(()));
+        assert!(within_limit(6, 100, 94, Some(5)).is_err(), "a limit that was given is kept to");
     }
 }

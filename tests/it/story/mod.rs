@@ -1,6 +1,7 @@
 //! What a user does and sees, with the real program.
 
 mod api;
+mod backfill;
 mod backlog;
 mod broker_refuses;
 mod check;
@@ -24,6 +25,7 @@ mod metrics;
 mod openapi;
 mod operations;
 mod outage;
+mod reconcile;
 mod replay;
 mod rotation;
 mod samples;

@@ -3,6 +3,7 @@
 pub mod app;
 pub mod broker;
 pub mod clerk_api;
+pub mod clerk_instance;
 pub mod collector;
 pub mod database;
 pub mod history;
