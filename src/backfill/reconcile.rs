@@ -3,7 +3,8 @@
 //! What is missing or old is mended page by page, by the same way as a backfill. A user is marked as deleted only
 //!
 //! 1. after a walk that is complete, of which the list did not have the user;
-//! 2. where not more would go than a limit: who sets the key of another instance must not lose everybody (`within_limit`);
+//! 2. where not more would go than a limit: who sets the key of another instance must not lose everybody (`within_limit`), nor get the
+//!    users of that one (`must_be_ours`);
 //! 3. when Clerk, asked for this one user, answers in its own form that there is none.
 //!
 //! Of the users of the list only a digest is kept, 8 bytes each: 8 MB for a million. Two users with the same digest (a chance of one
@@ -117,7 +118,8 @@ pub async fn reconcile(
     mut tell: impl FnMut(&Drift),
 ) -> (Drift, Result<(), Stopped>) {
     let writer = Writer { store, patience: api.options().patience, stop };
-    let mut work = Work { api, writer, plan, drift: Drift::default(), seen: Vec::new(), shared: 0, revived: Vec::new() };
+    let mut work =
+        Work { api, writer, plan, drift: Drift::default(), seen: Vec::new(), shared: 0, revived: Vec::new() };
     let end = work.run(stop, &mut tell).await;
     (work.drift, end)
 }
@@ -181,6 +183,7 @@ impl Work<'_> {
         let ids: Vec<_> = changes.iter().map(|change| change.clerk_id.clone()).collect();
         let known = self.writer.known(&ids).await?;
         self.shared += known.len() as u64;
+        self.must_be_ours(&ids).await?;
         let mut mending: Vec<UserChange> = Vec::new();
         for change in changes {
             let (kind, change) = match compare::standing(&change, known.get(&change.clerk_id)) {
@@ -199,6 +202,24 @@ impl Work<'_> {
             mending.push(change);
         }
         self.mend(mending).await
+    }
+
+    /// Before the first row is mended: a list whose oldest users the table does not know is that of another instance, or the table was never
+    /// filled.
+    async fn must_be_ours(&self, listed: &[ClerkId]) -> Result<(), Stopped> {
+        let is_meant = !self.plan.fix || self.plan.deletes_max.is_some();
+        if is_meant || self.shared > 0 || listed.is_empty() {
+            return Ok(());
+        }
+        let store = self.writer.store;
+        let rows = self.writer.persist(async || store.live(None, NonZeroU32::MIN).await).await?;
+        if rows.map_err(Stopped::Store)?.is_empty() {
+            return Ok(());
+        }
+        Err(Stopped::Refused(format!(
+            "the table has none of the first {} users of Clerk's list, but others: is CLERK_SECRET_KEY that of another instance? Nothing was changed. If it is right, run `clerk-sync backfill` first",
+            listed.len()
+        )))
     }
 
     async fn mend(&mut self, changes: Vec<UserChange>) -> Result<(), Stopped> {
@@ -294,7 +315,9 @@ fn within_limit(deletes: u64, live: u64, shared: u64, given: Option<u64>) -> Res
     let why = if shares_nobody {
         format!("Clerk's list has none of the table's {live} users")
     } else {
-        format!("{deletes} of the table's {live} users are not on Clerk's list, more than the {most} that may be marked as deleted")
+        format!(
+            "{deletes} of the table's {live} users are not on Clerk's list, more than the {most} that may be marked as deleted"
+        )
     };
     Err(format!(
         "{why}: is CLERK_SECRET_KEY that of another instance? Nobody was marked. If it is right, run it again with --fix --max-deletes {deletes}"

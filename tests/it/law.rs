@@ -1,5 +1,7 @@
 //! The rule as laws, and random histories: the model, PostgreSQL and SQLite agree row by row and line by line.
 
+mod listed;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 

@@ -203,20 +203,34 @@ async fn a_key_of_another_instance_deletes_nobody() {
         other.change(|accounts| (0..4).for_each(|number| accounts.sign_up(&format!("user_other_{number}"), number)));
         let (status, json, said) = reconcile(&place, &other, &[]);
         assert_eq!((status, &json["unconfirmed"]), (3, &true.into()), "{said}");
-        let (status, json, said) = reconcile(&place, &other, &["--fix"]);
-        assert_eq!(status, 1);
-        assert!(said.contains("another instance") && said.contains("Nobody was marked"), "{said}");
         assert_eq!(json["deleted_at_clerk"]["count"].as_u64(), Some(users as u64));
-        assert_eq!(deleted(&store).await, 0);
+        let (status, _, said) = reconcile(&place, &other, &["--fix"]);
+        assert!(status == 1 && said.contains("another instance? Nothing was changed"), "{said}");
+        let totals = store.totals().await.unwrap();
+        assert_eq!((totals.users, totals.deleted_users), (users as u64, 0), "nor do the others come in");
         let asked = other.take_targets();
         assert!(!asked.iter().any(|target| target.starts_with("/users/")), "{asked:?}");
 
         // A person who means it says how many.
         let (status, _, said) = reconcile(&place, &other, &["--fix", "--max-deletes", &(users - 1).to_string()]);
-        assert!(status == 1 && said.contains(&format!("--max-deletes {users}")), "{said}");
+        assert!(
+            status == 1 && said.contains("Nobody was marked") && said.contains(&format!("--max-deletes {users}")),
+            "{said}"
+        );
         let (status, _, said) = reconcile(&place, &other, &["--fix", "--max-deletes", &users.to_string()]);
         assert_eq!((status, deleted(&store).await), (0, users as u64), "{said}");
     }
+    // Not another instance, and yet more than one thinks: half of the users went.
+    let clerk = ClerkInstance::with_users(10, 30).await;
+    let (place, store) = filled(&clerk).await;
+    clerk.change(|accounts| (10..25).for_each(|number| accounts.delete(&format!("user_{number}"))));
+    let (status, _, said) = reconcile(&place, &clerk, &["--fix"]);
+    assert!(
+        status == 1 && said.contains("15 of the table's 30 users are not on Clerk's list, more than the 10"),
+        "{said}"
+    );
+    assert_eq!(deleted(&store).await, 0);
+    assert!(!clerk.take_targets().iter().any(|target| target.starts_with("/users/")), "nobody was asked for");
 }
 
 #[tokio::test(flavor = "multi_thread")]
