@@ -29,6 +29,11 @@ pub static LISTED: LazyLock<EventId> = LazyLock::new(|| id("backfill"));
 /// The same for a row that differs from the list though it has the same `updated_at`; see `overruling`.
 static CORRECTED: LazyLock<EventId> = LazyLock::new(|| id("reconcile"));
 
+/// Whether this stands for no event in the version of a row, but for a reading of the list.
+pub fn is_reading(event_id: &str) -> bool {
+    [&*LISTED, &*CORRECTED].iter().any(|id| id.as_str() == event_id)
+}
+
 fn id(name: &str) -> EventId {
     EventId::new(name).expect("lower case letters are of the characters of an event ID")
 }

@@ -238,7 +238,8 @@ fn of_user(user: &User, now: Timestamp) -> String {
         ("updated_at", time(user.updated_at)),
         ("deleted_at", time(user.deleted_at)),
         ("event_id", text(&user.event_id)),
-        ("occurred_at", time(user.occurred_at)),
+        // Who was read from Clerk's list has none.
+        ("occurred_at", time(user.occurred_at.filter(|time| time.0 != Timestamp::MIN))),
         ("synced_at", time(Some(user.synced_at))),
         ("erased_at", time(user.erased_at)),
         ("data", "the whole object: --json".into()),

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use super::query::{Cursor, Listing, Page};
 use super::row::{EventRow, Status, Time};
 use super::{Store, StoreError};
-use crate::clerk::{ClerkId, EventId, Fields, SignedEvent, Version};
+use crate::clerk::{ClerkId, EventId, Fields, SignedEvent, Version, listing};
 
 /// An event of a user's, and what came of it.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -119,6 +119,9 @@ fn why(event: &EventRow, superseded_at: Option<Time>) -> String {
             let when = superseded_at.map(|time| format!(", which occurred at {time}")).unwrap_or_default();
             match &event.superseded_by {
                 Some(id) if *id == event.event_id => "the row had this version already".into(),
+                Some(id) if listing::is_reading(id) => {
+                    "a newer version was there, read from Clerk's list of users".into()
+                }
                 Some(id) if is_delete => format!("the user was deleted already, by {id}{when}"),
                 Some(id) => format!("a newer version was there, of {id}{when}"),
                 None if is_delete => "the user was deleted already".into(),

@@ -13,7 +13,7 @@ use super::remedy::{self, Remedy};
 use super::session::Session;
 use super::view::{Block, EventLine};
 use super::{orders, payload};
-use crate::clerk::{EventId, Timestamp};
+use crate::clerk::{EventId, Timestamp, listing};
 use crate::clock::now;
 use crate::http::Api;
 use crate::store::{EventFilter, EventRow, Page, Status, StoreError};
@@ -150,7 +150,7 @@ pub async fn show(
         moments: moments(&event, now),
         deliveries: count(event.deliveries.unsigned_abs()),
         attempts: count(event.attempts.unsigned_abs()),
-        superseded_by: event.superseded_by.clone().filter(|by| *by != event.event_id),
+        superseded_by: event.superseded_by.clone().filter(|by| *by != event.event_id && !listing::is_reading(by)),
         others: others(&api, &event, now).await?,
         base: format!("{}://{}", connection.scheme(), connection.host()),
         event: EventLine::of(&event, now),

@@ -10,7 +10,7 @@ use super::page::{Frame, Refusal, answer};
 use super::payload::show_json;
 use super::session::Session;
 use super::view::{Block, EventLine, Person};
-use crate::clerk::{ClerkId, Timestamp};
+use crate::clerk::{ClerkId, Timestamp, listing};
 use crate::clock::now;
 use crate::http::Api;
 use crate::store::{HistoryRow, Status, User};
@@ -66,6 +66,8 @@ struct UserPage {
     profile: Vec<(&'static str, String)>,
     times: Vec<(&'static str, When)>,
     event_id: Option<String>,
+    /// Whether the profile came from no event, but from Clerk's list.
+    is_reading: bool,
     metadata: Vec<(&'static str, Block)>,
     data: Option<Block>,
     history: Vec<Step>,
@@ -97,7 +99,8 @@ pub async fn show(
         is_erased: user.erased_at.is_some(),
         profile: profile(&user),
         times: times(&user, now),
-        event_id: user.event_id.clone(),
+        event_id: user.event_id.clone().filter(|id| !listing::is_reading(id)),
+        is_reading: user.event_id.as_deref().is_some_and(listing::is_reading),
         metadata: metadata(&user),
         data: user.data.as_deref().map(|data| show_json(data).into()),
         history: listing.rows.iter().map(|row| step(row, now)).collect(),

@@ -307,6 +307,8 @@ async fn events_that_come_during_the_walk_keep_their_right() {
             app.settled(id).await;
             assert_eq!(version(user).await, winner, "{id}");
         }
+        let history = place.succeed(&["users", "history", "user_11"]);
+        assert!(history.contains("a newer version was there, read from Clerk's list of users"), "{history}");
         assert!(app.stop().success());
     }
 }

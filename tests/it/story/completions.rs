@@ -47,7 +47,7 @@ fn bash_completes_commands_flags_and_values() {
     assert_eq!(bash_offers(&place, &["clerk-sync", "check", "--js"]), ["--json"]);
     assert_eq!(bash_offers(&place, &["clerk-sync", "check", "--role", "w"]), ["worker"]);
     let commands = bash_offers(&place, &["clerk-sync", "\"\""]);
-    for command in ["serve", "check", "migrate", "completions"] {
+    for command in ["serve", "check", "migrate", "backfill", "reconcile", "completions"] {
         assert!(commands.contains(&command.to_owned()), "{commands:?}");
     }
 }
