@@ -330,7 +330,8 @@ async fn wrong_usage_is_2_and_help_is_0() {
     assert_eq!(place.run(&["users", "list", "--limit", "501"]).status.code(), Some(2));
     assert_eq!(place.run(&["send", "user.exploded", "--secret", SECRET]).status.code(), Some(2));
     let help = place.succeed(&["--help"]);
-    for command in ["dev", "serve", "receiver", "worker", "migrate", "send", "users", "events"] {
+    for command in ["dev", "serve", "receiver", "worker", "migrate", "send", "users", "events", "backfill", "reconcile"]
+    {
         assert!(help.contains(command), "{help}");
     }
 }
