@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesOrdered;
 use serde::{Deserialize, Serialize};
 
 use super::resume::Resume;
@@ -24,6 +26,19 @@ pub struct Tally {
     /// Who could not be read or written.
     pub failed: u64,
 }
+
+impl Tally {
+    fn add(&mut self, other: Self) {
+        self.seen += other.seen;
+        self.changed += other.changed;
+        self.unchanged += other.unchanged;
+        self.failed += other.failed;
+    }
+}
+
+/// Pages that are written at once, each in a transaction of its own: a write to a server mostly waits for it. With the one that is read
+/// ahead no more than four are in hand.
+const WRITES_AT_ONCE: usize = 3;
 
 /// What a walk came to, with what a stopped one before it had done.
 pub struct Filled {
@@ -64,23 +79,33 @@ pub async fn fill(
     }
     let now = api.options().now;
     let mut walk = Walk::start(Arc::clone(&api), trail.clone(), stop.clone());
+    let mut writing = FuturesOrdered::new();
+    let mut end = None;
     filled.end = loop {
-        let page = match walk.next().await {
-            Ok(Some(page)) => page,
-            Ok(None) => break Ok(()),
-            Err(stopped) => break Err(stopped),
-        };
-        let end_of_page = page.trail.clone();
-        if let Err(stopped) = take(page, &writer, &mut filled).await {
-            break Err(stopped);
+        tokio::select! {
+            page = walk.next(), if end.is_none() && writing.len() < WRITES_AT_ONCE => match page {
+                Ok(Some(page)) => writing.push_back(write(page, &writer)),
+                Ok(None) => end = Some(Ok(())),
+                Err(stopped) => end = Some(Err(stopped)),
+            },
+            // In the order of the pages: what the progress says is done is done up to there.
+            Some(written) = writing.next() => match written {
+                Ok(written) => {
+                    trail = written.trail;
+                    filled.tally.add(written.tally);
+                    let named = NAMED_MAX.saturating_sub(filled.failures.len());
+                    filled.failures.extend(written.failures.into_iter().take(named));
+                    if let Some(note) = resume.save(&trail, &filled.tally, &filled.failures, now(), false) {
+                        tell(News::Note(&note));
+                    }
+                    tell(News::Progress(&filled.tally));
+                }
+                Err(stopped) => break Err(stopped),
+            },
+            else => break end.unwrap_or(Err(Stopped::Requested)),
         }
-        trail = end_of_page;
-        if let Some(note) = resume.save(&trail, &filled.tally, &filled.failures, now(), false) {
-            tell(News::Note(&note));
-        }
-        tell(News::Progress(&filled.tally));
-        if stop.is_requested() {
-            break Err(Stopped::Requested);
+        if end.is_none() && stop.is_requested() {
+            end = Some(Err(Stopped::Requested));
         }
     };
     match filled.end {
@@ -111,8 +136,14 @@ async fn go_on(
     Ok(Ok(trail))
 }
 
-/// Writes a page.
-async fn take(page: Page, writer: &Writer<'_>, filled: &mut Filled) -> Result<(), Stopped> {
+/// A page that is in the database.
+struct Written {
+    trail: Vec<ClerkId>,
+    tally: Tally,
+    failures: Vec<Failure>,
+}
+
+async fn write(page: Page, writer: &Writer<'_>) -> Result<Written, Stopped> {
     let seen = page.users.len() as u64;
     let mut failures = Vec::new();
     let mut changes: Vec<UserChange> = Vec::with_capacity(page.users.len());
@@ -132,12 +163,7 @@ async fn take(page: Page, writer: &Writer<'_>, filled: &mut Filled) -> Result<()
     let refused = writer.apply(changes).await?;
     let changed = tried - refused.len() as u64;
     failures.extend(refused);
-    let tally = &mut filled.tally;
-    tally.seen += seen;
-    tally.changed += changed;
-    tally.failed += failures.len() as u64;
-    tally.unchanged += seen - changed - failures.len() as u64;
-    failures.truncate(NAMED_MAX.saturating_sub(filled.failures.len()));
-    filled.failures.extend(failures);
-    Ok(())
+    let failed = failures.len() as u64;
+    let tally = Tally { seen, changed, unchanged: seen - changed - failed, failed };
+    Ok(Written { trail: page.trail, tally, failures })
 }

@@ -3,7 +3,7 @@
 //! Every user that is read becomes a `UserChange` (`clerk::listing`) and goes through `Store::apply`: the same join and the same SQL as
 //! an event. So it does no harm to walk while events come in, to walk twice, or to stop in the middle.
 //!
-//! - A page is read while the one before it is written, and no more are in hand: memory does not grow with the number of users.
+//! - A page is read while those before it are written, and only a few are in hand: memory does not grow with the number of users.
 //! - What time mends is waited for, with an end to the patience (`patience`); what a person must mend stops the walk at once.
 
 mod api;

@@ -97,7 +97,7 @@ async fn a_backfill_that_was_killed_or_stopped_goes_on_where_it_was() {
         let clerk = ClerkInstance::with_users(5, 40).await;
         clerk.hold_after(3);
         let mut killed = command(&place, &clerk, &[]).spawn().unwrap();
-        until("three pages are done", async || progress(&place) >= 5).await;
+        until("a page is done", async || progress(&place) >= 5).await;
         killed.kill().unwrap();
         killed.wait().unwrap();
         let done = progress(&place);
