@@ -91,10 +91,10 @@ impl Queue {
     }
 
     /// A new consumer. It connects by itself, and again after every outage.
-    pub fn consume(&self, source: Source, batch_max: NonZeroUsize) -> Consumer {
+    pub fn consume(&self, source: Source, taking: Taking) -> Consumer {
         match self {
-            Self::RabbitMq(queue) => Consumer::RabbitMq(Box::new(queue.consume(source, batch_max))),
-            Self::Embedded(queue) => Consumer::Embedded(queue.consume(source, batch_max)),
+            Self::RabbitMq(queue) => Consumer::RabbitMq(Box::new(queue.consume(source, taking))),
+            Self::Embedded(queue) => Consumer::Embedded(queue.consume(source, taking.batch_max)),
         }
     }
 
@@ -103,9 +103,9 @@ impl Queue {
     ///
     /// A queue that takes nothing now (it is full, or its broker has raised an alarm) cannot do that: then what is left comes
     /// back as a batch, to be held on to and tried again. If it `must_go`, it goes all the same, and counts.
-    pub async fn give_back(&self, consumer: &mut Consumer, batch: Batch, must_go: bool) -> Option<Batch> {
+    pub async fn give_back(&self, consumer: &mut Consumer, batches: Vec<Batch>, must_go: bool) -> Option<Batch> {
         match (self, consumer) {
-            (Self::RabbitMq(queue), Consumer::RabbitMq(consumer)) => queue.give_back(consumer, batch, must_go).await,
+            (Self::RabbitMq(queue), Consumer::RabbitMq(consumer)) => queue.give_back(consumer, batches, must_go).await,
             // A receipt that is dropped gives its rows back.
             _ => None,
         }
@@ -186,6 +186,15 @@ impl Consumer {
         }
     }
 
+    /// The same, but waits until a batch is full: so many events wait as it may have, or what ends it before. To be asked while
+    /// other batches are in flight, when there is no haste. After `stop`, what is left is full.
+    pub async fn next_full_batch(&mut self) -> Option<Batch> {
+        match self {
+            Self::RabbitMq(consumer) => consumer.next_full_batch().await,
+            Self::Embedded(consumer) => consumer.next_full_batch().await,
+        }
+    }
+
     /// Says that every event of the batch is dealt with for good.
     ///
     /// Fails when the connection that delivered the batch is gone: then its events are delivered again.
@@ -204,6 +213,15 @@ impl Consumer {
             Self::Embedded(consumer) => consumer.stop().await,
         }
     }
+}
+
+/// How a consumer takes events. Plain data.
+#[derive(Debug, Clone, Copy)]
+pub struct Taking {
+    /// Most events in a batch.
+    pub batch_max: NonZeroUsize,
+    /// Batches in flight at once: so many are not acknowledged while the next is asked for.
+    pub batches: NonZeroUsize,
 }
 
 /// Events taken together.

@@ -6,6 +6,7 @@
 //!
 //! lapin's own recovery is off: it is young, and a fresh connection is simpler to reason about.
 
+mod ahead;
 mod consumer;
 mod inspect;
 mod link;
@@ -15,7 +16,6 @@ mod subscription;
 mod topology;
 mod wire;
 
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -25,10 +25,11 @@ use lapin::uri::AMQPUri;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::{Instant, timeout_at};
 
-use super::{Batch, OpenError, PUBLISH_TIMEOUT, PublishError, Source, Unavailable};
+use super::{Batch, OpenError, PUBLISH_TIMEOUT, PublishError, Source, Taking, Unavailable};
 use crate::clerk::SignedEvent;
+use ahead::Delivered;
 use link::{Broker, Link, Purpose};
-use publisher::Publisher;
+use publisher::{Outgoing, Publisher};
 use topology::Names;
 
 pub use consumer::Consumer;
@@ -98,22 +99,24 @@ impl Queue {
     }
 
     pub async fn publish(&self, event: SignedEvent) -> Result<(), PublishError> {
-        self.publisher.publish(event).await
+        self.publisher.publish(Outgoing { event, is_suspect: false }).await
     }
 
-    pub fn consume(&self, source: Source, batch_max: NonZeroUsize) -> Consumer {
+    pub fn consume(&self, source: Source, taking: Taking) -> Consumer {
         self.consuming.want();
         // Where events are parked their deliveries have no limit that matters.
         let has_suspects = source == Source::Events;
-        Consumer::new(self.consuming.clone(), self.names.of_source(source), has_suspects, batch_max)
+        Consumer::new(self.consuming.clone(), self.names.of_source(source), has_suspects, taking)
     }
 
     /// See `queue::Queue::give_back`.
-    pub async fn give_back(&self, consumer: &mut Consumer, batch: Batch, must_go: bool) -> Option<Batch> {
-        if !consumer.pause().await || !consumer.take_back(batch) {
+    pub async fn give_back(&self, consumer: &mut Consumer, batches: Vec<Batch>, must_go: bool) -> Option<Batch> {
+        if !consumer.pause().await {
             // The connection that delivered them is gone, so they are delivered again.
             return None;
         }
+        // So are those that came over an older one.
+        batches.into_iter().rev().for_each(|batch| consumer.take_back(batch));
         let rest = self.begin_anew(consumer).await;
         if rest == 0 {
             return None;
@@ -139,11 +142,12 @@ impl Queue {
     ///
     /// A quorum queue counts every delivery that ends without an acknowledgement, whether the process died of it or gave
     /// it back (RabbitMQ's guide to quorum queues, "Poison Message Handling"; before 4.3 there is no other return). An outage
-    /// of many rounds would spend the limit of good events. A message that is published again begins at nothing.
+    /// of many rounds would spend the limit of good events. A message that is published again begins at nothing, but that
+    /// it is a suspect is written on it.
     async fn begin_anew(&self, consumer: &mut Consumer) -> usize {
         let ahead = consumer.take_ahead();
         let (deadline, refused) = (Instant::now() + PUBLISH_TIMEOUT, AtomicBool::new(!consumer.counts_deliveries()));
-        let events: Vec<_> = ahead.iter().map(|delivered| delivered.event.clone()).collect();
+        let events: Vec<_> = ahead.iter().map(Delivered::to_publish_again).collect();
         let again = events.into_iter().map(|event| self.publish_unless(&refused, event, deadline));
         let taken: Vec<bool> = futures_util::stream::iter(again).buffered(PUBLISHED_AT_ONCE).collect().await;
         let (mut again, mut rest) = (Vec::new(), Vec::new());
@@ -160,11 +164,11 @@ impl Queue {
     }
 
     /// Whether the queue has taken the event. One that has refused another is not asked.
-    async fn publish_unless(&self, refused: &AtomicBool, event: SignedEvent, deadline: Instant) -> bool {
+    async fn publish_unless(&self, refused: &AtomicBool, event: Outgoing, deadline: Instant) -> bool {
         if refused.load(Ordering::Relaxed) {
             return false;
         }
-        let is_taken = matches!(timeout_at(deadline, self.publish(event)).await, Ok(Ok(())));
+        let is_taken = matches!(timeout_at(deadline, self.publisher.publish(event)).await, Ok(Ok(())));
         refused.fetch_or(!is_taken, Ordering::Relaxed);
         is_taken
     }

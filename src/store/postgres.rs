@@ -1,6 +1,6 @@
 //! The store on PostgreSQL: schema `clerk`, one statement a write.
 //!
-//! Nothing here opens a transaction: a `begin` that is cancelled leaves a pooled connection inside one (sqlx 0.9), and a
+//! Nothing here opens a transaction: a `begin` that is cancelled leaves its connection inside one (sqlx 0.9), and a
 //! single statement is a transaction of its own.
 
 mod apply;
@@ -8,6 +8,7 @@ mod connection;
 mod error;
 mod inspect;
 mod known;
+mod pool;
 mod read;
 mod stats;
 
@@ -17,7 +18,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use secrecy::SecretString;
 use sqlx::migrate::{Migrate, MigrateError, Migrator};
-use sqlx::postgres::PgPool;
 use sqlx::{Connection, Executor, PgConnection};
 
 use super::{
@@ -26,6 +26,7 @@ use super::{
 };
 use crate::clerk::{ClerkId, EventId, SignedEvent, Timestamp};
 use connection::Server;
+use pool::Pool;
 
 pub use inspect::{Inspection, Rights};
 
@@ -45,8 +46,8 @@ const READERS: u32 = 4;
 #[derive(Clone)]
 pub struct Store {
     server: Server,
-    writers: PgPool,
-    readers: PgPool,
+    writers: Pool,
+    readers: Pool,
     /// Whether the last write of a batch failed for what time or a person may mend.
     failing: Arc<AtomicBool>,
     /// Whether the schema has been this program's since the process started.

@@ -3,9 +3,9 @@
 use bytes::Bytes;
 
 use super::*;
-use crate::clerk::{EventId, EventType, Timestamp};
+use crate::clerk::{EventId, EventType, SignedEvent, Timestamp};
 use crate::queue::{self, embedded};
-use crate::store::{self, EventRow, Keep, Status};
+use crate::store::{self, EventRow, Keep, Status, Write};
 
 /// What kills the thread that reads it, unless that is caught.
 const BUG: &str = "msg_3";
@@ -44,24 +44,18 @@ async fn a_panic_fails_the_event_that_it_met_and_the_worker_works_on() {
         queue.publish(event(&format!("msg_{number}"))).await.unwrap();
     }
     let shutdown = Shutdown::default();
-    let options = Options {
-        batch_max: NonZeroUsize::new(100).unwrap(),
-        concurrency: NonZeroUsize::MIN,
-        hold_max: HOLD_MAX,
-        omitted: OmittedFields::default(),
-        retention: None,
-    };
-    let slot = Slot {
-        queue: queue.clone(),
+    let settler = Settler {
         store: store.clone(),
         source: Source::Events,
-        options,
-        alone: Arc::default(),
+        queue: queue.system(),
+        omitted: OmittedFields::default(),
+        hold_max: HOLD_MAX,
         outage: Outage::default(),
         reading: with_a_bug,
         shutdown: shutdown.clone(),
     };
-    let working = tokio::spawn(slot.run_through_panics());
+    let drain = Drain::new(queue.clone(), settler, NonZeroUsize::new(100).unwrap(), NonZeroUsize::MIN);
+    let working = tokio::spawn(drain.run_through_panics());
     for number in 0..6 {
         let id = format!("msg_{number}");
         let line = line(&store, &id).await;
@@ -70,7 +64,7 @@ async fn a_panic_fails_the_event_that_it_met_and_the_worker_works_on() {
     }
     assert!(line(&store, BUG).await.payload.is_some(), "it can be replayed by a version that has no such bug");
     queue.publish(event("msg_later")).await.unwrap();
-    assert_eq!(line(&store, "msg_later").await.status, Status::Applied, "the same slot works on");
+    assert_eq!(line(&store, "msg_later").await.status, Status::Applied, "the worker works on");
     shutdown.request();
     working.await.unwrap();
     queue.close().await;

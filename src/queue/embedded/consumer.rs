@@ -71,6 +71,14 @@ impl Reader {
         Ok(u64::try_from(events).unwrap_or(0))
     }
 
+    /// The greatest number that a row has.
+    async fn newest(&mut self) -> Result<Option<i64>, sqlx::Error> {
+        let mut connection = self.take().await?;
+        let newest = sqlx::query_scalar("select max(seq) from queue").fetch_one(&mut connection).await?;
+        self.connection = Some(connection);
+        Ok(newest)
+    }
+
     /// When the oldest row was received.
     pub(super) async fn oldest_received_at(&mut self) -> Result<Option<Timestamp>, sqlx::Error> {
         let mut connection = self.take().await?;
@@ -173,6 +181,15 @@ impl Consumer {
 
     /// See `queue::Consumer::next_batch`. Nothing too once the queue is closed.
     pub async fn next_batch(&mut self) -> Option<Batch> {
+        self.next_batch_of(1).await
+    }
+
+    /// See `queue::Consumer::next_full_batch`.
+    pub async fn next_full_batch(&mut self) -> Option<Batch> {
+        self.next_batch_of(self.batch_max.get()).await
+    }
+
+    async fn next_batch_of(&mut self, count: usize) -> Option<Batch> {
         let mut news = self.shared.ledger.news();
         let (mut outage, mut told) = (Backoff::for_outage(), None);
         loop {
@@ -181,7 +198,7 @@ impl Consumer {
             }
             // From here on a change is seen, even one that comes before the wait below.
             news.mark_unchanged();
-            match self.take().await {
+            match self.take(count).await {
                 Ok(Some(batch)) => return Some(batch),
                 // What is lethal is known from the beginning.
                 Ok(None) if self.source == Source::DeadLetters => return None,
@@ -204,9 +221,12 @@ impl Consumer {
         }
     }
 
-    /// What is there now; nothing where nothing is.
-    async fn take(&self) -> Result<Option<Batch>, sqlx::Error> {
+    /// What is there now; nothing where less than that is.
+    async fn take(&self, count: usize) -> Result<Option<Batch>, sqlx::Error> {
         let mut reader = self.shared.reader.lock().await;
+        if count > 1 && !self.is_there(&mut reader, count).await? {
+            return Ok(None);
+        }
         if let Some(beginning) = reader.session.begin().await? {
             self.shared.ledger.begin(beginning);
         }
@@ -232,6 +252,15 @@ impl Consumer {
             }
         }
         Ok(None)
+    }
+
+    /// Whether about so many rows can be handed out. Their numbers follow each other without a gap, but for those that are
+    /// deleted by hand.
+    async fn is_there(&self, reader: &mut Reader, count: usize) -> Result<bool, sqlx::Error> {
+        let ledger = &self.shared.ledger;
+        let newest = reader.newest().await?.unwrap_or(0);
+        let new = usize::try_from(newest - ledger.cursor()).unwrap_or(0);
+        Ok(new + ledger.given_back() >= count)
     }
 
     /// Rows that were given back, or else new ones; suspects alone. Nothing where somebody else has a suspect. Nothing is

@@ -119,6 +119,11 @@ impl Ledger {
         Receipt { seqs, kind: Kind::Usual, ledger: self.clone() }
     }
 
+    /// How many rows wait to be handed out again.
+    pub(super) fn given_back(&self) -> usize {
+        self.state().given_back.len()
+    }
+
     /// Wakes the consumers that wait.
     pub(super) fn wake(&self) {
         self.news.send_replace(());

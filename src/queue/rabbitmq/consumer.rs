@@ -3,7 +3,6 @@
 //! One consumer, one channel: an acknowledgement of several covers all before it on the channel, and two of them under way
 //! at once could overtake each other, which closes the channel.
 
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,11 +11,12 @@ use futures_util::future::BoxFuture;
 use tokio::time::timeout;
 use tracing::warn;
 
+use super::ahead::Delivered;
 use super::link::Link;
 use super::prefetch::Prefetch;
-use super::subscription::{CANCEL_TIMEOUT, Delivered, Subscription, Tags, Wanted};
+use super::subscription::{CANCEL_TIMEOUT, Subscription, Tags, Wanted};
 use crate::backoff::Backoff;
-use crate::queue::{Batch, Unavailable};
+use crate::queue::{Batch, Taking, Unavailable};
 
 /// How long the broker may take to make a consumer.
 const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -25,27 +25,27 @@ pub struct Consumer {
     link: Link,
     queue: Arc<str>,
     has_suspects: bool,
-    batch_max: NonZeroUsize,
+    taking: Taking,
     prefetch: Prefetch,
     subscription: Option<Subscription>,
     /// Kept over calls: to begin anew at each would give back, and count, what the broker had sent ahead.
     subscribing: Option<BoxFuture<'static, Option<Subscription>>>,
-    /// Whether what is in `subscribing` has events in hand.
-    is_again: bool,
+    /// A subscription on its way to another prefetch, with what it has in hand. Takes some seconds at most.
+    resuming: Option<BoxFuture<'static, Option<Subscription>>>,
     stopping: bool,
 }
 
 impl Consumer {
-    pub(super) fn new(link: Link, queue: &str, has_suspects: bool, batch_max: NonZeroUsize) -> Self {
+    pub(super) fn new(link: Link, queue: &str, has_suspects: bool, taking: Taking) -> Self {
         Self {
             link,
             queue: queue.into(),
             has_suspects,
-            batch_max,
-            prefetch: Prefetch::of(batch_max),
+            taking,
+            prefetch: if has_suspects { Prefetch::suspicious(taking) } else { Prefetch::of(taking) },
             subscription: None,
             subscribing: None,
-            is_again: false,
+            resuming: None,
             stopping: false,
         }
     }
@@ -55,9 +55,20 @@ impl Consumer {
         self.has_suspects
     }
 
-    /// See `queue::Consumer::next_batch`. Nothing is awaited once a delivery is taken, so nothing is lost by cancelling.
+    /// See `queue::Consumer::next_batch`.
     pub async fn next_batch(&mut self) -> Option<Batch> {
+        self.next_batch_of(1).await
+    }
+
+    /// See `queue::Consumer::next_full_batch`.
+    pub async fn next_full_batch(&mut self) -> Option<Batch> {
+        self.next_batch_of(self.taking.batch_max.get()).await
+    }
+
+    /// Nothing is awaited once a batch is taken, so nothing is lost by cancelling.
+    async fn next_batch_of(&mut self, count: usize) -> Option<Batch> {
         loop {
+            self.resume().await;
             let Some(subscription) = &mut self.subscription else {
                 if self.stopping {
                     return None;
@@ -65,14 +76,17 @@ impl Consumer {
                 self.subscribe().await?;
                 continue;
             };
+            if subscription.has_in_hand() {
+                self.prefetch.begin();
+            }
             if subscription.prefetch() != self.prefetch.now() && !self.stopping {
                 self.subscribe_again();
                 continue;
             }
-            if let Some(first) = subscription.first().await {
-                let batch = subscription.batch(first, self.batch_max);
-                let bytes = batch.events.iter().map(|event| event.body().len()).sum();
-                self.prefetch.learn(batch.events.len(), bytes);
+            if subscription.waits_for(count).await
+                && let Some(batch) = subscription.batch(self.taking.batch_max)
+            {
+                self.prefetch.learn(&batch);
                 return Some(batch);
             }
             let is_over = subscription.epoch.is_over();
@@ -100,7 +114,7 @@ impl Consumer {
         let (link, wanted) = (&self.link, self.wanted());
         let subscribing = self.subscribing.get_or_insert_with(|| subscribed(link.clone(), wanted).boxed());
         let subscription = subscribing.await;
-        (self.subscribing, self.is_again) = (None, false);
+        self.subscribing = None;
         self.subscription = Some(subscription?);
         Some(())
     }
@@ -108,13 +122,21 @@ impl Consumer {
     /// Consumes on the same channel, with the prefetch that is wanted now.
     fn subscribe_again(&mut self) {
         let Some(subscription) = self.subscription.take() else { return };
-        self.subscribing = Some(subscribed_again(subscription, self.link.clone(), self.wanted()).boxed());
-        self.is_again = true;
+        self.resuming = Some(resumed(subscription, self.prefetch.now()).boxed());
+    }
+
+    /// Waits for a subscription that is on its way to another prefetch. Cancel-safe.
+    async fn resume(&mut self) {
+        if let Some(resuming) = &mut self.resuming {
+            self.subscription = resuming.await;
+            self.resuming = None;
+        }
     }
 
     /// Has the broker send nothing more until the next batch is asked for and nothing is left here. What waits here is
     /// handed out before. False where the connection is gone, and all that was in hand with it.
     pub(super) async fn pause(&mut self) -> bool {
+        self.resume().await;
         let Some(subscription) = &mut self.subscription else { return false };
         if subscription.epoch.is_over() {
             return false;
@@ -137,20 +159,30 @@ impl Consumer {
         }
     }
 
-    /// Takes a batch back, as if it had not been handed out. False where it is not of this life: then it is delivered again.
-    pub(super) fn take_back(&mut self, batch: Batch) -> bool {
-        self.subscription.as_mut().is_some_and(|subscription| subscription.take_back(batch))
+    /// Takes a batch back, as if it had not been handed out. One that is not of this life is delivered again.
+    pub(super) fn take_back(&mut self, batch: Batch) {
+        if let Some(subscription) = &mut self.subscription {
+            subscription.take_back(batch);
+        }
     }
 
     /// What waits here, as a batch.
     pub(super) fn batch_of_ahead(&mut self) -> Option<Batch> {
-        let subscription = self.subscription.as_mut()?;
-        let first = subscription.first().now_or_never().flatten()?;
-        Some(subscription.batch(first, self.batch_max))
+        self.subscription.as_mut()?.batch(self.taking.batch_max)
     }
 
     /// Acknowledges the batch, and no other one.
     pub async fn ack(&mut self, receipt: Tags) -> Result<(), Unavailable> {
+        self.resume().await;
+        let events = receipt.count();
+        self.acknowledge(receipt).await?;
+        if let Some(subscription) = &mut self.subscription {
+            subscription.is_out_of_hand(events);
+        }
+        Ok(())
+    }
+
+    async fn acknowledge(&mut self, receipt: Tags) -> Result<(), Unavailable> {
         let mine = |open: &&mut Subscription| open.is_of(&receipt) && !open.epoch.is_over();
         let Some(subscription) = self.subscription.as_mut().filter(mine) else {
             return Err(Unavailable::new("the connection that delivered the batch is gone"));
@@ -165,7 +197,7 @@ impl Consumer {
     pub(super) async fn ack_delivered(&mut self, delivered: &[Delivered]) -> Result<(), Unavailable> {
         let receipt = self.subscription.as_ref().map(|subscription| subscription.tags_of(delivered));
         match receipt {
-            Some(receipt) => self.ack(receipt).await,
+            Some(receipt) => self.acknowledge(receipt).await,
             None => Err(Unavailable::new("the connection that delivered the batch is gone")),
         }
     }
@@ -180,9 +212,10 @@ impl Consumer {
     /// What the broker sent ahead is still handed out: to give it back would count as a delivery of each event.
     pub async fn stop(&mut self) {
         self.stopping = true;
-        if let Some(subscribing) = self.subscribing.take().filter(|_| self.is_again) {
-            self.subscription = timeout(CANCEL_TIMEOUT, subscribing).await.ok().flatten();
-        }
+        self.subscribing = None;
+        // Otherwise what it has in hand is delivered again.
+        drop(timeout(CANCEL_TIMEOUT, self.resume()).await);
+        self.resuming = None;
         if let Some(subscription) = &mut self.subscription
             && !subscription.pause().await
         {
@@ -207,16 +240,17 @@ async fn subscribed(link: Link, wanted: Wanted) -> Option<Subscription> {
     }
 }
 
-/// The same on a channel that is there; what waits there and what is in hand stay valid. Where that fails, all is begun anew.
-async fn subscribed_again(mut subscription: Subscription, link: Link, wanted: Wanted) -> Option<Subscription> {
+/// The same subscription with another prefetch; what waits there and what is in hand stay valid. Nothing where that fails: then
+/// its connection is of no use, and all of it is delivered again.
+async fn resumed(mut subscription: Subscription, prefetch: u16) -> Option<Subscription> {
     let epoch = Arc::clone(&subscription.epoch);
     if subscription.pause().await {
-        let resumed = timeout(SUBSCRIBE_TIMEOUT, subscription.resume(wanted.prefetch)).await;
+        let resumed = timeout(SUBSCRIBE_TIMEOUT, subscription.resume(prefetch)).await;
         if let Ok(Ok(subscription)) = resumed {
             return Some(subscription);
         }
     }
     // Deleted in between, or silent.
     epoch.abandon();
-    subscribed(link, wanted).await
+    None
 }

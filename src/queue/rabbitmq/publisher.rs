@@ -53,9 +53,17 @@ const RENEWED_AT_MOST_EVERY: Duration = Duration::from_secs(1);
 /// How long `close` waits for what is in flight. Nobody is promised anything that is not confirmed by then.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// An event to publish.
+#[derive(Clone)]
+pub struct Outgoing {
+    pub event: SignedEvent,
+    /// Whether it is published again, and suspected of killing whoever takes it.
+    pub is_suspect: bool,
+}
+
 /// An event on its way, and the room that its body takes.
 struct Handed {
-    event: SignedEvent,
+    outgoing: Outgoing,
     answer: Answer,
     _room: OwnedSemaphorePermit,
 }
@@ -94,16 +102,16 @@ impl Publisher {
     }
 
     /// See `queue::Queue::publish`. Fails at once while the broker is away or blocked, or too much waits already.
-    pub async fn publish(&self, event: SignedEvent) -> Result<(), PublishError> {
+    pub async fn publish(&self, outgoing: Outgoing) -> Result<(), PublishError> {
         self.link.want();
         let is_open = self.link.is_starting() || self.link.ready().is_ok();
         if !is_open || self.closing.is_requested() {
             return Err(PublishError::Unavailable);
         }
-        let bytes = u32::try_from(event.body().len()).unwrap_or(u32::MAX).min(BYTES_MAX);
+        let bytes = u32::try_from(outgoing.event.body().len()).unwrap_or(u32::MAX).min(BYTES_MAX);
         let room = Arc::clone(&self.room).try_acquire_many_owned(bytes).map_err(|_| PublishError::Busy)?;
         let (answer, answered) = oneshot::channel();
-        self.hand_over.try_send(Handed { event, answer, _room: room }).map_err(|error| match error {
+        self.hand_over.try_send(Handed { outgoing, answer, _room: room }).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => PublishError::Busy,
             mpsc::error::TrySendError::Closed(_) => PublishError::Unavailable,
         })?;
@@ -222,8 +230,8 @@ impl Task {
     /// Publishes one batch and answers for it.
     async fn publish(&self, epoch: &Epoch, channel: &Channel, handed: Vec<Handed>) -> Published {
         let (mut events, mut answers, mut rooms) = (Vec::new(), Vec::new(), Vec::new());
-        for Handed { event, answer, _room } in handed {
-            events.push(event);
+        for Handed { outgoing, answer, _room } in handed {
+            events.push(outgoing);
             answers.push(answer);
             rooms.push(_room);
         }
@@ -278,14 +286,15 @@ impl Task {
     }
 
     /// Publishes all, then waits for all. An error means that nothing is known of any.
-    async fn confirm(&self, channel: &Channel, events: &[SignedEvent]) -> Result<Vec<Confirmation>, lapin::Error> {
+    async fn confirm(&self, channel: &Channel, events: &[Outgoing]) -> Result<Vec<Confirmation>, lapin::Error> {
         let options = BasicPublishOptions { mandatory: true, immediate: false };
         let mut publishes = Vec::with_capacity(events.len());
-        for event in events {
+        for Outgoing { event, is_suspect } in events {
             let key = wire::routing_key(event).into();
             let exchange = self.exchange.as_str().into();
             #[expect(clippy::disallowed_methods, reason = "the one place: this task alone publishes on this channel")]
-            let publish = channel.basic_publish(exchange, key, options, event.body(), wire::properties(event));
+            let publish =
+                channel.basic_publish(exchange, key, options, event.body(), wire::properties(event, *is_suspect));
             let mut publish = Box::pin(publish);
             // A publish is done when its bytes are on the wire. Begun one after the other and awaited together, a whole
             // batch leaves in few writes. lapin numbers an event and queues its frames within the first poll, so
@@ -334,7 +343,7 @@ fn refuse(answers: Vec<Answer>, error: PublishError) {
     }
 }
 
-fn release(events: &[SignedEvent], answers: Vec<Answer>, confirmations: Vec<Confirmation>) {
+fn release(events: &[Outgoing], answers: Vec<Answer>, confirmations: Vec<Confirmation>) {
     let results = results(events, confirmations);
     for (answer, result) in answers.into_iter().zip(results) {
         let _gone = answer.send(result);
@@ -342,17 +351,17 @@ fn release(events: &[SignedEvent], answers: Vec<Answer>, confirmations: Vec<Conf
 }
 
 /// What the confirms of a whole batch say of each event. What was not confirmed explicitly is refused.
-fn results(events: &[SignedEvent], confirmations: Vec<Confirmation>) -> Vec<Result<(), PublishError>> {
+fn results(events: &[Outgoing], confirmations: Vec<Confirmation>) -> Vec<Result<(), PublishError>> {
     let acknowledged: Vec<bool> = confirmations.iter().map(Confirmation::is_ack).collect();
     let returned: HashSet<String> = confirmations
         .into_iter()
         .filter_map(Confirmation::take_message)
         .filter_map(|message| Some(message.properties.message_id().as_ref()?.to_string()))
         .collect();
-    let judge = |event: &SignedEvent, acknowledged: bool| match acknowledged {
-        _ if returned.contains(event.id().as_str()) => Err(PublishError::Unroutable),
+    let judge = |outgoing: &Outgoing, acknowledged: bool| match acknowledged {
+        _ if returned.contains(outgoing.event.id().as_str()) => Err(PublishError::Unroutable),
         true => Ok(()),
         false => Err(PublishError::Refused),
     };
-    events.iter().zip(acknowledged).map(|(event, acknowledged)| judge(event, acknowledged)).collect()
+    events.iter().zip(acknowledged).map(|(outgoing, acknowledged)| judge(outgoing, acknowledged)).collect()
 }

@@ -1,6 +1,6 @@
 //! One life of a consumer: a channel, what the broker sends over it, and what of that is acknowledged.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,15 +13,11 @@ use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, B
 use lapin::types::FieldTable;
 use tokio::time::timeout;
 
+use super::ahead::{Ahead, Delivered};
 use super::link::Epoch;
 use super::topology::DELIVERY_LIMIT;
 use super::wire;
-use crate::clerk::SignedEvent;
 use crate::queue::{Batch, Receipt};
-
-/// Most bytes of bodies in one batch; one body may be larger. A write holds them about ten times over, as columns, as arguments
-/// and on the wire; 500 bodies of the usual 3 KB are a fifth of it.
-const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// Deliveries in vain from which on an event is suspected of killing whoever takes it: half of what the queue allows, so that
 /// the other half can be spent on it alone.
@@ -45,21 +41,16 @@ pub struct Subscription {
     wanted: Wanted,
     deliveries: lapin::Consumer,
     /// Taken off the stream and not handed out yet.
-    ahead: VecDeque<Delivered>,
+    ahead: Ahead,
     /// Tells it from every other, so that an acknowledgement never meets another channel.
     serial: u64,
     acknowledged: Acknowledged,
+    /// Events that were handed out and are not acknowledged.
+    in_hand: usize,
     /// The stream has ended. It says so once, and a second question would wait forever.
     ended: bool,
     /// It was ended by us: the channel is good.
     is_paused: bool,
-}
-
-/// An event that was delivered.
-pub struct Delivered {
-    pub event: SignedEvent,
-    tag: u64,
-    is_suspect: bool,
 }
 
 /// The tags of a batch, and the channel that they belong to.
@@ -67,6 +58,12 @@ pub struct Tags {
     serial: u64,
     /// Ascending.
     tags: Vec<u64>,
+}
+
+impl Tags {
+    pub fn count(&self) -> usize {
+        self.tags.len()
+    }
 }
 
 impl Subscription {
@@ -79,9 +76,10 @@ impl Subscription {
             channel,
             wanted,
             deliveries,
-            ahead: VecDeque::new(),
+            ahead: Ahead::default(),
             serial: SERIAL.fetch_add(1, Ordering::Relaxed),
             acknowledged: Acknowledged::default(),
+            in_hand: 0,
             ended: false,
             is_paused: false,
         })
@@ -91,64 +89,64 @@ impl Subscription {
         self.wanted.prefetch
     }
 
+    /// A batch was dealt with.
+    pub fn is_out_of_hand(&mut self, events: usize) {
+        self.in_hand = self.in_hand.saturating_sub(events);
+    }
+
+    pub fn has_in_hand(&self) -> bool {
+        self.in_hand > 0
+    }
+
     pub fn is_paused(&self) -> bool {
         self.is_paused
     }
 
-    /// Waits for a delivery; nothing once there can be no more. Cancel-safe.
-    pub async fn first(&mut self) -> Option<Delivered> {
-        if let Some(delivered) = self.ahead.pop_front() {
-            return Some(delivered);
+    /// Waits until so many are here, or what ends a batch before; false once no more can come and nothing is here. Cancel-safe.
+    pub async fn waits_for(&mut self, count: usize) -> bool {
+        self.take_what_came();
+        while !self.ended && !self.ahead.fills(count) {
+            let delivery = tokio::select! {
+                biased;
+                () = self.epoch.over() => None,
+                delivery = self.deliveries.next() => delivery.and_then(Result::ok),
+            };
+            self.keep(delivery);
+            self.take_what_came();
         }
-        if self.ended {
-            return None;
-        }
-        let delivery = tokio::select! {
-            biased;
-            () = self.epoch.over() => None,
-            delivery = self.deliveries.next() => delivery.and_then(Result::ok),
-        };
-        self.ended = delivery.is_none();
-        delivery.map(|delivery| self.read(delivery))
+        !self.ahead.is_empty()
     }
 
-    /// The first delivery and what is there already; a suspect alone.
-    pub fn batch(&mut self, first: Delivered, batch_max: NonZeroUsize) -> Batch {
-        let suspect = first.is_suspect;
-        let (mut bytes, mut taken) = (first.event.body().len(), vec![first]);
-        while !suspect
-            && taken.len() < batch_max.get()
-            && bytes < BATCH_BYTES_MAX
-            && let Some(next) = self.waiting()
-        {
-            if next.is_suspect {
-                self.ahead.push_front(next);
-                break;
-            }
-            bytes += next.event.body().len();
-            taken.push(next);
-        }
-        let tags = Tags { serial: self.serial, tags: taken.iter().map(|delivered| delivered.tag).collect() };
+    /// What is here; a suspect alone. Nothing where nothing is.
+    pub fn batch(&mut self, batch_max: NonZeroUsize) -> Option<Batch> {
+        let taken = self.ahead.batch(batch_max);
+        let suspect = taken.first()?.is_suspect;
+        self.in_hand += taken.len();
+        let tags = self.tags_of(&taken);
         let events = taken.into_iter().map(|delivered| delivered.event).collect();
-        Batch { events, suspect, receipt: Receipt::RabbitMq(tags) }
+        Some(Batch { events, suspect, receipt: Receipt::RabbitMq(tags) })
     }
 
-    /// A delivery that is there already.
-    fn waiting(&mut self) -> Option<Delivered> {
-        self.ahead.pop_front().or_else(|| self.next_in_stream())
-    }
-
-    fn next_in_stream(&mut self) -> Option<Delivered> {
-        if self.ended {
-            return None;
+    /// Takes off the stream what is in it.
+    fn take_what_came(&mut self) {
+        while !self.ended
+            && let Some(next) = self.deliveries.next().now_or_never()
+        {
+            self.keep(next.and_then(Result::ok));
         }
-        let next = self.deliveries.next().now_or_never()?;
-        self.ended = !matches!(next, Some(Ok(_)));
-        next?.ok().map(|delivery| self.read(delivery))
+    }
+
+    /// Nothing is the end of the stream.
+    fn keep(&mut self, delivery: Option<Delivery>) {
+        match delivery {
+            Some(delivery) => self.ahead.push(self.read(delivery)),
+            None => self.ended = true,
+        }
     }
 
     fn read(&self, delivery: Delivery) -> Delivered {
-        let is_suspect = self.wanted.has_suspects && wire::deliveries_in_vain(&delivery) >= SUSPECTED_FROM;
+        let is_suspect = self.wanted.has_suspects
+            && (wire::was_suspect(&delivery) || wire::deliveries_in_vain(&delivery) >= SUSPECTED_FROM);
         Delivered { tag: delivery.delivery_tag, is_suspect, event: wire::restore(delivery) }
     }
 
@@ -161,9 +159,7 @@ impl Subscription {
         let cancel = self.channel.basic_cancel(self.deliveries.tag(), BasicCancelOptions { nowait: false });
         self.is_paused = matches!(timeout(CANCEL_TIMEOUT, cancel).await, Ok(Ok(())));
         // All of it is here: it came before the answer.
-        while let Some(delivered) = self.next_in_stream() {
-            self.ahead.push_back(delivered);
-        }
+        self.take_what_came();
         self.ended |= self.is_paused;
         self.is_paused
     }
@@ -178,22 +174,22 @@ impl Subscription {
 
     /// What waits here. It is to be paused before, or more may come.
     pub fn take_ahead(&mut self) -> Vec<Delivered> {
-        self.ahead.drain(..).collect()
+        self.ahead.take_all()
     }
 
     pub fn put_ahead(&mut self, delivered: Vec<Delivered>) {
-        delivered.into_iter().rev().for_each(|delivered| self.ahead.push_front(delivered));
+        self.ahead.put_back(delivered);
     }
 
-    /// Takes a batch back, to be handed out first; false where it came from another life.
-    pub fn take_back(&mut self, Batch { events, suspect, receipt }: Batch) -> bool {
-        let Receipt::RabbitMq(Tags { serial, tags }) = receipt else { return false };
-        let delivered = events.into_iter().zip(tags).map(|(event, tag)| Delivered { event, tag, is_suspect: suspect });
-        let is_ours = serial == self.serial;
-        if is_ours {
-            self.put_ahead(delivered.collect());
+    /// Takes a batch back, to be handed out first. One from another life is delivered again.
+    pub fn take_back(&mut self, Batch { events, suspect, receipt }: Batch) {
+        if let Receipt::RabbitMq(Tags { serial, tags }) = receipt
+            && serial == self.serial
+        {
+            self.is_out_of_hand(tags.len());
+            let delivered = events.into_iter().zip(tags);
+            self.put_ahead(delivered.map(|(event, tag)| Delivered { event, tag, is_suspect: suspect }).collect());
         }
-        is_ours
     }
 
     pub fn tags_of(&self, delivered: &[Delivered]) -> Tags {

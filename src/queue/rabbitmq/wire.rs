@@ -18,6 +18,10 @@ const SENT_AT: &str = "svix-timestamp";
 /// The time of receipt in milliseconds: AMQP's own timestamp has only seconds.
 const RECEIVED_AT_MS: &str = "received-at-ms";
 
+/// On what is published again although it is suspected of killing whoever takes it: the queue counts its deliveries anew, and
+/// what is known of it must not be lost by that.
+const SUSPECTED: &str = "suspected";
+
 /// The trace that the event is a part of, under W3C's names.
 const TRACEPARENT: &str = "traceparent";
 const TRACESTATE: &str = "tracestate";
@@ -38,8 +42,11 @@ fn type_name(event: &SignedEvent) -> &str {
     if name.len() <= MAX_SHORT_STRING_LENGTH { name } else { "" }
 }
 
-pub fn properties(event: &SignedEvent) -> BasicProperties {
+pub fn properties(event: &SignedEvent, is_suspect: bool) -> BasicProperties {
     let mut headers = FieldTable::default();
+    if is_suspect {
+        headers.insert(SUSPECTED.into(), AMQPValue::Boolean(true));
+    }
     headers.insert(SENT_AT.into(), AMQPValue::LongLongInt(event.sent_at().ms() / 1000));
     headers.insert(RECEIVED_AT_MS.into(), AMQPValue::LongLongInt(event.received_at().ms()));
     if let Some(trace) = event.trace() {
@@ -82,6 +89,12 @@ pub fn restore(delivery: Delivery) -> SignedEvent {
 pub fn deliveries_in_vain(delivery: &Delivery) -> i64 {
     let headers = delivery.properties.headers().as_ref();
     headers.and_then(|headers| headers.inner().get("x-delivery-count")).and_then(integer).unwrap_or(0)
+}
+
+/// Whether it was a suspect when it was published.
+pub fn was_suspect(delivery: &Delivery) -> bool {
+    let headers = delivery.properties.headers().as_ref();
+    headers.is_some_and(|headers| matches!(headers.inner().get(SUSPECTED), Some(AMQPValue::Boolean(true))))
 }
 
 fn text(value: &AMQPValue) -> Option<&str> {
@@ -130,7 +143,7 @@ mod tests {
             Timestamp::from_ms(received).unwrap(),
             Bytes::from_static(b"\xff{}"),
         );
-        let back = restore(delivery(properties(&event), event.body()));
+        let back = restore(delivery(properties(&event, false), event.body()));
         assert_eq!(back.id(), event.id());
         assert_eq!(back.event_type(), event.event_type());
         assert_eq!((back.sent_at().ms(), back.received_at().ms()), (sent, received));
@@ -141,11 +154,11 @@ mod tests {
     fn a_trace_goes_along() {
         let at = Timestamp::from_ms(1_795_172_400_000).unwrap();
         let event = SignedEvent::restored(EventId::new("msg_1").unwrap(), EventType::UserCreated, at, at, Bytes::new());
-        assert_eq!(restore(delivery(properties(&event), b"")).trace(), None);
+        assert_eq!(restore(delivery(properties(&event, false), b"")).trace(), None);
         for state in ["", "vendor=1"] {
             let trace = TraceContext::new("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", state);
             let event = event.clone().with_trace(trace.clone());
-            assert_eq!(restore(delivery(properties(&event), b"")).trace(), trace.as_ref());
+            assert_eq!(restore(delivery(properties(&event, false), b"")).trace(), trace.as_ref());
         }
     }
 
@@ -169,7 +182,7 @@ mod tests {
             let at = Timestamp::from_ms(1_795_172_400_000).unwrap();
             let id = EventId::new("msg_1").unwrap();
             let event = SignedEvent::restored(id, EventType::named(name), at, at, body);
-            assert_eq!(restore(delivery(properties(&event), event.body())).event_type(), event.event_type());
+            assert_eq!(restore(delivery(properties(&event, false), event.body())).event_type(), event.event_type());
         }
     }
 

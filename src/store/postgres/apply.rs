@@ -3,10 +3,11 @@
 use std::sync::LazyLock;
 
 use chrono::{DateTime, Utc};
-use sqlx::postgres::{PgPool, PgRow};
+use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, Error, Row};
 
 use super::connection;
+use super::pool::Pool;
 use crate::clerk::{ClerkId, EventId, Timestamp, UserProfile};
 use crate::store::{Keep, OnDelete, Outcome, Payloads, Record, Verdict, Write, statement};
 
@@ -38,7 +39,7 @@ static APPLY: LazyLock<String> = LazyLock::new(|| {
 });
 
 /// Applies and records; one outcome a record, in order.
-pub async fn apply(pool: &PgPool, write: &Write, keep: Keep) -> Result<Vec<Outcome>, Error> {
+pub async fn apply(pool: &Pool, write: &Write, keep: Keep) -> Result<Vec<Outcome>, Error> {
     if write.records.is_empty() && write.changes.is_empty() {
         return Ok(Vec::new());
     }
@@ -106,14 +107,14 @@ pub async fn apply(pool: &PgPool, write: &Write, keep: Keep) -> Result<Vec<Outco
 }
 
 /// Deletes old lines; how many.
-pub async fn prune(pool: &PgPool, older_than: Timestamp, limit: u32) -> Result<u64, Error> {
+pub async fn prune(pool: &Pool, older_than: Timestamp, limit: u32) -> Result<u64, Error> {
     let prune = sqlx::query(include_str!("prune.sql")).bind(utc(older_than)).bind(i64::from(limit));
     let rows = connection::rows(pool, prune).await?;
     count(&rows, "lines")
 }
 
 /// Sets failed lines to discarded; the type of each.
-pub async fn discard(pool: &PgPool, ids: &[EventId]) -> Result<Vec<String>, Error> {
+pub async fn discard(pool: &Pool, ids: &[EventId]) -> Result<Vec<String>, Error> {
     let ids: Vec<_> = ids.iter().map(EventId::as_str).collect();
     let rows = connection::rows(pool, sqlx::query(include_str!("discard.sql")).bind(ids)).await?;
     rows.iter().map(|row| row.try_get("event_type")).collect()
@@ -123,25 +124,25 @@ static ERASE: LazyLock<String> = LazyLock::new(|| statement::assemble(include_st
 static SCRUB: LazyLock<String> = LazyLock::new(|| statement::assemble(include_str!("scrub.sql"), &[]));
 
 /// Erases a user's row and the payloads of the user's events; how many of each.
-pub async fn erase(pool: &PgPool, id: &ClerkId) -> Result<(u64, u64), Error> {
+pub async fn erase(pool: &Pool, id: &ClerkId) -> Result<(u64, u64), Error> {
     let rows = connection::rows(pool, sqlx::query(AssertSqlSafe(ERASE.as_str())).bind(id.as_str())).await?;
     Ok((count(&rows, "users")?, count(&rows, "payloads")?))
 }
 
 /// Erases rows of deleted users; how many.
-pub async fn scrub(pool: &PgPool, limit: u32) -> Result<u64, Error> {
+pub async fn scrub(pool: &Pool, limit: u32) -> Result<u64, Error> {
     let rows = connection::rows(pool, sqlx::query(AssertSqlSafe(SCRUB.as_str())).bind(i64::from(limit))).await?;
     count(&rows, "users")
 }
 
 /// Empties payloads that lie beside an erased row; how many.
-pub async fn empty_payloads(pool: &PgPool, limit: u32) -> Result<u64, Error> {
+pub async fn empty_payloads(pool: &Pool, limit: u32) -> Result<u64, Error> {
     let empty = sqlx::query(include_str!("empty_payloads.sql")).bind(i64::from(limit));
     count(&connection::rows(pool, empty).await?, "payloads")
 }
 
 /// Deletes a user's row and events; how many of each.
-pub async fn forget(pool: &PgPool, id: &ClerkId) -> Result<(u64, u64), Error> {
+pub async fn forget(pool: &Pool, id: &ClerkId) -> Result<(u64, u64), Error> {
     let rows = connection::rows(pool, sqlx::query(include_str!("forget.sql")).bind(id.as_str())).await?;
     Ok((count(&rows, "users")?, count(&rows, "events")?))
 }

@@ -1,29 +1,26 @@
-//! Connections: what a session may take, and that none holds anything up.
+//! Questions to the server: what a session may take, and that none holds anything up.
 //!
-//! A server that loses power ends no connection, and sqlx waits for an answer, or for a connection to be handed back in
-//! order, without an end. So a question here has a deadline of ours, and a connection whose question was not answered,
-//! for that or because the caller went away, is thrown away instead of handed back.
+//! A server that loses power ends no connection, and sqlx waits for an answer without an end. So a question here has a
+//! deadline of ours, and a connection whose question was not answered, for that or because the caller went away, is thrown
+//! away.
 
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
-use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions, PgRow};
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgRow};
 use sqlx::query::Query;
-use sqlx::{ConnectOptions, Error, Executor, PgConnection, Postgres};
+use sqlx::{ConnectOptions, Error, PgConnection, Postgres};
 
+use super::pool::Pool;
 use crate::store::StoreError;
 
 /// Longest wait for a connection. The caller tries again.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+pub const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Longest wait for an answer: the server ends a statement after `statement_timeout`, and the rest is for the wire.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(35);
-
-/// Longest wait for a connection to say that it lives when it is handed back.
-const HAND_BACK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What a session may take, in the server's own words: a statement that hangs must not hold a batch for ever, and one that
 /// waits for another's lock is better tried again.
@@ -58,25 +55,18 @@ impl Server {
     }
 
     /// Connections for writes: at most `size`, made when they are needed.
-    pub fn writers(&self, size: u32) -> PgPool {
-        pool(size)
-            .after_connect(|connection, _| {
-                Box::pin(async move {
-                    connection.execute(include_str!("durable.sql")).await?;
-                    Ok(())
-                })
-            })
-            .connect_lazy_with((*self.0).clone().options(LIMITS).options(PLANS))
+    pub fn writers(&self, size: u32) -> Pool {
+        Pool::new((*self.0).clone().options(LIMITS).options(PLANS), Some(include_str!("durable.sql")), size)
     }
 
     /// Connections for questions.
-    pub fn readers(&self, size: u32) -> PgPool {
+    pub fn readers(&self, size: u32) -> Pool {
         // A part of a filter that is not asked for is null; only a plan made for the question can leave it out.
-        let ask = (*self.0).clone().options(LIMITS).options([("plan_cache_mode", "force_custom_plan")]);
-        pool(size).connect_lazy_with(ask)
+        let options = (*self.0).clone().options(LIMITS).options([("plan_cache_mode", "force_custom_plan")]);
+        Pool::new(options, None, size)
     }
 
-    /// A connection of its own for one question. It says at once why there is none, where a pool would try again.
+    /// A connection of its own for one question. It is not one of those that are kept.
     pub async fn asking(&self) -> Result<PgConnection, Error> {
         let options = (*self.0).clone().options(LIMITS);
         tokio::time::timeout(ACQUIRE_TIMEOUT, options.connect()).await.unwrap_or(Err(Error::PoolTimedOut))
@@ -97,48 +87,21 @@ impl Server {
     }
 }
 
-fn pool(size: u32) -> PgPoolOptions {
-    PgPoolOptions::new().max_connections(size).acquire_timeout(ACQUIRE_TIMEOUT)
-}
-
 /// The rows that answer `query`. May be cancelled at any time; the statement may take effect all the same.
-pub async fn rows(pool: &PgPool, query: Query<'_, Postgres, PgArguments>) -> Result<Vec<PgRow>, Error> {
-    let mut lent = Lent(Some(pool.acquire().await?));
+pub async fn rows(pool: &Pool, query: Query<'_, Postgres, PgArguments>) -> Result<Vec<PgRow>, Error> {
+    let mut lent = pool.lend().await?;
     let answer = tokio::time::timeout(ANSWER_TIMEOUT, query.fetch_all(lent.connection())).await;
     let answer = answer.unwrap_or_else(|_| Err(Error::Io(std::io::ErrorKind::TimedOut.into())));
-    let in_order = match &answer {
-        Ok(_) => true,
-        Err(Error::Database(error)) => error.code().as_deref() != Some(READ_ONLY),
-        Err(_) => false,
-    };
-    if in_order {
-        lent.hand_back();
+    match &answer {
+        Ok(_) => lent.hand_back(),
+        Err(Error::Database(error)) if !is_of_the_server(error.code().as_deref()) => lent.hand_back(),
+        Err(Error::Database(_) | Error::Io(_)) => pool.forget(),
+        Err(_) => {}
     }
     answer
 }
 
-/// A connection on loan: thrown away, not handed back, unless somebody says that it is in order.
-struct Lent(Option<PoolConnection<Postgres>>);
-
-impl Lent {
-    fn connection(&mut self) -> &mut PgConnection {
-        self.0.as_mut().expect("only its end takes the connection out of a loan")
-    }
-
-    /// The pool asks first whether the connection lives, and on a dead wire would wait for ever, with the connection's place
-    /// in the pool taken. So this gets a deadline as well.
-    fn hand_back(mut self) {
-        if let Some(mut connection) = self.0.take() {
-            tokio::spawn(tokio::time::timeout(HAND_BACK_TIMEOUT, connection.return_to_pool()));
-        }
-    }
-}
-
-impl Drop for Lent {
-    fn drop(&mut self) {
-        if let Some(connection) = self.0.take() {
-            // The pool may make another at once; handing back would ask the dead wire whether it lives.
-            drop(connection.detach());
-        }
-    }
+/// Whether an error says that the server has ended the session, or is about to, or is not the one to ask.
+fn is_of_the_server(code: Option<&str>) -> bool {
+    code.is_none_or(|code| code == READ_ONLY || code.starts_with("57P") || code.starts_with("08"))
 }

@@ -29,7 +29,7 @@ fn remedy(sqlstate: &str) -> Remedy {
             "21" | "22" | "23" | "54" | "P0" | "38" | "39" | "44" => Remedy::Isolate,
             // Passwords, databases, schemas, grants, syntax, features, statements a pooler has lost.
             "28" | "3D" | "3F" | "42" | "0A" | "26" => Remedy::Stop,
-            // Connections, rollbacks, resources, operators, system, and whatever is not known here.
+            // Pool, rollbacks, resources, operators, system, and whatever is not known here.
             _ => Remedy::Wait,
         },
     }

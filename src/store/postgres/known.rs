@@ -2,22 +2,23 @@
 
 use std::num::NonZeroU32;
 
-use sqlx::postgres::{PgPool, PgRow};
+use sqlx::postgres::PgRow;
 use sqlx::{Error, Row};
 
 use super::connection;
+use super::pool::Pool;
 use super::read::{required, time};
 use crate::clerk::listing::Outline;
 use crate::clerk::{ClerkId, EventId, Version};
 use crate::store::{KnownUser, LiveUser};
 
-pub async fn known(pool: &PgPool, ids: &[ClerkId]) -> Result<Vec<KnownUser>, Error> {
+pub async fn known(pool: &Pool, ids: &[ClerkId]) -> Result<Vec<KnownUser>, Error> {
     let ids: Vec<_> = ids.iter().map(ClerkId::as_str).collect();
     let rows = connection::rows(pool, sqlx::query(include_str!("known_users.sql")).bind(ids)).await?;
     rows.iter().map(read_known).collect()
 }
 
-pub async fn live(pool: &PgPool, after: Option<&ClerkId>, limit: NonZeroU32) -> Result<Vec<LiveUser>, Error> {
+pub async fn live(pool: &Pool, after: Option<&ClerkId>, limit: NonZeroU32) -> Result<Vec<LiveUser>, Error> {
     let query =
         sqlx::query(include_str!("live_users.sql")).bind(after.map(ClerkId::as_str)).bind(i64::from(limit.get()));
     let read = |row: &PgRow| {

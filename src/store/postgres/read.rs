@@ -2,17 +2,18 @@
 
 use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
-use sqlx::postgres::{PgPool, PgRow};
+use sqlx::postgres::PgRow;
 use sqlx::{Error, Row};
 
 use super::connection;
+use super::pool::Pool;
 use crate::clerk::{ClerkId, EventId, EventType, SignedEvent, Timestamp};
 use crate::store::history::COMPARED_BYTES_MAX;
 use crate::store::search::{COMMON_FROM, Search, escaped};
 use crate::store::{Cursor, EventFilter, EventRow, HistoryRow, Listing, Page, Status, Time, User, UserFilter};
 
 /// The first column of the first row.
-pub async fn value<T>(pool: &PgPool, sql: &'static str) -> Result<Option<T>, Error>
+pub async fn value<T>(pool: &Pool, sql: &'static str) -> Result<Option<T>, Error>
 where
     T: for<'r> sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres>,
 {
@@ -20,12 +21,12 @@ where
     rows.first().map_or(Ok(None), |row| row.try_get(0))
 }
 
-pub async fn user(pool: &PgPool, id: &ClerkId) -> Result<Option<User>, Error> {
+pub async fn user(pool: &Pool, id: &ClerkId) -> Result<Option<User>, Error> {
     let rows = connection::rows(pool, sqlx::query(include_str!("user.sql")).bind(id.as_str())).await?;
     rows.first().map(read_user).transpose()
 }
 
-pub async fn users(pool: &PgPool, filter: &UserFilter, page: &Page) -> Result<Listing<User>, Error> {
+pub async fn users(pool: &Pool, filter: &UserFilter, page: &Page) -> Result<Listing<User>, Error> {
     let after = match &page.after {
         Some(Cursor::User { clerk_id }) => Some(clerk_id.as_str()),
         _ => None,
@@ -59,7 +60,7 @@ pub async fn users(pool: &PgPool, filter: &UserFilter, page: &Page) -> Result<Li
     Ok(Listing::of(rows, page, User::cursor))
 }
 
-async fn is_common(pool: &PgPool, search: &Search) -> Result<bool, Error> {
+async fn is_common(pool: &Pool, search: &Search) -> Result<bool, Error> {
     let query = sqlx::query(include_str!("search_is_common.sql"))
         .bind(escaped(&search.text))
         .bind(escaped(search.phone.as_deref().unwrap_or(&search.text)))
@@ -69,12 +70,12 @@ async fn is_common(pool: &PgPool, search: &Search) -> Result<bool, Error> {
     rows.first().map_or(Ok(false), |row| row.try_get("is_common"))
 }
 
-pub async fn event(pool: &PgPool, id: &EventId) -> Result<Option<EventRow>, Error> {
+pub async fn event(pool: &Pool, id: &EventId) -> Result<Option<EventRow>, Error> {
     let rows = connection::rows(pool, sqlx::query(include_str!("event.sql")).bind(id.as_str())).await?;
     rows.first().map(read_event).transpose()
 }
 
-pub async fn events(pool: &PgPool, filter: &EventFilter, page: &Page) -> Result<Listing<EventRow>, Error> {
+pub async fn events(pool: &Pool, filter: &EventFilter, page: &Page) -> Result<Listing<EventRow>, Error> {
     let (after_time, after_id) = match &page.after {
         Some(Cursor::Event { received_at, event_id }) => (utc(*received_at), Some(event_id.as_str())),
         _ => (None, None),
@@ -95,14 +96,14 @@ pub async fn events(pool: &PgPool, filter: &EventFilter, page: &Page) -> Result<
 }
 
 /// How many events are failed, counted up to `limit`.
-pub async fn failed_count(pool: &PgPool, limit: u32) -> Result<u64, Error> {
+pub async fn failed_count(pool: &Pool, limit: u32) -> Result<u64, Error> {
     let count = sqlx::query(include_str!("failed_count.sql")).bind(i64::from(limit));
     let rows = connection::rows(pool, count).await?;
     let count: i64 = rows.first().map_or(Ok(0), |row| row.try_get("events"))?;
     Ok(count.unsigned_abs())
 }
 
-pub async fn history(pool: &PgPool, id: &ClerkId, page: &Page) -> Result<Listing<HistoryRow>, Error> {
+pub async fn history(pool: &Pool, id: &ClerkId, page: &Page) -> Result<Listing<HistoryRow>, Error> {
     let (after_time, after_id) = match &page.after {
         Some(Cursor::Event { received_at, event_id }) => (utc(*received_at), Some(event_id.as_str())),
         _ => (None, None),
@@ -120,7 +121,7 @@ pub async fn history(pool: &PgPool, id: &ClerkId, page: &Page) -> Result<Listing
     Ok(Listing::of(rows, page, HistoryRow::cursor))
 }
 
-pub async fn payloads(pool: &PgPool, ids: &[EventId]) -> Result<Vec<SignedEvent>, Error> {
+pub async fn payloads(pool: &Pool, ids: &[EventId]) -> Result<Vec<SignedEvent>, Error> {
     let ids: Vec<_> = ids.iter().map(EventId::as_str).collect();
     let query = sqlx::query(include_str!("payloads.sql")).bind(ids).bind(COMPARED_BYTES_MAX);
     connection::rows(pool, query).await?.iter().map(read_payload).collect()

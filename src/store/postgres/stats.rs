@@ -1,15 +1,16 @@
 //! Counts. `store::stats` says what they come to.
 
-use sqlx::postgres::{PgPool, PgRow};
+use sqlx::postgres::PgRow;
 use sqlx::{Error, Row};
 
 use super::connection;
+use super::pool::Pool;
 use super::read::{required, time, utc};
 use crate::clerk::Timestamp;
 use crate::store::stats::{self, FAILED_MAX, FailedGroup, Group, RECENT_MAX, RecentGroup};
 use crate::store::{Failed, Recent, Status, Time, Totals};
 
-pub async fn totals(pool: &PgPool) -> Result<Totals, Error> {
+pub async fn totals(pool: &Pool) -> Result<Totals, Error> {
     let users = connection::rows(pool, sqlx::query(include_str!("totals_of_users.sql"))).await?;
     let (users, deleted_users) =
         users.first().map_or(Ok((0, 0)), |row| Ok::<_, Error>((count(row, "users")?, count(row, "deleted_users")?)))?;
@@ -24,7 +25,7 @@ pub async fn totals(pool: &PgPool) -> Result<Totals, Error> {
     Ok(Totals::of(users, deleted_users, groups.iter().map(read).collect::<Result<_, _>>()?))
 }
 
-pub async fn failed(pool: &PgPool) -> Result<Failed, Error> {
+pub async fn failed(pool: &Pool) -> Result<Failed, Error> {
     let query = sqlx::query(include_str!("failed.sql")).bind(i64::from(FAILED_MAX) + 1);
     let read = |row: &PgRow| {
         let oldest_received_at = time(row, "oldest")?;
@@ -34,7 +35,7 @@ pub async fn failed(pool: &PgPool) -> Result<Failed, Error> {
     Ok(Failed::of(groups.iter().map(read).collect::<Result<_, _>>()?))
 }
 
-pub async fn recent(pool: &PgPool, now: Timestamp) -> Result<Recent, Error> {
+pub async fn recent(pool: &Pool, now: Timestamp) -> Result<Recent, Error> {
     let since = stats::an_hour_before(now);
     let query = sqlx::query(include_str!("recent.sql")).bind(utc(since)).bind(i64::from(RECENT_MAX) + 1);
     let read = |row: &PgRow| {
@@ -50,7 +51,7 @@ pub async fn recent(pool: &PgPool, now: Timestamp) -> Result<Recent, Error> {
     Ok(Recent::of(&groups.iter().map(read).collect::<Result<Vec<_>, _>>()?, since, now))
 }
 
-pub async fn last_received_at(pool: &PgPool) -> Result<Option<Time>, Error> {
+pub async fn last_received_at(pool: &Pool) -> Result<Option<Time>, Error> {
     let rows = connection::rows(pool, sqlx::query(include_str!("last_received.sql"))).await?;
     rows.first().map_or(Ok(None), |row| time(row, "received_at"))
 }

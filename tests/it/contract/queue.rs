@@ -1,11 +1,12 @@
 //! One suite for both queues: what `queue/mod.rs` promises, whichever arm keeps it.
 
 use std::collections::BTreeSet;
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use bytes::Bytes;
 use clerk_sync::clerk::EventType;
-use clerk_sync::queue::PublishError;
+use clerk_sync::queue::{PublishError, Source, Taking};
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use tokio::time::timeout;
@@ -13,6 +14,7 @@ use tokio::time::timeout;
 use crate::support::app::{DEADLINE, until};
 use crate::support::queues::{
     Arm, QUIET, assert_nothing_comes, consumer, drain, event, event_with, ids, names, next, publish, publish_all,
+    taking,
 };
 
 /// Makes `rabbitmq::name` and `embedded::name` of every `async fn name(arm: &Arm)`, so that no arm can be forgotten.
@@ -238,6 +240,48 @@ on_both_queues! {
         assert_nothing_comes(&mut consumer).await;
         consumer.stop().await;
         assert!(timeout(DEADLINE, consumer.next_batch()).await.expect("it ends").is_none());
+    }
+
+    // Beside a batch in flight none is begun for a few events.
+    async fn a_full_batch_is_waited_for_until_it_is_full_or_nothing_more_comes(arm: &Arm) {
+        let queue = arm.open().await;
+        let mut consumer = queue.consume(Source::Events, Taking { batches: NonZeroUsize::new(2).unwrap(), ..taking(5) });
+        publish_all(&queue, &names("first", 1)).await;
+        let in_flight = next(&mut consumer).await;
+        publish_all(&queue, &names("few", 4)).await;
+        assert!(timeout(QUIET, consumer.next_full_batch()).await.is_err(), "4 are no full batch");
+        publish_all(&queue, &names("more", 3)).await;
+        let full = timeout(DEADLINE, consumer.next_full_batch()).await.expect("it is full").unwrap();
+        assert_eq!(full.events.len(), 5);
+        assert!(timeout(QUIET, consumer.next_full_batch()).await.is_err(), "2 are none");
+        consumer.ack(full).await.unwrap();
+        consumer.ack(in_flight).await.unwrap();
+        let rest = next(&mut consumer).await;
+        assert_eq!(rest.events.len(), 2, "a batch is what is there");
+        consumer.stop().await;
+        let after = timeout(DEADLINE, consumer.next_full_batch()).await.expect("nothing more can come");
+        assert!(after.is_none());
+        consumer.ack(rest).await.unwrap();
+    }
+
+    async fn what_is_in_hand_can_be_acknowledged_while_more_is_asked_for(arm: &Arm) {
+        let queue = arm.open().await;
+        publish_all(&queue, &names("msg", 20)).await;
+        let mut consumer = consumer(&queue, 3);
+        let mut seen = BTreeSet::new();
+        while seen.len() < 20 {
+            let batch = next(&mut consumer).await;
+            seen.extend(ids(&batch));
+            // Given up in the middle of whatever it does for it.
+            let more = consumer.next_batch().now_or_never().flatten();
+            consumer.ack(batch).await.expect("it is still ours");
+            if let Some(more) = more {
+                seen.extend(ids(&more));
+                consumer.ack(more).await.expect("so is this");
+            }
+        }
+        assert_eq!(seen, names("msg", 20));
+        assert_nothing_comes(&mut consumer).await;
     }
 
     async fn hundreds_of_publishes_at_once_are_all_there(arm: &Arm) {

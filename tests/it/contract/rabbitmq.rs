@@ -1,7 +1,6 @@
 //! What only a broker can do: refuse, return, break off; and what it is asked to keep.
 
 use std::collections::BTreeSet;
-use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -18,7 +17,7 @@ use tokio::time::timeout;
 use crate::support::app::until;
 use crate::support::broker;
 use crate::support::queues::{
-    Arm, assert_nothing_comes, consumer, drain, event, event_with, ids, names, next, publish, publish_all,
+    Arm, assert_nothing_comes, consumer, drain, event, event_with, ids, names, next, publish, publish_all, taking,
 };
 
 /// What must be answered without asking the broker. It takes microseconds; a loaded machine gets its due.
@@ -190,7 +189,7 @@ async fn what_no_binding_takes_is_kept() {
         ready(&queue).await;
         arm.namespace().unbind("user.*").await;
         publish(&queue, event("msg_1")).await;
-        let mut unrouted = queue.consume(Source::Unrouted, NonZeroUsize::new(10).unwrap());
+        let mut unrouted = queue.consume(Source::Unrouted, taking(10));
         let batch = next(&mut unrouted).await;
         assert_eq!(ids(&batch), ["msg_1"]);
         unrouted.ack(batch).await.unwrap();
@@ -317,6 +316,8 @@ async fn a_stop_ends_a_consumer_whose_last_batch_is_not_full() {
         let mut consumer = consumer(&queue, 10);
         publish_all(&queue, &names("first", 1)).await;
         drain(&mut consumer, 1).await;
+        // Nothing is sent ahead before the first one is known to be no suspect.
+        assert_nothing_comes(&mut consumer).await;
         publish_all(&queue, &names("sent_ahead", 5)).await;
         // Nothing is left at the broker: all five are on their way before the answer to the stop is.
         until("they were sent ahead", async || arm.namespace().ready("users").await == Some(0)).await;
@@ -384,7 +385,7 @@ async fn what_is_delivered_too_often_is_a_dead_letter() {
     Arm::rabbitmq(async |arm| {
         let queue = arm.open().await;
         publish(&queue, event("msg_poison")).await;
-        let mut dead = queue.consume(Source::DeadLetters, NonZeroUsize::new(10).unwrap());
+        let mut dead = queue.consume(Source::DeadLetters, taking(10));
         // One delivery, and 20 again.
         for delivery in 0..21 {
             let batch = next(&mut consumer(&queue, 10)).await;

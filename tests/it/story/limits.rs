@@ -146,12 +146,13 @@ async fn over_the_bound_of_connections_the_answer_is_503_at_once_and_health_is_s
     let place = Place::embedded();
     let app = serve_with_open_files(&place, 640);
     let mut idle = Vec::new();
-    for _ in 0..400 {
-        idle.push(TcpStream::connect(app.address).await.unwrap());
-    }
-    // A connection is accepted a moment after the client has it, and an idle one is held for 5 s.
     let mut refused = None;
     until("all seats are taken", async || {
+        // A connection is accepted a moment after the client has it, and an idle one is held for 5 s.
+        idle.clear();
+        for _ in 0..400 {
+            idle.push(TcpStream::connect(app.address).await.unwrap());
+        }
         let started = Instant::now();
         let answer = app.try_deliver("msg_1", BODY).await.unwrap();
         if answer.status == 503 {

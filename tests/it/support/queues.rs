@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use clerk_sync::clerk::{EventId, EventType, SignedEvent, Timestamp};
-use clerk_sync::queue::{self, Batch, Consumer, PublishError, Queue, Source};
+use clerk_sync::queue::{self, Batch, Consumer, PublishError, Queue, Source, Taking};
 use futures_util::FutureExt;
 use secrecy::SecretString;
 use tokio::time::timeout;
@@ -121,8 +121,13 @@ pub async fn publish_all<'a>(queue: &Queue, ids: impl IntoIterator<Item = &'a St
     futures_util::future::join_all(ids.into_iter().map(async |id| publish(queue, event(id)).await)).await;
 }
 
+/// One batch in flight.
+pub fn taking(batch_max: usize) -> Taking {
+    Taking { batch_max: NonZeroUsize::new(batch_max).unwrap(), batches: NonZeroUsize::MIN }
+}
+
 pub fn consumer(queue: &Queue, batch_max: usize) -> Consumer {
-    queue.consume(Source::Events, NonZeroUsize::new(batch_max).unwrap())
+    queue.consume(Source::Events, taking(batch_max))
 }
 
 /// The next batch, which must come.

@@ -1,0 +1,118 @@
+//! Events to the store: every one is settled, applied or recorded as failed, through any outage.
+
+use std::time::{Duration, Instant};
+
+use tracing::error;
+
+use super::isolate::{Isolation, refusing_panics};
+use super::outage::Outage;
+use super::plan;
+use super::report::Report;
+use crate::backoff::Backoff;
+use crate::clerk::{OmittedFields, SignedEvent};
+use crate::queue::Source;
+use crate::shutdown::Shutdown;
+use crate::store::{Failure, Store, StoreError, Write};
+
+/// Settles the events of one source.
+pub struct Settler {
+    pub store: Store,
+    pub source: Source,
+    /// What a trace calls the queue.
+    pub queue: &'static str,
+    pub omitted: OmittedFields,
+    /// See `Options::hold_max`.
+    pub hold_max: Duration,
+    pub outage: Outage,
+    /// What events come to: `plan::plan`, but for a test of what a bug in it does.
+    pub reading: fn(&[SignedEvent]) -> Write,
+    pub shutdown: Shutdown,
+}
+
+/// Why a batch is given back.
+#[derive(Clone, Copy)]
+pub enum GiveBack {
+    /// The database has been away for too long.
+    HeldTooLong,
+    /// The worker stops, and the database is away.
+    Stopping,
+}
+
+impl Settler {
+    /// Waits until the store can be used; false when the worker is to stop first.
+    pub async fn store_is_ready(&self) -> bool {
+        let mut retry = self.outage.retry();
+        while let Err(error) = self.store.ping().await {
+            if self.shutdown.or(retry.wait(&error)).await.is_none() {
+                return false;
+            }
+        }
+        !self.shutdown.is_requested()
+    }
+
+    /// Applies these events, each as far as it can be, and records every one.
+    pub async fn settle(&self, events: &[SignedEvent], since: Instant) -> Result<(), GiveBack> {
+        let mut report = Report::begin(events, self.source, self.queue, since);
+        let settled = self.settle_each(&self.omitted.out_of(events), &mut report).await;
+        report.finish();
+        settled
+    }
+
+    async fn settle_each(&self, events: &[SignedEvent], report: &mut Report) -> Result<(), GiveBack> {
+        let mut isolation = Isolation::of(events.len());
+        while let Some(part) = isolation.next_part() {
+            let attempt = async { self.apply(&self.plan(&events[part.clone()]), report).await };
+            let Err(refusal) = refusing_panics(attempt).await? else { continue };
+            let Some(place) = isolation.refused(part) else { continue };
+            let event = &events[place];
+            let failed = plan::plan_failed(std::slice::from_ref(event), &refusal);
+            if let Err(again) = self.apply(&failed, report).await? {
+                // A record holds nothing that a database refuses; if one does all the same, the event must not go.
+                error!(event_id = %event.id(), code = %again.code, "a failed event cannot be recorded; it stays in the queue");
+                self.shutdown.or(Backoff::for_repair().wait()).await;
+                return Err(GiveBack::HeldTooLong);
+            }
+        }
+        Ok(())
+    }
+
+    fn plan(&self, events: &[SignedEvent]) -> Write {
+        let failed = |code: &'static str, text: &str| {
+            plan::plan_failed(events, &Failure { code: code.into(), text: text.into() })
+        };
+        match self.source {
+            Source::Events => (self.reading)(events),
+            Source::DeadLetters => failed(
+                "delivery_limit",
+                "it was delivered more often than the queue allows without being applied; replay it",
+            ),
+            Source::Unrouted => failed("unrouted", "no queue was bound for it when it came; replay it"),
+        }
+    }
+
+    /// Makes one write, through any outage. The inner error is the database's refusal of something in it.
+    async fn apply(&self, write: &Write, report: &mut Report) -> Result<Result<(), Failure>, GiveBack> {
+        let mut retry = self.outage.retry();
+        loop {
+            let (mut span, begun) = (report.writes(write, self.store.system()), Instant::now());
+            let error = match self.store.apply(write).await {
+                Ok(outcomes) => {
+                    self.outage.is_over();
+                    report.committed(write, &outcomes, begun.elapsed(), span);
+                    return Ok(Ok(()));
+                }
+                Err(error) => error,
+            };
+            span.ended(Some(error.kind()));
+            if let StoreError::Rejected { code, text } = error {
+                return Ok(Err(Failure { code: code.into(), text }));
+            }
+            if report.age() > self.hold_max {
+                return Err(GiveBack::HeldTooLong);
+            }
+            if self.shutdown.or(retry.wait(&error)).await.is_none() {
+                return Err(GiveBack::Stopping);
+            }
+        }
+    }
+}
