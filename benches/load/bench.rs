@@ -48,6 +48,8 @@ pub struct Scale {
     pub backlog: u32,
     pub users: u32,
     pub many_users: u32,
+    /// Users in Clerk's list, for a backfill.
+    pub listed_users: u32,
 }
 
 impl Scale {
@@ -60,6 +62,7 @@ impl Scale {
         backlog: 100_000,
         users: 5000,
         many_users: 1_000_000,
+        listed_users: 100_000,
     };
 
     /// For trying: the figures are rough.
@@ -72,6 +75,7 @@ impl Scale {
         backlog: 20_000,
         users: 5000,
         many_users: 50_000,
+        listed_users: 20_000,
     };
 }
 
@@ -86,6 +90,8 @@ pub struct Bench {
     pub figures: Figures,
     /// Made when it is first wanted, since it takes its time.
     pub many: Option<(Database, Arc<Crowd>)>,
+    /// The database that a backfill fills.
+    pub filled: Option<Database>,
     /// The rate from which a search begins: what an earlier round found.
     pub found: HashMap<&'static str, f64>,
 }
@@ -95,6 +101,9 @@ pub struct Offered {
     pub tally: Tally,
     pub lag: Lag,
     pub usage: Samples,
+    /// Processor time of the servers for each event, until everything was committed.
+    pub broker_us: Option<f64>,
+    pub postgresql_us: Option<f64>,
 }
 
 impl Offered {
@@ -129,13 +138,16 @@ impl Bench {
     pub async fn offer(&self, program: &Program, rate: f64, lasts: Duration, sight: Sight) -> anyhow::Result<Offered> {
         self.database.forget_events().await?;
         let watch = Watch::start(&self.database.options, sight);
-        let usage = program.watch();
+        let (usage, broker) = (program.watch(), self.place.broker_time());
+        let server = self.database.processor_time().await?;
         let pace = Pace::Open { rate, lasts };
         let tally = self.load(program, crate::own::PATH, pace, Keep::Events).run().await?;
         let wrote = self.recorded(&self.database, tally.accepted).await?;
         let usage = usage.samples();
+        let broker_us = micros_each(broker, self.place.broker_time(), tally.accepted);
+        let postgresql_us = micros_each(server, self.database.processor_time().await?, tally.accepted);
         let lag = watch.stop()?.lag(&tally.sent, &wrote);
-        Ok(Offered { tally, lag, usage })
+        Ok(Offered { tally, lag, usage, broker_us, postgresql_us })
     }
 
     /// The highest rate that holds: steps of a probe each, then the proof. Begins at what an earlier round found.
@@ -187,6 +199,11 @@ impl Bench {
         let rows: Vec<u32> = wrote.into_values().collect();
         Ok((ended.rate(&rows)?, ended))
     }
+}
+
+/// Processor time between two readings, in microseconds, for each of `events`.
+pub fn micros_each(before: Option<Duration>, after: Option<Duration>, events: u64) -> Option<f64> {
+    Some(after?.saturating_sub(before?).as_micros() as f64 / events as f64)
 }
 
 async fn rows_in(database: &Database) -> anyhow::Result<i64> {

@@ -8,6 +8,7 @@
 #![allow(clippy::disallowed_methods, reason = "it finds its servers through the environment, as the tests do")]
 #![allow(clippy::print_stdout, reason = "the figures are what it is for")]
 
+mod backfill;
 mod bare;
 mod bench;
 mod chart;
@@ -57,6 +58,10 @@ struct Arguments {
     /// Serves HTTP without a queue until it is killed: the bench runs itself with this
     #[arg(long, hide = true, value_parser = ["plain", "verify"])]
     serve_http: Option<String>,
+
+    /// Serves a list of so many users until it is killed: the bench runs itself with this
+    #[arg(long, hide = true)]
+    serve_list: Option<u32>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -81,6 +86,8 @@ enum Part {
     Embedded,
     /// Start to ready, and the size of the program
     Start,
+    /// The table filled from Clerk's list
+    Backfill,
 }
 
 fn main() -> ExitCode {
@@ -99,6 +106,9 @@ fn main() -> ExitCode {
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
     if let Some(kind) = arguments.serve_http {
         return bare::serve_http(kind == "verify").await;
+    }
+    if let Some(users) = arguments.serve_list {
+        return backfill::serve_list(users).await;
     }
     // The library's queue connects with TLS where the URL asks for it.
     drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
@@ -129,6 +139,7 @@ async fn measure(place: &Place, arguments: &Arguments, run: u64) -> anyhow::Resu
         broker,
         figures: Figures::default(),
         many: None,
+        filled: None,
         found: std::collections::HashMap::new(),
     };
     // Every part finds the users there.
@@ -168,5 +179,6 @@ async fn measure_part(bench: &mut Bench, part: Part) -> anyhow::Result<()> {
         Part::Memory => Box::pin(own::memory(bench)).await,
         Part::Embedded => Box::pin(embedded::embedded(bench)).await,
         Part::Start => Box::pin(own::start(bench)).await,
+        Part::Backfill => Box::pin(backfill::backfill(bench)).await,
     }
 }

@@ -9,7 +9,7 @@ use futures_util::StreamExt;
 use secrecy::SecretString;
 
 use crate::bare::{self, Batch};
-use crate::bench::{Bench, CONNECTIONS};
+use crate::bench::{Bench, CONNECTIONS, micros_each};
 use crate::commits::{Sight, Watch};
 use crate::crowd::Crowd;
 use crate::place::Database;
@@ -34,8 +34,10 @@ pub async fn accept(bench: &mut Bench) -> anyhow::Result<()> {
     let program = bench.place.start("receiver", Some(&bench.database)).await?;
     let pace = |lasts| Pace::Closed { lasts };
     bench.load(&program, PATH, pace(WARM_UP), Keep::Nothing).run().await?;
-    let usage = program.watch();
+    let (usage, broker) = (program.watch(), bench.place.broker_time());
     let tally = bench.load(&program, PATH, pace(bench.scale.short), Keep::Nothing).run().await?;
+    let broker = micros_each(broker, bench.place.broker_time(), tally.accepted);
+    bench.figures.add("accept.broker_us", broker);
     bench.figures.add("accept.rate", tally.rate());
     bench.figures.add("accept.refused", tally.refused as f64);
     bench.figures.add("accept.processor_us", usage.samples().micros_each(tally.accepted));
@@ -59,6 +61,8 @@ pub async fn sustained(bench: &mut Bench) -> anyhow::Result<()> {
     figures.add("sustained.rate", rate);
     figures.add("sustained.lag_p50_ms", offered.lag.ms(50.0));
     figures.add("sustained.lag_p99_ms", offered.lag.ms(99.0));
+    figures.add("sustained.broker_us", offered.broker_us);
+    figures.add("sustained.postgresql_us", offered.postgresql_us);
     figures.add("sustained.processor_us", offered.usage.micros_each(offered.tally.accepted));
     figures.add("sustained.memory_mb", offered.usage.memory_peak());
     if let Some((processor, memory)) = offered.usage.last_third_over_first() {
@@ -74,18 +78,15 @@ pub async fn latency(bench: &mut Bench) -> anyhow::Result<()> {
     let program = bench.place.start("serve", Some(&bench.database)).await?;
     for rate in [200_u32, 1000, 3000] {
         bench.offer(&program, rate.into(), WARM_UP, Sight::Fine).await?;
-        let before = bench.database.processor_time().await?;
         let offered = bench.offer(&program, rate.into(), bench.scale.latency, Sight::Fine).await?;
-        let server =
-            bench.database.processor_time().await?.zip(before).map(|(after, before)| after.saturating_sub(before));
         let figures = &mut bench.figures;
         figures.add(format!("latency.{rate}.commit_p50_ms"), offered.lag.ms(50.0));
         figures.add(format!("latency.{rate}.commit_p99_ms"), offered.lag.ms(99.0));
         figures.add(format!("latency.{rate}.answer_p50_ms"), offered.tally.answer_ms(50.0));
         figures.add(format!("latency.{rate}.answer_p99_ms"), offered.tally.answer_ms(99.0));
         figures.add(format!("latency.{rate}.processor_us"), offered.usage.micros_each(offered.tally.accepted));
-        let server = server.map(|time| time.as_micros() as f64 / offered.tally.accepted as f64);
-        figures.add(format!("latency.{rate}.postgresql_us"), server);
+        figures.add(format!("latency.{rate}.postgresql_us"), offered.postgresql_us);
+        figures.add(format!("latency.{rate}.broker_us"), offered.broker_us);
     }
     program.stop().await
 }
@@ -117,13 +118,15 @@ async fn drain_of(bench: &mut Bench, name: &str, many: Option<&Database>, crowd:
     fill(bench, crowd).await?;
     let watch = Watch::start(&database.options, Sight::Coarse);
     let program = bench.place.start("worker", Some(database)).await?;
-    let usage = program.watch();
+    let (usage, broker) = (program.watch(), bench.place.broker_time());
     let count = bench.scale.backlog;
     let (rate, _) = bench.drained(watch, database, count.into()).await?;
     bench.place.until_empty(&bench.broker.1, &bench.place.queue("users")).await?;
     let usage = usage.samples();
+    let broker = micros_each(broker, bench.place.broker_time(), count.into());
     let server = database.processor_time().await?;
     program.stop().await?;
+    bench.figures.add(format!("{name}.broker_us"), broker);
     bench.figures.add(format!("{name}.rate"), rate);
     let server = server.map(|time| time.as_micros() as f64 / f64::from(count));
     bench.figures.add(format!("{name}.postgresql_us"), server);

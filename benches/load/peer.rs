@@ -97,5 +97,5 @@ async fn offer(bench: &Bench, program: &Program, rate: f64, lasts: std::time::Du
     let wrote = written(&bench.database, "select clerk_id, xmin::text::bigint from public.users").await?;
     let usage = usage.samples();
     let lag = watch.stop()?.lag(&tally.sent, &wrote);
-    Ok(Offered { tally, lag, usage })
+    Ok(Offered { tally, lag, usage, broker_us: None, postgresql_us: None })
 }

@@ -15,7 +15,7 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgSslMode};
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor};
 
 use crate::crowd::SECRET;
-use crate::program::{Program, processor_time};
+use crate::program::{Program, processor_time, processor_time_of_all};
 
 /// Longest wait for a queue to be empty.
 const EMPTY_TIMEOUT: Duration = Duration::from_secs(300);
@@ -94,8 +94,9 @@ impl Place {
         std::fs::create_dir_all(&directory)?;
         let mut command = Command::new(program());
         command.arg(role).current_dir(&directory).env_clear().env("DATA_DIR", &directory).env("PORT", "0");
-        // For experiments: what the runtime and the allocator read.
-        command.envs(std::env::vars().filter(|(name, _)| name.starts_with("TOKIO_") || name.starts_with("MIMALLOC_")));
+        // For experiments.
+        let passes = |name: &str| ["TOKIO_", "MIMALLOC_", "WORKER_"].iter().any(|prefix| name.starts_with(prefix));
+        command.envs(std::env::vars().filter(|(name, _)| passes(name)));
         command.env("LOG_FORMAT", "json").env("CLERK_WEBHOOK_SIGNING_SECRET", SECRET);
         if let Some(database) = database {
             command.env("DATABASE_URL", &database.url);
@@ -158,7 +159,7 @@ impl Place {
             std::fs::remove_dir_all(&self.directory)?;
         }
         let mut server = self.server.connect().await?;
-        for purpose in ["users", "many"] {
+        for purpose in ["users", "many", "filled"] {
             let name = format!("{}_{purpose}", self.name);
             server.execute(AssertSqlSafe(format!("drop database if exists {name} with (force)"))).await?;
         }
@@ -174,6 +175,11 @@ impl Place {
         }
         connection.close(200, "done".into()).await?;
         Ok(())
+    }
+
+    /// Processor time so far of the broker, where it is on this machine.
+    pub fn broker_time(&self) -> Option<Duration> {
+        processor_time_of_all("beam.smp")
     }
 
     pub fn data(&self, file: &str) -> PathBuf {

@@ -110,7 +110,7 @@ pub struct Usage {
 }
 
 impl UsageWatch {
-    fn over(id: u32) -> Self {
+    pub fn over(id: u32) -> Self {
         let watch =
             Self { id, stop: Arc::default(), samples: Arc::new(Mutex::new(usage_of(id).into_iter().collect())) };
         let (stop, samples) = (Arc::clone(&watch.stop), Arc::clone(&watch.samples));
@@ -176,6 +176,21 @@ pub fn processor_time(id: u32) -> Option<Duration> {
     let ticks = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
     // The kernel says ticks of 1/100 s to every program, whatever its own are (USER_HZ).
     Some(Duration::from_millis(ticks * 10))
+}
+
+/// Of all processes with this name.
+pub fn processor_time_of_all(name: &str) -> Option<Duration> {
+    let mut total = None;
+    for entry in std::fs::read_dir("/proc").ok()?.flatten() {
+        let id = entry.file_name().to_str().and_then(|id| id.parse::<u32>().ok());
+        if let Some(id) = id
+            && std::fs::read_to_string(format!("/proc/{id}/comm")).is_ok_and(|comm| comm.trim() == name)
+            && let Some(time) = processor_time(id)
+        {
+            *total.get_or_insert(Duration::ZERO) += time;
+        }
+    }
+    total
 }
 
 fn usage_of(id: u32) -> Option<Usage> {
