@@ -3,7 +3,10 @@
 //! - One consumer, so that all that is in hand is known: an event that may kill the process is tried while nothing else is.
 //! - A batch is begun beside one in flight when it is full, or the other takes long. A write of one event costs nearly as
 //!   much as a write of ten, so what comes meanwhile is better together in the next batch than each in one of its own.
+//! - Batches are acknowledged in the order in which they were taken: one acknowledgement then stands for all events up to it,
+//!   where out of order each event needs its own. One that takes long is not waited for.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
@@ -41,6 +44,11 @@ pub struct Drain {
 struct Hand {
     consumer: Consumer,
     in_flight: JoinSet<Settled>,
+    /// Numbers of what is in flight.
+    numbers: BTreeSet<u64>,
+    /// Settled, and not acknowledged before what was taken earlier.
+    settled: BTreeMap<u64, Batch>,
+    taken: u64,
     /// While what is in flight is a suspect.
     alone_until: Option<Instant>,
     unacknowledged: Backoff,
@@ -48,6 +56,7 @@ struct Hand {
 
 /// A batch in hand.
 struct Held {
+    number: u64,
     batch: Batch,
     since: Instant,
 }
@@ -119,7 +128,8 @@ impl Drain {
 
     /// Has a batch settled; a suspect while nothing else is in hand, so that it counts against no other if it kills us.
     async fn begin(&self, hand: &mut Hand, batch: Batch) -> Option<GiveBack> {
-        let held = Held { batch, since: Instant::now() };
+        hand.taken += 1;
+        let held = Held { number: hand.taken, batch, since: Instant::now() };
         if held.batch.suspect {
             if let (mut back, Some(reason)) = self.settle_in_flight(hand).await {
                 back.push(held);
@@ -130,6 +140,7 @@ impl Drain {
             hand.alone_until = Some(Instant::now() + ALONE_MAX);
         }
         let settler = Arc::clone(&self.settler);
+        hand.numbers.insert(held.number);
         hand.in_flight.spawn(async move {
             let settled = settler.settle(&held.batch.events, held.since).await;
             (held, settled)
@@ -140,8 +151,10 @@ impl Drain {
     /// Deals with what a batch came to. The reason where it was given back, and all else with it.
     async fn conclude(&self, hand: &mut Hand, (held, settled): Settled) -> Option<GiveBack> {
         hand.alone_until = None;
+        hand.numbers.remove(&held.number);
         let Err(reason) = settled else {
-            self.acknowledge(hand, held.batch).await;
+            hand.settled.insert(held.number, held.batch);
+            self.acknowledge_in_order(hand).await;
             return None;
         };
         // The others meet the same outage.
@@ -154,15 +167,33 @@ impl Drain {
     async fn settle_in_flight(&self, hand: &mut Hand) -> (Vec<Held>, Option<GiveBack>) {
         let (mut back, mut reason) = (Vec::new(), None);
         while let Some(settled) = hand.in_flight.join_next().await {
-            match joined(settled) {
-                (held, Ok(())) => self.acknowledge(hand, held.batch).await,
-                (held, Err(why)) => {
+            let (held, settled) = joined(settled);
+            hand.numbers.remove(&held.number);
+            match settled {
+                Ok(()) => _ = hand.settled.insert(held.number, held.batch),
+                Err(why) => {
                     back.push(held);
                     reason = Some(why);
                 }
             }
         }
+        self.acknowledge_in_order(hand).await;
         (back, reason)
+    }
+
+    /// Acknowledges what was taken before all that is in flight; and the rest, if that would be kept waiting.
+    async fn acknowledge_in_order(&self, hand: &mut Hand) {
+        let first_in_flight = hand.numbers.first().copied().unwrap_or(u64::MAX);
+        let mut ready = std::mem::take(&mut hand.settled);
+        let later = ready.split_off(&first_in_flight);
+        if later.len() < self.taking.batches.get() {
+            hand.settled = later;
+        } else {
+            ready.extend(later);
+        }
+        for batch in ready.into_values() {
+            self.acknowledge(hand, batch).await;
+        }
     }
 
     /// Gives back all that is in hand; the reason, once it is gone. What the queue does not take is tried again, in turn with
@@ -202,7 +233,15 @@ impl Drain {
 
 impl Hand {
     fn of(consumer: Consumer) -> Self {
-        Self { consumer, in_flight: JoinSet::new(), alone_until: None, unacknowledged: Backoff::for_outage() }
+        Self {
+            consumer,
+            in_flight: JoinSet::new(),
+            numbers: BTreeSet::new(),
+            settled: BTreeMap::new(),
+            taken: 0,
+            alone_until: None,
+            unacknowledged: Backoff::for_outage(),
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use clerk_sync::store::Status;
 use reqwest::Url;
+use sqlx::Executor;
 
 use crate::support::app::{App, Place, SECRET, until};
 use crate::support::broker;
@@ -115,4 +116,28 @@ async fn a_receiver_refuses_at_once_while_the_broker_is_away_and_resumes_by_itse
         all_applied_or_stale(&app, 0..round * 20 + 20).await;
     }
     assert!(app.stop().success());
+}
+
+/// Somebody's transaction holds the row of one user: that is no reason for the others to wait.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_that_waits_for_a_lock_holds_up_no_other_user() {
+    let place = Place::servers().await;
+    let Place::Servers { database, .. } = &place else { unreachable!() };
+    let app = place.start(&["serve"], &[("CLERK_WEBHOOK_SIGNING_SECRET", SECRET)]).await;
+    // Users 0 to 6.
+    deliver(&app, 0..7).await;
+    all_applied_or_stale(&app, 0..7).await;
+    let mut outside = database.connect().await;
+    outside.execute("begin; select from clerk.users where clerk_id = 'user_0' for update").await.unwrap();
+    deliver(&app, 7..8).await;
+    let mut watcher = database.connect().await;
+    let waits = "select exists (select 1 from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database())";
+    until("a write waits", async || sqlx::query_scalar(waits).fetch_one(&mut watcher).await.unwrap()).await;
+    for number in 8..14 {
+        deliver(&app, number..number + 1).await;
+        all_applied_or_stale(&app, number..number + 1).await;
+    }
+    assert!(app.event("msg_7").await.is_none(), "its user's row is locked all the time");
+    outside.execute("rollback").await.unwrap();
+    all_applied_or_stale(&app, 7..8).await;
 }
