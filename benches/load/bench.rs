@@ -55,9 +55,9 @@ pub struct Scale {
 impl Scale {
     pub const FULL: Self = Self {
         rounds: 3,
-        short: Duration::from_secs(8),
-        latency: Duration::from_secs(15),
-        probe: Duration::from_secs(8),
+        short: Duration::from_secs(5),
+        latency: Duration::from_secs(10),
+        probe: Duration::from_secs(6),
         sustained: Duration::from_secs(60),
         backlog: 100_000,
         users: 5000,

@@ -57,16 +57,16 @@ impl Consumer {
 
     /// See `queue::Consumer::next_batch`.
     pub async fn next_batch(&mut self) -> Option<Batch> {
-        self.next_batch_of(1).await
+        self.next_batch_of(None).await
     }
 
     /// See `queue::Consumer::next_full_batch`.
     pub async fn next_full_batch(&mut self) -> Option<Batch> {
-        self.next_batch_of(self.taking.batch_max.get()).await
+        self.next_batch_of(Some(self.taking.batch_max.get())).await
     }
 
     /// Nothing is awaited once a batch is taken, so nothing is lost by cancelling.
-    async fn next_batch_of(&mut self, count: usize) -> Option<Batch> {
+    async fn next_batch_of(&mut self, count: Option<usize>) -> Option<Batch> {
         loop {
             self.resume().await;
             let Some(subscription) = &mut self.subscription else {
@@ -83,9 +83,11 @@ impl Consumer {
                 self.subscribe_again();
                 continue;
             }
-            if subscription.waits_for(count).await
-                && let Some(batch) = subscription.batch(self.taking.batch_max)
-            {
+            let is_there = match count {
+                Some(count) => subscription.has_many(count).await,
+                None => subscription.has_some().await,
+            };
+            if is_there && let Some(batch) = subscription.batch(self.taking.batch_max) {
                 self.prefetch.learn(&batch);
                 return Some(batch);
             }

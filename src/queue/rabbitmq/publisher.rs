@@ -312,10 +312,12 @@ impl Task {
                 Publishing::Begun(publish) => publish.await?,
             });
         }
+        // The last one first: the broker confirms many at once, and whoever waits for the first of them is woken for each.
         let mut confirmations = Vec::with_capacity(events.len());
-        for confirm in confirms {
+        for confirm in confirms.into_iter().rev() {
             confirmations.push(confirm.await?);
         }
+        confirmations.reverse();
         Ok(confirmations)
     }
 }

@@ -23,6 +23,9 @@ use crate::queue::{Batch, Receipt};
 /// the other half can be spent on it alone.
 const SUSPECTED_FROM: i64 = DELIVERY_LIMIT / 2;
 
+/// How often somebody who waits for many looks whether they are here: a write of many takes several times as long.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
 /// How long the broker may take to end a consumer. A stop has no time for a connection that is dead and not known to be.
 pub const CANCEL_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -102,10 +105,10 @@ impl Subscription {
         self.is_paused
     }
 
-    /// Waits until so many are here, or what ends a batch before; false once no more can come and nothing is here. Cancel-safe.
-    pub async fn waits_for(&mut self, count: usize) -> bool {
+    /// Waits until something is here; false once nothing more can come. Cancel-safe.
+    pub async fn has_some(&mut self) -> bool {
         self.take_what_came();
-        while !self.ended && !self.ahead.fills(count) {
+        if !self.ended && self.ahead.is_empty() {
             let delivery = tokio::select! {
                 biased;
                 () = self.epoch.over() => None,
@@ -113,6 +116,21 @@ impl Subscription {
             };
             self.keep(delivery);
             self.take_what_came();
+        }
+        !self.ahead.is_empty()
+    }
+
+    /// Waits until so many are here, or what ends a batch before; false once no more can come and nothing is here. Cancel-safe.
+    ///
+    /// It looks now and then, so that not every delivery wakes somebody who waits for hundreds.
+    pub async fn has_many(&mut self, count: usize) -> bool {
+        self.take_what_came();
+        while !self.ended && !self.ahead.fills(count) {
+            tokio::select! {
+                biased;
+                () = self.epoch.over() => self.ended = true,
+                () = tokio::time::sleep(LOOK_AGAIN) => self.take_what_came(),
+            }
         }
         !self.ahead.is_empty()
     }
@@ -127,7 +145,7 @@ impl Subscription {
         Some(Batch { events, suspect, receipt: Receipt::RabbitMq(tags) })
     }
 
-    /// Takes off the stream what is in it.
+    /// Takes off the stream what is in it. Nobody is woken by what comes later, until the stream is awaited.
     fn take_what_came(&mut self) {
         while !self.ended
             && let Some(next) = self.deliveries.next().now_or_never()
