@@ -65,7 +65,7 @@ enum Command {
     Backfill(backfill::BackfillArgs),
     /// Say where the table has drifted from Clerk's list of users, and mend it; needs CLERK_SECRET_KEY
     ///
-    /// Reports who is missing here, stale here, or deleted at Clerk; exit status 3 where anything is. With --fix it mends them. It marks
+    /// Reports who is missing here, stale here, or deleted at Clerk; exit status 1 where anything is. With --fix it mends them. It marks
     /// nobody as deleted after a walk that was not complete, and nobody whom Clerk, asked once more, still knows.
     Reconcile(reconcile::ReconcileArgs),
     /// Print what makes a shell complete these commands

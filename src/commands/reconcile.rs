@@ -28,9 +28,7 @@ pub struct ReconcileArgs {
     json: bool,
 }
 
-/// Exit status where a drift was found and is left.
-const DRIFTED: u8 = 3;
-
+/// Exit status 1 where a drift is left, as `check` has where something fails.
 pub async fn run(args: &ReconcileArgs, config: &Config) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
     let api = open(config, &args.patience)?;
@@ -57,7 +55,7 @@ pub async fn run(args: &ReconcileArgs, config: &Config) -> anyhow::Result<ExitCo
     }
     // What was mended has drifted no more; a tombstone whose user is at Clerk cannot be mended.
     let left = if args.fix { drift.deleted_here.count } else { drift.found() };
-    Ok(if left == 0 { ExitCode::SUCCESS } else { ExitCode::from(DRIFTED) })
+    Ok(if left == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 #[derive(Serialize)]

@@ -215,6 +215,10 @@ impl Consumer {
     }
 }
 
+/// Most bytes of bodies in one batch; one body may be larger. A write holds them about ten times over, as columns, as arguments
+/// and on the wire; 500 bodies of the usual 3 KB are a fifth of it.
+const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
+
 /// How a consumer takes events. Plain data.
 #[derive(Debug, Clone, Copy)]
 pub struct Taking {

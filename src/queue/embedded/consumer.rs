@@ -22,14 +22,10 @@ use super::session::Session;
 use super::writer::Ack;
 use crate::backoff::Backoff;
 use crate::clerk::{EventId, EventType, SignedEvent, Timestamp, TraceContext};
-use crate::queue::{self, Batch, Source, Unavailable};
+use crate::queue::{self, BATCH_BYTES_MAX, Batch, Source, Unavailable};
 
 /// How often an idle consumer looks for rows of another process (`events replay`), which can't wake it.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
-
-/// Most bytes of bodies in one batch; one body may be larger. A write holds them about ten times over, as columns, as arguments
-/// and on the wire; 500 bodies of the usual 3 KB are a fifth of it.
-const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 const AFTER: &str = "select seq, event_id, event_type, sent_at, received_at, body, traceparent, tracestate from queue
      where seq > ?1 order by seq limit ?2";

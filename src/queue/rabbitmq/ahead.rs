@@ -5,10 +5,7 @@ use std::num::NonZeroUsize;
 
 use super::publisher::Outgoing;
 use crate::clerk::SignedEvent;
-
-/// Most bytes of bodies in one batch; one body may be larger. A write holds them about ten times over, as columns, as arguments
-/// and on the wire; 500 bodies of the usual 3 KB are a fifth of it.
-const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
+use crate::queue::BATCH_BYTES_MAX;
 
 /// An event that was delivered.
 pub struct Delivered {
