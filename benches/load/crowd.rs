@@ -22,7 +22,7 @@ const PLACEHOLDER_MS: i64 = 1_700_000_123_457;
 /// When the users signed up: long before anything that is sent.
 const SIGNED_UP_MS: i64 = 1_690_000_000_000;
 
-/// Bodies that are kept ready: 13 MB of them. More users share them, under IDs of their own.
+/// Bodies that are kept ready: 13 MB of them. Those of more users are made when they are needed, which takes longer.
 const TEMPLATES_MAX: u32 = 5000;
 
 /// Where the body of a user has what differs from event to event.
@@ -43,9 +43,9 @@ pub struct Next {
 }
 
 pub struct Crowd {
+    users: usize,
+    /// Of all users, or of none.
     templates: Vec<Template>,
-    /// IDs of more users than there are templates; none where each template is a user.
-    ids: Vec<String>,
     key: hmac::Key,
     run: u64,
     drawn: AtomicU64,
@@ -54,30 +54,32 @@ pub struct Crowd {
 impl Crowd {
     /// `users` users, the same in every run; `run` tells the IDs of this run's events from every other's.
     pub fn of(users: u32, run: u64) -> Self {
-        let templates = (0..users.min(TEMPLATES_MAX)).map(|seed| Template::of(&person(seed.into()))).collect();
-        let ids = if users > TEMPLATES_MAX { 0..users } else { 0..0 };
-        let ids = ids.map(|seed| person(seed.into()).id.to_string()).collect();
+        let ready = if users > TEMPLATES_MAX { 0..0 } else { 0..users };
+        let templates = ready.map(|seed| Template::of(&person(seed.into()))).collect();
         let key = BASE64.decode(SECRET.trim_start_matches("whsec_")).expect("the secret is well formed");
         let key = hmac::Key::new(hmac::HMAC_SHA256, &key);
-        Self { templates, ids, key, run, drawn: AtomicU64::new(0) }
+        Self { users: users as usize, templates, key, run, drawn: AtomicU64::new(0) }
     }
 
     /// Writes the body of the next update into `body`: of a user by chance, or of a user that nothing else is about.
     pub fn next(&self, alone: bool, now: Timestamp, body: &mut Vec<u8>) -> Next {
         let number = self.drawn.fetch_add(1, Ordering::Relaxed);
         let mut random = Seeded::of(&[self.run, number]);
-        let template = &self.templates[random.below(self.templates.len())];
+        let place = random.below(self.users);
+        let made;
+        let template = match self.templates.get(place) {
+            Some(template) => template,
+            None => {
+                made = Template::of(&person(place as u64));
+                &made
+            }
+        };
         body.clear();
         body.extend_from_slice(&template.body);
         write_at(body, &template.times, now.ms().to_string().as_bytes());
-        let mut user = None;
-        if alone {
-            // A KSUID after `user_`, like any other.
-            let id = SampleEvent::of_body(Bytes::new(), now, &mut random).id;
-            user = Some(id.as_str().replacen("msg_", "user_", 1));
-        } else if !self.ids.is_empty() {
-            user = Some(self.ids[random.below(self.ids.len())].clone());
-        }
+        // A KSUID after `user_`, like any other.
+        let user = alone.then(|| SampleEvent::of_body(Bytes::new(), now, &mut random).id);
+        let user = user.map(|id| id.as_str().replacen("msg_", "user_", 1));
         if let Some(user) = &user {
             write_at(body, &template.ids, user.as_bytes());
         }

@@ -17,18 +17,19 @@ mod search;
 pub mod sqlite;
 mod statement;
 mod stats;
+mod write;
 
-use std::borrow::Cow;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use crate::clerk::{ClerkId, EventId, Rejection, SignedEvent, Timestamp, UserChange};
+use crate::clerk::{ClerkId, EventId, SignedEvent, Timestamp};
 
 pub use history::HistoryRow;
 pub use known::{KnownUser, LiveUser};
 pub use query::{Cursor, EventFilter, Listing, Page, UserFilter, read_time};
 pub use row::{EventRow, Status, Time, User};
 pub use stats::{Failed, Lag, LagSince, Minute, Recent, Totals};
+pub use write::{Failure, Outcome, Record, Verdict, Write};
 
 /// Where rows live.
 #[derive(Clone)]
@@ -42,95 +43,6 @@ pub enum Store {
 pub enum Options {
     Postgres(postgres::Options),
     Sqlite(sqlite::Options),
-}
-
-/// What is applied in one transaction.
-#[derive(Debug, Clone, Default)]
-pub struct Write {
-    /// One a user, sorted by `clerk_id`, so that two workers never wait for each other in a circle.
-    pub changes: Vec<UserChange>,
-    /// One an event, sorted by `event_id`, for the same reason.
-    pub records: Vec<Record>,
-}
-
-/// A line of `events` to be.
-#[derive(Debug, Clone)]
-pub struct Record {
-    pub event: SignedEvent,
-    /// How often the event is in the batch.
-    pub deliveries: u32,
-    pub verdict: Verdict,
-}
-
-/// What became of reading an event.
-#[derive(Debug, Clone)]
-pub enum Verdict {
-    /// It could be read.
-    Readable {
-        clerk_id: ClerkId,
-        occurred_at: Timestamp,
-        /// The time its profile is as of; nothing for a delete.
-        updated_at: Option<Timestamp>,
-        /// Whether it alters what the events before it in the same write come to. One that does not is `stale`
-        /// whatever is in the table; one that does is `applied` if it alters the row as well.
-        leads: bool,
-    },
-    /// It never can be applied as it is.
-    Failed {
-        /// The user it is about, where that could be read.
-        clerk_id: Option<ClerkId>,
-        failure: Failure,
-    },
-}
-
-/// Why an event is kept as `failed`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
-    /// `events.error_code`.
-    pub code: Cow<'static, str>,
-    /// `events.error`: what is wrong and where, never what stood there.
-    pub text: String,
-}
-
-impl From<Rejection> for Failure {
-    fn from(rejection: Rejection) -> Self {
-        Self { code: rejection.code().into(), text: rejection.to_string() }
-    }
-}
-
-impl Write {
-    fn is_in_order(&self) -> bool {
-        self.changes.is_sorted_by(|a, b| a.clerk_id < b.clerk_id)
-            && self.records.is_sorted_by(|a, b| a.event.id() < b.event.id())
-    }
-
-    /// The same where nothing of a deleted user is kept: a change that deletes brings no profile.
-    fn without_profiles_of_deleted(&self) -> Self {
-        let mut write = self.clone();
-        write.changes.iter_mut().filter(|change| change.deleted_at.is_some()).for_each(|change| change.profile = None);
-        write
-    }
-
-    /// The event whose profile is the newest of this write for the user.
-    fn newest(&self, clerk_id: &ClerkId) -> Option<&EventId> {
-        let place = self.changes.binary_search_by(|change| change.clerk_id.cmp(clerk_id)).ok()?;
-        self.changes[place].profile.as_ref().map(|(version, _)| &version.event_id)
-    }
-}
-
-/// What became of an event: one for each record of a write, in its order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// It altered the row.
-    Applied,
-    /// What it says was superseded before.
-    Stale,
-    /// Its line was there, and is not a failed one: one more delivery is counted.
-    Repeated,
-    /// It is kept with its payload until it is replayed or discarded.
-    Failed,
-    /// It cannot be applied, and nothing of it is kept for a replay: its user's data was erased.
-    Discarded,
 }
 
 /// How much of an event `events` keeps.
@@ -301,6 +213,11 @@ impl Store {
             Self::Postgres(_) => "postgresql",
             Self::Sqlite(_) => "sqlite",
         }
+    }
+
+    /// Whether two writes can be made at once.
+    pub fn writes_side_by_side(&self) -> bool {
+        matches!(self, Self::Postgres(_))
     }
 
     pub fn on_delete(&self) -> OnDelete {

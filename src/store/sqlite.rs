@@ -6,6 +6,7 @@ mod apply;
 mod error;
 mod known;
 mod read;
+mod rows;
 mod stats;
 
 use std::num::NonZeroU32;

@@ -15,10 +15,13 @@ use crate::store::Failure;
 pub struct Isolation(Vec<Range<usize>>);
 
 impl Isolation {
-    /// Of a batch of `count` events.
-    pub fn of(count: usize) -> Self {
-        let whole = 0..count;
-        Self(Vec::from([whole]))
+    /// Of `count` events that are refused together. One alone is attempted once more: its refusal is what it fails with.
+    pub fn of_refused(count: usize) -> Self {
+        let mut isolation = Self(Vec::new());
+        if let Some(place) = isolation.refused(0..count) {
+            isolation.0.push(place..place + 1);
+        }
+        isolation
     }
 
     /// What to attempt next; nothing when all is attempted.
@@ -39,9 +42,9 @@ impl Isolation {
 }
 
 /// Runs an attempt to apply something. The inner error is the refusal of something in it; a panic is one too.
-pub async fn refusing_panics<G>(
-    attempt: impl Future<Output = Result<Result<(), Failure>, G>>,
-) -> Result<Result<(), Failure>, G> {
+pub async fn refusing_panics<T, G>(
+    attempt: impl Future<Output = Result<Result<T, Failure>, G>>,
+) -> Result<Result<T, Failure>, G> {
     // What a panic leaves half done is in a transaction that is not committed.
     AssertUnwindSafe(attempt).catch_unwind().await.unwrap_or_else(|_| {
         // The panic's own text may quote the body, so it is not used.
@@ -56,10 +59,10 @@ mod tests {
 
     use super::*;
 
-    /// Isolates `guilty` among `count`: what was applied, what is refused, and the number of attempts.
+    /// Isolates `guilty` among `count` that are refused together: what was applied, what is refused, and the number of attempts.
     fn isolated(count: usize, guilty: &[usize]) -> (BTreeSet<usize>, Vec<usize>, usize) {
         let (mut applied, mut refused, mut attempts) = (BTreeSet::new(), Vec::new(), 0);
-        let mut isolation = Isolation::of(count);
+        let mut isolation = Isolation::of_refused(count);
         while let Some(part) = isolation.next_part() {
             attempts += 1;
             if guilty.iter().any(|place| part.contains(place)) {
@@ -75,13 +78,14 @@ mod tests {
 
     #[test]
     fn only_the_guilty_are_refused_in_about_k_log_n_attempts() {
-        for guilty in [vec![], vec![0], vec![499], vec![7, 8], vec![1, 100, 250, 499]] {
+        for guilty in [vec![0], vec![499], vec![7, 8], vec![1, 100, 250, 499]] {
             let (applied, refused, attempts) = isolated(500, &guilty);
             assert_eq!(applied.len(), 500 - guilty.len());
             assert_eq!(refused, guilty);
             // Each is at the end of ceil(log2(500)) = 9 halvings, with two attempts each.
             assert!(attempts <= 1 + guilty.len() * 18, "{attempts} attempts for {guilty:?}");
         }
+        assert_eq!(isolated(1, &[0]), (BTreeSet::new(), vec![0], 1));
         assert_eq!(isolated(0, &[]), (BTreeSet::new(), Vec::new(), 0));
     }
 
@@ -95,6 +99,6 @@ mod tests {
         let refused = refusing_panics(panics(true)).await.unwrap().unwrap_err();
         assert_eq!(refused.code, "panicked");
         assert!(!refused.text.contains("shown by a test"), "{}", refused.text);
-        assert_eq!(refusing_panics(async { Err("away") }).await, Err("away"));
+        assert_eq!(refusing_panics(async { Err::<Result<(), _>, _>("away") }).await, Err("away"));
     }
 }

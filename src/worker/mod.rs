@@ -4,6 +4,7 @@
 //! made later, by the same worker or another. So whatever is killed, an event is applied at least once, and the rule in
 //! `clerk::change` makes a second time do nothing.
 
+mod claims;
 mod drain;
 mod isolate;
 mod outage;
@@ -23,6 +24,7 @@ use crate::clerk::OmittedFields;
 use crate::queue::{Queue, Source};
 use crate::shutdown::Shutdown;
 use crate::store::Store;
+use claims::Claims;
 use drain::Drain;
 use outage::Outage;
 use settle::Settler;
@@ -59,6 +61,7 @@ pub async fn run(queue: Queue, store: Store, options: Options, shutdown: Shutdow
             queue: queue.system(),
             omitted: options.omitted.clone(),
             hold_max: options.hold_max,
+            claims: Claims::default(),
             outage: outage.clone(),
             reading: plan::plan,
             shutdown: shutdown.clone(),

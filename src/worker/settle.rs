@@ -1,9 +1,11 @@
 //! Events to the store: every one is settled, applied or recorded as failed, through any outage.
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use tracing::error;
 
+use super::claims::Claims;
 use super::isolate::{Isolation, refusing_panics};
 use super::outage::Outage;
 use super::plan;
@@ -23,6 +25,7 @@ pub struct Settler {
     pub omitted: OmittedFields,
     /// See `Options::hold_max`.
     pub hold_max: Duration,
+    pub claims: Claims,
     pub outage: Outage,
     /// What events come to: `plan::plan`, but for a test of what a bug in it does.
     pub reading: fn(&[SignedEvent]) -> Write,
@@ -59,7 +62,34 @@ impl Settler {
     }
 
     async fn settle_each(&self, events: &[SignedEvent], report: &mut Report) -> Result<(), GiveBack> {
-        let mut isolation = Isolation::of(events.len());
+        let Ok(write) = refusing_panics(async { Ok(Ok(self.plan(events))) }).await? else {
+            return self.isolate(events, report).await;
+        };
+        if !self.store.writes_side_by_side() {
+            return self.write(&write, events, report).await;
+        }
+        let (mut claim, now, later) = self.claims.claim(write);
+        self.write(&now, events, report).await?;
+        if !later.records.is_empty() {
+            claim.wait_for_others().await;
+            self.write(&later, events, report).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes a write of some of these events; where the database refuses it, each of them is settled as far as it can be.
+    async fn write(&self, write: &Write, events: &[SignedEvent], report: &mut Report) -> Result<(), GiveBack> {
+        if refusing_panics(self.apply(write, report)).await?.is_ok() {
+            return Ok(());
+        }
+        let refused: HashSet<_> = write.records.iter().map(|record| record.event.id()).collect();
+        let events: Vec<_> = events.iter().filter(|event| refused.contains(event.id())).cloned().collect();
+        self.isolate(&events, report).await
+    }
+
+    /// Settles events that are refused together.
+    async fn isolate(&self, events: &[SignedEvent], report: &mut Report) -> Result<(), GiveBack> {
+        let mut isolation = Isolation::of_refused(events.len());
         while let Some(part) = isolation.next_part() {
             let attempt = async { self.apply(&self.plan(&events[part.clone()]), report).await };
             let Err(refusal) = refusing_panics(attempt).await? else { continue };

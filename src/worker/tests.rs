@@ -50,6 +50,7 @@ async fn a_panic_fails_the_event_that_it_met_and_the_worker_works_on() {
         queue: queue.system(),
         omitted: OmittedFields::default(),
         hold_max: HOLD_MAX,
+        claims: Claims::default(),
         outage: Outage::default(),
         reading: with_a_bug,
         shutdown: shutdown.clone(),

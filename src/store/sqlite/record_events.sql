@@ -1,10 +1,10 @@
--- One event recorded; a template. A failed event is never taken for a duplicate: it is tried anew. A discarded one comes back only to
--- succeed. Any other line only counts one more delivery.
+-- Events recorded, a row for each; a template. A failed event is never taken for a duplicate: it is tried anew. A discarded one
+-- comes back only to succeed. Any other line only counts one more delivery.
 insert into events (
     event_id, event_type, clerk_id, occurred_at, sent_at, received_at, processed_at, status, deliveries, attempts, error,
     error_code, payload, superseded_by
 )
-values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 1, ?10, ?11, ?12, ?13)
+values <rows>
 on conflict (event_id) do update set
     deliveries = events.deliveries + excluded.deliveries,
     attempts = case when <tried> then events.attempts + 1 else events.attempts end,
@@ -17,4 +17,4 @@ on conflict (event_id) do update set
     payload = case when <tried> then excluded.payload else events.payload end,
     status = case when <tried> then excluded.status else events.status end,
     superseded_by = case when <tried> then excluded.superseded_by else events.superseded_by end
-returning status
+returning event_id, status

@@ -1,13 +1,12 @@
--- One change joined to its row; nothing is returned where it alters nothing. The rule is that of postgres/apply.sql, and
--- this is a template too; ?29 says whether the data of deleted users is erased.
+-- Changes, a row for each user, joined to what is there; nothing is returned of one that alters nothing. The rule is that of
+-- postgres/apply.sql, and this is a template too.
 insert into users (
     clerk_id, email, email_verified, phone, phone_verified, username, first_name, last_name, image_url, external_id,
     locale, banned, locked, two_factor_enabled, password_enabled, public_metadata, private_metadata, unsafe_metadata,
     last_sign_in_at, last_active_at, legal_accepted_at, created_at, updated_at, deleted_at, data, event_id,
     occurred_at, synced_at, erased_at
 )
-values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23,
-        ?24, ?25, ?26, ?27, ?28, case when ?29 and ?24 is not null then ?28 end)
+values <rows>
 on conflict (clerk_id) do update set
     -- The newest profile, all of its columns or none. A change without a profile has nulls for a version, which are greater
     -- than nothing. Nothing of who is gone.
@@ -19,4 +18,4 @@ on conflict (clerk_id) do update set
 -- Nothing new, nothing written.
 where (excluded.deleted_at is not null and (users.deleted_at is null or excluded.deleted_at < users.deleted_at))
    or case when <gone> then users.erased_at is null else excluded.event_id is not null and <newer> end
-returning event_id, erased_at is not null as erased
+returning clerk_id, event_id, erased_at is not null as erased
