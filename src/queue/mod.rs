@@ -195,7 +195,8 @@ impl Consumer {
         }
     }
 
-    /// Says that every event of the batch is dealt with for good.
+    /// Says that every event of the batch is dealt with for good. The queue may hear of it some milliseconds later, while more is
+    /// asked for; at the latest when the consumer is stopped or dropped.
     ///
     /// Fails when the connection that delivered the batch is gone: then its events are delivered again.
     pub async fn ack(&mut self, batch: Batch) -> Result<(), Unavailable> {

@@ -11,7 +11,7 @@ use lapin::Channel;
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions};
 use lapin::types::FieldTable;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::ahead::{Ahead, Delivered};
 use super::link::Epoch;
@@ -25,6 +25,11 @@ const SUSPECTED_FROM: i64 = DELIVERY_LIMIT / 2;
 
 /// How often somebody who waits for many looks whether they are here: a write of many takes several times as long.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+/// An acknowledgement waits for so many events, or so long: the broker writes each to its log, whatever number of events it is
+/// for. What is delivered again when a process dies in between changes nothing. Never for so many that the broker sends no more.
+const ACKNOWLEDGED_TOGETHER: usize = 16;
+const ACKNOWLEDGED_WITHIN: Duration = Duration::from_millis(10);
 
 /// How long the broker may take to end a consumer. A stop has no time for a connection that is dead and not known to be.
 pub const CANCEL_TIMEOUT: Duration = Duration::from_secs(2);
@@ -48,12 +53,21 @@ pub struct Subscription {
     /// Tells it from every other, so that an acknowledgement never meets another channel.
     serial: u64,
     acknowledged: Acknowledged,
+    unsent: Option<Unsent>,
     /// Events that were handed out and are not acknowledged.
     in_hand: usize,
     /// The stream has ended. It says so once, and a second question would wait forever.
     ended: bool,
     /// It was ended by us: the channel is good.
     is_paused: bool,
+}
+
+/// An acknowledgement of all up to a tag that is not sent yet.
+#[derive(Clone, Copy)]
+struct Unsent {
+    up_to: u64,
+    events: usize,
+    due: Instant,
 }
 
 /// The tags of a batch, and the channel that they belong to.
@@ -82,6 +96,7 @@ impl Subscription {
             ahead: Ahead::default(),
             serial: SERIAL.fetch_add(1, Ordering::Relaxed),
             acknowledged: Acknowledged::default(),
+            unsent: None,
             in_hand: 0,
             ended: false,
             is_paused: false,
@@ -109,15 +124,28 @@ impl Subscription {
     pub async fn has_some(&mut self) -> bool {
         self.take_what_came();
         if !self.ended && self.ahead.is_empty() {
-            let delivery = tokio::select! {
-                biased;
-                () = self.epoch.over() => None,
-                delivery = self.deliveries.next() => delivery.and_then(Result::ok),
-            };
-            self.keep(delivery);
+            self.wait_for_one().await;
             self.take_what_came();
         }
         !self.ahead.is_empty()
+    }
+
+    /// Cancel-safe.
+    async fn wait_for_one(&mut self) {
+        loop {
+            let due = self.unsent.map_or_else(Instant::now, |unsent| unsent.due);
+            let delivery = tokio::select! {
+                biased;
+                () = self.epoch.over() => None,
+                () = sleep_until(due), if self.unsent.is_some() => {
+                    // Where that fails the epoch is over.
+                    drop(self.send_acknowledgement().await);
+                    continue;
+                }
+                delivery = self.deliveries.next() => delivery.and_then(Result::ok),
+            };
+            return self.keep(delivery);
+        }
     }
 
     /// Waits until so many are here, or what ends a batch before; false once no more can come and nothing is here. Cancel-safe.
@@ -174,6 +202,9 @@ impl Subscription {
         if self.is_paused {
             return true;
         }
+        if self.send_acknowledgement().await.is_err() {
+            return false;
+        }
         let cancel = self.channel.basic_cancel(self.deliveries.tag(), BasicCancelOptions { nowait: false });
         self.is_paused = matches!(timeout(CANCEL_TIMEOUT, cancel).await, Ok(Ok(())));
         // All of it is here: it came before the answer.
@@ -222,24 +253,50 @@ impl Subscription {
     /// dropped or is still in hand, each is named alone.
     pub async fn acknowledge(&mut self, receipt: &Tags) -> Result<(), lapin::Error> {
         let Some(last) = receipt.tags.last() else { return Ok(()) };
-        if self.acknowledged.is_covered_by(&receipt.tags) {
-            self.channel.basic_ack(*last, BasicAckOptions { multiple: true }).await?;
+        let is_covered = self.acknowledged.is_covered_by(&receipt.tags);
+        self.acknowledged.add(&receipt.tags);
+        if is_covered {
+            let due = self.unsent.map_or_else(|| Instant::now() + ACKNOWLEDGED_WITHIN, |unsent| unsent.due);
+            let events = receipt.tags.len() + self.unsent.map_or(0, |unsent| unsent.events);
+            self.unsent = Some(Unsent { up_to: *last, events, due });
+            // Nothing comes any more once it is paused, and nobody would ask again.
+            let together = ACKNOWLEDGED_TOGETHER.min(usize::from(self.wanted.prefetch) / 4);
+            if self.is_paused || events >= together || due <= Instant::now() {
+                self.send_acknowledgement().await?;
+            }
         } else {
             for tag in &receipt.tags {
                 self.channel.basic_ack(*tag, BasicAckOptions { multiple: false }).await?;
             }
         }
-        self.acknowledged.add(&receipt.tags);
+        Ok(())
+    }
+
+    /// Sends what waits to be acknowledged. Cancel-safe: lapin has the frame once it is asked.
+    pub async fn send_acknowledgement(&mut self) -> Result<(), lapin::Error> {
+        if let Some(Unsent { up_to, .. }) = self.unsent.take() {
+            self.channel.basic_ack(up_to, BasicAckOptions { multiple: true }).await?;
+        }
         Ok(())
     }
 
     /// Gives back all that is not acknowledged, the broker's own way, and ends. It counts as a delivery of each event before
     /// RabbitMQ 4.3.
-    pub async fn return_all(self) {
+    pub async fn return_all(mut self) {
+        if self.send_acknowledgement().await.is_err() {
+            return;
+        }
         // The tag 0 stands for all that were delivered.
         let nack = self.channel.basic_nack(0, BasicNackOptions { multiple: true, requeue: true });
         // Where it fails, the end of the channel does the same.
         drop(timeout(CANCEL_TIMEOUT, nack).await);
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        // One that is begun is on its way.
+        drop(self.send_acknowledgement().now_or_never());
     }
 }
 

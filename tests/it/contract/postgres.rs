@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use clerk_sync::clerk::ClerkId;
+use clerk_sync::clerk::sample::Person;
+use clerk_sync::clerk::{ClerkId, EventType, SignedEvent};
 use clerk_sync::store::{self, Keep, Outcome, Page, Store, StoreError, UserFilter};
 use clerk_sync::worker::plan::plan;
 use futures_util::future::join_all;
@@ -339,4 +340,32 @@ async fn the_newest_user_comes_first_in_a_database_that_sorts_as_people_do() {
         page.after = listing.next;
     }
     assert!(page.after.is_none());
+}
+
+/// A row in two places costs each update two more pages, which in a large table are seldom in memory.
+#[tokio::test]
+async fn a_row_of_the_usual_size_lies_in_one_place_with_room_for_the_next_version() {
+    let database = TestDatabase::create().await;
+    let store = migrated(&database).await;
+    let mut connection = database.connect().await;
+    let people: Vec<_> = (0..50).map(|seed| Person::generate(seed, at(0))).collect();
+    for round in 1..=3 {
+        for person in &people {
+            let event = person.updated(at(1000 * round), 1);
+            let event = SignedEvent::restored(event.id, EventType::UserUpdated, at(5000), at(5000), event.body);
+            store.apply(&plan(&[event])).await.unwrap();
+        }
+    }
+    let elsewhere = "select pg_relation_size(reltoastrelid) from pg_class where oid = 'clerk.users'::regclass";
+    let elsewhere: i64 = sqlx::query_scalar(elsewhere).fetch_one(&mut connection).await.unwrap();
+    assert_eq!(elsewhere, 0, "bytes of rows in a table of their own");
+    // Counted with some delay, and only after the session that wrote is idle.
+    let updates = "select n_tup_upd, n_tup_hot_upd from pg_stat_user_tables where relid = 'clerk.users'::regclass";
+    let mut counted = (0_i64, 0_i64);
+    until("the updates are counted", async || {
+        counted = sqlx::query_as(updates).fetch_one(&mut database.connect().await).await.unwrap();
+        counted.0 == 100
+    })
+    .await;
+    assert!(counted.1 >= 90, "{} of 100 updates touched no index", counted.1);
 }
