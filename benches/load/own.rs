@@ -29,6 +29,9 @@ const STARTS: u32 = 5;
 /// Events that are put onto the queue at once.
 const PUBLISHED_AT_ONCE: usize = 256;
 
+/// Most writes by which the database's limit is measured: those of one event take a while.
+const WRITES_MAX: usize = 2000;
+
 /// Accepted a second: verified and confirmed, nobody consumes.
 pub async fn accept(bench: &mut Bench) -> anyhow::Result<()> {
     let program = bench.place.start("receiver", Some(&bench.database)).await?;
@@ -215,18 +218,25 @@ pub async fn limits(bench: &mut Bench) -> anyhow::Result<()> {
     let Bench { place, crowd, scale, .. } = bench;
     let one = bare::publish(place, crowd, scale.short, CONNECTIONS, 1).await?;
     let four = bare::publish(place, crowd, scale.short, CONNECTIONS, 4).await?;
+    let alone = bare::publish(place, crowd, scale.short, 1, 1).await?;
+    bench.figures.add("limit.publish_1_ms", 1000.0 / alone);
     bench.figures.add("limit.publish_64", one);
     bench.figures.add("limit.publish_4x64", four);
-    for size in [200_usize, 500] {
+    for size in [1_usize, 200, 500] {
         bench.database.forget_events().await?;
         bench.database.settle().await?;
         let size = NonZeroUsize::new(size).unwrap_or(NonZeroUsize::MIN);
-        let batches = (0..bench.scale.backlog as usize / size).map(|_| {
+        let count = (bench.scale.backlog as usize / size).min(WRITES_MAX);
+        let batches = (0..count).map(|_| {
             let events: Vec<_> = (0..size.get()).map(|_| bench.crowd.signed()).collect();
             Batch::of(&events)
         });
         let rate = bare::upsert(&bench.database, batches.collect()).await?;
-        bench.figures.add(format!("limit.upsert_{size}"), rate);
+        match size.get() {
+            // Over two connections, each with one write at a time.
+            1 => bench.figures.add("limit.upsert_1_ms", 2000.0 / rate),
+            size => bench.figures.add(format!("limit.upsert_{size}"), rate),
+        }
     }
     for (name, verifies) in [("limit.http", "plain"), ("limit.http_verify", "verify")] {
         let mut command = std::process::Command::new(std::env::current_exe()?);

@@ -3,8 +3,8 @@
 use std::sync::LazyLock;
 
 use chrono::{DateTime, Utc};
-use sqlx::postgres::PgRow;
-use sqlx::{AssertSqlSafe, Error, Row};
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::{Arguments, AssertSqlSafe, Error, Row};
 
 use super::connection;
 use super::pool::Pool;
@@ -38,6 +38,16 @@ static APPLY: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
+const PARAMETERS: usize = 41;
+
+/// About as many bytes as the parameters of a write take: most are in the user's object, which the columns repeat some parts of.
+fn bytes(write: &Write) -> usize {
+    const BESIDE_THE_OBJECT: usize = 1024;
+    let objects =
+        write.changes.iter().filter_map(|change| change.profile.as_ref()).map(|(_, profile)| profile.data.len());
+    objects.sum::<usize>() * 5 / 4 + (write.changes.len() + write.records.len()) * BESIDE_THE_OBJECT / 2
+}
+
 /// Applies and records; one outcome a record, in order.
 pub async fn apply(pool: &Pool, write: &Write, keep: Keep) -> Result<Vec<Outcome>, Error> {
     if write.records.is_empty() && write.changes.is_empty() {
@@ -53,7 +63,10 @@ pub async fn apply(pool: &Pool, write: &Write, keep: Keep) -> Result<Vec<Outcome
     let occurred_at: Vec<_> = version.clone().map(|version| version.map(|v| utc(v.occurred_at))).collect();
     let event_id: Vec<_> = version.map(|version| version.map(|v| v.event_id.as_str())).collect();
 
-    let query = sqlx::query(AssertSqlSafe(APPLY.as_str()))
+    // Grown by doubling it would be copied several times, and take up to twice the memory.
+    let mut arguments = PgArguments::default();
+    arguments.reserve(PARAMETERS, bytes(write));
+    let query = sqlx::query_with(AssertSqlSafe(APPLY.as_str()), arguments)
         .bind(changes.iter().map(|change| change.clerk_id.as_str()).collect::<Vec<_>>())
         .bind(text(|p| p.email.as_deref()))
         .bind(truth(|p| p.email_verified))
