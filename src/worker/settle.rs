@@ -70,16 +70,13 @@ impl Settler {
         }
         let (mut claim, now, later) = self.claims.claim(write);
         self.write(&now, events, report).await?;
-        if !later.records.is_empty() {
-            claim.wait_for_others().await;
-            self.write(&later, events, report).await?;
-        }
-        Ok(())
+        claim.wait_for_others().await;
+        self.write(&later, events, report).await
     }
 
     /// Makes a write of some of these events; where the database refuses it, each of them is settled as far as it can be.
     async fn write(&self, write: &Write, events: &[SignedEvent], report: &mut Report) -> Result<(), GiveBack> {
-        if refusing_panics(self.apply(write, report)).await?.is_ok() {
+        if write.records.is_empty() || refusing_panics(self.apply(write, report)).await?.is_ok() {
             return Ok(());
         }
         let refused: HashSet<_> = write.records.iter().map(|record| record.event.id()).collect();
