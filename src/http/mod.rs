@@ -68,13 +68,15 @@ pub struct Parts {
 
 /// Serves on `listener` until the handle is told to stop.
 pub fn serve(listener: TcpListener, options: &Options, parts: Parts) -> std::io::Result<(Server, ServerHandle)> {
-    let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let capacity = Capacity::of_this_process(options.max_body_bytes);
     let dashboard = Dashboard::new(parts.webhooks.is_some());
-    let (accepted, seating) = (capacity.accepted_by_each_of(threads), capacity.clone());
+    let (accepted, seating) = (capacity.accepted_by_each_of(threads.get()), capacity.clone());
     let gauges = scrape::Gauges::default();
     let server = HttpServer::new(move || {
         let Parts { webhooks, api, readiness, refusals } = parts.clone();
+        // This is called on each thread that serves.
+        let webhooks = webhooks.map(|webhooks| webhooks.on_this_thread(threads));
         let dashboard = dashboard.clone();
         App::new()
             .wrap(from_fn(capacity::only_seated))
@@ -112,7 +114,7 @@ pub fn serve(listener: TcpListener, options: &Options, parts: Parts) -> std::io:
     })
     .keep_alive(KEEP_ALIVE)
     .client_request_timeout(HEAD_TIMEOUT)
-    .workers(threads)
+    .workers(threads.get())
     .max_connections(accepted)
     .on_connect(move |connection, extensions| seating.seat(connection, extensions))
     .shutdown_timeout(SHUTDOWN_GRACE_S)

@@ -3,6 +3,7 @@
 //! What holds here: a 2xx is sent only after the queue has the event on disk, and nothing is read from a body before
 //! its signature is good. Knows the queue, not the store.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use actix_web::http::header::CONTENT_LENGTH;
@@ -35,6 +36,13 @@ pub struct Webhooks {
     pub queue: Queue,
     pub max_body_bytes: usize,
     pub refusals: Arc<Refusals>,
+}
+
+impl Webhooks {
+    /// The same, for one of `threads` that serve.
+    pub fn on_this_thread(self, threads: NonZeroUsize) -> Self {
+        Self { queue: self.queue.on_this_thread(threads), ..self }
+    }
 }
 
 /// What became of a delivery.

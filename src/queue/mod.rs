@@ -69,6 +69,17 @@ impl Queue {
         }
     }
 
+    /// A handle for publishing from this thread, one of `threads` that have one each. To be called on a runtime that has no other
+    /// thread: each that an event does not have to wake is time and work saved. The handle is of use as long as that runtime;
+    /// events in flight when it ends are not promised.
+    pub fn on_this_thread(&self, threads: NonZeroUsize) -> Self {
+        match self {
+            Self::RabbitMq(queue) => Self::RabbitMq(queue.on_this_thread(threads)),
+            // Its writer is a thread anyway.
+            Self::Embedded(queue) => Self::Embedded(queue.clone()),
+        }
+    }
+
     /// Returns once the event is on disk and routed. Any error means: not promised, let the sender try again.
     ///
     /// May be cancelled at any time; the event may be stored all the same.

@@ -16,6 +16,7 @@ mod subscription;
 mod topology;
 mod wire;
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -84,6 +85,11 @@ impl Queue {
         let queue = Self { names, publishing, consuming, publisher };
         tokio::spawn(queue.clone().publish_unless_consuming());
         Ok(queue)
+    }
+
+    /// See `queue::Queue::on_this_thread`.
+    pub fn on_this_thread(&self, threads: NonZeroUsize) -> Self {
+        Self { publisher: self.publisher.on_this_thread(threads), ..self.clone() }
     }
 
     async fn publish_unless_consuming(self) {

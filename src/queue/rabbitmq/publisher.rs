@@ -9,8 +9,9 @@
 //! an event that was handed over is published all the same.
 
 use std::collections::HashSet;
+use std::num::NonZeroUsize;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -27,7 +28,7 @@ use crate::clerk::SignedEvent;
 use crate::queue::PublishError;
 use crate::shutdown::Shutdown;
 
-/// Channels, each with a task: four reach what one connection can do.
+/// Channels, each with a task: four reach what one connection can do. Threads that publish for themselves share them out.
 const CHANNELS: usize = 4;
 
 /// Most events in flight on a channel. More do not make it faster, and all wait for the last confirm.
@@ -74,31 +75,57 @@ type Answer = oneshot::Sender<Result<(), PublishError>>;
 #[derive(Clone)]
 pub struct Publisher {
     link: Link,
+    names: Arc<Names>,
     hand_over: mpsc::Sender<Handed>,
     room: Arc<Semaphore>,
     closing: Shutdown,
+    /// Every task holds it.
+    ending: Weak<watch::Sender<()>>,
     /// Fails once every task has ended.
     ended: watch::Receiver<()>,
 }
 
 impl Publisher {
     pub fn start(link: &Link, names: &Arc<Names>) -> Self {
-        let (hand_over, handed) = mpsc::channel(WAITING_MAX);
-        let handed = Arc::new(Mutex::new(handed));
         let (ending, ended) = watch::channel(());
         let ending = Arc::new(ending);
-        let closing = Shutdown::default();
-        for _ in 0..CHANNELS {
+        let (hand_over, handed) = mpsc::channel(WAITING_MAX);
+        let publisher = Self {
+            link: link.clone(),
+            names: Arc::clone(names),
+            hand_over,
+            room: Arc::new(Semaphore::new(BYTES_MAX as usize)),
+            closing: Shutdown::default(),
+            ending: Arc::downgrade(&ending),
+            ended,
+        };
+        publisher.spawn(handed, CHANNELS, &ending);
+        publisher
+    }
+
+    /// The same, but its tasks run on the runtime that this is called on, one of so many `threads`: where that is the thread of
+    /// whoever publishes, an event goes to lapin and its answer comes back without waking another. Bounds, and the end, are
+    /// those of `self`.
+    pub fn on_this_thread(&self, threads: NonZeroUsize) -> Self {
+        // Nobody publishes once all tasks have ended.
+        let Some(ending) = self.ending.upgrade() else { return self.clone() };
+        let (hand_over, handed) = mpsc::channel(WAITING_MAX);
+        self.spawn(handed, CHANNELS.div_ceil(threads.get()), &ending);
+        Self { hand_over, ..self.clone() }
+    }
+
+    fn spawn(&self, handed: mpsc::Receiver<Handed>, channels: usize, ending: &Arc<watch::Sender<()>>) {
+        let handed = Arc::new(Mutex::new(handed));
+        for _ in 0..channels {
             let task = Task {
-                link: link.clone(),
-                exchange: names.events.clone(),
+                link: self.link.clone(),
+                exchange: self.names.events.clone(),
                 handed: Arc::clone(&handed),
-                closing: closing.clone(),
-                _ending: Arc::clone(&ending),
+                closing: self.closing.clone(),
+                _ending: Arc::clone(ending),
             };
             tokio::spawn(task.run());
         }
-        Self { link: link.clone(), hand_over, room: Arc::new(Semaphore::new(BYTES_MAX as usize)), closing, ended }
     }
 
     /// See `queue::Queue::publish`. Fails at once while the broker is away or blocked, or too much waits already.
@@ -130,7 +157,9 @@ impl Publisher {
 /// Why a channel serves no more.
 #[derive(PartialEq, Eq)]
 enum Served {
-    /// The connection is over, or the queue closes.
+    /// The queue closes, or nobody is left to hand anything over.
+    All,
+    /// The connection is over.
     ToItsEnd,
     /// It refuses events, and another one may not.
     MayBeStuck,
@@ -159,17 +188,19 @@ impl Task {
     async fn run(self) {
         while let Some(epoch) = self.wait_for_connection().await {
             match timeout(CHANNEL_TIMEOUT, open_channel(&epoch)).await {
-                Ok(Ok(channel)) => {
-                    if self.serve(&epoch, &channel).await == Served::MayBeStuck {
+                Ok(Ok(channel)) => match self.serve(&epoch, &channel).await {
+                    // The other tasks may still have something in flight on the connection.
+                    Served::All => return,
+                    Served::ToItsEnd => {}
+                    Served::MayBeStuck => {
                         // One that cannot be closed leaves with its connection.
                         drop(timeout(CHANNEL_TIMEOUT, channel.close(200, "renewed".into())).await);
                         continue;
                     }
-                }
+                },
                 Ok(Err(error)) => warn!(%error, "a channel for publishing could not be opened"),
                 Err(_) => warn!("a channel for publishing could not be opened in time"),
             }
-            // At the end the other tasks may still have something in flight.
             if self.closing.is_requested() {
                 return;
             }
@@ -178,7 +209,7 @@ impl Task {
     }
 
     /// Once it is known that there is none, whatever was handed over in the belief that there was is refused at once.
-    /// Nothing when the queue closes.
+    /// Nothing when nothing more can come.
     async fn wait_for_connection(&self) -> Option<Arc<Epoch>> {
         self.closing.or(self.link.started()).await?;
         let mut opened = pin!(self.link.opened());
@@ -191,7 +222,8 @@ impl Task {
         }
     }
 
-    /// Waits for an event, then takes those that are there too; nothing once the queue closes and none is left.
+    /// Waits for an event, then takes those that are there too; nothing once none is left and the queue closes, or nobody
+    /// hands over any more.
     /// Cancel-safe.
     async fn take(&self) -> Option<Vec<Handed>> {
         let mut batch = Vec::with_capacity(BATCH_MAX);
@@ -203,7 +235,7 @@ impl Task {
         }
     }
 
-    /// Publishes until the epoch is over, the queue closes, or the channel may be stuck.
+    /// Publishes until the epoch is over, nothing more can come, or the channel may be stuck.
     async fn serve(&self, epoch: &Epoch, channel: &Channel) -> Served {
         let renewed = Instant::now();
         loop {
@@ -212,7 +244,7 @@ impl Task {
                 () = epoch.over() => return Served::ToItsEnd,
                 taken = self.take() => taken,
             };
-            let Some(taken) = taken else { return Served::ToItsEnd };
+            let Some(taken) = taken else { return Served::All };
             if epoch.is_blocked() {
                 // Given to lapin it would hang there until the alarm is over.
                 refuse_all(taken);
@@ -305,19 +337,17 @@ impl Task {
                 None => Publishing::Begun(publish),
             });
         }
-        let mut confirms = Vec::with_capacity(events.len());
+        // Resolves with the confirm of the last, and nearly always all are in by then. Each publish and each confirm, awaited by
+        // itself, would wake this task.
+        channel.wait_for_confirms().await?;
+        let mut confirmations = Vec::with_capacity(events.len());
         for publish in publishes {
-            confirms.push(match publish {
+            let confirm = match publish {
                 Publishing::Done(confirm) => confirm,
                 Publishing::Begun(publish) => publish.await?,
-            });
-        }
-        // The last one first: the broker confirms many at once, and whoever waits for the first of them is woken for each.
-        let mut confirmations = Vec::with_capacity(events.len());
-        for confirm in confirms.into_iter().rev() {
+            };
             confirmations.push(confirm.await?);
         }
-        confirmations.reverse();
         Ok(confirmations)
     }
 }

@@ -1,12 +1,13 @@
 //! What only a broker can do: refuse, return, break off; and what it is asked to keep.
 
 use std::collections::BTreeSet;
+use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use clerk_sync::clerk::EventType;
-use clerk_sync::queue::{Batch, PublishError, Queue, Source};
+use clerk_sync::queue::{Batch, PublishError, Source};
 use futures_util::future::join_all;
 use lapin::options::{BasicPublishOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
@@ -17,19 +18,12 @@ use tokio::time::timeout;
 use crate::support::app::until;
 use crate::support::broker;
 use crate::support::queues::{
-    Arm, assert_nothing_comes, consumer, drain, event, event_with, ids, names, next, publish, publish_all, taking,
+    Arm, assert_nothing_comes, consumer, drain, event, event_with, ids, names, next, publish, publish_all, ready,
+    reason, taking,
 };
 
 /// What must be answered without asking the broker. It takes microseconds; a loaded machine gets its due.
 const AT_ONCE: Duration = Duration::from_millis(500);
-
-async fn ready(queue: &Queue) {
-    until("the queue is ready", async || queue.ready().is_ok()).await;
-}
-
-fn reason(queue: &Queue) -> String {
-    queue.ready().map_or_else(|reason| reason.to_string(), |()| "ready".into())
-}
 
 async fn put(channel: &Channel, queue: String, properties: BasicProperties, body: &[u8]) {
     let options = BasicPublishOptions { mandatory: true, immediate: false };
@@ -275,6 +269,35 @@ async fn publishing_goes_on_after_the_broker_closed_the_connection() {
         assert!(after.len() == 1 && after != before, "it is another connection: {before:?}, {after:?}");
         let stored: BTreeSet<_> = namespace.take_all("users").await.into_iter().collect();
         assert!(stored.is_superset(&taken), "lost: {:?}", taken.difference(&stored).collect::<Vec<_>>());
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thread_publishes_for_itself_and_its_end_disturbs_nobody() {
+    Arm::rabbitmq(async |arm| {
+        let queue = arm.open().await;
+        ready(&queue).await;
+        let before = arm.namespace().connections("publish");
+        let all = queue.clone();
+        let thread = tokio::task::spawn_blocking(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let queue = all.on_this_thread(NonZeroUsize::new(2).unwrap());
+                publish_all(&queue, &names("of_the_thread", 100)).await;
+                drop(queue);
+                // Its tasks see that nobody is left.
+                for _ in 0..100 {
+                    tokio::task::yield_now().await;
+                }
+            });
+        });
+        thread.await.unwrap();
+        for id in names("of_others", 50) {
+            assert_eq!(queue.publish(event(&id)).await, Ok(()));
+        }
+        assert_eq!(arm.namespace().connections("publish"), before, "all over one connection");
+        assert_eq!(drain(&mut consumer(&queue, 100), 150).await.len(), 150);
     })
     .await;
 }

@@ -2,22 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use clerk_sync::queue::{PublishError, Queue};
+use clerk_sync::queue::PublishError;
 
 use crate::support::app::until;
-use crate::support::queues::{Arm, event, names, publish, publish_all};
+use crate::support::queues::{Arm, event, names, publish, publish_all, ready, reason};
 use crate::support::wire::Proxy;
 
 /// What must be answered without asking the broker. It takes microseconds; a loaded machine gets its due.
 const AT_ONCE: Duration = Duration::from_millis(500);
-
-async fn ready(queue: &Queue) {
-    until("the queue is ready", async || queue.ready().is_ok()).await;
-}
-
-fn reason(queue: &Queue) -> String {
-    queue.ready().map_or_else(|reason| reason.to_string(), |()| "ready".into())
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_alarm_fails_what_is_in_flight_and_keeps_the_connection() {

@@ -13,8 +13,8 @@ use futures_util::FutureExt;
 use secrecy::SecretString;
 use tokio::time::timeout;
 
-use super::app::DEADLINE;
 use super::app::tempdir::TempDir;
+use super::app::{DEADLINE, until};
 use super::broker::{self, Namespace};
 
 /// Time enough for what should not come.
@@ -152,4 +152,13 @@ pub async fn assert_nothing_comes(consumer: &mut Consumer) {
     if let Ok(Some(batch)) = timeout(QUIET, consumer.next_batch()).await {
         panic!("nothing should come, but {:?} came", ids(&batch));
     }
+}
+
+pub async fn ready(queue: &Queue) {
+    until("the queue is ready", async || queue.ready().is_ok()).await;
+}
+
+/// What is in the queue's way.
+pub fn reason(queue: &Queue) -> String {
+    queue.ready().map_or_else(|reason| reason.to_string(), |()| "ready".into())
 }
