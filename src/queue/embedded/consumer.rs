@@ -1,11 +1,13 @@
 //! Takes rows out of the queue file, in batches.
 //!
 //! - One read at a time, over all consumers: what is read after the cursor is nobody else's until the cursor has moved.
-//! - A call that is dropped in the middle leaves the cursor where it was, and gives back what it held.
-//! - Nothing is taken ahead of a call, so a consumer that was stopped has nothing left to finish.
+//! - A read goes on when the call that began it is dropped, and the next call has what it found: to begin anew would cost the
+//!   connection, since SQLite's answers cannot be left half read, and the work.
+//! - Nothing else is taken ahead of a call. What was taken for a consumer that is stopped or dropped is given back.
 
 use std::collections::HashSet;
 use std::num::NonZeroUsize;
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +16,7 @@ use futures_util::TryStreamExt;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{Connection, Row};
 use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::task::JoinHandle;
 
 use super::Shared;
 use super::file::QueueFile;
@@ -65,14 +68,6 @@ impl Reader {
         let events: i64 = sqlx::query_scalar("select events from depth").fetch_one(&mut connection).await?;
         self.connection = Some(connection);
         Ok(u64::try_from(events).unwrap_or(0))
-    }
-
-    /// The greatest number that a row has.
-    async fn newest(&mut self) -> Result<Option<i64>, sqlx::Error> {
-        let mut connection = self.take().await?;
-        let newest = sqlx::query_scalar("select max(seq) from queue").fetch_one(&mut connection).await?;
-        self.connection = Some(connection);
-        Ok(newest)
     }
 
     /// When the oldest row was received.
@@ -162,17 +157,21 @@ impl Found {
 
 /// Takes events in batches. Several share one queue.
 pub struct Consumer {
-    shared: Arc<Shared>,
+    taker: Taker,
     acks: mpsc::Sender<Ack>,
-    source: Source,
-    batch_max: NonZeroUsize,
+    /// Kept over calls.
+    taking: Option<JoinHandle<Taken>>,
     stopped: bool,
 }
+
+/// Nothing where nothing was there.
+type Taken = Result<Option<Batch>, sqlx::Error>;
 
 impl Consumer {
     pub(super) fn new(shared: Arc<Shared>, acks: mpsc::Sender<Ack>, source: Source, batch_max: NonZeroUsize) -> Self {
         // Nothing is routed here, so nothing is unrouted.
-        Self { shared, acks, source, batch_max, stopped: source == Source::Unrouted }
+        let stopped = source == Source::Unrouted;
+        Self { taker: Taker { shared, source, batch_max }, acks, taking: None, stopped }
     }
 
     /// See `queue::Consumer::next_batch`. Nothing too once the queue is closed.
@@ -182,22 +181,25 @@ impl Consumer {
 
     /// See `queue::Consumer::next_full_batch`.
     pub async fn next_full_batch(&mut self) -> Option<Batch> {
-        self.next_batch_of(self.batch_max.get()).await
+        self.next_batch_of(self.taker.batch_max.get()).await
     }
 
     async fn next_batch_of(&mut self, count: usize) -> Option<Batch> {
-        let mut news = self.shared.ledger.news();
+        let shared = Arc::clone(&self.taker.shared);
+        let mut news = shared.ledger.news();
         let (mut outage, mut told) = (Backoff::for_outage(), None);
         loop {
-            if self.stopped || self.shared.closing.is_requested() {
+            if self.stopped || shared.closing.is_requested() {
                 return None;
             }
             // From here on a change is seen, even one that comes before the wait below.
             news.mark_unchanged();
-            match self.take(count).await {
+            let has_many =
+                self.taking.is_some() || self.taker.source == Source::DeadLetters || shared.ledger.has(count);
+            match if has_many { self.take().await } else { Ok(None) } {
                 Ok(Some(batch)) => return Some(batch),
                 // What is lethal is known from the beginning.
-                Ok(None) if self.source == Source::DeadLetters => return None,
+                Ok(None) if self.taker.source == Source::DeadLetters => return None,
                 Ok(None) => {
                     // What ended the wait does not matter: the next turn looks.
                     let _news_or_time = tokio::time::timeout(LOOK_AGAIN, news.changed()).await;
@@ -211,16 +213,51 @@ impl Consumer {
                         );
                         told = Some(error);
                     }
-                    self.shared.closing.or(outage.wait()).await;
+                    shared.closing.or(outage.wait()).await;
                 }
             }
         }
     }
 
-    /// What is there now; nothing where less than that is.
-    async fn take(&self, count: usize) -> Result<Option<Batch>, sqlx::Error> {
+    /// Waits for the read that is under way, or begins one. Cancel-safe.
+    async fn take(&mut self) -> Taken {
+        let taking = self.taking.get_or_insert_with(|| tokio::spawn(self.taker.clone().take()));
+        let taken = taking.await;
+        self.taking = None;
+        taken.unwrap_or_else(|error| match error.try_into_panic() {
+            Ok(panic) => resume_unwind(panic),
+            // The runtime is ending.
+            Err(_) => Ok(None),
+        })
+    }
+
+    /// Returns once the rows are deleted on disk. Dropped before that, the rows are deleted or handed out again.
+    pub async fn ack(&mut self, receipt: Receipt) -> Result<(), Unavailable> {
+        let (answer, answered) = oneshot::channel();
+        let closed = || Unavailable::new("the queue is closed");
+        self.acks.send(Ack { receipt, answer }).await.map_err(|_| closed())?;
+        answered.await.unwrap_or_else(|_| Err(closed()))
+    }
+
+    pub async fn stop(&mut self) {
+        self.stopped = true;
+        self.taking = None;
+    }
+}
+
+/// Reads batches for a consumer.
+#[derive(Clone)]
+struct Taker {
+    shared: Arc<Shared>,
+    source: Source,
+    batch_max: NonZeroUsize,
+}
+
+impl Taker {
+    /// What is there now.
+    async fn take(self) -> Taken {
         let mut reader = self.shared.reader.lock().await;
-        if count > 1 && !self.is_there(&mut reader, count).await? {
+        if self.shared.closing.is_requested() {
             return Ok(None);
         }
         if let Some(beginning) = reader.session.begin().await? {
@@ -250,15 +287,6 @@ impl Consumer {
         Ok(None)
     }
 
-    /// Whether about so many rows can be handed out. Their numbers follow each other without a gap, but for those that are
-    /// deleted by hand.
-    async fn is_there(&self, reader: &mut Reader, count: usize) -> Result<bool, sqlx::Error> {
-        let ledger = &self.shared.ledger;
-        let newest = reader.newest().await?.unwrap_or(0);
-        let new = usize::try_from(newest - ledger.cursor()).unwrap_or(0);
-        Ok(new + ledger.given_back() >= count)
-    }
-
     /// Rows that were given back, or else new ones; suspects alone. Nothing where somebody else has a suspect. Nothing is
     /// awaited between the read of new rows and the move of the cursor, so a call that is dropped can't leave rows that
     /// nobody has.
@@ -271,9 +299,10 @@ impl Consumer {
         let limit = i64::try_from(count).unwrap_or(i64::MAX);
         let mut receipt = ledger.hand_out_again(count);
         let rows = if receipt.seqs().is_empty() {
-            let rows = reader.read(AFTER, ledger.cursor(), limit).await?.rows;
-            receipt = ledger.hand_out(rows.iter().map(|row| row.seq).collect());
-            rows
+            let read = reader.read(AFTER, ledger.cursor(), limit).await?;
+            let is_all = !read.full && read.rows.len() < count;
+            receipt = ledger.hand_out(read.rows.iter().map(|row| row.seq).collect(), is_all);
+            read.rows
         } else {
             let read = reader.read(AGAIN, as_json(receipt.seqs()), limit).await?;
             if let Some(last) = read.rows.last().filter(|_| read.full) {
@@ -303,18 +332,6 @@ impl Consumer {
             receipt.give_back_after(last.seq);
         }
         Ok((read.rows, receipt))
-    }
-
-    /// Returns once the rows are deleted on disk. Dropped before that, the rows are deleted or handed out again.
-    pub async fn ack(&mut self, receipt: Receipt) -> Result<(), Unavailable> {
-        let (answer, answered) = oneshot::channel();
-        let closed = || Unavailable::new("the queue is closed");
-        self.acks.send(Ack { receipt, answer }).await.map_err(|_| closed())?;
-        answered.await.unwrap_or_else(|_| Err(closed()))
-    }
-
-    pub async fn stop(&mut self) {
-        self.stopped = true;
     }
 }
 

@@ -31,6 +31,8 @@ pub(super) struct Ledger {
 struct State {
     /// Every row up to this `seq` was handed out before.
     cursor: i64,
+    /// The greatest `seq` that this process knows of; nothing while rows from before its time may be there.
+    newest: Option<i64>,
     given_back: BTreeSet<i64>,
     /// Every row up to this `seq` is handed out alone.
     last_suspect: Option<i64>,
@@ -99,11 +101,14 @@ impl Ledger {
     }
 
     /// Moves the cursor up to the last of the rows that were read after it, and gives them to the caller, without the
-    /// lethal ones.
-    pub(super) fn hand_out(self: &Arc<Self>, mut seqs: Vec<i64>) -> Receipt {
+    /// lethal ones. They are all, or there may be more.
+    pub(super) fn hand_out(self: &Arc<Self>, mut seqs: Vec<i64>, is_all: bool) -> Receipt {
         let mut state = self.state();
         if let Some(last) = seqs.last() {
             state.cursor = *last;
+        }
+        if is_all {
+            state.newest = state.newest.max(Some(state.cursor));
         }
         seqs.retain(|seq| !state.lethal.contains(seq));
         Receipt { seqs, kind: Kind::Usual, ledger: self.clone() }
@@ -119,9 +124,20 @@ impl Ledger {
         Receipt { seqs, kind: Kind::Usual, ledger: self.clone() }
     }
 
-    /// How many rows wait to be handed out again.
-    pub(super) fn given_back(&self) -> usize {
-        self.state().given_back.len()
+    /// Whether about so many rows can be handed out, as far as is known without a look: another process may have published more.
+    /// Numbers follow each other without a gap, but for rows that were deleted by hand.
+    pub(super) fn has(&self, count: usize) -> bool {
+        let state = self.state();
+        let Some(newest) = state.newest.filter(|_| count > 1) else { return true };
+        usize::try_from(newest - state.cursor).unwrap_or(0) + state.given_back.len() >= count
+    }
+
+    /// Rows up to this `seq` were published.
+    pub(super) fn published(&self, seq: i64) {
+        let mut state = self.state();
+        state.newest = state.newest.map(|newest| newest.max(seq));
+        drop(state);
+        self.wake();
     }
 
     /// Wakes the consumers that wait.
@@ -203,7 +219,7 @@ mod tests {
     #[test]
     fn a_dropped_receipt_gives_its_rows_back_and_wakes_a_waiting_consumer() {
         let ledger = Ledger::new();
-        let receipt = ledger.hand_out(vec![1, 2, 3, 4]);
+        let receipt = ledger.hand_out(vec![1, 2, 3, 4], false);
         let news = ledger.news();
         assert!(!news.has_changed().unwrap());
         drop(receipt);
@@ -220,5 +236,21 @@ mod tests {
         rest.retain(|seq| *seq != 3);
         drop(rest);
         assert_eq!(ledger.hand_out_again(10).seqs(), [2, 4]);
+    }
+
+    #[test]
+    fn what_can_be_handed_out_is_known_once_all_that_was_there_is_read() {
+        let ledger = Ledger::new();
+        ledger.published(9);
+        assert!(ledger.has(500), "a backlog of an earlier process may be there");
+        let first = ledger.hand_out(vec![1, 2, 3], false);
+        assert!(ledger.has(500), "there may be more");
+        let rest = ledger.hand_out(vec![8, 9], true);
+        assert!(ledger.has(1), "another process may have published");
+        assert!(!ledger.has(2));
+        ledger.published(12);
+        assert!(ledger.has(3) && !ledger.has(4));
+        drop((first, rest));
+        assert!(ledger.has(8) && !ledger.has(9), "given back and new ones");
     }
 }

@@ -269,6 +269,25 @@ async fn calls_that_are_cancelled_at_any_point_lose_and_repeat_nothing() {
 }
 
 #[tokio::test]
+async fn a_read_goes_on_when_its_call_is_dropped() {
+    let place = Place::new();
+    let queue = place.open().await;
+    let (mut first, mut second) = (consumer(&queue, 5), consumer(&queue, 5));
+    queue.publish(event("a")).await.unwrap();
+    assert!(poll_at_most(1, first.next_batch()).await.is_none());
+    until("the row is read", async || queue.shared.ledger.cursor() > 0).await;
+    assert!(poll_at_most(3, second.next_batch()).await.is_none(), "it is with the first");
+    let batch = next(&mut first).await;
+    assert_eq!(ids(&batch), ["a"]);
+    ack(&mut first, batch).await.unwrap();
+
+    queue.publish(event("b")).await.unwrap();
+    assert!(poll_at_most(1, first.next_batch()).await.is_none());
+    first.stop().await;
+    assert_eq!(ids(&next(&mut second).await), ["b"], "a consumer that is stopped keeps nothing");
+}
+
+#[tokio::test]
 async fn what_was_not_acknowledged_is_there_after_a_restart_without_a_close() {
     let place = Place::new();
     {

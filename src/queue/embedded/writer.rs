@@ -119,8 +119,8 @@ impl Writer {
         let seqs: Vec<i64> = acks.iter().flat_map(|ack| ack.receipt.seqs()).copied().collect();
         let mut written = self.transaction(publishes, &seqs).await;
         match &written {
-            Ok(()) if publishes.is_empty() => {}
-            Ok(()) => {
+            Ok(None) => {}
+            Ok(Some(_)) => {
                 self.trials.reset();
                 self.shared.health.good();
             }
@@ -133,20 +133,20 @@ impl Writer {
         }
         if !publishes.is_empty() {
             let answer = match &written {
-                Ok(()) => Ok(()),
+                Ok(_) => Ok(()),
                 Err(error) => Err(refusal(error)),
             };
             for publish in publishes.drain(..) {
                 // An answer that nobody waits for is no loss: the event is stored or will come again.
                 let _gone = publish.answer.send(answer);
             }
-            if written.is_ok() {
-                self.shared.ledger.wake();
-            } else if !acks.is_empty() {
-                written = self.transaction(&[], &seqs).await;
+            match written {
+                Ok(Some(newest)) => self.shared.ledger.published(newest),
+                Err(_) if !acks.is_empty() => written = self.transaction(&[], &seqs).await,
+                _ => {}
             }
         }
-        let answer = written.map_err(|error| Unavailable::new(advice(&error)));
+        let answer = written.map(drop).map_err(|error| Unavailable::new(advice(&error)));
         for Ack { receipt, answer: asked } in acks.drain(..) {
             if answer.is_ok() {
                 receipt.settle();
@@ -155,18 +155,18 @@ impl Writer {
         }
     }
 
-    /// All of it or none of it.
-    async fn transaction(&mut self, publishes: &[Publish], seqs: &[i64]) -> Result<(), sqlx::Error> {
+    /// All of it or none of it. The greatest `seq` of what was published, if anything was.
+    async fn transaction(&mut self, publishes: &[Publish], seqs: &[i64]) -> Result<Option<i64>, sqlx::Error> {
         let mut connection = self.connect().await?;
         execute(&mut connection, "begin immediate").await?;
         if !seqs.is_empty() {
             // First, so that the pages they free hold the new rows.
             sqlx::query(DELETE).bind(as_json(seqs)).execute(&mut connection).await?;
         }
-        insert(&mut connection, publishes).await?;
+        let newest = insert(&mut connection, publishes).await?;
         execute(&mut connection, "commit").await?;
         self.connection = Some(connection);
-        Ok(())
+        Ok(newest)
     }
 
     /// Whether a publish would succeed.
@@ -222,7 +222,9 @@ async fn execute(connection: &mut SqliteConnection, statement: &'static str) -> 
     sqlx::query(statement).execute(connection).await.map(drop)
 }
 
-async fn insert(connection: &mut SqliteConnection, mut publishes: &[Publish]) -> Result<(), sqlx::Error> {
+/// The `seq` of the last row, if there is one.
+async fn insert(connection: &mut SqliteConnection, mut publishes: &[Publish]) -> Result<Option<i64>, sqlx::Error> {
+    let mut last = None;
     for (rows, statement) in ROWS.iter().zip(INSERTS.iter()) {
         while let Some((now, later)) = publishes.split_at_checked(*rows) {
             let mut query = sqlx::query(AssertSqlSafe(statement.clone()));
@@ -236,14 +238,14 @@ async fn insert(connection: &mut SqliteConnection, mut publishes: &[Publish]) ->
                     .bind(event.trace().map(TraceContext::parent))
                     .bind(event.trace().map(TraceContext::state).filter(|state| !state.is_empty()));
             }
-            query.execute(&mut *connection).await?;
+            last = Some(query.execute(&mut *connection).await?.last_insert_rowid());
             publishes = later;
             if publishes.is_empty() {
-                return Ok(());
+                return Ok(last);
             }
         }
     }
-    Ok(())
+    Ok(last)
 }
 
 /// The error of every publish in a transaction that failed.
