@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use clerk_sync::clerk::EventType;
@@ -135,16 +135,23 @@ on_both_queues! {
 
     async fn a_batch_is_what_waits_up_to_its_limit(arm: &Arm) {
         let queue = arm.open().await;
-        publish_all(&queue, &names("msg", 100)).await;
         let mut consumer = consumer(&queue, 10);
-        let mut sizes = Vec::new();
-        while sizes.iter().sum::<usize>() < 100 {
-            let batch = next(&mut consumer).await;
-            sizes.push(batch.events.len());
-            consumer.ack(batch).await.unwrap();
+        // A broker that gets little of the processor hands them over one by one, and then none waits.
+        let since = Instant::now();
+        for round in 0.. {
+            publish_all(&queue, &names(&format!("msg_{round}"), 100)).await;
+            let mut sizes = Vec::new();
+            while sizes.iter().sum::<usize>() < 100 {
+                let batch = next(&mut consumer).await;
+                sizes.push(batch.events.len());
+                consumer.ack(batch).await.unwrap();
+            }
+            assert!(sizes.iter().all(|size| (1..=10).contains(size)), "{sizes:?}");
+            if sizes.contains(&10) {
+                break;
+            }
+            assert!(since.elapsed() < DEADLINE, "no batch was filled although a hundred waited: {sizes:?}");
         }
-        assert!(sizes.iter().all(|size| (1..=10).contains(size)), "{sizes:?}");
-        assert!(sizes.contains(&10), "no batch was filled although a hundred waited: {sizes:?}");
 
         // One that comes alone does not wait for company.
         publish(&queue, event("msg_alone")).await;
