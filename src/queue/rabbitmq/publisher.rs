@@ -34,7 +34,7 @@ const CHANNELS: usize = 4;
 /// Most events in flight on a channel. More do not make it faster, and all wait for the last confirm.
 const BATCH_MAX: usize = 64;
 
-/// Most events that wait for a channel: about a tenth of a second's work.
+/// Most events of a thread that wait for a channel: about a tenth of a second's work.
 const WAITING_MAX: usize = 2048;
 
 /// Most bytes of bodies that wait or are in flight: 64 MiB. One larger body is taken when there is nothing else.
@@ -104,8 +104,8 @@ impl Publisher {
     }
 
     /// The same, but its tasks run on the runtime that this is called on, one of so many `threads`: where that is the thread of
-    /// whoever publishes, an event goes to lapin and its answer comes back without waking another. Bounds, and the end, are
-    /// those of `self`.
+    /// whoever publishes, an event goes to lapin and its answer comes back without waking another. The room for bodies, and the
+    /// end, are those of `self`.
     pub fn on_this_thread(&self, threads: NonZeroUsize) -> Self {
         // Nobody publishes once all tasks have ended.
         let Some(ending) = self.ending.upgrade() else { return self.clone() };
