@@ -194,9 +194,9 @@ impl Consumer {
             }
             // From here on a change is seen, even one that comes before the wait below.
             news.mark_unchanged();
-            let has_many =
+            let is_worth_a_look =
                 self.taking.is_some() || self.taker.source == Source::DeadLetters || shared.ledger.has(count);
-            match if has_many { self.take().await } else { Ok(None) } {
+            match if is_worth_a_look { self.take().await } else { Ok(None) } {
                 Ok(Some(batch)) => return Some(batch),
                 // What is lethal is known from the beginning.
                 Ok(None) if self.taker.source == Source::DeadLetters => return None,
@@ -287,9 +287,7 @@ impl Taker {
         Ok(None)
     }
 
-    /// Rows that were given back, or else new ones; suspects alone. Nothing where somebody else has a suspect. Nothing is
-    /// awaited between the read of new rows and the move of the cursor, so a call that is dropped can't leave rows that
-    /// nobody has.
+    /// Rows that were given back, or else new ones; suspects alone. Nothing where somebody else has a suspect.
     async fn take_rows(&self, reader: &mut Reader) -> Result<Option<(Vec<Found>, Receipt)>, sqlx::Error> {
         let ledger = &self.shared.ledger;
         let count = ledger.allowed(self.batch_max.get());
