@@ -120,7 +120,8 @@ describe("a busy service", () => {
   test("it all goes by the keyboard alone", async () => {
     const page = await browser.visit(place);
     await page.goto("/events?status=failed");
-    // The field has the focus.
+    // The browser gives the field its focus with the first drawing, which may come after `load`.
+    await page.locator("#token:focus").waitFor();
     await page.keyboard.type(TOKEN);
     await page.keyboard.press("Enter");
     await page.waitForURL(/\/events\?status=failed/);
