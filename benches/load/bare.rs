@@ -95,7 +95,7 @@ impl Batch {
         Self { users: newest.into_values().collect(), events: lines }
     }
 
-    async fn write(&self, pool: &PgPool) -> anyhow::Result<()> {
+    pub async fn write(&self, pool: &PgPool) -> anyhow::Result<()> {
         let users = &self.users;
         let profiles = || users.iter().filter_map(|(read, _)| read.change.profile.as_ref());
         let text =

@@ -10,6 +10,7 @@
 
 mod backfill;
 mod bare;
+mod bare_way;
 mod bench;
 mod chart;
 mod commits;
@@ -58,6 +59,10 @@ struct Arguments {
     /// Serves HTTP without a queue until it is killed: the bench runs itself with this
     #[arg(long, hide = true, value_parser = ["plain", "verify"])]
     serve_http: Option<String>,
+
+    /// Takes events the bare way with so many writers until it is killed: the bench runs itself with this
+    #[arg(long, hide = true)]
+    serve_way: Option<u16>,
 
     /// Serves a list of so many users until it is killed: the bench runs itself with this
     #[arg(long, hide = true)]
@@ -112,6 +117,9 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     }
     // The library's queue connects with TLS where the URL asks for it.
     drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+    if let Some(writers) = arguments.serve_way {
+        return bare_way::serve(writers).await;
+    }
     let run = clerk_sync::clock::now().ms().unsigned_abs();
     let place = Place::of_this_run(run)?;
     let measured = tokio::select! {

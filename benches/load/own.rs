@@ -9,10 +9,12 @@ use futures_util::StreamExt;
 use secrecy::SecretString;
 
 use crate::bare::{self, Batch};
+use crate::bare_way;
 use crate::bench::{Bench, CONNECTIONS, micros_each};
 use crate::commits::{Sight, Watch};
 use crate::crowd::Crowd;
 use crate::place::Database;
+use crate::program::Program;
 use crate::traffic::{Keep, Pace};
 
 pub const PATH: &str = "/api/webhooks/clerk";
@@ -29,28 +31,39 @@ const STARTS: u32 = 5;
 /// Events that are put onto the queue at once.
 const PUBLISHED_AT_ONCE: usize = 256;
 
+/// Of the bare way at full load: as many batches in flight as clerk-sync has.
+const WRITERS: u16 = 2;
+
 /// Most writes by which the database's limit is measured: those of one event take a while.
 const WRITES_MAX: usize = 2000;
 
-/// Accepted a second: verified and confirmed, nobody consumes.
+/// Accepted a second: verified and confirmed, nobody consumes; and the bare way.
 pub async fn accept(bench: &mut Bench) -> anyhow::Result<()> {
     let program = bench.place.start("receiver", Some(&bench.database)).await?;
+    let queue = bench.place.queue("users");
+    accept_of(bench, "accept", program, &queue).await?;
+    let queue = bare_way::queue(bench).await?;
+    let program = bare_way::start(bench, &queue, 0).await?;
+    accept_of(bench, "limit.way.accept", program, &queue).await
+}
+
+async fn accept_of(bench: &mut Bench, name: &str, program: Program, queue: &str) -> anyhow::Result<()> {
     let pace = |lasts| Pace::Closed { lasts };
     bench.load(&program, PATH, pace(WARM_UP), Keep::Nothing).run().await?;
     let (usage, broker) = (program.watch(), bench.place.broker_time());
     let tally = bench.load(&program, PATH, pace(bench.scale.short), Keep::Nothing).run().await?;
     let broker = micros_each(broker, bench.place.broker_time(), tally.accepted);
-    bench.figures.add("accept.broker_us", broker);
-    bench.figures.add("accept.rate", tally.rate());
-    bench.figures.add("accept.refused", tally.refused as f64);
-    bench.figures.add("accept.processor_us", usage.samples().micros_each(tally.accepted));
-    bench.figures.add("accept.answer_p99_ms", tally.answer_ms(99.0));
-    bench.figures.add("accept.memory_mb", usage.samples().memory_peak());
+    bench.figures.add(format!("{name}.broker_us"), broker);
+    bench.figures.add(format!("{name}.rate"), tally.rate());
+    bench.figures.add(format!("{name}.refused"), tally.refused as f64);
+    bench.figures.add(format!("{name}.processor_us"), usage.samples().micros_each(tally.accepted));
+    bench.figures.add(format!("{name}.answer_p99_ms"), tally.answer_ms(99.0));
+    bench.figures.add(format!("{name}.memory_mb"), usage.samples().memory_peak());
     program.stop().await?;
-    bench.place.purge(&bench.broker.1, &bench.place.queue("users")).await
+    bench.place.purge(&bench.broker.1, queue).await
 }
 
-/// Received to committed: the highest rate that holds, and what it costs.
+/// Received to committed: the highest rate that holds, and what it costs; and that of the bare way.
 pub async fn sustained(bench: &mut Bench) -> anyhow::Result<()> {
     bench.database.settle().await?;
     let program = bench.place.start("serve", Some(&bench.database)).await?;
@@ -72,24 +85,49 @@ pub async fn sustained(bench: &mut Bench) -> anyhow::Result<()> {
         figures.add("age.processor_last_third_over_first", processor);
         figures.add("age.memory_last_third_over_first", memory);
     }
+    program.stop().await?;
+
+    bench.database.settle().await?;
+    let program = bare_way::start(bench, &bare_way::queue(bench).await?, WRITERS).await?;
+    bench.offer(&program, 500.0, WARM_UP, Sight::Coarse).await?;
+    let (rate, offered) = bench
+        .highest("limit.way", 6000.0, async |bench, rate, lasts| {
+            // It is spared the long proof, as the Node peer is.
+            bench.offer(&program, rate, lasts.min(bench.scale.probe), Sight::Coarse).await
+        })
+        .await?;
+    bench.figures.add("limit.way.sustained.rate", rate);
+    bench.figures.add("limit.way.sustained.lag_p99_ms", offered.lag.ms(99.0));
+    bench.figures.add("limit.way.sustained.broker_us", offered.broker_us);
+    bench.figures.add("limit.way.sustained.processor_us", offered.usage.micros_each(offered.tally.accepted));
     program.stop().await
 }
 
-/// From due to committed and to answered, at rates that are far from full.
+/// Rates that are far from full, events a second.
+const RATES: [u32; 3] = [200, 1000, 3000];
+
+/// From due to committed and to answered at these rates; and the same the bare way.
 pub async fn latency(bench: &mut Bench) -> anyhow::Result<()> {
     bench.database.settle().await?;
     let program = bench.place.start("serve", Some(&bench.database)).await?;
-    for rate in [200_u32, 1000, 3000] {
+    latency_of(bench, "latency", program).await?;
+    bench.database.settle().await?;
+    let program = bare_way::start(bench, &bare_way::queue(bench).await?, 1).await?;
+    latency_of(bench, "limit.way", program).await
+}
+
+async fn latency_of(bench: &mut Bench, name: &str, program: Program) -> anyhow::Result<()> {
+    for rate in RATES {
         bench.offer(&program, rate.into(), WARM_UP, Sight::Fine).await?;
         let offered = bench.offer(&program, rate.into(), bench.scale.latency, Sight::Fine).await?;
         let figures = &mut bench.figures;
-        figures.add(format!("latency.{rate}.commit_p50_ms"), offered.lag.ms(50.0));
-        figures.add(format!("latency.{rate}.commit_p99_ms"), offered.lag.ms(99.0));
-        figures.add(format!("latency.{rate}.answer_p50_ms"), offered.tally.answer_ms(50.0));
-        figures.add(format!("latency.{rate}.answer_p99_ms"), offered.tally.answer_ms(99.0));
-        figures.add(format!("latency.{rate}.processor_us"), offered.usage.micros_each(offered.tally.accepted));
-        figures.add(format!("latency.{rate}.postgresql_us"), offered.postgresql_us);
-        figures.add(format!("latency.{rate}.broker_us"), offered.broker_us);
+        figures.add(format!("{name}.{rate}.commit_p50_ms"), offered.lag.ms(50.0));
+        figures.add(format!("{name}.{rate}.commit_p99_ms"), offered.lag.ms(99.0));
+        figures.add(format!("{name}.{rate}.answer_p50_ms"), offered.tally.answer_ms(50.0));
+        figures.add(format!("{name}.{rate}.answer_p99_ms"), offered.tally.answer_ms(99.0));
+        figures.add(format!("{name}.{rate}.processor_us"), offered.usage.micros_each(offered.tally.accepted));
+        figures.add(format!("{name}.{rate}.postgresql_us"), offered.postgresql_us);
+        figures.add(format!("{name}.{rate}.broker_us"), offered.broker_us);
     }
     program.stop().await
 }
@@ -99,7 +137,25 @@ pub async fn drain(bench: &mut Bench) -> anyhow::Result<()> {
     bench.database.settle().await?;
     bench.database.forget_events().await?;
     let crowd = Arc::clone(&bench.crowd);
-    drain_of(bench, "drain", None, &crowd).await
+    drain_of(bench, "drain", None, &crowd).await?;
+    bench.database.settle().await?;
+    bench.database.forget_events().await?;
+    drain_bare(bench).await
+}
+
+/// The same backlog, taken and written the bare way.
+async fn drain_bare(bench: &mut Bench) -> anyhow::Result<()> {
+    fill(bench, &bench.crowd).await?;
+    let watch = Watch::start(&bench.database.options, Sight::Coarse);
+    let queue = bench.place.queue("users");
+    let program = bare_way::start(bench, &queue, WRITERS).await?;
+    let usage = program.watch();
+    let count = u64::from(bench.scale.backlog);
+    let (rate, _) = bench.drained(watch, &bench.database, count).await?;
+    bench.place.until_empty(&bench.broker.1, &queue).await?;
+    bench.figures.add("limit.way.drain.rate", rate);
+    bench.figures.add("limit.way.drain.processor_us", usage.samples().micros_each(count));
+    program.stop().await
 }
 
 pub async fn drain_many(bench: &mut Bench) -> anyhow::Result<()> {
@@ -203,7 +259,7 @@ pub async fn memory(bench: &mut Bench) -> anyhow::Result<()> {
 /// From the start of the process to ready, with servers up and the schema current; and the size of the program.
 pub async fn start(bench: &mut Bench) -> anyhow::Result<()> {
     for _ in 0..STARTS {
-        let program = crate::program::Program::start(bench.place.command("serve", Some(&bench.database))?)?;
+        let program = Program::start(bench.place.command("serve", Some(&bench.database))?)?;
         let took = program.ready("/readyz").await?;
         bench.figures.add("start.ready_ms", took.as_secs_f64() * 1000.0);
         program.stop().await?;
@@ -241,7 +297,7 @@ pub async fn limits(bench: &mut Bench) -> anyhow::Result<()> {
     for (name, verifies) in [("limit.http", "plain"), ("limit.http_verify", "verify")] {
         let mut command = std::process::Command::new(std::env::current_exe()?);
         command.args(["--serve-http", verifies]);
-        let program = crate::program::Program::start(command)?;
+        let program = Program::start(command)?;
         program.ready("/").await?;
         let pace = Pace::Closed { lasts: bench.scale.short };
         let tally = bench.load(&program, PATH, pace, Keep::Nothing).run().await?;
