@@ -1,7 +1,8 @@
-//! The bare way: from HTTP through the broker into the database with actix-web, lapin and sqlx alone.
+//! A plain way, as a comparison: from HTTP through the broker into the database with actix-web, lapin and sqlx alone.
 //!
-//! It is the limit behind a queue that keeps what it has taken: the same confirmed publishes, the same statement as
-//! `limit.upsert_*`, a batch is whatever waits. It verifies nothing, plans nothing, and one bad event or one outage ends it.
+//! It tells the machine from the program: what it takes is not clerk-sync's doing. Confirmed publishes to a queue of the same
+//! kind, the statement of `limit.upsert_*`, a batch is whatever waits. It verifies no signature, keeps aside nothing that
+//! fails, and one bad event or one outage ends it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -60,7 +60,7 @@ struct Arguments {
     #[arg(long, hide = true, value_parser = ["plain", "verify"])]
     serve_http: Option<String>,
 
-    /// Takes events the bare way with so many writers until it is killed: the bench runs itself with this
+    /// Takes events the plain way with so many writers until it is killed: the bench runs itself with this
     #[arg(long, hide = true)]
     serve_way: Option<u16>,
 

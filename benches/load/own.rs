@@ -31,13 +31,13 @@ const STARTS: u32 = 5;
 /// Events that are put onto the queue at once.
 const PUBLISHED_AT_ONCE: usize = 256;
 
-/// Of the bare way at full load: as many batches in flight as clerk-sync has.
+/// Of the plain way at full load: as many batches in flight as clerk-sync has.
 const WRITERS: u16 = 2;
 
 /// Most writes by which the database's limit is measured: those of one event take a while.
 const WRITES_MAX: usize = 2000;
 
-/// Accepted a second: verified and confirmed, nobody consumes; and the bare way.
+/// Accepted a second: verified and confirmed, nobody consumes; and the plain way.
 pub async fn accept(bench: &mut Bench) -> anyhow::Result<()> {
     let program = bench.place.start("receiver", Some(&bench.database)).await?;
     let queue = bench.place.queue("users");
@@ -63,7 +63,7 @@ async fn accept_of(bench: &mut Bench, name: &str, program: Program, queue: &str)
     bench.place.purge(&bench.broker.1, queue).await
 }
 
-/// Received to committed: the highest rate that holds, and what it costs; and that of the bare way.
+/// Received to committed: the highest rate that holds, and what it costs; and that of the plain way.
 pub async fn sustained(bench: &mut Bench) -> anyhow::Result<()> {
     bench.database.settle().await?;
     let program = bench.place.start("serve", Some(&bench.database)).await?;
@@ -106,7 +106,7 @@ pub async fn sustained(bench: &mut Bench) -> anyhow::Result<()> {
 /// Rates that are far from full, events a second.
 const RATES: [u32; 3] = [200, 1000, 3000];
 
-/// From due to committed and to answered at these rates; and the same the bare way.
+/// From due to committed and to answered at these rates; and the same the plain way.
 pub async fn latency(bench: &mut Bench) -> anyhow::Result<()> {
     bench.database.settle().await?;
     let program = bench.place.start("serve", Some(&bench.database)).await?;
@@ -143,7 +143,7 @@ pub async fn drain(bench: &mut Bench) -> anyhow::Result<()> {
     drain_bare(bench).await
 }
 
-/// The same backlog, taken and written the bare way.
+/// The same backlog, taken and written the plain way.
 async fn drain_bare(bench: &mut Bench) -> anyhow::Result<()> {
     fill(bench, &bench.crowd).await?;
     let watch = Watch::start(&bench.database.options, Sight::Coarse);
