@@ -13,8 +13,9 @@ use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{BasicProperties, Channel};
 use secrecy::SecretString;
 use serde_json::value::RawValue;
-use sqlx::PgPool;
+use sqlx::postgres::PgConnection;
 use sqlx::types::Json;
+use sqlx::{ConnectOptions, Connection};
 
 use crate::crowd::{Crowd, SECRET};
 use crate::place::{Database, Place};
@@ -95,7 +96,7 @@ impl Batch {
         Self { users: newest.into_values().collect(), events: lines }
     }
 
-    pub async fn write(&self, pool: &PgPool) -> anyhow::Result<()> {
+    pub async fn write(&self, database: &mut PgConnection) -> anyhow::Result<()> {
         let users = &self.users;
         let profiles = || users.iter().filter_map(|(read, _)| read.change.profile.as_ref());
         let text =
@@ -142,7 +143,7 @@ impl Batch {
             .bind(self.events.iter().map(|(_, user, _)| user.as_str()).collect::<Vec<_>>())
             .bind(self.events.iter().map(|(_, _, at)| *at).collect::<Vec<_>>())
             .bind(self.events.iter().map(|(_, _, at)| *at).collect::<Vec<_>>())
-            .execute(pool)
+            .execute(database)
             .await?;
         Ok(())
     }
@@ -160,19 +161,27 @@ fn utc(time: Timestamp) -> DateTime<Utc> {
 pub async fn upsert(database: &Database, batches: Vec<Batch>) -> anyhow::Result<f64> {
     let events: usize = batches.iter().map(|batch| batch.events.len()).sum();
     let waiting = Arc::new(Mutex::new(batches.into_iter()));
+    // Not from a pool, which asks a connection whether it lives each time it is handed back.
+    let connections = [database.options.connect().await?, database.options.connect().await?];
     let start = Instant::now();
-    let write_in_turn = async |pool: PgPool, waiting: Arc<Mutex<std::vec::IntoIter<Batch>>>| {
-        while let Some(batch) = next_of(&waiting) {
-            batch.write(&pool).await?;
-        }
-        anyhow::Ok(())
-    };
-    let tasks: Vec<_> =
-        (0..2).map(|_| tokio::spawn(write_in_turn(database.pool.clone(), Arc::clone(&waiting)))).collect();
+    let mut tasks = Vec::new();
+    for connection in connections {
+        tasks.push(tokio::spawn(write_in_turn(connection, Arc::clone(&waiting))));
+    }
     for task in tasks {
         task.await??;
     }
     Ok(events as f64 / start.elapsed().as_secs_f64())
+}
+
+async fn write_in_turn(
+    mut connection: PgConnection,
+    waiting: Arc<Mutex<std::vec::IntoIter<Batch>>>,
+) -> anyhow::Result<()> {
+    while let Some(batch) = next_of(&waiting) {
+        batch.write(&mut connection).await?;
+    }
+    Ok(connection.close().await?)
 }
 
 fn next_of(waiting: &Mutex<std::vec::IntoIter<Batch>>) -> Option<Batch> {

@@ -10,7 +10,6 @@
 
 mod backfill;
 mod bare;
-mod bare_way;
 mod bench;
 mod chart;
 mod commits;
@@ -20,6 +19,7 @@ mod figures;
 mod own;
 mod peer;
 mod place;
+mod plain;
 mod program;
 mod report;
 mod traffic;
@@ -62,7 +62,7 @@ struct Arguments {
 
     /// Takes events the plain way with so many writers until it is killed: the bench runs itself with this
     #[arg(long, hide = true)]
-    serve_way: Option<u16>,
+    serve_plain: Option<u16>,
 
     /// Serves a list of so many users until it is killed: the bench runs itself with this
     #[arg(long, hide = true)]
@@ -117,8 +117,8 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     }
     // The library's queue connects with TLS where the URL asks for it.
     drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
-    if let Some(writers) = arguments.serve_way {
-        return bare_way::serve(writers).await;
+    if let Some(writers) = arguments.serve_plain {
+        return plain::serve(writers).await;
     }
     let run = clerk_sync::clock::now().ms().unsigned_abs();
     let place = Place::of_this_run(run)?;

@@ -1,4 +1,5 @@
-//! clerk-sync itself on RabbitMQ and PostgreSQL: the program that was built for release, with its defaults.
+//! The parts that need RabbitMQ and PostgreSQL: clerk-sync as it was built for release, with its defaults, beside the limits
+//! and the plain way.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -9,11 +10,11 @@ use futures_util::StreamExt;
 use secrecy::SecretString;
 
 use crate::bare::{self, Batch};
-use crate::bare_way;
 use crate::bench::{Bench, CONNECTIONS, micros_each};
 use crate::commits::{Sight, Watch};
 use crate::crowd::Crowd;
 use crate::place::Database;
+use crate::plain;
 use crate::program::Program;
 use crate::traffic::{Keep, Pace};
 
@@ -31,9 +32,6 @@ const STARTS: u32 = 5;
 /// Events that are put onto the queue at once.
 const PUBLISHED_AT_ONCE: usize = 256;
 
-/// Of the plain way at full load: as many batches in flight as clerk-sync has.
-const WRITERS: u16 = 2;
-
 /// Most writes by which the database's limit is measured: those of one event take a while.
 const WRITES_MAX: usize = 2000;
 
@@ -42,9 +40,9 @@ pub async fn accept(bench: &mut Bench) -> anyhow::Result<()> {
     let program = bench.place.start("receiver", Some(&bench.database)).await?;
     let queue = bench.place.queue("users");
     accept_of(bench, "accept", program, &queue).await?;
-    let queue = bare_way::queue(bench).await?;
-    let program = bare_way::start(bench, &queue, 0).await?;
-    accept_of(bench, "limit.way.accept", program, &queue).await
+    let queue = plain::queue(bench).await?;
+    let program = plain::start_receiver(bench, &queue).await?;
+    accept_of(bench, "plain.accept", program, &queue).await
 }
 
 async fn accept_of(bench: &mut Bench, name: &str, program: Program, queue: &str) -> anyhow::Result<()> {
@@ -88,22 +86,23 @@ pub async fn sustained(bench: &mut Bench) -> anyhow::Result<()> {
     program.stop().await?;
 
     bench.database.settle().await?;
-    let program = bare_way::start(bench, &bare_way::queue(bench).await?, WRITERS).await?;
+    let program = plain::start(bench, &plain::queue(bench).await?).await?;
     bench.offer(&program, 500.0, WARM_UP, Sight::Coarse).await?;
     let (rate, offered) = bench
-        .highest("limit.way", 6000.0, async |bench, rate, lasts| {
-            // It is spared the long proof, as the Node peer is.
+        .highest("plain", 6000.0, async |bench, rate, lasts| {
+            // It is spared the long proof: that can only lower its rate.
             bench.offer(&program, rate, lasts.min(bench.scale.probe), Sight::Coarse).await
         })
         .await?;
-    bench.figures.add("limit.way.sustained.rate", rate);
-    bench.figures.add("limit.way.sustained.lag_p99_ms", offered.lag.ms(99.0));
-    bench.figures.add("limit.way.sustained.broker_us", offered.broker_us);
-    bench.figures.add("limit.way.sustained.processor_us", offered.usage.micros_each(offered.tally.accepted));
+    bench.figures.add("plain.sustained.rate", rate);
+    bench.figures.add("plain.sustained.lag_p99_ms", offered.lag.ms(99.0));
+    bench.figures.add("plain.sustained.broker_us", offered.broker_us);
+    bench.figures.add("plain.sustained.postgresql_us", offered.postgresql_us);
+    bench.figures.add("plain.sustained.processor_us", offered.usage.micros_each(offered.tally.accepted));
     program.stop().await
 }
 
-/// Rates that are far from full, events a second.
+/// Events a second.
 const RATES: [u32; 3] = [200, 1000, 3000];
 
 /// From due to committed and to answered at these rates; and the same the plain way.
@@ -112,8 +111,8 @@ pub async fn latency(bench: &mut Bench) -> anyhow::Result<()> {
     let program = bench.place.start("serve", Some(&bench.database)).await?;
     latency_of(bench, "latency", program).await?;
     bench.database.settle().await?;
-    let program = bare_way::start(bench, &bare_way::queue(bench).await?, 1).await?;
-    latency_of(bench, "limit.way", program).await
+    let program = plain::start(bench, &plain::queue(bench).await?).await?;
+    latency_of(bench, "plain.latency", program).await
 }
 
 async fn latency_of(bench: &mut Bench, name: &str, program: Program) -> anyhow::Result<()> {
@@ -140,21 +139,21 @@ pub async fn drain(bench: &mut Bench) -> anyhow::Result<()> {
     drain_of(bench, "drain", None, &crowd).await?;
     bench.database.settle().await?;
     bench.database.forget_events().await?;
-    drain_bare(bench).await
+    drain_plain(bench).await
 }
 
 /// The same backlog, taken and written the plain way.
-async fn drain_bare(bench: &mut Bench) -> anyhow::Result<()> {
+async fn drain_plain(bench: &mut Bench) -> anyhow::Result<()> {
     fill(bench, &bench.crowd).await?;
     let watch = Watch::start(&bench.database.options, Sight::Coarse);
     let queue = bench.place.queue("users");
-    let program = bare_way::start(bench, &queue, WRITERS).await?;
+    let program = plain::start(bench, &queue).await?;
     let usage = program.watch();
     let count = u64::from(bench.scale.backlog);
     let (rate, _) = bench.drained(watch, &bench.database, count).await?;
     bench.place.until_empty(&bench.broker.1, &queue).await?;
-    bench.figures.add("limit.way.drain.rate", rate);
-    bench.figures.add("limit.way.drain.processor_us", usage.samples().micros_each(count));
+    bench.figures.add("plain.drain.rate", rate);
+    bench.figures.add("plain.drain.processor_us", usage.samples().micros_each(count));
     program.stop().await
 }
 
