@@ -6,6 +6,7 @@ mod events;
 mod kept;
 pub(super) mod openapi;
 mod operator;
+mod order;
 mod parameters;
 mod query;
 mod stats;

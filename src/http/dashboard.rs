@@ -25,8 +25,19 @@ use actix_web::http::StatusCode;
 use actix_web::web::{self, ServiceConfig};
 use askama::Template;
 
+use crate::visible::visible_lines;
 use login::Guesses;
 use page::{Frame, Refusal, page_of};
+
+/// How askama writes a text into a page (askama.toml).
+#[derive(Clone, Copy)]
+pub struct PageText;
+
+impl askama::filters::Escaper for PageText {
+    fn write_escaped_str<W: std::fmt::Write>(&self, page: W, text: &str) -> std::fmt::Result {
+        askama::filters::Html.write_escaped_str(page, &visible_lines(text))
+    }
+}
 
 /// The path of the first page.
 pub const PATH: &str = "/";

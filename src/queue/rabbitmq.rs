@@ -209,6 +209,18 @@ impl Queue {
     }
 }
 
+/// The host of every node, with its port where that is not the usual one, and the virtual host.
+pub fn whereabouts(options: &Options) -> Result<(Vec<String>, String), OpenError> {
+    let nodes = read_urls(options)?;
+    let host = |uri: &AMQPUri| match (uri.authority.host.to_lowercase(), uri.authority.port) {
+        // Both ports lead to the same queue, one with TLS and one without.
+        (host, 5671 | 5672) => host,
+        (host, port) => format!("{host}:{port}"),
+    };
+    let vhost = nodes.first().map(|uri| uri.vhost.clone()).unwrap_or_default();
+    Ok((nodes.iter().map(host).collect(), vhost))
+}
+
 /// What the broker is like, asked without a change.
 pub async fn inspect(options: &Options) -> Result<Inspection, OpenError> {
     Ok(inspect::inspect(&read_urls(options)?, &Names::new(&options.namespace)).await)

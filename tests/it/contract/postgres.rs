@@ -57,7 +57,7 @@ async fn the_applications_own_migrations_are_not_touched() {
     assert_eq!(mine, "x");
     let ours = "select string_agg(tablename, ' ' order by tablename) from pg_tables where schemaname = 'clerk'";
     let ours: String = sqlx::query_scalar(ours).fetch_one(&mut connection).await.unwrap();
-    assert_eq!(ours, "_migrations events users");
+    assert_eq!(ours, "_migrations events settings users");
 }
 
 #[tokio::test]

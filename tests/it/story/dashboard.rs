@@ -240,6 +240,11 @@ async fn what_came_from_outside_is_text() {
         assert_nothing_inline(&page);
         assert_guarded(&page);
     }
+    for path in ["/users", "/users/user_4", "/events/msg_bidi"] {
+        let page = visitor.get(path).await.body;
+        assert!(page.contains(r"admin\u202etxt.exe\u200b"), "{path}: {page}");
+        assert!(!page.contains(['\u{202e}', '\u{200b}']), "{path}");
+    }
     let shown = visitor.get("/events/msg_text").await.body;
     assert!(shown.contains("&#60;script&#62;alert(1)"), "it is there to be read: {shown}");
     let failed = visitor.get("/events/msg_time").await.body;
