@@ -2,7 +2,8 @@
 //!
 //! - It asks the same store as `/api`, so its numbers are the same; what it replays goes the way of every event.
 //! - Every page works without a script, by links and forms. The script only renews what is shown, and shortens ways.
-//! - Whatever came from outside is text: templates escape it, and the policy that every page carries would stop the rest.
+//! - Whatever came from outside is text: templates escape it, `page_of` shows by number what hides or turns around, and the policy
+//!   that every page carries would stop the rest.
 
 mod age;
 mod ask;
@@ -25,17 +26,23 @@ use actix_web::http::StatusCode;
 use actix_web::web::{self, ServiceConfig};
 use askama::Template;
 
-use crate::visible::visible_lines;
 use login::Guesses;
 use page::{Frame, Refusal, page_of};
 
-/// How askama writes a text into a page (askama.toml).
+/// How askama writes the value of a form's field (askama.toml): each character that a page would show by number is one of HTML's
+/// own numbers, so that the form sends what it was given.
 #[derive(Clone, Copy)]
-pub struct PageText;
+pub struct FieldText;
 
-impl askama::filters::Escaper for PageText {
-    fn write_escaped_str<W: std::fmt::Write>(&self, page: W, text: &str) -> std::fmt::Result {
-        askama::filters::Html.write_escaped_str(page, &visible_lines(text))
+impl askama::filters::Escaper for FieldText {
+    fn write_escaped_str<W: std::fmt::Write>(&self, mut page: W, text: &str) -> std::fmt::Result {
+        for letter in text.chars() {
+            match letter {
+                ' '..='~' => askama::filters::Html.write_escaped_char(&mut page, letter)?,
+                _ => write!(page, "&#{};", u32::from(letter))?,
+            }
+        }
+        Ok(())
     }
 }
 
