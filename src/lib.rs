@@ -20,5 +20,6 @@ pub mod backoff;
 pub mod clock;
 pub mod metrics;
 pub mod shutdown;
+pub mod tasks;
 pub mod telemetry;
 pub mod trace;

@@ -195,6 +195,11 @@ impl SignedEvent {
         Self { id, event_type, sent_at, received_at, body, trace: None }
     }
 
+    /// The same with an empty body, which stands for one that must not be kept.
+    pub fn without_body(&self) -> Self {
+        Self { body: Bytes::new(), ..self.clone() }
+    }
+
     /// The same as a part of this trace.
     pub fn with_trace(self, trace: Option<TraceContext>) -> Self {
         Self { trace: trace.map(Arc::new), ..self }

@@ -3,7 +3,6 @@
 //! All of them ask for the admin token. They know the store; what they replay goes the way of every event, over the queue.
 
 mod events;
-mod kept;
 pub(super) mod openapi;
 mod operator;
 mod parameters;

@@ -5,6 +5,7 @@ mod body;
 mod capacity;
 pub mod dashboard;
 mod health;
+mod kept;
 mod problem;
 mod refusals;
 mod scrape;
