@@ -231,6 +231,18 @@ impl SignedEvent {
         &self.body
     }
 
+    /// Whether it is a JSON object with neither `type` nor `data`: no event of Clerk's, but a test message of Svix's own.
+    pub fn is_ping(&self) -> bool {
+        if self.event_type != EventType::Unreadable {
+            return false;
+        }
+        let mut is_event = false;
+        let read = std::str::from_utf8(&self.body)
+            .ok()
+            .map(|body| json::for_each_field(body, |name, _| is_event |= matches!(name, "type" | "data")));
+        matches!(read, Some(Ok(()))) && !is_event
+    }
+
     /// Reads what the event says of its user.
     ///
     /// Only the type, `data.id` and the times can make it fail, and what no database can hold; every other field may be

@@ -6,6 +6,7 @@ mod capacity;
 pub mod dashboard;
 mod health;
 mod kept;
+mod misdirected;
 mod problem;
 mod refusals;
 mod scrape;
@@ -16,9 +17,11 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::dev::{Server, ServerHandle};
-use actix_web::middleware::from_fn;
-use actix_web::{App, HttpResponse, HttpServer, web};
+use actix_web::body::BoxBody;
+use actix_web::dev::{Server, ServerHandle, ServiceRequest, ServiceResponse};
+use actix_web::http::Method;
+use actix_web::middleware::{Next, from_fn};
+use actix_web::{App, HttpServer, web};
 
 pub use api::{AdminToken, Api};
 use capacity::Capacity;
@@ -31,6 +34,9 @@ pub use webhook::Webhooks;
 
 /// The path that Clerk's endpoint URL ends with.
 pub const WEBHOOK_PATH: &str = "/api/webhooks/clerk";
+
+/// The same as people also write it.
+const ALTERNATE_WEBHOOK_PATH: &str = "/api/webhooks/clerk/";
 
 /// How HTTP is served. Plain data.
 #[derive(Debug, Clone)]
@@ -81,6 +87,7 @@ pub fn serve(listener: TcpListener, options: &Options, parts: Parts) -> std::io:
         let dashboard = dashboard.clone();
         App::new()
             .wrap(from_fn(capacity::only_seated))
+            .wrap(from_fn(head_as_get))
             .app_data(web::Data::new(capacity.clone()))
             .app_data(web::Data::from(refusals))
             .app_data(web::Data::new(readiness))
@@ -91,11 +98,10 @@ pub fn serve(listener: TcpListener, options: &Options, parts: Parts) -> std::io:
             .service(get_only("/metrics", web::get().to(scrape::metrics)))
             .configure(|config| {
                 if let Some(webhooks) = webhooks {
-                    config.service(
-                        web::resource(WEBHOOK_PATH)
-                            .app_data(web::Data::new(webhooks))
+                    config.app_data(web::Data::new(webhooks)).service(
+                        web::resource([WEBHOOK_PATH, ALTERNATE_WEBHOOK_PATH])
                             .route(web::post().to(webhook::receive))
-                            .default_service(web::to(|| async { refuse(Problem::method_not_allowed("POST")) })),
+                            .default_service(misdirected::refusing(|| Problem::method_not_allowed("POST"))),
                     );
                 }
             })
@@ -109,8 +115,8 @@ pub fn serve(listener: TcpListener, options: &Options, parts: Parts) -> std::io:
                     dashboard::configure_absent(config);
                 }
             })
-            .default_service(web::to(|| async {
-                refuse(Problem::new(Code::NotFound, "the path is not one of this server's"))
+            .default_service(misdirected::refusing(|| {
+                Problem::new(Code::NotFound, "the path is not one of this server's")
             }))
     })
     .keep_alive(KEEP_ALIVE)
@@ -127,9 +133,17 @@ pub fn serve(listener: TcpListener, options: &Options, parts: Parts) -> std::io:
 }
 
 fn get_only(path: &str, route: actix_web::Route) -> actix_web::Resource {
-    web::resource(path).route(route).default_service(web::to(|| async { refuse(Problem::method_not_allowed("GET")) }))
+    let wrong_method = misdirected::refusing(|| Problem::method_not_allowed("GET, HEAD"));
+    web::resource(path).route(route).default_service(wrong_method)
 }
 
-fn refuse(problem: Problem) -> Result<HttpResponse, Problem> {
-    Err(problem)
+/// HEAD is answered like GET, by the same route. actix-http leaves the body out, and keeps its length.
+async fn head_as_get(
+    mut request: ServiceRequest,
+    next: Next<BoxBody>,
+) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    if request.method() == Method::HEAD {
+        request.head_mut().method = Method::GET;
+    }
+    next.call(request).await
 }

@@ -307,6 +307,23 @@ async fn a_rotation_shows_which_secret_is_in_use() {
         assert_eq!(signed_with(&app, SECOND_SECRET, id, body("user.updated", "user_1", 1)).await, 200);
     }
     assert_eq!(matches(&Scrape::of(&app).await), [Some(1.0), Some(2.0), None]);
+
+    // While Svix signs with both, each is of use, in whatever order they stand.
+    for (number, order) in [[SECRET, SECOND_SECRET], [SECOND_SECRET, SECRET]].into_iter().enumerate() {
+        std::fs::write(&file, order.join(",")).unwrap();
+        let reads = app.log().iter().filter(|line| line.contains("the secrets were read again")).count();
+        app.signal("HUP");
+        until("they are read again", async || {
+            app.log().iter().filter(|line| line.contains("the secrets were read again")).count() > reads
+        })
+        .await;
+        let (id, text) = (format!("msg_both_{number}"), body("user.updated", "user_1", 2));
+        let both = [SECRET, SECOND_SECRET]
+            .map(|secret| signing_secret(secret).sign(&EventId::new(&id).unwrap(), now(), text.as_bytes()));
+        let answer = app.post(&headers(&id, now(), &both.join(" ")), text.into_bytes()).await.unwrap();
+        assert_eq!(answer.status, 200);
+    }
+    assert_eq!(matches(&Scrape::of(&app).await), [Some(3.0), Some(4.0), None]);
 }
 
 /// The page of a process in which there is something of everything.

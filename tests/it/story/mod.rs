@@ -22,6 +22,7 @@ mod limits;
 mod log;
 mod many_workers;
 mod metrics;
+mod misdirected;
 mod openapi;
 mod operations;
 mod outage;
