@@ -4,6 +4,7 @@ pub mod api;
 mod body;
 mod capacity;
 pub mod dashboard;
+mod head;
 mod health;
 mod kept;
 mod misdirected;
@@ -17,10 +18,8 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::body::BoxBody;
-use actix_web::dev::{Server, ServerHandle, ServiceRequest, ServiceResponse};
-use actix_web::http::Method;
-use actix_web::middleware::{Next, from_fn};
+use actix_web::dev::{Server, ServerHandle};
+use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
 
 pub use api::{AdminToken, Api};
@@ -87,7 +86,7 @@ pub fn serve(listener: TcpListener, options: &Options, parts: Parts) -> std::io:
         let dashboard = dashboard.clone();
         App::new()
             .wrap(from_fn(capacity::only_seated))
-            .wrap(from_fn(head_as_get))
+            .wrap(from_fn(head::as_get))
             .app_data(web::Data::new(capacity.clone()))
             .app_data(web::Data::from(refusals))
             .app_data(web::Data::new(readiness))
@@ -135,15 +134,4 @@ pub fn serve(listener: TcpListener, options: &Options, parts: Parts) -> std::io:
 fn get_only(path: &str, route: actix_web::Route) -> actix_web::Resource {
     let wrong_method = misdirected::refusing(|| Problem::method_not_allowed("GET, HEAD"));
     web::resource(path).route(route).default_service(wrong_method)
-}
-
-/// HEAD is answered like GET, by the same route. actix-http leaves the body out, and keeps its length.
-async fn head_as_get(
-    mut request: ServiceRequest,
-    next: Next<BoxBody>,
-) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
-    if request.method() == Method::HEAD {
-        request.head_mut().method = Method::GET;
-    }
-    next.call(request).await
 }

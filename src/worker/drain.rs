@@ -76,7 +76,14 @@ impl Drain {
         let drain = Arc::new(self);
         let died = || drain.settler.status.waits("it met a bug of clerk-sync, and starts again: report it");
         let is_asked_to_end = || drain.shutdown.is_requested();
-        tasks::restarted(drain.task(), is_asked_to_end, died, || Arc::clone(&drain).run()).await;
+        tasks::restarted(drain.task(), is_asked_to_end, died, || Arc::clone(&drain).run_to_the_end()).await;
+    }
+
+    async fn run_to_the_end(self: Arc<Self>) {
+        self.run().await;
+        if self.queue.has_end(self.settler.source) {
+            self.shutdown.requested().await;
+        }
     }
 
     fn task(&self) -> &'static str {
@@ -87,7 +94,7 @@ impl Drain {
         }
     }
 
-    async fn run(self: Arc<Self>) {
+    async fn run(&self) {
         loop {
             // No batch is taken while it could only be held.
             if !self.settler.store_is_ready().await {

@@ -1,11 +1,13 @@
 //! Requests that are a little off: HEAD, a trailing slash, the wrong path or method for a webhook, a `+` in an address, and
 //! the test message of Svix's own.
 
+use clerk_sync::clerk::EventId;
+use clerk_sync::clock::now;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::support::app::{App, Place, SECOND_SECRET, SECRET, answer, until};
+use crate::support::app::{self, App, Place, SECOND_SECRET, SECRET, answer, signing_secret, until};
 use crate::support::scrape::Scrape;
 
 const TOKEN: &str = "correct-horse-battery-staple";
@@ -144,7 +146,9 @@ async fn what_is_not_signed_gets_the_hint_and_counts_nothing() {
         assert!(answer.body["detail"].to_string().contains("POST /api/webhooks/clerk"), "{answer:?}");
     }
     // What a redirect from http to https makes of a delivery.
-    let redirected = app.misdeliver("GET", "/api/webhooks/clerk", "msg_2", "").await;
+    let signature = signing_secret(SECRET).sign(&EventId::new("msg_2").unwrap(), now(), BODY.as_bytes());
+    let signed = app::headers("msg_2", now(), &signature);
+    let redirected = answer(app.send("GET", "/api/webhooks/clerk", &signed, vec![]).await.unwrap()).await.unwrap();
     assert_eq!(redirected.status, 405);
     assert!(redirected.body["detail"].to_string().contains("redirect"), "{redirected:?}");
     // By hand, without a header.
