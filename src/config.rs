@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::clerk::{OmittedFields, SigningSecret, Verifier};
+use crate::clerk::{OmitError, OmittedFields, SigningSecret, Verifier};
 use crate::telemetry::{self, LogFormat};
 use crate::{http, queue, store, worker};
 
@@ -368,10 +368,24 @@ fn payloads(value: Option<String>) -> Result<store::Payloads, ConfigError> {
     }
 }
 
+/// Longest part of a wrong name that an error repeats, in characters.
+const SHOWN_MAX: usize = 64;
+
 fn omitted(value: Option<String>) -> Result<OmittedFields, ConfigError> {
-    OmittedFields::parse(&value.unwrap_or_default()).map_err(|needed| {
-        let fault = format!("names {needed}, without which no event could be applied");
-        wrong("OMIT_FIELDS", fault, "leave it out; name fields such as private_metadata,unsafe_metadata")
+    OmittedFields::parse(&value.unwrap_or_default()).map_err(|error| match error {
+        OmitError::Needed(needed) => {
+            let fault = format!("names {needed}, without which no event could be applied");
+            wrong("OMIT_FIELDS", fault, "leave it out; name fields such as private_metadata,unsafe_metadata")
+        }
+        OmitError::Unknown { name, nearest } => {
+            let shown: String = name.chars().take(SHOWN_MAX).collect();
+            let fault = format!("names {shown:?}, a field that Clerk's user object does not have");
+            let remedy = nearest.map_or_else(
+                || "leave it out; name whole fields, such as private_metadata,unsafe_metadata, as Clerk's Backend API writes them".into(),
+                |nearest| format!("did you mean {nearest}? Name whole fields, separated by commas"),
+            );
+            wrong("OMIT_FIELDS", fault, remedy)
+        }
     })
 }
 
