@@ -4,20 +4,26 @@
 //! Each error names the variable, what is wrong with it and what would be right, and never a secret.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::clerk::{OmittedFields, SigningSecret, Verifier};
+use crate::clerk::{OmitError, OmittedFields, SigningSecret, Verifier};
 use crate::telemetry::{self, LogFormat};
 use crate::{http, queue, store, worker};
 
+mod dotenv;
 mod environment;
+mod names;
+mod paths;
 mod survey;
 
 pub use environment::Environment;
+pub use paths::sqlite_url;
 pub use survey::{Faults, survey};
+
+use environment::clean;
 
 /// The settings as they were typed; every one is also a variable of the environment.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -138,13 +144,17 @@ fn wrong(name: &str, fault: impl Into<String>, remedy: impl Into<String>) -> Con
 impl Config {
     /// What the settings and the environment come to.
     pub fn resolve(settings: &Settings, environment: &Environment) -> Result<Self, ConfigError> {
-        let setting =
-            |flag: &Option<String>, name: &str| flag.clone().or_else(|| environment.get(name).map(String::from));
+        let setting = |flag: &Option<String>, name: &str| {
+            flag.as_deref().map(clean).or_else(|| environment.get(name)).map(String::from)
+        };
         let secret = |flag: &Option<String>, name: &str| match flag {
-            Some(value) => Ok(Some(SecretString::from(value.trim()))),
+            Some(value) => Ok(Some(SecretString::from(clean(value)))),
             None => environment.secret(name),
         };
-        let data_dir = PathBuf::from(setting(&settings.data_dir, "DATA_DIR").unwrap_or_else(|| "./data".into()));
+        let home = environment.home();
+        let data_dir = setting(&settings.data_dir, "DATA_DIR").unwrap_or_else(|| "./data".into());
+        let data_dir =
+            paths::typed(&data_dir, home.as_deref()).map_err(|(fault, remedy)| wrong("DATA_DIR", fault, remedy))?;
         let namespace = setting(&settings.amqp_namespace, "AMQP_NAMESPACE").unwrap_or_else(|| "clerk-sync".into());
         let worker = worker::Options {
             batch_max: number("WORKER_BATCH", setting(&settings.worker_batch, "WORKER_BATCH"), 500, 1, 10_000)?,
@@ -168,9 +178,10 @@ impl Config {
                 secret_key: clerk_secret_key(secret(&settings.clerk_secret_key, "CLERK_SECRET_KEY")?)?,
             },
             admin_token: admin_token(settings, environment)?,
-            queue: queue_options(secret(&settings.amqp_url, "AMQP_URL")?, namespace, &data_dir)?,
+            queue: queue_options(server(&settings.amqp_url, "AMQP_URL", environment)?, namespace, &data_dir)?,
             store: store_options(
-                secret(&settings.database_url, "DATABASE_URL")?,
+                server(&settings.database_url, "DATABASE_URL", environment)?,
+                home.as_deref(),
                 &data_dir,
                 worker.concurrency,
                 store::Keep {
@@ -194,6 +205,20 @@ impl Config {
     }
 }
 
+/// The URL of a server. Without one an embedded file is used: so one that is set and empty is an error, for it was meant to be
+/// another place.
+fn server(flag: &Option<String>, name: &str, environment: &Environment) -> Result<Option<SecretString>, ConfigError> {
+    let is_empty = match flag {
+        Some(flag) => clean(flag).is_empty(),
+        None => environment.is_empty(name),
+    };
+    if is_empty {
+        let remedy = "give the URL, or unset it to use the embedded file in DATA_DIR";
+        return Err(wrong(name, "is set, and empty", remedy));
+    }
+    flag.as_ref().map_or_else(|| environment.secret(name), |flag| Ok(Some(clean(flag).into())))
+}
+
 /// The verifier of these secrets, or what to do where there is none.
 pub fn verifier(secrets: &[SecretString]) -> Result<Verifier, ConfigError> {
     if secrets.is_empty() {
@@ -213,7 +238,7 @@ const OLDER_SIGNING_SECRET: &str = "CLERK_WEBHOOK_SECRET";
 /// The signing secrets alone, so that they can be read again while the program runs.
 pub fn signing_secrets(settings: &Settings, environment: &Environment) -> Result<Vec<SecretString>, ConfigError> {
     let found = match &settings.clerk_webhook_signing_secret {
-        Some(flag) => Some(SecretString::from(flag.as_str())),
+        Some(flag) => Some(SecretString::from(clean(flag))),
         // The older name is read where the newer one is absent.
         None => environment
             .secret(SIGNING_SECRET)?
@@ -225,6 +250,7 @@ pub fn signing_secrets(settings: &Settings, environment: &Environment) -> Result
     let secrets: Vec<SecretString> = list
         .expose_secret()
         .split([',', ' ', '\n', '\r', '\t'])
+        .map(clean)
         .filter(|part| !part.is_empty())
         .map(SecretString::from)
         .collect();
@@ -257,7 +283,7 @@ const ADMIN_TOKEN_CHARACTERS_MIN: usize = 16;
 /// The admin token alone, so that it can be read again while the program runs.
 pub fn admin_token(settings: &Settings, environment: &Environment) -> Result<Option<SecretString>, ConfigError> {
     let token = match &settings.admin_token {
-        Some(flag) => Some(SecretString::from(flag.trim())),
+        Some(flag) => Some(SecretString::from(clean(flag))),
         None => environment.secret("ADMIN_TOKEN")?,
     };
     if token.as_ref().is_some_and(|token| token.expose_secret().chars().count() < ADMIN_TOKEN_CHARACTERS_MIN) {
@@ -328,11 +354,7 @@ fn log_format(value: Option<String>) -> Result<Option<LogFormat>, ConfigError> {
     }
 }
 
-fn queue_options(
-    url: Option<SecretString>,
-    namespace: String,
-    data_dir: &std::path::Path,
-) -> Result<queue::Options, ConfigError> {
+fn queue_options(url: Option<SecretString>, namespace: String, data_dir: &Path) -> Result<queue::Options, ConfigError> {
     let valid = !namespace.is_empty()
         && namespace.len() <= NAMESPACE_MAX
         && namespace.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
@@ -368,10 +390,24 @@ fn payloads(value: Option<String>) -> Result<store::Payloads, ConfigError> {
     }
 }
 
+/// Longest part of a wrong name that an error repeats, in characters.
+const SHOWN_MAX: usize = 64;
+
 fn omitted(value: Option<String>) -> Result<OmittedFields, ConfigError> {
-    OmittedFields::parse(&value.unwrap_or_default()).map_err(|needed| {
-        let fault = format!("names {needed}, without which no event could be applied");
-        wrong("OMIT_FIELDS", fault, "leave it out; name fields such as private_metadata,unsafe_metadata")
+    OmittedFields::parse(&value.unwrap_or_default()).map_err(|error| match error {
+        OmitError::Needed(needed) => {
+            let fault = format!("names {needed}, without which no event could be applied");
+            wrong("OMIT_FIELDS", fault, "leave it out; name fields such as private_metadata,unsafe_metadata")
+        }
+        OmitError::Unknown { name, nearest } => {
+            let shown: String = name.chars().take(SHOWN_MAX).collect();
+            let fault = format!("names {shown:?}, a field that Clerk's user object does not have");
+            let remedy = nearest.map_or_else(
+                || "leave it out; name whole fields, such as private_metadata,unsafe_metadata, as Clerk's Backend API writes them".into(),
+                |nearest| format!("did you mean {nearest}? Name whole fields, separated by commas"),
+            );
+            wrong("OMIT_FIELDS", fault, remedy)
+        }
     })
 }
 
@@ -385,7 +421,8 @@ fn on_delete(value: Option<String>) -> Result<store::OnDelete, ConfigError> {
 
 fn store_options(
     url: Option<SecretString>,
-    data_dir: &std::path::Path,
+    home: Option<&Path>,
+    data_dir: &Path,
     connections: NonZeroUsize,
     keep: store::Keep,
 ) -> Result<store::Options, ConfigError> {
@@ -393,13 +430,15 @@ fn store_options(
     let Some(url) = url else {
         return Ok(sqlite(data_dir.join("users.db")));
     };
+    if let Some(path) = paths::of_sqlite_url(url.expose_secret(), home) {
+        return path.map(sqlite).map_err(|(fault, remedy)| wrong("DATABASE_URL", fault, remedy));
+    }
     let remedy = "give a URL such as postgres://user:password@host:5432/database or sqlite://./data/users.db";
     match url.expose_secret().split_once("://") {
         Some(("postgres" | "postgresql", _)) => {
             let connections = u32::try_from(connections.get()).unwrap_or(u32::MAX);
             Ok(store::Options::Postgres(store::postgres::Options { url, connections, keep }))
         }
-        Some(("sqlite", path)) if !path.is_empty() => Ok(sqlite(PathBuf::from(path))),
         _ => Err(wrong("DATABASE_URL", "does not begin with postgres:// or sqlite://", remedy)),
     }
 }
