@@ -21,4 +21,6 @@ pub mod clock;
 pub mod metrics;
 pub mod shutdown;
 pub mod telemetry;
+pub mod tls;
 pub mod trace;
+pub mod url;

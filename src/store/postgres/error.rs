@@ -8,6 +8,7 @@ use sqlx::migrate::MigrateError;
 use sqlx::postgres::PgDatabaseError;
 
 use crate::store::StoreError;
+use crate::tls::{self, Fault, Peer};
 
 /// The three remedies.
 #[derive(Debug, PartialEq, Eq)]
@@ -41,9 +42,14 @@ pub fn of(error: Error) -> StoreError {
         Error::PoolTimedOut => StoreError::Unavailable(
             "no connection came about in time: the server is away or busy, or DATABASE_URL names another".into(),
         ),
-        // The system's own words, such as those for a host that has no address: nothing of ours is in them.
-        Error::Io(error) => StoreError::Unavailable(format!("the connection failed: {error}")),
-        Error::Tls(_) => StoreError::Unavailable("TLS failed; check sslmode and the certificates".into()),
+        Error::Io(error) => match tls::fault_of(&error) {
+            Some(fault) => StoreError::Incompatible(fault.explain(&Peer::POSTGRES)),
+            // The system's own words, such as those for a host that has no address: nothing of ours is in them.
+            None => StoreError::Unavailable(format!("the connection failed: {error}")),
+        },
+        Error::Tls(error) => StoreError::Incompatible(of_tls(&*error)),
+        // What the server says first is no answer of PostgreSQL's.
+        Error::Protocol(_) => StoreError::Incompatible(NOT_POSTGRES.into()),
         Error::PoolClosed => StoreError::Unavailable("the store is closed".into()),
         Error::ColumnDecode { index, .. } => {
             StoreError::Incompatible(format!("column {index} has another type than this program's schema"))
@@ -51,6 +57,16 @@ pub fn of(error: Error) -> StoreError {
         Error::ColumnNotFound(name) => StoreError::Incompatible(format!("column {name} is missing")),
         _ => StoreError::Unavailable("the connection does not work".into()),
     }
+}
+
+const NOT_POSTGRES: &str = "what answers there does not speak PostgreSQL's protocol; give PostgreSQL's port, usually 5432, in DATABASE_URL (one that speaks TLS from the first byte is another)";
+
+fn of_tls(error: &(dyn std::error::Error + 'static)) -> String {
+    let fault = match error.to_string().as_str() {
+        "server does not support TLS" => Fault::Unavailable,
+        words => tls::fault_of(error).unwrap_or_else(|| Fault::NoAgreement(words.to_owned())),
+    };
+    fault.explain(&Peer::POSTGRES)
 }
 
 fn of_database(error: &dyn DatabaseError) -> StoreError {
