@@ -143,7 +143,8 @@ fn of_certificate(error: &CertificateError) -> Fault {
     /// More names than these say nothing more.
     const NAMES_MAX: usize = 3;
     match error {
-        CertificateError::UnknownIssuer => Fault::UnknownIssuer,
+        // A CA that was made anew under its old name.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => Fault::UnknownIssuer,
         CertificateError::NotValidForName => Fault::WrongName(Vec::new()),
         CertificateError::NotValidForNameContext { presented, .. } => {
             Fault::WrongName(presented.iter().take(NAMES_MAX).map(|name| plain(quoted(name))).collect())

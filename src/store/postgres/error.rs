@@ -71,6 +71,9 @@ fn of_tls(error: &(dyn std::error::Error + 'static)) -> String {
 
 fn of_database(error: &dyn DatabaseError) -> StoreError {
     let sqlstate = error.code().unwrap_or_default().into_owned();
+    if let Some(text) = of_refusal(&sqlstate, error.message()) {
+        return StoreError::Incompatible(text);
+    }
     let place = place(error);
     match remedy(&sqlstate) {
         Remedy::Wait => StoreError::Unavailable(format!("{} (SQLSTATE {sqlstate}){place}", meaning(&sqlstate))),
@@ -80,6 +83,21 @@ fn of_database(error: &dyn DatabaseError) -> StoreError {
         },
         Remedy::Stop => StoreError::Incompatible(format!("{} (SQLSTATE {sqlstate}){place}", meaning(&sqlstate))),
     }
+}
+
+/// A refusal that is about TLS. PostgreSQL has one code for all refusals, and only its text tells.
+fn of_refusal(sqlstate: &str, message: &str) -> Option<String> {
+    if sqlstate != "28000" {
+        return None;
+    }
+    if message.contains("client certificate") || message.contains("certificate authentication failed") {
+        return Some(format!("{} (SQLSTATE 28000)", Fault::ClientCertificateWanted.explain(&Peer::POSTGRES)));
+    }
+    // The second is that of PostgreSQL 13.
+    let is_plain = message.contains(", no encryption") || message.contains(", SSL off");
+    is_plain.then(|| {
+        "the server asks for TLS, or does not let this role in without (SQLSTATE 28000); add sslmode=require, better sslmode=verify-full, to DATABASE_URL, and see pg_hba.conf".into()
+    })
 }
 
 /// Names of the schema's own things, which hold nothing of a user.
@@ -146,6 +164,22 @@ pub fn of_migration(error: MigrateError) -> StoreError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refusal_for_want_of_tls_is_told_from_others_and_names_nobody() {
+        for (message, words) in [
+            (r#"no pg_hba.conf entry for host "10.0.0.1", user "ada", database "d", no encryption"#, "asks for TLS"),
+            (r#"pg_hba.conf rejects connection for host "10.0.0.1", user "ada", database "d", no encryption"#, "sslmode"),
+            (r#"no pg_hba.conf entry for host "10.0.0.1", user "ada", database "d", SSL off"#, "asks for TLS"),
+            ("connection requires a valid client certificate", "asks for a client certificate"),
+            (r#"certificate authentication failed for user "ada""#, "sslcert and sslkey"),
+        ] {
+            let said = of_refusal("28000", message).unwrap();
+            assert!(said.contains(words) && !said.contains("ada"), "{message}: {said}");
+        }
+        assert_eq!(of_refusal("28000", r#"role "ada" is not permitted to log in"#), None);
+        assert_eq!(of_refusal("28P01", "client certificate"), None);
+    }
 
     #[test]
     fn every_class_has_its_remedy() {
