@@ -4,17 +4,17 @@
 //! deadline of ours, and a connection whose question was not answered, for that or because the caller went away, is thrown
 //! away.
 
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgRow};
 use sqlx::query::Query;
 use sqlx::{ConnectOptions, Error, PgConnection, Postgres};
 
+use super::address::Address;
 use super::pool::Pool;
 use crate::store::StoreError;
+use crate::url::bracketed;
 
 /// Longest wait for a connection. The caller tries again.
 pub const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -44,14 +44,8 @@ pub struct Server(Arc<PgConnectOptions>);
 
 impl Server {
     /// Connects to nothing yet.
-    pub fn at(url: &SecretString) -> Result<Self, StoreError> {
-        // The error can quote the URL, and with it the password.
-        let options = PgConnectOptions::from_str(url.expose_secret()).map_err(|_| {
-            StoreError::Incompatible(
-                "DATABASE_URL cannot be read; give a URL such as postgres://user:password@host:5432/database".into(),
-            )
-        })?;
-        Ok(Self(Arc::new(options.application_name("clerk-sync").disable_statement_logging())))
+    pub fn at(address: &Address) -> Result<Self, StoreError> {
+        Ok(Self(Arc::new(address.connect_options()?.disable_statement_logging())))
     }
 
     /// Connections for writes: at most `size`, made when they are needed.
@@ -74,10 +68,8 @@ impl Server {
 
     /// Host, port and database: the URL without its name and password.
     pub fn place(&self) -> String {
-        let host = self.0.get_socket().map_or_else(|| self.0.get_host().into(), |path| path.display().to_string());
-        // Without a name the server takes the user's for it.
-        let database = self.0.get_database().unwrap_or("(named as the user)");
-        format!("{host}:{}/{database}", self.0.get_port())
+        let host = self.0.get_socket().map_or_else(|| bracketed(self.0.get_host()), |path| path.display().to_string());
+        format!("{host}:{}/{}", self.0.get_port(), self.0.get_database().unwrap_or_default())
     }
 
     /// A connection of its own for migrations, without a limit on what it does.

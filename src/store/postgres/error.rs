@@ -8,6 +8,7 @@ use sqlx::migrate::MigrateError;
 use sqlx::postgres::PgDatabaseError;
 
 use crate::store::StoreError;
+use crate::tls::{self, Fault, Peer};
 
 /// The three remedies.
 #[derive(Debug, PartialEq, Eq)]
@@ -41,9 +42,14 @@ pub fn of(error: Error) -> StoreError {
         Error::PoolTimedOut => StoreError::Unavailable(
             "no connection came about in time: the server is away or busy, or DATABASE_URL names another".into(),
         ),
-        // The system's own words, such as those for a host that has no address: nothing of ours is in them.
-        Error::Io(error) => StoreError::Unavailable(format!("the connection failed: {error}")),
-        Error::Tls(_) => StoreError::Unavailable("TLS failed; check sslmode and the certificates".into()),
+        Error::Io(error) => match tls::fault_of(&error) {
+            Some(fault) => StoreError::Incompatible(fault.explain(&Peer::POSTGRES)),
+            // The system's own words, such as those for a host that has no address: nothing of ours is in them.
+            None => StoreError::Unavailable(format!("the connection failed: {error}")),
+        },
+        Error::Tls(error) => StoreError::Incompatible(of_tls(&*error)),
+        // What the server says first is no answer of PostgreSQL's.
+        Error::Protocol(_) => StoreError::Incompatible(NOT_POSTGRES.into()),
         Error::PoolClosed => StoreError::Unavailable("the store is closed".into()),
         Error::ColumnDecode { index, .. } => {
             StoreError::Incompatible(format!("column {index} has another type than this program's schema"))
@@ -53,8 +59,21 @@ pub fn of(error: Error) -> StoreError {
     }
 }
 
+const NOT_POSTGRES: &str = "what answers there does not speak PostgreSQL's protocol; give PostgreSQL's port, usually 5432, in DATABASE_URL (one that speaks TLS from the first byte is another)";
+
+fn of_tls(error: &(dyn std::error::Error + 'static)) -> String {
+    let fault = match error.to_string().as_str() {
+        "server does not support TLS" => Fault::Unavailable,
+        words => tls::fault_of(error).unwrap_or_else(|| Fault::NoAgreement(words.to_owned())),
+    };
+    fault.explain(&Peer::POSTGRES)
+}
+
 fn of_database(error: &dyn DatabaseError) -> StoreError {
     let sqlstate = error.code().unwrap_or_default().into_owned();
+    if let Some(text) = of_refusal(&sqlstate, error.message()) {
+        return StoreError::Incompatible(text);
+    }
     let place = place(error);
     match remedy(&sqlstate) {
         Remedy::Wait => StoreError::Unavailable(format!("{} (SQLSTATE {sqlstate}){place}", meaning(&sqlstate))),
@@ -64,6 +83,21 @@ fn of_database(error: &dyn DatabaseError) -> StoreError {
         },
         Remedy::Stop => StoreError::Incompatible(format!("{} (SQLSTATE {sqlstate}){place}", meaning(&sqlstate))),
     }
+}
+
+/// A refusal that is about TLS. PostgreSQL has one code for all refusals, and only its text tells.
+fn of_refusal(sqlstate: &str, message: &str) -> Option<String> {
+    if sqlstate != "28000" {
+        return None;
+    }
+    if message.contains("client certificate") || message.contains("certificate authentication failed") {
+        return Some(format!("{} (SQLSTATE 28000)", Fault::ClientCertificateWanted.explain(&Peer::POSTGRES)));
+    }
+    // The second is that of PostgreSQL 13.
+    let is_plain = message.contains(", no encryption") || message.contains(", SSL off");
+    is_plain.then(|| {
+        "the server asks for TLS, or does not let this role in without (SQLSTATE 28000); add sslmode=require, better sslmode=verify-full, to DATABASE_URL, and see pg_hba.conf".into()
+    })
 }
 
 /// Names of the schema's own things, which hold nothing of a user.
@@ -130,6 +164,25 @@ pub fn of_migration(error: MigrateError) -> StoreError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refusal_for_want_of_tls_is_told_from_others_and_names_nobody() {
+        for (message, words) in [
+            (r#"no pg_hba.conf entry for host "10.0.0.1", user "ada", database "d", no encryption"#, "asks for TLS"),
+            (
+                r#"pg_hba.conf rejects connection for host "10.0.0.1", user "ada", database "d", no encryption"#,
+                "sslmode",
+            ),
+            (r#"no pg_hba.conf entry for host "10.0.0.1", user "ada", database "d", SSL off"#, "asks for TLS"),
+            ("connection requires a valid client certificate", "asks for a client certificate"),
+            (r#"certificate authentication failed for user "ada""#, "sslcert and sslkey"),
+        ] {
+            let said = of_refusal("28000", message).unwrap();
+            assert!(said.contains(words) && !said.contains("ada"), "{message}: {said}");
+        }
+        assert_eq!(of_refusal("28000", r#"role "ada" is not permitted to log in"#), None);
+        assert_eq!(of_refusal("28P01", "client certificate"), None);
+    }
 
     #[test]
     fn every_class_has_its_remedy() {

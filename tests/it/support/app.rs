@@ -84,7 +84,7 @@ impl Place {
         let options = match self {
             Self::Embedded { directory } => return self.store_at(&directory.path().join("users.db")),
             Self::Servers { database, .. } => store::Options::Postgres(store::postgres::Options {
-                url: SecretString::from(database.url()),
+                address: database.url().parse().unwrap(),
                 connections: 2,
                 keep,
             }),
