@@ -1,7 +1,7 @@
 -- One write, in one statement and so in one transaction: every change joined to its row, every event recorded.
 -- A template: `statement.rs` says what its marks stand for.
 -- Parameters 1 to 27 are columns of changes, one element a user, sorted by clerk_id; 28 to 40 are columns of records, one
--- element an event, sorted by event_id; 41 says whether the data of deleted users is erased. Sorted, so that two workers lock rows in one order and never wait in a circle.
+-- element an event, sorted by event_id, and so is 42; 41 says whether the data of deleted users is erased. Sorted, so that two workers lock rows in one order and never wait in a circle.
 with old as materialized (
     -- The rows as they were: what a record needs to say whether its event altered anything. Each is looked up by its key, once,
     -- whatever the planner knows of the table.
@@ -43,7 +43,7 @@ written as (
     -- Nothing new, nothing written.
     where least(row.deleted_at, excluded.deleted_at) is distinct from row.deleted_at
        or case when <gone> then row.erased_at is null else excluded.event_id is not null and <newer> end
-    returning clerk_id, event_id, erased_at
+    returning clerk_id, event_id, deleted_at, erased_at
 ),
 emptied as (
     -- What is kept of the events of who is gone. That of a delete holds nothing personal, and may still be replayed. The
@@ -65,9 +65,10 @@ judged as (
                when error_code is not null then 'failed'
                -- Superseded by an event before it in this write.
                when not leads then 'stale'
-               -- A delete altered the row when it is earlier than the one that was there.
+               -- A delete altered the row when this write's earliest one won, and it is earlier than the one that was there. `old`
+               -- alone does not tell: another write may have come between, and this one have written the row for its profile.
                when record.updated_at is null
-                    and written.clerk_id is not null
+                    and written.deleted_at = earliest
                     and (old.deleted_at is null or record.occurred_at < old.deleted_at) then 'applied'
                -- A profile altered the row when this write's newest one won, and it is newer than the one that was there.
                when record.updated_at is not null
@@ -87,10 +88,11 @@ judged as (
            ) end as current
       from unnest(
                $28::text[], $29::text[], $30::text[], $31::timestamptz[], $32::timestamptz[], $33::timestamptz[],
-               $34::timestamptz[], $35::boolean[], $36::text[], $37::bigint[], $38::text[], $39::text[], $40::bytea[]
+               $34::timestamptz[], $35::boolean[], $36::text[], $37::bigint[], $38::text[], $39::text[], $40::bytea[],
+               $42::timestamptz[]
            ) as record (
                event_id, event_type, clerk_id, occurred_at, sent_at, received_at, updated_at, leads, newest, deliveries,
-               error, error_code, payload
+               error, error_code, payload, earliest
            )
       left join old on old.clerk_id = record.clerk_id
       left join written on written.clerk_id = record.clerk_id
