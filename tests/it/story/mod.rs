@@ -22,13 +22,17 @@ mod limits;
 mod log;
 mod many_workers;
 mod metrics;
+#[cfg(target_os = "linux")]
+mod no_delay;
 mod openapi;
 mod operations;
 mod outage;
+mod poolers;
 mod reconcile;
 mod replay;
 mod rotation;
 mod samples;
+mod schema;
 mod secrecy;
 mod signatures;
 mod stats;
