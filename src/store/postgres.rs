@@ -89,12 +89,23 @@ impl Store {
         Ok(self.schema().await?.1)
     }
 
+    /// Fails where nothing was found, and may be there: the role does not see every row.
+    async fn unless_hidden(&self, table: &str, is_nothing: bool) -> Result<(), StoreError> {
+        if !is_nothing {
+            return Ok(());
+        }
+        let tables = self.tables().await.map_err(error::of)?;
+        let fault = tables.hides_rows().filter(|_| tables.hidden.iter().any(|hidden| hidden == table));
+        fault.map_or(Ok(()), |fault| Err(fault.into()))
+    }
+
+    async fn tables(&self) -> Result<Schema, sqlx::Error> {
+        let rows = connection::rows(&self.readers, sqlx::query(include_str!("postgres/schema.sql"))).await?;
+        Schema::of(rows.first().ok_or(sqlx::Error::RowNotFound)?)
+    }
+
     async fn schema(&self) -> Result<(Schema, SchemaVersion), StoreError> {
-        let asked = async {
-            let rows = connection::rows(&self.readers, sqlx::query(include_str!("postgres/schema.sql"))).await?;
-            Schema::of(rows.first().ok_or(sqlx::Error::RowNotFound)?)
-        };
-        let schema = asked.await.map_err(error::of)?;
+        let schema = self.tables().await.map_err(error::of)?;
         schema.check_versions()?;
         let found = if schema.is_versioned {
             let rows = connection::rows(&self.readers, sqlx::query(include_str!("postgres/applied.sql"))).await;
@@ -201,11 +212,15 @@ impl Store {
     }
 
     pub async fn user(&self, id: &ClerkId) -> Result<Option<User>, StoreError> {
-        read::user(&self.readers, id).await.map_err(error::of)
+        let user = read::user(&self.readers, id).await.map_err(error::of)?;
+        self.unless_hidden("users", user.is_none()).await?;
+        Ok(user)
     }
 
     pub async fn users(&self, filter: &UserFilter, page: &Page) -> Result<Listing<User>, StoreError> {
-        read::users(&self.readers, filter, page).await.map_err(error::of)
+        let users = read::users(&self.readers, filter, page).await.map_err(error::of)?;
+        self.unless_hidden("users", users.rows.is_empty()).await?;
+        Ok(users)
     }
 
     pub async fn known(&self, ids: &[ClerkId]) -> Result<Vec<KnownUser>, StoreError> {
@@ -217,11 +232,15 @@ impl Store {
     }
 
     pub async fn event(&self, id: &EventId) -> Result<Option<EventRow>, StoreError> {
-        read::event(&self.readers, id).await.map_err(error::of)
+        let event = read::event(&self.readers, id).await.map_err(error::of)?;
+        self.unless_hidden("events", event.is_none()).await?;
+        Ok(event)
     }
 
     pub async fn events(&self, filter: &EventFilter, page: &Page) -> Result<Listing<EventRow>, StoreError> {
-        read::events(&self.readers, filter, page).await.map_err(error::of)
+        let events = read::events(&self.readers, filter, page).await.map_err(error::of)?;
+        self.unless_hidden("events", events.rows.is_empty()).await?;
+        Ok(events)
     }
 
     pub async fn history(&self, id: &ClerkId, page: &Page) -> Result<Listing<HistoryRow>, StoreError> {

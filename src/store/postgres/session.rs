@@ -92,7 +92,7 @@ async fn find_out(options: &PgConnectOptions, first: &mut PgConnection) -> Resul
     };
     let own = identity(first, include_str!("session_identity.sql")).await?;
     // A pooler that goes round gives another one now.
-    let mut others = vec![identity(first, include_str!("session_identity.sql")).await?];
+    let again = identity(first, include_str!("session_identity.sql")).await?;
     let hold = async {
         let mut second = open(options).await?;
         let held = identity(&mut second, include_str!("session_held.sql")).await?;
@@ -100,16 +100,18 @@ async fn find_out(options: &PgConnectOptions, first: &mut PgConnection) -> Resul
     };
     let Ok(second) = timeout(SECOND_WITHIN, hold).await else { return Ok(None) };
     let (mut second, held) = second?;
-    others.push(identity(first, include_str!("session_identity.sql")).await?);
-    let is_shared = held == own || others.iter().any(|other| *other != own);
-    if is_shared || is_named_as_pooler(options.get_host(), options.get_port()) {
+    let is_shared = is_named_as_pooler(options.get_host(), options.get_port())
+        || again != own
+        || held == own
+        // Not asked where the second has what was the first's: there may be no other, and the first would wait.
+        || identity(first, include_str!("session_identity.sql")).await? != own;
+    if is_shared {
         // Where it fails the connection is dropped inside its transaction, and the pooler ends the session with all that it keeps.
         can_serve(&mut second).await?;
     }
     second.execute("rollback").await.map_err(error::of_connecting)?;
     // All was answered; how it ends changes nothing.
     drop(second.close().await);
-    let is_shared = is_shared || is_named_as_pooler(options.get_host(), options.get_port());
     Ok(Some(if is_shared { Pooling::Transaction } else { Pooling::Session }))
 }
 

@@ -155,6 +155,10 @@ async fn rows_that_row_level_security_hides_are_named_until_they_are_seen() {
         assert!(readiness(&app).await.starts_with("503"));
         assert_eq!(app.deliver("msg_1", BODY).await.status, 200);
         assert!(failure(&place, &["check", "--database-url", &url]).contains(&name));
+        if table != "_migrations" {
+            let list = format!("{table} list --database-url {url}");
+            assert!(failure(&place, &list.split(' ').collect::<Vec<_>>()).contains(&name));
+        }
         // A policy that lets some rows pass hides the others; one that lets all pass hides none.
         let policy = |condition: &str| {
             AssertSqlSafe(format!(
