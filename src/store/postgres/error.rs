@@ -2,6 +2,8 @@
 //!
 //! Texts are made here: PostgreSQL's own message and detail can quote values, and these are personal data.
 
+use std::io::ErrorKind;
+
 use sqlx::Error;
 use sqlx::error::DatabaseError;
 use sqlx::migrate::MigrateError;
@@ -44,6 +46,9 @@ pub fn of(error: Error) -> StoreError {
         ),
         Error::Io(error) => match tls::fault_of(&error) {
             Some(fault) => StoreError::Incompatible(fault.explain(&Peer::POSTGRES)),
+            None if matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset) => {
+                StoreError::Unavailable(ENDED.into())
+            }
             // The system's own words, such as those for a host that has no address: nothing of ours is in them.
             None => StoreError::Unavailable(format!("the connection failed: {error}")),
         },
@@ -58,6 +63,8 @@ pub fn of(error: Error) -> StoreError {
         _ => StoreError::Unavailable("the connection does not work".into()),
     }
 }
+
+const ENDED: &str = "the server ended the connection without a word; see that it runs and that the port in DATABASE_URL is PostgreSQL's, and one that does not speak TLS from the first byte";
 
 const NOT_POSTGRES: &str = "what answers there does not speak PostgreSQL's protocol; give PostgreSQL's port, usually 5432, in DATABASE_URL (one that speaks TLS from the first byte is another)";
 
@@ -169,7 +176,10 @@ mod tests {
     fn a_refusal_for_want_of_tls_is_told_from_others_and_names_nobody() {
         for (message, words) in [
             (r#"no pg_hba.conf entry for host "10.0.0.1", user "ada", database "d", no encryption"#, "asks for TLS"),
-            (r#"pg_hba.conf rejects connection for host "10.0.0.1", user "ada", database "d", no encryption"#, "sslmode"),
+            (
+                r#"pg_hba.conf rejects connection for host "10.0.0.1", user "ada", database "d", no encryption"#,
+                "sslmode",
+            ),
             (r#"no pg_hba.conf entry for host "10.0.0.1", user "ada", database "d", SSL off"#, "asks for TLS"),
             ("connection requires a valid client certificate", "asks for a client certificate"),
             (r#"certificate authentication failed for user "ada""#, "sslcert and sslkey"),

@@ -34,3 +34,4 @@ mod signatures;
 mod stats;
 mod stop;
 mod traces;
+mod urls;
