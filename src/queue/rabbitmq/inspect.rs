@@ -23,7 +23,7 @@ use lapin::uri::AMQPScheme;
 use lapin::{BasicProperties, Connection, ConnectionProperties, ErrorKind, Event};
 
 use super::address::Node as Address;
-use super::link::{self, Fault, describe, fault_of};
+use super::link::{self, Fault, describe};
 use super::topology::{self, Kind, Names, Thing, TopologyError};
 
 /// Longest wait for a node to let us in, and to say what it is.
@@ -118,9 +118,8 @@ async fn meet(address: &Address) -> (Node, Result<(Connection, Events), String>)
     let uri = &address.uri;
     let connect = async {
         let properties = ConnectionProperties::default().with_connection_name("clerk-sync check".into());
-        let tls = address.tls().map_err(|error| error.to_string())?;
-        let connection = link::connect(uri.clone(), tls, properties).await.map_err(|error| {
-            let (Fault::Away(reason) | Fault::Repair(reason)) = fault_of(&uri.scheme, error);
+        let connection = link::connect(address, uri.clone(), properties).await.map_err(|fault| {
+            let (Fault::Away(reason) | Fault::Repair(reason)) = fault;
             reason
         })?;
         let events = connection.events_listener().boxed();

@@ -19,7 +19,6 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
-use lapin::tcp::OwnedTLSConfig;
 use lapin::uri::{AMQPScheme, AMQPUri};
 use lapin::{Connection, ConnectionProperties, ErrorKind, Event};
 use tokio::sync::watch;
@@ -326,13 +325,12 @@ impl Supervisor {
 
     async fn connect(&self, node: &Node) -> Result<(Arc<Epoch>, Events), Fault> {
         let mut uri = node.uri.clone();
-        let tls = node.tls().map_err(|error| Fault::Repair(error.to_string()))?;
         uri.query.heartbeat.get_or_insert(HEARTBEAT_S);
         uri.query.frame_max.get_or_insert(FRAME_MAX);
         let name = format!("clerk-sync {} {}", self.broker.names.namespace, self.purpose.name());
         let properties = ConnectionProperties::default().with_connection_name(name.into());
         let connect = async {
-            let connection = connect(uri, tls, properties).await.map_err(|error| fault_of(&node.uri.scheme, error))?;
+            let connection = connect(node, uri, properties).await?;
             // From the first moment on: lapin keeps no event for a listener that is not there yet.
             let events = connection.events_listener().boxed();
             topology::declare(&connection, &self.broker.names).await.map_err(|error| match error {
@@ -424,13 +422,28 @@ impl Supervisor {
     }
 }
 
-/// Connects; trusted is what `tls` names beside the system's roots.
-pub async fn connect(
-    uri: AMQPUri,
-    tls: OwnedTLSConfig,
-    properties: ConnectionProperties,
-) -> Result<Connection, lapin::Error> {
-    Connection::connect_uri_with_config(uri, properties, tls, lapin::runtime::default_runtime()?).await
+/// Connects; trusted is what the node's files hold beside the system's roots.
+pub async fn connect(node: &Node, uri: AMQPUri, properties: ConnectionProperties) -> Result<Connection, Fault> {
+    let tls = node.tls().map_err(|error| Fault::Repair(error.to_string()))?;
+    let scheme = uri.scheme.clone();
+    let connect =
+        async { Connection::connect_uri_with_config(uri, properties, tls, lapin::runtime::default_runtime()?).await };
+    connect.await.map_err(|error| match fault_of(&scheme, error) {
+        Fault::Away(reason) if [" eof", "aborted", "reset"].iter().any(|end| reason.contains(end)) => {
+            Fault::Away(format!("{reason}; see that RabbitMQ runs there and that it is its port: {}", port_of(&scheme)))
+        }
+        fault => fault,
+    })
+}
+
+/// Which port a URL of this scheme wants.
+fn port_of(scheme: &AMQPScheme) -> &'static str {
+    match scheme {
+        AMQPScheme::AMQP => {
+            "is it the TLS port? Begin AMQP_URL with amqps:// there; without TLS the port is usually 5672"
+        }
+        AMQPScheme::AMQPS => "with amqps:// give the TLS port, usually 5671",
+    }
 }
 
 pub fn fault_of(scheme: &AMQPScheme, error: lapin::Error) -> Fault {
@@ -450,13 +463,7 @@ pub fn fault_of(scheme: &AMQPScheme, error: lapin::Error) -> Fault {
             None => Fault::Away(description),
         },
         ErrorKind::ParsingError(_) | ErrorKind::InvalidProtocolVersion(_) => {
-            let remedy = match scheme {
-                AMQPScheme::AMQP => {
-                    "is it the TLS port? Begin AMQP_URL with amqps:// there; without TLS the port is usually 5672"
-                }
-                AMQPScheme::AMQPS => "give RabbitMQ's TLS port in AMQP_URL, usually 5671",
-            };
-            Fault::Repair(format!("what answers there does not speak AMQP 0-9-1; {remedy}"))
+            Fault::Repair(format!("what answers there does not speak AMQP 0-9-1; {}", port_of(scheme)))
         }
         _ => Fault::Away(description),
     }

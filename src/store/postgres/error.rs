@@ -2,6 +2,8 @@
 //!
 //! Texts are made here: PostgreSQL's own message and detail can quote values, and these are personal data.
 
+use std::io::ErrorKind;
+
 use sqlx::Error;
 use sqlx::error::DatabaseError;
 use sqlx::postgres::PgDatabaseError;
@@ -56,6 +58,9 @@ pub fn of(error: Error) -> StoreError {
         ),
         Error::Io(error) => match tls::fault_of(&error) {
             Some(fault) => StoreError::Incompatible(fault.explain(&Peer::POSTGRES)),
+            None if matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset) => {
+                StoreError::Unavailable(ENDED.into())
+            }
             // The system's own words, such as those for a host that has no address: nothing of ours is in them.
             None => StoreError::Unavailable(format!("the connection failed: {error}")),
         },
@@ -75,6 +80,8 @@ pub fn of(error: Error) -> StoreError {
         _ => StoreError::Unavailable("the connection does not work".into()),
     }
 }
+
+const ENDED: &str = "the server ended the connection without a word; see that it runs and that the port in DATABASE_URL is PostgreSQL's, and one that does not speak TLS from the first byte";
 
 const NOT_POSTGRES: &str = "what answers there does not speak PostgreSQL's protocol; give PostgreSQL's port, usually 5432, in DATABASE_URL (one that speaks TLS from the first byte is another)";
 

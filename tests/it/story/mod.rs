@@ -40,3 +40,4 @@ mod signatures;
 mod stats;
 mod stop;
 mod traces;
+mod urls;
