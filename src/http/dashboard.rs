@@ -24,10 +24,14 @@ mod view;
 
 use actix_web::http::StatusCode;
 use actix_web::web::{self, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse};
 use askama::Template;
 
 use login::Guesses;
 use page::{Frame, Refusal, page_of};
+
+use super::misdirected;
+use super::problem::{Code, Problem};
 
 /// How askama writes the value of a form's field (askama.toml): each character that a page would show by number is one of HTML's
 /// own numbers, so that the form sends what it was given.
@@ -104,6 +108,10 @@ fn page(path: &str, route: actix_web::Route) -> actix_web::Resource {
     web::resource(path).route(route).default_service(web::to(wrong_method))
 }
 
-async fn wrong_method() -> Result<actix_web::HttpResponse, Refusal> {
-    Err(Refusal::WrongMethod)
+async fn wrong_method(request: HttpRequest, payload: web::Payload) -> Result<HttpResponse, actix_web::Error> {
+    if misdirected::is_delivery(&request) {
+        let problem = Problem::new(Code::MethodNotAllowed, "this address takes another method");
+        return Err(misdirected::refuse(&request, payload, problem).await.into());
+    }
+    Err(Refusal::WrongMethod.into())
 }

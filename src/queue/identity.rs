@@ -68,11 +68,11 @@ impl fmt::Display for Identity {
 ///
 /// # Errors
 ///
-/// When `AMQP_URL` or the file cannot be read.
+/// When the file cannot be read.
 pub async fn identity(options: &Options) -> Result<Option<Identity>, OpenError> {
     match options {
         Options::RabbitMq(options) => {
-            let (hosts, vhost) = rabbitmq::whereabouts(options)?;
+            let (hosts, vhost) = rabbitmq::whereabouts(options);
             Ok(Some(Identity::RabbitMq { hosts, vhost, namespace: options.namespace.clone() }))
         }
         Options::Embedded(options) => {
@@ -125,9 +125,10 @@ mod tests {
 
     #[test]
     fn it_is_kept_as_json_without_a_password() {
-        let url = "amqp://u:hunter2@Broker.example,amqps://u:hunter2@other:5673/%2f".into();
-        let options = rabbitmq::Options { url, namespace: "clerk-sync".into() };
-        let (hosts, vhost) = rabbitmq::whereabouts(&options).unwrap();
+        let urls = "amqp://u:hunter2@Broker.example,amqps://u:hunter2@other:5673/%2f";
+        let address = rabbitmq::Address::read(urls, &crate::tls::Files::default()).unwrap();
+        let options = rabbitmq::Options { address, namespace: "clerk-sync".into() };
+        let (hosts, vhost) = rabbitmq::whereabouts(&options);
         let identity = Identity::RabbitMq { hosts, vhost, namespace: options.namespace };
         let json = serde_json::to_string(&identity).unwrap();
         assert_eq!(

@@ -4,9 +4,10 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use reqwest::Url;
-use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
+use reqwest::header::{CONTENT_TYPE, DATE, RETRY_AFTER};
 use serde::Deserialize;
 
+use crate::backoff::retry_after;
 use crate::clerk::SigningSecret;
 use crate::clerk::sample::SampleEvent;
 use crate::clock::now;
@@ -67,7 +68,8 @@ impl Sender {
             .body(event.body.clone());
         let mut response = request.send().await.map_err(|error| PostError::new(&error))?;
         let status = response.status().as_u16();
-        let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+        let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+        let retry_after = header(RETRY_AFTER).and_then(|value| retry_after(value, header(DATE), now.ms()));
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| PostError::new(&error))? {
             body.extend_from_slice(&chunk);
@@ -75,7 +77,7 @@ impl Sender {
                 break;
             }
         }
-        Ok(Answer::read(status, retry_after.map(Duration::from_secs), &body))
+        Ok(Answer::read(status, retry_after, &body))
     }
 }
 
@@ -92,7 +94,7 @@ pub fn is_loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
     host == "localhost"
         || host.ends_with(".localhost")
-        || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
+        || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback() || ip.is_unspecified())
 }
 
 /// What the receiver said.
