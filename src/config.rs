@@ -14,13 +14,14 @@ use crate::telemetry::{self, LogFormat};
 use crate::{http, queue, store, worker};
 
 mod dotenv;
+mod embedded;
 mod environment;
 mod names;
 mod paths;
 mod survey;
 
+pub use embedded::{embedded, flags};
 pub use environment::Environment;
-pub use paths::sqlite_url;
 pub use survey::{Faults, survey};
 
 use environment::clean;

@@ -48,7 +48,7 @@ fn variable(name: &str) -> &str {
 
 impl Settings {
     /// Takes a flag back, by the name of its variable.
-    fn forget(&mut self, name: &str) {
+    pub(super) fn forget(&mut self, name: &str) {
         let flag = match name {
             "CLERK_WEBHOOK_SIGNING_SECRET" => &mut self.clerk_webhook_signing_secret,
             "CLERK_SECRET_KEY" => &mut self.clerk_secret_key,

@@ -45,6 +45,14 @@ pub struct Options {
     pub namespace: String,
 }
 
+impl Options {
+    /// Host, port and virtual host of each node: the URLs without their names and passwords.
+    pub fn place(&self) -> String {
+        let places = read_urls(self).map(|nodes| nodes.iter().map(link::place).collect::<Vec<_>>().join(", "));
+        places.unwrap_or_else(|_| "an address that cannot be read".into())
+    }
+}
+
 /// A handle on the broker. Clones share its connections.
 #[derive(Clone)]
 pub struct Queue {

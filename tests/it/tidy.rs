@@ -19,6 +19,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "clerk",
             "clock",
             "config",
+            "data_dir",
             "http",
             "metrics",
             "queue",
@@ -34,9 +35,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("http", &["clerk", "clock", "metrics", "queue", "replay", "shutdown", "store", "trace"]),
     ("replay", &["backoff", "clerk", "clock", "metrics", "queue", "store"]),
     ("worker", &["backoff", "clerk", "clock", "metrics", "queue", "shutdown", "store", "trace"]),
-    ("backfill", &["backoff", "clerk", "metrics", "shutdown", "store"]),
-    ("queue", &["backoff", "clerk", "clock", "metrics", "shutdown", "trace"]),
-    ("store", &["clerk", "clock", "metrics"]),
+    ("backfill", &["backoff", "clerk", "data_dir", "metrics", "shutdown", "store"]),
+    ("queue", &["backoff", "clerk", "clock", "data_dir", "metrics", "shutdown", "trace"]),
+    ("store", &["clerk", "clock", "data_dir", "metrics"]),
     ("clerk", &[]),
     ("metrics", &[]),
     ("trace", &["clerk"]),
@@ -44,6 +45,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("backoff", &[]),
     ("shutdown", &[]),
     ("clock", &["clerk"]),
+    ("data_dir", &[]),
 ];
 
 /// The program itself: it parses, runs the command and gives the exit status.
