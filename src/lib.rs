@@ -21,5 +21,6 @@ pub mod clock;
 pub mod data_dir;
 pub mod metrics;
 pub mod shutdown;
+pub mod tasks;
 pub mod telemetry;
 pub mod trace;

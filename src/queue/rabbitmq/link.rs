@@ -29,6 +29,7 @@ use super::topology::{self, Names, TopologyError};
 use crate::backoff::Backoff;
 use crate::queue::Unavailable;
 use crate::shutdown::Shutdown;
+use crate::tasks;
 
 /// Longest time to connect and declare.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -144,7 +145,7 @@ impl Link {
         let link = Self { state, wanted: Shutdown::default(), closing: Shutdown::default() };
         let supervisor =
             Supervisor { broker, purpose, tell, wanted: link.wanted.clone(), closing: link.closing.clone() };
-        tokio::spawn(supervisor.run());
+        supervisor.start();
         link
     }
 
@@ -233,7 +234,38 @@ pub enum Fault {
 }
 
 impl Supervisor {
-    async fn run(self) {
+    /// Runs until the link is closed, or nobody has it any more. A panic ends the epoch that is open; the next one is new.
+    fn start(self) {
+        let supervisor = Arc::new(self);
+        let work = {
+            let supervisor = Arc::clone(&supervisor);
+            move || Arc::clone(&supervisor).run()
+        };
+        let died = {
+            let supervisor = Arc::clone(&supervisor);
+            move || supervisor.fail("the task of the connection met a bug of clerk-sync, and starts again: report it")
+        };
+        let is_asked_to_end = move || supervisor.closing.is_requested() || supervisor.tell.is_closed();
+        tasks::brief(tasks::restarted("connection to RabbitMQ", is_asked_to_end, died, work));
+    }
+
+    /// Ends what is open, so that nobody waits for it.
+    fn fail(&self, reason: &'static str) {
+        if let State::Open(epoch) = &*self.tell.borrow() {
+            epoch.abandon();
+        }
+        self.tell.send_replace(State::Connecting(reason.into()));
+    }
+
+    async fn run(self: Arc<Self>) {
+        tokio::select! {
+            () = self.keep_open() => {}
+            () = self.tell.closed() => {}
+        }
+        self.tell.send_replace(State::Closed);
+    }
+
+    async fn keep_open(&self) {
         if self.closing.or(self.wanted.requested()).await.is_some() {
             let (mut outage, mut repair) = (Backoff::for_outage(), Backoff::for_repair());
             let mut told = String::new();
@@ -261,7 +293,6 @@ impl Supervisor {
                 }
             }
         }
-        self.tell.send_replace(State::Closed);
     }
 
     /// Makes the reason known, in the log once, and says how long to wait.
@@ -418,5 +449,39 @@ pub fn describe(error: &lapin::Error) -> String {
         ErrorKind::IOError(error) => format!("no connection to RabbitMQ: {error}"),
         ErrorKind::MissingHeartbeatError => "RabbitMQ sends no heartbeat".into(),
         _ => format!("the connection to RabbitMQ failed: {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_supervisor_that_dies_says_so_starts_again_and_ends_with_its_link() {
+        // Without a node there is none to begin with, which is a bug: no such list can be configured.
+        let broker = Broker { nodes: Arc::new([]), names: Arc::new(Names::new("clerk-sync-test")) };
+        let link = Link::new(broker, Purpose::Consume);
+        link.want();
+        link.started().await;
+        let reason = link.ready().unwrap_err().to_string();
+        assert!(reason.contains("bug of clerk-sync"), "{reason}");
+        let mut state = link.state.clone();
+        state.mark_unchanged();
+        let again = tokio::time::timeout(Duration::from_secs(30), state.changed());
+        assert!(again.await.expect("it starts again").is_ok(), "it is still there");
+        tokio::time::timeout(Duration::from_secs(30), link.close()).await.expect("it ends");
+    }
+
+    #[tokio::test]
+    async fn a_supervisor_whose_link_nobody_has_ends() {
+        let names = Arc::new(Names::new("clerk-sync-test"));
+        let held_by_it = Arc::downgrade(&names);
+        drop(Link::new(Broker { nodes: Arc::new([]), names }, Purpose::Consume));
+        let gone = async {
+            while held_by_it.upgrade().is_some() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), gone).await.expect("it ends");
     }
 }
