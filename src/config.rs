@@ -16,13 +16,14 @@ use addresses::AmqpFiles;
 
 mod addresses;
 mod dotenv;
+mod embedded;
 mod environment;
 mod names;
 mod paths;
 mod survey;
 
+pub use embedded::{embedded, flags};
 pub use environment::Environment;
-pub use paths::sqlite_url;
 pub use survey::{Faults, survey};
 
 use environment::clean;

@@ -19,6 +19,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "clerk",
             "clock",
             "config",
+            "data_dir",
             "http",
             "metrics",
             "queue",
@@ -37,9 +38,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("http", &["clerk", "clock", "metrics", "queue", "replay", "shutdown", "store", "tasks", "trace"]),
     ("replay", &["backoff", "clerk", "clock", "metrics", "queue", "store"]),
     ("worker", &["backoff", "clerk", "clock", "metrics", "queue", "shutdown", "store", "tasks", "trace"]),
-    ("backfill", &["backoff", "clerk", "metrics", "shutdown", "store", "tasks", "tls"]),
-    ("queue", &["backoff", "clerk", "clock", "metrics", "shutdown", "tasks", "tls", "trace", "url"]),
-    ("store", &["clerk", "clock", "metrics", "tls", "url"]),
+    ("backfill", &["backoff", "clerk", "data_dir", "metrics", "shutdown", "store", "tasks", "tls"]),
+    ("queue", &["backoff", "clerk", "clock", "data_dir", "metrics", "shutdown", "tasks", "tls", "trace", "url"]),
+    ("store", &["clerk", "clock", "data_dir", "metrics", "tls", "url"]),
     ("clerk", &[]),
     ("metrics", &[]),
     ("trace", &["clerk"]),
@@ -50,6 +51,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("backoff", &[]),
     ("shutdown", &[]),
     ("clock", &["clerk"]),
+    ("data_dir", &[]),
 ];
 
 /// The program itself: it parses, runs the command and gives the exit status.
