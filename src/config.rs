@@ -9,17 +9,23 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::clerk::{OmittedFields, SigningSecret, Verifier};
+use crate::clerk::{OmitError, OmittedFields, SigningSecret, Verifier};
 use crate::telemetry::{self, LogFormat};
 use crate::{http, queue, store, tls, worker};
-use addresses::AmqpFiles;
+use addresses::{AmqpFiles, queue_options, server, store_options};
 
 mod addresses;
+mod dotenv;
 mod environment;
+mod names;
+mod paths;
 mod survey;
 
 pub use environment::Environment;
+pub use paths::sqlite_url;
 pub use survey::{Faults, survey};
+
+use environment::clean;
 
 /// The settings as they were typed; every one is also a variable of the environment.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -157,13 +163,17 @@ fn wrong(name: &str, fault: impl Into<String>, remedy: impl Into<String>) -> Con
 impl Config {
     /// What the settings and the environment come to.
     pub fn resolve(settings: &Settings, environment: &Environment) -> Result<Self, ConfigError> {
-        let setting =
-            |flag: &Option<String>, name: &str| flag.clone().or_else(|| environment.get(name).map(String::from));
+        let setting = |flag: &Option<String>, name: &str| {
+            flag.as_deref().map(clean).or_else(|| environment.get(name)).map(String::from)
+        };
         let secret = |flag: &Option<SecretString>, name: &str| match flag {
-            Some(value) => Ok(Some(SecretString::from(value.expose_secret().trim()))),
+            Some(value) => Ok(Some(SecretString::from(clean(value.expose_secret())))),
             None => environment.secret(name),
         };
-        let data_dir = PathBuf::from(setting(&settings.data_dir, "DATA_DIR").unwrap_or_else(|| "./data".into()));
+        let home = environment.home();
+        let data_dir = setting(&settings.data_dir, "DATA_DIR").unwrap_or_else(|| "./data".into());
+        let data_dir =
+            paths::typed(&data_dir, home.as_deref()).map_err(|(fault, remedy)| wrong("DATA_DIR", fault, remedy))?;
         let namespace = setting(&settings.amqp_namespace, "AMQP_NAMESPACE").unwrap_or_else(|| "clerk-sync".into());
         let worker = worker::Options {
             batch_max: number("WORKER_BATCH", setting(&settings.worker_batch, "WORKER_BATCH"), 500, 1, 10_000)?,
@@ -189,7 +199,7 @@ impl Config {
             },
             admin_token: admin_token(settings, environment)?,
             queue: queue_options(
-                secret(&settings.amqp_url, "AMQP_URL")?,
+                server(&settings.amqp_url, "AMQP_URL", environment)?,
                 &AmqpFiles {
                     ca: setting(&settings.amqp_ca_file, "AMQP_CA_FILE"),
                     certificate: setting(&settings.amqp_client_cert_file, "AMQP_CLIENT_CERT_FILE"),
@@ -199,11 +209,12 @@ impl Config {
                 &data_dir,
             )?,
             store: store_options(
-                secret(&settings.database_url, "DATABASE_URL")?,
+                server(&settings.database_url, "DATABASE_URL", environment)?,
                 &|url| {
                     let ca_file = setting(&settings.database_ca_file, "DATABASE_CA_FILE");
-                    addresses::postgres(url, &|name| environment.get(name).map(String::from), ca_file)
+                    addresses::postgres(url, &|name| environment.of_process(name).map(String::from), ca_file)
                 },
+                home.as_deref(),
                 &data_dir,
                 worker.concurrency,
                 store::Keep {
@@ -246,7 +257,7 @@ const OLDER_SIGNING_SECRET: &str = "CLERK_WEBHOOK_SECRET";
 /// The signing secrets alone, so that they can be read again while the program runs.
 pub fn signing_secrets(settings: &Settings, environment: &Environment) -> Result<Vec<SecretString>, ConfigError> {
     let found = match &settings.clerk_webhook_signing_secret {
-        Some(flag) => Some(flag.clone()),
+        Some(flag) => Some(SecretString::from(clean(flag.expose_secret()))),
         // The older name is read where the newer one is absent.
         None => environment
             .secret(SIGNING_SECRET)?
@@ -258,6 +269,7 @@ pub fn signing_secrets(settings: &Settings, environment: &Environment) -> Result
     let secrets: Vec<SecretString> = list
         .expose_secret()
         .split([',', ' ', '\n', '\r', '\t'])
+        .map(clean)
         .filter(|part| !part.is_empty())
         .map(SecretString::from)
         .collect();
@@ -279,7 +291,7 @@ const ADMIN_TOKEN_CHARACTERS_MIN: usize = 16;
 /// The admin token alone, so that it can be read again while the program runs.
 pub fn admin_token(settings: &Settings, environment: &Environment) -> Result<Option<SecretString>, ConfigError> {
     let token = match &settings.admin_token {
-        Some(flag) => Some(SecretString::from(flag.expose_secret().trim())),
+        Some(flag) => Some(SecretString::from(clean(flag.expose_secret()))),
         None => environment.secret("ADMIN_TOKEN")?,
     };
     if token.as_ref().is_some_and(|token| token.expose_secret().chars().count() < ADMIN_TOKEN_CHARACTERS_MIN) {
@@ -350,32 +362,6 @@ fn log_format(value: Option<String>) -> Result<Option<LogFormat>, ConfigError> {
     }
 }
 
-fn queue_options(
-    url: Option<SecretString>,
-    files: &AmqpFiles,
-    namespace: String,
-    data_dir: &std::path::Path,
-) -> Result<queue::Options, ConfigError> {
-    let valid = !namespace.is_empty()
-        && namespace.len() <= NAMESPACE_MAX
-        && namespace.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
-    if !valid {
-        return Err(wrong(
-            "AMQP_NAMESPACE",
-            format!("is {namespace:?}"),
-            "give 1 to 100 letters, digits, -, _ and dots, such as clerk-sync",
-        ));
-    }
-    let Some(url) = url else {
-        return Ok(queue::Options::Embedded(queue::embedded::Options { path: data_dir.join("queue.db") }));
-    };
-    let address = addresses::rabbitmq(&url, files)?;
-    Ok(queue::Options::RabbitMq(queue::rabbitmq::Options { address, namespace }))
-}
-
-/// RabbitMQ takes names of up to 255 bytes; ours add at most 9.
-const NAMESPACE_MAX: usize = 100;
-
 fn payloads(value: Option<String>) -> Result<store::Payloads, ConfigError> {
     match value.as_deref() {
         None | Some("failed") => Ok(store::Payloads::Failed),
@@ -384,10 +370,24 @@ fn payloads(value: Option<String>) -> Result<store::Payloads, ConfigError> {
     }
 }
 
+/// Longest part of a wrong name that an error repeats, in characters.
+const SHOWN_MAX: usize = 64;
+
 fn omitted(value: Option<String>) -> Result<OmittedFields, ConfigError> {
-    OmittedFields::parse(&value.unwrap_or_default()).map_err(|needed| {
-        let fault = format!("names {needed}, without which no event could be applied");
-        wrong("OMIT_FIELDS", fault, "leave it out; name fields such as private_metadata,unsafe_metadata")
+    OmittedFields::parse(&value.unwrap_or_default()).map_err(|error| match error {
+        OmitError::Needed(needed) => {
+            let fault = format!("names {needed}, without which no event could be applied");
+            wrong("OMIT_FIELDS", fault, "leave it out; name fields such as private_metadata,unsafe_metadata")
+        }
+        OmitError::Unknown { name, nearest } => {
+            let shown: String = name.chars().take(SHOWN_MAX).collect();
+            let fault = format!("names {shown:?}, a field that Clerk's user object does not have");
+            let remedy = nearest.map_or_else(
+                || "leave it out; name whole fields, such as private_metadata,unsafe_metadata, as Clerk's Backend API writes them".into(),
+                |nearest| format!("did you mean {nearest}? Name whole fields, separated by commas"),
+            );
+            wrong("OMIT_FIELDS", fault, remedy)
+        }
     })
 }
 
@@ -396,29 +396,6 @@ fn on_delete(value: Option<String>) -> Result<store::OnDelete, ConfigError> {
         None | Some("keep") => Ok(store::OnDelete::Keep),
         Some("scrub") => Ok(store::OnDelete::Scrub),
         Some(other) => Err(wrong("ON_DELETE", format!("is {other:?}"), "give keep or scrub")),
-    }
-}
-
-fn store_options(
-    url: Option<SecretString>,
-    postgres: &dyn Fn(&str) -> Result<store::postgres::Address, ConfigError>,
-    data_dir: &std::path::Path,
-    connections: NonZeroUsize,
-    keep: store::Keep,
-) -> Result<store::Options, ConfigError> {
-    let sqlite = |path| store::Options::Sqlite(store::sqlite::Options { path, keep });
-    let Some(url) = url else {
-        return Ok(sqlite(data_dir.join("users.db")));
-    };
-    let remedy = "give a URL such as postgres://user:password@host:5432/database or sqlite://./data/users.db";
-    match url.expose_secret().split_once("://") {
-        Some((scheme, _)) if ["postgres", "postgresql"].contains(&scheme.to_ascii_lowercase().as_str()) => {
-            let connections = u32::try_from(connections.get()).unwrap_or(u32::MAX);
-            let address = postgres(url.expose_secret())?;
-            Ok(store::Options::Postgres(store::postgres::Options { address, connections, keep }))
-        }
-        Some(("sqlite", path)) if !path.is_empty() => Ok(sqlite(PathBuf::from(path))),
-        _ => Err(wrong("DATABASE_URL", "does not begin with postgres:// or sqlite://", remedy)),
     }
 }
 

@@ -15,6 +15,7 @@ use crate::clock::now;
 use crate::config::Config;
 use crate::shutdown::Shutdown;
 use crate::store::{self, Store};
+use crate::tasks;
 
 #[derive(Debug, clap::Args)]
 pub struct BackfillArgs {
@@ -90,7 +91,7 @@ pub fn stop_on_signal() -> anyhow::Result<Shutdown> {
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let stop = Shutdown::default();
     let asked = stop.clone();
-    tokio::spawn(async move {
+    tasks::brief(async move {
         loop {
             tokio::select! {
                 _ = interrupt.recv() => {}

@@ -1,4 +1,5 @@
-//! `check`: is everything there that the program needs? It asks, and changes nothing.
+//! `check`: is everything there that the program needs? It asks, and changes nothing that it asks about; of itself it raises
+//! the limit of open files, as a server does.
 //!
 //! Each part is asked for itself, at the same time and within its own bound, so that one that is away hides no other. What is
 //! asked is in the parts; what it means is decided by pure functions here.

@@ -9,6 +9,7 @@
 mod address;
 mod ahead;
 mod consumer;
+mod fault;
 mod inspect;
 mod link;
 mod prefetch;
@@ -27,6 +28,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{Batch, OpenError, PUBLISH_TIMEOUT, PublishError, Source, Taking, Unavailable};
 use crate::clerk::SignedEvent;
+use crate::tasks;
 use ahead::Delivered;
 use link::{Broker, Link, Purpose};
 use publisher::{Outgoing, Publisher};
@@ -83,7 +85,7 @@ impl Queue {
             (Link::new(broker.clone(), Purpose::Publish), Link::new(broker, Purpose::Consume));
         let publisher = Publisher::start(&publishing, &names);
         let queue = Self { names, publishing, consuming, publisher };
-        tokio::spawn(queue.clone().publish_unless_consuming());
+        tasks::brief(queue.clone().publish_unless_consuming());
         Ok(queue)
     }
 

@@ -25,6 +25,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "replay",
             "shutdown",
             "store",
+            "tasks",
             "telemetry",
             "tls",
             "trace",
@@ -33,16 +34,17 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("config", &["backfill", "clerk", "http", "queue", "store", "telemetry", "tls", "url", "worker"]),
-    ("http", &["clerk", "clock", "metrics", "queue", "replay", "shutdown", "store", "trace"]),
+    ("http", &["clerk", "clock", "metrics", "queue", "replay", "shutdown", "store", "tasks", "trace"]),
     ("replay", &["backoff", "clerk", "clock", "metrics", "queue", "store"]),
-    ("worker", &["backoff", "clerk", "clock", "metrics", "queue", "shutdown", "store", "trace"]),
-    ("backfill", &["backoff", "clerk", "metrics", "shutdown", "store", "tls"]),
-    ("queue", &["backoff", "clerk", "clock", "metrics", "shutdown", "tls", "trace", "url"]),
+    ("worker", &["backoff", "clerk", "clock", "metrics", "queue", "shutdown", "store", "tasks", "trace"]),
+    ("backfill", &["backoff", "clerk", "metrics", "shutdown", "store", "tasks", "tls"]),
+    ("queue", &["backoff", "clerk", "clock", "metrics", "shutdown", "tasks", "tls", "trace", "url"]),
     ("store", &["clerk", "clock", "metrics", "tls", "url"]),
     ("clerk", &[]),
     ("metrics", &[]),
     ("trace", &["clerk"]),
-    ("telemetry", &["trace"]),
+    ("telemetry", &["tasks", "trace"]),
+    ("tasks", &["backoff", "shutdown"]),
     ("tls", &[]),
     ("url", &[]),
     ("backoff", &[]),
@@ -67,6 +69,15 @@ const MAY_ASSEMBLE_SQL: &[(&str, &str)] = &[
     ("src/queue/embedded/writer.rs", "as many marks for parameters as there are rows"),
     ("src/store/postgres/apply.rs", "our templates with our conditions"),
     ("src/store/sqlite/apply.rs", "our templates with our conditions"),
+];
+
+/// Where a task is spawned beside `src/tasks.rs`, which watches them, and who notices there when one dies.
+const MAY_SPAWN: &[(&str, &str)] = &[
+    ("src/tasks.rs", "the place"),
+    ("src/commands/send/load.rs", "the command waits for all of them"),
+    ("src/telemetry/traces.rs", "who sends waits for the answer, and who stops for the flush"),
+    ("src/worker/drain.rs", "the drain waits for all of them, and dies of their panics"),
+    ("src/worker/mod.rs", "each restarts by itself, and the worker waits for all of them"),
 ];
 
 const FILE_LINES_MAX: usize = 500;
@@ -130,6 +141,12 @@ fn faults_of_file(file: &Source) -> Vec<String> {
         let may_assemble = MAY_ASSEMBLE_SQL.iter().any(|(path, _)| file.path == *path) || file.path.contains("tests/");
         if assembles && !may_assemble {
             fault(format!("`{word}` makes a statement at run time; say in MAY_ASSEMBLE_SQL of what (line {line})"));
+        }
+        let spawns = matches!(word.as_str(), "spawn" | "spawn_blocking" | "spawn_local");
+        let is_test = file.path.contains("/tests");
+        let may_spawn = is_test || MAY_SPAWN.iter().any(|(path, _)| file.path == *path);
+        if spawns && file.path.starts_with("src/") && !may_spawn && scan::punctuation(&tokens, at + 1, "(") {
+            fault(format!("`{word}` starts what nobody watches; use src/tasks.rs (line {line})"));
         }
         let sleeps = matches!(word.as_str(), "sleep" | "sleep_until" | "sleep_ms");
         if sleeps && file.path.starts_with("tests/") && !file.path.starts_with(WAITING) {
@@ -314,6 +331,24 @@ fn a_statement_that_is_made_at_run_time_is_caught() {
         assert_eq!(says("src/store/postgres/apply.rs", text), [""; 0], "{text}");
         assert_eq!(says("tests/it/contract/postgres.rs", text), [""; 0], "{text}");
     }
+}
+
+#[test]
+fn a_task_that_nobody_watches_is_caught() {
+    for text in [
+        "fn f() { tokio::spawn(work()); }",
+        "use tokio::spawn; fn f() { spawn(work()); }",
+        "fn f() { std::thread::Builder::new().spawn(work); }",
+        "fn f() { tokio::task::spawn_blocking(work); }",
+        "fn f() { tokio::task::spawn_local(work()); }",
+        "fn f() { runtime.spawn(work()) }",
+    ] {
+        let said = says("src/queue/mod.rs", text);
+        assert!(said.len() == 1 && said[0].contains("use src/tasks.rs"), "{text}: {said:?}");
+        assert_eq!(says("src/tasks.rs", text), [""; 0], "{text}");
+        assert_eq!(says("tests/it/story/stop.rs", text), [""; 0], "{text}");
+    }
+    assert_eq!(says("src/queue/mod.rs", "fn spawning() {} // tokio::spawn(work())"), [""; 0]);
 }
 
 #[test]

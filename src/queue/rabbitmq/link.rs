@@ -18,19 +18,18 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
-use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
-use lapin::uri::{AMQPScheme, AMQPUri};
-use lapin::{Connection, ConnectionProperties, ErrorKind, Event};
+use lapin::{Connection, ConnectionProperties, Event};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use super::address::Node;
+use super::fault::{Fault, connect, describe, fault_of};
 use super::topology::{self, Names, TopologyError};
 use crate::backoff::Backoff;
 use crate::queue::Unavailable;
 use crate::shutdown::Shutdown;
-use crate::tls::{self, Peer};
+use crate::tasks;
 
 /// Longest time to connect and declare.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -146,7 +145,7 @@ impl Link {
         let link = Self { state, wanted: Shutdown::default(), closing: Shutdown::default() };
         let supervisor =
             Supervisor { broker, purpose, tell, wanted: link.wanted.clone(), closing: link.closing.clone() };
-        tokio::spawn(supervisor.run());
+        supervisor.start();
         link
     }
 
@@ -226,16 +225,39 @@ struct Supervisor {
 /// What lapin says of a connection. Exactly one listener a connection, and always read: several would share the events.
 type Events = BoxStream<'static, Event>;
 
-/// Why there is no connection.
-pub enum Fault {
-    /// The broker is away.
-    Away(String),
-    /// A person must mend something.
-    Repair(String),
-}
-
 impl Supervisor {
-    async fn run(self) {
+    /// Runs until the link is closed, or nobody has it any more. A panic ends the epoch that is open; the next one is new.
+    fn start(self) {
+        let supervisor = Arc::new(self);
+        let work = {
+            let supervisor = Arc::clone(&supervisor);
+            move || Arc::clone(&supervisor).run()
+        };
+        let died = {
+            let supervisor = Arc::clone(&supervisor);
+            move || supervisor.fail("the task of the connection met a bug of clerk-sync, and starts again: report it")
+        };
+        let is_asked_to_end = move || supervisor.closing.is_requested() || supervisor.tell.is_closed();
+        tasks::brief(tasks::restarted("connection to RabbitMQ", is_asked_to_end, died, work));
+    }
+
+    /// Ends what is open, so that nobody waits for it.
+    fn fail(&self, reason: &'static str) {
+        if let State::Open(epoch) = &*self.tell.borrow() {
+            epoch.abandon();
+        }
+        self.tell.send_replace(State::Connecting(reason.into()));
+    }
+
+    async fn run(self: Arc<Self>) {
+        tokio::select! {
+            () = self.keep_open() => {}
+            () = self.tell.closed() => {}
+        }
+        self.tell.send_replace(State::Closed);
+    }
+
+    async fn keep_open(&self) {
         if self.closing.or(self.wanted.requested()).await.is_some() {
             let (mut outage, mut repair) = (Backoff::for_outage(), Backoff::for_repair());
             let mut told = String::new();
@@ -263,7 +285,6 @@ impl Supervisor {
                 }
             }
         }
-        self.tell.send_replace(State::Closed);
     }
 
     /// Makes the reason known, in the log once, and says how long to wait.
@@ -391,59 +412,36 @@ impl Supervisor {
     }
 }
 
-/// Connects; trusted is what the node's files hold beside the system's roots.
-pub async fn connect(node: &Node, uri: AMQPUri, properties: ConnectionProperties) -> Result<Connection, Fault> {
-    let tls = node.tls().map_err(|error| Fault::Repair(error.to_string()))?;
-    let scheme = uri.scheme.clone();
-    let connect =
-        async { Connection::connect_uri_with_config(uri, properties, tls, lapin::runtime::default_runtime()?).await };
-    connect.await.map_err(|error| match fault_of(&scheme, error) {
-        Fault::Away(reason) if [" eof", "aborted", "reset"].iter().any(|end| reason.contains(end)) => {
-            Fault::Away(format!("{reason}; see that RabbitMQ runs there and that it is its port: {}", port_of(&scheme)))
-        }
-        fault => fault,
-    })
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Which port a URL of this scheme wants.
-fn port_of(scheme: &AMQPScheme) -> &'static str {
-    match scheme {
-        AMQPScheme::AMQP => {
-            "is it the TLS port? Begin AMQP_URL with amqps:// there; without TLS the port is usually 5672"
-        }
-        AMQPScheme::AMQPS => "with amqps:// give the TLS port, usually 5671",
+    #[tokio::test]
+    async fn a_supervisor_that_dies_says_so_starts_again_and_ends_with_its_link() {
+        // Without a node there is none to begin with, which is a bug: no such list can be configured.
+        let broker = Broker { nodes: Arc::new([]), names: Arc::new(Names::new("clerk-sync-test")) };
+        let link = Link::new(broker, Purpose::Consume);
+        link.want();
+        link.started().await;
+        let reason = link.ready().unwrap_err().to_string();
+        assert!(reason.contains("bug of clerk-sync"), "{reason}");
+        let mut state = link.state.clone();
+        state.mark_unchanged();
+        let again = tokio::time::timeout(Duration::from_secs(30), state.changed());
+        assert!(again.await.expect("it starts again").is_ok(), "it is still there");
+        tokio::time::timeout(Duration::from_secs(30), link.close()).await.expect("it ends");
     }
-}
 
-pub fn fault_of(scheme: &AMQPScheme, error: lapin::Error) -> Fault {
-    let description = describe(&error);
-    match error.kind() {
-        ErrorKind::ProtocolError(amqp) => match amqp.kind() {
-            AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) => Fault::Repair(format!(
-                "RabbitMQ refuses this user, check the name, the password and the permissions of AMQP_URL ({description})"
-            )),
-            AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED | AMQPHardError::INVALIDPATH) => {
-                Fault::Repair(format!("RabbitMQ refuses the virtual host of AMQP_URL ({description})"))
+    #[tokio::test]
+    async fn a_supervisor_whose_link_nobody_has_ends() {
+        let names = Arc::new(Names::new("clerk-sync-test"));
+        let held_by_it = Arc::downgrade(&names);
+        drop(Link::new(Broker { nodes: Arc::new([]), names }, Purpose::Consume));
+        let gone = async {
+            while held_by_it.upgrade().is_some() {
+                tokio::task::yield_now().await;
             }
-            _ => Fault::Away(description),
-        },
-        ErrorKind::IOError(error) => match tls::fault_of(error.as_ref()) {
-            Some(fault) => Fault::Repair(fault.explain(&Peer::RABBITMQ)),
-            None => Fault::Away(description),
-        },
-        ErrorKind::ParsingError(_) | ErrorKind::InvalidProtocolVersion(_) => {
-            Fault::Repair(format!("what answers there does not speak AMQP 0-9-1; {}", port_of(scheme)))
-        }
-        _ => Fault::Away(description),
-    }
-}
-
-/// The error without anything of the URL: lapin's own texts hold the broker's replies, I/O errors and states.
-pub fn describe(error: &lapin::Error) -> String {
-    match error.kind() {
-        ErrorKind::ProtocolError(amqp) => amqp.get_message().to_string(),
-        ErrorKind::IOError(error) => format!("no connection to RabbitMQ: {error}"),
-        ErrorKind::MissingHeartbeatError => "RabbitMQ sends no heartbeat".into(),
-        _ => format!("the connection to RabbitMQ failed: {error}"),
+        };
+        tokio::time::timeout(Duration::from_secs(30), gone).await.expect("it ends");
     }
 }
