@@ -4,7 +4,7 @@
 //! Each error names the variable, what is wrong with it and what would be right, and never a secret.
 
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
@@ -12,11 +12,14 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::clerk::{OmitError, OmittedFields, SigningSecret, Verifier};
 use crate::telemetry::{self, LogFormat};
 use crate::{http, queue, store, tls, worker};
-use addresses::AmqpFiles;
+use addresses::{AmqpFiles, queue_options, server, store_options};
 
 mod addresses;
 mod dotenv;
+<<<<<<< HEAD
 mod embedded;
+=======
+>>>>>>> part-urls
 mod environment;
 mod names;
 mod paths;
@@ -213,7 +216,7 @@ impl Config {
                 server(&settings.database_url, "DATABASE_URL", environment)?,
                 &|url| {
                     let ca_file = setting(&settings.database_ca_file, "DATABASE_CA_FILE");
-                    addresses::postgres(url, &|name| environment.get(name).map(String::from), ca_file)
+                    addresses::postgres(url, &|name| environment.of_process(name).map(String::from), ca_file)
                 },
                 home.as_deref(),
                 &data_dir,
@@ -239,6 +242,7 @@ impl Config {
     }
 }
 
+<<<<<<< HEAD
 /// The URL of a server. Without one an embedded file is used: so one that is set and empty is an error, for it was meant to be
 /// another place.
 fn server(
@@ -257,6 +261,8 @@ fn server(
     flag.as_ref().map_or_else(|| environment.secret(name), |flag| Ok(Some(clean(flag.expose_secret()).into())))
 }
 
+=======
+>>>>>>> part-urls
 /// The verifier of these secrets, or what to do where there is none.
 pub fn verifier(secrets: &[SecretString]) -> Result<Verifier, ConfigError> {
     if secrets.is_empty() {
@@ -381,6 +387,7 @@ fn log_format(value: Option<String>) -> Result<Option<LogFormat>, ConfigError> {
     }
 }
 
+<<<<<<< HEAD
 fn queue_options(
     url: Option<SecretString>,
     files: &AmqpFiles,
@@ -407,6 +414,8 @@ fn queue_options(
 /// RabbitMQ takes names of up to 255 bytes; ours add at most 9.
 const NAMESPACE_MAX: usize = 100;
 
+=======
+>>>>>>> part-urls
 fn payloads(value: Option<String>) -> Result<store::Payloads, ConfigError> {
     match value.as_deref() {
         None | Some("failed") => Ok(store::Payloads::Failed),
@@ -444,6 +453,7 @@ fn on_delete(value: Option<String>) -> Result<store::OnDelete, ConfigError> {
     }
 }
 
+<<<<<<< HEAD
 fn store_options(
     url: Option<SecretString>,
     postgres: &dyn Fn(&str) -> Result<store::postgres::Address, ConfigError>,
@@ -470,6 +480,8 @@ fn store_options(
     }
 }
 
+=======
+>>>>>>> part-urls
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,6 +9,7 @@
 mod address;
 mod ahead;
 mod consumer;
+mod fault;
 mod inspect;
 mod link;
 mod prefetch;

@@ -36,12 +36,21 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("config", &["backfill", "clerk", "http", "queue", "store", "telemetry", "tls", "url", "worker"]),
+<<<<<<< HEAD
     ("http", &["clerk", "clock", "metrics", "queue", "replay", "shutdown", "store", "tasks", "trace", "visible"]),
     ("replay", &["backoff", "clerk", "clock", "metrics", "queue", "store"]),
     ("worker", &["backoff", "clerk", "clock", "metrics", "queue", "shutdown", "store", "tasks", "trace"]),
     ("backfill", &["backoff", "clerk", "data_dir", "metrics", "shutdown", "store", "tasks", "tls"]),
     ("queue", &["backoff", "clerk", "clock", "data_dir", "metrics", "shutdown", "tasks", "tls", "trace", "url"]),
     ("store", &["clerk", "clock", "data_dir", "metrics", "tls", "url"]),
+=======
+    ("http", &["clerk", "clock", "metrics", "queue", "replay", "shutdown", "store", "tasks", "trace"]),
+    ("replay", &["backoff", "clerk", "clock", "metrics", "queue", "store"]),
+    ("worker", &["backoff", "clerk", "clock", "metrics", "queue", "shutdown", "store", "tasks", "trace"]),
+    ("backfill", &["backoff", "clerk", "metrics", "shutdown", "store", "tasks", "tls"]),
+    ("queue", &["backoff", "clerk", "clock", "metrics", "shutdown", "tasks", "tls", "trace", "url"]),
+    ("store", &["clerk", "clock", "metrics", "tls", "url"]),
+>>>>>>> part-urls
     ("clerk", &[]),
     ("metrics", &[]),
     ("trace", &["clerk"]),
@@ -49,7 +58,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("tasks", &["backoff", "shutdown"]),
     ("tls", &[]),
     ("url", &[]),
+<<<<<<< HEAD
     ("visible", &[]),
+=======
+>>>>>>> part-urls
     ("backoff", &[]),
     ("shutdown", &[]),
     ("clock", &["clerk"]),
