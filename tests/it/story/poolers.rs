@@ -2,7 +2,9 @@
 //! is named, and no other client of the pooler meets anything of ours.
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
+use clerk_sync::store::postgres::Pooling;
 use clerk_sync::store::{self, Keep, Outcome, Status, Store, StoreError};
 use clerk_sync::worker::plan::plan;
 use futures_util::future::join_all;
@@ -123,6 +125,38 @@ async fn the_program_works_through_a_transaction_pooler_and_check_says_so() {
     let said = String::from_utf8(checked.stdout).unwrap();
     assert!(checked.status.success() && said.contains("a transaction pooler is before the server"), "{said}");
     assert!(app.stop().success());
+}
+
+/// As with a pooler of several processes, where the first two connections may miss each other.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_pooler_that_shows_itself_later_is_recognized_then() {
+    let Some(program) = program().filter(can_follow) else { return };
+    let database = TestDatabase::create().await;
+    let bouncer = PgBouncer::before(&program, &database.url(), &["pool_mode = session", FOLLOWS]).await;
+    let store = open(&bouncer.url(&database.url()));
+    store.migrate().await.unwrap();
+    let pooling = async || match store.inspect().await.unwrap() {
+        store::Inspection::Postgres(found) => found.pooling,
+        store::Inspection::Sqlite(_) => unreachable!(),
+    };
+    assert_eq!(pooling().await, Pooling::Session);
+    bouncer.reload(&database.url(), &["pool_mode = transaction", FOLLOWS]);
+    let mut others = Vec::new();
+    let mut number = 0;
+    until("it is recognized", async || {
+        number += 1;
+        let event = update(&format!("msg_{number}"), "user_1", number);
+        assert_eq!(store.apply(&plan(&[event])).await.unwrap(), [Outcome::Applied]);
+        // Idle for long enough to be asked, while others have the sessions that it had.
+        let used = Instant::now();
+        let mut other = PgConnection::connect(&bouncer.url(&database.url())).await.unwrap();
+        other.execute("begin; select 1").await.unwrap();
+        others.push(other);
+        until("it is idle for a while", async || used.elapsed() > Duration::from_millis(1100)).await;
+        pooling().await == Pooling::Transaction
+    })
+    .await;
+    assert!(number < 10, "{number} rounds");
 }
 
 /// Settings of a pooler that cannot serve, and what names each.
