@@ -20,5 +20,8 @@ pub mod backoff;
 pub mod clock;
 pub mod metrics;
 pub mod shutdown;
+pub mod tasks;
 pub mod telemetry;
+pub mod tls;
 pub mod trace;
+pub mod url;

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use clerk_sync::queue::{self, Queue};
 use futures_util::StreamExt;
-use secrecy::SecretString;
 
 use crate::bare::{self, Batch};
 use crate::bench::{Bench, CONNECTIONS, micros_each};
@@ -195,10 +194,8 @@ pub async fn drain_of(bench: &mut Bench, name: &str, many: Option<&Database>, cr
 
 /// Puts a backlog onto the queue.
 async fn fill(bench: &Bench, crowd: &Crowd) -> anyhow::Result<()> {
-    let options = queue::rabbitmq::Options {
-        url: SecretString::from(bench.place.amqp_url.as_str()),
-        namespace: bench.place.namespace(),
-    };
+    let options =
+        queue::rabbitmq::Options { address: bench.place.amqp_url.parse()?, namespace: bench.place.namespace() };
     let queue = Queue::open(&queue::Options::RabbitMq(options)).await?;
     let publishes = (0..bench.scale.backlog).map(|_| queue.publish(crowd.signed()));
     let mut publishes = futures_util::stream::iter(publishes).buffer_unordered(PUBLISHED_AT_ONCE);

@@ -10,7 +10,6 @@ use clerk_sync::store::{self, Keep, Store};
 use lapin::options::{ExchangeDeleteOptions, QueueDeclareOptions, QueueDeleteOptions, QueuePurgeOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection, ConnectionProperties};
-use secrecy::SecretString;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgSslMode};
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor};
 
@@ -64,8 +63,7 @@ impl Place {
         server.execute(AssertSqlSafe(format!("create database {name} template template0"))).await?;
         let options = self.server.clone().database(&name);
         let url = options.to_url_lossy().to_string();
-        let store =
-            store::postgres::Options { url: SecretString::from(url.as_str()), connections: 1, keep: Keep::default() };
+        let store = store::postgres::Options { address: url.parse()?, connections: 1, keep: Keep::default() };
         let store = Store::open(&store::Options::Postgres(store))?;
         store.migrate().await?;
         store.close().await;

@@ -15,6 +15,7 @@ use crate::clock::now;
 use crate::config::Config;
 use crate::shutdown::Shutdown;
 use crate::store::{self, Store};
+use crate::tasks;
 
 #[derive(Debug, clap::Args)]
 pub struct BackfillArgs {
@@ -76,6 +77,7 @@ pub async fn run(args: &BackfillArgs, config: &Config) -> anyhow::Result<ExitCod
 pub fn open(config: &Config, patience: &Patience) -> anyhow::Result<Arc<Api>> {
     let options = backfill::Options {
         url: config.clerk_api.url.clone(),
+        files: config.clerk_api.files.clone(),
         key: config.clerk_api.key()?.clone(),
         omitted: config.worker.omitted.clone(),
         patience: Duration::from_secs(patience.patience),
@@ -89,7 +91,7 @@ pub fn stop_on_signal() -> anyhow::Result<Shutdown> {
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let stop = Shutdown::default();
     let asked = stop.clone();
-    tokio::spawn(async move {
+    tasks::brief(async move {
         loop {
             tokio::select! {
                 _ = interrupt.recv() => {}

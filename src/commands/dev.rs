@@ -61,8 +61,9 @@ pub async fn run(args: DevArgs, settings: Settings, mut config: Config) -> anyho
         demo(&url, &config, &service).await?;
     }
     table::print(&next_steps(&config, &url, token.is_some()))?;
-    signals.follow(&settings, &secrets).await;
+    let ended = signals.until_the_end(&settings, &secrets).await;
     service.stop().await;
+    ended?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -80,6 +80,7 @@ const WRONG_USAGE: u8 = 2;
 
 /// Runs what the arguments ask for.
 pub async fn run(cli: Cli) -> ExitCode {
+    telemetry::watch_panics();
     let Cli { command, settings } = cli;
     // Neither needs a configuration that can be read: the one says what is wrong with it.
     match &command {

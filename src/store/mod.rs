@@ -95,7 +95,7 @@ pub enum StoreError {
         code: String,
         text: String,
     },
-    /// A person must mend something: the schema, a grant, a password.
+    /// A person must mend something: the schema, a grant, a password, a certificate. A remedy in the text stands behind a `; `.
     #[error("the database cannot be used: {0}")]
     Incompatible(String),
 }

@@ -3,6 +3,7 @@
 //! Nothing here opens a transaction: a `begin` that is cancelled leaves its connection inside one (sqlx 0.9), and a
 //! single statement is a transaction of its own.
 
+mod address;
 mod apply;
 mod connection;
 mod error;
@@ -20,7 +21,6 @@ use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use secrecy::SecretString;
 use sqlx::Connection;
 
 use super::{
@@ -31,6 +31,7 @@ use crate::clerk::{ClerkId, EventId, SignedEvent, Timestamp};
 use connection::Server;
 use pool::Pool;
 
+pub use address::Address;
 pub use inspect::{Inspection, Rights};
 pub use schema::{Fault, Schema};
 pub use session::Pooling;
@@ -38,7 +39,7 @@ pub use session::Pooling;
 /// Which server. Plain data.
 #[derive(Debug, Clone)]
 pub struct Options {
-    pub url: SecretString,
+    pub address: Address,
     /// Most connections for writes.
     pub connections: u32,
     pub keep: Keep,
@@ -61,9 +62,9 @@ pub struct Store {
 }
 
 impl Store {
-    /// Connects to nothing yet. Fails when the URL cannot be read.
+    /// Connects to nothing yet. Fails for a file of TLS that cannot be used.
     pub fn open(options: &Options) -> Result<Self, StoreError> {
-        let server = Server::at(&options.url)?;
+        let server = Server::at(&options.address)?;
         Ok(Self {
             // One more than batches in flight: the dead ends are drained beside them.
             writers: server.writers(options.connections.saturating_add(1)),

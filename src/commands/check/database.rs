@@ -1,7 +1,7 @@
 //! The database: whether it answers, what it is, whether its schema is ours, and what the role may do.
 
 use super::Role;
-use super::finding::Finding;
+use super::finding::{self, Finding};
 use crate::config::Config;
 use crate::store::postgres::{self, Fault, Pooling, Rights, Schema};
 use crate::store::{Inspection, SchemaVersion, Store, StoreError, sqlite};
@@ -41,7 +41,8 @@ fn of_error(place: &str, error: &StoreError) -> Finding {
             (text, "correct the user, the password and the database in DATABASE_URL, or pg_hba.conf on the server")
         }
     };
-    Finding::fail("database", format!("{place}: {text}"), mend)
+    let (what, mend) = finding::split(text, mend);
+    Finding::fail("database", format!("{place}: {what}"), mend)
 }
 
 fn of_postgres(place: &str, found: &postgres::Inspection, role: Role, batches: i64) -> Vec<Finding> {
@@ -52,7 +53,7 @@ fn of_postgres(place: &str, found: &postgres::Inspection, role: Role, batches: i
         fail(&format!("PostgreSQL {number} is older than 14"), "use PostgreSQL 14 or later");
     }
     if found.is_read_only {
-        let mend = "give the primary: several hosts in a name that follows it, or the primary's own";
+        let mend = "give the primary: one name that follows it, or the primary's own";
         fail("the server only reads: it is a standby, or default_transaction_read_only is on", mend);
     }
     if let Some(Fault { what, fix }) = found.tables.lacks_characters() {

@@ -27,6 +27,7 @@ use super::wire;
 use crate::clerk::SignedEvent;
 use crate::queue::PublishError;
 use crate::shutdown::Shutdown;
+use crate::tasks;
 
 /// Channels, each with a task: four reach what one connection can do. Threads that publish for themselves share them out.
 const CHANNELS: usize = 4;
@@ -79,10 +80,21 @@ pub struct Publisher {
     hand_over: mpsc::Sender<Handed>,
     room: Arc<Semaphore>,
     closing: Shutdown,
+    /// Ends the tasks when no handle is left.
+    _handles: Arc<LastHandle>,
     /// Every task holds it.
     ending: Weak<watch::Sender<()>>,
     /// Fails once every task has ended.
     ended: watch::Receiver<()>,
+}
+
+/// Asks the tasks to end when it is dropped.
+struct LastHandle(Shutdown);
+
+impl Drop for LastHandle {
+    fn drop(&mut self) {
+        self.0.request();
+    }
 }
 
 impl Publisher {
@@ -90,16 +102,18 @@ impl Publisher {
         let (ending, ended) = watch::channel(());
         let ending = Arc::new(ending);
         let (hand_over, handed) = mpsc::channel(WAITING_MAX);
+        let closing = Shutdown::default();
         let publisher = Self {
             link: link.clone(),
             names: Arc::clone(names),
             hand_over,
             room: Arc::new(Semaphore::new(BYTES_MAX as usize)),
-            closing: Shutdown::default(),
+            _handles: Arc::new(LastHandle(closing.clone())),
+            closing,
             ending: Arc::downgrade(&ending),
             ended,
         };
-        publisher.spawn(handed, CHANNELS, &ending);
+        publisher.start_tasks(&publisher.hand_over, handed, CHANNELS, &ending);
         publisher
     }
 
@@ -110,11 +124,17 @@ impl Publisher {
         // Nobody publishes once all tasks have ended.
         let Some(ending) = self.ending.upgrade() else { return self.clone() };
         let (hand_over, handed) = mpsc::channel(WAITING_MAX);
-        self.spawn(handed, CHANNELS.div_ceil(threads.get()), &ending);
+        self.start_tasks(&hand_over, handed, CHANNELS.div_ceil(threads.get()), &ending);
         Self { hand_over, ..self.clone() }
     }
 
-    fn spawn(&self, handed: mpsc::Receiver<Handed>, channels: usize, ending: &Arc<watch::Sender<()>>) {
+    fn start_tasks(
+        &self,
+        hand_over: &mpsc::Sender<Handed>,
+        handed: mpsc::Receiver<Handed>,
+        channels: usize,
+        ending: &Arc<watch::Sender<()>>,
+    ) {
         let handed = Arc::new(Mutex::new(handed));
         for _ in 0..channels {
             let task = Task {
@@ -124,7 +144,7 @@ impl Publisher {
                 closing: self.closing.clone(),
                 _ending: Arc::clone(ending),
             };
-            tokio::spawn(task.run());
+            task.start(hand_over.downgrade());
         }
     }
 
@@ -185,7 +205,18 @@ struct Task {
 }
 
 impl Task {
-    async fn run(self) {
+    /// Runs until the queue closes or nobody is left who hands anything over. A panic leaves the channel in an unknown state,
+    /// so its epoch is abandoned; the events of its batch are refused, and come again.
+    fn start(self, hand_over: mpsc::WeakSender<Handed>) {
+        let (link, closing) = (self.link.clone(), self.closing.clone());
+        let task = Arc::new(self);
+        let work = move || Arc::clone(&task).run();
+        let died = move || _ = link.current().map(|epoch| epoch.abandon());
+        let is_asked_to_end = move || closing.is_requested() || hand_over.strong_count() == 0;
+        tasks::brief(tasks::restarted("publisher", is_asked_to_end, died, work));
+    }
+
+    async fn run(self: Arc<Self>) {
         while let Some(epoch) = self.wait_for_connection().await {
             match timeout(CHANNEL_TIMEOUT, open_channel(&epoch)).await {
                 Ok(Ok(channel)) => match self.serve(&epoch, &channel).await {
@@ -230,7 +261,11 @@ impl Task {
         let mut handed = self.handed.lock().await;
         tokio::select! {
             biased;
-            taken = handed.recv_many(&mut batch, BATCH_MAX) => (taken > 0).then_some(batch),
+            taken = handed.recv_many(&mut batch, BATCH_MAX) => {
+                #[cfg(test)]
+                tests::meet_a_bug(&batch);
+                (taken > 0).then_some(batch)
+            }
             () = self.closing.requested() => None,
         }
     }
@@ -396,4 +431,53 @@ fn results(events: &[Outgoing], confirmations: Vec<Confirmation>) -> Vec<Result<
         false => Err(PublishError::Refused),
     };
     events.iter().zip(acknowledged).map(|(outgoing, acknowledged)| judge(outgoing, acknowledged)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::clerk::{EventId, EventType, Timestamp};
+    use crate::queue::rabbitmq::address::Address;
+    use crate::queue::rabbitmq::link::{Broker, Purpose};
+
+    /// The code of the task meets a bug at this event.
+    const BUG: &str = "msg_that_meets_a_bug";
+
+    pub(super) fn meet_a_bug(batch: &[Handed]) {
+        assert!(batch.iter().all(|handed| handed.outgoing.event.id().as_str() != BUG), "a bug, shown by a test");
+    }
+
+    /// Hands an event over, as if there were a connection; what it came to.
+    async fn hand_over(publisher: &Publisher, id: &str) -> Result<(), PublishError> {
+        let at = Timestamp::from_ms(1_795_172_400_000).unwrap();
+        let event =
+            SignedEvent::restored(EventId::new(id).unwrap(), EventType::UserUpdated, at, at, Bytes::from_static(b"{}"));
+        let room = Arc::clone(&publisher.room).acquire_owned().await.unwrap();
+        let (answer, answered) = oneshot::channel();
+        let handed = Handed { outgoing: Outgoing { event, is_suspect: false }, answer, _room: room };
+        assert!(publisher.hand_over.send(handed).await.is_ok(), "no task is left");
+        answered.await.unwrap_or(Err(PublishError::Unavailable))
+    }
+
+    #[tokio::test]
+    async fn a_task_that_dies_starts_again_and_ends_with_the_last_handle() {
+        let names = Arc::new(Names::new("clerk-sync-test"));
+        // Port 9 of this machine refuses connections.
+        let address: Address = "amqp://127.0.0.1:9".parse().unwrap();
+        let link =
+            Link::new(Broker { nodes: Arc::clone(address.nodes()), names: Arc::clone(&names) }, Purpose::Publish);
+        link.want();
+        let publisher = Publisher::start(&link, &names);
+        // More often than there are tasks.
+        for _ in 0..=CHANNELS {
+            assert_eq!(hand_over(&publisher, BUG).await, Err(PublishError::Unavailable));
+        }
+        assert_eq!(hand_over(&publisher, "msg_after").await, Err(PublishError::Unavailable));
+        let mut ended = publisher.ended.clone();
+        drop(publisher);
+        let all_have = async { while ended.changed().await.is_ok() {} };
+        timeout(Duration::from_secs(30), all_have).await.expect("the tasks end with the last handle");
+    }
 }

@@ -4,20 +4,20 @@
 //! deadline of ours, and a connection whose question was not answered, for that or because the caller went away, is thrown
 //! away.
 
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgRow};
 use sqlx::query::Query;
 use sqlx::{ConnectOptions, Error, PgConnection, Postgres};
 use tokio::time::timeout;
 
+use super::address::Address;
 use super::error;
 use super::pool::Pool;
 use super::session::{self, Begun, Known, Pooling};
 use crate::store::StoreError;
+use crate::url::bracketed;
 
 /// Longest wait for a connection. The caller tries again.
 pub const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -37,15 +37,9 @@ pub struct Server {
 
 impl Server {
     /// Connects to nothing yet.
-    pub fn at(url: &SecretString) -> Result<Self, StoreError> {
-        // The error can quote the URL, and with it the password.
-        let options = PgConnectOptions::from_str(url.expose_secret()).map_err(|_| {
-            StoreError::Incompatible(
-                "DATABASE_URL cannot be read; give a URL such as postgres://user:password@host:5432/database".into(),
-            )
-        })?;
+    pub fn at(address: &Address) -> Result<Self, StoreError> {
         // Poolers refuse what they do not know in the startup message. Every server that is supported prints numbers in full.
-        let options = options.application_name("clerk-sync").extra_float_digits(None).disable_statement_logging();
+        let options = address.connect_options()?.extra_float_digits(None).disable_statement_logging();
         Ok(Self { options: Arc::new(options), known: Known::default() })
     }
 
@@ -95,10 +89,9 @@ impl Server {
     /// Host, port and database: the URL without its name and password.
     pub fn place(&self) -> String {
         let options = &self.options;
-        let host = options.get_socket().map_or_else(|| options.get_host().into(), |path| path.display().to_string());
-        // Without a name the server takes the user's for it.
-        let database = options.get_database().unwrap_or("(named as the user)");
-        format!("{host}:{}/{database}", options.get_port())
+        let host =
+            options.get_socket().map_or_else(|| bracketed(options.get_host()), |path| path.display().to_string());
+        format!("{host}:{}/{}", options.get_port(), options.get_database().unwrap_or_default())
     }
 }
 

@@ -7,6 +7,7 @@ use sqlx::error::DatabaseError;
 use sqlx::postgres::PgDatabaseError;
 
 use crate::store::StoreError;
+use crate::tls::{self, Fault, Peer};
 
 /// What poolers answer to what they do not take.
 const PROTOCOL_VIOLATION: &str = "08P01";
@@ -53,9 +54,14 @@ pub fn of(error: Error) -> StoreError {
         Error::PoolTimedOut => StoreError::Unavailable(
             "no connection came about in time: the server is away or busy, or DATABASE_URL names another".into(),
         ),
-        // The system's own words, such as those for a host that has no address: nothing of ours is in them.
-        Error::Io(error) => StoreError::Unavailable(format!("the connection failed: {error}")),
-        Error::Tls(_) => StoreError::Unavailable("TLS failed; check sslmode and the certificates".into()),
+        Error::Io(error) => match tls::fault_of(&error) {
+            Some(fault) => StoreError::Incompatible(fault.explain(&Peer::POSTGRES)),
+            // The system's own words, such as those for a host that has no address: nothing of ours is in them.
+            None => StoreError::Unavailable(format!("the connection failed: {error}")),
+        },
+        Error::Tls(error) => StoreError::Incompatible(of_tls(&*error)),
+        // What the server says first is no answer of PostgreSQL's.
+        Error::Protocol(_) => StoreError::Incompatible(NOT_POSTGRES.into()),
         Error::PoolClosed => StoreError::Unavailable("the store is closed".into()),
         // What `of_connecting` made.
         Error::Configuration(source) => match source.downcast::<StoreError>() {
@@ -70,8 +76,21 @@ pub fn of(error: Error) -> StoreError {
     }
 }
 
+const NOT_POSTGRES: &str = "what answers there does not speak PostgreSQL's protocol; give PostgreSQL's port, usually 5432, in DATABASE_URL (one that speaks TLS from the first byte is another)";
+
+fn of_tls(error: &(dyn std::error::Error + 'static)) -> String {
+    let fault = match error.to_string().as_str() {
+        "server does not support TLS" => Fault::Unavailable,
+        words => tls::fault_of(error).unwrap_or_else(|| Fault::NoAgreement(words.to_owned())),
+    };
+    fault.explain(&Peer::POSTGRES)
+}
+
 fn of_database(error: &dyn DatabaseError) -> StoreError {
     let sqlstate = error.code().unwrap_or_default().into_owned();
+    if let Some(text) = of_refusal(&sqlstate, error.message()) {
+        return StoreError::Incompatible(text);
+    }
     // The message of an error that PostgreSQL itself makes of these holds nothing but names of the driver's.
     let is_safe =
         ["prepared statement \"sqlx", "bind message supplies"].iter().any(|start| error.message().starts_with(start));
@@ -94,7 +113,9 @@ pub fn of_connecting(error: Error) -> Error {
     match error {
         Error::Database(error) => {
             let sqlstate = error.code().unwrap_or_default().into_owned();
-            Error::Configuration(Box::new(match with_remedy(sqlstate, &says(&*error)) {
+            let says = says(&*error);
+            let refusal = of_refusal(&sqlstate, error.message()).map(|text| StoreError::Incompatible(text + &says));
+            Error::Configuration(Box::new(match refusal.unwrap_or_else(|| with_remedy(sqlstate, &says)) {
                 // There is nothing to take apart.
                 StoreError::Rejected { text, .. } => StoreError::Unavailable(text),
                 other => other,
@@ -109,6 +130,21 @@ fn says(error: &dyn DatabaseError) -> String {
     const CHARS_MAX: usize = 300;
     let line = |letter: char| if letter.is_control() { ' ' } else { letter };
     format!("; it says: {}", error.message().chars().map(line).take(CHARS_MAX).collect::<String>())
+}
+
+/// A refusal that is about TLS. PostgreSQL has one code for all refusals, and only its text tells.
+fn of_refusal(sqlstate: &str, message: &str) -> Option<String> {
+    if sqlstate != "28000" {
+        return None;
+    }
+    if message.contains("client certificate") || message.contains("certificate authentication failed") {
+        return Some(format!("{} (SQLSTATE 28000)", Fault::ClientCertificateWanted.explain(&Peer::POSTGRES)));
+    }
+    // The second is that of PostgreSQL 13.
+    let is_plain = message.contains(", no encryption") || message.contains(", SSL off");
+    is_plain.then(|| {
+        "the server asks for TLS, or does not let this role in without (SQLSTATE 28000); add sslmode=require, better sslmode=verify-full, to DATABASE_URL, and see pg_hba.conf".into()
+    })
 }
 
 /// Names of the schema's own things, which hold nothing of a user.
@@ -176,6 +212,25 @@ pub fn of_migration(error: Error) -> StoreError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refusal_for_want_of_tls_is_told_from_others_and_names_nobody() {
+        for (message, words) in [
+            (r#"no pg_hba.conf entry for host "10.0.0.1", user "ada", database "d", no encryption"#, "asks for TLS"),
+            (
+                r#"pg_hba.conf rejects connection for host "10.0.0.1", user "ada", database "d", no encryption"#,
+                "sslmode",
+            ),
+            (r#"no pg_hba.conf entry for host "10.0.0.1", user "ada", database "d", SSL off"#, "asks for TLS"),
+            ("connection requires a valid client certificate", "asks for a client certificate"),
+            (r#"certificate authentication failed for user "ada""#, "sslcert and sslkey"),
+        ] {
+            let said = of_refusal("28000", message).unwrap();
+            assert!(said.contains(words) && !said.contains("ada"), "{message}: {said}");
+        }
+        assert_eq!(of_refusal("28000", r#"role "ada" is not permitted to log in"#), None);
+        assert_eq!(of_refusal("28P01", "client certificate"), None);
+    }
 
     #[test]
     fn every_class_has_its_remedy() {

@@ -5,7 +5,6 @@
 use std::fmt::Write;
 
 use clerk_sync::store::{self, Keep, Store};
-use secrecy::SecretString;
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Executor, PgConnection, Row};
 
@@ -201,8 +200,8 @@ async fn no_question_reads_a_whole_table() {
 
 /// A database with so many rows, and a connection to it that plans as the store does.
 async fn filled(database: &TestDatabase, users: u64, events: u64) -> PgConnection {
-    let url = SecretString::from(database.url());
-    let options = store::postgres::Options { url, connections: 1, keep: Keep::default() };
+    let address = database.url().parse().unwrap();
+    let options = store::postgres::Options { address, connections: 1, keep: Keep::default() };
     let store = Store::open(&store::Options::Postgres(options)).unwrap();
     store.migrate().await.unwrap();
     store.close().await;

@@ -7,7 +7,6 @@ use clerk_sync::clerk::{ClerkId, EventType, SignedEvent};
 use clerk_sync::store::{self, Keep, Outcome, Page, Store, StoreError, UserFilter};
 use clerk_sync::worker::plan::plan;
 use futures_util::future::join_all;
-use secrecy::SecretString;
 use sqlx::migrate::Migrate;
 use sqlx::{AssertSqlSafe, Executor, PgConnection};
 
@@ -17,7 +16,7 @@ use crate::support::history::{at, delete, event, update};
 use crate::support::proxy::Proxy;
 
 fn open(url: &str) -> Store {
-    let options = store::postgres::Options { url: SecretString::from(url), connections: 2, keep: Keep::default() };
+    let options = store::postgres::Options { address: url.parse().unwrap(), connections: 2, keep: Keep::default() };
     Store::open(&store::Options::Postgres(options)).unwrap()
 }
 

@@ -22,12 +22,14 @@ mod limits;
 mod log;
 mod many_workers;
 mod metrics;
+mod misdirected;
 #[cfg(target_os = "linux")]
 mod no_delay;
 mod openapi;
 mod operations;
 mod outage;
 mod poolers;
+mod readiness;
 mod reconcile;
 mod replay;
 mod rotation;

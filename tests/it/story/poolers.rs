@@ -2,14 +2,15 @@
 //! is named, and no other client of the pooler meets anything of ours.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use clerk_sync::store::postgres::Pooling;
 use clerk_sync::store::{self, Keep, Outcome, Status, Store, StoreError};
 use clerk_sync::worker::plan::plan;
 use futures_util::future::join_all;
-use secrecy::SecretString;
-use sqlx::{Connection, Executor, PgConnection, Row};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions, Executor, PgConnection, Row};
 
 use crate::support::app::{Place, SECRET, until};
 use crate::support::database::TestDatabase;
@@ -19,8 +20,13 @@ use crate::support::pgbouncer::{PgBouncer, can_follow, program};
 const FOLLOWS: &str = "max_prepared_statements = 200";
 
 fn open(url: &str) -> Store {
-    let options = store::postgres::Options { url: SecretString::from(url), connections: 2, keep: Keep::default() };
+    let options = store::postgres::Options { address: url.parse().unwrap(), connections: 2, keep: Keep::default() };
     Store::open(&store::Options::Postgres(options)).unwrap()
+}
+
+/// Another client of the pooler.
+async fn client(url: &str) -> PgConnection {
+    PgConnectOptions::from_str(url).unwrap().extra_float_digits(None).connect().await.unwrap()
 }
 
 const BODY: &str =
@@ -61,7 +67,7 @@ async fn session_pooling_works_and_has_the_limits() {
 async fn nothing_is_left_in(url: &str, server: &mut PgConnection) {
     let mut clients = Vec::new();
     for _ in 0..5 {
-        let mut client = PgConnection::connect(url).await.unwrap();
+        let mut client = client(url).await;
         // Each is held, so that each has a session of its own.
         client.execute("begin").await.unwrap();
         for (setting, default) in
@@ -85,12 +91,12 @@ async fn transaction_pooling_works_and_leaves_nothing_in_the_servers_sessions() 
     let (few, in_turn) = ("default_pool_size = 1\nreserve_pool_size = 4", "server_round_robin = 1");
     for settings in [few, "default_pool_size = 20", in_turn] {
         let database = TestDatabase::create().await;
-        let settings = ["pool_mode = transaction", FOLLOWS, "ignore_startup_parameters = extra_float_digits", settings];
+        let settings = ["pool_mode = transaction", FOLLOWS, settings];
         let bouncer = PgBouncer::before(&program, &database.url(), &settings).await;
         let url = bouncer.url(&database.url());
         // Sessions of the server that others have used before.
         for _ in 0..3 {
-            PgConnection::connect(&url).await.unwrap().execute("select 1").await.unwrap();
+            client(&url).await.execute("select 1").await.unwrap();
         }
         let stores = [open(&url), open(&url)];
         for migrated in join_all(stores.iter().map(Store::migrate)).await {
@@ -149,7 +155,7 @@ async fn a_transaction_pooler_that_shows_itself_later_is_recognized_then() {
         assert_eq!(store.apply(&plan(&[event])).await.unwrap(), [Outcome::Applied]);
         // Idle for long enough to be asked, while others have the sessions that it had.
         let used = Instant::now();
-        let mut other = PgConnection::connect(&bouncer.url(&database.url())).await.unwrap();
+        let mut other = client(&bouncer.url(&database.url())).await;
         other.execute("begin; select 1").await.unwrap();
         others.push(other);
         until("it is idle for a while", async || used.elapsed() > Duration::from_millis(1100)).await;
