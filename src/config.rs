@@ -16,10 +16,7 @@ use addresses::{AmqpFiles, queue_options, server, store_options};
 
 mod addresses;
 mod dotenv;
-<<<<<<< HEAD
 mod embedded;
-=======
->>>>>>> part-urls
 mod environment;
 mod names;
 mod paths;
@@ -242,27 +239,6 @@ impl Config {
     }
 }
 
-<<<<<<< HEAD
-/// The URL of a server. Without one an embedded file is used: so one that is set and empty is an error, for it was meant to be
-/// another place.
-fn server(
-    flag: &Option<SecretString>,
-    name: &str,
-    environment: &Environment,
-) -> Result<Option<SecretString>, ConfigError> {
-    let is_empty = match flag {
-        Some(flag) => clean(flag.expose_secret()).is_empty(),
-        None => environment.is_empty(name),
-    };
-    if is_empty {
-        let remedy = "give the URL, or unset it to use the embedded file in DATA_DIR";
-        return Err(wrong(name, "is set, and empty", remedy));
-    }
-    flag.as_ref().map_or_else(|| environment.secret(name), |flag| Ok(Some(clean(flag.expose_secret()).into())))
-}
-
-=======
->>>>>>> part-urls
 /// The verifier of these secrets, or what to do where there is none.
 pub fn verifier(secrets: &[SecretString]) -> Result<Verifier, ConfigError> {
     if secrets.is_empty() {
@@ -387,35 +363,6 @@ fn log_format(value: Option<String>) -> Result<Option<LogFormat>, ConfigError> {
     }
 }
 
-<<<<<<< HEAD
-fn queue_options(
-    url: Option<SecretString>,
-    files: &AmqpFiles,
-    namespace: String,
-    data_dir: &Path,
-) -> Result<queue::Options, ConfigError> {
-    let valid = !namespace.is_empty()
-        && namespace.len() <= NAMESPACE_MAX
-        && namespace.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
-    if !valid {
-        return Err(wrong(
-            "AMQP_NAMESPACE",
-            format!("is {namespace:?}"),
-            "give 1 to 100 letters, digits, -, _ and dots, such as clerk-sync",
-        ));
-    }
-    let Some(url) = url else {
-        return Ok(queue::Options::Embedded(queue::embedded::Options { path: data_dir.join("queue.db") }));
-    };
-    let address = addresses::rabbitmq(&url, files)?;
-    Ok(queue::Options::RabbitMq(queue::rabbitmq::Options { address, namespace }))
-}
-
-/// RabbitMQ takes names of up to 255 bytes; ours add at most 9.
-const NAMESPACE_MAX: usize = 100;
-
-=======
->>>>>>> part-urls
 fn payloads(value: Option<String>) -> Result<store::Payloads, ConfigError> {
     match value.as_deref() {
         None | Some("failed") => Ok(store::Payloads::Failed),
@@ -453,35 +400,6 @@ fn on_delete(value: Option<String>) -> Result<store::OnDelete, ConfigError> {
     }
 }
 
-<<<<<<< HEAD
-fn store_options(
-    url: Option<SecretString>,
-    postgres: &dyn Fn(&str) -> Result<store::postgres::Address, ConfigError>,
-    home: Option<&Path>,
-    data_dir: &Path,
-    connections: NonZeroUsize,
-    keep: store::Keep,
-) -> Result<store::Options, ConfigError> {
-    let sqlite = |path| store::Options::Sqlite(store::sqlite::Options { path, keep });
-    let Some(url) = url else {
-        return Ok(sqlite(data_dir.join("users.db")));
-    };
-    if let Some(path) = paths::of_sqlite_url(url.expose_secret(), home) {
-        return path.map(sqlite).map_err(|(fault, remedy)| wrong("DATABASE_URL", fault, remedy));
-    }
-    let remedy = "give a URL such as postgres://user:password@host:5432/database or sqlite://./data/users.db";
-    match url.expose_secret().split_once("://") {
-        Some((scheme, _)) if ["postgres", "postgresql"].contains(&scheme.to_ascii_lowercase().as_str()) => {
-            let connections = u32::try_from(connections.get()).unwrap_or(u32::MAX);
-            let address = postgres(url.expose_secret())?;
-            Ok(store::Options::Postgres(store::postgres::Options { address, connections, keep }))
-        }
-        _ => Err(wrong("DATABASE_URL", "does not begin with postgres:// or sqlite://", remedy)),
-    }
-}
-
-=======
->>>>>>> part-urls
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -30,10 +30,6 @@ use crate::backoff::Backoff;
 use crate::queue::Unavailable;
 use crate::shutdown::Shutdown;
 use crate::tasks;
-<<<<<<< HEAD
-use crate::tls::{self, Peer};
-=======
->>>>>>> part-urls
 
 /// Longest time to connect and declare.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

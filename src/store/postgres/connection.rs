@@ -81,14 +81,11 @@ impl Server {
         self.known.forget();
     }
 
-<<<<<<< HEAD
-=======
     /// To be called when a connection has changed its session of the server.
     pub fn suspect_pooler(&self) {
         self.known.suspect();
     }
 
->>>>>>> part-sessions
     /// Host, port and database: the URL without its name and password.
     pub fn place(&self) -> String {
         let options = &self.options;

@@ -114,24 +114,6 @@ fn with_remedy(sqlstate: String, says: &str) -> StoreError {
     }
 }
 
-<<<<<<< HEAD
-/// A refusal that is about TLS. PostgreSQL has one code for all refusals, and only its text tells.
-fn of_refusal(sqlstate: &str, message: &str) -> Option<String> {
-    if sqlstate != "28000" {
-        return None;
-    }
-    if message.contains("client certificate") || message.contains("certificate authentication failed") {
-        return Some(format!("{} (SQLSTATE 28000)", Fault::ClientCertificateWanted.explain(&Peer::POSTGRES)));
-    }
-    // The second is that of PostgreSQL 13.
-    let is_plain = message.contains(", no encryption") || message.contains(", SSL off");
-    is_plain.then(|| {
-        "the server asks for TLS, or does not let this role in without (SQLSTATE 28000); add sslmode=require, better sslmode=verify-full, to DATABASE_URL, and see pg_hba.conf".into()
-    })
-}
-
-=======
->>>>>>> part-sessions
 /// What went wrong before a session could be used, with the server's own message: no row has been sent yet, so that it quotes
 /// none.
 pub fn of_connecting(error: Error) -> Error {
@@ -155,8 +137,6 @@ fn says(error: &dyn DatabaseError) -> String {
     const CHARS_MAX: usize = 300;
     let line = |letter: char| if letter.is_control() { ' ' } else { letter };
     format!("; it says: {}", error.message().chars().map(line).take(CHARS_MAX).collect::<String>())
-<<<<<<< HEAD
-=======
 }
 
 /// A refusal that is about TLS. PostgreSQL has one code for all refusals, and only its text tells.
@@ -172,7 +152,6 @@ fn of_refusal(sqlstate: &str, message: &str) -> Option<String> {
     is_plain.then(|| {
         "the server asks for TLS, or does not let this role in without (SQLSTATE 28000); add sslmode=require, better sslmode=verify-full, to DATABASE_URL, and see pg_hba.conf".into()
     })
->>>>>>> part-sessions
 }
 
 /// Names of the schema's own things, which hold nothing of a user.

@@ -9,12 +9,8 @@ use clerk_sync::store::postgres::Pooling;
 use clerk_sync::store::{self, Keep, Outcome, Status, Store, StoreError};
 use clerk_sync::worker::plan::plan;
 use futures_util::future::join_all;
-<<<<<<< HEAD
-use sqlx::{Connection, Executor, PgConnection, Row};
-=======
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Executor, PgConnection, Row};
->>>>>>> part-sessions
 
 use crate::support::app::{Place, SECRET, until};
 use crate::support::database::TestDatabase;
