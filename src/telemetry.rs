@@ -4,7 +4,7 @@
 mod lines;
 pub mod traces;
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::panic::PanicHookInfo;
 
 use tracing::{Level, Metadata};
@@ -75,7 +75,9 @@ fn tell_panic(panic: &PanicHookInfo<'_>) {
     let thread = current.name();
     // No log is set up yet, or it is turned off, as in `check`.
     if !tracing::enabled!(Level::ERROR) {
-        eprintln!("clerk-sync: met a bug of its own at {place}; report it with this line");
+        let line = format!("clerk-sync: met a bug of its own at {place}; report it with this line\n");
+        // A reader that has gone away must not make a second panic of the first.
+        drop(std::io::stderr().write_all(line.as_bytes()));
     }
     tracing::error!(place, thread, "clerk-sync met a bug of its own; report it with this line");
     tasks::note_panic_on(thread);

@@ -222,11 +222,10 @@ impl Queue {
 /// The host of every node, with its port where that is not the usual one, and the virtual host.
 pub fn whereabouts(options: &Options) -> (Vec<String>, String) {
     let nodes = options.address.nodes();
-    let host = |node: &NodeAddress| match (bracketed(&node.uri.authority.host.to_lowercase()), node.uri.authority.port)
-    {
+    let host = |node: &NodeAddress| match (node.uri.authority.host.to_lowercase(), node.uri.authority.port) {
         // Both ports lead to the same queue, one with TLS and one without.
-        (host, 5671 | 5672) => host,
-        (host, port) => format!("{host}:{port}"),
+        (host, 5671 | 5672) => bracketed(&host),
+        (host, port) => format!("{}:{port}", bracketed(&host)),
     };
     let vhost = nodes.first().map(|node| node.uri.vhost.clone()).unwrap_or_default();
     (nodes.iter().map(host).collect(), vhost)

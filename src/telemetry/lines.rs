@@ -1,10 +1,10 @@
 //! Lines of the log on standard error: one a record, and nothing in it that drives a terminal.
 
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, Write};
 
 use crate::visible::visible;
 
-/// Where records go, each by one write. A reader that has gone away stops nobody.
+/// Where records go, each by one write. A reader that has gone away, or a full disk, stops nobody.
 pub struct Stderr {
     /// Whether the formatter colors its lines; it shows every escape character of a value by number.
     pub has_color: bool,
@@ -13,10 +13,9 @@ pub struct Stderr {
 impl Write for Stderr {
     fn write(&mut self, record: &[u8]) -> io::Result<usize> {
         let line = line(&String::from_utf8_lossy(record), self.has_color);
-        match io::stderr().lock().write_all(line.as_bytes()) {
-            Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error),
-            _ => Ok(record.len()),
-        }
+        // An error would be printed by the caller, to the same place, and panic there.
+        drop(io::stderr().lock().write_all(line.as_bytes()));
+        Ok(record.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {

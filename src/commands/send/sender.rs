@@ -94,7 +94,7 @@ pub fn is_loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
     host == "localhost"
         || host.ends_with(".localhost")
-        || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
+        || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback() || ip.is_unspecified())
 }
 
 /// What the receiver said.

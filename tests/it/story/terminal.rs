@@ -1,13 +1,13 @@
 //! What commands show of what came from outside, and what they do when nobody reads it any more.
 
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ExitStatus, Stdio};
 
 use clerk_sync::store::Failure;
 use clerk_sync::worker::plan::plan_failed;
 use serde_json::{Value, json};
 
-use crate::support::app::{App, Place, SECRET};
+use crate::support::app::{App, Place, SECRET, until};
 use crate::support::history::{event, update};
 
 /// Drives a terminal, turns text around, hides in it, or forges a row.
@@ -124,6 +124,36 @@ fn unread(place: &Place, arguments: &[&str], with_stderr: bool) -> (ExitStatus, 
         drop(stderr);
     }
     (child.wait().unwrap(), said)
+}
+
+/// Whoever reads the log can go away: the program works on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_nobody_reads_stops_nothing() {
+    let place = Place::embedded();
+    let mut command = place.command(&["serve"]);
+    command.env("CLERK_WEBHOOK_SIGNING_SECRET", SECRET).stdout(Stdio::null());
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap());
+    let (mut line, mut address) = (String::new(), None);
+    while address.is_none() {
+        line.clear();
+        assert!(log.read_line(&mut line).unwrap() > 0, "it has ended");
+        address = serde_json::from_str::<Value>(&line).unwrap()["address"].as_str().map(str::to_owned);
+    }
+    drop(log);
+    let url = format!("http://{}/api/webhooks/clerk", address.unwrap());
+    let body = place.directory().join("body");
+    let store = place.store();
+    for number in 1..=3 {
+        std::fs::write(&body, format!("no JSON {number}")).unwrap();
+        let sent = ["send", "--file", body.to_str().unwrap(), "--secret", SECRET, "--yes", "--url", &url];
+        until("it is taken", async || place.run(&sent).status.success()).await;
+        until("its failure is recorded", async || store.failed_count(100).await.is_ok_and(|count| count >= number))
+            .await;
+    }
+    assert!(child.try_wait().unwrap().is_none(), "it works on");
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
 
 /// A reader that has seen enough changes no exit status, and nothing panics.

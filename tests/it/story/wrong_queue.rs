@@ -85,6 +85,16 @@ async fn a_replay_to_a_queue_that_no_worker_reads_is_refused() {
     assert!(said.contains("Set AMQP_NAMESPACE") && said.contains(wrong.name()) && said.contains(&namespace), "{said}");
     assert_eq!(wrong.ready("users").await, None, "nothing is declared");
 
+    // `check` says so beforehand.
+    let check = |variables: &[(&str, &str)]| {
+        let output = place.command(&["check"]).envs(variables.iter().copied()).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.lines().find(|line| line.contains("worker queue")).unwrap_or_else(|| panic!("{text}")).to_owned()
+    };
+    assert!(check(&[]).starts_with("ok"), "{}", check(&[]));
+    let noted = check(&[("AMQP_NAMESPACE", wrong.name())]);
+    assert!(noted.starts_with("note") && noted.contains("set AMQP_NAMESPACE"), "{noted}");
+
     // The same broker by another name is refused too, unless a person says that it is the same.
     let other_name = broker::url().replace("127.0.0.1", "localhost");
     assert_ne!(other_name, broker::url());
