@@ -16,13 +16,14 @@ use addresses::{AmqpFiles, queue_options, server, store_options};
 
 mod addresses;
 mod dotenv;
+mod embedded;
 mod environment;
 mod names;
 mod paths;
 mod survey;
 
+pub use embedded::{embedded, flags};
 pub use environment::Environment;
-pub use paths::sqlite_url;
 pub use survey::{Faults, survey};
 
 use environment::clean;
@@ -31,7 +32,7 @@ use environment::clean;
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Settings")]
 pub struct Settings {
-    /// Signing secret whsec_… of the endpoint in Clerk's dashboard; several, separated by commas, for rotation
+    /// Signing secret whsec_… of the endpoint in Clerk's dashboard; for rotation several, separated by commas, the new one first
     /// [env: CLERK_WEBHOOK_SIGNING_SECRET]
     #[arg(long, global = true, value_name = "SECRET", hide_short_help = true)]
     clerk_webhook_signing_secret: Option<SecretString>,

@@ -168,7 +168,7 @@ pub async fn drain_many(bench: &mut Bench) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn drain_of(bench: &mut Bench, name: &str, many: Option<&Database>, crowd: &Crowd) -> anyhow::Result<()> {
+pub async fn drain_of(bench: &mut Bench, name: &str, many: Option<&Database>, crowd: &Crowd) -> anyhow::Result<()> {
     let database = many.unwrap_or(&bench.database);
     // The queue is there once a program was.
     bench.place.start("receiver", Some(database)).await?.stop().await?;

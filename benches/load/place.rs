@@ -44,7 +44,8 @@ impl Place {
     pub fn of_this_run(run: u64) -> anyhow::Result<Self> {
         let variable = |name, usual: &str| std::env::var(name).unwrap_or_else(|_| usual.to_owned());
         let server = variable("TEST_DATABASE_URL", "postgres://postgres@127.0.0.1:5432/postgres");
-        // Both sides talk to PostgreSQL without TLS: on one machine it would be measured, not the programs.
+        // Both sides talk to PostgreSQL without TLS: on one machine it would be measured, not the programs. What it costs is a
+        // part of its own.
         let server = PgConnectOptions::from_str(&server).context("TEST_DATABASE_URL")?.ssl_mode(PgSslMode::Disable);
         let name = format!("clerk_sync_bench_{}_{}", std::process::id(), run % 100_000);
         Ok(Self {
@@ -188,6 +189,12 @@ impl Place {
 impl Database {
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// The same database, reached with TLS or without by the program that is measured.
+    pub fn over(&self, mode: PgSslMode) -> Self {
+        let url = self.options.clone().ssl_mode(mode).to_url_lossy().to_string();
+        Self { options: self.options.clone(), pool: self.pool.clone(), url }
     }
 
     /// Empties the record, so that each part begins alike; the users stay.

@@ -44,6 +44,11 @@ impl Environment {
         Self { process: process.collect(), dotenv: HashMap::new() }
     }
 
+    #[cfg(test)]
+    pub fn of_dotenv(variables: &[(&str, &str)]) -> Self {
+        Self { dotenv: Self::of(variables).process, process: HashMap::new() }
+    }
+
     /// What a command finds that is run in this folder by another shell: `.env` alone.
     pub fn of_folder(&self) -> Self {
         Self { process: HashMap::new(), dotenv: self.dotenv.clone() }
@@ -184,8 +189,10 @@ mod tests {
         assert!(of(&[("DATABASE_URL", "")]) && of(&[("DATABASE_URL", " '' ")]) && of(&[("DATABASE_URL_FILE", "")]));
         assert!(!of(&[]) && !of(&[("DATABASE_URL", "x")]));
         assert!(!of(&[("DATABASE_URL", ""), ("DATABASE_URL_FILE", "/x")]), "one of the two has a value");
-        let mut both = Environment::of(&[("DATABASE_URL", "")]);
-        both.dotenv.insert("DATABASE_URL".into(), "x".into());
+        let both = Environment {
+            process: Environment::of(&[("DATABASE_URL", "")]).process,
+            ..Environment::of_dotenv(&[("DATABASE_URL", "x")])
+        };
         assert!(both.is_empty("DATABASE_URL"), "that of the process counts");
     }
 }

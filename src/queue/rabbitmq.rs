@@ -47,6 +47,13 @@ pub struct Options {
     pub namespace: String,
 }
 
+impl Options {
+    /// Host, port and virtual host of each node: the URLs without their names and passwords.
+    pub fn place(&self) -> String {
+        self.address.nodes().iter().map(NodeAddress::place).collect::<Vec<_>>().join(", ")
+    }
+}
+
 /// A handle on the broker. Clones share its connections.
 #[derive(Clone)]
 pub struct Queue {

@@ -6,11 +6,21 @@ use std::io::ErrorKind;
 
 use sqlx::Error;
 use sqlx::error::DatabaseError;
-use sqlx::migrate::MigrateError;
 use sqlx::postgres::PgDatabaseError;
 
 use crate::store::StoreError;
 use crate::tls::{self, Fault, Peer};
+
+/// What poolers answer to what they do not take.
+const PROTOCOL_VIOLATION: &str = "08P01";
+
+/// What to say where a pooler has lost a prepared statement, or has that of another client under its name.
+pub const STATEMENTS_ARE_LOST: &str = "a transaction pooler is before the server, and does not follow prepared statements: give the server's direct address in DATABASE_URL, or session pooling, or let the pooler follow them (PgBouncer 1.21 or later with max_prepared_statements = 200)";
+
+/// Whether an error is that of a pooler: a prepared statement that is missing, one that is there already, and what it refuses.
+pub fn is_of_pooler(sqlstate: &str) -> bool {
+    matches!(sqlstate, "26000" | "42P05" | PROTOCOL_VIOLATION)
+}
 
 /// The three remedies.
 #[derive(Debug, PartialEq, Eq)]
@@ -32,6 +42,8 @@ fn remedy(sqlstate: &str) -> Remedy {
             "21" | "22" | "23" | "54" | "P0" | "38" | "39" | "44" => Remedy::Isolate,
             // Passwords, databases, schemas, grants, syntax, features, statements a pooler has lost.
             "28" | "3D" | "3F" | "42" | "0A" | "26" => Remedy::Stop,
+            // What a pooler refuses, time does not fix.
+            "08" if sqlstate == PROTOCOL_VIOLATION => Remedy::Stop,
             // Pool, rollbacks, resources, operators, system, and whatever is not known here.
             _ => Remedy::Wait,
         },
@@ -56,6 +68,11 @@ pub fn of(error: Error) -> StoreError {
         // What the server says first is no answer of PostgreSQL's.
         Error::Protocol(_) => StoreError::Incompatible(NOT_POSTGRES.into()),
         Error::PoolClosed => StoreError::Unavailable("the store is closed".into()),
+        // What `of_connecting` made.
+        Error::Configuration(source) => match source.downcast::<StoreError>() {
+            Ok(error) => *error,
+            Err(_) => StoreError::Unavailable("the connection does not work".into()),
+        },
         Error::ColumnDecode { index, .. } => {
             StoreError::Incompatible(format!("column {index} has another type than this program's schema"))
         }
@@ -81,14 +98,19 @@ fn of_database(error: &dyn DatabaseError) -> StoreError {
     if let Some(text) = of_refusal(&sqlstate, error.message()) {
         return StoreError::Incompatible(text);
     }
-    let place = place(error);
+    // The message of an error that PostgreSQL itself makes of these holds nothing but names of the driver's.
+    let is_safe =
+        ["prepared statement \"sqlx", "bind message supplies"].iter().any(|start| error.message().starts_with(start));
+    let says = if is_of_pooler(&sqlstate) && is_safe { says(error) } else { place(error) };
+    with_remedy(sqlstate, &says)
+}
+
+fn with_remedy(sqlstate: String, says: &str) -> StoreError {
+    let text = format!("{} (SQLSTATE {sqlstate}){says}", meaning(&sqlstate));
     match remedy(&sqlstate) {
-        Remedy::Wait => StoreError::Unavailable(format!("{} (SQLSTATE {sqlstate}){place}", meaning(&sqlstate))),
-        Remedy::Isolate => StoreError::Rejected {
-            text: format!("{} (SQLSTATE {sqlstate}){place}", meaning(&sqlstate)),
-            code: format!("sqlstate_{sqlstate}"),
-        },
-        Remedy::Stop => StoreError::Incompatible(format!("{} (SQLSTATE {sqlstate}){place}", meaning(&sqlstate))),
+        Remedy::Wait => StoreError::Unavailable(text),
+        Remedy::Isolate => StoreError::Rejected { text, code: format!("sqlstate_{sqlstate}") },
+        Remedy::Stop => StoreError::Incompatible(text),
     }
 }
 
@@ -105,6 +127,32 @@ fn of_refusal(sqlstate: &str, message: &str) -> Option<String> {
     is_plain.then(|| {
         "the server asks for TLS, or does not let this role in without (SQLSTATE 28000); add sslmode=require, better sslmode=verify-full, to DATABASE_URL, and see pg_hba.conf".into()
     })
+}
+
+/// What went wrong before a session could be used, with the server's own message: no row has been sent yet, so that it quotes
+/// none.
+pub fn of_connecting(error: Error) -> Error {
+    match error {
+        Error::Database(error) => {
+            let sqlstate = error.code().unwrap_or_default().into_owned();
+            if let Some(text) = of_refusal(&sqlstate, error.message()) {
+                return Error::Configuration(Box::new(StoreError::Incompatible(text)));
+            }
+            Error::Configuration(Box::new(match with_remedy(sqlstate, &says(&*error)) {
+                // There is nothing to take apart.
+                StoreError::Rejected { text, .. } => StoreError::Unavailable(text),
+                other => other,
+            }))
+        }
+        other => other,
+    }
+}
+
+/// The server's own message, on one line.
+fn says(error: &dyn DatabaseError) -> String {
+    const CHARS_MAX: usize = 300;
+    let line = |letter: char| if letter.is_control() { ' ' } else { letter };
+    format!("; it says: {}", error.message().chars().map(line).take(CHARS_MAX).collect::<String>())
 }
 
 /// Names of the schema's own things, which hold nothing of a user.
@@ -129,6 +177,10 @@ fn meaning(sqlstate: &str) -> &'static str {
         "42501" => "the role may not do this: SECURITY.md lists the grants that each role needs",
         "42P01" | "42703" | "3F000" => "the schema is missing or old: run `clerk-sync migrate`",
         "25006" => "the server only reads",
+        "26000" | "42P05" => STATEMENTS_ARE_LOST,
+        PROTOCOL_VIOLATION => {
+            "a pooler or proxy before the server refuses what clerk-sync sends: give the server's direct address in DATABASE_URL, or use session pooling"
+        }
         "53100" => "the server's disk is full",
         "53300" => "the server has no more connections",
         "55P03" => "somebody else holds a lock on a table: try again",
@@ -152,19 +204,16 @@ pub fn of_missing_grant() -> StoreError {
     StoreError::Incompatible(format!("{} (SQLSTATE 42501)", meaning("42501")))
 }
 
-pub fn of_migration(error: MigrateError) -> StoreError {
+/// What went wrong in a migration. Its statements hold no data, so that the message of an object that is in the way quotes none.
+pub fn of_migration(error: Error) -> StoreError {
     match error {
-        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => of(error),
-        MigrateError::VersionMissing(version) => StoreError::Incompatible(format!(
-            "its schema has migration {version}, which this program does not know: use a newer clerk-sync"
-        )),
-        MigrateError::VersionMismatch(version) => StoreError::Incompatible(format!(
-            "its migration {version} is not the one of this program: use the clerk-sync that made the schema"
-        )),
-        MigrateError::Dirty(version) => {
-            StoreError::Incompatible(format!("its migration {version} was not finished: mend it by hand"))
+        Error::Database(error) if matches!(error.code().as_deref(), Some("42P07" | "42710" | "42723")) => {
+            StoreError::Incompatible(format!(
+                "the schema clerk has something that clerk-sync did not make{}. Rename it, or give clerk-sync another database. Nothing was changed",
+                says(&*error)
+            ))
         }
-        _ => StoreError::Incompatible("its migrations cannot be read".into()),
+        other => of(other),
     }
 }
 
@@ -202,7 +251,8 @@ mod tests {
         for isolate in ["21000", "22P05", "22P02", "22003", "22021", "22008", "23502", "23514", "54000", "54001"] {
             assert_eq!(remedy(isolate), Remedy::Isolate, "{isolate}");
         }
-        for stop in ["28P01", "28000", "3D000", "3F000", "42501", "42P01", "42703", "0A000", "26000"] {
+        for stop in ["28P01", "28000", "3D000", "3F000", "42501", "42P01", "42703", "0A000", "26000", "42P05", "08P01"]
+        {
             assert_eq!(remedy(stop), Remedy::Stop, "{stop}");
         }
     }

@@ -78,6 +78,7 @@ fn of_users() -> Vec<Case> {
         by("deleted=true", "null, null, null, null, true, null"),
         by("deleted=false", "null, null, null, null, false, null"),
         by("email and deleted=false", "'Ada.20@Example.com', null, null, null, false, null"),
+        case("README: who can sign in", "select * from clerk.active_users order by clerk_id desc limit 50", ""),
         case("one user", include_str!("../../../src/store/postgres/user.sql"), "'user_0000007'"),
     ]
 }
