@@ -23,4 +23,6 @@ pub mod metrics;
 pub mod shutdown;
 pub mod tasks;
 pub mod telemetry;
+pub mod tls;
 pub mod trace;
+pub mod url;

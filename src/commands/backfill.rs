@@ -78,6 +78,7 @@ pub async fn run(args: &BackfillArgs, config: &Config) -> anyhow::Result<ExitCod
 pub fn open(config: &Config, patience: &Patience) -> anyhow::Result<Arc<Api>> {
     let options = backfill::Options {
         url: config.clerk_api.url.clone(),
+        files: config.clerk_api.files.clone(),
         key: config.clerk_api.key()?.clone(),
         omitted: config.worker.omitted.clone(),
         patience: Duration::from_secs(patience.patience),

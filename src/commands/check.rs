@@ -86,11 +86,13 @@ async fn found(config: Option<Config>, faults: &Faults, role: Role) -> Vec<Findi
             }
         },
         async {
-            let is_known = !faults.concern("AMQP_URL") && !faults.concern("AMQP_NAMESPACE");
+            let names = ["AMQP_URL", "AMQP_NAMESPACE", "AMQP_CA", "AMQP_CLIENT_CERT", "AMQP_CLIENT_KEY"];
+            let is_known = !names.iter().any(|name| faults.concern(name));
             if is_known { broker::check(&config.queue).await } else { Vec::new() }
         },
         async {
-            let is_known = !faults.concern("CLERK_SECRET_KEY") && !faults.concern("CLERK_API_URL");
+            let names = ["CLERK_SECRET_KEY", "CLERK_API_URL", "CLERK_API_CA"];
+            let is_known = !names.iter().any(|name| faults.concern(name));
             if is_known { clerk_api::check(&config.clerk_api).await } else { (Vec::new(), None) }
         },
     );
@@ -108,7 +110,7 @@ async fn found(config: Option<Config>, faults: &Faults, role: Role) -> Vec<Findi
 }
 
 async fn database(config: &Config, faults: &Faults, role: Role) -> (Vec<Finding>, Option<Reading>) {
-    if faults.concern("DATABASE_URL") {
+    if faults.concern("DATABASE_URL") || faults.concern("DATABASE_CA") {
         return (Vec::new(), None);
     }
     let store = match Store::open(&config.store) {

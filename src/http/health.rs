@@ -94,26 +94,61 @@ pub async fn alive() -> HttpResponse {
     )
 )]
 pub async fn ready(readiness: web::Data<Readiness>) -> Result<HttpResponse, Problem> {
-    let mut missing = Vec::new();
-    let mut reasons = Vec::new();
-    if readiness.shutdown.is_requested() {
-        missing.push("process");
-        reasons.push("it is stopping".to_string());
-    }
-    if let Err(reason) = readiness.queue.ready() {
-        missing.push("queue");
-        reasons.push(reason.to_string());
-    }
-    if let Some(Err(reason)) = readiness.database().await {
-        missing.push("database");
-        reasons.push(reason.to_string());
-    }
-    if let Some(Err(reason)) = readiness.worker() {
-        missing.push("worker");
-        reasons.push(format!("the worker applies nothing: {reason}"));
-    }
+    let queue = readiness.queue.ready().map_err(|reason| reason.to_string());
+    let database = readiness.database().await.unwrap_or(Ok(()));
+    let worker = readiness.worker().unwrap_or(Ok(()));
+    let (missing, reasons) = missing(readiness.shutdown.is_requested(), queue, database, worker);
     if missing.is_empty() {
         return Ok(HttpResponse::Ok().json(Health { status: "ready" }));
     }
     Err(Problem::not_ready(missing, reasons.join("; ")))
+}
+
+/// What is missing, and why. A worker that applies nothing is missing by itself only if its database is there.
+fn missing(
+    is_stopping: bool,
+    queue: Result<(), String>,
+    database: Result<(), Arc<str>>,
+    worker: Result<(), Arc<str>>,
+) -> (Vec<&'static str>, Vec<String>) {
+    let (mut missing, mut reasons) = (Vec::new(), Vec::new());
+    if is_stopping {
+        missing.push("process");
+        reasons.push("it is stopping".into());
+    }
+    if let Err(reason) = queue {
+        missing.push("queue");
+        reasons.push(reason);
+    }
+    if let Err(reason) = &database {
+        missing.push("database");
+        reasons.push(reason.to_string());
+    }
+    if let Err(reason) = worker {
+        if database.is_ok() {
+            missing.push("worker");
+        }
+        if database != Err(Arc::clone(&reason)) {
+            reasons.push(format!("the worker applies nothing: {reason}"));
+        }
+    }
+    (missing, reasons)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_named_and_its_consequence_only_explained() {
+        let no = |reason: &str| Err(Arc::<str>::from(reason));
+        assert_eq!(missing(false, Ok(()), Ok(()), Ok(())), (vec![], vec![]));
+        let (what, why) = missing(false, Ok(()), Ok(()), no("it waits for a lock"));
+        assert_eq!((what, why), (vec!["worker"], vec!["the worker applies nothing: it waits for a lock".into()]));
+        let (what, why) = missing(false, Ok(()), no("no schema"), no("it migrates"));
+        assert_eq!(what, ["database"]);
+        assert_eq!(why, ["no schema", "the worker applies nothing: it migrates"]);
+        let (what, why) = missing(true, Err("away".into()), no("gone"), no("gone"));
+        assert_eq!((what, why.len()), (vec!["process", "queue", "database"], 3), "nothing is said twice");
+    }
 }

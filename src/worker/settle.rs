@@ -50,7 +50,7 @@ impl Settler {
     /// Waits until the store can be used; false when the worker is to stop first.
     pub async fn store_is_ready(&self) -> bool {
         let mut retry = self.outage.retry();
-        while let Err(error) = self.store.ping().await {
+        while let Err(error) = self.store.usable().await {
             self.status.waits(error.to_string());
             if self.shutdown.or(retry.wait(&error)).await.is_none() {
                 return false;

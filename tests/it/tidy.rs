@@ -28,22 +28,26 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "store",
             "tasks",
             "telemetry",
+            "tls",
             "trace",
+            "url",
             "worker",
         ],
     ),
-    ("config", &["backfill", "clerk", "http", "queue", "store", "telemetry", "worker"]),
+    ("config", &["backfill", "clerk", "http", "queue", "store", "telemetry", "tls", "url", "worker"]),
     ("http", &["clerk", "clock", "metrics", "queue", "replay", "shutdown", "store", "tasks", "trace"]),
     ("replay", &["backoff", "clerk", "clock", "metrics", "queue", "store"]),
     ("worker", &["backoff", "clerk", "clock", "metrics", "queue", "shutdown", "store", "tasks", "trace"]),
-    ("backfill", &["backoff", "clerk", "data_dir", "metrics", "shutdown", "store", "tasks"]),
-    ("queue", &["backoff", "clerk", "clock", "data_dir", "metrics", "shutdown", "tasks", "trace"]),
-    ("store", &["clerk", "clock", "data_dir", "metrics"]),
+    ("backfill", &["backoff", "clerk", "data_dir", "metrics", "shutdown", "store", "tasks", "tls"]),
+    ("queue", &["backoff", "clerk", "clock", "data_dir", "metrics", "shutdown", "tasks", "tls", "trace", "url"]),
+    ("store", &["clerk", "clock", "data_dir", "metrics", "tls", "url"]),
     ("clerk", &[]),
     ("metrics", &[]),
     ("trace", &["clerk"]),
     ("telemetry", &["tasks", "trace"]),
     ("tasks", &["backoff", "shutdown"]),
+    ("tls", &[]),
+    ("url", &[]),
     ("backoff", &[]),
     ("shutdown", &[]),
     ("clock", &["clerk"]),
@@ -77,6 +81,9 @@ const MAY_SPAWN: &[(&str, &str)] = &[
     ("src/worker/drain.rs", "the drain waits for all of them, and dies of their panics"),
     ("src/worker/mod.rs", "each restarts by itself, and the worker waits for all of them"),
 ];
+
+/// The one file that may have `unsafe`.
+const MAY_BE_UNSAFE: &str = "src/store/postgres/no_delay.rs";
 
 const FILE_LINES_MAX: usize = 500;
 
@@ -145,6 +152,9 @@ fn faults_of_file(file: &Source) -> Vec<String> {
         let may_spawn = is_test || MAY_SPAWN.iter().any(|(path, _)| file.path == *path);
         if spawns && file.path.starts_with("src/") && !may_spawn && scan::punctuation(&tokens, at + 1, "(") {
             fault(format!("`{word}` starts what nobody watches; use src/tasks.rs (line {line})"));
+        }
+        if word == "unsafe" && file.path != MAY_BE_UNSAFE {
+            fault(format!("`unsafe` stands in {MAY_BE_UNSAFE} alone, which says why (line {line})"));
         }
         let sleeps = matches!(word.as_str(), "sleep" | "sleep_until" | "sleep_ms");
         if sleeps && file.path.starts_with("tests/") && !file.path.starts_with(WAITING) {
@@ -347,6 +357,13 @@ fn a_task_that_nobody_watches_is_caught() {
         assert_eq!(says("tests/it/story/stop.rs", text), [""; 0], "{text}");
     }
     assert_eq!(says("src/queue/mod.rs", "fn spawning() {} // tokio::spawn(work())"), [""; 0]);
+}
+
+#[test]
+fn unsafe_code_is_caught_everywhere_but_in_one_file() {
+    let text = "fn f() { unsafe { g() } }";
+    assert_eq!(says("src/store/postgres/pool.rs", text).len(), 1);
+    assert_eq!(says("src/store/postgres/no_delay.rs", text), [""; 0]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The queue: the nodes of RabbitMQ, what is declared there and what the user may do; or the embedded file.
 
-use super::finding::Finding;
+use super::finding::{self, Finding};
 use crate::queue::rabbitmq::{Node, Shared, State};
 use crate::queue::{self, Inspection, OpenError, embedded};
 
@@ -49,6 +49,7 @@ fn of_node(node: &Node, all_away: bool) -> Vec<Finding> {
         } else {
             "start RabbitMQ there, or correct the host and the port in AMQP_URL"
         };
+        let (fault, mend) = finding::split(fault, mend);
         let what = format!("{place}: {fault}");
         // The others of the cluster do meanwhile.
         return vec![if all_away { Finding::fail("broker", what, mend) } else { Finding::note("broker", what, mend) }];

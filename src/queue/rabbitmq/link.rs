@@ -19,17 +19,19 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
-use lapin::uri::AMQPUri;
+use lapin::uri::{AMQPScheme, AMQPUri};
 use lapin::{Connection, ConnectionProperties, ErrorKind, Event};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
+use super::address::Node;
 use super::topology::{self, Names, TopologyError};
 use crate::backoff::Backoff;
 use crate::queue::Unavailable;
 use crate::shutdown::Shutdown;
 use crate::tasks;
+use crate::tls::{self, Peer};
 
 /// Longest time to connect and declare.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -59,7 +61,7 @@ const STABLE_AFTER: Duration = Duration::from_secs(2);
 #[derive(Clone)]
 pub struct Broker {
     /// The nodes, at least one: each attempt to connect is with the next.
-    pub nodes: Arc<[AMQPUri]>,
+    pub nodes: Arc<[Node]>,
     pub names: Arc<Names>,
 }
 
@@ -298,7 +300,7 @@ impl Supervisor {
     /// Makes the reason known, in the log once, and says how long to wait.
     fn say(
         &self,
-        node: &AMQPUri,
+        node: &Node,
         fault: Fault,
         told: &mut String,
         outage: &mut Backoff,
@@ -309,7 +311,7 @@ impl Supervisor {
             Fault::Repair(reason) => (reason, repair.next_interval(), true),
         };
         if *told != reason && !self.closing.is_requested() {
-            let broker = place(node);
+            let broker = node.place();
             if needs_repair {
                 error!(broker, reason, "RabbitMQ cannot be used until this is mended");
             } else {
@@ -321,18 +323,18 @@ impl Supervisor {
         wait
     }
 
-    async fn connect(&self, node: &AMQPUri) -> Result<(Arc<Epoch>, Events), Fault> {
-        let mut uri = node.clone();
+    async fn connect(&self, node: &Node) -> Result<(Arc<Epoch>, Events), Fault> {
+        let mut uri = node.uri.clone();
         uri.query.heartbeat.get_or_insert(HEARTBEAT_S);
         uri.query.frame_max.get_or_insert(FRAME_MAX);
         let name = format!("clerk-sync {} {}", self.broker.names.namespace, self.purpose.name());
         let properties = ConnectionProperties::default().with_connection_name(name.into());
         let connect = async {
-            let connection = Connection::connect_uri(uri, properties).await.map_err(fault_of)?;
+            let connection = connect(node, uri, properties).await?;
             // From the first moment on: lapin keeps no event for a listener that is not there yet.
             let events = connection.events_listener().boxed();
             topology::declare(&connection, &self.broker.names).await.map_err(|error| match error {
-                TopologyError::Broker(error) => fault_of(error),
+                TopologyError::Broker(error) => fault_of(&node.uri.scheme, error),
                 mismatch @ TopologyError::Mismatch { .. } => Fault::Repair(mismatch.to_string()),
             })?;
             let epoch = Epoch { connection, blocked: watch::Sender::new(None), over: Shutdown::default() };
@@ -356,8 +358,8 @@ impl Supervisor {
     }
 
     /// Watches one life of the connection to its end.
-    async fn live(&self, node: &AMQPUri, (epoch, events): (Arc<Epoch>, Events)) -> Fault {
-        info!(broker = place(node), purpose = self.purpose.name(), "connected to RabbitMQ");
+    async fn live(&self, node: &Node, (epoch, events): (Arc<Epoch>, Events)) -> Fault {
+        info!(broker = node.place(), purpose = self.purpose.name(), "connected to RabbitMQ");
         self.tell.send_replace(State::Open(Arc::clone(&epoch)));
         let reason = tokio::select! {
             () = self.closing.requested() => "the program stops".to_string(),
@@ -399,15 +401,15 @@ impl Supervisor {
     }
 
     /// Follows the connection's own events until it breaks; says why.
-    async fn watch(&self, node: &AMQPUri, epoch: &Epoch, mut events: Events) -> String {
+    async fn watch(&self, node: &Node, epoch: &Epoch, mut events: Events) -> String {
         while let Some(event) = events.next().await {
             match event {
                 Event::ConnectionBlocked(reason) => {
-                    warn!(broker = place(node), reason, "RabbitMQ takes no events now");
+                    warn!(broker = node.place(), reason, "RabbitMQ takes no events now");
                     epoch.blocked.send_replace(Some(reason.into()));
                 }
                 Event::ConnectionUnblocked => {
-                    info!(broker = place(node), "RabbitMQ takes events again");
+                    info!(broker = node.place(), "RabbitMQ takes events again");
                     epoch.blocked.send_replace(None);
                 }
                 // Of one channel: whoever uses it meets the error there, and `keep_complete` asks for it.
@@ -420,13 +422,31 @@ impl Supervisor {
     }
 }
 
-/// Host, port and virtual host: the URL without its password.
-pub fn place(node: &AMQPUri) -> String {
-    let AMQPUri { authority, vhost, .. } = node;
-    format!("{}:{}/{vhost}", authority.host, authority.port)
+/// Connects; trusted is what the node's files hold beside the system's roots.
+pub async fn connect(node: &Node, uri: AMQPUri, properties: ConnectionProperties) -> Result<Connection, Fault> {
+    let tls = node.tls().map_err(|error| Fault::Repair(error.to_string()))?;
+    let scheme = uri.scheme.clone();
+    let connect =
+        async { Connection::connect_uri_with_config(uri, properties, tls, lapin::runtime::default_runtime()?).await };
+    connect.await.map_err(|error| match fault_of(&scheme, error) {
+        Fault::Away(reason) if [" eof", "aborted", "reset"].iter().any(|end| reason.contains(end)) => {
+            Fault::Away(format!("{reason}; see that RabbitMQ runs there and that it is its port: {}", port_of(&scheme)))
+        }
+        fault => fault,
+    })
 }
 
-pub fn fault_of(error: lapin::Error) -> Fault {
+/// Which port a URL of this scheme wants.
+fn port_of(scheme: &AMQPScheme) -> &'static str {
+    match scheme {
+        AMQPScheme::AMQP => {
+            "is it the TLS port? Begin AMQP_URL with amqps:// there; without TLS the port is usually 5672"
+        }
+        AMQPScheme::AMQPS => "with amqps:// give the TLS port, usually 5671",
+    }
+}
+
+pub fn fault_of(scheme: &AMQPScheme, error: lapin::Error) -> Fault {
     let description = describe(&error);
     match error.kind() {
         ErrorKind::ProtocolError(amqp) => match amqp.kind() {
@@ -438,6 +458,13 @@ pub fn fault_of(error: lapin::Error) -> Fault {
             }
             _ => Fault::Away(description),
         },
+        ErrorKind::IOError(error) => match tls::fault_of(error.as_ref()) {
+            Some(fault) => Fault::Repair(fault.explain(&Peer::RABBITMQ)),
+            None => Fault::Away(description),
+        },
+        ErrorKind::ParsingError(_) | ErrorKind::InvalidProtocolVersion(_) => {
+            Fault::Repair(format!("what answers there does not speak AMQP 0-9-1; {}", port_of(scheme)))
+        }
         _ => Fault::Away(description),
     }
 }

@@ -439,6 +439,7 @@ mod tests {
 
     use super::*;
     use crate::clerk::{EventId, EventType, Timestamp};
+    use crate::queue::rabbitmq::address::Address;
     use crate::queue::rabbitmq::link::{Broker, Purpose};
 
     /// The code of the task meets a bug at this event.
@@ -464,8 +465,9 @@ mod tests {
     async fn a_task_that_dies_starts_again_and_ends_with_the_last_handle() {
         let names = Arc::new(Names::new("clerk-sync-test"));
         // Port 9 of this machine refuses connections.
-        let nodes = ["amqp://127.0.0.1:9".parse().unwrap()].into();
-        let link = Link::new(Broker { nodes, names: Arc::clone(&names) }, Purpose::Publish);
+        let address: Address = "amqp://127.0.0.1:9".parse().unwrap();
+        let link =
+            Link::new(Broker { nodes: Arc::clone(address.nodes()), names: Arc::clone(&names) }, Purpose::Publish);
         link.want();
         let publisher = Publisher::start(&link, &names);
         // More often than there are tasks.

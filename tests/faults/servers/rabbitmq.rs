@@ -37,6 +37,8 @@ pub struct Node<'a> {
     name: String,
     port: u16,
     distribution_port: u16,
+    /// The content of rabbitmq.conf.
+    configuration: String,
     server: Option<Child>,
 }
 
@@ -56,8 +58,14 @@ impl Family {
 
     /// Starts a node. The first one makes the cookie: let it be up before the next.
     pub async fn start(&self, name: &str) -> Node<'_> {
+        self.start_with(name, "").await
+    }
+
+    /// The same with a rabbitmq.conf.
+    pub async fn start_with(&self, name: &str, configuration: &str) -> Node<'_> {
         let name = format!("{name}-{}@localhost", std::process::id());
-        let mut node = Node { family: self, name, port: free_port(), distribution_port: free_port(), server: None };
+        let (port, distribution_port, configuration) = (free_port(), free_port(), configuration.to_owned());
+        let mut node = Node { family: self, name, port, distribution_port, configuration, server: None };
         node.start_again().await;
         node
     }
@@ -75,7 +83,7 @@ impl Node<'_> {
         assert!(self.server.is_none(), "it runs");
         std::fs::create_dir_all(self.home()).unwrap();
         std::fs::write(self.file("plugins"), "[].").unwrap();
-        std::fs::write(self.file("rabbitmq.conf"), "").unwrap();
+        std::fs::write(self.file("rabbitmq.conf"), &self.configuration).unwrap();
         std::fs::write(self.file("environment"), "").unwrap();
         let _ = std::fs::remove_file(self.file("pid"));
         let output = std::fs::File::options().create(true).append(true).open(self.file("output")).unwrap();

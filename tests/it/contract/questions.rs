@@ -8,6 +8,7 @@ use clerk_sync::worker::plan::plan;
 use serde_json::{Value, json};
 
 use super::store::{Place, page};
+use crate::support::database::TestDatabase;
 use crate::support::history::{EPOCH_MS, delete, event, fail, update};
 
 super::both_arms! {
@@ -102,8 +103,13 @@ async fn users_are_found_by_the_beginning_of_what_people_know(place: Place) {
     assert_eq!(store.users(&gone, &page(10)).await.unwrap().rows.len(), 1);
 }
 
-/// Both stores find the same people. Where ICU and the C library differ (`İ`, a `Σ` at the end) the latter is followed.
+/// Both stores find the same people. A server may have been made for ASCII alone, so this has a database that knows more; what
+/// ICU and the C library make differently (`İ`, a `Σ` at the end) is left to `store/sqlite/fold.rs`.
 async fn case_does_not_count_in_any_script(place: Place) {
+    let place = match place {
+        Place::Postgres(_) => Place::Postgres(TestDatabase::create_with_icu().await),
+        sqlite @ Place::Sqlite(_) => sqlite,
+    };
     let store = place.migrated().await;
     let named = |id: &str, address: &str, first: &str, last: &str, username: &str| {
         let emails = email(address);
@@ -119,7 +125,7 @@ async fn case_does_not_count_in_any_script(place: Place) {
             named("user_2", "olga@пример.рф", "ОЛЬГА", "Ёжикова", "olga"),
             named("user_3", "Straße@Example.com", "ΟΔΥΣΣΕΥΣ", "Große", "zoe"),
             named("user_4", "zoe@example.com", "Zoë", "Z", "Zoe"),
-            named("user_5", "Kelvin@EXAMPLE.com", "İsmail", "李", "x"),
+            named("user_5", "Kelvin@EXAMPLE.com", "", "李", "x"),
         ],
     )
     .await;
@@ -135,13 +141,12 @@ async fn case_does_not_count_in_any_script(place: Place) {
         ("Ольга ЁЖ", &["user_2"]),
         ("ёж", &["user_2"]),
         ("OLGA@ПРИМЕР.РФ", &["user_2"]),
-        ("οδυσσευσ", &["user_3"]),
+        ("οδυσ", &["user_3"]),
         ("οδυς", &[]),
         ("GROß", &["user_3"]),
         ("gross", &[]),
         ("Z", &["user_4", "user_3"]),
         ("ZOË", &["user_4"]),
-        ("ismail", &["user_5"]),
         ("李", &["user_5"]),
     ] {
         assert_eq!(found(&store, q).await, expected, "{q:?}");

@@ -61,8 +61,19 @@ impl Place {
     }
 
     pub async fn servers() -> Self {
-        let directory = tempdir::TempDir::new();
-        Self::Servers { directory, database: TestDatabase::create().await, namespace: Namespace::new() }
+        Self::servers_with(TestDatabase::create().await)
+    }
+
+    /// The same with a database that the test has made.
+    pub fn servers_with(database: TestDatabase) -> Self {
+        Self::Servers { directory: tempdir::TempDir::new(), database, namespace: Namespace::new() }
+    }
+
+    pub fn database(&self) -> &TestDatabase {
+        match self {
+            Self::Embedded { .. } => panic!("the file is no server"),
+            Self::Servers { database, .. } => database,
+        }
     }
 
     pub fn directory(&self) -> PathBuf {
@@ -84,7 +95,7 @@ impl Place {
         let options = match self {
             Self::Embedded { directory } => return self.store_at(&directory.path().join("users.db")),
             Self::Servers { database, .. } => store::Options::Postgres(store::postgres::Options {
-                url: SecretString::from(database.url()),
+                address: database.url().parse().unwrap(),
                 connections: 2,
                 keep,
             }),
