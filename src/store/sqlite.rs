@@ -4,6 +4,7 @@
 
 mod apply;
 mod error;
+mod fold;
 mod known;
 mod read;
 mod rows;
@@ -391,12 +392,19 @@ fn durable(options: SqliteConnectOptions) -> SqliteConnectOptions {
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
+/// Whether the rows that are there have their lower case.
+const IS_FOLDED: &str = "select exists (select 1 from pragma_table_info('users') where name = 'folded')";
+
 /// One process at a time: sqlx has no lock for SQLite, so a transaction of ours is one.
 async fn migrate(connection: &mut SqliteConnection) -> Result<(), sqlx::migrate::MigrateError> {
     let mut migrator = Migrator::with_migrations(MIGRATIONS.iter().cloned().collect());
     migrator.dangerous_set_table_name("_migrations");
     // Locked from the first question on: two processes would both find the schema missing.
     let mut transaction = connection.begin_with("begin immediate").await?;
+    let is_folded: bool = sqlx::query_scalar(IS_FOLDED).fetch_one(&mut *transaction).await?;
     migrator.run_direct(None, &mut *transaction, false).await?;
+    if !is_folded {
+        fold::fill(&mut transaction).await?;
+    }
     Ok(transaction.commit().await?)
 }
