@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{progress, table};
+use super::{progress, startup, table};
 use crate::backfill::{self, Api, Failure, Filled, Identity, News, Resume, Stopped, Tally};
 use crate::clock::now;
 use crate::config::Config;
@@ -44,6 +44,7 @@ pub async fn run(args: &BackfillArgs, config: &Config) -> anyhow::Result<ExitCod
     let started = Instant::now();
     let api = open(config, &args.patience)?;
     let store = Store::open(&config.store)?;
+    startup::of_command("backfill", &store);
     let stop = stop_on_signal()?;
     // An embedded file is made where there is none, as `serve` does; a server's schema is brought up to date once a release.
     if matches!(config.store, store::Options::Sqlite(_)) {

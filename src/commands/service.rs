@@ -167,8 +167,8 @@ async fn work(
     if role == Role::Both && !migrated(&store, &status, &stop).await {
         return;
     }
-    let recording = record_queue(identity, &store, &stop);
-    tokio::join!(worker::run_with_status(queue, store.clone(), options, status, stop.clone()), recording);
+    let apply = worker::run_with_status(queue, store.clone(), options, status, stop.clone());
+    tokio::join!(apply, record_queue(identity, &store, &stop));
 }
 
 /// Records which queue this worker takes from, so that `events replay` can tell another one. Nothing waits for it.

@@ -4,6 +4,7 @@ use serde_json::value::RawValue;
 use sqlx::sqlite::{SqlitePool, SqliteRow};
 use sqlx::{Error, Row};
 
+use super::fold::fold;
 use crate::clerk::{ClerkId, EventId, EventType, SignedEvent, Timestamp};
 use crate::store::history::COMPARED_BYTES_MAX;
 use crate::store::search::{COMMON_FROM, Search, end_of};
@@ -21,15 +22,16 @@ pub async fn users(pool: &SqlitePool, filter: &UserFilter, page: &Page) -> Resul
     };
     let search = filter.q.as_deref().and_then(Search::of);
     let phone = search.as_ref().map(|search| search.phone.as_deref().unwrap_or(&search.text));
+    let folded = search.as_ref().map(|search| fold(&search.text));
     let names = search.as_ref().and_then(|search| search.names.as_ref());
-    let (first, last) = names.map(|(first, last)| (first.as_str(), last.as_str())).unzip();
+    let (first, last) = names.map(|(first, last)| (fold(first), fold(last))).unzip();
     let statement = match &search {
         Some(search) if is_common(pool, search).await? => include_str!("users_by_search_in_order.sql"),
         Some(_) => include_str!("users_by_search.sql"),
         None => users_statement(filter),
     };
     let rows = sqlx::query(statement)
-        .bind(filter.email.as_deref())
+        .bind(filter.email.as_deref().map(fold))
         .bind(filter.phone.as_deref())
         .bind(filter.username.as_deref())
         .bind(filter.external_id.as_deref())
@@ -40,10 +42,12 @@ pub async fn users(pool: &SqlitePool, filter: &UserFilter, page: &Page) -> Resul
         .bind(search.as_ref().map(|search| end_of(&search.text)))
         .bind(phone)
         .bind(phone.map(end_of))
-        .bind(first)
-        .bind(first.map(end_of))
-        .bind(last)
-        .bind(last.map(end_of))
+        .bind(&first)
+        .bind(first.as_deref().map(end_of))
+        .bind(&last)
+        .bind(last.as_deref().map(end_of))
+        .bind(&folded)
+        .bind(folded.as_deref().map(end_of))
         .fetch_all(pool)
         .await?;
     let rows = rows.iter().map(read_user).collect::<Result<_, _>>()?;
@@ -122,15 +126,18 @@ pub async fn setting(pool: &SqlitePool, name: &str) -> Result<Option<String>, Er
 
 async fn is_common(pool: &SqlitePool, search: &Search) -> Result<bool, Error> {
     let phone = search.phone.as_deref().unwrap_or(&search.text);
-    let last = search.names.as_ref().map(|(_, last)| last.as_str());
+    let last = search.names.as_ref().map(|(_, last)| fold(last));
+    let folded = fold(&search.text);
     sqlx::query_scalar(include_str!("search_is_common.sql"))
         .bind(&search.text)
         .bind(end_of(&search.text))
         .bind(phone)
         .bind(end_of(phone))
-        .bind(last)
-        .bind(last.map(end_of))
+        .bind(&last)
+        .bind(last.as_deref().map(end_of))
         .bind(COMMON_FROM)
+        .bind(&folded)
+        .bind(end_of(&folded))
         .fetch_one(pool)
         .await
 }
