@@ -18,6 +18,7 @@ pub mod config;
 
 pub mod backoff;
 pub mod clock;
+pub mod data_dir;
 pub mod metrics;
 pub mod shutdown;
 pub mod tasks;
@@ -25,3 +26,4 @@ pub mod telemetry;
 pub mod tls;
 pub mod trace;
 pub mod url;
+pub mod visible;

@@ -9,13 +9,14 @@ use anyhow::{Context, bail};
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{progress, table};
+use super::{progress, startup, table};
 use crate::backfill::{self, Api, Failure, Filled, Identity, News, Resume, Stopped, Tally};
 use crate::clock::now;
 use crate::config::Config;
 use crate::shutdown::Shutdown;
 use crate::store::{self, Store};
 use crate::tasks;
+use crate::visible::visible;
 
 #[derive(Debug, clap::Args)]
 pub struct BackfillArgs {
@@ -43,6 +44,7 @@ pub async fn run(args: &BackfillArgs, config: &Config) -> anyhow::Result<ExitCod
     let started = Instant::now();
     let api = open(config, &args.patience)?;
     let store = Store::open(&config.store)?;
+    startup::of_command("backfill", &store);
     let stop = stop_on_signal()?;
     // An embedded file is made where there is none, as `serve` does; a server's schema is brought up to date once a release.
     if matches!(config.store, store::Options::Sqlite(_)) {
@@ -56,7 +58,7 @@ pub async fn run(args: &BackfillArgs, config: &Config) -> anyhow::Result<ExitCod
         News::Progress(tally) => shown.at(tally.seen, || {
             format!("{} users read, {} changed, {} unchanged", tally.seen, tally.changed, tally.unchanged)
         }),
-        News::Note(note) => eprintln!("clerk-sync: {note}"),
+        News::Note(note) => table::note(&format!("clerk-sync: {note}")),
     };
     let filled = Box::pin(backfill::fill(Arc::clone(&api), &store, resume, args.restart, &stop, tell)).await;
     shown.end();
@@ -125,7 +127,7 @@ impl Shown {
         self.bar.set_position(seen);
         if !self.is_terminal && self.told.elapsed() >= LINE_INTERVAL {
             self.told = Instant::now();
-            eprintln!("{}", line());
+            table::note(&line());
         }
     }
 
@@ -169,7 +171,7 @@ fn report(filled: &Filled, elapsed: Duration, json: bool) -> anyhow::Result<()> 
 pub fn of_failures(failures: &[Failure]) -> String {
     let line = |failure: &Failure| {
         let id = failure.clerk_id.as_deref().unwrap_or("(no ID)");
-        format!("failed: {id}  {}: {}\n", failure.error_code, failure.error)
+        format!("{}\n", visible(&format!("failed: {id}  {}: {}", failure.error_code, failure.error)))
     };
     failures.iter().map(line).collect()
 }

@@ -3,6 +3,7 @@
 mod backfill;
 mod check;
 mod completions;
+mod consent;
 mod dev;
 mod events;
 mod healthcheck;
@@ -13,6 +14,7 @@ mod secrets;
 pub mod send;
 mod serve;
 mod service;
+mod startup;
 mod table;
 mod users;
 
@@ -20,7 +22,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::config::{Config, Environment, Settings};
+use crate::config::{self, Config, ConfigError, Environment, Settings};
 use crate::telemetry;
 
 /// Keeps a table of users in step with Clerk.
@@ -89,8 +91,13 @@ pub async fn run(cli: Cli) -> ExitCode {
         _ => {}
     }
     // A server says what it does; a command prints what was asked for, and `dev` its own lines.
-    let filter = if matches!(command, Command::Serve | Command::Receiver | Command::Worker) { "info" } else { "warn" };
-    let config = match configure(&settings, filter) {
+    let filter = match command {
+        Command::Serve | Command::Receiver | Command::Worker => "info",
+        Command::Migrate(_) | Command::Backfill(_) | Command::Reconcile(_) => startup::FILTER,
+        _ => "warn",
+    };
+    let resolve = if matches!(command, Command::Dev(_)) { config::embedded } else { Config::resolve };
+    let config = match configure(&settings, filter, resolve) {
         Ok(config) => config,
         Err(error) => {
             tell(&error);
@@ -119,7 +126,7 @@ pub async fn run(cli: Cli) -> ExitCode {
 fn finish(done: anyhow::Result<ExitCode>) -> ExitCode {
     match done {
         Ok(status) => status,
-        Err(error) if error.is::<crate::config::ConfigError>() => {
+        Err(error) if error.is::<ConfigError>() => {
             tell(&error);
             ExitCode::from(WRONG_USAGE)
         }
@@ -130,22 +137,26 @@ fn finish(done: anyhow::Result<ExitCode>) -> ExitCode {
     }
 }
 
-fn configure(settings: &Settings, filter: &str) -> Result<Config, String> {
+fn configure(
+    settings: &Settings,
+    filter: &str,
+    resolve: fn(&Settings, &Environment) -> Result<Config, ConfigError>,
+) -> Result<Config, String> {
     let environment = Environment::read().map_err(|error| error.to_string())?;
-    let config = Config::resolve(settings, &environment).map_err(|error| error.to_string())?;
+    let config = resolve(settings, &environment).map_err(|error| error.to_string())?;
     telemetry::start(&config.telemetry, filter)?;
     Ok(config)
 }
 
 async fn send_events(args: &send::SendArgs, config: &Config) -> anyhow::Result<ExitCode> {
-    // The first secret is the newest one in a rotation; without any, the one that `dev` made.
-    let secret = config.signing_secrets.first().cloned().or_else(|| dev::kept_secret(&config.data_dir));
-    send::run(args, secret).await
+    // The first secret is the newest one in a rotation.
+    let configured = config.signing_secrets.first().cloned();
+    send::run_with_consent(args, configured, &dev::kept_here(&config.data_dir)).await
 }
 
 /// One line for a person.
 fn tell(error: &impl std::fmt::Display) {
-    eprintln!("clerk-sync: {error}");
+    table::note(&format!("clerk-sync: {error}"));
 }
 
 #[cfg(test)]

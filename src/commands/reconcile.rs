@@ -8,10 +8,11 @@ use anyhow::{Context, bail};
 use serde::Serialize;
 
 use super::backfill::{Patience, Shown, of_failures, open, stop_on_signal};
-use super::table;
+use super::{startup, table};
 use crate::backfill::{self, Drift, Kind, Plan, Stopped};
 use crate::config::Config;
 use crate::store::Store;
+use crate::visible::visible;
 
 #[derive(Debug, clap::Args)]
 pub struct ReconcileArgs {
@@ -33,6 +34,7 @@ pub async fn run(args: &ReconcileArgs, config: &Config) -> anyhow::Result<ExitCo
     let started = Instant::now();
     let api = open(config, &args.patience)?;
     let store = Store::open(&config.store)?;
+    startup::of_command("reconcile", &store);
     let stop = stop_on_signal()?;
     store.schema_version().await?.check()?;
     let mut shown = Shown::start(&api).await;
@@ -106,7 +108,7 @@ fn of_kind(what: &str, kind: &Kind) -> String {
         return String::new();
     }
     let mut text = format!("{} {what}:\n", kind.count);
-    kind.ids.iter().for_each(|id| text += &format!("  {id}\n"));
+    kind.ids.iter().for_each(|id| text += &format!("  {}\n", visible(id)));
     match kind.count.saturating_sub(kind.ids.len() as u64) {
         0 => {}
         more => text += &format!("  and {more} more\n"),

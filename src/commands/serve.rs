@@ -8,6 +8,7 @@ use tracing::{info, warn};
 
 use super::secrets::Secrets;
 use super::service::{Role, Service};
+use super::startup;
 use crate::config::{Config, Settings};
 use crate::queue;
 use crate::tasks;
@@ -21,6 +22,7 @@ pub async fn run(settings: Settings, config: Config, role: Role) -> anyhow::Resu
     let secrets = Secrets::of(&config, role != Role::Worker)?;
     let mut signals = Signals::listen()?;
     let service = Service::start(&config, role, &secrets).await?;
+    startup::of_service(&service, &config, role);
     let ended = signals.until_the_end(&settings, &secrets).await;
     service.stop().await;
     ended?;

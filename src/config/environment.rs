@@ -44,6 +44,11 @@ impl Environment {
         Self { process: process.collect(), dotenv: HashMap::new() }
     }
 
+    #[cfg(test)]
+    pub fn of_dotenv(variables: &[(&str, &str)]) -> Self {
+        Self { dotenv: Self::of(variables).process, process: HashMap::new() }
+    }
+
     /// What a command finds that is run in this folder by another shell: `.env` alone.
     pub fn of_folder(&self) -> Self {
         Self { process: HashMap::new(), dotenv: self.dotenv.clone() }
@@ -61,9 +66,17 @@ impl Environment {
 
     /// An empty value is none.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
-        debug_assert!(names::is_ours(name), "{name} is not in config/names.rs, so that no .env can set it");
+        // libpq's variables are of the process alone, as everywhere.
+        let is_known = names::is_ours(name) || name.starts_with("PG");
+        debug_assert!(is_known, "{name} is not in config/names.rs, so that no .env can set it");
         let found = [&self.process, &self.dotenv].into_iter().filter_map(|variables| variables.get(name));
         found.map(|value| clean(value)).find(|value| !value.is_empty())
+    }
+
+    /// The value that the process has, of a variable of another program's such as libpq's: in `.env` it would be the
+    /// application's.
+    pub(super) fn of_process(&self, name: &str) -> Option<&str> {
+        self.process.get(name).map(|value| clean(value)).filter(|value| !value.is_empty())
     }
 
     /// Whether what is printed shall have no colour (no-color.org).
@@ -178,8 +191,10 @@ mod tests {
         assert!(of(&[("DATABASE_URL", "")]) && of(&[("DATABASE_URL", " '' ")]) && of(&[("DATABASE_URL_FILE", "")]));
         assert!(!of(&[]) && !of(&[("DATABASE_URL", "x")]));
         assert!(!of(&[("DATABASE_URL", ""), ("DATABASE_URL_FILE", "/x")]), "one of the two has a value");
-        let mut both = Environment::of(&[("DATABASE_URL", "")]);
-        both.dotenv.insert("DATABASE_URL".into(), "x".into());
+        let both = Environment {
+            process: Environment::of(&[("DATABASE_URL", "")]).process,
+            ..Environment::of_dotenv(&[("DATABASE_URL", "x")])
+        };
         assert!(both.is_empty("DATABASE_URL"), "that of the process counts");
     }
 }

@@ -83,7 +83,7 @@ fn of_sqlite(rest: &str, home: Option<&Path>) -> Result<PathBuf, Wrong> {
         return Err(("has a NUL character", EXAMPLE));
     }
     let path = if special { typed(&decoded, home)? } else { PathBuf::from(&*decoded) };
-    if path.file_name().is_none() || decoded.ends_with(['/', '.']) && path.is_dir() || decoded.ends_with('/') {
+    if path.file_name().is_none() || decoded.ends_with('/') {
         return Err(("names no file", EXAMPLE));
     }
     Ok(path)

@@ -48,7 +48,7 @@ fn variable(name: &str) -> &str {
 
 impl Settings {
     /// Takes a flag back, by the name of its variable.
-    fn forget(&mut self, name: &str) {
+    pub(super) fn forget(&mut self, name: &str) {
         // Where the setting is a file, its own name ends so.
         let flag = match variable(name) {
             "CLERK_WEBHOOK_SIGNING_SECRET" => return self.clerk_webhook_signing_secret = None,

@@ -4,6 +4,7 @@
 
 mod apply;
 mod error;
+mod fold;
 mod known;
 mod read;
 mod rows;
@@ -28,6 +29,7 @@ use super::{
 };
 use crate::clerk::{ClerkId, EventId, SignedEvent, Timestamp};
 use crate::clock::now;
+use crate::data_dir;
 
 /// Which file. Plain data.
 #[derive(Debug, Clone)]
@@ -89,7 +91,7 @@ impl Store {
     /// Makes the file and its directory where they are missing.
     pub async fn migrate(&self) -> Result<(), StoreError> {
         if let Some(directory) = self.path.parent() {
-            std::fs::create_dir_all(directory)
+            data_dir::create(directory)
                 .map_err(|error| StoreError::Unavailable(format!("{} cannot be made: {error}", directory.display())))?;
         }
         let mut connection = self.create().await?;
@@ -117,11 +119,7 @@ impl Store {
     /// Makes the file, for this user alone, where there is none: it will hold personal data, and SQLite gives the two files
     /// beside it the same permissions. Where that fails SQLite says why.
     fn make_private(&self) {
-        let mut options = std::fs::OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        drop(options.open(&self.path));
+        drop(data_dir::file().create_new(true).open(&self.path));
     }
 
     /// Looks for damage. Fails only where there is some: whatever passes by itself is met again at the first write.
@@ -204,6 +202,28 @@ impl Store {
         let discard = sqlx::query_scalar(include_str!("sqlite/discard.sql"));
         let discarded = discard.bind(format!("[{}]", ids.join(","))).bind(now().ms()).fetch_all(connection).await;
         self.settle(&mut writer, discarded)
+    }
+
+    pub async fn setting(&self, name: &str) -> Result<Option<String>, StoreError> {
+        read::setting(&self.readers, name).await.map_err(|error| self.fault(error))
+    }
+
+    pub async fn set(&self, name: &str, value: &str) -> Result<(), StoreError> {
+        let mut writer = self.writer().await?;
+        let Some(connection) = writer.as_mut() else {
+            return Err(StoreError::Unavailable("the file is not open".into()));
+        };
+        let set = sqlx::query(include_str!("sqlite/set.sql")).bind(name).bind(value).bind(now().ms());
+        let done = set.execute(connection).await;
+        self.settle(&mut writer, done).map(drop)
+    }
+
+    pub async fn count_events_of_user(&self, id: &ClerkId) -> Result<(u64, u64), StoreError> {
+        read::count_events_of_user(&self.readers, id).await.map_err(|error| self.fault(error))
+    }
+
+    pub async fn events_by_id(&self, ids: &[EventId], payload_max: u32) -> Result<Vec<EventRow>, StoreError> {
+        read::events_by_id(&self.readers, ids, payload_max).await.map_err(|error| self.fault(error))
     }
 
     pub async fn erase(&self, id: &ClerkId) -> Result<(u64, u64), StoreError> {
@@ -372,12 +392,19 @@ fn durable(options: SqliteConnectOptions) -> SqliteConnectOptions {
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
+/// Whether the rows that are there have their lower case.
+const IS_FOLDED: &str = "select exists (select 1 from pragma_table_info('users') where name = 'folded')";
+
 /// One process at a time: sqlx has no lock for SQLite, so a transaction of ours is one.
 async fn migrate(connection: &mut SqliteConnection) -> Result<(), sqlx::migrate::MigrateError> {
     let mut migrator = Migrator::with_migrations(MIGRATIONS.iter().cloned().collect());
     migrator.dangerous_set_table_name("_migrations");
     // Locked from the first question on: two processes would both find the schema missing.
     let mut transaction = connection.begin_with("begin immediate").await?;
+    let is_folded: bool = sqlx::query_scalar(IS_FOLDED).fetch_one(&mut *transaction).await?;
     migrator.run_direct(None, &mut *transaction, false).await?;
+    if !is_folded {
+        fold::fill(&mut transaction).await?;
+    }
     Ok(transaction.commit().await?)
 }

@@ -16,6 +16,7 @@ use rustix::fs::Access;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, Executor};
 
+use crate::data_dir;
 use crate::queue::OpenError;
 
 /// What brings a file to each version, from nothing on. `PRAGMA user_version` says how many of them it has.
@@ -33,6 +34,14 @@ const IS_EMPTY: &str = "select not exists (select 1 from sqlite_schema)
 
 /// Whether the file has an older version than `?1`.
 const IS_OLDER: &str = "select user_version < ?1 from pragma_user_version";
+
+/// Whether the file has its ID. One of an older program has none.
+const HAS_IDENTITY: &str = "select exists (select 1 from sqlite_schema where name = 'identity')";
+
+/// Gives the file an ID, which goes with it wherever it is moved. No version of its own: an older program passes over it.
+const IDENTIFY: &str =
+    "create table if not exists identity (id integer primary key check (id = 1), value text not null) strict;
+     insert or ignore into identity values (1, lower(hex(randomblob(16))))";
 
 /// Before 3.51.3 two connections could damage a file when one of them started the write-ahead log anew.
 const SQLITE_VERSION_MIN: [u32; 3] = [3, 51, 3];
@@ -122,6 +131,28 @@ impl QueueFile {
         Ok(Inspection { events: u64::try_from(events).ok(), is_private: self.is_private() })
     }
 
+    /// The ID of the file; `None` if the file is missing. One that an older program made has an empty one. Makes nothing.
+    pub(super) async fn identity(&self) -> Result<Option<String>, OpenError> {
+        if !self.path.exists() {
+            return Ok(None);
+        }
+        let mut connection = self.connect_reader().await.map_err(|error| self.refused(&error))?;
+        let is_known = self.ask::<i64>(&mut connection, IS_EMPTY).await? == 0;
+        let id = match is_known {
+            // An empty file is one that nobody has used yet.
+            false => None,
+            true => {
+                self.recognize(&mut connection).await?;
+                match self.ask::<i64>(&mut connection, HAS_IDENTITY).await? {
+                    0 => Some(String::new()),
+                    _ => Some(self.ask(&mut connection, "select value from identity").await?),
+                }
+            }
+        };
+        drop(connection.close().await);
+        Ok(id)
+    }
+
     /// Whether nobody else on this machine may read the file.
     fn is_private(&self) -> bool {
         #[cfg(unix)]
@@ -163,9 +194,9 @@ impl QueueFile {
         static CREATING: Mutex<()> = Mutex::new(());
         let _creating = CREATING.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(directory) = self.path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
-            create_directory(directory)?;
+            data_dir::create(directory)?;
         }
-        match private_file().create_new(true).open(&self.path) {
+        match data_dir::file().create_new(true).open(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             made => made.map(drop),
         }
@@ -185,6 +216,9 @@ impl QueueFile {
         // Only after the check, and an older program may go on beside it: it names the columns that it knows.
         if self.recognize(connection).await? < SCHEMA_VERSION {
             self.upgrade(connection, IS_OLDER).await.map_err(|error| self.refused(&error))?;
+        }
+        if self.ask::<i64>(connection, HAS_IDENTITY).await? == 0 {
+            sqlx::raw_sql(IDENTIFY).execute(connection).await.map_err(|error| self.refused(&error))?;
         }
         Ok(())
     }
@@ -272,23 +306,6 @@ fn is_recent(version: &str) -> bool {
     let mut parts = version.split('.').map(|part| part.parse().unwrap_or(0));
     let found: [u32; 3] = std::array::from_fn(|_| parts.next().unwrap_or(0));
     found >= SQLITE_VERSION_MIN
-}
-
-/// Makes a directory, and those above it, for this user alone. Does nothing to one that is there.
-pub(super) fn create_directory(directory: &Path) -> io::Result<()> {
-    let mut builder = std::fs::DirBuilder::new();
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.recursive(true).create(directory)
-}
-
-/// Opens a file for writing; makes it, for this user alone, where there is none.
-pub(super) fn private_file() -> std::fs::OpenOptions {
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create(true).truncate(false);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options
 }
 
 #[cfg(test)]
