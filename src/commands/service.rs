@@ -193,7 +193,7 @@ async fn record_queue(queue: Option<Identity>, store: &Store, stop: &Shutdown) {
 async fn migrated(store: &Store, status: &worker::Status, stop: &Shutdown) -> bool {
     let (mut outage, mut repair) = (Backoff::for_outage(), Backoff::for_repair());
     let mut told = None;
-    status.waits("the schema is being brought up to date, by this process or by another one that it waits for");
+    status.waits("the schema is being brought up to date, by this process or by another one that it waits for (the log names it)");
     while let Err(error) = store.migrate().await {
         let text = error.to_string();
         status.waits(format!("the schema could not be brought up to date: {text}"));
