@@ -3,15 +3,14 @@
 //! Flags win over the environment, which wins over `.env`. For a secret, `NAME_FILE` names a file that holds the value.
 //! Each error names the variable, what is wrong with it and what would be right, and never a secret.
 
-use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::clerk::{SigningSecret, Verifier};
 use crate::telemetry;
 use crate::{http, queue, store, tls, worker};
-use addresses::AmqpFiles;
+use addresses::{AmqpFiles, queue_options, server, store_options};
 
 mod addresses;
 mod dotenv;
@@ -214,7 +213,7 @@ impl Config {
                 server(&settings.database_url, "DATABASE_URL", environment)?,
                 &|url| {
                     let ca_file = setting(&settings.database_ca_file, "DATABASE_CA_FILE");
-                    addresses::postgres(url, &|name| environment.get(name).map(String::from), ca_file)
+                    addresses::postgres(url, &|name| environment.of_process(name).map(String::from), ca_file)
                 },
                 home.as_deref(),
                 &data_dir,
@@ -238,24 +237,6 @@ impl Config {
             data_dir,
         })
     }
-}
-
-/// The URL of a server. Without one an embedded file is used: so one that is set and empty is an error, for it was meant to be
-/// another place.
-fn server(
-    flag: &Option<SecretString>,
-    name: &str,
-    environment: &Environment,
-) -> Result<Option<SecretString>, ConfigError> {
-    let is_empty = match flag {
-        Some(flag) => clean(flag.expose_secret()).is_empty(),
-        None => environment.is_empty(name),
-    };
-    if is_empty {
-        let remedy = "give the URL, or unset it to use the embedded file in DATA_DIR";
-        return Err(wrong(name, "is set, and empty", remedy));
-    }
-    flag.as_ref().map_or_else(|| environment.secret(name), |flag| Ok(Some(clean(flag.expose_secret()).into())))
 }
 
 /// The verifier of these secrets, or what to do where there is none.
@@ -340,58 +321,6 @@ fn traces(environment: &Environment) -> Result<Option<telemetry::traces::Options
     let headers = headers.map_or_else(|| environment.secret("OTEL_EXPORTER_OTLP_HEADERS"), |found| Ok(Some(found)))?;
     telemetry::traces::Options::read(|name| environment.get(name), headers)
         .map_err(|(name, fault, remedy)| wrong(name, fault, remedy))
-}
-
-fn queue_options(
-    url: Option<SecretString>,
-    files: &AmqpFiles,
-    namespace: String,
-    data_dir: &Path,
-) -> Result<queue::Options, ConfigError> {
-    let valid = !namespace.is_empty()
-        && namespace.len() <= NAMESPACE_MAX
-        && namespace.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
-    if !valid {
-        return Err(wrong(
-            "AMQP_NAMESPACE",
-            format!("is {namespace:?}"),
-            "give 1 to 100 letters, digits, -, _ and dots, such as clerk-sync",
-        ));
-    }
-    let Some(url) = url else {
-        return Ok(queue::Options::Embedded(queue::embedded::Options { path: data_dir.join("queue.db") }));
-    };
-    let address = addresses::rabbitmq(&url, files)?;
-    Ok(queue::Options::RabbitMq(queue::rabbitmq::Options { address, namespace }))
-}
-
-/// RabbitMQ takes names of up to 255 bytes; ours add at most 9.
-const NAMESPACE_MAX: usize = 100;
-
-fn store_options(
-    url: Option<SecretString>,
-    postgres: &dyn Fn(&str) -> Result<store::postgres::Address, ConfigError>,
-    home: Option<&Path>,
-    data_dir: &Path,
-    connections: NonZeroUsize,
-    keep: store::Keep,
-) -> Result<store::Options, ConfigError> {
-    let sqlite = |path| store::Options::Sqlite(store::sqlite::Options { path, keep });
-    let Some(url) = url else {
-        return Ok(sqlite(data_dir.join("users.db")));
-    };
-    if let Some(path) = paths::of_sqlite_url(url.expose_secret(), home) {
-        return path.map(sqlite).map_err(|(fault, remedy)| wrong("DATABASE_URL", fault, remedy));
-    }
-    let remedy = "give a URL such as postgres://user:password@host:5432/database or sqlite://./data/users.db";
-    match url.expose_secret().split_once("://") {
-        Some((scheme, _)) if ["postgres", "postgresql"].contains(&scheme.to_ascii_lowercase().as_str()) => {
-            let connections = u32::try_from(connections.get()).unwrap_or(u32::MAX);
-            let address = postgres(url.expose_secret())?;
-            Ok(store::Options::Postgres(store::postgres::Options { address, connections, keep }))
-        }
-        _ => Err(wrong("DATABASE_URL", "does not begin with postgres:// or sqlite://", remedy)),
-    }
 }
 
 #[cfg(test)]

@@ -73,6 +73,12 @@ impl Environment {
         found.map(|value| clean(value)).find(|value| !value.is_empty())
     }
 
+    /// The value that the process has, of a variable of another program's such as libpq's: in `.env` it would be the
+    /// application's.
+    pub(super) fn of_process(&self, name: &str) -> Option<&str> {
+        self.process.get(name).map(|value| clean(value)).filter(|value| !value.is_empty())
+    }
+
     /// Whether what is printed shall have no colour (no-color.org).
     pub fn refuses_colour(&self) -> bool {
         self.get("NO_COLOR").is_some() || self.get("TERM") == Some("dumb")

@@ -204,6 +204,28 @@ impl Store {
         self.settle(&mut writer, discarded)
     }
 
+    pub async fn setting(&self, name: &str) -> Result<Option<String>, StoreError> {
+        read::setting(&self.readers, name).await.map_err(|error| self.fault(error))
+    }
+
+    pub async fn set(&self, name: &str, value: &str) -> Result<(), StoreError> {
+        let mut writer = self.writer().await?;
+        let Some(connection) = writer.as_mut() else {
+            return Err(StoreError::Unavailable("the file is not open".into()));
+        };
+        let set = sqlx::query(include_str!("sqlite/set.sql")).bind(name).bind(value).bind(now().ms());
+        let done = set.execute(connection).await;
+        self.settle(&mut writer, done).map(drop)
+    }
+
+    pub async fn count_events_of_user(&self, id: &ClerkId) -> Result<(u64, u64), StoreError> {
+        read::count_events_of_user(&self.readers, id).await.map_err(|error| self.fault(error))
+    }
+
+    pub async fn events_by_id(&self, ids: &[EventId], payload_max: u32) -> Result<Vec<EventRow>, StoreError> {
+        read::events_by_id(&self.readers, ids, payload_max).await.map_err(|error| self.fault(error))
+    }
+
     pub async fn erase(&self, id: &ClerkId) -> Result<(u64, u64), StoreError> {
         self.erase_those(apply::Which::User(id)).await
     }

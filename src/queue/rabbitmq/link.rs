@@ -18,20 +18,18 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
-use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
-use lapin::uri::{AMQPScheme, AMQPUri};
-use lapin::{Connection, ConnectionProperties, ErrorKind, Event};
+use lapin::{Connection, ConnectionProperties, Event};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use super::address::Node;
+use super::fault::{Fault, connect, describe, fault_of};
 use super::topology::{self, Names, TopologyError};
 use crate::backoff::Backoff;
 use crate::queue::Unavailable;
 use crate::shutdown::Shutdown;
 use crate::tasks;
-use crate::tls::{self, Peer};
 
 /// Longest time to connect and declare.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -227,14 +225,6 @@ struct Supervisor {
 /// What lapin says of a connection. Exactly one listener a connection, and always read: several would share the events.
 type Events = BoxStream<'static, Event>;
 
-/// Why there is no connection.
-pub enum Fault {
-    /// The broker is away.
-    Away(String),
-    /// A person must mend something.
-    Repair(String),
-}
-
 impl Supervisor {
     /// Runs until the link is closed, or nobody has it any more. A panic ends the epoch that is open; the next one is new.
     fn start(self) {
@@ -419,63 +409,6 @@ impl Supervisor {
             }
         }
         "the connection ended".into()
-    }
-}
-
-/// Connects; trusted is what the node's files hold beside the system's roots.
-pub async fn connect(node: &Node, uri: AMQPUri, properties: ConnectionProperties) -> Result<Connection, Fault> {
-    let tls = node.tls().map_err(|error| Fault::Repair(error.to_string()))?;
-    let scheme = uri.scheme.clone();
-    let connect =
-        async { Connection::connect_uri_with_config(uri, properties, tls, lapin::runtime::default_runtime()?).await };
-    connect.await.map_err(|error| match fault_of(&scheme, error) {
-        Fault::Away(reason) if [" eof", "aborted", "reset"].iter().any(|end| reason.contains(end)) => {
-            Fault::Away(format!("{reason}; see that RabbitMQ runs there and that it is its port: {}", port_of(&scheme)))
-        }
-        fault => fault,
-    })
-}
-
-/// Which port a URL of this scheme wants.
-fn port_of(scheme: &AMQPScheme) -> &'static str {
-    match scheme {
-        AMQPScheme::AMQP => {
-            "is it the TLS port? Begin AMQP_URL with amqps:// there; without TLS the port is usually 5672"
-        }
-        AMQPScheme::AMQPS => "with amqps:// give the TLS port, usually 5671",
-    }
-}
-
-pub fn fault_of(scheme: &AMQPScheme, error: lapin::Error) -> Fault {
-    let description = describe(&error);
-    match error.kind() {
-        ErrorKind::ProtocolError(amqp) => match amqp.kind() {
-            AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) => Fault::Repair(format!(
-                "RabbitMQ refuses this user, check the name, the password and the permissions of AMQP_URL ({description})"
-            )),
-            AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED | AMQPHardError::INVALIDPATH) => {
-                Fault::Repair(format!("RabbitMQ refuses the virtual host of AMQP_URL ({description})"))
-            }
-            _ => Fault::Away(description),
-        },
-        ErrorKind::IOError(error) => match tls::fault_of(error.as_ref()) {
-            Some(fault) => Fault::Repair(fault.explain(&Peer::RABBITMQ)),
-            None => Fault::Away(description),
-        },
-        ErrorKind::ParsingError(_) | ErrorKind::InvalidProtocolVersion(_) => {
-            Fault::Repair(format!("what answers there does not speak AMQP 0-9-1; {}", port_of(scheme)))
-        }
-        _ => Fault::Away(description),
-    }
-}
-
-/// The error without anything of the URL: lapin's own texts hold the broker's replies, I/O errors and states.
-pub fn describe(error: &lapin::Error) -> String {
-    match error.kind() {
-        ErrorKind::ProtocolError(amqp) => amqp.get_message().to_string(),
-        ErrorKind::IOError(error) => format!("no connection to RabbitMQ: {error}"),
-        ErrorKind::MissingHeartbeatError => "RabbitMQ sends no heartbeat".into(),
-        _ => format!("the connection to RabbitMQ failed: {error}"),
     }
 }
 

@@ -106,6 +106,24 @@ pub async fn payloads(pool: &SqlitePool, ids: &[EventId]) -> Result<Vec<SignedEv
     query.fetch_all(pool).await?.iter().map(read_payload).collect()
 }
 
+pub async fn events_by_id(pool: &SqlitePool, ids: &[EventId], payload_max: u32) -> Result<Vec<EventRow>, Error> {
+    // An ID holds no character that JSON would have to escape.
+    let ids: Vec<_> = ids.iter().map(|id| format!("\"{id}\"")).collect();
+    let query = sqlx::query(include_str!("events_by_id.sql")).bind(format!("[{}]", ids.join(","))).bind(payload_max);
+    query.fetch_all(pool).await?.iter().map(read_event).collect()
+}
+
+/// How many events of the user are kept, and how many of them with a payload.
+pub async fn count_events_of_user(pool: &SqlitePool, id: &ClerkId) -> Result<(u64, u64), Error> {
+    let row = sqlx::query(include_str!("count_events_of_user.sql")).bind(id.as_str()).fetch_one(pool).await?;
+    let count = |name| row.try_get::<i64, _>(name).map(i64::unsigned_abs);
+    Ok((count("events")?, count("payloads")?))
+}
+
+pub async fn setting(pool: &SqlitePool, name: &str) -> Result<Option<String>, Error> {
+    sqlx::query_scalar(include_str!("setting.sql")).bind(name).fetch_optional(pool).await
+}
+
 async fn is_common(pool: &SqlitePool, search: &Search) -> Result<bool, Error> {
     let phone = search.phone.as_deref().unwrap_or(&search.text);
     let last = search.names.as_ref().map(|(_, last)| fold(last));
