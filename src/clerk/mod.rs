@@ -13,7 +13,7 @@ pub mod signature;
 pub mod user;
 
 pub use change::{UserChange, Version};
-pub use event::{ClerkId, EventId, EventType, Rejection, SignedEvent, Timestamp, TraceContext, UserEvent};
+pub use event::{ClerkId, DeadLetter, EventId, EventType, Rejection, SignedEvent, Timestamp, TraceContext, UserEvent};
 pub use fields::Fields;
 pub use omit::OmittedFields;
 pub use signature::{Delivery, SignatureError, SigningSecret, TOLERANCE_MS, Verified, Verifier};

@@ -55,6 +55,8 @@ pub enum Source {
     DeadLetters,
     /// What no binding took.
     Unrouted,
+    /// What a policy of the broker took out of the queues of the two above, such as by a `message-ttl`.
+    Rescued,
 }
 
 /// How long a publish may take before the sender is told to try again. Svix gives up after 15 s.
@@ -166,7 +168,7 @@ impl Queue {
     /// The sources besides `Events` that somebody must drain: where an event can end that no consumer acknowledged.
     pub fn dead_ends(&self) -> &'static [Source] {
         match self {
-            Self::RabbitMq(_) => &[Source::DeadLetters, Source::Unrouted],
+            Self::RabbitMq(_) => &[Source::DeadLetters, Source::Unrouted, Source::Rescued],
             Self::Embedded(_) => &[Source::DeadLetters],
         }
     }

@@ -8,6 +8,7 @@
 
 mod ahead;
 mod consumer;
+mod dead_letter;
 mod inspect;
 mod link;
 mod prefetch;
@@ -110,9 +111,7 @@ impl Queue {
 
     pub fn consume(&self, source: Source, taking: Taking) -> Consumer {
         self.consuming.want();
-        // Where events are parked their deliveries have no limit that matters.
-        let has_suspects = source == Source::Events;
-        Consumer::new(self.consuming.clone(), self.names.of_source(source), has_suspects, taking)
+        Consumer::new(self.consuming.clone(), Arc::clone(&self.names), source, taking)
     }
 
     /// See `queue::Queue::give_back`.

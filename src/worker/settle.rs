@@ -104,16 +104,9 @@ impl Settler {
     }
 
     fn plan(&self, events: &[SignedEvent]) -> Write {
-        let failed = |code: &'static str, text: &str| {
-            plan::plan_failed(events, &Failure { code: code.into(), text: text.into() })
-        };
         match self.source {
             Source::Events => (self.reading)(events),
-            Source::DeadLetters => failed(
-                "delivery_limit",
-                "it was delivered more often than the queue allows without being applied; replay it",
-            ),
-            Source::Unrouted => failed("unrouted", "no queue was bound for it when it came; replay it"),
+            Source::DeadLetters | Source::Unrouted | Source::Rescued => plan::plan_dead_letters(events),
         }
     }
 

@@ -117,6 +117,17 @@ fn of_topology(shared: &Shared) -> Vec<Finding> {
         match state {
             State::AsWanted => {}
             State::Missing => missing.push(title.as_str()),
+            State::Earlier => {
+                let name = title.rsplit(' ').next().unwrap_or(title);
+                let mend = format!(
+                    "`rabbitmqctl delete_queue {name}` once it is empty: it is declared again within seconds, and the broker holds dead letters meanwhile"
+                );
+                findings.push(Finding::note(
+                    "topology",
+                    format!("{title} is as an earlier version declared it: it works, and a policy can empty it"),
+                    mend,
+                ));
+            }
             State::Different(difference) => {
                 let name = title.rsplit(' ').next().unwrap_or(title);
                 let kind = if title.contains("queue") { "queue" } else { "exchange" };

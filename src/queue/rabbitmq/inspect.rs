@@ -77,6 +77,8 @@ pub struct Shared {
 pub enum State {
     AsWanted,
     Missing,
+    /// As an earlier version declared it, which works, and a policy can empty it.
+    Earlier,
     /// With other arguments; the broker's own words.
     Different(String),
     /// It cannot be asked.
@@ -166,8 +168,9 @@ async fn ask(connection: &Connection, events: Events, names: &Names) -> Shared {
     let asked = async {
         for thing in topology::things(names) {
             let mut state = state(connection, &thing, &mut shared.refused).await;
-            if thing.kind == Kind::Queue && state == State::AsWanted {
-                state = queue_state(connection, thing.name, names, &mut shared).await;
+            if thing.kind == Kind::Queue && matches!(state, State::AsWanted | State::Earlier) {
+                let asked = queue_state(connection, thing.name, names, &mut shared).await;
+                state = if asked == State::AsWanted { state } else { asked };
             }
             let is_over = state == State::SILENT || !connection.status().connected();
             shared.things.push((thing.title(), state));
@@ -176,7 +179,7 @@ async fn ask(connection: &Connection, events: Events, names: &Names) -> Shared {
                 return;
             }
         }
-        for name in [&names.events, &names.users, &names.dead, &names.unrouted] {
+        for name in [&names.events, &names.users, &names.dead, &names.unrouted, &names.rescued] {
             if let Some(right) = refused_binding(connection, name).await {
                 shared.refused.push((right, name.clone()));
             }
@@ -205,7 +208,10 @@ async fn state_in_time(connection: &Connection, thing: &Thing<'_>, refused: &mut
     let (state, declared) = match found {
         Ok(()) => match thing.declare(&channel).await {
             Ok(()) => (State::AsWanted, Ok(())),
-            Err(TopologyError::Mismatch { difference, .. }) => (State::Different(difference), Ok(())),
+            Err(TopologyError::Mismatch { difference, .. }) => match connection.create_channel().await {
+                Ok(again) if thing.is_as_earlier(&again).await => (State::Earlier, Ok(())),
+                _ => (State::Different(difference), Ok(())),
+            },
             Err(TopologyError::Broker(error)) if is_soft(&error, AMQPSoftError::ACCESSREFUSED) => {
                 (State::AsWanted, Err(error))
             }

@@ -37,7 +37,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const SILENT_AFTER: Duration = Duration::from_secs(1);
 
 /// How often who publishes asks whether all that was declared is still there: a queue that was deleted is noticed by who
-/// consumes, and by nobody else. Eight short questions; what comes in between them is kept as unrouted.
+/// consumes, and by nobody else. Ten short questions; what comes in between them is kept as unrouted.
 const COMPLETE_EVERY: Duration = Duration::from_secs(5);
 
 /// Longest time to close in good order, which a blocked connection cannot: with the publisher's flush below the 3 s that
@@ -380,7 +380,7 @@ impl Supervisor {
                     epoch.blocked.send_replace(None);
                 }
                 // Of one channel: whoever uses it meets the error there, and `keep_complete` asks for it.
-                Event::Error(error) if topology::is_not_found(&error) => {}
+                Event::Error(error) if topology::is_answer(&error) => {}
                 Event::Error(error) => return describe(&error),
                 _ => {}
             }

@@ -25,6 +25,7 @@ mod metrics;
 mod openapi;
 mod operations;
 mod outage;
+mod policies;
 mod reconcile;
 mod replay;
 mod rotation;
