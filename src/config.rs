@@ -14,6 +14,7 @@ use crate::telemetry::{self, LogFormat};
 use crate::{http, queue, store, worker};
 
 mod environment;
+mod management_url;
 mod survey;
 
 pub use environment::Environment;
@@ -39,6 +40,9 @@ pub struct Settings {
     /// amqp://… or amqps://…; for a cluster one a node, separated by commas [env: AMQP_URL] [default: an embedded queue in DATA_DIR]
     #[arg(long, global = true, value_name = "URL")]
     amqp_url: Option<String>,
+    /// http(s)://… of RabbitMQ's management API, for check [env: AMQP_MANAGEMENT_URL] [default: the host of AMQP_URL at its usual port]
+    #[arg(long, global = true, value_name = "URL", hide_short_help = true)]
+    amqp_management_url: Option<String>,
     /// Prefix of every exchange and queue name [env: AMQP_NAMESPACE] [default: clerk-sync]
     #[arg(long, global = true, value_name = "NAME", hide_short_help = true)]
     amqp_namespace: Option<String>,
@@ -87,6 +91,8 @@ pub struct Config {
     pub clerk_api: ClerkApi,
     pub admin_token: Option<SecretString>,
     pub queue: queue::Options,
+    /// Only `check` asks there.
+    pub amqp_management_url: Option<SecretString>,
     pub store: store::Options,
     pub data_dir: PathBuf,
     pub http: http::Options,
@@ -169,6 +175,7 @@ impl Config {
             },
             admin_token: admin_token(settings, environment)?,
             queue: queue_options(secret(&settings.amqp_url, "AMQP_URL")?, namespace, &data_dir)?,
+            amqp_management_url: management_url::read(secret(&settings.amqp_management_url, "AMQP_MANAGEMENT_URL")?)?,
             store: store_options(
                 secret(&settings.database_url, "DATABASE_URL")?,
                 &data_dir,

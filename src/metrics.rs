@@ -199,6 +199,7 @@ static LAG: Histogram<21> = Histogram::new([
 
 /// A delivery was answered.
 pub fn webhook(result: WebhookResult, event_type: EventType) {
+    let event_type = if result.has_type() { event_type } else { EventType::Other };
     WEBHOOKS.add(result as usize, event_type as usize, 1);
 }
 

@@ -9,6 +9,7 @@ mod clock;
 mod database;
 mod finding;
 mod machine;
+mod policies;
 mod settings;
 
 use std::io::IsTerminal;
@@ -86,7 +87,9 @@ async fn found(config: Option<Config>, faults: &Faults, role: Role) -> Vec<Findi
         },
         async {
             let is_known = !faults.concern("AMQP_URL") && !faults.concern("AMQP_NAMESPACE");
-            if is_known { broker::check(&config.queue).await } else { Vec::new() }
+            let url = config.amqp_management_url.as_ref();
+            let max_body_bytes = (role != Role::Worker).then_some(config.http.max_body_bytes);
+            if is_known { broker::check(&config.queue, url, max_body_bytes).await } else { Vec::new() }
         },
         async {
             let is_known = !faults.concern("CLERK_SECRET_KEY") && !faults.concern("CLERK_API_URL");

@@ -55,6 +55,7 @@ impl Settings {
             "CLERK_API_URL" => &mut self.clerk_api_url,
             "DATABASE_URL" => &mut self.database_url,
             "AMQP_URL" => &mut self.amqp_url,
+            "AMQP_MANAGEMENT_URL" => &mut self.amqp_management_url,
             "AMQP_NAMESPACE" => &mut self.amqp_namespace,
             "DATA_DIR" => &mut self.data_dir,
             "HOST" => &mut self.host,

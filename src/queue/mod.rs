@@ -103,6 +103,24 @@ impl Queue {
         published
     }
 
+    /// Says in the log where bodies of so many bytes cannot be queued, once that is known.
+    pub fn expect_bodies(&self, bytes: usize) {
+        match self {
+            Self::RabbitMq(queue) => queue.expect_bodies(bytes),
+            // A row of SQLite takes more than any receiver.
+            Self::Embedded(_) => {}
+        }
+    }
+
+    /// How long an event may be held without an acknowledgement: as long as is wanted, or less where the queue is known to take
+    /// it back before.
+    pub fn hold_max(&self, wanted: Duration) -> Duration {
+        match self {
+            Self::RabbitMq(queue) => queue.hold_max(wanted),
+            Self::Embedded(_) => wanted,
+        }
+    }
+
     /// A new consumer. It connects by itself, and again after every outage.
     pub fn consume(&self, source: Source, taking: Taking) -> Consumer {
         match self {
@@ -257,7 +275,7 @@ enum Receipt {
     Embedded(embedded::Receipt),
 }
 
-/// Why an event is not promised. Each one is a 503; the kind is a label.
+/// Why an event is not promised. Each one is a 503, but for one that can never be queued; the kind is a label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PublishError {
     #[error("the queue is away")]
@@ -270,6 +288,9 @@ pub enum PublishError {
     Refused,
     #[error("the queue did not answer in time")]
     TimedOut,
+    /// It can never be queued as long as the broker is configured so.
+    #[error("RabbitMQ takes at most {max} bytes in one message (max_message_size)")]
+    TooLarge { max: u64 },
 }
 
 impl PublishError {
@@ -281,6 +302,7 @@ impl PublishError {
             Self::Unroutable => "unroutable",
             Self::Refused => "refused",
             Self::TimedOut => "timed_out",
+            Self::TooLarge { .. } => "too_large",
         }
     }
 }

@@ -10,7 +10,9 @@ mod ahead;
 mod consumer;
 mod dead_letter;
 mod inspect;
+mod limits;
 mod link;
+mod management;
 mod prefetch;
 mod publisher;
 mod subscription;
@@ -36,6 +38,7 @@ use topology::Names;
 
 pub use consumer::Consumer;
 pub use inspect::{Inspection, Node, Shared, State};
+pub use management::{Management, QueuePolicy, Unseen};
 pub use subscription::Tags;
 
 /// Which broker, and the prefix of all names there. Plain data.
@@ -79,7 +82,7 @@ impl Queue {
             return Err(OpenError(format!("AMQP_NAMESPACE is longer than {NAMESPACE_MAX} bytes; give a shorter one")));
         }
         let names = Arc::new(Names::new(&options.namespace));
-        let broker = Broker { nodes, names: Arc::clone(&names) };
+        let broker = Broker { nodes, names: Arc::clone(&names), limits: Arc::default() };
         let (publishing, consuming) =
             (Link::new(broker.clone(), Purpose::Publish), Link::new(broker, Purpose::Consume));
         let publisher = Publisher::start(&publishing, &names);
@@ -91,6 +94,16 @@ impl Queue {
     /// See `queue::Queue::on_this_thread`.
     pub fn on_this_thread(&self, threads: NonZeroUsize) -> Self {
         Self { publisher: self.publisher.on_this_thread(threads), ..self.clone() }
+    }
+
+    /// See `queue::Queue::expect_bodies`.
+    pub fn expect_bodies(&self, bytes: usize) {
+        tokio::spawn(limits::compare_with(self.publishing.clone(), self.names.events.clone(), bytes));
+    }
+
+    /// See `queue::Queue::hold_max`.
+    pub fn hold_max(&self, wanted: Duration) -> Duration {
+        self.consuming.limits().consumer_timeout().map_or(wanted, |timeout| wanted.min(timeout / 2))
     }
 
     async fn publish_unless_consuming(self) {
@@ -211,6 +224,16 @@ impl Queue {
 /// What the broker is like, asked without a change.
 pub async fn inspect(options: &Options) -> Result<Inspection, OpenError> {
     Ok(inspect::inspect(&read_urls(options)?, &Names::new(&options.namespace)).await)
+}
+
+/// The largest body that the broker takes, where that is less than `bytes`; `None` where it takes them, or nobody can say.
+pub async fn inspect_body_max(options: &Options, bytes: usize) -> Result<Option<u64>, OpenError> {
+    Ok(inspect::body_max(&read_urls(options)?, &Names::new(&options.namespace), bytes).await)
+}
+
+/// Which policies are in force on our queues, as the management API says: at this URL, or else where it usually is.
+pub async fn inspect_policies(options: &Options, url: Option<&SecretString>) -> Result<Management, OpenError> {
+    Ok(management::ask(&read_urls(options)?, url, &Names::new(&options.namespace)).await)
 }
 
 /// One a node.

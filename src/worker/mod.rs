@@ -45,7 +45,7 @@ pub struct Options {
 }
 
 /// The `hold_max` to use: RabbitMQ takes a batch back by force after 30 minutes (`consumer_timeout`) and closes the channel
-/// for it, and a batch may have waited for those before it.
+/// for it, and a batch may have waited for those before it. Where that is known to be less, a batch is held for half of it.
 pub const HOLD_MAX: Duration = Duration::from_secs(10 * 60);
 
 /// Applies events until `shutdown`, then finishes what was handed over already.
@@ -58,7 +58,7 @@ pub async fn run(queue: Queue, store: Store, options: Options, shutdown: Shutdow
         let settler = Settler {
             store: store.clone(),
             source,
-            queue: queue.system(),
+            queue: queue.clone(),
             omitted: options.omitted.clone(),
             hold_max: options.hold_max,
             claims: Claims::default(),

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
+use tokio::time::timeout;
 use tracing::error;
 
 use super::claims::Claims;
@@ -12,7 +13,7 @@ use super::plan;
 use super::report::Report;
 use crate::backoff::Backoff;
 use crate::clerk::{OmittedFields, SignedEvent};
-use crate::queue::Source;
+use crate::queue::{Queue, Source};
 use crate::shutdown::Shutdown;
 use crate::store::{Failure, Store, StoreError, Write};
 
@@ -20,8 +21,7 @@ use crate::store::{Failure, Store, StoreError, Write};
 pub struct Settler {
     pub store: Store,
     pub source: Source,
-    /// What a trace calls the queue.
-    pub queue: &'static str,
+    pub queue: Queue,
     pub omitted: OmittedFields,
     /// See `Options::hold_max`.
     pub hold_max: Duration,
@@ -55,7 +55,7 @@ impl Settler {
 
     /// Applies these events, each as far as it can be, and records every one.
     pub async fn settle(&self, events: &[SignedEvent], since: Instant) -> Result<(), GiveBack> {
-        let mut report = Report::begin(events, self.source, self.queue, since);
+        let mut report = Report::begin(events, self.source, self.queue.system(), since);
         let settled = self.settle_each(&self.omitted.out_of(events), &mut report).await;
         report.finish();
         settled
@@ -127,11 +127,15 @@ impl Settler {
             if let StoreError::Rejected { code, text } = error {
                 return Ok(Err(Failure { code: code.into(), text }));
             }
-            if report.age() > self.hold_max {
+            let hold_max = self.queue.hold_max(self.hold_max);
+            if report.age() > hold_max {
                 return Err(GiveBack::HeldTooLong);
             }
-            if self.shutdown.or(retry.wait(&error)).await.is_none() {
-                return Err(GiveBack::Stopping);
+            let left = hold_max.saturating_sub(report.age());
+            match timeout(left, self.shutdown.or(retry.wait(&error))).await {
+                Ok(Some(())) => {}
+                Ok(None) => return Err(GiveBack::Stopping),
+                Err(_) => return Err(GiveBack::HeldTooLong),
             }
         }
     }

@@ -47,7 +47,7 @@ async fn a_panic_fails_the_event_that_it_met_and_the_worker_works_on() {
     let settler = Settler {
         store: store.clone(),
         source: Source::Events,
-        queue: queue.system(),
+        queue: queue.clone(),
         omitted: OmittedFields::default(),
         hold_max: HOLD_MAX,
         claims: Claims::default(),

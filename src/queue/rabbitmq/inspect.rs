@@ -22,6 +22,7 @@ use lapin::types::{AMQPValue, FieldTable};
 use lapin::uri::{AMQPScheme, AMQPUri};
 use lapin::{BasicProperties, Connection, ConnectionProperties, ErrorKind, Event};
 
+use super::limits;
 use super::link::{Fault, describe, fault_of, place};
 use super::topology::{self, Kind, Names, Thing, TopologyError};
 
@@ -106,6 +107,22 @@ pub async fn inspect(nodes: &[AMQPUri], names: &Names) -> Inspection {
         inspection.nodes.push(node);
     }
     inspection
+}
+
+/// Asks the first node that lets us in. The exchange need not be there, and the one that is asked for never is.
+pub async fn body_max(nodes: &[AMQPUri], names: &Names, bytes: usize) -> Option<u64> {
+    for node in nodes {
+        if let (_, Ok((connection, _events))) = meet(node).await {
+            let max = limits::ask_body_max(&connection, &nowhere(names), bytes).await;
+            close(&connection).await;
+            return max;
+        }
+    }
+    None
+}
+
+fn nowhere(names: &Names) -> String {
+    format!("{}.nowhere", names.namespace)
 }
 
 /// A broker that takes nothing now does not answer, and lapin sends nothing: the end of the process closes it then.
@@ -309,7 +326,7 @@ async fn alarm(connection: &Connection, mut events: Events, names: &Names) -> Op
 /// Returns once the broker has refused it.
 async fn publish_nowhere(connection: &Connection, names: &Names) -> Result<(), lapin::Error> {
     let channel = connection.create_channel().await?;
-    let nowhere = format!("{}.nowhere", names.namespace);
+    let nowhere = nowhere(names);
     let options = BasicPublishOptions { mandatory: false, immediate: false };
     #[expect(clippy::disallowed_methods, reason = "nothing is published: there is no such exchange")]
     let published =

@@ -25,6 +25,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
+use super::limits::{self, Limits};
 use super::topology::{self, Names, TopologyError};
 use crate::backoff::Backoff;
 use crate::queue::Unavailable;
@@ -60,6 +61,7 @@ pub struct Broker {
     /// The nodes, at least one: each attempt to connect is with the next.
     pub nodes: Arc<[AMQPUri]>,
     pub names: Arc<Names>,
+    pub limits: Arc<Limits>,
 }
 
 /// A connection that is kept open once somebody wants it. Clones share it.
@@ -68,6 +70,7 @@ pub struct Link {
     state: watch::Receiver<State>,
     wanted: Shutdown,
     closing: Shutdown,
+    limits: Arc<Limits>,
 }
 
 /// What a connection is for.
@@ -141,7 +144,8 @@ impl Epoch {
 impl Link {
     pub fn new(broker: Broker, purpose: Purpose) -> Self {
         let (tell, state) = watch::channel(State::Idle);
-        let link = Self { state, wanted: Shutdown::default(), closing: Shutdown::default() };
+        let limits = Arc::clone(&broker.limits);
+        let link = Self { state, wanted: Shutdown::default(), closing: Shutdown::default(), limits };
         let supervisor =
             Supervisor { broker, purpose, tell, wanted: link.wanted.clone(), closing: link.closing.clone() };
         tokio::spawn(supervisor.run());
@@ -155,6 +159,11 @@ impl Link {
 
     pub fn is_wanted(&self) -> bool {
         self.wanted.is_requested()
+    }
+
+    /// What is known of what the broker takes.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// Whether nothing is known of the broker yet: no attempt to connect has ended or taken long.
@@ -327,6 +336,9 @@ impl Supervisor {
     /// Watches one life of the connection to its end.
     async fn live(&self, node: &AMQPUri, (epoch, events): (Arc<Epoch>, Events)) -> Fault {
         info!(broker = place(node), purpose = self.purpose.name(), "connected to RabbitMQ");
+        if self.purpose == Purpose::Publish {
+            self.broker.limits.forget_body_max();
+        }
         self.tell.send_replace(State::Open(Arc::clone(&epoch)));
         let reason = tokio::select! {
             () = self.closing.requested() => "the program stops".to_string(),
@@ -380,8 +392,11 @@ impl Supervisor {
                     epoch.blocked.send_replace(None);
                 }
                 // Of one channel: whoever uses it meets the error there, and `keep_complete` asks for it.
-                Event::Error(error) if topology::is_answer(&error) => {}
-                Event::Error(error) => return describe(&error),
+                Event::Error(error) if topology::is_answer(&error) || limits::is_answer(&error) => {}
+                Event::Error(error) => {
+                    self.broker.limits.learn_consumer_timeout(&error);
+                    return describe(&error);
+                }
                 _ => {}
             }
         }

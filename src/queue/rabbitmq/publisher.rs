@@ -21,6 +21,7 @@ use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::warn;
 
+use super::limits::{self, TooLarge};
 use super::link::{Epoch, Link};
 use super::topology::Names;
 use super::wire;
@@ -135,7 +136,11 @@ impl Publisher {
         if !is_open || self.closing.is_requested() {
             return Err(PublishError::Unavailable);
         }
-        let bytes = u32::try_from(outgoing.event.body().len()).unwrap_or(u32::MAX).min(BYTES_MAX);
+        let bytes = outgoing.event.body().len();
+        if let Some(max) = self.link.limits().body_max().filter(|max| is_above(bytes, *max)) {
+            return Err(PublishError::TooLarge { max });
+        }
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX).min(BYTES_MAX);
         let room = Arc::clone(&self.room).try_acquire_many_owned(bytes).map_err(|_| PublishError::Busy)?;
         let (answer, answered) = oneshot::channel();
         self.hand_over.try_send(Handed { outgoing, answer, _room: room }).map_err(|error| match error {
@@ -155,7 +160,6 @@ impl Publisher {
 }
 
 /// Why a channel serves no more.
-#[derive(PartialEq, Eq)]
 enum Served {
     /// The queue closes, or nobody is left to hand anything over.
     All,
@@ -163,6 +167,8 @@ enum Served {
     ToItsEnd,
     /// It refuses events, and another one may not.
     MayBeStuck,
+    /// The broker has closed it; the connection is as good as before.
+    Closed,
 }
 
 /// What a batch came to.
@@ -170,6 +176,8 @@ enum Published {
     Confirmed,
     /// The broker took part of it at most.
     Refused,
+    /// It closed the channel for a message that it never takes. These are not to blame, and are to be published again.
+    TooLarge(Vec<Handed>),
     /// Nothing more may be published on the channel.
     Unknown,
 }
@@ -186,12 +194,15 @@ struct Task {
 
 impl Task {
     async fn run(self) {
+        // What is to be published first on the next channel.
+        let mut again = Vec::new();
         while let Some(epoch) = self.wait_for_connection().await {
             match timeout(CHANNEL_TIMEOUT, open_channel(&epoch)).await {
-                Ok(Ok(channel)) => match self.serve(&epoch, &channel).await {
+                Ok(Ok(channel)) => match self.serve(&epoch, &channel, &mut again).await {
                     // The other tasks may still have something in flight on the connection.
                     Served::All => return,
                     Served::ToItsEnd => {}
+                    Served::Closed => continue,
                     Served::MayBeStuck => {
                         // One that cannot be closed leaves with its connection.
                         drop(timeout(CHANNEL_TIMEOUT, channel.close(200, "renewed".into())).await);
@@ -201,6 +212,7 @@ impl Task {
                 Ok(Err(error)) => warn!(%error, "a channel for publishing could not be opened"),
                 Err(_) => warn!("a channel for publishing could not be opened in time"),
             }
+            refuse_all(std::mem::take(&mut again));
             if self.closing.is_requested() {
                 return;
             }
@@ -236,13 +248,17 @@ impl Task {
     }
 
     /// Publishes until the epoch is over, nothing more can come, or the channel may be stuck.
-    async fn serve(&self, epoch: &Epoch, channel: &Channel) -> Served {
+    async fn serve(&self, epoch: &Epoch, channel: &Channel, again: &mut Vec<Handed>) -> Served {
         let renewed = Instant::now();
         loop {
-            let taken = tokio::select! {
-                biased;
-                () = epoch.over() => return Served::ToItsEnd,
-                taken = self.take() => taken,
+            let taken = if again.is_empty() {
+                tokio::select! {
+                    biased;
+                    () = epoch.over() => return Served::ToItsEnd,
+                    taken = self.take() => taken,
+                }
+            } else {
+                Some(std::mem::take(again))
             };
             let Some(taken) = taken else { return Served::All };
             if epoch.is_blocked() {
@@ -254,6 +270,10 @@ impl Task {
                 Published::Confirmed => {}
                 Published::Refused if renewed.elapsed() < RENEWED_AT_MOST_EVERY => {}
                 Published::Refused => return Served::MayBeStuck,
+                Published::TooLarge(rest) => {
+                    *again = rest;
+                    return Served::Closed;
+                }
                 Published::Unknown => return Served::ToItsEnd,
             }
         }
@@ -277,9 +297,19 @@ impl Task {
                     return Published::Unknown;
                 }
                 outcome = &mut confirmed => {
-                    let Ok(confirmations) = outcome else {
-                        refuse(answers, PublishError::Unavailable);
-                        return Published::Unknown;
+                    let confirmations = match outcome {
+                        Ok(confirmations) => confirmations,
+                        Err(error) => match limits::too_large(&error) {
+                            // Those that the alarm has refused are not asked for any more.
+                            Some(refusal) if !answers.is_empty() => {
+                                let rest = self.refuse_too_large(refusal, &events, answers, rooms);
+                                return Published::TooLarge(rest);
+                            }
+                            _ => {
+                                refuse(answers, PublishError::Unavailable);
+                                return Published::Unknown;
+                            }
+                        },
                     };
                     let refused = confirmations.iter().any(|confirmation| !confirmation.is_ack());
                     release(&events, answers, confirmations);
@@ -300,6 +330,27 @@ impl Task {
                 }
             }
         }
+    }
+
+    /// Refuses what can never be queued; the rest, of which nothing is known.
+    fn refuse_too_large(
+        &self,
+        refusal: TooLarge,
+        events: &[Outgoing],
+        answers: Vec<Answer>,
+        rooms: Vec<OwnedSemaphorePermit>,
+    ) -> Vec<Handed> {
+        let bytes = |outgoing: &Outgoing| outgoing.event.body().len();
+        let max = self.link.limits().learn_body_max(refusal, events.iter().map(bytes));
+        let mut rest = Vec::new();
+        for ((outgoing, answer), room) in events.iter().zip(answers).zip(rooms) {
+            if is_above(bytes(outgoing), max) {
+                refuse(vec![answer], PublishError::TooLarge { max });
+            } else {
+                rest.push(Handed { outgoing: outgoing.clone(), answer, _room: room });
+            }
+        }
+        rest
     }
 
     /// Refuses what was handed over before the alarm was known, until the alarm or the epoch is over or the queue closes.
@@ -356,6 +407,10 @@ impl Task {
 enum Publishing<F> {
     Begun(F),
     Done(PublisherConfirm),
+}
+
+fn is_above(bytes: usize, max: u64) -> bool {
+    u64::try_from(bytes).is_ok_and(|bytes| bytes > max)
 }
 
 async fn open_channel(epoch: &Epoch) -> Result<Channel, lapin::Error> {
