@@ -21,14 +21,15 @@ RUN mkdir src \
 COPY . .
 # A copied file keeps its old time, and Cargo would take what it built above for newer.
 RUN touch src/main.rs src/lib.rs \
-    && cargo build --release --locked --bin clerk-sync \
-    && mkdir /state
+    && cargo build --release --locked --bin clerk-sync
 
 FROM debian:bookworm-slim
-# The certificates of public authorities, for amqps:// and a PostgreSQL server with TLS.
+# The certificates of public authorities, for amqps:// and a PostgreSQL server with TLS. The directory of the embedded files is for
+# the program's user alone.
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates \
-    && rm -rf /var/lib/apt/lists/*
+    && rm -rf /var/lib/apt/lists/* \
+    && install -d -m 0700 -o 65532 -g 65532 /var/lib/clerk-sync
 
 ARG VERSION=0.1.0
 ARG REVISION=unknown
@@ -40,7 +41,6 @@ LABEL org.opencontainers.image.title="clerk-sync" \
 
 COPY --from=build /build/target/release/clerk-sync /usr/local/bin/clerk-sync
 # A number and not a name: Kubernetes can tell only from a number that it is not root.
-COPY --from=build --chown=65532:65532 /state /var/lib/clerk-sync
 USER 65532:65532
 
 ENV HOST=0.0.0.0 \

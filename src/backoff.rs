@@ -3,10 +3,14 @@
 //! `backoff` is no longer maintained (RUSTSEC-2025-0012). It computes intervals here and does nothing else; to replace
 //! it, rewrite this file.
 
+mod retry_after;
+
 use std::time::Duration;
 
 use backoff::backoff::Backoff as _;
 use backoff::{ExponentialBackoff, ExponentialBackoffBuilder};
+
+pub use retry_after::retry_after;
 
 /// Intervals that grow, with jitter, without an end: an outage is not a failure.
 pub struct Backoff(ExponentialBackoff);

@@ -4,45 +4,69 @@
 //! Each error names the variable, what is wrong with it and what would be right, and never a secret.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::clerk::{OmittedFields, SigningSecret, Verifier};
+use crate::clerk::{OmitError, OmittedFields, SigningSecret, Verifier};
 use crate::telemetry::{self, LogFormat};
-use crate::{http, queue, store, worker};
+use crate::{http, queue, store, tls, worker};
+use addresses::AmqpFiles;
 
+mod addresses;
+mod dotenv;
+mod embedded;
 mod environment;
 mod management_url;
+mod names;
+mod paths;
 mod survey;
 
+pub use embedded::{embedded, flags};
 pub use environment::Environment;
 pub use survey::{Faults, survey};
+
+use environment::clean;
 
 /// The settings as they were typed; every one is also a variable of the environment.
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Settings")]
 pub struct Settings {
-    /// Signing secret whsec_… of the endpoint in Clerk's dashboard; several, separated by commas, for rotation
+    /// Signing secret whsec_… of the endpoint in Clerk's dashboard; for rotation several, separated by commas, the new one first
     /// [env: CLERK_WEBHOOK_SIGNING_SECRET]
     #[arg(long, global = true, value_name = "SECRET", hide_short_help = true)]
-    clerk_webhook_signing_secret: Option<String>,
+    clerk_webhook_signing_secret: Option<SecretString>,
     /// Secret key sk_… of Clerk's Backend API, for backfill and reconcile [env: CLERK_SECRET_KEY]
     #[arg(long, global = true, value_name = "KEY", hide_short_help = true)]
-    clerk_secret_key: Option<String>,
+    clerk_secret_key: Option<SecretString>,
     /// Base URL of Clerk's Backend API [env: CLERK_API_URL] [default: https://api.clerk.com/v1]
     #[arg(long, global = true, value_name = "URL", hide_short_help = true)]
     clerk_api_url: Option<String>,
+    /// PEM file with a CA for Clerk's API (of a proxy between), trusted beside the system's roots [env: CLERK_API_CA_FILE]
+    #[arg(long, global = true, value_name = "PATH", hide_short_help = true)]
+    clerk_api_ca_file: Option<String>,
     /// postgres://… or sqlite://PATH [env: DATABASE_URL] [default: users.db in DATA_DIR]
     #[arg(long, global = true, value_name = "URL")]
-    database_url: Option<String>,
+    database_url: Option<SecretString>,
+    /// PEM file with a CA for PostgreSQL, trusted beside the system's roots [env: DATABASE_CA_FILE]
+    #[arg(long, global = true, value_name = "PATH", hide_short_help = true)]
+    database_ca_file: Option<String>,
     /// amqp://… or amqps://…; for a cluster one a node, separated by commas [env: AMQP_URL] [default: an embedded queue in DATA_DIR]
     #[arg(long, global = true, value_name = "URL")]
-    amqp_url: Option<String>,
+    amqp_url: Option<SecretString>,
     /// http(s)://… of RabbitMQ's management API, for check [env: AMQP_MANAGEMENT_URL] [default: the host of AMQP_URL at its usual port]
     #[arg(long, global = true, value_name = "URL", hide_short_help = true)]
-    amqp_management_url: Option<String>,
+    amqp_management_url: Option<SecretString>,
+    /// PEM file with a CA for RabbitMQ, trusted beside the system's roots [env: AMQP_CA_FILE]
+    #[arg(long, global = true, value_name = "PATH", hide_short_help = true)]
+    amqp_ca_file: Option<String>,
+    /// PEM file with the client's certificate for RabbitMQ [env: AMQP_CLIENT_CERT_FILE]
+    #[arg(long, global = true, value_name = "PATH", hide_short_help = true)]
+    amqp_client_cert_file: Option<String>,
+    /// PEM file with its private key [env: AMQP_CLIENT_KEY_FILE]
+    #[arg(long, global = true, value_name = "PATH", hide_short_help = true)]
+    amqp_client_key_file: Option<String>,
     /// Prefix of every exchange and queue name [env: AMQP_NAMESPACE] [default: clerk-sync]
     #[arg(long, global = true, value_name = "NAME", hide_short_help = true)]
     amqp_namespace: Option<String>,
@@ -57,7 +81,7 @@ pub struct Settings {
     port: Option<String>,
     /// Bearer token of /api/* other than the webhook; without one those answer 403 [env: ADMIN_TOKEN]
     #[arg(long, global = true, value_name = "TOKEN", hide_short_help = true)]
-    admin_token: Option<String>,
+    admin_token: Option<SecretString>,
     /// Largest webhook, in bytes [env: MAX_BODY_BYTES] [default: 1048576]
     #[arg(long, global = true, value_name = "BYTES", hide_short_help = true)]
     max_body_bytes: Option<String>,
@@ -105,6 +129,8 @@ pub struct Config {
 pub struct ClerkApi {
     /// Without a slash at its end.
     pub url: String,
+    /// CAs that are trusted beside the system's roots.
+    pub files: tls::Files,
     /// Nothing where none is set: only what walks Clerk's users needs it.
     pub secret_key: Option<SecretString>,
 }
@@ -144,13 +170,17 @@ fn wrong(name: &str, fault: impl Into<String>, remedy: impl Into<String>) -> Con
 impl Config {
     /// What the settings and the environment come to.
     pub fn resolve(settings: &Settings, environment: &Environment) -> Result<Self, ConfigError> {
-        let setting =
-            |flag: &Option<String>, name: &str| flag.clone().or_else(|| environment.get(name).map(String::from));
-        let secret = |flag: &Option<String>, name: &str| match flag {
-            Some(value) => Ok(Some(SecretString::from(value.trim()))),
+        let setting = |flag: &Option<String>, name: &str| {
+            flag.as_deref().map(clean).or_else(|| environment.get(name)).map(String::from)
+        };
+        let secret = |flag: &Option<SecretString>, name: &str| match flag {
+            Some(value) => Ok(Some(SecretString::from(clean(value.expose_secret())))),
             None => environment.secret(name),
         };
-        let data_dir = PathBuf::from(setting(&settings.data_dir, "DATA_DIR").unwrap_or_else(|| "./data".into()));
+        let home = environment.home();
+        let data_dir = setting(&settings.data_dir, "DATA_DIR").unwrap_or_else(|| "./data".into());
+        let data_dir =
+            paths::typed(&data_dir, home.as_deref()).map_err(|(fault, remedy)| wrong("DATA_DIR", fault, remedy))?;
         let namespace = setting(&settings.amqp_namespace, "AMQP_NAMESPACE").unwrap_or_else(|| "clerk-sync".into());
         let worker = worker::Options {
             batch_max: number("WORKER_BATCH", setting(&settings.worker_batch, "WORKER_BATCH"), 500, 1, 10_000)?,
@@ -170,14 +200,29 @@ impl Config {
         Ok(Self {
             signing_secrets: signing_secrets(settings, environment)?,
             clerk_api: ClerkApi {
-                url: clerk_api_url(setting(&settings.clerk_api_url, "CLERK_API_URL"))?,
+                url: addresses::clerk_api_url(setting(&settings.clerk_api_url, "CLERK_API_URL"))?,
+                files: addresses::clerk_api_files(setting(&settings.clerk_api_ca_file, "CLERK_API_CA_FILE"))?,
                 secret_key: clerk_secret_key(secret(&settings.clerk_secret_key, "CLERK_SECRET_KEY")?)?,
             },
             admin_token: admin_token(settings, environment)?,
-            queue: queue_options(secret(&settings.amqp_url, "AMQP_URL")?, namespace, &data_dir)?,
             amqp_management_url: management_url::read(secret(&settings.amqp_management_url, "AMQP_MANAGEMENT_URL")?)?,
+            queue: queue_options(
+                server(&settings.amqp_url, "AMQP_URL", environment)?,
+                &AmqpFiles {
+                    ca: setting(&settings.amqp_ca_file, "AMQP_CA_FILE"),
+                    certificate: setting(&settings.amqp_client_cert_file, "AMQP_CLIENT_CERT_FILE"),
+                    key: setting(&settings.amqp_client_key_file, "AMQP_CLIENT_KEY_FILE"),
+                },
+                namespace,
+                &data_dir,
+            )?,
             store: store_options(
-                secret(&settings.database_url, "DATABASE_URL")?,
+                server(&settings.database_url, "DATABASE_URL", environment)?,
+                &|url| {
+                    let ca_file = setting(&settings.database_ca_file, "DATABASE_CA_FILE");
+                    addresses::postgres(url, &|name| environment.get(name).map(String::from), ca_file)
+                },
+                home.as_deref(),
                 &data_dir,
                 worker.concurrency,
                 store::Keep {
@@ -186,7 +231,7 @@ impl Config {
                 },
             )?,
             http: http::Options {
-                host: setting(&settings.host, "HOST").unwrap_or_else(|| "127.0.0.1".into()),
+                host: addresses::listening_host(setting(&settings.host, "HOST"))?,
                 port: port(setting(&settings.port, "PORT"))?,
                 max_body_bytes: max_body.get(),
             },
@@ -199,6 +244,24 @@ impl Config {
             data_dir,
         })
     }
+}
+
+/// The URL of a server. Without one an embedded file is used: so one that is set and empty is an error, for it was meant to be
+/// another place.
+fn server(
+    flag: &Option<SecretString>,
+    name: &str,
+    environment: &Environment,
+) -> Result<Option<SecretString>, ConfigError> {
+    let is_empty = match flag {
+        Some(flag) => clean(flag.expose_secret()).is_empty(),
+        None => environment.is_empty(name),
+    };
+    if is_empty {
+        let remedy = "give the URL, or unset it to use the embedded file in DATA_DIR";
+        return Err(wrong(name, "is set, and empty", remedy));
+    }
+    flag.as_ref().map_or_else(|| environment.secret(name), |flag| Ok(Some(clean(flag.expose_secret()).into())))
 }
 
 /// The verifier of these secrets, or what to do where there is none.
@@ -220,7 +283,7 @@ const OLDER_SIGNING_SECRET: &str = "CLERK_WEBHOOK_SECRET";
 /// The signing secrets alone, so that they can be read again while the program runs.
 pub fn signing_secrets(settings: &Settings, environment: &Environment) -> Result<Vec<SecretString>, ConfigError> {
     let found = match &settings.clerk_webhook_signing_secret {
-        Some(flag) => Some(SecretString::from(flag.as_str())),
+        Some(flag) => Some(SecretString::from(clean(flag.expose_secret()))),
         // The older name is read where the newer one is absent.
         None => environment
             .secret(SIGNING_SECRET)?
@@ -232,6 +295,7 @@ pub fn signing_secrets(settings: &Settings, environment: &Environment) -> Result
     let secrets: Vec<SecretString> = list
         .expose_secret()
         .split([',', ' ', '\n', '\r', '\t'])
+        .map(clean)
         .filter(|part| !part.is_empty())
         .map(SecretString::from)
         .collect();
@@ -247,24 +311,13 @@ fn clerk_secret_key(key: Option<SecretString>) -> Result<Option<SecretString>, C
     Ok(key)
 }
 
-fn clerk_api_url(value: Option<String>) -> Result<String, ConfigError> {
-    let url = value.unwrap_or_else(|| "https://api.clerk.com/v1".into());
-    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
-    // A name and a password in it would be sent, and shown.
-    if rest.is_none_or(|rest| rest.is_empty() || rest.starts_with('/') || rest.contains(['@', '?', '#'])) {
-        let remedy = "give a URL such as https://api.clerk.com/v1, without a name, a password or a query in it";
-        return Err(wrong("CLERK_API_URL", "is no such URL", remedy));
-    }
-    Ok(url.trim_end_matches('/').to_owned())
-}
-
 /// Shorter ones can be guessed.
 const ADMIN_TOKEN_CHARACTERS_MIN: usize = 16;
 
 /// The admin token alone, so that it can be read again while the program runs.
 pub fn admin_token(settings: &Settings, environment: &Environment) -> Result<Option<SecretString>, ConfigError> {
     let token = match &settings.admin_token {
-        Some(flag) => Some(SecretString::from(flag.trim())),
+        Some(flag) => Some(SecretString::from(clean(flag.expose_secret()))),
         None => environment.secret("ADMIN_TOKEN")?,
     };
     if token.as_ref().is_some_and(|token| token.expose_secret().chars().count() < ADMIN_TOKEN_CHARACTERS_MIN) {
@@ -337,8 +390,9 @@ fn log_format(value: Option<String>) -> Result<Option<LogFormat>, ConfigError> {
 
 fn queue_options(
     url: Option<SecretString>,
+    files: &AmqpFiles,
     namespace: String,
-    data_dir: &std::path::Path,
+    data_dir: &Path,
 ) -> Result<queue::Options, ConfigError> {
     let valid = !namespace.is_empty()
         && namespace.len() <= NAMESPACE_MAX
@@ -353,15 +407,8 @@ fn queue_options(
     let Some(url) = url else {
         return Ok(queue::Options::Embedded(queue::embedded::Options { path: data_dir.join("queue.db") }));
     };
-    let has_scheme = |node: &str| ["amqp://", "amqps://"].iter().any(|scheme| node.trim().starts_with(scheme));
-    if !url.expose_secret().split(',').all(has_scheme) {
-        return Err(wrong(
-            "AMQP_URL",
-            "does not begin with amqp:// or amqps://",
-            "give a URL such as amqp://user:password@host:5672/%2f; one for each node of a cluster, separated by commas (write a comma in a password as %2C)",
-        ));
-    }
-    Ok(queue::Options::RabbitMq(queue::rabbitmq::Options { url, namespace }))
+    let address = addresses::rabbitmq(&url, files)?;
+    Ok(queue::Options::RabbitMq(queue::rabbitmq::Options { address, namespace }))
 }
 
 /// RabbitMQ takes names of up to 255 bytes; ours add at most 9.
@@ -375,10 +422,24 @@ fn payloads(value: Option<String>) -> Result<store::Payloads, ConfigError> {
     }
 }
 
+/// Longest part of a wrong name that an error repeats, in characters.
+const SHOWN_MAX: usize = 64;
+
 fn omitted(value: Option<String>) -> Result<OmittedFields, ConfigError> {
-    OmittedFields::parse(&value.unwrap_or_default()).map_err(|needed| {
-        let fault = format!("names {needed}, without which no event could be applied");
-        wrong("OMIT_FIELDS", fault, "leave it out; name fields such as private_metadata,unsafe_metadata")
+    OmittedFields::parse(&value.unwrap_or_default()).map_err(|error| match error {
+        OmitError::Needed(needed) => {
+            let fault = format!("names {needed}, without which no event could be applied");
+            wrong("OMIT_FIELDS", fault, "leave it out; name fields such as private_metadata,unsafe_metadata")
+        }
+        OmitError::Unknown { name, nearest } => {
+            let shown: String = name.chars().take(SHOWN_MAX).collect();
+            let fault = format!("names {shown:?}, a field that Clerk's user object does not have");
+            let remedy = nearest.map_or_else(
+                || "leave it out; name whole fields, such as private_metadata,unsafe_metadata, as Clerk's Backend API writes them".into(),
+                |nearest| format!("did you mean {nearest}? Name whole fields, separated by commas"),
+            );
+            wrong("OMIT_FIELDS", fault, remedy)
+        }
     })
 }
 
@@ -392,7 +453,9 @@ fn on_delete(value: Option<String>) -> Result<store::OnDelete, ConfigError> {
 
 fn store_options(
     url: Option<SecretString>,
-    data_dir: &std::path::Path,
+    postgres: &dyn Fn(&str) -> Result<store::postgres::Address, ConfigError>,
+    home: Option<&Path>,
+    data_dir: &Path,
     connections: NonZeroUsize,
     keep: store::Keep,
 ) -> Result<store::Options, ConfigError> {
@@ -400,13 +463,16 @@ fn store_options(
     let Some(url) = url else {
         return Ok(sqlite(data_dir.join("users.db")));
     };
+    if let Some(path) = paths::of_sqlite_url(url.expose_secret(), home) {
+        return path.map(sqlite).map_err(|(fault, remedy)| wrong("DATABASE_URL", fault, remedy));
+    }
     let remedy = "give a URL such as postgres://user:password@host:5432/database or sqlite://./data/users.db";
     match url.expose_secret().split_once("://") {
-        Some(("postgres" | "postgresql", _)) => {
+        Some((scheme, _)) if ["postgres", "postgresql"].contains(&scheme.to_ascii_lowercase().as_str()) => {
             let connections = u32::try_from(connections.get()).unwrap_or(u32::MAX);
-            Ok(store::Options::Postgres(store::postgres::Options { url, connections, keep }))
+            let address = postgres(url.expose_secret())?;
+            Ok(store::Options::Postgres(store::postgres::Options { address, connections, keep }))
         }
-        Some(("sqlite", path)) if !path.is_empty() => Ok(sqlite(PathBuf::from(path))),
         _ => Err(wrong("DATABASE_URL", "does not begin with postgres:// or sqlite://", remedy)),
     }
 }

@@ -18,7 +18,11 @@ pub mod config;
 
 pub mod backoff;
 pub mod clock;
+pub mod data_dir;
 pub mod metrics;
 pub mod shutdown;
+pub mod tasks;
 pub mod telemetry;
+pub mod tls;
 pub mod trace;
+pub mod url;

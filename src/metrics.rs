@@ -61,6 +61,8 @@ labels! {
         BodyTooLarge = "body_too_large",
         QueueUnavailable = "queue_unavailable",
         Overloaded = "overloaded",
+        /// A good signature, and a path or method that is not the webhook's.
+        NotFound = "not_found",
         Other = "other",
     }
 }
@@ -107,7 +109,7 @@ impl WebhookResult {
 
     /// Whether it can be the answer to an event of a known type: then the type was read.
     fn has_type(self) -> bool {
-        matches!(self, Self::Queued | Self::QueueUnavailable)
+        matches!(self, Self::Queued | Self::QueueUnavailable | Self::NotFound)
     }
 }
 
@@ -300,7 +302,7 @@ fn of_receiver(page: &mut Page, readings: &Readings) {
     }
     let mut matches = page.counter(
         "clerk_sync_secret_matches_total",
-        "Deliveries with a good signature, by the place of the signing secret in its list, from 1.",
+        "Good signatures, by the place of the signing secret in its list, from 1: a delivery that is signed with two counts for both.",
     );
     let in_force = SECRETS_IN_FORCE.load(Ordering::Relaxed);
     for (place, secret) in SECRETS.iter().enumerate() {

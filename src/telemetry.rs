@@ -12,6 +12,8 @@ use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt;
 use tracing_subscriber::prelude::*;
 
+use crate::tasks;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
     Pretty,
@@ -49,18 +51,32 @@ pub fn start(options: &Options, default_filter: &str) -> Result<(), String> {
         LogFormat::Pretty => registry.with(layer.with_ansi(terminal)).init(),
         LogFormat::Json => registry.with(layer.json().flatten_event(true)).init(),
     }
-    std::panic::set_hook(Box::new(tell_panic));
     Ok(())
 }
 
+/// Reports panics from now on, in the log, or on stderr while there is none. To be called before anything else.
+pub fn watch_panics() {
+    std::panic::set_hook(Box::new(tell_panic));
+}
+
 fn may_be_told(metadata: &Metadata<'_>) -> bool {
-    metadata.target().starts_with("clerk_sync") || *metadata.level() <= OF_OTHERS_MAX
+    // sqlx quotes a line of ~/.pgpass, or a parameter of a URL, that it cannot read: a piece of a password.
+    let quotes = metadata.target().starts_with("sqlx_postgres::options")
+        && ["line", "value"].iter().any(|field| metadata.fields().field(field).is_some());
+    metadata.target().starts_with("clerk_sync") || *metadata.level() <= OF_OTHERS_MAX && !quotes
 }
 
 /// Where it was, not what it says: the message of a panic can hold the value that it met.
 fn tell_panic(panic: &PanicHookInfo<'_>) {
-    let place = panic.location().map(ToString::to_string);
-    tracing::error!(place, "clerk-sync met a bug of its own; report it with this line");
+    let place = panic.location().map(ToString::to_string).unwrap_or_default();
+    let current = std::thread::current();
+    let thread = current.name();
+    // No log is set up yet, or it is turned off, as in `check`.
+    if !tracing::enabled!(Level::ERROR) {
+        eprintln!("clerk-sync: met a bug of its own at {place}; report it with this line");
+    }
+    tracing::error!(place, thread, "clerk-sync met a bug of its own; report it with this line");
+    tasks::note_panic_on(thread);
 }
 
 #[cfg(test)]
@@ -106,10 +122,37 @@ mod tests {
             tracing::trace!(target: "actix_http::h1", "a header");
             tracing::debug!(target: "sqlx::query", "a statement");
             tracing::info!(target: "sqlx::postgres", "a notice");
+            tracing::warn!(target: "sqlx_postgres::options::pgpass", line = "a password", "malformed");
+            tracing::warn!(target: "sqlx_postgres::options::parse", value = "a password", "unrecognized");
+            tracing::warn!(target: "sqlx_postgres::options::pgpass", path = "/.pgpass", "permissions");
             tracing::trace!("ours");
         });
+        assert!(log.contains("permissions") && !log.contains("a password"), "{log}");
         assert!(log.contains("a notice") && log.contains("ours"), "{log}");
         assert!(!log.contains("a header") && !log.contains("a statement"), "{log}");
+    }
+
+    /// Says that the test below started this one.
+    const PANICS: &str = "CLERK_SYNC_TEST_PANICS";
+
+    #[test]
+    fn one_that_panics_with_the_log_turned_off() {
+        if std::env::var_os(PANICS).is_some() {
+            watch_panics();
+            start(&Options { format: None, filter: None, traces: None }, "off").unwrap();
+            panic!("ada@example.com");
+        }
+    }
+
+    /// In a process of its own: the log of a process is set up once.
+    #[test]
+    fn a_panic_is_printed_though_the_log_is_turned_off() {
+        let mut program = std::process::Command::new(std::env::current_exe().unwrap());
+        program.args(["--exact", "telemetry::tests::one_that_panics_with_the_log_turned_off", "--nocapture"]);
+        let output = program.env(PANICS, "1").output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success());
+        assert!(told.contains("met a bug of its own at src/telemetry.rs:") && !told.contains("ada@"), "{told}");
     }
 
     #[test]

@@ -22,6 +22,7 @@ mod place;
 mod plain;
 mod program;
 mod report;
+mod tls;
 mod traffic;
 
 use std::panic::AssertUnwindSafe;
@@ -93,6 +94,8 @@ enum Part {
     Start,
     /// The table filled from Clerk's list
     Backfill,
+    /// The same with TLS to PostgreSQL and without
+    Tls,
 }
 
 fn main() -> ExitCode {
@@ -188,5 +191,6 @@ async fn measure_part(bench: &mut Bench, part: Part) -> anyhow::Result<()> {
         Part::Embedded => Box::pin(embedded::embedded(bench)).await,
         Part::Start => Box::pin(own::start(bench)).await,
         Part::Backfill => Box::pin(backfill::backfill(bench)).await,
+        Part::Tls => Box::pin(tls::tls(bench)).await,
     }
 }

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use clerk_sync::queue::{self, Queue};
 use futures_util::StreamExt;
-use secrecy::SecretString;
 
 use crate::bare::{self, Batch};
 use crate::bench::{Bench, CONNECTIONS, micros_each};
@@ -169,7 +168,7 @@ pub async fn drain_many(bench: &mut Bench) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn drain_of(bench: &mut Bench, name: &str, many: Option<&Database>, crowd: &Crowd) -> anyhow::Result<()> {
+pub async fn drain_of(bench: &mut Bench, name: &str, many: Option<&Database>, crowd: &Crowd) -> anyhow::Result<()> {
     let database = many.unwrap_or(&bench.database);
     // The queue is there once a program was.
     bench.place.start("receiver", Some(database)).await?.stop().await?;
@@ -195,10 +194,8 @@ async fn drain_of(bench: &mut Bench, name: &str, many: Option<&Database>, crowd:
 
 /// Puts a backlog onto the queue.
 async fn fill(bench: &Bench, crowd: &Crowd) -> anyhow::Result<()> {
-    let options = queue::rabbitmq::Options {
-        url: SecretString::from(bench.place.amqp_url.as_str()),
-        namespace: bench.place.namespace(),
-    };
+    let options =
+        queue::rabbitmq::Options { address: bench.place.amqp_url.parse()?, namespace: bench.place.namespace() };
     let queue = Queue::open(&queue::Options::RabbitMq(options)).await?;
     let publishes = (0..bench.scale.backlog).map(|_| queue.publish(crowd.signed()));
     let mut publishes = futures_util::stream::iter(publishes).buffer_unordered(PUBLISHED_AT_ONCE);

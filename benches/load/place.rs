@@ -10,7 +10,6 @@ use clerk_sync::store::{self, Keep, Store};
 use lapin::options::{ExchangeDeleteOptions, QueueDeclareOptions, QueueDeleteOptions, QueuePurgeOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection, ConnectionProperties};
-use secrecy::SecretString;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgSslMode};
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor};
 
@@ -45,7 +44,8 @@ impl Place {
     pub fn of_this_run(run: u64) -> anyhow::Result<Self> {
         let variable = |name, usual: &str| std::env::var(name).unwrap_or_else(|_| usual.to_owned());
         let server = variable("TEST_DATABASE_URL", "postgres://postgres@127.0.0.1:5432/postgres");
-        // Both sides talk to PostgreSQL without TLS: on one machine it would be measured, not the programs.
+        // Both sides talk to PostgreSQL without TLS: on one machine it would be measured, not the programs. What it costs is a
+        // part of its own.
         let server = PgConnectOptions::from_str(&server).context("TEST_DATABASE_URL")?.ssl_mode(PgSslMode::Disable);
         let name = format!("clerk_sync_bench_{}_{}", std::process::id(), run % 100_000);
         Ok(Self {
@@ -63,8 +63,7 @@ impl Place {
         server.execute(AssertSqlSafe(format!("create database {name} template template0"))).await?;
         let options = self.server.clone().database(&name);
         let url = options.to_url_lossy().to_string();
-        let store =
-            store::postgres::Options { url: SecretString::from(url.as_str()), connections: 1, keep: Keep::default() };
+        let store = store::postgres::Options { address: url.parse()?, connections: 1, keep: Keep::default() };
         let store = Store::open(&store::Options::Postgres(store))?;
         store.migrate().await?;
         store.close().await;
@@ -190,6 +189,12 @@ impl Place {
 impl Database {
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// The same database, reached with TLS or without by the program that is measured.
+    pub fn over(&self, mode: PgSslMode) -> Self {
+        let url = self.options.clone().ssl_mode(mode).to_url_lossy().to_string();
+        Self { options: self.options.clone(), pool: self.pool.clone(), url }
     }
 
     /// Empties the record, so that each part begins alike; the users stay.

@@ -68,6 +68,12 @@ const TARGETS: &[Target] = &[
     at_most("release binary, MB", Figure("program.size_mb"), 25.0),
     at_least("backfill from a Clerk API on loopback, users a second", Figure("backfill.rate"), 15_000.0),
     at_most("backfill, memory, MB", Figure("backfill.memory_mb"), 64.0),
+    at_most(
+        "with TLS to PostgreSQL / without: due to committed at 1,000 a second, p50",
+        Ratio("tls.1000.commit_p50_ms", "clear.1000.commit_p50_ms"),
+        1.25,
+    ),
+    at_least("with TLS to PostgreSQL / without: a backlog", Ratio("tls.drain.rate", "clear.drain.rate"), 0.9),
 ];
 
 /// What is measured of the plain way too, where its name begins with `plain.`.

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use reqwest::header::RETRY_AFTER;
+use reqwest::header::{DATE, RETRY_AFTER};
 use reqwest::{Client, Url};
 use secrecy::ExposeSecret;
 use serde::Deserialize;
@@ -14,8 +14,10 @@ use tokio::time::Instant;
 
 use super::patience::Patience;
 use super::{Options, Stopped};
+use crate::backoff::retry_after;
 use crate::clerk::ClerkId;
 use crate::shutdown::Shutdown;
+use crate::tls::{self, Peer};
 
 /// Users on a page: the most that Clerk gives.
 const PAGE_USERS: &str = "500";
@@ -80,7 +82,8 @@ impl Api {
     pub fn open(options: Options) -> Result<Self, Stopped> {
         let faulty = |_| Stopped::Refused("CLERK_API_URL is no such URL; set https://api.clerk.com/v1".into());
         let base = Url::parse(&options.url).map_err(faulty)?;
-        let client = Client::builder()
+        let client = tls::http_client(&options.files)
+            .map_err(|error| Stopped::Refused(error.to_string()))?
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(ANSWER_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
@@ -142,10 +145,12 @@ impl Api {
 
     async fn try_once(&self, question: &Question<'_>) -> Result<Answer, Verdict> {
         self.take_turn().await;
-        let away = |error: reqwest::Error| Verdict::Wait(format!("{} {}", self.options.url, explain(&error)), None);
+        let away = |error: reqwest::Error| unanswered(&self.options.url, &error);
         let request = self.client.get(self.url(question)).bearer_auth(self.options.key.expose_secret());
         let mut answer = request.send().await.map_err(away)?;
-        let retry_after = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+        let header = |name| answer.headers().get(name).and_then(|value| value.to_str().ok());
+        let now_ms = (self.options.now)().ms();
+        let retry_after = header(RETRY_AFTER).and_then(|value| retry_after(value, header(DATE), now_ms)).map(obeyed);
         let verdict = judge(&self.options.url, answer.status().as_u16(), retry_after, question);
         if !matches!(verdict, Verdict::Good | Verdict::Unknown) {
             return Err(verdict);
@@ -198,7 +203,7 @@ impl Api {
     }
 }
 
-fn judge(url: &str, status: u16, retry_after: Option<&str>, question: &Question<'_>) -> Verdict {
+fn judge(url: &str, status: u16, retry_after: Option<Duration>, question: &Question<'_>) -> Verdict {
     const TAKE_THE_KEY: &str = "copy the Secret key (sk_…) of the right instance from Clerk's dashboard, Configure > API keys, into CLERK_SECRET_KEY";
     const SET_THE_URL: &str = "set CLERK_API_URL to https://api.clerk.com/v1";
     let names_a_user = matches!(question, Question::Page { after: Some(_) } | Question::User(_));
@@ -209,8 +214,8 @@ fn judge(url: &str, status: u16, retry_after: Option<&str>, question: &Question<
         401 => Verdict::Refused(format!("{url} does not take the secret key (401): {TAKE_THE_KEY}")),
         403 => Verdict::Refused(format!("{url} forbids it to this secret key (403): {TAKE_THE_KEY}")),
         404 => Verdict::Refused(format!("{url} has no /users (404): {SET_THE_URL}")),
-        429 => Verdict::Wait(format!("{url} has had too many requests (429)"), seconds(retry_after)),
-        408 | 500..=599 => Verdict::Wait(format!("{url} answers {status}; see status.clerk.com"), seconds(retry_after)),
+        429 => Verdict::Wait(format!("{url} has had too many requests (429)"), retry_after),
+        408 | 500..=599 => Verdict::Wait(format!("{url} answers {status}; see status.clerk.com"), retry_after),
         300..=399 => Verdict::Refused(format!("{url} points elsewhere ({status}): {SET_THE_URL}")),
         _ => Verdict::Refused(format!("{url} answers {status}: {SET_THE_URL}, and see status.clerk.com")),
     }
@@ -226,10 +231,17 @@ fn is_from_clerk(body: &[u8]) -> bool {
     serde_json::from_slice::<Errors>(body).is_ok()
 }
 
-/// `Retry-After` in seconds, which is Clerk's form; one second at least, so that 0 is no invitation to hurry.
-fn seconds(retry_after: Option<&str>) -> Option<Duration> {
-    let seconds = retry_after?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds).clamp(Duration::from_secs(1), RETRY_AFTER_MAX))
+/// One second at least, so that 0 is no invitation to hurry.
+fn obeyed(asked: Duration) -> Duration {
+    asked.clamp(Duration::from_secs(1), RETRY_AFTER_MAX)
+}
+
+/// What it means that there is no answer: time mends it, unless TLS is why.
+fn unanswered(url: &str, error: &reqwest::Error) -> Verdict {
+    match tls::fault_of(error) {
+        Some(fault) => Verdict::Refused(format!("{url}: {}", fault.explain(&Peer::CLERK))),
+        None => Verdict::Wait(format!("{url} {}", explain(error)), None),
+    }
 }
 
 /// Without the URL, which is said already.
@@ -275,9 +287,11 @@ mod tests {
 
     #[test]
     fn retry_after_is_obeyed_within_bounds() {
-        let told = |text| seconds(Some(text)).map(|wait| wait.as_secs());
+        let told =
+            |text| retry_after(text, Some("Sun, 06 Nov 1994 08:49:37 GMT"), 0).map(|wait| obeyed(wait).as_secs());
         assert_eq!([told("7"), told("0"), told("86400")], [Some(7), Some(1), Some(300)]);
-        assert_eq!([told("soon"), told("-1"), seconds(None).map(|wait| wait.as_secs())], [None; 3]);
+        assert_eq!([told("Sun, 06 Nov 1994 08:50:37 GMT"), told("Sun, 06 Nov 1994 08:00:00 GMT")], [Some(60), Some(1)]);
+        assert_eq!([told("soon"), told("-1")], [None; 2]);
     }
 
     #[test]

@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clerk::{ClerkId, OmittedFields, Rejection, Timestamp};
 use crate::store::StoreError;
+use crate::tls::Files;
 
 pub use api::Api;
 pub use fill::{Filled, News, Tally, fill};
@@ -33,6 +34,8 @@ pub use resume::{Identity, Resume};
 pub struct Options {
     /// Base URL of the Backend API, without a slash at its end.
     pub url: String,
+    /// CAs that are trusted beside the system's roots.
+    pub files: Files,
     pub key: SecretString,
     pub omitted: OmittedFields,
     /// Longest wait for Clerk or for the database while nothing goes forward.

@@ -7,7 +7,7 @@
 //!
 //! The file is a convenience: where it cannot be written the walk goes on, and begins anew after a stop.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -20,6 +20,7 @@ use super::Failure;
 use super::api::ORDER;
 use super::fill::Tally;
 use crate::clerk::{ClerkId, Timestamp};
+use crate::data_dir;
 
 const FILE: &str = "backfill.json";
 
@@ -135,16 +136,9 @@ impl Resume {
 
     fn write(&self, progress: &Progress) -> io::Result<()> {
         let Some(directory) = self.path.parent() else { return Ok(()) };
-        let mut make = fs::DirBuilder::new();
-        #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut make, 0o700);
-        make.recursive(true).create(directory)?;
+        data_dir::create(directory)?;
         let new = self.path.with_extension("json.new");
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut file = options.open(&new)?;
+        let mut file = data_dir::file().truncate(true).open(&new)?;
         file.write_all(&serde_json::to_vec(progress)?)?;
         file.sync_all()?;
         fs::rename(&new, &self.path)?;

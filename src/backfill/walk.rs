@@ -14,6 +14,7 @@ use super::{Api, Stopped};
 use crate::clerk::listing::{self, ListedUser};
 use crate::clerk::{ClerkId, Timestamp};
 use crate::shutdown::Shutdown;
+use crate::tasks;
 
 /// Users who are remembered as cursors. That all of them are deleted between two pages does not happen.
 const TRAIL: usize = 10;
@@ -38,7 +39,7 @@ impl Walk {
     /// From the first user on, or from the end of the trail.
     pub fn start(api: Arc<Api>, trail: Vec<ClerkId>, stop: Shutdown) -> Self {
         let (give, pages) = mpsc::channel(1);
-        let reading = tokio::spawn(async move {
+        let reading = tasks::brief(async move {
             let mut reader = Reader { api, trail, stop };
             // A page is read only when there is a place for it: one is being written, and one is on its way.
             while let Ok(place) = give.reserve().await {

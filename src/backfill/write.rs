@@ -11,8 +11,7 @@ use crate::clerk::{ClerkId, UserChange};
 use crate::shutdown::Shutdown;
 use crate::store::{KnownUser, Store, StoreError, Write};
 
-/// Users who are asked for in one statement. Their IDs fit into one record of TLS (16 KiB): sqlx 0.9 leaves Nagle's algorithm on, and what
-/// does not fit waits 40 ms for an acknowledgement.
+/// Users who are asked for in one statement: two for a page of Clerk's list, side by side.
 const ASKED_AT_ONCE: usize = 250;
 
 /// The store, waited for.

@@ -205,6 +205,11 @@ impl SignedEvent {
         Self { id, event_type, sent_at, received_at, body, trace: None, dead_letter: None }
     }
 
+    /// The same with an empty body, which stands for one that must not be kept.
+    pub fn without_body(&self) -> Self {
+        Self { body: Bytes::new(), ..self.clone() }
+    }
+
     /// The same as a part of this trace.
     pub fn with_trace(self, trace: Option<TraceContext>) -> Self {
         Self { trace: trace.map(Arc::new), ..self }
@@ -244,6 +249,18 @@ impl SignedEvent {
 
     pub fn body(&self) -> &Bytes {
         &self.body
+    }
+
+    /// Whether it is a JSON object with neither `type` nor `data`: no event of Clerk's, but a test message of Svix's own.
+    pub fn is_ping(&self) -> bool {
+        if self.event_type != EventType::Unreadable {
+            return false;
+        }
+        let mut is_event = false;
+        let read = std::str::from_utf8(&self.body)
+            .ok()
+            .map(|body| json::for_each_field(body, |name, _| is_event |= matches!(name, "type" | "data")));
+        matches!(read, Some(Ok(()))) && !is_event
     }
 
     /// Reads what the event says of its user.

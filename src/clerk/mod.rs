@@ -11,10 +11,11 @@ pub mod omit;
 pub mod sample;
 pub mod signature;
 pub mod user;
+mod user_fields;
 
 pub use change::{UserChange, Version};
 pub use event::{ClerkId, DeadLetter, EventId, EventType, Rejection, SignedEvent, Timestamp, TraceContext, UserEvent};
 pub use fields::Fields;
-pub use omit::OmittedFields;
+pub use omit::{OmitError, OmittedFields};
 pub use signature::{Delivery, SignatureError, SigningSecret, TOLERANCE_MS, Verified, Verifier};
 pub use user::UserProfile;

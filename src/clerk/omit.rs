@@ -10,7 +10,7 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use super::event::SignedEvent;
-use super::json;
+use super::{json, user_fields};
 
 /// The names of the fields.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -19,15 +19,24 @@ pub struct OmittedFields(Arc<[Box<str>]>);
 /// What decides which row an event goes to, and which event is the newest.
 const NEEDED: [&str; 2] = ["id", "updated_at"];
 
+/// A name that cannot be omitted.
+#[derive(Debug, PartialEq, Eq)]
+pub enum OmitError {
+    /// Without this field no event could be applied.
+    Needed(&'static str),
+    /// No field of Clerk's user object: what was meant to be omitted would be stored.
+    Unknown { name: String, nearest: Option<&'static str> },
+}
+
 impl OmittedFields {
-    /// Reads names that are separated by commas or spaces. The error is a name without which no event could be applied.
-    pub fn parse(list: &str) -> Result<Self, &'static str> {
-        let names: Arc<[Box<str>]> =
-            list.split([',', ' ', '\n', '\t']).filter(|name| !name.is_empty()).map(Box::from).collect();
-        match NEEDED.into_iter().find(|needed| names.iter().any(|name| **name == **needed)) {
-            Some(needed) => Err(needed),
-            None => Ok(Self(names)),
-        }
+    /// Reads names that are separated by commas or white space.
+    ///
+    /// # Errors
+    /// Returns the first name that cannot be omitted.
+    pub fn parse(list: &str) -> Result<Self, OmitError> {
+        let names = list.split(|c: char| c == ',' || c.is_whitespace()).filter(|name| !name.is_empty());
+        let checked: Result<Arc<[_]>, _> = names.map(|name| checked(name).map(Box::from)).collect();
+        checked.map(Self)
     }
 
     /// The events without the fields; the same events where none of them has any.
@@ -71,6 +80,18 @@ impl OmittedFields {
     }
 }
 
+fn checked(name: &str) -> Result<&str, OmitError> {
+    let is_known = user_fields::is_known(name);
+    let meant = if is_known { Some(name) } else { user_fields::nearest(name) };
+    if let Some(needed) = NEEDED.into_iter().find(|needed| meant == Some(*needed)) {
+        return Err(OmitError::Needed(needed));
+    }
+    if is_known {
+        return Ok(name);
+    }
+    Err(OmitError::Unknown { name: name.into(), nearest: user_fields::nearest(name) })
+}
+
 /// The object with the members that `member` gives; nothing where `json` is no object.
 fn rewrite<'a>(json: &'a str, mut member: impl FnMut(&str, &'a RawValue) -> Option<Cow<'a, str>>) -> Option<String> {
     let mut rewritten = String::with_capacity(json.len());
@@ -97,8 +118,10 @@ mod tests {
 
     use super::*;
 
+    /// Any names, to see what is done with them.
     fn omit(fields: &str, body: &str) -> Option<String> {
-        OmittedFields::parse(fields).unwrap().out_of_body(body)
+        let names = fields.split([',', ' ']).filter(|name| !name.is_empty());
+        OmittedFields(names.map(Box::from).collect()).out_of_body(body)
     }
 
     #[test]
@@ -133,8 +156,26 @@ mod tests {
 
     #[test]
     fn what_decides_cannot_be_omitted() {
-        assert_eq!(OmittedFields::parse("phone_numbers,id"), Err("id"));
-        assert_eq!(OmittedFields::parse("updated_at"), Err("updated_at"));
+        assert_eq!(OmittedFields::parse("phone_numbers,id"), Err(OmitError::Needed("id")));
+        for name in ["updated_at", "updatedAt", "update_at"] {
+            assert_eq!(OmittedFields::parse(name), Err(OmitError::Needed("updated_at")), "{name}");
+        }
+    }
+
+    #[test]
+    fn only_fields_that_there_are_can_be_omitted() {
+        for list in ["", " , ", "private_metadata", "private_metadata, unsafe_metadata\n\tphone_numbers\r\n"] {
+            assert!(OmittedFields::parse(list).is_ok(), "{list:?}");
+        }
+        for (list, name, nearest) in [
+            ("private_metadata,unsafeMetadata", "unsafeMetadata", Some("unsafe_metadata")),
+            ("email", "email", Some("email_addresses")),
+            ("private_metadata;unsafe_metadata", "private_metadata;unsafe_metadata", Some("private_metadata")),
+            ("nonsense", "nonsense", None),
+        ] {
+            let unknown = OmitError::Unknown { name: name.into(), nearest };
+            assert_eq!(OmittedFields::parse(list), Err(unknown), "{list}");
+        }
     }
 
     fn object() -> impl Strategy<Value = Map<String, Value>> {

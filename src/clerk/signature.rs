@@ -193,9 +193,8 @@ pub struct Verifier {
 #[derive(Debug)]
 pub struct Verified {
     pub event: SignedEvent,
-    /// The place of the secret that it was signed with in the list, from 0: in a rotation it shows when the old one is no
-    /// longer used.
-    pub secret: usize,
+    /// The places of the secrets that it was signed with in the list, from 0; at least one. In a rotation it may be two.
+    pub secrets: Vec<usize>,
 }
 
 impl Verifier {
@@ -205,9 +204,12 @@ impl Verifier {
 
     /// Takes the raw bytes of the body: any change to them, even of white space, breaks the signature.
     pub fn verify(&self, delivery: Delivery, body: Bytes, now: Timestamp) -> Result<Verified, SignatureError> {
-        let secret = self.secrets.iter().position(|secret| secret.signed(&delivery, &body));
-        let secret = secret.ok_or(SignatureError::InvalidSignature)?;
-        Ok(Verified { event: SignedEvent::verified(delivery.id, delivery.sent_at, now, body), secret })
+        let signed = self.secrets.iter().enumerate().filter(|(_, secret)| secret.signed(&delivery, &body));
+        let secrets: Vec<usize> = signed.map(|(place, _)| place).collect();
+        if secrets.is_empty() {
+            return Err(SignatureError::InvalidSignature);
+        }
+        Ok(Verified { event: SignedEvent::verified(delivery.id, delivery.sent_at, now, body), secrets })
     }
 }
 
@@ -236,6 +238,22 @@ mod tests {
 
     fn signed(body: &[u8]) -> String {
         secret(SECRET).sign(&EventId::new("msg_1").unwrap(), at(SENT), body)
+    }
+
+    #[test]
+    fn every_secret_that_matches_is_named_whatever_their_order() {
+        const OTHER: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+        let (id, time) = (EventId::new("msg_1").unwrap(), SENT.to_string());
+        let both = [SECRET, OTHER].map(|text| secret(text).sign(&id, at(SENT), b"{}")).join(" ");
+        let places = |secrets: &[&str], signatures: &str| {
+            let headers = [("svix-id", "msg_1"), ("svix-timestamp", &time), ("svix-signature", signatures)];
+            let delivery = Delivery::read(headers.iter().map(|(name, value)| (*name, value.as_bytes())), at(SENT));
+            let verifier = Verifier::new(secrets.iter().map(|text| secret(text)).collect());
+            verifier.verify(delivery.unwrap(), Bytes::from_static(b"{}"), at(SENT)).unwrap().secrets
+        };
+        assert_eq!((places(&[SECRET, OTHER], &both), places(&[OTHER, SECRET], &both)), (vec![0, 1], vec![0, 1]));
+        assert_eq!(places(&[OTHER, SECRET], &signed(b"{}")), [1]);
+        assert_eq!(places(&[SECRET], &both), [0]);
     }
 
     #[test]

@@ -9,12 +9,13 @@ use anyhow::{Context, bail};
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{progress, table};
+use super::{progress, startup, table};
 use crate::backfill::{self, Api, Failure, Filled, Identity, News, Resume, Stopped, Tally};
 use crate::clock::now;
 use crate::config::Config;
 use crate::shutdown::Shutdown;
 use crate::store::{self, Store};
+use crate::tasks;
 
 #[derive(Debug, clap::Args)]
 pub struct BackfillArgs {
@@ -42,6 +43,7 @@ pub async fn run(args: &BackfillArgs, config: &Config) -> anyhow::Result<ExitCod
     let started = Instant::now();
     let api = open(config, &args.patience)?;
     let store = Store::open(&config.store)?;
+    startup::of_command("backfill", &store);
     let stop = stop_on_signal()?;
     // An embedded file is made where there is none, as `serve` does; a server's schema is brought up to date once a release.
     if matches!(config.store, store::Options::Sqlite(_)) {
@@ -76,6 +78,7 @@ pub async fn run(args: &BackfillArgs, config: &Config) -> anyhow::Result<ExitCod
 pub fn open(config: &Config, patience: &Patience) -> anyhow::Result<Arc<Api>> {
     let options = backfill::Options {
         url: config.clerk_api.url.clone(),
+        files: config.clerk_api.files.clone(),
         key: config.clerk_api.key()?.clone(),
         omitted: config.worker.omitted.clone(),
         patience: Duration::from_secs(patience.patience),
@@ -89,7 +92,7 @@ pub fn stop_on_signal() -> anyhow::Result<Shutdown> {
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let stop = Shutdown::default();
     let asked = stop.clone();
-    tokio::spawn(async move {
+    tasks::brief(async move {
         loop {
             tokio::select! {
                 _ = interrupt.recv() => {}

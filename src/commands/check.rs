@@ -1,4 +1,5 @@
-//! `check`: is everything there that the program needs? It asks, and changes nothing.
+//! `check`: is everything there that the program needs? It asks, and changes nothing that it asks about; of itself it raises
+//! the limit of open files, as a server does.
 //!
 //! Each part is asked for itself, at the same time and within its own bound, so that one that is away hides no other. What is
 //! asked is in the parts; what it means is decided by pure functions here.
@@ -86,13 +87,15 @@ async fn found(config: Option<Config>, faults: &Faults, role: Role) -> Vec<Findi
             }
         },
         async {
-            let is_known = !faults.concern("AMQP_URL") && !faults.concern("AMQP_NAMESPACE");
+            let names = ["AMQP_URL", "AMQP_NAMESPACE", "AMQP_CA", "AMQP_CLIENT_CERT", "AMQP_CLIENT_KEY"];
+            let is_known = !names.iter().any(|name| faults.concern(name));
             let url = config.amqp_management_url.as_ref();
             let max_body_bytes = (role != Role::Worker).then_some(config.http.max_body_bytes);
             if is_known { broker::check(&config.queue, url, max_body_bytes).await } else { Vec::new() }
         },
         async {
-            let is_known = !faults.concern("CLERK_SECRET_KEY") && !faults.concern("CLERK_API_URL");
+            let names = ["CLERK_SECRET_KEY", "CLERK_API_URL", "CLERK_API_CA"];
+            let is_known = !names.iter().any(|name| faults.concern(name));
             if is_known { clerk_api::check(&config.clerk_api).await } else { (Vec::new(), None) }
         },
     );
@@ -110,7 +113,7 @@ async fn found(config: Option<Config>, faults: &Faults, role: Role) -> Vec<Findi
 }
 
 async fn database(config: &Config, faults: &Faults, role: Role) -> (Vec<Finding>, Option<Reading>) {
-    if faults.concern("DATABASE_URL") {
+    if faults.concern("DATABASE_URL") || faults.concern("DATABASE_CA") {
         return (Vec::new(), None);
     }
     let store = match Store::open(&config.store) {

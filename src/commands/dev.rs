@@ -3,7 +3,6 @@
 use std::fs;
 use std::io::Write;
 use std::num::NonZeroUsize;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -18,14 +17,14 @@ use tokio::time::Instant;
 use super::secrets::Secrets;
 use super::serve::Signals;
 use super::service::{Role, Service};
-use super::{table, users};
+use super::{startup, table, users};
 use crate::backoff::Backoff;
 use crate::clerk::sample::{Person, SampleEvent};
 use crate::clerk::{ClerkId, SigningSecret, Timestamp};
 use crate::clock::now;
-use crate::commands::send::Sender;
-use crate::config::{Config, Settings};
-use crate::{http, queue, store};
+use crate::commands::send::{self, Sender};
+use crate::config::{self, Config, Environment, Settings};
+use crate::{data_dir, http};
 
 #[derive(Debug, clap::Args)]
 pub struct DevArgs {
@@ -39,7 +38,7 @@ const SECRET_FILE: &str = "dev-signing-secret";
 const TOKEN_FILE: &str = "dev-admin-token";
 
 pub async fn run(args: DevArgs, settings: Settings, mut config: Config) -> anyhow::Result<ExitCode> {
-    embed(&mut config);
+    let taken = take_a_free_port(&mut config.http);
     let is_made_up = config.signing_secrets.is_empty();
     if is_made_up {
         let made_up = || format!("whsec_{}", STANDARD.encode(random_bytes::<24>()));
@@ -56,24 +55,33 @@ pub async fn run(args: DevArgs, settings: Settings, mut config: Config) -> anyho
     let mut signals = Signals::listen()?;
     let service = Service::start(&config, Role::Both, &secrets).await?;
     let url = format!("http://{}{}", service.address, http::WEBHOOK_PATH);
-    table::print(&welcome(&url, &config, is_made_up, token.as_ref()))?;
+    if let Some(taken) = taken {
+        table::print(&format!("Port {taken} is taken: this one listens on {}.\n\n", service.address.port()))?;
+    }
+    table::print(&welcome(&url, &config, &service, is_made_up, token.as_ref()))?;
     if args.demo {
         demo(&url, &config, &service).await?;
     }
-    table::print(&next_steps(&config, &url, token.is_some()))?;
-    signals.follow(&settings, &secrets).await;
+    table::print(&next_steps(&config, &url, &Environment::read()?, token.is_some()))?;
+    let ended = signals.until_the_end(&settings, &secrets).await;
     service.stop().await;
+    ended?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Whatever servers are configured, `dev` keeps to its own files.
-fn embed(config: &mut Config) {
-    let keep = match &config.store {
-        store::Options::Postgres(options) => options.keep,
-        store::Options::Sqlite(options) => options.keep,
+/// How many ports are tried.
+const PORTS_MAX: u16 = 100;
+
+/// Takes the next port that is free if another program has that of the settings; returns the one that is taken.
+fn take_a_free_port(options: &mut http::Options) -> Option<u16> {
+    let wanted = options.port;
+    let is_taken = |options: &http::Options| {
+        http::listen(options).is_err_and(|error| error.kind() == std::io::ErrorKind::AddrInUse)
     };
-    config.store = store::Options::Sqlite(store::sqlite::Options { path: config.data_dir.join("users.db"), keep });
-    config.queue = queue::Options::Embedded(queue::embedded::Options { path: config.data_dir.join("queue.db") });
+    let free = (wanted..=wanted.saturating_add(PORTS_MAX))
+        .find(|port| !is_taken(&http::Options { port: *port, ..options.clone() }))?;
+    options.port = free;
+    (free != wanted).then_some(wanted)
 }
 
 /// The signing secret that `dev` made in this directory, where it did.
@@ -90,8 +98,8 @@ fn kept(data_dir: &Path, file: &str, made_up: impl Fn() -> String) -> anyhow::Re
     }
     let value = made_up();
     let write = || {
-        fs::create_dir_all(data_dir)?;
-        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+        data_dir::create(data_dir)?;
+        let mut file = data_dir::file().create_new(true).open(&path)?;
         writeln!(file, "{value}")
     };
     write().with_context(|| format!("cannot write {} (choose another place with DATA_DIR)", path.display()))?;
@@ -105,7 +113,7 @@ fn random_bytes<const N: usize>() -> [u8; N] {
 }
 
 /// The made-up secret is shown, so that it can be put into other tools; one of the user's is not.
-fn welcome(url: &str, config: &Config, made_up: bool, token: Option<&SecretString>) -> String {
+fn welcome(url: &str, config: &Config, service: &Service, made_up: bool, token: Option<&SecretString>) -> String {
     let secret =
         if made_up { config.signing_secrets[0].expose_secret() } else { "that of CLERK_WEBHOOK_SIGNING_SECRET" };
     let token = token.map_or("that of ADMIN_TOKEN", |token| token.expose_secret());
@@ -114,26 +122,41 @@ fn welcome(url: &str, config: &Config, made_up: bool, token: Option<&SecretStrin
         ("signing secret", secret.into()),
         ("dashboard", url.replace(http::WEBHOOK_PATH, http::dashboard::PATH)),
         ("log in with", token.into()),
-        ("data", format!("{} (users.db, queue.db)", config.data_dir.display())),
+        ("queue", startup::queue(&config.queue)),
+        ("database", startup::database(&service.store)),
+        ("version", startup::VERSION.into()),
     ])
 }
 
-fn next_steps(config: &Config, url: &str, made_up: bool) -> String {
-    let dir = config.data_dir.display().to_string();
-    let dir = if dir == "./data" { String::new() } else { format!(" --data-dir {dir}") };
-    let to = if config.http.port == 3000 { String::new() } else { format!(" --url {url}") };
-    let token = config.data_dir.join(TOKEN_FILE);
-    let token = if made_up { format!("$(cat {})", token.display()) } else { "$ADMIN_TOKEN".into() };
+/// Commands that work as they stand, in another terminal in the same folder.
+fn next_steps(config: &Config, url: &str, environment: &Environment, made_up: bool) -> String {
+    let flags: String = config::flags(config, environment).iter().map(|flag| format!(" {}", quoted(flag))).collect();
+    let to = if url == send::DEFAULT_URL { String::new() } else { format!(" --url {}", quoted(url)) };
     // The name by which it was called: it need not be installed.
-    let me = std::env::args().next().unwrap_or_else(|| "clerk-sync".into());
-    format!(
+    let me = quoted(&std::env::args().next().unwrap_or_else(|| "clerk-sync".into()));
+    let mut steps = format!(
         "\nServing. Stop with Ctrl-C. Try in another terminal:\n\
-         \x20 {me} send user.updated --count 1000{to}{dir}\n\
-         \x20 {me} users list{dir}\n\
-         \x20 {me} events list --status failed{dir}\n\
-         \x20 curl -H \"Authorization: Bearer {token}\" {api}\n",
-        api = url.replace(http::WEBHOOK_PATH, "/api/users"),
-    )
+         \x20 {me} send user.updated --count 1000{to}{flags}\n\
+         \x20 {me} users list{flags}\n\
+         \x20 {me} events list --status failed{flags}\n"
+    );
+    let file = quoted(&config.data_dir.join(TOKEN_FILE).display().to_string());
+    let token = match made_up {
+        true => Some(format!("$(cat {file})")),
+        // A shell does not know the one of `.env` or of a flag.
+        false => environment.is_exported("ADMIN_TOKEN").then(|| "$ADMIN_TOKEN".into()),
+    };
+    if let Some(token) = token {
+        let api = quoted(&url.replace(http::WEBHOOK_PATH, "/api/users"));
+        steps += &format!("  curl -H \"Authorization: Bearer {token}\" {api}\n");
+    }
+    steps
+}
+
+/// As a shell reads it back.
+fn quoted(text: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/.-_:%@+=,".contains(c);
+    if text.chars().all(is_plain) { text.into() } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
 /// How long the demo's events may take to become rows.

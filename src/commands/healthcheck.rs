@@ -6,18 +6,26 @@ use std::time::Duration;
 use anyhow::Context;
 
 use crate::config::Config;
+use crate::url::bracketed;
 
 const TIMEOUT: Duration = Duration::from_secs(3);
 
 pub async fn run(config: &Config) -> anyhow::Result<ExitCode> {
-    // A server that listens on every address answers on this one.
-    let host = match config.http.host.as_str() {
-        "0.0.0.0" | "::" => "127.0.0.1",
-        host => host,
+    // A server that listens on every address answers on these.
+    let hosts = match config.http.host.as_str() {
+        "0.0.0.0" => vec!["127.0.0.1".to_owned()],
+        "::" => vec!["127.0.0.1".to_owned(), "[::1]".to_owned()],
+        host => vec![bracketed(host)],
     };
-    let url = format!("http://{host}:{}/healthz", config.http.port);
     let client = reqwest::Client::builder().timeout(TIMEOUT).no_proxy().build()?;
-    let answer = client.get(&url).send().await.with_context(|| format!("nothing answers at {url}"))?;
-    answer.error_for_status()?;
+    let mut asked = Err(anyhow::anyhow!("no host to ask"));
+    for host in hosts {
+        let url = format!("http://{host}:{}/healthz", config.http.port);
+        asked = client.get(&url).send().await.with_context(|| format!("nothing answers at {url}"));
+        if asked.is_ok() {
+            break;
+        }
+    }
+    asked?.error_for_status()?;
     Ok(ExitCode::SUCCESS)
 }

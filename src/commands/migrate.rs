@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use super::startup;
 use crate::config::Config;
 use crate::store::Store;
 
@@ -14,6 +15,7 @@ pub struct MigrateArgs {
 
 pub async fn run(args: &MigrateArgs, config: &Config) -> anyhow::Result<ExitCode> {
     let store = Store::open(&config.store)?;
+    startup::of_command("migrate", &store);
     let before = store.schema_version().await?;
     if args.check {
         before.check()?;

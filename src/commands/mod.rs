@@ -13,6 +13,7 @@ mod secrets;
 pub mod send;
 mod serve;
 mod service;
+mod startup;
 mod table;
 mod users;
 
@@ -20,7 +21,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::config::{Config, Environment, Settings};
+use crate::config::{self, Config, ConfigError, Environment, Settings};
 use crate::telemetry;
 
 /// Keeps a table of users in step with Clerk.
@@ -80,6 +81,7 @@ const WRONG_USAGE: u8 = 2;
 
 /// Runs what the arguments ask for.
 pub async fn run(cli: Cli) -> ExitCode {
+    telemetry::watch_panics();
     let Cli { command, settings } = cli;
     // Neither needs a configuration that can be read: the one says what is wrong with it.
     match &command {
@@ -88,8 +90,13 @@ pub async fn run(cli: Cli) -> ExitCode {
         _ => {}
     }
     // A server says what it does; a command prints what was asked for, and `dev` its own lines.
-    let filter = if matches!(command, Command::Serve | Command::Receiver | Command::Worker) { "info" } else { "warn" };
-    let config = match configure(&settings, filter) {
+    let filter = match command {
+        Command::Serve | Command::Receiver | Command::Worker => "info",
+        Command::Migrate(_) | Command::Backfill(_) | Command::Reconcile(_) => startup::FILTER,
+        _ => "warn",
+    };
+    let resolve = if matches!(command, Command::Dev(_)) { config::embedded } else { Config::resolve };
+    let config = match configure(&settings, filter, resolve) {
         Ok(config) => config,
         Err(error) => {
             tell(&error);
@@ -118,7 +125,7 @@ pub async fn run(cli: Cli) -> ExitCode {
 fn finish(done: anyhow::Result<ExitCode>) -> ExitCode {
     match done {
         Ok(status) => status,
-        Err(error) if error.is::<crate::config::ConfigError>() => {
+        Err(error) if error.is::<ConfigError>() => {
             tell(&error);
             ExitCode::from(WRONG_USAGE)
         }
@@ -129,9 +136,13 @@ fn finish(done: anyhow::Result<ExitCode>) -> ExitCode {
     }
 }
 
-fn configure(settings: &Settings, filter: &str) -> Result<Config, String> {
+fn configure(
+    settings: &Settings,
+    filter: &str,
+    resolve: fn(&Settings, &Environment) -> Result<Config, ConfigError>,
+) -> Result<Config, String> {
     let environment = Environment::read().map_err(|error| error.to_string())?;
-    let config = Config::resolve(settings, &environment).map_err(|error| error.to_string())?;
+    let config = resolve(settings, &environment).map_err(|error| error.to_string())?;
     telemetry::start(&config.telemetry, filter)?;
     Ok(config)
 }

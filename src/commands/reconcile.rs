@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use serde::Serialize;
 
 use super::backfill::{Patience, Shown, of_failures, open, stop_on_signal};
-use super::table;
+use super::{startup, table};
 use crate::backfill::{self, Drift, Kind, Plan, Stopped};
 use crate::config::Config;
 use crate::store::Store;
@@ -33,6 +33,7 @@ pub async fn run(args: &ReconcileArgs, config: &Config) -> anyhow::Result<ExitCo
     let started = Instant::now();
     let api = open(config, &args.patience)?;
     let store = Store::open(&config.store)?;
+    startup::of_command("reconcile", &store);
     let stop = stop_on_signal()?;
     store.schema_version().await?.check()?;
     let mut shown = Shown::start(&api).await;

@@ -1,5 +1,6 @@
 //! The secrets that are in force, and how they are read again while the program runs.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use secrecy::SecretString;
@@ -34,8 +35,14 @@ impl Secrets {
         Self { made_up, ..self }
     }
 
-    /// Reads them again. One that cannot be read leaves those before in force.
+    /// Reads them again. One that cannot be read leaves those before in force, and so does a bug: no signal ends the process.
     pub fn read_again(&self, settings: &Settings) {
+        if catch_unwind(AssertUnwindSafe(|| self.replace(settings))).is_err() {
+            error!("clerk-sync met a bug of its own; the secrets before stay in force");
+        }
+    }
+
+    fn replace(&self, settings: &Settings) {
         let read = Environment::read().and_then(|environment| {
             let signing = config::signing_secrets(settings, &environment)?;
             Ok((verifier(&signing, self.receives)?, signing.len(), config::admin_token(settings, &environment)?))

@@ -8,8 +8,10 @@ use tracing::{info, warn};
 
 use super::secrets::Secrets;
 use super::service::{Role, Service};
+use super::startup;
 use crate::config::{Config, Settings};
 use crate::queue;
+use crate::tasks;
 
 pub async fn run(settings: Settings, config: Config, role: Role) -> anyhow::Result<ExitCode> {
     if role != Role::Both && matches!(config.queue, queue::Options::Embedded(_)) {
@@ -20,8 +22,10 @@ pub async fn run(settings: Settings, config: Config, role: Role) -> anyhow::Resu
     let secrets = Secrets::of(&config, role != Role::Worker)?;
     let mut signals = Signals::listen()?;
     let service = Service::start(&config, role, &secrets).await?;
-    signals.follow(&settings, &secrets).await;
+    startup::of_service(&service, &config, role);
+    let ended = signals.until_the_end(&settings, &secrets).await;
     service.stop().await;
+    ended?;
     info!("stopped");
     Ok(ExitCode::SUCCESS)
 }
@@ -42,9 +46,21 @@ impl Signals {
         })
     }
 
+    /// Follows the signals until the process is to stop.
+    ///
+    /// # Errors
+    ///
+    /// If it is to stop because a task died that nothing works without.
+    pub async fn until_the_end(&mut self, settings: &Settings, secrets: &Secrets) -> anyhow::Result<()> {
+        tokio::select! {
+            () = self.follow(settings, secrets) => Ok(()),
+            task = tasks::death() => bail!("stopped, because a task died: {task}; the log says why. Start it again, and report it"),
+        }
+    }
+
     /// Reads the secrets again on SIGHUP; returns on SIGTERM or SIGINT. A second one of these ends the process at
     /// once.
-    pub async fn follow(&mut self, settings: &Settings, secrets: &Secrets) {
+    async fn follow(&mut self, settings: &Settings, secrets: &Secrets) {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => break,
@@ -53,7 +69,7 @@ impl Signals {
             }
         }
         info!("stopping: finishing what is in flight");
-        tokio::spawn(async {
+        tasks::brief(async {
             let Ok(mut again) = Self::listen() else { return };
             tokio::select! {
                 _ = again.terminate.recv() => {}
@@ -62,5 +78,46 @@ impl Signals {
             warn!("stopped at once; events that were not acknowledged are delivered again");
             std::process::exit(1);
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::commands::Cli;
+    use crate::shutdown::Shutdown;
+
+    /// Says that the test below started this one.
+    const DIES: &str = "CLERK_SYNC_TEST_DIES";
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_server_in_which_a_vital_task_dies() {
+        if std::env::var_os(DIES).is_none() {
+            return;
+        }
+        _ = tasks::vital("made by a test", &Shutdown::default(), async { panic!("ada@example.com") });
+        let status = crate::commands::run(Cli::parse_from(["clerk-sync", "serve"])).await;
+        assert_eq!(format!("{status:?}"), format!("{:?}", ExitCode::FAILURE));
+    }
+
+    /// In a process of its own: a process dies once.
+    #[test]
+    fn a_server_in_which_a_vital_task_dies_stops_in_order_with_status_1() {
+        let directory = std::env::temp_dir().join(format!("clerk-sync-serve-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let mut program = std::process::Command::new(std::env::current_exe().unwrap());
+        program.args(["--exact", "commands::serve::tests::a_server_in_which_a_vital_task_dies", "--nocapture"]);
+        program.env_clear().env(DIES, "1").env("PORT", "0").env("LOG_FORMAT", "json").current_dir(&directory);
+        program.env("CLERK_WEBHOOK_SIGNING_SECRET", "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD");
+        let output = program.output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "the server ends by itself, with status 1: {told}");
+        for part in [r#""task":"made by a test""#, "src/commands/serve.rs:", "because a task died: made by a test"] {
+            assert!(told.contains(part), "{part} is missing in {told}");
+        }
+        assert!(!told.contains("ada@"), "{told}");
+        std::fs::remove_dir_all(directory).unwrap();
     }
 }

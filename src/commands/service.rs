@@ -17,6 +17,7 @@ use crate::queue::embedded::DirectoryLock;
 use crate::queue::{self, Queue};
 use crate::shutdown::Shutdown;
 use crate::store::{self, Store, StoreError};
+use crate::tasks;
 use crate::telemetry::traces::Traces;
 use crate::worker;
 
@@ -39,9 +40,9 @@ pub struct Service {
     pub address: SocketAddr,
     pub store: Store,
     queue: Queue,
-    http: JoinHandle<std::io::Result<()>>,
+    http: JoinHandle<Option<std::io::Result<()>>>,
     http_handle: ServerHandle,
-    worker: Option<JoinHandle<()>>,
+    worker: Option<JoinHandle<Option<()>>>,
     /// Given first: not ready any more.
     stopping: Shutdown,
     /// Given when no more requests come.
@@ -89,8 +90,9 @@ impl Service {
             refusals: Arc::clone(&refusals),
             counts: Arc::default(),
         });
-        let readiness =
-            Readiness { queue: queue.clone(), store: is_worker.then(|| store.clone()), shutdown: stopping.clone() };
+        let status = worker::Status::default();
+        let works = is_worker.then(|| (store.clone(), status.subscribe()));
+        let readiness = Readiness::new(queue.clone(), works, stopping.clone());
         let parts = http::Parts { webhooks, api, readiness, refusals };
         let (server, http_handle) = http::serve(listener, &config.http, parts)?;
         match role {
@@ -98,14 +100,14 @@ impl Service {
             Role::Both | Role::Receiver => info!(%address, path = http::WEBHOOK_PATH, "receiving"),
         }
         let worker = is_worker.then(|| {
-            let (queue, store, stop) = (queue.clone(), store.clone(), stop_worker.clone());
-            tokio::spawn(work(queue, store, config.worker.clone(), role, stop))
+            let work = work(queue.clone(), store.clone(), config.worker.clone(), role, status, stop_worker.clone());
+            tasks::vital("worker", &stop_worker, work)
         });
         Ok(Self {
             address,
             store,
             queue,
-            http: tokio::spawn(server),
+            http: tasks::vital("HTTP server", &stopping, server),
             http_handle,
             worker,
             stopping,
@@ -120,7 +122,7 @@ impl Service {
         self.stopping.request();
         self.http_handle.stop(true).await;
         let served = self.http.await;
-        if let Ok(Err(error)) = served {
+        if let Ok(Some(Err(error))) = served {
             error!(%error, "HTTP ended with an error");
         }
         self.stop_worker.request();
@@ -153,19 +155,28 @@ fn has_files(config: &Config, is_worker: bool) -> bool {
 }
 
 /// Migrates where the role does so, then applies events until `stop`.
-async fn work(queue: Queue, store: Store, options: worker::Options, role: Role, stop: Shutdown) {
-    if role == Role::Both && !migrated(&store, &stop).await {
+async fn work(
+    queue: Queue,
+    store: Store,
+    options: worker::Options,
+    role: Role,
+    status: worker::Status,
+    stop: Shutdown,
+) {
+    if role == Role::Both && !migrated(&store, &status, &stop).await {
         return;
     }
-    worker::run(queue, store, options, stop).await;
+    worker::run_with_status(queue, store, options, status, stop).await;
 }
 
 /// Migrates, as soon as the database answers; false when the process stops first.
-async fn migrated(store: &Store, stop: &Shutdown) -> bool {
+async fn migrated(store: &Store, status: &worker::Status, stop: &Shutdown) -> bool {
     let (mut outage, mut repair) = (Backoff::for_outage(), Backoff::for_repair());
     let mut told = None;
+    status.waits("the schema is being brought up to date, by this process or by another one that it waits for");
     while let Err(error) = store.migrate().await {
         let text = error.to_string();
+        status.waits(format!("the schema could not be brought up to date: {text}"));
         if told.as_ref() != Some(&text) {
             error!(error = text, "the schema could not be brought up to date; events wait in the queue");
             told = Some(text);

@@ -1,10 +1,13 @@
-//! The variables that settings are read from: those of the process, then those of `.env`.
+//! The variables that settings are read from: those of the process, then those of `./.env`.
 
 use std::collections::HashMap;
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::path::{Path, PathBuf};
 
 use secrecy::SecretString;
 
-use super::{ConfigError, wrong};
+use super::{ConfigError, dotenv, names, wrong};
 
 /// The environment and `.env`, in this order.
 #[derive(Clone, Default)]
@@ -13,25 +16,21 @@ pub struct Environment {
     dotenv: HashMap<String, String>,
 }
 
+/// That of the working directory alone: one above it is another application's.
+const DOTENV: &str = ".env";
+
+/// Largest `.env`, in bytes: more is something else.
+const DOTENV_MAX: u64 = 1 << 20;
+
 impl Environment {
-    /// Reads both now. A line of `.env` that cannot be read is an error: the secret it was meant to set would be missed
-    /// much later.
+    /// Reads both now. A line of `.env` about a setting of ours that cannot be read is an error: the secret it was meant to
+    /// set would be missed much later.
     pub fn read() -> Result<Self, ConfigError> {
-        let mut dotenv = HashMap::new();
-        match dotenvy::from_filename_iter(".env") {
-            Ok(lines) => {
-                for (number, line) in lines.enumerate() {
-                    // The error of the crate quotes the line.
-                    let (name, value) = line.map_err(|_| {
-                        let fault = format!("cannot be read from entry {} on", number + 1);
-                        wrong("the file .env", fault, "write one NAME=value a line")
-                    })?;
-                    dotenv.entry(name).or_insert(value);
-                }
-            }
-            Err(error) if error.not_found() => {}
-            Err(error) => return Err(wrong("the file .env", format!("cannot be read: {error}"), "mend or remove it")),
-        }
+        let text = read_dotenv(Path::new(DOTENV))?;
+        let dotenv = dotenv::parse(&text, names::is_ours).map_err(|fault| {
+            let place = fault.line.map(|line| format!("line {line} of ")).unwrap_or_default();
+            wrong(&format!("{place}the file .env"), fault.what, fault.remedy)
+        })?;
         // Variables that are no text are none of ours.
         let process =
             std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
@@ -45,10 +44,31 @@ impl Environment {
         Self { process: process.collect(), dotenv: HashMap::new() }
     }
 
+    #[cfg(test)]
+    pub fn of_dotenv(variables: &[(&str, &str)]) -> Self {
+        Self { dotenv: Self::of(variables).process, process: HashMap::new() }
+    }
+
+    /// What a command finds that is run in this folder by another shell: `.env` alone.
+    pub fn of_folder(&self) -> Self {
+        Self { process: HashMap::new(), dotenv: self.dotenv.clone() }
+    }
+
+    /// Whether the process, and not `.env`, has the variable.
+    pub fn is_exported(&self, name: &str) -> bool {
+        self.process.get(name).is_some_and(|value| !clean(value).is_empty())
+    }
+
+    /// The home directory of the user.
+    pub(super) fn home(&self) -> Option<PathBuf> {
+        self.process.get("HOME").map(PathBuf::from).filter(|home| home.is_absolute())
+    }
+
     /// An empty value is none.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
+        debug_assert!(names::is_ours(name), "{name} is not in config/names.rs, so that no .env can set it");
         let found = [&self.process, &self.dotenv].into_iter().filter_map(|variables| variables.get(name));
-        found.map(|value| value.trim()).find(|value| !value.is_empty())
+        found.map(|value| clean(value)).find(|value| !value.is_empty())
     }
 
     /// Whether what is printed shall have no colour (no-color.org).
@@ -58,7 +78,7 @@ impl Environment {
 
     /// The value of a secret, from the variable or the file that `NAME_FILE` names.
     pub(super) fn secret(&self, name: &str) -> Result<Option<SecretString>, ConfigError> {
-        let file_name = format!("{name}_FILE");
+        let file_name = file_of(name);
         match (self.get(name), self.get(&file_name)) {
             (Some(_), Some(_)) => Err(wrong(name, format!("is set, and {file_name} too"), "set one of them")),
             (Some(value), None) => Ok(Some(value.into())),
@@ -70,13 +90,21 @@ impl Environment {
                         "give the path of a file that holds the value",
                     )
                 })?;
-                match text.trim() {
+                match clean(&text) {
                     "" => Err(wrong(&file_name, "names an empty file", "write the value into it")),
                     text => Ok(Some(text.into())),
                 }
             }
             (None, None) => Ok(None),
         }
+    }
+
+    /// Whether a secret was meant to be set and is empty: the variable is there, or the one that names its file, and neither
+    /// has a value. A variable of the process hides that of `.env`.
+    pub(super) fn is_empty(&self, name: &str) -> bool {
+        let value = |name: &str| self.process.get(name).or_else(|| self.dotenv.get(name)).map(|value| clean(value));
+        let values = [value(name), value(&file_of(name))];
+        values.iter().any(Option::is_some) && values.iter().flatten().all(|value| value.is_empty())
     }
 
     /// Takes a variable back, and the one that names its file.
@@ -86,8 +114,79 @@ impl Environment {
         for name in [name, older] {
             for variables in [&mut self.process, &mut self.dotenv] {
                 variables.remove(name);
-                variables.remove(&format!("{name}_FILE"));
+                variables.remove(&file_of(name));
             }
         }
+    }
+}
+
+fn file_of(name: &str) -> String {
+    format!("{name}_FILE")
+}
+
+/// The value without white space, a byte order mark, and one pair of quotes around it, which `docker run --env-file` and some
+/// panels of hosters keep. No setting begins and ends with a quote.
+pub(super) fn clean(value: &str) -> &str {
+    let value = value.trim_start_matches('\u{feff}').trim();
+    let unquoted = ['"', '\''].iter().find_map(|quote| value.strip_prefix(*quote)?.strip_suffix(*quote));
+    // Quotes within are of several values, each in its own.
+    let is_one = |inner: &&str| !inner.contains(&value[..1]);
+    unquoted.filter(is_one).map_or(value, str::trim)
+}
+
+/// The bytes of the file; none if there is no such file.
+fn read_dotenv(path: &Path) -> Result<Vec<u8>, ConfigError> {
+    let fault = |what: String, remedy: &str| wrong("the file .env", what, remedy);
+    let unreadable =
+        |error: std::io::Error| fault(format!("cannot be read: {error}"), "make it readable, or remove it");
+    let file = match File::open(path) {
+        Ok(file) => file,
+        // A link that leads nowhere is there.
+        Err(error) if error.kind() == ErrorKind::NotFound && path.symlink_metadata().is_err() => return Ok(Vec::new()),
+        Err(error) => return Err(unreadable(error)),
+    };
+    if file.metadata().is_ok_and(|found| found.is_dir()) {
+        return Err(fault("is a directory".into(), "move it away, or start in another directory"));
+    }
+    let mut text = Vec::new();
+    file.take(DOTENV_MAX + 1).read_to_end(&mut text).map_err(unreadable)?;
+    if text.len() as u64 > DOTENV_MAX {
+        return Err(fault("has more than 1 MiB".into(), "keep only lines of NAME=value in it"));
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_pair_of_quotes_is_not_of_the_value() {
+        for (value, cleaned) in [
+            ("\"a\"", "a"),
+            (" 'a b' \n", "a b"),
+            ("\"'a'\"", "'a'"),
+            ("\u{feff}a", "a"),
+            ("\"", "\""),
+            ("\"\"", ""),
+            ("\"a'", "\"a'"),
+            ("\"a\",\"b\"", "\"a\",\"b\""),
+            ("a\"b\"", "a\"b\""),
+        ] {
+            assert_eq!(clean(value), cleaned, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn a_variable_that_is_there_without_a_value_is_empty() {
+        let of = |variables: &[(&str, &str)]| Environment::of(variables).is_empty("DATABASE_URL");
+        assert!(of(&[("DATABASE_URL", "")]) && of(&[("DATABASE_URL", " '' ")]) && of(&[("DATABASE_URL_FILE", "")]));
+        assert!(!of(&[]) && !of(&[("DATABASE_URL", "x")]));
+        assert!(!of(&[("DATABASE_URL", ""), ("DATABASE_URL_FILE", "/x")]), "one of the two has a value");
+        let both = Environment {
+            process: Environment::of(&[("DATABASE_URL", "")]).process,
+            ..Environment::of_dotenv(&[("DATABASE_URL", "x")])
+        };
+        assert!(both.is_empty("DATABASE_URL"), "that of the process counts");
     }
 }

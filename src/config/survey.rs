@@ -48,19 +48,25 @@ fn variable(name: &str) -> &str {
 
 impl Settings {
     /// Takes a flag back, by the name of its variable.
-    fn forget(&mut self, name: &str) {
-        let flag = match name {
-            "CLERK_WEBHOOK_SIGNING_SECRET" => &mut self.clerk_webhook_signing_secret,
-            "CLERK_SECRET_KEY" => &mut self.clerk_secret_key,
+    pub(super) fn forget(&mut self, name: &str) {
+        // Where the setting is a file, its own name ends so.
+        let flag = match variable(name) {
+            "CLERK_WEBHOOK_SIGNING_SECRET" => return self.clerk_webhook_signing_secret = None,
+            "CLERK_SECRET_KEY" => return self.clerk_secret_key = None,
             "CLERK_API_URL" => &mut self.clerk_api_url,
-            "DATABASE_URL" => &mut self.database_url,
-            "AMQP_URL" => &mut self.amqp_url,
-            "AMQP_MANAGEMENT_URL" => &mut self.amqp_management_url,
+            "CLERK_API_CA" => &mut self.clerk_api_ca_file,
+            "DATABASE_URL" => return self.database_url = None,
+            "DATABASE_CA" => &mut self.database_ca_file,
+            "AMQP_URL" => return self.amqp_url = None,
+            "AMQP_MANAGEMENT_URL" => return self.amqp_management_url = None,
+            "AMQP_CA" => &mut self.amqp_ca_file,
+            "AMQP_CLIENT_CERT" => &mut self.amqp_client_cert_file,
+            "AMQP_CLIENT_KEY" => &mut self.amqp_client_key_file,
             "AMQP_NAMESPACE" => &mut self.amqp_namespace,
             "DATA_DIR" => &mut self.data_dir,
             "HOST" => &mut self.host,
             "PORT" => &mut self.port,
-            "ADMIN_TOKEN" => &mut self.admin_token,
+            "ADMIN_TOKEN" => return self.admin_token = None,
             "MAX_BODY_BYTES" => &mut self.max_body_bytes,
             "WORKER_BATCH" => &mut self.worker_batch,
             "WORKER_CONCURRENCY" => &mut self.worker_concurrency,

@@ -3,7 +3,6 @@
 //! All of them ask for the admin token. They know the store; what they replay goes the way of every event, over the queue.
 
 mod events;
-mod kept;
 pub(super) mod openapi;
 mod operator;
 mod parameters;
@@ -17,12 +16,12 @@ use actix_web::web::{self, ServiceConfig};
 use tokio::sync::watch;
 
 pub use operator::AdminToken;
-pub use query::{events as read_events_query, users as read_users_query};
+pub use query::{events as read_events_query, users as read_users_query, with_plus};
 pub use stats::{Counts, Stats};
 
 use super::problem::{Code, Problem};
 use super::refusals::Refusals;
-use super::{get_only, refuse};
+use super::{get_only, misdirected};
 use crate::queue::Queue;
 use crate::store::{Store, StoreError};
 
@@ -61,19 +60,19 @@ pub fn configure(api: Api) -> impl FnOnce(&mut ServiceConfig) {
 
 /// The same paths in a process that has no database.
 pub fn configure_absent(config: &mut ServiceConfig) {
-    let absent = || async {
-        refuse(Problem::new(
+    let absent = || {
+        Problem::new(
             Code::NotFound,
             "a receiver has no database: ask a process that runs `clerk-sync serve` or `clerk-sync worker`",
-        ))
+        )
     };
     for path in ["/api/users{rest:.*}", "/api/events{rest:.*}", "/api/stats"] {
-        config.service(web::resource(path).default_service(web::to(absent)));
+        config.service(web::resource(path).default_service(misdirected::refusing(absent)));
     }
 }
 
 fn post_only(path: &str, route: actix_web::Route) -> actix_web::Resource {
-    web::resource(path).route(route).default_service(web::to(|| async { refuse(Problem::method_not_allowed("POST")) }))
+    web::resource(path).route(route).default_service(misdirected::refusing(|| Problem::method_not_allowed("POST")))
 }
 
 fn not_found(what: &'static str) -> Problem {

@@ -11,7 +11,7 @@ use actix_web::{ResponseError, web};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::WEBHOOK_PATH;
+use super::misdirected::is_webhook;
 use super::problem::{Code, Problem};
 use super::refusals::Refusals;
 use crate::clock::now;
@@ -136,7 +136,7 @@ pub async fn only_seated(
         if let Some(refusals) = request.app_data::<web::Data<Refusals>>() {
             refusals.note(problem.code(), problem.detail(), now());
         }
-        if request.path() == WEBHOOK_PATH {
+        if is_webhook(request.path()) {
             metrics::webhook(problem.code().into(), EventType::Other);
         }
         request.into_response(problem.error_response())

@@ -23,10 +23,14 @@ mod view;
 
 use actix_web::http::StatusCode;
 use actix_web::web::{self, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse};
 use askama::Template;
 
 use login::Guesses;
 use page::{Frame, Refusal, page_of};
+
+use super::misdirected;
+use super::problem::{Code, Problem};
 
 /// The path of the first page.
 pub const PATH: &str = "/";
@@ -86,6 +90,10 @@ fn page(path: &str, route: actix_web::Route) -> actix_web::Resource {
     web::resource(path).route(route).default_service(web::to(wrong_method))
 }
 
-async fn wrong_method() -> Result<actix_web::HttpResponse, Refusal> {
-    Err(Refusal::WrongMethod)
+async fn wrong_method(request: HttpRequest, payload: web::Payload) -> Result<HttpResponse, actix_web::Error> {
+    if misdirected::is_delivery(&request) {
+        let problem = Problem::new(Code::MethodNotAllowed, "this address takes another method");
+        return Err(misdirected::refuse(&request, payload, problem).await.into());
+    }
+    Err(Refusal::WrongMethod.into())
 }

@@ -4,7 +4,10 @@ pub mod api;
 mod body;
 mod capacity;
 pub mod dashboard;
+mod head;
 mod health;
+mod kept;
+mod misdirected;
 mod problem;
 mod refusals;
 mod scrape;
@@ -17,7 +20,7 @@ use std::time::Duration;
 
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::middleware::from_fn;
-use actix_web::{App, HttpResponse, HttpServer, web};
+use actix_web::{App, HttpServer, web};
 
 pub use api::{AdminToken, Api};
 use capacity::Capacity;
@@ -30,6 +33,9 @@ pub use webhook::Webhooks;
 
 /// The path that Clerk's endpoint URL ends with.
 pub const WEBHOOK_PATH: &str = "/api/webhooks/clerk";
+
+/// The same as people also write it.
+const ALTERNATE_WEBHOOK_PATH: &str = "/api/webhooks/clerk/";
 
 /// How HTTP is served. Plain data.
 #[derive(Debug, Clone)]
@@ -80,6 +86,7 @@ pub fn serve(listener: TcpListener, options: &Options, parts: Parts) -> std::io:
         let dashboard = dashboard.clone();
         App::new()
             .wrap(from_fn(capacity::only_seated))
+            .wrap(from_fn(head::as_get))
             .app_data(web::Data::new(capacity.clone()))
             .app_data(web::Data::from(refusals))
             .app_data(web::Data::new(readiness))
@@ -90,11 +97,10 @@ pub fn serve(listener: TcpListener, options: &Options, parts: Parts) -> std::io:
             .service(get_only("/metrics", web::get().to(scrape::metrics)))
             .configure(|config| {
                 if let Some(webhooks) = webhooks {
-                    config.service(
-                        web::resource(WEBHOOK_PATH)
-                            .app_data(web::Data::new(webhooks))
+                    config.app_data(web::Data::new(webhooks)).service(
+                        web::resource([WEBHOOK_PATH, ALTERNATE_WEBHOOK_PATH])
                             .route(web::post().to(webhook::receive))
-                            .default_service(web::to(|| async { refuse(Problem::method_not_allowed("POST")) })),
+                            .default_service(misdirected::refusing(|| Problem::method_not_allowed("POST"))),
                     );
                 }
             })
@@ -108,8 +114,8 @@ pub fn serve(listener: TcpListener, options: &Options, parts: Parts) -> std::io:
                     dashboard::configure_absent(config);
                 }
             })
-            .default_service(web::to(|| async {
-                refuse(Problem::new(Code::NotFound, "the path is not one of this server's"))
+            .default_service(misdirected::refusing(|| {
+                Problem::new(Code::NotFound, "the path is not one of this server's")
             }))
     })
     .keep_alive(KEEP_ALIVE)
@@ -126,9 +132,6 @@ pub fn serve(listener: TcpListener, options: &Options, parts: Parts) -> std::io:
 }
 
 fn get_only(path: &str, route: actix_web::Route) -> actix_web::Resource {
-    web::resource(path).route(route).default_service(web::to(|| async { refuse(Problem::method_not_allowed("GET")) }))
-}
-
-fn refuse(problem: Problem) -> Result<HttpResponse, Problem> {
-    Err(problem)
+    let wrong_method = misdirected::refusing(|| Problem::method_not_allowed("GET, HEAD"));
+    web::resource(path).route(route).default_service(wrong_method)
 }

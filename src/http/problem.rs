@@ -113,6 +113,11 @@ impl Problem {
         &self.detail
     }
 
+    /// The same with what to do beside what is wrong.
+    pub fn with_hint(self, hint: impl fmt::Display) -> Self {
+        Self { detail: format!("{}; {hint}", self.detail).into(), ..self }
+    }
+
     pub fn method_not_allowed(allowed: &'static str) -> Self {
         let detail = format!("use {allowed}");
         Self { allow: Some(allowed), ..Self::new(Code::MethodNotAllowed, detail) }

@@ -1,15 +1,17 @@
 //! What Prometheus reads. What is not counted where it happens is asked for here: seldom, and never for long.
 
+use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actix_web::http::header::CONTENT_TYPE;
 use actix_web::{HttpResponse, web};
-use tokio::sync::Mutex;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use super::capacity::Capacity;
 use super::health::Readiness;
+use super::kept::Kept;
 use crate::metrics::{self, Readings};
 use crate::queue::Queue;
 use crate::store::{Store, Time};
@@ -24,18 +26,26 @@ const WAIT_MAX: Duration = Duration::from_secs(2);
 /// Most failed events that are counted: a hundredth of a second's work.
 const FAILED_MAX: u32 = 100_000;
 
-/// The last answers.
-#[derive(Clone, Default)]
-pub struct Gauges(Arc<Mutex<Asked>>);
+/// The last answers, for all threads. They are asked for in the background: whoever goes away in the middle does not have them
+/// asked for anew.
+#[derive(Clone)]
+pub struct Gauges {
+    asked: Arc<Kept<Asked, Infallible>>,
+    /// The newest event is asked for once: from then on this process sees them itself.
+    knows_newest: Arc<AtomicBool>,
+}
 
-#[derive(Default)]
+impl Default for Gauges {
+    fn default() -> Self {
+        Self { asked: Kept::every(GOOD_FOR), knows_newest: Arc::default() }
+    }
+}
+
+#[derive(Clone, Default)]
 struct Asked {
-    at: Option<Instant>,
     ready: Vec<(&'static str, bool)>,
     queue_depth: Option<u64>,
     failed_events: Option<u64>,
-    /// The newest event is asked for once: from then on this process sees them itself.
-    knows_newest: bool,
 }
 
 /// The metrics, as Prometheus reads them.
@@ -48,36 +58,33 @@ pub async fn metrics(
     readiness: web::Data<Readiness>,
     capacity: web::Data<Capacity>,
 ) -> HttpResponse {
-    let mut asked = gauges.0.lock().await;
-    if asked.at.is_none_or(|at| at.elapsed() > GOOD_FOR) {
-        asked.ask(&readiness).await;
-    }
-    let readings = Readings {
-        ready: asked.ready.clone(),
-        queue_depth: asked.queue_depth,
-        failed_events: asked.failed_events,
-        connections: capacity.connections(),
+    let (readiness, knows_newest) = (readiness.get_ref().clone(), Arc::clone(&gauges.knows_newest));
+    let ask = || async move { Ok(Asked::now(&readiness, &knows_newest).await) };
+    let asked = match gauges.asked.get(ask).await {
+        Ok(found) => found.map(|found| found.answer).unwrap_or_default(),
+        Err(never) => match never {},
     };
-    drop(asked);
+    let Asked { ready, queue_depth, failed_events } = asked;
+    let readings = Readings { ready, queue_depth, failed_events, connections: capacity.connections() };
     HttpResponse::Ok().insert_header((CONTENT_TYPE, metrics::CONTENT_TYPE)).body(metrics::page(&readings))
 }
 
 impl Asked {
-    async fn ask(&mut self, readiness: &Readiness) {
-        let Readiness { queue, store, .. } = readiness;
+    async fn now(readiness: &Readiness, knows_newest: &AtomicBool) -> Self {
+        let queue = &readiness.queue;
         let of_store = async {
-            match store {
-                Some(store) => self::of_store(store, !self.knows_newest).await,
-                None => OfStore::default(),
+            let database = readiness.database().await;
+            match readiness.store() {
+                // Nothing more is asked of a database that does not answer.
+                Some(store) if database == Some(Ok(())) => (database, of_store(store, knows_newest).await),
+                _ => (database, None),
             }
         };
-        let (queue_depth, of_store) = tokio::join!(depth(queue), of_store);
-        self.queue_depth = queue_depth;
-        self.failed_events = of_store.failed_events;
-        self.knows_newest |= of_store.knows_newest;
-        self.ready = Vec::from([("queue", queue.ready().is_ok())]);
-        self.ready.extend(store.as_ref().map(|_| ("database", of_store.ready)));
-        self.at = Some(Instant::now());
+        let (queue_depth, (database, failed_events)) = tokio::join!(depth(queue), of_store);
+        let mut ready = Vec::from([("queue", queue.ready().is_ok())]);
+        ready.extend(database.map(|answer| ("database", answer.is_ok())));
+        ready.extend(readiness.worker().map(|applies| ("worker", applies.is_ok())));
+        Self { ready, queue_depth, failed_events }
     }
 }
 
@@ -85,28 +92,20 @@ async fn depth(queue: &Queue) -> Option<u64> {
     timeout(WAIT_MAX, queue.depth()).await.ok()?.ok()
 }
 
-#[derive(Default)]
-struct OfStore {
-    ready: bool,
-    failed_events: Option<u64>,
-    knows_newest: bool,
-}
-
-/// Asks nothing more of a database that does not answer.
-async fn of_store(store: &Store, wants_newest: bool) -> OfStore {
-    // Takes 2 s at most by itself.
-    if store.ping().await.is_err() {
-        return OfStore::default();
-    }
+/// How many events are failed. Makes the newest event known to the metrics, once.
+async fn of_store(store: &Store, knows_newest: &AtomicBool) -> Option<u64> {
     let newest = async {
-        let newest =
-            if wants_newest { timeout(WAIT_MAX, store.last_received_at()).await.ok()?.ok()? } else { return None };
-        if let Some(Time(received_at)) = newest {
-            metrics::event_received(received_at.ms());
+        if knows_newest.load(Ordering::Relaxed) {
+            return;
         }
-        Some(())
+        if let Ok(Ok(newest)) = timeout(WAIT_MAX, store.last_received_at()).await {
+            if let Some(Time(received_at)) = newest {
+                metrics::event_received(received_at.ms());
+            }
+            knows_newest.store(true, Ordering::Relaxed);
+        }
     };
     let failed = async { timeout(WAIT_MAX, store.failed_count(FAILED_MAX)).await.ok()?.ok() };
-    let (newest, failed_events) = tokio::join!(newest, failed);
-    OfStore { ready: true, failed_events, knows_newest: newest.is_some() }
+    let ((), failed_events) = tokio::join!(newest, failed);
+    failed_events
 }

@@ -49,7 +49,7 @@ impl Webhooks {
 #[derive(Serialize, ToSchema)]
 #[schema(as = Delivery)]
 pub struct Answer<'a> {
-    /// `queued`, or `ignored` for a verified event of another type than the three.
+    /// `queued`, or `ignored` for a verified event of another type than the three, and for a ping of Svix's own.
     status: &'static str,
     event_id: &'a str,
     /// The type of an event that is ignored.
@@ -85,7 +85,7 @@ pub async fn receive(
 ) -> Result<HttpResponse, Problem> {
     let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
     let mut span = trace::Request::begin(WEBHOOK_PATH, header);
-    let taken = take(&request, payload, &webhooks, &capacity).await;
+    let taken = verified(&request, payload, &webhooks, &capacity).await.map(count_secrets);
     let event_type = taken.as_ref().map_or(metrics::EventType::Other, |event| type_label(event.event_type()));
     let answer = match taken {
         Ok(event) => {
@@ -114,32 +114,40 @@ pub async fn receive(
     }
 }
 
-fn type_label(event_type: &EventType) -> metrics::EventType {
+pub(super) fn type_label(event_type: &EventType) -> metrics::EventType {
     metrics::EventType::of(event_type.as_str())
 }
 
+/// Each secret that the delivery was signed with counts: while both of a rotation sign, neither seems to be of no use.
+fn count_secrets(Verified { event, secrets }: Verified) -> SignedEvent {
+    secrets.into_iter().for_each(metrics::secret_match);
+    event
+}
+
 /// Reads a delivery, and the event of it once its signature is good.
-async fn take(
+pub(super) async fn verified(
     request: &HttpRequest,
     payload: web::Payload,
     webhooks: &Webhooks,
     capacity: &Capacity,
-) -> Result<SignedEvent, Problem> {
+) -> Result<Verified, Problem> {
     let headers = request.headers();
     let delivery = Delivery::read(headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())), now())?;
     let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     let mut held = capacity.body(announced);
     let body = body::read(payload, announced, webhooks.max_body_bytes, &mut held).await?;
     // From the end of this function on the queue counts the event's bytes, and no longer `held`.
-    let Verified { event, secret } = verify(webhooks, delivery, body).await?;
-    metrics::secret_match(secret);
-    Ok(event)
+    verify(webhooks, delivery, body).await
 }
 
 /// Queues an event, or ignores it. Only what was answered with a 2xx counts as received.
 async fn queue(webhooks: &Webhooks, event: SignedEvent) -> Result<(WebhookResult, HttpResponse), Problem> {
     let (id, received_at) = (event.id().clone(), event.received_at());
-    let answered = if let EventType::Other(name) = event.event_type() {
+    let answered = if event.is_ping() {
+        debug!(event_id = %id, "a ping of Svix's was ignored");
+        let answer = Answer { status: "ignored", event_id: id.as_str(), r#type: None };
+        (WebhookResult::Ignored, HttpResponse::Ok().json(answer))
+    } else if let EventType::Other(name) = event.event_type() {
         debug!(event_id = %id, "an event of another type was ignored");
         let answer = Answer { status: "ignored", event_id: id.as_str(), r#type: Some(name) };
         (WebhookResult::Ignored, HttpResponse::Ok().json(answer))

@@ -25,6 +25,7 @@ use crate::backoff::Backoff;
 use crate::clerk::{SignedEvent, Timestamp};
 use crate::queue::{OpenError, PublishError, Source, Unavailable};
 use crate::shutdown::Shutdown;
+use crate::tasks;
 
 pub use consumer::Consumer;
 pub use file::Inspection;
@@ -106,9 +107,9 @@ impl Queue {
             acks: acks_in,
             trials: Backoff::for_repair(),
             next_trial: tokio::time::Instant::now(),
-            _ended: ending,
+            ended: Some(ending),
         };
-        tokio::spawn(writer.run());
+        watch_writer(writer);
         Ok(Self { shared, publishes, acks, room: Arc::new(Semaphore::new(WAITING_BYTES_MAX as usize)), ended })
     }
 
@@ -161,6 +162,28 @@ impl Queue {
         let mut ended = self.ended.clone();
         while ended.changed().await.is_ok() {}
     }
+}
+
+/// Runs the writer until nobody needs it. A panic drops the group that it met: its events are refused, its receipts are handed
+/// out again.
+fn watch_writer(writer: Writer) {
+    let shared = Arc::clone(&writer.shared);
+    let writer = Arc::new(tokio::sync::Mutex::new(writer));
+    let work = move || {
+        let writer = Arc::clone(&writer);
+        async move { writer.lock().await.run().await }
+    };
+    let died = {
+        let shared = Arc::clone(&shared);
+        move || {
+            _ = shared
+                .health
+                .set(Some("its writer met a bug of clerk-sync, and starts again within a minute: report it"))
+        }
+    };
+    // The writer returns only after `finish`, which marks the queue as closing.
+    let is_asked_to_end = move || shared.closing.is_requested();
+    tasks::brief(tasks::restarted("writer of the queue file", is_asked_to_end, died, work));
 }
 
 /// Whether the last write succeeded.

@@ -191,6 +191,11 @@ impl Queue {
         }
     }
 
+    /// Whether a consumer of this source ends once it has taken what was there at first: no more can come.
+    pub fn has_end(&self, source: Source) -> bool {
+        matches!(self, Self::Embedded(_)) && source != Source::Events
+    }
+
     /// Closes the queue in good order. Publishes after it fail.
     pub async fn close(&self) {
         match self {

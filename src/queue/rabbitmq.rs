@@ -6,9 +6,12 @@
 //!
 //! lapin's own recovery is off: it is young, and a fresh connection is simpler to reason about.
 
+mod address;
 mod ahead;
 mod consumer;
 mod dead_letter;
+mod fault;
+mod handed;
 mod inspect;
 mod limits;
 mod link;
@@ -25,17 +28,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use lapin::uri::AMQPUri;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use tokio::time::{Instant, timeout_at};
 
 use super::{Batch, OpenError, PUBLISH_TIMEOUT, PublishError, Source, Taking, Unavailable};
 use crate::clerk::SignedEvent;
+use crate::tasks;
 use ahead::Delivered;
+use handed::Outgoing;
 use link::{Broker, Link, Purpose};
-use publisher::{Outgoing, Publisher};
+use publisher::Publisher;
 use topology::Names;
 
+pub use address::{Address, Node as NodeAddress};
 pub use consumer::Consumer;
 pub use inspect::{Inspection, Node, Shared, State};
 pub use management::{Management, QueuePolicy, Unseen};
@@ -44,9 +49,16 @@ pub use subscription::Tags;
 /// Which broker, and the prefix of all names there. Plain data.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// One URL a node, separated by commas: each attempt to connect is with the next.
-    pub url: SecretString,
+    /// The nodes: each attempt to connect is with the next.
+    pub address: Address,
     pub namespace: String,
+}
+
+impl Options {
+    /// Host, port and virtual host of each node: the URLs without their names and passwords.
+    pub fn place(&self) -> String {
+        self.address.nodes().iter().map(NodeAddress::place).collect::<Vec<_>>().join(", ")
+    }
 }
 
 /// A handle on the broker. Clones share its connections.
@@ -77,7 +89,7 @@ impl Queue {
     /// Must be called on the program's own multi-thread runtime, which outlives every request: lapin's tasks live on the
     /// runtime that connects, and one that ends takes the connection with it.
     pub fn open(options: &Options) -> Result<Self, OpenError> {
-        let nodes = read_urls(options)?.into();
+        let nodes = Arc::clone(options.address.nodes());
         if options.namespace.len() > NAMESPACE_MAX {
             return Err(OpenError(format!("AMQP_NAMESPACE is longer than {NAMESPACE_MAX} bytes; give a shorter one")));
         }
@@ -87,7 +99,7 @@ impl Queue {
             (Link::new(broker.clone(), Purpose::Publish), Link::new(broker, Purpose::Consume));
         let publisher = Publisher::start(&publishing, &names);
         let queue = Self { names, publishing, consuming, publisher };
-        tokio::spawn(queue.clone().publish_unless_consuming());
+        tasks::brief(queue.clone().publish_unless_consuming());
         Ok(queue)
     }
 
@@ -98,7 +110,7 @@ impl Queue {
 
     /// See `queue::Queue::expect_bodies`.
     pub fn expect_bodies(&self, bytes: usize) {
-        tokio::spawn(limits::compare_with(self.publishing.clone(), self.names.events.clone(), bytes));
+        tasks::brief(limits::compare_with(self.publishing.clone(), self.names.events.clone(), bytes));
     }
 
     /// See `queue::Queue::hold_max`.
@@ -223,55 +235,15 @@ impl Queue {
 
 /// What the broker is like, asked without a change.
 pub async fn inspect(options: &Options) -> Result<Inspection, OpenError> {
-    Ok(inspect::inspect(&read_urls(options)?, &Names::new(&options.namespace)).await)
+    Ok(inspect::inspect(options.address.nodes(), &Names::new(&options.namespace)).await)
 }
 
 /// The largest body that the broker takes, where that is less than `bytes`; `None` where it takes them, or nobody can say.
-pub async fn inspect_body_max(options: &Options, bytes: usize) -> Result<Option<u64>, OpenError> {
-    Ok(inspect::body_max(&read_urls(options)?, &Names::new(&options.namespace), bytes).await)
+pub async fn inspect_body_max(options: &Options, bytes: usize) -> Option<u64> {
+    inspect::body_max(options.address.nodes(), &Names::new(&options.namespace), bytes).await
 }
 
 /// Which policies are in force on our queues, as the management API says: at this URL, or else where it usually is.
-pub async fn inspect_policies(options: &Options, url: Option<&SecretString>) -> Result<Management, OpenError> {
-    Ok(management::ask(&read_urls(options)?, url, &Names::new(&options.namespace)).await)
-}
-
-/// One a node.
-fn read_urls(options: &Options) -> Result<Vec<AMQPUri>, OpenError> {
-    options.url.expose_secret().split(',').map(|url| read_url(url.trim())).collect()
-}
-
-/// Never says what the URL is: it holds a password.
-fn read_url(url: &str) -> Result<AMQPUri, OpenError> {
-    let example = "give a URL such as amqp://user:password@host:5672/%2f";
-    let uri: AMQPUri = url.parse().map_err(|_| OpenError(format!("AMQP_URL cannot be read; {example}")))?;
-    // The parser takes a number in brackets for no host at all, and then means localhost.
-    let names_host = url.split_once("://").is_some_and(|(_, rest)| !rest.split('/').next().unwrap_or("").contains('['));
-    if !names_host {
-        return Err(OpenError(format!("AMQP_URL has an IPv6 address for a host, which needs a name; {example}")));
-    }
-    Ok(uri)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_url_is_read_or_refused_without_being_repeated() {
-        for (url, host, port, vhost) in [
-            ("amqp://u:sesame@broker.example:5673/%2f", "broker.example", 5673, "/"),
-            ("amqp://u:sesame@127.0.0.1", "127.0.0.1", 5672, "/"),
-            ("amqps://u:ses%5Bame@broker/staging?heartbeat=5", "broker", 5671, "staging"),
-        ] {
-            let uri = read_url(url).unwrap();
-            assert_eq!((uri.authority.host.as_str(), uri.authority.port, uri.vhost.as_str()), (host, port, vhost));
-        }
-        for url in ["", "sesame", "http://u:sesame@broker", "amqp://u:sesame@broker:port/", "amqp://u:sesame@[::1]/%2f"]
-        {
-            let OpenError(text) = read_url(url).unwrap_err();
-            assert!(text.contains("AMQP_URL") && text.contains("amqp://user:password@host"), "{url}: {text}");
-            assert!(!text.contains("sesame"), "{text}");
-        }
-    }
+pub async fn inspect_policies(options: &Options, url: Option<&SecretString>) -> Management {
+    management::ask(options.address.nodes(), url, &Names::new(&options.namespace)).await
 }

@@ -83,7 +83,7 @@ pub struct Erased {
 }
 
 /// Named for what the caller can do.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// Wait and try again: the database is away, busy or full.
     #[error("the database is not available: {0}")]
@@ -95,7 +95,7 @@ pub enum StoreError {
         code: String,
         text: String,
     },
-    /// A person must mend something: the schema, a grant, a password.
+    /// A person must mend something: the schema, a grant, a password, a certificate. A remedy in the text stands behind a `; `.
     #[error("the database cannot be used: {0}")]
     Incompatible(String),
 }
@@ -141,7 +141,7 @@ pub enum Inspection {
     Sqlite(sqlite::Inspection),
 }
 
-/// Longest wait of `ping`.
+/// Longest wait of `usable`.
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Store {
@@ -227,24 +227,33 @@ impl Store {
         }
     }
 
-    /// Whether the database answers, its schema is this program's (or was, before the migration of the next version), and it takes
-    /// writes. Takes 2 s at most.
-    pub async fn ping(&self) -> Result<(), StoreError> {
+    /// Whether a worker may take a batch: the database answers, its schema is this program's (or was, before the migration of
+    /// the next version), and it takes writes as far as that can be tried. Takes 2 s at most.
+    pub async fn usable(&self) -> Result<(), StoreError> {
         let answer = async {
-            let version = self.schema_version().await?;
             match self {
                 Self::Postgres(store) => {
-                    store.accept(version)?;
+                    store.check_schema().await?;
                     store.writable().await
                 }
                 Self::Sqlite(store) => {
-                    version.check()?;
+                    store.schema_version().await?.check()?;
                     store.writable().await
                 }
             }
         };
         let answer = tokio::time::timeout(PING_TIMEOUT, answer).await;
         answer.unwrap_or_else(|_| Err(StoreError::Unavailable("it does not answer".into())))
+    }
+
+    /// The same, and the last batch was written, or a write was made since. Not for who would then write nothing: where there is
+    /// no row to try it on, only the next batch can show it.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.usable().await?;
+        match self {
+            Self::Postgres(store) => store.last_fault(),
+            Self::Sqlite(_) => Ok(()),
+        }
     }
 
     /// Deletes up to `limit` lines of `events` that were received before `older_than` and are not failed; how many.

@@ -3,22 +3,25 @@
 //! Nothing here opens a transaction: a `begin` that is cancelled leaves its connection inside one (sqlx 0.9), and a
 //! single statement is a transaction of its own.
 
+mod address;
 mod apply;
 mod connection;
 mod error;
 mod inspect;
 mod known;
+mod migrate;
+mod no_delay;
 mod pool;
 mod read;
+mod schema;
+mod session;
 mod stats;
 
 use std::num::NonZeroU32;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use secrecy::SecretString;
-use sqlx::migrate::{Migrate, MigrateError, Migrator};
-use sqlx::{Connection, Executor, PgConnection};
+use sqlx::Connection;
 
 use super::{
     EventFilter, EventRow, Failed, HistoryRow, Keep, KnownUser, Listing, LiveUser, Outcome, Page, Recent,
@@ -28,12 +31,15 @@ use crate::clerk::{ClerkId, EventId, SignedEvent, Timestamp};
 use connection::Server;
 use pool::Pool;
 
+pub use address::Address;
 pub use inspect::{Inspection, Rights};
+pub use schema::{Fault, Schema};
+pub use session::Pooling;
 
 /// Which server. Plain data.
 #[derive(Debug, Clone)]
 pub struct Options {
-    pub url: SecretString,
+    pub address: Address,
     /// Most connections for writes.
     pub connections: u32,
     pub keep: Keep,
@@ -48,50 +54,79 @@ pub struct Store {
     server: Server,
     writers: Pool,
     readers: Pool,
-    /// Whether the last write of a batch failed for what time or a person may mend.
-    failing: Arc<AtomicBool>,
+    /// Why the last batch was not written, where time or a person may fix it.
+    fault: Arc<Mutex<Option<StoreError>>>,
     /// Whether the schema has been this program's since the process started.
     was_current: Arc<AtomicBool>,
     pub(super) keep: Keep,
 }
 
 impl Store {
-    /// Connects to nothing yet. Fails when the URL cannot be read.
+    /// Connects to nothing yet. Fails for a file of TLS that cannot be used.
     pub fn open(options: &Options) -> Result<Self, StoreError> {
-        let server = Server::at(&options.url)?;
+        let server = Server::at(&options.address)?;
         Ok(Self {
             // One more than batches in flight: the dead ends are drained beside them.
             writers: server.writers(options.connections.saturating_add(1)),
             readers: server.readers(READERS),
             server,
-            failing: Arc::default(),
+            fault: Arc::default(),
             was_current: Arc::default(),
             keep: options.keep,
         })
     }
 
-    /// Runs on a connection of its own, which ends, and with it its lock, however this ends.
+    /// Runs on a connection of its own, which ends, and with it all that it holds, however this ends.
     pub async fn migrate(&self) -> Result<(), StoreError> {
         let mut connection = self.server.migrating().await.map_err(error::of)?;
-        migrate(&mut connection).await.map_err(error::of_migration)?;
+        migrate::migrate(&mut connection).await?;
         // Everything is committed; a connection that is already gone changes nothing.
         drop(connection.close().await);
         Ok(())
     }
 
+    /// The newest migration of a schema that is ours.
     pub async fn schema_version(&self) -> Result<SchemaVersion, StoreError> {
-        let wanted = newest_migration();
-        let known = read::value(&self.readers, include_str!("postgres/schema_known.sql")).await.map_err(error::of)?;
-        let found = match known {
-            Some(true) => read::value(&self.readers, include_str!("postgres/schema_version.sql")).await,
-            _ => Ok(None),
+        Ok(self.schema().await?.1)
+    }
+
+    /// Fails where nothing was found, and may be there: the role does not see every row.
+    async fn unless_hidden(&self, table: &str, is_nothing: bool) -> Result<(), StoreError> {
+        if !is_nothing {
+            return Ok(());
+        }
+        let tables = self.tables().await.map_err(error::of)?;
+        let fault = tables.hides_rows().filter(|_| tables.hidden.iter().any(|hidden| hidden == table));
+        fault.map_or(Ok(()), |fault| Err(fault.into()))
+    }
+
+    async fn tables(&self) -> Result<Schema, sqlx::Error> {
+        let rows = connection::rows(&self.readers, sqlx::query(include_str!("postgres/schema.sql"))).await?;
+        Schema::of(rows.first().ok_or(sqlx::Error::RowNotFound)?)
+    }
+
+    async fn schema(&self) -> Result<(Schema, SchemaVersion), StoreError> {
+        let schema = self.tables().await.map_err(error::of)?;
+        schema.check_versions()?;
+        let found = if schema.is_versioned {
+            let rows = connection::rows(&self.readers, sqlx::query(include_str!("postgres/applied.sql"))).await;
+            rows.and_then(|rows| schema::newest(&rows)).map_err(error::of)?
+        } else {
+            None
         };
-        Ok(SchemaVersion { found: found.map_err(error::of)?, wanted })
+        Ok((schema, SchemaVersion { found, wanted: migrate::newest() }))
+    }
+
+    /// Whether this process can work with the schema that is there.
+    pub async fn check_schema(&self) -> Result<(), StoreError> {
+        let (schema, version) = self.schema().await?;
+        self.accept(version)?;
+        schema.check(version)
     }
 
     /// Whether this process may work with the schema. The migrations of the next version leave this one working, so who is at
     /// work goes on until it is replaced; who starts does not know what it would miss, and is refused.
-    pub fn accept(&self, version: SchemaVersion) -> Result<(), StoreError> {
+    fn accept(&self, version: SchemaVersion) -> Result<(), StoreError> {
         let checked = version.check();
         if checked.is_ok() {
             self.was_current.store(true, Ordering::Relaxed);
@@ -108,24 +143,39 @@ impl Store {
         if allowed != Some(true) {
             return Err(error::of_missing_grant());
         }
-        if self.failing.load(Ordering::Relaxed) {
-            let tried = connection::rows(&self.readers, sqlx::query(include_str!("postgres/try_write.sql"))).await;
-            self.settle(tried)?;
+        if self.last_fault().is_err() {
+            let tried = read::value::<i64>(&self.readers, include_str!("postgres/try_write.sql")).await;
+            // One that finds no row to write shows nothing.
+            if !matches!(tried, Ok(Some(0))) {
+                self.settle(tried)?;
+            }
         }
         Ok(())
     }
 
-    /// What a write came to, kept in mind for `writable`.
+    /// Why the last batch was not written, where nothing has shown since that the next one can be.
+    pub fn last_fault(&self) -> Result<(), StoreError> {
+        self.fault().clone().map_or(Ok(()), Err)
+    }
+
+    fn fault(&self) -> MutexGuard<'_, Option<StoreError>> {
+        // One value cannot be half written.
+        self.fault.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a write came to, kept in mind for `last_fault`.
     fn settle<T>(&self, written: Result<T, sqlx::Error>) -> Result<T, StoreError> {
         let written = written.map_err(error::of);
-        let failing = matches!(written, Err(StoreError::Unavailable(_) | StoreError::Incompatible(_)));
-        self.failing.store(failing, Ordering::Relaxed);
+        *self.fault() = match &written {
+            Err(fault @ (StoreError::Unavailable(_) | StoreError::Incompatible(_))) => Some(fault.clone()),
+            Ok(_) | Err(StoreError::Rejected { .. }) => None,
+        };
         written
     }
 
     /// See `store::Store::inspect`.
     pub async fn inspect(&self) -> Result<Inspection, StoreError> {
-        inspect::inspect(&self.server, newest_migration()).await.map_err(error::of)
+        inspect::inspect(&self.server, migrate::newest()).await.map_err(error::of)
     }
 
     /// Host, port and database.
@@ -163,11 +213,15 @@ impl Store {
     }
 
     pub async fn user(&self, id: &ClerkId) -> Result<Option<User>, StoreError> {
-        read::user(&self.readers, id).await.map_err(error::of)
+        let user = read::user(&self.readers, id).await.map_err(error::of)?;
+        self.unless_hidden("users", user.is_none()).await?;
+        Ok(user)
     }
 
     pub async fn users(&self, filter: &UserFilter, page: &Page) -> Result<Listing<User>, StoreError> {
-        read::users(&self.readers, filter, page).await.map_err(error::of)
+        let users = read::users(&self.readers, filter, page).await.map_err(error::of)?;
+        self.unless_hidden("users", users.rows.is_empty()).await?;
+        Ok(users)
     }
 
     pub async fn known(&self, ids: &[ClerkId]) -> Result<Vec<KnownUser>, StoreError> {
@@ -179,11 +233,15 @@ impl Store {
     }
 
     pub async fn event(&self, id: &EventId) -> Result<Option<EventRow>, StoreError> {
-        read::event(&self.readers, id).await.map_err(error::of)
+        let event = read::event(&self.readers, id).await.map_err(error::of)?;
+        self.unless_hidden("events", event.is_none()).await?;
+        Ok(event)
     }
 
     pub async fn events(&self, filter: &EventFilter, page: &Page) -> Result<Listing<EventRow>, StoreError> {
-        read::events(&self.readers, filter, page).await.map_err(error::of)
+        let events = read::events(&self.readers, filter, page).await.map_err(error::of)?;
+        self.unless_hidden("events", events.rows.is_empty()).await?;
+        Ok(events)
     }
 
     pub async fn history(&self, id: &ClerkId, page: &Page) -> Result<Listing<HistoryRow>, StoreError> {
@@ -217,31 +275,4 @@ impl Store {
     pub async fn close(&self) {
         tokio::join!(self.writers.close(), self.readers.close());
     }
-}
-
-/// One process at a time: the others wait for the first, however long it takes.
-async fn migrate(connection: &mut PgConnection) -> Result<(), MigrateError> {
-    connection.lock().await?;
-    // A change to a table that somebody holds must not make all others queue up behind it.
-    connection.execute("set lock_timeout = '5s'").await?;
-    // `create schema if not exists` asks for the right to create one even where it exists.
-    let exists = sqlx::query_scalar::<_, bool>("select to_regnamespace('clerk') is not null");
-    if !exists.fetch_one(&mut *connection).await? {
-        connection.execute("create schema if not exists clerk").await?;
-    }
-    migrator().run_direct(None, connection, false).await
-}
-
-fn newest_migration() -> i64 {
-    migrator().iter().map(|migration| migration.version).max().unwrap_or(0)
-}
-
-/// The migrations, with their bookkeeping in our schema, where it never meets that of the application.
-fn migrator() -> Migrator {
-    static EMBEDDED: Migrator = sqlx::migrate!("migrations/postgres");
-    let mut migrator = Migrator::with_migrations(EMBEDDED.iter().cloned().collect());
-    migrator.dangerous_set_table_name("clerk._migrations");
-    // `migrate` holds the lock already.
-    migrator.set_locking(false);
-    migrator
 }

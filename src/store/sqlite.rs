@@ -28,6 +28,7 @@ use super::{
 };
 use crate::clerk::{ClerkId, EventId, SignedEvent, Timestamp};
 use crate::clock::now;
+use crate::data_dir;
 
 /// Which file. Plain data.
 #[derive(Debug, Clone)]
@@ -89,7 +90,7 @@ impl Store {
     /// Makes the file and its directory where they are missing.
     pub async fn migrate(&self) -> Result<(), StoreError> {
         if let Some(directory) = self.path.parent() {
-            std::fs::create_dir_all(directory)
+            data_dir::create(directory)
                 .map_err(|error| StoreError::Unavailable(format!("{} cannot be made: {error}", directory.display())))?;
         }
         let mut connection = self.create().await?;
@@ -117,11 +118,7 @@ impl Store {
     /// Makes the file, for this user alone, where there is none: it will hold personal data, and SQLite gives the two files
     /// beside it the same permissions. Where that fails SQLite says why.
     fn make_private(&self) {
-        let mut options = std::fs::OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        drop(options.open(&self.path));
+        drop(data_dir::file().create_new(true).open(&self.path));
     }
 
     /// Looks for damage. Fails only where there is some: whatever passes by itself is met again at the first write.

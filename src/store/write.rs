@@ -73,8 +73,17 @@ impl Write {
 
     /// The event whose profile is the newest of this write for the user.
     pub(super) fn newest(&self, clerk_id: &ClerkId) -> Option<&EventId> {
+        self.change(clerk_id)?.profile.as_ref().map(|(version, _)| &version.event_id)
+    }
+
+    /// When the earliest delete of this write for the user occurred.
+    pub(super) fn earliest_delete(&self, clerk_id: &ClerkId) -> Option<Timestamp> {
+        self.change(clerk_id)?.deleted_at
+    }
+
+    fn change(&self, clerk_id: &ClerkId) -> Option<&UserChange> {
         let place = self.changes.binary_search_by(|change| change.clerk_id.cmp(clerk_id)).ok()?;
-        self.changes[place].profile.as_ref().map(|(version, _)| &version.event_id)
+        Some(&self.changes[place])
     }
 }
 

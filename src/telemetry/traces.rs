@@ -4,9 +4,11 @@
 //! sends them, and what does not fit is dropped.
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use opentelemetry::KeyValue;
 use opentelemetry::trace::TracerProvider;
@@ -231,7 +233,9 @@ impl HttpClient for Collector {
         Self: 'async_trait,
     {
         Box::pin(async move {
-            let sent = self.send(request).await;
+            // A panic would end the thread of the SDK, and with it all traces.
+            let sent = AssertUnwindSafe(self.send(request)).catch_unwind().await;
+            let sent = sent.unwrap_or_else(|_| Err("clerk-sync met a bug of its own".into()));
             self.note(&sent);
             sent
         })

@@ -123,7 +123,7 @@ mod tests {
         // A third one waits for what the second one will write, too.
         let (_third, now, later) = claims.claim(write(&["user_b", "user_d", "user_e"]));
         assert_eq!((users(&now), users(&later)), (vec!["user_e"], vec!["user_b", "user_d"]));
-        let mut waiting = tokio::spawn(async move {
+        let mut waiting = crate::tasks::brief(async move {
             second.wait_for_others().await;
             second
         });

@@ -8,19 +8,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
-use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::FutureExt;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep_until, timeout};
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use super::settle::{GiveBack, Settler};
 use crate::backoff::Backoff;
-use crate::queue::{Batch, Consumer, Queue, Taking};
+use crate::queue::{Batch, Consumer, Queue, Source, Taking};
 use crate::shutdown::Shutdown;
+use crate::tasks;
 
 /// How long a batch is held while the queue does not take it back either: below the 30 minutes, with time to return it.
 const HOLD_WHILE_REFUSED: Duration = Duration::from_secs(25 * 60);
@@ -70,12 +70,28 @@ impl Drain {
         Self { queue, settler: Arc::new(settler), taking: Taking { batch_max, batches }, shutdown }
     }
 
-    /// A panic is a bug, and no reason to stop working.
+    /// A panic is a bug, and no reason to stop working: the events of the batch are delivered again. Nor is an end that nobody
+    /// asked for.
     pub async fn run_through_panics(self) {
-        let mut backoff = Backoff::for_repair();
-        while AssertUnwindSafe(self.run()).catch_unwind().await.is_err() {
-            error!("a worker met a bug of clerk-sync; its events are delivered again. Report it");
-            self.shutdown.or(backoff.wait()).await;
+        let drain = Arc::new(self);
+        let died = || drain.settler.status.waits("it met a bug of clerk-sync, and starts again: report it");
+        let is_asked_to_end = || drain.shutdown.is_requested();
+        tasks::restarted(drain.task(), is_asked_to_end, died, || Arc::clone(&drain).run_to_the_end()).await;
+    }
+
+    async fn run_to_the_end(self: Arc<Self>) {
+        self.run().await;
+        if self.queue.has_end(self.settler.source) {
+            self.shutdown.requested().await;
+        }
+    }
+
+    fn task(&self) -> &'static str {
+        match self.settler.source {
+            Source::Events => "worker of events",
+            Source::DeadLetters => "worker of dead letters",
+            Source::Unrouted => "worker of unrouted events",
+            Source::Rescued => "worker of rescued events",
         }
     }
 
@@ -86,6 +102,7 @@ impl Drain {
                 return;
             }
             let consumer = self.queue.consume(self.settler.source, self.taking);
+            self.settler.status.applies();
             match self.drain(consumer).await {
                 Some(GiveBack::HeldTooLong) => warn!("the database is away: events wait in the queue"),
                 Some(GiveBack::Stopping) | None => return,

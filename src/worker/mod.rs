@@ -12,6 +12,7 @@ pub mod plan;
 mod report;
 mod retention;
 mod settle;
+mod status;
 #[cfg(test)]
 mod tests;
 
@@ -24,10 +25,12 @@ use crate::clerk::OmittedFields;
 use crate::queue::{Queue, Source};
 use crate::shutdown::Shutdown;
 use crate::store::Store;
+use crate::tasks;
 use claims::Claims;
 use drain::Drain;
 use outage::Outage;
 use settle::Settler;
+pub use status::{Reason, Status};
 
 /// How a worker works. Plain data.
 #[derive(Debug, Clone)]
@@ -50,6 +53,11 @@ pub const HOLD_MAX: Duration = Duration::from_secs(10 * 60);
 
 /// Applies events until `shutdown`, then finishes what was handed over already.
 pub async fn run(queue: Queue, store: Store, options: Options, shutdown: Shutdown) {
+    run_with_status(queue, store, options, Status::default(), shutdown).await;
+}
+
+/// The same, and keeps `status` true.
+pub async fn run_with_status(queue: Queue, store: Store, options: Options, status: Status, shutdown: Shutdown) {
     let mut parts = JoinSet::new();
     let outage = Outage::default();
     let events = (Source::Events, options.concurrency);
@@ -63,12 +71,26 @@ pub async fn run(queue: Queue, store: Store, options: Options, shutdown: Shutdow
             hold_max: options.hold_max,
             claims: Claims::default(),
             outage: outage.clone(),
+            omitting: OmittedFields::out_of,
             reading: plan::plan,
+            // What is set aside waits for nobody: the events say whether the worker applies.
+            status: if source == Source::Events { status.clone() } else { Status::default() },
             shutdown: shutdown.clone(),
         };
         let drain = Drain::new(queue.clone(), settler, options.batch_max, concurrency);
         parts.spawn(drain.run_through_panics());
     }
-    parts.spawn(retention::run(store, options.retention, outage, shutdown));
-    while parts.join_next().await.is_some() {}
+    let retention = {
+        let shutdown = shutdown.clone();
+        move || retention::run(store.clone(), options.retention, outage.clone(), shutdown.clone())
+    };
+    parts.spawn(tasks::restarted("retention", move || shutdown.is_requested(), || {}, retention));
+    while let Some(ended) = parts.join_next().await {
+        if let Err(error) = ended
+            && let Ok(panic) = error.try_into_panic()
+        {
+            // Who runs the worker hears of it.
+            std::panic::resume_unwind(panic);
+        }
+    }
 }

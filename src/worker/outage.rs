@@ -1,22 +1,30 @@
-//! Waiting for a database that cannot be used now. An outage is told once, when the first part of the worker meets it, and
-//! its end once, with the first write that is made again.
+//! Waiting for a database that cannot be used now. An outage is logged once, when the first part of the worker meets it, and
+//! its end once, with the first write that is made again. What a person must fix is logged again every 30 s.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use tracing::{error, info, warn};
 
 use crate::backoff::Backoff;
 use crate::store::StoreError;
 
-/// What the parts of one worker have told of the database. Clones share it.
-#[derive(Clone, Default)]
-pub struct Outage(Arc<Mutex<Option<Told>>>);
+/// What a person must fix is logged again after this long, as long as it is not: whoever looks at a log sees its end.
+const REMIND_EVERY: Duration = Duration::from_secs(30);
 
-/// While servers come and go one outage shows many errors; what a person must mend is one thing after the other.
-#[derive(Debug, PartialEq, Eq)]
-enum Told {
-    Waiting,
-    ToMend(String),
+/// What is remembered of one outage.
+const FAULTS_MAX: usize = 8;
+
+/// What the parts of one worker have logged of the database. Clones share it.
+#[derive(Clone, Default)]
+pub struct Outage(Arc<Mutex<Logged>>);
+
+/// While servers come and go one outage shows many errors; what a person must fix is one thing after the other, and two parts
+/// may meet two of them in turn.
+#[derive(Debug, Default)]
+struct Logged {
+    waiting: bool,
+    faults: Vec<(String, Instant)>,
 }
 
 /// What an outage is waiting for.
@@ -47,30 +55,51 @@ impl Outage {
 
     /// To be called when a write was made.
     pub fn is_over(&self) {
-        if self.note(None) {
+        if self.logged().end() {
             info!("the database takes writes again");
         }
     }
 
     fn begins(&self, remedy: Remedy, error: &StoreError) {
         match remedy {
-            Remedy::Time if self.note(Some(Told::Waiting)) => {
-                warn!(%error, "waiting for the database; events wait in the queue");
-            }
-            Remedy::Repair if self.note(Some(Told::ToMend(error.to_string()))) => {
+            Remedy::Time if self.logged().wait() => warn!(%error, "waiting for the database; events wait in the queue"),
+            Remedy::Repair if self.logged().fault(error.to_string(), Instant::now()) => {
                 error!(%error, "nothing can be applied until this is mended; events wait in the queue");
             }
             Remedy::Time | Remedy::Repair => {}
         }
     }
 
-    /// Whether this is new.
-    fn note(&self, told: Option<Told>) -> bool {
-        // One word cannot be half written.
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_new = *last != told;
-        *last = told;
-        is_new
+    fn logged(&self) -> MutexGuard<'_, Logged> {
+        // No code that holds the lock can leave it half changed.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Each returns whether there is something to log.
+impl Logged {
+    fn wait(&mut self) -> bool {
+        !std::mem::replace(&mut self.waiting, true)
+    }
+
+    fn fault(&mut self, text: String, now: Instant) -> bool {
+        if let Some((_, logged)) = self.faults.iter_mut().find(|(known, _)| *known == text) {
+            let is_due = now.duration_since(*logged) >= REMIND_EVERY;
+            if is_due {
+                *logged = now;
+            }
+            return is_due;
+        }
+        if self.faults.len() == FAULTS_MAX {
+            self.faults.remove(0);
+        }
+        self.faults.push((text, now));
+        true
+    }
+
+    fn end(&mut self) -> bool {
+        let was = std::mem::take(self);
+        was.waiting || !was.faults.is_empty()
     }
 }
 
@@ -98,13 +127,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_outage_is_told_when_it_begins_and_at_each_thing_to_mend() {
-        let outage = Outage::default();
-        let to_mend = |what: &str| Some(Told::ToMend(what.into()));
-        assert!(outage.note(Some(Told::Waiting)));
-        assert!(!outage.clone().note(Some(Told::Waiting)), "another part has told it");
-        assert!(outage.note(to_mend("a role")) && outage.note(to_mend("a grant")));
-        assert!(!outage.note(to_mend("a grant")));
-        assert!(outage.note(None) && !outage.note(None), "its end is told once");
+    fn an_outage_is_logged_when_it_begins_and_what_a_person_must_fix_every_30_s() {
+        let (mut logged, start) = (Logged::default(), Instant::now());
+        let after = |seconds| start + Duration::from_secs(seconds);
+        assert!(logged.wait() && !logged.wait(), "another part has logged it");
+        assert!(logged.fault("a role".into(), start) && logged.fault("a grant".into(), start));
+        assert!(!logged.fault("a grant".into(), after(1)) && !logged.fault("a role".into(), after(1)), "in turn");
+        assert!(logged.fault("a role".into(), after(30)) && !logged.fault("a role".into(), after(59)));
+        assert!(logged.end() && !logged.end(), "its end is logged once");
+        assert!(logged.fault("a role".into(), after(60)));
+        for number in 0..100 {
+            logged.fault(number.to_string(), start);
+        }
+        assert_eq!(logged.faults.len(), FAULTS_MAX);
     }
 }

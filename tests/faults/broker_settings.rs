@@ -7,7 +7,6 @@ use clerk_sync::clock::now;
 use clerk_sync::queue::{self, PublishError, Queue};
 use clerk_sync::store::{self, Keep, Status, Store};
 use futures_util::future::join_all;
-use secrecy::SecretString;
 use serde_json::Value;
 use sqlx::{Connection, Executor, PgConnection};
 
@@ -123,7 +122,7 @@ async fn a_body_that_the_broker_never_takes_is_refused_and_holds_up_no_other() {
 
     // Without being told before, it is learned from the refusal; what was published together with it goes again.
     let options =
-        queue::rabbitmq::Options { url: SecretString::from(Node::url(node.port())), namespace: "bare".into() };
+        queue::rabbitmq::Options { address: Node::url(node.port()).parse().unwrap(), namespace: "bare".into() };
     let queue = Queue::open(&queue::Options::RabbitMq(options)).await.unwrap();
     let event = |number: usize, bytes: usize| {
         let (id, body) = (EventId::new(&format!("msg_{number}")).unwrap(), body(number, bytes));

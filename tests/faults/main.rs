@@ -1,6 +1,8 @@
 //! The promises, kept while things break: random histories flood in, processes are killed, servers stop, wires are cut,
 //! and after each fault every event that got a 2xx is there and every row is the model's.
 //!
+//! `tls.rs` is the exception: it breaks nothing, and needs servers with certificates of their own.
+//!
 //! A run prints its seed and can be repeated with FAULT_SEED. `scripts/soak MINUTES` makes a long one.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, and says where")]
@@ -20,6 +22,7 @@ mod soak;
 #[path = "../it/support/mod.rs"]
 mod support;
 mod system;
+mod tls;
 
 /// Held by the test that runs: each brings servers of its own, and two at once would only wait for the processor.
 static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());

@@ -1,5 +1,6 @@
 //! Servers of our own, on free ports, which may be stopped, killed and started again.
 
+pub mod certificates;
 mod disk;
 pub mod postgres;
 pub mod rabbitmq;

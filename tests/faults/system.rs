@@ -6,7 +6,6 @@ use clerk_sync::store::{self, Keep, Store};
 use lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, ConnectionProperties};
-use secrecy::SecretString;
 
 use crate::changes::Noted;
 use crate::flood::Target;
@@ -187,6 +186,6 @@ impl<'a> System<'a> {
 }
 
 pub fn store(url: &str) -> Store {
-    let options = store::postgres::Options { url: SecretString::from(url), connections: 2, keep: Keep::default() };
+    let options = store::postgres::Options { address: url.parse().unwrap(), connections: 2, keep: Keep::default() };
     Store::open(&store::Options::Postgres(options)).unwrap()
 }

@@ -19,31 +19,39 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "clerk",
             "clock",
             "config",
+            "data_dir",
             "http",
             "metrics",
             "queue",
             "replay",
             "shutdown",
             "store",
+            "tasks",
             "telemetry",
+            "tls",
             "trace",
+            "url",
             "worker",
         ],
     ),
-    ("config", &["backfill", "clerk", "http", "queue", "store", "telemetry", "worker"]),
-    ("http", &["clerk", "clock", "metrics", "queue", "replay", "shutdown", "store", "trace"]),
+    ("config", &["backfill", "clerk", "http", "queue", "store", "telemetry", "tls", "url", "worker"]),
+    ("http", &["clerk", "clock", "metrics", "queue", "replay", "shutdown", "store", "tasks", "trace"]),
     ("replay", &["backoff", "clerk", "clock", "metrics", "queue", "store"]),
-    ("worker", &["backoff", "clerk", "clock", "metrics", "queue", "shutdown", "store", "trace"]),
-    ("backfill", &["backoff", "clerk", "metrics", "shutdown", "store"]),
-    ("queue", &["backoff", "clerk", "clock", "metrics", "shutdown", "trace"]),
-    ("store", &["clerk", "clock", "metrics"]),
+    ("worker", &["backoff", "clerk", "clock", "metrics", "queue", "shutdown", "store", "tasks", "trace"]),
+    ("backfill", &["backoff", "clerk", "data_dir", "metrics", "shutdown", "store", "tasks", "tls"]),
+    ("queue", &["backoff", "clerk", "clock", "data_dir", "metrics", "shutdown", "tasks", "tls", "trace", "url"]),
+    ("store", &["clerk", "clock", "data_dir", "metrics", "tls", "url"]),
     ("clerk", &[]),
     ("metrics", &[]),
     ("trace", &["clerk"]),
-    ("telemetry", &["trace"]),
+    ("telemetry", &["tasks", "trace"]),
+    ("tasks", &["backoff", "shutdown"]),
+    ("tls", &[]),
+    ("url", &[]),
     ("backoff", &[]),
     ("shutdown", &[]),
     ("clock", &["clerk"]),
+    ("data_dir", &[]),
 ];
 
 /// The program itself: it parses, runs the command and gives the exit status.
@@ -64,6 +72,18 @@ const MAY_ASSEMBLE_SQL: &[(&str, &str)] = &[
     ("src/store/postgres/apply.rs", "our templates with our conditions"),
     ("src/store/sqlite/apply.rs", "our templates with our conditions"),
 ];
+
+/// Where a task is spawned beside `src/tasks.rs`, which watches them, and who notices there when one dies.
+const MAY_SPAWN: &[(&str, &str)] = &[
+    ("src/tasks.rs", "the place"),
+    ("src/commands/send/load.rs", "the command waits for all of them"),
+    ("src/telemetry/traces.rs", "who sends waits for the answer, and who stops for the flush"),
+    ("src/worker/drain.rs", "the drain waits for all of them, and dies of their panics"),
+    ("src/worker/mod.rs", "each restarts by itself, and the worker waits for all of them"),
+];
+
+/// The one file that may have `unsafe`.
+const MAY_BE_UNSAFE: &str = "src/store/postgres/no_delay.rs";
 
 const FILE_LINES_MAX: usize = 500;
 
@@ -126,6 +146,15 @@ fn faults_of_file(file: &Source) -> Vec<String> {
         let may_assemble = MAY_ASSEMBLE_SQL.iter().any(|(path, _)| file.path == *path) || file.path.contains("tests/");
         if assembles && !may_assemble {
             fault(format!("`{word}` makes a statement at run time; say in MAY_ASSEMBLE_SQL of what (line {line})"));
+        }
+        let spawns = matches!(word.as_str(), "spawn" | "spawn_blocking" | "spawn_local");
+        let is_test = file.path.contains("/tests");
+        let may_spawn = is_test || MAY_SPAWN.iter().any(|(path, _)| file.path == *path);
+        if spawns && file.path.starts_with("src/") && !may_spawn && scan::punctuation(&tokens, at + 1, "(") {
+            fault(format!("`{word}` starts what nobody watches; use src/tasks.rs (line {line})"));
+        }
+        if word == "unsafe" && file.path != MAY_BE_UNSAFE {
+            fault(format!("`unsafe` stands in {MAY_BE_UNSAFE} alone, which says why (line {line})"));
         }
         let sleeps = matches!(word.as_str(), "sleep" | "sleep_until" | "sleep_ms");
         if sleeps && file.path.starts_with("tests/") && !file.path.starts_with(WAITING) {
@@ -310,6 +339,31 @@ fn a_statement_that_is_made_at_run_time_is_caught() {
         assert_eq!(says("src/store/postgres/apply.rs", text), [""; 0], "{text}");
         assert_eq!(says("tests/it/contract/postgres.rs", text), [""; 0], "{text}");
     }
+}
+
+#[test]
+fn a_task_that_nobody_watches_is_caught() {
+    for text in [
+        "fn f() { tokio::spawn(work()); }",
+        "use tokio::spawn; fn f() { spawn(work()); }",
+        "fn f() { std::thread::Builder::new().spawn(work); }",
+        "fn f() { tokio::task::spawn_blocking(work); }",
+        "fn f() { tokio::task::spawn_local(work()); }",
+        "fn f() { runtime.spawn(work()) }",
+    ] {
+        let said = says("src/queue/mod.rs", text);
+        assert!(said.len() == 1 && said[0].contains("use src/tasks.rs"), "{text}: {said:?}");
+        assert_eq!(says("src/tasks.rs", text), [""; 0], "{text}");
+        assert_eq!(says("tests/it/story/stop.rs", text), [""; 0], "{text}");
+    }
+    assert_eq!(says("src/queue/mod.rs", "fn spawning() {} // tokio::spawn(work())"), [""; 0]);
+}
+
+#[test]
+fn unsafe_code_is_caught_everywhere_but_in_one_file() {
+    let text = "fn f() { unsafe { g() } }";
+    assert_eq!(says("src/store/postgres/pool.rs", text).len(), 1);
+    assert_eq!(says("src/store/postgres/no_delay.rs", text), [""; 0]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use secrecy::SecretString;
 
-use super::finding::Finding;
+use super::finding::{self, Finding};
 use crate::queue::rabbitmq::{Node, Shared, State};
 use crate::queue::{self, Inspection, OpenError, embedded, rabbitmq};
 
@@ -20,15 +20,12 @@ pub async fn check(
 ) -> Vec<Finding> {
     let policies = async {
         let queue::Options::RabbitMq(options) = options else { return Vec::new() };
-        match super::in_time(rabbitmq::inspect_policies(options, management_url)).await {
-            Some(Ok(found)) => super::policies::of(&found),
-            // The broker itself is reported.
-            Some(Err(_)) | None => Vec::new(),
-        }
+        let found = super::in_time(rabbitmq::inspect_policies(options, management_url)).await;
+        found.as_ref().map_or_else(Vec::new, super::policies::of)
     };
     let body_max = async {
         let (queue::Options::RabbitMq(options), Some(bytes)) = (options, max_body_bytes) else { return None };
-        let max = super::in_time(rabbitmq::inspect_body_max(options, bytes)).await?.ok()??;
+        let max = super::in_time(rabbitmq::inspect_body_max(options, bytes)).await??;
         Some(of_body_max(max, bytes))
     };
     let (mut findings, policies, body_max) = tokio::join!(check_amqp(options), policies, body_max);
@@ -89,6 +86,7 @@ fn of_node(node: &Node, all_away: bool) -> Vec<Finding> {
         } else {
             "start RabbitMQ there, or correct the host and the port in AMQP_URL"
         };
+        let (fault, mend) = finding::split(fault, mend);
         let what = format!("{place}: {fault}");
         // The others of the cluster do meanwhile.
         return vec![if all_away { Finding::fail("broker", what, mend) } else { Finding::note("broker", what, mend) }];

@@ -7,9 +7,10 @@ use reqwest::header::DATE;
 use secrecy::ExposeSecret;
 
 use super::clock::Reading;
-use super::finding::Finding;
+use super::finding::{self, Finding};
 use crate::clock::now;
 use crate::config::ClerkApi;
+use crate::tls::{self, FileError, Peer};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -34,19 +35,35 @@ pub async fn check(api: &ClerkApi) -> (Vec<Finding>, Option<Reading>) {
     }
     let (finding, reading) = match ask(api, key.expose_secret()).await {
         Ok((status, is_list, reading)) => (judge(&api.url, status, is_list), reading),
-        Err(error) => {
-            let mend =
-                "see whether this machine reaches it (a firewall, a proxy in HTTPS_PROXY, the DNS), and CLERK_API_URL";
-            (Finding::fail("clerk_api", format!("{} {}", api.url, explain(&error)), mend), None)
-        }
+        Err(Unasked::File(error)) => (Finding::fail("clerk_api", error.what(), error.remedy), None),
+        Err(Unasked::Http(error)) => (unanswered(&api.url, &error), None),
     };
     findings.push(finding);
     (findings, reading)
 }
 
-async fn ask(api: &ClerkApi, key: &str) -> Result<(StatusCode, bool, Option<Reading>), reqwest::Error> {
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+enum Unasked {
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error(transparent)]
+    Http(#[from] reqwest::Error),
+}
+
+fn unanswered(url: &str, error: &reqwest::Error) -> Finding {
+    if let Some(fault) = tls::fault_of(error) {
+        let said = fault.explain(&Peer::CLERK);
+        let (what, mend) = finding::split(&said, "correct CLERK_API_URL");
+        return Finding::fail("clerk_api", format!("{url}: {what}"), mend);
+    }
+    let mend = "see whether this machine reaches it (a firewall, a proxy in HTTPS_PROXY, the DNS), and CLERK_API_URL";
+    Finding::fail("clerk_api", format!("{url} {}", explain(error)), mend)
+}
+
+async fn ask(api: &ClerkApi, key: &str) -> Result<(StatusCode, bool, Option<Reading>), Unasked> {
     // A redirect could take the key elsewhere.
-    let client = reqwest::Client::builder().timeout(TIMEOUT).redirect(reqwest::redirect::Policy::none()).build()?;
+    let client = tls::http_client(&api.files)?.timeout(TIMEOUT).redirect(reqwest::redirect::Policy::none()).build()?;
     let before = now();
     let mut answer = client.get(format!("{}/users?limit=1", api.url)).bearer_auth(key).send().await?;
     let after = now();

@@ -1,9 +1,9 @@
 //! The database: whether it answers, what it is, whether its schema is ours, and what the role may do.
 
 use super::Role;
-use super::finding::Finding;
+use super::finding::{self, Finding};
 use crate::config::Config;
-use crate::store::postgres::{self, Rights};
+use crate::store::postgres::{self, Fault, Pooling, Rights, Schema};
 use crate::store::{Inspection, SchemaVersion, Store, StoreError, sqlite};
 
 /// The oldest PostgreSQL that the migrations are made for.
@@ -33,12 +33,16 @@ pub async fn check(store: &Store, config: &Config, role: Role) -> (Vec<Finding>,
 
 fn of_error(place: &str, error: &StoreError) -> Finding {
     let (text, mend) = match error {
+        StoreError::Incompatible(text) if text.contains("pooler") => {
+            (text, "give the server's direct address in DATABASE_URL, or session pooling")
+        }
         StoreError::Unavailable(text) => (text, "start the server, or correct the host and the port in DATABASE_URL"),
         StoreError::Incompatible(text) | StoreError::Rejected { text, .. } => {
             (text, "correct the user, the password and the database in DATABASE_URL, or pg_hba.conf on the server")
         }
     };
-    Finding::fail("database", format!("{place}: {text}"), mend)
+    let (what, mend) = finding::split(text, mend);
+    Finding::fail("database", format!("{place}: {what}"), mend)
 }
 
 fn of_postgres(place: &str, found: &postgres::Inspection, role: Role, batches: i64) -> Vec<Finding> {
@@ -49,12 +53,11 @@ fn of_postgres(place: &str, found: &postgres::Inspection, role: Role, batches: i
         fail(&format!("PostgreSQL {number} is older than 14"), "use PostgreSQL 14 or later");
     }
     if found.is_read_only {
-        let mend = "give the primary: several hosts in a name that follows it, or the primary's own";
+        let mend = "give the primary: one name that follows it, or the primary's own";
         fail("the server only reads: it is a standby, or default_transaction_read_only is on", mend);
     }
-    if found.encoding != "UTF8" {
-        let what = format!("the database's encoding is {}: events with other characters would fail", found.encoding);
-        fail(&what, "make a database with `create database … encoding 'UTF8' template template0`");
+    if let Some(Fault { what, fix }) = found.tables.lacks_characters() {
+        fail(&what, &fix);
     }
     if !found.fsync {
         let mend = "set fsync = on in postgresql.conf";
@@ -64,6 +67,10 @@ fn of_postgres(place: &str, found: &postgres::Inspection, role: Role, batches: i
         findings.push(Finding::ok("database", format!("PostgreSQL {number} at {place}")));
     }
     findings.extend(notes(found, batches));
+    if let Some(finding) = of_tables(&found.tables, found.schema) {
+        findings.push(finding);
+        return findings;
+    }
     let mut schema = of_schema(found.schema);
     if role == Role::Worker
         && let Some(mend) = &mut schema.mend
@@ -97,6 +104,13 @@ fn notes(found: &postgres::Inspection, batches: i64) -> Vec<Finding> {
         let what = "the connection to another machine is not encrypted";
         note(what.into(), "add ?sslmode=verify-full to DATABASE_URL where the wire is not yours");
     }
+    if found.pooling == Pooling::Transaction {
+        let what = "a transaction pooler is before the server: it works, without limits on what a statement may take";
+        note(
+            what.into(),
+            "`alter role … set statement_timeout = '30s'` and `set lock_timeout = '5s'`, or give the direct address in DATABASE_URL",
+        );
+    }
     let needed = batches.saturating_add(OTHER_CONNECTIONS);
     if found.connections_left < needed {
         let what =
@@ -104,6 +118,14 @@ fn notes(found: &postgres::Inspection, batches: i64) -> Vec<Finding> {
         note(what, "raise max_connections, or lower WORKER_CONCURRENCY");
     }
     notes
+}
+
+/// What is wrong with the schema whatever its version says.
+fn of_tables(tables: &Schema, version: Option<SchemaVersion>) -> Option<Finding> {
+    let lacks = || version.and_then(|version| tables.lacks_tables(version));
+    let fault = |check| move |Fault { what, fix }| Finding::fail(check, what, fix);
+    let schema = tables.is_of_another().or_else(lacks).map(fault("schema"));
+    schema.or_else(|| tables.hides_rows().map(fault("row_security")))
 }
 
 fn of_schema(schema: Option<SchemaVersion>) -> Finding {
@@ -171,7 +193,14 @@ mod tests {
         postgres::Inspection {
             version: "17.2 (Debian)".into(),
             version_number: 170_002,
-            encoding: "UTF8".into(),
+            tables: Schema {
+                encoding: "UTF8".into(),
+                foreign: Vec::new(),
+                hidden: Vec::new(),
+                is_versioned: true,
+                missing: Vec::new(),
+            },
+            pooling: Pooling::Session,
             fsync: true,
             full_page_writes: true,
             synchronous_commit: "on".into(),
@@ -200,10 +229,23 @@ mod tests {
     #[test]
     fn what_loses_events_fails_and_what_is_slow_or_open_is_noted() {
         type Change = fn(&mut postgres::Inspection);
-        let faults: [(Change, &str); 12] = [
+        let faults: [(Change, &str); 16] = [
             (|server| server.version_number = 130_018, "Fail database: PostgreSQL 17.2 is older than 14"),
             (|server| server.is_read_only = true, "Fail database: the server only reads"),
-            (|server| server.encoding = "LATIN1".into(), "Fail database: the database's encoding is LATIN1"),
+            (|server| server.tables.encoding = "LATIN1".into(), "Fail database: the database's encoding is LATIN1"),
+            (
+                |server| server.tables.foreign = vec!["users (a foreign table)".into()],
+                "Fail schema: the schema clerk has users (a",
+            ),
+            (|server| server.tables.missing = vec!["events"], "Fail schema: clerk.events is missing"),
+            (
+                |server| server.tables.hidden = vec!["users".into()],
+                "Fail row_security: row-level security hides rows of clerk.users",
+            ),
+            (
+                |server| server.pooling = Pooling::Transaction,
+                "Note database: a transaction pooler is before the server",
+            ),
             (|server| server.fsync = false, "Fail database: fsync is off"),
             (|server| server.full_page_writes = false, "Note database: full_page_writes is off"),
             (|server| server.synchronous_commit = "off".into(), "Note database: synchronous_commit is off"),

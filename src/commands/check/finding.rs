@@ -41,6 +41,11 @@ impl Finding {
     }
 }
 
+/// An error that holds its remedy behind a `; ` as what and remedy; one that holds none gets `otherwise`.
+pub fn split<'a>(text: &'a str, otherwise: &'a str) -> (&'a str, &'a str) {
+    text.split_once("; ").unwrap_or((text, otherwise))
+}
+
 /// One line each, the columns aligned. A reader that has no colour loses nothing.
 pub fn lines(findings: &[Finding], colour: bool) -> String {
     let width = findings.iter().map(|finding| finding.check.len()).max().unwrap_or(0);

@@ -61,7 +61,7 @@ fn signing_secrets(count: usize) -> Finding {
         _ => Finding::note(
             "signing_secrets",
             format!("{count}, well formed: deliveries under any of them are taken"),
-            "take the old one out when the rotation is over",
+            "keep the new one first, and take the old one out once every delivery matches the new one (clerk_sync_secret_matches_total)",
         ),
     }
 }

@@ -4,9 +4,10 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use reqwest::Url;
-use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
+use reqwest::header::{CONTENT_TYPE, DATE, RETRY_AFTER};
 use serde::Deserialize;
 
+use crate::backoff::retry_after;
 use crate::clerk::SigningSecret;
 use crate::clerk::sample::SampleEvent;
 use crate::clock::now;
@@ -70,7 +71,8 @@ impl Sender {
             .body(event.body.clone());
         let mut response = request.send().await.map_err(|error| PostError::new(&error))?;
         let status = response.status().as_u16();
-        let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+        let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+        let retry_after = header(RETRY_AFTER).and_then(|value| retry_after(value, header(DATE), now.ms()));
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| PostError::new(&error))? {
             body.extend_from_slice(&chunk);
@@ -78,7 +80,7 @@ impl Sender {
                 break;
             }
         }
-        Ok(Answer::read(status, retry_after.map(Duration::from_secs), &body))
+        Ok(Answer::read(status, retry_after, &body))
     }
 }
 

@@ -23,12 +23,12 @@ const TEXT: &str = r"^[^\u0000]*$";
 impl IntoParams for UserParameters {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
         let q = "A whole Clerk ID, or the beginning of an e-mail address, phone number, username, external ID, first or last name, \
-                 or of first and last name. Case counts in external IDs alone";
+                 or of first and last name. Case counts in external IDs alone. A + is a plus; write a space as %20";
         let deleted = words(["true", "false", "any"]).default(Some("any".into())).build();
         vec![
             parameter("q", q, text(TEXT)),
-            parameter("email", "The primary address; case does not count", text(TEXT)),
-            parameter("phone", "The primary number, such as +12025550123", text(TEXT)),
+            parameter("email", "The primary address; case does not count. A + is a plus", text(TEXT)),
+            parameter("phone", "The primary number, such as +12025550123. A + is a plus", text(TEXT)),
             parameter("username", "The username", text(TEXT)),
             parameter("external_id", "Your own ID of the user", text(TEXT)),
             parameter("deleted", "Deleted users: only these, only the others, or all", deleted),

@@ -179,9 +179,21 @@ fn first_page() -> Page {
     Page { limit: NonZeroU32::new(ROWS).expect("50 is not 0"), after: None }
 }
 
+/// Filters in which a `+` is a plus and no space: addresses and numbers have one, and few people know that it is written `%2B`.
+const WITH_PLUS: [&str; 3] = ["email", "phone", "q"];
+
 fn pairs(query: &str) -> Result<Vec<(String, String)>, Problem> {
-    let read = Query::<Vec<(String, String)>>::from_query(query);
+    let read = Query::<Vec<(String, String)>>::from_query(&with_plus(query, &WITH_PLUS));
     read.map(Query::into_inner).map_err(|_| Problem::new(Code::InvalidRequest, "the query string cannot be read"))
+}
+
+/// The query with each `+` in the values of these parameters as `%2B`.
+pub fn with_plus(query: &str, names: &[&str]) -> String {
+    let pair = |pair: &str| match pair.split_once('=') {
+        Some((name, value)) if names.contains(&name) => format!("{name}={}", value.replace('+', "%2B")),
+        _ => pair.to_owned(),
+    };
+    query.split('&').map(pair).collect::<Vec<_>>().join("&")
 }
 
 /// Databases hold no NUL character, so nothing is found by one.
@@ -194,7 +206,10 @@ fn status(value: &str) -> Result<Status, Problem> {
 }
 
 fn time(name: &'static str, value: &str, now: Timestamp) -> Result<Timestamp, Problem> {
-    read_time(value, now).map_err(|remedy| wrong(name, remedy))
+    // Before an offset such as +02:00 a space can only have been a plus.
+    let offset = value.len().checked_sub("+02:00".len()).filter(|at| value.is_char_boundary(*at));
+    let with_plus = offset.and_then(|at| Some(format!("{}+{}", &value[..at], value[at..].strip_prefix(' ')?)));
+    read_time(with_plus.as_deref().unwrap_or(value), now).map_err(|remedy| wrong(name, remedy))
 }
 
 fn limit(value: &str) -> Result<NonZeroU32, Problem> {
@@ -235,6 +250,25 @@ mod tests {
         let (filter, page) = users("email=ada%40example.com&deleted=false").unwrap();
         assert_eq!((filter.email.as_deref(), filter.deleted), (Some("ada@example.com"), Some(false)));
         assert_eq!(page.limit.get(), ROWS);
+    }
+
+    #[test]
+    fn a_plus_is_a_plus_where_addresses_and_numbers_have_one() {
+        for query in
+            ["email=a+b@example.com", "email=a%2Bb%40example.com", "deleted=any&email=a+b%40example.com&limit=1"]
+        {
+            assert_eq!(users(query).unwrap().0.email.as_deref(), Some("a+b@example.com"), "{query}");
+        }
+        assert_eq!(users("phone=+12025550123").unwrap().0.phone.as_deref(), Some("+12025550123"));
+        let q = |query: &str| users(query).unwrap().0.q;
+        assert_eq!(q("q=a+b").as_deref(), Some("a+b"));
+        assert_eq!(q("q=ada%20lovelace").as_deref(), Some("ada lovelace"));
+        // Elsewhere it is what a form makes of a space.
+        assert_eq!(users("external_id=a+b").unwrap().0.external_id.as_deref(), Some("a b"));
+        let since = |query: &str| events(query, now()).unwrap().0.since.unwrap().ms();
+        assert_eq!(since("since=2026-11-23T18:00:00+02:00"), since("since=2026-11-23T16:00:00Z"));
+        assert_eq!(since("since=2026-11-23T18:00:00%2B02:00"), since("since=2026-11-23T16:00:00Z"));
+        assert!(events("since=é 02:00", now()).is_err() && events("since=+02:00", now()).is_err());
     }
 
     #[test]

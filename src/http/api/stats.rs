@@ -8,9 +8,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Api;
-use super::kept::{Found, Kept};
 use super::operator::Operator;
 use crate::clock::now;
+use crate::http::kept::{Found, Kept};
 use crate::http::problem::{Code, Problem};
 use crate::queue::Queue;
 use crate::store::{Failed, Recent, Store, StoreError, Time, Totals};

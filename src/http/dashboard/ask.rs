@@ -7,7 +7,7 @@ use actix_web::web::Query;
 use super::login::encoded;
 use super::page::Refusal;
 use crate::clerk::Timestamp;
-use crate::http::api::{read_events_query, read_users_query};
+use crate::http::api::{read_events_query, read_users_query, with_plus};
 use crate::store::{EventFilter, Page, UserFilter};
 
 /// Fields of a filter, as they were typed, without those that were left empty.
@@ -15,9 +15,10 @@ use crate::store::{EventFilter, Page, UserFilter};
 pub struct Ask(Vec<(String, String)>);
 
 impl Ask {
-    /// Of a query string.
+    /// Of a query string. The form has no field for an address or number alone, so a `+` there was typed; in the search it is
+    /// what the browser makes of a space.
     pub fn read(query: &str) -> Result<Self, Refusal> {
-        let read = Query::<Vec<(String, String)>>::from_query(query);
+        let read = Query::<Vec<(String, String)>>::from_query(&with_plus(query, &["email", "phone"]));
         let fields = read.map_err(|_| Refusal::Invalid("The address cannot be read.".into()))?.into_inner();
         Ok(Self::of(fields.iter().map(|(name, value)| (name.as_str(), value.as_str()))))
     }
@@ -98,6 +99,15 @@ mod tests {
         assert_eq!(ask.with("status", "stale").on("/events"), "/events?user=user_1&status=stale");
         assert!(ask.is_narrow() && !Ask::read("cursor=e.1.msg_1").unwrap().is_narrow());
         assert_eq!(Ask::read("").unwrap().on("/events"), "/events");
+    }
+
+    #[test]
+    fn a_space_of_the_form_and_a_plus_of_an_address_reach_the_filter() {
+        let filter = |query: &str| Ask::read(query).unwrap().users().unwrap().0;
+        // As a browser sends what was typed: `ada lovelace`, and `a+b@example.com`.
+        assert_eq!(filter("q=ada+lovelace").q.as_deref(), Some("ada lovelace"));
+        assert_eq!(filter("q=a%2Bb%40example.com").q.as_deref(), Some("a+b@example.com"));
+        assert_eq!(filter("email=a+b@example.com").email.as_deref(), Some("a+b@example.com"));
     }
 
     #[test]

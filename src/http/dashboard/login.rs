@@ -133,6 +133,8 @@ pub fn encoded(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use actix_web::test::TestRequest;
+
     use super::*;
 
     #[test]
@@ -146,6 +148,18 @@ mod tests {
             assert_eq!(local(bad), "/", "{bad}");
         }
         assert_eq!(local(&format!("/{}", "x".repeat(NEXT_MAX))), "/");
+    }
+
+    #[test]
+    fn an_open_connection_is_named_with_the_header_that_a_proxy_needs() {
+        let seen = |forwarded: &str| {
+            let request = TestRequest::default().peer_addr("192.0.2.1:4000".parse().unwrap());
+            page(&request.insert_header(("x-forwarded-proto", forwarded)).to_http_request(), "/", false)
+                .render()
+                .unwrap()
+        };
+        assert!(seen("http").contains("not encrypted") && seen("http").contains("X-Forwarded-Proto: https"));
+        assert!(!seen("https").contains("not encrypted"));
     }
 
     #[test]

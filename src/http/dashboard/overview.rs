@@ -110,6 +110,7 @@ pub async fn show(
         waiting,
         oldest_waiting: seen.as_ref().and_then(|seen| seen.stats.queue.oldest_received_at),
         database,
+        worker: readiness.worker().unwrap_or(Ok(())).map_err(|reason| reason.to_string()),
         is_postgres: matches!(api.store, Store::Postgres(_)),
         failed: seen.as_ref().map(|seen| &seen.stats.failed),
         last: seen.as_ref().and_then(|seen| seen.latest.first()),

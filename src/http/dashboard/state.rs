@@ -17,6 +17,8 @@ pub struct State<'a> {
     /// When the oldest of them was received, where the queue can tell.
     pub oldest_waiting: Option<Time>,
     pub database: Result<(), String>,
+    /// Whether the worker of this process applies events, or why not.
+    pub worker: Result<(), String>,
     pub is_postgres: bool,
     pub failed: Option<&'a Failed>,
     /// The last event that is recorded.
@@ -61,12 +63,14 @@ impl State<'_> {
                 "Because of the queue: {reason}. Until then webhooks are answered 503, and Svix sends them again."
             ));
         }
-        if let Err(reason) = &self.database {
+        // Without its database the worker applies nothing either.
+        if let Err(reason) = self.database.as_ref().and(self.worker.as_ref()) {
             let reason = reason.trim_end_matches('.');
             lines
                 .push(format!("Because {reason}. Events wait in the queue, and are applied by themselves afterwards."));
         }
         let heading = match (&self.queue, &self.database) {
+            (Ok(()), Ok(())) if self.worker.is_err() => "The worker applies nothing",
             (Ok(()), Ok(())) => return self.verdict_of_numbers(),
             (Err(_), Ok(())) => "The queue does not work",
             (Ok(()), Err(_)) => "The database does not work",
@@ -174,6 +178,7 @@ mod tests {
             waiting: Some(3),
             oldest_waiting: None,
             database: Ok(()),
+            worker: Ok(()),
             is_postgres: true,
             failed: None,
             last: None,
@@ -194,6 +199,9 @@ mod tests {
         let away =
             State { database: Err("the database is not available: gone".into()), failed: Some(&failed), ..state() };
         assert_eq!((away.verdict().class, away.verdict().heading.as_str()), ("bad", "The database does not work"));
+        let idle = State { worker: Err("it waits for a migration".into()), ..state() };
+        assert_eq!((idle.verdict().class, idle.verdict().heading.as_str()), ("bad", "The worker applies nothing"));
+        assert!(idle.verdict().lines[0].starts_with("Because it waits for a migration. Events wait in the queue"));
         let both = State { queue: Err("connecting to RabbitMQ".into()), ..away };
         assert_eq!(both.verdict().lines.len(), 2);
         assert_eq!(both.tiles()[0].value, "Refusing");

@@ -26,6 +26,7 @@ use super::writer::Ack;
 use crate::backoff::Backoff;
 use crate::clerk::{EventId, EventType, SignedEvent, Timestamp, TraceContext};
 use crate::queue::{self, BATCH_BYTES_MAX, Batch, Source, Unavailable};
+use crate::tasks;
 
 /// How often an idle consumer looks for rows of another process (`events replay`), which can't wake it.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
@@ -221,7 +222,7 @@ impl Consumer {
 
     /// Waits for the read that is under way, or begins one. Cancel-safe.
     async fn take(&mut self) -> Taken {
-        let taking = self.taking.get_or_insert_with(|| tokio::spawn(self.taker.clone().take()));
+        let taking = self.taking.get_or_insert_with(|| tasks::brief(self.taker.clone().take()));
         let taken = taking.await;
         self.taking = None;
         taken.unwrap_or_else(|error| match error.try_into_panic() {

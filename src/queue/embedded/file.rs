@@ -16,6 +16,7 @@ use rustix::fs::Access;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, Executor};
 
+use crate::data_dir;
 use crate::queue::OpenError;
 
 /// What brings a file to each version, from nothing on. `PRAGMA user_version` says how many of them it has.
@@ -163,9 +164,9 @@ impl QueueFile {
         static CREATING: Mutex<()> = Mutex::new(());
         let _creating = CREATING.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(directory) = self.path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
-            create_directory(directory)?;
+            data_dir::create(directory)?;
         }
-        match private_file().create_new(true).open(&self.path) {
+        match data_dir::file().create_new(true).open(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             made => made.map(drop),
         }
@@ -272,23 +273,6 @@ fn is_recent(version: &str) -> bool {
     let mut parts = version.split('.').map(|part| part.parse().unwrap_or(0));
     let found: [u32; 3] = std::array::from_fn(|_| parts.next().unwrap_or(0));
     found >= SQLITE_VERSION_MIN
-}
-
-/// Makes a directory, and those above it, for this user alone. Does nothing to one that is there.
-pub(super) fn create_directory(directory: &Path) -> io::Result<()> {
-    let mut builder = std::fs::DirBuilder::new();
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.recursive(true).create(directory)
-}
-
-/// Opens a file for writing; makes it, for this user alone, where there is none.
-pub(super) fn private_file() -> std::fs::OpenOptions {
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create(true).truncate(false);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 use std::fs::{File, TryLockError};
 use std::path::Path;
 
-use super::file::{create_directory, private_file};
+use crate::data_dir;
 use crate::queue::OpenError;
 
 /// Held for as long as this value lives.
@@ -25,8 +25,8 @@ impl DirectoryLock {
                 path.display()
             ))
         };
-        create_directory(directory).map_err(failed)?;
-        let file = private_file().open(&path).map_err(failed)?;
+        data_dir::create(directory).map_err(failed)?;
+        let file = data_dir::file().open(&path).map_err(failed)?;
         match file.try_lock() {
             Ok(()) => Ok(Self { _file: file }),
             Err(TryLockError::WouldBlock) => Err(OpenError(format!(

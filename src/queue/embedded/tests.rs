@@ -53,6 +53,13 @@ impl Place {
     }
 }
 
+/// The writer's code meets a bug at this event.
+const BUG: &str = "msg_that_meets_a_bug";
+
+pub(super) fn meet_a_bug(event: &SignedEvent) {
+    assert!(event.id().as_str() != BUG, "a bug, shown by a test");
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         std::fs::remove_dir_all(&self.0).ok();

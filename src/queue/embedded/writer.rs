@@ -1,5 +1,6 @@
 //! The one task that writes to the queue file.
 //!
+//! - After a panic it starts again: its connection is dropped, with what was half done, and who waited is told to try again.
 //! - It takes what waits, publishes and acknowledgements, writes all of it in one transaction, and answers after the
 //!   commit. The longer a commit takes, the more wait for the next one: the groups find their size without a timer.
 //! - When a transaction fails, the acknowledgements of its group are tried once more without the publishes: a full disk
@@ -74,15 +75,16 @@ pub(super) struct Writer {
     pub(super) trials: Backoff,
     pub(super) next_trial: Instant,
     /// Dropped when all is done.
-    pub(super) _ended: watch::Sender<()>,
+    pub(super) ended: Option<watch::Sender<()>>,
 }
 
 impl Writer {
     /// Ends when the queue is closed, or when nobody is left who could publish or acknowledge.
-    pub(super) async fn run(mut self) {
+    pub(super) async fn run(&mut self) {
         let (mut publishes, mut acks) = (Vec::with_capacity(GROUP_MAX), Vec::with_capacity(ACKS_MAX));
         let (mut publishing, mut acking, mut closing) = (true, true, false);
-        loop {
+        // Each ends once it is closed, or all who could hand anything over are gone.
+        while publishing || acking {
             let failing = self.shared.health.is_failing();
             tokio::select! {
                 () = self.shared.closing.requested(), if !closing => {
@@ -96,7 +98,6 @@ impl Writer {
                     self.try_out().await;
                     self.next_trial = Instant::now() + self.trials.next_interval();
                 }
-                else => break,
             }
             while let Some(publish) = room(&publishes, GROUP_MAX).then(|| self.publishes.try_recv().ok()).flatten() {
                 publishes.push(publish);
@@ -198,7 +199,7 @@ impl Writer {
     }
 
     /// Brings the log into the file, so that the file alone is the queue, and lets go of it.
-    async fn finish(mut self) {
+    async fn finish(&mut self) {
         // Nobody may read while the log is cut, nor open the file again after it.
         self.shared.closing.request();
         self.shared.reader.lock().await.close().await;
@@ -211,6 +212,7 @@ impl Writer {
             tracing::warn!(%error, "the queue file could not be closed in good order; nothing is lost");
         }
         self.shared.ledger.wake();
+        self.ended = None;
     }
 }
 
@@ -229,6 +231,8 @@ async fn insert(connection: &mut SqliteConnection, mut publishes: &[Publish]) ->
         while let Some((now, later)) = publishes.split_at_checked(*rows) {
             let mut query = sqlx::query(AssertSqlSafe(statement.clone()));
             for Publish { event, .. } in now {
+                #[cfg(test)]
+                super::tests::meet_a_bug(event);
                 query = query
                     .bind(event.id().as_str())
                     .bind(event.event_type().as_str())

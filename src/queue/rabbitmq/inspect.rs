@@ -19,11 +19,13 @@ use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 use lapin::tcp::AMQPUriTcpExt;
 use lapin::types::parsing::parse_field_table;
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::uri::{AMQPScheme, AMQPUri};
+use lapin::uri::AMQPScheme;
 use lapin::{BasicProperties, Connection, ConnectionProperties, ErrorKind, Event};
 
+use super::address::Node as Address;
+use super::fault::{Fault, describe};
 use super::limits;
-use super::link::{Fault, describe, fault_of, place};
+use super::link;
 use super::topology::{self, Kind, Names, Thing, TopologyError};
 
 /// Longest wait for a node to let us in, and to say what it is.
@@ -92,7 +94,7 @@ impl State {
         Self::Broken(Cow::Borrowed("RabbitMQ does not answer about it, as of a queue without a leader"));
 }
 
-pub async fn inspect(nodes: &[AMQPUri], names: &Names) -> Inspection {
+pub async fn inspect(nodes: &[Address], names: &Names) -> Inspection {
     let found = futures_util::future::join_all(nodes.iter().map(meet)).await;
     let mut inspection = Inspection { nodes: Vec::new(), shared: None };
     for (mut node, connection) in found {
@@ -110,7 +112,7 @@ pub async fn inspect(nodes: &[AMQPUri], names: &Names) -> Inspection {
 }
 
 /// Asks the first node that lets us in. The exchange need not be there, and the one that is asked for never is.
-pub async fn body_max(nodes: &[AMQPUri], names: &Names, bytes: usize) -> Option<u64> {
+pub async fn body_max(nodes: &[Address], names: &Names, bytes: usize) -> Option<u64> {
     for node in nodes {
         if let (_, Ok((connection, _events))) = meet(node).await {
             let max = limits::ask_body_max(&connection, &nowhere(names), bytes).await;
@@ -132,21 +134,24 @@ async fn close(connection: &Connection) {
 
 type Events = futures_util::stream::BoxStream<'static, Event>;
 
-async fn meet(uri: &AMQPUri) -> (Node, Result<(Connection, Events), String>) {
+async fn meet(address: &Address) -> (Node, Result<(Connection, Events), String>) {
+    let uri = &address.uri;
     let connect = async {
         let properties = ConnectionProperties::default().with_connection_name("clerk-sync check".into());
-        let connection = Connection::connect_uri(uri.clone(), properties).await.map_err(|error| {
-            let (Fault::Away(reason) | Fault::Repair(reason)) = fault_of(error);
+        let connection = link::connect(address, uri.clone(), properties).await.map_err(|fault| {
+            let (Fault::Away(reason) | Fault::Repair(reason)) = fault;
             reason
         })?;
         let events = connection.events_listener().boxed();
         Ok((connection, events))
     };
-    let (version, connection) =
-        tokio::join!(tokio::time::timeout(MEET_TIMEOUT, greeting(uri)), tokio::time::timeout(MEET_TIMEOUT, connect),);
+    let (version, connection) = tokio::join!(
+        tokio::time::timeout(MEET_TIMEOUT, greeting(address)),
+        tokio::time::timeout(MEET_TIMEOUT, connect),
+    );
     let connection = connection.unwrap_or_else(|_| Err("RabbitMQ does not answer".into()));
     let node = Node {
-        place: place(uri),
+        place: address.place(),
         is_private: uri.scheme == AMQPScheme::AMQPS || is_this_machine(&uri.authority.host),
         version: version.ok().flatten(),
         fault: None,
@@ -159,9 +164,10 @@ fn is_this_machine(host: &str) -> bool {
 }
 
 /// What the node calls itself. It says so to everybody who connects, before any password; lapin keeps it to itself.
-async fn greeting(uri: &AMQPUri) -> Option<(String, String)> {
+async fn greeting(address: &Address) -> Option<(String, String)> {
     let runtime = lapin::runtime::default_runtime().ok()?;
-    let mut wire = uri.connect_async(&runtime).await.ok()?;
+    let tls = address.tls().ok()?;
+    let mut wire = address.uri.connect_with_config_async(tls.as_ref(), &runtime).await.ok()?;
     wire.write_all(b"AMQP\0\0\x09\x01").await.ok()?;
     wire.flush().await.ok()?;
     // A frame: one byte of type, two of channel, four of size; then the method Start.

@@ -18,18 +18,20 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
-use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
 use lapin::uri::AMQPUri;
-use lapin::{Connection, ConnectionProperties, ErrorKind, Event};
+use lapin::{Connection, ConnectionProperties, Event};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
+use super::address::Node;
+use super::fault::{Fault, describe, fault_of, port_of};
 use super::limits::{self, Limits};
 use super::topology::{self, Names, TopologyError};
 use crate::backoff::Backoff;
 use crate::queue::Unavailable;
 use crate::shutdown::Shutdown;
+use crate::tasks;
 
 /// Longest time to connect and declare.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -59,7 +61,7 @@ const STABLE_AFTER: Duration = Duration::from_secs(2);
 #[derive(Clone)]
 pub struct Broker {
     /// The nodes, at least one: each attempt to connect is with the next.
-    pub nodes: Arc<[AMQPUri]>,
+    pub nodes: Arc<[Node]>,
     pub names: Arc<Names>,
     pub limits: Arc<Limits>,
 }
@@ -148,7 +150,7 @@ impl Link {
         let link = Self { state, wanted: Shutdown::default(), closing: Shutdown::default(), limits };
         let supervisor =
             Supervisor { broker, purpose, tell, wanted: link.wanted.clone(), closing: link.closing.clone() };
-        tokio::spawn(supervisor.run());
+        supervisor.start();
         link
     }
 
@@ -233,16 +235,39 @@ struct Supervisor {
 /// What lapin says of a connection. Exactly one listener a connection, and always read: several would share the events.
 type Events = BoxStream<'static, Event>;
 
-/// Why there is no connection.
-pub enum Fault {
-    /// The broker is away.
-    Away(String),
-    /// A person must mend something.
-    Repair(String),
-}
-
 impl Supervisor {
-    async fn run(self) {
+    /// Runs until the link is closed, or nobody has it any more. A panic ends the epoch that is open; the next one is new.
+    fn start(self) {
+        let supervisor = Arc::new(self);
+        let work = {
+            let supervisor = Arc::clone(&supervisor);
+            move || Arc::clone(&supervisor).run()
+        };
+        let died = {
+            let supervisor = Arc::clone(&supervisor);
+            move || supervisor.fail("the task of the connection met a bug of clerk-sync, and starts again: report it")
+        };
+        let is_asked_to_end = move || supervisor.closing.is_requested() || supervisor.tell.is_closed();
+        tasks::brief(tasks::restarted("connection to RabbitMQ", is_asked_to_end, died, work));
+    }
+
+    /// Ends what is open, so that nobody waits for it.
+    fn fail(&self, reason: &'static str) {
+        if let State::Open(epoch) = &*self.tell.borrow() {
+            epoch.abandon();
+        }
+        self.tell.send_replace(State::Connecting(reason.into()));
+    }
+
+    async fn run(self: Arc<Self>) {
+        tokio::select! {
+            () = self.keep_open() => {}
+            () = self.tell.closed() => {}
+        }
+        self.tell.send_replace(State::Closed);
+    }
+
+    async fn keep_open(&self) {
         if self.closing.or(self.wanted.requested()).await.is_some() {
             let (mut outage, mut repair) = (Backoff::for_outage(), Backoff::for_repair());
             let mut told = String::new();
@@ -270,13 +295,12 @@ impl Supervisor {
                 }
             }
         }
-        self.tell.send_replace(State::Closed);
     }
 
     /// Makes the reason known, in the log once, and says how long to wait.
     fn say(
         &self,
-        node: &AMQPUri,
+        node: &Node,
         fault: Fault,
         told: &mut String,
         outage: &mut Backoff,
@@ -287,7 +311,7 @@ impl Supervisor {
             Fault::Repair(reason) => (reason, repair.next_interval(), true),
         };
         if *told != reason && !self.closing.is_requested() {
-            let broker = place(node);
+            let broker = node.place();
             if needs_repair {
                 error!(broker, reason, "RabbitMQ cannot be used until this is mended");
             } else {
@@ -299,18 +323,18 @@ impl Supervisor {
         wait
     }
 
-    async fn connect(&self, node: &AMQPUri) -> Result<(Arc<Epoch>, Events), Fault> {
-        let mut uri = node.clone();
+    async fn connect(&self, node: &Node) -> Result<(Arc<Epoch>, Events), Fault> {
+        let mut uri = node.uri.clone();
         uri.query.heartbeat.get_or_insert(HEARTBEAT_S);
         uri.query.frame_max.get_or_insert(FRAME_MAX);
         let name = format!("clerk-sync {} {}", self.broker.names.namespace, self.purpose.name());
         let properties = ConnectionProperties::default().with_connection_name(name.into());
         let connect = async {
-            let connection = Connection::connect_uri(uri, properties).await.map_err(fault_of)?;
+            let connection = connect(node, uri, properties).await?;
             // From the first moment on: lapin keeps no event for a listener that is not there yet.
             let events = connection.events_listener().boxed();
             topology::declare(&connection, &self.broker.names).await.map_err(|error| match error {
-                TopologyError::Broker(error) => fault_of(error),
+                TopologyError::Broker(error) => fault_of(&node.uri.scheme, error),
                 mismatch @ TopologyError::Mismatch { .. } => Fault::Repair(mismatch.to_string()),
             })?;
             let epoch = Epoch { connection, blocked: watch::Sender::new(None), over: Shutdown::default() };
@@ -334,8 +358,8 @@ impl Supervisor {
     }
 
     /// Watches one life of the connection to its end.
-    async fn live(&self, node: &AMQPUri, (epoch, events): (Arc<Epoch>, Events)) -> Fault {
-        info!(broker = place(node), purpose = self.purpose.name(), "connected to RabbitMQ");
+    async fn live(&self, node: &Node, (epoch, events): (Arc<Epoch>, Events)) -> Fault {
+        info!(broker = node.place(), purpose = self.purpose.name(), "connected to RabbitMQ");
         if self.purpose == Purpose::Publish {
             self.broker.limits.forget_body_max();
         }
@@ -380,15 +404,15 @@ impl Supervisor {
     }
 
     /// Follows the connection's own events until it breaks; says why.
-    async fn watch(&self, node: &AMQPUri, epoch: &Epoch, mut events: Events) -> String {
+    async fn watch(&self, node: &Node, epoch: &Epoch, mut events: Events) -> String {
         while let Some(event) = events.next().await {
             match event {
                 Event::ConnectionBlocked(reason) => {
-                    warn!(broker = place(node), reason, "RabbitMQ takes no events now");
+                    warn!(broker = node.place(), reason, "RabbitMQ takes no events now");
                     epoch.blocked.send_replace(Some(reason.into()));
                 }
                 Event::ConnectionUnblocked => {
-                    info!(broker = place(node), "RabbitMQ takes events again");
+                    info!(broker = node.place(), "RabbitMQ takes events again");
                     epoch.blocked.send_replace(None);
                 }
                 // Of one channel: whoever uses it meets the error there, and `keep_complete` asks for it.
@@ -404,34 +428,51 @@ impl Supervisor {
     }
 }
 
-/// Host, port and virtual host: the URL without its password.
-pub fn place(node: &AMQPUri) -> String {
-    let AMQPUri { authority, vhost, .. } = node;
-    format!("{}:{}/{vhost}", authority.host, authority.port)
+/// Connects; trusted is what the node's files hold beside the system's roots.
+pub async fn connect(node: &Node, uri: AMQPUri, properties: ConnectionProperties) -> Result<Connection, Fault> {
+    let tls = node.tls().map_err(|error| Fault::Repair(error.to_string()))?;
+    let scheme = uri.scheme.clone();
+    let connect =
+        async { Connection::connect_uri_with_config(uri, properties, tls, lapin::runtime::default_runtime()?).await };
+    connect.await.map_err(|error| match fault_of(&scheme, error) {
+        Fault::Away(reason) if [" eof", "aborted", "reset"].iter().any(|end| reason.contains(end)) => {
+            Fault::Away(format!("{reason}; see that RabbitMQ runs there and that it is its port: {}", port_of(&scheme)))
+        }
+        fault => fault,
+    })
 }
 
-pub fn fault_of(error: lapin::Error) -> Fault {
-    let description = describe(&error);
-    match error.kind() {
-        ErrorKind::ProtocolError(amqp) => match amqp.kind() {
-            AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) => Fault::Repair(format!(
-                "RabbitMQ refuses this user, check the name, the password and the permissions of AMQP_URL ({description})"
-            )),
-            AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED | AMQPHardError::INVALIDPATH) => {
-                Fault::Repair(format!("RabbitMQ refuses the virtual host of AMQP_URL ({description})"))
-            }
-            _ => Fault::Away(description),
-        },
-        _ => Fault::Away(description),
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_supervisor_that_dies_says_so_starts_again_and_ends_with_its_link() {
+        // Without a node there is none to begin with, which is a bug: no such list can be configured.
+        let broker =
+            Broker { nodes: Arc::new([]), names: Arc::new(Names::new("clerk-sync-test")), limits: Arc::default() };
+        let link = Link::new(broker, Purpose::Consume);
+        link.want();
+        link.started().await;
+        let reason = link.ready().unwrap_err().to_string();
+        assert!(reason.contains("bug of clerk-sync"), "{reason}");
+        let mut state = link.state.clone();
+        state.mark_unchanged();
+        let again = tokio::time::timeout(Duration::from_secs(30), state.changed());
+        assert!(again.await.expect("it starts again").is_ok(), "it is still there");
+        tokio::time::timeout(Duration::from_secs(30), link.close()).await.expect("it ends");
     }
-}
 
-/// The error without anything of the URL: lapin's own texts hold the broker's replies, I/O errors and states.
-pub fn describe(error: &lapin::Error) -> String {
-    match error.kind() {
-        ErrorKind::ProtocolError(amqp) => amqp.get_message().to_string(),
-        ErrorKind::IOError(error) => format!("no connection to RabbitMQ: {error}"),
-        ErrorKind::MissingHeartbeatError => "RabbitMQ sends no heartbeat".into(),
-        _ => format!("the connection to RabbitMQ failed: {error}"),
+    #[tokio::test]
+    async fn a_supervisor_whose_link_nobody_has_ends() {
+        let names = Arc::new(Names::new("clerk-sync-test"));
+        let held_by_it = Arc::downgrade(&names);
+        drop(Link::new(Broker { nodes: Arc::new([]), names, limits: Arc::default() }, Purpose::Consume));
+        let gone = async {
+            while held_by_it.upgrade().is_some() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), gone).await.expect("it ends");
     }
 }

@@ -11,8 +11,10 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::address::Node;
 use super::topology::Names;
 use crate::queue::Source;
+use crate::tls;
 
 /// How long one question may take.
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -68,10 +70,10 @@ pub enum Unseen {
 }
 
 /// Asks `given`, or the usual port of each node until one answers.
-pub async fn ask(nodes: &[AMQPUri], given: Option<&SecretString>, names: &Names) -> Management {
-    let urls: Vec<(Url, &AMQPUri)> = match given {
+pub async fn ask(nodes: &[Node], given: Option<&SecretString>, names: &Names) -> Management {
+    let urls: Vec<(Url, &Node)> = match given {
         Some(given) => given.expose_secret().parse().ok().into_iter().zip(nodes).collect(),
-        None => nodes.iter().filter_map(|node| Some((usual_url(node)?, node))).collect(),
+        None => nodes.iter().filter_map(|node| Some((usual_url(&node.uri)?, node))).collect(),
     };
     let mut asked = Management { place: String::new(), queues: Err(Unseen::Away("there is no address to ask".into())) };
     for (url, node) in urls {
@@ -100,15 +102,16 @@ fn place(url: &Url) -> String {
     format!("{}://{}{port}", url.scheme(), url.host_str().unwrap_or_default())
 }
 
-async fn ask_one(url: &Url, node: &AMQPUri, names: &Names) -> Result<Vec<QueuePolicy>, Unseen> {
+async fn ask_one(url: &Url, node: &Node, names: &Names) -> Result<Vec<QueuePolicy>, Unseen> {
     // A redirect or a proxy could take the password elsewhere.
-    let client = Client::builder().timeout(TIMEOUT).redirect(reqwest::redirect::Policy::none()).no_proxy().build();
+    let builder = tls::http_client(&node.files).map_err(|error| Unseen::Away(error.to_string()))?;
+    let client = builder.timeout(TIMEOUT).redirect(reqwest::redirect::Policy::none()).no_proxy().build();
     let client = client.map_err(|error| Unseen::Away(explain(&error)))?;
     let sources = [Source::Events, Source::DeadLetters, Source::Unrouted, Source::Rescued];
     let answers = sources.map(|source| {
         let client = &client;
         async move {
-            let found = queue(client, url, node, names.of_source(source)).await?;
+            let found = queue(client, url, &node.uri, names.of_source(source)).await?;
             Ok(found.map(|found| QueuePolicy { source: Some(source), ..found }))
         }
     });

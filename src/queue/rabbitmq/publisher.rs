@@ -8,7 +8,6 @@
 //! What each state of the connection means for an event in flight is in `link.rs`. Whoever asked may go away at any time:
 //! an event that was handed over is published all the same.
 
-use std::collections::HashSet;
 use std::num::NonZeroUsize;
 use std::pin::pin;
 use std::sync::{Arc, Weak};
@@ -17,17 +16,18 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{Channel, Confirmation, PublisherConfirm};
-use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Mutex, Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::warn;
 
-use super::limits::{self, TooLarge};
+use super::handed::{self, Handed, Outgoing, is_above, refuse, refuse_all, release};
+use super::limits;
 use super::link::{Epoch, Link};
 use super::topology::Names;
 use super::wire;
-use crate::clerk::SignedEvent;
 use crate::queue::PublishError;
 use crate::shutdown::Shutdown;
+use crate::tasks;
 
 /// Channels, each with a task: four reach what one connection can do. Threads that publish for themselves share them out.
 const CHANNELS: usize = 4;
@@ -55,23 +55,6 @@ const RENEWED_AT_MOST_EVERY: Duration = Duration::from_secs(1);
 /// How long `close` waits for what is in flight. Nobody is promised anything that is not confirmed by then.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// An event to publish.
-#[derive(Clone)]
-pub struct Outgoing {
-    pub event: SignedEvent,
-    /// Whether it is published again, and suspected of killing whoever takes it.
-    pub is_suspect: bool,
-}
-
-/// An event on its way, and the room that its body takes.
-struct Handed {
-    outgoing: Outgoing,
-    answer: Answer,
-    _room: OwnedSemaphorePermit,
-}
-
-type Answer = oneshot::Sender<Result<(), PublishError>>;
-
 /// Hands events to the tasks that publish.
 #[derive(Clone)]
 pub struct Publisher {
@@ -80,10 +63,21 @@ pub struct Publisher {
     hand_over: mpsc::Sender<Handed>,
     room: Arc<Semaphore>,
     closing: Shutdown,
+    /// Ends the tasks when no handle is left.
+    _handles: Arc<LastHandle>,
     /// Every task holds it.
     ending: Weak<watch::Sender<()>>,
     /// Fails once every task has ended.
     ended: watch::Receiver<()>,
+}
+
+/// Asks the tasks to end when it is dropped.
+struct LastHandle(Shutdown);
+
+impl Drop for LastHandle {
+    fn drop(&mut self) {
+        self.0.request();
+    }
 }
 
 impl Publisher {
@@ -91,16 +85,18 @@ impl Publisher {
         let (ending, ended) = watch::channel(());
         let ending = Arc::new(ending);
         let (hand_over, handed) = mpsc::channel(WAITING_MAX);
+        let closing = Shutdown::default();
         let publisher = Self {
             link: link.clone(),
             names: Arc::clone(names),
             hand_over,
             room: Arc::new(Semaphore::new(BYTES_MAX as usize)),
-            closing: Shutdown::default(),
+            _handles: Arc::new(LastHandle(closing.clone())),
+            closing,
             ending: Arc::downgrade(&ending),
             ended,
         };
-        publisher.spawn(handed, CHANNELS, &ending);
+        publisher.start_tasks(&publisher.hand_over, handed, CHANNELS, &ending);
         publisher
     }
 
@@ -111,11 +107,17 @@ impl Publisher {
         // Nobody publishes once all tasks have ended.
         let Some(ending) = self.ending.upgrade() else { return self.clone() };
         let (hand_over, handed) = mpsc::channel(WAITING_MAX);
-        self.spawn(handed, CHANNELS.div_ceil(threads.get()), &ending);
+        self.start_tasks(&hand_over, handed, CHANNELS.div_ceil(threads.get()), &ending);
         Self { hand_over, ..self.clone() }
     }
 
-    fn spawn(&self, handed: mpsc::Receiver<Handed>, channels: usize, ending: &Arc<watch::Sender<()>>) {
+    fn start_tasks(
+        &self,
+        hand_over: &mpsc::Sender<Handed>,
+        handed: mpsc::Receiver<Handed>,
+        channels: usize,
+        ending: &Arc<watch::Sender<()>>,
+    ) {
         let handed = Arc::new(Mutex::new(handed));
         for _ in 0..channels {
             let task = Task {
@@ -125,7 +127,7 @@ impl Publisher {
                 closing: self.closing.clone(),
                 _ending: Arc::clone(ending),
             };
-            tokio::spawn(task.run());
+            task.start(hand_over.downgrade());
         }
     }
 
@@ -193,7 +195,18 @@ struct Task {
 }
 
 impl Task {
-    async fn run(self) {
+    /// Runs until the queue closes or nobody is left who hands anything over. A panic leaves the channel in an unknown state,
+    /// so its epoch is abandoned; the events of its batch are refused, and come again.
+    fn start(self, hand_over: mpsc::WeakSender<Handed>) {
+        let (link, closing) = (self.link.clone(), self.closing.clone());
+        let task = Arc::new(self);
+        let work = move || Arc::clone(&task).run();
+        let died = move || _ = link.current().map(|epoch| epoch.abandon());
+        let is_asked_to_end = move || closing.is_requested() || hand_over.strong_count() == 0;
+        tasks::brief(tasks::restarted("publisher", is_asked_to_end, died, work));
+    }
+
+    async fn run(self: Arc<Self>) {
         // What is to be published first on the next channel.
         let mut again = Vec::new();
         while let Some(epoch) = self.wait_for_connection().await {
@@ -242,7 +255,11 @@ impl Task {
         let mut handed = self.handed.lock().await;
         tokio::select! {
             biased;
-            taken = handed.recv_many(&mut batch, BATCH_MAX) => (taken > 0).then_some(batch),
+            taken = handed.recv_many(&mut batch, BATCH_MAX) => {
+                #[cfg(test)]
+                tests::meet_a_bug(&batch);
+                (taken > 0).then_some(batch)
+            }
             () = self.closing.requested() => None,
         }
     }
@@ -302,7 +319,7 @@ impl Task {
                         Err(error) => match limits::too_large(&error) {
                             // Those that the alarm has refused are not asked for any more.
                             Some(refusal) if !answers.is_empty() => {
-                                let rest = self.refuse_too_large(refusal, &events, answers, rooms);
+                                let rest = handed::refuse_too_large(self.link.limits(), refusal, &events, answers, rooms);
                                 return Published::TooLarge(rest);
                             }
                             _ => {
@@ -330,27 +347,6 @@ impl Task {
                 }
             }
         }
-    }
-
-    /// Refuses what can never be queued; the rest, of which nothing is known.
-    fn refuse_too_large(
-        &self,
-        refusal: TooLarge,
-        events: &[Outgoing],
-        answers: Vec<Answer>,
-        rooms: Vec<OwnedSemaphorePermit>,
-    ) -> Vec<Handed> {
-        let bytes = |outgoing: &Outgoing| outgoing.event.body().len();
-        let max = self.link.limits().learn_body_max(refusal, events.iter().map(bytes));
-        let mut rest = Vec::new();
-        for ((outgoing, answer), room) in events.iter().zip(answers).zip(rooms) {
-            if is_above(bytes(outgoing), max) {
-                refuse(vec![answer], PublishError::TooLarge { max });
-            } else {
-                rest.push(Handed { outgoing: outgoing.clone(), answer, _room: room });
-            }
-        }
-        rest
     }
 
     /// Refuses what was handed over before the alarm was known, until the alarm or the epoch is over or the queue closes.
@@ -409,46 +405,59 @@ enum Publishing<F> {
     Done(PublisherConfirm),
 }
 
-fn is_above(bytes: usize, max: u64) -> bool {
-    u64::try_from(bytes).is_ok_and(|bytes| bytes > max)
-}
-
 async fn open_channel(epoch: &Epoch) -> Result<Channel, lapin::Error> {
     let channel = epoch.connection.create_channel().await?;
     channel.confirm_select(ConfirmSelectOptions { nowait: false }).await?;
     Ok(channel)
 }
 
-fn refuse_all(handed: Vec<Handed>) {
-    refuse(handed.into_iter().map(|handed| handed.answer).collect(), PublishError::Unavailable);
-}
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
 
-fn refuse(answers: Vec<Answer>, error: PublishError) {
-    for answer in answers {
-        // Whoever asked may be gone.
-        let _gone = answer.send(Err(error));
+    use super::*;
+    use crate::clerk::{EventId, EventType, SignedEvent, Timestamp};
+    use crate::queue::rabbitmq::address::Address;
+    use crate::queue::rabbitmq::link::{Broker, Purpose};
+
+    /// The code of the task meets a bug at this event.
+    const BUG: &str = "msg_that_meets_a_bug";
+
+    pub(super) fn meet_a_bug(batch: &[Handed]) {
+        assert!(batch.iter().all(|handed| handed.outgoing.event.id().as_str() != BUG), "a bug, shown by a test");
     }
-}
 
-fn release(events: &[Outgoing], answers: Vec<Answer>, confirmations: Vec<Confirmation>) {
-    let results = results(events, confirmations);
-    for (answer, result) in answers.into_iter().zip(results) {
-        let _gone = answer.send(result);
+    /// Hands an event over, as if there were a connection; what it came to.
+    async fn hand_over(publisher: &Publisher, id: &str) -> Result<(), PublishError> {
+        let at = Timestamp::from_ms(1_795_172_400_000).unwrap();
+        let event =
+            SignedEvent::restored(EventId::new(id).unwrap(), EventType::UserUpdated, at, at, Bytes::from_static(b"{}"));
+        let room = Arc::clone(&publisher.room).acquire_owned().await.unwrap();
+        let (answer, answered) = oneshot::channel();
+        let handed = Handed { outgoing: Outgoing { event, is_suspect: false }, answer, _room: room };
+        assert!(publisher.hand_over.send(handed).await.is_ok(), "no task is left");
+        answered.await.unwrap_or(Err(PublishError::Unavailable))
     }
-}
 
-/// What the confirms of a whole batch say of each event. What was not confirmed explicitly is refused.
-fn results(events: &[Outgoing], confirmations: Vec<Confirmation>) -> Vec<Result<(), PublishError>> {
-    let acknowledged: Vec<bool> = confirmations.iter().map(Confirmation::is_ack).collect();
-    let returned: HashSet<String> = confirmations
-        .into_iter()
-        .filter_map(Confirmation::take_message)
-        .filter_map(|message| Some(message.properties.message_id().as_ref()?.to_string()))
-        .collect();
-    let judge = |outgoing: &Outgoing, acknowledged: bool| match acknowledged {
-        _ if returned.contains(outgoing.event.id().as_str()) => Err(PublishError::Unroutable),
-        true => Ok(()),
-        false => Err(PublishError::Refused),
-    };
-    events.iter().zip(acknowledged).map(|(outgoing, acknowledged)| judge(outgoing, acknowledged)).collect()
+    #[tokio::test]
+    async fn a_task_that_dies_starts_again_and_ends_with_the_last_handle() {
+        let names = Arc::new(Names::new("clerk-sync-test"));
+        // Port 9 of this machine refuses connections.
+        let address: Address = "amqp://127.0.0.1:9".parse().unwrap();
+        let link = Link::new(
+            Broker { nodes: Arc::clone(address.nodes()), names: Arc::clone(&names), limits: Arc::default() },
+            Purpose::Publish,
+        );
+        link.want();
+        let publisher = Publisher::start(&link, &names);
+        // More often than there are tasks.
+        for _ in 0..=CHANNELS {
+            assert_eq!(hand_over(&publisher, BUG).await, Err(PublishError::Unavailable));
+        }
+        assert_eq!(hand_over(&publisher, "msg_after").await, Err(PublishError::Unavailable));
+        let mut ended = publisher.ended.clone();
+        drop(publisher);
+        let all_have = async { while ended.changed().await.is_ok() {} };
+        timeout(Duration::from_secs(30), all_have).await.expect("the tasks end with the last handle");
+    }
 }

@@ -38,7 +38,7 @@ static APPLY: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-const PARAMETERS: usize = 41;
+const PARAMETERS: usize = 42;
 
 /// About as many bytes as the parameters of a write take: most are in the user's object, which the columns repeat some parts of.
 fn bytes(write: &Write) -> usize {
@@ -112,7 +112,8 @@ pub async fn apply(pool: &Pool, write: &Write, keep: Keep) -> Result<Vec<Outcome
         .bind(records.iter().map(|record| failure(record).map(|(_, text)| text)).collect::<Vec<_>>())
         .bind(records.iter().map(|record| failure(record).map(|(code, _)| code)).collect::<Vec<_>>())
         .bind(records.iter().map(|record| keeps(record).then_some(&record.event.body()[..])).collect::<Vec<_>>())
-        .bind(keep.on_delete == OnDelete::Scrub);
+        .bind(keep.on_delete == OnDelete::Scrub)
+        .bind(readable.iter().map(|record| record.earliest).collect::<Vec<_>>());
 
     let mut lines = connection::rows(pool, query).await?;
     lines.sort_unstable_by(|a, b| id_of(a).cmp(id_of(b)));
@@ -178,6 +179,7 @@ struct Readable<'a> {
     updated_at: Option<DateTime<Utc>>,
     leads: bool,
     newest: Option<&'a str>,
+    earliest: Option<DateTime<Utc>>,
 }
 
 impl<'a> Readable<'a> {
@@ -189,6 +191,7 @@ impl<'a> Readable<'a> {
                 updated_at: updated_at.map(utc),
                 leads: *leads,
                 newest: write.newest(clerk_id).map(|id| id.as_str()),
+                earliest: write.earliest_delete(clerk_id).map(utc),
             },
             Verdict::Failed { clerk_id, .. } => {
                 Self { clerk_id: clerk_id.as_ref().map(|id| id.as_str()), ..Self::default() }

@@ -1,7 +1,7 @@
 -- One write, in one statement and so in one transaction: every change joined to its row, every event recorded.
 -- A template: `statement.rs` says what its marks stand for.
 -- Parameters 1 to 27 are columns of changes, one element a user, sorted by clerk_id; 28 to 40 are columns of records, one
--- element an event, sorted by event_id; 41 says whether the data of deleted users is erased. Sorted, so that two workers lock rows in one order and never wait in a circle.
+-- element an event, sorted by event_id, and so is 42; 41 says whether the data of deleted users is erased. Sorted, so that two workers lock rows in one order and never wait in a circle.
 with old as materialized (
     -- The rows as they were: what a record needs to say whether its event altered anything. Each is looked up by its key, once,
     -- whatever the planner knows of the table.
@@ -14,13 +14,15 @@ written as (
         clerk_id, email, email_verified, phone, phone_verified, username, first_name, last_name, image_url, external_id,
         locale, banned, locked, two_factor_enabled, password_enabled, public_metadata, private_metadata, unsafe_metadata,
         last_sign_in_at, last_active_at, legal_accepted_at, created_at, updated_at, deleted_at, data, event_id, occurred_at,
-        erased_at
+        erased_at, synced_at
     )
     select clerk_id, email, email_verified, phone, phone_verified, username, first_name, last_name, image_url, external_id,
            locale, banned, locked, two_factor_enabled, password_enabled,
            public_metadata::jsonb, private_metadata::jsonb, unsafe_metadata::jsonb,
            last_sign_in_at, last_active_at, legal_accepted_at, created_at, updated_at, deleted_at, data::jsonb, event_id,
-           occurred_at, case when $41 and deleted_at is not null then now() end
+           occurred_at, case when $41 and deleted_at is not null then now() end,
+           -- As the row was before, for the comparison below; a new row has the time of this statement.
+           coalesce((select before.synced_at from clerk.users as before where before.clerk_id = change.clerk_id), now())
       from unnest(
                $1::text[], $2::text[], $3::boolean[], $4::text[], $5::boolean[], $6::text[], $7::text[], $8::text[], $9::text[],
                $10::text[], $11::text[], $12::boolean[], $13::boolean[], $14::boolean[], $15::boolean[], $16::text[],
@@ -39,11 +41,12 @@ written as (
         erased_at = case when <gone> then coalesce(row.erased_at, now()) end,
         -- The earliest delete, never cleared: least() skips nulls.
         deleted_at = least(row.deleted_at, excluded.deleted_at),
-        synced_at = now()
+        -- A microsecond more where another write has come between, so that this statement can tell.
+        synced_at = case when row.synced_at = excluded.synced_at then now() else now() + interval '1 microsecond' end
     -- Nothing new, nothing written.
     where least(row.deleted_at, excluded.deleted_at) is distinct from row.deleted_at
        or case when <gone> then row.erased_at is null else excluded.event_id is not null and <newer> end
-    returning clerk_id, event_id, erased_at
+    returning clerk_id, event_id, deleted_at, erased_at, synced_at <> now() as raced
 ),
 emptied as (
     -- What is kept of the events of who is gone. That of a delete holds nothing personal, and may still be replayed. The
@@ -65,16 +68,20 @@ judged as (
                when error_code is not null then 'failed'
                -- Superseded by an event before it in this write.
                when not leads then 'stale'
-               -- A delete altered the row when it is earlier than the one that was there.
+               -- A delete altered the row when this write's earliest one won, and it is earlier than the one that was there. Where
+               -- another write came between, `old` is not what was there: then only the earliest is known to have altered it.
                when record.updated_at is null
-                    and written.clerk_id is not null
-                    and (old.deleted_at is null or record.occurred_at < old.deleted_at) then 'applied'
-               -- A profile altered the row when this write's newest one won, and it is newer than the one that was there.
+                    and written.deleted_at = earliest
+                    and case when raced then record.occurred_at = earliest
+                             else old.deleted_at is null or record.occurred_at < old.deleted_at end then 'applied'
+               -- A profile altered the row when this write's newest one won, and it is newer than the one that was there; the
+               -- same holds of it.
                when record.updated_at is not null
                     and written.event_id = newest
-                    and (old.event_id is null
-                         or (record.updated_at, record.occurred_at, record.event_id collate "C")
-                            > (old.updated_at, old.occurred_at, old.event_id)) then 'applied'
+                    and case when raced then record.event_id = newest
+                             else old.event_id is null
+                                  or (record.updated_at, record.occurred_at, record.event_id collate "C")
+                                     > (old.updated_at, old.occurred_at, old.event_id) end then 'applied'
                else 'stale'
            end as status,
            deliveries, error, error_code, case when <withheld> then null else payload end as payload,
@@ -87,10 +94,11 @@ judged as (
            ) end as current
       from unnest(
                $28::text[], $29::text[], $30::text[], $31::timestamptz[], $32::timestamptz[], $33::timestamptz[],
-               $34::timestamptz[], $35::boolean[], $36::text[], $37::bigint[], $38::text[], $39::text[], $40::bytea[]
+               $34::timestamptz[], $35::boolean[], $36::text[], $37::bigint[], $38::text[], $39::text[], $40::bytea[],
+               $42::timestamptz[]
            ) as record (
                event_id, event_type, clerk_id, occurred_at, sent_at, received_at, updated_at, leads, newest, deliveries,
-               error, error_code, payload
+               error, error_code, payload, earliest
            )
       left join old on old.clerk_id = record.clerk_id
       left join written on written.clerk_id = record.clerk_id

@@ -4,17 +4,20 @@
 //! deadline of ours, and a connection whose question was not answered, for that or because the caller went away, is thrown
 //! away.
 
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgRow};
 use sqlx::query::Query;
 use sqlx::{ConnectOptions, Error, PgConnection, Postgres};
+use tokio::time::timeout;
 
+use super::address::Address;
+use super::error;
 use super::pool::Pool;
+use super::session::{self, Known, Pooling};
 use crate::store::StoreError;
+use crate::url::bracketed;
 
 /// Longest wait for a connection. The caller tries again.
 pub const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -22,78 +25,77 @@ pub const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest wait for an answer: the server ends a statement after `statement_timeout`, and the rest is for the wire.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(35);
 
-/// What a session may take, in the server's own words: a statement that hangs must not hold a batch for ever, and one that
-/// waits for another's lock is better tried again.
-const LIMITS: [(&str, &str); 3] =
-    [("statement_timeout", "30s"), ("lock_timeout", "5s"), ("idle_in_transaction_session_timeout", "30s")];
-
-/// How a session for writes makes its plans: once. To plan a write anew costs as much as to make it, where it is of one event.
-/// A plan that is kept must be good for tables that were small when it was made, so none reads a table from end to end: all
-/// that is written is found by an index.
-const PLANS: [(&str, &str); 2] = [("plan_cache_mode", "force_generic_plan"), ("enable_seqscan", "off")];
-
-/// A migration may take its time with a large table, and waits for one that another process makes.
-const MIGRATION_LIMITS: [(&str, &str); 2] = [("statement_timeout", "0"), ("lock_timeout", "0")];
-
 /// The server stands by, since another took its place: the next connection may lead to that one.
 const READ_ONLY: &str = "25006";
 
-/// Where the server is and how to get in.
+/// Where the server is and how to get in. Clones share what is known of it.
 #[derive(Clone)]
-pub struct Server(Arc<PgConnectOptions>);
+pub struct Server {
+    options: Arc<PgConnectOptions>,
+    known: Known,
+}
 
 impl Server {
     /// Connects to nothing yet.
-    pub fn at(url: &SecretString) -> Result<Self, StoreError> {
-        // The error can quote the URL, and with it the password.
-        let options = PgConnectOptions::from_str(url.expose_secret()).map_err(|_| {
-            StoreError::Incompatible(
-                "DATABASE_URL cannot be read; give a URL such as postgres://user:password@host:5432/database".into(),
-            )
-        })?;
-        Ok(Self(Arc::new(options.application_name("clerk-sync").disable_statement_logging())))
+    pub fn at(address: &Address) -> Result<Self, StoreError> {
+        // Poolers refuse what they do not know in the startup message. Every server that is supported prints numbers in full.
+        let options = address.connect_options()?.extra_float_digits(None).disable_statement_logging();
+        Ok(Self { options: Arc::new(options), known: Known::default() })
     }
 
     /// Connections for writes: at most `size`, made when they are needed.
     pub fn writers(&self, size: u32) -> Pool {
-        Pool::new((*self.0).clone().options(LIMITS).options(PLANS), Some(include_str!("durable.sql")), size)
+        Pool::new(self.clone(), include_str!("session_for_writes.sql"), size)
     }
 
     /// Connections for questions.
     pub fn readers(&self, size: u32) -> Pool {
-        // A part of a filter that is not asked for is null; only a plan made for the question can leave it out.
-        let options = (*self.0).clone().options(LIMITS).options([("plan_cache_mode", "force_custom_plan")]);
-        Pool::new(options, None, size)
+        Pool::new(self.clone(), include_str!("session_for_questions.sql"), size)
+    }
+
+    /// A session that begins with these settings.
+    pub async fn connect(&self, settings: &'static str) -> Result<PgConnection, Error> {
+        session::begin(&self.options, &self.known, settings).await
     }
 
     /// A connection of its own for one question. It is not one of those that are kept.
     pub async fn asking(&self) -> Result<PgConnection, Error> {
-        let options = (*self.0).clone().options(LIMITS);
-        tokio::time::timeout(ACQUIRE_TIMEOUT, options.connect()).await.unwrap_or(Err(Error::PoolTimedOut))
+        let connect = self.connect(include_str!("session_for_questions.sql"));
+        timeout(ACQUIRE_TIMEOUT, connect).await.unwrap_or(Err(Error::PoolTimedOut))
+    }
+
+    /// A connection of its own for migrations, which set their limits themselves.
+    pub async fn migrating(&self) -> Result<PgConnection, Error> {
+        timeout(ACQUIRE_TIMEOUT, self.connect("")).await.unwrap_or(Err(Error::PoolTimedOut))
+    }
+
+    /// Whether a pooler is between us and the server; nothing before the first connection.
+    pub async fn pooling(&self) -> Option<Pooling> {
+        self.known.get().await
+    }
+
+    /// To be called when an answer shows that something else is between us and the server.
+    pub fn forget_pooling(&self) {
+        self.known.forget();
     }
 
     /// Host, port and database: the URL without its name and password.
     pub fn place(&self) -> String {
-        let host = self.0.get_socket().map_or_else(|| self.0.get_host().into(), |path| path.display().to_string());
-        // Without a name the server takes the user's for it.
-        let database = self.0.get_database().unwrap_or("(named as the user)");
-        format!("{host}:{}/{database}", self.0.get_port())
-    }
-
-    /// A connection of its own for migrations, without a limit on what it does.
-    pub async fn migrating(&self) -> Result<PgConnection, Error> {
-        let options = (*self.0).clone().options(MIGRATION_LIMITS);
-        tokio::time::timeout(ACQUIRE_TIMEOUT, options.connect()).await.unwrap_or(Err(Error::PoolTimedOut))
+        let options = &self.options;
+        let host =
+            options.get_socket().map_or_else(|| bracketed(options.get_host()), |path| path.display().to_string());
+        format!("{host}:{}/{}", options.get_port(), options.get_database().unwrap_or_default())
     }
 }
 
 /// The rows that answer `query`. May be cancelled at any time; the statement may take effect all the same.
 pub async fn rows(pool: &Pool, query: Query<'_, Postgres, PgArguments>) -> Result<Vec<PgRow>, Error> {
     let mut lent = pool.lend().await?;
-    let answer = tokio::time::timeout(ANSWER_TIMEOUT, query.fetch_all(lent.connection())).await;
+    let answer = timeout(ANSWER_TIMEOUT, query.fetch_all(lent.connection())).await;
     let answer = answer.unwrap_or_else(|_| Err(Error::Io(std::io::ErrorKind::TimedOut.into())));
     match &answer {
         Ok(_) => lent.hand_back(),
+        Err(Error::Database(error)) if error.code().as_deref().is_some_and(error::is_of_pooler) => pool.forget_server(),
         Err(Error::Database(error)) if !is_of_the_server(error.code().as_deref()) => lent.hand_back(),
         Err(Error::Database(_) | Error::Io(_)) => pool.forget(),
         Err(_) => {}

@@ -2,12 +2,25 @@
 //!
 //! Texts are made here: PostgreSQL's own message and detail can quote values, and these are personal data.
 
+use std::io::ErrorKind;
+
 use sqlx::Error;
 use sqlx::error::DatabaseError;
-use sqlx::migrate::MigrateError;
 use sqlx::postgres::PgDatabaseError;
 
 use crate::store::StoreError;
+use crate::tls::{self, Fault, Peer};
+
+/// What poolers answer to what they do not take.
+const PROTOCOL_VIOLATION: &str = "08P01";
+
+/// What to say where a pooler has lost a prepared statement, or has that of another client under its name.
+pub const STATEMENTS_ARE_LOST: &str = "a transaction pooler is before the server, and does not follow prepared statements: give the server's direct address in DATABASE_URL, or session pooling, or let the pooler follow them (PgBouncer 1.21 or later with max_prepared_statements = 200)";
+
+/// Whether an error is that of a pooler: a prepared statement that is missing, one that is there already, and what it refuses.
+pub fn is_of_pooler(sqlstate: &str) -> bool {
+    matches!(sqlstate, "26000" | "42P05" | PROTOCOL_VIOLATION)
+}
 
 /// The three remedies.
 #[derive(Debug, PartialEq, Eq)]
@@ -29,6 +42,8 @@ fn remedy(sqlstate: &str) -> Remedy {
             "21" | "22" | "23" | "54" | "P0" | "38" | "39" | "44" => Remedy::Isolate,
             // Passwords, databases, schemas, grants, syntax, features, statements a pooler has lost.
             "28" | "3D" | "3F" | "42" | "0A" | "26" => Remedy::Stop,
+            // What a pooler refuses, time does not fix.
+            "08" if sqlstate == PROTOCOL_VIOLATION => Remedy::Stop,
             // Pool, rollbacks, resources, operators, system, and whatever is not known here.
             _ => Remedy::Wait,
         },
@@ -41,10 +56,23 @@ pub fn of(error: Error) -> StoreError {
         Error::PoolTimedOut => StoreError::Unavailable(
             "no connection came about in time: the server is away or busy, or DATABASE_URL names another".into(),
         ),
-        // The system's own words, such as those for a host that has no address: nothing of ours is in them.
-        Error::Io(error) => StoreError::Unavailable(format!("the connection failed: {error}")),
-        Error::Tls(_) => StoreError::Unavailable("TLS failed; check sslmode and the certificates".into()),
+        Error::Io(error) => match tls::fault_of(&error) {
+            Some(fault) => StoreError::Incompatible(fault.explain(&Peer::POSTGRES)),
+            None if matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset) => {
+                StoreError::Unavailable(ENDED.into())
+            }
+            // The system's own words, such as those for a host that has no address: nothing of ours is in them.
+            None => StoreError::Unavailable(format!("the connection failed: {error}")),
+        },
+        Error::Tls(error) => StoreError::Incompatible(of_tls(&*error)),
+        // What the server says first is no answer of PostgreSQL's.
+        Error::Protocol(_) => StoreError::Incompatible(NOT_POSTGRES.into()),
         Error::PoolClosed => StoreError::Unavailable("the store is closed".into()),
+        // What `of_connecting` made.
+        Error::Configuration(source) => match source.downcast::<StoreError>() {
+            Ok(error) => *error,
+            Err(_) => StoreError::Unavailable("the connection does not work".into()),
+        },
         Error::ColumnDecode { index, .. } => {
             StoreError::Incompatible(format!("column {index} has another type than this program's schema"))
         }
@@ -53,17 +81,75 @@ pub fn of(error: Error) -> StoreError {
     }
 }
 
+const ENDED: &str = "the server ended the connection without a word; see that it runs and that the port in DATABASE_URL is PostgreSQL's, and one that does not speak TLS from the first byte";
+
+const NOT_POSTGRES: &str = "what answers there does not speak PostgreSQL's protocol; give PostgreSQL's port, usually 5432, in DATABASE_URL (one that speaks TLS from the first byte is another)";
+
+fn of_tls(error: &(dyn std::error::Error + 'static)) -> String {
+    let fault = match error.to_string().as_str() {
+        "server does not support TLS" => Fault::Unavailable,
+        words => tls::fault_of(error).unwrap_or_else(|| Fault::NoAgreement(words.to_owned())),
+    };
+    fault.explain(&Peer::POSTGRES)
+}
+
 fn of_database(error: &dyn DatabaseError) -> StoreError {
     let sqlstate = error.code().unwrap_or_default().into_owned();
-    let place = place(error);
-    match remedy(&sqlstate) {
-        Remedy::Wait => StoreError::Unavailable(format!("{} (SQLSTATE {sqlstate}){place}", meaning(&sqlstate))),
-        Remedy::Isolate => StoreError::Rejected {
-            text: format!("{} (SQLSTATE {sqlstate}){place}", meaning(&sqlstate)),
-            code: format!("sqlstate_{sqlstate}"),
-        },
-        Remedy::Stop => StoreError::Incompatible(format!("{} (SQLSTATE {sqlstate}){place}", meaning(&sqlstate))),
+    if let Some(text) = of_refusal(&sqlstate, error.message()) {
+        return StoreError::Incompatible(text);
     }
+    // The message of an error that PostgreSQL itself makes of these holds nothing but names of the driver's.
+    let is_safe =
+        ["prepared statement \"sqlx", "bind message supplies"].iter().any(|start| error.message().starts_with(start));
+    let says = if is_of_pooler(&sqlstate) && is_safe { says(error) } else { place(error) };
+    with_remedy(sqlstate, &says)
+}
+
+fn with_remedy(sqlstate: String, says: &str) -> StoreError {
+    let text = format!("{} (SQLSTATE {sqlstate}){says}", meaning(&sqlstate));
+    match remedy(&sqlstate) {
+        Remedy::Wait => StoreError::Unavailable(text),
+        Remedy::Isolate => StoreError::Rejected { text, code: format!("sqlstate_{sqlstate}") },
+        Remedy::Stop => StoreError::Incompatible(text),
+    }
+}
+
+/// A refusal that is about TLS. PostgreSQL has one code for all refusals, and only its text tells.
+fn of_refusal(sqlstate: &str, message: &str) -> Option<String> {
+    if sqlstate != "28000" {
+        return None;
+    }
+    if message.contains("client certificate") || message.contains("certificate authentication failed") {
+        return Some(format!("{} (SQLSTATE 28000)", Fault::ClientCertificateWanted.explain(&Peer::POSTGRES)));
+    }
+    // The second is that of PostgreSQL 13.
+    let is_plain = message.contains(", no encryption") || message.contains(", SSL off");
+    is_plain.then(|| {
+        "the server asks for TLS, or does not let this role in without (SQLSTATE 28000); add sslmode=require, better sslmode=verify-full, to DATABASE_URL, and see pg_hba.conf".into()
+    })
+}
+
+/// What went wrong before a session could be used, with the server's own message: no row has been sent yet, so that it quotes
+/// none.
+pub fn of_connecting(error: Error) -> Error {
+    match error {
+        Error::Database(error) => {
+            let sqlstate = error.code().unwrap_or_default().into_owned();
+            Error::Configuration(Box::new(match with_remedy(sqlstate, &says(&*error)) {
+                // There is nothing to take apart.
+                StoreError::Rejected { text, .. } => StoreError::Unavailable(text),
+                other => other,
+            }))
+        }
+        other => other,
+    }
+}
+
+/// The server's own message, on one line.
+fn says(error: &dyn DatabaseError) -> String {
+    const CHARS_MAX: usize = 300;
+    let line = |letter: char| if letter.is_control() { ' ' } else { letter };
+    format!("; it says: {}", error.message().chars().map(line).take(CHARS_MAX).collect::<String>())
 }
 
 /// Names of the schema's own things, which hold nothing of a user.
@@ -88,6 +174,10 @@ fn meaning(sqlstate: &str) -> &'static str {
         "42501" => "the role may not do this: SECURITY.md lists the grants that each role needs",
         "42P01" | "42703" | "3F000" => "the schema is missing or old: run `clerk-sync migrate`",
         "25006" => "the server only reads",
+        "26000" | "42P05" => STATEMENTS_ARE_LOST,
+        PROTOCOL_VIOLATION => {
+            "a pooler or proxy before the server refuses what clerk-sync sends: give the server's direct address in DATABASE_URL, or use session pooling"
+        }
         "53100" => "the server's disk is full",
         "53300" => "the server has no more connections",
         "55P03" => "somebody else holds a lock on a table: try again",
@@ -111,25 +201,41 @@ pub fn of_missing_grant() -> StoreError {
     StoreError::Incompatible(format!("{} (SQLSTATE 42501)", meaning("42501")))
 }
 
-pub fn of_migration(error: MigrateError) -> StoreError {
+/// What went wrong in a migration. Its statements hold no data, so that the message of an object that is in the way quotes none.
+pub fn of_migration(error: Error) -> StoreError {
     match error {
-        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => of(error),
-        MigrateError::VersionMissing(version) => StoreError::Incompatible(format!(
-            "its schema has migration {version}, which this program does not know: use a newer clerk-sync"
-        )),
-        MigrateError::VersionMismatch(version) => StoreError::Incompatible(format!(
-            "its migration {version} is not the one of this program: use the clerk-sync that made the schema"
-        )),
-        MigrateError::Dirty(version) => {
-            StoreError::Incompatible(format!("its migration {version} was not finished: mend it by hand"))
+        Error::Database(error) if matches!(error.code().as_deref(), Some("42P07" | "42710" | "42723")) => {
+            StoreError::Incompatible(format!(
+                "the schema clerk has something that clerk-sync did not make{}. Rename it, or give clerk-sync another database. Nothing was changed",
+                says(&*error)
+            ))
         }
-        _ => StoreError::Incompatible("its migrations cannot be read".into()),
+        other => of(other),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refusal_for_want_of_tls_is_told_from_others_and_names_nobody() {
+        for (message, words) in [
+            (r#"no pg_hba.conf entry for host "10.0.0.1", user "ada", database "d", no encryption"#, "asks for TLS"),
+            (
+                r#"pg_hba.conf rejects connection for host "10.0.0.1", user "ada", database "d", no encryption"#,
+                "sslmode",
+            ),
+            (r#"no pg_hba.conf entry for host "10.0.0.1", user "ada", database "d", SSL off"#, "asks for TLS"),
+            ("connection requires a valid client certificate", "asks for a client certificate"),
+            (r#"certificate authentication failed for user "ada""#, "sslcert and sslkey"),
+        ] {
+            let said = of_refusal("28000", message).unwrap();
+            assert!(said.contains(words) && !said.contains("ada"), "{message}: {said}");
+        }
+        assert_eq!(of_refusal("28000", r#"role "ada" is not permitted to log in"#), None);
+        assert_eq!(of_refusal("28P01", "client certificate"), None);
+    }
 
     #[test]
     fn every_class_has_its_remedy() {
@@ -142,7 +248,8 @@ mod tests {
         for isolate in ["21000", "22P05", "22P02", "22003", "22021", "22008", "23502", "23514", "54000", "54001"] {
             assert_eq!(remedy(isolate), Remedy::Isolate, "{isolate}");
         }
-        for stop in ["28P01", "28000", "3D000", "3F000", "42501", "42P01", "42703", "0A000", "26000"] {
+        for stop in ["28P01", "28000", "3D000", "3F000", "42501", "42P01", "42703", "0A000", "26000", "42P05", "08P01"]
+        {
             assert_eq!(remedy(stop), Remedy::Stop, "{stop}");
         }
     }

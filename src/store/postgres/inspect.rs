@@ -3,6 +3,8 @@
 use sqlx::{Connection, Error, Row};
 
 use super::connection::Server;
+use super::schema::{self, Schema};
+use super::session::Pooling;
 use crate::clerk::Timestamp;
 use crate::clock::now;
 use crate::store::SchemaVersion;
@@ -14,7 +16,9 @@ pub struct Inspection {
     pub version: String,
     /// 10,000 times the major version, and the minor one.
     pub version_number: i32,
-    pub encoding: String,
+    /// What the schema clerk holds.
+    pub tables: Schema,
+    pub pooling: Pooling,
     pub fsync: bool,
     pub full_page_writes: bool,
     pub synchronous_commit: String,
@@ -49,12 +53,12 @@ pub async fn inspect(server: &Server, wanted: i64) -> Result<Inspection, Error> 
     let has_schema: bool = row.try_get("has_schema")?;
     let may_use = row.try_get::<Option<bool>, _>("may_use")?.unwrap_or(false);
     let may_read = may_use && row.try_get::<Option<bool>, _>("may_read_migrations")?.unwrap_or(false);
-    let found = match (row.try_get("has_migrations")?, may_read) {
+    let tables = Schema::of(&sqlx::query(include_str!("schema.sql")).fetch_one(&mut connection).await?)?;
+    let found = match (tables.is_versioned, may_read) {
         (false, _) => Some(None),
         (true, false) => None,
         (true, true) => {
-            let version = sqlx::query_scalar(include_str!("schema_version.sql"));
-            Some(version.fetch_one(&mut connection).await?)
+            Some(schema::newest(&sqlx::query(include_str!("applied.sql")).fetch_all(&mut connection).await?)?)
         }
     };
     let may_extend = row.try_get::<Option<bool>, _>("may_extend")?.unwrap_or(false);
@@ -66,7 +70,8 @@ pub async fn inspect(server: &Server, wanted: i64) -> Result<Inspection, Error> 
     let inspection = Inspection {
         version: row.try_get("version")?,
         version_number: row.try_get("version_number")?,
-        encoding: row.try_get("encoding")?,
+        tables,
+        pooling: server.pooling().await.unwrap_or(Pooling::Session),
         fsync: row.try_get("fsync")?,
         full_page_writes: row.try_get("full_page_writes")?,
         synchronous_commit: row.try_get("synchronous_commit")?,

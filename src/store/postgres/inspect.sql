@@ -14,7 +14,6 @@ with
 select
     current_setting('server_version') as version,
     current_setting('server_version_num')::int4 as version_number,
-    current_setting('server_encoding') as encoding,
     current_setting('fsync') = 'on' as fsync,
     current_setting('full_page_writes') = 'on' as full_page_writes,
     current_setting('synchronous_commit') as synchronous_commit,
@@ -30,7 +29,6 @@ select
     exists (select from schema) as has_schema,
     (select usable from schema) as may_use,
     (select extendable from schema) as may_extend,
-    exists (select from tables where relname = '_migrations') as has_migrations,
     (select bool_and(owned) from tables) as owns_tables,
     (select has_table_privilege(oid, 'select') from tables where relname = '_migrations') as may_read_migrations,
     (select bool_and(has_table_privilege(oid, 'select') and has_table_privilege(oid, 'insert')

@@ -7,12 +7,11 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use sqlx::postgres::PgConnectOptions;
-use sqlx::{ConnectOptions, Connection, Error, Executor, PgConnection};
+use sqlx::{Connection, Error, PgConnection};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use super::connection::ACQUIRE_TIMEOUT;
+use super::connection::{ACQUIRE_TIMEOUT, Server};
 
 /// Idle for longer, a connection is asked whether it lives before it is lent: a firewall or a proxy may have dropped it.
 const ASK_AFTER: Duration = Duration::from_secs(1);
@@ -30,9 +29,9 @@ const AGE_MAX: Duration = Duration::from_secs(30 * 60);
 pub struct Pool(Arc<Shared>);
 
 struct Shared {
-    options: PgConnectOptions,
+    server: Server,
     /// What a new session begins with.
-    begin: Option<&'static str>,
+    settings: &'static str,
     room: Arc<Semaphore>,
     /// The one used last is at the end, and is lent first: the others grow old.
     idle: Mutex<Vec<Idle>>,
@@ -57,9 +56,9 @@ pub struct Lent {
 
 impl Pool {
     /// Connects to nothing yet.
-    pub fn new(options: PgConnectOptions, begin: Option<&'static str>, size: u32) -> Self {
+    pub fn new(server: Server, settings: &'static str, size: u32) -> Self {
         let room = Arc::new(Semaphore::new(usize::try_from(size).unwrap_or(Semaphore::MAX_PERMITS)));
-        Self(Arc::new(Shared { options, begin, room, idle: Mutex::default() }))
+        Self(Arc::new(Shared { server, settings, room, idle: Mutex::default() }))
     }
 
     /// One that is open, or a new one. Takes 5 s at most, as long as all are lent or the server does not answer.
@@ -90,16 +89,19 @@ impl Pool {
     }
 
     async fn connect(&self) -> Result<Session, Error> {
-        let mut connection = self.0.options.connect().await?;
-        if let Some(begin) = self.0.begin {
-            connection.execute(begin).await?;
-        }
+        let connection = self.0.server.connect(self.0.settings).await?;
         Ok(Session { connection, made: Instant::now() })
     }
 
     /// Throws away all that are open and not lent: what broke one has broken them too.
     pub fn forget(&self) {
         self.0.idle().clear();
+    }
+
+    /// The same, and what is known of the way to the server: a pooler has shown itself.
+    pub fn forget_server(&self) {
+        self.forget();
+        self.0.server.forget_pooling();
     }
 
     /// Closes all that are not lent, in good order; none is lent after it.

@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use sqlx::postgres::PgConnection;
 use sqlx::{Connection, Executor};
 
+use super::certificates::{Ca, Pair};
 use super::disk::Disk;
 use super::{free_port, is_root};
 use crate::support::app::tempdir::TempDir;
@@ -20,12 +21,52 @@ pub struct Postgres {
     /// The user that the server runs as, where we are root.
     user: Option<(u32, u32)>,
     port: u16,
+    /// Settings besides ours.
+    settings: Vec<String>,
     server: Option<Child>,
 }
 
 impl Postgres {
     /// Makes a database cluster and starts its server.
     pub async fn start() -> Self {
+        let mut postgres = Self::make();
+        postgres.start_again().await;
+        postgres
+    }
+
+    /// The same with TLS: this certificate, clients' of this CA, and these lines before those of its own pg_hba.conf.
+    pub async fn start_with_tls(ca: &Ca, certificate: &Pair, access: &str) -> Self {
+        let mut postgres = Self::make();
+        let file = postgres.directory.path().join("disk/data/pg_hba.conf");
+        let lines = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(&file, format!("{access}\n{lines}")).unwrap();
+        postgres.use_certificate(ca, certificate);
+        postgres.start_again().await;
+        postgres
+    }
+
+    /// For the next start.
+    pub fn use_certificate(&mut self, ca: &Ca, certificate: &Pair) {
+        let folder = self.directory.path();
+        let Pair { certificate, key } = certificate.copy_to(folder, self.user);
+        let roots = folder.join("clients.pem");
+        std::fs::copy(ca.certificate(), &roots).unwrap();
+        self.settings = vec![
+            "ssl=on".into(),
+            format!("ssl_cert_file={}", certificate.display()),
+            format!("ssl_key_file={}", key.display()),
+            format!("ssl_ca_file={}", roots.display()),
+            format!("unix_socket_directories={}", folder.display()),
+            "listen_addresses=127.0.0.1,::1".into(),
+        ];
+    }
+
+    /// Where its socket is, once it has TLS.
+    pub fn socket_folder(&self) -> &Path {
+        self.directory.path()
+    }
+
+    fn make() -> Self {
         let directory = TempDir::new();
         let folder = directory.path().join("disk");
         std::fs::create_dir(&folder).unwrap();
@@ -36,7 +77,8 @@ impl Postgres {
                 std::os::unix::fs::chown(folder, Some(user), Some(group)).unwrap();
             }
         }
-        let mut postgres = Self { programs: programs(), disk, directory, user, port: free_port(), server: None };
+        let (port, settings) = (free_port(), Vec::new());
+        let postgres = Self { programs: programs(), disk, directory, user, port, settings, server: None };
         // Small files of the log, so that it soon needs another one.
         let made = postgres
             .program("initdb")
@@ -45,7 +87,6 @@ impl Postgres {
             .output()
             .unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        postgres.start_again().await;
         postgres
     }
 
@@ -73,6 +114,8 @@ impl Postgres {
             .args(["-p", &self.port.to_string()]);
         // A killed process loses nothing that it gave to the system; only a machine without power does.
         server.args(["-c", "fsync=off", "-c", "full_page_writes=off", "-c", "max_connections=100"]);
+        // The last of two settings of one name counts.
+        server.args(self.settings.iter().flat_map(|setting| ["-c", setting]));
         server.stdin(Stdio::null()).stdout(Stdio::null()).stderr(self.log()).spawn().unwrap()
     }
 

@@ -7,7 +7,6 @@ use clerk_sync::clerk::{ClerkId, EventType, SignedEvent};
 use clerk_sync::store::{self, Keep, Outcome, Page, Store, StoreError, UserFilter};
 use clerk_sync::worker::plan::plan;
 use futures_util::future::join_all;
-use secrecy::SecretString;
 use sqlx::migrate::Migrate;
 use sqlx::{AssertSqlSafe, Executor, PgConnection};
 
@@ -17,7 +16,7 @@ use crate::support::history::{at, delete, event, update};
 use crate::support::proxy::Proxy;
 
 fn open(url: &str) -> Store {
-    let options = store::postgres::Options { url: SecretString::from(url), connections: 2, keep: Keep::default() };
+    let options = store::postgres::Options { address: url.parse().unwrap(), connections: 2, keep: Keep::default() };
     Store::open(&store::Options::Postgres(options)).unwrap()
 }
 
@@ -217,6 +216,64 @@ async fn an_event_that_loses_to_one_that_came_meanwhile_is_stale() {
     assert_eq!((row.first_name.as_deref(), row.deleted_at.unwrap().0), (Some("Newer"), at(20)));
 }
 
+/// What came between has won where the record says so, whatever this write saw before: of a delete beside a profile, of a profile
+/// beside a delete, of one that is between two of this write, and of rows that were not there yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_recorded_is_what_the_statement_did() {
+    let database = TestDatabase::create().await;
+    let store = migrated(&database).await;
+    let mut watcher = database.connect().await;
+    // Holds a write once it has its row, as long as somebody has the lock.
+    let trigger = "create function public.hold() returns trigger language plpgsql as $$
+            begin perform pg_advisory_xact_lock_shared(7); return new; end $$;
+        create trigger hold after insert or update on clerk.users for each row execute function public.hold()";
+    watcher.execute(trigger).await.unwrap();
+    let (applied, stale) = (Outcome::Applied, Outcome::Stale);
+    // What is there, what comes between, what this write brings, and what each of it came to.
+    type Events = Vec<SignedEvent>;
+    let cases: Vec<(Events, Events, Events, Vec<Outcome>)> = vec![
+        (
+            vec![update("a", "u", 1)],
+            vec![delete("b", "u", 5)],
+            vec![update("c", "u", 9), delete("d", "u", 8)],
+            vec![applied, stale],
+        ),
+        (vec![], vec![delete("b", "u", 5)], vec![update("c", "u", 9), delete("d", "u", 8)], vec![applied, stale]),
+        (vec![], vec![delete("b", "u", 8)], vec![update("c", "u", 9), delete("d", "u", 5)], vec![applied, applied]),
+        (
+            vec![update("a", "u", 1)],
+            vec![update("b", "u", 20)],
+            vec![update("c", "u", 10), update("d", "u", 30)],
+            vec![stale, applied],
+        ),
+        (vec![], vec![update("b", "u", 20)], vec![update("c", "u", 10), delete("d", "u", 5)], vec![stale, applied]),
+        (vec![update("a", "u", 1)], vec![update("b", "u", 2)], vec![update("c", "u", 10)], vec![applied]),
+        (vec![update("a", "u", 1)], vec![delete("b", "u", 5)], vec![delete("c", "u", 9)], vec![stale]),
+    ];
+    for (number, (before, between, brought, outcomes)) in cases.into_iter().enumerate() {
+        let named = |events: Events| -> Events {
+            let rename = |event: SignedEvent| {
+                let id = format!("{}_{number}", event.id());
+                let body = String::from_utf8(event.body().to_vec()).unwrap();
+                crate::support::history::event(&id, body.replace("\"u\"", &format!("\"user_{number}\"")))
+            };
+            events.into_iter().map(rename).collect()
+        };
+        store.apply(&plan(&named(before))).await.unwrap();
+        let mut lock = database.connect().await;
+        lock.execute("select pg_advisory_lock(7)").await.unwrap();
+        let (between, brought) = (plan(&named(between)), plan(&named(brought)));
+        let (first, second) = (store.clone(), store.clone());
+        let won = tokio::spawn(async move { first.apply(&between).await });
+        until("the other write has the row", async || waiting(&mut watcher).await == 1).await;
+        let ours = tokio::spawn(async move { second.apply(&brought).await });
+        until("this write waits for it", async || waiting(&mut watcher).await == 2).await;
+        lock.execute("select pg_advisory_unlock(7)").await.unwrap();
+        assert_eq!(won.await.unwrap().unwrap(), [applied], "case {number}");
+        assert_eq!(ours.await.unwrap().unwrap(), outcomes, "case {number}");
+    }
+}
+
 /// The URL with the proxy in the place of the server, and the proxy.
 async fn through_a_proxy(url: &str) -> (String, Proxy) {
     let mut url = reqwest::Url::parse(url).unwrap();
@@ -295,8 +352,10 @@ async fn a_server_that_only_reads_is_waited_for_and_left_for_one_that_writes() {
     .await;
     only_reads(&mut outside, "off").await;
     // Nobody ends the connections that there are: the store itself leaves them.
-    until("it writes again", async || store.ping().await.is_ok()).await;
+    until("it may be written to again", async || store.usable().await.is_ok()).await;
+    assert!(store.ping().await.is_err(), "there is no row to try a write on");
     assert_eq!(store.apply(&write).await.unwrap(), [Outcome::Applied]);
+    store.ping().await.unwrap();
 }
 
 #[tokio::test]

@@ -10,7 +10,6 @@ use clerk_sync::store::{
 };
 use clerk_sync::worker::plan::{plan, plan_failed};
 use futures_util::future::join_all;
-use secrecy::SecretString;
 
 use crate::support::app::tempdir::TempDir;
 use crate::support::app::until;
@@ -27,7 +26,7 @@ impl Place {
     pub(super) fn store(&self, keep: Keep) -> Store {
         let options = match self {
             Self::Postgres(database) => store::Options::Postgres(store::postgres::Options {
-                url: SecretString::from(database.url()),
+                address: database.url().parse().unwrap(),
                 connections: 4,
                 keep,
             }),

@@ -174,12 +174,13 @@ async fn a_progress_of_another_walk_is_left_aside_with_a_line() {
 async fn troubles_that_pass_are_waited_for() {
     let place = Place::embedded();
     let clerk = ClerkInstance::with_users(5, 12).await;
-    clerk.then(&[Trouble::RetryAfter(429, 2), Trouble::Status(503), Trouble::Cut, Trouble::Status(500)]);
+    let asked = [Trouble::RetryAfter(429, 2), Trouble::RetryAfterDate];
+    clerk.then(&[&asked[..], &[Trouble::Status(503), Trouble::Cut, Trouble::Status(500)]].concat());
     let started = Instant::now();
     let (status, json, said) = backfill(&place, &clerk, &[]);
     assert_eq!((status, numbers(&json)), (0, [12, 12, 0, 0]), "{said}");
-    assert!(started.elapsed() >= Duration::from_secs(2), "Retry-After is obeyed");
-    assert_eq!(clerk.take_targets().len(), 8, "each trouble costs one request");
+    assert!(started.elapsed() >= Duration::from_secs(4), "Retry-After is obeyed in both forms");
+    assert_eq!(clerk.take_targets().len(), 9, "each trouble costs one request");
 
     // The patience has an end, and what is done stays done.
     clerk.before_page(6, |accounts| accounts.sign_up("user_99", 990));
@@ -187,7 +188,7 @@ async fn troubles_that_pass_are_waited_for() {
     let (status, _, said) = backfill(&place, &clerk, &["--patience", "1"]);
     assert_eq!(status, 1);
     assert!(said.contains("(429); given up after") && said.contains("run it again to go on"), "{said}");
-    let away = command(&place, &clerk, &["--patience", "1"]).env("CLERK_API_URL", "http://127.0.0.1:1/v1").output();
+    let away = command(&place, &clerk, &["--patience", "1"]).env("CLERK_API_URL", "http://127.0.0.1:1").output();
     let (status, _, said) = told(away.unwrap());
     assert!(status == 1 && said.contains("http://127.0.0.1:1/v1 cannot be reached: "), "{said}");
 }

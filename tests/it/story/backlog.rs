@@ -2,7 +2,6 @@
 
 use clerk_sync::queue::{self, Queue};
 use futures_util::{StreamExt, stream};
-use secrecy::SecretString;
 
 use crate::support::app::{App, Place, until};
 use crate::support::broker;
@@ -30,7 +29,7 @@ async fn a_backlog_of_large_bodies_is_applied_in_bounded_memory() {
     let place = Place::servers().await;
     place.succeed(&["migrate"]);
     let namespace = place.namespace().name().to_owned();
-    let options = queue::rabbitmq::Options { url: SecretString::from(broker::url()), namespace };
+    let options = queue::rabbitmq::Options { address: broker::url().parse().unwrap(), namespace };
     let queue = Queue::open(&queue::Options::RabbitMq(options)).await.unwrap();
     let queue = &queue;
     let publishes = stream::iter(0..EVENTS).map(async |number| {

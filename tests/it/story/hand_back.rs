@@ -10,7 +10,6 @@ use clerk_sync::store::Status;
 use clerk_sync::worker;
 use lapin::options::BasicGetOptions;
 use lapin::types::AMQPValue;
-use secrecy::SecretString;
 use sqlx::{Executor, PgConnection};
 use tokio::task::JoinHandle;
 
@@ -41,7 +40,7 @@ async fn an_outage(place: &Place) -> (Queue, PgConnection) {
     outside.execute(FULL).await.unwrap();
 
     let namespace = place.namespace().name().to_owned();
-    let options = queue::rabbitmq::Options { url: SecretString::from(broker::url()), namespace };
+    let options = queue::rabbitmq::Options { address: broker::url().parse().unwrap(), namespace };
     let queue = Queue::open(&queue::Options::RabbitMq(options)).await.unwrap();
     for number in 0..EVENTS {
         let event = update(&format!("msg_{number}"), &format!("user_{number}"), number);

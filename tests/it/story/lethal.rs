@@ -10,7 +10,6 @@ use clerk_sync::worker;
 use lapin::Channel;
 use lapin::message::BasicGetMessage;
 use lapin::options::{BasicGetOptions, BasicRejectOptions};
-use secrecy::SecretString;
 use sqlx::{Connection, Executor, PgConnection};
 
 use crate::support::app::{Place, SECRET, until};
@@ -186,7 +185,7 @@ async fn a_suspect_that_takes_long_holds_up_the_others_only_for_a_while() {
     let mut outside = database.connect().await;
     outside.execute(SLOW).await.unwrap();
     let namespace = place.namespace().name().to_owned();
-    let options = queue::rabbitmq::Options { url: SecretString::from(broker::url()), namespace };
+    let options = queue::rabbitmq::Options { address: broker::url().parse().unwrap(), namespace };
     let queue = Queue::open(&queue::Options::RabbitMq(options)).await.unwrap();
     let (connection, channel) = broker::connect().await;
     let users = place.namespace().queue("users");

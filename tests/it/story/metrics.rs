@@ -131,6 +131,9 @@ fn is_clean(scrape: &Scrape) {
     }
 }
 
+/// What a process that has a worker needs, and has.
+const READY: [(&str, f64); 3] = [(r#"part="database""#, 1.0), (r#"part="queue""#, 1.0), (r#"part="worker""#, 1.0)];
+
 fn is_recent(scrape: &Scrape) {
     let last = scrape.get("clerk_sync_last_event_timestamp_seconds").unwrap();
     #[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 have 41 bits")]
@@ -158,7 +161,7 @@ async fn one_process_tells_what_happened() {
     worked_as_told(&scrape);
     is_clean(&scrape);
     is_recent(&scrape);
-    assert_eq!(scrape.counted("clerk_sync_ready"), [(r#"part="database""#, 1.0), (r#"part="queue""#, 1.0)]);
+    assert_eq!(scrape.counted("clerk_sync_ready"), READY);
     let version = format!("clerk_sync_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"));
     assert_eq!(scrape.get(&version), Some(1.0));
 
@@ -212,7 +215,7 @@ async fn a_receiver_and_a_worker_tell_each_its_part() {
     is_recent(&scrape);
     assert_eq!(scrape.counted("clerk_sync_webhooks_total"), []);
     assert_eq!(scrape.counted("clerk_sync_secret_matches_total"), []);
-    assert_eq!(scrape.counted("clerk_sync_ready"), [(r#"part="database""#, 1.0), (r#"part="queue""#, 1.0)]);
+    assert_eq!(scrape.counted("clerk_sync_ready"), READY);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -234,7 +237,7 @@ async fn while_a_server_is_away_it_is_said_and_nothing_old_is_told() {
     scrape_until(&app, "all is there", |scrape| {
         scrape.get("clerk_sync_queue_depth").is_some()
             && scrape.get("clerk_sync_failed_events").is_some()
-            && scrape.counted("clerk_sync_ready").len() == 2
+            && scrape.counted("clerk_sync_ready") == READY
     })
     .await;
 
@@ -258,7 +261,7 @@ async fn while_a_server_is_away_it_is_said_and_nothing_old_is_told() {
     broker_proxy.restore();
     database_proxy.restore();
     scrape_until(&app, "all is there again", |scrape| {
-        scrape.counted("clerk_sync_ready").len() == 2 && scrape.get("clerk_sync_failed_events").is_some()
+        scrape.counted("clerk_sync_ready") == READY && scrape.get("clerk_sync_failed_events").is_some()
     })
     .await;
 }
@@ -304,6 +307,23 @@ async fn a_rotation_shows_which_secret_is_in_use() {
         assert_eq!(signed_with(&app, SECOND_SECRET, id, body("user.updated", "user_1", 1)).await, 200);
     }
     assert_eq!(matches(&Scrape::of(&app).await), [Some(1.0), Some(2.0), None]);
+
+    // While Svix signs with both, each is of use, in whatever order they stand.
+    for (number, order) in [[SECRET, SECOND_SECRET], [SECOND_SECRET, SECRET]].into_iter().enumerate() {
+        std::fs::write(&file, order.join(",")).unwrap();
+        let reads = app.log().iter().filter(|line| line.contains("the secrets were read again")).count();
+        app.signal("HUP");
+        until("they are read again", async || {
+            app.log().iter().filter(|line| line.contains("the secrets were read again")).count() > reads
+        })
+        .await;
+        let (id, text) = (format!("msg_both_{number}"), body("user.updated", "user_1", 2));
+        let both = [SECRET, SECOND_SECRET]
+            .map(|secret| signing_secret(secret).sign(&EventId::new(&id).unwrap(), now(), text.as_bytes()));
+        let answer = app.post(&headers(&id, now(), &both.join(" ")), text.into_bytes()).await.unwrap();
+        assert_eq!(answer.status, 200);
+    }
+    assert_eq!(matches(&Scrape::of(&app).await), [Some(3.0), Some(4.0), None]);
 }
 
 /// The page of a process in which there is something of everything.

@@ -61,8 +61,19 @@ impl Place {
     }
 
     pub async fn servers() -> Self {
-        let directory = tempdir::TempDir::new();
-        Self::Servers { directory, database: TestDatabase::create().await, namespace: Namespace::new() }
+        Self::servers_with(TestDatabase::create().await)
+    }
+
+    /// The same with a database that the test has made.
+    pub fn servers_with(database: TestDatabase) -> Self {
+        Self::Servers { directory: tempdir::TempDir::new(), database, namespace: Namespace::new() }
+    }
+
+    pub fn database(&self) -> &TestDatabase {
+        match self {
+            Self::Embedded { .. } => panic!("the file is no server"),
+            Self::Servers { database, .. } => database,
+        }
     }
 
     pub fn directory(&self) -> PathBuf {
@@ -84,7 +95,7 @@ impl Place {
         let options = match self {
             Self::Embedded { directory } => return self.store_at(&directory.path().join("users.db")),
             Self::Servers { database, .. } => store::Options::Postgres(store::postgres::Options {
-                url: SecretString::from(database.url()),
+                address: database.url().parse().unwrap(),
                 connections: 2,
                 keep,
             }),
@@ -256,11 +267,30 @@ impl App {
 
     /// Posts any headers and any body.
     pub async fn post(&self, headers: &[(String, String)], body: Vec<u8>) -> Option<Answer> {
-        let mut request = self.client.post(self.webhook_url()).body(body);
+        answer(self.send("POST", "/api/webhooks/clerk", headers, body).await?).await
+    }
+
+    /// Sends any request.
+    pub async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(String, String)],
+        body: Vec<u8>,
+    ) -> Option<reqwest::Response> {
+        let url = format!("http://{}{path}", self.address);
+        let mut request = self.client.request(method.parse().unwrap(), url).body(body);
         for (name, value) in headers {
             request = request.header(name, value);
         }
-        answer(request.send().await.ok()?).await
+        request.send().await.ok()
+    }
+
+    /// Delivers a body as Svix would, but by this method and to this path.
+    pub async fn misdeliver(&self, method: &str, path: &str, id: &str, body: impl Into<Vec<u8>>) -> Answer {
+        let (body, sent_at) = (body.into(), clerk_sync::clock::now());
+        let signature = self.secret.sign(&EventId::new(id).unwrap(), sent_at, &body);
+        answer(self.send(method, path, &headers(id, sent_at, &signature), body).await.unwrap()).await.unwrap()
     }
 
     /// The row of a user as it is now.
@@ -334,7 +364,7 @@ pub fn headers(id: &str, sent_at: Timestamp, signature: &str) -> Vec<(String, St
         .to_vec()
 }
 
-async fn answer(response: reqwest::Response) -> Option<Answer> {
+pub async fn answer(response: reqwest::Response) -> Option<Answer> {
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
     let bytes = response.bytes().await.ok()?;
     let body = serde_json::from_slice(&bytes).unwrap_or(serde_json::Value::Null);

@@ -21,6 +21,8 @@ pub const KEY: &str = "sk_live_abcdefghijklmnopqrstuvwxyz0123456789";
 pub enum Trouble {
     Status(u16),
     RetryAfter(u16, u64),
+    /// A date, two seconds after that of a server whose clock is decades slow.
+    RetryAfterDate,
     /// The page breaks off in the middle.
     Cut,
 }
@@ -261,6 +263,10 @@ impl State {
             Some(Trouble::Status(status)) => return (status, headers, "no page".into()),
             Some(Trouble::RetryAfter(status, seconds)) => {
                 return (status, format!("retry-after: {seconds}\r\n"), "{}".into());
+            }
+            Some(Trouble::RetryAfterDate) => {
+                let (date, later) = ("Sun, 06 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 1994 08:49:39 GMT");
+                return (429, format!("date: {date}\r\nretry-after: {later}\r\n"), "{}".into());
             }
             Some(Trouble::Cut) => headers = "x-cut: yes\r\n".into(),
             None => {}

@@ -28,7 +28,8 @@ impl TestDatabase {
         Self::create_with("locale_provider icu icu_locale 'en-US'").await
     }
 
-    async fn create_with(options: &str) -> Self {
+    /// An empty database with these options of `create database`.
+    pub async fn create_with(options: &str) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("clerk_sync_test_{}_{number}", std::process::id());

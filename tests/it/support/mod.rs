@@ -7,6 +7,7 @@ pub mod clerk_instance;
 pub mod collector;
 pub mod database;
 pub mod history;
+pub mod pgbouncer;
 pub mod proxy;
 pub mod queues;
 pub mod scrape;

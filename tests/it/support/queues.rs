@@ -10,7 +10,6 @@ use bytes::Bytes;
 use clerk_sync::clerk::{EventId, EventType, SignedEvent, Timestamp};
 use clerk_sync::queue::{self, Batch, Consumer, PublishError, Queue, Source, Taking};
 use futures_util::FutureExt;
-use secrecy::SecretString;
 use tokio::time::timeout;
 
 use super::app::tempdir::TempDir;
@@ -66,8 +65,8 @@ impl Arm {
     /// The same namespace by way of another URL.
     pub async fn open_at(&self, url: &str) -> Queue {
         let namespace = self.namespace().name().to_owned();
-        let url = SecretString::from(url.to_owned());
-        self.open_with(queue::Options::RabbitMq(queue::rabbitmq::Options { url, namespace })).await
+        let address = url.parse().unwrap();
+        self.open_with(queue::Options::RabbitMq(queue::rabbitmq::Options { address, namespace })).await
     }
 
     async fn open_with(&self, options: queue::Options) -> Queue {

@@ -155,3 +155,38 @@ async fn a_sender_that_gave_up_does_no_harm() {
     assert_eq!(seen.get("waited"), Some(&1));
     assert_eq!(queue.depth().await.unwrap(), 0);
 }
+
+#[tokio::test]
+async fn a_writer_that_dies_is_not_ready_and_starts_again() {
+    let place = Place::new();
+    let queue = place.open().await;
+    queue.publish(event("before")).await.unwrap();
+    assert_eq!(queue.publish(event(BUG)).await, Err(PublishError::Unavailable), "nothing is promised");
+    let died = queue.ready().unwrap_err().to_string();
+    assert!(died.contains("bug of clerk-sync"), "{died}");
+    let started = Instant::now();
+    while queue.ready().is_err() {
+        assert!(started.elapsed() < DEADLINE, "it is never ready again");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    queue.publish(event("after")).await.unwrap();
+    assert_eq!(drain(&queue, 500).await.into_keys().collect::<Vec<_>>(), ["after", "before"]);
+    queue.close().await;
+}
+
+#[tokio::test]
+async fn a_writer_that_nobody_can_reach_any_more_ends() {
+    let place = Place::new();
+    let queue = place.open().await;
+    let mut consumer = consumer(&queue, 10);
+    queue.publish(event("kept")).await.unwrap();
+    let mut ended = queue.ended.clone();
+    drop(queue);
+    let batch = next(&mut consumer).await;
+    ack(&mut consumer, batch).await.unwrap();
+    assert!(ended.has_changed().is_ok(), "a consumer has still something to acknowledge");
+    drop(consumer);
+    let all_is_done = async { while ended.changed().await.is_ok() {} };
+    tokio::time::timeout(DEADLINE, all_is_done).await.expect("the writer ends");
+    assert_eq!(place.open().await.depth().await.unwrap(), 0);
+}

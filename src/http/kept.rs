@@ -1,7 +1,8 @@
 //! An answer that is costly to find, kept for a while: whoever asks meanwhile gets the one that is there.
 //!
 //! - It is found at most once at a time, in the background, whoever goes away meanwhile.
-//! - It is found again only after a rest of 50 times what it took: it never costs the database more than a fiftieth of its time.
+//! - It is found again only after a rest. One that is costly rests for 50 times what it took: it never takes more than a fiftieth
+//!   of the database's time.
 //! - Nobody asks, nothing is done.
 
 use std::future::Future;
@@ -12,6 +13,7 @@ use tokio::sync::Notify;
 
 use crate::clerk::Timestamp;
 use crate::clock::now;
+use crate::tasks;
 
 /// The rest, as a multiple of what the last search took.
 const REST: u32 = 50;
@@ -19,12 +21,17 @@ const REST: u32 = 50;
 /// The usual patience.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// The patience for a question that has a timeout of its own, of 2 s: its answer is waited for.
+const FULL_PATIENCE: Duration = Duration::from_secs(5);
+
 /// The answer, and how it is come by.
 pub struct Kept<T, E> {
     state: Mutex<State<T, E>>,
     found: Notify,
     /// Shortest rest.
     rest_min: Duration,
+    /// The rest as a multiple of what the last search took, if that is more.
+    rest_factor: u32,
     /// Longest wait of whoever asks for a new answer. After it the old one will do.
     patience: Duration,
 }
@@ -46,8 +53,17 @@ pub struct Found<T> {
 
 impl<T: Clone + Send + 'static, E: Clone + Send + 'static> Kept<T, E> {
     pub fn for_at_least(rest_min: Duration) -> Arc<Self> {
+        Arc::new(Self::new(rest_min, REST, PATIENCE))
+    }
+
+    /// An answer that must not be older than `rest`, whatever it costs.
+    pub fn every(rest: Duration) -> Arc<Self> {
+        Arc::new(Self::new(rest, 0, FULL_PATIENCE))
+    }
+
+    fn new(rest_min: Duration, rest_factor: u32, patience: Duration) -> Self {
         let state = State { last: None, error: None, is_searching: false, rests_until: None };
-        Arc::new(Self { state: Mutex::new(state), found: Notify::new(), rest_min, patience: PATIENCE })
+        Self { state: Mutex::new(state), found: Notify::new(), rest_min, rest_factor, patience }
     }
 
     /// The answer: the one that is there while it rests, else a new one, or again the old one where that takes longer than 2 s.
@@ -62,7 +78,7 @@ impl<T: Clone + Send + 'static, E: Clone + Send + 'static> Kept<T, E> {
         found.as_mut().enable();
         if self.begin() {
             let (kept, search) = (Arc::clone(self), search());
-            tokio::spawn(async move { Search::of(kept).run(search).await });
+            tasks::brief(async move { Search::of(kept).run(search).await });
         }
         if self.is_searching() {
             // The end of the patience is no error: what is there is the answer.
@@ -120,7 +136,7 @@ impl<T, E> Search<T, E> {
 
 impl<T, E> Drop for Search<T, E> {
     fn drop(&mut self) {
-        let rest = (self.begun.elapsed() * REST).max(self.kept.rest_min);
+        let rest = (self.begun.elapsed() * self.kept.rest_factor).max(self.kept.rest_min);
         let mut state = self.kept.state();
         state.is_searching = false;
         state.rests_until = Some(Instant::now() + rest);

@@ -1,0 +1,75 @@
+//! What a process says of itself at its start: its version, its queue, its database, and where Clerk and people reach it.
+//!
+//! Each role says what it has, and none says a name or a password of its servers.
+
+use std::io::IsTerminal;
+
+use tracing::{info, warn};
+
+use super::service::{Role, Service};
+use crate::config::Config;
+use crate::store::Store;
+use crate::{http, queue, store};
+
+/// Commands other than the servers log no more than warnings, and these lines.
+pub const FILTER: &str = "warn,clerk_sync::commands::startup=info";
+
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The lines of a server, once it listens.
+pub fn of_service(service: &Service, config: &Config, role: Role) {
+    let name = match role {
+        Role::Both => "serve",
+        Role::Receiver => "receiver",
+        Role::Worker => "worker",
+    };
+    let database = (role != Role::Receiver).then(|| database(&service.store));
+    let webhook_url = (role != Role::Worker).then(|| format!("http://{}{}", service.address, http::WEBHOOK_PATH));
+    let dashboard = (role != Role::Receiver).then(|| match config.admin_token {
+        Some(_) => format!("http://{}{}", service.address, http::dashboard::PATH),
+        None => "off; set ADMIN_TOKEN to turn it on".into(),
+    });
+    info!(version = VERSION, role = name, queue = queue(&config.queue), database, webhook_url, dashboard, "started");
+    // Whoever sits at a terminal sees where the files are.
+    if let Some(files) = files(config, role)
+        && !std::io::stderr().is_terminal()
+    {
+        warn!(
+            files,
+            "keep DATA_DIR on a disk that stays: the disk of a container goes with it. For servers set DATABASE_URL and AMQP_URL"
+        );
+    }
+}
+
+/// The line of a command that works on the database.
+pub fn of_command(name: &str, store: &Store) {
+    info!(version = VERSION, command = name, database = database(store), "started");
+}
+
+pub fn queue(options: &queue::Options) -> String {
+    match options {
+        queue::Options::RabbitMq(options) => {
+            format!("RabbitMQ at {}, namespace {}", options.place(), options.namespace)
+        }
+        queue::Options::Embedded(options) => format!("embedded, in {}", options.path.display()),
+    }
+}
+
+pub fn database(store: &Store) -> String {
+    match store {
+        Store::Postgres(_) => format!("PostgreSQL at {}", store.place()),
+        Store::Sqlite(_) => format!("SQLite, in {}", store.place()),
+    }
+}
+
+/// What of the role is lost with the disk; `None` if nothing.
+fn files(config: &Config, role: Role) -> Option<&'static str> {
+    let queue = matches!(config.queue, queue::Options::Embedded(_));
+    let database = role != Role::Receiver && matches!(config.store, store::Options::Sqlite(_));
+    match (queue, database) {
+        (true, true) => Some("queue and database"),
+        (true, false) => Some("queue"),
+        (false, true) => Some("database"),
+        (false, false) => None,
+    }
+}

@@ -1,0 +1,58 @@
+//! Why there is no connection to the broker, in words for a person, and whether time or a person repairs it.
+
+use lapin::ErrorKind;
+use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
+use lapin::uri::AMQPScheme;
+
+use crate::tls::{self, Peer};
+
+/// Why there is no connection.
+pub enum Fault {
+    /// The broker is away.
+    Away(String),
+    /// A person must mend something.
+    Repair(String),
+}
+
+/// Which port a URL of this scheme wants.
+pub fn port_of(scheme: &AMQPScheme) -> &'static str {
+    match scheme {
+        AMQPScheme::AMQP => {
+            "is it the TLS port? Begin AMQP_URL with amqps:// there; without TLS the port is usually 5672"
+        }
+        AMQPScheme::AMQPS => "with amqps:// give the TLS port, usually 5671",
+    }
+}
+
+pub fn fault_of(scheme: &AMQPScheme, error: lapin::Error) -> Fault {
+    let description = describe(&error);
+    match error.kind() {
+        ErrorKind::ProtocolError(amqp) => match amqp.kind() {
+            AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) => Fault::Repair(format!(
+                "RabbitMQ refuses this user, check the name, the password and the permissions of AMQP_URL ({description})"
+            )),
+            AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED | AMQPHardError::INVALIDPATH) => {
+                Fault::Repair(format!("RabbitMQ refuses the virtual host of AMQP_URL ({description})"))
+            }
+            _ => Fault::Away(description),
+        },
+        ErrorKind::IOError(error) => match tls::fault_of(error.as_ref()) {
+            Some(fault) => Fault::Repair(fault.explain(&Peer::RABBITMQ)),
+            None => Fault::Away(description),
+        },
+        ErrorKind::ParsingError(_) | ErrorKind::InvalidProtocolVersion(_) => {
+            Fault::Repair(format!("what answers there does not speak AMQP 0-9-1; {}", port_of(scheme)))
+        }
+        _ => Fault::Away(description),
+    }
+}
+
+/// The error without anything of the URL: lapin's own texts hold the broker's replies, I/O errors and states.
+pub fn describe(error: &lapin::Error) -> String {
+    match error.kind() {
+        ErrorKind::ProtocolError(amqp) => amqp.get_message().to_string(),
+        ErrorKind::IOError(error) => format!("no connection to RabbitMQ: {error}"),
+        ErrorKind::MissingHeartbeatError => "RabbitMQ sends no heartbeat".into(),
+        _ => format!("the connection to RabbitMQ failed: {error}"),
+    }
+}

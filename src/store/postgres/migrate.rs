@@ -1,0 +1,236 @@
+//! Migrations: the version is read first, each is made in a transaction of its own, and one process makes them at a time.
+//!
+//! The lock belongs to the transaction. A lock of the session would stay with the server's session where a pooler hands that to
+//! the next client, and every later migration would wait for it without an end.
+
+use std::borrow::Cow;
+use std::time::{Duration, Instant};
+
+use sqlx::migrate::{Migration, Migrator};
+use sqlx::{Connection, Executor, PgConnection, Row};
+use tracing::{info, warn};
+
+use super::error;
+use super::schema::Schema;
+use crate::store::StoreError;
+
+static EMBEDDED: Migrator = sqlx::migrate!("migrations/postgres");
+
+/// What a migration may take. A change to a table that somebody holds must not make all others queue up behind it; otherwise it
+/// takes its time.
+const LIMITS: &str = "set local lock_timeout = '5s'; set local statement_timeout = 0; \
+                      set local idle_in_transaction_session_timeout = 0";
+
+/// Between two tries to get the lock.
+const BUSY_PAUSE: Duration = Duration::from_millis(100);
+
+/// Another process is waited for this long before it is named, and as long as it takes after that.
+const SILENT_FOR: Duration = Duration::from_secs(1);
+
+/// Between two lines of the log while another process is waited for.
+const REMIND_EVERY: Duration = Duration::from_secs(30);
+
+/// The newest migration of this program.
+pub fn newest() -> i64 {
+    EMBEDDED.iter().map(|migration| migration.version).max().unwrap_or(0)
+}
+
+/// A migration that the database has.
+struct Applied {
+    version: i64,
+    checksum: Vec<u8>,
+    is_finished: bool,
+}
+
+/// Makes what is missing. Takes no lock where nothing is.
+pub async fn migrate(connection: &mut PgConnection) -> Result<(), StoreError> {
+    let mut busy = None;
+    loop {
+        let (schema, applied) = ask(connection).await?;
+        if pending(&applied)?.is_none() {
+            if let Err(error) = schema.check_encoding() {
+                warn!(%error, "the schema is up to date, in a database that cannot hold every event");
+            }
+            return Ok(());
+        }
+        schema.check_encoding()?;
+        match make_next(connection).await? {
+            Made::One => busy = None,
+            Made::NoneLeft => {}
+            Made::Busy { holder } => busy.get_or_insert_with(Busy::new).wait(holder).await,
+        }
+    }
+}
+
+/// What is there, without a change.
+async fn ask(connection: &mut PgConnection) -> Result<(Schema, Vec<Applied>), StoreError> {
+    let asked = async {
+        let row = sqlx::query(include_str!("schema.sql")).fetch_one(&mut *connection).await?;
+        let schema = Schema::of(&row)?;
+        if !schema.is_versioned {
+            return Ok((schema, Vec::new()));
+        }
+        let rows = sqlx::query(include_str!("applied.sql")).fetch_all(&mut *connection).await?;
+        let read = |row: &sqlx::postgres::PgRow| {
+            Ok::<_, sqlx::Error>(Applied {
+                version: row.try_get("version")?,
+                checksum: row.try_get("checksum")?,
+                is_finished: row.try_get("success")?,
+            })
+        };
+        Ok((schema, rows.iter().map(read).collect::<Result<_, _>>()?))
+    };
+    let (schema, applied) = asked.await.map_err(error::of)?;
+    schema.check_versions()?;
+    Ok((schema, applied))
+}
+
+/// The next migration to make.
+///
+/// # Errors
+/// `Incompatible` where the database has what this program does not know.
+fn pending(applied: &[Applied]) -> Result<Option<&'static Migration>, StoreError> {
+    let known = |version: i64| EMBEDDED.iter().find(|migration| migration.version == version);
+    for Applied { version, checksum, is_finished } in applied {
+        let fault = match known(*version) {
+            _ if !is_finished => format!("its migration {version} was not finished: fix it by hand"),
+            None => {
+                format!("its schema has migration {version}, which this program does not know: use a newer clerk-sync")
+            }
+            Some(migration) if *migration.checksum != **checksum => {
+                format!(
+                    "its migration {version} is not the one of this program: use the clerk-sync that made the schema"
+                )
+            }
+            Some(_) => continue,
+        };
+        return Err(StoreError::Incompatible(fault));
+    }
+    let is_applied = |migration: &Migration| applied.iter().any(|applied| applied.version == migration.version);
+    Ok(EMBEDDED.iter().find(|migration| !is_applied(migration)))
+}
+
+enum Made {
+    One,
+    NoneLeft,
+    /// Another process migrates.
+    Busy {
+        holder: Option<String>,
+    },
+}
+
+/// Makes the next migration, in one transaction with its record and the lock. What is there is asked again under the lock.
+async fn make_next(connection: &mut PgConnection) -> Result<Made, StoreError> {
+    let mut transaction = connection.begin().await.map_err(error::of)?;
+    let key = lock_key(&mut transaction).await.map_err(error::of)?;
+    let lock = sqlx::query_scalar("select pg_try_advisory_xact_lock($1)").bind(key);
+    let is_ours: bool = lock.fetch_one(&mut *transaction).await.map_err(error::of)?;
+    if !is_ours {
+        let holder = sqlx::query_scalar(include_str!("holder.sql")).bind(key);
+        let holder = holder.fetch_optional(&mut *transaction).await.map_err(error::of)?.flatten();
+        transaction.rollback().await.map_err(error::of)?;
+        return Ok(Made::Busy { holder });
+    }
+    let (schema, applied) = ask(&mut transaction).await?;
+    let Some(migration) = pending(&applied)? else { return Ok(Made::NoneLeft) };
+    let begun = Instant::now();
+    let made = async {
+        transaction.execute(LIMITS).await?;
+        if !schema.is_versioned {
+            // `create schema if not exists` asks for the right to create one even where it exists.
+            let exists =
+                sqlx::query_scalar::<_, bool>("select exists (select from pg_namespace where nspname = 'clerk')");
+            if !exists.fetch_one(&mut *transaction).await? {
+                transaction.execute("create schema clerk").await?;
+            }
+            transaction.execute(include_str!("make_migrations.sql")).await?;
+        }
+        transaction.execute(migration.sql.clone()).await?;
+        let record = sqlx::query(include_str!("record_migration.sql"))
+            .bind(migration.version)
+            .bind(&*migration.description)
+            .bind(&*migration.checksum)
+            .bind(i64::try_from(begun.elapsed().as_nanos()).unwrap_or(i64::MAX));
+        record.execute(&mut *transaction).await?;
+        transaction.commit().await
+    };
+    made.await.map_err(error::of_migration)?;
+    info!(version = migration.version, description = %migration.description, "a migration was made");
+    Ok(Made::One)
+}
+
+/// The number of the lock: that of sqlx's migrator, so that whichever holds it keeps the other out.
+async fn lock_key(connection: &mut PgConnection) -> Result<i64, sqlx::Error> {
+    let name: String = sqlx::query_scalar("select current_database()::text").fetch_one(connection).await?;
+    Ok(0x3d32_ad9e * i64::from(crc32(name.as_bytes())))
+}
+
+/// CRC-32 of ISO 3309, as in Ethernet and zip.
+fn crc32(bytes: &[u8]) -> u32 {
+    let step = |crc: u32, _| if crc & 1 == 1 { (crc >> 1) ^ 0xEDB8_8320 } else { crc >> 1 };
+    !bytes.iter().fold(u32::MAX, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), step))
+}
+
+/// The wait for another process that migrates.
+struct Busy {
+    since: Instant,
+    logged: Option<Instant>,
+}
+
+impl Busy {
+    fn new() -> Self {
+        Self { since: Instant::now(), logged: None }
+    }
+
+    async fn wait(&mut self, holder: Option<String>) {
+        let is_due = self.logged.map_or(self.since.elapsed() >= SILENT_FOR, |logged| logged.elapsed() >= REMIND_EVERY);
+        if is_due {
+            let holder = holder.map_or(Cow::from("unknown"), Cow::from);
+            warn!(%holder, "another process is migrating; waiting for it. If none is, end the session that holds the lock");
+            self.logged = Some(Instant::now());
+        }
+        tokio::time::sleep(BUSY_PAUSE).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn applied(versions: &[i64]) -> Vec<Applied> {
+        let checksum = |version: i64| {
+            EMBEDDED
+                .iter()
+                .find(|known| known.version == version)
+                .map_or_else(Vec::new, |known| known.checksum.to_vec())
+        };
+        versions.iter().map(|&version| Applied { version, checksum: checksum(version), is_finished: true }).collect()
+    }
+
+    #[test]
+    fn the_next_migration_is_the_first_that_is_missing() {
+        let next = |versions: &[i64]| pending(&applied(versions)).unwrap().map(|migration| migration.version);
+        let all: Vec<_> = EMBEDDED.iter().map(|migration| migration.version).collect();
+        assert_eq!(next(&[]), Some(1));
+        assert_eq!(next(&[1, 2]), Some(3));
+        assert_eq!(next(&all), None);
+        assert_eq!(all.last(), Some(&newest()));
+    }
+
+    #[test]
+    fn what_this_program_does_not_know_is_refused() {
+        let refused = |applied: &[Applied]| pending(applied).unwrap_err().to_string();
+        assert!(refused(&applied(&[1, 9999])).contains("migration 9999, which this program does not know"));
+        let mut other = applied(&[1]);
+        other[0].checksum = vec![0];
+        assert!(refused(&other).contains("migration 1 is not the one of this program"));
+        other[0].is_finished = false;
+        assert!(refused(&other).contains("migration 1 was not finished"));
+    }
+
+    /// The check value of the algorithm.
+    #[test]
+    fn the_lock_is_that_of_sqlx() {
+        assert_eq!(crc32(b"123456789"), 0xCBF4_3926);
+    }
+}

@@ -1,0 +1,168 @@
+//! Sessions with the server: how one begins, and what is between us and it.
+//!
+//! Nothing but names is asked for in the startup message, since poolers refuse the rest: settings are set after connecting, in
+//! one round trip. With transaction pooling a server session belongs to a client for one transaction only: a setting would stay
+//! with it and reach other clients, so none is set there, and nothing else is left in a session. There the driver needs a pooler
+//! that follows prepared statements. Unnamed ones are no way: sqlx prepares and executes in two round trips, each of which may
+//! reach another session.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions, Connection, Error, Executor, PgConnection, Row};
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+use tracing::info;
+
+use super::{error, no_delay};
+use crate::store::StoreError;
+
+/// For how long a connection has the same session of the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pooling {
+    /// As long as it lasts: a server, or a pooler that pools sessions.
+    Session,
+    /// For one transaction.
+    Transaction,
+}
+
+/// What the server's address leads to, found out with the first connection. Clones share it.
+#[derive(Clone, Default)]
+pub struct Known(Arc<Mutex<Option<Pooling>>>);
+
+/// Longest wait for a second session beside the first: where sessions are pooled it may have to wait for the first.
+const SECOND_WITHIN: Duration = Duration::from_secs(2);
+
+/// Opens a connection and begins the session with these settings, where a session keeps any. Has no deadline of its own.
+///
+/// # Errors
+/// `Error::Configuration` holds a `StoreError` where the server or a pooler refuses us.
+pub async fn begin(options: &PgConnectOptions, known: &Known, settings: &'static str) -> Result<PgConnection, Error> {
+    let mut connection = open(options).await?;
+    if known.pooling(options, &mut connection).await? == Pooling::Session && !settings.is_empty() {
+        connection.execute(settings).await.map_err(error::of_connecting)?;
+    }
+    Ok(connection)
+}
+
+async fn open(options: &PgConnectOptions) -> Result<PgConnection, Error> {
+    let connection = options.connect().await.map_err(error::of_connecting)?;
+    if options.get_socket().is_none() {
+        no_delay::set(options.get_port());
+    }
+    Ok(connection)
+}
+
+impl Known {
+    /// To be called when something shows that the address leads to something else.
+    pub fn forget(&self) {
+        // Whoever holds it is finding it out anew.
+        if let Ok(mut known) = self.0.try_lock() {
+            *known = None;
+        }
+    }
+
+    /// What is known; nothing before the first connection.
+    pub async fn get(&self) -> Option<Pooling> {
+        *self.0.lock().await
+    }
+
+    async fn pooling(&self, options: &PgConnectOptions, first: &mut PgConnection) -> Result<Pooling, Error> {
+        // One at a time: it takes a second connection.
+        let mut known = self.0.lock().await;
+        if let Some(pooling) = *known {
+            return Ok(pooling);
+        }
+        let Some(pooling) = find_out(options, first).await? else { return Ok(Pooling::Session) };
+        if pooling == Pooling::Transaction {
+            info!("a transaction pooler is before PostgreSQL; no limits are set for its sessions");
+        }
+        *known = Some(pooling);
+        Ok(pooling)
+    }
+}
+
+/// Whether transactions are pooled; nothing where it cannot be told. While a second connection is inside a transaction, the
+/// first must still have the session that it had, and the second another one.
+async fn find_out(options: &PgConnectOptions, first: &mut PgConnection) -> Result<Option<Pooling>, Error> {
+    let identity = async |connection: &mut PgConnection, sql: &'static str| {
+        let row = connection.fetch_one(sql).await.map_err(error::of_connecting)?;
+        row.try_get::<String, _>(0)
+    };
+    let own = identity(first, include_str!("session_identity.sql")).await?;
+    // A pooler that goes round gives another one now.
+    let again = identity(first, include_str!("session_identity.sql")).await?;
+    let hold = async {
+        let mut second = open(options).await?;
+        let held = identity(&mut second, include_str!("session_held.sql")).await?;
+        Ok::<_, Error>((second, held))
+    };
+    let Ok(second) = timeout(SECOND_WITHIN, hold).await else { return Ok(None) };
+    let (mut second, held) = second?;
+    let is_shared = is_named_as_pooler(options.get_host(), options.get_port())
+        || again != own
+        || held == own
+        // Not asked where the second has what was the first's: there may be no other, and the first would wait.
+        || identity(first, include_str!("session_identity.sql")).await? != own;
+    if is_shared {
+        // Where it fails the connection is dropped inside its transaction, and the pooler ends the session with all that it keeps.
+        can_serve(&mut second).await?;
+    }
+    second.execute("rollback").await.map_err(error::of_connecting)?;
+    // All was answered; how it ends changes nothing.
+    drop(second.close().await);
+    Ok(Some(if is_shared { Pooling::Transaction } else { Pooling::Session }))
+}
+
+/// Addresses of hosted poolers that may have several processes, of which two connections could miss each other.
+fn is_named_as_pooler(host: &str, port: u16) -> bool {
+    let is_supabase = host.ends_with(".supabase.com") || host.ends_with(".supabase.co");
+    let is_neon = host.split('.').next().is_some_and(|label| label.ends_with("-pooler"));
+    is_supabase && port == 6543 || is_neon
+}
+
+/// Whether a transaction pooler keeps what this program needs, asked inside a transaction.
+async fn can_serve(connection: &mut PgConnection) -> Result<(), Error> {
+    let named = sqlx::query_scalar::<_, i32>(include_str!("session_named.sql")).fetch_one(&mut *connection).await;
+    named.map_err(error::of_connecting)?;
+    let kept = connection.fetch_one(include_str!("session_kept.sql")).await.map_err(error::of_connecting)?;
+    if kept.try_get("by_its_name")? {
+        return Err(refusal(error::STATEMENTS_ARE_LOST.into()));
+    }
+    if kept.try_get("forgets_commits")? {
+        return Err(refusal(
+            "synchronous_commit is off, and through a transaction pooler clerk-sync cannot turn it on: `alter role … set synchronous_commit = on`, or give the server's direct address in DATABASE_URL"
+                .into(),
+        ));
+    }
+    Ok(())
+}
+
+fn refusal(text: String) -> Error {
+    Error::Configuration(Box::new(StoreError::Incompatible(text)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hosted_transaction_pooler_is_known_by_its_address() {
+        for (host, port) in [
+            ("aws-0-eu-west-1.pooler.supabase.com", 6543),
+            ("db.abcdefgh.supabase.co", 6543),
+            ("ep-cool-darkness-123456-pooler.us-east-2.aws.neon.tech", 5432),
+        ] {
+            assert!(is_named_as_pooler(host, port), "{host}:{port}");
+        }
+        for (host, port) in [
+            ("aws-0-eu-west-1.pooler.supabase.com", 5432),
+            ("db.abcdefgh.supabase.co", 5432),
+            ("ep-cool-darkness-123456.us-east-2.aws.neon.tech", 5432),
+            ("localhost", 6543),
+        ] {
+            assert!(!is_named_as_pooler(host, port), "{host}:{port}");
+        }
+    }
+}
