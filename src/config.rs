@@ -3,16 +3,14 @@
 //! Flags win over the environment, which wins over `.env`. For a secret, `NAME_FILE` names a file that holds the value.
 //! Each error names the variable, what is wrong with it and what would be right, and never a secret.
 
-use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::PathBuf;
 
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::clerk::{OmitError, OmittedFields, SigningSecret, Verifier};
-use crate::telemetry::{self, LogFormat};
+use crate::clerk::{SigningSecret, Verifier};
+use crate::telemetry;
 use crate::{http, queue, store, tls, worker};
-use addresses::AmqpFiles;
+use addresses::{AmqpFiles, queue_options, server, store_options};
 
 mod addresses;
 mod dotenv;
@@ -22,12 +20,14 @@ mod management_url;
 mod names;
 mod paths;
 mod survey;
+mod values;
 
 pub use embedded::{embedded, flags};
 pub use environment::Environment;
 pub use survey::{Faults, survey};
 
 use environment::clean;
+use values::{log_format, number, omitted, on_delete, payloads, port, retention};
 
 /// The settings as they were typed; every one is also a variable of the environment.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -220,7 +220,7 @@ impl Config {
                 server(&settings.database_url, "DATABASE_URL", environment)?,
                 &|url| {
                     let ca_file = setting(&settings.database_ca_file, "DATABASE_CA_FILE");
-                    addresses::postgres(url, &|name| environment.get(name).map(String::from), ca_file)
+                    addresses::postgres(url, &|name| environment.of_process(name).map(String::from), ca_file)
                 },
                 home.as_deref(),
                 &data_dir,
@@ -244,24 +244,6 @@ impl Config {
             data_dir,
         })
     }
-}
-
-/// The URL of a server. Without one an embedded file is used: so one that is set and empty is an error, for it was meant to be
-/// another place.
-fn server(
-    flag: &Option<SecretString>,
-    name: &str,
-    environment: &Environment,
-) -> Result<Option<SecretString>, ConfigError> {
-    let is_empty = match flag {
-        Some(flag) => clean(flag.expose_secret()).is_empty(),
-        None => environment.is_empty(name),
-    };
-    if is_empty {
-        let remedy = "give the URL, or unset it to use the embedded file in DATA_DIR";
-        return Err(wrong(name, "is set, and empty", remedy));
-    }
-    flag.as_ref().map_or_else(|| environment.secret(name), |flag| Ok(Some(clean(flag.expose_secret()).into())))
 }
 
 /// The verifier of these secrets, or what to do where there is none.
@@ -346,135 +328,6 @@ fn traces(environment: &Environment) -> Result<Option<telemetry::traces::Options
     let headers = headers.map_or_else(|| environment.secret("OTEL_EXPORTER_OTLP_HEADERS"), |found| Ok(Some(found)))?;
     telemetry::traces::Options::read(|name| environment.get(name), headers)
         .map_err(|(name, fault, remedy)| wrong(name, fault, remedy))
-}
-
-fn number(
-    name: &str,
-    value: Option<String>,
-    default: usize,
-    min: usize,
-    max: usize,
-) -> Result<NonZeroUsize, ConfigError> {
-    let Some(text) = value else {
-        return Ok(NonZeroUsize::new(default).unwrap_or(NonZeroUsize::MIN));
-    };
-    let number = text.parse().ok().filter(|number| (min..=max).contains(number));
-    number.and_then(NonZeroUsize::new).ok_or_else(|| {
-        wrong(name, format!("is {text:?}"), format!("give a number from {min} to {max}, such as {default}"))
-    })
-}
-
-fn retention(value: Option<String>) -> Result<Option<Duration>, ConfigError> {
-    /// A hundred years: more is a mistake.
-    const DAYS_MAX: u64 = 36_525;
-    let text = value.unwrap_or_else(|| "30".into());
-    let days: u64 = text.parse().ok().filter(|days| *days <= DAYS_MAX).ok_or_else(|| {
-        wrong("EVENT_RETENTION_DAYS", format!("is {text:?}"), "give a number of days, such as 30, or 0 to keep all")
-    })?;
-    Ok((days > 0).then(|| Duration::from_secs(days * 24 * 60 * 60)))
-}
-
-fn port(value: Option<String>) -> Result<u16, ConfigError> {
-    let Some(text) = value else { return Ok(3000) };
-    text.parse().map_err(|_| wrong("PORT", format!("is {text:?}"), "give a number from 0 to 65535, such as 3000"))
-}
-
-fn log_format(value: Option<String>) -> Result<Option<LogFormat>, ConfigError> {
-    match value.as_deref() {
-        None => Ok(None),
-        Some("pretty") => Ok(Some(LogFormat::Pretty)),
-        Some("json") => Ok(Some(LogFormat::Json)),
-        Some(other) => Err(wrong("LOG_FORMAT", format!("is {other:?}"), "give pretty or json")),
-    }
-}
-
-fn queue_options(
-    url: Option<SecretString>,
-    files: &AmqpFiles,
-    namespace: String,
-    data_dir: &Path,
-) -> Result<queue::Options, ConfigError> {
-    let valid = !namespace.is_empty()
-        && namespace.len() <= NAMESPACE_MAX
-        && namespace.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
-    if !valid {
-        return Err(wrong(
-            "AMQP_NAMESPACE",
-            format!("is {namespace:?}"),
-            "give 1 to 100 letters, digits, -, _ and dots, such as clerk-sync",
-        ));
-    }
-    let Some(url) = url else {
-        return Ok(queue::Options::Embedded(queue::embedded::Options { path: data_dir.join("queue.db") }));
-    };
-    let address = addresses::rabbitmq(&url, files)?;
-    Ok(queue::Options::RabbitMq(queue::rabbitmq::Options { address, namespace }))
-}
-
-/// RabbitMQ takes names of up to 255 bytes; ours add at most 9.
-const NAMESPACE_MAX: usize = 100;
-
-fn payloads(value: Option<String>) -> Result<store::Payloads, ConfigError> {
-    match value.as_deref() {
-        None | Some("failed") => Ok(store::Payloads::Failed),
-        Some("all") => Ok(store::Payloads::All),
-        Some(other) => Err(wrong("EVENT_PAYLOADS", format!("is {other:?}"), "give failed or all")),
-    }
-}
-
-/// Longest part of a wrong name that an error repeats, in characters.
-const SHOWN_MAX: usize = 64;
-
-fn omitted(value: Option<String>) -> Result<OmittedFields, ConfigError> {
-    OmittedFields::parse(&value.unwrap_or_default()).map_err(|error| match error {
-        OmitError::Needed(needed) => {
-            let fault = format!("names {needed}, without which no event could be applied");
-            wrong("OMIT_FIELDS", fault, "leave it out; name fields such as private_metadata,unsafe_metadata")
-        }
-        OmitError::Unknown { name, nearest } => {
-            let shown: String = name.chars().take(SHOWN_MAX).collect();
-            let fault = format!("names {shown:?}, a field that Clerk's user object does not have");
-            let remedy = nearest.map_or_else(
-                || "leave it out; name whole fields, such as private_metadata,unsafe_metadata, as Clerk's Backend API writes them".into(),
-                |nearest| format!("did you mean {nearest}? Name whole fields, separated by commas"),
-            );
-            wrong("OMIT_FIELDS", fault, remedy)
-        }
-    })
-}
-
-fn on_delete(value: Option<String>) -> Result<store::OnDelete, ConfigError> {
-    match value.as_deref() {
-        None | Some("keep") => Ok(store::OnDelete::Keep),
-        Some("scrub") => Ok(store::OnDelete::Scrub),
-        Some(other) => Err(wrong("ON_DELETE", format!("is {other:?}"), "give keep or scrub")),
-    }
-}
-
-fn store_options(
-    url: Option<SecretString>,
-    postgres: &dyn Fn(&str) -> Result<store::postgres::Address, ConfigError>,
-    home: Option<&Path>,
-    data_dir: &Path,
-    connections: NonZeroUsize,
-    keep: store::Keep,
-) -> Result<store::Options, ConfigError> {
-    let sqlite = |path| store::Options::Sqlite(store::sqlite::Options { path, keep });
-    let Some(url) = url else {
-        return Ok(sqlite(data_dir.join("users.db")));
-    };
-    if let Some(path) = paths::of_sqlite_url(url.expose_secret(), home) {
-        return path.map(sqlite).map_err(|(fault, remedy)| wrong("DATABASE_URL", fault, remedy));
-    }
-    let remedy = "give a URL such as postgres://user:password@host:5432/database or sqlite://./data/users.db";
-    match url.expose_secret().split_once("://") {
-        Some((scheme, _)) if ["postgres", "postgresql"].contains(&scheme.to_ascii_lowercase().as_str()) => {
-            let connections = u32::try_from(connections.get()).unwrap_or(u32::MAX);
-            let address = postgres(url.expose_secret())?;
-            Ok(store::Options::Postgres(store::postgres::Options { address, connections, keep }))
-        }
-        _ => Err(wrong("DATABASE_URL", "does not begin with postgres:// or sqlite://", remedy)),
-    }
 }
 
 #[cfg(test)]

@@ -14,7 +14,8 @@ use crate::backoff::Backoff;
 use crate::config::Config;
 use crate::http::{self, Api, Readiness, Refusals, Webhooks};
 use crate::queue::embedded::DirectoryLock;
-use crate::queue::{self, Queue};
+use crate::queue::{self, Identity, Queue};
+use crate::replay::target;
 use crate::shutdown::Shutdown;
 use crate::store::{self, Store, StoreError};
 use crate::tasks;
@@ -70,6 +71,7 @@ impl Service {
         if is_receiver {
             queue.expect_bodies(config.http.max_body_bytes);
         }
+        let identity = queue::identity(&config.queue).await?;
         let store = Store::open(&config.store)?;
         if is_worker {
             store.check().await?;
@@ -100,7 +102,8 @@ impl Service {
             Role::Both | Role::Receiver => info!(%address, path = http::WEBHOOK_PATH, "receiving"),
         }
         let worker = is_worker.then(|| {
-            let work = work(queue.clone(), store.clone(), config.worker.clone(), role, status, stop_worker.clone());
+            let work =
+                work(queue.clone(), identity, store.clone(), config.worker.clone(), role, status, stop_worker.clone());
             tasks::vital("worker", &stop_worker, work)
         });
         Ok(Self {
@@ -157,6 +160,7 @@ fn has_files(config: &Config, is_worker: bool) -> bool {
 /// Migrates where the role does so, then applies events until `stop`.
 async fn work(
     queue: Queue,
+    identity: Option<Identity>,
     store: Store,
     options: worker::Options,
     role: Role,
@@ -166,7 +170,26 @@ async fn work(
     if role == Role::Both && !migrated(&store, &status, &stop).await {
         return;
     }
-    worker::run_with_status(queue, store, options, status, stop).await;
+    let apply = worker::run_with_status(queue, store.clone(), options, status, stop.clone());
+    tokio::join!(apply, record_queue(identity, &store, &stop));
+}
+
+/// Records which queue this worker takes from, so that `events replay` can tell another one. Nothing waits for it.
+async fn record_queue(queue: Option<Identity>, store: &Store, stop: &Shutdown) {
+    let Some(queue) = queue else { return };
+    let mut backoff = Backoff::for_repair();
+    let mut is_told = false;
+    // An outage, and a schema that is old, are told by the worker itself.
+    let is_current = async || store.schema_version().await.is_ok_and(|version| version.check().is_ok());
+    while let Some(Err(error)) = stop.or(target::record(store, &queue)).await {
+        if !is_told && matches!(error, StoreError::Incompatible(_)) && is_current().await {
+            warn!(%error, "the worker's queue could not be recorded, so `events replay` cannot compare it");
+            is_told = true;
+        }
+        if stop.or(backoff.wait()).await.is_none() {
+            return;
+        }
+    }
 }
 
 /// Migrates, as soon as the database answers; false when the process stops first.

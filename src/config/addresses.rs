@@ -1,11 +1,13 @@
 //! The settings that say where something is: `HOST`, `DATABASE_URL`, `AMQP_URL`, `CLERK_API_URL`, and the files of TLS beside
 //! them. Each file is read here once, so that one that cannot be used stops the program before it opens a port.
 
-use std::path::PathBuf;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{ConfigError, wrong};
+use super::environment::clean;
+use super::{ConfigError, Environment, paths, wrong};
 use crate::tls::{FileError, Files, PemFile};
 use crate::url::{UrlError, is_ipv6};
 use crate::{queue, store};
@@ -53,6 +55,76 @@ pub fn clerk_api_url(value: Option<String>) -> Result<String, ConfigError> {
 pub fn clerk_api_files(ca: Option<String>) -> Result<Files, ConfigError> {
     let ca = ca.map(|path| PemFile { setting: "CLERK_API_CA_FILE".into(), path: path.into() });
     usable(Files { ca: ca.into_iter().collect(), client: None })
+}
+
+/// The URL of a server. Without one an embedded file is used: so one that is set and empty is an error, for it was meant to be
+/// another place.
+pub fn server(
+    flag: &Option<SecretString>,
+    name: &str,
+    environment: &Environment,
+) -> Result<Option<SecretString>, ConfigError> {
+    let is_empty = match flag {
+        Some(flag) => clean(flag.expose_secret()).is_empty(),
+        None => environment.is_empty(name),
+    };
+    if is_empty {
+        let remedy = "give the URL, or unset it to use the embedded file in DATA_DIR";
+        return Err(wrong(name, "is set, and empty", remedy));
+    }
+    flag.as_ref().map_or_else(|| environment.secret(name), |flag| Ok(Some(clean(flag.expose_secret()).into())))
+}
+
+pub fn queue_options(
+    url: Option<SecretString>,
+    files: &AmqpFiles,
+    namespace: String,
+    data_dir: &Path,
+) -> Result<queue::Options, ConfigError> {
+    let valid = !namespace.is_empty()
+        && namespace.len() <= NAMESPACE_MAX
+        && namespace.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+    if !valid {
+        return Err(wrong(
+            "AMQP_NAMESPACE",
+            format!("is {namespace:?}"),
+            "give 1 to 100 letters, digits, -, _ and dots, such as clerk-sync",
+        ));
+    }
+    let Some(url) = url else {
+        return Ok(queue::Options::Embedded(queue::embedded::Options { path: data_dir.join("queue.db") }));
+    };
+    let address = rabbitmq(&url, files)?;
+    Ok(queue::Options::RabbitMq(queue::rabbitmq::Options { address, namespace }))
+}
+
+/// RabbitMQ takes names of up to 255 bytes; ours add at most 9.
+const NAMESPACE_MAX: usize = 100;
+
+pub fn store_options(
+    url: Option<SecretString>,
+    postgres: &dyn Fn(&str) -> Result<store::postgres::Address, ConfigError>,
+    home: Option<&Path>,
+    data_dir: &Path,
+    connections: NonZeroUsize,
+    keep: store::Keep,
+) -> Result<store::Options, ConfigError> {
+    let sqlite = |path| store::Options::Sqlite(store::sqlite::Options { path, keep });
+    let Some(url) = url else {
+        return Ok(sqlite(data_dir.join("users.db")));
+    };
+    if let Some(path) = paths::of_sqlite_url(url.expose_secret(), home) {
+        return path.map(sqlite).map_err(|(fault, remedy)| wrong("DATABASE_URL", fault, remedy));
+    }
+    let remedy = "give a URL such as postgres://user:password@host:5432/database or sqlite://./data/users.db";
+    match url.expose_secret().split_once("://") {
+        Some((scheme, _)) if ["postgres", "postgresql"].contains(&scheme.to_ascii_lowercase().as_str()) => {
+            let connections = u32::try_from(connections.get()).unwrap_or(u32::MAX);
+            let address = postgres(url.expose_secret())?;
+            Ok(store::Options::Postgres(store::postgres::Options { address, connections, keep }))
+        }
+        _ => Err(wrong("DATABASE_URL", "does not begin with postgres:// or sqlite://", remedy)),
+    }
 }
 
 /// `DATABASE_URL` of PostgreSQL with what stands beside it.

@@ -66,9 +66,17 @@ impl Environment {
 
     /// An empty value is none.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
-        debug_assert!(names::is_ours(name), "{name} is not in config/names.rs, so that no .env can set it");
+        // libpq's variables are of the process alone, as everywhere.
+        let is_known = names::is_ours(name) || name.starts_with("PG");
+        debug_assert!(is_known, "{name} is not in config/names.rs, so that no .env can set it");
         let found = [&self.process, &self.dotenv].into_iter().filter_map(|variables| variables.get(name));
         found.map(|value| clean(value)).find(|value| !value.is_empty())
+    }
+
+    /// The value that the process has, of a variable of another program's such as libpq's: in `.env` it would be the
+    /// application's.
+    pub(super) fn of_process(&self, name: &str) -> Option<&str> {
+        self.process.get(name).map(|value| clean(value)).filter(|value| !value.is_empty())
     }
 
     /// Whether what is printed shall have no colour (no-color.org).

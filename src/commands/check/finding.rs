@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::visible::visible;
+
 /// How much it matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -41,9 +43,11 @@ impl Finding {
     }
 }
 
-/// An error that holds its remedy behind a `; ` as what and remedy; one that holds none gets `otherwise`.
+/// An error that holds its remedy behind a `; ` as what and remedy; one that holds none, or a server's own words there, gets
+/// `otherwise`.
 pub fn split<'a>(text: &'a str, otherwise: &'a str) -> (&'a str, &'a str) {
-    text.split_once("; ").unwrap_or((text, otherwise))
+    let parts = text.split_once("; ").filter(|(_, rest)| !rest.starts_with("it says: "));
+    parts.unwrap_or((text, otherwise))
 }
 
 /// One line each, the columns aligned. A reader that has no colour loses nothing.
@@ -60,7 +64,8 @@ pub fn lines(findings: &[Finding], colour: bool) -> String {
         let name = finding.check.replace('_', " ");
         let mend = finding.mend.as_ref().map(|mend| format!(" → {mend}")).unwrap_or_default();
         // What a server says of itself may have more than one line.
-        format!("{word}  {name:width$}  {}{mend}", finding.what).replace(['\n', '\r'], " ") + "\n"
+        let said = format!("{}{mend}", finding.what).replace(['\n', '\r'], " ");
+        format!("{word}  {name:width$}  {}\n", visible(&said))
     };
     findings.iter().map(line).collect()
 }
@@ -68,6 +73,13 @@ pub fn lines(findings: &[Finding], colour: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_remedy_within_an_error_is_shown_as_such() {
+        assert_eq!(split("TLS: no; give a CA; or none", "x"), ("TLS: no", "give a CA; or none"));
+        assert_eq!(split("it is away", "start it"), ("it is away", "start it"));
+        assert_eq!(split("refused; it says: no; never", "y"), ("refused; it says: no; never", "y"));
+    }
 
     #[test]
     fn every_finding_is_one_line_and_colour_is_asked_for() {

@@ -1,9 +1,10 @@
-//! Why there is no connection to the broker, in words for a person, and whether time or a person repairs it.
+//! Connecting to a node, and why that failed: what time mends, and what a person must mend.
 
-use lapin::ErrorKind;
 use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
-use lapin::uri::AMQPScheme;
+use lapin::uri::{AMQPScheme, AMQPUri};
+use lapin::{Connection, ConnectionProperties, ErrorKind};
 
+use super::address::Node;
 use crate::tls::{self, Peer};
 
 /// Why there is no connection.
@@ -14,8 +15,22 @@ pub enum Fault {
     Repair(String),
 }
 
+/// Connects; trusted is what the node's files hold beside the system's roots.
+pub async fn connect(node: &Node, uri: AMQPUri, properties: ConnectionProperties) -> Result<Connection, Fault> {
+    let tls = node.tls().map_err(|error| Fault::Repair(error.to_string()))?;
+    let scheme = uri.scheme.clone();
+    let connect =
+        async { Connection::connect_uri_with_config(uri, properties, tls, lapin::runtime::default_runtime()?).await };
+    connect.await.map_err(|error| match fault_of(&scheme, error) {
+        Fault::Away(reason) if [" eof", "aborted", "reset"].iter().any(|end| reason.contains(end)) => {
+            Fault::Away(format!("{reason}; see that RabbitMQ runs there and that it is its port: {}", port_of(&scheme)))
+        }
+        fault => fault,
+    })
+}
+
 /// Which port a URL of this scheme wants.
-pub fn port_of(scheme: &AMQPScheme) -> &'static str {
+fn port_of(scheme: &AMQPScheme) -> &'static str {
     match scheme {
         AMQPScheme::AMQP => {
             "is it the TLS port? Begin AMQP_URL with amqps:// there; without TLS the port is usually 5672"

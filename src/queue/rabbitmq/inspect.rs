@@ -23,9 +23,8 @@ use lapin::uri::AMQPScheme;
 use lapin::{BasicProperties, Connection, ConnectionProperties, ErrorKind, Event};
 
 use super::address::Node as Address;
-use super::fault::{Fault, describe};
+use super::fault::{self, Fault, describe};
 use super::limits;
-use super::link;
 use super::topology::{self, Kind, Names, Thing, TopologyError};
 
 /// Longest wait for a node to let us in, and to say what it is.
@@ -138,7 +137,7 @@ async fn meet(address: &Address) -> (Node, Result<(Connection, Events), String>)
     let uri = &address.uri;
     let connect = async {
         let properties = ConnectionProperties::default().with_connection_name("clerk-sync check".into());
-        let connection = link::connect(address, uri.clone(), properties).await.map_err(|fault| {
+        let connection = fault::connect(address, uri.clone(), properties).await.map_err(|fault| {
             let (Fault::Away(reason) | Fault::Repair(reason)) = fault;
             reason
         })?;

@@ -18,14 +18,13 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
-use lapin::uri::AMQPUri;
 use lapin::{Connection, ConnectionProperties, Event};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use super::address::Node;
-use super::fault::{Fault, describe, fault_of, port_of};
+use super::fault::{Fault, connect, describe, fault_of};
 use super::limits::{self, Limits};
 use super::topology::{self, Names, TopologyError};
 use crate::backoff::Backoff;
@@ -426,20 +425,6 @@ impl Supervisor {
         }
         "the connection ended".into()
     }
-}
-
-/// Connects; trusted is what the node's files hold beside the system's roots.
-pub async fn connect(node: &Node, uri: AMQPUri, properties: ConnectionProperties) -> Result<Connection, Fault> {
-    let tls = node.tls().map_err(|error| Fault::Repair(error.to_string()))?;
-    let scheme = uri.scheme.clone();
-    let connect =
-        async { Connection::connect_uri_with_config(uri, properties, tls, lapin::runtime::default_runtime()?).await };
-    connect.await.map_err(|error| match fault_of(&scheme, error) {
-        Fault::Away(reason) if [" eof", "aborted", "reset"].iter().any(|end| reason.contains(end)) => {
-            Fault::Away(format!("{reason}; see that RabbitMQ runs there and that it is its port: {}", port_of(&scheme)))
-        }
-        fault => fault,
-    })
 }
 
 #[cfg(test)]
