@@ -3,14 +3,12 @@
 //! Flags win over the environment, which wins over `.env`. For a secret, `NAME_FILE` names a file that holds the value.
 //! Each error names the variable, what is wrong with it and what would be right, and never a secret.
 
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::clerk::{OmitError, OmittedFields, SigningSecret, Verifier};
-use crate::telemetry::{self, LogFormat};
+use crate::clerk::{SigningSecret, Verifier};
+use crate::telemetry;
 use crate::{http, queue, store, tls, worker};
 use addresses::{AmqpFiles, queue_options, server, store_options};
 
@@ -21,12 +19,14 @@ mod environment;
 mod names;
 mod paths;
 mod survey;
+mod values;
 
 pub use embedded::{embedded, flags};
 pub use environment::Environment;
 pub use survey::{Faults, survey};
 
 use environment::clean;
+use values::{log_format, number, omitted, on_delete, payloads, port, retention};
 
 /// The settings as they were typed; every one is also a variable of the environment.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -321,83 +321,6 @@ fn traces(environment: &Environment) -> Result<Option<telemetry::traces::Options
     let headers = headers.map_or_else(|| environment.secret("OTEL_EXPORTER_OTLP_HEADERS"), |found| Ok(Some(found)))?;
     telemetry::traces::Options::read(|name| environment.get(name), headers)
         .map_err(|(name, fault, remedy)| wrong(name, fault, remedy))
-}
-
-fn number(
-    name: &str,
-    value: Option<String>,
-    default: usize,
-    min: usize,
-    max: usize,
-) -> Result<NonZeroUsize, ConfigError> {
-    let Some(text) = value else {
-        return Ok(NonZeroUsize::new(default).unwrap_or(NonZeroUsize::MIN));
-    };
-    let number = text.parse().ok().filter(|number| (min..=max).contains(number));
-    number.and_then(NonZeroUsize::new).ok_or_else(|| {
-        wrong(name, format!("is {text:?}"), format!("give a number from {min} to {max}, such as {default}"))
-    })
-}
-
-fn retention(value: Option<String>) -> Result<Option<Duration>, ConfigError> {
-    /// A hundred years: more is a mistake.
-    const DAYS_MAX: u64 = 36_525;
-    let text = value.unwrap_or_else(|| "30".into());
-    let days: u64 = text.parse().ok().filter(|days| *days <= DAYS_MAX).ok_or_else(|| {
-        wrong("EVENT_RETENTION_DAYS", format!("is {text:?}"), "give a number of days, such as 30, or 0 to keep all")
-    })?;
-    Ok((days > 0).then(|| Duration::from_secs(days * 24 * 60 * 60)))
-}
-
-fn port(value: Option<String>) -> Result<u16, ConfigError> {
-    let Some(text) = value else { return Ok(3000) };
-    text.parse().map_err(|_| wrong("PORT", format!("is {text:?}"), "give a number from 0 to 65535, such as 3000"))
-}
-
-fn log_format(value: Option<String>) -> Result<Option<LogFormat>, ConfigError> {
-    match value.as_deref() {
-        None => Ok(None),
-        Some("pretty") => Ok(Some(LogFormat::Pretty)),
-        Some("json") => Ok(Some(LogFormat::Json)),
-        Some(other) => Err(wrong("LOG_FORMAT", format!("is {other:?}"), "give pretty or json")),
-    }
-}
-
-fn payloads(value: Option<String>) -> Result<store::Payloads, ConfigError> {
-    match value.as_deref() {
-        None | Some("failed") => Ok(store::Payloads::Failed),
-        Some("all") => Ok(store::Payloads::All),
-        Some(other) => Err(wrong("EVENT_PAYLOADS", format!("is {other:?}"), "give failed or all")),
-    }
-}
-
-/// Longest part of a wrong name that an error repeats, in characters.
-const SHOWN_MAX: usize = 64;
-
-fn omitted(value: Option<String>) -> Result<OmittedFields, ConfigError> {
-    OmittedFields::parse(&value.unwrap_or_default()).map_err(|error| match error {
-        OmitError::Needed(needed) => {
-            let fault = format!("names {needed}, without which no event could be applied");
-            wrong("OMIT_FIELDS", fault, "leave it out; name fields such as private_metadata,unsafe_metadata")
-        }
-        OmitError::Unknown { name, nearest } => {
-            let shown: String = name.chars().take(SHOWN_MAX).collect();
-            let fault = format!("names {shown:?}, a field that Clerk's user object does not have");
-            let remedy = nearest.map_or_else(
-                || "leave it out; name whole fields, such as private_metadata,unsafe_metadata, as Clerk's Backend API writes them".into(),
-                |nearest| format!("did you mean {nearest}? Name whole fields, separated by commas"),
-            );
-            wrong("OMIT_FIELDS", fault, remedy)
-        }
-    })
-}
-
-fn on_delete(value: Option<String>) -> Result<store::OnDelete, ConfigError> {
-    match value.as_deref() {
-        None | Some("keep") => Ok(store::OnDelete::Keep),
-        Some("scrub") => Ok(store::OnDelete::Scrub),
-        Some(other) => Err(wrong("ON_DELETE", format!("is {other:?}"), "give keep or scrub")),
-    }
 }
 
 #[cfg(test)]

@@ -26,3 +26,4 @@ pub mod telemetry;
 pub mod tls;
 pub mod trace;
 pub mod url;
+pub mod visible;

@@ -5,7 +5,10 @@
 //! - The event stays failed until a worker has tried it again; that counts in `attempts`.
 //! - A replay is held to a rate, so that it does not stand before the events that come in meanwhile.
 
-use std::collections::{BTreeMap, VecDeque};
+pub mod target;
+mod wait;
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -19,13 +22,18 @@ use crate::clerk::{self, EventId, SignedEvent, UserChange};
 use crate::clock::now;
 use crate::metrics::{self, EventStatus, EventType};
 use crate::queue::{PUBLISH_TIMEOUT, PublishError, Queue};
-use crate::store::{Cursor, EventFilter, EventRow, Page, Status, Store, StoreError, User};
+use crate::store::{Cursor, EventFilter, EventRow, KnownUser, Page, Status, Store, StoreError};
+
+pub use wait::{Outcome, OutcomeStatus, Replayed, outcomes};
 
 /// Events a second, unless somebody says otherwise: a tenth of what a worker does, or less.
 pub const RATE: NonZeroU32 = NonZeroU32::new(500).expect("500 is not 0");
 
 /// Events a page, and IDs a statement.
 const PAGE: NonZeroU32 = NonZeroU32::new(200).expect("200 is not 0");
+
+/// Largest payload, in bytes, that is read with those of a whole page: twenty times the usual one. A larger one is read alone.
+const PAYLOAD_MAX: u32 = 64 * 1024;
 
 /// Which failed events.
 #[derive(Debug, Clone)]
@@ -85,7 +93,10 @@ struct Walk<'a> {
 impl<'a> Walk<'a> {
     fn of(store: &'a Store, which: &'a Which) -> Self {
         let (ids, left, after) = match which {
-            Which::Ids(ids) => (ids.iter().cloned().collect(), u64::MAX, None),
+            Which::Ids(ids) => {
+                let mut seen = HashSet::new();
+                (ids.iter().filter(|id| seen.insert(*id)).cloned().collect(), u64::MAX, None)
+            }
             Which::Matching { limit, after, .. } => (VecDeque::new(), *limit, after.clone()),
         };
         let ended = matches!(which, Which::Ids(_));
@@ -110,6 +121,17 @@ impl<'a> Walk<'a> {
         Ok(self.ids.pop_front())
     }
 
+    /// As many of the next IDs as are asked about at once; empty at the end.
+    async fn next_page(&mut self) -> Result<Vec<EventId>, StoreError> {
+        let mut ids = Vec::new();
+        while ids.len() < PAGE.get() as usize
+            && let Some(id) = self.next_id().await?
+        {
+            ids.push(id);
+        }
+        Ok(ids)
+    }
+
     /// Where to go on, if anything is left.
     fn next(&self) -> Option<String> {
         self.page.after.as_ref().filter(|_| !self.ended).map(ToString::to_string)
@@ -125,29 +147,29 @@ pub async fn replay(
     rate: NonZeroU32,
     done: &mut Done,
 ) -> Result<(), ReplayError> {
-    replay_telling(store, queue, which, rate, done, |_| ()).await
+    replay_telling(store, queue, which, rate, done, |_, _| ()).await
 }
 
-/// The same for whoever watches: `tell` is called with how many are done, after each.
+/// The same for whoever watches: `tell` is called after each, with how many are done.
 pub async fn replay_telling(
     store: &Store,
     queue: &Queue,
     which: &Which,
     rate: NonZeroU32,
     done: &mut Done,
-    tell: impl Fn(u64),
+    mut tell: impl FnMut(u64, Replayed),
 ) -> Result<(), ReplayError> {
     let mut pace = pace(rate);
     let mut walk = Walk::of(store, which);
     while let Some(id) = walk.next_id().await? {
-        let Some(event) = failed(store, &id).await? else {
+        let Some((event, attempts)) = failed(store, &id).await? else {
             done.skipped += 1;
             continue;
         };
         pace.tick().await;
         publish(queue, event).await.map_err(|reason| ReplayError::Queue { event_id: id.to_string(), reason })?;
         done.replayed += 1;
-        tell(done.replayed);
+        tell(done.replayed, Replayed { event_id: id, attempts });
     }
     done.next = walk.next();
     Ok(())
@@ -157,18 +179,29 @@ pub async fn replay_telling(
 pub async fn preview(store: &Store, which: &Which) -> Result<Done, StoreError> {
     let (mut done, mut would) = (Done { dry_run: true, ..Done::default() }, Would::default());
     let mut walk = Walk::of(store, which);
-    while let Some(id) = walk.next_id().await? {
-        let Some(event) = failed(store, &id).await? else {
-            done.skipped += 1;
-            continue;
-        };
-        done.replayed += 1;
-        match event.parse() {
-            Err(rejection) => *would.fail.entry(rejection.code().into()).or_default() += 1,
-            Ok(read) => {
-                let row = store.user(&read.change.clerk_id).await?;
-                if row.is_none_or(|row| alters(&read.change, &row)) { would.apply += 1 } else { would.be_stale += 1 }
+    loop {
+        let ids = walk.next_page().await?;
+        if ids.is_empty() {
+            break;
+        }
+        let events = failed_of(store, &ids).await?;
+        done.skipped += (ids.len() - events.len()) as u64;
+        done.replayed += events.len() as u64;
+        let mut changes = Vec::with_capacity(events.len());
+        for event in events {
+            match event.parse() {
+                Err(rejection) => *would.fail.entry(rejection.code().into()).or_default() += 1,
+                Ok(read) => changes.push(read.change),
             }
+        }
+        let mut users: Vec<_> = changes.iter().map(|change| change.clerk_id.clone()).collect();
+        users.sort_unstable();
+        users.dedup();
+        let known: HashMap<_, _> =
+            store.known(&users).await?.into_iter().map(|row| (row.clerk_id.clone(), row)).collect();
+        for change in &changes {
+            let row = known.get(&change.clerk_id);
+            if row.is_none_or(|row| alters(change, row)) { would.apply += 1 } else { would.be_stale += 1 }
         }
     }
     done.next = walk.next();
@@ -200,63 +233,68 @@ pub async fn discard_telling(
 ) -> Result<Discarded, StoreError> {
     let mut done = Discarded { dry_run, ..Discarded::default() };
     let mut walk = Walk::of(store, which);
-    let mut chunk = Vec::new();
     loop {
-        let id = walk.next_id().await?;
-        let at_the_end = id.is_none();
-        chunk.extend(id);
-        if chunk.len() == PAGE.get() as usize || at_the_end {
-            done.discarded += if dry_run {
-                count_failed(store, which, &chunk).await?
-            } else {
-                let types = store.discard(&chunk).await?;
-                let types = types.iter().map(|name| EventType::of(name));
-                types.map(|of| metrics::events(EventStatus::Discarded, of, 1)).count() as u64
-            };
-            chunk.clear();
-            tell(done.discarded);
-        }
-        if at_the_end {
+        let ids = walk.next_page().await?;
+        if ids.is_empty() {
             done.next = walk.next();
             return Ok(done);
         }
+        done.discarded += if dry_run {
+            count_failed(store, which, &ids).await?
+        } else {
+            let types = store.discard(&ids).await?;
+            let types = types.iter().map(|name| EventType::of(name));
+            types.map(|of| metrics::events(EventStatus::Discarded, of, 1)).count() as u64
+        };
+        tell(done.discarded);
     }
 }
 
 /// How many of these are failed. Those that a filter found are.
 async fn count_failed(store: &Store, which: &Which, ids: &[EventId]) -> Result<u64, StoreError> {
-    let mut count = 0;
-    for id in ids {
-        let is_failed = matches!(which, Which::Matching { .. }) || failed(store, id).await?.is_some();
-        count += u64::from(is_failed);
+    if matches!(which, Which::Matching { .. }) {
+        return Ok(ids.len() as u64);
     }
-    Ok(count)
+    let rows = store.events_by_id(ids, 0).await?;
+    Ok(rows.iter().filter(|row| row.status == Status::Failed).count() as u64)
 }
 
-/// The event of a failed line; nothing where it is not failed (any more).
-async fn failed(store: &Store, id: &EventId) -> Result<Option<SignedEvent>, StoreError> {
-    let Some(EventRow { status: Status::Failed, sent_at, payload: Some(payload), .. }) = store.event(id).await? else {
-        return Ok(None);
-    };
+/// The event of a failed line, and how often it was tried; `None` if it is not failed (any more).
+async fn failed(store: &Store, id: &EventId) -> Result<Option<(SignedEvent, i64)>, StoreError> {
+    let Some(row) = store.event(id).await? else { return Ok(None) };
+    let attempts = row.attempts;
+    Ok(restored(row).map(|event| (event, attempts)))
+}
+
+/// The events of those lines that are failed: one question for all of them, and one more for each that is large.
+async fn failed_of(store: &Store, ids: &[EventId]) -> Result<Vec<SignedEvent>, StoreError> {
+    let mut events = Vec::with_capacity(ids.len());
+    for row in store.events_by_id(ids, PAYLOAD_MAX).await? {
+        let is_large = row.status == Status::Failed && row.payload.is_none();
+        match EventId::new(&row.event_id).filter(|_| is_large) {
+            Some(id) => events.extend(failed(store, &id).await?.map(|(event, _)| event)),
+            None => events.extend(restored(row)),
+        }
+    }
+    Ok(events)
+}
+
+fn restored(row: EventRow) -> Option<SignedEvent> {
+    let EventRow { event_id, status: Status::Failed, sent_at, payload: Some(payload), .. } = row else { return None };
     let body = Bytes::from(payload);
     // The type is read anew: a newer version may know what an older one could not read.
     let event_type = clerk::EventType::read(&body);
     // Its line keeps the time of its receipt. The lag of what comes now is that of the replay.
-    Ok(Some(SignedEvent::restored(id.clone(), event_type, sent_at.0, now(), body)))
+    Some(SignedEvent::restored(EventId::new(&event_id)?, event_type, sent_at.0, now(), body))
 }
 
 /// Whether the change would alter the row.
-fn alters(change: &UserChange, row: &User) -> bool {
-    let newer = change.profile.as_ref().is_some_and(|(version, _)| {
-        let theirs = row.updated_at.zip(row.occurred_at).zip(row.event_id.as_deref());
-        theirs.is_none_or(|((updated_at, occurred_at), event_id)| {
-            (version.updated_at, version.occurred_at, version.event_id.as_str())
-                > (updated_at.0, occurred_at.0, event_id)
-        })
-    });
-    let earlier = change.deleted_at.is_some_and(|ours| row.deleted_at.is_none_or(|theirs| ours < theirs.0));
+fn alters(change: &UserChange, row: &KnownUser) -> bool {
+    let newer =
+        change.profile.as_ref().is_some_and(|(ours, _)| row.version.as_ref().is_none_or(|theirs| ours > theirs));
+    let earlier = change.deleted_at.is_some_and(|ours| row.deleted_at.is_none_or(|theirs| ours < theirs));
     // An erased row is never filled again.
-    newer && row.erased_at.is_none() || earlier
+    newer && !row.is_erased || earlier
 }
 
 fn pace(rate: NonZeroU32) -> Interval {

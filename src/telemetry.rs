@@ -1,9 +1,10 @@
 //! Logs: on stderr, for people or for programs. No body, e-mail address or secret is in them, at any level. Traces: where
 //! OpenTelemetry's variables send them.
 
+mod lines;
 pub mod traces;
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::panic::PanicHookInfo;
 
 use tracing::{Level, Metadata};
@@ -45,10 +46,11 @@ pub fn start(options: &Options, default_filter: &str) -> Result<(), String> {
         .map_err(|_| "RUST_LOG cannot be read; give a filter such as info or clerk_sync=debug,warn".to_string())?;
     let terminal = std::io::stderr().is_terminal();
     let format = options.format.unwrap_or(if terminal { LogFormat::Pretty } else { LogFormat::Json });
-    let layer = fmt::layer().with_writer(std::io::stderr).with_target(false);
+    let has_color = terminal && format == LogFormat::Pretty;
+    let layer = fmt::layer().with_writer(move || lines::Stderr { has_color }).with_target(false);
     let registry = tracing_subscriber::registry().with(filter).with(filter_fn(may_be_told));
     match format {
-        LogFormat::Pretty => registry.with(layer.with_ansi(terminal)).init(),
+        LogFormat::Pretty => registry.with(layer.with_ansi(has_color)).init(),
         LogFormat::Json => registry.with(layer.json().flatten_event(true)).init(),
     }
     Ok(())
@@ -73,7 +75,9 @@ fn tell_panic(panic: &PanicHookInfo<'_>) {
     let thread = current.name();
     // No log is set up yet, or it is turned off, as in `check`.
     if !tracing::enabled!(Level::ERROR) {
-        eprintln!("clerk-sync: met a bug of its own at {place}; report it with this line");
+        let line = format!("clerk-sync: met a bug of its own at {place}; report it with this line\n");
+        // A reader that has gone away must not make a second panic of the first.
+        drop(std::io::stderr().write_all(line.as_bytes()));
     }
     tracing::error!(place, thread, "clerk-sync met a bug of its own; report it with this line");
     tasks::note_panic_on(thread);

@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::shutdown::Shutdown;
 use crate::store::{self, Store};
 use crate::tasks;
+use crate::visible::visible;
 
 #[derive(Debug, clap::Args)]
 pub struct BackfillArgs {
@@ -57,7 +58,7 @@ pub async fn run(args: &BackfillArgs, config: &Config) -> anyhow::Result<ExitCod
         News::Progress(tally) => shown.at(tally.seen, || {
             format!("{} users read, {} changed, {} unchanged", tally.seen, tally.changed, tally.unchanged)
         }),
-        News::Note(note) => eprintln!("clerk-sync: {note}"),
+        News::Note(note) => table::note(&format!("clerk-sync: {note}")),
     };
     let filled = Box::pin(backfill::fill(Arc::clone(&api), &store, resume, args.restart, &stop, tell)).await;
     shown.end();
@@ -126,7 +127,7 @@ impl Shown {
         self.bar.set_position(seen);
         if !self.is_terminal && self.told.elapsed() >= LINE_INTERVAL {
             self.told = Instant::now();
-            eprintln!("{}", line());
+            table::note(&line());
         }
     }
 
@@ -170,7 +171,7 @@ fn report(filled: &Filled, elapsed: Duration, json: bool) -> anyhow::Result<()> 
 pub fn of_failures(failures: &[Failure]) -> String {
     let line = |failure: &Failure| {
         let id = failure.clerk_id.as_deref().unwrap_or("(no ID)");
-        format!("failed: {id}  {}: {}\n", failure.error_code, failure.error)
+        format!("{}\n", visible(&format!("failed: {id}  {}: {}", failure.error_code, failure.error)))
     };
     failures.iter().map(line).collect()
 }

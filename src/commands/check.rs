@@ -11,6 +11,7 @@ mod database;
 mod finding;
 mod machine;
 mod settings;
+mod worker_queue;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -119,7 +120,11 @@ async fn database(config: &Config, faults: &Faults, role: Role) -> (Vec<Finding>
             return (vec![Finding::fail("database", text, "correct DATABASE_URL")], None);
         }
     };
-    let (findings, inspection) = database::check(&store, config, role).await;
+    let (mut findings, inspection) = database::check(&store, config, role).await;
+    let is_known = !faults.concern("AMQP_URL") && !faults.concern("AMQP_NAMESPACE") && !faults.concern("DATA_DIR");
+    if inspection.is_some() && is_known {
+        findings.extend(in_time(worker_queue::check(&store, config)).await.flatten());
+    }
     let reading = match inspection {
         Some(Inspection::Postgres(found)) => found.clock,
         _ => None,

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Write;
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use crate::backoff::Backoff;
 use crate::clerk::sample::{Person, SampleEvent};
 use crate::clerk::{ClerkId, SigningSecret, Timestamp};
 use crate::clock::now;
-use crate::commands::send::{self, Sender};
+use crate::commands::send::{self, Dev, Sender};
 use crate::config::{self, Config, Environment, Settings};
 use crate::{data_dir, http};
 
@@ -36,14 +36,15 @@ pub struct DevArgs {
 /// Files in DATA_DIR that only this user can read.
 const SECRET_FILE: &str = "dev-signing-secret";
 const TOKEN_FILE: &str = "dev-admin-token";
+const URL_FILE: &str = "dev-url";
 
 pub async fn run(args: DevArgs, settings: Settings, mut config: Config) -> anyhow::Result<ExitCode> {
     let taken = take_a_free_port(&mut config.http);
     let is_made_up = config.signing_secrets.is_empty();
-    if is_made_up {
-        let made_up = || format!("whsec_{}", STANDARD.encode(random_bytes::<24>()));
-        config.signing_secrets = vec![kept(&config.data_dir, SECRET_FILE, made_up)?];
-    }
+    // Taken beside those of the user: what `send` signs with it reaches `dev` alone.
+    let made_up = || format!("whsec_{}", STANDARD.encode(random_bytes::<24>()));
+    let secret = kept(&config.data_dir, SECRET_FILE, made_up)?;
+    config.signing_secrets.push(secret.clone());
     // A token of the user's is not shown.
     let mut token = None;
     if config.admin_token.is_none() {
@@ -51,10 +52,11 @@ pub async fn run(args: DevArgs, settings: Settings, mut config: Config) -> anyho
         config.admin_token.clone_from(&token);
     }
 
-    let secrets = Secrets::of(&config, true)?.with_made_up_token(token.clone());
+    let secrets = Secrets::of(&config, true)?.with_made_up(secret, token.clone());
     let mut signals = Signals::listen()?;
     let service = Service::start(&config, Role::Both, &secrets).await?;
     let url = format!("http://{}{}", service.address, http::WEBHOOK_PATH);
+    let place = Place::announce(&config.data_dir, &url)?;
     if let Some(taken) = taken {
         table::print(&format!("Port {taken} is taken: this one listens on {}.\n\n", service.address.port()))?;
     }
@@ -64,6 +66,7 @@ pub async fn run(args: DevArgs, settings: Settings, mut config: Config) -> anyho
     }
     table::print(&next_steps(&config, &url, &Environment::read()?, token.is_some()))?;
     let ended = signals.until_the_end(&settings, &secrets).await;
+    drop(place);
     service.stop().await;
     ended?;
     Ok(ExitCode::SUCCESS)
@@ -84,10 +87,31 @@ fn take_a_free_port(options: &mut http::Options) -> Option<u16> {
     (free != wanted).then_some(wanted)
 }
 
-/// The signing secret that `dev` made in this directory, where it did.
-pub fn kept_secret(data_dir: &Path) -> Option<SecretString> {
-    let text = fs::read_to_string(data_dir.join(SECRET_FILE)).ok()?;
-    Some(SecretString::from(text.trim()))
+/// The file in DATA_DIR that says where `dev` listens, for as long as it does.
+struct Place(PathBuf);
+
+impl Place {
+    fn announce(data_dir: &Path, url: &str) -> anyhow::Result<Self> {
+        let path = data_dir.join(URL_FILE);
+        fs::write(&path, url).with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // One that is left behind does no harm: `send` signs for it with a secret that only `dev` takes.
+        drop(fs::remove_file(&self.0));
+    }
+}
+
+/// What `dev` keeps in this directory, where it did.
+pub fn kept_here(data_dir: &Path) -> Dev {
+    let read = |file| fs::read_to_string(data_dir.join(file)).ok();
+    Dev {
+        secret: read(SECRET_FILE).map(|text| SecretString::from(text.trim())),
+        url: read(URL_FILE).and_then(|text| text.trim().parse().ok()),
+    }
 }
 
 /// The value in the file, made up and written where there is none.

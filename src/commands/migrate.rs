@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::startup;
+use super::{startup, table};
 use crate::config::Config;
 use crate::store::Store;
 
@@ -23,11 +23,11 @@ pub async fn run(args: &MigrateArgs, config: &Config) -> anyhow::Result<ExitCode
         store.migrate().await?;
     }
     let now = store.schema_version().await?;
-    match before.found {
-        Some(found) if found == now.wanted => eprintln!("The schema is up to date (version {found})."),
-        Some(found) => eprintln!("The schema was brought from version {found} to {}.", now.wanted),
-        None => eprintln!("The schema was made (version {}).", now.wanted),
-    }
+    table::note(&match before.found {
+        Some(found) if found == now.wanted => format!("The schema is up to date (version {found})."),
+        Some(found) => format!("The schema was brought from version {found} to {}.", now.wanted),
+        None => format!("The schema was made (version {}).", now.wanted),
+    });
     store.close().await;
     Ok(ExitCode::SUCCESS)
 }

@@ -3,6 +3,7 @@
 mod backfill;
 mod check;
 mod completions;
+mod consent;
 mod dev;
 mod events;
 mod healthcheck;
@@ -148,14 +149,14 @@ fn configure(
 }
 
 async fn send_events(args: &send::SendArgs, config: &Config) -> anyhow::Result<ExitCode> {
-    // The first secret is the newest one in a rotation; without any, the one that `dev` made.
-    let secret = config.signing_secrets.first().cloned().or_else(|| dev::kept_secret(&config.data_dir));
-    send::run(args, secret).await
+    // The first secret is the newest one in a rotation.
+    let configured = config.signing_secrets.first().cloned();
+    send::run_with_consent(args, configured, &dev::kept_here(&config.data_dir)).await
 }
 
 /// One line for a person.
 fn tell(error: &impl std::fmt::Display) {
-    eprintln!("clerk-sync: {error}");
+    table::note(&format!("clerk-sync: {error}"));
 }
 
 #[cfg(test)]

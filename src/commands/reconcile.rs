@@ -12,6 +12,7 @@ use super::{startup, table};
 use crate::backfill::{self, Drift, Kind, Plan, Stopped};
 use crate::config::Config;
 use crate::store::Store;
+use crate::visible::visible;
 
 #[derive(Debug, clap::Args)]
 pub struct ReconcileArgs {
@@ -107,7 +108,7 @@ fn of_kind(what: &str, kind: &Kind) -> String {
         return String::new();
     }
     let mut text = format!("{} {what}:\n", kind.count);
-    kind.ids.iter().for_each(|id| text += &format!("  {id}\n"));
+    kind.ids.iter().for_each(|id| text += &format!("  {}\n", visible(id)));
     match kind.count.saturating_sub(kind.ids.len() as u64) {
         0 => {}
         more => text += &format!("  and {more} more\n"),

@@ -17,7 +17,8 @@ pub struct Secrets {
     pub verifier: watch::Sender<Arc<Verifier>>,
     pub admin_token: watch::Sender<Option<Arc<AdminToken>>>,
     receives: bool,
-    /// The token where no variable has one: that of `dev`, which made one up.
+    /// What `dev` made up: a signing secret beside those of the variables, and the token where no variable has one.
+    made_up_secret: Option<SecretString>,
     made_up: Option<SecretString>,
 }
 
@@ -27,12 +28,12 @@ impl Secrets {
         let verifier = watch::Sender::new(Arc::new(verifier(&config.signing_secrets, receives)?));
         count(config.signing_secrets.len(), receives);
         let admin_token = watch::Sender::new(digest(config.admin_token.as_ref()));
-        Ok(Self { verifier, admin_token, receives, made_up: None })
+        Ok(Self { verifier, admin_token, receives, made_up_secret: None, made_up: None })
     }
 
-    /// With the token that is in force where no variable has one.
-    pub fn with_made_up_token(self, made_up: Option<SecretString>) -> Self {
-        Self { made_up, ..self }
+    /// With what `dev` made up.
+    pub fn with_made_up(self, secret: SecretString, token: Option<SecretString>) -> Self {
+        Self { made_up_secret: Some(secret), made_up: token, ..self }
     }
 
     /// Reads them again. One that cannot be read leaves those before in force, and so does a bug: no signal ends the process.
@@ -44,7 +45,8 @@ impl Secrets {
 
     fn replace(&self, settings: &Settings) {
         let read = Environment::read().and_then(|environment| {
-            let signing = config::signing_secrets(settings, &environment)?;
+            let mut signing = config::signing_secrets(settings, &environment)?;
+            signing.extend(self.made_up_secret.clone());
             Ok((verifier(&signing, self.receives)?, signing.len(), config::admin_token(settings, &environment)?))
         });
         match read {

@@ -4,18 +4,20 @@ mod load;
 mod plan;
 mod sender;
 mod summary;
+mod target;
 
-use std::io::{Read, Write};
+use std::io::Read;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::progress;
+use super::consent::{self, Consent};
+use super::{progress, table};
 use crate::clerk::sample::SampleType;
 use crate::clerk::{ClerkId, EventId, SigningSecret};
 use crate::clock::now;
@@ -24,6 +26,7 @@ use load::Load;
 use plan::{Plan, Source};
 pub use sender::{Answer, PostError, Sender};
 use summary::{Run, Summary};
+pub use target::Dev;
 
 /// Where `clerk-sync dev` and `serve` listen unless told otherwise.
 pub const DEFAULT_URL: &str = "http://127.0.0.1:3000/api/webhooks/clerk";
@@ -50,11 +53,11 @@ pub struct SendArgs {
     #[arg(value_name = "EVENT_TYPE", required_unless_present = "file", value_parser = event_types())]
     pub event_type: Option<SampleType>,
 
-    /// Where to post
-    #[arg(long, value_name = "URL", default_value = DEFAULT_URL, value_parser = read_url)]
-    pub url: Url,
+    /// Where to post; default: where `clerk-sync dev` of this DATA_DIR listens, else http://127.0.0.1:3000/api/webhooks/clerk
+    #[arg(long, value_name = "URL", value_parser = read_url)]
+    pub url: Option<Url>,
 
-    /// Signing secret whsec_…; default: the configured one, else that of `clerk-sync dev`. Others on this machine can
+    /// Signing secret whsec_…; default: that of `clerk-sync dev` where it listens there, else the configured one. Others on this machine can
     /// see a command line: better set CLERK_WEBHOOK_SIGNING_SECRET
     #[arg(long, value_name = "SECRET")]
     pub secret: Option<SecretString>,
@@ -100,6 +103,10 @@ pub struct SendArgs {
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
 
+    /// Do not ask first where the target is not `clerk-sync dev`
+    #[arg(long)]
+    pub yes: bool,
+
     /// Print one JSON document
     #[arg(long)]
     pub json: bool,
@@ -133,6 +140,33 @@ fn read_connections(text: &str) -> Result<NonZeroUsize, String> {
     number.ok_or_else(|| format!("give a number from 1 to {CONNECTIONS_MAX}"))
 }
 
+/// Does what `args` ask for. Where the target is not `dev`, a person agrees first: what is sent ends in somebody's table.
+pub async fn run_with_consent(
+    args: &SendArgs,
+    configured: Option<SecretString>,
+    dev: &Dev,
+) -> anyhow::Result<ExitCode> {
+    let url = match (&args.url, &dev.url) {
+        (Some(url), _) | (None, Some(url)) => url.clone(),
+        (None, None) => DEFAULT_URL.parse().context("the default URL cannot be read")?,
+    };
+    let chosen = target::choose(&url, args.secret.as_ref(), configured.as_ref(), dev);
+    signing_secret(chosen.as_ref().map(|(secret, _)| secret))?;
+    if !chosen.as_ref().is_some_and(|(_, is_dev)| *is_dev) {
+        let warning = target::warning(&sender::address(&url), args.user.as_ref().map(ClerkId::as_str));
+        match consent::ask(&warning, "Send all the same?", args.yes) {
+            Consent::Given => {}
+            Consent::Refused => bail!("nothing was sent"),
+            Consent::Absent => {
+                table::note("clerk-sync: nothing was sent: add --yes to send all the same");
+                return Ok(ExitCode::from(super::WRONG_USAGE));
+            }
+        }
+    }
+    let secret = chosen.map(|(secret, _)| secret);
+    run(&SendArgs { url: Some(url), secret: secret.clone(), ..args.clone() }, secret).await
+}
+
 /// Sends what `args` ask for and prints what came of it. `configured` is the signing secret for where `args` have none:
 /// the configured one, else that of `dev`. Of a list only the first is used.
 ///
@@ -155,7 +189,8 @@ fn prepare(args: &SendArgs, configured: Option<SecretString>) -> anyhow::Result<
     let options =
         plan::Options { source, events: args.count, shuffle: args.shuffle, duplicate: args.duplicate, seed, now };
     let plan = Plan::new(options);
-    let sender = Sender::new(args.url.clone(), secret, args.connections).context("cannot set up the HTTP client")?;
+    let url = args.url.clone().map_or_else(|| DEFAULT_URL.parse(), Ok).context("the default URL cannot be read")?;
+    let sender = Sender::new(url, secret, args.connections).context("cannot set up the HTTP client")?;
     let event_type = args.event_type.map(SampleType::as_str).filter(|_| args.file.is_none());
     let run = Run { event_type, url: sender.address(), seed, users };
     Ok((plan, sender, run))
@@ -175,11 +210,11 @@ async fn send_one(args: &SendArgs, plan: Plan, sender: Sender, run: Run) -> anyh
             summary: &'a Summary,
         }
         let clerk_id = clerk_id.as_ref().map(ClerkId::as_str);
-        print_json(&One { event_id: event_id.as_str(), clerk_id, summary: &summary })?;
+        table::print_json_lines(&[One { event_id: event_id.as_str(), clerk_id, summary: &summary }])?;
     } else if summary.is_whole() {
         print(&in_words(&summary, &event_id, clerk_id.as_ref()))?;
     } else {
-        print_reasons(&summary)?;
+        print_reasons(&summary);
     }
     Ok(exit_code(&summary))
 }
@@ -206,10 +241,10 @@ fn in_words(summary: &Summary, event_id: &EventId, clerk_id: Option<&ClerkId>) -
 async fn send_many(args: &SendArgs, plan: Plan, sender: Sender, run: Run) -> anyhow::Result<ExitCode> {
     let summary = load(args, plan, sender, run).await;
     if args.json {
-        print_json(&summary)?;
+        table::print_json_lines(std::slice::from_ref(&summary))?;
     } else {
         print(&summary.table())?;
-        print_reasons(&summary)?;
+        print_reasons(&summary);
     }
     Ok(exit_code(&summary))
 }
@@ -280,22 +315,16 @@ fn exit_code(summary: &Summary) -> ExitCode {
 }
 
 fn print(text: &str) -> anyhow::Result<()> {
-    writeln!(std::io::stdout().lock(), "{text}").context("cannot write to standard output")
+    table::print(&format!("{text}\n")).context("cannot write to standard output")
 }
 
-fn print_json(document: &impl serde::Serialize) -> anyhow::Result<()> {
-    print(&serde_json::to_string(document)?)
-}
-
-fn print_reasons(summary: &Summary) -> anyhow::Result<()> {
-    let mut stderr = std::io::stderr().lock();
+fn print_reasons(summary: &Summary) {
     for reason in &summary.reasons {
-        writeln!(stderr, "not accepted: {reason}")?;
+        table::note(&format!("not accepted: {reason}"));
     }
     if summary.failed > 0 && summary.failed == summary.sent {
-        writeln!(stderr, "Nothing takes events at {}: start `clerk-sync dev`, or see --url.", summary.run.url)?;
+        table::note(&format!("Nothing takes events at {}: start `clerk-sync dev`, or see --url.", summary.run.url));
     }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -14,7 +14,8 @@ use crate::backoff::Backoff;
 use crate::config::Config;
 use crate::http::{self, Api, Readiness, Refusals, Webhooks};
 use crate::queue::embedded::DirectoryLock;
-use crate::queue::{self, Queue};
+use crate::queue::{self, Identity, Queue};
+use crate::replay::target;
 use crate::shutdown::Shutdown;
 use crate::store::{self, Store, StoreError};
 use crate::tasks;
@@ -67,6 +68,7 @@ impl Service {
         let is_worker = role != Role::Receiver;
         let lock = if has_files(config, is_worker) { Some(DirectoryLock::take(&config.data_dir)?) } else { None };
         let queue = Queue::open(&config.queue).await?;
+        let identity = queue::identity(&config.queue).await?;
         let store = Store::open(&config.store)?;
         if is_worker {
             store.check().await?;
@@ -97,7 +99,8 @@ impl Service {
             Role::Both | Role::Receiver => info!(%address, path = http::WEBHOOK_PATH, "receiving"),
         }
         let worker = is_worker.then(|| {
-            let work = work(queue.clone(), store.clone(), config.worker.clone(), role, status, stop_worker.clone());
+            let work =
+                work(queue.clone(), identity, store.clone(), config.worker.clone(), role, status, stop_worker.clone());
             tasks::vital("worker", &stop_worker, work)
         });
         Ok(Self {
@@ -154,6 +157,7 @@ fn has_files(config: &Config, is_worker: bool) -> bool {
 /// Migrates where the role does so, then applies events until `stop`.
 async fn work(
     queue: Queue,
+    identity: Option<Identity>,
     store: Store,
     options: worker::Options,
     role: Role,
@@ -163,14 +167,33 @@ async fn work(
     if role == Role::Both && !migrated(&store, &status, &stop).await {
         return;
     }
-    worker::run_with_status(queue, store, options, status, stop).await;
+    let apply = worker::run_with_status(queue, store.clone(), options, status, stop.clone());
+    tokio::join!(apply, record_queue(identity, &store, &stop));
+}
+
+/// Records which queue this worker takes from, so that `events replay` can tell another one. Nothing waits for it.
+async fn record_queue(queue: Option<Identity>, store: &Store, stop: &Shutdown) {
+    let Some(queue) = queue else { return };
+    let mut backoff = Backoff::for_repair();
+    let mut is_told = false;
+    // An outage, and a schema that is old, are told by the worker itself.
+    let is_current = async || store.schema_version().await.is_ok_and(|version| version.check().is_ok());
+    while let Some(Err(error)) = stop.or(target::record(store, &queue)).await {
+        if !is_told && matches!(error, StoreError::Incompatible(_)) && is_current().await {
+            warn!(%error, "the worker's queue could not be recorded, so `events replay` cannot compare it");
+            is_told = true;
+        }
+        if stop.or(backoff.wait()).await.is_none() {
+            return;
+        }
+    }
 }
 
 /// Migrates, as soon as the database answers; false when the process stops first.
 async fn migrated(store: &Store, status: &worker::Status, stop: &Shutdown) -> bool {
     let (mut outage, mut repair) = (Backoff::for_outage(), Backoff::for_repair());
     let mut told = None;
-    status.waits("the schema is being brought up to date, by this process or by another one that it waits for");
+    status.waits("the schema is being brought up to date, by this process or by another one that it waits for (the log names it)");
     while let Err(error) = store.migrate().await {
         let text = error.to_string();
         status.waits(format!("the schema could not be brought up to date: {text}"));

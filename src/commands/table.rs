@@ -1,15 +1,19 @@
 //! What commands print: tables and lists for people, JSON for programs.
 //!
+//! What came from outside is shown by `visible`: cells, fields and lines on standard error all go through it here. A reader
+//! that has seen enough, such as `head`, is no error and changes no exit status.
+//!
 //! Colour only on a terminal, and not where NO_COLOR (no-color.org) asks for none: it never says anything alone.
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
 
 use chrono::DateTime;
-use comfy_table::{Attribute, Cell, Color, ColumnConstraint, ContentArrangement, Table, presets};
+use comfy_table::{Attribute, Color, ColumnConstraint, ContentArrangement, Table, presets};
 use serde::Serialize;
 
 use crate::clerk::Timestamp;
 use crate::store::{Status, Time};
+use crate::visible::{visible, visible_json, visible_json_lines};
 
 /// Space around a cell, in characters.
 const PADDING: u16 = 2;
@@ -17,7 +21,7 @@ const PADDING: u16 = 2;
 /// What the last column is given on a terminal that is too narrow for all of them; its own lines then break.
 const LAST_COLUMN_MIN: u16 = 30;
 
-/// Writes to standard output. A reader that has seen enough, such as `head`, is no error.
+/// Writes to standard output. What is in it from outside must be `visible` already.
 pub fn print(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
@@ -26,11 +30,17 @@ pub fn print(text: &str) -> io::Result<()> {
     }
 }
 
+/// Writes one line to standard error. Where nobody reads it, nobody can be told either.
+pub fn note(line: &str) {
+    let line = format!("{}\n", visible(line));
+    drop(io::stderr().lock().write_all(line.as_bytes()));
+}
+
 /// Writes one JSON object a line.
 pub fn print_json_lines(rows: &[impl Serialize]) -> anyhow::Result<()> {
     let mut lines = String::new();
     for row in rows {
-        lines += &serde_json::to_string(row)?;
+        lines += &visible_json(&serde_json::to_string(row)?);
         lines.push('\n');
     }
     Ok(print(&lines)?)
@@ -38,7 +48,31 @@ pub fn print_json_lines(rows: &[impl Serialize]) -> anyhow::Result<()> {
 
 /// Writes one JSON document.
 pub fn print_json(document: &impl Serialize) -> anyhow::Result<()> {
-    Ok(print(&format!("{}\n", serde_json::to_string_pretty(document)?))?)
+    Ok(print(&format!("{}\n", visible_json_lines(&serde_json::to_string_pretty(document)?)))?)
+}
+
+/// A cell of a table.
+pub struct Cell {
+    text: String,
+    status: Option<Status>,
+}
+
+impl Cell {
+    pub fn new(text: impl ToString) -> Self {
+        Self { text: text.to_string(), status: None }
+    }
+
+    fn shown(&self) -> comfy_table::Cell {
+        let text = visible(&self.text);
+        match self.status {
+            Some(status) => toned(text, |cell| match status {
+                Status::Applied => cell.fg(Color::Green),
+                Status::Failed => cell.fg(Color::Red),
+                Status::Stale | Status::Discarded => cell.fg(Color::DarkGrey),
+            }),
+            None => comfy_table::Cell::new(text),
+        }
+    }
 }
 
 /// A table for a person. Its last column keeps to the width of the terminal; the others hold what one copies, whole.
@@ -48,7 +82,7 @@ pub fn of_rows(header: &[&str], rows: impl IntoIterator<Item = Vec<Cell>>) -> St
     table.set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(header.iter().map(|name| toned(name, |cell| cell.add_attribute(Attribute::Bold))));
     for row in rows {
-        table.add_row(row);
+        table.add_row(row.iter().map(Cell::shown));
     }
     let widths = table.column_max_content_widths();
     let Some((last, others)) = widths.split_last() else { return String::new() };
@@ -66,15 +100,11 @@ pub fn of_rows(header: &[&str], rows: impl IntoIterator<Item = Vec<Cell>>) -> St
 
 /// A status, in its colour.
 pub fn status(status: Status, text: impl ToString) -> Cell {
-    toned(text, |cell| match status {
-        Status::Applied => cell.fg(Color::Green),
-        Status::Failed => cell.fg(Color::Red),
-        Status::Stale | Status::Discarded => cell.fg(Color::DarkGrey),
-    })
+    Cell { status: Some(status), ..Cell::new(text) }
 }
 
-fn toned(text: impl ToString, tone: impl FnOnce(Cell) -> Cell) -> Cell {
-    let cell = Cell::new(text);
+fn toned(text: impl ToString, tone: impl FnOnce(comfy_table::Cell) -> comfy_table::Cell) -> comfy_table::Cell {
+    let cell = comfy_table::Cell::new(text);
     if has_colour() { tone(cell) } else { cell }
 }
 
@@ -88,7 +118,7 @@ fn has_colour() -> bool {
 /// Names and values below each other, the values aligned.
 pub fn of_fields(fields: &[(&str, String)]) -> String {
     let width = fields.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-    fields.iter().map(|(name, value)| format!("{name:width$}  {value}\n")).collect()
+    fields.iter().map(|(name, value)| format!("{name:width$}  {}\n", visible(value))).collect()
 }
 
 /// The time in this machine's zone, to the second.
@@ -159,6 +189,13 @@ mod tests {
             assert_eq!(told(ms), expected);
         }
         assert_eq!([7, 1234, 75_000].map(duration), ["7 ms", "1.2 s", "1 min"]);
+    }
+
+    #[test]
+    fn what_came_from_outside_is_shown_by_number() {
+        let rows = [vec![Cell::new("msg_1"), status(Status::Failed, "x\n\u{1b}[2Jy")]];
+        assert_eq!(of_rows(&["ID", "STATUS"], rows), " ID     STATUS\n msg_1  x\\u000a\\u001b[2Jy\n");
+        assert_eq!(of_fields(&[("name", "Ada\u{202e}\nname  Bob".into())]), "name  Ada\\u202e\\u000aname  Bob\n");
     }
 
     #[test]

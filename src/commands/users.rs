@@ -4,15 +4,16 @@ use std::num::NonZeroU32;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use comfy_table::Cell;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::consent::{self, Consent};
 use super::table;
 use crate::clerk::{ClerkId, Timestamp};
 use crate::clock::now;
 use crate::config::Config;
 use crate::store::{Cursor, Erased, HistoryRow, Page, Store, User, UserFilter};
+use crate::visible::visible;
 
 #[derive(Debug, clap::Subcommand)]
 pub enum UsersCommand {
@@ -45,7 +46,7 @@ pub enum UsersCommand {
     /// Erase a user's data: every column but the ID and the time of the delete, and the payloads of the user's events
     ///
     /// Delete the user at Clerk first: the row of a deleted user is never filled again, that of another one is by the next
-    /// event. Events that still wait in the queue are not touched.
+    /// event. Events that still wait in the queue are not touched. Asks first on a terminal; elsewhere it needs --yes.
     Erase {
         /// The user's Clerk ID, user_…
         id: String,
@@ -53,6 +54,12 @@ pub enum UsersCommand {
         /// examples, which always bear the same IDs
         #[arg(long)]
         forget: bool,
+        /// Only say what would be erased
+        #[arg(long)]
+        dry_run: bool,
+        /// Do not ask first
+        #[arg(long)]
+        yes: bool,
         /// One JSON document
         #[arg(long)]
         json: bool,
@@ -94,6 +101,7 @@ pub struct ListArgs {
 
 pub async fn run(command: UsersCommand, config: &Config) -> anyhow::Result<ExitCode> {
     let store = Store::open(&config.store)?;
+    let mut status = ExitCode::SUCCESS;
     match command {
         UsersCommand::List(args) => list(args, &store).await?,
         UsersCommand::Show { id, json } => show(&id, json, &store).await?,
@@ -101,10 +109,12 @@ pub async fn run(command: UsersCommand, config: &Config) -> anyhow::Result<ExitC
             history(&id, Page { limit: NonZeroU32::new(limit).context("--limit is 0")?, after: cursor }, json, &store)
                 .await?;
         }
-        UsersCommand::Erase { id, forget, json } => erase(&id, forget, json, &store).await?,
+        UsersCommand::Erase { id, forget, dry_run, yes, json } => {
+            status = erase(&id, &Erasure { forget, dry_run, yes, json }, &store).await?;
+        }
     }
     store.close().await;
-    Ok(ExitCode::SUCCESS)
+    Ok(status)
 }
 
 async fn list(args: ListArgs, store: &Store) -> anyhow::Result<()> {
@@ -122,12 +132,12 @@ async fn list(args: ListArgs, store: &Store) -> anyhow::Result<()> {
         return table::print_json_lines(&listing.rows);
     }
     if listing.rows.is_empty() {
-        eprintln!("No users match.");
+        table::note("No users match.");
         return Ok(());
     }
     table::print(&of_users(&listing.rows, now()))?;
     if let Some(next) = listing.next {
-        eprintln!("There are more: --cursor {next}");
+        table::note(&format!("There are more: --cursor {next}"));
     }
     Ok(())
 }
@@ -136,12 +146,12 @@ async fn list(args: ListArgs, store: &Store) -> anyhow::Result<()> {
 pub fn of_users(users: &[User], now: Timestamp) -> String {
     let rows = users.iter().map(|user| {
         vec![
-            Cell::new(&user.clerk_id),
-            Cell::new(table::or_dash(user.updated_at.map(table::local))),
-            Cell::new(table::or_dash(user.updated_at.map(|time| table::age(time, now)))),
-            Cell::new(table::or_dash(user.deleted_at.map(|time| table::age(time, now)))),
-            Cell::new(table::or_dash(user.email.as_ref().or(user.phone.as_ref()).or(user.username.as_ref()))),
-            Cell::new(full_name(user)),
+            table::Cell::new(&user.clerk_id),
+            table::Cell::new(table::or_dash(user.updated_at.map(table::local))),
+            table::Cell::new(table::or_dash(user.updated_at.map(|time| table::age(time, now)))),
+            table::Cell::new(table::or_dash(user.deleted_at.map(|time| table::age(time, now)))),
+            table::Cell::new(table::or_dash(user.email.as_ref().or(user.phone.as_ref()).or(user.username.as_ref()))),
+            table::Cell::new(full_name(user)),
         ]
     });
     table::of_rows(&["CLERK ID", "UPDATED", "AGE", "DELETED", "E-MAIL, PHONE OR NAME", "NAME"], rows)
@@ -173,12 +183,12 @@ async fn history(id: &str, page: Page, json: bool, store: &Store) -> anyhow::Res
         return table::print_json_lines(&listing.rows);
     }
     if listing.rows.is_empty() {
-        eprintln!("No events of this user are kept (EVENT_RETENTION_DAYS says for how long).");
+        table::note("No events of this user are kept (EVENT_RETENTION_DAYS says for how long).");
         return Ok(());
     }
     table::print(&of_history(&listing.rows, now()))?;
     if let Some(next) = listing.next {
-        eprintln!("There are more: --cursor {next}");
+        table::note(&format!("There are more: --cursor {next}"));
     }
     Ok(())
 }
@@ -187,12 +197,12 @@ async fn history(id: &str, page: Page, json: bool, store: &Store) -> anyhow::Res
 fn of_history(history: &[HistoryRow], now: Timestamp) -> String {
     let rows = history.iter().map(|HistoryRow { event, lag_ms, .. }| {
         vec![
-            Cell::new(table::local(event.received_at)),
-            Cell::new(table::age(event.received_at, now)),
+            table::Cell::new(table::local(event.received_at)),
+            table::Cell::new(table::age(event.received_at, now)),
             table::status(event.status, event.status.as_str()),
-            Cell::new(&event.event_type),
-            Cell::new(table::duration(*lag_ms)),
-            Cell::new(&event.event_id),
+            table::Cell::new(&event.event_type),
+            table::Cell::new(table::duration(*lag_ms)),
+            table::Cell::new(&event.event_id),
         ]
     });
     let table = table::of_rows(&["RECEIVED", "AGE", "STATUS", "TYPE", "LAG", "EVENT ID"], rows);
@@ -201,7 +211,7 @@ fn of_history(history: &[HistoryRow], now: Timestamp) -> String {
         Some(names) if names.is_empty() => format!("{}; no field differs", row.why),
         Some(names) => format!("{}: {}", row.why, names.join(", ")),
     });
-    let below = std::iter::once(String::new()).chain(what.map(|what| format!("   {what}\n")));
+    let below = std::iter::once(String::new()).chain(what.map(|what| format!("   {}\n", visible(&what))));
     table.lines().zip(below).map(|(line, below)| format!("{line}\n{below}")).collect()
 }
 
@@ -246,8 +256,17 @@ fn of_user(user: &User, now: Timestamp) -> String {
     ])
 }
 
+/// How to erase.
+struct Erasure {
+    forget: bool,
+    dry_run: bool,
+    yes: bool,
+    json: bool,
+}
+
 #[derive(Serialize)]
 struct Report {
+    dry_run: bool,
     clerk_id: String,
     #[serde(flatten)]
     erased: Erased,
@@ -256,22 +275,67 @@ struct Report {
     forgotten_events: Option<u64>,
 }
 
-async fn erase(id: &str, forget: bool, json: bool, store: &Store) -> anyhow::Result<()> {
+async fn erase(id: &str, how: &Erasure, store: &Store) -> anyhow::Result<ExitCode> {
     let clerk_id = ClerkId::new(id).context("a Clerk ID has 1 to 255 characters")?;
+    let Some((would, events)) = store.would_erase(&clerk_id).await? else {
+        bail!("no user has the ID {id}; see `clerk-sync users list`");
+    };
+    let is_final = would.is_final;
+    let forgotten_events = how.forget.then_some(events);
+    let plan = Report { dry_run: true, clerk_id: id.into(), erased: would, forgotten_events };
+    let state = if is_final {
+        format!("{id} is deleted at Clerk.")
+    } else {
+        format!(
+            "{id} is still at Clerk, as far as the table knows: the next event fills the row again. Delete the user there first."
+        )
+    };
+    if how.dry_run {
+        table::note(&state);
+        return print_report(&plan, how.json);
+    }
+    let question = format!("{} This cannot be taken back. Erase?", of_plan(&plan));
+    match consent::ask(&state, &question, how.yes) {
+        Consent::Given => {}
+        Consent::Refused => bail!("nothing was erased"),
+        Consent::Absent => {
+            table::note("clerk-sync: nothing was erased: add --yes to erase, or --dry-run to see what would be");
+            return Ok(ExitCode::from(super::WRONG_USAGE));
+        }
+    }
     let Some(erased) = store.erase(&clerk_id).await? else {
         bail!("no user has the ID {id}; see `clerk-sync users list`");
     };
-    let forgotten_events = if forget { Some(store.forget(&clerk_id).await?.1) } else { None };
-    let report = Report { clerk_id: id.into(), erased, forgotten_events };
+    let forgotten_events = if how.forget { Some(store.forget(&clerk_id).await?.1) } else { None };
+    print_report(&Report { dry_run: false, clerk_id: id.into(), erased, forgotten_events }, how.json)
+}
+
+fn print_report(report: &Report, json: bool) -> anyhow::Result<ExitCode> {
     if json {
-        return table::print_json(&report);
+        table::print_json(report)?;
+    } else if report.dry_run {
+        table::print(&format!("{}\n", visible(&of_plan(report))))?;
+    } else {
+        table::print(&of_report(report))?;
     }
-    Ok(table::print(&of_report(&report))?)
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What would be done, in one sentence.
+fn of_plan(report: &Report) -> String {
+    let Report { clerk_id, erased: Erased { columns, payloads, .. }, forgotten_events, .. } = report;
+    let columns = match columns[..] {
+        [] => "no column holds anything".into(),
+        _ => format!("{} would be erased", columns.join(", ")),
+    };
+    let rows = forgotten_events.map(|events| format!(", and the row with {events} lines of events deleted"));
+    format!("{clerk_id}: {columns}, {payloads} payloads of events emptied{}.", rows.unwrap_or_default())
 }
 
 /// Names of columns, never what was in them.
 fn of_report(report: &Report) -> String {
-    let Report { clerk_id, erased: Erased { columns, payloads, is_final }, forgotten_events } = report;
+    let Report { clerk_id, erased: Erased { columns, payloads, is_final }, forgotten_events, .. } = report;
+    let clerk_id = visible(clerk_id);
     let mut text = match columns[..] {
         [] => format!("{clerk_id}: no column held anything; {payloads} payloads of events were erased.\n"),
         _ => format!("{clerk_id}: erased {}; and {payloads} payloads of events.\n", columns.join(", ")),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use secrecy::SecretString;
 
-use super::{ConfigError, dotenv, names, wrong};
+use super::{ConfigError, dotenv, names, paths, wrong};
 
 /// The environment and `.env`, in this order.
 #[derive(Clone, Default)]
@@ -66,7 +66,9 @@ impl Environment {
 
     /// An empty value is none.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
-        debug_assert!(names::is_ours(name), "{name} is not in config/names.rs, so that no .env can set it");
+        // libpq's variables are of the process alone, as everywhere.
+        let is_known = names::is_ours(name) || name.starts_with("PG");
+        debug_assert!(is_known, "{name} is not in config/names.rs, so that no .env can set it");
         let found = [&self.process, &self.dotenv].into_iter().filter_map(|variables| variables.get(name));
         found.map(|value| clean(value)).find(|value| !value.is_empty())
     }
@@ -89,6 +91,8 @@ impl Environment {
             (Some(_), Some(_)) => Err(wrong(name, format!("is set, and {file_name} too"), "set one of them")),
             (Some(value), None) => Ok(Some(value.into())),
             (None, Some(path)) => {
+                let path = paths::typed(path, self.home().as_deref())
+                    .map_err(|(fault, remedy)| wrong(&file_name, fault, remedy))?;
                 let text = std::fs::read_to_string(path).map_err(|error| {
                     wrong(
                         &file_name,

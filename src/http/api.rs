@@ -5,6 +5,7 @@
 mod events;
 pub(super) mod openapi;
 mod operator;
+mod order;
 mod parameters;
 mod query;
 mod stats;

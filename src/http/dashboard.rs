@@ -2,7 +2,8 @@
 //!
 //! - It asks the same store as `/api`, so its numbers are the same; what it replays goes the way of every event.
 //! - Every page works without a script, by links and forms. The script only renews what is shown, and shortens ways.
-//! - Whatever came from outside is text: templates escape it, and the policy that every page carries would stop the rest.
+//! - Whatever came from outside is text: templates escape it, `page_of` shows by number what hides or turns around, and the policy
+//!   that every page carries would stop the rest.
 
 mod age;
 mod ask;
@@ -31,6 +32,23 @@ use page::{Frame, Refusal, page_of};
 
 use super::misdirected;
 use super::problem::{Code, Problem};
+
+/// How askama writes the value of a form's field (askama.toml): each character that a page would show by number is one of HTML's
+/// own numbers, so that the form sends what it was given.
+#[derive(Clone, Copy)]
+pub struct FieldText;
+
+impl askama::filters::Escaper for FieldText {
+    fn write_escaped_str<W: std::fmt::Write>(&self, mut page: W, text: &str) -> std::fmt::Result {
+        for letter in text.chars() {
+            match letter {
+                ' '..='~' => askama::filters::Html.write_escaped_char(&mut page, letter)?,
+                _ => write!(page, "&#{};", u32::from(letter))?,
+            }
+        }
+        Ok(())
+    }
+}
 
 /// The path of the first page.
 pub const PATH: &str = "/";

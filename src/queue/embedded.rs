@@ -72,6 +72,11 @@ pub async fn inspect(options: &Options) -> Result<Inspection, OpenError> {
     QueueFile::at(&options.path).inspect().await
 }
 
+/// The ID of the file, asked without making or changing it; `None` if there is no queue yet.
+pub async fn identity(options: &Options) -> Result<Option<String>, OpenError> {
+    QueueFile::at(&options.path).identity().await
+}
+
 /// What the handles, the consumers and the writer have in common.
 struct Shared {
     ledger: Arc<Ledger>,

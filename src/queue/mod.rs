@@ -7,6 +7,7 @@
 //! - Order is not promised.
 
 pub mod embedded;
+mod identity;
 pub mod rabbitmq;
 
 use std::num::NonZeroUsize;
@@ -14,6 +15,8 @@ use std::time::{Duration, Instant};
 
 use crate::clerk::{SignedEvent, Timestamp};
 use crate::{metrics, trace};
+
+pub use identity::{Identity, identity};
 
 /// Where events wait.
 #[derive(Clone)]

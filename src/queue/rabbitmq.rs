@@ -29,6 +29,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{Batch, OpenError, PUBLISH_TIMEOUT, PublishError, Source, Taking, Unavailable};
 use crate::clerk::SignedEvent;
 use crate::tasks;
+use crate::url::bracketed;
 use ahead::Delivered;
 use link::{Broker, Link, Purpose};
 use publisher::{Outgoing, Publisher};
@@ -216,6 +217,18 @@ impl Queue {
         self.publisher.close().await;
         tokio::join!(self.publishing.close(), self.consuming.close());
     }
+}
+
+/// The host of every node, with its port where that is not the usual one, and the virtual host.
+pub fn whereabouts(options: &Options) -> (Vec<String>, String) {
+    let nodes = options.address.nodes();
+    let host = |node: &NodeAddress| match (node.uri.authority.host.to_lowercase(), node.uri.authority.port) {
+        // Both ports lead to the same queue, one with TLS and one without.
+        (host, 5671 | 5672) => bracketed(&host),
+        (host, port) => format!("{}:{port}", bracketed(&host)),
+    };
+    let vhost = nodes.first().map(|node| node.uri.vhost.clone()).unwrap_or_default();
+    (nodes.iter().map(host).collect(), vhost)
 }
 
 /// What the broker is like, asked without a change.

@@ -14,6 +14,7 @@ pub mod postgres;
 mod query;
 mod row;
 mod search;
+mod settings;
 pub mod sqlite;
 mod statement;
 mod stats;
@@ -291,6 +292,20 @@ impl Store {
         }
     }
 
+    /// What `erase` would do to a user, and how many events are kept of them.
+    pub async fn would_erase(&self, id: &ClerkId) -> Result<Option<(Erased, u64)>, StoreError> {
+        let user = self.user(id).await?;
+        let (events, payloads) = match self {
+            Self::Postgres(store) => store.count_events_of_user(id).await?,
+            Self::Sqlite(store) => store.count_events_of_user(id).await?,
+        };
+        if user.is_none() && events == 0 {
+            return Ok(None);
+        }
+        let columns = user.as_ref().map(User::filled_profile_columns).unwrap_or_default();
+        Ok(Some((Erased { columns, payloads, is_final: user.is_some_and(|user| user.deleted_at.is_some()) }, events)))
+    }
+
     /// Erases a user's row but for the ID and the times of the delete and of the erasure, and the payloads of the user's events;
     /// nothing where nothing is known of such a user. One whose events all failed has no row.
     pub async fn erase(&self, id: &ClerkId) -> Result<Option<Erased>, StoreError> {
@@ -356,6 +371,14 @@ impl Store {
         match self {
             Self::Postgres(store) => store.event(id).await,
             Self::Sqlite(store) => store.event(id).await,
+        }
+    }
+
+    /// Events by their IDs, in no order, each with its payload unless that has more than `payload_max` bytes.
+    pub async fn events_by_id(&self, ids: &[EventId], payload_max: u32) -> Result<Vec<EventRow>, StoreError> {
+        match self {
+            Self::Postgres(store) => store.events_by_id(ids, payload_max).await,
+            Self::Sqlite(store) => store.events_by_id(ids, payload_max).await,
         }
     }
 

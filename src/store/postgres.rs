@@ -212,6 +212,22 @@ impl Store {
         apply::forget(&self.writers, id).await.map_err(error::of)
     }
 
+    pub async fn setting(&self, name: &str) -> Result<Option<String>, StoreError> {
+        read::setting(&self.readers, name).await.map_err(error::of)
+    }
+
+    pub async fn set(&self, name: &str, value: &str) -> Result<(), StoreError> {
+        apply::set(&self.writers, name, value).await.map_err(error::of)
+    }
+
+    pub async fn count_events_of_user(&self, id: &ClerkId) -> Result<(u64, u64), StoreError> {
+        read::count_events_of_user(&self.readers, id).await.map_err(error::of)
+    }
+
+    pub async fn events_by_id(&self, ids: &[EventId], payload_max: u32) -> Result<Vec<EventRow>, StoreError> {
+        read::events_by_id(&self.readers, ids, payload_max).await.map_err(error::of)
+    }
+
     pub async fn user(&self, id: &ClerkId) -> Result<Option<User>, StoreError> {
         let user = read::user(&self.readers, id).await.map_err(error::of)?;
         self.unless_hidden("users", user.is_none()).await?;

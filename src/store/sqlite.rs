@@ -4,6 +4,7 @@
 
 mod apply;
 mod error;
+mod fold;
 mod known;
 mod read;
 mod rows;
@@ -203,6 +204,28 @@ impl Store {
         self.settle(&mut writer, discarded)
     }
 
+    pub async fn setting(&self, name: &str) -> Result<Option<String>, StoreError> {
+        read::setting(&self.readers, name).await.map_err(|error| self.fault(error))
+    }
+
+    pub async fn set(&self, name: &str, value: &str) -> Result<(), StoreError> {
+        let mut writer = self.writer().await?;
+        let Some(connection) = writer.as_mut() else {
+            return Err(StoreError::Unavailable("the file is not open".into()));
+        };
+        let set = sqlx::query(include_str!("sqlite/set.sql")).bind(name).bind(value).bind(now().ms());
+        let done = set.execute(connection).await;
+        self.settle(&mut writer, done).map(drop)
+    }
+
+    pub async fn count_events_of_user(&self, id: &ClerkId) -> Result<(u64, u64), StoreError> {
+        read::count_events_of_user(&self.readers, id).await.map_err(|error| self.fault(error))
+    }
+
+    pub async fn events_by_id(&self, ids: &[EventId], payload_max: u32) -> Result<Vec<EventRow>, StoreError> {
+        read::events_by_id(&self.readers, ids, payload_max).await.map_err(|error| self.fault(error))
+    }
+
     pub async fn erase(&self, id: &ClerkId) -> Result<(u64, u64), StoreError> {
         self.erase_those(apply::Which::User(id)).await
     }
@@ -369,12 +392,19 @@ fn durable(options: SqliteConnectOptions) -> SqliteConnectOptions {
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
+/// Whether the rows that are there have their lower case.
+const IS_FOLDED: &str = "select exists (select 1 from pragma_table_info('users') where name = 'folded')";
+
 /// One process at a time: sqlx has no lock for SQLite, so a transaction of ours is one.
 async fn migrate(connection: &mut SqliteConnection) -> Result<(), sqlx::migrate::MigrateError> {
     let mut migrator = Migrator::with_migrations(MIGRATIONS.iter().cloned().collect());
     migrator.dangerous_set_table_name("_migrations");
     // Locked from the first question on: two processes would both find the schema missing.
     let mut transaction = connection.begin_with("begin immediate").await?;
+    let is_folded: bool = sqlx::query_scalar(IS_FOLDED).fetch_one(&mut *transaction).await?;
     migrator.run_direct(None, &mut *transaction, false).await?;
+    if !is_folded {
+        fold::fill(&mut transaction).await?;
+    }
     Ok(transaction.commit().await?)
 }

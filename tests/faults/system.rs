@@ -144,7 +144,7 @@ impl<'a> System<'a> {
     /// Replays what went astray.
     pub async fn replay(&self) {
         self.queues_are_empty().await;
-        let replayed = self.command("events").args(["replay", "--json"]).output().unwrap();
+        let replayed = self.command("events").args(["replay", "--all", "--json"]).output().unwrap();
         assert!(replayed.status.success(), "{}", String::from_utf8_lossy(&replayed.stderr));
         println!("     replayed: {}", String::from_utf8_lossy(&replayed.stdout).trim());
         self.queues_are_empty().await;

@@ -79,6 +79,15 @@ fn of_postgres(place: &str, found: &postgres::Inspection, role: Role, batches: i
     }
     findings.push(schema);
     findings.push(of_rights(&found.rights, found.schema, role));
+    if found.rights.apply == Some(true) && found.rights.record == Some(false) {
+        let what =
+            "the role may not write clerk.settings: workers cannot record their queue, and `events replay` is refused";
+        findings.push(Finding::note(
+            "database_rights",
+            what,
+            "grant select, insert, update on clerk.settings to the role",
+        ));
+    }
     findings
 }
 
@@ -187,7 +196,7 @@ fn of_sqlite(place: &str, found: &sqlite::Inspection) -> Vec<Finding> {
 mod tests {
     use super::*;
 
-    const RIGHTS: Rights = Rights { migrate: true, apply: Some(true) };
+    const RIGHTS: Rights = Rights { migrate: true, apply: Some(true), record: Some(true) };
 
     fn server() -> postgres::Inspection {
         postgres::Inspection {
@@ -229,7 +238,7 @@ mod tests {
     #[test]
     fn what_loses_events_fails_and_what_is_slow_or_open_is_noted() {
         type Change = fn(&mut postgres::Inspection);
-        let faults: [(Change, &str); 16] = [
+        let faults: [(Change, &str); 17] = [
             (|server| server.version_number = 130_018, "Fail database: PostgreSQL 17.2 is older than 14"),
             (|server| server.is_read_only = true, "Fail database: the server only reads"),
             (|server| server.tables.encoding = "LATIN1".into(), "Fail database: the database's encoding is LATIN1"),
@@ -257,6 +266,10 @@ mod tests {
             ),
             (|server| server.schema = None, "Fail schema: its version cannot be read"),
             (|server| server.rights.apply = Some(false), "Fail database_rights: the role may not read and write"),
+            (
+                |server| server.rights.record = Some(false),
+                "Note database_rights: the role may not write clerk.settings",
+            ),
             (
                 |server| server.rights.migrate = false,
                 "Note database_rights: the role may read and write, and not migrate",

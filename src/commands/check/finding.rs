@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::visible::visible;
+
 /// How much it matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -62,7 +64,8 @@ pub fn lines(findings: &[Finding], colour: bool) -> String {
         let name = finding.check.replace('_', " ");
         let mend = finding.mend.as_ref().map(|mend| format!(" → {mend}")).unwrap_or_default();
         // What a server says of itself may have more than one line.
-        format!("{word}  {name:width$}  {}{mend}", finding.what).replace(['\n', '\r'], " ") + "\n"
+        let said = format!("{}{mend}", finding.what).replace(['\n', '\r'], " ");
+        format!("{word}  {name:width$}  {}\n", visible(&said))
     };
     findings.iter().map(line).collect()
 }

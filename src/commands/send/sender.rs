@@ -11,6 +11,7 @@ use crate::backoff::retry_after;
 use crate::clerk::SigningSecret;
 use crate::clerk::sample::SampleEvent;
 use crate::clock::now;
+use crate::visible::visible;
 
 /// How long Svix waits for an answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
@@ -49,11 +50,7 @@ impl Sender {
 
     /// Where to, without the user name and password that the URL may hold.
     pub fn address(&self) -> String {
-        let mut url = self.url.clone();
-        // These fail only for a URL without a host, which has neither.
-        let (_, _) = (url.set_username(""), url.set_password(None));
-        url.set_query(None);
-        url.into()
+        address(&self.url)
     }
 
     /// Signs the event with the present time and posts it once. Every answer is an `Answer`, whatever its status; an
@@ -84,11 +81,20 @@ impl Sender {
     }
 }
 
-fn is_loopback(url: &Url) -> bool {
+/// The URL without the user name, the password and the query that it may hold.
+pub fn address(url: &Url) -> String {
+    let mut url = url.clone();
+    // These fail only for a URL without a host, which has neither.
+    let (_, _) = (url.set_username(""), url.set_password(None));
+    url.set_query(None);
+    url.into()
+}
+
+pub fn is_loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
     host == "localhost"
         || host.ends_with(".localhost")
-        || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
+        || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback() || ip.is_unspecified())
 }
 
 /// What the receiver said.
@@ -129,9 +135,9 @@ impl Answer {
     }
 }
 
-/// Text of another's without what a terminal would obey, and not too long.
+/// Text of another's, for a terminal, and not too long.
 fn plain(text: &str) -> String {
-    text.chars().filter(|char| !char.is_control()).take(TEXT_MAX).collect()
+    visible(&text.chars().take(TEXT_MAX).collect::<String>()).into_owned()
 }
 
 /// There was no answer. Never holds the URL.
@@ -174,7 +180,7 @@ mod tests {
         for other in ["", "<html>", "[]", "{\"code\":1}", "null"] {
             assert_eq!(read(404, other).word, "", "{other}");
         }
-        assert_eq!(read(400, "{\"detail\":\"a\\u001b[2Jb\\n\"}").detail, "a[2Jb");
+        assert_eq!(read(400, "{\"detail\":\"a\\u001b[2Jb\\n\"}").detail, "a\\u001b[2Jb\\u000a");
     }
 
     #[test]

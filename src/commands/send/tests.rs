@@ -343,7 +343,7 @@ async fn a_run_that_is_stopped_waits_for_what_is_on_its_way_and_tells_what_was_s
         (Duration::ZERO, queued())
     });
     let (plan, sender, run) =
-        prepare(&SendArgs { url: receiver.url.clone(), ..args.clone() }, Some(SECRET.into())).unwrap();
+        prepare(&SendArgs { url: Some(receiver.url.clone()), ..args.clone() }, Some(SECRET.into())).unwrap();
     let planned = plan.deliveries();
     let progress = indicatif::ProgressBar::hidden();
     let load = Load { plan, sender, connections: args.connections, rate: args.rate, retries: 0, progress, shutdown };
@@ -357,7 +357,7 @@ async fn a_run_that_is_stopped_waits_for_what_is_on_its_way_and_tells_what_was_s
 fn the_command_line_is_consistent() {
     CommandLine::command().debug_assert();
     let args = args("user.created");
-    assert_eq!((args.url.as_str(), args.count, args.connections.get()), (DEFAULT_URL, 1, 8));
+    assert_eq!((&args.url, args.count, args.connections.get()), (&None, 1, 8));
     assert!(matches!(source(&args).unwrap(), (_, Some(1))));
     assert_eq!(source(&parse("user.created --count 5000").unwrap()).unwrap().1, Some(1000));
     assert_eq!(source(&parse("user.created --count 5000 --users 3").unwrap()).unwrap().1, Some(3));

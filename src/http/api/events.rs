@@ -6,8 +6,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::operator::Operator;
+use super::order::{self, Order};
 use super::parameters::EventParameters;
-use super::query::{self, Order};
+use super::query;
 use super::{Api, BODY_MAX, not_found};
 use crate::clerk::EventId;
 use crate::clock::now;
@@ -66,27 +67,28 @@ pub async fn show(_: Operator, id: web::Path<String>, api: web::Data<Api>) -> Re
     Ok(HttpResponse::Ok().json(event))
 }
 
-/// Puts failed events back onto the queue under their own IDs, the newest first.
+/// Puts failed events back onto the queue under their own IDs, the newest first. The body says which: by a filter, by `ids`, or
+/// `"all": true`.
 ///
 /// It answers when they are there, which takes 20 s for 10,000 at the usual rate. What `dry_run` would come to is in `would`.
 #[utoipa::path(
     post, path = "/api/events/replay", tag = "events", operation_id = "replay_events",
-    request_body(content = query::Body), security(("admin_token" = [])),
+    request_body(content = order::Set), security(("admin_token" = [])),
     responses(
         (status = 200, description = "What was done, or would be", body = Done),
         (status = 503, description = "`queue_unavailable`", body = Document, content_type = "application/problem+json"),
     )
 )]
 pub async fn replay(_: Operator, body: Body, api: web::Data<Api>) -> Result<HttpResponse, Problem> {
-    let order = query::order(&read(body)?, now())?;
+    let order = order::of_set(&read(body)?, now())?;
     carry_out(&order, &api).await
 }
 
-/// Puts one failed event back onto the queue. Of the body only `dry_run` counts.
+/// Puts one failed event back onto the queue. The body may be empty.
 #[utoipa::path(
     post, path = "/api/events/{id}/replay", tag = "events", operation_id = "replay_event",
     params(("id" = String, Path, description = "The event's ID, msg_…")),
-    request_body(content = query::Body), security(("admin_token" = [])),
+    request_body(content = order::One), security(("admin_token" = [])),
     responses(
         (status = 200, description = "What was done, or would be", body = Done),
         (status = 503, description = "`queue_unavailable`", body = Document, content_type = "application/problem+json"),
@@ -102,22 +104,23 @@ pub async fn replay_one(
     carry_out(&order, &api).await
 }
 
-/// Discards failed events, the newest first: nobody waits for them any more.
+/// Discards failed events, the newest first: nobody waits for them any more. The body says which: by a filter, by `ids`, or
+/// `"all": true`.
 #[utoipa::path(
     post, path = "/api/events/discard", tag = "events", operation_id = "discard_events",
-    request_body(content = query::Body), security(("admin_token" = [])),
+    request_body(content = order::Set), security(("admin_token" = [])),
     responses((status = 200, description = "What was done, or would be", body = Discarded))
 )]
 pub async fn discard(_: Operator, body: Body, api: web::Data<Api>) -> Result<HttpResponse, Problem> {
-    let order = query::order(&read(body)?, now())?;
+    let order = order::of_set(&read(body)?, now())?;
     Ok(HttpResponse::Ok().json(replay::discard(&api.store, &order.which, order.dry_run).await?))
 }
 
-/// Discards one failed event. Of the body only `dry_run` counts.
+/// Discards one failed event. The body may be empty.
 #[utoipa::path(
     post, path = "/api/events/{id}/discard", tag = "events", operation_id = "discard_event",
     params(("id" = String, Path, description = "The event's ID, msg_…")),
-    request_body(content = query::Body), security(("admin_token" = [])),
+    request_body(content = order::One), security(("admin_token" = [])),
     responses((status = 200, description = "What was done, or would be", body = Discarded))
 )]
 pub async fn discard_one(
@@ -147,14 +150,14 @@ async fn carry_out(order: &Order, api: &Api) -> Result<HttpResponse, Problem> {
 
 /// The same for one event, which must be there and be failed.
 async fn order_for_one(id: &str, body: &[u8], api: &Api) -> Result<Order, Problem> {
-    let order = query::order(body, now())?;
+    let (dry_run, rate) = order::of_one(body)?;
     let id = event_id(id)?;
     let event = api.store.event(&id).await?.ok_or_else(no_event)?;
     if event.status != Status::Failed {
         let said = format!("the event is {}; only failed ones are replayed or discarded", event.status.as_str());
         return Err(Problem::new(Code::InvalidRequest, said));
     }
-    Ok(Order { which: Which::Ids(vec![id]), ..order })
+    Ok(Order { which: Which::Ids(vec![id]), rate, dry_run })
 }
 
 fn event_id(id: &str) -> Result<EventId, Problem> {

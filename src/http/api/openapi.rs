@@ -89,9 +89,9 @@ impl Modify for Problems {
                     codes.extend([Code::BodyTooLarge, Code::RequestTimeout]);
                 }
                 if operation.security.is_some() {
-                    // An order without fields has a body or none.
+                    // An order for one event has a body or none; one for a set says there which.
                     if let Some(RefOr::T(body)) = &mut operation.request_body {
-                        body.required = Some(Required::False);
+                        body.required = Some(if has_id { Required::False } else { Required::True });
                     }
                     codes.extend([Code::Unauthorized, Code::AdminDisabled, Code::DatabaseUnavailable]);
                     // In a receiver, which has no database.

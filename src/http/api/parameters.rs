@@ -5,7 +5,7 @@ use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{AnyOfBuilder, ObjectBuilder, Schema, SchemaFormat, Type};
 use utoipa::openapi::{KnownFormat, Required};
 
-use super::query::{EVENTS_MAX, ROWS, ROWS_MAX};
+use super::query::{ROWS, ROWS_MAX};
 use crate::store::Status;
 
 /// Of `GET /api/users`.
@@ -59,48 +59,11 @@ impl IntoParams for PageParameters {
     }
 }
 
-const EVENT_CURSOR: &str = r"^e\.[1-9][0-9]{0,13}\.[A-Za-z0-9_-]{1,255}$";
+pub(super) const EVENT_CURSOR: &str = r"^e\.[1-9][0-9]{0,13}\.[A-Za-z0-9_-]{1,255}$";
 
 const TIME: &str = "a date (in UTC), a time, or an age such as 90s, 15m, 2h, 7d";
 
-/// The same for a field of a body, where null is the same as nothing.
-pub mod field {
-    use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Schema, Type};
-
-    pub fn time() -> Schema {
-        or_null(super::time())
-    }
-
-    /// How many events one request replays or discards.
-    pub fn events_limit() -> Schema {
-        or_null(super::number(super::EVENTS_MAX))
-    }
-
-    /// The place where an order ended.
-    pub fn event_cursor() -> Schema {
-        or_null(super::text(super::EVENT_CURSOR))
-    }
-
-    /// Most events a second.
-    pub fn rate() -> Schema {
-        or_null(super::number(1000))
-    }
-
-    /// The one status that can be replayed or discarded.
-    pub fn failed() -> Schema {
-        or_null(super::words([super::Status::Failed.as_str()]))
-    }
-
-    pub fn text() -> Schema {
-        or_null(super::text(super::TEXT))
-    }
-
-    fn or_null(schema: impl Into<Schema>) -> Schema {
-        OneOfBuilder::new().item(schema.into()).item(ObjectBuilder::new().schema_type(Type::Null)).build().into()
-    }
-}
-
-fn time() -> Schema {
+pub(super) fn time() -> Schema {
     let format =
         |format| ObjectBuilder::new().schema_type(Type::String).format(Some(SchemaFormat::KnownFormat(format)));
     let age = ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[0-9]{1,5}[smhd]$"));
@@ -116,15 +79,15 @@ fn cursor(pattern: &str) -> Parameter {
     parameter("cursor", "`next` of the page before", text(pattern))
 }
 
-fn number(max: u64) -> ObjectBuilder {
+pub(super) fn number(max: u64) -> ObjectBuilder {
     ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1)).maximum(Some(max))
 }
 
-fn words<const N: usize>(words: [&'static str; N]) -> ObjectBuilder {
+pub(super) fn words<const N: usize>(words: [&'static str; N]) -> ObjectBuilder {
     ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words))
 }
 
-fn text(pattern: &str) -> Schema {
+pub(super) fn text(pattern: &str) -> Schema {
     ObjectBuilder::new().schema_type(Type::String).pattern(Some(pattern)).build().into()
 }
 

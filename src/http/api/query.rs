@@ -3,23 +3,15 @@
 use std::num::NonZeroU32;
 
 use actix_web::web::Query;
-use serde::Deserialize;
 use serde_json::Number;
-use utoipa::ToSchema;
 
-use super::parameters::field;
 use crate::clerk::Timestamp;
 use crate::http::problem::{Code, Problem};
-use crate::replay::{self, Which};
 use crate::store::{Cursor, EventFilter, Page, Status, UserFilter, read_time};
 
 /// Rows a page, at most and where nothing is said.
 pub(super) const ROWS_MAX: u32 = 500;
 pub(super) const ROWS: u32 = 50;
-
-/// Events that one request replays or discards, at most and where nothing is said: at the usual rate 20 s.
-pub(super) const EVENTS_MAX: u64 = 10_000;
-const EVENTS: u64 = 100;
 
 /// `GET /api/events?…`
 pub fn events(query: &str, now: Timestamp) -> Result<(EventFilter, Page), Problem> {
@@ -83,96 +75,9 @@ pub fn history(query: &str) -> Result<Page, Problem> {
     Ok(page)
 }
 
-/// Which failed events, and whether to do it or only to say what would come of it. An empty body is one without fields: the newest
-/// hundred.
-#[derive(Default, Deserialize, ToSchema)]
-#[schema(as = Order)]
-#[serde(deny_unknown_fields, default)]
-pub struct Body {
-    /// Only failed events are replayed or discarded.
-    #[schema(schema_with = field::failed)]
-    status: Option<String>,
-    /// The type, such as user.updated.
-    #[schema(schema_with = field::text)]
-    r#type: Option<String>,
-    /// Clerk ID of the user.
-    #[schema(schema_with = field::text)]
-    user: Option<String>,
-    /// Failed with this code, such as unrouted.
-    #[schema(schema_with = field::text)]
-    error_code: Option<String>,
-    /// Received at this time or later.
-    #[schema(schema_with = field::time)]
-    since: Option<String>,
-    /// Received before this time.
-    #[schema(schema_with = field::time)]
-    until: Option<String>,
-    /// Most events; 100 where nothing is said.
-    #[schema(schema_with = field::events_limit)]
-    limit: Option<Number>,
-    /// `next` of the answer before.
-    #[schema(schema_with = field::event_cursor)]
-    cursor: Option<String>,
-    /// Most events a second, of a replay; 500 where nothing is said.
-    #[schema(schema_with = field::rate)]
-    rate: Option<Number>,
-    /// Only say what would be done.
-    dry_run: bool,
-}
-
-/// What is to be done with failed events.
-#[derive(Debug)]
-pub struct Order {
-    pub which: Which,
-    pub rate: NonZeroU32,
-    pub dry_run: bool,
-}
-
-pub fn order(body: &[u8], now: Timestamp) -> Result<Order, Problem> {
-    let body = if body.trim_ascii().is_empty() { b"{}" } else { body };
-    // serde takes an array for the fields in their order: here `[]` would mean "replay a hundred of whatever failed".
-    if body.trim_ascii_start().first() != Some(&b'{') {
-        return Err(unreadable("line 1, column 1"));
-    }
-    // The error's own text can quote the body.
-    let body: Body = serde_json::from_slice(body)
-        .map_err(|error| unreadable(&format!("line {}, column {}", error.line(), error.column())))?;
-    if body.status.is_some_and(|status| status != "failed") {
-        return Err(wrong("status", "only failed events are replayed or discarded; leave it out"));
-    }
-    let limit = body.limit.as_ref().map_or(Some(EVENTS), whole).filter(|limit| (1..=EVENTS_MAX).contains(limit));
-    let limit = limit.ok_or_else(|| wrong("limit", "give a number from 1 to 10000"))?;
-    let rate = body
-        .rate
-        .as_ref()
-        .map_or(Some(replay::RATE), |rate| NonZeroU32::new(whole(rate)?.try_into().ok()?))
-        .filter(|rate| rate.get() <= 1000);
-    let time = |name, value: Option<String>| value.map(|value| time(name, &value, now)).transpose();
-    let filter = EventFilter {
-        status: None,
-        event_type: body.r#type.map(|value| text("type", value)).transpose()?,
-        clerk_id: body.user.map(|value| text("user", value)).transpose()?,
-        error_code: body.error_code.map(|value| text("error_code", value)).transpose()?,
-        since: time("since", body.since)?,
-        until: time("until", body.until)?,
-    };
-    let is_ours = |cursor: &Cursor| matches!(cursor, Cursor::Event { .. });
-    let after = body.cursor.map(|value| cursor(&value, is_ours)).transpose()?;
-    Ok(Order {
-        which: Which::Matching { filter, limit, after },
-        rate: rate.ok_or_else(|| wrong("rate", "give a number from 1 to 1000"))?,
-        dry_run: body.dry_run,
-    })
-}
-
 /// A whole number, also as programs without integers write it: 100.0.
-fn whole(number: &Number) -> Option<u64> {
+pub(super) fn whole(number: &Number) -> Option<u64> {
     number.as_u64().or_else(|| number.as_f64()?.to_string().parse().ok())
-}
-
-fn unreadable(place: &str) -> Problem {
-    let fields = "type, user, error_code, since, until (texts), limit, rate (numbers), cursor (a text) and dry_run (true or false)";
-    Problem::new(Code::InvalidRequest, format!("the body cannot be read at {place}: it is a JSON object of {fields}"))
 }
 
 fn first_page() -> Page {
@@ -197,7 +102,7 @@ pub fn with_plus(query: &str, names: &[&str]) -> String {
 }
 
 /// Databases hold no NUL character, so nothing is found by one.
-fn text(name: &'static str, value: String) -> Result<String, Problem> {
+pub(super) fn text(name: &'static str, value: String) -> Result<String, Problem> {
     if value.contains('\0') { Err(wrong(name, "it may not hold the character NUL")) } else { Ok(value) }
 }
 
@@ -205,7 +110,7 @@ fn status(value: &str) -> Result<Status, Problem> {
     Status::named(value).ok_or_else(|| wrong("status", "give applied, stale, failed or discarded"))
 }
 
-fn time(name: &'static str, value: &str, now: Timestamp) -> Result<Timestamp, Problem> {
+pub(super) fn time(name: &'static str, value: &str, now: Timestamp) -> Result<Timestamp, Problem> {
     // Before an offset such as +02:00 a space can only have been a plus.
     let offset = value.len().checked_sub("+02:00".len()).filter(|at| value.is_char_boundary(*at));
     let with_plus = offset.and_then(|at| Some(format!("{}+{}", &value[..at], value[at..].strip_prefix(' ')?)));
@@ -217,12 +122,12 @@ fn limit(value: &str) -> Result<NonZeroU32, Problem> {
     limit.ok_or_else(|| wrong("limit", "give a number from 1 to 500"))
 }
 
-fn cursor(value: &str, is_ours: impl Fn(&Cursor) -> bool) -> Result<Cursor, Problem> {
+pub(super) fn cursor(value: &str, is_ours: impl Fn(&Cursor) -> bool) -> Result<Cursor, Problem> {
     let cursor = value.parse().ok().filter(is_ours);
     cursor.filter(|_| !value.contains('\0')).ok_or_else(|| wrong("cursor", "give `next` of the page before"))
 }
 
-fn wrong(name: &'static str, remedy: &str) -> Problem {
+pub(super) fn wrong(name: &'static str, remedy: &str) -> Problem {
     Problem::new(Code::InvalidRequest, format!("{name} is wrong: {remedy}"))
 }
 
@@ -286,30 +191,5 @@ mod tests {
             assert!(problem.detail().contains(named), "{query}: {}", problem.detail());
         }
         assert!(users("deleted=yes").is_err() && users("cursor=e.5.msg_1").is_err());
-    }
-
-    #[test]
-    fn an_order_has_bounds_and_no_unknown_fields() {
-        assert!(!order(b"", now()).unwrap().dry_run);
-        let order_of = |body: &str| order(body.as_bytes(), now()).unwrap();
-        assert_eq!(order_of(r#"{"rate":82.0,"limit":null}"#).rate.get(), 82);
-        assert!(matches!(order_of(r#"{"limit":1e2}"#).which, Which::Matching { limit: 100, .. }));
-        assert!(order(br#"{"dry_run":true,"limit":5,"type":"user.created","since":"1d"}"#, now()).unwrap().dry_run);
-        for bad in [
-            &br#"{"dryrun":true}"#[..],
-            br#"{"limit":0}"#,
-            br#"{"limit":10001}"#,
-            br#"{"rate":0}"#,
-            br#"{"rate":1.5}"#,
-            br#"{"limit":-1}"#,
-            br#"{"limit":1e30}"#,
-            br#"{"status":"applied"}"#,
-            br#"{"since":"soon"}"#,
-            b"[]",
-            b"no JSON",
-            b"\xff",
-        ] {
-            assert!(order(bad, now()).is_err(), "{}", String::from_utf8_lossy(bad));
-        }
     }
 }

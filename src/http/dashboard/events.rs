@@ -192,7 +192,7 @@ fn notice(event: &EventRow, lately: &Lately) -> Option<Notice> {
 fn failure(event: &EventRow) -> Option<FailureView> {
     let code = event.error_code.clone()?;
     let text = event.error.clone().unwrap_or_else(|| "No reason was kept.".into());
-    Some(FailureView { remedy: remedy::of(&code), text: payload::visible(&text), code })
+    Some(FailureView { remedy: remedy::of(&code), text, code })
 }
 
 /// Of the times of an event, those that are known, in the order in which they should be.

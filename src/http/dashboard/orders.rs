@@ -193,6 +193,7 @@ impl Verb {
             ("until", "--until"),
         ];
         let flags: String = flags.iter().filter_map(flag).collect();
+        let flags = if flags.is_empty() { " --all".into() } else { flags };
         let command = self.word().to_lowercase();
         format!(
             "More than {} match; these are the newest. Come back for the rest, or take them all by command: clerk-sync events {command}{flags}",

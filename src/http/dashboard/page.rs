@@ -11,6 +11,7 @@ use super::assets;
 use super::session::Session;
 use crate::http::problem::Problem;
 use crate::store::StoreError;
+use crate::visible::visible_lines;
 
 /// Nothing but what this server itself serves, in files: no script, style or form in a page's text can act.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
@@ -84,7 +85,9 @@ pub fn answer(page: &impl Template) -> Result<HttpResponse, Refusal> {
 pub fn page_of(status: StatusCode, page: &impl Template) -> HttpResponse {
     let mut response = guarded(HttpResponse::build(status));
     response.insert_header((CACHE_CONTROL, "no-store")).insert_header((CONTENT_TYPE, "text/html; charset=utf-8"));
-    response.body(page.render().expect("a page is written to memory"))
+    let page = page.render().expect("a page is written to memory");
+    // No character of the templates hides, so those that do came from outside.
+    response.body(visible_lines(&page).into_owned())
 }
 
 /// To another page, which the browser asks for with GET.

@@ -35,6 +35,14 @@ const IS_EMPTY: &str = "select not exists (select 1 from sqlite_schema)
 /// Whether the file has an older version than `?1`.
 const IS_OLDER: &str = "select user_version < ?1 from pragma_user_version";
 
+/// Whether the file has its ID. One of an older program has none.
+const HAS_IDENTITY: &str = "select exists (select 1 from sqlite_schema where name = 'identity')";
+
+/// Gives the file an ID, which goes with it wherever it is moved. No version of its own: an older program passes over it.
+const IDENTIFY: &str =
+    "create table if not exists identity (id integer primary key check (id = 1), value text not null) strict;
+     insert or ignore into identity values (1, lower(hex(randomblob(16))))";
+
 /// Before 3.51.3 two connections could damage a file when one of them started the write-ahead log anew.
 const SQLITE_VERSION_MIN: [u32; 3] = [3, 51, 3];
 
@@ -123,6 +131,28 @@ impl QueueFile {
         Ok(Inspection { events: u64::try_from(events).ok(), is_private: self.is_private() })
     }
 
+    /// The ID of the file; `None` if the file is missing. One that an older program made has an empty one. Makes nothing.
+    pub(super) async fn identity(&self) -> Result<Option<String>, OpenError> {
+        if !self.path.exists() {
+            return Ok(None);
+        }
+        let mut connection = self.connect_reader().await.map_err(|error| self.refused(&error))?;
+        let is_known = self.ask::<i64>(&mut connection, IS_EMPTY).await? == 0;
+        let id = match is_known {
+            // An empty file is one that nobody has used yet.
+            false => None,
+            true => {
+                self.recognize(&mut connection).await?;
+                match self.ask::<i64>(&mut connection, HAS_IDENTITY).await? {
+                    0 => Some(String::new()),
+                    _ => Some(self.ask(&mut connection, "select value from identity").await?),
+                }
+            }
+        };
+        drop(connection.close().await);
+        Ok(id)
+    }
+
     /// Whether nobody else on this machine may read the file.
     fn is_private(&self) -> bool {
         #[cfg(unix)]
@@ -186,6 +216,9 @@ impl QueueFile {
         // Only after the check, and an older program may go on beside it: it names the columns that it knows.
         if self.recognize(connection).await? < SCHEMA_VERSION {
             self.upgrade(connection, IS_OLDER).await.map_err(|error| self.refused(&error))?;
+        }
+        if self.ask::<i64>(connection, HAS_IDENTITY).await? == 0 {
+            sqlx::raw_sql(IDENTIFY).execute(connection).await.map_err(|error| self.refused(&error))?;
         }
         Ok(())
     }

@@ -439,7 +439,7 @@ mod tests {
 
     use super::*;
     use crate::clerk::{EventId, EventType, Timestamp};
-    use crate::queue::rabbitmq::address::Address;
+    use crate::queue::rabbitmq::Address;
     use crate::queue::rabbitmq::link::{Broker, Purpose};
 
     /// The code of the task meets a bug at this event.
@@ -466,8 +466,8 @@ mod tests {
         let names = Arc::new(Names::new("clerk-sync-test"));
         // Port 9 of this machine refuses connections.
         let address: Address = "amqp://127.0.0.1:9".parse().unwrap();
-        let link =
-            Link::new(Broker { nodes: Arc::clone(address.nodes()), names: Arc::clone(&names) }, Purpose::Publish);
+        let nodes = Arc::clone(address.nodes());
+        let link = Link::new(Broker { nodes, names: Arc::clone(&names) }, Purpose::Publish);
         link.want();
         let publisher = Publisher::start(&link, &names);
         // More often than there are tasks.

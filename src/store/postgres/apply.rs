@@ -134,6 +134,11 @@ pub async fn discard(pool: &Pool, ids: &[EventId]) -> Result<Vec<String>, Error>
     rows.iter().map(|row| row.try_get("event_type")).collect()
 }
 
+/// Keeps a setting.
+pub async fn set(pool: &Pool, name: &str, value: &str) -> Result<(), Error> {
+    connection::rows(pool, sqlx::query(include_str!("set.sql")).bind(name).bind(value)).await.map(drop)
+}
+
 static ERASE: LazyLock<String> = LazyLock::new(|| statement::assemble(include_str!("erase.sql"), &[]));
 static SCRUB: LazyLock<String> = LazyLock::new(|| statement::assemble(include_str!("scrub.sql"), &[]));
 

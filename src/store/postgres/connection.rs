@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use super::address::Address;
 use super::error;
 use super::pool::Pool;
-use super::session::{self, Known, Pooling};
+use super::session::{self, Begun, Known, Pooling};
 use crate::store::StoreError;
 use crate::url::bracketed;
 
@@ -54,19 +54,21 @@ impl Server {
     }
 
     /// A session that begins with these settings.
-    pub async fn connect(&self, settings: &'static str) -> Result<PgConnection, Error> {
+    pub async fn connect(&self, settings: &'static str) -> Result<Begun, Error> {
         session::begin(&self.options, &self.known, settings).await
     }
 
     /// A connection of its own for one question. It is not one of those that are kept.
     pub async fn asking(&self) -> Result<PgConnection, Error> {
         let connect = self.connect(include_str!("session_for_questions.sql"));
-        timeout(ACQUIRE_TIMEOUT, connect).await.unwrap_or(Err(Error::PoolTimedOut))
+        let begun = timeout(ACQUIRE_TIMEOUT, connect).await.unwrap_or(Err(Error::PoolTimedOut));
+        begun.map(|begun| begun.connection)
     }
 
     /// A connection of its own for migrations, which set their limits themselves.
     pub async fn migrating(&self) -> Result<PgConnection, Error> {
-        timeout(ACQUIRE_TIMEOUT, self.connect("")).await.unwrap_or(Err(Error::PoolTimedOut))
+        let begun = timeout(ACQUIRE_TIMEOUT, self.connect("")).await.unwrap_or(Err(Error::PoolTimedOut));
+        begun.map(|begun| begun.connection)
     }
 
     /// Whether a pooler is between us and the server; nothing before the first connection.
@@ -77,6 +79,11 @@ impl Server {
     /// To be called when an answer shows that something else is between us and the server.
     pub fn forget_pooling(&self) {
         self.known.forget();
+    }
+
+    /// To be called when a connection has changed its session of the server.
+    pub fn suspect_pooler(&self) {
+        self.known.suspect();
     }
 
     /// Host, port and database: the URL without its name and password.

@@ -114,31 +114,15 @@ fn with_remedy(sqlstate: String, says: &str) -> StoreError {
     }
 }
 
-/// A refusal that is about TLS. PostgreSQL has one code for all refusals, and only its text tells.
-fn of_refusal(sqlstate: &str, message: &str) -> Option<String> {
-    if sqlstate != "28000" {
-        return None;
-    }
-    if message.contains("client certificate") || message.contains("certificate authentication failed") {
-        return Some(format!("{} (SQLSTATE 28000)", Fault::ClientCertificateWanted.explain(&Peer::POSTGRES)));
-    }
-    // The second is that of PostgreSQL 13.
-    let is_plain = message.contains(", no encryption") || message.contains(", SSL off");
-    is_plain.then(|| {
-        "the server asks for TLS, or does not let this role in without (SQLSTATE 28000); add sslmode=require, better sslmode=verify-full, to DATABASE_URL, and see pg_hba.conf".into()
-    })
-}
-
 /// What went wrong before a session could be used, with the server's own message: no row has been sent yet, so that it quotes
 /// none.
 pub fn of_connecting(error: Error) -> Error {
     match error {
         Error::Database(error) => {
             let sqlstate = error.code().unwrap_or_default().into_owned();
-            if let Some(text) = of_refusal(&sqlstate, error.message()) {
-                return Error::Configuration(Box::new(StoreError::Incompatible(text)));
-            }
-            Error::Configuration(Box::new(match with_remedy(sqlstate, &says(&*error)) {
+            let says = says(&*error);
+            let refusal = of_refusal(&sqlstate, error.message()).map(|text| StoreError::Incompatible(text + &says));
+            Error::Configuration(Box::new(match refusal.unwrap_or_else(|| with_remedy(sqlstate, &says)) {
                 // There is nothing to take apart.
                 StoreError::Rejected { text, .. } => StoreError::Unavailable(text),
                 other => other,
@@ -153,6 +137,21 @@ fn says(error: &dyn DatabaseError) -> String {
     const CHARS_MAX: usize = 300;
     let line = |letter: char| if letter.is_control() { ' ' } else { letter };
     format!("; it says: {}", error.message().chars().map(line).take(CHARS_MAX).collect::<String>())
+}
+
+/// A refusal that is about TLS. PostgreSQL has one code for all refusals, and only its text tells.
+fn of_refusal(sqlstate: &str, message: &str) -> Option<String> {
+    if sqlstate != "28000" {
+        return None;
+    }
+    if message.contains("client certificate") || message.contains("certificate authentication failed") {
+        return Some(format!("{} (SQLSTATE 28000)", Fault::ClientCertificateWanted.explain(&Peer::POSTGRES)));
+    }
+    // The second is that of PostgreSQL 13.
+    let is_plain = message.contains(", no encryption") || message.contains(", SSL off");
+    is_plain.then(|| {
+        "the server asks for TLS, or does not let this role in without (SQLSTATE 28000); add sslmode=require, better sslmode=verify-full, to DATABASE_URL, and see pg_hba.conf".into()
+    })
 }
 
 /// Names of the schema's own things, which hold nothing of a user.

@@ -42,6 +42,8 @@ pub struct Rights {
     pub migrate: bool,
     /// Whether it can read and write the tables; nothing where there are none.
     pub apply: Option<bool>,
+    /// Whether it can record which queue its workers use; nothing where there is no table for it.
+    pub record: Option<bool>,
 }
 
 pub async fn inspect(server: &Server, wanted: i64) -> Result<Inspection, Error> {
@@ -66,6 +68,7 @@ pub async fn inspect(server: &Server, wanted: i64) -> Result<Inspection, Error> 
     let rights = Rights {
         migrate: if has_schema { may_extend && owns_tables } else { row.try_get("may_create")? },
         apply: row.try_get::<Option<bool>, _>("may_write")?.map(|may| may && may_read),
+        record: row.try_get("may_record")?,
     };
     let inspection = Inspection {
         version: row.try_get("version")?,

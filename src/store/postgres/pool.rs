@@ -12,6 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::connection::{ACQUIRE_TIMEOUT, Server};
+use super::session::Begun;
 
 /// Idle for longer, a connection is asked whether it lives before it is lent: a firewall or a proxy may have dropped it.
 const ASK_AFTER: Duration = Duration::from_secs(1);
@@ -43,7 +44,7 @@ struct Idle {
 }
 
 struct Session {
-    connection: PgConnection,
+    begun: Begun,
     made: Instant,
 }
 
@@ -82,15 +83,23 @@ impl Pool {
             if idle > IDLE_MAX || session.made.elapsed() > AGE_MAX {
                 continue;
             }
-            if idle <= ASK_AFTER || matches!(timeout(LIVES_WITHIN, session.connection.ping()).await, Ok(Ok(()))) {
+            if idle <= ASK_AFTER {
                 return Some(session);
+            }
+            match timeout(LIVES_WITHIN, session.begun.is_as_begun()).await {
+                Ok(Ok(true)) => return Some(session),
+                Ok(Ok(false)) => {
+                    self.0.server.suspect_pooler();
+                    self.forget();
+                }
+                Ok(Err(_)) | Err(_) => {}
             }
         }
     }
 
     async fn connect(&self) -> Result<Session, Error> {
-        let connection = self.0.server.connect(self.0.settings).await?;
-        Ok(Session { connection, made: Instant::now() })
+        let begun = self.0.server.connect(self.0.settings).await?;
+        Ok(Session { begun, made: Instant::now() })
     }
 
     /// Throws away all that are open and not lent: what broke one has broken them too.
@@ -110,7 +119,7 @@ impl Pool {
         let idle = std::mem::take(&mut *self.0.idle());
         for Idle { session, .. } in idle {
             // One that is already gone changes nothing.
-            drop(timeout(LIVES_WITHIN, session.connection.close()).await);
+            drop(timeout(LIVES_WITHIN, session.begun.connection.close()).await);
         }
     }
 }
@@ -124,7 +133,7 @@ impl Shared {
 
 impl Lent {
     pub fn connection(&mut self) -> &mut PgConnection {
-        &mut self.session.connection
+        &mut self.session.begun.connection
     }
 
     /// The question was answered in full.

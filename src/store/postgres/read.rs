@@ -95,6 +95,25 @@ pub async fn events(pool: &Pool, filter: &EventFilter, page: &Page) -> Result<Li
     Ok(Listing::of(rows, page, EventRow::cursor))
 }
 
+pub async fn events_by_id(pool: &Pool, ids: &[EventId], payload_max: u32) -> Result<Vec<EventRow>, Error> {
+    let ids: Vec<_> = ids.iter().map(EventId::as_str).collect();
+    let query = sqlx::query(include_str!("events_by_id.sql")).bind(ids).bind(i64::from(payload_max));
+    connection::rows(pool, query).await?.iter().map(read_event).collect()
+}
+
+/// How many events of the user are kept, and how many of them with a payload.
+pub async fn count_events_of_user(pool: &Pool, id: &ClerkId) -> Result<(u64, u64), Error> {
+    let query = sqlx::query(include_str!("count_events_of_user.sql")).bind(id.as_str());
+    let rows = connection::rows(pool, query).await?;
+    let count = |name| rows.first().map_or(Ok(0), |row| row.try_get::<i64, _>(name)).map(i64::unsigned_abs);
+    Ok((count("events")?, count("payloads")?))
+}
+
+pub async fn setting(pool: &Pool, name: &str) -> Result<Option<String>, Error> {
+    let rows = connection::rows(pool, sqlx::query(include_str!("setting.sql")).bind(name)).await?;
+    rows.first().map(|row| row.try_get("value")).transpose()
+}
+
 /// How many events are failed, counted up to `limit`.
 pub async fn failed_count(pool: &Pool, limit: u32) -> Result<u64, Error> {
     let count = sqlx::query(include_str!("failed_count.sql")).bind(i64::from(limit));

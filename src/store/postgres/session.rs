@@ -7,6 +7,7 @@
 //! reach another session.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sqlx::postgres::PgConnectOptions;
@@ -29,7 +30,19 @@ pub enum Pooling {
 
 /// What the server's address leads to, found out with the first connection. Clones share it.
 #[derive(Clone, Default)]
-pub struct Known(Arc<Mutex<Option<Pooling>>>);
+pub struct Known {
+    pooling: Arc<Mutex<Option<Pooling>>>,
+    /// Whether a connection has changed its session since: a pooler of several processes, of which the first two connections
+    /// missed each other.
+    is_suspected: Arc<AtomicBool>,
+}
+
+/// A connection with its session.
+pub struct Begun {
+    pub connection: PgConnection,
+    /// Which session of the server it has; nothing where that changes.
+    pub identity: Option<String>,
+}
 
 /// Longest wait for a second session beside the first: where sessions are pooled it may have to wait for the first.
 const SECOND_WITHIN: Duration = Duration::from_secs(2);
@@ -38,12 +51,36 @@ const SECOND_WITHIN: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// `Error::Configuration` holds a `StoreError` where the server or a pooler refuses us.
-pub async fn begin(options: &PgConnectOptions, known: &Known, settings: &'static str) -> Result<PgConnection, Error> {
+pub async fn begin(options: &PgConnectOptions, known: &Known, settings: &'static str) -> Result<Begun, Error> {
     let mut connection = open(options).await?;
-    if known.pooling(options, &mut connection).await? == Pooling::Session && !settings.is_empty() {
-        connection.execute(settings).await.map_err(error::of_connecting)?;
+    let pooling = known.pooling(options, &mut connection).await?;
+    let identity = match pooling {
+        Pooling::Session if !settings.is_empty() => {
+            connection.execute(settings).await.map_err(error::of_connecting)?;
+            Some(identity(&mut connection, IDENTITY).await?)
+        }
+        Pooling::Session | Pooling::Transaction => None,
+    };
+    Ok(Begun { connection, identity })
+}
+
+const IDENTITY: &str = include_str!("session_identity.sql");
+
+/// Which session of the server answers.
+pub async fn identity(connection: &mut PgConnection, sql: &'static str) -> Result<String, Error> {
+    let row = connection.fetch_one(sql).await.map_err(error::of_connecting)?;
+    row.try_get(0)
+}
+
+impl Begun {
+    /// Whether the connection works and still has its session.
+    ///
+    /// # Errors
+    /// The connection does not work.
+    pub async fn is_as_begun(&mut self) -> Result<bool, Error> {
+        let now = identity(&mut self.connection, IDENTITY).await?;
+        Ok(self.identity.as_ref().is_none_or(|begun| *begun == now))
     }
-    Ok(connection)
 }
 
 async fn open(options: &PgConnectOptions) -> Result<PgConnection, Error> {
@@ -58,23 +95,30 @@ impl Known {
     /// To be called when something shows that the address leads to something else.
     pub fn forget(&self) {
         // Whoever holds it is finding it out anew.
-        if let Ok(mut known) = self.0.try_lock() {
+        if let Ok(mut known) = self.pooling.try_lock() {
             *known = None;
         }
     }
 
+    /// To be called when a connection has changed its session.
+    pub fn suspect(&self) {
+        self.is_suspected.store(true, Ordering::Relaxed);
+        self.forget();
+    }
+
     /// What is known; nothing before the first connection.
     pub async fn get(&self) -> Option<Pooling> {
-        *self.0.lock().await
+        *self.pooling.lock().await
     }
 
     async fn pooling(&self, options: &PgConnectOptions, first: &mut PgConnection) -> Result<Pooling, Error> {
         // One at a time: it takes a second connection.
-        let mut known = self.0.lock().await;
+        let mut known = self.pooling.lock().await;
         if let Some(pooling) = *known {
             return Ok(pooling);
         }
-        let Some(pooling) = find_out(options, first).await? else { return Ok(Pooling::Session) };
+        let is_suspected = self.is_suspected.load(Ordering::Relaxed);
+        let Some(pooling) = find_out(options, first, is_suspected).await? else { return Ok(Pooling::Session) };
         if pooling == Pooling::Transaction {
             info!("a transaction pooler is before PostgreSQL; no limits are set for its sessions");
         }
@@ -85,14 +129,14 @@ impl Known {
 
 /// Whether transactions are pooled; nothing where it cannot be told. While a second connection is inside a transaction, the
 /// first must still have the session that it had, and the second another one.
-async fn find_out(options: &PgConnectOptions, first: &mut PgConnection) -> Result<Option<Pooling>, Error> {
-    let identity = async |connection: &mut PgConnection, sql: &'static str| {
-        let row = connection.fetch_one(sql).await.map_err(error::of_connecting)?;
-        row.try_get::<String, _>(0)
-    };
-    let own = identity(first, include_str!("session_identity.sql")).await?;
+async fn find_out(
+    options: &PgConnectOptions,
+    first: &mut PgConnection,
+    is_suspected: bool,
+) -> Result<Option<Pooling>, Error> {
+    let own = identity(first, IDENTITY).await?;
     // A pooler that goes round gives another one now.
-    let again = identity(first, include_str!("session_identity.sql")).await?;
+    let again = identity(first, IDENTITY).await?;
     let hold = async {
         let mut second = open(options).await?;
         let held = identity(&mut second, include_str!("session_held.sql")).await?;
@@ -100,11 +144,12 @@ async fn find_out(options: &PgConnectOptions, first: &mut PgConnection) -> Resul
     };
     let Ok(second) = timeout(SECOND_WITHIN, hold).await else { return Ok(None) };
     let (mut second, held) = second?;
-    let is_shared = is_named_as_pooler(options.get_host(), options.get_port())
+    let is_shared = is_suspected
+        || is_named_as_pooler(options.get_host(), options.get_port())
         || again != own
         || held == own
         // Not asked where the second has what was the first's: there may be no other, and the first would wait.
-        || identity(first, include_str!("session_identity.sql")).await? != own;
+        || identity(first, IDENTITY).await? != own;
     if is_shared {
         // Where it fails the connection is dropped inside its transaction, and the pooler ends the session with all that it keeps.
         can_serve(&mut second).await?;

@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{AssertSqlSafe, Connection, Error, Row};
 
+use super::fold;
 use super::rows::Rows;
 use crate::clerk::{ClerkId, EventId, EventType, Timestamp, UserChange, UserProfile, Version};
 use crate::clock::now;
@@ -110,7 +111,7 @@ fn by_key<K: Eq + std::hash::Hash, V>(
 
 /// The statement without and with the erasure of those who are deleted.
 static JOIN: LazyLock<[Rows; 2]> = LazyLock::new(|| {
-    const COLUMNS: usize = 29;
+    const COLUMNS: usize = 30;
     let newer = "(users.event_id is null or (excluded.updated_at, excluded.occurred_at, excluded.event_id) > (users.updated_at, users.occurred_at, users.event_id))";
     let deleted = "users.deleted_at is not null or excluded.deleted_at is not null";
     let gone = ["users.erased_at is not null".into(), format!("(users.erased_at is not null or {deleted})")];
@@ -171,7 +172,8 @@ async fn join_users(
                 .bind(version.map(|version| version.event_id.as_str()))
                 .bind(version.map(|version| version.occurred_at.ms()))
                 .bind(now_ms)
-                .bind(change.deleted_at.filter(|_| scrubs).map(|_| now_ms));
+                .bind(change.deleted_at.filter(|_| scrubs).map(|_| now_ms))
+                .bind(fold::of_profile(profile));
         }
         let rows = query.fetch_all(&mut *connection).await?;
         let read = |row: &SqliteRow| {

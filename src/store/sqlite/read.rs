@@ -4,6 +4,7 @@ use serde_json::value::RawValue;
 use sqlx::sqlite::{SqlitePool, SqliteRow};
 use sqlx::{Error, Row};
 
+use super::fold::fold;
 use crate::clerk::{ClerkId, EventId, EventType, SignedEvent, Timestamp};
 use crate::store::history::COMPARED_BYTES_MAX;
 use crate::store::search::{COMMON_FROM, Search, end_of};
@@ -21,15 +22,16 @@ pub async fn users(pool: &SqlitePool, filter: &UserFilter, page: &Page) -> Resul
     };
     let search = filter.q.as_deref().and_then(Search::of);
     let phone = search.as_ref().map(|search| search.phone.as_deref().unwrap_or(&search.text));
+    let folded = search.as_ref().map(|search| fold(&search.text));
     let names = search.as_ref().and_then(|search| search.names.as_ref());
-    let (first, last) = names.map(|(first, last)| (first.as_str(), last.as_str())).unzip();
+    let (first, last) = names.map(|(first, last)| (fold(first), fold(last))).unzip();
     let statement = match &search {
         Some(search) if is_common(pool, search).await? => include_str!("users_by_search_in_order.sql"),
         Some(_) => include_str!("users_by_search.sql"),
         None => users_statement(filter),
     };
     let rows = sqlx::query(statement)
-        .bind(filter.email.as_deref())
+        .bind(filter.email.as_deref().map(fold))
         .bind(filter.phone.as_deref())
         .bind(filter.username.as_deref())
         .bind(filter.external_id.as_deref())
@@ -40,10 +42,12 @@ pub async fn users(pool: &SqlitePool, filter: &UserFilter, page: &Page) -> Resul
         .bind(search.as_ref().map(|search| end_of(&search.text)))
         .bind(phone)
         .bind(phone.map(end_of))
-        .bind(first)
-        .bind(first.map(end_of))
-        .bind(last)
-        .bind(last.map(end_of))
+        .bind(&first)
+        .bind(first.as_deref().map(end_of))
+        .bind(&last)
+        .bind(last.as_deref().map(end_of))
+        .bind(&folded)
+        .bind(folded.as_deref().map(end_of))
         .fetch_all(pool)
         .await?;
     let rows = rows.iter().map(read_user).collect::<Result<_, _>>()?;
@@ -102,17 +106,38 @@ pub async fn payloads(pool: &SqlitePool, ids: &[EventId]) -> Result<Vec<SignedEv
     query.fetch_all(pool).await?.iter().map(read_payload).collect()
 }
 
+pub async fn events_by_id(pool: &SqlitePool, ids: &[EventId], payload_max: u32) -> Result<Vec<EventRow>, Error> {
+    // An ID holds no character that JSON would have to escape.
+    let ids: Vec<_> = ids.iter().map(|id| format!("\"{id}\"")).collect();
+    let query = sqlx::query(include_str!("events_by_id.sql")).bind(format!("[{}]", ids.join(","))).bind(payload_max);
+    query.fetch_all(pool).await?.iter().map(read_event).collect()
+}
+
+/// How many events of the user are kept, and how many of them with a payload.
+pub async fn count_events_of_user(pool: &SqlitePool, id: &ClerkId) -> Result<(u64, u64), Error> {
+    let row = sqlx::query(include_str!("count_events_of_user.sql")).bind(id.as_str()).fetch_one(pool).await?;
+    let count = |name| row.try_get::<i64, _>(name).map(i64::unsigned_abs);
+    Ok((count("events")?, count("payloads")?))
+}
+
+pub async fn setting(pool: &SqlitePool, name: &str) -> Result<Option<String>, Error> {
+    sqlx::query_scalar(include_str!("setting.sql")).bind(name).fetch_optional(pool).await
+}
+
 async fn is_common(pool: &SqlitePool, search: &Search) -> Result<bool, Error> {
     let phone = search.phone.as_deref().unwrap_or(&search.text);
-    let last = search.names.as_ref().map(|(_, last)| last.as_str());
+    let last = search.names.as_ref().map(|(_, last)| fold(last));
+    let folded = fold(&search.text);
     sqlx::query_scalar(include_str!("search_is_common.sql"))
         .bind(&search.text)
         .bind(end_of(&search.text))
         .bind(phone)
         .bind(end_of(phone))
-        .bind(last)
-        .bind(last.map(end_of))
+        .bind(&last)
+        .bind(last.as_deref().map(end_of))
         .bind(COMMON_FROM)
+        .bind(&folded)
+        .bind(end_of(&folded))
         .fetch_one(pool)
         .await
 }

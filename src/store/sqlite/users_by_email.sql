@@ -4,7 +4,7 @@ select clerk_id, email, email_verified, phone, phone_verified, username, first_n
        unsafe_metadata, last_sign_in_at, last_active_at, legal_accepted_at, created_at, updated_at, deleted_at, data,
        event_id, occurred_at, synced_at, erased_at
   from users
- where lower(email) = lower(?1)
+ where coalesce(folded ->> '$.email', lower(email)) = ?1
    and (?2 is null or phone = ?2)
    and (?3 is null or username = ?3)
    and (?4 is null or external_id = ?4)

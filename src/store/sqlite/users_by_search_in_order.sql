@@ -5,16 +5,16 @@ select clerk_id, email, email_verified, phone, phone_verified, username, first_n
        event_id, occurred_at, synced_at, erased_at
   from users
  where (clerk_id = ?8
-        or lower(email) >= lower(?8) and lower(email) < lower(?9)
+        or coalesce(folded ->> '$.email', lower(email)) >= ?16 and coalesce(folded ->> '$.email', lower(email)) < ?17
         or phone >= ?10 and phone < ?11
         or username >= ?8 and username < ?9
-        or username >= lower(?8) and username < lower(?9)
+        or username >= ?16 and username < ?17
         or external_id >= ?8 and external_id < ?9
-        or lower(first_name) >= lower(?8) and lower(first_name) < lower(?9)
-        or lower(last_name) >= lower(?8) and lower(last_name) < lower(?9)
-        or lower(first_name) >= lower(?12) and lower(first_name) < lower(?13)
-           and lower(last_name) >= lower(?14) and lower(last_name) < lower(?15))
-   and (?1 is null or lower(email) = lower(?1))
+        or coalesce(folded ->> '$.first_name', lower(first_name)) >= ?16 and coalesce(folded ->> '$.first_name', lower(first_name)) < ?17
+        or coalesce(folded ->> '$.last_name', lower(last_name)) >= ?16 and coalesce(folded ->> '$.last_name', lower(last_name)) < ?17
+        or coalesce(folded ->> '$.first_name', lower(first_name)) >= ?12 and coalesce(folded ->> '$.first_name', lower(first_name)) < ?13
+           and coalesce(folded ->> '$.last_name', lower(last_name)) >= ?14 and coalesce(folded ->> '$.last_name', lower(last_name)) < ?15)
+   and (?1 is null or coalesce(folded ->> '$.email', lower(email)) = ?1)
    and (?2 is null or phone = ?2)
    and (?3 is null or username = ?3)
    and (?4 is null or external_id = ?4)

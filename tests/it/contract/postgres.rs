@@ -56,7 +56,7 @@ async fn the_applications_own_migrations_are_not_touched() {
     assert_eq!(mine, "x");
     let ours = "select string_agg(tablename, ' ' order by tablename) from pg_tables where schemaname = 'clerk'";
     let ours: String = sqlx::query_scalar(ours).fetch_one(&mut connection).await.unwrap();
-    assert_eq!(ours, "_migrations events users");
+    assert_eq!(ours, "_migrations events settings users");
 }
 
 #[tokio::test]
@@ -65,7 +65,7 @@ async fn everything_has_a_comment_and_only_the_keys_are_unique() {
     migrated(&database).await;
     let mut connection = database.connect().await;
     let silent = "select coalesce(string_agg(c.relname || '.' || a.attname, ' '), '') from pg_attribute a join pg_class c on c.oid = a.attrelid
-        where c.oid in ('clerk.users'::regclass, 'clerk.events'::regclass) and a.attnum > 0 and col_description(c.oid, a.attnum) is null";
+        where c.oid in ('clerk.users'::regclass, 'clerk.events'::regclass, 'clerk.settings'::regclass) and a.attnum > 0 and col_description(c.oid, a.attnum) is null";
     let silent: String = sqlx::query_scalar(silent).fetch_one(&mut connection).await.unwrap();
     assert_eq!(silent, "", "columns without a comment");
     // The server of the tests has lz4: what is large is compressed with it.
@@ -77,7 +77,7 @@ async fn everything_has_a_comment_and_only_the_keys_are_unique() {
         "select coalesce(string_agg(indexname, ' ' order by indexname), '') from pg_indexes where schemaname = 'clerk'
         and tablename <> '_migrations' and indexdef like '%UNIQUE%'";
     let unique: String = sqlx::query_scalar(unique).fetch_one(&mut connection).await.unwrap();
-    assert_eq!(unique, "events_pkey users_pkey");
+    assert_eq!(unique, "events_pkey settings_pkey users_pkey");
 }
 
 /// A role that may make schemas, one that an administrator made the schema for, and one that may only fill it.

@@ -10,7 +10,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Executor, Row};
 
 use super::store::page;
 use crate::support::app::tempdir::TempDir;
-use crate::support::history::update;
+use crate::support::history::{EPOCH_MS, event, update};
 
 fn open(path: &Path) -> Store {
     let options = store::sqlite::Options { path: path.into(), keep: Keep::default() };
@@ -97,6 +97,46 @@ async fn one_reads_while_another_writes_and_a_second_writer_waits() {
     assert!(command.user(&ClerkId::new("user_1").unwrap()).await.unwrap().is_some());
 }
 
+/// A file from before there was a lower case of every script.
+#[tokio::test]
+async fn rows_that_are_there_are_found_in_any_case_after_the_migration() {
+    let directory = TempDir::new();
+    let path = directory.path().join("users.db");
+    let store = open(&path);
+    store.migrate().await.unwrap();
+    let body = |n: usize, name: &str| {
+        let data = serde_json::json!({"id": format!("user_{n:04}"), "first_name": name, "last_name": "ÖZ", "updated_at": EPOCH_MS});
+        event(&format!("msg_{n}"), serde_json::json!({"data": data, "type": "user.created"}).to_string())
+    };
+    let events: Vec<_> = (0..1200).map(|n| body(n, if n % 2 == 0 { "Ada" } else { "ÅSA" })).collect();
+    store.apply(&plan(&events)).await.unwrap();
+    store.close().await;
+    let before = "drop view active_users; drop index users_email_folded; drop index users_first_name;
+        drop index users_last_name; alter table users drop column folded;
+        create index users_first_name on users (lower(first_name)); create index users_last_name on users (lower(last_name));
+        create view active_users as select * from users where deleted_at is null; delete from _migrations where version >= 11";
+    connect(&path).await.execute(before).await.unwrap();
+
+    let store = open(&path);
+    store.migrate().await.unwrap();
+    let filter = |q: &str| UserFilter { q: Some(q.into()), ..UserFilter::default() };
+    for (q, newest) in [("åsa", "user_1199"), ("ada öz", "user_1198"), ("öZ", "user_1199")] {
+        let found = store.users(&filter(q), &page(1)).await.unwrap().rows;
+        assert_eq!(found[0].clerk_id, newest, "{q}");
+    }
+    let mut connection = connect(&path).await;
+    let mut columns = async |name: &'static str| -> Vec<String> {
+        let names = "select name from pragma_table_info(?1) order by cid";
+        sqlx::query_scalar(names).bind(name).fetch_all(&mut connection).await.unwrap()
+    };
+    let table = columns("users").await;
+    assert_eq!(columns("active_users").await, table[..table.len() - 1], "the view has all but the one for look-ups");
+    store.erase(&ClerkId::new("user_1199").unwrap()).await.unwrap();
+    let kept = "select count(*) from users where folded is not null and first_name is null";
+    let kept: i64 = sqlx::query_scalar(kept).fetch_one(&mut connection).await.unwrap();
+    assert_eq!(kept, 0, "what is erased is erased here too");
+}
+
 /// SQLite plans without the values, so what a plan says here it does with any number of rows.
 #[tokio::test]
 async fn every_look_up_finds_its_index() {
@@ -105,7 +145,7 @@ async fn every_look_up_finds_its_index() {
     open(&path).migrate().await.unwrap();
     let mut connection = connect(&path).await;
     let cases = [
-        (include_str!("../../../src/store/sqlite/users_by_email.sql"), "users_email (<expr>=?)"),
+        (include_str!("../../../src/store/sqlite/users_by_email.sql"), "users_email_folded (<expr>=?)"),
         (include_str!("../../../src/store/sqlite/users_by_phone.sql"), "users_phone (phone=?)"),
         (include_str!("../../../src/store/sqlite/users_by_username.sql"), "users_username (username=?)"),
         (include_str!("../../../src/store/sqlite/users_by_external_id.sql"), "users_external_id (external_id=?)"),

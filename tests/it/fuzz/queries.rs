@@ -82,12 +82,13 @@ fn wrong_with_marker() -> Vec<String> {
 }
 
 /// Every byte that needs it is escaped, and where `all` says so every other one too.
-fn escape(text: &str, all: bool) -> String {
+/// With `+` for the one of space and plus that it stands for there.
+fn escape(text: &str, all: bool, plus: u8) -> String {
     let mut escaped = String::new();
     for byte in text.bytes() {
         match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' if !all => escaped.push(char::from(byte)),
-            b' ' if !all => escaped.push('+'),
+            _ if byte == plus && !all => escaped.push('+'),
             _ => write!(escaped, "%{byte:02X}").unwrap(),
         }
     }
@@ -99,7 +100,12 @@ fn pairs(name: impl Strategy<Value = String>) -> impl Strategy<Value = Vec<(Stri
 }
 
 fn written(pairs: &[(String, String, bool)]) -> String {
-    let pair = |(name, value, all): &(String, String, bool)| format!("{}={}", escape(name, *all), escape(value, *all));
+    let pair = |(name, value, all): &(String, String, bool)| {
+        let has_plus = matches!(name.as_str(), "email" | "phone" | "q");
+        let value = escape(value, *all, if has_plus { b'+' } else { b' ' });
+        // A name of ours that is escaped is one of ours no less, but nobody writes it so.
+        format!("{}={value}", escape(name, *all && !has_plus, b' '))
+    };
     pairs.iter().map(pair).collect::<Vec<_>>().join("&")
 }
 

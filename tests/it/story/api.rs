@@ -156,6 +156,45 @@ async fn many_are_replayed_or_discarded_by_filter_in_portions() {
     assert!(app.user("user_1").await.is_none());
 }
 
+/// Whatever does not say which events means none of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_set_of_events_is_named_or_refused() {
+    let place = Place::embedded();
+    let app = serve(&place).await;
+    let events: Vec<_> = (0..5).map(|n| update(&format!("msg_{n}"), &format!("user_{n}"), n)).collect();
+    fail(&app.store, &events).await;
+    for path in ["/api/events/replay", "/api/events/discard"] {
+        for body in [
+            json!({}),
+            json!({"dry_run": true}),
+            json!({"limit": 5}),
+            json!({"status": "failed"}),
+            json!({"all": false}),
+            json!({"ids": []}),
+            json!({"ids": ["msg_0"], "all": true}),
+            json!({"type": ""}),
+            json!({"typ": "user.updated"}),
+        ] {
+            let answer = post(&app, path, body.clone()).await;
+            assert_eq!((answer.status, answer.code()), (400, "invalid_request"), "{path} {body}");
+        }
+        let empty = app.api_bytes(TOKEN, path, "").await;
+        assert_eq!((empty.status, empty.code()), (400, "invalid_request"), "{path}");
+        let said = empty.body["detail"].as_str().unwrap().to_owned();
+        assert!(said.contains("filter") && said.contains("ids") && said.contains("\"all\": true"), "{said}");
+    }
+    assert_eq!(app.store.failed_count(10).await.unwrap(), 5, "nothing was done");
+    let tried = post(&app, "/api/events/replay", json!({"all": true, "dry_run": true})).await;
+    assert_eq!(tried.body["replayed"], 5);
+    let some = post(&app, "/api/events/discard", json!({"ids": ["msg_0", "msg_1", "msg_1", "msg_9"]})).await;
+    assert_eq!(some.body["discarded"], 2);
+    let some = post(&app, "/api/events/replay", json!({"ids": ["msg_0", "msg_2", "msg_2"]})).await;
+    assert_eq!((&some.body["replayed"], &some.body["skipped"]), (&json!(1), &json!(1)));
+    until("it is applied", async || app.event("msg_2").await.unwrap().status == Status::Applied).await;
+    let rest = post(&app, "/api/events/discard", json!({"all": true})).await;
+    assert_eq!(rest.body["discarded"], 2);
+}
+
 #[tokio::test]
 async fn what_is_wrong_or_unknown_is_said() {
     let place = Place::embedded();
@@ -169,7 +208,7 @@ async fn what_is_wrong_or_unknown_is_said() {
     {
         assert_eq!(get(&app, path).await.code(), "not_found", "{path}");
     }
-    for body in [json!({"dryrun": true}), json!({"limit": 0}), json!([1])] {
+    for body in [json!({"all": true, "dryrun": true}), json!({"all": true, "limit": 0}), json!([1])] {
         let answer = post(&app, "/api/events/replay", body.clone()).await;
         assert_eq!((answer.status, answer.code()), (400, "invalid_request"), "{body}");
     }

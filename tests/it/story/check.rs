@@ -297,7 +297,7 @@ async fn rights_that_are_missing_are_named_before_they_are_needed() {
     place.succeed(&["migrate"]);
     let after = check(&place, &[], &[("DATABASE_URL", url.as_str())]);
     let grants = "grant usage on schema clerk to {role}; grant select on clerk._migrations to {role};
-        grant select, insert, update, delete on clerk.users, clerk.events to {role}";
+        grant select, insert, update on clerk.settings to {role}; grant select, insert, update, delete on clerk.users, clerk.events to {role}";
     admin.execute(AssertSqlSafe(grants.replace("{role}", &role))).await.unwrap();
     let granted = check(&place, &["--role", "worker"], &[("DATABASE_URL", url.as_str())]);
     admin.execute(AssertSqlSafe(format!("drop owned by {role} cascade; drop role {role}"))).await.unwrap();
@@ -406,7 +406,7 @@ async fn every_setting_that_is_wrong_is_told_at_once() {
         assert!(said.one("configuration").starts_with("fail: CLERK_WEBHOOK_SIGNING_SECRET "), "{malformed}");
     }
     assert!(check(&place, &[], &[("RUST_LOG", "=sesame=")]).of("configuration")[1].contains("RUST_LOG"));
-    std::fs::write(directory.join(".env"), "sesame is not a line\n").unwrap();
+    std::fs::write(directory.join(".env"), "ADMIN_TOKEN sesame\n").unwrap();
     assert!(check(&place, &[], &[]).one("configuration").contains(".env"));
     std::fs::remove_file(directory.join(".env")).unwrap();
     let none = check(&place, &[], &[("CLERK_WEBHOOK_SIGNING_SECRET", ""), ("ADMIN_TOKEN", "")]);

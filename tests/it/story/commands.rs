@@ -103,13 +103,14 @@ async fn replay(place: Place) {
     let shown = place.succeed(&["events", "show", "msg_text"]);
     assert!(shown.contains("not_json") && shown.contains("no JSON at all"), "{shown}");
 
-    let dry: Value = serde_json::from_str(&place.succeed(&["events", "replay", "--dry-run", "--json"])).unwrap();
+    let dry: Value =
+        serde_json::from_str(&place.succeed(&["events", "replay", "--all", "--dry-run", "--json"])).unwrap();
     assert_eq!((&dry["replayed"], &dry["dry_run"]), (&Value::from(2), &Value::from(true)));
     assert!(failed().iter().all(|event| event["attempts"] == 1), "a dry run changes nothing");
 
     // What made the event fail is mended: here by a later time of delivery.
     place_sent_at_later(&place, "msg_ahead").await;
-    let done: Value = serde_json::from_str(&place.succeed(&["events", "replay", "--json"])).unwrap();
+    let done: Value = serde_json::from_str(&place.succeed(&["events", "replay", "--all", "--json"])).unwrap();
     assert_eq!(done["replayed"], 2);
     until("both are tried again", async || {
         app.event("msg_text").await.unwrap().attempts == 2 && app.event("msg_ahead").await.unwrap().attempts == 2
@@ -197,6 +198,7 @@ async fn twenty_thousand_events_come_to_the_newest_version_of_each_user() {
         "--shuffle",
         "--duplicate",
         "--json",
+        "--yes",
         "--secret",
         SECRET,
         "--url",

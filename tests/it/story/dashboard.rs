@@ -240,6 +240,14 @@ async fn what_came_from_outside_is_text() {
         assert_nothing_inline(&page);
         assert_guarded(&page);
     }
+    // A form sends back what it was given.
+    let asked = visitor.get(&format!("/events?user={}", urlencoded("user_\u{202e}4"))).await.body;
+    assert!(asked.contains("value=\"user_&#8238;4\""), "{asked}");
+    for path in ["/users", "/users/user_4"] {
+        let page = visitor.get(path).await.body;
+        assert!(page.contains(r"admin\u202etxt.exe\u200b"), "{path}: {page}");
+        assert!(!page.contains(['\u{202e}', '\u{200b}']), "{path}");
+    }
     let shown = visitor.get("/events/msg_text").await.body;
     assert!(shown.contains("&#60;script&#62;alert(1)"), "it is there to be read: {shown}");
     let failed = visitor.get("/events/msg_time").await.body;

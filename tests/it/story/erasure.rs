@@ -104,7 +104,7 @@ async fn a_person_is_erased_and_forgotten_by_command() {
     let app = place.serve().await;
     deliver(&app, "msg_1", update(10, false)).await;
     deliver(&app, "msg_2", update(20, true)).await;
-    let said = place.succeed(&["users", "erase", "user_1"]);
+    let said = place.succeed(&["users", "erase", "user_1", "--yes"]);
     for word in ["email", "first_name", "public_metadata", "1 payloads", "not deleted at Clerk"] {
         assert!(said.contains(word), "{said}");
     }
@@ -113,18 +113,65 @@ async fn a_person_is_erased_and_forgotten_by_command() {
 
     deliver(&app, "msg_3", update(30, false)).await;
     let report: Value =
-        serde_json::from_str(&place.succeed(&["users", "erase", "user_1", "--forget", "--json"])).unwrap();
+        serde_json::from_str(&place.succeed(&["users", "erase", "user_1", "--forget", "--yes", "--json"])).unwrap();
     assert_eq!((&report["clerk_id"], &report["forgotten_events"]), (&json!("user_1"), &json!(3)), "{report}");
     assert!(app.user("user_1").await.is_none() && app.event("msg_1").await.is_none());
 
     deliver(&app, "msg_4", update(40, true)).await;
-    let said = place.succeed(&["users", "erase", "user_1"]);
+    let said = place.succeed(&["users", "erase", "user_1", "--yes"]);
     assert!(said.contains("1 payloads"), "a user may have failed events alone: {said}");
     assert!(!everything(&place).await.contains(MARK));
-    place.succeed(&["users", "erase", "user_1", "--forget"]);
-    let unknown = place.run(&["users", "erase", "user_1"]);
+    place.succeed(&["users", "erase", "user_1", "--forget", "--yes"]);
+    let unknown = place.run(&["users", "erase", "user_1", "--yes"]);
     assert_eq!(unknown.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&unknown.stderr).contains("user_1"));
+}
+
+/// What cannot be taken back is asked for, and what would happen is said first.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_is_erased_only_when_somebody_agrees() {
+    for place in [Place::embedded(), Place::servers().await] {
+        let app = place.serve().await;
+        deliver(&app, "msg_1", update(10, false)).await;
+        deliver(&app, "msg_2", update(20, true)).await;
+        let is_there = async || everything(&place).await.contains(MARK);
+
+        let plan: Value =
+            serde_json::from_str(&place.succeed(&["users", "erase", "user_1", "--dry-run", "--json"])).unwrap();
+        assert_eq!((&plan["dry_run"], &plan["payloads"], &plan["is_final"]), (&json!(true), &json!(1), &json!(false)));
+        let plan = place.run(&["users", "erase", "user_1", "--dry-run", "--forget"]);
+        let said = String::from_utf8([plan.stdout, plan.stderr].concat()).unwrap();
+        for words in ["first_name", "1 payloads", "2 lines of events", "still at Clerk", "Delete the user there first"]
+        {
+            assert!(said.contains(words), "{words}: {said}");
+        }
+        assert!(is_there().await && !said.contains(MARK));
+
+        // Nobody can be asked here.
+        let output = place.run(&["users", "erase", "user_1"]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{said}");
+        assert!(said.contains("still at Clerk") && said.contains("--yes") && said.contains("--dry-run"), "{said}");
+        assert!(is_there().await, "nothing is erased");
+
+        for answer in ["n\n", "\n", "maybe\n"] {
+            let (status, said) = place.on_a_terminal(&["users", "erase", "user_1"], &[], answer);
+            assert_eq!(status, Some(1), "{said}");
+            let (warned, asked) = (said.find("still at Clerk").unwrap(), said.find("[y/N]").unwrap());
+            assert!(warned < asked && said.contains("nothing was erased"), "{said}");
+            assert!(is_there().await, "nothing is erased");
+        }
+        let (status, said) = place.on_a_terminal(&["users", "erase", "user_1"], &[], "y\n");
+        assert_eq!(status, Some(0), "{said}");
+        assert!(said.contains("1 payloads of events") && !is_there().await, "{said}");
+
+        let delete = r#"{"data":{"id":"user_1","deleted":true},"timestamp":1795172400030,"type":"user.deleted"}"#;
+        deliver(&app, "msg_3", delete.into()).await;
+        let output = place.run(&["users", "erase", "user_1", "--yes"]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success() && said.contains("is deleted at Clerk"), "{said}");
+        assert!(app.stop().success());
+    }
 }
 
 /// In a column, in `data`, in a payload, whatever becomes of the event.

@@ -11,6 +11,7 @@ use crate::support::broker::{self, rabbitmqctl};
 const GRANTS: &str = "
     grant usage on schema clerk to {role};
     grant select, insert, update, delete on clerk.users, clerk.events to {role};
+    grant select, insert, update on clerk.settings to {role};
     grant select on clerk._migrations to {role};
 ";
 
@@ -64,7 +65,7 @@ async fn each_role_works_with_the_least_rights() {
     assert_eq!(worker.settled("msg_1").await.status, Status::Applied);
     assert_eq!(worker.settled("msg_2").await.status, Status::Failed);
     // What a person does with it has the same rights.
-    for arguments in [&["events", "discard", "msg_2"][..], &["users", "erase", "user_1"], &["users", "list"]] {
+    for arguments in [&["events", "discard", "msg_2"][..], &["users", "erase", "user_1", "--yes"], &["users", "list"]] {
         let mut command = place.command(arguments);
         command.env("AMQP_URL", broker_url.as_str()).env("DATABASE_URL", database_url.as_str());
         let output = command.output().unwrap();

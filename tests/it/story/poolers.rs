@@ -2,11 +2,15 @@
 //! is named, and no other client of the pooler meets anything of ours.
 
 use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::{Duration, Instant};
 
+use clerk_sync::store::postgres::Pooling;
 use clerk_sync::store::{self, Keep, Outcome, Status, Store, StoreError};
 use clerk_sync::worker::plan::plan;
 use futures_util::future::join_all;
-use sqlx::{Connection, Executor, PgConnection, Row};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions, Executor, PgConnection, Row};
 
 use crate::support::app::{Place, SECRET, until};
 use crate::support::database::TestDatabase;
@@ -18,6 +22,11 @@ const FOLLOWS: &str = "max_prepared_statements = 200";
 fn open(url: &str) -> Store {
     let options = store::postgres::Options { address: url.parse().unwrap(), connections: 2, keep: Keep::default() };
     Store::open(&store::Options::Postgres(options)).unwrap()
+}
+
+/// Another client of the pooler.
+async fn client(url: &str) -> PgConnection {
+    PgConnectOptions::from_str(url).unwrap().extra_float_digits(None).connect().await.unwrap()
 }
 
 const BODY: &str =
@@ -58,7 +67,7 @@ async fn session_pooling_works_and_has_the_limits() {
 async fn nothing_is_left_in(url: &str, server: &mut PgConnection) {
     let mut clients = Vec::new();
     for _ in 0..5 {
-        let mut client = PgConnection::connect(url).await.unwrap();
+        let mut client = client(url).await;
         // Each is held, so that each has a session of its own.
         client.execute("begin").await.unwrap();
         for (setting, default) in
@@ -82,12 +91,12 @@ async fn transaction_pooling_works_and_leaves_nothing_in_the_servers_sessions() 
     let (few, in_turn) = ("default_pool_size = 1\nreserve_pool_size = 4", "server_round_robin = 1");
     for settings in [few, "default_pool_size = 20", in_turn] {
         let database = TestDatabase::create().await;
-        let settings = ["pool_mode = transaction", FOLLOWS, "ignore_startup_parameters = extra_float_digits", settings];
+        let settings = ["pool_mode = transaction", FOLLOWS, settings];
         let bouncer = PgBouncer::before(&program, &database.url(), &settings).await;
         let url = bouncer.url(&database.url());
         // Sessions of the server that others have used before.
         for _ in 0..3 {
-            PgConnection::connect(&url).await.unwrap().execute("select 1").await.unwrap();
+            client(&url).await.execute("select 1").await.unwrap();
         }
         let stores = [open(&url), open(&url)];
         for migrated in join_all(stores.iter().map(Store::migrate)).await {
@@ -122,6 +131,38 @@ async fn the_program_works_through_a_transaction_pooler_and_check_says_so() {
     let said = String::from_utf8(checked.stdout).unwrap();
     assert!(checked.status.success() && said.contains("a transaction pooler is before the server"), "{said}");
     assert!(app.stop().success());
+}
+
+/// As with a pooler of several processes, where the first two connections may miss each other.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_pooler_that_shows_itself_later_is_recognized_then() {
+    let Some(program) = program().filter(can_follow) else { return };
+    let database = TestDatabase::create().await;
+    let bouncer = PgBouncer::before(&program, &database.url(), &["pool_mode = session", FOLLOWS]).await;
+    let store = open(&bouncer.url(&database.url()));
+    store.migrate().await.unwrap();
+    let pooling = async || match store.inspect().await.unwrap() {
+        store::Inspection::Postgres(found) => found.pooling,
+        store::Inspection::Sqlite(_) => unreachable!(),
+    };
+    assert_eq!(pooling().await, Pooling::Session);
+    bouncer.reload(&database.url(), &["pool_mode = transaction", FOLLOWS]);
+    let mut others = Vec::new();
+    let mut number = 0;
+    until("it is recognized", async || {
+        number += 1;
+        let event = update(&format!("msg_{number}"), "user_1", number);
+        assert_eq!(store.apply(&plan(&[event])).await.unwrap(), [Outcome::Applied]);
+        // Idle for long enough to be asked, while others have the sessions that it had.
+        let used = Instant::now();
+        let mut other = client(&bouncer.url(&database.url())).await;
+        other.execute("begin; select 1").await.unwrap();
+        others.push(other);
+        until("it is idle for a while", async || used.elapsed() > Duration::from_millis(1100)).await;
+        pooling().await == Pooling::Transaction
+    })
+    .await;
+    assert!(number < 10, "{number} rounds");
 }
 
 /// Settings of a pooler that cannot serve, and what names each.

@@ -26,7 +26,7 @@ async fn a_replay_keeps_to_its_rate_and_can_be_stopped_and_run_again() {
     };
 
     let started = Instant::now();
-    let mut replay = place.command(&["events", "replay", "--rate", "40"]).spawn().unwrap();
+    let mut replay = place.command(&["events", "replay", "--all", "--rate", "40"]).spawn().unwrap();
     until("some are applied", async || applied().await >= 10).await;
     let interrupt = Command::new("kill").args(["-INT", &replay.id().to_string()]).status().unwrap();
     assert!(interrupt.success());
@@ -39,7 +39,7 @@ async fn a_replay_keeps_to_its_rate_and_can_be_stopped_and_run_again() {
     assert!(some < EVENTS, "it was stopped in the middle");
     assert!(some as f64 <= elapsed.mul_add(40.0, 1.0), "{some} in {elapsed} s");
 
-    place.succeed(&["events", "replay"]);
+    place.succeed(&["events", "replay", "--all"]);
     until("all are applied", async || applied().await == EVENTS).await;
     for event in &events {
         let line = app.event(event.id().as_str()).await.unwrap();
@@ -57,10 +57,11 @@ async fn a_dry_run_says_what_would_change() {
     let failed = [update("msg_1", "user_1", 10), update("msg_2", "user_1", 90), delete("msg_3", "user_1", 5), broken];
     fail(&store, &failed).await;
 
-    let json: Value = serde_json::from_str(&place.succeed(&["events", "replay", "--dry-run", "--json"])).unwrap();
+    let json: Value =
+        serde_json::from_str(&place.succeed(&["events", "replay", "--all", "--dry-run", "--json"])).unwrap();
     let would = serde_json::json!({"apply": 2, "be_stale": 1, "fail": {"not_json": 1}});
     assert_eq!((&json["replayed"], &json["would"]), (&4.into(), &would), "{json}");
-    let text = place.succeed(&["events", "replay", "--dry-run"]);
+    let text = place.succeed(&["events", "replay", "--all", "--dry-run"]);
     for said in ["4 failed events", "2  would be applied", "1  would be stale", "1  would fail again: not_json"] {
         assert!(text.contains(said), "{text}");
     }
@@ -85,6 +86,123 @@ async fn failed_events_are_discarded_only_when_it_is_said_which() {
     assert_eq!(json, serde_json::json!({"dry_run": false, "discarded": 2}));
     let left = place.succeed(&["events", "list", "--status", "discarded", "--json"]);
     assert_eq!(left.lines().count(), 3);
+}
+
+/// `--wait` says what became of each event.
+async fn a_replay_waits_for_its_outcomes(place: Place) {
+    let app = place.serve().await;
+    app.store.apply(&clerk_sync::worker::plan::plan(&[update("msg_0", "user_1", 50)])).await.unwrap();
+    let broken = crate::support::history::event("msg_3", "not JSON");
+    fail(&app.store, &[update("msg_1", "user_1", 10), update("msg_2", "user_2", 90), broken]).await;
+    let output = place.run(&["events", "replay", "--all", "--wait", "--json"]);
+    assert_eq!(output.status.code(), Some(1), "one failed again");
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let mut outcomes: Vec<_> = json["outcomes"].as_array().unwrap().iter().collect();
+    outcomes.sort_by_key(|outcome| outcome["event_id"].to_string());
+    let statuses: Vec<_> = outcomes.iter().map(|outcome| outcome["status"].as_str().unwrap()).collect();
+    assert_eq!((&json["replayed"], &statuses[..]), (&3.into(), &["stale", "applied", "failed"][..]), "{json}");
+    assert!(outcomes[2]["error_code"] == "not_json" && outcomes[2]["error"].is_string(), "{json}");
+    assert!(outcomes[0].get("error").is_none(), "{json}");
+
+    let output = place.run(&["events", "replay", "msg_3", "--wait"]);
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("msg_3  failed again: not_json: ") && said.contains("replayed: 1 failed"), "{said}");
+    fail(&app.store, &[update("msg_4", "user_2", 99)]).await;
+    let said = place.succeed(&["events", "replay", "msg_4", "msg_4", "--wait"]);
+    assert!(said.contains("msg_4  applied") && said.contains("1 events were replayed: 1 applied"), "{said}");
+    assert!(app.stop().success());
+
+    // Nobody works: the event waits on the queue.
+    let output = place.run(&["events", "replay", "msg_3", "--wait", "--timeout", "1"]);
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("msg_3  waiting") && said.contains("No worker has tried"), "{said}");
+    for wrong in [&["--timeout", "5"][..], &["--wait", "--dry-run"], &["--wait", "--timeout", "0"]] {
+        let output = place.run(&[&["events", "replay", "--all"], wrong].concat());
+        assert_eq!(output.status.code(), Some(2), "{wrong:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_waits_for_its_outcomes_with_servers() {
+    a_replay_waits_for_its_outcomes(Place::servers().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_waits_for_its_outcomes_without_servers() {
+    a_replay_waits_for_its_outcomes(Place::embedded()).await;
+}
+
+/// Whatever does not say which events means none: for both commands, with and without `--dry-run`.
+#[tokio::test]
+async fn a_command_says_which_events_it_means() {
+    let place = Place::embedded();
+    let store = place.store();
+    store.migrate().await.unwrap();
+    fail(&store, &[update("msg_1", "user_1", 1), update("msg_2", "user_2", 2)]).await;
+    for wrong in [
+        &[][..],
+        &["--status", "failed"],
+        &["--limit", "5"],
+        &["--dry-run"],
+        &["--json"],
+        &["--all", "--user", "user_1"],
+        &["--all", "msg_1"],
+        &["msg_1", "--user", "user_1"],
+        &["msg_1", "--limit", "1"],
+        &["--type", ""],
+        &["--user", ""],
+        &["--error-code", ""],
+        &["--since", ""],
+        &[""],
+        &["no.id"],
+        &["--all", "--limit", "0"],
+        &["--typ", "user.created"],
+    ] {
+        for verb in ["replay", "discard"] {
+            let output = place.run(&[&["events", verb], wrong].concat());
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{verb} {wrong:?}: {said}");
+        }
+    }
+    assert_eq!(store.failed_count(10).await.unwrap(), 2, "nothing was done");
+    let said = place.run(&["events", "replay"]);
+    assert!(String::from_utf8_lossy(&said.stderr).contains("--all"));
+}
+
+/// Pages of events, and the users of a page at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_of_many_asks_few_questions() {
+    const MANY: usize = 2000;
+    let place = Place::servers().await;
+    let store = place.store();
+    store.migrate().await.unwrap();
+    let large = format!(
+        r#"{{"data":{{"id":"user_0","first_name":"{}","updated_at":1}},"type":"user.updated"}}"#,
+        "x".repeat(100_000)
+    );
+    let events: Vec<_> = (0..MANY).map(|n| update(&format!("msg_{n}"), &format!("user_{n}"), 1)).collect();
+    for page in events.chunks(500) {
+        fail(&store, page).await;
+    }
+    fail(&store, &[crate::support::history::event("msg_large", large)]).await;
+    store.close().await;
+    let Place::Servers { database, .. } = &place else { unreachable!() };
+    let mut connection = database.connect().await;
+    let mut transactions = async || {
+        let sql = "select xact_commit from pg_stat_database where datname = current_database()";
+        sqlx::query_scalar::<_, i64>(sql).fetch_one(&mut connection).await.unwrap()
+    };
+    for (verb, count) in [("replay", "replayed"), ("discard", "discarded")] {
+        let before = transactions().await;
+        let json = place.succeed(&["events", verb, "--all", "--dry-run", "--json"]);
+        let json: Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(json[count], MANY + 1, "{json}");
+        // The server counts what a session did when it ends, or a second later: the questions of this test count as well.
+        let questions = transactions().await - before;
+        assert!(questions < 300, "{verb}: {questions} questions about {MANY} events");
+    }
 }
 
 /// Clerk sends an event again under its own ID; one that failed here is tried again then.

@@ -216,6 +216,7 @@ async fn what_a_sqlite_url_says_is_read_or_refused() {
     }
     refused(place.command(&["migrate"]).env("DATA_DIR", "~/data"), &["DATA_DIR", "HOME"]);
     refused(place.command(&["migrate"]).env("DATA_DIR", "$HOME/data"), &["DATA_DIR", "substituted"]);
+    refused(place.command(&["migrate"]).env("ADMIN_TOKEN_FILE", "~/token"), &["ADMIN_TOKEN_FILE", "HOME"]);
     assert_eq!(files(&place.directory()), before, "nothing was made");
     let (status, error) = run(place.command(&["migrate"]).env("DATA_DIR", "~/data").env("HOME", &home));
     assert_eq!(status, Some(0), "{error}");

@@ -136,6 +136,25 @@ impl Place {
         String::from_utf8(output.stdout).unwrap()
     }
 
+    /// Runs a command on a terminal of its own, where a person types `typed`; its exit status and all that the terminal shows.
+    pub fn on_a_terminal(&self, arguments: &[&str], variables: &[(&str, &str)], typed: &str) -> (Option<i32>, String) {
+        // util-linux's `script` makes the terminal, and passes on what it reads.
+        let words: Vec<_> =
+            std::iter::once(env!("CARGO_BIN_EXE_clerk-sync")).chain(arguments.iter().copied()).collect();
+        let line = words.iter().map(|word| format!("'{}'", word.replace('\'', "'\\''"))).collect::<Vec<_>>().join(" ");
+        let mut script = Command::new("script");
+        script.args(["--quiet", "--return", "--command", &line, "/dev/null"]).env_clear().current_dir(self.directory());
+        let own = self.command(&[]);
+        script.envs(own.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        script.env("TERM", "dumb").env("PATH", "/usr/bin:/bin").envs(variables.iter().copied());
+        let mut child = script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("util-linux's `script`");
+        let mut keyboard = child.stdin.take().unwrap();
+        std::io::Write::write_all(&mut keyboard, typed.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        drop(keyboard);
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    }
+
     pub async fn serve(&self) -> App {
         self.start(&["serve"], &[("CLERK_WEBHOOK_SIGNING_SECRET", SECRET)]).await
     }
@@ -242,6 +261,12 @@ impl App {
             request = request.header("authorization", format!("Bearer {token}"));
         }
         answer(request.send().await.unwrap()).await.unwrap()
+    }
+
+    /// Posts any text to a route for operators.
+    pub async fn api_bytes(&self, token: &str, path: &str, body: &str) -> Answer {
+        let request = self.client.post(format!("http://{}{path}", self.address)).body(body.to_owned());
+        answer(request.header("authorization", format!("Bearer {token}")).send().await.unwrap()).await.unwrap()
     }
 
     /// Delivers a body as Svix would, under this ID: again where the queue refused it. A busy RabbitMQ now and then refuses

@@ -1,7 +1,7 @@
 //! A PgBouncer of our own before the tests' server.
 
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use super::app::tempdir::TempDir;
@@ -41,18 +41,8 @@ impl PgBouncer {
     pub async fn before(program: &PathBuf, server_url: &str, settings: &[&str]) -> Self {
         let directory = TempDir::new();
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let server = reqwest::Url::parse(server_url).unwrap();
-        let password = server.password().map(|password| format!(" password={password}")).unwrap_or_default();
-        let file = format!(
-            "[databases]\n* = host={} port={} user={}{password}\n\
-             [pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\n{}\n",
-            server.host_str().unwrap(),
-            server.port().unwrap_or(5432),
-            server.username(),
-            settings.join("\n")
-        );
         let path = directory.path().join("pgbouncer.ini");
-        std::fs::write(&path, file).unwrap();
+        write(&path, port, server_url, settings);
         let mut command = Command::new(program);
         command.arg(&path).stdin(Stdio::null()).stdout(Stdio::null());
         command.stderr(std::fs::File::create(directory.path().join("log")).unwrap());
@@ -69,6 +59,13 @@ impl PgBouncer {
         bouncer
     }
 
+    /// Gives it other settings while it runs.
+    pub fn reload(&self, server_url: &str, settings: &[&str]) {
+        write(&self.directory.path().join("pgbouncer.ini"), self.port, server_url, settings);
+        let sent = Command::new("kill").args(["-HUP", &self.child.id().to_string()]).status();
+        assert!(sent.unwrap().success());
+    }
+
     /// The URL of a database with PgBouncer in the place of its server.
     pub fn url(&self, server_url: &str) -> String {
         let mut url = reqwest::Url::parse(server_url).unwrap();
@@ -82,6 +79,21 @@ impl PgBouncer {
     fn log(&self) -> String {
         std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
     }
+}
+
+/// Writes its file of settings.
+fn write(path: &Path, port: u16, server_url: &str, settings: &[&str]) {
+    let server = reqwest::Url::parse(server_url).unwrap();
+    let password = server.password().map(|password| format!(" password={password}")).unwrap_or_default();
+    let file = format!(
+        "[databases]\n* = host={} port={} user={}{password}\n\
+         [pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\n{}\n",
+        server.host_str().unwrap(),
+        server.port().unwrap_or(5432),
+        server.username(),
+        settings.join("\n")
+    );
+    std::fs::write(path, file).unwrap();
 }
 
 impl Drop for PgBouncer {

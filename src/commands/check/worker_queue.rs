@@ -1,0 +1,51 @@
+//! Whether the queue of the settings is the one that the workers of this database take from.
+
+use super::finding::Finding;
+use crate::config::Config;
+use crate::queue::{self, Identity};
+use crate::replay::target;
+use crate::store::Store;
+
+/// Asks both; nothing where either does not say, which other lines tell.
+pub async fn check(store: &Store, config: &Config) -> Option<Finding> {
+    let recorded = target::recorded(store).await.ok()??;
+    judge(&recorded, queue::identity(&config.queue).await.ok()?.as_ref())
+}
+
+/// A queue that is about to be changed looks the same, so it is a note.
+fn judge(recorded: &Identity, ours: Option<&Identity>) -> Option<Finding> {
+    let Some(ours) = ours else {
+        let what =
+            format!("the workers of this database take events from {recorded}, and there is no embedded queue here");
+        let mend = "set AMQP_URL or DATA_DIR to that queue for `events replay`; a worker that starts here takes from a new one";
+        return Some(Finding::note("worker_queue", what, mend));
+    };
+    if recorded.is(ours) {
+        return Some(Finding::ok("worker_queue", format!("workers take events from {ours}")));
+    }
+    let what = format!("the workers of this database take events from {recorded}; the queue here is {ours}");
+    let mend = format!(
+        "set {} to the queue of the workers; a worker that starts here records its own",
+        recorded.variable(ours)
+    );
+    Some(Finding::note("worker_queue", what, mend))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_queue_is_noted_with_the_variable_to_set() {
+        let broker = |namespace: &str| Identity::RabbitMq {
+            hosts: vec!["mq".into()],
+            vhost: "/".into(),
+            namespace: namespace.into(),
+        };
+        let said = |ours: Option<&Identity>| judge(&broker("live"), ours).unwrap();
+        assert!(said(Some(&broker("live"))).mend.is_none());
+        let other = said(Some(&broker("test")));
+        assert!(!other.failed() && other.mend.unwrap().starts_with("set AMQP_NAMESPACE"));
+        assert!(said(None).what.contains("no embedded queue here"));
+    }
+}

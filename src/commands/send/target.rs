@@ -1,0 +1,81 @@
+//! Whose table made-up events end in: that of `clerk-sync dev`, or another's. Pure.
+//!
+//! `dev` keeps a secret of its own and takes it beside the configured ones. Nothing else does: what is signed with it, and sent to
+//! this machine, ends in no table but that of `dev`.
+
+use reqwest::Url;
+use secrecy::{ExposeSecret, SecretString};
+
+use super::sender::is_loopback;
+
+/// What `clerk-sync dev` keeps in DATA_DIR.
+#[derive(Debug, Default)]
+pub struct Dev {
+    /// Its signing secret; `None` if it has never run.
+    pub secret: Option<SecretString>,
+    /// Where it listens while it runs.
+    pub url: Option<Url>,
+}
+
+/// The signing secret to use, and whether the target is `dev`. `None` if there is no secret.
+///
+/// `given` is `--secret`; `configured` that of the environment.
+pub fn choose(
+    url: &Url,
+    given: Option<&SecretString>,
+    configured: Option<&SecretString>,
+    dev: &Dev,
+) -> Option<(SecretString, bool)> {
+    let here = dev.secret.as_ref().filter(|_| is_loopback(url));
+    let is_running = dev.url.as_ref().is_some_and(|dev| dev.port_or_known_default() == url.port_or_known_default());
+    let secret = match (given, configured, here) {
+        (Some(given), ..) => given,
+        (None, _, Some(here)) if is_running => here,
+        (None, Some(configured), _) => configured,
+        (None, None, _) => dev.secret.as_ref()?,
+    };
+    let is_dev = here.is_some_and(|here| here.expose_secret().trim() == secret.expose_secret().trim());
+    Some((secret.clone(), is_dev))
+}
+
+/// What happens there, for a person who has to agree.
+pub fn warning(address: &str, about: Option<&str>) -> String {
+    let whom = about.map(|id| format!(", and the row of {id} is overwritten")).unwrap_or_default();
+    format!(
+        "The target {address} is not `clerk-sync dev` of this DATA_DIR: if it takes the signing secret, made-up events end in its table{whom}."
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_dev_alone_takes_is_sent_without_a_question() {
+        const OURS: &str = "production";
+        const DEVS: &str = "made up by dev";
+        let (here, there) = ("http://127.0.0.1:3000/api", "https://sync.example.com/api");
+        let (running, elsewhere) = ("http://127.0.0.1:3000/", "http://127.0.0.1:3001/");
+        for (url, given, configured, kept, runs_at, expected) in [
+            (here, None, None, Some(DEVS), None, Some((DEVS, true))),
+            (here, None, None, Some(DEVS), Some(running), Some((DEVS, true))),
+            (here, None, Some(OURS), Some(DEVS), Some(running), Some((DEVS, true))),
+            ("http://localhost:3000/api", None, Some(OURS), Some(DEVS), Some(running), Some((DEVS, true))),
+            (here, Some(DEVS), Some(OURS), Some(DEVS), None, Some((DEVS, true))),
+            (here, None, Some(OURS), Some(DEVS), None, Some((OURS, false))),
+            (here, None, Some(OURS), Some(DEVS), Some(elsewhere), Some((OURS, false))),
+            (here, None, Some(OURS), None, None, Some((OURS, false))),
+            (here, Some(OURS), None, Some(DEVS), Some(running), Some((OURS, false))),
+            (there, None, None, Some(DEVS), Some(running), Some((DEVS, false))),
+            (there, None, Some(OURS), Some(DEVS), None, Some((OURS, false))),
+            (there, Some(DEVS), None, Some(DEVS), None, Some((DEVS, false))),
+            (here, None, None, None, None, None),
+        ] {
+            let secret = |text: Option<&str>| text.map(SecretString::from);
+            let dev = Dev { secret: secret(kept), url: runs_at.map(|url| url.parse().unwrap()) };
+            let chosen = choose(&url.parse().unwrap(), secret(given).as_ref(), secret(configured).as_ref(), &dev);
+            let chosen = chosen.as_ref().map(|(secret, is_dev)| (secret.expose_secret(), *is_dev));
+            assert_eq!(chosen, expected, "{url} {given:?} {configured:?} {kept:?} {runs_at:?}");
+        }
+    }
+}

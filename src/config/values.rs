@@ -1,0 +1,86 @@
+//! One setting each, from its text to its value: numbers, words of a choice, names of fields.
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use super::{ConfigError, wrong};
+use crate::clerk::{OmitError, OmittedFields};
+use crate::store;
+use crate::telemetry::LogFormat;
+
+pub fn number(
+    name: &str,
+    value: Option<String>,
+    default: usize,
+    min: usize,
+    max: usize,
+) -> Result<NonZeroUsize, ConfigError> {
+    let Some(text) = value else {
+        return Ok(NonZeroUsize::new(default).unwrap_or(NonZeroUsize::MIN));
+    };
+    let number = text.parse().ok().filter(|number| (min..=max).contains(number));
+    number.and_then(NonZeroUsize::new).ok_or_else(|| {
+        wrong(name, format!("is {text:?}"), format!("give a number from {min} to {max}, such as {default}"))
+    })
+}
+
+pub fn retention(value: Option<String>) -> Result<Option<Duration>, ConfigError> {
+    /// A hundred years: more is a mistake.
+    const DAYS_MAX: u64 = 36_525;
+    let text = value.unwrap_or_else(|| "30".into());
+    let days: u64 = text.parse().ok().filter(|days| *days <= DAYS_MAX).ok_or_else(|| {
+        wrong("EVENT_RETENTION_DAYS", format!("is {text:?}"), "give a number of days, such as 30, or 0 to keep all")
+    })?;
+    Ok((days > 0).then(|| Duration::from_secs(days * 24 * 60 * 60)))
+}
+
+pub fn port(value: Option<String>) -> Result<u16, ConfigError> {
+    let Some(text) = value else { return Ok(3000) };
+    text.parse().map_err(|_| wrong("PORT", format!("is {text:?}"), "give a number from 0 to 65535, such as 3000"))
+}
+
+pub fn log_format(value: Option<String>) -> Result<Option<LogFormat>, ConfigError> {
+    match value.as_deref() {
+        None => Ok(None),
+        Some("pretty") => Ok(Some(LogFormat::Pretty)),
+        Some("json") => Ok(Some(LogFormat::Json)),
+        Some(other) => Err(wrong("LOG_FORMAT", format!("is {other:?}"), "give pretty or json")),
+    }
+}
+
+pub fn payloads(value: Option<String>) -> Result<store::Payloads, ConfigError> {
+    match value.as_deref() {
+        None | Some("failed") => Ok(store::Payloads::Failed),
+        Some("all") => Ok(store::Payloads::All),
+        Some(other) => Err(wrong("EVENT_PAYLOADS", format!("is {other:?}"), "give failed or all")),
+    }
+}
+
+/// Longest part of a wrong name that an error repeats, in characters.
+const SHOWN_MAX: usize = 64;
+
+pub fn omitted(value: Option<String>) -> Result<OmittedFields, ConfigError> {
+    OmittedFields::parse(&value.unwrap_or_default()).map_err(|error| match error {
+        OmitError::Needed(needed) => {
+            let fault = format!("names {needed}, without which no event could be applied");
+            wrong("OMIT_FIELDS", fault, "leave it out; name fields such as private_metadata,unsafe_metadata")
+        }
+        OmitError::Unknown { name, nearest } => {
+            let shown: String = name.chars().take(SHOWN_MAX).collect();
+            let fault = format!("names {shown:?}, a field that Clerk's user object does not have");
+            let remedy = nearest.map_or_else(
+                || "leave it out; name whole fields, such as private_metadata,unsafe_metadata, as Clerk's Backend API writes them".into(),
+                |nearest| format!("did you mean {nearest}? Name whole fields, separated by commas"),
+            );
+            wrong("OMIT_FIELDS", fault, remedy)
+        }
+    })
+}
+
+pub fn on_delete(value: Option<String>) -> Result<store::OnDelete, ConfigError> {
+    match value.as_deref() {
+        None | Some("keep") => Ok(store::OnDelete::Keep),
+        Some("scrub") => Ok(store::OnDelete::Scrub),
+        Some(other) => Err(wrong("ON_DELETE", format!("is {other:?}"), "give keep or scrub")),
+    }
+}

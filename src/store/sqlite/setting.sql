@@ -1,0 +1,2 @@
+-- One setting, as JSON.
+select value from settings where name = ?1
