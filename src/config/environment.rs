@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use secrecy::SecretString;
 
-use super::{ConfigError, dotenv, names, wrong};
+use super::{ConfigError, dotenv, names, paths, wrong};
 
 /// The environment and `.env`, in this order.
 #[derive(Clone, Default)]
@@ -91,6 +91,8 @@ impl Environment {
             (Some(_), Some(_)) => Err(wrong(name, format!("is set, and {file_name} too"), "set one of them")),
             (Some(value), None) => Ok(Some(value.into())),
             (None, Some(path)) => {
+                let path = paths::typed(path, self.home().as_deref())
+                    .map_err(|(fault, remedy)| wrong(&file_name, fault, remedy))?;
                 let text = std::fs::read_to_string(path).map_err(|error| {
                     wrong(
                         &file_name,

@@ -16,6 +16,7 @@ use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
+use percent_encoding::percent_decode_str;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::runtime::Handle;
 use tracing::{info, warn};
@@ -133,7 +134,8 @@ fn resource<'a>(variable: impl Fn(&str) -> Option<&'a str>) -> Vec<(String, Stri
         ("service.name".to_owned(), "clerk-sync".to_owned()),
         ("service.version".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
     ]);
-    attributes.extend(pairs(variable("OTEL_RESOURCE_ATTRIBUTES").unwrap_or("")));
+    let of_user = pairs(variable("OTEL_RESOURCE_ATTRIBUTES").unwrap_or(""));
+    attributes.extend(of_user.map(|(name, value)| (decoded(&name), decoded(&value))));
     attributes.extend(variable("OTEL_SERVICE_NAME").map(|name| ("service.name".to_owned(), name.to_owned())));
     attributes
 }
@@ -142,6 +144,11 @@ fn resource<'a>(variable: impl Fn(&str) -> Option<&'a str>) -> Vec<(String, Stri
 fn pairs(text: &str) -> impl Iterator<Item = (String, String)> {
     let pairs = text.split(',').filter_map(|pair| pair.split_once('='));
     pairs.map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned()))
+}
+
+/// A comma, an equals sign or a space in a name or a value is `%2C`, `%3D` or `%20`. A `%` without two digits stands for itself.
+fn decoded(text: &str) -> String {
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
 /// Traces that are being exported. To be ended, so that the last ones are sent.
@@ -297,6 +304,17 @@ mod tests {
         assert_eq!(sampler("always_off"), "AlwaysOff");
         assert_eq!(sampler("traceidratio"), "TraceIdRatioBased(0.25)");
         assert_eq!(sampler("parentbased_traceidratio"), "ParentBased(TraceIdRatioBased(0.25))");
+    }
+
+    #[test]
+    fn attributes_are_percent_decoded() {
+        let attributes =
+            ("OTEL_RESOURCE_ATTRIBUTES", "team=a%2Cb%3Dc d, owner%2Fid=%C3%A9%20%25, load=100%, odd=%zz%4,empty=");
+        let found = read(&[BASE, attributes]).unwrap().unwrap().resource;
+        let expected = [("team", "a,b=c d"), ("owner/id", "é %"), ("load", "100%"), ("odd", "%zz%4"), ("empty", "")];
+        for (name, value) in expected {
+            assert!(found.iter().any(|pair| *pair == (name.to_owned(), value.to_owned())), "{name}: {found:?}");
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use sqlx::Executor;
 use crate::servers::certificates::{Ca, Pair};
 use crate::servers::free_port;
 use crate::servers::postgres::Postgres;
-use crate::servers::rabbitmq::{Family, Node};
+use crate::servers::rabbitmq::{Family, Node, Settings};
 use crate::support::app::tempdir::TempDir;
 use crate::support::app::{App, SECRET, until};
 use crate::system::store;
@@ -207,7 +207,7 @@ async fn tls_to_rabbitmq_is_verified_as_it_is_set_and_each_fault_is_named() {
         server.certificate.display(),
         server.key.display(),
     );
-    let node = family.start_with("tls", &configuration).await;
+    let node = family.start_with("tls", Settings { lines: configuration, ..Settings::default() }).await;
     let place = Place::new(Vec::new());
     let url = |host: &str, rest: &str| format!("amqps://guest:guest@{host}:{port}{rest}");
     let check = |url: &str, variables: &[(&str, &str)]| {

@@ -44,8 +44,8 @@ pub struct Begun {
     pub identity: Option<String>,
 }
 
-/// Longest wait for a second session beside the first: where sessions are pooled it may have to wait for the first.
-const SECOND_WITHIN: Duration = Duration::from_secs(2);
+/// Longest wait for a second session beside the first: a pooler may have to wait for one that is free.
+const SECOND_WITHIN: Duration = Duration::from_secs(4);
 
 /// Opens a connection and begins the session with these settings, where a session keeps any. Has no deadline of its own.
 ///
@@ -118,7 +118,7 @@ impl Known {
             return Ok(pooling);
         }
         let is_suspected = self.is_suspected.load(Ordering::Relaxed);
-        let Some(pooling) = find_out(options, first, is_suspected).await? else { return Ok(Pooling::Session) };
+        let pooling = find_out(options, first, is_suspected).await?;
         if pooling == Pooling::Transaction {
             info!("a transaction pooler is before PostgreSQL; no limits are set for its sessions");
         }
@@ -127,13 +127,12 @@ impl Known {
     }
 }
 
-/// Whether transactions are pooled; nothing where it cannot be told. While a second connection is inside a transaction, the
-/// first must still have the session that it had, and the second another one.
-async fn find_out(
-    options: &PgConnectOptions,
-    first: &mut PgConnection,
-    is_suspected: bool,
-) -> Result<Option<Pooling>, Error> {
+/// Whether transactions are pooled. While a second connection is inside a transaction, the first must still have the session that
+/// it had, and the second another one.
+///
+/// # Errors
+/// `PoolTimedOut` where a pooler is too busy to tell: to guess would be to leave settings in sessions of others.
+async fn find_out(options: &PgConnectOptions, first: &mut PgConnection, is_suspected: bool) -> Result<Pooling, Error> {
     let own = identity(first, IDENTITY).await?;
     // A pooler that goes round gives another one now.
     let again = identity(first, IDENTITY).await?;
@@ -142,8 +141,7 @@ async fn find_out(
         let held = identity(&mut second, include_str!("session_held.sql")).await?;
         Ok::<_, Error>((second, held))
     };
-    let Ok(second) = timeout(SECOND_WITHIN, hold).await else { return Ok(None) };
-    let (mut second, held) = second?;
+    let (mut second, held) = timeout(SECOND_WITHIN, hold).await.unwrap_or(Err(Error::PoolTimedOut))?;
     let is_shared = is_suspected
         || is_named_as_pooler(options.get_host(), options.get_port())
         || again != own
@@ -157,7 +155,7 @@ async fn find_out(
     second.execute("rollback").await.map_err(error::of_connecting)?;
     // All was answered; how it ends changes nothing.
     drop(second.close().await);
-    Ok(Some(if is_shared { Pooling::Transaction } else { Pooling::Session }))
+    Ok(if is_shared { Pooling::Transaction } else { Pooling::Session })
 }
 
 /// Addresses of hosted poolers that may have several processes, of which two connections could miss each other.

@@ -406,7 +406,7 @@ async fn every_setting_that_is_wrong_is_told_at_once() {
         assert!(said.one("configuration").starts_with("fail: CLERK_WEBHOOK_SIGNING_SECRET "), "{malformed}");
     }
     assert!(check(&place, &[], &[("RUST_LOG", "=sesame=")]).of("configuration")[1].contains("RUST_LOG"));
-    std::fs::write(directory.join(".env"), "sesame is not a line\n").unwrap();
+    std::fs::write(directory.join(".env"), "ADMIN_TOKEN sesame\n").unwrap();
     assert!(check(&place, &[], &[]).one("configuration").contains(".env"));
     std::fs::remove_file(directory.join(".env")).unwrap();
     let none = check(&place, &[], &[("CLERK_WEBHOOK_SIGNING_SECRET", ""), ("ADMIN_TOKEN", "")]);

@@ -39,6 +39,7 @@ fn variables<'a>(url: &'a str, service: &'a str) -> Vec<(&'a str, &'a str)> {
         ("CLERK_WEBHOOK_SIGNING_SECRET", SECRET),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", url),
         ("OTEL_SERVICE_NAME", service),
+        ("OTEL_RESOURCE_ATTRIBUTES", "team=a%2Cb%3Dc%20d"),
         ("OTEL_BSP_SCHEDULE_DELAY", "50"),
     ])
 }
@@ -66,6 +67,7 @@ fn lead_from_the_request_to_the_commit(spans: &[Span], receiver: &str, worker: &
     for (span, service, kind) in [(request, receiver, 2), (publish, receiver, 4), (process, worker, 5)] {
         assert_eq!((span.trace.as_str(), span.state.as_str()), (TRACE, "vendor=opaque"), "{}", span.name);
         assert_eq!((span.service.as_str(), span.kind, span.is_error), (service, kind, false), "{}", span.name);
+        assert_eq!(span.team.as_deref(), Some("a,b=c d"));
         assert_eq!(span.attributes["event_id"], "msg_1");
         assert_eq!(span.attributes["event_type"], "user.updated");
     }

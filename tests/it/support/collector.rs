@@ -44,6 +44,8 @@ pub struct Request {
 #[derive(Debug, Clone)]
 pub struct Span {
     pub service: String,
+    /// What `OTEL_RESOURCE_ATTRIBUTES` says of the team.
+    pub team: Option<String>,
     pub name: String,
     pub kind: i32,
     pub trace: String,
@@ -138,6 +140,7 @@ fn read(body: &[u8]) -> Vec<Span> {
         for span in of_resource.scope_spans.into_iter().flat_map(|of_scope| of_scope.spans) {
             spans.push(Span {
                 service: resource["service.name"].clone(),
+                team: resource.get("team").cloned(),
                 name: span.name,
                 kind: span.kind,
                 trace: hex(&span.trace_id),
