@@ -253,7 +253,7 @@ pub async fn inspect(options: &Options) -> Result<Inspection, OpenError> {
 
 /// The largest body that the broker takes, where that is less than `bytes`; `None` where it takes them, or nobody can say.
 pub async fn inspect_body_max(options: &Options, bytes: usize) -> Option<u64> {
-    inspect::body_max(options.address.nodes(), &Names::new(&options.namespace), bytes).await
+    Box::pin(inspect::body_max(options.address.nodes(), &Names::new(&options.namespace), bytes)).await
 }
 
 /// Which policies are in force on our queues, as the management API says: at this URL, or else where it usually is.

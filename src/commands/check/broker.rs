@@ -23,14 +23,16 @@ pub async fn check(
         let found = super::in_time(rabbitmq::inspect_policies(options, management_url)).await;
         found.as_ref().map_or_else(Vec::new, super::policies::of)
     };
-    let body_max = async {
-        let (queue::Options::RabbitMq(options), Some(bytes)) = (options, max_body_bytes) else { return None };
-        let max = super::in_time(rabbitmq::inspect_body_max(options, bytes)).await??;
-        Some(of_body_max(max, bytes))
-    };
-    let (mut findings, policies, body_max) = tokio::join!(check_amqp(options), policies, body_max);
-    findings.extend(body_max);
+    let (mut findings, policies) = tokio::join!(check_amqp(options), policies);
     let is_reached = findings.iter().any(|finding| finding.check == "topology");
+    // Not beside the other questions: a broker with an alarm takes no message, and stops who sends one.
+    let has_alarm = findings.iter().any(|finding| finding.check == "broker" && finding.failed());
+    if let (queue::Options::RabbitMq(options), Some(bytes), true, false) =
+        (options, max_body_bytes, is_reached, has_alarm)
+    {
+        let max = super::in_time(rabbitmq::inspect_body_max(options, bytes)).await.flatten();
+        findings.extend(max.map(|max| of_body_max(max, bytes)));
+    }
     findings.extend(policies.into_iter().filter(|policy| is_reached || policy.failed()));
     findings
 }

@@ -42,7 +42,7 @@ fn first_death(headers: &FieldTable) -> Option<Death<'_>> {
         })
     };
     // The newest stands first.
-    let oldest = entries().last()?;
+    let oldest = entries().next_back()?;
     let named = |header: &str, field: &str| of(header).or_else(|| oldest.get(field)).and_then(text);
     let (queue, reason) = (named("x-first-death-queue", "queue")?, named("x-first-death-reason", "reason")?);
     let is_first = |name: &str, value: &str, entry: &&std::collections::BTreeMap<_, AMQPValue>| {
