@@ -168,9 +168,11 @@ impl Place {
     }
 
     /// Starts a role and waits only until it listens.
+    /// An empty value takes a variable of this place away.
     pub fn start_unready(&self, arguments: &[&str], variables: &[(&str, &str)]) -> App {
         let mut command = self.command(arguments);
         command.envs(variables.iter().copied());
+        variables.iter().filter(|(_, value)| value.is_empty()).for_each(|(name, _)| _ = command.env_remove(name));
         App::spawn(command, self.store())
     }
 }
