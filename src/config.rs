@@ -16,6 +16,7 @@ mod addresses;
 mod dotenv;
 mod embedded;
 mod environment;
+mod management_url;
 mod names;
 mod paths;
 mod survey;
@@ -54,6 +55,9 @@ pub struct Settings {
     /// amqp://… or amqps://…; for a cluster one a node, separated by commas [env: AMQP_URL] [default: an embedded queue in DATA_DIR]
     #[arg(long, global = true, value_name = "URL")]
     amqp_url: Option<SecretString>,
+    /// http(s)://… of RabbitMQ's management API, for check [env: AMQP_MANAGEMENT_URL] [default: the host of AMQP_URL at its usual port]
+    #[arg(long, global = true, value_name = "URL", hide_short_help = true)]
+    amqp_management_url: Option<SecretString>,
     /// PEM file with a CA for RabbitMQ, trusted beside the system's roots [env: AMQP_CA_FILE]
     #[arg(long, global = true, value_name = "PATH", hide_short_help = true)]
     amqp_ca_file: Option<String>,
@@ -111,6 +115,8 @@ pub struct Config {
     pub clerk_api: ClerkApi,
     pub admin_token: Option<SecretString>,
     pub queue: queue::Options,
+    /// Only `check` asks there.
+    pub amqp_management_url: Option<SecretString>,
     pub store: store::Options,
     pub data_dir: PathBuf,
     pub http: http::Options,
@@ -199,6 +205,7 @@ impl Config {
                 secret_key: clerk_secret_key(secret(&settings.clerk_secret_key, "CLERK_SECRET_KEY")?)?,
             },
             admin_token: admin_token(settings, environment)?,
+            amqp_management_url: management_url::read(secret(&settings.amqp_management_url, "AMQP_MANAGEMENT_URL")?)?,
             queue: queue_options(
                 server(&settings.amqp_url, "AMQP_URL", environment)?,
                 &AmqpFiles {
@@ -373,5 +380,15 @@ mod tests {
         let config = Config::resolve(&Settings::default(), &Environment::of(&urls)).unwrap();
         let shown = format!("{:?} {:?}", config.queue, config.store);
         assert!(!shown.contains("hunter2"), "{shown}");
+        let secret = || Some(SecretString::from("hunter2"));
+        let settings = Settings {
+            clerk_webhook_signing_secret: secret(),
+            clerk_secret_key: secret(),
+            database_url: secret(),
+            amqp_url: secret(),
+            admin_token: secret(),
+            ..Settings::default()
+        };
+        assert!(!format!("{settings:?}").contains("hunter2"), "{settings:?}");
     }
 }

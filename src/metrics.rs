@@ -78,6 +78,24 @@ labels! {
     }
 }
 
+labels! {
+    /// Why a queue gave an event up; `Other` is what the database says where it refuses even that record.
+    pub enum DeadLetterReason {
+        DeliveryLimit = "delivery_limit",
+        Expired = "expired",
+        Maxlen = "maxlen",
+        Rejected = "rejected",
+        Unrouted = "unrouted",
+        Other = "other",
+    }
+}
+
+impl DeadLetterReason {
+    pub fn of(code: &str) -> Self {
+        Self::ALL.iter().copied().find(|known| known.name() == code).unwrap_or(Self::Other)
+    }
+}
+
 impl EventType {
     pub fn of(name: &str) -> Self {
         Self::ALL.iter().copied().find(|known| known.name() == name).unwrap_or(Self::Other)
@@ -109,6 +127,7 @@ static WEBHOOKS: Counters<{ WebhookResult::COUNT }, { EventType::COUNT }> = Coun
 static SECRET_MATCHES: Counters<1, { SECRETS.len() }> = Counters::new();
 static SECRETS_IN_FORCE: AtomicUsize = AtomicUsize::new(0);
 static EVENTS: Counters<{ EventStatus::COUNT }, { EventType::COUNT }> = Counters::new();
+static DEAD_LETTERS: Counters<1, { DeadLetterReason::COUNT }> = Counters::new();
 static PUBLISHES_IN_FLIGHT: Level = Level::new();
 
 /// In milliseconds since 1970; 0 where none is known of.
@@ -182,6 +201,7 @@ static LAG: Histogram<21> = Histogram::new([
 
 /// A delivery was answered.
 pub fn webhook(result: WebhookResult, event_type: EventType) {
+    let event_type = if result.has_type() { event_type } else { EventType::Other };
     WEBHOOKS.add(result as usize, event_type as usize, 1);
 }
 
@@ -218,6 +238,11 @@ pub fn applied(took: Duration) {
 /// So much became of events.
 pub fn events(status: EventStatus, event_type: EventType, count: u64) {
     EVENTS.add(status as usize, event_type as usize, count);
+}
+
+/// An event that its queue gave up was recorded as failed.
+pub fn dead_letter(reason: DeadLetterReason) {
+    DEAD_LETTERS.add(0, reason as usize, 1);
 }
 
 /// An event was committed so long after its receipt. Clocks of two machines can make it less than nothing.
@@ -306,6 +331,13 @@ fn of_worker(page: &mut Page) {
             let labels = [("status", status.name()), ("type", event_type.name())];
             events.sample(&labels, EVENTS.get(*status as usize, *event_type as usize));
         }
+    }
+    let mut dead_letters = page.counter(
+        "clerk_sync_dead_letters_total",
+        "Events that the queue gave up and that were recorded as failed, by reason: the error_code of each.",
+    );
+    for reason in DeadLetterReason::ALL {
+        dead_letters.sample(&[("reason", reason.name())], DEAD_LETTERS.get(0, *reason as usize));
     }
     page.histogram("clerk_sync_batch_size", "Events taken from the queue together.", &BATCH, 1);
     page.histogram(

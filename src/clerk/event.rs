@@ -166,6 +166,15 @@ impl TraceContext {
     }
 }
 
+/// Why a queue gave an event up. It only travels along, and is recorded as the failure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// `events.error_code`.
+    pub code: &'static str,
+    /// What happened to it, and what to do.
+    pub text: String,
+}
+
 /// A body whose signature is good and which nobody has read yet.
 #[derive(Debug, Clone)]
 pub struct SignedEvent {
@@ -175,13 +184,14 @@ pub struct SignedEvent {
     received_at: Timestamp,
     body: Bytes,
     trace: Option<Arc<TraceContext>>,
+    dead_letter: Option<Arc<DeadLetter>>,
 }
 
 impl SignedEvent {
     /// Only `signature` calls this: the signature has been checked.
     pub(super) fn verified(id: EventId, sent_at: Timestamp, received_at: Timestamp, body: Bytes) -> Self {
         let event_type = EventType::read(&body);
-        Self { id, event_type, sent_at, received_at, body, trace: None }
+        Self { id, event_type, sent_at, received_at, body, trace: None, dead_letter: None }
     }
 
     /// An event that was verified before and comes back from our own queue or table.
@@ -192,7 +202,7 @@ impl SignedEvent {
         received_at: Timestamp,
         body: Bytes,
     ) -> Self {
-        Self { id, event_type, sent_at, received_at, body, trace: None }
+        Self { id, event_type, sent_at, received_at, body, trace: None, dead_letter: None }
     }
 
     /// The same with an empty body, which stands for one that must not be kept.
@@ -208,6 +218,16 @@ impl SignedEvent {
     /// The trace that it is a part of.
     pub fn trace(&self) -> Option<&TraceContext> {
         self.trace.as_deref()
+    }
+
+    /// The same as a dead letter.
+    pub fn with_dead_letter(self, dead_letter: Option<DeadLetter>) -> Self {
+        Self { dead_letter: dead_letter.map(Arc::new), ..self }
+    }
+
+    /// Why its queue gave it up, where the queue says so.
+    pub fn dead_letter(&self) -> Option<&DeadLetter> {
+        self.dead_letter.as_deref()
     }
 
     pub fn id(&self) -> &EventId {

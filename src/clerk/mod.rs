@@ -14,7 +14,7 @@ pub mod user;
 mod user_fields;
 
 pub use change::{UserChange, Version};
-pub use event::{ClerkId, EventId, EventType, Rejection, SignedEvent, Timestamp, TraceContext, UserEvent};
+pub use event::{ClerkId, DeadLetter, EventId, EventType, Rejection, SignedEvent, Timestamp, TraceContext, UserEvent};
 pub use fields::Fields;
 pub use omit::{OmitError, OmittedFields};
 pub use signature::{Delivery, SignatureError, SigningSecret, TOLERANCE_MS, Verified, Verifier};

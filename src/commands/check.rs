@@ -10,6 +10,7 @@ mod clock;
 mod database;
 mod finding;
 mod machine;
+mod policies;
 mod settings;
 mod worker_queue;
 
@@ -89,7 +90,9 @@ async fn found(config: Option<Config>, faults: &Faults, role: Role) -> Vec<Findi
         async {
             let names = ["AMQP_URL", "AMQP_NAMESPACE", "AMQP_CA", "AMQP_CLIENT_CERT", "AMQP_CLIENT_KEY"];
             let is_known = !names.iter().any(|name| faults.concern(name));
-            if is_known { broker::check(&config.queue).await } else { Vec::new() }
+            let url = config.amqp_management_url.as_ref();
+            let max_body_bytes = (role != Role::Worker).then_some(config.http.max_body_bytes);
+            if is_known { broker::check(&config.queue, url, max_body_bytes).await } else { Vec::new() }
         },
         async {
             let names = ["CLERK_SECRET_KEY", "CLERK_API_URL", "CLERK_API_CA"];

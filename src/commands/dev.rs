@@ -91,9 +91,10 @@ fn take_a_free_port(options: &mut http::Options) -> Option<u16> {
 struct Place(PathBuf);
 
 impl Place {
-    fn announce(data_dir: &Path, url: &str) -> anyhow::Result<Self> {
-        let path = data_dir.join(URL_FILE);
-        fs::write(&path, url).with_context(|| format!("cannot write {}", path.display()))?;
+    fn announce(directory: &Path, url: &str) -> anyhow::Result<Self> {
+        let path = directory.join(URL_FILE);
+        let write = || data_dir::file().truncate(true).open(&path)?.write_all(url.as_bytes());
+        write().with_context(|| format!("cannot write {}", path.display()))?;
         Ok(Self(path))
     }
 }

@@ -68,6 +68,9 @@ impl Service {
         let is_worker = role != Role::Receiver;
         let lock = if has_files(config, is_worker) { Some(DirectoryLock::take(&config.data_dir)?) } else { None };
         let queue = Queue::open(&config.queue).await?;
+        if is_receiver {
+            queue.expect_bodies(config.http.max_body_bytes);
+        }
         let identity = queue::identity(&config.queue).await?;
         let store = Store::open(&config.store)?;
         if is_worker {

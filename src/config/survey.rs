@@ -58,6 +58,7 @@ impl Settings {
             "DATABASE_URL" => return self.database_url = None,
             "DATABASE_CA" => &mut self.database_ca_file,
             "AMQP_URL" => return self.amqp_url = None,
+            "AMQP_MANAGEMENT_URL" => return self.amqp_management_url = None,
             "AMQP_CA" => &mut self.amqp_ca_file,
             "AMQP_CLIENT_CERT" => &mut self.amqp_client_cert_file,
             "AMQP_CLIENT_KEY" => &mut self.amqp_client_key_file,

@@ -215,6 +215,11 @@ impl From<SignatureError> for Problem {
 
 impl From<PublishError> for Problem {
     fn from(error: PublishError) -> Self {
+        if let PublishError::TooLarge { .. } = error {
+            let detail =
+                format!("{error}: raise it in rabbitmq.conf, up to MAX_BODY_BYTES, and have the event sent again");
+            return Self::new(Code::BodyTooLarge, detail);
+        }
         Self::new(Code::QueueUnavailable, format!("{error}; nothing is promised, send it again"))
     }
 }

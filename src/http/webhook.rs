@@ -72,6 +72,8 @@ pub struct Answer<'a> {
         (status = 200, description = "The queue has it, or it is not of a type that is kept", body = Answer),
         (status = 400, description = "`missing_header`, `invalid_header`, `invalid_signature`, `timestamp_out_of_tolerance`",
          body = Document, content_type = "application/problem+json"),
+        (status = 413, description = "`body_too_large`: larger than MAX_BODY_BYTES, or than one message of RabbitMQ may be",
+         body = Document, content_type = "application/problem+json"),
         (status = 503, description = "`queue_unavailable`", body = Document, content_type = "application/problem+json"),
     )
 )]

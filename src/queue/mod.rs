@@ -58,6 +58,8 @@ pub enum Source {
     DeadLetters,
     /// What no binding took.
     Unrouted,
+    /// What a policy of the broker took out of the queues of the two above, such as by a `message-ttl`.
+    Rescued,
 }
 
 /// How long a publish may take before the sender is told to try again. Svix gives up after 15 s.
@@ -102,6 +104,24 @@ impl Queue {
         }
         span.ended(published.err().map(PublishError::kind));
         published
+    }
+
+    /// Says in the log where bodies of so many bytes cannot be queued, once that is known.
+    pub fn expect_bodies(&self, bytes: usize) {
+        match self {
+            Self::RabbitMq(queue) => queue.expect_bodies(bytes),
+            // A row of SQLite takes more than any receiver.
+            Self::Embedded(_) => {}
+        }
+    }
+
+    /// How long an event may be held without an acknowledgement: as long as is wanted, or less where the queue is known to take
+    /// it back before.
+    pub fn hold_max(&self, wanted: Duration) -> Duration {
+        match self {
+            Self::RabbitMq(queue) => queue.hold_max(wanted),
+            Self::Embedded(_) => wanted,
+        }
     }
 
     /// A new consumer. It connects by itself, and again after every outage.
@@ -169,7 +189,7 @@ impl Queue {
     /// The sources besides `Events` that somebody must drain: where an event can end that no consumer acknowledged.
     pub fn dead_ends(&self) -> &'static [Source] {
         match self {
-            Self::RabbitMq(_) => &[Source::DeadLetters, Source::Unrouted],
+            Self::RabbitMq(_) => &[Source::DeadLetters, Source::Unrouted, Source::Rescued],
             Self::Embedded(_) => &[Source::DeadLetters],
         }
     }
@@ -263,7 +283,7 @@ enum Receipt {
     Embedded(embedded::Receipt),
 }
 
-/// Why an event is not promised. Each one is a 503; the kind is a label.
+/// Why an event is not promised. Each one is a 503, but for one that can never be queued; the kind is a label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PublishError {
     #[error("the queue is away")]
@@ -276,6 +296,9 @@ pub enum PublishError {
     Refused,
     #[error("the queue did not answer in time")]
     TimedOut,
+    /// It can never be queued as long as the broker is configured so.
+    #[error("RabbitMQ takes at most {max} bytes in one message (max_message_size)")]
+    TooLarge { max: u64 },
 }
 
 impl PublishError {
@@ -287,6 +310,7 @@ impl PublishError {
             Self::Unroutable => "unroutable",
             Self::Refused => "refused",
             Self::TimedOut => "timed_out",
+            Self::TooLarge { .. } => "too_large",
         }
     }
 }

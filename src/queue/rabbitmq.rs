@@ -9,9 +9,13 @@
 mod address;
 mod ahead;
 mod consumer;
+mod dead_letter;
 mod fault;
+mod handed;
 mod inspect;
+mod limits;
 mod link;
+mod management;
 mod prefetch;
 mod publisher;
 mod subscription;
@@ -24,6 +28,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use secrecy::SecretString;
 use tokio::time::{Instant, timeout_at};
 
 use super::{Batch, OpenError, PUBLISH_TIMEOUT, PublishError, Source, Taking, Unavailable};
@@ -31,13 +36,15 @@ use crate::clerk::SignedEvent;
 use crate::tasks;
 use crate::url::bracketed;
 use ahead::Delivered;
+use handed::Outgoing;
 use link::{Broker, Link, Purpose};
-use publisher::{Outgoing, Publisher};
+use publisher::Publisher;
 use topology::Names;
 
 pub use address::{Address, Node as NodeAddress};
 pub use consumer::Consumer;
 pub use inspect::{Inspection, Node, Shared, State};
+pub use management::{Management, QueuePolicy, Unseen};
 pub use subscription::Tags;
 
 /// Which broker, and the prefix of all names there. Plain data.
@@ -88,7 +95,7 @@ impl Queue {
             return Err(OpenError(format!("AMQP_NAMESPACE is longer than {NAMESPACE_MAX} bytes; give a shorter one")));
         }
         let names = Arc::new(Names::new(&options.namespace));
-        let broker = Broker { nodes, names: Arc::clone(&names) };
+        let broker = Broker { nodes, names: Arc::clone(&names), limits: Arc::default() };
         let (publishing, consuming) =
             (Link::new(broker.clone(), Purpose::Publish), Link::new(broker, Purpose::Consume));
         let publisher = Publisher::start(&publishing, &names);
@@ -100,6 +107,16 @@ impl Queue {
     /// See `queue::Queue::on_this_thread`.
     pub fn on_this_thread(&self, threads: NonZeroUsize) -> Self {
         Self { publisher: self.publisher.on_this_thread(threads), ..self.clone() }
+    }
+
+    /// See `queue::Queue::expect_bodies`.
+    pub fn expect_bodies(&self, bytes: usize) {
+        tasks::brief(limits::compare_with(self.publishing.clone(), self.names.events.clone(), bytes));
+    }
+
+    /// See `queue::Queue::hold_max`.
+    pub fn hold_max(&self, wanted: Duration) -> Duration {
+        self.consuming.limits().consumer_timeout().map_or(wanted, |timeout| wanted.min(timeout / 2))
     }
 
     async fn publish_unless_consuming(self) {
@@ -120,9 +137,7 @@ impl Queue {
 
     pub fn consume(&self, source: Source, taking: Taking) -> Consumer {
         self.consuming.want();
-        // Where events are parked their deliveries have no limit that matters.
-        let has_suspects = source == Source::Events;
-        Consumer::new(self.consuming.clone(), self.names.of_source(source), has_suspects, taking)
+        Consumer::new(self.consuming.clone(), Arc::clone(&self.names), source, taking)
     }
 
     /// See `queue::Queue::give_back`.
@@ -234,4 +249,14 @@ pub fn whereabouts(options: &Options) -> (Vec<String>, String) {
 /// What the broker is like, asked without a change.
 pub async fn inspect(options: &Options) -> Result<Inspection, OpenError> {
     Ok(inspect::inspect(options.address.nodes(), &Names::new(&options.namespace)).await)
+}
+
+/// The largest body that the broker takes, where that is less than `bytes`; `None` where it takes them, or nobody can say.
+pub async fn inspect_body_max(options: &Options, bytes: usize) -> Option<u64> {
+    Box::pin(inspect::body_max(options.address.nodes(), &Names::new(&options.namespace), bytes)).await
+}
+
+/// Which policies are in force on our queues, as the management API says: at this URL, or else where it usually is.
+pub async fn inspect_policies(options: &Options, url: Option<&SecretString>) -> Management {
+    management::ask(options.address.nodes(), url, &Names::new(&options.namespace)).await
 }

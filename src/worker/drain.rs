@@ -91,6 +91,7 @@ impl Drain {
             Source::Events => "worker of events",
             Source::DeadLetters => "worker of dead letters",
             Source::Unrouted => "worker of unrouted events",
+            Source::Rescued => "worker of rescued events",
         }
     }
 
@@ -219,7 +220,7 @@ impl Drain {
         let mut batches: Vec<Batch> = back.into_iter().map(|held| held.batch).collect();
         let mut refused = Backoff::for_outage();
         loop {
-            let must_go = self.shutdown.is_requested() || since.elapsed() > HOLD_WHILE_REFUSED;
+            let must_go = self.shutdown.is_requested() || since.elapsed() > self.queue.hold_max(HOLD_WHILE_REFUSED);
             let Some(rest) = self.queue.give_back(&mut hand.consumer, batches, must_go).await else {
                 return Some(reason);
             };

@@ -48,7 +48,7 @@ pub struct Options {
 }
 
 /// The `hold_max` to use: RabbitMQ takes a batch back by force after 30 minutes (`consumer_timeout`) and closes the channel
-/// for it, and a batch may have waited for those before it.
+/// for it, and a batch may have waited for those before it. Where that is known to be less, a batch is held for half of it.
 pub const HOLD_MAX: Duration = Duration::from_secs(10 * 60);
 
 /// Applies events until `shutdown`, then finishes what was handed over already.
@@ -66,7 +66,7 @@ pub async fn run_with_status(queue: Queue, store: Store, options: Options, statu
         let settler = Settler {
             store: store.clone(),
             source,
-            queue: queue.system(),
+            queue: queue.clone(),
             omitted: options.omitted.clone(),
             hold_max: options.hold_max,
             claims: Claims::default(),

@@ -29,6 +29,20 @@ pub fn plan_failed(events: &[SignedEvent], failure: &Failure) -> Write {
     Write { changes: Vec::new(), records }
 }
 
+/// Records that keep these events as failed, each for the reason that its queue gives, and change no user.
+pub fn plan_dead_letters(events: &[SignedEvent]) -> Write {
+    let failure = |event: &SignedEvent| match event.dead_letter() {
+        Some(dead_letter) => Failure { code: dead_letter.code.into(), text: dead_letter.text.clone() },
+        // The embedded queue has one reason, and does not write it down.
+        None => Failure {
+            code: "delivery_limit".into(),
+            text: "it was delivered more often than the queue allows without being applied; replay it".into(),
+        },
+    };
+    let records = each_once(events, |event| Verdict::Failed { clerk_id: clerk_id_of(event), failure: failure(event) });
+    Write { changes: Vec::new(), records }
+}
+
 /// What makes our reading panic must be kept all the same, so here a panic is only an ID that could not be read.
 fn clerk_id_of(event: &SignedEvent) -> Option<ClerkId> {
     std::panic::catch_unwind(AssertUnwindSafe(|| event.clerk_id())).ok().flatten()

@@ -8,7 +8,7 @@ use tracing::{debug, warn};
 
 use crate::clerk::{ClerkId, EventId, SignedEvent};
 use crate::clock::now;
-use crate::metrics::{self, EventStatus, EventType};
+use crate::metrics::{self, DeadLetterReason, EventStatus, EventType};
 use crate::queue::Source;
 use crate::store::{Failure, Outcome, Record, Verdict, Write};
 use crate::trace::{Apply, Settled, Taken};
@@ -52,12 +52,15 @@ impl Report {
         }
     }
 
-    fn count(&mut self, Record { event, deliveries, .. }: &Record, status: EventStatus, committed_ms: i64) {
+    fn count(&mut self, Record { event, deliveries, verdict }: &Record, status: EventStatus, committed_ms: i64) {
         self.counts[status as usize] += 1;
         let event_type = EventType::of(event.event_type().as_str());
         metrics::events(status, event_type, 1);
         if *deliveries > 1 {
             metrics::events(EventStatus::Repeated, event_type, u64::from(deliveries - 1));
+        }
+        if let (true, Verdict::Failed { failure, .. }) = (self.source != Source::Events, verdict) {
+            metrics::dead_letter(DeadLetterReason::of(&failure.code));
         }
         // How long something lay among the dead letters says nothing of how fast events are applied.
         if self.source == Source::Events {

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
+use tokio::time::timeout;
 use tracing::error;
 
 use super::claims::Claims;
@@ -15,7 +16,7 @@ use super::report::Report;
 use super::status::Status;
 use crate::backoff::Backoff;
 use crate::clerk::{OmittedFields, SignedEvent};
-use crate::queue::Source;
+use crate::queue::{Queue, Source};
 use crate::shutdown::Shutdown;
 use crate::store::{Failure, Store, StoreError, Write};
 
@@ -23,8 +24,7 @@ use crate::store::{Failure, Store, StoreError, Write};
 pub struct Settler {
     pub store: Store,
     pub source: Source,
-    /// What a trace calls the queue.
-    pub queue: &'static str,
+    pub queue: Queue,
     pub omitted: OmittedFields,
     /// See `Options::hold_max`.
     pub hold_max: Duration,
@@ -61,7 +61,7 @@ impl Settler {
 
     /// Applies these events, each as far as it can be, and records every one.
     pub async fn settle(&self, events: &[SignedEvent], since: Instant) -> Result<(), GiveBack> {
-        let mut report = Report::begin(events, self.source, self.queue, since);
+        let mut report = Report::begin(events, self.source, self.queue.system(), since);
         let settled = self.settle_omitting(events, &mut report).await;
         report.finish();
         settled
@@ -143,16 +143,9 @@ impl Settler {
     }
 
     fn plan(&self, events: &[SignedEvent]) -> Write {
-        let failed = |code: &'static str, text: &str| {
-            plan::plan_failed(events, &Failure { code: code.into(), text: text.into() })
-        };
         match self.source {
             Source::Events => (self.reading)(events),
-            Source::DeadLetters => failed(
-                "delivery_limit",
-                "it was delivered more often than the queue allows without being applied; replay it",
-            ),
-            Source::Unrouted => failed("unrouted", "no queue was bound for it when it came; replay it"),
+            Source::DeadLetters | Source::Unrouted | Source::Rescued => plan::plan_dead_letters(events),
         }
     }
 
@@ -173,11 +166,15 @@ impl Settler {
             if let StoreError::Rejected { code, text } = error {
                 return Ok(Err(Failure { code: code.into(), text }));
             }
-            if report.age() > self.hold_max {
+            let hold_max = self.queue.hold_max(self.hold_max);
+            if report.age() > hold_max {
                 return Err(GiveBack::HeldTooLong);
             }
-            if self.shutdown.or(retry.wait(&error)).await.is_none() {
-                return Err(GiveBack::Stopping);
+            let left = hold_max.saturating_sub(report.age());
+            match timeout(left, self.shutdown.or(retry.wait(&error))).await {
+                Ok(Some(())) => {}
+                Ok(None) => return Err(GiveBack::Stopping),
+                Err(_) => return Err(GiveBack::HeldTooLong),
             }
         }
     }

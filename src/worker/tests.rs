@@ -58,7 +58,7 @@ impl Buggy {
         let settler = with_bug(Settler {
             store: store.clone(),
             source: Source::Events,
-            queue: queue.system(),
+            queue: queue.clone(),
             omitted: OmittedFields::default(),
             hold_max: HOLD_MAX,
             claims: Claims::default(),

@@ -9,6 +9,7 @@
 #![allow(clippy::print_stdout, reason = "a run says what it breaks")]
 #![allow(clippy::disallowed_methods, reason = "tests find their servers through the environment")]
 
+mod broker_settings;
 mod changes;
 mod check;
 mod cluster;

@@ -11,7 +11,7 @@ use sqlx::Executor;
 use crate::servers::certificates::{Ca, Pair};
 use crate::servers::free_port;
 use crate::servers::postgres::Postgres;
-use crate::servers::rabbitmq::{Family, Node};
+use crate::servers::rabbitmq::{Family, Node, Settings};
 use crate::support::app::tempdir::TempDir;
 use crate::support::app::{App, SECRET, until};
 use crate::system::store;
@@ -207,7 +207,7 @@ async fn tls_to_rabbitmq_is_verified_as_it_is_set_and_each_fault_is_named() {
         server.certificate.display(),
         server.key.display(),
     );
-    let node = family.start_with("tls", &configuration).await;
+    let node = family.start_with("tls", Settings { lines: configuration, ..Settings::default() }).await;
     let place = Place::new(Vec::new());
     let url = |host: &str, rest: &str| format!("amqps://guest:guest@{host}:{port}{rest}");
     let check = |url: &str, variables: &[(&str, &str)]| {
@@ -342,7 +342,9 @@ async fn a_demand_for_tls_is_never_dropped_where_the_server_has_none() {
     let strict = format!("{base}?ssl=true");
     place.is_told("serve", store(&base), &[("DATABASE_URL", &strict)], "has no TLS and the settings ask for it").await;
     // Another server's port.
-    let other = Https::start(&Ca::new().sign("server", 2));
+    // Its files go with it.
+    let ca = Ca::new();
+    let other = Https::start(&ca.sign("server", 2));
     for (mode, words) in [("disable", "ended the connection without a word"), ("prefer", "does not speak PostgreSQL's")]
     {
         let url = format!("postgres://postgres@127.0.0.1:{}/postgres?sslmode={mode}", other.1);

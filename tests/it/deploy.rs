@@ -97,6 +97,7 @@ fn somebody_knows_what_to_do_for_every_alert() {
     let mut alerts: Vec<String> = [
         "ClerkSyncSilence",
         "ClerkSyncEventsFailing",
+        "ClerkSyncDeadLetters",
         "ClerkSyncLagHigh",
         "ClerkSyncSignatureFailures",
         "ClerkSyncQueueGrowing",

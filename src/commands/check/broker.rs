@@ -1,8 +1,10 @@
 //! The queue: the nodes of RabbitMQ, what is declared there and what the user may do; or the embedded file.
 
+use secrecy::SecretString;
+
 use super::finding::{self, Finding};
 use crate::queue::rabbitmq::{Node, Shared, State};
-use crate::queue::{self, Inspection, OpenError, embedded};
+use crate::queue::{self, Inspection, OpenError, embedded, rabbitmq};
 
 /// The first RabbitMQ that keeps dead letters safe: at-least-once dead lettering came with it.
 const VERSION_MIN: (u32, u32) = (3, 10);
@@ -10,7 +12,32 @@ const VERSION_MIN: (u32, u32) = (3, 10);
 /// From here on its makers still mend it.
 const MAJOR_KEPT: u32 = 4;
 
-pub async fn check(options: &queue::Options) -> Vec<Finding> {
+/// `max_body_bytes` where events are received.
+pub async fn check(
+    options: &queue::Options,
+    management_url: Option<&SecretString>,
+    max_body_bytes: Option<usize>,
+) -> Vec<Finding> {
+    let policies = async {
+        let queue::Options::RabbitMq(options) = options else { return Vec::new() };
+        let found = super::in_time(rabbitmq::inspect_policies(options, management_url)).await;
+        found.as_ref().map_or_else(Vec::new, super::policies::of)
+    };
+    let (mut findings, policies) = tokio::join!(check_amqp(options), policies);
+    let is_reached = findings.iter().any(|finding| finding.check == "topology");
+    // Not beside the other questions: a broker with an alarm takes no message, and stops who sends one.
+    let has_alarm = findings.iter().any(|finding| finding.check == "broker" && finding.failed());
+    if let (queue::Options::RabbitMq(options), Some(bytes), true, false) =
+        (options, max_body_bytes, is_reached, has_alarm)
+    {
+        let max = super::in_time(rabbitmq::inspect_body_max(options, bytes)).await.flatten();
+        findings.extend(max.map(|max| of_body_max(max, bytes)));
+    }
+    findings.extend(policies.into_iter().filter(|policy| is_reached || policy.failed()));
+    findings
+}
+
+async fn check_amqp(options: &queue::Options) -> Vec<Finding> {
     match super::in_time(queue::inspect(options)).await {
         Some(Ok(Inspection::RabbitMq(found))) => {
             let namespace = match options {
@@ -33,6 +60,18 @@ pub async fn check(options: &queue::Options) -> Vec<Finding> {
             "see whether it runs: `rabbitmqctl status`",
         )],
     }
+}
+
+/// Clerk's bodies have some KiB, and never more than this.
+const ENOUGH_FOR_CLERK: u64 = 1 << 20;
+
+fn of_body_max(max: u64, max_body_bytes: usize) -> Finding {
+    let what = format!(
+        "RabbitMQ takes at most {max} bytes in one message, and MAX_BODY_BYTES is {max_body_bytes}: larger webhooks get 413"
+    );
+    let mend = format!("raise max_message_size in rabbitmq.conf, or set MAX_BODY_BYTES={max}");
+    let judge = if max < ENOUGH_FOR_CLERK { Finding::fail } else { Finding::note };
+    judge("broker_message_size", what, mend)
 }
 
 fn of_nodes(nodes: &[Node]) -> Vec<Finding> {
@@ -118,6 +157,17 @@ fn of_topology(shared: &Shared) -> Vec<Finding> {
         match state {
             State::AsWanted => {}
             State::Missing => missing.push(title.as_str()),
+            State::Earlier => {
+                let name = title.rsplit(' ').next().unwrap_or(title);
+                let mend = format!(
+                    "`rabbitmqctl delete_queue {name}` once it is empty: it is declared again within seconds, and the broker holds dead letters meanwhile"
+                );
+                findings.push(Finding::note(
+                    "topology",
+                    format!("{title} is as an earlier version declared it: it works, and a policy can empty it"),
+                    mend,
+                ));
+            }
             State::Different(difference) => {
                 let name = title.rsplit(' ').next().unwrap_or(title);
                 let kind = if title.contains("queue") { "queue" } else { "exchange" };

@@ -50,6 +50,27 @@ const TABLE: &[(&[&str], Remedy)] = &[
             what_to_do: "Report it, without the payload. Replay it with a newer version.",
         },
     ),
+    (
+        &["expired"],
+        Remedy {
+            meaning: "A policy of the broker gives its queue a message-ttl, and no worker took it in time.",
+            what_to_do: "`clerk-sync check` names the policy. Take our queues out of it, then replay it.",
+        },
+    ),
+    (
+        &["maxlen"],
+        Remedy {
+            meaning: "A policy of the broker has its queue drop events when it is full.",
+            what_to_do: "`clerk-sync check` names the policy. Take our queues out of it, then replay it.",
+        },
+    ),
+    (
+        &["rejected"],
+        Remedy {
+            meaning: "Another consumer rejected it, or somebody put it among the dead letters by hand.",
+            what_to_do: "See who consumes our queues (`rabbitmqctl list_consumers`), then replay it.",
+        },
+    ),
     (&["unrouted"], Remedy { meaning: "The queue was not bound when it came.", what_to_do: "Replay it." }),
 ];
 

@@ -171,7 +171,7 @@ type Taken = Result<Option<Batch>, sqlx::Error>;
 impl Consumer {
     pub(super) fn new(shared: Arc<Shared>, acks: mpsc::Sender<Ack>, source: Source, batch_max: NonZeroUsize) -> Self {
         // Nothing is routed here, so nothing is unrouted.
-        let stopped = source == Source::Unrouted;
+        let stopped = matches!(source, Source::Unrouted | Source::Rescued);
         Self { taker: Taker { shared, source, batch_max }, acks, taking: None, stopped }
     }
 
@@ -267,7 +267,7 @@ impl Taker {
         while !self.shared.closing.is_requested() {
             let (mut rows, mut receipt) = match self.source {
                 Source::DeadLetters => self.take_lethal(&mut reader).await?,
-                Source::Events | Source::Unrouted => match self.take_rows(&mut reader).await? {
+                Source::Events | Source::Unrouted | Source::Rescued => match self.take_rows(&mut reader).await? {
                     Some(taken) => taken,
                     None => return Ok(None),
                 },

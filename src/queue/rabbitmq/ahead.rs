@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 
-use super::publisher::Outgoing;
+use super::handed::Outgoing;
 use crate::clerk::SignedEvent;
 use crate::queue::BATCH_BYTES_MAX;
 

@@ -14,17 +14,18 @@ use tracing::warn;
 use super::ahead::Delivered;
 use super::link::Link;
 use super::prefetch::Prefetch;
-use super::subscription::{CANCEL_TIMEOUT, Subscription, Tags, Wanted};
+use super::subscription::{CANCEL_TIMEOUT, Subscription, Tags, Wanted, has_suspects};
+use super::topology::Names;
 use crate::backoff::Backoff;
-use crate::queue::{Batch, Taking, Unavailable};
+use crate::queue::{Batch, Source, Taking, Unavailable};
 
 /// How long the broker may take to make a consumer.
 const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub struct Consumer {
     link: Link,
-    queue: Arc<str>,
-    has_suspects: bool,
+    names: Arc<Names>,
+    source: Source,
     taking: Taking,
     prefetch: Prefetch,
     subscription: Option<Subscription>,
@@ -36,13 +37,13 @@ pub struct Consumer {
 }
 
 impl Consumer {
-    pub(super) fn new(link: Link, queue: &str, has_suspects: bool, taking: Taking) -> Self {
+    pub(super) fn new(link: Link, names: Arc<Names>, source: Source, taking: Taking) -> Self {
         Self {
             link,
-            queue: queue.into(),
-            has_suspects,
+            names,
+            source,
             taking,
-            prefetch: if has_suspects { Prefetch::suspicious(taking) } else { Prefetch::of(taking) },
+            prefetch: if has_suspects(source) { Prefetch::suspicious(taking) } else { Prefetch::of(taking) },
             subscription: None,
             subscribing: None,
             resuming: None,
@@ -52,7 +53,7 @@ impl Consumer {
 
     /// Whether its queue counts deliveries in vain, and ends an event by their number.
     pub(super) fn counts_deliveries(&self) -> bool {
-        self.has_suspects
+        has_suspects(self.source)
     }
 
     /// See `queue::Consumer::next_batch`.
@@ -107,8 +108,7 @@ impl Consumer {
     }
 
     fn wanted(&self) -> Wanted {
-        let prefetch = self.prefetch.now();
-        Wanted { queue: Arc::clone(&self.queue), has_suspects: self.has_suspects, prefetch }
+        Wanted { names: Arc::clone(&self.names), source: self.source, prefetch: self.prefetch.now() }
     }
 
     /// Waits for a connection and consumes on it; nothing once the link is closed.
@@ -231,7 +231,7 @@ async fn subscribed(link: Link, wanted: Wanted) -> Option<Subscription> {
     let mut backoff = Backoff::for_outage();
     loop {
         let epoch = link.opened().await?;
-        let queue = &*wanted.queue;
+        let queue = wanted.queue();
         match timeout(SUBSCRIBE_TIMEOUT, Subscription::begin(Arc::clone(&epoch), wanted.clone())).await {
             Ok(Ok(subscription)) => return Some(subscription),
             Ok(Err(error)) => warn!(%error, queue, "the queue cannot be consumed; trying again"),

@@ -24,6 +24,7 @@ use lapin::{BasicProperties, Connection, ConnectionProperties, ErrorKind, Event}
 
 use super::address::Node as Address;
 use super::fault::{self, Fault, describe};
+use super::limits;
 use super::topology::{self, Kind, Names, Thing, TopologyError};
 
 /// Longest wait for a node to let us in, and to say what it is.
@@ -78,6 +79,8 @@ pub struct Shared {
 pub enum State {
     AsWanted,
     Missing,
+    /// As an earlier version declared it, which works, and a policy can empty it.
+    Earlier,
     /// With other arguments; the broker's own words.
     Different(String),
     /// It cannot be asked.
@@ -105,6 +108,22 @@ pub async fn inspect(nodes: &[Address], names: &Names) -> Inspection {
         inspection.nodes.push(node);
     }
     inspection
+}
+
+/// Asks the first node that lets us in. The exchange need not be there, and the one that is asked for never is.
+pub async fn body_max(nodes: &[Address], names: &Names, bytes: usize) -> Option<u64> {
+    for node in nodes {
+        if let (_, Ok((connection, _events))) = meet(node).await {
+            let max = limits::ask_body_max(&connection, &nowhere(names), bytes).await;
+            close(&connection).await;
+            return max;
+        }
+    }
+    None
+}
+
+fn nowhere(names: &Names) -> String {
+    format!("{}.nowhere", names.namespace)
 }
 
 /// A broker that takes nothing now does not answer, and lapin sends nothing: the end of the process closes it then.
@@ -171,8 +190,9 @@ async fn ask(connection: &Connection, events: Events, names: &Names) -> Shared {
     let asked = async {
         for thing in topology::things(names) {
             let mut state = state(connection, &thing, &mut shared.refused).await;
-            if thing.kind == Kind::Queue && state == State::AsWanted {
-                state = queue_state(connection, thing.name, names, &mut shared).await;
+            if thing.kind == Kind::Queue && matches!(state, State::AsWanted | State::Earlier) {
+                let asked = queue_state(connection, thing.name, names, &mut shared).await;
+                state = if asked == State::AsWanted { state } else { asked };
             }
             let is_over = state == State::SILENT || !connection.status().connected();
             shared.things.push((thing.title(), state));
@@ -181,7 +201,7 @@ async fn ask(connection: &Connection, events: Events, names: &Names) -> Shared {
                 return;
             }
         }
-        for name in [&names.events, &names.users, &names.dead, &names.unrouted] {
+        for name in [&names.events, &names.users, &names.dead, &names.unrouted, &names.rescued] {
             if let Some(right) = refused_binding(connection, name).await {
                 shared.refused.push((right, name.clone()));
             }
@@ -210,7 +230,10 @@ async fn state_in_time(connection: &Connection, thing: &Thing<'_>, refused: &mut
     let (state, declared) = match found {
         Ok(()) => match thing.declare(&channel).await {
             Ok(()) => (State::AsWanted, Ok(())),
-            Err(TopologyError::Mismatch { difference, .. }) => (State::Different(difference), Ok(())),
+            Err(TopologyError::Mismatch { difference, .. }) => match connection.create_channel().await {
+                Ok(again) if thing.is_as_earlier(&again).await => (State::Earlier, Ok(())),
+                _ => (State::Different(difference), Ok(())),
+            },
             Err(TopologyError::Broker(error)) if is_soft(&error, AMQPSoftError::ACCESSREFUSED) => {
                 (State::AsWanted, Err(error))
             }
@@ -308,7 +331,7 @@ async fn alarm(connection: &Connection, mut events: Events, names: &Names) -> Op
 /// Returns once the broker has refused it.
 async fn publish_nowhere(connection: &Connection, names: &Names) -> Result<(), lapin::Error> {
     let channel = connection.create_channel().await?;
-    let nowhere = format!("{}.nowhere", names.namespace);
+    let nowhere = nowhere(names);
     let options = BasicPublishOptions { mandatory: false, immediate: false };
     #[expect(clippy::disallowed_methods, reason = "nothing is published: there is no such exchange")]
     let published =

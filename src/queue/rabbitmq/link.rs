@@ -25,6 +25,7 @@ use tracing::{error, info, warn};
 
 use super::address::Node;
 use super::fault::{Fault, connect, describe, fault_of};
+use super::limits::{self, Limits};
 use super::topology::{self, Names, TopologyError};
 use crate::backoff::Backoff;
 use crate::queue::Unavailable;
@@ -38,7 +39,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const SILENT_AFTER: Duration = Duration::from_secs(1);
 
 /// How often who publishes asks whether all that was declared is still there: a queue that was deleted is noticed by who
-/// consumes, and by nobody else. Eight short questions; what comes in between them is kept as unrouted.
+/// consumes, and by nobody else. Ten short questions; what comes in between them is kept as unrouted.
 const COMPLETE_EVERY: Duration = Duration::from_secs(5);
 
 /// Longest time to close in good order, which a blocked connection cannot: with the publisher's flush below the 3 s that
@@ -61,6 +62,7 @@ pub struct Broker {
     /// The nodes, at least one: each attempt to connect is with the next.
     pub nodes: Arc<[Node]>,
     pub names: Arc<Names>,
+    pub limits: Arc<Limits>,
 }
 
 /// A connection that is kept open once somebody wants it. Clones share it.
@@ -69,6 +71,7 @@ pub struct Link {
     state: watch::Receiver<State>,
     wanted: Shutdown,
     closing: Shutdown,
+    limits: Arc<Limits>,
 }
 
 /// What a connection is for.
@@ -142,7 +145,8 @@ impl Epoch {
 impl Link {
     pub fn new(broker: Broker, purpose: Purpose) -> Self {
         let (tell, state) = watch::channel(State::Idle);
-        let link = Self { state, wanted: Shutdown::default(), closing: Shutdown::default() };
+        let limits = Arc::clone(&broker.limits);
+        let link = Self { state, wanted: Shutdown::default(), closing: Shutdown::default(), limits };
         let supervisor =
             Supervisor { broker, purpose, tell, wanted: link.wanted.clone(), closing: link.closing.clone() };
         supervisor.start();
@@ -156,6 +160,11 @@ impl Link {
 
     pub fn is_wanted(&self) -> bool {
         self.wanted.is_requested()
+    }
+
+    /// What is known of what the broker takes.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// Whether nothing is known of the broker yet: no attempt to connect has ended or taken long.
@@ -350,6 +359,9 @@ impl Supervisor {
     /// Watches one life of the connection to its end.
     async fn live(&self, node: &Node, (epoch, events): (Arc<Epoch>, Events)) -> Fault {
         info!(broker = node.place(), purpose = self.purpose.name(), "connected to RabbitMQ");
+        if self.purpose == Purpose::Publish {
+            self.broker.limits.forget_body_max();
+        }
         self.tell.send_replace(State::Open(Arc::clone(&epoch)));
         let reason = tokio::select! {
             () = self.closing.requested() => "the program stops".to_string(),
@@ -403,8 +415,11 @@ impl Supervisor {
                     epoch.blocked.send_replace(None);
                 }
                 // Of one channel: whoever uses it meets the error there, and `keep_complete` asks for it.
-                Event::Error(error) if topology::is_not_found(&error) => {}
-                Event::Error(error) => return describe(&error),
+                Event::Error(error) if topology::is_answer(&error) || limits::is_answer(&error) => {}
+                Event::Error(error) => {
+                    self.broker.limits.learn_consumer_timeout(&error);
+                    return describe(&error);
+                }
                 _ => {}
             }
         }
@@ -419,7 +434,8 @@ mod tests {
     #[tokio::test]
     async fn a_supervisor_that_dies_says_so_starts_again_and_ends_with_its_link() {
         // Without a node there is none to begin with, which is a bug: no such list can be configured.
-        let broker = Broker { nodes: Arc::new([]), names: Arc::new(Names::new("clerk-sync-test")) };
+        let broker =
+            Broker { nodes: Arc::new([]), names: Arc::new(Names::new("clerk-sync-test")), limits: Arc::default() };
         let link = Link::new(broker, Purpose::Consume);
         link.want();
         link.started().await;
@@ -436,7 +452,7 @@ mod tests {
     async fn a_supervisor_whose_link_nobody_has_ends() {
         let names = Arc::new(Names::new("clerk-sync-test"));
         let held_by_it = Arc::downgrade(&names);
-        drop(Link::new(Broker { nodes: Arc::new([]), names }, Purpose::Consume));
+        drop(Link::new(Broker { nodes: Arc::new([]), names, limits: Arc::default() }, Purpose::Consume));
         let gone = async {
             while held_by_it.upgrade().is_some() {
                 tokio::task::yield_now().await;

@@ -8,7 +8,6 @@
 //! What each state of the connection means for an event in flight is in `link.rs`. Whoever asked may go away at any time:
 //! an event that was handed over is published all the same.
 
-use std::collections::HashSet;
 use std::num::NonZeroUsize;
 use std::pin::pin;
 use std::sync::{Arc, Weak};
@@ -17,14 +16,15 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{Channel, Confirmation, PublisherConfirm};
-use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Mutex, Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::warn;
 
+use super::handed::{self, Handed, Outgoing, is_above, refuse, refuse_all, release};
+use super::limits;
 use super::link::{Epoch, Link};
 use super::topology::Names;
 use super::wire;
-use crate::clerk::SignedEvent;
 use crate::queue::PublishError;
 use crate::shutdown::Shutdown;
 use crate::tasks;
@@ -54,23 +54,6 @@ const RENEWED_AT_MOST_EVERY: Duration = Duration::from_secs(1);
 
 /// How long `close` waits for what is in flight. Nobody is promised anything that is not confirmed by then.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// An event to publish.
-#[derive(Clone)]
-pub struct Outgoing {
-    pub event: SignedEvent,
-    /// Whether it is published again, and suspected of killing whoever takes it.
-    pub is_suspect: bool,
-}
-
-/// An event on its way, and the room that its body takes.
-struct Handed {
-    outgoing: Outgoing,
-    answer: Answer,
-    _room: OwnedSemaphorePermit,
-}
-
-type Answer = oneshot::Sender<Result<(), PublishError>>;
 
 /// Hands events to the tasks that publish.
 #[derive(Clone)]
@@ -155,7 +138,11 @@ impl Publisher {
         if !is_open || self.closing.is_requested() {
             return Err(PublishError::Unavailable);
         }
-        let bytes = u32::try_from(outgoing.event.body().len()).unwrap_or(u32::MAX).min(BYTES_MAX);
+        let bytes = outgoing.event.body().len();
+        if let Some(max) = self.link.limits().body_max().filter(|max| is_above(bytes, *max)) {
+            return Err(PublishError::TooLarge { max });
+        }
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX).min(BYTES_MAX);
         let room = Arc::clone(&self.room).try_acquire_many_owned(bytes).map_err(|_| PublishError::Busy)?;
         let (answer, answered) = oneshot::channel();
         self.hand_over.try_send(Handed { outgoing, answer, _room: room }).map_err(|error| match error {
@@ -175,7 +162,6 @@ impl Publisher {
 }
 
 /// Why a channel serves no more.
-#[derive(PartialEq, Eq)]
 enum Served {
     /// The queue closes, or nobody is left to hand anything over.
     All,
@@ -183,6 +169,8 @@ enum Served {
     ToItsEnd,
     /// It refuses events, and another one may not.
     MayBeStuck,
+    /// The broker has closed it; the connection is as good as before.
+    Closed,
 }
 
 /// What a batch came to.
@@ -190,6 +178,8 @@ enum Published {
     Confirmed,
     /// The broker took part of it at most.
     Refused,
+    /// It closed the channel for a message that it never takes. These are not to blame, and are to be published again.
+    TooLarge(Vec<Handed>),
     /// Nothing more may be published on the channel.
     Unknown,
 }
@@ -217,12 +207,15 @@ impl Task {
     }
 
     async fn run(self: Arc<Self>) {
+        // What is to be published first on the next channel.
+        let mut again = Vec::new();
         while let Some(epoch) = self.wait_for_connection().await {
             match timeout(CHANNEL_TIMEOUT, open_channel(&epoch)).await {
-                Ok(Ok(channel)) => match self.serve(&epoch, &channel).await {
+                Ok(Ok(channel)) => match self.serve(&epoch, &channel, &mut again).await {
                     // The other tasks may still have something in flight on the connection.
                     Served::All => return,
                     Served::ToItsEnd => {}
+                    Served::Closed => continue,
                     Served::MayBeStuck => {
                         // One that cannot be closed leaves with its connection.
                         drop(timeout(CHANNEL_TIMEOUT, channel.close(200, "renewed".into())).await);
@@ -232,6 +225,7 @@ impl Task {
                 Ok(Err(error)) => warn!(%error, "a channel for publishing could not be opened"),
                 Err(_) => warn!("a channel for publishing could not be opened in time"),
             }
+            refuse_all(std::mem::take(&mut again));
             if self.closing.is_requested() {
                 return;
             }
@@ -271,13 +265,17 @@ impl Task {
     }
 
     /// Publishes until the epoch is over, nothing more can come, or the channel may be stuck.
-    async fn serve(&self, epoch: &Epoch, channel: &Channel) -> Served {
+    async fn serve(&self, epoch: &Epoch, channel: &Channel, again: &mut Vec<Handed>) -> Served {
         let renewed = Instant::now();
         loop {
-            let taken = tokio::select! {
-                biased;
-                () = epoch.over() => return Served::ToItsEnd,
-                taken = self.take() => taken,
+            let taken = if again.is_empty() {
+                tokio::select! {
+                    biased;
+                    () = epoch.over() => return Served::ToItsEnd,
+                    taken = self.take() => taken,
+                }
+            } else {
+                Some(std::mem::take(again))
             };
             let Some(taken) = taken else { return Served::All };
             if epoch.is_blocked() {
@@ -289,6 +287,10 @@ impl Task {
                 Published::Confirmed => {}
                 Published::Refused if renewed.elapsed() < RENEWED_AT_MOST_EVERY => {}
                 Published::Refused => return Served::MayBeStuck,
+                Published::TooLarge(rest) => {
+                    *again = rest;
+                    return Served::Closed;
+                }
                 Published::Unknown => return Served::ToItsEnd,
             }
         }
@@ -312,9 +314,19 @@ impl Task {
                     return Published::Unknown;
                 }
                 outcome = &mut confirmed => {
-                    let Ok(confirmations) = outcome else {
-                        refuse(answers, PublishError::Unavailable);
-                        return Published::Unknown;
+                    let confirmations = match outcome {
+                        Ok(confirmations) => confirmations,
+                        Err(error) => match limits::too_large(&error) {
+                            // Those that the alarm has refused are not asked for any more.
+                            Some(refusal) if !answers.is_empty() => {
+                                let rest = handed::refuse_too_large(self.link.limits(), refusal, &events, answers, rooms);
+                                return Published::TooLarge(rest);
+                            }
+                            _ => {
+                                refuse(answers, PublishError::Unavailable);
+                                return Published::Unknown;
+                            }
+                        },
                     };
                     let refused = confirmations.iter().any(|confirmation| !confirmation.is_ack());
                     release(&events, answers, confirmations);
@@ -399,46 +411,12 @@ async fn open_channel(epoch: &Epoch) -> Result<Channel, lapin::Error> {
     Ok(channel)
 }
 
-fn refuse_all(handed: Vec<Handed>) {
-    refuse(handed.into_iter().map(|handed| handed.answer).collect(), PublishError::Unavailable);
-}
-
-fn refuse(answers: Vec<Answer>, error: PublishError) {
-    for answer in answers {
-        // Whoever asked may be gone.
-        let _gone = answer.send(Err(error));
-    }
-}
-
-fn release(events: &[Outgoing], answers: Vec<Answer>, confirmations: Vec<Confirmation>) {
-    let results = results(events, confirmations);
-    for (answer, result) in answers.into_iter().zip(results) {
-        let _gone = answer.send(result);
-    }
-}
-
-/// What the confirms of a whole batch say of each event. What was not confirmed explicitly is refused.
-fn results(events: &[Outgoing], confirmations: Vec<Confirmation>) -> Vec<Result<(), PublishError>> {
-    let acknowledged: Vec<bool> = confirmations.iter().map(Confirmation::is_ack).collect();
-    let returned: HashSet<String> = confirmations
-        .into_iter()
-        .filter_map(Confirmation::take_message)
-        .filter_map(|message| Some(message.properties.message_id().as_ref()?.to_string()))
-        .collect();
-    let judge = |outgoing: &Outgoing, acknowledged: bool| match acknowledged {
-        _ if returned.contains(outgoing.event.id().as_str()) => Err(PublishError::Unroutable),
-        true => Ok(()),
-        false => Err(PublishError::Refused),
-    };
-    events.iter().zip(acknowledged).map(|(outgoing, acknowledged)| judge(outgoing, acknowledged)).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::clerk::{EventId, EventType, Timestamp};
+    use crate::clerk::{EventId, EventType, SignedEvent, Timestamp};
     use crate::queue::rabbitmq::Address;
     use crate::queue::rabbitmq::link::{Broker, Purpose};
 
@@ -467,7 +445,8 @@ mod tests {
         // Port 9 of this machine refuses connections.
         let address: Address = "amqp://127.0.0.1:9".parse().unwrap();
         let nodes = Arc::clone(address.nodes());
-        let link = Link::new(Broker { nodes, names: Arc::clone(&names) }, Purpose::Publish);
+        let broker = Broker { nodes, names: Arc::clone(&names), limits: Arc::default() };
+        let link = Link::new(broker, Purpose::Publish);
         link.want();
         let publisher = Publisher::start(&link, &names);
         // More often than there are tasks.

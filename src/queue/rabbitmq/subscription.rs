@@ -10,14 +10,14 @@ use futures_util::{FutureExt, StreamExt};
 use lapin::Channel;
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions};
-use lapin::types::FieldTable;
+use lapin::types::{AMQPValue, FieldTable};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::ahead::{Ahead, Delivered};
 use super::link::Epoch;
-use super::topology::DELIVERY_LIMIT;
-use super::wire;
-use crate::queue::{Batch, Receipt};
+use super::topology::{self, DELIVERY_LIMIT, Names};
+use super::{dead_letter, wire};
+use crate::queue::{Batch, Receipt, Source};
 
 /// Deliveries in vain from which on an event is suspected of killing whoever takes it: half of what the queue allows, so that
 /// the other half can be spent on it alone.
@@ -37,10 +37,21 @@ pub const CANCEL_TIMEOUT: Duration = Duration::from_secs(2);
 /// What to consume, and how.
 #[derive(Clone)]
 pub struct Wanted {
-    pub queue: Arc<str>,
-    /// Whether an event that came to nothing many times is handed out alone: where the queue ends it by their number.
-    pub has_suspects: bool,
+    pub names: Arc<Names>,
+    pub source: Source,
     pub prefetch: u16,
+}
+
+impl Wanted {
+    pub fn queue(&self) -> &str {
+        self.names.of_source(self.source)
+    }
+}
+
+/// Whether an event that came to nothing many times is handed out alone: where the queue ends it by their number. Where events
+/// are parked their deliveries have no limit that matters.
+pub fn has_suspects(source: Source) -> bool {
+    source == Source::Events
 }
 
 pub struct Subscription {
@@ -191,9 +202,13 @@ impl Subscription {
     }
 
     fn read(&self, delivery: Delivery) -> Delivered {
-        let is_suspect = self.wanted.has_suspects
+        let Wanted { names, source, .. } = &self.wanted;
+        let is_suspect = has_suspects(*source)
             && (wire::was_suspect(&delivery) || wire::deliveries_in_vain(&delivery) >= SUSPECTED_FROM);
-        Delivered { tag: delivery.delivery_tag, is_suspect, event: wire::restore(delivery) }
+        let (tag, headers) = (delivery.delivery_tag, delivery.properties.headers().clone());
+        let event = wire::restore(delivery);
+        let dead_letter = dead_letter::of(headers.as_ref(), *source, names, event.received_at());
+        Delivered { tag, is_suspect, event: event.with_dead_letter(dead_letter) }
     }
 
     /// Has the broker send nothing more. What it has sent is kept, and can be taken and acknowledged as before. False where
@@ -207,6 +222,10 @@ impl Subscription {
         }
         let cancel = self.channel.basic_cancel(self.deliveries.tag(), BasicCancelOptions { nowait: false });
         self.is_paused = matches!(timeout(CANCEL_TIMEOUT, cancel).await, Ok(Ok(())));
+        if self.wanted.source == Source::Rescued && self.is_paused {
+            // Where it fails it stays bound, which loses nothing.
+            drop(timeout(CANCEL_TIMEOUT, topology::unbind_rescued(&self.channel, &self.wanted.names)).await);
+        }
         // All of it is here: it came before the answer.
         self.take_what_came();
         self.ended |= self.is_paused;
@@ -304,9 +323,21 @@ async fn consume(channel: &Channel, wanted: &Wanted) -> Result<lapin::Consumer, 
     // Quorum queues refuse a limit that channels share. It holds for the consumers made after it.
     channel.basic_qos(wanted.prefetch, BasicQosOptions { global: false }).await?;
     let options = BasicConsumeOptions { no_local: false, no_ack: false, exclusive: false, nowait: false };
+    if wanted.source == Source::Rescued {
+        topology::bind_rescued(channel, &wanted.names).await?;
+    }
     // An empty tag: the broker makes one.
-    let queue = wanted.queue.as_ref().into();
-    channel.basic_consume(queue, "".into(), options, FieldTable::default()).await
+    channel.basic_consume(wanted.queue().into(), "".into(), options, consumer_arguments()).await
+}
+
+/// How long the broker waits for an acknowledgement, in milliseconds: its own default, whatever is set there. Known from RabbitMQ
+/// 4.3 on; older ones go by their configuration and do not read this.
+const CONSUMER_TIMEOUT_MS: i64 = 30 * 60 * 1000;
+
+fn consumer_arguments() -> FieldTable {
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-consumer-timeout".into(), AMQPValue::LongLongInt(CONSUMER_TIMEOUT_MS));
+    arguments
 }
 
 /// Which tags of a channel are acknowledged.

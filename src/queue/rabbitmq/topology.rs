@@ -4,12 +4,19 @@
 //! ```text
 //! NAMESPACE.events (topic) ──user.*──▶ NAMESPACE.users ──20 deliveries──▶ NAMESPACE.dead (fanout, queue)
 //!        └────────what no binding takes────────▶ NAMESPACE.unrouted (fanout, queue)
+//!
+//! NAMESPACE.dead, .unrouted, .rescued (queues) ──what a policy takes out──▶ NAMESPACE.rescued (fanout) ──▶ NAMESPACE.rescued
 //! ```
+//!
+//! A policy can give the queues where events are parked a `message-ttl`, which no argument overrides. What expires there is
+//! held by the broker's at-least-once dead lettering until it can be routed: the last arrow, a binding, is only there while a
+//! worker consumes. So nothing can expire into nothing while no worker is there.
 
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection, ErrorKind, ExchangeKind};
+use tracing::warn;
 
 use crate::queue::Source;
 
@@ -21,6 +28,7 @@ pub struct Names {
     pub users: String,
     pub dead: String,
     pub unrouted: String,
+    pub rescued: String,
 }
 
 /// Deliveries of an event before it is a dead letter: enough for many outages, few enough that a poisonous one ends.
@@ -42,6 +50,7 @@ impl Names {
             users: name("users"),
             dead: name("dead"),
             unrouted: name("unrouted"),
+            rescued: name("rescued"),
         }
     }
 
@@ -51,6 +60,7 @@ impl Names {
             Source::Events => &self.users,
             Source::DeadLetters => &self.dead,
             Source::Unrouted => &self.unrouted,
+            Source::Rescued => &self.rescued,
         }
     }
 }
@@ -72,6 +82,8 @@ pub struct Thing<'n> {
     pub kind: Kind,
     pub name: &'n str,
     arguments: FieldTable,
+    /// What an earlier version declared, which is taken as it is.
+    earlier: Option<FieldTable>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,15 +94,19 @@ pub enum Kind {
 }
 
 /// Everything that is declared, in the order in which one needs the other.
-pub fn things(names: &Names) -> [Thing<'_>; 6] {
-    let thing = |kind, name, arguments| Thing { kind, name, arguments };
+pub fn things(names: &Names) -> [Thing<'_>; 8] {
+    let thing = |kind, name, arguments| Thing { kind, name, arguments, earlier: None };
+    let parked =
+        |name| Thing { earlier: Some(parked_arguments()), ..thing(Kind::Queue, name, rescued_arguments(names)) };
     let mut events = FieldTable::default();
     events.insert("alternate-exchange".into(), long_text(&names.unrouted));
     [
+        thing(Kind::Fanout, &names.rescued, FieldTable::default()),
+        thing(Kind::Queue, &names.rescued, rescued_arguments(names)),
         thing(Kind::Fanout, &names.dead, FieldTable::default()),
-        thing(Kind::Queue, &names.dead, parked_arguments()),
+        parked(&names.dead),
         thing(Kind::Fanout, &names.unrouted, FieldTable::default()),
-        thing(Kind::Queue, &names.unrouted, parked_arguments()),
+        parked(&names.unrouted),
         thing(Kind::Topic, &names.events, events),
         thing(Kind::Queue, &names.users, users_arguments(names)),
     ]
@@ -98,9 +114,21 @@ pub fn things(names: &Names) -> [Thing<'_>; 6] {
 
 /// Declares everything, over a channel of its own: a mismatch closes it.
 pub async fn declare(connection: &Connection, names: &Names) -> Result<(), TopologyError> {
-    let channel = connection.create_channel().await?;
+    let mut channel = connection.create_channel().await?;
     for thing in things(names) {
-        thing.declare(&channel).await?;
+        let Err(error) = thing.declare(&channel).await else { continue };
+        if thing.earlier.is_none() || !matches!(error, TopologyError::Mismatch { .. }) {
+            return Err(error);
+        }
+        channel = connection.create_channel().await?;
+        if !thing.is_as_earlier(&channel).await {
+            return Err(error);
+        }
+        let queue = thing.name;
+        warn!(
+            queue,
+            "the queue is as an earlier version declared it, and a policy can empty it; see `clerk-sync check`"
+        );
     }
     for (queue, exchange, key) in [
         (&names.dead, &names.dead, ""),
@@ -117,7 +145,7 @@ pub async fn declare(connection: &Connection, names: &Names) -> Result<(), Topol
 pub async fn is_complete(connection: &Connection, names: &Names) -> Result<bool, lapin::Error> {
     let channel = connection.create_channel().await?;
     let asked = async {
-        for name in [&names.users, &names.dead, &names.unrouted] {
+        for name in [&names.users, &names.dead, &names.unrouted, &names.rescued] {
             let options = QueueDeclareOptions {
                 passive: true,
                 durable: true,
@@ -127,7 +155,7 @@ pub async fn is_complete(connection: &Connection, names: &Names) -> Result<bool,
             };
             channel.queue_declare(name.as_str().into(), options, FieldTable::default()).await?;
         }
-        let fanout = [(&names.dead, ExchangeKind::Fanout), (&names.unrouted, ExchangeKind::Fanout)];
+        let fanout = [&names.dead, &names.unrouted, &names.rescued].map(|name| (name, ExchangeKind::Fanout));
         for (name, kind) in fanout.into_iter().chain([(&names.events, ExchangeKind::Topic)]) {
             let options = ExchangeDeclareOptions {
                 passive: true,
@@ -146,6 +174,30 @@ pub async fn is_complete(connection: &Connection, names: &Names) -> Result<bool,
         Err(error) if is_not_found(&error) => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+/// Whether an error is an answer that one channel was closed with and that whoever asked deals with: something is not there, or
+/// not as it was to be declared.
+pub fn is_answer(error: &lapin::Error) -> bool {
+    is_not_found(error)
+        || is_soft(error, &AMQPSoftError::PRECONDITIONFAILED) && error.to_string().contains("inequivalent")
+}
+
+/// Has what the broker holds back sent to the queue of it. To be done by who consumes that.
+pub async fn bind_rescued(channel: &Channel, names: &Names) -> Result<(), lapin::Error> {
+    let (name, options) = (names.rescued.as_str(), QueueBindOptions { nowait: false });
+    channel.queue_bind(name.into(), name.into(), "".into(), options, FieldTable::default()).await
+}
+
+/// Ends that, unless somebody else consumes it.
+pub async fn unbind_rescued(channel: &Channel, names: &Names) -> Result<(), lapin::Error> {
+    let options =
+        QueueDeclareOptions { passive: true, durable: true, exclusive: false, auto_delete: false, nowait: false };
+    let name = names.rescued.as_str();
+    if channel.queue_declare(name.into(), options, FieldTable::default()).await?.consumer_count() == 0 {
+        channel.queue_unbind(name.into(), name.into(), "".into(), FieldTable::default()).await?;
+    }
+    Ok(())
 }
 
 /// Whether a queue or an exchange that was named is not there.
@@ -176,8 +228,16 @@ pub async fn counts(connection: &Connection, name: &str) -> Result<(u64, u32), l
 fn users_arguments(names: &Names) -> FieldTable {
     let mut arguments = parked_arguments();
     arguments.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(DELIVERY_LIMIT));
-    arguments.insert("x-dead-letter-exchange".into(), long_text(&names.dead));
-    // The other strategy republishes without confirms, and can lose a letter.
+    dead_letters_to(&names.dead, arguments)
+}
+
+fn rescued_arguments(names: &Names) -> FieldTable {
+    dead_letters_to(&names.rescued, parked_arguments())
+}
+
+fn dead_letters_to(exchange: &str, mut arguments: FieldTable) -> FieldTable {
+    arguments.insert("x-dead-letter-exchange".into(), long_text(exchange));
+    // The other strategy republishes without confirms, and can lose a letter. This one holds what it cannot route.
     arguments.insert("x-dead-letter-strategy".into(), long_text("at-least-once"));
     arguments
 }
@@ -205,6 +265,14 @@ impl Thing<'_> {
     /// Makes it where it is missing; fails where it exists with other arguments.
     pub async fn declare(&self, channel: &Channel) -> Result<(), TopologyError> {
         self.say(channel, false, self.arguments.clone()).await.map_err(|error| self.explain(error))
+    }
+
+    /// Whether it is there as an earlier version declared it. To be asked where it exists: else it is made so.
+    pub async fn is_as_earlier(&self, channel: &Channel) -> bool {
+        match &self.earlier {
+            Some(earlier) => self.say(channel, false, earlier.clone()).await.is_ok(),
+            None => false,
+        }
     }
 
     /// Fails where it is missing, and makes nothing.

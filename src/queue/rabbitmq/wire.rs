@@ -97,7 +97,7 @@ pub fn was_suspect(delivery: &Delivery) -> bool {
     headers.is_some_and(|headers| matches!(headers.inner().get(SUSPECTED), Some(AMQPValue::Boolean(true))))
 }
 
-fn text(value: &AMQPValue) -> Option<&str> {
+pub fn text(value: &AMQPValue) -> Option<&str> {
     match value {
         AMQPValue::LongString(text) => std::str::from_utf8(text.as_bytes()).ok(),
         AMQPValue::ShortString(text) => Some(text.as_str()),
@@ -105,7 +105,7 @@ fn text(value: &AMQPValue) -> Option<&str> {
     }
 }
 
-fn integer(value: &AMQPValue) -> Option<i64> {
+pub fn integer(value: &AMQPValue) -> Option<i64> {
     match value {
         AMQPValue::LongLongInt(number) => Some(*number),
         AMQPValue::LongInt(number) => Some((*number).into()),

@@ -22,7 +22,7 @@ pub struct Family {
 
 /// Up to the filter.
 const MESSAGES: &str = "lists:sum([begin
-        {ok, {_, Count}, _} = ra:leader_query(amqqueue:get_pid(Queue), fun rabbit_fifo:query_messages_total/1), Count
+        {ok, {_, Count}, _} = ra:leader_query(amqqueue:get_pid(Queue), {rabbit_fifo, query_messages_total, []}), Count
     end || Queue <- rabbit_amqqueue:list()";
 
 /// Each answers once it has started.
@@ -37,9 +37,17 @@ pub struct Node<'a> {
     name: String,
     port: u16,
     distribution_port: u16,
-    /// The content of rabbitmq.conf.
-    configuration: String,
+    settings: Settings,
     server: Option<Child>,
+}
+
+/// How a node differs from one as it comes.
+#[derive(Default)]
+pub struct Settings {
+    /// Names of plugins, separated by commas.
+    pub plugins: &'static str,
+    /// Lines of rabbitmq.conf.
+    pub lines: String,
 }
 
 impl Family {
@@ -58,14 +66,13 @@ impl Family {
 
     /// Starts a node. The first one makes the cookie: let it be up before the next.
     pub async fn start(&self, name: &str) -> Node<'_> {
-        self.start_with(name, "").await
+        self.start_with(name, Settings::default()).await
     }
 
-    /// The same with a rabbitmq.conf.
-    pub async fn start_with(&self, name: &str, configuration: &str) -> Node<'_> {
+    pub async fn start_with(&self, name: &str, settings: Settings) -> Node<'_> {
         let name = format!("{name}-{}@localhost", std::process::id());
-        let (port, distribution_port, configuration) = (free_port(), free_port(), configuration.to_owned());
-        let mut node = Node { family: self, name, port, distribution_port, configuration, server: None };
+        let (port, distribution_port) = (free_port(), free_port());
+        let mut node = Node { family: self, name, port, distribution_port, settings, server: None };
         node.start_again().await;
         node
     }
@@ -82,8 +89,8 @@ impl Node<'_> {
     pub async fn start_again(&mut self) {
         assert!(self.server.is_none(), "it runs");
         std::fs::create_dir_all(self.home()).unwrap();
-        std::fs::write(self.file("plugins"), "[].").unwrap();
-        std::fs::write(self.file("rabbitmq.conf"), &self.configuration).unwrap();
+        std::fs::write(self.file("plugins"), format!("[{}].", self.settings.plugins)).unwrap();
+        std::fs::write(self.file("rabbitmq.conf"), &self.settings.lines).unwrap();
         std::fs::write(self.file("environment"), "").unwrap();
         let _ = std::fs::remove_file(self.file("pid"));
         let output = std::fs::File::options().create(true).append(true).open(self.file("output")).unwrap();

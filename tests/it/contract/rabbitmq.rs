@@ -49,24 +49,26 @@ async fn the_topology_is_what_the_contract_says() {
         let mut queues = namespace.listed("queues", &["name", "durable", "arguments"]);
         queues.sort_by_key(|queue| queue["name"].to_string());
         let found: Vec<_> = queues.iter().map(|queue| queue["name"].as_str().unwrap().to_owned()).collect();
-        assert_eq!(found, [name("dead"), name("unrouted"), name("users")]);
+        assert_eq!(found, ["dead", "rescued", "unrouted", "users"].map(name));
         assert!(queues.iter().all(|queue| queue["durable"] == json!(true)), "{queues:?}");
-        let parked = json!({"x-queue-type": "quorum", "x-delivery-limit": 1_000_000, "x-overflow": "reject-publish"});
-        assert_eq!(Value::from(arguments(&queues[0])), parked);
-        assert_eq!(Value::from(arguments(&queues[1])), parked);
-        assert_eq!(
-            Value::from(arguments(&queues[2])),
+        let declared = |limit, letters_to| {
             json!({
-                "x-queue-type": "quorum", "x-delivery-limit": 20, "x-overflow": "reject-publish",
-                "x-dead-letter-exchange": name("dead"), "x-dead-letter-strategy": "at-least-once",
+                "x-queue-type": "quorum", "x-delivery-limit": limit, "x-overflow": "reject-publish",
+                "x-dead-letter-exchange": name(letters_to), "x-dead-letter-strategy": "at-least-once",
             })
-        );
+        };
+        for parked in &queues[..3] {
+            assert_eq!(Value::from(arguments(parked)), declared(1_000_000, "rescued"));
+        }
+        assert_eq!(Value::from(arguments(&queues[3])), declared(20, "dead"));
 
         let mut exchanges = namespace.listed("exchanges", &["name", "type", "durable", "arguments"]);
         exchanges.sort_by_key(|exchange| exchange["name"].to_string());
         let found: Vec<_> =
             exchanges.iter().map(|it| (it["name"].as_str().unwrap(), it["type"].as_str().unwrap())).collect();
-        assert_eq!(found, [(&*name("dead"), "fanout"), (&*name("events"), "topic"), (&*name("unrouted"), "fanout")]);
+        let [dead, events, rescued, unrouted] = ["dead", "events", "rescued", "unrouted"].map(name);
+        let fanout = |name| (name, "fanout");
+        assert_eq!(found, [fanout(&*dead), (&*events, "topic"), fanout(&*rescued), fanout(&*unrouted)]);
         assert!(exchanges.iter().all(|exchange| exchange["durable"] == json!(true)), "{exchanges:?}");
         assert_eq!(Value::from(arguments(&exchanges[1])), json!({"alternate-exchange": name("unrouted")}));
 

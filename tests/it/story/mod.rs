@@ -28,6 +28,7 @@ mod no_delay;
 mod openapi;
 mod operations;
 mod outage;
+mod policies;
 mod poolers;
 mod readiness;
 mod reconcile;

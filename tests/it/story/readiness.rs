@@ -84,3 +84,26 @@ async fn a_worker_without_its_schema_says_that_it_applies_nothing() {
     place.succeed(&["migrate"]);
     until("it is ready", async || worker.get("/readyz").await.unwrap().status == 200).await;
 }
+
+/// From the start to the end: what is told as a death must be one.
+async fn no_task_dies(place: Place) {
+    let mut app = place.serve().await;
+    assert_eq!(app.deliver("msg_1", BODY).await.status, 200);
+    app.settled("msg_1").await;
+    app.signal("HUP");
+    until("the secrets were read", async || app.log().iter().any(|line| line.contains("read again"))).await;
+    app.signal("TERM");
+    assert!(app.wait().success());
+    let log = app.log();
+    assert!(log.iter().all(|line| !line.contains("a task died") && !line.contains("ERROR")), "{log:#?}");
+}
+
+#[tokio::test]
+async fn no_task_of_an_embedded_process_dies() {
+    no_task_dies(Place::embedded()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_task_of_a_process_with_servers_dies() {
+    no_task_dies(Place::servers().await).await;
+}

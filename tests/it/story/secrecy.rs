@@ -97,10 +97,19 @@ async fn nothing_private_gets_out_of_a_process_with_servers() {
     // The server's refusal names the value in its detail.
     let mut outside = database.connect().await;
     outside.execute("create unique index on clerk.users (email)").await.unwrap();
+    // A role with that password, since the server may want the right one.
+    let role: String =
+        sqlx::query_scalar("select current_database() || '_secret'").fetch_one(&mut outside).await.unwrap();
+    let made = format!(
+        "drop role if exists {role};
+         do $$ begin execute format('create role {role} login password ''{PASSWORD}'' in role %I', current_user); end $$"
+    );
+    outside.execute(sqlx::AssertSqlSafe(made)).await.unwrap();
     let mut url = reqwest::Url::parse(&database.url()).unwrap();
     let proxy = Proxy::before(format!("{}:{}", url.host_str().unwrap(), url.port().unwrap_or(5432))).await;
     url.set_host(Some("127.0.0.1")).unwrap();
     url.set_port(Some(proxy.address.port())).unwrap();
+    url.set_username(&role).unwrap();
     url.set_password(Some(PASSWORD)).unwrap();
 
     let secret = place.directory().join("secret");
@@ -149,6 +158,8 @@ async fn nothing_private_gets_out_of_a_process_with_servers() {
     app.signal("HUP");
     until("the log says that it is wrong", async || app.log().iter().any(|line| line.contains("ERROR"))).await;
     log_is_clean(&app);
+    drop(app);
+    outside.execute(sqlx::AssertSqlSafe(format!("drop role {role}"))).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -241,6 +241,7 @@ fn files(directory: &Path) -> Vec<(String, u32)> {
 async fn whatever_makes_the_data_directory_makes_it_for_one_user() {
     let clerk = ClerkInstance::with_users(2, 3).await;
     let place = Place::embedded();
+    let mut running_files = Vec::new();
     let in_directory = |command: &str| place.directory().join(command).join("deep/data");
     for command in ["migrate", "backfill"] {
         let mut running = place.command(&[command]);
@@ -252,9 +253,12 @@ async fn whatever_makes_the_data_directory_makes_it_for_one_user() {
         running.env("DATA_DIR", in_directory(command)).env("CLERK_WEBHOOK_SIGNING_SECRET", SECRET);
         let app = App::spawn(running, place.store_at(&in_directory(command).join("users.db")));
         is_ready(&app).await;
+        // Some are gone when it has stopped.
+        running_files.extend(files(&in_directory(command)));
         assert!(app.stop().success());
     }
-    let found = files(&place.directory());
+    let mut found = files(&place.directory());
+    found.extend(running_files);
     assert!(found.len() > 12, "{found:?}");
     for (path, mode) in found {
         let expected = if Path::new(&path).is_dir() { 0o700 } else { 0o600 };

@@ -85,12 +85,19 @@ impl Namespace {
 
     /// Limits the queue of user events by policy, as an operator would. Returns when the limit is in force.
     pub async fn limit_length(&self, length: usize) {
-        let pattern = format!("^{}$", self.queue("users").replace('.', "\\."));
-        let definition = format!(r#"{{"max-length":{length}}}"#);
+        self.set_policy(&["users"], &format!(r#"{{"max-length":{length}}}"#)).await;
+    }
+
+    /// Gives these queues a policy, as an operator would. Returns when it is in force. There is one at a time.
+    pub async fn set_policy(&self, parts: &[&str], definition: &str) {
+        let pattern = format!("^{}\\.({})$", self.name.replace('.', "\\."), parts.join("|"));
         self.limited.store(true, Ordering::Relaxed);
-        rabbitmqctl(&["set_policy", "--apply-to", "queues", &self.name, &pattern, &definition]);
-        let line = format!("{}\t{}", self.queue("users"), self.name);
-        until("the policy is in force", async || rabbitmqctl(&["list_queues", "name", "policy"]).contains(&line)).await;
+        rabbitmqctl(&["set_policy", "--apply-to", "queues", &self.name, &pattern, definition]);
+        until("the policy is in force", async || {
+            let listed = rabbitmqctl(&["list_queues", "name", "policy"]);
+            parts.iter().all(|part| listed.contains(&format!("{}\t{}", self.queue(part), self.name)))
+        })
+        .await;
     }
 
     pub async fn lift_limit(&self) {
@@ -98,6 +105,17 @@ impl Namespace {
         self.limited.store(false, Ordering::Relaxed);
         let line = format!("{}\t{}", self.queue("users"), self.name);
         until("the policy is gone", async || !rabbitmqctl(&["list_queues", "name", "policy"]).contains(&line)).await;
+    }
+
+    /// Puts a message into a queue by hand.
+    pub async fn put(&self, part: &str, properties: BasicProperties, body: &[u8]) {
+        let (connection, channel) = connect().await;
+        channel.confirm_select(ConfirmSelectOptions { nowait: false }).await.unwrap();
+        let options = BasicPublishOptions { mandatory: true, immediate: false };
+        #[expect(clippy::disallowed_methods, reason = "nobody else has this channel")]
+        let published = channel.basic_publish("".into(), self.queue(part).into(), options, body, properties).await;
+        assert!(published.unwrap().await.unwrap().is_ack());
+        connection.close(200, "put".into()).await.unwrap();
     }
 
     /// Takes everything out of a queue; the IDs.
@@ -179,11 +197,11 @@ impl Namespace {
             // A queue that is not there, or not as the program declares it, needs none of this.
             drop(dead_letters);
             let (connection, channel) = connect().await;
-            for part in ["users", "dead", "unrouted"] {
+            for part in ["users", "dead", "unrouted", "rescued"] {
                 let options = QueueDeleteOptions { if_unused: false, if_empty: false, nowait: false };
                 channel.queue_delete(format!("{name}.{part}").into(), options).await?;
             }
-            for part in ["events", "dead", "unrouted"] {
+            for part in ["events", "dead", "unrouted", "rescued"] {
                 let options = ExchangeDeleteOptions { if_unused: false, nowait: false };
                 channel.exchange_delete(format!("{name}.{part}").into(), options).await?;
             }
@@ -193,7 +211,7 @@ impl Namespace {
     }
 }
 
-/// Sends one message the way of dead letters, and waits for it at the end.
+/// Sends one message the way of dead letters out of each queue, and waits for it at the end.
 ///
 /// Seen with RabbitMQ 3.10: a queue that is deleted within moments of its declaration meets its own dead-letter worker at its
 /// start, which then crashes over and over, until the supervisor of all such workers gives up; from then on, and until the
@@ -201,19 +219,25 @@ impl Namespace {
 async fn until_dead_letters_work(namespace: &str) -> Result<(), lapin::Error> {
     let (connection, channel) = connect().await;
     channel.confirm_select(ConfirmSelectOptions { nowait: false }).await?;
-    let (users, dead) = (format!("{namespace}.users"), format!("{namespace}.dead"));
-    for queue in [&users, &dead] {
-        channel.queue_purge(queue.as_str().into(), QueuePurgeOptions { nowait: false }).await?;
-    }
-    let options = BasicPublishOptions { mandatory: true, immediate: false };
-    let persistent = BasicProperties::default().with_delivery_mode(2);
-    #[expect(clippy::disallowed_methods, reason = "nobody else has this channel")]
-    channel.basic_publish("".into(), users.as_str().into(), options, b"last", persistent).await?.await?;
-    let get = BasicGetOptions { no_ack: false };
-    if let Some(message) = channel.basic_get(users.into(), get).await? {
-        message.delivery.acker.reject(BasicRejectOptions { requeue: false }).await?;
-        while channel.basic_get(dead.as_str().into(), BasicGetOptions { no_ack: true }).await?.is_none() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
+    let [users, dead, unrouted, rescued] =
+        ["users", "dead", "unrouted", "rescued"].map(|part| format!("{namespace}.{part}"));
+    let bind = QueueBindOptions { nowait: false };
+    channel
+        .queue_bind(rescued.as_str().into(), rescued.as_str().into(), "".into(), bind, FieldTable::default())
+        .await?;
+    for (from, to) in [(&users, &dead), (&dead, &rescued), (&unrouted, &rescued), (&rescued, &rescued)] {
+        for queue in [from, to] {
+            channel.queue_purge(queue.as_str().into(), QueuePurgeOptions { nowait: false }).await?;
+        }
+        let options = BasicPublishOptions { mandatory: true, immediate: false };
+        let persistent = BasicProperties::default().with_delivery_mode(2);
+        #[expect(clippy::disallowed_methods, reason = "nobody else has this channel")]
+        channel.basic_publish("".into(), from.as_str().into(), options, b"last", persistent).await?.await?;
+        if let Some(message) = channel.basic_get(from.as_str().into(), BasicGetOptions { no_ack: false }).await? {
+            message.delivery.acker.reject(BasicRejectOptions { requeue: false }).await?;
+            while channel.basic_get(to.as_str().into(), BasicGetOptions { no_ack: true }).await?.is_none() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
         }
     }
     connection.close(200, "dead letters work".into()).await
