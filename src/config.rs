@@ -380,5 +380,15 @@ mod tests {
         let config = Config::resolve(&Settings::default(), &Environment::of(&urls)).unwrap();
         let shown = format!("{:?} {:?}", config.queue, config.store);
         assert!(!shown.contains("hunter2"), "{shown}");
+        let secret = || Some(SecretString::from("hunter2"));
+        let settings = Settings {
+            clerk_webhook_signing_secret: secret(),
+            clerk_secret_key: secret(),
+            database_url: secret(),
+            amqp_url: secret(),
+            admin_token: secret(),
+            ..Settings::default()
+        };
+        assert!(!format!("{settings:?}").contains("hunter2"), "{settings:?}");
     }
 }

@@ -63,9 +63,8 @@ pub fn vital<T: Send + 'static>(
     let stop = stop.clone();
     tokio::spawn(async move {
         let ended = AssertUnwindSafe(work).catch_unwind().await.ok();
-        match cause(ended.is_none(), stop.is_requested()) {
-            Some(cause) => end_process(task, cause),
-            None => {}
+        if let Some(cause) = cause(ended.is_none(), stop.is_requested()) {
+            end_process(task, cause);
         }
         ended
     })

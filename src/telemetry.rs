@@ -34,7 +34,7 @@ pub struct Options {
 
 /// What libraries log is said by ours, with what to do; lapin also reports every connection that we close ourselves as an
 /// error. A filter that names one of them wins, up to `OF_OTHERS_MAX`.
-const QUIET: &str = "lapin=off,actix_server=warn,actix_http=warn,sqlx=warn";
+const QUIET: &str = "lapin=off,actix_server=warn,actix_http=warn,rustls_platform_verifier=off,sqlx=warn";
 
 /// Beyond this level libraries tell what their authors need: lapin 4.12 the name of the broker's user, a next version of
 /// any of them perhaps a header or a body. So no filter turns that on.

@@ -41,6 +41,7 @@ pub enum Store {
 
 /// Which database to open. Plain data.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "made once a process")]
 pub enum Options {
     Postgres(postgres::Options),
     Sqlite(sqlite::Options),

@@ -342,7 +342,9 @@ async fn a_demand_for_tls_is_never_dropped_where_the_server_has_none() {
     let strict = format!("{base}?ssl=true");
     place.is_told("serve", store(&base), &[("DATABASE_URL", &strict)], "has no TLS and the settings ask for it").await;
     // Another server's port.
-    let other = Https::start(&Ca::new().sign("server", 2));
+    // Its files go with it.
+    let ca = Ca::new();
+    let other = Https::start(&ca.sign("server", 2));
     for (mode, words) in [("disable", "ended the connection without a word"), ("prefer", "does not speak PostgreSQL's")]
     {
         let url = format!("postgres://postgres@127.0.0.1:{}/postgres?sslmode={mode}", other.1);
