@@ -100,7 +100,7 @@ async fn what_expires_among_the_dead_letters_is_held() {
     let columns = ["name", "messages", "messages_ready"];
     until("all are held", async || {
         let listed = place.namespace().listed("queues", &columns);
-        let dead = listed.iter().find(|queue| queue["name"] == Value::from(place.namespace().queue("dead"))).unwrap();
+        let dead = listed.iter().find(|queue| queue["name"] == place.namespace().queue("dead")).unwrap();
         (&dead["messages"], &dead["messages_ready"]) == (&Value::from(5), &Value::from(0))
     })
     .await;
@@ -108,7 +108,7 @@ async fn what_expires_among_the_dead_letters_is_held() {
     // A worker binds the queue for them, and takes that back when it stops.
     let bound = |place: &Place| {
         let bindings = place.namespace().listed("bindings", &["source_name", "destination_name"]);
-        bindings.iter().any(|it| it["source_name"] == Value::from(place.namespace().queue("rescued")))
+        bindings.iter().any(|it| it["source_name"] == place.namespace().queue("rescued"))
     };
     assert!(!bound(&place));
     let worker = place.start(&["worker"], &[]).await;
