@@ -167,10 +167,16 @@ impl Place {
         app
     }
 
-    /// Starts a role and waits only until it listens.
+    /// Starts a role and waits only until it listens. An empty value takes a variable away.
     pub fn start_unready(&self, arguments: &[&str], variables: &[(&str, &str)]) -> App {
         let mut command = self.command(arguments);
-        command.envs(variables.iter().copied());
+        for (name, value) in variables {
+            if value.is_empty() {
+                command.env_remove(name)
+            } else {
+                command.env(name, value)
+            };
+        }
         App::spawn(command, self.store())
     }
 }
