@@ -97,7 +97,14 @@ mod tests {
         if std::env::var_os(DIES).is_none() {
             return;
         }
-        _ = tasks::vital("made by a test", &Shutdown::default(), async { panic!("ada@example.com") });
+        // Not before the log is there to tell of it.
+        let dies = async {
+            while !tracing::dispatcher::has_been_set() {
+                tokio::task::yield_now().await;
+            }
+            panic!("ada@example.com")
+        };
+        _ = tasks::vital("made by a test", &Shutdown::default(), dies);
         let status = crate::commands::run(Cli::parse_from(["clerk-sync", "serve"])).await;
         assert_eq!(format!("{status:?}"), format!("{:?}", ExitCode::FAILURE));
     }

@@ -167,12 +167,16 @@ impl Place {
         app
     }
 
-    /// Starts a role and waits only until it listens.
-    /// An empty value takes a variable of this place away.
+    /// Starts a role and waits only until it listens. An empty value takes a variable away.
     pub fn start_unready(&self, arguments: &[&str], variables: &[(&str, &str)]) -> App {
         let mut command = self.command(arguments);
-        command.envs(variables.iter().copied());
-        variables.iter().filter(|(_, value)| value.is_empty()).for_each(|(name, _)| _ = command.env_remove(name));
+        for (name, value) in variables {
+            if value.is_empty() {
+                command.env_remove(name)
+            } else {
+                command.env(name, value)
+            };
+        }
         App::spawn(command, self.store())
     }
 }
