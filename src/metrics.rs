@@ -205,7 +205,7 @@ pub fn webhook(result: WebhookResult, event_type: EventType) {
     WEBHOOKS.add(result as usize, event_type as usize, 1);
 }
 
-/// A signature was good under the secret in this place, from 0.
+/// A delivery answered with a 2xx was signed with the secret in this place, from 0.
 pub fn secret_match(place: usize) {
     SECRET_MATCHES.add(0, place.min(SECRETS_MAX), 1);
 }
@@ -302,7 +302,7 @@ fn of_receiver(page: &mut Page, readings: &Readings) {
     }
     let mut matches = page.counter(
         "clerk_sync_secret_matches_total",
-        "Good signatures, by the place of the signing secret in its list, from 1: a delivery that is signed with two counts for both.",
+        "Deliveries answered with a 2xx, by the place of the signing secret in its list, from 1. One that is signed with two counts for both.",
     );
     let in_force = SECRETS_IN_FORCE.load(Ordering::Relaxed);
     for (place, secret) in SECRETS.iter().enumerate() {

@@ -121,7 +121,7 @@ fn cause(panicked: bool, is_asked: bool) -> Option<&'static str> {
 }
 
 fn end_process(task: &str, cause: &'static str) {
-    error!(task, cause, "a task died that nothing works without; the process stops in order and exits with status 1");
+    error!(task, cause, "a required task died; the process shuts down in order and exits with status 1");
     DEATH.send_if_modified(|first| {
         let is_first = first.is_none();
         first.get_or_insert_with(|| task.to_owned());

@@ -164,7 +164,7 @@ fn report(filled: &Filled, elapsed: Duration, json: bool) -> anyhow::Result<()> 
     if *resumed {
         text += "It went on where it had been stopped; the numbers are of the whole walk.\n";
     }
-    Ok(table::print(&(text + &of_failures(failures)))?)
+    table::print(&(text + &of_failures(failures)))
 }
 
 /// One line for each: its ID and its fault, never what stood there.

@@ -135,7 +135,7 @@ async fn show(id: &str, json: bool, store: &Store) -> anyhow::Result<()> {
     if json {
         return table::print_json(&event);
     }
-    Ok(table::print(&of_event(&event, now()))?)
+    table::print(&of_event(&event, now()))
 }
 
 fn event_id(id: &str) -> anyhow::Result<EventId> {

@@ -100,7 +100,7 @@ fn report(drift: &Drift, complete: bool, args: &ReconcileArgs, elapsed: Duration
             None => "`clerk-sync reconcile --fix` mends it.\n".into(),
         },
     };
-    Ok(table::print(&text)?)
+    table::print(&text)
 }
 
 fn of_kind(what: &str, kind: &Kind) -> String {

@@ -315,7 +315,7 @@ fn exit_code(summary: &Summary) -> ExitCode {
 }
 
 fn print(text: &str) -> anyhow::Result<()> {
-    table::print(&format!("{text}\n")).context("cannot write to standard output")
+    table::print(&format!("{text}\n"))
 }
 
 fn print_reasons(summary: &Summary) {

@@ -50,7 +50,7 @@ impl Signals {
     ///
     /// # Errors
     ///
-    /// If it is to stop because a task died that nothing works without.
+    /// If it is to stop because a required task died.
     pub async fn until_the_end(&mut self, settings: &Settings, secrets: &Secrets) -> anyhow::Result<()> {
         tokio::select! {
             () = self.follow(settings, secrets) => Ok(()),

@@ -7,6 +7,7 @@
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
 
+use anyhow::Context;
 use chrono::DateTime;
 use comfy_table::{Attribute, Color, ColumnConstraint, ContentArrangement, Table, presets};
 use serde::Serialize;
@@ -22,11 +23,11 @@ const PADDING: u16 = 2;
 const LAST_COLUMN_MIN: u16 = 30;
 
 /// Writes to standard output. What is in it from outside must be `visible` already.
-pub fn print(text: &str) -> io::Result<()> {
+pub fn print(text: &str) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        done => done,
+        done => done.context("cannot write to standard output"),
     }
 }
 
@@ -43,12 +44,17 @@ pub fn print_json_lines(rows: &[impl Serialize]) -> anyhow::Result<()> {
         lines += &visible_json(&serde_json::to_string(row)?);
         lines.push('\n');
     }
-    Ok(print(&lines)?)
+    print(&lines)
 }
 
 /// Writes one JSON document.
 pub fn print_json(document: &impl Serialize) -> anyhow::Result<()> {
-    Ok(print(&format!("{}\n", visible_json_lines(&serde_json::to_string_pretty(document)?)))?)
+    print(&format!("{}\n", visible_json_lines(&serde_json::to_string_pretty(document)?)))
+}
+
+/// A count and its noun: "1 event", "2 events".
+pub fn count(number: u64, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
 /// A cell of a table.

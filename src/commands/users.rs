@@ -50,7 +50,7 @@ pub enum UsersCommand {
     Erase {
         /// The user's Clerk ID, user_…
         id: String,
-        /// Delete the row and every line of the user's events too, as if they had never been. For the users of Clerk's own
+        /// Delete the row and the rows of the user's events too, as if they had never been. For the users of Clerk's own
         /// examples, which always bear the same IDs
         #[arg(long)]
         forget: bool,
@@ -170,7 +170,7 @@ async fn show(id: &str, json: bool, store: &Store) -> anyhow::Result<()> {
     if json {
         return table::print_json(&user);
     }
-    Ok(table::print(&of_user(&user, now()))?)
+    table::print(&of_user(&user, now()))
 }
 
 async fn history(id: &str, page: Page, json: bool, store: &Store) -> anyhow::Result<()> {
@@ -323,32 +323,38 @@ fn print_report(report: &Report, json: bool) -> anyhow::Result<ExitCode> {
 
 /// What would be done, in one sentence.
 fn of_plan(report: &Report) -> String {
-    let Report { clerk_id, erased: Erased { columns, payloads, .. }, forgotten_events, .. } = report;
-    let columns = match columns[..] {
-        [] => "no column holds anything".into(),
-        _ => format!("{} would be erased", columns.join(", ")),
-    };
-    let rows = forgotten_events.map(|events| format!(", and the row with {events} lines of events deleted"));
-    format!("{clerk_id}: {columns}, {payloads} payloads of events emptied{}.", rows.unwrap_or_default())
+    match &steps(report, ["erase", "empty", "delete"])[..] {
+        [] => "Nothing is left to erase.".into(),
+        steps => format!("Would {}.", steps.join(", ")),
+    }
 }
 
 /// Names of columns, never what was in them.
 fn of_report(report: &Report) -> String {
-    let Report { clerk_id, erased: Erased { columns, payloads, is_final }, forgotten_events, .. } = report;
-    let clerk_id = visible(clerk_id);
-    let mut text = match columns[..] {
-        [] => format!("{clerk_id}: no column held anything; {payloads} payloads of events were erased.\n"),
-        _ => format!("{clerk_id}: erased {}; and {payloads} payloads of events.\n", columns.join(", ")),
+    let Report { clerk_id, erased, forgotten_events, .. } = report;
+    let done = match &steps(report, ["erased", "emptied", "deleted"])[..] {
+        [] => "nothing was left to erase".into(),
+        steps => steps.join(", "),
     };
-    text += &match (forgotten_events, is_final) {
-        (Some(events), _) => {
-            format!("The row is gone, and {events} lines of events with it: the next event begins anew.\n")
-        }
-        (None, true) => "The user is deleted: the row stays as a tombstone and is never filled again.\n".into(),
-        (None, false) => {
-            "The user is not deleted at Clerk: the next event fills the row again. Delete the user there first.\n"
-                .into()
-        }
+    let next = match (forgotten_events, erased.is_final) {
+        (Some(_), _) => " The user's next event makes a new row.",
+        (None, true) => " The row stays as a tombstone and is never filled again.",
+        // The warning has said what fills it.
+        (None, false) => "",
     };
-    text
+    format!("{}: {}.{next}\n", visible(clerk_id), visible(&done))
+}
+
+/// What an erasure does, each step with its verb; a step with nothing to do is left out.
+fn steps(report: &Report, [erase, empty, delete]: [&str; 3]) -> Vec<String> {
+    let Report { erased: Erased { columns, payloads, .. }, forgotten_events, .. } = report;
+    let number = columns.len() as u64;
+    [
+        (number > 0).then(|| format!("{erase} {} ({})", table::count(number, "column"), columns.join(", "))),
+        (*payloads > 0).then(|| format!("{empty} {}", table::count(*payloads, "payload"))),
+        forgotten_events.map(|events| format!("{delete} the row and its {}", table::count(events, "event"))),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }

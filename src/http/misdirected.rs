@@ -1,31 +1,51 @@
 //! Deliveries that miss the webhook's route, by their path or by their method. Svix disables an endpoint after five days of
 //! them, so nobody must have to guess: the answer names the right path, and a signed one is counted and logged.
 
+use actix_web::body::BoxBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
-use actix_web::http::header::HeaderName;
-use actix_web::{HttpRequest, HttpResponse, Route, web};
+use actix_web::http::header::{HeaderMap, HeaderName};
+use actix_web::middleware::Next;
+use actix_web::{HttpRequest, HttpResponse, ResponseError, Route, web};
 
 use super::capacity::Capacity;
-use super::problem::Problem;
+use super::problem::{Code, Problem};
 use super::refusals::Refusals;
 use super::webhook::{self, Webhooks};
 use super::{ALTERNATE_WEBHOOK_PATH, WEBHOOK_PATH};
 use crate::clock::now;
 use crate::metrics::{self, EventType, WebhookResult};
 
-/// Headers of a delivery; either family, and one of them is enough.
-const HEADERS: [HeaderName; 6] = [
-    HeaderName::from_static("svix-id"),
-    HeaderName::from_static("svix-timestamp"),
-    HeaderName::from_static("svix-signature"),
-    HeaderName::from_static("webhook-id"),
-    HeaderName::from_static("webhook-timestamp"),
-    HeaderName::from_static("webhook-signature"),
+/// The three headers of a delivery, each in either family.
+const HEADERS: [[HeaderName; 2]; 3] = [
+    [HeaderName::from_static("svix-id"), HeaderName::from_static("webhook-id")],
+    [HeaderName::from_static("svix-timestamp"), HeaderName::from_static("webhook-timestamp")],
+    [HeaderName::from_static("svix-signature"), HeaderName::from_static("webhook-signature")],
 ];
 
-/// Whether a request means to deliver an event: it says so in its headers.
+fn has_either(headers: &HeaderMap, names: &[HeaderName; 2]) -> bool {
+    names.iter().any(|name| headers.contains_key(name))
+}
+
+/// Whether a request means to deliver an event: one of the headers is enough.
 pub fn is_delivery(request: &HttpRequest) -> bool {
-    HEADERS.iter().any(|name| request.headers().contains_key(name))
+    HEADERS.iter().any(|names| has_either(request.headers(), names))
+}
+
+/// Answers a request that has all three headers and comes to another path than the webhook's, before any route does: those of the
+/// API and the dashboard would ask it for a token.
+pub async fn no_delivery(
+    mut request: ServiceRequest,
+    next: Next<BoxBody>,
+) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    let is_whole = HEADERS.iter().all(|names| has_either(request.headers(), names));
+    if !is_whole || is_webhook(request.path()) {
+        return next.call(request).await;
+    }
+    let payload = request.extract::<web::Payload>().await?;
+    let problem =
+        refuse(request.request(), payload, Problem::new(Code::NotFound, "the path is not the webhook's")).await;
+    Ok(request.into_response(problem.error_response()))
 }
 
 /// Whether the path is the webhook's.

@@ -85,6 +85,7 @@ pub fn serve(listener: TcpListener, options: &Options, parts: Parts) -> std::io:
         let webhooks = webhooks.map(|webhooks| webhooks.on_this_thread(threads));
         let dashboard = dashboard.clone();
         App::new()
+            .wrap(from_fn(misdirected::no_delivery))
             .wrap(from_fn(capacity::only_seated))
             .wrap(from_fn(head::as_get))
             .app_data(web::Data::new(capacity.clone()))

@@ -220,7 +220,7 @@ impl From<PublishError> for Problem {
                 format!("{error}: raise it in rabbitmq.conf, up to MAX_BODY_BYTES, and have the event sent again");
             return Self::new(Code::BodyTooLarge, detail);
         }
-        Self::new(Code::QueueUnavailable, format!("{error}; nothing is promised, send it again"))
+        Self::new(Code::QueueUnavailable, format!("{error}; the event was not queued; Svix will send it again"))
     }
 }
 

@@ -85,15 +85,19 @@ pub async fn receive(
 ) -> Result<HttpResponse, Problem> {
     let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
     let mut span = trace::Request::begin(WEBHOOK_PATH, header);
-    let taken = verified(&request, payload, &webhooks, &capacity).await.map(count_secrets);
-    let event_type = taken.as_ref().map_or(metrics::EventType::Other, |event| type_label(event.event_type()));
+    let taken = verified(&request, payload, &webhooks, &capacity).await;
+    let event_type = taken.as_ref().map_or(metrics::EventType::Other, |taken| type_label(taken.event.event_type()));
     let answer = match taken {
-        Ok(event) => {
+        Ok(Verified { event, secrets }) => {
             let event = match &mut span {
                 Some(span) => span.take_in(event),
                 None => event,
             };
-            queue(&webhooks, event).await
+            let answer = queue(&webhooks, event).await;
+            if answer.is_ok() {
+                count_secrets(secrets);
+            }
+            answer
         }
         Err(problem) => Err(problem),
     };
@@ -118,10 +122,9 @@ pub(super) fn type_label(event_type: &EventType) -> metrics::EventType {
     metrics::EventType::of(event_type.as_str())
 }
 
-/// Each secret that the delivery was signed with counts: while both of a rotation sign, neither seems to be of no use.
-fn count_secrets(Verified { event, secrets }: Verified) -> SignedEvent {
+/// Counts each secret that a delivery answered with a 2xx was signed with: while both of a rotation sign, both are in use.
+fn count_secrets(secrets: Vec<usize>) {
     secrets.into_iter().for_each(metrics::secret_match);
-    event
 }
 
 /// Reads a delivery, and the event of it once its signature is good.

@@ -37,17 +37,19 @@ impl Identity {
         }
     }
 
-    /// The variable that names such a queue.
-    pub fn variable(&self, other: &Self) -> &'static str {
+    /// What a person sets in place of `other` to use this queue, which is the workers'.
+    pub fn remedy(&self, other: &Self) -> &'static str {
         match (self, other) {
-            (Self::Embedded { .. }, Self::Embedded { .. }) => "DATA_DIR",
-            (Self::Embedded { .. }, Self::RabbitMq { .. }) => "DATA_DIR, and leave AMQP_URL out",
+            (Self::Embedded { .. }, Self::Embedded { .. }) => "set DATA_DIR to the workers' directory",
+            (Self::Embedded { .. }, Self::RabbitMq { .. }) => {
+                "unset AMQP_URL, and set DATA_DIR to the workers' directory"
+            }
             (Self::RabbitMq { hosts, vhost, .. }, Self::RabbitMq { hosts: others, vhost: other, .. })
                 if vhost == other && hosts.iter().any(|host| others.contains(host)) =>
             {
-                "AMQP_NAMESPACE"
+                "set AMQP_NAMESPACE to the workers' namespace"
             }
-            (Self::RabbitMq { .. }, _) => "AMQP_URL (and AMQP_NAMESPACE)",
+            (Self::RabbitMq { .. }, _) => "set AMQP_URL (and AMQP_NAMESPACE) to the queue of the workers",
         }
     }
 }
@@ -114,13 +116,13 @@ mod tests {
     }
 
     #[test]
-    fn the_variable_to_set_is_named() {
+    fn the_variables_to_set_are_named() {
         let (broker, file) = (rabbitmq(&["a"], "clerk-sync"), embedded("1", "/data/queue.db"));
-        assert_eq!(broker.variable(&rabbitmq(&["a"], "staging")), "AMQP_NAMESPACE");
-        assert!(broker.variable(&file).starts_with("AMQP_URL"));
-        assert!(broker.variable(&rabbitmq(&["c"], "clerk-sync")).starts_with("AMQP_URL"));
-        assert!(file.variable(&broker).contains("leave AMQP_URL out"));
-        assert_eq!(file.variable(&embedded("2", "/x")), "DATA_DIR");
+        assert!(broker.remedy(&rabbitmq(&["a"], "staging")).starts_with("set AMQP_NAMESPACE to"));
+        assert!(broker.remedy(&file).starts_with("set AMQP_URL"));
+        assert!(broker.remedy(&rabbitmq(&["c"], "clerk-sync")).starts_with("set AMQP_URL"));
+        assert!(file.remedy(&broker).starts_with("unset AMQP_URL, and set DATA_DIR to"));
+        assert!(file.remedy(&embedded("2", "/x")).starts_with("set DATA_DIR to"));
     }
 
     #[test]

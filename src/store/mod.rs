@@ -102,7 +102,18 @@ pub enum StoreError {
     Incompatible(String),
 }
 
+/// What every error says first, and some alone, where the schema is not this program's.
+const NO_SCHEMA: &str = "its schema is missing or old: run `clerk-sync migrate`";
+
 impl StoreError {
+    /// The fault itself: the same for two statements that meet one, whatever code and place the server names.
+    pub fn fault(&self) -> String {
+        match self {
+            Self::Incompatible(text) if text.starts_with(NO_SCHEMA) => NO_SCHEMA.into(),
+            _ => self.to_string(),
+        }
+    }
+
     /// A word for it.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -131,7 +142,7 @@ impl SchemaVersion {
                 "its schema has version {found}, newer than this program's {}: use a newer clerk-sync",
                 self.wanted
             ))),
-            _ => Err(StoreError::Incompatible("its schema is missing or old: run `clerk-sync migrate`".into())),
+            _ => Err(StoreError::Incompatible(NO_SCHEMA.into())),
         }
     }
 }

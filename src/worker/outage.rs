@@ -31,7 +31,7 @@ struct Logged {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Remedy {
     Time,
-    /// A person must mend something.
+    /// A person must fix something.
     Repair,
 }
 
@@ -63,8 +63,8 @@ impl Outage {
     fn begins(&self, remedy: Remedy, error: &StoreError) {
         match remedy {
             Remedy::Time if self.logged().wait() => warn!(%error, "waiting for the database; events wait in the queue"),
-            Remedy::Repair if self.logged().fault(error.to_string(), Instant::now()) => {
-                error!(%error, "nothing can be applied until this is mended; events wait in the queue");
+            Remedy::Repair if self.logged().fault(error.fault(), Instant::now()) => {
+                error!(%error, "nothing can be applied until this is fixed; events wait in the queue");
             }
             Remedy::Time | Remedy::Repair => {}
         }

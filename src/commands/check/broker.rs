@@ -3,6 +3,7 @@
 use secrecy::SecretString;
 
 use super::finding::{self, Finding};
+use crate::commands::table;
 use crate::queue::rabbitmq::{Node, Shared, State};
 use crate::queue::{self, Inspection, OpenError, embedded, rabbitmq};
 
@@ -203,7 +204,8 @@ fn of_topology(shared: &Shared) -> Vec<Finding> {
         ));
     }
     if findings.is_empty() {
-        let waiting = shared.waiting.map_or_else(String::new, |events| format!("; {events} events wait"));
+        let waiting =
+            shared.waiting.map_or_else(String::new, |events| format!("; {} waiting", table::count(events, "event")));
         findings.push(Finding::ok("topology", format!("every exchange and queue is as it must be{waiting}")));
     }
     findings
@@ -217,7 +219,7 @@ fn of_file(options: &queue::Options, found: &embedded::Inspection) -> Vec<Findin
             let what = format!("embedded: {path} is not there yet");
             Finding::note("queue", what, "nothing to do: it is made at the first start")
         }
-        Some(events) => Finding::ok("queue", format!("embedded: {path}; {events} events wait")),
+        Some(events) => Finding::ok("queue", format!("embedded: {path}; {} waiting", table::count(events, "event"))),
     }];
     if !found.is_private {
         let what = format!("others on this machine may read {path}, which holds personal data");

@@ -114,7 +114,8 @@ fn notes(found: &postgres::Inspection, batches: i64) -> Vec<Finding> {
         note(what.into(), "add ?sslmode=verify-full to DATABASE_URL where the wire is not yours");
     }
     if found.pooling == Pooling::Transaction {
-        let what = "a transaction pooler is before the server: it works, without limits on what a statement may take";
+        let what =
+            "a transaction pooler is in front of the server: it works, without limits on what a statement may take";
         note(
             what.into(),
             "`alter role … set statement_timeout = '30s'` and `set lock_timeout = '5s'`, or give the direct address in DATABASE_URL",
@@ -253,7 +254,7 @@ mod tests {
             ),
             (
                 |server| server.pooling = Pooling::Transaction,
-                "Note database: a transaction pooler is before the server",
+                "Note database: a transaction pooler is in front of the server",
             ),
             (|server| server.fsync = false, "Fail database: fsync is off"),
             (|server| server.full_page_writes = false, "Note database: full_page_writes is off"),

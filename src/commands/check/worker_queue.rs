@@ -24,10 +24,7 @@ fn judge(recorded: &Identity, ours: Option<&Identity>) -> Option<Finding> {
         return Some(Finding::ok("worker_queue", format!("workers take events from {ours}")));
     }
     let what = format!("the workers of this database take events from {recorded}; the queue here is {ours}");
-    let mend = format!(
-        "set {} to the queue of the workers; a worker that starts here records its own",
-        recorded.variable(ours)
-    );
+    let mend = format!("{}; a worker that starts here records its own", recorded.remedy(ours));
     Some(Finding::note("worker_queue", what, mend))
 }
 

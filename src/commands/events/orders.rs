@@ -1,10 +1,12 @@
 //! `events replay` and `events discard`: what a person does with failed events, said for which.
 
+use std::convert::Infallible;
 use std::num::NonZeroU32;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::bail;
+use indicatif::ProgressBar;
 use serde::Serialize;
 
 use super::{FilterArgs, event_id};
@@ -15,6 +17,9 @@ use crate::queue::{self, Inspection, Queue, rabbitmq};
 use crate::replay::{self, Done, Outcome, OutcomeStatus, Which, target};
 use crate::store::{EventFilter, Status, Store};
 use crate::visible::visible;
+
+/// Longest wait without a word: a worker takes what is replayed in less.
+const SILENT_MAX: Duration = Duration::from_secs(3);
 
 #[derive(Debug, clap::Args)]
 struct WhichArgs {
@@ -168,7 +173,8 @@ pub async fn replay(args: ReplayArgs, config: &Config, store: &Store) -> anyhow:
         let known = |count| bar.set_position(count);
         let outcomes = tokio::select! {
             outcomes = replay::outcomes(store, &replayed, Duration::from_secs(timeout), known) => outcomes?,
-            _ = tokio::signal::ctrl_c() => bail!("stopped: {} events are back on the queue; see what becomes of them with `clerk-sync events list`", done.replayed),
+            never = note_waiting(&bar, done.replayed, timeout) => match never {},
+            _ = tokio::signal::ctrl_c() => bail!("stopped: {}; see what they came to with `clerk-sync events list`", back(done.replayed)),
         };
         bar.finish_and_clear();
         Some(outcomes)
@@ -180,14 +186,22 @@ pub async fn replay(args: ReplayArgs, config: &Config, store: &Store) -> anyhow:
     }
     match ended {
         Some(Ok(())) => {}
-        Some(Err(error)) => bail!("{} events are back on the queue; {error}", done.replayed),
-        None => bail!("stopped: {} events are back on the queue; run it again for the others", done.replayed),
+        Some(Err(error)) => bail!("{}; {error}", back(done.replayed)),
+        None => bail!("stopped: {}; run it again for the others", back(done.replayed)),
     }
     if !json {
         table::print(&of_replay(done.replayed, outcomes.as_deref()))?;
     }
     let is_bad = outcomes.iter().flatten().any(|outcome| outcome.status.is_bad());
     Ok(if is_bad { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Says once, after a few seconds, what a command waits for.
+async fn note_waiting(bar: &ProgressBar, replayed: u64, timeout: u64) -> Infallible {
+    tokio::time::sleep(SILENT_MAX).await;
+    let waiting = table::count(replayed.saturating_sub(bar.position()), "event");
+    bar.suspend(|| table::note(&format!("Waiting for a worker to take {waiting}, for up to {timeout} s.")));
+    std::future::pending().await
 }
 
 /// The queue that the workers of this database take from. Neither a file nor anything at a broker is made for one that they do not.
@@ -198,8 +212,8 @@ async fn open_queue(config: &Config, store: &Store, this_queue: bool) -> anyhow:
         let place = format!("AMQP_URL is not set, and there is no embedded queue {}", options.path.display());
         match recorded {
             Some(recorded) => bail!(
-                "{place}: the workers of this database take events from {recorded}. Set {} to that queue",
-                recorded.variable(&queue::Identity::Embedded { id: String::new(), path: String::new() })
+                "{place}: the workers of this database take events from {recorded}; {}.",
+                recorded.remedy(&queue::Identity::Embedded { id: String::new(), path: String::new() })
             ),
             None => bail!(
                 "{place}: set AMQP_URL to the queue of the workers, or DATA_DIR to the directory of `clerk-sync serve`"
@@ -208,8 +222,8 @@ async fn open_queue(config: &Config, store: &Store, this_queue: bool) -> anyhow:
     };
     match recorded {
         Some(recorded) if !recorded.is(&queue) => bail!(
-            "the workers of this database take events from {recorded}; the queue here is {queue}, where events would wait unseen. Set {} to the queue of the workers; if both are one queue under two names, add --this-queue",
-            recorded.variable(&queue)
+            "the workers of this database take events from {recorded}; the queue here is {queue}, where events would wait unseen: {}. If both are one queue under two names, add --this-queue",
+            recorded.remedy(&queue)
         ),
         Some(_) => {}
         // Only older programs have used the database: there must at least be such a queue.
@@ -230,12 +244,18 @@ async fn must_exist(config: &Config, queue: &queue::Identity) -> anyhow::Result<
     Ok(())
 }
 
+/// How many events are on the queue again.
+fn back(events: u64) -> String {
+    let verb = if events == 1 { "is" } else { "are" };
+    format!("{} {verb} back on the queue", table::count(events, "event"))
+}
+
 fn of_replay(replayed: u64, outcomes: Option<&[Outcome]>) -> String {
     match (replayed, outcomes) {
         (0, _) => "There are no failed events to replay.\n".into(),
-        (count, None) => format!(
-            "{count} events are back on the queue; see what becomes of them with `clerk-sync events list`, or replay with --wait.\n"
-        ),
+        (count, None) => {
+            format!("{}; see what they came to with `clerk-sync events list`, or replay with --wait.\n", back(count))
+        }
         (_, Some(outcomes)) => of_outcomes(outcomes),
     }
 }
@@ -256,22 +276,26 @@ fn of_outcomes(outcomes: &[Outcome]) -> String {
         OutcomeStatus::Gone,
         OutcomeStatus::Waiting,
     ];
-    let count = |status| outcomes.iter().filter(|outcome| outcome.status == status).count();
+    let count = |status| outcomes.iter().filter(|outcome| outcome.status == status).count() as u64;
     let counts: Vec<_> = all
         .into_iter()
         .filter(|status| count(*status) > 0)
         .map(|status| format!("{} {}", count(status), status.as_str()))
         .collect();
-    text += &format!("{} events were replayed: {}.\n", outcomes.len(), counts.join(", "));
-    if count(OutcomeStatus::Waiting) > 0 {
-        text += "No worker has tried those that wait: see whether one runs (`clerk-sync check`), then `clerk-sync events list`.\n";
+    text += &format!("Replayed {}: {}.\n", table::count(outcomes.len() as u64, "event"), counts.join(", "));
+    let waiting = count(OutcomeStatus::Waiting);
+    if waiting > 0 {
+        text += &format!(
+            "No worker took {} in that time: see whether one runs (`clerk-sync check`). The queue keeps what waits; `clerk-sync events list` shows what it came to.\n",
+            table::count(waiting, "event")
+        );
     }
     text
 }
 
 fn of_preview(done: &Done) -> String {
     let would = done.would.clone().unwrap_or_default();
-    let mut text = format!("{} failed events would be put back onto the queue.\n", done.replayed);
+    let mut text = format!("{} would be put back onto the queue.\n", table::count(done.replayed, "failed event"));
     let mut say = |count: u64, what: &str| {
         if count > 0 {
             text += &format!("  {count:>6}  {what}\n");
@@ -300,9 +324,9 @@ pub async fn discard(args: DiscardArgs, store: &Store) -> anyhow::Result<ExitCod
         table::print_json(&done)?;
     } else {
         table::print(&match (done.dry_run, done.discarded) {
-            (true, count) => format!("{count} failed events would be discarded.\n"),
+            (true, count) => format!("{} would be discarded.\n", table::count(count, "failed event")),
             (false, 0) => "There are no failed events to discard.\n".into(),
-            (false, count) => format!("{count} events were discarded.\n"),
+            (false, count) => format!("Discarded {}.\n", table::count(count, "event")),
         })?;
     }
     Ok(ExitCode::SUCCESS)

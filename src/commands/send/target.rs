@@ -1,4 +1,4 @@
-//! Whose table made-up events end in: that of `clerk-sync dev`, or another's. Pure.
+//! Whose table sample events are written to: that of `clerk-sync dev`, or another's. Pure.
 //!
 //! `dev` keeps a secret of its own and takes it beside the configured ones. Nothing else does: what is signed with it, and sent to
 //! this machine, ends in no table but that of `dev`.
@@ -42,7 +42,7 @@ pub fn choose(
 pub fn warning(address: &str, about: Option<&str>) -> String {
     let whom = about.map(|id| format!(", and the row of {id} is overwritten")).unwrap_or_default();
     format!(
-        "The target {address} is not `clerk-sync dev` of this DATA_DIR: if it takes the signing secret, made-up events end in its table{whom}."
+        "The target {address} is not `clerk-sync dev` of this DATA_DIR: if it accepts this signing secret, sample events will be written to its table{whom}."
     )
 }
 

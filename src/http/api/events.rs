@@ -139,7 +139,8 @@ async fn carry_out(order: &Order, api: &Api) -> Result<HttpResponse, Problem> {
     }
     let mut done = Done::default();
     replay::replay(&api.store, &api.queue, &order.which, order.rate, &mut done).await.map_err(|error| {
-        let said = format!("{} events are back on the queue; {error}", done.replayed);
+        let noun = if done.replayed == 1 { "event is" } else { "events are" };
+        let said = format!("{} {noun} back on the queue; {error}", done.replayed);
         match error {
             ReplayError::Store(_) => Problem::new(Code::DatabaseUnavailable, said),
             ReplayError::Queue { .. } => Problem::new(Code::QueueUnavailable, said),

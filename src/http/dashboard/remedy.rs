@@ -40,7 +40,7 @@ const TABLE: &[(&[&str], Remedy)] = &[
         &["delivery_limit"],
         Remedy {
             meaning: "Processes died while they had it, again and again.",
-            what_to_do: "Look in the logs for what killed them (memory?). Replay it once that is mended.",
+            what_to_do: "Look in the logs for what killed them (memory?). Replay it once that is fixed.",
         },
     ),
     (

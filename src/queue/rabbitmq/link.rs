@@ -312,7 +312,7 @@ impl Supervisor {
         if *told != reason && !self.closing.is_requested() {
             let broker = node.place();
             if needs_repair {
-                error!(broker, reason, "RabbitMQ cannot be used until this is mended");
+                error!(broker, reason, "RabbitMQ cannot be used until this is fixed");
             } else {
                 warn!(broker, reason, "RabbitMQ is away; trying again");
             }

@@ -8,14 +8,14 @@ use sqlx::Error;
 use sqlx::error::DatabaseError;
 use sqlx::postgres::PgDatabaseError;
 
-use crate::store::StoreError;
+use crate::store::{NO_SCHEMA, StoreError};
 use crate::tls::{self, Fault, Peer};
 
 /// What poolers answer to what they do not take.
 const PROTOCOL_VIOLATION: &str = "08P01";
 
 /// What to say where a pooler has lost a prepared statement, or has that of another client under its name.
-pub const STATEMENTS_ARE_LOST: &str = "a transaction pooler is before the server, and does not follow prepared statements: give the server's direct address in DATABASE_URL, or session pooling, or let the pooler follow them (PgBouncer 1.21 or later with max_prepared_statements = 200)";
+pub const STATEMENTS_ARE_LOST: &str = "a transaction pooler is in front of the server, and does not follow prepared statements: give the server's direct address in DATABASE_URL, or session pooling, or let the pooler follow them (PgBouncer 1.21 or later with max_prepared_statements = 200)";
 
 /// Whether an error is that of a pooler: a prepared statement that is missing, one that is there already, and what it refuses.
 pub fn is_of_pooler(sqlstate: &str) -> bool {
@@ -174,11 +174,11 @@ fn meaning(sqlstate: &str) -> &'static str {
         "28000" => "the server does not let this role in: check DATABASE_URL and pg_hba.conf",
         "3D000" => "the database does not exist: check DATABASE_URL",
         "42501" => "the role may not do this: SECURITY.md lists the grants that each role needs",
-        "42P01" | "42703" | "3F000" => "the schema is missing or old: run `clerk-sync migrate`",
+        "42P01" | "42703" | "3F000" => NO_SCHEMA,
         "25006" => "the server only reads",
         "26000" | "42P05" => STATEMENTS_ARE_LOST,
         PROTOCOL_VIOLATION => {
-            "a pooler or proxy before the server refuses what clerk-sync sends: give the server's direct address in DATABASE_URL, or use session pooling"
+            "a pooler or proxy in front of the server refuses what clerk-sync sends: give the server's direct address in DATABASE_URL, or use session pooling"
         }
         "53100" => "the server's disk is full",
         "53300" => "the server has no more connections",

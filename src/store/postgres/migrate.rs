@@ -155,7 +155,7 @@ async fn make_next(connection: &mut PgConnection) -> Result<Made, StoreError> {
         transaction.commit().await
     };
     made.await.map_err(error::of_migration)?;
-    info!(version = migration.version, description = %migration.description, "a migration was made");
+    info!(version = migration.version, description = %migration.description, "migration applied");
     Ok(Made::One)
 }
 

@@ -6,7 +6,7 @@ use sqlx::Error;
 use sqlx::error::DatabaseError;
 use sqlx::migrate::MigrateError;
 
-use crate::store::StoreError;
+use crate::store::{NO_SCHEMA, StoreError};
 
 pub fn of(path: &Path, error: Error) -> StoreError {
     match error {
@@ -52,7 +52,7 @@ fn of_database(path: &Path, error: &dyn DatabaseError) -> StoreError {
             code: format!("sqlite_{code}"),
             text: format!("SQLite cannot hold a value (result code {code})"),
         },
-        1 => StoreError::Incompatible(format!("the schema of {file} is missing or old: run `clerk-sync migrate`")),
+        1 => StoreError::Incompatible(format!("{NO_SCHEMA} ({file})")),
         _ => StoreError::Unavailable(format!("{file} reports an error (result code {code})")),
     }
 }

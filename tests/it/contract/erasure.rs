@@ -159,9 +159,12 @@ async fn a_payload_that_came_beside_an_erasure_is_erased_afterwards(place: Place
 async fn erasing_by_hand_is_for_good_where_the_user_is_deleted(place: Place) {
     let store = place.migrated().await;
     apply(&store, &[update("msg_1", "user_1", 10), delete("msg_2", "user_1", 20), update("msg_3", "user_2", 10)]).await;
-    fail(&store, &[update("msg_4", "user_1", 30)]).await;
+    // The payload of a delete stays, and a preview does not count it either.
+    fail(&store, &[update("msg_4", "user_1", 30), delete("msg_8", "user_1", 40)]).await;
     let id = ClerkId::new("user_1").unwrap();
+    let (preview, events) = store.would_erase(&id).await.unwrap().unwrap();
     let erased = store.erase(&id).await.unwrap().unwrap();
+    assert_eq!((&preview, events), (&erased, 4));
     let columns = vec!["first_name", "updated_at", "data", "event_id", "occurred_at"];
     assert_eq!(erased, Erased { columns, payloads: 1, is_final: true });
     let again = store.erase(&id).await.unwrap().unwrap();

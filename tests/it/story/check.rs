@@ -116,7 +116,7 @@ async fn servers_that_are_ready_are_found_so() {
     let wanted = place.store().schema_version().await.unwrap().wanted;
     assert_eq!(said.one("schema"), format!("ok: version {wanted}, that of this program → "));
     assert_eq!(said.one("database_rights"), "ok: the role may migrate, read and write → ");
-    assert_eq!(said.one("topology"), "ok: every exchange and queue is as it must be; 0 events wait → ");
+    assert_eq!(said.one("topology"), "ok: every exchange and queue is as it must be; 0 events waiting → ");
     assert!(said.one("broker_rights").starts_with("ok"));
     assert!(said.one("broker").contains("RabbitMQ "), "{}", said.one("broker"));
     assert!(said.one("clock").starts_with("ok: within 1 s of the database's"), "{}", said.one("clock"));
@@ -146,7 +146,7 @@ async fn an_embedded_place_is_asked_and_not_made() {
     let said = check(&place, &[], &[]);
     assert_eq!(said.status, 0, "{:#?}", said.findings);
     assert!(said.one("database").starts_with("ok: SQLite: "), "{}", said.one("database"));
-    assert!(said.one("queue").ends_with("queue.db; 0 events wait → "), "{}", said.one("queue"));
+    assert!(said.one("queue").ends_with("queue.db; 0 events waiting → "), "{}", said.one("queue"));
     assert!(said.of("data_directory")[0].contains("GiB free"));
     assert!(said.one("open_files").contains("connections"));
 

@@ -105,7 +105,7 @@ async fn a_person_is_erased_and_forgotten_by_command() {
     deliver(&app, "msg_1", update(10, false)).await;
     deliver(&app, "msg_2", update(20, true)).await;
     let said = place.succeed(&["users", "erase", "user_1", "--yes"]);
-    for word in ["email", "first_name", "public_metadata", "1 payloads", "not deleted at Clerk"] {
+    for word in ["user_1: erased ", "columns (", "email", "first_name", "public_metadata", "emptied 1 payload."] {
         assert!(said.contains(word), "{said}");
     }
     assert!(!said.contains(MARK), "{said}");
@@ -119,7 +119,7 @@ async fn a_person_is_erased_and_forgotten_by_command() {
 
     deliver(&app, "msg_4", update(40, true)).await;
     let said = place.succeed(&["users", "erase", "user_1", "--yes"]);
-    assert!(said.contains("1 payloads"), "a user may have failed events alone: {said}");
+    assert!(said.contains("emptied 1 payload."), "a user may have failed events alone: {said}");
     assert!(!everything(&place).await.contains(MARK));
     place.succeed(&["users", "erase", "user_1", "--forget", "--yes"]);
     let unknown = place.run(&["users", "erase", "user_1", "--yes"]);
@@ -141,10 +141,15 @@ async fn a_person_is_erased_only_when_somebody_agrees() {
         assert_eq!((&plan["dry_run"], &plan["payloads"], &plan["is_final"]), (&json!(true), &json!(1), &json!(false)));
         let plan = place.run(&["users", "erase", "user_1", "--dry-run", "--forget"]);
         let said = String::from_utf8([plan.stdout, plan.stderr].concat()).unwrap();
-        for words in ["first_name", "1 payloads", "2 lines of events", "still at Clerk", "Delete the user there first"]
-        {
+        for words in [
+            "Would erase ",
+            "first_name",
+            "), empty 1 payload, delete the row and its 2 events.",
+            "Delete the user there first",
+        ] {
             assert!(said.contains(words), "{words}: {said}");
         }
+        assert_eq!(said.matches("still at Clerk").count(), 1, "{said}");
         assert!(is_there().await && !said.contains(MARK));
 
         // Nobody can be asked here.
@@ -163,7 +168,10 @@ async fn a_person_is_erased_only_when_somebody_agrees() {
         }
         let (status, said) = place.on_a_terminal(&["users", "erase", "user_1"], &[], "y\n");
         assert_eq!(status, Some(0), "{said}");
-        assert!(said.contains("1 payloads of events") && !is_there().await, "{said}");
+        assert!(
+            said.contains("emptied 1 payload.") && said.matches("still at Clerk").count() == 1 && !is_there().await,
+            "{said}"
+        );
 
         let delete = r#"{"data":{"id":"user_1","deleted":true},"timestamp":1795172400030,"type":"user.deleted"}"#;
         deliver(&app, "msg_3", delete.into()).await;

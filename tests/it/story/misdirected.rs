@@ -82,8 +82,8 @@ async fn one_trailing_slash_is_the_webhook_s_path_too() {
 }
 
 /// Paths that people have typed, and methods that a redirect or a tester has made.
-const MISSES: [(&str, &str, u16); 14] = [
-    ("POST", "/", 405),
+const MISSES: [(&str, &str, u16); 22] = [
+    ("POST", "/", 404),
     ("POST", "/api/webhooks", 404),
     ("POST", "/api/webhooks/", 404),
     ("POST", "/api/webhook/clerk", 404),
@@ -91,12 +91,20 @@ const MISSES: [(&str, &str, u16); 14] = [
     ("POST", "//api/webhooks/clerk", 404),
     ("POST", "/API/webhooks/clerk", 404),
     ("POST", "/webhooks/clerk", 404),
-    ("POST", "/api/users", 405),
-    ("POST", "/healthz", 405),
-    ("POST", "/users/user_1", 405),
+    ("POST", "/api/users", 404),
+    ("POST", "/healthz", 404),
+    ("POST", "/users/user_1", 404),
     ("PUT", "/api/webhooks/clerk", 405),
     ("PATCH", "/api/webhooks/clerk/", 405),
-    ("PUT", "/api/events/replay", 405),
+    ("PUT", "/api/events/replay", 404),
+    ("POST", "/api/events/replay", 404),
+    ("POST", "/api/events/discard", 404),
+    ("POST", "/api/events/msg_1/replay", 404),
+    ("POST", "/login", 404),
+    ("POST", "/events/replay", 404),
+    ("GET", "/", 404),
+    ("GET", "/api/users", 404),
+    ("GET", "/metrics", 404),
 ];
 
 #[tokio::test]

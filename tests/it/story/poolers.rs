@@ -129,7 +129,7 @@ async fn the_program_works_through_a_transaction_pooler_and_check_says_so() {
     let mut check = place.command(&["check"]);
     let checked = check.env("DATABASE_URL", &url).env("CLERK_WEBHOOK_SIGNING_SECRET", SECRET).output().unwrap();
     let said = String::from_utf8(checked.stdout).unwrap();
-    assert!(checked.status.success() && said.contains("a transaction pooler is before the server"), "{said}");
+    assert!(checked.status.success() && said.contains("a transaction pooler is in front of the server"), "{said}");
     assert!(app.stop().success());
 }
 

@@ -79,7 +79,7 @@ async fn failed_events_are_discarded_only_when_it_is_said_which() {
     assert_eq!(refused.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&refused.stderr).contains("--all"));
     let text = place.succeed(&["events", "discard", "--type", "user.deleted", "--dry-run"]);
-    assert!(text.starts_with("1 failed events would be discarded"), "{text}");
+    assert!(text.starts_with("1 failed event would be discarded"), "{text}");
     place.succeed(&["events", "discard", "msg_1"]);
     assert_eq!(place.run(&["events", "discard", "msg_1"]).status.code(), Some(1), "it is discarded already");
     let json: Value = serde_json::from_str(&place.succeed(&["events", "discard", "--all", "--json"])).unwrap();
@@ -107,17 +107,19 @@ async fn a_replay_waits_for_its_outcomes(place: Place) {
     let output = place.run(&["events", "replay", "msg_3", "--wait"]);
     let said = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("msg_3  failed again: not_json: ") && said.contains("replayed: 1 failed"), "{said}");
+    assert!(said.contains("msg_3  failed again: not_json: ") && said.contains("Replayed 1 event: 1 failed"), "{said}");
     fail(&app.store, &[update("msg_4", "user_2", 99)]).await;
     let said = place.succeed(&["events", "replay", "msg_4", "msg_4", "--wait"]);
-    assert!(said.contains("msg_4  applied") && said.contains("1 events were replayed: 1 applied"), "{said}");
+    assert!(said.contains("msg_4  applied") && said.contains("Replayed 1 event: 1 applied"), "{said}");
     assert!(app.stop().success());
 
     // Nobody works: the event waits on the queue.
-    let output = place.run(&["events", "replay", "msg_3", "--wait", "--timeout", "1"]);
+    let output = place.run(&["events", "replay", "msg_3", "--wait", "--timeout", "4"]);
     let said = String::from_utf8(output.stdout).unwrap();
+    let noted = String::from_utf8(output.stderr).unwrap();
+    assert!(noted.contains("Waiting for a worker to take 1 event, for up to 4 s."), "{noted}");
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("msg_3  waiting") && said.contains("No worker has tried"), "{said}");
+    assert!(said.contains("msg_3  waiting") && said.contains("No worker took 1 event"), "{said}");
     for wrong in [&["--timeout", "5"][..], &["--wait", "--dry-run"], &["--wait", "--timeout", "0"]] {
         let output = place.run(&[&["events", "replay", "--all"], wrong].concat());
         assert_eq!(output.status.code(), Some(2), "{wrong:?}");

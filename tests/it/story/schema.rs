@@ -246,6 +246,16 @@ async fn a_worker_on_an_old_schema_says_so_now_and_then() {
     let mut connection = place.database().connect().await;
     let old = "delete from clerk._migrations where version = (select max(version) from clerk._migrations)";
     connection.execute(old).await.unwrap();
+    says_so_now_and_then(&place).await;
+}
+
+/// Its parts meet it in other ways: one asks for the version, and the server refuses the statement of another.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_without_a_schema_says_so_now_and_then() {
+    says_so_now_and_then(&Place::servers().await).await;
+}
+
+async fn says_so_now_and_then(place: &Place) {
     let worker = place.start_unready(&["worker"], &[]);
     let what = "run `clerk-sync migrate`";
     until("the log says so again", async || said(&worker, what) > 1).await;

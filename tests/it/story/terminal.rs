@@ -126,6 +126,30 @@ fn unread(place: &Place, arguments: &[&str], with_stderr: bool) -> (ExitStatus, 
     (child.wait().unwrap(), said)
 }
 
+/// A full disk is named, and what could not be written to it.
+#[tokio::test(flavor = "multi_thread")]
+async fn output_that_cannot_be_written_is_an_error_that_says_so() {
+    let place = Place::embedded();
+    let app = place.serve().await;
+    let url = app.webhook_url();
+    for arguments in [
+        &["send", "user.created", "--yes", "--url", &url][..],
+        &["send", "user.created", "--yes", "--json", "--url", &url],
+        &["send", "user.created", "--yes", "--count", "2", "--url", &url],
+        &["users", "list", "--json"],
+        &["events", "replay", "--all", "--dry-run"],
+        &["completions", "bash"],
+    ] {
+        let mut command = place.command(arguments);
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let output = command.env("CLERK_WEBHOOK_SIGNING_SECRET", SECRET).stdout(full).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
+        assert!(said.contains("cannot write to standard output: No space left on device"), "{arguments:?}: {said}");
+    }
+    assert!(app.stop().success());
+}
+
 /// Whoever reads the log can go away: the program works on.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_that_nobody_reads_stops_nothing() {

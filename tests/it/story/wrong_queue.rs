@@ -82,7 +82,7 @@ async fn a_replay_to_a_queue_that_no_worker_reads_is_refused() {
     let wrong = Namespace::new();
     let (status, said) = replay(&place, &[], &[("AMQP_NAMESPACE", wrong.name())], &[]);
     assert_eq!(status, Some(1), "{said}");
-    assert!(said.contains("Set AMQP_NAMESPACE") && said.contains(wrong.name()) && said.contains(&namespace), "{said}");
+    assert!(said.contains("set AMQP_NAMESPACE") && said.contains(wrong.name()) && said.contains(&namespace), "{said}");
     assert_eq!(wrong.ready("users").await, None, "nothing is declared");
 
     // `check` says so beforehand.
@@ -137,7 +137,12 @@ async fn the_last_worker_that_started_says_which_queue_it_is() {
     until("the file is recorded", async || recorded(&place).await["kind"] == json!("embedded")).await;
     fail(&app.store, &[update("msg_2", "user_2", 1)]).await;
     let (status, said) = replay(&place, &[], &[], &[]);
-    assert!(status == Some(1) && said.contains("leave AMQP_URL out") && said.contains("queue.db"), "{said}");
+    assert!(
+        status == Some(1)
+            && said.contains("unset AMQP_URL, and set DATA_DIR to the workers' directory.")
+            && said.contains("queue.db"),
+        "{said}"
+    );
     let (status, said) = replay(&place, &["--wait"], &[], &["AMQP_URL"]);
     assert_eq!(status, Some(0), "{said}");
     assert!(app.stop().success());
