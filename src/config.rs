@@ -22,14 +22,14 @@ mod paths;
 mod survey;
 mod values;
 
-pub use embedded::{embedded, flags};
+pub use embedded::flags;
 pub use environment::Environment;
 pub use survey::{Faults, survey};
 
 use environment::clean;
 use values::{log_format, number, omitted, on_delete, payloads, port, retention};
 
-/// The settings as they were typed; every one is also a variable of the environment.
+/// The settings as they were typed; every one with a value is also a variable of the environment.
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Settings")]
 pub struct Settings {
@@ -73,6 +73,9 @@ pub struct Settings {
     /// Where the embedded files live [env: DATA_DIR] [default: ./data]
     #[arg(long, global = true, value_name = "PATH")]
     data_dir: Option<String>,
+    /// Use the embedded files of DATA_DIR, as `dev` does, whatever DATABASE_URL and AMQP_URL are
+    #[arg(long, global = true)]
+    embedded: bool,
     /// Address that HTTP listens on [env: HOST] [default: 127.0.0.1]
     #[arg(long, global = true)]
     host: Option<String>,
@@ -170,6 +173,10 @@ fn wrong(name: &str, fault: impl Into<String>, remedy: impl Into<String>) -> Con
 impl Config {
     /// What the settings and the environment come to.
     pub fn resolve(settings: &Settings, environment: &Environment) -> Result<Self, ConfigError> {
+        if settings.embedded {
+            let (settings, environment) = embedded::without_servers(settings, environment);
+            return Self::resolve(&settings, &environment);
+        }
         let setting = |flag: &Option<String>, name: &str| {
             flag.as_deref().map(clean).or_else(|| environment.get(name)).map(String::from)
         };

@@ -59,6 +59,12 @@ impl Environment {
         self.process.get(name).is_some_and(|value| !clean(value).is_empty())
     }
 
+    /// Whether the variable is there, or the one that names its file, with a value or without.
+    pub(super) fn names(&self, name: &str) -> bool {
+        let names = [name, &file_of(name)];
+        [&self.process, &self.dotenv].iter().any(|variables| names.iter().any(|name| variables.contains_key(*name)))
+    }
+
     /// The home directory of the user.
     pub(super) fn home(&self) -> Option<PathBuf> {
         self.process.get("HOME").map(PathBuf::from).filter(|home| home.is_absolute())
@@ -118,7 +124,7 @@ impl Environment {
     }
 
     /// Takes a variable back, and the one that names its file.
-    pub(super) fn forget(&mut self, name: &str) {
+    pub fn forget(&mut self, name: &str) {
         // The signing secret has two names, and an error of either is said of the newer one.
         let older = if name == super::SIGNING_SECRET { super::OLDER_SIGNING_SECRET } else { name };
         for name in [name, older] {
