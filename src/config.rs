@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::clerk::{SigningSecret, Verifier};
 use crate::telemetry;
-use crate::{http, queue, store, tls, worker};
+use crate::{data_dir, http, queue, store, tls, worker};
 use addresses::{AmqpFiles, queue_options, server, store_options};
 
 mod addresses;
@@ -22,7 +22,7 @@ mod paths;
 mod survey;
 mod values;
 
-pub use embedded::flags;
+pub use embedded::{flags, unsubstituted};
 pub use environment::Environment;
 pub use survey::{Faults, survey};
 
@@ -204,7 +204,7 @@ impl Config {
         };
         let max_body =
             number("MAX_BODY_BYTES", setting(&settings.max_body_bytes, "MAX_BODY_BYTES"), 1_048_576, 1024, 64 << 20)?;
-        Ok(Self {
+        let config = Self {
             signing_secrets: signing_secrets(settings, environment)?,
             clerk_api: ClerkApi {
                 url: addresses::clerk_api_url(setting(&settings.clerk_api_url, "CLERK_API_URL"))?,
@@ -245,11 +245,25 @@ impl Config {
             worker,
             telemetry: telemetry::Options {
                 format: log_format(setting(&settings.log_format, "LOG_FORMAT"))?,
+                color: !environment.refuses_colour(),
                 filter: environment.get("RUST_LOG").map(String::from),
                 traces: traces(environment)?,
             },
             data_dir,
-        })
+        };
+        match data_dir::file_in_the_way(&config.data_dir).filter(|_| config.has_files_in_data_dir()) {
+            None => Ok(config),
+            Some(file) => {
+                let fault = format!("{} is a file, not a directory", file.display());
+                Err(wrong("DATA_DIR:", fault, "give another DATA_DIR"))
+            }
+        }
+    }
+
+    /// Whether the queue or the database is a file in `DATA_DIR`.
+    fn has_files_in_data_dir(&self) -> bool {
+        let has_queue = matches!(self.queue, queue::Options::Embedded(_));
+        has_queue || matches!(&self.store, store::Options::Sqlite(store) if store.path.starts_with(&self.data_dir))
     }
 }
 

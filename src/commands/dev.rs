@@ -54,9 +54,9 @@ pub async fn run(args: DevArgs, settings: Settings, mut config: Config) -> anyho
     }
 
     let secrets = Secrets::of(&config, true)?.with_made_up(secret, token.clone());
-    let mut signals = Signals::listen()?;
+    let mut signals = Signals::listen()?.of_terminal();
     let service = Service::start(&config, Role::Both, &secrets).await?;
-    let url = format!("http://{}{}", service.address, http::WEBHOOK_PATH);
+    let url = startup::url(service.address, http::WEBHOOK_PATH);
     let place = Place::announce(&config.data_dir, &url)?;
     if let Some(taken) = taken {
         table::print(&format!("Port {taken} is taken: this one listens on {}.\n\n", service.address.port()))?;

@@ -23,7 +23,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::config::{Config, ConfigError, Environment, Settings};
+use crate::config::{self, Config, ConfigError, Environment, Settings};
 use crate::telemetry;
 
 /// Keeps a table of users in step with Clerk.
@@ -154,8 +154,15 @@ fn configure(settings: &Settings, filter: &str, uses_queue: bool) -> Result<Conf
     if !uses_queue {
         environment.forget("AMQP_URL");
     }
-    let config = Config::resolve(settings, &environment).map_err(|error| error.to_string())?;
+    let doubts = config::unsubstituted(settings, &environment);
+    let config = Config::resolve(settings, &environment).map_err(|error| {
+        let doubts = doubts.iter().map(|(what, _)| format!(". {what}")).collect::<String>();
+        format!("{error}{doubts}")
+    })?;
     telemetry::start(&config.telemetry, filter)?;
+    for (what, remedy) in doubts {
+        tracing::warn!("{what}; {remedy}");
+    }
     Ok(config)
 }
 

@@ -24,6 +24,14 @@ pub fn without_servers(settings: &Settings, environment: &Environment) -> (Setti
     (settings, environment)
 }
 
+/// What is said of each setting of `.env` that holds what other programs substitute. Names the variable, never its value.
+pub fn unsubstituted(settings: &Settings, environment: &Environment) -> Vec<(String, &'static str)> {
+    let is_used = |name: &&str| !settings.embedded || !SERVERS.contains(&name.trim_end_matches("_FILE"));
+    let names = environment.unsubstituted().into_iter().filter(is_used);
+    let what = |name| format!("{name} in .env has ${{…}} or $NAME in it, and nothing is substituted there");
+    names.map(|name| (what(name), "write the value itself, or ignore this if it is meant so")).collect()
+}
+
 /// The flags with which a command that another shell runs in this folder finds the embedded files of `config`.
 pub fn flags(config: &Config, environment: &Environment) -> Vec<String> {
     let mut flags = Vec::new();

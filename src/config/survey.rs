@@ -43,6 +43,7 @@ pub fn survey(settings: &Settings, environment: &Environment) -> (Option<Config>
 }
 
 fn variable(name: &str) -> &str {
+    let name = name.trim_end_matches(':');
     name.strip_suffix("_FILE").unwrap_or(name)
 }
 

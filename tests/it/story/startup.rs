@@ -193,3 +193,38 @@ async fn the_hints_of_dev_work_in_the_folder_of_an_application_whose_port_is_tak
         assert!(!place.directory().join("dev.db").exists());
     }
 }
+
+#[tokio::test]
+async fn dev_stops_with_its_terminal() {
+    let place = Place::embedded();
+    // util-linux's `script` makes the terminal, which goes with it.
+    let mut script = Command::new("script");
+    let line = format!("'{}' dev", env!("CARGO_BIN_EXE_clerk-sync"));
+    script.args(["--quiet", "--command", &line, "/dev/null"]).env_clear().current_dir(place.directory());
+    script.env("DATA_DIR", place.directory()).env("PORT", "0").env("PATH", "/usr/bin:/bin");
+    let mut script = script.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("util-linux's `script`");
+    let file = place.directory().join("dev-url");
+    until("it listens", async || file.exists()).await;
+    let lock = std::fs::read_to_string(place.directory().join("lock")).unwrap();
+    let second = place.run(&["dev"]);
+    let error = String::from_utf8(second.stderr).unwrap();
+    assert!(error.contains(&format!("another clerk-sync (process {lock}) works in")), "{error}");
+    script.kill().unwrap();
+    script.wait().unwrap();
+    until("it stops", async || !file.exists()).await;
+}
+
+#[test]
+fn the_log_on_a_terminal_has_color_unless_it_is_refused() {
+    let place = Place::embedded();
+    for (variables, has_color) in [
+        (&[("TERM", "xterm")][..], true),
+        (&[("TERM", "dumb")], false),
+        (&[("TERM", "xterm"), ("NO_COLOR", "1")], false),
+    ] {
+        let variables = [variables, &[("LOG_FORMAT", "pretty")]].concat();
+        let (status, shown) = place.on_a_terminal(&["migrate"], &variables, "");
+        assert!(status == Some(0) && shown.contains("started"), "{shown}");
+        assert_eq!(shown.contains("\u{1b}["), has_color, "{variables:?}: {shown}");
+    }
+}
