@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::clerk::{SigningSecret, Verifier};
 use crate::telemetry;
-use crate::{http, queue, store, tls, worker};
+use crate::{data_dir, http, queue, store, tls, worker};
 use addresses::{AmqpFiles, queue_options, server, store_options};
 
 mod addresses;
@@ -22,14 +22,14 @@ mod paths;
 mod survey;
 mod values;
 
-pub use embedded::{embedded, flags};
+pub use embedded::{flags, unsubstituted};
 pub use environment::Environment;
 pub use survey::{Faults, survey};
 
 use environment::clean;
 use values::{log_format, number, omitted, on_delete, payloads, port, retention};
 
-/// The settings as they were typed; every one is also a variable of the environment.
+/// The settings as they were typed; every one with a value is also a variable of the environment.
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Settings")]
 pub struct Settings {
@@ -73,6 +73,9 @@ pub struct Settings {
     /// Where the embedded files live [env: DATA_DIR] [default: ./data]
     #[arg(long, global = true, value_name = "PATH")]
     data_dir: Option<String>,
+    /// Use the embedded files of DATA_DIR, as `dev` does, whatever DATABASE_URL and AMQP_URL are
+    #[arg(long, global = true)]
+    embedded: bool,
     /// Address that HTTP listens on [env: HOST] [default: 127.0.0.1]
     #[arg(long, global = true)]
     host: Option<String>,
@@ -170,6 +173,10 @@ fn wrong(name: &str, fault: impl Into<String>, remedy: impl Into<String>) -> Con
 impl Config {
     /// What the settings and the environment come to.
     pub fn resolve(settings: &Settings, environment: &Environment) -> Result<Self, ConfigError> {
+        if settings.embedded {
+            let (settings, environment) = embedded::without_servers(settings, environment);
+            return Self::resolve(&settings, &environment);
+        }
         let setting = |flag: &Option<String>, name: &str| {
             flag.as_deref().map(clean).or_else(|| environment.get(name)).map(String::from)
         };
@@ -197,7 +204,7 @@ impl Config {
         };
         let max_body =
             number("MAX_BODY_BYTES", setting(&settings.max_body_bytes, "MAX_BODY_BYTES"), 1_048_576, 1024, 64 << 20)?;
-        Ok(Self {
+        let config = Self {
             signing_secrets: signing_secrets(settings, environment)?,
             clerk_api: ClerkApi {
                 url: addresses::clerk_api_url(setting(&settings.clerk_api_url, "CLERK_API_URL"))?,
@@ -238,11 +245,25 @@ impl Config {
             worker,
             telemetry: telemetry::Options {
                 format: log_format(setting(&settings.log_format, "LOG_FORMAT"))?,
+                color: !environment.refuses_colour(),
                 filter: environment.get("RUST_LOG").map(String::from),
                 traces: traces(environment)?,
             },
             data_dir,
-        })
+        };
+        match data_dir::file_in_the_way(&config.data_dir).filter(|_| config.has_files_in_data_dir()) {
+            None => Ok(config),
+            Some(file) => {
+                let fault = format!("{} is a file, not a directory", file.display());
+                Err(wrong("DATA_DIR:", fault, "give another DATA_DIR"))
+            }
+        }
+    }
+
+    /// Whether the queue or the database is a file in `DATA_DIR`.
+    fn has_files_in_data_dir(&self) -> bool {
+        let has_queue = matches!(self.queue, queue::Options::Embedded(_));
+        has_queue || matches!(&self.store, store::Options::Sqlite(store) if store.path.starts_with(&self.data_dir))
     }
 }
 

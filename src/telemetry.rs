@@ -26,6 +26,8 @@ pub enum LogFormat {
 pub struct Options {
     /// Nothing: pretty on a terminal, else JSON.
     pub format: Option<LogFormat>,
+    /// Whether lines for a terminal have color.
+    pub color: bool,
     /// A filter as tracing-subscriber defines it. Nothing: what the command finds fit.
     pub filter: Option<String>,
     /// Nothing: none are exported.
@@ -46,7 +48,7 @@ pub fn start(options: &Options, default_filter: &str) -> Result<(), String> {
         .map_err(|_| "RUST_LOG cannot be read; give a filter such as info or clerk_sync=debug,warn".to_string())?;
     let terminal = std::io::stderr().is_terminal();
     let format = options.format.unwrap_or(if terminal { LogFormat::Pretty } else { LogFormat::Json });
-    let has_color = terminal && format == LogFormat::Pretty;
+    let has_color = options.color && terminal && format == LogFormat::Pretty;
     let layer = fmt::layer().with_writer(move || lines::Stderr { has_color }).with_target(false);
     let registry = tracing_subscriber::registry().with(filter).with(filter_fn(may_be_told));
     match format {
@@ -143,7 +145,7 @@ mod tests {
     fn one_that_panics_with_the_log_turned_off() {
         if std::env::var_os(PANICS).is_some() {
             watch_panics();
-            start(&Options { format: None, filter: None, traces: None }, "off").unwrap();
+            start(&Options { format: None, color: false, filter: None, traces: None }, "off").unwrap();
             panic!("ada@example.com");
         }
     }

@@ -61,7 +61,10 @@ pub async fn run(args: &CheckArgs, settings: &Settings) -> anyhow::Result<ExitCo
         Ok(environment) => {
             let colour = std::io::stdout().is_terminal() && !environment.refuses_colour();
             let (config, faults) = config::survey(settings, &environment);
-            (Box::pin(found(config, &faults, args.role)).await, colour)
+            let mut findings = Box::pin(found(config, &faults, args.role)).await;
+            let doubts = config::unsubstituted(settings, &environment).into_iter();
+            findings.extend(doubts.map(|(what, remedy)| Finding::note("configuration", what, remedy)));
+            (findings, colour)
         }
         Err(error) => (vec![settings::fault(&error)], false),
     };

@@ -14,6 +14,7 @@ use rand::Rng;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
 
+use super::hints::{Hints, quoted};
 use super::secrets::Secrets;
 use super::serve::Signals;
 use super::service::{Role, Service};
@@ -23,7 +24,7 @@ use crate::clerk::sample::{Person, SampleEvent};
 use crate::clerk::{ClerkId, SigningSecret, Timestamp};
 use crate::clock::now;
 use crate::commands::send::{self, Dev, Sender};
-use crate::config::{self, Config, Environment, Settings};
+use crate::config::{Config, Environment, Settings};
 use crate::{data_dir, http};
 
 #[derive(Debug, clap::Args)]
@@ -53,9 +54,9 @@ pub async fn run(args: DevArgs, settings: Settings, mut config: Config) -> anyho
     }
 
     let secrets = Secrets::of(&config, true)?.with_made_up(secret, token.clone());
-    let mut signals = Signals::listen()?;
+    let mut signals = Signals::listen()?.of_terminal();
     let service = Service::start(&config, Role::Both, &secrets).await?;
-    let url = format!("http://{}{}", service.address, http::WEBHOOK_PATH);
+    let url = startup::url(service.address, http::WEBHOOK_PATH);
     let place = Place::announce(&config.data_dir, &url)?;
     if let Some(taken) = taken {
         table::print(&format!("Port {taken} is taken: this one listens on {}.\n\n", service.address.port()))?;
@@ -155,15 +156,16 @@ fn welcome(url: &str, config: &Config, service: &Service, made_up: bool, token: 
 
 /// Commands that work as they stand, in another terminal in the same folder.
 fn next_steps(config: &Config, url: &str, environment: &Environment, made_up: bool) -> String {
-    let flags: String = config::flags(config, environment).iter().map(|flag| format!(" {}", quoted(flag))).collect();
+    let hints = Hints::of(config, environment);
     let to = if url == send::DEFAULT_URL { String::new() } else { format!(" --url {}", quoted(url)) };
-    // The name by which it was called: it need not be installed.
-    let me = quoted(&std::env::args().next().unwrap_or_else(|| "clerk-sync".into()));
     let mut steps = format!(
         "\nServing. Stop with Ctrl-C. Try in another terminal:\n\
-         \x20 {me} send user.updated --count 1000{to}{flags}\n\
-         \x20 {me} users list{flags}\n\
-         \x20 {me} events list --status failed{flags}\n"
+         \x20 {}\n\
+         \x20 {}\n\
+         \x20 {}\n",
+        hints.command(&format!("send user.updated --count 1000{to}")),
+        hints.command("users list"),
+        hints.command("events list --status failed"),
     );
     let file = quoted(&config.data_dir.join(TOKEN_FILE).display().to_string());
     let token = match made_up {
@@ -176,12 +178,6 @@ fn next_steps(config: &Config, url: &str, environment: &Environment, made_up: bo
         steps += &format!("  curl -H \"Authorization: Bearer {token}\" {api}\n");
     }
     steps
-}
-
-/// As a shell reads it back.
-fn quoted(text: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/.-_:%@+=,".contains(c);
-    if text.chars().all(is_plain) { text.into() } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
 /// How long the demo's events may take to become rows.

@@ -33,6 +33,12 @@ pub enum EventsCommand {
     Discard(orders::DiscardArgs),
 }
 
+impl EventsCommand {
+    pub fn uses_queue(&self) -> bool {
+        matches!(self, Self::Replay(_))
+    }
+}
+
 #[derive(Debug, clap::Args)]
 struct FilterArgs {
     /// Type, such as user.updated

@@ -7,6 +7,7 @@ mod consent;
 mod dev;
 mod events;
 mod healthcheck;
+mod hints;
 mod migrate;
 mod progress;
 mod reconcile;
@@ -83,7 +84,7 @@ const WRONG_USAGE: u8 = 2;
 /// Runs what the arguments ask for.
 pub async fn run(cli: Cli) -> ExitCode {
     telemetry::watch_panics();
-    let Cli { command, settings } = cli;
+    let Cli { command, mut settings } = cli;
     // Neither needs a configuration that can be read: the one says what is wrong with it.
     match &command {
         Command::Check(args) => return finish(check::run(args, &settings).await),
@@ -96,8 +97,10 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Migrate(_) | Command::Backfill(_) | Command::Reconcile(_) => startup::FILTER,
         _ => "warn",
     };
-    let resolve = if matches!(command, Command::Dev(_)) { config::embedded } else { Config::resolve };
-    let config = match configure(&settings, filter, resolve) {
+    if matches!(command, Command::Dev(_) | Command::Send(_) | Command::Healthcheck) {
+        settings.use_embedded();
+    }
+    let config = match configure(&settings, filter, uses_queue(&command)) {
         Ok(config) => config,
         Err(error) => {
             tell(&error);
@@ -137,21 +140,37 @@ fn finish(done: anyhow::Result<ExitCode>) -> ExitCode {
     }
 }
 
-fn configure(
-    settings: &Settings,
-    filter: &str,
-    resolve: fn(&Settings, &Environment) -> Result<Config, ConfigError>,
-) -> Result<Config, String> {
-    let environment = Environment::read().map_err(|error| error.to_string())?;
-    let config = resolve(settings, &environment).map_err(|error| error.to_string())?;
+/// Whether it fails if `AMQP_URL` cannot be read. One that only asks the database does not.
+fn uses_queue(command: &Command) -> bool {
+    match command {
+        Command::Users(_) => false,
+        Command::Events(command) => command.uses_queue(),
+        _ => true,
+    }
+}
+
+fn configure(settings: &Settings, filter: &str, uses_queue: bool) -> Result<Config, String> {
+    let mut environment = Environment::read().map_err(|error| error.to_string())?;
+    if !uses_queue {
+        environment.forget("AMQP_URL");
+    }
+    let doubts = config::unsubstituted(settings, &environment);
+    let config = Config::resolve(settings, &environment).map_err(|error| {
+        let doubts = doubts.iter().map(|(what, _)| format!(". {what}")).collect::<String>();
+        format!("{error}{doubts}")
+    })?;
     telemetry::start(&config.telemetry, filter)?;
+    for (what, remedy) in doubts {
+        tracing::warn!("{what}; {remedy}");
+    }
     Ok(config)
 }
 
 async fn send_events(args: &send::SendArgs, config: &Config) -> anyhow::Result<ExitCode> {
     // The first secret is the newest one in a rotation.
     let configured = config.signing_secrets.first().cloned();
-    send::run_with_consent(args, configured, &dev::kept_here(&config.data_dir)).await
+    let hints = hints::Hints::of(config, &Environment::read()?);
+    send::run_with_consent(args, configured, &dev::kept_here(&config.data_dir), hints).await
 }
 
 /// One line for a person.

@@ -17,6 +17,7 @@ use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::consent::{self, Consent};
+use super::hints::{Hints, quoted};
 use super::{progress, table};
 use crate::clerk::sample::SampleType;
 use crate::clerk::{ClerkId, EventId, SigningSecret};
@@ -145,6 +146,7 @@ pub async fn run_with_consent(
     args: &SendArgs,
     configured: Option<SecretString>,
     dev: &Dev,
+    hints: Hints,
 ) -> anyhow::Result<ExitCode> {
     let url = match (&args.url, &dev.url) {
         (Some(url), _) | (None, Some(url)) => url.clone(),
@@ -152,7 +154,8 @@ pub async fn run_with_consent(
     };
     let chosen = target::choose(&url, args.secret.as_ref(), configured.as_ref(), dev);
     signing_secret(chosen.as_ref().map(|(secret, _)| secret))?;
-    if !chosen.as_ref().is_some_and(|(_, is_dev)| *is_dev) {
+    let is_dev = chosen.as_ref().is_some_and(|(_, is_dev)| *is_dev);
+    if !is_dev {
         let warning = target::warning(&sender::address(&url), args.user.as_ref().map(ClerkId::as_str));
         match consent::ask(&warning, "Send all the same?", args.yes) {
             Consent::Given => {}
@@ -164,17 +167,19 @@ pub async fn run_with_consent(
         }
     }
     let secret = chosen.map(|(secret, _)| secret);
-    run(&SendArgs { url: Some(url), secret: secret.clone(), ..args.clone() }, secret).await
+    // The tables of `dev` are found by flags, those of another program by what is set.
+    let hints = if is_dev { hints } else { Hints::without_flags() };
+    run(&SendArgs { url: Some(url), secret: secret.clone(), ..args.clone() }, secret, &hints).await
 }
 
 /// Sends what `args` ask for and prints what came of it. `configured` is the signing secret for where `args` have none:
-/// the configured one, else that of `dev`. Of a list only the first is used.
+/// the configured one, else that of `dev`. Of a list only the first is used. `hints` are how the tables are found.
 ///
 /// Fails where nothing could be sent at all; deliveries that failed make the exit status 1.
-pub async fn run(args: &SendArgs, configured: Option<SecretString>) -> anyhow::Result<ExitCode> {
+pub async fn run(args: &SendArgs, configured: Option<SecretString>, hints: &Hints) -> anyhow::Result<ExitCode> {
     let (plan, sender, run) = prepare(args, configured)?;
     if plan.deliveries() == 1 {
-        send_one(args, plan, sender, run).await
+        send_one(args, plan, sender, run, hints).await
     } else {
         send_many(args, plan, sender, run).await
     }
@@ -197,7 +202,7 @@ fn prepare(args: &SendArgs, configured: Option<SecretString>) -> anyhow::Result<
 }
 
 /// One delivery, told in words and with the next commands to try.
-async fn send_one(args: &SendArgs, plan: Plan, sender: Sender, run: Run) -> anyhow::Result<ExitCode> {
+async fn send_one(args: &SendArgs, plan: Plan, sender: Sender, run: Run, hints: &Hints) -> anyhow::Result<ExitCode> {
     let planned = plan.event(0).context("a plan of one has a first event")?;
     let summary = load(args, plan, sender, run).await;
     let (event_id, clerk_id) = (planned.event.id, planned.clerk_id);
@@ -212,7 +217,7 @@ async fn send_one(args: &SendArgs, plan: Plan, sender: Sender, run: Run) -> anyh
         let clerk_id = clerk_id.as_ref().map(ClerkId::as_str);
         table::print_json_lines(&[One { event_id: event_id.as_str(), clerk_id, summary: &summary }])?;
     } else if summary.is_whole() {
-        print(&in_words(&summary, &event_id, clerk_id.as_ref()))?;
+        print(&in_words(&summary, &event_id, clerk_id.as_ref(), hints))?;
     } else {
         print_reasons(&summary);
     }
@@ -220,7 +225,7 @@ async fn send_one(args: &SendArgs, plan: Plan, sender: Sender, run: Run) -> anyh
 }
 
 /// What came of the one event that was accepted, and where to look at it.
-fn in_words(summary: &Summary, event_id: &EventId, clerk_id: Option<&ClerkId>) -> String {
+fn in_words(summary: &Summary, event_id: &EventId, clerk_id: Option<&ClerkId>, hints: &Hints) -> String {
     let about = clerk_id.map(|id| format!(", about {id}")).unwrap_or_default();
     let took = summary.latency_ms.as_ref().map(|latency| format!(", in {:.1} ms", latency.max)).unwrap_or_default();
     if summary.ignored > 0 {
@@ -231,9 +236,11 @@ fn in_words(summary: &Summary, event_id: &EventId, clerk_id: Option<&ClerkId>) -
     if summary.queued == 0 {
         return format!("accepted {event_id}{about}{took}, but not by clerk-sync: see --url");
     }
-    let next = match clerk_id {
-        Some(id) => format!("  clerk-sync users show {id}\n  clerk-sync users history {id}"),
-        None => format!("  clerk-sync events show {event_id}"),
+    let next = match clerk_id.map(|id| quoted(id.as_str())) {
+        Some(id) => {
+            ["show", "history"].map(|what| format!("  {}", hints.command(&format!("users {what} {id}")))).join("\n")
+        }
+        None => format!("  {}", hints.command(&format!("events show {event_id}"))),
     };
     format!("queued {event_id}{about}{took}\n\nLook at it:\n{next}")
 }

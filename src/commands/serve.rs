@@ -1,5 +1,6 @@
 //! `serve`, `receiver` and `worker`: start the role, follow the signals, stop in order.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use anyhow::bail;
@@ -35,6 +36,8 @@ pub struct Signals {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
     hang_up: tokio::signal::unix::Signal,
+    /// Whether SIGHUP stops the process, too.
+    stop_on_hang_up: bool,
 }
 
 impl Signals {
@@ -43,7 +46,14 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hang_up: signal(SignalKind::hangup())?,
+            stop_on_hang_up: false,
         })
+    }
+
+    /// The same for a process that goes with its terminal, if it has one: SIGHUP says that the terminal was closed.
+    pub fn of_terminal(self) -> Self {
+        let stop_on_hang_up = std::io::stdin().is_terminal() || std::io::stderr().is_terminal();
+        Self { stop_on_hang_up, ..self }
     }
 
     /// Follows the signals until the process is to stop.
@@ -58,14 +68,14 @@ impl Signals {
         }
     }
 
-    /// Reads the secrets again on SIGHUP; returns on SIGTERM or SIGINT. A second one of these ends the process at
+    /// Reads the secrets again on SIGHUP; returns on SIGTERM or SIGINT, and on a SIGHUP that stops. A second one of these ends the process at
     /// once.
     async fn follow(&mut self, settings: &Settings, secrets: &Secrets) {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => break,
                 _ = self.interrupt.recv() => break,
-                _ = self.hang_up.recv() => secrets.read_again(settings),
+                _ = self.hang_up.recv() => if self.stop_on_hang_up { break } else { secrets.read_again(settings) },
             }
         }
         info!("stopping: finishing what is in flight");

@@ -3,6 +3,7 @@
 //! Each role says what it has, and none says a name or a password of its servers.
 
 use std::io::IsTerminal;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use tracing::{info, warn};
 
@@ -24,9 +25,9 @@ pub fn of_service(service: &Service, config: &Config, role: Role) {
         Role::Worker => "worker",
     };
     let database = (role != Role::Receiver).then(|| database(&service.store));
-    let webhook_url = (role != Role::Worker).then(|| format!("http://{}{}", service.address, http::WEBHOOK_PATH));
+    let webhook_url = (role != Role::Worker).then(|| url(service.address, http::WEBHOOK_PATH));
     let dashboard = (role != Role::Receiver).then(|| match config.admin_token {
-        Some(_) => format!("http://{}{}", service.address, http::dashboard::PATH),
+        Some(_) => url(service.address, http::dashboard::PATH),
         None => "off; set ADMIN_TOKEN to turn it on".into(),
     });
     info!(version = VERSION, role = name, queue = queue(&config.queue), database, webhook_url, dashboard, "started");
@@ -36,9 +37,19 @@ pub fn of_service(service: &Service, config: &Config, role: Role) {
     {
         warn!(
             files,
-            "keep DATA_DIR on a disk that stays: the disk of a container goes with it. For servers set DATABASE_URL and AMQP_URL"
+            "keep DATA_DIR on a disk that stays: a container's own disk is deleted with it. For servers set DATABASE_URL and AMQP_URL"
         );
     }
+}
+
+/// The URL by which this machine reaches what listens on `address`: one that listens on every address is reached by loopback.
+pub fn url(address: SocketAddr, path: &str) -> String {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    format!("http://{}{path}", SocketAddr::new(ip, address.port()))
 }
 
 /// The line of a command that works on the database.
@@ -71,5 +82,23 @@ fn files(config: &Config, role: Role) -> Option<&'static str> {
         (true, false) => Some("queue"),
         (false, true) => Some("database"),
         (false, false) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_url_is_one_that_this_machine_reaches() {
+        for (address, expected) in [
+            ("127.0.0.1:3000", "http://127.0.0.1:3000/"),
+            ("0.0.0.0:3000", "http://127.0.0.1:3000/"),
+            ("[::]:3000", "http://[::1]:3000/"),
+            ("[::1]:3000", "http://[::1]:3000/"),
+            ("10.1.2.3:80", "http://10.1.2.3:80/"),
+        ] {
+            assert_eq!(url(address.parse().unwrap(), "/"), expected);
+        }
     }
 }

@@ -32,7 +32,7 @@ pub fn listening_host(value: Option<String>) -> Result<String, ConfigError> {
     }
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
     if text.is_empty() || !text.bytes().all(is_name) {
-        return Err(wrong("HOST", "is no address and no name", remedy));
+        return Err(wrong("HOST", "is neither an IP address nor a host name", remedy));
     }
     Ok(text.to_owned())
 }
@@ -207,9 +207,9 @@ mod tests {
             ("[::1]:3000", "has a port"),
             ("[localhost]", "has brackets"),
             ("[::1", "has brackets"),
-            ("*", "is no address"),
-            ("a b", "is no address"),
-            ("/tmp/socket", "is no address"),
+            ("*", "is neither"),
+            ("a b", "is neither"),
+            ("/tmp/socket", "is neither"),
         ] {
             let error = listening_host(Some(text.into())).unwrap_err().to_string();
             assert!(error.starts_with(&format!("HOST {fault}")), "{text}: {error}");

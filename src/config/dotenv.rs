@@ -39,7 +39,7 @@ pub fn parse(bytes: &[u8], is_ours: impl Fn(&str) -> bool) -> Result<HashMap<Str
         }
         let fault = |name: &str, what: &str| Fault {
             line: Some(number),
-            what: format!("sets {name}, and {what}"),
+            what: format!("{name} {what}"),
             remedy: "write NAME=value, with a value of several words or with # between single quotes",
         };
         let Some((name, rest)) = assignment(line) else {
@@ -50,15 +50,15 @@ pub fn parse(bytes: &[u8], is_ours: impl Fn(&str) -> bool) -> Result<HashMap<Str
         };
         let value = match value(rest, &lines[next..]) {
             Ok((value, more)) => {
-                let inner = lines[next..next + more].iter().position(|line| {
-                    let line = line.trim_matches(is_blank);
-                    assignment(line).is_some_and(|(name, _)| is_ours(name))
+                let inner = lines[next..next + more].iter().enumerate().find_map(|(at, line)| {
+                    let (name, _) = assignment(line.trim_matches(is_blank))?;
+                    is_ours(name).then_some((at, name))
                 });
                 // Most likely the quote was never meant to reach so far, and the setting would be missed.
-                if let Some(inner) = inner {
+                if let Some((inner, name)) = inner {
                     return Err(Fault {
                         line: Some(next + 1 + inner),
-                        what: format!("stands inside the quotes that begin in line {number}"),
+                        what: format!("{name} stands inside the quotes that begin in line {number}"),
                         remedy: "close the quotes",
                     });
                 }
@@ -133,7 +133,7 @@ fn value(rest: &str, following: &[&str]) -> Result<(String, usize), &'static str
         value.push('\n');
         line = following.get(more).copied().unwrap_or_default();
     }
-    Err("its quotes are never closed")
+    Err("has quotes that are never closed")
 }
 
 /// Reads up to the closing quote, and returns what stands behind it. Returns `None` if the line has none.
@@ -273,7 +273,10 @@ mod tests {
         assert!(fault.what.contains("UTF-8") && fault.line == Some(1), "{fault:?}");
         // Quotes of another's that are open until ours.
         let fault = read("NAME='My App\nDATABASE_URL=hunter2\nOTHER=x'\n").unwrap_err();
-        assert!(fault.line == Some(2) && fault.what.contains("line 1"), "{fault:?}");
+        assert!(
+            fault.line == Some(2) && fault.what.contains("DATABASE_URL stands inside") && fault.what.contains("line 1"),
+            "{fault:?}"
+        );
     }
 
     #[test]

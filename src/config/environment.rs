@@ -28,8 +28,8 @@ impl Environment {
     pub fn read() -> Result<Self, ConfigError> {
         let text = read_dotenv(Path::new(DOTENV))?;
         let dotenv = dotenv::parse(&text, names::is_ours).map_err(|fault| {
-            let place = fault.line.map(|line| format!("line {line} of ")).unwrap_or_default();
-            wrong(&format!("{place}the file .env"), fault.what, fault.remedy)
+            let place = fault.line.map_or("the file .env".into(), |line| format!(".env line {line}:"));
+            wrong(&place, fault.what, fault.remedy)
         })?;
         // Variables that are no text are none of ours.
         let process =
@@ -57,6 +57,21 @@ impl Environment {
     /// Whether the process, and not `.env`, has the variable.
     pub fn is_exported(&self, name: &str) -> bool {
         self.process.get(name).is_some_and(|value| !clean(value).is_empty())
+    }
+
+    /// Whether the variable is there, or the one that names its file, with a value or without.
+    pub(super) fn names(&self, name: &str) -> bool {
+        let names = [name, &file_of(name)];
+        [&self.process, &self.dotenv].iter().any(|variables| names.iter().any(|name| variables.contains_key(*name)))
+    }
+
+    /// The names of settings in `.env` that hold `${NAME}`, or nothing but `$NAME`: other programs substitute there.
+    pub(super) fn unsubstituted(&self) -> Vec<&str> {
+        let counts = |name: &str| self.process.get(name).is_none_or(|value| clean(value).is_empty());
+        let found = self.dotenv.iter().filter(|(name, value)| counts(name) && names_variable(clean(value)));
+        let mut names: Vec<_> = found.map(|(name, _)| name.as_str()).collect();
+        names.sort_unstable();
+        names
     }
 
     /// The home directory of the user.
@@ -118,7 +133,7 @@ impl Environment {
     }
 
     /// Takes a variable back, and the one that names its file.
-    pub(super) fn forget(&mut self, name: &str) {
+    pub fn forget(&mut self, name: &str) {
         // The signing secret has two names, and an error of either is said of the newer one.
         let older = if name == super::SIGNING_SECRET { super::OLDER_SIGNING_SECRET } else { name };
         for name in [name, older] {
@@ -132,6 +147,16 @@ impl Environment {
 
 fn file_of(name: &str) -> String {
     format!("{name}_FILE")
+}
+
+/// Whether the value is `$NAME`, or has `${NAME}` or `${NAME:-…}` in it.
+fn names_variable(value: &str) -> bool {
+    let rest_of_name =
+        |text: &'_ str| text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(text.len());
+    let is_name = |text: &str| !text.is_empty() && !text.starts_with(|c: char| c.is_ascii_digit());
+    let is_whole = value.strip_prefix('$').is_some_and(|name| is_name(name) && rest_of_name(name) == name.len());
+    let mut braces = value.split("${").skip(1).map(|text| text.split_at(rest_of_name(text)));
+    is_whole || braces.any(|(name, rest)| !name.is_empty() && rest.starts_with(['}', ':']))
 }
 
 /// The value without white space, a byte order mark, and one pair of quotes around it, which `docker run --env-file` and some
@@ -184,6 +209,19 @@ mod tests {
             ("a\"b\"", "a\"b\""),
         ] {
             assert_eq!(clean(value), cleaned, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn a_value_for_a_program_that_substitutes_is_found() {
+        for value in ["postgres://app:${DB_PASSWORD}@h/db", "${A}", "$NAME", "$_a1", "a${B:-c}"] {
+            let dotenv = Environment::of_dotenv(&[("DATABASE_URL", value), ("PORT", "1")]);
+            assert_eq!(dotenv.unsubstituted(), ["DATABASE_URL"], "{value}");
+            let hidden = Environment { process: Environment::of(&[("DATABASE_URL", "x")]).process, ..dotenv };
+            assert!(hidden.unsubstituted().is_empty(), "that of the process counts: {value}");
+        }
+        for value in ["pa$word", "$1a", "$", "${", "${}", "${a b}", "$a-b", "x$$"] {
+            assert!(Environment::of_dotenv(&[("DATABASE_URL", value)]).unsubstituted().is_empty(), "{value}");
         }
     }
 

@@ -10,7 +10,10 @@ const WITHOUT_FLAG: [&str; 4] = [OLDER_SIGNING_SECRET, "RUST_LOG", "NO_COLOR", "
 
 static NAMES: LazyLock<HashSet<String>> = LazyLock::new(|| {
     let command = <Settings as clap::Args>::augment_args(clap::Command::new("names"));
-    let flags = command.get_arguments().map(|flag| flag.get_id().as_str().to_uppercase());
+    let flags = command
+        .get_arguments()
+        .filter(|flag| flag.get_action().takes_values())
+        .map(|flag| flag.get_id().as_str().to_uppercase());
     flags.chain(WITHOUT_FLAG.map(String::from)).collect()
 });
 

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use percent_encoding::percent_decode_str;
 
 /// What is wrong, and what would be right.
 pub type Wrong = (&'static str, &'static str);
@@ -89,14 +89,6 @@ fn of_sqlite(rest: &str, home: Option<&Path>) -> Result<PathBuf, Wrong> {
     Ok(path)
 }
 
-/// What stands for itself in a URL and in a shell.
-const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'-').remove(b'_');
-
-/// The URL that names this file.
-pub fn sqlite_url(path: &Path) -> String {
-    format!("sqlite://{}", utf8_percent_encode(&path.to_string_lossy(), ENCODED))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -176,14 +168,5 @@ mod tests {
             assert!(typed(text).is_err(), "{text}");
         }
         assert!(super::typed("~/data", None).unwrap_err().0.contains("HOME"));
-    }
-
-    #[test]
-    fn a_path_comes_back_from_its_url() {
-        for path in ["data/users.db", "/a b/ü'$(x)?#%~.db", "~/users.db", "./x.db"] {
-            let url = sqlite_url(Path::new(path));
-            assert_eq!(file(&url), Ok(path.into()), "{url}");
-            assert!(url.chars().all(|c| c.is_ascii_alphanumeric() || ":/.-_%".contains(c)), "{url}");
-        }
     }
 }

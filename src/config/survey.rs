@@ -43,6 +43,7 @@ pub fn survey(settings: &Settings, environment: &Environment) -> (Option<Config>
 }
 
 fn variable(name: &str) -> &str {
+    let name = name.trim_end_matches(':');
     name.strip_suffix("_FILE").unwrap_or(name)
 }
 
@@ -110,7 +111,8 @@ mod tests {
     fn every_setting_can_be_taken_back() {
         use clap::{Args, FromArgMatches};
         let command = Settings::augment_args(clap::Command::new("x"));
-        let flags: Vec<_> = command.get_arguments().filter_map(|argument| argument.get_long()).collect();
+        let flags = command.get_arguments().filter(|argument| argument.get_action().takes_values());
+        let flags: Vec<_> = flags.filter_map(|argument| argument.get_long()).collect();
         let flags: Vec<_> = flags.iter().map(|flag| (*flag).to_owned()).collect();
         for flag in flags {
             let given = command.clone().get_matches_from(["x", &format!("--{flag}"), "value"]);

@@ -56,6 +56,9 @@ pub fn payloads(value: Option<String>) -> Result<store::Payloads, ConfigError> {
     }
 }
 
+/// What is written between names in other lists.
+const SEPARATORS: [char; 5] = [';', '|', ':', '/', '+'];
+
 /// Longest part of a wrong name that an error repeats, in characters.
 const SHOWN_MAX: usize = 64;
 
@@ -64,6 +67,11 @@ pub fn omitted(value: Option<String>) -> Result<OmittedFields, ConfigError> {
         OmitError::Needed(needed) => {
             let fault = format!("names {needed}, without which no event could be applied");
             wrong("OMIT_FIELDS", fault, "leave it out; name fields such as private_metadata,unsafe_metadata")
+        }
+        OmitError::Unknown { name, .. } if name.contains(SEPARATORS) => {
+            let separator: String = name.chars().filter(|c| SEPARATORS.contains(c)).take(1).collect();
+            let remedy = "write names separated by commas, such as private_metadata,unsafe_metadata";
+            wrong("OMIT_FIELDS", format!("has {separator:?} between names"), remedy)
         }
         OmitError::Unknown { name, nearest } => {
             let shown: String = name.chars().take(SHOWN_MAX).collect();

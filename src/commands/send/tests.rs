@@ -139,6 +139,10 @@ fn args(line: &str) -> SendArgs {
     parse(line).unwrap()
 }
 
+async fn run(args: &SendArgs, configured: Option<SecretString>) -> anyhow::Result<ExitCode> {
+    super::run(args, configured, &Hints::without_flags()).await
+}
+
 async fn summary(args: &SendArgs) -> Summary {
     let (plan, sender, run) = prepare(args, Some(SECRET.into())).unwrap();
     load(args, plan, sender, run).await
@@ -171,11 +175,13 @@ async fn one_event_is_told_in_words_with_the_next_commands() {
         let summary = receiver.send(line).await;
         let event = receiver.taken().remove(0);
         let clerk_id = event.parse().ok().map(|event| event.change.clerk_id);
-        (in_words(&summary, event.id(), clerk_id.as_ref()), event.id().to_string())
+        let text = in_words(&summary, event.id(), clerk_id.as_ref(), &Hints::without_flags());
+        (text, event.id().to_string())
     };
     let (text, id) = told(r#"{"status":"queued"}"#, "user.created --user user_1").await;
     assert!(text.starts_with(&format!("queued {id}, about user_1, in ")), "{text}");
-    assert!(text.ends_with("Look at it:\n  clerk-sync users show user_1\n  clerk-sync users history user_1"), "{text}");
+    let hints = ["users show user_1", "users history user_1"].map(|words| Hints::without_flags().command(words));
+    assert!(text.ends_with(&format!("Look at it:\n  {}", hints.join("\n  "))), "{text}");
     let (text, id) = told(r#"{"status":"ignored"}"#, "session.created").await;
     assert!(text.starts_with(&format!("ignored {id}")) && text.contains("only user.created"), "{text}");
     let (text, _) = told("hello", "user.created").await;

@@ -4,6 +4,7 @@
 //! there is no stale lock to clear. Commands that only publish do without it.
 
 use std::fs::{File, TryLockError};
+use std::io::Write;
 use std::path::Path;
 
 use crate::data_dir;
@@ -28,12 +29,22 @@ impl DirectoryLock {
         data_dir::create(directory).map_err(failed)?;
         let file = data_dir::file().open(&path).map_err(failed)?;
         match file.try_lock() {
-            Ok(()) => Ok(Self { _file: file }),
+            Ok(()) => {
+                // For the error below alone: without it the lock is as good.
+                drop(file.set_len(0).and_then(|()| (&file).write_all(std::process::id().to_string().as_bytes())));
+                Ok(Self { _file: file })
+            }
             Err(TryLockError::WouldBlock) => Err(OpenError(format!(
-                "another clerk-sync works in {}: stop it, or set DATA_DIR to another directory. For several processes set AMQP_URL",
+                "another clerk-sync{} works in {}: stop it, or set DATA_DIR to another directory. For several processes set AMQP_URL",
+                holder(&path).map(|id| format!(" (process {id})")).unwrap_or_default(),
                 directory.display()
             ))),
             Err(TryLockError::Error(error)) => Err(failed(error)),
         }
     }
+}
+
+/// The ID of the process that holds the lock. Returns `None` if it has not written it.
+fn holder(path: &Path) -> Option<u32> {
+    std::fs::read_to_string(path).ok()?.trim().parse().ok()
 }

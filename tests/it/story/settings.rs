@@ -72,10 +72,30 @@ async fn a_dotenv_of_an_application_is_read_as_it_stands() {
         .await;
     dotenv(&place, "ADMIN_TOKEN='never closed hunter2\n");
     app.signal("HUP");
-    until("it is told", async || app.log().iter().any(|line| line.contains("line 1 of the file .env"))).await;
+    until("it is told", async || app.log().iter().any(|line| line.contains(".env line 1"))).await;
     assert_eq!(app.api(Some("pa$$word pa$$word"), "/api/users", None).await.status, 200);
     assert!(app.log().iter().all(|line| !line.contains("hunter2")));
     assert!(app.stop().success());
+}
+
+#[tokio::test]
+async fn a_value_for_a_program_that_substitutes_is_named_and_not_shown() {
+    let place = Place::embedded();
+    dotenv(
+        &place,
+        "DATABASE_URL=postgres://app:hunter2${DB_PASSWORD}@127.0.0.1:1/db\nADMIN_TOKEN='pa$sword of $letters'\n",
+    );
+    let (_, error) = run(&mut place.command(&["users", "list"]));
+    assert!(error.contains("DATABASE_URL in .env has ${…}") && !error.contains("hunter2"), "{error}");
+    assert!(!error.contains("ADMIN_TOKEN"), "{error}");
+    let checked = String::from_utf8(place.run(&["check"]).stdout).unwrap();
+    assert!(checked.contains("DATABASE_URL in .env has ${…}") && !checked.contains("hunter2"), "{checked}");
+    // It is not used.
+    let (status, error) = run(&mut place.command(&["migrate", "--embedded"]));
+    assert!(status == Some(0) && !error.contains("DATABASE_URL"), "{error}");
+    dotenv(&place, "PORT=$HTTP_PORT\n");
+    let app = &mut place.command(&["serve"]);
+    refused(app.env_remove("PORT"), &["PORT", "nothing is substituted"]);
 }
 
 #[tokio::test]
@@ -83,10 +103,10 @@ async fn a_dotenv_that_cannot_be_read_is_named_and_not_shown() {
     let place = Place::embedded();
     let utf_16: Vec<u8> = "\u{feff}PORT=1\r\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
     let files: [(&[u8], &[&str]); 6] = [
-        (b"A=1\n\nADMIN_TOKEN='hunter2\n", &["line 3 of the file .env", "ADMIN_TOKEN", "never closed"]),
-        (b"DATABASE_URL postgres://u:hunter2@h/d", &["line 1 of the file .env", "DATABASE_URL", "NAME=value"]),
-        (b"AMQP_URL=\"amqp://u:hunter2@h\"hunter2", &["line 1 of the file .env", "AMQP_URL", "quote"]),
-        (b"ADMIN_TOKEN=hunter2hunter2\xe9", &["line 1 of the file .env", "ADMIN_TOKEN", "UTF-8"]),
+        (b"A=1\n\nADMIN_TOKEN='hunter2\n", &[".env line 3", "ADMIN_TOKEN", "never closed"]),
+        (b"DATABASE_URL postgres://u:hunter2@h/d", &[".env line 1", "DATABASE_URL", "NAME=value"]),
+        (b"AMQP_URL=\"amqp://u:hunter2@h\"hunter2", &[".env line 1", "AMQP_URL", "quote"]),
+        (b"ADMIN_TOKEN=hunter2hunter2\xe9", &[".env line 1", "ADMIN_TOKEN", "UTF-8"]),
         (&utf_16, &["file .env", "UTF-16", "UTF-8"]),
         (&[b'#'; (1 << 20) + 1], &["file .env", "1 MiB"]),
     ];
@@ -170,7 +190,8 @@ async fn a_field_that_clerk_does_not_have_cannot_be_omitted() {
     for (fields, meant) in [
         ("privateMetadata", "private_metadata"),
         ("private_metadata,PrivateMetadata", "private_metadata"),
-        (" private_metadata;unsafe_metadata", "separated by commas"),
+        (" private_metadata;unsafe_metadata", "has \";\" between names; write names separated by commas"),
+        ("email_addresses|phone_numbers", "has \"|\" between names"),
         ("email", "email_addresses"),
         ("phone", "phone_numbers"),
         ("fist_name", "first_name"),
@@ -218,6 +239,17 @@ async fn what_a_sqlite_url_says_is_read_or_refused() {
     refused(place.command(&["migrate"]).env("DATA_DIR", "$HOME/data"), &["DATA_DIR", "substituted"]);
     refused(place.command(&["migrate"]).env("ADMIN_TOKEN_FILE", "~/token"), &["ADMIN_TOKEN_FILE", "HOME"]);
     assert_eq!(files(&place.directory()), before, "nothing was made");
+    for command in ["serve", "migrate", "users", "dev"] {
+        let arguments = if command == "users" { vec!["users", "list"] } else { vec![command] };
+        for directory in ["a.db", "a.db/data"] {
+            let mut command = place.command(&arguments);
+            command.env("DATA_DIR", directory).env("CLERK_WEBHOOK_SIGNING_SECRET", SECRET);
+            refused(&mut command, &["DATA_DIR: a.db is a file, not a directory; give another DATA_DIR"]);
+        }
+    }
+    let checked =
+        String::from_utf8(place.command(&["check"]).env("DATA_DIR", "a.db").output().unwrap().stdout).unwrap();
+    assert_eq!(checked.matches("a.db is a file, not a directory").count(), 1, "{checked}");
     let (status, error) = run(place.command(&["migrate"]).env("DATA_DIR", "~/data").env("HOME", &home));
     assert_eq!(status, Some(0), "{error}");
     assert!(home.join("data/users.db").is_file());

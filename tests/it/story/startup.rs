@@ -132,13 +132,14 @@ impl Drop for Dev {
 async fn the_hints_of_dev_work_in_the_folder_of_an_application_whose_port_is_taken() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
-    for (url, directory) in [
-        ("postgres://u:hunter2@127.0.0.1:1/app", None),
-        ("mysql://u:hunter2@127.0.0.1/app", Some("a folder")),
-        ("file:./dev.db", None),
+    for (servers, directory) in [
+        ("DATABASE_URL=postgres://u:hunter2@127.0.0.1:1/app", None),
+        ("DATABASE_URL='mysql://u:hunter2@127.0.0.1/app'\nAMQP_URL=", Some("a folder")),
+        ("DATABASE_URL=file:./dev.db\nAMQP_URL=amqp://u:hunter2@127.0.0.1:1/", None),
+        ("DATABASE_URL_FILE=nowhere\nAMQP_URL=amqp://u:hunter2@127.0.0.1:1", None),
     ] {
         let place = Place::embedded();
-        std::fs::write(place.directory().join(".env"), format!("DATABASE_URL=\"{url}\"\nPORT={port}\n")).unwrap();
+        std::fs::write(place.directory().join(".env"), format!("{servers}\nPORT={port}\n")).unwrap();
         let mut command = place.command(&["dev"]);
         command.env_remove("DATA_DIR").env_remove("PORT").env_remove("RUST_LOG");
         directory.map(|directory| command.env("DATA_DIR", directory));
@@ -152,20 +153,35 @@ async fn the_hints_of_dev_work_in_the_folder_of_an_application_whose_port_is_tak
         let hints = dev.hints();
         assert_eq!(hints.len(), 4, "{all}");
         let data = place.directory().join(directory.unwrap_or("data"));
-        for hint in hints {
+        // What `send` prints after one event can be typed, too. And what failed is replayed into the queue of `dev`.
+        let send_one = hints[0].replace(" --count 1000", "");
+        let replay = hints[2].replace("list --status failed", "replay --all --dry-run");
+        let mut hints: Vec<String> = hints.into_iter().map(String::from).chain([send_one.clone(), replay]).collect();
+        hints.reverse();
+        while let Some(hint) = hints.pop() {
             // As another terminal has it: nothing is exported.
             let mut shell = Command::new("sh");
             // There is no curl everywhere.
-            let hint = format!("curl() {{ printf '%s\\n' \"$@\"; }}; {hint}");
-            shell.args(["-c", &hint]).current_dir(place.directory()).env_clear();
+            let typed = format!("curl() {{ printf '%s\\n' \"$@\"; }}; {hint}");
+            shell.args(["-c", &typed]).current_dir(place.directory()).env_clear();
             let output = shell.stdin(Stdio::null()).output().unwrap();
             let error = String::from_utf8_lossy(&output.stderr).into_owned();
             assert!(output.status.success(), "{hint}: {error}");
             if hint.contains("Bearer") {
                 let token = std::fs::read_to_string(data.join("dev-admin-token")).unwrap();
-                let printed = String::from_utf8(output.stdout).unwrap();
+                let printed = String::from_utf8_lossy(&output.stdout);
                 let (header, url) = (format!("Authorization: Bearer {}", token.trim()), "/api/users");
                 assert!(printed.contains(&header) && printed.trim_end().ends_with(url), "{printed}");
+            }
+            if hint == send_one {
+                let printed = String::from_utf8_lossy(&output.stdout);
+                let next = printed.lines().skip_while(|line| *line != "Look at it:").skip(1).map(String::from);
+                let (show, id) = (next.collect::<Vec<_>>(), printed.split("about ").nth(1).unwrap().split(',').next());
+                assert!(show.len() == 2 && show[0].contains(id.unwrap()), "{printed}");
+                let store = place.store_at(&data.join("users.db"));
+                let id = clerk_sync::clerk::ClerkId::new(id.unwrap()).unwrap();
+                until("it is there", async || store.user(&id).await.is_ok_and(|user| user.is_some())).await;
+                hints.extend(show);
             }
             if hint.contains("users list") {
                 let store = place.store_at(&data.join("users.db"));
@@ -175,5 +191,40 @@ async fn the_hints_of_dev_work_in_the_folder_of_an_application_whose_port_is_tak
             }
         }
         assert!(!place.directory().join("dev.db").exists());
+    }
+}
+
+#[tokio::test]
+async fn dev_stops_with_its_terminal() {
+    let place = Place::embedded();
+    // util-linux's `script` makes the terminal, which goes with it.
+    let mut script = Command::new("script");
+    let line = format!("'{}' dev", env!("CARGO_BIN_EXE_clerk-sync"));
+    script.args(["--quiet", "--command", &line, "/dev/null"]).env_clear().current_dir(place.directory());
+    script.env("DATA_DIR", place.directory()).env("PORT", "0").env("PATH", "/usr/bin:/bin");
+    let mut script = script.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("util-linux's `script`");
+    let file = place.directory().join("dev-url");
+    until("it listens", async || file.exists()).await;
+    let lock = std::fs::read_to_string(place.directory().join("lock")).unwrap();
+    let second = place.run(&["dev"]);
+    let error = String::from_utf8(second.stderr).unwrap();
+    assert!(error.contains(&format!("another clerk-sync (process {lock}) works in")), "{error}");
+    script.kill().unwrap();
+    script.wait().unwrap();
+    until("it stops", async || !file.exists()).await;
+}
+
+#[test]
+fn the_log_on_a_terminal_has_color_unless_it_is_refused() {
+    let place = Place::embedded();
+    for (variables, has_color) in [
+        (&[("TERM", "xterm")][..], true),
+        (&[("TERM", "dumb")], false),
+        (&[("TERM", "xterm"), ("NO_COLOR", "1")], false),
+    ] {
+        let variables = [variables, &[("LOG_FORMAT", "pretty")]].concat();
+        let (status, shown) = place.on_a_terminal(&["migrate"], &variables, "");
+        assert!(status == Some(0) && shown.contains("started"), "{shown}");
+        assert_eq!(shown.contains("\u{1b}["), has_color, "{variables:?}: {shown}");
     }
 }

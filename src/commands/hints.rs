@@ -1,0 +1,33 @@
+//! Commands that are printed for a person: they work as they stand, in another terminal in the same folder.
+
+use crate::config::{self, Config, Environment};
+
+/// What each of them begins and ends with.
+pub struct Hints {
+    /// By the name that it was called with: it need not be installed.
+    program: String,
+    flags: String,
+}
+
+impl Hints {
+    /// Hints whose commands find the files of `config`.
+    pub fn of(config: &Config, environment: &Environment) -> Self {
+        let flags = config::flags(config, environment).iter().map(|flag| format!(" {}", quoted(flag))).collect();
+        Self { flags, ..Self::without_flags() }
+    }
+
+    pub fn without_flags() -> Self {
+        let program = std::env::args().next().unwrap_or_else(|| "clerk-sync".into());
+        Self { program: quoted(&program), flags: String::new() }
+    }
+
+    pub fn command(&self, words: &str) -> String {
+        format!("{} {words}{}", self.program, self.flags)
+    }
+}
+
+/// As a shell reads it back.
+pub fn quoted(text: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/.-_:%@+=,".contains(c);
+    if text.chars().all(is_plain) { text.into() } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
