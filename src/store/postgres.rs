@@ -213,7 +213,9 @@ impl Store {
     }
 
     pub async fn setting(&self, name: &str) -> Result<Option<String>, StoreError> {
-        read::setting(&self.readers, name).await.map_err(error::of)
+        let setting = read::setting(&self.readers, name).await.map_err(error::of)?;
+        self.unless_hidden(schema::SETTINGS, setting.is_none()).await?;
+        Ok(setting)
     }
 
     pub async fn set(&self, name: &str, value: &str) -> Result<(), StoreError> {
