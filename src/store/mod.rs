@@ -259,8 +259,8 @@ impl Store {
         answer.unwrap_or_else(|_| Err(StoreError::Unavailable("it does not answer".into())))
     }
 
-    /// The same, and the last batch was written, or a write was made since. Not for who would then write nothing: where there is
-    /// no row to try it on, only the next batch can show it.
+    /// The same, and the last batch was written. Not for a worker, which would then write nothing: only the next batch can show
+    /// that the database takes writes again. The batch that was not written is that one; it is in the queue until it is.
     pub async fn ping(&self) -> Result<(), StoreError> {
         self.usable().await?;
         match self {

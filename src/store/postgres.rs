@@ -25,7 +25,7 @@ use sqlx::Connection;
 
 use super::{
     EventFilter, EventRow, Failed, HistoryRow, Keep, KnownUser, Listing, LiveUser, Outcome, Page, Recent,
-    SchemaVersion, StoreError, Time, Totals, User, UserFilter, Write,
+    SchemaVersion, StoreError, Time, Totals, User, UserFilter, Verdict, Write,
 };
 use crate::clerk::{ClerkId, EventId, SignedEvent, Timestamp};
 use connection::Server;
@@ -136,24 +136,21 @@ impl Store {
         checked
     }
 
-    /// Whether a write can be made: a server that stands by for another, or has no more room, answers every question all
-    /// the same. Where the last batch was not written, one that changes nothing is tried.
+    /// Whether a batch may be tried: a server that stands by for another, or has no more room, answers every question all
+    /// the same. If the last batch was not written, a write that changes nothing is tried. It may succeed where an insert
+    /// fails, so it does not clear the fault.
     pub async fn writable(&self) -> Result<(), StoreError> {
         let allowed = read::value(&self.readers, include_str!("postgres/may_write.sql")).await.map_err(error::of)?;
         if allowed != Some(true) {
             return Err(error::of_missing_grant());
         }
         if self.last_fault().is_err() {
-            let tried = read::value::<i64>(&self.readers, include_str!("postgres/try_write.sql")).await;
-            // One that finds no row to write shows nothing.
-            if !matches!(tried, Ok(Some(0))) {
-                self.settle(tried)?;
-            }
+            read::value::<i64>(&self.readers, include_str!("postgres/try_write.sql")).await.map_err(error::of)?;
         }
         Ok(())
     }
 
-    /// Why the last batch was not written, where nothing has shown since that the next one can be.
+    /// Why the last batch was not written, until one is committed.
     pub fn last_fault(&self) -> Result<(), StoreError> {
         self.fault().clone().map_or(Ok(()), Err)
     }
@@ -165,11 +162,16 @@ impl Store {
 
     /// What a write came to, kept in mind for `last_fault`.
     fn settle<T>(&self, written: Result<T, sqlx::Error>) -> Result<T, StoreError> {
-        let written = written.map_err(error::of);
-        *self.fault() = match &written {
-            Err(fault @ (StoreError::Unavailable(_) | StoreError::Incompatible(_))) => Some(fault.clone()),
-            Ok(_) | Err(StoreError::Rejected { .. }) => None,
-        };
+        let is_current = self.was_current.load(Ordering::Relaxed);
+        let written = written.map_err(if is_current { error::of_write } else { error::of });
+        match &written {
+            Ok(_) => *self.fault() = None,
+            Err(fault @ (StoreError::Unavailable(_) | StoreError::Incompatible(_))) => {
+                *self.fault() = Some(fault.clone());
+            }
+            // Nothing was committed: the parts of the batch show whether one can be.
+            Err(StoreError::Rejected { .. }) => {}
+        }
         written
     }
 
@@ -185,7 +187,18 @@ impl Store {
 
     /// See `store::Store::apply`.
     pub async fn apply(&self, write: &Write) -> Result<Vec<Outcome>, StoreError> {
-        self.settle(apply::apply(&self.writers, write, self.keep).await)
+        if write.records.is_empty() && write.changes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let written = self.settle(apply::apply(&self.writers, write, self.keep).await);
+        if let Err(StoreError::Rejected { text, .. }) = &written
+            && write.records.iter().all(|record| matches!(record.verdict, Verdict::Failed { .. }))
+        {
+            // There is no smaller part to attempt.
+            let text = format!("a failed event cannot be recorded, and stays in the queue: {text}");
+            *self.fault() = Some(StoreError::Incompatible(text));
+        }
+        written
     }
 
     pub async fn prune(&self, older_than: Timestamp, limit: u32) -> Result<u64, StoreError> {
@@ -213,7 +226,9 @@ impl Store {
     }
 
     pub async fn setting(&self, name: &str) -> Result<Option<String>, StoreError> {
-        read::setting(&self.readers, name).await.map_err(error::of)
+        let setting = read::setting(&self.readers, name).await.map_err(error::of)?;
+        self.unless_hidden(schema::SETTINGS, setting.is_none()).await?;
+        Ok(setting)
     }
 
     pub async fn set(&self, name: &str, value: &str) -> Result<(), StoreError> {

@@ -15,6 +15,13 @@ static APPLY: LazyLock<String> = LazyLock::new(|| {
     statement::assemble(
         include_str!("apply.sql"),
         &[
+            // Whether a change has anything for its row; made of the two below.
+            (
+                "<alters>",
+                "((least(row.deleted_at, excluded.deleted_at) is distinct from row.deleted_at
+                     or case when <gone> then row.erased_at is null
+                             else excluded.event_id is not null and <newer> end) is true)",
+            ),
             (
                 "<newer>",
                 "(row.event_id is null or (excluded.updated_at, excluded.occurred_at, excluded.event_id) > (row.updated_at, row.occurred_at, row.event_id))",
@@ -50,9 +57,6 @@ fn bytes(write: &Write) -> usize {
 
 /// Applies and records; one outcome a record, in order.
 pub async fn apply(pool: &Pool, write: &Write, keep: Keep) -> Result<Vec<Outcome>, Error> {
-    if write.records.is_empty() && write.changes.is_empty() {
-        return Ok(Vec::new());
-    }
     // Every array below is as long as `changes` or as `records`: PostgreSQL would fill up a shorter one with nulls.
     let changes = &write.changes;
     let text = |read: fn(&UserProfile) -> Option<&str>| profiles(write, read);

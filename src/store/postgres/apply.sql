@@ -5,9 +5,10 @@
 with old as materialized (
     -- The rows as they were: what a record needs to say whether its event altered anything. Each is looked up by its key, once,
     -- whatever the planner knows of the table.
-    select clerk_id, updated_at, occurred_at, event_id, deleted_at, erased_at
-      from unnest($1::text[]) as id
-      join clerk.users on clerk_id = id
+    select row.clerk_id, row.updated_at, row.occurred_at, row.event_id, row.deleted_at, row.erased_at, <alters> as is_altered
+      from unnest($1::text[], $23::timestamptz[], $24::timestamptz[], $26::text[], $27::timestamptz[])
+               as excluded (clerk_id, updated_at, deleted_at, event_id, occurred_at)
+      join clerk.users as row on row.clerk_id = excluded.clerk_id
 ),
 written as (
     insert into clerk.users as row (
@@ -41,12 +42,15 @@ written as (
         erased_at = case when <gone> then coalesce(row.erased_at, now()) end,
         -- The earliest delete, never cleared: least() skips nulls.
         deleted_at = least(row.deleted_at, excluded.deleted_at),
-        -- A microsecond more where another write has come between, so that this statement can tell.
-        synced_at = case when row.synced_at = excluded.synced_at then now() else now() + interval '1 microsecond' end
-    -- Nothing new, nothing written.
-    where least(row.deleted_at, excluded.deleted_at) is distinct from row.deleted_at
-       or case when <gone> then row.erased_at is null else excluded.event_id is not null and <newer> end
-    returning clerk_id, event_id, deleted_at, erased_at, synced_at <> now() as raced
+        -- A microsecond more where another write has come between, so that this statement can tell; and one more where it has left
+        -- nothing to alter.
+        synced_at = case when not <alters> then now() + interval '2 microseconds'
+                         when row.synced_at = excluded.synced_at then now()
+                         else now() + interval '1 microsecond' end
+    -- Nothing new, nothing written; but where another write has come between, so that no row is missing among those returned.
+    where <alters> or row.synced_at <> excluded.synced_at
+    returning clerk_id, event_id, deleted_at, erased_at, synced_at <> now() as raced,
+              synced_at <> now() + interval '2 microseconds' as is_altered
 ),
 emptied as (
     -- What is kept of the events of who is gone. That of a delete holds nothing personal, and may still be replayed. The
@@ -71,13 +75,13 @@ judged as (
                -- A delete altered the row when this write's earliest one won, and it is earlier than the one that was there. Where
                -- another write came between, `old` is not what was there: then only the earliest is known to have altered it.
                when record.updated_at is null
-                    and written.deleted_at = earliest
+                    and written.is_altered and written.deleted_at = earliest
                     and case when raced then record.occurred_at = earliest
                              else old.deleted_at is null or record.occurred_at < old.deleted_at end then 'applied'
                -- A profile altered the row when this write's newest one won, and it is newer than the one that was there; the
                -- same holds of it.
                when record.updated_at is not null
-                    and written.event_id = newest
+                    and written.is_altered and written.event_id = newest
                     and case when raced then record.event_id = newest
                              else old.event_id is null
                                   or (record.updated_at, record.occurred_at, record.event_id collate "C")
@@ -129,3 +133,8 @@ recorded as (
     returning event_id, status, processed_at = now() as tried
 )
 select event_id, status, tried from recorded
+-- A trigger can drop a row without an error. Nothing may be committed then, and a negative number is an error here: of `limit`
+-- where an event is missing, of `offset` where a user is.
+ limit case when (select count(*) from recorded) < cardinality($28::text[]) then -1 end
+offset case when (select count(*) from written) + (select count(*) from old where not is_altered) < cardinality($1::text[])
+            then -1 end

@@ -14,6 +14,10 @@ use crate::tls::{self, Fault, Peer};
 /// What poolers answer to what they do not take.
 const PROTOCOL_VIOLATION: &str = "08P01";
 
+/// What `apply.sql` fails with where the database dropped a row without an error: that of `limit`, and that of `offset`.
+const EVENT_IS_MISSING: &str = "2201W";
+const USER_IS_MISSING: &str = "2201X";
+
 /// What to say where a pooler has lost a prepared statement, or has that of another client under its name.
 pub const STATEMENTS_ARE_LOST: &str = "a transaction pooler is in front of the server, and does not follow prepared statements: give the server's direct address in DATABASE_URL, or session pooling, or let the pooler follow them (PgBouncer 1.21 or later with max_prepared_statements = 200)";
 
@@ -36,6 +40,7 @@ fn remedy(sqlstate: &str) -> Remedy {
         // A lock that others hold, an object in use, a statement or session that was ended from outside, a server that only
         // reads after a failover, a transaction that had failed before.
         "55P03" | "55006" | "57014" | "25006" | "25P02" => Remedy::Wait,
+        EVENT_IS_MISSING | USER_IS_MISSING => Remedy::Stop,
         _ => match sqlstate.get(..2).unwrap_or_default() {
             // Cardinality, data, integrity, program limits: something in the write. And what a trigger or a rule of the
             // application's own says to some rows: raised errors, external routines, a view's check option.
@@ -78,6 +83,18 @@ pub fn of(error: Error) -> StoreError {
         }
         Error::ColumnNotFound(name) => StoreError::Incompatible(format!("column {name} is missing")),
         _ => StoreError::Unavailable("the connection does not work".into()),
+    }
+}
+
+/// The same of a write to a schema whose version is the newest: nothing is left to migrate.
+pub fn of_write(error: Error) -> StoreError {
+    let Error::Database(refusal) = &error else { return of(error) };
+    match refusal.code().as_deref() {
+        Some(sqlstate @ ("42P01" | "42703" | "42P10" | "42804")) => StoreError::Incompatible(format!(
+            "a write does not fit the tables, although the schema is up to date (SQLSTATE {sqlstate}){}: a table of the schema clerk was changed by hand, or a trigger of yours on it fails; undo the change, or correct the trigger",
+            place(&**refusal)
+        )),
+        _ => of(error),
     }
 }
 
@@ -176,6 +193,15 @@ fn meaning(sqlstate: &str) -> &'static str {
         "42501" => "the role may not do this: SECURITY.md lists the grants that each role needs",
         "42P01" | "42703" | "3F000" => NO_SCHEMA,
         "25006" => "the server only reads",
+        EVENT_IS_MISSING => {
+            "the database dropped an event without an error, so that nothing was written: a trigger or a rule on clerk.events returns nothing; drop it"
+        }
+        USER_IS_MISSING => {
+            "the database dropped a user's row without an error, so that nothing was written: a trigger or a rule on clerk.users returns nothing; drop it"
+        }
+        "0A000" => {
+            "the server does not take a write: a rule on clerk.users or clerk.events is in its way (drop it), or a table was changed by hand"
+        }
         "26000" | "42P05" => STATEMENTS_ARE_LOST,
         PROTOCOL_VIOLATION => {
             "a pooler or proxy in front of the server refuses what clerk-sync sends: give the server's direct address in DATABASE_URL, or use session pooling"
@@ -250,8 +276,10 @@ mod tests {
         for isolate in ["21000", "22P05", "22P02", "22003", "22021", "22008", "23502", "23514", "54000", "54001"] {
             assert_eq!(remedy(isolate), Remedy::Isolate, "{isolate}");
         }
-        for stop in ["28P01", "28000", "3D000", "3F000", "42501", "42P01", "42703", "0A000", "26000", "42P05", "08P01"]
-        {
+        for stop in [
+            "28P01", "28000", "3D000", "3F000", "42501", "42P01", "42703", "0A000", "26000", "42P05", "08P01", "2201W",
+            "2201X",
+        ] {
             assert_eq!(remedy(stop), Remedy::Stop, "{stop}");
         }
     }

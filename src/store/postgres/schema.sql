@@ -3,7 +3,7 @@
 with found as (
     select c.oid, c.relname::text as name, c.relkind::text as kind
       from pg_class c join pg_namespace n on n.oid = c.relnamespace
-     where n.nspname = 'clerk' and c.relname in ('_migrations', 'users', 'events', 'active_users')
+     where n.nspname = 'clerk' and c.relname in ('_migrations', 'users', 'events', 'settings', 'active_users')
 ),
 applies as (
     -- The policies that hold for this role: those of a role that it has, or of everybody.

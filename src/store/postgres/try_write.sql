@@ -1,5 +1,4 @@
--- A write that changes nothing: whether there is room, on the disk of the log too, shows at that alone. And how many rows it was
--- made of: where it is none, nothing was tried.
+-- A write that changes nothing: whether there is room, on the disk of the log too, shows at that alone.
 with of_users as (
     update clerk.users
        set synced_at = synced_at

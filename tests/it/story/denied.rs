@@ -88,3 +88,51 @@ async fn a_row_that_the_applications_own_trigger_refuses_fails_alone() {
         assert!(line.error.is_none_or(|text| !text.contains("says the application")), "the text may quote the row");
     }
 }
+
+/// What is there can still be updated, and no event can be written: readiness must not take the one for the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_is_not_ready_while_every_write_is_refused() {
+    let refusing = |table: &str, raise: &str| {
+        format!(
+            "create function public.refuse() returns trigger language plpgsql as $$ begin raise {raise}; end $$;
+             create trigger refuse before insert on clerk.{table} for each row execute function public.refuse()"
+        )
+    };
+    let allow = |table: &str| format!("drop trigger refuse on clerk.{table}; drop function public.refuse()");
+    let faults = [
+        (
+            "alter table clerk.events drop column superseded_by".into(),
+            r#"alter table clerk.events add column superseded_by text collate "C""#.into(),
+            "changed by hand",
+        ),
+        (
+            "create rule nothing as on insert to clerk.events do instead nothing".into(),
+            "drop rule nothing on clerk.events".into(),
+            "a rule on clerk.users or clerk.events",
+        ),
+        (refusing("users", "insufficient_privilege"), allow("users"), "SECURITY.md lists the grants"),
+        (refusing("events", "'no'"), allow("events"), "a failed event cannot be recorded"),
+    ];
+    let place = Place::servers().await;
+    place.succeed(&["migrate"]);
+    let app = place.serve().await;
+    let mut admin = place.database().connect().await;
+    assert_eq!(app.deliver("msg_0", update("user_0")).await.status, 200);
+    app.settled("msg_0").await;
+    for (number, (breaks, mends, words)) in (1..).zip(faults) {
+        admin.execute(AssertSqlSafe(breaks)).await.unwrap();
+        let id = format!("msg_{number}");
+        assert_eq!(app.deliver(&id, update(&format!("user_{number}"))).await.status, 200);
+        until("readiness says why", async || readiness(&app).await.contains(words)).await;
+        // The database is asked once a second: as often as not, it has been asked since.
+        for _ in 0..12 {
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+            assert!(readiness(&app).await.starts_with("503"), "{words}: asking must not cure it");
+        }
+        admin.execute(AssertSqlSafe(mends)).await.unwrap();
+        // The same event shows that the database takes writes again.
+        until("it is ready", async || readiness(&app).await.starts_with("200")).await;
+        assert!(app.event(&id).await.is_some(), "{words}");
+    }
+    assert!(app.stop().success());
+}

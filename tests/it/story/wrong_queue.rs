@@ -4,7 +4,7 @@ use std::path::Path;
 
 use clerk_sync::store::Status;
 use serde_json::{Value, json};
-use sqlx::Connection;
+use sqlx::{AssertSqlSafe, Connection, Executor};
 
 use crate::support::app::{Place, SECRET, until};
 use crate::support::broker::{self, Namespace};
@@ -146,6 +146,46 @@ async fn the_last_worker_that_started_says_which_queue_it_is() {
     let (status, said) = replay(&place, &["--wait"], &[], &["AMQP_URL"]);
     assert_eq!(status, Some(0), "{said}");
     assert!(app.stop().success());
+}
+
+/// The record is there, and this role does not see it: that is not the same as none.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_row_level_security_hides_is_no_missing_one() {
+    let place = Place::servers().await;
+    let app = place.serve().await;
+    until("the queue is recorded", async || !recorded(&place).await.is_null()).await;
+    fail(&app.store, &[update("msg_1", "user_1", 1)]).await;
+    assert!(app.stop().success());
+    // Another queue that exists.
+    let elsewhere = Place::servers().await;
+    let other = elsewhere.serve().await;
+    let mut admin = place.database().connect().await;
+    let role: String =
+        sqlx::query_scalar("select current_database() || '_reader'").fetch_one(&mut admin).await.unwrap();
+    let made = format!(
+        "create role {role} login; grant usage on schema clerk to {role};
+         grant select, insert, update, delete on all tables in schema clerk to {role};
+         alter table clerk.settings enable row level security"
+    );
+    admin.execute(AssertSqlSafe(made)).await.unwrap();
+    let mut url = reqwest::Url::parse(&place.database().url()).unwrap();
+    url.set_username(&role).unwrap();
+    let variables = [("DATABASE_URL", url.as_str()), ("AMQP_NAMESPACE", elsewhere.namespace().name())];
+    let hidden = "row-level security hides rows of clerk.settings";
+    let (status, said) = replay(&place, &[], &variables, &[]);
+    assert!(status == Some(1) && said.contains(hidden), "{said}");
+    let secret = ("CLERK_WEBHOOK_SIGNING_SECRET", SECRET);
+    let checked = place.command(&["check"]).envs(variables).envs([secret]).output().unwrap();
+    let printed = String::from_utf8_lossy(&checked.stdout).into_owned();
+    assert!(!checked.status.success() && printed.contains(hidden), "{printed}");
+    // Events are applied all the same.
+    let app = place.start(&["serve"], &[secret, variables[0]]).await;
+    assert!(app.stop().success());
+    admin.execute(AssertSqlSafe(format!("create policy ours on clerk.settings to {role} using (true)"))).await.unwrap();
+    let (status, said) = replay(&place, &[], &variables, &[]);
+    assert!(status == Some(1) && said.contains("Set AMQP_NAMESPACE"), "{said}");
+    assert!(other.stop().success());
+    admin.execute(AssertSqlSafe(format!("drop owned by {role} cascade; drop role {role}"))).await.unwrap();
 }
 
 /// A database that only older programs have used, and one whose schema is older.
