@@ -203,13 +203,18 @@ pub fn of_missing_grant() -> StoreError {
     StoreError::Incompatible(format!("{} (SQLSTATE 42501)", meaning("42501")))
 }
 
-/// What went wrong in a migration. Its statements hold no data, so that the message of an object that is in the way quotes none.
-pub fn of_migration(error: Error) -> StoreError {
+/// What went wrong in a migration of a schema of this version. Its statements hold no data, so that the message of an object that is
+/// in the way quotes none.
+pub fn of_migration(error: Error, version: Option<i64>) -> StoreError {
     match error {
         Error::Database(error) if matches!(error.code().as_deref(), Some("42P07" | "42710" | "42723")) => {
             StoreError::Incompatible(format!(
-                "the schema clerk has something that clerk-sync did not make{}. Rename it, or give clerk-sync another database. Nothing was changed",
-                says(&*error)
+                "the schema clerk has something that clerk-sync did not make{}. Rename it, or give clerk-sync another database. {}",
+                says(&*error),
+                version.map_or_else(
+                    || "Nothing was changed".into(),
+                    |version| format!("The schema stays at version {version}")
+                )
             ))
         }
         other => of(other),

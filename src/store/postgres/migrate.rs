@@ -1,4 +1,5 @@
-//! Migrations: the version is read first, each is made in a transaction of its own, and one process makes them at a time.
+//! Migrations: the version is read first, each is made in a transaction of its own, and one process makes them at a time. Those of a
+//! schema that has none are made in one transaction: where one cannot be made, nothing is left behind.
 //!
 //! The lock belongs to the transaction. A lock of the session would stay with the server's session where a pooler hands that to
 //! the next client, and every later migration would wait for it without an end.
@@ -55,7 +56,7 @@ pub async fn migrate(connection: &mut PgConnection) -> Result<(), StoreError> {
         }
         schema.check_encoding()?;
         match make_next(connection).await? {
-            Made::One => busy = None,
+            Made::Some => busy = None,
             Made::NoneLeft => {}
             Made::Busy { holder } => busy.get_or_insert_with(Busy::new).wait(holder).await,
         }
@@ -111,7 +112,7 @@ fn pending(applied: &[Applied]) -> Result<Option<&'static Migration>, StoreError
 }
 
 enum Made {
-    One,
+    Some,
     NoneLeft,
     /// Another process migrates.
     Busy {
@@ -119,7 +120,7 @@ enum Made {
     },
 }
 
-/// Makes the next migration, in one transaction with its record and the lock. What is there is asked again under the lock.
+/// Makes the next migration, or all of them for a schema that has none, in one transaction with their records and the lock. What is there is asked again under the lock.
 async fn make_next(connection: &mut PgConnection) -> Result<Made, StoreError> {
     let mut transaction = connection.begin().await.map_err(error::of)?;
     let key = lock_key(&mut transaction).await.map_err(error::of)?;
@@ -132,8 +133,8 @@ async fn make_next(connection: &mut PgConnection) -> Result<Made, StoreError> {
         return Ok(Made::Busy { holder });
     }
     let (schema, applied) = ask(&mut transaction).await?;
-    let Some(migration) = pending(&applied)? else { return Ok(Made::NoneLeft) };
-    let begun = Instant::now();
+    let Some(next) = pending(&applied)? else { return Ok(Made::NoneLeft) };
+    let migrations: Vec<_> = if applied.is_empty() { EMBEDDED.iter().collect() } else { vec![next] };
     let made = async {
         transaction.execute(LIMITS).await?;
         if !schema.is_versioned {
@@ -145,18 +146,24 @@ async fn make_next(connection: &mut PgConnection) -> Result<Made, StoreError> {
             }
             transaction.execute(include_str!("make_migrations.sql")).await?;
         }
-        transaction.execute(migration.sql.clone()).await?;
-        let record = sqlx::query(include_str!("record_migration.sql"))
-            .bind(migration.version)
-            .bind(&*migration.description)
-            .bind(&*migration.checksum)
-            .bind(i64::try_from(begun.elapsed().as_nanos()).unwrap_or(i64::MAX));
-        record.execute(&mut *transaction).await?;
+        for migration in &migrations {
+            let begun = Instant::now();
+            transaction.execute(migration.sql.clone()).await?;
+            let record = sqlx::query(include_str!("record_migration.sql"))
+                .bind(migration.version)
+                .bind(&*migration.description)
+                .bind(&*migration.checksum)
+                .bind(i64::try_from(begun.elapsed().as_nanos()).unwrap_or(i64::MAX));
+            record.execute(&mut *transaction).await?;
+        }
         transaction.commit().await
     };
-    made.await.map_err(error::of_migration)?;
-    info!(version = migration.version, description = %migration.description, "a migration was made");
-    Ok(Made::One)
+    let version = applied.iter().map(|applied| applied.version).max();
+    made.await.map_err(|error| error::of_migration(error, version))?;
+    for migration in migrations {
+        info!(version = migration.version, description = %migration.description, "a migration was made");
+    }
+    Ok(Made::Some)
 }
 
 /// The number of the lock: that of sqlx's migrator, so that whichever holds it keeps the other out.
@@ -226,6 +233,25 @@ mod tests {
         assert!(refused(&other).contains("migration 1 is not the one of this program"));
         other[0].is_finished = false;
         assert!(refused(&other).contains("migration 1 was not finished"));
+    }
+
+    /// Nothing would be made where one of them is taken, and `check` says so before.
+    #[test]
+    fn every_name_that_the_migrations_use_is_looked_for_first() {
+        let mut names = 0;
+        for line in EMBEDDED.iter().flat_map(|migration| migration.sql.as_str().lines()) {
+            let Some(rest) = ["create table clerk.", "create index ", "create view clerk.", "create type clerk."]
+                .iter()
+                .find_map(|start| line.strip_prefix(start))
+            else {
+                assert!(!line.starts_with("create ") || line.starts_with("create or replace view"), "{line}");
+                continue;
+            };
+            let name = rest.split([' ', '(']).next().unwrap();
+            assert!(include_str!("schema.sql").contains(&format!("'{name}'")), "{name} is not in schema.sql");
+            names += 1;
+        }
+        assert!(names > 20, "{names}");
     }
 
     /// The check value of the algorithm.

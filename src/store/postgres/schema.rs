@@ -43,15 +43,19 @@ impl From<Fault> for StoreError {
 impl Schema {
     /// Reads the answer to `schema.sql`.
     pub fn of(row: &PgRow) -> Result<Self, Error> {
-        let found: Vec<String> = row.try_get("found")?;
-        let found: Vec<_> = found.iter().filter_map(|found| found.split_once(' ')).collect();
+        let (found, taken): (Vec<String>, Vec<String>) = (row.try_get("found")?, row.try_get("taken")?);
+        let mut found: Vec<_> = found.iter().filter_map(|found| found.split_once(' ')).collect();
+        let missing = missing(&found);
         let is_versioned: bool = row.try_get("is_versioned")?;
+        if !is_versioned {
+            found.extend(taken.iter().filter_map(|taken| taken.split_once(' ')));
+        }
         Ok(Self {
             encoding: row.try_get("encoding")?,
             foreign: foreign(&found, is_versioned),
             hidden: row.try_get("hidden")?,
             is_versioned,
-            missing: missing(&found),
+            missing,
         })
     }
 
@@ -148,7 +152,7 @@ fn kind_of(letter: &str) -> &'static str {
         "m" => "a materialized view",
         "S" => "a sequence",
         "i" | "I" => "an index",
-        "c" => "a type",
+        "c" | "T" => "a type",
         _ => "something else",
     }
 }

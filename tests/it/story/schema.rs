@@ -52,6 +52,11 @@ async fn tables_of_another_program_are_named_and_not_touched() {
         "create schema clerk; create table clerk._migrations (id serial primary key, name text)",
         "create schema clerk; create type clerk.users as enum ('one')",
         "create schema clerk; create table clerk.others (id text); create index users_email on clerk.others (id)",
+        // The names of later migrations, and one that a later migration drops.
+        "create schema clerk; create table clerk.settings (id int)",
+        "create schema clerk; create domain clerk.settings as int",
+        "create schema clerk; create table clerk.zzz (id int); create index events_failed on clerk.zzz (id)",
+        "create schema clerk; create sequence clerk.events_payloads",
     ];
     for other in others {
         let place = Place::servers().await;
@@ -60,6 +65,11 @@ async fn tables_of_another_program_are_named_and_not_touched() {
         let before = things(&mut connection).await;
         let migrated = failure(&place, &["migrate"]);
         assert!(migrated.contains("clerk-sync did not make"), "{other}: {migrated}");
+        assert!(migrated.contains("Nothing was changed"), "{other}: {migrated}");
+        for command in [&["migrate", "--check"][..], &["check"]] {
+            let printed = failure(&place, command);
+            assert!(printed.contains("clerk-sync did not make"), "{command:?}, {other}: {printed}");
+        }
         assert_eq!(things(&mut connection).await, before, "{other}");
     }
 }
