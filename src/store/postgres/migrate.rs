@@ -8,12 +8,13 @@ use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use sqlx::migrate::{Migration, Migrator};
+use sqlx::postgres::PgRow;
 use sqlx::{Connection, Executor, PgConnection, Row};
 use tracing::{info, warn};
 
 use super::error;
-use super::schema::Schema;
-use crate::store::StoreError;
+use super::schema::{Fault, Schema};
+use crate::store::{SchemaVersion, StoreError};
 
 static EMBEDDED: Migrator = sqlx::migrate!("migrations/postgres");
 
@@ -72,18 +73,49 @@ async fn ask(connection: &mut PgConnection) -> Result<(Schema, Vec<Applied>), St
             return Ok((schema, Vec::new()));
         }
         let rows = sqlx::query(include_str!("applied.sql")).fetch_all(&mut *connection).await?;
-        let read = |row: &sqlx::postgres::PgRow| {
-            Ok::<_, sqlx::Error>(Applied {
-                version: row.try_get("version")?,
-                checksum: row.try_get("checksum")?,
-                is_finished: row.try_get("success")?,
-            })
-        };
-        Ok((schema, rows.iter().map(read).collect::<Result<_, _>>()?))
+        Ok((schema, read(&rows)?))
     };
     let (schema, applied) = asked.await.map_err(error::of)?;
     schema.check_versions()?;
     Ok((schema, applied))
+}
+
+/// Reads the answer to `applied.sql`.
+fn read(rows: &[PgRow]) -> Result<Vec<Applied>, sqlx::Error> {
+    let read = |row: &PgRow| {
+        Ok(Applied {
+            version: row.try_get("version")?,
+            checksum: row.try_get("checksum")?,
+            is_finished: row.try_get("success")?,
+        })
+    };
+    rows.iter().map(read).collect()
+}
+
+/// The newest migration of those that `applied.sql` gives, and what is wrong with them whatever their number.
+pub fn version(rows: &[PgRow]) -> Result<(SchemaVersion, Option<Fault>), sqlx::Error> {
+    let applied = read(rows)?;
+    let found = applied.iter().map(|applied| applied.version).max();
+    let wanted = newest();
+    // One of a newer program that is newer than all of ours is told by the version.
+    let fault = applied.iter().filter(|applied| applied.version <= wanted).find_map(fault);
+    Ok((SchemaVersion { found, wanted }, fault))
+}
+
+/// Why the database's migration is not one of this program's.
+fn fault(Applied { version, checksum, is_finished }: &Applied) -> Option<Fault> {
+    let (what, fix) = match EMBEDDED.iter().find(|migration| migration.version == *version) {
+        _ if !is_finished => (format!("its migration {version} was not finished"), "fix it by hand"),
+        None => {
+            (format!("its schema has migration {version}, which this program does not know"), "use a newer clerk-sync")
+        }
+        Some(migration) if *migration.checksum != **checksum => (
+            format!("its migration {version} is not the one of this program"),
+            "use the clerk-sync that made the schema, or give clerk-sync another database where another program made it",
+        ),
+        Some(_) => return None,
+    };
+    Some(Fault { what, fix: fix.into() })
 }
 
 /// The next migration to make.
@@ -91,21 +123,8 @@ async fn ask(connection: &mut PgConnection) -> Result<(Schema, Vec<Applied>), St
 /// # Errors
 /// `Incompatible` where the database has what this program does not know.
 fn pending(applied: &[Applied]) -> Result<Option<&'static Migration>, StoreError> {
-    let known = |version: i64| EMBEDDED.iter().find(|migration| migration.version == version);
-    for Applied { version, checksum, is_finished } in applied {
-        let fault = match known(*version) {
-            _ if !is_finished => format!("its migration {version} was not finished: fix it by hand"),
-            None => {
-                format!("its schema has migration {version}, which this program does not know: use a newer clerk-sync")
-            }
-            Some(migration) if *migration.checksum != **checksum => {
-                format!(
-                    "its migration {version} is not the one of this program: use the clerk-sync that made the schema"
-                )
-            }
-            Some(_) => continue,
-        };
-        return Err(StoreError::Incompatible(fault));
+    if let Some(fault) = applied.iter().find_map(fault) {
+        return Err(fault.into());
     }
     let is_applied = |migration: &Migration| applied.iter().any(|applied| applied.version == migration.version);
     Ok(EMBEDDED.iter().find(|migration| !is_applied(migration)))
@@ -127,8 +146,7 @@ async fn make_next(connection: &mut PgConnection) -> Result<Made, StoreError> {
     let lock = sqlx::query_scalar("select pg_try_advisory_xact_lock($1)").bind(key);
     let is_ours: bool = lock.fetch_one(&mut *transaction).await.map_err(error::of)?;
     if !is_ours {
-        let holder = sqlx::query_scalar(include_str!("holder.sql")).bind(key);
-        let holder = holder.fetch_optional(&mut *transaction).await.map_err(error::of)?.flatten();
+        let holder = holder(&mut transaction).await.map_err(error::of)?;
         transaction.rollback().await.map_err(error::of)?;
         return Ok(Made::Busy { holder });
     }
@@ -164,6 +182,12 @@ async fn make_next(connection: &mut PgConnection) -> Result<Made, StoreError> {
         info!(version = migration.version, description = %migration.description, "a migration was made");
     }
     Ok(Made::Some)
+}
+
+/// Who holds the lock; `None` where nobody does.
+pub async fn holder(connection: &mut PgConnection) -> Result<Option<String>, sqlx::Error> {
+    let key = lock_key(&mut *connection).await?;
+    sqlx::query_scalar(include_str!("holder.sql")).bind(key).fetch_optional(connection).await
 }
 
 /// The number of the lock: that of sqlx's migrator, so that whichever holds it keeps the other out.

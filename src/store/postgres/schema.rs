@@ -113,17 +113,6 @@ impl Schema {
     }
 }
 
-/// The newest migration of those that `applied.sql` gives.
-pub fn newest(rows: &[PgRow]) -> Result<Option<i64>, Error> {
-    let mut newest = None;
-    for row in rows {
-        if row.try_get("success")? {
-            newest = newest.max(Some(row.try_get("version")?));
-        }
-    }
-    Ok(newest)
-}
-
 fn tables(names: &[impl AsRef<str>]) -> String {
     let names: Vec<_> = names.iter().map(|name| format!("clerk.{}", name.as_ref())).collect();
     names.join(" and ")
