@@ -98,20 +98,28 @@ pub fn read(text: &str) -> Result<Parts, UrlError> {
         Some((path, query)) => (path, query),
         None => (after, ""),
     };
+    let scheme = scheme.to_ascii_lowercase();
+    let example = match scheme.as_str() {
+        "amqp" => "[::1]:5672",
+        "amqps" => "[::1]:5671",
+        _ => "[::1]:5432",
+    };
+    let read_place = |place| read_place(place, login.is_some(), example);
     Ok(Parts {
-        scheme: scheme.to_ascii_lowercase(),
+        scheme,
         user,
         password: password.map(SecretString::from),
-        places: places.split(',').map(|place| read_place(place, login.is_some())).collect::<Result<_, _>>()?,
+        places: places.split(',').map(read_place).collect::<Result<_, _>>()?,
         path: path.strip_prefix('/').map(|path| decode(path, "path")).transpose()?,
         parameters: read_parameters(query)?,
     })
 }
 
-fn read_place(text: &str, has_login: bool) -> Result<Place, UrlError> {
+fn read_place(text: &str, has_login: bool, example: &str) -> Result<Place, UrlError> {
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => {
-            let unclosed = || UrlError::new("has a [ before the host and no ] behind it", "write it as [::1]:5432");
+            let bracket = |fault| UrlError::new(fault, format!("write it as {example}"));
+            let unclosed = || bracket("has a [ before the host and no ] behind it");
             let (address, rest) = rest.split_once(']').ok_or_else(unclosed)?;
             let address = decode(address, "host")?;
             if !is_ipv6(&address) {
@@ -121,12 +129,12 @@ fn read_place(text: &str, has_login: bool) -> Result<Place, UrlError> {
             match (rest, rest.strip_prefix(':')) {
                 ("", _) => (address, ""),
                 (_, Some(port)) => (address, port),
-                _ => return Err(UrlError::new("has something between the ] and the port", "write it as [::1]:5432")),
+                _ => return Err(bracket("has something between the ] and the port")),
             }
         }
         None if text.matches(':').count() > 1 => {
             let remedy = if has_login {
-                "write an IPv6 address in brackets, such as [::1]:5432".to_owned()
+                format!("write an IPv6 address in brackets, such as {example}")
             } else {
                 format!("write user and password before an @, an IPv6 address in brackets, and {ENCODE}")
             };
@@ -326,6 +334,16 @@ mod tests {
         assert_eq!(shown("x://db/a?sslpassword=hunter2"), ["sslpassword"]);
         assert_eq!(shown("x://db/a?b=1&password=hun&ter2=x"), ["b", "password", "(not shown)"]);
         assert_eq!(shown("x://db/a?hunter'2=x"), ["(not shown)"]);
+    }
+
+    #[test]
+    fn an_example_has_the_port_of_its_server() {
+        for (scheme, example) in [("AMQP", "[::1]:5672"), ("amqps", "[::1]:5671"), ("postgres", "[::1]:5432")] {
+            for place in ["::1:1", "[::1]1"] {
+                let error = read(&format!("{scheme}://u:p@{place}/x")).err().unwrap();
+                assert!(error.remedy.contains(example), "{scheme} {place}: {error}");
+            }
+        }
     }
 
     #[test]

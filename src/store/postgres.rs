@@ -21,8 +21,6 @@ use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use sqlx::Connection;
-
 use super::{
     EventFilter, EventRow, Failed, HistoryRow, Keep, KnownUser, Listing, LiveUser, Outcome, Page, Recent,
     SchemaVersion, StoreError, Time, Totals, User, UserFilter, Verdict, Write,
@@ -76,12 +74,12 @@ impl Store {
         })
     }
 
-    /// Runs on a connection of its own, which ends, and with it all that it holds, however this ends.
+    /// Runs on one of the connections for questions, so that a command needs no second one. It ends, and with it all that it holds,
+    /// unless all was made.
     pub async fn migrate(&self) -> Result<(), StoreError> {
-        let mut connection = self.server.migrating().await.map_err(error::of)?;
-        migrate::migrate(&mut connection).await?;
-        // Everything is committed; a connection that is already gone changes nothing.
-        drop(connection.close().await);
+        let mut lent = self.readers.lend().await.map_err(error::of)?;
+        migrate::migrate(lent.connection()).await?;
+        lent.hand_back();
         Ok(())
     }
 
@@ -108,13 +106,20 @@ impl Store {
     async fn schema(&self) -> Result<(Schema, SchemaVersion), StoreError> {
         let schema = self.tables().await.map_err(error::of)?;
         schema.check_versions()?;
-        let found = if schema.is_versioned {
+        let (version, fault) = if schema.is_versioned {
             let rows = connection::rows(&self.readers, sqlx::query(include_str!("postgres/applied.sql"))).await;
-            rows.and_then(|rows| schema::newest(&rows)).map_err(error::of)?
+            rows.and_then(|rows| migrate::version(&rows)).map_err(error::of)?
         } else {
-            None
+            (SchemaVersion { found: None, wanted: migrate::newest() }, None)
         };
-        Ok((schema, SchemaVersion { found, wanted: migrate::newest() }))
+        if let Some(fault) = fault {
+            return Err(fault.into());
+        }
+        if version.found < Some(version.wanted) {
+            // Its migrations could not be made.
+            schema.check_encoding()?;
+        }
+        Ok((schema, version))
     }
 
     /// Whether this process can work with the schema that is there.
@@ -177,7 +182,7 @@ impl Store {
 
     /// See `store::Store::inspect`.
     pub async fn inspect(&self) -> Result<Inspection, StoreError> {
-        inspect::inspect(&self.server, migrate::newest()).await.map_err(error::of)
+        inspect::inspect(&self.server, &self.readers, migrate::newest()).await.map_err(error::of)
     }
 
     /// Host, port and database.

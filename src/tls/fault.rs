@@ -147,7 +147,7 @@ fn of_certificate(error: &CertificateError) -> Fault {
         CertificateError::UnknownIssuer | CertificateError::BadSignature => Fault::UnknownIssuer,
         CertificateError::NotValidForName => Fault::WrongName(Vec::new()),
         CertificateError::NotValidForNameContext { presented, .. } => {
-            Fault::WrongName(presented.iter().take(NAMES_MAX).map(|name| plain(quoted(name))).collect())
+            Fault::WrongName(presented.iter().filter_map(|name| host(name)).take(NAMES_MAX).map(plain).collect())
         }
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => Fault::Expired,
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => Fault::NotYetValid,
@@ -158,9 +158,10 @@ fn of_certificate(error: &CertificateError) -> Fault {
     }
 }
 
-/// rustls writes a name as `DnsName("db.example")`.
-fn quoted(name: &str) -> &str {
-    name.split('"').nth(1).unwrap_or(name)
+/// rustls writes a name as `DnsName("db.example")` or `IpAddress(127.0.0.1)`. One of another kind is for no host.
+fn host(name: &str) -> Option<&str> {
+    let name = name.strip_suffix(')')?;
+    name.strip_prefix("DnsName(").or_else(|| name.strip_prefix("IpAddress(")).map(|name| name.trim_matches('"'))
 }
 
 /// What a certificate holds is the server's word: one short line of it.
@@ -213,6 +214,23 @@ mod tests {
             let of_rabbitmq = fault.explain(&Peer::RABBITMQ);
             assert!(!of_rabbitmq.contains("DATABASE") && !of_rabbitmq.contains("PostgreSQL"), "{of_rabbitmq}");
         }
+    }
+
+    #[test]
+    fn the_names_of_a_certificate_are_written_plainly() {
+        let presented = [
+            "DirectoryName",
+            "Unsupported(0x81)",
+            r#"DnsName("*.db.example")"#,
+            "IpAddress(127.0.0.1)",
+            "IpAddress(::1)",
+        ];
+        let error = CertificateError::NotValidForNameContext {
+            expected: rustls::pki_types::ServerName::try_from("other.example").unwrap(),
+            presented: presented.map(String::from).to_vec(),
+        };
+        let said = of_certificate(&error).explain(&Peer::RABBITMQ);
+        assert!(said.contains("but for *.db.example, 127.0.0.1, ::1; give a name"), "{said}");
     }
 
     #[test]

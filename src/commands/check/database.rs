@@ -3,7 +3,7 @@
 use super::Role;
 use super::finding::{self, Finding};
 use crate::config::Config;
-use crate::store::postgres::{self, Fault, Pooling, Rights, Schema};
+use crate::store::postgres::{self, Fault, Pooling, Rights};
 use crate::store::{Inspection, SchemaVersion, Store, StoreError, sqlite};
 
 /// The oldest PostgreSQL that the migrations are made for.
@@ -36,6 +36,9 @@ fn of_error(place: &str, error: &StoreError) -> Finding {
         StoreError::Incompatible(text) if text.contains("pooler") => {
             (text, "give the server's direct address in DATABASE_URL, or session pooling")
         }
+        StoreError::Unavailable(text) if text.contains("(SQLSTATE 53300)") => {
+            (text, "raise `alter role … connection limit` or max_connections, or end other clients")
+        }
         StoreError::Unavailable(text) => (text, "start the server, or correct the host and the port in DATABASE_URL"),
         StoreError::Incompatible(text) | StoreError::Rejected { text, .. } => {
             (text, "correct the user, the password and the database in DATABASE_URL, or pg_hba.conf on the server")
@@ -67,11 +70,15 @@ fn of_postgres(place: &str, found: &postgres::Inspection, role: Role, batches: i
         findings.push(Finding::ok("database", format!("PostgreSQL {number} at {place}")));
     }
     findings.extend(notes(found, batches));
-    if let Some(finding) = of_tables(&found.tables, found.schema) {
+    if let Some(finding) = of_tables(found) {
         findings.push(finding);
         return findings;
     }
     let mut schema = of_schema(found.schema);
+    if let Some(holder) = &found.migrating {
+        schema.what = format!("{}; another process is migrating: {holder}", schema.what);
+        schema.mend = Some("wait for it; if none is, end the session that holds the lock".into());
+    }
     if role == Role::Worker
         && let Some(mend) = &mut schema.mend
     {
@@ -131,10 +138,11 @@ fn notes(found: &postgres::Inspection, batches: i64) -> Vec<Finding> {
 }
 
 /// What is wrong with the schema whatever its version says.
-fn of_tables(tables: &Schema, version: Option<SchemaVersion>) -> Option<Finding> {
-    let lacks = || version.and_then(|version| tables.lacks_tables(version));
+fn of_tables(found: &postgres::Inspection) -> Option<Finding> {
+    let tables = &found.tables;
+    let lacks = || found.schema.and_then(|version| tables.lacks_tables(version));
     let fault = |check| move |Fault { what, fix }| Finding::fail(check, what, fix);
-    let schema = tables.is_of_another().or_else(lacks).map(fault("schema"));
+    let schema = tables.is_of_another().or_else(|| found.migrations.clone()).or_else(lacks).map(fault("schema"));
     schema.or_else(|| tables.hides_rows().map(fault("row_security")))
 }
 
@@ -196,6 +204,7 @@ fn of_sqlite(place: &str, found: &sqlite::Inspection) -> Vec<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::postgres::Schema;
 
     const RIGHTS: Rights = Rights { migrate: true, apply: Some(true), record: Some(true) };
 
@@ -220,6 +229,8 @@ mod tests {
             connections_left: 90,
             clock: None,
             schema: Some(SchemaVersion { found: Some(3), wanted: 3 }),
+            migrations: None,
+            migrating: None,
             rights: RIGHTS,
         }
     }
@@ -239,13 +250,17 @@ mod tests {
     #[test]
     fn what_loses_events_fails_and_what_is_slow_or_open_is_noted() {
         type Change = fn(&mut postgres::Inspection);
-        let faults: [(Change, &str); 17] = [
+        let faults: [(Change, &str); 18] = [
             (|server| server.version_number = 130_018, "Fail database: PostgreSQL 17.2 is older than 14"),
             (|server| server.is_read_only = true, "Fail database: the server only reads"),
             (|server| server.tables.encoding = "LATIN1".into(), "Fail database: the database's encoding is LATIN1"),
             (
                 |server| server.tables.foreign = vec!["users (a foreign table)".into()],
                 "Fail schema: the schema clerk has users (a",
+            ),
+            (
+                |server| server.migrations = Some(Fault { what: "its migration 1 is not".into(), fix: String::new() }),
+                "Fail schema: its migration 1 is not",
             ),
             (|server| server.tables.missing = vec!["events"], "Fail schema: clerk.events is missing"),
             (

@@ -15,13 +15,19 @@ pub enum Fault {
     Repair(String),
 }
 
+const OF_VHOST: &str = "RabbitMQ refuses the virtual host of AMQP_URL";
+
 /// Connects; trusted is what the node's files hold beside the system's roots.
 pub async fn connect(node: &Node, uri: AMQPUri, properties: ConnectionProperties) -> Result<Connection, Fault> {
     let tls = node.tls().map_err(|error| Fault::Repair(error.to_string()))?;
     let scheme = uri.scheme.clone();
+    let ends_in_slash = uri.vhost.len() > 1 && uri.vhost.ends_with('/');
     let connect =
         async { Connection::connect_uri_with_config(uri, properties, tls, lapin::runtime::default_runtime()?).await };
     connect.await.map_err(|error| match fault_of(&scheme, error) {
+        Fault::Repair(reason) if ends_in_slash && reason.starts_with(OF_VHOST) => Fault::Repair(format!(
+            "{reason}; its name ends in /: take the / at the end of the URL out, unless the virtual host is called so"
+        )),
         Fault::Away(reason) if [" eof", "aborted", "reset"].iter().any(|end| reason.contains(end)) => {
             Fault::Away(format!("{reason}; see that RabbitMQ runs there and that it is its port: {}", port_of(&scheme)))
         }
@@ -47,7 +53,7 @@ pub fn fault_of(scheme: &AMQPScheme, error: lapin::Error) -> Fault {
                 "RabbitMQ refuses this user, check the name, the password and the permissions of AMQP_URL ({description})"
             )),
             AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED | AMQPHardError::INVALIDPATH) => {
-                Fault::Repair(format!("RabbitMQ refuses the virtual host of AMQP_URL ({description})"))
+                Fault::Repair(format!("{OF_VHOST} ({description})"))
             }
             _ => Fault::Away(description),
         },

@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgRow};
 use sqlx::query::Query;
-use sqlx::{ConnectOptions, Error, PgConnection, Postgres};
+use sqlx::{ConnectOptions, Error, Postgres};
 use tokio::time::timeout;
 
 use super::address::Address;
 use super::error;
 use super::pool::Pool;
-use super::session::{self, Begun, Known, Pooling};
+use super::session::{self, Begun, Known, Pooling, Settings};
 use crate::store::StoreError;
 use crate::url::bracketed;
 
@@ -45,30 +45,19 @@ impl Server {
 
     /// Connections for writes: at most `size`, made when they are needed.
     pub fn writers(&self, size: u32) -> Pool {
-        Pool::new(self.clone(), include_str!("session_for_writes.sql"), size)
+        let settings = Settings { sql: include_str!("session_for_writes.sql"), may_be_left_out: false };
+        Pool::new(self.clone(), settings, size)
     }
 
     /// Connections for questions.
     pub fn readers(&self, size: u32) -> Pool {
-        Pool::new(self.clone(), include_str!("session_for_questions.sql"), size)
+        let settings = Settings { sql: include_str!("session_for_questions.sql"), may_be_left_out: true };
+        Pool::new(self.clone(), settings, size)
     }
 
     /// A session that begins with these settings.
-    pub async fn connect(&self, settings: &'static str) -> Result<Begun, Error> {
+    pub async fn connect(&self, settings: Settings) -> Result<Begun, Error> {
         session::begin(&self.options, &self.known, settings).await
-    }
-
-    /// A connection of its own for one question. It is not one of those that are kept.
-    pub async fn asking(&self) -> Result<PgConnection, Error> {
-        let connect = self.connect(include_str!("session_for_questions.sql"));
-        let begun = timeout(ACQUIRE_TIMEOUT, connect).await.unwrap_or(Err(Error::PoolTimedOut));
-        begun.map(|begun| begun.connection)
-    }
-
-    /// A connection of its own for migrations, which set their limits themselves.
-    pub async fn migrating(&self) -> Result<PgConnection, Error> {
-        let begun = timeout(ACQUIRE_TIMEOUT, self.connect("")).await.unwrap_or(Err(Error::PoolTimedOut));
-        begun.map(|begun| begun.connection)
     }
 
     /// Whether a pooler is between us and the server; nothing before the first connection.

@@ -21,6 +21,12 @@ const USER_IS_MISSING: &str = "2201X";
 /// What to say where a pooler has lost a prepared statement, or has that of another client under its name.
 pub const STATEMENTS_ARE_LOST: &str = "a transaction pooler is in front of the server, and does not follow prepared statements: give the server's direct address in DATABASE_URL, or session pooling, or let the pooler follow them (PgBouncer 1.21 or later with max_prepared_statements = 200)";
 
+/// The server has no room for another connection of this role.
+pub const TOO_MANY_CONNECTIONS: &str = "53300";
+
+/// What to say where one connection came about, and no other beside it.
+pub const ONE_CONNECTION: &str = "it gives one connection and no second one beside it, and clerk-sync needs at least two to write; raise `alter role … connection limit`, max_connections or the pooler's default_pool_size, or end other clients";
+
 /// Whether an error is that of a pooler: a prepared statement that is missing, one that is there already, and what it refuses.
 pub fn is_of_pooler(sqlstate: &str) -> bool {
     matches!(sqlstate, "26000" | "42P05" | PROTOCOL_VIOLATION)
@@ -59,7 +65,7 @@ pub fn of(error: Error) -> StoreError {
     match error {
         Error::Database(error) => of_database(&*error),
         Error::PoolTimedOut => StoreError::Unavailable(
-            "no connection came about in time: the server is away or busy, or DATABASE_URL names another".into(),
+            "no connection came about in time: the server is away or busy, a pooler has none that is free, or DATABASE_URL names another".into(),
         ),
         Error::Io(error) => match tls::fault_of(&error) {
             Some(fault) => StoreError::Incompatible(fault.explain(&Peer::POSTGRES)),
@@ -161,7 +167,10 @@ fn of_refusal(sqlstate: &str, message: &str) -> Option<String> {
     if sqlstate != "28000" {
         return None;
     }
-    if message.contains("client certificate") || message.contains("certificate authentication failed") {
+    if message.contains("certificate authentication failed") {
+        return Some("the client certificate is not for this user (SQLSTATE 28000); give one whose CN is the role with sslcert and sslkey in DATABASE_URL, or map its CN to the role in pg_ident.conf".into());
+    }
+    if message.contains("client certificate") {
         return Some(format!("{} (SQLSTATE 28000)", Fault::ClientCertificateWanted.explain(&Peer::POSTGRES)));
     }
     // The second is that of PostgreSQL 13.
@@ -207,7 +216,7 @@ fn meaning(sqlstate: &str) -> &'static str {
             "a pooler or proxy in front of the server refuses what clerk-sync sends: give the server's direct address in DATABASE_URL, or use session pooling"
         }
         "53100" => "the server's disk is full",
-        "53300" => "the server has no more connections",
+        TOO_MANY_CONNECTIONS => "the server has no more connections for this role",
         "55P03" => "somebody else holds a lock on a table: try again",
         "57014" => "a statement took too long",
         "57P01" | "57P02" => "the server is stopping",
@@ -229,13 +238,18 @@ pub fn of_missing_grant() -> StoreError {
     StoreError::Incompatible(format!("{} (SQLSTATE 42501)", meaning("42501")))
 }
 
-/// What went wrong in a migration. Its statements hold no data, so that the message of an object that is in the way quotes none.
-pub fn of_migration(error: Error) -> StoreError {
+/// What went wrong in a migration of a schema of this version. Its statements hold no data, so that the message of an object that is
+/// in the way quotes none.
+pub fn of_migration(error: Error, version: Option<i64>) -> StoreError {
     match error {
         Error::Database(error) if matches!(error.code().as_deref(), Some("42P07" | "42710" | "42723")) => {
             StoreError::Incompatible(format!(
-                "the schema clerk has something that clerk-sync did not make{}. Rename it, or give clerk-sync another database. Nothing was changed",
-                says(&*error)
+                "the schema clerk has something that clerk-sync did not make{}. Rename it, or give clerk-sync another database. {}",
+                says(&*error),
+                version.map_or_else(
+                    || "Nothing was changed".into(),
+                    |version| format!("The schema stays at version {version}")
+                )
             ))
         }
         other => of(other),
@@ -256,7 +270,7 @@ mod tests {
             ),
             (r#"no pg_hba.conf entry for host "10.0.0.1", user "ada", database "d", SSL off"#, "asks for TLS"),
             ("connection requires a valid client certificate", "asks for a client certificate"),
-            (r#"certificate authentication failed for user "ada""#, "sslcert and sslkey"),
+            (r#"certificate authentication failed for user "ada""#, "whose CN is the role"),
         ] {
             let said = of_refusal("28000", message).unwrap();
             assert!(said.contains(words) && !said.contains("ada"), "{message}: {said}");

@@ -1,9 +1,11 @@
-//! What a server says of itself and of the role, asked over a connection of its own. Nothing is changed.
+//! What a server says of itself and of the role, asked over one connection. Nothing is changed.
 
-use sqlx::{Connection, Error, Row};
+use sqlx::{Error, Row};
 
 use super::connection::Server;
-use super::schema::{self, Schema};
+use super::migrate;
+use super::pool::Pool;
+use super::schema::{Fault, Schema};
 use super::session::Pooling;
 use crate::clerk::Timestamp;
 use crate::clock::now;
@@ -32,6 +34,10 @@ pub struct Inspection {
     pub clock: Option<(Timestamp, Timestamp)>,
     /// Nothing where the role may not ask.
     pub schema: Option<SchemaVersion>,
+    /// What is wrong with the migrations that were made.
+    pub migrations: Option<Fault>,
+    /// Who makes migrations now.
+    pub migrating: Option<String>,
     pub rights: Rights,
 }
 
@@ -46,23 +52,28 @@ pub struct Rights {
     pub record: Option<bool>,
 }
 
-pub async fn inspect(server: &Server, wanted: i64) -> Result<Inspection, Error> {
-    let mut connection = server.asking().await?;
+pub async fn inspect(server: &Server, readers: &Pool, wanted: i64) -> Result<Inspection, Error> {
+    let mut lent = readers.lend().await?;
+    let connection = lent.connection();
     let before = now();
-    let row = sqlx::query(include_str!("inspect.sql")).fetch_one(&mut connection).await?;
+    let row = sqlx::query(include_str!("inspect.sql")).fetch_one(&mut *connection).await?;
     let after = now();
     let clock = Timestamp::from_ms(row.try_get("now_ms")?).zip(Timestamp::from_ms((before.ms() + after.ms()) / 2));
     let has_schema: bool = row.try_get("has_schema")?;
     let may_use = row.try_get::<Option<bool>, _>("may_use")?.unwrap_or(false);
     let may_read = may_use && row.try_get::<Option<bool>, _>("may_read_migrations")?.unwrap_or(false);
-    let tables = Schema::of(&sqlx::query(include_str!("schema.sql")).fetch_one(&mut connection).await?)?;
-    let found = match (tables.is_versioned, may_read) {
-        (false, _) => Some(None),
-        (true, false) => None,
+    let tables = Schema::of(&sqlx::query(include_str!("schema.sql")).fetch_one(&mut *connection).await?)?;
+    let (schema, migrations) = match (tables.is_versioned, may_read) {
+        (false, _) => (Some(SchemaVersion { found: None, wanted }), None),
+        (true, false) => (None, None),
         (true, true) => {
-            Some(schema::newest(&sqlx::query(include_str!("applied.sql")).fetch_all(&mut connection).await?)?)
+            let rows = sqlx::query(include_str!("applied.sql")).fetch_all(&mut *connection).await?;
+            let (version, fault) = migrate::version(&rows)?;
+            (Some(version), fault)
         }
     };
+    let is_old = schema.is_some_and(|schema| schema.found < Some(wanted));
+    let migrating = if is_old { migrate::holder(&mut *connection).await? } else { None };
     let may_extend = row.try_get::<Option<bool>, _>("may_extend")?.unwrap_or(false);
     let owns_tables = row.try_get::<Option<bool>, _>("owns_tables")?.unwrap_or(true);
     let rights = Rights {
@@ -83,10 +94,11 @@ pub async fn inspect(server: &Server, wanted: i64) -> Result<Inspection, Error> 
         is_private: row.try_get::<bool, _>("encrypted")? || row.try_get("on_this_machine")?,
         connections_left: row.try_get("connections_left")?,
         clock,
-        schema: found.map(|found| SchemaVersion { found, wanted }),
+        schema,
+        migrations,
+        migrating,
         rights,
     };
-    // The answer is here; how the connection ends changes nothing.
-    drop(connection.close().await);
+    lent.hand_back();
     Ok(inspection)
 }

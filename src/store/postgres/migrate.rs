@@ -1,4 +1,5 @@
-//! Migrations: the version is read first, each is made in a transaction of its own, and one process makes them at a time.
+//! Migrations: the version is read first, each is made in a transaction of its own, and one process makes them at a time. Those of a
+//! schema that has none are made in one transaction: where one cannot be made, nothing is left behind.
 //!
 //! The lock belongs to the transaction. A lock of the session would stay with the server's session where a pooler hands that to
 //! the next client, and every later migration would wait for it without an end.
@@ -7,12 +8,13 @@ use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use sqlx::migrate::{Migration, Migrator};
+use sqlx::postgres::PgRow;
 use sqlx::{Connection, Executor, PgConnection, Row};
 use tracing::{info, warn};
 
 use super::error;
-use super::schema::Schema;
-use crate::store::StoreError;
+use super::schema::{Fault, Schema};
+use crate::store::{SchemaVersion, StoreError};
 
 static EMBEDDED: Migrator = sqlx::migrate!("migrations/postgres");
 
@@ -55,7 +57,7 @@ pub async fn migrate(connection: &mut PgConnection) -> Result<(), StoreError> {
         }
         schema.check_encoding()?;
         match make_next(connection).await? {
-            Made::One => busy = None,
+            Made::Some => busy = None,
             Made::NoneLeft => {}
             Made::Busy { holder } => busy.get_or_insert_with(Busy::new).wait(holder).await,
         }
@@ -71,18 +73,49 @@ async fn ask(connection: &mut PgConnection) -> Result<(Schema, Vec<Applied>), St
             return Ok((schema, Vec::new()));
         }
         let rows = sqlx::query(include_str!("applied.sql")).fetch_all(&mut *connection).await?;
-        let read = |row: &sqlx::postgres::PgRow| {
-            Ok::<_, sqlx::Error>(Applied {
-                version: row.try_get("version")?,
-                checksum: row.try_get("checksum")?,
-                is_finished: row.try_get("success")?,
-            })
-        };
-        Ok((schema, rows.iter().map(read).collect::<Result<_, _>>()?))
+        Ok((schema, read(&rows)?))
     };
     let (schema, applied) = asked.await.map_err(error::of)?;
     schema.check_versions()?;
     Ok((schema, applied))
+}
+
+/// Reads the answer to `applied.sql`.
+fn read(rows: &[PgRow]) -> Result<Vec<Applied>, sqlx::Error> {
+    let read = |row: &PgRow| {
+        Ok(Applied {
+            version: row.try_get("version")?,
+            checksum: row.try_get("checksum")?,
+            is_finished: row.try_get("success")?,
+        })
+    };
+    rows.iter().map(read).collect()
+}
+
+/// The newest migration of those that `applied.sql` gives, and what is wrong with them whatever their number.
+pub fn version(rows: &[PgRow]) -> Result<(SchemaVersion, Option<Fault>), sqlx::Error> {
+    let applied = read(rows)?;
+    let found = applied.iter().map(|applied| applied.version).max();
+    let wanted = newest();
+    // One of a newer program that is newer than all of ours is told by the version.
+    let fault = applied.iter().filter(|applied| applied.version <= wanted).find_map(fault);
+    Ok((SchemaVersion { found, wanted }, fault))
+}
+
+/// Why the database's migration is not one of this program's.
+fn fault(Applied { version, checksum, is_finished }: &Applied) -> Option<Fault> {
+    let (what, fix) = match EMBEDDED.iter().find(|migration| migration.version == *version) {
+        _ if !is_finished => (format!("its migration {version} was not finished"), "fix it by hand"),
+        None => {
+            (format!("its schema has migration {version}, which this program does not know"), "use a newer clerk-sync")
+        }
+        Some(migration) if *migration.checksum != **checksum => (
+            format!("its migration {version} is not the one of this program"),
+            "use the clerk-sync that made the schema, or give clerk-sync another database where another program made it",
+        ),
+        Some(_) => return None,
+    };
+    Some(Fault { what, fix: fix.into() })
 }
 
 /// The next migration to make.
@@ -90,28 +123,15 @@ async fn ask(connection: &mut PgConnection) -> Result<(Schema, Vec<Applied>), St
 /// # Errors
 /// `Incompatible` where the database has what this program does not know.
 fn pending(applied: &[Applied]) -> Result<Option<&'static Migration>, StoreError> {
-    let known = |version: i64| EMBEDDED.iter().find(|migration| migration.version == version);
-    for Applied { version, checksum, is_finished } in applied {
-        let fault = match known(*version) {
-            _ if !is_finished => format!("its migration {version} was not finished: fix it by hand"),
-            None => {
-                format!("its schema has migration {version}, which this program does not know: use a newer clerk-sync")
-            }
-            Some(migration) if *migration.checksum != **checksum => {
-                format!(
-                    "its migration {version} is not the one of this program: use the clerk-sync that made the schema"
-                )
-            }
-            Some(_) => continue,
-        };
-        return Err(StoreError::Incompatible(fault));
+    if let Some(fault) = applied.iter().find_map(fault) {
+        return Err(fault.into());
     }
     let is_applied = |migration: &Migration| applied.iter().any(|applied| applied.version == migration.version);
     Ok(EMBEDDED.iter().find(|migration| !is_applied(migration)))
 }
 
 enum Made {
-    One,
+    Some,
     NoneLeft,
     /// Another process migrates.
     Busy {
@@ -119,21 +139,20 @@ enum Made {
     },
 }
 
-/// Makes the next migration, in one transaction with its record and the lock. What is there is asked again under the lock.
+/// Makes the next migration, or all of them for a schema that has none, in one transaction with their records and the lock. What is there is asked again under the lock.
 async fn make_next(connection: &mut PgConnection) -> Result<Made, StoreError> {
     let mut transaction = connection.begin().await.map_err(error::of)?;
     let key = lock_key(&mut transaction).await.map_err(error::of)?;
     let lock = sqlx::query_scalar("select pg_try_advisory_xact_lock($1)").bind(key);
     let is_ours: bool = lock.fetch_one(&mut *transaction).await.map_err(error::of)?;
     if !is_ours {
-        let holder = sqlx::query_scalar(include_str!("holder.sql")).bind(key);
-        let holder = holder.fetch_optional(&mut *transaction).await.map_err(error::of)?.flatten();
+        let holder = holder(&mut transaction).await.map_err(error::of)?;
         transaction.rollback().await.map_err(error::of)?;
         return Ok(Made::Busy { holder });
     }
     let (schema, applied) = ask(&mut transaction).await?;
-    let Some(migration) = pending(&applied)? else { return Ok(Made::NoneLeft) };
-    let begun = Instant::now();
+    let Some(next) = pending(&applied)? else { return Ok(Made::NoneLeft) };
+    let migrations: Vec<_> = if applied.is_empty() { EMBEDDED.iter().collect() } else { vec![next] };
     let made = async {
         transaction.execute(LIMITS).await?;
         if !schema.is_versioned {
@@ -145,18 +164,30 @@ async fn make_next(connection: &mut PgConnection) -> Result<Made, StoreError> {
             }
             transaction.execute(include_str!("make_migrations.sql")).await?;
         }
-        transaction.execute(migration.sql.clone()).await?;
-        let record = sqlx::query(include_str!("record_migration.sql"))
-            .bind(migration.version)
-            .bind(&*migration.description)
-            .bind(&*migration.checksum)
-            .bind(i64::try_from(begun.elapsed().as_nanos()).unwrap_or(i64::MAX));
-        record.execute(&mut *transaction).await?;
+        for migration in &migrations {
+            let begun = Instant::now();
+            transaction.execute(migration.sql.clone()).await?;
+            let record = sqlx::query(include_str!("record_migration.sql"))
+                .bind(migration.version)
+                .bind(&*migration.description)
+                .bind(&*migration.checksum)
+                .bind(i64::try_from(begun.elapsed().as_nanos()).unwrap_or(i64::MAX));
+            record.execute(&mut *transaction).await?;
+        }
         transaction.commit().await
     };
-    made.await.map_err(error::of_migration)?;
-    info!(version = migration.version, description = %migration.description, "migration applied");
-    Ok(Made::One)
+    let version = applied.iter().map(|applied| applied.version).max();
+    made.await.map_err(|error| error::of_migration(error, version))?;
+    for migration in migrations {
+        info!(version = migration.version, description = %migration.description, "migration applied");
+    }
+    Ok(Made::Some)
+}
+
+/// Who holds the lock; `None` where nobody does.
+pub async fn holder(connection: &mut PgConnection) -> Result<Option<String>, sqlx::Error> {
+    let key = lock_key(&mut *connection).await?;
+    sqlx::query_scalar(include_str!("holder.sql")).bind(key).fetch_optional(connection).await
 }
 
 /// The number of the lock: that of sqlx's migrator, so that whichever holds it keeps the other out.
@@ -226,6 +257,25 @@ mod tests {
         assert!(refused(&other).contains("migration 1 is not the one of this program"));
         other[0].is_finished = false;
         assert!(refused(&other).contains("migration 1 was not finished"));
+    }
+
+    /// Nothing would be made where one of them is taken, and `check` says so before.
+    #[test]
+    fn every_name_that_the_migrations_use_is_looked_for_first() {
+        let mut names = 0;
+        for line in EMBEDDED.iter().flat_map(|migration| migration.sql.as_str().lines()) {
+            let Some(rest) = ["create table clerk.", "create index ", "create view clerk.", "create type clerk."]
+                .iter()
+                .find_map(|start| line.strip_prefix(start))
+            else {
+                assert!(!line.starts_with("create ") || line.starts_with("create or replace view"), "{line}");
+                continue;
+            };
+            let name = rest.split([' ', '(']).next().unwrap();
+            assert!(include_str!("schema.sql").contains(&format!("'{name}'")), "{name} is not in schema.sql");
+            names += 1;
+        }
+        assert!(names > 20, "{names}");
     }
 
     /// The check value of the algorithm.

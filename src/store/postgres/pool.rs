@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::connection::{ACQUIRE_TIMEOUT, Server};
-use super::session::Begun;
+use super::session::{Begun, Settings};
 
 /// Idle for longer, a connection is asked whether it lives before it is lent: a firewall or a proxy may have dropped it.
 const ASK_AFTER: Duration = Duration::from_secs(1);
@@ -32,7 +32,7 @@ pub struct Pool(Arc<Shared>);
 struct Shared {
     server: Server,
     /// What a new session begins with.
-    settings: &'static str,
+    settings: Settings,
     room: Arc<Semaphore>,
     /// The one used last is at the end, and is lent first: the others grow old.
     idle: Mutex<Vec<Idle>>,
@@ -57,7 +57,7 @@ pub struct Lent {
 
 impl Pool {
     /// Connects to nothing yet.
-    pub fn new(server: Server, settings: &'static str, size: u32) -> Self {
+    pub fn new(server: Server, settings: Settings, size: u32) -> Self {
         let room = Arc::new(Semaphore::new(usize::try_from(size).unwrap_or(Semaphore::MAX_PERMITS)));
         Self(Arc::new(Shared { server, settings, room, idle: Mutex::default() }))
     }

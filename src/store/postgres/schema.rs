@@ -45,15 +45,19 @@ impl From<Fault> for StoreError {
 impl Schema {
     /// Reads the answer to `schema.sql`.
     pub fn of(row: &PgRow) -> Result<Self, Error> {
-        let found: Vec<String> = row.try_get("found")?;
-        let found: Vec<_> = found.iter().filter_map(|found| found.split_once(' ')).collect();
+        let (found, taken): (Vec<String>, Vec<String>) = (row.try_get("found")?, row.try_get("taken")?);
+        let mut found: Vec<_> = found.iter().filter_map(|found| found.split_once(' ')).collect();
+        let missing = missing(&found);
         let is_versioned: bool = row.try_get("is_versioned")?;
+        if !is_versioned {
+            found.extend(taken.iter().filter_map(|taken| taken.split_once(' ')));
+        }
         Ok(Self {
             encoding: row.try_get("encoding")?,
             foreign: foreign(&found, is_versioned),
             hidden: row.try_get("hidden")?,
             is_versioned,
-            missing: missing(&found),
+            missing,
         })
     }
 
@@ -113,17 +117,6 @@ impl Schema {
     }
 }
 
-/// The newest migration of those that `applied.sql` gives.
-pub fn newest(rows: &[PgRow]) -> Result<Option<i64>, Error> {
-    let mut newest = None;
-    for row in rows {
-        if row.try_get("success")? {
-            newest = newest.max(Some(row.try_get("version")?));
-        }
-    }
-    Ok(newest)
-}
-
 fn tables(names: &[impl AsRef<str>]) -> String {
     let names: Vec<_> = names.iter().map(|name| format!("clerk.{}", name.as_ref())).collect();
     names.join(" and ")
@@ -152,7 +145,7 @@ fn kind_of(letter: &str) -> &'static str {
         "m" => "a materialized view",
         "S" => "a sequence",
         "i" | "I" => "an index",
-        "c" => "a type",
+        "c" | "T" => "a type",
         _ => "something else",
     }
 }

@@ -16,6 +16,27 @@ applies as (
 select
     current_setting('server_encoding') as encoding,
     coalesce((select array_agg(name || ' ' || kind order by name) from found), '{}') as found,
+    -- Other names that the migrations use, of relations and of types, which a first migration must find free.
+    coalesce((
+        select array_agg(name || ' ' || kind order by name)
+          from (
+              select c.relname::text, c.relkind::text
+                from pg_class c join pg_namespace n on n.oid = c.relnamespace
+               where n.nspname = 'clerk' and c.oid not in (select oid from found)
+                 and c.relname in (
+                     'settings', 'users_email', 'users_phone', 'users_username', 'users_external_id', 'users_deleted',
+                     'users_email_prefix', 'users_phone_prefix', 'users_username_prefix', 'users_external_id_prefix',
+                     'users_first_name_prefix', 'users_last_name_prefix', 'events_received_at', 'events_clerk_id',
+                     'events_failed', 'events_by_status', 'events_by_type', 'events_by_code', 'events_payloads'
+                 )
+              union all
+              -- Not the types of relations, nor those of arrays, which make way by themselves.
+              select t.typname::text, 'T'
+                from pg_type t join pg_namespace n on n.oid = t.typnamespace
+               where n.nspname = 'clerk' and t.typrelid = 0 and not exists (select from pg_type e where e.typarray = t.oid)
+                 and t.typname in ('_migrations', 'users', 'events', 'active_users', 'settings')
+          ) as other (name, kind)
+    ), '{}') as taken,
     -- The columns that the versions are read from.
     exists (
         select from found join pg_attribute a on a.attrelid = oid

@@ -45,21 +45,30 @@ pub struct Begun {
 }
 
 /// Longest wait for a second session beside the first: a pooler may have to wait for one that is free.
-const SECOND_WITHIN: Duration = Duration::from_secs(4);
+const SECOND_WITHIN: Duration = Duration::from_secs(3);
+
+/// What a session begins with.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    pub sql: &'static str,
+    /// Whether a session may do without them where it cannot be told whether it keeps any.
+    pub may_be_left_out: bool,
+}
 
 /// Opens a connection and begins the session with these settings, where a session keeps any. Has no deadline of its own.
 ///
 /// # Errors
 /// `Error::Configuration` holds a `StoreError` where the server or a pooler refuses us.
-pub async fn begin(options: &PgConnectOptions, known: &Known, settings: &'static str) -> Result<Begun, Error> {
-    let mut connection = open(options).await?;
-    let pooling = known.pooling(options, &mut connection).await?;
-    let identity = match pooling {
-        Pooling::Session if !settings.is_empty() => {
-            connection.execute(settings).await.map_err(error::of_connecting)?;
+pub async fn begin(options: &PgConnectOptions, known: &Known, settings: Settings) -> Result<Begun, Error> {
+    let mut connection = open(options).await.map_err(error::of_connecting)?;
+    let identity = match known.pooling(options, &mut connection).await? {
+        Some(Pooling::Session) => {
+            connection.execute(settings.sql).await.map_err(error::of_connecting)?;
             Some(identity(&mut connection, IDENTITY).await?)
         }
-        Pooling::Session | Pooling::Transaction => None,
+        Some(Pooling::Transaction) => None,
+        None if settings.may_be_left_out => None,
+        None => return Err(Error::Configuration(Box::new(StoreError::Unavailable(error::ONE_CONNECTION.into())))),
     };
     Ok(Begun { connection, identity })
 }
@@ -84,7 +93,7 @@ impl Begun {
 }
 
 async fn open(options: &PgConnectOptions) -> Result<PgConnection, Error> {
-    let connection = options.connect().await.map_err(error::of_connecting)?;
+    let connection = options.connect().await?;
     if options.get_socket().is_none() {
         no_delay::set(options.get_port());
     }
@@ -111,37 +120,45 @@ impl Known {
         *self.pooling.lock().await
     }
 
-    async fn pooling(&self, options: &PgConnectOptions, first: &mut PgConnection) -> Result<Pooling, Error> {
+    /// Nothing where a second connection is not to be had: it is asked for again with the next one.
+    async fn pooling(&self, options: &PgConnectOptions, first: &mut PgConnection) -> Result<Option<Pooling>, Error> {
         // One at a time: it takes a second connection.
         let mut known = self.pooling.lock().await;
-        if let Some(pooling) = *known {
-            return Ok(pooling);
+        if known.is_some() {
+            return Ok(*known);
         }
         let is_suspected = self.is_suspected.load(Ordering::Relaxed);
         let pooling = find_out(options, first, is_suspected).await?;
-        if pooling == Pooling::Transaction {
+        if pooling == Some(Pooling::Transaction) {
             info!("a transaction pooler is before PostgreSQL; no limits are set for its sessions");
         }
-        *known = Some(pooling);
+        *known = pooling;
         Ok(pooling)
     }
 }
 
 /// Whether transactions are pooled. While a second connection is inside a transaction, the first must still have the session that
-/// it had, and the second another one.
-///
-/// # Errors
-/// `PoolTimedOut` where a pooler is too busy to tell: to guess would be to leave settings in sessions of others.
-async fn find_out(options: &PgConnectOptions, first: &mut PgConnection, is_suspected: bool) -> Result<Pooling, Error> {
+/// it had, and the second another one. Nothing where no second one is to be had: to guess would be to leave settings in sessions of
+/// others.
+async fn find_out(
+    options: &PgConnectOptions,
+    first: &mut PgConnection,
+    is_suspected: bool,
+) -> Result<Option<Pooling>, Error> {
     let own = identity(first, IDENTITY).await?;
     // A pooler that goes round gives another one now.
     let again = identity(first, IDENTITY).await?;
     let hold = async {
-        let mut second = open(options).await?;
+        let mut second = match open(options).await {
+            Err(Error::Database(error)) if error.code().as_deref() == Some(error::TOO_MANY_CONNECTIONS) => {
+                return Ok(None);
+            }
+            opened => opened.map_err(error::of_connecting)?,
+        };
         let held = identity(&mut second, include_str!("session_held.sql")).await?;
-        Ok::<_, Error>((second, held))
+        Ok::<_, Error>(Some((second, held)))
     };
-    let (mut second, held) = timeout(SECOND_WITHIN, hold).await.unwrap_or(Err(Error::PoolTimedOut))?;
+    let Some((mut second, held)) = timeout(SECOND_WITHIN, hold).await.unwrap_or(Ok(None))? else { return Ok(None) };
     let is_shared = is_suspected
         || is_named_as_pooler(options.get_host(), options.get_port())
         || again != own
@@ -155,7 +172,7 @@ async fn find_out(options: &PgConnectOptions, first: &mut PgConnection, is_suspe
     second.execute("rollback").await.map_err(error::of_connecting)?;
     // All was answered; how it ends changes nothing.
     drop(second.close().await);
-    Ok(if is_shared { Pooling::Transaction } else { Pooling::Session })
+    Ok(Some(if is_shared { Pooling::Transaction } else { Pooling::Session }))
 }
 
 /// Addresses of hosted poolers that may have several processes, of which two connections could miss each other.

@@ -7,6 +7,7 @@ use sqlx::{AssertSqlSafe, Executor, PgConnection, Row};
 
 use crate::support::app::{App, Place, SECRET, until};
 use crate::support::database::TestDatabase;
+use crate::support::pgbouncer::{PgBouncer, program};
 
 const BODY: &str =
     r#"{"data":{"id":"user_1","updated_at":1795172400018},"timestamp":1795172400033,"type":"user.updated"}"#;
@@ -52,6 +53,11 @@ async fn tables_of_another_program_are_named_and_not_touched() {
         "create schema clerk; create table clerk._migrations (id serial primary key, name text)",
         "create schema clerk; create type clerk.users as enum ('one')",
         "create schema clerk; create table clerk.others (id text); create index users_email on clerk.others (id)",
+        // The names of later migrations, and one that a later migration drops.
+        "create schema clerk; create table clerk.settings (id int)",
+        "create schema clerk; create domain clerk.settings as int",
+        "create schema clerk; create table clerk.zzz (id int); create index events_failed on clerk.zzz (id)",
+        "create schema clerk; create sequence clerk.events_payloads",
     ];
     for other in others {
         let place = Place::servers().await;
@@ -60,8 +66,37 @@ async fn tables_of_another_program_are_named_and_not_touched() {
         let before = things(&mut connection).await;
         let migrated = failure(&place, &["migrate"]);
         assert!(migrated.contains("clerk-sync did not make"), "{other}: {migrated}");
+        assert!(migrated.contains("Nothing was changed"), "{other}: {migrated}");
+        for command in [&["migrate", "--check"][..], &["check"]] {
+            let printed = failure(&place, command);
+            assert!(printed.contains("clerk-sync did not make"), "{command:?}, {other}: {printed}");
+        }
         assert_eq!(things(&mut connection).await, before, "{other}");
     }
+}
+
+/// Another program's migrations in sqlx's form, in the schema clerk.
+#[tokio::test(flavor = "multi_thread")]
+async fn migrations_of_another_program_are_named_by_check_too() {
+    let place = Place::servers().await;
+    place.succeed(&["migrate"]);
+    let other = "delete from clerk._migrations where version > 1; update clerk._migrations set checksum = '\\x00'";
+    place.database().connect().await.execute(other).await.unwrap();
+    for command in [&["migrate"][..], &["migrate", "--check"], &["check"]] {
+        let printed = failure(&place, command);
+        assert!(printed.contains("its migration 1 is not the one of this program"), "{command:?}: {printed}");
+        assert!(!printed.contains("run `clerk-sync migrate`"), "{command:?}: {printed}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_names_the_process_that_migrates() {
+    let place = Place::servers().await;
+    let mut other = place.database().connect().await;
+    other.lock().await.unwrap();
+    let printed = failure(&place, &["check"]);
+    let pid: i32 = sqlx::query_scalar("select pg_backend_pid()").fetch_one(&mut other).await.unwrap();
+    assert!(printed.contains(&format!("another process is migrating: session {pid}")), "{printed}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -112,8 +147,8 @@ async fn a_database_that_cannot_hold_every_character_is_refused() {
         let options = format!("encoding '{encoding}' locale 'C'");
         let place = Place::servers_with(TestDatabase::create_with(&options).await);
         let name = format!("encoding is {encoding}");
-        for command in ["migrate", "check"] {
-            assert!(failure(&place, &[command]).contains(&name), "{command}");
+        for command in [&["migrate"][..], &["migrate", "--check"], &["check"]] {
+            assert!(failure(&place, command).contains(&name), "{command:?}");
         }
         let mut connection = place.database().connect().await;
         assert!(things(&mut connection).await.is_empty());
@@ -291,4 +326,39 @@ async fn a_failed_write_is_not_forgotten_for_a_statement_that_touches_no_row() {
     assert_eq!(app.settled("msg_1").await.status, Status::Applied);
     until("it is ready", async || readiness(&app).await.starts_with("200")).await;
     assert!(app.stop().success());
+}
+
+/// One connection is enough for a command that asks one thing, and for migrations.
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_do_with_one_connection() {
+    let place = Place::servers().await;
+    let mut admin = place.database().connect().await;
+    let name: String = sqlx::query_scalar("select current_database()").fetch_one(&mut admin).await.unwrap();
+    let role = format!("{name}_single");
+    let made = format!(
+        "drop role if exists {role}; create role {role} login connection limit 1; grant create on database {name} to {role}"
+    );
+    admin.execute(AssertSqlSafe(made)).await.unwrap();
+    let mut url = reqwest::Url::parse(&place.database().url()).unwrap();
+    url.set_username(&role).unwrap();
+    let mut bouncer = None;
+    if let Some(program) = program() {
+        let settings = ["pool_mode = session", "default_pool_size = 1"];
+        bouncer = Some(PgBouncer::before(&program, &place.database().url(), &settings).await);
+    }
+    let through = bouncer.map(|bouncer| (bouncer.url(&place.database().url()), bouncer));
+    for url in [Some(url.as_str()), through.as_ref().map(|(url, _)| url.as_str())].into_iter().flatten() {
+        for command in [&["migrate"][..], &["migrate", "--check"], &["users", "list"], &["check"]] {
+            let command = [command, &["--database-url", url]].concat();
+            until("the connection of the command before has ended", async || {
+                let others = "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()";
+                !url.contains(&role) || sqlx::query_scalar::<_, i64>(others).fetch_one(&mut admin).await.unwrap() == 0
+            })
+            .await;
+            let output = place.command(&command).envs(SECRETS).output().unwrap();
+            let printed = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{command:?}: {printed}");
+        }
+    }
+    admin.execute(AssertSqlSafe(format!("drop owned by {role} cascade; drop role {role}"))).await.unwrap();
 }
