@@ -59,7 +59,7 @@ pub struct Done {
     pub dry_run: bool,
     /// Events that were put back onto the queue, or would be.
     pub replayed: u64,
-    /// Events that were no longer failed.
+    /// Events that were not failed, or are not there.
     pub skipped: u64,
     /// What would become of them now. Of a dry run only.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -214,6 +214,8 @@ pub async fn preview(store: &Store, which: &Which) -> Result<Done, StoreError> {
 pub struct Discarded {
     pub dry_run: bool,
     pub discarded: u64,
+    /// Events that were not failed, or are not there.
+    pub skipped: u64,
     /// Where to go on, when the limit was reached before the end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
@@ -239,13 +241,15 @@ pub async fn discard_telling(
             done.next = walk.next();
             return Ok(done);
         }
-        done.discarded += if dry_run {
+        let discarded = if dry_run {
             count_failed(store, which, &ids).await?
         } else {
             let types = store.discard(&ids).await?;
             let types = types.iter().map(|name| EventType::of(name));
             types.map(|of| metrics::events(EventStatus::Discarded, of, 1)).count() as u64
         };
+        done.discarded += discarded;
+        done.skipped += (ids.len() as u64).saturating_sub(discarded);
         tell(done.discarded);
     }
 }

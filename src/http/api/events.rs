@@ -79,7 +79,13 @@ pub async fn show(_: Operator, id: web::Path<String>, api: web::Data<Api>) -> Re
         (status = 503, description = "`queue_unavailable`", body = Document, content_type = "application/problem+json"),
     )
 )]
-pub async fn replay(_: Operator, body: Body, api: web::Data<Api>) -> Result<HttpResponse, Problem> {
+pub async fn replay(
+    _: Operator,
+    request: HttpRequest,
+    body: Body,
+    api: web::Data<Api>,
+) -> Result<HttpResponse, Problem> {
+    query::none(request.query_string())?;
     let order = order::of_set(&read(body)?, now())?;
     carry_out(&order, &api).await
 }
@@ -96,10 +102,12 @@ pub async fn replay(_: Operator, body: Body, api: web::Data<Api>) -> Result<Http
 )]
 pub async fn replay_one(
     _: Operator,
+    request: HttpRequest,
     id: web::Path<String>,
     body: Body,
     api: web::Data<Api>,
 ) -> Result<HttpResponse, Problem> {
+    query::none(request.query_string())?;
     let order = order_for_one(&id, &read(body)?, &api).await?;
     carry_out(&order, &api).await
 }
@@ -111,7 +119,13 @@ pub async fn replay_one(
     request_body(content = order::Set), security(("admin_token" = [])),
     responses((status = 200, description = "What was done, or would be", body = Discarded))
 )]
-pub async fn discard(_: Operator, body: Body, api: web::Data<Api>) -> Result<HttpResponse, Problem> {
+pub async fn discard(
+    _: Operator,
+    request: HttpRequest,
+    body: Body,
+    api: web::Data<Api>,
+) -> Result<HttpResponse, Problem> {
+    query::none(request.query_string())?;
     let order = order::of_set(&read(body)?, now())?;
     Ok(HttpResponse::Ok().json(replay::discard(&api.store, &order.which, order.dry_run).await?))
 }
@@ -125,10 +139,12 @@ pub async fn discard(_: Operator, body: Body, api: web::Data<Api>) -> Result<Htt
 )]
 pub async fn discard_one(
     _: Operator,
+    request: HttpRequest,
     id: web::Path<String>,
     body: Body,
     api: web::Data<Api>,
 ) -> Result<HttpResponse, Problem> {
+    query::none(request.query_string())?;
     let order = order_for_one(&id, &read(body)?, &api).await?;
     Ok(HttpResponse::Ok().json(replay::discard(&api.store, &order.which, order.dry_run).await?))
 }

@@ -54,7 +54,7 @@ struct Fields {
 /// What to do with a set of events: exactly one of a filter, `ids` and `all` says which.
 pub fn of_set(body: &[u8], now: Timestamp) -> Result<Order, Problem> {
     let Fields { status: _, r#type, user, error_code, since, until, ids, all, limit, cursor: after, rate, dry_run } =
-        read(body)?;
+        read(body, SET_FIELDS)?;
     let rate = read_rate(rate.as_ref())?;
     let filter_text = |name, value: Option<String>| value.map(|value| not_empty(name, value)).transpose();
     let filter_time = |name, value: Option<String>| value.map(|value| time(name, &value, now)).transpose();
@@ -89,27 +89,49 @@ pub fn of_set(body: &[u8], now: Timestamp) -> Result<Order, Problem> {
 }
 
 /// What to do with the event that the path names: whether only to say what would come of it, and the rate. A body may be missing.
+///
+/// # Errors
+///
+/// If the body says which events: it could mean others than the path does.
 pub fn of_one(body: &[u8]) -> Result<(bool, NonZeroU32), Problem> {
     let body = if body.trim_ascii().is_empty() { b"{}" } else { body };
-    let fields = read(body)?;
-    Ok((fields.dry_run, read_rate(fields.rate.as_ref())?))
+    let Fields { status: _, r#type, user, error_code, since, until, ids, all, limit, cursor, rate, dry_run } =
+        read(body, ONE_FIELDS)?;
+    let foreign = [
+        ("type", r#type.is_some()),
+        ("user", user.is_some()),
+        ("error_code", error_code.is_some()),
+        ("since", since.is_some()),
+        ("until", until.is_some()),
+        ("ids", ids.is_some()),
+        ("all", all.is_some()),
+        ("limit", limit.is_some()),
+        ("cursor", cursor.is_some()),
+    ];
+    if let Some((name, _)) = foreign.into_iter().find(|(_, is_given)| *is_given) {
+        return Err(wrong(name, "the path says which event: leave it out, or use the route without an ID"));
+    }
+    Ok((dry_run, read_rate(rate.as_ref())?))
 }
 
-fn read(body: &[u8]) -> Result<Fields, Problem> {
+const SET_FIELDS: &str = "type, user, error_code, since, until (texts), ids (a list of texts), all (true), limit, rate (numbers), cursor (a text) and dry_run (true or false)";
+const ONE_FIELDS: &str = "rate (a number) and dry_run (true or false)";
+
+fn read(body: &[u8], fields: &str) -> Result<Fields, Problem> {
     if body.trim_ascii().is_empty() {
         return Err(says_not_which());
     }
     // serde takes an array for the fields in their order.
     if body.trim_ascii_start().first() != Some(&b'{') {
-        return Err(unreadable("line 1, column 1"));
+        return Err(unreadable("line 1, column 1", fields));
     }
     // The error's own text can quote the body.
-    let fields: Fields = serde_json::from_slice(body)
-        .map_err(|error| unreadable(&format!("line {}, column {}", error.line(), error.column())))?;
-    if fields.status.as_ref().is_some_and(|status| status != Status::Failed.as_str()) {
+    let read: Fields = serde_json::from_slice(body)
+        .map_err(|error| unreadable(&format!("line {}, column {}", error.line(), error.column()), fields))?;
+    if read.status.as_ref().is_some_and(|status| status != Status::Failed.as_str()) {
         return Err(wrong("status", "only failed events are replayed or discarded; leave it out"));
     }
-    Ok(fields)
+    Ok(read)
 }
 
 fn read_rate(rate: Option<&Number>) -> Result<NonZeroU32, Problem> {
@@ -139,8 +161,7 @@ fn says_not_which() -> Problem {
     Problem::new(Code::InvalidRequest, said)
 }
 
-fn unreadable(place: &str) -> Problem {
-    let fields = "type, user, error_code, since, until (texts), ids (a list of texts), all (true), limit, rate (numbers), cursor (a text) and dry_run (true or false)";
+fn unreadable(place: &str, fields: &str) -> Problem {
     Problem::new(Code::InvalidRequest, format!("the body cannot be read at {place}: it is a JSON object of {fields}"))
 }
 
@@ -255,19 +276,10 @@ impl ToSchema for Set {
 
 impl PartialSchema for One {
     fn schema() -> RefOr<Schema> {
-        let words = "Whether to do it, or only to say what would come of it. Fields of `Order` may stand here and do nothing: the path says which event.";
-        let texts = |name: &str| match name {
-            "since" | "until" | "type" | "user" | "error_code" | "cursor" => {
-                or_null(ObjectBuilder::new().schema_type(Type::String), "Not used.")
-            }
-            _ => or_null(ObjectBuilder::new().schema_type(Type::Boolean), "Not used."),
-        };
-        let list = ArrayBuilder::new().items(ObjectBuilder::new().schema_type(Type::String));
-        let order = ["type", "user", "error_code", "since", "until", "cursor", "all"]
+        let words = "Whether to do it, or only to say what would come of it. The path says which event: fields of `Order` that say so are refused.";
+        let order = ["ids", "all", "limit", "cursor"]
             .into_iter()
-            .fold(order(), |order, name| order.property(name, texts(name)))
-            .property("ids", or_null(list.build(), "Not used."))
-            .property("limit", or_null(ObjectBuilder::new().schema_type(Type::Number), "Not used."));
+            .fold(without_parts(order()), |order, name| order.property(name, null()));
         Schema::from(order.description(Some(words))).into()
     }
 }
@@ -361,12 +373,24 @@ mod tests {
 
     #[test]
     fn an_order_for_one_event_needs_no_body() {
-        for body in ["", "{}", r#"{"user":"x"}"#] {
+        for body in ["", "{}", r#"{"user":null,"ids":null,"status":"failed"}"#] {
             assert_eq!(of_one(body.as_bytes()).unwrap(), (false, replay::RATE), "{body}");
         }
         assert!(of_one(br#"{"dry_run":true}"#).unwrap().0);
         for bad in [&b"[]"[..], br#"{"dryrun":true}"#, br#"{"status":"applied"}"#] {
             assert!(of_one(bad).is_err());
+        }
+    }
+
+    #[test]
+    fn an_order_for_one_event_does_not_say_which() {
+        for name in ["type", "user", "error_code", "since", "until", "cursor"] {
+            let problem = of_one(format!(r#"{{"{name}":"x"}}"#).as_bytes()).unwrap_err();
+            assert!(problem.code() == Code::InvalidRequest && problem.detail().contains(name), "{}", problem.detail());
+        }
+        for bad in [r#"{"ids":["msg_2"]}"#, r#"{"all":true}"#, r#"{"all":false}"#, r#"{"limit":1,"dry_run":true}"#] {
+            let problem = of_one(bad.as_bytes()).unwrap_err();
+            assert!(problem.detail().contains("the path says which"), "{bad}: {}", problem.detail());
         }
     }
 }

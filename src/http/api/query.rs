@@ -75,6 +75,16 @@ pub fn history(query: &str) -> Result<Page, Problem> {
     Ok(page)
 }
 
+/// Refuses every query string, for routes whose body alone says what to do: a `dry_run` that stands in the wrong place must not be
+/// ignored.
+pub fn none(query: &str) -> Result<(), Problem> {
+    if query.is_empty() {
+        return Ok(());
+    }
+    let said = "this route takes no query parameters: put them into the JSON body, such as {\"dry_run\": true}";
+    Err(Problem::new(Code::InvalidRequest, said))
+}
+
 /// A whole number, also as programs without integers write it: 100.0.
 pub(super) fn whole(number: &Number) -> Option<u64> {
     number.as_u64().or_else(|| number.as_f64()?.to_string().parse().ok())

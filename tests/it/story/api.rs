@@ -145,7 +145,7 @@ async fn many_are_replayed_or_discarded_by_filter_in_portions() {
     }
 
     let tried = post(&app, "/api/events/discard", json!({"user": "user_1", "dry_run": true})).await;
-    assert_eq!(tried.body, json!({"dry_run": true, "discarded": 3}));
+    assert_eq!(tried.body, json!({"dry_run": true, "discarded": 3, "skipped": 0}));
     let discarded = post(&app, "/api/events/msg_1/discard", json!({})).await;
     assert_eq!(discarded.body["discarded"], 1);
     assert_eq!(app.event("msg_1").await.unwrap().status, Status::Discarded);
@@ -183,11 +183,24 @@ async fn a_set_of_events_is_named_or_refused() {
         let said = empty.body["detail"].as_str().unwrap().to_owned();
         assert!(said.contains("filter") && said.contains("ids") && said.contains("\"all\": true"), "{said}");
     }
+    for (path, body) in [
+        ("/api/events/discard?dry_run=true", json!({"all": true, "limit": 1})),
+        ("/api/events/replay?dry_run=true", json!({"all": true, "limit": 1})),
+        ("/api/events/msg_1/discard?dry_run=true", json!({})),
+        ("/api/events/msg_1/replay?x", json!({})),
+        ("/api/events/msg_1/discard", json!({"ids": ["msg_2"], "type": "user.deleted"})),
+        ("/api/events/msg_1/replay", json!({"all": true})),
+    ] {
+        let answer = post(&app, path, body.clone()).await;
+        assert_eq!((answer.status, answer.code()), (400, "invalid_request"), "{path} {body}");
+    }
     assert_eq!(app.store.failed_count(10).await.unwrap(), 5, "nothing was done");
+    let tried = post(&app, "/api/events/discard", json!({"ids": ["msg_0", "msg_9"], "dry_run": true})).await;
+    assert_eq!(tried.body, json!({"dry_run": true, "discarded": 1, "skipped": 1}));
     let tried = post(&app, "/api/events/replay", json!({"all": true, "dry_run": true})).await;
     assert_eq!(tried.body["replayed"], 5);
     let some = post(&app, "/api/events/discard", json!({"ids": ["msg_0", "msg_1", "msg_1", "msg_9"]})).await;
-    assert_eq!(some.body["discarded"], 2);
+    assert_eq!((&some.body["discarded"], &some.body["skipped"]), (&json!(2), &json!(1)));
     let some = post(&app, "/api/events/replay", json!({"ids": ["msg_0", "msg_2", "msg_2"]})).await;
     assert_eq!((&some.body["replayed"], &some.body["skipped"]), (&json!(1), &json!(1)));
     until("it is applied", async || app.event("msg_2").await.unwrap().status == Status::Applied).await;
