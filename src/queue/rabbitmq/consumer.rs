@@ -43,7 +43,11 @@ impl Consumer {
             names,
             source,
             taking,
-            prefetch: if has_suspects(source) { Prefetch::suspicious(taking) } else { Prefetch::of(taking) },
+            prefetch: match source {
+                _ if has_suspects(source) => Prefetch::suspicious(taking),
+                Source::Rescued => Prefetch::rescued(taking),
+                _ => Prefetch::of(taking),
+            },
             subscription: None,
             subscribing: None,
             resuming: None,
@@ -137,7 +141,7 @@ impl Consumer {
 
     /// Has the broker send nothing more until the next batch is asked for and nothing is left here. What waits here is
     /// handed out before. False where the connection is gone, and all that was in hand with it.
-    pub(super) async fn pause(&mut self) -> bool {
+    pub async fn pause(&mut self) -> bool {
         self.resume().await;
         let Some(subscription) = &mut self.subscription else { return false };
         if subscription.epoch.is_over() {
