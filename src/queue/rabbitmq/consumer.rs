@@ -92,6 +92,11 @@ impl Consumer {
                 Some(count) => subscription.has_many(count).await,
                 None => subscription.has_some().await,
             };
+            if is_there && subscription.is_full() && !self.stopping {
+                // Consumed again once nothing is left here.
+                self.resuming = self.subscription.take().map(|subscription| paused(subscription).boxed());
+                continue;
+            }
             if is_there && let Some(batch) = subscription.batch(self.taking.batch_max) {
                 self.prefetch.learn(&batch);
                 return Some(batch);
@@ -244,6 +249,15 @@ async fn subscribed(link: Link, wanted: Wanted) -> Option<Subscription> {
         epoch.abandon();
         backoff.wait().await;
     }
+}
+
+/// The same subscription, and nothing more comes. Nothing where that fails.
+async fn paused(mut subscription: Subscription) -> Option<Subscription> {
+    if subscription.pause().await {
+        return Some(subscription);
+    }
+    subscription.epoch.abandon();
+    None
 }
 
 /// The same subscription with another prefetch; what waits there and what is in hand stay valid. Nothing where that fails: then

@@ -17,7 +17,8 @@ const BYTES: usize = 32 * 1024 * 1024;
 const FIRST: usize = 32;
 
 /// Deliveries of rescued events sent ahead from the start: a policy's `message-ttl` takes what is not delivered yet.
-const RESCUED: usize = 1000;
+/// With half of them here no more is let go (`Subscription::is_full`).
+const RESCUED: usize = 10_000;
 
 /// Deliveries sent ahead while what waits may kill whoever takes it: none, as all that a dead process had count as tried.
 const NONE: usize = 1;

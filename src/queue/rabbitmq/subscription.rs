@@ -127,6 +127,12 @@ impl Subscription {
         self.in_hand > 0
     }
 
+    /// Whether so many rescued events are here that what the broker lets go could expire before it is delivered.
+    pub fn is_full(&self) -> bool {
+        let half = usize::from(self.wanted.prefetch) / 2;
+        self.wanted.source == Source::Rescued && !self.is_paused && !self.ended && self.ahead.count() >= half
+    }
+
     pub fn is_paused(&self) -> bool {
         self.is_paused
     }

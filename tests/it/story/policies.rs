@@ -141,7 +141,7 @@ async fn the_broker_holds_what_expired_while_the_database_is_away() {
     url.set_host(Some("127.0.0.1")).unwrap();
     url.set_port(Some(proxy.address.port())).unwrap();
     let worker = place.start(&["worker"], &[("DATABASE_URL", url.as_str())]).await;
-    until("the queue is consumed", async || prefetch_of_rescued(&place) == Some(1000)).await;
+    until("the queue is consumed", async || prefetch_of_rescued(&place) == Some(10_000)).await;
     assert_eq!(ways_out(&place), 3);
     proxy.cut();
     assert_eq!(deliver(&receiver).await, 5);
@@ -150,7 +150,7 @@ async fn the_broker_holds_what_expired_while_the_database_is_away() {
     proxy.restore();
     assert_eq!(worker.settled("msg_4").await.status, Status::Applied);
     until("the queue is bound again", async || ways_out(&place) == 3).await;
-    until("the queue is consumed again", async || prefetch_of_rescued(&place) == Some(1000)).await;
+    until("the queue is consumed again", async || prefetch_of_rescued(&place) == Some(10_000)).await;
     // The same while it stops in an outage.
     proxy.cut();
     assert_eq!(receiver.deliver("msg_5", body(5)).await.status, 200);
