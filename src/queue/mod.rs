@@ -246,6 +246,14 @@ impl Consumer {
         }
     }
 
+    /// Has the queue send nothing more until the next batch is asked for. What was sent ahead is handed out then, first.
+    pub async fn pause(&mut self) {
+        if let Self::RabbitMq(consumer) = self {
+            // Where the connection is gone, nothing comes either.
+            consumer.pause().await;
+        }
+    }
+
     /// Asks for no more events, so that what was handed over already can be finished.
     pub async fn stop(&mut self) {
         match self {

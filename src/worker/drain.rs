@@ -51,6 +51,8 @@ struct Hand {
     taken: u64,
     /// While what is in flight is a suspect.
     alone_until: Option<Instant>,
+    /// While no more may come, since the store takes no writes.
+    is_paused: bool,
     unacknowledged: Backoff,
 }
 
@@ -112,10 +114,12 @@ impl Drain {
 
     /// Takes batches until the worker is to stop and all that was handed over is done, or some must be given back.
     async fn drain(&self, consumer: Consumer) -> Option<GiveBack> {
-        let (mut hand, mut stopping) = (Hand::of(consumer), false);
+        let (mut hand, mut stopping, mut outage) = (Hand::of(consumer), false, self.settler.outage.met());
         loop {
             let in_flight = hand.in_flight.len();
-            let has_room = in_flight < self.taking.batches.get() && hand.alone_until.is_none();
+            let has_room =
+                in_flight < self.taking.batches.get() && hand.alone_until.is_none() && (stopping || !hand.is_paused);
+            let can_pause = self.settler.source == Source::Rescued && !stopping;
             let alone_until = hand.alone_until.unwrap_or_else(Instant::now);
             let gone = tokio::select! {
                 biased;
@@ -124,9 +128,20 @@ impl Drain {
                     hand.consumer.stop().await;
                     None
                 }
+                Ok(()) = outage.changed(), if can_pause && !hand.is_paused => {
+                    // What is not delivered yet expires; what the broker holds does not.
+                    hand.consumer.pause().await;
+                    hand.is_paused = true;
+                    None
+                }
                 Some(settled) = hand.in_flight.join_next() => self.conclude(&mut hand, joined(settled)).await,
                 () = sleep_until(alone_until.into()), if hand.alone_until.is_some() => {
                     hand.alone_until = None;
+                    None
+                }
+                _ = self.settler.store_is_ready(), if can_pause && hand.is_paused => {
+                    outage.mark_unchanged();
+                    hand.is_paused = false;
                     None
                 }
                 batch = next(&mut hand.consumer, in_flight), if has_room => match batch {
@@ -257,6 +272,7 @@ impl Hand {
             settled: BTreeMap::new(),
             taken: 0,
             alone_until: None,
+            is_paused: false,
             unacknowledged: Backoff::for_outage(),
         }
     }

@@ -4,6 +4,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use crate::backoff::Backoff;
@@ -17,7 +18,10 @@ const FAULTS_MAX: usize = 8;
 
 /// What the parts of one worker have logged of the database. Clones share it.
 #[derive(Clone, Default)]
-pub struct Outage(Arc<Mutex<Logged>>);
+pub struct Outage {
+    logged: Arc<Mutex<Logged>>,
+    met: watch::Sender<()>,
+}
 
 /// While servers come and go one outage shows many errors; what a person must fix is one thing after the other, and two parts
 /// may meet two of them in turn.
@@ -53,6 +57,11 @@ impl Outage {
         Retry { outage: self.clone(), backoff: None }
     }
 
+    /// Changes each time that a part meets the outage.
+    pub fn met(&self) -> watch::Receiver<()> {
+        self.met.subscribe()
+    }
+
     /// To be called when a write was made.
     pub fn is_over(&self) {
         if self.logged().end() {
@@ -61,6 +70,7 @@ impl Outage {
     }
 
     fn begins(&self, remedy: Remedy, error: &StoreError) {
+        self.met.send_replace(());
         match remedy {
             Remedy::Time if self.logged().wait() => warn!(%error, "waiting for the database; events wait in the queue"),
             Remedy::Repair if self.logged().fault(error.fault(), Instant::now()) => {
@@ -72,7 +82,7 @@ impl Outage {
 
     fn logged(&self) -> MutexGuard<'_, Logged> {
         // No code that holds the lock can leave it half changed.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.logged.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! The log has one line a batch, and one an event for those who ask for `debug`. A flood of events that fail does not fill it.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tracing::{debug, warn};
@@ -13,12 +14,17 @@ use crate::queue::Source;
 use crate::store::{Failure, Outcome, Record, Verdict, Write};
 use crate::trace::{Apply, Settled, Taken};
 
+/// How often a policy that takes events out of the queues is logged, however many it takes.
+const EXPIRED_EVERY: Duration = Duration::from_secs(30);
+
 /// One batch, from its taking on.
 pub struct Report {
     source: Source,
     since: Instant,
     spans: Taken,
     counts: [usize; EventStatus::ALL.len()],
+    /// Of the failed ones, those that expired in a queue.
+    expired: usize,
     /// The first event that failed, and why.
     failed: Option<(EventId, Failure)>,
 }
@@ -28,7 +34,7 @@ impl Report {
     pub fn begin(events: &[SignedEvent], source: Source, queue: &'static str, since: Instant) -> Self {
         metrics::batch(events.len());
         let spans = Taken::begin(events, queue);
-        Self { source, since, spans, counts: [0; _], failed: None }
+        Self { source, since, spans, counts: [0; _], expired: 0, failed: None }
     }
 
     /// How long ago the batch was taken.
@@ -61,6 +67,7 @@ impl Report {
         }
         if let (true, Verdict::Failed { failure, .. }) = (self.source != Source::Events, verdict) {
             metrics::dead_letter(DeadLetterReason::of(&failure.code));
+            self.expired += usize::from(failure.code == "expired");
         }
         // How long something lay among the dead letters says nothing of how fast events are applied.
         if self.source == Source::Events {
@@ -91,8 +98,22 @@ impl Report {
         }
     }
 
+    /// What is recorded is not all that a policy took: what the broker holds is seen nowhere else.
+    fn tell_expired(&self) {
+        static LOGGED: Mutex<Option<Instant>> = Mutex::new(None);
+        let mut logged = LOGGED.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.expired > 0 && logged.is_none_or(|at| at.elapsed() >= EXPIRED_EVERY) {
+            *logged = Some(Instant::now());
+            warn!(
+                expired = self.expired,
+                "a policy's message-ttl takes events out of our queues, and RabbitMQ may hold more: see `rabbitmqctl list_policies`, and `rabbitmqctl list_queues name messages messages_ready`"
+            );
+        }
+    }
+
     /// All of the batch that can be settled is.
     pub fn finish(self) {
+        self.tell_expired();
         let count = |status: EventStatus| self.counts[status as usize];
         let failed = count(EventStatus::Failed);
         debug!(

@@ -53,7 +53,7 @@ pub fn of(management: &Management) -> Vec<Finding> {
 }
 
 fn of_unseen(place: &str, unseen: &Unseen) -> Finding {
-    let by_hand = "or see yourself that `rabbitmqctl list_policies` and `list_operator_policies` give our queues no message-ttl, max-length, expires or overflow";
+    let by_hand = "or see yourself that `rabbitmqctl list_policies` and `list_operator_policies` give our queues no message-ttl, max-length, expires or overflow, and that `rabbitmqctl list_queues name messages messages_ready messages_unacknowledged` has no queue with more messages than the two others together";
     let (why, mend) = match unseen {
         Unseen::Away(reason) => (
             format!("the management API does not answer at {place}: {reason}"),
@@ -72,7 +72,8 @@ fn of_unseen(place: &str, unseen: &Unseen) -> Finding {
             "set AMQP_MANAGEMENT_URL to its address",
         ),
     };
-    Finding::note(CHECK, format!("AMQP does not show them, and {why}"), format!("{mend}; {by_hand}"))
+    let what = format!("AMQP does not show them, nor how many events RabbitMQ holds because of one, and {why}");
+    Finding::note(CHECK, what, format!("{mend}; {by_hand}"))
 }
 
 fn of_effect(effect: &Effect, names: &[&str]) -> Finding {
@@ -84,10 +85,9 @@ fn of_held(QueuePolicy { name, held, source, .. }: &QueuePolicy) -> Finding {
     let what = format!("RabbitMQ holds {held} events that expired in {name}, or were given up there");
     let mend = match source {
         Some(Source::Events) => "see that the queues of dead letters are there and take events",
-        Some(Source::Rescued) => {
-            "bind another queue to the exchange of this name and move what comes to the queue of dead letters: docs/operations.md, Policies of the broker"
+        _ => {
+            "see that a worker runs and its database takes writes: they are recorded as failed within three minutes; what stays longer: docs/operations.md, Policies of the broker"
         }
-        _ => "start a worker: they are recorded as failed within three minutes",
     };
     Finding::note(CHECK, what, mend)
 }

@@ -38,6 +38,10 @@ impl Ahead {
         self.deliveries.is_empty()
     }
 
+    pub fn count(&self) -> usize {
+        self.deliveries.len()
+    }
+
     /// Whether so many are here, or what ends a batch before: bytes, or a suspect, which is alone in its own.
     pub fn fills(&self, count: usize) -> bool {
         self.deliveries.len() >= count || self.bytes >= BATCH_BYTES_MAX || self.suspects > 0

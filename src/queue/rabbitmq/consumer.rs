@@ -43,7 +43,11 @@ impl Consumer {
             names,
             source,
             taking,
-            prefetch: if has_suspects(source) { Prefetch::suspicious(taking) } else { Prefetch::of(taking) },
+            prefetch: match source {
+                _ if has_suspects(source) => Prefetch::suspicious(taking),
+                Source::Rescued => Prefetch::rescued(taking),
+                _ => Prefetch::of(taking),
+            },
             subscription: None,
             subscribing: None,
             resuming: None,
@@ -88,6 +92,11 @@ impl Consumer {
                 Some(count) => subscription.has_many(count).await,
                 None => subscription.has_some().await,
             };
+            if is_there && subscription.is_full() && !self.stopping {
+                // Consumed again once nothing is left here.
+                self.resuming = self.subscription.take().map(|subscription| paused(subscription).boxed());
+                continue;
+            }
             if is_there && let Some(batch) = subscription.batch(self.taking.batch_max) {
                 self.prefetch.learn(&batch);
                 return Some(batch);
@@ -137,7 +146,7 @@ impl Consumer {
 
     /// Has the broker send nothing more until the next batch is asked for and nothing is left here. What waits here is
     /// handed out before. False where the connection is gone, and all that was in hand with it.
-    pub(super) async fn pause(&mut self) -> bool {
+    pub async fn pause(&mut self) -> bool {
         self.resume().await;
         let Some(subscription) = &mut self.subscription else { return false };
         if subscription.epoch.is_over() {
@@ -240,6 +249,15 @@ async fn subscribed(link: Link, wanted: Wanted) -> Option<Subscription> {
         epoch.abandon();
         backoff.wait().await;
     }
+}
+
+/// The same subscription, and nothing more comes. Nothing where that fails.
+async fn paused(mut subscription: Subscription) -> Option<Subscription> {
+    if subscription.pause().await {
+        return Some(subscription);
+    }
+    subscription.epoch.abandon();
+    None
 }
 
 /// The same subscription with another prefetch; what waits there and what is in hand stay valid. Nothing where that fails: then

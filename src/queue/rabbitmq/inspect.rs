@@ -201,9 +201,10 @@ async fn ask(connection: &Connection, events: Events, names: &Names) -> Shared {
                 return;
             }
         }
-        for name in [&names.events, &names.users, &names.dead, &names.unrouted, &names.rescued] {
-            if let Some(right) = refused_binding(connection, name).await {
-                shared.refused.push((right, name.clone()));
+        let alike = [&names.events, &names.users, &names.dead, &names.unrouted, &names.rescued];
+        for (queue, exchange) in alike.map(|name| (name, name)).into_iter().chain([(&names.dead, &names.expired)]) {
+            if let Some(right) = refused_binding(connection, queue, exchange).await {
+                shared.refused.push((right, if right == "read" { exchange.clone() } else { queue.clone() }));
             }
         }
     };
@@ -287,11 +288,11 @@ async fn queue_state(connection: &Connection, name: &str, names: &Names, shared:
     }
 }
 
-/// The right that the user lacks to bind, and so to use, what has this name.
-async fn refused_binding(connection: &Connection, name: &str) -> Option<&'static str> {
+/// The right that the user lacks to bind, and so to use, what has these names.
+async fn refused_binding(connection: &Connection, queue: &str, exchange: &str) -> Option<&'static str> {
     let asked = async {
         let channel = connection.create_channel().await?;
-        channel.queue_unbind(name.into(), name.into(), UNUSED_KEY.into(), FieldTable::default()).await?;
+        channel.queue_unbind(queue.into(), exchange.into(), UNUSED_KEY.into(), FieldTable::default()).await?;
         channel.close(200, "checked".into()).await
     };
     match tokio::time::timeout(THING_TIMEOUT, asked).await.ok()? {

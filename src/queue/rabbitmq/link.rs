@@ -39,7 +39,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const SILENT_AFTER: Duration = Duration::from_secs(1);
 
 /// How often who publishes asks whether all that was declared is still there: a queue that was deleted is noticed by who
-/// consumes, and by nobody else. Ten short questions; what comes in between them is kept as unrouted.
+/// consumes, and by nobody else. Eleven short questions; what comes in between them is kept as unrouted.
 const COMPLETE_EVERY: Duration = Duration::from_secs(5);
 
 /// Longest time to close in good order, which a blocked connection cannot: with the publisher's flush below the 3 s that

@@ -16,6 +16,10 @@ const BYTES: usize = 32 * 1024 * 1024;
 /// `MAX_BODY_BYTES` says otherwise, they fill `BYTES`.
 const FIRST: usize = 32;
 
+/// Deliveries of rescued events sent ahead from the start: a policy's `message-ttl` takes what is not delivered yet.
+/// With half of them here no more is let go (`Subscription::is_full`).
+const RESCUED: usize = 10_000;
+
 /// Deliveries sent ahead while what waits may kill whoever takes it: none, as all that a dead process had count as tried.
 const NONE: usize = 1;
 
@@ -39,6 +43,12 @@ impl Prefetch {
     /// None ahead until the first one is known to be no suspect: what came to nothing before waits at the head of the queue.
     pub fn suspicious(taking: Taking) -> Self {
         Self { now: NONE, ..Self::of(taking) }
+    }
+
+    /// As many as there are, whatever the batch: what is delivered does not expire.
+    pub fn rescued(taking: Taking) -> Self {
+        let full = Self::of(taking).full.max(RESCUED);
+        Self { full, now: full }
     }
 
     pub fn now(&self) -> u16 {

@@ -127,6 +127,12 @@ impl Subscription {
         self.in_hand > 0
     }
 
+    /// Whether so many rescued events are here that what the broker lets go could expire before it is delivered.
+    pub fn is_full(&self) -> bool {
+        let half = usize::from(self.wanted.prefetch) / 2;
+        self.wanted.source == Source::Rescued && !self.is_paused && !self.ended && self.ahead.count() >= half
+    }
+
     pub fn is_paused(&self) -> bool {
         self.is_paused
     }
@@ -220,16 +226,26 @@ impl Subscription {
         if self.send_acknowledgement().await.is_err() {
             return false;
         }
+        // While it still takes what is under way. Where it fails it stays bound, which loses nothing.
+        self.unbind_rescued(1).await;
         let cancel = self.channel.basic_cancel(self.deliveries.tag(), BasicCancelOptions { nowait: false });
         self.is_paused = matches!(timeout(CANCEL_TIMEOUT, cancel).await, Ok(Ok(())));
-        if self.wanted.source == Source::Rescued && self.is_paused {
-            // Where it fails it stays bound, which loses nothing.
-            drop(timeout(CANCEL_TIMEOUT, topology::unbind_rescued(&self.channel, &self.wanted.names)).await);
+        if self.is_paused {
+            // Of two workers that pause together, the last.
+            self.unbind_rescued(0).await;
         }
         // All of it is here: it came before the answer.
         self.take_what_came();
         self.ended |= self.is_paused;
         self.is_paused
+    }
+
+    /// Where this is the consumer that the bindings are for, and `own` of its consumers are left.
+    async fn unbind_rescued(&self, own: u32) {
+        if self.wanted.source == Source::Rescued {
+            let unbound = topology::unbind_rescued(&self.channel, &self.wanted.names, own);
+            drop(timeout(CANCEL_TIMEOUT, unbound).await);
+        }
     }
 
     /// Consumes again, on the same channel, with this prefetch.

@@ -5,12 +5,16 @@
 //! NAMESPACE.events (topic) ──user.*──▶ NAMESPACE.users ──20 deliveries──▶ NAMESPACE.dead (fanout, queue)
 //!        └────────what no binding takes────────▶ NAMESPACE.unrouted (fanout, queue)
 //!
-//! NAMESPACE.dead, .unrouted, .rescued (queues) ──what a policy takes out──▶ NAMESPACE.rescued (fanout) ──▶ NAMESPACE.rescued
+//! NAMESPACE.dead, .unrouted (queues) ──what a policy takes out──▶ NAMESPACE.rescued (fanout) ──▶ NAMESPACE.rescued
+//! NAMESPACE.rescued (queue) ──what a policy takes out──▶ NAMESPACE.expired (fanout) ──▶ NAMESPACE.dead, .unrouted
 //! ```
 //!
 //! A policy can give the queues where events are parked a `message-ttl`, which no argument overrides. What expires there is
-//! held by the broker's at-least-once dead lettering until it can be routed: the last arrow, a binding, is only there while a
-//! worker consumes. So nothing can expire into nothing while no worker is there.
+//! held by the broker's at-least-once dead lettering until it can be routed: the last arrows, bindings, are only there while a
+//! worker records what comes. So nothing can expire into nothing while none does.
+//!
+//! The broker never routes what expired back into a queue that it expired in before: what expires in `NAMESPACE.rescued` goes
+//! to that of the two others where it has not been.
 
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
@@ -29,6 +33,8 @@ pub struct Names {
     pub dead: String,
     pub unrouted: String,
     pub rescued: String,
+    /// An exchange alone.
+    pub expired: String,
 }
 
 /// Deliveries of an event before it is a dead letter: enough for many outages, few enough that a poisonous one ends.
@@ -51,6 +57,7 @@ impl Names {
             dead: name("dead"),
             unrouted: name("unrouted"),
             rescued: name("rescued"),
+            expired: name("expired"),
         }
     }
 
@@ -94,15 +101,16 @@ pub enum Kind {
 }
 
 /// Everything that is declared, in the order in which one needs the other.
-pub fn things(names: &Names) -> [Thing<'_>; 8] {
+pub fn things(names: &Names) -> [Thing<'_>; 9] {
     let thing = |kind, name, arguments| Thing { kind, name, arguments, earlier: None };
     let parked =
-        |name| Thing { earlier: Some(parked_arguments()), ..thing(Kind::Queue, name, rescued_arguments(names)) };
+        |name| Thing { earlier: Some(parked_arguments()), ..thing(Kind::Queue, name, letters_to(&names.rescued)) };
     let mut events = FieldTable::default();
     events.insert("alternate-exchange".into(), long_text(&names.unrouted));
     [
+        thing(Kind::Fanout, &names.expired, FieldTable::default()),
         thing(Kind::Fanout, &names.rescued, FieldTable::default()),
-        thing(Kind::Queue, &names.rescued, rescued_arguments(names)),
+        thing(Kind::Queue, &names.rescued, letters_to(&names.expired)),
         thing(Kind::Fanout, &names.dead, FieldTable::default()),
         parked(&names.dead),
         thing(Kind::Fanout, &names.unrouted, FieldTable::default()),
@@ -155,7 +163,8 @@ pub async fn is_complete(connection: &Connection, names: &Names) -> Result<bool,
             };
             channel.queue_declare(name.as_str().into(), options, FieldTable::default()).await?;
         }
-        let fanout = [&names.dead, &names.unrouted, &names.rescued].map(|name| (name, ExchangeKind::Fanout));
+        let fanout =
+            [&names.dead, &names.unrouted, &names.rescued, &names.expired].map(|name| (name, ExchangeKind::Fanout));
         for (name, kind) in fanout.into_iter().chain([(&names.events, ExchangeKind::Topic)]) {
             let options = ExchangeDeclareOptions {
                 passive: true,
@@ -183,19 +192,30 @@ pub fn is_answer(error: &lapin::Error) -> bool {
         || is_soft(error, &AMQPSoftError::PRECONDITIONFAILED) && error.to_string().contains("inequivalent")
 }
 
-/// Has what the broker holds back sent to the queue of it. To be done by who consumes that.
-pub async fn bind_rescued(channel: &Channel, names: &Names) -> Result<(), lapin::Error> {
-    let (name, options) = (names.rescued.as_str(), QueueBindOptions { nowait: false });
-    channel.queue_bind(name.into(), name.into(), "".into(), options, FieldTable::default()).await
+/// Queue and exchange of each binding that lets go of what the broker holds.
+fn rescuing(names: &Names) -> [(&str, &str); 3] {
+    [(&names.rescued, &names.rescued), (&names.dead, &names.expired), (&names.unrouted, &names.expired)]
 }
 
-/// Ends that, unless somebody else consumes it.
-pub async fn unbind_rescued(channel: &Channel, names: &Names) -> Result<(), lapin::Error> {
+/// Has what the broker holds back sent to the queue of it. To be done by who consumes that.
+pub async fn bind_rescued(channel: &Channel, names: &Names) -> Result<(), lapin::Error> {
+    // The way out first.
+    for (queue, exchange) in rescuing(names).into_iter().rev() {
+        let options = QueueBindOptions { nowait: false };
+        channel.queue_bind(queue.into(), exchange.into(), "".into(), options, FieldTable::default()).await?;
+    }
+    Ok(())
+}
+
+/// Ends that, unless more than our own consumers take from the queue.
+pub async fn unbind_rescued(channel: &Channel, names: &Names, own: u32) -> Result<(), lapin::Error> {
     let options =
         QueueDeclareOptions { passive: true, durable: true, exclusive: false, auto_delete: false, nowait: false };
-    let name = names.rescued.as_str();
-    if channel.queue_declare(name.into(), options, FieldTable::default()).await?.consumer_count() == 0 {
-        channel.queue_unbind(name.into(), name.into(), "".into(), FieldTable::default()).await?;
+    let rescued = channel.queue_declare(names.rescued.as_str().into(), options, FieldTable::default()).await?;
+    if rescued.consumer_count() <= own {
+        for (queue, exchange) in rescuing(names) {
+            channel.queue_unbind(queue.into(), exchange.into(), "".into(), FieldTable::default()).await?;
+        }
     }
     Ok(())
 }
@@ -231,8 +251,8 @@ fn users_arguments(names: &Names) -> FieldTable {
     dead_letters_to(&names.dead, arguments)
 }
 
-fn rescued_arguments(names: &Names) -> FieldTable {
-    dead_letters_to(&names.rescued, parked_arguments())
+fn letters_to(exchange: &str) -> FieldTable {
+    dead_letters_to(exchange, parked_arguments())
 }
 
 fn dead_letters_to(exchange: &str, mut arguments: FieldTable) -> FieldTable {

@@ -57,8 +57,8 @@ async fn the_topology_is_what_the_contract_says() {
                 "x-dead-letter-exchange": name(letters_to), "x-dead-letter-strategy": "at-least-once",
             })
         };
-        for parked in &queues[..3] {
-            assert_eq!(Value::from(arguments(parked)), declared(1_000_000, "rescued"));
+        for (parked, letters_to) in queues.iter().zip(["rescued", "expired", "rescued"]) {
+            assert_eq!(Value::from(arguments(parked)), declared(1_000_000, letters_to));
         }
         assert_eq!(Value::from(arguments(&queues[3])), declared(20, "dead"));
 
@@ -66,9 +66,9 @@ async fn the_topology_is_what_the_contract_says() {
         exchanges.sort_by_key(|exchange| exchange["name"].to_string());
         let found: Vec<_> =
             exchanges.iter().map(|it| (it["name"].as_str().unwrap(), it["type"].as_str().unwrap())).collect();
-        let [dead, events, rescued, unrouted] = ["dead", "events", "rescued", "unrouted"].map(name);
-        let fanout = |name| (name, "fanout");
-        assert_eq!(found, [fanout(&*dead), (&*events, "topic"), fanout(&*rescued), fanout(&*unrouted)]);
+        let names = ["dead", "events", "expired", "rescued", "unrouted"].map(name);
+        let kinds = ["fanout", "topic", "fanout", "fanout", "fanout"];
+        assert_eq!(found, names.iter().map(|name| &**name).zip(kinds).collect::<Vec<_>>());
         assert!(exchanges.iter().all(|exchange| exchange["durable"] == json!(true)), "{exchanges:?}");
         assert_eq!(Value::from(arguments(&exchanges[1])), json!({"alternate-exchange": name("unrouted")}));
 

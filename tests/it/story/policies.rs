@@ -6,7 +6,8 @@ use lapin::types::{AMQPValue, FieldTable};
 use serde_json::Value;
 
 use crate::support::app::{App, Place, SECRET, until};
-use crate::support::broker::connect;
+use crate::support::broker::{connect, rabbitmqctl};
+use crate::support::proxy::Proxy;
 use crate::support::scrape::Scrape;
 
 fn body(user: usize) -> String {
@@ -106,15 +107,79 @@ async fn what_expires_among_the_dead_letters_is_held() {
     .await;
     place.namespace().lift_limit().await;
     // A worker binds the queue for them, and takes that back when it stops.
-    let bound = |place: &Place| {
-        let bindings = place.namespace().listed("bindings", &["source_name", "destination_name"]);
-        bindings.iter().any(|it| it["source_name"] == place.namespace().queue("rescued"))
-    };
-    assert!(!bound(&place));
+    assert_eq!(ways_out(&place), 0);
     let worker = place.start(&["worker"], &[]).await;
-    until("the queue is bound", async || bound(&place)).await;
+    until("the queue is bound", async || ways_out(&place) == 3).await;
     assert!(worker.stop().success());
-    assert!(!bound(&place), "what expires while no worker is there is held");
+    assert_eq!(ways_out(&place), 0, "what expires while no worker is there is held");
+}
+
+/// The bindings that let go of what the broker holds.
+fn ways_out(place: &Place) -> usize {
+    let bindings = place.namespace().listed("bindings", &["source_name", "destination_name"]);
+    let ours = ["rescued", "expired"].map(|part| place.namespace().queue(part));
+    bindings.iter().filter(|it| ours.iter().any(|name| it["source_name"] == **name)).count()
+}
+
+/// Most messages that the broker delivers from the queue of rescued events before one is acknowledged.
+fn prefetch_of_rescued(place: &Place) -> Option<u64> {
+    let listed = rabbitmqctl(&["--formatter", "json", "list_consumers", "queue_name", "prefetch_count"]);
+    let consumers: Vec<Value> = serde_json::from_str(&listed).unwrap();
+    let rescued = place.namespace().queue("rescued");
+    consumers.iter().find(|it| it["queue_name"] == rescued)?["prefetch_count"].as_u64()
+}
+
+/// What is delivered does not expire, and what the broker holds does not: so many are delivered from the first on, and none is let
+/// go that could not be recorded.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_broker_holds_what_expired_while_the_database_is_away() {
+    let place = Place::servers().await;
+    let receiver = receiver(&place).await;
+    let Place::Servers { database, .. } = &place else { unreachable!() };
+    let mut url = reqwest::Url::parse(&database.url()).unwrap();
+    let proxy = Proxy::before(format!("{}:{}", url.host_str().unwrap(), url.port().unwrap())).await;
+    url.set_host(Some("127.0.0.1")).unwrap();
+    url.set_port(Some(proxy.address.port())).unwrap();
+    let worker = place.start(&["worker"], &[("DATABASE_URL", url.as_str())]).await;
+    until("the queue is consumed", async || prefetch_of_rescued(&place) == Some(10_000)).await;
+    assert_eq!(ways_out(&place), 3);
+    proxy.cut();
+    assert_eq!(deliver(&receiver).await, 5);
+    until("nothing is let go", async || ways_out(&place) == 0).await;
+    assert_eq!(prefetch_of_rescued(&place), None);
+    proxy.restore();
+    assert_eq!(worker.settled("msg_4").await.status, Status::Applied);
+    until("the queue is bound again", async || ways_out(&place) == 3).await;
+    until("the queue is consumed again", async || prefetch_of_rescued(&place) == Some(10_000)).await;
+    // The same while it stops in an outage.
+    proxy.cut();
+    assert_eq!(receiver.deliver("msg_5", body(5)).await.status, 200);
+    until("nothing is let go", async || ways_out(&place) == 0).await;
+    assert!(worker.stop().success());
+    assert_eq!(ways_out(&place), 0);
+}
+
+/// RabbitMQ holds for good what expired in a queue that leads back to itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_expires_where_it_was_rescued_is_recorded_all_the_same() {
+    let place = Place::servers().await;
+    let receiver = receiver(&place).await;
+    assert_eq!(deliver(&receiver).await, 5);
+    // As a worker that was killed leaves it.
+    place.namespace().bind_queue("dead", "expired").await;
+    place.namespace().set_policy(&["rescued"], r#"{"message-ttl":300}"#).await;
+    let (connection, channel) = connect().await;
+    let get = BasicGetOptions { no_ack: true };
+    while let Some(message) = channel.basic_get(place.namespace().queue("users").into(), get).await.unwrap() {
+        place.namespace().put("rescued", message.delivery.properties.clone(), &message.delivery.data).await;
+    }
+    connection.close(200, "moved".into()).await.unwrap();
+    until("all are dead letters", async || place.namespace().ready("dead").await == Some(5)).await;
+    place.namespace().lift_limit().await;
+    let worker = place.start(&["worker"], &[]).await;
+    let text = failed_with(&worker, 0..5, "expired").await;
+    assert!(text.contains(&place.namespace().queue("rescued")), "{text}");
+    assert_eq!(worker.log().iter().filter(|line| line.contains("a policy's message-ttl takes events")).count(), 1);
 }
 
 /// The queues of dead letters as they were declared before they led on.

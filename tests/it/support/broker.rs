@@ -173,6 +173,14 @@ impl Namespace {
         connection.close(200, "bound".into()).await.unwrap();
     }
 
+    pub async fn bind_queue(&self, queue: &str, exchange: &str) {
+        let (connection, channel) = connect().await;
+        let (queue, exchange) = (self.queue(queue).into(), self.queue(exchange).into());
+        let options = QueueBindOptions { nowait: false };
+        channel.queue_bind(queue, exchange, "".into(), options, FieldTable::default()).await.unwrap();
+        connection.close(200, "bound".into()).await.unwrap();
+    }
+
     pub async fn unbind(&self, key: &str) {
         self.unbind_queue("users", "events", key).await;
     }
@@ -201,7 +209,7 @@ impl Namespace {
                 let options = QueueDeleteOptions { if_unused: false, if_empty: false, nowait: false };
                 channel.queue_delete(format!("{name}.{part}").into(), options).await?;
             }
-            for part in ["events", "dead", "unrouted", "rescued"] {
+            for part in ["events", "dead", "unrouted", "rescued", "expired"] {
                 let options = ExchangeDeleteOptions { if_unused: false, nowait: false };
                 channel.exchange_delete(format!("{name}.{part}").into(), options).await?;
             }
@@ -222,10 +230,13 @@ async fn until_dead_letters_work(namespace: &str) -> Result<(), lapin::Error> {
     let [users, dead, unrouted, rescued] =
         ["users", "dead", "unrouted", "rescued"].map(|part| format!("{namespace}.{part}"));
     let bind = QueueBindOptions { nowait: false };
-    channel
-        .queue_bind(rescued.as_str().into(), rescued.as_str().into(), "".into(), bind, FieldTable::default())
-        .await?;
-    for (from, to) in [(&users, &dead), (&dead, &rescued), (&unrouted, &rescued), (&rescued, &rescued)] {
+    let expired = format!("{namespace}.expired");
+    for (queue, exchange) in [(&rescued, &rescued), (&dead, &expired)] {
+        channel
+            .queue_bind(queue.as_str().into(), exchange.as_str().into(), "".into(), bind, FieldTable::default())
+            .await?;
+    }
+    for (from, to) in [(&users, &dead), (&dead, &rescued), (&unrouted, &rescued), (&rescued, &dead)] {
         for queue in [from, to] {
             channel.queue_purge(queue.as_str().into(), QueuePurgeOptions { nowait: false }).await?;
         }
