@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::clerk::{SigningSecret, Verifier};
 use crate::telemetry;
-use crate::{data_dir, http, queue, store, tls, worker};
+use crate::{http, queue, store, tls, worker};
 use addresses::{AmqpFiles, queue_options, server, store_options};
 
 mod addresses;
@@ -251,7 +251,7 @@ impl Config {
             },
             data_dir,
         };
-        match data_dir::file_in_the_way(&config.data_dir).filter(|_| config.has_files_in_data_dir()) {
+        match embedded::file_in_the_way(&config.data_dir).filter(|_| config.has_files_in_data_dir()) {
             None => Ok(config),
             Some(file) => {
                 let fault = format!("{} is a file, not a directory", file.display());

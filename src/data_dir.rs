@@ -15,12 +15,6 @@ pub fn create(directory: &Path) -> io::Result<()> {
     builder.recursive(true).create(directory)
 }
 
-/// The file that stands where this directory, or one above it, is to be.
-pub fn file_in_the_way(directory: &Path) -> Option<&Path> {
-    let there = directory.ancestors().find(|path| path.exists())?;
-    (!there.is_dir()).then_some(there)
-}
-
 /// Opens a file for writing; makes it, for this user alone (0600), if there is none.
 pub fn file() -> OpenOptions {
     let mut options = OpenOptions::new();

@@ -1,6 +1,8 @@
 //! `--embedded`, with which `dev` works: the embedded files of DATA_DIR, whatever servers are set; and how other commands find the
 //! same files.
 
+use std::path::Path;
+
 use super::{Config, Environment, Settings};
 
 /// The servers that may be those of the application whose folder it is.
@@ -32,6 +34,12 @@ pub fn unsubstituted(settings: &Settings, environment: &Environment) -> Vec<(Str
     names.map(|name| (what(name), "write the value itself, or ignore this if it is meant so")).collect()
 }
 
+/// The file that stands where this directory, or one above it, is to be.
+pub fn file_in_the_way(directory: &Path) -> Option<&Path> {
+    let there = directory.ancestors().find(|path| path.exists())?;
+    (!there.is_dir()).then_some(there)
+}
+
 /// The flags with which a command that another shell runs in this folder finds the embedded files of `config`.
 pub fn flags(config: &Config, environment: &Environment) -> Vec<String> {
     let mut flags = Vec::new();
@@ -59,7 +67,7 @@ mod tests {
         settings.use_embedded();
         let config = Config::resolve(&settings, &Environment::of(&urls)).unwrap();
         let store::Options::Sqlite(store) = config.store else { panic!("not SQLite") };
-        assert_eq!(store.path, std::path::Path::new("/somewhere/users.db"));
+        assert_eq!(store.path, Path::new("/somewhere/users.db"));
         assert!(matches!(config.queue, queue::Options::Embedded(_)));
     }
 
