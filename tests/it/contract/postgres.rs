@@ -436,10 +436,8 @@ async fn a_row_that_the_database_drops_without_an_error_is_no_acknowledgement() 
     let database = TestDatabase::create().await;
     let store = migrated(&database).await;
     let mut outside = database.connect().await;
-    outside
-        .execute("create function public.nul() returns trigger language plpgsql as 'begin return null; end'")
-        .await
-        .unwrap();
+    let nul = "create function public.nul() returns trigger language plpgsql as 'begin return null; end'";
+    outside.execute(nul).await.unwrap();
     store.apply(&plan(&[update("msg_0", "user_0", 10)])).await.unwrap();
     let rows = async |outside: &mut PgConnection| -> (i64, i64) {
         let count = "select (select count(*) from clerk.users), (select count(*) from clerk.events)";
@@ -462,10 +460,8 @@ async fn a_row_that_the_database_drops_without_an_error_is_no_acknowledgement() 
         }
     }
     // What alters no row needs none.
-    outside
-        .execute("create trigger n before update on clerk.users for each row execute function public.nul()")
-        .await
-        .unwrap();
+    let nul = "create trigger n before update on clerk.users for each row execute function public.nul()";
+    outside.execute(nul).await.unwrap();
     assert_eq!(store.apply(&plan(&[update("msg_3", "user_0", 5)])).await.unwrap(), [Outcome::Stale]);
     outside.execute("drop trigger n on clerk.users").await.unwrap();
     assert_eq!(store.apply(&plan(&[update("msg_1", "user_1", 20)])).await.unwrap(), [Outcome::Applied]);
@@ -493,10 +489,8 @@ async fn a_row_that_another_write_reaches_first_is_not_missed() {
             );
             other.execute(AssertSqlSafe(row)).await.unwrap();
             let batch = plan(&[update(&format!("msg_{user}_1"), &user, 20)]);
-            let writes = tokio::spawn({
-                let store = store.clone();
-                async move { store.apply(&batch).await }
-            });
+            let writer = store.clone();
+            let writes = tokio::spawn(async move { writer.apply(&batch).await });
             until("it waits for the other", async || waiting(&mut watcher).await == 1).await;
             other.execute("commit").await.unwrap();
             assert_eq!(writes.await.unwrap().unwrap(), [outcome], "{user}");
