@@ -16,11 +16,13 @@ mod serve;
 mod service;
 mod startup;
 mod table;
+mod usage;
 mod users;
 
 use std::process::ExitCode;
 
 use clap::Parser;
+pub use usage::parse;
 
 use crate::config::{self, Config, ConfigError, Environment, Settings};
 use crate::telemetry;
@@ -145,6 +147,9 @@ fn configure(
     let environment = Environment::read().map_err(|error| error.to_string())?;
     let config = resolve(settings, &environment).map_err(|error| error.to_string())?;
     telemetry::start(&config.telemetry, filter)?;
+    for ignored in config.ignored_parameters() {
+        tracing::warn!("{ignored}");
+    }
     Ok(config)
 }
 
