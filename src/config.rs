@@ -267,6 +267,25 @@ impl Config {
     }
 }
 
+impl Config {
+    /// What to say of each URL that has parameters nobody knows.
+    pub fn ignored_parameters(&self) -> Vec<String> {
+        let of_database = match &self.store {
+            store::Options::Postgres(options) => options.address.ignored().to_vec(),
+            store::Options::Sqlite(_) => Vec::new(),
+        };
+        let of_broker = match &self.queue {
+            queue::Options::RabbitMq(options) => options.address.ignored(),
+            queue::Options::Embedded(_) => Vec::new(),
+        };
+        let urls = [("DATABASE_URL", of_database), ("AMQP_URL", of_broker)];
+        let with_any = urls.into_iter().filter(|(_, names)| !names.is_empty());
+        with_any
+            .map(|(url, names)| format!("{url} has parameters that have no effect here: {}", names.join(", ")))
+            .collect()
+    }
+}
+
 /// The verifier of these secrets, or what to do where there is none.
 pub fn verifier(secrets: &[SecretString]) -> Result<Verifier, ConfigError> {
     if secrets.is_empty() {

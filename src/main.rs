@@ -2,8 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use clerk_sync::commands::{self, Cli};
+use clerk_sync::commands;
 
 /// Allocations of many sizes on many threads are what a worker does all day.
 #[global_allocator]
@@ -16,5 +15,5 @@ async fn main() -> ExitCode {
         eprintln!("clerk-sync: TLS was set up twice");
         return ExitCode::FAILURE;
     }
-    commands::run(Cli::parse()).await
+    commands::run(commands::parse()).await
 }

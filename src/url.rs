@@ -4,11 +4,11 @@
 //! where `/`, `?` or `#` in it was not percent-encoded. So no error here holds any part of the URL but the name of a
 //! parameter, and that only where it cannot be a piece of a password.
 
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
-const ENCODE: &str =
+pub const ENCODE: &str =
     "percent-encode the user and the password: / as %2F, ? as %3F, # as %23, @ as %40, % as %25, : as %3A";
 
 /// What a URL says. A part that is absent is `None`, one that is there may be empty.
@@ -43,6 +43,25 @@ impl Parameter {
     /// The name for an error.
     pub fn shown(&self) -> &str {
         if self.may_be_shown { &self.name } else { "(not shown)" }
+    }
+
+    /// Whether a name that no reader knows may be ignored: it is certainly that of a parameter, and it demands nothing of TLS
+    /// or of authentication.
+    ///
+    /// # Errors
+    /// Fails where it may not.
+    pub fn ignore(&self) -> Result<(), UrlError> {
+        if !self.may_be_shown || self.name.contains(['[', ']']) {
+            return Err(not_encoded("has a parameter whose name (not shown) no parameter has"));
+        }
+        let name = self.name.to_ascii_lowercase();
+        let is_of_tls = name.contains("ssl") || name.contains("tls") || name.starts_with("encrypt");
+        if is_of_tls || ["channel_binding", "gss", "krb", "require_auth"].iter().any(|start| name.starts_with(start)) {
+            let fault = format!("has the parameter {}, which clerk-sync does not know", self.name);
+            let remedy = "correct its name or take it out: what it asks of TLS or authentication would be dropped";
+            return Err(UrlError::new(fault, remedy));
+        }
+        Ok(())
     }
 }
 
@@ -105,14 +124,49 @@ pub fn read(text: &str) -> Result<Parts, UrlError> {
         _ => "[::1]:5432",
     };
     let read_place = |place| read_place(place, login.is_some(), example);
-    Ok(Parts {
+    let parts = Parts {
         scheme,
         user,
         password: password.map(SecretString::from),
         places: places.split(',').map(read_place).collect::<Result<_, _>>()?,
         path: path.strip_prefix('/').map(|path| decode(path, "path")).transpose()?,
         parameters: read_parameters(query)?,
-    })
+    };
+    if login.is_none() {
+        refuse_what_may_be_a_login(&parts, path)?;
+    }
+    Ok(parts)
+}
+
+/// Lowest port that is believed of a host that may as well be a user: servers of databases and brokers have higher ones, and
+/// many a password begins with a year.
+const PORT_MIN: u16 = 5000;
+
+/// Where a URL has no login, its host, port and path may be one that was not encoded: `app:24/word%40host/db`.
+fn refuse_what_may_be_a_login(parts: &Parts, raw_path: &str) -> Result<(), UrlError> {
+    let path = parts.path.as_deref().unwrap_or_default();
+    // RabbitMQ's own virtual host is written `//` by some.
+    if path.contains('@') || raw_path != "//" && raw_path.matches('/').count() > 1 {
+        return Err(not_encoded("has no user, and an @ or a second / in its path"));
+    }
+    let names = |name: &str| parts.parameters.iter().any(|parameter| parameter.name == name);
+    if parts.parameters.iter().any(|parameter| !names("user") && parameter.value.expose_secret().contains('@')) {
+        return Err(not_encoded("has no user, and an @ in a parameter"));
+    }
+    let has_rest = !path.is_empty() || !parts.parameters.is_empty();
+    let may_be_login = parts.places.iter().any(|Place { host, port }| {
+        let is_certain =
+            host.starts_with('/') || host == "localhost" || host.parse::<IpAddr>().is_ok() || is_ipv6(host);
+        !is_certain && !host.is_empty() && port.is_some_and(|port| port < PORT_MIN)
+    });
+    if may_be_login && has_rest && !names("user") {
+        let remedy = format!("write user@ before the host if it is one; else {ENCODE}");
+        return Err(UrlError::new(
+            "has no user, and what may be a user and a password in the place of host and port",
+            remedy,
+        ));
+    }
+    Ok(())
 }
 
 fn read_place(text: &str, has_login: bool, example: &str) -> Result<Place, UrlError> {
@@ -145,11 +199,18 @@ fn read_place(text: &str, has_login: bool, example: &str) -> Result<Place, UrlEr
             (decode(host, "host")?, port)
         }
     };
-    if !host.starts_with('/') && !is_ipv6(&host) && !host.bytes().all(is_of_a_name) {
-        let remedy = format!("give a name or an address, and {ENCODE}");
-        return Err(UrlError::new("has a character in its host that no host has", remedy));
-    }
+    check_host(&host)?;
     Ok(Place { host, port: read_port(port)? })
+}
+
+/// # Errors
+/// Fails for what is no name, no address and no folder of a socket.
+pub fn check_host(host: &str) -> Result<(), UrlError> {
+    if host.starts_with('/') || is_ipv6(host) || host.bytes().all(is_of_a_name) {
+        return Ok(());
+    }
+    let remedy = format!("give a name or an address, and {ENCODE}");
+    Err(UrlError::new("has a character in its host that no host has", remedy))
 }
 
 /// An empty port is none.
@@ -192,7 +253,8 @@ fn read_parameters(query: &str) -> Result<Vec<Parameter>, UrlError> {
         let is_name = (1..=40).contains(&name.len())
             && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.[]".contains(&byte));
         let may_be_shown = is_name && !after_secret;
-        after_secret |= name.to_ascii_lowercase().contains("password");
+        let lower = name.to_ascii_lowercase();
+        after_secret |= ["pass", "pwd", "secret", "token"].iter().any(|word| lower.contains(word));
         parameters.push(Parameter { name, value: value.into(), may_be_shown });
     }
     Ok(parameters)
@@ -232,8 +294,6 @@ pub fn encode(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use secrecy::ExposeSecret;
-
     use super::*;
 
     fn place(url: &str) -> (String, Option<u16>) {
@@ -323,6 +383,68 @@ mod tests {
         for url in ["x://app:hunter2", "x://app:hunter2/db", "x://a:hunter2:b", "hunter2", "x:hunter2"] {
             let error = read(url).err().unwrap_or_else(|| panic!("{url}")).to_string();
             assert!(!error.contains("hunter2"), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_may_be_a_login_is_not_taken_for_a_host() {
+        for url in [
+            "x://app:24/hunter2%40127.0.0.1/db",
+            "x://app:24/hunter2%40h",
+            "x://app:6432/hunter2%40h",
+            "x://app/hunter2%40h",
+            "x://app:24/hunter2",
+            "x://first.last:2024/hunter2",
+            "x://app:24?hunter2=1",
+            "x://app:6432/hunter2/db",
+            "x://app:6432/db?hunter2=x%40h",
+        ] {
+            let error = read(url).err().unwrap_or_else(|| panic!("{url} is read")).to_string();
+            assert!(error.contains("%2F") && !error.contains("hunter2") && !error.contains("24"), "{url}: {error}");
+        }
+        for url in [
+            "x://db",
+            "x://db/app",
+            "x://db:5432/app",
+            "x://db:25",
+            "x://127.0.0.1:1/app",
+            "x://[::1]:1/app",
+            "x://localhost:1/app",
+            "x://db:1/app?user=a%40b",
+            "x://u@db:1/app%40b",
+            "x://u@db/a/b",
+            "x://db//",
+            "x://db/%2f",
+            "x://db:5672/%2Fprod%2Fclerk",
+            "x://u:p@db:1/%2Fprod%2Fclerk?user=x",
+        ] {
+            assert!(read(url).is_ok(), "{url}: {:?}", read(url).err());
+        }
+    }
+
+    #[test]
+    fn what_nobody_knows_is_ignored_if_it_demands_nothing() {
+        let ignored = |query: &str| read(&format!("x://u@h/db?{query}")).unwrap().parameters[0].ignore();
+        for query in ["search_path=a", "TimeZone=UTC", "statement_timeout=1", "channelMax=1", "x.y-z="] {
+            assert_eq!(ignored(query), Ok(()), "{query}");
+        }
+        for query in [
+            "sslfuture=hunter2",
+            "SSLmode2=hunter2",
+            "useSSL=hunter2",
+            "tls=hunter2",
+            "channel_binding_2=hunter2",
+            "gssencmode2=hunter2",
+            "krbsrvname2=hunter2",
+            "require_auth2=hunter2",
+        ] {
+            let error = ignored(query).unwrap_err();
+            let name = query.split('=').next().unwrap();
+            assert!(error.fault.contains(name) && !error.to_string().contains("hunter2"), "{query}: {error}");
+        }
+        for query in ["hunter'2=x", "hunter2%20=x", "hunter2[x]=x", &format!("hunter2{}=x", "x".repeat(40))] {
+            let error = ignored(query).unwrap_err().to_string();
+            assert!(error.contains("%2F") && !error.contains("hunter"), "{query}: {error}");
         }
     }
 

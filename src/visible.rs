@@ -34,6 +34,19 @@ pub fn visible_json_lines(json: &str) -> Cow<'_, str> {
     })
 }
 
+/// Longest value that an error repeats, in characters: what somebody mistyped is shorter, and many a secret is not.
+const REPEATED_MAX: usize = 40;
+
+/// Whether an error may repeat a value that was given for something else: it is short, and neither a URL, which may hold a
+/// password, nor one of Clerk's secrets.
+#[must_use]
+pub fn may_be_repeated(value: &str) -> bool {
+    let lower = value.to_ascii_lowercase();
+    let is_secret = ["whsec_", "sk_live_", "sk_test_"].iter().any(|start| lower.contains(start));
+    let is_url = value.contains("://") || value.contains('@');
+    !is_secret && !lower.starts_with("sk_") && !is_url && value.chars().count() <= REPEATED_MAX
+}
+
 /// `kept` says what stands for a character that would otherwise be shown by its number.
 fn shown(text: &str, kept: impl Fn(char) -> Option<char>) -> Cow<'_, str> {
     if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
@@ -112,6 +125,18 @@ fn is_symbol(letter: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_short_values_that_are_no_secrets_are_repeated() {
+        for value in ["", "8O80", "Pretty", "user.create", "task_id", "a b/c:d", &"x".repeat(40)] {
+            assert!(may_be_repeated(value), "{value}");
+        }
+        for value in
+            ["postgres://h/db", "a whsec_x", "WHSEC_x", "sk_x", "(sk_live_x)", "app:hunter2@h/db", &"x".repeat(41)]
+        {
+            assert!(!may_be_repeated(value), "{value}");
+        }
+    }
 
     #[test]
     fn nothing_from_outside_drives_a_terminal_or_hides() {

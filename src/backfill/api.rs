@@ -80,7 +80,7 @@ enum Question<'a> {
 impl Api {
     /// Connects to nothing yet.
     pub fn open(options: Options) -> Result<Self, Stopped> {
-        let faulty = |_| Stopped::Refused("CLERK_API_URL is no such URL; set https://api.clerk.com/v1".into());
+        let faulty = |_| Stopped::Refused("CLERK_API_URL is not an http(s) URL; set https://api.clerk.com/v1".into());
         let base = Url::parse(&options.url).map_err(faulty)?;
         let client = tls::http_client(&options.files)
             .map_err(|error| Stopped::Refused(error.to_string()))?

@@ -17,11 +17,13 @@ mod serve;
 mod service;
 mod startup;
 mod table;
+mod usage;
 mod users;
 
 use std::process::ExitCode;
 
 use clap::Parser;
+pub use usage::parse;
 
 use crate::config::{self, Config, ConfigError, Environment, Settings};
 use crate::telemetry;
@@ -162,6 +164,9 @@ fn configure(settings: &Settings, filter: &str, uses_queue: bool) -> Result<Conf
     telemetry::start(&config.telemetry, filter)?;
     for (what, remedy) in doubts {
         tracing::warn!("{what}; {remedy}");
+    }
+    for ignored in config.ignored_parameters() {
+        tracing::warn!("{ignored}");
     }
     Ok(config)
 }

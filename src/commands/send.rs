@@ -120,6 +120,14 @@ fn event_types() -> impl TypedValueParser<Value = SampleType> {
 
 fn read_url(text: &str) -> Result<Url, String> {
     let example = format!("give one such as {DEFAULT_URL}");
+    let after_host =
+        text.split_once("://").and_then(|(_, rest)| rest.split_once(['/', '?', '#'])).map(|(_, rest)| rest);
+    // A password with one of these in it ends the host too early; the rest would be printed, and go to another host.
+    if after_host.is_some_and(|rest| rest.contains('@') || rest.contains("%40")) {
+        return Err(format!(
+            "it holds an @ behind the first /, ? or #: in a password write / as %2F, ? as %3F, # as %23; {example}"
+        ));
+    }
     let url: Url = text.parse().map_err(|error| format!("{error}: {example}"))?;
     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
         return Err(format!("it is neither http:// nor https://: {example}"));

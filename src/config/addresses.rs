@@ -45,9 +45,14 @@ pub fn clerk_api_url(value: Option<String>) -> Result<String, ConfigError> {
         let has_login = !url.username().is_empty() || url.password().is_some();
         let is_http = matches!(url.scheme(), "http" | "https") && url.has_host();
         // A name and a password in it would be sent, and shown.
-        is_http && !has_login && !text.contains('@') && url.query().is_none() && url.fragment().is_none()
+        is_http
+            && !has_login
+            && !text.contains('@')
+            && !text.contains("%40")
+            && url.query().is_none()
+            && url.fragment().is_none()
     });
-    let url = url.ok_or_else(|| wrong("CLERK_API_URL", "is no such URL", example))?;
+    let url = url.ok_or_else(|| wrong("CLERK_API_URL", "is not an http(s) URL", example))?;
     let version = if url.path() == "/" { "/v1" } else { "" };
     Ok(format!("{}{version}", url.as_str().trim_end_matches('/')))
 }
@@ -87,7 +92,7 @@ pub fn queue_options(
     if !valid {
         return Err(wrong(
             "AMQP_NAMESPACE",
-            format!("is {namespace:?}"),
+            super::values::is(&namespace),
             "give 1 to 100 letters, digits, -, _ and dots, such as clerk-sync",
         ));
     }
@@ -238,6 +243,7 @@ mod tests {
             "https://api.clerk.com/?hunter2",
             "https://api.clerk.com/#hunter2",
             "https://a:hunter2/@b",
+            "https://a:24/hunter2%40b",
         ] {
             let error = clerk_api_url(Some(text.into())).unwrap_err().to_string();
             assert!(error.starts_with("CLERK_API_URL ") && !error.contains("hunter2"), "{error}");

@@ -15,7 +15,8 @@ pub fn read(url: Option<SecretString>) -> Result<Option<SecretString>, ConfigErr
 /// A password with `/`, `?` or `#` in it ends the host too early: its rest would be taken for a path and go to another host.
 fn is_url(text: &str) -> bool {
     let Ok(url) = text.parse::<reqwest::Url>() else { return false };
-    let has_rest = url.query().is_some() || url.fragment().is_some() || url.path().contains('@');
+    let has_rest =
+        url.query().is_some() || url.fragment().is_some() || url.path().contains('@') || url.path().contains("%40");
     matches!(url.scheme(), "http" | "https") && url.has_host() && !has_rest
 }
 
@@ -34,6 +35,7 @@ mod tests {
             "amqp://u:sesame@broker",
             "http://u:sesame@broker:port",
             "http://u:7/sesame@broker",
+            "http://u:7/sesame%40broker",
             "http://u:7?sesame@broker",
             "http://u:7#sesame@broker",
             "http://",

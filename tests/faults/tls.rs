@@ -338,10 +338,13 @@ async fn a_demand_for_tls_is_never_dropped_where_the_server_has_none() {
     for query in demands {
         let said = check(query, &[]);
         assert!(said.contains("has no TLS and the settings ask for it"), "{query}: {said}");
+        let name = query.split('=').next().unwrap();
+        assert!(said.contains(&format!("take out what asks for it ({name}")), "{query}: {said}");
     }
     for variable in [("PGSSLMODE", "require"), ("PGREQUIRESSL", "1"), ("PGCHANNELBINDING", "require")] {
         let said = check("", &[variable]);
         assert!(said.contains("has no TLS and the settings ask for it"), "{variable:?}: {said}");
+        assert!(said.contains(&format!("take out what asks for it ({}", variable.0)), "{variable:?}: {said}");
     }
     let said = check("ssl=false&channel_binding=prefer&gssencmode=prefer", &[]);
     assert!(!said.contains("TLS"), "{said}");

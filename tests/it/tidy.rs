@@ -35,7 +35,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "worker",
         ],
     ),
-    ("config", &["backfill", "clerk", "http", "queue", "store", "telemetry", "tls", "url", "worker"]),
+    ("config", &["backfill", "clerk", "http", "queue", "store", "telemetry", "tls", "url", "visible", "worker"]),
     ("http", &["clerk", "clock", "metrics", "queue", "replay", "shutdown", "store", "tasks", "trace", "visible"]),
     ("replay", &["backoff", "clerk", "clock", "metrics", "queue", "store"]),
     ("worker", &["backoff", "clerk", "clock", "metrics", "queue", "shutdown", "store", "tasks", "trace"]),

@@ -17,6 +17,8 @@ pub fn of(config: &Config, faults: &Faults, role: Role) -> Vec<Finding> {
     if findings.is_empty() {
         findings.push(Finding::ok("configuration", places(config, role)));
     }
+    let ignored = config.ignored_parameters().into_iter();
+    findings.extend(ignored.map(|what| Finding::note("configuration", what, "take them out, or correct their names")));
     if role != Role::Worker && !faults.concern("CLERK_WEBHOOK_SIGNING_SECRET") {
         findings.push(signing_secrets(config.signing_secrets.len()));
     }

@@ -81,12 +81,13 @@ impl Sender {
     }
 }
 
-/// The URL without the user name, the password and the query that it may hold.
+/// The URL without the user name, the password, the query and the fragment that it may hold.
 pub fn address(url: &Url) -> String {
     let mut url = url.clone();
     // These fail only for a URL without a host, which has neither.
     let (_, _) = (url.set_username(""), url.set_password(None));
     url.set_query(None);
+    url.set_fragment(None);
     url.into()
 }
 

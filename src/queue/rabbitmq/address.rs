@@ -3,6 +3,7 @@
 //! lapin gets parts that were checked and never the URL, so that it cannot quote it. What a parameter demands of TLS is
 //! obeyed or is an error.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -23,13 +24,19 @@ pub struct Address(Arc<[Node]>);
 pub struct Node {
     pub uri: AMQPUri,
     pub files: Files,
+    /// The names of parameters that are not known.
+    ignored: Vec<String>,
 }
 
 /// Nothing that lets anybody in.
 impl fmt::Debug for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { uri, files } = self;
-        f.debug_struct("Node").field("place", &self.place()).field("scheme", &uri.scheme).field("files", files).finish()
+        let Self { uri, files, .. } = self;
+        f.debug_struct("Node")
+            .field("place", &self.place())
+            .field("scheme", &uri.scheme)
+            .field("files", files)
+            .finish_non_exhaustive()
     }
 }
 
@@ -81,6 +88,12 @@ impl Address {
             .map(|url| read_node(url.trim(), files))
             .collect::<Result<Vec<_>, _>>()
             .map(|nodes| Self(nodes.into()))
+    }
+
+    /// The names of parameters that have no effect since nobody knows them, each once.
+    pub fn ignored(&self) -> Vec<String> {
+        let names = self.0.iter().flat_map(|node| node.ignored.iter().cloned());
+        names.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     pub fn nodes(&self) -> &Arc<[Node]> {
@@ -145,7 +158,11 @@ fn read_node(text: &str, files: &Files) -> Result<Node, UrlError> {
         host: if place.host.is_empty() { default.host } else { place.host.clone() },
         port: place.port.unwrap_or_else(|| scheme.default_port()),
     };
-    Ok(Node { uri: AMQPUri { scheme, authority, vhost: vhost.to_owned(), query: read.query }, files })
+    Ok(Node {
+        uri: AMQPUri { scheme, authority, vhost: vhost.to_owned(), query: read.query },
+        files,
+        ignored: read.ignored,
+    })
 }
 
 /// What the parameters have said so far.
@@ -157,6 +174,7 @@ struct Reading {
     certificate: Option<String>,
     key: Option<String>,
     seen: Vec<String>,
+    ignored: Vec<String>,
 }
 
 impl Reading {
@@ -192,9 +210,9 @@ impl Reading {
             }
             "password" => return unsupported("give a key without a passphrase: `openssl pkey -in … -out …`"),
             name if WITHOUT_EFFECT.contains(&name) => {}
-            _ => {
-                let remedy = "correct its name or take it out; README lists those that are read";
-                return error("which clerk-sync does not know", remedy);
+            name => {
+                parameter.ignore()?;
+                self.ignored.push(name.to_owned());
             }
         }
         Ok(())
@@ -250,6 +268,9 @@ mod tests {
             ("amqp://u:sesame@[::1]:5672/%2f", "::1", 5672, "/"),
             ("amqp://u:sesame@[2001:db8::1]/a%2fb", "2001:db8::1", 5672, "a/b"),
             ("amqp://u:sesame@broker//", "broker", 5672, "/"),
+            ("amqp://broker:5672//", "broker", 5672, "/"),
+            ("amqp://broker:5672/%2Fprod%2Fclerk", "broker", 5672, "/prod/clerk"),
+            ("amqp://u:sesame@broker/%2Fprod%2Fclerk", "broker", 5672, "/prod/clerk"),
             ("amqp://", "localhost", 5672, "/"),
         ] {
             let uri = read(url).uri;
@@ -282,6 +303,9 @@ mod tests {
             ("amqp://u:2024/sesame@broker", "holds an @"),
             ("amqp://u:2024?sesame@broker", "holds an @"),
             ("amqp://u:2024#sesame@broker", "holds a #"),
+            ("amqp://u:2024/sesame%40broker", "has no user"),
+            ("amqp://u:2024/sesame", "has no user"),
+            ("amqp://h?sesame'=1", "has a parameter whose name"),
             ("amqp://u:sesame@broker:port/", "has a port"),
             ("amqp://u:sesame@::1:5672", "has more than one :"),
             ("amqp://u:sesame@broker/", "ends in / and so names the empty virtual host"),
@@ -305,6 +329,13 @@ mod tests {
             assert!(said.starts_with(fault) && said.contains("; "), "{url}: {said}");
             assert!(!said.contains("sesame") && !said.contains("2024"), "{url}: {said}");
         }
+    }
+
+    #[test]
+    fn what_nobody_knows_is_ignored_and_named() {
+        let ignored = |urls: &str| Address::from_str(urls).unwrap().ignored();
+        assert!(ignored("amqp://h?heartbeat=5&locale=en").is_empty());
+        assert_eq!(ignored("amqp://a?timeout=5&channelMax=1,amqp://b?timeout=5"), ["channelMax", "timeout"]);
     }
 
     #[test]

@@ -32,6 +32,10 @@ pub struct Address {
     options: Vec<(String, String)>,
     statement_cache_capacity: Option<usize>,
     mode: Mode,
+    /// The names of what asks for TLS.
+    asking: Vec<String>,
+    /// The names of parameters that are not known.
+    ignored: Vec<String>,
     files: Files,
 }
 
@@ -172,8 +176,18 @@ impl Address {
             database: parts.path.filter(|path| !path.is_empty()),
             ..Reading::default()
         };
+        // With a user it is a name; without one it may be a piece of a password.
+        let has_name = |name: &str| parts.parameters.iter().any(|parameter| parameter.name == name);
+        let has_user = read.user.is_some() || has_name("user");
+        if !has_user && read.database.as_ref().is_some_and(|name| name.contains('/')) {
+            let remedy = format!("write user@ before the host, and {}", url::ENCODE);
+            return Err(UrlError::new("has no user, and a / in the name of its database", remedy));
+        }
         for parameter in &parts.parameters {
-            read.take(&Given::of_url(parameter))?;
+            if !read.take(&Given::of_url(parameter))? {
+                parameter.ignore()?;
+                read.ignored.push(parameter.name.clone());
+            }
         }
         for (name, parameter) in DEFAULTS {
             if let Some(value) = variable(name).filter(|_| !read.is_given(parameter)) {
@@ -185,6 +199,16 @@ impl Address {
 
     pub fn files(&self) -> &Files {
         &self.files
+    }
+
+    /// The names of parameters that have no effect since nobody knows them.
+    pub fn ignored(&self) -> &[String] {
+        &self.ignored
+    }
+
+    /// What asks for TLS, in words.
+    pub fn asking_for_tls(&self) -> String {
+        self.asking.join(" and ")
     }
 
     /// What sqlx connects with.
@@ -295,6 +319,7 @@ struct Reading {
     statement_cache_capacity: Option<usize>,
     demands: Demands,
     seen: Vec<String>,
+    ignored: Vec<String>,
 }
 
 impl Reading {
@@ -302,7 +327,8 @@ impl Reading {
         self.seen.iter().any(|seen| seen == name) || name == "dbname" && self.database.is_some()
     }
 
-    fn take(&mut self, given: &Given<'_>) -> Result<(), UrlError> {
+    /// Whether the parameter is known.
+    fn take(&mut self, given: &Given<'_>) -> Result<bool, UrlError> {
         let value = || given.value.to_owned();
         if self.seen.iter().any(|seen| seen == given.name) {
             return Err(given.error("which is given twice", "leave one of them out"));
@@ -317,6 +343,7 @@ impl Reading {
                     return Err(several_hosts("several hosts"));
                 }
                 let host = given.value.trim_start_matches('[').trim_end_matches(']').to_owned();
+                url::check_host(&host)?;
                 self.host = Some(host).filter(|host| !host.is_empty());
             }
             "port" => {
@@ -349,13 +376,9 @@ impl Reading {
                     .error("which is not supported", "write host, user and database into the URL; PGPASSFILE works"));
             }
             name if WITHOUT_EFFECT.contains(&name) => {}
-            _ if self.demands.take(given)? => {}
-            _ => {
-                let remedy = "correct its name or take it out; README lists those that are read";
-                return Err(given.error("which clerk-sync does not know", remedy));
-            }
+            _ => return self.demands.take(given),
         }
-        Ok(())
+        Ok(true)
     }
 
     fn finish(mut self, ca_file: Option<PathBuf>) -> Result<Address, UrlError> {
@@ -364,6 +387,9 @@ impl Reading {
             return Err(UrlError::new("names no database", remedy));
         };
         let is_socket = self.host.as_ref().is_some_and(|host| host.starts_with('/'));
+        let mut asking = self.demands.asking();
+        asking.iter_mut().filter(|name| !name.starts_with("PG")).for_each(|name| name.push_str(" in DATABASE_URL"));
+        asking.extend(ca_file.as_ref().map(|_| "DATABASE_CA_FILE".to_owned()));
         let (mode, roots) = self.demands.settle(ca_file.is_some(), is_socket)?;
         let file = |setting: &str, path: String| PemFile { setting: setting.into(), path: path.into() };
         let of_url = match roots {
@@ -386,6 +412,8 @@ impl Reading {
             options: self.options,
             statement_cache_capacity: self.statement_cache_capacity,
             mode,
+            asking,
+            ignored: self.ignored,
             files,
         })
     }

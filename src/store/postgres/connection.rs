@@ -33,6 +33,8 @@ const READ_ONLY: &str = "25006";
 pub struct Server {
     options: Arc<PgConnectOptions>,
     known: Known,
+    /// What asks for TLS.
+    asking_for_tls: Arc<str>,
 }
 
 impl Server {
@@ -40,7 +42,11 @@ impl Server {
     pub fn at(address: &Address) -> Result<Self, StoreError> {
         // Poolers refuse what they do not know in the startup message. Every server that is supported prints numbers in full.
         let options = address.connect_options()?.extra_float_digits(None).disable_statement_logging();
-        Ok(Self { options: Arc::new(options), known: Known::default() })
+        Ok(Self {
+            options: Arc::new(options),
+            known: Known::default(),
+            asking_for_tls: address.asking_for_tls().into(),
+        })
     }
 
     /// Connections for writes: at most `size`, made when they are needed.
@@ -57,7 +63,8 @@ impl Server {
 
     /// A session that begins with these settings.
     pub async fn connect(&self, settings: Settings) -> Result<Begun, Error> {
-        session::begin(&self.options, &self.known, settings).await
+        let begun = session::begin(&self.options, &self.known, settings).await;
+        begun.map_err(|error| error::name_what_asks_for_tls(error, &self.asking_for_tls))
     }
 
     /// Whether a pooler is between us and the server; nothing before the first connection.

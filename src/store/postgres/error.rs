@@ -108,9 +108,25 @@ const ENDED: &str = "the server ended the connection without a word; see that it
 
 const NOT_POSTGRES: &str = "what answers there does not speak PostgreSQL's protocol; give PostgreSQL's port, usually 5432, in DATABASE_URL (one that speaks TLS from the first byte is another)";
 
+/// sqlx's words.
+const NO_TLS: &str = "server does not support TLS";
+
+/// The error, with what there is to take out where the server has no TLS.
+pub fn name_what_asks_for_tls(error: Error, asking: &str) -> Error {
+    match error {
+        Error::Tls(error) if error.to_string() == NO_TLS && !asking.is_empty() => {
+            let text = format!(
+                "TLS: PostgreSQL has no TLS and the settings ask for it; turn on ssl in postgresql.conf, or take out what asks for it ({asking}) where the wire is yours"
+            );
+            Error::Configuration(Box::new(StoreError::Incompatible(text)))
+        }
+        other => other,
+    }
+}
+
 fn of_tls(error: &(dyn std::error::Error + 'static)) -> String {
     let fault = match error.to_string().as_str() {
-        "server does not support TLS" => Fault::Unavailable,
+        NO_TLS => Fault::Unavailable,
         words => tls::fault_of(error).unwrap_or_else(|| Fault::NoAgreement(words.to_owned())),
     };
     fault.explain(&Peer::POSTGRES)

@@ -50,12 +50,25 @@ fn no_piece_of_a_password_is_printed_however_the_url_is_cut() {
     for (name, url, words) in [
         ("DATABASE_URL", "postgres://app:Winter@127.0.0.1:1/db?sslpassword=hunter2", "sslpassword"),
         ("DATABASE_URL", "postgres://app:Winter@127.0.0.1:1/db?sslmode=no-verify", "verify-full"),
-        ("DATABASE_URL", "postgres://app:Winter@127.0.0.1:1/db?passwort=hunter2", "passwort"),
+        ("DATABASE_URL", "postgres://app:24/hunter2%40127.0.0.1/db", "%2F"),
+        ("DATABASE_URL", "postgres://app:24/hunter2", "%2F"),
+        ("DATABASE_URL", "postgres://app:Winter@127.0.0.1:1/db?host=hunter2/xx", "%2F"),
+        ("DATABASE_URL", "postgres://app:Winter@127.0.0.1:1/db?ssl=require&sslmode=disable", "sslmode=disable and ssl"),
         ("DATABASE_URL", "postgres://app:Winter@127.0.0.1:hunter2/db", "port"),
-        ("AMQP_URL", "amqp://app:Winter@127.0.0.1:1/%2f?passwort=hunter2", "passwort"),
+        ("AMQP_URL", "amqp://guest:24/hunter2%40h", "%2F"),
+        ("AMQP_URL", "amqp://app:Winter@127.0.0.1:1/%2f?ssl_options=hunter2", "ssl_options"),
+        ("AMQP_NAMESPACE", "amqp://app:hunter2@h", "AMQP_NAMESPACE"),
+        ("PORT", "postgres://app:hunter2@h/db", "PORT"),
         ("AMQP_URL", "amqp://app:Winter@127.0.0.1:1/", "names the empty virtual host"),
     ] {
         is_refused(&place, &COMMANDS, (name, url), words, &["Winter", "hunter2", "no-verify"]);
+    }
+    // What nobody knows is named, and stops nothing.
+    let url = "postgres://app:Winter@127.0.0.1:1/db?search_path=hunter2&passwort=hunter2";
+    for (arguments, word) in [(&["check"][..], "note"), (&["migrate"], "WARN")] {
+        let (_, said) = told(&place, arguments, &[("DATABASE_URL", url)]);
+        let line = said.lines().find(|line| line.contains("have no effect here: search_path, passwort"));
+        assert!(line.is_some_and(|line| line.contains(word)) && !said.contains("hunter2"), "{said}");
     }
     // What is encoded is read, and shown by nobody.
     let good = "postgres://app:%2F7M%2Br%3FE':dHz@127.0.0.1:1/db?schema=public&pgbouncer=true";

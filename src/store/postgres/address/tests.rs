@@ -75,6 +75,17 @@ fn demands_for_tls_are_obeyed_as_libpq_does() {
         ("ssl=verify-full", Mode::VerifyFull),
         ("requiressl=1", Mode::Require),
         ("ssl=true&sslmode=prefer", Mode::Require),
+        ("ssl=require&sslmode=allow", Mode::Require),
+        ("sslmode=allow&ssl=require", Mode::Require),
+        ("ssl=verify-full&sslmode=prefer", Mode::VerifyFull),
+        ("sslmode=require&ssl=verify-full", Mode::VerifyFull),
+        ("sslmode=verify-full&ssl=require", Mode::VerifyFull),
+        ("ssl=prefer&sslmode=verify-ca", Mode::VerifyCa),
+        ("sslmode=disable&ssl=prefer", Mode::Disable),
+        ("ssl=prefer&sslmode=disable", Mode::Disable),
+        ("ssl=disable", Mode::Disable),
+        ("ssl=verify-ca&requiressl=1", Mode::VerifyCa),
+        ("requiressl=1&ssl=verify-ca", Mode::VerifyCa),
         ("sslmode=require", Mode::Require),
         ("sslmode=REQUIRE", Mode::Require),
         ("ssl-mode=require", Mode::Require),
@@ -110,6 +121,16 @@ fn what_cannot_be_satisfied_is_an_error_that_names_the_parameter_and_no_value() 
         ("channel_binding=hunter2", "channel_binding"),
         ("sslmode=disable&channel_binding=require", "channel_binding=require"),
         ("sslmode=disable&ssl=true", "sslmode=disable"),
+        ("ssl=require&sslmode=disable", "sslmode=disable and ssl"),
+        ("sslmode=disable&ssl=require", "sslmode=disable and ssl"),
+        ("ssl=verify-full&sslmode=disable", "sslmode=disable and ssl"),
+        ("sslmode=disable&requiressl=1", "sslmode=disable and requiressl"),
+        ("ssl=disable&sslmode=require", "ssl=disable"),
+        ("sslmode=verify-full&ssl=disable", "ssl=disable"),
+        ("ssl=disable&requiressl=1", "ssl=disable and requiressl"),
+        ("requiressl=1&ssl=disable", "ssl=disable and requiressl"),
+        ("ssl=disable&channel_binding=require", "ssl=disable and channel_binding"),
+        ("ssl=hunter2", "ssl"),
         ("sslmode=disable&sslaccept=strict", "sslaccept=strict"),
         ("sslmode=require&sslrootcert=system", "sslrootcert=system"),
         ("sslmode=prefer&sslrootcert=/hunter2.pem", "a CA"),
@@ -133,7 +154,8 @@ fn what_cannot_be_satisfied_is_an_error_that_names_the_parameter_and_no_value() 
         ("ssl_mode=require", "ssl_mode"),
         ("tls=true", "tls"),
         ("encrypt=true", "encrypt"),
-        ("slmode=require", "slmode"),
+        ("host=hunter2/xx", "character in its host"),
+        ("hostaddr=hunter2%40h", "character in its host"),
         ("sslmode=require&sslmode=disable", "sslmode"),
         ("sslmode=require&ssl-mode=disable", "ssl-mode"),
         ("service=hunter2", "service"),
@@ -166,6 +188,28 @@ fn what_hosts_and_other_clients_put_into_their_urls_is_read_in_silence() {
         "prepareThreshold=0&serverVersion=16&charset=utf8&prepared_statements=false",
     ] {
         read(&format!("postgres://u:p@db/app?{query}"));
+    }
+}
+
+#[test]
+fn what_nobody_knows_is_ignored_and_named() {
+    let url = "postgres://u:p@db/app?search_path=a&schema=b&TimeZone=UTC&statement_timeout=5s&lock_timeout=1&pooling=true&applicationName=x";
+    let names = ["search_path", "TimeZone", "statement_timeout", "lock_timeout", "pooling", "applicationName"];
+    assert_eq!(read(url).ignored(), names);
+    assert!(read("postgres://u:p@db/app?sslmode=require&schema=public").ignored().is_empty());
+}
+
+/// Refused rather than shown as a host and a database.
+#[test]
+fn what_may_be_a_login_that_is_not_encoded_is_refused() {
+    for url in [
+        "postgres://app:24/hunter2%40127.0.0.1/db",
+        "postgres://app:24/hunter2",
+        "postgres://app:6432/hunter2%2Fdb",
+        "postgres://app:24?dbname=hunter2",
+    ] {
+        let said = refused(url);
+        assert!(said.contains("%2F") && !said.contains("hunter2"), "{url}: {said}");
     }
 }
 
@@ -224,6 +268,23 @@ fn a_ca_file_beside_the_url_verifies() {
     assert!(said.contains("a CA and an sslmode that does not verify"), "{said}");
     let error = with("postgres://db/app").unwrap().connect_options().unwrap_err().to_string();
     assert!(error.contains("DATABASE_CA_FILE names a file that cannot be read"), "{error}");
+}
+
+#[test]
+fn what_asks_for_tls_is_named() {
+    let asking = |query: &str| read(&format!("postgres://db/app?{query}")).asking_for_tls();
+    assert_eq!(asking("sslmode=prefer"), "");
+    assert_eq!(asking("ssl=true"), "ssl in DATABASE_URL");
+    assert_eq!(
+        asking("sslmode=require&channel_binding=require"),
+        "sslmode in DATABASE_URL and channel_binding=require in DATABASE_URL"
+    );
+    assert_eq!(asking("sslrootcert=system"), "sslrootcert in DATABASE_URL");
+    assert_eq!(asking("requiressl=1&sslmode=prefer"), "requiressl in DATABASE_URL");
+    let with_ca = Address::read("postgres://db/app", &|_| None, Some("/ca.pem".into())).unwrap();
+    assert_eq!(with_ca.asking_for_tls(), "DATABASE_CA_FILE");
+    let by_variable = |name: &str| (name == "PGSSLMODE").then(|| "require".to_owned());
+    assert_eq!(Address::read("postgres://db/app", &by_variable, None).unwrap().asking_for_tls(), "PGSSLMODE");
 }
 
 #[test]

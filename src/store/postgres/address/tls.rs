@@ -38,13 +38,17 @@ pub enum Roots {
 /// What has been demanded so far.
 #[derive(Debug, Default)]
 pub struct Demands {
-    mode: Option<Mode>,
-    /// `ssl=true` and `requiressl=1`, which are `sslmode=require` where there is no `sslmode`.
-    is_required: bool,
+    /// Of `sslmode`, and the name of the parameter or the variable.
+    mode: Option<(Mode, String)>,
+    /// The weak mode that `ssl` names, such as `ssl=prefer`: it counts where there is no `sslmode`.
+    weak: Option<Mode>,
+    /// What `ssl` or `requiressl` demands whatever `sslmode` says, and its name.
+    required: Option<(Mode, String)>,
     /// What another parameter asks for at least, and its name.
-    at_least: Option<(Mode, &'static str)>,
+    at_least: Option<(Mode, String)>,
     /// Nothing where `sslrootcert` is not given.
     roots: Option<Roots>,
+    roots_by: Option<String>,
     certificate: Option<String>,
     key: Option<String>,
     sends_no_certificate: bool,
@@ -66,20 +70,24 @@ impl Demands {
             ("sslmode", text) => {
                 let fault = format!("whose value is none of {MODES}");
                 let remedy = "give one of them: require encrypts without verifying, verify-full verifies";
-                self.mode = Some(mode(text).ok_or_else(|| given.error(&fault, remedy))?);
+                let mode = mode(text).ok_or_else(|| given.error(&fault, remedy))?;
+                self.mode = Some((mode, given.shown.to_owned()));
             }
-            ("ssl", "true" | "1" | "on" | "yes") | ("requiressl", "1") => self.is_required = true,
+            ("ssl", "true" | "1" | "on" | "yes") | ("requiressl", "1") => self.require(Mode::Require, given),
             ("ssl", "false" | "0" | "off" | "no") | ("requiressl", "0") => {}
             ("ssl", text) => match mode(text) {
-                Some(mode) if self.mode.is_none() => self.mode = Some(mode),
-                _ => return none_of("true, false"),
+                Some(mode) if mode >= Mode::Require => self.require(mode, given),
+                Some(mode) => self.weak = Some(mode),
+                None => return none_of(&format!("true, false, {MODES}")),
             },
             ("requiressl", _) => return none_of("0, 1"),
-            ("sslaccept", "strict") => self.demand(Mode::VerifyFull, "sslaccept=strict"),
+            ("sslaccept", "strict") => self.demand(Mode::VerifyFull, given),
             ("sslaccept", "accept_invalid_certs") => {}
             ("sslaccept", _) => return none_of("strict, accept_invalid_certs"),
-            ("sslrootcert", "system") => self.roots = Some(Roots::System),
-            ("sslrootcert", _) => self.roots = path().map(Roots::File),
+            ("sslrootcert", value) => {
+                self.roots = if value == "system" { Some(Roots::System) } else { path().map(Roots::File) };
+                self.roots_by = Some(given.shown.to_owned());
+            }
             ("sslcert", _) => self.certificate = path(),
             ("sslkey", _) => self.key = path(),
             ("sslcertmode", "allow") => {}
@@ -89,7 +97,7 @@ impl Demands {
             }
             ("sslcertmode", _) => return none_of("disable, allow"),
             ("channel_binding", "disable" | "prefer") => {}
-            ("channel_binding", "require") => self.demand(Mode::Require, "channel_binding=require"),
+            ("channel_binding", "require") => self.demand(Mode::Require, given),
             ("channel_binding", _) => return none_of("disable, prefer, require"),
             ("gssencmode", "disable" | "prefer") => {}
             ("gssencmode", "require") => return unsupported("take it out, and encrypt with sslmode=verify-full"),
@@ -118,10 +126,25 @@ impl Demands {
         Ok(true)
     }
 
-    fn demand(&mut self, mode: Mode, by: &'static str) {
-        if self.at_least.is_none_or(|(before, _)| before < mode) {
-            self.at_least = Some((mode, by));
+    fn require(&mut self, mode: Mode, given: &Given<'_>) {
+        if self.required.as_ref().is_none_or(|(before, _)| *before < mode) {
+            self.required = Some((mode, given.shown.to_owned()));
         }
+    }
+
+    fn demand(&mut self, mode: Mode, given: &Given<'_>) {
+        if self.at_least.as_ref().is_none_or(|(before, _)| *before < mode) {
+            self.at_least = Some((mode, format!("{}={}", given.shown, given.value.to_ascii_lowercase())));
+        }
+    }
+
+    /// The names of what asks for TLS, for whoever has to take it out.
+    pub fn asking(&self) -> Vec<String> {
+        let of_mode = self.mode.as_ref().filter(|(mode, _)| *mode >= Mode::Require).map(|(_, name)| name.clone());
+        let required = self.required.as_ref().map(|(_, by)| by.clone());
+        let at_least = self.at_least.as_ref().map(|(_, by)| by.clone());
+        let roots = self.roots.as_ref().and(self.roots_by.clone());
+        [of_mode, required, at_least, roots].into_iter().flatten().collect()
     }
 
     /// The mode and the roots that all demands come to. On a socket there is no TLS, as in libpq.
@@ -141,17 +164,21 @@ impl Demands {
                 return Err(UrlError::new("has one of sslcert and sslkey without the other", remedy));
             }
         };
-        let given = self.mode.or(self.is_required.then_some(Mode::Require));
-        if let (Some(Mode::Disable), Some((_, by))) = (given, self.at_least) {
-            return Err(UrlError::new(format!("has sslmode=disable and {by}"), "take one of them out"));
+        let sslmode = self.mode.as_ref().map(|(mode, _)| *mode);
+        let demanding =
+            (self.required.as_ref().map(|(_, by)| by.as_str())).or(self.at_least.as_ref().map(|(_, by)| by.as_str()));
+        let contradiction = |weak: &str, by: &str| {
+            Err(UrlError::new(format!("has {weak}=disable and {by}, which asks for TLS"), "take one of them out"))
+        };
+        match (&self.mode, self.weak, demanding) {
+            (Some((Mode::Disable, name)), _, Some(by)) => return contradiction(name, by),
+            (None, Some(Mode::Disable), Some(by)) => return contradiction("ssl", by),
+            (Some((mode, name)), Some(Mode::Disable), _) if *mode >= Mode::Require => {
+                return contradiction("ssl", name);
+            }
+            _ => {}
         }
-        if self.mode == Some(Mode::Disable) && self.is_required {
-            return Err(UrlError::new(
-                "has sslmode=disable, and a parameter that asks for TLS",
-                "take one of them out",
-            ));
-        }
-        let given = if self.is_required { given.max(Some(Mode::Require)) } else { given };
+        let given = sslmode.or(self.weak).max(self.required.as_ref().map(|(mode, _)| *mode));
         let is_system = self.roots == Some(Roots::System);
         let has_ca = has_ca_file || matches!(self.roots, Some(Roots::File(_)));
         let mode = match given {
@@ -169,7 +196,7 @@ impl Demands {
             None if is_system || has_ca => Mode::VerifyFull,
             None => Mode::Prefer,
         };
-        let mode = self.at_least.map_or(mode, |(least, _)| mode.max(least));
+        let mode = self.at_least.as_ref().map_or(mode, |(least, _)| mode.max(*least));
         Ok((mode, self.roots.take().unwrap_or_default()))
     }
 }

@@ -1,0 +1,92 @@
+//! The arguments, and the errors about them: none repeats a value that may be a secret meant for something else.
+
+use clap::Parser;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+use super::Cli;
+use crate::visible::may_be_repeated;
+
+const NOT_SHOWN: &str = "(not shown)";
+
+/// What the arguments ask for. Ends the program where they cannot be read, and for `--help`.
+pub fn parse() -> Cli {
+    Cli::try_parse().unwrap_or_else(|error| without_secrets(error).exit())
+}
+
+fn without_secrets(mut error: clap::Error) -> clap::Error {
+    let hidden: Vec<ContextKind> = error
+        .context()
+        .filter(|(kind, value)| match kind {
+            // Of other errors it is the name of a flag of ours.
+            ContextKind::InvalidArg => error.kind() == ErrorKind::UnknownArgument && !is_harmless(value),
+            ContextKind::InvalidValue | ContextKind::InvalidSubcommand => !is_harmless(value),
+            _ => false,
+        })
+        .map(|(kind, _)| kind)
+        .collect();
+    for kind in &hidden {
+        error.insert(*kind, ContextValue::String(NOT_SHOWN.into()));
+    }
+    if !hidden.is_empty() {
+        // It repeats the argument.
+        error.remove(ContextKind::Suggested);
+    }
+    error
+}
+
+fn is_harmless(value: &ContextValue) -> bool {
+    match value {
+        ContextValue::String(text) => may_be_repeated(text),
+        ContextValue::Strings(texts) => texts.iter().all(|text| may_be_repeated(text)),
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(arguments: &[&str]) -> String {
+        let error = Cli::try_parse_from([&["clerk-sync"], arguments].concat()).unwrap_err();
+        without_secrets(error).to_string()
+    }
+
+    #[test]
+    fn no_error_repeats_what_may_be_a_secret() {
+        let url = "postgres://app:hunter2@h/db";
+        let flag = format!("--database-urls={url}");
+        for arguments in [
+            &["migrate", url][..],
+            &[url],
+            &[&flag, "migrate"],
+            &["migrate", &flag],
+            &["migrate", "--", url],
+            &["events", url],
+            &["events", "replay", url],
+            &["send", "whsec_hunter2"],
+            &["send", "user.created", "sk_live_hunter2"],
+            &["send", "user.created", "--url", "http://u:24/hunter2@127.0.0.1:1/x"],
+            &["send", "user.created", "--url", "http://u:24/hunter2%40127.0.0.1:1/x"],
+            &["send", "user.created", "--url", "ftp://u:hunter2@h"],
+            &["send", "user.created", "--url", "u:hunter2@h"],
+            &["send", "user.created", "--count", url],
+            &["send", "user.created", "--rate", url],
+            &["send", "user.created", "--connections", url],
+            &["check", "--role", url],
+            &["check", "--json=sk_live_hunter2"],
+            &["completions", url],
+        ] {
+            let said = said(arguments);
+            assert!(!said.contains("hunter2"), "{arguments:?}: {said}");
+            assert!(said.contains("error: "), "{arguments:?}: {said}");
+        }
+    }
+
+    #[test]
+    fn what_was_mistyped_is_repeated() {
+        assert!(said(&["migrat"]).contains("'migrat'"));
+        assert!(said(&["send", "user.create"]).contains("'user.create'"));
+        assert!(said(&["migrate", "--dry"]).contains("'--dry'"));
+        assert!(said(&["send", "user.created", "--count", "many"]).contains("--count"));
+    }
+}
