@@ -26,6 +26,11 @@ impl Backoff {
         Self::between(Duration::from_secs(1), Duration::from_secs(30))
     }
 
+    /// For what is written again regularly: every 28 to 52 s, so that processes that started together do not stay together.
+    pub fn for_upkeep() -> Self {
+        Self::between(Duration::from_secs(40), Duration::from_secs(40))
+    }
+
     fn between(first: Duration, longest: Duration) -> Self {
         let policy = ExponentialBackoffBuilder::new()
             .with_initial_interval(first)

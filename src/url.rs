@@ -118,11 +118,7 @@ pub fn read(text: &str) -> Result<Parts, UrlError> {
         None => (after, ""),
     };
     let scheme = scheme.to_ascii_lowercase();
-    let example = match scheme.as_str() {
-        "amqp" => "[::1]:5672",
-        "amqps" => "[::1]:5671",
-        _ => "[::1]:5432",
-    };
+    let example = if scheme.starts_with("amqp") { "[::1]:5672" } else { "[::1]:5432" };
     let read_place = |place| read_place(place, login.is_some(), example);
     let parts = Parts {
         scheme,

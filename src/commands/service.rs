@@ -174,18 +174,35 @@ async fn work(
     tokio::join!(apply, record_queue(identity, &store, &stop));
 }
 
-/// Records which queue this worker takes from, so that `events replay` can tell another one. Nothing waits for it.
+/// Records again and again which queue this worker takes from, so that `events replay` can tell another one. Nothing waits for it.
 async fn record_queue(queue: Option<Identity>, store: &Store, stop: &Shutdown) {
     let Some(queue) = queue else { return };
-    let mut backoff = Backoff::for_repair();
-    let mut is_told = false;
+    let (mut repair, mut upkeep) = (Backoff::for_repair(), Backoff::for_upkeep());
+    let (mut is_told, mut others) = (false, Vec::new());
     // An outage, and a schema that is old, are told by the worker itself.
     let is_current = async || store.schema_version().await.is_ok_and(|version| version.check().is_ok());
-    while let Some(Err(error)) = stop.or(target::record(store, &queue)).await {
-        if !is_told && matches!(error, StoreError::Incompatible(_)) && is_current().await {
-            warn!(%error, "the worker's queue could not be recorded, so `events replay` cannot compare it");
-            is_told = true;
-        }
+    while let Some(recorded) = stop.or(target::record(store, &queue)).await {
+        let backoff = match recorded {
+            Ok(found) => {
+                for other in found.iter().filter(|other| !others.contains(*other)) {
+                    warn!(
+                        %queue,
+                        %other,
+                        "a worker of this database has recorded another queue than this one; `events replay` takes either for some minutes, then the queues of the workers that still run. If both are not meant to run, stop one, or give it another DATABASE_URL"
+                    );
+                }
+                others = found;
+                repair.reset();
+                &mut upkeep
+            }
+            Err(error) => {
+                if !is_told && matches!(error, StoreError::Incompatible(_)) && is_current().await {
+                    warn!(%error, "the worker's queue could not be recorded, so `events replay` cannot compare it");
+                    is_told = true;
+                }
+                &mut repair
+            }
+        };
         if stop.or(backoff.wait()).await.is_none() {
             return;
         }

@@ -204,26 +204,28 @@ async fn note_waiting(bar: &ProgressBar, replayed: u64, timeout: u64) -> Infalli
     std::future::pending().await
 }
 
-/// The queue that the workers of this database take from. Neither a file nor anything at a broker is made for one that they do not.
+/// The queue of the settings, if workers of this database take from it. Neither a file nor anything at a broker is made for one that they do not.
 async fn open_queue(config: &Config, store: &Store, this_queue: bool) -> anyhow::Result<Queue> {
-    let recorded = if this_queue { None } else { target::recorded(store).await? };
+    let recorded = if this_queue { Vec::new() } else { target::recorded(store).await? };
     let Some(queue) = queue::identity(&config.queue).await? else {
         let queue::Options::Embedded(options) = &config.queue else { bail!("the queue is not known") };
         let place = format!("AMQP_URL is not set, and there is no embedded queue {}", options.path.display());
-        match recorded {
-            Some(recorded) => bail!(
-                "{place}: the workers of this database take events from {recorded}; {}.",
-                recorded.remedy(&queue::Identity::Embedded { id: String::new(), path: String::new() })
+        match recorded.first() {
+            Some(last) => bail!(
+                "{place}: the workers of this database take events from {}; {}.",
+                target::listed(&recorded),
+                last.remedy(&queue::Identity::Embedded { id: String::new(), path: String::new() })
             ),
             None => bail!(
                 "{place}: set AMQP_URL to the queue of the workers, or DATA_DIR to the directory of `clerk-sync serve`"
             ),
         }
     };
-    match recorded {
-        Some(recorded) if !recorded.is(&queue) => bail!(
-            "the workers of this database take events from {recorded}; the queue here is {queue}, where events would wait unseen: {}. If both are one queue under two names, add --this-queue",
-            recorded.remedy(&queue)
+    match recorded.first() {
+        Some(last) if !recorded.iter().any(|recorded| recorded.is(&queue)) => bail!(
+            "the workers of this database take events from {}; the queue here is {queue}, where events would wait unseen: {}. If both are one queue under two names, add --this-queue",
+            target::listed(&recorded),
+            last.remedy(&queue)
         ),
         Some(_) => {}
         // Only older programs have used the database: there must at least be such a queue.

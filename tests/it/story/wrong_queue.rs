@@ -6,7 +6,7 @@ use clerk_sync::store::Status;
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, Executor};
 
-use crate::support::app::{Place, SECRET, until};
+use crate::support::app::{App, Place, SECRET, until};
 use crate::support::broker::{self, Namespace};
 use crate::support::history::{fail, update};
 
@@ -39,6 +39,13 @@ async fn recorded(place: &Place) -> Value {
 async fn forget_queue(place: &Place) {
     let Place::Servers { database, .. } = place else { unreachable!() };
     sqlx::query("delete from clerk.settings").execute(&mut database.connect().await).await.unwrap();
+}
+
+/// As if the other queues had been recorded an hour ago.
+async fn forget_others(place: &Place) {
+    let Place::Servers { database, .. } = place else { unreachable!() };
+    let sql = "update clerk.settings set value = value - 'others'";
+    sqlx::query(sql).execute(&mut database.connect().await).await.unwrap();
 }
 
 fn files(directory: &Path) -> Vec<String> {
@@ -125,6 +132,7 @@ async fn the_last_worker_that_started_says_which_queue_it_is() {
     let app = place.start(&["serve"], &variables).await;
     until("the next one is recorded", async || recorded(&place).await["namespace"] == json!(moved.name())).await;
     fail(&app.store, &[update("msg_1", "user_1", 1)]).await;
+    forget_others(&place).await;
     assert_eq!(replay(&place, &[], &[], &[]).0, Some(1), "the old queue");
     let (status, said) = replay(&place, &["--wait"], &[("AMQP_NAMESPACE", moved.name())], &[]);
     assert_eq!(status, Some(0), "{said}");
@@ -133,8 +141,9 @@ async fn the_last_worker_that_started_says_which_queue_it_is() {
     // A worker with an embedded queue beside PostgreSQL.
     let mut command = place.command(&["serve"]);
     command.env("CLERK_WEBHOOK_SIGNING_SECRET", SECRET).env_remove("AMQP_URL");
-    let app = crate::support::app::App::spawn(command, place.store());
+    let app = App::spawn(command, place.store());
     until("the file is recorded", async || recorded(&place).await["kind"] == json!("embedded")).await;
+    forget_others(&place).await;
     fail(&app.store, &[update("msg_2", "user_2", 1)]).await;
     let (status, said) = replay(&place, &[], &[], &[]);
     assert!(
@@ -183,9 +192,42 @@ async fn a_record_that_row_level_security_hides_is_no_missing_one() {
     assert!(app.stop().success());
     admin.execute(AssertSqlSafe(format!("create policy ours on clerk.settings to {role} using (true)"))).await.unwrap();
     let (status, said) = replay(&place, &[], &variables, &[]);
-    assert!(status == Some(1) && said.contains("Set AMQP_NAMESPACE"), "{said}");
+    assert!(status == Some(1) && said.contains("set AMQP_NAMESPACE"), "{said}");
     assert!(other.stop().success());
     admin.execute(AssertSqlSafe(format!("drop owned by {role} cascade; drop role {role}"))).await.unwrap();
+}
+
+/// A worker elsewhere, that nobody meant: for four seconds, with the same database and without AMQP_URL.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stray_worker_is_warned_of_and_takes_nothing_from_the_workers_that_run() {
+    let place = Place::servers().await;
+    let app = place.serve().await;
+    let namespace = place.namespace().name().to_owned();
+    until("the queue is recorded", async || recorded(&place).await["namespace"] == json!(namespace)).await;
+    let mut command = place.command(&["serve"]);
+    command.env("CLERK_WEBHOOK_SIGNING_SECRET", SECRET).env_remove("AMQP_URL");
+    let stray = App::spawn(command, place.store());
+    until("the stray has recorded its own", async || recorded(&place).await["kind"] == json!("embedded")).await;
+    let warned = |app: &App| {
+        app.log().into_iter().find(|line| line.contains("WARN") && line.contains("has recorded another queue"))
+    };
+    until("the stray warns", async || warned(&stray).is_some()).await;
+    let said = warned(&stray).unwrap();
+    assert!(said.contains(&namespace) && said.contains("queue.db") && !said.contains("guest"), "{said}");
+    assert!(stray.stop().success());
+
+    fail(&app.store, &[update("msg_1", "user_1", 1)]).await;
+    let (status, said) = replay(&place, &["--wait"], &[], &[]);
+    assert_eq!(status, Some(0), "the queue of the worker that runs: {said}");
+    let (status, said) = replay(&place, &[], &[("AMQP_NAMESPACE", "another")], &[]);
+    assert!(status == Some(1) && said.contains(&namespace) && said.contains("queue.db"), "{said}");
+
+    // Within a minute the worker that runs records its queue again.
+    until("its queue is the last one", async || recorded(&place).await["namespace"] == json!(namespace)).await;
+    until("it warns", async || warned(&app).is_some()).await;
+    let said = warned(&app).unwrap();
+    assert!(said.contains(&namespace) && said.contains("queue.db") && !said.contains("guest"), "{said}");
+    assert!(app.stop().success());
 }
 
 /// A database that only older programs have used, and one whose schema is older.
