@@ -149,6 +149,7 @@ impl SchemaVersion {
 
 /// What a database says of itself: for a person who sets it up.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "made once, by `check`")]
 pub enum Inspection {
     Postgres(postgres::Inspection),
     Sqlite(sqlite::Inspection),
