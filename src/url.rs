@@ -118,7 +118,8 @@ pub fn read(text: &str) -> Result<Parts, UrlError> {
         None => (after, ""),
     };
     let scheme = scheme.to_ascii_lowercase();
-    let example = if scheme.starts_with("amqp") { "[::1]:5672" } else { "[::1]:5432" };
+    let usual = [("amqp", "[::1]:5672"), ("amqps", "[::1]:5671")];
+    let example = usual.iter().find(|(name, _)| *name == scheme).map_or("[::1]:5432", |(_, example)| example);
     let read_place = |place| read_place(place, login.is_some(), example);
     let parts = Parts {
         scheme,
