@@ -164,11 +164,11 @@ impl Place {
         }
         let (connection, channel) = self.broker().await?;
         // A queue or an exchange that is not there is deleted all the same (RabbitMQ since 3.2).
-        for name in ["users", "dead", "unrouted", "bare", "peer"] {
+        for name in ["users", "dead", "unrouted", "rescued", "bare", "peer"] {
             let options = QueueDeleteOptions { if_unused: false, if_empty: false, nowait: false };
             channel.queue_delete(self.queue(name).into(), options).await?;
         }
-        for name in ["events", "dead", "unrouted"] {
+        for name in ["events", "dead", "unrouted", "rescued", "expired"] {
             let options = ExchangeDeleteOptions { if_unused: false, nowait: false };
             channel.exchange_delete(self.queue(name).into(), options).await?;
         }
