@@ -157,7 +157,8 @@ async fn an_embedded_place_is_asked_and_not_made() {
     let split = check(&place, &["--role", "worker"], &[]);
     assert!(split.of("configuration").last().unwrap().contains("AMQP_URL is not set"), "one process alone");
     let file = users.to_str().unwrap();
-    assert!(check(&place, &[], &[("DATA_DIR", file)]).one("data_directory").contains("is no directory"));
+    let said = check(&place, &[], &[("DATA_DIR", file)]);
+    assert!(said.of("configuration")[0].contains("is a file, not a directory"), "{:#?}", said.findings);
     std::fs::write(place.directory().join("queue.db"), "not a database").unwrap();
     assert!(check(&place, &[], &[]).one("queue").contains("is not a SQLite database"));
 }
