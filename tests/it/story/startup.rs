@@ -197,9 +197,10 @@ async fn the_hints_of_dev_work_in_the_folder_of_an_application_whose_port_is_tak
 #[tokio::test]
 async fn dev_stops_with_its_terminal() {
     let place = Place::embedded();
-    // util-linux's `script` makes the terminal, which goes with it.
+    // util-linux's `script` makes the terminal, which goes with it. The system tells the leader of its session, so that is `dev`
+    // and no shell, which may ignore the signal.
     let mut script = Command::new("script");
-    let line = format!("'{}' dev", env!("CARGO_BIN_EXE_clerk-sync"));
+    let line = format!("exec '{}' dev", env!("CARGO_BIN_EXE_clerk-sync"));
     script.args(["--quiet", "--command", &line, "/dev/null"]).env_clear().current_dir(place.directory());
     script.env("DATA_DIR", place.directory()).env("PORT", "0").env("PATH", "/usr/bin:/bin");
     let mut script = script.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("util-linux's `script`");

@@ -30,7 +30,8 @@ fn is_refused(place: &Place, commands: &[&[&str]], (name, url): (&str, &str), wo
     }
 }
 
-const COMMANDS: [&[&str]; 5] = [&["migrate"], &["check"], &["check", "--json"], &["serve"], &["users", "list"]];
+const COMMANDS: [&[&str]; 5] =
+    [&["migrate"], &["check"], &["check", "--json"], &["serve"], &["events", "replay", "--all"]];
 
 #[test]
 fn no_piece_of_a_password_is_printed_however_the_url_is_cut() {
