@@ -236,7 +236,7 @@ fn obeyed(asked: Duration) -> Duration {
     asked.clamp(Duration::from_secs(1), RETRY_AFTER_MAX)
 }
 
-/// What it means that there is no answer: time mends it, unless TLS is why.
+/// The error for a request without an answer: transient, unless TLS is the cause.
 fn unanswered(url: &str, error: &reqwest::Error) -> Verdict {
     match tls::fault_of(error) {
         Some(fault) => Verdict::Refused(format!("{url}: {}", fault.explain(&Peer::CLERK))),
