@@ -6,8 +6,8 @@ use chrono::{DateTime, Utc};
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::{Arguments, AssertSqlSafe, Error, Row};
 
-use super::connection;
 use super::pool::Pool;
+use super::{connection, error};
 use crate::clerk::{ClerkId, EventId, Timestamp, UserProfile};
 use crate::store::{Keep, OnDelete, Outcome, Payloads, Record, Verdict, Write, statement};
 
@@ -55,8 +55,22 @@ fn bytes(write: &Write) -> usize {
     objects.sum::<usize>() * 5 / 4 + (write.changes.len() + write.records.len()) * BESIDE_THE_OBJECT / 2
 }
 
+/// How often a write is repeated in which a user's row is missing. Another write has to come between each time: a row that is
+/// missing in all of them was dropped by the database.
+const REPEATS: usize = 4;
+
 /// Applies and records; one outcome a record, in order.
 pub async fn apply(pool: &Pool, write: &Write, keep: Keep) -> Result<Vec<Outcome>, Error> {
+    for _ in 0..REPEATS {
+        match apply_once(pool, write, keep).await {
+            Err(error) if error::is_user_missing(&error) => {}
+            done => return done,
+        }
+    }
+    apply_once(pool, write, keep).await
+}
+
+async fn apply_once(pool: &Pool, write: &Write, keep: Keep) -> Result<Vec<Outcome>, Error> {
     // Every array below is as long as `changes` or as `records`: PostgreSQL would fill up a shorter one with nulls.
     let changes = &write.changes;
     let text = |read: fn(&UserProfile) -> Option<&str>| profiles(write, read);

@@ -42,15 +42,11 @@ written as (
         erased_at = case when <gone> then coalesce(row.erased_at, now()) end,
         -- The earliest delete, never cleared: least() skips nulls.
         deleted_at = least(row.deleted_at, excluded.deleted_at),
-        -- A microsecond more where another write has come between, so that this statement can tell; and one more where it has left
-        -- nothing to alter.
-        synced_at = case when not <alters> then now() + interval '2 microseconds'
-                         when row.synced_at = excluded.synced_at then now()
-                         else now() + interval '1 microsecond' end
-    -- Nothing new, nothing written; but where another write has come between, so that no row is missing among those returned.
-    where <alters> or row.synced_at <> excluded.synced_at
-    returning clerk_id, event_id, deleted_at, erased_at, synced_at <> now() as raced,
-              synced_at <> now() + interval '2 microseconds' as is_altered
+        -- A microsecond more where another write has come between, so that this statement can tell.
+        synced_at = case when row.synced_at = excluded.synced_at then now() else now() + interval '1 microsecond' end
+    -- Nothing new, nothing written.
+    where <alters>
+    returning clerk_id, event_id, deleted_at, erased_at, synced_at <> now() as raced
 ),
 emptied as (
     -- What is kept of the events of who is gone. That of a delete holds nothing personal, and may still be replayed. The
@@ -75,13 +71,13 @@ judged as (
                -- A delete altered the row when this write's earliest one won, and it is earlier than the one that was there. Where
                -- another write came between, `old` is not what was there: then only the earliest is known to have altered it.
                when record.updated_at is null
-                    and written.is_altered and written.deleted_at = earliest
+                    and written.deleted_at = earliest
                     and case when raced then record.occurred_at = earliest
                              else old.deleted_at is null or record.occurred_at < old.deleted_at end then 'applied'
                -- A profile altered the row when this write's newest one won, and it is newer than the one that was there; the
                -- same holds of it.
                when record.updated_at is not null
-                    and written.is_altered and written.event_id = newest
+                    and written.event_id = newest
                     and case when raced then record.event_id = newest
                              else old.event_id is null
                                   or (record.updated_at, record.occurred_at, record.event_id collate "C")
@@ -134,7 +130,8 @@ recorded as (
 )
 select event_id, status, tried from recorded
 -- A trigger can drop a row without an error. Nothing may be committed then, and a negative number is an error here: of `limit`
--- where an event is missing, of `offset` where a user is.
+-- where an event is missing, of `offset` where a user is. A user is missing as well where another write has come between and
+-- left nothing to alter: `apply.rs` repeats the write, which sees that row in `old`.
  limit case when (select count(*) from recorded) < cardinality($28::text[]) then -1 end
 offset case when (select count(*) from written) + (select count(*) from old where not is_altered) < cardinality($1::text[])
             then -1 end

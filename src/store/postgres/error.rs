@@ -18,6 +18,11 @@ const PROTOCOL_VIOLATION: &str = "08P01";
 const EVENT_IS_MISSING: &str = "2201W";
 const USER_IS_MISSING: &str = "2201X";
 
+/// Whether `apply.sql` failed because it wrote fewer rows of users than it was given.
+pub fn is_user_missing(error: &Error) -> bool {
+    error.as_database_error().is_some_and(|error| error.code().as_deref() == Some(USER_IS_MISSING))
+}
+
 /// What to say where a pooler has lost a prepared statement, or has that of another client under its name.
 pub const STATEMENTS_ARE_LOST: &str = "a transaction pooler is in front of the server, and does not follow prepared statements: give the server's direct address in DATABASE_URL, or session pooling, or let the pooler follow them (PgBouncer 1.21 or later with max_prepared_statements = 200)";
 
