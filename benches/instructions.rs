@@ -45,7 +45,8 @@ fn main() -> ExitCode {
 fn run(name: &str, events: &str) {
     let (work, events) = (Work::new(), events.parse().unwrap_or(0));
     for piece in PIECES.iter().filter(|piece| piece.name == name) {
-        (0..events / piece.events).for_each(|number| (piece.run)(&work, usize::try_from(number).unwrap_or(0)));
+        (0..events / piece.events)
+            .for_each(|number| (piece.run)(&work, usize::try_from(number).unwrap_or(0)));
     }
 }
 
@@ -65,6 +66,8 @@ fn count(name: &str, events: u64) -> Result<u64, String> {
         .output()
         .map_err(|_| "there is no valgrind here to count with; install it".to_owned())?;
     let said = String::from_utf8_lossy(&output.stderr);
-    let collected = said.lines().find_map(|line| line.split_once("Collected :")?.1.trim().parse().ok());
+    let collected = said
+        .lines()
+        .find_map(|line| line.split_once("Collected :")?.1.trim().parse().ok());
     collected.ok_or_else(|| format!("callgrind counted nothing: {said}"))
 }

@@ -68,9 +68,16 @@ mod tests {
     fn intervals_grow_to_the_longest_and_never_end() {
         let mut backoff = Backoff::for_outage();
         let intervals: Vec<_> = (0..1000).map(|_| backoff.next_interval()).collect();
-        assert!(intervals[0] <= Duration::from_millis(65), "{:?}", intervals[0]);
+        assert!(
+            intervals[0] <= Duration::from_millis(65),
+            "{:?}",
+            intervals[0]
+        );
         let longest = intervals.iter().max().unwrap();
-        assert!(*longest > Duration::from_secs(20) && *longest <= Duration::from_secs(39), "{longest:?}");
+        assert!(
+            *longest > Duration::from_secs(20) && *longest <= Duration::from_secs(39),
+            "{longest:?}"
+        );
         backoff.reset();
         assert!(backoff.next_interval() <= Duration::from_millis(65));
     }

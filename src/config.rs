@@ -19,12 +19,12 @@ mod environment;
 mod management_url;
 mod names;
 mod paths;
-mod survey;
+mod validate;
 mod values;
 
 pub use embedded::{flags, unsubstituted};
 pub use environment::Environment;
-pub use survey::{Faults, survey};
+pub use validate::{ConfigErrors, validate};
 
 use environment::clean;
 use values::{log_format, number, omitted, on_delete, payloads, port, retention};
@@ -142,7 +142,9 @@ impl ClerkApi {
     /// The key, or what to do where there is none.
     pub fn key(&self) -> Result<&SecretString, ConfigError> {
         let remedy = "copy the Secret key (sk_live_… or sk_test_…) from Clerk's dashboard, Configure > API keys";
-        self.secret_key.as_ref().ok_or_else(|| wrong("CLERK_SECRET_KEY", "is not set", remedy))
+        self.secret_key
+            .as_ref()
+            .ok_or_else(|| wrong("CLERK_SECRET_KEY", "is not set", remedy))
     }
 }
 
@@ -167,7 +169,11 @@ impl ConfigError {
 }
 
 fn wrong(name: &str, fault: impl Into<String>, remedy: impl Into<String>) -> ConfigError {
-    ConfigError { name: name.into(), fault: fault.into(), remedy: remedy.into() }
+    ConfigError {
+        name: name.into(),
+        fault: fault.into(),
+        remedy: remedy.into(),
+    }
 }
 
 impl Config {
@@ -178,7 +184,10 @@ impl Config {
             return Self::resolve(&settings, &environment);
         }
         let setting = |flag: &Option<String>, name: &str| {
-            flag.as_deref().map(clean).or_else(|| environment.get(name)).map(String::from)
+            flag.as_deref()
+                .map(clean)
+                .or_else(|| environment.get(name))
+                .map(String::from)
         };
         let secret = |flag: &Option<SecretString>, name: &str| match flag {
             Some(value) => Ok(Some(SecretString::from(clean(value.expose_secret())))),
@@ -186,11 +195,18 @@ impl Config {
         };
         let home = environment.home();
         let data_dir = setting(&settings.data_dir, "DATA_DIR").unwrap_or_else(|| "./data".into());
-        let data_dir =
-            paths::typed(&data_dir, home.as_deref()).map_err(|(fault, remedy)| wrong("DATA_DIR", fault, remedy))?;
-        let namespace = setting(&settings.amqp_namespace, "AMQP_NAMESPACE").unwrap_or_else(|| "clerk-sync".into());
+        let data_dir = paths::typed(&data_dir, home.as_deref())
+            .map_err(|(fault, remedy)| wrong("DATA_DIR", fault, remedy))?;
+        let namespace = setting(&settings.amqp_namespace, "AMQP_NAMESPACE")
+            .unwrap_or_else(|| "clerk-sync".into());
         let worker = worker::Options {
-            batch_max: number("WORKER_BATCH", setting(&settings.worker_batch, "WORKER_BATCH"), 500, 1, 10_000)?,
+            batch_max: number(
+                "WORKER_BATCH",
+                setting(&settings.worker_batch, "WORKER_BATCH"),
+                500,
+                1,
+                10_000,
+            )?,
             concurrency: number(
                 "WORKER_CONCURRENCY",
                 setting(&settings.worker_concurrency, "WORKER_CONCURRENCY"),
@@ -200,19 +216,36 @@ impl Config {
             )?,
             hold_max: worker::HOLD_MAX,
             omitted: omitted(setting(&settings.omit_fields, "OMIT_FIELDS"))?,
-            retention: retention(setting(&settings.event_retention_days, "EVENT_RETENTION_DAYS"))?,
+            retention: retention(setting(
+                &settings.event_retention_days,
+                "EVENT_RETENTION_DAYS",
+            ))?,
         };
-        let max_body =
-            number("MAX_BODY_BYTES", setting(&settings.max_body_bytes, "MAX_BODY_BYTES"), 1_048_576, 1024, 64 << 20)?;
+        let max_body = number(
+            "MAX_BODY_BYTES",
+            setting(&settings.max_body_bytes, "MAX_BODY_BYTES"),
+            1_048_576,
+            1024,
+            64 << 20,
+        )?;
         let config = Self {
             signing_secrets: signing_secrets(settings, environment)?,
             clerk_api: ClerkApi {
                 url: addresses::clerk_api_url(setting(&settings.clerk_api_url, "CLERK_API_URL"))?,
-                files: addresses::clerk_api_files(setting(&settings.clerk_api_ca_file, "CLERK_API_CA_FILE"))?,
-                secret_key: clerk_secret_key(secret(&settings.clerk_secret_key, "CLERK_SECRET_KEY")?)?,
+                files: addresses::clerk_api_files(setting(
+                    &settings.clerk_api_ca_file,
+                    "CLERK_API_CA_FILE",
+                ))?,
+                secret_key: clerk_secret_key(secret(
+                    &settings.clerk_secret_key,
+                    "CLERK_SECRET_KEY",
+                )?)?,
             },
             admin_token: admin_token(settings, environment)?,
-            amqp_management_url: management_url::read(secret(&settings.amqp_management_url, "AMQP_MANAGEMENT_URL")?)?,
+            amqp_management_url: management_url::read(secret(
+                &settings.amqp_management_url,
+                "AMQP_MANAGEMENT_URL",
+            )?)?,
             queue: queue_options(
                 server(&settings.amqp_url, "AMQP_URL", environment)?,
                 &AmqpFiles {
@@ -227,7 +260,11 @@ impl Config {
                 server(&settings.database_url, "DATABASE_URL", environment)?,
                 &|url| {
                     let ca_file = setting(&settings.database_ca_file, "DATABASE_CA_FILE");
-                    addresses::postgres(url, &|name| environment.of_process(name).map(String::from), ca_file)
+                    addresses::postgres(
+                        url,
+                        &|name| environment.of_process(name).map(String::from),
+                        ca_file,
+                    )
                 },
                 home.as_deref(),
                 &data_dir,
@@ -245,13 +282,14 @@ impl Config {
             worker,
             telemetry: telemetry::Options {
                 format: log_format(setting(&settings.log_format, "LOG_FORMAT"))?,
-                color: !environment.refuses_colour(),
+                color: !environment.refuses_color(),
                 filter: environment.get("RUST_LOG").map(String::from),
                 traces: traces(environment)?,
             },
             data_dir,
         };
-        match embedded::file_in_the_way(&config.data_dir).filter(|_| config.has_files_in_data_dir()) {
+        match embedded::file_in_the_way(&config.data_dir).filter(|_| config.has_files_in_data_dir())
+        {
             None => Ok(config),
             Some(file) => {
                 let fault = format!("{} is a file, not a directory", file.display());
@@ -263,7 +301,8 @@ impl Config {
     /// Whether the queue or the database is a file in `DATA_DIR`.
     fn has_files_in_data_dir(&self) -> bool {
         let has_queue = matches!(self.queue, queue::Options::Embedded(_));
-        has_queue || matches!(&self.store, store::Options::Sqlite(store) if store.path.starts_with(&self.data_dir))
+        has_queue
+            || matches!(&self.store, store::Options::Sqlite(store) if store.path.starts_with(&self.data_dir))
     }
 }
 
@@ -281,7 +320,12 @@ impl Config {
         let urls = [("DATABASE_URL", of_database), ("AMQP_URL", of_broker)];
         let with_any = urls.into_iter().filter(|(_, names)| !names.is_empty());
         with_any
-            .map(|(url, names)| format!("{url} has parameters that have no effect here: {}", names.join(", ")))
+            .map(|(url, names)| {
+                format!(
+                    "{url} has parameters that have no effect here: {}",
+                    names.join(", ")
+                )
+            })
             .collect()
     }
 }
@@ -295,7 +339,10 @@ pub fn verifier(secrets: &[SecretString]) -> Result<Verifier, ConfigError> {
             "copy the Signing Secret (whsec_…) of your endpoint from Clerk's dashboard, Configure > Webhooks; to try it out without Clerk run `clerk-sync dev`",
         ));
     }
-    let secrets = secrets.iter().map(signing_secret).collect::<Result<_, _>>()?;
+    let secrets = secrets
+        .iter()
+        .map(signing_secret)
+        .collect::<Result<_, _>>()?;
     Ok(Verifier::new(secrets))
 }
 
@@ -303,13 +350,17 @@ const SIGNING_SECRET: &str = "CLERK_WEBHOOK_SIGNING_SECRET";
 const OLDER_SIGNING_SECRET: &str = "CLERK_WEBHOOK_SECRET";
 
 /// The signing secrets alone, so that they can be read again while the program runs.
-pub fn signing_secrets(settings: &Settings, environment: &Environment) -> Result<Vec<SecretString>, ConfigError> {
+pub fn signing_secrets(
+    settings: &Settings,
+    environment: &Environment,
+) -> Result<Vec<SecretString>, ConfigError> {
     let found = match &settings.clerk_webhook_signing_secret {
         Some(flag) => Some(SecretString::from(clean(flag.expose_secret()))),
         // The older name is read where the newer one is absent.
-        None => environment
-            .secret(SIGNING_SECRET)?
-            .map_or_else(|| environment.secret(OLDER_SIGNING_SECRET), |found| Ok(Some(found)))?,
+        None => environment.secret(SIGNING_SECRET)?.map_or_else(
+            || environment.secret(OLDER_SIGNING_SECRET),
+            |found| Ok(Some(found)),
+        )?,
     };
     let Some(list) = found else {
         return Ok(Vec::new());
@@ -321,12 +372,17 @@ pub fn signing_secrets(settings: &Settings, environment: &Environment) -> Result
         .filter(|part| !part.is_empty())
         .map(SecretString::from)
         .collect();
-    secrets.iter().try_for_each(|secret| signing_secret(secret).map(drop))?;
+    secrets
+        .iter()
+        .try_for_each(|secret| signing_secret(secret).map(drop))?;
     Ok(secrets)
 }
 
 fn clerk_secret_key(key: Option<SecretString>) -> Result<Option<SecretString>, ConfigError> {
-    if key.as_ref().is_some_and(|key| !key.expose_secret().starts_with("sk_")) {
+    if key
+        .as_ref()
+        .is_some_and(|key| !key.expose_secret().starts_with("sk_"))
+    {
         let remedy = "copy the Secret key (sk_live_… or sk_test_…) from Clerk's dashboard, Configure > API keys; the Publishable key (pk_…) and the Signing Secret (whsec_…) are others";
         return Err(wrong("CLERK_SECRET_KEY", "does not begin with sk_", remedy));
     }
@@ -337,12 +393,18 @@ fn clerk_secret_key(key: Option<SecretString>) -> Result<Option<SecretString>, C
 const ADMIN_TOKEN_CHARACTERS_MIN: usize = 16;
 
 /// The admin token alone, so that it can be read again while the program runs.
-pub fn admin_token(settings: &Settings, environment: &Environment) -> Result<Option<SecretString>, ConfigError> {
+pub fn admin_token(
+    settings: &Settings,
+    environment: &Environment,
+) -> Result<Option<SecretString>, ConfigError> {
     let token = match &settings.admin_token {
         Some(flag) => Some(SecretString::from(clean(flag.expose_secret()))),
         None => environment.secret("ADMIN_TOKEN")?,
     };
-    if token.as_ref().is_some_and(|token| token.expose_secret().chars().count() < ADMIN_TOKEN_CHARACTERS_MIN) {
+    if token
+        .as_ref()
+        .is_some_and(|token| token.expose_secret().chars().count() < ADMIN_TOKEN_CHARACTERS_MIN)
+    {
         return Err(wrong(
             "ADMIN_TOKEN",
             "has fewer than 16 characters",
@@ -365,7 +427,10 @@ fn signing_secret(secret: &SecretString) -> Result<SigningSecret, ConfigError> {
 /// OpenTelemetry's own variables, which have no flags.
 fn traces(environment: &Environment) -> Result<Option<telemetry::traces::Options>, ConfigError> {
     let headers = environment.secret("OTEL_EXPORTER_OTLP_TRACES_HEADERS")?;
-    let headers = headers.map_or_else(|| environment.secret("OTEL_EXPORTER_OTLP_HEADERS"), |found| Ok(Some(found)))?;
+    let headers = headers.map_or_else(
+        || environment.secret("OTEL_EXPORTER_OTLP_HEADERS"),
+        |found| Ok(Some(found)),
+    )?;
     telemetry::traces::Options::read(|name| environment.get(name), headers)
         .map_err(|(name, fault, remedy)| wrong(name, fault, remedy))
 }
@@ -377,14 +442,18 @@ mod tests {
     const SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
 
     fn secrets(variables: &[(&str, &str)]) -> Result<usize, ConfigError> {
-        signing_secrets(&Settings::default(), &Environment::of(variables)).map(|secrets| secrets.len())
+        signing_secrets(&Settings::default(), &Environment::of(variables))
+            .map(|secrets| secrets.len())
     }
 
     #[test]
     fn several_secrets_are_separated_by_commas_or_spaces() {
         assert_eq!(secrets(&[]), Ok(0));
         assert_eq!(secrets(&[(SIGNING_SECRET, SECRET)]), Ok(1));
-        assert_eq!(secrets(&[(SIGNING_SECRET, &format!(" {SECRET}, {SECRET}\n{SECRET} "))]), Ok(3));
+        assert_eq!(
+            secrets(&[(SIGNING_SECRET, &format!(" {SECRET}, {SECRET}\n{SECRET} "))]),
+            Ok(3)
+        );
         assert!(secrets(&[(SIGNING_SECRET, &format!("{SECRET},whsec_!"))]).is_err());
     }
 
@@ -396,27 +465,53 @@ mod tests {
 
     #[test]
     fn what_stays_and_what_is_never_stored_is_set_by_name() {
-        let resolve = |name, value| Config::resolve(&Settings::default(), &Environment::of(&[(name, value)]));
-        for (name, wrong) in [("ON_DELETE", "forget"), ("OMIT_FIELDS", "phone_numbers id"), ("EVENT_PAYLOADS", "some")]
-        {
-            assert!(resolve(name, wrong).err().unwrap().to_string().starts_with(name));
+        let resolve =
+            |name, value| Config::resolve(&Settings::default(), &Environment::of(&[(name, value)]));
+        for (name, wrong) in [
+            ("ON_DELETE", "forget"),
+            ("OMIT_FIELDS", "phone_numbers id"),
+            ("EVENT_PAYLOADS", "some"),
+        ] {
+            assert!(
+                resolve(name, wrong)
+                    .err()
+                    .unwrap()
+                    .to_string()
+                    .starts_with(name)
+            );
         }
-        let store::Options::Sqlite(store) = resolve("ON_DELETE", "scrub").unwrap().store else { panic!("not SQLite") };
+        let store::Options::Sqlite(store) = resolve("ON_DELETE", "scrub").unwrap().store else {
+            panic!("not SQLite")
+        };
         assert_eq!(store.keep.on_delete, store::OnDelete::Scrub);
         assert!(resolve("OMIT_FIELDS", "private_metadata, unsafe_metadata").is_ok());
     }
 
     #[test]
     fn without_servers_everything_is_embedded_in_one_place() {
-        let config = Config::resolve(&Settings::default(), &Environment::of(&[("DATA_DIR", "/somewhere")])).unwrap();
-        let queue::Options::Embedded(queue) = config.queue else { panic!("not embedded") };
-        let store::Options::Sqlite(store) = config.store else { panic!("not SQLite") };
-        assert_eq!((queue.path, store.path), ("/somewhere/queue.db".into(), "/somewhere/users.db".into()));
+        let config = Config::resolve(
+            &Settings::default(),
+            &Environment::of(&[("DATA_DIR", "/somewhere")]),
+        )
+        .unwrap();
+        let queue::Options::Embedded(queue) = config.queue else {
+            panic!("not embedded")
+        };
+        let store::Options::Sqlite(store) = config.store else {
+            panic!("not SQLite")
+        };
+        assert_eq!(
+            (queue.path, store.path),
+            ("/somewhere/queue.db".into(), "/somewhere/users.db".into())
+        );
     }
 
     #[test]
     fn no_password_is_shown_by_debugging() {
-        let urls = [("AMQP_URL", "amqp://u:hunter2@h"), ("DATABASE_URL", "postgres://u:hunter2@h/d")];
+        let urls = [
+            ("AMQP_URL", "amqp://u:hunter2@h"),
+            ("DATABASE_URL", "postgres://u:hunter2@h/d"),
+        ];
         let config = Config::resolve(&Settings::default(), &Environment::of(&urls)).unwrap();
         let shown = format!("{:?} {:?}", config.queue, config.store);
         assert!(!shown.contains("hunter2"), "{shown}");

@@ -12,18 +12,19 @@ pub mod worker;
 
 pub mod backfill;
 pub mod replay;
+pub mod sample;
 
 pub mod commands;
 pub mod config;
 
 pub mod backoff;
 pub mod clock;
-pub mod data_dir;
+pub mod escape;
 pub mod metrics;
+pub mod private_file;
 pub mod shutdown;
 pub mod tasks;
 pub mod telemetry;
 pub mod tls;
 pub mod trace;
 pub mod url;
-pub mod visible;

@@ -5,18 +5,18 @@
 //! - To count is one addition to a number in a fixed place.
 //! - What cannot be known now is left out: an old value would be taken for a new one.
 
-mod instrument;
+mod primitives;
 mod process;
-mod text;
+mod prometheus;
 
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-pub use instrument::Entered;
-use instrument::{Counters, Histogram, Level};
+pub use primitives::Entered;
+use primitives::{Counters, Histogram, Level};
 use process::Process;
-pub use text::CONTENT_TYPE;
-use text::{Page, decimal};
+pub use prometheus::CONTENT_TYPE;
+use prometheus::{Page, decimal};
 
 /// A set of label values.
 macro_rules! labels {
@@ -92,20 +92,32 @@ labels! {
 
 impl DeadLetterReason {
     pub fn of(code: &str) -> Self {
-        Self::ALL.iter().copied().find(|known| known.name() == code).unwrap_or(Self::Other)
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|known| known.name() == code)
+            .unwrap_or(Self::Other)
     }
 }
 
 impl EventType {
     pub fn of(name: &str) -> Self {
-        Self::ALL.iter().copied().find(|known| known.name() == name).unwrap_or(Self::Other)
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|known| known.name() == name)
+            .unwrap_or(Self::Other)
     }
 }
 
 impl WebhookResult {
     /// A delivery's answer that says that it cannot be trusted.
-    const DISTRUST: [Self; 4] =
-        [Self::MissingHeader, Self::InvalidHeader, Self::InvalidSignature, Self::TimestampOutOfTolerance];
+    const DISTRUST: [Self; 4] = [
+        Self::MissingHeader,
+        Self::InvalidHeader,
+        Self::InvalidSignature,
+        Self::TimestampOutOfTolerance,
+    ];
 
     /// Whether it can be the answer to an event of a known type: then the type was read.
     fn has_type(self) -> bool {
@@ -172,7 +184,8 @@ static APPLY: Histogram<15> = Histogram::new([
 ]);
 
 /// `WORKER_BATCH` is 10,000 at most.
-static BATCH: Histogram<13> = Histogram::new([1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000]);
+static BATCH: Histogram<13> =
+    Histogram::new([1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000]);
 
 /// From the millisecond of a quiet minute to the hours of an outage. Times of receipt are whole milliseconds.
 static LAG: Histogram<21> = Histogram::new([
@@ -201,7 +214,11 @@ static LAG: Histogram<21> = Histogram::new([
 
 /// A delivery was answered.
 pub fn webhook(result: WebhookResult, event_type: EventType) {
-    let event_type = if result.has_type() { event_type } else { EventType::Other };
+    let event_type = if result.has_type() {
+        event_type
+    } else {
+        EventType::Other
+    };
     WEBHOOKS.add(result as usize, event_type as usize, 1);
 }
 
@@ -288,9 +305,15 @@ fn of_receiver(page: &mut Page, readings: &Readings) {
         "Deliveries over HTTP, by what they were answered (queued, ignored, or the code of the problem) and type of event.",
     );
     for result in WebhookResult::ALL {
-        for event_type in EventType::ALL.iter().filter(|known| result.has_type() || **known == EventType::Other) {
+        for event_type in EventType::ALL
+            .iter()
+            .filter(|known| result.has_type() || **known == EventType::Other)
+        {
             let labels = [("result", result.name()), ("type", event_type.name())];
-            webhooks.sample(&labels, WEBHOOKS.get(*result as usize, *event_type as usize));
+            webhooks.sample(
+                &labels,
+                WEBHOOKS.get(*result as usize, *event_type as usize),
+            );
         }
     }
     let mut failures = page.counter(
@@ -298,7 +321,10 @@ fn of_receiver(page: &mut Page, readings: &Readings) {
         "Deliveries that cannot be trusted, by reason. Those of webhooks_total with the same result.",
     );
     for reason in WebhookResult::DISTRUST {
-        failures.sample(&[("reason", reason.name())], WEBHOOKS.get(reason as usize, EventType::Other as usize));
+        failures.sample(
+            &[("reason", reason.name())],
+            WEBHOOKS.get(reason as usize, EventType::Other as usize),
+        );
     }
     let mut matches = page.counter(
         "clerk_sync_secret_matches_total",
@@ -307,7 +333,10 @@ fn of_receiver(page: &mut Page, readings: &Readings) {
     let in_force = SECRETS_IN_FORCE.load(Ordering::Relaxed);
     for (place, secret) in SECRETS.iter().enumerate() {
         let count = SECRET_MATCHES.get(0, place);
-        matches.known(&[("secret", secret)], (count > 0 || place < in_force).then_some(count));
+        matches.known(
+            &[("secret", secret)],
+            (count > 0 || place < in_force).then_some(count),
+        );
     }
     page.histogram(
         "clerk_sync_publish_seconds",
@@ -315,10 +344,16 @@ fn of_receiver(page: &mut Page, readings: &Readings) {
         &PUBLISH,
         MICROS,
     );
-    page.gauge("clerk_sync_publishes_in_flight", "Events handed to the queue and not confirmed yet.")
-        .sample(&[], PUBLISHES_IN_FLIGHT.get());
-    page.gauge("clerk_sync_connections", "Open connections from clients that are served.")
-        .sample(&[], readings.connections);
+    page.gauge(
+        "clerk_sync_publishes_in_flight",
+        "Events handed to the queue and not confirmed yet.",
+    )
+    .sample(&[], PUBLISHES_IN_FLIGHT.get());
+    page.gauge(
+        "clerk_sync_connections",
+        "Open connections from clients that are served.",
+    )
+    .sample(&[], readings.connections);
 }
 
 fn of_worker(page: &mut Page) {
@@ -337,9 +372,17 @@ fn of_worker(page: &mut Page) {
         "Events that the queue gave up and that were recorded as failed, by reason: the error_code of each.",
     );
     for reason in DeadLetterReason::ALL {
-        dead_letters.sample(&[("reason", reason.name())], DEAD_LETTERS.get(0, *reason as usize));
+        dead_letters.sample(
+            &[("reason", reason.name())],
+            DEAD_LETTERS.get(0, *reason as usize),
+        );
     }
-    page.histogram("clerk_sync_batch_size", "Events taken from the queue together.", &BATCH, 1);
+    page.histogram(
+        "clerk_sync_batch_size",
+        "Events taken from the queue together.",
+        &BATCH,
+        1,
+    );
     page.histogram(
         "clerk_sync_apply_seconds",
         "How long the database took for a write, until its commit.",
@@ -355,19 +398,25 @@ fn of_worker(page: &mut Page) {
 }
 
 fn of_state(page: &mut Page, readings: &Readings) {
-    let last_event = u64::try_from(LAST_EVENT.load(Ordering::Relaxed)).ok().filter(|ms| *ms > 0);
+    let last_event = u64::try_from(LAST_EVENT.load(Ordering::Relaxed))
+        .ok()
+        .filter(|ms| *ms > 0);
     page.gauge(
         "clerk_sync_last_event_timestamp_seconds",
         "When the newest event was received that this process knows of.",
     )
     .known(&[], last_event.map(|ms| decimal(ms, 1000)));
-    page.gauge("clerk_sync_queue_depth", "Events that wait in the queue.").known(&[], readings.queue_depth);
+    page.gauge("clerk_sync_queue_depth", "Events that wait in the queue.")
+        .known(&[], readings.queue_depth);
     page.gauge(
         "clerk_sync_failed_events",
         "Events that wait as failed for a person; beyond 100000 they are not counted.",
     )
     .known(&[], readings.failed_events);
-    let mut ready = page.gauge("clerk_sync_ready", "Whether a part that this process needs is there, 1 or 0.");
+    let mut ready = page.gauge(
+        "clerk_sync_ready",
+        "Whether a part that this process needs is there, 1 or 0.",
+    );
     for (part, is_ready) in &readings.ready {
         ready.sample(&[("part", part)], u8::from(*is_ready));
     }
@@ -377,12 +426,22 @@ fn of_process(page: &mut Page, process: &Process) {
     page.gauge("clerk_sync_build_info", "The version that runs; always 1.")
         .sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
     let seconds = |ms: Option<u64>| ms.map(|ms| decimal(ms, 1000));
-    page.counter("process_cpu_seconds_total", "User and system time of this process.")
-        .known(&[], seconds(process.cpu_ms));
-    page.gauge("process_resident_memory_bytes", "Memory that this process has.").known(&[], process.resident_bytes);
-    page.gauge("process_open_fds", "Open files and connections.").known(&[], process.open_files);
-    page.gauge("process_max_fds", "How many there may be.").known(&[], process.open_files_max);
-    page.gauge("process_start_time_seconds", "When this process started.").known(&[], seconds(process.start_ms));
+    page.counter(
+        "process_cpu_seconds_total",
+        "User and system time of this process.",
+    )
+    .known(&[], seconds(process.cpu_ms));
+    page.gauge(
+        "process_resident_memory_bytes",
+        "Memory that this process has.",
+    )
+    .known(&[], process.resident_bytes);
+    page.gauge("process_open_fds", "Open files and connections.")
+        .known(&[], process.open_files);
+    page.gauge("process_max_fds", "How many there may be.")
+        .known(&[], process.open_files_max);
+    page.gauge("process_start_time_seconds", "When this process started.")
+        .known(&[], seconds(process.start_ms));
 }
 
 #[cfg(test)]
@@ -391,18 +450,39 @@ mod tests {
 
     #[test]
     fn whatever_the_type_it_is_one_of_four() {
-        let mut types: Vec<_> = EventType::ALL.iter().map(|known| EventType::of(known.name())).collect();
+        let mut types: Vec<_> = EventType::ALL
+            .iter()
+            .map(|known| EventType::of(known.name()))
+            .collect();
         assert_eq!(types, EventType::ALL);
-        types = ["", "user.created ", "USER.CREATED", "session.created", "\"}\n"].map(EventType::of).to_vec();
+        types = [
+            "",
+            "user.created ",
+            "USER.CREATED",
+            "session.created",
+            "\"}\n",
+        ]
+        .map(EventType::of)
+        .to_vec();
         assert!(types.iter().all(|of| *of == EventType::Other));
     }
 
     #[test]
     fn bounds_rise() {
         fn bounds<const BOUNDS: usize>(histogram: &Histogram<BOUNDS>) -> Vec<u64> {
-            histogram.spread().up_to.into_iter().map(|(bound, _)| bound).collect()
+            histogram
+                .spread()
+                .up_to
+                .into_iter()
+                .map(|(bound, _)| bound)
+                .collect()
         }
-        for bounds in [bounds(&PUBLISH), bounds(&APPLY), bounds(&BATCH), bounds(&LAG)] {
+        for bounds in [
+            bounds(&PUBLISH),
+            bounds(&APPLY),
+            bounds(&BATCH),
+            bounds(&LAG),
+        ] {
             assert!(bounds.is_sorted_by(|a, b| a < b), "{bounds:?}");
         }
     }
@@ -410,17 +490,31 @@ mod tests {
     #[test]
     fn a_secret_far_down_the_list_makes_no_series_of_its_own() {
         secret_match(usize::MAX);
-        assert!(page(&Readings::default()).contains("clerk_sync_secret_matches_total{secret=\"more\"} 1\n"));
+        assert!(
+            page(&Readings::default())
+                .contains("clerk_sync_secret_matches_total{secret=\"more\"} 1\n")
+        );
     }
 
     #[test]
     fn what_is_not_known_is_left_out() {
         let unknown = page(&Readings::default());
-        for name in ["clerk_sync_queue_depth", "clerk_sync_failed_events", "clerk_sync_ready"] {
+        for name in [
+            "clerk_sync_queue_depth",
+            "clerk_sync_failed_events",
+            "clerk_sync_ready",
+        ] {
             assert!(!unknown.contains(name), "{name}");
         }
-        let readings = Readings { queue_depth: Some(0), failed_events: Some(7), ..Readings::default() };
+        let readings = Readings {
+            queue_depth: Some(0),
+            failed_events: Some(7),
+            ..Readings::default()
+        };
         let known = page(&readings);
-        assert!(known.contains("\nclerk_sync_queue_depth 0\n") && known.contains("\nclerk_sync_failed_events 7\n"));
+        assert!(
+            known.contains("\nclerk_sync_queue_depth 0\n")
+                && known.contains("\nclerk_sync_failed_events 7\n")
+        );
     }
 }

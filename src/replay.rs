@@ -41,7 +41,11 @@ pub enum Which {
     /// These. Others than failed ones are skipped.
     Ids(Vec<EventId>),
     /// Those that the filter lets through, the newest first; its status does not count.
-    Matching { filter: EventFilter, limit: u64, after: Option<Cursor> },
+    Matching {
+        filter: EventFilter,
+        limit: u64,
+        after: Option<Cursor>,
+    },
 }
 
 /// What went wrong in the middle. What was done before it stays done.
@@ -50,7 +54,10 @@ pub enum ReplayError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("{event_id} was not put back, {reason}; run it again")]
-    Queue { event_id: String, reason: PublishError },
+    Queue {
+        event_id: String,
+        reason: PublishError,
+    },
 }
 
 /// What was done, or would be.
@@ -95,12 +102,23 @@ impl<'a> Walk<'a> {
         let (ids, left, after) = match which {
             Which::Ids(ids) => {
                 let mut seen = HashSet::new();
-                (ids.iter().filter(|id| seen.insert(*id)).cloned().collect(), u64::MAX, None)
+                (
+                    ids.iter().filter(|id| seen.insert(*id)).cloned().collect(),
+                    u64::MAX,
+                    None,
+                )
             }
             Which::Matching { limit, after, .. } => (VecDeque::new(), *limit, after.clone()),
         };
         let ended = matches!(which, Which::Ids(_));
-        Self { store, which, ids, page: Page { limit: PAGE, after }, left, ended }
+        Self {
+            store,
+            which,
+            ids,
+            page: Page { limit: PAGE, after },
+            left,
+            ended,
+        }
     }
 
     /// The next ID; nothing at the end, or when the limit is reached.
@@ -109,11 +127,26 @@ impl<'a> Walk<'a> {
             return Ok(None);
         }
         while self.ids.is_empty() && !self.ended {
-            let Which::Matching { filter, .. } = self.which else { break };
-            let filter = EventFilter { status: Some(Status::Failed), ..filter.clone() };
-            self.page.limit = PAGE.min(u32::try_from(self.left).ok().and_then(NonZeroU32::new).unwrap_or(PAGE));
+            let Which::Matching { filter, .. } = self.which else {
+                break;
+            };
+            let filter = EventFilter {
+                status: Some(Status::Failed),
+                ..filter.clone()
+            };
+            self.page.limit = PAGE.min(
+                u32::try_from(self.left)
+                    .ok()
+                    .and_then(NonZeroU32::new)
+                    .unwrap_or(PAGE),
+            );
             let listing = self.store.events(&filter, &self.page).await?;
-            self.ids.extend(listing.rows.iter().filter_map(|row| EventId::new(&row.event_id)));
+            self.ids.extend(
+                listing
+                    .rows
+                    .iter()
+                    .filter_map(|row| EventId::new(&row.event_id)),
+            );
             self.ended = listing.next.is_none();
             self.page.after = listing.next;
         }
@@ -134,7 +167,11 @@ impl<'a> Walk<'a> {
 
     /// Where to go on, if anything is left.
     fn next(&self) -> Option<String> {
-        self.page.after.as_ref().filter(|_| !self.ended).map(ToString::to_string)
+        self.page
+            .after
+            .as_ref()
+            .filter(|_| !self.ended)
+            .map(ToString::to_string)
     }
 }
 
@@ -167,9 +204,20 @@ pub async fn replay_telling(
             continue;
         };
         pace.tick().await;
-        publish(queue, event).await.map_err(|reason| ReplayError::Queue { event_id: id.to_string(), reason })?;
+        publish(queue, event)
+            .await
+            .map_err(|reason| ReplayError::Queue {
+                event_id: id.to_string(),
+                reason,
+            })?;
         done.replayed += 1;
-        tell(done.replayed, Replayed { event_id: id, attempts });
+        tell(
+            done.replayed,
+            Replayed {
+                event_id: id,
+                attempts,
+            },
+        );
     }
     done.next = walk.next();
     Ok(())
@@ -177,7 +225,13 @@ pub async fn replay_telling(
 
 /// What `replay` would do, and what would come of it.
 pub async fn preview(store: &Store, which: &Which) -> Result<Done, StoreError> {
-    let (mut done, mut would) = (Done { dry_run: true, ..Done::default() }, Would::default());
+    let (mut done, mut would) = (
+        Done {
+            dry_run: true,
+            ..Done::default()
+        },
+        Would::default(),
+    );
     let mut walk = Walk::of(store, which);
     loop {
         let ids = walk.next_page().await?;
@@ -194,14 +248,25 @@ pub async fn preview(store: &Store, which: &Which) -> Result<Done, StoreError> {
                 Ok(read) => changes.push(read.change),
             }
         }
-        let mut users: Vec<_> = changes.iter().map(|change| change.clerk_id.clone()).collect();
+        let mut users: Vec<_> = changes
+            .iter()
+            .map(|change| change.clerk_id.clone())
+            .collect();
         users.sort_unstable();
         users.dedup();
-        let known: HashMap<_, _> =
-            store.known(&users).await?.into_iter().map(|row| (row.clerk_id.clone(), row)).collect();
+        let known: HashMap<_, _> = store
+            .known(&users)
+            .await?
+            .into_iter()
+            .map(|row| (row.clerk_id.clone(), row))
+            .collect();
         for change in &changes {
             let row = known.get(&change.clerk_id);
-            if row.is_none_or(|row| alters(change, row)) { would.apply += 1 } else { would.be_stale += 1 }
+            if row.is_none_or(|row| alters(change, row)) {
+                would.apply += 1
+            } else {
+                would.be_stale += 1
+            }
         }
     }
     done.next = walk.next();
@@ -233,7 +298,10 @@ pub async fn discard_telling(
     dry_run: bool,
     tell: impl Fn(u64),
 ) -> Result<Discarded, StoreError> {
-    let mut done = Discarded { dry_run, ..Discarded::default() };
+    let mut done = Discarded {
+        dry_run,
+        ..Discarded::default()
+    };
     let mut walk = Walk::of(store, which);
     loop {
         let ids = walk.next_page().await?;
@@ -246,7 +314,9 @@ pub async fn discard_telling(
         } else {
             let types = store.discard(&ids).await?;
             let types = types.iter().map(|name| EventType::of(name));
-            types.map(|of| metrics::events(EventStatus::Discarded, of, 1)).count() as u64
+            types
+                .map(|of| metrics::events(EventStatus::Discarded, of, 1))
+                .count() as u64
         };
         done.discarded += discarded;
         done.skipped += (ids.len() as u64).saturating_sub(discarded);
@@ -260,12 +330,17 @@ async fn count_failed(store: &Store, which: &Which, ids: &[EventId]) -> Result<u
         return Ok(ids.len() as u64);
     }
     let rows = store.events_by_id(ids, 0).await?;
-    Ok(rows.iter().filter(|row| row.status == Status::Failed).count() as u64)
+    Ok(rows
+        .iter()
+        .filter(|row| row.status == Status::Failed)
+        .count() as u64)
 }
 
 /// The event of a failed line, and how often it was tried; `None` if it is not failed (any more).
 async fn failed(store: &Store, id: &EventId) -> Result<Option<(SignedEvent, i64)>, StoreError> {
-    let Some(row) = store.event(id).await? else { return Ok(None) };
+    let Some(row) = store.event(id).await? else {
+        return Ok(None);
+    };
     let attempts = row.attempts;
     Ok(restored(row).map(|event| (event, attempts)))
 }
@@ -284,19 +359,38 @@ async fn failed_of(store: &Store, ids: &[EventId]) -> Result<Vec<SignedEvent>, S
 }
 
 fn restored(row: EventRow) -> Option<SignedEvent> {
-    let EventRow { event_id, status: Status::Failed, sent_at, payload: Some(payload), .. } = row else { return None };
+    let EventRow {
+        event_id,
+        status: Status::Failed,
+        sent_at,
+        payload: Some(payload),
+        ..
+    } = row
+    else {
+        return None;
+    };
     let body = Bytes::from(payload);
     // The type is read anew: a newer version may know what an older one could not read.
     let event_type = clerk::EventType::read(&body);
     // Its line keeps the time of its receipt. The lag of what comes now is that of the replay.
-    Some(SignedEvent::restored(EventId::new(&event_id)?, event_type, sent_at.0, now(), body))
+    Some(SignedEvent::restored(
+        EventId::new(&event_id)?,
+        event_type,
+        sent_at.0,
+        now(),
+        body,
+    ))
 }
 
 /// Whether the change would alter the row.
 fn alters(change: &UserChange, row: &KnownUser) -> bool {
-    let newer =
-        change.profile.as_ref().is_some_and(|(ours, _)| row.version.as_ref().is_none_or(|theirs| ours > theirs));
-    let earlier = change.deleted_at.is_some_and(|ours| row.deleted_at.is_none_or(|theirs| ours < theirs));
+    let newer = change
+        .profile
+        .as_ref()
+        .is_some_and(|(ours, _)| row.version.as_ref().is_none_or(|theirs| ours > theirs));
+    let earlier = change
+        .deleted_at
+        .is_some_and(|ours| row.deleted_at.is_none_or(|theirs| ours < theirs));
     // An erased row is never filled again.
     newer && !row.is_erased || earlier
 }

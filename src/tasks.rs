@@ -81,14 +81,22 @@ pub async fn restarted<F: Future<Output = ()>>(
     loop {
         let started = Instant::now();
         // `work` itself may panic too, before it is a future.
-        let panicked = AssertUnwindSafe(async { work().await }).catch_unwind().await.is_err();
-        let Some(cause) = cause(panicked, is_asked_to_end()) else { return };
+        let panicked = AssertUnwindSafe(async { work().await })
+            .catch_unwind()
+            .await
+            .is_err();
+        let Some(cause) = cause(panicked, is_asked_to_end()) else {
+            return;
+        };
         if started.elapsed() > STABLE_AFTER {
             backoff.reset();
         }
         let wait = backoff.next_interval();
         let restarts_in_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-        error!(task, cause, restarts_in_ms, "a task died; it starts again. Report it");
+        error!(
+            task,
+            cause, restarts_in_ms, "a task died; it starts again. Report it"
+        );
         // A bug there must not end the restarts.
         drop(catch_unwind(AssertUnwindSafe(&died)));
         tokio::time::sleep(wait).await;
@@ -103,7 +111,10 @@ pub fn note_panic_on(thread: Option<&str>) {
     let loss = THREADS.iter().find(|(name, _)| thread == Some(*name));
     match loss {
         Some((name, Loss::Process)) => end_process(name, PANIC),
-        Some((name, Loss::Traces)) => error!(thread = name, "a thread died; traces are no longer exported. Report it"),
+        Some((name, Loss::Traces)) => error!(
+            thread = name,
+            "a thread died; traces are no longer exported. Report it"
+        ),
         None => {}
     }
 }
@@ -121,7 +132,10 @@ fn cause(panicked: bool, is_asked: bool) -> Option<&'static str> {
 }
 
 fn end_process(task: &str, cause: &'static str) {
-    error!(task, cause, "a required task died; the process shuts down in order and exits with status 1");
+    error!(
+        task,
+        cause, "a required task died; the process shuts down in order and exits with status 1"
+    );
     DEATH.send_if_modified(|first| {
         let is_first = first.is_none();
         first.get_or_insert_with(|| task.to_owned());
@@ -176,7 +190,13 @@ mod tests {
             stop.request();
             std::future::ready(())
         };
-        restarted("a test", || stop.is_requested(), || panic!("another bug, shown by a test"), work).await;
+        restarted(
+            "a test",
+            || stop.is_requested(),
+            || panic!("another bug, shown by a test"),
+            work,
+        )
+        .await;
         assert_eq!(runs.count(), 3);
     }
 
@@ -197,8 +217,18 @@ mod tests {
     async fn the_death_of_a_vital_task_is_told_and_an_end_that_was_asked_for_is_not() {
         let stop = Shutdown::default();
         stop.request();
-        assert_eq!(vital("asked to end", &stop, async { 7 }).await.unwrap(), Some(7));
-        assert_eq!(vital("asked to end", &stop, async { panic!("a bug, shown by a test") }).await.unwrap(), None::<()>);
+        assert_eq!(
+            vital("asked to end", &stop, async { 7 }).await.unwrap(),
+            Some(7)
+        );
+        assert_eq!(
+            vital("asked to end", &stop, async {
+                panic!("a bug, shown by a test")
+            })
+            .await
+            .unwrap(),
+            None::<()>
+        );
         note_panic_on(Some("OpenTelemetry.Traces.BatchProcessor"));
         note_panic_on(Some("tokio-runtime-worker"));
         note_panic_on(None);
@@ -207,7 +237,12 @@ mod tests {
         let at_work = Shutdown::default();
         vital("ended", &at_work, async {}).await.unwrap();
         assert_eq!(death().await, "ended");
-        vital("panicked", &at_work, async { panic!("a bug, shown by a test") }).await.unwrap().unwrap_or(());
+        vital("panicked", &at_work, async {
+            panic!("a bug, shown by a test")
+        })
+        .await
+        .unwrap()
+        .unwrap_or(());
         note_panic_on(Some("lapin-io-loop"));
         assert_eq!(death().await, "ended", "the first one is told");
     }

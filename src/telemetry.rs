@@ -36,7 +36,8 @@ pub struct Options {
 
 /// What libraries log is said by ours, with what to do; lapin also reports every connection that we close ourselves as an
 /// error. A filter that names one of them wins, up to `OF_OTHERS_MAX`.
-const QUIET: &str = "lapin=off,actix_server=warn,actix_http=warn,rustls_platform_verifier=off,sqlx=warn";
+const QUIET: &str =
+    "lapin=off,actix_server=warn,actix_http=warn,rustls_platform_verifier=off,sqlx=warn";
 
 /// Beyond this level libraries tell what their authors need: lapin 4.12 the name of the broker's user, a next version of
 /// any of them perhaps a header or a body. So no filter turns that on.
@@ -44,13 +45,26 @@ const OF_OTHERS_MAX: Level = Level::INFO;
 
 /// Sends logs to stderr from now on. To be called once. Fails when the filter cannot be read.
 pub fn start(options: &Options, default_filter: &str) -> Result<(), String> {
-    let filter = EnvFilter::try_new(format!("{QUIET},{}", options.filter.as_deref().unwrap_or(default_filter)))
-        .map_err(|_| "RUST_LOG cannot be read; give a filter such as info or clerk_sync=debug,warn".to_string())?;
+    let filter = EnvFilter::try_new(format!(
+        "{QUIET},{}",
+        options.filter.as_deref().unwrap_or(default_filter)
+    ))
+    .map_err(|_| {
+        "RUST_LOG cannot be read; give a filter such as info or clerk_sync=debug,warn".to_string()
+    })?;
     let terminal = std::io::stderr().is_terminal();
-    let format = options.format.unwrap_or(if terminal { LogFormat::Pretty } else { LogFormat::Json });
+    let format = options.format.unwrap_or(if terminal {
+        LogFormat::Pretty
+    } else {
+        LogFormat::Json
+    });
     let has_color = options.color && terminal && format == LogFormat::Pretty;
-    let layer = fmt::layer().with_writer(move || lines::Stderr { has_color }).with_target(false);
-    let registry = tracing_subscriber::registry().with(filter).with(filter_fn(may_be_told));
+    let layer = fmt::layer()
+        .with_writer(move || lines::Stderr { has_color })
+        .with_target(false);
+    let registry = tracing_subscriber::registry()
+        .with(filter)
+        .with(filter_fn(may_be_told));
     match format {
         LogFormat::Pretty => registry.with(layer.with_ansi(has_color)).init(),
         LogFormat::Json => registry.with(layer.json().flatten_event(true)).init(),
@@ -66,22 +80,32 @@ pub fn watch_panics() {
 fn may_be_told(metadata: &Metadata<'_>) -> bool {
     // sqlx quotes a line of ~/.pgpass, or a parameter of a URL, that it cannot read: a piece of a password.
     let quotes = metadata.target().starts_with("sqlx_postgres::options")
-        && ["line", "value"].iter().any(|field| metadata.fields().field(field).is_some());
+        && ["line", "value"]
+            .iter()
+            .any(|field| metadata.fields().field(field).is_some());
     metadata.target().starts_with("clerk_sync") || *metadata.level() <= OF_OTHERS_MAX && !quotes
 }
 
 /// Where it was, not what it says: the message of a panic can hold the value that it met.
 fn tell_panic(panic: &PanicHookInfo<'_>) {
-    let place = panic.location().map(ToString::to_string).unwrap_or_default();
+    let place = panic
+        .location()
+        .map(ToString::to_string)
+        .unwrap_or_default();
     let current = std::thread::current();
     let thread = current.name();
     // No log is set up yet, or it is turned off, as in `check`.
     if !tracing::enabled!(Level::ERROR) {
-        let line = format!("clerk-sync: met a bug of its own at {place}; report it with this line\n");
+        let line =
+            format!("clerk-sync: met a bug of its own at {place}; report it with this line\n");
         // A reader that has gone away must not make a second panic of the first.
         drop(std::io::stderr().write_all(line.as_bytes()));
     }
-    tracing::error!(place, thread, "clerk-sync met a bug of its own; report it with this line");
+    tracing::error!(
+        place,
+        thread,
+        "clerk-sync met a bug of its own; report it with this line"
+    );
     tasks::note_panic_on(thread);
 }
 
@@ -94,8 +118,12 @@ mod tests {
     /// The log of `said`, at the level of everything.
     fn log_of(said: impl FnOnce()) -> String {
         let told = Arc::<Mutex<Vec<u8>>>::default();
-        let layer = fmt::layer().with_writer(Written(Arc::clone(&told))).with_ansi(false);
-        let registry = tracing_subscriber::registry().with(EnvFilter::new("trace")).with(filter_fn(may_be_told));
+        let layer = fmt::layer()
+            .with_writer(Written(Arc::clone(&told)))
+            .with_ansi(false);
+        let registry = tracing_subscriber::registry()
+            .with(EnvFilter::new("trace"))
+            .with(filter_fn(may_be_told));
         tracing::subscriber::with_default(registry.with(layer), said);
         String::from_utf8(told.lock().unwrap().clone()).unwrap()
     }
@@ -133,9 +161,15 @@ mod tests {
             tracing::warn!(target: "sqlx_postgres::options::pgpass", path = "/.pgpass", "permissions");
             tracing::trace!("ours");
         });
-        assert!(log.contains("permissions") && !log.contains("a password"), "{log}");
+        assert!(
+            log.contains("permissions") && !log.contains("a password"),
+            "{log}"
+        );
         assert!(log.contains("a notice") && log.contains("ours"), "{log}");
-        assert!(!log.contains("a header") && !log.contains("a statement"), "{log}");
+        assert!(
+            !log.contains("a header") && !log.contains("a statement"),
+            "{log}"
+        );
     }
 
     /// Says that the test below started this one.
@@ -145,7 +179,16 @@ mod tests {
     fn one_that_panics_with_the_log_turned_off() {
         if std::env::var_os(PANICS).is_some() {
             watch_panics();
-            start(&Options { format: None, color: false, filter: None, traces: None }, "off").unwrap();
+            start(
+                &Options {
+                    format: None,
+                    color: false,
+                    filter: None,
+                    traces: None,
+                },
+                "off",
+            )
+            .unwrap();
             panic!("ada@example.com");
         }
     }
@@ -154,11 +197,18 @@ mod tests {
     #[test]
     fn a_panic_is_printed_though_the_log_is_turned_off() {
         let mut program = std::process::Command::new(std::env::current_exe().unwrap());
-        program.args(["--exact", "telemetry::tests::one_that_panics_with_the_log_turned_off", "--nocapture"]);
+        program.args([
+            "--exact",
+            "telemetry::tests::one_that_panics_with_the_log_turned_off",
+            "--nocapture",
+        ]);
         let output = program.env(PANICS, "1").output().unwrap();
         let told = String::from_utf8_lossy(&output.stderr);
         assert!(!output.status.success());
-        assert!(told.contains("met a bug of its own at src/telemetry.rs:") && !told.contains("ada@"), "{told}");
+        assert!(
+            told.contains("met a bug of its own at src/telemetry.rs:") && !told.contains("ada@"),
+            "{told}"
+        );
     }
 
     #[test]
@@ -169,6 +219,9 @@ mod tests {
             assert!(std::panic::catch_unwind(|| panic!("ada@example.com")).is_err());
             std::panic::set_hook(before);
         });
-        assert!(log.contains("src/telemetry.rs:") && !log.contains("ada@"), "{log}");
+        assert!(
+            log.contains("src/telemetry.rs:") && !log.contains("ada@"),
+            "{log}"
+        );
     }
 }

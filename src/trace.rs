@@ -9,7 +9,9 @@ use std::collections::HashMap;
 use std::sync::OnceLock;
 
 use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
-use opentelemetry::trace::{Link, Span as _, SpanBuilder, SpanKind, Status, TraceContextExt, Tracer};
+use opentelemetry::trace::{
+    Link, Span as _, SpanBuilder, SpanKind, Status, TraceContextExt, Tracer,
+};
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{SdkTracer, Span};
@@ -60,8 +62,13 @@ impl Injector for Headers {
 
 /// What a span that begins now is a part of; nothing that is no trace.
 fn parent_of(context: Option<&TraceContext>) -> Context {
-    let Some(context) = context else { return Context::new() };
-    let headers = Headers { parent: context.parent().to_owned(), state: context.state().to_owned() };
+    let Some(context) = context else {
+        return Context::new();
+    };
+    let headers = Headers {
+        parent: context.parent().to_owned(),
+        state: context.state().to_owned(),
+    };
     TraceContextPropagator::new().extract_with_context(&Context::new(), &headers)
 }
 
@@ -84,7 +91,10 @@ fn type_name(event_type: &EventType) -> &'static str {
 }
 
 fn of_event(event: &SignedEvent) -> [KeyValue; 2] {
-    [KeyValue::new("event_id", event.id().to_string()), KeyValue::new("event_type", type_name(event.event_type()))]
+    [
+        KeyValue::new("event_id", event.id().to_string()),
+        KeyValue::new("event_type", type_name(event.event_type())),
+    ]
 }
 
 fn fail(span: &mut Span, kind: &'static str) {
@@ -97,14 +107,22 @@ pub struct Request(Span);
 
 impl Request {
     /// Continues the trace that the request's headers name. Nothing where no traces are exported.
-    pub fn begin<'a>(route: &'static str, header: impl Fn(&str) -> Option<&'a str>) -> Option<Self> {
+    pub fn begin<'a>(
+        route: &'static str,
+        header: impl Fn(&str) -> Option<&'a str>,
+    ) -> Option<Self> {
         let tracer = TRACER.get()?;
-        let context =
-            header(TRACEPARENT).and_then(|parent| TraceContext::new(parent, header(TRACESTATE).unwrap_or("")));
+        let context = header(TRACEPARENT)
+            .and_then(|parent| TraceContext::new(parent, header(TRACESTATE).unwrap_or("")));
         let builder = SpanBuilder::from_name(format!("POST {route}"))
             .with_kind(SpanKind::Server)
-            .with_attributes([KeyValue::new("http.request.method", "POST"), KeyValue::new("http.route", route)]);
-        Some(Self(tracer.build_with_context(builder, &parent_of(context.as_ref()))))
+            .with_attributes([
+                KeyValue::new("http.request.method", "POST"),
+                KeyValue::new("http.route", route),
+            ]);
+        Some(Self(
+            tracer.build_with_context(builder, &parent_of(context.as_ref())),
+        ))
     }
 
     /// Makes the event a part of this trace.
@@ -115,7 +133,10 @@ impl Request {
 
     /// Ends it with the status of the answer, and the code of the problem.
     pub fn answered(mut self, status: u16, problem: Option<&'static str>) {
-        self.0.set_attribute(KeyValue::new("http.response.status_code", i64::from(status)));
+        self.0.set_attribute(KeyValue::new(
+            "http.response.status_code",
+            i64::from(status),
+        ));
         // What the sender did wrong is no error of a server (OpenTelemetry's conventions for HTTP spans).
         match problem {
             Some(code) if status >= 500 => fail(&mut self.0, code),
@@ -131,12 +152,15 @@ pub struct Publish(Option<Span>);
 impl Publish {
     /// Begins it, as a part of the event's trace or as a new one. The event takes it along.
     pub fn begin(event: SignedEvent, system: &'static str) -> (SignedEvent, Self) {
-        let Some(tracer) = TRACER.get() else { return (event, Self(None)) };
-        let builder = SpanBuilder::from_name("publish").with_kind(SpanKind::Producer).with_attributes(
-            of_event(&event)
-                .into_iter()
-                .chain([KeyValue::new("messaging.system", system), KeyValue::new("messaging.operation.type", "send")]),
-        );
+        let Some(tracer) = TRACER.get() else {
+            return (event, Self(None));
+        };
+        let builder = SpanBuilder::from_name("publish")
+            .with_kind(SpanKind::Producer)
+            .with_attributes(of_event(&event).into_iter().chain([
+                KeyValue::new("messaging.system", system),
+                KeyValue::new("messaging.operation.type", "send"),
+            ]));
         let span = tracer.build_with_context(builder, &parent_of(event.trace()));
         (event.with_trace(context_of(&span)), Self(Some(span)))
     }
@@ -160,15 +184,17 @@ pub struct Settled<'a> {
 
 impl Taken {
     pub fn begin(events: &[SignedEvent], system: &'static str) -> Self {
-        let Some(tracer) = TRACER.get() else { return Self(HashMap::new()) };
+        let Some(tracer) = TRACER.get() else {
+            return Self(HashMap::new());
+        };
         let mut spans = HashMap::<_, Vec<_>>::with_capacity(events.len());
         for event in events {
-            let builder = SpanBuilder::from_name("process").with_kind(SpanKind::Consumer).with_attributes(
-                of_event(event).into_iter().chain([
+            let builder = SpanBuilder::from_name("process")
+                .with_kind(SpanKind::Consumer)
+                .with_attributes(of_event(event).into_iter().chain([
                     KeyValue::new("messaging.system", system),
                     KeyValue::new("messaging.operation.type", "process"),
-                ]),
-            );
+                ]));
             let span = tracer.build_with_context(builder, &parent_of(event.trace()));
             spans.entry(event.id().clone()).or_default().push(span);
         }
@@ -176,19 +202,33 @@ impl Taken {
     }
 
     /// The span of a write of these events; nothing where none of them is recorded.
-    pub fn apply<'a>(&self, ids: impl Iterator<Item = &'a EventId>, database: &'static str) -> Apply {
-        let Some(tracer) = TRACER.get() else { return Apply(None) };
+    pub fn apply<'a>(
+        &self,
+        ids: impl Iterator<Item = &'a EventId>,
+        database: &'static str,
+    ) -> Apply {
+        let Some(tracer) = TRACER.get() else {
+            return Apply(None);
+        };
         let mut events = 0_i64;
-        let spans = ids.inspect(|_| events += 1).filter_map(|id| self.0.get(id)).flatten();
+        let spans = ids
+            .inspect(|_| events += 1)
+            .filter_map(|id| self.0.get(id))
+            .flatten();
         let recorded = spans.filter(|span| span.is_recording());
-        let links: Vec<_> = recorded.map(|span| Link::with_context(span.span_context().clone())).collect();
+        let links: Vec<_> = recorded
+            .map(|span| Link::with_context(span.span_context().clone()))
+            .collect();
         if links.is_empty() {
             return Apply(None);
         }
-        let builder = SpanBuilder::from_name("apply").with_kind(SpanKind::Client).with_links(links).with_attributes([
-            KeyValue::new("db.system.name", database),
-            KeyValue::new("db.operation.batch.size", events),
-        ]);
+        let builder = SpanBuilder::from_name("apply")
+            .with_kind(SpanKind::Client)
+            .with_links(links)
+            .with_attributes([
+                KeyValue::new("db.system.name", database),
+                KeyValue::new("db.operation.batch.size", events),
+            ]);
         Apply(Some(tracer.build_with_context(builder, &Context::new())))
     }
 

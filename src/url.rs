@@ -8,8 +8,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use secrecy::{ExposeSecret, SecretString};
 
-pub const ENCODE: &str =
-    "percent-encode the user and the password: / as %2F, ? as %3F, # as %23, @ as %40, % as %25, : as %3A";
+pub const ENCODE: &str = "percent-encode the user and the password: / as %2F, ? as %3F, # as %23, @ as %40, % as %25, : as %3A";
 
 /// What a URL says. A part that is absent is `None`, one that is there may be empty.
 pub struct Parts {
@@ -42,7 +41,11 @@ pub struct Parameter {
 impl Parameter {
     /// The name for an error.
     pub fn shown(&self) -> &str {
-        if self.may_be_shown { &self.name } else { "(not shown)" }
+        if self.may_be_shown {
+            &self.name
+        } else {
+            "(not shown)"
+        }
     }
 
     /// Whether a name that no reader knows may be ignored: it is certainly that of a parameter, and it demands nothing of TLS
@@ -52,12 +55,21 @@ impl Parameter {
     /// Fails where it may not.
     pub fn ignore(&self) -> Result<(), UrlError> {
         if !self.may_be_shown || self.name.contains(['[', ']']) {
-            return Err(not_encoded("has a parameter whose name (not shown) no parameter has"));
+            return Err(not_encoded(
+                "has a parameter whose name (not shown) no parameter has",
+            ));
         }
         let name = self.name.to_ascii_lowercase();
         let is_of_tls = name.contains("ssl") || name.contains("tls") || name.starts_with("encrypt");
-        if is_of_tls || ["channel_binding", "gss", "krb", "require_auth"].iter().any(|start| name.starts_with(start)) {
-            let fault = format!("has the parameter {}, which clerk-sync does not know", self.name);
+        if is_of_tls
+            || ["channel_binding", "gss", "krb", "require_auth"]
+                .iter()
+                .any(|start| name.starts_with(start))
+        {
+            let fault = format!(
+                "has the parameter {}, which clerk-sync does not know",
+                self.name
+            );
             let remedy = "correct its name or take it out: what it asks of TLS or authentication would be dropped";
             return Err(UrlError::new(fault, remedy));
         }
@@ -75,7 +87,10 @@ pub struct UrlError {
 
 impl UrlError {
     pub fn new(fault: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { fault: fault.into(), remedy: remedy.into() }
+        Self {
+            fault: fault.into(),
+            remedy: remedy.into(),
+        }
     }
 }
 
@@ -89,10 +104,16 @@ fn not_encoded(fault: &str) -> UrlError {
 /// Fails for what two readers could take for two things. The error names the part.
 pub fn read(text: &str) -> Result<Parts, UrlError> {
     let Some((scheme, rest)) = text.split_once("://") else {
-        return Err(UrlError::new("has no ://", "begin it with the scheme, such as postgres:// or amqp://"));
+        return Err(UrlError::new(
+            "has no ://",
+            "begin it with the scheme, such as postgres:// or amqp://",
+        ));
     };
     if rest.chars().any(char::is_control) {
-        return Err(UrlError::new("holds a line break, a tab or another control character", "write it on one line"));
+        return Err(UrlError::new(
+            "holds a line break, a tab or another control character",
+            "write it on one line",
+        ));
     }
     if rest.contains('#') {
         return Err(not_encoded("holds a #"));
@@ -119,14 +140,23 @@ pub fn read(text: &str) -> Result<Parts, UrlError> {
     };
     let scheme = scheme.to_ascii_lowercase();
     let usual = [("amqp", "[::1]:5672"), ("amqps", "[::1]:5671")];
-    let example = usual.iter().find(|(name, _)| *name == scheme).map_or("[::1]:5432", |(_, example)| example);
+    let example = usual
+        .iter()
+        .find(|(name, _)| *name == scheme)
+        .map_or("[::1]:5432", |(_, example)| example);
     let read_place = |place| read_place(place, login.is_some(), example);
     let parts = Parts {
         scheme,
         user,
         password: password.map(SecretString::from),
-        places: places.split(',').map(read_place).collect::<Result<_, _>>()?,
-        path: path.strip_prefix('/').map(|path| decode(path, "path")).transpose()?,
+        places: places
+            .split(',')
+            .map(read_place)
+            .collect::<Result<_, _>>()?,
+        path: path
+            .strip_prefix('/')
+            .map(|path| decode(path, "path"))
+            .transpose()?,
         parameters: read_parameters(query)?,
     };
     if login.is_none() {
@@ -144,16 +174,29 @@ fn refuse_what_may_be_a_login(parts: &Parts, raw_path: &str) -> Result<(), UrlEr
     let path = parts.path.as_deref().unwrap_or_default();
     // RabbitMQ's own virtual host is written `//` by some.
     if path.contains('@') || raw_path != "//" && raw_path.matches('/').count() > 1 {
-        return Err(not_encoded("has no user, and an @ or a second / in its path"));
+        return Err(not_encoded(
+            "has no user, and an @ or a second / in its path",
+        ));
     }
-    let names = |name: &str| parts.parameters.iter().any(|parameter| parameter.name == name);
-    if parts.parameters.iter().any(|parameter| !names("user") && parameter.value.expose_secret().contains('@')) {
+    let names = |name: &str| {
+        parts
+            .parameters
+            .iter()
+            .any(|parameter| parameter.name == name)
+    };
+    if parts
+        .parameters
+        .iter()
+        .any(|parameter| !names("user") && parameter.value.expose_secret().contains('@'))
+    {
         return Err(not_encoded("has no user, and an @ in a parameter"));
     }
     let has_rest = !path.is_empty() || !parts.parameters.is_empty();
     let may_be_login = parts.places.iter().any(|Place { host, port }| {
-        let is_certain =
-            host.starts_with('/') || host == "localhost" || host.parse::<IpAddr>().is_ok() || is_ipv6(host);
+        let is_certain = host.starts_with('/')
+            || host == "localhost"
+            || host.parse::<IpAddr>().is_ok()
+            || is_ipv6(host);
         !is_certain && !host.is_empty() && port.is_some_and(|port| port < PORT_MIN)
     });
     if may_be_login && has_rest && !names("user") {
@@ -175,7 +218,10 @@ fn read_place(text: &str, has_login: bool, example: &str) -> Result<Place, UrlEr
             let address = decode(address, "host")?;
             if !is_ipv6(&address) {
                 let fault = "has something else than an IPv6 address in brackets";
-                return Err(UrlError::new(fault, "write brackets around an IPv6 address alone, such as [::1]"));
+                return Err(UrlError::new(
+                    fault,
+                    "write brackets around an IPv6 address alone, such as [::1]",
+                ));
             }
             match (rest, rest.strip_prefix(':')) {
                 ("", _) => (address, ""),
@@ -187,7 +233,9 @@ fn read_place(text: &str, has_login: bool, example: &str) -> Result<Place, UrlEr
             let remedy = if has_login {
                 format!("write an IPv6 address in brackets, such as {example}")
             } else {
-                format!("write user and password before an @, an IPv6 address in brackets, and {ENCODE}")
+                format!(
+                    "write user and password before an @, an IPv6 address in brackets, and {ENCODE}"
+                )
             };
             return Err(UrlError::new("has more than one : in the host", remedy));
         }
@@ -197,7 +245,10 @@ fn read_place(text: &str, has_login: bool, example: &str) -> Result<Place, UrlEr
         }
     };
     check_host(&host)?;
-    Ok(Place { host, port: read_port(port)? })
+    Ok(Place {
+        host,
+        port: read_port(port)?,
+    })
 }
 
 /// # Errors
@@ -207,7 +258,10 @@ pub fn check_host(host: &str) -> Result<(), UrlError> {
         return Ok(());
     }
     let remedy = format!("give a name or an address, and {ENCODE}");
-    Err(UrlError::new("has a character in its host that no host has", remedy))
+    Err(UrlError::new(
+        "has a character in its host that no host has",
+        remedy,
+    ))
 }
 
 /// An empty port is none.
@@ -218,13 +272,18 @@ pub fn read_port(text: &str) -> Result<Option<u16>, UrlError> {
     let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
     let port = text.parse().ok().filter(|port| is_number && *port != 0);
     port.map(Some).ok_or_else(|| {
-        UrlError::new("has a port that is no number from 1 to 65535", format!("correct the port, or {ENCODE}"))
+        UrlError::new(
+            "has a port that is no number from 1 to 65535",
+            format!("correct the port, or {ENCODE}"),
+        )
     })
 }
 
 /// Whether it is an IPv6 address, with or without a zone (`fe80::1%eth0`).
 pub fn is_ipv6(host: &str) -> bool {
-    host.split('%').next().is_some_and(|address| address.parse::<Ipv6Addr>().is_ok())
+    host.split('%')
+        .next()
+        .is_some_and(|address| address.parse::<Ipv6Addr>().is_ok())
 }
 
 fn is_of_a_name(byte: u8) -> bool {
@@ -233,7 +292,11 @@ fn is_of_a_name(byte: u8) -> bool {
 
 /// A host as URLs and logs write it: an IPv6 address in brackets.
 pub fn bracketed(host: &str) -> String {
-    if is_ipv6(host) { format!("[{host}]") } else { host.to_owned() }
+    if is_ipv6(host) {
+        format!("[{host}]")
+    } else {
+        host.to_owned()
+    }
 }
 
 fn read_parameters(query: &str) -> Result<Vec<Parameter>, UrlError> {
@@ -248,11 +311,19 @@ fn read_parameters(query: &str) -> Result<Vec<Parameter>, UrlError> {
         let name = decode(name, "name of a parameter")?;
         let value = decode(&value.replace('+', " "), "value of a parameter")?;
         let is_name = (1..=40).contains(&name.len())
-            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.[]".contains(&byte));
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"_-.[]".contains(&byte));
         let may_be_shown = is_name && !after_secret;
         let lower = name.to_ascii_lowercase();
-        after_secret |= ["pass", "pwd", "secret", "token"].iter().any(|word| lower.contains(word));
-        parameters.push(Parameter { name, value: value.into(), may_be_shown });
+        after_secret |= ["pass", "pwd", "secret", "token"]
+            .iter()
+            .any(|word| lower.contains(word));
+        parameters.push(Parameter {
+            name,
+            value: value.into(),
+            may_be_shown,
+        });
     }
     Ok(parameters)
 }
@@ -264,7 +335,9 @@ fn decode(text: &str, part: &str) -> Result<String, UrlError> {
     let mut at = 0;
     while let Some(&byte) = bytes.get(at) {
         if byte == b'%' {
-            let digits = text.get(at + 1..at + 3).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
+            let digits = text
+                .get(at + 1..at + 3)
+                .filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
             let Some(byte) = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) else {
                 return fault("a % without two hexadecimal digits");
             };
@@ -285,7 +358,13 @@ fn decode(text: &str, part: &str) -> Result<String, UrlError> {
 /// Encodes what is not a letter or a digit.
 pub fn encode(text: &str) -> String {
     text.bytes()
-        .map(|byte| if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .map(|byte| {
+            if byte.is_ascii_alphanumeric() {
+                char::from(byte).to_string()
+            } else {
+                format!("%{byte:02X}")
+            }
+        })
         .collect()
 }
 
@@ -317,18 +396,33 @@ mod tests {
             assert_eq!(place(url), (host.to_owned(), port), "{url}");
         }
         let several = read("x://u:p@h1:1,[::2]:2,h3/app").unwrap().places;
-        let hosts: Vec<_> = several.iter().map(|place| (place.host.as_str(), place.port)).collect();
+        let hosts: Vec<_> = several
+            .iter()
+            .map(|place| (place.host.as_str(), place.port))
+            .collect();
         assert_eq!(hosts, [("h1", Some(1)), ("::2", Some(2)), ("h3", None)]);
     }
 
     #[test]
     fn logins_paths_and_parameters_are_decoded() {
-        let parts = read("X://a%40b:7%2FM%2br%3fE':d[z:@db/a%2Fb?sslmode=require&options=-c+a%3Db&x=").unwrap();
-        assert_eq!((parts.scheme.as_str(), parts.user.as_deref()), ("x", Some("a@b")));
+        let parts =
+            read("X://a%40b:7%2FM%2br%3fE':d[z:@db/a%2Fb?sslmode=require&options=-c+a%3Db&x=")
+                .unwrap();
+        assert_eq!(
+            (parts.scheme.as_str(), parts.user.as_deref()),
+            ("x", Some("a@b"))
+        );
         assert_eq!(parts.password.unwrap().expose_secret(), "7/M+r?E':d[z:");
         assert_eq!(parts.path.as_deref(), Some("a/b"));
-        let read: Vec<_> = parts.parameters.iter().map(|p| (p.shown(), p.value.expose_secret())).collect();
-        assert_eq!(read, [("sslmode", "require"), ("options", "-c a=b"), ("x", "")]);
+        let read: Vec<_> = parts
+            .parameters
+            .iter()
+            .map(|p| (p.shown(), p.value.expose_secret()))
+            .collect();
+        assert_eq!(
+            read,
+            [("sslmode", "require"), ("options", "-c a=b"), ("x", "")]
+        );
     }
 
     /// Each password holds something that ends it early for some reader.
@@ -370,15 +464,27 @@ mod tests {
             ] {
                 if let Err(error) = read(&url) {
                     let said = format!("{error} {error:?}");
-                    assert!(!said.contains("hunter2") && !said.contains("2024"), "{url}: {said}");
+                    assert!(
+                        !said.contains("hunter2") && !said.contains("2024"),
+                        "{url}: {said}"
+                    );
                     assert!(!error.remedy.is_empty(), "{url}");
                 }
             }
             let url = format!("x://app:{password}@127.0.0.1:5432/db");
             assert!(read(&url).is_err(), "{url}");
         }
-        for url in ["x://app:hunter2", "x://app:hunter2/db", "x://a:hunter2:b", "hunter2", "x:hunter2"] {
-            let error = read(url).err().unwrap_or_else(|| panic!("{url}")).to_string();
+        for url in [
+            "x://app:hunter2",
+            "x://app:hunter2/db",
+            "x://a:hunter2:b",
+            "hunter2",
+            "x:hunter2",
+        ] {
+            let error = read(url)
+                .err()
+                .unwrap_or_else(|| panic!("{url}"))
+                .to_string();
             assert!(!error.contains("hunter2"), "{error}");
         }
     }
@@ -396,8 +502,14 @@ mod tests {
             "x://app:6432/hunter2/db",
             "x://app:6432/db?hunter2=x%40h",
         ] {
-            let error = read(url).err().unwrap_or_else(|| panic!("{url} is read")).to_string();
-            assert!(error.contains("%2F") && !error.contains("hunter2") && !error.contains("24"), "{url}: {error}");
+            let error = read(url)
+                .err()
+                .unwrap_or_else(|| panic!("{url} is read"))
+                .to_string();
+            assert!(
+                error.contains("%2F") && !error.contains("hunter2") && !error.contains("24"),
+                "{url}: {error}"
+            );
         }
         for url in [
             "x://db",
@@ -421,8 +533,15 @@ mod tests {
 
     #[test]
     fn what_nobody_knows_is_ignored_if_it_demands_nothing() {
-        let ignored = |query: &str| read(&format!("x://u@h/db?{query}")).unwrap().parameters[0].ignore();
-        for query in ["search_path=a", "TimeZone=UTC", "statement_timeout=1", "channelMax=1", "x.y-z="] {
+        let ignored =
+            |query: &str| read(&format!("x://u@h/db?{query}")).unwrap().parameters[0].ignore();
+        for query in [
+            "search_path=a",
+            "TimeZone=UTC",
+            "statement_timeout=1",
+            "channelMax=1",
+            "x.y-z=",
+        ] {
             assert_eq!(ignored(query), Ok(()), "{query}");
         }
         for query in [
@@ -437,27 +556,50 @@ mod tests {
         ] {
             let error = ignored(query).unwrap_err();
             let name = query.split('=').next().unwrap();
-            assert!(error.fault.contains(name) && !error.to_string().contains("hunter2"), "{query}: {error}");
+            assert!(
+                error.fault.contains(name) && !error.to_string().contains("hunter2"),
+                "{query}: {error}"
+            );
         }
-        for query in ["hunter'2=x", "hunter2%20=x", "hunter2[x]=x", &format!("hunter2{}=x", "x".repeat(40))] {
+        for query in [
+            "hunter'2=x",
+            "hunter2%20=x",
+            "hunter2[x]=x",
+            &format!("hunter2{}=x", "x".repeat(40)),
+        ] {
             let error = ignored(query).unwrap_err().to_string();
-            assert!(error.contains("%2F") && !error.contains("hunter"), "{query}: {error}");
+            assert!(
+                error.contains("%2F") && !error.contains("hunter"),
+                "{query}: {error}"
+            );
         }
     }
 
     #[test]
     fn the_name_of_a_parameter_is_shown_where_it_cannot_be_a_piece_of_a_password() {
         let shown = |url: &str| -> Vec<String> {
-            read(url).unwrap().parameters.iter().map(|parameter| parameter.shown().to_owned()).collect()
+            read(url)
+                .unwrap()
+                .parameters
+                .iter()
+                .map(|parameter| parameter.shown().to_owned())
+                .collect()
         };
         assert_eq!(shown("x://db/a?sslpassword=hunter2"), ["sslpassword"]);
-        assert_eq!(shown("x://db/a?b=1&password=hun&ter2=x"), ["b", "password", "(not shown)"]);
+        assert_eq!(
+            shown("x://db/a?b=1&password=hun&ter2=x"),
+            ["b", "password", "(not shown)"]
+        );
         assert_eq!(shown("x://db/a?hunter'2=x"), ["(not shown)"]);
     }
 
     #[test]
     fn an_example_has_the_port_of_its_server() {
-        for (scheme, example) in [("AMQP", "[::1]:5672"), ("amqps", "[::1]:5671"), ("postgres", "[::1]:5432")] {
+        for (scheme, example) in [
+            ("AMQP", "[::1]:5672"),
+            ("amqps", "[::1]:5671"),
+            ("postgres", "[::1]:5432"),
+        ] {
             for place in ["::1:1", "[::1]1"] {
                 let error = read(&format!("{scheme}://u:p@{place}/x")).err().unwrap();
                 assert!(error.remedy.contains(example), "{scheme} {place}: {error}");
@@ -475,13 +617,28 @@ mod tests {
             ("x://u:p@db:+1/app", "has a port"),
             ("x://u:p@::1:5432/app", "has more than one : in the host"),
             ("x://u:p@[::1/app", "has a [ before the host"),
-            ("x://u:p@[db]/app", "has something else than an IPv6 address in brackets"),
+            (
+                "x://u:p@[db]/app",
+                "has something else than an IPv6 address in brackets",
+            ),
             ("x://u:p@[::1]5432/app", "has something between the ]"),
             ("x://u:p@d b/app", "has a character in its host"),
-            ("x://u%zz:p@db/app", "has a % without two hexadecimal digits in its user"),
-            ("x://u:p%2@db/app", "has a % without two hexadecimal digits in its password"),
-            ("x://u:p@db/app%", "has a % without two hexadecimal digits in its path"),
-            ("x://u:p@db/app?x=%", "has a % without two hexadecimal digits in its value of a parameter"),
+            (
+                "x://u%zz:p@db/app",
+                "has a % without two hexadecimal digits in its user",
+            ),
+            (
+                "x://u:p%2@db/app",
+                "has a % without two hexadecimal digits in its password",
+            ),
+            (
+                "x://u:p@db/app%",
+                "has a % without two hexadecimal digits in its path",
+            ),
+            (
+                "x://u:p@db/app?x=%",
+                "has a % without two hexadecimal digits in its value of a parameter",
+            ),
             ("x://u:p@db/app?x", "has a parameter without ="),
             ("x://u:p@db/app#x", "holds a #"),
             ("x://u:p/w@db/app", "holds an @ behind"),

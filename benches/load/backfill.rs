@@ -38,8 +38,13 @@ pub async fn backfill(bench: &mut Bench) -> anyhow::Result<()> {
 
     let mut command = bench.place.command("backfill", Some(&database))?;
     command.args(["--restart", "--json"]);
-    command.env("CLERK_API_URL", format!("http://{}{BASE}", list.address)).env("CLERK_SECRET_KEY", KEY);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+        .env("CLERK_API_URL", format!("http://{}{BASE}", list.address))
+        .env("CLERK_SECRET_KEY", KEY);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     let began = std::time::Instant::now();
     let mut child = command.spawn()?;
     let usage = UsageWatch::over(child.id());
@@ -53,12 +58,18 @@ pub async fn backfill(bench: &mut Bench) -> anyhow::Result<()> {
         tokio::time::sleep(Duration::from_millis(10)).await;
     };
     let (took, usage) = (began.elapsed(), usage.samples());
-    let rows: i64 = sqlx::query_scalar("select count(*) from clerk.users").fetch_one(&database.pool).await?;
+    let rows: i64 = sqlx::query_scalar("select count(*) from clerk.users")
+        .fetch_one(&database.pool)
+        .await?;
     if !ended.success() || rows != i64::from(users) {
         bail!("the backfill ended with {ended} and {rows} rows of {users}");
     }
-    bench.figures.add("backfill.rate", f64::from(users) / took.as_secs_f64());
-    bench.figures.add("backfill.processor_us", usage.micros_each(users.into()));
+    bench
+        .figures
+        .add("backfill.rate", f64::from(users) / took.as_secs_f64());
+    bench
+        .figures
+        .add("backfill.processor_us", usage.micros_each(users.into()));
     bench.figures.add("backfill.memory_mb", usage.memory_peak());
     bench.filled = Some(database);
     list.stop().await
@@ -78,16 +89,24 @@ impl Template {
         let name = "\"id\":\"user_";
         let place = user.find(name).context("a user without an ID")? + "\"id\":\"".len();
         let end = place + user[place..].find('"').context("an ID without an end")?;
-        Ok(Self { before: user[..place].to_owned(), after: user[end..].to_owned() })
+        Ok(Self {
+            before: user[..place].to_owned(),
+            after: user[end..].to_owned(),
+        })
     }
 }
 
 /// Serves a list of so many users as Clerk's Backend API does, until it is killed.
 pub async fn serve_list(users: u32) -> anyhow::Result<()> {
     let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
-    let templates = (0..TEMPLATES).map(Template::of).collect::<Result<Vec<_>, _>>()?;
+    let templates = (0..TEMPLATES)
+        .map(Template::of)
+        .collect::<Result<Vec<_>, _>>()?;
     let templates = web::Data::new(templates);
-    eprintln!("{}", serde_json::json!({"address": listener.local_addr()?.to_string()}));
+    eprintln!(
+        "{}",
+        serde_json::json!({"address": listener.local_addr()?.to_string()})
+    );
     let server = HttpServer::new(move || {
         App::new()
             .app_data(templates.clone())
@@ -95,8 +114,9 @@ pub async fn serve_list(users: u32) -> anyhow::Result<()> {
             .route(&format!("{BASE}/users"), web::get().to(page))
             .route(
                 &format!("{BASE}/users/count"),
-                web::get()
-                    .to(move || async move { HttpResponse::Ok().json(serde_json::json!({"total_count": users})) }),
+                web::get().to(move || async move {
+                    HttpResponse::Ok().json(serde_json::json!({"total_count": users}))
+                }),
             )
     });
     Ok(server.workers(1).listen(listener)?.run().await?)
@@ -107,8 +127,13 @@ async fn page(
     templates: web::Data<Vec<Template>>,
     users: web::Data<u32>,
 ) -> HttpResponse {
-    let limit = query.get("limit").and_then(|limit| limit.parse::<u32>().ok()).unwrap_or(10);
-    let after = query.get("starting_after").and_then(|id| id.strip_prefix("user_")?.parse::<u32>().ok());
+    let limit = query
+        .get("limit")
+        .and_then(|limit| limit.parse::<u32>().ok())
+        .unwrap_or(10);
+    let after = query
+        .get("starting_after")
+        .and_then(|id| id.strip_prefix("user_")?.parse::<u32>().ok());
     let from = after.map_or(0, |number| number + 1);
     let mut body = String::from("[");
     for number in from..(from + limit).min(**users) {
@@ -121,5 +146,7 @@ async fn page(
         body.push_str(&template.after);
     }
     body.push(']');
-    HttpResponse::Ok().content_type("application/json").body(body)
+    HttpResponse::Ok()
+        .content_type("application/json")
+        .body(body)
 }

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use chrono::{DateTime, Utc};
-use clerk_sync::clerk::{Delivery, SignedEvent, SigningSecret, Timestamp, UserEvent, UserProfile, Verifier};
+use clerk_sync::clerk::{
+    Delivery, SignedEvent, SigningSecret, Timestamp, UserEvent, UserProfile, Verifier,
+};
 use clerk_sync::clock::now;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -36,8 +38,16 @@ pub async fn publish(
     let mut tasks = Vec::new();
     for _ in 0..channels {
         let channel = connection.create_channel().await?;
-        channel.confirm_select(ConfirmSelectOptions { nowait: false }).await?;
-        tasks.push(tokio::spawn(publish_on(channel, queue.clone(), Arc::clone(crowd), start + lasts, in_flight)));
+        channel
+            .confirm_select(ConfirmSelectOptions { nowait: false })
+            .await?;
+        tasks.push(tokio::spawn(publish_on(
+            channel,
+            queue.clone(),
+            Arc::clone(crowd),
+            start + lasts,
+            in_flight,
+        )));
     }
     let mut confirmed = 0;
     for task in tasks {
@@ -60,14 +70,31 @@ async fn publish_on(
     let (mut confirms, mut confirmed, mut body) = (FuturesUnordered::new(), 0, Vec::new());
     while Instant::now() < end {
         if confirms.len() >= in_flight {
-            let confirmation: Option<Result<lapin::Confirmation, lapin::Error>> = confirms.next().await;
-            confirmed += u64::from(confirmation.transpose()?.is_some_and(|confirmation| confirmation.is_ack()));
+            let confirmation: Option<Result<lapin::Confirmation, lapin::Error>> =
+                confirms.next().await;
+            confirmed += u64::from(
+                confirmation
+                    .transpose()?
+                    .is_some_and(|confirmation| confirmation.is_ack()),
+            );
         }
         let next = crowd.next(false, now(), &mut body);
-        let properties = BasicProperties::default().with_delivery_mode(2).with_message_id(next.id.as_str().into());
-        let options = BasicPublishOptions { mandatory: true, immediate: false };
-        #[expect(clippy::disallowed_methods, reason = "the limit is measured without our publisher")]
-        confirms.push(channel.basic_publish("".into(), queue.as_str().into(), options, &body, properties).await?);
+        let properties = BasicProperties::default()
+            .with_delivery_mode(2)
+            .with_message_id(next.id.as_str().into());
+        let options = BasicPublishOptions {
+            mandatory: true,
+            immediate: false,
+        };
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the limit is measured without our publisher"
+        )]
+        confirms.push(
+            channel
+                .basic_publish("".into(), queue.as_str().into(), options, &body, properties)
+                .await?,
+        );
     }
     while let Some(confirmation) = confirms.next().await {
         confirmed += u64::from(confirmation?.is_ack());
@@ -89,30 +116,59 @@ impl Batch {
         let mut lines = Vec::with_capacity(events.len());
         for event in events {
             let read = event.parse().expect("a made-up event can be read");
-            let (id, user) = (event.id().as_str().to_owned(), read.change.clerk_id.as_str().to_owned());
+            let (id, user) = (
+                event.id().as_str().to_owned(),
+                read.change.clerk_id.as_str().to_owned(),
+            );
             lines.push((id.clone(), user.clone(), utc(read.occurred_at)));
             newest.insert(user, (read, id));
         }
-        Self { users: newest.into_values().collect(), events: lines }
+        Self {
+            users: newest.into_values().collect(),
+            events: lines,
+        }
     }
 
     pub async fn write(&self, database: &mut PgConnection) -> anyhow::Result<()> {
         let users = &self.users;
-        let profiles = || users.iter().filter_map(|(read, _)| read.change.profile.as_ref());
-        let text =
-            |read: fn(&UserProfile) -> Option<&str>| profiles().map(|(_, profile)| read(profile)).collect::<Vec<_>>();
-        let truth =
-            |read: fn(&UserProfile) -> Option<bool>| profiles().map(|(_, profile)| read(profile)).collect::<Vec<_>>();
+        let profiles = || {
+            users
+                .iter()
+                .filter_map(|(read, _)| read.change.profile.as_ref())
+        };
+        let text = |read: fn(&UserProfile) -> Option<&str>| {
+            profiles()
+                .map(|(_, profile)| read(profile))
+                .collect::<Vec<_>>()
+        };
+        let truth = |read: fn(&UserProfile) -> Option<bool>| {
+            profiles()
+                .map(|(_, profile)| read(profile))
+                .collect::<Vec<_>>()
+        };
         let time = |read: fn(&UserProfile) -> Option<Timestamp>| {
-            profiles().map(|(_, profile)| read(profile).map(utc)).collect::<Vec<_>>()
+            profiles()
+                .map(|(_, profile)| read(profile).map(utc))
+                .collect::<Vec<_>>()
         };
         let json = |read: fn(&UserProfile) -> Option<&str>| {
-            let json = profiles().map(|(_, profile)| read(profile).and_then(|text| raw(text).ok()).map(Json));
+            let json = profiles()
+                .map(|(_, profile)| read(profile).and_then(|text| raw(text).ok()).map(Json));
             json.collect::<Vec<_>>()
         };
-        let occurred = || users.iter().map(|(read, _)| utc(read.occurred_at)).collect::<Vec<_>>();
+        let occurred = || {
+            users
+                .iter()
+                .map(|(read, _)| utc(read.occurred_at))
+                .collect::<Vec<_>>()
+        };
         sqlx::query(include_str!("bare_upsert.sql"))
-            .bind(users.iter().map(|(read, _)| read.change.clerk_id.as_str()).collect::<Vec<_>>())
+            .bind(
+                users
+                    .iter()
+                    .map(|(read, _)| read.change.clerk_id.as_str())
+                    .collect::<Vec<_>>(),
+            )
             .bind(text(|p| p.email.as_deref()))
             .bind(truth(|p| p.email_verified))
             .bind(text(|p| p.phone.as_deref()))
@@ -134,13 +190,27 @@ impl Batch {
             .bind(time(|p| p.last_active_at))
             .bind(time(|p| p.legal_accepted_at))
             .bind(time(|p| p.created_at))
-            .bind(profiles().map(|(version, _)| utc(version.updated_at)).collect::<Vec<_>>())
+            .bind(
+                profiles()
+                    .map(|(version, _)| utc(version.updated_at))
+                    .collect::<Vec<_>>(),
+            )
             .bind(json(|p| Some(&p.data)))
             .bind(users.iter().map(|(_, id)| id.as_str()).collect::<Vec<_>>())
             .bind(occurred())
-            .bind(self.events.iter().map(|(id, _, _)| id.as_str()).collect::<Vec<_>>())
+            .bind(
+                self.events
+                    .iter()
+                    .map(|(id, _, _)| id.as_str())
+                    .collect::<Vec<_>>(),
+            )
             .bind(vec!["user.updated"; self.events.len()])
-            .bind(self.events.iter().map(|(_, user, _)| user.as_str()).collect::<Vec<_>>())
+            .bind(
+                self.events
+                    .iter()
+                    .map(|(_, user, _)| user.as_str())
+                    .collect::<Vec<_>>(),
+            )
             .bind(self.events.iter().map(|(_, _, at)| *at).collect::<Vec<_>>())
             .bind(self.events.iter().map(|(_, _, at)| *at).collect::<Vec<_>>())
             .execute(database)
@@ -162,11 +232,17 @@ pub async fn upsert(database: &Database, batches: Vec<Batch>) -> anyhow::Result<
     let events: usize = batches.iter().map(|batch| batch.events.len()).sum();
     let waiting = Arc::new(Mutex::new(batches.into_iter()));
     // Not from a pool, which asks a connection whether it lives each time it is handed back.
-    let connections = [database.options.connect().await?, database.options.connect().await?];
+    let connections = [
+        database.options.connect().await?,
+        database.options.connect().await?,
+    ];
     let start = Instant::now();
     let mut tasks = Vec::new();
     for connection in connections {
-        tasks.push(tokio::spawn(write_in_turn(connection, Arc::clone(&waiting))));
+        tasks.push(tokio::spawn(write_in_turn(
+            connection,
+            Arc::clone(&waiting),
+        )));
     }
     for task in tasks {
         task.await??;
@@ -185,7 +261,10 @@ async fn write_in_turn(
 }
 
 fn next_of(waiting: &Mutex<std::vec::IntoIter<Batch>>) -> Option<Batch> {
-    waiting.lock().unwrap_or_else(PoisonError::into_inner).next()
+    waiting
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .next()
 }
 
 /// Serves HTTP until it is killed: takes the body, and, where it is to, verifies it as the receiver does. No queue.
@@ -193,7 +272,10 @@ pub async fn serve_http(verifies: bool) -> anyhow::Result<()> {
     let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
     let secret = SigningSecret::parse(&SecretString::from(SECRET)).map_err(anyhow::Error::msg)?;
     let verifier = web::Data::new(Verifier::new(vec![secret]));
-    eprintln!("{}", serde_json::json!({"address": listener.local_addr()?.to_string()}));
+    eprintln!(
+        "{}",
+        serde_json::json!({"address": listener.local_addr()?.to_string()})
+    );
     let threads = std::thread::available_parallelism()?.get();
     let server = HttpServer::new(move || {
         App::new()
@@ -212,8 +294,12 @@ async fn answer(
     verifies: web::Data<bool>,
 ) -> HttpResponse {
     if **verifies {
-        let headers = request.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
-        let verified = Delivery::read(headers, now()).and_then(|delivery| verifier.verify(delivery, body, now()));
+        let headers = request
+            .headers()
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_bytes()));
+        let verified = Delivery::read(headers, now())
+            .and_then(|delivery| verifier.verify(delivery, body, now()));
         if verified.is_err() {
             return HttpResponse::BadRequest().finish();
         }

@@ -109,7 +109,10 @@ pub struct Offered {
 impl Offered {
     pub fn held(&self) -> bool {
         let is_known = self.lag.micros.len() >= LAGS_MIN;
-        self.tally.refused == 0 && self.lag.missing == 0 && is_known && self.lag.ms(99.0) < LAG_MAX_MS
+        self.tally.refused == 0
+            && self.lag.missing == 0
+            && is_known
+            && self.lag.ms(99.0) < LAG_MAX_MS
     }
 }
 
@@ -119,35 +122,72 @@ impl Bench {
             Pace::Closed { .. } => CONNECTIONS,
             Pace::Open { .. } => OPEN_CONNECTIONS,
         };
-        Load { crowd: Arc::clone(&self.crowd), address: program.address, path, connections, pace, keep }
+        Load {
+            crowd: Arc::clone(&self.crowd),
+            address: program.address,
+            path,
+            connections,
+            pace,
+            keep,
+        }
     }
 
     /// Waits until so many lines are in the record, and says which transaction wrote each.
-    pub async fn recorded(&self, database: &Database, count: u64) -> anyhow::Result<HashMap<String, u32>> {
+    pub async fn recorded(
+        &self,
+        database: &Database,
+        count: u64,
+    ) -> anyhow::Result<HashMap<String, u32>> {
         let began = Instant::now();
         while u64::try_from(rows_in(database).await?)? < count {
             if began.elapsed() > ROWS_TIMEOUT {
-                bail!("of {count} events {} are recorded", rows_in(database).await?);
+                bail!(
+                    "of {count} events {} are recorded",
+                    rows_in(database).await?
+                );
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        written(database, "select event_id, xmin::text::bigint from clerk.events").await
+        written(
+            database,
+            "select event_id, xmin::text::bigint from clerk.events",
+        )
+        .await
     }
 
     /// Offers clerk-sync a rate and waits until everything is committed.
-    pub async fn offer(&self, program: &Program, rate: f64, lasts: Duration, sight: Sight) -> anyhow::Result<Offered> {
+    pub async fn offer(
+        &self,
+        program: &Program,
+        rate: f64,
+        lasts: Duration,
+        sight: Sight,
+    ) -> anyhow::Result<Offered> {
         self.database.forget_events().await?;
         let watch = Watch::start(&self.database.options, sight);
         let (usage, broker) = (program.watch(), self.place.broker_time());
         let server = self.database.processor_time().await?;
         let pace = Pace::Open { rate, lasts };
-        let tally = self.load(program, crate::own::PATH, pace, Keep::Events).run().await?;
+        let tally = self
+            .load(program, crate::own::PATH, pace, Keep::Events)
+            .run()
+            .await?;
         let wrote = self.recorded(&self.database, tally.accepted).await?;
         let usage = usage.samples();
         let broker_us = micros_each(broker, self.place.broker_time(), tally.accepted);
-        let postgresql_us = micros_each(server, self.database.processor_time().await?, tally.accepted);
+        let postgresql_us = micros_each(
+            server,
+            self.database.processor_time().await?,
+            tally.accepted,
+        );
         let lag = watch.stop()?.lag(&tally.sent, &wrote);
-        Ok(Offered { tally, lag, usage, broker_us, postgresql_us })
+        Ok(Offered {
+            tally,
+            lag,
+            usage,
+            broker_us,
+            postgresql_us,
+        })
     }
 
     /// The highest rate that holds: steps of a probe each, then the proof. Begins at what an earlier round found.
@@ -157,11 +197,22 @@ impl Bench {
         guess: f64,
         mut offer: impl AsyncFnMut(&Self, f64, Duration) -> anyhow::Result<Offered>,
     ) -> anyhow::Result<(f64, Offered)> {
-        let (mut rate, mut holds, mut fails) = (self.found.get(name).copied().unwrap_or(guess), 0.0_f64, f64::INFINITY);
-        let mut step = if self.found.contains_key(name) { CLOSE_ENOUGH } else { 1.3 };
+        let (mut rate, mut holds, mut fails) = (
+            self.found.get(name).copied().unwrap_or(guess),
+            0.0_f64,
+            f64::INFINITY,
+        );
+        let mut step = if self.found.contains_key(name) {
+            CLOSE_ENOUGH
+        } else {
+            1.3
+        };
         while fails / holds > CLOSE_ENOUGH {
             let offered = offer(self, rate, self.scale.probe).await?;
-            eprintln!("  {name}: {rate:.0} a second: p99 {:.0} ms", offered.lag.ms(99.0));
+            eprintln!(
+                "  {name}: {rate:.0} a second: p99 {:.0} ms",
+                offered.lag.ms(99.0)
+            );
             if offered.held() {
                 holds = rate
             } else {
@@ -184,7 +235,10 @@ impl Bench {
                 self.found.insert(name, rate);
                 return Ok((rate, offered));
             }
-            eprintln!("  {name}: {rate:.0} a second does not hold: p99 {:.0} ms", offered.lag.ms(99.0));
+            eprintln!(
+                "  {name}: {rate:.0} a second does not hold: p99 {:.0} ms",
+                offered.lag.ms(99.0)
+            );
             rate /= CLOSE_ENOUGH;
             if rate < 50.0 {
                 bail!("{name}: no rate holds");
@@ -193,7 +247,12 @@ impl Bench {
     }
 
     /// How fast the backlog that waits is committed by a program that is started now; events a second.
-    pub async fn drained(&self, watch: Watch, database: &Database, count: u64) -> anyhow::Result<(f64, Ended)> {
+    pub async fn drained(
+        &self,
+        watch: Watch,
+        database: &Database,
+        count: u64,
+    ) -> anyhow::Result<(f64, Ended)> {
         let wrote = self.recorded(database, count).await?;
         let ended = watch.stop()?;
         let rows: Vec<u32> = wrote.into_values().collect();
@@ -207,16 +266,24 @@ pub fn micros_each(before: Option<Duration>, after: Option<Duration>, events: u6
 }
 
 async fn rows_in(database: &Database) -> anyhow::Result<i64> {
-    Ok(sqlx::query_scalar("select count(*) from clerk.events").fetch_one(&database.pool).await?)
+    Ok(sqlx::query_scalar("select count(*) from clerk.events")
+        .fetch_one(&database.pool)
+        .await?)
 }
 
 /// Key and writing transaction of rows.
-pub async fn written(database: &Database, query: &'static str) -> anyhow::Result<HashMap<String, u32>> {
+pub async fn written(
+    database: &Database,
+    query: &'static str,
+) -> anyhow::Result<HashMap<String, u32>> {
     let rows = sqlx::query(query).fetch_all(&database.pool).await?;
     rows.iter()
         .map(|row| {
             let xid: i64 = row.try_get(1)?;
-            Ok((row.try_get(0)?, u32::try_from(xid).context("xmin has 32 bits")?))
+            Ok((
+                row.try_get(0)?,
+                u32::try_from(xid).context("xmin has 32 bits")?,
+            ))
         })
         .collect()
 }

@@ -15,15 +15,31 @@ const GROUPS: &[(&str, &[Bar])] = &[
         "accepted a second: verified and on disk in the queue",
         &[
             ("clerk-sync", "accept.rate", Side::Ours),
-            ("Node, fastify and amqplib", "node.receiver.rate", Side::Theirs),
-            ("limit: lapin alone, 64 in flight", "limit.publish_64", Side::Limit),
+            (
+                "Node, fastify and amqplib",
+                "node.receiver.rate",
+                Side::Theirs,
+            ),
+            (
+                "limit: lapin alone, 64 in flight",
+                "limit.publish_64",
+                Side::Limit,
+            ),
         ],
     ),
     (
         "received to committed a second, sustained, lag below 0.5 s",
         &[
-            ("clerk-sync, with a record of every event", "sustained.rate", Side::Ours),
-            ("Node with a queue, row by row", "node.queued.rate", Side::Theirs),
+            (
+                "clerk-sync, with a record of every event",
+                "sustained.rate",
+                Side::Ours,
+            ),
+            (
+                "Node with a queue, row by row",
+                "node.queued.rate",
+                Side::Theirs,
+            ),
             ("Node inline, no queue", "node.inline.rate", Side::Theirs),
         ],
     ),
@@ -32,7 +48,11 @@ const GROUPS: &[(&str, &[Bar])] = &[
         &[
             ("clerk-sync", "drain.rate", Side::Ours),
             ("clerk-sync, 1,000,000 users", "many.rate", Side::Ours),
-            ("limit: sqlx alone, batches of 500", "limit.upsert_500", Side::Limit),
+            (
+                "limit: sqlx alone, batches of 500",
+                "limit.upsert_500",
+                Side::Limit,
+            ),
         ],
     ),
 ];
@@ -45,8 +65,8 @@ enum Side {
 }
 
 impl Side {
-    /// Colours that can be told apart on light and on dark.
-    fn colour(self) -> &'static str {
+    /// Colors that can be told apart on light and on dark.
+    fn color(self) -> &'static str {
         match self {
             Self::Ours => "#6c47ff",
             Self::Theirs => "#5f9e6e",
@@ -71,15 +91,29 @@ pub fn draw(figures: &Figures) -> String {
         _ = writeln!(body, r#"<text x="0" y="{y}" class="title">{title}</text>"#);
         y += 10.0;
         for (label, name, side) in *bars {
-            let Some(value) = figures.median(name) else { continue };
-            let (width, middle) = (value / greatest * (WIDTH - LEFT - 80.0), y + BAR / 2.0 + 4.0);
-            let colour = side.colour();
-            _ = writeln!(body, r#"<text x="{}" y="{middle}" class="label">{label}</text>"#, LEFT - 8.0);
+            let Some(value) = figures.median(name) else {
+                continue;
+            };
+            let (width, middle) = (
+                value / greatest * (WIDTH - LEFT - 80.0),
+                y + BAR / 2.0 + 4.0,
+            );
+            let color = side.color();
             _ = writeln!(
                 body,
-                r#"<rect x="{LEFT}" y="{y}" width="{width:.1}" height="{BAR}" rx="2" fill="{colour}"/>"#
+                r#"<text x="{}" y="{middle}" class="label">{label}</text>"#,
+                LEFT - 8.0
             );
-            _ = writeln!(body, r#"<text x="{:.1}" y="{middle}">{}</text>"#, LEFT + width + 6.0, short(value));
+            _ = writeln!(
+                body,
+                r#"<rect x="{LEFT}" y="{y}" width="{width:.1}" height="{BAR}" rx="2" fill="{color}"/>"#
+            );
+            _ = writeln!(
+                body,
+                r#"<text x="{:.1}" y="{middle}">{}</text>"#,
+                LEFT + width + 6.0,
+                short(value)
+            );
             y += STEP;
         }
         y += GAP - 10.0;
@@ -94,6 +128,9 @@ pub fn draw(figures: &Figures) -> String {
 }
 
 pub fn write(figures: &Figures) -> anyhow::Result<PathBuf> {
-    std::fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join(FILE), draw(figures))?;
+    std::fs::write(
+        Path::new(env!("CARGO_MANIFEST_DIR")).join(FILE),
+        draw(figures),
+    )?;
     Ok(FILE.into())
 }

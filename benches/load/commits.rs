@@ -53,7 +53,9 @@ impl Watch {
         let (stop, server) = (Arc::new(AtomicBool::new(false)), server.clone());
         let stopped = Arc::clone(&stop);
         let seen = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
             runtime.block_on(look_on(server, sight, &stopped))
         });
         Self { stop, seen }
@@ -62,20 +64,32 @@ impl Watch {
     /// When each transaction that ended meanwhile was seen to have ended, by the lower 32 bits of its number.
     pub fn stop(self) -> anyhow::Result<Ended> {
         self.stop.store(true, Ordering::Relaxed);
-        let seen = self.seen.join().map_err(|_| anyhow!("the watch over commits broke"))?;
+        let seen = self
+            .seen
+            .join()
+            .map_err(|_| anyhow!("the watch over commits broke"))?;
         Ok(Ended::of(&seen.context("commits could not be watched")?))
     }
 }
 
-async fn look_on(server: PgConnectOptions, sight: Sight, stop: &AtomicBool) -> anyhow::Result<Vec<Seen>> {
+async fn look_on(
+    server: PgConnectOptions,
+    sight: Sight,
+    stop: &AtomicBool,
+) -> anyhow::Result<Vec<Seen>> {
     let mut connection = server.connect().await?;
     let (mut seen, mut before) = (Vec::new(), String::new());
     while !stop.load(Ordering::Relaxed) {
-        let row = sqlx::query("select pg_current_snapshot()::text").fetch_one(&mut connection).await?;
+        let row = sqlx::query("select pg_current_snapshot()::text")
+            .fetch_one(&mut connection)
+            .await?;
         let at = Instant::now();
         let text: String = row.try_get(0)?;
         if text != before {
-            seen.push(Seen::read(at, &text).with_context(|| format!("a snapshot of another form: {text}"))?);
+            seen.push(
+                Seen::read(at, &text)
+                    .with_context(|| format!("a snapshot of another form: {text}"))?,
+            );
             before = text;
         }
         std::thread::sleep(sight.interval());
@@ -89,8 +103,16 @@ impl Seen {
     fn read(at: Instant, text: &str) -> Option<Self> {
         let mut parts = text.split(':').skip(1);
         let next = parts.next()?.parse().ok()?;
-        let running = parts.next()?.split(',').filter(|xid| !xid.is_empty()).map(|xid| xid.parse().ok());
-        Some(Self { at, next, running: running.collect::<Option<_>>()? })
+        let running = parts
+            .next()?
+            .split(',')
+            .filter(|xid| !xid.is_empty())
+            .map(|xid| xid.parse().ok());
+        Some(Self {
+            at,
+            next,
+            running: running.collect::<Option<_>>()?,
+        })
     }
 }
 
@@ -99,7 +121,9 @@ pub struct Ended(HashMap<u32, Instant>);
 impl Ended {
     fn of(seen: &[Seen]) -> Self {
         let mut ended = HashMap::new();
-        let Some(first) = seen.first() else { return Self(ended) };
+        let Some(first) = seen.first() else {
+            return Self(ended);
+        };
         let mut running: BTreeSet<u64> = first.running.iter().copied().collect();
         let mut next = first.next;
         for look in &seen[1..] {
@@ -116,11 +140,15 @@ impl Ended {
 
     /// From due to committed, of those whose transaction is known; `wrote` says which transaction wrote the row of each.
     pub fn lag(&self, sent: &[Sent], wrote: &HashMap<String, u32>) -> Lag {
-        let mut lag = Lag { micros: micros(), missing: 0 };
+        let mut lag = Lag {
+            micros: micros(),
+            missing: 0,
+        };
         for Sent { id, due } in sent {
             match wrote.get(id).and_then(|xid| self.0.get(xid)) {
                 Some(at) => lag.micros.saturating_record(
-                    u64::try_from(at.saturating_duration_since(*due).as_micros()).unwrap_or(u64::MAX),
+                    u64::try_from(at.saturating_duration_since(*due).as_micros())
+                        .unwrap_or(u64::MAX),
                 ),
                 None => lag.missing += 1,
             }
@@ -132,10 +160,19 @@ impl Ended {
     pub fn rate(&self, rows: &[u32]) -> anyhow::Result<f64> {
         let mut by_time: BTreeMap<Instant, u64> = BTreeMap::new();
         for xid in rows {
-            *by_time.entry(*self.0.get(xid).context("a transaction was not seen to end")?).or_default() += 1;
+            *by_time
+                .entry(
+                    *self
+                        .0
+                        .get(xid)
+                        .context("a transaction was not seen to end")?,
+                )
+                .or_default() += 1;
         }
         let (first, last) = (by_time.first_key_value(), by_time.last_key_value());
-        let (Some((first, in_first)), Some((last, _))) = (first, last) else { return Ok(0.0) };
+        let (Some((first, in_first)), Some((last, _))) = (first, last) else {
+            return Ok(0.0);
+        };
         let rest = rows.len() as u64 - in_first;
         Ok(rest as f64 / (*last - *first).as_secs_f64())
     }

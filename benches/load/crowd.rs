@@ -9,9 +9,9 @@ use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
-use clerk_sync::clerk::sample::{Person, SampleEvent, Seeded};
 use clerk_sync::clerk::{EventId, EventType, SignedEvent, Timestamp};
 use clerk_sync::clock::now;
+use clerk_sync::sample::{Person, SampleEvent, Seeded};
 
 /// The secret of the published test vectors: both sides are given it.
 pub const SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
@@ -54,11 +54,25 @@ pub struct Crowd {
 impl Crowd {
     /// `users` users, the same in every run; `run` tells the IDs of this run's events from every other's.
     pub fn of(users: u32, run: u64) -> Self {
-        let ready = if users > TEMPLATES_MAX { 0..0 } else { 0..users };
-        let templates = ready.map(|seed| Template::of(&person(seed.into()))).collect();
-        let key = BASE64.decode(SECRET.trim_start_matches("whsec_")).expect("the secret is well formed");
+        let ready = if users > TEMPLATES_MAX {
+            0..0
+        } else {
+            0..users
+        };
+        let templates = ready
+            .map(|seed| Template::of(&person(seed.into())))
+            .collect();
+        let key = BASE64
+            .decode(SECRET.trim_start_matches("whsec_"))
+            .expect("the secret is well formed");
         let key = hmac::Key::new(hmac::HMAC_SHA256, &key);
-        Self { users: users as usize, templates, key, run, drawn: AtomicU64::new(0) }
+        Self {
+            users: users as usize,
+            templates,
+            key,
+            run,
+            drawn: AtomicU64::new(0),
+        }
     }
 
     /// Writes the body of the next update into `body`: of a user by chance, or of a user that nothing else is about.
@@ -84,11 +98,20 @@ impl Crowd {
             write_at(body, &template.ids, user.as_bytes());
         }
         let id = SampleEvent::of_body(Bytes::new(), now, &mut random).id;
-        Next { id, user: user.unwrap_or_else(|| template.user.clone()) }
+        Next {
+            id,
+            user: user.unwrap_or_else(|| template.user.clone()),
+        }
     }
 
     /// Writes the next delivery into `request`: head and body, as Svix posts it.
-    pub fn deliver(&self, alone: bool, head: &str, body: &mut Vec<u8>, request: &mut Vec<u8>) -> Next {
+    pub fn deliver(
+        &self,
+        alone: bool,
+        head: &str,
+        body: &mut Vec<u8>,
+        request: &mut Vec<u8>,
+    ) -> Next {
         use std::io::Write;
         let now = now();
         let next = self.next(alone, now, body);
@@ -124,7 +147,10 @@ impl Crowd {
 }
 
 fn person(seed: u64) -> Person {
-    Person::generate(seed, Timestamp::from_ms(SIGNED_UP_MS).expect("a time of ours"))
+    Person::generate(
+        seed,
+        Timestamp::from_ms(SIGNED_UP_MS).expect("a time of ours"),
+    )
 }
 
 impl Template {
@@ -134,13 +160,30 @@ impl Template {
         let body = event.body.to_vec();
         let text = std::str::from_utf8(&body).expect("a body is text");
         let own = format!("\"{}\"", person.id);
-        let ids = text.match_indices(&own).map(|(place, _)| place + 1).collect();
+        let ids = text
+            .match_indices(&own)
+            .map(|(place, _)| place + 1)
+            .collect();
         let updated = format!("\"updated_at\":{PLACEHOLDER_MS}");
-        let mut times: Vec<_> =
-            text.match_indices(&updated).map(|(place, _)| place + "\"updated_at\":".len()).collect();
-        times.extend(text.rfind("\"timestamp\":").map(|place| place + "\"timestamp\":".len()));
-        assert_eq!(times.len(), 2, "a body has one updated_at of its own and one timestamp");
-        Self { user: person.id.to_string(), ids, times, body }
+        let mut times: Vec<_> = text
+            .match_indices(&updated)
+            .map(|(place, _)| place + "\"updated_at\":".len())
+            .collect();
+        times.extend(
+            text.rfind("\"timestamp\":")
+                .map(|place| place + "\"timestamp\":".len()),
+        );
+        assert_eq!(
+            times.len(),
+            2,
+            "a body has one updated_at of its own and one timestamp"
+        );
+        Self {
+            user: person.id.to_string(),
+            ids,
+            times,
+            body,
+        }
     }
 }
 

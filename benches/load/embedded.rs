@@ -37,22 +37,48 @@ pub async fn embedded(bench: &mut Bench) -> anyhow::Result<()> {
     let file = bench.place.data("users.db");
     let pace = |rate, lasts| Pace::Open { rate, lasts };
     let watch = Lines::watch(file.clone(), COARSE);
-    let tally = bench.load(&program, PATH, pace(500.0, WARM_UP), Keep::Nothing).run().await?;
+    let tally = bench
+        .load(&program, PATH, pace(500.0, WARM_UP), Keep::Nothing)
+        .run()
+        .await?;
     // Everything of before is there, so that what comes from now on is what is sent from now on.
     watch.stop_at(tally.accepted).await?;
 
     let watch = Lines::watch(file.clone(), FINE);
-    let tally = bench.load(&program, PATH, pace(RATE, bench.scale.latency), Keep::Events).run().await?;
+    let tally = bench
+        .load(
+            &program,
+            PATH,
+            pace(RATE, bench.scale.latency),
+            Keep::Events,
+        )
+        .run()
+        .await?;
     let seen = watch.stop_at(tally.accepted).await?;
     let lag = lag(&tally.sent, &seen)?;
-    bench.figures.add("embedded.commit_p50_ms", lag.value_at_quantile(0.5) as f64 / 1000.0);
-    bench.figures.add("embedded.commit_p99_ms", lag.value_at_quantile(0.99) as f64 / 1000.0);
-    bench.figures.add("embedded.answer_p50_ms", tally.answer_ms(50.0));
-    bench.figures.add("embedded.answer_p99_ms", tally.answer_ms(99.0));
+    bench.figures.add(
+        "embedded.commit_p50_ms",
+        lag.value_at_quantile(0.5) as f64 / 1000.0,
+    );
+    bench.figures.add(
+        "embedded.commit_p99_ms",
+        lag.value_at_quantile(0.99) as f64 / 1000.0,
+    );
+    bench
+        .figures
+        .add("embedded.answer_p50_ms", tally.answer_ms(50.0));
+    bench
+        .figures
+        .add("embedded.answer_p99_ms", tally.answer_ms(99.0));
 
     let (watch, usage, began) = (Lines::watch(file, COARSE), program.watch(), Instant::now());
-    let closed = Pace::Closed { lasts: bench.scale.short };
-    let tally = bench.load(&program, PATH, closed, Keep::Nothing).run().await?;
+    let closed = Pace::Closed {
+        lasts: bench.scale.short,
+    };
+    let tally = bench
+        .load(&program, PATH, closed, Keep::Nothing)
+        .run()
+        .await?;
     let loaded = (watch.count(), began.elapsed());
     let seen = watch.stop_at(tally.accepted).await?;
     let last = seen.values().max().copied().context("no line was seen")?;
@@ -62,10 +88,18 @@ pub async fn embedded(bench: &mut Bench) -> anyhow::Result<()> {
     bench.figures.add("embedded.refused", tally.refused as f64);
     bench.figures.add("embedded.committed", whole);
     if drained > 1000.0 {
-        bench.figures.add("embedded.drained", drained / (last - began - loaded.1).as_secs_f64());
+        bench.figures.add(
+            "embedded.drained",
+            drained / (last - began - loaded.1).as_secs_f64(),
+        );
     }
-    bench.figures.add("embedded.processor_us", usage.samples().micros_each(tally.accepted));
-    bench.figures.add("embedded.memory_mb", usage.samples().memory_peak());
+    bench.figures.add(
+        "embedded.processor_us",
+        usage.samples().micros_each(tally.accepted),
+    );
+    bench
+        .figures
+        .add("embedded.memory_mb", usage.samples().memory_peak());
     program.stop().await?;
     bench.place.forget_embedded()
 }
@@ -80,10 +114,15 @@ struct Lines {
 impl Lines {
     /// From the lines on that are there when it begins.
     fn watch(file: PathBuf, interval: Duration) -> Self {
-        let (stop, count) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let (stop, count) = (
+            Arc::new(AtomicBool::new(false)),
+            Arc::new(AtomicU64::new(0)),
+        );
         let (stopped, counted) = (Arc::clone(&stop), Arc::clone(&count));
         let seen = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
             runtime.block_on(look_on(file, interval, &stopped, &counted))
         });
         Self { stop, count, seen }
@@ -103,7 +142,9 @@ impl Lines {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         self.stop.store(true, Ordering::Relaxed);
-        self.seen.join().map_err(|_| anyhow!("the watch over lines broke"))?
+        self.seen
+            .join()
+            .map_err(|_| anyhow!("the watch over lines broke"))?
     }
 }
 
@@ -113,13 +154,19 @@ async fn look_on(
     stop: &AtomicBool,
     count: &AtomicU64,
 ) -> anyhow::Result<HashMap<String, Instant>> {
-    let options = SqliteConnectOptions::new().filename(file).read_only(true).disable_statement_logging();
+    let options = SqliteConnectOptions::new()
+        .filename(file)
+        .read_only(true)
+        .disable_statement_logging();
     let mut connection = options.connect().await?;
-    let mut last: i64 =
-        sqlx::query_scalar("select coalesce(max(rowid), 0) from events").fetch_one(&mut connection).await?;
+    let mut last: i64 = sqlx::query_scalar("select coalesce(max(rowid), 0) from events")
+        .fetch_one(&mut connection)
+        .await?;
     let mut seen = HashMap::new();
     while !stop.load(Ordering::Relaxed) {
-        let query = sqlx::query("select rowid, event_id from events where rowid > ? order by rowid").bind(last);
+        let query =
+            sqlx::query("select rowid, event_id from events where rowid > ? order by rowid")
+                .bind(last);
         let rows = query.fetch_all(&mut connection).await?;
         let at = Instant::now();
         for row in rows {
@@ -135,8 +182,12 @@ async fn look_on(
 fn lag(sent: &[Sent], seen: &HashMap<String, Instant>) -> anyhow::Result<Histogram<u64>> {
     let mut lag = micros();
     for Sent { id, due } in sent {
-        let at = seen.get(id).context("an event that was accepted was not recorded")?;
-        lag.saturating_record(u64::try_from(at.saturating_duration_since(*due).as_micros())?);
+        let at = seen
+            .get(id)
+            .context("an event that was accepted was not recorded")?;
+        lag.saturating_record(u64::try_from(
+            at.saturating_duration_since(*due).as_micros(),
+        )?);
     }
     Ok(lag)
 }

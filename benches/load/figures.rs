@@ -26,7 +26,12 @@ impl Figures {
     /// The middle of what `one` is of `other` in each round: both sides of a ratio are of one time.
     pub fn ratio(&self, one: &str, other: &str) -> Option<f64> {
         let (ones, others) = (self.0.get(one)?, self.0.get(other)?);
-        middle(ones.iter().zip(others).map(|(one, other)| one / other).collect())
+        middle(
+            ones.iter()
+                .zip(others)
+                .map(|(one, other)| one / other)
+                .collect(),
+        )
     }
 }
 

@@ -4,8 +4,15 @@
 //! measured in the same round, since a machine is not the same from minute to minute. It makes a database, names at the
 //! broker and a directory of its own, and takes them away at the end, after a failure and after Ctrl-C too.
 
-#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "no count here is near 2^52")]
-#![allow(clippy::disallowed_methods, reason = "it finds its servers through the environment, as the tests do")]
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "no count here is near 2^52"
+)]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "it finds its servers through the environment, as the tests do"
+)]
 #![allow(clippy::print_stdout, reason = "the figures are what it is for")]
 
 mod backfill;
@@ -100,8 +107,12 @@ enum Part {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let done = runtime.context("no runtime").and_then(|runtime| runtime.block_on(run(arguments)));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    let done = runtime
+        .context("no runtime")
+        .and_then(|runtime| runtime.block_on(run(arguments)));
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -131,12 +142,19 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         }
         interrupted = tokio::signal::ctrl_c() => interrupted.map_err(Into::into).and(Err(anyhow!("interrupted"))),
     };
-    let cleared = place.clear().await.context("something of this run is left: its database or its queues");
+    let cleared = place
+        .clear()
+        .await
+        .context("something of this run is left: its database or its queues");
     measured.and(cleared)
 }
 
 async fn measure(place: &Place, arguments: &Arguments, run: u64) -> anyhow::Result<()> {
-    let scale = if arguments.quick { Scale::QUICK } else { Scale::FULL };
+    let scale = if arguments.quick {
+        Scale::QUICK
+    } else {
+        Scale::FULL
+    };
     let database = place.database("users").await?;
     let broker = place.broker().await?;
     let machine = report::Machine::look(&database.pool).await?;
@@ -158,9 +176,14 @@ async fn measure(place: &Place, arguments: &Arguments, run: u64) -> anyhow::Resu
     for round in 1..=scale.rounds {
         for part in Part::value_variants() {
             if arguments.only.is_empty() || arguments.only.contains(part) {
-                let name = part.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+                let name = part
+                    .to_possible_value()
+                    .map(|value| value.get_name().to_owned())
+                    .unwrap_or_default();
                 eprintln!("round {round} of {}: {name}", scale.rounds);
-                measure_part(&mut bench, *part).await.with_context(|| name)?;
+                measure_part(&mut bench, *part)
+                    .await
+                    .with_context(|| name)?;
             }
         }
     }

@@ -44,18 +44,38 @@ pub async fn accept(bench: &mut Bench) -> anyhow::Result<()> {
     accept_of(bench, "plain.accept", program, &queue).await
 }
 
-async fn accept_of(bench: &mut Bench, name: &str, program: Program, queue: &str) -> anyhow::Result<()> {
+async fn accept_of(
+    bench: &mut Bench,
+    name: &str,
+    program: Program,
+    queue: &str,
+) -> anyhow::Result<()> {
     let pace = |lasts| Pace::Closed { lasts };
-    bench.load(&program, PATH, pace(WARM_UP), Keep::Nothing).run().await?;
+    bench
+        .load(&program, PATH, pace(WARM_UP), Keep::Nothing)
+        .run()
+        .await?;
     let (usage, broker) = (program.watch(), bench.place.broker_time());
-    let tally = bench.load(&program, PATH, pace(bench.scale.short), Keep::Nothing).run().await?;
+    let tally = bench
+        .load(&program, PATH, pace(bench.scale.short), Keep::Nothing)
+        .run()
+        .await?;
     let broker = micros_each(broker, bench.place.broker_time(), tally.accepted);
     bench.figures.add(format!("{name}.broker_us"), broker);
     bench.figures.add(format!("{name}.rate"), tally.rate());
-    bench.figures.add(format!("{name}.refused"), tally.refused as f64);
-    bench.figures.add(format!("{name}.processor_us"), usage.samples().micros_each(tally.accepted));
-    bench.figures.add(format!("{name}.answer_p99_ms"), tally.answer_ms(99.0));
-    bench.figures.add(format!("{name}.memory_mb"), usage.samples().memory_peak());
+    bench
+        .figures
+        .add(format!("{name}.refused"), tally.refused as f64);
+    bench.figures.add(
+        format!("{name}.processor_us"),
+        usage.samples().micros_each(tally.accepted),
+    );
+    bench
+        .figures
+        .add(format!("{name}.answer_p99_ms"), tally.answer_ms(99.0));
+    bench
+        .figures
+        .add(format!("{name}.memory_mb"), usage.samples().memory_peak());
     program.stop().await?;
     bench.place.purge(&bench.broker.1, queue).await
 }
@@ -76,7 +96,10 @@ pub async fn sustained(bench: &mut Bench) -> anyhow::Result<()> {
     figures.add("sustained.lag_p99_ms", offered.lag.ms(99.0));
     figures.add("sustained.broker_us", offered.broker_us);
     figures.add("sustained.postgresql_us", offered.postgresql_us);
-    figures.add("sustained.processor_us", offered.usage.micros_each(offered.tally.accepted));
+    figures.add(
+        "sustained.processor_us",
+        offered.usage.micros_each(offered.tally.accepted),
+    );
     figures.add("sustained.memory_mb", offered.usage.memory_peak());
     if let Some((processor, memory)) = offered.usage.last_third_over_first() {
         figures.add("age.processor_last_third_over_first", processor);
@@ -90,14 +113,25 @@ pub async fn sustained(bench: &mut Bench) -> anyhow::Result<()> {
     let (rate, offered) = bench
         .highest("plain", 6000.0, async |bench, rate, lasts| {
             // It is spared the long proof: that can only lower its rate.
-            bench.offer(&program, rate, lasts.min(bench.scale.probe), Sight::Coarse).await
+            bench
+                .offer(&program, rate, lasts.min(bench.scale.probe), Sight::Coarse)
+                .await
         })
         .await?;
     bench.figures.add("plain.sustained.rate", rate);
-    bench.figures.add("plain.sustained.lag_p99_ms", offered.lag.ms(99.0));
-    bench.figures.add("plain.sustained.broker_us", offered.broker_us);
-    bench.figures.add("plain.sustained.postgresql_us", offered.postgresql_us);
-    bench.figures.add("plain.sustained.processor_us", offered.usage.micros_each(offered.tally.accepted));
+    bench
+        .figures
+        .add("plain.sustained.lag_p99_ms", offered.lag.ms(99.0));
+    bench
+        .figures
+        .add("plain.sustained.broker_us", offered.broker_us);
+    bench
+        .figures
+        .add("plain.sustained.postgresql_us", offered.postgresql_us);
+    bench.figures.add(
+        "plain.sustained.processor_us",
+        offered.usage.micros_each(offered.tally.accepted),
+    );
     program.stop().await
 }
 
@@ -116,15 +150,31 @@ pub async fn latency(bench: &mut Bench) -> anyhow::Result<()> {
 
 async fn latency_of(bench: &mut Bench, name: &str, program: Program) -> anyhow::Result<()> {
     for rate in RATES {
-        bench.offer(&program, rate.into(), WARM_UP, Sight::Fine).await?;
-        let offered = bench.offer(&program, rate.into(), bench.scale.latency, Sight::Fine).await?;
+        bench
+            .offer(&program, rate.into(), WARM_UP, Sight::Fine)
+            .await?;
+        let offered = bench
+            .offer(&program, rate.into(), bench.scale.latency, Sight::Fine)
+            .await?;
         let figures = &mut bench.figures;
         figures.add(format!("{name}.{rate}.commit_p50_ms"), offered.lag.ms(50.0));
         figures.add(format!("{name}.{rate}.commit_p99_ms"), offered.lag.ms(99.0));
-        figures.add(format!("{name}.{rate}.answer_p50_ms"), offered.tally.answer_ms(50.0));
-        figures.add(format!("{name}.{rate}.answer_p99_ms"), offered.tally.answer_ms(99.0));
-        figures.add(format!("{name}.{rate}.processor_us"), offered.usage.micros_each(offered.tally.accepted));
-        figures.add(format!("{name}.{rate}.postgresql_us"), offered.postgresql_us);
+        figures.add(
+            format!("{name}.{rate}.answer_p50_ms"),
+            offered.tally.answer_ms(50.0),
+        );
+        figures.add(
+            format!("{name}.{rate}.answer_p99_ms"),
+            offered.tally.answer_ms(99.0),
+        );
+        figures.add(
+            format!("{name}.{rate}.processor_us"),
+            offered.usage.micros_each(offered.tally.accepted),
+        );
+        figures.add(
+            format!("{name}.{rate}.postgresql_us"),
+            offered.postgresql_us,
+        );
         figures.add(format!("{name}.{rate}.broker_us"), offered.broker_us);
     }
     program.stop().await
@@ -152,7 +202,10 @@ async fn drain_plain(bench: &mut Bench) -> anyhow::Result<()> {
     let (rate, _) = bench.drained(watch, &bench.database, count).await?;
     bench.place.until_empty(&bench.broker.1, &queue).await?;
     bench.figures.add("plain.drain.rate", rate);
-    bench.figures.add("plain.drain.processor_us", usage.samples().micros_each(count));
+    bench.figures.add(
+        "plain.drain.processor_us",
+        usage.samples().micros_each(count),
+    );
     program.stop().await
 }
 
@@ -168,17 +221,30 @@ pub async fn drain_many(bench: &mut Bench) -> anyhow::Result<()> {
     Ok(())
 }
 
-pub async fn drain_of(bench: &mut Bench, name: &str, many: Option<&Database>, crowd: &Crowd) -> anyhow::Result<()> {
+pub async fn drain_of(
+    bench: &mut Bench,
+    name: &str,
+    many: Option<&Database>,
+    crowd: &Crowd,
+) -> anyhow::Result<()> {
     let database = many.unwrap_or(&bench.database);
     // The queue is there once a program was.
-    bench.place.start("receiver", Some(database)).await?.stop().await?;
+    bench
+        .place
+        .start("receiver", Some(database))
+        .await?
+        .stop()
+        .await?;
     fill(bench, crowd).await?;
     let watch = Watch::start(&database.options, Sight::Coarse);
     let program = bench.place.start("worker", Some(database)).await?;
     let (usage, broker) = (program.watch(), bench.place.broker_time());
     let count = bench.scale.backlog;
     let (rate, _) = bench.drained(watch, database, count.into()).await?;
-    bench.place.until_empty(&bench.broker.1, &bench.place.queue("users")).await?;
+    bench
+        .place
+        .until_empty(&bench.broker.1, &bench.place.queue("users"))
+        .await?;
     let usage = usage.samples();
     let broker = micros_each(broker, bench.place.broker_time(), count.into());
     let server = database.processor_time().await?;
@@ -187,15 +253,22 @@ pub async fn drain_of(bench: &mut Bench, name: &str, many: Option<&Database>, cr
     bench.figures.add(format!("{name}.rate"), rate);
     let server = server.map(|time| time.as_micros() as f64 / f64::from(count));
     bench.figures.add(format!("{name}.postgresql_us"), server);
-    bench.figures.add(format!("{name}.processor_us"), usage.micros_each(count.into()));
-    bench.figures.add(format!("{name}.memory_mb"), usage.memory_peak());
+    bench.figures.add(
+        format!("{name}.processor_us"),
+        usage.micros_each(count.into()),
+    );
+    bench
+        .figures
+        .add(format!("{name}.memory_mb"), usage.memory_peak());
     Ok(())
 }
 
 /// Puts a backlog onto the queue.
 async fn fill(bench: &Bench, crowd: &Crowd) -> anyhow::Result<()> {
-    let options =
-        queue::rabbitmq::Options { address: bench.place.amqp_url.parse()?, namespace: bench.place.namespace() };
+    let options = queue::rabbitmq::Options {
+        address: bench.place.amqp_url.parse()?,
+        namespace: bench.place.namespace(),
+    };
     let queue = Queue::open(&queue::Options::RabbitMq(options)).await?;
     let publishes = (0..bench.scale.backlog).map(|_| queue.publish(crowd.signed()));
     let mut publishes = futures_util::stream::iter(publishes).buffer_unordered(PUBLISHED_AT_ONCE);
@@ -224,9 +297,14 @@ async fn fill_users_of(database: &Database, users: u32) -> anyhow::Result<()> {
     // In parts, so that they are never all in memory.
     for from in (0..users).step_by(50_000) {
         let seeds: Vec<u64> = (from..users.min(from + 50_000)).map(u64::from).collect();
-        let batches = seeds
-            .chunks(500)
-            .map(|part| Batch::of(&part.iter().map(|seed| Crowd::first_of(*seed)).collect::<Vec<_>>()));
+        let batches = seeds.chunks(500).map(|part| {
+            Batch::of(
+                &part
+                    .iter()
+                    .map(|seed| Crowd::first_of(*seed))
+                    .collect::<Vec<_>>(),
+            )
+        });
         bare::upsert(database, batches.collect()).await?;
     }
     Ok(())
@@ -236,7 +314,9 @@ async fn fill_users_of(database: &Database, users: u32) -> anyhow::Result<()> {
 pub async fn memory(bench: &mut Bench) -> anyhow::Result<()> {
     let program = bench.place.start("serve", Some(&bench.database)).await?;
     tokio::time::sleep(IDLE).await;
-    bench.figures.add("memory.idle_mb", program.watch().samples().memory_last());
+    bench
+        .figures
+        .add("memory.idle_mb", program.watch().samples().memory_last());
     program.stop().await?;
 
     bench.database.forget_events().await?;
@@ -244,9 +324,19 @@ pub async fn memory(bench: &mut Bench) -> anyhow::Result<()> {
     fill(bench, &crowd).await?;
     let program = bench.place.start("serve", Some(&bench.database)).await?;
     let usage = program.watch();
-    let pace = Pace::Closed { lasts: bench.scale.short };
-    let tally = bench.load(&program, PATH, pace, Keep::Nothing).run().await?;
-    bench.recorded(&bench.database, tally.accepted + u64::from(bench.scale.backlog)).await?;
+    let pace = Pace::Closed {
+        lasts: bench.scale.short,
+    };
+    let tally = bench
+        .load(&program, PATH, pace, Keep::Nothing)
+        .run()
+        .await?;
+    bench
+        .recorded(
+            &bench.database,
+            tally.accepted + u64::from(bench.scale.backlog),
+        )
+        .await?;
     let samples = usage.samples();
     bench.figures.add("memory.loaded_mb", samples.memory_peak());
     program.stop().await
@@ -257,7 +347,9 @@ pub async fn start(bench: &mut Bench) -> anyhow::Result<()> {
     for _ in 0..STARTS {
         let program = Program::start(bench.place.command("serve", Some(&bench.database))?)?;
         let took = program.ready("/readyz").await?;
-        bench.figures.add("start.ready_ms", took.as_secs_f64() * 1000.0);
+        bench
+            .figures
+            .add("start.ready_ms", took.as_secs_f64() * 1000.0);
         program.stop().await?;
     }
     let size = std::fs::metadata(crate::place::program())?.len();
@@ -267,7 +359,12 @@ pub async fn start(bench: &mut Bench) -> anyhow::Result<()> {
 
 /// The limits of this machine.
 pub async fn limits(bench: &mut Bench) -> anyhow::Result<()> {
-    let Bench { place, crowd, scale, .. } = bench;
+    let Bench {
+        place,
+        crowd,
+        scale,
+        ..
+    } = bench;
     let one = bare::publish(place, crowd, scale.short, CONNECTIONS, 1).await?;
     let four = bare::publish(place, crowd, scale.short, CONNECTIONS, 4).await?;
     let alone = bare::publish(place, crowd, scale.short, 1, 1).await?;
@@ -295,8 +392,13 @@ pub async fn limits(bench: &mut Bench) -> anyhow::Result<()> {
         command.args(["--serve-http", verifies]);
         let program = Program::start(command)?;
         program.ready("/").await?;
-        let pace = Pace::Closed { lasts: bench.scale.short };
-        let tally = bench.load(&program, PATH, pace, Keep::Nothing).run().await?;
+        let pace = Pace::Closed {
+            lasts: bench.scale.short,
+        };
+        let tally = bench
+            .load(&program, PATH, pace, Keep::Nothing)
+            .run()
+            .await?;
         bench.figures.add(name, tally.rate());
     }
     Ok(())

@@ -24,7 +24,10 @@ fn directory() -> PathBuf {
 
 /// The version of Node, where it and what the peer needs are there.
 pub fn version() -> Result<String, &'static str> {
-    let output = Command::new("node").arg("--version").stderr(Stdio::null()).output();
+    let output = Command::new("node")
+        .arg("--version")
+        .stderr(Stdio::null())
+        .output();
     let output = output.map_err(|_| "Node is not installed")?;
     if !directory().join("node_modules").exists() {
         return Err("its packages are not installed (npm ci in benches/peer-node)");
@@ -34,9 +37,17 @@ pub fn version() -> Result<String, &'static str> {
 
 async fn start(bench: &Bench, mode: &str) -> anyhow::Result<Program> {
     let mut command = Command::new("node");
-    command.arg("server.js").current_dir(directory()).env("NODE_ENV", "production").env("PORT", "0");
-    command.env("MODE", mode).env("CLERK_WEBHOOK_SIGNING_SECRET", SECRET);
-    command.env("DATABASE_URL", bench.database.url()).env("AMQP_URL", &bench.place.amqp_url);
+    command
+        .arg("server.js")
+        .current_dir(directory())
+        .env("NODE_ENV", "production")
+        .env("PORT", "0");
+    command
+        .env("MODE", mode)
+        .env("CLERK_WEBHOOK_SIGNING_SECRET", SECRET);
+    command
+        .env("DATABASE_URL", bench.database.url())
+        .env("AMQP_URL", &bench.place.amqp_url);
     command.env("QUEUE", bench.place.queue("peer"));
     let program = Program::start(command)?;
     program.ready("/healthz").await?;
@@ -52,14 +63,30 @@ pub async fn peer(bench: &mut Bench) -> anyhow::Result<()> {
     for mode in ["inline", "receiver"] {
         let program = start(bench, mode).await?;
         let pace = |lasts| Pace::Closed { lasts };
-        bench.load(&program, PATH, pace(WARM_UP), Keep::Nothing).run().await?;
+        bench
+            .load(&program, PATH, pace(WARM_UP), Keep::Nothing)
+            .run()
+            .await?;
         let usage = program.watch();
-        let tally = bench.load(&program, PATH, pace(bench.scale.short), Keep::Nothing).run().await?;
+        let tally = bench
+            .load(&program, PATH, pace(bench.scale.short), Keep::Nothing)
+            .run()
+            .await?;
         bench.figures.add(format!("node.{mode}.rate"), tally.rate());
-        bench.figures.add(format!("node.{mode}.refused"), tally.refused as f64);
-        bench.figures.add(format!("node.{mode}.answer_p99_ms"), tally.answer_ms(99.0));
-        bench.figures.add(format!("node.{mode}.processor_us"), usage.samples().micros_each(tally.accepted));
-        bench.figures.add(format!("node.{mode}.memory_mb"), usage.samples().memory_peak());
+        bench
+            .figures
+            .add(format!("node.{mode}.refused"), tally.refused as f64);
+        bench
+            .figures
+            .add(format!("node.{mode}.answer_p99_ms"), tally.answer_ms(99.0));
+        bench.figures.add(
+            format!("node.{mode}.processor_us"),
+            usage.samples().micros_each(tally.accepted),
+        );
+        bench.figures.add(
+            format!("node.{mode}.memory_mb"),
+            usage.samples().memory_peak(),
+        );
         program.stop().await?;
         if mode == "receiver" {
             bench.place.purge(&bench.broker.1, &queue).await?;
@@ -81,21 +108,45 @@ async fn queued(bench: &mut Bench) -> anyhow::Result<()> {
     figures.add("node.queued.rate", rate);
     figures.add("node.queued.lag_p50_ms", offered.lag.ms(50.0));
     figures.add("node.queued.lag_p99_ms", offered.lag.ms(99.0));
-    figures.add("node.queued.processor_us", offered.usage.micros_each(offered.tally.accepted));
+    figures.add(
+        "node.queued.processor_us",
+        offered.usage.micros_each(offered.tally.accepted),
+    );
     figures.add("node.queued.memory_mb", offered.usage.memory_peak());
     program.stop().await
 }
 
-async fn offer(bench: &Bench, program: &Program, rate: f64, lasts: std::time::Duration) -> anyhow::Result<Offered> {
+async fn offer(
+    bench: &Bench,
+    program: &Program,
+    rate: f64,
+    lasts: std::time::Duration,
+) -> anyhow::Result<Offered> {
     let watch = Watch::start(&bench.database.options, Sight::Coarse);
     let usage = program.watch();
     let pace = Pace::Open { rate, lasts };
-    let tally = bench.load(program, PATH, pace, Keep::Markers(MARKED)).run().await?;
-    bench.place.until_empty(&bench.broker.1, &bench.place.queue("peer")).await?;
+    let tally = bench
+        .load(program, PATH, pace, Keep::Markers(MARKED))
+        .run()
+        .await?;
+    bench
+        .place
+        .until_empty(&bench.broker.1, &bench.place.queue("peer"))
+        .await?;
     // What its consumer has in hand is in its table at once.
     tokio::time::sleep(std::time::Duration::from_millis(500)).await;
-    let wrote = written(&bench.database, "select clerk_id, xmin::text::bigint from public.users").await?;
+    let wrote = written(
+        &bench.database,
+        "select clerk_id, xmin::text::bigint from public.users",
+    )
+    .await?;
     let usage = usage.samples();
     let lag = watch.stop()?.lag(&tally.sent, &wrote);
-    Ok(Offered { tally, lag, usage, broker_us: None, postgresql_us: None })
+    Ok(Offered {
+        tally,
+        lag,
+        usage,
+        broker_us: None,
+        postgresql_us: None,
+    })
 }

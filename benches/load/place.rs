@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use clerk_sync::store::{self, Keep, Store};
-use lapin::options::{ExchangeDeleteOptions, QueueDeclareOptions, QueueDeleteOptions, QueuePurgeOptions};
+use lapin::options::{
+    ExchangeDeleteOptions, QueueDeclareOptions, QueueDeleteOptions, QueuePurgeOptions,
+};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection, ConnectionProperties};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgSslMode};
@@ -29,7 +31,8 @@ pub struct Place {
 
 /// The program that is measured: the one that cargo has just built, or another build to compare it with.
 pub fn program() -> PathBuf {
-    std::env::var_os("CLERK_SYNC_BENCH_PROGRAM").map_or(env!("CARGO_BIN_EXE_clerk-sync").into(), PathBuf::from)
+    std::env::var_os("CLERK_SYNC_BENCH_PROGRAM")
+        .map_or(env!("CARGO_BIN_EXE_clerk-sync").into(), PathBuf::from)
 }
 
 /// A database with the schema.
@@ -43,10 +46,15 @@ impl Place {
     /// Nothing is made yet.
     pub fn of_this_run(run: u64) -> anyhow::Result<Self> {
         let variable = |name, usual: &str| std::env::var(name).unwrap_or_else(|_| usual.to_owned());
-        let server = variable("TEST_DATABASE_URL", "postgres://postgres@127.0.0.1:5432/postgres");
+        let server = variable(
+            "TEST_DATABASE_URL",
+            "postgres://postgres@127.0.0.1:5432/postgres",
+        );
         // Both sides talk to PostgreSQL without TLS: on one machine it would be measured, not the programs. What it costs is a
         // part of its own.
-        let server = PgConnectOptions::from_str(&server).context("TEST_DATABASE_URL")?.ssl_mode(PgSslMode::Disable);
+        let server = PgConnectOptions::from_str(&server)
+            .context("TEST_DATABASE_URL")?
+            .ssl_mode(PgSslMode::Disable);
         let name = format!("clerk_sync_bench_{}_{}", std::process::id(), run % 100_000);
         Ok(Self {
             server: server.disable_statement_logging(),
@@ -60,14 +68,25 @@ impl Place {
     pub async fn database(&self, purpose: &str) -> anyhow::Result<Database> {
         let name = format!("{}_{purpose}", self.name);
         let mut server = self.server.connect().await.context("no PostgreSQL")?;
-        server.execute(AssertSqlSafe(format!("create database {name} template template0"))).await?;
+        server
+            .execute(AssertSqlSafe(format!(
+                "create database {name} template template0"
+            )))
+            .await?;
         let options = self.server.clone().database(&name);
         let url = options.to_url_lossy().to_string();
-        let store = store::postgres::Options { address: url.parse()?, connections: 1, keep: Keep::default() };
+        let store = store::postgres::Options {
+            address: url.parse()?,
+            connections: 1,
+            keep: Keep::default(),
+        };
         let store = Store::open(&store::Options::Postgres(store))?;
         store.migrate().await?;
         store.close().await;
-        let pool = PgPoolOptions::new().max_connections(2).connect_with(options.clone()).await?;
+        let pool = PgPoolOptions::new()
+            .max_connections(2)
+            .connect_with(options.clone())
+            .await?;
         Ok(Database { options, pool, url })
     }
 
@@ -92,14 +111,27 @@ impl Place {
         let directory = self.directory.join("data");
         std::fs::create_dir_all(&directory)?;
         let mut command = Command::new(program());
-        command.arg(role).current_dir(&directory).env_clear().env("DATA_DIR", &directory).env("PORT", "0");
+        command
+            .arg(role)
+            .current_dir(&directory)
+            .env_clear()
+            .env("DATA_DIR", &directory)
+            .env("PORT", "0");
         // For experiments.
-        let passes = |name: &str| ["TOKIO_", "MIMALLOC_", "WORKER_"].iter().any(|prefix| name.starts_with(prefix));
+        let passes = |name: &str| {
+            ["TOKIO_", "MIMALLOC_", "WORKER_"]
+                .iter()
+                .any(|prefix| name.starts_with(prefix))
+        };
         command.envs(std::env::vars().filter(|(name, _)| passes(name)));
-        command.env("LOG_FORMAT", "json").env("CLERK_WEBHOOK_SIGNING_SECRET", SECRET);
+        command
+            .env("LOG_FORMAT", "json")
+            .env("CLERK_WEBHOOK_SIGNING_SECRET", SECRET);
         if let Some(database) = database {
             command.env("DATABASE_URL", &database.url);
-            command.env("AMQP_URL", &self.amqp_url).env("AMQP_NAMESPACE", self.namespace());
+            command
+                .env("AMQP_URL", &self.amqp_url)
+                .env("AMQP_NAMESPACE", self.namespace());
         }
         Ok(command)
     }
@@ -121,9 +153,17 @@ impl Place {
 
     /// How many messages wait in a queue.
     pub async fn depth(&self, channel: &Channel, queue: &str) -> anyhow::Result<u32> {
-        let options =
-            QueueDeclareOptions { passive: true, durable: true, exclusive: false, auto_delete: false, nowait: false };
-        Ok(channel.queue_declare(queue.into(), options, FieldTable::default()).await?.message_count())
+        let options = QueueDeclareOptions {
+            passive: true,
+            durable: true,
+            exclusive: false,
+            auto_delete: false,
+            nowait: false,
+        };
+        Ok(channel
+            .queue_declare(queue.into(), options, FieldTable::default())
+            .await?
+            .message_count())
     }
 
     pub async fn until_empty(&self, channel: &Channel, queue: &str) -> anyhow::Result<()> {
@@ -138,17 +178,29 @@ impl Place {
     }
 
     pub async fn purge(&self, channel: &Channel, queue: &str) -> anyhow::Result<()> {
-        channel.queue_purge(queue.into(), QueuePurgeOptions { nowait: false }).await?;
+        channel
+            .queue_purge(queue.into(), QueuePurgeOptions { nowait: false })
+            .await?;
         Ok(())
     }
 
     /// A durable quorum queue, as the program's own.
     pub async fn declare(&self, channel: &Channel, queue: &str) -> anyhow::Result<()> {
-        let options =
-            QueueDeclareOptions { passive: false, durable: true, exclusive: false, auto_delete: false, nowait: false };
+        let options = QueueDeclareOptions {
+            passive: false,
+            durable: true,
+            exclusive: false,
+            auto_delete: false,
+            nowait: false,
+        };
         let mut arguments = FieldTable::default();
-        arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
-        channel.queue_declare(queue.into(), options, arguments).await?;
+        arguments.insert(
+            "x-queue-type".into(),
+            AMQPValue::LongString("quorum".into()),
+        );
+        channel
+            .queue_declare(queue.into(), options, arguments)
+            .await?;
         Ok(())
     }
 
@@ -160,17 +212,32 @@ impl Place {
         let mut server = self.server.connect().await?;
         for purpose in ["users", "many", "filled"] {
             let name = format!("{}_{purpose}", self.name);
-            server.execute(AssertSqlSafe(format!("drop database if exists {name} with (force)"))).await?;
+            server
+                .execute(AssertSqlSafe(format!(
+                    "drop database if exists {name} with (force)"
+                )))
+                .await?;
         }
         let (connection, channel) = self.broker().await?;
         // A queue or an exchange that is not there is deleted all the same (RabbitMQ since 3.2).
         for name in ["users", "dead", "unrouted", "rescued", "bare", "peer"] {
-            let options = QueueDeleteOptions { if_unused: false, if_empty: false, nowait: false };
-            channel.queue_delete(self.queue(name).into(), options).await?;
+            let options = QueueDeleteOptions {
+                if_unused: false,
+                if_empty: false,
+                nowait: false,
+            };
+            channel
+                .queue_delete(self.queue(name).into(), options)
+                .await?;
         }
         for name in ["events", "dead", "unrouted", "rescued", "expired"] {
-            let options = ExchangeDeleteOptions { if_unused: false, nowait: false };
-            channel.exchange_delete(self.queue(name).into(), options).await?;
+            let options = ExchangeDeleteOptions {
+                if_unused: false,
+                nowait: false,
+            };
+            channel
+                .exchange_delete(self.queue(name).into(), options)
+                .await?;
         }
         connection.close(200, "done".into()).await?;
         Ok(())
@@ -193,8 +260,17 @@ impl Database {
 
     /// The same database, reached with TLS or without by the program that is measured.
     pub fn over(&self, mode: PgSslMode) -> Self {
-        let url = self.options.clone().ssl_mode(mode).to_url_lossy().to_string();
-        Self { options: self.options.clone(), pool: self.pool.clone(), url }
+        let url = self
+            .options
+            .clone()
+            .ssl_mode(mode)
+            .to_url_lossy()
+            .to_string();
+        Self {
+            options: self.options.clone(),
+            pool: self.pool.clone(),
+            url,
+        }
     }
 
     /// Empties the record, so that each part begins alike; the users stay.
@@ -206,8 +282,7 @@ impl Database {
     /// Processor time so far of the server's processes for clerk-sync's connections, where they are on this machine. What the
     /// server does for everybody, such as writing its log, is not in it.
     pub async fn processor_time(&self) -> anyhow::Result<Option<Duration>> {
-        let ids =
-            "select pid from pg_stat_activity where datname = current_database() and application_name = 'clerk-sync'";
+        let ids = "select pid from pg_stat_activity where datname = current_database() and application_name = 'clerk-sync'";
         let ids: Vec<i32> = sqlx::query_scalar(ids).fetch_all(&self.pool).await?;
         // In a container its processes have other numbers here, which may be anybody's: its command line names the database.
         let name = self.options.get_database().unwrap_or_default();
@@ -215,8 +290,16 @@ impl Database {
             let line = std::fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
             String::from_utf8_lossy(&line).contains(name)
         };
-        let ours: Vec<_> = ids.iter().map(|id| id.unsigned_abs()).filter(is_ours).collect();
-        Ok(if ours.is_empty() { None } else { ours.into_iter().map(processor_time).sum() })
+        let ours: Vec<_> = ids
+            .iter()
+            .map(|id| id.unsigned_abs())
+            .filter(is_ours)
+            .collect();
+        Ok(if ours.is_empty() {
+            None
+        } else {
+            ours.into_iter().map(processor_time).sum()
+        })
     }
 
     /// So that no part pays for the rows that another left dead.

@@ -15,7 +15,8 @@ use clerk_sync::clock::now;
 use futures_util::{FutureExt, StreamExt};
 use lapin::message::Delivery;
 use lapin::options::{
-    BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions,
+    BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions,
+    ConfirmSelectOptions,
 };
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, Consumer};
@@ -48,8 +49,13 @@ pub async fn start_receiver(bench: &Bench, queue: &str) -> anyhow::Result<Progra
 
 async fn start_with(bench: &Bench, queue: &str, writers: u16) -> anyhow::Result<Program> {
     let mut command = std::process::Command::new(std::env::current_exe()?);
-    command.arg("--serve-plain").arg(writers.to_string()).env("QUEUE", queue);
-    command.env("DATABASE_URL", bench.database.url()).env("AMQP_URL", &bench.place.amqp_url);
+    command
+        .arg("--serve-plain")
+        .arg(writers.to_string())
+        .env("QUEUE", queue);
+    command
+        .env("DATABASE_URL", bench.database.url())
+        .env("AMQP_URL", &bench.place.amqp_url);
     let program = Program::start(command)?;
     program.ready("/").await?;
     Ok(program)
@@ -74,39 +80,65 @@ struct Outlet {
 pub async fn serve(writers: u16) -> anyhow::Result<()> {
     let variable = |name| std::env::var(name).context(name);
     let queue = variable("QUEUE")?;
-    let connection = Connection::connect(&variable("AMQP_URL")?, ConnectionProperties::default()).await?;
+    let connection =
+        Connection::connect(&variable("AMQP_URL")?, ConnectionProperties::default()).await?;
     let threads = std::thread::available_parallelism()?.get();
     let mut outlets = Vec::new();
     for _ in 0..threads {
         let mut channels = Vec::new();
         for _ in 0..CHANNELS {
             let channel = connection.create_channel().await?;
-            channel.confirm_select(ConfirmSelectOptions { nowait: false }).await?;
+            channel
+                .confirm_select(ConfirmSelectOptions { nowait: false })
+                .await?;
             channels.push(channel);
         }
         outlets.push((channels, queue.clone()));
     }
     let outlets = Arc::new(Mutex::new(outlets));
     let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
-    eprintln!("{}", serde_json::json!({"address": listener.local_addr()?.to_string()}));
+    eprintln!(
+        "{}",
+        serde_json::json!({"address": listener.local_addr()?.to_string()})
+    );
     let server = HttpServer::new(move || {
         let outlet = outlets.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let (channels, queue) = outlet.expect("there is one for each thread");
         App::new()
-            .app_data(web::Data::new(Outlet { channels, published: Cell::new(0), queue }))
+            .app_data(web::Data::new(Outlet {
+                channels,
+                published: Cell::new(0),
+                queue,
+            }))
             .route("/", web::get().to(HttpResponse::Ok))
             .default_service(web::to(take))
     });
 
     let database: PgConnectOptions = variable("DATABASE_URL")?.parse()?;
     // One plan for every size of a batch, as clerk-sync has; the name is that by which the server's processor time is told.
-    let database = database.options([("plan_cache_mode", "force_generic_plan")]).application_name("clerk-sync");
+    let database = database
+        .options([("plan_cache_mode", "force_generic_plan")])
+        .application_name("clerk-sync");
     let mut writing = tokio::task::JoinSet::new();
     for _ in 0..writers {
         let channel = connection.create_channel().await?;
-        channel.basic_qos(PREFETCH, BasicQosOptions { global: false }).await?;
-        let options = BasicConsumeOptions { no_local: false, no_ack: false, exclusive: false, nowait: false };
-        let consumer = channel.basic_consume(queue.as_str().into(), "".into(), options, FieldTable::default()).await?;
+        channel
+            .basic_qos(PREFETCH, BasicQosOptions { global: false })
+            .await?;
+        let options = BasicConsumeOptions {
+            no_local: false,
+            no_ack: false,
+            exclusive: false,
+            nowait: false,
+        };
+        let consumer = channel
+            .basic_consume(
+                queue.as_str().into(),
+                "".into(),
+                options,
+                FieldTable::default(),
+            )
+            .await?;
         writing.spawn(write(consumer, database.connect().await?));
     }
     tokio::select! {
@@ -117,15 +149,35 @@ pub async fn serve(writers: u16) -> anyhow::Result<()> {
 
 /// Answers once the event is confirmed.
 async fn take(request: HttpRequest, body: web::Bytes, outlet: web::Data<Outlet>) -> HttpResponse {
-    let id = request.headers().get("svix-id").and_then(|id| id.to_str().ok()).unwrap_or_default();
-    let properties = BasicProperties::default().with_delivery_mode(2).with_message_id(id.into());
-    let options = BasicPublishOptions { mandatory: true, immediate: false };
+    let id = request
+        .headers()
+        .get("svix-id")
+        .and_then(|id| id.to_str().ok())
+        .unwrap_or_default();
+    let properties = BasicProperties::default()
+        .with_delivery_mode(2)
+        .with_message_id(id.into());
+    let options = BasicPublishOptions {
+        mandatory: true,
+        immediate: false,
+    };
     let turn = outlet.published.get();
     outlet.published.set(turn.wrapping_add(1));
     let channel = &outlet.channels[turn % CHANNELS];
     // lapin numbers a publish at its first poll and this thread alone has the channel, so none gets another's confirm.
-    #[expect(clippy::disallowed_methods, reason = "a comparison is measured without our publisher")]
-    let begun = channel.basic_publish("".into(), outlet.queue.as_str().into(), options, &body, properties).await;
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a comparison is measured without our publisher"
+    )]
+    let begun = channel
+        .basic_publish(
+            "".into(),
+            outlet.queue.as_str().into(),
+            options,
+            &body,
+            properties,
+        )
+        .await;
     let confirmed = match begun {
         Ok(confirm) => confirm.await,
         Err(error) => Err(error),
@@ -146,8 +198,14 @@ async fn write(mut deliveries: Consumer, mut database: PgConnection) -> anyhow::
         {
             batch.push(next?);
         }
-        let last = batch.last().map(|delivery| delivery.acker.clone()).context("a batch has one event or more")?;
-        let events: Vec<_> = batch.into_iter().map(restore).collect::<anyhow::Result<_>>()?;
+        let last = batch
+            .last()
+            .map(|delivery| delivery.acker.clone())
+            .context("a batch has one event or more")?;
+        let events: Vec<_> = batch
+            .into_iter()
+            .map(restore)
+            .collect::<anyhow::Result<_>>()?;
         Batch::of(&events).write(&mut database).await?;
         last.ack(BasicAckOptions { multiple: true }).await?;
     }
@@ -155,7 +213,17 @@ async fn write(mut deliveries: Consumer, mut database: PgConnection) -> anyhow::
 }
 
 fn restore(delivery: Delivery) -> anyhow::Result<SignedEvent> {
-    let id = delivery.properties.message_id().as_ref().and_then(|id| EventId::new(id.as_str()));
+    let id = delivery
+        .properties
+        .message_id()
+        .as_ref()
+        .and_then(|id| EventId::new(id.as_str()));
     let id = id.context("an event without its ID")?;
-    Ok(SignedEvent::restored(id, EventType::UserUpdated, now(), now(), delivery.data.into()))
+    Ok(SignedEvent::restored(
+        id,
+        EventType::UserUpdated,
+        now(),
+        now(),
+        delivery.data.into(),
+    ))
 }

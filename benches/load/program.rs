@@ -30,15 +30,29 @@ pub struct Program {
 impl Program {
     /// Starts it and waits until it says where it listens: a line of JSON with `address` on its standard error.
     pub fn start(mut command: Command) -> anyhow::Result<Self> {
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).process_group(0);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .process_group(0);
         let started = Instant::now();
-        let mut child = command.spawn().with_context(|| format!("cannot run {}", command.get_program().display()))?;
-        let stderr = BufReader::new(child.stderr.take().context("a child without its standard error")?);
+        let mut child = command
+            .spawn()
+            .with_context(|| format!("cannot run {}", command.get_program().display()))?;
+        let stderr = BufReader::new(
+            child
+                .stderr
+                .take()
+                .context("a child without its standard error")?,
+        );
         let (tell, told) = mpsc::channel();
         std::thread::spawn(move || {
             for line in stderr.lines().map_while(Result::ok) {
                 let entry: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
-                match entry["address"].as_str().and_then(|address| address.parse().ok()) {
+                match entry["address"]
+                    .as_str()
+                    .and_then(|address| address.parse().ok())
+                {
                     Some(address) => drop(tell.send(address)),
                     None if entry["level"] == "INFO" => {}
                     None => eprintln!("  it says: {line}"),
@@ -50,7 +64,11 @@ impl Program {
             drop(child.wait());
             bail!("the program does not say where it listens; its own lines are above");
         };
-        Ok(Self { child, address, started })
+        Ok(Self {
+            child,
+            address,
+            started,
+        })
     }
 
     /// Waits until `path` is answered with 200; how long that was from the start on.
@@ -71,7 +89,10 @@ impl Program {
 
     /// Asks it to end, and waits for that.
     pub async fn stop(mut self) -> anyhow::Result<()> {
-        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).context("a child without a number")?;
+        let pid = i32::try_from(self.child.id())
+            .ok()
+            .and_then(Pid::from_raw)
+            .context("a child without a number")?;
         kill_process(pid, Signal::TERM)?;
         let asked = Instant::now();
         while self.child.try_wait()?.is_none() {
@@ -111,13 +132,19 @@ pub struct Usage {
 
 impl UsageWatch {
     pub fn over(id: u32) -> Self {
-        let watch =
-            Self { id, stop: Arc::default(), samples: Arc::new(Mutex::new(usage_of(id).into_iter().collect())) };
+        let watch = Self {
+            id,
+            stop: Arc::default(),
+            samples: Arc::new(Mutex::new(usage_of(id).into_iter().collect())),
+        };
         let (stop, samples) = (Arc::clone(&watch.stop), Arc::clone(&watch.samples));
         std::thread::spawn(move || {
             while !stop.load(Ordering::Relaxed) {
                 let usage = usage_of(id);
-                samples.lock().unwrap_or_else(PoisonError::into_inner).extend(usage);
+                samples
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .extend(usage);
                 std::thread::sleep(INTERVAL);
             }
         });
@@ -126,7 +153,11 @@ impl UsageWatch {
 
     /// All samples up to now; none where the system does not say what a process uses.
     pub fn samples(&self) -> Samples {
-        let mut samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut samples = self
+            .samples
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         samples.extend(usage_of(self.id));
         Samples(samples)
     }
@@ -149,7 +180,10 @@ impl Samples {
 
     /// The greatest memory, in MB.
     pub fn memory_peak(&self) -> Option<f64> {
-        self.0.iter().map(|usage| usage.memory as f64 / 1e6).max_by(f64::total_cmp)
+        self.0
+            .iter()
+            .map(|usage| usage.memory as f64 / 1e6)
+            .max_by(f64::total_cmp)
     }
 
     pub fn memory_last(&self) -> Option<f64> {
@@ -182,9 +216,13 @@ pub fn processor_time(id: u32) -> Option<Duration> {
 pub fn processor_time_of_all(name: &str) -> Option<Duration> {
     let mut total = None;
     for entry in std::fs::read_dir("/proc").ok()?.flatten() {
-        let id = entry.file_name().to_str().and_then(|id| id.parse::<u32>().ok());
+        let id = entry
+            .file_name()
+            .to_str()
+            .and_then(|id| id.parse::<u32>().ok());
         if let Some(id) = id
-            && std::fs::read_to_string(format!("/proc/{id}/comm")).is_ok_and(|comm| comm.trim() == name)
+            && std::fs::read_to_string(format!("/proc/{id}/comm"))
+                .is_ok_and(|comm| comm.trim() == name)
             && let Some(time) = processor_time(id)
         {
             *total.get_or_insert(Duration::ZERO) += time;
@@ -195,7 +233,13 @@ pub fn processor_time_of_all(name: &str) -> Option<Duration> {
 
 fn usage_of(id: u32) -> Option<Usage> {
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
-    Some(Usage { at: Instant::now(), processor: processor_time(id)?, memory: kib * 1024 })
+    Some(Usage {
+        at: Instant::now(),
+        processor: processor_time(id)?,
+        memory: kib * 1024,
+    })
 }

@@ -15,7 +15,9 @@ const WARM_UP: Duration = Duration::from_secs(2);
 
 /// From due to committed at a fixed rate, and a backlog drained.
 pub async fn tls(bench: &mut Bench) -> anyhow::Result<()> {
-    let has_tls: String = sqlx::query_scalar("show ssl").fetch_one(&bench.database.pool).await?;
+    let has_tls: String = sqlx::query_scalar("show ssl")
+        .fetch_one(&bench.database.pool)
+        .await?;
     if has_tls != "on" {
         eprintln!("  left out: PostgreSQL has no TLS here (ssl = on, with a certificate)");
         return Ok(());
@@ -25,9 +27,15 @@ pub async fn tls(bench: &mut Bench) -> anyhow::Result<()> {
         bench.database.settle().await?;
         let program = bench.place.start("serve", Some(&database)).await?;
         bench.offer(&program, RATE, WARM_UP, Sight::Fine).await?;
-        let offered = bench.offer(&program, RATE, bench.scale.latency, Sight::Fine).await?;
-        bench.figures.add(format!("{name}.1000.commit_p50_ms"), offered.lag.ms(50.0));
-        bench.figures.add(format!("{name}.1000.commit_p99_ms"), offered.lag.ms(99.0));
+        let offered = bench
+            .offer(&program, RATE, bench.scale.latency, Sight::Fine)
+            .await?;
+        bench
+            .figures
+            .add(format!("{name}.1000.commit_p50_ms"), offered.lag.ms(50.0));
+        bench
+            .figures
+            .add(format!("{name}.1000.commit_p99_ms"), offered.lag.ms(99.0));
         program.stop().await?;
         bench.database.forget_events().await?;
         bench.database.settle().await?;

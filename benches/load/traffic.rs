@@ -79,7 +79,8 @@ impl Tally {
 
 /// For times in microseconds, up to ten minutes: what takes longer counts as that.
 pub fn micros() -> Histogram<u64> {
-    Histogram::new_with_max(600_000_000, 3).expect("three digits and ten minutes are within its bounds")
+    Histogram::new_with_max(600_000_000, 3)
+        .expect("three digits and ten minutes are within its bounds")
 }
 
 /// Longest wait for what is still unanswered at the end.
@@ -93,14 +94,24 @@ impl Load {
     /// Sends, on a thread of its own, until the time is over and everything is answered.
     pub async fn run(self) -> anyhow::Result<Tally> {
         let (tell, told) = oneshot::channel();
-        std::thread::Builder::new().name("load".into()).spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            let tally = runtime.context("no runtime for the load").and_then(|runtime| {
-                let local = LocalSet::new();
-                local.block_on(&runtime, async { Box::pin(self.send()).await.context("the load cannot be sent") })
-            });
-            drop(tell.send(tally));
-        })?;
+        std::thread::Builder::new()
+            .name("load".into())
+            .spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build();
+                let tally = runtime
+                    .context("no runtime for the load")
+                    .and_then(|runtime| {
+                        let local = LocalSet::new();
+                        local.block_on(&runtime, async {
+                            Box::pin(self.send())
+                                .await
+                                .context("the load cannot be sent")
+                        })
+                    });
+                drop(tell.send(tally));
+            })?;
         told.await.context("the load ended early")?
     }
 
@@ -138,11 +149,14 @@ impl Load {
         let lasts = match self.pace {
             Pace::Closed { lasts } | Pace::Open { lasts, .. } => lasts,
         };
-        let answered =
-            tokio::time::timeout(lasts + ANSWERS_TIMEOUT, async { while tasks.join_next().await.is_some() {} });
+        let answered = tokio::time::timeout(lasts + ANSWERS_TIMEOUT, async {
+            while tasks.join_next().await.is_some() {}
+        });
         let in_time = answered.await.is_ok();
         drop((tasks, sender));
-        let mut tally = Rc::into_inner(tally).ok_or_else(|| Error::other("a delivery is not answered"))?.into_inner();
+        let mut tally = Rc::into_inner(tally)
+            .ok_or_else(|| Error::other("a delivery is not answered"))?
+            .into_inner();
         tally.took = start.elapsed();
         tally.refused += u64::from(!in_time);
         Ok(tally)
@@ -208,11 +222,15 @@ impl Sender {
             let number = self.begun.get() + 1;
             self.begun.set(number);
             let alone = matches!(self.keep, Keep::Markers(every) if number.is_multiple_of(every));
-            let next = self.crowd.deliver(alone, &self.head, &mut body, &mut request);
+            let next = self
+                .crowd
+                .deliver(alone, &self.head, &mut body, &mut request);
             let status = connection.exchange(&request).await;
             self.note(&status, due, alone, next);
             if status.is_err() {
-                let Ok(anew) = Connection::to(self.address).await else { return };
+                let Ok(anew) = Connection::to(self.address).await else {
+                    return;
+                };
                 connection = anew;
             }
         }
@@ -220,14 +238,19 @@ impl Sender {
 
     fn note(&self, status: &std::io::Result<u16>, due: Instant, alone: bool, next: Next) {
         let mut tally = self.tally.borrow_mut();
-        tally.answers.saturating_record(u64::try_from(due.elapsed().as_micros()).unwrap_or(u64::MAX));
+        tally
+            .answers
+            .saturating_record(u64::try_from(due.elapsed().as_micros()).unwrap_or(u64::MAX));
         if !matches!(status, Ok(200)) {
             tally.refused += 1;
             return;
         }
         tally.accepted += 1;
         if self.keep == Keep::Events {
-            tally.sent.push(Sent { id: next.id.as_str().into(), due });
+            tally.sent.push(Sent {
+                id: next.id.as_str().into(),
+                due,
+            });
         } else if alone {
             tally.sent.push(Sent { id: next.user, due });
         }
@@ -244,7 +267,10 @@ impl Connection {
     async fn to(address: SocketAddr) -> std::io::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, answer: Vec::with_capacity(4096) })
+        Ok(Self {
+            stream,
+            answer: Vec::with_capacity(4096),
+        })
     }
 
     /// The status of the answer, which is read to its end.
@@ -264,14 +290,22 @@ impl Connection {
 
 /// The status, once the answer is there with all of its body.
 fn whole(answer: &[u8]) -> std::io::Result<Option<u16>> {
-    let Some(end) = answer.windows(4).position(|four| four == b"\r\n\r\n") else { return Ok(None) };
+    let Some(end) = answer.windows(4).position(|four| four == b"\r\n\r\n") else {
+        return Ok(None);
+    };
     let invalid = || Error::from(ErrorKind::InvalidData);
     let head = std::str::from_utf8(&answer[..end]).map_err(|_| invalid())?;
     let mut lines = head.split("\r\n");
-    let status = lines.next().and_then(|line| line.split(' ').nth(1)?.parse().ok()).ok_or_else(invalid)?;
-    let length =
-        lines.filter_map(|line| line.split_once(':')).find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
-    let length: usize = length.and_then(|(_, value)| value.trim().parse().ok()).ok_or_else(invalid)?;
+    let status = lines
+        .next()
+        .and_then(|line| line.split(' ').nth(1)?.parse().ok())
+        .ok_or_else(invalid)?;
+    let length = lines
+        .filter_map(|line| line.split_once(':'))
+        .find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+    let length: usize = length
+        .and_then(|(_, value)| value.trim().parse().ok())
+        .ok_or_else(invalid)?;
     Ok((answer.len() >= end + 4 + length).then_some(status))
 }
 

@@ -2,8 +2,10 @@
 
 use std::hint::black_box;
 
-use clerk_sync::clerk::sample::Person;
-use clerk_sync::clerk::{Delivery, EventId, EventType, SignedEvent, SigningSecret, Timestamp, Verifier};
+use clerk_sync::clerk::{
+    Delivery, EventId, EventType, SignedEvent, SigningSecret, Timestamp, Verifier,
+};
+use clerk_sync::sample::Person;
 use clerk_sync::worker::plan::plan;
 use secrecy::SecretString;
 
@@ -31,25 +33,54 @@ pub struct Piece {
 }
 
 pub const PIECES: [Piece; 4] = [
-    Piece { name: "verify", events: 1, run: Work::verify },
-    Piece { name: "type", events: 1, run: Work::read_type },
-    Piece { name: "parse", events: 1, run: Work::parse },
-    Piece { name: "plan", events: BATCH, run: Work::plan },
+    Piece {
+        name: "verify",
+        events: 1,
+        run: Work::verify,
+    },
+    Piece {
+        name: "type",
+        events: 1,
+        run: Work::read_type,
+    },
+    Piece {
+        name: "parse",
+        events: 1,
+        run: Work::parse,
+    },
+    Piece {
+        name: "plan",
+        events: BATCH,
+        run: Work::plan,
+    },
 ];
 
 impl Work {
     pub fn new() -> Self {
         let now = Timestamp::from_ms(NOW_MS).expect("a time of ours");
-        let secret = || SigningSecret::parse(&SecretString::from(SECRET)).expect("the secret is well formed");
+        let secret = || {
+            SigningSecret::parse(&SecretString::from(SECRET)).expect("the secret is well formed")
+        };
         let seconds = (now.ms() / 1000).to_string();
         let (mut deliveries, mut events) = (Vec::new(), Vec::new());
         for number in 0..BATCH {
             let event = Person::generate(number % USERS, now).updated(now, number);
             let signature = secret().sign(&event.id, now, &event.body);
             deliveries.push((event.id.clone(), seconds.clone(), signature));
-            events.push(SignedEvent::restored(event.id, EventType::UserUpdated, now, now, event.body));
+            events.push(SignedEvent::restored(
+                event.id,
+                EventType::UserUpdated,
+                now,
+                now,
+                event.body,
+            ));
         }
-        Self { verifier: Verifier::new(vec![secret()]), deliveries, events, now }
+        Self {
+            verifier: Verifier::new(vec![secret()]),
+            deliveries,
+            events,
+            now,
+        }
     }
 
     /// Headers and signature, and the type: what the receiver does to a delivery.
@@ -62,18 +93,28 @@ impl Work {
             ("svix-timestamp", seconds),
             ("svix-signature", signature),
         ];
-        let headers = headers.into_iter().map(|(name, value)| (name, value.as_bytes()));
+        let headers = headers
+            .into_iter()
+            .map(|(name, value)| (name, value.as_bytes()));
         let delivery = Delivery::read(headers, self.now).expect("the headers are good");
-        let verified = self.verifier.verify(delivery, self.events[place].body().clone(), self.now);
+        let verified = self
+            .verifier
+            .verify(delivery, self.events[place].body().clone(), self.now);
         black_box(verified.expect("the signature is good"));
     }
 
     fn read_type(&self, number: usize) {
-        black_box(EventType::read(self.events[number % self.events.len()].body()));
+        black_box(EventType::read(
+            self.events[number % self.events.len()].body(),
+        ));
     }
 
     fn parse(&self, number: usize) {
-        black_box(self.events[number % self.events.len()].parse().expect("a made-up event can be read"));
+        black_box(
+            self.events[number % self.events.len()]
+                .parse()
+                .expect("a made-up event can be read"),
+        );
     }
 
     fn plan(&self, _number: usize) {

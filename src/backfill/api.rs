@@ -12,7 +12,7 @@ use serde::Deserialize;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::patience::Patience;
+use super::retry::Patience;
 use super::{Options, Stopped};
 use crate::backoff::retry_after;
 use crate::clerk::ClerkId;
@@ -80,7 +80,11 @@ enum Question<'a> {
 impl Api {
     /// Connects to nothing yet.
     pub fn open(options: Options) -> Result<Self, Stopped> {
-        let faulty = |_| Stopped::Refused("CLERK_API_URL is not an http(s) URL; set https://api.clerk.com/v1".into());
+        let faulty = |_| {
+            Stopped::Refused(
+                "CLERK_API_URL is not an http(s) URL; set https://api.clerk.com/v1".into(),
+            )
+        };
         let base = Url::parse(&options.url).map_err(faulty)?;
         let client = tls::http_client(&options.files)
             .map_err(|error| Stopped::Refused(error.to_string()))?
@@ -88,10 +92,25 @@ impl Api {
             .timeout(ANSWER_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
             .build()
-            .map_err(|error| Stopped::Refused(format!("no connection to Clerk can be made: {}", cause(&error))))?;
+            .map_err(|error| {
+                Stopped::Refused(format!(
+                    "no connection to Clerk can be made: {}",
+                    cause(&error)
+                ))
+            })?;
         let is_live = options.key.expose_secret().starts_with("sk_live_");
-        let interval = if is_live { INTERVAL } else { INTERVAL_IN_DEVELOPMENT };
-        Ok(Self { client, base, interval, options, next: Mutex::new(Instant::now()) })
+        let interval = if is_live {
+            INTERVAL
+        } else {
+            INTERVAL_IN_DEVELOPMENT
+        };
+        Ok(Self {
+            client,
+            base,
+            interval,
+            options,
+            next: Mutex::new(Instant::now()),
+        })
     }
 
     pub fn options(&self) -> &Options {
@@ -99,7 +118,11 @@ impl Api {
     }
 
     /// The body of the page after this user, of the first one without; nothing where Clerk does not know the user (any more).
-    pub async fn page(&self, after: Option<&ClerkId>, stop: &Shutdown) -> Result<Option<Vec<u8>>, Stopped> {
+    pub async fn page(
+        &self,
+        after: Option<&ClerkId>,
+        stop: &Shutdown,
+    ) -> Result<Option<Vec<u8>>, Stopped> {
         match self.ask(&Question::Page { after }, stop).await? {
             Answer::Good(body) => Ok(Some(body)),
             Answer::Unknown(_) => Ok(None),
@@ -125,15 +148,22 @@ impl Api {
             total_count: u64,
         }
         let answer = self.try_once(&Question::Count).await.ok()?;
-        let Answer::Good(body) = answer else { return None };
-        serde_json::from_slice::<Count>(&body).ok().map(|count| count.total_count)
+        let Answer::Good(body) = answer else {
+            return None;
+        };
+        serde_json::from_slice::<Count>(&body)
+            .ok()
+            .map(|count| count.total_count)
     }
 
     /// Asks until there is an answer that settles it.
     async fn ask(&self, question: &Question<'_>, stop: &Shutdown) -> Result<Answer, Stopped> {
         let mut patience = Patience::new(self.options.patience, stop);
         loop {
-            let tried = stop.or(self.try_once(question)).await.ok_or(Stopped::Requested)?;
+            let tried = stop
+                .or(self.try_once(question))
+                .await
+                .ok_or(Stopped::Requested)?;
             match tried {
                 Ok(answer) => return Ok(answer),
                 Err(Verdict::Wait(what, at_least)) => patience.wait(&what, at_least).await?,
@@ -146,16 +176,34 @@ impl Api {
     async fn try_once(&self, question: &Question<'_>) -> Result<Answer, Verdict> {
         self.take_turn().await;
         let away = |error: reqwest::Error| unanswered(&self.options.url, &error);
-        let request = self.client.get(self.url(question)).bearer_auth(self.options.key.expose_secret());
+        let request = self
+            .client
+            .get(self.url(question))
+            .bearer_auth(self.options.key.expose_secret());
         let mut answer = request.send().await.map_err(away)?;
-        let header = |name| answer.headers().get(name).and_then(|value| value.to_str().ok());
+        let header = |name| {
+            answer
+                .headers()
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+        };
         let now_ms = (self.options.now)().ms();
-        let retry_after = header(RETRY_AFTER).and_then(|value| retry_after(value, header(DATE), now_ms)).map(obeyed);
-        let verdict = judge(&self.options.url, answer.status().as_u16(), retry_after, question);
+        let retry_after = header(RETRY_AFTER)
+            .and_then(|value| retry_after(value, header(DATE), now_ms))
+            .map(obeyed);
+        let verdict = judge(
+            &self.options.url,
+            answer.status().as_u16(),
+            retry_after,
+            question,
+        );
         if !matches!(verdict, Verdict::Good | Verdict::Unknown) {
             return Err(verdict);
         }
-        let expected = answer.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or_default();
+        let expected = answer
+            .content_length()
+            .and_then(|length| usize::try_from(length).ok())
+            .unwrap_or_default();
         let mut body = Vec::with_capacity(expected.min(PAGE_BYTES_MAX));
         while let Some(chunk) = answer.chunk().await.map_err(away)? {
             if body.len() + chunk.len() > PAGE_BYTES_MAX {
@@ -167,7 +215,11 @@ impl Api {
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(if verdict == Verdict::Good { Answer::Good(body) } else { Answer::Unknown(body) })
+        Ok(if verdict == Verdict::Good {
+            Answer::Good(body)
+        } else {
+            Answer::Unknown(body)
+        })
     }
 
     /// Waits until the next request may be made.
@@ -194,30 +246,53 @@ impl Api {
         }
         if let Question::Page { after } = question {
             // The sign is encoded: a bare plus means a space.
-            url.query_pairs_mut().append_pair("limit", PAGE_USERS).append_pair("order_by", ORDER);
+            url.query_pairs_mut()
+                .append_pair("limit", PAGE_USERS)
+                .append_pair("order_by", ORDER);
             if let Some(id) = after {
-                url.query_pairs_mut().append_pair("starting_after", id.as_str());
+                url.query_pairs_mut()
+                    .append_pair("starting_after", id.as_str());
             }
         }
         url
     }
 }
 
-fn judge(url: &str, status: u16, retry_after: Option<Duration>, question: &Question<'_>) -> Verdict {
+fn judge(
+    url: &str,
+    status: u16,
+    retry_after: Option<Duration>,
+    question: &Question<'_>,
+) -> Verdict {
     const TAKE_THE_KEY: &str = "copy the Secret key (sk_…) of the right instance from Clerk's dashboard, Configure > API keys, into CLERK_SECRET_KEY";
     const SET_THE_URL: &str = "set CLERK_API_URL to https://api.clerk.com/v1";
-    let names_a_user = matches!(question, Question::Page { after: Some(_) } | Question::User(_));
+    let names_a_user = matches!(
+        question,
+        Question::Page { after: Some(_) } | Question::User(_)
+    );
     match status {
         200 => Verdict::Good,
         404 if names_a_user => Verdict::Unknown,
         400 | 422 if matches!(question, Question::Page { after: Some(_) }) => Verdict::Unknown,
-        401 => Verdict::Refused(format!("{url} does not take the secret key (401): {TAKE_THE_KEY}")),
-        403 => Verdict::Refused(format!("{url} forbids it to this secret key (403): {TAKE_THE_KEY}")),
+        401 => Verdict::Refused(format!(
+            "{url} does not take the secret key (401): {TAKE_THE_KEY}"
+        )),
+        403 => Verdict::Refused(format!(
+            "{url} forbids it to this secret key (403): {TAKE_THE_KEY}"
+        )),
         404 => Verdict::Refused(format!("{url} has no /users (404): {SET_THE_URL}")),
-        429 => Verdict::Wait(format!("{url} has had too many requests (429)"), retry_after),
-        408 | 500..=599 => Verdict::Wait(format!("{url} answers {status}; see status.clerk.com"), retry_after),
+        429 => Verdict::Wait(
+            format!("{url} has had too many requests (429)"),
+            retry_after,
+        ),
+        408 | 500..=599 => Verdict::Wait(
+            format!("{url} answers {status}; see status.clerk.com"),
+            retry_after,
+        ),
         300..=399 => Verdict::Refused(format!("{url} points elsewhere ({status}): {SET_THE_URL}")),
-        _ => Verdict::Refused(format!("{url} answers {status}: {SET_THE_URL}, and see status.clerk.com")),
+        _ => Verdict::Refused(format!(
+            "{url} answers {status}: {SET_THE_URL}, and see status.clerk.com"
+        )),
     }
 }
 
@@ -267,15 +342,24 @@ mod tests {
     #[test]
     fn time_mends_some_answers_and_a_person_the_others() {
         let user = ClerkId::new("user_1").unwrap();
-        let (first, later) = (Question::Page { after: None }, Question::Page { after: Some(&user) });
+        let (first, later) = (
+            Question::Page { after: None },
+            Question::Page { after: Some(&user) },
+        );
         let one = Question::User(&user);
         let judged = |status, question| judge("https://clerk", status, None, question);
         assert_eq!(judged(200, &later), Verdict::Good);
         for status in [408, 429, 500, 502, 503, 504, 529] {
-            assert!(matches!(judged(status, &first), Verdict::Wait(_, None)), "{status}");
+            assert!(
+                matches!(judged(status, &first), Verdict::Wait(_, None)),
+                "{status}"
+            );
         }
         for status in [301, 400, 401, 402, 403, 404, 410, 422] {
-            assert!(matches!(judged(status, &first), Verdict::Refused(_)), "{status}");
+            assert!(
+                matches!(judged(status, &first), Verdict::Refused(_)),
+                "{status}"
+            );
         }
         for status in [400, 404, 422] {
             assert_eq!(judged(status, &later), Verdict::Unknown);
@@ -287,16 +371,29 @@ mod tests {
 
     #[test]
     fn retry_after_is_obeyed_within_bounds() {
-        let told =
-            |text| retry_after(text, Some("Sun, 06 Nov 1994 08:49:37 GMT"), 0).map(|wait| obeyed(wait).as_secs());
-        assert_eq!([told("7"), told("0"), told("86400")], [Some(7), Some(1), Some(300)]);
-        assert_eq!([told("Sun, 06 Nov 1994 08:50:37 GMT"), told("Sun, 06 Nov 1994 08:00:00 GMT")], [Some(60), Some(1)]);
+        let told = |text| {
+            retry_after(text, Some("Sun, 06 Nov 1994 08:49:37 GMT"), 0)
+                .map(|wait| obeyed(wait).as_secs())
+        };
+        assert_eq!(
+            [told("7"), told("0"), told("86400")],
+            [Some(7), Some(1), Some(300)]
+        );
+        assert_eq!(
+            [
+                told("Sun, 06 Nov 1994 08:50:37 GMT"),
+                told("Sun, 06 Nov 1994 08:00:00 GMT")
+            ],
+            [Some(60), Some(1)]
+        );
         assert_eq!([told("soon"), told("-1")], [None; 2]);
     }
 
     #[test]
     fn only_clerks_own_404_says_that_a_user_is_gone() {
-        assert!(is_from_clerk(br#"{"errors":[{"code":"resource_not_found"}],"clerk_trace_id":"x"}"#));
+        assert!(is_from_clerk(
+            br#"{"errors":[{"code":"resource_not_found"}],"clerk_trace_id":"x"}"#
+        ));
         for other in [&b"<html>Not Found</html>"[..], b"", b"{}", b"[]"] {
             assert!(!is_from_clerk(other));
         }

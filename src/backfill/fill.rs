@@ -7,9 +7,9 @@ use futures_util::stream::FuturesOrdered;
 use serde::{Deserialize, Serialize};
 
 use super::resume::Resume;
+use super::store_retry::Writer;
 use super::walk::{Page, Walk};
-use super::write::Writer;
-use super::{Api, Failure, NAMED_MAX, Stopped, compare};
+use super::{Api, Failure, NAMED_MAX, Stopped, drift};
 use crate::clerk::{ClerkId, UserChange};
 use crate::shutdown::Shutdown;
 use crate::store::Store;
@@ -67,14 +67,28 @@ pub async fn fill(
     stop: &Shutdown,
     mut tell: impl FnMut(News<'_>),
 ) -> Filled {
-    let writer = Writer { store, patience: api.options().patience, stop };
-    let mut filled = Filled { tally: Tally::default(), failures: Vec::new(), resumed: false, end: Ok(()) };
+    let writer = Writer {
+        store,
+        patience: api.options().patience,
+        stop,
+    };
+    let mut filled = Filled {
+        tally: Tally::default(),
+        failures: Vec::new(),
+        resumed: false,
+        end: Ok(()),
+    };
     let mut trail = Vec::new();
     if !restart {
         match go_on(&api, &writer, &resume, &mut filled).await {
             Ok(Ok(found)) => trail = found,
             Ok(Err(why)) => tell(News::Note(&format!("{why}: beginning anew"))),
-            Err(stopped) => return Filled { end: Err(stopped), ..filled },
+            Err(stopped) => {
+                return Filled {
+                    end: Err(stopped),
+                    ..filled
+                };
+            }
         }
     }
     let now = api.options().now;
@@ -130,7 +144,9 @@ async fn go_on(
     let trail = progress.trail();
     // Of those at the end of the trail some may have failed; that none of them is there means another table.
     if writer.known(&trail).await?.is_empty() {
-        return Ok(Err("the database does not have the users of the walk that was stopped".into()));
+        return Ok(Err(
+            "the database does not have the users of the walk that was stopped".into(),
+        ));
     }
     (filled.tally, filled.failures, filled.resumed) = (progress.tally, progress.failures, true);
     Ok(Ok(trail))
@@ -153,17 +169,31 @@ async fn write(page: Page, writer: &Writer<'_>) -> Result<Written, Stopped> {
             Err(rejection) => failures.push(Failure::rejected(user.id.as_ref(), &rejection)),
         }
     }
-    let changes = compare::in_order(changes);
-    let ids: Vec<_> = changes.iter().map(|change| change.clerk_id.clone()).collect();
+    let changes = drift::in_order(changes);
+    let ids: Vec<_> = changes
+        .iter()
+        .map(|change| change.clerk_id.clone())
+        .collect();
     let known = writer.known(&ids).await?;
     let on_delete = writer.store.on_delete();
-    let changes: Vec<_> =
-        changes.into_iter().filter(|change| compare::alters(change, known.get(&change.clerk_id), on_delete)).collect();
+    let changes: Vec<_> = changes
+        .into_iter()
+        .filter(|change| drift::alters(change, known.get(&change.clerk_id), on_delete))
+        .collect();
     let tried = changes.len() as u64;
     let refused = writer.apply(changes).await?;
     let changed = tried - refused.len() as u64;
     failures.extend(refused);
     let failed = failures.len() as u64;
-    let tally = Tally { seen, changed, unchanged: seen - changed - failed, failed };
-    Ok(Written { trail: page.trail, tally, failures })
+    let tally = Tally {
+        seen,
+        changed,
+        unchanged: seen - changed - failed,
+        failed,
+    };
+    Ok(Written {
+        trail: page.trail,
+        tally,
+        failures,
+    })
 }

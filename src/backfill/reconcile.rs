@@ -17,11 +17,11 @@ use std::sync::Arc;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 
-use super::compare::{self, Standing};
+use super::drift::{self, Standing};
+use super::store_retry::Writer;
 use super::walk::{Page, Walk};
-use super::write::Writer;
 use super::{Api, Failure, NAMED_MAX, Stopped};
-use crate::clerk::{ClerkId, Timestamp, UserChange, listing};
+use crate::clerk::{ClerkId, Timestamp, UserChange, api_object};
 use crate::shutdown::Shutdown;
 use crate::store::Store;
 
@@ -81,13 +81,23 @@ pub struct Drift {
 impl Drift {
     /// What was found.
     pub fn found(&self) -> u64 {
-        let kinds = [&self.missing, &self.stale, &self.different, &self.deleted_at_clerk, &self.deleted_here];
+        let kinds = [
+            &self.missing,
+            &self.stale,
+            &self.different,
+            &self.deleted_at_clerk,
+            &self.deleted_here,
+        ];
         kinds.iter().map(|kind| kind.count).sum()
     }
 
     fn failed(&mut self, failures: Vec<Failure>) {
         self.failed += failures.len() as u64;
-        self.failures.extend(failures.into_iter().take(NAMED_MAX.saturating_sub(self.failures.len())));
+        self.failures.extend(
+            failures
+                .into_iter()
+                .take(NAMED_MAX.saturating_sub(self.failures.len())),
+        );
     }
 }
 
@@ -117,9 +127,20 @@ pub async fn reconcile(
     stop: &Shutdown,
     mut tell: impl FnMut(&Drift),
 ) -> (Drift, Result<(), Stopped>) {
-    let writer = Writer { store, patience: api.options().patience, stop };
-    let mut work =
-        Work { api, writer, plan, drift: Drift::default(), seen: Vec::new(), shared: 0, revived: Vec::new() };
+    let writer = Writer {
+        store,
+        patience: api.options().patience,
+        stop,
+    };
+    let mut work = Work {
+        api,
+        writer,
+        plan,
+        drift: Drift::default(),
+        seen: Vec::new(),
+        shared: 0,
+        revived: Vec::new(),
+    };
     let end = work.run(stop, &mut tell).await;
     (work.drift, end)
 }
@@ -153,14 +174,21 @@ impl Work<'_> {
         self.look_for_revived().await?;
         let (candidates, count) = self.candidates(began).await?;
         // Whom this run has added says nothing of whose table it is.
-        let added = if self.plan.fix { self.drift.missing.count } else { 0 };
+        let added = if self.plan.fix {
+            self.drift.missing.count
+        } else {
+            0
+        };
         let before = self.drift.live.saturating_sub(added);
         match within_limit(count, before, self.shared, self.plan.deletes_max) {
             Ok(()) => self.take_deleted(candidates).await,
             Err(why) => {
                 self.drift.unconfirmed = true;
                 self.drift.refused = Some(why);
-                candidates.iter().take(NAMED_MAX).for_each(|id| self.drift.deleted_at_clerk.add(id));
+                candidates
+                    .iter()
+                    .take(NAMED_MAX)
+                    .for_each(|id| self.drift.deleted_at_clerk.add(id));
                 self.drift.deleted_at_clerk.count = count;
                 Ok(())
             }
@@ -179,17 +207,23 @@ impl Work<'_> {
             }
         }
         self.drift.failed(failures);
-        let changes = compare::in_order(changes);
-        let ids: Vec<_> = changes.iter().map(|change| change.clerk_id.clone()).collect();
+        let changes = drift::in_order(changes);
+        let ids: Vec<_> = changes
+            .iter()
+            .map(|change| change.clerk_id.clone())
+            .collect();
         let known = self.writer.known(&ids).await?;
         self.shared += known.len() as u64;
         self.must_be_ours(&ids).await?;
         let mut mending: Vec<UserChange> = Vec::new();
         for change in changes {
-            let (kind, change) = match compare::standing(&change, known.get(&change.clerk_id)) {
+            let (kind, change) = match drift::standing(&change, known.get(&change.clerk_id)) {
                 Standing::Missing => (&mut self.drift.missing, change),
                 Standing::Older => (&mut self.drift.stale, change),
-                Standing::Different => (&mut self.drift.different, listing::overruling(change, page.read_at)),
+                Standing::Different => (
+                    &mut self.drift.different,
+                    api_object::overruling(change, page.read_at),
+                ),
                 Standing::Current => continue,
                 Standing::Deleted => {
                     if self.revived.len() < REVIVED_MAX {
@@ -212,7 +246,10 @@ impl Work<'_> {
             return Ok(());
         }
         let store = self.writer.store;
-        let rows = self.writer.persist(async || store.live(None, NonZeroU32::MIN).await).await?;
+        let rows = self
+            .writer
+            .persist(async || store.live(None, NonZeroU32::MIN).await)
+            .await?;
         if rows.map_err(Stopped::Store)?.is_empty() {
             return Ok(());
         }
@@ -246,17 +283,28 @@ impl Work<'_> {
 
     /// Rows that are not deleted and whose users the list does not have: up to a number of them, and how many.
     async fn candidates(&mut self, began: Timestamp) -> Result<(Vec<ClerkId>, u64), Stopped> {
-        let kept = self.plan.deletes_max.and_then(|most| usize::try_from(most).ok()).unwrap_or(CANDIDATES_MAX);
+        let kept = self
+            .plan
+            .deletes_max
+            .and_then(|most| usize::try_from(most).ok())
+            .unwrap_or(CANDIDATES_MAX);
         let (mut candidates, mut count, mut after) = (Vec::new(), 0, None);
         loop {
             let store = self.writer.store;
-            let rows = self.writer.persist(async || store.live(after.as_ref(), ROWS).await).await?;
+            let rows = self
+                .writer
+                .persist(async || store.live(after.as_ref(), ROWS).await)
+                .await?;
             let rows = rows.map_err(Stopped::Store)?;
-            let Some(last) = rows.last() else { return Ok((candidates, count)) };
+            let Some(last) = rows.last() else {
+                return Ok((candidates, count));
+            };
             after = Some(last.clerk_id.clone());
             for row in rows {
                 self.drift.live += 1;
-                let is_young = row.created_at.is_some_and(|created_at| created_at.ms() > began.ms() - YOUNG_MS);
+                let is_young = row
+                    .created_at
+                    .is_some_and(|created_at| created_at.ms() > began.ms() - YOUNG_MS);
                 if is_young || self.seen.binary_search(&digest(&row.clerk_id)).is_ok() {
                     continue;
                 }
@@ -273,10 +321,18 @@ impl Work<'_> {
         for portion in candidates.chunks(PORTION) {
             let answers = self.ask(portion).await?;
             let missed_at = (self.api.options().now)();
-            let gone: Vec<_> = answers.into_iter().filter(|(_, is_there)| !is_there).map(|(id, _)| id).collect();
-            gone.iter().for_each(|id| self.drift.deleted_at_clerk.add(id));
-            let changes = gone.into_iter().map(|id| listing::deleted(id, missed_at)).collect();
-            self.mend(compare::in_order(changes)).await?;
+            let gone: Vec<_> = answers
+                .into_iter()
+                .filter(|(_, is_there)| !is_there)
+                .map(|(id, _)| id)
+                .collect();
+            gone.iter()
+                .for_each(|id| self.drift.deleted_at_clerk.add(id));
+            let changes = gone
+                .into_iter()
+                .map(|id| api_object::deleted(id, missed_at))
+                .collect();
+            self.mend(drift::in_order(changes)).await?;
         }
         Ok(())
     }
@@ -287,7 +343,11 @@ impl Work<'_> {
             let is_there = self.api.has(&id, self.writer.stop).await?;
             Ok((id, is_there))
         };
-        stream::iter(ids.iter().cloned()).map(ask).buffer_unordered(QUESTIONS).try_collect().await
+        stream::iter(ids.iter().cloned())
+            .map(ask)
+            .buffer_unordered(QUESTIONS)
+            .try_collect()
+            .await
     }
 }
 
@@ -307,7 +367,11 @@ const DELETES_SHARE: u64 = 20;
 /// Whether so many of the rows may be marked as deleted, where the list and the table share so many users. Without a limit of the caller's:
 /// one in twenty, ten in a small table, and nobody where the two have nobody in common.
 fn within_limit(deletes: u64, live: u64, shared: u64, given: Option<u64>) -> Result<(), String> {
-    let most = given.unwrap_or_else(|| DELETES_FREE.max(live / DELETES_SHARE).min(CANDIDATES_MAX as u64));
+    let most = given.unwrap_or_else(|| {
+        DELETES_FREE
+            .max(live / DELETES_SHARE)
+            .min(CANDIDATES_MAX as u64)
+    });
     let shares_nobody = deletes > 0 && shared == 0 && given.is_none();
     if deletes <= most && !shares_nobody {
         return Ok(());
@@ -330,14 +394,39 @@ mod tests {
 
     #[test]
     fn a_key_of_another_instance_deletes_nobody() {
-        for (deletes, live) in [(0, 0), (0, 5), (3, 5), (10, 11), (50, 1000), (50_000, 1_000_000)] {
-            assert_eq!(within_limit(deletes, live, live - deletes, None), Ok(()), "{deletes} of {live}");
+        for (deletes, live) in [
+            (0, 0),
+            (0, 5),
+            (3, 5),
+            (10, 11),
+            (50, 1000),
+            (50_000, 1_000_000),
+        ] {
+            assert_eq!(
+                within_limit(deletes, live, live - deletes, None),
+                Ok(()),
+                "{deletes} of {live}"
+            );
         }
-        for (deletes, live) in [(1, 1), (5, 5), (11, 100), (51, 1000), (1_000_000, 1_000_000), (100_001, 9_000_000)] {
+        for (deletes, live) in [
+            (1, 1),
+            (5, 5),
+            (11, 100),
+            (51, 1000),
+            (1_000_000, 1_000_000),
+            (100_001, 9_000_000),
+        ] {
             let why = within_limit(deletes, live, live - deletes, None).unwrap_err();
-            assert!(why.contains("another instance") && why.contains(&format!("--max-deletes {deletes}")), "{why}");
+            assert!(
+                why.contains("another instance")
+                    && why.contains(&format!("--max-deletes {deletes}")),
+                "{why}"
+            );
         }
         assert_eq!(within_limit(5, 5, 0, Some(5)), Ok(()));
-        assert!(within_limit(6, 100, 94, Some(5)).is_err(), "a limit that was given is kept to");
+        assert!(
+            within_limit(6, 100, 94, Some(5)).is_err(),
+            "a limit that was given is kept to"
+        );
     }
 }

@@ -20,7 +20,7 @@ use super::Failure;
 use super::api::ORDER;
 use super::fill::Tally;
 use crate::clerk::{ClerkId, Timestamp};
-use crate::data_dir;
+use crate::private_file;
 
 const FILE: &str = "backfill.json";
 
@@ -43,8 +43,16 @@ impl Identity {
     pub fn of(api: &str, key: &SecretString, database: String) -> Self {
         let digest = digest::digest(&digest::SHA256, key.expose_secret().as_bytes());
         // Enough to tell keys apart, and of no use to anybody else: a key has more than 200 random bits.
-        let key = digest.as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-        Self { api: api.into(), key, order: ORDER.into(), database }
+        let key = digest.as_ref()[..8]
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        Self {
+            api: api.into(),
+            key,
+            order: ORDER.into(),
+            database,
+        }
     }
 
     /// What is not the same.
@@ -55,7 +63,9 @@ impl Identity {
             (self.order != other.order, "another order"),
             (self.database != other.database, "another database"),
         ];
-        parts.into_iter().find_map(|(differs, what)| differs.then_some(what))
+        parts
+            .into_iter()
+            .find_map(|(differs, what)| differs.then_some(what))
     }
 }
 
@@ -72,7 +82,10 @@ pub struct Progress {
 impl Progress {
     /// The users after whom it goes on.
     pub fn trail(&self) -> Vec<ClerkId> {
-        self.trail.iter().filter_map(|id| ClerkId::new(id)).collect()
+        self.trail
+            .iter()
+            .filter_map(|id| ClerkId::new(id))
+            .collect()
     }
 }
 
@@ -87,7 +100,12 @@ pub struct Resume {
 
 impl Resume {
     pub fn at(data_dir: &Path, identity: Identity) -> Self {
-        Self { path: data_dir.join(FILE), identity, saved: None, cannot_be_kept: false }
+        Self {
+            path: data_dir.join(FILE),
+            identity,
+            saved: None,
+            cannot_be_kept: false,
+        }
     }
 
     /// How far a walk of the same kind got; nothing where there was none. The error says why one is not gone on with.
@@ -97,8 +115,12 @@ impl Resume {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(format!("{} cannot be read ({error})", self.path.display())),
         };
-        let progress: Progress = serde_json::from_str(&text)
-            .map_err(|_| format!("{} is not a progress of this program's", self.path.display()))?;
+        let progress: Progress = serde_json::from_str(&text).map_err(|_| {
+            format!(
+                "{} is not a progress of this program's",
+                self.path.display()
+            )
+        })?;
         if let Some(what) = progress.identity.differs_in(&self.identity) {
             return Err(format!("{} is of {what}", self.path.display()));
         }
@@ -131,14 +153,21 @@ impl Resume {
         };
         let error = self.write(&progress).err()?;
         let is_new = !std::mem::replace(&mut self.cannot_be_kept, true);
-        is_new.then(|| format!("{} cannot be written ({error}): after a stop it begins anew", self.path.display()))
+        is_new.then(|| {
+            format!(
+                "{} cannot be written ({error}): after a stop it begins anew",
+                self.path.display()
+            )
+        })
     }
 
     fn write(&self, progress: &Progress) -> io::Result<()> {
-        let Some(directory) = self.path.parent() else { return Ok(()) };
-        data_dir::create(directory)?;
+        let Some(directory) = self.path.parent() else {
+            return Ok(());
+        };
+        private_file::create(directory)?;
         let new = self.path.with_extension("json.new");
-        let mut file = data_dir::file().truncate(true).open(&new)?;
+        let mut file = private_file::file().truncate(true).open(&new)?;
         file.write_all(&serde_json::to_vec(progress)?)?;
         file.sync_all()?;
         fs::rename(&new, &self.path)?;
@@ -166,25 +195,55 @@ mod tests {
 
     #[test]
     fn a_progress_is_good_for_its_own_walk_and_for_a_day() {
-        let directory = std::env::temp_dir().join(format!("clerk-sync-resume-{}", std::process::id()));
+        let directory =
+            std::env::temp_dir().join(format!("clerk-sync-resume-{}", std::process::id()));
         let same = || Resume::at(&directory, identity("https://clerk", "sk_test_1", "db"));
         assert_eq!(same().load(at(0)), Ok(None));
-        let (tally, trail) = (Tally { seen: 7, ..Tally::default() }, [ClerkId::new("user_7").unwrap()]);
+        let (tally, trail) = (
+            Tally {
+                seen: 7,
+                ..Tally::default()
+            },
+            [ClerkId::new("user_7").unwrap()],
+        );
         let mut resume = same();
         assert_eq!(resume.save(&trail, &tally, &[], at(0), false), None);
         resume.save(&trail, &Tally { seen: 8, ..tally }, &[], at(0), false);
         let progress = same().load(at(AGE_MAX_MS)).unwrap().unwrap();
-        assert_eq!((progress.trail(), progress.tally), (trail.to_vec(), tally), "the second came too soon");
+        assert_eq!(
+            (progress.trail(), progress.tally),
+            (trail.to_vec(), tally),
+            "the second came too soon"
+        );
         let text = fs::read_to_string(directory.join(FILE)).unwrap();
         assert!(!text.contains("sk_test_1"), "{text}");
 
-        assert!(same().load(at(AGE_MAX_MS + 1)).unwrap_err().contains("older than a day"));
+        assert!(
+            same()
+                .load(at(AGE_MAX_MS + 1))
+                .unwrap_err()
+                .contains("older than a day")
+        );
         for (other, what) in [
-            (identity("https://other", "sk_test_1", "db"), "CLERK_API_URL"),
-            (identity("https://clerk", "sk_test_2", "db"), "CLERK_SECRET_KEY"),
-            (identity("https://clerk", "sk_test_1", "other"), "another database"),
+            (
+                identity("https://other", "sk_test_1", "db"),
+                "CLERK_API_URL",
+            ),
+            (
+                identity("https://clerk", "sk_test_2", "db"),
+                "CLERK_SECRET_KEY",
+            ),
+            (
+                identity("https://clerk", "sk_test_1", "other"),
+                "another database",
+            ),
         ] {
-            assert!(Resume::at(&directory, other).load(at(0)).unwrap_err().contains(what));
+            assert!(
+                Resume::at(&directory, other)
+                    .load(at(0))
+                    .unwrap_err()
+                    .contains(what)
+            );
         }
         fs::write(directory.join(FILE), "{").unwrap();
         assert!(same().load(at(0)).unwrap_err().contains("not a progress"));
@@ -195,7 +254,10 @@ mod tests {
 
     #[test]
     fn a_place_that_cannot_be_written_is_told_once() {
-        let mut resume = Resume::at(Path::new("/dev/null"), identity("https://clerk", "sk_test_1", "db"));
+        let mut resume = Resume::at(
+            Path::new("/dev/null"),
+            identity("https://clerk", "sk_test_1", "db"),
+        );
         let trail = [ClerkId::new("user_7").unwrap()];
         let mut save = || resume.save(&trail, &Tally::default(), &[], at(0), true);
         assert!(save().unwrap().contains("begins anew"));

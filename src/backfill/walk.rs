@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::{Api, Stopped};
-use crate::clerk::listing::{self, ListedUser};
+use crate::clerk::api_object::{self, ListedUser};
 use crate::clerk::{ClerkId, Timestamp};
 use crate::shutdown::Shutdown;
 use crate::tasks;
@@ -56,7 +56,11 @@ impl Walk {
 
     /// Nothing when the list is at its end.
     pub async fn next(&mut self) -> Result<Option<Page>, Stopped> {
-        let ended = || Err(Stopped::Refused("clerk-sync met a bug of its own while reading a page; report it".into()));
+        let ended = || {
+            Err(Stopped::Refused(
+                "clerk-sync met a bug of its own while reading a page; report it".into(),
+            ))
+        };
         self.pages.recv().await.unwrap_or_else(ended)
     }
 }
@@ -88,7 +92,11 @@ impl Reader {
                 )));
             }
         };
-        let users = listing::read_page(&listing::text(&body), &self.api.options().omitted, read_at);
+        let users = api_object::read_page(
+            &api_object::text(&body),
+            &self.api.options().omitted,
+            read_at,
+        );
         let users = users.ok_or_else(|| {
             Stopped::Refused(format!(
                 "{url} answers, but not with a list of users: set CLERK_API_URL to https://api.clerk.com/v1"
@@ -101,7 +109,8 @@ impl Reader {
             )));
         }
         let before = self.trail.len();
-        self.trail.extend(users.iter().filter_map(|user| user.id.clone()));
+        self.trail
+            .extend(users.iter().filter_map(|user| user.id.clone()));
         // Without a user to go on from there is no next page; Clerk's end is an empty one.
         if self.trail.len() == before {
             return match users.len() {
@@ -112,6 +121,10 @@ impl Reader {
             };
         }
         self.trail.drain(..self.trail.len().saturating_sub(TRAIL));
-        Ok(Some(Page { users, read_at, trail: self.trail.clone() }))
+        Ok(Some(Page {
+            users,
+            read_at,
+            trail: self.trail.clone(),
+        }))
     }
 }

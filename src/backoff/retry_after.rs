@@ -15,8 +15,12 @@ pub fn retry_after(value: &str, date: Option<&str>, now_ms: i64) -> Option<Durat
         return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
     }
     let until = http_date(value)?.timestamp_millis();
-    let from = date.and_then(http_date).map_or(now_ms, |date| date.timestamp_millis());
-    Some(Duration::from_millis(u64::try_from(until.saturating_sub(from)).unwrap_or(0)))
+    let from = date
+        .and_then(http_date)
+        .map_or(now_ms, |date| date.timestamp_millis());
+    Some(Duration::from_millis(
+        u64::try_from(until.saturating_sub(from)).unwrap_or(0),
+    ))
 }
 
 /// The form of today, and the two older ones that RFC 9110 (5.6.7) wants read.
@@ -26,7 +30,10 @@ fn http_date(text: &str) -> Option<DateTime<Utc>> {
         return Some(date.to_utc());
     }
     let older = ["%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"];
-    older.iter().find_map(|form| NaiveDateTime::parse_from_str(text, form).ok()).map(|date| date.and_utc())
+    older
+        .iter()
+        .find_map(|form| NaiveDateTime::parse_from_str(text, form).ok())
+        .map(|date| date.and_utc())
 }
 
 #[cfg(test)]
@@ -37,13 +44,22 @@ mod tests {
     fn seconds_and_dates_are_read() {
         const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
         const DATE_MS: i64 = 784_111_777_000;
-        let read = |value, date, now_ms| retry_after(value, date, now_ms).map(|wait| wait.as_secs());
+        let read =
+            |value, date, now_ms| retry_after(value, date, now_ms).map(|wait| wait.as_secs());
         assert_eq!(read("7", None, 0), Some(7));
         assert_eq!(read(" 0 ", Some(DATE), 0), Some(0));
         assert_eq!(read("99999999999999999999999", None, 0), Some(u64::MAX));
-        for later in ["Sun, 06 Nov 1994 08:50:37 GMT", "Sunday, 06-Nov-94 08:50:37 GMT", "Sun Nov  6 08:50:37 1994"] {
+        for later in [
+            "Sun, 06 Nov 1994 08:50:37 GMT",
+            "Sunday, 06-Nov-94 08:50:37 GMT",
+            "Sun Nov  6 08:50:37 1994",
+        ] {
             assert_eq!(read(later, None, DATE_MS), Some(60), "{later}");
-            assert_eq!(read(later, Some(DATE), 0), Some(60), "by the server's clock");
+            assert_eq!(
+                read(later, Some(DATE), 0),
+                Some(60),
+                "by the server's clock"
+            );
             assert_eq!(read(later, None, DATE_MS + 120_000), Some(0), "past");
         }
         for other in ["", "soon", "-1", "1.5", "1994-11-06"] {

@@ -32,11 +32,17 @@ impl UserChange {
     /// Joins two changes to the same user: newest profile, earliest delete.
     #[must_use]
     pub fn join(self, other: Self) -> Self {
-        debug_assert_eq!(self.clerk_id, other.clerk_id, "changes to two users cannot be joined");
+        debug_assert_eq!(
+            self.clerk_id, other.clerk_id,
+            "changes to two users cannot be joined"
+        );
         Self {
             clerk_id: self.clerk_id,
             profile: newest(self.profile, other.profile),
-            deleted_at: [self.deleted_at, other.deleted_at].into_iter().flatten().min(),
+            deleted_at: [self.deleted_at, other.deleted_at]
+                .into_iter()
+                .flatten()
+                .min(),
         }
     }
 
@@ -54,7 +60,10 @@ impl UserChange {
     }
 }
 
-fn newest(a: Option<(Version, UserProfile)>, b: Option<(Version, UserProfile)>) -> Option<(Version, UserProfile)> {
+fn newest(
+    a: Option<(Version, UserProfile)>,
+    b: Option<(Version, UserProfile)>,
+) -> Option<(Version, UserProfile)> {
     match (a, b) {
         (Some(a), Some(b)) => Some(if b.0 > a.0 { b } else { a }),
         (a, b) => a.or(b),

@@ -47,7 +47,9 @@ impl EventId {
     /// Takes 1 to 255 of `A–Z a–z 0–9 _ -`. No dot: see `signature`.
     pub fn new(text: &str) -> Option<Self> {
         let valid = (1..=Self::LENGTH_MAX).contains(&text.len())
-            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
         valid.then(|| Self(text.into()))
     }
 
@@ -70,7 +72,9 @@ impl ClerkId {
     const CHARACTERS_MAX: usize = 255;
 
     pub fn new(text: &str) -> Option<Self> {
-        let valid = !text.is_empty() && text.chars().nth(Self::CHARACTERS_MAX).is_none() && !text.contains('\0');
+        let valid = !text.is_empty()
+            && text.chars().nth(Self::CHARACTERS_MAX).is_none()
+            && !text.contains('\0');
         valid.then(|| Self(text.into()))
     }
 
@@ -104,7 +108,10 @@ impl EventType {
             return Self::Unreadable;
         };
         match Outer::read(text) {
-            Ok(Outer { event_type: Some(event_type), .. }) => event_type,
+            Ok(Outer {
+                event_type: Some(event_type),
+                ..
+            }) => event_type,
             _ => Self::Unreadable,
         }
     }
@@ -152,8 +159,15 @@ impl TraceContext {
         if parent.is_empty() || parent.len() > Self::PARENT_MAX || !is_plain(parent) {
             return None;
         }
-        let state = if state.len() <= Self::STATE_MAX && is_plain(state) { state } else { "" };
-        Some(Self { parent: parent.into(), state: state.into() })
+        let state = if state.len() <= Self::STATE_MAX && is_plain(state) {
+            state
+        } else {
+            ""
+        };
+        Some(Self {
+            parent: parent.into(),
+            state: state.into(),
+        })
     }
 
     pub fn parent(&self) -> &str {
@@ -189,9 +203,22 @@ pub struct SignedEvent {
 
 impl SignedEvent {
     /// Only `signature` calls this: the signature has been checked.
-    pub(super) fn verified(id: EventId, sent_at: Timestamp, received_at: Timestamp, body: Bytes) -> Self {
+    pub(super) fn verified(
+        id: EventId,
+        sent_at: Timestamp,
+        received_at: Timestamp,
+        body: Bytes,
+    ) -> Self {
         let event_type = EventType::read(&body);
-        Self { id, event_type, sent_at, received_at, body, trace: None, dead_letter: None }
+        Self {
+            id,
+            event_type,
+            sent_at,
+            received_at,
+            body,
+            trace: None,
+            dead_letter: None,
+        }
     }
 
     /// An event that was verified before and comes back from our own queue or table.
@@ -202,17 +229,31 @@ impl SignedEvent {
         received_at: Timestamp,
         body: Bytes,
     ) -> Self {
-        Self { id, event_type, sent_at, received_at, body, trace: None, dead_letter: None }
+        Self {
+            id,
+            event_type,
+            sent_at,
+            received_at,
+            body,
+            trace: None,
+            dead_letter: None,
+        }
     }
 
     /// The same with an empty body, which stands for one that must not be kept.
     pub fn without_body(&self) -> Self {
-        Self { body: Bytes::new(), ..self.clone() }
+        Self {
+            body: Bytes::new(),
+            ..self.clone()
+        }
     }
 
     /// The same as a part of this trace.
     pub fn with_trace(self, trace: Option<TraceContext>) -> Self {
-        Self { trace: trace.map(Arc::new), ..self }
+        Self {
+            trace: trace.map(Arc::new),
+            ..self
+        }
     }
 
     /// The trace that it is a part of.
@@ -222,7 +263,10 @@ impl SignedEvent {
 
     /// The same as a dead letter.
     pub fn with_dead_letter(self, dead_letter: Option<DeadLetter>) -> Self {
-        Self { dead_letter: dead_letter.map(Arc::new), ..self }
+        Self {
+            dead_letter: dead_letter.map(Arc::new),
+            ..self
+        }
     }
 
     /// Why its queue gave it up, where the queue says so.
@@ -257,9 +301,9 @@ impl SignedEvent {
             return false;
         }
         let mut is_event = false;
-        let read = std::str::from_utf8(&self.body)
-            .ok()
-            .map(|body| json::for_each_field(body, |name, _| is_event |= matches!(name, "type" | "data")));
+        let read = std::str::from_utf8(&self.body).ok().map(|body| {
+            json::for_each_field(body, |name, _| is_event |= matches!(name, "type" | "data"))
+        });
         matches!(read, Some(Ok(()))) && !is_event
     }
 
@@ -268,8 +312,9 @@ impl SignedEvent {
     /// Only the type, `data.id` and the times can make it fail, and what no database can hold; every other field may be
     /// missing or of another shape.
     pub fn parse(&self) -> Result<UserEvent, Rejection> {
-        let text = std::str::from_utf8(&self.body)
-            .map_err(|e| Rejection::NotJson(format!("it is not UTF-8 from byte {} on", e.valid_up_to())))?;
+        let text = std::str::from_utf8(&self.body).map_err(|e| {
+            Rejection::NotJson(format!("it is not UTF-8 from byte {} on", e.valid_up_to()))
+        })?;
         let outer = Outer::read(text).map_err(|e| Rejection::NotJson(place(&e)))?;
         let event_type = outer.event_type.ok_or(Rejection::MissingType)?;
         let is_delete = match event_type {
@@ -283,17 +328,37 @@ impl SignedEvent {
         let occurred_at = self.time("timestamp", outer.timestamp, seconds_or_ms)?;
         let occurred_at = occurred_at.unwrap_or(self.sent_at);
         if is_delete {
-            let change = UserChange { clerk_id, profile: None, deleted_at: Some(occurred_at) };
-            return Ok(UserEvent { id: self.id.clone(), occurred_at, change });
+            let change = UserChange {
+                clerk_id,
+                profile: None,
+                deleted_at: Some(occurred_at),
+            };
+            return Ok(UserEvent {
+                id: self.id.clone(),
+                occurred_at,
+                change,
+            });
         }
 
         let updated_at = self.time("data.updated_at", user.updated_at, Timestamp::from_ms)?;
         if let Some(reason) = json::unstorable(data.get()) {
             return Err(Rejection::Unstorable(reason));
         }
-        let version = Version { updated_at: updated_at.unwrap_or(occurred_at), occurred_at, event_id: self.id.clone() };
-        let change = UserChange { clerk_id, profile: Some((version, user.profile(data))), deleted_at: None };
-        Ok(UserEvent { id: self.id.clone(), occurred_at, change })
+        let version = Version {
+            updated_at: updated_at.unwrap_or(occurred_at),
+            occurred_at,
+            event_id: self.id.clone(),
+        };
+        let change = UserChange {
+            clerk_id,
+            profile: Some((version, user.profile(data))),
+            deleted_at: None,
+        };
+        Ok(UserEvent {
+            id: self.id.clone(),
+            occurred_at,
+            change,
+        })
     }
 
     /// The user it is about, as far as that can be read, even where the event cannot be applied.
@@ -334,7 +399,11 @@ pub(super) const AHEAD_MAX_MS: i64 = 24 * 60 * 60 * 1000;
 const SECONDS_BELOW: i64 = 100_000_000_000;
 
 fn seconds_or_ms(number: i64) -> Option<Timestamp> {
-    if number < SECONDS_BELOW { Timestamp::from_seconds(number) } else { Timestamp::from_ms(number) }
+    if number < SECONDS_BELOW {
+        Timestamp::from_seconds(number)
+    } else {
+        Timestamp::from_ms(number)
+    }
 }
 
 /// Where and how reading ended. serde_json's own text can quote the body, so it is not used.
@@ -344,7 +413,11 @@ fn place(error: &serde_json::Error) -> String {
         serde_json::error::Category::Data => "it is of another type",
         serde_json::error::Category::Syntax | serde_json::error::Category::Io => "it is not JSON",
     };
-    format!("{fault}, at line {}, column {}", error.line(), error.column())
+    format!(
+        "{fault}, at line {}, column {}",
+        error.line(),
+        error.column()
+    )
 }
 
 /// The user object `data`, and its ID.
@@ -403,7 +476,10 @@ pub enum Rejection {
     #[error("the user's ID cannot be read: {0}")]
     InvalidId(&'static str),
     #[error("{field} {fault}")]
-    ImplausibleTime { field: &'static str, fault: &'static str },
+    ImplausibleTime {
+        field: &'static str,
+        fault: &'static str,
+    },
     #[error("no database can store data: {0}")]
     Unstorable(&'static str),
 }

@@ -11,12 +11,18 @@ use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// Calls `each` with every name and value of the object `json`. Fails when `json` is no object.
-pub fn for_each_field<'a>(json: &'a str, mut each: impl FnMut(&str, &'a RawValue)) -> Result<(), serde_json::Error> {
+pub fn for_each_field<'a>(
+    json: &'a str,
+    mut each: impl FnMut(&str, &'a RawValue),
+) -> Result<(), serde_json::Error> {
     for_each_member(json, |name, value| each(&name.text(), value))
 }
 
 /// The same with the names as they came.
-pub fn for_each_member<'a>(json: &'a str, each: impl FnMut(Name<'a>, &'a RawValue)) -> Result<(), serde_json::Error> {
+pub fn for_each_member<'a>(
+    json: &'a str,
+    each: impl FnMut(Name<'a>, &'a RawValue),
+) -> Result<(), serde_json::Error> {
     let mut reader = serde_json::Deserializer::from_str(json);
     reader.deserialize_map(Fields(each))?;
     reader.end()
@@ -25,7 +31,8 @@ pub fn for_each_member<'a>(json: &'a str, each: impl FnMut(Name<'a>, &'a RawValu
 /// Calls `each` with every element of the array `json`, as long as it is an array.
 pub fn for_each_element<'a>(json: &'a RawValue, each: impl FnMut(&'a RawValue)) {
     // A value that is no array has no elements: that is the lenient reading, so the error says nothing more.
-    let _not_an_array = serde_json::Deserializer::from_str(json.get()).deserialize_seq(Elements(each));
+    let _not_an_array =
+        serde_json::Deserializer::from_str(json.get()).deserialize_seq(Elements(each));
 }
 
 /// The value as text, or nothing where it is of another type.
@@ -124,7 +131,10 @@ impl<'a> Name<'a> {
     /// What it stands for. One that stands for no text is given as it came, and so is like no other.
     pub fn text(self) -> Cow<'a, str> {
         let raw = self.raw();
-        match raw.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+        match raw
+            .strip_prefix('"')
+            .and_then(|rest| rest.strip_suffix('"'))
+        {
             Some(plain) if !plain.contains('\\') => Cow::Borrowed(plain),
             _ => serde_json::from_str(raw).map_or(Cow::Borrowed(raw), Cow::Owned),
         }
@@ -184,7 +194,10 @@ mod tests {
     #[test]
     fn a_name_that_is_no_text_hides_no_other() {
         let mut names = Vec::new();
-        for_each_field(r#"{"a\ud800":1,"p\u0061id":2,"\"":3,"":4}"#, |name, _| names.push(name.to_string())).unwrap();
+        for_each_field(r#"{"a\ud800":1,"p\u0061id":2,"\"":3,"":4}"#, |name, _| {
+            names.push(name.to_string())
+        })
+        .unwrap();
         assert_eq!(names, [r#""a\ud800""#, "paid", "\"", ""]);
     }
 

@@ -51,14 +51,22 @@ pub struct SigningSecret {
 impl SigningSecret {
     /// Says what is wrong with the text, never what it is.
     pub fn parse(secret: &SecretString) -> Result<Self, &'static str> {
-        let encoded = secret.expose_secret().strip_prefix("whsec_").ok_or("does not begin with whsec_")?;
-        let key = BASE64.decode(encoded).map_err(|_| "is not base64 after whsec_")?;
+        let encoded = secret
+            .expose_secret()
+            .strip_prefix("whsec_")
+            .ok_or("does not begin with whsec_")?;
+        let key = BASE64
+            .decode(encoded)
+            .map_err(|_| "is not base64 after whsec_")?;
         if key.len() < KEY_MIN {
             return Err("is too short");
         }
         let hmac_key = hmac::Key::new(hmac::HMAC_SHA256, &key);
         let webhook = Webhook::from_bytes(key).map_err(|_| "is empty")?;
-        Ok(Self { webhook, key: hmac_key })
+        Ok(Self {
+            webhook,
+            key: hmac_key,
+        })
     }
 
     /// The signature header of a delivery, as Svix makes it.
@@ -79,7 +87,10 @@ impl SigningSecret {
     /// Whether one of the signatures is this secret's. The comparison takes the same time wherever two differ.
     fn signed(&self, delivery: &Delivery, body: &[u8]) -> bool {
         let expected = self.signature(&delivery.id, delivery.sent_at, body);
-        let mut given = delivery.signatures.split(' ').filter_map(|signature| signature.strip_prefix("v1,"));
+        let mut given = delivery
+            .signatures
+            .split(' ')
+            .filter_map(|signature| signature.strip_prefix("v1,"));
         given.any(|given| verify_slices_are_equal(given.as_bytes(), expected.as_bytes()).is_ok())
     }
 }
@@ -111,15 +122,26 @@ impl Delivery {
         let timestamp = family.timestamp.only("timestamp")?;
         let signature = family.signature.only("signature")?;
 
-        let id =
-            EventId::new(id).ok_or(SignatureError::InvalidHeader("id", "is not 1 to 255 of A-Z, a-z, 0-9, _ and -"))?;
-        let sent_at =
-            read_seconds(timestamp).ok_or(SignatureError::InvalidHeader("timestamp", "is not a time in seconds"))?;
+        let id = EventId::new(id).ok_or(SignatureError::InvalidHeader(
+            "id",
+            "is not 1 to 255 of A-Z, a-z, 0-9, _ and -",
+        ))?;
+        let sent_at = read_seconds(timestamp).ok_or(SignatureError::InvalidHeader(
+            "timestamp",
+            "is not a time in seconds",
+        ))?;
         if signature.is_empty() || signature.len() > SIGNATURE_HEADER_MAX {
-            return Err(SignatureError::InvalidHeader("signature", "is empty or too long"));
+            return Err(SignatureError::InvalidHeader(
+                "signature",
+                "is empty or too long",
+            ));
         }
         check_tolerance(sent_at, now)?;
-        Ok(Self { id, sent_at, signatures: signature.to_owned() })
+        Ok(Self {
+            id,
+            sent_at,
+            signatures: signature.to_owned(),
+        })
     }
 }
 
@@ -142,7 +164,9 @@ impl<'a> Family<'a> {
     }
 
     fn is_empty(&self) -> bool {
-        [&self.id, &self.timestamp, &self.signature].iter().all(|field| field.count == 0)
+        [&self.id, &self.timestamp, &self.signature]
+            .iter()
+            .all(|field| field.count == 0)
     }
 }
 
@@ -165,7 +189,10 @@ impl<'a> Field<'a> {
                 .ok()
                 .filter(|text| text.bytes().all(|byte| matches!(byte, b'\t' | b' '..=b'~')))
                 .ok_or(SignatureError::InvalidHeader(part, "is not plain text")),
-            _ => Err(SignatureError::InvalidHeader(part, "is there more than once")),
+            _ => Err(SignatureError::InvalidHeader(
+                part,
+                "is there more than once",
+            )),
         }
     }
 }
@@ -173,7 +200,10 @@ impl<'a> Field<'a> {
 /// Only the one way to write a number: what is signed is the text.
 fn read_seconds(text: &str) -> Option<Timestamp> {
     let plain = !text.starts_with('0') && text.bytes().all(|byte| byte.is_ascii_digit());
-    text.parse().ok().filter(|_| plain).and_then(Timestamp::from_seconds)
+    text.parse()
+        .ok()
+        .filter(|_| plain)
+        .and_then(Timestamp::from_seconds)
 }
 
 fn check_tolerance(sent_at: Timestamp, now: Timestamp) -> Result<(), SignatureError> {
@@ -203,13 +233,25 @@ impl Verifier {
     }
 
     /// Takes the raw bytes of the body: any change to them, even of white space, breaks the signature.
-    pub fn verify(&self, delivery: Delivery, body: Bytes, now: Timestamp) -> Result<Verified, SignatureError> {
-        let signed = self.secrets.iter().enumerate().filter(|(_, secret)| secret.signed(&delivery, &body));
+    pub fn verify(
+        &self,
+        delivery: Delivery,
+        body: Bytes,
+        now: Timestamp,
+    ) -> Result<Verified, SignatureError> {
+        let signed = self
+            .secrets
+            .iter()
+            .enumerate()
+            .filter(|(_, secret)| secret.signed(&delivery, &body));
         let secrets: Vec<usize> = signed.map(|(place, _)| place).collect();
         if secrets.is_empty() {
             return Err(SignatureError::InvalidSignature);
         }
-        Ok(Verified { event: SignedEvent::verified(delivery.id, delivery.sent_at, now, body), secrets })
+        Ok(Verified {
+            event: SignedEvent::verified(delivery.id, delivery.sent_at, now, body),
+            secrets,
+        })
     }
 }
 
@@ -230,10 +272,18 @@ mod tests {
         Timestamp::from_seconds(seconds).unwrap()
     }
 
-    fn deliver(headers: &[(&str, &str)], body: &'static [u8], now: i64) -> Result<SignedEvent, SignatureError> {
-        let headers = headers.iter().map(|(name, value)| (*name, value.as_bytes()));
+    fn deliver(
+        headers: &[(&str, &str)],
+        body: &'static [u8],
+        now: i64,
+    ) -> Result<SignedEvent, SignatureError> {
+        let headers = headers
+            .iter()
+            .map(|(name, value)| (*name, value.as_bytes()));
         let delivery = Delivery::read(headers, at(now))?;
-        Verifier::new(vec![secret(SECRET)]).verify(delivery, Bytes::from_static(body), at(now)).map(|good| good.event)
+        Verifier::new(vec![secret(SECRET)])
+            .verify(delivery, Bytes::from_static(body), at(now))
+            .map(|good| good.event)
     }
 
     fn signed(body: &[u8]) -> String {
@@ -244,14 +294,34 @@ mod tests {
     fn every_secret_that_matches_is_named_whatever_their_order() {
         const OTHER: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
         let (id, time) = (EventId::new("msg_1").unwrap(), SENT.to_string());
-        let both = [SECRET, OTHER].map(|text| secret(text).sign(&id, at(SENT), b"{}")).join(" ");
+        let both = [SECRET, OTHER]
+            .map(|text| secret(text).sign(&id, at(SENT), b"{}"))
+            .join(" ");
         let places = |secrets: &[&str], signatures: &str| {
-            let headers = [("svix-id", "msg_1"), ("svix-timestamp", &time), ("svix-signature", signatures)];
-            let delivery = Delivery::read(headers.iter().map(|(name, value)| (*name, value.as_bytes())), at(SENT));
+            let headers = [
+                ("svix-id", "msg_1"),
+                ("svix-timestamp", &time),
+                ("svix-signature", signatures),
+            ];
+            let delivery = Delivery::read(
+                headers
+                    .iter()
+                    .map(|(name, value)| (*name, value.as_bytes())),
+                at(SENT),
+            );
             let verifier = Verifier::new(secrets.iter().map(|text| secret(text)).collect());
-            verifier.verify(delivery.unwrap(), Bytes::from_static(b"{}"), at(SENT)).unwrap().secrets
+            verifier
+                .verify(delivery.unwrap(), Bytes::from_static(b"{}"), at(SENT))
+                .unwrap()
+                .secrets
         };
-        assert_eq!((places(&[SECRET, OTHER], &both), places(&[OTHER, SECRET], &both)), (vec![0, 1], vec![0, 1]));
+        assert_eq!(
+            (
+                places(&[SECRET, OTHER], &both),
+                places(&[OTHER, SECRET], &both)
+            ),
+            (vec![0, 1], vec![0, 1])
+        );
         assert_eq!(places(&[OTHER, SECRET], &signed(b"{}")), [1]);
         assert_eq!(places(&[SECRET], &both), [0]);
     }
@@ -261,7 +331,13 @@ mod tests {
         let body = b"\xff\xfe";
         let signature = signed(body);
         let time = SENT.to_string();
-        let headers = |signature| [("svix-id", "msg_1"), ("svix-timestamp", &time), ("svix-signature", signature)];
+        let headers = |signature| {
+            [
+                ("svix-id", "msg_1"),
+                ("svix-timestamp", &time),
+                ("svix-signature", signature),
+            ]
+        };
         let event = deliver(&headers(&signature), body, SENT).unwrap();
         assert_eq!(event.event_type().as_str(), "user.unreadable");
         let other = deliver(&headers(&signed(b"\xff\xfd")), body, SENT);
@@ -275,17 +351,28 @@ mod tests {
             4 => (0..48_usize, any::<u8>()).prop_map(Some),
         ];
         let prefix = prop::sample::select(vec!["", "v2,x ", "v1a,AAAA ", " ", "v1, "]);
-        (prop::collection::vec(any::<u8>(), 0..200), alter, prefix, any::<bool>()).prop_map(
-            |(body, alter, prefix, text)| {
-                let body = if text { String::from_utf8_lossy(&body).into_owned().into_bytes() } else { body };
+        (
+            prop::collection::vec(any::<u8>(), 0..200),
+            alter,
+            prefix,
+            any::<bool>(),
+        )
+            .prop_map(|(body, alter, prefix, text)| {
+                let body = if text {
+                    String::from_utf8_lossy(&body).into_owned().into_bytes()
+                } else {
+                    body
+                };
                 let mut signature = signed(&body).into_bytes();
                 if let Some((place, byte)) = alter {
                     let place = place % signature.len();
                     signature[place] = b' ' + byte % 95;
                 }
-                (body, format!("{prefix}{}", String::from_utf8(signature).unwrap()))
-            },
-        )
+                (
+                    body,
+                    format!("{prefix}{}", String::from_utf8(signature).unwrap()),
+                )
+            })
     }
 
     proptest! {
@@ -315,18 +402,34 @@ mod tests {
     #[test]
     fn the_tolerance_is_five_minutes_both_ways_to_the_millisecond() {
         let (signature, time) = (signed(b"{}"), SENT.to_string());
-        let headers = [("svix-id", "msg_1"), ("svix-timestamp", &*time), ("svix-signature", &*signature)];
+        let headers = [
+            ("svix-id", "msg_1"),
+            ("svix-timestamp", &*time),
+            ("svix-signature", &*signature),
+        ];
         assert!(deliver(&headers, b"{}", SENT + 300).is_ok());
         assert!(deliver(&headers, b"{}", SENT - 300).is_ok());
         for now in [SENT + 301, SENT - 301] {
             let error = deliver(&headers, b"{}", now).unwrap_err();
-            assert!(matches!(error, SignatureError::TimestampOutOfTolerance(_)), "{error}");
+            assert!(
+                matches!(error, SignatureError::TimestampOutOfTolerance(_)),
+                "{error}"
+            );
         }
     }
 
     #[test]
     fn a_time_has_one_way_to_be_written() {
-        for bad in ["", "0", "-1", "+1700000000", "01700000000", "1700000000.0", "1.7e9", "99999999999999999999"] {
+        for bad in [
+            "",
+            "0",
+            "-1",
+            "+1700000000",
+            "01700000000",
+            "1700000000.0",
+            "1.7e9",
+            "99999999999999999999",
+        ] {
             assert_eq!(read_seconds(bad), None, "{bad}");
         }
         assert_eq!(read_seconds("1700000000"), Some(at(SENT)));
@@ -335,11 +438,17 @@ mod tests {
     #[test]
     fn a_secret_says_what_is_wrong_with_it_but_not_what_it_is() {
         for (bad, fault) in [
-            ("C2FVsBQIhrscChlQIMV+b5sSYspob7oD", "does not begin with whsec_"),
+            (
+                "C2FVsBQIhrscChlQIMV+b5sSYspob7oD",
+                "does not begin with whsec_",
+            ),
             ("whsec_!!!", "is not base64 after whsec_"),
             ("whsec_AA==", "is too short"),
         ] {
-            assert_eq!(SigningSecret::parse(&SecretString::from(bad)).err(), Some(fault));
+            assert_eq!(
+                SigningSecret::parse(&SecretString::from(bad)).err(),
+                Some(fault)
+            );
         }
     }
 }

@@ -109,9 +109,16 @@ impl<'a> UserObject<'a> {
 
     /// The profile that the object says; `data` is its own text.
     pub(super) fn profile(&self, data: &RawValue) -> UserProfile {
-        let (email, email_verified) =
-            primary_contact("email_address", self.email_addresses, self.primary_email_address_id);
-        let (phone, phone_verified) = primary_contact("phone_number", self.phone_numbers, self.primary_phone_number_id);
+        let (email, email_verified) = primary_contact(
+            "email_address",
+            self.email_addresses,
+            self.primary_email_address_id,
+        );
+        let (phone, phone_verified) = primary_contact(
+            "phone_number",
+            self.phone_numbers,
+            self.primary_phone_number_id,
+        );
         let object = |value: Option<&RawValue>| value.and_then(json::object).map(Json::from);
         UserProfile {
             email,
@@ -150,7 +157,11 @@ fn indexed_text(value: &RawValue) -> Option<String> {
 
 /// The primary one of a user's e-mail addresses or phone numbers and whether it is verified; nothing where the primary ID names
 /// no entry of the list, as in Clerk's own published example. `field` holds the address or the number.
-fn primary_contact(field: &str, list: Option<&RawValue>, primary: Option<&RawValue>) -> (Option<String>, Option<bool>) {
+fn primary_contact(
+    field: &str,
+    list: Option<&RawValue>,
+    primary: Option<&RawValue>,
+) -> (Option<String>, Option<bool>) {
     let (Some(list), Some(primary)) = (list, primary.and_then(json::text)) else {
         return (None, None);
     };
@@ -173,7 +184,9 @@ fn read_contact(entry: &RawValue, field: &str, primary: &str) -> Option<(String,
         _ => {}
     })
     .ok()?;
-    contact.filter(|_| is_primary).map(|contact| (contact, verified))
+    contact
+        .filter(|_| is_primary)
+        .map(|contact| (contact, verified))
 }
 
 /// `verification` is null for an address that was never verified.

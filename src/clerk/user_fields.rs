@@ -57,8 +57,12 @@ const USER_FIELDS: [&str; 50] = [
 ];
 
 /// Words for a field that are nothing like its name.
-const SYNONYMS: [(&str, &str); 4] =
-    [("avatar", "image_url"), ("picture", "image_url"), ("photo", "image_url"), ("wallet", "web3_wallets")];
+const SYNONYMS: [(&str, &str); 4] = [
+    ("avatar", "image_url"),
+    ("picture", "image_url"),
+    ("photo", "image_url"),
+    ("wallet", "web3_wallets"),
+];
 
 /// Longest part of a name that is compared, in characters: longer than any field.
 const COMPARED_MAX: usize = 64;
@@ -76,17 +80,32 @@ pub fn nearest(name: &str) -> Option<&'static str> {
     if whole.is_empty() {
         return None;
     }
-    if let Some((_, field)) = SYNONYMS.iter().find(|(word, _)| words.iter().any(|own| own.starts_with(word))) {
+    if let Some((_, field)) = SYNONYMS
+        .iter()
+        .find(|(word, _)| words.iter().any(|own| own.starts_with(word)))
+    {
         return Some(field);
     }
     let limit = (whole.len() / 3).clamp(1, 4);
-    let by_whole = USER_FIELDS.iter().map(|field| (score(&whole, field), *field)).min_by_key(|(score, _)| *score);
+    let by_whole = USER_FIELDS
+        .iter()
+        .map(|field| (score(&whole, field), *field))
+        .min_by_key(|(score, _)| *score);
     // A column or a path such as `email_verified` and `data.private_metadata`: a word that a field begins with.
     let by_word = || {
         let long = words.iter().filter(|word| word.len() >= 4);
-        long.flat_map(|word| USER_FIELDS.iter().filter(|field| field.starts_with(&**word))).next().copied()
+        long.flat_map(|word| {
+            USER_FIELDS
+                .iter()
+                .filter(|field| field.starts_with(&**word))
+        })
+        .next()
+        .copied()
     };
-    by_whole.filter(|(score, _)| *score <= limit).map(|(_, field)| field).or_else(by_word)
+    by_whole
+        .filter(|(score, _)| *score <= limit)
+        .map(|(_, field)| field)
+        .or_else(by_word)
 }
 
 /// `privateMetadata`, `PRIVATE-METADATA` and `private_metadata` are the same two words.
@@ -109,13 +128,21 @@ fn words(name: &str) -> Vec<String> {
 
 /// How far the name is from the field: from all of it, or, which counts for one more, from its beginning or its end.
 fn score(name: &str, field: &str) -> usize {
-    let (name, field): (Vec<char>, Vec<char>) =
-        (name.chars().collect(), field.chars().filter(|c| c.is_alphanumeric()).collect());
+    let (name, field): (Vec<char>, Vec<char>) = (
+        name.chars().collect(),
+        field.chars().filter(|c| c.is_alphanumeric()).collect(),
+    );
     let length = name.len().min(field.len());
     let parts = [&field[..length], &field[field.len() - length..]];
     // Of a short name too little would be left to compare.
-    let of_parts = parts.iter().filter(|_| length >= 4).map(|part| distance(&name, part) + 1);
-    of_parts.chain([distance(&name, &field)]).min().unwrap_or(usize::MAX)
+    let of_parts = parts
+        .iter()
+        .filter(|_| length >= 4)
+        .map(|part| distance(&name, part) + 1);
+    of_parts
+        .chain([distance(&name, &field)])
+        .min()
+        .unwrap_or(usize::MAX)
 }
 
 /// The fewest characters that are put in, left out, changed, or changed over with the next one.
@@ -193,8 +220,14 @@ mod tests {
             if !name.starts_with("user.created") && !name.starts_with("user.updated") {
                 continue;
             }
-            let body: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
-            for field in body["data"].as_object().unwrap().keys().filter(|field| !field.starts_with("future_")) {
+            let body: serde_json::Value =
+                serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+            for field in body["data"]
+                .as_object()
+                .unwrap()
+                .keys()
+                .filter(|field| !field.starts_with("future_"))
+            {
                 assert!(is_known(field), "{name}: {field}");
                 seen += 1;
             }

@@ -9,14 +9,14 @@ use anyhow::{Context, bail};
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{progress, startup, table};
+use super::{output, progress, startup};
 use crate::backfill::{self, Api, Failure, Filled, Identity, News, Resume, Stopped, Tally};
 use crate::clock::now;
 use crate::config::Config;
+use crate::escape::visible;
 use crate::shutdown::Shutdown;
 use crate::store::{self, Store};
 use crate::tasks;
-use crate::visible::visible;
 
 #[derive(Debug, clap::Args)]
 pub struct BackfillArgs {
@@ -51,16 +51,31 @@ pub async fn run(args: &BackfillArgs, config: &Config) -> anyhow::Result<ExitCod
         store.migrate().await?;
     }
     store.schema_version().await?.check()?;
-    let identity = Identity::of(&config.clerk_api.url, config.clerk_api.key()?, store.place());
+    let identity = Identity::of(
+        &config.clerk_api.url,
+        config.clerk_api.key()?,
+        store.place(),
+    );
     let resume = Resume::at(&config.data_dir, identity);
     let mut shown = Shown::start(&api).await;
     let tell = |news: News<'_>| match news {
         News::Progress(tally) => shown.at(tally.seen, || {
-            format!("{} users read, {} changed, {} unchanged", tally.seen, tally.changed, tally.unchanged)
+            format!(
+                "{} users read, {} changed, {} unchanged",
+                tally.seen, tally.changed, tally.unchanged
+            )
         }),
-        News::Note(note) => table::note(&format!("clerk-sync: {note}")),
+        News::Note(note) => output::note(&format!("clerk-sync: {note}")),
     };
-    let filled = Box::pin(backfill::fill(Arc::clone(&api), &store, resume, args.restart, &stop, tell)).await;
+    let filled = Box::pin(backfill::fill(
+        Arc::clone(&api),
+        &store,
+        resume,
+        args.restart,
+        &stop,
+        tell,
+    ))
+    .await;
     shown.end();
     store.close().await;
     report(&filled, started.elapsed(), args.json)?;
@@ -70,8 +85,14 @@ pub async fn run(args: &BackfillArgs, config: &Config) -> anyhow::Result<ExitCod
             filled.tally.failed
         ),
         Ok(()) => Ok(ExitCode::SUCCESS),
-        Err(Stopped::Requested) => bail!("stopped: {} users are done; run it again to go on", filled.tally.seen),
-        Err(stopped) => bail!("{stopped}. {} users are done; run it again to go on", filled.tally.seen),
+        Err(Stopped::Requested) => bail!(
+            "stopped: {} users are done; run it again to go on",
+            filled.tally.seen
+        ),
+        Err(stopped) => bail!(
+            "{stopped}. {} users are done; run it again to go on",
+            filled.tally.seen
+        ),
     }
 }
 
@@ -90,7 +111,10 @@ pub fn open(config: &Config, patience: &Patience) -> anyhow::Result<Arc<Api>> {
 
 /// A stop that SIGINT or SIGTERM asks for; a second one ends the process at once.
 pub fn stop_on_signal() -> anyhow::Result<Shutdown> {
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let (mut interrupt, mut terminate) = (
+        signal(SignalKind::interrupt())?,
+        signal(SignalKind::terminate())?,
+    );
     let stop = Shutdown::default();
     let asked = stop.clone();
     tasks::brief(async move {
@@ -120,14 +144,18 @@ impl Shown {
         let is_terminal = std::io::stderr().is_terminal();
         // Only a bar has an end to show.
         let total = if is_terminal { api.count().await } else { None };
-        Self { bar: progress::bar(total), is_terminal, told: Instant::now() }
+        Self {
+            bar: progress::bar(total),
+            is_terminal,
+            told: Instant::now(),
+        }
     }
 
     pub fn at(&mut self, seen: u64, line: impl FnOnce() -> String) {
         self.bar.set_position(seen);
         if !self.is_terminal && self.told.elapsed() >= LINE_INTERVAL {
             self.told = Instant::now();
-            table::note(&line());
+            output::note(&line());
         }
     }
 
@@ -149,12 +177,23 @@ struct Report<'a> {
 }
 
 fn report(filled: &Filled, elapsed: Duration, json: bool) -> anyhow::Result<()> {
-    let Filled { tally, failures, resumed, end } = filled;
+    let Filled {
+        tally,
+        failures,
+        resumed,
+        end,
+    } = filled;
     if json {
         let elapsed_ms = u64::try_from(elapsed.as_millis()).context("it took too long")?;
-        return table::print_json(&Report { complete: end.is_ok(), resumed: *resumed, tally, failures, elapsed_ms });
+        return output::print_json(&Report {
+            complete: end.is_ok(),
+            resumed: *resumed,
+            tally,
+            failures,
+            elapsed_ms,
+        });
     }
-    let mut text = table::of_fields(&[
+    let mut text = output::of_fields(&[
         ("users read", tally.seen.to_string()),
         ("changed", tally.changed.to_string()),
         ("unchanged", tally.unchanged.to_string()),
@@ -164,14 +203,20 @@ fn report(filled: &Filled, elapsed: Duration, json: bool) -> anyhow::Result<()> 
     if *resumed {
         text += "It went on where it had been stopped; the numbers are of the whole walk.\n";
     }
-    table::print(&(text + &of_failures(failures)))
+    output::print(&(text + &of_failures(failures)))
 }
 
 /// One line for each: its ID and its fault, never what stood there.
 pub fn of_failures(failures: &[Failure]) -> String {
     let line = |failure: &Failure| {
         let id = failure.clerk_id.as_deref().unwrap_or("(no ID)");
-        format!("{}\n", visible(&format!("failed: {id}  {}: {}", failure.error_code, failure.error)))
+        format!(
+            "{}\n",
+            visible(&format!(
+                "failed: {id}  {}: {}",
+                failure.error_code, failure.error
+            ))
+        )
     };
     failures.iter().map(line).collect()
 }

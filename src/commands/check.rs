@@ -20,8 +20,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::table;
-use crate::config::{self, Config, Environment, Faults, Settings};
+use super::output;
+use crate::config::{self, Config, ConfigErrors, Environment, Settings};
 use crate::store::{Inspection, Store, StoreError};
 use crate::telemetry;
 use clock::Reading;
@@ -57,31 +57,46 @@ struct Report {
 
 /// Exit status 1 where anything fails. A setting that is wrong is a finding, too.
 pub async fn run(args: &CheckArgs, settings: &Settings) -> anyhow::Result<ExitCode> {
-    let (findings, colour) = match Environment::read() {
+    let (findings, color) = match Environment::read() {
         Ok(environment) => {
-            let colour = std::io::stdout().is_terminal() && !environment.refuses_colour();
-            let (config, faults) = config::survey(settings, &environment);
+            let color = std::io::stdout().is_terminal() && !environment.refuses_color();
+            let (config, faults) = config::validate(settings, &environment);
             let mut findings = Box::pin(found(config, &faults, args.role)).await;
             let doubts = config::unsubstituted(settings, &environment).into_iter();
-            findings.extend(doubts.map(|(what, remedy)| Finding::note("configuration", what, remedy)));
-            (findings, colour)
+            findings
+                .extend(doubts.map(|(what, remedy)| Finding::note("configuration", what, remedy)));
+            (findings, color)
         }
         Err(error) => (vec![settings::fault(&error)], false),
     };
     let failed = findings.iter().filter(|finding| finding.failed()).count();
     if args.json {
-        table::print_json(&Report { ok: failed == 0, version: env!("CARGO_PKG_VERSION"), findings })?;
+        output::print_json(&Report {
+            ok: failed == 0,
+            version: env!("CARGO_PKG_VERSION"),
+            findings,
+        })?;
     } else {
-        table::print(&finding::lines(&findings, colour))?;
+        output::print(&finding::lines(&findings, color))?;
     }
-    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
-async fn found(config: Option<Config>, faults: &Faults, role: Role) -> Vec<Finding> {
-    let Some(config) = config else { return faults.iter().map(settings::fault).collect() };
+async fn found(config: Option<Config>, faults: &ConfigErrors, role: Role) -> Vec<Finding> {
+    let Some(config) = config else {
+        return faults.iter().map(settings::fault).collect();
+    };
     let mut findings = settings::of(&config, faults, role);
     if let Err(error) = telemetry::start(&config.telemetry, "off") {
-        findings.push(Finding::fail("configuration", error, "correct or unset RUST_LOG"));
+        findings.push(Finding::fail(
+            "configuration",
+            error,
+            "correct or unset RUST_LOG",
+        ));
     }
     let (database, broker, clerk) = tokio::join!(
         async {
@@ -91,21 +106,36 @@ async fn found(config: Option<Config>, faults: &Faults, role: Role) -> Vec<Findi
             }
         },
         async {
-            let names = ["AMQP_URL", "AMQP_NAMESPACE", "AMQP_CA", "AMQP_CLIENT_CERT", "AMQP_CLIENT_KEY"];
+            let names = [
+                "AMQP_URL",
+                "AMQP_NAMESPACE",
+                "AMQP_CA",
+                "AMQP_CLIENT_CERT",
+                "AMQP_CLIENT_KEY",
+            ];
             let is_known = !names.iter().any(|name| faults.concern(name));
             let url = config.amqp_management_url.as_ref();
             let max_body_bytes = (role != Role::Worker).then_some(config.http.max_body_bytes);
-            if is_known { broker::check(&config.queue, url, max_body_bytes).await } else { Vec::new() }
+            if is_known {
+                broker::check(&config.queue, url, max_body_bytes).await
+            } else {
+                Vec::new()
+            }
         },
         async {
             let names = ["CLERK_SECRET_KEY", "CLERK_API_URL", "CLERK_API_CA"];
             let is_known = !names.iter().any(|name| faults.concern(name));
-            if is_known { clerk_api::check(&config.clerk_api).await } else { (Vec::new(), None) }
+            if is_known {
+                clerk_api::check(&config.clerk_api).await
+            } else {
+                (Vec::new(), None)
+            }
         },
     );
     findings.extend(database.0);
     findings.extend(broker);
-    if !faults.concern("DATA_DIR") && !faults.concern("DATABASE_URL") && !faults.concern("AMQP_URL") {
+    if !faults.concern("DATA_DIR") && !faults.concern("DATABASE_URL") && !faults.concern("AMQP_URL")
+    {
         findings.extend(machine::directories(&config, role));
     }
     if role != Role::Worker {
@@ -116,18 +146,31 @@ async fn found(config: Option<Config>, faults: &Faults, role: Role) -> Vec<Findi
     findings
 }
 
-async fn database(config: &Config, faults: &Faults, role: Role) -> (Vec<Finding>, Option<Reading>) {
+async fn database(
+    config: &Config,
+    faults: &ConfigErrors,
+    role: Role,
+) -> (Vec<Finding>, Option<Reading>) {
     if faults.concern("DATABASE_URL") || faults.concern("DATABASE_CA") {
         return (Vec::new(), None);
     }
     let store = match Store::open(&config.store) {
         Ok(store) => store,
-        Err(StoreError::Unavailable(text) | StoreError::Incompatible(text) | StoreError::Rejected { text, .. }) => {
-            return (vec![Finding::fail("database", text, "correct DATABASE_URL")], None);
+        Err(
+            StoreError::Unavailable(text)
+            | StoreError::Incompatible(text)
+            | StoreError::Rejected { text, .. },
+        ) => {
+            return (
+                vec![Finding::fail("database", text, "correct DATABASE_URL")],
+                None,
+            );
         }
     };
     let (mut findings, inspection) = database::check(&store, config, role).await;
-    let is_known = !faults.concern("AMQP_URL") && !faults.concern("AMQP_NAMESPACE") && !faults.concern("DATA_DIR");
+    let is_known = !faults.concern("AMQP_URL")
+        && !faults.concern("AMQP_NAMESPACE")
+        && !faults.concern("DATA_DIR");
     if inspection.is_some() && is_known {
         findings.extend(in_time(worker_queue::check(&store, config)).await.flatten());
     }
@@ -135,7 +178,13 @@ async fn database(config: &Config, faults: &Faults, role: Role) -> (Vec<Finding>
         Some(Inspection::Postgres(found)) => found.clock,
         _ => None,
     };
-    (findings, reading.map(|(theirs, ours)| Reading { theirs_ms: theirs.ms(), ours_ms: ours.ms() }))
+    (
+        findings,
+        reading.map(|(theirs, ours)| Reading {
+            theirs_ms: theirs.ms(),
+            ours_ms: ours.ms(),
+        }),
+    )
 }
 
 /// What it comes to, or nothing when it takes too long.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::CommandFactory;
 use clap_complete::Shell;
 
-use super::{Cli, table};
+use super::{Cli, output};
 
 #[derive(Debug, clap::Args)]
 pub struct CompletionsArgs {
@@ -20,6 +20,6 @@ pub fn run(args: &CompletionsArgs) -> anyhow::Result<ExitCode> {
     let script = String::from_utf8_lossy(&script);
     // For a program with a hyphen in its name clap_complete 4.6 asks bash for one name and answers to another
     // (clap-rs/clap#6421), so that nothing is completed after a subcommand. No other shell's script has this text.
-    table::print(&script.replace("clerk__subcmd__sync__subcmd__", "clerk__sync__subcmd__"))?;
+    output::print(&script.replace("clerk__subcmd__sync__subcmd__", "clerk__sync__subcmd__"))?;
     Ok(ExitCode::SUCCESS)
 }

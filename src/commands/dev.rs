@@ -17,15 +17,15 @@ use tokio::time::Instant;
 use super::hints::{Hints, quoted};
 use super::secrets::Secrets;
 use super::serve::Signals;
-use super::service::{Role, Service};
-use super::{startup, table, users};
+use super::server::{Role, Service};
+use super::{output, startup, users};
 use crate::backoff::Backoff;
-use crate::clerk::sample::{Person, SampleEvent};
 use crate::clerk::{ClerkId, SigningSecret, Timestamp};
 use crate::clock::now;
 use crate::commands::send::{self, Dev, Sender};
 use crate::config::{Config, Environment, Settings};
-use crate::{data_dir, http};
+use crate::sample::{Person, SampleEvent};
+use crate::{http, private_file};
 
 #[derive(Debug, clap::Args)]
 pub struct DevArgs {
@@ -39,7 +39,11 @@ const SECRET_FILE: &str = "dev-signing-secret";
 const TOKEN_FILE: &str = "dev-admin-token";
 const URL_FILE: &str = "dev-url";
 
-pub async fn run(args: DevArgs, settings: Settings, mut config: Config) -> anyhow::Result<ExitCode> {
+pub async fn run(
+    args: DevArgs,
+    settings: Settings,
+    mut config: Config,
+) -> anyhow::Result<ExitCode> {
     let taken = take_a_free_port(&mut config.http);
     let is_made_up = config.signing_secrets.is_empty();
     // Taken beside those of the user: what `send` signs with it reaches `dev` alone.
@@ -49,7 +53,9 @@ pub async fn run(args: DevArgs, settings: Settings, mut config: Config) -> anyho
     // A token of the user's is not shown.
     let mut token = None;
     if config.admin_token.is_none() {
-        token = Some(kept(&config.data_dir, TOKEN_FILE, || URL_SAFE_NO_PAD.encode(random_bytes::<24>()))?);
+        token = Some(kept(&config.data_dir, TOKEN_FILE, || {
+            URL_SAFE_NO_PAD.encode(random_bytes::<24>())
+        })?);
         config.admin_token.clone_from(&token);
     }
 
@@ -59,13 +65,27 @@ pub async fn run(args: DevArgs, settings: Settings, mut config: Config) -> anyho
     let url = startup::url(service.address, http::WEBHOOK_PATH);
     let place = Place::announce(&config.data_dir, &url)?;
     if let Some(taken) = taken {
-        table::print(&format!("Port {taken} is taken: this one listens on {}.\n\n", service.address.port()))?;
+        output::print(&format!(
+            "Port {taken} is taken: this one listens on {}.\n\n",
+            service.address.port()
+        ))?;
     }
-    table::print(&welcome(&url, &config, &service, is_made_up, token.as_ref()))?;
+    output::print(&welcome(
+        &url,
+        &config,
+        &service,
+        is_made_up,
+        token.as_ref(),
+    ))?;
     if args.demo {
         demo(&url, &config, &service).await?;
     }
-    table::print(&next_steps(&config, &url, &Environment::read()?, token.is_some()))?;
+    output::print(&next_steps(
+        &config,
+        &url,
+        &Environment::read()?,
+        token.is_some(),
+    ))?;
     let ended = signals.until_the_end(&settings, &secrets).await;
     drop(place);
     service.stop().await;
@@ -82,8 +102,12 @@ fn take_a_free_port(options: &mut http::Options) -> Option<u16> {
     let is_taken = |options: &http::Options| {
         http::listen(options).is_err_and(|error| error.kind() == std::io::ErrorKind::AddrInUse)
     };
-    let free = (wanted..=wanted.saturating_add(PORTS_MAX))
-        .find(|port| !is_taken(&http::Options { port: *port, ..options.clone() }))?;
+    let free = (wanted..=wanted.saturating_add(PORTS_MAX)).find(|port| {
+        !is_taken(&http::Options {
+            port: *port,
+            ..options.clone()
+        })
+    })?;
     options.port = free;
     (free != wanted).then_some(wanted)
 }
@@ -94,7 +118,12 @@ struct Place(PathBuf);
 impl Place {
     fn announce(directory: &Path, url: &str) -> anyhow::Result<Self> {
         let path = directory.join(URL_FILE);
-        let write = || data_dir::file().truncate(true).open(&path)?.write_all(url.as_bytes());
+        let write = || {
+            private_file::file()
+                .truncate(true)
+                .open(&path)?
+                .write_all(url.as_bytes())
+        };
         write().with_context(|| format!("cannot write {}", path.display()))?;
         Ok(Self(path))
     }
@@ -124,11 +153,16 @@ fn kept(data_dir: &Path, file: &str, made_up: impl Fn() -> String) -> anyhow::Re
     }
     let value = made_up();
     let write = || {
-        data_dir::create(data_dir)?;
-        let mut file = data_dir::file().create_new(true).open(&path)?;
+        private_file::create(data_dir)?;
+        let mut file = private_file::file().create_new(true).open(&path)?;
         writeln!(file, "{value}")
     };
-    write().with_context(|| format!("cannot write {} (choose another place with DATA_DIR)", path.display()))?;
+    write().with_context(|| {
+        format!(
+            "cannot write {} (choose another place with DATA_DIR)",
+            path.display()
+        )
+    })?;
     Ok(SecretString::from(value))
 }
 
@@ -139,14 +173,26 @@ fn random_bytes<const N: usize>() -> [u8; N] {
 }
 
 /// The made-up secret is shown, so that it can be put into other tools; one of the user's is not.
-fn welcome(url: &str, config: &Config, service: &Service, made_up: bool, token: Option<&SecretString>) -> String {
-    let secret =
-        if made_up { config.signing_secrets[0].expose_secret() } else { "that of CLERK_WEBHOOK_SIGNING_SECRET" };
+fn welcome(
+    url: &str,
+    config: &Config,
+    service: &Service,
+    made_up: bool,
+    token: Option<&SecretString>,
+) -> String {
+    let secret = if made_up {
+        config.signing_secrets[0].expose_secret()
+    } else {
+        "that of CLERK_WEBHOOK_SIGNING_SECRET"
+    };
     let token = token.map_or("that of ADMIN_TOKEN", |token| token.expose_secret());
-    table::of_fields(&[
+    output::of_fields(&[
         ("webhook URL", url.into()),
         ("signing secret", secret.into()),
-        ("dashboard", url.replace(http::WEBHOOK_PATH, http::dashboard::PATH)),
+        (
+            "dashboard",
+            url.replace(http::WEBHOOK_PATH, http::dashboard::PATH),
+        ),
         ("log in with", token.into()),
         ("queue", startup::queue(&config.queue)),
         ("database", startup::database(&service.store)),
@@ -157,7 +203,11 @@ fn welcome(url: &str, config: &Config, service: &Service, made_up: bool, token: 
 /// Commands that work as they stand, in another terminal in the same folder.
 fn next_steps(config: &Config, url: &str, environment: &Environment, made_up: bool) -> String {
     let hints = Hints::of(config, environment);
-    let to = if url == send::DEFAULT_URL { String::new() } else { format!(" --url {}", quoted(url)) };
+    let to = if url == send::DEFAULT_URL {
+        String::new()
+    } else {
+        format!(" --url {}", quoted(url))
+    };
     let mut steps = format!(
         "\nServing. Stop with Ctrl-C. Try in another terminal:\n\
          \x20 {}\n\
@@ -171,7 +221,9 @@ fn next_steps(config: &Config, url: &str, environment: &Environment, made_up: bo
     let token = match made_up {
         true => Some(format!("$(cat {file})")),
         // A shell does not know the one of `.env` or of a flag.
-        false => environment.is_exported("ADMIN_TOKEN").then(|| "$ADMIN_TOKEN".into()),
+        false => environment
+            .is_exported("ADMIN_TOKEN")
+            .then(|| "$ADMIN_TOKEN".into()),
     };
     if let Some(token) = token {
         let api = quoted(&url.replace(http::WEBHOOK_PATH, "/api/users"));
@@ -185,11 +237,11 @@ const DEMO_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Sends a history over HTTP, as Svix would with its retries and bad order, and shows what it came to.
 async fn demo(url: &str, config: &Config, service: &Service) -> anyhow::Result<()> {
-    let secret =
-        SigningSecret::parse(&config.signing_secrets[0]).map_err(|fault| anyhow!("the signing secret {fault}"))?;
+    let secret = SigningSecret::parse(&config.signing_secrets[0])
+        .map_err(|fault| anyhow!("the signing secret {fault}"))?;
     let sender = Sender::new(url.parse()?, secret, NonZeroUsize::MIN)?;
     let history = History::of(5, now());
-    table::print(&format!(
+    output::print(&format!(
         "\nSending {} signed events of {} people:\n",
         history.deliveries.len(),
         history.people.len()
@@ -197,16 +249,30 @@ async fn demo(url: &str, config: &Config, service: &Service) -> anyhow::Result<(
     for (event, what) in &history.deliveries {
         let answer = sender.post(event).await?;
         if !answer.is_accepted() {
-            bail!("the event {what} was answered {} {}", answer.status, answer.word);
+            bail!(
+                "the event {what} was answered {} {}",
+                answer.status,
+                answer.word
+            );
         }
-        table::print(&format!("  {what}\n"))?;
+        output::print(&format!("  {what}\n"))?;
     }
     let mut waiting = Backoff::for_outage();
     let deadline = Instant::now() + DEMO_DEADLINE;
     for (event, what) in &history.deliveries {
-        while service.store.event(&event.id).await.ok().flatten().is_none() {
+        while service
+            .store
+            .event(&event.id)
+            .await
+            .ok()
+            .flatten()
+            .is_none()
+        {
             if Instant::now() > deadline {
-                bail!("the event {what} was queued but not applied within {} s; see the log", DEMO_DEADLINE.as_secs());
+                bail!(
+                    "the event {what} was queued but not applied within {} s; see the log",
+                    DEMO_DEADLINE.as_secs()
+                );
             }
             waiting.wait().await;
         }
@@ -215,7 +281,10 @@ async fn demo(url: &str, config: &Config, service: &Service) -> anyhow::Result<(
     for person in &history.people {
         rows.extend(service.store.user(person).await?);
     }
-    table::print(&format!("\nThe users table now:\n{}", users::of_users(&rows, now())))?;
+    output::print(&format!(
+        "\nThe users table now:\n{}",
+        users::of_users(&rows, now())
+    ))?;
     Ok(())
 }
 
@@ -230,20 +299,46 @@ impl History {
     /// event comes twice.
     fn of(people: usize, now: Timestamp) -> Self {
         let before_ms = |ms: i64| Timestamp::from_ms(now.ms() - ms).unwrap_or(now);
-        let people: Vec<Person> = (0..people).map(|_| Person::generate(rand::random(), before_ms(60_000))).collect();
+        let people: Vec<Person> = (0..people)
+            .map(|_| Person::generate(rand::random(), before_ms(60_000)))
+            .collect();
         let mut deliveries = Vec::new();
         for person in &people {
-            deliveries.push((person.created(before_ms(60_000)), format!("user.created  {}", person.name())));
+            deliveries.push((
+                person.created(before_ms(60_000)),
+                format!("user.created  {}", person.name()),
+            ));
         }
         for person in &people {
-            deliveries.push((person.updated(before_ms(30_000), 1), format!("user.updated  {}", person.name())));
+            deliveries.push((
+                person.updated(before_ms(30_000), 1),
+                format!("user.updated  {}", person.name()),
+            ));
         }
         let (leaver, late) = (&people[0], &people[1]);
         let update = late.updated(before_ms(10_000), 2);
-        deliveries.push((leaver.deleted(before_ms(5_000)), format!("user.deleted  {}", leaver.name())));
-        deliveries.push((late.deleted(before_ms(5_000)), format!("user.deleted  {}", late.name())));
-        deliveries.push((update.clone(), format!("user.updated  {}, late: from before the delete", late.name())));
-        deliveries.push((update, format!("user.updated  {}, the same event again", late.name())));
-        Self { people: people.iter().map(|person| person.id.clone()).collect(), deliveries }
+        deliveries.push((
+            leaver.deleted(before_ms(5_000)),
+            format!("user.deleted  {}", leaver.name()),
+        ));
+        deliveries.push((
+            late.deleted(before_ms(5_000)),
+            format!("user.deleted  {}", late.name()),
+        ));
+        deliveries.push((
+            update.clone(),
+            format!(
+                "user.updated  {}, late: from before the delete",
+                late.name()
+            ),
+        ));
+        deliveries.push((
+            update,
+            format!("user.updated  {}, the same event again", late.name()),
+        ));
+        Self {
+            people: people.iter().map(|person| person.id.clone()).collect(),
+            deliveries,
+        }
     }
 }

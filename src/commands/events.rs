@@ -1,6 +1,6 @@
 //! `events`: the record of every event by command.
 
-mod orders;
+mod bulk_actions;
 
 use std::num::NonZeroU32;
 use std::process::ExitCode;
@@ -8,12 +8,12 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::builder::NonEmptyStringValueParser;
 
-use super::table;
+use super::output;
 use crate::clerk::{EventId, Timestamp};
 use crate::clock::now;
 use crate::config::Config;
+use crate::escape::{visible, visible_json_lines};
 use crate::store::{self, Cursor, EventFilter, EventRow, Page, Status, Store};
-use crate::visible::{visible, visible_json_lines};
 
 #[derive(Debug, clap::Subcommand)]
 pub enum EventsCommand {
@@ -28,9 +28,9 @@ pub enum EventsCommand {
         json: bool,
     },
     /// Put failed events back onto the queue, under the same IDs
-    Replay(orders::ReplayArgs),
+    Replay(bulk_actions::ReplayArgs),
     /// Discard failed events: nobody waits for them any more, and they go with the other old lines
-    Discard(orders::DiscardArgs),
+    Discard(bulk_actions::DiscardArgs),
 }
 
 impl EventsCommand {
@@ -77,15 +77,38 @@ pub struct ListArgs {
 
 impl FilterArgs {
     fn is_empty(&self) -> bool {
-        let Self { event_type, user, error_code, since, until } = self;
-        event_type.is_none() && user.is_none() && error_code.is_none() && since.is_none() && until.is_none()
+        let Self {
+            event_type,
+            user,
+            error_code,
+            since,
+            until,
+        } = self;
+        event_type.is_none()
+            && user.is_none()
+            && error_code.is_none()
+            && since.is_none()
+            && until.is_none()
     }
 
     fn with_status(self, status: Option<Status>) -> EventFilter {
         // Whoever asks for a code means what waits, and that has an index.
         let status = status.or(self.error_code.as_ref().map(|_| Status::Failed));
-        let Self { event_type, user: clerk_id, error_code, since, until } = self;
-        EventFilter { status, event_type, clerk_id, error_code, since, until }
+        let Self {
+            event_type,
+            user: clerk_id,
+            error_code,
+            since,
+            until,
+        } = self;
+        EventFilter {
+            status,
+            event_type,
+            clerk_id,
+            error_code,
+            since,
+            until,
+        }
     }
 }
 
@@ -93,28 +116,35 @@ pub async fn run(command: EventsCommand, config: &Config) -> anyhow::Result<Exit
     let store = Store::open(&config.store)?;
     let status = match command {
         EventsCommand::List(args) => list(args, &store).await.map(|()| ExitCode::SUCCESS),
-        EventsCommand::Show { id, json } => show(&id, json, &store).await.map(|()| ExitCode::SUCCESS),
-        EventsCommand::Replay(args) => orders::replay(args, config, &store).await,
-        EventsCommand::Discard(args) => orders::discard(args, &store).await,
+        EventsCommand::Show { id, json } => {
+            show(&id, json, &store).await.map(|()| ExitCode::SUCCESS)
+        }
+        EventsCommand::Replay(args) => bulk_actions::replay(args, config, &store).await,
+        EventsCommand::Discard(args) => bulk_actions::discard(args, &store).await,
     };
     store.close().await;
     status
 }
 
 async fn list(args: ListArgs, store: &Store) -> anyhow::Result<()> {
-    let page = Page { limit: NonZeroU32::new(args.limit).context("--limit is 0")?, after: args.cursor };
-    let filter = args.filter.with_status(args.status.as_deref().and_then(Status::named));
+    let page = Page {
+        limit: NonZeroU32::new(args.limit).context("--limit is 0")?,
+        after: args.cursor,
+    };
+    let filter = args
+        .filter
+        .with_status(args.status.as_deref().and_then(Status::named));
     let listing = store.events(&filter, &page).await?;
     if args.json {
-        return table::print_json_lines(&listing.rows);
+        return output::print_json_lines(&listing.rows);
     }
     if listing.rows.is_empty() {
-        table::note("No events match.");
+        output::note("No events match.");
         return Ok(());
     }
-    table::print(&of_events(&listing.rows, now()))?;
+    output::print(&of_events(&listing.rows, now()))?;
     if let Some(next) = listing.next {
-        table::note(&format!("There are more: --cursor {next}"));
+        output::note(&format!("There are more: --cursor {next}"));
     }
     Ok(())
 }
@@ -122,26 +152,34 @@ async fn list(args: ListArgs, store: &Store) -> anyhow::Result<()> {
 fn of_events(events: &[EventRow], now: Timestamp) -> String {
     let rows = events.iter().map(|event| {
         let status = event.status.as_str();
-        let status = event.error_code.as_ref().map_or(status.into(), |code| format!("{status}: {code}"));
+        let status = event
+            .error_code
+            .as_ref()
+            .map_or(status.into(), |code| format!("{status}: {code}"));
         vec![
-            table::Cell::new(table::local(event.received_at)),
-            table::Cell::new(table::age(event.received_at, now)),
-            table::Cell::new(&event.event_id),
-            table::Cell::new(&event.event_type),
-            table::Cell::new(table::or_dash(event.clerk_id.as_ref())),
-            table::Cell::new(event.deliveries),
-            table::status(event.status, status),
+            output::Cell::new(output::local(event.received_at)),
+            output::Cell::new(output::age(event.received_at, now)),
+            output::Cell::new(&event.event_id),
+            output::Cell::new(&event.event_type),
+            output::Cell::new(output::or_dash(event.clerk_id.as_ref())),
+            output::Cell::new(event.deliveries),
+            output::status(event.status, status),
         ]
     });
-    table::of_rows(&["RECEIVED", "AGE", "EVENT ID", "TYPE", "USER", "SEEN", "STATUS"], rows)
+    output::of_rows(
+        &[
+            "RECEIVED", "AGE", "EVENT ID", "TYPE", "USER", "SEEN", "STATUS",
+        ],
+        rows,
+    )
 }
 
 async fn show(id: &str, json: bool, store: &Store) -> anyhow::Result<()> {
     let event = find(id, store).await?;
     if json {
-        return table::print_json(&event);
+        return output::print_json(&event);
     }
-    table::print(&of_event(&event, now()))
+    output::print(&of_event(&event, now()))
 }
 
 fn event_id(id: &str) -> anyhow::Result<EventId> {
@@ -154,13 +192,13 @@ async fn find(id: &str, store: &Store) -> anyhow::Result<EventRow> {
 }
 
 fn of_event(event: &EventRow, now: Timestamp) -> String {
-    let time = |time| table::local_and_age(time, now);
+    let time = |time| output::local_and_age(time, now);
     let mut fields = vec![
         ("event_id", event.event_id.clone()),
         ("event_type", event.event_type.clone()),
-        ("clerk_id", table::or_dash(event.clerk_id.as_ref())),
+        ("clerk_id", output::or_dash(event.clerk_id.as_ref())),
         ("status", event.status.as_str().into()),
-        ("occurred_at", table::or_dash(event.occurred_at.map(time))),
+        ("occurred_at", output::or_dash(event.occurred_at.map(time))),
         ("sent_at", time(event.sent_at)),
         ("received_at", time(event.received_at)),
         ("processed_at", time(event.processed_at)),
@@ -168,23 +206,32 @@ fn of_event(event: &EventRow, now: Timestamp) -> String {
         ("attempts", event.attempts.to_string()),
     ];
     if event.status == Status::Failed || event.error.is_some() {
-        fields.push(("error_code", table::or_dash(event.error_code.as_ref())));
-        fields.push(("error", table::or_dash(event.error.as_ref())));
+        fields.push(("error_code", output::or_dash(event.error_code.as_ref())));
+        fields.push(("error", output::or_dash(event.error.as_ref())));
     }
     if event.status == Status::Stale {
-        fields.push(("superseded_by", table::or_dash(event.superseded_by.as_ref())));
+        fields.push((
+            "superseded_by",
+            output::or_dash(event.superseded_by.as_ref()),
+        ));
     }
     match &event.payload {
         None => fields.push(("payload", "not kept (EVENT_PAYLOADS=all keeps it)".into())),
-        Some(body) => return format!("{}payload\n{}\n", table::of_fields(&fields), of_payload(body)),
+        Some(body) => {
+            return format!(
+                "{}payload\n{}\n",
+                output::of_fields(&fields),
+                of_payload(body)
+            );
+        }
     }
-    table::of_fields(&fields)
+    output::of_fields(&fields)
 }
 
 /// JSON with line breaks of ours; anything else on one line, so that it looks like nothing else.
 fn of_payload(body: &[u8]) -> String {
-    let pretty =
-        serde_json::from_slice::<serde_json::Value>(body).and_then(|value| serde_json::to_string_pretty(&value));
+    let pretty = serde_json::from_slice::<serde_json::Value>(body)
+        .and_then(|value| serde_json::to_string_pretty(&value));
     match pretty {
         Ok(json) => visible_json_lines(&json).into_owned(),
         Err(_) => visible(&String::from_utf8_lossy(body)).into_owned(),

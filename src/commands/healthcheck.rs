@@ -17,11 +17,18 @@ pub async fn run(config: &Config) -> anyhow::Result<ExitCode> {
         "::" => vec!["127.0.0.1".to_owned(), "[::1]".to_owned()],
         host => vec![bracketed(host)],
     };
-    let client = reqwest::Client::builder().timeout(TIMEOUT).no_proxy().build()?;
+    let client = reqwest::Client::builder()
+        .timeout(TIMEOUT)
+        .no_proxy()
+        .build()?;
     let mut asked = Err(anyhow::anyhow!("no host to ask"));
     for host in hosts {
         let url = format!("http://{host}:{}/healthz", config.http.port);
-        asked = client.get(&url).send().await.with_context(|| format!("nothing answers at {url}"));
+        asked = client
+            .get(&url)
+            .send()
+            .await
+            .with_context(|| format!("nothing answers at {url}"));
         if asked.is_ok() {
             break;
         }

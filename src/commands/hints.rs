@@ -12,13 +12,24 @@ pub struct Hints {
 impl Hints {
     /// Hints whose commands find the files of `config`.
     pub fn of(config: &Config, environment: &Environment) -> Self {
-        let flags = config::flags(config, environment).iter().map(|flag| format!(" {}", quoted(flag))).collect();
-        Self { flags, ..Self::without_flags() }
+        let flags = config::flags(config, environment)
+            .iter()
+            .map(|flag| format!(" {}", quoted(flag)))
+            .collect();
+        Self {
+            flags,
+            ..Self::without_flags()
+        }
     }
 
     pub fn without_flags() -> Self {
-        let program = std::env::args().next().unwrap_or_else(|| "clerk-sync".into());
-        Self { program: quoted(&program), flags: String::new() }
+        let program = std::env::args()
+            .next()
+            .unwrap_or_else(|| "clerk-sync".into());
+        Self {
+            program: quoted(&program),
+            flags: String::new(),
+        }
     }
 
     pub fn command(&self, words: &str) -> String {
@@ -29,5 +40,9 @@ impl Hints {
 /// As a shell reads it back.
 pub fn quoted(text: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "/.-_:%@+=,".contains(c);
-    if text.chars().all(is_plain) { text.into() } else { format!("'{}'", text.replace('\'', r"'\''")) }
+    if text.chars().all(is_plain) {
+        text.into()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
 }

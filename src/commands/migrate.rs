@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::{startup, table};
+use super::{output, startup};
 use crate::config::Config;
 use crate::store::Store;
 
@@ -23,9 +23,14 @@ pub async fn run(args: &MigrateArgs, config: &Config) -> anyhow::Result<ExitCode
         store.migrate().await?;
     }
     let now = store.schema_version().await?;
-    table::note(&match before.found {
-        Some(found) if found == now.wanted => format!("The schema is up to date (version {found})."),
-        Some(found) => format!("The schema was brought from version {found} to {}.", now.wanted),
+    output::note(&match before.found {
+        Some(found) if found == now.wanted => {
+            format!("The schema is up to date (version {found}).")
+        }
+        Some(found) => format!(
+            "The schema was brought from version {found} to {}.",
+            now.wanted
+        ),
         None => format!("The schema was made (version {}).", now.wanted),
     });
     store.close().await;

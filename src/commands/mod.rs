@@ -3,20 +3,20 @@
 mod backfill;
 mod check;
 mod completions;
-mod consent;
+mod confirm;
 mod dev;
 mod events;
 mod healthcheck;
 mod hints;
 mod migrate;
+mod output;
 mod progress;
 mod reconcile;
 mod secrets;
 pub mod send;
 mod serve;
-mod service;
+mod server;
 mod startup;
-mod table;
 mod usage;
 mod users;
 
@@ -33,7 +33,12 @@ use crate::telemetry;
 /// Clerk's webhooks come in over HTTP, wait on a durable queue, and become rows of a users table. Begin with
 /// `clerk-sync dev --demo`.
 #[derive(Debug, Parser)]
-#[command(name = "clerk-sync", version, max_term_width = 100, disable_help_subcommand = true)]
+#[command(
+    name = "clerk-sync",
+    version,
+    max_term_width = 100,
+    disable_help_subcommand = true
+)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -86,7 +91,10 @@ const WRONG_USAGE: u8 = 2;
 /// Runs what the arguments ask for.
 pub async fn run(cli: Cli) -> ExitCode {
     telemetry::watch_panics();
-    let Cli { command, mut settings } = cli;
+    let Cli {
+        command,
+        mut settings,
+    } = cli;
     // Neither needs a configuration that can be read: the one says what is wrong with it.
     match &command {
         Command::Check(args) => return finish(check::run(args, &settings).await),
@@ -99,7 +107,10 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Migrate(_) | Command::Backfill(_) | Command::Reconcile(_) => startup::FILTER,
         _ => "warn",
     };
-    if matches!(command, Command::Dev(_) | Command::Send(_) | Command::Healthcheck) {
+    if matches!(
+        command,
+        Command::Dev(_) | Command::Send(_) | Command::Healthcheck
+    ) {
         settings.use_embedded();
     }
     let config = match configure(&settings, filter, uses_queue(&command)) {
@@ -111,9 +122,9 @@ pub async fn run(cli: Cli) -> ExitCode {
     };
     let done = match command {
         Command::Dev(args) => dev::run(args, settings, config).await,
-        Command::Serve => serve::run(settings, config, service::Role::Both).await,
-        Command::Receiver => serve::run(settings, config, service::Role::Receiver).await,
-        Command::Worker => serve::run(settings, config, service::Role::Worker).await,
+        Command::Serve => serve::run(settings, config, server::Role::Both).await,
+        Command::Receiver => serve::run(settings, config, server::Role::Receiver).await,
+        Command::Worker => serve::run(settings, config, server::Role::Worker).await,
         Command::Migrate(args) => migrate::run(&args, &config).await,
         Command::Send(args) => send_events(&args, &config).await,
         Command::Users(command) => users::run(command, &config).await,
@@ -158,7 +169,10 @@ fn configure(settings: &Settings, filter: &str, uses_queue: bool) -> Result<Conf
     }
     let doubts = config::unsubstituted(settings, &environment);
     let config = Config::resolve(settings, &environment).map_err(|error| {
-        let doubts = doubts.iter().map(|(what, _)| format!(". {what}")).collect::<String>();
+        let doubts = doubts
+            .iter()
+            .map(|(what, _)| format!(". {what}"))
+            .collect::<String>();
         format!("{error}{doubts}")
     })?;
     telemetry::start(&config.telemetry, filter)?;
@@ -180,7 +194,7 @@ async fn send_events(args: &send::SendArgs, config: &Config) -> anyhow::Result<E
 
 /// One line for a person.
 fn tell(error: &impl std::fmt::Display) {
-    table::note(&format!("clerk-sync: {error}"));
+    output::note(&format!("clerk-sync: {error}"));
 }
 
 #[cfg(test)]

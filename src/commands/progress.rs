@@ -12,7 +12,10 @@ pub fn bar(total: Option<u64>) -> ProgressBar {
         return ProgressBar::hidden();
     }
     let (bar, template) = match total {
-        Some(total) => (ProgressBar::new(total), "{bar:30} {human_pos} of {human_len}, {rate}, {eta} left"),
+        Some(total) => (
+            ProgressBar::new(total),
+            "{bar:30} {human_pos} of {human_len}, {rate}, {eta} left",
+        ),
         None => (ProgressBar::no_length(), "{spinner} {human_pos}, {rate}"),
     };
     let style = ProgressStyle::with_template(template).expect("the templates are well formed");

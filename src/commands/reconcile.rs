@@ -8,11 +8,11 @@ use anyhow::{Context, bail};
 use serde::Serialize;
 
 use super::backfill::{Patience, Shown, of_failures, open, stop_on_signal};
-use super::{startup, table};
+use super::{output, startup};
 use crate::backfill::{self, Drift, Kind, Plan, Stopped};
 use crate::config::Config;
+use crate::escape::visible;
 use crate::store::Store;
-use crate::visible::visible;
 
 #[derive(Debug, clap::Args)]
 pub struct ReconcileArgs {
@@ -39,25 +39,50 @@ pub async fn run(args: &ReconcileArgs, config: &Config) -> anyhow::Result<ExitCo
     store.schema_version().await?.check()?;
     let mut shown = Shown::start(&api).await;
     let tell = |drift: &Drift| shown.at(drift.seen, || format!("{} users read", drift.seen));
-    let plan = Plan { fix: args.fix, deletes_max: args.max_deletes };
-    let (drift, end) = Box::pin(backfill::reconcile(Arc::clone(&api), &store, plan, &stop, tell)).await;
+    let plan = Plan {
+        fix: args.fix,
+        deletes_max: args.max_deletes,
+    };
+    let (drift, end) = Box::pin(backfill::reconcile(
+        Arc::clone(&api),
+        &store,
+        plan,
+        &stop,
+        tell,
+    ))
+    .await;
     shown.end();
     store.close().await;
     report(&drift, end.is_ok(), args, started.elapsed())?;
     match end {
-        Err(Stopped::Requested) => bail!("stopped: nobody is marked as deleted before the end; run it again"),
-        Err(stopped) => bail!("{stopped}. Nobody is marked as deleted after a walk that is not complete; run it again"),
+        Err(Stopped::Requested) => {
+            bail!("stopped: nobody is marked as deleted before the end; run it again")
+        }
+        Err(stopped) => bail!(
+            "{stopped}. Nobody is marked as deleted after a walk that is not complete; run it again"
+        ),
         Ok(()) => {}
     }
     if let (true, Some(why)) = (args.fix, &drift.refused) {
         bail!("{why}");
     }
     if drift.failed > 0 {
-        bail!("{} users could not be read or written, so that nothing is known of them; see above", drift.failed);
+        bail!(
+            "{} users could not be read or written, so that nothing is known of them; see above",
+            drift.failed
+        );
     }
     // What was mended has drifted no more; a tombstone whose user is at Clerk cannot be mended.
-    let left = if args.fix { drift.deleted_here.count } else { drift.found() };
-    Ok(if left == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let left = if args.fix {
+        drift.deleted_here.count
+    } else {
+        drift.found()
+    };
+    Ok(if left == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 #[derive(Serialize)]
@@ -70,23 +95,40 @@ struct Report<'a> {
     elapsed_ms: u64,
 }
 
-fn report(drift: &Drift, complete: bool, args: &ReconcileArgs, elapsed: Duration) -> anyhow::Result<()> {
+fn report(
+    drift: &Drift,
+    complete: bool,
+    args: &ReconcileArgs,
+    elapsed: Duration,
+) -> anyhow::Result<()> {
     if args.json {
         let elapsed_ms = u64::try_from(elapsed.as_millis()).context("it took too long")?;
-        return table::print_json(&Report { complete, fix: args.fix, drift, elapsed_ms });
+        return output::print_json(&Report {
+            complete,
+            fix: args.fix,
+            drift,
+            elapsed_ms,
+        });
     }
     let mut fields = vec![("users at Clerk", drift.seen.to_string())];
     if complete {
         fields.push(("users in the table", drift.live.to_string()));
     }
     fields.extend([("elapsed", format!("{:.1} s", elapsed.as_secs_f64()))]);
-    let mut text = table::of_fields(&fields);
+    let mut text = output::of_fields(&fields);
     text += &of_kind("missing in the table", &drift.missing);
     text += &of_kind("stale in the table", &drift.stale);
     text += &of_kind("different in the table", &drift.different);
-    let deleted = if drift.unconfirmed { "not on Clerk's list (not confirmed)" } else { "deleted at Clerk" };
+    let deleted = if drift.unconfirmed {
+        "not on Clerk's list (not confirmed)"
+    } else {
+        "deleted at Clerk"
+    };
     text += &of_kind(deleted, &drift.deleted_at_clerk);
-    text += &of_kind("deleted in the table, and at Clerk all the same", &drift.deleted_here);
+    text += &of_kind(
+        "deleted in the table, and at Clerk all the same",
+        &drift.deleted_here,
+    );
     if drift.deleted_here.count > 0 {
         text += "  A delete is never taken back. If one is wrong (Clerk's examples use the same IDs): `clerk-sync users erase ID --forget`, then\n  `clerk-sync backfill`.\n";
     }
@@ -100,7 +142,7 @@ fn report(drift: &Drift, complete: bool, args: &ReconcileArgs, elapsed: Duration
             None => "`clerk-sync reconcile --fix` mends it.\n".into(),
         },
     };
-    table::print(&text)
+    output::print(&text)
 }
 
 fn of_kind(what: &str, kind: &Kind) -> String {
@@ -108,7 +150,9 @@ fn of_kind(what: &str, kind: &Kind) -> String {
         return String::new();
     }
     let mut text = format!("{} {what}:\n", kind.count);
-    kind.ids.iter().for_each(|id| text += &format!("  {}\n", visible(id)));
+    kind.ids
+        .iter()
+        .for_each(|id| text += &format!("  {}\n", visible(id)));
     match kind.count.saturating_sub(kind.ids.len() as u64) {
         0 => {}
         more => text += &format!("  and {more} more\n"),

@@ -28,12 +28,22 @@ impl Secrets {
         let verifier = watch::Sender::new(Arc::new(verifier(&config.signing_secrets, receives)?));
         count(config.signing_secrets.len(), receives);
         let admin_token = watch::Sender::new(digest(config.admin_token.as_ref()));
-        Ok(Self { verifier, admin_token, receives, made_up_secret: None, made_up: None })
+        Ok(Self {
+            verifier,
+            admin_token,
+            receives,
+            made_up_secret: None,
+            made_up: None,
+        })
     }
 
     /// With what `dev` made up.
     pub fn with_made_up(self, secret: SecretString, token: Option<SecretString>) -> Self {
-        Self { made_up_secret: Some(secret), made_up: token, ..self }
+        Self {
+            made_up_secret: Some(secret),
+            made_up: token,
+            ..self
+        }
     }
 
     /// Reads them again. One that cannot be read leaves those before in force, and so does a bug: no signal ends the process.
@@ -47,23 +57,34 @@ impl Secrets {
         let read = Environment::read().and_then(|environment| {
             let mut signing = config::signing_secrets(settings, &environment)?;
             signing.extend(self.made_up_secret.clone());
-            Ok((verifier(&signing, self.receives)?, signing.len(), config::admin_token(settings, &environment)?))
+            Ok((
+                verifier(&signing, self.receives)?,
+                signing.len(),
+                config::admin_token(settings, &environment)?,
+            ))
         });
         match read {
             Ok((verifier, secrets, token)) => {
                 self.verifier.send_replace(Arc::new(verifier));
-                self.admin_token.send_replace(digest(token.as_ref().or(self.made_up.as_ref())));
+                self.admin_token
+                    .send_replace(digest(token.as_ref().or(self.made_up.as_ref())));
                 count(secrets, self.receives);
                 info!(secrets, "the secrets were read again");
             }
-            Err(error) => error!(%error, "the secrets could not be read again; those before stay in force"),
+            Err(error) => {
+                error!(%error, "the secrets could not be read again; those before stay in force")
+            }
         }
     }
 }
 
 /// A worker needs no signing secret.
 fn verifier(secrets: &[SecretString], receives: bool) -> Result<Verifier, ConfigError> {
-    if receives { config::verifier(secrets) } else { Ok(Verifier::new(Vec::new())) }
+    if receives {
+        config::verifier(secrets)
+    } else {
+        Ok(Verifier::new(Vec::new()))
+    }
 }
 
 /// Each secret is seen in the metrics from the beginning: one that nobody uses any more shows as one that stands still.

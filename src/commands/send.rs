@@ -16,12 +16,12 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::consent::{self, Consent};
+use super::confirm::{self, Consent};
 use super::hints::{Hints, quoted};
-use super::{progress, table};
-use crate::clerk::sample::SampleType;
+use super::{output, progress};
 use crate::clerk::{ClerkId, EventId, SigningSecret};
 use crate::clock::now;
+use crate::sample::SampleType;
 use crate::shutdown::Shutdown;
 use load::Load;
 use plan::{Plan, Source};
@@ -120,15 +120,19 @@ fn event_types() -> impl TypedValueParser<Value = SampleType> {
 
 fn read_url(text: &str) -> Result<Url, String> {
     let example = format!("give one such as {DEFAULT_URL}");
-    let after_host =
-        text.split_once("://").and_then(|(_, rest)| rest.split_once(['/', '?', '#'])).map(|(_, rest)| rest);
+    let after_host = text
+        .split_once("://")
+        .and_then(|(_, rest)| rest.split_once(['/', '?', '#']))
+        .map(|(_, rest)| rest);
     // A password with one of these in it ends the host too early; the rest would be printed, and go to another host.
     if after_host.is_some_and(|rest| rest.contains('@') || rest.contains("%40")) {
         return Err(format!(
             "it holds an @ behind the first /, ? or #: in a password write / as %2F, ? as %3F, # as %23; {example}"
         ));
     }
-    let url: Url = text.parse().map_err(|error| format!("{error}: {example}"))?;
+    let url: Url = text
+        .parse()
+        .map_err(|error| format!("{error}: {example}"))?;
     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
         return Err(format!("it is neither http:// nor https://: {example}"));
     }
@@ -140,12 +144,18 @@ fn read_clerk_id(text: &str) -> Result<ClerkId, &'static str> {
 }
 
 fn read_rate(text: &str) -> Result<f64, String> {
-    let rate = text.parse().ok().filter(|rate: &f64| *rate > 0.0 && *rate <= RATE_MAX);
+    let rate = text
+        .parse()
+        .ok()
+        .filter(|rate: &f64| *rate > 0.0 && *rate <= RATE_MAX);
     rate.ok_or_else(|| format!("give a number of deliveries a second above 0 and up to {RATE_MAX}"))
 }
 
 fn read_connections(text: &str) -> Result<NonZeroUsize, String> {
-    let number = text.parse().ok().filter(|number: &NonZeroUsize| number.get() as u64 <= CONNECTIONS_MAX);
+    let number = text
+        .parse()
+        .ok()
+        .filter(|number: &NonZeroUsize| number.get() as u64 <= CONNECTIONS_MAX);
     number.ok_or_else(|| format!("give a number from 1 to {CONNECTIONS_MAX}"))
 }
 
@@ -158,33 +168,55 @@ pub async fn run_with_consent(
 ) -> anyhow::Result<ExitCode> {
     let url = match (&args.url, &dev.url) {
         (Some(url), _) | (None, Some(url)) => url.clone(),
-        (None, None) => DEFAULT_URL.parse().context("the default URL cannot be read")?,
+        (None, None) => DEFAULT_URL
+            .parse()
+            .context("the default URL cannot be read")?,
     };
     let chosen = target::choose(&url, args.secret.as_ref(), configured.as_ref(), dev);
     signing_secret(chosen.as_ref().map(|(secret, _)| secret))?;
     let is_dev = chosen.as_ref().is_some_and(|(_, is_dev)| *is_dev);
     if !is_dev {
-        let warning = target::warning(&sender::address(&url), args.user.as_ref().map(ClerkId::as_str));
-        match consent::ask(&warning, "Send all the same?", args.yes) {
+        let warning = target::warning(
+            &sender::address(&url),
+            args.user.as_ref().map(ClerkId::as_str),
+        );
+        match confirm::ask(&warning, "Send all the same?", args.yes) {
             Consent::Given => {}
             Consent::Refused => bail!("nothing was sent"),
             Consent::Absent => {
-                table::note("clerk-sync: nothing was sent: add --yes to send all the same");
+                output::note("clerk-sync: nothing was sent: add --yes to send all the same");
                 return Ok(ExitCode::from(super::WRONG_USAGE));
             }
         }
     }
     let secret = chosen.map(|(secret, _)| secret);
     // The tables of `dev` are found by flags, those of another program by what is set.
-    let hints = if is_dev { hints } else { Hints::without_flags() };
-    run(&SendArgs { url: Some(url), secret: secret.clone(), ..args.clone() }, secret, &hints).await
+    let hints = if is_dev {
+        hints
+    } else {
+        Hints::without_flags()
+    };
+    run(
+        &SendArgs {
+            url: Some(url),
+            secret: secret.clone(),
+            ..args.clone()
+        },
+        secret,
+        &hints,
+    )
+    .await
 }
 
 /// Sends what `args` ask for and prints what came of it. `configured` is the signing secret for where `args` have none:
 /// the configured one, else that of `dev`. Of a list only the first is used. `hints` are how the tables are found.
 ///
 /// Fails where nothing could be sent at all; deliveries that failed make the exit status 1.
-pub async fn run(args: &SendArgs, configured: Option<SecretString>, hints: &Hints) -> anyhow::Result<ExitCode> {
+pub async fn run(
+    args: &SendArgs,
+    configured: Option<SecretString>,
+    hints: &Hints,
+) -> anyhow::Result<ExitCode> {
     let (plan, sender, run) = prepare(args, configured)?;
     if plan.deliveries() == 1 {
         send_one(args, plan, sender, run, hints).await
@@ -194,23 +226,53 @@ pub async fn run(args: &SendArgs, configured: Option<SecretString>, hints: &Hint
 }
 
 /// Everything that can be wrong before the first delivery.
-fn prepare(args: &SendArgs, configured: Option<SecretString>) -> anyhow::Result<(Plan, Sender, Run)> {
+fn prepare(
+    args: &SendArgs,
+    configured: Option<SecretString>,
+) -> anyhow::Result<(Plan, Sender, Run)> {
     let secret = signing_secret(args.secret.as_ref().or(configured.as_ref()))?;
     let now = now();
-    let seed = args.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
+    let seed = args
+        .seed
+        .unwrap_or_else(|| u64::from(rand::random::<u32>()));
     let (source, users) = source(args)?;
-    let options =
-        plan::Options { source, events: args.count, shuffle: args.shuffle, duplicate: args.duplicate, seed, now };
+    let options = plan::Options {
+        source,
+        events: args.count,
+        shuffle: args.shuffle,
+        duplicate: args.duplicate,
+        seed,
+        now,
+    };
     let plan = Plan::new(options);
-    let url = args.url.clone().map_or_else(|| DEFAULT_URL.parse(), Ok).context("the default URL cannot be read")?;
-    let sender = Sender::new(url, secret, args.connections).context("cannot set up the HTTP client")?;
-    let event_type = args.event_type.map(SampleType::as_str).filter(|_| args.file.is_none());
-    let run = Run { event_type, url: sender.address(), seed, users };
+    let url = args
+        .url
+        .clone()
+        .map_or_else(|| DEFAULT_URL.parse(), Ok)
+        .context("the default URL cannot be read")?;
+    let sender =
+        Sender::new(url, secret, args.connections).context("cannot set up the HTTP client")?;
+    let event_type = args
+        .event_type
+        .map(SampleType::as_str)
+        .filter(|_| args.file.is_none());
+    let run = Run {
+        event_type,
+        url: sender.address(),
+        seed,
+        users,
+    };
     Ok((plan, sender, run))
 }
 
 /// One delivery, told in words and with the next commands to try.
-async fn send_one(args: &SendArgs, plan: Plan, sender: Sender, run: Run, hints: &Hints) -> anyhow::Result<ExitCode> {
+async fn send_one(
+    args: &SendArgs,
+    plan: Plan,
+    sender: Sender,
+    run: Run,
+    hints: &Hints,
+) -> anyhow::Result<ExitCode> {
     let planned = plan.event(0).context("a plan of one has a first event")?;
     let summary = load(args, plan, sender, run).await;
     let (event_id, clerk_id) = (planned.event.id, planned.clerk_id);
@@ -223,7 +285,11 @@ async fn send_one(args: &SendArgs, plan: Plan, sender: Sender, run: Run, hints: 
             summary: &'a Summary,
         }
         let clerk_id = clerk_id.as_ref().map(ClerkId::as_str);
-        table::print_json_lines(&[One { event_id: event_id.as_str(), clerk_id, summary: &summary }])?;
+        output::print_json_lines(&[One {
+            event_id: event_id.as_str(),
+            clerk_id,
+            summary: &summary,
+        }])?;
     } else if summary.is_whole() {
         print(&in_words(&summary, &event_id, clerk_id.as_ref(), hints))?;
     } else {
@@ -233,9 +299,20 @@ async fn send_one(args: &SendArgs, plan: Plan, sender: Sender, run: Run, hints: 
 }
 
 /// What came of the one event that was accepted, and where to look at it.
-fn in_words(summary: &Summary, event_id: &EventId, clerk_id: Option<&ClerkId>, hints: &Hints) -> String {
-    let about = clerk_id.map(|id| format!(", about {id}")).unwrap_or_default();
-    let took = summary.latency_ms.as_ref().map(|latency| format!(", in {:.1} ms", latency.max)).unwrap_or_default();
+fn in_words(
+    summary: &Summary,
+    event_id: &EventId,
+    clerk_id: Option<&ClerkId>,
+    hints: &Hints,
+) -> String {
+    let about = clerk_id
+        .map(|id| format!(", about {id}"))
+        .unwrap_or_default();
+    let took = summary
+        .latency_ms
+        .as_ref()
+        .map(|latency| format!(", in {:.1} ms", latency.max))
+        .unwrap_or_default();
     if summary.ignored > 0 {
         return format!(
             "ignored {event_id}{took}\n\nThe signature is good, but only user.created, user.updated and user.deleted are kept."
@@ -245,18 +322,23 @@ fn in_words(summary: &Summary, event_id: &EventId, clerk_id: Option<&ClerkId>, h
         return format!("accepted {event_id}{about}{took}, but not by clerk-sync: see --url");
     }
     let next = match clerk_id.map(|id| quoted(id.as_str())) {
-        Some(id) => {
-            ["show", "history"].map(|what| format!("  {}", hints.command(&format!("users {what} {id}")))).join("\n")
-        }
+        Some(id) => ["show", "history"]
+            .map(|what| format!("  {}", hints.command(&format!("users {what} {id}"))))
+            .join("\n"),
         None => format!("  {}", hints.command(&format!("events show {event_id}"))),
     };
     format!("queued {event_id}{about}{took}\n\nLook at it:\n{next}")
 }
 
-async fn send_many(args: &SendArgs, plan: Plan, sender: Sender, run: Run) -> anyhow::Result<ExitCode> {
+async fn send_many(
+    args: &SendArgs,
+    plan: Plan,
+    sender: Sender,
+    run: Run,
+) -> anyhow::Result<ExitCode> {
     let summary = load(args, plan, sender, run).await;
     if args.json {
-        table::print_json_lines(std::slice::from_ref(&summary))?;
+        output::print_json_lines(std::slice::from_ref(&summary))?;
     } else {
         print(&summary.table())?;
         print_reasons(&summary);
@@ -296,9 +378,17 @@ fn source(args: &SendArgs) -> anyhow::Result<(Source, Option<u32>)> {
     if let Some(path) = &args.file {
         return Ok((Source::Body(read_body(path)?.into()), None));
     }
-    let kind = args.event_type.context("say which EVENT_TYPE to send, or give --file")?;
+    let kind = args
+        .event_type
+        .context("say which EVENT_TYPE to send, or give --file")?;
     Ok(match &args.user {
-        Some(id) => (Source::User { kind, id: id.clone() }, Some(1)),
+        Some(id) => (
+            Source::User {
+                kind,
+                id: id.clone(),
+            },
+            Some(1),
+        ),
         None => {
             let users = args.users.unwrap_or(USERS_DEFAULT).min(args.count);
             (Source::People { kind, users }, Some(users))
@@ -309,7 +399,10 @@ fn source(args: &SendArgs) -> anyhow::Result<(Source, Option<u32>)> {
 fn read_body(path: &Path) -> anyhow::Result<Vec<u8>> {
     let mut body = Vec::new();
     if path == Path::new("-") {
-        std::io::stdin().lock().read_to_end(&mut body).context("cannot read the body from standard input")?;
+        std::io::stdin()
+            .lock()
+            .read_to_end(&mut body)
+            .context("cannot read the body from standard input")?;
         return Ok(body);
     }
     std::fs::read(path).with_context(|| format!("cannot read --file {}", path.display()))
@@ -319,26 +412,37 @@ fn signing_secret(secret: Option<&SecretString>) -> anyhow::Result<SigningSecret
     let secret = secret.context(
         "no signing secret: give --secret whsec_…, set CLERK_WEBHOOK_SIGNING_SECRET, or start `clerk-sync dev`, which makes one",
     )?;
-    let mut list = secret.expose_secret().split([',', ' ', '\n']).map(str::trim).filter(|one| !one.is_empty());
+    let mut list = secret
+        .expose_secret()
+        .split([',', ' ', '\n'])
+        .map(str::trim)
+        .filter(|one| !one.is_empty());
     let first = SecretString::from(list.next().unwrap_or_default());
     SigningSecret::parse(&first)
         .map_err(|fault| anyhow::anyhow!("the signing secret {fault}: give one such as whsec_…"))
 }
 
 fn exit_code(summary: &Summary) -> ExitCode {
-    if summary.is_whole() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if summary.is_whole() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 fn print(text: &str) -> anyhow::Result<()> {
-    table::print(&format!("{text}\n"))
+    output::print(&format!("{text}\n"))
 }
 
 fn print_reasons(summary: &Summary) {
     for reason in &summary.reasons {
-        table::note(&format!("not accepted: {reason}"));
+        output::note(&format!("not accepted: {reason}"));
     }
     if summary.failed > 0 && summary.failed == summary.sent {
-        table::note(&format!("Nothing takes events at {}: start `clerk-sync dev`, or see --url.", summary.run.url));
+        output::note(&format!(
+            "Nothing takes events at {}: start `clerk-sync dev`, or see --url.",
+            summary.run.url
+        ));
     }
 }
 

@@ -8,7 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
 use super::secrets::Secrets;
-use super::service::{Role, Service};
+use super::server::{Role, Service};
 use super::startup;
 use crate::config::{Config, Settings};
 use crate::queue;
@@ -53,7 +53,10 @@ impl Signals {
     /// The same for a process that goes with its terminal, if it has one: SIGHUP says that the terminal was closed.
     pub fn of_terminal(self) -> Self {
         let stop_on_hang_up = std::io::stdin().is_terminal() || std::io::stderr().is_terminal();
-        Self { stop_on_hang_up, ..self }
+        Self {
+            stop_on_hang_up,
+            ..self
+        }
     }
 
     /// Follows the signals until the process is to stop.
@@ -61,7 +64,11 @@ impl Signals {
     /// # Errors
     ///
     /// If it is to stop because a required task died.
-    pub async fn until_the_end(&mut self, settings: &Settings, secrets: &Secrets) -> anyhow::Result<()> {
+    pub async fn until_the_end(
+        &mut self,
+        settings: &Settings,
+        secrets: &Secrets,
+    ) -> anyhow::Result<()> {
         tokio::select! {
             () = self.follow(settings, secrets) => Ok(()),
             task = tasks::death() => bail!("stopped, because a task died: {task}; the log says why. Start it again, and report it"),
@@ -80,7 +87,9 @@ impl Signals {
         }
         info!("stopping: finishing what is in flight");
         tasks::brief(async {
-            let Ok(mut again) = Self::listen() else { return };
+            let Ok(mut again) = Self::listen() else {
+                return;
+            };
             tokio::select! {
                 _ = again.terminate.recv() => {}
                 _ = again.interrupt.recv() => {}
@@ -122,16 +131,36 @@ mod tests {
     /// In a process of its own: a process dies once.
     #[test]
     fn a_server_in_which_a_vital_task_dies_stops_in_order_with_status_1() {
-        let directory = std::env::temp_dir().join(format!("clerk-sync-serve-{}", std::process::id()));
+        let directory =
+            std::env::temp_dir().join(format!("clerk-sync-serve-{}", std::process::id()));
         std::fs::create_dir_all(&directory).unwrap();
         let mut program = std::process::Command::new(std::env::current_exe().unwrap());
-        program.args(["--exact", "commands::serve::tests::a_server_in_which_a_vital_task_dies", "--nocapture"]);
-        program.env_clear().env(DIES, "1").env("PORT", "0").env("LOG_FORMAT", "json").current_dir(&directory);
-        program.env("CLERK_WEBHOOK_SIGNING_SECRET", "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD");
+        program.args([
+            "--exact",
+            "commands::serve::tests::a_server_in_which_a_vital_task_dies",
+            "--nocapture",
+        ]);
+        program
+            .env_clear()
+            .env(DIES, "1")
+            .env("PORT", "0")
+            .env("LOG_FORMAT", "json")
+            .current_dir(&directory);
+        program.env(
+            "CLERK_WEBHOOK_SIGNING_SECRET",
+            "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD",
+        );
         let output = program.output().unwrap();
         let told = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "the server ends by itself, with status 1: {told}");
-        for part in [r#""task":"made by a test""#, "src/commands/serve.rs:", "because a task died: made by a test"] {
+        assert!(
+            output.status.success(),
+            "the server ends by itself, with status 1: {told}"
+        );
+        for part in [
+            r#""task":"made by a test""#,
+            "src/commands/serve.rs:",
+            "because a task died: made by a test",
+        ] {
             assert!(told.contains(part), "{part} is missing in {told}");
         }
         assert!(!told.contains("ada@"), "{told}");

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use tracing::{info, warn};
 
-use super::service::{Role, Service};
+use super::server::{Role, Service};
 use crate::config::Config;
 use crate::store::Store;
 use crate::{http, queue, store};
@@ -30,7 +30,15 @@ pub fn of_service(service: &Service, config: &Config, role: Role) {
         Some(_) => url(service.address, http::dashboard::PATH),
         None => "off; set ADMIN_TOKEN to turn it on".into(),
     });
-    info!(version = VERSION, role = name, queue = queue(&config.queue), database, webhook_url, dashboard, "started");
+    info!(
+        version = VERSION,
+        role = name,
+        queue = queue(&config.queue),
+        database,
+        webhook_url,
+        dashboard,
+        "started"
+    );
     // Whoever sits at a terminal sees where the files are.
     if let Some(files) = files(config, role)
         && !std::io::stderr().is_terminal()
@@ -54,13 +62,22 @@ pub fn url(address: SocketAddr, path: &str) -> String {
 
 /// The line of a command that works on the database.
 pub fn of_command(name: &str, store: &Store) {
-    info!(version = VERSION, command = name, database = database(store), "started");
+    info!(
+        version = VERSION,
+        command = name,
+        database = database(store),
+        "started"
+    );
 }
 
 pub fn queue(options: &queue::Options) -> String {
     match options {
         queue::Options::RabbitMq(options) => {
-            format!("RabbitMQ at {}, namespace {}", options.place(), options.namespace)
+            format!(
+                "RabbitMQ at {}, namespace {}",
+                options.place(),
+                options.namespace
+            )
         }
         queue::Options::Embedded(options) => format!("embedded, in {}", options.path.display()),
     }

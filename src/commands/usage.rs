@@ -4,7 +4,7 @@ use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::Cli;
-use crate::visible::may_be_repeated;
+use crate::escape::may_be_repeated;
 
 const NOT_SHOWN: &str = "(not shown)";
 
@@ -18,7 +18,9 @@ fn without_secrets(mut error: clap::Error) -> clap::Error {
         .context()
         .filter(|(kind, value)| match kind {
             // Of other errors it is the name of a flag of ours.
-            ContextKind::InvalidArg => error.kind() == ErrorKind::UnknownArgument && !is_harmless(value),
+            ContextKind::InvalidArg => {
+                error.kind() == ErrorKind::UnknownArgument && !is_harmless(value)
+            }
             ContextKind::InvalidValue | ContextKind::InvalidSubcommand => !is_harmless(value),
             _ => false,
         })
@@ -65,8 +67,18 @@ mod tests {
             &["events", "replay", url],
             &["send", "whsec_hunter2"],
             &["send", "user.created", "sk_live_hunter2"],
-            &["send", "user.created", "--url", "http://u:24/hunter2@127.0.0.1:1/x"],
-            &["send", "user.created", "--url", "http://u:24/hunter2%40127.0.0.1:1/x"],
+            &[
+                "send",
+                "user.created",
+                "--url",
+                "http://u:24/hunter2@127.0.0.1:1/x",
+            ],
+            &[
+                "send",
+                "user.created",
+                "--url",
+                "http://u:24/hunter2%40127.0.0.1:1/x",
+            ],
             &["send", "user.created", "--url", "ftp://u:hunter2@h"],
             &["send", "user.created", "--url", "u:hunter2@h"],
             &["send", "user.created", "--count", url],

@@ -7,13 +7,13 @@ use anyhow::{Context, bail};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::consent::{self, Consent};
-use super::table;
+use super::confirm::{self, Consent};
+use super::output;
 use crate::clerk::{ClerkId, Timestamp};
 use crate::clock::now;
 use crate::config::Config;
+use crate::escape::visible;
 use crate::store::{Cursor, Erased, HistoryRow, Page, Store, User, UserFilter};
-use crate::visible::visible;
 
 #[derive(Debug, clap::Subcommand)]
 pub enum UsersCommand {
@@ -105,12 +105,41 @@ pub async fn run(command: UsersCommand, config: &Config) -> anyhow::Result<ExitC
     match command {
         UsersCommand::List(args) => list(args, &store).await?,
         UsersCommand::Show { id, json } => show(&id, json, &store).await?,
-        UsersCommand::History { id, limit, cursor, json } => {
-            history(&id, Page { limit: NonZeroU32::new(limit).context("--limit is 0")?, after: cursor }, json, &store)
-                .await?;
+        UsersCommand::History {
+            id,
+            limit,
+            cursor,
+            json,
+        } => {
+            history(
+                &id,
+                Page {
+                    limit: NonZeroU32::new(limit).context("--limit is 0")?,
+                    after: cursor,
+                },
+                json,
+                &store,
+            )
+            .await?;
         }
-        UsersCommand::Erase { id, forget, dry_run, yes, json } => {
-            status = erase(&id, &Erasure { forget, dry_run, yes, json }, &store).await?;
+        UsersCommand::Erase {
+            id,
+            forget,
+            dry_run,
+            yes,
+            json,
+        } => {
+            status = erase(
+                &id,
+                &Erasure {
+                    forget,
+                    dry_run,
+                    yes,
+                    json,
+                },
+                &store,
+            )
+            .await?;
         }
     }
     store.close().await;
@@ -118,7 +147,10 @@ pub async fn run(command: UsersCommand, config: &Config) -> anyhow::Result<ExitC
 }
 
 async fn list(args: ListArgs, store: &Store) -> anyhow::Result<()> {
-    let page = Page { limit: NonZeroU32::new(args.limit).context("--limit is 0")?, after: args.cursor };
+    let page = Page {
+        limit: NonZeroU32::new(args.limit).context("--limit is 0")?,
+        after: args.cursor,
+    };
     let filter = UserFilter {
         email: args.email,
         phone: args.phone,
@@ -129,15 +161,15 @@ async fn list(args: ListArgs, store: &Store) -> anyhow::Result<()> {
     };
     let listing = store.users(&filter, &page).await?;
     if args.json {
-        return table::print_json_lines(&listing.rows);
+        return output::print_json_lines(&listing.rows);
     }
     if listing.rows.is_empty() {
-        table::note("No users match.");
+        output::note("No users match.");
         return Ok(());
     }
-    table::print(&of_users(&listing.rows, now()))?;
+    output::print(&of_users(&listing.rows, now()))?;
     if let Some(next) = listing.next {
-        table::note(&format!("There are more: --cursor {next}"));
+        output::note(&format!("There are more: --cursor {next}"));
     }
     Ok(())
 }
@@ -146,20 +178,47 @@ async fn list(args: ListArgs, store: &Store) -> anyhow::Result<()> {
 pub fn of_users(users: &[User], now: Timestamp) -> String {
     let rows = users.iter().map(|user| {
         vec![
-            table::Cell::new(&user.clerk_id),
-            table::Cell::new(table::or_dash(user.updated_at.map(table::local))),
-            table::Cell::new(table::or_dash(user.updated_at.map(|time| table::age(time, now)))),
-            table::Cell::new(table::or_dash(user.deleted_at.map(|time| table::age(time, now)))),
-            table::Cell::new(table::or_dash(user.email.as_ref().or(user.phone.as_ref()).or(user.username.as_ref()))),
-            table::Cell::new(full_name(user)),
+            output::Cell::new(&user.clerk_id),
+            output::Cell::new(output::or_dash(user.updated_at.map(output::local))),
+            output::Cell::new(output::or_dash(
+                user.updated_at.map(|time| output::age(time, now)),
+            )),
+            output::Cell::new(output::or_dash(
+                user.deleted_at.map(|time| output::age(time, now)),
+            )),
+            output::Cell::new(output::or_dash(
+                user.email
+                    .as_ref()
+                    .or(user.phone.as_ref())
+                    .or(user.username.as_ref()),
+            )),
+            output::Cell::new(full_name(user)),
         ]
     });
-    table::of_rows(&["CLERK ID", "UPDATED", "AGE", "DELETED", "E-MAIL, PHONE OR NAME", "NAME"], rows)
+    output::of_rows(
+        &[
+            "CLERK ID",
+            "UPDATED",
+            "AGE",
+            "DELETED",
+            "E-MAIL, PHONE OR NAME",
+            "NAME",
+        ],
+        rows,
+    )
 }
 
 fn full_name(user: &User) -> String {
-    let parts: Vec<_> = [&user.first_name, &user.last_name].into_iter().flatten().map(String::as_str).collect();
-    if parts.is_empty() { "-".into() } else { parts.join(" ") }
+    let parts: Vec<_> = [&user.first_name, &user.last_name]
+        .into_iter()
+        .flatten()
+        .map(String::as_str)
+        .collect();
+    if parts.is_empty() {
+        "-".into()
+    } else {
+        parts.join(" ")
+    }
 }
 
 async fn show(id: &str, json: bool, store: &Store) -> anyhow::Result<()> {
@@ -168,9 +227,9 @@ async fn show(id: &str, json: bool, store: &Store) -> anyhow::Result<()> {
         bail!("no user has the ID {id}; see `clerk-sync users list`");
     };
     if json {
-        return table::print_json(&user);
+        return output::print_json(&user);
     }
-    table::print(&of_user(&user, now()))
+    output::print(&of_user(&user, now()))
 }
 
 async fn history(id: &str, page: Page, json: bool, store: &Store) -> anyhow::Result<()> {
@@ -180,15 +239,15 @@ async fn history(id: &str, page: Page, json: bool, store: &Store) -> anyhow::Res
         bail!("no user has the ID {id}, and no event is about one; see `clerk-sync users list`");
     }
     if json {
-        return table::print_json_lines(&listing.rows);
+        return output::print_json_lines(&listing.rows);
     }
     if listing.rows.is_empty() {
-        table::note("No events of this user are kept (EVENT_RETENTION_DAYS says for how long).");
+        output::note("No events of this user are kept (EVENT_RETENTION_DAYS says for how long).");
         return Ok(());
     }
-    table::print(&of_history(&listing.rows, now()))?;
+    output::print(&of_history(&listing.rows, now()))?;
     if let Some(next) = listing.next {
-        table::note(&format!("There are more: --cursor {next}"));
+        output::note(&format!("There are more: --cursor {next}"));
     }
     Ok(())
 }
@@ -197,34 +256,42 @@ async fn history(id: &str, page: Page, json: bool, store: &Store) -> anyhow::Res
 fn of_history(history: &[HistoryRow], now: Timestamp) -> String {
     let rows = history.iter().map(|HistoryRow { event, lag_ms, .. }| {
         vec![
-            table::Cell::new(table::local(event.received_at)),
-            table::Cell::new(table::age(event.received_at, now)),
-            table::status(event.status, event.status.as_str()),
-            table::Cell::new(&event.event_type),
-            table::Cell::new(table::duration(*lag_ms)),
-            table::Cell::new(&event.event_id),
+            output::Cell::new(output::local(event.received_at)),
+            output::Cell::new(output::age(event.received_at, now)),
+            output::status(event.status, event.status.as_str()),
+            output::Cell::new(&event.event_type),
+            output::Cell::new(output::duration(*lag_ms)),
+            output::Cell::new(&event.event_id),
         ]
     });
-    let table = table::of_rows(&["RECEIVED", "AGE", "STATUS", "TYPE", "LAG", "EVENT ID"], rows);
+    let table = output::of_rows(
+        &["RECEIVED", "AGE", "STATUS", "TYPE", "LAG", "EVENT ID"],
+        rows,
+    );
     let what = history.iter().map(|row| match &row.changed {
         None => row.why.clone(),
         Some(names) if names.is_empty() => format!("{}; no field differs", row.why),
         Some(names) => format!("{}: {}", row.why, names.join(", ")),
     });
-    let below = std::iter::once(String::new()).chain(what.map(|what| format!("   {}\n", visible(&what))));
-    table.lines().zip(below).map(|(line, below)| format!("{line}\n{below}")).collect()
+    let below =
+        std::iter::once(String::new()).chain(what.map(|what| format!("   {}\n", visible(&what))));
+    table
+        .lines()
+        .zip(below)
+        .map(|(line, below)| format!("{line}\n{below}"))
+        .collect()
 }
 
 fn of_user(user: &User, now: Timestamp) -> String {
-    let text = |value: &Option<String>| table::or_dash(value.as_ref());
-    let json = |value: &Option<Box<RawValue>>| table::or_dash(value.as_ref());
+    let text = |value: &Option<String>| output::or_dash(value.as_ref());
+    let json = |value: &Option<Box<RawValue>>| output::or_dash(value.as_ref());
     let verified = |contact: &Option<String>, verified: Option<bool>| match (contact, verified) {
         (Some(contact), Some(true)) => format!("{contact} (verified)"),
         (Some(contact), _) => format!("{contact} (not verified)"),
         (None, _) => "-".into(),
     };
-    let time = |value| table::or_dash(Option::map(value, |time| table::local_and_age(time, now)));
-    table::of_fields(&[
+    let time = |value| output::or_dash(Option::map(value, |time| output::local_and_age(time, now)));
+    output::of_fields(&[
         ("clerk_id", user.clerk_id.clone()),
         ("email", verified(&user.email, user.email_verified)),
         ("phone", verified(&user.phone, user.phone_verified)),
@@ -234,10 +301,13 @@ fn of_user(user: &User, now: Timestamp) -> String {
         ("image_url", text(&user.image_url)),
         ("external_id", text(&user.external_id)),
         ("locale", text(&user.locale)),
-        ("banned", table::or_dash(user.banned)),
-        ("locked", table::or_dash(user.locked)),
-        ("two_factor_enabled", table::or_dash(user.two_factor_enabled)),
-        ("password_enabled", table::or_dash(user.password_enabled)),
+        ("banned", output::or_dash(user.banned)),
+        ("locked", output::or_dash(user.locked)),
+        (
+            "two_factor_enabled",
+            output::or_dash(user.two_factor_enabled),
+        ),
+        ("password_enabled", output::or_dash(user.password_enabled)),
         ("public_metadata", json(&user.public_metadata)),
         ("private_metadata", json(&user.private_metadata)),
         ("unsafe_metadata", json(&user.unsafe_metadata)),
@@ -249,7 +319,10 @@ fn of_user(user: &User, now: Timestamp) -> String {
         ("deleted_at", time(user.deleted_at)),
         ("event_id", text(&user.event_id)),
         // Who was read from Clerk's list has none.
-        ("occurred_at", time(user.occurred_at.filter(|time| time.0 != Timestamp::MIN))),
+        (
+            "occurred_at",
+            time(user.occurred_at.filter(|time| time.0 != Timestamp::MIN)),
+        ),
         ("synced_at", time(Some(user.synced_at))),
         ("erased_at", time(user.erased_at)),
         ("data", "the whole object: --json".into()),
@@ -282,7 +355,12 @@ async fn erase(id: &str, how: &Erasure, store: &Store) -> anyhow::Result<ExitCod
     };
     let is_final = would.is_final;
     let forgotten_events = how.forget.then_some(events);
-    let plan = Report { dry_run: true, clerk_id: id.into(), erased: would, forgotten_events };
+    let plan = Report {
+        dry_run: true,
+        clerk_id: id.into(),
+        erased: would,
+        forgotten_events,
+    };
     let state = if is_final {
         format!("{id} is deleted at Clerk.")
     } else {
@@ -291,32 +369,46 @@ async fn erase(id: &str, how: &Erasure, store: &Store) -> anyhow::Result<ExitCod
         )
     };
     if how.dry_run {
-        table::note(&state);
+        output::note(&state);
         return print_report(&plan, how.json);
     }
     let question = format!("{} This cannot be taken back. Erase?", of_plan(&plan));
-    match consent::ask(&state, &question, how.yes) {
+    match confirm::ask(&state, &question, how.yes) {
         Consent::Given => {}
         Consent::Refused => bail!("nothing was erased"),
         Consent::Absent => {
-            table::note("clerk-sync: nothing was erased: add --yes to erase, or --dry-run to see what would be");
+            output::note(
+                "clerk-sync: nothing was erased: add --yes to erase, or --dry-run to see what would be",
+            );
             return Ok(ExitCode::from(super::WRONG_USAGE));
         }
     }
     let Some(erased) = store.erase(&clerk_id).await? else {
         bail!("no user has the ID {id}; see `clerk-sync users list`");
     };
-    let forgotten_events = if how.forget { Some(store.forget(&clerk_id).await?.1) } else { None };
-    print_report(&Report { dry_run: false, clerk_id: id.into(), erased, forgotten_events }, how.json)
+    let forgotten_events = if how.forget {
+        Some(store.forget(&clerk_id).await?.1)
+    } else {
+        None
+    };
+    print_report(
+        &Report {
+            dry_run: false,
+            clerk_id: id.into(),
+            erased,
+            forgotten_events,
+        },
+        how.json,
+    )
 }
 
 fn print_report(report: &Report, json: bool) -> anyhow::Result<ExitCode> {
     if json {
-        table::print_json(report)?;
+        output::print_json(report)?;
     } else if report.dry_run {
-        table::print(&format!("{}\n", visible(&of_plan(report))))?;
+        output::print(&format!("{}\n", visible(&of_plan(report))))?;
     } else {
-        table::print(&of_report(report))?;
+        output::print(&of_report(report))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -331,7 +423,12 @@ fn of_plan(report: &Report) -> String {
 
 /// Names of columns, never what was in them.
 fn of_report(report: &Report) -> String {
-    let Report { clerk_id, erased, forgotten_events, .. } = report;
+    let Report {
+        clerk_id,
+        erased,
+        forgotten_events,
+        ..
+    } = report;
     let done = match &steps(report, ["erased", "emptied", "deleted"])[..] {
         [] => "nothing was left to erase".into(),
         steps => steps.join(", "),
@@ -347,12 +444,29 @@ fn of_report(report: &Report) -> String {
 
 /// What an erasure does, each step with its verb; a step with nothing to do is left out.
 fn steps(report: &Report, [erase, empty, delete]: [&str; 3]) -> Vec<String> {
-    let Report { erased: Erased { columns, payloads, .. }, forgotten_events, .. } = report;
+    let Report {
+        erased: Erased {
+            columns, payloads, ..
+        },
+        forgotten_events,
+        ..
+    } = report;
     let number = columns.len() as u64;
     [
-        (number > 0).then(|| format!("{erase} {} ({})", table::count(number, "column"), columns.join(", "))),
-        (*payloads > 0).then(|| format!("{empty} {}", table::count(*payloads, "payload"))),
-        forgotten_events.map(|events| format!("{delete} the row and its {}", table::count(events, "event"))),
+        (number > 0).then(|| {
+            format!(
+                "{erase} {} ({})",
+                output::count(number, "column"),
+                columns.join(", ")
+            )
+        }),
+        (*payloads > 0).then(|| format!("{empty} {}", output::count(*payloads, "payload"))),
+        forgotten_events.map(|events| {
+            format!(
+                "{delete} the row and its {}",
+                output::count(events, "event")
+            )
+        }),
     ]
     .into_iter()
     .flatten()

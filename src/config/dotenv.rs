@@ -20,13 +20,25 @@ pub struct Fault {
 const AS_UTF_8: &str = "save it as UTF-8";
 
 /// The pairs of the file. `is_ours` says which names clerk-sync reads.
-pub fn parse(bytes: &[u8], is_ours: impl Fn(&str) -> bool) -> Result<HashMap<String, String>, Fault> {
-    let whole = |what: &str| Fault { line: None, what: what.into(), remedy: AS_UTF_8 };
+pub fn parse(
+    bytes: &[u8],
+    is_ours: impl Fn(&str) -> bool,
+) -> Result<HashMap<String, String>, Fault> {
+    let whole = |what: &str| Fault {
+        line: None,
+        what: what.into(),
+        remedy: AS_UTF_8,
+    };
     let zeros = bytes.iter().filter(|byte| **byte == 0).count();
-    if bytes.starts_with(&[0xFF, 0xFE]) || bytes.starts_with(&[0xFE, 0xFF]) || zeros * 3 > bytes.len() {
+    if bytes.starts_with(&[0xFF, 0xFE])
+        || bytes.starts_with(&[0xFE, 0xFF])
+        || zeros * 3 > bytes.len()
+    {
         return Err(whole("is UTF-16"));
     }
-    let text = String::from_utf8_lossy(bytes).replace("\r\n", "\n").replace('\r', "\n");
+    let text = String::from_utf8_lossy(bytes)
+        .replace("\r\n", "\n")
+        .replace('\r', "\n");
     let lines: Vec<&str> = text.split('\n').collect();
     let mut pairs = HashMap::new();
     let mut next = 0;
@@ -50,15 +62,20 @@ pub fn parse(bytes: &[u8], is_ours: impl Fn(&str) -> bool) -> Result<HashMap<Str
         };
         let value = match value(rest, &lines[next..]) {
             Ok((value, more)) => {
-                let inner = lines[next..next + more].iter().enumerate().find_map(|(at, line)| {
-                    let (name, _) = assignment(line.trim_matches(is_blank))?;
-                    is_ours(name).then_some((at, name))
-                });
+                let inner = lines[next..next + more]
+                    .iter()
+                    .enumerate()
+                    .find_map(|(at, line)| {
+                        let (name, _) = assignment(line.trim_matches(is_blank))?;
+                        is_ours(name).then_some((at, name))
+                    });
                 // Most likely the quote was never meant to reach so far, and the setting would be missed.
                 if let Some((inner, name)) = inner {
                     return Err(Fault {
                         line: Some(next + 1 + inner),
-                        what: format!("{name} stands inside the quotes that begin in line {number}"),
+                        what: format!(
+                            "{name} stands inside the quotes that begin in line {number}"
+                        ),
                         remedy: "close the quotes",
                     });
                 }
@@ -73,7 +90,10 @@ pub fn parse(bytes: &[u8], is_ours: impl Fn(&str) -> bool) -> Result<HashMap<Str
                 return Err(fault(name, "holds a NUL character"));
             }
             if value.contains('\u{fffd}') {
-                return Err(Fault { remedy: AS_UTF_8, ..fault(name, "is not UTF-8") });
+                return Err(Fault {
+                    remedy: AS_UTF_8,
+                    ..fault(name, "is not UTF-8")
+                });
             }
             pairs.insert(name.to_owned(), value);
         }
@@ -90,12 +110,15 @@ fn is_blank(c: char) -> bool {
 fn assignment(line: &str) -> Option<(&str, &str)> {
     let (name, rest) = without_export(line).split_once('=')?;
     let name = name.trim_end();
-    let is_name = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && name.chars().all(is_of_name);
+    let is_name = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.chars().all(is_of_name);
     is_name.then_some((name, rest))
 }
 
 fn without_export(line: &str) -> &str {
-    let rest = line.strip_prefix("export").filter(|rest| rest.starts_with(char::is_whitespace));
+    let rest = line
+        .strip_prefix("export")
+        .filter(|rest| rest.starts_with(char::is_whitespace));
     rest.map_or(line, str::trim_start)
 }
 
@@ -107,19 +130,27 @@ fn is_of_name(c: char) -> bool {
 /// `"NAME"=value`.
 fn first_word(line: &str) -> Option<&str> {
     let line = without_export(line);
-    let line = line.strip_prefix("set ").or_else(|| line.strip_prefix("setenv ")).unwrap_or(line);
+    let line = line
+        .strip_prefix("set ")
+        .or_else(|| line.strip_prefix("setenv "))
+        .unwrap_or(line);
     let bare = line.trim_start_matches(['$', '-', '"', '\'', ' ']);
     let end = bare.find(|c| !is_of_name(c)).unwrap_or(bare.len());
     let (word, rest) = bare.split_at(end);
     // A key of a JSON text is no setting.
-    let is_setting = bare.len() == line.len() || rest.trim_start_matches(['"', '\'', ' ']).starts_with('=');
+    let is_setting =
+        bare.len() == line.len() || rest.trim_start_matches(['"', '\'', ' ']).starts_with('=');
     is_setting.then_some(word)
 }
 
 /// The value that begins with `rest`, and how many of the `following` lines belong to it.
 fn value(rest: &str, following: &[&str]) -> Result<(String, usize), &'static str> {
     let begins = rest.trim_start_matches(is_blank);
-    let Some(quote) = begins.chars().next().filter(|c| matches!(c, '\'' | '"' | '`')) else {
+    let Some(quote) = begins
+        .chars()
+        .next()
+        .filter(|c| matches!(c, '\'' | '"' | '`'))
+    else {
         return Ok((without_comment(rest).trim_matches(is_blank).into(), 0));
     };
     let mut value = String::new();
@@ -128,7 +159,11 @@ fn value(rest: &str, following: &[&str]) -> Result<(String, usize), &'static str
         if let Some(behind) = until(line, quote, &mut value) {
             let behind = behind.trim_matches(is_blank);
             let is_whole = behind.is_empty() || behind.starts_with('#');
-            return if is_whole { Ok((value, more)) } else { Err("has text behind its closing quote") };
+            return if is_whole {
+                Ok((value, more))
+            } else {
+                Err("has text behind its closing quote")
+            };
         }
         value.push('\n');
         line = following.get(more).copied().unwrap_or_default();
@@ -162,7 +197,9 @@ fn until<'a>(line: &'a str, quote: char, value: &mut String) -> Option<&'a str> 
 
 /// A `#` behind white space begins a comment; any other is part of the value.
 fn without_comment(rest: &str) -> &str {
-    let begins = rest.char_indices().find(|(at, c)| *c == '#' && rest[..*at].ends_with(is_blank));
+    let begins = rest
+        .char_indices()
+        .find(|(at, c)| *c == '#' && rest[..*at].ends_with(is_blank));
     begins.map_or(rest, |(at, _)| &rest[..at])
 }
 
@@ -241,12 +278,22 @@ mod tests {
             "export",
             "export OTHER",
         ] {
-            assert_eq!(url(format!("{foreign}\nDATABASE_URL='x'\n")).as_deref(), Some("x"), "{foreign:?}");
+            assert_eq!(
+                url(format!("{foreign}\nDATABASE_URL='x'\n")).as_deref(),
+                Some("x"),
+                "{foreign:?}"
+            );
             assert_eq!(read(foreign), Ok(HashMap::new()), "{foreign:?}");
         }
         // Latin-1 in a comment and in a value of another's.
-        assert_eq!(url(b"# caf\xe9\nNAME=caf\xe9\nDATABASE_URL=x\n").as_deref(), Some("x"));
-        assert_eq!(url(b"NAME=a\0b\nDATABASE_URL=xyz\n").as_deref(), Some("xyz"));
+        assert_eq!(
+            url(b"# caf\xe9\nNAME=caf\xe9\nDATABASE_URL=x\n").as_deref(),
+            Some("x")
+        );
+        assert_eq!(
+            url(b"NAME=a\0b\nDATABASE_URL=xyz\n").as_deref(),
+            Some("xyz")
+        );
     }
 
     #[test]
@@ -261,20 +308,31 @@ mod tests {
             ("\"DATABASE_URL\"=hunter2", "cannot be read"),
             ("DATABASE_URL='hunter2", "never closed"),
             ("DATABASE_URL=\"hunter2\\\"", "never closed"),
-            ("DATABASE_URL=\"hunter2\"hunter2", "behind its closing quote"),
+            (
+                "DATABASE_URL=\"hunter2\"hunter2",
+                "behind its closing quote",
+            ),
             ("DATABASE_URL=hunter2\0", "NUL"),
         ] {
             let fault = read(format!("A=1\n\n{line}\nB=2")).unwrap_err();
             assert_eq!(fault.line, Some(3), "{line}");
-            assert!(fault.what.contains("DATABASE_URL") && fault.what.contains(what), "{line}: {fault:?}");
+            assert!(
+                fault.what.contains("DATABASE_URL") && fault.what.contains(what),
+                "{line}: {fault:?}"
+            );
             assert!(!format!("{fault:?}").contains("hunter2"), "{fault:?}");
         }
         let fault = read(b"DATABASE_URL=caf\xe9").unwrap_err();
-        assert!(fault.what.contains("UTF-8") && fault.line == Some(1), "{fault:?}");
+        assert!(
+            fault.what.contains("UTF-8") && fault.line == Some(1),
+            "{fault:?}"
+        );
         // Quotes of another's that are open until ours.
         let fault = read("NAME='My App\nDATABASE_URL=hunter2\nOTHER=x'\n").unwrap_err();
         assert!(
-            fault.line == Some(2) && fault.what.contains("DATABASE_URL stands inside") && fault.what.contains("line 1"),
+            fault.line == Some(2)
+                && fault.what.contains("DATABASE_URL stands inside")
+                && fault.what.contains("line 1"),
             "{fault:?}"
         );
     }
@@ -283,10 +341,21 @@ mod tests {
     fn utf_16_is_named() {
         for big in [false, true] {
             for mark in ["", "\u{feff}"] {
-                let units = format!("{mark}DATABASE_URL=x\r\n").encode_utf16().collect::<Vec<_>>();
-                let bytes = units.iter().flat_map(|unit| if big { unit.to_be_bytes() } else { unit.to_le_bytes() });
+                let units = format!("{mark}DATABASE_URL=x\r\n")
+                    .encode_utf16()
+                    .collect::<Vec<_>>();
+                let bytes = units.iter().flat_map(|unit| {
+                    if big {
+                        unit.to_be_bytes()
+                    } else {
+                        unit.to_le_bytes()
+                    }
+                });
                 let fault = read(bytes.collect::<Vec<_>>()).unwrap_err();
-                assert!(fault.line.is_none() && fault.what.contains("UTF-16"), "{fault:?}");
+                assert!(
+                    fault.line.is_none() && fault.what.contains("UTF-16"),
+                    "{fault:?}"
+                );
             }
         }
     }

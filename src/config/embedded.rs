@@ -27,11 +27,24 @@ pub fn without_servers(settings: &Settings, environment: &Environment) -> (Setti
 }
 
 /// What is said of each setting of `.env` that holds what other programs substitute. Names the variable, never its value.
-pub fn unsubstituted(settings: &Settings, environment: &Environment) -> Vec<(String, &'static str)> {
-    let is_used = |name: &&str| !settings.embedded || !SERVERS.contains(&name.trim_end_matches("_FILE"));
+pub fn unsubstituted(
+    settings: &Settings,
+    environment: &Environment,
+) -> Vec<(String, &'static str)> {
+    let is_used =
+        |name: &&str| !settings.embedded || !SERVERS.contains(&name.trim_end_matches("_FILE"));
     let names = environment.unsubstituted().into_iter().filter(is_used);
-    let what = |name| format!("{name} in .env has ${{…}} or $NAME in it, and nothing is substituted there");
-    names.map(|name| (what(name), "write the value itself, or ignore this if it is meant so")).collect()
+    let what = |name| {
+        format!("{name} in .env has ${{…}} or $NAME in it, and nothing is substituted there")
+    };
+    names
+        .map(|name| {
+            (
+                what(name),
+                "write the value itself, or ignore this if it is meant so",
+            )
+        })
+        .collect()
 }
 
 /// The file that stands where this directory, or one above it, is to be.
@@ -43,7 +56,10 @@ pub fn file_in_the_way(directory: &Path) -> Option<&Path> {
 /// The flags with which a command that another shell runs in this folder finds the embedded files of `config`.
 pub fn flags(config: &Config, environment: &Environment) -> Vec<String> {
     let mut flags = Vec::new();
-    let embedded = Settings { embedded: true, ..Settings::default() };
+    let embedded = Settings {
+        embedded: true,
+        ..Settings::default()
+    };
     let found = Config::resolve(&embedded, &environment.of_folder());
     if !found.is_ok_and(|found| found.data_dir == config.data_dir) {
         flags.extend(["--data-dir".into(), config.data_dir.display().to_string()]);
@@ -61,12 +77,21 @@ mod tests {
 
     #[test]
     fn servers_that_are_set_are_left_alone_however_they_are_set() {
-        let urls = [("DATABASE_URL", "mysql://h/d"), ("AMQP_URL", ""), ("DATA_DIR", "/somewhere")];
-        let mut settings = Settings { database_url: Some("file:./dev.db".into()), ..Settings::default() };
+        let urls = [
+            ("DATABASE_URL", "mysql://h/d"),
+            ("AMQP_URL", ""),
+            ("DATA_DIR", "/somewhere"),
+        ];
+        let mut settings = Settings {
+            database_url: Some("file:./dev.db".into()),
+            ..Settings::default()
+        };
         assert!(Config::resolve(&settings, &Environment::of(&urls)).is_err());
         settings.use_embedded();
         let config = Config::resolve(&settings, &Environment::of(&urls)).unwrap();
-        let store::Options::Sqlite(store) = config.store else { panic!("not SQLite") };
+        let store::Options::Sqlite(store) = config.store else {
+            panic!("not SQLite")
+        };
         assert_eq!(store.path, Path::new("/somewhere/users.db"));
         assert!(matches!(config.queue, queue::Options::Embedded(_)));
     }
@@ -75,17 +100,41 @@ mod tests {
     fn other_commands_get_the_flags_that_they_need() {
         let flags = |typed: &Settings, folder: &[(&str, &str)]| {
             let folder = Environment::of_dotenv(folder);
-            let config = Config::resolve(&Settings { embedded: true, ..typed.clone() }, &folder).unwrap();
+            let config = Config::resolve(
+                &Settings {
+                    embedded: true,
+                    ..typed.clone()
+                },
+                &folder,
+            )
+            .unwrap();
             flags(&config, &folder).join(" ")
         };
         let none = Settings::default();
         assert_eq!(flags(&none, &[]), "");
         assert_eq!(flags(&none, &[("DATA_DIR", "there")]), "");
-        let here = Settings { data_dir: Some("here".into()), ..Settings::default() };
+        let here = Settings {
+            data_dir: Some("here".into()),
+            ..Settings::default()
+        };
         assert_eq!(flags(&here, &[("DATA_DIR", "there")]), "--data-dir here");
-        assert_eq!(flags(&here, &[("AMQP_URL", "")]), "--data-dir here --embedded");
-        for url in ["postgres://u@h/d", "mysql://u@h/d", "file:./dev.db", "sqlite://other.db", ""] {
-            for name in ["DATABASE_URL", "DATABASE_URL_FILE", "AMQP_URL", "AMQP_URL_FILE"] {
+        assert_eq!(
+            flags(&here, &[("AMQP_URL", "")]),
+            "--data-dir here --embedded"
+        );
+        for url in [
+            "postgres://u@h/d",
+            "mysql://u@h/d",
+            "file:./dev.db",
+            "sqlite://other.db",
+            "",
+        ] {
+            for name in [
+                "DATABASE_URL",
+                "DATABASE_URL_FILE",
+                "AMQP_URL",
+                "AMQP_URL_FILE",
+            ] {
                 assert_eq!(flags(&none, &[(name, url)]), "--embedded", "{name}={url}");
             }
         }

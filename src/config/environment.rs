@@ -28,47 +28,75 @@ impl Environment {
     pub fn read() -> Result<Self, ConfigError> {
         let text = read_dotenv(Path::new(DOTENV))?;
         let dotenv = dotenv::parse(&text, names::is_ours).map_err(|fault| {
-            let place = fault.line.map_or("the file .env".into(), |line| format!(".env line {line}:"));
+            let place = fault
+                .line
+                .map_or("the file .env".into(), |line| format!(".env line {line}:"));
             wrong(&place, fault.what, fault.remedy)
         })?;
         // Variables that are no text are none of ours.
-        let process =
-            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-        Ok(Self { process: process.collect(), dotenv })
+        let process = std::env::vars_os().filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        });
+        Ok(Self {
+            process: process.collect(),
+            dotenv,
+        })
     }
 
     /// For tests of what follows from variables.
     #[cfg(test)]
     pub fn of(variables: &[(&str, &str)]) -> Self {
-        let process = variables.iter().map(|(name, value)| ((*name).into(), (*value).into()));
-        Self { process: process.collect(), dotenv: HashMap::new() }
+        let process = variables
+            .iter()
+            .map(|(name, value)| ((*name).into(), (*value).into()));
+        Self {
+            process: process.collect(),
+            dotenv: HashMap::new(),
+        }
     }
 
     #[cfg(test)]
     pub fn of_dotenv(variables: &[(&str, &str)]) -> Self {
-        Self { dotenv: Self::of(variables).process, process: HashMap::new() }
+        Self {
+            dotenv: Self::of(variables).process,
+            process: HashMap::new(),
+        }
     }
 
     /// What a command finds that is run in this folder by another shell: `.env` alone.
     pub fn of_folder(&self) -> Self {
-        Self { process: HashMap::new(), dotenv: self.dotenv.clone() }
+        Self {
+            process: HashMap::new(),
+            dotenv: self.dotenv.clone(),
+        }
     }
 
     /// Whether the process, and not `.env`, has the variable.
     pub fn is_exported(&self, name: &str) -> bool {
-        self.process.get(name).is_some_and(|value| !clean(value).is_empty())
+        self.process
+            .get(name)
+            .is_some_and(|value| !clean(value).is_empty())
     }
 
     /// Whether the variable is there, or the one that names its file, with a value or without.
     pub(super) fn names(&self, name: &str) -> bool {
         let names = [name, &file_of(name)];
-        [&self.process, &self.dotenv].iter().any(|variables| names.iter().any(|name| variables.contains_key(*name)))
+        [&self.process, &self.dotenv]
+            .iter()
+            .any(|variables| names.iter().any(|name| variables.contains_key(*name)))
     }
 
     /// The names of settings in `.env` that hold `${NAME}`, or nothing but `$NAME`: other programs substitute there.
     pub(super) fn unsubstituted(&self) -> Vec<&str> {
-        let counts = |name: &str| self.process.get(name).is_none_or(|value| clean(value).is_empty());
-        let found = self.dotenv.iter().filter(|(name, value)| counts(name) && names_variable(clean(value)));
+        let counts = |name: &str| {
+            self.process
+                .get(name)
+                .is_none_or(|value| clean(value).is_empty())
+        };
+        let found = self
+            .dotenv
+            .iter()
+            .filter(|(name, value)| counts(name) && names_variable(clean(value)));
         let mut names: Vec<_> = found.map(|(name, _)| name.as_str()).collect();
         names.sort_unstable();
         names
@@ -76,26 +104,39 @@ impl Environment {
 
     /// The home directory of the user.
     pub(super) fn home(&self) -> Option<PathBuf> {
-        self.process.get("HOME").map(PathBuf::from).filter(|home| home.is_absolute())
+        self.process
+            .get("HOME")
+            .map(PathBuf::from)
+            .filter(|home| home.is_absolute())
     }
 
     /// An empty value is none.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         // libpq's variables are of the process alone, as everywhere.
         let is_known = names::is_ours(name) || name.starts_with("PG");
-        debug_assert!(is_known, "{name} is not in config/names.rs, so that no .env can set it");
-        let found = [&self.process, &self.dotenv].into_iter().filter_map(|variables| variables.get(name));
-        found.map(|value| clean(value)).find(|value| !value.is_empty())
+        debug_assert!(
+            is_known,
+            "{name} is not in config/names.rs, so that no .env can set it"
+        );
+        let found = [&self.process, &self.dotenv]
+            .into_iter()
+            .filter_map(|variables| variables.get(name));
+        found
+            .map(|value| clean(value))
+            .find(|value| !value.is_empty())
     }
 
     /// The value that the process has, of a variable of another program's such as libpq's: in `.env` it would be the
     /// application's.
     pub(super) fn of_process(&self, name: &str) -> Option<&str> {
-        self.process.get(name).map(|value| clean(value)).filter(|value| !value.is_empty())
+        self.process
+            .get(name)
+            .map(|value| clean(value))
+            .filter(|value| !value.is_empty())
     }
 
-    /// Whether what is printed shall have no colour (no-color.org).
-    pub fn refuses_colour(&self) -> bool {
+    /// Whether what is printed shall have no color (no-color.org).
+    pub fn refuses_color(&self) -> bool {
         self.get("NO_COLOR").is_some() || self.get("TERM") == Some("dumb")
     }
 
@@ -103,7 +144,11 @@ impl Environment {
     pub(super) fn secret(&self, name: &str) -> Result<Option<SecretString>, ConfigError> {
         let file_name = file_of(name);
         match (self.get(name), self.get(&file_name)) {
-            (Some(_), Some(_)) => Err(wrong(name, format!("is set, and {file_name} too"), "set one of them")),
+            (Some(_), Some(_)) => Err(wrong(
+                name,
+                format!("is set, and {file_name} too"),
+                "set one of them",
+            )),
             (Some(value), None) => Ok(Some(value.into())),
             (None, Some(path)) => {
                 let path = paths::typed(path, self.home().as_deref())
@@ -116,7 +161,11 @@ impl Environment {
                     )
                 })?;
                 match clean(&text) {
-                    "" => Err(wrong(&file_name, "names an empty file", "write the value into it")),
+                    "" => Err(wrong(
+                        &file_name,
+                        "names an empty file",
+                        "write the value into it",
+                    )),
                     text => Ok(Some(text.into())),
                 }
             }
@@ -127,7 +176,12 @@ impl Environment {
     /// Whether a secret was meant to be set and is empty: the variable is there, or the one that names its file, and neither
     /// has a value. A variable of the process hides that of `.env`.
     pub(super) fn is_empty(&self, name: &str) -> bool {
-        let value = |name: &str| self.process.get(name).or_else(|| self.dotenv.get(name)).map(|value| clean(value));
+        let value = |name: &str| {
+            self.process
+                .get(name)
+                .or_else(|| self.dotenv.get(name))
+                .map(|value| clean(value))
+        };
         let values = [value(name), value(&file_of(name))];
         values.iter().any(Option::is_some) && values.iter().flatten().all(|value| value.is_empty())
     }
@@ -135,7 +189,11 @@ impl Environment {
     /// Takes a variable back, and the one that names its file.
     pub fn forget(&mut self, name: &str) {
         // The signing secret has two names, and an error of either is said of the newer one.
-        let older = if name == super::SIGNING_SECRET { super::OLDER_SIGNING_SECRET } else { name };
+        let older = if name == super::SIGNING_SECRET {
+            super::OLDER_SIGNING_SECRET
+        } else {
+            name
+        };
         for name in [name, older] {
             for variables in [&mut self.process, &mut self.dotenv] {
                 variables.remove(name);
@@ -151,11 +209,18 @@ fn file_of(name: &str) -> String {
 
 /// Whether the value is `$NAME`, or has `${NAME}` or `${NAME:-…}` in it.
 fn names_variable(value: &str) -> bool {
-    let rest_of_name =
-        |text: &'_ str| text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(text.len());
+    let rest_of_name = |text: &'_ str| {
+        text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+            .unwrap_or(text.len())
+    };
     let is_name = |text: &str| !text.is_empty() && !text.starts_with(|c: char| c.is_ascii_digit());
-    let is_whole = value.strip_prefix('$').is_some_and(|name| is_name(name) && rest_of_name(name) == name.len());
-    let mut braces = value.split("${").skip(1).map(|text| text.split_at(rest_of_name(text)));
+    let is_whole = value
+        .strip_prefix('$')
+        .is_some_and(|name| is_name(name) && rest_of_name(name) == name.len());
+    let mut braces = value
+        .split("${")
+        .skip(1)
+        .map(|text| text.split_at(rest_of_name(text)));
     is_whole || braces.any(|(name, rest)| !name.is_empty() && rest.starts_with(['}', ':']))
 }
 
@@ -163,7 +228,9 @@ fn names_variable(value: &str) -> bool {
 /// panels of hosters keep. No setting begins and ends with a quote.
 pub(super) fn clean(value: &str) -> &str {
     let value = value.trim_start_matches('\u{feff}').trim();
-    let unquoted = ['"', '\''].iter().find_map(|quote| value.strip_prefix(*quote)?.strip_suffix(*quote));
+    let unquoted = ['"', '\'']
+        .iter()
+        .find_map(|quote| value.strip_prefix(*quote)?.strip_suffix(*quote));
     // Quotes within are of several values, each in its own.
     let is_one = |inner: &&str| !inner.contains(&value[..1]);
     unquoted.filter(is_one).map_or(value, str::trim)
@@ -172,21 +239,35 @@ pub(super) fn clean(value: &str) -> &str {
 /// The bytes of the file; none if there is no such file.
 fn read_dotenv(path: &Path) -> Result<Vec<u8>, ConfigError> {
     let fault = |what: String, remedy: &str| wrong("the file .env", what, remedy);
-    let unreadable =
-        |error: std::io::Error| fault(format!("cannot be read: {error}"), "make it readable, or remove it");
+    let unreadable = |error: std::io::Error| {
+        fault(
+            format!("cannot be read: {error}"),
+            "make it readable, or remove it",
+        )
+    };
     let file = match File::open(path) {
         Ok(file) => file,
         // A link that leads nowhere is there.
-        Err(error) if error.kind() == ErrorKind::NotFound && path.symlink_metadata().is_err() => return Ok(Vec::new()),
+        Err(error) if error.kind() == ErrorKind::NotFound && path.symlink_metadata().is_err() => {
+            return Ok(Vec::new());
+        }
         Err(error) => return Err(unreadable(error)),
     };
     if file.metadata().is_ok_and(|found| found.is_dir()) {
-        return Err(fault("is a directory".into(), "move it away, or start in another directory"));
+        return Err(fault(
+            "is a directory".into(),
+            "move it away, or start in another directory",
+        ));
     }
     let mut text = Vec::new();
-    file.take(DOTENV_MAX + 1).read_to_end(&mut text).map_err(unreadable)?;
+    file.take(DOTENV_MAX + 1)
+        .read_to_end(&mut text)
+        .map_err(unreadable)?;
     if text.len() as u64 > DOTENV_MAX {
-        return Err(fault("has more than 1 MiB".into(), "keep only lines of NAME=value in it"));
+        return Err(fault(
+            "has more than 1 MiB".into(),
+            "keep only lines of NAME=value in it",
+        ));
     }
     Ok(text)
 }
@@ -214,23 +295,47 @@ mod tests {
 
     #[test]
     fn a_value_for_a_program_that_substitutes_is_found() {
-        for value in ["postgres://app:${DB_PASSWORD}@h/db", "${A}", "$NAME", "$_a1", "a${B:-c}"] {
+        for value in [
+            "postgres://app:${DB_PASSWORD}@h/db",
+            "${A}",
+            "$NAME",
+            "$_a1",
+            "a${B:-c}",
+        ] {
             let dotenv = Environment::of_dotenv(&[("DATABASE_URL", value), ("PORT", "1")]);
             assert_eq!(dotenv.unsubstituted(), ["DATABASE_URL"], "{value}");
-            let hidden = Environment { process: Environment::of(&[("DATABASE_URL", "x")]).process, ..dotenv };
-            assert!(hidden.unsubstituted().is_empty(), "that of the process counts: {value}");
+            let hidden = Environment {
+                process: Environment::of(&[("DATABASE_URL", "x")]).process,
+                ..dotenv
+            };
+            assert!(
+                hidden.unsubstituted().is_empty(),
+                "that of the process counts: {value}"
+            );
         }
         for value in ["pa$word", "$1a", "$", "${", "${}", "${a b}", "$a-b", "x$$"] {
-            assert!(Environment::of_dotenv(&[("DATABASE_URL", value)]).unsubstituted().is_empty(), "{value}");
+            assert!(
+                Environment::of_dotenv(&[("DATABASE_URL", value)])
+                    .unsubstituted()
+                    .is_empty(),
+                "{value}"
+            );
         }
     }
 
     #[test]
     fn a_variable_that_is_there_without_a_value_is_empty() {
         let of = |variables: &[(&str, &str)]| Environment::of(variables).is_empty("DATABASE_URL");
-        assert!(of(&[("DATABASE_URL", "")]) && of(&[("DATABASE_URL", " '' ")]) && of(&[("DATABASE_URL_FILE", "")]));
+        assert!(
+            of(&[("DATABASE_URL", "")])
+                && of(&[("DATABASE_URL", " '' ")])
+                && of(&[("DATABASE_URL_FILE", "")])
+        );
         assert!(!of(&[]) && !of(&[("DATABASE_URL", "x")]));
-        assert!(!of(&[("DATABASE_URL", ""), ("DATABASE_URL_FILE", "/x")]), "one of the two has a value");
+        assert!(
+            !of(&[("DATABASE_URL", ""), ("DATABASE_URL_FILE", "/x")]),
+            "one of the two has a value"
+        );
         let both = Environment {
             process: Environment::of(&[("DATABASE_URL", "")]).process,
             ..Environment::of_dotenv(&[("DATABASE_URL", "x")])

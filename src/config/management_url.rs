@@ -14,9 +14,13 @@ pub fn read(url: Option<SecretString>) -> Result<Option<SecretString>, ConfigErr
 
 /// A password with `/`, `?` or `#` in it ends the host too early: its rest would be taken for a path and go to another host.
 fn is_url(text: &str) -> bool {
-    let Ok(url) = text.parse::<reqwest::Url>() else { return false };
-    let has_rest =
-        url.query().is_some() || url.fragment().is_some() || url.path().contains('@') || url.path().contains("%40");
+    let Ok(url) = text.parse::<reqwest::Url>() else {
+        return false;
+    };
+    let has_rest = url.query().is_some()
+        || url.fragment().is_some()
+        || url.path().contains('@')
+        || url.path().contains("%40");
     matches!(url.scheme(), "http" | "https") && url.has_host() && !has_rest
 }
 
@@ -26,7 +30,11 @@ mod tests {
 
     #[test]
     fn a_url_is_read_or_refused_without_being_repeated() {
-        for url in ["http://broker:15672", "https://u:ses%2Fame@broker.example", "http://[::1]:15672/prefix"] {
+        for url in [
+            "http://broker:15672",
+            "https://u:ses%2Fame@broker.example",
+            "http://[::1]:15672/prefix",
+        ] {
             assert!(read(Some(url.into())).unwrap().is_some(), "{url}");
         }
         assert!(read(None).unwrap().is_none());
@@ -41,7 +49,10 @@ mod tests {
             "http://",
         ] {
             let error = read(Some(url.into())).unwrap_err().to_string();
-            assert!(error.starts_with("AMQP_MANAGEMENT_URL cannot be read; give a URL"), "{error}");
+            assert!(
+                error.starts_with("AMQP_MANAGEMENT_URL cannot be read; give a URL"),
+                "{error}"
+            );
             assert!(!error.contains("sesame"), "{error}");
         }
     }

@@ -29,10 +29,24 @@ mod tests {
 
     #[test]
     fn flags_files_and_the_rest_are_ours_and_nothing_else() {
-        for name in ["DATABASE_URL", "DATABASE_URL_FILE", "PORT", "CLERK_WEBHOOK_SECRET", "OTEL_SERVICE_NAME"] {
+        for name in [
+            "DATABASE_URL",
+            "DATABASE_URL_FILE",
+            "PORT",
+            "CLERK_WEBHOOK_SECRET",
+            "OTEL_SERVICE_NAME",
+        ] {
             assert!(is_ours(name), "{name}");
         }
-        for name in ["", "_FILE", "NEXT_PUBLIC_NAME", "CLERK_PUBLISHABLE_KEY", "database_url", "PGPASSWORD", "HOME"] {
+        for name in [
+            "",
+            "_FILE",
+            "NEXT_PUBLIC_NAME",
+            "CLERK_PUBLISHABLE_KEY",
+            "database_url",
+            "PGPASSWORD",
+            "HOME",
+        ] {
             assert!(!is_ours(name), "{name}");
         }
     }

@@ -9,7 +9,8 @@ use percent_encoding::percent_decode_str;
 /// What is wrong, and what would be right.
 pub type Wrong = (&'static str, &'static str);
 
-const EXAMPLE: &str = "give a file such as sqlite://./data/users.db or sqlite:///var/lib/clerk-sync/users.db";
+const EXAMPLE: &str =
+    "give a file such as sqlite://./data/users.db or sqlite:///var/lib/clerk-sync/users.db";
 
 /// A path as people type it: `~` is the home directory.
 pub fn typed(text: &str, home: Option<&Path>) -> Result<PathBuf, Wrong> {
@@ -17,18 +18,26 @@ pub fn typed(text: &str, home: Option<&Path>) -> Result<PathBuf, Wrong> {
         return Err(("is empty", "give a directory, or leave it out"));
     }
     if text.starts_with('$') || text.starts_with('%') {
-        return Err(("begins with a variable, and none is substituted", "write the path itself"));
+        return Err((
+            "begins with a variable, and none is substituted",
+            "write the path itself",
+        ));
     }
     if text.starts_with("file:") || text.contains("://") {
         return Err(("is a URL", "give a path such as ./data"));
     }
-    let Some(rest) = text.strip_prefix('~') else { return Ok(text.into()) };
+    let Some(rest) = text.strip_prefix('~') else {
+        return Ok(text.into());
+    };
     let rest = match rest.strip_prefix('/') {
         Some(rest) => rest.trim_start_matches('/'),
         None if rest.is_empty() => "",
         None => return Err(("begins with ~ and a name", "write the path itself")),
     };
-    home.map(|home| home.join(rest)).ok_or(("begins with ~, and HOME is not set", "write the path itself"))
+    home.map(|home| home.join(rest)).ok_or((
+        "begins with ~, and HOME is not set",
+        "write the path itself",
+    ))
 }
 
 /// The file that a URL names; `None` if the URL is not one of SQLite's.
@@ -37,14 +46,23 @@ pub fn of_sqlite_url(url: &str, home: Option<&Path>) -> Option<Result<PathBuf, W
     match scheme.to_ascii_lowercase().as_str() {
         "sqlite" => Some(of_sqlite(rest.strip_prefix("//").unwrap_or(rest), home)),
         // Prisma's form for the application's own database, which has a users table of its own.
-        "file" => Some(Err(("begins with file:", "write sqlite:// and the path of a file for clerk-sync alone"))),
-        "sqlite3" => Some(Err(("begins with sqlite3:", "write sqlite:// and the path of the file"))),
+        "file" => Some(Err((
+            "begins with file:",
+            "write sqlite:// and the path of a file for clerk-sync alone",
+        ))),
+        "sqlite3" => Some(Err((
+            "begins with sqlite3:",
+            "write sqlite:// and the path of the file",
+        ))),
         _ => None,
     }
 }
 
 fn of_sqlite(rest: &str, home: Option<&Path>) -> Result<PathBuf, Wrong> {
-    const IN_MEMORY: Wrong = ("names a database in memory, which would be lost at the end of the process", EXAMPLE);
+    const IN_MEMORY: Wrong = (
+        "names a database in memory, which would be lost at the end of the process",
+        EXAMPLE,
+    );
     let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
     for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
         match parameter.split_once('=').unwrap_or((parameter, "")) {
@@ -69,20 +87,36 @@ fn of_sqlite(rest: &str, home: Option<&Path>) -> Result<PathBuf, Wrong> {
     if path.starts_with("file:") {
         return Err(("begins with sqlite: and file:", EXAMPLE));
     }
-    if path.split('/').next().is_some_and(|first| first.contains(['@', ':']) || first == "localhost") {
-        return Err(("names a host or a user, which a file does not have", EXAMPLE));
+    if path
+        .split('/')
+        .next()
+        .is_some_and(|first| first.contains(['@', ':']) || first == "localhost")
+    {
+        return Err((
+            "names a host or a user, which a file does not have",
+            EXAMPLE,
+        ));
     }
     let digits = |part: &str| part.bytes().take(2).filter(u8::is_ascii_hexdigit).count() == 2;
     if !path.split('%').skip(1).all(digits) {
-        return Err(("has a % that is not followed by two digits", "write a % of the path as %25"));
+        return Err((
+            "has a % that is not followed by two digits",
+            "write a % of the path as %25",
+        ));
     }
     // Before decoding: a ~ or a $ that is written with % is one of the name.
     let special = matches!(path.chars().next(), Some('~' | '$'));
-    let decoded = percent_decode_str(path).decode_utf8().map_err(|_| ("is not UTF-8 behind its %", EXAMPLE))?;
+    let decoded = percent_decode_str(path)
+        .decode_utf8()
+        .map_err(|_| ("is not UTF-8 behind its %", EXAMPLE))?;
     if decoded.contains('\0') {
         return Err(("has a NUL character", EXAMPLE));
     }
-    let path = if special { typed(&decoded, home)? } else { PathBuf::from(&*decoded) };
+    let path = if special {
+        typed(&decoded, home)?
+    } else {
+        PathBuf::from(&*decoded)
+    };
     if path.file_name().is_none() || decoded.ends_with('/') {
         return Err(("names no file", EXAMPLE));
     }
@@ -161,10 +195,22 @@ mod tests {
     #[test]
     fn a_directory_is_read_as_a_shell_reads_it() {
         let typed = |text| typed(text, Some(Path::new("/home/ada")));
-        for (text, path) in [("./data", "./data"), ("~/data", "/home/ada/data"), ("~", "/home/ada"), ("a~", "a~")] {
+        for (text, path) in [
+            ("./data", "./data"),
+            ("~/data", "/home/ada/data"),
+            ("~", "/home/ada"),
+            ("a~", "a~"),
+        ] {
             assert_eq!(typed(text), Ok(path.into()), "{text}");
         }
-        for text in ["", "~bob/data", "$HOME/data", "%APPDATA%/x", "file:///data", "sqlite://data"] {
+        for text in [
+            "",
+            "~bob/data",
+            "$HOME/data",
+            "%APPDATA%/x",
+            "file:///data",
+            "sqlite://data",
+        ] {
             assert!(typed(text).is_err(), "{text}");
         }
         assert!(super::typed("~/data", None).unwrap_err().0.contains("HOME"));

@@ -5,14 +5,18 @@ use std::time::Duration;
 
 use super::{ConfigError, wrong};
 use crate::clerk::{OmitError, OmittedFields};
+use crate::escape::may_be_repeated;
 use crate::store;
 use crate::telemetry::LogFormat;
-use crate::visible::may_be_repeated;
 
 /// The fault of a value that is none of those that can be used. It may have been meant for another setting, such as one with
 /// a password in it.
 pub fn is(value: &str) -> String {
-    if may_be_repeated(value) { format!("is {value:?}") } else { "has a value that it cannot have (not shown)".into() }
+    if may_be_repeated(value) {
+        format!("is {value:?}")
+    } else {
+        "has a value that it cannot have (not shown)".into()
+    }
 }
 
 pub fn number(
@@ -25,25 +29,46 @@ pub fn number(
     let Some(text) = value else {
         return Ok(NonZeroUsize::new(default).unwrap_or(NonZeroUsize::MIN));
     };
-    let number = text.parse().ok().filter(|number| (min..=max).contains(number));
-    number
-        .and_then(NonZeroUsize::new)
-        .ok_or_else(|| wrong(name, is(&text), format!("give a number from {min} to {max}, such as {default}")))
+    let number = text
+        .parse()
+        .ok()
+        .filter(|number| (min..=max).contains(number));
+    number.and_then(NonZeroUsize::new).ok_or_else(|| {
+        wrong(
+            name,
+            is(&text),
+            format!("give a number from {min} to {max}, such as {default}"),
+        )
+    })
 }
 
 pub fn retention(value: Option<String>) -> Result<Option<Duration>, ConfigError> {
     /// A hundred years: more is a mistake.
     const DAYS_MAX: u64 = 36_525;
     let text = value.unwrap_or_else(|| "30".into());
-    let days: u64 = text.parse().ok().filter(|days| *days <= DAYS_MAX).ok_or_else(|| {
-        wrong("EVENT_RETENTION_DAYS", is(&text), "give a number of days, such as 30, or 0 to keep all")
-    })?;
+    let days: u64 = text
+        .parse()
+        .ok()
+        .filter(|days| *days <= DAYS_MAX)
+        .ok_or_else(|| {
+            wrong(
+                "EVENT_RETENTION_DAYS",
+                is(&text),
+                "give a number of days, such as 30, or 0 to keep all",
+            )
+        })?;
     Ok((days > 0).then(|| Duration::from_secs(days * 24 * 60 * 60)))
 }
 
 pub fn port(value: Option<String>) -> Result<u16, ConfigError> {
     let Some(text) = value else { return Ok(3000) };
-    text.parse().map_err(|_| wrong("PORT", is(&text), "give a number from 0 to 65535, such as 3000"))
+    text.parse().map_err(|_| {
+        wrong(
+            "PORT",
+            is(&text),
+            "give a number from 0 to 65535, such as 3000",
+        )
+    })
 }
 
 pub fn log_format(value: Option<String>) -> Result<Option<LogFormat>, ConfigError> {
@@ -105,7 +130,10 @@ mod tests {
     fn no_error_repeats_what_was_meant_for_another_setting() {
         let url = || Some("postgres://app:hunter2@h/db".to_owned());
         for (error, name) in [
-            (number("WORKER_BATCH", url(), 500, 1, 1000).unwrap_err(), "WORKER_BATCH"),
+            (
+                number("WORKER_BATCH", url(), 500, 1, 1000).unwrap_err(),
+                "WORKER_BATCH",
+            ),
             (port(url()).unwrap_err(), "PORT"),
             (retention(url()).unwrap_err(), "EVENT_RETENTION_DAYS"),
             (log_format(url()).unwrap_err(), "LOG_FORMAT"),
@@ -114,8 +142,16 @@ mod tests {
             (on_delete(url()).map(drop).unwrap_err(), "ON_DELETE"),
         ] {
             let said = error.to_string();
-            assert!(said.starts_with(name) && !said.contains("hunter2"), "{said}");
+            assert!(
+                said.starts_with(name) && !said.contains("hunter2"),
+                "{said}"
+            );
         }
-        assert!(port(Some("8O80".into())).unwrap_err().to_string().starts_with("PORT is \"8O80\"; "));
+        assert!(
+            port(Some("8O80".into()))
+                .unwrap_err()
+                .to_string()
+                .starts_with("PORT is \"8O80\"; ")
+        );
     }
 }

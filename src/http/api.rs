@@ -2,10 +2,10 @@
 //!
 //! All of them ask for the admin token. They know the store; what they replay goes the way of every event, over the queue.
 
+mod auth;
+mod bulk_request;
 mod events;
 pub(super) mod openapi;
-mod operator;
-mod order;
 mod parameters;
 mod query;
 mod stats;
@@ -16,12 +16,12 @@ use std::sync::Arc;
 use actix_web::web::{self, ServiceConfig};
 use tokio::sync::watch;
 
-pub use operator::AdminToken;
+pub use auth::AdminToken;
 pub use query::{events as read_events_query, users as read_users_query, with_plus};
 pub use stats::{Counts, Stats};
 
 use super::problem::{Code, Problem};
-use super::refusals::Refusals;
+use super::reject_log::Refusals;
 use super::{get_only, misdirected};
 use crate::queue::Queue;
 use crate::store::{Store, StoreError};
@@ -48,14 +48,29 @@ pub fn configure(api: Api) -> impl FnOnce(&mut ServiceConfig) {
             .app_data(web::PayloadConfig::new(BODY_MAX))
             .service(get_only("/api/users", web::get().to(users::list)))
             .service(get_only("/api/users/{id}", web::get().to(users::show)))
-            .service(get_only("/api/users/{id}/history", web::get().to(users::history)))
+            .service(get_only(
+                "/api/users/{id}/history",
+                web::get().to(users::history),
+            ))
             .service(get_only("/api/stats", web::get().to(stats::show)))
             .service(get_only("/api/events", web::get().to(events::list)))
-            .service(post_only("/api/events/replay", web::post().to(events::replay)))
-            .service(post_only("/api/events/discard", web::post().to(events::discard)))
+            .service(post_only(
+                "/api/events/replay",
+                web::post().to(events::replay),
+            ))
+            .service(post_only(
+                "/api/events/discard",
+                web::post().to(events::discard),
+            ))
             .service(get_only("/api/events/{id}", web::get().to(events::show)))
-            .service(post_only("/api/events/{id}/replay", web::post().to(events::replay_one)))
-            .service(post_only("/api/events/{id}/discard", web::post().to(events::discard_one)));
+            .service(post_only(
+                "/api/events/{id}/replay",
+                web::post().to(events::replay_one),
+            ))
+            .service(post_only(
+                "/api/events/{id}/discard",
+                web::post().to(events::discard_one),
+            ));
     }
 }
 
@@ -73,7 +88,11 @@ pub fn configure_absent(config: &mut ServiceConfig) {
 }
 
 fn post_only(path: &str, route: actix_web::Route) -> actix_web::Resource {
-    web::resource(path).route(route).default_service(misdirected::refusing(|| Problem::method_not_allowed("POST")))
+    web::resource(path)
+        .route(route)
+        .default_service(misdirected::refusing(|| {
+            Problem::method_not_allowed("POST")
+        }))
 }
 
 fn not_found(what: &'static str) -> Problem {

@@ -6,7 +6,7 @@ use actix_web::web;
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 
-use super::capacity::BodyBytes;
+use super::limits::BodyBytes;
 use super::problem::{Code, Problem};
 
 /// How long a body may take to come, in all. Svix gives up after 15 s.
@@ -19,7 +19,12 @@ pub async fn read(
     max: usize,
     held: &mut BodyBytes,
 ) -> Result<Bytes, Problem> {
-    let too_large = || Problem::new(Code::BodyTooLarge, format!("a body may have {max} bytes (MAX_BODY_BYTES)"));
+    let too_large = || {
+        Problem::new(
+            Code::BodyTooLarge,
+            format!("a body may have {max} bytes (MAX_BODY_BYTES)"),
+        )
+    };
     let announced = announced.unwrap_or(0);
     if announced > max {
         return Err(too_large());
@@ -43,10 +48,15 @@ pub async fn read(
             }
         }
     };
-    tokio::time::timeout(BODY_TIMEOUT, read).await.unwrap_or_else(|_| {
-        let seconds = BODY_TIMEOUT.as_secs();
-        Err(Problem::new(Code::RequestTimeout, format!("the body did not come within {seconds} s")))
-    })
+    tokio::time::timeout(BODY_TIMEOUT, read)
+        .await
+        .unwrap_or_else(|_| {
+            let seconds = BODY_TIMEOUT.as_secs();
+            Err(Problem::new(
+                Code::RequestTimeout,
+                format!("the body did not come within {seconds} s"),
+            ))
+        })
 }
 
 async fn read_chunk(payload: &mut web::Payload) -> Result<Option<Bytes>, Problem> {

@@ -5,22 +5,22 @@
 //! - Whatever came from outside is text: templates escape it, `page_of` shows by number what hides or turns around, and the policy
 //!   that every page carries would stop the rest.
 
-mod age;
-mod ask;
 mod assets;
+mod auth;
+mod bulk_actions;
 mod chart;
-mod door;
+mod error_help;
 mod events;
+mod filters;
+mod format;
 mod login;
-mod orders;
 mod overview;
 mod page;
 mod payload;
-mod remedy;
 mod session;
-mod state;
+mod status;
 mod users;
-mod view;
+mod view_models;
 
 use actix_web::http::StatusCode;
 use actix_web::web::{self, ServiceConfig};
@@ -63,7 +63,10 @@ pub struct Dashboard {
 
 impl Dashboard {
     pub fn new(receives: bool) -> Self {
-        Self { receives, guesses: Guesses::default() }
+        Self {
+            receives,
+            guesses: Guesses::default(),
+        }
     }
 }
 
@@ -80,12 +83,30 @@ fn add_pages(config: &mut ServiceConfig, dashboard: Dashboard) {
         .service(page("/login", web::get().to(login::show)).route(web::post().to(login::log_in)))
         .service(page("/logout", web::post().to(login::log_out)))
         .service(page("/events", web::get().to(events::list)))
-        .service(page("/events/replay", web::get().to(orders::preview_replay)).route(web::post().to(orders::replay)))
-        .service(page("/events/discard", web::get().to(orders::preview_discard)).route(web::post().to(orders::discard)))
+        .service(
+            page(
+                "/events/replay",
+                web::get().to(bulk_actions::preview_replay),
+            )
+            .route(web::post().to(bulk_actions::replay)),
+        )
+        .service(
+            page(
+                "/events/discard",
+                web::get().to(bulk_actions::preview_discard),
+            )
+            .route(web::post().to(bulk_actions::discard)),
+        )
         .service(page("/events/{id}", web::get().to(events::show)))
         .service(page("/events/{id}/payload", web::get().to(events::payload)))
-        .service(page("/events/{id}/replay", web::post().to(orders::replay_one)))
-        .service(page("/events/{id}/discard", web::post().to(orders::discard_one)))
+        .service(page(
+            "/events/{id}/replay",
+            web::post().to(bulk_actions::replay_one),
+        ))
+        .service(page(
+            "/events/{id}/discard",
+            web::post().to(bulk_actions::discard_one),
+        ))
         .service(page("/users", web::get().to(users::list)))
         .service(page("/users/{id}", web::get().to(users::show)));
 }
@@ -98,17 +119,29 @@ struct NoDatabase {
 
 /// The first page of a process that has no database.
 pub fn configure_absent(config: &mut ServiceConfig) {
-    let absent = || async { page_of(StatusCode::NOT_FOUND, &NoDatabase { frame: Frame::outside("", "A receiver") }) };
+    let absent = || async {
+        page_of(
+            StatusCode::NOT_FOUND,
+            &NoDatabase {
+                frame: Frame::outside("", "A receiver"),
+            },
+        )
+    };
     config
         .service(page("/assets/{digest}/{name}", web::get().to(assets::get)))
         .service(page(PATH, web::get().to(absent)));
 }
 
 fn page(path: &str, route: actix_web::Route) -> actix_web::Resource {
-    web::resource(path).route(route).default_service(web::to(wrong_method))
+    web::resource(path)
+        .route(route)
+        .default_service(web::to(wrong_method))
 }
 
-async fn wrong_method(request: HttpRequest, payload: web::Payload) -> Result<HttpResponse, actix_web::Error> {
+async fn wrong_method(
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, actix_web::Error> {
     if misdirected::is_delivery(&request) {
         let problem = Problem::new(Code::MethodNotAllowed, "this address takes another method");
         return Err(misdirected::refuse(&request, payload, problem).await.into());

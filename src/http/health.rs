@@ -8,7 +8,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 use utoipa::ToSchema;
 
-use super::kept::Kept;
+use super::cache::Kept;
 use super::problem::{Document, Problem};
 use crate::queue::Queue;
 use crate::shutdown::Shutdown;
@@ -41,8 +41,16 @@ type Status = watch::Receiver<Option<Arc<str>>>;
 impl Readiness {
     /// `works` is what a worker has: its database, and its own word.
     pub fn new(queue: Queue, works: Option<(Store, Status)>, shutdown: Shutdown) -> Self {
-        let works = works.map(|(store, status)| Works { store, answer: Kept::every(ASKED_EVERY), status });
-        Self { queue, works, shutdown }
+        let works = works.map(|(store, status)| Works {
+            store,
+            answer: Kept::every(ASKED_EVERY),
+            status,
+        });
+        Self {
+            queue,
+            works,
+            shutdown,
+        }
     }
 
     pub fn store(&self) -> Option<&Store> {
@@ -144,11 +152,24 @@ mod tests {
         let no = |reason: &str| Err(Arc::<str>::from(reason));
         assert_eq!(missing(false, Ok(()), Ok(()), Ok(())), (vec![], vec![]));
         let (what, why) = missing(false, Ok(()), Ok(()), no("it waits for a lock"));
-        assert_eq!((what, why), (vec!["worker"], vec!["the worker applies nothing: it waits for a lock".into()]));
+        assert_eq!(
+            (what, why),
+            (
+                vec!["worker"],
+                vec!["the worker applies nothing: it waits for a lock".into()]
+            )
+        );
         let (what, why) = missing(false, Ok(()), no("no schema"), no("it migrates"));
         assert_eq!(what, ["database"]);
-        assert_eq!(why, ["no schema", "the worker applies nothing: it migrates"]);
+        assert_eq!(
+            why,
+            ["no schema", "the worker applies nothing: it migrates"]
+        );
         let (what, why) = missing(true, Err("away".into()), no("gone"), no("gone"));
-        assert_eq!((what, why.len()), (vec!["process", "queue", "database"], 3), "nothing is said twice");
+        assert_eq!(
+            (what, why.len()),
+            (vec!["process", "queue", "database"], 3),
+            "nothing is said twice"
+        );
     }
 }

@@ -2,15 +2,15 @@
 
 pub mod api;
 mod body;
-mod capacity;
+mod cache;
 pub mod dashboard;
 mod head;
 mod health;
-mod kept;
+mod limits;
+mod metrics;
 mod misdirected;
 mod problem;
-mod refusals;
-mod scrape;
+mod reject_log;
 mod webhook;
 
 use std::net::TcpListener;
@@ -23,12 +23,12 @@ use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
 
 pub use api::{AdminToken, Api};
-use capacity::Capacity;
-pub use capacity::files_and_seats;
 use dashboard::Dashboard;
 pub use health::Readiness;
+use limits::Capacity;
+pub use limits::files_and_seats;
 use problem::{Code, Problem};
-pub use refusals::Refusals;
+pub use reject_log::Refusals;
 pub use webhook::Webhooks;
 
 /// The path that Clerk's endpoint URL ends with.
@@ -73,20 +73,32 @@ pub struct Parts {
 }
 
 /// Serves on `listener` until the handle is told to stop.
-pub fn serve(listener: TcpListener, options: &Options, parts: Parts) -> std::io::Result<(Server, ServerHandle)> {
+pub fn serve(
+    listener: TcpListener,
+    options: &Options,
+    parts: Parts,
+) -> std::io::Result<(Server, ServerHandle)> {
     let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let capacity = Capacity::of_this_process(options.max_body_bytes);
     let dashboard = Dashboard::new(parts.webhooks.is_some());
-    let (accepted, seating) = (capacity.accepted_by_each_of(threads.get()), capacity.clone());
-    let gauges = scrape::Gauges::default();
+    let (accepted, seating) = (
+        capacity.accepted_by_each_of(threads.get()),
+        capacity.clone(),
+    );
+    let gauges = metrics::Gauges::default();
     let server = HttpServer::new(move || {
-        let Parts { webhooks, api, readiness, refusals } = parts.clone();
+        let Parts {
+            webhooks,
+            api,
+            readiness,
+            refusals,
+        } = parts.clone();
         // This is called on each thread that serves.
         let webhooks = webhooks.map(|webhooks| webhooks.on_this_thread(threads));
         let dashboard = dashboard.clone();
         App::new()
             .wrap(from_fn(misdirected::no_delivery))
-            .wrap(from_fn(capacity::only_seated))
+            .wrap(from_fn(limits::only_seated))
             .wrap(from_fn(head::as_get))
             .app_data(web::Data::new(capacity.clone()))
             .app_data(web::Data::from(refusals))
@@ -94,14 +106,19 @@ pub fn serve(listener: TcpListener, options: &Options, parts: Parts) -> std::io:
             .app_data(web::Data::new(gauges.clone()))
             .service(get_only("/healthz", web::get().to(health::alive)))
             .service(get_only("/readyz", web::get().to(health::ready)))
-            .service(get_only("/api/openapi.json", web::get().to(api::openapi::show)))
-            .service(get_only("/metrics", web::get().to(scrape::metrics)))
+            .service(get_only(
+                "/api/openapi.json",
+                web::get().to(api::openapi::show),
+            ))
+            .service(get_only("/metrics", web::get().to(metrics::metrics)))
             .configure(|config| {
                 if let Some(webhooks) = webhooks {
                     config.app_data(web::Data::new(webhooks)).service(
                         web::resource([WEBHOOK_PATH, ALTERNATE_WEBHOOK_PATH])
                             .route(web::post().to(webhook::receive))
-                            .default_service(misdirected::refusing(|| Problem::method_not_allowed("POST"))),
+                            .default_service(misdirected::refusing(|| {
+                                Problem::method_not_allowed("POST")
+                            })),
                     );
                 }
             })
@@ -134,5 +151,7 @@ pub fn serve(listener: TcpListener, options: &Options, parts: Parts) -> std::io:
 
 fn get_only(path: &str, route: actix_web::Route) -> actix_web::Resource {
     let wrong_method = misdirected::refusing(|| Problem::method_not_allowed("GET, HEAD"));
-    web::resource(path).route(route).default_service(wrong_method)
+    web::resource(path)
+        .route(route)
+        .default_service(wrong_method)
 }

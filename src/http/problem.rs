@@ -65,7 +65,11 @@ impl Code {
             Self::MissingHeader => ("missing_header", 400, "A signature header is missing"),
             Self::InvalidHeader => ("invalid_header", 400, "A signature header is malformed"),
             Self::InvalidSignature => ("invalid_signature", 400, "The signature does not match"),
-            Self::TimestampOutOfTolerance => ("timestamp_out_of_tolerance", 400, "The delivery is not of this time"),
+            Self::TimestampOutOfTolerance => (
+                "timestamp_out_of_tolerance",
+                400,
+                "The delivery is not of this time",
+            ),
             Self::InvalidRequest => ("invalid_request", 400, "The request cannot be read"),
             Self::Unauthorized => ("unauthorized", 401, "The admin token is missing or wrong"),
             Self::AdminDisabled => ("admin_disabled", 403, "There is no admin token"),
@@ -74,7 +78,9 @@ impl Code {
             Self::MethodNotAllowed => ("method_not_allowed", 405, "The method is not allowed here"),
             Self::BodyTooLarge => ("body_too_large", 413, "The body is too large"),
             Self::QueueUnavailable => ("queue_unavailable", 503, "The event could not be queued"),
-            Self::DatabaseUnavailable => ("database_unavailable", 503, "The database cannot be asked"),
+            Self::DatabaseUnavailable => {
+                ("database_unavailable", 503, "The database cannot be asked")
+            }
             Self::NotReady => ("not_ready", 503, "Not ready"),
             Self::Overloaded => ("overloaded", 503, "Too much at once"),
         }
@@ -102,7 +108,12 @@ pub struct Problem {
 
 impl Problem {
     pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, detail: detail.into(), allow: None, missing: Vec::new() }
+        Self {
+            code,
+            detail: detail.into(),
+            allow: None,
+            missing: Vec::new(),
+        }
     }
 
     pub fn code(&self) -> Code {
@@ -115,16 +126,25 @@ impl Problem {
 
     /// The same with what to do beside what is wrong.
     pub fn with_hint(self, hint: impl fmt::Display) -> Self {
-        Self { detail: format!("{}; {hint}", self.detail).into(), ..self }
+        Self {
+            detail: format!("{}; {hint}", self.detail).into(),
+            ..self
+        }
     }
 
     pub fn method_not_allowed(allowed: &'static str) -> Self {
         let detail = format!("use {allowed}");
-        Self { allow: Some(allowed), ..Self::new(Code::MethodNotAllowed, detail) }
+        Self {
+            allow: Some(allowed),
+            ..Self::new(Code::MethodNotAllowed, detail)
+        }
     }
 
     pub fn not_ready(missing: Vec<&'static str>, detail: String) -> Self {
-        Self { missing, ..Self::new(Code::NotReady, detail) }
+        Self {
+            missing,
+            ..Self::new(Code::NotReady, detail)
+        }
     }
 }
 
@@ -149,7 +169,10 @@ pub(super) struct Document<'a> {
 
 /// What a program can tell one problem from another by.
 fn code_schema() -> Schema {
-    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(Code::ALL.map(Code::name))).into()
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .enum_values(Some(Code::ALL.map(Code::name)))
+        .into()
 }
 
 impl fmt::Display for Problem {
@@ -177,7 +200,14 @@ impl ResponseError for Problem {
             response.insert_header((ALLOW, allow));
         }
         let r#type = format!("urn:clerk-sync:problem:{code}");
-        let document = Document { r#type, title, status, detail: &self.detail, code, missing: &self.missing };
+        let document = Document {
+            r#type,
+            title,
+            status,
+            detail: &self.detail,
+            code,
+            missing: &self.missing,
+        };
         response.body(serde_json::to_vec(&document).expect("a problem is plain text and numbers"))
     }
 }
@@ -216,11 +246,15 @@ impl From<SignatureError> for Problem {
 impl From<PublishError> for Problem {
     fn from(error: PublishError) -> Self {
         if let PublishError::TooLarge { .. } = error {
-            let detail =
-                format!("{error}: raise it in rabbitmq.conf, up to MAX_BODY_BYTES, and have the event sent again");
+            let detail = format!(
+                "{error}: raise it in rabbitmq.conf, up to MAX_BODY_BYTES, and have the event sent again"
+            );
             return Self::new(Code::BodyTooLarge, detail);
         }
-        Self::new(Code::QueueUnavailable, format!("{error}; the event was not queued; Svix will send it again"))
+        Self::new(
+            Code::QueueUnavailable,
+            format!("{error}; the event was not queued; Svix will send it again"),
+        )
     }
 }
 
@@ -233,21 +267,32 @@ mod tests {
         for code in Code::ALL {
             let response = Problem::new(code, "detail").error_response();
             let is_503 = response.status() == StatusCode::SERVICE_UNAVAILABLE;
-            assert_eq!(response.headers().contains_key(RETRY_AFTER), is_503, "{code:?}");
+            assert_eq!(
+                response.headers().contains_key(RETRY_AFTER),
+                is_503,
+                "{code:?}"
+            );
         }
     }
 
     #[test]
     fn a_problem_is_counted_under_its_own_name() {
-        let counted: Vec<_> =
-            Code::ALL.into_iter().filter(|code| WebhookResult::from(*code) != WebhookResult::Other).collect();
+        let counted: Vec<_> = Code::ALL
+            .into_iter()
+            .filter(|code| WebhookResult::from(*code) != WebhookResult::Other)
+            .collect();
         assert_eq!(counted.len(), 9);
-        assert!(counted.iter().all(|code| WebhookResult::from(*code).name() == code.name()));
+        assert!(
+            counted
+                .iter()
+                .all(|code| WebhookResult::from(*code).name() == code.name())
+        );
     }
 
     #[test]
     fn no_two_problems_share_a_name_and_every_status_is_an_error() {
-        let names: std::collections::BTreeSet<_> = Code::ALL.iter().map(|code| code.name()).collect();
+        let names: std::collections::BTreeSet<_> =
+            Code::ALL.iter().map(|code| code.name()).collect();
         assert_eq!(names.len(), Code::COUNT);
         assert!(Code::ALL.iter().all(|code| code.status().as_u16() >= 400));
     }

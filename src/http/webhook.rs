@@ -14,9 +14,9 @@ use tokio::sync::watch;
 use tracing::debug;
 use utoipa::ToSchema;
 
-use super::capacity::Capacity;
+use super::limits::Capacity;
 use super::problem::{Code, Document, Problem};
-use super::refusals::Refusals;
+use super::reject_log::Refusals;
 use super::{WEBHOOK_PATH, body};
 use crate::clerk::{Delivery, EventType, SignedEvent, Verified, Verifier};
 use crate::clock::now;
@@ -41,7 +41,10 @@ pub struct Webhooks {
 impl Webhooks {
     /// The same, for one of `threads` that serve.
     pub fn on_this_thread(self, threads: NonZeroUsize) -> Self {
-        Self { queue: self.queue.on_this_thread(threads), ..self }
+        Self {
+            queue: self.queue.on_this_thread(threads),
+            ..self
+        }
     }
 }
 
@@ -83,10 +86,17 @@ pub async fn receive(
     webhooks: web::Data<Webhooks>,
     capacity: web::Data<Capacity>,
 ) -> Result<HttpResponse, Problem> {
-    let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let header = |name: &str| {
+        request
+            .headers()
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+    };
     let mut span = trace::Request::begin(WEBHOOK_PATH, header);
     let taken = verified(&request, payload, &webhooks, &capacity).await;
-    let event_type = taken.as_ref().map_or(metrics::EventType::Other, |taken| type_label(taken.event.event_type()));
+    let event_type = taken.as_ref().map_or(metrics::EventType::Other, |taken| {
+        type_label(taken.event.event_type())
+    });
     let answer = match taken {
         Ok(Verified { event, secrets }) => {
             let event = match &mut span {
@@ -103,7 +113,10 @@ pub async fn receive(
     };
     if let Some(span) = span {
         let problem = answer.as_ref().err().map(Problem::code);
-        span.answered(problem.map_or(200, |code| code.status().as_u16()), problem.map(Code::name));
+        span.answered(
+            problem.map_or(200, |code| code.status().as_u16()),
+            problem.map(Code::name),
+        );
     }
     match answer {
         Ok((result, response)) => {
@@ -112,7 +125,9 @@ pub async fn receive(
         }
         Err(problem) => {
             metrics::webhook(problem.code().into(), event_type);
-            webhooks.refusals.note(problem.code(), problem.detail(), now());
+            webhooks
+                .refusals
+                .note(problem.code(), problem.detail(), now());
             Err(problem)
         }
     }
@@ -135,8 +150,15 @@ pub(super) async fn verified(
     capacity: &Capacity,
 ) -> Result<Verified, Problem> {
     let headers = request.headers();
-    let delivery = Delivery::read(headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())), now())?;
-    let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    let delivery = Delivery::read(
+        headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_bytes())),
+        now(),
+    )?;
+    let announced = headers
+        .get(CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse().ok());
     let mut held = capacity.body(announced);
     let body = body::read(payload, announced, webhooks.max_body_bytes, &mut held).await?;
     // From the end of this function on the queue counts the event's bytes, and no longer `held`.
@@ -144,21 +166,36 @@ pub(super) async fn verified(
 }
 
 /// Queues an event, or ignores it. Only what was answered with a 2xx counts as received.
-async fn queue(webhooks: &Webhooks, event: SignedEvent) -> Result<(WebhookResult, HttpResponse), Problem> {
+async fn queue(
+    webhooks: &Webhooks,
+    event: SignedEvent,
+) -> Result<(WebhookResult, HttpResponse), Problem> {
     let (id, received_at) = (event.id().clone(), event.received_at());
     let answered = if event.is_ping() {
         debug!(event_id = %id, "a ping of Svix's was ignored");
-        let answer = Answer { status: "ignored", event_id: id.as_str(), r#type: None };
+        let answer = Answer {
+            status: "ignored",
+            event_id: id.as_str(),
+            r#type: None,
+        };
         (WebhookResult::Ignored, HttpResponse::Ok().json(answer))
     } else if let EventType::Other(name) = event.event_type() {
         debug!(event_id = %id, "an event of another type was ignored");
-        let answer = Answer { status: "ignored", event_id: id.as_str(), r#type: Some(name) };
+        let answer = Answer {
+            status: "ignored",
+            event_id: id.as_str(),
+            r#type: Some(name),
+        };
         (WebhookResult::Ignored, HttpResponse::Ok().json(answer))
     } else {
         let event_type = type_label(event.event_type()).name();
         webhooks.queue.publish(event).await?;
         debug!(event_id = %id, event_type, "an event was queued");
-        let answer = Answer { status: "queued", event_id: id.as_str(), r#type: None };
+        let answer = Answer {
+            status: "queued",
+            event_id: id.as_str(),
+            r#type: None,
+        };
         (WebhookResult::Queued, HttpResponse::Ok().json(answer))
     };
     metrics::event_received(received_at.ms());
@@ -171,6 +208,10 @@ async fn verify(webhooks: &Webhooks, delivery: Delivery, body: Bytes) -> Result<
         return Ok(verifier.verify(delivery, body, now())?);
     }
     let verified = web::block(move || verifier.verify(delivery, body, now())).await;
-    Ok(verified
-        .map_err(|_| Problem::new(Code::Overloaded, "no thread was free to verify the body; send it again"))??)
+    Ok(verified.map_err(|_| {
+        Problem::new(
+            Code::Overloaded,
+            "no thread was free to verify the body; send it again",
+        )
+    })??)
 }

@@ -26,20 +26,40 @@ const RESIDENT_PAGES: usize = 21;
 impl Process {
     pub fn read() -> Self {
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-        let open_files = fs::read_dir("/proc/self/fd").ok().map(|files| files.count() as u64);
+        let open_files = fs::read_dir("/proc/self/fd")
+            .ok()
+            .map(|files| files.count() as u64);
         let Some(stat) = fs::read_to_string("/proc/self/stat").ok() else {
-            return Self { open_files, open_files_max: limit, ..Self::default() };
+            return Self {
+                open_files,
+                open_files_max: limit,
+                ..Self::default()
+            };
         };
         // The name is in brackets and may hold anything.
         let fields: Vec<u64> = stat
             .rsplit_once(')')
-            .map(|(_, rest)| rest.split_whitespace().map(|field| field.parse().unwrap_or(0)).collect())
+            .map(|(_, rest)| {
+                rest.split_whitespace()
+                    .map(|field| field.parse().unwrap_or(0))
+                    .collect()
+            })
             .unwrap_or_default();
-        let ticks_ms = |place: usize| fields.get(place).map(|ticks| ticks * 1000 / clock_ticks_per_second().max(1));
+        let ticks_ms = |place: usize| {
+            fields
+                .get(place)
+                .map(|ticks| ticks * 1000 / clock_ticks_per_second().max(1))
+        };
         Self {
-            cpu_ms: ticks_ms(USER_TICKS).zip(ticks_ms(SYSTEM_TICKS)).map(|(user, system)| user + system),
-            resident_bytes: fields.get(RESIDENT_PAGES).map(|pages| pages * page_size() as u64),
-            start_ms: ticks_ms(START_TICKS).zip(*BOOT).map(|(after, boot)| boot + after),
+            cpu_ms: ticks_ms(USER_TICKS)
+                .zip(ticks_ms(SYSTEM_TICKS))
+                .map(|(user, system)| user + system),
+            resident_bytes: fields
+                .get(RESIDENT_PAGES)
+                .map(|pages| pages * page_size() as u64),
+            start_ms: ticks_ms(START_TICKS)
+                .zip(*BOOT)
+                .map(|(after, boot)| boot + after),
             open_files,
             open_files_max: limit,
         }

@@ -7,10 +7,10 @@
 //! - The file must lie on a local disk: SQLite's write-ahead log needs memory that all its processes share.
 
 mod consumer;
+mod crash_guard;
+mod directory_lock;
 mod file;
-mod ledger;
-mod lock;
-mod session;
+mod in_flight;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -28,13 +28,13 @@ use crate::shutdown::Shutdown;
 use crate::tasks;
 
 pub use consumer::Consumer;
+pub use directory_lock::DirectoryLock;
 pub use file::Inspection;
-pub use ledger::Receipt;
-pub use lock::DirectoryLock;
+pub use in_flight::Receipt;
 
 use consumer::Reader;
 use file::QueueFile;
-use ledger::Ledger;
+use in_flight::Ledger;
 use writer::{Publish, Writer};
 
 /// Most events that wait for the writer. It writes more than this in a second; a sender who would wait longer is better
@@ -115,18 +115,36 @@ impl Queue {
             ended: Some(ending),
         };
         watch_writer(writer);
-        Ok(Self { shared, publishes, acks, room: Arc::new(Semaphore::new(WAITING_BYTES_MAX as usize)), ended })
+        Ok(Self {
+            shared,
+            publishes,
+            acks,
+            room: Arc::new(Semaphore::new(WAITING_BYTES_MAX as usize)),
+            ended,
+        })
     }
 
     /// See `queue::Queue::publish`. Says `Busy` at once where too much waits already.
     pub async fn publish(&self, event: SignedEvent) -> Result<(), PublishError> {
-        let bytes = u32::try_from(event.body().len()).unwrap_or(u32::MAX).min(WAITING_BYTES_MAX);
-        let room = self.room.clone().try_acquire_many_owned(bytes).map_err(|_| PublishError::Busy)?;
+        let bytes = u32::try_from(event.body().len())
+            .unwrap_or(u32::MAX)
+            .min(WAITING_BYTES_MAX);
+        let room = self
+            .room
+            .clone()
+            .try_acquire_many_owned(bytes)
+            .map_err(|_| PublishError::Busy)?;
         let (answer, answered) = oneshot::channel();
-        self.publishes.try_send(Publish { event, answer, _room: room }).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => PublishError::Busy,
-            mpsc::error::TrySendError::Closed(_) => PublishError::Unavailable,
-        })?;
+        self.publishes
+            .try_send(Publish {
+                event,
+                answer,
+                _room: room,
+            })
+            .map_err(|error| match error {
+                mpsc::error::TrySendError::Full(_) => PublishError::Busy,
+                mpsc::error::TrySendError::Closed(_) => PublishError::Unavailable,
+            })?;
         answered.await.unwrap_or(Err(PublishError::Unavailable))
     }
 
@@ -140,7 +158,10 @@ impl Queue {
         if self.shared.closing.is_requested() {
             return Err(Unavailable::new("the queue is closed"));
         }
-        reader.depth().await.map_err(|error| Unavailable::new(writer::advice(&error)))
+        reader
+            .depth()
+            .await
+            .map_err(|error| Unavailable::new(writer::advice(&error)))
     }
 
     pub async fn oldest_received_at(&self) -> Result<Option<Timestamp>, Unavailable> {
@@ -148,7 +169,10 @@ impl Queue {
         if self.shared.closing.is_requested() {
             return Err(Unavailable::new("the queue is closed"));
         }
-        reader.oldest_received_at().await.map_err(|error| Unavailable::new(writer::advice(&error)))
+        reader
+            .oldest_received_at()
+            .await
+            .map_err(|error| Unavailable::new(writer::advice(&error)))
     }
 
     /// What the last write came to.
@@ -181,14 +205,19 @@ fn watch_writer(writer: Writer) {
     let died = {
         let shared = Arc::clone(&shared);
         move || {
-            _ = shared
-                .health
-                .set(Some("its writer met a bug of clerk-sync, and starts again within a minute: report it"))
+            _ = shared.health.set(Some(
+                "its writer met a bug of clerk-sync, and starts again within a minute: report it",
+            ))
         }
     };
     // The writer returns only after `finish`, which marks the queue as closing.
     let is_asked_to_end = move || shared.closing.is_requested();
-    tasks::brief(tasks::restarted("writer of the queue file", is_asked_to_end, died, work));
+    tasks::brief(tasks::restarted(
+        "writer of the queue file",
+        is_asked_to_end,
+        died,
+        work,
+    ));
 }
 
 /// Whether the last write succeeded.
@@ -197,7 +226,8 @@ struct Health(Mutex<Option<&'static str>>);
 
 impl Health {
     fn get(&self) -> Result<(), Unavailable> {
-        self.fault().map_or(Ok(()), |fault| Err(Unavailable::new(fault)))
+        self.fault()
+            .map_or(Ok(()), |fault| Err(Unavailable::new(fault)))
     }
 
     fn is_failing(&self) -> bool {
@@ -223,6 +253,9 @@ impl Health {
     }
 
     fn set(&self, fault: Option<&'static str>) -> Option<&'static str> {
-        std::mem::replace(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), fault)
+        std::mem::replace(
+            &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner),
+            fault,
+        )
     }
 }

@@ -29,10 +29,24 @@ impl Identity {
     pub fn is(&self, other: &Self) -> bool {
         match (self, other) {
             (
-                Self::RabbitMq { hosts, vhost, namespace },
-                Self::RabbitMq { hosts: others, vhost: other_vhost, namespace: other_namespace },
-            ) => vhost == other_vhost && namespace == other_namespace && hosts.iter().any(|host| others.contains(host)),
-            (Self::Embedded { id, .. }, Self::Embedded { id: other, .. }) => !id.is_empty() && id == other,
+                Self::RabbitMq {
+                    hosts,
+                    vhost,
+                    namespace,
+                },
+                Self::RabbitMq {
+                    hosts: others,
+                    vhost: other_vhost,
+                    namespace: other_namespace,
+                },
+            ) => {
+                vhost == other_vhost
+                    && namespace == other_namespace
+                    && hosts.iter().any(|host| others.contains(host))
+            }
+            (Self::Embedded { id, .. }, Self::Embedded { id: other, .. }) => {
+                !id.is_empty() && id == other
+            }
             _ => false,
         }
     }
@@ -40,16 +54,25 @@ impl Identity {
     /// What a person sets in place of `other` to use this queue, which is the workers'.
     pub fn remedy(&self, other: &Self) -> &'static str {
         match (self, other) {
-            (Self::Embedded { .. }, Self::Embedded { .. }) => "set DATA_DIR to the workers' directory",
+            (Self::Embedded { .. }, Self::Embedded { .. }) => {
+                "set DATA_DIR to the workers' directory"
+            }
             (Self::Embedded { .. }, Self::RabbitMq { .. }) => {
                 "unset AMQP_URL, and set DATA_DIR to the workers' directory"
             }
-            (Self::RabbitMq { hosts, vhost, .. }, Self::RabbitMq { hosts: others, vhost: other, .. })
-                if vhost == other && hosts.iter().any(|host| others.contains(host)) =>
-            {
+            (
+                Self::RabbitMq { hosts, vhost, .. },
+                Self::RabbitMq {
+                    hosts: others,
+                    vhost: other,
+                    ..
+                },
+            ) if vhost == other && hosts.iter().any(|host| others.contains(host)) => {
                 "set AMQP_NAMESPACE to the workers' namespace"
             }
-            (Self::RabbitMq { .. }, _) => "set AMQP_URL (and AMQP_NAMESPACE) to the queue of the workers",
+            (Self::RabbitMq { .. }, _) => {
+                "set AMQP_URL (and AMQP_NAMESPACE) to the queue of the workers"
+            }
         }
     }
 }
@@ -57,8 +80,16 @@ impl Identity {
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::RabbitMq { hosts, vhost, namespace } => {
-                write!(f, "RabbitMQ at {} (virtual host {vhost}, namespace {namespace})", hosts.join(", "))
+            Self::RabbitMq {
+                hosts,
+                vhost,
+                namespace,
+            } => {
+                write!(
+                    f,
+                    "RabbitMQ at {} (virtual host {vhost}, namespace {namespace})",
+                    hosts.join(", ")
+                )
             }
             Self::Embedded { path, .. } => write!(f, "the embedded queue {path}"),
         }
@@ -75,11 +106,22 @@ pub async fn identity(options: &Options) -> Result<Option<Identity>, OpenError> 
     match options {
         Options::RabbitMq(options) => {
             let (hosts, vhost) = rabbitmq::whereabouts(options);
-            Ok(Some(Identity::RabbitMq { hosts, vhost, namespace: options.namespace.clone() }))
+            Ok(Some(Identity::RabbitMq {
+                hosts,
+                vhost,
+                namespace: options.namespace.clone(),
+            }))
         }
         Options::Embedded(options) => {
-            let path = options.path.canonicalize().unwrap_or_else(|_| options.path.clone()).display().to_string();
-            Ok(embedded::identity(options).await?.map(|id| Identity::Embedded { id, path }))
+            let path = options
+                .path
+                .canonicalize()
+                .unwrap_or_else(|_| options.path.clone())
+                .display()
+                .to_string();
+            Ok(embedded::identity(options)
+                .await?
+                .map(|id| Identity::Embedded { id, path }))
         }
     }
 }
@@ -90,11 +132,18 @@ mod tests {
 
     fn rabbitmq(hosts: &[&str], namespace: &str) -> Identity {
         let hosts = hosts.iter().map(|host| (*host).into()).collect();
-        Identity::RabbitMq { hosts, vhost: "/".into(), namespace: namespace.into() }
+        Identity::RabbitMq {
+            hosts,
+            vhost: "/".into(),
+            namespace: namespace.into(),
+        }
     }
 
     fn embedded(id: &str, path: &str) -> Identity {
-        Identity::Embedded { id: id.into(), path: path.into() }
+        Identity::Embedded {
+            id: id.into(),
+            path: path.into(),
+        }
     }
 
     #[test]
@@ -107,30 +156,66 @@ mod tests {
             (rabbitmq(&["a"], "staging"), false),
             (embedded("1", "/data/queue.db"), false),
         ] {
-            assert_eq!((ours.is(&other), other.is(&ours)), (expected, expected), "{other}");
+            assert_eq!(
+                (ours.is(&other), other.is(&ours)),
+                (expected, expected),
+                "{other}"
+            );
         }
         let file = embedded("1", "/data/queue.db");
-        assert!(file.is(&embedded("1", "/elsewhere/queue.db")), "a file that was moved");
-        assert!(!file.is(&embedded("2", "/data/queue.db")), "a file that was made anew");
+        assert!(
+            file.is(&embedded("1", "/elsewhere/queue.db")),
+            "a file that was moved"
+        );
+        assert!(
+            !file.is(&embedded("2", "/data/queue.db")),
+            "a file that was made anew"
+        );
         assert!(!embedded("", "/data/queue.db").is(&embedded("", "/data/queue.db")));
     }
 
     #[test]
     fn the_variables_to_set_are_named() {
-        let (broker, file) = (rabbitmq(&["a"], "clerk-sync"), embedded("1", "/data/queue.db"));
-        assert!(broker.remedy(&rabbitmq(&["a"], "staging")).starts_with("set AMQP_NAMESPACE to"));
+        let (broker, file) = (
+            rabbitmq(&["a"], "clerk-sync"),
+            embedded("1", "/data/queue.db"),
+        );
+        assert!(
+            broker
+                .remedy(&rabbitmq(&["a"], "staging"))
+                .starts_with("set AMQP_NAMESPACE to")
+        );
         assert!(broker.remedy(&file).starts_with("set AMQP_URL"));
-        assert!(broker.remedy(&rabbitmq(&["c"], "clerk-sync")).starts_with("set AMQP_URL"));
-        assert!(file.remedy(&broker).starts_with("unset AMQP_URL, and set DATA_DIR to"));
-        assert!(file.remedy(&embedded("2", "/x")).starts_with("set DATA_DIR to"));
+        assert!(
+            broker
+                .remedy(&rabbitmq(&["c"], "clerk-sync"))
+                .starts_with("set AMQP_URL")
+        );
+        assert!(
+            file.remedy(&broker)
+                .starts_with("unset AMQP_URL, and set DATA_DIR to")
+        );
+        assert!(
+            file.remedy(&embedded("2", "/x"))
+                .starts_with("set DATA_DIR to")
+        );
     }
 
     #[test]
     fn it_is_kept_as_json_without_a_password() {
-        let address = "amqp://u:hunter2@Broker.example,amqps://u:hunter2@other:5673/%2f".parse().unwrap();
-        let options = rabbitmq::Options { address, namespace: "clerk-sync".into() };
+        let address = "amqp://u:hunter2@Broker.example,amqps://u:hunter2@other:5673/%2f"
+            .parse()
+            .unwrap();
+        let options = rabbitmq::Options {
+            address,
+            namespace: "clerk-sync".into(),
+        };
         let (hosts, vhost) = rabbitmq::whereabouts(&options);
-        let identity = Identity::RabbitMq { hosts, vhost, namespace: options.namespace };
+        let identity = Identity::RabbitMq {
+            hosts,
+            vhost,
+            namespace: options.namespace,
+        };
         let json = serde_json::to_string(&identity).unwrap();
         assert_eq!(
             json,

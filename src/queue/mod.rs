@@ -97,7 +97,9 @@ impl Queue {
             }
         };
         let (_in_flight, since) = (metrics::publish_begins(), Instant::now());
-        let published = tokio::time::timeout(PUBLISH_TIMEOUT, stored).await.unwrap_or(Err(PublishError::TimedOut));
+        let published = tokio::time::timeout(PUBLISH_TIMEOUT, stored)
+            .await
+            .unwrap_or(Err(PublishError::TimedOut));
         // A refusal comes at once, and says nothing of how fast the queue is.
         if matches!(published, Ok(()) | Err(PublishError::TimedOut)) {
             metrics::published(since.elapsed());
@@ -125,7 +127,7 @@ impl Queue {
     }
 
     /// A new consumer. It connects by itself, and again after every outage.
-    pub fn consume(&self, source: Source, taking: Taking) -> Consumer {
+    pub fn consume(&self, source: Source, taking: ConsumerOptions) -> Consumer {
         match self {
             Self::RabbitMq(queue) => Consumer::RabbitMq(Box::new(queue.consume(source, taking))),
             Self::Embedded(queue) => Consumer::Embedded(queue.consume(source, taking.batch_max)),
@@ -136,10 +138,17 @@ impl Queue {
     /// nothing. Takes little more than `PUBLISH_TIMEOUT`.
     ///
     /// A queue that takes nothing now (it is full, or its broker has raised an alarm) cannot do that: then what is left comes
-    /// back as a batch, to be held on to and tried again. If it `must_go`, it goes all the same, and counts.
-    pub async fn give_back(&self, consumer: &mut Consumer, batches: Vec<Batch>, must_go: bool) -> Option<Batch> {
+    /// back as a batch, to be held on to and tried again. If it `force`, it goes all the same, and counts.
+    pub async fn give_back(
+        &self,
+        consumer: &mut Consumer,
+        batches: Vec<Batch>,
+        force: bool,
+    ) -> Option<Batch> {
         match (self, consumer) {
-            (Self::RabbitMq(queue), Consumer::RabbitMq(consumer)) => queue.give_back(consumer, batches, must_go).await,
+            (Self::RabbitMq(queue), Consumer::RabbitMq(consumer)) => {
+                queue.give_back(consumer, batches, force).await
+            }
             // A receipt that is dropped gives its rows back.
             _ => None,
         }
@@ -173,7 +182,9 @@ impl Queue {
     pub async fn oldest_received_at(&self) -> Result<Option<Timestamp>, Unavailable> {
         match self {
             // Over AMQP an event can only be seen by taking it, which would count as a delivery.
-            Self::RabbitMq(_) => Err(Unavailable::new("RabbitMQ does not say over AMQP when its oldest message came")),
+            Self::RabbitMq(_) => Err(Unavailable::new(
+                "RabbitMQ does not say over AMQP when its oldest message came",
+            )),
             Self::Embedded(queue) => queue.oldest_received_at().await,
         }
     }
@@ -187,7 +198,7 @@ impl Queue {
     }
 
     /// The sources besides `Events` that somebody must drain: where an event can end that no consumer acknowledged.
-    pub fn dead_ends(&self) -> &'static [Source] {
+    pub fn secondary_sources(&self) -> &'static [Source] {
         match self {
             Self::RabbitMq(_) => &[Source::DeadLetters, Source::Unrouted, Source::Rescued],
             Self::Embedded(_) => &[Source::DeadLetters],
@@ -269,7 +280,7 @@ const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// How a consumer takes events. Plain data.
 #[derive(Debug, Clone, Copy)]
-pub struct Taking {
+pub struct ConsumerOptions {
     /// Most events in a batch.
     pub batch_max: NonZeroUsize,
     /// Batches in flight at once: so many are not acknowledged while the next is asked for.

@@ -37,7 +37,9 @@ struct Record {
 impl Record {
     fn read(value: &str) -> Result<Self, StoreError> {
         serde_json::from_str(value).map_err(|_| {
-            StoreError::Incompatible(format!("a newer clerk-sync has written its setting {SETTING}: use that one"))
+            StoreError::Incompatible(format!(
+                "a newer clerk-sync has written its setting {SETTING}: use that one"
+            ))
         })
     }
 
@@ -48,12 +50,30 @@ impl Record {
     /// The record after a worker has recorded `queue`, and the other queues that were found in the one before.
     fn with(before: Option<Self>, queue: &Identity, now: Timestamp) -> (Self, Vec<Identity>) {
         let is_same = |other: &Identity| other.is(queue) || other == queue;
-        let mut others: Vec<_> =
-            before.into_iter().flat_map(Self::queues).filter(|entry| !is_same(&entry.queue)).collect();
+        let mut others: Vec<_> = before
+            .into_iter()
+            .flat_map(Self::queues)
+            .filter(|entry| !is_same(&entry.queue))
+            .collect();
         let found = others.iter().map(|entry| entry.queue.clone()).collect();
-        others.iter_mut().for_each(|entry| _ = entry.recorded_at.get_or_insert(now.ms()));
-        others.retain(|entry| entry.recorded_at.is_some_and(|at| at.abs_diff(now.ms()) <= KEPT_MS));
-        (Self { last: Entry { queue: queue.clone(), recorded_at: Some(now.ms()) }, others }, found)
+        others
+            .iter_mut()
+            .for_each(|entry| _ = entry.recorded_at.get_or_insert(now.ms()));
+        others.retain(|entry| {
+            entry
+                .recorded_at
+                .is_some_and(|at| at.abs_diff(now.ms()) <= KEPT_MS)
+        });
+        (
+            Self {
+                last: Entry {
+                    queue: queue.clone(),
+                    recorded_at: Some(now.ms()),
+                },
+                others,
+            },
+            found,
+        )
     }
 }
 
@@ -62,9 +82,13 @@ impl Record {
 /// Two workers that record at the same moment can drop one another's queue until the next time.
 pub async fn record(store: &Store, queue: &Identity) -> Result<Vec<Identity>, StoreError> {
     // What cannot be read is written anew: the worker of a version that was rolled back must be found, too.
-    let before = store.setting(SETTING).await?.and_then(|value| Record::read(&value).ok());
+    let before = store
+        .setting(SETTING)
+        .await?
+        .and_then(|value| Record::read(&value).ok());
     let (record, found) = Record::with(before, queue, now());
-    let value = serde_json::to_string(&record).map_err(|error| StoreError::Incompatible(error.to_string()))?;
+    let value = serde_json::to_string(&record)
+        .map_err(|error| StoreError::Incompatible(error.to_string()))?;
     store.set(SETTING, &value).await?;
     Ok(found)
 }
@@ -72,13 +96,22 @@ pub async fn record(store: &Store, queue: &Identity) -> Result<Vec<Identity>, St
 /// The queues that workers take from, the one that was recorded last first; empty if none has recorded it, as in a database that
 /// only older programs have used.
 pub async fn recorded(store: &Store) -> Result<Vec<Identity>, StoreError> {
-    let Some(value) = store.setting(SETTING).await? else { return Ok(Vec::new()) };
-    Ok(Record::read(&value)?.queues().map(|entry| entry.queue).collect())
+    let Some(value) = store.setting(SETTING).await? else {
+        return Ok(Vec::new());
+    };
+    Ok(Record::read(&value)?
+        .queues()
+        .map(|entry| entry.queue)
+        .collect())
 }
 
 /// Queues, for a person.
 pub fn listed(queues: &[Identity]) -> String {
-    queues.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ")
+    queues
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(" and ")
 }
 
 #[cfg(test)]
@@ -86,7 +119,11 @@ mod tests {
     use super::*;
 
     fn queue(namespace: &str) -> Identity {
-        Identity::RabbitMq { hosts: vec!["mq".into()], vhost: "/".into(), namespace: namespace.into() }
+        Identity::RabbitMq {
+            hosts: vec!["mq".into()],
+            vhost: "/".into(),
+            namespace: namespace.into(),
+        }
     }
 
     fn at(seconds: i64) -> Timestamp {
@@ -114,8 +151,15 @@ mod tests {
         assert_eq!(namespaces(record), ["live", "test"]);
         // The last time that it is found is the one at which it goes. So does one of a clock that is ahead.
         for later in [200, -3600] {
-            let (record, found) = Record::with(Some(Record::read(&json).unwrap()), &queue("live"), at(later));
-            assert_eq!((namespaces(record), found), (vec!["live".to_owned()], vec![queue("test")]));
+            let (record, found) = Record::with(
+                Some(Record::read(&json).unwrap()),
+                &queue("live"),
+                at(later),
+            );
+            assert_eq!(
+                (namespaces(record), found),
+                (vec!["live".to_owned()], vec![queue("test")])
+            );
         }
     }
 
@@ -126,10 +170,16 @@ mod tests {
         assert_eq!(found, [queue("old")]);
         let json = serde_json::to_string(&record).unwrap();
         assert_eq!(namespaces(record), ["new", "old"]);
-        assert_eq!(serde_json::from_str::<Identity>(&json).unwrap(), queue("new"));
+        assert_eq!(
+            serde_json::from_str::<Identity>(&json).unwrap(),
+            queue("new")
+        );
         assert!(Record::read(r#"{"kind":"other"}"#).is_err());
         // The file of an older program has no ID.
-        let file = Identity::Embedded { id: String::new(), path: "/data/queue.db".into() };
+        let file = Identity::Embedded {
+            id: String::new(),
+            path: "/data/queue.db".into(),
+        };
         let (record, _) = Record::with(None, &file, at(0));
         assert_eq!(Record::with(Some(record), &file, at(60)).1, []);
     }

@@ -74,31 +74,44 @@ pub async fn outcomes(
     let deadline = Instant::now() + timeout;
     let mut found: Vec<Option<Outcome>> = vec![None; replayed.len()];
     loop {
-        let open: Vec<usize> = (0..replayed.len()).filter(|at| found[*at].is_none()).collect();
+        let open: Vec<usize> = (0..replayed.len())
+            .filter(|at| found[*at].is_none())
+            .collect();
         tell((replayed.len() - open.len()) as u64);
         if open.is_empty() || Instant::now() >= deadline {
             break;
         }
         for page in open.chunks(PAGE.get() as usize) {
-            let ids: Vec<_> = page.iter().map(|at| replayed[*at].event_id.clone()).collect();
+            let ids: Vec<_> = page
+                .iter()
+                .map(|at| replayed[*at].event_id.clone())
+                .collect();
             let rows = match store.events_by_id(&ids, 0).await {
                 Err(StoreError::Unavailable(_)) => break,
                 rows => rows?,
             };
             for at in page {
-                let row = rows.iter().find(|row| row.event_id == replayed[*at].event_id.as_str());
+                let row = rows
+                    .iter()
+                    .find(|row| row.event_id == replayed[*at].event_id.as_str());
                 found[*at] = outcome(&replayed[*at], row);
             }
         }
         tokio::time::sleep_until(deadline.min(Instant::now() + ROUND)).await;
     }
     let waiting = |event: &Replayed| of(event, OutcomeStatus::Waiting);
-    Ok(found.into_iter().zip(replayed).map(|(outcome, event)| outcome.unwrap_or_else(|| waiting(event))).collect())
+    Ok(found
+        .into_iter()
+        .zip(replayed)
+        .map(|(outcome, event)| outcome.unwrap_or_else(|| waiting(event)))
+        .collect())
 }
 
 /// `None` while no worker has tried it again.
 fn outcome(event: &Replayed, row: Option<&EventRow>) -> Option<Outcome> {
-    let Some(row) = row else { return Some(of(event, OutcomeStatus::Gone)) };
+    let Some(row) = row else {
+        return Some(of(event, OutcomeStatus::Gone));
+    };
     let status = match row.status {
         Status::Applied => OutcomeStatus::Applied,
         Status::Stale => OutcomeStatus::Stale,
@@ -110,9 +123,18 @@ fn outcome(event: &Replayed, row: Option<&EventRow>) -> Option<Outcome> {
         OutcomeStatus::Failed => (row.error_code.clone(), row.error.clone()),
         _ => (None, None),
     };
-    Some(Outcome { error_code, error, ..of(event, status) })
+    Some(Outcome {
+        error_code,
+        error,
+        ..of(event, status)
+    })
 }
 
 fn of(event: &Replayed, status: OutcomeStatus) -> Outcome {
-    Outcome { event_id: event.event_id.to_string(), status, error_code: None, error: None }
+    Outcome {
+        event_id: event.event_id.to_string(),
+        status,
+        error_code: None,
+        error: None,
+    }
 }

@@ -7,9 +7,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::query::{Cursor, Listing, Page};
-use super::row::{EventRow, Status, Time};
+use super::rows::{EventRow, Status, Time};
 use super::{Store, StoreError};
-use crate::clerk::{ClerkId, EventId, Fields, SignedEvent, Version, listing};
+use crate::clerk::{ClerkId, EventId, Fields, SignedEvent, Version, api_object};
 
 /// An event of a user's, and what came of it.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -30,9 +30,18 @@ pub struct HistoryRow {
 
 impl HistoryRow {
     pub(super) fn of(event: EventRow, superseded_at: Option<Time>, has_payload: bool) -> Self {
-        let lag_ms = (event.processed_at.0.ms() - event.received_at.0.ms()).max(0).unsigned_abs();
+        let lag_ms = (event.processed_at.0.ms() - event.received_at.0.ms())
+            .max(0)
+            .unsigned_abs();
         let why = why(&event, superseded_at);
-        Self { event, superseded_at, lag_ms, why, changed: None, has_payload }
+        Self {
+            event,
+            superseded_at,
+            lag_ms,
+            why,
+            changed: None,
+            has_payload,
+        }
     }
 
     /// Whether the row was what this event says, once.
@@ -54,24 +63,58 @@ pub(super) const COMPARED_BYTES_MAX: i64 = 256 * 1024;
 const COMPARED_AT_ONCE: usize = 16;
 
 /// Adds the fields that changed to the rows of a page, as far as payloads are kept.
-pub(super) async fn compare(store: &Store, id: &ClerkId, listing: &mut Listing<HistoryRow>) -> Result<(), StoreError> {
+pub(super) async fn compare(
+    store: &Store,
+    id: &ClerkId,
+    listing: &mut Listing<HistoryRow>,
+) -> Result<(), StoreError> {
     if !listing.rows.iter().any(HistoryRow::is_version) {
         return Ok(());
     }
     let older = match &listing.next {
-        Some(next) => store.history_lines(id, &Page { limit: LOOK_BACK, after: Some(next.clone()) }).await?.rows,
+        Some(next) => {
+            store
+                .history_lines(
+                    id,
+                    &Page {
+                        limit: LOOK_BACK,
+                        after: Some(next.clone()),
+                    },
+                )
+                .await?
+                .rows
+        }
         None => Vec::new(),
     };
-    let versions: Vec<_> = listing.rows.iter().chain(&older).filter(|row| row.is_version()).collect();
+    let versions: Vec<_> = listing
+        .rows
+        .iter()
+        .chain(&older)
+        .filter(|row| row.is_version())
+        .collect();
     let known = read_versions(store, &versions).await?;
-    let changed: Vec<_> = listing.rows.iter().map(|row| changed(row, &versions, &known)).collect();
-    listing.rows.iter_mut().zip(changed).for_each(|(row, changed)| row.changed = changed);
+    let changed: Vec<_> = listing
+        .rows
+        .iter()
+        .map(|row| changed(row, &versions, &known))
+        .collect();
+    listing
+        .rows
+        .iter_mut()
+        .zip(changed)
+        .for_each(|(row, changed)| row.changed = changed);
     Ok(())
 }
 
 /// The versions by event; none of which the payload is not kept, or is too long.
-async fn read_versions(store: &Store, rows: &[&HistoryRow]) -> Result<HashMap<String, (Version, Fields)>, StoreError> {
-    let ids = rows.iter().filter(|row| row.has_payload).filter_map(|row| EventId::new(&row.event.event_id));
+async fn read_versions(
+    store: &Store,
+    rows: &[&HistoryRow],
+) -> Result<HashMap<String, (Version, Fields)>, StoreError> {
+    let ids = rows
+        .iter()
+        .filter(|row| row.has_payload)
+        .filter_map(|row| EventId::new(&row.event.event_id));
     let mut versions = HashMap::new();
     for ids in ids.collect::<Vec<_>>().chunks(COMPARED_AT_ONCE) {
         let events = store.payloads(ids).await?;
@@ -93,12 +136,17 @@ fn changed(
     known: &HashMap<String, (Version, Fields)>,
 ) -> Option<Vec<String>> {
     let (version, fields) = known.get(&row.event.event_id)?;
-    let less = versions.iter().filter_map(|row| Some((row, known.get(&row.event.event_id)?)));
+    let less = versions
+        .iter()
+        .filter_map(|row| Some((row, known.get(&row.event.event_id)?)));
     let less = less.filter(|(_, (other, _))| other < version);
     let (before, (_, fields_before)) = less.max_by(|(_, (a, _)), (_, (b, _))| a.cmp(b))?;
     let is_unknown = |row: &&&HistoryRow| !known.contains_key(&row.event.event_id);
     let between = before.event.processed_at..=row.event.processed_at;
-    let came_between = versions.iter().filter(is_unknown).any(|row| between.contains(&row.event.processed_at));
+    let came_between = versions
+        .iter()
+        .filter(is_unknown)
+        .any(|row| between.contains(&row.event.processed_at));
     (!came_between).then(|| fields.changed_since(fields_before))
 }
 
@@ -107,19 +155,27 @@ fn why(event: &EventRow, superseded_at: Option<Time>) -> String {
     let is_delete = event.event_type == "user.deleted";
     let failure = || match (&event.error_code, &event.error) {
         (Some(code), Some(error)) => format!("{code}: {error}"),
-        (code, error) => code.as_ref().or(error.as_ref()).cloned().unwrap_or_else(|| "no reason was kept".into()),
+        (code, error) => code
+            .as_ref()
+            .or(error.as_ref())
+            .cloned()
+            .unwrap_or_else(|| "no reason was kept".into()),
     };
     match event.status {
         Status::Applied if is_delete => "it marked the user as deleted".into(),
         Status::Applied => "it changed the row".into(),
         Status::Failed => failure(),
-        Status::Discarded if event.error_code.is_some() => format!("discarded, after it had failed with {}", failure()),
+        Status::Discarded if event.error_code.is_some() => {
+            format!("discarded, after it had failed with {}", failure())
+        }
         Status::Discarded => "discarded".into(),
         Status::Stale => {
-            let when = superseded_at.map(|time| format!(", which occurred at {time}")).unwrap_or_default();
+            let when = superseded_at
+                .map(|time| format!(", which occurred at {time}"))
+                .unwrap_or_default();
             match &event.superseded_by {
                 Some(id) if *id == event.event_id => "the row had this version already".into(),
-                Some(id) if listing::is_reading(id) => {
+                Some(id) if api_object::is_reading(id) => {
                     "a newer version was there, read from Clerk's list of users".into()
                 }
                 Some(id) if is_delete => format!("the user was deleted already, by {id}{when}"),

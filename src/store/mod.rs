@@ -9,15 +9,15 @@
 //! - A change that alters nothing writes nothing to `users`.
 
 mod history;
-mod known;
+mod lookup;
 pub mod postgres;
 mod query;
-mod row;
+mod rows;
 mod search;
 mod settings;
 pub mod sqlite;
-mod statement;
 mod stats;
+mod template;
 mod write;
 
 use std::num::NonZeroU32;
@@ -26,9 +26,9 @@ use std::time::Duration;
 use crate::clerk::{ClerkId, EventId, SignedEvent, Timestamp};
 
 pub use history::HistoryRow;
-pub use known::{KnownUser, LiveUser};
+pub use lookup::{KnownUser, LiveUser};
 pub use query::{Cursor, EventFilter, Listing, Page, UserFilter, read_time};
-pub use row::{EventRow, Status, Time, User};
+pub use rows::{EventRow, Status, Time, User};
 pub use stats::{Failed, Lag, LagSince, Minute, Recent, Totals};
 pub use write::{Failure, Outcome, Record, Verdict, Write};
 
@@ -211,10 +211,20 @@ impl Store {
     ///
     /// A future that is dropped before it ends may have applied the write or not.
     pub async fn apply(&self, write: &Write) -> Result<Vec<Outcome>, StoreError> {
-        debug_assert!(write.is_in_order(), "a write has one change a user and one record an event, sorted");
-        let scrubs =
-            self.on_delete() == OnDelete::Scrub && write.changes.iter().any(|change| change.deleted_at.is_some());
-        let write = if scrubs { &write.without_profiles_of_deleted() } else { write };
+        debug_assert!(
+            write.is_in_order(),
+            "a write has one change a user and one record an event, sorted"
+        );
+        let scrubs = self.on_delete() == OnDelete::Scrub
+            && write
+                .changes
+                .iter()
+                .any(|change| change.deleted_at.is_some());
+        let write = if scrubs {
+            &write.without_profiles_of_deleted()
+        } else {
+            write
+        };
         match self {
             Self::Postgres(store) => store.apply(write).await,
             Self::Sqlite(store) => store.apply(write).await,
@@ -314,8 +324,18 @@ impl Store {
         if user.is_none() && events == 0 {
             return Ok(None);
         }
-        let columns = user.as_ref().map(User::filled_profile_columns).unwrap_or_default();
-        Ok(Some((Erased { columns, payloads, is_final: user.is_some_and(|user| user.deleted_at.is_some()) }, events)))
+        let columns = user
+            .as_ref()
+            .map(User::filled_profile_columns)
+            .unwrap_or_default();
+        Ok(Some((
+            Erased {
+                columns,
+                payloads,
+                is_final: user.is_some_and(|user| user.deleted_at.is_some()),
+            },
+            events,
+        )))
     }
 
     /// Erases a user's row but for the ID and the times of the delete and of the erasure, and the payloads of the user's events;
@@ -329,13 +349,31 @@ impl Store {
         if user.is_none() && payloads == 0 && !self.has_events(id).await? {
             return Ok(None);
         }
-        let columns = user.as_ref().map(User::filled_profile_columns).unwrap_or_default();
-        Ok(Some(Erased { columns, payloads, is_final: user.is_some_and(|user| user.deleted_at.is_some()) }))
+        let columns = user
+            .as_ref()
+            .map(User::filled_profile_columns)
+            .unwrap_or_default();
+        Ok(Some(Erased {
+            columns,
+            payloads,
+            is_final: user.is_some_and(|user| user.deleted_at.is_some()),
+        }))
     }
 
     async fn has_events(&self, id: &ClerkId) -> Result<bool, StoreError> {
-        let filter = EventFilter { clerk_id: Some(id.as_str().into()), ..EventFilter::default() };
-        let listing = self.events(&filter, &Page { limit: NonZeroU32::MIN, after: None }).await?;
+        let filter = EventFilter {
+            clerk_id: Some(id.as_str().into()),
+            ..EventFilter::default()
+        };
+        let listing = self
+            .events(
+                &filter,
+                &Page {
+                    limit: NonZeroU32::MIN,
+                    after: None,
+                },
+            )
+            .await?;
         Ok(!listing.rows.is_empty())
     }
 
@@ -371,7 +409,11 @@ impl Store {
     }
 
     /// Users by `clerk_id`, newest first: Clerk's IDs grow with time.
-    pub async fn users(&self, filter: &UserFilter, page: &Page) -> Result<Listing<User>, StoreError> {
+    pub async fn users(
+        &self,
+        filter: &UserFilter,
+        page: &Page,
+    ) -> Result<Listing<User>, StoreError> {
         match self {
             Self::Postgres(store) => store.users(filter, page).await,
             Self::Sqlite(store) => store.users(filter, page).await,
@@ -387,7 +429,11 @@ impl Store {
     }
 
     /// Events by their IDs, in no order, each with its payload unless that has more than `payload_max` bytes.
-    pub async fn events_by_id(&self, ids: &[EventId], payload_max: u32) -> Result<Vec<EventRow>, StoreError> {
+    pub async fn events_by_id(
+        &self,
+        ids: &[EventId],
+        payload_max: u32,
+    ) -> Result<Vec<EventRow>, StoreError> {
         match self {
             Self::Postgres(store) => store.events_by_id(ids, payload_max).await,
             Self::Sqlite(store) => store.events_by_id(ids, payload_max).await,
@@ -395,7 +441,11 @@ impl Store {
     }
 
     /// Lines of `events` by time of receipt, newest first, without their payloads.
-    pub async fn events(&self, filter: &EventFilter, page: &Page) -> Result<Listing<EventRow>, StoreError> {
+    pub async fn events(
+        &self,
+        filter: &EventFilter,
+        page: &Page,
+    ) -> Result<Listing<EventRow>, StoreError> {
         match self {
             Self::Postgres(store) => store.events(filter, page).await,
             Self::Sqlite(store) => store.events(filter, page).await,
@@ -404,13 +454,21 @@ impl Store {
 
     /// What each event of the user did and why, newest first by time of receipt, without payloads. Which fields changed is told where payloads
     /// of applied events are kept.
-    pub async fn history(&self, id: &ClerkId, page: &Page) -> Result<Listing<HistoryRow>, StoreError> {
+    pub async fn history(
+        &self,
+        id: &ClerkId,
+        page: &Page,
+    ) -> Result<Listing<HistoryRow>, StoreError> {
         let mut listing = self.history_lines(id, page).await?;
         history::compare(self, id, &mut listing).await?;
         Ok(listing)
     }
 
-    async fn history_lines(&self, id: &ClerkId, page: &Page) -> Result<Listing<HistoryRow>, StoreError> {
+    async fn history_lines(
+        &self,
+        id: &ClerkId,
+        page: &Page,
+    ) -> Result<Listing<HistoryRow>, StoreError> {
         match self {
             Self::Postgres(store) => store.history(id, page).await,
             Self::Sqlite(store) => store.history(id, page).await,

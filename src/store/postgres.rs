@@ -7,11 +7,11 @@ mod address;
 mod apply;
 mod connection;
 mod error;
-mod inspect;
-mod known;
+mod lookup;
 mod migrate;
 mod no_delay;
 mod pool;
+mod probe;
 mod read;
 mod schema;
 mod session;
@@ -22,15 +22,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{
-    EventFilter, EventRow, Failed, HistoryRow, Keep, KnownUser, Listing, LiveUser, Outcome, Page, Recent,
-    SchemaVersion, StoreError, Time, Totals, User, UserFilter, Verdict, Write,
+    EventFilter, EventRow, Failed, HistoryRow, Keep, KnownUser, Listing, LiveUser, Outcome, Page,
+    Recent, SchemaVersion, StoreError, Time, Totals, User, UserFilter, Verdict, Write,
 };
 use crate::clerk::{ClerkId, EventId, SignedEvent, Timestamp};
 use connection::Server;
 use pool::Pool;
 
 pub use address::Address;
-pub use inspect::{Inspection, Rights};
+pub use probe::{Inspection, Rights};
 pub use schema::{Fault, Schema};
 pub use session::Pooling;
 
@@ -94,12 +94,18 @@ impl Store {
             return Ok(());
         }
         let tables = self.tables().await.map_err(error::of)?;
-        let fault = tables.hides_rows().filter(|_| tables.hidden.iter().any(|hidden| hidden == table));
+        let fault = tables
+            .hides_rows()
+            .filter(|_| tables.hidden.iter().any(|hidden| hidden == table));
         fault.map_or(Ok(()), |fault| Err(fault.into()))
     }
 
     async fn tables(&self) -> Result<Schema, sqlx::Error> {
-        let rows = connection::rows(&self.readers, sqlx::query(include_str!("postgres/schema.sql"))).await?;
+        let rows = connection::rows(
+            &self.readers,
+            sqlx::query(include_str!("postgres/schema.sql")),
+        )
+        .await?;
         Schema::of(rows.first().ok_or(sqlx::Error::RowNotFound)?)
     }
 
@@ -107,10 +113,21 @@ impl Store {
         let schema = self.tables().await.map_err(error::of)?;
         schema.check_versions()?;
         let (version, fault) = if schema.is_versioned {
-            let rows = connection::rows(&self.readers, sqlx::query(include_str!("postgres/applied.sql"))).await;
-            rows.and_then(|rows| migrate::version(&rows)).map_err(error::of)?
+            let rows = connection::rows(
+                &self.readers,
+                sqlx::query(include_str!("postgres/applied.sql")),
+            )
+            .await;
+            rows.and_then(|rows| migrate::version(&rows))
+                .map_err(error::of)?
         } else {
-            (SchemaVersion { found: None, wanted: migrate::newest() }, None)
+            (
+                SchemaVersion {
+                    found: None,
+                    wanted: migrate::newest(),
+                },
+                None,
+            )
         };
         if let Some(fault) = fault {
             return Err(fault.into());
@@ -145,12 +162,16 @@ impl Store {
     /// the same. If the last batch was not written, a write that changes nothing is tried. It may succeed where an insert
     /// fails, so it does not clear the fault.
     pub async fn writable(&self) -> Result<(), StoreError> {
-        let allowed = read::value(&self.readers, include_str!("postgres/may_write.sql")).await.map_err(error::of)?;
+        let allowed = read::value(&self.readers, include_str!("postgres/may_write.sql"))
+            .await
+            .map_err(error::of)?;
         if allowed != Some(true) {
             return Err(error::of_missing_grant());
         }
         if self.last_fault().is_err() {
-            read::value::<i64>(&self.readers, include_str!("postgres/try_write.sql")).await.map_err(error::of)?;
+            read::value::<i64>(&self.readers, include_str!("postgres/try_write.sql"))
+                .await
+                .map_err(error::of)?;
         }
         Ok(())
     }
@@ -168,7 +189,11 @@ impl Store {
     /// What a write came to, kept in mind for `last_fault`.
     fn settle<T>(&self, written: Result<T, sqlx::Error>) -> Result<T, StoreError> {
         let is_current = self.was_current.load(Ordering::Relaxed);
-        let written = written.map_err(if is_current { error::of_write } else { error::of });
+        let written = written.map_err(if is_current {
+            error::of_write
+        } else {
+            error::of
+        });
         match &written {
             Ok(_) => *self.fault() = None,
             Err(fault @ (StoreError::Unavailable(_) | StoreError::Incompatible(_))) => {
@@ -182,7 +207,9 @@ impl Store {
 
     /// See `store::Store::inspect`.
     pub async fn inspect(&self) -> Result<Inspection, StoreError> {
-        inspect::inspect(&self.server, &self.readers, migrate::newest()).await.map_err(error::of)
+        probe::inspect(&self.server, &self.readers, migrate::newest())
+            .await
+            .map_err(error::of)
     }
 
     /// Host, port and database.
@@ -197,7 +224,10 @@ impl Store {
         }
         let written = self.settle(apply::apply(&self.writers, write, self.keep).await);
         if let Err(StoreError::Rejected { text, .. }) = &written
-            && write.records.iter().all(|record| matches!(record.verdict, Verdict::Failed { .. }))
+            && write
+                .records
+                .iter()
+                .all(|record| matches!(record.verdict, Verdict::Failed { .. }))
         {
             // There is no smaller part to attempt.
             let text = format!("a failed event cannot be recorded, and stays in the queue: {text}");
@@ -207,7 +237,9 @@ impl Store {
     }
 
     pub async fn prune(&self, older_than: Timestamp, limit: u32) -> Result<u64, StoreError> {
-        apply::prune(&self.writers, older_than, limit).await.map_err(error::of)
+        apply::prune(&self.writers, older_than, limit)
+            .await
+            .map_err(error::of)
     }
 
     pub async fn discard(&self, ids: &[EventId]) -> Result<Vec<String>, StoreError> {
@@ -219,7 +251,9 @@ impl Store {
     }
 
     pub async fn empty_payloads(&self, limit: u32) -> Result<u64, StoreError> {
-        apply::empty_payloads(&self.writers, limit).await.map_err(error::of)
+        apply::empty_payloads(&self.writers, limit)
+            .await
+            .map_err(error::of)
     }
 
     pub async fn scrub(&self, limit: u32) -> Result<u64, StoreError> {
@@ -231,21 +265,34 @@ impl Store {
     }
 
     pub async fn setting(&self, name: &str) -> Result<Option<String>, StoreError> {
-        let setting = read::setting(&self.readers, name).await.map_err(error::of)?;
-        self.unless_hidden(schema::SETTINGS, setting.is_none()).await?;
+        let setting = read::setting(&self.readers, name)
+            .await
+            .map_err(error::of)?;
+        self.unless_hidden(schema::SETTINGS, setting.is_none())
+            .await?;
         Ok(setting)
     }
 
     pub async fn set(&self, name: &str, value: &str) -> Result<(), StoreError> {
-        apply::set(&self.writers, name, value).await.map_err(error::of)
+        apply::set(&self.writers, name, value)
+            .await
+            .map_err(error::of)
     }
 
     pub async fn count_events_of_user(&self, id: &ClerkId) -> Result<(u64, u64), StoreError> {
-        read::count_events_of_user(&self.readers, id).await.map_err(error::of)
+        read::count_events_of_user(&self.readers, id)
+            .await
+            .map_err(error::of)
     }
 
-    pub async fn events_by_id(&self, ids: &[EventId], payload_max: u32) -> Result<Vec<EventRow>, StoreError> {
-        read::events_by_id(&self.readers, ids, payload_max).await.map_err(error::of)
+    pub async fn events_by_id(
+        &self,
+        ids: &[EventId],
+        payload_max: u32,
+    ) -> Result<Vec<EventRow>, StoreError> {
+        read::events_by_id(&self.readers, ids, payload_max)
+            .await
+            .map_err(error::of)
     }
 
     pub async fn user(&self, id: &ClerkId) -> Result<Option<User>, StoreError> {
@@ -254,18 +301,30 @@ impl Store {
         Ok(user)
     }
 
-    pub async fn users(&self, filter: &UserFilter, page: &Page) -> Result<Listing<User>, StoreError> {
-        let users = read::users(&self.readers, filter, page).await.map_err(error::of)?;
+    pub async fn users(
+        &self,
+        filter: &UserFilter,
+        page: &Page,
+    ) -> Result<Listing<User>, StoreError> {
+        let users = read::users(&self.readers, filter, page)
+            .await
+            .map_err(error::of)?;
         self.unless_hidden("users", users.rows.is_empty()).await?;
         Ok(users)
     }
 
     pub async fn known(&self, ids: &[ClerkId]) -> Result<Vec<KnownUser>, StoreError> {
-        known::known(&self.readers, ids).await.map_err(error::of)
+        lookup::known(&self.readers, ids).await.map_err(error::of)
     }
 
-    pub async fn live(&self, after: Option<&ClerkId>, limit: NonZeroU32) -> Result<Vec<LiveUser>, StoreError> {
-        known::live(&self.readers, after, limit).await.map_err(error::of)
+    pub async fn live(
+        &self,
+        after: Option<&ClerkId>,
+        limit: NonZeroU32,
+    ) -> Result<Vec<LiveUser>, StoreError> {
+        lookup::live(&self.readers, after, limit)
+            .await
+            .map_err(error::of)
     }
 
     pub async fn event(&self, id: &EventId) -> Result<Option<EventRow>, StoreError> {
@@ -274,14 +333,26 @@ impl Store {
         Ok(event)
     }
 
-    pub async fn events(&self, filter: &EventFilter, page: &Page) -> Result<Listing<EventRow>, StoreError> {
-        let events = read::events(&self.readers, filter, page).await.map_err(error::of)?;
+    pub async fn events(
+        &self,
+        filter: &EventFilter,
+        page: &Page,
+    ) -> Result<Listing<EventRow>, StoreError> {
+        let events = read::events(&self.readers, filter, page)
+            .await
+            .map_err(error::of)?;
         self.unless_hidden("events", events.rows.is_empty()).await?;
         Ok(events)
     }
 
-    pub async fn history(&self, id: &ClerkId, page: &Page) -> Result<Listing<HistoryRow>, StoreError> {
-        read::history(&self.readers, id, page).await.map_err(error::of)
+    pub async fn history(
+        &self,
+        id: &ClerkId,
+        page: &Page,
+    ) -> Result<Listing<HistoryRow>, StoreError> {
+        read::history(&self.readers, id, page)
+            .await
+            .map_err(error::of)
     }
 
     pub async fn payloads(&self, ids: &[EventId]) -> Result<Vec<SignedEvent>, StoreError> {
@@ -301,11 +372,15 @@ impl Store {
     }
 
     pub async fn last_received_at(&self) -> Result<Option<Time>, StoreError> {
-        stats::last_received_at(&self.readers).await.map_err(error::of)
+        stats::last_received_at(&self.readers)
+            .await
+            .map_err(error::of)
     }
 
     pub async fn failed_count(&self, limit: u32) -> Result<u64, StoreError> {
-        read::failed_count(&self.readers, limit).await.map_err(error::of)
+        read::failed_count(&self.readers, limit)
+            .await
+            .map_err(error::of)
     }
 
     pub async fn close(&self) {

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use chrono::{DateTime, NaiveDate};
 
-use super::row::Status;
+use super::rows::Status;
 use crate::clerk::{ClerkId, EventId, Timestamp};
 
 /// Which users. Every part that is given must hold.
@@ -48,12 +48,25 @@ pub fn read_time(text: &str, now: Timestamp) -> Result<Timestamp, &'static str> 
             "d" => 86400,
             _ => return None,
         };
-        let is_count = (1..=5).contains(&count.len()) && count.bytes().all(|digit| digit.is_ascii_digit());
+        let is_count =
+            (1..=5).contains(&count.len()) && count.bytes().all(|digit| digit.is_ascii_digit());
         let count: u32 = count.parse().ok().filter(|_| is_count)?;
         Some(within(now.ms() - i64::from(count) * seconds * 1000))
     };
-    let time = || Some(within(DateTime::parse_from_rfc3339(text).ok()?.timestamp_millis()));
-    let date = || Some(within(text.parse::<NaiveDate>().ok()?.and_hms_opt(0, 0, 0)?.and_utc().timestamp_millis()));
+    let time = || {
+        Some(within(
+            DateTime::parse_from_rfc3339(text).ok()?.timestamp_millis(),
+        ))
+    };
+    let date = || {
+        Some(within(
+            text.parse::<NaiveDate>()
+                .ok()?
+                .and_hms_opt(0, 0, 0)?
+                .and_utc()
+                .timestamp_millis(),
+        ))
+    };
     age()
         .or_else(time)
         .or_else(date)
@@ -62,7 +75,11 @@ pub fn read_time(text: &str, now: Timestamp) -> Result<Timestamp, &'static str> 
 
 /// The nearest time that an event can have: before or after it there is none to find.
 fn within(ms: i64) -> Timestamp {
-    Timestamp::from_ms(ms).unwrap_or(if ms < 1 { Timestamp::MIN } else { Timestamp::MAX })
+    Timestamp::from_ms(ms).unwrap_or(if ms < 1 {
+        Timestamp::MIN
+    } else {
+        Timestamp::MAX
+    })
 }
 
 /// A part of a listing.
@@ -95,15 +112,23 @@ impl<T> Listing<T> {
 /// The place of a row in the order of its listing. It stays good while rows come and go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cursor {
-    User { clerk_id: String },
-    Event { received_at: Timestamp, event_id: EventId },
+    User {
+        clerk_id: String,
+    },
+    Event {
+        received_at: Timestamp,
+        event_id: EventId,
+    },
 }
 
 impl std::fmt::Display for Cursor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::User { clerk_id } => write!(f, "u.{clerk_id}"),
-            Self::Event { received_at, event_id } => write!(f, "e.{}.{event_id}", received_at.ms()),
+            Self::Event {
+                received_at,
+                event_id,
+            } => write!(f, "e.{}.{event_id}", received_at.ms()),
         }
     }
 }
@@ -115,11 +140,17 @@ impl FromStr for Cursor {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let event = |rest: &str| {
             let (ms, id) = rest.split_once('.')?;
-            let received_at = Timestamp::from_ms(ms.parse().ok()?).filter(|time| time.ms().to_string() == ms)?;
-            Some(Self::Event { received_at, event_id: EventId::new(id)? })
+            let received_at =
+                Timestamp::from_ms(ms.parse().ok()?).filter(|time| time.ms().to_string() == ms)?;
+            Some(Self::Event {
+                received_at,
+                event_id: EventId::new(id)?,
+            })
         };
         match text.split_once('.') {
-            Some(("u", id)) if ClerkId::new(id).is_some() => Ok(Self::User { clerk_id: id.into() }),
+            Some(("u", id)) if ClerkId::new(id).is_some() => Ok(Self::User {
+                clerk_id: id.into(),
+            }),
             Some(("e", rest)) => event(rest).ok_or("is no cursor of this listing"),
             _ => Err("is no cursor of this listing"),
         }
@@ -133,14 +164,35 @@ mod tests {
     #[test]
     fn a_time_may_be_a_date_a_time_or_an_age() {
         let now = Timestamp::from_ms(1_795_400_000_000).unwrap();
-        assert_eq!(read_time("2026-11-23", now).unwrap().ms(), 1_795_392_000_000);
-        assert_eq!(read_time("2026-11-23T01:00:00+01:00", now).unwrap().ms(), 1_795_392_000_000);
+        assert_eq!(
+            read_time("2026-11-23", now).unwrap().ms(),
+            1_795_392_000_000
+        );
+        assert_eq!(
+            read_time("2026-11-23T01:00:00+01:00", now).unwrap().ms(),
+            1_795_392_000_000
+        );
         assert_eq!(now.ms() - read_time("1h", now).unwrap().ms(), 3_600_000);
-        for (early, late) in [("99999d", "9999-12-31"), ("0001-01-01", "9999-12-31T23:59:59-23:59")] {
+        for (early, late) in [
+            ("99999d", "9999-12-31"),
+            ("0001-01-01", "9999-12-31T23:59:59-23:59"),
+        ] {
             assert_eq!(read_time(early, now), Ok(Timestamp::MIN));
             assert!(read_time(late, now).unwrap() > now);
         }
-        for bad in ["", "soon", "1w", "-", "h", "-1h", "é", "2026-13-01", "99999999999999999d", "100000d", "+1d"] {
+        for bad in [
+            "",
+            "soon",
+            "1w",
+            "-",
+            "h",
+            "-1h",
+            "é",
+            "2026-13-01",
+            "99999999999999999d",
+            "100000d",
+            "+1d",
+        ] {
             assert!(read_time(bad, now).is_err(), "{bad}");
         }
     }
@@ -148,7 +200,9 @@ mod tests {
     #[test]
     fn a_cursor_reads_back_what_it_wrote() {
         let cursors = [
-            Cursor::User { clerk_id: "user_1.x".into() },
+            Cursor::User {
+                clerk_id: "user_1.x".into(),
+            },
             Cursor::Event {
                 received_at: Timestamp::from_ms(1_795_172_400_000).unwrap(),
                 event_id: EventId::new("msg_1").unwrap(),
@@ -157,7 +211,17 @@ mod tests {
         for cursor in cursors {
             assert_eq!(cursor.to_string().parse(), Ok(cursor));
         }
-        for bad in ["", "x", "u.", "u.\0", "e.1", "e.x.msg_1", "e.0.msg_1", "e.+5.msg_1", "e.05.msg_1"] {
+        for bad in [
+            "",
+            "x",
+            "u.",
+            "u.\0",
+            "e.1",
+            "e.x.msg_1",
+            "e.0.msg_1",
+            "e.+5.msg_1",
+            "e.05.msg_1",
+        ] {
             assert!(bad.parse::<Cursor>().is_err(), "{bad}");
         }
     }

@@ -15,8 +15,14 @@ impl Search {
     /// Nothing where nothing was typed but space.
     pub fn of(typed: &str) -> Option<Self> {
         let text = typed.trim();
-        let names = text.split_once(char::is_whitespace).map(|(first, last)| (first.into(), last.trim_start().into()));
-        (!text.is_empty()).then(|| Self { text: text.into(), phone: phone(text), names })
+        let names = text
+            .split_once(char::is_whitespace)
+            .map(|(first, last)| (first.into(), last.trim_start().into()));
+        (!text.is_empty()).then(|| Self {
+            text: text.into(),
+            phone: phone(text),
+            names,
+        })
     }
 }
 
@@ -27,7 +33,9 @@ pub(super) const COMMON_FROM: i64 = 10_000;
 
 /// People write a number with brackets, points and spaces; Clerk as +12025550123.
 fn phone(text: &str) -> Option<String> {
-    let is_number = text.chars().all(|c| c.is_ascii_digit() || matches!(c, '+' | '-' | '.' | '(' | ')' | ' ' | '/'));
+    let is_number = text
+        .chars()
+        .all(|c| c.is_ascii_digit() || matches!(c, '+' | '-' | '.' | '(' | ')' | ' ' | '/'));
     let digits: String = text.chars().filter(char::is_ascii_digit).collect();
     (is_number && !digits.is_empty()).then(|| format!("+{digits}"))
 }
@@ -49,7 +57,11 @@ pub(super) fn end_of(beginning: &str) -> String {
     let mut end: Vec<char> = beginning.chars().collect();
     while let Some(last) = end.pop() {
         // No character is between U+D7FF and U+E000.
-        let next = if last == '\u{d7ff}' { Some('\u{e000}') } else { char::from_u32(u32::from(last) + 1) };
+        let next = if last == '\u{d7ff}' {
+            Some('\u{e000}')
+        } else {
+            char::from_u32(u32::from(last) + 1)
+        };
         if let Some(next) = next {
             end.push(next);
             return end.into_iter().collect();
@@ -67,9 +79,22 @@ mod tests {
     fn what_is_typed_is_trimmed_and_may_be_a_number_or_two_names() {
         assert_eq!(Search::of(" \t"), None);
         let search = |typed| Search::of(typed).unwrap();
-        assert_eq!(search(" ada "), Search { text: "ada".into(), phone: None, names: None });
-        assert_eq!(search("Ada  van Dyk").names, Some(("Ada".into(), "van Dyk".into())));
-        assert_eq!(search("+1 (202) 555-01").phone.as_deref(), Some("+120255501"));
+        assert_eq!(
+            search(" ada "),
+            Search {
+                text: "ada".into(),
+                phone: None,
+                names: None
+            }
+        );
+        assert_eq!(
+            search("Ada  van Dyk").names,
+            Some(("Ada".into(), "van Dyk".into()))
+        );
+        assert_eq!(
+            search("+1 (202) 555-01").phone.as_deref(),
+            Some("+120255501")
+        );
         assert_eq!(search("1202").phone.as_deref(), Some("+1202"));
         for no_number in ["+", "12a", "user_1", "()"] {
             assert_eq!(search(no_number).phone, None, "{no_number}");
@@ -83,9 +108,14 @@ mod tests {
 
     #[test]
     fn every_text_with_the_beginning_is_before_its_end_and_no_other_is_between() {
-        for (beginning, end) in
-            [("a", "b"), ("az", "a{"), ("a\u{10ffff}", "b"), ("\u{d7ff}", "\u{e000}"), ("é", "ê"), ("\u{7f}", "\u{80}")]
-        {
+        for (beginning, end) in [
+            ("a", "b"),
+            ("az", "a{"),
+            ("a\u{10ffff}", "b"),
+            ("\u{d7ff}", "\u{e000}"),
+            ("é", "ê"),
+            ("\u{7f}", "\u{80}"),
+        ] {
             assert_eq!(end_of(beginning), end);
             let last = format!("{beginning}\u{10ffff}\u{10ffff}");
             assert!(beginning < end && *last < *end);

@@ -4,10 +4,10 @@
 
 mod apply;
 mod error;
-mod fold;
-mod known;
+mod lookup;
+mod lowercase;
+mod multi_insert;
 mod read;
-mod rows;
 mod stats;
 
 use std::num::NonZeroU32;
@@ -18,18 +18,19 @@ use std::time::{Duration, Instant};
 
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
 };
 use sqlx::{ConnectOptions, Connection};
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::{
-    EventFilter, EventRow, Failed, HistoryRow, Keep, KnownUser, Listing, LiveUser, Outcome, Page, Recent,
-    SchemaVersion, StoreError, Time, Totals, User, UserFilter, Write,
+    EventFilter, EventRow, Failed, HistoryRow, Keep, KnownUser, Listing, LiveUser, Outcome, Page,
+    Recent, SchemaVersion, StoreError, Time, Totals, User, UserFilter, Write,
 };
 use crate::clerk::{ClerkId, EventId, SignedEvent, Timestamp};
 use crate::clock::now;
-use crate::data_dir;
+use crate::private_file;
 
 /// Which file. Plain data.
 #[derive(Debug, Clone)]
@@ -77,8 +78,10 @@ impl Store {
     /// Opens nothing yet.
     pub fn open(options: &Options) -> Self {
         let read = connect_options(&options.path).read_only(true);
-        let readers =
-            SqlitePoolOptions::new().max_connections(READERS).acquire_timeout(ACQUIRE_TIMEOUT).connect_lazy_with(read);
+        let readers = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .connect_lazy_with(read);
         Self {
             path: options.path.clone(),
             writer: Arc::default(),
@@ -91,8 +94,9 @@ impl Store {
     /// Makes the file and its directory where they are missing.
     pub async fn migrate(&self) -> Result<(), StoreError> {
         if let Some(directory) = self.path.parent() {
-            data_dir::create(directory)
-                .map_err(|error| StoreError::Unavailable(format!("{} cannot be made: {error}", directory.display())))?;
+            private_file::create(directory).map_err(|error| {
+                StoreError::Unavailable(format!("{} cannot be made: {error}", directory.display()))
+            })?;
         }
         let mut connection = self.create().await?;
         let migrated = migrate(&mut connection).await;
@@ -119,7 +123,7 @@ impl Store {
     /// Makes the file, for this user alone, where there is none: it will hold personal data, and SQLite gives the two files
     /// beside it the same permissions. Where that fails SQLite says why.
     fn make_private(&self) {
-        drop(data_dir::file().create_new(true).open(&self.path));
+        drop(private_file::file().create_new(true).open(&self.path));
     }
 
     /// Looks for damage. Fails only where there is some: whatever passes by itself is met again at the first write.
@@ -128,11 +132,15 @@ impl Store {
             return Ok(());
         }
         let checked = async {
-            let pages: i64 = sqlx::query_scalar("pragma page_count").fetch_one(&self.readers).await?;
+            let pages: i64 = sqlx::query_scalar("pragma page_count")
+                .fetch_one(&self.readers)
+                .await?;
             if pages > CHECKED_PAGES_MAX {
                 return Ok(true);
             }
-            let found: String = sqlx::query_scalar("pragma quick_check(1)").fetch_one(&self.readers).await?;
+            let found: String = sqlx::query_scalar("pragma quick_check(1)")
+                .fetch_one(&self.readers)
+                .await?;
             Ok(found == "ok")
         };
         match checked.await.map_err(|error| self.fault(error)) {
@@ -143,17 +151,35 @@ impl Store {
     }
 
     pub async fn schema_version(&self) -> Result<SchemaVersion, StoreError> {
-        let wanted = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
+        let wanted = MIGRATIONS
+            .iter()
+            .map(|migration| migration.version)
+            .max()
+            .unwrap_or(0);
         if !self.path.exists() {
-            return Ok(SchemaVersion { found: None, wanted });
+            return Ok(SchemaVersion {
+                found: None,
+                wanted,
+            });
         }
-        let known =
-            sqlx::query_scalar::<_, bool>("select exists (select 1 from sqlite_schema where name = '_migrations')");
-        if !known.fetch_one(&self.readers).await.map_err(|error| self.fault(error))? {
-            return Ok(SchemaVersion { found: None, wanted });
+        let known = sqlx::query_scalar::<_, bool>(
+            "select exists (select 1 from sqlite_schema where name = '_migrations')",
+        );
+        if !known
+            .fetch_one(&self.readers)
+            .await
+            .map_err(|error| self.fault(error))?
+        {
+            return Ok(SchemaVersion {
+                found: None,
+                wanted,
+            });
         }
         let found = sqlx::query_scalar("select max(version) from _migrations where success");
-        let found = found.fetch_one(&self.readers).await.map_err(|error| self.fault(error))?;
+        let found = found
+            .fetch_one(&self.readers)
+            .await
+            .map_err(|error| self.fault(error))?;
         Ok(SchemaVersion { found, wanted })
     }
 
@@ -161,7 +187,9 @@ impl Store {
     pub async fn inspect(&self) -> Result<Inspection, StoreError> {
         self.check().await?;
         let schema = self.schema_version().await?;
-        let is_private = std::fs::metadata(&self.path).ok().map(|file| is_private(&file));
+        let is_private = std::fs::metadata(&self.path)
+            .ok()
+            .map(|file| is_private(&file));
         Ok(Inspection { schema, is_private })
     }
 
@@ -187,8 +215,13 @@ impl Store {
         let Some(connection) = writer.as_mut() else {
             return Err(StoreError::Unavailable("the file is not open".into()));
         };
-        let prune = sqlx::query(include_str!("sqlite/prune.sql")).bind(older_than.ms()).bind(limit);
-        let pruned = prune.execute(connection).await.map(|done| done.rows_affected());
+        let prune = sqlx::query(include_str!("sqlite/prune.sql"))
+            .bind(older_than.ms())
+            .bind(limit);
+        let pruned = prune
+            .execute(connection)
+            .await
+            .map(|done| done.rows_affected());
         self.settle(&mut writer, pruned)
     }
 
@@ -200,12 +233,18 @@ impl Store {
         // An ID holds no character that JSON would have to escape.
         let ids: Vec<_> = ids.iter().map(|id| format!("\"{id}\"")).collect();
         let discard = sqlx::query_scalar(include_str!("sqlite/discard.sql"));
-        let discarded = discard.bind(format!("[{}]", ids.join(","))).bind(now().ms()).fetch_all(connection).await;
+        let discarded = discard
+            .bind(format!("[{}]", ids.join(",")))
+            .bind(now().ms())
+            .fetch_all(connection)
+            .await;
         self.settle(&mut writer, discarded)
     }
 
     pub async fn setting(&self, name: &str) -> Result<Option<String>, StoreError> {
-        read::setting(&self.readers, name).await.map_err(|error| self.fault(error))
+        read::setting(&self.readers, name)
+            .await
+            .map_err(|error| self.fault(error))
     }
 
     pub async fn set(&self, name: &str, value: &str) -> Result<(), StoreError> {
@@ -213,17 +252,28 @@ impl Store {
         let Some(connection) = writer.as_mut() else {
             return Err(StoreError::Unavailable("the file is not open".into()));
         };
-        let set = sqlx::query(include_str!("sqlite/set.sql")).bind(name).bind(value).bind(now().ms());
+        let set = sqlx::query(include_str!("sqlite/set.sql"))
+            .bind(name)
+            .bind(value)
+            .bind(now().ms());
         let done = set.execute(connection).await;
         self.settle(&mut writer, done).map(drop)
     }
 
     pub async fn count_events_of_user(&self, id: &ClerkId) -> Result<(u64, u64), StoreError> {
-        read::count_events_of_user(&self.readers, id).await.map_err(|error| self.fault(error))
+        read::count_events_of_user(&self.readers, id)
+            .await
+            .map_err(|error| self.fault(error))
     }
 
-    pub async fn events_by_id(&self, ids: &[EventId], payload_max: u32) -> Result<Vec<EventRow>, StoreError> {
-        read::events_by_id(&self.readers, ids, payload_max).await.map_err(|error| self.fault(error))
+    pub async fn events_by_id(
+        &self,
+        ids: &[EventId],
+        payload_max: u32,
+    ) -> Result<Vec<EventRow>, StoreError> {
+        read::events_by_id(&self.readers, ids, payload_max)
+            .await
+            .map_err(|error| self.fault(error))
     }
 
     pub async fn erase(&self, id: &ClerkId) -> Result<(u64, u64), StoreError> {
@@ -236,7 +286,10 @@ impl Store {
             return Err(StoreError::Unavailable("the file is not open".into()));
         };
         let empty = sqlx::query(include_str!("sqlite/empty_payloads_of_erased.sql")).bind(limit);
-        let emptied = empty.execute(connection).await.map(|done| done.rows_affected());
+        let emptied = empty
+            .execute(connection)
+            .await
+            .map(|done| done.rows_affected());
         self.settle(&mut writer, emptied)
     }
 
@@ -263,12 +316,19 @@ impl Store {
     }
 
     /// A connection that failed may be inside a transaction: the next write opens another.
-    fn settle<T>(&self, writer: &mut Option<SqliteConnection>, done: Result<T, sqlx::Error>) -> Result<T, StoreError> {
+    fn settle<T>(
+        &self,
+        writer: &mut Option<SqliteConnection>,
+        done: Result<T, sqlx::Error>,
+    ) -> Result<T, StoreError> {
         let done = done.map_err(|error| {
             *writer = None;
             self.fault(error)
         });
-        let failing = matches!(done, Err(StoreError::Unavailable(_) | StoreError::Incompatible(_)));
+        let failing = matches!(
+            done,
+            Err(StoreError::Unavailable(_) | StoreError::Incompatible(_))
+        );
         self.failing.store(failing, Ordering::Relaxed);
         done
     }
@@ -283,7 +343,9 @@ impl Store {
         let Some(connection) = writer.as_mut() else {
             return Err(StoreError::Unavailable("the file is not open".into()));
         };
-        let tried = sqlx::query(include_str!("sqlite/try_write.sql")).execute(connection).await;
+        let tried = sqlx::query(include_str!("sqlite/try_write.sql"))
+            .execute(connection)
+            .await;
         self.settle(&mut writer, tried).map(|_| ())
     }
 
@@ -297,55 +359,97 @@ impl Store {
     }
 
     pub async fn user(&self, id: &ClerkId) -> Result<Option<User>, StoreError> {
-        read::user(&self.readers, id).await.map_err(|error| self.fault(error))
+        read::user(&self.readers, id)
+            .await
+            .map_err(|error| self.fault(error))
     }
 
-    pub async fn users(&self, filter: &UserFilter, page: &Page) -> Result<Listing<User>, StoreError> {
-        read::users(&self.readers, filter, page).await.map_err(|error| self.fault(error))
+    pub async fn users(
+        &self,
+        filter: &UserFilter,
+        page: &Page,
+    ) -> Result<Listing<User>, StoreError> {
+        read::users(&self.readers, filter, page)
+            .await
+            .map_err(|error| self.fault(error))
     }
 
     pub async fn known(&self, ids: &[ClerkId]) -> Result<Vec<KnownUser>, StoreError> {
-        known::known(&self.readers, ids).await.map_err(|error| self.fault(error))
+        lookup::known(&self.readers, ids)
+            .await
+            .map_err(|error| self.fault(error))
     }
 
-    pub async fn live(&self, after: Option<&ClerkId>, limit: NonZeroU32) -> Result<Vec<LiveUser>, StoreError> {
-        known::live(&self.readers, after, limit).await.map_err(|error| self.fault(error))
+    pub async fn live(
+        &self,
+        after: Option<&ClerkId>,
+        limit: NonZeroU32,
+    ) -> Result<Vec<LiveUser>, StoreError> {
+        lookup::live(&self.readers, after, limit)
+            .await
+            .map_err(|error| self.fault(error))
     }
 
     pub async fn event(&self, id: &EventId) -> Result<Option<EventRow>, StoreError> {
-        read::event(&self.readers, id).await.map_err(|error| self.fault(error))
+        read::event(&self.readers, id)
+            .await
+            .map_err(|error| self.fault(error))
     }
 
-    pub async fn events(&self, filter: &EventFilter, page: &Page) -> Result<Listing<EventRow>, StoreError> {
-        read::events(&self.readers, filter, page).await.map_err(|error| self.fault(error))
+    pub async fn events(
+        &self,
+        filter: &EventFilter,
+        page: &Page,
+    ) -> Result<Listing<EventRow>, StoreError> {
+        read::events(&self.readers, filter, page)
+            .await
+            .map_err(|error| self.fault(error))
     }
 
-    pub async fn history(&self, id: &ClerkId, page: &Page) -> Result<Listing<HistoryRow>, StoreError> {
-        read::history(&self.readers, id, page).await.map_err(|error| self.fault(error))
+    pub async fn history(
+        &self,
+        id: &ClerkId,
+        page: &Page,
+    ) -> Result<Listing<HistoryRow>, StoreError> {
+        read::history(&self.readers, id, page)
+            .await
+            .map_err(|error| self.fault(error))
     }
 
     pub async fn payloads(&self, ids: &[EventId]) -> Result<Vec<SignedEvent>, StoreError> {
-        read::payloads(&self.readers, ids).await.map_err(|error| self.fault(error))
+        read::payloads(&self.readers, ids)
+            .await
+            .map_err(|error| self.fault(error))
     }
 
     pub async fn totals(&self) -> Result<Totals, StoreError> {
-        stats::totals(&self.readers).await.map_err(|error| self.fault(error))
+        stats::totals(&self.readers)
+            .await
+            .map_err(|error| self.fault(error))
     }
 
     pub async fn failed(&self) -> Result<Failed, StoreError> {
-        stats::failed(&self.readers).await.map_err(|error| self.fault(error))
+        stats::failed(&self.readers)
+            .await
+            .map_err(|error| self.fault(error))
     }
 
     pub async fn recent(&self, now: Timestamp) -> Result<Recent, StoreError> {
-        stats::recent(&self.readers, now).await.map_err(|error| self.fault(error))
+        stats::recent(&self.readers, now)
+            .await
+            .map_err(|error| self.fault(error))
     }
 
     pub async fn last_received_at(&self) -> Result<Option<Time>, StoreError> {
-        stats::last_received_at(&self.readers).await.map_err(|error| self.fault(error))
+        stats::last_received_at(&self.readers)
+            .await
+            .map_err(|error| self.fault(error))
     }
 
     pub async fn failed_count(&self, limit: u32) -> Result<u64, StoreError> {
-        read::failed_count(&self.readers, limit).await.map_err(|error| self.fault(error))
+        read::failed_count(&self.readers, limit)
+            .await
+            .map_err(|error| self.fault(error))
     }
 
     pub async fn close(&self) {
@@ -393,7 +497,8 @@ fn durable(options: SqliteConnectOptions) -> SqliteConnectOptions {
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
 /// Whether the rows that are there have their lower case.
-const IS_FOLDED: &str = "select exists (select 1 from pragma_table_info('users') where name = 'folded')";
+const IS_FOLDED: &str =
+    "select exists (select 1 from pragma_table_info('users') where name = 'folded')";
 
 /// One process at a time: sqlx has no lock for SQLite, so a transaction of ours is one.
 async fn migrate(connection: &mut SqliteConnection) -> Result<(), sqlx::migrate::MigrateError> {
@@ -401,10 +506,12 @@ async fn migrate(connection: &mut SqliteConnection) -> Result<(), sqlx::migrate:
     migrator.dangerous_set_table_name("_migrations");
     // Locked from the first question on: two processes would both find the schema missing.
     let mut transaction = connection.begin_with("begin immediate").await?;
-    let is_folded: bool = sqlx::query_scalar(IS_FOLDED).fetch_one(&mut *transaction).await?;
+    let is_folded: bool = sqlx::query_scalar(IS_FOLDED)
+        .fetch_one(&mut *transaction)
+        .await?;
     migrator.run_direct(None, &mut *transaction, false).await?;
     if !is_folded {
-        fold::fill(&mut transaction).await?;
+        lowercase::fill(&mut transaction).await?;
     }
     Ok(transaction.commit().await?)
 }

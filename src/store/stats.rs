@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::row::{Status, Time};
+use super::rows::{Status, Time};
 use crate::clerk::Timestamp;
 
 /// Everything that is there. Counting it reads a whole index or table: ask seldom.
@@ -112,13 +112,26 @@ impl Totals {
             users,
             deleted_users,
             events: 0,
-            by_status: Status::ALL.into_iter().map(|status| (status.as_str(), 0)).collect(),
+            by_status: Status::ALL
+                .into_iter()
+                .map(|status| (status.as_str(), 0))
+                .collect(),
             by_type: BTreeMap::new(),
         };
-        for Group { status, event_type, count } in groups {
+        for Group {
+            status,
+            event_type,
+            count,
+        } in groups
+        {
             totals.events += count;
             *totals.by_status.entry(status.as_str()).or_default() += count;
-            *totals.by_type.entry(event_type).or_default().entry(status.as_str()).or_default() += count;
+            *totals
+                .by_type
+                .entry(event_type)
+                .or_default()
+                .entry(status.as_str())
+                .or_default() += count;
         }
         totals
     }
@@ -135,10 +148,18 @@ impl Failed {
     /// From up to `FAILED_MAX + 1` lines: the one too many tells that there are more.
     pub(super) fn of(groups: Vec<FailedGroup>) -> Self {
         let mut failed = Self::default();
-        for FailedGroup { code, count, oldest_received_at } in groups {
+        for FailedGroup {
+            code,
+            count,
+            oldest_received_at,
+        } in groups
+        {
             failed.count += count;
             *failed.by_code.entry(code).or_default() += count;
-            failed.oldest_received_at = [failed.oldest_received_at, oldest_received_at].into_iter().flatten().min();
+            failed.oldest_received_at = [failed.oldest_received_at, oldest_received_at]
+                .into_iter()
+                .flatten()
+                .min();
         }
         failed.capped = failed.count > u64::from(FAILED_MAX);
         failed
@@ -161,18 +182,31 @@ impl Recent {
         let counted: u64 = groups.iter().map(|group| group.count).sum();
         let capped = counted > u64::from(RECENT_MAX);
         let oldest = groups.iter().map(|group| group.at.ms()).min();
-        let first = oldest.filter(|_| capped).map_or(since.ms(), |oldest| oldest + MINUTE_MS);
+        let first = oldest
+            .filter(|_| capped)
+            .map_or(since.ms(), |oldest| oldest + MINUTE_MS);
         // What was received by a clock that is ahead of ours counts to the last minute.
         let last = now.ms() - now.ms() % MINUTE_MS;
-        let starts: Vec<i64> = (first / MINUTE_MS..=last / MINUTE_MS).map(|minute| minute * MINUTE_MS).collect();
+        let starts: Vec<i64> = (first / MINUTE_MS..=last / MINUTE_MS)
+            .map(|minute| minute * MINUTE_MS)
+            .collect();
         let time = |ms| Time(Timestamp::from_ms(ms).unwrap_or(since));
-        let quiet = |at| Minute { at, applied: 0, stale: 0, failed: 0, discarded: 0 };
+        let quiet = |at| Minute {
+            at,
+            applied: 0,
+            stale: 0,
+            failed: 0,
+            discarded: 0,
+        };
         let mut minutes: Vec<_> = starts.iter().map(|ms| quiet(time(*ms))).collect();
         let mut lags = vec![BTreeMap::new(); minutes.len()];
         for group in groups.iter().filter(|group| group.at.ms() >= first) {
-            let place =
-                usize::try_from((group.at.ms() - first) / MINUTE_MS).unwrap_or(0).min(starts.len().saturating_sub(1));
-            let Some(minute) = minutes.get_mut(place) else { continue };
+            let place = usize::try_from((group.at.ms() - first) / MINUTE_MS)
+                .unwrap_or(0)
+                .min(starts.len().saturating_sub(1));
+            let Some(minute) = minutes.get_mut(place) else {
+                continue;
+            };
             *minute.of(group.status) += group.count;
             if let Some(lag_ms) = group.lag_ms {
                 *lags[place].entry(lag_ms).or_default() += group.count;
@@ -181,7 +215,12 @@ impl Recent {
         let lag_series = lags.chunks(LAG_STEP).zip(starts.iter().step_by(LAG_STEP));
         Self {
             since: time(first),
-            lag_series: lag_series.map(|(lags, ms)| LagSince { at: time(*ms), lag: Lag::of(lags) }).collect(),
+            lag_series: lag_series
+                .map(|(lags, ms)| LagSince {
+                    at: time(*ms),
+                    lag: Lag::of(lags),
+                })
+                .collect(),
             lag: Lag::of(&lags),
             minutes,
             capped,
@@ -217,7 +256,12 @@ impl Lag {
                 (seen >= wanted).then_some(*lag_ms)
             })
         };
-        Self { count, p50_ms: percentile(50), p95_ms: percentile(95), p99_ms: percentile(99) }
+        Self {
+            count,
+            p50_ms: percentile(50),
+            p95_ms: percentile(95),
+            p99_ms: percentile(99),
+        }
     }
 }
 
@@ -234,20 +278,53 @@ mod tests {
     }
 
     fn group(minute: i64, lag_ms: u64, count: u64) -> RecentGroup {
-        RecentGroup { at: at(minute), status: Status::Applied, lag_ms: Some(lag_ms), count }
+        RecentGroup {
+            at: at(minute),
+            status: Status::Applied,
+            lag_ms: Some(lag_ms),
+            count,
+        }
     }
 
     #[test]
     fn every_minute_of_the_hour_is_there() {
         let since = an_hour_before(now());
         assert_eq!(since, at(0));
-        let failed = RecentGroup { at: at(58), status: Status::Failed, lag_ms: None, count: 4 };
+        let failed = RecentGroup {
+            at: at(58),
+            status: Status::Failed,
+            lag_ms: None,
+            count: 4,
+        };
         let recent = Recent::of(&[group(0, 2, 3), failed, group(60, 5, 1)], since, now());
-        assert_eq!((recent.minutes.len(), recent.lag_series.len(), recent.capped), (60, 30, false));
-        assert_eq!(recent.minutes[0], Minute { at: Time(at(0)), applied: 3, stale: 0, failed: 0, discarded: 0 });
-        assert_eq!((recent.minutes[58].failed, recent.minutes[58].applied), (4, 0));
+        assert_eq!(
+            (recent.minutes.len(), recent.lag_series.len(), recent.capped),
+            (60, 30, false)
+        );
+        assert_eq!(
+            recent.minutes[0],
+            Minute {
+                at: Time(at(0)),
+                applied: 3,
+                stale: 0,
+                failed: 0,
+                discarded: 0
+            }
+        );
+        assert_eq!(
+            (recent.minutes[58].failed, recent.minutes[58].applied),
+            (4, 0)
+        );
         assert_eq!(recent.minutes[59].applied, 1, "a clock that is ahead");
-        assert_eq!(recent.lag_series[29].lag, Lag { count: 1, p50_ms: Some(5), p95_ms: Some(5), p99_ms: Some(5) });
+        assert_eq!(
+            recent.lag_series[29].lag,
+            Lag {
+                count: 1,
+                p50_ms: Some(5),
+                p95_ms: Some(5),
+                p99_ms: Some(5)
+            }
+        );
         assert_eq!(recent.lag_series[10].lag, Lag::default());
         assert_eq!(recent.lag.count, 4);
     }
@@ -257,7 +334,15 @@ mod tests {
         let counts = |pairs: &[(u64, u64)]| Lag::of(&[pairs.iter().copied().collect()]);
         assert_eq!(counts(&[]), Lag::default());
         let even = counts(&(1..=100).map(|ms| (ms, 1)).collect::<Vec<_>>());
-        assert_eq!(even, Lag { count: 100, p50_ms: Some(50), p95_ms: Some(95), p99_ms: Some(99) });
+        assert_eq!(
+            even,
+            Lag {
+                count: 100,
+                p50_ms: Some(50),
+                p95_ms: Some(95),
+                p99_ms: Some(99)
+            }
+        );
         let two = counts(&[(1, 99), (900, 1)]);
         assert_eq!((two.p50_ms, two.p99_ms), (Some(1), Some(1)));
         let two = counts(&[(1, 98), (900, 2)]);
@@ -266,12 +351,20 @@ mod tests {
 
     #[test]
     fn what_is_capped_begins_with_the_first_whole_minute() {
-        let recent = Recent::of(&[group(50, 1, 1), group(51, 1, u64::from(RECENT_MAX))], an_hour_before(now()), now());
+        let recent = Recent::of(
+            &[group(50, 1, 1), group(51, 1, u64::from(RECENT_MAX))],
+            an_hour_before(now()),
+            now(),
+        );
         assert!(recent.capped);
         assert_eq!((recent.since, recent.minutes.len()), (Time(at(51)), 9));
         assert_eq!(recent.lag.count, u64::from(RECENT_MAX));
         // So many in this very minute that no whole one is left: then nothing is said of any.
-        let recent = Recent::of(&[group(59, 1, u64::from(RECENT_MAX) + 1)], an_hour_before(now()), now());
+        let recent = Recent::of(
+            &[group(59, 1, u64::from(RECENT_MAX) + 1)],
+            an_hour_before(now()),
+            now(),
+        );
         assert_eq!((recent.minutes.len(), recent.lag.count), (0, 0));
     }
 }

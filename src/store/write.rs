@@ -33,7 +33,7 @@ pub enum Verdict {
         updated_at: Option<Timestamp>,
         /// Whether it alters what the events before it in the same write come to. One that does not is `stale`
         /// whatever is in the table; one that does is `applied` if it alters the row as well.
-        leads: bool,
+        changed_within_write: bool,
     },
     /// It never can be applied as it is.
     Failed {
@@ -54,26 +54,38 @@ pub struct Failure {
 
 impl From<Rejection> for Failure {
     fn from(rejection: Rejection) -> Self {
-        Self { code: rejection.code().into(), text: rejection.to_string() }
+        Self {
+            code: rejection.code().into(),
+            text: rejection.to_string(),
+        }
     }
 }
 
 impl Write {
     pub(super) fn is_in_order(&self) -> bool {
         self.changes.is_sorted_by(|a, b| a.clerk_id < b.clerk_id)
-            && self.records.is_sorted_by(|a, b| a.event.id() < b.event.id())
+            && self
+                .records
+                .is_sorted_by(|a, b| a.event.id() < b.event.id())
     }
 
     /// The same where nothing of a deleted user is kept: a change that deletes brings no profile.
     pub(super) fn without_profiles_of_deleted(&self) -> Self {
         let mut write = self.clone();
-        write.changes.iter_mut().filter(|change| change.deleted_at.is_some()).for_each(|change| change.profile = None);
+        write
+            .changes
+            .iter_mut()
+            .filter(|change| change.deleted_at.is_some())
+            .for_each(|change| change.profile = None);
         write
     }
 
     /// The event whose profile is the newest of this write for the user.
     pub(super) fn newest(&self, clerk_id: &ClerkId) -> Option<&EventId> {
-        self.change(clerk_id)?.profile.as_ref().map(|(version, _)| &version.event_id)
+        self.change(clerk_id)?
+            .profile
+            .as_ref()
+            .map(|(version, _)| &version.event_id)
     }
 
     /// When the earliest delete of this write for the user occurred.
@@ -82,7 +94,10 @@ impl Write {
     }
 
     fn change(&self, clerk_id: &ClerkId) -> Option<&UserChange> {
-        let place = self.changes.binary_search_by(|change| change.clerk_id.cmp(clerk_id)).ok()?;
+        let place = self
+            .changes
+            .binary_search_by(|change| change.clerk_id.cmp(clerk_id))
+            .ok()?;
         Some(&self.changes[place])
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use crate::visible::visible;
+use crate::escape::visible;
 
 /// Where records go, each by one write. A reader that has gone away, or a full disk, stops nobody.
 pub struct Stderr {
@@ -31,7 +31,9 @@ fn line(record: &str, has_color: bool) -> String {
     while let Some(at) = rest.find("\u{1b}[").filter(|_| has_color) {
         let (before, sequence) = rest.split_at(at);
         line += &visible(before);
-        let end = sequence[2..].find(|letter: char| !letter.is_ascii_digit() && letter != ';').map(|end| end + 2);
+        let end = sequence[2..]
+            .find(|letter: char| !letter.is_ascii_digit() && letter != ';')
+            .map(|end| end + 2);
         match end.filter(|end| sequence[*end..].starts_with('m')) {
             Some(end) => {
                 line += &sequence[..=end];
@@ -54,7 +56,8 @@ mod tests {
 
     #[test]
     fn a_record_is_one_line_and_keeps_its_colors() {
-        let record = "\u{1b}[31mERROR\u{1b}[0m Ada\u{202e}\nforged\u{1b}[2J\u{1b}]0;x\u{7}\u{9b}1m\n";
+        let record =
+            "\u{1b}[31mERROR\u{1b}[0m Ada\u{202e}\nforged\u{1b}[2J\u{1b}]0;x\u{7}\u{9b}1m\n";
         assert_eq!(
             line(record, true),
             "\u{1b}[31mERROR\u{1b}[0m Ada\\u202e\\u000aforged\\u001b[2J\\u001b]0;x\\u0007\\u009b1m\n"

@@ -46,19 +46,35 @@ impl Options {
         variable: impl Fn(&str) -> Option<&'a str>,
         headers: Option<SecretString>,
     ) -> Result<Option<Self>, Wrong> {
-        let is_off = variable("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"));
-        let Some(endpoint) = endpoint(&variable)?.filter(|_| !is_off) else { return Ok(None) };
+        let is_off =
+            variable("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"));
+        let Some(endpoint) = endpoint(&variable)?.filter(|_| !is_off) else {
+            return Ok(None);
+        };
         match variable("OTEL_TRACES_EXPORTER") {
             None | Some("otlp") => {}
             Some("none") => return Ok(None),
-            Some(_) => return Err(wrong("OTEL_TRACES_EXPORTER", "names none that there is here", "give otlp or none")),
+            Some(_) => {
+                return Err(wrong(
+                    "OTEL_TRACES_EXPORTER",
+                    "names none that there is here",
+                    "give otlp or none",
+                ));
+            }
         }
-        for name in ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"] {
+        for name in [
+            "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
+            "OTEL_EXPORTER_OTLP_PROTOCOL",
+        ] {
             match variable(name) {
                 Some("http/protobuf") => break,
                 Some(_) => {
                     let remedy = "give http/protobuf, which collectors take on port 4318";
-                    return Err(wrong(name, "names a protocol that this program does not speak", remedy));
+                    return Err(wrong(
+                        name,
+                        "names a protocol that this program does not speak",
+                        remedy,
+                    ));
                 }
                 None => {}
             }
@@ -85,31 +101,54 @@ fn endpoint<'a>(variable: impl Fn(&str) -> Option<&'a str>) -> Result<Option<Str
         (None, Some(base)) => (OF_ALL, format!("{}/v1/traces", base.trim_end_matches('/'))),
         (None, None) => return Ok(None),
     };
-    let is_url = reqwest::Url::parse(&endpoint).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
+    let is_url =
+        reqwest::Url::parse(&endpoint).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
     // What the exporter takes is a little less.
     if is_url && endpoint.parse::<http::Uri>().is_ok() {
         return Ok(Some(endpoint));
     }
-    Err(wrong(name, "is not the URL of a collector", "give one such as http://collector:4318"))
+    Err(wrong(
+        name,
+        "is not the URL of a collector",
+        "give one such as http://collector:4318",
+    ))
 }
 
 fn timeout<'a>(variable: impl Fn(&str) -> Option<&'a str>) -> Result<Duration, Wrong> {
     const DEFAULT_MS: u64 = 10_000;
-    let names = ["OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"];
-    let Some((name, text)) = names.iter().find_map(|name| variable(name).map(|text| (*name, text))) else {
+    let names = [
+        "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT",
+        "OTEL_EXPORTER_OTLP_TIMEOUT",
+    ];
+    let Some((name, text)) = names
+        .iter()
+        .find_map(|name| variable(name).map(|text| (*name, text)))
+    else {
         return Ok(Duration::from_millis(DEFAULT_MS));
     };
     let ms = text.parse().ok().filter(|ms| (1..=600_000).contains(ms));
-    ms.map(Duration::from_millis)
-        .ok_or_else(|| wrong(name, "is no number of milliseconds", "give one from 1 to 600000, such as 10000"))
+    ms.map(Duration::from_millis).ok_or_else(|| {
+        wrong(
+            name,
+            "is no number of milliseconds",
+            "give one from 1 to 600000, such as 10000",
+        )
+    })
 }
 
 fn sampler<'a>(variable: impl Fn(&str) -> Option<&'a str>) -> Result<Sampler, Wrong> {
     let ratio = || {
-        let ratio = variable("OTEL_TRACES_SAMPLER_ARG").unwrap_or("1").parse().ok();
+        let ratio = variable("OTEL_TRACES_SAMPLER_ARG")
+            .unwrap_or("1")
+            .parse()
+            .ok();
         let ratio = ratio.filter(|ratio| (0.0..=1.0).contains(ratio));
         ratio.map(Sampler::TraceIdRatioBased).ok_or_else(|| {
-            wrong("OTEL_TRACES_SAMPLER_ARG", "is no part of 1", "give a number from 0 to 1, such as 0.1")
+            wrong(
+                "OTEL_TRACES_SAMPLER_ARG",
+                "is no part of 1",
+                "give a number from 0 to 1, such as 0.1",
+            )
         })
     };
     let with_parent = |root: Sampler| Sampler::ParentBased(Box::new(root));
@@ -132,11 +171,16 @@ fn sampler<'a>(variable: impl Fn(&str) -> Option<&'a str>) -> Result<Sampler, Wr
 fn resource<'a>(variable: impl Fn(&str) -> Option<&'a str>) -> Vec<(String, String)> {
     let mut attributes = Vec::from([
         ("service.name".to_owned(), "clerk-sync".to_owned()),
-        ("service.version".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
+        (
+            "service.version".to_owned(),
+            env!("CARGO_PKG_VERSION").to_owned(),
+        ),
     ]);
     let of_user = pairs(variable("OTEL_RESOURCE_ATTRIBUTES").unwrap_or(""));
     attributes.extend(of_user.map(|(name, value)| (decoded(&name), decoded(&value))));
-    attributes.extend(variable("OTEL_SERVICE_NAME").map(|name| ("service.name".to_owned(), name.to_owned())));
+    attributes.extend(
+        variable("OTEL_SERVICE_NAME").map(|name| ("service.name".to_owned(), name.to_owned())),
+    );
     attributes
 }
 
@@ -157,8 +201,11 @@ pub struct Traces(SdkTracerProvider);
 impl Traces {
     /// Exports from now on. Must be called on the program's own runtime, which sends.
     pub fn start(options: &Options) -> anyhow::Result<Self> {
-        let headers: HashMap<_, _> =
-            options.headers.iter().flat_map(|headers| pairs(headers.expose_secret()).collect::<Vec<_>>()).collect();
+        let headers: HashMap<_, _> = options
+            .headers
+            .iter()
+            .flat_map(|headers| pairs(headers.expose_secret()).collect::<Vec<_>>())
+            .collect();
         let exporter = SpanExporter::builder()
             .with_http()
             .with_http_client(Collector::new(options.timeout)?)
@@ -167,7 +214,10 @@ impl Traces {
             .with_timeout(options.timeout)
             .with_headers(headers)
             .build()?;
-        let attributes = options.resource.iter().map(|(name, value)| KeyValue::new(name.clone(), value.clone()));
+        let attributes = options
+            .resource
+            .iter()
+            .map(|(name, value)| KeyValue::new(name.clone(), value.clone()));
         let provider = SdkTracerProvider::builder()
             .with_batch_exporter(exporter)
             .with_sampler(options.sampler.clone())
@@ -179,8 +229,12 @@ impl Traces {
 
     /// Sends what waits, as far as the collector takes it in time.
     pub async fn end(self) {
-        let flushed = tokio::task::spawn_blocking(move || self.0.shutdown_with_timeout(FLUSH_TIMEOUT));
-        if !matches!(tokio::time::timeout(FLUSH_TIMEOUT, flushed).await, Ok(Ok(Ok(())))) {
+        let flushed =
+            tokio::task::spawn_blocking(move || self.0.shutdown_with_timeout(FLUSH_TIMEOUT));
+        if !matches!(
+            tokio::time::timeout(FLUSH_TIMEOUT, flushed).await,
+            Ok(Ok(Ok(())))
+        ) {
             warn!("the last traces could not be sent");
         }
     }
@@ -197,12 +251,19 @@ struct Collector {
 impl Collector {
     fn new(timeout: Duration) -> reqwest::Result<Self> {
         let client = reqwest::Client::builder().timeout(timeout).build()?;
-        Ok(Self { client, runtime: Handle::current(), is_away: AtomicBool::new(false) })
+        Ok(Self {
+            client,
+            runtime: Handle::current(),
+            is_away: AtomicBool::new(false),
+        })
     }
 
     async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let (client, request) = (self.client.clone(), reqwest::Request::try_from(request)?);
-        let answer = self.runtime.spawn(async move { client.execute(request).await }).await?;
+        let answer = self
+            .runtime
+            .spawn(async move { client.execute(request).await })
+            .await?;
         let mut response = Response::new(Bytes::new());
         // Its body would only say how many of the spans were not wanted.
         answer
@@ -254,7 +315,12 @@ mod tests {
     use super::*;
 
     fn read(variables: &[(&str, &'static str)]) -> Result<Option<Options>, Wrong> {
-        let find = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
+        let find = |name: &str| {
+            variables
+                .iter()
+                .find(|(known, _)| *known == name)
+                .map(|(_, value)| *value)
+        };
         Options::read(find, None)
     }
 
@@ -263,16 +329,34 @@ mod tests {
     #[test]
     fn without_an_endpoint_or_turned_off_there_are_none() {
         assert!(read(&[]).unwrap().is_none());
-        assert!(read(&[("OTEL_TRACES_SAMPLER", "nonsense")]).unwrap().is_none());
-        assert!(read(&[BASE, ("OTEL_SDK_DISABLED", "TRUE")]).unwrap().is_none());
-        assert!(read(&[BASE, ("OTEL_TRACES_EXPORTER", "none")]).unwrap().is_none());
+        assert!(
+            read(&[("OTEL_TRACES_SAMPLER", "nonsense")])
+                .unwrap()
+                .is_none()
+        );
+        assert!(
+            read(&[BASE, ("OTEL_SDK_DISABLED", "TRUE")])
+                .unwrap()
+                .is_none()
+        );
+        assert!(
+            read(&[BASE, ("OTEL_TRACES_EXPORTER", "none")])
+                .unwrap()
+                .is_none()
+        );
     }
 
     #[test]
     fn the_endpoint_is_that_of_traces_or_the_base_of_all() {
-        assert_eq!(read(&[BASE]).unwrap().unwrap().endpoint, "http://collector:4318/v1/traces");
+        assert_eq!(
+            read(&[BASE]).unwrap().unwrap().endpoint,
+            "http://collector:4318/v1/traces"
+        );
         let whole = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "https://collector/in");
-        assert_eq!(read(&[BASE, whole]).unwrap().unwrap().endpoint, "https://collector/in");
+        assert_eq!(
+            read(&[BASE, whole]).unwrap().unwrap().endpoint,
+            "https://collector/in"
+        );
     }
 
     #[test]
@@ -289,7 +373,11 @@ mod tests {
             assert_eq!(wrong, name);
             assert!(!fault.contains(value), "{fault}");
         }
-        let ratio = [BASE, ("OTEL_TRACES_SAMPLER", "traceidratio"), ("OTEL_TRACES_SAMPLER_ARG", "2")];
+        let ratio = [
+            BASE,
+            ("OTEL_TRACES_SAMPLER", "traceidratio"),
+            ("OTEL_TRACES_SAMPLER_ARG", "2"),
+        ];
         assert_eq!(read(&ratio).unwrap_err().0, "OTEL_TRACES_SAMPLER_ARG");
         // One that is not used may be anything.
         assert!(read(&[BASE, ("OTEL_TRACES_SAMPLER_ARG", "2")]).is_ok());
@@ -298,35 +386,66 @@ mod tests {
     #[test]
     fn samplers_are_those_that_opentelemetry_names() {
         let sampler = |name| {
-            let variables = [BASE, ("OTEL_TRACES_SAMPLER", name), ("OTEL_TRACES_SAMPLER_ARG", "0.25")];
+            let variables = [
+                BASE,
+                ("OTEL_TRACES_SAMPLER", name),
+                ("OTEL_TRACES_SAMPLER_ARG", "0.25"),
+            ];
             format!("{:?}", read(&variables).unwrap().unwrap().sampler)
         };
         assert_eq!(sampler("always_off"), "AlwaysOff");
         assert_eq!(sampler("traceidratio"), "TraceIdRatioBased(0.25)");
-        assert_eq!(sampler("parentbased_traceidratio"), "ParentBased(TraceIdRatioBased(0.25))");
+        assert_eq!(
+            sampler("parentbased_traceidratio"),
+            "ParentBased(TraceIdRatioBased(0.25))"
+        );
     }
 
     #[test]
     fn attributes_are_percent_decoded() {
-        let attributes =
-            ("OTEL_RESOURCE_ATTRIBUTES", "team=a%2Cb%3Dc d, owner%2Fid=%C3%A9%20%25, load=100%, odd=%zz%4,empty=");
+        let attributes = (
+            "OTEL_RESOURCE_ATTRIBUTES",
+            "team=a%2Cb%3Dc d, owner%2Fid=%C3%A9%20%25, load=100%, odd=%zz%4,empty=",
+        );
         let found = read(&[BASE, attributes]).unwrap().unwrap().resource;
-        let expected = [("team", "a,b=c d"), ("owner/id", "é %"), ("load", "100%"), ("odd", "%zz%4"), ("empty", "")];
+        let expected = [
+            ("team", "a,b=c d"),
+            ("owner/id", "é %"),
+            ("load", "100%"),
+            ("odd", "%zz%4"),
+            ("empty", ""),
+        ];
         for (name, value) in expected {
-            assert!(found.iter().any(|pair| *pair == (name.to_owned(), value.to_owned())), "{name}: {found:?}");
+            assert!(
+                found
+                    .iter()
+                    .any(|pair| *pair == (name.to_owned(), value.to_owned())),
+                "{name}: {found:?}"
+            );
         }
     }
 
     #[test]
     fn the_name_of_the_service_wins_over_the_attributes() {
-        let attributes = ("OTEL_RESOURCE_ATTRIBUTES", "service.name=a, deployment.environment.name=staging,nonsense");
+        let attributes = (
+            "OTEL_RESOURCE_ATTRIBUTES",
+            "service.name=a, deployment.environment.name=staging,nonsense",
+        );
         let of = |variables: &[(&str, &'static str)]| read(variables).unwrap().unwrap().resource;
         let last = |attributes: &[(String, String)], wanted: &str| {
-            attributes.iter().rev().find(|(name, _)| name == wanted).map(|(_, value)| value.clone()).unwrap()
+            attributes
+                .iter()
+                .rev()
+                .find(|(name, _)| name == wanted)
+                .map(|(_, value)| value.clone())
+                .unwrap()
         };
         assert_eq!(last(&of(&[BASE]), "service.name"), "clerk-sync");
         assert_eq!(last(&of(&[BASE, attributes]), "service.name"), "a");
-        assert_eq!(last(&of(&[BASE, attributes]), "deployment.environment.name"), "staging");
+        assert_eq!(
+            last(&of(&[BASE, attributes]), "deployment.environment.name"),
+            "staging"
+        );
         let named = of(&[BASE, attributes, ("OTEL_SERVICE_NAME", "b")]);
         assert_eq!(last(&named, "service.name"), "b");
     }

@@ -58,7 +58,11 @@ impl Files {
     /// Fails for a file that is missing, unreadable, or no PEM of the right kind, and for a key of another certificate.
     pub fn read(&self) -> Result<Material, FileError> {
         let ca = self.ca.iter().map(read_ca).collect::<Result<String, _>>()?;
-        let client = self.client.as_ref().map(|(certificate, key)| read_client(certificate, key)).transpose()?;
+        let client = self
+            .client
+            .as_ref()
+            .map(|(certificate, key)| read_client(certificate, key))
+            .transpose()?;
         Ok(Material { ca, client })
     }
 }
@@ -72,20 +76,32 @@ pub fn http_client(files: &Files) -> Result<reqwest::ClientBuilder, FileError> {
     // Each was read once already.
     let certificates = reqwest::Certificate::from_pem_bundle(ca.as_bytes()).unwrap_or_default();
     let builder = reqwest::Client::builder();
-    Ok(if certificates.is_empty() { builder } else { builder.tls_certs_merge(certificates) })
+    Ok(if certificates.is_empty() {
+        builder
+    } else {
+        builder.tls_certs_merge(certificates)
+    })
 }
 
 const GIVE_A_CERTIFICATE: &str = "give a file that begins with -----BEGIN CERTIFICATE-----";
 
 impl PemFile {
     fn error(&self, fault: impl Into<String>, remedy: &'static str) -> FileError {
-        FileError { setting: self.setting.clone(), fault: fault.into(), remedy }
+        FileError {
+            setting: self.setting.clone(),
+            fault: fault.into(),
+            remedy,
+        }
     }
 
     fn read(&self) -> Result<Vec<u8>, FileError> {
         let fault = |error| format!("names a file that cannot be read ({error})");
-        std::fs::read(&self.path)
-            .map_err(|error| self.error(fault(error), "give the path of a PEM file that this process may read"))
+        std::fs::read(&self.path).map_err(|error| {
+            self.error(
+                fault(error),
+                "give the path of a PEM file that this process may read",
+            )
+        })
     }
 
     fn certificates(&self, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, FileError> {
@@ -104,31 +120,45 @@ fn read_ca(file: &PemFile) -> Result<String, FileError> {
     let pem = file.read()?;
     for certificate in file.certificates(&pem)? {
         RootCertStore::empty().add(certificate).map_err(|_| {
-            file.error("names a file with a certificate that cannot be used as a CA", "give the certificate of a CA")
+            file.error(
+                "names a file with a certificate that cannot be used as a CA",
+                "give the certificate of a CA",
+            )
         })?;
     }
     // The text around the certificates may be of any encoding.
     Ok(String::from_utf8_lossy(&pem).into_owned() + "\n")
 }
 
-fn read_client(certificate: &PemFile, key: &PemFile) -> Result<(Vec<u8>, SecretSlice<u8>), FileError> {
-    const GIVE_THE_KEY: &str = "give the private key of the client's certificate, as PEM and without a passphrase";
+fn read_client(
+    certificate: &PemFile,
+    key: &PemFile,
+) -> Result<(Vec<u8>, SecretSlice<u8>), FileError> {
+    const GIVE_THE_KEY: &str =
+        "give the private key of the client's certificate, as PEM and without a passphrase";
     let certificate_pem = certificate.read()?;
     let chain = certificate.certificates(&certificate_pem)?;
     let key_pem = key.read()?;
     let is_encrypted = String::from_utf8_lossy(&key_pem).contains("ENCRYPTED");
     let parsed = PrivateKeyDer::from_pem_slice(&key_pem).map_err(|error| match error {
-        _ if is_encrypted => key.error("names a key with a passphrase", "take it off with `openssl pkey -in … -out …`"),
+        _ if is_encrypted => key.error(
+            "names a key with a passphrase",
+            "take it off with `openssl pkey -in … -out …`",
+        ),
         pem::Error::NoItemsFound => key.error("names a file without a PEM key", GIVE_THE_KEY),
         _ => key.error("names a file that is damaged PEM", GIVE_THE_KEY),
     })?;
     let provider = rustls::crypto::aws_lc_rs::default_provider();
     match CertifiedKey::from_der(chain, parsed, &provider) {
         Ok(_) => Ok((certificate_pem, key_pem.into())),
-        Err(rustls::Error::InconsistentKeys(_)) => {
-            Err(key.error("names the key of another certificate", "give certificate and key of one pair"))
-        }
-        Err(_) => Err(key.error("names a key, or its certificate, that TLS cannot use", GIVE_THE_KEY)),
+        Err(rustls::Error::InconsistentKeys(_)) => Err(key.error(
+            "names the key of another certificate",
+            "give certificate and key of one pair",
+        )),
+        Err(_) => Err(key.error(
+            "names a key, or its certificate, that TLS cannot use",
+            GIVE_THE_KEY,
+        )),
     }
 }
 
@@ -157,27 +187,55 @@ mod tests {
     use super::*;
 
     fn file(name: &str, content: &str) -> PemFile {
-        let path = std::env::temp_dir().join(format!("clerk-sync-pem-{}-{name}", std::process::id()));
+        let path =
+            std::env::temp_dir().join(format!("clerk-sync-pem-{}-{name}", std::process::id()));
         std::fs::write(&path, content).unwrap();
-        PemFile { setting: "AMQP_CA_FILE".into(), path }
+        PemFile {
+            setting: "AMQP_CA_FILE".into(),
+            path,
+        }
     }
 
     #[test]
     fn a_file_that_is_no_ca_is_named_without_its_content() {
-        let missing = PemFile { setting: "DATABASE_CA_FILE".into(), path: "/nowhere/ca.pem".into() };
-        let read = |ca: PemFile| Files { ca: vec![ca], client: None }.read().err().unwrap().to_string();
+        let missing = PemFile {
+            setting: "DATABASE_CA_FILE".into(),
+            path: "/nowhere/ca.pem".into(),
+        };
+        let read = |ca: PemFile| {
+            Files {
+                ca: vec![ca],
+                client: None,
+            }
+            .read()
+            .err()
+            .unwrap()
+            .to_string()
+        };
         assert!(read(missing).starts_with("DATABASE_CA_FILE names a file that cannot be read"));
         for (name, content) in [
             ("empty", ""),
             ("text", "hunter2"),
-            ("key", "-----BEGIN PRIVATE KEY-----\naHVudGVyMg==\n-----END PRIVATE KEY-----\n"),
-            ("no-der", "-----BEGIN CERTIFICATE-----\naHVudGVyMg==\n-----END CERTIFICATE-----\n"),
+            (
+                "key",
+                "-----BEGIN PRIVATE KEY-----\naHVudGVyMg==\n-----END PRIVATE KEY-----\n",
+            ),
+            (
+                "no-der",
+                "-----BEGIN CERTIFICATE-----\naHVudGVyMg==\n-----END CERTIFICATE-----\n",
+            ),
             ("cut", "-----BEGIN CERTIFICATE-----\naHVudGVyMg==\n"),
         ] {
             let file = file(name, content);
             let said = read(file.clone());
-            assert!(said.starts_with("AMQP_CA_FILE names a file "), "{name}: {said}");
-            assert!(!said.contains("hunter2") && !said.contains("aHVudGVyMg"), "{said}");
+            assert!(
+                said.starts_with("AMQP_CA_FILE names a file "),
+                "{name}: {said}"
+            );
+            assert!(
+                !said.contains("hunter2") && !said.contains("aHVudGVyMg"),
+                "{said}"
+            );
             std::fs::remove_file(file.path).unwrap();
         }
     }

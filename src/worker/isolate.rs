@@ -83,7 +83,10 @@ mod tests {
             assert_eq!(applied.len(), 500 - guilty.len());
             assert_eq!(refused, guilty);
             // Each is at the end of ceil(log2(500)) = 9 halvings, with two attempts each.
-            assert!(attempts <= 1 + guilty.len() * 18, "{attempts} attempts for {guilty:?}");
+            assert!(
+                attempts <= 1 + guilty.len() * 18,
+                "{attempts} attempts for {guilty:?}"
+            );
         }
         assert_eq!(isolated(1, &[0]), (BTreeSet::new(), vec![0], 1));
         assert_eq!(isolated(0, &[]), (BTreeSet::new(), Vec::new(), 0));
@@ -98,7 +101,14 @@ mod tests {
         assert_eq!(refusing_panics(panics(false)).await, Ok(Ok(())));
         let refused = refusing_panics(panics(true)).await.unwrap().unwrap_err();
         assert_eq!(refused.code, "panicked");
-        assert!(!refused.text.contains("shown by a test"), "{}", refused.text);
-        assert_eq!(refusing_panics(async { Err::<Result<(), _>, _>("away") }).await, Err("away"));
+        assert!(
+            !refused.text.contains("shown by a test"),
+            "{}",
+            refused.text
+        );
+        assert_eq!(
+            refusing_panics(async { Err::<Result<(), _>, _>("away") }).await,
+            Err("away")
+        );
     }
 }

@@ -4,14 +4,14 @@
 //! made later, by the same worker or another. So whatever is killed, an event is applied at least once, and the rule in
 //! `clerk::change` makes a second time do nothing.
 
-mod claims;
-mod drain;
+mod apply;
+mod consume;
 mod isolate;
-mod outage;
 pub mod plan;
 mod report;
 mod retention;
-mod settle;
+mod retry;
+mod row_locks;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -26,10 +26,10 @@ use crate::queue::{Queue, Source};
 use crate::shutdown::Shutdown;
 use crate::store::Store;
 use crate::tasks;
-use claims::Claims;
-use drain::Drain;
-use outage::Outage;
-use settle::Settler;
+use apply::Settler;
+use consume::Drain;
+use retry::Outage;
+use row_locks::Claims;
 pub use status::{Reason, Status};
 
 /// How a worker works. Plain data.
@@ -57,12 +57,21 @@ pub async fn run(queue: Queue, store: Store, options: Options, shutdown: Shutdow
 }
 
 /// The same, and keeps `status` true.
-pub async fn run_with_status(queue: Queue, store: Store, options: Options, status: Status, shutdown: Shutdown) {
+pub async fn run_with_status(
+    queue: Queue,
+    store: Store,
+    options: Options,
+    status: Status,
+    shutdown: Shutdown,
+) {
     let mut parts = JoinSet::new();
     let outage = Outage::default();
     let events = (Source::Events, options.concurrency);
-    let dead_ends = queue.dead_ends().iter().map(|source| (*source, NonZeroUsize::MIN));
-    for (source, concurrency) in std::iter::once(events).chain(dead_ends) {
+    let secondary_sources = queue
+        .secondary_sources()
+        .iter()
+        .map(|source| (*source, NonZeroUsize::MIN));
+    for (source, concurrency) in std::iter::once(events).chain(secondary_sources) {
         let settler = Settler {
             store: store.clone(),
             source,
@@ -74,7 +83,11 @@ pub async fn run_with_status(queue: Queue, store: Store, options: Options, statu
             omitting: OmittedFields::out_of,
             reading: plan::plan,
             // What is set aside waits for nobody: the events say whether the worker applies.
-            status: if source == Source::Events { status.clone() } else { Status::default() },
+            status: if source == Source::Events {
+                status.clone()
+            } else {
+                Status::default()
+            },
             shutdown: shutdown.clone(),
         };
         let drain = Drain::new(queue.clone(), settler, options.batch_max, concurrency);
@@ -82,9 +95,21 @@ pub async fn run_with_status(queue: Queue, store: Store, options: Options, statu
     }
     let retention = {
         let shutdown = shutdown.clone();
-        move || retention::run(store.clone(), options.retention, outage.clone(), shutdown.clone())
+        move || {
+            retention::run(
+                store.clone(),
+                options.retention,
+                outage.clone(),
+                shutdown.clone(),
+            )
+        }
     };
-    parts.spawn(tasks::restarted("retention", move || shutdown.is_requested(), || {}, retention));
+    parts.spawn(tasks::restarted(
+        "retention",
+        move || shutdown.is_requested(),
+        || {},
+        retention,
+    ));
     while let Some(ended) = parts.join_next().await {
         if let Err(error) = ended
             && let Ok(panic) = error.try_into_panic()

@@ -31,10 +31,22 @@ pub struct Report {
 
 impl Report {
     /// Of a batch that was taken at `since`.
-    pub fn begin(events: &[SignedEvent], source: Source, queue: &'static str, since: Instant) -> Self {
+    pub fn begin(
+        events: &[SignedEvent],
+        source: Source,
+        queue: &'static str,
+        since: Instant,
+    ) -> Self {
         metrics::batch(events.len());
         let spans = Taken::begin(events, queue);
-        Self { source, since, spans, counts: [0; _], expired: 0, failed: None }
+        Self {
+            source,
+            since,
+            spans,
+            counts: [0; _],
+            expired: 0,
+            failed: None,
+        }
     }
 
     /// How long ago the batch was taken.
@@ -44,11 +56,20 @@ impl Report {
 
     /// A write begins.
     pub fn writes(&self, write: &Write, database: &'static str) -> Apply {
-        self.spans.apply(write.records.iter().map(|record| record.event.id()), database)
+        self.spans.apply(
+            write.records.iter().map(|record| record.event.id()),
+            database,
+        )
     }
 
     /// A write is committed, after this long.
-    pub fn committed(&mut self, write: &Write, outcomes: &[Outcome], took: Duration, mut span: Apply) {
+    pub fn committed(
+        &mut self,
+        write: &Write,
+        outcomes: &[Outcome],
+        took: Duration,
+        mut span: Apply,
+    ) {
         metrics::applied(took);
         span.ended(None);
         let committed_ms = now().ms();
@@ -58,7 +79,16 @@ impl Report {
         }
     }
 
-    fn count(&mut self, Record { event, deliveries, verdict }: &Record, status: EventStatus, committed_ms: i64) {
+    fn count(
+        &mut self,
+        Record {
+            event,
+            deliveries,
+            verdict,
+        }: &Record,
+        status: EventStatus,
+        committed_ms: i64,
+    ) {
         self.counts[status as usize] += 1;
         let event_type = EventType::of(event.event_type().as_str());
         metrics::events(status, event_type, 1);
@@ -92,7 +122,15 @@ impl Report {
             error_code,
             "an event was settled"
         );
-        self.spans.settled(id, span, &Settled { status: status.name(), clerk_id, error_code });
+        self.spans.settled(
+            id,
+            span,
+            &Settled {
+                status: status.name(),
+                clerk_id,
+                error_code,
+            },
+        );
         if let (None, Some(failure)) = (&self.failed, failure) {
             self.failed = Some((id.clone(), failure.clone()));
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
-use super::outage::Outage;
+use super::retry::Outage;
 use crate::clerk::Timestamp;
 use crate::clock::now;
 use crate::shutdown::Shutdown;
@@ -39,7 +39,9 @@ pub async fn run(store: Store, keep: Option<Duration>, outage: Outage, shutdown:
             };
             (lines, users, payloads)
         };
-        let Some((lines, users, payloads)) = shutdown.or(round).await else { return };
+        let Some((lines, users, payloads)) = shutdown.or(round).await else {
+            return;
+        };
         if lines > 0 {
             info!(lines, "old lines of events were pruned");
         }
@@ -61,7 +63,10 @@ fn ago(age: Duration) -> Option<Timestamp> {
 }
 
 /// Calls `chunk` until it does nothing more, through any outage; how much it did.
-async fn in_chunks<F: Future<Output = Result<u64, StoreError>>>(outage: &Outage, chunk: impl Fn() -> F) -> u64 {
+async fn in_chunks<F: Future<Output = Result<u64, StoreError>>>(
+    outage: &Outage,
+    chunk: impl Fn() -> F,
+) -> u64 {
     let (mut done, mut retry) = (0, outage.retry());
     loop {
         let chunk = chunk().await;

@@ -13,14 +13,25 @@ use crate::store::{self, EventRow, Keep, Status as EventStatus, Write};
 const BUG: &str = "msg_3";
 
 fn with_a_bug(events: &[SignedEvent]) -> Write {
-    assert!(events.iter().all(|event| event.id().as_str() != BUG), "a bug, shown by a test");
+    assert!(
+        events.iter().all(|event| event.id().as_str() != BUG),
+        "a bug, shown by a test"
+    );
     plan::plan(events)
 }
 
 fn event(id: &str) -> SignedEvent {
     let at = Timestamp::from_ms(1_795_172_400_000).unwrap();
-    let body = format!(r#"{{"data":{{"id":"user_of_{id}","updated_at":1795172400000}},"type":"user.updated"}}"#);
-    SignedEvent::restored(EventId::new(id).unwrap(), EventType::UserUpdated, at, at, Bytes::from(body))
+    let body = format!(
+        r#"{{"data":{{"id":"user_of_{id}","updated_at":1795172400000}},"type":"user.updated"}}"#
+    );
+    SignedEvent::restored(
+        EventId::new(id).unwrap(),
+        EventType::UserUpdated,
+        at,
+        at,
+        Bytes::from(body),
+    )
 }
 
 async fn line(store: &Store, id: &str) -> EventRow {
@@ -45,14 +56,23 @@ struct Buggy {
 
 impl Buggy {
     async fn start(name: &str, with_bug: impl FnOnce(Settler) -> Settler) -> Self {
-        let directory = std::env::temp_dir().join(format!("clerk-sync-worker-{name}-{}", std::process::id()));
-        let options = queue::Options::Embedded(embedded::Options { path: directory.join("queue.db") });
+        let directory =
+            std::env::temp_dir().join(format!("clerk-sync-worker-{name}-{}", std::process::id()));
+        let options = queue::Options::Embedded(embedded::Options {
+            path: directory.join("queue.db"),
+        });
         let queue = Queue::open(&options).await.unwrap();
-        let options = store::sqlite::Options { path: directory.join("users.db"), keep: Keep::default() };
+        let options = store::sqlite::Options {
+            path: directory.join("users.db"),
+            keep: Keep::default(),
+        };
         let store = Store::open(&store::Options::Sqlite(options)).unwrap();
         store.migrate().await.unwrap();
         for number in 0..6 {
-            queue.publish(event(&format!("msg_{number}"))).await.unwrap();
+            queue
+                .publish(event(&format!("msg_{number}")))
+                .await
+                .unwrap();
         }
         let (shutdown, status) = (Shutdown::default(), Status::default());
         let settler = with_bug(Settler {
@@ -69,9 +89,21 @@ impl Buggy {
             shutdown: shutdown.clone(),
         });
         assert!(status.subscribe().borrow().is_some(), "it has not started");
-        let drain = Drain::new(queue.clone(), settler, NonZeroUsize::new(100).unwrap(), NonZeroUsize::MIN);
+        let drain = Drain::new(
+            queue.clone(),
+            settler,
+            NonZeroUsize::new(100).unwrap(),
+            NonZeroUsize::MIN,
+        );
         let working = tokio::spawn(drain.run_through_panics());
-        Self { directory, queue, store, status, shutdown, working }
+        Self {
+            directory,
+            queue,
+            store,
+            status,
+            shutdown,
+            working,
+        }
     }
 
     /// The event that meets the bug fails alone, and the worker works on; the line of that event.
@@ -79,12 +111,19 @@ impl Buggy {
         for number in 0..6 {
             let id = format!("msg_{number}");
             let line = line(&self.store, &id).await;
-            let expected =
-                if id == BUG { (EventStatus::Failed, Some("panicked")) } else { (EventStatus::Applied, None) };
+            let expected = if id == BUG {
+                (EventStatus::Failed, Some("panicked"))
+            } else {
+                (EventStatus::Applied, None)
+            };
             assert_eq!((line.status, line.error_code.as_deref()), expected, "{id}");
         }
         self.queue.publish(event("msg_later")).await.unwrap();
-        assert_eq!(line(&self.store, "msg_later").await.status, EventStatus::Applied, "the worker works on");
+        assert_eq!(
+            line(&self.store, "msg_later").await.status,
+            EventStatus::Applied,
+            "the worker works on"
+        );
         assert_eq!(*self.status.subscribe().borrow(), None, "it applies");
         let failed = line(&self.store, BUG).await;
         self.shutdown.request();
@@ -98,11 +137,21 @@ impl Buggy {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_fails_the_event_that_it_met_and_the_worker_works_on() {
-    let worker = Buggy::start("reading", |settler| Settler { reading: with_a_bug, ..settler }).await;
-    assert!(worker.fails_one().await.payload.is_some(), "it can be replayed by a version that has no such bug");
+    let worker = Buggy::start("reading", |settler| Settler {
+        reading: with_a_bug,
+        ..settler
+    })
+    .await;
+    assert!(
+        worker.fails_one().await.payload.is_some(),
+        "it can be replayed by a version that has no such bug"
+    );
 }
 
-fn omitting_with_a_bug<'a>(omitted: &OmittedFields, events: &'a [SignedEvent]) -> Cow<'a, [SignedEvent]> {
+fn omitting_with_a_bug<'a>(
+    omitted: &OmittedFields,
+    events: &'a [SignedEvent],
+) -> Cow<'a, [SignedEvent]> {
     with_a_bug(events);
     omitted.out_of(events)
 }
@@ -110,8 +159,19 @@ fn omitting_with_a_bug<'a>(omitted: &OmittedFields, events: &'a [SignedEvent]) -
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_while_fields_are_omitted_fails_one_event_and_stores_none_of_its_fields() {
     let omitted = OmittedFields::parse("private_metadata").unwrap();
-    let with_bug = |settler| Settler { omitted, omitting: omitting_with_a_bug, ..settler };
+    let with_bug = |settler| Settler {
+        omitted,
+        omitting: omitting_with_a_bug,
+        ..settler
+    };
     let failed = Buggy::start("omitting", with_bug).await.fails_one().await;
-    assert_eq!(failed.payload.as_deref(), Some(&b""[..]), "what is omitted is never stored");
-    assert!(failed.error.unwrap().contains("reconcile --fix"), "and the row can be repaired");
+    assert_eq!(
+        failed.payload.as_deref(),
+        Some(&b""[..]),
+        "what is omitted is never stored"
+    );
+    assert!(
+        failed.error.unwrap().contains("reconcile --fix"),
+        "and the row can be repaired"
+    );
 }

@@ -39,10 +39,12 @@ const NOTE_IN_SQLITE: &str = "
             (new.clerk_id, new.event_id || ' became ' || new.status);
     end";
 
-const TWICE_IN_POSTGRES: &str = "select clerk_id || ': ' || state from public.changes where starts_with(clerk_id, $1)
+const TWICE_IN_POSTGRES: &str =
+    "select clerk_id || ': ' || state from public.changes where starts_with(clerk_id, $1)
     group by clerk_id, state having count(*) > 1";
 
-const TWICE_IN_SQLITE: &str = "select clerk_id || ': ' || state from changes where substr(clerk_id, 1, length(?1)) = ?1
+const TWICE_IN_SQLITE: &str =
+    "select clerk_id || ': ' || state from changes where substr(clerk_id, 1, length(?1)) = ?1
     group by clerk_id, state having count(*) > 1";
 
 /// A database that notes its changes.
@@ -57,7 +59,12 @@ impl Noted {
     pub async fn begin(self) -> Self {
         match &self {
             Self::Postgres(url) => {
-                _ = PgConnection::connect(url).await.unwrap().execute(NOTE_IN_POSTGRES).await.unwrap()
+                _ = PgConnection::connect(url)
+                    .await
+                    .unwrap()
+                    .execute(NOTE_IN_POSTGRES)
+                    .await
+                    .unwrap()
             }
             Self::Sqlite(path) => _ = sqlite(path).await.execute(NOTE_IN_SQLITE).await.unwrap(),
         }
@@ -69,15 +76,23 @@ impl Noted {
         match self {
             Self::Postgres(url) => {
                 let mut connection = PgConnection::connect(url).await.unwrap();
-                sqlx::query_scalar(TWICE_IN_POSTGRES).bind(prefix).fetch_all(&mut connection).await.unwrap()
+                sqlx::query_scalar(TWICE_IN_POSTGRES)
+                    .bind(prefix)
+                    .fetch_all(&mut connection)
+                    .await
+                    .unwrap()
             }
-            Self::Sqlite(path) => {
-                sqlx::query_scalar(TWICE_IN_SQLITE).bind(prefix).fetch_all(&mut sqlite(path).await).await.unwrap()
-            }
+            Self::Sqlite(path) => sqlx::query_scalar(TWICE_IN_SQLITE)
+                .bind(prefix)
+                .fetch_all(&mut sqlite(path).await)
+                .await
+                .unwrap(),
         }
     }
 }
 
 async fn sqlite(path: &std::path::Path) -> SqliteConnection {
-    SqliteConnection::connect(&format!("sqlite://{}", path.display())).await.unwrap()
+    SqliteConnection::connect(&format!("sqlite://{}", path.display()))
+        .await
+        .unwrap()
 }

@@ -63,9 +63,15 @@ pub async fn check(traces: &Traces, expected: &Expected) -> Findings {
     };
     let mut findings = Findings::default();
     compare_lines(expected, &lines, &mut findings);
-    for line in lines.iter().filter(|line| line.attempts != 1 && !traces.were_replayed) {
+    for line in lines
+        .iter()
+        .filter(|line| line.attempts != 1 && !traces.were_replayed)
+    {
         findings.doubled += 1;
-        findings.words.push(format!("{} was tried {} times", line.event_id, line.attempts));
+        findings.words.push(format!(
+            "{} was tried {} times",
+            line.event_id, line.attempts
+        ));
     }
     for twice in traces.noted.twice(&expected.user_prefix).await {
         findings.doubled += 1;
@@ -87,19 +93,26 @@ fn compare_lines(expected: &Expected, lines: &[EventRow], findings: &mut Finding
         *seen.entry(&line.event_id).or_default() += 1;
         if matches!(line.status, Status::Failed | Status::Discarded) {
             findings.failed += 1;
-            findings.words.push(format!("{} failed: {:?} {:?}", line.event_id, line.error_code, line.error));
+            findings.words.push(format!(
+                "{} failed: {:?} {:?}",
+                line.event_id, line.error_code, line.error
+            ));
         }
     }
     for event in &expected.events {
         match seen.remove(event.id().as_str()) {
             None => {
                 findings.lost += 1;
-                findings.words.push(format!("{} was accepted and is lost", event.id()));
+                findings
+                    .words
+                    .push(format!("{} was accepted and is lost", event.id()));
             }
             Some(1) => {}
             Some(lines) => {
                 findings.doubled += 1;
-                findings.words.push(format!("{} has {lines} lines", event.id()));
+                findings
+                    .words
+                    .push(format!("{} has {lines} lines", event.id()));
             }
         }
     }
@@ -111,12 +124,23 @@ fn compare_lines(expected: &Expected, lines: &[EventRow], findings: &mut Finding
 
 /// Every line of the flood's events, which were received since then.
 async fn lines(store: &Store, prefix: &str, since: Timestamp) -> Vec<EventRow> {
-    let filter = EventFilter { since: Some(since), ..EventFilter::default() };
-    let mut page = Page { limit: NonZeroU32::new(500).unwrap(), after: None };
+    let filter = EventFilter {
+        since: Some(since),
+        ..EventFilter::default()
+    };
+    let mut page = Page {
+        limit: NonZeroU32::new(500).unwrap(),
+        after: None,
+    };
     let mut lines = Vec::new();
     loop {
         let listing = store.events(&filter, &page).await.unwrap();
-        lines.extend(listing.rows.into_iter().filter(|line| line.event_id.starts_with(prefix)));
+        lines.extend(
+            listing
+                .rows
+                .into_iter()
+                .filter(|line| line.event_id.starts_with(prefix)),
+        );
         page.after = listing.next;
         if page.after.is_none() {
             return lines;
@@ -125,16 +149,32 @@ async fn lines(store: &Store, prefix: &str, since: Timestamp) -> Vec<EventRow> {
 }
 
 fn difference(change: &UserChange, row: Option<&User>) -> Option<String> {
-    let Some(row) = row else { return Some("is missing".into()) };
-    let (version, profile) = change.profile.as_ref().map(|(version, profile)| (version, profile)).unzip();
+    let Some(row) = row else {
+        return Some("is missing".into());
+    };
+    let (version, profile) = change
+        .profile
+        .as_ref()
+        .map(|(version, profile)| (version, profile))
+        .unzip();
     let expected = (
-        version.map(|version| (version.updated_at, version.occurred_at, version.event_id.to_string())),
+        version.map(|version| {
+            (
+                version.updated_at,
+                version.occurred_at,
+                version.event_id.to_string(),
+            )
+        }),
         profile.and_then(|profile| profile.first_name.clone()),
         change.deleted_at,
     );
-    let found_version = row.updated_at.zip(row.occurred_at).zip(row.event_id.clone());
+    let found_version = row
+        .updated_at
+        .zip(row.occurred_at)
+        .zip(row.event_id.clone());
     let found = (
-        found_version.map(|((updated_at, occurred_at), event_id)| (updated_at.0, occurred_at.0, event_id)),
+        found_version
+            .map(|((updated_at, occurred_at), event_id)| (updated_at.0, occurred_at.0, event_id)),
         row.first_name.clone(),
         row.deleted_at.map(|time| time.0),
     );

@@ -33,16 +33,30 @@ async fn the_death_of_the_leader_s_node_loses_nothing_and_service_resumes() {
     let urls: Vec<_> = nodes.iter().map(|node| Node::url(node.port())).collect();
     let command = |role: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_clerk-sync"));
-        command.arg(role).current_dir(directory.path()).env_clear().env("AMQP_NAMESPACE", NAMESPACE);
-        command.env("DATABASE_URL", Postgres::url(postgres.port())).env("AMQP_URL", urls.join(","));
-        command.env("PORT", "0").env("LOG_FORMAT", "json").env("CLERK_WEBHOOK_SIGNING_SECRET", SECRET);
+        command
+            .arg(role)
+            .current_dir(directory.path())
+            .env_clear()
+            .env("AMQP_NAMESPACE", NAMESPACE);
+        command
+            .env("DATABASE_URL", Postgres::url(postgres.port()))
+            .env("AMQP_URL", urls.join(","));
+        command
+            .env("PORT", "0")
+            .env("LOG_FORMAT", "json")
+            .env("CLERK_WEBHOOK_SIGNING_SECRET", SECRET);
         command
     };
     let app = App::spawn(command("serve"), store(&Postgres::url(postgres.port())));
     // Another one, so that both do not happen to stand on the same node.
     let receiver = App::spawn(command("receiver"), store(&Postgres::url(postgres.port())));
     for app in [&app, &receiver] {
-        until("it is ready", async || app.get("/readyz").await.is_some_and(|answer| answer.status == 200)).await;
+        until("it is ready", async || {
+            app.get("/readyz")
+                .await
+                .is_some_and(|answer| answer.status == 200)
+        })
+        .await;
     }
     let noted = || Noted::Postgres(Postgres::url(postgres.port()));
     noted().begin().await;
@@ -69,10 +83,26 @@ async fn the_death_of_the_leader_s_node_loses_nothing_and_service_resumes() {
             let expected = flood.ends().await;
             println!("round {round}: node {leader} killed: {:?}", expected.counts);
             let store = store(&Postgres::url(postgres.port()));
-            let findings = check(&Traces { store, noted: noted(), since, were_replayed: false }, &expected).await;
-            assert!(findings.words.is_empty(), "FAULT_SEED={seed}: {:#?}", findings.words);
+            let findings = check(
+                &Traces {
+                    store,
+                    noted: noted(),
+                    since,
+                    were_replayed: false,
+                },
+                &expected,
+            )
+            .await;
+            assert!(
+                findings.words.is_empty(),
+                "FAULT_SEED={seed}: {:#?}",
+                findings.words
+            );
         }
-        until("nothing is left in a queue", async || nodes[leader].messages() == Some(0)).await;
+        until("nothing is left in a queue", async || {
+            nodes[leader].messages() == Some(0)
+        })
+        .await;
     }
     for app in [app, receiver] {
         assert!(app.stop().success());
@@ -83,6 +113,12 @@ async fn the_death_of_the_leader_s_node_loses_nothing_and_service_resumes() {
 fn leader_of(nodes: &[Node<'_>]) -> usize {
     let listed = nodes[0].control(&["list_queues", "name", "leader"]);
     let name = format!("{NAMESPACE}.users\t");
-    let line = listed.lines().find(|line| line.starts_with(&name)).expect("the queue is there");
-    nodes.iter().position(|node| line.ends_with(node.name())).expect("one of them leads")
+    let line = listed
+        .lines()
+        .find(|line| line.starts_with(&name))
+        .expect("the queue is there");
+    nodes
+        .iter()
+        .position(|node| line.ends_with(node.name()))
+        .expect("one of them leads")
 }

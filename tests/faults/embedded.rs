@@ -21,19 +21,36 @@ async fn a_process_without_servers_that_is_killed_loses_nothing() {
     let seed = seed();
     let directory = TempDir::new();
     let store = || {
-        let options = store::sqlite::Options { path: directory.path().join("users.db"), keep: Keep::default() };
+        let options = store::sqlite::Options {
+            path: directory.path().join("users.db"),
+            keep: Keep::default(),
+        };
         Store::open(&store::Options::Sqlite(options)).unwrap()
     };
     let start = || {
         let mut command = Command::new(env!("CARGO_BIN_EXE_clerk-sync"));
-        command.arg("serve").current_dir(directory.path()).env_clear().env("DATA_DIR", directory.path());
-        command.env("PORT", "0").env("LOG_FORMAT", "json").env("CLERK_WEBHOOK_SIGNING_SECRET", SECRET);
+        command
+            .arg("serve")
+            .current_dir(directory.path())
+            .env_clear()
+            .env("DATA_DIR", directory.path());
+        command
+            .env("PORT", "0")
+            .env("LOG_FORMAT", "json")
+            .env("CLERK_WEBHOOK_SIGNING_SECRET", SECRET);
         App::spawn(command, store())
     };
     let since = now();
     let mut app = start();
-    until("it is ready", async || app.get("/readyz").await.is_some_and(|answer| answer.status == 200)).await;
-    let noted = Noted::Sqlite(directory.path().join("users.db")).begin().await;
+    until("it is ready", async || {
+        app.get("/readyz")
+            .await
+            .is_some_and(|answer| answer.status == 200)
+    })
+    .await;
+    let noted = Noted::Sqlite(directory.path().join("users.db"))
+        .begin()
+        .await;
     let target = Target::new(Some(app.webhook_url()));
     let flood = Flood::start(format!("{seed:x}"), seed, target.clone());
     for _ in 0..KILLS {
@@ -47,11 +64,32 @@ async fn a_process_without_servers_that_is_killed_loses_nothing() {
     flood.accepts(100).await;
     let expected = flood.ends().await;
     println!("{KILLS} kills: {:?}", expected.counts);
-    let findings = check(&Traces { store: store(), noted, since, were_replayed: false }, &expected).await;
-    assert!(findings.words.is_empty(), "FAULT_SEED={seed}: {:#?}", findings.words);
+    let findings = check(
+        &Traces {
+            store: store(),
+            noted,
+            since,
+            were_replayed: false,
+        },
+        &expected,
+    )
+    .await;
+    assert!(
+        findings.words.is_empty(),
+        "FAULT_SEED={seed}: {:#?}",
+        findings.words
+    );
     assert!(app.stop().success());
-    let options = queue::embedded::Options { path: directory.path().join("queue.db") };
-    let queue = Queue::open(&queue::Options::Embedded(options)).await.unwrap();
-    assert_eq!(queue.depth().await.unwrap(), 0, "nothing is left in the queue");
+    let options = queue::embedded::Options {
+        path: directory.path().join("queue.db"),
+    };
+    let queue = Queue::open(&queue::Options::Embedded(options))
+        .await
+        .unwrap();
+    assert_eq!(
+        queue.depth().await.unwrap(),
+        0,
+        "nothing is left in the queue"
+    );
     queue.close().await;
 }

@@ -85,7 +85,11 @@ impl Flood {
             state: Mutex::new(state),
             stopped: watch::Sender::new(false),
             secret: signing_secret(SECRET),
-            client: reqwest::Client::builder().no_proxy().timeout(ANSWER_TIMEOUT).build().unwrap(),
+            client: reqwest::Client::builder()
+                .no_proxy()
+                .timeout(ANSWER_TIMEOUT)
+                .build()
+                .unwrap(),
         });
         let mut senders = JoinSet::new();
         for _ in 0..SENDERS {
@@ -97,20 +101,29 @@ impl Flood {
     /// Waits until this many more events have been accepted.
     pub async fn accepts(&self, more: u64) {
         let before = self.counts().accepted;
-        until("events are accepted", async || self.counts().accepted >= before + more).await;
+        until("events are accepted", async || {
+            self.counts().accepted >= before + more
+        })
+        .await;
     }
 
     /// Waits until this many more deliveries have been answered in any way, or not at all.
     pub async fn is_answered(&self, more: u64) {
         let answers = |counts: Counts| counts.accepted + counts.repeated + counts.refused;
         let before = answers(self.counts());
-        until("deliveries are answered", async || answers(self.counts()) >= before + more).await;
+        until("deliveries are answered", async || {
+            answers(self.counts()) >= before + more
+        })
+        .await;
     }
 
     /// Waits until this many more deliveries have been refused.
     pub async fn is_refused(&self, more: u64) {
         let before = self.counts().refused;
-        until("deliveries are refused", async || self.counts().refused >= before + more).await;
+        until("deliveries are refused", async || {
+            self.counts().refused >= before + more
+        })
+        .await;
     }
 
     pub fn counts(&self) -> Counts {
@@ -120,11 +133,26 @@ impl Flood {
     /// Sends nothing new, and returns what must have come of it once every event is accepted.
     pub async fn ends(mut self) -> Expected {
         self.shared.stopped.send_replace(true);
-        let all = async { while self.senders.join_next().await.transpose().unwrap().is_some() {} };
-        tokio::time::timeout(DEADLINE, all).await.expect("every event is accepted in the end");
+        let all = async {
+            while self
+                .senders
+                .join_next()
+                .await
+                .transpose()
+                .unwrap()
+                .is_some()
+            {}
+        };
+        tokio::time::timeout(DEADLINE, all)
+            .await
+            .expect("every event is accepted in the end");
         let state = self.shared.state();
         let prefixes = ["msg", "user"].map(|kind| format!("{kind}_{}_", self.shared.name));
-        Expected::of(prefixes, state.accepted.values().cloned().collect(), state.counts)
+        Expected::of(
+            prefixes,
+            state.accepted.values().cloned().collect(),
+            state.counts,
+        )
     }
 }
 
@@ -147,7 +175,11 @@ impl Shared {
         let mut state = self.state();
         if !accepted {
             state.counts.refused += 1;
-        } else if state.accepted.insert(event.id().clone(), event.clone()).is_none() {
+        } else if state
+            .accepted
+            .insert(event.id().clone(), event.clone())
+            .is_none()
+        {
             state.counts.accepted += 1;
         } else {
             state.counts.repeated += 1;
@@ -156,14 +188,19 @@ impl Shared {
     }
 
     async fn post(&self, event: &SignedEvent) -> bool {
-        let Some(url) = self.target.borrow().clone() else { return false };
+        let Some(url) = self.target.borrow().clone() else {
+            return false;
+        };
         let sent_at = now();
         let signature = self.secret.sign(event.id(), sent_at, event.body());
         let mut request = self.client.post(url).body(event.body().clone());
         for (name, value) in headers(event.id().as_str(), sent_at, &signature) {
             request = request.header(name, value);
         }
-        request.send().await.is_ok_and(|answer| answer.status().is_success())
+        request
+            .send()
+            .await
+            .is_ok_and(|answer| answer.status().is_success())
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -179,9 +216,15 @@ impl State {
         }
         let number = self.events.len();
         // IDs alternate in case: bytes decide between two of them, not dictionaries.
-        let id = format!("msg_{name}_{}{number}", if number.is_multiple_of(2) { "a" } else { "B" });
+        let id = format!(
+            "msg_{name}_{}{number}",
+            if number.is_multiple_of(2) { "a" } else { "B" }
+        );
         let user = format!("user_{name}_{}", self.random.random_range(0..USERS));
-        let (updated_ms, occurred_ms) = (self.random.random_range(0..200), self.random.random_range(0..20));
+        let (updated_ms, occurred_ms) = (
+            self.random.random_range(0..200),
+            self.random.random_range(0..20),
+        );
         let event = if self.random.random_ratio(1, 12) {
             delete(&id, &user, updated_ms)
         } else {
@@ -213,6 +256,12 @@ impl Expected {
             };
             rows.insert(joined.clerk_id.clone(), joined);
         }
-        Self { prefix, user_prefix, events, rows, counts }
+        Self {
+            prefix,
+            user_prefix,
+            events,
+            rows,
+            counts,
+        }
     }
 }

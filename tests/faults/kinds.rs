@@ -109,7 +109,11 @@ impl Kind {
     pub fn is_kill(self) -> bool {
         matches!(
             self,
-            Self::ReceiverKilled | Self::WorkerKilled | Self::BothKilled | Self::BrokerKilled | Self::DatabaseKilled
+            Self::ReceiverKilled
+                | Self::WorkerKilled
+                | Self::BothKilled
+                | Self::BrokerKilled
+                | Self::DatabaseKilled
         )
     }
 
@@ -124,23 +128,33 @@ impl Kind {
             Self::ReceiverKilled => &["receiver"],
             Self::WorkerKilled => &["worker"],
             Self::BothKilled => &["receiver", "worker"],
-            Self::ReceiverCutOff | Self::CutInConfirms | Self::BrokerStalls | Self::BrokerHalfOpen => {
-                &["receiver's wire"]
-            }
+            Self::ReceiverCutOff
+            | Self::CutInConfirms
+            | Self::BrokerStalls
+            | Self::BrokerHalfOpen => &["receiver's wire"],
             Self::BrokerStopped
             | Self::BrokerKilled
             | Self::MemoryAlarm
             | Self::ConnectionsClosed
             | Self::ExchangeDeleted => &["broker"],
             // It waits until the queue is empty and nobody fills it: only by itself.
-            Self::QueueDeleted => {
-                &["broker", "receiver", "worker", "database", "receiver's wire", "worker's wire", "database's wire"]
-            }
+            Self::QueueDeleted => &[
+                "broker",
+                "receiver",
+                "worker",
+                "database",
+                "receiver's wire",
+                "worker's wire",
+                "database's wire",
+            ],
             Self::WorkerCutOff => &["worker's wire"],
-            Self::DatabaseStopped | Self::DatabaseKilled | Self::TableLocked | Self::DiskFull => &["database"],
-            Self::DatabaseCutOff | Self::DatabaseStalls | Self::DatabaseHalfOpen | Self::CutAfterCommit => {
-                &["database's wire"]
+            Self::DatabaseStopped | Self::DatabaseKilled | Self::TableLocked | Self::DiskFull => {
+                &["database"]
             }
+            Self::DatabaseCutOff
+            | Self::DatabaseStalls
+            | Self::DatabaseHalfOpen
+            | Self::CutAfterCommit => &["database's wire"],
         }
     }
 
@@ -173,19 +187,34 @@ impl Kind {
             Self::DatabaseHalfOpen => system.wires.worker_to_database.go_dead(),
             // See `is_felt`.
             Self::CutInConfirms | Self::CutAfterCommit => {}
-            Self::ConnectionsClosed => _ = system.broker.control(&["close_all_connections", "closed by a test"]),
+            Self::ConnectionsClosed => {
+                _ = system
+                    .broker
+                    .control(&["close_all_connections", "closed by a test"])
+            }
             Self::TableLocked => {
                 let mut connection = system.postgres.connect().await;
-                connection.execute("begin; lock table clerk.users in access exclusive mode").await.unwrap();
+                connection
+                    .execute("begin; lock table clerk.users in access exclusive mode")
+                    .await
+                    .unwrap();
                 lock = Some(connection);
             }
             Self::DiskFull if system.postgres.has_disk() => system.postgres.fill_disk(),
             Self::DiskFull => _ = system.postgres.connect().await.execute(FULL).await.unwrap(),
             Self::QueueDeleted => system.delete_queue().await,
             Self::ExchangeDeleted => system.delete_exchange().await,
-            Self::MemoryAlarm => _ = system.broker.control(&["set_vm_memory_high_watermark", "0.0000001"]),
+            Self::MemoryAlarm => {
+                _ = system
+                    .broker
+                    .control(&["set_vm_memory_high_watermark", "0.0000001"])
+            }
         }
-        Broken { kind: self, lock, waits_before }
+        Broken {
+            kind: self,
+            lock,
+            waits_before,
+        }
     }
 }
 
@@ -250,7 +279,10 @@ impl Broken {
             | Kind::DatabaseCutOff
             | Kind::TableLocked
             | Kind::DiskFull => {
-                until("the worker waits", async || system.waits_for_database() > self.waits_before).await;
+                until("the worker waits", async || {
+                    system.waits_for_database() > self.waits_before
+                })
+                .await;
                 if self.kind == Kind::DiskFull {
                     system.postgres.fill_log().await;
                 }
@@ -273,7 +305,9 @@ impl Broken {
             Kind::DatabaseStopped | Kind::DatabaseKilled => system.postgres.start_again().await,
             Kind::ReceiverCutOff => system.wires.receiver_to_broker.restore(),
             Kind::WorkerCutOff => system.wires.worker_to_broker.restore(),
-            Kind::DatabaseCutOff | Kind::DatabaseStalls => system.wires.worker_to_database.restore(),
+            Kind::DatabaseCutOff | Kind::DatabaseStalls => {
+                system.wires.worker_to_database.restore()
+            }
             Kind::BrokerStalls => {
                 system.wires.receiver_to_broker.restore();
                 system.wires.worker_to_broker.restore();
@@ -281,9 +315,19 @@ impl Broken {
             Kind::TableLocked => self.lock.expect("it holds the lock").close().await.unwrap(),
             Kind::DiskFull if system.postgres.has_disk() => system.postgres.make_room().await,
             Kind::DiskFull => {
-                system.postgres.connect().await.execute("drop trigger full_disk on clerk.events").await.unwrap();
+                system
+                    .postgres
+                    .connect()
+                    .await
+                    .execute("drop trigger full_disk on clerk.events")
+                    .await
+                    .unwrap();
             }
-            Kind::MemoryAlarm => _ = system.broker.control(&["set_vm_memory_high_watermark", "0.4"]),
+            Kind::MemoryAlarm => {
+                _ = system
+                    .broker
+                    .control(&["set_vm_memory_high_watermark", "0.4"])
+            }
             Kind::QueueDeleted | Kind::ExchangeDeleted => system.queue_is_bound().await,
             Kind::CutInConfirms => system.wires.receiver_to_broker.cut_next_answers(0),
             Kind::CutAfterCommit => system.wires.worker_to_database.cut_next_answers(0),

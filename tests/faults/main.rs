@@ -5,9 +5,15 @@
 //!
 //! A run prints its seed and can be repeated with FAULT_SEED. `scripts/soak MINUTES` makes a long one.
 
-#![allow(clippy::unwrap_used, reason = "a test that panics has failed, and says where")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that panics has failed, and says where"
+)]
 #![allow(clippy::print_stdout, reason = "a run says what it breaks")]
-#![allow(clippy::disallowed_methods, reason = "tests find their servers through the environment")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests find their servers through the environment"
+)]
 
 mod broker_settings;
 mod changes;

@@ -9,7 +9,11 @@ use std::net::TcpListener;
 
 /// A port that nobody listens on now.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
 }
 
 /// Whether this process is root, which PostgreSQL refuses to run as.

@@ -27,33 +27,67 @@ struct Report {
 /// One line.
 impl std::fmt::Display for Report {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Counts { accepted, repeated, refused } = self.counts;
-        let Findings { lost, doubled, wrong_rows, failed, .. } = self.findings;
-        write!(f, "{accepted} events accepted ({repeated} repeats accepted, {refused} deliveries refused) ")?;
-        write!(f, "in {} rounds; kills: {}; ", self.rounds, self.faults(Kind::is_kill))?;
+        let Counts {
+            accepted,
+            repeated,
+            refused,
+        } = self.counts;
+        let Findings {
+            lost,
+            doubled,
+            wrong_rows,
+            failed,
+            ..
+        } = self.findings;
+        write!(
+            f,
+            "{accepted} events accepted ({repeated} repeats accepted, {refused} deliveries refused) "
+        )?;
+        write!(
+            f,
+            "in {} rounds; kills: {}; ",
+            self.rounds,
+            self.faults(Kind::is_kill)
+        )?;
         write!(f, "outages: {}; ", self.faults(|kind| !kind.is_kill()))?;
-        write!(f, "lost {lost}, doubled {doubled}, wrong rows {wrong_rows}, failed {failed}")
+        write!(
+            f,
+            "lost {lost}, doubled {doubled}, wrong rows {wrong_rows}, failed {failed}"
+        )
     }
 }
 
 impl Report {
     fn faults(&self, wanted: fn(Kind) -> bool) -> String {
         let faults = self.faults.iter().filter(|(kind, _)| wanted(**kind));
-        faults.map(|(kind, count)| format!("{} {count}", kind.name())).collect::<Vec<_>>().join(", ")
+        faults
+            .map(|(kind, count)| format!("{} {count}", kind.name()))
+            .collect::<Vec<_>>()
+            .join(", ")
     }
 }
 
 /// How long a run goes on after each kind was met once.
 fn at_least() -> Duration {
-    let minutes = std::env::var("FAULT_MINUTES").map_or(0, |text| text.parse().expect("FAULT_MINUTES is a number"));
+    let minutes = std::env::var("FAULT_MINUTES")
+        .map_or(0, |text| text.parse().expect("FAULT_MINUTES is a number"));
     Duration::from_secs(minutes * 60)
 }
 
 /// The kinds that `FAULT_KINDS` names, separated by commas; all where it is not set.
 fn chosen() -> Vec<Kind> {
-    let Ok(names) = std::env::var("FAULT_KINDS") else { return Kind::ALL.to_vec() };
-    let kind = |name: &str| Kind::ALL.into_iter().find(|kind| kind.name() == name.trim());
-    names.split(',').map(|name| kind(name).expect("FAULT_KINDS names kinds as a run prints them")).collect()
+    let Ok(names) = std::env::var("FAULT_KINDS") else {
+        return Kind::ALL.to_vec();
+    };
+    let kind = |name: &str| {
+        Kind::ALL
+            .into_iter()
+            .find(|kind| kind.name() == name.trim())
+    };
+    names
+        .split(',')
+        .map(|name| kind(name).expect("FAULT_KINDS names kinds as a run prints them"))
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -64,11 +98,18 @@ async fn nothing_is_lost_and_nothing_doubled_whatever_breaks() {
     let family = Family::new();
     let broker = family.start("faults").await;
     let mut system = System::start(Postgres::start().await, broker).await;
-    println!("servers and programs are up after {:.1} s", began.elapsed().as_secs_f64());
+    println!(
+        "servers and programs are up after {:.1} s",
+        began.elapsed().as_secs_f64()
+    );
 
     let mut report = Report::default();
     let chosen = chosen();
-    let mut alone: Vec<Kind> = chosen.iter().copied().filter(|kind| !at_least.is_zero() || !kind.is_slow()).collect();
+    let mut alone: Vec<Kind> = chosen
+        .iter()
+        .copied()
+        .filter(|kind| !at_least.is_zero() || !kind.is_slow())
+        .collect();
     alone.shuffle(&mut random);
     loop {
         let kinds = match alone.pop() {
@@ -80,7 +121,11 @@ async fn nothing_is_lost_and_nothing_doubled_whatever_breaks() {
         let round = Instant::now();
         let (counts, findings) = one_round(&mut system, name, random.random(), &kinds).await;
         let names: Vec<_> = kinds.iter().map(|kind| kind.name()).collect();
-        let Counts { accepted, repeated, refused } = counts;
+        let Counts {
+            accepted,
+            repeated,
+            refused,
+        } = counts;
         println!(
             "{:>3}. {:<60} {accepted:>5} accepted {repeated:>5} repeated {refused:>5} refused {:>6.1} s",
             report.rounds + 1,
@@ -92,14 +137,19 @@ async fn nothing_is_lost_and_nothing_doubled_whatever_breaks() {
         }
         report.rounds += 1;
         report.counts.add(counts);
-        kinds.iter().for_each(|kind| *report.faults.entry(*kind).or_default() += 1);
+        kinds
+            .iter()
+            .for_each(|kind| *report.faults.entry(*kind).or_default() += 1);
         report.findings.add(findings);
     }
     println!("{report}");
     if let Some(path) = std::env::var_os("FAULT_SUMMARY") {
         std::fs::write(path, format!("{report}\n")).unwrap();
     }
-    assert!(report.findings.words.is_empty(), "FAULT_SEED={seed} repeats this run");
+    assert!(
+        report.findings.words.is_empty(),
+        "FAULT_SEED={seed} repeats this run"
+    );
 }
 
 /// Two or three kinds that break different things.
@@ -110,7 +160,11 @@ fn several(kinds: &[Kind], random: &mut StdRng) -> Vec<Kind> {
     let count = random.random_range(2..=3);
     for kind in kinds {
         if chosen.len() < count
-            && chosen.iter().all(|other| kind.breaks().iter().all(|part| !other.breaks().contains(part)))
+            && chosen.iter().all(|other| {
+                kind.breaks()
+                    .iter()
+                    .all(|part| !other.breaks().contains(part))
+            })
         {
             chosen.push(kind);
         }
@@ -119,7 +173,12 @@ fn several(kinds: &[Kind], random: &mut StdRng) -> Vec<Kind> {
 }
 
 /// A flood, with these faults in the middle of it.
-async fn one_round(system: &mut System<'_>, name: String, seed: u64, kinds: &[Kind]) -> (Counts, Findings) {
+async fn one_round(
+    system: &mut System<'_>,
+    name: String,
+    seed: u64,
+    kinds: &[Kind],
+) -> (Counts, Findings) {
     let since = now();
     let flood = Flood::start(name, seed, system.target.clone());
     flood.accepts(50).await;
@@ -144,7 +203,12 @@ async fn one_round(system: &mut System<'_>, name: String, seed: u64, kinds: &[Ki
     if were_replayed {
         system.replay().await;
     }
-    let traces = Traces { store: system.store(), noted: system.noted(), since, were_replayed };
+    let traces = Traces {
+        store: system.store(),
+        noted: system.noted(),
+        since,
+        were_replayed,
+    };
     let findings = check(&traces, &expected).await;
     system.queues_are_empty().await;
     (expected.counts, findings)

@@ -42,8 +42,10 @@ pub enum Role {
 
 /// The seed of this run, which `FAULT_SEED` repeats.
 pub fn seed() -> u64 {
-    let seed = std::env::var("FAULT_SEED")
-        .map_or_else(|_| rand::random(), |text| text.parse().expect("FAULT_SEED is a number"));
+    let seed = std::env::var("FAULT_SEED").map_or_else(
+        |_| rand::random(),
+        |text| text.parse().expect("FAULT_SEED is a number"),
+    );
     println!("FAULT_SEED={seed} repeats this run");
     seed
 }
@@ -57,9 +59,21 @@ impl<'a> System<'a> {
             worker_to_database: Proxy::before(format!("127.0.0.1:{}", postgres.port())).await,
         };
         let (directory, target) = (TempDir::new(), Target::new(None));
-        let mut system = Self { postgres, broker, wires, target, directory, receiver: None, worker: None };
+        let mut system = Self {
+            postgres,
+            broker,
+            wires,
+            target,
+            directory,
+            receiver: None,
+            worker: None,
+        };
         let migrated = system.command("migrate").output().unwrap();
-        assert!(migrated.status.success(), "{}", String::from_utf8_lossy(&migrated.stderr));
+        assert!(
+            migrated.status.success(),
+            "{}",
+            String::from_utf8_lossy(&migrated.stderr)
+        );
         system.start_role(Role::Receiver);
         system.start_role(Role::Worker);
         system.is_ready().await;
@@ -99,26 +113,51 @@ impl<'a> System<'a> {
 
     pub async fn is_ready(&self) {
         for app in [&self.receiver, &self.worker].into_iter().flatten() {
-            until("the program is ready", async || app.get("/readyz").await.is_some_and(|answer| answer.status == 200))
-                .await;
+            until("the program is ready", async || {
+                app.get("/readyz")
+                    .await
+                    .is_some_and(|answer| answer.status == 200)
+            })
+            .await;
         }
     }
 
     /// Waits until nothing is left in any queue, or in anybody's hands.
     pub async fn queues_are_empty(&self) {
-        until("nothing is left in a queue", async || self.broker.messages() == Some(0)).await;
+        until("nothing is left in a queue", async || {
+            self.broker.messages() == Some(0)
+        })
+        .await;
     }
 
     /// Deletes the queue of events, once it is empty: what comes meanwhile goes astray.
     pub async fn delete_queue(&self) {
         // See `Node::dead_letters_work`.
-        until("the workers for dead letters are up", async || self.broker.dead_letters_work()).await;
+        until("the workers for dead letters are up", async || {
+            self.broker.dead_letters_work()
+        })
+        .await;
         let (connection, channel) = self.channel().await;
         let [users, events] = ["users", "events"].map(|part| format!("{NAMESPACE}.{part}"));
         let users = users.as_str();
-        channel.queue_unbind(users.into(), events.into(), "user.*".into(), FieldTable::default()).await.unwrap();
-        until("the queue is empty", async || self.broker.messages_in(users) == Some(0)).await;
-        let options = QueueDeleteOptions { if_unused: false, if_empty: false, nowait: false };
+        channel
+            .queue_unbind(
+                users.into(),
+                events.into(),
+                "user.*".into(),
+                FieldTable::default(),
+            )
+            .await
+            .unwrap();
+        until("the queue is empty", async || {
+            self.broker.messages_in(users) == Some(0)
+        })
+        .await;
+        let options = QueueDeleteOptions {
+            if_unused: false,
+            if_empty: false,
+            nowait: false,
+        };
         let lost = channel.queue_delete(users.into(), options).await.unwrap();
         assert_eq!(lost, 0, "it was not empty");
         connection.close(200, "deleted".into()).await.unwrap();
@@ -126,8 +165,14 @@ impl<'a> System<'a> {
 
     pub async fn delete_exchange(&self) {
         let (connection, channel) = self.channel().await;
-        let options = ExchangeDeleteOptions { if_unused: false, nowait: false };
-        channel.exchange_delete(format!("{NAMESPACE}.events").into(), options).await.unwrap();
+        let options = ExchangeDeleteOptions {
+            if_unused: false,
+            nowait: false,
+        };
+        channel
+            .exchange_delete(format!("{NAMESPACE}.events").into(), options)
+            .await
+            .unwrap();
         connection.close(200, "deleted".into()).await.unwrap();
     }
 
@@ -135,8 +180,16 @@ impl<'a> System<'a> {
     pub async fn queue_is_bound(&self) {
         let binding = format!("{NAMESPACE}.events\t{NAMESPACE}.users\tuser.*");
         until("the queue is bound", async || {
-            let columns = ["list_bindings", "source_name", "destination_name", "routing_key"];
-            self.broker.control(&columns).lines().any(|line| line == binding)
+            let columns = [
+                "list_bindings",
+                "source_name",
+                "destination_name",
+                "routing_key",
+            ];
+            self.broker
+                .control(&columns)
+                .lines()
+                .any(|line| line == binding)
         })
         .await;
     }
@@ -144,15 +197,28 @@ impl<'a> System<'a> {
     /// Replays what went astray.
     pub async fn replay(&self) {
         self.queues_are_empty().await;
-        let replayed = self.command("events").args(["replay", "--all", "--json"]).output().unwrap();
-        assert!(replayed.status.success(), "{}", String::from_utf8_lossy(&replayed.stderr));
-        println!("     replayed: {}", String::from_utf8_lossy(&replayed.stdout).trim());
+        let replayed = self
+            .command("events")
+            .args(["replay", "--all", "--json"])
+            .output()
+            .unwrap();
+        assert!(
+            replayed.status.success(),
+            "{}",
+            String::from_utf8_lossy(&replayed.stderr)
+        );
+        println!(
+            "     replayed: {}",
+            String::from_utf8_lossy(&replayed.stdout).trim()
+        );
         self.queues_are_empty().await;
     }
 
     async fn channel(&self) -> (Connection, Channel) {
         let url = Node::url(self.broker.port());
-        let connection = Connection::connect(&url, ConnectionProperties::default()).await.unwrap();
+        let connection = Connection::connect(&url, ConnectionProperties::default())
+            .await
+            .unwrap();
         let channel = connection.create_channel().await.unwrap();
         (connection, channel)
     }
@@ -160,7 +226,9 @@ impl<'a> System<'a> {
     /// How often the worker has begun to wait for the database.
     pub fn waits_for_database(&self) -> usize {
         let log = self.worker.as_ref().map_or_else(Vec::new, App::log);
-        log.iter().filter(|line| line.contains("waiting for the database")).count()
+        log.iter()
+            .filter(|line| line.contains("waiting for the database"))
+            .count()
     }
 
     /// The store, past the wires.
@@ -175,17 +243,37 @@ impl<'a> System<'a> {
 
     fn command(&self, role: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_clerk-sync"));
-        let broker = if role == "receiver" { &self.wires.receiver_to_broker } else { &self.wires.worker_to_broker };
-        command.arg(role).current_dir(self.directory.path()).env_clear().stdin(Stdio::null());
-        command.env("DATABASE_URL", Postgres::url(self.wires.worker_to_database.address.port()));
-        command.env("AMQP_URL", Node::url(broker.address.port())).env("AMQP_NAMESPACE", NAMESPACE);
-        command.env("PORT", "0").env("LOG_FORMAT", "json").env("RUST_LOG", "info");
+        let broker = if role == "receiver" {
+            &self.wires.receiver_to_broker
+        } else {
+            &self.wires.worker_to_broker
+        };
+        command
+            .arg(role)
+            .current_dir(self.directory.path())
+            .env_clear()
+            .stdin(Stdio::null());
+        command.env(
+            "DATABASE_URL",
+            Postgres::url(self.wires.worker_to_database.address.port()),
+        );
+        command
+            .env("AMQP_URL", Node::url(broker.address.port()))
+            .env("AMQP_NAMESPACE", NAMESPACE);
+        command
+            .env("PORT", "0")
+            .env("LOG_FORMAT", "json")
+            .env("RUST_LOG", "info");
         command.env("CLERK_WEBHOOK_SIGNING_SECRET", SECRET);
         command
     }
 }
 
 pub fn store(url: &str) -> Store {
-    let options = store::postgres::Options { address: url.parse().unwrap(), connections: 2, keep: Keep::default() };
+    let options = store::postgres::Options {
+        address: url.parse().unwrap(),
+        connections: 2,
+        keep: Keep::default(),
+    };
     Store::open(&store::Options::Postgres(options)).unwrap()
 }

@@ -24,13 +24,22 @@ struct Place {
 
 impl Place {
     fn new(variables: Vec<(&'static str, String)>) -> Self {
-        Self { directory: TempDir::new(), variables }
+        Self {
+            directory: TempDir::new(),
+            variables,
+        }
     }
 
     fn command(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_clerk-sync"));
-        command.args(arguments).current_dir(self.directory.path()).env_clear();
-        command.env("PORT", "0").env("LOG_FORMAT", "json").env("CLERK_WEBHOOK_SIGNING_SECRET", SECRET);
+        command
+            .args(arguments)
+            .current_dir(self.directory.path())
+            .env_clear();
+        command
+            .env("PORT", "0")
+            .env("LOG_FORMAT", "json")
+            .env("CLERK_WEBHOOK_SIGNING_SECRET", SECRET);
         command.envs(self.variables.iter().map(|(name, value)| (*name, value)));
         command.envs(variables.iter().copied());
         command
@@ -38,7 +47,10 @@ impl Place {
 
     /// What `check` says of one part, as `severity: what → mend`.
     fn check(&self, part: &str, variables: &[(&str, &str)]) -> String {
-        let output = self.command(&["check", "--json"], variables).output().unwrap();
+        let output = self
+            .command(&["check", "--json"], variables)
+            .output()
+            .unwrap();
         let report: Value = serde_json::from_slice(&output.stdout).unwrap();
         let findings = report["findings"].as_array().unwrap();
         let of_part = findings.iter().filter(|finding| finding["check"] == part);
@@ -56,11 +68,15 @@ impl Place {
     async fn is_told(&self, role: &str, store: Store, variables: &[(&str, &str)], words: &str) {
         let app = App::spawn(self.command(&[role], variables), store);
         until(&format!("the log has {words}"), async || {
-            app.log().iter().any(|line| line.contains(r#""level":"ERROR""#) && line.contains(words))
+            app.log()
+                .iter()
+                .any(|line| line.contains(r#""level":"ERROR""#) && line.contains(words))
         })
         .await;
         until(&format!("/readyz has {words}"), async || {
-            app.get("/readyz").await.is_some_and(|said| said.status == 503 && said.body.to_string().contains(words))
+            app.get("/readyz")
+                .await
+                .is_some_and(|said| said.status == 503 && said.body.to_string().contains(words))
         })
         .await;
         assert!(app.stop().success());
@@ -80,12 +96,16 @@ async fn tls_to_postgresql_is_verified_as_it_is_set_and_each_fault_is_named() {
     let access = "hostssl wants_certificate all 127.0.0.1/32 trust clientcert=verify-ca\nhostssl only_tls all 127.0.0.1/32 trust\nhostnossl only_tls all 127.0.0.1/32 reject";
     let mut postgres = Postgres::start_with_tls(&ca, &server, access).await;
     let mut connection = postgres.connect().await;
-    for database in ["create database wants_certificate", "create database only_tls"] {
+    for database in [
+        "create database wants_certificate",
+        "create database only_tls",
+    ] {
         connection.execute(database).await.unwrap();
     }
     drop(connection);
     let port = postgres.port();
-    let url = |host: &str, query: &str| format!("postgres://postgres@{host}:{port}/postgres?{query}");
+    let url =
+        |host: &str, query: &str| format!("postgres://postgres@{host}:{port}/postgres?{query}");
     let place = Place::new(Vec::new());
     let check = |url: &str, variables: &[(&str, &str)]| {
         let variables = [variables, &[("DATABASE_URL", url)]].concat();
@@ -101,35 +121,86 @@ async fn tls_to_postgresql_is_verified_as_it_is_set_and_each_fault_is_named() {
         (url("127.0.0.1", "sslmode=require"), &ca_pem),
         (url("127.0.0.1", "sslmode=verify-full"), &ca_pem),
         (url("127.0.0.1", &with_root), &[]),
-        (url("127.0.0.1", "sslmode=verify-full&sslrootcert=system"), &of_system),
+        (
+            url("127.0.0.1", "sslmode=verify-full&sslrootcert=system"),
+            &of_system,
+        ),
         (
             url("127.0.0.1", "sslrootcert=system"),
-            &[("SSL_CERT_FILE", text(&ca_file)), ("DATABASE_CA_FILE", text(&other_file))],
+            &[
+                ("SSL_CERT_FILE", text(&ca_file)),
+                ("DATABASE_CA_FILE", text(&other_file)),
+            ],
         ),
         (url("localhost", "sslmode=verify-ca"), &ca_pem),
         (url("127.0.0.1", "sslmode=require"), &[]),
         (url("127.0.0.1", "channel_binding=require"), &[]),
         (url("[::1]", "sslmode=require"), &[]),
         (url("[::1]", "sslmode=disable"), &[]),
-        (format!("postgres://postgres@/postgres?host={}&port={port}", postgres.socket_folder().display()), &[]),
+        (
+            format!(
+                "postgres://postgres@/postgres?host={}&port={port}",
+                postgres.socket_folder().display()
+            ),
+            &[],
+        ),
     ] {
         let said = check(&url, variables);
-        assert!(said.contains("PostgreSQL 1") || said.contains("fsync is off"), "{url}: {said}");
+        assert!(
+            said.contains("PostgreSQL 1") || said.contains("fsync is off"),
+            "{url}: {said}"
+        );
         assert!(!said.contains("TLS"), "{url}: {said}");
     }
     // Of this CA it is not: neither the wrong one nor none will do.
     let wrong_root = format!("sslmode=require&sslrootcert={}", other_file.display());
     for (url, variables, what, mend) in [
-        (url("127.0.0.1", "sslmode=verify-full"), &[][..], "unknown issuer", "DATABASE_CA_FILE"),
-        (url("127.0.0.1", "sslrootcert=system"), &[], "unknown issuer", "DATABASE_CA_FILE"),
-        (url("127.0.0.1", &wrong_root), &[], "unknown issuer", "DATABASE_CA_FILE"),
-        (url("127.0.0.1", "sslmode=verify-ca"), &[], "unknown issuer", "DATABASE_CA_FILE"),
-        (url("localhost", ""), &ca_pem, "not for the host of the URL, but for ", "sslmode=verify-ca"),
-        (url("[::1]", "sslmode=verify-full"), &ca_pem, "not for the host of the URL", "sslmode=verify-ca"),
+        (
+            url("127.0.0.1", "sslmode=verify-full"),
+            &[][..],
+            "unknown issuer",
+            "DATABASE_CA_FILE",
+        ),
+        (
+            url("127.0.0.1", "sslrootcert=system"),
+            &[],
+            "unknown issuer",
+            "DATABASE_CA_FILE",
+        ),
+        (
+            url("127.0.0.1", &wrong_root),
+            &[],
+            "unknown issuer",
+            "DATABASE_CA_FILE",
+        ),
+        (
+            url("127.0.0.1", "sslmode=verify-ca"),
+            &[],
+            "unknown issuer",
+            "DATABASE_CA_FILE",
+        ),
+        (
+            url("localhost", ""),
+            &ca_pem,
+            "not for the host of the URL, but for ",
+            "sslmode=verify-ca",
+        ),
+        (
+            url("[::1]", "sslmode=verify-full"),
+            &ca_pem,
+            "not for the host of the URL",
+            "sslmode=verify-ca",
+        ),
     ] {
         let said = check(&url, variables);
-        assert!(said.starts_with("fail: ") && said.contains(what), "{url}: {said}");
-        assert!(said.split(" → ").nth(1).unwrap().contains(mend), "{url}: {said}");
+        assert!(
+            said.starts_with("fail: ") && said.contains(what),
+            "{url}: {said}"
+        );
+        assert!(
+            said.split(" → ").nth(1).unwrap().contains(mend),
+            "{url}: {said}"
+        );
     }
     place
         .is_told(
@@ -141,16 +212,28 @@ async fn tls_to_postgresql_is_verified_as_it_is_set_and_each_fault_is_named() {
         .await;
 
     // The server's own wishes.
-    let of = |database: &str, query: &str| format!("postgres://postgres@127.0.0.1:{port}/{database}?{query}");
+    let of = |database: &str, query: &str| {
+        format!("postgres://postgres@127.0.0.1:{port}/{database}?{query}")
+    };
     let said = check(&of("only_tls", "sslmode=disable"), &[]);
-    assert!(said.contains("asks for TLS") && said.contains("sslmode=require"), "{said}");
+    assert!(
+        said.contains("asks for TLS") && said.contains("sslmode=require"),
+        "{said}"
+    );
     assert!(!check(&of("only_tls", ""), &[]).contains("asks for TLS"));
     let said = check(&of("wants_certificate", "sslmode=require"), &[]);
-    assert!(said.contains("asks for a client certificate") && said.contains("sslcert and sslkey"), "{said}");
+    assert!(
+        said.contains("asks for a client certificate") && said.contains("sslcert and sslkey"),
+        "{said}"
+    );
     let mine = |pair: &Pair| {
         of(
             "wants_certificate",
-            &format!("sslmode=require&sslcert={}&sslkey={}", pair.certificate.display(), pair.key.display()),
+            &format!(
+                "sslmode=require&sslcert={}&sslkey={}",
+                pair.certificate.display(),
+                pair.key.display()
+            ),
         )
     };
     let said = check(&mine(&ca.sign("postgres", 2)), &[]);
@@ -160,7 +243,10 @@ async fn tls_to_postgresql_is_verified_as_it_is_set_and_each_fault_is_named() {
 
     // Files that are not there, and an odd pair, stop every command before it asks anybody.
     let (one, two) = (ca.sign("one", 2), ca.sign("two", 2));
-    let odd = Pair { certificate: one.certificate, key: two.key };
+    let odd = Pair {
+        certificate: one.certificate,
+        key: two.key,
+    };
     for (url, variables, words) in [
         (
             url("127.0.0.1", ""),
@@ -177,12 +263,19 @@ async fn tls_to_postgresql_is_verified_as_it_is_set_and_each_fault_is_named() {
             &[("DATABASE_CA_FILE", text(&server.key))],
             "DATABASE_CA_FILE names a file without a PEM certificate",
         ),
-        (mine(&odd), &[], "DATABASE_URL has sslkey, which names the key of another certificate"),
+        (
+            mine(&odd),
+            &[],
+            "DATABASE_URL has sslkey, which names the key of another certificate",
+        ),
     ] {
         let variables = [variables, &[("DATABASE_URL", url.as_str())]].concat();
         let output = place.command(&["migrate"], &variables).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.code() == Some(2) && said.contains(words), "{said}");
+        assert!(
+            output.status.code() == Some(2) && said.contains(words),
+            "{said}"
+        );
         assert!(place.check("configuration", &variables).contains(words));
     }
 
@@ -191,7 +284,10 @@ async fn tls_to_postgresql_is_verified_as_it_is_set_and_each_fault_is_named() {
     postgres.use_certificate(&ca, &ca.sign("expired", 0));
     postgres.start_again().await;
     let strict = url("127.0.0.1", "sslmode=verify-full");
-    until("it has expired", async || check(&strict, &ca_pem).contains("has expired")).await;
+    until("it has expired", async || {
+        check(&strict, &ca_pem).contains("has expired")
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -199,7 +295,11 @@ async fn tls_to_rabbitmq_is_verified_as_it_is_set_and_each_fault_is_named() {
     let _alone = crate::ALONE.lock().await;
     let (ca, other) = (Ca::new(), Ca::new());
     let (ca_file, other_file) = (ca.certificate(), other.certificate());
-    let (server, mine, stranger) = (ca.sign("server", 2), ca.sign("client", 2), other.sign("stranger", 2));
+    let (server, mine, stranger) = (
+        ca.sign("server", 2),
+        ca.sign("client", 2),
+        other.sign("stranger", 2),
+    );
     let (family, port) = (Family::new(), free_port());
     let configuration = format!(
         "listeners.ssl.1 = 127.0.0.1:{port}\nlisteners.ssl.2 = ::1:{port}\nssl_options.cacertfile = {}\nssl_options.certfile = {}\nssl_options.keyfile = {}\nssl_options.verify = verify_peer\nssl_options.fail_if_no_peer_cert = true\n",
@@ -207,14 +307,25 @@ async fn tls_to_rabbitmq_is_verified_as_it_is_set_and_each_fault_is_named() {
         server.certificate.display(),
         server.key.display(),
     );
-    let node = family.start_with("tls", Settings { lines: configuration, ..Settings::default() }).await;
+    let node = family
+        .start_with(
+            "tls",
+            Settings {
+                lines: configuration,
+                ..Settings::default()
+            },
+        )
+        .await;
     let place = Place::new(Vec::new());
     let url = |host: &str, rest: &str| format!("amqps://guest:guest@{host}:{port}{rest}");
     let check = |url: &str, variables: &[(&str, &str)]| {
         let variables = [variables, &[("AMQP_URL", url)]].concat();
         place.check("broker", &variables)
     };
-    let client = [("AMQP_CLIENT_CERT_FILE", text(&mine.certificate)), ("AMQP_CLIENT_KEY_FILE", text(&mine.key))];
+    let client = [
+        ("AMQP_CLIENT_CERT_FILE", text(&mine.certificate)),
+        ("AMQP_CLIENT_KEY_FILE", text(&mine.key)),
+    ];
     let ca_pem = [("AMQP_CA_FILE", text(&ca_file))];
     let all = [&ca_pem[..], &client].concat();
     let in_url = format!(
@@ -223,12 +334,24 @@ async fn tls_to_rabbitmq_is_verified_as_it_is_set_and_each_fault_is_named() {
         mine.certificate.display(),
         mine.key.display()
     );
-    let beside = [&client[..], &[("SSL_CERT_FILE", text(&ca_file)), ("AMQP_CA_FILE", text(&other_file))]].concat();
-    for (url, variables) in
-        [(url("127.0.0.1", ""), &all[..]), (url("127.0.0.1", &in_url), &[]), (url("127.0.0.1", "/%2f"), &beside)]
-    {
+    let beside = [
+        &client[..],
+        &[
+            ("SSL_CERT_FILE", text(&ca_file)),
+            ("AMQP_CA_FILE", text(&other_file)),
+        ],
+    ]
+    .concat();
+    for (url, variables) in [
+        (url("127.0.0.1", ""), &all[..]),
+        (url("127.0.0.1", &in_url), &[]),
+        (url("127.0.0.1", "/%2f"), &beside),
+    ] {
         let said = check(&url, variables);
-        assert!(said.contains("RabbitMQ ") && !said.contains("fail: "), "{url}: {said}");
+        assert!(
+            said.contains("RabbitMQ ") && !said.contains("fail: "),
+            "{url}: {said}"
+        );
     }
     let strange = [
         ("AMQP_CA_FILE", text(&ca_file)),
@@ -238,14 +361,54 @@ async fn tls_to_rabbitmq_is_verified_as_it_is_set_and_each_fault_is_named() {
     let wrong = [&[("AMQP_CA_FILE", text(&other_file))][..], &client].concat();
     let plain = |port: u16| format!("amqp://guest:guest@127.0.0.1:{port}");
     for (url, variables, what, mend) in [
-        (url("127.0.0.1", ""), &[][..], "unknown issuer", "AMQP_CA_FILE"),
-        (url("127.0.0.1", ""), &wrong, "unknown issuer", "AMQP_CA_FILE"),
-        (url("localhost", ""), &all, "not for the host of the URL, but for ", "a name that it is for"),
-        (url("[::1]", ""), &all, "not for the host of the URL", "a name that it is for"),
-        (url("127.0.0.1", ""), &ca_pem, "client certificate", "AMQP_CLIENT_CERT_FILE"),
-        (url("127.0.0.1", ""), &strange, "client certificate", "AMQP_CLIENT_CERT_FILE"),
-        (plain(port), &[], "does not speak AMQP", "is it the TLS port?"),
-        (format!("amqps://guest:guest@127.0.0.1:{}", node.port()), &all, "does not speak TLS", "5671"),
+        (
+            url("127.0.0.1", ""),
+            &[][..],
+            "unknown issuer",
+            "AMQP_CA_FILE",
+        ),
+        (
+            url("127.0.0.1", ""),
+            &wrong,
+            "unknown issuer",
+            "AMQP_CA_FILE",
+        ),
+        (
+            url("localhost", ""),
+            &all,
+            "not for the host of the URL, but for ",
+            "a name that it is for",
+        ),
+        (
+            url("[::1]", ""),
+            &all,
+            "not for the host of the URL",
+            "a name that it is for",
+        ),
+        (
+            url("127.0.0.1", ""),
+            &ca_pem,
+            "client certificate",
+            "AMQP_CLIENT_CERT_FILE",
+        ),
+        (
+            url("127.0.0.1", ""),
+            &strange,
+            "client certificate",
+            "AMQP_CLIENT_CERT_FILE",
+        ),
+        (
+            plain(port),
+            &[],
+            "does not speak AMQP",
+            "is it the TLS port?",
+        ),
+        (
+            format!("amqps://guest:guest@127.0.0.1:{}", node.port()),
+            &all,
+            "does not speak TLS",
+            "5671",
+        ),
     ] {
         // A broker that refuses may reset the connection before its reason is read: then the next look finds it.
         let mut said = check(&url, variables);
@@ -254,24 +417,49 @@ async fn tls_to_rabbitmq_is_verified_as_it_is_set_and_each_fault_is_named() {
                 said = check(&url, variables);
             }
         }
-        assert!(said.starts_with("fail: ") && said.contains(what), "{url}: {said}");
-        assert!(said.split(" → ").nth(1).unwrap().contains(mend), "{url}: {said}");
+        assert!(
+            said.starts_with("fail: ") && said.contains(what),
+            "{url}: {said}"
+        );
+        assert!(
+            said.split(" → ").nth(1).unwrap().contains(mend),
+            "{url}: {said}"
+        );
         let variables = [variables, &[("AMQP_URL", url.as_str())]].concat();
-        let postgres = Store::open(&clerk_sync::store::Options::Sqlite(clerk_sync::store::sqlite::Options {
-            path: place.directory.path().join("users.db"),
-            keep: clerk_sync::store::Keep::default(),
-        }));
-        place.is_told("receiver", postgres.unwrap(), &variables, what).await;
+        let postgres = Store::open(&clerk_sync::store::Options::Sqlite(
+            clerk_sync::store::sqlite::Options {
+                path: place.directory.path().join("users.db"),
+                keep: clerk_sync::store::Keep::default(),
+            },
+        ));
+        place
+            .is_told("receiver", postgres.unwrap(), &variables, what)
+            .await;
     }
     for (url, variables, words) in [
-        (plain(port), &ca_pem[..], "AMQP_URL begins with amqp://, which is not encrypted"),
-        (url("127.0.0.1", ""), &client[..1], "AMQP_CLIENT_CERT_FILE is set without its key"),
-        (url("127.0.0.1", ""), &[("AMQP_CA_FILE", "/nowhere/ca.pem")], "AMQP_CA_FILE names a file that cannot be read"),
+        (
+            plain(port),
+            &ca_pem[..],
+            "AMQP_URL begins with amqp://, which is not encrypted",
+        ),
+        (
+            url("127.0.0.1", ""),
+            &client[..1],
+            "AMQP_CLIENT_CERT_FILE is set without its key",
+        ),
+        (
+            url("127.0.0.1", ""),
+            &[("AMQP_CA_FILE", "/nowhere/ca.pem")],
+            "AMQP_CA_FILE names a file that cannot be read",
+        ),
     ] {
         let variables = [variables, &[("AMQP_URL", url.as_str())]].concat();
         let output = place.command(&["receiver"], &variables).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.code() == Some(2) && said.contains(words), "{said}");
+        assert!(
+            output.status.code() == Some(2) && said.contains(words),
+            "{said}"
+        );
     }
     assert_eq!(Node::url(1).split(':').next(), Some("amqp"));
 }
@@ -283,9 +471,27 @@ impl Https {
     fn start(pair: &Pair) -> Self {
         let port = free_port();
         let mut command = Command::new("openssl");
-        command.args(["s_server", "-quiet", "-www", "-accept", &format!("127.0.0.1:{port}")]);
-        command.arg("-cert").arg(&pair.certificate).arg("-key").arg(&pair.key);
-        Self(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap(), port)
+        command.args([
+            "s_server",
+            "-quiet",
+            "-www",
+            "-accept",
+            &format!("127.0.0.1:{port}"),
+        ]);
+        command
+            .arg("-cert")
+            .arg(&pair.certificate)
+            .arg("-key")
+            .arg(&pair.key);
+        Self(
+            command
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap(),
+            port,
+        )
     }
 }
 
@@ -303,26 +509,53 @@ async fn clerks_api_behind_a_ca_of_ones_own_is_trusted_once_it_is_given() {
     let (ca_file, other_file) = (ca.certificate(), other.certificate());
     let server = Https::start(&ca.sign("server", 2));
     let url = |host: &str| format!("https://{host}:{}", server.1);
-    let place = Place::new(vec![("CLERK_SECRET_KEY", "sk_test_abcdefghijklmnopqrstuvwxyz".into())]);
+    let place = Place::new(vec![(
+        "CLERK_SECRET_KEY",
+        "sk_test_abcdefghijklmnopqrstuvwxyz".into(),
+    )]);
     let check = |url: &str, variables: &[(&str, &str)]| {
-        place.check("clerk_api", &[variables, &[("CLERK_API_URL", url)]].concat())
+        place.check(
+            "clerk_api",
+            &[variables, &[("CLERK_API_URL", url)]].concat(),
+        )
     };
-    until("it listens", async || check(&url("127.0.0.1"), &[]).contains("unknown issuer")).await;
-    let said = check(&url("127.0.0.1"), &[("CLERK_API_CA_FILE", text(&other_file))]);
-    assert!(said.contains("unknown issuer") && said.contains("CLERK_API_CA_FILE"), "{said}");
+    until("it listens", async || {
+        check(&url("127.0.0.1"), &[]).contains("unknown issuer")
+    })
+    .await;
+    let said = check(
+        &url("127.0.0.1"),
+        &[("CLERK_API_CA_FILE", text(&other_file))],
+    );
+    assert!(
+        said.contains("unknown issuer") && said.contains("CLERK_API_CA_FILE"),
+        "{said}"
+    );
     let said = check(&url("localhost"), &[("CLERK_API_CA_FILE", text(&ca_file))]);
     assert!(said.contains("not for the host of the URL"), "{said}");
     for variables in [
         &[("CLERK_API_CA_FILE", text(&ca_file))][..],
-        &[("SSL_CERT_FILE", text(&ca_file)), ("CLERK_API_CA_FILE", text(&other_file))],
+        &[
+            ("SSL_CERT_FILE", text(&ca_file)),
+            ("CLERK_API_CA_FILE", text(&other_file)),
+        ],
     ] {
         let said = check(&url("127.0.0.1"), variables);
-        assert!(said.contains("answers, but not with users") && said.contains("/v1 answers"), "{said}");
+        assert!(
+            said.contains("answers, but not with users") && said.contains("/v1 answers"),
+            "{said}"
+        );
     }
     // Nobody waits for a certificate to mend itself.
-    let output = place.command(&["backfill"], &[("CLERK_API_URL", &url("127.0.0.1"))]).output().unwrap();
+    let output = place
+        .command(&["backfill"], &[("CLERK_API_URL", &url("127.0.0.1"))])
+        .output()
+        .unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(!output.status.success() && said.contains("unknown issuer"), "{said}");
+    assert!(
+        !output.status.success() && said.contains("unknown issuer"),
+        "{said}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -332,37 +565,88 @@ async fn a_demand_for_tls_is_never_dropped_where_the_server_has_none() {
     let place = Place::new(Vec::new());
     let base = format!("postgres://postgres@127.0.0.1:{}/postgres", postgres.port());
     let check = |query: &str, variables: &[(&str, &str)]| {
-        place.check("database", &[variables, &[("DATABASE_URL", &format!("{base}?{query}"))]].concat())
+        place.check(
+            "database",
+            &[variables, &[("DATABASE_URL", &format!("{base}?{query}"))]].concat(),
+        )
     };
-    let demands = ["ssl=true", "channel_binding=require", "sslmode=require", "sslmode=verify-ca", "sslrootcert=system"];
+    let demands = [
+        "ssl=true",
+        "channel_binding=require",
+        "sslmode=require",
+        "sslmode=verify-ca",
+        "sslrootcert=system",
+    ];
     for query in demands {
         let said = check(query, &[]);
-        assert!(said.contains("has no TLS and the settings ask for it"), "{query}: {said}");
+        assert!(
+            said.contains("has no TLS and the settings ask for it"),
+            "{query}: {said}"
+        );
         let name = query.split('=').next().unwrap();
-        assert!(said.contains(&format!("take out what asks for it ({name}")), "{query}: {said}");
+        assert!(
+            said.contains(&format!("take out what asks for it ({name}")),
+            "{query}: {said}"
+        );
     }
-    for variable in [("PGSSLMODE", "require"), ("PGREQUIRESSL", "1"), ("PGCHANNELBINDING", "require")] {
+    for variable in [
+        ("PGSSLMODE", "require"),
+        ("PGREQUIRESSL", "1"),
+        ("PGCHANNELBINDING", "require"),
+    ] {
         let said = check("", &[variable]);
-        assert!(said.contains("has no TLS and the settings ask for it"), "{variable:?}: {said}");
-        assert!(said.contains(&format!("take out what asks for it ({}", variable.0)), "{variable:?}: {said}");
+        assert!(
+            said.contains("has no TLS and the settings ask for it"),
+            "{variable:?}: {said}"
+        );
+        assert!(
+            said.contains(&format!("take out what asks for it ({}", variable.0)),
+            "{variable:?}: {said}"
+        );
     }
     let said = check("ssl=false&channel_binding=prefer&gssencmode=prefer", &[]);
     assert!(!said.contains("TLS"), "{said}");
     let strict = format!("{base}?ssl=true");
-    place.is_told("serve", store(&base), &[("DATABASE_URL", &strict)], "has no TLS and the settings ask for it").await;
+    place
+        .is_told(
+            "serve",
+            store(&base),
+            &[("DATABASE_URL", &strict)],
+            "has no TLS and the settings ask for it",
+        )
+        .await;
     // Another server's port.
     // Its files go with it.
     let ca = Ca::new();
     let other = Https::start(&ca.sign("server", 2));
-    for (mode, words) in [("disable", "ended the connection without a word"), ("prefer", "does not speak PostgreSQL's")]
-    {
-        let url = format!("postgres://postgres@127.0.0.1:{}/postgres?sslmode={mode}", other.1);
-        until("it listens", async || !place.check("database", &[("DATABASE_URL", &url)]).contains("refused")).await;
+    for (mode, words) in [
+        ("disable", "ended the connection without a word"),
+        ("prefer", "does not speak PostgreSQL's"),
+    ] {
+        let url = format!(
+            "postgres://postgres@127.0.0.1:{}/postgres?sslmode={mode}",
+            other.1
+        );
+        until("it listens", async || {
+            !place
+                .check("database", &[("DATABASE_URL", &url)])
+                .contains("refused")
+        })
+        .await;
         let said = place.check("database", &[("DATABASE_URL", &url)]);
         assert!(said.contains(words), "{said}");
     }
     for (scheme, mend) in [("amqp", "is it the TLS port?"), ("amqps", "5671")] {
-        let said = place.check("broker", &[("AMQP_URL", &format!("{scheme}://127.0.0.1:{}", postgres.port()))]);
-        assert!(said.starts_with("fail: ") && said.split(" → ").nth(1).unwrap().contains(mend), "{said}");
+        let said = place.check(
+            "broker",
+            &[(
+                "AMQP_URL",
+                &format!("{scheme}://127.0.0.1:{}", postgres.port()),
+            )],
+        );
+        assert!(
+            said.starts_with("fail: ") && said.split(" → ").nth(1).unwrap().contains(mend),
+            "{said}"
+        );
     }
 }

@@ -16,8 +16,15 @@ fn read(name: &str) -> String {
 fn the_image_runs_as_a_user_that_is_not_root() {
     let image = read("Dockerfile");
     let last = image.rsplit("\nFROM ").next().unwrap();
-    let users: Vec<_> = last.lines().filter_map(|line| line.strip_prefix("USER ")).collect();
-    assert_eq!(users, [format!("{NOBODY}:{NOBODY}")], "a number, by which Kubernetes can tell");
+    let users: Vec<_> = last
+        .lines()
+        .filter_map(|line| line.strip_prefix("USER "))
+        .collect();
+    assert_eq!(
+        users,
+        [format!("{NOBODY}:{NOBODY}")],
+        "a number, by which Kubernetes can tell"
+    );
     let after = last.split("\nUSER ").nth(1).unwrap();
     assert!(!after.contains("\nRUN "), "nothing is installed by it");
     // A secret in a layer is a secret told.
@@ -29,17 +36,36 @@ fn the_image_runs_as_a_user_that_is_not_root() {
 #[test]
 fn compose_starts_every_part_of_ours_with_a_read_only_file_system() {
     let compose = read("docker-compose.yml");
-    let program = compose.split("x-program: &program").nth(1).unwrap().split("\nservices:").next().unwrap();
-    for line in ["read_only: true", "cap_drop: [ALL]", "security_opt: [\"no-new-privileges:true\"]"] {
+    let program = compose
+        .split("x-program: &program")
+        .nth(1)
+        .unwrap()
+        .split("\nservices:")
+        .next()
+        .unwrap();
+    for line in [
+        "read_only: true",
+        "cap_drop: [ALL]",
+        "security_opt: [\"no-new-privileges:true\"]",
+    ] {
         assert!(program.lines().any(|found| found.trim() == line), "{line}");
     }
-    let services = compose.split("\nservices:\n").nth(1).unwrap().split("\nvolumes:").next().unwrap();
+    let services = compose
+        .split("\nservices:\n")
+        .nth(1)
+        .unwrap()
+        .split("\nvolumes:")
+        .next()
+        .unwrap();
     for part in ["clerk-sync", "migrate", "receiver", "worker"] {
         let own = format!("\n{services}");
         let own = own.split(&format!("\n  {part}:\n")).nth(1).unwrap();
         assert!(own.starts_with("    <<: *program\n"), "{part}");
         let own = own.split("\n\n").next().unwrap();
-        assert!(!own.contains("read_only") && !own.contains("user:") && !own.contains("privileged"), "{part}");
+        assert!(
+            !own.contains("read_only") && !own.contains("user:") && !own.contains("privileged"),
+            "{part}"
+        );
     }
 }
 
@@ -50,8 +76,13 @@ async fn the_program_writes_to_its_directory_alone() {
     let data = place.directory().join("state");
     std::fs::create_dir(&data).unwrap();
     let mut command = place.command(&["serve"]);
-    command.env("DATA_DIR", &data).env("CLERK_WEBHOOK_SIGNING_SECRET", SECRET).current_dir("/");
-    if std::fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0) {
+    command
+        .env("DATA_DIR", &data)
+        .env("CLERK_WEBHOOK_SIGNING_SECRET", SECRET)
+        .current_dir("/");
+    if std::fs::metadata("/proc/self")
+        .is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0)
+    {
         // Everything on the way to it must let another user through.
         let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(place.directory(), open).unwrap();
@@ -64,22 +95,44 @@ async fn the_program_writes_to_its_directory_alone() {
         println!("not root: the program runs as the user of the tests");
     }
     let app = App::spawn(command, place.store_at(&data.join("users.db")));
-    until("it is ready", async || app.get("/readyz").await.is_some_and(|answer| answer.status == 200)).await;
+    until("it is ready", async || {
+        app.get("/readyz")
+            .await
+            .is_some_and(|answer| answer.status == 200)
+    })
+    .await;
     let body = r#"{"data":{"id":"user_1","updated_at":1795172400018},"timestamp":1795172400033,"type":"user.updated"}"#;
     assert_eq!(app.deliver("msg_1", body).await.status, 200);
     app.settled("msg_1").await;
-    let mut names: Vec<_> = std::fs::read_dir(&data).unwrap().map(|file| file.unwrap().file_name()).collect();
+    let mut names: Vec<_> = std::fs::read_dir(&data)
+        .unwrap()
+        .map(|file| file.unwrap().file_name())
+        .collect();
     names.sort();
     let expected = ["queue.db", "users.db"];
-    assert!(expected.iter().all(|name| names.iter().any(|found| found == name)), "{names:?}");
+    assert!(
+        expected
+            .iter()
+            .all(|name| names.iter().any(|found| found == name)),
+        "{names:?}"
+    );
     assert!(app.stop().success());
 }
 
 /// The same command of a program that every user can reach.
-fn with_program(command: &std::process::Command, program: &std::path::Path) -> std::process::Command {
+fn with_program(
+    command: &std::process::Command,
+    program: &std::path::Path,
+) -> std::process::Command {
     let mut copy = std::process::Command::new(program);
-    copy.args(command.get_args()).env_clear().stdin(std::process::Stdio::null());
-    copy.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    copy.args(command.get_args())
+        .env_clear()
+        .stdin(std::process::Stdio::null());
+    copy.envs(
+        command
+            .get_envs()
+            .filter_map(|(name, value)| Some((name, value?))),
+    );
     copy.current_dir("/");
     copy
 }

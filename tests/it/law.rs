@@ -54,9 +54,18 @@ fn history() -> impl Strategy<Value = History> {
     prop::collection::vec(happened(), 1..24).prop_flat_map(|events| {
         let all: Vec<usize> = (0..events.len()).collect();
         let again = prop::collection::vec(0..events.len(), 0..12);
-        let deliveries = again.prop_flat_map(move |again| Just([all.clone(), again].concat()).prop_shuffle());
-        (Just(events), deliveries, prop::collection::vec(1..6_usize, 1..40))
-            .prop_map(|(events, deliveries, cuts)| History { events, deliveries, cuts })
+        let deliveries =
+            again.prop_flat_map(move |again| Just([all.clone(), again].concat()).prop_shuffle());
+        (
+            Just(events),
+            deliveries,
+            prop::collection::vec(1..6_usize, 1..40),
+        )
+            .prop_map(|(events, deliveries, cuts)| History {
+                events,
+                deliveries,
+                cuts,
+            })
     })
 }
 
@@ -64,12 +73,24 @@ impl History {
     /// The events, with IDs and users of this run alone. IDs alternate in case: bytes decide, not dictionaries.
     fn signed(&self, run: usize) -> Vec<SignedEvent> {
         let sign = |(number, happened): (usize, &Happened)| {
-            let id = format!("msg_{run}_{}{number}", if number % 2 == 0 { "a" } else { "B" });
+            let id = format!(
+                "msg_{run}_{}{number}",
+                if number % 2 == 0 { "a" } else { "B" }
+            );
             match happened {
-                Happened::Update { user, updated_ms, occurred_ms } => {
-                    update_that_occurred(&id, &format!("user_{run}_{user}"), *updated_ms, *occurred_ms)
+                Happened::Update {
+                    user,
+                    updated_ms,
+                    occurred_ms,
+                } => update_that_occurred(
+                    &id,
+                    &format!("user_{run}_{user}"),
+                    *updated_ms,
+                    *occurred_ms,
+                ),
+                Happened::Delete { user, occurred_ms } => {
+                    delete(&id, &format!("user_{run}_{user}"), *occurred_ms)
                 }
-                Happened::Delete { user, occurred_ms } => delete(&id, &format!("user_{run}_{user}"), *occurred_ms),
                 Happened::Noise => event(&id, "noise"),
             }
         };
@@ -120,7 +141,10 @@ impl Model {
         // A profile that is stale is so behind the version that the batch leaves.
         for event in overtaken {
             let Ok(read) = event.parse() else { continue };
-            let newest = read.change.profile.and(self.users[&read.change.clerk_id].profile.as_ref());
+            let newest = read
+                .change
+                .profile
+                .and(self.users[&read.change.clerk_id].profile.as_ref());
             let line = self.lines.get_mut(event.id().as_str()).unwrap();
             line.superseded_by = newest.map(|(version, _)| version.event_id.to_string());
         }
@@ -129,7 +153,12 @@ impl Model {
     /// Its status, where it was tried and could be read.
     fn deliver(&mut self, event: &SignedEvent, is_first_of_batch: bool) -> Option<Status> {
         let is_new = !self.lines.contains_key(event.id().as_str());
-        let unseen = Line { status: Status::Failed, deliveries: 0, attempts: 0, superseded_by: None };
+        let unseen = Line {
+            status: Status::Failed,
+            deliveries: 0,
+            attempts: 0,
+            superseded_by: None,
+        };
         let seen = self.lines.entry(event.id().to_string()).or_insert(unseen);
         seen.deliveries += 1;
         if !is_new && seen.status != Status::Failed {
@@ -139,8 +168,14 @@ impl Model {
         let read = event.parse().ok()?;
         let id = read.change.clerk_id.clone();
         let before = self.users.remove(&id);
-        let alters = before.as_ref().is_none_or(|before| read.change.alters(before));
-        let status = if alters { Status::Applied } else { Status::Stale };
+        let alters = before
+            .as_ref()
+            .is_none_or(|before| read.change.alters(before));
+        let status = if alters {
+            Status::Applied
+        } else {
+            Status::Stale
+        };
         seen.status = status;
         let after = match before {
             Some(before) => before.join(read.change),
@@ -153,11 +188,17 @@ impl Model {
 
 /// A runner whose every case can be run again: the seed is printed where a case fails, and taken from `LAW_SEED`.
 fn runner(cases: u32) -> TestRunner {
-    let seed =
-        std::env::var("LAW_SEED").map_or_else(|_| rand::random(), |text| text.parse().expect("LAW_SEED is a number"));
+    let seed = std::env::var("LAW_SEED").map_or_else(
+        |_| rand::random(),
+        |text| text.parse().expect("LAW_SEED is a number"),
+    );
     println!("LAW_SEED={seed} repeats this run");
     let bytes: Vec<u8> = u64::to_le_bytes(seed).repeat(4);
-    let config = Config { cases, failure_persistence: None, ..Config::default() };
+    let config = Config {
+        cases,
+        failure_persistence: None,
+        ..Config::default()
+    };
     TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes))
 }
 
@@ -167,13 +208,35 @@ fn the_join_is_commutative_associative_and_idempotent() {
     let mut runner = runner(5000);
     let law = |happened: Vec<Happened>| {
         let same_user = |happened: Happened| match happened {
-            Happened::Update { updated_ms, occurred_ms, .. } => Happened::Update { user: 0, updated_ms, occurred_ms },
-            Happened::Delete { occurred_ms, .. } => Happened::Delete { user: 0, occurred_ms },
-            Happened::Noise => Happened::Delete { user: 0, occurred_ms: 3 },
+            Happened::Update {
+                updated_ms,
+                occurred_ms,
+                ..
+            } => Happened::Update {
+                user: 0,
+                updated_ms,
+                occurred_ms,
+            },
+            Happened::Delete { occurred_ms, .. } => Happened::Delete {
+                user: 0,
+                occurred_ms,
+            },
+            Happened::Noise => Happened::Delete {
+                user: 0,
+                occurred_ms: 3,
+            },
         };
         let events = happened.into_iter().map(same_user).collect();
-        let history = History { events, deliveries: Vec::new(), cuts: Vec::new() };
-        let changes: Vec<_> = history.signed(0).iter().map(|event| event.parse().unwrap().change).collect();
+        let history = History {
+            events,
+            deliveries: Vec::new(),
+            cuts: Vec::new(),
+        };
+        let changes: Vec<_> = history
+            .signed(0)
+            .iter()
+            .map(|event| event.parse().unwrap().change)
+            .collect();
         let [a, b, c] = changes.try_into().unwrap();
         let join = |a: &UserChange, b: &UserChange| a.clone().join(b.clone());
         prop_assert_eq!(join(&a, &b), join(&b, &a));
@@ -195,7 +258,10 @@ struct Places {
 
 impl Places {
     fn open(keep: Keep) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .unwrap();
         let (stores, database, directory) = runtime.block_on(async {
             let (database, directory) = (TestDatabase::create().await, TempDir::new());
             let stores = [postgres(&database, keep), sqlite(&directory, keep)];
@@ -204,7 +270,12 @@ impl Places {
             }
             (stores, database, directory)
         });
-        Self { runtime, stores, _database: database, _directory: directory }
+        Self {
+            runtime,
+            stores,
+            _database: database,
+            _directory: directory,
+        }
     }
 }
 
@@ -215,9 +286,16 @@ fn every_history_comes_to_the_rows_and_lines_of_the_model() {
     let agree = |history: History| {
         run.set(run.get() + 1);
         let events = history.signed(run.get());
-        let deliveries: Vec<_> = history.deliveries.iter().map(|number| events[*number].clone()).collect();
+        let deliveries: Vec<_> = history
+            .deliveries
+            .iter()
+            .map(|number| events[*number].clone())
+            .collect();
         let mut model = Model::default();
-        history.batches().into_iter().for_each(|batch| model.deliver_batch(&deliveries[batch]));
+        history
+            .batches()
+            .into_iter()
+            .for_each(|batch| model.deliver_batch(&deliveries[batch]));
         places.runtime.block_on(async {
             for store in &places.stores {
                 for batch in history.batches() {
@@ -235,24 +313,47 @@ fn every_history_comes_to_the_rows_and_lines_of_the_model() {
 /// Where nothing of deleted users is kept: the model's rows, and nothing but the tombstone of who was deleted.
 #[test]
 fn every_history_comes_to_bare_tombstones_where_profiles_of_the_deleted_are_erased() {
-    let places = Places::open(Keep { on_delete: OnDelete::Scrub, ..Keep::default() });
+    let places = Places::open(Keep {
+        on_delete: OnDelete::Scrub,
+        ..Keep::default()
+    });
     let run = std::cell::Cell::new(0);
     let agree = |history: History| {
         run.set(run.get() + 1);
         let events = history.signed(run.get());
-        let deliveries: Vec<_> = history.deliveries.iter().map(|number| events[*number].clone()).collect();
+        let deliveries: Vec<_> = history
+            .deliveries
+            .iter()
+            .map(|number| events[*number].clone())
+            .collect();
         let mut model = Model::default();
-        history.batches().into_iter().for_each(|batch| model.deliver_batch(&deliveries[batch]));
-        model.users.values_mut().filter(|user| user.deleted_at.is_some()).for_each(|user| user.profile = None);
+        history
+            .batches()
+            .into_iter()
+            .for_each(|batch| model.deliver_batch(&deliveries[batch]));
+        model
+            .users
+            .values_mut()
+            .filter(|user| user.deleted_at.is_some())
+            .for_each(|user| user.profile = None);
         places.runtime.block_on(async {
             for store in &places.stores {
-                let writes: Vec<_> = history.batches().into_iter().map(|batch| plan(&deliveries[batch])).collect();
+                let writes: Vec<_> = history
+                    .batches()
+                    .into_iter()
+                    .map(|batch| plan(&deliveries[batch]))
+                    .collect();
                 for applied in join_all(writes.iter().map(|write| store.apply(write))).await {
                     applied.unwrap();
                 }
                 compare_rows(&model, store).await?;
                 for (id, change) in &model.users {
-                    prop_assert_eq!(row(store, id).await?.erased_at.is_some(), change.deleted_at.is_some(), "{}", id);
+                    prop_assert_eq!(
+                        row(store, id).await?.erased_at.is_some(),
+                        change.deleted_at.is_some(),
+                        "{}",
+                        id
+                    );
                 }
             }
             Ok(())
@@ -269,12 +370,23 @@ fn every_history_comes_to_the_same_rows_when_its_batches_are_applied_at_once() {
     let agree = |history: History| {
         run.set(run.get() + 1);
         let events = history.signed(run.get());
-        let deliveries: Vec<_> = history.deliveries.iter().map(|number| events[*number].clone()).collect();
+        let deliveries: Vec<_> = history
+            .deliveries
+            .iter()
+            .map(|number| events[*number].clone())
+            .collect();
         let mut model = Model::default();
-        history.batches().into_iter().for_each(|batch| model.deliver_batch(&deliveries[batch]));
+        history
+            .batches()
+            .into_iter()
+            .for_each(|batch| model.deliver_batch(&deliveries[batch]));
         places.runtime.block_on(async {
             for store in &places.stores {
-                let writes: Vec<_> = history.batches().into_iter().map(|batch| plan(&deliveries[batch])).collect();
+                let writes: Vec<_> = history
+                    .batches()
+                    .into_iter()
+                    .map(|batch| plan(&deliveries[batch]))
+                    .collect();
                 for applied in join_all(writes.iter().map(|write| store.apply(write))).await {
                     applied.unwrap();
                 }
@@ -290,17 +402,29 @@ fn every_history_comes_to_the_same_rows_when_its_batches_are_applied_at_once() {
 
 fn postgres(database: &TestDatabase, keep: Keep) -> Store {
     let address = database.url().parse().unwrap();
-    let options = store::postgres::Options { address, connections: 4, keep };
+    let options = store::postgres::Options {
+        address,
+        connections: 4,
+        keep,
+    };
     Store::open(&store::Options::Postgres(options)).unwrap()
 }
 
 fn sqlite(directory: &TempDir, keep: Keep) -> Store {
     let path = directory.path().join("users.db");
-    Store::open(&store::Options::Sqlite(store::sqlite::Options { path, keep })).unwrap()
+    Store::open(&store::Options::Sqlite(store::sqlite::Options {
+        path,
+        keep,
+    }))
+    .unwrap()
 }
 
 async fn row(store: &Store, id: &ClerkId) -> Result<User, TestCaseError> {
-    store.user(id).await.unwrap().ok_or_else(|| TestCaseError::fail(format!("{id} has no row")))
+    store
+        .user(id)
+        .await
+        .unwrap()
+        .ok_or_else(|| TestCaseError::fail(format!("{id} has no row")))
 }
 
 async fn line(store: &Store, id: &str) -> Result<EventRow, TestCaseError> {
@@ -312,10 +436,25 @@ async fn compare_rows(model: &Model, store: &Store) -> Result<(), TestCaseError>
     for (id, change) in &model.users {
         let row = row(store, id).await?;
         let version = change.profile.as_ref().map(|(version, _)| version);
-        prop_assert_eq!(row.event_id, version.map(|version| version.event_id.to_string()));
-        prop_assert_eq!(row.updated_at.map(|time| time.0), version.map(|version| version.updated_at));
-        prop_assert_eq!(row.occurred_at.map(|time| time.0), version.map(|version| version.occurred_at));
-        prop_assert_eq!(row.first_name, change.profile.as_ref().and_then(|(_, profile)| profile.first_name.clone()));
+        prop_assert_eq!(
+            row.event_id,
+            version.map(|version| version.event_id.to_string())
+        );
+        prop_assert_eq!(
+            row.updated_at.map(|time| time.0),
+            version.map(|version| version.updated_at)
+        );
+        prop_assert_eq!(
+            row.occurred_at.map(|time| time.0),
+            version.map(|version| version.occurred_at)
+        );
+        prop_assert_eq!(
+            row.first_name,
+            change
+                .profile
+                .as_ref()
+                .and_then(|(_, profile)| profile.first_name.clone())
+        );
         prop_assert_eq!(row.data.is_some(), version.is_some());
         prop_assert_eq!(row.deleted_at.map(|time| time.0), change.deleted_at);
     }
@@ -324,8 +463,25 @@ async fn compare_rows(model: &Model, store: &Store) -> Result<(), TestCaseError>
 
 async fn compare_lines(model: &Model, store: &Store) -> Result<(), TestCaseError> {
     for (id, expected) in &model.lines {
-        let EventRow { status, deliveries, attempts, superseded_by, payload, .. } = line(store, id).await?;
-        prop_assert_eq!(&Line { status, deliveries, attempts, superseded_by }, expected, "{}", id);
+        let EventRow {
+            status,
+            deliveries,
+            attempts,
+            superseded_by,
+            payload,
+            ..
+        } = line(store, id).await?;
+        prop_assert_eq!(
+            &Line {
+                status,
+                deliveries,
+                attempts,
+                superseded_by
+            },
+            expected,
+            "{}",
+            id
+        );
         prop_assert_eq!(payload.is_some(), status == Status::Failed, "{}", id);
     }
     Ok(())
@@ -337,11 +493,24 @@ async fn compare_counts(model: &Model, store: &Store) -> Result<(), TestCaseErro
     for (id, expected) in &model.lines {
         let line = line(store, id).await?;
         prop_assert_eq!(line.deliveries, expected.deliveries, "{}", id);
-        prop_assert_eq!(line.status == Status::Failed, expected.status == Status::Failed, "{}", id);
+        prop_assert_eq!(
+            line.status == Status::Failed,
+            expected.status == Status::Failed,
+            "{}",
+            id
+        );
     }
-    let winners = model.users.values().filter_map(|change| change.profile.as_ref());
+    let winners = model
+        .users
+        .values()
+        .filter_map(|change| change.profile.as_ref());
     for (version, _) in winners {
-        prop_assert_eq!(line(store, version.event_id.as_str()).await?.status, Status::Applied, "{}", &version.event_id);
+        prop_assert_eq!(
+            line(store, version.event_id.as_str()).await?.status,
+            Status::Applied,
+            "{}",
+            &version.event_id
+        );
     }
     Ok(())
 }
@@ -349,15 +518,27 @@ async fn compare_counts(model: &Model, store: &Store) -> Result<(), TestCaseErro
 /// Whoever came first: what is stale is so behind a version of the same user that is no older.
 async fn compare_reasons(events: &[SignedEvent], store: &Store) -> Result<(), TestCaseError> {
     let version = |id: &str| {
-        let change = events.iter().find(|event| event.id().as_str() == id)?.parse().ok()?.change;
+        let change = events
+            .iter()
+            .find(|event| event.id().as_str() == id)?
+            .parse()
+            .ok()?
+            .change;
         Some((change.clerk_id, change.profile?.0))
     };
     for event in events {
         let line = line(store, event.id().as_str()).await?;
-        let Some(newer) = line.superseded_by else { continue };
+        let Some(newer) = line.superseded_by else {
+            continue;
+        };
         prop_assert_eq!(line.status, Status::Stale, "{}", event.id());
-        let (Some((user, version)), Some((newer_user, newer))) = (version(event.id().as_str()), version(&newer)) else {
-            return Err(TestCaseError::fail(format!("{} is no profile, or its reason is none", event.id())));
+        let (Some((user, version)), Some((newer_user, newer))) =
+            (version(event.id().as_str()), version(&newer))
+        else {
+            return Err(TestCaseError::fail(format!(
+                "{} is no profile, or its reason is none",
+                event.id()
+            )));
         };
         prop_assert!(user == newer_user && newer > version, "{}", event.id());
     }
@@ -372,11 +553,13 @@ async fn compare_stores(model: &Model, [one, two]: &[Store; 2]) -> Result<(), Te
         row
     };
     for id in model.users.keys() {
-        let [one, two] = [row(one, id).await?, row(two, id).await?].map(|row| serde_json::to_value(row).unwrap());
+        let [one, two] = [row(one, id).await?, row(two, id).await?]
+            .map(|row| serde_json::to_value(row).unwrap());
         prop_assert_eq!(without(one, "synced_at"), without(two, "synced_at"));
     }
     for id in model.lines.keys() {
-        let [one, two] = [line(one, id).await?, line(two, id).await?].map(|line| serde_json::to_value(line).unwrap());
+        let [one, two] = [line(one, id).await?, line(two, id).await?]
+            .map(|line| serde_json::to_value(line).unwrap());
         prop_assert_eq!(without(one, "processed_at"), without(two, "processed_at"));
     }
     Ok(())

@@ -1,8 +1,14 @@
 //! Every test from outside, in one binary, so that it links once.
 
-#![allow(clippy::unwrap_used, reason = "a test that panics has failed, and says where")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that panics has failed, and says where"
+)]
 #![allow(clippy::print_stdout, reason = "a seed is printed where a test fails")]
-#![allow(clippy::disallowed_methods, reason = "tests find their servers through the environment")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests find their servers through the environment"
+)]
 
 mod container;
 mod contract;

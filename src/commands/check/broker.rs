@@ -3,7 +3,7 @@
 use secrecy::SecretString;
 
 use super::finding::{self, Finding};
-use crate::commands::table;
+use crate::commands::output;
 use crate::queue::rabbitmq::{Node, Shared, State};
 use crate::queue::{self, Inspection, OpenError, embedded, rabbitmq};
 
@@ -20,21 +20,31 @@ pub async fn check(
     max_body_bytes: Option<usize>,
 ) -> Vec<Finding> {
     let policies = async {
-        let queue::Options::RabbitMq(options) = options else { return Vec::new() };
+        let queue::Options::RabbitMq(options) = options else {
+            return Vec::new();
+        };
         let found = super::in_time(rabbitmq::inspect_policies(options, management_url)).await;
         found.as_ref().map_or_else(Vec::new, super::policies::of)
     };
     let (mut findings, policies) = tokio::join!(check_amqp(options), policies);
     let is_reached = findings.iter().any(|finding| finding.check == "topology");
     // Not beside the other questions: a broker with an alarm takes no message, and stops who sends one.
-    let has_alarm = findings.iter().any(|finding| finding.check == "broker" && finding.failed());
+    let has_alarm = findings
+        .iter()
+        .any(|finding| finding.check == "broker" && finding.failed());
     if let (queue::Options::RabbitMq(options), Some(bytes), true, false) =
         (options, max_body_bytes, is_reached, has_alarm)
     {
-        let max = super::in_time(rabbitmq::inspect_body_max(options, bytes)).await.flatten();
+        let max = super::in_time(rabbitmq::inspect_body_max(options, bytes))
+            .await
+            .flatten();
         findings.extend(max.map(|max| of_body_max(max, bytes)));
     }
-    findings.extend(policies.into_iter().filter(|policy| is_reached || policy.failed()));
+    findings.extend(
+        policies
+            .into_iter()
+            .filter(|policy| is_reached || policy.failed()),
+    );
     findings
 }
 
@@ -53,7 +63,11 @@ async fn check_amqp(options: &queue::Options) -> Vec<Finding> {
         }
         Some(Ok(Inspection::Embedded(found))) => of_file(options, &found),
         Some(Err(OpenError(text))) => {
-            vec![Finding::fail("queue", text, "mend what is said, and run `clerk-sync check` again")]
+            vec![Finding::fail(
+                "queue",
+                text,
+                "mend what is said, and run `clerk-sync check` again",
+            )]
         }
         None => vec![Finding::fail(
             "broker",
@@ -71,13 +85,20 @@ fn of_body_max(max: u64, max_body_bytes: usize) -> Finding {
         "RabbitMQ takes at most {max} bytes in one message, and MAX_BODY_BYTES is {max_body_bytes}: larger webhooks get 413"
     );
     let mend = format!("raise max_message_size in rabbitmq.conf, or set MAX_BODY_BYTES={max}");
-    let judge = if max < ENOUGH_FOR_CLERK { Finding::fail } else { Finding::note };
+    let judge = if max < ENOUGH_FOR_CLERK {
+        Finding::fail
+    } else {
+        Finding::note
+    };
     judge("broker_message_size", what, mend)
 }
 
 fn of_nodes(nodes: &[Node]) -> Vec<Finding> {
     let all_away = nodes.iter().all(|node| node.fault.is_some());
-    nodes.iter().flat_map(|node| of_node(node, all_away)).collect()
+    nodes
+        .iter()
+        .flat_map(|node| of_node(node, all_away))
+        .collect()
 }
 
 fn of_node(node: &Node, all_away: bool) -> Vec<Finding> {
@@ -92,7 +113,11 @@ fn of_node(node: &Node, all_away: bool) -> Vec<Finding> {
         let (fault, mend) = finding::split(fault, mend);
         let what = format!("{place}: {fault}");
         // The others of the cluster do meanwhile.
-        return vec![if all_away { Finding::fail("broker", what, mend) } else { Finding::note("broker", what, mend) }];
+        return vec![if all_away {
+            Finding::fail("broker", what, mend)
+        } else {
+            Finding::note("broker", what, mend)
+        }];
     }
     let mut findings = vec![match &node.version {
         None => Finding::note(
@@ -104,17 +129,27 @@ fn of_node(node: &Node, all_away: bool) -> Vec<Finding> {
     }];
     if !node.is_private {
         let what = format!("the connection to {place} is not encrypted");
-        findings.push(Finding::note("broker", what, "use amqps:// where the wire is not yours"));
+        findings.push(Finding::note(
+            "broker",
+            what,
+            "use amqps:// where the wire is not yours",
+        ));
     }
     findings
 }
 
 fn of_version(product: &str, version: &str, place: &str) -> Finding {
     let what = format!("{product} {version} at {place}");
-    let mut parts = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+    let mut parts = version
+        .split('.')
+        .map(|part| part.parse::<u32>().unwrap_or(0));
     let number = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
     if product != "RabbitMQ" {
-        return Finding::note("broker", what, "clerk-sync is made for RabbitMQ and tested with nothing else");
+        return Finding::note(
+            "broker",
+            what,
+            "clerk-sync is made for RabbitMQ and tested with nothing else",
+        );
     }
     if number < VERSION_MIN {
         return Finding::fail(
@@ -124,8 +159,13 @@ fn of_version(product: &str, version: &str, place: &str) -> Finding {
         );
     }
     if number.0 < MAJOR_KEPT {
-        let mend = "upgrade to 4.x when you can, step by step: docs/operations.md, Upgrade RabbitMQ";
-        return Finding::note("broker", format!("{what} works, and is no longer kept by its makers"), mend);
+        let mend =
+            "upgrade to 4.x when you can, step by step: docs/operations.md, Upgrade RabbitMQ";
+        return Finding::note(
+            "broker",
+            format!("{what} works, and is no longer kept by its makers"),
+            mend,
+        );
     }
     Finding::ok("broker", what)
 }
@@ -134,7 +174,11 @@ fn of_shared(shared: &Shared, namespace: &str) -> Vec<Finding> {
     let mut findings = Vec::new();
     if let Some(reason) = &shared.alarm {
         let mend = "free memory or disk on the node (`rabbitmqctl status` names the alarm); meanwhile webhooks get 503 and Svix sends them again";
-        findings.push(Finding::fail("broker", format!("it takes no events now: {reason}"), mend));
+        findings.push(Finding::fail(
+            "broker",
+            format!("it takes no events now: {reason}"),
+            mend,
+        ));
     }
     findings.push(of_user_rights(shared, namespace));
     findings.extend(of_topology(shared));
@@ -143,12 +187,23 @@ fn of_shared(shared: &Shared, namespace: &str) -> Vec<Finding> {
 
 fn of_user_rights(shared: &Shared, namespace: &str) -> Finding {
     if shared.refused.is_empty() {
-        return Finding::ok("broker_rights", "the user may configure, write and read what is needed");
+        return Finding::ok(
+            "broker_rights",
+            "the user may configure, write and read what is needed",
+        );
     }
-    let refused: Vec<_> = shared.refused.iter().map(|(right, name)| format!("{right} {name}")).collect();
+    let refused: Vec<_> = shared
+        .refused
+        .iter()
+        .map(|(right, name)| format!("{right} {name}"))
+        .collect();
     let own = format!("'^{}\\.'", namespace.replace('.', "\\."));
     let what = format!("the user may not {}", refused.join(", "));
-    Finding::fail("broker_rights", what, format!("rabbitmqctl set_permissions --vhost VHOST USER {own} {own} {own}"))
+    Finding::fail(
+        "broker_rights",
+        what,
+        format!("rabbitmqctl set_permissions --vhost VHOST USER {own} {own} {own}"),
+    )
 }
 
 fn of_topology(shared: &Shared) -> Vec<Finding> {
@@ -194,7 +249,11 @@ fn of_topology(shared: &Shared) -> Vec<Finding> {
     }
     if missing.len() == shared.things.len() {
         let mend = "nothing to do: it is declared at the first start";
-        findings.push(Finding::note("topology", "no exchange or queue is there yet", mend));
+        findings.push(Finding::note(
+            "topology",
+            "no exchange or queue is there yet",
+            mend,
+        ));
     } else if !missing.is_empty() {
         let what = format!("missing: {}", missing.join(", "));
         findings.push(Finding::note(
@@ -204,22 +263,38 @@ fn of_topology(shared: &Shared) -> Vec<Finding> {
         ));
     }
     if findings.is_empty() {
-        let waiting =
-            shared.waiting.map_or_else(String::new, |events| format!("; {} waiting", table::count(events, "event")));
-        findings.push(Finding::ok("topology", format!("every exchange and queue is as it must be{waiting}")));
+        let waiting = shared.waiting.map_or_else(String::new, |events| {
+            format!("; {} waiting", output::count(events, "event"))
+        });
+        findings.push(Finding::ok(
+            "topology",
+            format!("every exchange and queue is as it must be{waiting}"),
+        ));
     }
     findings
 }
 
 fn of_file(options: &queue::Options, found: &embedded::Inspection) -> Vec<Finding> {
-    let queue::Options::Embedded(embedded::Options { path }) = options else { return Vec::new() };
+    let queue::Options::Embedded(embedded::Options { path }) = options else {
+        return Vec::new();
+    };
     let path = path.display();
     let mut findings = vec![match found.events {
         None => {
             let what = format!("embedded: {path} is not there yet");
-            Finding::note("queue", what, "nothing to do: it is made at the first start")
+            Finding::note(
+                "queue",
+                what,
+                "nothing to do: it is made at the first start",
+            )
         }
-        Some(events) => Finding::ok("queue", format!("embedded: {path}; {} waiting", table::count(events, "event"))),
+        Some(events) => Finding::ok(
+            "queue",
+            format!(
+                "embedded: {path}; {} waiting",
+                output::count(events, "event")
+            ),
+        ),
     }];
     if !found.is_private {
         let what = format!("others on this machine may read {path}, which holds personal data");
@@ -243,9 +318,16 @@ mod tests {
             ("4.2.1", Severity::Ok),
             ("10.1", Severity::Ok),
         ] {
-            assert_eq!(of_version("RabbitMQ", version, "h:5672//").severity, severity, "{version}");
+            assert_eq!(
+                of_version("RabbitMQ", version, "h:5672//").severity,
+                severity,
+                "{version}"
+            );
         }
-        assert_eq!(of_version("LavinMQ", "2.0.0", "h:5672//").severity, Severity::Note);
+        assert_eq!(
+            of_version("LavinMQ", "2.0.0", "h:5672//").severity,
+            Severity::Note
+        );
     }
 
     #[test]
@@ -256,8 +338,19 @@ mod tests {
             version: Some(("RabbitMQ".into(), "4.2.0".into())),
             fault: fault.map(Into::into),
         };
-        let severities = |nodes: &[Node]| of_nodes(nodes).iter().map(|finding| finding.severity).collect::<Vec<_>>();
-        assert_eq!(severities(&[node(None), node(Some("away"))]), [Severity::Ok, Severity::Note]);
-        assert_eq!(severities(&[node(Some("away")), node(Some("away"))]), [Severity::Fail, Severity::Fail]);
+        let severities = |nodes: &[Node]| {
+            of_nodes(nodes)
+                .iter()
+                .map(|finding| finding.severity)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            severities(&[node(None), node(Some("away"))]),
+            [Severity::Ok, Severity::Note]
+        );
+        assert_eq!(
+            severities(&[node(Some("away")), node(Some("away"))]),
+            [Severity::Fail, Severity::Fail]
+        );
     }
 }

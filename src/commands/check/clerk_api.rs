@@ -30,7 +30,8 @@ pub async fn check(api: &ClerkApi) -> (Vec<Finding>, Option<Reading>) {
     };
     let mut findings = Vec::new();
     if api.url.starts_with("http://") && !is_this_machine(&api.url) {
-        let what = "CLERK_API_URL begins with http://: the secret key goes over the wire for all to read";
+        let what =
+            "CLERK_API_URL begins with http://: the secret key goes over the wire for all to read";
         findings.push(Finding::note("clerk_api", what, "use https://"));
     }
     let (finding, reading) = match ask(api, key.expose_secret()).await {
@@ -63,11 +64,21 @@ fn unanswered(url: &str, error: &reqwest::Error) -> Finding {
 
 async fn ask(api: &ClerkApi, key: &str) -> Result<(StatusCode, bool, Option<Reading>), Unasked> {
     // A redirect could take the key elsewhere.
-    let client = tls::http_client(&api.files)?.timeout(TIMEOUT).redirect(reqwest::redirect::Policy::none()).build()?;
+    let client = tls::http_client(&api.files)?
+        .timeout(TIMEOUT)
+        .redirect(reqwest::redirect::Policy::none())
+        .build()?;
     let before = now();
-    let mut answer = client.get(format!("{}/users?limit=1", api.url)).bearer_auth(key).send().await?;
+    let mut answer = client
+        .get(format!("{}/users?limit=1", api.url))
+        .bearer_auth(key)
+        .send()
+        .await?;
     let after = now();
-    let date = answer.headers().get(DATE).and_then(|date| date.to_str().ok());
+    let date = answer
+        .headers()
+        .get(DATE)
+        .and_then(|date| date.to_str().ok());
     let theirs = date.and_then(|date| chrono::DateTime::parse_from_rfc2822(date).ok());
     let reading = theirs.map(|theirs| Reading {
         // The header has whole seconds: on the average half a one more.
@@ -97,9 +108,21 @@ fn judge(url: &str, status: StatusCode, is_list: bool) -> Finding {
             said("answers, but not with users"),
             "set CLERK_API_URL to https://api.clerk.com/v1",
         ),
-        401 => Finding::fail("clerk_api", said("does not take the secret key (401)"), TAKE_THE_KEY),
-        403 => Finding::fail("clerk_api", said("forbids it to this key (403)"), TAKE_THE_KEY),
-        404 => Finding::fail("clerk_api", said("has no /users (404)"), "set CLERK_API_URL to https://api.clerk.com/v1"),
+        401 => Finding::fail(
+            "clerk_api",
+            said("does not take the secret key (401)"),
+            TAKE_THE_KEY,
+        ),
+        403 => Finding::fail(
+            "clerk_api",
+            said("forbids it to this key (403)"),
+            TAKE_THE_KEY,
+        ),
+        404 => Finding::fail(
+            "clerk_api",
+            said("has no /users (404)"),
+            "set CLERK_API_URL to https://api.clerk.com/v1",
+        ),
         429 => Finding::note(
             "clerk_api",
             said("has had too many requests (429); the key was not tried"),
@@ -110,7 +133,11 @@ fn judge(url: &str, status: StatusCode, is_list: bool) -> Finding {
             said(&format!("points elsewhere ({status})")),
             "set CLERK_API_URL to where it points, if that is Clerk's",
         ),
-        _ => Finding::fail("clerk_api", said(&format!("answers {status}")), "try again later; see status.clerk.com"),
+        _ => Finding::fail(
+            "clerk_api",
+            said(&format!("answers {status}")),
+            "try again later; see status.clerk.com",
+        ),
     }
 }
 
@@ -127,7 +154,9 @@ fn explain(error: &reqwest::Error) -> String {
 }
 
 fn is_this_machine(url: &str) -> bool {
-    let Ok(url) = reqwest::Url::parse(url) else { return false };
+    let Ok(url) = reqwest::Url::parse(url) else {
+        return false;
+    };
     let host = url.host_str().unwrap_or_default();
     let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
     host == "localhost" || address.is_ok_and(|address| address.is_loopback())

@@ -7,7 +7,8 @@ use crate::clerk::TOLERANCE_MS;
 /// From here on it is worth a word, in milliseconds: NTP keeps a clock within a fraction of a second.
 const NOTABLE_MS: i64 = 30_000;
 
-const SET_IT: &str = "set this machine's clock, and keep it right with NTP (`timedatectl set-ntp true`)";
+const SET_IT: &str =
+    "set this machine's clock, and keep it right with NTP (`timedatectl set-ntp true`)";
 
 /// Two clocks at one moment.
 #[derive(Debug, Clone, Copy)]
@@ -57,7 +58,10 @@ fn of(ahead: i64, whose: &str) -> Finding {
     if ahead.abs() >= NOTABLE_MS {
         return Finding::note("clock", what, SET_IT);
     }
-    Finding::ok("clock", format!("within {} s of {whose}", ahead.abs() / 1000 + 1))
+    Finding::ok(
+        "clock",
+        format!("within {} s of {whose}", ahead.abs() / 1000 + 1),
+    )
 }
 
 fn distance(ahead: i64) -> String {
@@ -75,7 +79,10 @@ mod tests {
     use crate::commands::check::finding::Severity;
 
     const fn ours_ahead(ahead: i64) -> Option<Reading> {
-        Some(Reading { theirs_ms: 1_795_172_400_000, ours_ms: 1_795_172_400_000 + ahead })
+        Some(Reading {
+            theirs_ms: 1_795_172_400_000,
+            ours_ms: 1_795_172_400_000 + ahead,
+        })
     }
 
     #[test]
@@ -88,19 +95,38 @@ mod tests {
             (300_000, Severity::Fail),
             (-600_000, Severity::Fail),
         ] {
-            for findings in [judge(ours_ahead(ahead), ours_ahead(0)), judge(None, ours_ahead(ahead))] {
+            for findings in [
+                judge(ours_ahead(ahead), ours_ahead(0)),
+                judge(None, ours_ahead(ahead)),
+            ] {
                 assert_eq!(findings[0].severity, severity, "{ahead}: {findings:?}");
             }
         }
         let behind = &judge(ours_ahead(-600_000), None)[0];
-        assert!(behind.what.starts_with("this machine's is 10 min 0 s behind Clerk's"), "{behind:?}");
+        assert!(
+            behind
+                .what
+                .starts_with("this machine's is 10 min 0 s behind Clerk's"),
+            "{behind:?}"
+        );
     }
 
     #[test]
     fn clerks_clock_tells_whose_is_wrong() {
         let findings = judge(ours_ahead(0), ours_ahead(600_000));
-        assert_eq!(findings.iter().map(|finding| finding.severity).collect::<Vec<_>>(), [Severity::Ok, Severity::Note]);
-        assert!(findings[1].what.contains("10 min 0 s ahead of the database's"), "{findings:?}");
+        assert_eq!(
+            findings
+                .iter()
+                .map(|finding| finding.severity)
+                .collect::<Vec<_>>(),
+            [Severity::Ok, Severity::Note]
+        );
+        assert!(
+            findings[1]
+                .what
+                .contains("10 min 0 s ahead of the database's"),
+            "{findings:?}"
+        );
         assert_eq!(judge(None, None)[0].severity, Severity::Note);
     }
 }

@@ -15,7 +15,11 @@ const OTHER_CONNECTIONS: i64 = 5;
 const MIGRATE: &str = "run `clerk-sync migrate`; `clerk-sync serve` does so by itself";
 
 /// Asks, and judges what comes back; gives the answer too, for the clock.
-pub async fn check(store: &Store, config: &Config, role: Role) -> (Vec<Finding>, Option<Inspection>) {
+pub async fn check(
+    store: &Store,
+    config: &Config,
+    role: Role,
+) -> (Vec<Finding>, Option<Inspection>) {
     let place = store.place();
     match super::in_time(store.inspect()).await {
         Some(Ok(inspection)) => {
@@ -27,47 +31,76 @@ pub async fn check(store: &Store, config: &Config, role: Role) -> (Vec<Finding>,
             (findings, Some(inspection))
         }
         Some(Err(error)) => (vec![of_error(&place, &error)], None),
-        None => (vec![of_error(&place, &StoreError::Unavailable("it does not answer".into()))], None),
+        None => (
+            vec![of_error(
+                &place,
+                &StoreError::Unavailable("it does not answer".into()),
+            )],
+            None,
+        ),
     }
 }
 
 fn of_error(place: &str, error: &StoreError) -> Finding {
     let (text, mend) = match error {
-        StoreError::Incompatible(text) if text.contains("pooler") => {
-            (text, "give the server's direct address in DATABASE_URL, or session pooling")
-        }
-        StoreError::Unavailable(text) if text.contains("(SQLSTATE 53300)") => {
-            (text, "raise `alter role … connection limit` or max_connections, or end other clients")
-        }
-        StoreError::Unavailable(text) => (text, "start the server, or correct the host and the port in DATABASE_URL"),
-        StoreError::Incompatible(text) | StoreError::Rejected { text, .. } => {
-            (text, "correct the user, the password and the database in DATABASE_URL, or pg_hba.conf on the server")
-        }
+        StoreError::Incompatible(text) if text.contains("pooler") => (
+            text,
+            "give the server's direct address in DATABASE_URL, or session pooling",
+        ),
+        StoreError::Unavailable(text) if text.contains("(SQLSTATE 53300)") => (
+            text,
+            "raise `alter role … connection limit` or max_connections, or end other clients",
+        ),
+        StoreError::Unavailable(text) => (
+            text,
+            "start the server, or correct the host and the port in DATABASE_URL",
+        ),
+        StoreError::Incompatible(text) | StoreError::Rejected { text, .. } => (
+            text,
+            "correct the user, the password and the database in DATABASE_URL, or pg_hba.conf on the server",
+        ),
     };
     let (what, mend) = finding::split(text, mend);
     Finding::fail("database", format!("{place}: {what}"), mend)
 }
 
-fn of_postgres(place: &str, found: &postgres::Inspection, role: Role, batches: i64) -> Vec<Finding> {
+fn of_postgres(
+    place: &str,
+    found: &postgres::Inspection,
+    role: Role,
+    batches: i64,
+) -> Vec<Finding> {
     let number = found.version.split(' ').next().unwrap_or_default();
     let mut findings = Vec::new();
     let mut fail = |what: &str, mend: &str| findings.push(Finding::fail("database", what, mend));
     if found.version_number < VERSION_MIN {
-        fail(&format!("PostgreSQL {number} is older than 14"), "use PostgreSQL 14 or later");
+        fail(
+            &format!("PostgreSQL {number} is older than 14"),
+            "use PostgreSQL 14 or later",
+        );
     }
     if found.is_read_only {
         let mend = "give the primary: one name that follows it, or the primary's own";
-        fail("the server only reads: it is a standby, or default_transaction_read_only is on", mend);
+        fail(
+            "the server only reads: it is a standby, or default_transaction_read_only is on",
+            mend,
+        );
     }
     if let Some(Fault { what, fix }) = found.tables.lacks_characters() {
         fail(&what, &fix);
     }
     if !found.fsync {
         let mend = "set fsync = on in postgresql.conf";
-        fail("fsync is off: a power failure can take what was acknowledged, or the whole database", mend);
+        fail(
+            "fsync is off: a power failure can take what was acknowledged, or the whole database",
+            mend,
+        );
     }
     if findings.is_empty() {
-        findings.push(Finding::ok("database", format!("PostgreSQL {number} at {place}")));
+        findings.push(Finding::ok(
+            "database",
+            format!("PostgreSQL {number} at {place}"),
+        ));
     }
     findings.extend(notes(found, batches));
     if let Some(finding) = of_tables(found) {
@@ -87,8 +120,7 @@ fn of_postgres(place: &str, found: &postgres::Inspection, role: Role, batches: i
     findings.push(schema);
     findings.push(of_rights(&found.rights, found.schema, role));
     if found.rights.apply == Some(true) && found.rights.record == Some(false) {
-        let what =
-            "the role may not write clerk.settings: workers cannot record their queue, and `events replay` is refused";
+        let what = "the role may not write clerk.settings: workers cannot record their queue, and `events replay` is refused";
         findings.push(Finding::note(
             "database_rights",
             what,
@@ -104,7 +136,10 @@ fn notes(found: &postgres::Inspection, batches: i64) -> Vec<Finding> {
     let mut note = |what: String, mend: &str| notes.push(Finding::note("database", what, mend));
     if !found.full_page_writes {
         let what = "full_page_writes is off: safe only on a file system that never tears a page";
-        note(what.into(), "set full_page_writes = on unless you know that yours does not");
+        note(
+            what.into(),
+            "set full_page_writes = on unless you know that yours does not",
+        );
     }
     if found.synchronous_commit == "off" {
         let what = "synchronous_commit is off; clerk-sync turns it on for its own writes";
@@ -112,17 +147,20 @@ fn notes(found: &postgres::Inspection, batches: i64) -> Vec<Finding> {
     }
     if !found.has_lz4 {
         note(
-            "this server has no lz4: large columns are compressed with pglz, which is slower".into(),
+            "this server has no lz4: large columns are compressed with pglz, which is slower"
+                .into(),
             "use a build with lz4",
         );
     }
     if !found.is_private {
         let what = "the connection to another machine is not encrypted";
-        note(what.into(), "add ?sslmode=verify-full to DATABASE_URL where the wire is not yours");
+        note(
+            what.into(),
+            "add ?sslmode=verify-full to DATABASE_URL where the wire is not yours",
+        );
     }
     if found.pooling == Pooling::Transaction {
-        let what =
-            "a transaction pooler is in front of the server: it works, without limits on what a statement may take";
+        let what = "a transaction pooler is in front of the server: it works, without limits on what a statement may take";
         note(
             what.into(),
             "`alter role … set statement_timeout = '30s'` and `set lock_timeout = '5s'`, or give the direct address in DATABASE_URL",
@@ -130,8 +168,10 @@ fn notes(found: &postgres::Inspection, batches: i64) -> Vec<Finding> {
     }
     let needed = batches.saturating_add(OTHER_CONNECTIONS);
     if found.connections_left < needed {
-        let what =
-            format!("the server has {} connections left; a process takes up to {needed}", found.connections_left);
+        let what = format!(
+            "the server has {} connections left; a process takes up to {needed}",
+            found.connections_left
+        );
         note(what, "raise max_connections, or lower WORKER_CONCURRENCY");
     }
     notes
@@ -140,24 +180,42 @@ fn notes(found: &postgres::Inspection, batches: i64) -> Vec<Finding> {
 /// What is wrong with the schema whatever its version says.
 fn of_tables(found: &postgres::Inspection) -> Option<Finding> {
     let tables = &found.tables;
-    let lacks = || found.schema.and_then(|version| tables.lacks_tables(version));
+    let lacks = || {
+        found
+            .schema
+            .and_then(|version| tables.lacks_tables(version))
+    };
     let fault = |check| move |Fault { what, fix }| Finding::fail(check, what, fix);
-    let schema = tables.is_of_another().or_else(|| found.migrations.clone()).or_else(lacks).map(fault("schema"));
+    let schema = tables
+        .is_of_another()
+        .or_else(|| found.migrations.clone())
+        .or_else(lacks)
+        .map(fault("schema"));
     schema.or_else(|| tables.hides_rows().map(fault("row_security")))
 }
 
 fn of_schema(schema: Option<SchemaVersion>) -> Finding {
     let Some(SchemaVersion { found, wanted }) = schema else {
         let mend = "grant usage on schema clerk and select on clerk._migrations to the role";
-        return Finding::fail("schema", "its version cannot be read: the role may not look", mend);
+        return Finding::fail(
+            "schema",
+            "its version cannot be read: the role may not look",
+            mend,
+        );
     };
     match found {
-        Some(found) if found == wanted => Finding::ok("schema", format!("version {found}, that of this program")),
+        Some(found) if found == wanted => {
+            Finding::ok("schema", format!("version {found}, that of this program"))
+        }
         Some(found) if found > wanted => {
             let what = format!("version {found} is newer than this program's {wanted}");
             Finding::fail("schema", what, "use a newer clerk-sync")
         }
-        Some(found) => Finding::fail("schema", format!("version {found}, and this program needs {wanted}"), MIGRATE),
+        Some(found) => Finding::fail(
+            "schema",
+            format!("version {found}, and this program needs {wanted}"),
+            MIGRATE,
+        ),
         None => Finding::fail("schema", "it is missing", MIGRATE),
     }
 }
@@ -166,11 +224,17 @@ fn of_rights(rights: &Rights, schema: Option<SchemaVersion>, role: Role) -> Find
     let is_current = schema.is_some_and(|schema| schema.found == Some(schema.wanted));
     if rights.apply == Some(false) {
         let mend = "grant usage on schema clerk, select, insert, update, delete on clerk.users and clerk.events, and select on clerk._migrations to the role";
-        return Finding::fail("database_rights", "the role may not read and write the tables", mend);
+        return Finding::fail(
+            "database_rights",
+            "the role may not read and write the tables",
+            mend,
+        );
     }
     match (rights.migrate, is_current) {
         (true, _) => Finding::ok("database_rights", "the role may migrate, read and write"),
-        (false, true) if role == Role::Worker => Finding::ok("database_rights", "the role may read and write"),
+        (false, true) if role == Role::Worker => {
+            Finding::ok("database_rights", "the role may read and write")
+        }
         (false, true) => Finding::note(
             "database_rights",
             "the role may read and write, and not migrate",
@@ -189,12 +253,22 @@ fn of_sqlite(place: &str, found: &sqlite::Inspection) -> Vec<Finding> {
     match found.is_private {
         None => {
             let what = format!("SQLite: {place} is not there yet");
-            return vec![Finding::note("database", what, "nothing to do: it is made at the first start")];
+            return vec![Finding::note(
+                "database",
+                what,
+                "nothing to do: it is made at the first start",
+            )];
         }
         Some(true) => findings.push(Finding::ok("database", format!("SQLite: {place}"))),
         Some(false) => {
-            let what = format!("SQLite: others on this machine may read {place}, which holds personal data");
-            findings.push(Finding::note("database", what, format!("chmod 600 {place}")));
+            let what = format!(
+                "SQLite: others on this machine may read {place}, which holds personal data"
+            );
+            findings.push(Finding::note(
+                "database",
+                what,
+                format!("chmod 600 {place}"),
+            ));
         }
     }
     findings.push(of_schema(Some(found.schema)));
@@ -206,7 +280,11 @@ mod tests {
     use super::*;
     use crate::store::postgres::Schema;
 
-    const RIGHTS: Rights = Rights { migrate: true, apply: Some(true), record: Some(true) };
+    const RIGHTS: Rights = Rights {
+        migrate: true,
+        apply: Some(true),
+        record: Some(true),
+    };
 
     fn server() -> postgres::Inspection {
         postgres::Inspection {
@@ -228,7 +306,10 @@ mod tests {
             is_private: true,
             connections_left: 90,
             clock: None,
-            schema: Some(SchemaVersion { found: Some(3), wanted: 3 }),
+            schema: Some(SchemaVersion {
+                found: Some(3),
+                wanted: 3,
+            }),
             migrations: None,
             migrating: None,
             rights: RIGHTS,
@@ -239,7 +320,8 @@ mod tests {
     fn said(server: &postgres::Inspection, role: Role) -> Vec<String> {
         let findings = of_postgres("db:5432/app", server, role, 2);
         let bad = findings.iter().filter(|finding| finding.mend.is_some());
-        bad.map(|finding| format!("{:?} {}: {}", finding.severity, finding.check, finding.what)).collect()
+        bad.map(|finding| format!("{:?} {}: {}", finding.severity, finding.check, finding.what))
+            .collect()
     }
 
     #[test]
@@ -251,18 +333,35 @@ mod tests {
     fn what_loses_events_fails_and_what_is_slow_or_open_is_noted() {
         type Change = fn(&mut postgres::Inspection);
         let faults: [(Change, &str); 18] = [
-            (|server| server.version_number = 130_018, "Fail database: PostgreSQL 17.2 is older than 14"),
-            (|server| server.is_read_only = true, "Fail database: the server only reads"),
-            (|server| server.tables.encoding = "LATIN1".into(), "Fail database: the database's encoding is LATIN1"),
+            (
+                |server| server.version_number = 130_018,
+                "Fail database: PostgreSQL 17.2 is older than 14",
+            ),
+            (
+                |server| server.is_read_only = true,
+                "Fail database: the server only reads",
+            ),
+            (
+                |server| server.tables.encoding = "LATIN1".into(),
+                "Fail database: the database's encoding is LATIN1",
+            ),
             (
                 |server| server.tables.foreign = vec!["users (a foreign table)".into()],
                 "Fail schema: the schema clerk has users (a",
             ),
             (
-                |server| server.migrations = Some(Fault { what: "its migration 1 is not".into(), fix: String::new() }),
+                |server| {
+                    server.migrations = Some(Fault {
+                        what: "its migration 1 is not".into(),
+                        fix: String::new(),
+                    })
+                },
                 "Fail schema: its migration 1 is not",
             ),
-            (|server| server.tables.missing = vec!["events"], "Fail schema: clerk.events is missing"),
+            (
+                |server| server.tables.missing = vec!["events"],
+                "Fail schema: clerk.events is missing",
+            ),
             (
                 |server| server.tables.hidden = vec!["users".into()],
                 "Fail row_security: row-level security hides rows of clerk.users",
@@ -272,16 +371,34 @@ mod tests {
                 "Note database: a transaction pooler is in front of the server",
             ),
             (|server| server.fsync = false, "Fail database: fsync is off"),
-            (|server| server.full_page_writes = false, "Note database: full_page_writes is off"),
-            (|server| server.synchronous_commit = "off".into(), "Note database: synchronous_commit is off"),
-            (|server| server.has_lz4 = false, "Note database: this server has no lz4"),
-            (|server| server.is_private = false, "Note database: the connection to another machine is not encrypted"),
+            (
+                |server| server.full_page_writes = false,
+                "Note database: full_page_writes is off",
+            ),
+            (
+                |server| server.synchronous_commit = "off".into(),
+                "Note database: synchronous_commit is off",
+            ),
+            (
+                |server| server.has_lz4 = false,
+                "Note database: this server has no lz4",
+            ),
+            (
+                |server| server.is_private = false,
+                "Note database: the connection to another machine is not encrypted",
+            ),
             (
                 |server| server.connections_left = 6,
                 "Note database: the server has 6 connections left; a process takes up to 7",
             ),
-            (|server| server.schema = None, "Fail schema: its version cannot be read"),
-            (|server| server.rights.apply = Some(false), "Fail database_rights: the role may not read and write"),
+            (
+                |server| server.schema = None,
+                "Fail schema: its version cannot be read",
+            ),
+            (
+                |server| server.rights.apply = Some(false),
+                "Fail database_rights: the role may not read and write",
+            ),
             (
                 |server| server.rights.record = Some(false),
                 "Note database_rights: the role may not write clerk.settings",
@@ -295,7 +412,10 @@ mod tests {
             let mut server = server();
             change(&mut server);
             let said = said(&server, Role::Serve);
-            assert!(said.len() == 1 && said[0].starts_with(expected), "{expected}: {said:?}");
+            assert!(
+                said.len() == 1 && said[0].starts_with(expected),
+                "{expected}: {said:?}"
+            );
         }
     }
 
@@ -304,7 +424,14 @@ mod tests {
         let mut server = server();
         server.rights.migrate = false;
         assert_eq!(said(&server, Role::Worker), [""; 0]);
-        server.schema = Some(SchemaVersion { found: Some(2), wanted: 3 });
-        assert_eq!(said(&server, Role::Worker).len(), 2, "an old schema, and no right to mend it");
+        server.schema = Some(SchemaVersion {
+            found: Some(2),
+            wanted: 3,
+        });
+        assert_eq!(
+            said(&server, Role::Worker).len(),
+            2,
+            "an old schema, and no right to mend it"
+        );
     }
 }

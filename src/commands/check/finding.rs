@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::visible::visible;
+use crate::escape::visible;
 
 /// How much it matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -27,15 +27,30 @@ pub struct Finding {
 
 impl Finding {
     pub fn ok(check: &'static str, what: impl Into<String>) -> Self {
-        Self { check, severity: Severity::Ok, what: what.into(), mend: None }
+        Self {
+            check,
+            severity: Severity::Ok,
+            what: what.into(),
+            mend: None,
+        }
     }
 
     pub fn note(check: &'static str, what: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self { check, severity: Severity::Note, what: what.into(), mend: Some(mend.into()) }
+        Self {
+            check,
+            severity: Severity::Note,
+            what: what.into(),
+            mend: Some(mend.into()),
+        }
     }
 
     pub fn fail(check: &'static str, what: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self { check, severity: Severity::Fail, what: what.into(), mend: Some(mend.into()) }
+        Self {
+            check,
+            severity: Severity::Fail,
+            what: what.into(),
+            mend: Some(mend.into()),
+        }
     }
 
     pub fn failed(&self) -> bool {
@@ -46,13 +61,19 @@ impl Finding {
 /// An error that holds its remedy behind a `; ` as what and remedy; one that holds none, or a server's own words there, gets
 /// `otherwise`.
 pub fn split<'a>(text: &'a str, otherwise: &'a str) -> (&'a str, &'a str) {
-    let parts = text.split_once("; ").filter(|(_, rest)| !rest.starts_with("it says: "));
+    let parts = text
+        .split_once("; ")
+        .filter(|(_, rest)| !rest.starts_with("it says: "));
     parts.unwrap_or((text, otherwise))
 }
 
-/// One line each, the columns aligned. A reader that has no colour loses nothing.
-pub fn lines(findings: &[Finding], colour: bool) -> String {
-    let width = findings.iter().map(|finding| finding.check.len()).max().unwrap_or(0);
+/// One line each, the columns aligned. A reader that has no color loses nothing.
+pub fn lines(findings: &[Finding], color: bool) -> String {
+    let width = findings
+        .iter()
+        .map(|finding| finding.check.len())
+        .max()
+        .unwrap_or(0);
     let line = |finding: &Finding| {
         let (word, paint) = match finding.severity {
             Severity::Ok => ("ok", "32"),
@@ -60,9 +81,17 @@ pub fn lines(findings: &[Finding], colour: bool) -> String {
             Severity::Fail => ("fail", "1;31"),
         };
         let word = format!("{word:4}");
-        let word = if colour { format!("\x1b[{paint}m{word}\x1b[0m") } else { word };
+        let word = if color {
+            format!("\x1b[{paint}m{word}\x1b[0m")
+        } else {
+            word
+        };
         let name = finding.check.replace('_', " ");
-        let mend = finding.mend.as_ref().map(|mend| format!(" → {mend}")).unwrap_or_default();
+        let mend = finding
+            .mend
+            .as_ref()
+            .map(|mend| format!(" → {mend}"))
+            .unwrap_or_default();
         // What a server says of itself may have more than one line.
         let said = format!("{}{mend}", finding.what).replace(['\n', '\r'], " ");
         format!("{word}  {name:width$}  {}\n", visible(&said))
@@ -76,13 +105,19 @@ mod tests {
 
     #[test]
     fn a_remedy_within_an_error_is_shown_as_such() {
-        assert_eq!(split("TLS: no; give a CA; or none", "x"), ("TLS: no", "give a CA; or none"));
+        assert_eq!(
+            split("TLS: no; give a CA; or none", "x"),
+            ("TLS: no", "give a CA; or none")
+        );
         assert_eq!(split("it is away", "start it"), ("it is away", "start it"));
-        assert_eq!(split("refused; it says: no; never", "y"), ("refused; it says: no; never", "y"));
+        assert_eq!(
+            split("refused; it says: no; never", "y"),
+            ("refused; it says: no; never", "y")
+        );
     }
 
     #[test]
-    fn every_finding_is_one_line_and_colour_is_asked_for() {
+    fn every_finding_is_one_line_and_color_is_asked_for() {
         let findings = [
             Finding::ok("database", "PostgreSQL 17"),
             Finding::note("database_rights", "no migration", "give it\nanother role"),
@@ -96,6 +131,10 @@ mod tests {
         let painted = lines(&findings, true);
         assert_eq!(painted.matches('\x1b').count(), 6, "the word of each line");
         let bare = ["\x1b[32m", "\x1b[33m", "\x1b[1;31m", "\x1b[0m"];
-        assert_eq!(bare.iter().fold(painted, |text, code| text.replace(code, "")), expected);
+        assert_eq!(
+            bare.iter()
+                .fold(painted, |text, code| text.replace(code, "")),
+            expected
+        );
     }
 }

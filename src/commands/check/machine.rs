@@ -17,26 +17,45 @@ const FREE_NOTABLE: u64 = 1 << 30;
 
 /// Of each directory that holds an embedded file of this role.
 pub fn directories(config: &Config, role: Role) -> Vec<Finding> {
-    let queue = matches!(config.queue, queue::Options::Embedded(_)).then(|| config.data_dir.clone());
+    let queue =
+        matches!(config.queue, queue::Options::Embedded(_)).then(|| config.data_dir.clone());
     let store = match &config.store {
-        store::Options::Sqlite(options) if role != Role::Receiver => options.path.parent().map(Path::to_owned),
+        store::Options::Sqlite(options) if role != Role::Receiver => {
+            options.path.parent().map(Path::to_owned)
+        }
         store::Options::Sqlite(_) | store::Options::Postgres(_) => None,
     };
     let mut directories: Vec<PathBuf> = queue.into_iter().chain(store).collect();
-    directories.iter_mut().filter(|path| path.as_os_str().is_empty()).for_each(|path| *path = ".".into());
+    directories
+        .iter_mut()
+        .filter(|path| path.as_os_str().is_empty())
+        .for_each(|path| *path = ".".into());
     directories.dedup();
-    directories.iter().flat_map(|directory| of_directory(directory)).collect()
+    directories
+        .iter()
+        .flat_map(|directory| of_directory(directory))
+        .collect()
 }
 
 fn of_directory(directory: &Path) -> Vec<Finding> {
     let name = directory.display();
     let fail = |what: String, mend: &str| vec![Finding::fail("data_directory", what, mend)];
     // What is not there yet is made in the nearest one that is.
-    let Some(nearest) = directory.ancestors().map(or_here).find(|path| path.exists()) else {
-        return fail(format!("{name} cannot be made"), "set DATA_DIR to a directory on a local disk");
+    let Some(nearest) = directory
+        .ancestors()
+        .map(or_here)
+        .find(|path| path.exists())
+    else {
+        return fail(
+            format!("{name} cannot be made"),
+            "set DATA_DIR to a directory on a local disk",
+        );
     };
     if !nearest.is_dir() {
-        return fail(format!("{} is no directory", nearest.display()), "set DATA_DIR to a directory on a local disk");
+        return fail(
+            format!("{} is no directory", nearest.display()),
+            "set DATA_DIR to a directory on a local disk",
+        );
     }
     if access(nearest, Access::WRITE_OK | Access::EXEC_OK).is_err() {
         let mend = "give it to the user that the program runs as (chown), or set DATA_DIR to another directory";
@@ -44,12 +63,18 @@ fn of_directory(directory: &Path) -> Vec<Finding> {
     }
     if let Some(kind) = network_file_system(nearest) {
         let mend = "set DATA_DIR to a directory on a local disk, or use RabbitMQ and PostgreSQL";
-        return fail(format!("{name} lies on {kind}: SQLite's files can be damaged there"), mend);
+        return fail(
+            format!("{name} lies on {kind}: SQLite's files can be damaged there"),
+            mend,
+        );
     }
     let free = match statvfs(nearest) {
         Ok(found) => found.f_bavail.saturating_mul(found.f_frsize),
         Err(error) => {
-            return fail(format!("{name} cannot be asked for its room: {error}"), "see whether its disk is there");
+            return fail(
+                format!("{name} cannot be asked for its room: {error}"),
+                "see whether its disk is there",
+            );
         }
     };
     let room = format!("{name}: {:.1} GiB free", free as f64 / (1u64 << 30) as f64);
@@ -60,20 +85,33 @@ fn of_directory(directory: &Path) -> Vec<Finding> {
         );
     }
     let mut findings = vec![if free < FREE_NOTABLE {
-        Finding::note("data_directory", room, "free some room before the disk is full")
+        Finding::note(
+            "data_directory",
+            room,
+            "free some room before the disk is full",
+        )
     } else {
         Finding::ok("data_directory", room)
     }];
     if nearest == directory && !is_private(directory) {
-        let what = format!("others on this machine may look into {name}, which holds personal data");
-        findings.push(Finding::note("data_directory", what, format!("chmod 700 {name}")));
+        let what =
+            format!("others on this machine may look into {name}, which holds personal data");
+        findings.push(Finding::note(
+            "data_directory",
+            what,
+            format!("chmod 700 {name}"),
+        ));
     }
     findings
 }
 
 /// The last ancestor of a relative path is an empty one.
 fn or_here(path: &Path) -> &Path {
-    if path.as_os_str().is_empty() { Path::new(".") } else { path }
+    if path.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        path
+    }
 }
 
 fn is_private(directory: &Path) -> bool {
@@ -104,7 +142,9 @@ fn network_file_system(_: &Path) -> Option<&'static str> {
 pub fn open_files() -> Finding {
     let (files, seats, seats_max) = http::files_and_seats();
     if seats < seats_max {
-        let what = format!("this shell may open {files}: {seats} connections are served at once, not {seats_max}");
+        let what = format!(
+            "this shell may open {files}: {seats} connections are served at once, not {seats_max}"
+        );
         return Finding::note(
             "open_files",
             what,

@@ -39,15 +39,29 @@ pub fn of(management: &Management) -> Vec<Finding> {
             effects.entry(effect).or_default().push(&queue.name);
         }
     }
-    let mut findings: Vec<_> = effects.into_iter().rev().map(|(effect, names)| of_effect(&effect, &names)).collect();
+    let mut findings: Vec<_> = effects
+        .into_iter()
+        .rev()
+        .map(|(effect, names)| of_effect(&effect, &names))
+        .collect();
     findings.extend(queues.iter().filter(|queue| queue.held > 0).map(of_held));
-    let young: Vec<_> = queues.iter().filter(|queue| queue.effective_policy_definition.is_none()).collect();
+    let young: Vec<_> = queues
+        .iter()
+        .filter(|queue| queue.effective_policy_definition.is_none())
+        .collect();
     if let Some(queue) = young.first() {
         let what = format!("{place} has no figures of {} yet", queue.name);
-        findings.push(Finding::note(CHECK, what, "run `clerk-sync check` again in ten seconds"));
+        findings.push(Finding::note(
+            CHECK,
+            what,
+            "run `clerk-sync check` again in ten seconds",
+        ));
     }
     if findings.is_empty() {
-        findings.push(Finding::ok(CHECK, format!("none of RabbitMQ's takes events out of our queues ({place})")));
+        findings.push(Finding::ok(
+            CHECK,
+            format!("none of RabbitMQ's takes events out of our queues ({place})"),
+        ));
     }
     findings
 }
@@ -60,7 +74,9 @@ fn of_unseen(place: &str, unseen: &Unseen) -> Finding {
             "turn it on with `rabbitmq-plugins enable rabbitmq_management`, or set AMQP_MANAGEMENT_URL",
         ),
         Unseen::Unauthorized => (
-            format!("the management API at {place} does not take the user and the password, or the user has no tag"),
+            format!(
+                "the management API at {place} does not take the user and the password, or the user has no tag"
+            ),
             "`rabbitmqctl set_user_tags USER management`, or set AMQP_MANAGEMENT_URL with a user that may look",
         ),
         Unseen::Forbidden => (
@@ -72,17 +88,28 @@ fn of_unseen(place: &str, unseen: &Unseen) -> Finding {
             "set AMQP_MANAGEMENT_URL to its address",
         ),
     };
-    let what = format!("AMQP does not show them, nor how many events RabbitMQ holds because of one, and {why}");
+    let what = format!(
+        "AMQP does not show them, nor how many events RabbitMQ holds because of one, and {why}"
+    );
     Finding::note(CHECK, what, format!("{mend}; {by_hand}"))
 }
 
 fn of_effect(effect: &Effect, names: &[&str]) -> Finding {
     let what = format!("{} {} ({})", names.join(", "), effect.what, effect.policy);
-    if effect.is_harm { Finding::fail(CHECK, what, EXEMPT) } else { Finding::note(CHECK, what, EXEMPT) }
+    if effect.is_harm {
+        Finding::fail(CHECK, what, EXEMPT)
+    } else {
+        Finding::note(CHECK, what, EXEMPT)
+    }
 }
 
-fn of_held(QueuePolicy { name, held, source, .. }: &QueuePolicy) -> Finding {
-    let what = format!("RabbitMQ holds {held} events that expired in {name}, or were given up there");
+fn of_held(
+    QueuePolicy {
+        name, held, source, ..
+    }: &QueuePolicy,
+) -> Finding {
+    let what =
+        format!("RabbitMQ holds {held} events that expired in {name}, or were given up there");
     let mend = match source {
         Some(Source::Events) => "see that the queues of dead letters are there and take events",
         _ => {
@@ -98,11 +125,26 @@ fn effects_on(queue: &QueuePolicy) -> Vec<Effect> {
     let definition = queue.effective_policy_definition.as_ref().unwrap_or(&none);
     let number = |key: &str| definition.get(key).and_then(Value::as_i64);
     let is_parked = queue.source != Some(Source::Events);
-    let drops = definition.get("overflow").and_then(Value::as_str).is_some_and(|overflow| overflow != "reject-publish");
+    let drops = definition
+        .get("overflow")
+        .and_then(Value::as_str)
+        .is_some_and(|overflow| overflow != "reject-publish");
     let mut effects = Vec::new();
-    let mut effect = |is_harm, what: String| effects.push(Effect { is_harm, policy: policy_of(queue), what });
+    let mut effect = |is_harm, what: String| {
+        effects.push(Effect {
+            is_harm,
+            policy: policy_of(queue),
+            what,
+        })
+    };
     if let Some(ms) = number("expires") {
-        effect(true, format!("is deleted with its events when nobody consumes it for {}: expires", span(ms)));
+        effect(
+            true,
+            format!(
+                "is deleted with its events when nobody consumes it for {}: expires",
+                span(ms)
+            ),
+        );
     }
     if let Some(ms) = number("message-ttl") {
         let fate = match (is_parked, drops) {
@@ -110,7 +152,13 @@ fn effects_on(queue: &QueuePolicy) -> Vec<Effect> {
             (true, false) => "are held by the broker until a worker is there",
             (true, true) => "are lost",
         };
-        effect(true, format!("has a message-ttl: events that no worker takes within {} {fate}", span(ms)));
+        effect(
+            true,
+            format!(
+                "has a message-ttl: events that no worker takes within {} {fate}",
+                span(ms)
+            ),
+        );
     }
     for (key, unit) in [("max-length", "events"), ("max-length-bytes", "bytes")] {
         let Some(most) = number(key) else { continue };
@@ -120,16 +168,28 @@ fn effects_on(queue: &QueuePolicy) -> Vec<Effect> {
             (false, false) => "refuses the rest: deliveries get 503",
             (false, true) => "takes no more, and dead letters wait in the queue before it",
         };
-        effect(drops, format!("holds {most} {unit} at most and {fate}: {key}"));
+        effect(
+            drops,
+            format!("holds {most} {unit} at most and {fate}: {key}"),
+        );
     }
-    if drops && number("max-length").or(number("max-length-bytes")).is_none() {
+    if drops
+        && number("max-length")
+            .or(number("max-length-bytes"))
+            .is_none()
+    {
         effect(
             true,
             "has an overflow that drops events: dead letters are sent on without confirms, and can be lost".into(),
         );
     }
     if let Some(limit) = number("delivery-limit").filter(|limit| *limit < DELIVERIES) {
-        effect(false, format!("gives an event up after {limit} deliveries that came to nothing: delivery-limit"));
+        effect(
+            false,
+            format!(
+                "gives an event up after {limit} deliveries that came to nothing: delivery-limit"
+            ),
+        );
     }
     let held_max = i64::try_from(HOLD_MAX.as_millis()).unwrap_or(i64::MAX);
     if let Some(ms) = number("consumer-timeout").filter(|ms| *ms < held_max) {
@@ -145,8 +205,13 @@ fn effects_on(queue: &QueuePolicy) -> Vec<Effect> {
 }
 
 fn policy_of(queue: &QueuePolicy) -> String {
-    let named = [("policy", &queue.policy), ("operator policy", &queue.operator_policy)];
-    let named = named.iter().filter_map(|(kind, name)| name.as_deref().map(|name| format!("{kind} {name:?}")));
+    let named = [
+        ("policy", &queue.policy),
+        ("operator policy", &queue.operator_policy),
+    ];
+    let named = named
+        .iter()
+        .filter_map(|(kind, name)| name.as_deref().map(|name| format!("{kind} {name:?}")));
     named.collect::<Vec<_>>().join(" with ")
 }
 
@@ -168,7 +233,11 @@ mod tests {
     use crate::commands::check::finding::Severity;
 
     fn queue(source: Source, definition: Value) -> QueuePolicy {
-        let name = if source == Source::Events { "ns.users" } else { "ns.dead" };
+        let name = if source == Source::Events {
+            "ns.users"
+        } else {
+            "ns.dead"
+        };
         QueuePolicy {
             name: name.into(),
             source: Some(source),
@@ -179,40 +248,93 @@ mod tests {
     }
 
     fn found(queues: Vec<QueuePolicy>) -> Vec<Finding> {
-        of(&Management { place: "http://h:15672".into(), queues: Ok(queues) })
+        of(&Management {
+            place: "http://h:15672".into(),
+            queues: Ok(queues),
+        })
     }
 
     #[test]
     fn every_key_that_takes_events_out_of_a_queue_is_told() {
         for (source, definition, severity, words) in [
-            (Source::Events, json!({"message-ttl": 3_600_000}), Severity::Fail, "within 60 min fail as `expired`"),
-            (Source::DeadLetters, json!({"message-ttl": 1000}), Severity::Fail, "within 1000 ms are held"),
-            (Source::Unrouted, json!({"message-ttl": 1000, "overflow": "drop-head"}), Severity::Fail, "are lost"),
-            (Source::Events, json!({"max-length": 7}), Severity::Note, "refuses the rest: deliveries get 503"),
+            (
+                Source::Events,
+                json!({"message-ttl": 3_600_000}),
+                Severity::Fail,
+                "within 60 min fail as `expired`",
+            ),
+            (
+                Source::DeadLetters,
+                json!({"message-ttl": 1000}),
+                Severity::Fail,
+                "within 1000 ms are held",
+            ),
+            (
+                Source::Unrouted,
+                json!({"message-ttl": 1000, "overflow": "drop-head"}),
+                Severity::Fail,
+                "are lost",
+            ),
+            (
+                Source::Events,
+                json!({"max-length": 7}),
+                Severity::Note,
+                "refuses the rest: deliveries get 503",
+            ),
             (
                 Source::Events,
                 json!({"max-length-bytes": 7, "overflow": "drop-head"}),
                 Severity::Fail,
                 "fail as `maxlen`",
             ),
-            (Source::DeadLetters, json!({"max-length": 7, "overflow": "reject-publish-dlx"}), Severity::Fail, "loses"),
+            (
+                Source::DeadLetters,
+                json!({"max-length": 7, "overflow": "reject-publish-dlx"}),
+                Severity::Fail,
+                "loses",
+            ),
             (
                 Source::DeadLetters,
                 json!({"max-length": 7, "overflow": "reject-publish"}),
                 Severity::Note,
                 "takes no more",
             ),
-            (Source::Events, json!({"overflow": "drop-head"}), Severity::Fail, "without confirms"),
-            (Source::Events, json!({"expires": 86_400_000}), Severity::Fail, "for 24 h: expires"),
-            (Source::Events, json!({"delivery-limit": 3}), Severity::Note, "after 3 deliveries"),
-            (Source::Events, json!({"consumer-timeout": 60_000}), Severity::Note, "after 60 s"),
+            (
+                Source::Events,
+                json!({"overflow": "drop-head"}),
+                Severity::Fail,
+                "without confirms",
+            ),
+            (
+                Source::Events,
+                json!({"expires": 86_400_000}),
+                Severity::Fail,
+                "for 24 h: expires",
+            ),
+            (
+                Source::Events,
+                json!({"delivery-limit": 3}),
+                Severity::Note,
+                "after 3 deliveries",
+            ),
+            (
+                Source::Events,
+                json!({"consumer-timeout": 60_000}),
+                Severity::Note,
+                "after 60 s",
+            ),
         ] {
             let findings = found(vec![queue(source, definition.clone())]);
             assert!(
-                findings.iter().any(|it| it.severity == severity && it.what.contains(words)),
+                findings
+                    .iter()
+                    .any(|it| it.severity == severity && it.what.contains(words)),
                 "{definition}: {findings:#?}"
             );
-            assert!(findings.iter().all(|it| it.what.contains("(policy \"p\")")), "{findings:#?}");
+            assert!(
+                findings.iter().all(|it| it.what.contains("(policy \"p\")")),
+                "{findings:#?}"
+            );
         }
     }
 
@@ -225,36 +347,82 @@ mod tests {
             json!({"consumer-timeout": 1_800_000, "queue-leader-locator": "balanced"}),
         ] {
             let findings = found(vec![queue(Source::Events, definition.clone())]);
-            assert_eq!(findings.iter().map(|it| it.severity).collect::<Vec<_>>(), [Severity::Ok], "{definition}");
+            assert_eq!(
+                findings.iter().map(|it| it.severity).collect::<Vec<_>>(),
+                [Severity::Ok],
+                "{definition}"
+            );
         }
     }
 
     #[test]
     fn one_line_stands_for_all_queues_of_a_policy_and_both_of_its_kinds_are_named() {
         let definition = json!({"expires": 1000});
-        let both = QueuePolicy { operator_policy: Some("o".into()), ..queue(Source::DeadLetters, definition.clone()) };
-        let findings = found(vec![QueuePolicy { name: "ns.unrouted".into(), ..both.clone() }, both]);
+        let both = QueuePolicy {
+            operator_policy: Some("o".into()),
+            ..queue(Source::DeadLetters, definition.clone())
+        };
+        let findings = found(vec![
+            QueuePolicy {
+                name: "ns.unrouted".into(),
+                ..both.clone()
+            },
+            both,
+        ]);
         assert_eq!(findings.len(), 1, "{findings:#?}");
-        assert!(findings[0].what.starts_with("ns.unrouted, ns.dead is deleted"), "{findings:#?}");
-        assert!(findings[0].what.ends_with("(policy \"p\" with operator policy \"o\")"), "{findings:#?}");
+        assert!(
+            findings[0]
+                .what
+                .starts_with("ns.unrouted, ns.dead is deleted"),
+            "{findings:#?}"
+        );
+        assert!(
+            findings[0]
+                .what
+                .ends_with("(policy \"p\" with operator policy \"o\")"),
+            "{findings:#?}"
+        );
     }
 
     #[test]
     fn what_cannot_be_seen_is_a_note_with_what_to_do() {
         for (unseen, words) in [
-            (Unseen::Away("refused".into()), "rabbitmq-plugins enable rabbitmq_management"),
+            (
+                Unseen::Away("refused".into()),
+                "rabbitmq-plugins enable rabbitmq_management",
+            ),
             (Unseen::Unauthorized, "set_user_tags"),
             (Unseen::Forbidden, "monitoring"),
             (Unseen::Other(502), "AMQP_MANAGEMENT_URL"),
         ] {
-            let findings = of(&Management { place: "http://h:15672".into(), queues: Err(unseen) });
+            let findings = of(&Management {
+                place: "http://h:15672".into(),
+                queues: Err(unseen),
+            });
             assert_eq!((findings.len(), findings[0].severity), (1, Severity::Note));
             let mend = findings[0].mend.as_ref().unwrap();
-            assert!(mend.contains(words) && mend.contains("list_operator_policies"), "{mend}");
+            assert!(
+                mend.contains(words) && mend.contains("list_operator_policies"),
+                "{mend}"
+            );
         }
-        let young = QueuePolicy { effective_policy_definition: None, ..queue(Source::Events, json!({})) };
-        assert!(found(vec![young])[0].what.contains("no figures of ns.users yet"));
-        let held = QueuePolicy { held: 5, ..queue(Source::DeadLetters, json!({})) };
-        assert!(found(vec![held])[0].what.contains("holds 5 events that expired in ns.dead"));
+        let young = QueuePolicy {
+            effective_policy_definition: None,
+            ..queue(Source::Events, json!({}))
+        };
+        assert!(
+            found(vec![young])[0]
+                .what
+                .contains("no figures of ns.users yet")
+        );
+        let held = QueuePolicy {
+            held: 5,
+            ..queue(Source::DeadLetters, json!({}))
+        };
+        assert!(
+            found(vec![held])[0]
+                .what
+                .contains("holds 5 events that expired in ns.dead")
+        );
     }
 }

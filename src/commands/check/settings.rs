@@ -2,7 +2,7 @@
 
 use super::Role;
 use super::finding::Finding;
-use crate::config::{Config, ConfigError, Faults};
+use crate::config::{Config, ConfigError, ConfigErrors};
 use crate::{queue, store};
 
 const MAKE_A_TOKEN: &str = "set ADMIN_TOKEN, for example to what `openssl rand -hex 24` prints";
@@ -12,23 +12,36 @@ pub fn fault(error: &ConfigError) -> Finding {
     Finding::fail("configuration", error.what(), error.remedy())
 }
 
-pub fn of(config: &Config, faults: &Faults, role: Role) -> Vec<Finding> {
+pub fn of(config: &Config, faults: &ConfigErrors, role: Role) -> Vec<Finding> {
     let mut findings: Vec<_> = faults.iter().map(fault).collect();
     if findings.is_empty() {
         findings.push(Finding::ok("configuration", places(config, role)));
     }
     let ignored = config.ignored_parameters().into_iter();
-    findings.extend(ignored.map(|what| Finding::note("configuration", what, "take them out, or correct their names")));
+    findings.extend(ignored.map(|what| {
+        Finding::note(
+            "configuration",
+            what,
+            "take them out, or correct their names",
+        )
+    }));
     if role != Role::Worker && !faults.concern("CLERK_WEBHOOK_SIGNING_SECRET") {
         findings.push(signing_secrets(config.signing_secrets.len()));
     }
     if role != Role::Receiver && !faults.concern("ADMIN_TOKEN") {
         findings.push(match config.admin_token {
             Some(_) => Finding::ok("admin_token", "set"),
-            None => Finding::note("admin_token", "not set: the dashboard and the API answer 403", MAKE_A_TOKEN),
+            None => Finding::note(
+                "admin_token",
+                "not set: the dashboard and the API answer 403",
+                MAKE_A_TOKEN,
+            ),
         });
     }
-    if role != Role::Serve && !faults.concern("AMQP_URL") && matches!(config.queue, queue::Options::Embedded(_)) {
+    if role != Role::Serve
+        && !faults.concern("AMQP_URL")
+        && matches!(config.queue, queue::Options::Embedded(_))
+    {
         findings.push(Finding::fail(
             "configuration",
             "AMQP_URL is not set, and the embedded queue serves one process alone",
@@ -48,7 +61,10 @@ fn places(config: &Config, role: Role) -> String {
         store::Options::Postgres(_) => "PostgreSQL",
         store::Options::Sqlite(_) => "SQLite",
     };
-    format!("every setting can be read: {queue}; {store}; HTTP on {}:{}", config.http.host, config.http.port)
+    format!(
+        "every setting can be read: {queue}; {store}; HTTP on {}:{}",
+        config.http.host, config.http.port
+    )
 }
 
 /// Each was read already: one that is not well formed is a fault of the configuration.

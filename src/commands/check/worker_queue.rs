@@ -9,13 +9,19 @@ use crate::store::Store;
 /// Asks both; nothing where either does not say, which other lines tell.
 pub async fn check(store: &Store, config: &Config) -> Option<Finding> {
     let recorded = target::recorded(store).await.ok()?;
-    judge(&recorded, queue::identity(&config.queue).await.ok()?.as_ref())
+    judge(
+        &recorded,
+        queue::identity(&config.queue).await.ok()?.as_ref(),
+    )
 }
 
 /// A queue that is about to be changed looks the same, so it is a note.
 fn judge(recorded: &[Identity], ours: Option<&Identity>) -> Option<Finding> {
     let last = recorded.first()?;
-    let place = format!("the workers of this database take events from {}", listed(recorded));
+    let place = format!(
+        "the workers of this database take events from {}",
+        listed(recorded)
+    );
     let Some(ours) = ours else {
         let what = format!("{place}, and there is no embedded queue here");
         let mend = "set AMQP_URL or DATA_DIR to that queue for `events replay`; a worker that starts here takes from a new one";
@@ -23,14 +29,19 @@ fn judge(recorded: &[Identity], ours: Option<&Identity>) -> Option<Finding> {
     };
     if recorded.iter().any(|recorded| recorded.is(ours)) {
         if recorded.len() == 1 {
-            return Some(Finding::ok("worker_queue", format!("workers take events from {ours}")));
+            return Some(Finding::ok(
+                "worker_queue",
+                format!("workers take events from {ours}"),
+            ));
         }
-        let mend =
-            "if both are not meant to run, stop one, or give it another DATABASE_URL; this goes some minutes later";
+        let mend = "if both are not meant to run, stop one, or give it another DATABASE_URL; this goes some minutes later";
         return Some(Finding::note("worker_queue", place, mend));
     }
     let what = format!("{place}; the queue here is {ours}");
-    let mend = format!("{}; a worker that starts here records its own", last.remedy(ours));
+    let mend = format!(
+        "{}; a worker that starts here records its own",
+        last.remedy(ours)
+    );
     Some(Finding::note("worker_queue", what, mend))
 }
 
@@ -51,7 +62,11 @@ mod tests {
         assert!(!other.failed() && other.mend.unwrap().starts_with("set AMQP_NAMESPACE"));
         assert!(said(None).what.contains("no embedded queue here"));
         let both = judge(&[broker("test"), broker("live")], Some(&broker("live"))).unwrap();
-        assert!(!both.failed() && both.mend.is_some() && both.what.contains("namespace test"), "{}", both.what);
+        assert!(
+            !both.failed() && both.mend.is_some() && both.what.contains("namespace test"),
+            "{}",
+            both.what
+        );
         assert!(judge(&[], Some(&broker("live"))).is_none());
     }
 }

@@ -15,7 +15,7 @@ use super::plan::Plan;
 use super::sender::{Answer, PostError, Sender};
 use super::summary::Tally;
 use crate::backoff::Backoff;
-use crate::clerk::sample::SampleEvent;
+use crate::sample::SampleEvent;
 use crate::shutdown::Shutdown;
 
 /// Longest wait before an event is sent again, whatever Retry-After says. Svix would wait for minutes; this is a test.
@@ -63,8 +63,12 @@ impl Load {
         let mut tally = Tally::default();
         while !self.shutdown.is_requested() {
             let place = next.fetch_add(1, Ordering::Relaxed);
-            let Some(planned) = self.plan.event(place) else { break };
-            let Some(from) = self.wait_until_due(place, start).await else { break };
+            let Some(planned) = self.plan.event(place) else {
+                break;
+            };
+            let Some(from) = self.wait_until_due(place, start).await else {
+                break;
+            };
             let (result, retries) = self.deliver(&planned.event).await;
             tally.retries += retries;
             tally.add(&result, from.elapsed());
@@ -95,13 +99,20 @@ impl Load {
             let result = self.sender.post(event).await;
             let wait = match &result {
                 Ok(answer) if !answer.is_for_now() => return (result, retries),
-                Ok(answer) => answer.retry_after.unwrap_or_else(|| backoff.next_interval()),
+                Ok(answer) => answer
+                    .retry_after
+                    .unwrap_or_else(|| backoff.next_interval()),
                 Err(_) => backoff.next_interval(),
             };
             if retries >= u64::from(self.retries) {
                 return (result, retries);
             }
-            if self.shutdown.or(tokio::time::sleep(wait.min(RETRY_WAIT_MAX))).await.is_none() {
+            if self
+                .shutdown
+                .or(tokio::time::sleep(wait.min(RETRY_WAIT_MAX)))
+                .await
+                .is_none()
+            {
                 return (result, retries);
             }
             retries += 1;

@@ -5,8 +5,8 @@
 
 use bytes::Bytes;
 
-use crate::clerk::sample::{Person, SampleEvent, SampleType, Seeded};
 use crate::clerk::{ClerkId, Timestamp};
+use crate::sample::{Person, SampleEvent, SampleType, Seeded};
 
 /// 2025-01-01. The made-up users signed up in the year after it, each at a time of their own that stays the same from
 /// run to run: a `user.updated` must not change when its user was created.
@@ -54,12 +54,20 @@ impl Plan {
         };
         let order = options.shuffle.then(|| {
             let once = 0..options.events;
-            let twice = options.duplicate.then_some(once.clone()).into_iter().flatten();
+            let twice = options
+                .duplicate
+                .then_some(once.clone())
+                .into_iter()
+                .flatten();
             let mut order: Vec<u32> = once.chain(twice).collect();
             Seeded::of(&[options.seed, u64::from(options.events)]).shuffle(&mut order);
             order
         });
-        Self { rounds: options.events.div_ceil(users.max(1)), order, options }
+        Self {
+            rounds: options.events.div_ceil(users.max(1)),
+            order,
+            options,
+        }
     }
 
     /// How many deliveries there are.
@@ -94,7 +102,10 @@ impl Plan {
             Source::Body(body) => {
                 let now = self.options.now;
                 let mut random = Seeded::of(&[self.options.seed, now.ms().unsigned_abs(), index]);
-                Planned { event: SampleEvent::of_body(body.clone(), now, &mut random), clerk_id: None }
+                Planned {
+                    event: SampleEvent::of_body(body.clone(), now, &mut random),
+                    clerk_id: None,
+                }
             }
         })
     }
@@ -104,12 +115,16 @@ impl Plan {
         let at = Timestamp::from_ms(self.options.now.ms() - behind).unwrap_or(self.options.now);
         // From the time, so that the update of the next run shows something new as well.
         let n = 1 + self.options.now.ms().unsigned_abs() / 1000 % 1000 + round;
-        Planned { event: person.event(kind, at, n), clerk_id: Some(person.id.clone()) }
+        Planned {
+            event: person.event(kind, at, n),
+            clerk_id: Some(person.id.clone()),
+        }
     }
 }
 
 fn sign_up_time(random: &mut Seeded) -> Timestamp {
-    Timestamp::from_ms(SIGN_UPS_FROM_MS + random.below(YEAR_MS) as i64).expect("the year 2025 is a valid time")
+    Timestamp::from_ms(SIGN_UPS_FROM_MS + random.below(YEAR_MS) as i64)
+        .expect("the year 2025 is a valid time")
 }
 
 /// An event and the user it is about, where that is known.
@@ -129,7 +144,10 @@ mod tests {
 
     fn options(events: u32, users: u32) -> Options {
         Options {
-            source: Source::People { kind: SampleType::UserUpdated, users },
+            source: Source::People {
+                kind: SampleType::UserUpdated,
+                users,
+            },
             events,
             shuffle: false,
             duplicate: false,
@@ -141,7 +159,9 @@ mod tests {
     fn all(options: Options) -> Vec<Planned> {
         let plan = Plan::new(options);
         assert_eq!(plan.event(plan.deliveries()), None);
-        (0..plan.deliveries()).map(|place| plan.event(place).unwrap()).collect()
+        (0..plan.deliveries())
+            .map(|place| plan.event(place).unwrap())
+            .collect()
     }
 
     fn field(planned: &Planned, name: &str) -> i64 {
@@ -150,14 +170,20 @@ mod tests {
     }
 
     fn ids(planned: &[Planned]) -> Vec<&str> {
-        planned.iter().map(|planned| planned.event.id.as_str()).collect()
+        planned
+            .iter()
+            .map(|planned| planned.event.id.as_str())
+            .collect()
     }
 
     #[test]
     fn events_are_spread_evenly_and_each_users_versions_rise_by_one_up_to_now() {
         for shuffle in [false, true] {
             let mut versions: BTreeMap<_, Vec<i64>> = BTreeMap::new();
-            for planned in all(Options { shuffle, ..options(100, 8) }) {
+            for planned in all(Options {
+                shuffle,
+                ..options(100, 8)
+            }) {
                 let version = field(&planned, "updated_at");
                 versions.entry(planned.clerk_id).or_default().push(version);
             }
@@ -165,7 +191,10 @@ mod tests {
             for list in versions.values_mut() {
                 assert!((12..=13).contains(&list.len()));
                 list.sort_unstable();
-                assert!(list.windows(2).all(|pair| pair[0] + 1 == pair[1]), "{list:?}");
+                assert!(
+                    list.windows(2).all(|pair| pair[0] + 1 == pair[1]),
+                    "{list:?}"
+                );
                 assert!(*list.last().unwrap() <= NOW_MS && *list.first().unwrap() > NOW_MS - 13);
             }
         }
@@ -175,7 +204,13 @@ mod tests {
 
     #[test]
     fn a_shuffle_sends_the_same_events_in_another_order() {
-        let (plain, shuffled) = (all(options(200, 5)), all(Options { shuffle: true, ..options(200, 5) }));
+        let (plain, shuffled) = (
+            all(options(200, 5)),
+            all(Options {
+                shuffle: true,
+                ..options(200, 5)
+            }),
+        );
         assert_ne!(ids(&plain), ids(&shuffled));
         let sorted = |list: &[Planned]| {
             let mut list: Vec<_> = ids(list).into_iter().map(str::to_owned).collect();
@@ -183,57 +218,111 @@ mod tests {
             list
         };
         assert_eq!(sorted(&plain), sorted(&shuffled));
-        assert_eq!(ids(&shuffled), ids(&all(Options { shuffle: true, ..options(200, 5) })));
+        assert_eq!(
+            ids(&shuffled),
+            ids(&all(Options {
+                shuffle: true,
+                ..options(200, 5)
+            }))
+        );
     }
 
     #[test]
     fn a_duplicate_is_the_same_event_again_next_to_it_or_anywhere_when_shuffled() {
-        let plain = all(Options { duplicate: true, ..options(50, 5) });
+        let plain = all(Options {
+            duplicate: true,
+            ..options(50, 5)
+        });
         assert_eq!(plain.len(), 100);
         assert!(plain.chunks(2).all(|pair| pair[0] == pair[1]));
         assert_eq!(ids(&plain).into_iter().collect::<HashSet<_>>().len(), 50);
 
-        let shuffled = all(Options { duplicate: true, shuffle: true, ..options(50, 5) });
+        let shuffled = all(Options {
+            duplicate: true,
+            shuffle: true,
+            ..options(50, 5)
+        });
         let mut counts: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
         for (place, id) in ids(&shuffled).into_iter().enumerate() {
             counts.entry(id).or_default().push(place);
         }
         assert!(counts.len() == 50 && counts.values().all(|places| places.len() == 2));
-        assert!(counts.values().filter(|places| places[1] - places[0] > 1).count() > 40);
+        assert!(
+            counts
+                .values()
+                .filter(|places| places[1] - places[0] > 1)
+                .count()
+                > 40
+        );
     }
 
     #[test]
     fn a_seed_names_the_same_users_in_every_run_and_they_keep_their_time_of_sign_up() {
         let first = all(options(20, 20));
         let later = Timestamp::from_ms(NOW_MS + 5_000).unwrap();
-        let created = Source::People { kind: SampleType::UserCreated, users: 20 };
-        let second = all(Options { now: later, source: created, ..options(20, 20) });
+        let created = Source::People {
+            kind: SampleType::UserCreated,
+            users: 20,
+        };
+        let second = all(Options {
+            now: later,
+            source: created,
+            ..options(20, 20)
+        });
         for (a, b) in first.iter().zip(&second) {
             assert_eq!(a.clerk_id, b.clerk_id);
             assert_eq!(field(a, "created_at"), field(b, "created_at"));
             assert_ne!(a.event.id, b.event.id);
         }
-        let other = all(Options { seed: 43, ..options(20, 20) });
-        assert!(first.iter().all(|a| other.iter().all(|b| a.clerk_id != b.clerk_id)));
+        let other = all(Options {
+            seed: 43,
+            ..options(20, 20)
+        });
+        assert!(
+            first
+                .iter()
+                .all(|a| other.iter().all(|b| a.clerk_id != b.clerk_id))
+        );
     }
 
     #[test]
     fn one_user_gets_every_event_and_is_the_same_person_under_every_seed() {
         let id = ClerkId::new("user_1").unwrap();
         let of = |seed| {
-            let source = Source::User { kind: SampleType::UserUpdated, id: id.clone() };
-            all(Options { source, seed, ..options(10, 1) })
+            let source = Source::User {
+                kind: SampleType::UserUpdated,
+                id: id.clone(),
+            };
+            all(Options {
+                source,
+                seed,
+                ..options(10, 1)
+            })
         };
-        assert!(of(1).iter().all(|planned| planned.clerk_id.as_ref() == Some(&id)));
+        assert!(
+            of(1)
+                .iter()
+                .all(|planned| planned.clerk_id.as_ref() == Some(&id))
+        );
         assert_eq!(ids(&of(1)).into_iter().collect::<HashSet<_>>().len(), 10);
-        assert_eq!(field(&of(1)[0], "created_at"), field(&of(2)[0], "created_at"));
+        assert_eq!(
+            field(&of(1)[0], "created_at"),
+            field(&of(2)[0], "created_at")
+        );
     }
 
     #[test]
     fn a_body_is_sent_as_it_is_under_an_id_of_its_own_each_time() {
         let body = Bytes::from_static(b"\xffnot json");
-        let planned = all(Options { source: Source::Body(body.clone()), ..options(5, 1) });
-        assert!(planned.iter().all(|planned| planned.event.body == body && planned.clerk_id.is_none()));
+        let planned = all(Options {
+            source: Source::Body(body.clone()),
+            ..options(5, 1)
+        });
+        assert!(
+            planned
+                .iter()
+                .all(|planned| planned.event.body == body && planned.clerk_id.is_none())
+        );
         assert_eq!(ids(&planned).into_iter().collect::<HashSet<_>>().len(), 5);
     }
 }

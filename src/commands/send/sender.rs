@@ -9,9 +9,9 @@ use serde::Deserialize;
 
 use crate::backoff::retry_after;
 use crate::clerk::SigningSecret;
-use crate::clerk::sample::SampleEvent;
 use crate::clock::now;
-use crate::visible::visible;
+use crate::escape::visible;
+use crate::sample::SampleEvent;
 
 /// How long Svix waits for an answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
@@ -31,7 +31,11 @@ pub struct Sender {
 
 impl Sender {
     /// `connections` is how many stay open between deliveries; each delivery under way has one of its own.
-    pub fn new(url: Url, secret: SigningSecret, connections: NonZeroUsize) -> Result<Self, PostError> {
+    pub fn new(
+        url: Url,
+        secret: SigningSecret,
+        connections: NonZeroUsize,
+    ) -> Result<Self, PostError> {
         let mut builder = reqwest::Client::builder()
             .http1_only()
             .redirect(reqwest::redirect::Policy::none())
@@ -45,7 +49,11 @@ impl Sender {
             builder = builder.no_proxy();
         }
         let client = builder.build().map_err(|error| PostError::new(&error))?;
-        Ok(Self { client, url, secret })
+        Ok(Self {
+            client,
+            url,
+            secret,
+        })
     }
 
     /// Where to, without the user name and password that the URL may hold.
@@ -66,12 +74,25 @@ impl Sender {
             .header("svix-timestamp", now.ms() / 1000)
             .header("svix-signature", signature)
             .body(event.body.clone());
-        let mut response = request.send().await.map_err(|error| PostError::new(&error))?;
+        let mut response = request
+            .send()
+            .await
+            .map_err(|error| PostError::new(&error))?;
         let status = response.status().as_u16();
-        let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
-        let retry_after = header(RETRY_AFTER).and_then(|value| retry_after(value, header(DATE), now.ms()));
+        let header = |name| {
+            response
+                .headers()
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+        };
+        let retry_after =
+            header(RETRY_AFTER).and_then(|value| retry_after(value, header(DATE), now.ms()));
         let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| PostError::new(&error))? {
+        while let Some(chunk) = response
+            .chunk()
+            .await
+            .map_err(|error| PostError::new(&error))?
+        {
             body.extend_from_slice(&chunk);
             if body.len() > ANSWER_MAX {
                 break;
@@ -95,7 +116,9 @@ pub fn is_loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
     host == "localhost"
         || host.ends_with(".localhost")
-        || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback() || ip.is_unspecified())
+        || host
+            .parse()
+            .is_ok_and(|ip: std::net::IpAddr| ip.is_loopback() || ip.is_unspecified())
 }
 
 /// What the receiver said.
@@ -121,9 +144,16 @@ impl Answer {
         }
         // Any other server may stand there, so any body will do.
         let fields: Fields = serde_json::from_slice(body).unwrap_or_default();
-        let word = fields.code.or(fields.status.and_then(|status| status.as_str().map(str::to_owned)));
+        let word = fields.code.or(fields
+            .status
+            .and_then(|status| status.as_str().map(str::to_owned)));
         let detail = fields.detail.or(fields.title).unwrap_or_default();
-        Self { status, word: plain(&word.unwrap_or_default()), detail: plain(&detail), retry_after }
+        Self {
+            status,
+            word: plain(&word.unwrap_or_default()),
+            detail: plain(&detail),
+            retry_after,
+        }
     }
 
     pub fn is_accepted(&self) -> bool {
@@ -173,15 +203,26 @@ mod tests {
     fn answers_are_read_leniently_and_lose_what_a_terminal_would_obey() {
         let read = |status, body: &str| Answer::read(status, None, body.as_bytes());
         let queued = read(200, r#"{"status":"queued","event_id":"msg_1"}"#);
-        assert_eq!((queued.word.as_str(), queued.is_accepted()), ("queued", true));
-        let problem =
-            read(503, r#"{"type":"about:blank","title":"T","status":503,"code":"queue_unavailable","detail":"D"}"#);
-        assert_eq!((problem.word.as_str(), problem.detail.as_str()), ("queue_unavailable", "D"));
+        assert_eq!(
+            (queued.word.as_str(), queued.is_accepted()),
+            ("queued", true)
+        );
+        let problem = read(
+            503,
+            r#"{"type":"about:blank","title":"T","status":503,"code":"queue_unavailable","detail":"D"}"#,
+        );
+        assert_eq!(
+            (problem.word.as_str(), problem.detail.as_str()),
+            ("queue_unavailable", "D")
+        );
         assert!(problem.is_for_now() && !problem.is_accepted());
         for other in ["", "<html>", "[]", "{\"code\":1}", "null"] {
             assert_eq!(read(404, other).word, "", "{other}");
         }
-        assert_eq!(read(400, "{\"detail\":\"a\\u001b[2Jb\\n\"}").detail, "a\\u001b[2Jb\\u000a");
+        assert_eq!(
+            read(400, "{\"detail\":\"a\\u001b[2Jb\\n\"}").detail,
+            "a\\u001b[2Jb\\u000a"
+        );
     }
 
     #[test]
@@ -201,8 +242,11 @@ mod tests {
 
     #[test]
     fn the_address_shows_no_password() {
-        let secret = SigningSecret::parse(&"whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD".into()).unwrap();
-        let url = "http://me:hidden@127.0.0.1:3000/api?token=hidden".parse().unwrap();
+        let secret =
+            SigningSecret::parse(&"whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD".into()).unwrap();
+        let url = "http://me:hidden@127.0.0.1:3000/api?token=hidden"
+            .parse()
+            .unwrap();
         let sender = Sender::new(url, secret, NonZeroUsize::MIN).unwrap();
         assert_eq!(sender.address(), "http://127.0.0.1:3000/api");
     }

@@ -34,9 +34,16 @@ pub struct Tally {
 
 impl Default for Tally {
     fn default() -> Self {
-        let latencies = Histogram::new(LATENCY_DIGITS).expect("3 digits are within a histogram's limits");
+        let latencies =
+            Histogram::new(LATENCY_DIGITS).expect("3 digits are within a histogram's limits");
         let (answers, failures) = (BTreeMap::new(), BTreeMap::new());
-        Self { retries: 0, answers, failures, reasons: Vec::new(), latencies }
+        Self {
+            retries: 0,
+            answers,
+            failures,
+            reasons: Vec::new(),
+            latencies,
+        }
     }
 }
 
@@ -45,8 +52,12 @@ impl Tally {
     pub fn add(&mut self, result: &Result<Answer, PostError>, latency: Duration) {
         match result {
             Ok(answer) => {
-                let us = u64::try_from(latency.as_micros()).unwrap_or(LATENCY_MAX_US).min(LATENCY_MAX_US);
-                self.latencies.record(us).expect("the histogram grows as needed");
+                let us = u64::try_from(latency.as_micros())
+                    .unwrap_or(LATENCY_MAX_US)
+                    .min(LATENCY_MAX_US);
+                self.latencies
+                    .record(us)
+                    .expect("the histogram grows as needed");
                 self.count_answers((answer.status, answer.word.clone()), 1);
                 if !answer.is_accepted() {
                     self.add_reason(reason(answer));
@@ -70,12 +81,18 @@ impl Tally {
         for reason in other.reasons {
             self.add_reason(reason);
         }
-        self.latencies.add(&other.latencies).expect("the histogram grows as needed");
+        self.latencies
+            .add(&other.latencies)
+            .expect("the histogram grows as needed");
     }
 
     fn count_answers(&mut self, (status, word): (u16, String), count: u64) {
         let is_known = self.answers.contains_key(&(status, word.clone()));
-        let word = if is_known || self.answers.len() < KINDS_MAX { word } else { "other".to_owned() };
+        let word = if is_known || self.answers.len() < KINDS_MAX {
+            word
+        } else {
+            "other".to_owned()
+        };
         *self.answers.entry((status, word)).or_default() += count;
     }
 
@@ -96,7 +113,11 @@ impl Tally {
     /// `planned` is how many deliveries there were to be.
     pub fn summary(self, run: Run, planned: usize, took: Duration) -> Summary {
         let count = |of: &dyn Fn(u16, &str) -> bool| {
-            self.answers.iter().filter(|((status, word), _)| of(*status, word)).map(|(_, count)| count).sum::<u64>()
+            self.answers
+                .iter()
+                .filter(|((status, word), _)| of(*status, word))
+                .map(|(_, count)| count)
+                .sum::<u64>()
         };
         let accepted = |status| (200..300).contains(&status);
         let failed: u64 = self.failures.values().sum();
@@ -112,7 +133,11 @@ impl Tally {
             ignored: count(&|status, word| accepted(status) && word == "ignored"),
             refused: (self.answers.iter())
                 .filter(|((status, _), _)| !accepted(*status))
-                .map(|((status, code), count)| Refused { status: *status, code: code.clone(), count: *count })
+                .map(|((status, code), count)| Refused {
+                    status: *status,
+                    code: code.clone(),
+                    count: *count,
+                })
                 .collect(),
             failed,
             retries: self.retries,
@@ -132,9 +157,16 @@ impl Tally {
 /// One line on an answer that is no 2xx.
 pub fn reason(answer: &Answer) -> String {
     let parts = [answer.word.as_str(), answer.detail.as_str()];
-    let text = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": ");
+    let text = parts
+        .into_iter()
+        .filter(|part| !part.is_empty())
+        .collect::<Vec<_>>()
+        .join(": ");
     match (answer.status, text.is_empty()) {
-        (300..400, _) => format!("{}: a redirect, which Svix takes as a failure; give the final --url", answer.status),
+        (300..400, _) => format!(
+            "{}: a redirect, which Svix takes as a failure; give the final --url",
+            answer.status
+        ),
         (404, true) => "404: nothing takes webhooks at this path; see --url".to_owned(),
         (status, true) => format!("{status}: not an answer of clerk-sync's; see --url"),
         (status, false) => format!("{status} {text}"),
@@ -206,32 +238,77 @@ impl Summary {
         row("sent", self.sent_text());
         row("queued", grouped(self.queued));
         if self.ignored > 0 {
-            row("ignored", format!("{}  not kept: only the events of users are", grouped(self.ignored)));
+            row(
+                "ignored",
+                format!(
+                    "{}  not kept: only the events of users are",
+                    grouped(self.ignored)
+                ),
+            );
         }
         if others > 0 {
-            row("accepted", format!("{}  2xx, but not by clerk-sync", grouped(others)));
+            row(
+                "accepted",
+                format!("{}  2xx, but not by clerk-sync", grouped(others)),
+            );
         }
         for refused in &self.refused {
-            row("refused", format!("{}  {} {}", grouped(refused.count), refused.status, refused.code));
+            row(
+                "refused",
+                format!(
+                    "{}  {} {}",
+                    grouped(refused.count),
+                    refused.status,
+                    refused.code
+                ),
+            );
         }
         if self.failed > 0 {
-            row("failed", format!("{}  without an answer", grouped(self.failed)));
+            row(
+                "failed",
+                format!("{}  without an answer", grouped(self.failed)),
+            );
         }
         if self.retries > 0 {
             row("retried", grouped(self.retries));
         }
-        row("took", format!("{:.2} s, {} a second", self.seconds, grouped_f64(self.per_second)));
+        row(
+            "took",
+            format!(
+                "{:.2} s, {} a second",
+                self.seconds,
+                grouped_f64(self.per_second)
+            ),
+        );
         if let Some(Latency { p50, p90, p99, max }) = self.latency_ms {
-            row("latency", format!("p50 {p50:.2} ms, p90 {p90:.2} ms, p99 {p99:.2} ms, longest {max:.2} ms"));
+            row(
+                "latency",
+                format!("p50 {p50:.2} ms, p90 {p90:.2} ms, p99 {p99:.2} ms, longest {max:.2} ms"),
+            );
         }
-        row("seed", format!("{}  --seed {} sends the same users in the same order", self.run.seed, self.run.seed));
+        row(
+            "seed",
+            format!(
+                "{}  --seed {} sends the same users in the same order",
+                self.run.seed, self.run.seed
+            ),
+        );
         // The table fills each line up with spaces.
-        table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+        table
+            .to_string()
+            .lines()
+            .map(str::trim_end)
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 
     fn sent_text(&self) -> String {
         if self.sent < self.planned {
-            format!("{} of {}, then stopped", grouped(self.sent), grouped(self.planned))
+            format!(
+                "{} of {}, then stopped",
+                grouped(self.sent),
+                grouped(self.planned)
+            )
         } else {
             grouped(self.sent)
         }
@@ -255,7 +332,11 @@ fn grouped_f64(number: f64) -> String {
     // `as` keeps to the range of u64, and a rate is never negative.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     let whole = number.round() as u64;
-    if whole >= 10 { grouped(whole) } else { format!("{number:.1}") }
+    if whole >= 10 {
+        grouped(whole)
+    } else {
+        format!("{number:.1}")
+    }
 }
 
 #[cfg(test)]
@@ -263,11 +344,21 @@ mod tests {
     use super::*;
 
     fn answer(status: u16, word: &str) -> Result<Answer, PostError> {
-        Ok(Answer { status, word: word.into(), detail: String::new(), retry_after: None })
+        Ok(Answer {
+            status,
+            word: word.into(),
+            detail: String::new(),
+            retry_after: None,
+        })
     }
 
     fn run() -> Run {
-        Run { event_type: Some("user.created"), url: "http://127.0.0.1/".into(), seed: 7, users: Some(10) }
+        Run {
+            event_type: Some("user.created"),
+            url: "http://127.0.0.1/".into(),
+            seed: 7,
+            users: Some(10),
+        }
     }
 
     fn ms(ms: u64) -> Duration {
@@ -286,18 +377,43 @@ mod tests {
         second.retries = 3;
         first.join(second);
         let summary = first.summary(run(), 101, Duration::from_secs(10));
-        assert_eq!((summary.sent, summary.accepted, summary.queued, summary.ignored), (101, 99, 98, 1));
+        assert_eq!(
+            (
+                summary.sent,
+                summary.accepted,
+                summary.queued,
+                summary.ignored
+            ),
+            (101, 99, 98, 1)
+        );
         assert_eq!(summary.refused.len(), 1);
-        assert_eq!((summary.refused[0].status, summary.refused[0].count), (503, 2));
-        assert_eq!((summary.retries, summary.failed, summary.is_whole()), (3, 0, false));
+        assert_eq!(
+            (summary.refused[0].status, summary.refused[0].count),
+            (503, 2)
+        );
+        assert_eq!(
+            (summary.retries, summary.failed, summary.is_whole()),
+            (3, 0, false)
+        );
         let latency = summary.latency_ms.clone().unwrap();
-        for (is, expected) in [(latency.p50, 51.0), (latency.p90, 91.0), (latency.p99, 100.0), (latency.max, 100.0)] {
+        for (is, expected) in [
+            (latency.p50, 51.0),
+            (latency.p90, 91.0),
+            (latency.p99, 100.0),
+            (latency.max, 100.0),
+        ] {
             assert!((is - expected).abs() < 0.2, "{latency:?}");
         }
         assert!((summary.per_second - 10.1).abs() < 0.001);
         assert_eq!(summary.reasons, ["503 queue_unavailable"]);
         let table = summary.table();
-        for text in ["sent", "queue_unavailable", "p50 51.", "--seed 7", "retried"] {
+        for text in [
+            "sent",
+            "queue_unavailable",
+            "p50 51.",
+            "--seed 7",
+            "retried",
+        ] {
             assert!(table.contains(text), "{table}");
         }
     }
@@ -319,12 +435,24 @@ mod tests {
         }
         let summary = tally.summary(run(), 10_000, ms(5));
         assert!(summary.refused.len() <= KINDS_MAX + 1 && summary.reasons.len() == REASONS_MAX);
-        assert_eq!(summary.refused.iter().map(|refused| refused.count).sum::<u64>(), 10_000);
+        assert_eq!(
+            summary
+                .refused
+                .iter()
+                .map(|refused| refused.count)
+                .sum::<u64>(),
+            10_000
+        );
     }
 
     #[test]
     fn numbers_are_grouped_by_thousands() {
-        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
+        for (number, text) in [
+            (0, "0"),
+            (999, "999"),
+            (1000, "1,000"),
+            (1_234_567, "1,234,567"),
+        ] {
             assert_eq!(grouped(number), text);
         }
     }

@@ -27,20 +27,26 @@ pub fn choose(
     dev: &Dev,
 ) -> Option<(SecretString, bool)> {
     let here = dev.secret.as_ref().filter(|_| is_loopback(url));
-    let is_running = dev.url.as_ref().is_some_and(|dev| dev.port_or_known_default() == url.port_or_known_default());
+    let is_running = dev
+        .url
+        .as_ref()
+        .is_some_and(|dev| dev.port_or_known_default() == url.port_or_known_default());
     let secret = match (given, configured, here) {
         (Some(given), ..) => given,
         (None, _, Some(here)) if is_running => here,
         (None, Some(configured), _) => configured,
         (None, None, _) => dev.secret.as_ref()?,
     };
-    let is_dev = here.is_some_and(|here| here.expose_secret().trim() == secret.expose_secret().trim());
+    let is_dev =
+        here.is_some_and(|here| here.expose_secret().trim() == secret.expose_secret().trim());
     Some((secret.clone(), is_dev))
 }
 
 /// What happens there, for a person who has to agree.
 pub fn warning(address: &str, about: Option<&str>) -> String {
-    let whom = about.map(|id| format!(", and the row of {id} is overwritten")).unwrap_or_default();
+    let whom = about
+        .map(|id| format!(", and the row of {id} is overwritten"))
+        .unwrap_or_default();
     format!(
         "The target {address} is not `clerk-sync dev` of this DATA_DIR: if it accepts this signing secret, sample events will be written to its table{whom}."
     )
@@ -58,24 +64,107 @@ mod tests {
         let (running, elsewhere) = ("http://127.0.0.1:3000/", "http://127.0.0.1:3001/");
         for (url, given, configured, kept, runs_at, expected) in [
             (here, None, None, Some(DEVS), None, Some((DEVS, true))),
-            (here, None, None, Some(DEVS), Some(running), Some((DEVS, true))),
-            (here, None, Some(OURS), Some(DEVS), Some(running), Some((DEVS, true))),
-            ("http://localhost:3000/api", None, Some(OURS), Some(DEVS), Some(running), Some((DEVS, true))),
-            (here, Some(DEVS), Some(OURS), Some(DEVS), None, Some((DEVS, true))),
-            (here, None, Some(OURS), Some(DEVS), None, Some((OURS, false))),
-            (here, None, Some(OURS), Some(DEVS), Some(elsewhere), Some((OURS, false))),
+            (
+                here,
+                None,
+                None,
+                Some(DEVS),
+                Some(running),
+                Some((DEVS, true)),
+            ),
+            (
+                here,
+                None,
+                Some(OURS),
+                Some(DEVS),
+                Some(running),
+                Some((DEVS, true)),
+            ),
+            (
+                "http://localhost:3000/api",
+                None,
+                Some(OURS),
+                Some(DEVS),
+                Some(running),
+                Some((DEVS, true)),
+            ),
+            (
+                here,
+                Some(DEVS),
+                Some(OURS),
+                Some(DEVS),
+                None,
+                Some((DEVS, true)),
+            ),
+            (
+                here,
+                None,
+                Some(OURS),
+                Some(DEVS),
+                None,
+                Some((OURS, false)),
+            ),
+            (
+                here,
+                None,
+                Some(OURS),
+                Some(DEVS),
+                Some(elsewhere),
+                Some((OURS, false)),
+            ),
             (here, None, Some(OURS), None, None, Some((OURS, false))),
-            (here, Some(OURS), None, Some(DEVS), Some(running), Some((OURS, false))),
-            (there, None, None, Some(DEVS), Some(running), Some((DEVS, false))),
-            (there, None, Some(OURS), Some(DEVS), None, Some((OURS, false))),
-            (there, Some(DEVS), None, Some(DEVS), None, Some((DEVS, false))),
+            (
+                here,
+                Some(OURS),
+                None,
+                Some(DEVS),
+                Some(running),
+                Some((OURS, false)),
+            ),
+            (
+                there,
+                None,
+                None,
+                Some(DEVS),
+                Some(running),
+                Some((DEVS, false)),
+            ),
+            (
+                there,
+                None,
+                Some(OURS),
+                Some(DEVS),
+                None,
+                Some((OURS, false)),
+            ),
+            (
+                there,
+                Some(DEVS),
+                None,
+                Some(DEVS),
+                None,
+                Some((DEVS, false)),
+            ),
             (here, None, None, None, None, None),
         ] {
             let secret = |text: Option<&str>| text.map(SecretString::from);
-            let dev = Dev { secret: secret(kept), url: runs_at.map(|url| url.parse().unwrap()) };
-            let chosen = choose(&url.parse().unwrap(), secret(given).as_ref(), secret(configured).as_ref(), &dev);
-            let chosen = chosen.as_ref().map(|(secret, is_dev)| (secret.expose_secret(), *is_dev));
-            assert_eq!(chosen, expected, "{url} {given:?} {configured:?} {kept:?} {runs_at:?}");
+            let dev = Dev {
+                secret: secret(kept),
+                url: runs_at.map(|url| url.parse().unwrap()),
+            };
+            let chosen = choose(
+                &url.parse().unwrap(),
+                secret(given).as_ref(),
+                secret(configured).as_ref(),
+                &dev,
+            );
+            let chosen = chosen
+                .as_ref()
+                .map(|(secret, is_dev)| (secret.expose_secret(), *is_dev));
+            assert_eq!(
+                chosen, expected,
+                "{url} {given:?} {configured:?} {kept:?} {runs_at:?}"
+            );
         }
     }
 }

@@ -34,23 +34,36 @@ struct State {
 
 impl Receiver {
     fn start(script: impl Fn(usize) -> (Duration, HttpResponse) + Send + Sync + 'static) -> Self {
-        let state =
-            Arc::new(State { script: Arc::new(script), taken: Mutex::default(), connections: AtomicUsize::new(0) });
+        let state = Arc::new(State {
+            script: Arc::new(script),
+            taken: Mutex::default(),
+            connections: AtomicUsize::new(0),
+        });
         let (for_app, for_connections) = (state.clone(), state.clone());
         let server = HttpServer::new(move || {
-            App::new().app_data(web::Data::from(for_app.clone())).default_service(web::to(take))
+            App::new()
+                .app_data(web::Data::from(for_app.clone()))
+                .default_service(web::to(take))
         })
         .on_connect(move |_, _| _ = for_connections.connections.fetch_add(1, Ordering::Relaxed))
         .workers(1)
         .disable_signals()
         .bind("127.0.0.1:0")
         .unwrap();
-        let url = format!("http://{}/api/webhooks/clerk", server.addrs()[0]).parse().unwrap();
+        let url = format!("http://{}/api/webhooks/clerk", server.addrs()[0])
+            .parse()
+            .unwrap();
         let server = server.run();
         let handle = server.handle();
         // On a thread of its own, so that it can be stopped from `drop` whatever the test's runtime is doing.
-        let thread = std::thread::spawn(move || actix_web::rt::System::new().block_on(server).unwrap());
-        Self { url, state, server: handle, thread: Some(thread) }
+        let thread =
+            std::thread::spawn(move || actix_web::rt::System::new().block_on(server).unwrap());
+        Self {
+            url,
+            state,
+            server: handle,
+            thread: Some(thread),
+        }
     }
 
     fn queueing() -> Self {
@@ -62,7 +75,10 @@ impl Receiver {
     }
 
     fn ids(&self) -> Vec<String> {
-        self.taken().iter().map(|event| event.id().to_string()).collect()
+        self.taken()
+            .iter()
+            .map(|event| event.id().to_string())
+            .collect()
     }
 
     /// The deliveries of a command line, to here, and what came of them.
@@ -76,14 +92,20 @@ impl Drop for Receiver {
         // The command is sent at once; the future would only wait for it.
         drop(self.server.stop(false));
         let ended = self.thread.take().map(std::thread::JoinHandle::join);
-        assert!(ended.is_some_and(|ended| ended.is_ok()), "the receiver failed");
+        assert!(
+            ended.is_some_and(|ended| ended.is_ok()),
+            "the receiver failed"
+        );
     }
 }
 
 async fn take(request: HttpRequest, body: web::Bytes, state: web::Data<State>) -> HttpResponse {
     let now = crate::clock::now();
     let secret = SigningSecret::parse(&SECRET.into()).unwrap();
-    let headers = request.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+    let headers = request
+        .headers()
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_bytes()));
     let verified = Delivery::read(headers, now)
         .and_then(|delivery| Verifier::new(vec![secret]).verify(delivery, body, now))
         .map(|good| good.event);
@@ -112,7 +134,10 @@ impl Problem {
 }
 
 fn problem(status: u16, code: &str, detail: &str) -> Problem {
-    Problem(status, serde_json::json!({"type": "about:blank", "status": status, "code": code, "detail": detail}))
+    Problem(
+        status,
+        serde_json::json!({"type": "about:blank", "status": status, "code": code, "detail": detail}),
+    )
 }
 
 fn queued() -> HttpResponse {
@@ -121,7 +146,9 @@ fn queued() -> HttpResponse {
 
 fn unavailable() -> HttpResponse {
     let mut response = problem(503, "queue_unavailable", "the queue is away").finish_json();
-    response.headers_mut().insert(actix_web::http::header::RETRY_AFTER, 0.into());
+    response
+        .headers_mut()
+        .insert(actix_web::http::header::RETRY_AFTER, 0.into());
     response
 }
 
@@ -151,17 +178,32 @@ async fn summary(args: &SendArgs) -> Summary {
 #[tokio::test]
 async fn every_event_arrives_once_signed_and_readable() {
     let receiver = Receiver::queueing();
-    let summary = receiver.send("user.updated --count 300 --users 20 --connections 4 --seed 1").await;
-    assert_eq!((summary.sent, summary.accepted, summary.queued, summary.retries), (300, 300, 300, 0));
+    let summary = receiver
+        .send("user.updated --count 300 --users 20 --connections 4 --seed 1")
+        .await;
+    assert_eq!(
+        (
+            summary.sent,
+            summary.accepted,
+            summary.queued,
+            summary.retries
+        ),
+        (300, 300, 300, 0)
+    );
     assert!(summary.is_whole() && summary.failed == 0 && summary.refused.is_empty());
     let latency = summary.latency_ms.unwrap();
     assert!(latency.p50 > 0.0 && latency.p50 <= latency.p99 && latency.p99 <= latency.max);
 
     let mut users: BTreeMap<_, usize> = BTreeMap::new();
     for event in receiver.taken() {
-        *users.entry(event.parse().unwrap().change.clerk_id).or_default() += 1;
+        *users
+            .entry(event.parse().unwrap().change.clerk_id)
+            .or_default() += 1;
     }
-    assert!(users.len() == 20 && users.values().all(|count| *count == 15), "{users:?}");
+    assert!(
+        users.len() == 20 && users.values().all(|count| *count == 15),
+        "{users:?}"
+    );
     let mut ids = receiver.ids();
     ids.sort_unstable();
     ids.dedup();
@@ -175,15 +217,30 @@ async fn one_event_is_told_in_words_with_the_next_commands() {
         let summary = receiver.send(line).await;
         let event = receiver.taken().remove(0);
         let clerk_id = event.parse().ok().map(|event| event.change.clerk_id);
-        let text = in_words(&summary, event.id(), clerk_id.as_ref(), &Hints::without_flags());
+        let text = in_words(
+            &summary,
+            event.id(),
+            clerk_id.as_ref(),
+            &Hints::without_flags(),
+        );
         (text, event.id().to_string())
     };
     let (text, id) = told(r#"{"status":"queued"}"#, "user.created --user user_1").await;
-    assert!(text.starts_with(&format!("queued {id}, about user_1, in ")), "{text}");
-    let hints = ["users show user_1", "users history user_1"].map(|words| Hints::without_flags().command(words));
-    assert!(text.ends_with(&format!("Look at it:\n  {}", hints.join("\n  "))), "{text}");
+    assert!(
+        text.starts_with(&format!("queued {id}, about user_1, in ")),
+        "{text}"
+    );
+    let hints = ["users show user_1", "users history user_1"]
+        .map(|words| Hints::without_flags().command(words));
+    assert!(
+        text.ends_with(&format!("Look at it:\n  {}", hints.join("\n  "))),
+        "{text}"
+    );
     let (text, id) = told(r#"{"status":"ignored"}"#, "session.created").await;
-    assert!(text.starts_with(&format!("ignored {id}")) && text.contains("only user.created"), "{text}");
+    assert!(
+        text.starts_with(&format!("ignored {id}")) && text.contains("only user.created"),
+        "{text}"
+    );
     let (text, _) = told("hello", "user.created").await;
     assert!(text.contains("not by clerk-sync"), "{text}");
 }
@@ -191,10 +248,18 @@ async fn one_event_is_told_in_words_with_the_next_commands() {
 #[tokio::test]
 async fn connections_stay_open() {
     let receiver = Receiver::queueing();
-    assert!(receiver.send("user.created --count 500 --connections 4").await.is_whole());
+    assert!(
+        receiver
+            .send("user.created --count 500 --connections 4")
+            .await
+            .is_whole()
+    );
     let connections = receiver.state.connections.load(Ordering::Relaxed);
     // A connection that has just answered may not be back in the pool yet, so now and then one more is opened.
-    assert!((1..50).contains(&connections), "{connections} connections for 500 deliveries");
+    assert!(
+        (1..50).contains(&connections),
+        "{connections} connections for 500 deliveries"
+    );
 }
 
 #[tokio::test]
@@ -206,10 +271,17 @@ async fn a_shuffled_duplicated_run_sends_each_event_twice_in_an_order_that_its_s
     for id in receiver.ids() {
         *counts.entry(id).or_default() += 1;
     }
-    assert!(counts.len() == 100 && counts.values().all(|count| *count == 2), "{counts:?}");
+    assert!(
+        counts.len() == 100 && counts.values().all(|count| *count == 2),
+        "{counts:?}"
+    );
 
     let users = |receiver: &Receiver| -> Vec<_> {
-        receiver.taken().iter().map(|event| event.parse().unwrap().change.clerk_id).collect()
+        receiver
+            .taken()
+            .iter()
+            .map(|event| event.parse().unwrap().change.clerk_id)
+            .collect()
     };
     let again = Receiver::queueing();
     assert!(again.send(line).await.is_whole());
@@ -221,17 +293,33 @@ async fn a_wrong_secret_is_refused_and_the_exit_status_says_so() {
     let receiver = Receiver::queueing();
     let wrong = format!("user.created --count 3 --secret {OTHER_SECRET} --json");
     let refused = receiver.send(&wrong).await;
-    assert_eq!((refused.sent, refused.accepted, refused.is_whole()), (3, 0, false));
-    assert_eq!((refused.refused[0].status, refused.refused[0].code.as_str()), (400, "invalid_signature"));
+    assert_eq!(
+        (refused.sent, refused.accepted, refused.is_whole()),
+        (3, 0, false)
+    );
+    assert_eq!(
+        (refused.refused[0].status, refused.refused[0].code.as_str()),
+        (400, "invalid_signature")
+    );
     assert_eq!(refused.reasons.len(), 1, "the same reason is told once");
     assert!(receiver.taken().is_empty());
 
     let with_url = |line: &str| args(&format!("{line} --url {}", receiver.url));
-    assert_eq!(run(&with_url(&wrong), Some(SECRET.into())).await.unwrap(), ExitCode::FAILURE);
+    assert_eq!(
+        run(&with_url(&wrong), Some(SECRET.into())).await.unwrap(),
+        ExitCode::FAILURE
+    );
     let right = with_url("user.created --count 3 --json");
-    assert_eq!(run(&right, Some(SECRET.into())).await.unwrap(), ExitCode::SUCCESS);
+    assert_eq!(
+        run(&right, Some(SECRET.into())).await.unwrap(),
+        ExitCode::SUCCESS
+    );
     let list = format!(" {SECRET}, {OTHER_SECRET}");
-    assert_eq!(run(&right, Some(list.into())).await.unwrap(), ExitCode::SUCCESS, "the first of a list is used");
+    assert_eq!(
+        run(&right, Some(list.into())).await.unwrap(),
+        ExitCode::SUCCESS,
+        "the first of a list is used"
+    );
 }
 
 #[tokio::test]
@@ -239,37 +327,70 @@ async fn without_a_good_secret_nothing_is_sent_and_the_error_says_what_to_do() {
     let receiver = Receiver::queueing();
     let args = args(&format!("user.created --url {}", receiver.url));
     let error = run(&args, None).await.unwrap_err().to_string();
-    assert!(error.contains("--secret") && error.contains("CLERK_WEBHOOK_SIGNING_SECRET"), "{error}");
-    let error = run(&args, Some("whsec_short".into())).await.unwrap_err().to_string();
-    assert!(!error.contains("short") || error.contains("too short"), "{error}");
+    assert!(
+        error.contains("--secret") && error.contains("CLERK_WEBHOOK_SIGNING_SECRET"),
+        "{error}"
+    );
+    let error = run(&args, Some("whsec_short".into()))
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(
+        !error.contains("short") || error.contains("too short"),
+        "{error}"
+    );
     assert!(receiver.taken().is_empty());
 }
 
 #[tokio::test]
 async fn a_receiver_that_is_away_for_now_is_tried_again_only_when_asked_to() {
-    let away_twice = || Receiver::start(|n| (Duration::ZERO, if n < 2 { unavailable() } else { queued() }));
+    let away_twice =
+        || Receiver::start(|n| (Duration::ZERO, if n < 2 { unavailable() } else { queued() }));
     let receiver = away_twice();
     let summary = receiver.send("user.created --retry 5").await;
     assert_eq!((summary.sent, summary.accepted, summary.retries), (1, 1, 2));
     let ids = receiver.ids();
-    assert!(ids.len() == 3 && ids.iter().all(|id| *id == ids[0]), "a retry keeps the ID: {ids:?}");
+    assert!(
+        ids.len() == 3 && ids.iter().all(|id| *id == ids[0]),
+        "a retry keeps the ID: {ids:?}"
+    );
 
     let summary = away_twice().send("user.created").await;
     assert_eq!((summary.accepted, summary.retries), (0, 0));
-    assert_eq!(summary.reasons, ["503 queue_unavailable: the queue is away"]);
+    assert_eq!(
+        summary.reasons,
+        ["503 queue_unavailable: the queue is away"]
+    );
 
-    let summary = Receiver::start(|_| (Duration::ZERO, unavailable())).send("user.created --retry 3").await;
+    let summary = Receiver::start(|_| (Duration::ZERO, unavailable()))
+        .send("user.created --retry 3")
+        .await;
     assert_eq!((summary.sent, summary.accepted, summary.retries), (1, 0, 3));
 
-    let refusing = Receiver::start(|_| (Duration::ZERO, problem(413, "body_too_large", "").finish_json()));
+    let refusing = Receiver::start(|_| {
+        (
+            Duration::ZERO,
+            problem(413, "body_too_large", "").finish_json(),
+        )
+    });
     let summary = refusing.send("user.created --retry 3").await;
-    assert_eq!((summary.retries, summary.refused[0].status), (0, 413), "a retry can't mend a 4xx");
+    assert_eq!(
+        (summary.retries, summary.refused[0].status),
+        (0, 413),
+        "a retry can't mend a 4xx"
+    );
 }
 
 #[tokio::test]
 async fn a_redirect_is_a_failure_and_is_not_followed() {
-    let receiver =
-        Receiver::start(|_| (Duration::ZERO, HttpResponse::Found().insert_header(("location", "/there")).finish()));
+    let receiver = Receiver::start(|_| {
+        (
+            Duration::ZERO,
+            HttpResponse::Found()
+                .insert_header(("location", "/there"))
+                .finish(),
+        )
+    });
     let summary = receiver.send("user.created").await;
     assert_eq!((summary.accepted, summary.refused[0].status), (0, 302));
     assert_eq!(receiver.taken().len(), 1);
@@ -283,37 +404,63 @@ async fn nothing_listening_is_a_failure_that_names_the_cause() {
     assert_eq!((summary.sent, summary.failed, summary.accepted), (2, 2, 0));
     assert!(summary.latency_ms.is_none());
     let told = serde_json::to_string(&summary).unwrap() + &summary.table();
-    assert!(told.contains("cannot connect: Connection refused"), "{told}");
+    assert!(
+        told.contains("cannot connect: Connection refused"),
+        "{told}"
+    );
     assert!(!told.contains("hidden"), "{told}");
 }
 
 #[tokio::test]
 async fn latency_at_a_rate_counts_from_when_the_delivery_was_due() {
     // The first answer takes half a second. With one connection the others wait behind it, which they must show.
-    let stalls = Receiver::start(|n| (Duration::from_millis(if n == 0 { 500 } else { 0 }), queued()));
+    let stalls = Receiver::start(|n| {
+        (
+            Duration::from_millis(if n == 0 { 500 } else { 0 }),
+            queued(),
+        )
+    });
     let started = Instant::now();
-    let summary = stalls.send("user.created --count 40 --rate 100 --connections 1").await;
-    assert!(started.elapsed() >= Duration::from_millis(390), "40 at 100 a second take 0.39 s");
+    let summary = stalls
+        .send("user.created --count 40 --rate 100 --connections 1")
+        .await;
+    assert!(
+        started.elapsed() >= Duration::from_millis(390),
+        "40 at 100 a second take 0.39 s"
+    );
     let latency = summary.latency_ms.unwrap();
     assert!(latency.max >= 495.0 && latency.p50 >= 200.0, "{latency:?}");
 
     // Where nothing stalls, a rate spreads the deliveries over time.
     let calm = Receiver::queueing();
     let started = Instant::now();
-    assert!(calm.send("user.created --count 30 --rate 100 --connections 4").await.is_whole());
+    assert!(
+        calm.send("user.created --count 30 --rate 100 --connections 4")
+            .await
+            .is_whole()
+    );
     assert!(started.elapsed() >= Duration::from_millis(290));
 }
 
 #[tokio::test]
 async fn a_file_is_sent_to_the_byte() {
-    let folder = std::env::temp_dir().join(format!("clerk-sync-send-{}-{}", std::process::id(), rand::random::<u64>()));
+    let folder = std::env::temp_dir().join(format!(
+        "clerk-sync-send-{}-{}",
+        std::process::id(),
+        rand::random::<u64>()
+    ));
     std::fs::create_dir(&folder).unwrap();
     let file = folder.join("body.json");
     let body = b"{ \"type\":\"user.created\",\xff \r\n}";
     std::fs::write(&file, body).unwrap();
     let receiver = Receiver::queueing();
-    let summary = receiver.send(&format!("--file {} --count 2 --duplicate", file.display())).await;
-    let missing = prepare(&args(&format!("--file {}/none", folder.display())), Some(SECRET.into()));
+    let summary = receiver
+        .send(&format!("--file {} --count 2 --duplicate", file.display()))
+        .await;
+    let missing = prepare(
+        &args(&format!("--file {}/none", folder.display())),
+        Some(SECRET.into()),
+    );
     std::fs::remove_dir_all(&folder).unwrap();
 
     assert_eq!((summary.accepted, summary.run.event_type), (4, None));
@@ -323,18 +470,43 @@ async fn a_file_is_sent_to_the_byte() {
     ids.sort_unstable();
     ids.dedup();
     assert_eq!(ids.len(), 2);
-    assert!(missing.err().unwrap().to_string().contains("cannot read --file"));
+    assert!(
+        missing
+            .err()
+            .unwrap()
+            .to_string()
+            .contains("cannot read --file")
+    );
 }
 
 #[tokio::test]
 async fn one_user_gets_versions_that_rise() {
     let receiver = Receiver::queueing();
-    assert!(receiver.send("user.updated --user user_1 --count 5 --connections 1").await.is_whole());
+    assert!(
+        receiver
+            .send("user.updated --user user_1 --count 5 --connections 1")
+            .await
+            .is_whole()
+    );
     assert!(receiver.send("user.updated --user user_1").await.is_whole());
-    let changes: Vec<_> = receiver.taken().iter().map(|event| event.parse().unwrap().change).collect();
-    assert!(changes.iter().all(|change| change.clerk_id.as_str() == "user_1"));
-    let versions: Vec<_> = changes.into_iter().map(|change| change.profile.unwrap().0).collect();
-    assert!(versions.windows(2).all(|pair| pair[0] < pair[1]), "{versions:?}");
+    let changes: Vec<_> = receiver
+        .taken()
+        .iter()
+        .map(|event| event.parse().unwrap().change)
+        .collect();
+    assert!(
+        changes
+            .iter()
+            .all(|change| change.clerk_id.as_str() == "user_1")
+    );
+    let versions: Vec<_> = changes
+        .into_iter()
+        .map(|change| change.profile.unwrap().0)
+        .collect();
+    assert!(
+        versions.windows(2).all(|pair| pair[0] < pair[1]),
+        "{versions:?}"
+    );
 }
 
 #[tokio::test]
@@ -348,34 +520,79 @@ async fn a_run_that_is_stopped_waits_for_what_is_on_its_way_and_tells_what_was_s
         }
         (Duration::ZERO, queued())
     });
-    let (plan, sender, run) =
-        prepare(&SendArgs { url: Some(receiver.url.clone()), ..args.clone() }, Some(SECRET.into())).unwrap();
+    let (plan, sender, run) = prepare(
+        &SendArgs {
+            url: Some(receiver.url.clone()),
+            ..args.clone()
+        },
+        Some(SECRET.into()),
+    )
+    .unwrap();
     let planned = plan.deliveries();
     let progress = indicatif::ProgressBar::hidden();
-    let load = Load { plan, sender, connections: args.connections, rate: args.rate, retries: 0, progress, shutdown };
+    let load = Load {
+        plan,
+        sender,
+        connections: args.connections,
+        rate: args.rate,
+        retries: 0,
+        progress,
+        shutdown,
+    };
     let (tally, took) = load.run().await;
     let summary = tally.summary(run, planned, took);
-    assert!(!summary.is_whole() && (21..1000).contains(&summary.sent), "{}", summary.sent);
-    assert_eq!((summary.sent, summary.failed), (receiver.taken().len() as u64, 0));
+    assert!(
+        !summary.is_whole() && (21..1000).contains(&summary.sent),
+        "{}",
+        summary.sent
+    );
+    assert_eq!(
+        (summary.sent, summary.failed),
+        (receiver.taken().len() as u64, 0)
+    );
 }
 
 #[test]
 fn the_command_line_is_consistent() {
     CommandLine::command().debug_assert();
     let args = args("user.created");
-    assert_eq!((&args.url, args.count, args.connections.get()), (&None, 1, 8));
+    assert_eq!(
+        (&args.url, args.count, args.connections.get()),
+        (&None, 1, 8)
+    );
     assert!(matches!(source(&args).unwrap(), (_, Some(1))));
-    assert_eq!(source(&parse("user.created --count 5000").unwrap()).unwrap().1, Some(1000));
-    assert_eq!(source(&parse("user.created --count 5000 --users 3").unwrap()).unwrap().1, Some(3));
-    assert_eq!(source(&parse("user.created --count 5 --user u").unwrap()).unwrap().1, Some(1));
-    let debug = format!("{:?}", parse(&format!("user.created --secret {SECRET}")).unwrap());
+    assert_eq!(
+        source(&parse("user.created --count 5000").unwrap())
+            .unwrap()
+            .1,
+        Some(1000)
+    );
+    assert_eq!(
+        source(&parse("user.created --count 5000 --users 3").unwrap())
+            .unwrap()
+            .1,
+        Some(3)
+    );
+    assert_eq!(
+        source(&parse("user.created --count 5 --user u").unwrap())
+            .unwrap()
+            .1,
+        Some(1)
+    );
+    let debug = format!(
+        "{:?}",
+        parse(&format!("user.created --secret {SECRET}")).unwrap()
+    );
     assert!(!debug.contains("C2FVsBQI"), "{debug}");
 }
 
 #[test]
 fn wrong_usage_says_what_would_be_right() {
     for (line, told) in [
-        ("user.renamed", "user.created, user.updated, user.deleted, session.created"),
+        (
+            "user.renamed",
+            "user.created, user.updated, user.deleted, session.created",
+        ),
         ("", "EVENT_TYPE"),
         ("user.created --url ftp://127.0.0.1/", "http://"),
         ("user.created --url nonsense", "http://"),

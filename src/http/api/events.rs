@@ -5,8 +5,8 @@ use bytes::Bytes;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::operator::Operator;
-use super::order::{self, Order};
+use super::auth::Operator;
+use super::bulk_request::{self, Order};
 use super::parameters::EventParameters;
 use super::query;
 use super::{Api, BODY_MAX, not_found};
@@ -21,7 +21,10 @@ type Body = Result<Bytes, actix_web::Error>;
 
 fn read(body: Body) -> Result<Bytes, Problem> {
     body.map_err(|_| {
-        Problem::new(Code::BodyTooLarge, format!("a body may have {BODY_MAX} bytes here, and must be whole"))
+        Problem::new(
+            Code::BodyTooLarge,
+            format!("a body may have {BODY_MAX} bytes here, and must be whole"),
+        )
     })
 }
 
@@ -47,11 +50,18 @@ pub struct Events {
         ("next_page" = (operation_id = "list_events", parameters(("cursor" = "$response.body#/next")))),
     )))
 )]
-pub async fn list(_: Operator, request: HttpRequest, api: web::Data<Api>) -> Result<HttpResponse, Problem> {
+pub async fn list(
+    _: Operator,
+    request: HttpRequest,
+    api: web::Data<Api>,
+) -> Result<HttpResponse, Problem> {
     let (filter, page) = query::events(request.query_string(), now())?;
     let listing = api.store.events(&filter, &page).await?;
     let next = listing.next.map(|cursor| cursor.to_string());
-    Ok(HttpResponse::Ok().json(Events { events: listing.rows, next }))
+    Ok(HttpResponse::Ok().json(Events {
+        events: listing.rows,
+        next,
+    }))
 }
 
 /// One event, with its payload where it is kept.
@@ -61,7 +71,11 @@ pub async fn list(_: Operator, request: HttpRequest, api: web::Data<Api>) -> Res
     security(("admin_token" = [])),
     responses((status = 200, description = "The event", body = EventRow))
 )]
-pub async fn show(_: Operator, id: web::Path<String>, api: web::Data<Api>) -> Result<HttpResponse, Problem> {
+pub async fn show(
+    _: Operator,
+    id: web::Path<String>,
+    api: web::Data<Api>,
+) -> Result<HttpResponse, Problem> {
     let id = event_id(&id)?;
     let event = api.store.event(&id).await?.ok_or_else(no_event)?;
     Ok(HttpResponse::Ok().json(event))
@@ -73,7 +87,7 @@ pub async fn show(_: Operator, id: web::Path<String>, api: web::Data<Api>) -> Re
 /// It answers when they are there, which takes 20 s for 10,000 at the usual rate. What `dry_run` would come to is in `would`.
 #[utoipa::path(
     post, path = "/api/events/replay", tag = "events", operation_id = "replay_events",
-    request_body(content = order::Set), security(("admin_token" = [])),
+    request_body(content = bulk_request::Set), security(("admin_token" = [])),
     responses(
         (status = 200, description = "What was done, or would be", body = Done),
         (status = 503, description = "`queue_unavailable`", body = Document, content_type = "application/problem+json"),
@@ -86,7 +100,7 @@ pub async fn replay(
     api: web::Data<Api>,
 ) -> Result<HttpResponse, Problem> {
     query::none(request.query_string())?;
-    let order = order::of_set(&read(body)?, now())?;
+    let order = bulk_request::of_set(&read(body)?, now())?;
     carry_out(&order, &api).await
 }
 
@@ -94,7 +108,7 @@ pub async fn replay(
 #[utoipa::path(
     post, path = "/api/events/{id}/replay", tag = "events", operation_id = "replay_event",
     params(("id" = String, Path, description = "The event's ID, msg_…")),
-    request_body(content = order::One), security(("admin_token" = [])),
+    request_body(content = bulk_request::One), security(("admin_token" = [])),
     responses(
         (status = 200, description = "What was done, or would be", body = Done),
         (status = 503, description = "`queue_unavailable`", body = Document, content_type = "application/problem+json"),
@@ -116,7 +130,7 @@ pub async fn replay_one(
 /// `"all": true`.
 #[utoipa::path(
     post, path = "/api/events/discard", tag = "events", operation_id = "discard_events",
-    request_body(content = order::Set), security(("admin_token" = [])),
+    request_body(content = bulk_request::Set), security(("admin_token" = [])),
     responses((status = 200, description = "What was done, or would be", body = Discarded))
 )]
 pub async fn discard(
@@ -126,7 +140,7 @@ pub async fn discard(
     api: web::Data<Api>,
 ) -> Result<HttpResponse, Problem> {
     query::none(request.query_string())?;
-    let order = order::of_set(&read(body)?, now())?;
+    let order = bulk_request::of_set(&read(body)?, now())?;
     Ok(HttpResponse::Ok().json(replay::discard(&api.store, &order.which, order.dry_run).await?))
 }
 
@@ -134,7 +148,7 @@ pub async fn discard(
 #[utoipa::path(
     post, path = "/api/events/{id}/discard", tag = "events", operation_id = "discard_event",
     params(("id" = String, Path, description = "The event's ID, msg_…")),
-    request_body(content = order::One), security(("admin_token" = [])),
+    request_body(content = bulk_request::One), security(("admin_token" = [])),
     responses((status = 200, description = "What was done, or would be", body = Discarded))
 )]
 pub async fn discard_one(
@@ -154,27 +168,40 @@ async fn carry_out(order: &Order, api: &Api) -> Result<HttpResponse, Problem> {
         return Ok(HttpResponse::Ok().json(replay::preview(&api.store, &order.which).await?));
     }
     let mut done = Done::default();
-    replay::replay(&api.store, &api.queue, &order.which, order.rate, &mut done).await.map_err(|error| {
-        let noun = if done.replayed == 1 { "event is" } else { "events are" };
-        let said = format!("{} {noun} back on the queue; {error}", done.replayed);
-        match error {
-            ReplayError::Store(_) => Problem::new(Code::DatabaseUnavailable, said),
-            ReplayError::Queue { .. } => Problem::new(Code::QueueUnavailable, said),
-        }
-    })?;
+    replay::replay(&api.store, &api.queue, &order.which, order.rate, &mut done)
+        .await
+        .map_err(|error| {
+            let noun = if done.replayed == 1 {
+                "event is"
+            } else {
+                "events are"
+            };
+            let said = format!("{} {noun} back on the queue; {error}", done.replayed);
+            match error {
+                ReplayError::Store(_) => Problem::new(Code::DatabaseUnavailable, said),
+                ReplayError::Queue { .. } => Problem::new(Code::QueueUnavailable, said),
+            }
+        })?;
     Ok(HttpResponse::Ok().json(done))
 }
 
 /// The same for one event, which must be there and be failed.
 async fn order_for_one(id: &str, body: &[u8], api: &Api) -> Result<Order, Problem> {
-    let (dry_run, rate) = order::of_one(body)?;
+    let (dry_run, rate) = bulk_request::of_one(body)?;
     let id = event_id(id)?;
     let event = api.store.event(&id).await?.ok_or_else(no_event)?;
     if event.status != Status::Failed {
-        let said = format!("the event is {}; only failed ones are replayed or discarded", event.status.as_str());
+        let said = format!(
+            "the event is {}; only failed ones are replayed or discarded",
+            event.status.as_str()
+        );
         return Err(Problem::new(Code::InvalidRequest, said));
     }
-    Ok(Order { which: Which::Ids(vec![id]), rate, dry_run })
+    Ok(Order {
+        which: Which::Ids(vec![id]),
+        rate,
+        dry_run,
+    })
 }
 
 fn event_id(id: &str) -> Result<EventId, Problem> {

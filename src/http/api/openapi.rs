@@ -11,7 +11,7 @@ use utoipa::{Modify, OpenApi};
 
 use super::{events, stats, users};
 use crate::http::problem::{Code, Document};
-use crate::http::{health, scrape, webhook};
+use crate::http::{health, metrics, webhook};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -24,7 +24,7 @@ use crate::http::{health, scrape, webhook};
         webhook::receive,
         health::alive,
         health::ready,
-        scrape::metrics,
+        metrics::metrics,
         users::list,
         users::show,
         users::history,
@@ -49,8 +49,11 @@ use crate::http::{health, scrape, webhook};
 )]
 struct Api;
 
-static DOCUMENT: LazyLock<String> =
-    LazyLock::new(|| Api::openapi().to_json().expect("a document without maps of other keys than texts is JSON"));
+static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
+    Api::openapi()
+        .to_json()
+        .expect("a document without maps of other keys than texts is JSON")
+});
 
 /// This document.
 #[utoipa::path(
@@ -58,7 +61,9 @@ static DOCUMENT: LazyLock<String> =
     responses((status = 200, description = "OpenAPI 3.1", body = serde_json::Value))
 )]
 pub async fn show() -> HttpResponse {
-    HttpResponse::Ok().content_type("application/json").body(DOCUMENT.as_str())
+    HttpResponse::Ok()
+        .content_type("application/json")
+        .body(DOCUMENT.as_str())
 }
 
 /// How a request shows that it is an operator's.
@@ -67,7 +72,10 @@ struct Token;
 impl Modify for Token {
     fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
         let description = "The value of ADMIN_TOKEN";
-        let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(description)).build();
+        let scheme = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some(description))
+            .build();
         let components = openapi.components.get_or_insert_default();
         components.add_security_scheme("admin_token", SecurityScheme::Http(scheme));
     }
@@ -82,7 +90,9 @@ impl Modify for Problems {
             let has_id = path.contains("{id}");
             for operation in operations(item) {
                 let mut codes = vec![Code::Overloaded];
-                if operation.parameters.iter().flatten().any(is_in_query) || operation.request_body.is_some() {
+                if operation.parameters.iter().flatten().any(is_in_query)
+                    || operation.request_body.is_some()
+                {
                     codes.push(Code::InvalidRequest);
                 }
                 if operation.request_body.is_some() {
@@ -91,9 +101,17 @@ impl Modify for Problems {
                 if operation.security.is_some() {
                     // An order for one event has a body or none; one for a set says there which.
                     if let Some(RefOr::T(body)) = &mut operation.request_body {
-                        body.required = Some(if has_id { Required::False } else { Required::True });
+                        body.required = Some(if has_id {
+                            Required::False
+                        } else {
+                            Required::True
+                        });
                     }
-                    codes.extend([Code::Unauthorized, Code::AdminDisabled, Code::DatabaseUnavailable]);
+                    codes.extend([
+                        Code::Unauthorized,
+                        Code::AdminDisabled,
+                        Code::DatabaseUnavailable,
+                    ]);
                     // In a receiver, which has no database.
                     codes.push(Code::NotFound);
                 }
@@ -118,7 +136,11 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
 fn add(operation: &mut Operation, codes: &[Code]) {
     for code in codes {
         let status = code.status().as_u16();
-        let said = match operation.responses.responses.get(status.to_string().as_str()) {
+        let said = match operation
+            .responses
+            .responses
+            .get(status.to_string().as_str())
+        {
             Some(RefOr::T(response)) => response.description.clone(),
             _ => String::new(),
         };
@@ -126,14 +148,25 @@ fn add(operation: &mut Operation, codes: &[Code]) {
         if said.contains(&name) {
             continue;
         }
-        let description = if said.is_empty() { name } else { format!("{said}, {name}") };
-        operation.responses.responses.insert(status.to_string(), problem(status, description).into());
+        let description = if said.is_empty() {
+            name
+        } else {
+            format!("{said}, {name}")
+        };
+        operation
+            .responses
+            .responses
+            .insert(status.to_string(), problem(status, description).into());
     }
 }
 
 fn problem(status: u16, description: String) -> Response {
-    let document = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
-    let response = ResponseBuilder::new().description(description).content("application/problem+json", document);
+    let document = ContentBuilder::new()
+        .schema(Some(Ref::from_schema_name("Problem")))
+        .build();
+    let response = ResponseBuilder::new()
+        .description(description)
+        .content("application/problem+json", document);
     let text = |description: &str| {
         let mut header = Header::default();
         header.description = Some(description.into());
@@ -141,7 +174,9 @@ fn problem(status: u16, description: String) -> Response {
     };
     match status {
         401 => response.header("WWW-Authenticate", text("Bearer")).build(),
-        503 => response.header("Retry-After", text("Seconds after which to try again")).build(),
+        503 => response
+            .header("Retry-After", text("Seconds after which to try again"))
+            .build(),
         _ => response.build(),
     }
 }

@@ -24,14 +24,28 @@ impl IntoParams for UserParameters {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
         let q = "A whole Clerk ID, or the beginning of an e-mail address, phone number, username, external ID, first or last name, \
                  or of first and last name. Case counts in external IDs alone. A + is a plus; write a space as %20";
-        let deleted = words(["true", "false", "any"]).default(Some("any".into())).build();
+        let deleted = words(["true", "false", "any"])
+            .default(Some("any".into()))
+            .build();
         vec![
             parameter("q", q, text(TEXT)),
-            parameter("email", "The primary address; case does not count. A + is a plus", text(TEXT)),
-            parameter("phone", "The primary number, such as +12025550123. A + is a plus", text(TEXT)),
+            parameter(
+                "email",
+                "The primary address; case does not count. A + is a plus",
+                text(TEXT),
+            ),
+            parameter(
+                "phone",
+                "The primary number, such as +12025550123. A + is a plus",
+                text(TEXT),
+            ),
             parameter("username", "The username", text(TEXT)),
             parameter("external_id", "Your own ID of the user", text(TEXT)),
-            parameter("deleted", "Deleted users: only these, only the others, or all", deleted),
+            parameter(
+                "deleted",
+                "Deleted users: only these, only the others, or all",
+                deleted,
+            ),
             limit(),
             cursor(r"^u\.[^\u0000]{1,255}$"),
         ]
@@ -41,12 +55,28 @@ impl IntoParams for UserParameters {
 impl IntoParams for EventParameters {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
         vec![
-            parameter("status", "What became of it", words(Status::ALL.map(Status::as_str)).build()),
+            parameter(
+                "status",
+                "What became of it",
+                words(Status::ALL.map(Status::as_str)).build(),
+            ),
             parameter("type", "The type, such as user.updated", text(TEXT)),
             parameter("user", "Clerk ID of the user", text(TEXT)),
-            parameter("error_code", "Failed with this code, such as unrouted", text(TEXT)),
-            parameter("since", &format!("Received at this time or later: {TIME}"), time()),
-            parameter("until", &format!("Received before this time: {TIME}"), time()),
+            parameter(
+                "error_code",
+                "Failed with this code, such as unrouted",
+                text(TEXT),
+            ),
+            parameter(
+                "since",
+                &format!("Received at this time or later: {TIME}"),
+                time(),
+            ),
+            parameter(
+                "until",
+                &format!("Received before this time: {TIME}"),
+                time(),
+            ),
             limit(),
             cursor(EVENT_CURSOR),
         ]
@@ -64,14 +94,26 @@ pub(super) const EVENT_CURSOR: &str = r"^e\.[1-9][0-9]{0,13}\.[A-Za-z0-9_-]{1,25
 const TIME: &str = "a date (in UTC), a time, or an age such as 90s, 15m, 2h, 7d";
 
 pub(super) fn time() -> Schema {
-    let format =
-        |format| ObjectBuilder::new().schema_type(Type::String).format(Some(SchemaFormat::KnownFormat(format)));
-    let age = ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[0-9]{1,5}[smhd]$"));
-    AnyOfBuilder::new().item(age).item(format(KnownFormat::Date)).item(format(KnownFormat::DateTime)).build().into()
+    let format = |format| {
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .format(Some(SchemaFormat::KnownFormat(format)))
+    };
+    let age = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .pattern(Some("^[0-9]{1,5}[smhd]$"));
+    AnyOfBuilder::new()
+        .item(age)
+        .item(format(KnownFormat::Date))
+        .item(format(KnownFormat::DateTime))
+        .build()
+        .into()
 }
 
 fn limit() -> Parameter {
-    let schema = number(u64::from(ROWS_MAX)).default(Some(ROWS.into())).build();
+    let schema = number(u64::from(ROWS_MAX))
+        .default(Some(ROWS.into()))
+        .build();
     parameter("limit", "Most rows of a page", schema)
 }
 
@@ -80,15 +122,24 @@ fn cursor(pattern: &str) -> Parameter {
 }
 
 pub(super) fn number(max: u64) -> ObjectBuilder {
-    ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1)).maximum(Some(max))
+    ObjectBuilder::new()
+        .schema_type(Type::Integer)
+        .minimum(Some(1))
+        .maximum(Some(max))
 }
 
 pub(super) fn words<const N: usize>(words: [&'static str; N]) -> ObjectBuilder {
-    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words))
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .enum_values(Some(words))
 }
 
 pub(super) fn text(pattern: &str) -> Schema {
-    ObjectBuilder::new().schema_type(Type::String).pattern(Some(pattern)).build().into()
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .pattern(Some(pattern))
+        .build()
+        .into()
 }
 
 fn parameter(name: &str, description: &str, schema: impl Into<Schema>) -> Parameter {

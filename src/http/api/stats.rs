@@ -8,9 +8,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Api;
-use super::operator::Operator;
+use super::auth::Operator;
 use crate::clock::now;
-use crate::http::kept::{Found, Kept};
+use crate::http::cache::{Found, Kept};
 use crate::http::problem::{Code, Problem};
 use crate::queue::Queue;
 use crate::store::{Failed, Recent, Store, StoreError, Time, Totals};
@@ -80,7 +80,12 @@ impl Default for Counts {
 impl Api {
     /// The numbers of `GET /api/stats`.
     pub async fn stats(&self) -> Result<Stats, Problem> {
-        let Counts { waiting, failed, recent, totals } = &*self.counts;
+        let Counts {
+            waiting,
+            failed,
+            recent,
+            totals,
+        } = &*self.counts;
         let [for_failed, for_recent, for_totals] = [&self.store; 3].map(Store::clone);
         let (queue, last_received_at, failed, recent, totals) = tokio::join!(
             waiting.get(|| in_queue(self.queue.clone())),
@@ -92,7 +97,10 @@ impl Api {
         let late = || Problem::new(Code::DatabaseUnavailable, "the database is slow; ask again");
         Ok(Stats {
             as_of: Time(now()),
-            queue: queue.map_err(refused)?.map(|found| found.answer).unwrap_or_default(),
+            queue: queue
+                .map_err(refused)?
+                .map(|found| found.answer)
+                .unwrap_or_default(),
             last_received_at: last_received_at?,
             failed: failed.map_err(refused)?.ok_or_else(late)?.answer,
             recent: recent.map_err(refused)?.map(AsOf::of),
@@ -107,16 +115,27 @@ fn refused(error: Told) -> Problem {
 
 impl<T> AsOf<T> {
     fn of(found: Found<T>) -> Self {
-        Self { as_of: Time(found.as_of), counts: found.answer }
+        Self {
+            as_of: Time(found.as_of),
+            counts: found.answer,
+        }
     }
 }
 
 /// What the queue does not say is no error: the database may have its answers all the same.
 async fn in_queue(queue: Queue) -> Result<Waiting, Told> {
     let depth = queue.depth().await;
-    let oldest = if matches!(depth, Ok(0)) { Ok(None) } else { queue.oldest_received_at().await };
+    let oldest = if matches!(depth, Ok(0)) {
+        Ok(None)
+    } else {
+        queue.oldest_received_at().await
+    };
     Ok(Waiting {
-        unknown: depth.as_ref().err().or(oldest.as_ref().err()).map(ToString::to_string),
+        unknown: depth
+            .as_ref()
+            .err()
+            .or(oldest.as_ref().err())
+            .map(ToString::to_string),
         depth: depth.ok(),
         oldest_received_at: oldest.ok().flatten().map(Time),
     })

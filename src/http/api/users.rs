@@ -4,7 +4,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::operator::Operator;
+use super::auth::Operator;
 use super::parameters::{PageParameters, UserParameters};
 use super::{Api, not_found, query};
 use crate::clerk::ClerkId;
@@ -39,11 +39,18 @@ pub struct History {
         ("next_page" = (operation_id = "list_users", parameters(("cursor" = "$response.body#/next")))),
     )))
 )]
-pub async fn list(_: Operator, request: HttpRequest, api: web::Data<Api>) -> Result<HttpResponse, Problem> {
+pub async fn list(
+    _: Operator,
+    request: HttpRequest,
+    api: web::Data<Api>,
+) -> Result<HttpResponse, Problem> {
     let (filter, page) = query::users(request.query_string())?;
     let listing = api.store.users(&filter, &page).await?;
     let next = listing.next.map(|cursor| cursor.to_string());
-    Ok(HttpResponse::Ok().json(Users { users: listing.rows, next }))
+    Ok(HttpResponse::Ok().json(Users {
+        users: listing.rows,
+        next,
+    }))
 }
 
 /// One user.
@@ -53,7 +60,11 @@ pub async fn list(_: Operator, request: HttpRequest, api: web::Data<Api>) -> Res
     security(("admin_token" = [])),
     responses((status = 200, description = "The user", body = User))
 )]
-pub async fn show(_: Operator, id: web::Path<String>, api: web::Data<Api>) -> Result<HttpResponse, Problem> {
+pub async fn show(
+    _: Operator,
+    id: web::Path<String>,
+    api: web::Data<Api>,
+) -> Result<HttpResponse, Problem> {
     let user = find(&id, &api).await?;
     Ok(HttpResponse::Ok().json(user))
 }
@@ -80,7 +91,10 @@ pub async fn history(
         find(&id, &api).await?;
     }
     let next = listing.next.map(|cursor| cursor.to_string());
-    Ok(HttpResponse::Ok().json(History { history: listing.rows, next }))
+    Ok(HttpResponse::Ok().json(History {
+        history: listing.rows,
+        next,
+    }))
 }
 
 async fn find(id: &str, api: &Api) -> Result<User, Problem> {

@@ -22,32 +22,65 @@ const DIGEST_DIGITS: usize = 12;
 
 static ASSETS: LazyLock<[Asset; 3]> = LazyLock::new(|| {
     [
-        ("app.css", "text/css; charset=utf-8", include_bytes!("assets/app.css").as_slice()),
-        ("app.js", "text/javascript; charset=utf-8", include_bytes!("assets/app.js").as_slice()),
-        ("icon.svg", "image/svg+xml", include_bytes!("assets/icon.svg").as_slice()),
+        (
+            "app.css",
+            "text/css; charset=utf-8",
+            include_bytes!("assets/app.css").as_slice(),
+        ),
+        (
+            "app.js",
+            "text/javascript; charset=utf-8",
+            include_bytes!("assets/app.js").as_slice(),
+        ),
+        (
+            "icon.svg",
+            "image/svg+xml",
+            include_bytes!("assets/icon.svg").as_slice(),
+        ),
     ]
-    .map(|(name, content_type, bytes)| Asset { name, content_type, bytes, digest: hex(bytes) })
+    .map(|(name, content_type, bytes)| Asset {
+        name,
+        content_type,
+        bytes,
+        digest: hex(bytes),
+    })
 });
 
 fn hex(bytes: &[u8]) -> String {
-    let digits = digest(&SHA256, bytes).as_ref().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let digits = digest(&SHA256, bytes)
+        .as_ref()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect::<String>();
     digits[..DIGEST_DIGITS].to_owned()
 }
 
 /// Where the page finds a file.
 pub fn address(name: &str) -> String {
-    let digest = ASSETS.iter().find(|asset| asset.name == name).map_or("none", |asset| asset.digest.as_str());
+    let digest = ASSETS
+        .iter()
+        .find(|asset| asset.name == name)
+        .map_or("none", |asset| asset.digest.as_str());
     format!("/assets/{digest}/{name}")
 }
 
 /// `GET /assets/{digest}/{name}`
 pub async fn get(path: web::Path<(String, String)>) -> Result<HttpResponse, Refusal> {
     let (digest, name) = path.into_inner();
-    let asset = ASSETS.iter().find(|asset| asset.name == name).ok_or(Refusal::NotFound("No such file."))?;
+    let asset = ASSETS
+        .iter()
+        .find(|asset| asset.name == name)
+        .ok_or(Refusal::NotFound("No such file."))?;
     // While versions are exchanged behind a balancer, a page of one can ask the other: it gets what is there, for now.
     let is_this_version = digest == asset.digest;
-    let kept = if is_this_version { "public, max-age=31536000, immutable" } else { "no-store" };
+    let kept = if is_this_version {
+        "public, max-age=31536000, immutable"
+    } else {
+        "no-store"
+    };
     let mut response = guarded(HttpResponse::Ok());
-    response.insert_header((CACHE_CONTROL, kept)).insert_header((CONTENT_TYPE, asset.content_type));
+    response
+        .insert_header((CACHE_CONTROL, kept))
+        .insert_header((CONTENT_TYPE, asset.content_type));
     Ok(response.body(asset.bytes))
 }

@@ -1,6 +1,6 @@
 //! Charts of the last hour, drawn on the server: numbers in, shapes out. Pure.
 
-use super::age::{count, duration};
+use super::format::{count, duration};
 
 /// The drawing's size, in its own units; the style sheet gives it the width of its place.
 pub const WIDTH: f64 = 600.0;
@@ -52,23 +52,37 @@ pub fn stacks(steps: &[Stack]) -> Chart {
     let draw = |(place, (time, kinds)): (usize, &Stack)| {
         let left = step * as_float(place as u64);
         let mut filled = 0;
-        let bars = kinds.iter().filter(|(_, number)| *number > 0).map(|(class, number)| {
-            let (from, to) = (height(filled, top), height(filled + number, top));
-            filled += number;
-            Bar {
-                class,
-                x: unit(left + step * GAP / 2.0),
-                y: unit(HEIGHT - to),
-                width: unit(step * (1.0 - GAP)),
-                // One among thousands must still be seen.
-                height: unit((to - from).max(1.5)),
-            }
-        });
+        let bars = kinds
+            .iter()
+            .filter(|(_, number)| *number > 0)
+            .map(|(class, number)| {
+                let (from, to) = (height(filled, top), height(filled + number, top));
+                filled += number;
+                Bar {
+                    class,
+                    x: unit(left + step * GAP / 2.0),
+                    y: unit(HEIGHT - to),
+                    width: unit(step * (1.0 - GAP)),
+                    // One among thousands must still be seen.
+                    height: unit((to - from).max(1.5)),
+                }
+            });
         let bars = bars.collect();
         let parts = kinds.iter().filter(|(_, number)| *number > 0);
-        let parts: Vec<_> = parts.map(|(class, number)| format!("{} {class}", count(*number))).collect();
-        let said = if parts.is_empty() { "nothing".into() } else { parts.join(", ") };
-        Step { x: unit(left), width: unit(step), said: format!("{time}: {said}"), bars }
+        let parts: Vec<_> = parts
+            .map(|(class, number)| format!("{} {class}", count(*number)))
+            .collect();
+        let said = if parts.is_empty() {
+            "nothing".into()
+        } else {
+            parts.join(", ")
+        };
+        Step {
+            x: unit(left),
+            width: unit(step),
+            said: format!("{time}: {said}"),
+            bars,
+        }
     };
     Chart {
         from: from(steps),
@@ -83,7 +97,12 @@ pub fn stacks(steps: &[Stack]) -> Chart {
 /// Lines over the same steps of time: for each its time and a value, in milliseconds, of each line. A step without a value is
 /// a gap, and one that stands alone is a dot.
 pub fn lines(classes: [&'static str; 2], steps: &[(String, [Option<u64>; 2])]) -> Chart {
-    let most = steps.iter().flat_map(|(_, values)| values).flatten().max().copied();
+    let most = steps
+        .iter()
+        .flat_map(|(_, values)| values)
+        .flatten()
+        .max()
+        .copied();
     let top = round_up(most.unwrap_or(0));
     let step = WIDTH / as_float(steps.len().max(1) as u64);
     let middle = |place: usize| step * (as_float(place as u64) + 0.5);
@@ -97,14 +116,24 @@ pub fn lines(classes: [&'static str; 2], steps: &[(String, [Option<u64>; 2])]) -
             };
             let (x, y) = (unit(middle(place)), unit(HEIGHT - height(value, top)));
             // A line of no length has round ends: a dot.
-            path += &if is_drawing { format!("L{x} {y}") } else { format!("M{x} {y}h0") };
+            path += &if is_drawing {
+                format!("L{x} {y}")
+            } else {
+                format!("M{x} {y}h0")
+            };
             is_drawing = true;
         }
         path
     };
     let said = |values: &[Option<u64>; 2]| match values {
         [Some(first), Some(second)] => {
-            format!("{} {}, {} {}", classes[0], of_ms(*first), classes[1], of_ms(*second))
+            format!(
+                "{} {}, {} {}",
+                classes[0],
+                of_ms(*first),
+                classes[1],
+                of_ms(*second)
+            )
         }
         _ => "nothing".into(),
     };
@@ -126,7 +155,10 @@ pub fn lines(classes: [&'static str; 2], steps: &[(String, [Option<u64>; 2])]) -
 }
 
 fn from<T>(steps: &[(String, T)]) -> String {
-    steps.first().map(|(time, _)| time.clone()).unwrap_or_default()
+    steps
+        .first()
+        .map(|(time, _)| time.clone())
+        .unwrap_or_default()
 }
 
 pub fn of_ms(ms: u64) -> String {
@@ -151,7 +183,10 @@ fn height(value: u64, top: u64) -> f64 {
     as_float(value) / as_float(top) * HEIGHT
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a picture has some hundred units")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a picture has some hundred units"
+)]
 fn as_float(number: u64) -> f64 {
     number as f64
 }
@@ -168,14 +203,28 @@ mod tests {
 
     #[test]
     fn the_top_is_a_round_number() {
-        for (most, top) in [(0, 1), (1, 1), (3, 5), (11, 20), (51, 100), (u64::MAX, u64::MAX)] {
+        for (most, top) in [
+            (0, 1),
+            (1, 1),
+            (3, 5),
+            (11, 20),
+            (51, 100),
+            (u64::MAX, u64::MAX),
+        ] {
             assert_eq!(round_up(most), top);
         }
     }
 
     #[test]
     fn stacks_stand_on_each_other_and_within_the_drawing() {
-        let kinds = |applied, failed| [("applied", applied), ("stale", 0), ("failed", failed), ("discarded", 0)];
+        let kinds = |applied, failed| {
+            [
+                ("applied", applied),
+                ("stale", 0),
+                ("failed", failed),
+                ("discarded", 0),
+            ]
+        };
         let chart = stacks(&[("16:00".into(), kinds(6, 4)), ("16:01".into(), kinds(0, 0))]);
         let bars = &chart.steps[0].bars;
         assert_eq!((chart.top.as_str(), bars.len()), ("10", 2));
@@ -188,9 +237,13 @@ mod tests {
 
     #[test]
     fn a_line_has_gaps_where_nothing_came() {
-        let steps = [Some(0), None, Some(10), Some(5)].map(|value| ("16:00".to_owned(), [value, value]));
+        let steps =
+            [Some(0), None, Some(10), Some(5)].map(|value| ("16:00".to_owned(), [value, value]));
         let chart = lines(["p50", "p95"], &steps);
-        assert_eq!(chart.lines[0], ("p50", "M75 120h0M375 0h0L525 60".to_owned()));
+        assert_eq!(
+            chart.lines[0],
+            ("p50", "M75 120h0M375 0h0L525 60".to_owned())
+        );
         assert_eq!(chart.steps[1].said, "16:00: nothing");
         assert!(lines(["p50", "p95"], &[("16:00".into(), [None, None])]).is_empty);
     }

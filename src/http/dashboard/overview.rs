@@ -6,14 +6,14 @@ use actix_web::{HttpResponse, web};
 use askama::Template;
 
 use super::Dashboard;
-use super::age::{self, When, count, when};
 use super::chart::{self, Chart};
+use super::error_help::{self, Remedy};
+use super::format::{self, When, count, when};
 use super::login::encoded;
 use super::page::{Frame, Refusal, answer};
-use super::remedy::{self, Remedy};
 use super::session::Session;
-use super::state::{State, Tile, Verdict};
-use super::view::EventLine;
+use super::status::{State, Tile, Verdict};
+use super::view_models::EventLine;
 use crate::clerk::Timestamp;
 use crate::clock::now;
 use crate::http::api::Stats;
@@ -108,9 +108,14 @@ pub async fn show(
         is_stopping: readiness.shutdown.is_requested(),
         queue: api.queue.ready().map_err(|reason| reason.to_string()),
         waiting,
-        oldest_waiting: seen.as_ref().and_then(|seen| seen.stats.queue.oldest_received_at),
+        oldest_waiting: seen
+            .as_ref()
+            .and_then(|seen| seen.stats.queue.oldest_received_at),
         database,
-        worker: readiness.worker().unwrap_or(Ok(())).map_err(|reason| reason.to_string()),
+        worker: readiness
+            .worker()
+            .unwrap_or(Ok(()))
+            .map_err(|reason| reason.to_string()),
         is_postgres: matches!(api.store, Store::Postgres(_)),
         failed: seen.as_ref().map(|seen| &seen.stats.failed),
         last: seen.as_ref().and_then(|seen| seen.latest.first()),
@@ -127,11 +132,17 @@ pub async fn show(
 
 /// The numbers and the newest lines, or why not.
 async fn see(api: &Api) -> Result<Seen, String> {
-    let page = Page { limit: LATEST, after: None };
+    let page = Page {
+        limit: LATEST,
+        after: None,
+    };
     let all = EventFilter::default();
     let (stats, latest) = tokio::join!(api.stats(), api.store.events(&all, &page));
     let stats = stats.map_err(|problem| problem.detail().to_owned())?;
-    Ok(Seen { stats, latest: latest.map_err(|error| error.to_string())?.rows })
+    Ok(Seen {
+        stats,
+        latest: latest.map_err(|error| error.to_string())?.rows,
+    })
 }
 
 fn numbers(seen: &Seen, now: Timestamp) -> Numbers {
@@ -142,7 +153,7 @@ fn numbers(seen: &Seen, now: Timestamp) -> Numbers {
         code: code.clone(),
         query: encoded(code),
         count: count(*number),
-        remedy: remedy::of(code),
+        remedy: error_help::of(code),
     });
     let mut groups: Vec<_> = groups.collect();
     groups.sort_by_key(|group| std::cmp::Reverse(failed.by_code.get(&group.code).copied()));
@@ -156,16 +167,31 @@ fn numbers(seen: &Seen, now: Timestamp) -> Numbers {
         }),
         failed: groups,
         failed_number: failed.count,
-        failed_count: if failed.capped { format!("{} and more", count(failed.count)) } else { count(failed.count) },
+        failed_count: if failed.capped {
+            format!("{} and more", count(failed.count))
+        } else {
+            count(failed.count)
+        },
         oldest_failed: failed.oldest_received_at.map(|time| when(time, now)),
-        latest: latest.iter().map(|event| EventLine::of(event, now)).collect(),
-        totals: totals.as_ref().map(|totals| facts(&totals.counts)).unwrap_or_default(),
+        latest: latest
+            .iter()
+            .map(|event| EventLine::of(event, now))
+            .collect(),
+        totals: totals
+            .as_ref()
+            .map(|totals| facts(&totals.counts))
+            .unwrap_or_default(),
         totals_counted: totals.as_ref().map(|totals| when(totals.as_of, now).age),
     }
 }
 
 fn facts(totals: &Totals) -> Vec<Fact> {
-    let fact = |id, name, number| Fact { id, name, number, shown: count(number) };
+    let fact = |id, name, number| Fact {
+        id,
+        name,
+        number,
+        shown: count(number),
+    };
     let status = |word| totals.by_status.get(word).copied().unwrap_or(0);
     vec![
         fact("users", "Users", totals.users),
@@ -183,16 +209,28 @@ fn clock(time: Time) -> String {
 }
 
 fn lag_chart(recent: &Recent) -> Chart {
-    let steps = recent.lag_series.iter().map(|step| (clock(step.at), [step.lag.p50_ms, step.lag.p95_ms]));
+    let steps = recent
+        .lag_series
+        .iter()
+        .map(|step| (clock(step.at), [step.lag.p50_ms, step.lag.p95_ms]));
     let steps: Vec<_> = steps.collect();
     let said = lag_said(recent).unwrap_or_else(|| "nothing was applied".into());
-    Chart { said: format!("Lag over the last hour. {said}"), ..chart::lines(["p50", "p95"], &steps) }
+    Chart {
+        said: format!("Lag over the last hour. {said}"),
+        ..chart::lines(["p50", "p95"], &steps)
+    }
 }
 
 fn lag_said(recent: &Recent) -> Option<String> {
     let of = |ms: Option<u64>| ms.map(chart::of_ms);
-    let (p50, p95, p99) = (of(recent.lag.p50_ms)?, of(recent.lag.p95_ms)?, of(recent.lag.p99_ms)?);
-    Some(format!("Median {p50}, 95 of 100 within {p95}, 99 within {p99}, from receipt to commit"))
+    let (p50, p95, p99) = (
+        of(recent.lag.p50_ms)?,
+        of(recent.lag.p95_ms)?,
+        of(recent.lag.p99_ms)?,
+    );
+    Some(format!(
+        "Median {p50}, 95 of 100 within {p95}, 99 within {p99}, from receipt to commit"
+    ))
 }
 
 fn rate_chart(recent: &Recent) -> Chart {
@@ -206,7 +244,10 @@ fn rate_chart(recent: &Recent) -> Chart {
         (clock(minute.at), kinds)
     });
     let steps: Vec<_> = steps.collect();
-    Chart { said: format!("Events a minute by result. {}", rate_said(recent)), ..chart::stacks(&steps) }
+    Chart {
+        said: format!("Events a minute by result. {}", rate_said(recent)),
+        ..chart::stacks(&steps)
+    }
 }
 
 fn rate_said(recent: &Recent) -> String {
@@ -219,8 +260,14 @@ fn rate_said(recent: &Recent) -> String {
         (sum(|minute| minute.discarded), "discarded"),
     ];
     let parts = parts.iter().filter(|(number, _)| *number > 0);
-    let parts: Vec<_> = parts.map(|(number, word)| format!("{} {word}", count(*number))).collect();
-    let since = if recent.capped { "Of the newest minutes alone, since there are so many: " } else { "" };
+    let parts: Vec<_> = parts
+        .map(|(number, word)| format!("{} {word}", count(*number)))
+        .collect();
+    let since = if recent.capped {
+        "Of the newest minutes alone, since there are so many: "
+    } else {
+        ""
+    };
     let colon = if parts.is_empty() { "" } else { ": " };
-    format!("{since}{}{colon}{}", age::events(all), parts.join(", "))
+    format!("{since}{}{colon}{}", format::events(all), parts.join(", "))
 }

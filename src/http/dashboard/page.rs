@@ -9,9 +9,9 @@ use askama::Template;
 
 use super::assets;
 use super::session::Session;
+use crate::escape::visible_lines;
 use crate::http::problem::Problem;
 use crate::store::StoreError;
-use crate::visible::visible_lines;
 
 /// Nothing but what this server itself serves, in files: no script, style or form in a page's text can act.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
@@ -25,7 +25,10 @@ const GUARDS: &[(&str, &str)] = &[
     ("referrer-policy", "same-origin"),
     ("cross-origin-opener-policy", "same-origin"),
     ("cross-origin-resource-policy", "same-origin"),
-    ("permissions-policy", "camera=(), geolocation=(), microphone=()"),
+    (
+        "permissions-policy",
+        "camera=(), geolocation=(), microphone=()",
+    ),
 ];
 
 /// The headers that every answer of the dashboard has.
@@ -54,7 +57,10 @@ pub struct Frame {
 impl Frame {
     /// Around a page for somebody who is logged in.
     pub fn of(session: &Session, part: &'static str, title: impl Into<String>) -> Self {
-        Self { form_token: Some(session.form_token.clone()), ..Self::outside(part, title) }
+        Self {
+            form_token: Some(session.form_token.clone()),
+            ..Self::outside(part, title)
+        }
     }
 
     /// Around a page for anybody.
@@ -73,7 +79,10 @@ impl Frame {
 
     /// The same around a page that renews itself.
     pub fn live(self) -> Self {
-        Self { is_live: true, ..self }
+        Self {
+            is_live: true,
+            ..self
+        }
     }
 }
 
@@ -84,7 +93,9 @@ pub fn answer(page: &impl Template) -> Result<HttpResponse, Refusal> {
 
 pub fn page_of(status: StatusCode, page: &impl Template) -> HttpResponse {
     let mut response = guarded(HttpResponse::build(status));
-    response.insert_header((CACHE_CONTROL, "no-store")).insert_header((CONTENT_TYPE, "text/html; charset=utf-8"));
+    response
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .insert_header((CONTENT_TYPE, "text/html; charset=utf-8"));
     let page = page.render().expect("a page is written to memory");
     // No character of the templates hides, so those that do came from outside.
     response.body(visible_lines(&page).into_owned())
@@ -93,7 +104,10 @@ pub fn page_of(status: StatusCode, page: &impl Template) -> HttpResponse {
 /// To another page, which the browser asks for with GET.
 pub fn go_to(path: &str) -> HttpResponse {
     let mut response = guarded(HttpResponse::SeeOther());
-    response.insert_header((CACHE_CONTROL, "no-store")).insert_header((LOCATION, path)).finish()
+    response
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .insert_header((LOCATION, path))
+        .finish()
 }
 
 /// Why there is no page.
@@ -149,10 +163,16 @@ impl Refusal {
                 "That was not done",
                 "The form did not come from this page, or its session is over. Go back, reload the page and send it again.",
             ),
-            Self::TooManyGuesses => ("Too many attempts", "Wait a few seconds, then log in again."),
+            Self::TooManyGuesses => (
+                "Too many attempts",
+                "Wait a few seconds, then log in again.",
+            ),
             Self::Invalid(text) => ("The request cannot be read", text),
             Self::NotFound(text) => ("There is nothing here", text),
-            Self::WrongMethod => ("There is nothing here", "This address takes another method."),
+            Self::WrongMethod => (
+                "There is nothing here",
+                "This address takes another method.",
+            ),
             Self::Unavailable(text) => ("Not available now", text),
         }
     }
@@ -195,10 +215,18 @@ impl ResponseError for Refusal {
         }
         let (heading, text) = self.words();
         let is_disabled = matches!(self, Self::Disabled);
-        let page = RefusalPage { frame: Frame::outside("", heading), heading, text, is_disabled };
+        let page = RefusalPage {
+            frame: Frame::outside("", heading),
+            heading,
+            text,
+            is_disabled,
+        };
         let mut response = page_of(self.status_code(), &page);
         if matches!(self, Self::TooManyGuesses | Self::Unavailable(_)) {
-            response.headers_mut().insert(RETRY_AFTER, "5".parse().expect("a number is a header's value"));
+            response.headers_mut().insert(
+                RETRY_AFTER,
+                "5".parse().expect("a number is a header's value"),
+            );
         }
         response
     }

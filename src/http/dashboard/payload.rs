@@ -3,7 +3,7 @@
 
 use serde_json::value::RawValue;
 
-use crate::visible::visible_lines;
+use crate::escape::visible_lines;
 
 /// Most bytes of a payload that a page shows: ten times the largest user object seen. The whole is there to be saved.
 const SHOWN_MAX: usize = 64 * 1024;
@@ -35,7 +35,12 @@ pub fn show(body: &[u8]) -> Shown {
         Ok(_) => (of_bytes(body), "text"),
         Err(_) => (of_bytes(body), "bytes"),
     };
-    Shown { pieces: pieces.list, kind, bytes: body.len(), is_cut: pieces.is_cut }
+    Shown {
+        pieces: pieces.list,
+        kind,
+        bytes: body.len(),
+        is_cut: pieces.is_cut,
+    }
 }
 
 /// Valid JSON, such as a column holds.
@@ -47,7 +52,10 @@ fn of_bytes(bytes: &[u8]) -> Pieces {
     let mut pieces = Pieces::default();
     for chunk in bytes.utf8_chunks() {
         pieces.push("plain", chunk.valid());
-        chunk.invalid().iter().for_each(|byte| pieces.push("plain", &format!("\\x{byte:02x}")));
+        chunk
+            .invalid()
+            .iter()
+            .for_each(|byte| pieces.push("plain", &format!("\\x{byte:02x}")));
         if pieces.is_cut {
             break;
         }
@@ -67,7 +75,9 @@ fn of_json(json: &str) -> Pieces {
             b'"' => length_of_string(rest),
             b'{' | b'[' | b'}' | b']' | b',' | b':' => 1,
             first if first.is_ascii_whitespace() => 1,
-            _ => rest.find([',', '}', ']', ' ', '\n', '\r', '\t']).unwrap_or(rest.len()),
+            _ => rest
+                .find([',', '}', ']', ' ', '\n', '\r', '\t'])
+                .unwrap_or(rest.len()),
         };
         let (token, after) = rest.split_at(length);
         rest = after;
@@ -136,7 +146,10 @@ impl Pieces {
     }
 
     fn line(&mut self, level: usize) {
-        self.push("plain", &format!("\n{:width$}", "", width = level.min(INDENT_MAX) * 2));
+        self.push(
+            "plain",
+            &format!("\n{:width$}", "", width = level.min(INDENT_MAX) * 2),
+        );
     }
 }
 
@@ -145,7 +158,11 @@ mod tests {
     use super::*;
 
     fn text(shown: &Shown) -> String {
-        shown.pieces.iter().map(|piece| piece.text.as_str()).collect()
+        shown
+            .pieces
+            .iter()
+            .map(|piece| piece.text.as_str())
+            .collect()
     }
 
     #[test]
@@ -154,30 +171,55 @@ mod tests {
         let shown = show(body);
         let lines = "{\n  \"a\": 1.00e400,\n  \"a\": [],\n  \"b\": {\n    \"c\": [\n      \"x,}\\\"y\",\n      null,\n      \
                      true\n    ]\n  },\n  \"d\": {}\n}";
-        assert_eq!((text(&shown).as_str(), shown.kind, shown.is_cut), (lines, "JSON", false));
+        assert_eq!(
+            (text(&shown).as_str(), shown.kind, shown.is_cut),
+            (lines, "JSON", false)
+        );
         let classes: Vec<_> = shown.pieces.iter().map(|piece| piece.class).collect();
-        assert!(["name", "string", "number", "word"].iter().all(|class| classes.contains(class)), "{classes:?}");
+        assert!(
+            ["name", "string", "number", "word"]
+                .iter()
+                .all(|class| classes.contains(class)),
+            "{classes:?}"
+        );
     }
 
     #[test]
     fn what_is_no_json_is_shown_as_what_it_is() {
-        assert_eq!((text(&show(b"not json")).as_str(), show(b"not json").kind), ("not json", "text"));
-        assert_eq!((text(&show(b"a\xff\x00b")).as_str(), show(b"a\xff").kind), ("a\\xff\\u0000b", "bytes"));
+        assert_eq!(
+            (text(&show(b"not json")).as_str(), show(b"not json").kind),
+            ("not json", "text")
+        );
+        assert_eq!(
+            (text(&show(b"a\xff\x00b")).as_str(), show(b"a\xff").kind),
+            ("a\\xff\\u0000b", "bytes")
+        );
         assert_eq!(text(&show("\u{feff}{}".as_bytes())), "\\ufeff{}");
         assert_eq!(text(&show(b"")), "");
     }
 
     #[test]
     fn no_character_hides_another() {
-        assert_eq!(text(&show("{\"a\":\"\u{202e}\"}".as_bytes())), "{\n  \"a\": \"\\u202e\"\n}");
+        assert_eq!(
+            text(&show("{\"a\":\"\u{202e}\"}".as_bytes())),
+            "{\n  \"a\": \"\\u202e\"\n}"
+        );
     }
 
     #[test]
     fn what_is_huge_or_deep_is_cut() {
         let deep = format!("{}{}", "[".repeat(200_000), "]".repeat(200_000));
-        for body in [deep, format!("\"{}\"", "é".repeat(SHOWN_MAX)), "x".repeat(SHOWN_MAX + 1)] {
+        for body in [
+            deep,
+            format!("\"{}\"", "é".repeat(SHOWN_MAX)),
+            "x".repeat(SHOWN_MAX + 1),
+        ] {
             let shown = show(body.as_bytes());
-            assert!(text(&shown).len() <= SHOWN_MAX + 100, "{}", text(&shown).len());
+            assert!(
+                text(&shown).len() <= SHOWN_MAX + 100,
+                "{}",
+                text(&shown).len()
+            );
             assert!(!text(&shown).is_empty());
             assert!(shown.is_cut && shown.bytes == body.len());
         }

@@ -36,7 +36,11 @@ pub struct Session {
 
 /// The cookie's value for a session that begins now.
 pub fn begin(token: &AdminToken, nonce: [u8; NONCE_BYTES], now: Timestamp) -> String {
-    let text = format!("{}.{}", now.ms() / 1000 + GOOD_FOR_S, URL_SAFE_NO_PAD.encode(nonce));
+    let text = format!(
+        "{}.{}",
+        now.ms() / 1000 + GOOD_FOR_S,
+        URL_SAFE_NO_PAD.encode(nonce)
+    );
     let seal = seal(token, SESSION, &text);
     format!("{text}.{}", URL_SAFE_NO_PAD.encode(seal))
 }
@@ -44,8 +48,12 @@ pub fn begin(token: &AdminToken, nonce: [u8; NONCE_BYTES], now: Timestamp) -> St
 /// The session of a `Cookie` header, where it has one that is sealed with this token and is still good.
 pub fn read(token: &AdminToken, header: &str, now: Timestamp) -> Option<Session> {
     // A cookie set for another path or domain can stand beside ours under its name: any that is sealed will do.
-    let values = header.split(';').filter_map(|pair| pair.trim().split_once('='));
-    values.filter(|(name, _)| *name == COOKIE).find_map(|(_, value)| prove(token, value, now))
+    let values = header
+        .split(';')
+        .filter_map(|pair| pair.trim().split_once('='));
+    values
+        .filter(|(name, _)| *name == COOKIE)
+        .find_map(|(_, value)| prove(token, value, now))
 }
 
 fn prove(token: &AdminToken, value: &str, now: Timestamp) -> Option<Session> {
@@ -56,13 +64,19 @@ fn prove(token: &AdminToken, value: &str, now: Timestamp) -> Option<Session> {
     is_sealed(token, SESSION, text, tag).then_some(())?;
     let (expires_s, _nonce) = text.split_once('.')?;
     let expires_s: i64 = expires_s.parse().ok()?;
-    (now.ms() / 1000 < expires_s).then(|| Session { form_token: URL_SAFE_NO_PAD.encode(seal(token, FORM, text)) })
+    (now.ms() / 1000 < expires_s).then(|| Session {
+        form_token: URL_SAFE_NO_PAD.encode(seal(token, FORM, text)),
+    })
 }
 
 impl Session {
     /// Whether a form was written for this session.
     pub fn wrote(&self, form_token: &str) -> bool {
-        aws_lc_rs::constant_time::verify_slices_are_equal(self.form_token.as_bytes(), form_token.as_bytes()).is_ok()
+        aws_lc_rs::constant_time::verify_slices_are_equal(
+            self.form_token.as_bytes(),
+            form_token.as_bytes(),
+        )
+        .is_ok()
     }
 }
 
@@ -111,11 +125,26 @@ mod tests {
         let ours = token("correct-horse-battery");
         let header = header_of(&begin(&ours, [7; NONCE_BYTES], at(0)));
         let session = read(&ours, &header, at(0)).unwrap();
-        assert_eq!(read(&ours, &header, at(GOOD_FOR_S - 1)).unwrap().form_token, session.form_token);
+        assert_eq!(
+            read(&ours, &header, at(GOOD_FOR_S - 1)).unwrap().form_token,
+            session.form_token
+        );
         assert!(read(&ours, &header, at(GOOD_FOR_S)).is_none(), "it expires");
-        assert!(read(&token("another-token-of-length"), &header, at(0)).is_none(), "a rotation ends it");
-        let another = read(&ours, &header_of(&begin(&ours, [8; NONCE_BYTES], at(0))), at(0)).unwrap();
-        assert!(session.wrote(&session.form_token) && !session.wrote(&another.form_token) && !session.wrote(""));
+        assert!(
+            read(&token("another-token-of-length"), &header, at(0)).is_none(),
+            "a rotation ends it"
+        );
+        let another = read(
+            &ours,
+            &header_of(&begin(&ours, [8; NONCE_BYTES], at(0))),
+            at(0),
+        )
+        .unwrap();
+        assert!(
+            session.wrote(&session.form_token)
+                && !session.wrote(&another.form_token)
+                && !session.wrote("")
+        );
     }
 
     #[test]
@@ -131,17 +160,35 @@ mod tests {
         }
         let (text, tag) = good.rsplit_once('.').unwrap();
         let form_token = read(&ours, &header_of(&good), at(0)).unwrap().form_token;
-        for bad in ["", ".", "..", text, tag, &format!("{text}.{form_token}"), &format!("{text}."), &"x".repeat(5000)] {
+        for bad in [
+            "",
+            ".",
+            "..",
+            text,
+            tag,
+            &format!("{text}.{form_token}"),
+            &format!("{text}."),
+            &"x".repeat(5000),
+        ] {
             assert!(read(&ours, &header_of(bad), at(0)).is_none(), "{bad}");
         }
-        assert!(read(&ours, &format!("other={good}"), at(0)).is_none(), "another name");
-        assert!(read(&ours, &format!("{COOKIE}=x; {COOKIE}={good}"), at(0)).is_some(), "one of two");
+        assert!(
+            read(&ours, &format!("other={good}"), at(0)).is_none(),
+            "another name"
+        );
+        assert!(
+            read(&ours, &format!("{COOKIE}=x; {COOKIE}={good}"), at(0)).is_some(),
+            "one of two"
+        );
     }
 
     #[test]
     fn the_cookie_is_for_this_site_and_no_script() {
         let plain = cookie("v", false);
-        assert_eq!(plain, "clerk_sync_session=v; Path=/; Max-Age=43200; HttpOnly; SameSite=Strict");
+        assert_eq!(
+            plain,
+            "clerk_sync_session=v; Path=/; Max-Age=43200; HttpOnly; SameSite=Strict"
+        );
         assert!(cookie("v", true).ends_with("; Secure") && forget(true).contains("Max-Age=0"));
     }
 }

@@ -4,13 +4,13 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
 use serde_json::value::RawValue;
 
-use super::age::{When, when};
-use super::ask::Ask;
+use super::filters::Ask;
+use super::format::{When, when};
 use super::page::{Frame, Refusal, answer};
 use super::payload::show_json;
 use super::session::Session;
-use super::view::{Block, EventLine, Person};
-use crate::clerk::{ClerkId, Timestamp, listing};
+use super::view_models::{Block, EventLine, Person};
+use crate::clerk::{ClerkId, Timestamp, api_object};
 use crate::clock::now;
 use crate::http::Api;
 use crate::store::{HistoryRow, Status, User};
@@ -27,18 +27,32 @@ struct UsersPage {
 }
 
 /// `GET /users`
-pub async fn list(session: Session, request: HttpRequest, api: web::Data<Api>) -> Result<HttpResponse, Refusal> {
+pub async fn list(
+    session: Session,
+    request: HttpRequest,
+    api: web::Data<Api>,
+) -> Result<HttpResponse, Refusal> {
     let now = now();
     let ask = Ask::read(request.query_string())?;
     let (filter, page) = ask.users()?;
     let listing = api.store.users(&filter, &page).await?;
     let frame = Frame::of(&session, "users", "Users");
     answer(&UsersPage {
-        frame: if page.after.is_none() { frame.live() } else { frame },
-        users: listing.rows.iter().map(|user| Person::of(user, now)).collect(),
+        frame: if page.after.is_none() {
+            frame.live()
+        } else {
+            frame
+        },
+        users: listing
+            .rows
+            .iter()
+            .map(|user| Person::of(user, now))
+            .collect(),
         is_later: page.after.is_some(),
         first: ask.without("cursor").on("/users"),
-        next: listing.next.map(|cursor| ask.with("cursor", &cursor.to_string()).on("/users")),
+        next: listing
+            .next
+            .map(|cursor| ask.with("cursor", &cursor.to_string()).on("/users")),
         ask,
     })
 }
@@ -83,8 +97,9 @@ pub async fn show(
     id: web::Path<String>,
     api: web::Data<Api>,
 ) -> Result<HttpResponse, Refusal> {
-    const ABSENT: Refusal =
-        Refusal::NotFound("No user has this ID here. An event of this user may be on its way, or may have failed.");
+    const ABSENT: Refusal = Refusal::NotFound(
+        "No user has this ID here. An event of this user may be on its way, or may have failed.",
+    );
     let now = now();
     let ask = Ask::read(request.query_string())?;
     let (_, page) = ask.events(now)?;
@@ -95,17 +110,26 @@ pub async fn show(
     let path = format!("/users/{}", person.path);
     let frame = Frame::of(&session, "users", person.name.clone());
     answer(&UserPage {
-        frame: if page.after.is_none() { frame.live() } else { frame },
+        frame: if page.after.is_none() {
+            frame.live()
+        } else {
+            frame
+        },
         is_erased: user.erased_at.is_some(),
         profile: profile(&user),
         times: times(&user, now),
-        event_id: user.event_id.clone().filter(|id| !listing::is_reading(id)),
-        is_reading: user.event_id.as_deref().is_some_and(listing::is_reading),
+        event_id: user
+            .event_id
+            .clone()
+            .filter(|id| !api_object::is_reading(id)),
+        is_reading: user.event_id.as_deref().is_some_and(api_object::is_reading),
         metadata: metadata(&user),
         data: user.data.as_deref().map(|data| show_json(data).into()),
         history: listing.rows.iter().map(|row| step(row, now)).collect(),
         is_later: page.after.is_some(),
-        next: listing.next.map(|cursor| ask.with("cursor", &cursor.to_string()).on(&path)),
+        next: listing
+            .next
+            .map(|cursor| ask.with("cursor", &cursor.to_string()).on(&path)),
         first: path,
         id: user.clerk_id,
         person,
@@ -113,7 +137,11 @@ pub async fn show(
 }
 
 fn step(row: &HistoryRow, now: Timestamp) -> Step {
-    let behind = row.event.superseded_by.as_deref().filter(|by| *by != row.event.event_id);
+    let behind = row
+        .event
+        .superseded_by
+        .as_deref()
+        .filter(|by| *by != row.event.event_id);
     // The ID in the sentence becomes a link.
     let parts = behind.and_then(|by| row.why.split_once(by));
     let (why, why_then) = parts.unwrap_or((&row.why, ""));
@@ -136,7 +164,8 @@ fn profile(user: &User) -> Vec<(&'static str, String)> {
         };
         value.as_ref().map(|value| format!("{value}{said}"))
     };
-    let truth = |value: Option<bool>| value.map(|value| if value { "yes" } else { "no" }.to_owned());
+    let truth =
+        |value: Option<bool>| value.map(|value| if value { "yes" } else { "no" }.to_owned());
     let fields = [
         ("Clerk ID", Some(user.clerk_id.clone())),
         ("E-mail", verified(&user.email, user.email_verified)),
@@ -152,7 +181,10 @@ fn profile(user: &User) -> Vec<(&'static str, String)> {
         ("Two factors", truth(user.two_factor_enabled)),
         ("Password", truth(user.password_enabled)),
     ];
-    fields.into_iter().map(|(name, value)| (name, value.unwrap_or_else(|| "—".into()))).collect()
+    fields
+        .into_iter()
+        .map(|(name, value)| (name, value.unwrap_or_else(|| "—".into())))
+        .collect()
 }
 
 fn times(user: &User, now: Timestamp) -> Vec<(&'static str, When)> {
@@ -166,7 +198,10 @@ fn times(user: &User, now: Timestamp) -> Vec<(&'static str, When)> {
         ("Terms accepted", user.legal_accepted_at),
         ("Written here", Some(user.synced_at)),
     ];
-    times.into_iter().filter_map(|(name, time)| Some((name, when(time?, now)))).collect()
+    times
+        .into_iter()
+        .filter_map(|(name, time)| Some((name, when(time?, now))))
+        .collect()
 }
 
 fn metadata(user: &User) -> Vec<(&'static str, Block)> {
@@ -176,5 +211,7 @@ fn metadata(user: &User) -> Vec<(&'static str, Block)> {
         ("Unsafe metadata", &user.unsafe_metadata),
     ];
     let block = |json: &RawValue| (json.get() != "{}").then(|| show_json(json).into());
-    all.into_iter().filter_map(|(name, json)| Some((name, block(json.as_deref()?)?))).collect()
+    all.into_iter()
+        .filter_map(|(name, json)| Some((name, block(json.as_deref()?)?)))
+        .collect()
 }

@@ -19,9 +19,9 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::Shared;
+use super::crash_guard::Session;
 use super::file::QueueFile;
-use super::ledger::Receipt;
-use super::session::Session;
+use super::in_flight::Receipt;
 use super::writer::Ack;
 use crate::backoff::Backoff;
 use crate::clerk::{EventId, EventType, SignedEvent, Timestamp, TraceContext};
@@ -47,7 +47,11 @@ pub(super) struct Reader {
 impl Reader {
     pub(super) fn new(file: QueueFile) -> Mutex<Self> {
         let session = Session::new(file.clone());
-        Mutex::new(Self { file, connection: None, session })
+        Mutex::new(Self {
+            file,
+            connection: None,
+            session,
+        })
     }
 
     pub(super) async fn close(&mut self) {
@@ -66,7 +70,9 @@ impl Reader {
     /// How many rows wait.
     pub(super) async fn depth(&mut self) -> Result<u64, sqlx::Error> {
         let mut connection = self.take().await?;
-        let events: i64 = sqlx::query_scalar("select events from depth").fetch_one(&mut connection).await?;
+        let events: i64 = sqlx::query_scalar("select events from depth")
+            .fetch_one(&mut connection)
+            .await?;
         self.connection = Some(connection);
         Ok(u64::try_from(events).unwrap_or(0))
     }
@@ -74,21 +80,30 @@ impl Reader {
     /// When the oldest row was received.
     pub(super) async fn oldest_received_at(&mut self) -> Result<Option<Timestamp>, sqlx::Error> {
         let mut connection = self.take().await?;
-        let oldest = sqlx::query_scalar::<_, i64>("select received_at from queue order by seq limit 1");
+        let oldest =
+            sqlx::query_scalar::<_, i64>("select received_at from queue order by seq limit 1");
         let oldest = oldest.fetch_optional(&mut connection).await?;
         self.connection = Some(connection);
         Ok(oldest.and_then(Timestamp::from_ms))
     }
 
     /// The rows that a query finds, until the batch is full.
-    async fn read<'q, T>(&mut self, sql: &'static str, which: T, count: i64) -> Result<Read, sqlx::Error>
+    async fn read<'q, T>(
+        &mut self,
+        sql: &'static str,
+        which: T,
+        count: i64,
+    ) -> Result<Read, sqlx::Error>
     where
         T: sqlx::Encode<'q, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite> + Send + 'q,
     {
         let mut connection = self.take().await?;
         let mut read = Read::default();
         let mut bytes = 0;
-        let mut rows = sqlx::query(sql).bind(which).bind(count).fetch(&mut connection);
+        let mut rows = sqlx::query(sql)
+            .bind(which)
+            .bind(count)
+            .fetch(&mut connection);
         while let Some(row) = rows.try_next().await? {
             let row = Found::read(&row)?;
             bytes += row.event.as_ref().map_or(0, |event| event.body().len());
@@ -169,10 +184,24 @@ pub struct Consumer {
 type Taken = Result<Option<Batch>, sqlx::Error>;
 
 impl Consumer {
-    pub(super) fn new(shared: Arc<Shared>, acks: mpsc::Sender<Ack>, source: Source, batch_max: NonZeroUsize) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        acks: mpsc::Sender<Ack>,
+        source: Source,
+        batch_max: NonZeroUsize,
+    ) -> Self {
         // Nothing is routed here, so nothing is unrouted.
         let stopped = matches!(source, Source::Unrouted | Source::Rescued);
-        Self { taker: Taker { shared, source, batch_max }, acks, taking: None, stopped }
+        Self {
+            taker: Taker {
+                shared,
+                source,
+                batch_max,
+            },
+            acks,
+            taking: None,
+            stopped,
+        }
     }
 
     /// See `queue::Consumer::next_batch`. Nothing too once the queue is closed.
@@ -195,9 +224,14 @@ impl Consumer {
             }
             // From here on a change is seen, even one that comes before the wait below.
             news.mark_unchanged();
-            let is_worth_a_look =
-                self.taking.is_some() || self.taker.source == Source::DeadLetters || shared.ledger.has(count);
-            match if is_worth_a_look { self.take().await } else { Ok(None) } {
+            let is_worth_a_look = self.taking.is_some()
+                || self.taker.source == Source::DeadLetters
+                || shared.ledger.has(count);
+            match if is_worth_a_look {
+                self.take().await
+            } else {
+                Ok(None)
+            } {
                 Ok(Some(batch)) => return Some(batch),
                 // What is lethal is known from the beginning.
                 Ok(None) if self.taker.source == Source::DeadLetters => return None,
@@ -222,7 +256,9 @@ impl Consumer {
 
     /// Waits for the read that is under way, or begins one. Cancel-safe.
     async fn take(&mut self) -> Taken {
-        let taking = self.taking.get_or_insert_with(|| tasks::brief(self.taker.clone().take()));
+        let taking = self
+            .taking
+            .get_or_insert_with(|| tasks::brief(self.taker.clone().take()));
         let taken = taking.await;
         self.taking = None;
         taken.unwrap_or_else(|error| match error.try_into_panic() {
@@ -236,7 +272,10 @@ impl Consumer {
     pub async fn ack(&mut self, receipt: Receipt) -> Result<(), Unavailable> {
         let (answer, answered) = oneshot::channel();
         let closed = || Unavailable::new("the queue is closed");
-        self.acks.send(Ack { receipt, answer }).await.map_err(|_| closed())?;
+        self.acks
+            .send(Ack { receipt, answer })
+            .await
+            .map_err(|_| closed())?;
         answered.await.unwrap_or_else(|_| Err(closed()))
     }
 
@@ -267,29 +306,42 @@ impl Taker {
         while !self.shared.closing.is_requested() {
             let (mut rows, mut receipt) = match self.source {
                 Source::DeadLetters => self.take_lethal(&mut reader).await?,
-                Source::Events | Source::Unrouted | Source::Rescued => match self.take_rows(&mut reader).await? {
-                    Some(taken) => taken,
-                    None => return Ok(None),
-                },
+                Source::Events | Source::Unrouted | Source::Rescued => {
+                    match self.take_rows(&mut reader).await? {
+                        Some(taken) => taken,
+                        None => return Ok(None),
+                    }
+                }
             };
             if rows.is_empty() && receipt.seqs().is_empty() {
                 return Ok(None);
             }
             // The others were deleted by an acknowledgement that seemed to fail, or cannot be read.
-            let readable: HashSet<i64> = rows.iter().filter(|row| row.event.is_some()).map(|row| row.seq).collect();
+            let readable: HashSet<i64> = rows
+                .iter()
+                .filter(|row| row.event.is_some())
+                .map(|row| row.seq)
+                .collect();
             receipt.retain(|seq| readable.contains(seq));
             // The others are lethal.
             rows.retain(|row| receipt.seqs().binary_search(&row.seq).is_ok());
             let events: Vec<SignedEvent> = rows.into_iter().filter_map(|row| row.event).collect();
             if !events.is_empty() {
-                return Ok(Some(Batch { events, suspect: false, receipt: queue::Receipt::Embedded(receipt) }));
+                return Ok(Some(Batch {
+                    events,
+                    suspect: false,
+                    receipt: queue::Receipt::Embedded(receipt),
+                }));
             }
         }
         Ok(None)
     }
 
     /// Rows that were given back, or else new ones; suspects alone. Nothing where somebody else has a suspect.
-    async fn take_rows(&self, reader: &mut Reader) -> Result<Option<(Vec<Found>, Receipt)>, sqlx::Error> {
+    async fn take_rows(
+        &self,
+        reader: &mut Reader,
+    ) -> Result<Option<(Vec<Found>, Receipt)>, sqlx::Error> {
         let ledger = &self.shared.ledger;
         let count = ledger.allowed(self.batch_max.get());
         if count == 0 {
@@ -316,7 +368,8 @@ impl Taker {
                 reader.session.cleared().await?;
                 ledger.clear_suspects();
             }
-        } else if rows.is_empty() && reader.session.has_unclean_ends() && reader.depth().await? == 0 {
+        } else if rows.is_empty() && reader.session.has_unclean_ends() && reader.depth().await? == 0
+        {
             reader.session.cleared().await?;
         }
         Ok(Some((rows, receipt)))

@@ -16,11 +16,15 @@ use rustix::fs::Access;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, Executor};
 
-use crate::data_dir;
+use crate::private_file;
 use crate::queue::OpenError;
 
 /// What brings a file to each version, from nothing on. `PRAGMA user_version` says how many of them it has.
-const UPGRADES: [&str; 3] = [include_str!("schema.sql"), include_str!("upgrade_2.sql"), include_str!("upgrade_3.sql")];
+const UPGRADES: [&str; 3] = [
+    include_str!("schema.sql"),
+    include_str!("upgrade_2.sql"),
+    include_str!("upgrade_3.sql"),
+];
 
 const SCHEMA_VERSION: i64 = UPGRADES.len() as i64;
 
@@ -78,12 +82,18 @@ pub(super) struct QueueFile {
 
 impl QueueFile {
     pub(super) fn at(path: &Path) -> Self {
-        Self { path: path.to_owned(), pages_max: None }
+        Self {
+            path: path.to_owned(),
+            pages_max: None,
+        }
     }
 
     #[cfg(test)]
     pub(super) fn with_pages_max(self, pages_max: u32) -> Self {
-        Self { pages_max: Some(pages_max), ..self }
+        Self {
+            pages_max: Some(pages_max),
+            ..self
+        }
     }
 
     /// Makes the file where there is none, checks it, and opens it for writing.
@@ -97,38 +107,64 @@ impl QueueFile {
             return Err(self.refused(&sqlx::Error::Io(error.into())));
         }
         // Sets nothing that stays in the file: it may be somebody else's.
-        let mut connection = self.options().connect().await.map_err(|error| self.refused(&error))?;
+        let mut connection = self
+            .options()
+            .connect()
+            .await
+            .map_err(|error| self.refused(&error))?;
         self.check(&mut connection).await?;
-        connection.close().await.map_err(|error| self.refused(&error))?;
+        connection
+            .close()
+            .await
+            .map_err(|error| self.refused(&error))?;
         let start = Instant::now();
         let mut connection = loop {
             match self.connect().await {
                 // The switch to the write-ahead log does not wait for a lock: SQLite says at once that it is busy.
-                Err(error) if primary_code(&error) == Some(BUSY) && start.elapsed() < BUSY_TIMEOUT => {
+                Err(error)
+                    if primary_code(&error) == Some(BUSY) && start.elapsed() < BUSY_TIMEOUT =>
+                {
                     tokio::time::sleep(SWITCH_AGAIN).await;
                 }
                 connected => break connected.map_err(|error| self.refused(&error))?,
             }
         };
         // SQLite opens a file that it may not write for reading, and says so at the first write alone, even one of nothing.
-        connection.execute("delete from queue where false").await.map_err(|error| self.refused(&error))?;
+        connection
+            .execute("delete from queue where false")
+            .await
+            .map_err(|error| self.refused(&error))?;
         Ok(connection)
     }
 
     /// What is there. A file that is missing is not made, and one of an older version is left as it is.
     pub(super) async fn inspect(&self) -> Result<Inspection, OpenError> {
         if !self.path.exists() {
-            return Ok(Inspection { events: None, is_private: true });
+            return Ok(Inspection {
+                events: None,
+                is_private: true,
+            });
         }
-        let mut connection = self.connect_reader().await.map_err(|error| self.refused(&error))?;
+        let mut connection = self
+            .connect_reader()
+            .await
+            .map_err(|error| self.refused(&error))?;
         if self.ask::<i64>(&mut connection, IS_EMPTY).await? == 1 {
-            return Ok(Inspection { events: None, is_private: self.is_private() });
+            return Ok(Inspection {
+                events: None,
+                is_private: self.is_private(),
+            });
         }
         self.recognize(&mut connection).await?;
-        let events = self.ask::<i64>(&mut connection, "select events from depth").await?;
+        let events = self
+            .ask::<i64>(&mut connection, "select events from depth")
+            .await?;
         // It was only read.
         drop(connection.close().await);
-        Ok(Inspection { events: u64::try_from(events).ok(), is_private: self.is_private() })
+        Ok(Inspection {
+            events: u64::try_from(events).ok(),
+            is_private: self.is_private(),
+        })
     }
 
     /// The ID of the file; `None` if the file is missing. One that an older program made has an empty one. Makes nothing.
@@ -136,7 +172,10 @@ impl QueueFile {
         if !self.path.exists() {
             return Ok(None);
         }
-        let mut connection = self.connect_reader().await.map_err(|error| self.refused(&error))?;
+        let mut connection = self
+            .connect_reader()
+            .await
+            .map_err(|error| self.refused(&error))?;
         let is_known = self.ask::<i64>(&mut connection, IS_EMPTY).await? == 0;
         let id = match is_known {
             // An empty file is one that nobody has used yet.
@@ -145,7 +184,10 @@ impl QueueFile {
                 self.recognize(&mut connection).await?;
                 match self.ask::<i64>(&mut connection, HAS_IDENTITY).await? {
                     0 => Some(String::new()),
-                    _ => Some(self.ask(&mut connection, "select value from identity").await?),
+                    _ => Some(
+                        self.ask(&mut connection, "select value from identity")
+                            .await?,
+                    ),
                 }
             }
         };
@@ -164,7 +206,10 @@ impl QueueFile {
 
     /// A connection that writes. The file must be there: a queue whose file was taken away must fail, not start empty.
     pub(super) async fn connect(&self) -> Result<SqliteConnection, sqlx::Error> {
-        let mut options = self.options().journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full);
+        let mut options = self
+            .options()
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full);
         options = options.pragma("journal_size_limit", LOG_BYTES_MAX);
         if let Some(pages_max) = self.pages_max {
             options = options.pragma("max_page_count", pages_max.to_string());
@@ -193,10 +238,14 @@ impl QueueFile {
         // be in use is never opened here, and nobody uses a new one before it is closed.
         static CREATING: Mutex<()> = Mutex::new(());
         let _creating = CREATING.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(directory) = self.path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
-            data_dir::create(directory)?;
+        if let Some(directory) = self
+            .path
+            .parent()
+            .filter(|directory| !directory.as_os_str().is_empty())
+        {
+            private_file::create(directory)?;
         }
-        match data_dir::file().create_new(true).open(&self.path) {
+        match private_file::file().create_new(true).open(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             made => made.map(drop),
         }
@@ -211,14 +260,21 @@ impl QueueFile {
             )));
         }
         if self.ask::<i64>(connection, IS_EMPTY).await? == 1 {
-            self.upgrade(connection, IS_EMPTY).await.map_err(|error| self.refused(&error))?;
+            self.upgrade(connection, IS_EMPTY)
+                .await
+                .map_err(|error| self.refused(&error))?;
         }
         // Only after the check, and an older program may go on beside it: it names the columns that it knows.
         if self.recognize(connection).await? < SCHEMA_VERSION {
-            self.upgrade(connection, IS_OLDER).await.map_err(|error| self.refused(&error))?;
+            self.upgrade(connection, IS_OLDER)
+                .await
+                .map_err(|error| self.refused(&error))?;
         }
         if self.ask::<i64>(connection, HAS_IDENTITY).await? == 0 {
-            sqlx::raw_sql(IDENTIFY).execute(connection).await.map_err(|error| self.refused(&error))?;
+            sqlx::raw_sql(IDENTIFY)
+                .execute(connection)
+                .await
+                .map_err(|error| self.refused(&error))?;
         }
         Ok(())
     }
@@ -247,24 +303,49 @@ impl QueueFile {
     }
 
     /// Brings the file to the newest version. Does nothing where another process was faster.
-    async fn upgrade(&self, connection: &mut SqliteConnection, is_due: &'static str) -> Result<(), sqlx::Error> {
+    async fn upgrade(
+        &self,
+        connection: &mut SqliteConnection,
+        is_due: &'static str,
+    ) -> Result<(), sqlx::Error> {
         let mut transaction = connection.begin_with("begin immediate").await?;
-        if sqlx::query_scalar::<_, i64>(is_due).bind(SCHEMA_VERSION).fetch_one(&mut *transaction).await? == 1 {
-            let version: i64 = sqlx::query_scalar("pragma user_version").fetch_one(&mut *transaction).await?;
-            for upgrade in UPGRADES.iter().skip(usize::try_from(version).unwrap_or(usize::MAX)) {
+        if sqlx::query_scalar::<_, i64>(is_due)
+            .bind(SCHEMA_VERSION)
+            .fetch_one(&mut *transaction)
+            .await?
+            == 1
+        {
+            let version: i64 = sqlx::query_scalar("pragma user_version")
+                .fetch_one(&mut *transaction)
+                .await?;
+            for upgrade in UPGRADES
+                .iter()
+                .skip(usize::try_from(version).unwrap_or(usize::MAX))
+            {
                 sqlx::raw_sql(*upgrade).execute(&mut *transaction).await?;
             }
-            let mark = format!("pragma application_id = {APPLICATION_ID}; pragma user_version = {SCHEMA_VERSION}");
-            sqlx::raw_sql(sqlx::AssertSqlSafe(mark)).execute(&mut *transaction).await?;
+            let mark = format!(
+                "pragma application_id = {APPLICATION_ID}; pragma user_version = {SCHEMA_VERSION}"
+            );
+            sqlx::raw_sql(sqlx::AssertSqlSafe(mark))
+                .execute(&mut *transaction)
+                .await?;
         }
         transaction.commit().await
     }
 
-    async fn ask<T>(&self, connection: &mut SqliteConnection, question: &'static str) -> Result<T, OpenError>
+    async fn ask<T>(
+        &self,
+        connection: &mut SqliteConnection,
+        question: &'static str,
+    ) -> Result<T, OpenError>
     where
         T: for<'r> sqlx::Decode<'r, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite> + Send + Unpin,
     {
-        sqlx::query_scalar(question).fetch_one(connection).await.map_err(|error| self.refused(&error))
+        sqlx::query_scalar(question)
+            .fetch_one(connection)
+            .await
+            .map_err(|error| self.refused(&error))
     }
 
     fn refused(&self, error: &sqlx::Error) -> OpenError {

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use super::Shared;
 use super::consumer::as_json;
 use super::file::{self, QueueFile};
-use super::ledger::Receipt;
+use super::in_flight::Receipt;
 use crate::backoff::Backoff;
 use crate::clerk::{SignedEvent, TraceContext};
 use crate::queue::{PublishError, Unavailable};
@@ -81,7 +81,8 @@ pub(super) struct Writer {
 impl Writer {
     /// Ends when the queue is closed, or when nobody is left who could publish or acknowledge.
     pub(super) async fn run(&mut self) {
-        let (mut publishes, mut acks) = (Vec::with_capacity(GROUP_MAX), Vec::with_capacity(ACKS_MAX));
+        let (mut publishes, mut acks) =
+            (Vec::with_capacity(GROUP_MAX), Vec::with_capacity(ACKS_MAX));
         let (mut publishing, mut acking, mut closing) = (true, true, false);
         // Each ends once it is closed, or all who could hand anything over are gone.
         while publishing || acking {
@@ -99,10 +100,16 @@ impl Writer {
                     self.next_trial = Instant::now() + self.trials.next_interval();
                 }
             }
-            while let Some(publish) = room(&publishes, GROUP_MAX).then(|| self.publishes.try_recv().ok()).flatten() {
+            while let Some(publish) = room(&publishes, GROUP_MAX)
+                .then(|| self.publishes.try_recv().ok())
+                .flatten()
+            {
                 publishes.push(publish);
             }
-            while let Some(ack) = room(&acks, ACKS_MAX).then(|| self.acks.try_recv().ok()).flatten() {
+            while let Some(ack) = room(&acks, ACKS_MAX)
+                .then(|| self.acks.try_recv().ok())
+                .flatten()
+            {
                 acks.push(ack);
             }
             self.commit(&mut publishes, &mut acks).await;
@@ -117,7 +124,11 @@ impl Writer {
         if publishes.is_empty() && acks.is_empty() {
             return;
         }
-        let seqs: Vec<i64> = acks.iter().flat_map(|ack| ack.receipt.seqs()).copied().collect();
+        let seqs: Vec<i64> = acks
+            .iter()
+            .flat_map(|ack| ack.receipt.seqs())
+            .copied()
+            .collect();
         let mut written = self.transaction(publishes, &seqs).await;
         match &written {
             Ok(None) => {}
@@ -147,8 +158,14 @@ impl Writer {
                 _ => {}
             }
         }
-        let answer = written.map(drop).map_err(|error| Unavailable::new(advice(&error)));
-        for Ack { receipt, answer: asked } in acks.drain(..) {
+        let answer = written
+            .map(drop)
+            .map_err(|error| Unavailable::new(advice(&error)));
+        for Ack {
+            receipt,
+            answer: asked,
+        } in acks.drain(..)
+        {
             if answer.is_ok() {
                 receipt.settle();
             }
@@ -157,12 +174,19 @@ impl Writer {
     }
 
     /// All of it or none of it. The greatest `seq` of what was published, if anything was.
-    async fn transaction(&mut self, publishes: &[Publish], seqs: &[i64]) -> Result<Option<i64>, sqlx::Error> {
+    async fn transaction(
+        &mut self,
+        publishes: &[Publish],
+        seqs: &[i64],
+    ) -> Result<Option<i64>, sqlx::Error> {
         let mut connection = self.connect().await?;
         execute(&mut connection, "begin immediate").await?;
         if !seqs.is_empty() {
             // First, so that the pages they free hold the new rows.
-            sqlx::query(DELETE).bind(as_json(seqs)).execute(&mut connection).await?;
+            sqlx::query(DELETE)
+                .bind(as_json(seqs))
+                .execute(&mut connection)
+                .await?;
         }
         let newest = insert(&mut connection, publishes).await?;
         execute(&mut connection, "commit").await?;
@@ -220,12 +244,18 @@ fn room<T>(group: &[T], most: usize) -> bool {
     group.len() < most
 }
 
-async fn execute(connection: &mut SqliteConnection, statement: &'static str) -> Result<(), sqlx::Error> {
+async fn execute(
+    connection: &mut SqliteConnection,
+    statement: &'static str,
+) -> Result<(), sqlx::Error> {
     sqlx::query(statement).execute(connection).await.map(drop)
 }
 
 /// The `seq` of the last row, if there is one.
-async fn insert(connection: &mut SqliteConnection, mut publishes: &[Publish]) -> Result<Option<i64>, sqlx::Error> {
+async fn insert(
+    connection: &mut SqliteConnection,
+    mut publishes: &[Publish],
+) -> Result<Option<i64>, sqlx::Error> {
     let mut last = None;
     for (rows, statement) in ROWS.iter().zip(INSERTS.iter()) {
         while let Some((now, later)) = publishes.split_at_checked(*rows) {
@@ -240,7 +270,12 @@ async fn insert(connection: &mut SqliteConnection, mut publishes: &[Publish]) ->
                     .bind(event.received_at().ms())
                     .bind(&event.body()[..])
                     .bind(event.trace().map(TraceContext::parent))
-                    .bind(event.trace().map(TraceContext::state).filter(|state| !state.is_empty()));
+                    .bind(
+                        event
+                            .trace()
+                            .map(TraceContext::state)
+                            .filter(|state| !state.is_empty()),
+                    );
             }
             last = Some(query.execute(&mut *connection).await?.last_insert_rowid());
             publishes = later;
@@ -273,6 +308,8 @@ pub(super) fn advice(error: &sqlx::Error) -> &'static str {
         Some(file::CORRUPT | file::NOT_A_DATABASE) => {
             "the queue file is damaged: stop, keep it with its -wal file, and start again for what to do"
         }
-        _ => "the queue file cannot be written: check its disk, its permissions, and that no other program holds it",
+        _ => {
+            "the queue file cannot be written: check its disk, its permissions, and that no other program holds it"
+        }
     }
 }

@@ -9,7 +9,9 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use lapin::tcp::{OwnedIdentity, OwnedTLSConfig};
-use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo, SASLMechanism};
+use lapin::uri::{
+    AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo, SASLMechanism,
+};
 use secrecy::ExposeSecret;
 
 use crate::tls::{FileError, Files, PemFile};
@@ -74,15 +76,18 @@ impl Address {
     /// Fails for what cannot be read or cannot be satisfied. No error holds a part of the URL's values.
     pub fn read(urls: &str, files: &Files) -> Result<Self, UrlError> {
         let has_scheme = |url: &str| {
-            url.trim()
-                .split_once("://")
-                .is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case("amqp") || scheme.eq_ignore_ascii_case("amqps"))
+            url.trim().split_once("://").is_some_and(|(scheme, _)| {
+                scheme.eq_ignore_ascii_case("amqp") || scheme.eq_ignore_ascii_case("amqps")
+            })
         };
         if !urls.split(',').all(has_scheme) {
             let remedy = format!(
                 "{EXAMPLE}; one for each node of a cluster, separated by commas (write a comma in a password as %2C)"
             );
-            return Err(UrlError::new("does not begin with amqp:// or amqps://", remedy));
+            return Err(UrlError::new(
+                "does not begin with amqp:// or amqps://",
+                remedy,
+            ));
         }
         urls.split(',')
             .map(|url| read_node(url.trim(), files))
@@ -104,7 +109,9 @@ impl Address {
 impl Node {
     /// Host, port and virtual host: the URL without its user and password.
     pub fn place(&self) -> String {
-        let AMQPUri { authority, vhost, .. } = &self.uri;
+        let AMQPUri {
+            authority, vhost, ..
+        } = &self.uri;
         format!("{}:{}/{vhost}", bracketed(&authority.host), authority.port)
     }
 
@@ -116,16 +123,34 @@ impl Node {
         let material = self.files.read()?;
         // lapin trusts the system's roots beside these.
         let cert_chain = Some(material.ca).filter(|ca| !ca.is_empty());
-        let identity =
-            material.client.map(|(pem, key)| OwnedIdentity::PKCS8 { pem, key: key.expose_secret().to_vec() });
-        Ok(OwnedTLSConfig { identity, cert_chain })
+        let identity = material.client.map(|(pem, key)| OwnedIdentity::PKCS8 {
+            pem,
+            key: key.expose_secret().to_vec(),
+        });
+        Ok(OwnedTLSConfig {
+            identity,
+            cert_chain,
+        })
     }
 }
 
 fn read_node(text: &str, files: &Files) -> Result<Node, UrlError> {
-    let Parts { scheme, user, password, places, path, parameters } = url::read(text)?;
-    let scheme = if scheme == "amqps" { AMQPScheme::AMQPS } else { AMQPScheme::AMQP };
-    let [place] = places.as_slice() else { return Err(UrlError::new("has several hosts in one URL", EXAMPLE)) };
+    let Parts {
+        scheme,
+        user,
+        password,
+        places,
+        path,
+        parameters,
+    } = url::read(text)?;
+    let scheme = if scheme == "amqps" {
+        AMQPScheme::AMQPS
+    } else {
+        AMQPScheme::AMQP
+    };
+    let [place] = places.as_slice() else {
+        return Err(UrlError::new("has several hosts in one URL", EXAMPLE));
+    };
     if place.host.starts_with('/') {
         return Err(UrlError::new("has a path for a host", EXAMPLE));
     }
@@ -133,7 +158,10 @@ fn read_node(text: &str, files: &Files) -> Result<Node, UrlError> {
         None => "/",
         Some("") => {
             let remedy = "write /%2f for the default virtual host, or leave the / at the end out";
-            return Err(UrlError::new("ends in / and so names the empty virtual host", remedy));
+            return Err(UrlError::new(
+                "ends in / and so names the empty virtual host",
+                remedy,
+            ));
         }
         Some(vhost) => vhost,
     };
@@ -153,13 +181,24 @@ fn read_node(text: &str, files: &Files) -> Result<Node, UrlError> {
     let authority = AMQPAuthority {
         userinfo: AMQPUserInfo {
             username: user.unwrap_or(default.userinfo.username),
-            password: password.map_or(default.userinfo.password, |password| password.expose_secret().to_owned()),
+            password: password.map_or(default.userinfo.password, |password| {
+                password.expose_secret().to_owned()
+            }),
         },
-        host: if place.host.is_empty() { default.host } else { place.host.clone() },
+        host: if place.host.is_empty() {
+            default.host
+        } else {
+            place.host.clone()
+        },
         port: place.port.unwrap_or_else(|| scheme.default_port()),
     };
     Ok(Node {
-        uri: AMQPUri { scheme, authority, vhost: vhost.to_owned(), query: read.query },
+        uri: AMQPUri {
+            scheme,
+            authority,
+            vhost: vhost.to_owned(),
+            query: read.query,
+        },
         files,
         ignored: read.ignored,
     })
@@ -181,7 +220,10 @@ impl Reading {
     fn take(&mut self, parameter: &Parameter) -> Result<(), UrlError> {
         let (name, value) = (parameter.name.as_str(), parameter.value.expose_secret());
         let error = |fault: &str, remedy: &str| {
-            Err(UrlError::new(format!("has the parameter {}, {fault}", parameter.shown()), remedy))
+            Err(UrlError::new(
+                format!("has the parameter {}, {fault}", parameter.shown()),
+                remedy,
+            ))
         };
         if self.seen.iter().any(|seen| seen == name) && name != "auth_mechanism" {
             return error("which is given twice", "leave one of them out");
@@ -197,18 +239,26 @@ impl Reading {
             // RabbitMQ's form repeats it; the first that is given is used.
             "auth_mechanism" => {
                 let fault = "whose value is none of plain, amqplain, external, anonymous";
-                let Ok(mechanism) = SASLMechanism::from_str(value) else { return error(fault, "give one of them") };
+                let Ok(mechanism) = SASLMechanism::from_str(value) else {
+                    return error(fault, "give one of them");
+                };
                 self.query.auth_mechanism.get_or_insert(mechanism);
             }
             "cacertfile" => self.ca = path(),
             "certfile" => self.certificate = path(),
             "keyfile" => self.key = path(),
             "verify" if value == "verify_peer" => self.asks_for_tls = true,
-            "verify" => return unsupported("take it out, and give the CA with AMQP_CA_FILE or cacertfile"),
-            "server_name_indication" | "depth" | "versions" | "ciphers" => {
-                return unsupported("take it out: the host of the URL is the name that the certificate must be for");
+            "verify" => {
+                return unsupported("take it out, and give the CA with AMQP_CA_FILE or cacertfile");
             }
-            "password" => return unsupported("give a key without a passphrase: `openssl pkey -in … -out …`"),
+            "server_name_indication" | "depth" | "versions" | "ciphers" => {
+                return unsupported(
+                    "take it out: the host of the URL is the name that the certificate must be for",
+                );
+            }
+            "password" => {
+                return unsupported("give a key without a passphrase: `openssl pkey -in … -out …`");
+            }
             name if WITHOUT_EFFECT.contains(&name) => {}
             name => {
                 parameter.ignore()?;
@@ -220,23 +270,38 @@ impl Reading {
 
     /// The files of the URL, and those of the settings where it names none.
     fn files(&self, settings: &Files) -> Result<Files, UrlError> {
-        let file =
-            |parameter: &str, path: &str| PemFile { setting: format!("{parameter} in AMQP_URL"), path: path.into() };
+        let file = |parameter: &str, path: &str| PemFile {
+            setting: format!("{parameter} in AMQP_URL"),
+            path: path.into(),
+        };
         let client = match (&self.certificate, &self.key) {
             (None, None) => settings.client.clone(),
-            (Some(certificate), Some(key)) => Some((file("certfile", certificate), file("keyfile", key))),
+            (Some(certificate), Some(key)) => {
+                Some((file("certfile", certificate), file("keyfile", key)))
+            }
             _ => {
-                return Err(UrlError::new("has one of certfile and keyfile without the other", "give both or neither"));
+                return Err(UrlError::new(
+                    "has one of certfile and keyfile without the other",
+                    "give both or neither",
+                ));
             }
         };
-        let ca = self.ca.iter().map(|path| file("cacertfile", path)).chain(settings.ca.iter().cloned()).collect();
+        let ca = self
+            .ca
+            .iter()
+            .map(|path| file("cacertfile", path))
+            .chain(settings.ca.iter().cloned())
+            .collect();
         Ok(Files { ca, client })
     }
 }
 
 fn number<T: FromStr>(parameter: &Parameter) -> Result<T, UrlError> {
     parameter.value.expose_secret().parse().map_err(|_| {
-        let fault = format!("has the parameter {}, which is no number, or one too large", parameter.shown());
+        let fault = format!(
+            "has the parameter {}, which is no number, or one too large",
+            parameter.shown()
+        );
         UrlError::new(fault, "give a number, such as heartbeat=20")
     })
 }
@@ -260,36 +325,85 @@ mod tests {
     #[test]
     fn urls_of_every_form_are_read() {
         for (url, host, port, vhost) in [
-            ("amqp://u:sesame@broker.example:5673/%2f", "broker.example", 5673, "/"),
+            (
+                "amqp://u:sesame@broker.example:5673/%2f",
+                "broker.example",
+                5673,
+                "/",
+            ),
             ("amqp://u:sesame@127.0.0.1", "127.0.0.1", 5672, "/"),
             ("AMQP://127.0.0.1:", "127.0.0.1", 5672, "/"),
-            ("amqps://u:ses%5Bame@broker/staging?heartbeat=5", "broker", 5671, "staging"),
-            ("amqps://u:ses[ame@broker/staging", "broker", 5671, "staging"),
+            (
+                "amqps://u:ses%5Bame@broker/staging?heartbeat=5",
+                "broker",
+                5671,
+                "staging",
+            ),
+            (
+                "amqps://u:ses[ame@broker/staging",
+                "broker",
+                5671,
+                "staging",
+            ),
             ("amqp://u:sesame@[::1]:5672/%2f", "::1", 5672, "/"),
-            ("amqp://u:sesame@[2001:db8::1]/a%2fb", "2001:db8::1", 5672, "a/b"),
+            (
+                "amqp://u:sesame@[2001:db8::1]/a%2fb",
+                "2001:db8::1",
+                5672,
+                "a/b",
+            ),
             ("amqp://u:sesame@broker//", "broker", 5672, "/"),
             ("amqp://broker:5672//", "broker", 5672, "/"),
-            ("amqp://broker:5672/%2Fprod%2Fclerk", "broker", 5672, "/prod/clerk"),
-            ("amqp://u:sesame@broker/%2Fprod%2Fclerk", "broker", 5672, "/prod/clerk"),
+            (
+                "amqp://broker:5672/%2Fprod%2Fclerk",
+                "broker",
+                5672,
+                "/prod/clerk",
+            ),
+            (
+                "amqp://u:sesame@broker/%2Fprod%2Fclerk",
+                "broker",
+                5672,
+                "/prod/clerk",
+            ),
             ("amqp://", "localhost", 5672, "/"),
         ] {
             let uri = read(url).uri;
             assert_eq!(
-                (uri.authority.host.as_str(), uri.authority.port, uri.vhost.as_str()),
+                (
+                    uri.authority.host.as_str(),
+                    uri.authority.port,
+                    uri.vhost.as_str()
+                ),
                 (host, port, vhost),
                 "{url}"
             );
         }
         assert_eq!(read("amqp://u:sesame@[::1]/%2f").place(), "[::1]:5672//");
         let userinfo = read("amqp://a%40b:2024%2FWinter@h").uri.authority.userinfo;
-        assert_eq!((userinfo.username.as_str(), userinfo.password.as_str()), ("a@b", "2024/Winter"));
+        assert_eq!(
+            (userinfo.username.as_str(), userinfo.password.as_str()),
+            ("a@b", "2024/Winter")
+        );
         let query =
             read("amqp://h?heartbeat=0&frame_max=8192&channel_max=9&connection_timeout=5&auth_mechanism=external")
                 .uri
                 .query;
-        assert_eq!((query.heartbeat, query.frame_max, query.channel_max), (Some(0), Some(8192), Some(9)));
-        assert_eq!((query.connection_timeout, query.auth_mechanism), (Some(5), Some(SASLMechanism::External)));
-        assert_eq!(Address::from_str("amqp://a, amqp://b/%2f").unwrap().nodes().len(), 2);
+        assert_eq!(
+            (query.heartbeat, query.frame_max, query.channel_max),
+            (Some(0), Some(8192), Some(9))
+        );
+        assert_eq!(
+            (query.connection_timeout, query.auth_mechanism),
+            (Some(5), Some(SASLMechanism::External))
+        );
+        assert_eq!(
+            Address::from_str("amqp://a, amqp://b/%2f")
+                .unwrap()
+                .nodes()
+                .len(),
+            2
+        );
     }
 
     #[test]
@@ -308,26 +422,53 @@ mod tests {
             ("amqp://h?sesame'=1", "has a parameter whose name"),
             ("amqp://u:sesame@broker:port/", "has a port"),
             ("amqp://u:sesame@::1:5672", "has more than one :"),
-            ("amqp://u:sesame@broker/", "ends in / and so names the empty virtual host"),
-            ("amqps://u:sesame@broker/?heartbeat=5", "ends in / and so names the empty virtual host"),
+            (
+                "amqp://u:sesame@broker/",
+                "ends in / and so names the empty virtual host",
+            ),
+            (
+                "amqps://u:sesame@broker/?heartbeat=5",
+                "ends in / and so names the empty virtual host",
+            ),
             ("amqp://u:sesame@%2Frun%2Fsocket/v", "has a path for a host"),
             ("amqp://h?heartbeat=sesame", "has the parameter heartbeat"),
             ("amqp://h?heartbeat=70000", "has the parameter heartbeat"),
-            ("amqp://h?auth_mechanism=sesame", "has the parameter auth_mechanism"),
+            (
+                "amqp://h?auth_mechanism=sesame",
+                "has the parameter auth_mechanism",
+            ),
             ("amqps://h?verify=verify_none", "has the parameter verify"),
             ("amqps://h?verify=sesame", "has the parameter verify"),
-            ("amqps://h?server_name_indication=sesame", "has the parameter server_name_indication"),
+            (
+                "amqps://h?server_name_indication=sesame",
+                "has the parameter server_name_indication",
+            ),
             ("amqps://h?password=sesame", "has the parameter password"),
-            ("amqps://h?certfile=/sesame", "has one of certfile and keyfile"),
-            ("amqps://h?keyfile=/sesame", "has one of certfile and keyfile"),
+            (
+                "amqps://h?certfile=/sesame",
+                "has one of certfile and keyfile",
+            ),
+            (
+                "amqps://h?keyfile=/sesame",
+                "has one of certfile and keyfile",
+            ),
             ("amqps://h?sslmode=sesame", "has the parameter sslmode"),
-            ("amqps://h?cacertfile=/a&cacertfile=/sesame", "has the parameter cacertfile"),
+            (
+                "amqps://h?cacertfile=/a&cacertfile=/sesame",
+                "has the parameter cacertfile",
+            ),
             ("amqp://h?cacertfile=/sesame", "begins with amqp://"),
             ("amqp://h?verify=verify_peer", "begins with amqp://"),
         ] {
             let said = refused(url);
-            assert!(said.starts_with(fault) && said.contains("; "), "{url}: {said}");
-            assert!(!said.contains("sesame") && !said.contains("2024"), "{url}: {said}");
+            assert!(
+                said.starts_with(fault) && said.contains("; "),
+                "{url}: {said}"
+            );
+            assert!(
+                !said.contains("sesame") && !said.contains("2024"),
+                "{url}: {said}"
+            );
         }
     }
 
@@ -335,27 +476,53 @@ mod tests {
     fn what_nobody_knows_is_ignored_and_named() {
         let ignored = |urls: &str| Address::from_str(urls).unwrap().ignored();
         assert!(ignored("amqp://h?heartbeat=5&locale=en").is_empty());
-        assert_eq!(ignored("amqp://a?timeout=5&channelMax=1,amqp://b?timeout=5"), ["channelMax", "timeout"]);
+        assert_eq!(
+            ignored("amqp://a?timeout=5&channelMax=1,amqp://b?timeout=5"),
+            ["channelMax", "timeout"]
+        );
     }
 
     #[test]
     fn files_come_from_the_url_or_from_the_settings() {
-        let file = |name: &str| PemFile { setting: name.into(), path: format!("/{name}").into() };
-        let settings = Files { ca: vec![file("AMQP_CA_FILE")], client: Some((file("CERT"), file("KEY"))) };
-        let read = |url: &str| Address::read(url, &settings).map(|address| address.nodes()[0].files.clone());
+        let file = |name: &str| PemFile {
+            setting: name.into(),
+            path: format!("/{name}").into(),
+        };
+        let settings = Files {
+            ca: vec![file("AMQP_CA_FILE")],
+            client: Some((file("CERT"), file("KEY"))),
+        };
+        let read = |url: &str| {
+            Address::read(url, &settings).map(|address| address.nodes()[0].files.clone())
+        };
         assert_eq!(read("amqps://h").unwrap(), settings);
         let of_url =
             read("amqps://h?cacertfile=/ca&certfile=/c&keyfile=/k&verify=verify_peer&fail_if_no_peer_cert=true")
                 .unwrap();
-        let cas: Vec<_> = of_url.ca.iter().map(|file| file.path.to_str().unwrap()).collect();
+        let cas: Vec<_> = of_url
+            .ca
+            .iter()
+            .map(|file| file.path.to_str().unwrap())
+            .collect();
         assert_eq!(cas, ["/ca", "/AMQP_CA_FILE"]);
         assert_eq!(of_url.client.unwrap().1.path.to_str(), Some("/k"));
-        assert!(read("amqp://h").unwrap_err().fault.starts_with("begins with amqp://"));
+        assert!(
+            read("amqp://h")
+                .unwrap_err()
+                .fault
+                .starts_with("begins with amqp://")
+        );
     }
 
     #[test]
     fn debugging_shows_no_secret() {
-        let shown = format!("{:?}", Address::from_str("amqp://user-x:sesame@h/v").unwrap());
-        assert!(!shown.contains("sesame") && !shown.contains("user-x"), "{shown}");
+        let shown = format!(
+            "{:?}",
+            Address::from_str("amqp://user-x:sesame@h/v").unwrap()
+        );
+        assert!(
+            !shown.contains("sesame") && !shown.contains("user-x"),
+            "{shown}"
+        );
     }
 }

@@ -11,13 +11,13 @@ use futures_util::future::BoxFuture;
 use tokio::time::timeout;
 use tracing::warn;
 
-use super::ahead::Delivered;
-use super::link::Link;
+use super::channel::{CANCEL_TIMEOUT, Subscription, Tags, Wanted, has_suspects};
+use super::connection::Link;
 use super::prefetch::Prefetch;
-use super::subscription::{CANCEL_TIMEOUT, Subscription, Tags, Wanted, has_suspects};
+use super::prefetched::Delivered;
 use super::topology::Names;
 use crate::backoff::Backoff;
-use crate::queue::{Batch, Source, Taking, Unavailable};
+use crate::queue::{Batch, ConsumerOptions, Source, Unavailable};
 
 /// How long the broker may take to make a consumer.
 const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -26,7 +26,7 @@ pub struct Consumer {
     link: Link,
     names: Arc<Names>,
     source: Source,
-    taking: Taking,
+    taking: ConsumerOptions,
     prefetch: Prefetch,
     subscription: Option<Subscription>,
     /// Kept over calls: to begin anew at each would give back, and count, what the broker had sent ahead.
@@ -37,7 +37,12 @@ pub struct Consumer {
 }
 
 impl Consumer {
-    pub(super) fn new(link: Link, names: Arc<Names>, source: Source, taking: Taking) -> Self {
+    pub(super) fn new(
+        link: Link,
+        names: Arc<Names>,
+        source: Source,
+        taking: ConsumerOptions,
+    ) -> Self {
         Self {
             link,
             names,
@@ -94,7 +99,10 @@ impl Consumer {
             };
             if is_there && subscription.is_full() && !self.stopping {
                 // Consumed again once nothing is left here.
-                self.resuming = self.subscription.take().map(|subscription| paused(subscription).boxed());
+                self.resuming = self
+                    .subscription
+                    .take()
+                    .map(|subscription| paused(subscription).boxed());
                 continue;
             }
             if is_there && let Some(batch) = subscription.batch(self.taking.batch_max) {
@@ -117,13 +125,19 @@ impl Consumer {
     }
 
     fn wanted(&self) -> Wanted {
-        Wanted { names: Arc::clone(&self.names), source: self.source, prefetch: self.prefetch.now() }
+        Wanted {
+            names: Arc::clone(&self.names),
+            source: self.source,
+            prefetch: self.prefetch.now(),
+        }
     }
 
     /// Waits for a connection and consumes on it; nothing once the link is closed.
     async fn subscribe(&mut self) -> Option<()> {
         let (link, wanted) = (&self.link, self.wanted());
-        let subscribing = self.subscribing.get_or_insert_with(|| subscribed(link.clone(), wanted).boxed());
+        let subscribing = self
+            .subscribing
+            .get_or_insert_with(|| subscribed(link.clone(), wanted).boxed());
         let subscription = subscribing.await;
         self.subscribing = None;
         self.subscription = Some(subscription?);
@@ -132,7 +146,9 @@ impl Consumer {
 
     /// Consumes on the same channel, with the prefetch that is wanted now.
     fn subscribe_again(&mut self) {
-        let Some(subscription) = self.subscription.take() else { return };
+        let Some(subscription) = self.subscription.take() else {
+            return;
+        };
         self.resuming = Some(resumed(subscription, self.prefetch.now()).boxed());
     }
 
@@ -148,7 +164,9 @@ impl Consumer {
     /// handed out before. False where the connection is gone, and all that was in hand with it.
     pub async fn pause(&mut self) -> bool {
         self.resume().await;
-        let Some(subscription) = &mut self.subscription else { return false };
+        let Some(subscription) = &mut self.subscription else {
+            return false;
+        };
         if subscription.epoch.is_over() {
             return false;
         }
@@ -161,7 +179,9 @@ impl Consumer {
 
     /// All that waits here: what was sent ahead.
     pub(super) fn take_ahead(&mut self) -> Vec<Delivered> {
-        self.subscription.as_mut().map_or_else(Vec::new, Subscription::take_ahead)
+        self.subscription
+            .as_mut()
+            .map_or_else(Vec::new, Subscription::take_ahead)
     }
 
     pub(super) fn put_ahead(&mut self, delivered: Vec<Delivered>) {
@@ -196,7 +216,9 @@ impl Consumer {
     async fn acknowledge(&mut self, receipt: Tags) -> Result<(), Unavailable> {
         let mine = |open: &&mut Subscription| open.is_of(&receipt) && !open.epoch.is_over();
         let Some(subscription) = self.subscription.as_mut().filter(mine) else {
-            return Err(Unavailable::new("the connection that delivered the batch is gone"));
+            return Err(Unavailable::new(
+                "the connection that delivered the batch is gone",
+            ));
         };
         if subscription.acknowledge(&receipt).await.is_err() {
             subscription.epoch.abandon();
@@ -205,17 +227,29 @@ impl Consumer {
         Ok(())
     }
 
-    pub(super) async fn ack_delivered(&mut self, delivered: &[Delivered]) -> Result<(), Unavailable> {
-        let receipt = self.subscription.as_ref().map(|subscription| subscription.tags_of(delivered));
+    pub(super) async fn ack_delivered(
+        &mut self,
+        delivered: &[Delivered],
+    ) -> Result<(), Unavailable> {
+        let receipt = self
+            .subscription
+            .as_ref()
+            .map(|subscription| subscription.tags_of(delivered));
         match receipt {
             Some(receipt) => self.acknowledge(receipt).await,
-            None => Err(Unavailable::new("the connection that delivered the batch is gone")),
+            None => Err(Unavailable::new(
+                "the connection that delivered the batch is gone",
+            )),
         }
     }
 
     /// Gives back all that is not acknowledged, the broker's own way.
     pub(super) async fn return_all(&mut self) {
-        if let Some(subscription) = self.subscription.take().filter(|subscription| !subscription.epoch.is_over()) {
+        if let Some(subscription) = self
+            .subscription
+            .take()
+            .filter(|subscription| !subscription.epoch.is_over())
+        {
             subscription.return_all().await;
         }
     }
@@ -241,10 +275,18 @@ async fn subscribed(link: Link, wanted: Wanted) -> Option<Subscription> {
     loop {
         let epoch = link.opened().await?;
         let queue = wanted.queue();
-        match timeout(SUBSCRIBE_TIMEOUT, Subscription::begin(Arc::clone(&epoch), wanted.clone())).await {
+        match timeout(
+            SUBSCRIBE_TIMEOUT,
+            Subscription::begin(Arc::clone(&epoch), wanted.clone()),
+        )
+        .await
+        {
             Ok(Ok(subscription)) => return Some(subscription),
             Ok(Err(error)) => warn!(%error, queue, "the queue cannot be consumed; trying again"),
-            Err(_) => warn!(queue, "the queue cannot be consumed, RabbitMQ does not answer; trying again"),
+            Err(_) => warn!(
+                queue,
+                "the queue cannot be consumed, RabbitMQ does not answer; trying again"
+            ),
         }
         epoch.abandon();
         backoff.wait().await;

@@ -5,8 +5,8 @@
 
 use lapin::types::{AMQPValue, FieldTable};
 
+use super::message::{integer, text};
 use super::topology::Names;
-use super::wire::{integer, text};
 use crate::clerk::{DeadLetter, Timestamp};
 use crate::queue::Source;
 
@@ -19,7 +19,12 @@ struct Death<'h> {
 }
 
 /// Why the event is in the queue of this source; `None` where the source is no place for parked events.
-pub fn of(headers: Option<&FieldTable>, source: Source, names: &Names, received_at: Timestamp) -> Option<DeadLetter> {
+pub fn of(
+    headers: Option<&FieldTable>,
+    source: Source,
+    names: &Names,
+    received_at: Timestamp,
+) -> Option<DeadLetter> {
     if source == Source::Events {
         return None;
     }
@@ -34,7 +39,9 @@ pub fn of(headers: Option<&FieldTable>, source: Source, names: &Names, received_
 
 fn first_death(headers: &FieldTable) -> Option<Death<'_>> {
     let of = |name: &str| headers.inner().get(name);
-    let Some(AMQPValue::FieldArray(deaths)) = of("x-death") else { return None };
+    let Some(AMQPValue::FieldArray(deaths)) = of("x-death") else {
+        return None;
+    };
     let entries = || {
         deaths.as_slice().iter().filter_map(|entry| match entry {
             AMQPValue::FieldTable(entry) => Some(entry.inner()),
@@ -44,28 +51,51 @@ fn first_death(headers: &FieldTable) -> Option<Death<'_>> {
     // The newest stands first.
     let oldest = entries().next_back()?;
     let named = |header: &str, field: &str| of(header).or_else(|| oldest.get(field)).and_then(text);
-    let (queue, reason) = (named("x-first-death-queue", "queue")?, named("x-first-death-reason", "reason")?);
+    let (queue, reason) = (
+        named("x-first-death-queue", "queue")?,
+        named("x-first-death-reason", "reason")?,
+    );
     let is_first = |name: &str, value: &str, entry: &&std::collections::BTreeMap<_, AMQPValue>| {
         entry.get(name).and_then(text) == Some(value)
     };
-    let first = entries().find(|entry| is_first("queue", queue, entry) && is_first("reason", reason, entry));
+    let first = entries()
+        .find(|entry| is_first("queue", queue, entry) && is_first("reason", reason, entry));
     let at_s = first.unwrap_or(oldest).get("time").and_then(integer);
-    Some(Death { queue, reason, at_s })
+    Some(Death {
+        queue,
+        reason,
+        at_s,
+    })
 }
 
 fn unrouted() -> DeadLetter {
-    DeadLetter { code: "unrouted", text: "no queue was bound for it when it came; replay it".into() }
+    DeadLetter {
+        code: "unrouted",
+        text: "no queue was bound for it when it came; replay it".into(),
+    }
 }
 
 fn put_by_hand(queue: &str) -> DeadLetter {
-    let text =
-        format!("it is in {queue} without a reason (x-death): somebody published it there; replay it or discard it");
-    DeadLetter { code: "rejected", text }
+    let text = format!(
+        "it is in {queue} without a reason (x-death): somebody published it there; replay it or discard it"
+    );
+    DeadLetter {
+        code: "rejected",
+        text,
+    }
 }
 
-fn died(Death { queue, reason, at_s }: &Death<'_>, received_at: Timestamp) -> DeadLetter {
-    let after =
-        at_s.map_or_else(String::new, |at| format!(" {} after its receipt", span(at - received_at.ms() / 1000)));
+fn died(
+    Death {
+        queue,
+        reason,
+        at_s,
+    }: &Death<'_>,
+    received_at: Timestamp,
+) -> DeadLetter {
+    let after = at_s.map_or_else(String::new, |at| {
+        format!(" {} after its receipt", span(at - received_at.ms() / 1000))
+    });
     let look = "look at `rabbitmqctl list_policies` and `list_operator_policies`";
     match *reason {
         "delivery_limit" => DeadLetter {
@@ -94,7 +124,9 @@ fn died(Death { queue, reason, at_s }: &Death<'_>, received_at: Timestamp) -> De
         },
         _ => DeadLetter {
             code: "rejected",
-            text: format!("{queue} gave it up{after} for a reason that this version does not know; replay it"),
+            text: format!(
+                "{queue} gave it up{after} for a reason that this version does not know; replay it"
+            ),
         },
     }
 }
@@ -124,43 +156,77 @@ mod tests {
             let mut entry = FieldTable::default();
             entry.insert("queue".into(), short(queue));
             entry.insert("reason".into(), short(reason));
-            entry.insert("time".into(), AMQPValue::Timestamp((RECEIVED_S + after).try_into().unwrap()));
+            entry.insert(
+                "time".into(),
+                AMQPValue::Timestamp((RECEIVED_S + after).try_into().unwrap()),
+            );
             AMQPValue::FieldTable(entry)
         });
         let mut headers = FieldTable::default();
-        headers.insert("x-death".into(), AMQPValue::FieldArray(entries.collect::<Vec<_>>().into()));
+        headers.insert(
+            "x-death".into(),
+            AMQPValue::FieldArray(entries.collect::<Vec<_>>().into()),
+        );
         headers
     }
 
     fn judged(headers: Option<&FieldTable>, source: Source) -> DeadLetter {
-        of(headers, source, &Names::new("ns"), Timestamp::from_seconds(RECEIVED_S).unwrap()).unwrap()
+        of(
+            headers,
+            source,
+            &Names::new("ns"),
+            Timestamp::from_seconds(RECEIVED_S).unwrap(),
+        )
+        .unwrap()
     }
 
     #[test]
     fn each_reason_is_a_code_and_its_text_is_true() {
         for (reason, code, words) in [
             ("delivery_limit", "delivery_limit", "delivered more often"),
-            ("expired", "expired", "expired in ns.users 25 h after its receipt"),
+            (
+                "expired",
+                "expired",
+                "expired in ns.users 25 h after its receipt",
+            ),
             ("maxlen", "maxlen", "max-length"),
             ("rejected", "rejected", "list_consumers"),
             ("of_the_future", "rejected", "does not know"),
         ] {
-            let letter = judged(Some(&headers(&[("ns.users", reason, 90_000)])), Source::DeadLetters);
+            let letter = judged(
+                Some(&headers(&[("ns.users", reason, 90_000)])),
+                Source::DeadLetters,
+            );
             assert_eq!(letter.code, code);
-            assert!(letter.text.contains(words) && letter.text.contains("25 h after"), "{}", letter.text);
+            assert!(
+                letter.text.contains(words) && letter.text.contains("25 h after"),
+                "{}",
+                letter.text
+            );
         }
     }
 
     #[test]
     fn the_first_death_is_the_cause() {
-        let mut twice = headers(&[("ns.dead", "expired", 100), ("ns.users", "delivery_limit", 90)]);
+        let mut twice = headers(&[
+            ("ns.dead", "expired", 100),
+            ("ns.users", "delivery_limit", 90),
+        ]);
         let letter = judged(Some(&twice), Source::Rescued);
         assert_eq!(letter.code, "delivery_limit");
-        assert!(letter.text.contains("ns.users gave it up 90 s after"), "{}", letter.text);
+        assert!(
+            letter.text.contains("ns.users gave it up 90 s after"),
+            "{}",
+            letter.text
+        );
         // What the broker says itself goes before the order of the entries.
         twice.insert("x-first-death-queue".into(), short("ns.dead"));
         twice.insert("x-first-death-reason".into(), short("expired"));
-        assert!(judged(Some(&twice), Source::Rescued).text.contains("expired in ns.dead 100 s after"));
+        assert!(
+            judged(Some(&twice), Source::Rescued)
+                .text
+                .contains("expired in ns.dead 100 s after")
+        );
         let unrouted = headers(&[("ns.unrouted", "expired", 1)]);
         assert_eq!(judged(Some(&unrouted), Source::Rescued).code, "unrouted");
     }
@@ -170,15 +236,26 @@ mod tests {
         assert_eq!(judged(None, Source::Unrouted).code, "unrouted");
         for headers in [None, Some(FieldTable::default())] {
             let letter = judged(headers.as_ref(), Source::DeadLetters);
-            assert!(letter.code == "rejected" && letter.text.contains("without a reason"), "{}", letter.text);
+            assert!(
+                letter.code == "rejected" && letter.text.contains("without a reason"),
+                "{}",
+                letter.text
+            );
         }
         let dead = headers(&[("ns.users", "expired", 1)]);
         let at = Timestamp::from_seconds(RECEIVED_S).unwrap();
-        assert_eq!(of(Some(&dead), Source::Events, &Names::new("ns"), at), None, "somebody moved it back");
+        assert_eq!(
+            of(Some(&dead), Source::Events, &Names::new("ns"), at),
+            None,
+            "somebody moved it back"
+        );
     }
 
     #[test]
     fn a_span_is_never_negative() {
-        assert_eq!([span(-5), span(119), span(120), span(7200)], ["0 s", "119 s", "2 min", "2 h"]);
+        assert_eq!(
+            [span(-5), span(119), span(120), span(7200)],
+            ["0 s", "119 s", "2 min", "2 h"]
+        );
     }
 }

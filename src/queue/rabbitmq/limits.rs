@@ -9,7 +9,7 @@ use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 use lapin::{BasicProperties, Connection, ErrorKind};
 use tracing::warn;
 
-use super::link::Link;
+use super::connection::Link;
 
 /// How long the answer to a message of the largest size may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -48,7 +48,9 @@ impl Limits {
     /// Learns from the refusal of one of these bodies; the largest that can be queued. Where the broker counts more than the body,
     /// that much is left for it.
     pub fn learn_body_max(&self, refusal: TooLarge, bodies: impl Iterator<Item = usize>) -> u64 {
-        let bodies = bodies.filter_map(|bytes| u64::try_from(bytes).ok()).filter(|bytes| *bytes <= refusal.size);
+        let bodies = bodies
+            .filter_map(|bytes| u64::try_from(bytes).ok())
+            .filter(|bytes| *bytes <= refusal.size);
         let overhead = bodies.max().map_or(0, |largest| refusal.size - largest);
         let max = refusal.max.saturating_sub(overhead).max(1);
         self.body_max.store(max, Ordering::Relaxed);
@@ -57,7 +59,9 @@ impl Limits {
 
     /// Learns from the broker's word that it has taken events back. Tells it once.
     pub fn learn_consumer_timeout(&self, error: &lapin::Error) {
-        let Some(ms) = consumer_timeout_ms(error) else { return };
+        let Some(ms) = consumer_timeout_ms(error) else {
+            return;
+        };
         if self.consumer_timeout_ms.swap(ms, Ordering::Relaxed) != ms {
             warn!(
                 consumer_timeout_ms = ms,
@@ -74,8 +78,14 @@ pub fn too_large(error: &lapin::Error) -> Option<TooLarge> {
 
 /// `message size 100001 is larger than configured max size 100000`, in RabbitMQ 3.10 to 4.3.
 fn too_large_in(text: &str) -> Option<TooLarge> {
-    let (size, max) = text.split_once("message size ")?.1.split_once(" is larger than ")?;
-    Some(TooLarge { size: number_in(size)?, max: number_in(max)? })
+    let (size, max) = text
+        .split_once("message size ")?
+        .1
+        .split_once(" is larger than ")?;
+    Some(TooLarge {
+        size: number_in(size)?,
+        max: number_in(max)?,
+    })
 }
 
 fn consumer_timeout_ms(error: &lapin::Error) -> Option<u64> {
@@ -84,18 +94,29 @@ fn consumer_timeout_ms(error: &lapin::Error) -> Option<u64> {
 
 /// `delivery acknowledgement on channel 1 timed out. Timeout value used: 1800000 ms. …`, in RabbitMQ 3.10 to 4.2.
 fn consumer_timeout_in(text: &str) -> Option<u64> {
-    number_in(text.split_once("acknowledgement")?.1.split_once("imeout value used: ")?.1)
+    number_in(
+        text.split_once("acknowledgement")?
+            .1
+            .split_once("imeout value used: ")?
+            .1,
+    )
 }
 
 fn number_in(text: &str) -> Option<u64> {
     let digits = text.trim_start_matches(|letter: char| !letter.is_ascii_digit());
-    digits.split(|letter: char| !letter.is_ascii_digit()).next()?.parse().ok()
+    digits
+        .split(|letter: char| !letter.is_ascii_digit())
+        .next()?
+        .parse()
+        .ok()
 }
 
 fn precondition(error: &lapin::Error) -> Option<&str> {
     match error.kind() {
         ErrorKind::ProtocolError(amqp) => match amqp.kind() {
-            AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED) => Some(amqp.get_message().as_str()),
+            AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED) => {
+                Some(amqp.get_message().as_str())
+            }
             _ => None,
         },
         _ => None,
@@ -115,11 +136,27 @@ pub async fn ask_body_max(connection: &Connection, exchange: &str, bytes: usize)
     let refused = async {
         let channel = connection.create_channel().await?;
         let properties = BasicProperties::default().with_expiration(NO_TIME.into());
-        let options = BasicPublishOptions { mandatory: false, immediate: false };
-        #[expect(clippy::disallowed_methods, reason = "nothing is published: no broker takes it")]
-        let published = channel.basic_publish(exchange.into(), "".into(), options, &vec![0; bytes], properties).await;
+        let options = BasicPublishOptions {
+            mandatory: false,
+            immediate: false,
+        };
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "nothing is published: no broker takes it"
+        )]
+        let published = channel
+            .basic_publish(
+                exchange.into(),
+                "".into(),
+                options,
+                &vec![0; bytes],
+                properties,
+            )
+            .await;
         drop(published?);
-        channel.basic_qos(1, BasicQosOptions { global: false }).await
+        channel
+            .basic_qos(1, BasicQosOptions { global: false })
+            .await
     };
     match tokio::time::timeout(ANSWER_TIMEOUT, refused).await {
         Ok(Err(error)) => too_large(&error).map(|refusal| refusal.max),
@@ -131,7 +168,8 @@ pub async fn ask_body_max(connection: &Connection, exchange: &str, bytes: usize)
 pub async fn compare_with(link: Link, exchange: String, bytes: usize) {
     while let Some(epoch) = link.opened().await {
         if let Some(max) = ask_body_max(&epoch.connection, &exchange, bytes).await {
-            link.limits().learn_body_max(TooLarge { size: max + 1, max }, std::iter::empty());
+            link.limits()
+                .learn_body_max(TooLarge { size: max + 1, max }, std::iter::empty());
             warn!(
                 max_message_size = max,
                 max_body_bytes = bytes,
@@ -149,15 +187,37 @@ mod tests {
     #[test]
     fn the_broker_s_words_are_read() {
         let text = "PRECONDITION_FAILED - message size 16777217 is larger than configured max size 16777216";
-        assert_eq!(too_large_in(text), Some(TooLarge { size: 16_777_217, max: 16_777_216 }));
+        assert_eq!(
+            too_large_in(text),
+            Some(TooLarge {
+                size: 16_777_217,
+                max: 16_777_216
+            })
+        );
         let text = "PRECONDITION_FAILED - message size 999 is larger than max size 536";
-        assert_eq!(too_large_in(text), Some(TooLarge { size: 999, max: 536 }));
+        assert_eq!(
+            too_large_in(text),
+            Some(TooLarge {
+                size: 999,
+                max: 536
+            })
+        );
         let text = "PRECONDITION_FAILED - delivery acknowledgement on channel 2 timed out. Timeout value used: 60000 ms. This timeout value can be configured, see consumers doc guide to learn more";
-        assert_eq!((too_large_in(text), consumer_timeout_in(text)), (None, Some(60_000)));
-        for text in
-            ["PRECONDITION_FAILED - unknown delivery tag 7", "message size", "message size x is larger than y", ""]
-        {
-            assert_eq!((too_large_in(text), consumer_timeout_in(text)), (None, None), "{text}");
+        assert_eq!(
+            (too_large_in(text), consumer_timeout_in(text)),
+            (None, Some(60_000))
+        );
+        for text in [
+            "PRECONDITION_FAILED - unknown delivery tag 7",
+            "message size",
+            "message size x is larger than y",
+            "",
+        ] {
+            assert_eq!(
+                (too_large_in(text), consumer_timeout_in(text)),
+                (None, None),
+                "{text}"
+            );
         }
     }
 
@@ -165,8 +225,14 @@ mod tests {
     fn what_the_broker_counts_beside_the_body_is_left_for_it() {
         let limits = Limits::default();
         assert_eq!((limits.body_max(), limits.consumer_timeout()), (None, None));
-        let refusal = TooLarge { size: 120, max: 100 };
-        assert_eq!(limits.learn_body_max(refusal, [10, 120, 500].into_iter()), 100);
+        let refusal = TooLarge {
+            size: 120,
+            max: 100,
+        };
+        assert_eq!(
+            limits.learn_body_max(refusal, [10, 120, 500].into_iter()),
+            100
+        );
         assert_eq!(limits.learn_body_max(refusal, [10, 110].into_iter()), 90);
         assert_eq!(limits.body_max(), Some(90));
         limits.forget_body_max();

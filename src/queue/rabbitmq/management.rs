@@ -48,7 +48,9 @@ pub struct QueuePolicy {
 }
 
 /// The API shows an empty object as an empty list.
-fn definition<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Map<String, Value>>, D::Error> {
+fn definition<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Map<String, Value>>, D::Error> {
     Ok(match Value::deserialize(deserializer)? {
         Value::Object(definition) => Some(definition),
         Value::Array(_) => Some(Map::new()),
@@ -72,12 +74,27 @@ pub enum Unseen {
 /// Asks `given`, or the usual port of each node until one answers.
 pub async fn ask(nodes: &[Node], given: Option<&SecretString>, names: &Names) -> Management {
     let urls: Vec<(Url, &Node)> = match given {
-        Some(given) => given.expose_secret().parse().ok().into_iter().zip(nodes).collect(),
-        None => nodes.iter().filter_map(|node| Some((usual_url(&node.uri)?, node))).collect(),
+        Some(given) => given
+            .expose_secret()
+            .parse()
+            .ok()
+            .into_iter()
+            .zip(nodes)
+            .collect(),
+        None => nodes
+            .iter()
+            .filter_map(|node| Some((usual_url(&node.uri)?, node)))
+            .collect(),
     };
-    let mut asked = Management { place: String::new(), queues: Err(Unseen::Away("there is no address to ask".into())) };
+    let mut asked = Management {
+        place: String::new(),
+        queues: Err(Unseen::Away("there is no address to ask".into())),
+    };
     for (url, node) in urls {
-        asked = Management { place: place(&url), queues: ask_one(&url, node, names).await };
+        asked = Management {
+            place: place(&url),
+            queues: ask_one(&url, node, names).await,
+        };
         if !matches!(asked.queues, Err(Unseen::Away(_))) {
             break;
         }
@@ -93,37 +110,66 @@ fn usual_url(node: &AMQPUri) -> Option<Url> {
     };
     let host = node.authority.host.as_str();
     let is_bare_ipv6 = host.contains(':') && !host.starts_with('[');
-    let host = if is_bare_ipv6 { format!("[{host}]") } else { host.to_owned() };
+    let host = if is_bare_ipv6 {
+        format!("[{host}]")
+    } else {
+        host.to_owned()
+    };
     format!("{scheme}://{host}:{port}").parse().ok()
 }
 
 fn place(url: &Url) -> String {
-    let port = url.port_or_known_default().map_or_else(String::new, |port| format!(":{port}"));
-    format!("{}://{}{port}", url.scheme(), url.host_str().unwrap_or_default())
+    let port = url
+        .port_or_known_default()
+        .map_or_else(String::new, |port| format!(":{port}"));
+    format!(
+        "{}://{}{port}",
+        url.scheme(),
+        url.host_str().unwrap_or_default()
+    )
 }
 
 async fn ask_one(url: &Url, node: &Node, names: &Names) -> Result<Vec<QueuePolicy>, Unseen> {
     // A redirect or a proxy could take the password elsewhere.
     let builder = tls::http_client(&node.files).map_err(|error| Unseen::Away(error.to_string()))?;
-    let client = builder.timeout(TIMEOUT).redirect(reqwest::redirect::Policy::none()).no_proxy().build();
+    let client = builder
+        .timeout(TIMEOUT)
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .build();
     let client = client.map_err(|error| Unseen::Away(explain(&error)))?;
-    let sources = [Source::Events, Source::DeadLetters, Source::Unrouted, Source::Rescued];
+    let sources = [
+        Source::Events,
+        Source::DeadLetters,
+        Source::Unrouted,
+        Source::Rescued,
+    ];
     let answers = sources.map(|source| {
         let client = &client;
         async move {
             let found = queue(client, url, &node.uri, names.of_source(source)).await?;
-            Ok(found.map(|found| QueuePolicy { source: Some(source), ..found }))
+            Ok(found.map(|found| QueuePolicy {
+                source: Some(source),
+                ..found
+            }))
         }
     });
-    let found: Result<Vec<Option<QueuePolicy>>, Unseen> = join_all(answers).await.into_iter().collect();
+    let found: Result<Vec<Option<QueuePolicy>>, Unseen> =
+        join_all(answers).await.into_iter().collect();
     Ok(found?.into_iter().flatten().collect())
 }
 
 /// One queue; `None` where it is not there.
-async fn queue(client: &Client, url: &Url, node: &AMQPUri, name: &str) -> Result<Option<QueuePolicy>, Unseen> {
+async fn queue(
+    client: &Client,
+    url: &Url,
+    node: &AMQPUri,
+    name: &str,
+) -> Result<Option<QueuePolicy>, Unseen> {
     let mut question = url.clone();
     if let Ok(mut path) = question.path_segments_mut() {
-        path.pop_if_empty().extend(["api", "queues", &node.vhost, name]);
+        path.pop_if_empty()
+            .extend(["api", "queues", &node.vhost, name]);
     }
     let mut request = client.get(question);
     if url.username().is_empty() {
@@ -146,11 +192,16 @@ async fn queue(client: &Client, url: &Url, node: &AMQPUri, name: &str) -> Result
         }
         body.extend_from_slice(&chunk);
     }
-    serde_json::from_slice(&body).map(Some).map_err(|_| Unseen::Other(200))
+    serde_json::from_slice(&body)
+        .map(Some)
+        .map_err(|_| Unseen::Other(200))
 }
 
 fn is_json(answer: &reqwest::Response) -> bool {
-    let kind = answer.headers().get(reqwest::header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let kind = answer
+        .headers()
+        .get(reqwest::header::CONTENT_TYPE)
+        .and_then(|kind| kind.to_str().ok());
     kind.is_some_and(|kind| kind.starts_with("application/json"))
 }
 
@@ -173,26 +224,48 @@ mod tests {
     #[test]
     fn the_usual_address_is_encrypted_where_amqp_is() {
         for (node, expected) in [
-            ("amqp://u:sesame@broker.example:5673/%2f", "http://broker.example:15672"),
-            ("amqps://u:sesame@broker.example/staging", "https://broker.example:15671"),
+            (
+                "amqp://u:sesame@broker.example:5673/%2f",
+                "http://broker.example:15672",
+            ),
+            (
+                "amqps://u:sesame@broker.example/staging",
+                "https://broker.example:15671",
+            ),
         ] {
             assert_eq!(place(&usual_url(&node.parse().unwrap()).unwrap()), expected);
         }
         let given: Url = "https://u:sesame@broker.example/prefix".parse().unwrap();
-        assert_eq!(place(&given), "https://broker.example:443", "no password and no path");
+        assert_eq!(
+            place(&given),
+            "https://broker.example:443",
+            "no password and no path"
+        );
     }
 
     #[test]
     fn an_answer_is_read_as_both_versions_give_it() {
         let read = |text: &str| serde_json::from_str::<QueuePolicy>(text).unwrap();
-        let young = read(r#"{"name":"ns.users","arguments":{"x-queue-type":"quorum"},"type":"quorum"}"#);
-        assert_eq!((young.name.as_str(), young.effective_policy_definition), ("ns.users", None));
-        let none = read(r#"{"name":"q","effective_policy_definition":[],"policy":null,"messages_dlx":0}"#);
+        let young =
+            read(r#"{"name":"ns.users","arguments":{"x-queue-type":"quorum"},"type":"quorum"}"#);
+        assert_eq!(
+            (young.name.as_str(), young.effective_policy_definition),
+            ("ns.users", None)
+        );
+        let none =
+            read(r#"{"name":"q","effective_policy_definition":[],"policy":null,"messages_dlx":0}"#);
         assert_eq!(none.effective_policy_definition, Some(Map::new()));
         let some = read(
             r#"{"name":"q","policy":"p","operator_policy":"o","effective_policy_definition":{"message-ttl":5},"messages_dlx":7}"#,
         );
-        assert_eq!((some.policy.as_deref(), some.operator_policy.as_deref(), some.held), (Some("p"), Some("o"), 7));
+        assert_eq!(
+            (
+                some.policy.as_deref(),
+                some.operator_policy.as_deref(),
+                some.held
+            ),
+            (Some("p"), Some("o"), 7)
+        );
         assert_eq!(some.effective_policy_definition.unwrap()["message-ttl"], 5);
     }
 }

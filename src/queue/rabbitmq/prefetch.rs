@@ -1,7 +1,7 @@
 //! How many deliveries the broker may send ahead. AMQP counts them, and memory is counted in bytes: so the number follows
 //! the size of what came last.
 
-use crate::queue::{Batch, Taking};
+use crate::queue::{Batch, ConsumerOptions};
 
 /// Batches ahead of those in flight: the next one is there when one is done.
 const BATCHES_AHEAD: usize = 1;
@@ -35,18 +35,27 @@ pub struct Prefetch {
 }
 
 impl Prefetch {
-    pub fn of(Taking { batch_max, batches }: Taking) -> Self {
-        let full = batch_max.get().saturating_mul(batches.get().saturating_add(BATCHES_AHEAD)).min(MOST);
-        Self { full, now: full.min(FIRST) }
+    pub fn of(ConsumerOptions { batch_max, batches }: ConsumerOptions) -> Self {
+        let full = batch_max
+            .get()
+            .saturating_mul(batches.get().saturating_add(BATCHES_AHEAD))
+            .min(MOST);
+        Self {
+            full,
+            now: full.min(FIRST),
+        }
     }
 
     /// None ahead until the first one is known to be no suspect: what came to nothing before waits at the head of the queue.
-    pub fn suspicious(taking: Taking) -> Self {
-        Self { now: NONE, ..Self::of(taking) }
+    pub fn suspicious(taking: ConsumerOptions) -> Self {
+        Self {
+            now: NONE,
+            ..Self::of(taking)
+        }
     }
 
     /// As many as there are, whatever the batch: what is delivered does not expire.
-    pub fn rescued(taking: Taking) -> Self {
+    pub fn rescued(taking: ConsumerOptions) -> Self {
         let full = Self::of(taking).full.max(RESCUED);
         Self { full, now: full }
     }
@@ -72,7 +81,9 @@ impl Prefetch {
 
     /// Changes by half or by the double at least, since each change asks the broker.
     fn learn_size(&mut self, events: usize, bytes: usize) {
-        let Some(mean) = bytes.checked_div(events) else { return };
+        let Some(mean) = bytes.checked_div(events) else {
+            return;
+        };
         let wanted = (BYTES / mean.max(1)).clamp(FIRST.min(self.full), self.full);
         let is_fewer = wanted <= self.now / 2 && bytes >= TELLING_BYTES;
         // A single small one, in the quiet between large ones, says nothing.
@@ -92,7 +103,10 @@ mod tests {
     const KIB: usize = 1024;
 
     fn prefetch(batch_max: usize) -> Prefetch {
-        Prefetch::of(Taking { batch_max: NonZeroUsize::new(batch_max).unwrap(), batches: NonZeroUsize::MIN })
+        Prefetch::of(ConsumerOptions {
+            batch_max: NonZeroUsize::new(batch_max).unwrap(),
+            batches: NonZeroUsize::MIN,
+        })
     }
 
     #[test]
@@ -136,7 +150,10 @@ mod tests {
         prefetch.learn_size(1, 0);
         prefetch.learn_size(1, 100 * KIB * KIB);
         assert_eq!(prefetch.now(), 2);
-        let most = Taking { batch_max: NonZeroUsize::MAX, batches: NonZeroUsize::MAX };
+        let most = ConsumerOptions {
+            batch_max: NonZeroUsize::MAX,
+            batches: NonZeroUsize::MAX,
+        };
         assert_eq!(Prefetch::of(most).full, MOST);
     }
 }

@@ -20,11 +20,11 @@ use tokio::sync::{Mutex, Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::warn;
 
-use super::handed::{self, Handed, Outgoing, is_above, refuse, refuse_all, release};
+use super::connection::{Epoch, Link};
 use super::limits;
-use super::link::{Epoch, Link};
+use super::message;
+use super::pending_publishes::{self, Handed, Outgoing, is_above, refuse, refuse_all, release};
 use super::topology::Names;
-use super::wire;
 use crate::queue::PublishError;
 use crate::shutdown::Shutdown;
 use crate::tasks;
@@ -105,10 +105,20 @@ impl Publisher {
     /// end, are those of `self`.
     pub fn on_this_thread(&self, threads: NonZeroUsize) -> Self {
         // Nobody publishes once all tasks have ended.
-        let Some(ending) = self.ending.upgrade() else { return self.clone() };
+        let Some(ending) = self.ending.upgrade() else {
+            return self.clone();
+        };
         let (hand_over, handed) = mpsc::channel(WAITING_MAX);
-        self.start_tasks(&hand_over, handed, CHANNELS.div_ceil(threads.get()), &ending);
-        Self { hand_over, ..self.clone() }
+        self.start_tasks(
+            &hand_over,
+            handed,
+            CHANNELS.div_ceil(threads.get()),
+            &ending,
+        );
+        Self {
+            hand_over,
+            ..self.clone()
+        }
     }
 
     fn start_tasks(
@@ -139,16 +149,29 @@ impl Publisher {
             return Err(PublishError::Unavailable);
         }
         let bytes = outgoing.event.body().len();
-        if let Some(max) = self.link.limits().body_max().filter(|max| is_above(bytes, *max)) {
+        if let Some(max) = self
+            .link
+            .limits()
+            .body_max()
+            .filter(|max| is_above(bytes, *max))
+        {
             return Err(PublishError::TooLarge { max });
         }
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX).min(BYTES_MAX);
-        let room = Arc::clone(&self.room).try_acquire_many_owned(bytes).map_err(|_| PublishError::Busy)?;
+        let room = Arc::clone(&self.room)
+            .try_acquire_many_owned(bytes)
+            .map_err(|_| PublishError::Busy)?;
         let (answer, answered) = oneshot::channel();
-        self.hand_over.try_send(Handed { outgoing, answer, _room: room }).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => PublishError::Busy,
-            mpsc::error::TrySendError::Closed(_) => PublishError::Unavailable,
-        })?;
+        self.hand_over
+            .try_send(Handed {
+                outgoing,
+                answer,
+                _room: room,
+            })
+            .map_err(|error| match error {
+                mpsc::error::TrySendError::Full(_) => PublishError::Busy,
+                mpsc::error::TrySendError::Closed(_) => PublishError::Unavailable,
+            })?;
         answered.await.unwrap_or(Err(PublishError::Unavailable))
     }
 
@@ -157,7 +180,12 @@ impl Publisher {
         self.closing.request();
         let mut ended = self.ended.clone();
         // Failing is what it waits for.
-        drop(timeout(FLUSH_TIMEOUT, async { while ended.changed().await.is_ok() {} }).await);
+        drop(
+            timeout(FLUSH_TIMEOUT, async {
+                while ended.changed().await.is_ok() {}
+            })
+            .await,
+        );
     }
 }
 
@@ -277,7 +305,9 @@ impl Task {
             } else {
                 Some(std::mem::take(again))
             };
-            let Some(taken) = taken else { return Served::All };
+            let Some(taken) = taken else {
+                return Served::All;
+            };
             if epoch.is_blocked() {
                 // Given to lapin it would hang there until the alarm is over.
                 refuse_all(taken);
@@ -299,7 +329,12 @@ impl Task {
     /// Publishes one batch and answers for it.
     async fn publish(&self, epoch: &Epoch, channel: &Channel, handed: Vec<Handed>) -> Published {
         let (mut events, mut answers, mut rooms) = (Vec::new(), Vec::new(), Vec::new());
-        for Handed { outgoing, answer, _room } in handed {
+        for Handed {
+            outgoing,
+            answer,
+            _room,
+        } in handed
+        {
             events.push(outgoing);
             answers.push(answer);
             rooms.push(_room);
@@ -319,7 +354,7 @@ impl Task {
                         Err(error) => match limits::too_large(&error) {
                             // Those that the alarm has refused are not asked for any more.
                             Some(refusal) if !answers.is_empty() => {
-                                let rest = handed::refuse_too_large(self.link.limits(), refusal, &events, answers, rooms);
+                                let rest = pending_publishes::refuse_too_large(self.link.limits(), refusal, &events, answers, rooms);
                                 return Published::TooLarge(rest);
                             }
                             _ => {
@@ -365,15 +400,30 @@ impl Task {
     }
 
     /// Publishes all, then waits for all. An error means that nothing is known of any.
-    async fn confirm(&self, channel: &Channel, events: &[Outgoing]) -> Result<Vec<Confirmation>, lapin::Error> {
-        let options = BasicPublishOptions { mandatory: true, immediate: false };
+    async fn confirm(
+        &self,
+        channel: &Channel,
+        events: &[Outgoing],
+    ) -> Result<Vec<Confirmation>, lapin::Error> {
+        let options = BasicPublishOptions {
+            mandatory: true,
+            immediate: false,
+        };
         let mut publishes = Vec::with_capacity(events.len());
         for Outgoing { event, is_suspect } in events {
-            let key = wire::routing_key(event).into();
+            let key = message::routing_key(event).into();
             let exchange = self.exchange.as_str().into();
-            #[expect(clippy::disallowed_methods, reason = "the one place: this task alone publishes on this channel")]
-            let publish =
-                channel.basic_publish(exchange, key, options, event.body(), wire::properties(event, *is_suspect));
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "the one place: this task alone publishes on this channel"
+            )]
+            let publish = channel.basic_publish(
+                exchange,
+                key,
+                options,
+                event.body(),
+                message::properties(event, *is_suspect),
+            );
             let mut publish = Box::pin(publish);
             // A publish is done when its bytes are on the wire. Begun one after the other and awaited together, a whole
             // batch leaves in few writes. lapin numbers an event and queues its frames within the first poll, so
@@ -407,7 +457,9 @@ enum Publishing<F> {
 
 async fn open_channel(epoch: &Epoch) -> Result<Channel, lapin::Error> {
     let channel = epoch.connection.create_channel().await?;
-    channel.confirm_select(ConfirmSelectOptions { nowait: false }).await?;
+    channel
+        .confirm_select(ConfirmSelectOptions { nowait: false })
+        .await?;
     Ok(channel)
 }
 
@@ -418,24 +470,44 @@ mod tests {
     use super::*;
     use crate::clerk::{EventId, EventType, SignedEvent, Timestamp};
     use crate::queue::rabbitmq::Address;
-    use crate::queue::rabbitmq::link::{Broker, Purpose};
+    use crate::queue::rabbitmq::connection::{Broker, Purpose};
 
     /// The code of the task meets a bug at this event.
     const BUG: &str = "msg_that_meets_a_bug";
 
     pub(super) fn meet_a_bug(batch: &[Handed]) {
-        assert!(batch.iter().all(|handed| handed.outgoing.event.id().as_str() != BUG), "a bug, shown by a test");
+        assert!(
+            batch
+                .iter()
+                .all(|handed| handed.outgoing.event.id().as_str() != BUG),
+            "a bug, shown by a test"
+        );
     }
 
     /// Hands an event over, as if there were a connection; what it came to.
     async fn hand_over(publisher: &Publisher, id: &str) -> Result<(), PublishError> {
         let at = Timestamp::from_ms(1_795_172_400_000).unwrap();
-        let event =
-            SignedEvent::restored(EventId::new(id).unwrap(), EventType::UserUpdated, at, at, Bytes::from_static(b"{}"));
+        let event = SignedEvent::restored(
+            EventId::new(id).unwrap(),
+            EventType::UserUpdated,
+            at,
+            at,
+            Bytes::from_static(b"{}"),
+        );
         let room = Arc::clone(&publisher.room).acquire_owned().await.unwrap();
         let (answer, answered) = oneshot::channel();
-        let handed = Handed { outgoing: Outgoing { event, is_suspect: false }, answer, _room: room };
-        assert!(publisher.hand_over.send(handed).await.is_ok(), "no task is left");
+        let handed = Handed {
+            outgoing: Outgoing {
+                event,
+                is_suspect: false,
+            },
+            answer,
+            _room: room,
+        };
+        assert!(
+            publisher.hand_over.send(handed).await.is_ok(),
+            "no task is left"
+        );
         answered.await.unwrap_or(Err(PublishError::Unavailable))
     }
 
@@ -445,18 +517,30 @@ mod tests {
         // Port 9 of this machine refuses connections.
         let address: Address = "amqp://127.0.0.1:9".parse().unwrap();
         let nodes = Arc::clone(address.nodes());
-        let broker = Broker { nodes, names: Arc::clone(&names), limits: Arc::default() };
+        let broker = Broker {
+            nodes,
+            names: Arc::clone(&names),
+            limits: Arc::default(),
+        };
         let link = Link::new(broker, Purpose::Publish);
         link.want();
         let publisher = Publisher::start(&link, &names);
         // More often than there are tasks.
         for _ in 0..=CHANNELS {
-            assert_eq!(hand_over(&publisher, BUG).await, Err(PublishError::Unavailable));
+            assert_eq!(
+                hand_over(&publisher, BUG).await,
+                Err(PublishError::Unavailable)
+            );
         }
-        assert_eq!(hand_over(&publisher, "msg_after").await, Err(PublishError::Unavailable));
+        assert_eq!(
+            hand_over(&publisher, "msg_after").await,
+            Err(PublishError::Unavailable)
+        );
         let mut ended = publisher.ended.clone();
         drop(publisher);
         let all_have = async { while ended.changed().await.is_ok() {} };
-        timeout(Duration::from_secs(30), all_have).await.expect("the tasks end with the last handle");
+        timeout(Duration::from_secs(30), all_have)
+            .await
+            .expect("the tasks end with the last handle");
     }
 }

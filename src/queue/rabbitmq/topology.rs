@@ -102,9 +102,16 @@ pub enum Kind {
 
 /// Everything that is declared, in the order in which one needs the other.
 pub fn things(names: &Names) -> [Thing<'_>; 9] {
-    let thing = |kind, name, arguments| Thing { kind, name, arguments, earlier: None };
-    let parked =
-        |name| Thing { earlier: Some(parked_arguments()), ..thing(Kind::Queue, name, letters_to(&names.rescued)) };
+    let thing = |kind, name, arguments| Thing {
+        kind,
+        name,
+        arguments,
+        earlier: None,
+    };
+    let parked = |name| Thing {
+        earlier: Some(parked_arguments()),
+        ..thing(Kind::Queue, name, letters_to(&names.rescued))
+    };
     let mut events = FieldTable::default();
     events.insert("alternate-exchange".into(), long_text(&names.unrouted));
     [
@@ -124,7 +131,9 @@ pub fn things(names: &Names) -> [Thing<'_>; 9] {
 pub async fn declare(connection: &Connection, names: &Names) -> Result<(), TopologyError> {
     let mut channel = connection.create_channel().await?;
     for thing in things(names) {
-        let Err(error) = thing.declare(&channel).await else { continue };
+        let Err(error) = thing.declare(&channel).await else {
+            continue;
+        };
         if thing.earlier.is_none() || !matches!(error, TopologyError::Mismatch { .. }) {
             return Err(error);
         }
@@ -161,11 +170,16 @@ pub async fn is_complete(connection: &Connection, names: &Names) -> Result<bool,
                 auto_delete: false,
                 nowait: false,
             };
-            channel.queue_declare(name.as_str().into(), options, FieldTable::default()).await?;
+            channel
+                .queue_declare(name.as_str().into(), options, FieldTable::default())
+                .await?;
         }
-        let fanout =
-            [&names.dead, &names.unrouted, &names.rescued, &names.expired].map(|name| (name, ExchangeKind::Fanout));
-        for (name, kind) in fanout.into_iter().chain([(&names.events, ExchangeKind::Topic)]) {
+        let fanout = [&names.dead, &names.unrouted, &names.rescued, &names.expired]
+            .map(|name| (name, ExchangeKind::Fanout));
+        for (name, kind) in fanout
+            .into_iter()
+            .chain([(&names.events, ExchangeKind::Topic)])
+        {
             let options = ExchangeDeclareOptions {
                 passive: true,
                 durable: true,
@@ -173,7 +187,9 @@ pub async fn is_complete(connection: &Connection, names: &Names) -> Result<bool,
                 internal: false,
                 nowait: false,
             };
-            channel.exchange_declare(name.as_str().into(), kind, options, FieldTable::default()).await?;
+            channel
+                .exchange_declare(name.as_str().into(), kind, options, FieldTable::default())
+                .await?;
         }
         channel.close(200, "complete".into()).await
     };
@@ -189,12 +205,17 @@ pub async fn is_complete(connection: &Connection, names: &Names) -> Result<bool,
 /// not as it was to be declared.
 pub fn is_answer(error: &lapin::Error) -> bool {
     is_not_found(error)
-        || is_soft(error, &AMQPSoftError::PRECONDITIONFAILED) && error.to_string().contains("inequivalent")
+        || is_soft(error, &AMQPSoftError::PRECONDITIONFAILED)
+            && error.to_string().contains("inequivalent")
 }
 
 /// Queue and exchange of each binding that lets go of what the broker holds.
 fn rescuing(names: &Names) -> [(&str, &str); 3] {
-    [(&names.rescued, &names.rescued), (&names.dead, &names.expired), (&names.unrouted, &names.expired)]
+    [
+        (&names.rescued, &names.rescued),
+        (&names.dead, &names.expired),
+        (&names.unrouted, &names.expired),
+    ]
 }
 
 /// Has what the broker holds back sent to the queue of it. To be done by who consumes that.
@@ -202,19 +223,49 @@ pub async fn bind_rescued(channel: &Channel, names: &Names) -> Result<(), lapin:
     // The way out first.
     for (queue, exchange) in rescuing(names).into_iter().rev() {
         let options = QueueBindOptions { nowait: false };
-        channel.queue_bind(queue.into(), exchange.into(), "".into(), options, FieldTable::default()).await?;
+        channel
+            .queue_bind(
+                queue.into(),
+                exchange.into(),
+                "".into(),
+                options,
+                FieldTable::default(),
+            )
+            .await?;
     }
     Ok(())
 }
 
 /// Ends that, unless more than our own consumers take from the queue.
-pub async fn unbind_rescued(channel: &Channel, names: &Names, own: u32) -> Result<(), lapin::Error> {
-    let options =
-        QueueDeclareOptions { passive: true, durable: true, exclusive: false, auto_delete: false, nowait: false };
-    let rescued = channel.queue_declare(names.rescued.as_str().into(), options, FieldTable::default()).await?;
+pub async fn unbind_rescued(
+    channel: &Channel,
+    names: &Names,
+    own: u32,
+) -> Result<(), lapin::Error> {
+    let options = QueueDeclareOptions {
+        passive: true,
+        durable: true,
+        exclusive: false,
+        auto_delete: false,
+        nowait: false,
+    };
+    let rescued = channel
+        .queue_declare(
+            names.rescued.as_str().into(),
+            options,
+            FieldTable::default(),
+        )
+        .await?;
     if rescued.consumer_count() <= own {
         for (queue, exchange) in rescuing(names) {
-            channel.queue_unbind(queue.into(), exchange.into(), "".into(), FieldTable::default()).await?;
+            channel
+                .queue_unbind(
+                    queue.into(),
+                    exchange.into(),
+                    "".into(),
+                    FieldTable::default(),
+                )
+                .await?;
         }
     }
     Ok(())
@@ -237,9 +288,16 @@ pub async fn count(connection: &Connection, name: &str) -> Result<u64, lapin::Er
 /// Messages that wait in a queue, and who consumes them.
 pub async fn counts(connection: &Connection, name: &str) -> Result<(u64, u32), lapin::Error> {
     let channel = connection.create_channel().await?;
-    let options =
-        QueueDeclareOptions { passive: true, durable: true, exclusive: false, auto_delete: false, nowait: false };
-    let queue = channel.queue_declare(name.into(), options, FieldTable::default()).await?;
+    let options = QueueDeclareOptions {
+        passive: true,
+        durable: true,
+        exclusive: false,
+        auto_delete: false,
+        nowait: false,
+    };
+    let queue = channel
+        .queue_declare(name.into(), options, FieldTable::default())
+        .await?;
     let counts = (u64::from(queue.message_count()), queue.consumer_count());
     channel.close(200, "counted".into()).await?;
     Ok(counts)
@@ -247,7 +305,10 @@ pub async fn counts(connection: &Connection, name: &str) -> Result<(u64, u32), l
 
 fn users_arguments(names: &Names) -> FieldTable {
     let mut arguments = parked_arguments();
-    arguments.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(DELIVERY_LIMIT));
+    arguments.insert(
+        "x-delivery-limit".into(),
+        AMQPValue::LongLongInt(DELIVERY_LIMIT),
+    );
     dead_letters_to(&names.dead, arguments)
 }
 
@@ -266,7 +327,10 @@ fn dead_letters_to(exchange: &str, mut arguments: FieldTable) -> FieldTable {
 fn parked_arguments() -> FieldTable {
     let mut arguments = FieldTable::default();
     arguments.insert("x-queue-type".into(), long_text("quorum"));
-    arguments.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(NO_DELIVERY_LIMIT));
+    arguments.insert(
+        "x-delivery-limit".into(),
+        AMQPValue::LongLongInt(NO_DELIVERY_LIMIT),
+    );
     // A full queue says so; the other ways to overflow drop events.
     arguments.insert("x-overflow".into(), long_text("reject-publish"));
     arguments
@@ -279,12 +343,22 @@ fn long_text(text: &str) -> AMQPValue {
 impl Thing<'_> {
     /// As a person calls it.
     pub fn title(&self) -> String {
-        format!("the {} {}", if self.kind == Kind::Queue { "queue" } else { "exchange" }, self.name)
+        format!(
+            "the {} {}",
+            if self.kind == Kind::Queue {
+                "queue"
+            } else {
+                "exchange"
+            },
+            self.name
+        )
     }
 
     /// Makes it where it is missing; fails where it exists with other arguments.
     pub async fn declare(&self, channel: &Channel) -> Result<(), TopologyError> {
-        self.say(channel, false, self.arguments.clone()).await.map_err(|error| self.explain(error))
+        self.say(channel, false, self.arguments.clone())
+            .await
+            .map_err(|error| self.explain(error))
     }
 
     /// Whether it is there as an earlier version declared it. To be asked where it exists: else it is made so.
@@ -303,25 +377,47 @@ impl Thing<'_> {
     /// Asks to declare something that no broker makes: it says what is wrong with it, but first whether the user may declare
     /// this name. (`rabbit_channel.erl` of RabbitMQ 3.10 to 4.3 checks the right, then the type of these arguments.)
     pub async fn declare_impossible(&self, channel: &Channel) -> Result<(), lapin::Error> {
-        let argument = if self.kind == Kind::Queue { "x-dead-letter-exchange" } else { "alternate-exchange" };
+        let argument = if self.kind == Kind::Queue {
+            "x-dead-letter-exchange"
+        } else {
+            "alternate-exchange"
+        };
         let mut arguments = FieldTable::default();
         arguments.insert(argument.into(), AMQPValue::LongInt(0));
         self.say(channel, false, arguments).await
     }
 
-    async fn say(&self, channel: &Channel, passive: bool, arguments: FieldTable) -> Result<(), lapin::Error> {
+    async fn say(
+        &self,
+        channel: &Channel,
+        passive: bool,
+        arguments: FieldTable,
+    ) -> Result<(), lapin::Error> {
         let exchange = |kind| {
-            let options =
-                ExchangeDeclareOptions { passive, durable: true, auto_delete: false, internal: false, nowait: false };
+            let options = ExchangeDeclareOptions {
+                passive,
+                durable: true,
+                auto_delete: false,
+                internal: false,
+                nowait: false,
+            };
             channel.exchange_declare(self.name.into(), kind, options, arguments.clone())
         };
         match self.kind {
             Kind::Topic => exchange(ExchangeKind::Topic).await,
             Kind::Fanout => exchange(ExchangeKind::Fanout).await,
             Kind::Queue => {
-                let options =
-                    QueueDeclareOptions { passive, durable: true, exclusive: false, auto_delete: false, nowait: false };
-                channel.queue_declare(self.name.into(), options, arguments).await.map(drop)
+                let options = QueueDeclareOptions {
+                    passive,
+                    durable: true,
+                    exclusive: false,
+                    auto_delete: false,
+                    nowait: false,
+                };
+                channel
+                    .queue_declare(self.name.into(), options, arguments)
+                    .await
+                    .map(drop)
             }
         }
     }
@@ -329,15 +425,33 @@ impl Thing<'_> {
     /// The broker's own text names the argument and both of its values.
     fn explain(&self, error: lapin::Error) -> TopologyError {
         match error.kind() {
-            ErrorKind::ProtocolError(amqp) if is_soft(&error, &AMQPSoftError::PRECONDITIONFAILED) => {
-                TopologyError::Mismatch { thing: self.title(), difference: amqp.get_message().to_string() }
+            ErrorKind::ProtocolError(amqp)
+                if is_soft(&error, &AMQPSoftError::PRECONDITIONFAILED) =>
+            {
+                TopologyError::Mismatch {
+                    thing: self.title(),
+                    difference: amqp.get_message().to_string(),
+                }
             }
             _ => TopologyError::Broker(error),
         }
     }
 }
 
-async fn bind(channel: &Channel, queue: &str, exchange: &str, key: &str) -> Result<(), TopologyError> {
+async fn bind(
+    channel: &Channel,
+    queue: &str,
+    exchange: &str,
+    key: &str,
+) -> Result<(), TopologyError> {
     let options = QueueBindOptions { nowait: false };
-    Ok(channel.queue_bind(queue.into(), exchange.into(), key.into(), options, FieldTable::default()).await?)
+    Ok(channel
+        .queue_bind(
+            queue.into(),
+            exchange.into(),
+            key.into(),
+            options,
+            FieldTable::default(),
+        )
+        .await?)
 }

@@ -42,10 +42,23 @@ pub struct Address {
 /// Nothing that lets anybody in.
 impl fmt::Debug for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, port, database, mode, files, .. } = self;
+        let Self {
+            host,
+            port,
+            database,
+            mode,
+            files,
+            ..
+        } = self;
         let mut shown = f.debug_struct("Address");
-        shown.field("host", host).field("port", port).field("database", database);
-        shown.field("mode", mode).field("files", files).finish_non_exhaustive()
+        shown
+            .field("host", host)
+            .field("port", port)
+            .field("database", database);
+        shown
+            .field("mode", mode)
+            .field("files", files)
+            .finish_non_exhaustive()
     }
 }
 
@@ -167,7 +180,9 @@ impl Address {
         if !matches!(parts.scheme.as_str(), "postgres" | "postgresql") {
             return Err(UrlError::new("does not begin with postgres://", EXAMPLE));
         }
-        let [place] = parts.places.as_slice() else { return Err(several_hosts("several hosts")) };
+        let [place] = parts.places.as_slice() else {
+            return Err(several_hosts("several hosts"));
+        };
         let mut read = Reading {
             host: Some(place.host.clone()).filter(|host| !host.is_empty()),
             port: place.port,
@@ -177,11 +192,24 @@ impl Address {
             ..Reading::default()
         };
         // With a user it is a name; without one it may be a piece of a password.
-        let has_name = |name: &str| parts.parameters.iter().any(|parameter| parameter.name == name);
+        let has_name = |name: &str| {
+            parts
+                .parameters
+                .iter()
+                .any(|parameter| parameter.name == name)
+        };
         let has_user = read.user.is_some() || has_name("user");
-        if !has_user && read.database.as_ref().is_some_and(|name| name.contains('/')) {
+        if !has_user
+            && read
+                .database
+                .as_ref()
+                .is_some_and(|name| name.contains('/'))
+        {
             let remedy = format!("write user@ before the host, and {}", url::ENCODE);
-            return Err(UrlError::new("has no user, and a / in the name of its database", remedy));
+            return Err(UrlError::new(
+                "has no user, and a / in the name of its database",
+                remedy,
+            ));
         }
         for parameter in &parts.parameters {
             if !read.take(&Given::of_url(parameter))? {
@@ -191,7 +219,11 @@ impl Address {
         }
         for (name, parameter) in DEFAULTS {
             if let Some(value) = variable(name).filter(|_| !read.is_given(parameter)) {
-                read.take(&Given { name: parameter, shown: name, value: &value })?;
+                read.take(&Given {
+                    name: parameter,
+                    shown: name,
+                    value: &value,
+                })?;
             }
         }
         read.finish(ca_file)
@@ -236,7 +268,9 @@ impl Address {
         }
         if let Some((certificate, key)) = &self.files.client {
             // Read again at each connection, so that a new one is found.
-            options = options.ssl_client_cert(&certificate.path).ssl_client_key(&key.path);
+            options = options
+                .ssl_client_cert(&certificate.path)
+                .ssl_client_key(&key.path);
         }
         if let Some(capacity) = self.statement_cache_capacity {
             options = options.statement_cache_capacity(capacity);
@@ -297,11 +331,19 @@ impl<'a> Given<'a> {
             "ssl-key" => "sslkey",
             name => name,
         };
-        Self { name, shown: parameter.shown(), value: parameter.value.expose_secret() }
+        Self {
+            name,
+            shown: parameter.shown(),
+            value: parameter.value.expose_secret(),
+        }
     }
 
     fn error(&self, fault: &str, remedy: impl Into<String>) -> UrlError {
-        let with = if self.shown.starts_with("PG") { "is completed by the variable" } else { "has the parameter" };
+        let with = if self.shown.starts_with("PG") {
+            "is completed by the variable"
+        } else {
+            "has the parameter"
+        };
         UrlError::new(format!("{with} {}, {fault}", self.shown), remedy)
     }
 }
@@ -336,13 +378,21 @@ impl Reading {
         self.seen.push(given.name.to_owned());
         match given.name {
             "host" | "hostaddr" => {
-                if self.is_given(if given.name == "host" { "hostaddr" } else { "host" }) {
+                if self.is_given(if given.name == "host" {
+                    "hostaddr"
+                } else {
+                    "host"
+                }) {
                     return Err(given.error("beside another host", "give one of host and hostaddr"));
                 }
                 if given.value.contains(',') {
                     return Err(several_hosts("several hosts"));
                 }
-                let host = given.value.trim_start_matches('[').trim_end_matches(']').to_owned();
+                let host = given
+                    .value
+                    .trim_start_matches('[')
+                    .trim_end_matches(']')
+                    .to_owned();
                 url::check_host(&host)?;
                 self.host = Some(host).filter(|host| !host.is_empty());
             }
@@ -355,25 +405,33 @@ impl Reading {
             "dbname" => self.database = Some(value()).filter(|name| !name.is_empty()),
             "user" => self.user = Some(value()),
             "password" => self.password = Some(SecretString::from(given.value)),
-            "application_name" => self.application_name = Some(value()).filter(|name| !name.is_empty()),
+            "application_name" => {
+                self.application_name = Some(value()).filter(|name| !name.is_empty())
+            }
             "options" => self.options.push(("options".into(), value())),
-            name if name.starts_with("options[") && name.ends_with(']') => self.options.push((name.into(), value())),
+            name if name.starts_with("options[") && name.ends_with(']') => {
+                self.options.push((name.into(), value()))
+            }
             "statement-cache-capacity" => {
                 let number = given.value.parse();
-                let capacity = number.map_err(|_| given.error("which is no number", "give a number, such as 100"))?;
+                let capacity = number
+                    .map_err(|_| given.error("which is no number", "give a number, such as 100"))?;
                 self.statement_cache_capacity = Some(capacity);
             }
             "target_session_attrs" if matches!(given.value, "any" | "read-write" | "primary") => {}
             "target_session_attrs" => {
-                return Err(
-                    given.error("which asks for a standby", "clerk-sync writes: give the primary, or read-write")
-                );
+                return Err(given.error(
+                    "which asks for a standby",
+                    "clerk-sync writes: give the primary, or read-write",
+                ));
             }
             "load_balance_hosts" if given.value == "disable" => {}
             "load_balance_hosts" => return Err(several_hosts("load_balance_hosts")),
             "service" | "servicefile" | "passfile" | "replication" => {
-                return Err(given
-                    .error("which is not supported", "write host, user and database into the URL; PGPASSFILE works"));
+                return Err(given.error(
+                    "which is not supported",
+                    "write host, user and database into the URL; PGPASSFILE works",
+                ));
             }
             name if WITHOUT_EFFECT.contains(&name) => {}
             _ => return self.demands.take(given),
@@ -383,25 +441,42 @@ impl Reading {
 
     fn finish(mut self, ca_file: Option<PathBuf>) -> Result<Address, UrlError> {
         let Some(database) = self.database else {
-            let remedy = "add it behind the host, such as postgres://user:password@host:5432/database";
+            let remedy =
+                "add it behind the host, such as postgres://user:password@host:5432/database";
             return Err(UrlError::new("names no database", remedy));
         };
         let is_socket = self.host.as_ref().is_some_and(|host| host.starts_with('/'));
         let mut asking = self.demands.asking();
-        asking.iter_mut().filter(|name| !name.starts_with("PG")).for_each(|name| name.push_str(" in DATABASE_URL"));
+        asking
+            .iter_mut()
+            .filter(|name| !name.starts_with("PG"))
+            .for_each(|name| name.push_str(" in DATABASE_URL"));
         asking.extend(ca_file.as_ref().map(|_| "DATABASE_CA_FILE".to_owned()));
         let (mode, roots) = self.demands.settle(ca_file.is_some(), is_socket)?;
-        let file = |setting: &str, path: String| PemFile { setting: setting.into(), path: path.into() };
+        let file = |setting: &str, path: String| PemFile {
+            setting: setting.into(),
+            path: path.into(),
+        };
         let of_url = match roots {
             Roots::System => None,
             Roots::File(path) => Some(file("sslrootcert in DATABASE_URL", path)),
         };
-        let beside = ca_file.map(|path| PemFile { setting: "DATABASE_CA_FILE".into(), path });
+        let beside = ca_file.map(|path| PemFile {
+            setting: "DATABASE_CA_FILE".into(),
+            path,
+        });
         let ca = of_url.into_iter().chain(beside).collect();
         let client = self.demands.client.map(|(certificate, key)| {
-            (file("sslcert in DATABASE_URL", certificate), file("sslkey in DATABASE_URL", key))
+            (
+                file("sslcert in DATABASE_URL", certificate),
+                file("sslkey in DATABASE_URL", key),
+            )
         });
-        let files = if is_socket { Files::default() } else { Files { ca, client } };
+        let files = if is_socket {
+            Files::default()
+        } else {
+            Files { ca, client }
+        };
         Ok(Address {
             host: self.host,
             port: self.port,

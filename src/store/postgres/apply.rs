@@ -9,10 +9,10 @@ use sqlx::{Arguments, AssertSqlSafe, Error, Row};
 use super::pool::Pool;
 use super::{connection, error};
 use crate::clerk::{ClerkId, EventId, Timestamp, UserProfile};
-use crate::store::{Keep, OnDelete, Outcome, Payloads, Record, Verdict, Write, statement};
+use crate::store::{Keep, OnDelete, Outcome, Payloads, Record, Verdict, Write, template};
 
 static APPLY: LazyLock<String> = LazyLock::new(|| {
-    statement::assemble(
+    template::assemble(
         include_str!("apply.sql"),
         &[
             // Whether a change has anything for its row; made of the two below.
@@ -50,9 +50,13 @@ const PARAMETERS: usize = 42;
 /// About as many bytes as the parameters of a write take: most are in the user's object, which the columns repeat some parts of.
 fn bytes(write: &Write) -> usize {
     const BESIDE_THE_OBJECT: usize = 1024;
-    let objects =
-        write.changes.iter().filter_map(|change| change.profile.as_ref()).map(|(_, profile)| profile.data.len());
-    objects.sum::<usize>() * 5 / 4 + (write.changes.len() + write.records.len()) * BESIDE_THE_OBJECT / 2
+    let objects = write
+        .changes
+        .iter()
+        .filter_map(|change| change.profile.as_ref())
+        .map(|(_, profile)| profile.data.len());
+    objects.sum::<usize>() * 5 / 4
+        + (write.changes.len() + write.records.len()) * BESIDE_THE_OBJECT / 2
 }
 
 /// How often a write is repeated in which a user's row is missing. Another write has to come between each time: a row that is
@@ -75,17 +79,34 @@ async fn apply_once(pool: &Pool, write: &Write, keep: Keep) -> Result<Vec<Outcom
     let changes = &write.changes;
     let text = |read: fn(&UserProfile) -> Option<&str>| profiles(write, read);
     let truth = |read: fn(&UserProfile) -> Option<bool>| profiles(write, read);
-    let time = |read: fn(&UserProfile) -> Option<Timestamp>| profiles(write, move |profile| read(profile).map(utc));
-    let version = changes.iter().map(|change| change.profile.as_ref().map(|(version, _)| version));
-    let updated_at: Vec<_> = version.clone().map(|version| version.map(|v| utc(v.updated_at))).collect();
-    let occurred_at: Vec<_> = version.clone().map(|version| version.map(|v| utc(v.occurred_at))).collect();
-    let event_id: Vec<_> = version.map(|version| version.map(|v| v.event_id.as_str())).collect();
+    let time = |read: fn(&UserProfile) -> Option<Timestamp>| {
+        profiles(write, move |profile| read(profile).map(utc))
+    };
+    let version = changes
+        .iter()
+        .map(|change| change.profile.as_ref().map(|(version, _)| version));
+    let updated_at: Vec<_> = version
+        .clone()
+        .map(|version| version.map(|v| utc(v.updated_at)))
+        .collect();
+    let occurred_at: Vec<_> = version
+        .clone()
+        .map(|version| version.map(|v| utc(v.occurred_at)))
+        .collect();
+    let event_id: Vec<_> = version
+        .map(|version| version.map(|v| v.event_id.as_str()))
+        .collect();
 
     // Grown by doubling it would be copied several times, and take up to twice the memory.
     let mut arguments = PgArguments::default();
     arguments.reserve(PARAMETERS, bytes(write));
     let query = sqlx::query_with(AssertSqlSafe(APPLY.as_str()), arguments)
-        .bind(changes.iter().map(|change| change.clerk_id.as_str()).collect::<Vec<_>>())
+        .bind(
+            changes
+                .iter()
+                .map(|change| change.clerk_id.as_str())
+                .collect::<Vec<_>>(),
+        )
         .bind(text(|p| p.email.as_deref()))
         .bind(truth(|p| p.email_verified))
         .bind(text(|p| p.phone.as_deref()))
@@ -108,30 +129,110 @@ async fn apply_once(pool: &Pool, write: &Write, keep: Keep) -> Result<Vec<Outcom
         .bind(time(|p| p.legal_accepted_at))
         .bind(time(|p| p.created_at))
         .bind(updated_at)
-        .bind(changes.iter().map(|change| change.deleted_at.map(utc)).collect::<Vec<_>>())
+        .bind(
+            changes
+                .iter()
+                .map(|change| change.deleted_at.map(utc))
+                .collect::<Vec<_>>(),
+        )
         .bind(text(|p| Some(&p.data)))
         .bind(event_id)
         .bind(occurred_at);
 
     let records = &write.records;
-    let readable: Vec<_> = records.iter().map(|record| Readable::of(record, write)).collect();
-    let keeps = |record: &Record| keep.payloads == Payloads::All || matches!(record.verdict, Verdict::Failed { .. });
+    let readable: Vec<_> = records
+        .iter()
+        .map(|record| Readable::of(record, write))
+        .collect();
+    let keeps = |record: &Record| {
+        keep.payloads == Payloads::All || matches!(record.verdict, Verdict::Failed { .. })
+    };
     let query = query
-        .bind(records.iter().map(|record| record.event.id().as_str()).collect::<Vec<_>>())
-        .bind(records.iter().map(|record| record.event.event_type().as_str()).collect::<Vec<_>>())
-        .bind(readable.iter().map(|record| record.clerk_id).collect::<Vec<_>>())
-        .bind(readable.iter().map(|record| record.occurred_at).collect::<Vec<_>>())
-        .bind(records.iter().map(|record| utc(record.event.sent_at())).collect::<Vec<_>>())
-        .bind(records.iter().map(|record| utc(record.event.received_at())).collect::<Vec<_>>())
-        .bind(readable.iter().map(|record| record.updated_at).collect::<Vec<_>>())
-        .bind(readable.iter().map(|record| record.leads).collect::<Vec<_>>())
-        .bind(readable.iter().map(|record| record.newest).collect::<Vec<_>>())
-        .bind(records.iter().map(|record| i64::from(record.deliveries)).collect::<Vec<_>>())
-        .bind(records.iter().map(|record| failure(record).map(|(_, text)| text)).collect::<Vec<_>>())
-        .bind(records.iter().map(|record| failure(record).map(|(code, _)| code)).collect::<Vec<_>>())
-        .bind(records.iter().map(|record| keeps(record).then_some(&record.event.body()[..])).collect::<Vec<_>>())
+        .bind(
+            records
+                .iter()
+                .map(|record| record.event.id().as_str())
+                .collect::<Vec<_>>(),
+        )
+        .bind(
+            records
+                .iter()
+                .map(|record| record.event.event_type().as_str())
+                .collect::<Vec<_>>(),
+        )
+        .bind(
+            readable
+                .iter()
+                .map(|record| record.clerk_id)
+                .collect::<Vec<_>>(),
+        )
+        .bind(
+            readable
+                .iter()
+                .map(|record| record.occurred_at)
+                .collect::<Vec<_>>(),
+        )
+        .bind(
+            records
+                .iter()
+                .map(|record| utc(record.event.sent_at()))
+                .collect::<Vec<_>>(),
+        )
+        .bind(
+            records
+                .iter()
+                .map(|record| utc(record.event.received_at()))
+                .collect::<Vec<_>>(),
+        )
+        .bind(
+            readable
+                .iter()
+                .map(|record| record.updated_at)
+                .collect::<Vec<_>>(),
+        )
+        .bind(
+            readable
+                .iter()
+                .map(|record| record.changed_within_write)
+                .collect::<Vec<_>>(),
+        )
+        .bind(
+            readable
+                .iter()
+                .map(|record| record.newest)
+                .collect::<Vec<_>>(),
+        )
+        .bind(
+            records
+                .iter()
+                .map(|record| i64::from(record.deliveries))
+                .collect::<Vec<_>>(),
+        )
+        .bind(
+            records
+                .iter()
+                .map(|record| failure(record).map(|(_, text)| text))
+                .collect::<Vec<_>>(),
+        )
+        .bind(
+            records
+                .iter()
+                .map(|record| failure(record).map(|(code, _)| code))
+                .collect::<Vec<_>>(),
+        )
+        .bind(
+            records
+                .iter()
+                .map(|record| keeps(record).then_some(&record.event.body()[..]))
+                .collect::<Vec<_>>(),
+        )
         .bind(keep.on_delete == OnDelete::Scrub)
-        .bind(readable.iter().map(|record| record.earliest).collect::<Vec<_>>());
+        .bind(
+            readable
+                .iter()
+                .map(|record| record.earliest)
+                .collect::<Vec<_>>(),
+        );
 
     let mut lines = connection::rows(pool, query).await?;
     lines.sort_unstable_by(|a, b| id_of(a).cmp(id_of(b)));
@@ -140,7 +241,9 @@ async fn apply_once(pool: &Pool, write: &Write, keep: Keep) -> Result<Vec<Outcom
 
 /// Deletes old lines; how many.
 pub async fn prune(pool: &Pool, older_than: Timestamp, limit: u32) -> Result<u64, Error> {
-    let prune = sqlx::query(include_str!("prune.sql")).bind(utc(older_than)).bind(i64::from(limit));
+    let prune = sqlx::query(include_str!("prune.sql"))
+        .bind(utc(older_than))
+        .bind(i64::from(limit));
     let rows = connection::rows(pool, prune).await?;
     count(&rows, "lines")
 }
@@ -154,21 +257,36 @@ pub async fn discard(pool: &Pool, ids: &[EventId]) -> Result<Vec<String>, Error>
 
 /// Keeps a setting.
 pub async fn set(pool: &Pool, name: &str, value: &str) -> Result<(), Error> {
-    connection::rows(pool, sqlx::query(include_str!("set.sql")).bind(name).bind(value)).await.map(drop)
+    connection::rows(
+        pool,
+        sqlx::query(include_str!("set.sql")).bind(name).bind(value),
+    )
+    .await
+    .map(drop)
 }
 
-static ERASE: LazyLock<String> = LazyLock::new(|| statement::assemble(include_str!("erase.sql"), &[]));
-static SCRUB: LazyLock<String> = LazyLock::new(|| statement::assemble(include_str!("scrub.sql"), &[]));
+static ERASE: LazyLock<String> =
+    LazyLock::new(|| template::assemble(include_str!("erase.sql"), &[]));
+static SCRUB: LazyLock<String> =
+    LazyLock::new(|| template::assemble(include_str!("scrub.sql"), &[]));
 
 /// Erases a user's row and the payloads of the user's events; how many of each.
 pub async fn erase(pool: &Pool, id: &ClerkId) -> Result<(u64, u64), Error> {
-    let rows = connection::rows(pool, sqlx::query(AssertSqlSafe(ERASE.as_str())).bind(id.as_str())).await?;
+    let rows = connection::rows(
+        pool,
+        sqlx::query(AssertSqlSafe(ERASE.as_str())).bind(id.as_str()),
+    )
+    .await?;
     Ok((count(&rows, "users")?, count(&rows, "payloads")?))
 }
 
 /// Erases rows of deleted users; how many.
 pub async fn scrub(pool: &Pool, limit: u32) -> Result<u64, Error> {
-    let rows = connection::rows(pool, sqlx::query(AssertSqlSafe(SCRUB.as_str())).bind(i64::from(limit))).await?;
+    let rows = connection::rows(
+        pool,
+        sqlx::query(AssertSqlSafe(SCRUB.as_str())).bind(i64::from(limit)),
+    )
+    .await?;
     count(&rows, "users")
 }
 
@@ -180,7 +298,11 @@ pub async fn empty_payloads(pool: &Pool, limit: u32) -> Result<u64, Error> {
 
 /// Deletes a user's row and events; how many of each.
 pub async fn forget(pool: &Pool, id: &ClerkId) -> Result<(u64, u64), Error> {
-    let rows = connection::rows(pool, sqlx::query(include_str!("forget.sql")).bind(id.as_str())).await?;
+    let rows = connection::rows(
+        pool,
+        sqlx::query(include_str!("forget.sql")).bind(id.as_str()),
+    )
+    .await?;
     Ok((count(&rows, "users")?, count(&rows, "events")?))
 }
 
@@ -190,8 +312,20 @@ fn count(rows: &[PgRow], column: &str) -> Result<u64, Error> {
 }
 
 /// One element a change: what `read` finds in its profile, nothing where it has none.
-fn profiles<'a, T>(write: &'a Write, read: impl Fn(&'a UserProfile) -> Option<T>) -> Vec<Option<T>> {
-    write.changes.iter().map(|change| change.profile.as_ref().and_then(|(_, profile)| read(profile))).collect()
+fn profiles<'a, T>(
+    write: &'a Write,
+    read: impl Fn(&'a UserProfile) -> Option<T>,
+) -> Vec<Option<T>> {
+    write
+        .changes
+        .iter()
+        .map(|change| {
+            change
+                .profile
+                .as_ref()
+                .and_then(|(_, profile)| read(profile))
+        })
+        .collect()
 }
 
 /// The columns of a record that only a readable event has.
@@ -200,7 +334,7 @@ struct Readable<'a> {
     clerk_id: Option<&'a str>,
     occurred_at: Option<DateTime<Utc>>,
     updated_at: Option<DateTime<Utc>>,
-    leads: bool,
+    changed_within_write: bool,
     newest: Option<&'a str>,
     earliest: Option<DateTime<Utc>>,
 }
@@ -208,17 +342,23 @@ struct Readable<'a> {
 impl<'a> Readable<'a> {
     fn of(record: &'a Record, write: &'a Write) -> Self {
         match &record.verdict {
-            Verdict::Readable { clerk_id, occurred_at, updated_at, leads } => Self {
+            Verdict::Readable {
+                clerk_id,
+                occurred_at,
+                updated_at,
+                changed_within_write,
+            } => Self {
                 clerk_id: Some(clerk_id.as_str()),
                 occurred_at: Some(utc(*occurred_at)),
                 updated_at: updated_at.map(utc),
-                leads: *leads,
+                changed_within_write: *changed_within_write,
                 newest: write.newest(clerk_id).map(|id| id.as_str()),
                 earliest: write.earliest_delete(clerk_id).map(utc),
             },
-            Verdict::Failed { clerk_id, .. } => {
-                Self { clerk_id: clerk_id.as_ref().map(|id| id.as_str()), ..Self::default() }
-            }
+            Verdict::Failed { clerk_id, .. } => Self {
+                clerk_id: clerk_id.as_ref().map(|id| id.as_str()),
+                ..Self::default()
+            },
         }
     }
 }
@@ -232,7 +372,8 @@ fn failure(record: &Record) -> Option<(&str, &str)> {
 }
 
 fn utc(time: Timestamp) -> DateTime<Utc> {
-    DateTime::from_timestamp_millis(time.ms()).expect("chrono can hold every time up to the year 9999")
+    DateTime::from_timestamp_millis(time.ms())
+        .expect("chrono can hold every time up to the year 9999")
 }
 
 fn id_of(line: &sqlx::postgres::PgRow) -> &str {

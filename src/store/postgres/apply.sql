@@ -67,7 +67,7 @@ judged as (
                when error_code is not null and <withheld> then 'discarded'
                when error_code is not null then 'failed'
                -- Superseded by an event before it in this write.
-               when not leads then 'stale'
+               when not changed_within_write then 'stale'
                -- A delete altered the row when this write's earliest one won, and it is earlier than the one that was there. Where
                -- another write came between, `old` is not what was there: then only the earliest is known to have altered it.
                when record.updated_at is null
@@ -97,7 +97,7 @@ judged as (
                $34::timestamptz[], $35::boolean[], $36::text[], $37::bigint[], $38::text[], $39::text[], $40::bytea[],
                $42::timestamptz[]
            ) as record (
-               event_id, event_type, clerk_id, occurred_at, sent_at, received_at, updated_at, leads, newest, deliveries,
+               event_id, event_type, clerk_id, occurred_at, sent_at, received_at, updated_at, changed_within_write, newest, deliveries,
                error, error_code, payload, earliest
            )
       left join old on old.clerk_id = record.clerk_id

@@ -41,7 +41,10 @@ impl Server {
     /// Connects to nothing yet.
     pub fn at(address: &Address) -> Result<Self, StoreError> {
         // Poolers refuse what they do not know in the startup message. Every server that is supported prints numbers in full.
-        let options = address.connect_options()?.extra_float_digits(None).disable_statement_logging();
+        let options = address
+            .connect_options()?
+            .extra_float_digits(None)
+            .disable_statement_logging();
         Ok(Self {
             options: Arc::new(options),
             known: Known::default(),
@@ -51,13 +54,19 @@ impl Server {
 
     /// Connections for writes: at most `size`, made when they are needed.
     pub fn writers(&self, size: u32) -> Pool {
-        let settings = Settings { sql: include_str!("session_for_writes.sql"), may_be_left_out: false };
+        let settings = Settings {
+            sql: include_str!("session_for_writes.sql"),
+            may_be_left_out: false,
+        };
         Pool::new(self.clone(), settings, size)
     }
 
     /// Connections for questions.
     pub fn readers(&self, size: u32) -> Pool {
-        let settings = Settings { sql: include_str!("session_for_questions.sql"), may_be_left_out: true };
+        let settings = Settings {
+            sql: include_str!("session_for_questions.sql"),
+            may_be_left_out: true,
+        };
         Pool::new(self.clone(), settings, size)
     }
 
@@ -85,21 +94,34 @@ impl Server {
     /// Host, port and database: the URL without its name and password.
     pub fn place(&self) -> String {
         let options = &self.options;
-        let host =
-            options.get_socket().map_or_else(|| bracketed(options.get_host()), |path| path.display().to_string());
-        format!("{host}:{}/{}", options.get_port(), options.get_database().unwrap_or_default())
+        let host = options.get_socket().map_or_else(
+            || bracketed(options.get_host()),
+            |path| path.display().to_string(),
+        );
+        format!(
+            "{host}:{}/{}",
+            options.get_port(),
+            options.get_database().unwrap_or_default()
+        )
     }
 }
 
 /// The rows that answer `query`. May be cancelled at any time; the statement may take effect all the same.
-pub async fn rows(pool: &Pool, query: Query<'_, Postgres, PgArguments>) -> Result<Vec<PgRow>, Error> {
+pub async fn rows(
+    pool: &Pool,
+    query: Query<'_, Postgres, PgArguments>,
+) -> Result<Vec<PgRow>, Error> {
     let mut lent = pool.lend().await?;
     let answer = timeout(ANSWER_TIMEOUT, query.fetch_all(lent.connection())).await;
     let answer = answer.unwrap_or_else(|_| Err(Error::Io(std::io::ErrorKind::TimedOut.into())));
     match &answer {
         Ok(_) => lent.hand_back(),
-        Err(Error::Database(error)) if error.code().as_deref().is_some_and(error::is_of_pooler) => pool.forget_server(),
-        Err(Error::Database(error)) if !is_of_the_server(error.code().as_deref()) => lent.hand_back(),
+        Err(Error::Database(error)) if error.code().as_deref().is_some_and(error::is_of_pooler) => {
+            pool.forget_server()
+        }
+        Err(Error::Database(error)) if !is_of_the_server(error.code().as_deref()) => {
+            lent.hand_back()
+        }
         Err(Error::Database(_) | Error::Io(_)) => pool.forget(),
         Err(_) => {}
     }

@@ -20,7 +20,9 @@ const USER_IS_MISSING: &str = "2201X";
 
 /// Whether `apply.sql` failed because it wrote fewer rows of users than it was given.
 pub fn is_user_missing(error: &Error) -> bool {
-    error.as_database_error().is_some_and(|error| error.code().as_deref() == Some(USER_IS_MISSING))
+    error
+        .as_database_error()
+        .is_some_and(|error| error.code().as_deref() == Some(USER_IS_MISSING))
 }
 
 /// What to say where a pooler has lost a prepared statement, or has that of another client under its name.
@@ -99,12 +101,16 @@ pub fn of(error: Error) -> StoreError {
 
 /// The same of a write to a schema whose version is the newest: nothing is left to migrate.
 pub fn of_write(error: Error) -> StoreError {
-    let Error::Database(refusal) = &error else { return of(error) };
+    let Error::Database(refusal) = &error else {
+        return of(error);
+    };
     match refusal.code().as_deref() {
-        Some(sqlstate @ ("42P01" | "42703" | "42P10" | "42804")) => StoreError::Incompatible(format!(
-            "a write does not fit the tables, although the schema is up to date (SQLSTATE {sqlstate}){}: a table of the schema clerk was changed by hand, or a trigger of yours on it fails; undo the change, or correct the trigger",
-            place(&**refusal)
-        )),
+        Some(sqlstate @ ("42P01" | "42703" | "42P10" | "42804")) => {
+            StoreError::Incompatible(format!(
+                "a write does not fit the tables, although the schema is up to date (SQLSTATE {sqlstate}){}: a table of the schema clerk was changed by hand, or a trigger of yours on it fails; undo the change, or correct the trigger",
+                place(&**refusal)
+            ))
+        }
         _ => of(error),
     }
 }
@@ -143,9 +149,14 @@ fn of_database(error: &dyn DatabaseError) -> StoreError {
         return StoreError::Incompatible(text);
     }
     // The message of an error that PostgreSQL itself makes of these holds nothing but names of the driver's.
-    let is_safe =
-        ["prepared statement \"sqlx", "bind message supplies"].iter().any(|start| error.message().starts_with(start));
-    let says = if is_of_pooler(&sqlstate) && is_safe { says(error) } else { place(error) };
+    let is_safe = ["prepared statement \"sqlx", "bind message supplies"]
+        .iter()
+        .any(|start| error.message().starts_with(start));
+    let says = if is_of_pooler(&sqlstate) && is_safe {
+        says(error)
+    } else {
+        place(error)
+    };
     with_remedy(sqlstate, &says)
 }
 
@@ -153,7 +164,10 @@ fn with_remedy(sqlstate: String, says: &str) -> StoreError {
     let text = format!("{} (SQLSTATE {sqlstate}){says}", meaning(&sqlstate));
     match remedy(&sqlstate) {
         Remedy::Wait => StoreError::Unavailable(text),
-        Remedy::Isolate => StoreError::Rejected { text, code: format!("sqlstate_{sqlstate}") },
+        Remedy::Isolate => StoreError::Rejected {
+            text,
+            code: format!("sqlstate_{sqlstate}"),
+        },
         Remedy::Stop => StoreError::Incompatible(text),
     }
 }
@@ -165,12 +179,15 @@ pub fn of_connecting(error: Error) -> Error {
         Error::Database(error) => {
             let sqlstate = error.code().unwrap_or_default().into_owned();
             let says = says(&*error);
-            let refusal = of_refusal(&sqlstate, error.message()).map(|text| StoreError::Incompatible(text + &says));
-            Error::Configuration(Box::new(match refusal.unwrap_or_else(|| with_remedy(sqlstate, &says)) {
-                // There is nothing to take apart.
-                StoreError::Rejected { text, .. } => StoreError::Unavailable(text),
-                other => other,
-            }))
+            let refusal = of_refusal(&sqlstate, error.message())
+                .map(|text| StoreError::Incompatible(text + &says));
+            Error::Configuration(Box::new(
+                match refusal.unwrap_or_else(|| with_remedy(sqlstate, &says)) {
+                    // There is nothing to take apart.
+                    StoreError::Rejected { text, .. } => StoreError::Unavailable(text),
+                    other => other,
+                },
+            ))
         }
         other => other,
     }
@@ -180,7 +197,15 @@ pub fn of_connecting(error: Error) -> Error {
 fn says(error: &dyn DatabaseError) -> String {
     const CHARS_MAX: usize = 300;
     let line = |letter: char| if letter.is_control() { ' ' } else { letter };
-    format!("; it says: {}", error.message().chars().map(line).take(CHARS_MAX).collect::<String>())
+    format!(
+        "; it says: {}",
+        error
+            .message()
+            .chars()
+            .map(line)
+            .take(CHARS_MAX)
+            .collect::<String>()
+    )
 }
 
 /// A refusal that is about TLS. PostgreSQL has one code for all refusals, and only its text tells.
@@ -192,7 +217,10 @@ fn of_refusal(sqlstate: &str, message: &str) -> Option<String> {
         return Some("the client certificate is not for this user (SQLSTATE 28000); give one whose CN is the role with sslcert and sslkey in DATABASE_URL, or map its CN to the role in pg_ident.conf".into());
     }
     if message.contains("client certificate") {
-        return Some(format!("{} (SQLSTATE 28000)", Fault::ClientCertificateWanted.explain(&Peer::POSTGRES)));
+        return Some(format!(
+            "{} (SQLSTATE 28000)",
+            Fault::ClientCertificateWanted.explain(&Peer::POSTGRES)
+        ));
     }
     // The second is that of PostgreSQL 13.
     let is_plain = message.contains(", no encryption") || message.contains(", SSL off");
@@ -206,8 +234,15 @@ fn place(error: &dyn DatabaseError) -> String {
     let Some(error) = error.try_downcast_ref::<PgDatabaseError>() else {
         return String::new();
     };
-    let parts = [("table", error.table()), ("column", error.column()), ("constraint", error.constraint())];
-    parts.into_iter().filter_map(|(kind, name)| Some(format!(", {kind} {}", name?))).collect()
+    let parts = [
+        ("table", error.table()),
+        ("column", error.column()),
+        ("constraint", error.constraint()),
+    ];
+    parts
+        .into_iter()
+        .filter_map(|(kind, name)| Some(format!(", {kind} {}", name?)))
+        .collect()
 }
 
 fn meaning(sqlstate: &str) -> &'static str {
@@ -263,7 +298,9 @@ pub fn of_missing_grant() -> StoreError {
 /// in the way quotes none.
 pub fn of_migration(error: Error, version: Option<i64>) -> StoreError {
     match error {
-        Error::Database(error) if matches!(error.code().as_deref(), Some("42P07" | "42710" | "42723")) => {
+        Error::Database(error)
+            if matches!(error.code().as_deref(), Some("42P07" | "42710" | "42723")) =>
+        {
             StoreError::Incompatible(format!(
                 "the schema clerk has something that clerk-sync did not make{}. Rename it, or give clerk-sync another database. {}",
                 says(&*error),
@@ -284,36 +321,57 @@ mod tests {
     #[test]
     fn a_refusal_for_want_of_tls_is_told_from_others_and_names_nobody() {
         for (message, words) in [
-            (r#"no pg_hba.conf entry for host "10.0.0.1", user "ada", database "d", no encryption"#, "asks for TLS"),
+            (
+                r#"no pg_hba.conf entry for host "10.0.0.1", user "ada", database "d", no encryption"#,
+                "asks for TLS",
+            ),
             (
                 r#"pg_hba.conf rejects connection for host "10.0.0.1", user "ada", database "d", no encryption"#,
                 "sslmode",
             ),
-            (r#"no pg_hba.conf entry for host "10.0.0.1", user "ada", database "d", SSL off"#, "asks for TLS"),
-            ("connection requires a valid client certificate", "asks for a client certificate"),
-            (r#"certificate authentication failed for user "ada""#, "whose CN is the role"),
+            (
+                r#"no pg_hba.conf entry for host "10.0.0.1", user "ada", database "d", SSL off"#,
+                "asks for TLS",
+            ),
+            (
+                "connection requires a valid client certificate",
+                "asks for a client certificate",
+            ),
+            (
+                r#"certificate authentication failed for user "ada""#,
+                "whose CN is the role",
+            ),
         ] {
             let said = of_refusal("28000", message).unwrap();
-            assert!(said.contains(words) && !said.contains("ada"), "{message}: {said}");
+            assert!(
+                said.contains(words) && !said.contains("ada"),
+                "{message}: {said}"
+            );
         }
-        assert_eq!(of_refusal("28000", r#"role "ada" is not permitted to log in"#), None);
+        assert_eq!(
+            of_refusal("28000", r#"role "ada" is not permitted to log in"#),
+            None
+        );
         assert_eq!(of_refusal("28P01", "client certificate"), None);
     }
 
     #[test]
     fn every_class_has_its_remedy() {
         for wait in [
-            "08006", "08001", "40001", "40P01", "53100", "53300", "55P03", "55006", "57014", "57P01", "57P02", "57P03",
-            "58030", "25006", "25P02", "XX000", "",
+            "08006", "08001", "40001", "40P01", "53100", "53300", "55P03", "55006", "57014",
+            "57P01", "57P02", "57P03", "58030", "25006", "25P02", "XX000", "",
         ] {
             assert_eq!(remedy(wait), Remedy::Wait, "{wait}");
         }
-        for isolate in ["21000", "22P05", "22P02", "22003", "22021", "22008", "23502", "23514", "54000", "54001"] {
+        for isolate in [
+            "21000", "22P05", "22P02", "22003", "22021", "22008", "23502", "23514", "54000",
+            "54001",
+        ] {
             assert_eq!(remedy(isolate), Remedy::Isolate, "{isolate}");
         }
         for stop in [
-            "28P01", "28000", "3D000", "3F000", "42501", "42P01", "42703", "0A000", "26000", "42P05", "08P01", "2201W",
-            "2201X",
+            "28P01", "28000", "3D000", "3F000", "42501", "42P01", "42703", "0A000", "26000",
+            "42P05", "08P01", "2201W", "2201X",
         ] {
             assert_eq!(remedy(stop), Remedy::Stop, "{stop}");
         }

@@ -34,7 +34,11 @@ const REMIND_EVERY: Duration = Duration::from_secs(30);
 
 /// The newest migration of this program.
 pub fn newest() -> i64 {
-    EMBEDDED.iter().map(|migration| migration.version).max().unwrap_or(0)
+    EMBEDDED
+        .iter()
+        .map(|migration| migration.version)
+        .max()
+        .unwrap_or(0)
 }
 
 /// A migration that the database has.
@@ -67,12 +71,16 @@ pub async fn migrate(connection: &mut PgConnection) -> Result<(), StoreError> {
 /// What is there, without a change.
 async fn ask(connection: &mut PgConnection) -> Result<(Schema, Vec<Applied>), StoreError> {
     let asked = async {
-        let row = sqlx::query(include_str!("schema.sql")).fetch_one(&mut *connection).await?;
+        let row = sqlx::query(include_str!("schema.sql"))
+            .fetch_one(&mut *connection)
+            .await?;
         let schema = Schema::of(&row)?;
         if !schema.is_versioned {
             return Ok((schema, Vec::new()));
         }
-        let rows = sqlx::query(include_str!("applied.sql")).fetch_all(&mut *connection).await?;
+        let rows = sqlx::query(include_str!("applied.sql"))
+            .fetch_all(&mut *connection)
+            .await?;
         Ok((schema, read(&rows)?))
     };
     let (schema, applied) = asked.await.map_err(error::of)?;
@@ -98,24 +106,43 @@ pub fn version(rows: &[PgRow]) -> Result<(SchemaVersion, Option<Fault>), sqlx::E
     let found = applied.iter().map(|applied| applied.version).max();
     let wanted = newest();
     // One of a newer program that is newer than all of ours is told by the version.
-    let fault = applied.iter().filter(|applied| applied.version <= wanted).find_map(fault);
+    let fault = applied
+        .iter()
+        .filter(|applied| applied.version <= wanted)
+        .find_map(fault);
     Ok((SchemaVersion { found, wanted }, fault))
 }
 
 /// Why the database's migration is not one of this program's.
-fn fault(Applied { version, checksum, is_finished }: &Applied) -> Option<Fault> {
-    let (what, fix) = match EMBEDDED.iter().find(|migration| migration.version == *version) {
-        _ if !is_finished => (format!("its migration {version} was not finished"), "fix it by hand"),
-        None => {
-            (format!("its schema has migration {version}, which this program does not know"), "use a newer clerk-sync")
-        }
+fn fault(
+    Applied {
+        version,
+        checksum,
+        is_finished,
+    }: &Applied,
+) -> Option<Fault> {
+    let (what, fix) = match EMBEDDED
+        .iter()
+        .find(|migration| migration.version == *version)
+    {
+        _ if !is_finished => (
+            format!("its migration {version} was not finished"),
+            "fix it by hand",
+        ),
+        None => (
+            format!("its schema has migration {version}, which this program does not know"),
+            "use a newer clerk-sync",
+        ),
         Some(migration) if *migration.checksum != **checksum => (
             format!("its migration {version} is not the one of this program"),
             "use the clerk-sync that made the schema, or give clerk-sync another database where another program made it",
         ),
         Some(_) => return None,
     };
-    Some(Fault { what, fix: fix.into() })
+    Some(Fault {
+        what,
+        fix: fix.into(),
+    })
 }
 
 /// The next migration to make.
@@ -126,7 +153,11 @@ fn pending(applied: &[Applied]) -> Result<Option<&'static Migration>, StoreError
     if let Some(fault) = applied.iter().find_map(fault) {
         return Err(fault.into());
     }
-    let is_applied = |migration: &Migration| applied.iter().any(|applied| applied.version == migration.version);
+    let is_applied = |migration: &Migration| {
+        applied
+            .iter()
+            .any(|applied| applied.version == migration.version)
+    };
     Ok(EMBEDDED.iter().find(|migration| !is_applied(migration)))
 }
 
@@ -151,18 +182,27 @@ async fn make_next(connection: &mut PgConnection) -> Result<Made, StoreError> {
         return Ok(Made::Busy { holder });
     }
     let (schema, applied) = ask(&mut transaction).await?;
-    let Some(next) = pending(&applied)? else { return Ok(Made::NoneLeft) };
-    let migrations: Vec<_> = if applied.is_empty() { EMBEDDED.iter().collect() } else { vec![next] };
+    let Some(next) = pending(&applied)? else {
+        return Ok(Made::NoneLeft);
+    };
+    let migrations: Vec<_> = if applied.is_empty() {
+        EMBEDDED.iter().collect()
+    } else {
+        vec![next]
+    };
     let made = async {
         transaction.execute(LIMITS).await?;
         if !schema.is_versioned {
             // `create schema if not exists` asks for the right to create one even where it exists.
-            let exists =
-                sqlx::query_scalar::<_, bool>("select exists (select from pg_namespace where nspname = 'clerk')");
+            let exists = sqlx::query_scalar::<_, bool>(
+                "select exists (select from pg_namespace where nspname = 'clerk')",
+            );
             if !exists.fetch_one(&mut *transaction).await? {
                 transaction.execute("create schema clerk").await?;
             }
-            transaction.execute(include_str!("make_migrations.sql")).await?;
+            transaction
+                .execute(include_str!("make_migrations.sql"))
+                .await?;
         }
         for migration in &migrations {
             let begun = Instant::now();
@@ -177,7 +217,8 @@ async fn make_next(connection: &mut PgConnection) -> Result<Made, StoreError> {
         transaction.commit().await
     };
     let version = applied.iter().map(|applied| applied.version).max();
-    made.await.map_err(|error| error::of_migration(error, version))?;
+    made.await
+        .map_err(|error| error::of_migration(error, version))?;
     for migration in migrations {
         info!(version = migration.version, description = %migration.description, "migration applied");
     }
@@ -187,19 +228,32 @@ async fn make_next(connection: &mut PgConnection) -> Result<Made, StoreError> {
 /// Who holds the lock; `None` where nobody does.
 pub async fn holder(connection: &mut PgConnection) -> Result<Option<String>, sqlx::Error> {
     let key = lock_key(&mut *connection).await?;
-    sqlx::query_scalar(include_str!("holder.sql")).bind(key).fetch_optional(connection).await
+    sqlx::query_scalar(include_str!("holder.sql"))
+        .bind(key)
+        .fetch_optional(connection)
+        .await
 }
 
 /// The number of the lock: that of sqlx's migrator, so that whichever holds it keeps the other out.
 async fn lock_key(connection: &mut PgConnection) -> Result<i64, sqlx::Error> {
-    let name: String = sqlx::query_scalar("select current_database()::text").fetch_one(connection).await?;
+    let name: String = sqlx::query_scalar("select current_database()::text")
+        .fetch_one(connection)
+        .await?;
     Ok(0x3d32_ad9e * i64::from(crc32(name.as_bytes())))
 }
 
 /// CRC-32 of ISO 3309, as in Ethernet and zip.
 fn crc32(bytes: &[u8]) -> u32 {
-    let step = |crc: u32, _| if crc & 1 == 1 { (crc >> 1) ^ 0xEDB8_8320 } else { crc >> 1 };
-    !bytes.iter().fold(u32::MAX, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), step))
+    let step = |crc: u32, _| {
+        if crc & 1 == 1 {
+            (crc >> 1) ^ 0xEDB8_8320
+        } else {
+            crc >> 1
+        }
+    };
+    !bytes.iter().fold(u32::MAX, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), step)
+    })
 }
 
 /// The wait for another process that migrates.
@@ -210,11 +264,18 @@ struct Busy {
 
 impl Busy {
     fn new() -> Self {
-        Self { since: Instant::now(), logged: None }
+        Self {
+            since: Instant::now(),
+            logged: None,
+        }
     }
 
     async fn wait(&mut self, holder: Option<String>) {
-        let is_due = self.logged.map_or(self.since.elapsed() >= SILENT_FOR, |logged| logged.elapsed() >= REMIND_EVERY);
+        let is_due = self
+            .logged
+            .map_or(self.since.elapsed() >= SILENT_FOR, |logged| {
+                logged.elapsed() >= REMIND_EVERY
+            });
         if is_due {
             let holder = holder.map_or(Cow::from("unknown"), Cow::from);
             warn!(%holder, "another process is migrating; waiting for it. If none is, end the session that holds the lock");
@@ -235,12 +296,23 @@ mod tests {
                 .find(|known| known.version == version)
                 .map_or_else(Vec::new, |known| known.checksum.to_vec())
         };
-        versions.iter().map(|&version| Applied { version, checksum: checksum(version), is_finished: true }).collect()
+        versions
+            .iter()
+            .map(|&version| Applied {
+                version,
+                checksum: checksum(version),
+                is_finished: true,
+            })
+            .collect()
     }
 
     #[test]
     fn the_next_migration_is_the_first_that_is_missing() {
-        let next = |versions: &[i64]| pending(&applied(versions)).unwrap().map(|migration| migration.version);
+        let next = |versions: &[i64]| {
+            pending(&applied(versions))
+                .unwrap()
+                .map(|migration| migration.version)
+        };
         let all: Vec<_> = EMBEDDED.iter().map(|migration| migration.version).collect();
         assert_eq!(next(&[]), Some(1));
         assert_eq!(next(&[1, 2]), Some(3));
@@ -251,7 +323,10 @@ mod tests {
     #[test]
     fn what_this_program_does_not_know_is_refused() {
         let refused = |applied: &[Applied]| pending(applied).unwrap_err().to_string();
-        assert!(refused(&applied(&[1, 9999])).contains("migration 9999, which this program does not know"));
+        assert!(
+            refused(&applied(&[1, 9999]))
+                .contains("migration 9999, which this program does not know")
+        );
         let mut other = applied(&[1]);
         other[0].checksum = vec![0];
         assert!(refused(&other).contains("migration 1 is not the one of this program"));
@@ -263,16 +338,29 @@ mod tests {
     #[test]
     fn every_name_that_the_migrations_use_is_looked_for_first() {
         let mut names = 0;
-        for line in EMBEDDED.iter().flat_map(|migration| migration.sql.as_str().lines()) {
-            let Some(rest) = ["create table clerk.", "create index ", "create view clerk.", "create type clerk."]
-                .iter()
-                .find_map(|start| line.strip_prefix(start))
-            else {
-                assert!(!line.starts_with("create ") || line.starts_with("create or replace view"), "{line}");
+        for line in EMBEDDED
+            .iter()
+            .flat_map(|migration| migration.sql.as_str().lines())
+        {
+            let Some(rest) = [
+                "create table clerk.",
+                "create index ",
+                "create view clerk.",
+                "create type clerk.",
+            ]
+            .iter()
+            .find_map(|start| line.strip_prefix(start)) else {
+                assert!(
+                    !line.starts_with("create ") || line.starts_with("create or replace view"),
+                    "{line}"
+                );
                 continue;
             };
             let name = rest.split([' ', '(']).next().unwrap();
-            assert!(include_str!("schema.sql").contains(&format!("'{name}'")), "{name} is not in schema.sql");
+            assert!(
+                include_str!("schema.sql").contains(&format!("'{name}'")),
+                "{name} is not in schema.sql"
+            );
             names += 1;
         }
         assert!(names > 20, "{names}");

@@ -58,21 +58,37 @@ pub struct Lent {
 impl Pool {
     /// Connects to nothing yet.
     pub fn new(server: Server, settings: Settings, size: u32) -> Self {
-        let room = Arc::new(Semaphore::new(usize::try_from(size).unwrap_or(Semaphore::MAX_PERMITS)));
-        Self(Arc::new(Shared { server, settings, room, idle: Mutex::default() }))
+        let room = Arc::new(Semaphore::new(
+            usize::try_from(size).unwrap_or(Semaphore::MAX_PERMITS),
+        ));
+        Self(Arc::new(Shared {
+            server,
+            settings,
+            room,
+            idle: Mutex::default(),
+        }))
     }
 
     /// One that is open, or a new one. Takes 5 s at most, as long as all are lent or the server does not answer.
     pub async fn lend(&self) -> Result<Lent, Error> {
         let lend = async {
-            let room = Arc::clone(&self.0.room).acquire_owned().await.map_err(|_| Error::PoolClosed)?;
+            let room = Arc::clone(&self.0.room)
+                .acquire_owned()
+                .await
+                .map_err(|_| Error::PoolClosed)?;
             let session = match self.open().await {
                 Some(session) => session,
                 None => self.connect().await?,
             };
-            Ok(Lent { session, shared: Arc::clone(&self.0), _room: room })
+            Ok(Lent {
+                session,
+                shared: Arc::clone(&self.0),
+                _room: room,
+            })
         };
-        timeout(ACQUIRE_TIMEOUT, lend).await.unwrap_or(Err(Error::PoolTimedOut))
+        timeout(ACQUIRE_TIMEOUT, lend)
+            .await
+            .unwrap_or(Err(Error::PoolTimedOut))
     }
 
     /// One that is open and lives.
@@ -99,7 +115,10 @@ impl Pool {
 
     async fn connect(&self) -> Result<Session, Error> {
         let begun = self.0.server.connect(self.0.settings).await?;
-        Ok(Session { begun, made: Instant::now() })
+        Ok(Session {
+            begun,
+            made: Instant::now(),
+        })
     }
 
     /// Throws away all that are open and not lent: what broke one has broken them too.
@@ -139,7 +158,10 @@ impl Lent {
     /// The question was answered in full.
     pub fn hand_back(self) {
         if !self.shared.room.is_closed() {
-            self.shared.idle().push(Idle { session: self.session, since: Instant::now() });
+            self.shared.idle().push(Idle {
+                session: self.session,
+                since: Instant::now(),
+            });
         }
     }
 }

@@ -10,7 +10,9 @@ use super::pool::Pool;
 use crate::clerk::{ClerkId, EventId, EventType, SignedEvent, Timestamp};
 use crate::store::history::COMPARED_BYTES_MAX;
 use crate::store::search::{COMMON_FROM, Search, escaped};
-use crate::store::{Cursor, EventFilter, EventRow, HistoryRow, Listing, Page, Status, Time, User, UserFilter};
+use crate::store::{
+    Cursor, EventFilter, EventRow, HistoryRow, Listing, Page, Status, Time, User, UserFilter,
+};
 
 /// The first column of the first row.
 pub async fn value<T>(pool: &Pool, sql: &'static str) -> Result<Option<T>, Error>
@@ -22,7 +24,11 @@ where
 }
 
 pub async fn user(pool: &Pool, id: &ClerkId) -> Result<Option<User>, Error> {
-    let rows = connection::rows(pool, sqlx::query(include_str!("user.sql")).bind(id.as_str())).await?;
+    let rows = connection::rows(
+        pool,
+        sqlx::query(include_str!("user.sql")).bind(id.as_str()),
+    )
+    .await?;
     rows.first().map(read_user).transpose()
 }
 
@@ -33,7 +39,9 @@ pub async fn users(pool: &Pool, filter: &UserFilter, page: &Page) -> Result<List
     };
     let search = filter.q.as_deref().and_then(Search::of);
     let statement = match &search {
-        Some(search) if is_common(pool, search).await? => include_str!("users_by_search_in_order.sql"),
+        Some(search) if is_common(pool, search).await? => {
+            include_str!("users_by_search_in_order.sql")
+        }
         Some(_) => include_str!("users_by_search.sql"),
         None => include_str!("users.sql"),
     };
@@ -67,17 +75,29 @@ async fn is_common(pool: &Pool, search: &Search) -> Result<bool, Error> {
         .bind(search.names.as_ref().map(|(_, last)| escaped(last)))
         .bind(COMMON_FROM);
     let rows = connection::rows(pool, query).await?;
-    rows.first().map_or(Ok(false), |row| row.try_get("is_common"))
+    rows.first()
+        .map_or(Ok(false), |row| row.try_get("is_common"))
 }
 
 pub async fn event(pool: &Pool, id: &EventId) -> Result<Option<EventRow>, Error> {
-    let rows = connection::rows(pool, sqlx::query(include_str!("event.sql")).bind(id.as_str())).await?;
+    let rows = connection::rows(
+        pool,
+        sqlx::query(include_str!("event.sql")).bind(id.as_str()),
+    )
+    .await?;
     rows.first().map(read_event).transpose()
 }
 
-pub async fn events(pool: &Pool, filter: &EventFilter, page: &Page) -> Result<Listing<EventRow>, Error> {
+pub async fn events(
+    pool: &Pool,
+    filter: &EventFilter,
+    page: &Page,
+) -> Result<Listing<EventRow>, Error> {
     let (after_time, after_id) = match &page.after {
-        Some(Cursor::Event { received_at, event_id }) => (utc(*received_at), Some(event_id.as_str())),
+        Some(Cursor::Event {
+            received_at,
+            event_id,
+        }) => (utc(*received_at), Some(event_id.as_str())),
         _ => (None, None),
     };
     let query = sqlx::query(include_str!("events.sql"))
@@ -95,17 +115,31 @@ pub async fn events(pool: &Pool, filter: &EventFilter, page: &Page) -> Result<Li
     Ok(Listing::of(rows, page, EventRow::cursor))
 }
 
-pub async fn events_by_id(pool: &Pool, ids: &[EventId], payload_max: u32) -> Result<Vec<EventRow>, Error> {
+pub async fn events_by_id(
+    pool: &Pool,
+    ids: &[EventId],
+    payload_max: u32,
+) -> Result<Vec<EventRow>, Error> {
     let ids: Vec<_> = ids.iter().map(EventId::as_str).collect();
-    let query = sqlx::query(include_str!("events_by_id.sql")).bind(ids).bind(i64::from(payload_max));
-    connection::rows(pool, query).await?.iter().map(read_event).collect()
+    let query = sqlx::query(include_str!("events_by_id.sql"))
+        .bind(ids)
+        .bind(i64::from(payload_max));
+    connection::rows(pool, query)
+        .await?
+        .iter()
+        .map(read_event)
+        .collect()
 }
 
 /// How many events of the user are kept, and how many of them with a payload.
 pub async fn count_events_of_user(pool: &Pool, id: &ClerkId) -> Result<(u64, u64), Error> {
     let query = sqlx::query(include_str!("count_events_of_user.sql")).bind(id.as_str());
     let rows = connection::rows(pool, query).await?;
-    let count = |name| rows.first().map_or(Ok(0), |row| row.try_get::<i64, _>(name)).map(i64::unsigned_abs);
+    let count = |name| {
+        rows.first()
+            .map_or(Ok(0), |row| row.try_get::<i64, _>(name))
+            .map(i64::unsigned_abs)
+    };
     Ok((count("events")?, count("payloads")?))
 }
 
@@ -124,7 +158,10 @@ pub async fn failed_count(pool: &Pool, limit: u32) -> Result<u64, Error> {
 
 pub async fn history(pool: &Pool, id: &ClerkId, page: &Page) -> Result<Listing<HistoryRow>, Error> {
     let (after_time, after_id) = match &page.after {
-        Some(Cursor::Event { received_at, event_id }) => (utc(*received_at), Some(event_id.as_str())),
+        Some(Cursor::Event {
+            received_at,
+            event_id,
+        }) => (utc(*received_at), Some(event_id.as_str())),
         _ => (None, None),
     };
     let query = sqlx::query(include_str!("history.sql"))
@@ -134,7 +171,11 @@ pub async fn history(pool: &Pool, id: &ClerkId, page: &Page) -> Result<Listing<H
         .bind(i64::from(page.limit.get()) + 1);
     let rows = connection::rows(pool, query).await?;
     let read = |row: &PgRow| {
-        Ok::<_, Error>(HistoryRow::of(read_event(row)?, time(row, "superseded_at")?, row.try_get("has_payload")?))
+        Ok::<_, Error>(HistoryRow::of(
+            read_event(row)?,
+            time(row, "superseded_at")?,
+            row.try_get("has_payload")?,
+        ))
     };
     let rows = rows.iter().map(read).collect::<Result<_, _>>()?;
     Ok(Listing::of(rows, page, HistoryRow::cursor))
@@ -142,8 +183,14 @@ pub async fn history(pool: &Pool, id: &ClerkId, page: &Page) -> Result<Listing<H
 
 pub async fn payloads(pool: &Pool, ids: &[EventId]) -> Result<Vec<SignedEvent>, Error> {
     let ids: Vec<_> = ids.iter().map(EventId::as_str).collect();
-    let query = sqlx::query(include_str!("payloads.sql")).bind(ids).bind(COMPARED_BYTES_MAX);
-    connection::rows(pool, query).await?.iter().map(read_payload).collect()
+    let query = sqlx::query(include_str!("payloads.sql"))
+        .bind(ids)
+        .bind(COMPARED_BYTES_MAX);
+    connection::rows(pool, query)
+        .await?
+        .iter()
+        .map(read_payload)
+        .collect()
 }
 
 pub(super) fn utc(time: Timestamp) -> Option<DateTime<Utc>> {
@@ -205,9 +252,12 @@ fn read_event(row: &PgRow) -> Result<EventRow, Error> {
 }
 
 fn read_payload(row: &PgRow) -> Result<SignedEvent, Error> {
-    let (id, payload) = (row.try_get("event_id")?, row.try_get::<Vec<u8>, _>("payload")?);
-    let [sent_at, received_at] =
-        ["sent_at", "received_at"].map(|column| time(row, column).and_then(|time| required(time, column)));
+    let (id, payload) = (
+        row.try_get("event_id")?,
+        row.try_get::<Vec<u8>, _>("payload")?,
+    );
+    let [sent_at, received_at] = ["sent_at", "received_at"]
+        .map(|column| time(row, column).and_then(|time| required(time, column)));
     Ok(SignedEvent::restored(
         required(EventId::new(id), "event_id")?,
         EventType::named(row.try_get("event_type")?),
@@ -220,12 +270,15 @@ fn read_payload(row: &PgRow) -> Result<SignedEvent, Error> {
 /// PostgreSQL's times have microseconds; ours are whole milliseconds.
 pub(super) fn time(row: &PgRow, column: &str) -> Result<Option<Time>, Error> {
     let time: Option<DateTime<Utc>> = row.try_get(column)?;
-    Ok(time.and_then(|time| Timestamp::from_ms(time.timestamp_millis())).map(Time))
+    Ok(time
+        .and_then(|time| Timestamp::from_ms(time.timestamp_millis()))
+        .map(Time))
 }
 
 fn json(row: &PgRow, column: &str) -> Result<Option<Box<RawValue>>, Error> {
     let text: Option<String> = row.try_get(column)?;
-    text.map(|text| RawValue::from_string(text).map_err(|error| decode(column, error))).transpose()
+    text.map(|text| RawValue::from_string(text).map_err(|error| decode(column, error)))
+        .transpose()
 }
 
 pub(super) fn required<T>(value: Option<T>, column: &str) -> Result<T, Error> {
@@ -233,5 +286,8 @@ pub(super) fn required<T>(value: Option<T>, column: &str) -> Result<T, Error> {
 }
 
 fn decode(column: &str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
-    Error::ColumnDecode { index: column.into(), source: source.into() }
+    Error::ColumnDecode {
+        index: column.into(),
+        source: source.into(),
+    }
 }

@@ -45,8 +45,12 @@ impl From<Fault> for StoreError {
 impl Schema {
     /// Reads the answer to `schema.sql`.
     pub fn of(row: &PgRow) -> Result<Self, Error> {
-        let (found, taken): (Vec<String>, Vec<String>) = (row.try_get("found")?, row.try_get("taken")?);
-        let mut found: Vec<_> = found.iter().filter_map(|found| found.split_once(' ')).collect();
+        let (found, taken): (Vec<String>, Vec<String>) =
+            (row.try_get("found")?, row.try_get("taken")?);
+        let mut found: Vec<_> = found
+            .iter()
+            .filter_map(|found| found.split_once(' '))
+            .collect();
         let missing = missing(&found);
         let is_versioned: bool = row.try_get("is_versioned")?;
         if !is_versioned {
@@ -67,26 +71,42 @@ impl Schema {
     /// `Incompatible`, which names what a person must fix.
     pub fn check(&self, version: SchemaVersion) -> Result<(), StoreError> {
         // Without its settings a worker applies events all the same.
-        let hides_rows = self.hides_rows().filter(|_| self.hidden.iter().any(|name| name != SETTINGS));
+        let hides_rows = self
+            .hides_rows()
+            .filter(|_| self.hidden.iter().any(|name| name != SETTINGS));
         let faults = [self.is_of_another(), hides_rows, self.lacks_tables(version)];
-        faults.into_iter().flatten().next().map_or(Ok(()), |fault| Err(fault.into()))
+        faults
+            .into_iter()
+            .flatten()
+            .next()
+            .map_or(Ok(()), |fault| Err(fault.into()))
     }
 
     /// Whether the versions can be read as they are: they are ours, and all of them are seen.
     pub fn check_versions(&self) -> Result<(), StoreError> {
-        let hides_versions = || self.hides_rows().filter(|_| self.hidden.iter().any(|name| name == VERSIONS));
-        self.is_of_another().or_else(hides_versions).map_or(Ok(()), |fault| Err(fault.into()))
+        let hides_versions = || {
+            self.hides_rows()
+                .filter(|_| self.hidden.iter().any(|name| name == VERSIONS))
+        };
+        self.is_of_another()
+            .or_else(hides_versions)
+            .map_or(Ok(()), |fault| Err(fault.into()))
     }
 
     /// Whether the database can hold every text.
     pub fn check_encoding(&self) -> Result<(), StoreError> {
-        self.lacks_characters().map_or(Ok(()), |fault| Err(fault.into()))
+        self.lacks_characters()
+            .map_or(Ok(()), |fault| Err(fault.into()))
     }
 
     pub fn lacks_characters(&self) -> Option<Fault> {
         (self.encoding != ENCODING).then(|| Fault {
-            what: format!("the database's encoding is {}: events with other characters would fail", self.encoding),
-            fix: "make a database with `create database … encoding 'UTF8' template template0`".into(),
+            what: format!(
+                "the database's encoding is {}: events with other characters would fail",
+                self.encoding
+            ),
+            fix: "make a database with `create database … encoding 'UTF8' template template0`"
+                .into(),
         })
     }
 
@@ -118,7 +138,10 @@ impl Schema {
 }
 
 fn tables(names: &[impl AsRef<str>]) -> String {
-    let names: Vec<_> = names.iter().map(|name| format!("clerk.{}", name.as_ref())).collect();
+    let names: Vec<_> = names
+        .iter()
+        .map(|name| format!("clerk.{}", name.as_ref()))
+        .collect();
     names.join(" and ")
 }
 
@@ -126,8 +149,12 @@ fn tables(names: &[impl AsRef<str>]) -> String {
 /// of ours may be replaced.
 fn foreign(found: &[(&str, &str)], is_versioned: bool) -> Vec<String> {
     let is_made = |name: &str, kind: &str| !TABLES.contains(&name) || matches!(kind, "r" | "p");
-    let others = found.iter().filter(|(name, kind)| !is_versioned || !is_made(name, kind));
-    others.map(|(name, kind)| format!("{name} ({})", kind_of(kind))).collect()
+    let others = found
+        .iter()
+        .filter(|(name, kind)| !is_versioned || !is_made(name, kind));
+    others
+        .map(|(name, kind)| format!("{name} ({})", kind_of(kind)))
+        .collect()
 }
 
 /// Tables of ours that are not there.
@@ -165,38 +192,86 @@ mod tests {
     }
 
     /// As the migrations leave it.
-    const MADE: [(&str, &str); 4] = [("_migrations", "r"), ("users", "r"), ("events", "r"), ("active_users", "v")];
+    const MADE: [(&str, &str); 4] = [
+        ("_migrations", "r"),
+        ("users", "r"),
+        ("events", "r"),
+        ("active_users", "v"),
+    ];
 
-    const VERSION: SchemaVersion = SchemaVersion { found: Some(3), wanted: 3 };
+    const VERSION: SchemaVersion = SchemaVersion {
+        found: Some(3),
+        wanted: 3,
+    };
 
     #[test]
     fn what_the_migrations_made_is_ours_and_nothing_else_is() {
         assert_eq!(schema(&MADE, true, &[]).check(VERSION).ok(), Some(()));
-        assert!(foreign(&[], false).is_empty(), "an empty schema may be filled");
-        assert_eq!(foreign(&[("users", "f")], false), ["users (a foreign table)"]);
+        assert!(
+            foreign(&[], false).is_empty(),
+            "an empty schema may be filled"
+        );
+        assert_eq!(
+            foreign(&[("users", "f")], false),
+            ["users (a foreign table)"]
+        );
         assert_eq!(
             foreign(&[("users", "r"), ("active_users", "v")], false),
             ["users (a table)", "active_users (a view)"]
         );
-        assert_eq!(foreign(&[("_migrations", "r"), ("users", "f")], true), ["users (a foreign table)"]);
-        assert!(foreign(&[("_migrations", "r"), ("active_users", "m")], true).is_empty(), "a person may replace it");
-        assert_eq!(foreign(&[("_migrations", "r")], false), ["_migrations (a table)"], "one of another program");
+        assert_eq!(
+            foreign(&[("_migrations", "r"), ("users", "f")], true),
+            ["users (a foreign table)"]
+        );
+        assert!(
+            foreign(&[("_migrations", "r"), ("active_users", "m")], true).is_empty(),
+            "a person may replace it"
+        );
+        assert_eq!(
+            foreign(&[("_migrations", "r")], false),
+            ["_migrations (a table)"],
+            "one of another program"
+        );
     }
 
     #[test]
     fn each_fault_names_the_table_and_what_to_do() {
         let text = |schema: Schema| schema.check(VERSION).unwrap_err().to_string();
         let hidden = text(schema(&MADE, true, &["events", "users"]));
-        assert!(hidden.contains("row-level security hides rows of clerk.events and clerk.users"), "{hidden}");
-        assert!(hidden.contains("`alter table … disable row level security`"), "{hidden}");
-        assert!(schema(&MADE, true, &[SETTINGS]).check(VERSION).is_ok(), "events can be applied");
+        assert!(
+            hidden.contains("row-level security hides rows of clerk.events and clerk.users"),
+            "{hidden}"
+        );
+        assert!(
+            hidden.contains("`alter table … disable row level security`"),
+            "{hidden}"
+        );
+        assert!(
+            schema(&MADE, true, &[SETTINGS]).check(VERSION).is_ok(),
+            "events can be applied"
+        );
         assert!(schema(&MADE, true, &["users"]).check_versions().is_ok());
         assert!(schema(&MADE, true, &[VERSIONS]).check_versions().is_err());
         let missing = text(schema(&MADE[..2], true, &[]));
         assert!(missing.contains("clerk.events is missing"), "{missing}");
-        let old = SchemaVersion { found: Some(1), ..VERSION };
-        assert!(schema(&MADE[..2], true, &[]).check(old).is_ok(), "a later migration makes it");
-        let latin = Schema { encoding: "LATIN1".into(), ..schema(&MADE, true, &[]) };
-        assert!(latin.check_encoding().unwrap_err().to_string().contains("encoding is LATIN1"));
+        let old = SchemaVersion {
+            found: Some(1),
+            ..VERSION
+        };
+        assert!(
+            schema(&MADE[..2], true, &[]).check(old).is_ok(),
+            "a later migration makes it"
+        );
+        let latin = Schema {
+            encoding: "LATIN1".into(),
+            ..schema(&MADE, true, &[])
+        };
+        assert!(
+            latin
+                .check_encoding()
+                .unwrap_err()
+                .to_string()
+                .contains("encoding is LATIN1")
+        );
     }
 }

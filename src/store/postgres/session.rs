@@ -59,25 +59,42 @@ pub struct Settings {
 ///
 /// # Errors
 /// `Error::Configuration` holds a `StoreError` where the server or a pooler refuses us.
-pub async fn begin(options: &PgConnectOptions, known: &Known, settings: Settings) -> Result<Begun, Error> {
+pub async fn begin(
+    options: &PgConnectOptions,
+    known: &Known,
+    settings: Settings,
+) -> Result<Begun, Error> {
     let mut connection = open(options).await.map_err(error::of_connecting)?;
     let identity = match known.pooling(options, &mut connection).await? {
         Some(Pooling::Session) => {
-            connection.execute(settings.sql).await.map_err(error::of_connecting)?;
+            connection
+                .execute(settings.sql)
+                .await
+                .map_err(error::of_connecting)?;
             Some(identity(&mut connection, IDENTITY).await?)
         }
         Some(Pooling::Transaction) => None,
         None if settings.may_be_left_out => None,
-        None => return Err(Error::Configuration(Box::new(StoreError::Unavailable(error::ONE_CONNECTION.into())))),
+        None => {
+            return Err(Error::Configuration(Box::new(StoreError::Unavailable(
+                error::ONE_CONNECTION.into(),
+            ))));
+        }
     };
-    Ok(Begun { connection, identity })
+    Ok(Begun {
+        connection,
+        identity,
+    })
 }
 
 const IDENTITY: &str = include_str!("session_identity.sql");
 
 /// Which session of the server answers.
 pub async fn identity(connection: &mut PgConnection, sql: &'static str) -> Result<String, Error> {
-    let row = connection.fetch_one(sql).await.map_err(error::of_connecting)?;
+    let row = connection
+        .fetch_one(sql)
+        .await
+        .map_err(error::of_connecting)?;
     row.try_get(0)
 }
 
@@ -121,7 +138,11 @@ impl Known {
     }
 
     /// Nothing where a second connection is not to be had: it is asked for again with the next one.
-    async fn pooling(&self, options: &PgConnectOptions, first: &mut PgConnection) -> Result<Option<Pooling>, Error> {
+    async fn pooling(
+        &self,
+        options: &PgConnectOptions,
+        first: &mut PgConnection,
+    ) -> Result<Option<Pooling>, Error> {
         // One at a time: it takes a second connection.
         let mut known = self.pooling.lock().await;
         if known.is_some() {
@@ -150,7 +171,9 @@ async fn find_out(
     let again = identity(first, IDENTITY).await?;
     let hold = async {
         let mut second = match open(options).await {
-            Err(Error::Database(error)) if error.code().as_deref() == Some(error::TOO_MANY_CONNECTIONS) => {
+            Err(Error::Database(error))
+                if error.code().as_deref() == Some(error::TOO_MANY_CONNECTIONS) =>
+            {
                 return Ok(None);
             }
             opened => opened.map_err(error::of_connecting)?,
@@ -158,7 +181,9 @@ async fn find_out(
         let held = identity(&mut second, include_str!("session_held.sql")).await?;
         Ok::<_, Error>(Some((second, held)))
     };
-    let Some((mut second, held)) = timeout(SECOND_WITHIN, hold).await.unwrap_or(Ok(None))? else { return Ok(None) };
+    let Some((mut second, held)) = timeout(SECOND_WITHIN, hold).await.unwrap_or(Ok(None))? else {
+        return Ok(None);
+    };
     let is_shared = is_suspected
         || is_named_as_pooler(options.get_host(), options.get_port())
         || again != own
@@ -169,24 +194,39 @@ async fn find_out(
         // Where it fails the connection is dropped inside its transaction, and the pooler ends the session with all that it keeps.
         can_serve(&mut second).await?;
     }
-    second.execute("rollback").await.map_err(error::of_connecting)?;
+    second
+        .execute("rollback")
+        .await
+        .map_err(error::of_connecting)?;
     // All was answered; how it ends changes nothing.
     drop(second.close().await);
-    Ok(Some(if is_shared { Pooling::Transaction } else { Pooling::Session }))
+    Ok(Some(if is_shared {
+        Pooling::Transaction
+    } else {
+        Pooling::Session
+    }))
 }
 
 /// Addresses of hosted poolers that may have several processes, of which two connections could miss each other.
 fn is_named_as_pooler(host: &str, port: u16) -> bool {
     let is_supabase = host.ends_with(".supabase.com") || host.ends_with(".supabase.co");
-    let is_neon = host.split('.').next().is_some_and(|label| label.ends_with("-pooler"));
+    let is_neon = host
+        .split('.')
+        .next()
+        .is_some_and(|label| label.ends_with("-pooler"));
     is_supabase && port == 6543 || is_neon
 }
 
 /// Whether a transaction pooler keeps what this program needs, asked inside a transaction.
 async fn can_serve(connection: &mut PgConnection) -> Result<(), Error> {
-    let named = sqlx::query_scalar::<_, i32>(include_str!("session_named.sql")).fetch_one(&mut *connection).await;
+    let named = sqlx::query_scalar::<_, i32>(include_str!("session_named.sql"))
+        .fetch_one(&mut *connection)
+        .await;
     named.map_err(error::of_connecting)?;
-    let kept = connection.fetch_one(include_str!("session_kept.sql")).await.map_err(error::of_connecting)?;
+    let kept = connection
+        .fetch_one(include_str!("session_kept.sql"))
+        .await
+        .map_err(error::of_connecting)?;
     if kept.try_get("by_its_name")? {
         return Err(refusal(error::STATEMENTS_ARE_LOST.into()));
     }
@@ -212,7 +252,10 @@ mod tests {
         for (host, port) in [
             ("aws-0-eu-west-1.pooler.supabase.com", 6543),
             ("db.abcdefgh.supabase.co", 6543),
-            ("ep-cool-darkness-123456-pooler.us-east-2.aws.neon.tech", 5432),
+            (
+                "ep-cool-darkness-123456-pooler.us-east-2.aws.neon.tech",
+                5432,
+            ),
         ] {
             assert!(is_named_as_pooler(host, port), "{host}:{port}");
         }

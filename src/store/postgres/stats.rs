@@ -12,8 +12,9 @@ use crate::store::{Failed, Recent, Status, Time, Totals};
 
 pub async fn totals(pool: &Pool) -> Result<Totals, Error> {
     let users = connection::rows(pool, sqlx::query(include_str!("totals_of_users.sql"))).await?;
-    let (users, deleted_users) =
-        users.first().map_or(Ok((0, 0)), |row| Ok::<_, Error>((count(row, "users")?, count(row, "deleted_users")?)))?;
+    let (users, deleted_users) = users.first().map_or(Ok((0, 0)), |row| {
+        Ok::<_, Error>((count(row, "users")?, count(row, "deleted_users")?))
+    })?;
     let read = |row: &PgRow| {
         Ok::<_, Error>(Group {
             status: status(row)?,
@@ -22,22 +23,34 @@ pub async fn totals(pool: &Pool) -> Result<Totals, Error> {
         })
     };
     let groups = connection::rows(pool, sqlx::query(include_str!("totals.sql"))).await?;
-    Ok(Totals::of(users, deleted_users, groups.iter().map(read).collect::<Result<_, _>>()?))
+    Ok(Totals::of(
+        users,
+        deleted_users,
+        groups.iter().map(read).collect::<Result<_, _>>()?,
+    ))
 }
 
 pub async fn failed(pool: &Pool) -> Result<Failed, Error> {
     let query = sqlx::query(include_str!("failed.sql")).bind(i64::from(FAILED_MAX) + 1);
     let read = |row: &PgRow| {
         let oldest_received_at = time(row, "oldest")?;
-        Ok::<_, Error>(FailedGroup { code: row.try_get("code")?, count: count(row, "lines")?, oldest_received_at })
+        Ok::<_, Error>(FailedGroup {
+            code: row.try_get("code")?,
+            count: count(row, "lines")?,
+            oldest_received_at,
+        })
     };
     let groups = connection::rows(pool, query).await?;
-    Ok(Failed::of(groups.iter().map(read).collect::<Result<_, _>>()?))
+    Ok(Failed::of(
+        groups.iter().map(read).collect::<Result<_, _>>()?,
+    ))
 }
 
 pub async fn recent(pool: &Pool, now: Timestamp) -> Result<Recent, Error> {
     let since = stats::an_hour_before(now);
-    let query = sqlx::query(include_str!("recent.sql")).bind(utc(since)).bind(i64::from(RECENT_MAX) + 1);
+    let query = sqlx::query(include_str!("recent.sql"))
+        .bind(utc(since))
+        .bind(i64::from(RECENT_MAX) + 1);
     let read = |row: &PgRow| {
         let lag_ms: Option<i64> = row.try_get("lag_ms")?;
         Ok::<_, Error>(RecentGroup {
@@ -48,12 +61,17 @@ pub async fn recent(pool: &Pool, now: Timestamp) -> Result<Recent, Error> {
         })
     };
     let groups = connection::rows(pool, query).await?;
-    Ok(Recent::of(&groups.iter().map(read).collect::<Result<Vec<_>, _>>()?, since, now))
+    Ok(Recent::of(
+        &groups.iter().map(read).collect::<Result<Vec<_>, _>>()?,
+        since,
+        now,
+    ))
 }
 
 pub async fn last_received_at(pool: &Pool) -> Result<Option<Time>, Error> {
     let rows = connection::rows(pool, sqlx::query(include_str!("last_received.sql"))).await?;
-    rows.first().map_or(Ok(None), |row| time(row, "received_at"))
+    rows.first()
+        .map_or(Ok(None), |row| time(row, "received_at"))
 }
 
 fn count(row: &PgRow, column: &str) -> Result<u64, Error> {

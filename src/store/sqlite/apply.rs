@@ -6,14 +6,18 @@ use std::sync::LazyLock;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{AssertSqlSafe, Connection, Error, Row};
 
-use super::fold;
-use super::rows::Rows;
+use super::lowercase;
+use super::multi_insert::Rows;
 use crate::clerk::{ClerkId, EventId, EventType, Timestamp, UserChange, UserProfile, Version};
 use crate::clock::now;
-use crate::store::{Keep, OnDelete, Outcome, Payloads, Record, Status, Verdict, Write, statement};
+use crate::store::{Keep, OnDelete, Outcome, Payloads, Record, Status, Verdict, Write, template};
 
 /// Applies and records; one outcome a record, in order.
-pub async fn apply(connection: &mut SqliteConnection, write: &Write, keep: Keep) -> Result<Vec<Outcome>, Error> {
+pub async fn apply(
+    connection: &mut SqliteConnection,
+    write: &Write,
+    keep: Keep,
+) -> Result<Vec<Outcome>, Error> {
     // Immediate: a transaction that only becomes a writer later fails at once where another process writes.
     let mut transaction = connection.begin_with("begin immediate").await?;
     let users = users_before(&mut transaction, write).await?;
@@ -38,16 +42,25 @@ pub async fn apply(connection: &mut SqliteConnection, write: &Write, keep: Keep)
             Status::Failed if withheld => Status::Discarded,
             status => status,
         };
-        let keeps = !withheld && (keep.payloads == Payloads::All || matches!(record.verdict, Verdict::Failed { .. }));
+        let keeps = !withheld
+            && (keep.payloads == Payloads::All || matches!(record.verdict, Verdict::Failed { .. }));
         let superseded_by = current(record, before, row).filter(|_| status == Status::Stale);
-        Line { record, status, superseded_by, keeps }
+        Line {
+            record,
+            status,
+            superseded_by,
+            keeps,
+        }
     };
     let recorded: Vec<_> = write.records.iter().map(line).collect();
     let now = record_events(&mut transaction, &recorded, now_ms).await?;
     transaction.commit().await?;
     let outcome = |line: &Line<'_>| {
         let id = line.record.event.id();
-        outcome(lines.get(id).copied(), now.get(id).copied().unwrap_or(line.status))
+        outcome(
+            lines.get(id).copied(),
+            now.get(id).copied().unwrap_or(line.status),
+        )
     };
     Ok(recorded.iter().map(outcome).collect())
 }
@@ -67,25 +80,64 @@ struct Joined {
 }
 
 /// The rows of all users that a write is about.
-async fn users_before(connection: &mut SqliteConnection, write: &Write) -> Result<HashMap<ClerkId, Before>, Error> {
-    let ids = json(write.records.iter().filter_map(clerk_id).map(ClerkId::as_str));
-    let rows = sqlx::query(include_str!("users_before.sql")).bind(ids).fetch_all(connection).await?;
+async fn users_before(
+    connection: &mut SqliteConnection,
+    write: &Write,
+) -> Result<HashMap<ClerkId, Before>, Error> {
+    let ids = json(
+        write
+            .records
+            .iter()
+            .filter_map(clerk_id)
+            .map(ClerkId::as_str),
+    );
+    let rows = sqlx::query(include_str!("users_before.sql"))
+        .bind(ids)
+        .fetch_all(connection)
+        .await?;
     let before = |row: &SqliteRow| {
-        let event_id = row.try_get::<Option<&str>, _>("event_id")?.and_then(EventId::new);
-        let version = time(row, "updated_at")?.zip(time(row, "occurred_at")?).zip(event_id);
-        let version =
-            version.map(|((updated_at, occurred_at), event_id)| Version { updated_at, occurred_at, event_id });
-        Ok(Before { version, deleted_at: time(row, "deleted_at")?, erased: row.try_get("erased")? })
+        let event_id = row
+            .try_get::<Option<&str>, _>("event_id")?
+            .and_then(EventId::new);
+        let version = time(row, "updated_at")?
+            .zip(time(row, "occurred_at")?)
+            .zip(event_id);
+        let version = version.map(|((updated_at, occurred_at), event_id)| Version {
+            updated_at,
+            occurred_at,
+            event_id,
+        });
+        Ok(Before {
+            version,
+            deleted_at: time(row, "deleted_at")?,
+            erased: row.try_get("erased")?,
+        })
     };
     by_key(&rows, "clerk_id", ClerkId::new, before)
 }
 
 /// The statuses of all events of a write that were recorded before.
-async fn lines_before(connection: &mut SqliteConnection, write: &Write) -> Result<HashMap<EventId, Status>, Error> {
-    let ids = json(write.records.iter().map(|record| record.event.id().as_str()));
-    let rows = sqlx::query(include_str!("lines_before.sql")).bind(ids).fetch_all(connection).await?;
-    let statuses = by_key(&rows, "event_id", EventId::new, |row| Ok(Status::named(row.try_get("status")?)))?;
-    Ok(statuses.into_iter().filter_map(|(id, status)| Some((id, status?))).collect())
+async fn lines_before(
+    connection: &mut SqliteConnection,
+    write: &Write,
+) -> Result<HashMap<EventId, Status>, Error> {
+    let ids = json(
+        write
+            .records
+            .iter()
+            .map(|record| record.event.id().as_str()),
+    );
+    let rows = sqlx::query(include_str!("lines_before.sql"))
+        .bind(ids)
+        .fetch_all(connection)
+        .await?;
+    let statuses = by_key(&rows, "event_id", EventId::new, |row| {
+        Ok(Status::named(row.try_get("status")?))
+    })?;
+    Ok(statuses
+        .into_iter()
+        .filter_map(|(id, status)| Some((id, status?)))
+        .collect())
 }
 
 fn json<'a>(texts: impl Iterator<Item = &'a str>) -> String {
@@ -114,17 +166,27 @@ static JOIN: LazyLock<[Rows; 2]> = LazyLock::new(|| {
     const COLUMNS: usize = 30;
     let newer = "(users.event_id is null or (excluded.updated_at, excluded.occurred_at, excluded.event_id) > (users.updated_at, users.occurred_at, users.event_id))";
     let deleted = "users.deleted_at is not null or excluded.deleted_at is not null";
-    let gone = ["users.erased_at is not null".into(), format!("(users.erased_at is not null or {deleted})")];
+    let gone = [
+        "users.erased_at is not null".into(),
+        format!("(users.erased_at is not null or {deleted})"),
+    ];
     gone.map(|gone| {
         let conditions = [("<newer>", newer), ("<gone>", &gone)];
-        Rows::of(&statement::assemble(include_str!("join_users.sql"), &conditions), COLUMNS)
+        Rows::of(
+            &template::assemble(include_str!("join_users.sql"), &conditions),
+            COLUMNS,
+        )
     })
 });
 
 static RECORD: LazyLock<Rows> = LazyLock::new(|| {
     const COLUMNS: usize = 14;
-    let tried = "(events.status = 'failed' or events.status = 'discarded' and excluded.status <> 'failed')";
-    Rows::of(&statement::assemble(include_str!("record_events.sql"), &[("<tried>", tried)]), COLUMNS)
+    let tried =
+        "(events.status = 'failed' or events.status = 'discarded' and excluded.status <> 'failed')";
+    Rows::of(
+        &template::assemble(include_str!("record_events.sql"), &[("<tried>", tried)]),
+        COLUMNS,
+    )
 });
 
 /// The rows that were altered.
@@ -142,7 +204,10 @@ async fn join_users(
         let mut query = sqlx::query(AssertSqlSafe(statement));
         for change in part {
             let version = change.profile.as_ref().map(|(version, _)| version);
-            let profile = change.profile.as_ref().map_or(&none, |(_, profile)| profile);
+            let profile = change
+                .profile
+                .as_ref()
+                .map_or(&none, |(_, profile)| profile);
             query = query
                 .bind(change.clerk_id.as_str())
                 .bind(&profile.email)
@@ -173,12 +238,17 @@ async fn join_users(
                 .bind(version.map(|version| version.occurred_at.ms()))
                 .bind(now_ms)
                 .bind(change.deleted_at.filter(|_| scrubs).map(|_| now_ms))
-                .bind(fold::of_profile(profile));
+                .bind(lowercase::of_profile(profile));
         }
         let rows = query.fetch_all(&mut *connection).await?;
         let read = |row: &SqliteRow| {
-            let event_id = row.try_get::<Option<&str>, _>("event_id")?.and_then(EventId::new);
-            Ok(Joined { event_id, erased: row.try_get("erased")? })
+            let event_id = row
+                .try_get::<Option<&str>, _>("event_id")?
+                .and_then(EventId::new);
+            Ok(Joined {
+                event_id,
+                erased: row.try_get("erased")?,
+            })
         };
         joined.extend(by_key(&rows, "clerk_id", ClerkId::new, read)?);
     }
@@ -186,14 +256,21 @@ async fn join_users(
 }
 
 async fn empty_payloads(connection: &mut SqliteConnection, id: &ClerkId) -> Result<u64, Error> {
-    let emptied = sqlx::query(include_str!("empty_payloads.sql")).bind(id.as_str()).execute(connection).await?;
+    let emptied = sqlx::query(include_str!("empty_payloads.sql"))
+        .bind(id.as_str())
+        .execute(connection)
+        .await?;
     Ok(emptied.rows_affected())
 }
 
-static ERASE: LazyLock<String> = LazyLock::new(|| statement::assemble(include_str!("erase.sql"), &[]));
+static ERASE: LazyLock<String> =
+    LazyLock::new(|| template::assemble(include_str!("erase.sql"), &[]));
 
 /// Erases these users' rows and the payloads of their events; how many of each.
-pub async fn erase(connection: &mut SqliteConnection, which: Which<'_>) -> Result<(u64, u64), Error> {
+pub async fn erase(
+    connection: &mut SqliteConnection,
+    which: Which<'_>,
+) -> Result<(u64, u64), Error> {
     let mut transaction = connection.begin_with("begin immediate").await?;
     let ids = match which {
         Which::User(id) => vec![id.clone()],
@@ -205,7 +282,9 @@ pub async fn erase(connection: &mut SqliteConnection, which: Which<'_>) -> Resul
     };
     let (mut users, mut payloads) = (0, 0);
     for id in &ids {
-        let erase = sqlx::query(AssertSqlSafe(ERASE.as_str())).bind(id.as_str()).bind(now().ms());
+        let erase = sqlx::query(AssertSqlSafe(ERASE.as_str()))
+            .bind(id.as_str())
+            .bind(now().ms());
         users += erase.execute(&mut *transaction).await?.rows_affected();
         payloads += empty_payloads(&mut transaction, id).await?;
     }
@@ -235,29 +314,67 @@ pub async fn forget(connection: &mut SqliteConnection, id: &ClerkId) -> Result<(
 
 /// What became of an event: the words are in `postgres/apply.sql`.
 fn status(record: &Record, before: &Before, row: Option<&Joined>, write: &Write) -> Status {
-    let Verdict::Readable { clerk_id, occurred_at, updated_at, leads } = &record.verdict else {
+    let Verdict::Readable {
+        clerk_id,
+        occurred_at,
+        updated_at,
+        changed_within_write,
+    } = &record.verdict
+    else {
         return Status::Failed;
     };
     let altered = match updated_at {
-        None => row.is_some() && before.deleted_at.is_none_or(|deleted_at| *occurred_at < deleted_at),
+        None => {
+            row.is_some()
+                && before
+                    .deleted_at
+                    .is_none_or(|deleted_at| *occurred_at < deleted_at)
+        }
         Some(updated_at) => {
             let newest = write.newest(clerk_id);
             let won = newest.is_some() && row.is_some_and(|row| row.event_id.as_ref() == newest);
-            let version =
-                Version { updated_at: *updated_at, occurred_at: *occurred_at, event_id: record.event.id().clone() };
-            won && before.version.as_ref().is_none_or(|before| version > *before)
+            let version = Version {
+                updated_at: *updated_at,
+                occurred_at: *occurred_at,
+                event_id: record.event.id().clone(),
+            };
+            won && before
+                .version
+                .as_ref()
+                .is_none_or(|before| version > *before)
         }
     };
-    if *leads && altered { Status::Applied } else { Status::Stale }
+    if *changed_within_write && altered {
+        Status::Applied
+    } else {
+        Status::Stale
+    }
 }
 
 /// For a profile that is stale: the version that is there now, which is no older.
-fn current<'a>(record: &Record, before: &'a Before, row: Option<&'a Joined>) -> Option<&'a EventId> {
-    let Verdict::Readable { occurred_at, updated_at: Some(updated_at), .. } = &record.verdict else {
+fn current<'a>(
+    record: &Record,
+    before: &'a Before,
+    row: Option<&'a Joined>,
+) -> Option<&'a EventId> {
+    let Verdict::Readable {
+        occurred_at,
+        updated_at: Some(updated_at),
+        ..
+    } = &record.verdict
+    else {
         return None;
     };
-    let version = Version { updated_at: *updated_at, occurred_at: *occurred_at, event_id: record.event.id().clone() };
-    let before = before.version.as_ref().filter(|before| **before >= version).map(|before| &before.event_id);
+    let version = Version {
+        updated_at: *updated_at,
+        occurred_at: *occurred_at,
+        event_id: record.event.id().clone(),
+    };
+    let before = before
+        .version
+        .as_ref()
+        .filter(|before| **before >= version)
+        .map(|before| &before.event_id);
     row.and_then(|row| row.event_id.as_ref()).or(before)
 }
 
@@ -279,7 +396,13 @@ async fn record_events(
     let mut statuses = HashMap::with_capacity(lines.len());
     for (statement, part) in RECORD.parts(lines) {
         let mut query = sqlx::query(AssertSqlSafe(statement));
-        for Line { record, status, superseded_by, keeps } in part {
+        for Line {
+            record,
+            status,
+            superseded_by,
+            keeps,
+        } in part
+        {
             let (occurred_at, failure) = match &record.verdict {
                 Verdict::Readable { occurred_at, .. } => (Some(occurred_at.ms()), None),
                 Verdict::Failed { failure, .. } => (None, Some(failure)),
@@ -301,15 +424,22 @@ async fn record_events(
                 .bind(superseded_by.map(EventId::as_str));
         }
         let rows = query.fetch_all(&mut *connection).await?;
-        let written = by_key(&rows, "event_id", EventId::new, |row| Ok(Status::named(row.try_get("status")?)))?;
-        statuses.extend(written.into_iter().filter_map(|(id, status)| Some((id, status?))));
+        let written = by_key(&rows, "event_id", EventId::new, |row| {
+            Ok(Status::named(row.try_get("status")?))
+        })?;
+        statuses.extend(
+            written
+                .into_iter()
+                .filter_map(|(id, status)| Some((id, status?))),
+        );
     }
     Ok(statuses)
 }
 
 fn outcome(before: Option<Status>, now: Status) -> Outcome {
     match (before, now) {
-        (Some(Status::Applied | Status::Stale), _) | (Some(Status::Discarded), Status::Discarded) => Outcome::Repeated,
+        (Some(Status::Applied | Status::Stale), _)
+        | (Some(Status::Discarded), Status::Discarded) => Outcome::Repeated,
         (_, Status::Applied) => Outcome::Applied,
         (_, Status::Failed) => Outcome::Failed,
         (_, Status::Stale) => Outcome::Stale,
@@ -325,5 +455,7 @@ fn clerk_id(record: &Record) -> Option<&ClerkId> {
 }
 
 pub(super) fn time(row: &SqliteRow, column: &str) -> Result<Option<Timestamp>, Error> {
-    Ok(row.try_get::<Option<i64>, _>(column)?.and_then(Timestamp::from_ms))
+    Ok(row
+        .try_get::<Option<i64>, _>(column)?
+        .and_then(Timestamp::from_ms))
 }

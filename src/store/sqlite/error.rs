@@ -11,12 +11,16 @@ use crate::store::{NO_SCHEMA, StoreError};
 pub fn of(path: &Path, error: Error) -> StoreError {
     match error {
         Error::Database(error) => of_database(path, &*error),
-        Error::PoolTimedOut => StoreError::Unavailable("all connections are busy with questions".into()),
-        Error::PoolClosed => StoreError::Unavailable("the store is closed".into()),
-        Error::ColumnDecode { index, .. } => {
-            StoreError::Incompatible(format!("column {index} has another type than this program's schema"))
+        Error::PoolTimedOut => {
+            StoreError::Unavailable("all connections are busy with questions".into())
         }
-        Error::ColumnNotFound(name) => StoreError::Incompatible(format!("column {name} is missing")),
+        Error::PoolClosed => StoreError::Unavailable("the store is closed".into()),
+        Error::ColumnDecode { index, .. } => StoreError::Incompatible(format!(
+            "column {index} has another type than this program's schema"
+        )),
+        Error::ColumnNotFound(name) => {
+            StoreError::Incompatible(format!("column {name} is missing"))
+        }
         _ => StoreError::Unavailable(format!("{} cannot be used now", path.display())),
     }
 }
@@ -36,17 +40,17 @@ fn of_database(path: &Path, error: &dyn DatabaseError) -> StoreError {
     let code = result_code(error);
     match code & 0xFF {
         5 | 6 => StoreError::Unavailable(format!("{file} is being written by another process")),
-        8 => {
-            StoreError::Unavailable(format!("{file} cannot be written: check its permissions and those of its folder"))
-        }
+        8 => StoreError::Unavailable(format!(
+            "{file} cannot be written: check its permissions and those of its folder"
+        )),
         10 => StoreError::Unavailable(format!("{file} cannot be read or written: check the disk")),
         13 => StoreError::Unavailable(format!("{file} has no more room: free some on its disk")),
         14 if !path.exists() => StoreError::Incompatible(format!(
             "{file} is missing: run `clerk-sync dev` or `clerk-sync serve` first, or set DATA_DIR or DATABASE_URL"
         )),
-        14 => {
-            StoreError::Unavailable(format!("{file} cannot be opened: check its permissions and those of its folder"))
-        }
+        14 => StoreError::Unavailable(format!(
+            "{file} cannot be opened: check its permissions and those of its folder"
+        )),
         11 | 26 => damaged(path),
         18..=20 => StoreError::Rejected {
             code: format!("sqlite_{code}"),
@@ -79,6 +83,9 @@ pub fn of_migration(path: &Path, error: MigrateError) -> StoreError {
         MigrateError::VersionMismatch(version) => StoreError::Incompatible(format!(
             "its migration {version} is not the one of this program: use the clerk-sync that made the schema"
         )),
-        _ => StoreError::Incompatible(format!("the migrations of {} cannot be read", path.display())),
+        _ => StoreError::Incompatible(format!(
+            "the migrations of {} cannot be read",
+            path.display()
+        )),
     }
 }

@@ -4,29 +4,42 @@ use serde_json::value::RawValue;
 use sqlx::sqlite::{SqlitePool, SqliteRow};
 use sqlx::{Error, Row};
 
-use super::fold::fold;
+use super::lowercase::fold;
 use crate::clerk::{ClerkId, EventId, EventType, SignedEvent, Timestamp};
 use crate::store::history::COMPARED_BYTES_MAX;
 use crate::store::search::{COMMON_FROM, Search, end_of};
-use crate::store::{Cursor, EventFilter, EventRow, HistoryRow, Listing, Page, Status, Time, User, UserFilter};
+use crate::store::{
+    Cursor, EventFilter, EventRow, HistoryRow, Listing, Page, Status, Time, User, UserFilter,
+};
 
 pub async fn user(pool: &SqlitePool, id: &ClerkId) -> Result<Option<User>, Error> {
-    let row = sqlx::query(include_str!("user.sql")).bind(id.as_str()).fetch_optional(pool).await?;
+    let row = sqlx::query(include_str!("user.sql"))
+        .bind(id.as_str())
+        .fetch_optional(pool)
+        .await?;
     row.as_ref().map(read_user).transpose()
 }
 
-pub async fn users(pool: &SqlitePool, filter: &UserFilter, page: &Page) -> Result<Listing<User>, Error> {
+pub async fn users(
+    pool: &SqlitePool,
+    filter: &UserFilter,
+    page: &Page,
+) -> Result<Listing<User>, Error> {
     let after = match &page.after {
         Some(Cursor::User { clerk_id }) => Some(clerk_id.as_str()),
         _ => None,
     };
     let search = filter.q.as_deref().and_then(Search::of);
-    let phone = search.as_ref().map(|search| search.phone.as_deref().unwrap_or(&search.text));
+    let phone = search
+        .as_ref()
+        .map(|search| search.phone.as_deref().unwrap_or(&search.text));
     let folded = search.as_ref().map(|search| fold(&search.text));
     let names = search.as_ref().and_then(|search| search.names.as_ref());
     let (first, last) = names.map(|(first, last)| (fold(first), fold(last))).unzip();
     let statement = match &search {
-        Some(search) if is_common(pool, search).await? => include_str!("users_by_search_in_order.sql"),
+        Some(search) if is_common(pool, search).await? => {
+            include_str!("users_by_search_in_order.sql")
+        }
         Some(_) => include_str!("users_by_search.sql"),
         None => users_statement(filter),
     };
@@ -55,13 +68,23 @@ pub async fn users(pool: &SqlitePool, filter: &UserFilter, page: &Page) -> Resul
 }
 
 pub async fn event(pool: &SqlitePool, id: &EventId) -> Result<Option<EventRow>, Error> {
-    let row = sqlx::query(include_str!("event.sql")).bind(id.as_str()).fetch_optional(pool).await?;
+    let row = sqlx::query(include_str!("event.sql"))
+        .bind(id.as_str())
+        .fetch_optional(pool)
+        .await?;
     row.as_ref().map(read_event).transpose()
 }
 
-pub async fn events(pool: &SqlitePool, filter: &EventFilter, page: &Page) -> Result<Listing<EventRow>, Error> {
+pub async fn events(
+    pool: &SqlitePool,
+    filter: &EventFilter,
+    page: &Page,
+) -> Result<Listing<EventRow>, Error> {
     let (after_time, after_id) = match &page.after {
-        Some(Cursor::Event { received_at, event_id }) => (Some(received_at.ms()), Some(event_id.as_str())),
+        Some(Cursor::Event {
+            received_at,
+            event_id,
+        }) => (Some(received_at.ms()), Some(event_id.as_str())),
         _ => (None, None),
     };
     let rows = sqlx::query(events_statement(filter))
@@ -80,9 +103,16 @@ pub async fn events(pool: &SqlitePool, filter: &EventFilter, page: &Page) -> Res
     Ok(Listing::of(rows, page, EventRow::cursor))
 }
 
-pub async fn history(pool: &SqlitePool, id: &ClerkId, page: &Page) -> Result<Listing<HistoryRow>, Error> {
+pub async fn history(
+    pool: &SqlitePool,
+    id: &ClerkId,
+    page: &Page,
+) -> Result<Listing<HistoryRow>, Error> {
     let (after_time, after_id) = match &page.after {
-        Some(Cursor::Event { received_at, event_id }) => (Some(received_at.ms()), Some(event_id.as_str())),
+        Some(Cursor::Event {
+            received_at,
+            event_id,
+        }) => (Some(received_at.ms()), Some(event_id.as_str())),
         _ => (None, None),
     };
     let rows = sqlx::query(include_str!("history.sql"))
@@ -93,7 +123,11 @@ pub async fn history(pool: &SqlitePool, id: &ClerkId, page: &Page) -> Result<Lis
         .fetch_all(pool)
         .await?;
     let read = |row: &SqliteRow| {
-        Ok::<_, Error>(HistoryRow::of(read_event(row)?, time(row, "superseded_at")?, row.try_get("has_payload")?))
+        Ok::<_, Error>(HistoryRow::of(
+            read_event(row)?,
+            time(row, "superseded_at")?,
+            row.try_get("has_payload")?,
+        ))
     };
     let rows = rows.iter().map(read).collect::<Result<_, _>>()?;
     Ok(Listing::of(rows, page, HistoryRow::cursor))
@@ -102,26 +136,50 @@ pub async fn history(pool: &SqlitePool, id: &ClerkId, page: &Page) -> Result<Lis
 pub async fn payloads(pool: &SqlitePool, ids: &[EventId]) -> Result<Vec<SignedEvent>, Error> {
     // An ID holds no character that JSON would have to escape.
     let ids: Vec<_> = ids.iter().map(|id| format!("\"{id}\"")).collect();
-    let query = sqlx::query(include_str!("payloads.sql")).bind(format!("[{}]", ids.join(","))).bind(COMPARED_BYTES_MAX);
-    query.fetch_all(pool).await?.iter().map(read_payload).collect()
+    let query = sqlx::query(include_str!("payloads.sql"))
+        .bind(format!("[{}]", ids.join(",")))
+        .bind(COMPARED_BYTES_MAX);
+    query
+        .fetch_all(pool)
+        .await?
+        .iter()
+        .map(read_payload)
+        .collect()
 }
 
-pub async fn events_by_id(pool: &SqlitePool, ids: &[EventId], payload_max: u32) -> Result<Vec<EventRow>, Error> {
+pub async fn events_by_id(
+    pool: &SqlitePool,
+    ids: &[EventId],
+    payload_max: u32,
+) -> Result<Vec<EventRow>, Error> {
     // An ID holds no character that JSON would have to escape.
     let ids: Vec<_> = ids.iter().map(|id| format!("\"{id}\"")).collect();
-    let query = sqlx::query(include_str!("events_by_id.sql")).bind(format!("[{}]", ids.join(","))).bind(payload_max);
-    query.fetch_all(pool).await?.iter().map(read_event).collect()
+    let query = sqlx::query(include_str!("events_by_id.sql"))
+        .bind(format!("[{}]", ids.join(",")))
+        .bind(payload_max);
+    query
+        .fetch_all(pool)
+        .await?
+        .iter()
+        .map(read_event)
+        .collect()
 }
 
 /// How many events of the user are kept, and how many of them with a payload.
 pub async fn count_events_of_user(pool: &SqlitePool, id: &ClerkId) -> Result<(u64, u64), Error> {
-    let row = sqlx::query(include_str!("count_events_of_user.sql")).bind(id.as_str()).fetch_one(pool).await?;
+    let row = sqlx::query(include_str!("count_events_of_user.sql"))
+        .bind(id.as_str())
+        .fetch_one(pool)
+        .await?;
     let count = |name| row.try_get::<i64, _>(name).map(i64::unsigned_abs);
     Ok((count("events")?, count("payloads")?))
 }
 
 pub async fn setting(pool: &SqlitePool, name: &str) -> Result<Option<String>, Error> {
-    sqlx::query_scalar(include_str!("setting.sql")).bind(name).fetch_optional(pool).await
+    sqlx::query_scalar(include_str!("setting.sql"))
+        .bind(name)
+        .fetch_optional(pool)
+        .await
 }
 
 async fn is_common(pool: &SqlitePool, search: &Search) -> Result<bool, Error> {
@@ -144,7 +202,10 @@ async fn is_common(pool: &SqlitePool, search: &Search) -> Result<bool, Error> {
 
 /// How many events are failed, counted up to `limit`.
 pub async fn failed_count(pool: &SqlitePool, limit: u32) -> Result<u64, Error> {
-    let count: i64 = sqlx::query_scalar(include_str!("failed_count.sql")).bind(limit).fetch_one(pool).await?;
+    let count: i64 = sqlx::query_scalar(include_str!("failed_count.sql"))
+        .bind(limit)
+        .fetch_one(pool)
+        .await?;
     Ok(count.unsigned_abs())
 }
 
@@ -154,9 +215,17 @@ fn users_statement(filter: &UserFilter) -> &'static str {
     match filter {
         UserFilter { email: Some(_), .. } => include_str!("users_by_email.sql"),
         UserFilter { phone: Some(_), .. } => include_str!("users_by_phone.sql"),
-        UserFilter { external_id: Some(_), .. } => include_str!("users_by_external_id.sql"),
-        UserFilter { username: Some(_), .. } => include_str!("users_by_username.sql"),
-        UserFilter { deleted: Some(true), .. } => include_str!("users_deleted.sql"),
+        UserFilter {
+            external_id: Some(_),
+            ..
+        } => include_str!("users_by_external_id.sql"),
+        UserFilter {
+            username: Some(_), ..
+        } => include_str!("users_by_username.sql"),
+        UserFilter {
+            deleted: Some(true),
+            ..
+        } => include_str!("users_deleted.sql"),
         _ => include_str!("users.sql"),
     }
 }
@@ -166,12 +235,24 @@ const USUAL_TYPE: &str = "user.updated";
 
 fn events_statement(filter: &EventFilter) -> &'static str {
     match filter {
-        EventFilter { clerk_id: Some(_), .. } => include_str!("events_of_user.sql"),
-        EventFilter { status: Some(Status::Failed), error_code: Some(_), .. } => include_str!("events_by_code.sql"),
-        EventFilter { status: Some(Status::Stale | Status::Failed | Status::Discarded), .. } => {
+        EventFilter {
+            clerk_id: Some(_), ..
+        } => include_str!("events_of_user.sql"),
+        EventFilter {
+            status: Some(Status::Failed),
+            error_code: Some(_),
+            ..
+        } => include_str!("events_by_code.sql"),
+        EventFilter {
+            status: Some(Status::Stale | Status::Failed | Status::Discarded),
+            ..
+        } => {
             include_str!("events_by_status.sql")
         }
-        EventFilter { event_type: Some(name), .. } if name != USUAL_TYPE => include_str!("events_by_type.sql"),
+        EventFilter {
+            event_type: Some(name),
+            ..
+        } if name != USUAL_TYPE => include_str!("events_by_type.sql"),
         _ => include_str!("events.sql"),
     }
 }
@@ -231,9 +312,12 @@ fn read_event(row: &SqliteRow) -> Result<EventRow, Error> {
 }
 
 fn read_payload(row: &SqliteRow) -> Result<SignedEvent, Error> {
-    let (id, payload) = (row.try_get("event_id")?, row.try_get::<Vec<u8>, _>("payload")?);
-    let [sent_at, received_at] =
-        ["sent_at", "received_at"].map(|column| time(row, column).and_then(|time| required(time, column)));
+    let (id, payload) = (
+        row.try_get("event_id")?,
+        row.try_get::<Vec<u8>, _>("payload")?,
+    );
+    let [sent_at, received_at] = ["sent_at", "received_at"]
+        .map(|column| time(row, column).and_then(|time| required(time, column)));
     Ok(SignedEvent::restored(
         required(EventId::new(id), "event_id")?,
         EventType::named(row.try_get("event_type")?),
@@ -250,7 +334,8 @@ pub(super) fn time(row: &SqliteRow, column: &str) -> Result<Option<Time>, Error>
 
 fn json(row: &SqliteRow, column: &str) -> Result<Option<Box<RawValue>>, Error> {
     let text: Option<String> = row.try_get(column)?;
-    text.map(|text| RawValue::from_string(text).map_err(|error| decode(column, error))).transpose()
+    text.map(|text| RawValue::from_string(text).map_err(|error| decode(column, error)))
+        .transpose()
 }
 
 pub(super) fn required<T>(value: Option<T>, column: &str) -> Result<T, Error> {
@@ -258,5 +343,8 @@ pub(super) fn required<T>(value: Option<T>, column: &str) -> Result<T, Error> {
 }
 
 fn decode(column: &str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
-    Error::ColumnDecode { index: column.into(), source: source.into() }
+    Error::ColumnDecode {
+        index: column.into(),
+        source: source.into(),
+    }
 }

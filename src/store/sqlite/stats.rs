@@ -9,9 +9,12 @@ use crate::store::stats::{self, FAILED_MAX, FailedGroup, Group, RECENT_MAX, Rece
 use crate::store::{Failed, Recent, Status, Time, Totals};
 
 pub async fn totals(pool: &SqlitePool) -> Result<Totals, Error> {
-    let users = sqlx::query(include_str!("totals_of_users.sql")).fetch_all(pool).await?;
-    let (users, deleted_users) =
-        users.first().map_or(Ok((0, 0)), |row| Ok::<_, Error>((count(row, "users")?, count(row, "deleted_users")?)))?;
+    let users = sqlx::query(include_str!("totals_of_users.sql"))
+        .fetch_all(pool)
+        .await?;
+    let (users, deleted_users) = users.first().map_or(Ok((0, 0)), |row| {
+        Ok::<_, Error>((count(row, "users")?, count(row, "deleted_users")?))
+    })?;
     let read = |row: &SqliteRow| {
         Ok::<_, Error>(Group {
             status: status(row)?,
@@ -19,23 +22,37 @@ pub async fn totals(pool: &SqlitePool) -> Result<Totals, Error> {
             count: count(row, "lines")?,
         })
     };
-    let groups = sqlx::query(include_str!("totals.sql")).fetch_all(pool).await?;
-    Ok(Totals::of(users, deleted_users, groups.iter().map(read).collect::<Result<_, _>>()?))
+    let groups = sqlx::query(include_str!("totals.sql"))
+        .fetch_all(pool)
+        .await?;
+    Ok(Totals::of(
+        users,
+        deleted_users,
+        groups.iter().map(read).collect::<Result<_, _>>()?,
+    ))
 }
 
 pub async fn failed(pool: &SqlitePool) -> Result<Failed, Error> {
     let query = sqlx::query(include_str!("failed.sql")).bind(i64::from(FAILED_MAX) + 1);
     let read = |row: &SqliteRow| {
         let oldest_received_at = time(row, "oldest")?;
-        Ok::<_, Error>(FailedGroup { code: row.try_get("code")?, count: count(row, "lines")?, oldest_received_at })
+        Ok::<_, Error>(FailedGroup {
+            code: row.try_get("code")?,
+            count: count(row, "lines")?,
+            oldest_received_at,
+        })
     };
     let groups = query.fetch_all(pool).await?;
-    Ok(Failed::of(groups.iter().map(read).collect::<Result<_, _>>()?))
+    Ok(Failed::of(
+        groups.iter().map(read).collect::<Result<_, _>>()?,
+    ))
 }
 
 pub async fn recent(pool: &SqlitePool, now: Timestamp) -> Result<Recent, Error> {
     let since = stats::an_hour_before(now);
-    let query = sqlx::query(include_str!("recent.sql")).bind(since.ms()).bind(i64::from(RECENT_MAX) + 1);
+    let query = sqlx::query(include_str!("recent.sql"))
+        .bind(since.ms())
+        .bind(i64::from(RECENT_MAX) + 1);
     let read = |row: &SqliteRow| {
         let lag_ms: Option<i64> = row.try_get("lag_ms")?;
         Ok::<_, Error>(RecentGroup {
@@ -46,12 +63,19 @@ pub async fn recent(pool: &SqlitePool, now: Timestamp) -> Result<Recent, Error> 
         })
     };
     let groups = query.fetch_all(pool).await?;
-    Ok(Recent::of(&groups.iter().map(read).collect::<Result<Vec<_>, _>>()?, since, now))
+    Ok(Recent::of(
+        &groups.iter().map(read).collect::<Result<Vec<_>, _>>()?,
+        since,
+        now,
+    ))
 }
 
 pub async fn last_received_at(pool: &SqlitePool) -> Result<Option<Time>, Error> {
-    let rows = sqlx::query(include_str!("last_received.sql")).fetch_all(pool).await?;
-    rows.first().map_or(Ok(None), |row| time(row, "received_at"))
+    let rows = sqlx::query(include_str!("last_received.sql"))
+        .fetch_all(pool)
+        .await?;
+    rows.first()
+        .map_or(Ok(None), |row| time(row, "received_at"))
 }
 
 fn count(row: &SqliteRow, column: &str) -> Result<u64, Error> {

@@ -31,10 +31,28 @@ pub struct Pair {
 
 impl Ca {
     pub fn new() -> Self {
-        let ca = Self { directory: TempDir::new() };
+        let ca = Self {
+            directory: TempDir::new(),
+        };
         std::fs::write(ca.file("config"), CONFIG).unwrap();
-        let made = ["req", "-x509", "-extensions", "ca", "-days", "2", "-subj", "/CN=a CA of a test"];
-        ca.openssl(&[&made[..], &NEW_KEY, &["-config", "config", "-keyout", "ca.key", "-out", "ca.pem"]].concat());
+        let made = [
+            "req",
+            "-x509",
+            "-extensions",
+            "ca",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=a CA of a test",
+        ];
+        ca.openssl(
+            &[
+                &made[..],
+                &NEW_KEY,
+                &["-config", "config", "-keyout", "ca.key", "-out", "ca.pem"],
+            ]
+            .concat(),
+        );
         ca
     }
 
@@ -45,15 +63,44 @@ impl Ca {
 
     /// A certificate for 127.0.0.1, and for no other name, which expires in so many days; in 0, at once.
     pub fn sign(&self, name: &str, days: u32) -> Pair {
-        let (key, request, certificate) = (format!("{name}.key"), format!("{name}.csr"), format!("{name}.pem"));
+        let (key, request, certificate) = (
+            format!("{name}.key"),
+            format!("{name}.csr"),
+            format!("{name}.pem"),
+        );
         let subject = format!("/CN={name}");
-        let made = ["req", "-new", "-config", "config", "-subj", &subject, "-keyout", &key, "-out", &request];
+        let made = [
+            "req", "-new", "-config", "config", "-subj", &subject, "-keyout", &key, "-out",
+            &request,
+        ];
         self.openssl(&[&made[..], &NEW_KEY].concat());
-        let signed = ["x509", "-req", "-in", &request, "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial"];
+        let signed = [
+            "x509",
+            "-req",
+            "-in",
+            &request,
+            "-CA",
+            "ca.pem",
+            "-CAkey",
+            "ca.key",
+            "-CAcreateserial",
+        ];
         let days = days.to_string();
-        let form = ["-days", &days, "-extfile", "config", "-extensions", "leaf", "-out", &certificate];
+        let form = [
+            "-days",
+            &days,
+            "-extfile",
+            "config",
+            "-extensions",
+            "leaf",
+            "-out",
+            &certificate,
+        ];
         self.openssl(&[&signed[..], &form].concat());
-        Pair { certificate: self.file(&certificate), key: self.file(&key) }
+        Pair {
+            certificate: self.file(&certificate),
+            key: self.file(&key),
+        }
     }
 
     fn file(&self, name: &str) -> PathBuf {
@@ -61,13 +108,26 @@ impl Ca {
     }
 
     fn openssl(&self, arguments: &[&str]) {
-        let output = Command::new("openssl").args(arguments).current_dir(self.directory.path()).output();
+        let output = Command::new("openssl")
+            .args(arguments)
+            .current_dir(self.directory.path())
+            .output();
         let output = output.expect("openssl comes with the packages of the servers");
-        assert!(output.status.success(), "openssl {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "openssl {arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
 }
 
-const NEW_KEY: [&str; 5] = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
+const NEW_KEY: [&str; 5] = [
+    "-newkey",
+    "ec",
+    "-pkeyopt",
+    "ec_paramgen_curve:prime256v1",
+    "-nodes",
+];
 
 impl Pair {
     /// Copies both to where a server may read them, which wants its key for itself alone.
@@ -75,12 +135,16 @@ impl Pair {
         let copied = |from: &Path| {
             let to = folder.join(from.file_name().unwrap());
             std::fs::copy(from, &to).unwrap();
-            std::fs::set_permissions(&to, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+            std::fs::set_permissions(&to, std::os::unix::fs::PermissionsExt::from_mode(0o600))
+                .unwrap();
             if let Some((user, group)) = owner {
                 std::os::unix::fs::chown(&to, Some(user), Some(group)).unwrap();
             }
             to
         };
-        Pair { certificate: copied(&self.certificate), key: copied(&self.key) }
+        Pair {
+            certificate: copied(&self.certificate),
+            key: copied(&self.key),
+        }
     }
 }

@@ -18,7 +18,12 @@ impl Disk {
     /// Mounts a disk at this folder; nothing where that is not allowed, or not Linux's way.
     pub fn at(folder: &Path) -> Option<Self> {
         let options = format!("size={ROOM},mode=0755");
-        let is_mounted = is_root() && run("mount", &["-t", "tmpfs", "-o", &options, "clerk-sync-test"], folder);
+        let is_mounted = is_root()
+            && run(
+                "mount",
+                &["-t", "tmpfs", "-o", &options, "clerk-sync-test"],
+                folder,
+            );
         is_mounted.then(|| Self(folder.to_owned()))
     }
 
@@ -34,8 +39,19 @@ impl Disk {
     }
 
     fn used(&self) -> u64 {
-        let printed = Command::new("df").args(["-B1", "--output=used"]).arg(&self.0).output().unwrap();
-        String::from_utf8(printed.stdout).unwrap().lines().last().unwrap().trim().parse().unwrap()
+        let printed = Command::new("df")
+            .args(["-B1", "--output=used"])
+            .arg(&self.0)
+            .output()
+            .unwrap();
+        String::from_utf8(printed.stdout)
+            .unwrap()
+            .lines()
+            .last()
+            .unwrap()
+            .trim()
+            .parse()
+            .unwrap()
     }
 
     fn resize(&self, size: &str) -> bool {
@@ -51,5 +67,9 @@ impl Drop for Disk {
 }
 
 fn run(program: &str, arguments: &[&str], folder: &Path) -> bool {
-    Command::new(program).args(arguments).arg(folder).output().is_ok_and(|output| output.status.success())
+    Command::new(program)
+        .args(arguments)
+        .arg(folder)
+        .output()
+        .is_ok_and(|output| output.status.success())
 }

@@ -78,15 +78,33 @@ impl Postgres {
             }
         }
         let (port, settings) = (free_port(), Vec::new());
-        let postgres = Self { programs: programs(), disk, directory, user, port, settings, server: None };
+        let postgres = Self {
+            programs: programs(),
+            disk,
+            directory,
+            user,
+            port,
+            settings,
+            server: None,
+        };
         // Small files of the log, so that it soon needs another one.
         let made = postgres
             .program("initdb")
-            .args(["--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync"])
+            .args([
+                "--username=postgres",
+                "--auth=trust",
+                "--encoding=UTF8",
+                "--no-locale",
+                "--no-sync",
+            ])
             .arg("--wal-segsize=1")
             .output()
             .unwrap();
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        assert!(
+            made.status.success(),
+            "{}",
+            String::from_utf8_lossy(&made.stderr)
+        );
         postgres
     }
 
@@ -99,7 +117,11 @@ impl Postgres {
     async fn runs(&mut self) {
         until("PostgreSQL starts", async || {
             // What a killed server leaves behind, its processes and its memory, takes a moment to go.
-            if self.server.as_mut().is_none_or(|server| server.try_wait().unwrap().is_some()) {
+            if self
+                .server
+                .as_mut()
+                .is_none_or(|server| server.try_wait().unwrap().is_some())
+            {
                 self.server = Some(self.spawn());
             }
             self.try_connect().await.is_some()
@@ -110,13 +132,30 @@ impl Postgres {
     fn spawn(&self) -> Child {
         let mut server = self.program("postgres");
         server
-            .args(["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="])
+            .args([
+                "-c",
+                "listen_addresses=127.0.0.1",
+                "-c",
+                "unix_socket_directories=",
+            ])
             .args(["-p", &self.port.to_string()]);
         // A killed process loses nothing that it gave to the system; only a machine without power does.
-        server.args(["-c", "fsync=off", "-c", "full_page_writes=off", "-c", "max_connections=100"]);
+        server.args([
+            "-c",
+            "fsync=off",
+            "-c",
+            "full_page_writes=off",
+            "-c",
+            "max_connections=100",
+        ]);
         // The last of two settings of one name counts.
         server.args(self.settings.iter().flat_map(|setting| ["-c", setting]));
-        server.stdin(Stdio::null()).stdout(Stdio::null()).stderr(self.log()).spawn().unwrap()
+        server
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(self.log())
+            .spawn()
+            .unwrap()
     }
 
     /// Whether it has a disk of its own, which can be filled.
@@ -139,12 +178,18 @@ impl Postgres {
             let write = "select pg_logical_emit_message(false, 'a test', repeat('x', 500000))";
             while connection.execute(write).await.is_ok() {}
         }
-        until("the server has ended itself", async || self.panics() > before).await;
+        until("the server has ended itself", async || {
+            self.panics() > before
+        })
+        .await;
     }
 
     /// How often it has said so.
     fn panics(&self) -> usize {
-        std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default().matches("PANIC:").count()
+        std::fs::read_to_string(self.directory.path().join("log"))
+            .unwrap_or_default()
+            .matches("PANIC:")
+            .count()
     }
 
     /// It runs again, with room on its disk.
@@ -154,13 +199,21 @@ impl Postgres {
     }
 
     fn log(&self) -> std::fs::File {
-        std::fs::File::options().create(true).append(true).open(self.directory.path().join("log")).unwrap()
+        std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.directory.path().join("log"))
+            .unwrap()
     }
 
     /// `INT` is a fast stop, `KILL` an end without one.
     pub fn end(&mut self, signal: &str) {
-        let Some(mut server) = self.server.take() else { return };
-        let sent = Command::new("kill").args([&format!("-{signal}"), &server.id().to_string()]).status();
+        let Some(mut server) = self.server.take() else {
+            return;
+        };
+        let sent = Command::new("kill")
+            .args([&format!("-{signal}"), &server.id().to_string()])
+            .status();
         assert!(sent.unwrap().success());
         server.wait().unwrap();
     }
@@ -186,7 +239,10 @@ impl Postgres {
 
     fn program(&self, name: &str) -> Command {
         let mut command = Command::new(self.programs.join(name));
-        command.current_dir(self.directory.path()).arg("-D").arg(self.directory.path().join("disk/data"));
+        command
+            .current_dir(self.directory.path())
+            .arg("-D")
+            .arg(self.directory.path().join("disk/data"));
         if let Some((user, group)) = self.user {
             command.uid(user).gid(group);
         }
@@ -198,7 +254,9 @@ impl Drop for Postgres {
     fn drop(&mut self) {
         if let Some(mut server) = self.server.take() {
             // An immediate stop: its own processes end with it.
-            let _ = Command::new("kill").args(["-QUIT", &server.id().to_string()]).status();
+            let _ = Command::new("kill")
+                .args(["-QUIT", &server.id().to_string()])
+                .status();
             let _ = server.wait();
         }
     }
@@ -217,16 +275,34 @@ fn programs() -> PathBuf {
         .filter(|folder| folder.join("initdb").exists())
         .collect();
     found.sort_by_key(|folder| version(folder));
-    found.pop().expect("install PostgreSQL, or name the folder of initdb in TEST_POSTGRES_PROGRAMS")
+    found
+        .pop()
+        .expect("install PostgreSQL, or name the folder of initdb in TEST_POSTGRES_PROGRAMS")
 }
 
 fn version(folder: &Path) -> u32 {
-    let name = folder.parent().unwrap().file_name().unwrap().to_string_lossy().into_owned();
-    name.chars().filter(char::is_ascii_digit).collect::<String>().parse().unwrap_or(0)
+    let name = folder
+        .parent()
+        .unwrap()
+        .file_name()
+        .unwrap()
+        .to_string_lossy()
+        .into_owned();
+    name.chars()
+        .filter(char::is_ascii_digit)
+        .collect::<String>()
+        .parse()
+        .unwrap_or(0)
 }
 
 fn id_of_postgres(which: &str) -> u32 {
-    let printed = Command::new("id").args([which, "postgres"]).output().unwrap();
+    let printed = Command::new("id")
+        .args([which, "postgres"])
+        .output()
+        .unwrap();
     let printed = String::from_utf8(printed.stdout).unwrap();
-    printed.trim().parse().expect("PostgreSQL's package makes a user postgres, whom its server runs as")
+    printed
+        .trim()
+        .parse()
+        .expect("PostgreSQL's package makes a user postgres, whom its server runs as")
 }

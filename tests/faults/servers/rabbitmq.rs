@@ -61,7 +61,12 @@ impl Family {
             .stderr(Stdio::null())
             .spawn()
             .expect("epmd comes with Erlang, which RabbitMQ needs");
-        Self { programs: programs(), directory: TempDir::new(), register, register_port }
+        Self {
+            programs: programs(),
+            directory: TempDir::new(),
+            register,
+            register_port,
+        }
     }
 
     /// Starts a node. The first one makes the cookie: let it be up before the next.
@@ -72,7 +77,14 @@ impl Family {
     pub async fn start_with(&self, name: &str, settings: Settings) -> Node<'_> {
         let name = format!("{name}-{}@localhost", std::process::id());
         let (port, distribution_port) = (free_port(), free_port());
-        let mut node = Node { family: self, name, port, distribution_port, settings, server: None };
+        let mut node = Node {
+            family: self,
+            name,
+            port,
+            distribution_port,
+            settings,
+            server: None,
+        };
         node.start_again().await;
         node
     }
@@ -89,21 +101,38 @@ impl Node<'_> {
     pub async fn start_again(&mut self) {
         assert!(self.server.is_none(), "it runs");
         std::fs::create_dir_all(self.home()).unwrap();
-        std::fs::write(self.file("plugins"), format!("[{}].", self.settings.plugins)).unwrap();
+        std::fs::write(
+            self.file("plugins"),
+            format!("[{}].", self.settings.plugins),
+        )
+        .unwrap();
         std::fs::write(self.file("rabbitmq.conf"), &self.settings.lines).unwrap();
         std::fs::write(self.file("environment"), "").unwrap();
         let _ = std::fs::remove_file(self.file("pid"));
-        let output = std::fs::File::options().create(true).append(true).open(self.file("output")).unwrap();
+        let output = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.file("output"))
+            .unwrap();
         let mut server = self.program("rabbitmq-server");
-        server.stdin(Stdio::null()).stderr(output.try_clone().unwrap()).stdout(output);
+        server
+            .stdin(Stdio::null())
+            .stderr(output.try_clone().unwrap())
+            .stdout(output);
         self.server = Some(server.spawn().unwrap());
         // A node that starts takes a connection, and may never say a word on it.
-        until("RabbitMQ starts", async || timeout(TRIED_FOR, self.is_up()).await.unwrap_or(false)).await;
+        until("RabbitMQ starts", async || {
+            timeout(TRIED_FOR, self.is_up()).await.unwrap_or(false)
+        })
+        .await;
     }
 
     async fn is_up(&self) -> bool {
-        let connected = Connection::connect(&Self::url(self.port), ConnectionProperties::default()).await;
-        let Ok(connection) = connected else { return false };
+        let connected =
+            Connection::connect(&Self::url(self.port), ConnectionProperties::default()).await;
+        let Ok(connection) = connected else {
+            return false;
+        };
         // A node takes connections a little before its queues.
         let opened = connection.create_channel().await.is_ok();
         let _ = connection.close(200, "up".into()).await;
@@ -112,10 +141,14 @@ impl Node<'_> {
 
     /// `TERM` is a stop in good order, `KILL` an end without one.
     pub fn end(&mut self, signal: &str) {
-        let Some(mut server) = self.server.take() else { return };
+        let Some(mut server) = self.server.take() else {
+            return;
+        };
         // The child is a script; the node itself has its own ID.
         let pid = std::fs::read_to_string(self.file("pid")).unwrap();
-        let sent = Command::new("kill").args([&format!("-{signal}"), pid.trim()]).status();
+        let sent = Command::new("kill")
+            .args([&format!("-{signal}"), pid.trim()])
+            .status();
         assert!(sent.unwrap().success());
         server.wait().unwrap();
     }
@@ -136,12 +169,20 @@ impl Node<'_> {
     /// Runs the node's own command; what it prints.
     pub fn control(&self, arguments: &[&str]) -> String {
         let output = self.try_control(arguments);
-        assert!(output.status.success(), "rabbitmqctl {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "rabbitmqctl {arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         String::from_utf8(output.stdout).unwrap()
     }
 
     fn try_control(&self, arguments: &[&str]) -> Output {
-        self.program("rabbitmqctl").arg("-q").args(arguments).output().unwrap()
+        self.program("rabbitmqctl")
+            .arg("-q")
+            .args(arguments)
+            .output()
+            .unwrap()
     }
 
     /// Messages in all queues, those in the hands of consumers and those on their way to the dead letters too; nothing while
@@ -152,12 +193,20 @@ impl Node<'_> {
 
     /// The same of one queue.
     pub fn messages_in(&self, queue: &str) -> Option<u64> {
-        self.count(&format!("element(4, amqqueue:get_name(Queue)) =:= <<\"{queue}\">>"))
+        self.count(&format!(
+            "element(4, amqqueue:get_name(Queue)) =:= <<\"{queue}\">>"
+        ))
     }
 
     fn count(&self, filter: &str) -> Option<u64> {
         let output = self.try_control(&["eval", &format!("{MESSAGES}, {filter}]).")]);
-        output.status.success().then(|| String::from_utf8(output.stdout).unwrap().trim().parse().unwrap())
+        output.status.success().then(|| {
+            String::from_utf8(output.stdout)
+                .unwrap()
+                .trim()
+                .parse()
+                .unwrap()
+        })
     }
 
     /// Whether the workers for dead letters are up. One whose queue is deleted while it starts crashes over and over, until
@@ -174,7 +223,10 @@ impl Node<'_> {
     }
 
     fn home(&self) -> PathBuf {
-        self.family.directory.path().join(self.name.split('@').next().unwrap())
+        self.family
+            .directory
+            .path()
+            .join(self.name.split('@').next().unwrap())
     }
 
     fn file(&self, name: &str) -> PathBuf {
@@ -206,10 +258,15 @@ impl Node<'_> {
 impl Drop for Node<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let log = std::fs::read(self.file("log").join(format!("{}.log", self.name))).unwrap_or_default();
+            let log = std::fs::read(self.file("log").join(format!("{}.log", self.name)))
+                .unwrap_or_default();
             let log = String::from_utf8_lossy(&log);
             let lines: Vec<_> = log.lines().collect();
-            eprintln!("the last words of {}:\n{}", self.name, lines[lines.len().saturating_sub(80)..].join("\n"));
+            eprintln!(
+                "the last words of {}:\n{}",
+                self.name,
+                lines[lines.len().saturating_sub(80)..].join("\n")
+            );
         }
         if let Some(mut server) = self.server.take() {
             if let Ok(pid) = std::fs::read_to_string(self.file("pid")) {
@@ -226,7 +283,16 @@ fn programs() -> PathBuf {
     if let Some(given) = std::env::var_os("TEST_RABBITMQ_PROGRAMS") {
         return given.into();
     }
-    let known = ["/usr/lib/rabbitmq/bin", "/opt/homebrew/opt/rabbitmq/sbin", "/usr/local/opt/rabbitmq/sbin"];
-    let found = known.iter().map(Path::new).find(|folder| folder.join("rabbitmq-server").exists());
-    found.expect("install RabbitMQ, or name the folder of rabbitmq-server in TEST_RABBITMQ_PROGRAMS").into()
+    let known = [
+        "/usr/lib/rabbitmq/bin",
+        "/opt/homebrew/opt/rabbitmq/sbin",
+        "/usr/local/opt/rabbitmq/sbin",
+    ];
+    let found = known
+        .iter()
+        .map(Path::new)
+        .find(|folder| folder.join("rabbitmq-server").exists());
+    found
+        .expect("install RabbitMQ, or name the folder of rabbitmq-server in TEST_RABBITMQ_PROGRAMS")
+        .into()
 }

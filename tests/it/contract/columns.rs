@@ -55,13 +55,28 @@ fn full() -> Value {
 /// The row of user_1 after an event with this object, without `data` and `synced_at`.
 async fn row_after(store: &Store, id: &str, data: &Value) -> Value {
     let body = json!({ "data": data, "timestamp": EPOCH_MS + 6, "type": "user.updated" });
-    let outcomes = store.apply(&plan(&[event(id, body.to_string())])).await.unwrap();
+    let outcomes = store
+        .apply(&plan(&[event(id, body.to_string())]))
+        .await
+        .unwrap();
     assert_eq!(outcomes, [Outcome::Applied]);
-    let user = store.user(&ClerkId::new("user_1").unwrap()).await.unwrap().unwrap();
+    let user = store
+        .user(&ClerkId::new("user_1").unwrap())
+        .await
+        .unwrap()
+        .unwrap();
     let mut row = serde_json::to_value(user).unwrap();
     let columns = row.as_object_mut().unwrap();
-    assert_eq!(columns.remove("data").as_ref(), Some(data), "the whole object");
-    assert!(columns.remove("synced_at").is_some_and(|time| time.is_string()));
+    assert_eq!(
+        columns.remove("data").as_ref(),
+        Some(data),
+        "the whole object"
+    );
+    assert!(
+        columns
+            .remove("synced_at")
+            .is_some_and(|time| time.is_string())
+    );
     row
 }
 
@@ -71,13 +86,22 @@ fn time(ms: i64) -> String {
 
 async fn a_full_profile_fills_every_column(place: Place) {
     let store = place.migrated().await;
-    assert_eq!(row_after(&store, "msg_1", &full()).await, expected(&Value::Null));
+    assert_eq!(
+        row_after(&store, "msg_1", &full()).await,
+        expected(&Value::Null)
+    );
 }
 
 async fn a_full_profile_fills_every_column_of_a_tombstone(place: Place) {
     let store = place.migrated().await;
-    store.apply(&plan(&[delete("msg_0", "user_1", 9)])).await.unwrap();
-    assert_eq!(row_after(&store, "msg_1", &full()).await, expected(&json!(time(9))));
+    store
+        .apply(&plan(&[delete("msg_0", "user_1", 9)]))
+        .await
+        .unwrap();
+    assert_eq!(
+        row_after(&store, "msg_1", &full()).await,
+        expected(&json!(time(9)))
+    );
 }
 
 /// The row that `full` makes.
@@ -116,10 +140,19 @@ fn expected(deleted_at: &Value) -> Value {
 async fn a_newer_profile_that_says_less_empties_the_columns(place: Place) {
     let store = place.migrated().await;
     row_after(&store, "msg_1", &full()).await;
-    let row = row_after(&store, "msg_2", &json!({ "id": "user_1", "updated_at": EPOCH_MS + 7 })).await;
+    let row = row_after(
+        &store,
+        "msg_2",
+        &json!({ "id": "user_1", "updated_at": EPOCH_MS + 7 }),
+    )
+    .await;
     let known = ["clerk_id", "updated_at", "event_id", "occurred_at"];
     for (column, value) in row.as_object().unwrap() {
-        assert_eq!(value.is_null(), !known.contains(&column.as_str()), "{column} is {value}");
+        assert_eq!(
+            value.is_null(),
+            !known.contains(&column.as_str()),
+            "{column} is {value}"
+        );
     }
 }
 
@@ -134,7 +167,11 @@ async fn a_field_of_another_shape_is_a_null_and_stays_in_data(place: Place) {
     let row = row_after(&store, "msg_1", &odd).await;
     let known = ["clerk_id", "updated_at", "event_id", "occurred_at"];
     for (column, value) in row.as_object().unwrap() {
-        assert_eq!(value.is_null(), !known.contains(&column.as_str()), "{column} is {value}");
+        assert_eq!(
+            value.is_null(),
+            !known.contains(&column.as_str()),
+            "{column} is {value}"
+        );
     }
 }
 
@@ -147,33 +184,56 @@ async fn numbers_and_text_come_back_as_they_were_sent(place: Place) {
         at(2).ms()
     );
     store.apply(&plan(&[event("msg_1", body)])).await.unwrap();
-    let row = store.user(&ClerkId::new("user_1").unwrap()).await.unwrap().unwrap();
+    let row = store
+        .user(&ClerkId::new("user_1").unwrap())
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(row.first_name.as_deref(), Some("العربية 🎉"));
     for stored in [row.public_metadata.unwrap(), row.data.unwrap()] {
         let stored = stored.get();
         assert!(stored.contains("12345678901234567890123"), "{stored}");
-        assert!(stored.contains("0.1000000000000000055511151231257827"), "{stored}");
+        assert!(
+            stored.contains("0.1000000000000000055511151231257827"),
+            "{stored}"
+        );
         // jsonb writes numbers out in full.
-        assert!(stored.contains("1e400") || stored.contains(&format!("1{}", "0".repeat(400))), "{stored}");
+        assert!(
+            stored.contains("1e400") || stored.contains(&format!("1{}", "0".repeat(400))),
+            "{stored}"
+        );
         assert!(stored.contains("👩‍👩‍👧"), "{stored}");
     }
 }
 
 async fn a_line_has_every_column(place: Place) {
     let store = place.migrated().await;
-    let body = json!({ "data": full(), "timestamp": EPOCH_MS + 6, "type": "user.created" }).to_string();
+    let body =
+        json!({ "data": full(), "timestamp": EPOCH_MS + 6, "type": "user.created" }).to_string();
     store
         .apply(&plan(&[
             event("msg_1", body),
-            event("msg_2", r#"{"type":"user.updated","data":{"id":"user_2"},"timestamp":-1}"#),
+            event(
+                "msg_2",
+                r#"{"type":"user.updated","data":{"id":"user_2"},"timestamp":-1}"#,
+            ),
         ]))
         .await
         .unwrap();
     let mut lines = Vec::new();
     for id in ["msg_1", "msg_2"] {
-        let line = store.event(&EventId::new(id).unwrap()).await.unwrap().unwrap();
+        let line = store
+            .event(&EventId::new(id).unwrap())
+            .await
+            .unwrap()
+            .unwrap();
         let mut line = serde_json::to_value(line).unwrap();
-        assert!(line.as_object_mut().unwrap().remove("processed_at").is_some_and(|time| time.is_string()));
+        assert!(
+            line.as_object_mut()
+                .unwrap()
+                .remove("processed_at")
+                .is_some_and(|time| time.is_string())
+        );
         lines.push(line);
     }
     let applied = json!({

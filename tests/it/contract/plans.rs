@@ -12,7 +12,8 @@ use crate::support::database::TestDatabase;
 
 const USERS: &str = include_str!("../../../src/store/postgres/users.sql");
 const SEARCH: &str = include_str!("../../../src/store/postgres/users_by_search.sql");
-const SEARCH_IN_ORDER: &str = include_str!("../../../src/store/postgres/users_by_search_in_order.sql");
+const SEARCH_IN_ORDER: &str =
+    include_str!("../../../src/store/postgres/users_by_search_in_order.sql");
 const IS_COMMON: &str = include_str!("../../../src/store/postgres/search_is_common.sql");
 const EVENTS: &str = include_str!("../../../src/store/postgres/events.sql");
 const HISTORY: &str = include_str!("../../../src/store/postgres/history.sql");
@@ -34,7 +35,12 @@ struct Case {
 }
 
 fn case(name: &'static str, sql: &'static str, values: impl Into<String>) -> Case {
-    Case { name, sql, values: values.into(), pages_max: Some(PAGES_MAX) }
+    Case {
+        name,
+        sql,
+        values: values.into(),
+        pages_max: Some(PAGES_MAX),
+    }
 }
 
 /// email, phone, username, external_id, deleted, and where the page before ended.
@@ -43,18 +49,30 @@ fn by(name: &'static str, values: &str) -> Case {
 }
 
 /// What a person typed, as the store makes it of that: first whether it is common, then the users.
-fn search(name: &'static str, [q, phone, first, last]: [&str; 4], is_common: bool, users: u64) -> [Case; 2] {
+fn search(
+    name: &'static str,
+    [q, phone, first, last]: [&str; 4],
+    is_common: bool,
+    users: u64,
+) -> [Case; 2] {
     // One in a hundred, as 10,000 of a million are.
     let common_from = users / 100;
-    let values_of_users = format!("null, null, null, null, null, null, 51, '{q}', '{q}', '{phone}', {first}, {last}");
+    let values_of_users =
+        format!("null, null, null, null, null, null, 51, '{q}', '{q}', '{phone}', {first}, {last}");
     let (sql, asked) = if is_common {
         (SEARCH_IN_ORDER, values_of_users)
     } else {
         (SEARCH, format!("{values_of_users}, {common_from}"))
     };
     let values = format!("'{q}', '{phone}', {last}, {common_from}");
-    let bounded = |case: Case| Case { pages_max: Some(SEARCH_PAGES_MAX), ..case };
-    [bounded(case("is it common?", IS_COMMON, values)), bounded(case(name, sql, asked))]
+    let bounded = |case: Case| Case {
+        pages_max: Some(SEARCH_PAGES_MAX),
+        ..case
+    };
+    [
+        bounded(case("is it common?", IS_COMMON, values)),
+        bounded(case(name, sql, asked)),
+    ]
 }
 
 /// status, type, user, since, until, and where the page before ended.
@@ -64,36 +82,68 @@ fn events(name: &'static str, values: &str) -> Case {
 
 /// Failed events of one code, within bounds of time or not.
 fn of_code(name: &'static str, bounds: &str, code: &str) -> Case {
-    case(name, EVENTS, format!("'failed', null, null, {bounds}, null, null, 51, '{code}'"))
+    case(
+        name,
+        EVENTS,
+        format!("'failed', null, null, {bounds}, null, null, 51, '{code}'"),
+    )
 }
 
 fn of_users() -> Vec<Case> {
     vec![
         by("users", "null, null, null, null, null, null"),
-        by("users, a later page", "null, null, null, null, null, 'user_0100007'"),
-        by("email", "'Ada.20@Example.com', null, null, null, null, null"),
+        by(
+            "users, a later page",
+            "null, null, null, null, null, 'user_0100007'",
+        ),
+        by(
+            "email",
+            "'Ada.20@Example.com', null, null, null, null, null",
+        ),
         by("phone", "null, '+12000000020', null, null, null, null"),
         by("username", "null, null, 'ada20', null, null, null"),
         by("external_id", "null, null, null, 'ext7', null, null"),
         by("deleted=true", "null, null, null, null, true, null"),
         by("deleted=false", "null, null, null, null, false, null"),
-        by("email and deleted=false", "'Ada.20@Example.com', null, null, null, false, null"),
-        case("README: who can sign in", "select * from clerk.active_users order by clerk_id desc limit 50", ""),
-        case("one user", include_str!("../../../src/store/postgres/user.sql"), "'user_0000007'"),
+        by(
+            "email and deleted=false",
+            "'Ada.20@Example.com', null, null, null, false, null",
+        ),
+        case(
+            "README: who can sign in",
+            "select * from clerk.active_users order by clerk_id desc limit 50",
+            "",
+        ),
+        case(
+            "one user",
+            include_str!("../../../src/store/postgres/user.sql"),
+            "'user_0000007'",
+        ),
     ]
 }
 
 /// Of a million users 50,000 begin with `ada` and 250,000 with `a`; those with an address that begins with `ada.2` are the oldest.
 fn of_searches(users: u64) -> Vec<Case> {
-    let one = |name, q, phone, is_common| search(name, [q, phone, "null", "null"], is_common, users);
+    let one =
+        |name, q, phone, is_common| search(name, [q, phone, "null", "null"], is_common, users);
     let both = ["ada lovelace70", "ada lovelace70", "'ada'", "'lovelace70'"];
     let searches = [
         one("q, a whole Clerk ID", "user_0000007", "user_0000007", false),
-        one("q, a whole address", "ada.20@example.com", "ada.20@example.com", false),
+        one(
+            "q, a whole address",
+            "ada.20@example.com",
+            "ada.20@example.com",
+            false,
+        ),
         one("q, the beginning of an address", "ADA.2", "ADA.2", false),
         one("q, digits", "1200000007", "+1200000007", false),
         one("q, a first name that 1 of 20 has", "ada", "ada", true),
-        one("q, a last name that 1 of 1,000 has", "lovelace7x", "lovelace7x", false),
+        one(
+            "q, a last name that 1 of 1,000 has",
+            "lovelace7x",
+            "lovelace7x",
+            false,
+        ),
         search("q, first and last name", both, true, users),
         one("q, one letter that 1 of 4 begins with", "a", "a", true),
         one("q that finds nobody", "zzz", "zzz", false),
@@ -105,41 +155,126 @@ fn of_events() -> Vec<Case> {
     let day = "now() - interval '1 day', now() - interval '12 hours'";
     vec![
         events("events", "null, null, null, null, null, null, null"),
-        events("events, a later page", "null, null, null, null, null, now() - interval '1 hour', 'msg_1'"),
-        events("status=applied", "'applied', null, null, null, null, null, null"),
-        events("status=stale", "'stale', null, null, null, null, null, null"),
-        events("status=failed", "'failed', null, null, null, null, null, null"),
-        events("status=discarded, 1 of 100,000", "'discarded', null, null, null, null, null, null"),
-        events("type=user.updated", "null, 'user.updated', null, null, null, null, null"),
-        events("type=user.created", "null, 'user.created', null, null, null, null, null"),
-        events("type=user.unreadable, 1 of 100,000", "null, 'user.unreadable', null, null, null, null, null"),
-        events("a type that there is not", "null, 'no.such', null, null, null, null, null"),
+        events(
+            "events, a later page",
+            "null, null, null, null, null, now() - interval '1 hour', 'msg_1'",
+        ),
+        events(
+            "status=applied",
+            "'applied', null, null, null, null, null, null",
+        ),
+        events(
+            "status=stale",
+            "'stale', null, null, null, null, null, null",
+        ),
+        events(
+            "status=failed",
+            "'failed', null, null, null, null, null, null",
+        ),
+        events(
+            "status=discarded, 1 of 100,000",
+            "'discarded', null, null, null, null, null, null",
+        ),
+        events(
+            "type=user.updated",
+            "null, 'user.updated', null, null, null, null, null",
+        ),
+        events(
+            "type=user.created",
+            "null, 'user.created', null, null, null, null, null",
+        ),
+        events(
+            "type=user.unreadable, 1 of 100,000",
+            "null, 'user.unreadable', null, null, null, null, null",
+        ),
+        events(
+            "a type that there is not",
+            "null, 'no.such', null, null, null, null, null",
+        ),
         events("user", "null, null, 'user_0000007', null, null, null, null"),
-        events("a user that there is not", "null, null, 'user_none', null, null, null, null"),
-        events("since and until", &format!("null, null, null, {day}, null, null")),
-        events("status=applied and type=user.deleted", "'applied', 'user.deleted', null, null, null, null, null"),
-        events("status=stale and type=user.deleted", "'stale', 'user.deleted', null, null, null, null, null"),
-        events("status=failed, type and user", "'failed', 'user.updated', 'user_0000007', null, null, null, null"),
-        events("status=failed, since and until", &format!("'failed', null, null, {day}, null, null")),
-        events("status=discarded, since and until", &format!("'discarded', null, null, {day}, null, null")),
-        events("type=user.deleted, since and until", &format!("null, 'user.deleted', null, {day}, null, null")),
-        events("user, since and until", &format!("null, null, 'user_0000007', {day}, null, null")),
-        events("all filters", &format!("'applied', 'user.updated', 'user_0000007', {day}, null, null")),
-        events("status=failed, a later page", "'failed', null, null, null, null, now() - interval '1 hour', 'msg_1'"),
+        events(
+            "a user that there is not",
+            "null, null, 'user_none', null, null, null, null",
+        ),
+        events(
+            "since and until",
+            &format!("null, null, null, {day}, null, null"),
+        ),
+        events(
+            "status=applied and type=user.deleted",
+            "'applied', 'user.deleted', null, null, null, null, null",
+        ),
+        events(
+            "status=stale and type=user.deleted",
+            "'stale', 'user.deleted', null, null, null, null, null",
+        ),
+        events(
+            "status=failed, type and user",
+            "'failed', 'user.updated', 'user_0000007', null, null, null, null",
+        ),
+        events(
+            "status=failed, since and until",
+            &format!("'failed', null, null, {day}, null, null"),
+        ),
+        events(
+            "status=discarded, since and until",
+            &format!("'discarded', null, null, {day}, null, null"),
+        ),
+        events(
+            "type=user.deleted, since and until",
+            &format!("null, 'user.deleted', null, {day}, null, null"),
+        ),
+        events(
+            "user, since and until",
+            &format!("null, null, 'user_0000007', {day}, null, null"),
+        ),
+        events(
+            "all filters",
+            &format!("'applied', 'user.updated', 'user_0000007', {day}, null, null"),
+        ),
+        events(
+            "status=failed, a later page",
+            "'failed', null, null, null, null, now() - interval '1 hour', 'msg_1'",
+        ),
         of_code("error_code", "null, null", "unstorable"),
         of_code("a code that there is not", "null, null", "no_such"),
         of_code("error_code, since and until", day, "unstorable"),
-        case("one event", include_str!("../../../src/store/postgres/event.sql"), "'msg_7'"),
-        case("history of a user", HISTORY, "'user_0000007', null, null, 51"),
-        case("history, a later page", HISTORY, "'user_0000007', now() - interval '1 hour', 'msg_1', 51"),
+        case(
+            "one event",
+            include_str!("../../../src/store/postgres/event.sql"),
+            "'msg_7'",
+        ),
+        case(
+            "history of a user",
+            HISTORY,
+            "'user_0000007', null, null, 51",
+        ),
+        case(
+            "history, a later page",
+            HISTORY,
+            "'user_0000007', now() - interval '1 hour', 'msg_1', 51",
+        ),
     ]
 }
 
 fn of_counts() -> Vec<Case> {
-    let count = |name, sql, values: &str| Case { name, sql, values: values.into(), pages_max: None };
+    let count = |name, sql, values: &str| Case {
+        name,
+        sql,
+        values: values.into(),
+        pages_max: None,
+    };
     vec![
-        case("last event", include_str!("../../../src/store/postgres/last_received.sql"), ""),
-        count("failed events by code", include_str!("../../../src/store/postgres/failed.sql"), "100001"),
+        case(
+            "last event",
+            include_str!("../../../src/store/postgres/last_received.sql"),
+            "",
+        ),
+        count(
+            "failed events by code",
+            include_str!("../../../src/store/postgres/failed.sql"),
+            "100001",
+        ),
         count(
             "the last hour",
             include_str!("../../../src/store/postgres/recent.sql"),
@@ -167,9 +302,14 @@ const FILL: &str = "
 
 /// Rows of users and of events, and whether the table of figures is wanted.
 fn size() -> (u64, u64, bool) {
-    let users =
-        std::env::var("QUERY_PLANS_USERS").ok().map(|text| text.parse().expect("QUERY_PLANS_USERS is a number"));
-    (users.unwrap_or(40_000), users.unwrap_or(40_000) * 10, users.is_some())
+    let users = std::env::var("QUERY_PLANS_USERS")
+        .ok()
+        .map(|text| text.parse().expect("QUERY_PLANS_USERS is a number"));
+    (
+        users.unwrap_or(40_000),
+        users.unwrap_or(40_000) * 10,
+        users.is_some(),
+    )
 }
 
 #[tokio::test]
@@ -177,8 +317,12 @@ async fn no_question_reads_a_whole_table() {
     let (users, events, is_large) = size();
     let database = TestDatabase::create().await;
     let mut connection = filled(&database, users, events).await;
-    let cases: Vec<_> =
-        of_users().into_iter().chain(of_searches(users)).chain(of_events()).chain(of_counts()).collect();
+    let cases: Vec<_> = of_users()
+        .into_iter()
+        .chain(of_searches(users))
+        .chain(of_events())
+        .chain(of_counts())
+        .collect();
     let (mut table, mut faults) = (String::new(), String::new());
     for (number, case) in cases.iter().enumerate() {
         let plan = explain(&mut connection, number, case).await;
@@ -187,13 +331,20 @@ async fn no_question_reads_a_whole_table() {
         let indexes = indexes(node).join(", ");
         let rows = number_of(node, "Actual Rows");
         let ms = plan["Execution Time"].as_f64().unwrap_or_default();
-        writeln!(table, "| {} | {indexes} | {rows} | {pages} | {ms:.1} |", case.name).unwrap();
+        writeln!(
+            table,
+            "| {} | {indexes} | {rows} | {pages} | {ms:.1} |",
+            case.name
+        )
+        .unwrap();
         if scans(node) || case.pages_max.is_some_and(|max| pages > max) {
             writeln!(faults, "{} reads {pages} pages:\n{node:#}", case.name).unwrap();
         }
     }
     if is_large {
-        println!("| question | indexes | rows | pages | ms |\n| --- | --- | --- | --- | --- |\n{table}");
+        println!(
+            "| question | indexes | rows | pages | ms |\n| --- | --- | --- | --- | --- |\n{table}"
+        );
     }
     assert!(faults.is_empty(), "{table}\n{faults}");
 }
@@ -201,17 +352,25 @@ async fn no_question_reads_a_whole_table() {
 /// A database with so many rows, and a connection to it that plans as the store does.
 async fn filled(database: &TestDatabase, users: u64, events: u64) -> PgConnection {
     let address = database.url().parse().unwrap();
-    let options = store::postgres::Options { address, connections: 1, keep: Keep::default() };
+    let options = store::postgres::Options {
+        address,
+        connections: 1,
+        keep: Keep::default(),
+    };
     let store = Store::open(&store::Options::Postgres(options)).unwrap();
     store.migrate().await.unwrap();
     store.close().await;
     let mut connection = database.connect().await;
-    let fill = FILL.replace("{users}", &users.to_string()).replace("{events}", &events.to_string());
+    let fill = FILL
+        .replace("{users}", &users.to_string())
+        .replace("{events}", &events.to_string());
     connection.execute(AssertSqlSafe(fill)).await.unwrap();
     // Each on its own: a vacuum is in no transaction.
-    for statement in
-        ["vacuum analyze clerk.users", "vacuum analyze clerk.events", "set plan_cache_mode = force_custom_plan"]
-    {
+    for statement in [
+        "vacuum analyze clerk.users",
+        "vacuum analyze clerk.events",
+        "set plan_cache_mode = force_custom_plan",
+    ] {
         connection.execute(statement).await.unwrap();
     }
     connection
@@ -220,12 +379,22 @@ async fn filled(database: &TestDatabase, users: u64, events: u64) -> PgConnectio
 /// The plan of the second run: the first one fills the caches.
 async fn explain(connection: &mut PgConnection, number: usize, case: &Case) -> Value {
     let prepare = format!("prepare question_{number} as {}", case.sql);
-    connection.execute(AssertSqlSafe(prepare)).await.unwrap_or_else(|error| panic!("{}: {error}", case.name));
-    let values = if case.values.is_empty() { String::new() } else { format!("({})", case.values) };
-    let explain = format!("explain (analyze, buffers, format json) execute question_{number}{values}");
+    connection
+        .execute(AssertSqlSafe(prepare))
+        .await
+        .unwrap_or_else(|error| panic!("{}: {error}", case.name));
+    let values = if case.values.is_empty() {
+        String::new()
+    } else {
+        format!("({})", case.values)
+    };
+    let explain =
+        format!("explain (analyze, buffers, format json) execute question_{number}{values}");
     let mut plan = Value::Null;
     for _ in 0..2 {
-        let row = sqlx::raw_sql(AssertSqlSafe(explain.clone())).fetch_one(&mut *connection).await;
+        let row = sqlx::raw_sql(AssertSqlSafe(explain.clone()))
+            .fetch_one(&mut *connection)
+            .await;
         let row = row.unwrap_or_else(|error| panic!("{}: {error}", case.name));
         plan = row.get::<Value, _>(0)[0].take();
     }
@@ -239,20 +408,34 @@ fn number_of(node: &Value, name: &str) -> f64 {
 
 /// The node and all below it.
 fn nodes(node: &Value) -> Vec<&Value> {
-    let below = node["Plans"].as_array().into_iter().flatten().flat_map(nodes);
+    let below = node["Plans"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .flat_map(nodes);
     std::iter::once(node).chain(below).collect()
 }
 
 /// Whether a whole table is read, by whatever way.
 fn scans(plan: &Value) -> bool {
-    nodes(plan).into_iter().any(|node| node["Node Type"] == "Seq Scan" && node["Schema"] != "pg_catalog")
+    nodes(plan)
+        .into_iter()
+        .any(|node| node["Node Type"] == "Seq Scan" && node["Schema"] != "pg_catalog")
 }
 
 fn indexes(plan: &Value) -> Vec<&str> {
-    let mut names: Vec<_> = nodes(plan).into_iter().filter_map(|node| node["Index Name"].as_str()).collect();
+    let mut names: Vec<_> = nodes(plan)
+        .into_iter()
+        .filter_map(|node| node["Index Name"].as_str())
+        .collect();
     names.sort_unstable();
     names.dedup();
-    if names.iter().filter(|name| name.ends_with("_prefix")).count() == 6 {
+    if names
+        .iter()
+        .filter(|name| name.ends_with("_prefix"))
+        .count()
+        == 6
+    {
         return vec!["users_pkey and the six by prefix"];
     }
     names

@@ -1,9 +1,9 @@
-//! What only PostgreSQL can get wrong: collations, neighbours in the database, and wires.
+//! What only PostgreSQL can get wrong: collations, neighbors in the database, and wires.
 
 use std::time::{Duration, Instant};
 
-use clerk_sync::clerk::sample::Person;
 use clerk_sync::clerk::{ClerkId, EventType, SignedEvent};
+use clerk_sync::sample::Person;
 use clerk_sync::store::{self, Keep, Outcome, Page, Store, StoreError, UserFilter};
 use clerk_sync::worker::plan::plan;
 use futures_util::future::join_all;
@@ -16,7 +16,11 @@ use crate::support::history::{at, delete, event, update};
 use crate::support::proxy::Proxy;
 
 fn open(url: &str) -> Store {
-    let options = store::postgres::Options { address: url.parse().unwrap(), connections: 2, keep: Keep::default() };
+    let options = store::postgres::Options {
+        address: url.parse().unwrap(),
+        connections: 2,
+        keep: Keep::default(),
+    };
     Store::open(&store::Options::Postgres(options)).unwrap()
 }
 
@@ -30,14 +34,26 @@ pub(super) async fn migrated(database: &TestDatabase) -> Store {
 async fn a_tie_is_decided_byte_by_byte_in_a_database_that_sorts_as_people_do() {
     let database = TestDatabase::create_with_icu().await;
     let store = migrated(&database).await;
-    let dictionary: bool =
-        sqlx::query_scalar("select 'msg_a' < 'msg_B'").fetch_one(&mut database.connect().await).await.unwrap();
-    assert!(dictionary, "the database does not sort as people do, so this test would show nothing");
-    for (user, order) in [("user_1", ["msg_a", "msg_B"]), ("user_2", ["msg_B2", "msg_a2"])] {
+    let dictionary: bool = sqlx::query_scalar("select 'msg_a' < 'msg_B'")
+        .fetch_one(&mut database.connect().await)
+        .await
+        .unwrap();
+    assert!(
+        dictionary,
+        "the database does not sort as people do, so this test would show nothing"
+    );
+    for (user, order) in [
+        ("user_1", ["msg_a", "msg_B"]),
+        ("user_2", ["msg_B2", "msg_a2"]),
+    ] {
         for id in order {
             store.apply(&plan(&[update(id, user, 10)])).await.unwrap();
         }
-        let row = store.user(&ClerkId::new(user).unwrap()).await.unwrap().unwrap();
+        let row = store
+            .user(&ClerkId::new(user).unwrap())
+            .await
+            .unwrap()
+            .unwrap();
         assert!(row.event_id.unwrap().starts_with("msg_a"), "{user}");
     }
 }
@@ -51,11 +67,16 @@ async fn the_applications_own_migrations_are_not_touched() {
         .await
         .unwrap();
     migrated(&database).await;
-    let mine: String =
-        sqlx::query_scalar("select mine from public._sqlx_migrations").fetch_one(&mut connection).await.unwrap();
+    let mine: String = sqlx::query_scalar("select mine from public._sqlx_migrations")
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
     assert_eq!(mine, "x");
     let ours = "select string_agg(tablename, ' ' order by tablename) from pg_tables where schemaname = 'clerk'";
-    let ours: String = sqlx::query_scalar(ours).fetch_one(&mut connection).await.unwrap();
+    let ours: String = sqlx::query_scalar(ours)
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
     assert_eq!(ours, "_migrations events settings users");
 }
 
@@ -66,17 +87,29 @@ async fn everything_has_a_comment_and_only_the_keys_are_unique() {
     let mut connection = database.connect().await;
     let silent = "select coalesce(string_agg(c.relname || '.' || a.attname, ' '), '') from pg_attribute a join pg_class c on c.oid = a.attrelid
         where c.oid in ('clerk.users'::regclass, 'clerk.events'::regclass, 'clerk.settings'::regclass) and a.attnum > 0 and col_description(c.oid, a.attnum) is null";
-    let silent: String = sqlx::query_scalar(silent).fetch_one(&mut connection).await.unwrap();
+    let silent: String = sqlx::query_scalar(silent)
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
     assert_eq!(silent, "", "columns without a comment");
     // The server of the tests has lz4: what is large is compressed with it.
     let with_lz4 = "select string_agg(attname, ' ' order by attname) from pg_attribute
         where attrelid in ('clerk.users'::regclass, 'clerk.events'::regclass) and attcompression = 'l'";
-    let with_lz4: String = sqlx::query_scalar(with_lz4).fetch_one(&mut connection).await.unwrap();
-    assert_eq!(with_lz4, "data payload private_metadata public_metadata unsafe_metadata");
+    let with_lz4: String = sqlx::query_scalar(with_lz4)
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+    assert_eq!(
+        with_lz4,
+        "data payload private_metadata public_metadata unsafe_metadata"
+    );
     let unique =
         "select coalesce(string_agg(indexname, ' ' order by indexname), '') from pg_indexes where schemaname = 'clerk'
         and tablename <> '_migrations' and indexdef like '%UNIQUE%'";
-    let unique: String = sqlx::query_scalar(unique).fetch_one(&mut connection).await.unwrap();
+    let unique: String = sqlx::query_scalar(unique)
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
     assert_eq!(unique, "events_pkey settings_pkey users_pkey");
 }
 
@@ -91,13 +124,22 @@ async fn a_role_without_superuser_migrates_and_works() {
     for (number, grant) in grants.into_iter().enumerate() {
         let database = TestDatabase::create().await;
         let mut connection = database.connect().await;
-        let name: String = sqlx::query_scalar("select current_database()").fetch_one(&mut connection).await.unwrap();
+        let name: String = sqlx::query_scalar("select current_database()")
+            .fetch_one(&mut connection)
+            .await
+            .unwrap();
         let role = format!("{name}_role_{number}");
         let grant = grant.replace("{database}", &name).replace("{role}", &role);
-        let sql = format!("drop role if exists {role}; create role {role} login password 'x'; {grant}");
+        let sql =
+            format!("drop role if exists {role}; create role {role} login password 'x'; {grant}");
         connection.execute(AssertSqlSafe(sql)).await.unwrap();
         works_as(&role, &database, &mut connection).await;
-        connection.execute(AssertSqlSafe(format!("drop owned by {role} cascade; drop role {role}"))).await.unwrap();
+        connection
+            .execute(AssertSqlSafe(format!(
+                "drop owned by {role} cascade; drop role {role}"
+            )))
+            .await
+            .unwrap();
     }
 }
 
@@ -108,22 +150,37 @@ async fn works_as(role: &str, database: &TestDatabase, connection: &mut PgConnec
     let store = open(url.as_str());
     store.migrate().await.unwrap();
     store.migrate().await.unwrap();
-    assert_eq!(store.apply(&plan(&[update("msg_1", "user_1", 1)])).await.unwrap(), [Outcome::Applied]);
-    assert!(store.user(&ClerkId::new("user_1").unwrap()).await.unwrap().is_some());
-    store.close().await;
-    let owner: String =
-        sqlx::query_scalar("select tableowner from pg_tables where schemaname = 'clerk' and tablename = 'users'")
-            .fetch_one(connection)
+    assert_eq!(
+        store
+            .apply(&plan(&[update("msg_1", "user_1", 1)]))
             .await
-            .unwrap();
+            .unwrap(),
+        [Outcome::Applied]
+    );
+    assert!(
+        store
+            .user(&ClerkId::new("user_1").unwrap())
+            .await
+            .unwrap()
+            .is_some()
+    );
+    store.close().await;
+    let owner: String = sqlx::query_scalar(
+        "select tableowner from pg_tables where schemaname = 'clerk' and tablename = 'users'",
+    )
+    .fetch_one(connection)
+    .await
+    .unwrap();
     assert_eq!(owner, role);
 }
 
 /// How many sessions of this database wait for a lock.
 pub(super) async fn waiting(watcher: &mut PgConnection) -> i64 {
-    let waiting =
-        "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()";
-    sqlx::query_scalar(waiting).fetch_one(watcher).await.unwrap()
+    let waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()";
+    sqlx::query_scalar(waiting)
+        .fetch_one(watcher)
+        .await
+        .unwrap()
 }
 
 /// A machine that loses power ends no connection: the next one may work at once, and must be used. Takes as long as the
@@ -136,10 +193,15 @@ async fn connections_that_go_dead_hold_nothing_up() {
     store.migrate().await.unwrap();
     // Every connection that the store may have is there, and waits for an answer when the wire goes dead.
     let (mut lock, mut watcher) = (database.connect().await, database.connect().await);
-    lock.execute("begin; lock table clerk.users, clerk.events in access exclusive mode").await.unwrap();
+    lock.execute("begin; lock table clerk.users, clerk.events in access exclusive mode")
+        .await
+        .unwrap();
     let writes: Vec<_> = (0..3)
         .map(|n| {
-            let (store, event) = (store.clone(), update(&format!("msg_{n}"), &format!("user_{n}"), 1));
+            let (store, event) = (
+                store.clone(),
+                update(&format!("msg_{n}"), &format!("user_{n}"), 1),
+            );
             tokio::spawn(async move { store.apply(&plan(&[event])).await })
         })
         .collect();
@@ -151,13 +213,19 @@ async fn connections_that_go_dead_hold_nothing_up() {
         () = until("all seven wait for the lock", async || waiting(&mut watcher).await == 7) => proxy.go_dead(),
     }
     lock.execute("rollback").await.unwrap();
-    until("the store answers again", async || store.ping().await.is_ok()).await;
+    until("the store answers again", async || {
+        store.ping().await.is_ok()
+    })
+    .await;
     for write in writes {
         let error = write.await.unwrap().unwrap_err();
         assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
     }
     let again = plan(&[update("msg_9", "user_9", 1)]);
-    until("the store writes again", async || store.apply(&again).await.is_ok()).await;
+    until("the store writes again", async || {
+        store.apply(&again).await.is_ok()
+    })
+    .await;
 }
 
 /// The same for connections that nobody used at the time: each is found out in no more than seconds.
@@ -168,11 +236,18 @@ async fn idle_connections_that_go_dead_hold_nothing_up() {
     let store = open(&url);
     store.migrate().await.unwrap();
     let (mut lock, mut watcher) = (database.connect().await, database.connect().await);
-    lock.execute("begin; lock table clerk.users in access exclusive mode").await.unwrap();
-    let writes: Vec<_> = (0..3).map(|n| plan(&[update(&format!("msg_{n}"), &format!("user_{n}"), 1)])).collect();
+    lock.execute("begin; lock table clerk.users in access exclusive mode")
+        .await
+        .unwrap();
+    let writes: Vec<_> = (0..3)
+        .map(|n| plan(&[update(&format!("msg_{n}"), &format!("user_{n}"), 1)]))
+        .collect();
     let writing = join_all(writes.iter().map(|write| store.apply(write)));
     let releasing = async {
-        until("all three connections are used", async || waiting(&mut watcher).await == 3).await;
+        until("all three connections are used", async || {
+            waiting(&mut watcher).await == 3
+        })
+        .await;
         lock.execute("rollback").await.unwrap();
     };
     tokio::join!(writing, releasing);
@@ -180,13 +255,23 @@ async fn idle_connections_that_go_dead_hold_nothing_up() {
     for n in 3..5 {
         // One that was used within the last second is not asked whether it lives.
         let used = Instant::now();
-        until("they were used longer ago", async || used.elapsed() > Duration::from_millis(1100)).await;
+        until("they were used longer ago", async || {
+            used.elapsed() > Duration::from_millis(1100)
+        })
+        .await;
         proxy.go_dead();
         let again = plan(&[update(&format!("msg_{n}"), &format!("user_{n}"), 1)]);
         let since = Instant::now();
-        until("the store writes again", async || store.apply(&again).await.is_ok()).await;
+        until("the store writes again", async || {
+            store.apply(&again).await.is_ok()
+        })
+        .await;
         // Less than a statement without an answer takes, and each of three is asked for a second.
-        assert!(since.elapsed() < Duration::from_secs(20), "{:?}", since.elapsed());
+        assert!(
+            since.elapsed() < Duration::from_secs(20),
+            "{:?}",
+            since.elapsed()
+        );
     }
 }
 
@@ -207,13 +292,23 @@ async fn an_event_that_loses_to_one_that_came_meanwhile_is_stale() {
     .unwrap();
     let write = plan(&[update("msg_1", "user_1", 10), delete("msg_2", "user_1", 20)]);
     let (outcomes, ()) = tokio::join!(store.apply(&write), async {
-        until("the write waits for the row", async || waiting(&mut watcher).await == 1).await;
+        until("the write waits for the row", async || {
+            waiting(&mut watcher).await == 1
+        })
+        .await;
         other.execute("commit").await.unwrap();
     });
     // The row is written, for the delete alone.
     assert_eq!(outcomes.unwrap(), [Outcome::Stale, Outcome::Applied]);
-    let row = store.user(&ClerkId::new("user_1").unwrap()).await.unwrap().unwrap();
-    assert_eq!((row.first_name.as_deref(), row.deleted_at.unwrap().0), (Some("Newer"), at(20)));
+    let row = store
+        .user(&ClerkId::new("user_1").unwrap())
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        (row.first_name.as_deref(), row.deleted_at.unwrap().0),
+        (Some("Newer"), at(20))
+    );
 }
 
 /// What came between has won where the record says so, whatever this write saw before: of a delete beside a profile, of a profile
@@ -238,24 +333,52 @@ async fn what_is_recorded_is_what_the_statement_did() {
             vec![update("c", "u", 9), delete("d", "u", 8)],
             vec![applied, stale],
         ),
-        (vec![], vec![delete("b", "u", 5)], vec![update("c", "u", 9), delete("d", "u", 8)], vec![applied, stale]),
-        (vec![], vec![delete("b", "u", 8)], vec![update("c", "u", 9), delete("d", "u", 5)], vec![applied, applied]),
+        (
+            vec![],
+            vec![delete("b", "u", 5)],
+            vec![update("c", "u", 9), delete("d", "u", 8)],
+            vec![applied, stale],
+        ),
+        (
+            vec![],
+            vec![delete("b", "u", 8)],
+            vec![update("c", "u", 9), delete("d", "u", 5)],
+            vec![applied, applied],
+        ),
         (
             vec![update("a", "u", 1)],
             vec![update("b", "u", 20)],
             vec![update("c", "u", 10), update("d", "u", 30)],
             vec![stale, applied],
         ),
-        (vec![], vec![update("b", "u", 20)], vec![update("c", "u", 10), delete("d", "u", 5)], vec![stale, applied]),
-        (vec![update("a", "u", 1)], vec![update("b", "u", 2)], vec![update("c", "u", 10)], vec![applied]),
-        (vec![update("a", "u", 1)], vec![delete("b", "u", 5)], vec![delete("c", "u", 9)], vec![stale]),
+        (
+            vec![],
+            vec![update("b", "u", 20)],
+            vec![update("c", "u", 10), delete("d", "u", 5)],
+            vec![stale, applied],
+        ),
+        (
+            vec![update("a", "u", 1)],
+            vec![update("b", "u", 2)],
+            vec![update("c", "u", 10)],
+            vec![applied],
+        ),
+        (
+            vec![update("a", "u", 1)],
+            vec![delete("b", "u", 5)],
+            vec![delete("c", "u", 9)],
+            vec![stale],
+        ),
     ];
     for (number, (before, between, brought, outcomes)) in cases.into_iter().enumerate() {
         let named = |events: Events| -> Events {
             let rename = |event: SignedEvent| {
                 let id = format!("{}_{number}", event.id());
                 let body = String::from_utf8(event.body().to_vec()).unwrap();
-                crate::support::history::event(&id, body.replace("\"u\"", &format!("\"user_{number}\"")))
+                crate::support::history::event(
+                    &id,
+                    body.replace("\"u\"", &format!("\"user_{number}\"")),
+                )
             };
             events.into_iter().map(rename).collect()
         };
@@ -265,9 +388,15 @@ async fn what_is_recorded_is_what_the_statement_did() {
         let (between, brought) = (plan(&named(between)), plan(&named(brought)));
         let (first, second) = (store.clone(), store.clone());
         let won = tokio::spawn(async move { first.apply(&between).await });
-        until("the other write has the row", async || waiting(&mut watcher).await == 1).await;
+        until("the other write has the row", async || {
+            waiting(&mut watcher).await == 1
+        })
+        .await;
         let ours = tokio::spawn(async move { second.apply(&brought).await });
-        until("this write waits for it", async || waiting(&mut watcher).await == 2).await;
+        until("this write waits for it", async || {
+            waiting(&mut watcher).await == 2
+        })
+        .await;
         lock.execute("select pg_advisory_unlock(7)").await.unwrap();
         assert_eq!(won.await.unwrap().unwrap(), [applied], "case {number}");
         assert_eq!(ours.await.unwrap().unwrap(), outcomes, "case {number}");
@@ -277,7 +406,12 @@ async fn what_is_recorded_is_what_the_statement_did() {
 /// The URL with the proxy in the place of the server, and the proxy.
 async fn through_a_proxy(url: &str) -> (String, Proxy) {
     let mut url = reqwest::Url::parse(url).unwrap();
-    let proxy = Proxy::before(format!("{}:{}", url.host_str().unwrap(), url.port().unwrap_or(5432))).await;
+    let proxy = Proxy::before(format!(
+        "{}:{}",
+        url.host_str().unwrap(),
+        url.port().unwrap_or(5432)
+    ))
+    .await;
     url.set_host(Some("127.0.0.1")).unwrap();
     url.set_port(Some(proxy.address.port())).unwrap();
     (url.to_string(), proxy)
@@ -303,11 +437,18 @@ async fn a_migration_waits_for_another_however_long_it_takes() {
 #[tokio::test]
 async fn a_commit_is_on_disk_in_a_database_that_commits_asynchronously() {
     let database = TestDatabase::create().await;
-    let name: String =
-        sqlx::query_scalar("select current_database()").fetch_one(&mut database.connect().await).await.unwrap();
+    let name: String = sqlx::query_scalar("select current_database()")
+        .fetch_one(&mut database.connect().await)
+        .await
+        .unwrap();
     for (default, wanted) in [("off", "on"), ("remote_apply", "remote_apply")] {
         let sql = format!("alter database {name} set synchronous_commit = {default}");
-        database.connect().await.execute(AssertSqlSafe(sql)).await.unwrap();
+        database
+            .connect()
+            .await
+            .execute(AssertSqlSafe(sql))
+            .await
+            .unwrap();
         let store = migrated(&database).await;
         let mut connection = database.connect().await;
         connection
@@ -319,8 +460,14 @@ async fn a_commit_is_on_disk_in_a_database_that_commits_asynchronously() {
             )
             .await
             .unwrap();
-        store.apply(&plan(&[update(&format!("msg_{default}"), "user_1", 1)])).await.unwrap();
-        let seen: String = sqlx::query_scalar("select value from seen").fetch_one(&mut connection).await.unwrap();
+        store
+            .apply(&plan(&[update(&format!("msg_{default}"), "user_1", 1)]))
+            .await
+            .unwrap();
+        let seen: String = sqlx::query_scalar("select value from seen")
+            .fetch_one(&mut connection)
+            .await
+            .unwrap();
         assert_eq!(seen, wanted, "in a database with {default}");
     }
 }
@@ -331,7 +478,10 @@ async fn a_server_that_only_reads_is_waited_for_and_left_for_one_that_writes() {
     let database = TestDatabase::create().await;
     let store = migrated(&database).await;
     let mut outside = database.connect().await;
-    let name: String = sqlx::query_scalar("select current_database()").fetch_one(&mut outside).await.unwrap();
+    let name: String = sqlx::query_scalar("select current_database()")
+        .fetch_one(&mut outside)
+        .await
+        .unwrap();
     let only_reads = async |outside: &mut PgConnection, on: &str| {
         let set = format!("alter database \"{name}\" set default_transaction_read_only = {on}");
         outside.execute(AssertSqlSafe(set)).await.unwrap();
@@ -352,8 +502,14 @@ async fn a_server_that_only_reads_is_waited_for_and_left_for_one_that_writes() {
     .await;
     only_reads(&mut outside, "off").await;
     // Nobody ends the connections that there are: the store itself leaves them.
-    until("it may be written to again", async || store.usable().await.is_ok()).await;
-    assert!(store.ping().await.is_err(), "there is no row to try a write on");
+    until("it may be written to again", async || {
+        store.usable().await.is_ok()
+    })
+    .await;
+    assert!(
+        store.ping().await.is_err(),
+        "there is no row to try a write on"
+    );
     assert_eq!(store.apply(&write).await.unwrap(), [Outcome::Applied]);
     store.ping().await.unwrap();
 }
@@ -371,18 +527,26 @@ async fn a_refusal_names_the_place_and_quotes_nobody() {
         let data = format!(
             r#"{{"first_name":"Samuel","id":"user_{id}","last_name":"Secret","updated_at":1795172400000,"username":"{username}"}}"#
         );
-        event(&format!("msg_{id}"), format!(r#"{{"data":{data},"timestamp":1795172400000,"type":"user.created"}}"#))
+        event(
+            &format!("msg_{id}"),
+            format!(r#"{{"data":{data},"timestamp":1795172400000,"type":"user.created"}}"#),
+        )
     };
     store.apply(&plan(&[person("1", "one")])).await.unwrap();
-    for (refused, sqlstate, constraint) in
-        [(person("2", "sam"), "sqlstate_23514", "never_sam"), (person("3", "three"), "sqlstate_23505", "only_one")]
-    {
-        let StoreError::Rejected { code, text } = store.apply(&plan(&[refused])).await.unwrap_err() else {
+    for (refused, sqlstate, constraint) in [
+        (person("2", "sam"), "sqlstate_23514", "never_sam"),
+        (person("3", "three"), "sqlstate_23505", "only_one"),
+    ] {
+        let StoreError::Rejected { code, text } = store.apply(&plan(&[refused])).await.unwrap_err()
+        else {
             panic!("not rejected");
         };
         assert_eq!(code, sqlstate);
         assert!(text.contains(constraint), "{text}");
-        assert!(!text.contains("Samuel") && !text.contains("Secret") && !text.contains("user_"), "{text}");
+        assert!(
+            !text.contains("Samuel") && !text.contains("Secret") && !text.contains("user_"),
+            "{text}"
+        );
     }
 }
 
@@ -391,8 +555,17 @@ async fn a_refusal_names_the_place_and_quotes_nobody() {
 async fn the_newest_user_comes_first_in_a_database_that_sorts_as_people_do() {
     let database = TestDatabase::create_with_icu().await;
     let store = migrated(&database).await;
-    store.apply(&plan(&[update("msg_1", "user_Zz", 1), update("msg_2", "user_aA", 1)])).await.unwrap();
-    let mut page = Page { limit: std::num::NonZeroU32::MIN, after: None };
+    store
+        .apply(&plan(&[
+            update("msg_1", "user_Zz", 1),
+            update("msg_2", "user_aA", 1),
+        ]))
+        .await
+        .unwrap();
+    let mut page = Page {
+        limit: std::num::NonZeroU32::MIN,
+        after: None,
+    };
     for newest in ["user_aA", "user_Zz"] {
         let listing = store.users(&UserFilter::default(), &page).await.unwrap();
         assert_eq!(listing.rows[0].clerk_id, newest);
@@ -411,21 +584,38 @@ async fn a_row_of_the_usual_size_lies_in_one_place_with_room_for_the_next_versio
     for round in 1..=2 {
         for person in &people {
             let event = person.updated(at(1000 * round), 1);
-            let event = SignedEvent::restored(event.id, EventType::UserUpdated, at(5000), at(5000), event.body);
+            let event = SignedEvent::restored(
+                event.id,
+                EventType::UserUpdated,
+                at(5000),
+                at(5000),
+                event.body,
+            );
             store.apply(&plan(&[event])).await.unwrap();
         }
     }
-    let elsewhere = "select pg_relation_size(reltoastrelid) from pg_class where oid = 'clerk.users'::regclass";
-    let elsewhere: i64 = sqlx::query_scalar(elsewhere).fetch_one(&mut connection).await.unwrap();
+    let elsewhere =
+        "select pg_relation_size(reltoastrelid) from pg_class where oid = 'clerk.users'::regclass";
+    let elsewhere: i64 = sqlx::query_scalar(elsewhere)
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
     assert_eq!(elsewhere, 0, "bytes of rows in a table of their own");
     // Counted with some delay, and only after the session that wrote is idle.
     let updates = "select n_tup_upd, n_tup_hot_upd from pg_stat_user_tables where relid = 'clerk.users'::regclass";
     let mut counted = (0_i64, 0_i64);
     until("the updates are counted", async || {
-        counted = sqlx::query_as(updates).fetch_one(&mut database.connect().await).await.unwrap();
+        counted = sqlx::query_as(updates)
+            .fetch_one(&mut database.connect().await)
+            .await
+            .unwrap();
         counted.0 == 50
     })
     .await;
     // Two small rows can share a page, and the second of their updates finds room only once the first is committed everywhere.
-    assert!(counted.1 >= 30, "{} of 50 updates touched no index", counted.1);
+    assert!(
+        counted.1 >= 30,
+        "{} of 50 updates touched no index",
+        counted.1
+    );
 }

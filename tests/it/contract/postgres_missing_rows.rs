@@ -15,35 +15,80 @@ async fn a_row_that_the_database_drops_without_an_error_is_no_acknowledgement() 
     let database = TestDatabase::create().await;
     let store = migrated(&database).await;
     let mut outside = database.connect().await;
-    let nul = "create function public.nul() returns trigger language plpgsql as 'begin return null; end'";
+    let nul =
+        "create function public.nul() returns trigger language plpgsql as 'begin return null; end'";
     outside.execute(nul).await.unwrap();
-    store.apply(&plan(&[update("msg_0", "user_0", 10)])).await.unwrap();
+    store
+        .apply(&plan(&[update("msg_0", "user_0", 10)]))
+        .await
+        .unwrap();
     let rows = async |outside: &mut PgConnection| -> (i64, i64) {
-        let count = "select (select count(*) from clerk.users), (select count(*) from clerk.events)";
+        let count =
+            "select (select count(*) from clerk.users), (select count(*) from clerk.events)";
         sqlx::query_as(count).fetch_one(outside).await.unwrap()
     };
-    for (table, what) in [("events", "dropped an event"), ("users", "dropped a user's row")] {
-        for (moment, user) in [("insert", "user_1"), ("insert or update", "user_0"), ("update", "user_0")] {
-            let trigger =
-                format!("create trigger n before {moment} on clerk.{table} for each row execute function public.nul()");
+    for (table, what) in [
+        ("events", "dropped an event"),
+        ("users", "dropped a user's row"),
+    ] {
+        for (moment, user) in [
+            ("insert", "user_1"),
+            ("insert or update", "user_0"),
+            ("update", "user_0"),
+        ] {
+            let trigger = format!(
+                "create trigger n before {moment} on clerk.{table} for each row execute function public.nul()"
+            );
             outside.execute(AssertSqlSafe(trigger)).await.unwrap();
-            let id = if (table, moment) == ("events", "update") { "msg_0" } else { "msg_1" };
+            let id = if (table, moment) == ("events", "update") {
+                "msg_0"
+            } else {
+                "msg_1"
+            };
             let batch = plan(&[update(id, user, 20), update("msg_2", user, 5)]);
             let StoreError::Incompatible(text) = store.apply(&batch).await.unwrap_err() else {
                 panic!("{moment} on {table}: not incompatible")
             };
-            assert!(text.contains(what) && text.contains(&format!("clerk.{table}")), "{text}");
-            assert_eq!(rows(&mut outside).await, (1, 1), "{moment} on {table}: nothing is written");
-            assert!(matches!(store.ping().await, Err(StoreError::Incompatible(now)) if now == text));
-            outside.execute(AssertSqlSafe(format!("drop trigger n on clerk.{table}"))).await.unwrap();
+            assert!(
+                text.contains(what) && text.contains(&format!("clerk.{table}")),
+                "{text}"
+            );
+            assert_eq!(
+                rows(&mut outside).await,
+                (1, 1),
+                "{moment} on {table}: nothing is written"
+            );
+            assert!(
+                matches!(store.ping().await, Err(StoreError::Incompatible(now)) if now == text)
+            );
+            outside
+                .execute(AssertSqlSafe(format!("drop trigger n on clerk.{table}")))
+                .await
+                .unwrap();
         }
     }
     // What alters no row needs none.
-    let nul = "create trigger n before update on clerk.users for each row execute function public.nul()";
+    let nul =
+        "create trigger n before update on clerk.users for each row execute function public.nul()";
     outside.execute(nul).await.unwrap();
-    assert_eq!(store.apply(&plan(&[update("msg_3", "user_0", 5)])).await.unwrap(), [Outcome::Stale]);
-    outside.execute("drop trigger n on clerk.users").await.unwrap();
-    assert_eq!(store.apply(&plan(&[update("msg_1", "user_1", 20)])).await.unwrap(), [Outcome::Applied]);
+    assert_eq!(
+        store
+            .apply(&plan(&[update("msg_3", "user_0", 5)]))
+            .await
+            .unwrap(),
+        [Outcome::Stale]
+    );
+    outside
+        .execute("drop trigger n on clerk.users")
+        .await
+        .unwrap();
+    assert_eq!(
+        store
+            .apply(&plan(&[update("msg_1", "user_1", 20)]))
+            .await
+            .unwrap(),
+        [Outcome::Applied]
+    );
     store.ping().await.unwrap();
 }
 
@@ -62,7 +107,10 @@ async fn a_row_that_another_write_reaches_first_is_not_missed() {
         for (older_by, outcome) in [(1, Outcome::Stale), (-1, Outcome::Applied)] {
             let user = format!("user_{round}{}", older_by + 1);
             if is_there {
-                store.apply(&plan(&[update(&format!("msg_{user}_0"), &user, 10)])).await.unwrap();
+                store
+                    .apply(&plan(&[update(&format!("msg_{user}_0"), &user, 10)]))
+                    .await
+                    .unwrap();
             }
             let row = format!(
                 "begin; insert into clerk.users (clerk_id, updated_at, occurred_at, event_id, synced_at)
@@ -75,16 +123,23 @@ async fn a_row_that_another_write_reaches_first_is_not_missed() {
             let batch = plan(&[update(&format!("msg_{user}_1"), &user, 20)]);
             let writer = store.clone();
             let writes = tokio::spawn(async move { writer.apply(&batch).await });
-            until("it waits for the other", async || waiting(&mut watcher).await == 1).await;
+            until("it waits for the other", async || {
+                waiting(&mut watcher).await == 1
+            })
+            .await;
             other.execute("commit").await.unwrap();
             assert_eq!(writes.await.unwrap().unwrap(), [outcome], "{user}");
-            let writes: i64 = sqlx::query_scalar("select count(*) from public.changes where clerk_id = $1")
-                .bind(&user)
-                .fetch_one(&mut watcher)
-                .await
-                .unwrap();
+            let writes: i64 =
+                sqlx::query_scalar("select count(*) from public.changes where clerk_id = $1")
+                    .bind(&user)
+                    .fetch_one(&mut watcher)
+                    .await
+                    .unwrap();
             let expected = 1 + i64::from(is_there) + i64::from(outcome == Outcome::Applied);
-            assert_eq!(writes, expected, "{user}: a write that alters nothing writes nothing");
+            assert_eq!(
+                writes, expected,
+                "{user}: a write that alters nothing writes nothing"
+            );
         }
     }
 }

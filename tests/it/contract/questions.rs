@@ -37,7 +37,10 @@ fn person(id: &str, fields: Value) -> SignedEvent {
     let mut data = fields;
     data["id"] = id.into();
     data["updated_at"] = EPOCH_MS.into();
-    event(&format!("msg_{id}"), json!({"data": data, "type": "user.created"}).to_string())
+    event(
+        &format!("msg_{id}"),
+        json!({"data": data, "type": "user.created"}).to_string(),
+    )
 }
 
 fn email(address: &str) -> Value {
@@ -49,7 +52,10 @@ fn phone(number: &str) -> Value {
 }
 
 async fn found(store: &Store, q: &str) -> Vec<String> {
-    let filter = UserFilter { q: Some(q.into()), ..UserFilter::default() };
+    let filter = UserFilter {
+        q: Some(q.into()),
+        ..UserFilter::default()
+    };
     let listing = store.users(&filter, &page(10)).await.unwrap();
     listing.rows.into_iter().map(|user| user.clerk_id).collect()
 }
@@ -64,7 +70,15 @@ async fn users_are_found_by_the_beginning_of_what_people_know(place: Place) {
         "first_name": "Bob%",
     });
     let eve = json!({"first_name": "Adalbert", "last_name": "Vanin", "external_id": "ext-8", "username": "Eve"});
-    apply(&store, &[person("user_1", ada), person("user_2", bob), person("user_3", eve)]).await;
+    apply(
+        &store,
+        &[
+            person("user_1", ada),
+            person("user_2", bob),
+            person("user_3", eve),
+        ],
+    )
+    .await;
     for (q, expected) in [
         ("user_2", &["user_2"][..]),
         ("user_", &[]),
@@ -95,16 +109,31 @@ async fn users_are_found_by_the_beginning_of_what_people_know(place: Place) {
         assert_eq!(found(&store, q).await, expected, "{q:?}");
     }
     // Every other part counts too.
-    let both = UserFilter { q: Some("ada".into()), external_id: Some("ext-8".into()), ..UserFilter::default() };
+    let both = UserFilter {
+        q: Some("ada".into()),
+        external_id: Some("ext-8".into()),
+        ..UserFilter::default()
+    };
     let listing = store.users(&both, &page(10)).await.unwrap();
-    assert_eq!(listing.rows.iter().map(|user| user.clerk_id.as_str()).collect::<Vec<_>>(), ["user_3"]);
+    assert_eq!(
+        listing
+            .rows
+            .iter()
+            .map(|user| user.clerk_id.as_str())
+            .collect::<Vec<_>>(),
+        ["user_3"]
+    );
     apply(&store, &[delete("msg_9", "user_3", 5)]).await;
-    let gone = UserFilter { q: Some("ada".into()), deleted: Some(false), ..UserFilter::default() };
+    let gone = UserFilter {
+        q: Some("ada".into()),
+        deleted: Some(false),
+        ..UserFilter::default()
+    };
     assert_eq!(store.users(&gone, &page(10)).await.unwrap().rows.len(), 1);
 }
 
 /// Both stores find the same people. A server may have been made for ASCII alone, so this has a database that knows more; what
-/// ICU and the C library make differently (`İ`, a `Σ` at the end) is left to `store/sqlite/fold.rs`.
+/// ICU and the C library make differently (`İ`, a `Σ` at the end) is left to `store/sqlite/lowercase.rs`.
 async fn case_does_not_count_in_any_script(place: Place) {
     let place = match place {
         Place::Postgres(_) => Place::Postgres(TestDatabase::create_with_icu().await),
@@ -159,18 +188,26 @@ async fn case_does_not_count_in_any_script(place: Place) {
         ("STRAßE@example.com", Some("user_3")),
         ("kelvin@example.com", Some("user_5")),
     ] {
-        let filter = UserFilter { email: Some(address.into()), ..UserFilter::default() };
+        let filter = UserFilter {
+            email: Some(address.into()),
+            ..UserFilter::default()
+        };
         let rows = store.users(&filter, &page(10)).await.unwrap().rows;
-        assert_eq!(rows.first().map(|user| user.clerk_id.as_str()), expected, "{address}");
+        assert_eq!(
+            rows.first().map(|user| user.clerk_id.as_str()),
+            expected,
+            "{address}"
+        );
     }
     // The newest profile counts, here too, and nothing of who is erased.
-    let renamed =
-        json!({"data": {"id": "user_1", "first_name": "Çelik", "updated_at": EPOCH_MS + 5}, "type": "user.updated"});
-    let late =
-        json!({"data": {"id": "user_1", "first_name": "Örjan", "updated_at": EPOCH_MS + 3}, "type": "user.updated"});
+    let renamed = json!({"data": {"id": "user_1", "first_name": "Çelik", "updated_at": EPOCH_MS + 5}, "type": "user.updated"});
+    let late = json!({"data": {"id": "user_1", "first_name": "Örjan", "updated_at": EPOCH_MS + 3}, "type": "user.updated"});
     apply(&store, &[event("msg_new", renamed.to_string())]).await;
     apply(&store, &[event("msg_late", late.to_string())]).await;
-    assert_eq!((found(&store, "çELIK").await, found(&store, "örjan").await), (vec!["user_1".to_owned()], vec![]));
+    assert_eq!(
+        (found(&store, "çELIK").await, found(&store, "örjan").await),
+        (vec!["user_1".to_owned()], vec![])
+    );
     assert!(found(&store, "åsa").await.is_empty());
     store.erase(&ClerkId::new("user_1").unwrap()).await.unwrap();
     assert!(found(&store, "çelik").await.is_empty());
@@ -178,10 +215,19 @@ async fn case_does_not_count_in_any_script(place: Place) {
 
 async fn a_search_is_paged_like_any_list(place: Place) {
     let store = place.migrated().await;
-    let people: Vec<_> =
-        (0..25).map(|n| person(&format!("user_{n:02}"), json!({"first_name": format!("Ada{n}")}))).collect();
+    let people: Vec<_> = (0..25)
+        .map(|n| {
+            person(
+                &format!("user_{n:02}"),
+                json!({"first_name": format!("Ada{n}")}),
+            )
+        })
+        .collect();
     apply(&store, &people).await;
-    let filter = UserFilter { q: Some("ada".into()), ..UserFilter::default() };
+    let filter = UserFilter {
+        q: Some("ada".into()),
+        ..UserFilter::default()
+    };
     let (mut seen, mut page) = (Vec::new(), page(10));
     loop {
         let listing = store.users(&filter, &page).await.unwrap();
@@ -190,22 +236,49 @@ async fn a_search_is_paged_like_any_list(place: Place) {
         if page.after.is_none() {
             break;
         }
-        apply(&store, &[person(&format!("user_9{}", seen.len()), json!({"first_name": "Ada"}))]).await;
+        apply(
+            &store,
+            &[person(
+                &format!("user_9{}", seen.len()),
+                json!({"first_name": "Ada"}),
+            )],
+        )
+        .await;
     }
-    assert_eq!(seen, (0..25).rev().map(|n| format!("user_{n:02}")).collect::<Vec<_>>());
+    assert_eq!(
+        seen,
+        (0..25)
+            .rev()
+            .map(|n| format!("user_{n:02}"))
+            .collect::<Vec<_>>()
+    );
 }
 
 /// So many who begin alike that they are looked for in another way, and one among them who is alone with the rest of the name.
 async fn what_many_have_in_common_is_found_too(place: Place) {
     let store = place.migrated().await;
-    let name = |n: usize| if n == 1234 { "Adalbert".to_owned() } else { "Ada".into() };
+    let name = |n: usize| {
+        if n == 1234 {
+            "Adalbert".to_owned()
+        } else {
+            "Ada".into()
+        }
+    };
     let people: Vec<_> = (0..10_500)
-        .map(|n| person(&format!("user_{n:05}"), json!({"first_name": name(n), "last_name": "Okafor"})))
+        .map(|n| {
+            person(
+                &format!("user_{n:05}"),
+                json!({"first_name": name(n), "last_name": "Okafor"}),
+            )
+        })
         .collect();
     for some in people.chunks(500) {
         apply(&store, some).await;
     }
-    let newest: Vec<_> = (10_490..10_500).rev().map(|n| format!("user_{n}")).collect();
+    let newest: Vec<_> = (10_490..10_500)
+        .rev()
+        .map(|n| format!("user_{n}"))
+        .collect();
     for q in ["ada", "oka", "ada oka"] {
         assert_eq!(found(&store, q).await, newest, "{q}");
     }
@@ -215,7 +288,11 @@ async fn what_many_have_in_common_is_found_too(place: Place) {
 }
 
 async fn history(store: &Store, id: &str) -> Vec<HistoryRow> {
-    store.history(&ClerkId::new(id).unwrap(), &page(100)).await.unwrap().rows
+    store
+        .history(&ClerkId::new(id).unwrap(), &page(100))
+        .await
+        .unwrap()
+        .rows
 }
 
 /// The same event as it is received at that time.
@@ -233,20 +310,46 @@ async fn a_history_tells_every_event_of_one_user(place: Place) {
     let store = place.migrated().await;
     apply(&store, &[update("msg_1", "user_1", 10)]).await;
     apply(&store, &[update("msg_2", "user_1", 5)]).await;
-    apply(&store, &[delete("msg_3", "user_1", 20), update("msg_other", "user_2", 1)]).await;
+    apply(
+        &store,
+        &[
+            delete("msg_3", "user_1", 20),
+            update("msg_other", "user_2", 1),
+        ],
+    )
+    .await;
     apply(&store, &[delete("msg_4", "user_1", 30)]).await;
-    fail(&store, &[update("msg_5", "user_1", 40), update("msg_6", "user_1", 50)]).await;
-    store.discard(&[EventId::new("msg_6").unwrap()]).await.unwrap();
+    fail(
+        &store,
+        &[update("msg_5", "user_1", 40), update("msg_6", "user_1", 50)],
+    )
+    .await;
+    store
+        .discard(&[EventId::new("msg_6").unwrap()])
+        .await
+        .unwrap();
     let rows = history(&store, "user_1").await;
-    let told: Vec<_> = rows.iter().map(|row| (row.event.event_id.as_str(), row.why.as_str())).collect();
+    let told: Vec<_> = rows
+        .iter()
+        .map(|row| (row.event.event_id.as_str(), row.why.as_str()))
+        .collect();
     assert_eq!(
         told,
         [
-            ("msg_6", "discarded, after it had failed with delivery_limit: made by a test"),
+            (
+                "msg_6",
+                "discarded, after it had failed with delivery_limit: made by a test"
+            ),
             ("msg_5", "delivery_limit: made by a test"),
-            ("msg_4", "the user was deleted already, by msg_3, which occurred at 2026-11-20T11:00:00.020Z"),
+            (
+                "msg_4",
+                "the user was deleted already, by msg_3, which occurred at 2026-11-20T11:00:00.020Z"
+            ),
             ("msg_3", "it marked the user as deleted"),
-            ("msg_2", "a newer version was there, of msg_1, which occurred at 2026-11-20T11:00:00.010Z"),
+            (
+                "msg_2",
+                "a newer version was there, of msg_1, which occurred at 2026-11-20T11:00:00.010Z"
+            ),
             ("msg_1", "it changed the row"),
         ]
     );
@@ -254,19 +357,31 @@ async fn a_history_tells_every_event_of_one_user(place: Place) {
     assert_eq!(stale.event.superseded_by.as_deref(), Some("msg_1"));
     let lag = stale.event.processed_at.0.ms() - stale.event.received_at.0.ms();
     assert_eq!(i64::try_from(stale.lag_ms).unwrap(), lag.max(0));
-    assert!(rows.iter().all(|row| row.event.payload.is_none() && row.event.clerk_id.as_deref() == Some("user_1")));
+    assert!(
+        rows.iter()
+            .all(|row| row.event.payload.is_none()
+                && row.event.clerk_id.as_deref() == Some("user_1"))
+    );
     assert!(history(&store, "user_9").await.is_empty());
     // The line of the newer one may be gone, or its ID be all there is.
-    store.forget(&ClerkId::new("user_2").unwrap()).await.unwrap();
+    store
+        .forget(&ClerkId::new("user_2").unwrap())
+        .await
+        .unwrap();
     let json = serde_json::to_value(&rows[4]).unwrap();
-    assert_eq!((&json["event_id"], &json["superseded_by"]), (&json!("msg_2"), &json!("msg_1")));
+    assert_eq!(
+        (&json["event_id"], &json["superseded_by"]),
+        (&json!("msg_2"), &json!("msg_1"))
+    );
 }
 
 async fn a_history_is_paged_while_events_come(place: Place) {
     let store = place.migrated().await;
     let at = |n: i64| Timestamp::from_ms(EPOCH_MS + n / 2).unwrap();
     // Two of them each millisecond: the ID decides.
-    let events: Vec<_> = (0..25).map(|n| received(&update(&format!("msg_{n:02}"), "user_1", n), at(n))).collect();
+    let events: Vec<_> = (0..25)
+        .map(|n| received(&update(&format!("msg_{n:02}"), "user_1", n), at(n)))
+        .collect();
     apply(&store, &events).await;
     let (id, mut seen) = (ClerkId::new("user_1").unwrap(), Vec::new());
     let mut page = page(7);
@@ -278,20 +393,52 @@ async fn a_history_is_paged_while_events_come(place: Place) {
             break;
         }
         assert!(matches!(page.after, Some(Cursor::Event { .. })));
-        apply(&store, &[received(&update(&format!("msg_9{}", seen.len()), "user_1", 1), at(100))]).await;
+        apply(
+            &store,
+            &[received(
+                &update(&format!("msg_9{}", seen.len()), "user_1", 1),
+                at(100),
+            )],
+        )
+        .await;
     }
-    assert_eq!(seen, (0..25).rev().map(|n| format!("msg_{n:02}")).collect::<Vec<_>>());
+    assert_eq!(
+        seen,
+        (0..25)
+            .rev()
+            .map(|n| format!("msg_{n:02}"))
+            .collect::<Vec<_>>()
+    );
 }
 
 async fn the_version_that_was_there_is_noted_and_stays_noted(place: Place) {
     let store = place.migrated().await;
-    let behind = async |id: &str| store.event(&EventId::new(id).unwrap()).await.unwrap().unwrap().superseded_by;
+    let behind = async |id: &str| {
+        store
+            .event(&EventId::new(id).unwrap())
+            .await
+            .unwrap()
+            .unwrap()
+            .superseded_by
+    };
     apply(&store, &[update("msg_3", "user_1", 30)]).await;
     apply(&store, &[update("msg_2", "user_1", 20)]).await;
     // Overtaken in its own write, and by one that is there in the end.
-    apply(&store, &[update("msg_6", "user_1", 60), update("msg_5", "user_1", 50), update("msg_1", "user_1", 10)]).await;
+    apply(
+        &store,
+        &[
+            update("msg_6", "user_1", 60),
+            update("msg_5", "user_1", 50),
+            update("msg_1", "user_1", 10),
+        ],
+    )
+    .await;
     // A write that changes the row by a delete alone.
-    apply(&store, &[update("msg_4", "user_1", 40), delete("msg_7", "user_1", 70)]).await;
+    apply(
+        &store,
+        &[update("msg_4", "user_1", 40), delete("msg_7", "user_1", 70)],
+    )
+    .await;
     apply(&store, &[delete("msg_8", "user_1", 80)]).await;
     for (id, newer) in [
         ("msg_1", Some("msg_6")),
@@ -307,12 +454,29 @@ async fn the_version_that_was_there_is_noted_and_stays_noted(place: Place) {
     }
     // What comes again is only counted, and what failed before is told anew.
     fail(&store, &[update("msg_0", "user_1", 0)]).await;
-    apply(&store, &[update("msg_0", "user_1", 0), update("msg_9", "user_1", 90)]).await;
+    apply(
+        &store,
+        &[update("msg_0", "user_1", 0), update("msg_9", "user_1", 90)],
+    )
+    .await;
     apply(&store, &[update("msg_2", "user_1", 20)]).await;
-    assert_eq!((behind("msg_0").await.as_deref(), behind("msg_2").await.as_deref()), (Some("msg_9"), Some("msg_3")));
+    assert_eq!(
+        (
+            behind("msg_0").await.as_deref(),
+            behind("msg_2").await.as_deref()
+        ),
+        (Some("msg_9"), Some("msg_3"))
+    );
     // A line that was pruned comes again: the row has its version already.
-    store.prune(Timestamp::from_ms(EPOCH_MS + 1).unwrap(), 100).await.unwrap();
-    apply(&store, &[update("msg_9", "user_1", 90), update("msg_3", "user_1", 30)]).await;
+    store
+        .prune(Timestamp::from_ms(EPOCH_MS + 1).unwrap(), 100)
+        .await
+        .unwrap();
+    apply(
+        &store,
+        &[update("msg_9", "user_1", 90), update("msg_3", "user_1", 30)],
+    )
+    .await;
     assert_eq!(behind("msg_3").await.as_deref(), Some("msg_9"));
     let rows = history(&store, "user_1").await;
     assert_eq!(rows[0].why, "the row had this version already");
@@ -320,27 +484,59 @@ async fn the_version_that_was_there_is_noted_and_stays_noted(place: Place) {
 
 async fn a_history_names_the_fields_that_changed_where_payloads_are_kept(place: Place) {
     place.migrated().await;
-    let store = place.store(Keep { payloads: Payloads::All, ..Keep::default() });
+    let store = place.store(Keep {
+        payloads: Payloads::All,
+        ..Keep::default()
+    });
     let at = |n: i64| Timestamp::from_ms(EPOCH_MS + n).unwrap();
     let version = |n: i64, fields: Value| {
         let mut data = json!({"id": "user_1", "updated_at": EPOCH_MS + n});
-        data.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        data.as_object_mut()
+            .unwrap()
+            .extend(fields.as_object().unwrap().clone());
         let body = json!({"data": data, "type": "user.updated"});
         received(&event(&format!("msg_{n}"), body.to_string()), at(n))
     };
     apply(&store, &[version(1, json!({"first_name": "Ada"}))]).await;
-    apply(&store, &[version(2, json!({"first_name": "Ada", "public_metadata": {"plan": "pro"}}))]).await;
+    apply(
+        &store,
+        &[version(
+            2,
+            json!({"first_name": "Ada", "public_metadata": {"plan": "pro"}}),
+        )],
+    )
+    .await;
     // Two of one write, which arrive in the other order, and one that is late.
-    let both = [version(4, json!({"username": "ada", "last_name": "X"})), version(3, json!({"username": "ada"}))];
+    let both = [
+        version(4, json!({"username": "ada", "last_name": "X"})),
+        version(3, json!({"username": "ada"})),
+    ];
     apply(&store, &both).await;
-    apply(&store, &[version(5, json!({"username": "ada", "last_name": "X"})), delete("msg_9", "user_1", 9)]).await;
+    apply(
+        &store,
+        &[
+            version(5, json!({"username": "ada", "last_name": "X"})),
+            delete("msg_9", "user_1", 9),
+        ],
+    )
+    .await;
     let changed = |rows: &[HistoryRow]| -> Vec<_> {
-        rows.iter().map(|row| (row.event.event_id.clone(), row.changed.clone().map(|names| names.join(" ")))).collect()
+        rows.iter()
+            .map(|row| {
+                (
+                    row.event.event_id.clone(),
+                    row.changed.clone().map(|names| names.join(" ")),
+                )
+            })
+            .collect()
     };
     let told = |id: &str, names: Option<&str>| (id.to_owned(), names.map(str::to_owned));
     let expected = [
         told("msg_5", Some("")),
-        told("msg_4", Some("first_name last_name public_metadata.plan username")),
+        told(
+            "msg_4",
+            Some("first_name last_name public_metadata.plan username"),
+        ),
         told("msg_3", None),
         told("msg_2", Some("public_metadata.plan")),
         told("msg_1", None),
@@ -361,17 +557,49 @@ async fn a_history_names_the_fields_that_changed_where_payloads_are_kept(place: 
     // What stands between two versions and cannot be read leaves both untold.
     let failed_alone = place.store(Keep::default());
     apply(&failed_alone, &[version(6, json!({"username": "eve"}))]).await;
-    apply(&store, &[version(7, json!({"username": "ada", "last_name": "X"}))]).await;
-    assert_eq!(changed(&history(&store, "user_1").await)[..2], [told("msg_7", None), told("msg_6", None)]);
-    assert!(history(&failed_alone, "user_1").await.iter().all(|row| row.event.payload.is_none()));
+    apply(
+        &store,
+        &[version(7, json!({"username": "ada", "last_name": "X"}))],
+    )
+    .await;
+    assert_eq!(
+        changed(&history(&store, "user_1").await)[..2],
+        [told("msg_7", None), told("msg_6", None)]
+    );
+    assert!(
+        history(&failed_alone, "user_1")
+            .await
+            .iter()
+            .all(|row| row.event.payload.is_none())
+    );
 }
 
 async fn everything_is_counted_by_status_and_type(place: Place) {
     let store = place.migrated().await;
     let none = store.totals().await.unwrap();
-    assert_eq!((none.users, none.events, none.by_status["failed"], none.by_type.len()), (0, 0, 0, 0));
-    apply(&store, &[update("msg_1", "user_1", 10), update("msg_2", "user_2", 10), delete("msg_3", "user_2", 20)]).await;
-    apply(&store, &[update("msg_4", "user_1", 5), event("msg_5", "no JSON")]).await;
+    assert_eq!(
+        (
+            none.users,
+            none.events,
+            none.by_status["failed"],
+            none.by_type.len()
+        ),
+        (0, 0, 0, 0)
+    );
+    apply(
+        &store,
+        &[
+            update("msg_1", "user_1", 10),
+            update("msg_2", "user_2", 10),
+            delete("msg_3", "user_2", 20),
+        ],
+    )
+    .await;
+    apply(
+        &store,
+        &[update("msg_4", "user_1", 5), event("msg_5", "no JSON")],
+    )
+    .await;
     let totals = serde_json::to_value(store.totals().await.unwrap()).unwrap();
     assert_eq!(
         totals,
@@ -392,11 +620,27 @@ async fn everything_is_counted_by_status_and_type(place: Place) {
 async fn failed_events_are_counted_by_code(place: Place) {
     let store = place.migrated().await;
     let none = store.failed().await.unwrap();
-    assert_eq!((none.count, none.oldest_received_at, none.capped), (0, None, false));
+    assert_eq!(
+        (none.count, none.oldest_received_at, none.capped),
+        (0, None, false)
+    );
     let at = |n: i64| Timestamp::from_ms(EPOCH_MS + n).unwrap();
-    fail(&store, &[received(&update("msg_1", "user_1", 1), at(7)), received(&update("msg_2", "user_1", 2), at(3))])
-        .await;
-    apply(&store, &[received(&event("msg_3", "no JSON"), at(9)), received(&update("msg_4", "user_2", 1), at(1))]).await;
+    fail(
+        &store,
+        &[
+            received(&update("msg_1", "user_1", 1), at(7)),
+            received(&update("msg_2", "user_1", 2), at(3)),
+        ],
+    )
+    .await;
+    apply(
+        &store,
+        &[
+            received(&event("msg_3", "no JSON"), at(9)),
+            received(&update("msg_4", "user_2", 1), at(1)),
+        ],
+    )
+    .await;
     let failed = serde_json::to_value(store.failed().await.unwrap()).unwrap();
     assert_eq!(
         failed,
@@ -421,17 +665,45 @@ async fn the_last_hour_is_told_minute_by_minute(place: Place) {
         received(&event("msg_4", "no JSON"), before(30 * 60_000)),
     ];
     apply(&store, &events).await;
-    apply(&store, &[received(&update("msg_5", "user_2", 5), before(30 * 60_000))]).await;
+    apply(
+        &store,
+        &[received(&update("msg_5", "user_2", 5), before(30 * 60_000))],
+    )
+    .await;
     let recent = store.recent(now).await.unwrap();
     assert_eq!((recent.minutes.len(), recent.capped), (60, false));
     assert_eq!(recent.minutes[0].at, recent.since);
     let minute = &recent.minutes[29];
-    assert_eq!((minute.applied, minute.stale, minute.failed, minute.discarded), (1, 1, 1, 0));
+    assert_eq!(
+        (
+            minute.applied,
+            minute.stale,
+            minute.failed,
+            minute.discarded
+        ),
+        (1, 1, 1, 0)
+    );
     assert_eq!(recent.minutes[59].applied, 1);
-    assert_eq!(recent.minutes.iter().map(|minute| minute.applied).sum::<u64>(), 2, "not what is older");
+    assert_eq!(
+        recent
+            .minutes
+            .iter()
+            .map(|minute| minute.applied)
+            .sum::<u64>(),
+        2,
+        "not what is older"
+    );
     // The one in half an hour's place was half an hour on its way; to two digits that is 1,800 s.
-    let Lag { count, p50_ms, p95_ms, p99_ms } = recent.lag;
-    assert_eq!((count, p95_ms, p99_ms), (3, Some(1_800_000), Some(1_800_000)));
+    let Lag {
+        count,
+        p50_ms,
+        p95_ms,
+        p99_ms,
+    } = recent.lag;
+    assert_eq!(
+        (count, p95_ms, p99_ms),
+        (3, Some(1_800_000), Some(1_800_000))
+    );
     assert!(p50_ms.is_some());
     assert_eq!(recent.lag_series.len(), 30);
     assert_eq!(recent.lag_series[14].lag.count, 2);

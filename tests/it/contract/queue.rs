@@ -6,15 +6,15 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use clerk_sync::clerk::EventType;
-use clerk_sync::queue::{PublishError, Source, Taking};
+use clerk_sync::queue::{ConsumerOptions, PublishError, Source};
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use tokio::time::timeout;
 
 use crate::support::app::{DEADLINE, until};
 use crate::support::queues::{
-    Arm, QUIET, assert_nothing_comes, consumer, drain, event, event_with, ids, names, next, publish, publish_all,
-    taking,
+    Arm, QUIET, assert_nothing_comes, consumer, drain, event, event_with, ids, names, next,
+    publish, publish_all, taking,
 };
 
 /// Makes `rabbitmq::name` and `embedded::name` of every `async fn name(arm: &Arm)`, so that no arm can be forgotten.
@@ -252,7 +252,7 @@ on_both_queues! {
     // Beside a batch in flight none is begun for a few events.
     async fn a_full_batch_is_waited_for_until_it_is_full_or_nothing_more_comes(arm: &Arm) {
         let queue = arm.open().await;
-        let mut consumer = queue.consume(Source::Events, Taking { batches: NonZeroUsize::new(2).unwrap(), ..taking(5) });
+        let mut consumer = queue.consume(Source::Events, ConsumerOptions { batches: NonZeroUsize::new(2).unwrap(), ..taking(5) });
         publish_all(&queue, &names("first", 1)).await;
         let in_flight = next(&mut consumer).await;
         publish_all(&queue, &names("few", 4)).await;

@@ -18,17 +18,25 @@ use tokio::time::timeout;
 use crate::support::app::until;
 use crate::support::broker;
 use crate::support::queues::{
-    Arm, assert_nothing_comes, consumer, drain, event, event_with, ids, names, next, publish, publish_all, ready,
-    reason, taking,
+    Arm, assert_nothing_comes, consumer, drain, event, event_with, ids, names, next, publish,
+    publish_all, ready, reason, taking,
 };
 
 /// What must be answered without asking the broker. It takes microseconds; a loaded machine gets its due.
 const AT_ONCE: Duration = Duration::from_millis(500);
 
 async fn put(channel: &Channel, queue: String, properties: BasicProperties, body: &[u8]) {
-    let options = BasicPublishOptions { mandatory: true, immediate: false };
-    #[expect(clippy::disallowed_methods, reason = "by hand, as a stranger would; nobody else has this channel")]
-    let published = channel.basic_publish("".into(), queue.into(), options, body, properties).await;
+    let options = BasicPublishOptions {
+        mandatory: true,
+        immediate: false,
+    };
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "by hand, as a stranger would; nobody else has this channel"
+    )]
+    let published = channel
+        .basic_publish("".into(), queue.into(), options, body, properties)
+        .await;
     published.unwrap().await.unwrap();
 }
 
@@ -97,20 +105,34 @@ async fn the_topology_is_what_the_contract_says() {
 async fn a_message_is_what_the_contract_says() {
     Arm::rabbitmq(async |arm| {
         let queue = arm.open().await;
-        publish(&queue, event_with("msg_1", EventType::UserDeleted, Bytes::from_static(b"\xff"))).await;
+        publish(
+            &queue,
+            event_with("msg_1", EventType::UserDeleted, Bytes::from_static(b"\xff")),
+        )
+        .await;
         let (connection, channel) = broker::connect().await;
         let options = lapin::options::BasicGetOptions { no_ack: true };
-        let message = channel.basic_get(arm.namespace().queue("users").into(), options).await.unwrap().unwrap();
+        let message = channel
+            .basic_get(arm.namespace().queue("users").into(), options)
+            .await
+            .unwrap()
+            .unwrap();
         let properties = &message.delivery.properties;
         assert_eq!(message.delivery.routing_key.as_str(), "user.deleted");
         assert_eq!(message.delivery.data, b"\xff");
         assert_eq!(properties.delivery_mode(), &Some(2));
         assert_eq!(properties.message_id().as_ref().unwrap().as_str(), "msg_1");
         assert_eq!(properties.kind().as_ref().unwrap().as_str(), "user.deleted");
-        assert_eq!(properties.content_type().as_ref().unwrap().as_str(), "application/json");
+        assert_eq!(
+            properties.content_type().as_ref().unwrap().as_str(),
+            "application/json"
+        );
         assert_eq!(properties.timestamp(), &Some(1_795_172_401));
         let headers = properties.headers().as_ref().unwrap().inner();
-        assert_eq!(headers.get("svix-timestamp").unwrap().as_long_long_int(), Some(1_795_172_400));
+        assert_eq!(
+            headers.get("svix-timestamp").unwrap().as_long_long_int(),
+            Some(1_795_172_400)
+        );
         connection.close(200, "read".into()).await.unwrap();
     })
     .await;
@@ -121,23 +143,59 @@ async fn another_topology_is_named_and_left_alone() {
     Arm::rabbitmq(async |arm| {
         let users = arm.namespace().queue("users");
         let (connection, channel) = broker::connect().await;
-        let durable =
-            QueueDeclareOptions { passive: false, durable: true, exclusive: false, auto_delete: false, nowait: false };
-        channel.queue_declare(users.as_str().into(), durable, FieldTable::default()).await.unwrap();
-        channel.confirm_select(lapin::options::ConfirmSelectOptions { nowait: false }).await.unwrap();
-        put(&channel, users.clone(), BasicProperties::default(), b"theirs").await;
+        let durable = QueueDeclareOptions {
+            passive: false,
+            durable: true,
+            exclusive: false,
+            auto_delete: false,
+            nowait: false,
+        };
+        channel
+            .queue_declare(users.as_str().into(), durable, FieldTable::default())
+            .await
+            .unwrap();
+        channel
+            .confirm_select(lapin::options::ConfirmSelectOptions { nowait: false })
+            .await
+            .unwrap();
+        put(
+            &channel,
+            users.clone(),
+            BasicProperties::default(),
+            b"theirs",
+        )
+        .await;
         connection.close(200, "declared".into()).await.unwrap();
 
         let queue = arm.open().await;
         let published = queue.publish(event("msg_1")).await;
-        assert_eq!(published, Err(PublishError::Unavailable), "the first attempt is waited for");
+        assert_eq!(
+            published,
+            Err(PublishError::Unavailable),
+            "the first attempt is waited for"
+        );
         let told = reason(&queue);
-        assert!(told.contains(&users) && told.contains("inequivalent arg 'x-dead-letter-exchange'"), "{told}");
-        assert!(told.contains("AMQP_NAMESPACE"), "it says what to do: {told}");
+        assert!(
+            told.contains(&users) && told.contains("inequivalent arg 'x-dead-letter-exchange'"),
+            "{told}"
+        );
+        assert!(
+            told.contains("AMQP_NAMESPACE"),
+            "it says what to do: {told}"
+        );
 
-        let queues = arm.namespace().listed("queues", &["name", "type", "messages"]);
-        let theirs = queues.iter().find(|queue| queue["name"] == json!(users)).unwrap();
-        assert_eq!((&theirs["type"], &theirs["messages"]), (&json!("classic"), &json!(1)), "it was touched");
+        let queues = arm
+            .namespace()
+            .listed("queues", &["name", "type", "messages"]);
+        let theirs = queues
+            .iter()
+            .find(|queue| queue["name"] == json!(users))
+            .unwrap();
+        assert_eq!(
+            (&theirs["type"], &theirs["messages"]),
+            (&json!("classic"), &json!(1)),
+            "it was touched"
+        );
 
         // Once it is out of the way the program goes on by itself.
         arm.namespace().delete_queue("users").await;
@@ -159,7 +217,9 @@ async fn ok_is_exactly_what_a_full_queue_took() {
         let mut refused = 0;
         for round in 0..4 {
             let sent = names(&format!("msg_{round}"), CONCURRENT);
-            let publishes = sent.into_iter().map(async |id| (queue.publish(event(&id)).await, id));
+            let publishes = sent
+                .into_iter()
+                .map(async |id| (queue.publish(event(&id)).await, id));
             for (published, id) in join_all(publishes).await {
                 match published {
                     Ok(()) => assert!(taken.insert(id)),
@@ -169,9 +229,21 @@ async fn ok_is_exactly_what_a_full_queue_took() {
             }
         }
         let stored = arm.namespace().take_all("users").await;
-        assert_eq!(stored.len(), taken.len(), "as many are stored as were taken");
-        assert_eq!(stored.into_iter().collect::<BTreeSet<_>>(), taken, "and they are the same");
-        assert!(taken.len() >= LENGTH_MAX && refused > 0, "{} taken, {refused} refused", taken.len());
+        assert_eq!(
+            stored.len(),
+            taken.len(),
+            "as many are stored as were taken"
+        );
+        assert_eq!(
+            stored.into_iter().collect::<BTreeSet<_>>(),
+            taken,
+            "and they are the same"
+        );
+        assert!(
+            taken.len() >= LENGTH_MAX && refused > 0,
+            "{} taken, {refused} refused",
+            taken.len()
+        );
         arm.namespace().lift_limit().await;
         publish(&queue, event("msg_after")).await;
     })
@@ -209,17 +281,42 @@ async fn unroutable_is_exactly_what_nothing_took() {
         for round in 0..4 {
             let publishes = (0..400).map(async |n| {
                 let (id, is_routable) = (format!("msg_{round}_{n}"), n % 5 != 0);
-                let event_type = if is_routable { EventType::UserCreated } else { EventType::UserUpdated };
-                (queue.publish(event_with(&id, event_type, Bytes::from_static(b"{}"))).await, id, is_routable)
+                let event_type = if is_routable {
+                    EventType::UserCreated
+                } else {
+                    EventType::UserUpdated
+                };
+                (
+                    queue
+                        .publish(event_with(&id, event_type, Bytes::from_static(b"{}")))
+                        .await,
+                    id,
+                    is_routable,
+                )
             });
             for (published, id, is_routable) in join_all(publishes).await {
-                assert_eq!(published, if is_routable { Ok(()) } else { Err(PublishError::Unroutable) }, "{id}");
+                assert_eq!(
+                    published,
+                    if is_routable {
+                        Ok(())
+                    } else {
+                        Err(PublishError::Unroutable)
+                    },
+                    "{id}"
+                );
                 if is_routable {
                     stored.insert(id);
                 }
             }
         }
-        assert_eq!(namespace.take_all("users").await.into_iter().collect::<BTreeSet<_>>(), stored);
+        assert_eq!(
+            namespace
+                .take_all("users")
+                .await
+                .into_iter()
+                .collect::<BTreeSet<_>>(),
+            stored
+        );
     })
     .await;
 }
@@ -244,8 +341,11 @@ async fn publishing_goes_on_after_the_broker_closed_the_connection() {
                 pace.tick().await;
                 round += 1;
                 let sent = names(&format!("msg_{round}"), 20);
-                for (published, id) in
-                    join_all(sent.into_iter().map(async |id| (queue.publish(event(&id)).await, id))).await
+                for (published, id) in join_all(
+                    sent.into_iter()
+                        .map(async |id| (queue.publish(event(&id)).await, id)),
+                )
+                .await
                 {
                     match published {
                         Ok(()) => drop(taken.insert(id)),
@@ -258,19 +358,30 @@ async fn publishing_goes_on_after_the_broker_closed_the_connection() {
         };
         let name = namespace.name().to_owned();
         let close = async {
-            let closing = tokio::task::spawn_blocking(move || broker::close_connections(&name, "publish"));
+            let closing =
+                tokio::task::spawn_blocking(move || broker::close_connections(&name, "publish"));
             closing.await.unwrap();
             closed.store(true, Ordering::SeqCst);
         };
         let (mut taken, ()) = tokio::join!(publish, close);
 
         // By itself, without a new queue.
-        until("a publish succeeds", async || queue.publish(event("msg_after")).await.is_ok()).await;
+        until("a publish succeeds", async || {
+            queue.publish(event("msg_after")).await.is_ok()
+        })
+        .await;
         taken.insert("msg_after".into());
         let after = namespace.connections("publish");
-        assert!(after.len() == 1 && after != before, "it is another connection: {before:?}, {after:?}");
+        assert!(
+            after.len() == 1 && after != before,
+            "it is another connection: {before:?}, {after:?}"
+        );
         let stored: BTreeSet<_> = namespace.take_all("users").await.into_iter().collect();
-        assert!(stored.is_superset(&taken), "lost: {:?}", taken.difference(&stored).collect::<Vec<_>>());
+        assert!(
+            stored.is_superset(&taken),
+            "lost: {:?}",
+            taken.difference(&stored).collect::<Vec<_>>()
+        );
     })
     .await;
 }
@@ -283,7 +394,10 @@ async fn a_thread_publishes_for_itself_and_its_end_disturbs_nobody() {
         let before = arm.namespace().connections("publish");
         let all = queue.clone();
         let thread = tokio::task::spawn_blocking(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
             runtime.block_on(async {
                 let queue = all.on_this_thread(NonZeroUsize::new(2).unwrap());
                 publish_all(&queue, &names("of_the_thread", 100)).await;
@@ -298,7 +412,11 @@ async fn a_thread_publishes_for_itself_and_its_end_disturbs_nobody() {
         for id in names("of_others", 50) {
             assert_eq!(queue.publish(event(&id)).await, Ok(()));
         }
-        assert_eq!(arm.namespace().connections("publish"), before, "all over one connection");
+        assert_eq!(
+            arm.namespace().connections("publish"),
+            before,
+            "all over one connection"
+        );
         assert_eq!(drain(&mut consumer(&queue, 100), 150).await.len(), 150);
     })
     .await;
@@ -313,7 +431,12 @@ async fn a_batch_of_a_closed_connection_is_delivered_again() {
         let mut consumer = consumer(&queue, 10);
         // All in hand, so that what comes after it comes from another connection.
         let mut in_hand = Vec::new();
-        while in_hand.iter().map(|batch: &Batch| batch.events.len()).sum::<usize>() < sent.len() {
+        while in_hand
+            .iter()
+            .map(|batch: &Batch| batch.events.len())
+            .sum::<usize>()
+            < sent.len()
+        {
             in_hand.push(next(&mut consumer).await);
         }
         broker::close_connections(arm.namespace().name(), "consume");
@@ -345,14 +468,24 @@ async fn a_stop_ends_a_consumer_whose_last_batch_is_not_full() {
         assert_nothing_comes(&mut consumer).await;
         publish_all(&queue, &names("sent_ahead", 5)).await;
         // Nothing is left at the broker: all five are on their way before the answer to the stop is.
-        until("they were sent ahead", async || arm.namespace().ready("users").await == Some(0)).await;
+        until("they were sent ahead", async || {
+            arm.namespace().ready("users").await == Some(0)
+        })
+        .await;
         consumer.stop().await;
         let mut seen = BTreeSet::new();
-        while let Some(batch) = timeout(Duration::from_secs(5), consumer.next_batch()).await.expect("it ends") {
+        while let Some(batch) = timeout(Duration::from_secs(5), consumer.next_batch())
+            .await
+            .expect("it ends")
+        {
             seen.extend(ids(&batch));
             consumer.ack(batch).await.unwrap();
         }
-        assert_eq!(seen, names("sent_ahead", 5), "what was sent ahead is handed out");
+        assert_eq!(
+            seen,
+            names("sent_ahead", 5),
+            "what was sent ahead is handed out"
+        );
     })
     .await;
 }
@@ -370,9 +503,19 @@ async fn a_deleted_queue_is_declared_again() {
         let publish = async {
             // Between its declaration and its binding an event would go to the unrouted ones.
             let users = json!(arm.namespace().queue("users"));
-            let bindings = || arm.namespace().listed("bindings", &["source_name", "destination_name", "routing_key"]);
-            let is_bound = |it: &Value| it["destination_name"] == users && it["routing_key"] == json!("user.*");
-            until("the queue is bound again", async || bindings().iter().any(is_bound)).await;
+            let bindings = || {
+                arm.namespace().listed(
+                    "bindings",
+                    &["source_name", "destination_name", "routing_key"],
+                )
+            };
+            let is_bound = |it: &Value| {
+                it["destination_name"] == users && it["routing_key"] == json!("user.*")
+            };
+            until("the queue is bound again", async || {
+                bindings().iter().any(is_bound)
+            })
+            .await;
             publish(&queue, event("after_0")).await;
         };
         let (came, ()) = tokio::join!(wait, publish);
@@ -389,9 +532,18 @@ async fn who_only_publishes_notices_that_a_queue_or_an_exchange_was_deleted() {
         assert_eq!(namespace.take_all("users").await.len(), 3);
         namespace.delete_queue("users").await;
         let users = json!(namespace.queue("users"));
-        let bindings = || namespace.listed("bindings", &["source_name", "destination_name", "routing_key"]);
-        let is_bound = |it: &Value| it["destination_name"] == users && it["routing_key"] == json!("user.*");
-        until("the queue is bound again", async || bindings().iter().any(is_bound)).await;
+        let bindings = || {
+            namespace.listed(
+                "bindings",
+                &["source_name", "destination_name", "routing_key"],
+            )
+        };
+        let is_bound =
+            |it: &Value| it["destination_name"] == users && it["routing_key"] == json!("user.*");
+        until("the queue is bound again", async || {
+            bindings().iter().any(is_bound)
+        })
+        .await;
         let connection = namespace.connections("publish");
         publish(&queue, event("after")).await;
         assert_eq!(namespace.take_all("users").await, ["after"]);
@@ -399,8 +551,15 @@ async fn who_only_publishes_notices_that_a_queue_or_an_exchange_was_deleted() {
         namespace.delete_exchange("unrouted").await;
         let unrouted = json!(namespace.queue("unrouted"));
         let exchanges = || namespace.listed("exchanges", &["name"]);
-        until("the exchange is there again", async || exchanges().iter().any(|it| it["name"] == unrouted)).await;
-        assert_eq!(namespace.connections("publish"), connection, "and no publish was cut off for it");
+        until("the exchange is there again", async || {
+            exchanges().iter().any(|it| it["name"] == unrouted)
+        })
+        .await;
+        assert_eq!(
+            namespace.connections("publish"),
+            connection,
+            "and no publish was cut off for it"
+        );
     })
     .await;
 }
@@ -419,7 +578,10 @@ async fn what_is_delivered_too_often_is_a_dead_letter() {
         let batch = next(&mut dead).await;
         assert_eq!(batch.events[0].id().as_str(), "msg_poison");
         assert_eq!(batch.events[0].body(), event("msg_poison").body());
-        assert_eq!(batch.events[0].received_at(), event("msg_poison").received_at());
+        assert_eq!(
+            batch.events[0].received_at(),
+            event("msg_poison").received_at()
+        );
         dead.ack(batch).await.unwrap();
     })
     .await;
@@ -431,10 +593,19 @@ async fn a_message_put_there_by_hand_comes_under_the_same_id_each_time() {
         let queue = arm.open().await;
         ready(&queue).await;
         let (connection, channel) = broker::connect().await;
-        channel.confirm_select(lapin::options::ConfirmSelectOptions { nowait: false }).await.unwrap();
+        channel
+            .confirm_select(lapin::options::ConfirmSelectOptions { nowait: false })
+            .await
+            .unwrap();
         let users = arm.namespace().queue("users");
         let dotted = BasicProperties::default().with_message_id("not.an.id".into());
-        put(&channel, users.clone(), BasicProperties::default(), br#"{"type":"user.deleted"}"#).await;
+        put(
+            &channel,
+            users.clone(),
+            BasicProperties::default(),
+            br#"{"type":"user.deleted"}"#,
+        )
+        .await;
         put(&channel, users, dotted, br#"{"type":"user.deleted"}"#).await;
         connection.close(200, "put".into()).await.unwrap();
         let mut consumer = consumer(&queue, 1);
@@ -453,15 +624,27 @@ async fn only_what_is_used_is_connected() {
         let mut consumer = consumer(&worker, 10);
         assert_nothing_comes(&mut consumer).await;
         ready(&worker).await;
-        until("it consumes", async || arm.namespace().connections("consume").len() == 1).await;
+        until("it consumes", async || {
+            arm.namespace().connections("consume").len() == 1
+        })
+        .await;
         assert_eq!(worker.depth().await.unwrap(), 0);
-        assert!(arm.namespace().connections("publish").is_empty(), "a worker publishes nothing");
+        assert!(
+            arm.namespace().connections("publish").is_empty(),
+            "a worker publishes nothing"
+        );
         worker.close().await;
 
         // Connects without being asked for anything.
         let _receiver = arm.open().await;
-        until("it publishes", async || arm.namespace().connections("publish").len() == 1).await;
-        assert!(arm.namespace().connections("consume").is_empty(), "a receiver consumes nothing");
+        until("it publishes", async || {
+            arm.namespace().connections("publish").len() == 1
+        })
+        .await;
+        assert!(
+            arm.namespace().connections("consume").is_empty(),
+            "a receiver consumes nothing"
+        );
     })
     .await;
 }
@@ -480,19 +663,37 @@ async fn a_broker_that_cannot_be_used_is_explained_without_secrets() {
     ] {
         Arm::rabbitmq(async |arm| {
             let queue = arm.open_at(&url).await;
-            assert_eq!(queue.publish(event("msg_1")).await, Err(PublishError::Unavailable));
-            until("the reason is known", async || reason(&queue).contains(expected)).await;
-            assert!(!reason(&queue).contains(":sesame") && !reason(&queue).contains("sesame@"), "{}", reason(&queue));
+            assert_eq!(
+                queue.publish(event("msg_1")).await,
+                Err(PublishError::Unavailable)
+            );
+            until("the reason is known", async || {
+                reason(&queue).contains(expected)
+            })
+            .await;
+            assert!(
+                !reason(&queue).contains(":sesame") && !reason(&queue).contains("sesame@"),
+                "{}",
+                reason(&queue)
+            );
 
             let since = Instant::now();
-            assert_eq!(queue.publish(event("msg_2")).await, Err(PublishError::Unavailable));
+            assert_eq!(
+                queue.publish(event("msg_2")).await,
+                Err(PublishError::Unavailable)
+            );
             assert!(since.elapsed() < AT_ONCE, "it took {:?}", since.elapsed());
             assert!(queue.depth().await.is_err());
             // A consumer waits, and can be stopped.
             let mut waiting = consumer(&queue, 1);
             assert_nothing_comes(&mut waiting).await;
             waiting.stop().await;
-            assert!(timeout(AT_ONCE, waiting.next_batch()).await.expect("it ends at once").is_none());
+            assert!(
+                timeout(AT_ONCE, waiting.next_batch())
+                    .await
+                    .expect("it ends at once")
+                    .is_none()
+            );
         })
         .await;
     }

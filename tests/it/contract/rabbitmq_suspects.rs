@@ -10,7 +10,8 @@ use lapin::types::AMQPValue;
 use crate::support::app::until;
 use crate::support::broker;
 use crate::support::queues::{
-    Arm, assert_nothing_comes, consumer, drain, event, ids, names, next, publish, publish_all, taking,
+    Arm, assert_nothing_comes, consumer, drain, event, ids, names, next, publish, publish_all,
+    taking,
 };
 
 /// Has the queue count deliveries in vain until it is suspected of killing whoever takes it. It must be alone in the queue.
@@ -19,9 +20,18 @@ async fn make_suspect(arm: &Arm, part: &str) {
     let mut deliveries = 0;
     until("it was delivered in vain ten times", async || {
         let get = BasicGetOptions { no_ack: false };
-        if let Some(message) = channel.basic_get(arm.namespace().queue(part).into(), get).await.unwrap() {
+        if let Some(message) = channel
+            .basic_get(arm.namespace().queue(part).into(), get)
+            .await
+            .unwrap()
+        {
             deliveries += 1;
-            message.delivery.acker.reject(BasicRejectOptions { requeue: true }).await.unwrap();
+            message
+                .delivery
+                .acker
+                .reject(BasicRejectOptions { requeue: true })
+                .await
+                .unwrap();
         }
         deliveries >= 10
     })
@@ -33,11 +43,21 @@ async fn make_suspect(arm: &Arm, part: &str) {
 async fn put_suspect(arm: &Arm, id: &str) {
     let (connection, channel) = broker::connect().await;
     let headers = BTreeMap::from([("suspected".into(), AMQPValue::Boolean(true))]);
-    let properties = BasicProperties::default().with_message_id(id.into()).with_headers(headers.into());
-    let options = BasicPublishOptions { mandatory: true, immediate: false };
+    let properties = BasicProperties::default()
+        .with_message_id(id.into())
+        .with_headers(headers.into());
+    let options = BasicPublishOptions {
+        mandatory: true,
+        immediate: false,
+    };
     let queue = arm.namespace().queue("users").into();
-    #[expect(clippy::disallowed_methods, reason = "by hand, as a stranger would; nobody else has this channel")]
-    let published = channel.basic_publish("".into(), queue, options, b"{}", properties).await;
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "by hand, as a stranger would; nobody else has this channel"
+    )]
+    let published = channel
+        .basic_publish("".into(), queue, options, b"{}", properties)
+        .await;
     published.unwrap().await.unwrap();
     connection.close(200, "put".into()).await.unwrap();
 }
@@ -76,7 +96,10 @@ async fn nothing_is_sent_ahead_beside_what_came_to_nothing_many_times() {
         assert!(suspect.suspect);
         assert_eq!(ids(&suspect), ["msg_suspect"]);
         queue.set_aside(&mut consumer).await;
-        until("all others wait in the queue", async || arm.namespace().ready("users").await == Some(6)).await;
+        until("all others wait in the queue", async || {
+            arm.namespace().ready("users").await == Some(6)
+        })
+        .await;
         consumer.ack(suspect).await.unwrap();
         let seen: BTreeSet<_> = drain(&mut consumer, 6).await.into_iter().collect();
         assert_eq!(seen, names("msg", 6));
@@ -97,7 +120,10 @@ async fn what_was_sent_ahead_is_set_aside_and_what_is_suspected_of_it_stays_so()
         queue.set_aside(&mut consumer).await;
         // The second is among them; all are in the queue, so none has spent a delivery if this process dies.
         let left = u32::try_from(5 - seen.len()).unwrap();
-        until("all others wait in the queue", async || arm.namespace().ready("users").await == Some(left)).await;
+        until("all others wait in the queue", async || {
+            arm.namespace().ready("users").await == Some(left)
+        })
+        .await;
         consumer.ack(first).await.unwrap();
         let (second, between) = until_suspect(&mut consumer).await;
         assert_eq!(ids(&second), ["msg_second"], "it is handed out alone");

@@ -24,18 +24,28 @@ async fn an_alarm_fails_what_is_in_flight_and_keeps_the_connection() {
             let queue = queue.clone();
             async move { queue.publish(event("msg_in_flight")).await }
         });
-        until("the broker has it", async || arm.namespace().ready("users").await == Some(2)).await;
+        until("the broker has it", async || {
+            arm.namespace().ready("users").await == Some(2)
+        })
+        .await;
         let since = Instant::now();
         proxy.block("low on memory");
         assert_eq!(in_flight.await.unwrap(), Err(PublishError::Unavailable));
         assert!(since.elapsed() < AT_ONCE, "it took {:?}", since.elapsed());
-        assert!(reason(&queue).contains("low on memory"), "{}", reason(&queue));
+        assert!(
+            reason(&queue).contains("low on memory"),
+            "{}",
+            reason(&queue)
+        );
 
         // For longer than a batch may take: every answer is at once, and the connection stays.
         let mut pace = tokio::time::interval(Duration::from_millis(50));
         while since.elapsed() < Duration::from_secs(10) {
             let asked = Instant::now();
-            assert_eq!(queue.publish(event("msg_blocked")).await, Err(PublishError::Unavailable));
+            assert_eq!(
+                queue.publish(event("msg_blocked")).await,
+                Err(PublishError::Unavailable)
+            );
             assert!(asked.elapsed() < AT_ONCE, "it took {:?}", asked.elapsed());
             pace.tick().await;
         }
@@ -47,7 +57,10 @@ async fn an_alarm_fails_what_is_in_flight_and_keeps_the_connection() {
         publish_all(&queue, &names("after", 50)).await;
         assert_eq!(proxy.connections(), 1, "the channels were not clean");
         assert!(
-            !arm.namespace().take_all("users").await.contains(&"msg_blocked".into()),
+            !arm.namespace()
+                .take_all("users")
+                .await
+                .contains(&"msg_blocked".into()),
             "it was never given to lapin"
         );
     })
@@ -62,10 +75,20 @@ async fn a_silent_broker_is_given_up_in_time() {
         publish(&queue, event("msg_before")).await;
         proxy.hold();
         let since = Instant::now();
-        assert_eq!(queue.publish(event("msg_silent")).await, Err(PublishError::TimedOut));
-        assert!(since.elapsed() < Duration::from_secs(10), "it took {:?}", since.elapsed());
+        assert_eq!(
+            queue.publish(event("msg_silent")).await,
+            Err(PublishError::TimedOut)
+        );
+        assert!(
+            since.elapsed() < Duration::from_secs(10),
+            "it took {:?}",
+            since.elapsed()
+        );
         proxy.release();
-        until("a publish succeeds", async || queue.publish(event("msg_after")).await.is_ok()).await;
+        until("a publish succeeds", async || {
+            queue.publish(event("msg_after")).await.is_ok()
+        })
+        .await;
         // Nothing is known of the old connection, so it goes.
         until("it connects anew", async || proxy.connections() > 1).await;
     })
@@ -85,16 +108,26 @@ async fn a_cut_fails_what_is_in_flight_at_once() {
                 tokio::spawn(async move { queue.publish(event(&format!("msg_{n}"))).await })
             })
             .collect();
-        until("the broker has some", async || arm.namespace().ready("users").await > Some(1)).await;
+        until("the broker has some", async || {
+            arm.namespace().ready("users").await > Some(1)
+        })
+        .await;
         // Held on, so that no confirm slips through before the cut.
         proxy.cut();
         let since = Instant::now();
         for answer in in_flight {
             assert_eq!(answer.await.unwrap(), Err(PublishError::Unavailable));
         }
-        assert!(since.elapsed() < AT_ONCE * 4, "it took {:?}", since.elapsed());
+        assert!(
+            since.elapsed() < AT_ONCE * 4,
+            "it took {:?}",
+            since.elapsed()
+        );
         proxy.release();
-        until("a publish succeeds", async || queue.publish(event("msg_after")).await.is_ok()).await;
+        until("a publish succeeds", async || {
+            queue.publish(event("msg_after")).await.is_ok()
+        })
+        .await;
     })
     .await;
 }
@@ -112,7 +145,10 @@ async fn a_close_waits_for_what_is_in_flight_but_not_for_long() {
                 let queue = queue.clone();
                 async move { queue.publish(event(id)).await }
             });
-            until("the broker has it", async || arm.namespace().ready("users").await > waiting).await;
+            until("the broker has it", async || {
+                arm.namespace().ready("users").await > waiting
+            })
+            .await;
             (queue, answer)
         };
         let (queue, answer) = in_flight("msg_flushed").await;
@@ -123,7 +159,11 @@ async fn a_close_waits_for_what_is_in_flight_but_not_for_long() {
         let (queue, answer) = in_flight("msg_cut").await;
         let since = Instant::now();
         queue.close().await;
-        assert!(since.elapsed() < Duration::from_secs(3), "it took {:?}", since.elapsed());
+        assert!(
+            since.elapsed() < Duration::from_secs(3),
+            "it took {:?}",
+            since.elapsed()
+        );
         assert_eq!(answer.await.unwrap(), Err(PublishError::Unavailable));
         proxy.release();
     })
@@ -144,12 +184,26 @@ async fn a_broker_that_is_silent_from_the_start_is_known_to_be_away_soon() {
         let queue = arm.open_at(&url).await;
         // The first one waits for what comes of the connection, and not until the attempt to connect is given up.
         let since = Instant::now();
-        assert_eq!(queue.publish(event("msg_first")).await, Err(PublishError::Unavailable));
-        assert!(since.elapsed() < Duration::from_secs(5), "it took {:?}", since.elapsed());
-        assert!(reason(&queue).contains("has not answered"), "{}", reason(&queue));
+        assert_eq!(
+            queue.publish(event("msg_first")).await,
+            Err(PublishError::Unavailable)
+        );
+        assert!(
+            since.elapsed() < Duration::from_secs(5),
+            "it took {:?}",
+            since.elapsed()
+        );
+        assert!(
+            reason(&queue).contains("has not answered"),
+            "{}",
+            reason(&queue)
+        );
         for number in 0..10 {
             let since = Instant::now();
-            assert_eq!(queue.publish(event(&format!("msg_{number}"))).await, Err(PublishError::Unavailable));
+            assert_eq!(
+                queue.publish(event(&format!("msg_{number}"))).await,
+                Err(PublishError::Unavailable)
+            );
             assert!(since.elapsed() < AT_ONCE, "it took {:?}", since.elapsed());
         }
     })

@@ -13,12 +13,20 @@ use crate::support::app::tempdir::TempDir;
 use crate::support::history::{EPOCH_MS, event, update};
 
 fn open(path: &Path) -> Store {
-    let options = store::sqlite::Options { path: path.into(), keep: Keep::default() };
+    let options = store::sqlite::Options {
+        path: path.into(),
+        keep: Keep::default(),
+    };
     Store::open(&store::Options::Sqlite(options)).unwrap()
 }
 
 async fn connect(path: &Path) -> SqliteConnection {
-    SqliteConnectOptions::new().filename(path).create_if_missing(true).connect().await.unwrap()
+    SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .connect()
+        .await
+        .unwrap()
 }
 
 fn incompatible<T>(result: Result<T, StoreError>) -> String {
@@ -62,19 +70,27 @@ async fn a_file_that_is_empty_old_or_no_database_is_named_with_what_to_do() {
 
     let text_file = directory.path().join("notes.db");
     std::fs::write(&text_file, "shopping list: ".repeat(1000)).unwrap();
-    for text in [incompatible(open(&text_file).user(&user).await), incompatible(open(&text_file).migrate().await)] {
+    for text in [
+        incompatible(open(&text_file).user(&user).await),
+        incompatible(open(&text_file).migrate().await),
+    ] {
         assert!(text.contains("no SQLite database"), "{text}");
     }
 
     let others = directory.path().join("others.db");
-    connect(&others).await.execute("create table users (mine text); insert into users values ('x')").await.unwrap();
+    connect(&others)
+        .await
+        .execute("create table users (mine text); insert into users values ('x')")
+        .await
+        .unwrap();
     let text = incompatible(open(&others).migrate().await);
     assert!(text.contains("another program"), "{text}");
     let mut connection = connect(&others).await;
-    let tables: String = sqlx::query_scalar("select group_concat(name) from sqlite_schema where type = 'table'")
-        .fetch_one(&mut connection)
-        .await
-        .unwrap();
+    let tables: String =
+        sqlx::query_scalar("select group_concat(name) from sqlite_schema where type = 'table'")
+            .fetch_one(&mut connection)
+            .await
+            .unwrap();
     assert_eq!(tables, "users", "nothing of ours is left in it");
 }
 
@@ -88,13 +104,25 @@ async fn one_reads_while_another_writes_and_a_second_writer_waits() {
     let mut other = connect(&path).await;
     other.execute("begin immediate").await.unwrap();
     // The file is being written; what is committed can be read all the same.
-    assert!(command.user(&ClerkId::new("user_1").unwrap()).await.unwrap().is_none());
+    assert!(
+        command
+            .user(&ClerkId::new("user_1").unwrap())
+            .await
+            .unwrap()
+            .is_none()
+    );
     let write = plan(&[update("msg_1", "user_1", 1)]);
     let (applied, ()) = tokio::join!(service.apply(&write), async {
         other.execute("commit").await.unwrap();
     });
     applied.unwrap();
-    assert!(command.user(&ClerkId::new("user_1").unwrap()).await.unwrap().is_some());
+    assert!(
+        command
+            .user(&ClerkId::new("user_1").unwrap())
+            .await
+            .unwrap()
+            .is_some()
+    );
 }
 
 /// A file from before there was a lower case of every script.
@@ -106,9 +134,14 @@ async fn rows_that_are_there_are_found_in_any_case_after_the_migration() {
     store.migrate().await.unwrap();
     let body = |n: usize, name: &str| {
         let data = serde_json::json!({"id": format!("user_{n:04}"), "first_name": name, "last_name": "ÖZ", "updated_at": EPOCH_MS});
-        event(&format!("msg_{n}"), serde_json::json!({"data": data, "type": "user.created"}).to_string())
+        event(
+            &format!("msg_{n}"),
+            serde_json::json!({"data": data, "type": "user.created"}).to_string(),
+        )
     };
-    let events: Vec<_> = (0..1200).map(|n| body(n, if n % 2 == 0 { "Ada" } else { "ÅSA" })).collect();
+    let events: Vec<_> = (0..1200)
+        .map(|n| body(n, if n % 2 == 0 { "Ada" } else { "ÅSA" }))
+        .collect();
     store.apply(&plan(&events)).await.unwrap();
     store.close().await;
     let before = "drop view active_users; drop index users_email_folded; drop index users_first_name;
@@ -119,21 +152,42 @@ async fn rows_that_are_there_are_found_in_any_case_after_the_migration() {
 
     let store = open(&path);
     store.migrate().await.unwrap();
-    let filter = |q: &str| UserFilter { q: Some(q.into()), ..UserFilter::default() };
-    for (q, newest) in [("åsa", "user_1199"), ("ada öz", "user_1198"), ("öZ", "user_1199")] {
+    let filter = |q: &str| UserFilter {
+        q: Some(q.into()),
+        ..UserFilter::default()
+    };
+    for (q, newest) in [
+        ("åsa", "user_1199"),
+        ("ada öz", "user_1198"),
+        ("öZ", "user_1199"),
+    ] {
         let found = store.users(&filter(q), &page(1)).await.unwrap().rows;
         assert_eq!(found[0].clerk_id, newest, "{q}");
     }
     let mut connection = connect(&path).await;
     let mut columns = async |name: &'static str| -> Vec<String> {
         let names = "select name from pragma_table_info(?1) order by cid";
-        sqlx::query_scalar(names).bind(name).fetch_all(&mut connection).await.unwrap()
+        sqlx::query_scalar(names)
+            .bind(name)
+            .fetch_all(&mut connection)
+            .await
+            .unwrap()
     };
     let table = columns("users").await;
-    assert_eq!(columns("active_users").await, table[..table.len() - 1], "the view has all but the one for look-ups");
-    store.erase(&ClerkId::new("user_1199").unwrap()).await.unwrap();
+    assert_eq!(
+        columns("active_users").await,
+        table[..table.len() - 1],
+        "the view has all but the one for look-ups"
+    );
+    store
+        .erase(&ClerkId::new("user_1199").unwrap())
+        .await
+        .unwrap();
     let kept = "select count(*) from users where folded is not null and first_name is null";
-    let kept: i64 = sqlx::query_scalar(kept).fetch_one(&mut connection).await.unwrap();
+    let kept: i64 = sqlx::query_scalar(kept)
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
     assert_eq!(kept, 0, "what is erased is erased here too");
 }
 
@@ -145,12 +199,30 @@ async fn every_look_up_finds_its_index() {
     open(&path).migrate().await.unwrap();
     let mut connection = connect(&path).await;
     let cases = [
-        (include_str!("../../../src/store/sqlite/users_by_email.sql"), "users_email_folded (<expr>=?)"),
-        (include_str!("../../../src/store/sqlite/users_by_phone.sql"), "users_phone (phone=?)"),
-        (include_str!("../../../src/store/sqlite/users_by_username.sql"), "users_username (username=?)"),
-        (include_str!("../../../src/store/sqlite/users_by_external_id.sql"), "users_external_id (external_id=?)"),
-        (include_str!("../../../src/store/sqlite/users.sql"), "sqlite_autoindex_users_1 (clerk_id<?)"),
-        (include_str!("../../../src/store/sqlite/events.sql"), "events_received_at (received_at>? AND received_at<?)"),
+        (
+            include_str!("../../../src/store/sqlite/users_by_email.sql"),
+            "users_email_folded (<expr>=?)",
+        ),
+        (
+            include_str!("../../../src/store/sqlite/users_by_phone.sql"),
+            "users_phone (phone=?)",
+        ),
+        (
+            include_str!("../../../src/store/sqlite/users_by_username.sql"),
+            "users_username (username=?)",
+        ),
+        (
+            include_str!("../../../src/store/sqlite/users_by_external_id.sql"),
+            "users_external_id (external_id=?)",
+        ),
+        (
+            include_str!("../../../src/store/sqlite/users.sql"),
+            "sqlite_autoindex_users_1 (clerk_id<?)",
+        ),
+        (
+            include_str!("../../../src/store/sqlite/events.sql"),
+            "events_received_at (received_at>? AND received_at<?)",
+        ),
         (
             include_str!("../../../src/store/sqlite/events_of_user.sql"),
             "events_clerk_id (clerk_id=? AND received_at>? AND",
@@ -163,24 +235,57 @@ async fn every_look_up_finds_its_index() {
             include_str!("../../../src/store/sqlite/events_by_type.sql"),
             "events_by_type (event_type=? AND received_at>? AND",
         ),
-        (include_str!("../../../src/store/sqlite/users_by_search.sql"), "MULTI-INDEX OR"),
-        (include_str!("../../../src/store/sqlite/users_by_search.sql"), "users_last_name (<expr>>? AND <expr><?)"),
+        (
+            include_str!("../../../src/store/sqlite/users_by_search.sql"),
+            "MULTI-INDEX OR",
+        ),
+        (
+            include_str!("../../../src/store/sqlite/users_by_search.sql"),
+            "users_last_name (<expr>>? AND <expr><?)",
+        ),
         (
             include_str!("../../../src/store/sqlite/users_by_search_in_order.sql"),
             "sqlite_autoindex_users_1 (clerk_id<?)",
         ),
-        (include_str!("../../../src/store/sqlite/search_is_common.sql"), "users_first_name (<expr>>? AND <expr><?)"),
-        (include_str!("../../../src/store/sqlite/users_deleted.sql"), "users_deleted (clerk_id<?)"),
-        (include_str!("../../../src/store/sqlite/failed.sql"), "events_by_status (status=?)"),
-        (include_str!("../../../src/store/sqlite/recent.sql"), "events_received_at (received_at>?)"),
-        (include_str!("../../../src/store/sqlite/last_received.sql"), "COVERING INDEX events_received_at"),
-        (include_str!("../../../src/store/sqlite/user.sql"), "sqlite_autoindex_users_1 (clerk_id=?)"),
-        (include_str!("../../../src/store/sqlite/event.sql"), "sqlite_autoindex_events_1 (event_id=?)"),
+        (
+            include_str!("../../../src/store/sqlite/search_is_common.sql"),
+            "users_first_name (<expr>>? AND <expr><?)",
+        ),
+        (
+            include_str!("../../../src/store/sqlite/users_deleted.sql"),
+            "users_deleted (clerk_id<?)",
+        ),
+        (
+            include_str!("../../../src/store/sqlite/failed.sql"),
+            "events_by_status (status=?)",
+        ),
+        (
+            include_str!("../../../src/store/sqlite/recent.sql"),
+            "events_received_at (received_at>?)",
+        ),
+        (
+            include_str!("../../../src/store/sqlite/last_received.sql"),
+            "COVERING INDEX events_received_at",
+        ),
+        (
+            include_str!("../../../src/store/sqlite/user.sql"),
+            "sqlite_autoindex_users_1 (clerk_id=?)",
+        ),
+        (
+            include_str!("../../../src/store/sqlite/event.sql"),
+            "sqlite_autoindex_events_1 (event_id=?)",
+        ),
     ];
     for (sql, index) in cases {
         let explain = AssertSqlSafe(format!("explain query plan {sql}"));
-        let rows = sqlx::raw_sql(explain).fetch_all(&mut connection).await.unwrap();
+        let rows = sqlx::raw_sql(explain)
+            .fetch_all(&mut connection)
+            .await
+            .unwrap();
         let plan: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
-        assert!(plan.iter().any(|step| step.contains(index)), "{plan:?} without {index}:\n{sql}");
+        assert!(
+            plan.iter().any(|step| step.contains(index)),
+            "{plan:?} without {index}:\n{sql}"
+        );
     }
 }

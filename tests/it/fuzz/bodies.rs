@@ -5,8 +5,8 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use clerk_sync::clerk::sample::{Person, SampleType};
 use clerk_sync::clerk::{EventType, Rejection, SignedEvent, Timestamp, UserEvent, UserProfile};
+use clerk_sync::sample::{Person, SampleType};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use serde_json::Value;
@@ -29,7 +29,9 @@ struct Sample {
 
 impl Sample {
     fn new(bytes: Vec<u8>) -> Self {
-        let tree = serde_json::from_slice(&bytes).ok().map(|value: Value| Tree::marked("", &value));
+        let tree = serde_json::from_slice(&bytes)
+            .ok()
+            .map(|value: Value| Tree::marked("", &value));
         Self { bytes, tree }
     }
 
@@ -38,14 +40,19 @@ impl Sample {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/samples");
         let files = |folder: &Path| {
             let entries = std::fs::read_dir(folder).unwrap();
-            let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_file()).collect();
+            let mut files: Vec<_> = entries
+                .map(|entry| entry.unwrap().path())
+                .filter(|path| path.is_file())
+                .collect();
             // A folder has no order, and a seed must mean the same on every machine.
             files.sort();
             files.into_iter().map(|path| std::fs::read(path).unwrap())
         };
         let person = Person::generate(7, at(-1000));
         let made_up = SampleType::ALL.map(|kind| person.event(kind, at(0), 1).body.to_vec());
-        let bodies = files(&folder).chain(files(&folder.join("hostile"))).chain(made_up);
+        let bodies = files(&folder)
+            .chain(files(&folder.join("hostile")))
+            .chain(made_up);
         bodies.map(Self::new).collect()
     }
 
@@ -118,7 +125,11 @@ impl Fault {
             Self::Range(one, other, twice) => {
                 let (one, other) = (one.index(ends), other.index(ends));
                 let range = one.min(other)..one.max(other);
-                let copy = if *twice { body[range.clone()].repeat(2) } else { Vec::new() };
+                let copy = if *twice {
+                    body[range.clone()].repeat(2)
+                } else {
+                    Vec::new()
+                };
                 body.splice(range, copy);
             }
         }
@@ -128,10 +139,21 @@ impl Fault {
 #[test]
 fn random_bodies_are_read_or_refused_in_words_that_hold_nothing_of_them() {
     let samples = Sample::all();
-    assert!(samples.len() >= 60, "only {} samples were found", samples.len());
-    let (ends, texts) = (RefCell::new(BTreeMap::<_, u32>::new()), RefCell::new(BTreeSet::new()));
+    assert!(
+        samples.len() >= 60,
+        "only {} samples were found",
+        samples.len()
+    );
+    let (ends, texts) = (
+        RefCell::new(BTreeMap::<_, u32>::new()),
+        RefCell::new(BTreeSet::new()),
+    );
     let faults = prop_oneof![3 => Just(Vec::new()), 2 => prop::collection::vec(Fault::any(), 1..4)];
-    let cases = (any::<Index>(), prop::collection::vec(Edit::any(), 0..5), faults);
+    let cases = (
+        any::<Index>(),
+        prop::collection::vec(Edit::any(), 0..5),
+        faults,
+    );
     let holds = |(which, edits, faults): (Index, Vec<Edit>, Vec<Fault>)| {
         let body = which.get(&samples).changed(&edits, &faults);
         let event = event("msg_fuzz", body);
@@ -140,12 +162,18 @@ fn random_bodies_are_read_or_refused_in_words_that_hold_nothing_of_them() {
         let end = match &read {
             Ok(read) => {
                 check_event(&event, read)?;
-                if read.change.profile.is_some() { "profile" } else { "delete" }
+                if read.change.profile.is_some() {
+                    "profile"
+                } else {
+                    "delete"
+                }
             }
             Err(rejection) => {
                 let text = rejection.to_string();
                 check_refusal(rejection, &text)?;
-                texts.borrow_mut().insert(text.replace(|letter: char| letter.is_ascii_digit(), ""));
+                texts
+                    .borrow_mut()
+                    .insert(text.replace(|letter: char| letter.is_ascii_digit(), ""));
                 rejection.code()
             }
         };
@@ -154,21 +182,42 @@ fn random_bodies_are_read_or_refused_in_words_that_hold_nothing_of_them() {
     };
     super::runner(20_000).run(&cases, holds).unwrap();
     let (ends, texts) = (ends.into_inner(), texts.into_inner());
-    assert!(ends.len() == 8 && ends.values().all(|count| *count >= 20), "not every end was reached: {ends:?}");
+    assert!(
+        ends.len() == 8 && ends.values().all(|count| *count >= 20),
+        "not every end was reached: {ends:?}"
+    );
     // Faults of JSON, IDs, times and texts, as many as there are in `clerk`: more would hold something of the body.
-    assert!(texts.len() <= 22, "an error depends on the body: {texts:#?}");
+    assert!(
+        texts.len() <= 22,
+        "an error depends on the body: {texts:#?}"
+    );
 }
 
 /// The type that decides the way of an event, and the user that a failed one is filed under, are those of the whole
 /// reading.
-fn check_agreement(event: &SignedEvent, read: &Result<UserEvent, Rejection>) -> Result<(), TestCaseError> {
+fn check_agreement(
+    event: &SignedEvent,
+    read: &Result<UserEvent, Rejection>,
+) -> Result<(), TestCaseError> {
     let is_unreadable = matches!(read, Err(Rejection::NotJson(_) | Rejection::MissingType));
-    prop_assert_eq!(*event.event_type() == EventType::Unreadable, is_unreadable, "{:?}", read);
+    prop_assert_eq!(
+        *event.event_type() == EventType::Unreadable,
+        is_unreadable,
+        "{:?}",
+        read
+    );
     let is_of_another_type = matches!(read, Err(Rejection::UnsupportedType));
-    prop_assert_eq!(matches!(event.event_type(), EventType::Other(_)), is_of_another_type, "{:?}", read);
+    prop_assert_eq!(
+        matches!(event.event_type(), EventType::Other(_)),
+        is_of_another_type,
+        "{:?}",
+        read
+    );
     let id = event.clerk_id();
     if let Some(id) = &id {
-        prop_assert!(!id.as_str().contains('\0') && (1..=255).contains(&id.as_str().chars().count()));
+        prop_assert!(
+            !id.as_str().contains('\0') && (1..=255).contains(&id.as_str().chars().count())
+        );
     }
     match read {
         Ok(read) => prop_assert_eq!(id, Some(read.change.clerk_id.clone())),
@@ -179,7 +228,14 @@ fn check_agreement(event: &SignedEvent, read: &Result<UserEvent, Rejection>) -> 
 }
 
 fn check_refusal(rejection: &Rejection, text: &str) -> Result<(), TestCaseError> {
-    let codes = ["not_json", "missing_type", "unsupported_type", "invalid_id", "implausible_time", "unstorable"];
+    let codes = [
+        "not_json",
+        "missing_type",
+        "unsupported_type",
+        "invalid_id",
+        "implausible_time",
+        "unstorable",
+    ];
     prop_assert!(codes.contains(&rejection.code()), "{}", rejection.code());
     let holds_marker = text.contains(&MARKER[..2]) || text.contains(MARKER_NUMBER);
     prop_assert!(!holds_marker && text.len() <= 150, "{}", text);
@@ -193,26 +249,65 @@ fn check_event(event: &SignedEvent, read: &UserEvent) -> Result<(), TestCaseErro
     // It refuses more than ours: deep levels, 1e400, and half a surrogate pair beside the user.
     let other: Option<Value> = serde_json::from_slice(event.body()).ok();
     if let Some(other) = &other {
-        prop_assert_eq!(Some(read.change.clerk_id.as_str()), other["data"]["id"].as_str());
+        prop_assert_eq!(
+            Some(read.change.clerk_id.as_str()),
+            other["data"]["id"].as_str()
+        );
     }
-    let Some((version, profile)) = &read.change.profile else { return Ok(()) };
+    let Some((version, profile)) = &read.change.profile else {
+        return Ok(());
+    };
     prop_assert!(is_plausible(version.updated_at));
-    prop_assert!(serde_json::from_str::<&RawValue>(&profile.data).is_ok(), "data is no JSON");
+    prop_assert!(
+        serde_json::from_str::<&RawValue>(&profile.data).is_ok(),
+        "data is no JSON"
+    );
     // The object itself is a level too.
-    let is_too_deep = ["[", "{\"a\":"].iter().any(|open| profile.data.contains(&open.repeat(LEVELS_MAX)));
+    let is_too_deep = ["[", "{\"a\":"]
+        .iter()
+        .any(|open| profile.data.contains(&open.repeat(LEVELS_MAX)));
     prop_assert!(!is_too_deep, "no database takes that many levels");
-    prop_assert!(texts(profile).into_iter().flatten().all(|text| !text.contains('\0')), "{:?}", profile);
+    prop_assert!(
+        texts(profile)
+            .into_iter()
+            .flatten()
+            .all(|text| !text.contains('\0')),
+        "{:?}",
+        profile
+    );
     if let Some(other) = &other {
         let user = &other["data"];
         prop_assert_eq!(profile.first_name.as_deref(), user["first_name"].as_str());
         prop_assert_eq!(profile.last_name.as_deref(), user["last_name"].as_str());
         prop_assert_eq!(profile.banned, user["banned"].as_bool());
-        prop_assert_eq!(profile.public_metadata.is_some(), user["public_metadata"].is_object());
+        prop_assert_eq!(
+            profile.public_metadata.is_some(),
+            user["public_metadata"].is_object()
+        );
     }
     Ok(())
 }
 
 fn texts(profile: &UserProfile) -> [&Option<String>; 8] {
-    let UserProfile { email, phone, username, first_name, last_name, image_url, external_id, locale, .. } = profile;
-    [email, phone, username, first_name, last_name, image_url, external_id, locale]
+    let UserProfile {
+        email,
+        phone,
+        username,
+        first_name,
+        last_name,
+        image_url,
+        external_id,
+        locale,
+        ..
+    } = profile;
+    [
+        email,
+        phone,
+        username,
+        first_name,
+        last_name,
+        image_url,
+        external_id,
+        locale,
+    ]
 }

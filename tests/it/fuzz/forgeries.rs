@@ -31,14 +31,25 @@ fn one_million_forged_signatures_are_all_refused() {
     let seen: Vec<Seen> = thread::scope(|scope| {
         let attack = |thread| scope.spawn(move || attack(seed.wrapping_add(thread)));
         let threads: Vec<_> = (0..u64::from(THREADS)).map(attack).collect();
-        threads.into_iter().map(|thread| thread.join().expect("a forgery was accepted")).collect()
+        threads
+            .into_iter()
+            .map(|thread| thread.join().expect("a forgery was accepted"))
+            .collect()
     });
     let total = |count: fn(&Seen) -> u32| seen.iter().map(count).sum::<u32>();
-    let (by_headers, by_signature, genuine) =
-        (total(|seen| seen.by_headers), total(|seen| seen.by_signature), total(|seen| seen.genuine));
-    println!("{by_headers} refused by their headers, {by_signature} by their signature; {genuine} were genuine");
+    let (by_headers, by_signature, genuine) = (
+        total(|seen| seen.by_headers),
+        total(|seen| seen.by_signature),
+        total(|seen| seen.genuine),
+    );
+    println!(
+        "{by_headers} refused by their headers, {by_signature} by their signature; {genuine} were genuine"
+    );
     assert_eq!(by_signature, FORGERIES);
-    assert!(genuine > FORGERIES / 1000, "a verifier that refuses everything would pass");
+    assert!(
+        genuine > FORGERIES / 1000,
+        "a verifier that refuses everything would pass"
+    );
 }
 
 fn attack(seed: u64) -> Seen {
@@ -56,7 +67,10 @@ fn attack(seed: u64) -> Seen {
             ("svix-timestamp", &*request.timestamp),
             ("svix-signature", &*request.signature),
         ];
-        match (receive(&verifier, headers.into_iter(), &request.body), is_genuine) {
+        match (
+            receive(&verifier, headers.into_iter(), &request.body),
+            is_genuine,
+        ) {
             (Ok(_), true) => seen.genuine += 1,
             (Err(SignatureError::InvalidSignature), false) => seen.by_signature += 1,
             (Err(_), false) => seen.by_headers += 1,
@@ -108,7 +122,9 @@ fn write_another_id(rng: &mut StdRng, id: &mut Vec<u8>) {
 
 /// Another time that is near enough, or the same time written otherwise.
 fn write_another_time(rng: &mut StdRng, timestamp: &mut Vec<u8>) {
-    let near = (now_s() + rng.random_range(-310..310)).to_string().into_bytes();
+    let near = (now_s() + rng.random_range(-310..310))
+        .to_string()
+        .into_bytes();
     let same = timestamp.clone();
     *timestamp = match rng.random_range(0..10) {
         0 => [b"0", &*same].concat(),
@@ -122,7 +138,9 @@ fn write_another_time(rng: &mut StdRng, timestamp: &mut Vec<u8>) {
 /// Signatures that are nearly right, or right but written otherwise.
 fn write_signature_anew(rng: &mut StdRng, request: &mut Request, all: &[Genuine]) {
     // That of the request's own body where there is one: the others would not be close.
-    let own = all.iter().find(|genuine| genuine.request.body == request.body);
+    let own = all
+        .iter()
+        .find(|genuine| genuine.request.body == request.body);
     let genuine = own.unwrap_or_else(|| all.choose(rng).unwrap());
     let (tag, encoded) = (&genuine.tag, BASE64.encode(&genuine.tag));
     request.signature = match rng.random_range(0..14) {
@@ -132,17 +150,36 @@ fn write_signature_anew(rng: &mut StdRng, request: &mut Request, all: &[Genuine]
         3 => format!("v1,{}", with_trailing_bits(rng, &encoded)),
         4 => format!("v1,{}", BASE64.encode(spoilt(rng, tag))),
         5 => format!("v1,{}", BASE64.encode(rng.random::<[u8; 32]>())),
-        6 => format!("v1,{}", tag.iter().map(|byte| format!("{byte:02x}")).collect::<String>()),
+        6 => format!(
+            "v1,{}",
+            tag.iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect::<String>()
+        ),
         7 => format!("v1,{}", encoded.to_ascii_lowercase()),
-        8 => format!("{},{encoded}", ["v2", "v1a", "V1", "v0", "v11", "v1,v1", "v1\t", "1", ""].choose(rng).unwrap()),
-        9 => format!("v1{}{encoded}", [".", ":", "=", ", ", " ,", ",,", ""].choose(rng).unwrap()),
+        8 => format!(
+            "{},{encoded}",
+            ["v2", "v1a", "V1", "v0", "v11", "v1,v1", "v1\t", "1", ""]
+                .choose(rng)
+                .unwrap()
+        ),
+        9 => format!(
+            "v1{}{encoded}",
+            [".", ":", "=", ", ", " ,", ",,", ""].choose(rng).unwrap()
+        ),
         10 => genuine.of_another_secret.clone(),
-        11 => format!("{} v1,{encoded}", all.choose(rng).unwrap().of_another_secret),
+        11 => format!(
+            "{} v1,{encoded}",
+            all.choose(rng).unwrap().of_another_secret
+        ),
         12 => format!("v1,{}", BASE64.encode(&all.choose(rng).unwrap().tag)),
         _ => {
             let between = [" ", "  ", ",", ";", "\t", "\n", ""].choose(rng).unwrap();
             let more = ["v1,AAAA", "v2,x", "v1a,abcd", "v1,"].choose(rng).unwrap();
-            let pair = [format!("v1,{encoded}{between}{more}"), format!("{more}{between}v1,{encoded}")];
+            let pair = [
+                format!("v1,{encoded}{between}{more}"),
+                format!("{more}{between}v1,{encoded}"),
+            ];
             pair.choose(rng).unwrap().clone()
         }
     }
@@ -153,8 +190,14 @@ fn write_signature_anew(rng: &mut StdRng, request: &mut Request, all: &[Genuine]
 fn with_trailing_bits(rng: &mut StdRng, encoded: &str) -> String {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let (front, last) = encoded.trim_end_matches('=').split_at(42);
-    let value = LETTERS.iter().position(|letter| last.as_bytes() == [*letter]).unwrap();
-    format!("{front}{}=", char::from(LETTERS[value + rng.random_range(1..4)]))
+    let value = LETTERS
+        .iter()
+        .position(|letter| last.as_bytes() == [*letter])
+        .unwrap();
+    format!(
+        "{front}{}=",
+        char::from(LETTERS[value + rng.random_range(1..4)])
+    )
 }
 
 fn spoilt(rng: &mut StdRng, tag: &[u8]) -> Vec<u8> {
@@ -178,9 +221,15 @@ fn take_from_another(rng: &mut StdRng, request: &mut Request, all: &[Genuine]) {
 /// What is signed stays the same, to the byte; only where the ID ends and the body begins is another place.
 fn move_the_boundaries(rng: &mut StdRng, request: &mut Request) {
     let signed = [&*request.id, &*request.timestamp, &*request.body].join(&b'.');
-    let dots: Vec<usize> = (0..signed.len()).filter(|place| signed[*place] == b'.').collect();
+    let dots: Vec<usize> = (0..signed.len())
+        .filter(|place| signed[*place] == b'.')
+        .collect();
     let first = rng.random_range(0..dots.len() - 1);
-    let second = if rng.random() { first + 1 } else { rng.random_range(first + 1..dots.len()) };
+    let second = if rng.random() {
+        first + 1
+    } else {
+        rng.random_range(first + 1..dots.len())
+    };
     let (first, second) = (dots[first], dots[second]);
     request.id = signed[..first].into();
     request.timestamp = signed[first + 1..second].into();

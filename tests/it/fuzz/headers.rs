@@ -32,7 +32,15 @@ enum Edit {
 
 fn name() -> impl Strategy<Value = String> {
     let family = || select(vec!["svix", "webhook", "SVIX", "svix ", "x-svix", ""]);
-    let part = select(vec!["id", "timestamp", "signature", "ID", "id ", "signature-2", ""]);
+    let part = select(vec![
+        "id",
+        "timestamp",
+        "signature",
+        "ID",
+        "id ",
+        "signature-2",
+        "",
+    ]);
     prop_oneof![
         6 => (family(), part).prop_map(|(family, part)| format!("{family}-{part}")),
         1 => ".{0,20}",
@@ -81,7 +89,9 @@ fn edit() -> impl Strategy<Value = Edit> {
 impl Edit {
     fn apply(&self, headers: &mut Vec<Header>, all: &[Genuine]) {
         match self {
-            Self::AddGenuine(which, family) => return headers.extend(named(family, &which.get(all).request)),
+            Self::AddGenuine(which, family) => {
+                return headers.extend(named(family, &which.get(all).request));
+            }
             Self::Add(name, value) => return headers.push((name.clone(), value.clone())),
             _ if headers.is_empty() => return,
             _ => {}
@@ -99,58 +109,96 @@ impl Edit {
                     *place.get_mut(value) = *byte;
                 }
             }
-            Self::Lengthen(at, more, times) => headers[at.index(count)].1.extend(more.repeat(*times).as_bytes()),
+            Self::Lengthen(at, more, times) => headers[at.index(count)]
+                .1
+                .extend(more.repeat(*times).as_bytes()),
             Self::AddGenuine(..) | Self::Add(..) => unreachable!("they were added above"),
         }
     }
 }
 
 fn named(family: &str, request: &Request) -> [Header; 3] {
-    [("id", &request.id), ("timestamp", &request.timestamp), ("signature", &request.signature)]
-        .map(|(part, value)| (format!("{family}-{part}"), value.clone()))
+    [
+        ("id", &request.id),
+        ("timestamp", &request.timestamp),
+        ("signature", &request.signature),
+    ]
+    .map(|(part, value)| (format!("{family}-{part}"), value.clone()))
 }
 
 /// The request that the headers make: Svix's own family, or the other where nothing of that is there, each header once.
 fn request(headers: &[Header], body: &[u8]) -> Option<Request> {
     let values = |family: &str, part: &str| -> Vec<&Vec<u8>> {
         let name = format!("{family}-{part}");
-        headers.iter().filter(|header| header.0 == name).map(|header| &header.1).collect()
+        headers
+            .iter()
+            .filter(|header| header.0 == name)
+            .map(|header| &header.1)
+            .collect()
     };
-    let is_there = |family: &&str| ["id", "timestamp", "signature"].iter().any(|part| !values(family, part).is_empty());
+    let is_there = |family: &&str| {
+        ["id", "timestamp", "signature"]
+            .iter()
+            .any(|part| !values(family, part).is_empty())
+    };
     let family = FAMILIES.into_iter().find(is_there)?;
     let only = |part| match *values(family, part) {
         [value] => Some(value.clone()),
         _ => None,
     };
-    Some(Request { id: only("id")?, timestamp: only("timestamp")?, signature: only("signature")?, body: body.into() })
+    Some(Request {
+        id: only("id")?,
+        timestamp: only("timestamp")?,
+        signature: only("signature")?,
+        body: body.into(),
+    })
 }
 
 #[test]
 fn random_headers_are_taken_only_where_they_say_the_same_as_genuine_ones() {
     let (all, verifier) = (Genuine::all(), verifier());
     let ends = RefCell::new(BTreeMap::<_, u32>::new());
-    let cases = (any::<Index>(), select(&FAMILIES[..]), prop::collection::vec(edit(), 0..6));
+    let cases = (
+        any::<Index>(),
+        select(&FAMILIES[..]),
+        prop::collection::vec(edit(), 0..6),
+    );
     let holds = |(which, family, edits): (Index, &str, Vec<Edit>)| {
         let genuine = which.get(&all);
         let mut headers = named(family, &genuine.request).to_vec();
         edits.iter().for_each(|edit| edit.apply(&mut headers, &all));
         let body = &genuine.request.body;
 
-        let pairs = headers.iter().map(|(name, value)| (name.as_str(), value.as_slice()));
+        let pairs = headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_slice()));
         let answer = receive(&verifier, pairs, body);
-        let expected = request(&headers, body).filter(|read| all.iter().any(|genuine| genuine.is_said_by(read)));
-        prop_assert_eq!(answer.is_ok(), expected.is_some(), "{:?} for {:?}", answer, headers);
+        let expected = request(&headers, body)
+            .filter(|read| all.iter().any(|genuine| genuine.is_said_by(read)));
+        prop_assert_eq!(
+            answer.is_ok(),
+            expected.is_some(),
+            "{:?} for {:?}",
+            answer,
+            headers
+        );
         if let (Ok(event), Some(expected)) = (&answer, &expected) {
             let seconds = (event.sent_at().ms() / 1000).to_string().into_bytes();
             prop_assert_eq!(event.id().as_str().as_bytes(), &expected.id);
-            prop_assert_eq!((&seconds, &event.body()[..]), (&expected.timestamp, &expected.body[..]));
+            prop_assert_eq!(
+                (&seconds, &event.body()[..]),
+                (&expected.timestamp, &expected.body[..])
+            );
         }
         *ends.borrow_mut().entry(end(answer.err())).or_default() += 1;
         Ok(())
     };
     super::runner(20_000).run(&cases, holds).unwrap();
     let ends = ends.into_inner();
-    assert!(ends.len() == 5 && ends.values().all(|count| *count >= 20), "not every end was reached: {ends:?}");
+    assert!(
+        ends.len() == 5 && ends.values().all(|count| *count >= 20),
+        "not every end was reached: {ends:?}"
+    );
 }
 
 fn end(error: Option<SignatureError>) -> &'static str {

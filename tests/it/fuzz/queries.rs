@@ -40,7 +40,18 @@ fn name() -> impl Strategy<Value = String> {
 }
 
 fn value() -> impl Strategy<Value = String> {
-    let right = vec!["failed", "applied", "true", "any", "7", "500", "2026-11-23", "15m", "e.5.msg_1", "u.user_1"];
+    let right = vec![
+        "failed",
+        "applied",
+        "true",
+        "any",
+        "7",
+        "500",
+        "2026-11-23",
+        "15m",
+        "e.5.msg_1",
+        "u.user_1",
+    ];
     let wrong = vec![
         "501",
         "-1",
@@ -78,7 +89,18 @@ fn value() -> impl Strategy<Value = String> {
 }
 
 fn wrong_with_marker() -> Vec<String> {
-    ["", "failed,", "u.", "e.5.", "e.", "2026-11-23T", "\0", "a@b.c\0"].map(|start| format!("{start}{MARKER}")).to_vec()
+    [
+        "",
+        "failed,",
+        "u.",
+        "e.5.",
+        "e.",
+        "2026-11-23T",
+        "\0",
+        "a@b.c\0",
+    ]
+    .map(|start| format!("{start}{MARKER}"))
+    .to_vec()
 }
 
 /// Every byte that needs it is escaped, and where `all` says so every other one too.
@@ -95,7 +117,9 @@ fn escape(text: &str, all: bool, plus: u8) -> String {
     escaped
 }
 
-fn pairs(name: impl Strategy<Value = String>) -> impl Strategy<Value = Vec<(String, String, bool)>> {
+fn pairs(
+    name: impl Strategy<Value = String>,
+) -> impl Strategy<Value = Vec<(String, String, bool)>> {
     prop::collection::vec((name, value(), any::<bool>()), 0..5)
 }
 
@@ -112,12 +136,32 @@ fn written(pairs: &[(String, String, bool)]) -> String {
 /// Pairs as they should be, pairs that are not escaped, with pieces of escapes between, or nothing of the kind.
 fn query() -> impl Strategy<Value = String> {
     let unescaped = |pairs: Vec<(String, String, bool)>| {
-        pairs.into_iter().map(|(name, value, _)| format!("{name}={value}")).collect::<Vec<_>>().join("&")
+        pairs
+            .into_iter()
+            .map(|(name, value, _)| format!("{name}={value}"))
+            .collect::<Vec<_>>()
+            .join("&")
     };
-    let piece =
-        select(vec!["%", "%0", "%zz", "%ff", "%00", "%C3%28", "%ED%A0%80", "&", "&&", "=", ";", "+", "#", "?", "\0"]);
-    let broken = (pairs(name()), pairs(name()), piece)
-        .prop_map(move |(one, other, piece)| format!("{}{piece}{}", written(&one), unescaped(other)));
+    let piece = select(vec![
+        "%",
+        "%0",
+        "%zz",
+        "%ff",
+        "%00",
+        "%C3%28",
+        "%ED%A0%80",
+        "&",
+        "&&",
+        "=",
+        ";",
+        "+",
+        "#",
+        "?",
+        "\0",
+    ]);
+    let broken = (pairs(name()), pairs(name()), piece).prop_map(move |(one, other, piece)| {
+        format!("{}{piece}{}", written(&one), unescaped(other))
+    });
     prop_oneof![
         4 => pairs(name()).prop_map(|pairs| written(&pairs)),
         2 => pairs(name()).prop_map(unescaped),
@@ -131,7 +175,10 @@ fn random_query_strings_are_read_or_refused_in_words_that_hold_nothing_of_them()
     let (refusals, read) = (RefCell::new(BTreeSet::new()), RefCell::new(0));
     let holds = |query: String| {
         let (events, users) = (read_events_query(&query, at(0)), read_users_query(&query));
-        let pages = [events.as_ref().map(|(_, page)| page).ok(), users.as_ref().map(|(_, page)| page).ok()];
+        let pages = [
+            events.as_ref().map(|(_, page)| page).ok(),
+            users.as_ref().map(|(_, page)| page).ok(),
+        ];
         for page in pages.into_iter().flatten() {
             prop_assert!(page.limit.get() <= 500);
             *read.borrow_mut() += 1;
@@ -139,7 +186,11 @@ fn random_query_strings_are_read_or_refused_in_words_that_hold_nothing_of_them()
         for problem in [events.err(), users.err()].into_iter().flatten() {
             prop_assert_eq!(problem.code().name(), "invalid_request");
             let text = problem.to_string();
-            prop_assert!(text.len() <= REFUSAL_MAX && !text.contains(&MARKER[..2]), "{}", text);
+            prop_assert!(
+                text.len() <= REFUSAL_MAX && !text.contains(&MARKER[..2]),
+                "{}",
+                text
+            );
             refusals.borrow_mut().insert(text);
         }
         Ok(())
@@ -147,8 +198,14 @@ fn random_query_strings_are_read_or_refused_in_words_that_hold_nothing_of_them()
     super::runner(20_000).run(&query(), holds).unwrap();
     let (refusals, read) = (refusals.into_inner(), read.into_inner());
     // Two for an unknown name, one for a string that cannot be read, and at most two for each name that is known.
-    assert!((10..=3 + 2 * NAMES.len()).contains(&refusals.len()), "a refusal depends on what was asked: {refusals:#?}");
-    assert!(read > 1000, "nearly everything was refused: {read} were read");
+    assert!(
+        (10..=3 + 2 * NAMES.len()).contains(&refusals.len()),
+        "a refusal depends on what was asked: {refusals:#?}"
+    );
+    assert!(
+        read > 1000,
+        "nearly everything was refused: {read} were read"
+    );
 }
 
 /// What is read is what was asked, however it was escaped; of a name that comes twice, the last. Only NUL is refused.
@@ -160,10 +217,21 @@ fn random_texts_come_out_of_a_query_string_as_they_went_in() {
         let answer = read_users_query(&query);
         let holds_nul = pairs.iter().any(|(_, value, _)| value.contains('\0'));
         prop_assert_eq!(answer.is_err(), holds_nul, "{}", query);
-        let Ok((filter, _)) = answer else { return Ok(()) };
-        let read = [filter.email, filter.phone, filter.username, filter.external_id];
+        let Ok((filter, _)) = answer else {
+            return Ok(());
+        };
+        let read = [
+            filter.email,
+            filter.phone,
+            filter.username,
+            filter.external_id,
+        ];
         for (name, read) in texts.iter().zip(read) {
-            let last = pairs.iter().rev().find(|pair| pair.0 == *name).map(|pair| pair.1.clone());
+            let last = pairs
+                .iter()
+                .rev()
+                .find(|pair| pair.0 == *name)
+                .map(|pair| pair.1.clone());
             prop_assert_eq!(read, last, "{}", name);
         }
         Ok(())

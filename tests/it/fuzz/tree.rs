@@ -26,17 +26,29 @@ impl Tree {
     /// Nearly every text gets the marker. IDs get it alike, so that what names a primary address still does.
     pub fn marked(name: &str, value: &Value) -> Self {
         match value {
-            Value::String(text) if !UNMARKED.contains(&name) => Self::Leaf(quoted(&format!("{text}{MARKER}"))),
-            Value::Array(elements) => Self::Array(elements.iter().map(|element| Self::marked("", element)).collect()),
-            Value::Object(fields) => {
-                Self::Object(fields.iter().map(|(name, value)| (quoted(name), Self::marked(name, value))).collect())
+            Value::String(text) if !UNMARKED.contains(&name) => {
+                Self::Leaf(quoted(&format!("{text}{MARKER}")))
             }
+            Value::Array(elements) => Self::Array(
+                elements
+                    .iter()
+                    .map(|element| Self::marked("", element))
+                    .collect(),
+            ),
+            Value::Object(fields) => Self::Object(
+                fields
+                    .iter()
+                    .map(|(name, value)| (quoted(name), Self::marked(name, value)))
+                    .collect(),
+            ),
             other => Self::Leaf(other.to_string()),
         }
     }
 
     pub fn text(&self) -> String {
-        let joined = |parts: Vec<String>, open: &str, close: &str| format!("{open}{}{close}", parts.join(","));
+        let joined = |parts: Vec<String>, open: &str, close: &str| {
+            format!("{open}{}{close}", parts.join(","))
+        };
         match self {
             Self::Leaf(text) => text.clone(),
             Self::Array(elements) => joined(elements.iter().map(Self::text).collect(), "[", "]"),
@@ -57,7 +69,10 @@ impl Tree {
 
     /// How many values are below this one.
     fn below(&self) -> usize {
-        self.children().into_iter().map(|child| 1 + child.below()).sum()
+        self.children()
+            .into_iter()
+            .map(|child| 1 + child.below())
+            .sum()
     }
 
     /// The turns to take to the value number `left` below, in the order in which they are written.
@@ -75,7 +90,9 @@ impl Tree {
     }
 
     fn turns_by_name(&self, names: &[&str]) -> Option<Vec<usize>> {
-        let (Self::Object(fields), [first, rest @ ..]) = (self, names) else { return None };
+        let (Self::Object(fields), [first, rest @ ..]) = (self, names) else {
+            return None;
+        };
         let turn = fields.iter().position(|(name, _)| *name == quoted(first))?;
         if rest.is_empty() {
             return Some(vec![turn]);
@@ -168,10 +185,14 @@ impl Edit {
             Place::At(names) => tree.turns_by_name(names),
         };
         let copied = match &self.change {
-            Change::Copy(index) => nth(tree, index).and_then(|turns| descend(tree, &turns).cloned()),
+            Change::Copy(index) => {
+                nth(tree, index).and_then(|turns| descend(tree, &turns).cloned())
+            }
             _ => None,
         };
-        let Some((last, way)) = turns.as_ref().and_then(|turns| turns.split_last()) else { return };
+        let Some((last, way)) = turns.as_ref().and_then(|turns| turns.split_last()) else {
+            return;
+        };
         if let Some(parent) = descend(tree, way) {
             self.change.apply(parent, *last, copied);
         }
@@ -193,13 +214,21 @@ impl Change {
             }
             (Self::Rename(key), Tree::Object(fields)) => fields[turn].0.clone_from(key),
             (change, parent) => {
-                let Some(value) = parent.child(turn) else { return };
+                let Some(value) = parent.child(turn) else {
+                    return;
+                };
                 match change {
                     Self::Replace(text) => *value = Tree::Leaf(text.clone()),
                     Self::Nest(levels, in_objects) => {
                         // A leaf, however deep: a tree of that depth would end our own stack.
-                        let (open, close) = if *in_objects { ("{\"a\":", "}") } else { ("[", "]") };
-                        *value = Tree::Leaf(open.repeat(*levels) + &value.text() + &close.repeat(*levels));
+                        let (open, close) = if *in_objects {
+                            ("{\"a\":", "}")
+                        } else {
+                            ("[", "]")
+                        };
+                        *value = Tree::Leaf(
+                            open.repeat(*levels) + &value.text() + &close.repeat(*levels),
+                        );
                     }
                     Self::Copy(_) => *value = copied.unwrap_or(Tree::Array(Vec::new())),
                     Self::Delete | Self::Repeat(_) | Self::Rename(_) => {}
@@ -241,9 +270,32 @@ fn leaf() -> impl Strategy<Value = String> {
         "\"session.created\"",
         "\"verified\"",
     ];
-    let unstorable = vec!["\\u0000", "\\ud800", "\\udc00\\ud800", "\\ud83d\\ude00", "\\\\u0000", "\\uDBFFx", "\\u007f"];
-    let invalid =
-        vec!["nul", "01", "+1", ".5", "1.", "1e", "NaN", "'a'", "\"\\x\"", "\"\u{1}\"", "\"\0\"", "\"", "", "{", "]"];
+    let unstorable = vec![
+        "\\u0000",
+        "\\ud800",
+        "\\udc00\\ud800",
+        "\\ud83d\\ude00",
+        "\\\\u0000",
+        "\\uDBFFx",
+        "\\u007f",
+    ];
+    let invalid = vec![
+        "nul",
+        "01",
+        "+1",
+        ".5",
+        "1.",
+        "1e",
+        "NaN",
+        "'a'",
+        "\"\\x\"",
+        "\"\u{1}\"",
+        "\"\0\"",
+        "\"",
+        "",
+        "{",
+        "]",
+    ];
     prop_oneof![
         6 => select(odd).prop_map(String::from),
         3 => select(unstorable).prop_map(|text| format!("\"{MARKER}{text}\"")),

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use clerk_sync::clerk::{ClerkId, OmittedFields, UserChange, listing};
+use clerk_sync::clerk::{ClerkId, OmittedFields, UserChange, api_object};
 use clerk_sync::store::{Keep, Write};
 use clerk_sync::worker::plan::plan;
 use futures_util::future::join_all;
@@ -39,8 +39,11 @@ fn steps() -> impl Strategy<Value = (Vec<Step>, bool)> {
 /// A reading's object says as of when it is, and so does its name.
 fn reading(run: usize, user: u8, updated_ms: i64) -> UserChange {
     let at = EPOCH_MS + updated_ms;
-    let page = format!(r#"[{{"id":"user_{run}_{user}","first_name":"listed_{updated_ms}","updated_at":{at}}}]"#);
-    let mut users = listing::read_page(&page, &OmittedFields::default(), clerk_sync::clock::now()).unwrap();
+    let page = format!(
+        r#"[{{"id":"user_{run}_{user}","first_name":"listed_{updated_ms}","updated_at":{at}}}]"#
+    );
+    let mut users =
+        api_object::read_page(&page, &OmittedFields::default(), clerk_sync::clock::now()).unwrap();
     users.remove(0).read.unwrap()
 }
 
@@ -50,15 +53,23 @@ fn writes(steps: &[Step], run: usize) -> Vec<Write> {
         Step::Event(happened) => Some(happened.clone()),
         Step::Reading { .. } | Step::Missed { .. } => None,
     });
-    let history = History { events: happened.collect(), deliveries: Vec::new(), cuts: Vec::new() };
+    let history = History {
+        events: happened.collect(),
+        deliveries: Vec::new(),
+        cuts: Vec::new(),
+    };
     let mut events = history.signed(run).into_iter();
-    let of_change = |change| Write { changes: vec![change], records: Vec::new() };
+    let of_change = |change| Write {
+        changes: vec![change],
+        records: Vec::new(),
+    };
     let write = |step: &Step| match step {
         Step::Event(_) => plan(&[events.next().unwrap()]),
         Step::Reading { user, updated_ms } => of_change(reading(run, *user, *updated_ms)),
-        Step::Missed { user, missed_ms } => {
-            of_change(listing::deleted(ClerkId::new(&format!("user_{run}_{user}")).unwrap(), at(*missed_ms)))
-        }
+        Step::Missed { user, missed_ms } => of_change(api_object::deleted(
+            ClerkId::new(&format!("user_{run}_{user}")).unwrap(),
+            at(*missed_ms),
+        )),
     };
     steps.iter().map(write).collect()
 }
@@ -92,11 +103,31 @@ fn readings_of_the_list_and_events_come_to_one_row_in_any_order() {
                 for (id, expected) in &model {
                     let found = row(store, id).await?;
                     let version = expected.profile.as_ref().map(|(version, _)| version);
-                    prop_assert_eq!(found.updated_at.map(|time| time.0), version.map(|version| version.updated_at));
-                    prop_assert_eq!(&found.event_id, &version.map(|version| version.event_id.to_string()), "{}", id);
-                    let name = expected.profile.as_ref().and_then(|(_, profile)| profile.first_name.clone());
-                    prop_assert_eq!(&found.first_name, &name, "the profile is that of its version");
-                    prop_assert_eq!(found.deleted_at.map(|time| time.0), expected.deleted_at, "{}", id);
+                    prop_assert_eq!(
+                        found.updated_at.map(|time| time.0),
+                        version.map(|version| version.updated_at)
+                    );
+                    prop_assert_eq!(
+                        &found.event_id,
+                        &version.map(|version| version.event_id.to_string()),
+                        "{}",
+                        id
+                    );
+                    let name = expected
+                        .profile
+                        .as_ref()
+                        .and_then(|(_, profile)| profile.first_name.clone());
+                    prop_assert_eq!(
+                        &found.first_name,
+                        &name,
+                        "the profile is that of its version"
+                    );
+                    prop_assert_eq!(
+                        found.deleted_at.map(|time| time.0),
+                        expected.deleted_at,
+                        "{}",
+                        id
+                    );
                     must_be_right(&writes, id, found.event_id.as_deref())?;
                 }
             }
@@ -107,15 +138,27 @@ fn readings_of_the_list_and_events_come_to_one_row_in_any_order() {
 }
 
 /// Told without the join: the newest `updated_at` wins, and of those an event, where there is one.
-fn must_be_right(writes: &[Write], id: &ClerkId, winner: Option<&str>) -> Result<(), TestCaseError> {
-    let changes = writes.iter().flat_map(|write| &write.changes).filter(|change| change.clerk_id == *id);
-    let versions: Vec<_> = changes.filter_map(|change| change.profile.as_ref()).map(|(version, _)| version).collect();
+fn must_be_right(
+    writes: &[Write],
+    id: &ClerkId,
+    winner: Option<&str>,
+) -> Result<(), TestCaseError> {
+    let changes = writes
+        .iter()
+        .flat_map(|write| &write.changes)
+        .filter(|change| change.clerk_id == *id);
+    let versions: Vec<_> = changes
+        .filter_map(|change| change.profile.as_ref())
+        .map(|(version, _)| version)
+        .collect();
     let Some(newest) = versions.iter().map(|version| version.updated_at).max() else {
         prop_assert_eq!(winner, None);
         return Ok(());
     };
-    let is_event = |event_id: &str| event_id != listing::LISTED.as_str();
-    let has_event = versions.iter().any(|version| version.updated_at == newest && is_event(version.event_id.as_str()));
+    let is_event = |event_id: &str| event_id != api_object::LISTED.as_str();
+    let has_event = versions
+        .iter()
+        .any(|version| version.updated_at == newest && is_event(version.event_id.as_str()));
     prop_assert_eq!(winner.is_some_and(is_event), has_event, "{}", id);
     Ok(())
 }

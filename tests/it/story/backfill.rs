@@ -26,14 +26,21 @@ fn command(place: &Place, clerk: &ClerkInstance, arguments: &[&str]) -> Command 
 
 /// Runs it to its end: the exit status, what it printed as JSON, and what it told.
 fn backfill(place: &Place, clerk: &ClerkInstance, arguments: &[&str]) -> (i32, Value, String) {
-    told(command(place, clerk, &[&["--json"], arguments].concat()).output().unwrap())
+    told(
+        command(place, clerk, &[&["--json"], arguments].concat())
+            .output()
+            .unwrap(),
+    )
 }
 
 fn told(output: Output) -> (i32, Value, String) {
     let told = String::from_utf8(output.stderr).unwrap();
     let printed = String::from_utf8(output.stdout).unwrap();
     for text in [&told, &printed] {
-        assert!(!text.contains(KEY) && !text.contains("example.com") && !text.contains("classified"), "{text}");
+        assert!(
+            !text.contains(KEY) && !text.contains("example.com") && !text.contains("classified"),
+            "{text}"
+        );
     }
     let json = serde_json::from_str(&printed).unwrap_or(Value::Null);
     (output.status.code().unwrap(), json, told)
@@ -48,7 +55,10 @@ async fn rows(store: &Store) -> u64 {
 }
 
 async fn user(store: &Store, id: &str) -> Option<clerk_sync::store::User> {
-    store.user(&clerk_sync::clerk::ClerkId::new(id).unwrap()).await.unwrap()
+    store
+        .user(&clerk_sync::clerk::ClerkId::new(id).unwrap())
+        .await
+        .unwrap()
 }
 
 /// Users done, as the file of the progress says.
@@ -59,7 +69,9 @@ fn progress(place: &Place) -> u64 {
 }
 
 fn signal(child: &Child, name: &str) {
-    let sent = Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status();
+    let sent = Command::new("kill")
+        .args([&format!("-{name}"), &child.id().to_string()])
+        .status();
     assert!(sent.unwrap().success());
 }
 
@@ -69,10 +81,16 @@ async fn a_table_is_filled_page_by_page_and_a_second_time_changes_nothing() {
         let clerk = ClerkInstance::with_users(5, 23).await;
         let (status, json, said) = backfill(&place, &clerk, &[]);
         assert_eq!((status, numbers(&json)), (0, [23, 23, 0, 0]), "{said}");
-        assert_eq!((&json["complete"], &json["resumed"]), (&true.into(), &false.into()));
+        assert_eq!(
+            (&json["complete"], &json["resumed"]),
+            (&true.into(), &false.into())
+        );
         let targets = clerk.take_targets();
         assert_eq!(targets.len(), 6, "five pages and an empty one: {targets:?}");
-        assert!(targets[0].ends_with("created_at") && targets[1].ends_with("&starting_after=user_04"), "{targets:?}");
+        assert!(
+            targets[0].ends_with("created_at") && targets[1].ends_with("&starting_after=user_04"),
+            "{targets:?}"
+        );
         let store = place.store();
         assert_eq!(rows(&store).await, 23);
         let row = user(&store, "user_22").await.unwrap();
@@ -80,14 +98,28 @@ async fn a_table_is_filled_page_by_page_and_a_second_time_changes_nothing() {
         assert_eq!((row.updated_at.unwrap().0, row.deleted_at), (at(220), None));
         assert_eq!(row.event_id.as_deref(), Some("backfill"));
         let data: Value = serde_json::from_str(row.data.unwrap().get()).unwrap();
-        assert_eq!(data["private_metadata"]["note"], "classified", "the whole object is there");
-        assert!(!place.directory().join("backfill.json").exists(), "there is nothing to go on with");
+        assert_eq!(
+            data["private_metadata"]["note"], "classified",
+            "the whole object is there"
+        );
+        assert!(
+            !place.directory().join("backfill.json").exists(),
+            "there is nothing to go on with"
+        );
 
         let (status, json, _) = backfill(&place, &clerk, &[]);
         assert_eq!((status, numbers(&json)), (0, [23, 0, 23, 0]));
-        assert_eq!(user(&store, "user_22").await.unwrap().synced_at, row.synced_at, "nothing new, nothing written");
-        let text = String::from_utf8(command(&place, &clerk, &[]).output().unwrap().stdout).unwrap();
-        assert!(text.contains("users read  23") && text.contains("unchanged   23"), "{text}");
+        assert_eq!(
+            user(&store, "user_22").await.unwrap().synced_at,
+            row.synced_at,
+            "nothing new, nothing written"
+        );
+        let text =
+            String::from_utf8(command(&place, &clerk, &[]).output().unwrap().stdout).unwrap();
+        assert!(
+            text.contains("users read  23") && text.contains("unchanged   23"),
+            "{text}"
+        );
     }
 }
 
@@ -103,9 +135,20 @@ async fn a_backfill_that_was_killed_or_stopped_goes_on_where_it_was() {
         let done = progress(&place);
         clerk.take_targets();
         let went_on = |done: u64| {
-            let (targets, from) = (clerk.take_targets(), format!("&starting_after=user_{:02}", done - 1));
-            assert!(targets.iter().any(|target| target.ends_with(&from)), "{done} were done: {targets:?}");
-            assert!(targets.iter().all(|target| target.contains("starting_after")), "it began anew: {targets:?}");
+            let (targets, from) = (
+                clerk.take_targets(),
+                format!("&starting_after=user_{:02}", done - 1),
+            );
+            assert!(
+                targets.iter().any(|target| target.ends_with(&from)),
+                "{done} were done: {targets:?}"
+            );
+            assert!(
+                targets
+                    .iter()
+                    .all(|target| target.contains("starting_after")),
+                "it began anew: {targets:?}"
+            );
         };
 
         clerk.hold_after(2);
@@ -113,8 +156,15 @@ async fn a_backfill_that_was_killed_or_stopped_goes_on_where_it_was() {
         until("it is further", async || progress(&place) > done).await;
         signal(&stopped, "TERM");
         let (status, json, said) = told(stopped.wait_with_output().unwrap());
-        assert!(status == 1 && said.contains("run it again to go on"), "{said}");
-        assert_eq!((&json["complete"], &json["resumed"]), (&false.into(), &true.into()), "{json}");
+        assert!(
+            status == 1 && said.contains("run it again to go on"),
+            "{said}"
+        );
+        assert_eq!(
+            (&json["complete"], &json["resumed"]),
+            (&false.into(), &true.into()),
+            "{json}"
+        );
         went_on(done);
         let done = json["seen"].as_u64().unwrap();
         assert_eq!(progress(&place), done, "the file is as of the stop");
@@ -144,17 +194,28 @@ async fn a_progress_of_another_walk_is_left_aside_with_a_line() {
     let begins_anew = |said: &str, why: &str| {
         assert!(said.contains(why), "{said}");
         let targets = clerk.take_targets();
-        assert!(targets.iter().any(|target| !target.contains("starting_after")), "it began anew: {targets:?}");
+        assert!(
+            targets
+                .iter()
+                .any(|target| !target.contains("starting_after")),
+            "it began anew: {targets:?}"
+        );
     };
     stop_early().await;
     let (_, json, _) = backfill(&place, &clerk, &["--restart"]);
-    assert_eq!((json["seen"].as_u64(), &json["resumed"]), (Some(20), &false.into()));
+    assert_eq!(
+        (json["seen"].as_u64(), &json["resumed"]),
+        (Some(20), &false.into())
+    );
     begins_anew("", "");
 
     stop_early().await;
     let other_key = "sk_live_zyxwvutsrqponmlkjihgfedcba9876543210";
     clerk.set_key(other_key);
-    let output = command(&place, &clerk, &["--json"]).env("CLERK_SECRET_KEY", other_key).output().unwrap();
+    let output = command(&place, &clerk, &["--json"])
+        .env("CLERK_SECRET_KEY", other_key)
+        .output()
+        .unwrap();
     let (status, json, said) = told(output);
     assert_eq!((status, json["seen"].as_u64()), (0, Some(20)));
     begins_anew(&said, "is of another CLERK_SECRET_KEY: beginning anew");
@@ -162,12 +223,17 @@ async fn a_progress_of_another_walk_is_left_aside_with_a_line() {
 
     // The same place with nothing in it, as after a disaster: the file speaks of users whom the table does not have.
     stop_early().await;
-    let Place::Servers { database, .. } = &place else { unreachable!() };
+    let Place::Servers { database, .. } = &place else {
+        unreachable!()
+    };
     database.lose().await;
     place.succeed(&["migrate"]);
     let (status, json, said) = backfill(&place, &clerk, &[]);
     assert_eq!((status, json["changed"].as_u64()), (0, Some(20)), "{said}");
-    begins_anew(&said, "the database does not have the users of the walk that was stopped: beginning anew");
+    begins_anew(
+        &said,
+        "the database does not have the users of the walk that was stopped: beginning anew",
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -175,22 +241,43 @@ async fn troubles_that_pass_are_waited_for() {
     let place = Place::embedded();
     let clerk = ClerkInstance::with_users(5, 12).await;
     let asked = [Trouble::RetryAfter(429, 2), Trouble::RetryAfterDate];
-    clerk.then(&[&asked[..], &[Trouble::Status(503), Trouble::Cut, Trouble::Status(500)]].concat());
+    clerk.then(
+        &[
+            &asked[..],
+            &[Trouble::Status(503), Trouble::Cut, Trouble::Status(500)],
+        ]
+        .concat(),
+    );
     let started = Instant::now();
     let (status, json, said) = backfill(&place, &clerk, &[]);
     assert_eq!((status, numbers(&json)), (0, [12, 12, 0, 0]), "{said}");
-    assert!(started.elapsed() >= Duration::from_secs(4), "Retry-After is obeyed in both forms");
-    assert_eq!(clerk.take_targets().len(), 9, "each trouble costs one request");
+    assert!(
+        started.elapsed() >= Duration::from_secs(4),
+        "Retry-After is obeyed in both forms"
+    );
+    assert_eq!(
+        clerk.take_targets().len(),
+        9,
+        "each trouble costs one request"
+    );
 
     // The patience has an end, and what is done stays done.
     clerk.before_page(6, |accounts| accounts.sign_up("user_99", 990));
     clerk.then(&[Trouble::RetryAfter(429, 60)]);
     let (status, _, said) = backfill(&place, &clerk, &["--patience", "1"]);
     assert_eq!(status, 1);
-    assert!(said.contains("(429); given up after") && said.contains("run it again to go on"), "{said}");
-    let away = command(&place, &clerk, &["--patience", "1"]).env("CLERK_API_URL", "http://127.0.0.1:1").output();
+    assert!(
+        said.contains("(429); given up after") && said.contains("run it again to go on"),
+        "{said}"
+    );
+    let away = command(&place, &clerk, &["--patience", "1"])
+        .env("CLERK_API_URL", "http://127.0.0.1:1")
+        .output();
     let (status, _, said) = told(away.unwrap());
-    assert!(status == 1 && said.contains("http://127.0.0.1:1/v1 cannot be reached: "), "{said}");
+    assert!(
+        status == 1 && said.contains("http://127.0.0.1:1/v1 cannot be reached: "),
+        "{said}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -199,29 +286,51 @@ async fn what_a_person_must_mend_stops_it_at_once_and_says_how() {
     let clerk = ClerkInstance::with_users(5, 12).await;
     let none = place.run(&["backfill"]);
     assert_eq!(none.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&none.stderr).contains("CLERK_SECRET_KEY is not set; copy the Secret key"));
+    assert!(
+        String::from_utf8_lossy(&none.stderr)
+            .contains("CLERK_SECRET_KEY is not set; copy the Secret key")
+    );
 
     for (trouble, mend) in [
-        (401, "does not take the secret key (401): copy the Secret key"),
-        (403, "forbids it to this secret key (403): copy the Secret key"),
+        (
+            401,
+            "does not take the secret key (401): copy the Secret key",
+        ),
+        (
+            403,
+            "forbids it to this secret key (403): copy the Secret key",
+        ),
         (302, "points elsewhere (302): set CLERK_API_URL"),
         (404, "has no /users (404): set CLERK_API_URL"),
-        (200, "answers, but not with a list of users: set CLERK_API_URL"),
+        (
+            200,
+            "answers, but not with a list of users: set CLERK_API_URL",
+        ),
     ] {
         clerk.take_targets();
         clerk.then(&[Trouble::Status(trouble)]);
         let (status, json, said) = backfill(&place, &clerk, &[]);
         assert_eq!((status, json["seen"].as_u64()), (1, Some(0)), "{said}");
         assert!(said.contains(mend), "{said}");
-        assert_eq!(clerk.take_targets().len(), 1, "{trouble} is not tried again");
+        assert_eq!(
+            clerk.take_targets().len(),
+            1,
+            "{trouble} is not tried again"
+        );
     }
     clerk.ignore_cursors();
     let (status, _, said) = backfill(&place, &clerk, &[]);
-    assert!(status == 1 && said.contains("does not know starting_after"), "{said}");
+    assert!(
+        status == 1 && said.contains("does not know starting_after"),
+        "{said}"
+    );
 
     let servers = Place::servers().await;
     let (status, _, said) = backfill(&servers, &clerk, &[]);
-    assert!(status == 1 && said.contains("run `clerk-sync migrate`"), "{said}");
+    assert!(
+        status == 1 && said.contains("run `clerk-sync migrate`"),
+        "{said}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -231,21 +340,43 @@ async fn a_user_who_cannot_be_read_or_written_is_named_and_stops_nobody() {
     let clerk = ClerkInstance::with_users(5, 12).await;
     let mail = r#""username":"user@example.com""#;
     clerk.change(|accounts| {
-        accounts.put("user_bad_time", 41, &format!(r#"{{"id":"user_bad_time",{mail},"updated_at":"soon"}}"#));
-        accounts.put("user_bad_text", 42, &format!(r#"{{"id":"user_bad_text",{mail},"x":"\u0000","updated_at":5}}"#));
-        accounts.put("user_bad_id", 43, &format!(r#"{{"id":["user_bad_id"],{mail},"updated_at":5}}"#));
+        accounts.put(
+            "user_bad_time",
+            41,
+            &format!(r#"{{"id":"user_bad_time",{mail},"updated_at":"soon"}}"#),
+        );
+        accounts.put(
+            "user_bad_text",
+            42,
+            &format!(r#"{{"id":"user_bad_text",{mail},"x":"\u0000","updated_at":5}}"#),
+        );
+        accounts.put(
+            "user_bad_id",
+            43,
+            &format!(r#"{{"id":["user_bad_id"],{mail},"updated_at":5}}"#),
+        );
     });
-    let Place::Servers { database, .. } = &place else { unreachable!() };
+    let Place::Servers { database, .. } = &place else {
+        unreachable!()
+    };
     let refuse = "create function refuse() returns trigger language plpgsql as $$ begin
             if new.clerk_id = 'user_07' then raise exception 'not this one'; end if; return new; end $$;
         create trigger refuse before insert on clerk.users for each row execute function refuse()";
     database.connect().await.execute(refuse).await.unwrap();
     let (status, json, said) = backfill(&place, &clerk, &[]);
     assert_eq!((status, numbers(&json)), (1, [15, 11, 0, 4]), "{said}");
-    assert!(said.contains("4 users could not be read or written, the others were"), "{said}");
+    assert!(
+        said.contains("4 users could not be read or written, the others were"),
+        "{said}"
+    );
     let failures = json["failures"].as_array().unwrap().iter();
     let mut failures: Vec<_> = failures
-        .map(|failure| (failure["clerk_id"].as_str().unwrap_or("-"), failure["error_code"].as_str().unwrap()))
+        .map(|failure| {
+            (
+                failure["clerk_id"].as_str().unwrap_or("-"),
+                failure["error_code"].as_str().unwrap(),
+            )
+        })
         .collect();
     failures.sort_unstable();
     assert_eq!(
@@ -259,7 +390,11 @@ async fn a_user_who_cannot_be_read_or_written_is_named_and_stops_nobody() {
     );
     assert_eq!(rows(&place.store()).await, 11);
     let text = command(&place, &clerk, &[]).output().unwrap().stdout;
-    assert!(String::from_utf8(text).unwrap().contains("failed: user_bad_time  implausible_time: "));
+    assert!(
+        String::from_utf8(text)
+            .unwrap()
+            .contains("failed: user_bad_time  implausible_time: ")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -268,7 +403,9 @@ async fn who_signs_up_or_leaves_during_the_walk_is_no_trouble() {
     let clerk = ClerkInstance::with_users(5, 12).await;
     // The cursor of the second page, and three before it, leave when it is asked for; somebody signs up at the end.
     clerk.before_page(1, |accounts| {
-        ["user_04", "user_03", "user_02", "user_01"].iter().for_each(|id| accounts.delete(id));
+        ["user_04", "user_03", "user_02", "user_01"]
+            .iter()
+            .for_each(|id| accounts.delete(id));
         accounts.sign_up("user_99", 990);
     });
     let (status, json, said) = backfill(&place, &clerk, &[]);
@@ -297,10 +434,17 @@ async fn events_that_come_during_the_walk_keep_their_right() {
         // A tombstone that a delete left gets its profile, and stays one.
         assert_eq!((status, numbers(&json)), (0, [12, 10, 2, 0]), "{said}");
         let gone = app.user("user_06").await.unwrap();
-        assert_eq!((gone.deleted_at.unwrap().0, gone.first_name.as_deref()), (at(500), Some("listed_60")));
+        assert_eq!(
+            (gone.deleted_at.unwrap().0, gone.first_name.as_deref()),
+            (at(500), Some("listed_60"))
+        );
         let version = async |id: &str| app.user(id).await.unwrap().event_id.unwrap();
         assert_eq!(version("user_07").await, "msg_newer");
-        assert_eq!(version("user_08").await, "msg_same", "an event of the same updated_at is no older");
+        assert_eq!(
+            version("user_08").await,
+            "msg_same",
+            "an event of the same updated_at is no older"
+        );
         assert_eq!(version("user_09").await, "backfill");
         // The other way round: the event comes after the page.
         for (id, user, ms, winner) in [
@@ -308,12 +452,20 @@ async fn events_that_come_during_the_walk_keep_their_right() {
             ("msg_stale", "user_11", 1, "backfill"),
             ("msg_next", "user_10", 101, "msg_next"),
         ] {
-            assert_eq!(app.deliver(id, update(id, user, ms).body().to_vec()).await.status, 200);
+            assert_eq!(
+                app.deliver(id, update(id, user, ms).body().to_vec())
+                    .await
+                    .status,
+                200
+            );
             app.settled(id).await;
             assert_eq!(version(user).await, winner, "{id}");
         }
         let history = place.succeed(&["users", "history", "user_11"]);
-        assert!(history.contains("a newer version was there, read from Clerk's list of users"), "{history}");
+        assert!(
+            history.contains("a newer version was there, read from Clerk's list of users"),
+            "{history}"
+        );
         assert!(app.stop().success());
     }
 }
@@ -322,19 +474,29 @@ async fn events_that_come_during_the_walk_keep_their_right() {
 async fn what_is_never_stored_and_what_is_erased_holds_for_a_backfill_too() {
     for place in places().await {
         let clerk = ClerkInstance::with_users(5, 7).await;
-        let variables =
-            [("ON_DELETE", "scrub"), ("OMIT_FIELDS", "private_metadata"), ("CLERK_WEBHOOK_SIGNING_SECRET", SECRET)];
+        let variables = [
+            ("ON_DELETE", "scrub"),
+            ("OMIT_FIELDS", "private_metadata"),
+            ("CLERK_WEBHOOK_SIGNING_SECRET", SECRET),
+        ];
         let app = place.start(&["serve"], &variables).await;
-        app.deliver("msg_1", delete("msg_1", "user_03", 500).body().to_vec()).await;
+        app.deliver("msg_1", delete("msg_1", "user_03", 500).body().to_vec())
+            .await;
         app.settled("msg_1").await;
-        let output = command(&place, &clerk, &["--json"]).envs(variables).output().unwrap();
+        let output = command(&place, &clerk, &["--json"])
+            .envs(variables)
+            .output()
+            .unwrap();
         let (status, json, said) = told(output);
         assert_eq!((status, numbers(&json)), (0, [7, 6, 1, 0]), "{said}");
         let erased = app.user("user_03").await.unwrap();
         assert!(erased.erased_at.is_some() && erased.email.is_none() && erased.data.is_none());
         let row = app.user("user_04").await.unwrap();
         assert!(row.email.is_some() && row.private_metadata.is_none());
-        assert_eq!(serde_json::from_str::<Value>(row.data.unwrap().get()).unwrap()["private_metadata"], json!(null));
+        assert_eq!(
+            serde_json::from_str::<Value>(row.data.unwrap().get()).unwrap()["private_metadata"],
+            json!(null)
+        );
         assert!(app.stop().success());
     }
 }

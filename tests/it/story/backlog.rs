@@ -19,8 +19,15 @@ const RESIDENT_MAX_MIB: usize = 400;
 /// Most memory that the process has had at once.
 fn peak_mib(app: &App) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{}/status", app.id())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux says so");
-    line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() / 1024
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .expect("Linux says so");
+    line.trim()
+        .trim_end_matches(" kB")
+        .parse::<usize>()
+        .unwrap()
+        / 1024
 }
 
 #[cfg(target_os = "linux")]
@@ -29,8 +36,13 @@ async fn a_backlog_of_large_bodies_is_applied_in_bounded_memory() {
     let place = Place::servers().await;
     place.succeed(&["migrate"]);
     let namespace = place.namespace().name().to_owned();
-    let options = queue::rabbitmq::Options { address: broker::url().parse().unwrap(), namespace };
-    let queue = Queue::open(&queue::Options::RabbitMq(options)).await.unwrap();
+    let options = queue::rabbitmq::Options {
+        address: broker::url().parse().unwrap(),
+        namespace,
+    };
+    let queue = Queue::open(&queue::Options::RabbitMq(options))
+        .await
+        .unwrap();
     let queue = &queue;
     let publishes = stream::iter(0..EVENTS).map(async |number| {
         let metadata = "x".repeat(METADATA_BYTES);
@@ -48,7 +60,10 @@ async fn a_backlog_of_large_bodies_is_applied_in_bounded_memory() {
     }
     let peak = peak_mib(&worker);
     println!("{EVENTS} bodies of 1 MiB: {peak} MiB at most");
-    assert!(peak < RESIDENT_MAX_MIB, "{peak} MiB for {EVENTS} bodies of 1 MiB");
+    assert!(
+        peak < RESIDENT_MAX_MIB,
+        "{peak} MiB for {EVENTS} bodies of 1 MiB"
+    );
     assert!(worker.stop().success());
     queue.close().await;
 }

@@ -7,45 +7,92 @@ use serde_json::Value;
 use crate::support::app::{DEADLINE, Place, SECRET, until};
 
 fn json_lines(text: &str) -> Vec<Value> {
-    text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}"))).collect()
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}")))
+        .collect()
 }
 
 #[tokio::test]
 async fn dev_demo_sends_a_history_shows_the_rows_and_keeps_serving() {
     let place = Place::embedded();
-    let mut child = place.command(&["dev", "--demo"]).env("LOG_FORMAT", "pretty").spawn().unwrap();
+    let mut child = place
+        .command(&["dev", "--demo"])
+        .env("LOG_FORMAT", "pretty")
+        .spawn()
+        .unwrap();
     let stdout = BufReader::new(child.stdout.take().unwrap());
     let (tell, told) = std::sync::mpsc::channel();
-    std::thread::spawn(move || stdout.lines().map_while(Result::ok).for_each(|line| drop(tell.send(line))));
+    std::thread::spawn(move || {
+        stdout
+            .lines()
+            .map_while(Result::ok)
+            .for_each(|line| drop(tell.send(line)))
+    });
     let mut printed = Vec::new();
-    while !printed.last().is_some_and(|line: &String| line.contains("Serving. Stop with Ctrl-C")) {
-        printed.push(told.recv_timeout(DEADLINE).unwrap_or_else(|_| panic!("it ended with {printed:#?}")));
+    while !printed
+        .last()
+        .is_some_and(|line: &String| line.contains("Serving. Stop with Ctrl-C"))
+    {
+        printed.push(
+            told.recv_timeout(DEADLINE)
+                .unwrap_or_else(|_| panic!("it ended with {printed:#?}")),
+        );
     }
     let all = printed.join("\n");
-    let url = printed.iter().find_map(|line| line.strip_prefix("webhook URL")).unwrap().trim().to_owned();
-    assert!(url.starts_with("http://127.0.0.1:") && url.ends_with("/api/webhooks/clerk"), "{url}");
+    let url = printed
+        .iter()
+        .find_map(|line| line.strip_prefix("webhook URL"))
+        .unwrap()
+        .trim()
+        .to_owned();
+    assert!(
+        url.starts_with("http://127.0.0.1:") && url.ends_with("/api/webhooks/clerk"),
+        "{url}"
+    );
     assert!(all.contains("whsec_"), "{all}");
-    let dashboard = printed.iter().position(|line| line.starts_with("dashboard")).unwrap();
+    let dashboard = printed
+        .iter()
+        .position(|line| line.starts_with("dashboard"))
+        .unwrap();
     let address = url.replace("/api/webhooks/clerk", "/");
     let token = std::fs::read_to_string(place.directory().join("dev-admin-token")).unwrap();
-    assert!(printed[dashboard].ends_with(&address) && printed[dashboard + 1].ends_with(token.trim()), "{all}");
+    assert!(
+        printed[dashboard].ends_with(&address) && printed[dashboard + 1].ends_with(token.trim()),
+        "{all}"
+    );
 
     // It goes on serving: `send` finds the secret that `dev` keeps.
     place.succeed(&["send", "user.created", "--count", "20", "--url", &url]);
     let users = || json_lines(&place.succeed(&["users", "list", "--json"]));
-    until("the 5 of the demo and the 20 sent are there", async || users().len() == 25).await;
+    until("the 5 of the demo and the 20 sent are there", async || {
+        users().len() == 25
+    })
+    .await;
     let deleted = json_lines(&place.succeed(&["users", "list", "--json", "--deleted", "true"]));
     assert_eq!(deleted.len(), 2, "two people of the demo are deleted");
-    assert!(deleted.iter().all(|user| user["deleted_at"].is_string() && user["email"].is_string()
-        || user["phone"].is_string()
-        || user["username"].is_string()));
+    assert!(deleted.iter().all(
+        |user| user["deleted_at"].is_string() && user["email"].is_string()
+            || user["phone"].is_string()
+            || user["username"].is_string()
+    ));
     for user in &deleted {
-        assert!(all.contains(user["clerk_id"].as_str().unwrap()), "the table shows {user}");
+        assert!(
+            all.contains(user["clerk_id"].as_str().unwrap()),
+            "the table shows {user}"
+        );
     }
     let events = json_lines(&place.succeed(&["events", "list", "--json", "--limit", "500"]));
-    assert_eq!(events.iter().map(|event| event["deliveries"].as_i64().unwrap()).sum::<i64>(), 14 + 20);
+    assert_eq!(
+        events
+            .iter()
+            .map(|event| event["deliveries"].as_i64().unwrap())
+            .sum::<i64>(),
+        14 + 20
+    );
 
-    let stopped = std::process::Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
+    let stopped = std::process::Command::new("kill")
+        .args(["-TERM", &child.id().to_string()])
+        .status();
     assert!(stopped.unwrap().success());
     assert!(child.wait().unwrap().success());
 }
@@ -61,13 +108,23 @@ async fn dev_keeps_its_secret_for_the_next_time_and_to_itself() {
     assert_eq!(secret(), first);
     for file in ["dev-signing-secret", "dev-admin-token"] {
         use std::os::unix::fs::PermissionsExt;
-        let mode = std::fs::metadata(place.directory().join(file)).unwrap().permissions().mode();
+        let mode = std::fs::metadata(place.directory().join(file))
+            .unwrap()
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o777, 0o600, "{file} is for its owner alone");
     }
     let second = place.run(&["dev"]);
-    assert_eq!(second.status.code(), Some(1), "a second process in the same place is refused");
+    assert_eq!(
+        second.status.code(),
+        Some(1),
+        "a second process in the same place is refused"
+    );
     let error = String::from_utf8(second.stderr).unwrap();
-    assert!(error.contains(place.directory().to_str().unwrap()), "{error}");
+    assert!(
+        error.contains(place.directory().to_str().unwrap()),
+        "{error}"
+    );
     assert!(app.stop().success());
 }
 
@@ -97,33 +154,66 @@ async fn replay(place: Place) {
     let failed = || json_lines(&place.succeed(&["events", "list", "--status", "failed", "--json"]));
     assert_eq!(failed().len(), 2);
     let table = place.succeed(&["events", "list", "--status", "failed"]);
-    assert!(table.contains("msg_ahead") && table.contains("failed: implausible_time"), "{table}");
-    let shown: Value = serde_json::from_str(&place.succeed(&["events", "show", "msg_ahead", "--json"])).unwrap();
-    assert_eq!((&shown["payload"], &shown["error_code"]), (&Value::from(body), &Value::from("implausible_time")));
+    assert!(
+        table.contains("msg_ahead") && table.contains("failed: implausible_time"),
+        "{table}"
+    );
+    let shown: Value =
+        serde_json::from_str(&place.succeed(&["events", "show", "msg_ahead", "--json"])).unwrap();
+    assert_eq!(
+        (&shown["payload"], &shown["error_code"]),
+        (&Value::from(body), &Value::from("implausible_time"))
+    );
     let shown = place.succeed(&["events", "show", "msg_text"]);
-    assert!(shown.contains("not_json") && shown.contains("no JSON at all"), "{shown}");
+    assert!(
+        shown.contains("not_json") && shown.contains("no JSON at all"),
+        "{shown}"
+    );
 
     let dry: Value =
-        serde_json::from_str(&place.succeed(&["events", "replay", "--all", "--dry-run", "--json"])).unwrap();
-    assert_eq!((&dry["replayed"], &dry["dry_run"]), (&Value::from(2), &Value::from(true)));
-    assert!(failed().iter().all(|event| event["attempts"] == 1), "a dry run changes nothing");
+        serde_json::from_str(&place.succeed(&["events", "replay", "--all", "--dry-run", "--json"]))
+            .unwrap();
+    assert_eq!(
+        (&dry["replayed"], &dry["dry_run"]),
+        (&Value::from(2), &Value::from(true))
+    );
+    assert!(
+        failed().iter().all(|event| event["attempts"] == 1),
+        "a dry run changes nothing"
+    );
 
     // What made the event fail is mended: here by a later time of delivery.
     place_sent_at_later(&place, "msg_ahead").await;
-    let done: Value = serde_json::from_str(&place.succeed(&["events", "replay", "--all", "--json"])).unwrap();
+    let done: Value =
+        serde_json::from_str(&place.succeed(&["events", "replay", "--all", "--json"])).unwrap();
     assert_eq!(done["replayed"], 2);
     until("both are tried again", async || {
-        app.event("msg_text").await.unwrap().attempts == 2 && app.event("msg_ahead").await.unwrap().attempts == 2
+        app.event("msg_text").await.unwrap().attempts == 2
+            && app.event("msg_ahead").await.unwrap().attempts == 2
     })
     .await;
     let now_applied = app.event("msg_ahead").await.unwrap();
-    assert_eq!((now_applied.status.as_str(), now_applied.error_code, now_applied.payload), ("applied", None, None));
-    assert_eq!(app.user("user_1").await.unwrap().first_name.as_deref(), Some("Ada"));
+    assert_eq!(
+        (
+            now_applied.status.as_str(),
+            now_applied.error_code,
+            now_applied.payload
+        ),
+        ("applied", None, None)
+    );
+    assert_eq!(
+        app.user("user_1").await.unwrap().first_name.as_deref(),
+        Some("Ada")
+    );
     assert_eq!(failed().len(), 1, "what still cannot be read stays failed");
 
     let again = place.run(&["events", "replay", "msg_ahead"]);
     assert_eq!(again.status.code(), Some(1));
-    assert!(String::from_utf8(again.stderr).unwrap().contains("only failed events are replayed"));
+    assert!(
+        String::from_utf8(again.stderr)
+            .unwrap()
+            .contains("only failed events are replayed")
+    );
     assert!(app.stop().success());
 }
 
@@ -133,14 +223,25 @@ async fn place_sent_at_later(place: &Place, id: &str) {
         Place::Servers { database, .. } => {
             let sql = "update clerk.events set sent_at = sent_at + interval '2 hours' where event_id = $1";
             let mut connection = database.connect().await;
-            sqlx::query(sql).bind(id).execute(&mut connection).await.unwrap();
+            sqlx::query(sql)
+                .bind(id)
+                .execute(&mut connection)
+                .await
+                .unwrap();
         }
         Place::Embedded { directory } => {
             use sqlx::Connection;
-            let options = sqlx::sqlite::SqliteConnectOptions::new().filename(directory.path().join("users.db"));
-            let mut connection = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+            let options = sqlx::sqlite::SqliteConnectOptions::new()
+                .filename(directory.path().join("users.db"));
+            let mut connection = sqlx::SqliteConnection::connect_with(&options)
+                .await
+                .unwrap();
             let sql = "update events set sent_at = sent_at + 7200000 where event_id = ?";
-            sqlx::query(sql).bind(id).execute(&mut connection).await.unwrap();
+            sqlx::query(sql)
+                .bind(id)
+                .execute(&mut connection)
+                .await
+                .unwrap();
         }
     }
 }
@@ -161,19 +262,43 @@ async fn users_are_found_by_what_people_know_of_them() {
     .await;
     app.settled("msg_1").await;
     app.settled("msg_2").await;
-    for filter in [["--email", "ADA@example.COM"], ["--username", "ada"], ["--external-id", "ext_7"]] {
+    for filter in [
+        ["--email", "ADA@example.COM"],
+        ["--username", "ada"],
+        ["--external-id", "ext_7"],
+    ] {
         let found = json_lines(&place.succeed(&["users", "list", "--json", filter[0], filter[1]]));
-        assert_eq!(found.iter().map(|user| &user["clerk_id"]).collect::<Vec<_>>(), ["user_1"], "{filter:?}");
+        assert_eq!(
+            found
+                .iter()
+                .map(|user| &user["clerk_id"])
+                .collect::<Vec<_>>(),
+            ["user_1"],
+            "{filter:?}"
+        );
     }
     for text in ["user_1", "ADA@ex", "ad", "ext_7"] {
-        for arguments in [&["users", "list", "--json", text][..], &["users", "list", "--json", "--q", text]] {
+        for arguments in [
+            &["users", "list", "--json", text][..],
+            &["users", "list", "--json", "--q", text],
+        ] {
             let found = json_lines(&place.succeed(arguments));
-            assert_eq!(found.iter().map(|user| &user["clerk_id"]).collect::<Vec<_>>(), ["user_1"], "{arguments:?}");
+            assert_eq!(
+                found
+                    .iter()
+                    .map(|user| &user["clerk_id"])
+                    .collect::<Vec<_>>(),
+                ["user_1"],
+                "{arguments:?}"
+            );
         }
     }
     let shown = place.succeed(&["users", "show", "user_1"]);
     assert!(shown.contains("Ada@Example.com (verified)"), "{shown}");
-    assert!(shown.contains("updated_at          2026-11-20 11:00:00 ("), "local time, and the age: {shown}");
+    assert!(
+        shown.contains("updated_at          2026-11-20 11:00:00 ("),
+        "local time, and the age: {shown}"
+    );
     let unknown = place.run(&["users", "show", "user_9"]);
     assert_eq!(unknown.status.code(), Some(1));
     assert!(unknown.stdout.is_empty());
@@ -183,7 +308,10 @@ async fn users_are_found_by_what_people_know_of_them() {
 async fn twenty_thousand_events_come_to_the_newest_version_of_each_user() {
     let place = Place::servers().await;
     // Payloads are kept, so that the newest version can be read from what was sent.
-    let variables = [("CLERK_WEBHOOK_SIGNING_SECRET", SECRET), ("EVENT_PAYLOADS", "all")];
+    let variables = [
+        ("CLERK_WEBHOOK_SIGNING_SECRET", SECRET),
+        ("EVENT_PAYLOADS", "all"),
+    ];
     let app = place.start(&["serve"], &variables).await;
     let url = app.webhook_url();
     let arguments = [
@@ -206,12 +334,16 @@ async fn twenty_thousand_events_come_to_the_newest_version_of_each_user() {
     ];
     let summary: Value = serde_json::from_str(&place.succeed(&arguments)).unwrap();
     assert_eq!(summary["accepted"], 40_000, "{summary}");
-    let Place::Servers { database, .. } = &place else { unreachable!() };
+    let Place::Servers { database, .. } = &place else {
+        unreachable!()
+    };
     let mut connection = database.connect().await;
-    let settled =
-        "select count(*), coalesce(sum(deliveries), 0)::bigint from clerk.events where status in ('applied', 'stale')";
+    let settled = "select count(*), coalesce(sum(deliveries), 0)::bigint from clerk.events where status in ('applied', 'stale')";
     until("all are settled", async || {
-        let (events, deliveries): (i64, i64) = sqlx::query_as(settled).fetch_one(&mut connection).await.unwrap();
+        let (events, deliveries): (i64, i64) = sqlx::query_as(settled)
+            .fetch_one(&mut connection)
+            .await
+            .unwrap();
         (events, deliveries) == (20_000, 40_000)
     })
     .await;
@@ -219,9 +351,15 @@ async fn twenty_thousand_events_come_to_the_newest_version_of_each_user() {
         join (select clerk_id, max((convert_from(payload, 'UTF8')::jsonb #>> '{data,updated_at}')::bigint) as newest
                 from clerk.events group by 1) e using (clerk_id)
         where extract(epoch from u.updated_at) * 1000 is distinct from e.newest";
-    let behind: i64 = sqlx::query_scalar(behind).fetch_one(&mut connection).await.unwrap();
+    let behind: i64 = sqlx::query_scalar(behind)
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
     assert_eq!(behind, 0, "every user is at the newest version");
-    let users: i64 = sqlx::query_scalar("select count(*) from clerk.users").fetch_one(&mut connection).await.unwrap();
+    let users: i64 = sqlx::query_scalar("select count(*) from clerk.users")
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
     assert_eq!(users, 500);
     assert!(app.stop().success());
 }
@@ -229,30 +367,68 @@ async fn twenty_thousand_events_come_to_the_newest_version_of_each_user() {
 #[tokio::test]
 async fn a_wrong_setting_stops_the_program_with_one_line_that_says_what_would_be_right() {
     let place = Place::embedded();
-    let secret_twice = [("CLERK_WEBHOOK_SIGNING_SECRET", SECRET), ("CLERK_WEBHOOK_SIGNING_SECRET_FILE", "/nowhere")];
+    let secret_twice = [
+        ("CLERK_WEBHOOK_SIGNING_SECRET", SECRET),
+        ("CLERK_WEBHOOK_SIGNING_SECRET_FILE", "/nowhere"),
+    ];
     /// Variables, and what the error names: the variable and the remedy.
     type Case<'a> = (&'a [(&'a str, &'a str)], &'a str, &'a str);
     let cases: [Case; 14] = [
         (&[], "CLERK_WEBHOOK_SIGNING_SECRET", "whsec_"),
-        (&[("CLERK_WEBHOOK_SIGNING_SECRET", "hunter2hunter2")], "CLERK_WEBHOOK_SIGNING_SECRET", "whsec_"),
-        (&[("CLERK_WEBHOOK_SECRET", "whsec_short")], "CLERK_WEBHOOK_SIGNING_SECRET", "dashboard"),
-        (&secret_twice, "CLERK_WEBHOOK_SIGNING_SECRET_FILE", "one of them"),
-        (&[("CLERK_WEBHOOK_SIGNING_SECRET_FILE", "/nowhere/secret")], "CLERK_WEBHOOK_SIGNING_SECRET_FILE", "path"),
+        (
+            &[("CLERK_WEBHOOK_SIGNING_SECRET", "hunter2hunter2")],
+            "CLERK_WEBHOOK_SIGNING_SECRET",
+            "whsec_",
+        ),
+        (
+            &[("CLERK_WEBHOOK_SECRET", "whsec_short")],
+            "CLERK_WEBHOOK_SIGNING_SECRET",
+            "dashboard",
+        ),
+        (
+            &secret_twice,
+            "CLERK_WEBHOOK_SIGNING_SECRET_FILE",
+            "one of them",
+        ),
+        (
+            &[("CLERK_WEBHOOK_SIGNING_SECRET_FILE", "/nowhere/secret")],
+            "CLERK_WEBHOOK_SIGNING_SECRET_FILE",
+            "path",
+        ),
         (&[("PORT", "many")], "PORT", "3000"),
         (&[("MAX_BODY_BYTES", "0")], "MAX_BODY_BYTES", "1048576"),
         (&[("WORKER_BATCH", "0")], "WORKER_BATCH", "500"),
         (&[("WORKER_CONCURRENCY", "-1")], "WORKER_CONCURRENCY", "2"),
-        (&[("DATABASE_URL", "mysql://root:hunter2@host/db")], "DATABASE_URL", "postgres://"),
-        (&[("AMQP_URL", "http://guest:hunter2@host")], "AMQP_URL", "amqp://"),
+        (
+            &[("DATABASE_URL", "mysql://root:hunter2@host/db")],
+            "DATABASE_URL",
+            "postgres://",
+        ),
+        (
+            &[("AMQP_URL", "http://guest:hunter2@host")],
+            "AMQP_URL",
+            "amqp://",
+        ),
         (&[("AMQP_NAMESPACE", "a b")], "AMQP_NAMESPACE", "clerk-sync"),
-        (&[("EVENT_RETENTION_DAYS", "a week")], "EVENT_RETENTION_DAYS", "30"),
+        (
+            &[("EVENT_RETENTION_DAYS", "a week")],
+            "EVENT_RETENTION_DAYS",
+            "30",
+        ),
         (&[("LOG_FORMAT", "xml")], "LOG_FORMAT", "pretty or json"),
     ];
     for (variables, name, remedy) in cases {
-        let output = place.command(&["serve"]).envs(variables.iter().copied()).output().unwrap();
+        let output = place
+            .command(&["serve"])
+            .envs(variables.iter().copied())
+            .output()
+            .unwrap();
         let error = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2), "{variables:?}: {error}");
-        assert!(error.contains(name) && error.contains(remedy), "{variables:?}: {error}");
+        assert!(
+            error.contains(name) && error.contains(remedy),
+            "{variables:?}: {error}"
+        );
         assert_eq!(error.lines().count(), 1, "{error}");
         assert!(!error.contains("hunter2"), "a secret in {error}");
     }
@@ -265,22 +441,40 @@ async fn flags_win_over_the_environment_and_that_over_dotenv() {
     let text = format!("PORT={}\nCLERK_WEBHOOK_SIGNING_SECRET={SECRET}\n", ports[0]);
     std::fs::write(place.directory().join(".env"), text).unwrap();
     let flag = ports[2].to_string();
-    let app = place.start(&["serve", "--port", &flag], &[("PORT", &ports[1].to_string())]).await;
+    let app = place
+        .start(
+            &["serve", "--port", &flag],
+            &[("PORT", &ports[1].to_string())],
+        )
+        .await;
     assert_eq!(app.address.port(), ports[2]);
     assert!(app.stop().success());
-    let app = place.start(&["serve"], &[("PORT", &ports[1].to_string())]).await;
+    let app = place
+        .start(&["serve"], &[("PORT", &ports[1].to_string())])
+        .await;
     assert_eq!(app.address.port(), ports[1]);
     assert!(app.stop().success());
     let app = place.start(&["serve"], &[("PORT", "")]).await;
     assert_eq!(app.address.port(), ports[0], "an empty variable is none");
-    let taken = place.command(&["serve", "--data-dir", "other"]).env("PORT", ports[0].to_string()).output().unwrap();
+    let taken = place
+        .command(&["serve", "--data-dir", "other"])
+        .env("PORT", ports[0].to_string())
+        .output()
+        .unwrap();
     assert_eq!(taken.status.code(), Some(1));
     let error = String::from_utf8(taken.stderr).unwrap();
-    assert!(error.contains(&ports[0].to_string()) && error.contains("PORT"), "{error}");
+    assert!(
+        error.contains(&ports[0].to_string()) && error.contains("PORT"),
+        "{error}"
+    );
 }
 
 fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
 }
 
 #[tokio::test]
@@ -288,7 +482,10 @@ async fn migrate_says_what_it_did_and_check_only_looks() {
     let place = Place::servers().await;
     let run = |arguments: &[&str]| {
         let output = place.run(arguments);
-        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+        (
+            output.status.code(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
     };
     let (status, said) = run(&["migrate", "--check"]);
     assert_eq!(status, Some(1), "{said}");
@@ -317,10 +514,19 @@ async fn old_events_go_after_the_days_that_are_set_and_failed_ones_stay() {
         received_days_ago("msg_old_failed", 8, "no JSON"),
         received_days_ago("msg_recent", 6, good),
     ];
-    store.apply(&clerk_sync::worker::plan::plan(&events)).await.unwrap();
-    let variables = [("CLERK_WEBHOOK_SIGNING_SECRET", SECRET), ("EVENT_RETENTION_DAYS", "7")];
+    store
+        .apply(&clerk_sync::worker::plan::plan(&events))
+        .await
+        .unwrap();
+    let variables = [
+        ("CLERK_WEBHOOK_SIGNING_SECRET", SECRET),
+        ("EVENT_RETENTION_DAYS", "7"),
+    ];
     let app = place.start(&["serve"], &variables).await;
-    until("the old line is gone", async || app.event("msg_old").await.is_none()).await;
+    until("the old line is gone", async || {
+        app.event("msg_old").await.is_none()
+    })
+    .await;
     assert!(app.event("msg_old_failed").await.is_some() && app.event("msg_recent").await.is_some());
     assert!(app.stop().success());
 }
@@ -329,11 +535,33 @@ async fn old_events_go_after_the_days_that_are_set_and_failed_ones_stay() {
 async fn wrong_usage_is_2_and_help_is_0() {
     let place = Place::embedded();
     assert_eq!(place.run(&["no-such-command"]).status.code(), Some(2));
-    assert_eq!(place.run(&["users", "list", "--limit", "501"]).status.code(), Some(2));
-    assert_eq!(place.run(&["send", "user.exploded", "--secret", SECRET]).status.code(), Some(2));
+    assert_eq!(
+        place
+            .run(&["users", "list", "--limit", "501"])
+            .status
+            .code(),
+        Some(2)
+    );
+    assert_eq!(
+        place
+            .run(&["send", "user.exploded", "--secret", SECRET])
+            .status
+            .code(),
+        Some(2)
+    );
     let help = place.succeed(&["--help"]);
-    for command in ["dev", "serve", "receiver", "worker", "migrate", "send", "users", "events", "backfill", "reconcile"]
-    {
+    for command in [
+        "dev",
+        "serve",
+        "receiver",
+        "worker",
+        "migrate",
+        "send",
+        "users",
+        "events",
+        "backfill",
+        "reconcile",
+    ] {
         assert!(help.contains(command), "{help}");
     }
 }
@@ -344,6 +572,12 @@ async fn a_missing_database_is_said_with_what_to_do() {
     let output = place.run(&["users", "list"]);
     assert_eq!(output.status.code(), Some(1));
     let error = String::from_utf8(output.stderr).unwrap();
-    assert!(error.contains("users.db") && error.contains("clerk-sync"), "{error}");
-    assert!(!place.directory().join("users.db").exists(), "a question makes no file");
+    assert!(
+        error.contains("users.db") && error.contains("clerk-sync"),
+        "{error}"
+    );
+    assert!(
+        !place.directory().join("users.db").exists(),
+        "a question makes no file"
+    );
 }

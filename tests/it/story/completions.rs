@@ -12,12 +12,22 @@ fn every_shell_gets_its_completions_whatever_the_settings() {
         ("zsh", "#compdef clerk-sync"),
         ("fish", "complete -c clerk-sync"),
         ("elvish", "edit:completion:arg-completer[clerk-sync]"),
-        ("powershell", "Register-ArgumentCompleter -Native -CommandName 'clerk-sync'"),
+        (
+            "powershell",
+            "Register-ArgumentCompleter -Native -CommandName 'clerk-sync'",
+        ),
     ] {
         // A setting that is wrong is no matter here.
-        let output = place.command(&["completions", shell]).env("PORT", "many").output().unwrap();
+        let output = place
+            .command(&["completions", shell])
+            .env("PORT", "many")
+            .output()
+            .unwrap();
         let script = String::from_utf8(output.stdout).unwrap();
-        assert!(output.status.success() && script.contains(mark), "{shell}: {script}");
+        assert!(
+            output.status.success() && script.contains(mark),
+            "{shell}: {script}"
+        );
         assert!(script.contains("receiver"), "{shell} knows the commands");
     }
     let unknown = place.run(&["completions", "tcsh"]);
@@ -34,20 +44,47 @@ fn bash_offers(place: &Place, words: &[&str]) -> Vec<String> {
         words[current],
         words[current - 1],
     );
-    let output = Command::new("bash").args(["--norc", "-c", &ask]).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+    let output = Command::new("bash")
+        .args(["--norc", "-c", &ask])
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout)
+        .unwrap()
+        .lines()
+        .map(str::to_owned)
+        .collect()
 }
 
 #[test]
 fn bash_completes_commands_flags_and_values() {
     let place = Place::embedded();
     assert_eq!(bash_offers(&place, &["clerk-sync", "recei"]), ["receiver"]);
-    assert_eq!(bash_offers(&place, &["clerk-sync", "events", "disc"]), ["discard"]);
-    assert_eq!(bash_offers(&place, &["clerk-sync", "check", "--js"]), ["--json"]);
-    assert_eq!(bash_offers(&place, &["clerk-sync", "check", "--role", "w"]), ["worker"]);
+    assert_eq!(
+        bash_offers(&place, &["clerk-sync", "events", "disc"]),
+        ["discard"]
+    );
+    assert_eq!(
+        bash_offers(&place, &["clerk-sync", "check", "--js"]),
+        ["--json"]
+    );
+    assert_eq!(
+        bash_offers(&place, &["clerk-sync", "check", "--role", "w"]),
+        ["worker"]
+    );
     let commands = bash_offers(&place, &["clerk-sync", "\"\""]);
-    for command in ["serve", "check", "migrate", "backfill", "reconcile", "completions"] {
+    for command in [
+        "serve",
+        "check",
+        "migrate",
+        "backfill",
+        "reconcile",
+        "completions",
+    ] {
         assert!(commands.contains(&command.to_owned()), "{commands:?}");
     }
 }

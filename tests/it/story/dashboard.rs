@@ -12,7 +12,15 @@ use crate::support::visitor::{Page, Visitor};
 const TOKEN: &str = "correct-horse-battery-staple";
 
 async fn serve(place: &Place) -> App {
-    place.start(&["serve"], &[("CLERK_WEBHOOK_SIGNING_SECRET", SECRET), ("ADMIN_TOKEN", TOKEN)]).await
+    place
+        .start(
+            &["serve"],
+            &[
+                ("CLERK_WEBHOOK_SIGNING_SECRET", SECRET),
+                ("ADMIN_TOKEN", TOKEN),
+            ],
+        )
+        .await
 }
 
 async fn log_in(app: &App) -> Visitor {
@@ -36,20 +44,46 @@ fn assert_guarded(page: &Page) {
     ] {
         assert!(policy.contains(part), "{} {policy}", page.path);
     }
-    assert!(!policy.contains("unsafe") && !policy.contains('*'), "{policy}");
-    assert_eq!(page.header("x-content-type-options"), "nosniff", "{}", page.path);
-    assert_eq!(page.header("referrer-policy"), "same-origin", "{}", page.path);
+    assert!(
+        !policy.contains("unsafe") && !policy.contains('*'),
+        "{policy}"
+    );
+    assert_eq!(
+        page.header("x-content-type-options"),
+        "nosniff",
+        "{}",
+        page.path
+    );
+    assert_eq!(
+        page.header("referrer-policy"),
+        "same-origin",
+        "{}",
+        page.path
+    );
 }
 
 /// What the policy would stop is not there to begin with.
 fn assert_nothing_inline(page: &Page) {
-    let tags: Vec<_> = page.body.split('<').skip(1).map(|tag| tag.split('>').next().unwrap()).collect();
+    let tags: Vec<_> = page
+        .body
+        .split('<')
+        .skip(1)
+        .map(|tag| tag.split('>').next().unwrap())
+        .collect();
     for tag in tags {
         let is_script = tag.starts_with("script");
-        assert!(!is_script || tag.contains("src=\"/assets/"), "{}: <{tag}>", page.path);
+        assert!(
+            !is_script || tag.contains("src=\"/assets/"),
+            "{}: <{tag}>",
+            page.path
+        );
         // What stands in quotes is a value.
         let names: String = tag.split('"').step_by(2).collect();
-        assert!(!tag.starts_with("style") && !names.contains(" style="), "{}: <{tag}>", page.path);
+        assert!(
+            !tag.starts_with("style") && !names.contains(" style="),
+            "{}: <{tag}>",
+            page.path
+        );
         assert!(!names.contains(" on"), "{}: <{tag}>", page.path);
     }
 }
@@ -59,10 +93,20 @@ async fn without_a_token_it_says_how_to_turn_it_on() {
     let place = Place::embedded();
     let app = place.serve().await;
     let mut visitor = Visitor::of(&app);
-    for path in ["/", "/events", "/users/user_1", "/login", "/events/msg_1/payload"] {
+    for path in [
+        "/",
+        "/events",
+        "/users/user_1",
+        "/login",
+        "/events/msg_1/payload",
+    ] {
         let page = visitor.get(path).await;
         assert_eq!(page.status, 403, "{path}");
-        assert!(page.body.contains("ADMIN_TOKEN") && page.header("content-type").starts_with("text/html"), "{path}");
+        assert!(
+            page.body.contains("ADMIN_TOKEN")
+                && page.header("content-type").starts_with("text/html"),
+            "{path}"
+        );
         assert_guarded(&page);
         assert_nothing_inline(&page);
     }
@@ -77,29 +121,57 @@ async fn who_is_not_logged_in_is_sent_to_the_login_and_on_from_there() {
     let mut visitor = Visitor::of(&app);
     assert_eq!(visitor.get("/").await.location(), "/login");
     let page = visitor.get("/events?status=failed&user=a%26b").await;
-    assert_eq!((page.status, page.location()), (303, "/login?next=%2Fevents%3Fstatus%3Dfailed%26user%3Da%2526b"));
+    assert_eq!(
+        (page.status, page.location()),
+        (
+            303,
+            "/login?next=%2Fevents%3Fstatus%3Dfailed%26user%3Da%2526b"
+        )
+    );
     assert_guarded(&page);
 
-    let wrong = visitor.post("/login", &[("token", "wrong"), ("next", "/events")]).await;
+    let wrong = visitor
+        .post("/login", &[("token", "wrong"), ("next", "/events")])
+        .await;
     assert_eq!(wrong.status, 401);
     assert!(wrong.body.contains("not the token") && wrong.header("set-cookie").is_empty());
     assert_guarded(&wrong);
-    let elsewhere = visitor.post("/login", &[("token", TOKEN), ("next", "//evil.example")]).await;
+    let elsewhere = visitor
+        .post("/login", &[("token", TOKEN), ("next", "//evil.example")])
+        .await;
     assert_eq!((elsewhere.status, elsewhere.location()), (303, "/"));
-    let page = visitor.post("/login", &[("token", TOKEN), ("next", "/events?status=failed")]).await;
-    assert_eq!((page.status, page.location()), (303, "/events?status=failed"));
+    let page = visitor
+        .post(
+            "/login",
+            &[("token", TOKEN), ("next", "/events?status=failed")],
+        )
+        .await;
+    assert_eq!(
+        (page.status, page.location()),
+        (303, "/events?status=failed")
+    );
     let cookie = page.header("set-cookie");
     for flag in ["HttpOnly", "SameSite=Strict", "Path=/", "Max-Age=43200"] {
         assert!(cookie.contains(flag), "{cookie}");
     }
-    assert!(!cookie.contains("Secure") && !cookie.contains(TOKEN), "{cookie}");
+    assert!(
+        !cookie.contains("Secure") && !cookie.contains(TOKEN),
+        "{cookie}"
+    );
     assert_eq!(visitor.get("/events").await.status, 200);
-    assert_eq!(visitor.get("/login").await.location(), "/", "nothing to do there");
+    assert_eq!(
+        visitor.get("/login").await.location(),
+        "/",
+        "nothing to do there"
+    );
 
     visitor.set("x-forwarded-proto", "https");
     let cookie = visitor.log_in(TOKEN).await.header("set-cookie").to_owned();
     assert!(cookie.ends_with("; Secure"), "{cookie}");
-    assert!(app.log().iter().all(|line| !line.contains(TOKEN)), "the token is in the log");
+    assert!(
+        app.log().iter().all(|line| !line.contains(TOKEN)),
+        "the token is in the log"
+    );
 }
 
 /// A browser holds a strict cookie back on the way from another site, and sends it when the page itself asks.
@@ -111,21 +183,41 @@ async fn a_link_on_another_site_leads_to_the_page() {
     visitor.set("sec-fetch-site", "cross-site");
     let page = visitor.get("/events?user=\"><script>").await;
     assert_eq!(page.status, 200);
-    assert!(page.body.contains("http-equiv=\"refresh\" content=\"0; url=/events?user="), "{}", page.body);
+    assert!(
+        page.body
+            .contains("http-equiv=\"refresh\" content=\"0; url=/events?user="),
+        "{}",
+        page.body
+    );
     assert_nothing_inline(&page);
     visitor.set("sec-fetch-site", "same-origin");
-    assert_eq!(visitor.get("/events").await.status, 303, "and there is no circle");
+    assert_eq!(
+        visitor.get("/events").await.status,
+        303,
+        "and there is no circle"
+    );
 }
 
 #[tokio::test]
 async fn guesses_are_slow_and_few() {
     let place = Place::embedded();
     let app = serve(&place).await;
-    let guess = || async { Visitor::of(&app).log_in("a wrong token, of some length").await.status };
+    let guess = || async {
+        Visitor::of(&app)
+            .log_in("a wrong token, of some length")
+            .await
+            .status
+    };
     let answers = futures_util::future::join_all((0..24).map(|_| guess())).await;
-    assert!(answers.iter().all(|status| [401, 429].contains(status)), "{answers:?}");
+    assert!(
+        answers.iter().all(|status| [401, 429].contains(status)),
+        "{answers:?}"
+    );
     assert!(answers.contains(&429), "{answers:?}");
-    until("the right one gets in again", async || Visitor::of(&app).log_in(TOKEN).await.status == 303).await;
+    until("the right one gets in again", async || {
+        Visitor::of(&app).log_in(TOKEN).await.status == 303
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -135,19 +227,39 @@ async fn any_process_takes_the_session_and_a_rotation_ends_it() {
     let file = place.directory().join("token");
     std::fs::write(&file, TOKEN).unwrap();
     let variables = [("ADMIN_TOKEN_FILE", file.to_str().unwrap())];
-    let (first, second) = (place.start(&["worker"], &variables).await, place.start(&["worker"], &variables).await);
+    let (first, second) = (
+        place.start(&["worker"], &variables).await,
+        place.start(&["worker"], &variables).await,
+    );
     let mut visitor = log_in(&first).await;
     let mut elsewhere = visitor.at(&second);
     assert_eq!(elsewhere.get("/users").await.status, 200);
     let overview = elsewhere.get("/").await;
-    assert!(overview.body.contains("Elsewhere"), "a worker does not receive");
+    assert!(
+        overview.body.contains("Elsewhere"),
+        "a worker does not receive"
+    );
     std::fs::write(&file, "another-token-of-some-length").unwrap();
     first.signal("HUP");
-    until("the session is over", async || visitor.get("/users").await.status == 303).await;
-    assert_eq!(elsewhere.get("/users").await.status, 200, "that process has the old one still");
+    until("the session is over", async || {
+        visitor.get("/users").await.status == 303
+    })
+    .await;
+    assert_eq!(
+        elsewhere.get("/users").await.status,
+        200,
+        "that process has the old one still"
+    );
 
-    let receiver =
-        place.start(&["receiver"], &[("CLERK_WEBHOOK_SIGNING_SECRET", SECRET), ("ADMIN_TOKEN", TOKEN)]).await;
+    let receiver = place
+        .start(
+            &["receiver"],
+            &[
+                ("CLERK_WEBHOOK_SIGNING_SECRET", SECRET),
+                ("ADMIN_TOKEN", TOKEN),
+            ],
+        )
+        .await;
     let page = Visitor::of(&receiver).get("/").await;
     assert_eq!(page.status, 404);
     assert!(page.body.contains("clerk-sync worker"), "{}", page.body);
@@ -162,9 +274,20 @@ async fn a_form_that_is_not_ours_does_nothing() {
     let token = visitor.form_token("/events/msg_1").await;
     let another = log_in(&app).await.form_token("/events/msg_1").await;
     assert_ne!(token, another, "each session has its own");
-    let paths = ["/events/msg_1/replay", "/events/msg_1/discard", "/events/replay", "/events/discard", "/logout"];
+    let paths = [
+        "/events/msg_1/replay",
+        "/events/msg_1/discard",
+        "/events/replay",
+        "/events/discard",
+        "/logout",
+    ];
     for path in paths {
-        for fields in [&[][..], &[("form_token", "")], &[("form_token", "x")], &[("form_token", &*another)]] {
+        for fields in [
+            &[][..],
+            &[("form_token", "")],
+            &[("form_token", "x")],
+            &[("form_token", &*another)],
+        ] {
             let page = visitor.post(path, fields).await;
             assert_eq!(page.status, 403, "{path} {fields:?}");
             assert_guarded(&page);
@@ -179,23 +302,46 @@ async fn a_form_that_is_not_ours_does_nothing() {
         ] {
             let mut other = visitor.clone();
             other.set(header, value);
-            assert_eq!(other.post(path, &good).await.status, 403, "{path} {header}: {value}");
+            assert_eq!(
+                other.post(path, &good).await.status,
+                403,
+                "{path} {header}: {value}"
+            );
         }
-        assert_eq!(Visitor::of(&app).post(path, &good).await.status, 303, "without a session: to the login");
+        assert_eq!(
+            Visitor::of(&app).post(path, &good).await.status,
+            303,
+            "without a session: to the login"
+        );
     }
     let mut other = Visitor::of(&app);
     other.set("sec-fetch-site", "cross-site");
-    assert_eq!(other.log_in(TOKEN).await.status, 403, "nobody is logged in by another site");
+    assert_eq!(
+        other.log_in(TOKEN).await.status,
+        403,
+        "nobody is logged in by another site"
+    );
     let event = app.event("msg_1").await.unwrap();
-    assert_eq!((event.status, event.attempts), (Status::Failed, 1), "nothing was done");
+    assert_eq!(
+        (event.status, event.attempts),
+        (Status::Failed, 1),
+        "nothing was done"
+    );
 
     visitor.set("sec-fetch-site", "same-origin");
     visitor.set("origin", &format!("http://{}", app.address));
-    assert_eq!(visitor.post("/logout", &[("form_token", &token)]).await.location(), "/login");
+    assert_eq!(
+        visitor
+            .post("/logout", &[("form_token", &token)])
+            .await
+            .location(),
+        "/login"
+    );
     assert_eq!(visitor.get("/").await.status, 303, "logged out");
 }
 
-const HOSTILE: &str = r#""'><script>alert(1)</script><img src=x onerror=alert(2)>{{7*7}}</pre></title>"#;
+const HOSTILE: &str =
+    r#""'><script>alert(1)</script><img src=x onerror=alert(2)>{{7*7}}</pre></title>"#;
 
 /// Names, IDs, codes and payloads with all that would break out of a page.
 #[tokio::test]
@@ -212,21 +358,46 @@ async fn what_came_from_outside_is_text() {
     for (id, body) in [
         ("msg_name", body(HOSTILE, &id)),
         ("msg_text", format!("no JSON {HOSTILE}")),
-        ("msg_time", body(HOSTILE, "user_3").replace("1795000000000", "99999999999999")),
+        (
+            "msg_time",
+            body(HOSTILE, "user_3").replace("1795000000000", "99999999999999"),
+        ),
         ("msg_bidi", body("admin\u{202e}txt.exe\u{200b}", "user_4")),
     ] {
         assert_eq!(app.deliver(id, body).await.status, 200);
         app.settled(id).await;
     }
     // A type, a code and a reason that no version of ours writes.
-    let typed = format!(r#"{{"data":{{"id":"user_2"}},"type":{}}}"#, serde_json::json!(HOSTILE));
-    let failure = Failure { code: HOSTILE.into(), text: HOSTILE.into() };
-    app.store.apply(&plan_failed(&[event("msg_type", typed)], &failure)).await.unwrap();
-    let user = visitor.get("/users").await.links().into_iter().find(|link| link.contains("script")).unwrap();
-    let mut paths: Vec<_> = ["/", "/users", "/users?q=user_4", "/events", "/users/user_4"].map(String::from).into();
+    let typed = format!(
+        r#"{{"data":{{"id":"user_2"}},"type":{}}}"#,
+        serde_json::json!(HOSTILE)
+    );
+    let failure = Failure {
+        code: HOSTILE.into(),
+        text: HOSTILE.into(),
+    };
+    app.store
+        .apply(&plan_failed(&[event("msg_type", typed)], &failure))
+        .await
+        .unwrap();
+    let user = visitor
+        .get("/users")
+        .await
+        .links()
+        .into_iter()
+        .find(|link| link.contains("script"))
+        .unwrap();
+    let mut paths: Vec<_> = ["/", "/users", "/users?q=user_4", "/events", "/users/user_4"]
+        .map(String::from)
+        .into();
     paths.push(user);
-    paths.extend(["name", "text", "type", "time", "bidi"].map(|event| format!("/events/msg_{event}")));
-    let asked = format!("/events?user={}&error_code=%22%3E%3Cscript%3E", urlencoded(HOSTILE));
+    paths.extend(
+        ["name", "text", "type", "time", "bidi"].map(|event| format!("/events/msg_{event}")),
+    );
+    let asked = format!(
+        "/events?user={}&error_code=%22%3E%3Cscript%3E",
+        urlencoded(HOSTILE)
+    );
     paths.extend([
         asked,
         format!("/users?q={}", urlencoded(HOSTILE)),
@@ -235,13 +406,22 @@ async fn what_came_from_outside_is_text() {
     for path in paths {
         let page = visitor.get(&path).await;
         assert_eq!(page.status, 200, "{path}: {}", page.body);
-        assert!(!page.body.contains("<script>") && !page.body.contains("<img src=x"), "{path}");
-        assert!(!page.body.contains("javascript:alert(3)\""), "{path}: no address of theirs is a link");
+        assert!(
+            !page.body.contains("<script>") && !page.body.contains("<img src=x"),
+            "{path}"
+        );
+        assert!(
+            !page.body.contains("javascript:alert(3)\""),
+            "{path}: no address of theirs is a link"
+        );
         assert_nothing_inline(&page);
         assert_guarded(&page);
     }
     // A form sends back what it was given.
-    let asked = visitor.get(&format!("/events?user={}", urlencoded("user_\u{202e}4"))).await.body;
+    let asked = visitor
+        .get(&format!("/events?user={}", urlencoded("user_\u{202e}4")))
+        .await
+        .body;
     assert!(asked.contains("value=\"user_&#8238;4\""), "{asked}");
     for path in ["/users", "/users/user_4"] {
         let page = visitor.get(path).await.body;
@@ -249,14 +429,24 @@ async fn what_came_from_outside_is_text() {
         assert!(!page.contains(['\u{202e}', '\u{200b}']), "{path}");
     }
     let shown = visitor.get("/events/msg_text").await.body;
-    assert!(shown.contains("&#60;script&#62;alert(1)"), "it is there to be read: {shown}");
+    assert!(
+        shown.contains("&#60;script&#62;alert(1)"),
+        "it is there to be read: {shown}"
+    );
     let failed = visitor.get("/events/msg_time").await.body;
-    assert!(failed.contains("implausible_time") && failed.contains("Ask Clerk"), "{failed}");
+    assert!(
+        failed.contains("implausible_time") && failed.contains("Ask Clerk"),
+        "{failed}"
+    );
 
     let saved = visitor.get("/events/msg_text/payload").await;
     assert_eq!(saved.body, format!("no JSON {HOSTILE}"), "as it came");
     assert_eq!(saved.header("content-type"), "application/octet-stream");
-    assert!(saved.header("content-disposition").starts_with("attachment"));
+    assert!(
+        saved
+            .header("content-disposition")
+            .starts_with("attachment")
+    );
     assert_guarded(&saved);
 }
 
@@ -271,18 +461,40 @@ async fn every_link_leads_somewhere() {
     let app = serve(&place).await;
     let mut visitor = log_in(&app).await;
     let empty = visitor.get("/").await;
-    assert!(empty.body.contains("clerk-sync send user.created"), "{}", empty.body);
-    fail(&app.store, &(0..60).map(|n| update(&format!("msg_{n}"), "user_1", n)).collect::<Vec<_>>()).await;
+    assert!(
+        empty.body.contains("clerk-sync send user.created"),
+        "{}",
+        empty.body
+    );
+    fail(
+        &app.store,
+        &(0..60)
+            .map(|n| update(&format!("msg_{n}"), "user_1", n))
+            .collect::<Vec<_>>(),
+    )
+    .await;
     for n in 0..60 {
         let id = format!("msg_9{n:02}");
-        app.deliver(&id, update(&id, &format!("user_{n}"), 10).body().to_vec()).await;
+        app.deliver(&id, update(&id, &format!("user_{n}"), 10).body().to_vec())
+            .await;
     }
-    app.deliver("msg_del", delete("msg_del", "user_2", 5).body().to_vec()).await;
+    app.deliver("msg_del", delete("msg_del", "user_2", 5).body().to_vec())
+        .await;
     app.settled("msg_del").await;
-    until("all are there", async || app.event("msg_959").await.is_some()).await;
+    until("all are there", async || {
+        app.event("msg_959").await.is_some()
+    })
+    .await;
     // Counts are kept for a while.
     let mut looker = visitor.clone();
-    until("the overview counts them", async || looker.get("/").await.body.contains("error_code=delivery_limit")).await;
+    until("the overview counts them", async || {
+        looker
+            .get("/")
+            .await
+            .body
+            .contains("error_code=delivery_limit")
+    })
+    .await;
 
     let (mut seen, mut left) = (BTreeSet::new(), vec!["/".to_owned()]);
     while let Some(path) = left.pop().filter(|_| seen.len() < 400) {
@@ -293,18 +505,37 @@ async fn every_link_leads_somewhere() {
         assert_eq!(page.status, 200, "{path}");
         assert_guarded(&page);
         for link in page.links() {
-            assert!(link.starts_with('/') && !link.starts_with("//"), "{path} leads to {link}");
+            assert!(
+                link.starts_with('/') && !link.starts_with("//"),
+                "{path} leads to {link}"
+            );
             left.push(link);
         }
     }
-    for path in ["/events/replay?error_code=delivery_limit", "/events/msg_0/payload", "/users/user_59"] {
+    for path in [
+        "/events/replay?error_code=delivery_limit",
+        "/events/msg_0/payload",
+        "/users/user_59",
+    ] {
         assert!(seen.contains(path), "no way to {path}: {seen:?}");
     }
-    assert!(seen.iter().any(|path| path.contains("cursor=")), "no second page");
-    for path in ["/events/msg_none", "/users/user_none", "/events/no.id", "/assets/x/none.css"] {
+    assert!(
+        seen.iter().any(|path| path.contains("cursor=")),
+        "no second page"
+    );
+    for path in [
+        "/events/msg_none",
+        "/users/user_none",
+        "/events/no.id",
+        "/assets/x/none.css",
+    ] {
         assert_eq!(visitor.get(path).await.status, 404, "{path}");
     }
-    for path in ["/events?status=lost", "/users?deleted=maybe", "/events?since=soon"] {
+    for path in [
+        "/events?status=lost",
+        "/users?deleted=maybe",
+        "/events?since=soon",
+    ] {
         let page = visitor.get(path).await;
         assert_eq!(page.status, 400, "{path}");
         assert_guarded(&page);
@@ -320,7 +551,11 @@ async fn assets_are_kept_for_good_under_a_name_of_their_content() {
     let mut visitor = Visitor::of(&app);
     let page = visitor.get("/login").await;
     assert_eq!(page.header("cache-control"), "no-store");
-    let assets: BTreeSet<_> = page.links().into_iter().filter(|link| link.starts_with("/assets/")).collect();
+    let assets: BTreeSet<_> = page
+        .links()
+        .into_iter()
+        .filter(|link| link.starts_with("/assets/"))
+        .collect();
     assert_eq!(assets.len(), 3, "{assets:?}");
     for path in assets {
         let asset = visitor.get(&path).await;
@@ -329,11 +564,18 @@ async fn assets_are_kept_for_good_under_a_name_of_their_content() {
             (200, "public, max-age=31536000, immutable"),
             "{path}"
         );
-        assert!(!asset.body.is_empty() && !asset.body.contains("://") || path.ends_with(".svg"), "{path}");
+        assert!(
+            !asset.body.is_empty() && !asset.body.contains("://") || path.ends_with(".svg"),
+            "{path}"
+        );
         assert_guarded(&asset);
         let name = path.rsplit('/').next().unwrap();
         let older = visitor.get(&format!("/assets/000000000000/{name}")).await;
-        assert_eq!((older.status, older.header("cache-control")), (200, "no-store"), "of a version that goes: {path}");
+        assert_eq!(
+            (older.status, older.header("cache-control")),
+            (200, "no-store"),
+            "of a version that goes: {path}"
+        );
     }
 }
 
@@ -342,18 +584,40 @@ async fn a_failed_event_is_replayed(place: Place) {
     fail(&app.store, &[update("msg_1", "user_1", 10)]).await;
     let mut visitor = log_in(&app).await;
     let overview = visitor.get("/").await.text();
-    assert!(overview.contains("1 event failed and waits for you"), "{overview}");
+    assert!(
+        overview.contains("1 event failed and waits for you"),
+        "{overview}"
+    );
     let page = visitor.get("/events/msg_1").await;
     let said = page.text();
-    assert!(said.contains("delivery_limit") && said.contains("made by a test"), "{said}");
-    assert!(said.contains("Processes died") && said.contains("it would be applied"), "{said}");
+    assert!(
+        said.contains("delivery_limit") && said.contains("made by a test"),
+        "{said}"
+    );
+    assert!(
+        said.contains("Processes died") && said.contains("it would be applied"),
+        "{said}"
+    );
     let token = page.form_token();
-    let page = visitor.post("/events/msg_1/replay", &[("form_token", &token)]).await;
-    assert_eq!((page.status, page.location()), (303, "/events/msg_1?done=replayed&attempts=1"));
-    until("it is applied", async || app.event("msg_1").await.unwrap().status == Status::Applied).await;
-    let said = visitor.get("/events/msg_1?done=replayed&attempts=1").await.text();
+    let page = visitor
+        .post("/events/msg_1/replay", &[("form_token", &token)])
+        .await;
+    assert_eq!(
+        (page.status, page.location()),
+        (303, "/events/msg_1?done=replayed&attempts=1")
+    );
+    until("it is applied", async || {
+        app.event("msg_1").await.unwrap().status == Status::Applied
+    })
+    .await;
+    let said = visitor
+        .get("/events/msg_1?done=replayed&attempts=1")
+        .await
+        .text();
     assert!(said.contains("Replayed, and applied."), "{said}");
-    let late = visitor.post("/events/msg_1/discard", &[("form_token", &token)]).await;
+    let late = visitor
+        .post("/events/msg_1/discard", &[("form_token", &token)])
+        .await;
     assert_eq!(late.location(), "/events/msg_1?done=late");
     let said = visitor.get("/users/user_1").await.text();
     assert!(said.contains("it changed the row"), "{said}");
@@ -374,12 +638,22 @@ async fn a_failed_event_is_replayed_without_servers() {
 async fn a_set_is_what_its_preview_showed() {
     let place = Place::embedded();
     let app = serve(&place).await;
-    let events: Vec<_> = (0..7).map(|n| update(&format!("msg_{n}"), &format!("user_{}", n % 2), n)).collect();
+    let events: Vec<_> = (0..7)
+        .map(|n| update(&format!("msg_{n}"), &format!("user_{}", n % 2), n))
+        .collect();
     fail(&app.store, &events).await;
     let mut visitor = log_in(&app).await;
     let preview = visitor.get("/events/discard?user=user_1&since=7000d").await;
-    assert!(preview.text().contains("Discard 3 events?"), "{}", preview.text());
-    assert!(preview.text().contains("cannot be replayed"), "{}", preview.text());
+    assert!(
+        preview.text().contains("Discard 3 events?"),
+        "{}",
+        preview.text()
+    );
+    assert!(
+        preview.text().contains("cannot be replayed"),
+        "{}",
+        preview.text()
+    );
     // What fails after the preview is not meant. The clock of these events stands still, so one of now is made.
     let later = update("msg_9", "user_1", 9);
     let later = clerk_sync::clerk::SignedEvent::restored(
@@ -391,23 +665,59 @@ async fn a_set_is_what_its_preview_showed() {
     );
     fail(&app.store, &[later]).await;
     let fields = preview.hidden_fields();
-    let page = visitor.post("/events/discard", &fields.iter().map(|(a, b)| (&**a, &**b)).collect::<Vec<_>>()).await;
-    assert_eq!(page.location(), "/events?status=failed&done=discarded&number=3");
+    let page = visitor
+        .post(
+            "/events/discard",
+            &fields.iter().map(|(a, b)| (&**a, &**b)).collect::<Vec<_>>(),
+        )
+        .await;
+    assert_eq!(
+        page.location(),
+        "/events?status=failed&done=discarded&number=3"
+    );
     let said = visitor.get(page.location()).await.text();
     assert!(said.contains("3 events discarded."), "{said}");
-    assert_eq!(app.event("msg_9").await.unwrap().status, Status::Failed, "it came later");
+    assert_eq!(
+        app.event("msg_9").await.unwrap().status,
+        Status::Failed,
+        "it came later"
+    );
 
     let preview = visitor.get("/events/replay?user=user_0").await;
     let said = preview.text();
-    assert!(said.contains("Replay 4 events?") && said.contains("4 would be applied"), "{said}");
+    assert!(
+        said.contains("Replay 4 events?") && said.contains("4 would be applied"),
+        "{said}"
+    );
     let fields = preview.hidden_fields();
-    let page = visitor.post("/events/replay", &fields.iter().map(|(a, b)| (&**a, &**b)).collect::<Vec<_>>()).await;
-    assert_eq!(page.location(), "/events?status=failed&done=replayed&number=4");
-    until("they are tried", async || app.user("user_0").await.is_some()).await;
+    let page = visitor
+        .post(
+            "/events/replay",
+            &fields.iter().map(|(a, b)| (&**a, &**b)).collect::<Vec<_>>(),
+        )
+        .await;
+    assert_eq!(
+        page.location(),
+        "/events?status=failed&done=replayed&number=4"
+    );
+    until("they are tried", async || {
+        app.user("user_0").await.is_some()
+    })
+    .await;
 
     let token = preview.form_token();
-    let open = visitor.post("/events/discard", &[("form_token", &token)]).await;
-    assert_eq!(open.status, 400, "a set without an end in time is refused: {}", open.body);
+    let open = visitor
+        .post("/events/discard", &[("form_token", &token)])
+        .await;
+    assert_eq!(
+        open.status, 400,
+        "a set without an end in time is refused: {}",
+        open.body
+    );
     let nothing = visitor.get("/events/discard?type=user.created").await;
-    assert!(nothing.text().contains("No failed event matches"), "{}", nothing.text());
+    assert!(
+        nothing.text().contains("No failed event matches"),
+        "{}",
+        nothing.text()
+    );
 }

@@ -10,23 +10,42 @@ const BODY: &str = r#"{"data":{"first_name":"Ada","id":"user_1","updated_at":179
 
 async fn failed_with(app: &App, id: &str, code: &str) -> EventRow {
     let line = app.settled(id).await;
-    assert_eq!((line.status, line.error_code.as_deref()), (Status::Failed, Some(code)));
-    assert_eq!(line.payload.as_deref(), Some(BODY.as_bytes()), "it is kept whole");
-    assert_eq!(line.clerk_id.as_deref(), Some("user_1"), "and known by its user");
+    assert_eq!(
+        (line.status, line.error_code.as_deref()),
+        (Status::Failed, Some(code))
+    );
+    assert_eq!(
+        line.payload.as_deref(),
+        Some(BODY.as_bytes()),
+        "it is kept whole"
+    );
+    assert_eq!(
+        line.clerk_id.as_deref(),
+        Some("user_1"),
+        "and known by its user"
+    );
     line
 }
 
 async fn applied_by_a_replay(place: &Place, app: &App, id: &str) {
     place.succeed(&["events", "replay", id]);
-    until("it is applied", async || app.event(id).await.unwrap().status == Status::Applied).await;
-    assert_eq!(app.user("user_1").await.unwrap().first_name.as_deref(), Some("Ada"));
+    until("it is applied", async || {
+        app.event(id).await.unwrap().status == Status::Applied
+    })
+    .await;
+    assert_eq!(
+        app.user("user_1").await.unwrap().first_name.as_deref(),
+        Some("Ada")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_that_was_delivered_too_often_is_kept_as_failed() {
     let place = Place::servers().await;
     place.succeed(&["migrate"]);
-    let receiver = place.start(&["receiver"], &[("CLERK_WEBHOOK_SIGNING_SECRET", SECRET)]).await;
+    let receiver = place
+        .start(&["receiver"], &[("CLERK_WEBHOOK_SIGNING_SECRET", SECRET)])
+        .await;
     assert_eq!(receiver.deliver("msg_1", BODY).await.status, 200);
 
     // Somebody takes it again and again and cannot deal with it, as a worker that dies of it would.
@@ -34,10 +53,18 @@ async fn an_event_that_was_delivered_too_often_is_kept_as_failed() {
     let mut deliveries = 0;
     until("the queue has given it up", async || {
         let get = BasicGetOptions { no_ack: false };
-        let taken = channel.basic_get(place.namespace().queue("users").into(), get).await.unwrap();
+        let taken = channel
+            .basic_get(place.namespace().queue("users").into(), get)
+            .await
+            .unwrap();
         if let Some(message) = taken {
             deliveries += 1;
-            message.delivery.acker.reject(BasicRejectOptions { requeue: true }).await.unwrap();
+            message
+                .delivery
+                .acker
+                .reject(BasicRejectOptions { requeue: true })
+                .await
+                .unwrap();
         }
         deliveries > 20
     })
@@ -52,9 +79,15 @@ async fn an_event_that_was_delivered_too_often_is_kept_as_failed() {
 async fn an_event_that_no_queue_was_bound_for_is_kept_as_failed() {
     let place = Place::servers().await;
     place.succeed(&["migrate"]);
-    let receiver = place.start(&["receiver"], &[("CLERK_WEBHOOK_SIGNING_SECRET", SECRET)]).await;
+    let receiver = place
+        .start(&["receiver"], &[("CLERK_WEBHOOK_SIGNING_SECRET", SECRET)])
+        .await;
     place.namespace().unbind("user.*").await;
-    assert_eq!(receiver.deliver("msg_1", BODY).await.status, 200, "it is stored all the same");
+    assert_eq!(
+        receiver.deliver("msg_1", BODY).await.status,
+        200,
+        "it is stored all the same"
+    );
 
     // The worker binds the queue again.
     let worker = place.start(&["worker"], &[]).await;

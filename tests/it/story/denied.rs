@@ -15,7 +15,9 @@ fn update(user: &str) -> String {
 }
 
 async fn readiness(app: &App) -> String {
-    app.get("/readyz").await.map_or_else(String::new, |answer| format!("{} {}", answer.status, answer.body))
+    app.get("/readyz").await.map_or_else(String::new, |answer| {
+        format!("{} {}", answer.status, answer.body)
+    })
 }
 
 /// A worker whose role is made, and unmade, by the test.
@@ -23,55 +25,121 @@ async fn readiness(app: &App) -> String {
 async fn a_role_or_a_grant_that_is_missing_is_said_once_and_waited_for() {
     let place = Place::servers().await;
     place.succeed(&["migrate"]);
-    let Place::Servers { database, .. } = &place else { unreachable!() };
+    let Place::Servers { database, .. } = &place else {
+        unreachable!()
+    };
     let mut admin = database.connect().await;
-    let name: String = sqlx::query_scalar("select current_database()").fetch_one(&mut admin).await.unwrap();
+    let name: String = sqlx::query_scalar("select current_database()")
+        .fetch_one(&mut admin)
+        .await
+        .unwrap();
     let role = format!("{name}_denied");
     let mut url = reqwest::Url::parse(&database.url()).unwrap();
     url.set_username(&role).unwrap();
     // A server that wants a password says of a role that is not there that the password is wrong, and of this one the same as any.
     url.set_password(Some("x")).unwrap();
-    admin.execute(AssertSqlSafe(format!("create role {role} nologin password 'x'"))).await.unwrap();
+    admin
+        .execute(AssertSqlSafe(format!(
+            "create role {role} nologin password 'x'"
+        )))
+        .await
+        .unwrap();
 
-    let receiver = place.start(&["receiver"], &[("CLERK_WEBHOOK_SIGNING_SECRET", SECRET)]).await;
-    assert_eq!(receiver.deliver("msg_1", update("user_1")).await.status, 200);
+    let receiver = place
+        .start(&["receiver"], &[("CLERK_WEBHOOK_SIGNING_SECRET", SECRET)])
+        .await;
+    assert_eq!(
+        receiver.deliver("msg_1", update("user_1")).await.status,
+        200
+    );
     let worker = place.start_unready(&["worker"], &[("DATABASE_URL", url.as_str())]);
-    let said = |what: &str| worker.log().iter().filter(|line| line.contains("ERROR") && line.contains(what)).count();
-    until("the role is missed", async || said("does not let this role in") > 0).await;
-    assert!(readiness(&worker).await.contains("does not let this role in"), "{}", readiness(&worker).await);
+    let said = |what: &str| {
+        worker
+            .log()
+            .iter()
+            .filter(|line| line.contains("ERROR") && line.contains(what))
+            .count()
+    };
+    until("the role is missed", async || {
+        said("does not let this role in") > 0
+    })
+    .await;
+    assert!(
+        readiness(&worker)
+            .await
+            .contains("does not let this role in"),
+        "{}",
+        readiness(&worker).await
+    );
 
     // It is let in, and may read.
     let made = format!(
         "alter role {role} login; grant usage on schema clerk to {role}; grant select on all tables in schema clerk to {role}"
     );
     admin.execute(AssertSqlSafe(made)).await.unwrap();
-    until("the grants are missed", async || readiness(&worker).await.contains("SECURITY.md lists the grants")).await;
+    until("the grants are missed", async || {
+        readiness(&worker)
+            .await
+            .contains("SECURITY.md lists the grants")
+    })
+    .await;
     let granted = format!("grant insert, update, delete on clerk.users, clerk.events to {role}");
     admin.execute(AssertSqlSafe(granted)).await.unwrap();
     assert_eq!(worker.settled("msg_1").await.status, Status::Applied);
 
     // It is taken away while the worker runs.
-    admin.execute(AssertSqlSafe(format!("revoke insert on clerk.users from {role}"))).await.unwrap();
+    admin
+        .execute(AssertSqlSafe(format!(
+            "revoke insert on clerk.users from {role}"
+        )))
+        .await
+        .unwrap();
     // By then the worker may have met the missing grants above, or not.
     let before = said("SECURITY.md lists the grants");
-    assert_eq!(receiver.deliver("msg_2", update("user_2")).await.status, 200);
-    until("the log says so", async || said("SECURITY.md lists the grants") > before).await;
+    assert_eq!(
+        receiver.deliver("msg_2", update("user_2")).await.status,
+        200
+    );
+    until("the log says so", async || {
+        said("SECURITY.md lists the grants") > before
+    })
+    .await;
     assert!(readiness(&worker).await.starts_with("503"));
     assert!(worker.event("msg_2").await.is_none());
-    admin.execute(AssertSqlSafe(format!("grant insert on clerk.users to {role}"))).await.unwrap();
+    admin
+        .execute(AssertSqlSafe(format!(
+            "grant insert on clerk.users to {role}"
+        )))
+        .await
+        .unwrap();
     assert_eq!(worker.settled("msg_2").await.status, Status::Applied);
-    until("it is ready", async || readiness(&worker).await.starts_with("200")).await;
+    until("it is ready", async || {
+        readiness(&worker).await.starts_with("200")
+    })
+    .await;
     assert_eq!(said("does not let this role in"), 1, "{:#?}", worker.log());
-    assert_eq!(said("SECURITY.md lists the grants"), before + 1, "{:#?}", worker.log());
+    assert_eq!(
+        said("SECURITY.md lists the grants"),
+        before + 1,
+        "{:#?}",
+        worker.log()
+    );
     assert!(worker.stop().success());
-    admin.execute(AssertSqlSafe(format!("drop owned by {role} cascade; drop role {role}"))).await.unwrap();
+    admin
+        .execute(AssertSqlSafe(format!(
+            "drop owned by {role} cascade; drop role {role}"
+        )))
+        .await
+        .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_the_applications_own_trigger_refuses_fails_alone() {
     let place = Place::servers().await;
     place.succeed(&["migrate"]);
-    let Place::Servers { database, .. } = &place else { unreachable!() };
+    let Place::Servers { database, .. } = &place else {
+        unreachable!()
+    };
     let trigger = "create function public.refuse() returns trigger language plpgsql as $$
             begin
                 if new.clerk_id = 'user_3' then raise exception 'not %, says the application', new.email; end if;
@@ -81,13 +149,31 @@ async fn a_row_that_the_applications_own_trigger_refuses_fails_alone() {
     database.connect().await.execute(trigger).await.unwrap();
     let app = place.serve().await;
     for number in 0..6 {
-        assert_eq!(app.deliver(&format!("msg_{number}"), update(&format!("user_{number}"))).await.status, 200);
+        assert_eq!(
+            app.deliver(&format!("msg_{number}"), update(&format!("user_{number}")))
+                .await
+                .status,
+            200
+        );
     }
     for number in 0..6 {
         let line = app.settled(&format!("msg_{number}")).await;
-        let expected = if number == 3 { (Status::Failed, Some("sqlstate_P0001")) } else { (Status::Applied, None) };
-        assert_eq!((line.status, line.error_code.as_deref()), expected, "{number}: {:?}", line.error);
-        assert!(line.error.is_none_or(|text| !text.contains("says the application")), "the text may quote the row");
+        let expected = if number == 3 {
+            (Status::Failed, Some("sqlstate_P0001"))
+        } else {
+            (Status::Applied, None)
+        };
+        assert_eq!(
+            (line.status, line.error_code.as_deref()),
+            expected,
+            "{number}: {:?}",
+            line.error
+        );
+        assert!(
+            line.error
+                .is_none_or(|text| !text.contains("says the application")),
+            "the text may quote the row"
+        );
     }
 }
 
@@ -100,7 +186,9 @@ async fn a_worker_is_not_ready_while_every_write_is_refused() {
              create trigger refuse before insert on clerk.{table} for each row execute function public.refuse()"
         )
     };
-    let allow = |table: &str| format!("drop trigger refuse on clerk.{table}; drop function public.refuse()");
+    let allow = |table: &str| {
+        format!("drop trigger refuse on clerk.{table}; drop function public.refuse()")
+    };
     let faults = [
         (
             "alter table clerk.events drop column superseded_by".into(),
@@ -112,8 +200,16 @@ async fn a_worker_is_not_ready_while_every_write_is_refused() {
             "drop rule nothing on clerk.events".into(),
             "a rule on clerk.users or clerk.events",
         ),
-        (refusing("users", "insufficient_privilege"), allow("users"), "SECURITY.md lists the grants"),
-        (refusing("events", "'no'"), allow("events"), "a failed event cannot be recorded"),
+        (
+            refusing("users", "insufficient_privilege"),
+            allow("users"),
+            "SECURITY.md lists the grants",
+        ),
+        (
+            refusing("events", "'no'"),
+            allow("events"),
+            "a failed event cannot be recorded",
+        ),
     ];
     let place = Place::servers().await;
     place.succeed(&["migrate"]);
@@ -124,18 +220,32 @@ async fn a_worker_is_not_ready_while_every_write_is_refused() {
     for (number, (breaks, mends, words)) in (1..).zip(faults) {
         admin.execute(AssertSqlSafe(breaks)).await.unwrap();
         let id = format!("msg_{number}");
-        assert_eq!(app.deliver(&id, update(&format!("user_{number}"))).await.status, 200);
-        until("readiness says why", async || readiness(&app).await.contains(words)).await;
+        assert_eq!(
+            app.deliver(&id, update(&format!("user_{number}")))
+                .await
+                .status,
+            200
+        );
+        until("readiness says why", async || {
+            readiness(&app).await.contains(words)
+        })
+        .await;
         // The database is asked once a second.
         let said = Instant::now();
         until("it is asked again", async || {
-            assert!(readiness(&app).await.starts_with("503"), "{words}: asking must not cure it");
+            assert!(
+                readiness(&app).await.starts_with("503"),
+                "{words}: asking must not cure it"
+            );
             said.elapsed() > Duration::from_secs(3)
         })
         .await;
         admin.execute(AssertSqlSafe(mends)).await.unwrap();
         // The same event shows that the database takes writes again.
-        until("it is ready", async || readiness(&app).await.starts_with("200")).await;
+        until("it is ready", async || {
+            readiness(&app).await.starts_with("200")
+        })
+        .await;
         assert!(app.event(&id).await.is_some(), "{words}");
     }
     assert!(app.stop().success());

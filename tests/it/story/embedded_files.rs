@@ -25,7 +25,11 @@ fn is_root() -> bool {
 
 fn run(program: &str, arguments: &[&str]) -> Output {
     let output = Command::new(program).args(arguments).output().unwrap();
-    assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{program} {arguments:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     output
 }
 
@@ -33,15 +37,29 @@ fn run(program: &str, arguments: &[&str]) -> Output {
 fn serve_in(place: &Place, data: &Path, set_up: &str, variables: &[(&str, &str)]) -> Command {
     let program = place.command(&["serve"]);
     let mut command = Command::new("sh");
-    command.args(["-c", &format!("{set_up} \"$0\" serve")]).arg(program.get_program()).env_clear();
-    command.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    command.env("CLERK_WEBHOOK_SIGNING_SECRET", SECRET).env("DATA_DIR", data).envs(variables.iter().copied());
-    command.current_dir(place.directory()).stdin(std::process::Stdio::null());
+    command
+        .args(["-c", &format!("{set_up} \"$0\" serve")])
+        .arg(program.get_program())
+        .env_clear();
+    command.envs(
+        program
+            .get_envs()
+            .filter_map(|(name, value)| Some((name, value?))),
+    );
+    command
+        .env("CLERK_WEBHOOK_SIGNING_SECRET", SECRET)
+        .env("DATA_DIR", data)
+        .envs(variables.iter().copied());
+    command
+        .current_dir(place.directory())
+        .stdin(std::process::Stdio::null());
     command
 }
 
 async fn is_ready(app: &App) -> bool {
-    app.get("/readyz").await.is_some_and(|answer| answer.status == 200)
+    app.get("/readyz")
+        .await
+        .is_some_and(|answer| answer.status == 200)
 }
 
 async fn missing(app: &App) -> String {
@@ -52,7 +70,13 @@ async fn missing(app: &App) -> String {
 async fn all_applied(app: &App, accepted: &[usize]) {
     for number in accepted {
         let line = app.settled(&update(*number).0).await;
-        assert_eq!((line.status, line.attempts), (Status::Applied, 1), "{}: {:?}", line.event_id, line.error);
+        assert_eq!(
+            (line.status, line.attempts),
+            (Status::Applied, 1),
+            "{}: {:?}",
+            line.event_id,
+            line.error
+        );
         assert!(app.user(&format!("user_{number}")).await.is_some());
     }
 }
@@ -70,7 +94,11 @@ async fn deliver_until_refused(app: &App, from: usize) -> Vec<usize> {
         }
         assert_eq!((answer.status, answer.code()), (503, "queue_unavailable"));
         assert!(answer.headers.contains_key("retry-after"));
-        assert!(started.elapsed() < Duration::from_secs(1), "the refusal took {:?}", started.elapsed());
+        assert!(
+            started.elapsed() < Duration::from_secs(1),
+            "the refusal took {:?}",
+            started.elapsed()
+        );
         return accepted;
     }
     panic!("the disk is never full");
@@ -86,16 +114,32 @@ struct SmallDisk(PathBuf);
 impl SmallDisk {
     fn mount(at: PathBuf) -> Self {
         std::fs::create_dir(&at).unwrap();
-        run("mount", &["-t", "tmpfs", "-o", "size=4m", "tmpfs", at.to_str().unwrap()]);
+        run(
+            "mount",
+            &[
+                "-t",
+                "tmpfs",
+                "-o",
+                "size=4m",
+                "tmpfs",
+                at.to_str().unwrap(),
+            ],
+        );
         Self(at)
     }
 
     /// Leaves so many bytes.
     fn fill_up_to(&self, left: u64) {
-        let free = String::from_utf8(run("stat", &["-f", "-c", "%a %S", self.0.to_str().unwrap()]).stdout).unwrap();
+        let free =
+            String::from_utf8(run("stat", &["-f", "-c", "%a %S", self.0.to_str().unwrap()]).stdout)
+                .unwrap();
         let (blocks, size) = free.trim().split_once(' ').unwrap();
         let bytes = blocks.parse::<u64>().unwrap() * size.parse::<u64>().unwrap();
-        std::fs::write(self.0.join("ballast"), vec![0; usize::try_from(bytes.saturating_sub(left)).unwrap()]).unwrap();
+        std::fs::write(
+            self.0.join("ballast"),
+            vec![0; usize::try_from(bytes.saturating_sub(left)).unwrap()],
+        )
+        .unwrap();
     }
 
     fn free(&self) {
@@ -113,12 +157,17 @@ impl Drop for SmallDisk {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_is_503_until_there_is_room_and_nothing_is_lost() {
     if !is_root() {
-        println!("only root can mount a small disk; a limit of the file size stands for it elsewhere in this file");
+        println!(
+            "only root can mount a small disk; a limit of the file size stands for it elsewhere in this file"
+        );
         return;
     }
     let place = Place::embedded();
     let disk = SmallDisk::mount(place.directory().join("disk"));
-    let app = App::spawn(serve_in(&place, &disk.0, "exec", &[]), place.store_at(&disk.0.join("users.db")));
+    let app = App::spawn(
+        serve_in(&place, &disk.0, "exec", &[]),
+        place.store_at(&disk.0.join("users.db")),
+    );
     until("it is ready", async || is_ready(&app).await).await;
     disk.fill_up_to(1024 * 1024);
     let mut accepted = deliver_until_refused(&app, 0).await;
@@ -142,10 +191,16 @@ async fn a_full_disk_is_503_until_there_is_room_and_nothing_is_lost() {
             status => assert_eq!(status, 503),
         }
     }
-    let full =
-        lines_that_say(&app, "events are refused, and Clerk sends them again: the disk of the queue file is full");
+    let full = lines_that_say(
+        &app,
+        "events are refused, and Clerk sends them again: the disk of the queue file is full",
+    );
     let again = lines_that_say(&app, "the queue file can be written again");
-    assert!((1..=again + 1).contains(&full), "once each time: {:#?}", app.log());
+    assert!(
+        (1..=again + 1).contains(&full),
+        "once each time: {:#?}",
+        app.log()
+    );
 
     disk.free();
     until("it is ready again", async || is_ready(&app).await).await;
@@ -163,13 +218,26 @@ async fn a_limit_of_the_file_size_is_503_until_it_is_raised_and_nothing_is_lost(
     let place = Place::embedded();
     let data = place.directory();
     // The system ends a program that does not expect the signal.
-    let app = App::spawn(serve_in(&place, &data, "trap '' XFSZ; exec", &[]), place.store());
+    let app = App::spawn(
+        serve_in(&place, &data, "trap '' XFSZ; exec", &[]),
+        place.store(),
+    );
     until("it is ready", async || is_ready(&app).await).await;
-    let limit = |soft: &str| run("prlimit", &["--pid", &app.id().to_string(), &format!("--fsize={soft}:")]);
+    let limit = |soft: &str| {
+        run(
+            "prlimit",
+            &["--pid", &app.id().to_string(), &format!("--fsize={soft}:")],
+        )
+    };
     limit("300000");
     let mut accepted = deliver_until_refused(&app, 0).await;
     assert!(missing(&app).await.contains("queue"));
-    assert_eq!(lines_that_say(&app, "events are refused"), 1, "{:#?}", app.log());
+    assert_eq!(
+        lines_that_say(&app, "events are refused"),
+        1,
+        "{:#?}",
+        app.log()
+    );
     limit("unlimited");
     until("it is ready again", async || is_ready(&app).await).await;
     let (id, body) = update(6000);
@@ -190,19 +258,32 @@ async fn events_wait_while_the_users_file_has_no_room() {
     let users = disk.0.join("users.db");
     let url = format!("sqlite://{}", users.display());
     let variables = [("DATABASE_URL", url.as_str())];
-    let app = App::spawn(serve_in(&place, &place.directory(), "exec", &variables), place.store_at(&users));
+    let app = App::spawn(
+        serve_in(&place, &place.directory(), "exec", &variables),
+        place.store_at(&users),
+    );
     until("it is ready", async || is_ready(&app).await).await;
     disk.fill_up_to(64 * 1024);
     let accepted: Vec<usize> = (0..300).collect();
     for number in &accepted {
         let (id, body) = update(*number);
-        assert_eq!(app.deliver(&id, body).await.status, 200, "the queue has room");
+        assert_eq!(
+            app.deliver(&id, body).await.status,
+            200,
+            "the queue has room"
+        );
     }
-    until("the log says so", async || lines_that_say(&app, "users.db has no more room: free some on its disk") > 0)
-        .await;
+    until("the log says so", async || {
+        lines_that_say(&app, "users.db has no more room: free some on its disk") > 0
+    })
+    .await;
     disk.free();
     all_applied(&app, &accepted).await;
-    assert_eq!(lines_that_say(&app, "has no more room"), 1, "it is said once");
+    assert_eq!(
+        lines_that_say(&app, "has no more room"),
+        1,
+        "it is said once"
+    );
 }
 
 /// As somebody who is not root: root may write to everything.
@@ -222,11 +303,21 @@ async fn read_only_files_are_told_and_recovered_from() {
     run("chown", &["-R", "65534:65534", data_text]);
     let start = |how: &str| {
         let mut command = serve_in(&place, &data, "exec", &[]);
-        let as_nobody =
-            format!("exec {how} setpriv --reuid=65534 --regid=65534 --clear-groups {} serve", program.display());
+        let as_nobody = format!(
+            "exec {how} setpriv --reuid=65534 --regid=65534 --clear-groups {} serve",
+            program.display()
+        );
         let mut shell = Command::new("sh");
-        shell.args(["-c", &as_nobody]).env_clear().current_dir("/").stdin(std::process::Stdio::null());
-        shell.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        shell
+            .args(["-c", &as_nobody])
+            .env_clear()
+            .current_dir("/")
+            .stdin(std::process::Stdio::null());
+        shell.envs(
+            command
+                .get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        );
         command = shell;
         command
     };
@@ -241,8 +332,10 @@ async fn read_only_files_are_told_and_recovered_from() {
     // The users' file: events are accepted and wait.
     run("chmod", &["0444", users.to_str().unwrap()]);
     let app = App::spawn(start(""), place.store_at(&users));
-    until("the log says so", async || lines_that_say(&app, "users.db cannot be written: check its permissions") > 0)
-        .await;
+    until("the log says so", async || {
+        lines_that_say(&app, "users.db cannot be written: check its permissions") > 0
+    })
+    .await;
     assert_eq!(missing(&app).await, r#"["database"]"#);
     let (id, body) = update(1);
     assert_eq!(app.deliver(&id, body).await.status, 200);
@@ -256,7 +349,10 @@ async fn read_only_files_are_told_and_recovered_from() {
     let output = start("timeout 30").output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("queue.db") && said.contains("permissions"), "{said}");
+    assert!(
+        said.contains("queue.db") && said.contains("permissions"),
+        "{said}"
+    );
     run("chmod", &["0600", queue.to_str().unwrap()]);
     let app = App::spawn(start(""), place.store_at(&users));
     until("it is ready", async || is_ready(&app).await).await;
@@ -293,29 +389,55 @@ async fn a_damaged_file_stops_the_start_and_is_left_as_it_is() {
         // From the second page on: every page of a table or an index.
         garbled[4096..middle + 4096].fill(0xA5);
         beheaded[..100].fill(0);
-        for (how, bad) in [("garbled", garbled), ("cut", good[..middle + 100].to_vec()), ("beheaded", beheaded)] {
+        for (how, bad) in [
+            ("garbled", garbled),
+            ("cut", good[..middle + 100].to_vec()),
+            ("beheaded", beheaded),
+        ] {
             std::fs::write(&file, &bad).unwrap();
-            let output = serve_in(&place, &place.directory(), "timeout 30", &[]).output().unwrap();
+            let output = serve_in(&place, &place.directory(), "timeout 30", &[])
+                .output()
+                .unwrap();
             let said = String::from_utf8_lossy(&output.stderr);
             assert_eq!(output.status.code(), Some(1), "{name} {how}: {said}");
-            let line = said.lines().find(|line| line.starts_with("clerk-sync: ")).unwrap_or_else(|| panic!("{said}"));
-            assert!(line.contains(name) && line.contains("move"), "{name} {how}: {line}");
-            assert_eq!(std::fs::read(&file).unwrap(), bad, "{name} {how} was changed");
+            let line = said
+                .lines()
+                .find(|line| line.starts_with("clerk-sync: "))
+                .unwrap_or_else(|| panic!("{said}"));
+            assert!(
+                line.contains(name) && line.contains("move"),
+                "{name} {how}: {line}"
+            );
+            assert_eq!(
+                std::fs::read(&file).unwrap(),
+                bad,
+                "{name} {how} was changed"
+            );
         }
         std::fs::write(&file, &good).unwrap();
     }
     let app = place.serve().await;
-    assert!(app.user("user_7").await.is_some(), "the good files are taken again");
+    assert!(
+        app.user("user_7").await.is_some(),
+        "the good files are taken again"
+    );
 }
 
 #[tokio::test]
 async fn a_second_process_is_refused_and_the_first_works_on() {
     let place = Place::embedded();
     let first = place.serve().await;
-    let output = place.command(&["serve"]).env("CLERK_WEBHOOK_SIGNING_SECRET", SECRET).output().unwrap();
+    let output = place
+        .command(&["serve"])
+        .env("CLERK_WEBHOOK_SIGNING_SECRET", SECRET)
+        .output()
+        .unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains(place.directory().to_str().unwrap()) && said.contains("another"), "{said}");
+    assert!(
+        said.contains(place.directory().to_str().unwrap()) && said.contains("another"),
+        "{said}"
+    );
     let (id, body) = update(1);
     assert_eq!(first.deliver(&id, body).await.status, 200);
     all_applied(&first, &[1]).await;
@@ -323,5 +445,8 @@ async fn a_second_process_is_refused_and_the_first_works_on() {
     first.signal("KILL");
     drop(first);
     let next = place.serve().await;
-    assert!(next.user("user_1").await.is_some(), "a kill leaves nothing behind that keeps the next one out");
+    assert!(
+        next.user("user_1").await.is_some(),
+        "a kill leaves nothing behind that keeps the next one out"
+    );
 }

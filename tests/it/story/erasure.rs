@@ -10,7 +10,11 @@ use crate::support::app::{App, Place, SECRET, until};
 const MARK: &str = "gone-9f3e";
 
 fn update(ms: i64, broken: bool) -> String {
-    let times = if broken { json!("soon") } else { json!(1_795_172_400_000_i64 + ms) };
+    let times = if broken {
+        json!("soon")
+    } else {
+        json!(1_795_172_400_000_i64 + ms)
+    };
     let user = json!({
         "id": "user_1",
         "first_name": format!("{MARK}-name"),
@@ -20,7 +24,8 @@ fn update(ms: i64, broken: bool) -> String {
         "public_metadata": {"plan": format!("{MARK}-plan")},
         "updated_at": times,
     });
-    json!({"data": user, "timestamp": 1_795_172_400_000_i64 + ms, "type": "user.updated"}).to_string()
+    json!({"data": user, "timestamp": 1_795_172_400_000_i64 + ms, "type": "user.updated"})
+        .to_string()
 }
 
 /// Both tables, as text.
@@ -29,11 +34,16 @@ async fn everything(place: &Place) -> String {
         Place::Servers { database, .. } => {
             let all = "select coalesce((select string_agg(u::text, ' ') from clerk.users u), '')
                 || coalesce((select string_agg(e::text || coalesce(convert_from(payload, 'UTF8'), ''), ' ') from clerk.events e), '')";
-            sqlx::query_scalar(all).fetch_one(&mut database.connect().await).await.unwrap()
+            sqlx::query_scalar(all)
+                .fetch_one(&mut database.connect().await)
+                .await
+                .unwrap()
         }
         Place::Embedded { directory } => {
             let path = directory.path().join("users.db");
-            let mut file = sqlx::SqliteConnection::connect(&path.display().to_string()).await.unwrap();
+            let mut file = sqlx::SqliteConnection::connect(&path.display().to_string())
+                .await
+                .unwrap();
             let all = "select coalesce((select group_concat(clerk_id || ifnull(first_name, '') || ifnull(email, '')
                 || ifnull(username, '') || ifnull(public_metadata, '') || ifnull(private_metadata, '') || ifnull(data, '')) from users), '')
                 || coalesce((select group_concat(ifnull(cast(payload as text), '') || ifnull(error, '')) from events), '')";
@@ -43,11 +53,18 @@ async fn everything(place: &Place) -> String {
 }
 
 async fn a_deleted_person_leaves_nothing_behind(place: Place) {
-    let variables = [("CLERK_WEBHOOK_SIGNING_SECRET", SECRET), ("ON_DELETE", "scrub"), ("EVENT_PAYLOADS", "all")];
+    let variables = [
+        ("CLERK_WEBHOOK_SIGNING_SECRET", SECRET),
+        ("ON_DELETE", "scrub"),
+        ("EVENT_PAYLOADS", "all"),
+    ];
     let app = place.start(&["serve"], &variables).await;
     deliver(&app, "msg_1", update(10, false)).await;
     deliver(&app, "msg_2", update(20, true)).await;
-    assert!(everything(&place).await.contains(MARK), "the test would see it");
+    assert!(
+        everything(&place).await.contains(MARK),
+        "the test would see it"
+    );
     let delete = json!({"data": {"id": "user_1", "deleted": true, "object": "user"}, "timestamp": 1_795_172_400_030_i64, "type": "user.deleted"});
     deliver(&app, "msg_3", delete.to_string()).await;
     deliver(&app, "msg_4", update(40, false)).await;
@@ -55,7 +72,8 @@ async fn a_deleted_person_leaves_nothing_behind(place: Place) {
 
     let left = everything(&place).await;
     assert!(!left.contains(MARK) && left.contains("user_1"), "{left}");
-    let user: Value = serde_json::from_str(&place.succeed(&["users", "show", "user_1", "--json"])).unwrap();
+    let user: Value =
+        serde_json::from_str(&place.succeed(&["users", "show", "user_1", "--json"])).unwrap();
     assert_eq!(user["deleted_at"], "2026-11-20T11:00:00.030Z");
     assert!(user["erased_at"].is_string() && user["email"].is_null());
     assert_eq!(app.event("msg_4").await.unwrap().status, Status::Stale);
@@ -64,8 +82,13 @@ async fn a_deleted_person_leaves_nothing_behind(place: Place) {
     assert!(app.stop().success());
     if let Place::Embedded { directory } = &place {
         let file = std::fs::read(directory.path().join("users.db")).unwrap();
-        let found = file.windows(MARK.len()).any(|bytes| bytes == MARK.as_bytes());
-        assert!(!found, "the file holds what was erased, in pages that are free");
+        let found = file
+            .windows(MARK.len())
+            .any(|bytes| bytes == MARK.as_bytes());
+        assert!(
+            !found,
+            "the file holds what was erased, in pages that are free"
+        );
     }
 }
 
@@ -91,10 +114,24 @@ async fn who_was_deleted_before_it_was_set_is_erased_at_the_next_start() {
     deliver(&app, "msg_1", update(10, false)).await;
     let delete = r#"{"data":{"id":"user_1","deleted":true},"timestamp":1795172400030,"type":"user.deleted"}"#;
     deliver(&app, "msg_2", delete.into()).await;
-    assert!(app.user("user_1").await.unwrap().email.is_some(), "the profile is kept unless it is said otherwise");
+    assert!(
+        app.user("user_1").await.unwrap().email.is_some(),
+        "the profile is kept unless it is said otherwise"
+    );
     assert!(app.stop().success());
-    let app = place.start(&["serve"], &[("CLERK_WEBHOOK_SIGNING_SECRET", SECRET), ("ON_DELETE", "scrub")]).await;
-    until("it is erased", async || app.user("user_1").await.unwrap().email.is_none()).await;
+    let app = place
+        .start(
+            &["serve"],
+            &[
+                ("CLERK_WEBHOOK_SIGNING_SECRET", SECRET),
+                ("ON_DELETE", "scrub"),
+            ],
+        )
+        .await;
+    until("it is erased", async || {
+        app.user("user_1").await.unwrap().email.is_none()
+    })
+    .await;
     assert!(!everything(&place).await.contains(MARK));
 }
 
@@ -105,21 +142,37 @@ async fn a_person_is_erased_and_forgotten_by_command() {
     deliver(&app, "msg_1", update(10, false)).await;
     deliver(&app, "msg_2", update(20, true)).await;
     let said = place.succeed(&["users", "erase", "user_1", "--yes"]);
-    for word in ["user_1: erased ", "columns (", "email", "first_name", "public_metadata", "emptied 1 payload."] {
+    for word in [
+        "user_1: erased ",
+        "columns (",
+        "email",
+        "first_name",
+        "public_metadata",
+        "emptied 1 payload.",
+    ] {
         assert!(said.contains(word), "{said}");
     }
     assert!(!said.contains(MARK), "{said}");
     assert!(!everything(&place).await.contains(MARK));
 
     deliver(&app, "msg_3", update(30, false)).await;
-    let report: Value =
-        serde_json::from_str(&place.succeed(&["users", "erase", "user_1", "--forget", "--yes", "--json"])).unwrap();
-    assert_eq!((&report["clerk_id"], &report["forgotten_events"]), (&json!("user_1"), &json!(3)), "{report}");
+    let report: Value = serde_json::from_str(
+        &place.succeed(&["users", "erase", "user_1", "--forget", "--yes", "--json"]),
+    )
+    .unwrap();
+    assert_eq!(
+        (&report["clerk_id"], &report["forgotten_events"]),
+        (&json!("user_1"), &json!(3)),
+        "{report}"
+    );
     assert!(app.user("user_1").await.is_none() && app.event("msg_1").await.is_none());
 
     deliver(&app, "msg_4", update(40, true)).await;
     let said = place.succeed(&["users", "erase", "user_1", "--yes"]);
-    assert!(said.contains("emptied 1 payload."), "a user may have failed events alone: {said}");
+    assert!(
+        said.contains("emptied 1 payload."),
+        "a user may have failed events alone: {said}"
+    );
     assert!(!everything(&place).await.contains(MARK));
     place.succeed(&["users", "erase", "user_1", "--forget", "--yes"]);
     let unknown = place.run(&["users", "erase", "user_1", "--yes"]);
@@ -136,9 +189,18 @@ async fn a_person_is_erased_only_when_somebody_agrees() {
         deliver(&app, "msg_2", update(20, true)).await;
         let is_there = async || everything(&place).await.contains(MARK);
 
-        let plan: Value =
-            serde_json::from_str(&place.succeed(&["users", "erase", "user_1", "--dry-run", "--json"])).unwrap();
-        assert_eq!((&plan["dry_run"], &plan["payloads"], &plan["is_final"]), (&json!(true), &json!(1), &json!(false)));
+        let plan: Value = serde_json::from_str(&place.succeed(&[
+            "users",
+            "erase",
+            "user_1",
+            "--dry-run",
+            "--json",
+        ]))
+        .unwrap();
+        assert_eq!(
+            (&plan["dry_run"], &plan["payloads"], &plan["is_final"]),
+            (&json!(true), &json!(1), &json!(false))
+        );
         let plan = place.run(&["users", "erase", "user_1", "--dry-run", "--forget"]);
         let said = String::from_utf8([plan.stdout, plan.stderr].concat()).unwrap();
         for words in [
@@ -155,21 +217,36 @@ async fn a_person_is_erased_only_when_somebody_agrees() {
         // Nobody can be asked here.
         let output = place.run(&["users", "erase", "user_1"]);
         let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{said}");
-        assert!(said.contains("still at Clerk") && said.contains("--yes") && said.contains("--dry-run"), "{said}");
+        assert_eq!(
+            (output.status.code(), output.stdout.len()),
+            (Some(2), 0),
+            "{said}"
+        );
+        assert!(
+            said.contains("still at Clerk") && said.contains("--yes") && said.contains("--dry-run"),
+            "{said}"
+        );
         assert!(is_there().await, "nothing is erased");
 
         for answer in ["n\n", "\n", "maybe\n"] {
             let (status, said) = place.on_a_terminal(&["users", "erase", "user_1"], &[], answer);
             assert_eq!(status, Some(1), "{said}");
-            let (warned, asked) = (said.find("still at Clerk").unwrap(), said.find("[y/N]").unwrap());
-            assert!(warned < asked && said.contains("nothing was erased"), "{said}");
+            let (warned, asked) = (
+                said.find("still at Clerk").unwrap(),
+                said.find("[y/N]").unwrap(),
+            );
+            assert!(
+                warned < asked && said.contains("nothing was erased"),
+                "{said}"
+            );
             assert!(is_there().await, "nothing is erased");
         }
         let (status, said) = place.on_a_terminal(&["users", "erase", "user_1"], &[], "y\n");
         assert_eq!(status, Some(0), "{said}");
         assert!(
-            said.contains("emptied 1 payload.") && said.matches("still at Clerk").count() == 1 && !is_there().await,
+            said.contains("emptied 1 payload.")
+                && said.matches("still at Clerk").count() == 1
+                && !is_there().await,
             "{said}"
         );
 
@@ -177,7 +254,10 @@ async fn a_person_is_erased_only_when_somebody_agrees() {
         deliver(&app, "msg_3", delete.into()).await;
         let output = place.run(&["users", "erase", "user_1", "--yes"]);
         let said = String::from_utf8(output.stderr).unwrap();
-        assert!(output.status.success() && said.contains("is deleted at Clerk"), "{said}");
+        assert!(
+            output.status.success() && said.contains("is deleted at Clerk"),
+            "{said}"
+        );
         assert!(app.stop().success());
     }
 }
@@ -193,15 +273,28 @@ async fn omitted_fields_are_never_stored(place: Place) {
     deliver(&app, "msg_1", update(10, false)).await;
     deliver(&app, "msg_2", update(20, true)).await;
     let left = everything(&place).await;
-    for field in ["-name", "-plan", "@example.com", "public_metadata", "email_addresses"] {
+    for field in [
+        "-name",
+        "-plan",
+        "@example.com",
+        "public_metadata",
+        "email_addresses",
+    ] {
         assert!(
             !left.contains(&format!("{MARK}{field}")) && !left.contains(&format!("\"{field}\"")),
             "{field}: {left}"
         );
     }
     let row = app.user("user_1").await.unwrap();
-    assert_eq!((row.email, row.first_name, row.public_metadata.is_some()), (None, None, false));
-    assert_eq!(row.username, Some(format!("{MARK}-user")), "what is not named is kept");
+    assert_eq!(
+        (row.email, row.first_name, row.public_metadata.is_some()),
+        (None, None, false)
+    );
+    assert_eq!(
+        row.username,
+        Some(format!("{MARK}-user")),
+        "what is not named is kept"
+    );
     assert!(app.event("msg_2").await.unwrap().payload.is_some());
     assert!(app.stop().success());
 }

@@ -35,16 +35,26 @@ const FULL: &str = "
 /// Events that wait, and a database whose disk is full.
 async fn an_outage(place: &Place) -> (Queue, PgConnection) {
     place.succeed(&["migrate"]);
-    let Place::Servers { database, .. } = place else { unreachable!() };
+    let Place::Servers { database, .. } = place else {
+        unreachable!()
+    };
     let mut outside = database.connect().await;
     outside.execute(FULL).await.unwrap();
 
     let namespace = place.namespace().name().to_owned();
-    let options = queue::rabbitmq::Options { address: broker::url().parse().unwrap(), namespace };
-    let queue = Queue::open(&queue::Options::RabbitMq(options)).await.unwrap();
+    let options = queue::rabbitmq::Options {
+        address: broker::url().parse().unwrap(),
+        namespace,
+    };
+    let queue = Queue::open(&queue::Options::RabbitMq(options))
+        .await
+        .unwrap();
     for number in 0..EVENTS {
         let event = update(&format!("msg_{number}"), &format!("user_{number}"), number);
-        until("it is queued", async || queue.publish(event.clone()).await.is_ok()).await;
+        until("it is queued", async || {
+            queue.publish(event.clone()).await.is_ok()
+        })
+        .await;
     }
     (queue, outside)
 }
@@ -58,7 +68,8 @@ struct Worker {
 impl Worker {
     fn start(place: &Place, queue: &Queue) -> Self {
         // Small batches, so that some are in hand and some sent ahead.
-        let (batch_max, concurrency) = (NonZeroUsize::new(7).unwrap(), NonZeroUsize::new(2).unwrap());
+        let (batch_max, concurrency) =
+            (NonZeroUsize::new(7).unwrap(), NonZeroUsize::new(2).unwrap());
         let options = worker::Options {
             batch_max,
             concurrency,
@@ -67,7 +78,12 @@ impl Worker {
             retention: None,
         };
         let stop = Shutdown::default();
-        let ended = tokio::spawn(worker::run(queue.clone(), place.store(), options, stop.clone()));
+        let ended = tokio::spawn(worker::run(
+            queue.clone(),
+            place.store(),
+            options,
+            stop.clone(),
+        ));
         Self { stop, ended }
     }
 
@@ -89,8 +105,15 @@ async fn all_are_applied(place: &Place) {
     let store = place.store();
     for number in 0..EVENTS {
         let id = EventId::new(&format!("msg_{number}")).unwrap();
-        until("it is recorded", async || store.event(&id).await.unwrap().is_some()).await;
-        assert_eq!(store.event(&id).await.unwrap().unwrap().status, Status::Applied, "{id}");
+        until("it is recorded", async || {
+            store.event(&id).await.unwrap().is_some()
+        })
+        .await;
+        assert_eq!(
+            store.event(&id).await.unwrap().unwrap().status,
+            Status::Applied,
+            "{id}"
+        );
     }
     assert_eq!(place.namespace().ready("dead").await, Some(0));
 }
@@ -102,7 +125,10 @@ async fn an_outage_of_many_rounds_makes_no_event_a_dead_letter() {
     let worker = Worker::start(&place, &queue);
     // Up to two batches are written before all is given back.
     is_refused(&mut outside, 2 * ROUNDS).await;
-    outside.execute("drop trigger full_disk on clerk.events").await.unwrap();
+    outside
+        .execute("drop trigger full_disk on clerk.events")
+        .await
+        .unwrap();
     all_are_applied(&place).await;
     worker.stop().await;
     queue.close().await;
@@ -121,9 +147,22 @@ async fn an_outage_while_the_queue_is_full_spends_no_deliveries() {
     let mut most = 0;
     for _ in 0..EVENTS {
         let get = BasicGetOptions { no_ack: false };
-        let message = channel.basic_get(place.namespace().queue("users").into(), get).await.unwrap().expect("it waits");
-        let headers = message.delivery.properties.headers().clone().unwrap_or_default();
-        let count = headers.inner().get("x-delivery-count").and_then(AMQPValue::as_long_long_int).unwrap_or(0);
+        let message = channel
+            .basic_get(place.namespace().queue("users").into(), get)
+            .await
+            .unwrap()
+            .expect("it waits");
+        let headers = message
+            .delivery
+            .properties
+            .headers()
+            .clone()
+            .unwrap_or_default();
+        let count = headers
+            .inner()
+            .get("x-delivery-count")
+            .and_then(AMQPValue::as_long_long_int)
+            .unwrap_or(0);
         most = most.max(count);
     }
     // A stop in the middle of it cannot wait.
@@ -133,7 +172,10 @@ async fn an_outage_while_the_queue_is_full_spends_no_deliveries() {
     // The database is what an end of it begins with: the queue is full until events are applied.
     let worker = Worker::start(&place, &queue);
     is_refused(&mut outside, 12).await;
-    outside.execute("drop trigger full_disk on clerk.events").await.unwrap();
+    outside
+        .execute("drop trigger full_disk on clerk.events")
+        .await
+        .unwrap();
     all_are_applied(&place).await;
     worker.stop().await;
     queue.close().await;

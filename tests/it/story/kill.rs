@@ -25,14 +25,26 @@ struct Acknowledged {
     newest: HashMap<String, usize>,
 }
 
-async fn flood(app: &Arc<App>, next: &Arc<AtomicUsize>, stop: &Arc<AtomicBool>, done: &Arc<Mutex<Acknowledged>>) {
+async fn flood(
+    app: &Arc<App>,
+    next: &Arc<AtomicUsize>,
+    stop: &Arc<AtomicBool>,
+    done: &Arc<Mutex<Acknowledged>>,
+) {
     let clients = (0..32).map(|_| {
-        let (app, next, stop, done) = (Arc::clone(app), Arc::clone(next), Arc::clone(stop), Arc::clone(done));
+        let (app, next, stop, done) = (
+            Arc::clone(app),
+            Arc::clone(next),
+            Arc::clone(stop),
+            Arc::clone(done),
+        );
         tokio::spawn(async move {
             while !stop.load(Ordering::Relaxed) {
                 let number = next.fetch_add(1, Ordering::Relaxed);
                 let (id, user, body) = update(number);
-                let Some(answer) = app.try_deliver(&id, body).await else { return };
+                let Some(answer) = app.try_deliver(&id, body).await else {
+                    return;
+                };
                 if answer.status == 200 {
                     let mut done = done.lock().await;
                     done.events.push(id);
@@ -49,25 +61,40 @@ async fn flood(app: &Arc<App>, next: &Arc<AtomicUsize>, stop: &Arc<AtomicBool>, 
 
 async fn check_all_is_there(app: &App, acknowledged: &Acknowledged) {
     for id in &acknowledged.events {
-        until(&format!("{id} is there"), async || app.event(id).await.is_some()).await;
+        until(&format!("{id} is there"), async || {
+            app.event(id).await.is_some()
+        })
+        .await;
     }
     for (user, number) in &acknowledged.newest {
-        let row = app.user(user).await.unwrap_or_else(|| panic!("{user} is lost"));
+        let row = app
+            .user(user)
+            .await
+            .unwrap_or_else(|| panic!("{user} is lost"));
         let found: usize = row.first_name.unwrap().parse().unwrap();
         // An event without an answer may have been stored all the same.
-        assert!(found >= *number, "{user} is at {found}, {number} was acknowledged");
+        assert!(
+            found >= *number,
+            "{user} is at {found}, {number} was acknowledged"
+        );
     }
 }
 
 async fn kill_in_a_flood(place: Place) {
-    let (next, done) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(Acknowledged::default())));
+    let (next, done) = (
+        Arc::new(AtomicUsize::new(0)),
+        Arc::new(Mutex::new(Acknowledged::default())),
+    );
     for round in 1..=3 {
         let app = Arc::new(place.serve().await);
         let stop = Arc::new(AtomicBool::new(false));
         let flooding = flood(&app, &next, &stop, &done);
         let killing = async {
             let enough = round * 300;
-            until("the flood has begun", async || done.lock().await.events.len() >= enough).await;
+            until("the flood has begun", async || {
+                done.lock().await.events.len() >= enough
+            })
+            .await;
             app.signal("KILL");
             stop.store(true, Ordering::Relaxed);
         };

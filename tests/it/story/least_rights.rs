@@ -15,8 +15,7 @@ const GRANTS: &str = "
     grant select on clerk._migrations to {role};
 ";
 
-const BODY: &str =
-    r#"{"data":{"id":"user_1","updated_at":1795172400018},"timestamp":1795172400033,"type":"user.updated"}"#;
+const BODY: &str = r#"{"data":{"id":"user_1","updated_at":1795172400018},"timestamp":1795172400033,"type":"user.updated"}"#;
 
 /// A user of the broker, who goes with the value.
 struct BrokerUser(String);
@@ -41,12 +40,25 @@ impl Drop for BrokerUser {
 async fn each_role_works_with_the_least_rights() {
     let place = Place::servers().await;
     place.succeed(&["migrate"]);
-    let Place::Servers { database, namespace, .. } = &place else { unreachable!() };
+    let Place::Servers {
+        database,
+        namespace,
+        ..
+    } = &place
+    else {
+        unreachable!()
+    };
     let mut admin = database.connect().await;
-    let role: String =
-        sqlx::query_scalar("select current_database() || '_worker'").fetch_one(&mut admin).await.unwrap();
-    let made = format!("drop role if exists {role}; create role {role} login password 'x';{GRANTS}");
-    admin.execute(AssertSqlSafe(made.replace("{role}", &role))).await.unwrap();
+    let role: String = sqlx::query_scalar("select current_database() || '_worker'")
+        .fetch_one(&mut admin)
+        .await
+        .unwrap();
+    let made =
+        format!("drop role if exists {role}; create role {role} login password 'x';{GRANTS}");
+    admin
+        .execute(AssertSqlSafe(made.replace("{role}", &role)))
+        .await
+        .unwrap();
     let mut database_url = reqwest::Url::parse(&database.url()).unwrap();
     database_url.set_username(&role).unwrap();
     database_url.set_password(Some("x")).unwrap();
@@ -56,21 +68,49 @@ async fn each_role_works_with_the_least_rights() {
     broker_url.set_password(Some("x")).unwrap();
 
     let nowhere = ("DATABASE_URL", "postgres://127.0.0.1:1/nowhere");
-    let receiver = [("CLERK_WEBHOOK_SIGNING_SECRET", SECRET), ("AMQP_URL", broker_url.as_str()), nowhere];
+    let receiver = [
+        ("CLERK_WEBHOOK_SIGNING_SECRET", SECRET),
+        ("AMQP_URL", broker_url.as_str()),
+        nowhere,
+    ];
     let receiver = place.start(&["receiver"], &receiver).await;
     assert_eq!(receiver.deliver("msg_1", BODY).await.status, 200);
-    assert_eq!(receiver.deliver("msg_2", BODY.replace("user_1", "")).await.status, 200);
-    let worker = [("AMQP_URL", broker_url.as_str()), ("DATABASE_URL", database_url.as_str())];
+    assert_eq!(
+        receiver
+            .deliver("msg_2", BODY.replace("user_1", ""))
+            .await
+            .status,
+        200
+    );
+    let worker = [
+        ("AMQP_URL", broker_url.as_str()),
+        ("DATABASE_URL", database_url.as_str()),
+    ];
     let worker = place.start(&["worker"], &worker).await;
     assert_eq!(worker.settled("msg_1").await.status, Status::Applied);
     assert_eq!(worker.settled("msg_2").await.status, Status::Failed);
     // What a person does with it has the same rights.
-    for arguments in [&["events", "discard", "msg_2"][..], &["users", "erase", "user_1", "--yes"], &["users", "list"]] {
+    for arguments in [
+        &["events", "discard", "msg_2"][..],
+        &["users", "erase", "user_1", "--yes"],
+        &["users", "list"],
+    ] {
         let mut command = place.command(arguments);
-        command.env("AMQP_URL", broker_url.as_str()).env("DATABASE_URL", database_url.as_str());
+        command
+            .env("AMQP_URL", broker_url.as_str())
+            .env("DATABASE_URL", database_url.as_str());
         let output = command.output().unwrap();
-        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
     assert!(worker.stop().success() && receiver.stop().success());
-    admin.execute(AssertSqlSafe(format!("drop owned by {role} cascade; drop role {role}"))).await.unwrap();
+    admin
+        .execute(AssertSqlSafe(format!(
+            "drop owned by {role} cascade; drop role {role}"
+        )))
+        .await
+        .unwrap();
 }

@@ -40,15 +40,24 @@ fn update(number: usize) -> (String, String) {
 async fn is_halted(outside: &mut PgConnection) -> bool {
     let waiting = "select exists (select 1 from pg_stat_activity
         where wait_event = 'advisory' and datname = current_database() and pid <> pg_backend_pid())";
-    sqlx::query_scalar(waiting).fetch_one(outside).await.unwrap()
+    sqlx::query_scalar(waiting)
+        .fetch_one(outside)
+        .await
+        .unwrap()
 }
 
 /// The server notices late that a worker is dead which waits for a lock, and what that worker wrote stays locked so long.
 async fn end_the_sessions_of_the_dead(outside: &mut PgConnection) {
     let end = "select count(pg_terminate_backend(pid)) from pg_stat_activity
         where application_name = 'clerk-sync' and datname = current_database() and wait_event_type = 'Lock'";
-    until("the sessions end", async || sqlx::query_scalar::<_, i64>(end).fetch_one(&mut *outside).await.unwrap() == 0)
-        .await;
+    until("the sessions end", async || {
+        sqlx::query_scalar::<_, i64>(end)
+            .fetch_one(&mut *outside)
+            .await
+            .unwrap()
+            == 0
+    })
+    .await;
 }
 
 /// Kills the role at the lethal event until it is given up; says how often that was.
@@ -60,12 +69,16 @@ async fn kill_until_it_is_given_up(
 ) -> u32 {
     for kills in 0..=40 {
         let worker = place.start_unready(&[role], variables);
-        until("it is killed by the event, or the event is given up", async || {
-            is_halted(outside).await || worker.event("msg_lethal").await.is_some()
-        })
+        until(
+            "it is killed by the event, or the event is given up",
+            async || is_halted(outside).await || worker.event("msg_lethal").await.is_some(),
+        )
         .await;
         if let Some(line) = worker.event("msg_lethal").await {
-            assert_eq!((line.status, line.error_code.as_deref()), (Status::Failed, Some("delivery_limit")));
+            assert_eq!(
+                (line.status, line.error_code.as_deref()),
+                (Status::Failed, Some("delivery_limit"))
+            );
             assert!(line.payload.is_some());
             return kills;
         }
@@ -81,13 +94,19 @@ async fn kill_until_it_is_given_up(
 async fn an_event_that_kills_every_process_on_the_embedded_queue_fails_alone() {
     let place = Place::servers().await;
     place.succeed(&["migrate"]);
-    let Place::Servers { database, .. } = &place else { unreachable!() };
+    let Place::Servers { database, .. } = &place else {
+        unreachable!()
+    };
     let mut outside = database.connect().await;
     outside.execute(LETHAL).await.unwrap();
     let mut lock = database.connect().await;
     lock.execute("select pg_advisory_lock(42)").await.unwrap();
 
-    let variables = [("CLERK_WEBHOOK_SIGNING_SECRET", SECRET), ("AMQP_URL", ""), ("WORKER_BATCH", "5")];
+    let variables = [
+        ("CLERK_WEBHOOK_SIGNING_SECRET", SECRET),
+        ("AMQP_URL", ""),
+        ("WORKER_BATCH", "5"),
+    ];
     let first = place.start(&["serve"], &variables).await;
     for number in 0..NEIGHBOURS {
         if number == NEIGHBOURS / 3 {
@@ -97,18 +116,29 @@ async fn an_event_that_kills_every_process_on_the_embedded_queue_fails_alone() {
         let (id, body) = update(number);
         assert_eq!(first.deliver(&id, body).await.status, 200);
     }
-    until("it takes the lethal one", async || is_halted(&mut outside).await).await;
+    until("it takes the lethal one", async || {
+        is_halted(&mut outside).await
+    })
+    .await;
     first.signal("KILL");
     drop(first);
     end_the_sessions_of_the_dead(&mut outside).await;
 
     let kills = 1 + kill_until_it_is_given_up(&place, "serve", &variables, &mut outside).await;
-    assert_eq!(kills, 8, "three by which it becomes a suspect, and five with it alone in hand");
+    assert_eq!(
+        kills, 8,
+        "three by which it becomes a suspect, and five with it alone in hand"
+    );
     lock.close().await.unwrap();
     let app = place.start(&["serve"], &variables).await;
     for number in 0..NEIGHBOURS {
         let line = app.settled(&update(number).0).await;
-        assert_eq!(line.status, Status::Applied, "{} stood beside it", line.event_id);
+        assert_eq!(
+            line.status,
+            Status::Applied,
+            "{} stood beside it",
+            line.event_id
+        );
     }
 }
 
@@ -116,14 +146,18 @@ async fn an_event_that_kills_every_process_on_the_embedded_queue_fails_alone() {
 async fn an_event_that_kills_every_worker_fails_alone() {
     let place = Place::servers().await;
     place.succeed(&["migrate"]);
-    let Place::Servers { database, .. } = &place else { unreachable!() };
+    let Place::Servers { database, .. } = &place else {
+        unreachable!()
+    };
     let mut outside = database.connect().await;
     outside.execute(LETHAL).await.unwrap();
     let mut lock = database.connect().await;
     lock.execute("select pg_advisory_lock(42)").await.unwrap();
 
     // The lethal one is in the middle, so that it shares batches, and the prefetch of both slots.
-    let receiver = place.start(&["receiver"], &[("CLERK_WEBHOOK_SIGNING_SECRET", SECRET)]).await;
+    let receiver = place
+        .start(&["receiver"], &[("CLERK_WEBHOOK_SIGNING_SECRET", SECRET)])
+        .await;
     for number in 0..NEIGHBOURS {
         if number == NEIGHBOURS / 3 {
             let (_, body) = update(1000);
@@ -133,7 +167,8 @@ async fn an_event_that_kills_every_worker_fails_alone() {
         assert_eq!(receiver.deliver(&id, body).await.status, 200);
     }
 
-    let kills = kill_until_it_is_given_up(&place, "worker", &[("WORKER_BATCH", "5")], &mut outside).await;
+    let kills =
+        kill_until_it_is_given_up(&place, "worker", &[("WORKER_BATCH", "5")], &mut outside).await;
     // Up to two deliveries a kill: what one channel of a dead connection gives back, the other is handed for a moment.
     assert!(kills >= 10, "it is given up after {kills} kills");
 
@@ -141,11 +176,22 @@ async fn an_event_that_kills_every_worker_fails_alone() {
     let worker = place.start(&["worker"], &[]).await;
     for number in 0..NEIGHBOURS {
         let line = worker.settled(&update(number).0).await;
-        assert_eq!(line.status, Status::Applied, "{} stood beside it", line.event_id);
+        assert_eq!(
+            line.status,
+            Status::Applied,
+            "{} stood beside it",
+            line.event_id
+        );
     }
-    outside.execute("drop trigger halt on clerk.events").await.unwrap();
+    outside
+        .execute("drop trigger halt on clerk.events")
+        .await
+        .unwrap();
     place.succeed(&["events", "replay", "msg_lethal"]);
-    until("it is applied", async || worker.event("msg_lethal").await.unwrap().status == Status::Applied).await;
+    until("it is applied", async || {
+        worker.event("msg_lethal").await.unwrap().status == Status::Applied
+    })
+    .await;
 }
 
 /// Whoever applies it is at it for long.
@@ -161,7 +207,10 @@ const SLOW: &str = "
 async fn taken(channel: &Channel, queue: &str) -> BasicGetMessage {
     let mut taken = None;
     until("it can be taken", async || {
-        taken = channel.basic_get(queue.into(), BasicGetOptions { no_ack: false }).await.unwrap();
+        taken = channel
+            .basic_get(queue.into(), BasicGetOptions { no_ack: false })
+            .await
+            .unwrap();
         taken.is_some()
     })
     .await;
@@ -171,7 +220,13 @@ async fn taken(channel: &Channel, queue: &str) -> BasicGetMessage {
 /// Takes it in vain, often enough for a suspect; it is still in hand.
 async fn suspected(channel: &Channel, queue: &str) -> BasicGetMessage {
     for _ in 0..10 {
-        taken(channel, queue).await.delivery.acker.reject(BasicRejectOptions { requeue: true }).await.unwrap();
+        taken(channel, queue)
+            .await
+            .delivery
+            .acker
+            .reject(BasicRejectOptions { requeue: true })
+            .await
+            .unwrap();
     }
     taken(channel, queue).await
 }
@@ -181,21 +236,36 @@ async fn suspected(channel: &Channel, queue: &str) -> BasicGetMessage {
 async fn a_suspect_that_takes_long_holds_up_the_others_only_for_a_while() {
     let place = Place::servers().await;
     place.succeed(&["migrate"]);
-    let Place::Servers { database, .. } = &place else { unreachable!() };
+    let Place::Servers { database, .. } = &place else {
+        unreachable!()
+    };
     let mut outside = database.connect().await;
     outside.execute(SLOW).await.unwrap();
     let namespace = place.namespace().name().to_owned();
-    let options = queue::rabbitmq::Options { address: broker::url().parse().unwrap(), namespace };
-    let queue = Queue::open(&queue::Options::RabbitMq(options)).await.unwrap();
+    let options = queue::rabbitmq::Options {
+        address: broker::url().parse().unwrap(),
+        namespace,
+    };
+    let queue = Queue::open(&queue::Options::RabbitMq(options))
+        .await
+        .unwrap();
     let (connection, channel) = broker::connect().await;
     let users = place.namespace().queue("users");
     let publish = async |id: &str| {
         let event = history::update(id, &format!("user_{id}"), 0);
-        until("it is queued", async || queue.publish(event.clone()).await.is_ok()).await;
+        until("it is queued", async || {
+            queue.publish(event.clone()).await.is_ok()
+        })
+        .await;
     };
     publish("msg_slow").await;
     let suspect = suspected(&channel, &users).await;
-    suspect.delivery.acker.reject(BasicRejectOptions { requeue: true }).await.unwrap();
+    suspect
+        .delivery
+        .acker
+        .reject(BasicRejectOptions { requeue: true })
+        .await
+        .unwrap();
     connection.close(200, "done".into()).await.unwrap();
 
     let options = worker::Options {
@@ -206,15 +276,35 @@ async fn a_suspect_that_takes_long_holds_up_the_others_only_for_a_while() {
         retention: None,
     };
     let stop = Shutdown::default();
-    let worker = tokio::spawn(worker::run(queue.clone(), place.store(), options, stop.clone()));
+    let worker = tokio::spawn(worker::run(
+        queue.clone(),
+        place.store(),
+        options,
+        stop.clone(),
+    ));
     let lingers = "select exists (select 1 from pg_stat_activity
         where wait_event = 'PgSleep' and datname = current_database() and pid <> pg_backend_pid())";
-    until("the one is tried", async || sqlx::query_scalar(lingers).fetch_one(&mut outside).await.unwrap()).await;
+    until("the one is tried", async || {
+        sqlx::query_scalar(lingers)
+            .fetch_one(&mut outside)
+            .await
+            .unwrap()
+    })
+    .await;
     publish("msg_waits").await;
     let (store, id) = (place.store(), |id: &str| EventId::new(id).unwrap());
-    until("the other is applied", async || store.event(&id("msg_waits")).await.unwrap().is_some()).await;
-    assert!(store.event(&id("msg_slow")).await.unwrap().is_none(), "while the one is still tried");
-    until("the one is applied too", async || store.event(&id("msg_slow")).await.unwrap().is_some()).await;
+    until("the other is applied", async || {
+        store.event(&id("msg_waits")).await.unwrap().is_some()
+    })
+    .await;
+    assert!(
+        store.event(&id("msg_slow")).await.unwrap().is_none(),
+        "while the one is still tried"
+    );
+    until("the one is applied too", async || {
+        store.event(&id("msg_slow")).await.unwrap().is_some()
+    })
+    .await;
     stop.request();
     worker.await.unwrap();
     queue.close().await;

@@ -16,16 +16,36 @@ fn body(event_type: &str, user: &str, ms: i64) -> String {
 
 /// The lines of the log, each an object.
 fn lines(app: &App) -> Vec<Value> {
-    let lines: Vec<Value> = app.log().iter().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let lines: Vec<Value> = app
+        .log()
+        .iter()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
     for line in &lines {
-        assert!(line["timestamp"].is_string() && line["level"].is_string() && line["message"].is_string(), "{line}");
-        assert!(!line.to_string().contains("ada.private") && !line.to_string().contains("Adamantina"), "{line}");
+        assert!(
+            line["timestamp"].is_string()
+                && line["level"].is_string()
+                && line["message"].is_string(),
+            "{line}"
+        );
+        assert!(
+            !line.to_string().contains("ada.private") && !line.to_string().contains("Adamantina"),
+            "{line}"
+        );
     }
     lines
 }
 
 async fn start(place: &Place, filter: &str) -> App {
-    place.start(&["serve"], &[("CLERK_WEBHOOK_SIGNING_SECRET", SECRET), ("RUST_LOG", filter)]).await
+    place
+        .start(
+            &["serve"],
+            &[
+                ("CLERK_WEBHOOK_SIGNING_SECRET", SECRET),
+                ("RUST_LOG", filter),
+            ],
+        )
+        .await
 }
 
 #[tokio::test]
@@ -36,7 +56,10 @@ async fn each_event_has_its_lines_for_whoever_asks() {
         ("msg_created", body("user.created", "user_1", 0)),
         ("msg_late", body("user.updated", "user_1", -10)),
         ("msg_cut", "{".to_owned()),
-        ("msg_future", body("user.updated", "user_2", 9_000_000_000_000)),
+        (
+            "msg_future",
+            body("user.updated", "user_2", 9_000_000_000_000),
+        ),
         ("msg_session", body("session.created", "sess_1", 0)),
     ] {
         assert_eq!(app.deliver(id, body).await.status, 200, "{id}");
@@ -45,8 +68,13 @@ async fn each_event_has_its_lines_for_whoever_asks() {
         }
     }
     // The log is read to its end a little later than it is written.
-    let told =
-        |wanted: &str, count: usize| lines(&app).iter().filter(|line| line["message"] == wanted).count() == count;
+    let told = |wanted: &str, count: usize| {
+        lines(&app)
+            .iter()
+            .filter(|line| line["message"] == wanted)
+            .count()
+            == count
+    };
     until("all are told", async || {
         told("an event was settled", 4)
             && told("an event was queued", 4)
@@ -55,23 +83,59 @@ async fn each_event_has_its_lines_for_whoever_asks() {
     .await;
     let lines = lines(&app);
     for (id, user, event_type, status, code) in [
-        ("msg_created", json!("user_1"), "user.created", "applied", Value::Null),
-        ("msg_late", json!("user_1"), "user.updated", "stale", Value::Null),
+        (
+            "msg_created",
+            json!("user_1"),
+            "user.created",
+            "applied",
+            Value::Null,
+        ),
+        (
+            "msg_late",
+            json!("user_1"),
+            "user.updated",
+            "stale",
+            Value::Null,
+        ),
         ("msg_cut", Value::Null, "other", "failed", json!("not_json")),
-        ("msg_future", json!("user_2"), "user.updated", "failed", json!("implausible_time")),
+        (
+            "msg_future",
+            json!("user_2"),
+            "user.updated",
+            "failed",
+            json!("implausible_time"),
+        ),
     ] {
-        let found: Vec<_> = lines.iter().filter(|line| line["event_id"] == id && line["level"] == "DEBUG").collect();
+        let found: Vec<_> = lines
+            .iter()
+            .filter(|line| line["event_id"] == id && line["level"] == "DEBUG")
+            .collect();
         // A worker can be faster than the answer to the sender.
-        let (received, settled): (Vec<_>, Vec<_>) =
-            found.into_iter().partition(|line| line["message"] == "an event was queued");
+        let (received, settled): (Vec<_>, Vec<_>) = found
+            .into_iter()
+            .partition(|line| line["message"] == "an event was queued");
         assert_eq!((received.len(), settled.len()), (1, 1), "{id}");
         let line = settled[0];
         assert_eq!(line["message"], "an event was settled");
-        assert_eq!((&line["clerk_id"], &line["error_code"]), (&user, &code), "{id}");
-        assert_eq!((&line["event_type"], &line["status"]), (&json!(event_type), &json!(status)), "{id}");
+        assert_eq!(
+            (&line["clerk_id"], &line["error_code"]),
+            (&user, &code),
+            "{id}"
+        );
+        assert_eq!(
+            (&line["event_type"], &line["status"]),
+            (&json!(event_type), &json!(status)),
+            "{id}"
+        );
     }
-    let ignored: Vec<_> = lines.iter().filter(|line| line["event_id"] == "msg_session").collect();
-    assert!(ignored.len() == 1 && ignored[0]["level"] == "DEBUG", "{ignored:?}");
+    let ignored: Vec<_> = lines
+        .iter()
+        .filter(|line| line["event_id"] == "msg_session")
+        .collect();
+    assert!(
+        ignored.len() == 1 && ignored[0]["level"] == "DEBUG",
+        "{ignored:?}"
+    );
 }
 
 #[tokio::test]
@@ -80,30 +144,62 @@ async fn more_events_make_no_more_lines_and_what_fails_is_told_once_a_batch() {
     let app = start(&place, "info").await;
     let before = lines(&app).len();
     for number in 0..60 {
-        app.deliver(&format!("msg_{number}"), body("user.updated", "user_1", number)).await;
+        app.deliver(
+            &format!("msg_{number}"),
+            body("user.updated", "user_1", number),
+        )
+        .await;
         app.settled(&format!("msg_{number}")).await;
     }
-    assert_eq!(lines(&app).len(), before, "all went well: there is nothing to tell");
+    assert_eq!(
+        lines(&app).len(),
+        before,
+        "all went well: there is nothing to tell"
+    );
     assert!(app.stop().success());
 
     // A backlog that fails, taken in few batches.
     place.succeed(&["migrate"]);
     let receiving = start(&place, "info").await;
     for number in 0..60 {
-        receiving.deliver(&format!("msg_bad_{number}"), format!("{{{number}")).await;
+        receiving
+            .deliver(&format!("msg_bad_{number}"), format!("{{{number}"))
+            .await;
     }
     for number in 0..60 {
-        assert_eq!(receiving.settled(&format!("msg_bad_{number}")).await.status, Status::Failed);
+        assert_eq!(
+            receiving.settled(&format!("msg_bad_{number}")).await.status,
+            Status::Failed
+        );
     }
     // The other warning is of the start: the files are on a disk that may go.
     let is_of_events = |line: &Value| line["level"] == "WARN" && line["files"].is_null();
-    let told = || lines(&receiving).into_iter().filter(is_of_events).collect::<Vec<Value>>();
-    let failed = || told().iter().map(|line| line["failed"].as_u64().unwrap()).sum::<u64>();
+    let told = || {
+        lines(&receiving)
+            .into_iter()
+            .filter(is_of_events)
+            .collect::<Vec<Value>>()
+    };
+    let failed = || {
+        told()
+            .iter()
+            .map(|line| line["failed"].as_u64().unwrap())
+            .sum::<u64>()
+    };
     until("all are told", async || failed() >= 60).await;
     assert_eq!(failed(), 60, "{:?}", told());
     for line in told() {
         assert_eq!(line["error_code"], "not_json");
-        assert!(line["event_id"].as_str().unwrap().starts_with("msg_bad_"), "{line}");
-        assert!(line["message"].as_str().unwrap().contains("clerk-sync events list --status failed"), "{line}");
+        assert!(
+            line["event_id"].as_str().unwrap().starts_with("msg_bad_"),
+            "{line}"
+        );
+        assert!(
+            line["message"]
+                .as_str()
+                .unwrap()
+                .contains("clerk-sync events list --status failed"),
+            "{line}"
+        );
     }
 }

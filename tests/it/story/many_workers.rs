@@ -19,9 +19,14 @@ fn update(user: usize, version: usize) -> (String, String) {
 async fn two_workers_with_the_same_users_come_to_the_right_rows() {
     let place = Place::servers().await;
     place.succeed(&["migrate"]);
-    let receiver = place.start(&["receiver"], &[("CLERK_WEBHOOK_SIGNING_SECRET", SECRET)]).await;
+    let receiver = place
+        .start(&["receiver"], &[("CLERK_WEBHOOK_SIGNING_SECRET", SECRET)])
+        .await;
     let small_batches = [("WORKER_BATCH", "7"), ("WORKER_CONCURRENCY", "3")];
-    let workers = [place.start(&["worker"], &small_batches).await, place.start(&["worker"], &small_batches).await];
+    let workers = [
+        place.start(&["worker"], &small_batches).await,
+        place.start(&["worker"], &small_batches).await,
+    ];
 
     // Every user's versions at once and in no order, so that both workers hold the same users all the time.
     join_all((0..USERS).map(async |user| {
@@ -38,11 +43,17 @@ async fn two_workers_with_the_same_users_come_to_the_right_rows() {
             receiver.settled(&update(user, version).0).await;
         }
         let row = receiver.user(&format!("user_{user}")).await.unwrap();
-        assert_eq!(row.first_name.as_deref(), Some(&*(VERSIONS - 1).to_string()));
+        assert_eq!(
+            row.first_name.as_deref(),
+            Some(&*(VERSIONS - 1).to_string())
+        );
     }
     for worker in &workers {
         assert!(
-            worker.log().iter().all(|line| !line.contains("ERROR") && !line.contains("WARN")),
+            worker
+                .log()
+                .iter()
+                .all(|line| !line.contains("ERROR") && !line.contains("WARN")),
             "{:#?}",
             worker.log()
         );
@@ -58,13 +69,21 @@ async fn receivers_need_no_database_and_no_directory() {
     let place = Place::servers().await;
     let start = || {
         let mut command = place.command(&["receiver"]);
-        command.env_remove("DATABASE_URL").env("CLERK_WEBHOOK_SIGNING_SECRET", SECRET);
+        command
+            .env_remove("DATABASE_URL")
+            .env("CLERK_WEBHOOK_SIGNING_SECRET", SECRET);
         command.env("DATA_DIR", "/proc/nothing-can-be-made-here");
         App::spawn(command, place.store())
     };
     let receivers = [start(), start()];
     for (number, receiver) in receivers.iter().enumerate() {
-        until("it is ready", async || receiver.get("/readyz").await.is_some_and(|answer| answer.status == 200)).await;
+        until("it is ready", async || {
+            receiver
+                .get("/readyz")
+                .await
+                .is_some_and(|answer| answer.status == 200)
+        })
+        .await;
         let (id, body) = update(number, 1);
         assert_eq!(receiver.deliver(&id, body).await.status, 200);
     }
@@ -76,18 +95,37 @@ async fn receivers_need_no_database_and_no_directory() {
 #[tokio::test]
 async fn a_worker_waits_for_the_schema_and_says_what_to_do() {
     let place = Place::servers().await;
-    let receiver = place.start(&["receiver"], &[("CLERK_WEBHOOK_SIGNING_SECRET", SECRET)]).await;
+    let receiver = place
+        .start(&["receiver"], &[("CLERK_WEBHOOK_SIGNING_SECRET", SECRET)])
+        .await;
     let (id, body) = update(1, 1);
-    assert_eq!(receiver.deliver(&id, body).await.status, 200, "a receiver needs no database");
+    assert_eq!(
+        receiver.deliver(&id, body).await.status,
+        200,
+        "a receiver needs no database"
+    );
 
     let worker = place.start_unready(&["worker"], &[]);
     until("the worker says that it is not ready", async || {
-        worker.get("/readyz").await.is_some_and(|answer| answer.status == 503 && answer.code() == "not_ready")
+        worker
+            .get("/readyz")
+            .await
+            .is_some_and(|answer| answer.status == 503 && answer.code() == "not_ready")
     })
     .await;
     let answer = worker.get("/readyz").await.unwrap();
-    assert_eq!(answer.body["missing"], serde_json::json!(["database"]), "{:?}", answer.body);
-    assert!(answer.body["detail"].as_str().unwrap().contains("clerk-sync migrate"));
+    assert_eq!(
+        answer.body["missing"],
+        serde_json::json!(["database"]),
+        "{:?}",
+        answer.body
+    );
+    assert!(
+        answer.body["detail"]
+            .as_str()
+            .unwrap()
+            .contains("clerk-sync migrate")
+    );
     assert!(answer.headers.contains_key("retry-after"));
 
     place.succeed(&["migrate"]);
@@ -98,9 +136,16 @@ async fn a_worker_waits_for_the_schema_and_says_what_to_do() {
 async fn a_role_alone_needs_a_broker_and_says_so() {
     let place = Place::embedded();
     for role in ["receiver", "worker"] {
-        let output = place.command(&[role]).env("CLERK_WEBHOOK_SIGNING_SECRET", SECRET).output().unwrap();
+        let output = place
+            .command(&[role])
+            .env("CLERK_WEBHOOK_SIGNING_SECRET", SECRET)
+            .output()
+            .unwrap();
         assert_eq!(output.status.code(), Some(1));
         let error = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(error.contains("AMQP_URL") && error.lines().count() == 1, "{error}");
+        assert!(
+            error.contains("AMQP_URL") && error.lines().count() == 1,
+            "{error}"
+        );
     }
 }

@@ -25,7 +25,10 @@ fn body(event_type: &str, user: &str, ms: i64) -> String {
 
 async fn signed_with(app: &App, secret: &str, id: &str, body: String) -> u16 {
     let signature = signing_secret(secret).sign(&EventId::new(id).unwrap(), now(), body.as_bytes());
-    app.post(&headers(id, now(), &signature), body.into_bytes()).await.unwrap().status
+    app.post(&headers(id, now(), &signature), body.into_bytes())
+        .await
+        .unwrap()
+        .status
 }
 
 /// Until the page says so, and that page.
@@ -47,7 +50,10 @@ async fn story(app: &App) {
         ("msg_late", body("user.updated", "user_1", 10)),
         ("msg_deleted", body("user.deleted", "user_1", 30)),
         ("msg_cut", "{".to_owned()),
-        ("msg_future", body("user.updated", "user_2", 9_000_000_000_000)),
+        (
+            "msg_future",
+            body("user.updated", "user_2", 9_000_000_000_000),
+        ),
         ("msg_session", body("session.created", "sess_1", 0)),
     ] {
         assert_eq!(app.deliver(id, body).await.status, 200, "{id}");
@@ -55,20 +61,52 @@ async fn story(app: &App) {
             app.settled(id).await;
         }
     }
-    assert_eq!(app.deliver("msg_created", body("user.created", "user_1", 0)).await.status, 200);
-    until("it is counted", async || app.event("msg_created").await.unwrap().deliveries == 2).await;
+    assert_eq!(
+        app.deliver("msg_created", body("user.created", "user_1", 0))
+            .await
+            .status,
+        200
+    );
+    until("it is counted", async || {
+        app.event("msg_created").await.unwrap().deliveries == 2
+    })
+    .await;
 }
 
 async fn refused(app: &App) {
     let body = body("user.updated", "user_1", 40);
     for _ in 0..3 {
-        assert_eq!(signed_with(app, "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "msg_bad", body.clone()).await, 400);
+        assert_eq!(
+            signed_with(
+                app,
+                "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+                "msg_bad",
+                body.clone()
+            )
+            .await,
+            400
+        );
     }
     let good = headers("msg_bad", now(), "v1,AAAA");
-    assert_eq!(app.post(&good[1..], body.clone().into_bytes()).await.unwrap().status, 400);
+    assert_eq!(
+        app.post(&good[1..], body.clone().into_bytes())
+            .await
+            .unwrap()
+            .status,
+        400
+    );
     let old = clerk_sync::clerk::Timestamp::from_ms(now().ms() - 400_000).unwrap();
-    assert_eq!(app.post(&headers("msg_bad", old, "v1,AAAA"), Vec::new()).await.unwrap().status, 400);
-    assert_eq!(app.deliver("msg_large", "x".repeat(2 << 20)).await.status, 413);
+    assert_eq!(
+        app.post(&headers("msg_bad", old, "v1,AAAA"), Vec::new())
+            .await
+            .unwrap()
+            .status,
+        400
+    );
+    assert_eq!(
+        app.deliver("msg_large", "x".repeat(2 << 20)).await.status,
+        413
+    );
 }
 
 const WEBHOOKS: [(&str, f64); 9] = [
@@ -103,7 +141,10 @@ fn received_as_told(scrape: &Scrape) {
     let mut answered = scrape.counted("clerk_sync_webhooks_total");
     answered.retain(|(labels, _)| !labels.contains("queue_unavailable"));
     assert_eq!(answered, WEBHOOKS);
-    assert_eq!(scrape.counted("clerk_sync_signature_failures_total"), FAILURES);
+    assert_eq!(
+        scrape.counted("clerk_sync_signature_failures_total"),
+        FAILURES
+    );
     assert_eq!(
         scrape.counted("clerk_sync_secret_matches_total"),
         [(r#"secret="1""#, 8.0)],
@@ -119,7 +160,10 @@ fn worked_as_told(scrape: &Scrape) {
     expected.push((r#"status="stale",type="user.updated""#, 1.0));
     assert_eq!(scrape.counted("clerk_sync_events_total"), expected);
     assert_eq!(scrape.get("clerk_sync_lag_seconds_count"), Some(7.0));
-    assert_eq!(scrape.get("clerk_sync_lag_seconds_bucket{le=\"+Inf\"}"), Some(7.0));
+    assert_eq!(
+        scrape.get("clerk_sync_lag_seconds_bucket{le=\"+Inf\"}"),
+        Some(7.0)
+    );
     assert_eq!(scrape.get("clerk_sync_batch_size_sum"), Some(7.0));
     let applied = scrape.get("clerk_sync_apply_seconds_count").unwrap();
     assert!((1.0..=7.0).contains(&applied), "{applied}");
@@ -127,17 +171,40 @@ fn worked_as_told(scrape: &Scrape) {
 }
 
 fn is_clean(scrape: &Scrape) {
-    for private in ["user_1", "msg_", "ada.private", "Adamantina", "sess_1", "whsec", "127.0.0.1", "amqp", "postgres"] {
-        assert!(!scrape.text.contains(private), "{private} is told: {}", scrape.text);
+    for private in [
+        "user_1",
+        "msg_",
+        "ada.private",
+        "Adamantina",
+        "sess_1",
+        "whsec",
+        "127.0.0.1",
+        "amqp",
+        "postgres",
+    ] {
+        assert!(
+            !scrape.text.contains(private),
+            "{private} is told: {}",
+            scrape.text
+        );
     }
 }
 
 /// What a process that has a worker needs, and has.
-const READY: [(&str, f64); 3] = [(r#"part="database""#, 1.0), (r#"part="queue""#, 1.0), (r#"part="worker""#, 1.0)];
+const READY: [(&str, f64); 3] = [
+    (r#"part="database""#, 1.0),
+    (r#"part="queue""#, 1.0),
+    (r#"part="worker""#, 1.0),
+];
 
 fn is_recent(scrape: &Scrape) {
-    let last = scrape.get("clerk_sync_last_event_timestamp_seconds").unwrap();
-    #[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 have 41 bits")]
+    let last = scrape
+        .get("clerk_sync_last_event_timestamp_seconds")
+        .unwrap();
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "milliseconds since 1970 have 41 bits"
+    )]
     let age = now().ms() as f64 / 1000.0 - last;
     assert!((-1.0..120.0).contains(&age), "{age} s ago");
 }
@@ -145,17 +212,28 @@ fn is_recent(scrape: &Scrape) {
 #[tokio::test]
 async fn one_process_tells_what_happened() {
     let place = Place::embedded();
-    let variables = [("CLERK_WEBHOOK_SIGNING_SECRET", SECRET), ("ADMIN_TOKEN", TOKEN)];
+    let variables = [
+        ("CLERK_WEBHOOK_SIGNING_SECRET", SECRET),
+        ("ADMIN_TOKEN", TOKEN),
+    ];
     let app = place.start(&["serve"], &variables).await;
     let before = Scrape::of(&app).await;
-    assert_eq!(before.get("clerk_sync_last_event_timestamp_seconds"), None, "there was none yet");
-    assert_eq!(before.get("clerk_sync_secret_matches_total{secret=\"1\"}"), Some(0.0));
+    assert_eq!(
+        before.get("clerk_sync_last_event_timestamp_seconds"),
+        None,
+        "there was none yet"
+    );
+    assert_eq!(
+        before.get("clerk_sync_secret_matches_total{secret=\"1\"}"),
+        Some(0.0)
+    );
     assert_eq!(before.counted("clerk_sync_webhooks_total"), []);
 
     story(&app).await;
     refused(&app).await;
     let scrape = scrape_until(&app, "all is told", |scrape| {
-        scrape.get("clerk_sync_failed_events") == Some(2.0) && scrape.get("clerk_sync_queue_depth") == Some(0.0)
+        scrape.get("clerk_sync_failed_events") == Some(2.0)
+            && scrape.get("clerk_sync_queue_depth") == Some(0.0)
     })
     .await;
     received_as_told(&scrape);
@@ -163,15 +241,28 @@ async fn one_process_tells_what_happened() {
     is_clean(&scrape);
     is_recent(&scrape);
     assert_eq!(scrape.counted("clerk_sync_ready"), READY);
-    let version = format!("clerk_sync_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"));
+    let version = format!(
+        "clerk_sync_build_info{{version=\"{}\"}}",
+        env!("CARGO_PKG_VERSION")
+    );
     assert_eq!(scrape.get(&version), Some(1.0));
 
-    let discarded = app.api(Some(TOKEN), "/api/events/msg_future/discard", Some(json!({}))).await;
+    let discarded = app
+        .api(
+            Some(TOKEN),
+            "/api/events/msg_future/discard",
+            Some(json!({})),
+        )
+        .await;
     assert_eq!(discarded.status, 200, "{:?}", discarded.body);
-    let scrape =
-        scrape_until(&app, "one failed event waits", |scrape| scrape.get("clerk_sync_failed_events") == Some(1.0))
-            .await;
-    assert_eq!(scrape.get(r#"clerk_sync_events_total{status="discarded",type="user.updated"}"#), Some(1.0));
+    let scrape = scrape_until(&app, "one failed event waits", |scrape| {
+        scrape.get("clerk_sync_failed_events") == Some(1.0)
+    })
+    .await;
+    assert_eq!(
+        scrape.get(r#"clerk_sync_events_total{status="discarded",type="user.updated"}"#),
+        Some(1.0)
+    );
 
     // A replay is an event more, and its lag begins anew.
     place.succeed(&["events", "replay", "msg_cut"]);
@@ -180,7 +271,10 @@ async fn one_process_tells_what_happened() {
     })
     .await;
     assert_eq!(scrape.get("clerk_sync_lag_seconds_count"), Some(8.0));
-    assert_eq!(scrape.get("clerk_sync_lag_seconds_bucket{le=\"60\"}"), Some(8.0));
+    assert_eq!(
+        scrape.get("clerk_sync_lag_seconds_bucket{le=\"60\"}"),
+        Some(8.0)
+    );
     assert!(app.stop().success());
 
     // A new process counts from nothing, and knows from the table when the last event came.
@@ -194,7 +288,9 @@ async fn one_process_tells_what_happened() {
 async fn a_receiver_and_a_worker_tell_each_its_part() {
     let place = Place::servers().await;
     place.succeed(&["migrate"]);
-    let receiver = place.start(&["receiver"], &[("CLERK_WEBHOOK_SIGNING_SECRET", SECRET)]).await;
+    let receiver = place
+        .start(&["receiver"], &[("CLERK_WEBHOOK_SIGNING_SECRET", SECRET)])
+        .await;
     let worker = place.start(&["worker"], &[]).await;
     story(&receiver).await;
     refused(&receiver).await;
@@ -204,11 +300,19 @@ async fn a_receiver_and_a_worker_tell_each_its_part() {
     is_clean(&scrape);
     is_recent(&scrape);
     assert_eq!(scrape.counted("clerk_sync_events_total"), []);
-    assert_eq!(scrape.counted("clerk_sync_ready"), [(r#"part="queue""#, 1.0)]);
-    assert_eq!(scrape.get("clerk_sync_failed_events"), None, "a receiver has no database");
+    assert_eq!(
+        scrape.counted("clerk_sync_ready"),
+        [(r#"part="queue""#, 1.0)]
+    );
+    assert_eq!(
+        scrape.get("clerk_sync_failed_events"),
+        None,
+        "a receiver has no database"
+    );
 
     let scrape = scrape_until(&worker, "all is told", |scrape| {
-        scrape.get("clerk_sync_failed_events") == Some(2.0) && scrape.get("clerk_sync_queue_depth") == Some(0.0)
+        scrape.get("clerk_sync_failed_events") == Some(2.0)
+            && scrape.get("clerk_sync_queue_depth") == Some(0.0)
     })
     .await;
     worked_as_told(&scrape);
@@ -222,18 +326,28 @@ async fn a_receiver_and_a_worker_tell_each_its_part() {
 #[tokio::test(flavor = "multi_thread")]
 async fn while_a_server_is_away_it_is_said_and_nothing_old_is_told() {
     let place = Place::servers().await;
-    let Place::Servers { database, .. } = &place else { unreachable!() };
+    let Place::Servers { database, .. } = &place else {
+        unreachable!()
+    };
     let through_a_proxy = async |url: String| {
         let mut url = reqwest::Url::parse(&url).unwrap();
-        let proxy = Proxy::before(format!("{}:{}", url.host_str().unwrap(), url.port().unwrap())).await;
+        let proxy = Proxy::before(format!(
+            "{}:{}",
+            url.host_str().unwrap(),
+            url.port().unwrap()
+        ))
+        .await;
         url.set_host(Some("127.0.0.1")).unwrap();
         url.set_port(Some(proxy.address.port())).unwrap();
         (url.to_string(), proxy)
     };
     let (database_url, database_proxy) = through_a_proxy(database.url()).await;
     let (broker_url, broker_proxy) = through_a_proxy(broker::url()).await;
-    let variables =
-        [("CLERK_WEBHOOK_SIGNING_SECRET", SECRET), ("DATABASE_URL", &database_url), ("AMQP_URL", &broker_url)];
+    let variables = [
+        ("CLERK_WEBHOOK_SIGNING_SECRET", SECRET),
+        ("DATABASE_URL", &database_url),
+        ("AMQP_URL", &broker_url),
+    ];
     let app = place.start(&["serve"], &variables).await;
     scrape_until(&app, "all is there", |scrape| {
         scrape.get("clerk_sync_queue_depth").is_some()
@@ -251,19 +365,34 @@ async fn while_a_server_is_away_it_is_said_and_nothing_old_is_told() {
     assert_eq!(away.get("clerk_sync_queue_depth"), Some(0.0));
 
     broker_proxy.cut();
-    let away =
-        scrape_until(&app, "the broker is away", |scrape| scrape.get(r#"clerk_sync_ready{part="queue"}"#) == Some(0.0))
-            .await;
+    let away = scrape_until(&app, "the broker is away", |scrape| {
+        scrape.get(r#"clerk_sync_ready{part="queue"}"#) == Some(0.0)
+    })
+    .await;
     assert_eq!(away.get("clerk_sync_queue_depth"), None);
-    assert_eq!(app.try_deliver("msg_1", body("user.updated", "user_1", 0)).await.unwrap().status, 503);
+    assert_eq!(
+        app.try_deliver("msg_1", body("user.updated", "user_1", 0))
+            .await
+            .unwrap()
+            .status,
+        503
+    );
     let away = Scrape::of(&app).await;
-    assert_eq!(away.counted("clerk_sync_webhooks_total"), [(r#"result="queue_unavailable",type="user.updated""#, 1.0)]);
-    assert_eq!(away.counted("clerk_sync_secret_matches_total"), [], "it comes again, and would count twice");
+    assert_eq!(
+        away.counted("clerk_sync_webhooks_total"),
+        [(r#"result="queue_unavailable",type="user.updated""#, 1.0)]
+    );
+    assert_eq!(
+        away.counted("clerk_sync_secret_matches_total"),
+        [],
+        "it comes again, and would count twice"
+    );
 
     broker_proxy.restore();
     database_proxy.restore();
     scrape_until(&app, "all is there again", |scrape| {
-        scrape.counted("clerk_sync_ready") == READY && scrape.get("clerk_sync_failed_events").is_some()
+        scrape.counted("clerk_sync_ready") == READY
+            && scrape.get("clerk_sync_failed_events").is_some()
     })
     .await;
 }
@@ -273,13 +402,26 @@ async fn while_a_server_is_away_it_is_said_and_nothing_old_is_told() {
 async fn whatever_comes_in_there_are_no_more_series() {
     let place = Place::embedded();
     let app = place.serve().await;
-    app.deliver("msg_0", body("user.updated", "user_1", 0)).await;
+    app.deliver("msg_0", body("user.updated", "user_1", 0))
+        .await;
     app.settled("msg_0").await;
     let before = Scrape::of(&app).await;
     for number in 1..50 {
-        app.deliver(&format!("msg_{number}"), body(&format!("kind.{number}"), &format!("user_{number}"), 0)).await;
-        app.deliver(&format!("msg_{number}x"), format!(r#"{{"type":"user.deleted","data":{{"id":{number}}}}}"#)).await;
-        app.post(&headers(&format!("msg.{number}"), now(), &number.to_string()), vec![]).await;
+        app.deliver(
+            &format!("msg_{number}"),
+            body(&format!("kind.{number}"), &format!("user_{number}"), 0),
+        )
+        .await;
+        app.deliver(
+            &format!("msg_{number}x"),
+            format!(r#"{{"type":"user.deleted","data":{{"id":{number}}}}}"#),
+        )
+        .await;
+        app.post(
+            &headers(&format!("msg.{number}"), now(), &number.to_string()),
+            vec![],
+        )
+        .await;
         app.get(&format!("/somewhere/{number}")).await;
     }
     app.settled("msg_49x").await;
@@ -295,43 +437,86 @@ async fn a_rotation_shows_which_secret_is_in_use() {
     let place = Place::embedded();
     let file = place.directory().join("secret");
     std::fs::write(&file, SECRET).unwrap();
-    let app = place.start(&["serve"], &[("CLERK_WEBHOOK_SIGNING_SECRET_FILE", file.to_str().unwrap())]).await;
+    let app = place
+        .start(
+            &["serve"],
+            &[("CLERK_WEBHOOK_SIGNING_SECRET_FILE", file.to_str().unwrap())],
+        )
+        .await;
     let matches = |scrape: &Scrape| {
-        ["1", "2", "3"].map(|place| scrape.get(&format!("clerk_sync_secret_matches_total{{secret=\"{place}\"}}")))
+        ["1", "2", "3"].map(|place| {
+            scrape.get(&format!(
+                "clerk_sync_secret_matches_total{{secret=\"{place}\"}}"
+            ))
+        })
     };
-    assert_eq!(signed_with(&app, SECRET, "msg_1", body("user.updated", "user_1", 0)).await, 200);
+    assert_eq!(
+        signed_with(&app, SECRET, "msg_1", body("user.updated", "user_1", 0)).await,
+        200
+    );
     assert_eq!(matches(&Scrape::of(&app).await), [Some(1.0), None, None]);
 
     std::fs::write(&file, format!("{SECRET},{SECOND_SECRET}")).unwrap();
     app.signal("HUP");
-    scrape_until(&app, "there are two", |scrape| matches(scrape)[1] == Some(0.0)).await;
+    scrape_until(&app, "there are two", |scrape| {
+        matches(scrape)[1] == Some(0.0)
+    })
+    .await;
     for id in ["msg_2", "msg_3"] {
-        assert_eq!(signed_with(&app, SECOND_SECRET, id, body("user.updated", "user_1", 1)).await, 200);
+        assert_eq!(
+            signed_with(&app, SECOND_SECRET, id, body("user.updated", "user_1", 1)).await,
+            200
+        );
     }
-    assert_eq!(matches(&Scrape::of(&app).await), [Some(1.0), Some(2.0), None]);
+    assert_eq!(
+        matches(&Scrape::of(&app).await),
+        [Some(1.0), Some(2.0), None]
+    );
 
     // While Svix signs with both, each is of use, in whatever order they stand.
-    for (number, order) in [[SECRET, SECOND_SECRET], [SECOND_SECRET, SECRET]].into_iter().enumerate() {
+    for (number, order) in [[SECRET, SECOND_SECRET], [SECOND_SECRET, SECRET]]
+        .into_iter()
+        .enumerate()
+    {
         std::fs::write(&file, order.join(",")).unwrap();
-        let reads = app.log().iter().filter(|line| line.contains("the secrets were read again")).count();
+        let reads = app
+            .log()
+            .iter()
+            .filter(|line| line.contains("the secrets were read again"))
+            .count();
         app.signal("HUP");
         until("they are read again", async || {
-            app.log().iter().filter(|line| line.contains("the secrets were read again")).count() > reads
+            app.log()
+                .iter()
+                .filter(|line| line.contains("the secrets were read again"))
+                .count()
+                > reads
         })
         .await;
-        let (id, text) = (format!("msg_both_{number}"), body("user.updated", "user_1", 2));
-        let both = [SECRET, SECOND_SECRET]
-            .map(|secret| signing_secret(secret).sign(&EventId::new(&id).unwrap(), now(), text.as_bytes()));
-        let answer = app.post(&headers(&id, now(), &both.join(" ")), text.into_bytes()).await.unwrap();
+        let (id, text) = (
+            format!("msg_both_{number}"),
+            body("user.updated", "user_1", 2),
+        );
+        let both = [SECRET, SECOND_SECRET].map(|secret| {
+            signing_secret(secret).sign(&EventId::new(&id).unwrap(), now(), text.as_bytes())
+        });
+        let answer = app
+            .post(&headers(&id, now(), &both.join(" ")), text.into_bytes())
+            .await
+            .unwrap();
         assert_eq!(answer.status, 200);
     }
-    assert_eq!(matches(&Scrape::of(&app).await), [Some(3.0), Some(4.0), None]);
+    assert_eq!(
+        matches(&Scrape::of(&app).await),
+        [Some(3.0), Some(4.0), None]
+    );
 }
 
 /// The page of a process in which there is something of everything.
 async fn full_page(place: &Place) -> Scrape {
     let app = place.serve().await;
-    app.deliver("msg_1", body("user.updated", "user_1", 0)).await;
+    app.deliver("msg_1", body("user.updated", "user_1", 0))
+        .await;
     assert_eq!(app.settled("msg_1").await.status, Status::Applied);
     Scrape::of(&app).await
 }
@@ -340,7 +525,10 @@ async fn full_page(place: &Place) -> Scrape {
 async fn the_readme_lists_what_is_served_and_nothing_else() {
     let scrape = full_page(&Place::embedded()).await;
     let readme = include_str!("../../../README.md");
-    let section = readme.split("\n## ").find(|section| section.starts_with("Metrics\n")).expect("a section Metrics");
+    let section = readme
+        .split("\n## ")
+        .find(|section| section.starts_with("Metrics\n"))
+        .expect("a section Metrics");
     let rows: Vec<Vec<&str>> = section
         .lines()
         .filter(|line| line.starts_with("| `"))
@@ -348,16 +536,31 @@ async fn the_readme_lists_what_is_served_and_nothing_else() {
         .collect();
     let mut listed = BTreeSet::new();
     for row in &rows {
-        let names: Vec<&str> = row[0].split('`').filter(|text| text.contains('_')).collect();
+        let names: Vec<&str> = row[0]
+            .split('`')
+            .filter(|text| text.contains('_'))
+            .collect();
         for name in names {
             assert!(listed.insert(name.to_owned()), "{name} is listed twice");
-            let kind = scrape.types.get(name).unwrap_or_else(|| panic!("{name} is listed and not served"));
+            let kind = scrape
+                .types
+                .get(name)
+                .unwrap_or_else(|| panic!("{name} is listed and not served"));
             assert_eq!(row[1], kind, "{name}");
-            let labels: BTreeSet<String> = row[2].split('`').skip(1).step_by(2).map(str::to_owned).collect();
+            let labels: BTreeSet<String> = row[2]
+                .split('`')
+                .skip(1)
+                .step_by(2)
+                .map(str::to_owned)
+                .collect();
             assert_eq!(labels, scrape.labels(name), "{name}");
         }
     }
-    assert_eq!(listed, scrape.types.keys().cloned().collect(), "what is listed, and what is served");
+    assert_eq!(
+        listed,
+        scrape.types.keys().cloned().collect(),
+        "what is listed, and what is served"
+    );
 }
 
 #[test]
@@ -369,10 +572,15 @@ fn each_alert_says_what_it_is_and_what_to_do() {
     for alert in alerts {
         let name = alert.lines().next().unwrap();
         let description = alert.split("description: >-").nth(1).unwrap_or_default();
-        assert!(alert.contains("summary: ") && description.len() > 100, "{name}");
+        assert!(
+            alert.contains("summary: ") && description.len() > 100,
+            "{name}"
+        );
         let section = format!("runbook_url: docs/operations.md#{}\n", name.to_lowercase());
         assert!(alert.contains(&section), "{name} has not {section}");
-        let has_section = page.lines().any(|line| line.trim_start_matches('#') == format!(" {name}"));
+        let has_section = page
+            .lines()
+            .any(|line| line.trim_start_matches('#') == format!(" {name}"));
         assert!(has_section, "docs/operations.md has no section {name}");
     }
 }
@@ -380,16 +588,31 @@ fn each_alert_says_what_it_is_and_what_to_do() {
 /// Words of a text that are names of metrics.
 fn named(text: &str) -> BTreeSet<&str> {
     let words = text.split(|letter: char| !(letter.is_ascii_alphanumeric() || letter == '_'));
-    words.filter(|word| ["clerk_sync_", "process_"].iter().any(|begin| word.starts_with(begin))).collect()
+    words
+        .filter(|word| {
+            ["clerk_sync_", "process_"]
+                .iter()
+                .any(|begin| word.starts_with(begin))
+        })
+        .collect()
 }
 
 #[tokio::test]
 async fn rules_and_dashboard_use_what_is_served() {
     let scrape = full_page(&Place::embedded()).await;
     for (file, text) in [
-        ("rules.yml", include_str!("../../../deploy/prometheus/rules.yml")),
-        ("rules.test.yml", include_str!("../../../deploy/prometheus/rules.test.yml")),
-        ("clerk-sync.json", include_str!("../../../deploy/grafana/clerk-sync.json")),
+        (
+            "rules.yml",
+            include_str!("../../../deploy/prometheus/rules.yml"),
+        ),
+        (
+            "rules.test.yml",
+            include_str!("../../../deploy/prometheus/rules.test.yml"),
+        ),
+        (
+            "clerk-sync.json",
+            include_str!("../../../deploy/grafana/clerk-sync.json"),
+        ),
     ] {
         let names = named(text);
         assert!(names.len() > 5, "{file} names {names:?}");

@@ -9,14 +9,20 @@ use crate::support::app::{App, Place, SECRET};
 const TOKEN: &str = "correct-horse-battery-staple";
 
 /// Where the routes are made, and how.
-const ROUTES: [&str; 2] = [include_str!("../../../src/http/mod.rs"), include_str!("../../../src/http/api.rs")];
+const ROUTES: [&str; 2] = [
+    include_str!("../../../src/http/mod.rs"),
+    include_str!("../../../src/http/api.rs"),
+];
 
 /// Methods and paths that the code serves.
 fn served() -> BTreeSet<(String, String)> {
     let mut served = BTreeSet::from([("post".into(), clerk_sync::http::WEBHOOK_PATH.into())]);
     for source in ROUTES {
         for (call, method) in [("get_only(\"", "get"), ("post_only(\"", "post")] {
-            let paths = source.split(call).skip(1).filter_map(|rest| rest.split('"').next());
+            let paths = source
+                .split(call)
+                .skip(1)
+                .filter_map(|rest| rest.split('"').next());
             served.extend(paths.map(|path| (method.to_owned(), path.to_owned())));
         }
     }
@@ -24,14 +30,25 @@ fn served() -> BTreeSet<(String, String)> {
 }
 
 async fn serve(place: &Place) -> App {
-    place.start(&["serve"], &[("CLERK_WEBHOOK_SIGNING_SECRET", SECRET), ("ADMIN_TOKEN", TOKEN)]).await
+    place
+        .start(
+            &["serve"],
+            &[
+                ("CLERK_WEBHOOK_SIGNING_SECRET", SECRET),
+                ("ADMIN_TOKEN", TOKEN),
+            ],
+        )
+        .await
 }
 
 /// The operations of the document, each with its method and path.
 fn operations(document: &Value) -> Vec<(String, String, &Value)> {
     let paths = document["paths"].as_object().unwrap().iter();
     let each = paths.flat_map(|(path, item)| {
-        item.as_object().unwrap().iter().map(move |(method, operation)| (method.clone(), path.clone(), operation))
+        item.as_object()
+            .unwrap()
+            .iter()
+            .map(move |(method, operation)| (method.clone(), path.clone(), operation))
     });
     each.collect()
 }
@@ -41,20 +58,40 @@ async fn every_route_is_in_the_document_and_refuses_whoever_has_no_token() {
     let place = Place::embedded();
     let app = serve(&place).await;
     let answer = app.get("/api/openapi.json").await.unwrap();
-    assert_eq!((answer.status, &answer.headers["content-type"]), (200, &"application/json".parse().unwrap()));
+    assert_eq!(
+        (answer.status, &answer.headers["content-type"]),
+        (200, &"application/json".parse().unwrap())
+    );
     let document = answer.body;
-    assert_eq!((&document["openapi"], &document["info"]["title"]), (&json!("3.1.0"), &json!("clerk-sync")));
+    assert_eq!(
+        (&document["openapi"], &document["info"]["title"]),
+        (&json!("3.1.0"), &json!("clerk-sync"))
+    );
     assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
 
     let operations = operations(&document);
-    let told: BTreeSet<_> = operations.iter().map(|(method, path, _)| (method.clone(), path.clone())).collect();
+    let told: BTreeSet<_> = operations
+        .iter()
+        .map(|(method, path, _)| (method.clone(), path.clone()))
+        .collect();
     assert_eq!(told, served());
-    let ids: BTreeSet<_> =
-        operations.iter().map(|(.., operation)| operation["operationId"].as_str().unwrap()).collect();
-    assert_eq!(ids.len(), operations.len(), "an operation has no name of its own");
+    let ids: BTreeSet<_> = operations
+        .iter()
+        .map(|(.., operation)| operation["operationId"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        ids.len(),
+        operations.len(),
+        "an operation has no name of its own"
+    );
 
     for (method, path, operation) in &operations {
-        assert!(operation["summary"].as_str().is_some_and(|summary| !summary.is_empty()), "{path} says nothing");
+        assert!(
+            operation["summary"]
+                .as_str()
+                .is_some_and(|summary| !summary.is_empty()),
+            "{path} says nothing"
+        );
         let body = (method == "post").then(|| json!({}));
         let path = path.replace("{id}", "msg_1");
         let answer = app.api(None, &path, body).await;
@@ -65,8 +102,15 @@ async fn every_route_is_in_the_document_and_refuses_whoever_has_no_token() {
             _ => 401,
         };
         assert_eq!(answer.status, expected, "{method} {path}");
-        assert_eq!(operation.get("security").is_some(), expected == 401, "{method} {path}");
-        assert!(operation["responses"].get(expected.to_string()).is_some(), "{method} {path} does not tell {expected}");
+        assert_eq!(
+            operation.get("security").is_some(),
+            expected == 401,
+            "{method} {path}"
+        );
+        assert!(
+            operation["responses"].get(expected.to_string()).is_some(),
+            "{method} {path} does not tell {expected}"
+        );
     }
 }
 
@@ -77,18 +121,39 @@ async fn every_problem_and_every_reference_is_in_the_document() {
     let document = app.get("/api/openapi.json").await.unwrap().body;
     let text = document.to_string();
     let problem = &document["components"]["schemas"]["Problem"];
-    let codes: Vec<_> = problem["properties"]["code"]["enum"].as_array().unwrap().iter().collect();
+    let codes: Vec<_> = problem["properties"]["code"]["enum"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .collect();
     assert!(codes.len() >= 15, "{codes:?}");
     // The method is the only thing that no operation can have wrong.
-    for code in codes.iter().map(|code| code.as_str().unwrap()).filter(|code| *code != "method_not_allowed") {
-        assert!(text.contains(&format!("`{code}`")), "no operation tells of {code}");
+    for code in codes
+        .iter()
+        .map(|code| code.as_str().unwrap())
+        .filter(|code| *code != "method_not_allowed")
+    {
+        assert!(
+            text.contains(&format!("`{code}`")),
+            "no operation tells of {code}"
+        );
     }
-    for reference in text.split("#/components/schemas/").skip(1).filter_map(|rest| rest.split('"').next()) {
-        assert!(document["components"]["schemas"].get(reference).is_some(), "{reference} is nowhere");
+    for reference in text
+        .split("#/components/schemas/")
+        .skip(1)
+        .filter_map(|rest| rest.split('"').next())
+    {
+        assert!(
+            document["components"]["schemas"].get(reference).is_some(),
+            "{reference} is nowhere"
+        );
     }
     let schemas = document["components"]["schemas"].as_object().unwrap();
     for (name, schema) in schemas {
-        assert!(text.contains(&format!("#/components/schemas/{name}\"")), "{name} is of no use");
+        assert!(
+            text.contains(&format!("#/components/schemas/{name}\"")),
+            "{name} is of no use"
+        );
         assert!(schema.get("description").is_some(), "{name} says nothing");
     }
 }
@@ -102,17 +167,30 @@ async fn the_parameters_are_those_that_are_read() {
     let mut asked = 0;
     for (method, path, operation) in operations(&document) {
         let parameters = operation["parameters"].as_array().into_iter().flatten();
-        let names: Vec<_> =
-            parameters.filter(|one| one["in"] == "query").map(|one| one["name"].as_str().unwrap()).collect();
+        let names: Vec<_> = parameters
+            .filter(|one| one["in"] == "query")
+            .map(|one| one["name"].as_str().unwrap())
+            .collect();
         if names.is_empty() {
             continue;
         }
         asked += 1;
         assert_eq!(method, "get");
         let path = path.replace("{id}", "user_1");
-        let refused = app.api(Some(TOKEN), &format!("{path}?no_such_parameter=1"), None).await;
-        let known = refused.body["detail"].as_str().unwrap().split("there are ").nth(1).unwrap().to_owned();
-        let known: BTreeSet<_> = known.split([',', ' ']).filter(|word| !matches!(*word, "" | "and")).collect();
+        let refused = app
+            .api(Some(TOKEN), &format!("{path}?no_such_parameter=1"), None)
+            .await;
+        let known = refused.body["detail"]
+            .as_str()
+            .unwrap()
+            .split("there are ")
+            .nth(1)
+            .unwrap()
+            .to_owned();
+        let known: BTreeSet<_> = known
+            .split([',', ' '])
+            .filter(|word| !matches!(*word, "" | "and"))
+            .collect();
         assert_eq!(known, names.iter().copied().collect(), "{path}");
     }
     assert_eq!(asked, 3);

@@ -22,19 +22,24 @@ impl Sent {
         for version in range {
             for user in 0..USERS {
                 let ms = 1_795_172_400_000_usize + version;
-                let data = format!(r#""id":"user_{user}","first_name":"{version}","updated_at":{ms}"#);
-                let body = format!(r#"{{"data":{{{data}}},"timestamp":{ms},"type":"user.updated"}}"#);
+                let data =
+                    format!(r#""id":"user_{user}","first_name":"{version}","updated_at":{ms}"#);
+                let body =
+                    format!(r#"{{"data":{{{data}}},"timestamp":{ms},"type":"user.updated"}}"#);
                 events.push((format!("msg_{user}_{version}"), body));
             }
         }
         for user in (0..USERS).step_by(3) {
             let ms = 1_795_172_400_000_usize + last;
-            let body =
-                format!(r#"{{"data":{{"id":"user_{user}","deleted":true}},"timestamp":{ms},"type":"user.deleted"}}"#);
+            let body = format!(
+                r#"{{"data":{{"id":"user_{user}","deleted":true}},"timestamp":{ms},"type":"user.deleted"}}"#
+            );
             events.push((format!("msg_{user}_{last}_deleted"), body));
         }
-        events
-            .push((format!("msg_failing_{last}"), r#"{"data":{"id":""},"timestamp":1,"type":"user.updated"}"#.into()));
+        events.push((
+            format!("msg_failing_{last}"),
+            r#"{"data":{"id":""},"timestamp":1,"type":"user.updated"}"#.into(),
+        ));
         Self(events)
     }
 
@@ -47,15 +52,25 @@ impl Sent {
     async fn settled_in(&self, store: &Store) {
         for (id, _) in &self.0 {
             let id = clerk_sync::clerk::EventId::new(id).unwrap();
-            until("every event is recorded", async || store.event(&id).await.is_ok_and(|event| event.is_some())).await;
+            until("every event is recorded", async || {
+                store.event(&id).await.is_ok_and(|event| event.is_some())
+            })
+            .await;
         }
     }
 }
 
 /// Every row, without the time at which it was written.
 async fn rows(store: &Store) -> BTreeMap<String, Value> {
-    let page = clerk_sync::store::Page { limit: 500.try_into().unwrap(), after: None };
-    let users = store.users(&UserFilter::default(), &page).await.unwrap().rows;
+    let page = clerk_sync::store::Page {
+        limit: 500.try_into().unwrap(),
+        after: None,
+    };
+    let users = store
+        .users(&UserFilter::default(), &page)
+        .await
+        .unwrap()
+        .rows;
     let row = |user| {
         let mut row = serde_json::to_value(user).unwrap();
         row.as_object_mut().unwrap().remove("synced_at");
@@ -90,17 +105,28 @@ async fn a_backup_of_the_schema_and_what_svix_sends_again_come_to_the_same_rows(
     let elsewhere = Place::servers().await;
     database(&elsewhere).restore(&file);
     let said = elsewhere.run(&["migrate", "--check"]);
-    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    assert!(
+        said.status.success(),
+        "{}",
+        String::from_utf8_lossy(&said.stderr)
+    );
     let app = elsewhere.serve().await;
     let restored = rows(&app.store).await;
     assert_eq!(restored.len(), USERS);
     assert_ne!(restored, expected);
-    assert_eq!(app.event("msg_failing_2").await.unwrap().status, Status::Failed, "with its payload");
+    assert_eq!(
+        app.event("msg_failing_2").await.unwrap().status,
+        Status::Failed,
+        "with its payload"
+    );
     // From before the backup on: what is known already changes nothing.
     before.deliver_to(&app).await;
     after.deliver_to(&app).await;
     after.settled_in(&app.store).await;
-    until("the rows are those of before", async || rows(&app.store).await == expected).await;
+    until("the rows are those of before", async || {
+        rows(&app.store).await == expected
+    })
+    .await;
     assert_eq!(app.event("msg_1_0").await.unwrap().deliveries, 2);
     assert!(app.stop().success());
 }
@@ -117,7 +143,11 @@ async fn the_embedded_files_are_copied_while_they_are_in_use_and_brought_back() 
         let url = format!("sqlite://{}", place.directory().join(file).display());
         let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
         let copy = elsewhere.directory().join(file).display().to_string();
-        sqlx::query("vacuum into ?1").bind(copy).execute(&mut connection).await.unwrap();
+        sqlx::query("vacuum into ?1")
+            .bind(copy)
+            .execute(&mut connection)
+            .await
+            .unwrap();
         connection.close().await.unwrap();
     }
     after.deliver_to(&app).await;
@@ -129,7 +159,10 @@ async fn the_embedded_files_are_copied_while_they_are_in_use_and_brought_back() 
     assert_eq!(rows(&app.store).await.len(), USERS);
     after.deliver_to(&app).await;
     after.settled_in(&app.store).await;
-    until("the rows are those of before", async || rows(&app.store).await == expected).await;
+    until("the rows are those of before", async || {
+        rows(&app.store).await == expected
+    })
+    .await;
     assert!(app.stop().success());
 }
 
@@ -137,7 +170,9 @@ async fn the_embedded_files_are_copied_while_they_are_in_use_and_brought_back() 
 async fn a_database_that_is_lost_is_rebuilt_from_what_svix_sends_again() {
     let place = Place::servers().await;
     place.succeed(&["migrate"]);
-    let receiver = place.start(&["receiver"], &[("CLERK_WEBHOOK_SIGNING_SECRET", SECRET)]).await;
+    let receiver = place
+        .start(&["receiver"], &[("CLERK_WEBHOOK_SIGNING_SECRET", SECRET)])
+        .await;
     let worker = place.start(&["worker"], &[]).await;
     let sent = Sent::versions(0..3);
     sent.deliver_to(&receiver).await;
@@ -147,18 +182,31 @@ async fn a_database_that_is_lost_is_rebuilt_from_what_svix_sends_again() {
     database(&place).lose().await;
     until("the worker says what to do", async || {
         let answer = worker.get("/readyz").await.unwrap();
-        answer.status == 503 && answer.body["detail"].as_str().unwrap_or_default().contains("clerk-sync migrate")
+        answer.status == 503
+            && answer.body["detail"]
+                .as_str()
+                .unwrap_or_default()
+                .contains("clerk-sync migrate")
     })
     .await;
     // Receivers go on, and what they take waits.
     assert_eq!(receiver.get("/readyz").await.unwrap().status, 200);
     sent.deliver_to(&receiver).await;
     // A worker that looks for its tables can hold one; then it says so, and is run again.
-    until("the schema is there", async || place.run(&["migrate"]).status.success()).await;
+    until("the schema is there", async || {
+        place.run(&["migrate"]).status.success()
+    })
+    .await;
     let store = place.store();
     sent.settled_in(&store).await;
-    until("the rows are those of before", async || rows(&store).await == expected).await;
-    until("the worker is ready again", async || worker.get("/readyz").await.unwrap().status == 200).await;
+    until("the rows are those of before", async || {
+        rows(&store).await == expected
+    })
+    .await;
+    until("the worker is ready again", async || {
+        worker.get("/readyz").await.unwrap().status == 200
+    })
+    .await;
     assert!(worker.stop().success() && receiver.stop().success());
 }
 
@@ -166,11 +214,16 @@ async fn a_database_that_is_lost_is_rebuilt_from_what_svix_sends_again() {
 async fn a_queue_that_is_lost_with_what_waited_in_it_is_filled_again() {
     let place = Place::servers().await;
     place.succeed(&["migrate"]);
-    let receiver = place.start(&["receiver"], &[("CLERK_WEBHOOK_SIGNING_SECRET", SECRET)]).await;
+    let receiver = place
+        .start(&["receiver"], &[("CLERK_WEBHOOK_SIGNING_SECRET", SECRET)])
+        .await;
     let (lost, later) = (Sent::versions(0..2), Sent::versions(2..3));
     lost.deliver_to(&receiver).await;
     let waiting = u32::try_from(lost.0.len()).unwrap();
-    until("all wait", async || place.namespace().ready("users").await == Some(waiting)).await;
+    until("all wait", async || {
+        place.namespace().ready("users").await == Some(waiting)
+    })
+    .await;
     for queue in ["users", "dead", "unrouted"] {
         place.namespace().delete_queue(queue).await;
     }
@@ -179,7 +232,10 @@ async fn a_queue_that_is_lost_with_what_waited_in_it_is_filled_again() {
     }
     // Nothing is acknowledged that nothing could keep; the receiver makes the queue anew by itself.
     until("the receiver takes events again", async || {
-        let answer = receiver.try_deliver(&later.0[0].0, later.0[0].1.clone()).await.unwrap();
+        let answer = receiver
+            .try_deliver(&later.0[0].0, later.0[0].1.clone())
+            .await
+            .unwrap();
         assert!(matches!(answer.status, 200 | 503), "{}", answer.status);
         answer.status == 200
     })
@@ -187,10 +243,17 @@ async fn a_queue_that_is_lost_with_what_waited_in_it_is_filled_again() {
     let worker = place.start(&["worker"], &[]).await;
     later.deliver_to(&receiver).await;
     later.settled_in(&worker.store).await;
-    assert!(worker.event(&lost.0[0].0).await.is_none(), "they are lost here, and not at Svix");
+    assert!(
+        worker.event(&lost.0[0].0).await.is_none(),
+        "they are lost here, and not at Svix"
+    );
     lost.deliver_to(&receiver).await;
     lost.settled_in(&worker.store).await;
-    let names: Vec<_> = rows(&worker.store).await.into_values().map(|row| row["first_name"].clone()).collect();
+    let names: Vec<_> = rows(&worker.store)
+        .await
+        .into_values()
+        .map(|row| row["first_name"].clone())
+        .collect();
     assert_eq!(names, vec![json!("2"); USERS], "late versions do no harm");
     assert!(worker.stop().success() && receiver.stop().success());
 }
@@ -214,13 +277,20 @@ async fn an_old_version_keeps_working_across_the_migration_of_the_next() {
     let mut admin = database(&place).connect().await;
     admin.execute(NEXT_RELEASE).await.unwrap();
 
-    assert_eq!(app.get("/readyz").await.unwrap().status, 200, "no load balancer takes it out");
+    assert_eq!(
+        app.get("/readyz").await.unwrap().status,
+        200,
+        "no load balancer takes it out"
+    );
     after.deliver_to(&app).await;
     after.settled_in(&app.store).await;
     assert_eq!(rows(&app.store).await["user_1"]["first_name"], "3");
     // After an outage, too.
     admin.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()").await.unwrap();
-    until("it is ready again", async || app.get("/readyz").await.unwrap().status == 200).await;
+    until("it is ready again", async || {
+        app.get("/readyz").await.unwrap().status == 200
+    })
+    .await;
     let again = Sent::versions(4..5);
     again.deliver_to(&app).await;
     again.settled_in(&app.store).await;
@@ -229,10 +299,18 @@ async fn an_old_version_keeps_working_across_the_migration_of_the_next() {
     let second = place.start_unready(&["worker"], &[]);
     until("an old version that starts says so", async || {
         let answer = second.get("/readyz").await.unwrap();
-        answer.status == 503 && answer.body["detail"].as_str().unwrap_or_default().contains("use a newer clerk-sync")
+        answer.status == 503
+            && answer.body["detail"]
+                .as_str()
+                .unwrap_or_default()
+                .contains("use a newer clerk-sync")
     })
     .await;
     let said = place.run(&["check"]);
-    assert!(String::from_utf8(said.stdout).unwrap().contains("newer than this program's"));
+    assert!(
+        String::from_utf8(said.stdout)
+            .unwrap()
+            .contains("newer than this program's")
+    );
     assert!(app.stop().success());
 }

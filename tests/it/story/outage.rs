@@ -39,7 +39,12 @@ async fn deliver(app: &App, numbers: std::ops::Range<usize>) {
 async fn all_applied_or_stale(app: &App, numbers: std::ops::Range<usize>) {
     for number in numbers {
         let line = app.settled(&update(number).0).await;
-        assert!(matches!(line.status, Status::Applied | Status::Stale), "{}: {:?}", line.event_id, line.error);
+        assert!(
+            matches!(line.status, Status::Applied | Status::Stale),
+            "{}: {:?}",
+            line.event_id,
+            line.error
+        );
         assert_eq!(line.attempts, 1, "{}", line.event_id);
     }
 }
@@ -52,15 +57,28 @@ async fn readiness(app: &App) -> (u16, String) {
 #[tokio::test(flavor = "multi_thread")]
 async fn events_wait_while_the_database_is_away() {
     let place = Place::servers().await;
-    let Place::Servers { database, .. } = &place else { unreachable!() };
+    let Place::Servers { database, .. } = &place else {
+        unreachable!()
+    };
     let (url, proxy) = through_a_proxy(&database.url()).await;
-    let app = place.start(&["serve"], &[("CLERK_WEBHOOK_SIGNING_SECRET", SECRET), ("DATABASE_URL", &url)]).await;
+    let app = place
+        .start(
+            &["serve"],
+            &[
+                ("CLERK_WEBHOOK_SIGNING_SECRET", SECRET),
+                ("DATABASE_URL", &url),
+            ],
+        )
+        .await;
     deliver(&app, 0..20).await;
     all_applied_or_stale(&app, 0..20).await;
 
     for round in 1..4 {
         proxy.cut();
-        until("readiness says so", async || readiness(&app).await == (503, r#"["database"]"#.into())).await;
+        until("readiness says so", async || {
+            readiness(&app).await == (503, r#"["database"]"#.into())
+        })
+        .await;
         deliver(&app, round * 20..round * 20 + 20).await;
         proxy.restore();
         all_applied_or_stale(&app, 0..round * 20 + 20).await;
@@ -74,15 +92,24 @@ async fn events_wait_while_the_database_is_away() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_while_the_database_is_away_loses_nothing() {
     let place = Place::servers().await;
-    let Place::Servers { database, .. } = &place else { unreachable!() };
+    let Place::Servers { database, .. } = &place else {
+        unreachable!()
+    };
     let (url, proxy) = through_a_proxy(&database.url()).await;
-    let variables = [("CLERK_WEBHOOK_SIGNING_SECRET", SECRET), ("DATABASE_URL", url.as_str())];
+    let variables = [
+        ("CLERK_WEBHOOK_SIGNING_SECRET", SECRET),
+        ("DATABASE_URL", url.as_str()),
+    ];
     let app = place.start(&["serve"], &variables).await;
     proxy.cut();
     deliver(&app, 0..50).await;
     let started = Instant::now();
     assert!(app.stop().success());
-    assert!(started.elapsed() < Duration::from_secs(25), "{:?}", started.elapsed());
+    assert!(
+        started.elapsed() < Duration::from_secs(25),
+        "{:?}",
+        started.elapsed()
+    );
 
     proxy.restore();
     let app = place.start(&["serve"], &variables).await;
@@ -93,11 +120,19 @@ async fn a_stop_while_the_database_is_away_loses_nothing() {
 async fn a_receiver_refuses_at_once_while_the_broker_is_away_and_resumes_by_itself() {
     let place = Place::servers().await;
     let (url, proxy) = through_a_proxy(&broker::url()).await;
-    let app = place.start(&["serve"], &[("CLERK_WEBHOOK_SIGNING_SECRET", SECRET), ("AMQP_URL", &url)]).await;
+    let app = place
+        .start(
+            &["serve"],
+            &[("CLERK_WEBHOOK_SIGNING_SECRET", SECRET), ("AMQP_URL", &url)],
+        )
+        .await;
     deliver(&app, 0..20).await;
     for round in 1..4 {
         proxy.cut();
-        until("readiness says so", async || readiness(&app).await == (503, r#"["queue"]"#.into())).await;
+        until("readiness says so", async || {
+            readiness(&app).await == (503, r#"["queue"]"#.into())
+        })
+        .await;
         let mut took = Vec::new();
         for number in 0..21 {
             let (id, body) = update(10_000 + number);
@@ -109,7 +144,10 @@ async fn a_receiver_refuses_at_once_while_the_broker_is_away_and_resumes_by_itse
         }
         // The middle one: a machine that is busy with other tests may hold any one of them up.
         took.sort();
-        assert!(took[10] < Duration::from_millis(100), "refusals took {took:?}");
+        assert!(
+            took[10] < Duration::from_millis(100),
+            "refusals took {took:?}"
+        );
         proxy.restore();
         until("it is ready", async || readiness(&app).await.0 == 200).await;
         deliver(&app, round * 20..round * 20 + 20).await;
@@ -122,22 +160,38 @@ async fn a_receiver_refuses_at_once_while_the_broker_is_away_and_resumes_by_itse
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_that_waits_for_a_lock_holds_up_no_other_user() {
     let place = Place::servers().await;
-    let Place::Servers { database, .. } = &place else { unreachable!() };
-    let app = place.start(&["serve"], &[("CLERK_WEBHOOK_SIGNING_SECRET", SECRET)]).await;
+    let Place::Servers { database, .. } = &place else {
+        unreachable!()
+    };
+    let app = place
+        .start(&["serve"], &[("CLERK_WEBHOOK_SIGNING_SECRET", SECRET)])
+        .await;
     // Users 0 to 6.
     deliver(&app, 0..7).await;
     all_applied_or_stale(&app, 0..7).await;
     let mut outside = database.connect().await;
-    outside.execute("begin; select from clerk.users where clerk_id = 'user_0' for update").await.unwrap();
+    outside
+        .execute("begin; select from clerk.users where clerk_id = 'user_0' for update")
+        .await
+        .unwrap();
     deliver(&app, 7..8).await;
     let mut watcher = database.connect().await;
     let waits = "select exists (select 1 from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database())";
-    until("a write waits", async || sqlx::query_scalar(waits).fetch_one(&mut watcher).await.unwrap()).await;
+    until("a write waits", async || {
+        sqlx::query_scalar(waits)
+            .fetch_one(&mut watcher)
+            .await
+            .unwrap()
+    })
+    .await;
     for number in 8..14 {
         deliver(&app, number..number + 1).await;
         all_applied_or_stale(&app, number..number + 1).await;
     }
-    assert!(app.event("msg_7").await.is_none(), "its user's row is locked all the time");
+    assert!(
+        app.event("msg_7").await.is_none(),
+        "its user's row is locked all the time"
+    );
     outside.execute("rollback").await.unwrap();
     all_applied_or_stale(&app, 7..8).await;
 }

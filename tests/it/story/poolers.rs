@@ -20,17 +20,25 @@ use crate::support::pgbouncer::{PgBouncer, can_follow, program};
 const FOLLOWS: &str = "max_prepared_statements = 200";
 
 fn open(url: &str) -> Store {
-    let options = store::postgres::Options { address: url.parse().unwrap(), connections: 2, keep: Keep::default() };
+    let options = store::postgres::Options {
+        address: url.parse().unwrap(),
+        connections: 2,
+        keep: Keep::default(),
+    };
     Store::open(&store::Options::Postgres(options)).unwrap()
 }
 
 /// Another client of the pooler.
 async fn client(url: &str) -> PgConnection {
-    PgConnectOptions::from_str(url).unwrap().extra_float_digits(None).connect().await.unwrap()
+    PgConnectOptions::from_str(url)
+        .unwrap()
+        .extra_float_digits(None)
+        .connect()
+        .await
+        .unwrap()
 }
 
-const BODY: &str =
-    r#"{"data":{"id":"user_1","updated_at":1795172400018},"timestamp":1795172400033,"type":"user.updated"}"#;
+const BODY: &str = r#"{"data":{"id":"user_1","updated_at":1795172400018},"timestamp":1795172400033,"type":"user.updated"}"#;
 
 /// A table that the limits of each write go to.
 const SEE: &str = "
@@ -43,23 +51,41 @@ const SEE: &str = "
     create trigger see after insert on clerk.events for each row execute function public.see()";
 
 async fn seen(connection: &mut PgConnection) -> Vec<[String; 3]> {
-    let rows = connection.fetch_all("select * from public.seen").await.unwrap();
-    rows.iter().map(|row| [0, 1, 2].map(|column| row.get(column))).collect()
+    let rows = connection
+        .fetch_all("select * from public.seen")
+        .await
+        .unwrap();
+    rows.iter()
+        .map(|row| [0, 1, 2].map(|column| row.get(column)))
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn session_pooling_works_and_has_the_limits() {
     let Some(program) = program() else { return };
     let place = Place::servers().await;
-    let Place::Servers { database, .. } = &place else { unreachable!() };
+    let Place::Servers { database, .. } = &place else {
+        unreachable!()
+    };
     let bouncer = PgBouncer::before(&program, &database.url(), &["pool_mode = session"]).await;
     let url = bouncer.url(&database.url());
     place.succeed(&["migrate", "--database-url", &url]);
     database.connect().await.execute(SEE).await.unwrap();
-    let app = place.start(&["serve"], &[("CLERK_WEBHOOK_SIGNING_SECRET", SECRET), ("DATABASE_URL", &url)]).await;
+    let app = place
+        .start(
+            &["serve"],
+            &[
+                ("CLERK_WEBHOOK_SIGNING_SECRET", SECRET),
+                ("DATABASE_URL", &url),
+            ],
+        )
+        .await;
     assert_eq!(app.deliver("msg_1", BODY).await.status, 200);
     assert_eq!(app.settled("msg_1").await.status, Status::Applied);
-    assert_eq!(seen(&mut database.connect().await).await, [["30s", "5s", "off"].map(String::from)]);
+    assert_eq!(
+        seen(&mut database.connect().await).await,
+        [["30s", "5s", "off"].map(String::from)]
+    );
     assert!(app.stop().success());
 }
 
@@ -70,10 +96,16 @@ async fn nothing_is_left_in(url: &str, server: &mut PgConnection) {
         let mut client = client(url).await;
         // Each is held, so that each has a session of its own.
         client.execute("begin").await.unwrap();
-        for (setting, default) in
-            [("statement_timeout", "0"), ("lock_timeout", "0"), ("enable_seqscan", "on"), ("plan_cache_mode", "auto")]
-        {
-            let row = client.fetch_one(sqlx::AssertSqlSafe(format!("show {setting}"))).await.unwrap();
+        for (setting, default) in [
+            ("statement_timeout", "0"),
+            ("lock_timeout", "0"),
+            ("enable_seqscan", "on"),
+            ("plan_cache_mode", "auto"),
+        ] {
+            let row = client
+                .fetch_one(sqlx::AssertSqlSafe(format!("show {setting}")))
+                .await
+                .unwrap();
             assert_eq!(row.get::<String, _>(0), default, "{setting}");
         }
         clients.push(client);
@@ -87,8 +119,13 @@ async fn nothing_is_left_in(url: &str, server: &mut PgConnection) {
 /// With few sessions of the server, with many, and in turn, as PgBouncer and others hand them out.
 #[tokio::test(flavor = "multi_thread")]
 async fn transaction_pooling_works_and_leaves_nothing_in_the_servers_sessions() {
-    let Some(program) = program().filter(can_follow) else { return };
-    let (few, in_turn) = ("default_pool_size = 1\nreserve_pool_size = 4", "server_round_robin = 1");
+    let Some(program) = program().filter(can_follow) else {
+        return;
+    };
+    let (few, in_turn) = (
+        "default_pool_size = 1\nreserve_pool_size = 4",
+        "server_round_robin = 1",
+    );
     for settings in [few, "default_pool_size = 20", in_turn] {
         let database = TestDatabase::create().await;
         let settings = ["pool_mode = transaction", FOLLOWS, settings];
@@ -100,13 +137,18 @@ async fn transaction_pooling_works_and_leaves_nothing_in_the_servers_sessions() 
         }
         let stores = [open(&url), open(&url)];
         // With so few sessions one may not come about in time.
-        let migrates = |store| async move { until("it migrates", async || Store::migrate(store).await.is_ok()).await };
+        let migrates = |store| async move {
+            until("it migrates", async || Store::migrate(store).await.is_ok()).await
+        };
         join_all(stores.iter().map(migrates)).await;
         let works = |number: usize| {
             let store = &stores[number % 2];
             async move {
                 let event = update(&format!("msg_{number}"), &format!("user_{number}"), 1);
-                assert_eq!(store.apply(&plan(&[event])).await.unwrap(), [Outcome::Applied]);
+                assert_eq!(
+                    store.apply(&plan(&[event])).await.unwrap(),
+                    [Outcome::Applied]
+                );
                 store.ping().await.unwrap();
                 assert!(store.totals().await.is_ok());
             }
@@ -118,27 +160,54 @@ async fn transaction_pooling_works_and_leaves_nothing_in_the_servers_sessions() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_program_works_through_a_transaction_pooler_and_check_says_so() {
-    let Some(program) = program().filter(can_follow) else { return };
+    let Some(program) = program().filter(can_follow) else {
+        return;
+    };
     let place = Place::servers().await;
-    let Place::Servers { database, .. } = &place else { unreachable!() };
-    let bouncer = PgBouncer::before(&program, &database.url(), &["pool_mode = transaction", FOLLOWS]).await;
+    let Place::Servers { database, .. } = &place else {
+        unreachable!()
+    };
+    let bouncer = PgBouncer::before(
+        &program,
+        &database.url(),
+        &["pool_mode = transaction", FOLLOWS],
+    )
+    .await;
     let url = bouncer.url(&database.url());
-    let app = place.start(&["serve"], &[("CLERK_WEBHOOK_SIGNING_SECRET", SECRET), ("DATABASE_URL", &url)]).await;
+    let app = place
+        .start(
+            &["serve"],
+            &[
+                ("CLERK_WEBHOOK_SIGNING_SECRET", SECRET),
+                ("DATABASE_URL", &url),
+            ],
+        )
+        .await;
     assert_eq!(app.deliver("msg_1", BODY).await.status, 200);
     assert_eq!(app.settled("msg_1").await.status, Status::Applied);
     let mut check = place.command(&["check"]);
-    let checked = check.env("DATABASE_URL", &url).env("CLERK_WEBHOOK_SIGNING_SECRET", SECRET).output().unwrap();
+    let checked = check
+        .env("DATABASE_URL", &url)
+        .env("CLERK_WEBHOOK_SIGNING_SECRET", SECRET)
+        .output()
+        .unwrap();
     let said = String::from_utf8(checked.stdout).unwrap();
-    assert!(checked.status.success() && said.contains("a transaction pooler is in front of the server"), "{said}");
+    assert!(
+        checked.status.success() && said.contains("a transaction pooler is in front of the server"),
+        "{said}"
+    );
     assert!(app.stop().success());
 }
 
 /// As with a pooler of several processes, where the first two connections may miss each other.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transaction_pooler_that_shows_itself_later_is_recognized_then() {
-    let Some(program) = program().filter(can_follow) else { return };
+    let Some(program) = program().filter(can_follow) else {
+        return;
+    };
     let database = TestDatabase::create().await;
-    let bouncer = PgBouncer::before(&program, &database.url(), &["pool_mode = session", FOLLOWS]).await;
+    let bouncer =
+        PgBouncer::before(&program, &database.url(), &["pool_mode = session", FOLLOWS]).await;
     let store = open(&bouncer.url(&database.url()));
     store.migrate().await.unwrap();
     let pooling = async || match store.inspect().await.unwrap() {
@@ -152,13 +221,19 @@ async fn a_transaction_pooler_that_shows_itself_later_is_recognized_then() {
     until("it is recognized", async || {
         number += 1;
         let event = update(&format!("msg_{number}"), "user_1", number);
-        assert_eq!(store.apply(&plan(&[event])).await.unwrap(), [Outcome::Applied]);
+        assert_eq!(
+            store.apply(&plan(&[event])).await.unwrap(),
+            [Outcome::Applied]
+        );
         // Idle for long enough to be asked, while others have the sessions that it had.
         let used = Instant::now();
         let mut other = client(&bouncer.url(&database.url())).await;
         other.execute("begin; select 1").await.unwrap();
         others.push(other);
-        until("it is idle for a while", async || used.elapsed() > Duration::from_millis(1100)).await;
+        until("it is idle for a while", async || {
+            used.elapsed() > Duration::from_millis(1100)
+        })
+        .await;
         pooling().await == Pooling::Transaction
     })
     .await;
@@ -172,7 +247,10 @@ fn useless(program: &PathBuf) -> Vec<(Vec<&'static str>, &'static str)> {
     } else {
         vec!["pool_mode = transaction"]
     };
-    vec![(forgets, "does not follow prepared statements"), (vec!["pool_mode = statement"], "statement pooling")]
+    vec![
+        (forgets, "does not follow prepared statements"),
+        (vec!["pool_mode = statement"], "statement pooling"),
+    ]
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -181,20 +259,37 @@ async fn a_pooler_that_cannot_serve_is_named_with_the_direct_address() {
     for (settings, name) in useless(&program) {
         let place = Place::servers().await;
         place.succeed(&["migrate"]);
-        let Place::Servers { database, .. } = &place else { unreachable!() };
+        let Place::Servers { database, .. } = &place else {
+            unreachable!()
+        };
         let bouncer = PgBouncer::before(&program, &database.url(), &settings).await;
         let url = bouncer.url(&database.url());
         let is_named = |text: &str| text.contains(name) && text.contains("direct address");
-        let app = place.start_unready(&["serve"], &[("CLERK_WEBHOOK_SIGNING_SECRET", SECRET), ("DATABASE_URL", &url)]);
-        until("the log names it", async || app.log().iter().any(|line| is_named(line))).await;
+        let app = place.start_unready(
+            &["serve"],
+            &[
+                ("CLERK_WEBHOOK_SIGNING_SECRET", SECRET),
+                ("DATABASE_URL", &url),
+            ],
+        );
+        until("the log names it", async || {
+            app.log().iter().any(|line| is_named(line))
+        })
+        .await;
         until("readiness names it", async || {
-            app.get("/readyz").await.is_some_and(|answer| answer.status == 503 && is_named(&answer.body.to_string()))
+            app.get("/readyz")
+                .await
+                .is_some_and(|answer| answer.status == 503 && is_named(&answer.body.to_string()))
         })
         .await;
         for command in ["migrate", "check"] {
             let output = place.run(&[command, "--database-url", &url]);
-            let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-            assert!(!output.status.success() && is_named(&said), "{command}: {said}");
+            let said =
+                String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+            assert!(
+                !output.status.success() && is_named(&said),
+                "{command}: {said}"
+            );
         }
         assert!(app.stop().success());
     }
@@ -203,13 +298,29 @@ async fn a_pooler_that_cannot_serve_is_named_with_the_direct_address() {
 /// A commit that is only in memory could be lost after it was acknowledged, and a setting of ours would reach other clients.
 #[tokio::test]
 async fn a_database_that_commits_asynchronously_is_refused_through_a_transaction_pooler() {
-    let Some(program) = program().filter(can_follow) else { return };
+    let Some(program) = program().filter(can_follow) else {
+        return;
+    };
     let database = TestDatabase::create().await;
     let mut server = database.connect().await;
-    let name: String = sqlx::query_scalar("select current_database()").fetch_one(&mut server).await.unwrap();
+    let name: String = sqlx::query_scalar("select current_database()")
+        .fetch_one(&mut server)
+        .await
+        .unwrap();
     let off = format!("alter database {name} set synchronous_commit = off");
     server.execute(sqlx::AssertSqlSafe(off)).await.unwrap();
-    let bouncer = PgBouncer::before(&program, &database.url(), &["pool_mode = transaction", FOLLOWS]).await;
-    let refused = open(&bouncer.url(&database.url())).migrate().await.unwrap_err();
-    assert!(matches!(&refused, StoreError::Incompatible(text) if text.contains("synchronous_commit")), "{refused}");
+    let bouncer = PgBouncer::before(
+        &program,
+        &database.url(),
+        &["pool_mode = transaction", FOLLOWS],
+    )
+    .await;
+    let refused = open(&bouncer.url(&database.url()))
+        .migrate()
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(&refused, StoreError::Incompatible(text) if text.contains("synchronous_commit")),
+        "{refused}"
+    );
 }

@@ -7,13 +7,15 @@ use sqlx::{Connection, PgConnection};
 use crate::support::app::{App, Place, SECRET, until};
 use crate::support::scrape::Scrape;
 
-const BODY: &str =
-    r#"{"data":{"id":"user_1","updated_at":1795172400018},"timestamp":1795172400033,"type":"user.updated"}"#;
+const BODY: &str = r#"{"data":{"id":"user_1","updated_at":1795172400018},"timestamp":1795172400033,"type":"user.updated"}"#;
 
 /// Transactions in the program's database so far, as PostgreSQL counts them.
 async fn transactions(connection: &mut PgConnection) -> i64 {
     let count = "select xact_commit + xact_rollback from pg_stat_database where datname = current_database()";
-    sqlx::query_scalar(count).fetch_one(connection).await.unwrap()
+    sqlx::query_scalar(count)
+        .fetch_one(connection)
+        .await
+        .unwrap()
 }
 
 /// Asks for a path over many connections at once, for so long; how often.
@@ -33,26 +35,39 @@ async fn ask(app: &App, path: &'static str, lasts: Duration) -> usize {
 #[tokio::test(flavor = "multi_thread")]
 async fn however_often_health_is_asked_for_the_database_is_asked_once_a_second() {
     let place = Place::servers().await;
-    let Place::Servers { database, .. } = &place else { unreachable!() };
+    let Place::Servers { database, .. } = &place else {
+        unreachable!()
+    };
     let app = place.serve().await;
     let mut connection = PgConnection::connect(&database.url()).await.unwrap();
     // What is there without anybody who asks: the worker, and this connection's own question.
     let before = transactions(&mut connection).await;
     let lasts = Duration::from_secs(3);
     let (ready, metrics) = tokio::join!(ask(&app, "/readyz", lasts), ask(&app, "/metrics", lasts));
-    assert!(ready > 100 && metrics > 50, "{ready} and {metrics} requests");
+    assert!(
+        ready > 100 && metrics > 50,
+        "{ready} and {metrics} requests"
+    );
     // A session adds to the count every second while it works.
     let made = transactions(&mut connection).await - before;
-    assert!(made < 100, "{made} transactions for {ready} and {metrics} requests");
+    assert!(
+        made < 100,
+        "{made} transactions for {ready} and {metrics} requests"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_is_ready_only_when_its_worker_applies() {
     let place = Place::servers().await;
-    let Place::Servers { database, .. } = &place else { unreachable!() };
+    let Place::Servers { database, .. } = &place else {
+        unreachable!()
+    };
     // Another process is in the middle of a migration.
     let mut other = PgConnection::connect(&database.url()).await.unwrap();
-    sqlx::raw_sql("begin; create schema clerk").execute(&mut other).await.unwrap();
+    sqlx::raw_sql("begin; create schema clerk")
+        .execute(&mut other)
+        .await
+        .unwrap();
     let app = place.start_unready(&["serve"], &[("CLERK_WEBHOOK_SIGNING_SECRET", SECRET)]);
     let mut answer = app.get("/readyz").await.unwrap();
     until("it says that it migrates", async || {
@@ -61,12 +76,30 @@ async fn a_server_is_ready_only_when_its_worker_applies() {
     })
     .await;
     assert_eq!((answer.status, answer.code()), (503, "not_ready"));
-    assert!(answer.body["detail"].to_string().contains("the worker applies nothing: "), "{}", answer.body);
-    assert_eq!(Scrape::of(&app).await.get(r#"clerk_sync_ready{part="worker"}"#), Some(0.0));
-    assert_eq!(app.deliver("msg_1", BODY).await.status, 200, "events wait in the queue");
+    assert!(
+        answer.body["detail"]
+            .to_string()
+            .contains("the worker applies nothing: "),
+        "{}",
+        answer.body
+    );
+    assert_eq!(
+        Scrape::of(&app)
+            .await
+            .get(r#"clerk_sync_ready{part="worker"}"#),
+        Some(0.0)
+    );
+    assert_eq!(
+        app.deliver("msg_1", BODY).await.status,
+        200,
+        "events wait in the queue"
+    );
 
     sqlx::raw_sql("rollback").execute(&mut other).await.unwrap();
-    until("it is ready", async || app.get("/readyz").await.unwrap().status == 200).await;
+    until("it is ready", async || {
+        app.get("/readyz").await.unwrap().status == 200
+    })
+    .await;
     app.settled("msg_1").await;
 }
 
@@ -82,7 +115,10 @@ async fn a_worker_without_its_schema_says_that_it_applies_nothing() {
     })
     .await;
     place.succeed(&["migrate"]);
-    until("it is ready", async || worker.get("/readyz").await.unwrap().status == 200).await;
+    until("it is ready", async || {
+        worker.get("/readyz").await.unwrap().status == 200
+    })
+    .await;
 }
 
 /// From the start to the end: what is told as a death must be one.
@@ -91,11 +127,18 @@ async fn no_task_dies(place: Place) {
     assert_eq!(app.deliver("msg_1", BODY).await.status, 200);
     app.settled("msg_1").await;
     app.signal("HUP");
-    until("the secrets were read", async || app.log().iter().any(|line| line.contains("read again"))).await;
+    until("the secrets were read", async || {
+        app.log().iter().any(|line| line.contains("read again"))
+    })
+    .await;
     app.signal("TERM");
     assert!(app.wait().success());
     let log = app.log();
-    assert!(log.iter().all(|line| !line.contains("a task died") && !line.contains("ERROR")), "{log:#?}");
+    assert!(
+        log.iter()
+            .all(|line| !line.contains("a task died") && !line.contains("ERROR")),
+        "{log:#?}"
+    );
 }
 
 #[tokio::test]

@@ -8,12 +8,22 @@ use crate::support::app::{App, Place};
 
 /// `tests/samples/*.json`, by name.
 pub fn samples(folder: &str) -> Vec<(String, Vec<u8>)> {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/samples").join(folder);
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/samples")
+        .join(folder);
     let mut found: Vec<_> = std::fs::read_dir(&folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "json" || extension == "bin"))
-        .map(|path| (path.file_name().unwrap().to_str().unwrap().to_owned(), std::fs::read(&path).unwrap()))
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "json" || extension == "bin")
+        })
+        .map(|path| {
+            (
+                path.file_name().unwrap().to_str().unwrap().to_owned(),
+                std::fs::read(&path).unwrap(),
+            )
+        })
         .collect();
     found.sort();
     found
@@ -42,7 +52,11 @@ async fn check_every_sample(place: Place) {
             rows += 1;
         } else {
             let answer = app.deliver(&format!("msg_{number}"), body).await;
-            assert_eq!((answer.status, answer.body["status"].as_str()), (200, Some("ignored")), "{name}");
+            assert_eq!(
+                (answer.status, answer.body["status"].as_str()),
+                (200, Some("ignored")),
+                "{name}"
+            );
         }
     }
     assert!(rows >= 22, "only {rows} samples were of user events");
@@ -58,32 +72,62 @@ async fn check_user_event(app: &App, name: &str, id: &str, body: Vec<u8>) {
 
     let answer = app.deliver(id, body.clone()).await;
     assert_eq!(answer.status, 200, "{name}: {:?}", answer.body);
-    assert_eq!(answer.body, json!({"status": "queued", "event_id": id}), "{name}");
+    assert_eq!(
+        answer.body,
+        json!({"status": "queued", "event_id": id}),
+        "{name}"
+    );
     let event = app.settled(id).await;
     assert_eq!(event.status, Status::Applied, "{name}: {:?}", event.error);
     assert_eq!(event.clerk_id.as_deref(), Some(&*own_id), "{name}");
 
-    let row = app.user(&own_id).await.unwrap_or_else(|| panic!("{name} left no row"));
+    let row = app
+        .user(&own_id)
+        .await
+        .unwrap_or_else(|| panic!("{name} left no row"));
     let mut row = serde_json::to_value(row).unwrap();
     row.as_object_mut().unwrap().remove("synced_at").unwrap();
     let expected = expected_row(&serde_json::from_str(&body).unwrap(), id);
     for (column, value) in expected.as_object().unwrap() {
         assert_eq!(row[column], *value, "{name}: column {column}");
     }
-    assert_eq!(row.as_object().unwrap().len(), expected.as_object().unwrap().len(), "{name}: columns");
+    assert_eq!(
+        row.as_object().unwrap().len(),
+        expected.as_object().unwrap().len(),
+        "{name}: columns"
+    );
 }
 
 /// The row by the words of the contract, written without the program's code.
 fn expected_row(event: &Value, event_id: &str) -> Value {
     let data = &event["data"];
     let sent = event["timestamp"].as_i64().unwrap();
-    let occurred_ms = if sent < 100_000_000_000 { sent * 1000 } else { sent };
+    let occurred_ms = if sent < 100_000_000_000 {
+        sent * 1000
+    } else {
+        sent
+    };
     if event["type"] == "user.deleted" {
         return tombstone(data, occurred_ms);
     }
-    let object = |name: &str| Some(&data[name]).filter(|value| value.is_object()).cloned().unwrap_or(Value::Null);
-    let (email, email_verified) = primary(data, "email_addresses", "primary_email_address_id", "email_address");
-    let (phone, phone_verified) = primary(data, "phone_numbers", "primary_phone_number_id", "phone_number");
+    let object = |name: &str| {
+        Some(&data[name])
+            .filter(|value| value.is_object())
+            .cloned()
+            .unwrap_or(Value::Null)
+    };
+    let (email, email_verified) = primary(
+        data,
+        "email_addresses",
+        "primary_email_address_id",
+        "email_address",
+    );
+    let (phone, phone_verified) = primary(
+        data,
+        "phone_numbers",
+        "primary_phone_number_id",
+        "phone_number",
+    );
     json!({
         "clerk_id": data["id"], "email": email, "email_verified": email_verified,
         "phone": phone, "phone_verified": phone_verified, "username": data["username"],
@@ -100,7 +144,10 @@ fn expected_row(event: &Value, event_id: &str) -> Value {
 }
 
 fn tombstone(data: &Value, occurred_ms: i64) -> Value {
-    let empty = expected_row(&json!({"timestamp": occurred_ms, "data": {"id": data["id"]}}), "");
+    let empty = expected_row(
+        &json!({"timestamp": occurred_ms, "data": {"id": data["id"]}}),
+        "",
+    );
     let mut row = empty.as_object().unwrap().clone();
     for column in ["data", "event_id", "occurred_at"] {
         row.insert(column.into(), Value::Null);
@@ -111,13 +158,24 @@ fn tombstone(data: &Value, occurred_ms: i64) -> Value {
 
 fn primary(data: &Value, list: &str, primary: &str, field: &str) -> (Value, Value) {
     let entries = data[list].as_array().cloned().unwrap_or_default();
-    let found = entries.iter().find(|entry| !data[primary].is_null() && entry["id"] == data[primary]);
+    let found = entries
+        .iter()
+        .find(|entry| !data[primary].is_null() && entry["id"] == data[primary]);
     found.map_or((Value::Null, Value::Null), |entry| {
-        (entry[field].clone(), json!(entry["verification"]["status"] == "verified"))
+        (
+            entry[field].clone(),
+            json!(entry["verification"]["status"] == "verified"),
+        )
     })
 }
 
 fn time(ms: &Value) -> Value {
-    let Some(ms) = ms.as_i64() else { return Value::Null };
-    json!(DateTime::from_timestamp_millis(ms).unwrap().to_rfc3339_opts(chrono::SecondsFormat::Millis, true))
+    let Some(ms) = ms.as_i64() else {
+        return Value::Null;
+    };
+    json!(
+        DateTime::from_timestamp_millis(ms)
+            .unwrap()
+            .to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
+    )
 }

@@ -9,13 +9,14 @@ use crate::support::app::{App, Place, SECRET, until};
 use crate::support::database::TestDatabase;
 use crate::support::pgbouncer::{PgBouncer, program};
 
-const BODY: &str =
-    r#"{"data":{"id":"user_1","updated_at":1795172400018},"timestamp":1795172400033,"type":"user.updated"}"#;
+const BODY: &str = r#"{"data":{"id":"user_1","updated_at":1795172400018},"timestamp":1795172400033,"type":"user.updated"}"#;
 
 const SECRETS: [(&str, &str); 1] = [("CLERK_WEBHOOK_SIGNING_SECRET", SECRET)];
 
 async fn readiness(app: &App) -> String {
-    app.get("/readyz").await.map_or_else(String::new, |answer| format!("{} {}", answer.status, answer.body))
+    app.get("/readyz").await.map_or_else(String::new, |answer| {
+        format!("{} {}", answer.status, answer.body)
+    })
 }
 
 /// How often the log says so.
@@ -27,7 +28,10 @@ fn said(app: &App, what: &str) -> usize {
 fn failure(place: &Place, arguments: &[&str]) -> String {
     let output = place.command(arguments).envs(SECRETS).output().unwrap();
     let printed = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success(), "{arguments:?} succeeds: {printed}");
+    assert!(
+        !output.status.success(),
+        "{arguments:?} succeeds: {printed}"
+    );
     printed.into_owned()
 }
 
@@ -37,7 +41,13 @@ async fn things(connection: &mut PgConnection) -> Vec<String> {
         union all select relkind::text || ' ' || relname from pg_class where relnamespace = to_regnamespace('clerk')
         union all select 'type ' || typname from pg_type where typnamespace = to_regnamespace('clerk')
         order by 1";
-    connection.fetch_all(things).await.unwrap().iter().map(|row| row.get(0)).collect()
+    connection
+        .fetch_all(things)
+        .await
+        .unwrap()
+        .iter()
+        .map(|row| row.get(0))
+        .collect()
 }
 
 /// The first is what Supabase's wrapper of Clerk makes.
@@ -65,11 +75,20 @@ async fn tables_of_another_program_are_named_and_not_touched() {
         connection.execute(other).await.unwrap();
         let before = things(&mut connection).await;
         let migrated = failure(&place, &["migrate"]);
-        assert!(migrated.contains("clerk-sync did not make"), "{other}: {migrated}");
-        assert!(migrated.contains("Nothing was changed"), "{other}: {migrated}");
+        assert!(
+            migrated.contains("clerk-sync did not make"),
+            "{other}: {migrated}"
+        );
+        assert!(
+            migrated.contains("Nothing was changed"),
+            "{other}: {migrated}"
+        );
         for command in [&["migrate", "--check"][..], &["check"]] {
             let printed = failure(&place, command);
-            assert!(printed.contains("clerk-sync did not make"), "{command:?}, {other}: {printed}");
+            assert!(
+                printed.contains("clerk-sync did not make"),
+                "{command:?}, {other}: {printed}"
+            );
         }
         assert_eq!(things(&mut connection).await, before, "{other}");
     }
@@ -81,11 +100,23 @@ async fn migrations_of_another_program_are_named_by_check_too() {
     let place = Place::servers().await;
     place.succeed(&["migrate"]);
     let other = "delete from clerk._migrations where version > 1; update clerk._migrations set checksum = '\\x00'";
-    place.database().connect().await.execute(other).await.unwrap();
+    place
+        .database()
+        .connect()
+        .await
+        .execute(other)
+        .await
+        .unwrap();
     for command in [&["migrate"][..], &["migrate", "--check"], &["check"]] {
         let printed = failure(&place, command);
-        assert!(printed.contains("its migration 1 is not the one of this program"), "{command:?}: {printed}");
-        assert!(!printed.contains("run `clerk-sync migrate`"), "{command:?}: {printed}");
+        assert!(
+            printed.contains("its migration 1 is not the one of this program"),
+            "{command:?}: {printed}"
+        );
+        assert!(
+            !printed.contains("run `clerk-sync migrate`"),
+            "{command:?}: {printed}"
+        );
     }
 }
 
@@ -95,8 +126,14 @@ async fn check_names_the_process_that_migrates() {
     let mut other = place.database().connect().await;
     other.lock().await.unwrap();
     let printed = failure(&place, &["check"]);
-    let pid: i32 = sqlx::query_scalar("select pg_backend_pid()").fetch_one(&mut other).await.unwrap();
-    assert!(printed.contains(&format!("another process is migrating: session {pid}")), "{printed}");
+    let pid: i32 = sqlx::query_scalar("select pg_backend_pid()")
+        .fetch_one(&mut other)
+        .await
+        .unwrap();
+    assert!(
+        printed.contains(&format!("another process is migrating: session {pid}")),
+        "{printed}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -114,18 +151,35 @@ async fn a_foreign_users_table_is_named_everywhere() {
         }
         connection.execute(wrapper).await.unwrap();
         let name = "users (a foreign table)";
-        for command in [&["migrate"][..], &["migrate", "--check"], &["check"], &["users", "list"]] {
+        for command in [
+            &["migrate"][..],
+            &["migrate", "--check"],
+            &["check"],
+            &["users", "list"],
+        ] {
             let printed = failure(&place, command);
             // A question has no answer there, and need not say why.
-            assert!(printed.contains(name) || command[0] == "users", "{command:?}: {printed}");
+            assert!(
+                printed.contains(name) || command[0] == "users",
+                "{command:?}: {printed}"
+            );
         }
         let app = place.start_unready(&["serve"], &SECRETS);
         until("the log names it", async || said(&app, name) > 0).await;
-        until("readiness names it", async || readiness(&app).await.contains(name)).await;
+        until("readiness names it", async || {
+            readiness(&app).await.contains(name)
+        })
+        .await;
         assert!(readiness(&app).await.starts_with("503"));
-        connection.execute("drop foreign table clerk.users").await.unwrap();
+        connection
+            .execute("drop foreign table clerk.users")
+            .await
+            .unwrap();
         if !is_ours {
-            until("it is ready by itself", async || readiness(&app).await.starts_with("200")).await;
+            until("it is ready by itself", async || {
+                readiness(&app).await.starts_with("200")
+            })
+            .await;
         }
         assert!(app.stop().success());
     }
@@ -135,9 +189,18 @@ async fn a_foreign_users_table_is_named_everywhere() {
 async fn a_table_that_was_dropped_is_named() {
     let place = Place::servers().await;
     place.succeed(&["migrate"]);
-    place.database().connect().await.execute("drop table clerk.events").await.unwrap();
+    place
+        .database()
+        .connect()
+        .await
+        .execute("drop table clerk.events")
+        .await
+        .unwrap();
     let app = place.start_unready(&["serve"], &SECRETS);
-    until("readiness names it", async || readiness(&app).await.contains("clerk.events is missing")).await;
+    until("readiness names it", async || {
+        readiness(&app).await.contains("clerk.events is missing")
+    })
+    .await;
     assert!(failure(&place, &["check"]).contains("clerk.events is missing"));
 }
 
@@ -161,7 +224,10 @@ async fn a_database_that_cannot_hold_every_character_is_refused() {
 
 /// A role that does not own the tables, with grants on all of them.
 async fn stranger(admin: &mut PgConnection, place: &Place) -> (String, String) {
-    let name: String = sqlx::query_scalar("select current_database()").fetch_one(&mut *admin).await.unwrap();
+    let name: String = sqlx::query_scalar("select current_database()")
+        .fetch_one(&mut *admin)
+        .await
+        .unwrap();
     let role = format!("{name}_stranger");
     let made = format!(
         "drop role if exists {role}; create role {role} login; grant usage on schema clerk to {role};
@@ -186,7 +252,10 @@ async fn rows_that_row_level_security_hides_are_named_until_they_are_seen() {
         let variables = [SECRETS[0], ("DATABASE_URL", &*url)];
         let app = place.start_unready(&["serve"], &variables);
         until("the log names it", async || said(&app, &name) > 0).await;
-        until("readiness names it", async || readiness(&app).await.contains(&name)).await;
+        until("readiness names it", async || {
+            readiness(&app).await.contains(&name)
+        })
+        .await;
         assert!(readiness(&app).await.starts_with("503"));
         assert_eq!(app.deliver("msg_1", BODY).await.status, 200);
         assert!(failure(&place, &["check", "--database-url", &url]).contains(&name));
@@ -200,13 +269,24 @@ async fn rows_that_row_level_security_hides_are_named_until_they_are_seen() {
                 "drop policy if exists ours on clerk.{table}; create policy ours on clerk.{table} to {role} using ({condition})"
             ))
         };
-        admin.execute(policy("current_user <> session_user")).await.unwrap();
+        admin
+            .execute(policy("current_user <> session_user"))
+            .await
+            .unwrap();
         assert!(failure(&place, &["check", "--database-url", &url]).contains(&name));
         admin.execute(policy("true")).await.unwrap();
-        until("it is ready", async || readiness(&app).await.starts_with("200")).await;
+        until("it is ready", async || {
+            readiness(&app).await.starts_with("200")
+        })
+        .await;
         assert_eq!(app.settled("msg_1").await.status, Status::Applied);
         assert!(app.stop().success());
-        admin.execute(AssertSqlSafe(format!("drop owned by {role} cascade; drop role {role}"))).await.unwrap();
+        admin
+            .execute(AssertSqlSafe(format!(
+                "drop owned by {role} cascade; drop role {role}"
+            )))
+            .await
+            .unwrap();
     }
 }
 
@@ -222,9 +302,25 @@ async fn forced_row_level_security_is_named_for_the_owner() {
          alter table clerk.users force row level security"
     );
     admin.execute(AssertSqlSafe(own)).await.unwrap();
-    assert!(failure(&place, &["check", "--database-url", &url]).contains("hides rows of clerk.users"));
-    assert!(place.command(&["check"]).envs(SECRETS).output().unwrap().status.success(), "a superuser sees all");
-    admin.execute(AssertSqlSafe(format!("drop owned by {role} cascade; drop role {role}"))).await.unwrap();
+    assert!(
+        failure(&place, &["check", "--database-url", &url]).contains("hides rows of clerk.users")
+    );
+    assert!(
+        place
+            .command(&["check"])
+            .envs(SECRETS)
+            .output()
+            .unwrap()
+            .status
+            .success(),
+        "a superuser sees all"
+    );
+    admin
+        .execute(AssertSqlSafe(format!(
+            "drop owned by {role} cascade; drop role {role}"
+        )))
+        .await
+        .unwrap();
 }
 
 /// As SECURITY.md has it: the owner migrates, and the role that serves may not.
@@ -236,12 +332,19 @@ async fn serve_needs_neither_the_lock_nor_the_right_where_there_is_nothing_to_mi
     let (role, url) = stranger(&mut admin, &place).await;
     let mut other = place.database().connect().await;
     other.lock().await.unwrap();
-    let app = place.start(&["serve"], &[SECRETS[0], ("DATABASE_URL", &url)]).await;
+    let app = place
+        .start(&["serve"], &[SECRETS[0], ("DATABASE_URL", &url)])
+        .await;
     assert_eq!(app.deliver("msg_1", BODY).await.status, 200);
     assert_eq!(app.settled("msg_1").await.status, Status::Applied);
     place.succeed(&["migrate"]);
     assert!(app.stop().success());
-    admin.execute(AssertSqlSafe(format!("drop owned by {role} cascade; drop role {role}"))).await.unwrap();
+    admin
+        .execute(AssertSqlSafe(format!(
+            "drop owned by {role} cascade; drop role {role}"
+        )))
+        .await
+        .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -250,27 +353,48 @@ async fn a_migration_that_waits_says_for_whom_and_goes_on_by_itself() {
     let mut other = place.database().connect().await;
     other.lock().await.unwrap();
     let app = place.start_unready(&["serve"], &SECRETS);
-    until("the log names it", async || said(&app, "another process is migrating") > 0).await;
-    let pid: i32 = sqlx::query_scalar("select pg_backend_pid()").fetch_one(&mut other).await.unwrap();
+    until("the log names it", async || {
+        said(&app, "another process is migrating") > 0
+    })
+    .await;
+    let pid: i32 = sqlx::query_scalar("select pg_backend_pid()")
+        .fetch_one(&mut other)
+        .await
+        .unwrap();
     assert_eq!(said(&app, &format!("session {pid}")), 1, "{:#?}", app.log());
     assert!(readiness(&app).await.starts_with("503"));
     other.unlock().await.unwrap();
-    until("it is ready", async || readiness(&app).await.starts_with("200")).await;
+    until("it is ready", async || {
+        readiness(&app).await.starts_with("200")
+    })
+    .await;
     assert!(app.stop().success());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_migrations_at_once_are_one() {
     let place = Place::servers().await;
-    let started: Vec<_> = (0..6).map(|_| place.command(&["migrate"]).spawn().unwrap()).collect();
+    let started: Vec<_> = (0..6)
+        .map(|_| place.command(&["migrate"]).spawn().unwrap())
+        .collect();
     for migration in started {
         let output = migration.wait_with_output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
     let mut connection = place.database().connect().await;
     let made = "select count(*), count(distinct version), max(version) from clerk._migrations";
-    let (rows, versions, newest): (i64, i64, i64) = sqlx::query_as(made).fetch_one(&mut connection).await.unwrap();
-    assert!(rows == versions && rows == newest, "{rows} rows of {versions} versions up to {newest}");
+    let (rows, versions, newest): (i64, i64, i64) = sqlx::query_as(made)
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+    assert!(
+        rows == versions && rows == newest,
+        "{rows} rows of {versions} versions up to {newest}"
+    );
 }
 
 /// Logged at once and every 30 s from then on, by however many parts of the worker.
@@ -294,8 +418,17 @@ async fn says_so_now_and_then(place: &Place) {
     let worker = place.start_unready(&["worker"], &[]);
     let what = "run `clerk-sync migrate`";
     until("the log says so again", async || said(&worker, what) > 1).await;
-    let times: Vec<_> = worker.log().iter().filter(|line| line.contains(what)).map(|line| time_of(line)).collect();
-    assert!((times[1] - times[0]).num_seconds() >= 29, "{:#?}", worker.log());
+    let times: Vec<_> = worker
+        .log()
+        .iter()
+        .filter(|line| line.contains(what))
+        .map(|line| time_of(line))
+        .collect();
+    assert!(
+        (times[1] - times[0]).num_seconds() >= 29,
+        "{:#?}",
+        worker.log()
+    );
     assert!(readiness(&worker).await.starts_with("503"));
     assert!(worker.stop().success());
 }
@@ -318,13 +451,25 @@ async fn a_failed_write_is_not_forgotten_for_a_statement_that_touches_no_row() {
         create trigger full_disk before insert on clerk.users for each row execute function public.full()";
     admin.execute(trigger).await.unwrap();
     assert_eq!(app.deliver("msg_1", BODY).await.status, 200);
-    until("readiness says so", async || readiness(&app).await.contains("disk is full")).await;
+    until("readiness says so", async || {
+        readiness(&app).await.contains("disk is full")
+    })
+    .await;
     for _ in 0..5 {
-        assert!(readiness(&app).await.starts_with("503"), "asking must not cure it");
+        assert!(
+            readiness(&app).await.starts_with("503"),
+            "asking must not cure it"
+        );
     }
-    admin.execute("drop trigger full_disk on clerk.users").await.unwrap();
+    admin
+        .execute("drop trigger full_disk on clerk.users")
+        .await
+        .unwrap();
     assert_eq!(app.settled("msg_1").await.status, Status::Applied);
-    until("it is ready", async || readiness(&app).await.starts_with("200")).await;
+    until("it is ready", async || {
+        readiness(&app).await.starts_with("200")
+    })
+    .await;
     assert!(app.stop().success());
 }
 
@@ -333,7 +478,10 @@ async fn a_failed_write_is_not_forgotten_for_a_statement_that_touches_no_row() {
 async fn commands_do_with_one_connection() {
     let place = Place::servers().await;
     let mut admin = place.database().connect().await;
-    let name: String = sqlx::query_scalar("select current_database()").fetch_one(&mut admin).await.unwrap();
+    let name: String = sqlx::query_scalar("select current_database()")
+        .fetch_one(&mut admin)
+        .await
+        .unwrap();
     let role = format!("{name}_single");
     let made = format!(
         "drop role if exists {role}; create role {role} login connection limit 1; grant create on database {name} to {role}"
@@ -347,8 +495,19 @@ async fn commands_do_with_one_connection() {
         bouncer = Some(PgBouncer::before(&program, &place.database().url(), &settings).await);
     }
     let through = bouncer.map(|bouncer| (bouncer.url(&place.database().url()), bouncer));
-    for url in [Some(url.as_str()), through.as_ref().map(|(url, _)| url.as_str())].into_iter().flatten() {
-        for command in [&["migrate"][..], &["migrate", "--check"], &["users", "list"], &["check"]] {
+    for url in [
+        Some(url.as_str()),
+        through.as_ref().map(|(url, _)| url.as_str()),
+    ]
+    .into_iter()
+    .flatten()
+    {
+        for command in [
+            &["migrate"][..],
+            &["migrate", "--check"],
+            &["users", "list"],
+            &["check"],
+        ] {
             let command = [command, &["--database-url", url]].concat();
             until("the connection of the command before has ended", async || {
                 let others = "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()";
@@ -356,9 +515,15 @@ async fn commands_do_with_one_connection() {
             })
             .await;
             let output = place.command(&command).envs(SECRETS).output().unwrap();
-            let printed = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+            let printed =
+                String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
             assert!(output.status.success(), "{command:?}: {printed}");
         }
     }
-    admin.execute(AssertSqlSafe(format!("drop owned by {role} cascade; drop role {role}"))).await.unwrap();
+    admin
+        .execute(AssertSqlSafe(format!(
+            "drop owned by {role} cascade; drop role {role}"
+        )))
+        .await
+        .unwrap();
 }

@@ -6,14 +6,17 @@ use clerk_sync::store::Status;
 use serde_json::json;
 use sqlx::Executor;
 
-use crate::support::app::{Answer, App, Place, SECOND_SECRET, SECRET, headers, signing_secret, until};
+use crate::support::app::{
+    Answer, App, Place, SECOND_SECRET, SECRET, headers, signing_secret, until,
+};
 use crate::support::proxy::Proxy;
 
 const ADMIN_TOKEN: &str = "admin-token-that-nobody-may-see";
 const PASSWORD: &str = "password-that-nobody-may-see";
 
 /// As much as a filter can ask for, of the libraries that carry private things too.
-const EVERYTHING: &str = "trace,lapin=trace,actix_http=trace,actix_web=trace,actix_server=trace,sqlx=trace";
+const EVERYTHING: &str =
+    "trace,lapin=trace,actix_http=trace,actix_web=trace,actix_server=trace,sqlx=trace";
 
 /// What must not be seen, of each kind something.
 const PRIVATE: [&str; 9] = [
@@ -74,16 +77,36 @@ async fn deliver_all(app: &App) -> Vec<Answer> {
         }
     }
     // Refused before anything of it is read, with the headers of a good one.
-    let signature = signing_secret(SECOND_SECRET).sign(&EventId::new("msg_bad").unwrap(), now(), good.as_bytes());
-    answers.push(app.post(&headers("msg_bad", now(), &signature), good.clone().into_bytes()).await.unwrap());
-    answers
-        .push(app.post(&headers("msg.ada.private@example.com", now(), &signature), good.into_bytes()).await.unwrap());
+    let signature = signing_secret(SECOND_SECRET).sign(
+        &EventId::new("msg_bad").unwrap(),
+        now(),
+        good.as_bytes(),
+    );
+    answers.push(
+        app.post(
+            &headers("msg_bad", now(), &signature),
+            good.clone().into_bytes(),
+        )
+        .await
+        .unwrap(),
+    );
+    answers.push(
+        app.post(
+            &headers("msg.ada.private@example.com", now(), &signature),
+            good.into_bytes(),
+        )
+        .await
+        .unwrap(),
+    );
     answers
 }
 
 fn log_is_clean(app: &App) {
     let log = app.log();
-    assert!(log.iter().any(|line| line.contains(r#""level":"DEBUG""#)), "the log tells everything there is");
+    assert!(
+        log.iter().any(|line| line.contains(r#""level":"DEBUG""#)),
+        "the log tells everything there is"
+    );
     for line in log {
         assert_is_clean("the log", &line);
     }
@@ -93,20 +116,32 @@ fn log_is_clean(app: &App) {
 async fn nothing_private_gets_out_of_a_process_with_servers() {
     let place = Place::servers().await;
     place.succeed(&["migrate"]);
-    let Place::Servers { database, .. } = &place else { unreachable!() };
+    let Place::Servers { database, .. } = &place else {
+        unreachable!()
+    };
     // The server's refusal names the value in its detail.
     let mut outside = database.connect().await;
-    outside.execute("create unique index on clerk.users (email)").await.unwrap();
+    outside
+        .execute("create unique index on clerk.users (email)")
+        .await
+        .unwrap();
     // A role with that password, since the server may want the right one.
-    let role: String =
-        sqlx::query_scalar("select current_database() || '_secret'").fetch_one(&mut outside).await.unwrap();
+    let role: String = sqlx::query_scalar("select current_database() || '_secret'")
+        .fetch_one(&mut outside)
+        .await
+        .unwrap();
     let made = format!(
         "drop role if exists {role};
          do $$ begin execute format('create role {role} login password ''{PASSWORD}'' in role %I', current_user); end $$"
     );
     outside.execute(sqlx::AssertSqlSafe(made)).await.unwrap();
     let mut url = reqwest::Url::parse(&database.url()).unwrap();
-    let proxy = Proxy::before(format!("{}:{}", url.host_str().unwrap(), url.port().unwrap_or(5432))).await;
+    let proxy = Proxy::before(format!(
+        "{}:{}",
+        url.host_str().unwrap(),
+        url.port().unwrap_or(5432)
+    ))
+    .await;
     url.set_host(Some("127.0.0.1")).unwrap();
     url.set_port(Some(proxy.address.port())).unwrap();
     url.set_username(&role).unwrap();
@@ -115,7 +150,10 @@ async fn nothing_private_gets_out_of_a_process_with_servers() {
     let secret = place.directory().join("secret");
     std::fs::write(&secret, SECRET).unwrap();
     let variables = [
-        ("CLERK_WEBHOOK_SIGNING_SECRET_FILE", secret.to_str().unwrap()),
+        (
+            "CLERK_WEBHOOK_SIGNING_SECRET_FILE",
+            secret.to_str().unwrap(),
+        ),
         ("DATABASE_URL", url.as_str()),
         ("ADMIN_TOKEN", ADMIN_TOKEN),
         ("RUST_LOG", EVERYTHING),
@@ -131,41 +169,86 @@ async fn nothing_private_gets_out_of_a_process_with_servers() {
         ("msg_future", "implausible_time"),
     ] {
         let line = app.settled(id).await;
-        assert_eq!((line.status, line.error_code.as_deref()), (Status::Failed, Some(code)), "{id}");
+        assert_eq!(
+            (line.status, line.error_code.as_deref()),
+            (Status::Failed, Some(code)),
+            "{id}"
+        );
         assert_is_clean("a recorded error", &line.error.unwrap());
     }
     assert_eq!(app.settled("msg_good").await.status, Status::Applied);
 
-    assert_eq!(app.api(Some(ADMIN_TOKEN), "/api/users?email=ada.private@example.com", None).await.status, 200);
-    let refused = app.api(Some(PASSWORD), "/api/users?email=ada.private@example.com", None).await;
+    assert_eq!(
+        app.api(
+            Some(ADMIN_TOKEN),
+            "/api/users?email=ada.private@example.com",
+            None
+        )
+        .await
+        .status,
+        200
+    );
+    let refused = app
+        .api(
+            Some(PASSWORD),
+            "/api/users?email=ada.private@example.com",
+            None,
+        )
+        .await;
     assert_eq!(refused.status, 401);
     assert_is_clean("a refusal", &refused.body.to_string());
-    let wrong = app.api(Some(ADMIN_TOKEN), "/api/users?limit=ada.private@example.com", None).await;
+    let wrong = app
+        .api(
+            Some(ADMIN_TOKEN),
+            "/api/users?limit=ada.private@example.com",
+            None,
+        )
+        .await;
     assert_eq!(wrong.status, 400);
     assert_is_clean("a refusal", &wrong.body.to_string());
 
     proxy.cut();
-    until("readiness says so", async || app.get("/readyz").await.unwrap().status == 503).await;
-    assert_is_clean("readiness", &app.get("/readyz").await.unwrap().body.to_string());
-    app.deliver("msg_waits", update(&user("user_1", 1_795_172_400_020))).await;
+    until("readiness says so", async || {
+        app.get("/readyz").await.unwrap().status == 503
+    })
+    .await;
+    assert_is_clean(
+        "readiness",
+        &app.get("/readyz").await.unwrap().body.to_string(),
+    );
+    app.deliver("msg_waits", update(&user("user_1", 1_795_172_400_020)))
+        .await;
     proxy.restore();
     assert_eq!(app.settled("msg_waits").await.status, Status::Applied);
 
     std::fs::write(&secret, SECOND_SECRET).unwrap();
     app.signal("HUP");
-    until("the secret changes", async || app.deliver("msg_1", "{}").await.status == 400).await;
+    until("the secret changes", async || {
+        app.deliver("msg_1", "{}").await.status == 400
+    })
+    .await;
     std::fs::write(&secret, format!("whsec_{PASSWORD}")).unwrap();
     app.signal("HUP");
-    until("the log says that it is wrong", async || app.log().iter().any(|line| line.contains("ERROR"))).await;
+    until("the log says that it is wrong", async || {
+        app.log().iter().any(|line| line.contains("ERROR"))
+    })
+    .await;
     log_is_clean(&app);
     drop(app);
-    outside.execute(sqlx::AssertSqlSafe(format!("drop role {role}"))).await.unwrap();
+    outside
+        .execute(sqlx::AssertSqlSafe(format!("drop role {role}")))
+        .await
+        .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_private_gets_out_of_a_process_without_servers() {
     let place = Place::embedded();
-    let variables = [("CLERK_WEBHOOK_SIGNING_SECRET", SECRET), ("ADMIN_TOKEN", ADMIN_TOKEN), ("RUST_LOG", EVERYTHING)];
+    let variables = [
+        ("CLERK_WEBHOOK_SIGNING_SECRET", SECRET),
+        ("ADMIN_TOKEN", ADMIN_TOKEN),
+        ("RUST_LOG", EVERYTHING),
+    ];
     let app = place.start(&["serve"], &variables).await;
     for answer in deliver_all(&app).await {
         assert_is_clean("an answer", &answer.body.to_string());
@@ -191,15 +274,29 @@ async fn no_password_of_a_server_is_told() {
         ("RUST_LOG", EVERYTHING),
     ];
     let app = place.start_unready(&["serve"], &variables);
-    let told = |what: &str| app.log().iter().any(|line| line.contains("ERROR") && line.contains(what));
-    until("both are away", async || told("RabbitMQ") && told("database")).await;
+    let told = |what: &str| {
+        app.log()
+            .iter()
+            .any(|line| line.contains("ERROR") && line.contains(what))
+    };
+    until("both are away", async || {
+        told("RabbitMQ") && told("database")
+    })
+    .await;
     for line in app.log() {
         assert_is_clean("the log", &line);
     }
-    assert_is_clean("readiness", &app.get("/readyz").await.unwrap().body.to_string());
+    assert_is_clean(
+        "readiness",
+        &app.get("/readyz").await.unwrap().body.to_string(),
+    );
 
     for url in [database, format!("nonsense://{PASSWORD}")] {
-        let output = place.command(&["users", "list"]).env("DATABASE_URL", url).output().unwrap();
+        let output = place
+            .command(&["users", "list"])
+            .env("DATABASE_URL", url)
+            .output()
+            .unwrap();
         assert!(!output.status.success());
         assert_is_clean("a command", &String::from_utf8_lossy(&output.stderr));
     }

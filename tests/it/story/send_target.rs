@@ -6,8 +6,15 @@ const CONFIGURED: (&str, &str) = ("CLERK_WEBHOOK_SIGNING_SECRET", SECRET);
 
 fn send(place: &Place, arguments: &[&str], variables: &[(&str, &str)]) -> (Option<i32>, String) {
     let mut command = place.command(&["send", "user.updated", "--user", "user_1"]);
-    let output = command.args(arguments).envs(variables.iter().copied()).output().unwrap();
-    (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+    let output = command
+        .args(arguments)
+        .envs(variables.iter().copied())
+        .output()
+        .unwrap();
+    (
+        output.status.code(),
+        String::from_utf8([output.stdout, output.stderr].concat()).unwrap(),
+    )
 }
 
 async fn is_there(app: &App) -> bool {
@@ -21,26 +28,44 @@ async fn a_table_that_is_not_devs_is_asked_about() {
     let dev = place.start(&["dev"], &[]).await;
     let devs = std::fs::read_to_string(place.directory().join("dev-signing-secret")).unwrap();
     assert!(dev.stop().success());
-    assert!(!place.directory().join("dev-url").exists(), "it went with dev");
+    assert!(
+        !place.directory().join("dev-url").exists(),
+        "it went with dev"
+    );
     let app = place.serve().await;
     let url = app.webhook_url();
     for (arguments, variables) in [
         (&["--url", &url][..], &[CONFIGURED][..]),
         (&["--url", &url, "--secret", SECRET], &[]),
-        (&["--url", &url.replace("127.0.0.1", "localhost")], &[CONFIGURED]),
-        (&["--url", "http://sync.example.com/", "--secret", devs.trim()], &[]),
+        (
+            &["--url", &url.replace("127.0.0.1", "localhost")],
+            &[CONFIGURED],
+        ),
+        (
+            &["--url", "http://sync.example.com/", "--secret", devs.trim()],
+            &[],
+        ),
     ] {
         let (status, said) = send(&place, arguments, variables);
         assert_eq!(status, Some(2), "{arguments:?}: {said}");
-        assert!(said.contains("--yes") && said.contains("user_1") && !said.contains("whsec_"), "{said}");
+        assert!(
+            said.contains("--yes") && said.contains("user_1") && !said.contains("whsec_"),
+            "{said}"
+        );
         let all = [&["send", "user.updated", "--user", "user_1"], arguments].concat();
         let (status, said) = place.on_a_terminal(&all, variables, "n\n");
         assert_eq!(status, Some(1), "{said}");
-        assert!(said.contains("[y/N]") && said.contains("nothing was sent"), "{said}");
+        assert!(
+            said.contains("[y/N]") && said.contains("nothing was sent"),
+            "{said}"
+        );
     }
     // With the secret of `dev` alone, another program takes nothing.
     let (status, said) = send(&place, &["--url", &url], &[]);
-    assert!(status == Some(1) && said.contains("invalid_signature"), "{said}");
+    assert!(
+        status == Some(1) && said.contains("invalid_signature"),
+        "{said}"
+    );
     assert!(!is_there(&app).await);
 
     let (status, said) = send(&place, &["--url", &url, "--yes"], &[CONFIGURED]);
@@ -64,12 +89,22 @@ async fn dev_is_not_asked_about_whatever_is_configured() {
         assert_eq!(status, Some(0), "{said}");
         until("it is there", async || is_there(&app).await).await;
         app.signal("HUP");
-        until("they are read again", async || app.log().iter().any(|line| line.contains("were read again"))).await;
+        until("they are read again", async || {
+            app.log()
+                .iter()
+                .any(|line| line.contains("were read again"))
+        })
+        .await;
         let url = app.webhook_url();
         let (status, said) = send(&place, &["--count", "3", "--url", &url], configured);
         assert_eq!(status, Some(0), "{said}");
         if !configured.is_empty() {
-            assert_eq!(app.deliver("msg_1", r#"{"data":{"id":"user_9"},"type":"user.updated"}"#).await.status, 200);
+            assert_eq!(
+                app.deliver("msg_1", r#"{"data":{"id":"user_9"},"type":"user.updated"}"#)
+                    .await
+                    .status,
+                200
+            );
         }
         assert!(app.stop().success());
     }

@@ -9,7 +9,14 @@ use crate::support::history::{fail, update};
 const TOKEN: &str = "correct-horse-battery-staple";
 
 async fn serve(place: &Place, more: &[(&str, &str)]) -> App {
-    let variables = [&[("CLERK_WEBHOOK_SIGNING_SECRET", SECRET), ("ADMIN_TOKEN", TOKEN)], more].concat();
+    let variables = [
+        &[
+            ("CLERK_WEBHOOK_SIGNING_SECRET", SECRET),
+            ("ADMIN_TOKEN", TOKEN),
+        ],
+        more,
+    ]
+    .concat();
     place.start(&["serve"], &variables).await
 }
 
@@ -20,7 +27,12 @@ async fn get(app: &App, path: &str) -> Answer {
 /// Delivers updates of user_1, and waits until they are dealt with.
 async fn deliver(app: &App, events: &[(&str, i64)]) {
     for (id, updated_ms) in events {
-        assert_eq!(app.deliver(id, update(id, "user_1", *updated_ms).body().to_vec()).await.status, 200);
+        assert_eq!(
+            app.deliver(id, update(id, "user_1", *updated_ms).body().to_vec())
+                .await
+                .status,
+            200
+        );
         app.settled(id).await;
     }
 }
@@ -33,16 +45,35 @@ async fn the_state_of_the_service_is_told_in_numbers(place: Place) {
     let mut stats = Value::Null;
     until("all four are counted", async || {
         stats = get(&app, "/api/stats").await.body;
-        stats["totals"]["events"] == 4 && stats["failed"]["count"] == 1 && stats["recent"]["lag"]["count"] == 3
+        stats["totals"]["events"] == 4
+            && stats["failed"]["count"] == 1
+            && stats["recent"]["lag"]["count"] == 3
     })
     .await;
-    assert_eq!(stats["totals"]["by_status"], json!({"applied": 2, "stale": 1, "failed": 1, "discarded": 0}));
-    assert_eq!(stats["totals"]["by_type"]["user.updated"], json!({"applied": 2, "stale": 1, "failed": 1}));
-    assert_eq!((&stats["totals"]["users"], &stats["totals"]["deleted_users"]), (&json!(1), &json!(0)));
+    assert_eq!(
+        stats["totals"]["by_status"],
+        json!({"applied": 2, "stale": 1, "failed": 1, "discarded": 0})
+    );
+    assert_eq!(
+        stats["totals"]["by_type"]["user.updated"],
+        json!({"applied": 2, "stale": 1, "failed": 1})
+    );
+    assert_eq!(
+        (&stats["totals"]["users"], &stats["totals"]["deleted_users"]),
+        (&json!(1), &json!(0))
+    );
     assert_eq!(stats["failed"]["by_code"], json!({"delivery_limit": 1}));
-    assert_eq!(stats["queue"], json!({"depth": 0, "oldest_received_at": null, "unknown": null}));
+    assert_eq!(
+        stats["queue"],
+        json!({"depth": 0, "oldest_received_at": null, "unknown": null})
+    );
     assert_eq!(stats["recent"]["minutes"].as_array().unwrap().len(), 60);
-    assert!(stats["recent"]["lag"]["p99_ms"].as_u64().is_some_and(|ms| ms < 60_000), "{stats}");
+    assert!(
+        stats["recent"]["lag"]["p99_ms"]
+            .as_u64()
+            .is_some_and(|ms| ms < 60_000),
+        "{stats}"
+    );
     for at in ["as_of", "last_received_at"] {
         assert!(stats[at].is_string(), "{at}");
     }
@@ -64,21 +95,37 @@ async fn the_state_of_the_service_is_told_in_numbers_without_servers() {
 async fn events_that_wait_in_the_queue_are_counted() {
     let place = Place::servers().await;
     place.succeed(&["migrate"]);
-    let variables = [("CLERK_WEBHOOK_SIGNING_SECRET", SECRET), ("ADMIN_TOKEN", TOKEN)];
+    let variables = [
+        ("CLERK_WEBHOOK_SIGNING_SECRET", SECRET),
+        ("ADMIN_TOKEN", TOKEN),
+    ];
     // Whose schema has gone away waits, and says so.
     let app = place.start(&["serve"], &variables).await;
-    let Place::Servers { database, .. } = &place else { unreachable!() };
+    let Place::Servers { database, .. } = &place else {
+        unreachable!()
+    };
     let mut connection = database.connect().await;
-    sqlx::Executor::execute(&mut connection, "alter schema clerk rename to elsewhere").await.unwrap();
+    sqlx::Executor::execute(&mut connection, "alter schema clerk rename to elsewhere")
+        .await
+        .unwrap();
     for id in ["msg_1", "msg_2", "msg_3"] {
-        assert_eq!(app.deliver(id, update(id, "user_1", 1).body().to_vec()).await.status, 200);
+        assert_eq!(
+            app.deliver(id, update(id, "user_1", 1).body().to_vec())
+                .await
+                .status,
+            200
+        );
     }
     let away = get(&app, "/api/stats").await;
     assert_eq!((away.status, away.code()), (503, "database_unavailable"));
-    sqlx::Executor::execute(&mut connection, "alter schema elsewhere rename to clerk").await.unwrap();
+    sqlx::Executor::execute(&mut connection, "alter schema elsewhere rename to clerk")
+        .await
+        .unwrap();
     until("all are applied and counted", async || {
         let stats = get(&app, "/api/stats").await;
-        stats.status == 200 && stats.body["queue"]["depth"] == 0 && stats.body["totals"]["events"] == 3
+        stats.status == 200
+            && stats.body["queue"]["depth"] == 0
+            && stats.body["totals"]["events"] == 3
     })
     .await;
 }
@@ -87,32 +134,74 @@ async fn events_that_wait_in_the_queue_are_counted() {
 async fn a_user_is_found_by_the_beginning_of_a_name_and_the_history_says_why() {
     let place = Place::embedded();
     let app = serve(&place, &[("EVENT_PAYLOADS", "all")]).await;
-    deliver(&app, &[("msg_Ada1", 10), ("msg_Ada2", 30), ("msg_Ada3", 20)]).await;
+    deliver(
+        &app,
+        &[("msg_Ada1", 10), ("msg_Ada2", 30), ("msg_Ada3", 20)],
+    )
+    .await;
     let found = get(&app, "/api/users?q=MSG_ada").await.body;
     assert_eq!(found["users"][0]["clerk_id"], "user_1");
     assert_eq!(get(&app, "/api/users?q=ada").await.body["users"], json!([]));
 
     let first = get(&app, "/api/users/user_1/history?limit=2").await.body;
     let told = |row: &Value| {
-        assert!(row["lag_ms"].as_u64().is_some() && row["received_at"].is_string() && row.get("payload").is_none());
-        (row["event_id"].clone(), row["status"].clone(), row["superseded_by"].clone(), row["changed"].clone())
+        assert!(
+            row["lag_ms"].as_u64().is_some()
+                && row["received_at"].is_string()
+                && row.get("payload").is_none()
+        );
+        (
+            row["event_id"].clone(),
+            row["status"].clone(),
+            row["superseded_by"].clone(),
+            row["changed"].clone(),
+        )
     };
-    let rows: Vec<_> = first["history"].as_array().unwrap().iter().map(told).collect();
+    let rows: Vec<_> = first["history"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(told)
+        .collect();
     assert_eq!(
         rows,
         [
-            (json!("msg_Ada3"), json!("stale"), json!("msg_Ada2"), Value::Null),
-            (json!("msg_Ada2"), json!("applied"), Value::Null, json!(["first_name"])),
+            (
+                json!("msg_Ada3"),
+                json!("stale"),
+                json!("msg_Ada2"),
+                Value::Null
+            ),
+            (
+                json!("msg_Ada2"),
+                json!("applied"),
+                Value::Null,
+                json!(["first_name"])
+            ),
         ]
     );
-    assert!(first["history"][0]["why"].as_str().unwrap().contains("a newer version was there, of msg_Ada2"));
-    let rest = format!("/api/users/user_1/history?cursor={}", first["next"].as_str().unwrap());
+    assert!(
+        first["history"][0]["why"]
+            .as_str()
+            .unwrap()
+            .contains("a newer version was there, of msg_Ada2")
+    );
+    let rest = format!(
+        "/api/users/user_1/history?cursor={}",
+        first["next"].as_str().unwrap()
+    );
     let rest = get(&app, &rest).await.body;
-    assert_eq!((&rest["history"][0]["event_id"], &rest["next"]), (&json!("msg_Ada1"), &Value::Null));
+    assert_eq!(
+        (&rest["history"][0]["event_id"], &rest["next"]),
+        (&json!("msg_Ada1"), &Value::Null)
+    );
 
     // A user of whom there is nothing but an event that failed.
     fail(&app.store, &[update("msg_9", "user_9", 1)]).await;
     let failed = get(&app, "/api/users/user_9/history").await.body;
-    assert_eq!(failed["history"][0]["why"], "delivery_limit: made by a test");
+    assert_eq!(
+        failed["history"][0]["why"],
+        "delivery_limit: made by a test"
+    );
     assert_eq!(app.event("msg_9").await.unwrap().status, Status::Failed);
 }

@@ -7,7 +7,9 @@ use crate::support::app::{Place, until};
 
 fn update(number: usize) -> String {
     let ms = 1_795_172_400_000_usize + number;
-    format!(r#"{{"data":{{"id":"user_{number}","updated_at":{ms}}},"timestamp":{ms},"type":"user.updated"}}"#)
+    format!(
+        r#"{{"data":{{"id":"user_{number}","updated_at":{ms}}},"timestamp":{ms},"type":"user.updated"}}"#
+    )
 }
 
 async fn stop_under_load(place: Place) {
@@ -29,7 +31,10 @@ async fn stop_under_load(place: Place) {
             })
         })
         .collect();
-    until("some events are applied", async || app.event("msg_200").await.is_some()).await;
+    until("some events are applied", async || {
+        app.event("msg_200").await.is_some()
+    })
+    .await;
     let started = Instant::now();
     app.signal("TERM");
     let mut acknowledged = Vec::new();
@@ -38,10 +43,15 @@ async fn stop_under_load(place: Place) {
     }
     let mut app = Arc::into_inner(app).unwrap();
     assert!(app.wait().success(), "a stop on request is a success");
-    assert!(started.elapsed() < Duration::from_secs(25), "the stop took {:?}", started.elapsed());
+    assert!(
+        started.elapsed() < Duration::from_secs(25),
+        "the stop took {:?}",
+        started.elapsed()
+    );
     // Embedded files under `serve` are a warning of their own.
     let is_quiet = |line: &String| {
-        line.contains("on a disk that stays") || !line.contains("\"ERROR\"") && !line.contains("\"WARN\"")
+        line.contains("on a disk that stays")
+            || !line.contains("\"ERROR\"") && !line.contains("\"WARN\"")
     };
     assert!(app.log().iter().all(is_quiet), "{:#?}", app.log());
     drop(app);

@@ -23,8 +23,14 @@ pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Where a program's events and rows live. Everything goes when it is dropped.
 pub enum Place {
-    Embedded { directory: tempdir::TempDir },
-    Servers { directory: tempdir::TempDir, database: TestDatabase, namespace: Namespace },
+    Embedded {
+        directory: tempdir::TempDir,
+    },
+    Servers {
+        directory: tempdir::TempDir,
+        database: TestDatabase,
+        namespace: Namespace,
+    },
 }
 
 /// Temporary directories, without a crate for them.
@@ -38,7 +44,8 @@ pub mod tempdir {
         pub fn new() -> Self {
             static NEXT: AtomicU32 = AtomicU32::new(0);
             let number = NEXT.fetch_add(1, Ordering::Relaxed);
-            let path = std::env::temp_dir().join(format!("clerk-sync-test-{}-{number}", std::process::id()));
+            let path = std::env::temp_dir()
+                .join(format!("clerk-sync-test-{}-{number}", std::process::id()));
             std::fs::create_dir_all(&path).unwrap();
             Self(path)
         }
@@ -57,7 +64,9 @@ pub mod tempdir {
 
 impl Place {
     pub fn embedded() -> Self {
-        Self::Embedded { directory: tempdir::TempDir::new() }
+        Self::Embedded {
+            directory: tempdir::TempDir::new(),
+        }
     }
 
     pub async fn servers() -> Self {
@@ -66,7 +75,11 @@ impl Place {
 
     /// The same with a database that the test has made.
     pub fn servers_with(database: TestDatabase) -> Self {
-        Self::Servers { directory: tempdir::TempDir::new(), database, namespace: Namespace::new() }
+        Self::Servers {
+            directory: tempdir::TempDir::new(),
+            database,
+            namespace: Namespace::new(),
+        }
     }
 
     pub fn database(&self) -> &TestDatabase {
@@ -78,7 +91,9 @@ impl Place {
 
     pub fn directory(&self) -> PathBuf {
         match self {
-            Self::Embedded { directory } | Self::Servers { directory, .. } => directory.path().to_owned(),
+            Self::Embedded { directory } | Self::Servers { directory, .. } => {
+                directory.path().to_owned()
+            }
         }
     }
 
@@ -93,7 +108,9 @@ impl Place {
     pub fn store(&self) -> Store {
         let keep = Keep::default();
         let options = match self {
-            Self::Embedded { directory } => return self.store_at(&directory.path().join("users.db")),
+            Self::Embedded { directory } => {
+                return self.store_at(&directory.path().join("users.db"));
+            }
             Self::Servers { database, .. } => store::Options::Postgres(store::postgres::Options {
                 address: database.url().parse().unwrap(),
                 connections: 2,
@@ -106,20 +123,41 @@ impl Place {
     /// The store in a file.
     pub fn store_at(&self, path: &Path) -> Store {
         let (path, keep) = (path.to_owned(), Keep::default());
-        Store::open(&store::Options::Sqlite(store::sqlite::Options { path, keep })).unwrap()
+        Store::open(&store::Options::Sqlite(store::sqlite::Options {
+            path,
+            keep,
+        }))
+        .unwrap()
     }
 
     /// The program with these arguments, in this place and with nothing of the tests' own environment.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_clerk-sync"));
-        command.args(arguments).current_dir(self.directory()).env_clear();
-        command.env("DATA_DIR", self.directory()).env("PORT", "0").env("LOG_FORMAT", "json").env("TZ", "UTC");
+        command
+            .args(arguments)
+            .current_dir(self.directory())
+            .env_clear();
+        command
+            .env("DATA_DIR", self.directory())
+            .env("PORT", "0")
+            .env("LOG_FORMAT", "json")
+            .env("TZ", "UTC");
         command.env("RUST_LOG", "info");
-        if let Self::Servers { database, namespace, .. } = self {
+        if let Self::Servers {
+            database,
+            namespace,
+            ..
+        } = self
+        {
             command.env("DATABASE_URL", database.url());
-            command.env("AMQP_URL", super::broker::url()).env("AMQP_NAMESPACE", namespace.name());
+            command
+                .env("AMQP_URL", super::broker::url())
+                .env("AMQP_NAMESPACE", namespace.name());
         }
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         command
     }
 
@@ -132,38 +170,72 @@ impl Place {
     pub fn succeed(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);
         let error = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "clerk-sync {arguments:?} failed: {error}");
+        assert!(
+            output.status.success(),
+            "clerk-sync {arguments:?} failed: {error}"
+        );
         String::from_utf8(output.stdout).unwrap()
     }
 
     /// Runs a command on a terminal of its own, where a person types `typed`; its exit status and all that the terminal shows.
-    pub fn on_a_terminal(&self, arguments: &[&str], variables: &[(&str, &str)], typed: &str) -> (Option<i32>, String) {
+    pub fn on_a_terminal(
+        &self,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+        typed: &str,
+    ) -> (Option<i32>, String) {
         // util-linux's `script` makes the terminal, and passes on what it reads.
-        let words: Vec<_> =
-            std::iter::once(env!("CARGO_BIN_EXE_clerk-sync")).chain(arguments.iter().copied()).collect();
-        let line = words.iter().map(|word| format!("'{}'", word.replace('\'', "'\\''"))).collect::<Vec<_>>().join(" ");
+        let words: Vec<_> = std::iter::once(env!("CARGO_BIN_EXE_clerk-sync"))
+            .chain(arguments.iter().copied())
+            .collect();
+        let line = words
+            .iter()
+            .map(|word| format!("'{}'", word.replace('\'', "'\\''")))
+            .collect::<Vec<_>>()
+            .join(" ");
         let mut script = Command::new("script");
-        script.args(["--quiet", "--return", "--command", &line, "/dev/null"]).env_clear().current_dir(self.directory());
+        script
+            .args(["--quiet", "--return", "--command", &line, "/dev/null"])
+            .env_clear()
+            .current_dir(self.directory());
         let own = self.command(&[]);
-        script.envs(own.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        script.env("TERM", "dumb").env("PATH", "/usr/bin:/bin").envs(variables.iter().copied());
-        let mut child = script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("util-linux's `script`");
+        script.envs(
+            own.get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        );
+        script
+            .env("TERM", "dumb")
+            .env("PATH", "/usr/bin:/bin")
+            .envs(variables.iter().copied());
+        let mut child = script
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("util-linux's `script`");
         let mut keyboard = child.stdin.take().unwrap();
         std::io::Write::write_all(&mut keyboard, typed.as_bytes()).unwrap();
         let output = child.wait_with_output().unwrap();
         drop(keyboard);
-        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+        (
+            output.status.code(),
+            String::from_utf8(output.stdout).unwrap(),
+        )
     }
 
     pub async fn serve(&self) -> App {
-        self.start(&["serve"], &[("CLERK_WEBHOOK_SIGNING_SECRET", SECRET)]).await
+        self.start(&["serve"], &[("CLERK_WEBHOOK_SIGNING_SECRET", SECRET)])
+            .await
     }
 
     /// Starts a role and waits until it is ready.
     pub async fn start(&self, arguments: &[&str], variables: &[(&str, &str)]) -> App {
         let app = self.start_unready(arguments, variables);
-        until("the program is ready", async || app.get("/readyz").await.is_some_and(|answer| answer.status == 200))
-            .await;
+        until("the program is ready", async || {
+            app.get("/readyz")
+                .await
+                .is_some_and(|answer| answer.status == 200)
+        })
+        .await;
         app
     }
 
@@ -188,7 +260,12 @@ pub fn signing_secret(text: &str) -> SigningSecret {
 fn client() -> reqwest::Client {
     // Installed once a process; the program does so in `main`.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    reqwest::Client::builder().no_proxy().timeout(DEADLINE).pool_max_idle_per_host(512).build().unwrap()
+    reqwest::Client::builder()
+        .no_proxy()
+        .timeout(DEADLINE)
+        .pool_max_idle_per_host(512)
+        .build()
+        .unwrap()
 }
 
 /// Reads the log to its end in the background; returns the address once the program says it.
@@ -205,7 +282,8 @@ fn follow_log(child: &mut Child, log: Arc<Mutex<Vec<String>>>) -> SocketAddr {
             log.lock().unwrap().push(line);
         }
     });
-    told.recv_timeout(DEADLINE).expect("the program did not say where it listens")
+    told.recv_timeout(DEADLINE)
+        .expect("the program did not say where it listens")
 }
 
 /// A running program. It is killed when the test ends without stopping it.
@@ -235,10 +313,21 @@ impl Answer {
 impl App {
     /// Starts the program, which writes to `store`, and waits until it listens.
     pub fn spawn(mut command: Command, store: Store) -> Self {
-        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         let log = Arc::new(Mutex::new(Vec::new()));
         let address = follow_log(&mut child, Arc::clone(&log));
-        Self { child, address, log, client: client(), store, secret: signing_secret(SECRET) }
+        Self {
+            child,
+            address,
+            log,
+            client: client(),
+            store,
+            secret: signing_secret(SECRET),
+        }
     }
 
     pub fn webhook_url(&self) -> String {
@@ -246,18 +335,35 @@ impl App {
     }
 
     pub async fn get(&self, path: &str) -> Option<Answer> {
-        answer(self.client.get(format!("http://{}{path}", self.address)).send().await.ok()?).await
+        answer(
+            self.client
+                .get(format!("http://{}{path}", self.address))
+                .send()
+                .await
+                .ok()?,
+        )
+        .await
     }
 
     /// An answer that is no JSON: its headers and its body.
     pub async fn text(&self, path: &str) -> (reqwest::header::HeaderMap, String) {
-        let answer = self.client.get(format!("http://{}{path}", self.address)).send().await.unwrap();
+        let answer = self
+            .client
+            .get(format!("http://{}{path}", self.address))
+            .send()
+            .await
+            .unwrap();
         assert_eq!(answer.status(), 200, "{path}");
         (answer.headers().clone(), answer.text().await.unwrap())
     }
 
     /// Asks a route for operators: `GET`, or `POST` with a body.
-    pub async fn api(&self, token: Option<&str>, path: &str, body: Option<serde_json::Value>) -> Answer {
+    pub async fn api(
+        &self,
+        token: Option<&str>,
+        path: &str,
+        body: Option<serde_json::Value>,
+    ) -> Answer {
         let url = format!("http://{}{path}", self.address);
         let mut request = match body {
             None => self.client.get(url),
@@ -271,8 +377,19 @@ impl App {
 
     /// Posts any text to a route for operators.
     pub async fn api_bytes(&self, token: &str, path: &str, body: &str) -> Answer {
-        let request = self.client.post(format!("http://{}{path}", self.address)).body(body.to_owned());
-        answer(request.header("authorization", format!("Bearer {token}")).send().await.unwrap()).await.unwrap()
+        let request = self
+            .client
+            .post(format!("http://{}{path}", self.address))
+            .body(body.to_owned());
+        answer(
+            request
+                .header("authorization", format!("Bearer {token}"))
+                .send()
+                .await
+                .unwrap(),
+        )
+        .await
+        .unwrap()
     }
 
     /// Delivers a body as Svix would, under this ID: again where the queue refused it. A busy RabbitMQ now and then refuses
@@ -280,8 +397,13 @@ impl App {
     pub async fn deliver(&self, id: &str, body: impl Into<Vec<u8>>) -> Answer {
         let (body, started) = (body.into(), Instant::now());
         loop {
-            let answer = self.try_deliver(id, body.clone()).await.expect("the program answers");
-            let is_refused = answer.body["detail"].as_str().is_some_and(|detail| detail.contains("the queue refused"));
+            let answer = self
+                .try_deliver(id, body.clone())
+                .await
+                .expect("the program answers");
+            let is_refused = answer.body["detail"]
+                .as_str()
+                .is_some_and(|detail| detail.contains("the queue refused"));
             if !is_refused || started.elapsed() > DEADLINE {
                 return answer;
             }
@@ -298,7 +420,11 @@ impl App {
 
     /// Posts any headers and any body.
     pub async fn post(&self, headers: &[(String, String)], body: Vec<u8>) -> Option<Answer> {
-        answer(self.send("POST", "/api/webhooks/clerk", headers, body).await?).await
+        answer(
+            self.send("POST", "/api/webhooks/clerk", headers, body)
+                .await?,
+        )
+        .await
     }
 
     /// Sends any request.
@@ -318,10 +444,22 @@ impl App {
     }
 
     /// Delivers a body as Svix would, but by this method and to this path.
-    pub async fn misdeliver(&self, method: &str, path: &str, id: &str, body: impl Into<Vec<u8>>) -> Answer {
+    pub async fn misdeliver(
+        &self,
+        method: &str,
+        path: &str,
+        id: &str,
+        body: impl Into<Vec<u8>>,
+    ) -> Answer {
         let (body, sent_at) = (body.into(), clerk_sync::clock::now());
         let signature = self.secret.sign(&EventId::new(id).unwrap(), sent_at, &body);
-        answer(self.send(method, path, &headers(id, sent_at, &signature), body).await.unwrap()).await.unwrap()
+        answer(
+            self.send(method, path, &headers(id, sent_at, &signature), body)
+                .await
+                .unwrap(),
+        )
+        .await
+        .unwrap()
     }
 
     /// The row of a user as it is now.
@@ -339,7 +477,10 @@ impl App {
 
     /// Waits until the event has a line, and gives it.
     pub async fn settled(&self, id: &str) -> EventRow {
-        until(&format!("event {id} is recorded"), async || self.event(id).await.is_some()).await;
+        until(&format!("event {id} is recorded"), async || {
+            self.event(id).await.is_some()
+        })
+        .await;
         self.event(id).await.unwrap()
     }
 
@@ -353,7 +494,9 @@ impl App {
     }
 
     pub fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
+        let sent = Command::new("kill")
+            .args([&format!("-{name}"), &self.child.id().to_string()])
+            .status();
         assert!(sent.unwrap().success());
     }
 
@@ -390,16 +533,24 @@ impl Drop for App {
 /// The three headers of a delivery.
 pub fn headers(id: &str, sent_at: Timestamp, signature: &str) -> Vec<(String, String)> {
     let seconds = (sent_at.ms() / 1000).to_string();
-    [("svix-id", id), ("svix-timestamp", &seconds), ("svix-signature", signature)]
-        .map(|(name, value)| (name.to_string(), value.to_string()))
-        .to_vec()
+    [
+        ("svix-id", id),
+        ("svix-timestamp", &seconds),
+        ("svix-signature", signature),
+    ]
+    .map(|(name, value)| (name.to_string(), value.to_string()))
+    .to_vec()
 }
 
 pub async fn answer(response: reqwest::Response) -> Option<Answer> {
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
     let bytes = response.bytes().await.ok()?;
     let body = serde_json::from_slice(&bytes).unwrap_or(serde_json::Value::Null);
-    Some(Answer { status, headers, body })
+    Some(Answer {
+        status,
+        headers,
+        body,
+    })
 }
 
 /// Waits for a condition, asking again and again, up to the deadline. A question that is never answered ends there too.
@@ -410,7 +561,11 @@ pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
         }
     };
     let held = tokio::time::timeout(DEADLINE, asked).await;
-    assert!(held.is_ok(), "waited {} s in vain: {what}", DEADLINE.as_secs());
+    assert!(
+        held.is_ok(),
+        "waited {} s in vain: {what}",
+        DEADLINE.as_secs()
+    );
 }
 
 fn pause() {

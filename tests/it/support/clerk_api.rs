@@ -17,10 +17,14 @@ pub struct ClerkApi {
 impl ClerkApi {
     /// Answers with this status line, these headers and this body.
     pub async fn answering(status: &str, headers: &[(&str, String)], body: &str) -> Self {
-        let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let headers: String = headers
+            .iter()
+            .map(|(name, value)| format!("{name}: {value}\r\n"))
+            .collect();
         let length = body.len();
-        let answer =
-            format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n{headers}\r\n{body}");
+        let answer = format!(
+            "HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n{headers}\r\n{body}"
+        );
         Self::start(Some(answer)).await
     }
 
@@ -31,14 +35,21 @@ impl ClerkApi {
 
     async fn start(answer: Option<String>) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let (address, heads) = (listener.local_addr().unwrap(), Arc::<Mutex<Vec<String>>>::default());
+        let (address, heads) = (
+            listener.local_addr().unwrap(),
+            Arc::<Mutex<Vec<String>>>::default(),
+        );
         let kept = Arc::clone(&heads);
         let accepting = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 tokio::spawn(serve(client, answer.clone(), Arc::clone(&kept)));
             }
         });
-        Self { address, heads, accepting }
+        Self {
+            address,
+            heads,
+            accepting,
+        }
     }
 
     pub fn url(&self) -> String {

@@ -83,8 +83,15 @@ impl Accounts {
     /// Any text in the place of a user object.
     pub fn put(&mut self, id: &str, created_ms: i64, text: &str) {
         self.delete(id);
-        let account = Account { id: id.into(), created_ms, text: text.into(), is_listed: true };
-        let place = self.0.partition_point(|other| (other.created_ms, &*other.id) < (created_ms, id));
+        let account = Account {
+            id: id.into(),
+            created_ms,
+            text: text.into(),
+            is_listed: true,
+        };
+        let place = self
+            .0
+            .partition_point(|other| (other.created_ms, &*other.id) < (created_ms, id));
         self.0.insert(place, account);
     }
 
@@ -93,7 +100,9 @@ impl Accounts {
         let account = self.0.iter_mut().find(|account| account.id == id).unwrap();
         let mut user: Value = serde_json::from_str(&account.text).unwrap();
         user["updated_at"] = (EPOCH_MS + updated_ms).into();
-        user.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        user.as_object_mut()
+            .unwrap()
+            .extend(fields.as_object().unwrap().clone());
         account.text = user.to_string();
     }
 
@@ -103,7 +112,10 @@ impl Accounts {
 
     /// Whom the list does not show yet.
     pub fn hide_from_list(&mut self, id: &str) {
-        self.0.iter_mut().filter(|account| account.id == id).for_each(|account| account.is_listed = false);
+        self.0
+            .iter_mut()
+            .filter(|account| account.id == id)
+            .for_each(|account| account.is_listed = false);
     }
 }
 
@@ -111,15 +123,26 @@ impl ClerkInstance {
     /// With nobody in it, and at most so many users on a page.
     pub async fn start(page_users: usize) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let state = State { key: KEY.into(), ..State::default() };
-        let shared = Arc::new(Shared { page_users, state: Mutex::new(state), allowed: watch::Sender::new(usize::MAX) });
+        let state = State {
+            key: KEY.into(),
+            ..State::default()
+        };
+        let shared = Arc::new(Shared {
+            page_users,
+            state: Mutex::new(state),
+            allowed: watch::Sender::new(usize::MAX),
+        });
         let (address, serving) = (listener.local_addr().unwrap(), Arc::clone(&shared));
         let accepting = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 tokio::spawn(serve(client, Arc::clone(&serving)));
             }
         });
-        Self { address, shared, accepting }
+        Self {
+            address,
+            shared,
+            accepting,
+        }
     }
 
     /// With users `user_00`, `user_01` …, one created every 10 ms.
@@ -127,7 +150,10 @@ impl ClerkInstance {
         let instance = Self::start(page_users).await;
         instance.change(|accounts| {
             for number in 0..users {
-                accounts.sign_up(&format!("user_{number:02}"), i64::try_from(number).unwrap() * 10);
+                accounts.sign_up(
+                    &format!("user_{number:02}"),
+                    i64::try_from(number).unwrap() * 10,
+                );
             }
         });
         instance
@@ -135,7 +161,10 @@ impl ClerkInstance {
 
     /// What makes the program ask this instance.
     pub fn variables(&self) -> [(&'static str, String); 2] {
-        [("CLERK_SECRET_KEY", KEY.into()), ("CLERK_API_URL", format!("http://{}/v1", self.address))]
+        [
+            ("CLERK_SECRET_KEY", KEY.into()),
+            ("CLERK_API_URL", format!("http://{}/v1", self.address)),
+        ]
     }
 
     pub fn change(&self, change: impl FnOnce(&mut Accounts)) {
@@ -144,7 +173,12 @@ impl ClerkInstance {
 
     /// Happens at Clerk just before this page is given, counted from the start of the instance.
     pub fn before_page(&self, page: usize, event: impl FnOnce(&mut Accounts) + Send + 'static) {
-        self.shared.state.lock().unwrap().events.push((page, Box::new(event)));
+        self.shared
+            .state
+            .lock()
+            .unwrap()
+            .events
+            .push((page, Box::new(event)));
     }
 
     pub fn then(&self, troubles: &[Trouble]) {
@@ -199,24 +233,44 @@ impl Drop for ClerkInstance {
 
 async fn serve(mut client: TcpStream, shared: Arc<Shared>) {
     while let Some(head) = read_head(&mut client).await {
-        let target = head.split(' ').nth(1).unwrap().strip_prefix("/v1").unwrap().to_owned();
+        let target = head
+            .split(' ')
+            .nth(1)
+            .unwrap()
+            .strip_prefix("/v1")
+            .unwrap()
+            .to_owned();
         let is_page = target.split('?').next() == Some("/users");
         let is_known = {
             let mut state = shared.state.lock().unwrap();
             state.targets.push(target.clone());
-            head.to_lowercase().contains(&format!("authorization: bearer {}\r\n", state.key))
+            head.to_lowercase()
+                .contains(&format!("authorization: bearer {}\r\n", state.key))
         };
         if is_page && is_known {
             let mut allowed = shared.allowed.subscribe();
             let given = || shared.state.lock().unwrap().pages;
-            allowed.wait_for(|allowed| given() < *allowed).await.unwrap();
+            allowed
+                .wait_for(|allowed| given() < *allowed)
+                .await
+                .unwrap();
         }
-        let (status, headers, body) = shared.state.lock().unwrap().answer(&target, is_known, shared.page_users);
+        let (status, headers, body) =
+            shared
+                .state
+                .lock()
+                .unwrap()
+                .answer(&target, is_known, shared.page_users);
         let length = body.len();
         let head = format!("HTTP/1.1 {status} -\r\ncontent-length: {length}\r\n{headers}\r\n");
         let is_cut = status == 200 && headers.contains("x-cut");
         let body = if is_cut { &body[..length / 2] } else { &body };
-        if client.write_all(format!("{head}{body}").as_bytes()).await.is_err() || is_cut {
+        if client
+            .write_all(format!("{head}{body}").as_bytes())
+            .await
+            .is_err()
+            || is_cut
+        {
             return;
         }
     }
@@ -230,23 +284,34 @@ async fn read_head(client: &mut TcpStream) -> Option<String> {
     String::from_utf8(head).ok()
 }
 
-const NO_SUCH_USER: &str = r#"{"errors":[{"message":"not found","code":"resource_not_found"}],"clerk_trace_id":"x"}"#;
+const NO_SUCH_USER: &str =
+    r#"{"errors":[{"message":"not found","code":"resource_not_found"}],"clerk_trace_id":"x"}"#;
 
 impl State {
     /// Status, headers and body.
     fn answer(&mut self, target: &str, is_known: bool, page_users: usize) -> (u16, String, String) {
         if !is_known {
-            return (401, String::new(), r#"{"errors":[{"code":"secret_key_invalid"}]}"#.into());
+            return (
+                401,
+                String::new(),
+                r#"{"errors":[{"code":"secret_key_invalid"}]}"#.into(),
+            );
         }
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         match path {
             "/users" => self.page(query, page_users),
-            "/users/count" => (200, String::new(), json!({"total_count": self.accounts.0.len()}).to_string()),
+            "/users/count" => (
+                200,
+                String::new(),
+                json!({"total_count": self.accounts.0.len()}).to_string(),
+            ),
             _ => {
                 let id = path.strip_prefix("/users/").unwrap();
                 match self.accounts.0.iter().find(|account| account.id == id) {
                     Some(account) => (200, String::new(), account.text.clone()),
-                    None if self.has_strange_404 => (404, String::new(), "<html>Not Found</html>".into()),
+                    None if self.has_strange_404 => {
+                        (404, String::new(), "<html>Not Found</html>".into())
+                    }
                     None => (404, String::new(), NO_SUCH_USER.into()),
                 }
             }
@@ -256,7 +321,8 @@ impl State {
     fn page(&mut self, query: &str, page_users: usize) -> (u16, String, String) {
         let parameter = |name: &str| {
             let mut all = query.split('&').filter_map(|pair| pair.split_once('='));
-            all.find(|(found, _)| *found == name).map(|(_, value)| value.to_owned())
+            all.find(|(found, _)| *found == name)
+                .map(|(_, value)| value.to_owned())
         };
         let mut headers = String::new();
         match self.troubles.pop_front() {
@@ -265,23 +331,36 @@ impl State {
                 return (status, format!("retry-after: {seconds}\r\n"), "{}".into());
             }
             Some(Trouble::RetryAfterDate) => {
-                let (date, later) = ("Sun, 06 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 1994 08:49:39 GMT");
-                return (429, format!("date: {date}\r\nretry-after: {later}\r\n"), "{}".into());
+                let (date, later) = (
+                    "Sun, 06 Nov 1994 08:49:37 GMT",
+                    "Sun, 06 Nov 1994 08:49:39 GMT",
+                );
+                return (
+                    429,
+                    format!("date: {date}\r\nretry-after: {later}\r\n"),
+                    "{}".into(),
+                );
             }
             Some(Trouble::Cut) => headers = "x-cut: yes\r\n".into(),
             None => {}
         }
         // As Clerk's documents say: a cursor in this order alone, and 500 users at most.
-        assert_eq!(parameter("order_by").as_deref(), Some("%2Bcreated_at"), "{query}");
+        assert_eq!(
+            parameter("order_by").as_deref(),
+            Some("%2Bcreated_at"),
+            "{query}"
+        );
         assert!(parameter("offset").is_none(), "{query}");
         let limit: usize = parameter("limit").unwrap().parse().unwrap();
         assert!((1..=500).contains(&limit), "{query}");
         let page = self.pages;
         self.pages += usize::from(headers.is_empty());
-        let (due, later): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.events).into_iter().partition(|(at, _)| *at <= page);
+        let (due, later): (Vec<_>, Vec<_>) = std::mem::take(&mut self.events)
+            .into_iter()
+            .partition(|(at, _)| *at <= page);
         self.events = later;
-        due.into_iter().for_each(|(_, event)| event(&mut self.accounts));
+        due.into_iter()
+            .for_each(|(_, event)| event(&mut self.accounts));
         let accounts = &self.accounts.0;
         let after = match parameter("starting_after").filter(|_| !self.ignores_cursors) {
             None => 0,
@@ -291,7 +370,10 @@ impl State {
             },
         };
         let listed = accounts[after..].iter().filter(|account| account.is_listed);
-        let texts: Vec<_> = listed.take(limit.min(page_users)).map(|account| account.text.as_str()).collect();
+        let texts: Vec<_> = listed
+            .take(limit.min(page_users))
+            .map(|account| account.text.as_str())
+            .collect();
         (200, headers, format!("[{}]", texts.join(",")))
     }
 }

@@ -91,7 +91,13 @@ impl Collector {
 
     /// The spans of this name that have this attribute.
     pub fn with(&self, name: &str, attribute: &str, value: &str) -> Vec<Span> {
-        let has = |span: &Span| span.name == name && span.attributes.get(attribute).is_some_and(|found| found == value);
+        let has = |span: &Span| {
+            span.name == name
+                && span
+                    .attributes
+                    .get(attribute)
+                    .is_some_and(|found| found == value)
+        };
         self.spans().into_iter().filter(has).collect()
     }
 }
@@ -112,19 +118,26 @@ async fn serve(client: TcpStream, got: Arc<Mutex<Got>>) -> Option<()> {
             }
         }
         let headers = head[1..].iter().filter_map(|line| line.split_once(": "));
-        let headers: BTreeMap<_, _> = headers.map(|(name, value)| (name.to_lowercase(), value.to_owned())).collect();
+        let headers: BTreeMap<_, _> = headers
+            .map(|(name, value)| (name.to_lowercase(), value.to_owned()))
+            .collect();
         let mut body = vec![0; headers["content-length"].parse().unwrap()];
         client.read_exact(&mut body).await.ok()?;
         let manner = {
             let mut got = got.lock().unwrap();
-            got.requests.push(Request { line: head[0].clone(), headers });
+            got.requests.push(Request {
+                line: head[0].clone(),
+                headers,
+            });
             if got.manner == Manner::Good {
                 got.spans.extend(read(&body));
             }
             got.manner
         };
         let answer = match manner {
-            Manner::Good => "HTTP/1.1 200 OK\r\ncontent-type: application/x-protobuf\r\ncontent-length: 0\r\n\r\n",
+            Manner::Good => {
+                "HTTP/1.1 200 OK\r\ncontent-type: application/x-protobuf\r\ncontent-length: 0\r\n\r\n"
+            }
             Manner::Refuses => "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n",
             Manner::Hangs => std::future::pending().await,
         };
@@ -137,7 +150,11 @@ fn read(body: &[u8]) -> Vec<Span> {
     let mut spans = Vec::new();
     for of_resource in request.resource_spans {
         let resource = attributes(of_resource.resource.unwrap().attributes);
-        for span in of_resource.scope_spans.into_iter().flat_map(|of_scope| of_scope.spans) {
+        for span in of_resource
+            .scope_spans
+            .into_iter()
+            .flat_map(|of_scope| of_scope.spans)
+        {
             spans.push(Span {
                 service: resource["service.name"].clone(),
                 team: resource.get("team").cloned(),
@@ -163,7 +180,9 @@ fn attributes(of: Vec<KeyValue>) -> BTreeMap<String, String> {
         Some(Value::IntValue(number)) => number.to_string(),
         other => panic!("an attribute of another kind: {other:?}"),
     };
-    of.into_iter().map(|attribute| (attribute.key, text(attribute.value))).collect()
+    of.into_iter()
+        .map(|attribute| (attribute.key, text(attribute.value)))
+        .collect()
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -10,7 +10,8 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor};
 
 /// The server that the tests use; any database on it will do to begin with.
 pub fn server_url() -> String {
-    std::env::var("TEST_DATABASE_URL").unwrap_or_else(|_| "postgres://postgres@127.0.0.1:5432/postgres".into())
+    std::env::var("TEST_DATABASE_URL")
+        .unwrap_or_else(|_| "postgres://postgres@127.0.0.1:5432/postgres".into())
 }
 
 pub struct TestDatabase {
@@ -33,10 +34,18 @@ impl TestDatabase {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("clerk_sync_test_{}_{number}", std::process::id());
-        let mut server = server().connect().await.expect("a PostgreSQL server at TEST_DATABASE_URL");
+        let mut server = server()
+            .connect()
+            .await
+            .expect("a PostgreSQL server at TEST_DATABASE_URL");
         let drop_leftover = format!("drop database if exists {name} with (force)");
         server.execute(AssertSqlSafe(drop_leftover)).await.unwrap();
-        server.execute(AssertSqlSafe(format!("create database {name} template template0 {options}"))).await.unwrap();
+        server
+            .execute(AssertSqlSafe(format!(
+                "create database {name} template template0 {options}"
+            )))
+            .await
+            .unwrap();
         Self { name }
     }
 
@@ -48,20 +57,41 @@ impl TestDatabase {
     /// As a disaster leaves it: gone, and an empty one in its place.
     pub async fn lose(&self) {
         let mut server = server().connect().await.unwrap();
-        server.execute(AssertSqlSafe(format!("drop database {} with (force)", self.name))).await.unwrap();
-        server.execute(AssertSqlSafe(format!("create database {} template template0", self.name))).await.unwrap();
+        server
+            .execute(AssertSqlSafe(format!(
+                "drop database {} with (force)",
+                self.name
+            )))
+            .await
+            .unwrap();
+        server
+            .execute(AssertSqlSafe(format!(
+                "create database {} template template0",
+                self.name
+            )))
+            .await
+            .unwrap();
     }
 
     /// Writes our schema to a file, as docs/operations.md says.
     pub fn dump(&self, file: &Path) {
         let to = std::fs::File::create(file).unwrap();
-        self.client(&["pg_dump", "--format=custom", "--schema=clerk"], Stdio::null(), to.into());
+        self.client(
+            &["pg_dump", "--format=custom", "--schema=clerk"],
+            Stdio::null(),
+            to.into(),
+        );
     }
 
     /// Brings our schema back from a file, as docs/operations.md says.
     pub fn restore(&self, file: &Path) {
         let from = std::fs::File::open(file).unwrap();
-        let arguments = ["pg_restore", "--exit-on-error", "--no-owner", "--no-privileges"];
+        let arguments = [
+            "pg_restore",
+            "--exit-on-error",
+            "--no-owner",
+            "--no-privileges",
+        ];
         self.client(&arguments, from.into(), Stdio::null());
     }
 
@@ -70,20 +100,42 @@ impl TestDatabase {
         let prefix = std::env::var("TEST_PG_CLIENT").unwrap_or_default();
         // As it is called from there: a container has a port of its own.
         let url = std::env::var("TEST_PG_CLIENT_URL").unwrap_or_else(|_| server_url());
-        let url = PgConnectOptions::from_str(&url).unwrap().database(&self.name).to_url_lossy();
+        let url = PgConnectOptions::from_str(&url)
+            .unwrap()
+            .database(&self.name)
+            .to_url_lossy();
         let connection = format!("--dbname={}", url.as_str().split('?').next().unwrap());
-        let words: Vec<_> = prefix.split_whitespace().chain(arguments.iter().copied()).collect();
+        let words: Vec<_> = prefix
+            .split_whitespace()
+            .chain(arguments.iter().copied())
+            .collect();
         let mut command = Command::new(words[0]);
-        command.args(&words[1..]).arg(connection).stdin(stdin).stdout(stdout).stderr(Stdio::piped());
-        let done = command.spawn().and_then(std::process::Child::wait_with_output);
+        command
+            .args(&words[1..])
+            .arg(connection)
+            .stdin(stdin)
+            .stdout(stdout)
+            .stderr(Stdio::piped());
+        let done = command
+            .spawn()
+            .and_then(std::process::Child::wait_with_output);
         let output = done.unwrap_or_else(|error| {
-            panic!("{}: {error}; install PostgreSQL's client, or set TEST_PG_CLIENT", words[0])
+            panic!(
+                "{}: {error}; install PostgreSQL's client, or set TEST_PG_CLIENT",
+                words[0]
+            )
         });
-        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
 
     pub async fn connect(&self) -> PgConnection {
-        PgConnection::connect_with(&server().database(&self.name)).await.unwrap()
+        PgConnection::connect_with(&server().database(&self.name))
+            .await
+            .unwrap()
     }
 }
 
@@ -96,7 +148,10 @@ impl Drop for TestDatabase {
         let sql = format!("drop database if exists {} with (force)", self.name);
         // A test that failed is inside a runtime that must not be blocked, so the tidying gets a thread.
         let tidying = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
             runtime.block_on(async move {
                 if let Ok(mut server) = server().connect().await {
                     let _ = server.execute(AssertSqlSafe(sql)).await;

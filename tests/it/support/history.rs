@@ -24,20 +24,34 @@ pub fn update(id: &str, user: &str, updated_ms: i64) -> SignedEvent {
     update_that_occurred(id, user, updated_ms, updated_ms)
 }
 
-pub fn update_that_occurred(id: &str, user: &str, updated_ms: i64, occurred_ms: i64) -> SignedEvent {
+pub fn update_that_occurred(
+    id: &str,
+    user: &str,
+    updated_ms: i64,
+    occurred_ms: i64,
+) -> SignedEvent {
     let (updated, occurred) = (EPOCH_MS + updated_ms, EPOCH_MS + occurred_ms);
     let data = format!(r#"{{"first_name":"{id}","id":"{user}","updated_at":{updated}}}"#);
-    event(id, format!(r#"{{"data":{data},"timestamp":{occurred},"type":"user.updated"}}"#))
+    event(
+        id,
+        format!(r#"{{"data":{data},"timestamp":{occurred},"type":"user.updated"}}"#),
+    )
 }
 
 pub fn delete(id: &str, user: &str, occurred_ms: i64) -> SignedEvent {
     let occurred = EPOCH_MS + occurred_ms;
     let data = format!(r#"{{"deleted":true,"id":"{user}"}}"#);
-    event(id, format!(r#"{{"data":{data},"timestamp":{occurred},"type":"user.deleted"}}"#))
+    event(
+        id,
+        format!(r#"{{"data":{data},"timestamp":{occurred},"type":"user.deleted"}}"#),
+    )
 }
 
 /// Records the events as failed, though nothing is wrong with them (any more).
 pub async fn fail(store: &Store, events: &[SignedEvent]) {
-    let failure = Failure { code: "delivery_limit".into(), text: "made by a test".into() };
+    let failure = Failure {
+        code: "delivery_limit".into(),
+        text: "made by a test".into(),
+    };
     store.apply(&plan_failed(events, &failure)).await.unwrap();
 }

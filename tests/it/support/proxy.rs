@@ -37,7 +37,11 @@ impl Proxy {
     pub async fn before(server: String) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let wire = Wire { state: watch::Sender::new(State::Whole), dead: watch::Sender::new(()), cuts: Arc::default() };
+        let wire = Wire {
+            state: watch::Sender::new(State::Whole),
+            dead: watch::Sender::new(()),
+            cuts: Arc::default(),
+        };
         let passing = wire.clone();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
@@ -85,7 +89,9 @@ impl Proxy {
 impl Wire {
     async fn pass(self, mut client: TcpStream, server: String) {
         let (mut state, mut dead) = (self.state.subscribe(), self.dead.subscribe());
-        let Ok(mut server) = TcpStream::connect(server).await else { return };
+        let Ok(mut server) = TcpStream::connect(server).await else {
+            return;
+        };
         // Small pieces must not wait for each other.
         let _ = (client.set_nodelay(true), server.set_nodelay(true));
         let (mut from_client, mut to_client) = client.split();
@@ -112,11 +118,18 @@ impl Wire {
         let mut state = self.state.subscribe();
         let mut piece = vec![0; 64 * 1024];
         while let Ok(length @ 1..) = from.read(&mut piece).await {
-            if state.wait_for(|state| *state != State::Stalled).await.is_err() {
+            if state
+                .wait_for(|state| *state != State::Stalled)
+                .await
+                .is_err()
+            {
                 return;
             }
             let cut = cuts.is_some_and(|cuts| {
-                cuts.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
+                cuts.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
+                    left.checked_sub(1)
+                })
+                .is_ok()
             });
             let passed = if cut { length / 2 } else { length };
             if to.write_all(&piece[..passed]).await.is_err() || cut {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use clerk_sync::clerk::{EventId, EventType, SignedEvent, Timestamp};
-use clerk_sync::queue::{self, Batch, Consumer, PublishError, Queue, Source, Taking};
+use clerk_sync::queue::{self, Batch, Consumer, ConsumerOptions, PublishError, Queue, Source};
 use futures_util::FutureExt;
 use tokio::time::timeout;
 
@@ -41,7 +41,10 @@ impl Arm {
     }
 
     async fn run(place: Place, test: impl AsyncFnOnce(&Self)) {
-        let arm = Self { place, opened: Mutex::default() };
+        let arm = Self {
+            place,
+            opened: Mutex::default(),
+        };
         let outcome = AssertUnwindSafe(test(&arm)).catch_unwind().await;
         let opened = std::mem::take(&mut *arm.opened.lock().unwrap());
         for queue in opened {
@@ -57,7 +60,8 @@ impl Arm {
             Place::RabbitMq(_) => self.open_at(&broker::url()).await,
             Place::Embedded(directory) => {
                 let path = directory.path().join("queue.db");
-                self.open_with(queue::Options::Embedded(queue::embedded::Options { path })).await
+                self.open_with(queue::Options::Embedded(queue::embedded::Options { path }))
+                    .await
             }
         }
     }
@@ -66,7 +70,11 @@ impl Arm {
     pub async fn open_at(&self, url: &str) -> Queue {
         let namespace = self.namespace().name().to_owned();
         let address = url.parse().unwrap();
-        self.open_with(queue::Options::RabbitMq(queue::rabbitmq::Options { address, namespace })).await
+        self.open_with(queue::Options::RabbitMq(queue::rabbitmq::Options {
+            address,
+            namespace,
+        }))
+        .await
     }
 
     async fn open_with(&self, options: queue::Options) -> Queue {
@@ -85,18 +93,32 @@ impl Arm {
 
 /// A small event; its ID says which one.
 pub fn event(id: &str) -> SignedEvent {
-    event_with(id, EventType::UserUpdated, format!(r#"{{"type":"user.updated","n":"{id}"}}"#).into())
+    event_with(
+        id,
+        EventType::UserUpdated,
+        format!(r#"{{"type":"user.updated","n":"{id}"}}"#).into(),
+    )
 }
 
 pub fn event_with(id: &str, event_type: EventType, body: Bytes) -> SignedEvent {
     // Svix sends whole seconds; we receive at any millisecond.
     let sent_at = Timestamp::from_ms(1_795_172_400_000).unwrap();
     let received_at = Timestamp::from_ms(1_795_172_401_234).unwrap();
-    SignedEvent::restored(EventId::new(id).unwrap(), event_type, sent_at, received_at, body)
+    SignedEvent::restored(
+        EventId::new(id).unwrap(),
+        event_type,
+        sent_at,
+        received_at,
+        body,
+    )
 }
 
 pub fn ids(batch: &Batch) -> Vec<String> {
-    batch.events.iter().map(|event| event.id().to_string()).collect()
+    batch
+        .events
+        .iter()
+        .map(|event| event.id().to_string())
+        .collect()
 }
 
 /// `PREFIX_0` to `PREFIX_{count-1}`.
@@ -109,20 +131,32 @@ pub fn names(prefix: &str, count: usize) -> BTreeSet<String> {
 pub async fn publish(queue: &Queue, event: SignedEvent) {
     let taken = async {
         while let Err(error) = queue.publish(event.clone()).await {
-            assert!(matches!(error, PublishError::Refused | PublishError::Unavailable), "{error}");
+            assert!(
+                matches!(error, PublishError::Refused | PublishError::Unavailable),
+                "{error}"
+            );
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    timeout(DEADLINE, taken).await.expect("the event is taken in time");
+    timeout(DEADLINE, taken)
+        .await
+        .expect("the event is taken in time");
 }
 
 pub async fn publish_all<'a>(queue: &Queue, ids: impl IntoIterator<Item = &'a String>) {
-    futures_util::future::join_all(ids.into_iter().map(async |id| publish(queue, event(id)).await)).await;
+    futures_util::future::join_all(
+        ids.into_iter()
+            .map(async |id| publish(queue, event(id)).await),
+    )
+    .await;
 }
 
 /// One batch in flight.
-pub fn taking(batch_max: usize) -> Taking {
-    Taking { batch_max: NonZeroUsize::new(batch_max).unwrap(), batches: NonZeroUsize::MIN }
+pub fn taking(batch_max: usize) -> ConsumerOptions {
+    ConsumerOptions {
+        batch_max: NonZeroUsize::new(batch_max).unwrap(),
+        batches: NonZeroUsize::MIN,
+    }
 }
 
 pub fn consumer(queue: &Queue, batch_max: usize) -> Consumer {
@@ -131,7 +165,9 @@ pub fn consumer(queue: &Queue, batch_max: usize) -> Consumer {
 
 /// The next batch, which must come.
 pub async fn next(consumer: &mut Consumer) -> Batch {
-    let batch = timeout(DEADLINE, consumer.next_batch()).await.expect("a batch comes in time");
+    let batch = timeout(DEADLINE, consumer.next_batch())
+        .await
+        .expect("a batch comes in time");
     batch.expect("the consumer has not ended")
 }
 
@@ -159,5 +195,7 @@ pub async fn ready(queue: &Queue) {
 
 /// What is in the queue's way.
 pub fn reason(queue: &Queue) -> String {
-    queue.ready().map_or_else(|reason| reason.to_string(), |()| "ready".into())
+    queue
+        .ready()
+        .map_or_else(|reason| reason.to_string(), |()| "ready".into())
 }

@@ -17,12 +17,16 @@ pub struct Scrape {
 impl Scrape {
     pub async fn of(app: &App) -> Self {
         let (headers, text) = app.text("/metrics").await;
-        assert_eq!(headers["content-type"], "text/plain; version=0.0.4; charset=utf-8");
+        assert_eq!(
+            headers["content-type"],
+            "text/plain; version=0.0.4; charset=utf-8"
+        );
         Self::read(text)
     }
 
     fn read(text: String) -> Self {
-        let (mut types, mut samples, mut helped) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+        let (mut types, mut samples, mut helped) =
+            (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
         for line in text.lines() {
             if let Some(rest) = line.strip_prefix("# HELP ") {
                 let (name, help) = rest.split_once(' ').unwrap();
@@ -39,10 +43,19 @@ impl Scrape {
                 let name = series.split('{').next().unwrap();
                 let of = family(name, &types);
                 assert!(types.contains_key(&of), "of no type: {line}");
-                assert!(samples.insert(series.to_owned(), value.parse().unwrap()).is_none(), "twice: {line}");
+                assert!(
+                    samples
+                        .insert(series.to_owned(), value.parse().unwrap())
+                        .is_none(),
+                    "twice: {line}"
+                );
             }
         }
-        Self { text, types, samples }
+        Self {
+            text,
+            types,
+            samples,
+        }
     }
 
     /// The value of a series; nothing where it is not there.
@@ -67,7 +80,10 @@ impl Scrape {
 
     /// The labels of a metric's series.
     pub fn labels(&self, metric: &str) -> BTreeSet<String> {
-        let of_metric = self.samples.keys().filter(|series| series.split('{').next() == Some(metric));
+        let of_metric = self
+            .samples
+            .keys()
+            .filter(|series| series.split('{').next() == Some(metric));
         of_metric
             .filter_map(|series| series.split_once('{'))
             .flat_map(|(_, labels)| labels.trim_end_matches('}').split(',').collect::<Vec<_>>())
@@ -78,7 +94,13 @@ impl Scrape {
 
 /// The metric that a line belongs to: those of a histogram have endings.
 pub fn family(name: &str, types: &BTreeMap<String, String>) -> String {
-    let of_histogram = ["_bucket", "_sum", "_count"].iter().filter_map(|ending| name.strip_suffix(ending));
+    let of_histogram = ["_bucket", "_sum", "_count"]
+        .iter()
+        .filter_map(|ending| name.strip_suffix(ending));
     let is_histogram = |of: &&str| types.get(*of).is_some_and(|kind| kind == "histogram");
-    of_histogram.into_iter().find(is_histogram).unwrap_or(name).to_owned()
+    of_histogram
+        .into_iter()
+        .find(is_histogram)
+        .unwrap_or(name)
+        .to_owned()
 }

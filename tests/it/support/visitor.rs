@@ -25,18 +25,32 @@ pub struct Page {
 
 impl Visitor {
     pub fn of(app: &App) -> Self {
-        let client = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build();
-        Self { client: client.unwrap(), address: app.address, cookie: None, headers: HeaderMap::new() }
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .build();
+        Self {
+            client: client.unwrap(),
+            address: app.address,
+            cookie: None,
+            headers: HeaderMap::new(),
+        }
     }
 
     /// The same, with the same cookie, before another process.
     pub fn at(&self, app: &App) -> Self {
-        Self { address: app.address, ..self.clone() }
+        Self {
+            address: app.address,
+            ..self.clone()
+        }
     }
 
     /// Sends a header from now on.
     pub fn set(&mut self, name: &'static str, value: &str) {
-        self.headers.insert(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
+        self.headers.insert(
+            HeaderName::from_static(name),
+            HeaderValue::from_str(value).unwrap(),
+        );
     }
 
     pub async fn get(&mut self, path: &str) -> Page {
@@ -45,11 +59,18 @@ impl Visitor {
     }
 
     pub async fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> Page {
-        let encoded = |text: &str| text.bytes().map(|byte| format!("%{byte:02x}")).collect::<String>();
-        let pairs = fields.iter().map(|(name, value)| format!("{}={}", encoded(name), encoded(value)));
+        let encoded = |text: &str| {
+            text.bytes()
+                .map(|byte| format!("%{byte:02x}"))
+                .collect::<String>()
+        };
+        let pairs = fields
+            .iter()
+            .map(|(name, value)| format!("{}={}", encoded(name), encoded(value)));
         let request = self.client.post(format!("http://{}{path}", self.address));
         let request = request.header("content-type", "application/x-www-form-urlencoded");
-        self.ask(path, request.body(pairs.collect::<Vec<_>>().join("&"))).await
+        self.ask(path, request.body(pairs.collect::<Vec<_>>().join("&")))
+            .await
     }
 
     pub async fn log_in(&mut self, token: &str) -> Page {
@@ -72,14 +93,21 @@ impl Visitor {
             let (pair, flags) = set.to_str().unwrap().split_once(';').unwrap();
             self.cookie = (!flags.contains("Max-Age=0")).then(|| pair.to_owned());
         }
-        Page { path: path.to_owned(), status, body: response.text().await.unwrap(), headers }
+        Page {
+            path: path.to_owned(),
+            status,
+            body: response.text().await.unwrap(),
+            headers,
+        }
     }
 }
 
 impl Page {
     /// The value of a header; empty where there is none.
     pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().unwrap())
     }
 
     pub fn location(&self) -> &str {
@@ -88,14 +116,23 @@ impl Page {
 
     /// Where its links and files are, without the place in the page.
     pub fn links(&self) -> Vec<String> {
-        let values = [" href=\"", " src=\""].into_iter().flat_map(|start| self.body.split(start).skip(1));
+        let values = [" href=\"", " src=\""]
+            .into_iter()
+            .flat_map(|start| self.body.split(start).skip(1));
         let values = values.map(|rest| unescaped(rest.split('"').next().unwrap()));
-        values.map(|link| link.split('#').next().unwrap().to_owned()).filter(|link| !link.is_empty()).collect()
+        values
+            .map(|link| link.split('#').next().unwrap().to_owned())
+            .filter(|link| !link.is_empty())
+            .collect()
     }
 
     pub fn form_token(&self) -> String {
         let fields = self.hidden_fields();
-        fields.into_iter().find(|(name, _)| name == "form_token").expect("the page has a form").1
+        fields
+            .into_iter()
+            .find(|(name, _)| name == "form_token")
+            .expect("the page has a form")
+            .1
     }
 
     /// Names and values of the last form's hidden fields.
@@ -103,19 +140,35 @@ impl Page {
         let form = self.body.rsplit("<form").next().unwrap();
         let inputs = form.split("<input type=\"hidden\" name=\"").skip(1);
         let fields = inputs.map(|rest| rest.split_once("\" value=\"").unwrap());
-        fields.map(|(name, rest)| (name.to_owned(), unescaped(rest.split('"').next().unwrap()))).collect()
+        fields
+            .map(|(name, rest)| (name.to_owned(), unescaped(rest.split('"').next().unwrap())))
+            .collect()
     }
 
     /// What a person reads.
     pub fn text(&self) -> String {
         let main = self.body.split_once("<main").map_or("", |(_, main)| main);
-        let text: String = main.split('<').map(|part| part.split_once('>').map_or("", |(_, text)| text)).collect();
+        let text: String = main
+            .split('<')
+            .map(|part| part.split_once('>').map_or("", |(_, text)| text))
+            .collect();
         let spaced = unescaped(&text).replace(['\u{a0}', '\u{202f}'], " ");
         spaced.split_whitespace().collect::<Vec<_>>().join(" ")
     }
 }
 
 fn unescaped(text: &str) -> String {
-    let pairs = [("&#60;", "<"), ("&#62;", ">"), ("&#34;", "\""), ("&#39;", "'"), ("&#38;", "&"), ("&amp;", "&")];
-    pairs.into_iter().fold(text.to_owned(), |text, (escaped, plain)| text.replace(escaped, plain))
+    let pairs = [
+        ("&#60;", "<"),
+        ("&#62;", ">"),
+        ("&#34;", "\""),
+        ("&#39;", "'"),
+        ("&#38;", "&"),
+        ("&amp;", "&"),
+    ];
+    pairs
+        .into_iter()
+        .fold(text.to_owned(), |text, (escaped, plain)| {
+            text.replace(escaped, plain)
+        })
 }

@@ -44,7 +44,11 @@ impl Proxy {
             deaf: watch::Sender::new(None),
         };
         let accepting = tokio::spawn(accept(listener, wire.clone()));
-        Self { address, wire, accepting }
+        Self {
+            address,
+            wire,
+            accepting,
+        }
     }
 
     /// The URL of the broker, through the proxy.
@@ -72,7 +76,9 @@ impl Proxy {
 
     /// As a broker with an alarm: it lets everybody in, tells those who publish, and reads no more from these.
     pub fn alarm_publishers(&self, reason: &'static str) {
-        self.wire.deaf.send_replace(Some((BASIC_PUBLISH, Some(reason))));
+        self.wire
+            .deaf
+            .send_replace(Some((BASIC_PUBLISH, Some(reason))));
     }
 
     /// As a broker whose queues have no leader: who takes a message gets no answer, and nothing after it either.

@@ -15,7 +15,10 @@ pub struct Source {
 
 impl Source {
     pub fn new(path: &str, text: &str) -> Self {
-        Self { path: path.to_owned(), text: text.to_owned() }
+        Self {
+            path: path.to_owned(),
+            text: text.to_owned(),
+        }
     }
 
     pub fn is_rust(&self) -> bool {
@@ -24,7 +27,11 @@ impl Source {
 
     /// The path of its module in the crate: `["store", "sqlite"]`; nothing for the root and for what is no source.
     pub fn module(&self) -> Vec<String> {
-        let Some(inside) = self.path.strip_prefix("src/").and_then(|path| path.strip_suffix(".rs")) else {
+        let Some(inside) = self
+            .path
+            .strip_prefix("src/")
+            .and_then(|path| path.strip_suffix(".rs"))
+        else {
             return Vec::new();
         };
         let mut parts: Vec<String> = inside.split('/').map(str::to_owned).collect();
@@ -39,7 +46,8 @@ impl Source {
         let tokens = tokens(&self.text);
         let folder = Path::new(&self.path).parent().unwrap_or(Path::new(""));
         let named = tokens.iter().enumerate().filter_map(|(at, (token, _))| {
-            let names = *token == Token::Word("include_str".to_owned()) && punctuation(&tokens, at + 1, "!(");
+            let names = *token == Token::Word("include_str".to_owned())
+                && punctuation(&tokens, at + 1, "!(");
             match tokens.get(at + 3) {
                 Some((Token::Text(path), _)) if names => Some(path),
                 _ => None,
@@ -65,7 +73,10 @@ fn plain(path: &Path) -> String {
 }
 
 fn with_slashes(path: &Path) -> String {
-    path.iter().map(|part| part.to_string_lossy()).collect::<Vec<_>>().join("/")
+    path.iter()
+        .map(|part| part.to_string_lossy())
+        .collect::<Vec<_>>()
+        .join("/")
 }
 
 /// Every `.rs` and `.sql` file below `top`, none where there is no such folder.
@@ -77,10 +88,19 @@ pub fn read(root: &Path, top: &str) -> Vec<Source> {
             let path = entry.expect("a folder of the sources can be read").path();
             if path.is_dir() {
                 folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs" || extension == "sql") {
-                let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-                let inside = path.strip_prefix(root).expect("it was found below the root");
-                sources.push(Source { path: with_slashes(inside), text });
+            } else if path
+                .extension()
+                .is_some_and(|extension| extension == "rs" || extension == "sql")
+            {
+                let text = fs::read_to_string(&path)
+                    .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+                let inside = path
+                    .strip_prefix(root)
+                    .expect("it was found below the root");
+                sources.push(Source {
+                    path: with_slashes(inside),
+                    text,
+                });
             }
         }
     }
@@ -104,7 +124,10 @@ pub fn tokens(text: &str) -> Vec<(Token, usize)> {
         let rest = &letters[at..];
         let (token, length) = next_token(rest);
         tokens.extend(token.map(|token| (token, line)));
-        line += rest[..length].iter().filter(|letter| **letter == '\n').count();
+        line += rest[..length]
+            .iter()
+            .filter(|letter| **letter == '\n')
+            .count();
         at += length;
     }
     tokens
@@ -121,7 +144,10 @@ fn next_token(rest: &[char]) -> (Option<Token>, usize) {
         first if first.is_alphanumeric() || first == '_' => {
             let length = until(rest, |letter| !letter.is_alphanumeric() && letter != '_');
             let word: String = rest[..length].iter().collect();
-            let fences = rest[length..].iter().take_while(|letter| **letter == '#').count();
+            let fences = rest[length..]
+                .iter()
+                .take_while(|letter| **letter == '#')
+                .count();
             let opens = rest.get(length + fences) == Some(&'"');
             match word.as_str() {
                 "r" | "br" | "cr" if opens => raw(rest, length, fences),
@@ -136,7 +162,9 @@ fn next_token(rest: &[char]) -> (Option<Token>, usize) {
 }
 
 fn until(rest: &[char], stop: impl Fn(char) -> bool) -> usize {
-    rest.iter().position(|letter| stop(*letter)).unwrap_or(rest.len())
+    rest.iter()
+        .position(|letter| stop(*letter))
+        .unwrap_or(rest.len())
 }
 
 fn block_comment(rest: &[char]) -> usize {
@@ -160,34 +188,54 @@ fn quoted(rest: &[char]) -> (Option<Token>, usize) {
         at += if rest[at] == '\\' { 2 } else { 1 };
     }
     let end = at.min(rest.len());
-    (Some(Token::Text(rest[1..end].iter().collect())), (end + 1).min(rest.len()))
+    (
+        Some(Token::Text(rest[1..end].iter().collect())),
+        (end + 1).min(rest.len()),
+    )
 }
 
 /// A raw string: `prefix` letters, `fences` times `#`, a quote.
 fn raw(rest: &[char], prefix: usize, fences: usize) -> (Option<Token>, usize) {
     let open = prefix + fences;
     let ends = |at: usize| {
-        rest[at] == '"' && rest.get(at + 1..=at + fences).is_some_and(|fence| fence.iter().all(|letter| *letter == '#'))
+        rest[at] == '"'
+            && rest
+                .get(at + 1..=at + fences)
+                .is_some_and(|fence| fence.iter().all(|letter| *letter == '#'))
     };
-    let end = (open + 1..rest.len()).find(|at| ends(*at)).unwrap_or(rest.len());
-    (Some(Token::Text(rest[open + 1..end].iter().collect())), (end + 1 + fences).min(rest.len()))
+    let end = (open + 1..rest.len())
+        .find(|at| ends(*at))
+        .unwrap_or(rest.len());
+    (
+        Some(Token::Text(rest[open + 1..end].iter().collect())),
+        (end + 1 + fences).min(rest.len()),
+    )
 }
 
 /// `'x'` and `'\n'` are characters; `'a` without a closing quote is a lifetime, whose name is no word that counts.
 fn quote_or_lifetime(rest: &[char]) -> (Option<Token>, usize) {
     match (rest.get(1), rest.get(2)) {
-        (Some('\\'), Some(_)) => (None, (3 + until(&rest[3..], |letter| letter == '\'') + 1).min(rest.len())),
+        (Some('\\'), Some(_)) => (
+            None,
+            (3 + until(&rest[3..], |letter| letter == '\'') + 1).min(rest.len()),
+        ),
         (Some(_), Some('\'')) => (None, 3),
-        _ => (None, 1 + until(&rest[1..], |letter| !letter.is_alphanumeric() && letter != '_')),
+        _ => (
+            None,
+            1 + until(&rest[1..], |letter| {
+                !letter.is_alphanumeric() && letter != '_'
+            }),
+        ),
     }
 }
 
 /// Whether the tokens at `at` are these signs.
 pub fn punctuation(tokens: &[(Token, usize)], at: usize, signs: &str) -> bool {
-    signs
-        .chars()
-        .enumerate()
-        .all(|(step, sign)| tokens.get(at + step).is_some_and(|(token, _)| *token == Token::Punctuation(sign)))
+    signs.chars().enumerate().all(|(step, sign)| {
+        tokens
+            .get(at + step)
+            .is_some_and(|(token, _)| *token == Token::Punctuation(sign))
+    })
 }
 
 fn word(tokens: &[(Token, usize)], at: usize) -> Option<&str> {
@@ -206,9 +254,10 @@ pub fn imports(module: &[String], tokens: &[(Token, usize)]) -> Vec<(String, usi
     for at in 0..tokens.len() {
         if punctuation(tokens, at, "{") {
             depth += 1;
-            if let (Some("mod"), Some(name)) =
-                (at.checked_sub(2).and_then(|at| word(tokens, at)), word(tokens, at.saturating_sub(1)))
-            {
+            if let (Some("mod"), Some(name)) = (
+                at.checked_sub(2).and_then(|at| word(tokens, at)),
+                word(tokens, at.saturating_sub(1)),
+            ) {
                 here.push(name.to_owned());
                 inline.push(depth);
             }
@@ -232,7 +281,12 @@ pub fn imports(module: &[String], tokens: &[(Token, usize)]) -> Vec<(String, usi
 }
 
 /// Follows a path from `base` until it names something; keeps that name if it stands at the root of the crate.
-fn follow(mut base: Vec<String>, tokens: &[(Token, usize)], mut at: usize, found: &mut Vec<(String, usize)>) {
+fn follow(
+    mut base: Vec<String>,
+    tokens: &[(Token, usize)],
+    mut at: usize,
+    found: &mut Vec<(String, usize)>,
+) {
     loop {
         match word(tokens, at) {
             Some("self") => {}

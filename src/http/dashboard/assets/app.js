@@ -10,7 +10,7 @@
 
   const local = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
 
-  function localise(root) {
+  function localize(root) {
     for (const time of root.querySelectorAll("time[datetime]")) {
       time.title = local.format(new Date(time.dateTime)) + " where you are";
     }
@@ -27,7 +27,7 @@
     search.select();
   });
 
-  localise(document);
+  localize(document);
   if (!document.body.hasAttribute("data-live")) return;
 
   const button = document.getElementById("live");
@@ -59,7 +59,7 @@
   }
 
   function replace(part, fresh) {
-    localise(fresh);
+    localize(fresh);
     if (part.outerHTML === fresh.outerHTML || isInUse(part)) return;
     const active = part.contains(document.activeElement) ? document.activeElement : null;
     // The same thing again, by where it leads or what it says.
@@ -87,7 +87,7 @@
         old.forEach((part, place) => replace(part, fresh[place]));
       } else if (!old.some(isInUse)) {
         const main = document.importNode(page.getElementById("main"), true);
-        localise(main);
+        localize(main);
         const focus = document.getElementById("main").contains(document.activeElement);
         document.getElementById("main").replaceWith(main);
         if (focus) main.focus({ preventScroll: true });

@@ -14,11 +14,16 @@ async fn run(connection: &mut SqliteConnection, sql: &'static str) {
 #[tokio::test]
 async fn a_full_disk_refuses_events_lets_the_queue_be_drained_and_is_usable_again() {
     let place = Place::new();
-    let queue = Queue::open_file(QueueFile::at(&place.file()).with_pages_max(SMALL_DISK_PAGES)).await.unwrap();
+    let queue = Queue::open_file(QueueFile::at(&place.file()).with_pages_max(SMALL_DISK_PAGES))
+        .await
+        .unwrap();
     let body = Bytes::from(vec![b'x'; 16 * 1024]);
     let mut stored = 0;
     let refused = loop {
-        match queue.publish(event_of(&format!("msg_{stored}"), body.clone())).await {
+        match queue
+            .publish(event_of(&format!("msg_{stored}"), body.clone()))
+            .await
+        {
             Ok(()) => stored += 1,
             Err(error) => break error,
         }
@@ -28,15 +33,24 @@ async fn a_full_disk_refuses_events_lets_the_queue_be_drained_and_is_usable_agai
     assert!(stored > 2, "only {stored} fit");
     let fault = queue.ready().unwrap_err().to_string();
     assert_eq!(fault, "the disk of the queue file is full: make room on it");
-    assert_eq!(queue.publish(event_of("msg_more", body.clone())).await, Err(PublishError::Refused));
-    assert_eq!(queue.depth().await.unwrap(), stored, "what was refused is not there");
+    assert_eq!(
+        queue.publish(event_of("msg_more", body.clone())).await,
+        Err(PublishError::Refused)
+    );
+    assert_eq!(
+        queue.depth().await.unwrap(),
+        stored,
+        "what was refused is not there"
+    );
 
     // A publish that fails in the same transaction does not keep an acknowledgement from being written.
     let mut consumer = consumer(&queue, 2);
     let batch = next(&mut consumer).await;
     let large = Bytes::from(vec![b'x'; 1024 * 1024]);
-    let (acknowledged, published) =
-        tokio::join!(ack(&mut consumer, batch), queue.publish(event_of("msg_large", large)));
+    let (acknowledged, published) = tokio::join!(
+        ack(&mut consumer, batch),
+        queue.publish(event_of("msg_large", large))
+    );
     acknowledged.unwrap();
     assert_eq!(published, Err(PublishError::Refused));
     assert_eq!(queue.depth().await.unwrap(), stored - 2);
@@ -55,8 +69,15 @@ async fn a_file_that_cannot_be_written_makes_the_queue_unavailable_until_it_can(
     let queue = place.open().await;
     queue.publish(event("a")).await.unwrap();
     let mut stranger = place.stranger().await;
-    run(&mut stranger, "create trigger stop before insert on queue begin select raise(abort, 'stop'); end").await;
-    assert_eq!(queue.publish(event("b")).await, Err(PublishError::Unavailable));
+    run(
+        &mut stranger,
+        "create trigger stop before insert on queue begin select raise(abort, 'stop'); end",
+    )
+    .await;
+    assert_eq!(
+        queue.publish(event("b")).await,
+        Err(PublishError::Unavailable)
+    );
     assert!(queue.ready().is_err());
     run(&mut stranger, "drop trigger stop").await;
     until("the queue is ready again", async || queue.ready().is_ok()).await;
@@ -71,7 +92,11 @@ async fn a_batch_whose_acknowledgement_failed_comes_again() {
     let queue = place.open().await;
     queue.publish(event("a")).await.unwrap();
     let mut stranger = place.stranger().await;
-    run(&mut stranger, "create trigger stop before delete on queue begin select raise(abort, 'stop'); end").await;
+    run(
+        &mut stranger,
+        "create trigger stop before delete on queue begin select raise(abort, 'stop'); end",
+    )
+    .await;
     let mut consumer = consumer(&queue, 5);
     let batch = next(&mut consumer).await;
     assert!(ack(&mut consumer, batch).await.is_err());
@@ -102,7 +127,11 @@ async fn rows_that_were_deleted_or_spoilt_do_not_hold_up_the_others() {
     for batch in [second, last] {
         ack(&mut consumer, batch).await.unwrap();
     }
-    assert_eq!(queue.depth().await.unwrap(), 1, "the spoilt row stays in the file");
+    assert_eq!(
+        queue.depth().await.unwrap(),
+        1,
+        "the spoilt row stays in the file"
+    );
 }
 
 #[tokio::test]
@@ -114,18 +143,28 @@ async fn events_beyond_what_may_wait_are_refused_at_once_and_those_that_wait_are
     let mut senders = JoinSet::new();
     for number in 0..WAITING_MAX + 1000 {
         let queue = queue.clone();
-        senders.spawn(async move { queue.publish(event_of(&format!("msg_{number}"), Bytes::new())).await });
+        senders.spawn(async move {
+            queue
+                .publish(event_of(&format!("msg_{number}"), Bytes::new()))
+                .await
+        });
     }
     // The writer holds one group, of up to 256, and waits for the file; the channel holds the others.
     for _ in 0..1000 - 256 {
-        assert_eq!(senders.join_next().await.unwrap().unwrap(), Err(PublishError::Busy));
+        assert_eq!(
+            senders.join_next().await.unwrap().unwrap(),
+            Err(PublishError::Busy)
+        );
     }
     run(&mut stranger, "rollback").await;
     stranger.close().await.unwrap();
     let rest = senders.join_all().await;
     let stored = rest.iter().filter(|published| published.is_ok()).count();
     assert!(stored >= WAITING_MAX, "{stored}");
-    assert!(rest.iter().all(|published| matches!(published, Ok(()) | Err(PublishError::Busy))));
+    assert!(
+        rest.iter()
+            .all(|published| matches!(published, Ok(()) | Err(PublishError::Busy)))
+    );
     assert_eq!(drain(&queue, 500).await.len(), stored);
 }
 
@@ -134,11 +173,19 @@ async fn bodies_beyond_what_may_wait_are_refused_at_once() {
     let place = Place::new();
     let queue = place.open().await;
     let body = Bytes::from(vec![b'x'; WAITING_BYTES_MAX as usize + 1]);
-    let (whole, beside) =
-        tokio::join!(queue.publish(event_of("msg_whole", body)), queue.publish(event_of("msg_beside", "x".into())));
+    let (whole, beside) = tokio::join!(
+        queue.publish(event_of("msg_whole", body)),
+        queue.publish(event_of("msg_beside", "x".into()))
+    );
     assert_eq!((whole, beside), (Ok(()), Err(PublishError::Busy)));
-    queue.publish(event_of("msg_after", "x".into())).await.unwrap();
-    assert_eq!(drain(&queue, 500).await.into_keys().collect::<Vec<_>>(), ["msg_after", "msg_whole"]);
+    queue
+        .publish(event_of("msg_after", "x".into()))
+        .await
+        .unwrap();
+    assert_eq!(
+        drain(&queue, 500).await.into_keys().collect::<Vec<_>>(),
+        ["msg_after", "msg_whole"]
+    );
 }
 
 #[tokio::test]
@@ -148,7 +195,11 @@ async fn a_sender_that_gave_up_does_no_harm() {
     let mut stranger = place.stranger().await;
     run(&mut stranger, "begin immediate").await;
     let patience = Duration::from_millis(50);
-    assert!(tokio::time::timeout(patience, queue.publish(event("given_up"))).await.is_err());
+    assert!(
+        tokio::time::timeout(patience, queue.publish(event("given_up")))
+            .await
+            .is_err()
+    );
     run(&mut stranger, "rollback").await;
     queue.publish(event("waited")).await.unwrap();
     let seen = drain(&queue, 500).await;
@@ -161,7 +212,11 @@ async fn a_writer_that_dies_is_not_ready_and_starts_again() {
     let place = Place::new();
     let queue = place.open().await;
     queue.publish(event("before")).await.unwrap();
-    assert_eq!(queue.publish(event(BUG)).await, Err(PublishError::Unavailable), "nothing is promised");
+    assert_eq!(
+        queue.publish(event(BUG)).await,
+        Err(PublishError::Unavailable),
+        "nothing is promised"
+    );
     let died = queue.ready().unwrap_err().to_string();
     assert!(died.contains("bug of clerk-sync"), "{died}");
     let started = Instant::now();
@@ -170,7 +225,10 @@ async fn a_writer_that_dies_is_not_ready_and_starts_again() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     queue.publish(event("after")).await.unwrap();
-    assert_eq!(drain(&queue, 500).await.into_keys().collect::<Vec<_>>(), ["after", "before"]);
+    assert_eq!(
+        drain(&queue, 500).await.into_keys().collect::<Vec<_>>(),
+        ["after", "before"]
+    );
     queue.close().await;
 }
 
@@ -184,9 +242,14 @@ async fn a_writer_that_nobody_can_reach_any_more_ends() {
     drop(queue);
     let batch = next(&mut consumer).await;
     ack(&mut consumer, batch).await.unwrap();
-    assert!(ended.has_changed().is_ok(), "a consumer has still something to acknowledge");
+    assert!(
+        ended.has_changed().is_ok(),
+        "a consumer has still something to acknowledge"
+    );
     drop(consumer);
     let all_is_done = async { while ended.changed().await.is_ok() {} };
-    tokio::time::timeout(DEADLINE, all_is_done).await.expect("the writer ends");
+    tokio::time::timeout(DEADLINE, all_is_done)
+        .await
+        .expect("the writer ends");
     assert_eq!(place.open().await.depth().await.unwrap(), 0);
 }

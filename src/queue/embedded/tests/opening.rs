@@ -2,11 +2,15 @@
 
 use sqlx::Connection;
 
-use super::lock::DirectoryLock;
+use super::directory_lock::DirectoryLock;
 use super::*;
 
 async fn refusal(path: &Path) -> String {
-    match Queue::open(&Options { path: path.to_owned() }).await {
+    match Queue::open(&Options {
+        path: path.to_owned(),
+    })
+    .await
+    {
         Ok(_) => panic!("{} was opened", path.display()),
         Err(error) => error.to_string(),
     }
@@ -22,7 +26,10 @@ async fn a_file_of_another_kind_is_refused_and_left_as_it_is() {
     let text = "not a database, but somebody's only copy of something\n".repeat(100);
     std::fs::write(place.file(), &text).unwrap();
     let line = refusal(&place.file()).await;
-    assert!(line.contains("queue.db is not a SQLite database: move it away"), "{line}");
+    assert!(
+        line.contains("queue.db is not a SQLite database: move it away"),
+        "{line}"
+    );
     assert_eq!(std::fs::read_to_string(place.file()).unwrap(), text);
 
     std::fs::remove_file(place.file()).unwrap();
@@ -31,13 +38,26 @@ async fn a_file_of_another_kind_is_refused_and_left_as_it_is() {
     stranger.close().await.unwrap();
     let before = std::fs::read(place.file()).unwrap();
     let line = refusal(&place.file()).await;
-    assert!(line.contains("queue.db is a database of another kind"), "{line}");
-    assert_eq!(std::fs::read(place.file()).unwrap(), before, "not a byte of it is changed");
+    assert!(
+        line.contains("queue.db is a database of another kind"),
+        "{line}"
+    );
+    assert_eq!(
+        std::fs::read(place.file()).unwrap(),
+        before,
+        "not a byte of it is changed"
+    );
 
     let line = refusal(&place.0).await;
-    assert!(line.contains("cannot be opened") && line.contains("Check its permissions"), "{line}");
+    assert!(
+        line.contains("cannot be opened") && line.contains("Check its permissions"),
+        "{line}"
+    );
     let line = refusal(&place.file().join("below-a-file")).await;
-    assert!(line.contains("cannot be made") && line.contains("DATA_DIR"), "{line}");
+    assert!(
+        line.contains("cannot be made") && line.contains("DATA_DIR"),
+        "{line}"
+    );
 }
 
 #[tokio::test]
@@ -48,7 +68,10 @@ async fn a_file_of_a_newer_version_is_refused() {
     run(&mut stranger, "pragma user_version = 4").await;
     stranger.close().await.unwrap();
     let line = refusal(&place.file()).await;
-    assert!(line.contains("has version 4, this program knows 3: use the clerk-sync that wrote it"), "{line}");
+    assert!(
+        line.contains("has version 4, this program knows 3: use the clerk-sync that wrote it"),
+        "{line}"
+    );
 }
 
 #[tokio::test]
@@ -63,7 +86,10 @@ async fn a_file_of_version_1_is_brought_up_to_date_with_what_waits_in_it() {
     let (one, other) = tokio::join!(place.open(), place.open());
     one.publish(event("new")).await.unwrap();
     other.close().await;
-    assert_eq!(drain(&one, 5).await.into_keys().collect::<Vec<_>>(), ["msg_old", "new"]);
+    assert_eq!(
+        drain(&one, 5).await.into_keys().collect::<Vec<_>>(),
+        ["msg_old", "new"]
+    );
     one.close().await;
     place.open().await.close().await;
 }
@@ -73,7 +99,13 @@ async fn a_damaged_file_is_refused_and_left_as_it_is() {
     let place = Place::new();
     let queue = place.open().await;
     for number in 0..50 {
-        queue.publish(event_of(&format!("msg_{number}"), Bytes::from(vec![b'x'; 3000]))).await.unwrap();
+        queue
+            .publish(event_of(
+                &format!("msg_{number}"),
+                Bytes::from(vec![b'x'; 3000]),
+            ))
+            .await
+            .unwrap();
     }
     queue.close().await;
     let mut bytes = std::fs::read(place.file()).unwrap();
@@ -94,7 +126,10 @@ async fn many_may_make_the_file_at_once() {
             let options = Options { path: place.file() };
             opening.spawn(async move {
                 let queue = Queue::open(&options).await.unwrap();
-                queue.publish(event(&format!("msg_{number}"))).await.unwrap();
+                queue
+                    .publish(event(&format!("msg_{number}")))
+                    .await
+                    .unwrap();
                 queue
             });
         }
@@ -125,12 +160,20 @@ fn one_process_serves_a_directory() {
     let directory = place.0.join("data");
     let lock = DirectoryLock::take(&directory).unwrap();
     let line = DirectoryLock::take(&directory).unwrap_err().to_string();
-    let holder = format!("another clerk-sync (process {}) works in", std::process::id());
-    assert!(line.contains(&holder) && line.contains("set DATA_DIR"), "{line}");
+    let holder = format!(
+        "another clerk-sync (process {}) works in",
+        std::process::id()
+    );
+    assert!(
+        line.contains(&holder) && line.contains("set DATA_DIR"),
+        "{line}"
+    );
     drop(lock);
     DirectoryLock::take(&directory).unwrap();
 
     std::fs::write(place.0.join("file"), "").unwrap();
-    let line = DirectoryLock::take(&place.0.join("file")).unwrap_err().to_string();
+    let line = DirectoryLock::take(&place.0.join("file"))
+        .unwrap_err()
+        .to_string();
     assert!(line.contains("cannot be locked"), "{line}");
 }

@@ -28,9 +28,19 @@ fn hosts_sockets_and_databases_are_read() {
         ("postgres://u:p@db:5433/app", Some("db"), Some(5433), "app"),
         ("postgresql://u:p@db/app", Some("db"), None, "app"),
         ("POSTGRES://u:p@db/app", Some("db"), None, "app"),
-        ("postgres://u:p@[::1]:5432/app", Some("::1"), Some(5432), "app"),
+        (
+            "postgres://u:p@[::1]:5432/app",
+            Some("::1"),
+            Some(5432),
+            "app",
+        ),
         ("postgres://u:7M[r@db/app", Some("db"), None, "app"),
-        ("postgres://u@/app?host=/run/pg", Some("/run/pg"), None, "app"),
+        (
+            "postgres://u@/app?host=/run/pg",
+            Some("/run/pg"),
+            None,
+            "app",
+        ),
         (
             "postgres://u:p@/app?host=/cloudsql/project:region:instance",
             Some("/cloudsql/project:region:instance"),
@@ -38,13 +48,31 @@ fn hosts_sockets_and_databases_are_read() {
             "app",
         ),
         ("postgres://u@%2Frun%2Fpg/app", Some("/run/pg"), None, "app"),
-        ("postgres://u@/app?host=::1&port=5433", Some("::1"), Some(5433), "app"),
-        ("postgres://?host=db&dbname=app&user=u&password=p", Some("db"), None, "app"),
+        (
+            "postgres://u@/app?host=::1&port=5433",
+            Some("::1"),
+            Some(5433),
+            "app",
+        ),
+        (
+            "postgres://?host=db&dbname=app&user=u&password=p",
+            Some("db"),
+            None,
+            "app",
+        ),
         ("postgres:///app", None, None, "app"),
         ("postgres://u@db/a%2Fb%20c", Some("db"), None, "a/b c"),
     ] {
         let address = read(url);
-        assert_eq!((address.host.as_deref(), address.port, address.database.as_str()), (host, port, database), "{url}");
+        assert_eq!(
+            (
+                address.host.as_deref(),
+                address.port,
+                address.database.as_str()
+            ),
+            (host, port, database),
+            "{url}"
+        );
     }
 }
 
@@ -53,13 +81,30 @@ fn what_sqlx_gets_is_what_the_url_says() {
     let url = "postgres://a%40b:7%2FM+r%3FE':d%23%25@[::1]:5433/a%20b?application_name=x&options=-c%20work_mem%3D1MB";
     let options = read(url).connect_options().unwrap();
     assert_eq!((options.get_host(), options.get_port()), ("::1", 5433));
-    assert_eq!((options.get_username(), options.get_database()), ("a@b", Some("a b")));
-    assert_eq!((options.get_application_name(), options.get_options()), (Some("x"), Some("-c work_mem=1MB")));
-    assert!(format!("{options:?}").contains("7/M+r?E':d#%"), "the password is whole");
-    let of_socket = read("postgres://u@/app?host=/run/pg&sslmode=verify-full").connect_options().unwrap();
+    assert_eq!(
+        (options.get_username(), options.get_database()),
+        ("a@b", Some("a b"))
+    );
+    assert_eq!(
+        (options.get_application_name(), options.get_options()),
+        (Some("x"), Some("-c work_mem=1MB"))
+    );
+    assert!(
+        format!("{options:?}").contains("7/M+r?E':d#%"),
+        "the password is whole"
+    );
+    let of_socket = read("postgres://u@/app?host=/run/pg&sslmode=verify-full")
+        .connect_options()
+        .unwrap();
     assert_eq!(of_socket.get_socket().unwrap().to_str(), Some("/run/pg"));
     assert!(matches!(of_socket.get_ssl_mode(), PgSslMode::Disable));
-    assert_eq!(read("postgres://db/app").connect_options().unwrap().get_application_name(), Some("clerk-sync"));
+    assert_eq!(
+        read("postgres://db/app")
+            .connect_options()
+            .unwrap()
+            .get_application_name(),
+        Some("clerk-sync")
+    );
 }
 
 #[test]
@@ -100,10 +145,19 @@ fn demands_for_tls_are_obeyed_as_libpq_does() {
         ("channel_binding=require", Mode::Require),
         ("sslmode=prefer&channel_binding=require", Mode::Require),
         ("sslmode=require&channel_binding=require", Mode::Require),
-        ("sslmode=verify-full&channel_binding=require", Mode::VerifyFull),
+        (
+            "sslmode=verify-full&channel_binding=require",
+            Mode::VerifyFull,
+        ),
         ("sslaccept=strict", Mode::VerifyFull),
-        ("sslmode=require&sslaccept=accept_invalid_certs", Mode::Require),
-        ("gssencmode=prefer&sslnegotiation=postgres&sslsni=1&ssl_min_protocol_version=TLSv1.2", Mode::Prefer),
+        (
+            "sslmode=require&sslaccept=accept_invalid_certs",
+            Mode::Require,
+        ),
+        (
+            "gssencmode=prefer&sslnegotiation=postgres&sslsni=1&ssl_min_protocol_version=TLSv1.2",
+            Mode::Prefer,
+        ),
     ] {
         assert_eq!(mode(query), expected, "{query}");
     }
@@ -119,17 +173,26 @@ fn what_cannot_be_satisfied_is_an_error_that_names_the_parameter_and_no_value() 
         ("requiressl=hunter2", "requiressl"),
         ("sslaccept=hunter2", "sslaccept"),
         ("channel_binding=hunter2", "channel_binding"),
-        ("sslmode=disable&channel_binding=require", "channel_binding=require"),
+        (
+            "sslmode=disable&channel_binding=require",
+            "channel_binding=require",
+        ),
         ("sslmode=disable&ssl=true", "sslmode=disable"),
         ("ssl=require&sslmode=disable", "sslmode=disable and ssl"),
         ("sslmode=disable&ssl=require", "sslmode=disable and ssl"),
         ("ssl=verify-full&sslmode=disable", "sslmode=disable and ssl"),
-        ("sslmode=disable&requiressl=1", "sslmode=disable and requiressl"),
+        (
+            "sslmode=disable&requiressl=1",
+            "sslmode=disable and requiressl",
+        ),
         ("ssl=disable&sslmode=require", "ssl=disable"),
         ("sslmode=verify-full&ssl=disable", "ssl=disable"),
         ("ssl=disable&requiressl=1", "ssl=disable and requiressl"),
         ("requiressl=1&ssl=disable", "ssl=disable and requiressl"),
-        ("ssl=disable&channel_binding=require", "ssl=disable and channel_binding"),
+        (
+            "ssl=disable&channel_binding=require",
+            "ssl=disable and channel_binding",
+        ),
         ("ssl=hunter2", "ssl"),
         ("sslmode=disable&sslaccept=strict", "sslaccept=strict"),
         ("sslmode=require&sslrootcert=system", "sslrootcert=system"),
@@ -145,8 +208,14 @@ fn what_cannot_be_satisfied_is_an_error_that_names_the_parameter_and_no_value() 
         ("sslsni=0", "sslsni"),
         ("sslidentity=hunter2", "sslidentity"),
         ("sslfuture=hunter2", "sslfuture"),
-        ("ssl_min_protocol_version=TLSv1.3", "ssl_min_protocol_version"),
-        ("ssl_max_protocol_version=TLSv1.2", "ssl_max_protocol_version"),
+        (
+            "ssl_min_protocol_version=TLSv1.3",
+            "ssl_min_protocol_version",
+        ),
+        (
+            "ssl_max_protocol_version=TLSv1.2",
+            "ssl_max_protocol_version",
+        ),
         ("gssencmode=require", "gssencmode"),
         ("require_auth=scram-sha-256", "require_auth"),
         ("SSLMODE=require", "SSLMODE"),
@@ -160,12 +229,21 @@ fn what_cannot_be_satisfied_is_an_error_that_names_the_parameter_and_no_value() 
         ("sslmode=require&ssl-mode=disable", "ssl-mode"),
         ("service=hunter2", "service"),
         ("target_session_attrs=standby", "target_session_attrs"),
-        ("statement-cache-capacity=hunter2", "statement-cache-capacity"),
+        (
+            "statement-cache-capacity=hunter2",
+            "statement-cache-capacity",
+        ),
     ] {
         let said = refused(&format!("postgres://u:hunter2@db/app?{query}"));
         let (fault, remedy) = said.split_once("; ").unwrap();
-        assert!(fault.contains(named) && !remedy.is_empty(), "{query}: {said}");
-        assert!(!said.contains("hunter2") && !said.contains("no-verify"), "{query}: {said}");
+        assert!(
+            fault.contains(named) && !remedy.is_empty(),
+            "{query}: {said}"
+        );
+        assert!(
+            !said.contains("hunter2") && !said.contains("no-verify"),
+            "{query}: {said}"
+        );
     }
     assert!(
         refused("postgres://db/app?sslmode=no-verify")
@@ -194,9 +272,20 @@ fn what_hosts_and_other_clients_put_into_their_urls_is_read_in_silence() {
 #[test]
 fn what_nobody_knows_is_ignored_and_named() {
     let url = "postgres://u:p@db/app?search_path=a&schema=b&TimeZone=UTC&statement_timeout=5s&lock_timeout=1&pooling=true&applicationName=x";
-    let names = ["search_path", "TimeZone", "statement_timeout", "lock_timeout", "pooling", "applicationName"];
+    let names = [
+        "search_path",
+        "TimeZone",
+        "statement_timeout",
+        "lock_timeout",
+        "pooling",
+        "applicationName",
+    ];
     assert_eq!(read(url).ignored(), names);
-    assert!(read("postgres://u:p@db/app?sslmode=require&schema=public").ignored().is_empty());
+    assert!(
+        read("postgres://u:p@db/app?sslmode=require&schema=public")
+            .ignored()
+            .is_empty()
+    );
 }
 
 /// Refused rather than shown as a host and a database.
@@ -209,7 +298,10 @@ fn what_may_be_a_login_that_is_not_encoded_is_refused() {
         "postgres://app:24?dbname=hunter2",
     ] {
         let said = refused(url);
-        assert!(said.contains("%2F") && !said.contains("hunter2"), "{url}: {said}");
+        assert!(
+            said.contains("%2F") && !said.contains("hunter2"),
+            "{url}: {said}"
+        );
     }
 }
 
@@ -222,13 +314,34 @@ fn several_hosts_no_host_and_no_database_are_named() {
         "postgres://u:p@h1/app?port=5432,5433",
         "postgres://u:p@h1/app?load_balance_hosts=random",
     ] {
-        assert!(refused(url).contains("one name that follows the primary"), "{url}: {}", refused(url));
+        assert!(
+            refused(url).contains("one name that follows the primary"),
+            "{url}: {}",
+            refused(url)
+        );
     }
-    for url in ["postgres://u:p@db", "postgres://u:p@db/", "postgres://u:p@db?sslmode=require", "postgres://"] {
-        assert!(refused(url).starts_with("names no database"), "{url}: {}", refused(url));
+    for url in [
+        "postgres://u:p@db",
+        "postgres://u:p@db/",
+        "postgres://u:p@db?sslmode=require",
+        "postgres://",
+    ] {
+        assert!(
+            refused(url).starts_with("names no database"),
+            "{url}: {}",
+            refused(url)
+        );
     }
-    for url in ["mysql://u:p@db/app", "postgres+psycopg2://u:p@db/app", "jdbc:postgresql://db/app"] {
-        assert!(refused(url).starts_with("does not begin with postgres://"), "{url}: {}", refused(url));
+    for url in [
+        "mysql://u:p@db/app",
+        "postgres+psycopg2://u:p@db/app",
+        "jdbc:postgresql://db/app",
+    ] {
+        assert!(
+            refused(url).starts_with("does not begin with postgres://"),
+            "{url}: {}",
+            refused(url)
+        );
     }
 }
 
@@ -236,15 +349,36 @@ fn several_hosts_no_host_and_no_database_are_named() {
 #[test]
 fn libpqs_variables_are_read_where_the_url_says_nothing() {
     let with = |variables: &'static [(&str, &str)], url: &str| {
-        let variable =
-            |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+        let variable = |name: &str| {
+            variables
+                .iter()
+                .find(|(key, _)| *key == name)
+                .map(|(_, value)| (*value).to_owned())
+        };
         Address::read(url, &variable, None)
     };
     let mode = |variables, url| with(variables, url).unwrap().mode;
-    assert_eq!(mode(&[("PGSSLMODE", "verify-full")], "postgres://db/app"), Mode::VerifyFull);
-    assert_eq!(mode(&[("PGSSLMODE", "verify-full")], "postgres://db/app?sslmode=disable"), Mode::Disable);
-    assert_eq!(mode(&[("PGCHANNELBINDING", "require")], "postgres://db/app"), Mode::Require);
-    assert_eq!(with(&[("PGDATABASE", "app")], "postgres://db").unwrap().database, "app");
+    assert_eq!(
+        mode(&[("PGSSLMODE", "verify-full")], "postgres://db/app"),
+        Mode::VerifyFull
+    );
+    assert_eq!(
+        mode(
+            &[("PGSSLMODE", "verify-full")],
+            "postgres://db/app?sslmode=disable"
+        ),
+        Mode::Disable
+    );
+    assert_eq!(
+        mode(&[("PGCHANNELBINDING", "require")], "postgres://db/app"),
+        Mode::Require
+    );
+    assert_eq!(
+        with(&[("PGDATABASE", "app")], "postgres://db")
+            .unwrap()
+            .database,
+        "app"
+    );
     for variable in [
         &[("PGSSLMODE", "hunter2")],
         &[("PGGSSENCMODE", "require")],
@@ -252,7 +386,10 @@ fn libpqs_variables_are_read_where_the_url_says_nothing() {
         &[("PGSSLCRL", "hunter2")],
     ] {
         let said = with(variable, "postgres://db/app").unwrap_err().to_string();
-        assert!(said.contains(variable[0].0) && !said.contains("hunter2"), "{said}");
+        assert!(
+            said.contains(variable[0].0) && !said.contains("hunter2"),
+            "{said}"
+        );
     }
 }
 
@@ -260,14 +397,37 @@ fn libpqs_variables_are_read_where_the_url_says_nothing() {
 fn a_ca_file_beside_the_url_verifies() {
     let with = |url: &str| Address::read(url, &|_| None, Some("/ca.pem".into()));
     assert_eq!(with("postgres://db/app").unwrap().mode, Mode::VerifyFull);
-    assert_eq!(with("postgres://db/app?sslmode=require").unwrap().mode, Mode::VerifyCa);
+    assert_eq!(
+        with("postgres://db/app?sslmode=require").unwrap().mode,
+        Mode::VerifyCa
+    );
     let both = with("postgres://db/app?sslmode=verify-full&sslrootcert=/other.pem").unwrap();
-    let settings: Vec<_> = both.files.ca.iter().map(|file| file.setting.as_str()).collect();
-    assert_eq!(settings, ["sslrootcert in DATABASE_URL", "DATABASE_CA_FILE"]);
-    let said = with("postgres://db/app?sslmode=disable").unwrap_err().to_string();
-    assert!(said.contains("a CA and an sslmode that does not verify"), "{said}");
-    let error = with("postgres://db/app").unwrap().connect_options().unwrap_err().to_string();
-    assert!(error.contains("DATABASE_CA_FILE names a file that cannot be read"), "{error}");
+    let settings: Vec<_> = both
+        .files
+        .ca
+        .iter()
+        .map(|file| file.setting.as_str())
+        .collect();
+    assert_eq!(
+        settings,
+        ["sslrootcert in DATABASE_URL", "DATABASE_CA_FILE"]
+    );
+    let said = with("postgres://db/app?sslmode=disable")
+        .unwrap_err()
+        .to_string();
+    assert!(
+        said.contains("a CA and an sslmode that does not verify"),
+        "{said}"
+    );
+    let error = with("postgres://db/app")
+        .unwrap()
+        .connect_options()
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("DATABASE_CA_FILE names a file that cannot be read"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -280,17 +440,28 @@ fn what_asks_for_tls_is_named() {
         "sslmode in DATABASE_URL and channel_binding=require in DATABASE_URL"
     );
     assert_eq!(asking("sslrootcert=system"), "sslrootcert in DATABASE_URL");
-    assert_eq!(asking("requiressl=1&sslmode=prefer"), "requiressl in DATABASE_URL");
+    assert_eq!(
+        asking("requiressl=1&sslmode=prefer"),
+        "requiressl in DATABASE_URL"
+    );
     let with_ca = Address::read("postgres://db/app", &|_| None, Some("/ca.pem".into())).unwrap();
     assert_eq!(with_ca.asking_for_tls(), "DATABASE_CA_FILE");
     let by_variable = |name: &str| (name == "PGSSLMODE").then(|| "require".to_owned());
-    assert_eq!(Address::read("postgres://db/app", &by_variable, None).unwrap().asking_for_tls(), "PGSSLMODE");
+    assert_eq!(
+        Address::read("postgres://db/app", &by_variable, None)
+            .unwrap()
+            .asking_for_tls(),
+        "PGSSLMODE"
+    );
 }
 
 #[test]
 fn debugging_shows_no_secret() {
     let address = read("postgres://user-x:hunter2@db/app?options=-c%20x%3Dhunter2");
     let shown = format!("{address:?} {:?}", address.password.as_ref().map(|_| ()));
-    assert!(!shown.contains("hunter2") && !shown.contains("user-x"), "{shown}");
+    assert!(
+        !shown.contains("hunter2") && !shown.contains("user-x"),
+        "{shown}"
+    );
     assert_eq!(address.password.unwrap().expose_secret(), "hunter2");
 }

@@ -1,0 +1,252 @@
+//! What commands print: tables and lists for people, JSON for programs.
+//!
+//! What came from outside is shown by `visible`: cells, fields and lines on standard error all go through it here. A reader
+//! that has seen enough, such as `head`, is no error and changes no exit status.
+//!
+//! Color only on a terminal, and not where NO_COLOR (no-color.org) asks for none: it never says anything alone.
+
+use std::io::{self, ErrorKind, IsTerminal, Write};
+
+use anyhow::Context;
+use chrono::DateTime;
+use comfy_table::{Attribute, Color, ColumnConstraint, ContentArrangement, Table, presets};
+use serde::Serialize;
+
+use crate::clerk::Timestamp;
+use crate::escape::{visible, visible_json, visible_json_lines};
+use crate::store::{Status, Time};
+
+/// Space around a cell, in characters.
+const PADDING: u16 = 2;
+
+/// What the last column is given on a terminal that is too narrow for all of them; its own lines then break.
+const LAST_COLUMN_MIN: u16 = 30;
+
+/// Writes to standard output. What is in it from outside must be `visible` already.
+pub fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        done => done.context("cannot write to standard output"),
+    }
+}
+
+/// Writes one line to standard error. Where nobody reads it, nobody can be told either.
+pub fn note(line: &str) {
+    let line = format!("{}\n", visible(line));
+    drop(io::stderr().lock().write_all(line.as_bytes()));
+}
+
+/// Writes one JSON object a line.
+pub fn print_json_lines(rows: &[impl Serialize]) -> anyhow::Result<()> {
+    let mut lines = String::new();
+    for row in rows {
+        lines += &visible_json(&serde_json::to_string(row)?);
+        lines.push('\n');
+    }
+    print(&lines)
+}
+
+/// Writes one JSON document.
+pub fn print_json(document: &impl Serialize) -> anyhow::Result<()> {
+    print(&format!(
+        "{}\n",
+        visible_json_lines(&serde_json::to_string_pretty(document)?)
+    ))
+}
+
+/// A count and its noun: "1 event", "2 events".
+pub fn count(number: u64, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
+/// A cell of a table.
+pub struct Cell {
+    text: String,
+    status: Option<Status>,
+}
+
+impl Cell {
+    pub fn new(text: impl ToString) -> Self {
+        Self {
+            text: text.to_string(),
+            status: None,
+        }
+    }
+
+    fn shown(&self) -> comfy_table::Cell {
+        let text = visible(&self.text);
+        match self.status {
+            Some(status) => toned(text, |cell| match status {
+                Status::Applied => cell.fg(Color::Green),
+                Status::Failed => cell.fg(Color::Red),
+                Status::Stale | Status::Discarded => cell.fg(Color::DarkGrey),
+            }),
+            None => comfy_table::Cell::new(text),
+        }
+    }
+}
+
+/// A table for a person. Its last column keeps to the width of the terminal; the others hold what one copies, whole.
+pub fn of_rows(header: &[&str], rows: impl IntoIterator<Item = Vec<Cell>>) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(
+        header
+            .iter()
+            .map(|name| toned(name, |cell| cell.add_attribute(Attribute::Bold))),
+    );
+    for row in rows {
+        table.add_row(row.iter().map(Cell::shown));
+    }
+    let widths = table.column_max_content_widths();
+    let Some((last, others)) = widths.split_last() else {
+        return String::new();
+    };
+    for column in table.column_iter_mut().take(others.len()) {
+        column.set_constraint(ColumnConstraint::ContentWidth);
+    }
+    // Nothing where it is no terminal: then no line is broken.
+    if let Some(width) = table.width() {
+        let needed = others.iter().map(|width| width + PADDING).sum::<u16>()
+            + last.min(&LAST_COLUMN_MIN)
+            + PADDING;
+        table.set_width(width.max(needed));
+    }
+    let lines = table.lines().map(|line| format!("{}\n", line.trim_end()));
+    lines.collect()
+}
+
+/// A status, in its color.
+pub fn status(status: Status, text: impl ToString) -> Cell {
+    Cell {
+        status: Some(status),
+        ..Cell::new(text)
+    }
+}
+
+fn toned(
+    text: impl ToString,
+    tone: impl FnOnce(comfy_table::Cell) -> comfy_table::Cell,
+) -> comfy_table::Cell {
+    let cell = comfy_table::Cell::new(text);
+    if has_color() { tone(cell) } else { cell }
+}
+
+/// Asked of the environment here, as every program for terminals does: it is no setting of this one.
+fn has_color() -> bool {
+    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let is_dumb = std::env::var_os("TERM").is_some_and(|name| name == "dumb");
+    io::stdout().is_terminal() && !refused && !is_dumb
+}
+
+/// Names and values below each other, the values aligned.
+pub fn of_fields(fields: &[(&str, String)]) -> String {
+    let width = fields.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    fields
+        .iter()
+        .map(|(name, value)| format!("{name:width$}  {}\n", visible(value)))
+        .collect()
+}
+
+/// The time in this machine's zone, to the second.
+pub fn local(time: Time) -> String {
+    let utc = DateTime::from_timestamp_millis(time.0.ms()).unwrap_or_default();
+    utc.with_timezone(&chrono::Local)
+        .format("%Y-%m-%d %H:%M:%S")
+        .to_string()
+}
+
+/// The same with its age.
+pub fn local_and_age(time: Time, now: Timestamp) -> String {
+    format!("{} ({})", local(time), age(time, now))
+}
+
+/// How long ago, in the largest unit; clocks differ, so that it may lie ahead.
+pub fn age(time: Time, now: Timestamp) -> String {
+    let ms = now.ms() - time.0.ms();
+    match ms {
+        ..=-1000 => format!("in {}", span(-ms)),
+        -999..1000 => "just now".into(),
+        _ => format!("{} ago", span(ms)),
+    }
+}
+
+/// From receipt to commit.
+pub fn duration(ms: u64) -> String {
+    match i64::try_from(ms) {
+        Ok(ms) if ms >= 10_000 => span(ms),
+        Ok(ms) if ms >= 1000 => format!("{}.{} s", ms / 1000, ms % 1000 / 100),
+        _ => format!("{ms} ms"),
+    }
+}
+
+fn span(ms: i64) -> String {
+    let s = ms / 1000;
+    match s {
+        ..60 => format!("{s} s"),
+        60..3600 => format!("{} min", s / 60),
+        3600..86_400 => format!("{} h", s / 3600),
+        _ if s < 2 * 86_400 => "1 day".into(),
+        _ => format!("{} days", s / 86_400),
+    }
+}
+
+/// The value, or a dash where there is none.
+pub fn or_dash<T: ToString>(value: Option<T>) -> String {
+    value.map_or_else(|| "-".into(), |value| value.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_age_is_told_in_its_largest_unit() {
+        let now = Timestamp::from_ms(1_795_400_000_000).unwrap();
+        let told = |ms: i64| age(Time(Timestamp::from_ms(now.ms() - ms).unwrap()), now);
+        for (ms, expected) in [
+            (0, "just now"),
+            (-999, "just now"),
+            (1000, "1 s ago"),
+            (59_999, "59 s ago"),
+            (120_000, "2 min ago"),
+            (3_600_000, "1 h ago"),
+            (86_400_000, "1 day ago"),
+            (200_000_000, "2 days ago"),
+            (-61_000, "in 1 min"),
+        ] {
+            assert_eq!(told(ms), expected);
+        }
+        assert_eq!([7, 1234, 75_000].map(duration), ["7 ms", "1.2 s", "1 min"]);
+    }
+
+    #[test]
+    fn what_came_from_outside_is_shown_by_number() {
+        let rows = [vec![
+            Cell::new("msg_1"),
+            status(Status::Failed, "x\n\u{1b}[2Jy"),
+        ]];
+        assert_eq!(
+            of_rows(&["ID", "STATUS"], rows),
+            " ID     STATUS\n msg_1  x\\u000a\\u001b[2Jy\n"
+        );
+        assert_eq!(
+            of_fields(&[("name", "Ada\u{202e}\nname  Bob".into())]),
+            "name  Ada\\u202e\\u000aname  Bob\n"
+        );
+    }
+
+    #[test]
+    fn what_one_copies_stays_whole() {
+        let rows = [vec![
+            Cell::new("msg_3MXmBdXuz4eWlGqrUKzXHxEWh1C"),
+            Cell::new("-"),
+        ]];
+        assert_eq!(
+            of_rows(&["EVENT ID", "WHY"], rows),
+            " EVENT ID                         WHY\n msg_3MXmBdXuz4eWlGqrUKzXHxEWh1C  -\n"
+        );
+    }
+}
