@@ -517,7 +517,7 @@ fn a_file_that_is_too_long_is_caught() {
     let said = faults(&[Source::new("tests/it/law.rs", &text(FILE_LINES_MAX + 1))]);
     assert_eq!(
         said,
-        [&format!(
+        [format!(
             "tests/it/law.rs: {} lines, more than {FILE_LINES_MAX}; find the second thing in it",
             FILE_LINES_MAX + 1
         )]
