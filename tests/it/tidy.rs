@@ -33,6 +33,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "trace",
             "url",
             "escape",
+            "format",
             "worker",
         ],
     ),
@@ -55,7 +56,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "http",
         &[
             "clerk", "clock", "metrics", "queue", "replay", "shutdown", "store", "tasks", "trace",
-            "escape",
+            "escape", "format",
         ],
     ),
     (
@@ -98,7 +99,15 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     (
         "store",
-        &["clerk", "clock", "private_file", "metrics", "tls", "url"],
+        &[
+            "clerk",
+            "clock",
+            "format",
+            "private_file",
+            "metrics",
+            "tls",
+            "url",
+        ],
     ),
     ("clerk", &[]),
     ("sample", &["clerk"]),
@@ -109,6 +118,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("tls", &[]),
     ("url", &[]),
     ("escape", &[]),
+    ("format", &[]),
     ("backoff", &[]),
     ("shutdown", &[]),
     ("clock", &["clerk"]),
