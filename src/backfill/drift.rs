@@ -1,6 +1,6 @@
 //! A user of Clerk's list beside the row of the same ID: pure decisions.
 
-use crate::clerk::UserChange;
+use crate::clerk::Change;
 use crate::store::{KnownUser, OnDelete};
 
 /// How a row stands to the list.
@@ -18,7 +18,7 @@ pub enum Standing {
     Deleted,
 }
 
-pub fn standing(listed: &UserChange, known: Option<&KnownUser>) -> Standing {
+pub fn standing(listed: &Change, known: Option<&KnownUser>) -> Standing {
     let Some(known) = known else {
         return Standing::Missing;
     };
@@ -36,7 +36,7 @@ pub fn standing(listed: &UserChange, known: Option<&KnownUser>) -> Standing {
 }
 
 /// Whether applying the change would alter the row. One that would not now never will: versions only grow, and what is erased stays so.
-pub fn alters(listed: &UserChange, known: Option<&KnownUser>, on_delete: OnDelete) -> bool {
+pub fn alters(listed: &Change, known: Option<&KnownUser>, on_delete: OnDelete) -> bool {
     let Some(known) = known else { return true };
     if known.is_erased || on_delete == OnDelete::Scrub && known.deleted_at.is_some() {
         return false;
@@ -46,9 +46,9 @@ pub fn alters(listed: &UserChange, known: Option<&KnownUser>, on_delete: OnDelet
 }
 
 /// One change a user, sorted: as a write wants them.
-pub fn in_order(mut changes: Vec<UserChange>) -> Vec<UserChange> {
+pub fn in_order(mut changes: Vec<Change>) -> Vec<Change> {
     changes.sort_by(|a, b| a.clerk_id.cmp(&b.clerk_id));
-    let mut joined: Vec<UserChange> = Vec::with_capacity(changes.len());
+    let mut joined: Vec<Change> = Vec::with_capacity(changes.len());
     for change in changes {
         match joined.pop_if(|before| before.clerk_id == change.clerk_id) {
             Some(before) => joined.push(before.join(change)),
@@ -68,7 +68,7 @@ mod tests {
         Timestamp::from_ms(ms).unwrap()
     }
 
-    fn listed(updated_ms: i64) -> UserChange {
+    fn listed(updated_ms: i64) -> Change {
         let text = format!(r#"[{{"id":"user_1","first_name":"Ada","updated_at":{updated_ms}}}]"#);
         let mut users = api_object::read_page(&text, &OmittedFields::default(), at(1000)).unwrap();
         users.remove(0).read.unwrap()

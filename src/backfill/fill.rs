@@ -10,7 +10,7 @@ use super::resume::Resume;
 use super::store_retry::Writer;
 use super::walk::{Page, Walk};
 use super::{Api, Failure, NAMED_MAX, Stopped, drift};
-use crate::clerk::{ClerkId, UserChange};
+use crate::clerk::{Change, ClerkId};
 use crate::shutdown::Shutdown;
 use crate::store::Store;
 
@@ -162,7 +162,7 @@ struct Written {
 async fn write(page: Page, writer: &Writer<'_>) -> Result<Written, Stopped> {
     let seen = page.users.len() as u64;
     let mut failures = Vec::new();
-    let mut changes: Vec<UserChange> = Vec::with_capacity(page.users.len());
+    let mut changes: Vec<Change> = Vec::with_capacity(page.users.len());
     for user in page.users {
         match user.read {
             Ok(change) => changes.push(change),

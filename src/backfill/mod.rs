@@ -1,6 +1,6 @@
 //! Clerk's list of users, walked from end to end: to fill the table (`fill`), and to find where it has drifted (`reconcile`).
 //!
-//! Every user that is read becomes a `UserChange` (`clerk::api_object`) and goes through `Store::apply`: the same join and the same SQL as
+//! Every user that is read becomes a `Change` (`clerk::api_object`) and goes through `Store::apply`: the same join and the same SQL as
 //! an event. So it does no harm to walk while events come in, to walk twice, or to stop in the middle.
 //!
 //! - A page is read while those before it are written, and only a few are in hand: memory does not grow with the number of users.

@@ -21,7 +21,7 @@ use super::drift::{self, Standing};
 use super::store_retry::Writer;
 use super::walk::{Page, Walk};
 use super::{Api, Failure, NAMED_MAX, Stopped};
-use crate::clerk::{ClerkId, Timestamp, UserChange, api_object};
+use crate::clerk::{Change, ClerkId, Timestamp, api_object};
 use crate::shutdown::Shutdown;
 use crate::store::Store;
 
@@ -215,7 +215,7 @@ impl Work<'_> {
         let known = self.writer.known(&ids).await?;
         self.shared += known.len() as u64;
         self.must_be_ours(&ids).await?;
-        let mut mending: Vec<UserChange> = Vec::new();
+        let mut mending: Vec<Change> = Vec::new();
         for change in changes {
             let (kind, change) = match drift::standing(&change, known.get(&change.clerk_id)) {
                 Standing::Missing => (&mut self.drift.missing, change),
@@ -259,7 +259,7 @@ impl Work<'_> {
         )))
     }
 
-    async fn mend(&mut self, changes: Vec<UserChange>) -> Result<(), Stopped> {
+    async fn mend(&mut self, changes: Vec<Change>) -> Result<(), Stopped> {
         if !self.plan.fix {
             return Ok(());
         }

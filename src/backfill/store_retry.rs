@@ -7,7 +7,7 @@ use futures_util::future::try_join_all;
 
 use super::retry::Patience;
 use super::{Failure, Stopped};
-use crate::clerk::{ClerkId, UserChange};
+use crate::clerk::{Change, ClerkId};
 use crate::shutdown::Shutdown;
 use crate::store::{KnownUser, Store, StoreError, Write};
 
@@ -38,7 +38,7 @@ impl Writer<'_> {
     }
 
     /// Applies the changes, one a user and sorted. What the database refuses is halved until it stands alone.
-    pub async fn apply(&self, changes: Vec<UserChange>) -> Result<Vec<Failure>, Stopped> {
+    pub async fn apply(&self, changes: Vec<Change>) -> Result<Vec<Failure>, Stopped> {
         let (mut parts, mut failures) = (vec![changes], Vec::new());
         while let Some(changes) = parts.pop().filter(|part| !part.is_empty()) {
             let mut write = Write {

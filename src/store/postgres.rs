@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{
     EventFilter, EventRow, Failed, HistoryRow, Keep, KnownUser, Listing, LiveUser, Outcome, Page,
-    Recent, SchemaVersion, StoreError, Time, Totals, User, UserFilter, Verdict, Write,
+    Parsed, Recent, SchemaVersion, StoreError, Time, Totals, User, UserFilter, Write,
 };
 use crate::clerk::{ClerkId, EventId, SignedEvent, Timestamp};
 use connection::Server;
@@ -227,7 +227,7 @@ impl Store {
             && write
                 .records
                 .iter()
-                .all(|record| matches!(record.verdict, Verdict::Failed { .. }))
+                .all(|record| matches!(record.parsed, Parsed::Failed { .. }))
         {
             // There is no smaller part to attempt.
             let text = format!("a failed event cannot be recorded, and stays in the queue: {text}");

@@ -9,7 +9,7 @@ use sqlx::{Arguments, AssertSqlSafe, Error, Row};
 use super::pool::Pool;
 use super::{connection, error};
 use crate::clerk::{ClerkId, EventId, Timestamp, UserProfile};
-use crate::store::{Keep, OnDelete, Outcome, Payloads, Record, Verdict, Write, template};
+use crate::store::{Keep, OnDelete, Outcome, Parsed, Payloads, Record, Write, template};
 
 static APPLY: LazyLock<String> = LazyLock::new(|| {
     template::assemble(
@@ -145,7 +145,7 @@ async fn apply_once(pool: &Pool, write: &Write, keep: Keep) -> Result<Vec<Outcom
         .map(|record| Readable::of(record, write))
         .collect();
     let keeps = |record: &Record| {
-        keep.payloads == Payloads::All || matches!(record.verdict, Verdict::Failed { .. })
+        keep.payloads == Payloads::All || matches!(record.parsed, Parsed::Failed { .. })
     };
     let query = query
         .bind(
@@ -341,8 +341,8 @@ struct Readable<'a> {
 
 impl<'a> Readable<'a> {
     fn of(record: &'a Record, write: &'a Write) -> Self {
-        match &record.verdict {
-            Verdict::Readable {
+        match &record.parsed {
+            Parsed::Readable {
                 clerk_id,
                 occurred_at,
                 updated_at,
@@ -355,7 +355,7 @@ impl<'a> Readable<'a> {
                 newest: write.newest(clerk_id).map(|id| id.as_str()),
                 earliest: write.earliest_delete(clerk_id).map(utc),
             },
-            Verdict::Failed { clerk_id, .. } => Self {
+            Parsed::Failed { clerk_id, .. } => Self {
                 clerk_id: clerk_id.as_ref().map(|id| id.as_str()),
                 ..Self::default()
             },
@@ -365,9 +365,9 @@ impl<'a> Readable<'a> {
 
 /// The error code and the error of a failed event.
 fn failure(record: &Record) -> Option<(&str, &str)> {
-    match &record.verdict {
-        Verdict::Readable { .. } => None,
-        Verdict::Failed { failure, .. } => Some((&failure.code, &failure.text)),
+    match &record.parsed {
+        Parsed::Readable { .. } => None,
+        Parsed::Failed { failure, .. } => Some((&failure.code, &failure.text)),
     }
 }
 
