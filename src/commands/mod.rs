@@ -162,7 +162,7 @@ fn uses_queue(command: &Command) -> bool {
 fn configure(flags: &Flags, filter: &str, uses_queue: bool) -> Result<Config, String> {
     let mut environment = Environment::read(flags).map_err(|error| error.to_string())?;
     if !uses_queue {
-        environment.forget("AMQP_URL");
+        environment.ignore("AMQP_URL");
     }
     let doubts = config::unsubstituted(&environment);
     let config = Config::resolve(&environment).map_err(|error| {

@@ -209,8 +209,15 @@ impl Environment {
         values.iter().any(Option::is_some) && values.iter().flatten().all(|value| value.is_empty())
     }
 
-    /// Removes a variable, and the one that names its file.
-    pub fn forget(&mut self, name: &str) {
+    /// Ignores a variable that the command does not need; a flag for it still counts.
+    pub fn ignore(&mut self, name: &str) {
+        if !self.flags.contains_key(name) {
+            self.forget(name);
+        }
+    }
+
+    /// Removes a setting, and the variable that names its file.
+    pub(super) fn forget(&mut self, name: &str) {
         // The signing secret has two names, and an error of either is reported for the newer one.
         let is_signing_secret = name == secrets::SIGNING_SECRET;
         let older = is_signing_secret.then_some(secrets::OLDER_SIGNING_SECRET);
