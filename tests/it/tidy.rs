@@ -37,6 +37,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "trace",
             "url",
             "escape",
+            "format",
             "worker",
         ],
     ),
@@ -59,7 +60,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "http",
         &[
             "clerk", "clock", "metrics", "queue", "replay", "shutdown", "store", "tasks", "trace",
-            "escape",
+            "escape", "format",
         ],
     ),
     (
@@ -102,7 +103,15 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     (
         "store",
-        &["clerk", "clock", "private_file", "metrics", "tls", "url"],
+        &[
+            "clerk",
+            "clock",
+            "format",
+            "private_file",
+            "metrics",
+            "tls",
+            "url",
+        ],
     ),
     ("clerk", &[]),
     ("sample", &["clerk"]),
@@ -113,6 +122,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("tls", &[]),
     ("url", &[]),
     ("escape", &[]),
+    ("format", &[]),
     ("backoff", &[]),
     ("shutdown", &[]),
     ("clock", &["clerk"]),
