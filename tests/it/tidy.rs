@@ -117,7 +117,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("sample", &["clerk"]),
     ("metrics", &[]),
     ("trace", &["clerk"]),
-    ("telemetry", &["tasks", "trace", "escape"]),
+    ("telemetry", &["escape", "logged_state", "tasks", "trace"]),
     ("tasks", &["backoff", "shutdown"]),
     ("tls", &[]),
     ("url", &[]),
@@ -127,6 +127,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("shutdown", &[]),
     ("clock", &["clerk"]),
     ("private_file", &[]),
+    ("logged_state", &[]),
 ];
 
 /// The program itself: it parses, runs the command and gives the exit status.
