@@ -163,8 +163,8 @@ const MAY_ASSEMBLE_SQL: &[(&str, &str)] = &[
         "as many marks for parameters as there are rows",
     ),
     (
-        "src/store/postgres/apply.rs",
-        "our templates with our conditions",
+        "src/store/postgres/statements.rs",
+        "our templates with our conditions and the name of the schema, which is checked",
     ),
     (
         "src/store/sqlite/apply.rs",
