@@ -204,11 +204,9 @@ fn rabbitmq(
 }
 
 fn pem_file(environment: &Environment, setting: &str) -> Option<PemFile> {
-    let path = environment.get(setting)?.into();
-    Some(PemFile {
-        setting: setting.into(),
-        path,
-    })
+    environment
+        .get(setting)
+        .map(|path| PemFile::new(setting, path))
 }
 
 /// The files, if each of them can be used.
