@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use clap::CommandFactory;
 use clap_complete::Shell;
 
-use super::{Cli, output};
+use super::cli::Cli;
+use super::output;
 
 #[derive(Debug, clap::Args)]
 pub struct CompletionsArgs {

@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::confirm::{self, Consent};
+use super::exit::WRONG_USAGE;
 use super::output;
 use crate::clerk::{ClerkId, Timestamp};
 use crate::clock::now;
@@ -382,7 +383,7 @@ async fn erase(id: &str, how: &Erasure, store: &Store) -> anyhow::Result<ExitCod
             output::note(
                 "clerk-sync: nothing was erased: add --yes to erase, or --dry-run to see what would be",
             );
-            return Ok(ExitCode::from(super::WRONG_USAGE));
+            return Ok(WRONG_USAGE.into());
         }
     }
     let Some(erased) = store.erase(&clerk_id).await? else {

@@ -11,7 +11,8 @@ use serde::Serialize;
 
 use super::{FilterArgs, event_id};
 use crate::clerk::EventId;
-use crate::commands::{WRONG_USAGE, output, progress};
+use crate::commands::exit::WRONG_USAGE;
+use crate::commands::{output, progress};
 use crate::config::Config;
 use crate::escape::visible;
 use crate::format;
@@ -116,7 +117,7 @@ fn read_rate(text: &str) -> Result<NonZeroU32, String> {
 
 fn wrong_usage(text: &str) -> ExitCode {
     output::note(&format!("clerk-sync: {text}"));
-    ExitCode::from(WRONG_USAGE)
+    WRONG_USAGE.into()
 }
 
 /// Events that a person named must be there, and be failed.
