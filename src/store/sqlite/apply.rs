@@ -36,7 +36,7 @@ pub async fn apply(
         let row = user.and_then(|id| written.get(id));
         // Whose user is gone keeps no payload, but for a delete's, which holds nothing personal.
         let is_gone = row.map_or(before.erased, |row| row.erased);
-        let withheld = is_gone && *record.event.event_type() != EventType::UserDeleted;
+        let withheld = is_gone && *record.event.event_type() != EventType::named("user.deleted");
         let status = match status(record, before, row, write) {
             // It could not be replayed, and would change nothing.
             Status::Failed if withheld => Status::Discarded,

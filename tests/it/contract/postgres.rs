@@ -586,7 +586,7 @@ async fn a_row_of_the_usual_size_lies_in_one_place_with_room_for_the_next_versio
             let event = person.updated(at(1000 * round), 1);
             let event = SignedEvent::restored(
                 event.id,
-                EventType::UserUpdated,
+                EventType::named("user.updated"),
                 at(5000),
                 at(5000),
                 event.body,
