@@ -20,6 +20,7 @@ pub mod config;
 pub mod backoff;
 pub mod clock;
 pub mod escape;
+pub mod format;
 pub mod metrics;
 pub mod private_file;
 pub mod shutdown;

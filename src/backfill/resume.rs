@@ -165,9 +165,9 @@ impl Resume {
         let Some(directory) = self.path.parent() else {
             return Ok(());
         };
-        private_file::create(directory)?;
+        private_file::create_directory(directory)?;
         let new = self.path.with_extension("json.new");
-        let mut file = private_file::file().truncate(true).open(&new)?;
+        let mut file = private_file::options().truncate(true).open(&new)?;
         file.write_all(&serde_json::to_vec(progress)?)?;
         file.sync_all()?;
         fs::rename(&new, &self.path)?;
