@@ -5,10 +5,9 @@ use super::{Store, StoreError};
 impl Store {
     /// A setting, as JSON; `None` if nobody has set it.
     pub async fn setting(&self, name: &str) -> Result<Option<String>, StoreError> {
-        match self {
-            Self::Postgres(store) => store.setting(name).await,
-            Self::Sqlite(store) => store.setting(name).await,
-        }
+        let settings = self.ask(|sql| &sql.setting, &[name.into()], |row| row.get("value"));
+        let settings = self.check_visible("settings", settings.await?).await?;
+        Ok(settings.into_iter().next())
     }
 
     /// Keeps a setting, which is JSON. Writes nothing where it is the same already.

@@ -107,7 +107,11 @@ async fn a_message_is_what_the_contract_says() {
         let queue = arm.open().await;
         publish(
             &queue,
-            event_with("msg_1", EventType::named("user.deleted"), Bytes::from_static(b"\xff")),
+            event_with(
+                "msg_1",
+                EventType::named("user.deleted"),
+                Bytes::from_static(b"\xff"),
+            ),
         )
         .await;
         let (connection, channel) = broker::connect().await;
@@ -612,7 +616,10 @@ async fn a_message_put_there_by_hand_comes_under_the_same_id_each_time() {
         let (first, second) = (next(&mut consumer).await, next(&mut consumer).await);
         assert_eq!(ids(&first), ids(&second));
         assert!(ids(&first)[0].starts_with("unidentified_"));
-        assert_eq!(first.events[0].event_type(), &EventType::named("user.deleted"));
+        assert_eq!(
+            first.events[0].event_type(),
+            &EventType::named("user.deleted")
+        );
     })
     .await;
 }
