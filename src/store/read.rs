@@ -193,7 +193,8 @@ impl Store {
         id: &ClerkId,
     ) -> Result<(u64, u64), StoreError> {
         let read = |row: &DatabaseRow| Ok((row.count("events")?, row.count("payloads")?));
-        let counts = self.ask(|sql| &sql.count_events_of_user, &[id.as_str().into()], read);
+        let binds = [id.as_str().into()];
+        let counts = self.ask(|sql| &sql.count_events_of_user, &binds, read);
         Ok(first(counts.await?).unwrap_or_default())
     }
 
@@ -202,11 +203,8 @@ impl Store {
     /// # Errors
     /// Fails if the database cannot be asked.
     pub async fn failed_count(&self, limit: u32) -> Result<u64, StoreError> {
-        let counts = self.ask(
-            |sql| &sql.failed_count,
-            &[limit.into()],
-            |row| row.count("events"),
-        );
+        let binds = [limit.into()];
+        let counts = self.ask(|sql| &sql.failed_count, &binds, |row| row.count("events"));
         Ok(first(counts.await?).unwrap_or_default())
     }
 }

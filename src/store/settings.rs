@@ -5,8 +5,9 @@ use super::{Store, StoreError};
 impl Store {
     /// A setting, as JSON; `None` if nobody has set it.
     pub async fn setting(&self, name: &str) -> Result<Option<String>, StoreError> {
-        let settings = self.ask(|sql| &sql.setting, &[name.into()], |row| row.get("value"));
-        let settings = self.check_visible("settings", settings.await?).await?;
+        let binds = [name.into()];
+        let settings = self.ask(|sql| &sql.setting, &binds, |row| row.get("value")).await?;
+        let settings = self.check_visible("settings", settings).await?;
         Ok(settings.into_iter().next())
     }
 

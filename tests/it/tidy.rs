@@ -117,7 +117,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("sample", &["clerk"]),
     ("metrics", &[]),
     ("trace", &["clerk"]),
-    ("telemetry", &["tasks", "trace", "escape"]),
+    ("telemetry", &["escape", "logged_state", "tasks", "trace"]),
     ("tasks", &["backoff", "shutdown"]),
     ("tls", &[]),
     ("url", &[]),
@@ -127,6 +127,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("shutdown", &[]),
     ("clock", &["clerk"]),
     ("private_file", &[]),
+    ("logged_state", &[]),
 ];
 
 /// The program itself: it parses, runs the command and gives the exit status.
@@ -162,8 +163,8 @@ const MAY_ASSEMBLE_SQL: &[(&str, &str)] = &[
         "as many marks for parameters as there are rows",
     ),
     (
-        "src/store/postgres/apply.rs",
-        "our templates with our conditions",
+        "src/store/postgres/statements.rs",
+        "our templates with our conditions and the name of the schema, which is checked",
     ),
     (
         "src/store/sqlite/apply.rs",

@@ -83,7 +83,10 @@ async fn apply_once(pool: &Pool, write: &Write, keep: Keep) -> Result<Vec<Outcom
     // Every array below is as long as `changes` or as `records`: PostgreSQL would fill up a shorter one with nulls.
     let of_changes = write.changes.iter();
     let versions = of_changes.clone().map(Change::version);
-    let data = |change: &'_ Change| change.profile.as_ref().map(|(_, profile)| &*profile.data);
+    let data = of_changes.clone().map(|change| {
+        let (_, profile) = change.profile.as_ref()?;
+        Some(&*profile.data)
+    });
     let query = sqlx::query_with(pool.sql().apply.clone(), arguments)
         .bind(all(of_changes
             .clone()
@@ -94,7 +97,7 @@ async fn apply_once(pool: &Pool, write: &Write, keep: Keep) -> Result<Vec<Outcom
         .bind(all(of_changes
             .clone()
             .map(|change| change.deleted_at.map(utc))))
-        .bind(all(of_changes.map(data)))
+        .bind(all(data))
         .bind(all(versions
             .clone()
             .map(|version| version.map(|v| v.event_id.as_str()))))

@@ -60,7 +60,7 @@ async fn a_row_that_the_database_drops_without_an_error_is_no_acknowledgement() 
                 panic!("{moment} on {table}: not incompatible")
             };
             assert!(
-                text.contains(what) && text.contains(&format!("clerk.{table}")),
+                text.contains(what) && text.contains(&format!("its table {table}")),
                 "{text}"
             );
             assert_eq!(

@@ -41,7 +41,7 @@ impl Source {
         parts
     }
 
-    /// The files that it takes in with `include_str!`, as paths from the root.
+    /// The files that it takes in with `include_str!`, or by their names with `statements!`, as paths from the root.
     pub fn included(&self) -> Vec<String> {
         let tokens = tokens(&self.text);
         let folder = Path::new(&self.path).parent().unwrap_or(Path::new(""));
@@ -53,7 +53,20 @@ impl Source {
                 _ => None,
             }
         });
-        named.map(|path| plain(&folder.join(path))).collect()
+        let listed = (0..tokens.len())
+            .find(|at| {
+                word(&tokens, *at) == Some("statements") && punctuation(&tokens, at + 1, "!{")
+            })
+            .map(|at| (at + 3..).map_while(|at| word(&tokens, at)));
+        let listed = listed
+            .into_iter()
+            .flatten()
+            .map(|name| format!("{name}.sql"));
+        named
+            .cloned()
+            .chain(listed)
+            .map(|path| plain(&folder.join(path)))
+            .collect()
     }
 }
 
