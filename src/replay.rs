@@ -18,11 +18,11 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 use utoipa::ToSchema;
 
 use crate::backoff::Backoff;
-use crate::clerk::{self, Change, EventId, SignedEvent};
+use crate::clerk::{self, EventId, SignedEvent};
 use crate::clock::now;
 use crate::metrics::{self, EventStatus, EventType};
 use crate::queue::{PUBLISH_TIMEOUT, PublishError, Queue};
-use crate::store::{Cursor, EventFilter, EventRow, KnownUser, Page, Status, Store, StoreError};
+use crate::store::{Cursor, EventFilter, EventRow, Page, Status, Store, StoreError};
 
 pub use wait::{Outcome, OutcomeStatus, Replayed, outcomes};
 
@@ -262,7 +262,7 @@ pub async fn preview(store: &Store, which: &Which) -> Result<Done, StoreError> {
             .collect();
         for change in &changes {
             let row = known.get(&change.clerk_id);
-            if row.is_none_or(|row| alters(change, row)) {
+            if row.is_none_or(|row| change.alters_row(&row.state)) {
                 would.apply += 1
             } else {
                 would.be_stale += 1
@@ -380,19 +380,6 @@ fn restored(row: EventRow) -> Option<SignedEvent> {
         now(),
         body,
     ))
-}
-
-/// Whether the change would alter the row.
-fn alters(change: &Change, row: &KnownUser) -> bool {
-    let newer = change
-        .profile
-        .as_ref()
-        .is_some_and(|(ours, _)| row.version.as_ref().is_none_or(|theirs| ours > theirs));
-    let earlier = change
-        .deleted_at
-        .is_some_and(|ours| row.deleted_at.is_none_or(|theirs| ours < theirs));
-    // An erased row is never filled again.
-    newer && !row.is_erased || earlier
 }
 
 fn pace(rate: NonZeroU32) -> Interval {

@@ -31,7 +31,7 @@ pub struct Change {
 
 /// What of a row decides whether a change alters it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct RowState {
+pub struct RowVersion {
     /// `None` if no profile has reached the row.
     pub version: Option<Version>,
     pub deleted_at: Option<Timestamp>,
@@ -39,7 +39,7 @@ pub struct RowState {
     pub is_erased: bool,
 }
 
-impl RowState {
+impl RowVersion {
     /// Whether a profile of this version, or a delete at this time, alters the row.
     pub fn is_altered_by(&self, version: Option<&Version>, deleted_at: Option<Timestamp>) -> bool {
         let newer = version > self.version.as_ref();
@@ -73,7 +73,7 @@ impl Change {
 
     /// Whether joining `self` to `before` would alter it.
     pub fn alters(&self, before: &Self) -> bool {
-        self.alters_row(&RowState {
+        self.alters_row(&RowVersion {
             version: before.version().cloned(),
             deleted_at: before.deleted_at,
             is_erased: false,
@@ -81,7 +81,7 @@ impl Change {
     }
 
     /// Whether applying the change would alter the row.
-    pub fn alters_row(&self, row: &RowState) -> bool {
+    pub fn alters_row(&self, row: &RowVersion) -> bool {
         row.is_altered_by(self.version(), self.deleted_at)
     }
 

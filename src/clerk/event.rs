@@ -450,3 +450,82 @@ impl Rejection {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Map, Value, json};
+
+    use super::*;
+
+    /// The body without the fields. Returns `None` if it stays as it was.
+    fn omit(fields: &str, body: &str) -> Option<String> {
+        let names: Vec<_> = fields
+            .split([',', ' '])
+            .filter(|name| !name.is_empty())
+            .collect();
+        let at = Timestamp::MIN;
+        let (id, event_type) = (EventId::new("msg_1").unwrap(), EventType::Unreadable);
+        let event = SignedEvent::restored(id, event_type, at, at, Bytes::from(body.to_owned()));
+        let without = event.without(&OmittedFields::of_any_names(&names)).body;
+        (without != event.body).then(|| String::from_utf8(without.to_vec()).unwrap())
+    }
+
+    #[test]
+    fn the_fields_go_and_everything_else_stays_as_it_came() {
+        let body = r#"{"data":{"id":"user_1","private_metadata":{"a":"secret"},"n":1.50,"priv\u0061te_metadata":2},"type":"user.updated"}"#;
+        assert_eq!(
+            omit("private_metadata, unsafe_metadata", body).unwrap(),
+            r#"{"data":{"id":"user_1","n":1.50},"type":"user.updated"}"#
+        );
+        assert_eq!(
+            omit("id_x", r#"{"data":{"id_x":1}}"#).unwrap(),
+            r#"{"data":{}}"#
+        );
+        // Half of a surrogate pair in a name is no way past.
+        assert_eq!(
+            omit("id_x", r#"{"\ude00":0,"data":{"a\ud800":2,"id_x":1}}"#).unwrap(),
+            r#"{"\ude00":0,"data":{"a\ud800":2}}"#
+        );
+    }
+
+    #[test]
+    fn only_the_user_object_is_meant() {
+        for body in [
+            r#"{"private_metadata":1,"data":{"id":"user_1"}}"#,
+            r#"{"data":{"nested":{"private_metadata":1}}}"#,
+            r#"{"data":["private_metadata"]}"#,
+            "no JSON",
+            "",
+            "[]",
+        ] {
+            assert_eq!(omit("private_metadata", body), None, "{body}");
+        }
+        assert_eq!(omit("", r#"{"data":{"a":1}}"#), None);
+    }
+
+    fn object() -> impl Strategy<Value = Map<String, Value>> {
+        let value = prop_oneof![
+            any::<i64>().prop_map(Value::from),
+            "\\PC*".prop_map(Value::from),
+            Just(json!({"a": [1, null]})),
+        ];
+        prop::collection::btree_map("[a-c\"\\\\é]{0,2}", value, 0..6)
+            .prop_map(|map| map.into_iter().collect())
+    }
+
+    proptest! {
+        #[test]
+        fn omitting_is_removing_and_twice_is_once(data in object(), other in any::<i64>(), name in "[a-c]{1,2}") {
+            let body = json!({"data": data, "other": other}).to_string();
+            let omitted = omit(&name, &body);
+            prop_assert_eq!(omitted.is_some(), data.contains_key(&name));
+            let omitted = omitted.unwrap_or(body);
+            let mut expected = data;
+            expected.remove(&name);
+            let found: Value = serde_json::from_str(&omitted).unwrap();
+            prop_assert_eq!(found, json!({"data": expected, "other": other}));
+            prop_assert_eq!(omit(&name, &omitted), None);
+        }
+    }
+}

@@ -14,7 +14,7 @@ pub mod signature;
 pub mod table;
 pub mod tables;
 
-pub use change::{Change, RowState, Version};
+pub use change::{Change, RowVersion, Version};
 pub use diff::Fields;
 pub use event::{DeadLetter, Event, EventType, Rejection, SignedEvent, TraceContext};
 pub use id::{ClerkId, EventId, Timestamp};

@@ -8,7 +8,7 @@ use sqlx::{Decode, Error, Postgres, Row, Sqlite, Type};
 
 use super::event_status::Status;
 use super::time::Time;
-use crate::clerk::{ClerkId, Column, EventId, Kind, RowState, Timestamp, Value, Version};
+use crate::clerk::{ClerkId, Column, EventId, Kind, RowVersion, Timestamp, Value, Version};
 
 /// A row of either database.
 pub enum DatabaseRow {
@@ -94,10 +94,10 @@ impl DatabaseRow {
     }
 
     /// What decides whether a change alters the row.
-    pub fn state(&self) -> Result<RowState, Error> {
+    pub fn state(&self) -> Result<RowVersion, Error> {
         let event_id = self.get::<Option<&str>>("event_id")?.and_then(EventId::new);
         let times = self.time("updated_at")?.zip(self.time("occurred_at")?);
-        Ok(RowState {
+        Ok(RowVersion {
             version: times
                 .zip(event_id)
                 .map(|((updated_at, occurred_at), event_id)| Version {

@@ -5,13 +5,13 @@ use std::num::NonZeroU32;
 use super::database_row::DatabaseRow;
 use super::{Store, StoreError};
 use crate::clerk::tables::users;
-use crate::clerk::{ClerkId, RowState, Timestamp, Value};
+use crate::clerk::{ClerkId, RowVersion, Timestamp, Value};
 
 /// A row, as far as a change is compared with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KnownRow {
     pub clerk_id: ClerkId,
-    pub state: RowState,
+    pub state: RowVersion,
     /// One value for each column that is compared, in their order.
     pub compared: Vec<Value>,
 }

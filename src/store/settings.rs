@@ -6,7 +6,9 @@ impl Store {
     /// A setting, as JSON; `None` if nobody has set it.
     pub async fn setting(&self, name: &str) -> Result<Option<String>, StoreError> {
         let binds = [name.into()];
-        let settings = self.ask(|sql| &sql.setting, &binds, |row| row.get("value")).await?;
+        let settings = self
+            .ask(|sql| &sql.setting, &binds, |row| row.get("value"))
+            .await?;
         let settings = self.check_visible("settings", settings).await?;
         Ok(settings.into_iter().next())
     }

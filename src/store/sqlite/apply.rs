@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, Connection, Error, SqlStr};
 use super::multi_insert::Rows;
 use super::{lowercase, statements};
 use crate::clerk::tables::users;
-use crate::clerk::{Change, ClerkId, EventId, RowState, Timestamp, Value};
+use crate::clerk::{Change, ClerkId, EventId, RowVersion, Timestamp, Value};
 use crate::clock::now;
 use crate::store::database_row::DatabaseRow;
 use crate::store::{Keep, OnDelete, Outcome, Parsed, Payloads, Record, Status, Write};
@@ -31,7 +31,7 @@ pub async fn apply(
             empty_payloads(&mut transaction, id).await?;
         }
     }
-    let none = RowState::default();
+    let none = RowVersion::default();
     let line = |record| {
         let id = Record::clerk_id(record);
         let before = id.and_then(|id| rows.get(id)).unwrap_or(&none);
@@ -75,7 +75,7 @@ struct Joined {
 async fn rows_before(
     connection: &mut SqliteConnection,
     write: &Write,
-) -> Result<HashMap<ClerkId, RowState>, Error> {
+) -> Result<HashMap<ClerkId, RowVersion>, Error> {
     let ids = write.records.iter().filter_map(Record::clerk_id);
     let rows = sqlx::query(SqlStr::clone(&statements::ROWS_BEFORE))
         .bind(json(ids.map(ClerkId::as_str)))
@@ -253,7 +253,7 @@ pub async fn forget(connection: &mut SqliteConnection, id: &ClerkId) -> Result<(
 }
 
 /// The status of an event: the words are in `postgres/apply.sql`.
-fn status(record: &Record, before: &RowState, row: Option<&Joined>, write: &Write) -> Status {
+fn status(record: &Record, before: &RowVersion, row: Option<&Joined>, write: &Write) -> Status {
     let Parsed::Readable {
         clerk_id,
         changed_within_write,
@@ -280,7 +280,7 @@ fn status(record: &Record, before: &RowState, row: Option<&Joined>, write: &Writ
 /// The version that a stale profile is behind, and that is there now. Returns `None` for any other event.
 fn current<'a>(
     record: &Record,
-    before: &'a RowState,
+    before: &'a RowVersion,
     row: Option<&'a Joined>,
 ) -> Option<&'a EventId> {
     let version = record.version()?;
