@@ -307,7 +307,7 @@ async fn an_event_that_loses_to_one_that_came_meanwhile_is_stale() {
         .unwrap()
         .unwrap();
     assert_eq!(
-        (row.first_name.as_deref(), row.deleted_at.unwrap().0),
+        (row.text("first_name"), row.deleted_at.unwrap().0),
         (Some("Newer"), at(20))
     );
 }
