@@ -13,3 +13,8 @@ pub fn success_if(is_success: bool) -> ExitCode {
         ExitCode::FAILURE
     }
 }
+
+/// A command that is incomplete in a way that its arguments alone do not show.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct WrongUsage(pub &'static str);

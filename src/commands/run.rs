@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use super::cli::{Cli, Command};
-use super::exit::WRONG_USAGE;
+use super::exit::{WRONG_USAGE, WrongUsage};
 use super::{
     backfill, check, completions, dev, events, healthcheck, hints, migrate, output, reconcile,
     send, serve, server, startup, users,
@@ -62,7 +62,7 @@ pub async fn run(cli: Cli) -> ExitCode {
 fn finish(done: anyhow::Result<ExitCode>) -> ExitCode {
     match done {
         Ok(status) => status,
-        Err(error) if error.is::<ConfigError>() => {
+        Err(error) if error.is::<ConfigError>() || error.is::<WrongUsage>() => {
             tell(&error);
             WRONG_USAGE.into()
         }

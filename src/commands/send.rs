@@ -19,7 +19,7 @@ use serde::Serialize;
 
 use super::arguments::read_clerk_id;
 use super::confirm::{self, Consent};
-use super::exit::{WRONG_USAGE, success_if};
+use super::exit::{WrongUsage, success_if};
 use super::hints::{Hints, quoted};
 use super::{output, progress};
 use crate::clerk::{ClerkId, SigningSecret};
@@ -154,8 +154,9 @@ pub async fn run_with_consent(
             Consent::Given => {}
             Consent::Refused => bail!("nothing was sent"),
             Consent::Absent => {
-                output::note("clerk-sync: nothing was sent: add --yes to send all the same");
-                return Ok(WRONG_USAGE.into());
+                bail!(WrongUsage(
+                    "nothing was sent: add --yes to send all the same"
+                ))
             }
         }
         // The tables of `dev` are found by flags, those of another program by its settings.
