@@ -81,13 +81,7 @@ fn context_of(span: &Span) -> Option<TraceContext> {
 
 /// Returns the type of an event, or `other`: no text from outside gets into a span.
 fn type_name(event_type: &EventType) -> &'static str {
-    match event_type {
-        EventType::UserCreated => "user.created",
-        EventType::UserUpdated => "user.updated",
-        EventType::UserDeleted => "user.deleted",
-        EventType::Unreadable => "user.unreadable",
-        EventType::Other(_) => "other",
-    }
+    event_type.known_name().unwrap_or("other")
 }
 
 fn of_event(event: &SignedEvent) -> [KeyValue; 2] {

@@ -1,16 +1,13 @@
 //! What Prometheus reads is what happened: in every role, with no more series for whatever comes in, and nothing personal.
 
-use std::collections::BTreeSet;
-
 use clerk_sync::clerk::EventId;
 use clerk_sync::clock::now;
-use clerk_sync::store::Status;
 use serde_json::json;
 
 use crate::support::app::{App, Place, SECOND_SECRET, SECRET, headers, signing_secret, until};
 use crate::support::broker;
 use crate::support::proxy::Proxy;
-use crate::support::scrape::{Scrape, family};
+use crate::support::scrape::Scrape;
 
 const TOKEN: &str = "correct-horse-battery-staple";
 

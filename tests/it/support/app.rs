@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use clerk_sync::clerk::{ClerkId, EventId, SigningSecret, Timestamp};
-use clerk_sync::store::{EventRow, Store, StoreError, User};
+use clerk_sync::store::{EventRow, Store, StoreError, TableRow};
 use secrecy::SecretString;
 
 #[allow(unused_imports, reason = "the fault suite needs only one of the two")]
@@ -230,7 +230,7 @@ impl App {
     }
 
     /// The row of a user as it is now.
-    pub async fn user(&self, id: &str) -> Option<User> {
+    pub async fn user(&self, id: &str) -> Option<TableRow> {
         self.store.user(&ClerkId::new(id).unwrap()).await.unwrap()
     }
 
