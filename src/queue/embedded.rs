@@ -10,7 +10,7 @@ mod consumer;
 mod crash_guard;
 mod directory_lock;
 mod file;
-mod in_flight;
+pub(super) mod in_flight;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -21,16 +21,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
+use super::batch::Source;
+use super::error::{OpenError, PublishError, Unavailable};
 use crate::backoff::Backoff;
 use crate::clerk::{SignedEvent, Timestamp};
-use crate::queue::{OpenError, PublishError, Source, Unavailable};
 use crate::shutdown::Shutdown;
 use crate::tasks;
 
 pub use consumer::Consumer;
 pub use directory_lock::DirectoryLock;
-pub use file::Inspection;
-pub use in_flight::Receipt;
+pub use file::FileInspection;
 
 use consumer::Reader;
 use file::QueueFile;
@@ -68,7 +68,7 @@ pub struct Queue {
 }
 
 /// What the file is like, asked without making or changing it.
-pub async fn inspect(options: &Options) -> Result<Inspection, OpenError> {
+pub async fn inspect(options: &Options) -> Result<FileInspection, OpenError> {
     QueueFile::at(&options.path).inspect().await
 }
 

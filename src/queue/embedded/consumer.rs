@@ -21,11 +21,12 @@ use tokio::task::JoinHandle;
 use super::Shared;
 use super::crash_guard::Session;
 use super::file::QueueFile;
-use super::in_flight::Receipt;
+use super::in_flight::Lease;
 use super::writer::Ack;
 use crate::backoff::Backoff;
 use crate::clerk::{EventId, EventType, SignedEvent, Timestamp, TraceContext};
-use crate::queue::{self, BATCH_BYTES_MAX, Batch, Source, Unavailable};
+use crate::queue::batch::{BATCH_BYTES_MAX, Batch, Lease as BatchLease, Source};
+use crate::queue::error::Unavailable;
 use crate::tasks;
 
 /// How often an idle consumer looks for rows of another process (`events replay`), which can't wake it.
@@ -269,11 +270,11 @@ impl Consumer {
     }
 
     /// Returns once the rows are deleted on disk. Dropped before that, the rows are deleted or handed out again.
-    pub async fn ack(&mut self, receipt: Receipt) -> Result<(), Unavailable> {
+    pub async fn ack(&mut self, lease: Lease) -> Result<(), Unavailable> {
         let (answer, answered) = oneshot::channel();
         let closed = || Unavailable::new("the queue is closed");
         self.acks
-            .send(Ack { receipt, answer })
+            .send(Ack { lease, answer })
             .await
             .map_err(|_| closed())?;
         answered.await.unwrap_or_else(|_| Err(closed()))
@@ -304,7 +305,7 @@ impl Taker {
             self.shared.ledger.begin(beginning);
         }
         while !self.shared.closing.is_requested() {
-            let (mut rows, mut receipt) = match self.source {
+            let (mut rows, mut lease) = match self.source {
                 Source::DeadLetters => self.take_lethal(&mut reader).await?,
                 Source::Events | Source::Unrouted | Source::Rescued => {
                     match self.take_rows(&mut reader).await? {
@@ -313,7 +314,7 @@ impl Taker {
                     }
                 }
             };
-            if rows.is_empty() && receipt.seqs().is_empty() {
+            if rows.is_empty() && lease.seqs().is_empty() {
                 return Ok(None);
             }
             // The others were deleted by an acknowledgement that seemed to fail, or cannot be read.
@@ -322,15 +323,15 @@ impl Taker {
                 .filter(|row| row.event.is_some())
                 .map(|row| row.seq)
                 .collect();
-            receipt.retain(|seq| readable.contains(seq));
+            lease.retain(|seq| readable.contains(seq));
             // The others are lethal.
-            rows.retain(|row| receipt.seqs().binary_search(&row.seq).is_ok());
+            rows.retain(|row| lease.seqs().binary_search(&row.seq).is_ok());
             let events: Vec<SignedEvent> = rows.into_iter().filter_map(|row| row.event).collect();
             if !events.is_empty() {
                 return Ok(Some(Batch {
                     events,
-                    suspect: false,
-                    receipt: queue::Receipt::Embedded(receipt),
+                    may_be_poison: false,
+                    lease: BatchLease::Embedded(lease),
                 }));
             }
         }
@@ -341,30 +342,30 @@ impl Taker {
     async fn take_rows(
         &self,
         reader: &mut Reader,
-    ) -> Result<Option<(Vec<Found>, Receipt)>, sqlx::Error> {
+    ) -> Result<Option<(Vec<Found>, Lease)>, sqlx::Error> {
         let ledger = &self.shared.ledger;
         let count = ledger.allowed(self.batch_max.get());
         if count == 0 {
             return Ok(None);
         }
         let limit = i64::try_from(count).unwrap_or(i64::MAX);
-        let mut receipt = ledger.hand_out_again(count);
-        let rows = if receipt.seqs().is_empty() {
+        let mut lease = ledger.hand_out_again(count);
+        let rows = if lease.seqs().is_empty() {
             let read = reader.read(AFTER, ledger.cursor(), limit).await?;
             let is_all = !read.full && read.rows.len() < count;
-            receipt = ledger.hand_out(read.rows.iter().map(|row| row.seq).collect(), is_all);
+            lease = ledger.hand_out(read.rows.iter().map(|row| row.seq).collect(), is_all);
             read.rows
         } else {
-            let read = reader.read(AGAIN, as_json(receipt.seqs()), limit).await?;
+            let read = reader.read(AGAIN, as_json(lease.seqs()), limit).await?;
             if let Some(last) = read.rows.last().filter(|_| read.full) {
-                receipt.give_back_after(last.seq);
+                lease.give_back_after(last.seq);
             }
             read.rows
         };
         if ledger.has_suspects() {
-            if ledger.set_alone(&mut receipt) {
-                reader.session.has_alone(receipt.seqs()[0]).await?;
-            } else if rows.is_empty() || !receipt.seqs().is_empty() {
+            if ledger.set_alone(&mut lease) {
+                reader.session.has_alone(lease.seqs()[0]).await?;
+            } else if rows.is_empty() || !lease.seqs().is_empty() {
                 reader.session.cleared().await?;
                 ledger.clear_suspects();
             }
@@ -372,18 +373,18 @@ impl Taker {
         {
             reader.session.cleared().await?;
         }
-        Ok(Some((rows, receipt)))
+        Ok(Some((rows, lease)))
     }
 
     /// Rows that are dead letters.
-    async fn take_lethal(&self, reader: &mut Reader) -> Result<(Vec<Found>, Receipt), sqlx::Error> {
-        let mut receipt = self.shared.ledger.hand_out_lethal(self.batch_max.get());
-        let limit = i64::try_from(receipt.seqs().len()).unwrap_or(i64::MAX);
-        let read = reader.read(AGAIN, as_json(receipt.seqs()), limit).await?;
+    async fn take_lethal(&self, reader: &mut Reader) -> Result<(Vec<Found>, Lease), sqlx::Error> {
+        let mut lease = self.shared.ledger.hand_out_lethal(self.batch_max.get());
+        let limit = i64::try_from(lease.seqs().len()).unwrap_or(i64::MAX);
+        let read = reader.read(AGAIN, as_json(lease.seqs()), limit).await?;
         if let Some(last) = read.rows.last().filter(|_| read.full) {
-            receipt.give_back_after(last.seq);
+            lease.give_back_after(last.seq);
         }
-        Ok((read.rows, receipt))
+        Ok((read.rows, lease))
     }
 }
 

@@ -8,7 +8,7 @@ use std::io::Write;
 use std::path::Path;
 
 use crate::private_file;
-use crate::queue::OpenError;
+use crate::queue::error::OpenError;
 
 /// Held for as long as this value lives.
 #[derive(Debug)]

@@ -17,7 +17,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, Sq
 use sqlx::{ConnectOptions, Connection, Executor};
 
 use crate::private_file;
-use crate::queue::OpenError;
+use crate::queue::error::OpenError;
 
 /// What brings a file to each version, from nothing on. `PRAGMA user_version` says how many of them it has.
 const UPGRADES: [&str; 3] = [
@@ -65,7 +65,7 @@ const CHECKED_PAGES_MAX: i64 = 4096;
 
 /// What is there.
 #[derive(Debug, Clone)]
-pub struct Inspection {
+pub struct FileInspection {
     /// Events that wait; nothing where there is no queue yet.
     pub events: Option<u64>,
     /// Whether nobody else on this machine may read the file.
@@ -138,9 +138,9 @@ impl QueueFile {
     }
 
     /// What is there. A file that is missing is not made, and one of an older version is left as it is.
-    pub(super) async fn inspect(&self) -> Result<Inspection, OpenError> {
+    pub(super) async fn inspect(&self) -> Result<FileInspection, OpenError> {
         if !self.path.exists() {
-            return Ok(Inspection {
+            return Ok(FileInspection {
                 events: None,
                 is_private: true,
             });
@@ -150,7 +150,7 @@ impl QueueFile {
             .await
             .map_err(|error| self.refused(&error))?;
         if self.ask::<i64>(&mut connection, IS_EMPTY).await? == 1 {
-            return Ok(Inspection {
+            return Ok(FileInspection {
                 events: None,
                 is_private: self.is_private(),
             });
@@ -161,7 +161,7 @@ impl QueueFile {
             .await?;
         // It was only read.
         drop(connection.close().await);
-        Ok(Inspection {
+        Ok(FileInspection {
             events: u64::try_from(events).ok(),
             is_private: self.is_private(),
         })

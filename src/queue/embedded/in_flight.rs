@@ -2,8 +2,8 @@
 //!
 //! A row is in one of four states, and every way out of the second leads to one of the others:
 //! - not seen: its `seq` is greater than the cursor;
-//! - handed out: its `seq` is in a `Receipt`;
-//! - given back: its receipt was dropped; the next batch takes it before anything new;
+//! - handed out: its `seq` is in a `Lease`;
+//! - given back: its lease was dropped; the next batch takes it before anything new;
 //! - acknowledged: it is no longer in the file.
 //!
 //! Lethal rows (session.rs) are in none of them: they are with the consumers of dead letters, or wait for one.
@@ -72,14 +72,14 @@ impl Ledger {
     }
 
     /// Marks what is handed out as the one suspect in hand. False where it is not a suspect.
-    pub(super) fn set_alone(&self, receipt: &mut Receipt) -> bool {
+    pub(super) fn set_alone(&self, lease: &mut Lease) -> bool {
         let mut state = self.state();
         let is_suspect = state
             .last_suspect
-            .is_some_and(|last| receipt.seqs.iter().any(|seq| *seq <= last));
+            .is_some_and(|last| lease.seqs.iter().any(|seq| *seq <= last));
         if is_suspect {
             state.has_alone = true;
-            receipt.kind = Kind::Alone;
+            lease.kind = Kind::Alone;
         }
         is_suspect
     }
@@ -91,13 +91,13 @@ impl Ledger {
     }
 
     /// Up to `count` lethal rows that nobody has.
-    pub(super) fn hand_out_lethal(self: &Arc<Self>, count: usize) -> Receipt {
+    pub(super) fn hand_out_lethal(self: &Arc<Self>, count: usize) -> Lease {
         let mut state = self.state();
         let seqs: Vec<i64> = state.lethal_waiting.iter().take(count).copied().collect();
         for seq in &seqs {
             state.lethal_waiting.remove(seq);
         }
-        Receipt {
+        Lease {
             seqs,
             kind: Kind::Lethal,
             ledger: self.clone(),
@@ -111,7 +111,7 @@ impl Ledger {
 
     /// Moves the cursor up to the last of the rows that were read after it, and gives them to the caller, without the
     /// lethal ones. They are all, or there may be more.
-    pub(super) fn hand_out(self: &Arc<Self>, mut seqs: Vec<i64>, is_all: bool) -> Receipt {
+    pub(super) fn hand_out(self: &Arc<Self>, mut seqs: Vec<i64>, is_all: bool) -> Lease {
         let mut state = self.state();
         if let Some(last) = seqs.last() {
             state.cursor = *last;
@@ -120,7 +120,7 @@ impl Ledger {
             state.newest = state.newest.max(Some(state.cursor));
         }
         seqs.retain(|seq| !state.lethal.contains(seq));
-        Receipt {
+        Lease {
             seqs,
             kind: Kind::Usual,
             ledger: self.clone(),
@@ -128,13 +128,13 @@ impl Ledger {
     }
 
     /// Up to `count` rows that were given back, lowest first.
-    pub(super) fn hand_out_again(self: &Arc<Self>, count: usize) -> Receipt {
+    pub(super) fn hand_out_again(self: &Arc<Self>, count: usize) -> Lease {
         let mut state = self.state();
         let seqs: Vec<i64> = state.given_back.iter().take(count).copied().collect();
         for seq in &seqs {
             state.given_back.remove(seq);
         }
-        Receipt {
+        Lease {
             seqs,
             kind: Kind::Usual,
             ledger: self.clone(),
@@ -175,7 +175,7 @@ impl Ledger {
 }
 
 /// Rows that somebody has. Dropped, it gives them back.
-pub struct Receipt {
+pub struct Lease {
     /// In rising order.
     seqs: Vec<i64>,
     kind: Kind,
@@ -190,7 +190,7 @@ enum Kind {
     Lethal,
 }
 
-impl Receipt {
+impl Lease {
     pub(super) fn seqs(&self) -> &[i64] {
         &self.seqs
     }
@@ -216,7 +216,7 @@ impl Receipt {
     }
 }
 
-impl Drop for Receipt {
+impl Drop for Lease {
     fn drop(&mut self) {
         if self.seqs.is_empty() && self.kind != Kind::Alone {
             return;
@@ -240,12 +240,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_dropped_receipt_gives_its_rows_back_and_wakes_a_waiting_consumer() {
+    fn a_dropped_lease_gives_its_rows_back_and_wakes_a_waiting_consumer() {
         let ledger = Ledger::new();
-        let receipt = ledger.hand_out(vec![1, 2, 3, 4], false);
+        let lease = ledger.hand_out(vec![1, 2, 3, 4], false);
         let news = ledger.news();
         assert!(!news.has_changed().unwrap());
-        drop(receipt);
+        drop(lease);
         assert!(news.has_changed().unwrap());
         assert_eq!(ledger.cursor(), 4);
 

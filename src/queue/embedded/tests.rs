@@ -22,7 +22,7 @@ use tokio::task::JoinSet;
 
 use super::*;
 use crate::clerk::{EventId, EventType, Timestamp};
-use crate::queue::Batch;
+use crate::queue::batch::{Batch, Lease as BatchLease};
 
 /// How long a condition may take to come true on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -105,9 +105,9 @@ pub(super) async fn next(consumer: &mut Consumer) -> Batch {
 }
 
 pub(super) async fn ack(consumer: &mut Consumer, batch: Batch) -> Result<(), Unavailable> {
-    match batch.receipt {
-        crate::queue::Receipt::Embedded(receipt) => consumer.ack(receipt).await,
-        crate::queue::Receipt::RabbitMq(_) => unreachable!(),
+    match batch.lease {
+        BatchLease::Embedded(lease) => consumer.ack(lease).await,
+        BatchLease::RabbitMq(_) => unreachable!(),
     }
 }
 

@@ -18,10 +18,10 @@ use tokio::time::Instant;
 use super::Shared;
 use super::consumer::as_json;
 use super::file::{self, QueueFile};
-use super::in_flight::Receipt;
+use super::in_flight::Lease;
 use crate::backoff::Backoff;
 use crate::clerk::{SignedEvent, TraceContext};
-use crate::queue::{PublishError, Unavailable};
+use crate::queue::error::{PublishError, Unavailable};
 
 /// Most publishes in one transaction. Beyond this a commit's cost is spread thin enough, and the first one waits longer.
 const GROUP_MAX: usize = 256;
@@ -57,9 +57,9 @@ pub(super) struct Publish {
     pub(super) _room: OwnedSemaphorePermit,
 }
 
-/// Rows that wait to be deleted. Where that fails the receipt is dropped, and they are handed out again.
+/// Rows that wait to be deleted. Where that fails the lease is dropped, and they are handed out again.
 pub(super) struct Ack {
-    pub(super) receipt: Receipt,
+    pub(super) lease: Lease,
     pub(super) answer: oneshot::Sender<Result<(), Unavailable>>,
 }
 
@@ -126,7 +126,7 @@ impl Writer {
         }
         let seqs: Vec<i64> = acks
             .iter()
-            .flat_map(|ack| ack.receipt.seqs())
+            .flat_map(|ack| ack.lease.seqs())
             .copied()
             .collect();
         let mut written = self.transaction(publishes, &seqs).await;
@@ -162,12 +162,12 @@ impl Writer {
             .map(drop)
             .map_err(|error| Unavailable::new(advice(&error)));
         for Ack {
-            receipt,
+            lease,
             answer: asked,
         } in acks.drain(..)
         {
             if answer.is_ok() {
-                receipt.settle();
+                lease.settle();
             }
             let _gone = asked.send(answer.clone());
         }
