@@ -403,6 +403,7 @@ fn every_history_comes_to_the_same_rows_when_its_batches_are_applied_at_once() {
 fn postgres(database: &TestDatabase, keep: Keep) -> Store {
     let address = database.url().parse().unwrap();
     let options = store::postgres::Options {
+        schema: Default::default(),
         address,
         connections: 4,
         keep,

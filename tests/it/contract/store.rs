@@ -26,6 +26,7 @@ impl Place {
     pub(super) fn store(&self, keep: Keep) -> Store {
         let options = match self {
             Self::Postgres(database) => store::Options::Postgres(store::postgres::Options {
+                schema: Default::default(),
                 address: database.url().parse().unwrap(),
                 connections: 4,
                 keep,
