@@ -2,18 +2,11 @@
 
 use bytes::Bytes;
 
+use super::plan::bug;
 use super::*;
 use crate::clerk::{EventId, EventType, SignedEvent, Timestamp};
 use crate::queue::{self, embedded};
 use crate::store::{self, EventRow, Keep, Status as EventStatus};
-
-/// The code panics at events with these IDs.
-pub const BUG_IN_PARSING: &str = "msg_with_a_bug_in_parsing";
-pub const BUG_IN_OMITTING: &str = "msg_with_a_bug_in_omitting";
-
-pub fn meet_bug(event: &SignedEvent, bug: &str) {
-    assert!(event.id().as_str() != bug, "a bug, made by a test");
-}
 
 fn event(id: &str) -> SignedEvent {
     let at = Timestamp::from_ms(1_795_172_400_000).unwrap();
@@ -128,7 +121,7 @@ impl Buggy {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_while_an_event_is_parsed_fails_that_event_alone() {
-    let worker = Buggy::start(BUG_IN_PARSING, OmittedFields::default()).await;
+    let worker = Buggy::start(bug::IN_PARSING, OmittedFields::default()).await;
     assert!(
         worker.fails_one().await.payload.is_some(),
         "it can be replayed by a version that has no such bug"
@@ -138,7 +131,7 @@ async fn a_panic_while_an_event_is_parsed_fails_that_event_alone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_while_fields_are_omitted_fails_one_event_and_stores_none_of_its_fields() {
     let omitted = OmittedFields::parse("private_metadata").unwrap();
-    let failed = Buggy::start(BUG_IN_OMITTING, omitted)
+    let failed = Buggy::start(bug::IN_OMITTING, omitted)
         .await
         .fails_one()
         .await;
