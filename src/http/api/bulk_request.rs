@@ -14,7 +14,7 @@ use super::parameters::{EVENT_CURSOR, number, text as text_schema, time as time_
 use super::query::{cursor, text, time, whole, wrong};
 use crate::clerk::{EventId, Timestamp};
 use crate::http::problem::{Code, Problem};
-use crate::replay::{self, Which};
+use crate::replay::{self, Selection};
 use crate::store::{Cursor, EventFilter, Status};
 
 /// Events that one request replays or discards, at most and where nothing is said: at the usual rate 20 s.
@@ -30,7 +30,7 @@ const RATE_MAX: u32 = 1000;
 /// What is to be done with failed events.
 #[derive(Debug)]
 pub struct Order {
-    pub which: Which,
+    pub which: Selection,
     pub rate: NonZeroU32,
     pub dry_run: bool,
 }
@@ -98,7 +98,7 @@ pub fn of_set(body: &[u8], now: Timestamp) -> Result<Order, Problem> {
     let which = match (is_narrow, ids, all == Some(true)) {
         (false, None, false) => return Err(says_not_which()),
         (false, Some(ids), false) if limit.is_none() && after.is_none() => {
-            Which::Ids(event_ids(&ids)?)
+            Selection::Ids(event_ids(&ids)?)
         }
         (false, Some(_), false) => {
             return Err(wrong("ids", "neither limit nor cursor goes with it"));
@@ -111,7 +111,7 @@ pub fn of_set(body: &[u8], now: Timestamp) -> Result<Order, Problem> {
             let limit = limit.ok_or_else(|| wrong("limit", "give a number from 1 to 10000"))?;
             let is_ours = |cursor: &Cursor| matches!(cursor, Cursor::Event { .. });
             let after = after.map(|value| cursor(&value, is_ours)).transpose()?;
-            Which::Matching {
+            Selection::Matching {
                 filter,
                 limit,
                 after,
@@ -383,7 +383,7 @@ impl PartialSchema for Set {
             .required("all")
             .property("ids", null())
             .description(Some("Every failed event, the newest first."));
-        let words = "Which failed events: by a filter, by their IDs, or all of them. And whether to do it, or only to say what would come of it.";
+        let words = "Selection failed events: by a filter, by their IDs, or all of them. And whether to do it, or only to say what would come of it.";
         Schema::from(
             OneOfBuilder::new()
                 .item(by_filter)
@@ -434,8 +434,8 @@ mod tests {
     #[test]
     fn an_order_says_which_events() {
         let matching = |body: &str| match set(body).unwrap().which {
-            Which::Matching { filter, limit, .. } => (filter, limit),
-            Which::Ids(ids) => panic!("{ids:?}"),
+            Selection::Matching { filter, limit, .. } => (filter, limit),
+            Selection::Ids(ids) => panic!("{ids:?}"),
         };
         assert_eq!(matching(r#"{"all":true}"#).1, EVENTS);
         assert_eq!(
@@ -459,7 +459,7 @@ mod tests {
             set(r#"{"ids":["msg_1","msg_2"],"dry_run":true,"rate":82.0,"all":false,"user":null}"#)
                 .unwrap();
         assert!(
-            matches!(&order.which, Which::Ids(ids) if ids.len() == 2)
+            matches!(&order.which, Selection::Ids(ids) if ids.len() == 2)
                 && order.dry_run
                 && order.rate.get() == 82
         );

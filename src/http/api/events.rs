@@ -13,7 +13,7 @@ use super::{Api, BODY_MAX, not_found};
 use crate::clerk::EventId;
 use crate::clock::now;
 use crate::http::problem::{Code, Document, Problem};
-use crate::replay::{self, Discarded, Done, ReplayError, Which};
+use crate::replay::{self, DiscardReport, ReplayError, ReplayReport, Selection};
 use crate::store::{EventRow, Status};
 
 /// A body that may be too long.
@@ -89,7 +89,7 @@ pub async fn show(
     post, path = "/api/events/replay", tag = "events", operation_id = "replay_events",
     request_body(content = bulk_request::Set), security(("admin_token" = [])),
     responses(
-        (status = 200, description = "What was done, or would be", body = Done),
+        (status = 200, description = "What was done, or would be", body = ReplayReport),
         (status = 503, description = "`queue_unavailable`", body = Document, content_type = "application/problem+json"),
     )
 )]
@@ -110,7 +110,7 @@ pub async fn replay(
     params(("id" = String, Path, description = "The event's ID, msg_…")),
     request_body(content = bulk_request::One), security(("admin_token" = [])),
     responses(
-        (status = 200, description = "What was done, or would be", body = Done),
+        (status = 200, description = "What was done, or would be", body = ReplayReport),
         (status = 503, description = "`queue_unavailable`", body = Document, content_type = "application/problem+json"),
     )
 )]
@@ -131,7 +131,7 @@ pub async fn replay_one(
 #[utoipa::path(
     post, path = "/api/events/discard", tag = "events", operation_id = "discard_events",
     request_body(content = bulk_request::Set), security(("admin_token" = [])),
-    responses((status = 200, description = "What was done, or would be", body = Discarded))
+    responses((status = 200, description = "What was done, or would be", body = DiscardReport))
 )]
 pub async fn discard(
     _: Operator,
@@ -141,7 +141,8 @@ pub async fn discard(
 ) -> Result<HttpResponse, Problem> {
     query::none(request.query_string())?;
     let order = bulk_request::of_set(&read(body)?, now())?;
-    Ok(HttpResponse::Ok().json(replay::discard(&api.store, &order.which, order.dry_run).await?))
+    Ok(HttpResponse::Ok()
+        .json(replay::discard(&api.store, &order.which, order.dry_run, |_| ()).await?))
 }
 
 /// Discards one failed event. The body may be empty.
@@ -149,7 +150,7 @@ pub async fn discard(
     post, path = "/api/events/{id}/discard", tag = "events", operation_id = "discard_event",
     params(("id" = String, Path, description = "The event's ID, msg_…")),
     request_body(content = bulk_request::One), security(("admin_token" = [])),
-    responses((status = 200, description = "What was done, or would be", body = Discarded))
+    responses((status = 200, description = "What was done, or would be", body = DiscardReport))
 )]
 pub async fn discard_one(
     _: Operator,
@@ -160,28 +161,36 @@ pub async fn discard_one(
 ) -> Result<HttpResponse, Problem> {
     query::none(request.query_string())?;
     let order = order_for_one(&id, &read(body)?, &api).await?;
-    Ok(HttpResponse::Ok().json(replay::discard(&api.store, &order.which, order.dry_run).await?))
+    Ok(HttpResponse::Ok()
+        .json(replay::discard(&api.store, &order.which, order.dry_run, |_| ()).await?))
 }
 
 async fn carry_out(order: &Order, api: &Api) -> Result<HttpResponse, Problem> {
     if order.dry_run {
         return Ok(HttpResponse::Ok().json(replay::preview(&api.store, &order.which).await?));
     }
-    let mut done = Done::default();
-    replay::replay(&api.store, &api.queue, &order.which, order.rate, &mut done)
-        .await
-        .map_err(|error| {
-            let noun = if done.replayed == 1 {
-                "event is"
-            } else {
-                "events are"
-            };
-            let said = format!("{} {noun} back on the queue; {error}", done.replayed);
-            match error {
-                ReplayError::Store(_) => Problem::new(Code::DatabaseUnavailable, said),
-                ReplayError::Queue { .. } => Problem::new(Code::QueueUnavailable, said),
-            }
-        })?;
+    let mut done = ReplayReport::default();
+    replay::replay(
+        &api.store,
+        &api.queue,
+        &order.which,
+        order.rate,
+        &mut done,
+        |_, _| (),
+    )
+    .await
+    .map_err(|error| {
+        let noun = if done.replayed == 1 {
+            "event is"
+        } else {
+            "events are"
+        };
+        let said = format!("{} {noun} back on the queue; {error}", done.replayed);
+        match error {
+            ReplayError::Store(_) => Problem::new(Code::DatabaseUnavailable, said),
+            ReplayError::Queue { .. } => Problem::new(Code::QueueUnavailable, said),
+        }
+    })?;
     Ok(HttpResponse::Ok().json(done))
 }
 
@@ -198,7 +207,7 @@ async fn order_for_one(id: &str, body: &[u8], api: &Api) -> Result<Order, Proble
         return Err(Problem::new(Code::InvalidRequest, said));
     }
     Ok(Order {
-        which: Which::Ids(vec![id]),
+        which: Selection::Ids(vec![id]),
         rate,
         dry_run,
     })

@@ -16,7 +16,7 @@ use super::{error_help, format};
 use crate::clerk::{EventId, Timestamp};
 use crate::clock::now;
 use crate::http::Api;
-use crate::replay::{self, Done, ReplayError, Which, Would};
+use crate::replay::{self, ReplayError, ReplayPreview, ReplayReport, Selection};
 use crate::store::{EventFilter, Page, Status, Store, StoreError, Time};
 
 /// Most events that one form replays or discards: at the usual rate of a replay 2 s, and a preview looks at each of them.
@@ -107,7 +107,7 @@ async fn preview(
         ..filter.clone()
     };
     let sample = api.store.events(&failed, &page).await?;
-    let which = Which::Matching {
+    let which = Selection::Matching {
         filter,
         limit: EVENTS_MAX,
         after: None,
@@ -118,8 +118,8 @@ async fn preview(
             (done.replayed, done.would.unwrap_or_default(), done.next)
         }
         Verb::Discard => {
-            let done = replay::discard(&api.store, &which, true).await?;
-            (done.discarded, Would::default(), done.next)
+            let done = replay::discard(&api.store, &which, true, |_| ()).await?;
+            (done.discarded, ReplayPreview::default(), done.next)
         }
     };
     let how_many = format::events(number);
@@ -179,7 +179,7 @@ fn parts(ask: &Ask) -> Vec<(&'static str, String)> {
         .collect()
 }
 
-fn outcomes(would: &Would) -> Vec<WouldBe> {
+fn outcomes(would: &ReplayPreview) -> Vec<WouldBe> {
     let of = |class, number: u64, text: String| {
         (number > 0).then(|| WouldBe {
             class,
@@ -254,19 +254,19 @@ impl Verb {
 /// `POST /events/replay`
 pub async fn replay(form: Posted, api: web::Data<Api>) -> Result<HttpResponse, Refusal> {
     let which = which(&form, now())?;
-    let mut done = Done::default();
+    let mut done = ReplayReport::default();
     put_back(&api, &which, &mut done).await?;
     Ok(go_to(&after_many("replayed", done.replayed)))
 }
 
 /// `POST /events/discard`
 pub async fn discard(form: Posted, api: web::Data<Api>) -> Result<HttpResponse, Refusal> {
-    let done = replay::discard(&api.store, &which(&form, now())?, false).await?;
+    let done = replay::discard(&api.store, &which(&form, now())?, false, |_| ()).await?;
     Ok(go_to(&after_many("discarded", done.discarded)))
 }
 
 /// A set is what its preview showed: without an end in time it would be another one by now.
-fn which(form: &Posted, now: Timestamp) -> Result<Which, Refusal> {
+fn which(form: &Posted, now: Timestamp) -> Result<Selection, Refusal> {
     let ask = Ask::of(form.fields());
     let (filter, _) = ask.events(now)?;
     if filter.until.is_none() {
@@ -274,7 +274,7 @@ fn which(form: &Posted, now: Timestamp) -> Result<Which, Refusal> {
             "The form has no end in time. Start from the list of failed events.".into(),
         ));
     }
-    Ok(Which::Matching {
+    Ok(Selection::Matching {
         filter,
         limit: EVENTS_MAX,
         after: None,
@@ -310,9 +310,9 @@ pub async fn replay_one(
     api: web::Data<Api>,
 ) -> Result<HttpResponse, Refusal> {
     let (id, event) = find(&api, &id).await?;
-    let mut done = Done::default();
+    let mut done = ReplayReport::default();
     if event.status == Status::Failed {
-        put_back(&api, &Which::Ids(vec![id.clone()]), &mut done).await?;
+        put_back(&api, &Selection::Ids(vec![id.clone()]), &mut done).await?;
     }
     let word = if done.replayed == 1 {
         "replayed"
@@ -332,7 +332,8 @@ pub async fn discard_one(
     api: web::Data<Api>,
 ) -> Result<HttpResponse, Refusal> {
     let (id, _) = find(&api, &id).await?;
-    let done = replay::discard(&api.store, &Which::Ids(vec![id.clone()]), false).await?;
+    let done =
+        replay::discard(&api.store, &Selection::Ids(vec![id.clone()]), false, |_| ()).await?;
     let word = if done.discarded == 1 {
         "discarded"
     } else {
@@ -341,8 +342,8 @@ pub async fn discard_one(
     Ok(go_to(&format!("/events/{id}?done={word}")))
 }
 
-async fn put_back(api: &Api, which: &Which, done: &mut Done) -> Result<(), Refusal> {
-    replay::replay(&api.store, &api.queue, which, replay::RATE, done)
+async fn put_back(api: &Api, which: &Selection, done: &mut ReplayReport) -> Result<(), Refusal> {
+    replay::replay(&api.store, &api.queue, which, replay::RATE, done, |_, _| ())
         .await
         .map_err(|error| match error {
             ReplayError::Store(error) => Refusal::from(error),
@@ -359,7 +360,7 @@ pub async fn would_of_one(
     id: EventId,
     error_code: &str,
 ) -> Result<String, StoreError> {
-    let would = replay::preview(store, &Which::Ids(vec![id]))
+    let would = replay::preview(store, &Selection::Ids(vec![id]))
         .await?
         .would
         .unwrap_or_default();

@@ -18,6 +18,7 @@ const ROUTES: [&str; 2] = [
 fn served() -> BTreeSet<(String, String)> {
     let mut served = BTreeSet::from([("post".into(), clerk_sync::http::WEBHOOK_PATH.into())]);
     for source in ROUTES {
+        let source: String = source.split_whitespace().collect();
         for (call, method) in [("get_only(\"", "get"), ("post_only(\"", "post")] {
             let paths = source
                 .split(call)
