@@ -88,7 +88,13 @@ mod tests {
     fn event(number: usize, body: String) -> SignedEvent {
         let at = Timestamp::from_ms(1_795_172_400_000).unwrap();
         let id = EventId::new(&format!("msg_{number:03}")).unwrap();
-        SignedEvent::restored(id, EventType::UserUpdated, at, at, Bytes::from(body))
+        SignedEvent::restored(
+            id,
+            EventType::named("user.updated"),
+            at,
+            at,
+            Bytes::from(body),
+        )
     }
 
     fn update(number: usize, user: usize) -> SignedEvent {

@@ -9,27 +9,48 @@ use crate::clerk::{Change, ClerkId, Event, EventId, OmittedFields, SignedEvent};
 use crate::queue::Source;
 use crate::store::{EventFailure, Parsed, Record, Write};
 
-/// The write of these events, in the order in which they were taken: one change per user, one record per event, both sorted
-/// by key.
+/// The write of these events, in the order in which they were taken: one change per row, one record per event, both sorted by
+/// key.
 pub fn plan(events: &[SignedEvent]) -> Write {
-    plan_each(events, &OmittedFields::default(), parse)
+    plan_batch(events, Source::Events, &OmittedFields::default())
 }
 
 /// The write of a batch from `source`, without the omitted fields. Events of a secondary source are recorded as failed, with
 /// the reason that their queue gives.
 pub fn plan_batch(events: &[SignedEvent], source: Source, omitted: &OmittedFields) -> Write {
-    match source {
-        Source::Events => plan_each(events, omitted, parse),
-        Source::DeadLetters | Source::Unrouted | Source::Rescued => {
-            plan_each(events, omitted, |event| Err(dead_letter_failure(event)))
-        }
-    }
+    plan_each(events, |event| {
+        let read = AssertUnwindSafe(|| {
+            #[cfg(test)]
+            assert!(event.id().as_str() != BUG, "a bug, made by a test");
+            match source {
+                Source::Events => {
+                    let (event, parsed) = event.parse_without(omitted);
+                    (event, parsed.map_err(EventFailure::from))
+                }
+                Source::DeadLetters | Source::Unrouted | Source::Rescued => {
+                    (event.without(omitted), Err(dead_letter_failure(event)))
+                }
+            }
+        });
+        catch_unwind(read).unwrap_or_else(|_| match *omitted == OmittedFields::default() {
+            true => (event.clone(), Err(panicked())),
+            // The body may hold omitted fields.
+            false => (event.without_body(), Err(EventFailure {
+                text: "clerk-sync met a bug of its own while it took out OMIT_FIELDS, so the body is not kept; report it, and repair the row with `clerk-sync reconcile --fix`".into(),
+                ..panicked()
+            })),
+        })
+    })
 }
 
-/// Records that keep these events as failed, all for the same reason. Changes no user.
+/// Records that keep these events as failed, all for the same reason. Changes no row.
 pub fn plan_failed(events: &[SignedEvent], failure: &EventFailure) -> Write {
-    plan_each(events, &OmittedFields::default(), |_| Err(failure.clone()))
+    plan_each(events, |event| (event.clone(), Err(failure.clone())))
 }
+
+/// The code panics at this event.
+#[cfg(test)]
+pub const BUG: &str = "msg_with_a_bug";
 
 /// The failure of an event whose code panics. The text of the panic may quote the body, so it is not used.
 pub fn panicked() -> EventFailure {
@@ -56,12 +77,6 @@ pub fn split(write: Write, is_in_second: impl Fn(&ClerkId) -> bool) -> (Write, W
     (part(first, first_records), part(second, second_records))
 }
 
-fn parse(event: &SignedEvent) -> Result<Event, EventFailure> {
-    #[cfg(test)]
-    bug::meet(event, bug::IN_PARSING);
-    event.parse().map_err(EventFailure::from)
-}
-
 fn dead_letter_failure(event: &SignedEvent) -> EventFailure {
     match event.dead_letter() {
         Some(dead_letter) => EventFailure {
@@ -81,8 +96,7 @@ fn dead_letter_failure(event: &SignedEvent) -> EventFailure {
 /// A record per event ID, and the joined changes of what `read` returns. A repeated ID adds to `deliveries`.
 fn plan_each(
     events: &[SignedEvent],
-    omitted: &OmittedFields,
-    read: impl Fn(&SignedEvent) -> Result<Event, EventFailure>,
+    read: impl Fn(&SignedEvent) -> (SignedEvent, Result<Event, EventFailure>),
 ) -> Write {
     let mut places: HashMap<&EventId, usize> = HashMap::with_capacity(events.len());
     let mut records: Vec<Record> = Vec::with_capacity(events.len());
@@ -93,17 +107,15 @@ fn plan_each(
             continue;
         }
         places.insert(event.id(), records.len());
-        let (event, parsed) = match without_omitted(event, omitted) {
-            Ok(event) => {
-                let parsed = catch(|| Ok(join(&mut changes, read(&event)?)));
-                (event, parsed)
-            }
-            Err(failure) => (event.without_body(), Err(failure)),
+        let (event, read) = read(event);
+        let parsed = match read {
+            Ok(read) => join(&mut changes, read),
+            Err(failure) => Parsed::Failed {
+                // A bug in reading it must not prevent its record.
+                clerk_id: catch_unwind(AssertUnwindSafe(|| event.clerk_id())).unwrap_or(None),
+                failure,
+            },
         };
-        let parsed = parsed.unwrap_or_else(|failure| Parsed::Failed {
-            clerk_id: catch(|| Ok(event.clerk_id())).unwrap_or(None),
-            failure,
-        });
         records.push(Record {
             event,
             deliveries: 1,
@@ -116,27 +128,7 @@ fn plan_each(
     Write { changes, records }
 }
 
-fn catch<T>(read: impl FnOnce() -> Result<T, EventFailure>) -> Result<T, EventFailure> {
-    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| Err(panicked()))
-}
-
-/// The event without the omitted fields. If that fails, its body is not stored either: it may hold them.
-fn without_omitted(
-    event: &SignedEvent,
-    omitted: &OmittedFields,
-) -> Result<SignedEvent, EventFailure> {
-    let stripped = catch(|| {
-        #[cfg(test)]
-        bug::meet(event, bug::IN_OMITTING);
-        Ok(omitted.out_of(std::slice::from_ref(event))[0].clone())
-    });
-    stripped.map_err(|failure| EventFailure {
-        text: "clerk-sync met a bug of its own while it took out OMIT_FIELDS, so the body is not kept; report it, and repair the row with `clerk-sync reconcile --fix`".into(),
-        ..failure
-    })
-}
-
-/// Joins an event into `changes`. A panic in the join must not lose the change that is there.
+/// Joins an event into `changes`.
 fn join(
     changes: &mut HashMap<ClerkId, Change>,
     Event {
@@ -150,10 +142,10 @@ fn join(
         .profile
         .as_ref()
         .map(|(version, _)| version.updated_at);
-    let before = changes.get(&clerk_id);
-    let changed_within_write = before.is_none_or(|before| change.alters(before));
+    let before = changes.remove(&clerk_id);
+    let changed_within_write = before.as_ref().is_none_or(|before| change.alters(before));
     let joined = match before {
-        Some(before) => before.clone().join(change),
+        Some(before) => before.join(change),
         None => change,
     };
     changes.insert(clerk_id.clone(), joined);
@@ -162,19 +154,6 @@ fn join(
         occurred_at,
         updated_at,
         changed_within_write,
-    }
-}
-
-/// Bugs for tests: the code panics at events with these IDs.
-#[cfg(test)]
-pub mod bug {
-    use crate::clerk::SignedEvent;
-
-    pub const IN_PARSING: &str = "msg_with_a_bug_in_parsing";
-    pub const IN_OMITTING: &str = "msg_with_a_bug_in_omitting";
-
-    pub fn meet(event: &SignedEvent, bug: &str) {
-        assert!(event.id().as_str() != bug, "a bug, made by a test");
     }
 }
 
@@ -248,11 +227,9 @@ mod tests {
             update("msg_2", "user_b", 20),
         ]);
         assert_eq!(write.changes.len(), 1);
-        let (version, profile) = write.changes[0].profile.as_ref().unwrap();
-        assert_eq!(
-            (version.event_id.as_str(), profile.first_name.as_deref()),
-            ("msg_3", Some("msg_3"))
-        );
+        let change = &write.changes[0];
+        assert_eq!(change.version().unwrap().event_id.as_str(), "msg_3");
+        assert_eq!(change.value("first_name").unwrap().as_text(), Some("msg_3"));
         assert_eq!(
             changed_within_write(&write),
             [("msg_1", true), ("msg_2", false), ("msg_3", true)]

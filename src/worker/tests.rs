@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::plan::bug;
+use super::plan::BUG;
 use super::*;
 use crate::clerk::{EventId, EventType, SignedEvent, Timestamp};
 use crate::queue::{self, embedded};
@@ -15,7 +15,7 @@ fn event(id: &str) -> SignedEvent {
     );
     SignedEvent::restored(
         EventId::new(id).unwrap(),
-        EventType::UserUpdated,
+        EventType::named("user.updated"),
         at,
         at,
         Bytes::from(body),
@@ -34,7 +34,6 @@ async fn row(store: &Store, id: &str) -> EventRow {
 
 /// A worker, and six events that are queued before it starts, so that they are one batch. The code panics at one of them.
 struct Buggy {
-    bug: &'static str,
     directory: std::path::PathBuf,
     queue: Queue,
     store: Store,
@@ -44,9 +43,9 @@ struct Buggy {
 }
 
 impl Buggy {
-    async fn start(bug: &'static str, omitted: OmittedFields) -> Self {
+    async fn start(name: &str, omitted: OmittedFields) -> Self {
         let directory =
-            std::env::temp_dir().join(format!("clerk-sync-worker-{bug}-{}", std::process::id()));
+            std::env::temp_dir().join(format!("clerk-sync-worker-{name}-{}", std::process::id()));
         let options = queue::Options::Embedded(embedded::Options {
             path: directory.join("queue.db"),
         });
@@ -57,7 +56,7 @@ impl Buggy {
         };
         let store = Store::open(&store::Options::Sqlite(options)).unwrap();
         store.migrate().await.unwrap();
-        for id in Self::ids(bug) {
+        for id in Self::IDS {
             queue.publish(event(id)).await.unwrap();
         }
         let (shutdown, status) = (Shutdown::default(), Status::default());
@@ -77,7 +76,6 @@ impl Buggy {
             shutdown.clone(),
         ));
         Self {
-            bug,
             directory,
             queue,
             store,
@@ -87,15 +85,13 @@ impl Buggy {
         }
     }
 
-    fn ids(bug: &'static str) -> [&'static str; 6] {
-        ["msg_0", "msg_1", "msg_2", bug, "msg_4", "msg_5"]
-    }
+    const IDS: [&str; 6] = ["msg_0", "msg_1", "msg_2", BUG, "msg_4", "msg_5"];
 
     /// Asserts that the event with the bug fails alone and the worker continues. Returns the row of that event.
     async fn fails_one(self) -> EventRow {
-        for id in Self::ids(self.bug) {
+        for id in Self::IDS {
             let row = row(&self.store, id).await;
-            let expected = if id == self.bug {
+            let expected = if id == BUG {
                 (EventStatus::Failed, Some("panicked"))
             } else {
                 (EventStatus::Applied, None)
@@ -109,7 +105,7 @@ impl Buggy {
             "the worker continues"
         );
         assert_eq!(*self.status.subscribe().borrow(), None, "it applies");
-        let failed = row(&self.store, self.bug).await;
+        let failed = row(&self.store, BUG).await;
         self.shutdown.request();
         self.working.await.unwrap();
         self.queue.close().await;
@@ -121,7 +117,7 @@ impl Buggy {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_while_an_event_is_parsed_fails_that_event_alone() {
-    let worker = Buggy::start(bug::IN_PARSING, OmittedFields::default()).await;
+    let worker = Buggy::start("parsing", OmittedFields::default()).await;
     assert!(
         worker.fails_one().await.payload.is_some(),
         "it can be replayed by a version that has no such bug"
@@ -131,10 +127,7 @@ async fn a_panic_while_an_event_is_parsed_fails_that_event_alone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_while_fields_are_omitted_fails_one_event_and_stores_none_of_its_fields() {
     let omitted = OmittedFields::parse("private_metadata").unwrap();
-    let failed = Buggy::start(bug::IN_OMITTING, omitted)
-        .await
-        .fails_one()
-        .await;
+    let failed = Buggy::start("omitting", omitted).await.fails_one().await;
     assert_eq!(
         failed.payload.as_deref(),
         Some(&b""[..]),

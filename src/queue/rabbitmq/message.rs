@@ -31,12 +31,7 @@ const TRACESTATE: &str = "tracestate";
 
 /// The routing key, one of four: an event that is not a known user event is routed like one that cannot be read.
 pub fn routing_key(event: &SignedEvent) -> &'static str {
-    match event.event_type() {
-        EventType::UserCreated => "user.created",
-        EventType::UserUpdated => "user.updated",
-        EventType::UserDeleted => "user.deleted",
-        EventType::Unreadable | EventType::Other(_) => "user.unreadable",
-    }
+    event.event_type().known_name().unwrap_or("user.unreadable")
 }
 
 /// The properties of the message. Marks a possible poison message.
@@ -147,7 +142,7 @@ mod tests {
         let (sent, received) = (1_795_172_400_000, 1_795_172_401_234);
         let event = SignedEvent::restored(
             EventId::new("msg_1").unwrap(),
-            EventType::UserDeleted,
+            EventType::named("user.deleted"),
             Timestamp::from_ms(sent).unwrap(),
             Timestamp::from_ms(received).unwrap(),
             Bytes::from_static(b"\xff{}"),
@@ -167,7 +162,7 @@ mod tests {
         let at = Timestamp::from_ms(1_795_172_400_000).unwrap();
         let event = SignedEvent::restored(
             EventId::new("msg_1").unwrap(),
-            EventType::UserCreated,
+            EventType::named("user.created"),
             at,
             at,
             Bytes::new(),
@@ -195,7 +190,7 @@ mod tests {
         let first = restore(delivery(BasicProperties::default(), body));
         let second = restore(delivery(BasicProperties::default(), body));
         assert_eq!(first.id(), second.id());
-        assert_eq!(first.event_type(), &EventType::UserDeleted);
+        assert_eq!(first.event_type(), &EventType::named("user.deleted"));
         let other = restore(delivery(
             BasicProperties::default().with_message_id("not an id".into()),
             b"x",
