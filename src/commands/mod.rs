@@ -28,3 +28,6 @@ mod users;
 pub use cli::Cli;
 pub use run::run;
 pub use usage::parse;
+
+#[cfg(test)]
+mod tests;

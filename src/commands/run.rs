@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use clap::CommandFactory;
+
 use super::cli::{Cli, Command};
 use super::exit::{WRONG_USAGE, WrongUsage};
 use super::{
@@ -18,7 +20,7 @@ pub async fn run(cli: Cli) -> ExitCode {
     // Neither needs a configuration that can be read: the one says what is wrong with it.
     match &command {
         Command::Check(args) => return finish(check::run(args, &flags).await),
-        Command::Completions(args) => return finish(completions::run(args)),
+        Command::Completions(args) => return finish(completions::run(args, Cli::command())),
         _ => {}
     }
     // A server says what it does; a command prints what was asked for, and `dev` its own lines.

@@ -3,7 +3,7 @@
 use anyhow::bail;
 
 use crate::config::Config;
-use crate::queue::{self, Inspection, Queue, rabbitmq};
+use crate::queue::{self, Queue, QueueInspection, rabbitmq};
 use crate::replay::worker_queues;
 use crate::store::Store;
 
@@ -51,17 +51,17 @@ pub async fn open_queue(config: &Config, store: &Store, this_queue: bool) -> any
 }
 
 async fn require_queue(config: &Config, queue: &queue::Identity) -> anyhow::Result<()> {
-    let Inspection::RabbitMq(found) = queue::inspect(&config.queue).await? else {
+    let QueueInspection::RabbitMq(found) = queue::inspect(&config.queue).await? else {
         return Ok(());
     };
-    let is_empty = |shared: &rabbitmq::Shared| {
-        !shared.things.is_empty()
-            && shared
-                .things
+    let is_empty = |topology: &rabbitmq::TopologyInspection| {
+        !topology.declarations.is_empty()
+            && topology
+                .declarations
                 .iter()
-                .all(|(_, state)| *state == rabbitmq::State::Missing)
+                .all(|(_, state)| *state == rabbitmq::DeclaredState::Missing)
     };
-    if found.shared.as_ref().is_some_and(is_empty) {
+    if found.topology.as_ref().is_some_and(is_empty) {
         bail!(
             "there is no queue at {queue}: set AMQP_URL and AMQP_NAMESPACE to the queue of the workers"
         );
