@@ -6,6 +6,6 @@ use std::time::Duration;
 const PART_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The answer. Returns `None` if it takes too long.
-async fn in_time<T>(asked: impl Future<Output = T>) -> Option<T> {
+pub async fn in_time<T>(asked: impl Future<Output = T>) -> Option<T> {
     tokio::time::timeout(PART_TIMEOUT, asked).await.ok()
 }
