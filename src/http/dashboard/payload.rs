@@ -1,14 +1,14 @@
-//! What came, made readable: JSON with line breaks and to the byte what it was, anything else as text, and no character
-//! that would hide or turn around what stands beside it.
+//! Payloads made readable: JSON with line breaks and otherwise byte for byte, anything else as text, and hidden characters by
+//! number.
 
 use serde_json::value::RawValue;
 
 use crate::escape::visible_lines;
 
-/// Most bytes of a payload that a page shows: ten times the largest user object seen. The whole is there to be saved.
+/// Most bytes of a payload that a page shows: ten times the largest user object seen. The whole can be saved.
 const SHOWN_MAX: usize = 64 * 1024;
 
-/// Deepest level that is still moved in: the next ones stand below each other.
+/// Deepest level that is still indented further.
 const INDENT_MAX: usize = 32;
 
 /// A payload as a page shows it.
@@ -52,10 +52,9 @@ fn of_bytes(bytes: &[u8]) -> Pieces {
     let mut pieces = Pieces::default();
     for chunk in bytes.utf8_chunks() {
         pieces.push("plain", chunk.valid());
-        chunk
-            .invalid()
-            .iter()
-            .for_each(|byte| pieces.push("plain", &format!("\\x{byte:02x}")));
+        for byte in chunk.invalid() {
+            pieces.push("plain", &format!("\\x{byte:02x}"));
+        }
         if pieces.is_cut {
             break;
         }

@@ -1,69 +1,58 @@
-//! `/users`: who is in the table, and one of them with all that is known and its history.
+//! `/users`: the users table, and one user with everything that is known and the history.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
 use serde_json::value::RawValue;
 
-use super::filters::Ask;
-use super::format::{When, when};
-use super::page::{Frame, Refusal, answer};
+use super::error::DashboardError;
+use super::frame::Frame;
+use super::page_query::PageQuery;
 use super::payload::show_json;
+use super::response::page;
 use super::session::Session;
-use super::view_models::{Block, EventLine, Person};
+use super::view_models::{Block, EventLine, Pages, Person};
+use super::when::When;
 use crate::clerk::{ClerkId, Timestamp, api_object};
 use crate::clock::now;
-use crate::http::Api;
+use crate::http::admin::Admin;
 use crate::store::{HistoryRow, Status, User};
 
 #[derive(Template)]
 #[template(path = "users.html")]
 struct UsersPage {
     frame: Frame,
-    ask: Ask,
+    query: PageQuery,
     users: Vec<Person>,
-    is_later: bool,
-    first: String,
-    next: Option<String>,
+    pages: Pages,
 }
 
 /// `GET /users`
 pub async fn list(
     session: Session,
     request: HttpRequest,
-    api: web::Data<Api>,
-) -> Result<HttpResponse, Refusal> {
+    admin: web::Data<Admin>,
+) -> Result<HttpResponse, DashboardError> {
     let now = now();
-    let ask = Ask::read(request.query_string())?;
-    let (filter, page) = ask.users()?;
-    let listing = api.store.users(&filter, &page).await?;
-    let frame = Frame::of(&session, "users", "Users");
-    answer(&UsersPage {
-        frame: if page.after.is_none() {
-            frame.live()
-        } else {
-            frame
-        },
-        users: listing
-            .rows
-            .iter()
-            .map(|user| Person::of(user, now))
-            .collect(),
-        is_later: page.after.is_some(),
-        first: ask.without("cursor").on("/users"),
-        next: listing
-            .next
-            .map(|cursor| ask.with("cursor", &cursor.to_string()).on("/users")),
-        ask,
-    })
+    let query = PageQuery::read(request.query_string())?;
+    let (filter, page_of_list) = query.users()?;
+    let listing = admin.store.users(&filter, &page_of_list).await?;
+    let people = listing.rows.iter().map(|user| Person::of(user, now));
+    let pages = Pages::of(&page_of_list, listing.next, &query, "/users");
+    Ok(page(&UsersPage {
+        frame: Frame::of(&session, "users", "Users", !pages.is_later),
+        users: people.collect(),
+        pages,
+        query,
+    }))
 }
 
-/// An event of a user's, and what it did.
+/// An event of a user, and what it did.
 struct Step {
     event: EventLine,
     why: String,
-    /// What stands in the reason after the ID that it names.
+    /// The part of the reason after the ID that it names.
     why_then: String,
-    /// Whether the reason is a sentence, and does not begin with a code.
+    /// Whether the reason is a sentence, and does not start with a code.
     is_sentence: bool,
     /// The event whose newer version was there.
     behind: Option<String>,
@@ -85,9 +74,7 @@ struct UserPage {
     metadata: Vec<(&'static str, Block)>,
     data: Option<Block>,
     history: Vec<Step>,
-    is_later: bool,
-    first: String,
-    next: Option<String>,
+    pages: Pages,
 }
 
 /// `GET /users/{id}`
@@ -95,26 +82,24 @@ pub async fn show(
     session: Session,
     request: HttpRequest,
     id: web::Path<String>,
-    api: web::Data<Api>,
-) -> Result<HttpResponse, Refusal> {
-    const ABSENT: Refusal = Refusal::NotFound(
-        "No user has this ID here. An event of this user may be on its way, or may have failed.",
-    );
+    admin: web::Data<Admin>,
+) -> Result<HttpResponse, DashboardError> {
+    let missing = || {
+        DashboardError::NotFound(
+            "No user has this ID here. An event of this user may be in the queue, or may have failed.",
+        )
+    };
     let now = now();
-    let ask = Ask::read(request.query_string())?;
-    let (_, page) = ask.events(now)?;
-    let id = ClerkId::new(&id).ok_or(ABSENT)?;
-    let user = api.store.user(&id).await?.ok_or(ABSENT)?;
-    let listing = api.store.history(&id, &page).await?;
+    let query = PageQuery::read(request.query_string())?;
+    let (_, page_of_history) = query.events(now)?;
+    let id = ClerkId::new(&id).ok_or_else(missing)?;
+    let user = admin.store.user(&id).await?.ok_or_else(missing)?;
+    let listing = admin.store.history(&id, &page_of_history).await?;
     let person = Person::of(&user, now);
     let path = format!("/users/{}", person.path);
-    let frame = Frame::of(&session, "users", person.name.clone());
-    answer(&UserPage {
-        frame: if page.after.is_none() {
-            frame.live()
-        } else {
-            frame
-        },
+    let pages = Pages::of(&page_of_history, listing.next, &query, &path);
+    Ok(page(&UserPage {
+        frame: Frame::of(&session, "users", person.name.as_str(), !pages.is_later),
         is_erased: user.erased_at.is_some(),
         profile: profile(&user),
         times: times(&user, now),
@@ -126,14 +111,10 @@ pub async fn show(
         metadata: metadata(&user),
         data: user.data.as_deref().map(|data| show_json(data).into()),
         history: listing.rows.iter().map(|row| step(row, now)).collect(),
-        is_later: page.after.is_some(),
-        next: listing
-            .next
-            .map(|cursor| ask.with("cursor", &cursor.to_string()).on(&path)),
-        first: path,
+        pages,
         id: user.clerk_id,
         person,
-    })
+    }))
 }
 
 fn step(row: &HistoryRow, now: Timestamp) -> Step {
@@ -200,7 +181,7 @@ fn times(user: &User, now: Timestamp) -> Vec<(&'static str, When)> {
     ];
     times
         .into_iter()
-        .filter_map(|(name, time)| Some((name, when(time?, now))))
+        .filter_map(|(name, time)| Some((name, When::at(time?, now))))
         .collect()
 }
 

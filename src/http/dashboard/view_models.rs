@@ -1,15 +1,19 @@
-//! Rows as pages show them: text, addresses and marks, ready for the templates. Pure.
+//! Rows as pages show them: texts, addresses and badges for the templates. Pure.
+
+use std::time::Duration;
 
 use askama::Template;
 use askama::filters::HtmlSafe;
 
-use super::format::{self, When, when};
-use super::login::encoded;
+use super::page_query::PageQuery;
 use super::payload::Shown;
+use super::when::When;
 use crate::clerk::Timestamp;
-use crate::store::{EventRow, User};
+use crate::format;
+use crate::store::{Cursor, EventRow, Page, User};
+use crate::url::encode;
 
-/// A result, by word, shape and color.
+/// An outcome, by word, shape and color.
 #[derive(Template, Clone, Copy)]
 #[template(
     source = r#"<span class="badge {{ class }}"><span class="mark {{ class }}" aria-hidden="true"></span>{{ word }}</span>"#,
@@ -20,6 +24,7 @@ pub struct Badge {
     pub word: &'static str,
 }
 
+/// A payload in a box.
 #[derive(Template)]
 #[template(
     source = r#"<pre class="payload" tabindex="0" aria-label="Payload"><code>{% for piece in shown.pieces %}<span class="{{ piece.class }}">{{ piece.text }}</span>{% endfor %}</code></pre>{% if shown.is_cut %}<p class="note">Only the beginning is shown.</p>{% endif %}"#,
@@ -31,10 +36,9 @@ pub struct Block {
     pub size: String,
 }
 
-// Each is made by a template of its own, which has escaped what is in it.
+// Its own template has escaped each.
 impl HtmlSafe for Badge {}
 impl HtmlSafe for Block {}
-impl HtmlSafe for When {}
 
 impl From<Shown> for Block {
     fn from(shown: Shown) -> Self {
@@ -46,25 +50,35 @@ impl From<Shown> for Block {
     }
 }
 
-/// Another page's address.
+/// The links below a page of a listing.
+pub struct Pages {
+    /// Whether there are newer pages.
+    pub is_later: bool,
+    pub first: String,
+    pub next: Option<String>,
+}
+
+impl Pages {
+    /// The links on `path` with this query.
+    pub fn of(page: &Page, next: Option<Cursor>, query: &PageQuery, path: &str) -> Self {
+        Self {
+            is_later: page.after.is_some(),
+            first: query.without(&["cursor"]).on(path),
+            next: next.map(|cursor| query.with("cursor", &cursor.to_string()).on(path)),
+        }
+    }
+}
+
+/// The user of an event.
 pub struct UserLink {
     pub id: String,
     /// The ID as a part of a path.
     pub path: String,
 }
 
-impl UserLink {
-    pub fn to(id: &str) -> Self {
-        Self {
-            id: id.to_owned(),
-            path: encoded(id),
-        }
-    }
-}
-
-/// A line of `events`.
+/// A row of `events`.
 pub struct EventLine {
-    /// Letters, digits, `_` and `-` alone.
+    /// Only letters, digits, `_` and `-`.
     pub id: String,
     pub event_type: String,
     pub badge: Badge,
@@ -75,6 +89,12 @@ pub struct EventLine {
 }
 
 impl EventLine {
+    /// Events as they look at `now`.
+    pub fn all(events: &[EventRow], now: Timestamp) -> Vec<Self> {
+        events.iter().map(|event| Self::of(event, now)).collect()
+    }
+
+    /// An event as it looks at `now`.
     pub fn of(event: &EventRow, now: Timestamp) -> Self {
         let status = event.status.as_str();
         let lag_ms = event.processed_at.0.ms() - event.received_at.0.ms();
@@ -86,14 +106,22 @@ impl EventLine {
                 word: status,
             },
             error_code: event.error_code.clone(),
-            user: event.clerk_id.as_deref().map(UserLink::to),
-            received: when(event.received_at, now),
-            lag: super::chart::of_ms(lag_ms.max(0).unsigned_abs()),
+            user: event.clerk_id.as_ref().map(|id| UserLink {
+                id: id.clone(),
+                path: encode(id),
+            }),
+            received: When::at(event.received_at, now),
+            lag: of_ms(lag_ms.max(0).unsigned_abs()),
         }
     }
 }
 
-/// A row of `users`, as far as it tells who somebody is.
+/// A duration in milliseconds, for people.
+pub fn of_ms(ms: u64) -> String {
+    format::duration(Duration::from_millis(ms))
+}
+
+/// A row of `users`, as far as it identifies a person.
 pub struct Person {
     pub id: String,
     pub path: String,
@@ -106,15 +134,11 @@ pub struct Person {
 }
 
 impl Person {
+    /// A user as they look at `now`.
     pub fn of(user: &User, now: Timestamp) -> Self {
-        let name = [user.first_name.as_deref(), user.last_name.as_deref()]
-            .into_iter()
-            .flatten();
-        let name = name
-            .map(str::trim)
-            .filter(|name| !name.is_empty())
-            .collect::<Vec<_>>()
-            .join(" ");
+        let names = [&user.first_name, &user.last_name].into_iter().flatten();
+        let names = names.map(|name| name.trim()).filter(|name| !name.is_empty());
+        let name = names.collect::<Vec<_>>().join(" ");
         let known = [
             Some(name),
             user.username.clone(),
@@ -140,9 +164,9 @@ impl Person {
             email: or_dash(&user.email),
             phone: or_dash(&user.phone),
             flags: flags.into_iter().flatten().collect(),
-            updated: user.updated_at.map(|time| when(time, now)),
+            updated: user.updated_at.map(|time| When::at(time, now)),
             id: user.clerk_id.clone(),
-            path: encoded(&user.clerk_id),
+            path: encode(&user.clerk_id),
         }
     }
 }
@@ -165,7 +189,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_has_initials_whatever_it_is() {
+    fn every_name_has_initials() {
         let pairs = [
             ("Ada Lovelace", "AL"),
             ("ada", "A"),
@@ -180,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_a_piece_is_escaped() {
+    fn a_payload_is_escaped() {
         let block = Block::from(super::super::payload::show(
             br#"{"a":"<script>alert(1)</script>"}"#,
         ));
