@@ -27,7 +27,7 @@ pub use environment::Environment;
 pub use validate::{ConfigErrors, validate};
 
 use environment::clean;
-use values::{log_format, number, omitted, on_delete, payloads, port, retention};
+use values::{log_format, number, omitted, on_delete, payloads, port, retention, schema};
 
 /// The settings as they were typed; every one with a value is also a variable of the environment.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -49,6 +49,9 @@ pub struct Settings {
     /// postgres://… or sqlite://PATH [env: DATABASE_URL] [default: users.db in DATA_DIR]
     #[arg(long, global = true, value_name = "URL")]
     database_url: Option<SecretString>,
+    /// Schema of the tables in PostgreSQL [env: DATABASE_SCHEMA] [default: clerk]
+    #[arg(long, global = true, value_name = "NAME", hide_short_help = true)]
+    database_schema: Option<String>,
     /// PEM file with a CA for PostgreSQL, trusted beside the system's roots [env: DATABASE_CA_FILE]
     #[arg(long, global = true, value_name = "PATH", hide_short_help = true)]
     database_ca_file: Option<String>,
@@ -121,6 +124,8 @@ pub struct Config {
     /// Only `check` asks there.
     pub amqp_management_url: Option<SecretString>,
     pub store: store::Options,
+    /// Whether there is a `DATABASE_SCHEMA`.
+    has_schema: bool,
     pub data_dir: PathBuf,
     pub http: http::Options,
     pub worker: worker::Options,
@@ -194,6 +199,7 @@ impl Config {
             None => environment.secret(name),
         };
         let home = environment.home();
+        let database_schema = setting(&settings.database_schema, "DATABASE_SCHEMA");
         let data_dir = setting(&settings.data_dir, "DATA_DIR").unwrap_or_else(|| "./data".into());
         let data_dir = paths::typed(&data_dir, home.as_deref())
             .map_err(|(fault, remedy)| wrong("DATA_DIR", fault, remedy))?;
@@ -256,6 +262,7 @@ impl Config {
                 namespace,
                 &data_dir,
             )?,
+            has_schema: database_schema.is_some(),
             store: store_options(
                 server(&settings.database_url, "DATABASE_URL", environment)?,
                 &|url| {
@@ -266,6 +273,7 @@ impl Config {
                         ca_file,
                     )
                 },
+                schema(database_schema)?,
                 home.as_deref(),
                 &data_dir,
                 worker.concurrency,
@@ -307,8 +315,8 @@ impl Config {
 }
 
 impl Config {
-    /// What to say of each URL that has parameters nobody knows.
-    pub fn ignored_parameters(&self) -> Vec<String> {
+    /// A sentence for each URL with parameters that have no effect, and for a schema that SQLite does not have.
+    pub fn ignored_settings(&self) -> Vec<String> {
         let of_database = match &self.store {
             store::Options::Postgres(options) => options.address.ignored().to_vec(),
             store::Options::Sqlite(_) => Vec::new(),
@@ -319,14 +327,16 @@ impl Config {
         };
         let urls = [("DATABASE_URL", of_database), ("AMQP_URL", of_broker)];
         let with_any = urls.into_iter().filter(|(_, names)| !names.is_empty());
-        with_any
-            .map(|(url, names)| {
-                format!(
-                    "{url} has parameters that have no effect here: {}",
-                    names.join(", ")
-                )
-            })
-            .collect()
+        let parameters = with_any.map(|(url, names)| {
+            format!(
+                "{url} has parameters that have no effect here: {}",
+                names.join(", ")
+            )
+        });
+        let is_sqlite = matches!(self.store, store::Options::Sqlite(_));
+        let schema = (self.has_schema && is_sqlite)
+            .then(|| "DATABASE_SCHEMA has no effect here: SQLite has no schemas".into());
+        parameters.chain(schema).collect()
     }
 }
 

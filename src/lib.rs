@@ -20,6 +20,8 @@ pub mod config;
 pub mod backoff;
 pub mod clock;
 pub mod escape;
+pub mod format;
+pub mod logged_state;
 pub mod metrics;
 pub mod private_file;
 pub mod shutdown;

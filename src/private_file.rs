@@ -1,11 +1,15 @@
-//! How directories and files of the embedded kind are made: for this user alone, since they hold personal data.
+//! Private files and directories: only the user of the process can read them, since they hold personal data.
 
 use std::fs::{DirBuilder, OpenOptions};
 use std::io;
 use std::path::Path;
 
-/// Makes a directory, and those above it, for this user alone (0700). Does nothing to one that is there.
-pub fn create(directory: &Path) -> io::Result<()> {
+/// Creates a directory, and those above it, with mode 0700. Does nothing if it exists.
+///
+/// # Errors
+///
+/// If the file system refuses it.
+pub fn create_directory(directory: &Path) -> io::Result<()> {
     if directory.as_os_str().is_empty() {
         return Ok(());
     }
@@ -15,8 +19,8 @@ pub fn create(directory: &Path) -> io::Result<()> {
     builder.recursive(true).create(directory)
 }
 
-/// Opens a file for writing; makes it, for this user alone (0600), if there is none.
-pub fn file() -> OpenOptions {
+/// Options that open a file for writing and create it with mode 0600 if it does not exist.
+pub fn options() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(false);
     #[cfg(unix)]

@@ -18,7 +18,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 use utoipa::ToSchema;
 
 use crate::backoff::Backoff;
-use crate::clerk::{self, EventId, SignedEvent, UserChange};
+use crate::clerk::{self, Change, EventId, SignedEvent};
 use crate::clock::now;
 use crate::metrics::{self, EventStatus, EventType};
 use crate::queue::{PUBLISH_TIMEOUT, PublishError, Queue};
@@ -383,7 +383,7 @@ fn restored(row: EventRow) -> Option<SignedEvent> {
 }
 
 /// Whether the change would alter the row.
-fn alters(change: &UserChange, row: &KnownUser) -> bool {
+fn alters(change: &Change, row: &KnownUser) -> bool {
     let newer = change
         .profile
         .as_ref()

@@ -197,7 +197,7 @@ mod tests {
 
     use super::*;
     use crate::clerk::{
-        Delivery, EventType, SignedEvent, SigningSecret, UserEvent, UserProfile, Verifier,
+        Delivery, Event, EventType, SignedEvent, SigningSecret, UserProfile, Verifier,
     };
 
     const SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
@@ -233,11 +233,11 @@ mod tests {
             .event
     }
 
-    fn parse(event: &SampleEvent, now: Timestamp) -> UserEvent {
+    fn parse(event: &SampleEvent, now: Timestamp) -> Event {
         receive(event, now).parse().unwrap()
     }
 
-    fn profile(event: UserEvent) -> UserProfile {
+    fn profile(event: Event) -> UserProfile {
         event.change.profile.unwrap().1
     }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use chrono::{DateTime, Utc};
 use clerk_sync::clerk::{
-    Delivery, SignedEvent, SigningSecret, Timestamp, UserEvent, UserProfile, Verifier,
+    Delivery, Event, SignedEvent, SigningSecret, Timestamp, UserProfile, Verifier,
 };
 use clerk_sync::clock::now;
 use futures_util::StreamExt;
@@ -104,7 +104,7 @@ async fn publish_on(
 
 /// Events that were read and put together already, so that only the database is measured.
 pub struct Batch {
-    users: Vec<(UserEvent, String)>,
+    users: Vec<(Event, String)>,
     events: Vec<(String, String, DateTime<Utc>)>,
 }
 

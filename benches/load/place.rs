@@ -76,6 +76,7 @@ impl Place {
         let options = self.server.clone().database(&name);
         let url = options.to_url_lossy().to_string();
         let store = store::postgres::Options {
+            schema: Default::default(),
             address: url.parse()?,
             connections: 1,
             keep: Keep::default(),

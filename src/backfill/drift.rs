@@ -1,42 +1,43 @@
-//! A user of Clerk's list beside the row of the same ID: pure decisions.
+//! Compares a user of Clerk's list with the row of the same ID: pure decisions.
 
-use crate::clerk::UserChange;
+use crate::clerk::Change;
 use crate::store::{KnownUser, OnDelete};
 
-/// How a row stands to the list.
+/// How a row compares to the user of the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub enum RowState {
     /// There is no row.
     Missing,
     /// The row has an older profile, or none.
     Older,
-    /// The row has the same `updated_at` and says something else.
+    /// The row has the same `updated_at` and other values.
     Different,
-    /// The row is as new or newer: an event may have come since the page was read.
+    /// The row is as new or newer: an event may have arrived since the page was read.
     Current,
     /// The row is a tombstone.
     Deleted,
 }
 
-pub fn standing(listed: &UserChange, known: Option<&KnownUser>) -> Standing {
+/// Compares a listed user with its row.
+pub fn row_state(listed: &Change, known: Option<&KnownUser>) -> RowState {
     let Some(known) = known else {
-        return Standing::Missing;
+        return RowState::Missing;
     };
     if known.deleted_at.is_some() {
-        return Standing::Deleted;
+        return RowState::Deleted;
     }
     let (Some((theirs, profile)), Some(ours)) = (&listed.profile, &known.version) else {
-        return Standing::Older;
+        return RowState::Older;
     };
     match ours.updated_at.cmp(&theirs.updated_at) {
-        std::cmp::Ordering::Less => Standing::Older,
-        std::cmp::Ordering::Equal if !known.outline.agrees_with(profile) => Standing::Different,
-        _ => Standing::Current,
+        std::cmp::Ordering::Less => RowState::Older,
+        std::cmp::Ordering::Equal if !known.outline.agrees_with(profile) => RowState::Different,
+        _ => RowState::Current,
     }
 }
 
 /// Whether applying the change would alter the row. One that would not now never will: versions only grow, and what is erased stays so.
-pub fn alters(listed: &UserChange, known: Option<&KnownUser>, on_delete: OnDelete) -> bool {
+pub fn alters(listed: &Change, known: Option<&KnownUser>, on_delete: OnDelete) -> bool {
     let Some(known) = known else { return true };
     if known.is_erased || on_delete == OnDelete::Scrub && known.deleted_at.is_some() {
         return false;
@@ -45,21 +46,9 @@ pub fn alters(listed: &UserChange, known: Option<&KnownUser>, on_delete: OnDelet
     listed.profile.as_ref().is_some_and(newer)
 }
 
-/// One change a user, sorted: as a write wants them.
-pub fn in_order(mut changes: Vec<UserChange>) -> Vec<UserChange> {
-    changes.sort_by(|a, b| a.clerk_id.cmp(&b.clerk_id));
-    let mut joined: Vec<UserChange> = Vec::with_capacity(changes.len());
-    for change in changes {
-        match joined.pop_if(|before| before.clerk_id == change.clerk_id) {
-            Some(before) => joined.push(before.join(change)),
-            None => joined.push(change),
-        }
-    }
-    joined
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::store::sorted;
     use super::*;
     use crate::clerk::api_object::Outline;
     use crate::clerk::{ClerkId, EventId, OmittedFields, Timestamp, Version, api_object};
@@ -68,7 +57,7 @@ mod tests {
         Timestamp::from_ms(ms).unwrap()
     }
 
-    fn listed(updated_ms: i64) -> UserChange {
+    fn listed(updated_ms: i64) -> Change {
         let text = format!(r#"[{{"id":"user_1","first_name":"Ada","updated_at":{updated_ms}}}]"#);
         let mut users = api_object::read_page(&text, &OmittedFields::default(), at(1000)).unwrap();
         users.remove(0).read.unwrap()
@@ -94,38 +83,38 @@ mod tests {
     }
 
     #[test]
-    fn a_row_is_held_against_the_list() {
-        let stands = |row: Option<KnownUser>| standing(&listed(50), row.as_ref());
-        assert_eq!(stands(None), Standing::Missing);
-        assert_eq!(stands(Some(known(49))), Standing::Older);
-        assert_eq!(stands(Some(known(50))), Standing::Current);
-        assert_eq!(stands(Some(known(51))), Standing::Current);
+    fn a_row_is_compared_with_the_list() {
+        let state = |row: Option<KnownUser>| row_state(&listed(50), row.as_ref());
+        assert_eq!(state(None), RowState::Missing);
+        assert_eq!(state(Some(known(49))), RowState::Older);
+        assert_eq!(state(Some(known(50))), RowState::Current);
+        assert_eq!(state(Some(known(51))), RowState::Current);
         assert_eq!(
-            stands(Some(KnownUser {
+            state(Some(KnownUser {
                 version: None,
                 ..known(50)
             })),
-            Standing::Older
+            RowState::Older
         );
         assert_eq!(
-            stands(Some(KnownUser {
+            state(Some(KnownUser {
                 deleted_at: Some(at(60)),
                 ..known(50)
             })),
-            Standing::Deleted
+            RowState::Deleted
         );
         assert_eq!(
-            stands(Some(KnownUser {
+            state(Some(KnownUser {
                 outline: Outline::default(),
                 ..known(50)
             })),
-            Standing::Different
+            RowState::Different
         );
         let mut fewer = known(50);
         fewer.outline.truths[2] = Some(false);
         assert_eq!(
-            stands(Some(fewer)),
-            Standing::Current,
+            state(Some(fewer)),
+            RowState::Current,
             "the list leaves it out"
         );
     }
@@ -168,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_user_who_is_on_a_page_twice_is_one_change() {
-        let changes = in_order(vec![listed(50), listed(70), listed(60)]);
+        let changes = sorted(vec![listed(50), listed(70), listed(60)]);
         assert_eq!(changes.len(), 1);
         assert_eq!(changes[0].profile.as_ref().unwrap().0.updated_at, at(70));
     }

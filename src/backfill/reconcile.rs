@@ -1,14 +1,14 @@
-//! The table held against Clerk's list: what has drifted, and the mending of it.
+//! Compares the table with Clerk's list, and fixes the drift.
 //!
-//! What is missing or old is mended page by page, by the same way as a backfill. A user is marked as deleted only
+//! Missing and old rows are fixed page by page, in the same way as a backfill. A user is marked as deleted only if
 //!
-//! 1. after a walk that is complete, of which the list did not have the user;
-//! 2. where not more would go than a limit: who sets the key of another instance must not lose everybody (`within_limit`), nor get the
-//!    users of that one (`must_be_ours`);
-//! 3. when Clerk, asked for this one user, answers in its own form that there is none.
+//! 1. the whole list was read, and the user is not on it;
+//! 2. no more users are missing than a limit allows: the key of another instance must neither mark all users as deleted
+//!    (`within_limit`) nor import the users of that instance (`check_instance`);
+//! 3. Clerk, asked for this one user, answers in its own form that there is none.
 //!
-//! Of the users of the list only a digest is kept, 8 bytes each: 8 MB for a million. Two users with the same digest (a chance of one
-//! in a million with six million users) would hide that one of them is deleted, and could not delete anybody.
+//! Of the users of the list only a digest is kept, 8 bytes each: 8 MB for a million. Two users with the same digest (a
+//! chance of one in a million with six million users) would hide one deleted user, and could not delete any.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroU32;
@@ -17,40 +17,39 @@ use std::sync::Arc;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 
-use super::drift::{self, Standing};
-use super::store_retry::Writer;
-use super::walk::{Page, Walk};
-use super::{Api, Failure, NAMED_MAX, Stopped};
-use crate::clerk::{ClerkId, Timestamp, UserChange, api_object};
+use super::clerk_api::ClerkApi;
+use super::drift::{RowState, row_state};
+use super::failure::{NAMED_MAX, Stopped, UserFailure, name_more};
+use super::pages::{ListPage, Pages};
+use super::store::{PatientStore, sorted};
+use crate::clerk::{Change, ClerkId, Timestamp, api_object};
 use crate::shutdown::Shutdown;
 use crate::store::Store;
 
-/// What to do about a drift. Plain data.
+/// What to do about drift. Plain data.
 #[derive(Debug, Clone, Copy)]
-pub struct Plan {
+pub struct ReconcileOptions {
     pub fix: bool,
-    /// Most users to be marked as deleted; nothing for the default of `within_limit`.
+    /// Most users to mark as deleted; `None` for the default of `within_limit`.
     pub deletes_max: Option<u64>,
 }
 
-/// Users of one kind.
+/// Users with one kind of drift.
 #[derive(Debug, Default, Serialize)]
-pub struct Kind {
+pub struct DriftedUsers {
     pub count: u64,
     /// The first ones.
     pub ids: Vec<String>,
 }
 
-impl Kind {
+impl DriftedUsers {
     fn add(&mut self, id: &ClerkId) {
         self.count += 1;
-        if self.ids.len() < NAMED_MAX {
-            self.ids.push(id.to_string());
-        }
+        name_more(&mut self.ids, [id.to_string()]);
     }
 }
 
-/// How the table stands to Clerk's list.
+/// How the table differs from Clerk's list.
 #[derive(Debug, Default, Serialize)]
 pub struct Drift {
     /// Users read from Clerk.
@@ -58,28 +57,29 @@ pub struct Drift {
     /// Rows that are not deleted.
     pub live: u64,
     /// At Clerk, and not in the table.
-    pub missing: Kind,
-    /// Of whom the table has an older profile, or none.
-    pub stale: Kind,
-    /// Of whom the table has the same `updated_at` and another content: altered past the rule.
-    pub different: Kind,
-    /// In the table, and not at Clerk: asked for one by one, unless `unconfirmed` says otherwise.
-    pub deleted_at_clerk: Kind,
-    /// Whether those are more than the limit, and so were not asked for.
+    pub missing: DriftedUsers,
+    /// The table has an older profile, or none.
+    pub stale: DriftedUsers,
+    /// The table has the same `updated_at` and other values: something else wrote them.
+    pub different: DriftedUsers,
+    /// In the table, and not at Clerk, which was asked for each one, unless `unconfirmed`.
+    pub deleted_at_clerk: DriftedUsers,
+    /// Whether those are more than the limit, so that Clerk was not asked.
     pub unconfirmed: bool,
-    /// Deleted in the table, and at Clerk all the same: a delete is never taken back.
-    pub deleted_here: Kind,
-    /// Who could not be read or written.
+    /// Deleted in the table, and still at Clerk: a delete is never undone.
+    pub deleted_here: DriftedUsers,
+    /// Users who could not be read or written.
     pub failed: u64,
-    pub failures: Vec<Failure>,
-    /// Rows that were mended.
-    pub mended: u64,
-    /// Why nobody is marked as deleted.
+    pub failures: Vec<UserFailure>,
+    /// Rows that were fixed.
+    #[serde(rename = "mended")]
+    pub fixed: u64,
+    /// Why no user is marked as deleted; `None` if they may be.
     pub refused: Option<String>,
 }
 
 impl Drift {
-    /// What was found.
+    /// Returns how many users have drifted.
     pub fn found(&self) -> u64 {
         let kinds = [
             &self.missing,
@@ -91,300 +91,258 @@ impl Drift {
         kinds.iter().map(|kind| kind.count).sum()
     }
 
-    fn failed(&mut self, failures: Vec<Failure>) {
+    fn failed(&mut self, failures: Vec<UserFailure>) {
         self.failed += failures.len() as u64;
-        self.failures.extend(
-            failures
-                .into_iter()
-                .take(NAMED_MAX.saturating_sub(self.failures.len())),
-        );
+        name_more(&mut self.failures, failures);
     }
 }
 
-/// Rows that are read at once.
-const ROWS: NonZeroU32 = NonZeroU32::new(5000).expect("5000 is not 0");
+/// Rows per query.
+const ROWS_PER_QUERY: NonZeroU32 = NonZeroU32::new(5000).expect("5000 is not 0");
 
-/// Candidates that are remembered, some 6 MB: more than that are never marked in one run.
+/// Users kept as candidates for deletion, some 6 MB. One run never marks more.
 const CANDIDATES_MAX: usize = 100_000;
 
-/// Users who are asked for at once, within the pace of the API.
-const QUESTIONS: usize = 8;
+/// Requests for single users at the same time, within the rate of the API.
+const REQUESTS_AT_ONCE: usize = 8;
 
-/// Users who are asked for before they are marked, so that little is lost with a stop.
-const PORTION: usize = 200;
+/// Users who are confirmed before they are marked, so that a stop loses little.
+const CONFIRMED_AT_ONCE: usize = 200;
 
-/// Who was created so shortly before the walk, or since, is left for the next run: Clerk's list may be a moment behind its events.
+/// Users created shortly before the run, or since, are left for the next run: Clerk's list may lag behind its events.
 const YOUNG_MS: i64 = 5 * 60 * 1000;
 
-/// Tombstones that are asked for: more than a few of them are a table of another instance.
+/// Tombstones that Clerk is asked for: more than a few mean a table of another instance.
 const REVIVED_MAX: usize = 1000;
 
-/// Walks Clerk's users and compares. The drift holds what was found and mended up to an end that came too early.
+/// Reads Clerk's users and compares. If it stops early, the drift has what was found and fixed until then.
 pub async fn reconcile(
-    api: Arc<Api>,
+    api: Arc<ClerkApi>,
     store: &Store,
-    plan: Plan,
+    options: ReconcileOptions,
     stop: &Shutdown,
-    mut tell: impl FnMut(&Drift),
+    mut notify: impl FnMut(&Drift),
 ) -> (Drift, Result<(), Stopped>) {
-    let writer = Writer {
+    let patience = api.options().patience;
+    let store = PatientStore {
         store,
-        patience: api.options().patience,
+        patience,
         stop,
     };
-    let mut work = Work {
+    let mut run = Run {
         api,
-        writer,
-        plan,
+        store,
+        options,
         drift: Drift::default(),
-        seen: Vec::new(),
+        listed: Vec::new(),
         shared: 0,
         revived: Vec::new(),
     };
-    let end = work.run(stop, &mut tell).await;
-    (work.drift, end)
+    let end = run.run(&mut notify).await;
+    (run.drift, end)
 }
 
-struct Work<'a> {
-    api: Arc<Api>,
-    writer: Writer<'a>,
-    plan: Plan,
+struct Run<'a> {
+    api: Arc<ClerkApi>,
+    store: PatientStore<'a>,
+    options: ReconcileOptions,
     drift: Drift,
     /// Digests of the users of the list.
-    seen: Vec<u64>,
+    listed: Vec<u64>,
     /// How many of them had a row before.
     shared: u64,
     /// Tombstones whose users are on the list.
     revived: Vec<ClerkId>,
 }
 
-impl Work<'_> {
-    async fn run(&mut self, stop: &Shutdown, tell: &mut impl FnMut(&Drift)) -> Result<(), Stopped> {
-        let began = (self.api.options().now)();
-        let mut walk = Walk::start(Arc::clone(&self.api), Vec::new(), stop.clone());
-        while let Some(page) = walk.next().await? {
-            self.take(page).await?;
-            tell(&self.drift);
+impl Run<'_> {
+    async fn run(&mut self, notify: &mut impl FnMut(&Drift)) -> Result<(), Stopped> {
+        let (started, stop) = ((self.api.options().now)(), self.store.stop.clone());
+        let mut pages = Pages::start(Arc::clone(&self.api), Vec::new(), stop.clone());
+        while let Some(page) = pages.next().await? {
+            self.compare(page).await?;
+            notify(&self.drift);
             if stop.is_requested() {
                 return Err(Stopped::Requested);
             }
         }
-        // From here on the walk is complete.
-        self.seen.sort_unstable();
-        self.look_for_revived().await?;
-        let (candidates, count) = self.candidates(began).await?;
-        // Whom this run has added says nothing of whose table it is.
-        let added = if self.plan.fix {
-            self.drift.missing.count
-        } else {
-            0
-        };
-        let before = self.drift.live.saturating_sub(added);
-        match within_limit(count, before, self.shared, self.plan.deletes_max) {
-            Ok(()) => self.take_deleted(candidates).await,
-            Err(why) => {
-                self.drift.unconfirmed = true;
-                self.drift.refused = Some(why);
-                candidates
-                    .iter()
-                    .take(NAMED_MAX)
-                    .for_each(|id| self.drift.deleted_at_clerk.add(id));
-                self.drift.deleted_at_clerk.count = count;
-                Ok(())
-            }
+        // From here on the list is complete.
+        self.listed.sort_unstable();
+        // A tombstone of a listed user was mostly written since the page was read. Then Clerk does not have the user now.
+        let revived = std::mem::take(&mut self.revived);
+        for (id, _) in self
+            .confirm(&revived)
+            .await?
+            .into_iter()
+            .filter(|(_, has)| *has)
+        {
+            self.drift.deleted_here.add(&id);
         }
+        let (candidates, count) = self.candidates(started).await?;
+        // Rows that this run added do not prove whose table it is.
+        let added = u64::from(self.options.fix) * self.drift.missing.count;
+        let before = self.drift.live.saturating_sub(added);
+        let Err(why) = within_limit(count, before, self.shared, self.options.deletes_max) else {
+            return self.mark_deleted(candidates).await;
+        };
+        self.drift.unconfirmed = true;
+        self.drift.refused = Some(why);
+        let ids = candidates
+            .iter()
+            .map(ToString::to_string)
+            .take(NAMED_MAX)
+            .collect();
+        self.drift.deleted_at_clerk = DriftedUsers { count, ids };
+        Ok(())
     }
 
-    /// Compares a page, and mends what it shows.
-    async fn take(&mut self, page: Page) -> Result<(), Stopped> {
+    /// Compares a page, and fixes its drift.
+    async fn compare(&mut self, page: ListPage) -> Result<(), Stopped> {
         self.drift.seen += page.users.len() as u64;
-        let (mut changes, mut failures) = (Vec::with_capacity(page.users.len()), Vec::new());
-        for user in page.users {
-            self.seen.extend(user.id.as_ref().map(digest));
-            match user.read {
-                Ok(change) => changes.push(change),
-                Err(rejection) => failures.push(Failure::rejected(user.id.as_ref(), &rejection)),
-            }
-        }
-        self.drift.failed(failures);
-        let changes = drift::in_order(changes);
-        let ids: Vec<_> = changes
-            .iter()
-            .map(|change| change.clerk_id.clone())
-            .collect();
-        let known = self.writer.known(&ids).await?;
-        self.shared += known.len() as u64;
-        self.must_be_ours(&ids).await?;
-        let mut mending: Vec<UserChange> = Vec::new();
-        for change in changes {
-            let (kind, change) = match drift::standing(&change, known.get(&change.clerk_id)) {
-                Standing::Missing => (&mut self.drift.missing, change),
-                Standing::Older => (&mut self.drift.stale, change),
-                Standing::Different => (
+        let ids = page.users.iter().filter_map(|user| user.id.as_ref());
+        self.listed.extend(ids.map(digest));
+        let compared = self.store.compare(page.users).await?;
+        self.drift.failed(compared.failures);
+        self.shared += compared.rows.len() as u64;
+        self.check_instance(compared.changes.len()).await?;
+        let mut fixes: Vec<Change> = Vec::new();
+        for change in compared.changes {
+            let id = change.clerk_id.clone();
+            let (kind, fix) = match row_state(&change, compared.rows.get(&id)) {
+                RowState::Missing => (&mut self.drift.missing, change),
+                RowState::Older => (&mut self.drift.stale, change),
+                RowState::Different => (
                     &mut self.drift.different,
                     api_object::overruling(change, page.read_at),
                 ),
-                Standing::Current => continue,
-                Standing::Deleted => {
+                RowState::Current => continue,
+                RowState::Deleted => {
                     if self.revived.len() < REVIVED_MAX {
-                        self.revived.push(change.clerk_id);
+                        self.revived.push(id);
                     }
                     continue;
                 }
             };
-            kind.add(&change.clerk_id);
-            mending.push(change);
+            kind.add(&id);
+            fixes.push(fix);
         }
-        self.mend(mending).await
+        self.fix(fixes).await
     }
 
-    /// Before the first row is mended: a list whose oldest users the table does not know is that of another instance, or the table was never
-    /// filled.
-    async fn must_be_ours(&self, listed: &[ClerkId]) -> Result<(), Stopped> {
-        let is_meant = !self.plan.fix || self.plan.deletes_max.is_some();
-        if is_meant || self.shared > 0 || listed.is_empty() {
+    /// Fails before the first row is fixed if the table has other users than the first ones of the list: then the list is
+    /// that of another instance, or the table was never filled.
+    async fn check_instance(&self, listed: usize) -> Result<(), Stopped> {
+        let is_intended = !self.options.fix || self.options.deletes_max.is_some();
+        if is_intended || self.shared > 0 || listed == 0 {
             return Ok(());
         }
-        let store = self.writer.store;
-        let rows = self
-            .writer
-            .persist(async || store.live(None, NonZeroU32::MIN).await)
-            .await?;
-        if rows.map_err(Stopped::Store)?.is_empty() {
+        if self.store.live(None, NonZeroU32::MIN).await?.is_empty() {
             return Ok(());
         }
         Err(Stopped::Refused(format!(
-            "the table has none of the first {} users of Clerk's list, but others: is CLERK_SECRET_KEY that of another instance? Nothing was changed. If it is right, run `clerk-sync backfill` first",
-            listed.len()
+            "the table has none of the first {listed} users of Clerk's list, but others: is CLERK_SECRET_KEY that of another instance? Nothing was changed. If it is right, run `clerk-sync backfill` first"
         )))
     }
 
-    async fn mend(&mut self, changes: Vec<UserChange>) -> Result<(), Stopped> {
-        if !self.plan.fix {
-            return Ok(());
-        }
-        let count = changes.len() as u64;
-        let refused = self.writer.apply(changes).await?;
-        self.drift.mended += count - refused.len() as u64;
-        self.drift.failed(refused);
-        Ok(())
-    }
-
-    /// A tombstone whose user is on the list was mostly written since the page was read, and then Clerk has no such user now.
-    async fn look_for_revived(&mut self) -> Result<(), Stopped> {
-        let revived = std::mem::take(&mut self.revived);
-        for (id, is_there) in self.ask(&revived).await? {
-            if is_there {
-                self.drift.deleted_here.add(&id);
-            }
+    async fn fix(&mut self, changes: Vec<Change>) -> Result<(), Stopped> {
+        if self.options.fix {
+            let count = changes.len() as u64;
+            let refused = self.store.apply(changes).await?;
+            self.drift.fixed += count - refused.len() as u64;
+            self.drift.failed(refused);
         }
         Ok(())
     }
 
-    /// Rows that are not deleted and whose users the list does not have: up to a number of them, and how many.
-    async fn candidates(&mut self, began: Timestamp) -> Result<(Vec<ClerkId>, u64), Stopped> {
-        let kept = self
-            .plan
-            .deletes_max
-            .and_then(|most| usize::try_from(most).ok())
-            .unwrap_or(CANDIDATES_MAX);
+    /// Returns users whose rows are not deleted and who are not on the list: some of them, and how many there are.
+    async fn candidates(&mut self, started: Timestamp) -> Result<(Vec<ClerkId>, u64), Stopped> {
+        let given = self.options.deletes_max.map(usize::try_from);
+        let most = given
+            .and_then(Result::ok)
+            .unwrap_or(CANDIDATES_MAX)
+            .max(NAMED_MAX);
         let (mut candidates, mut count, mut after) = (Vec::new(), 0, None);
         loop {
-            let store = self.writer.store;
-            let rows = self
-                .writer
-                .persist(async || store.live(after.as_ref(), ROWS).await)
-                .await?;
-            let rows = rows.map_err(Stopped::Store)?;
+            let rows = self.store.live(after.as_ref(), ROWS_PER_QUERY).await?;
             let Some(last) = rows.last() else {
                 return Ok((candidates, count));
             };
             after = Some(last.clerk_id.clone());
+            self.drift.live += rows.len() as u64;
             for row in rows {
-                self.drift.live += 1;
-                let is_young = row
-                    .created_at
-                    .is_some_and(|created_at| created_at.ms() > began.ms() - YOUNG_MS);
-                if is_young || self.seen.binary_search(&digest(&row.clerk_id)).is_ok() {
+                let young_from = started.ms() - YOUNG_MS;
+                let is_young = row.created_at.is_some_and(|at| at.ms() > young_from);
+                if is_young || self.listed.binary_search(&digest(&row.clerk_id)).is_ok() {
                     continue;
                 }
                 count += 1;
-                if candidates.len() < kept.max(NAMED_MAX) {
+                if candidates.len() < most {
                     candidates.push(row.clerk_id);
                 }
             }
         }
     }
 
-    /// Asks for each candidate, and marks those of whom Clerk knows nothing.
-    async fn take_deleted(&mut self, candidates: Vec<ClerkId>) -> Result<(), Stopped> {
-        for portion in candidates.chunks(PORTION) {
-            let answers = self.ask(portion).await?;
+    /// Marks the candidates whom Clerk does not have.
+    async fn mark_deleted(&mut self, candidates: Vec<ClerkId>) -> Result<(), Stopped> {
+        for part in candidates.chunks(CONFIRMED_AT_ONCE) {
+            let answers = self.confirm(part).await?;
             let missed_at = (self.api.options().now)();
-            let gone: Vec<_> = answers
-                .into_iter()
-                .filter(|(_, is_there)| !is_there)
-                .map(|(id, _)| id)
-                .collect();
-            gone.iter()
-                .for_each(|id| self.drift.deleted_at_clerk.add(id));
-            let changes = gone
-                .into_iter()
-                .map(|id| api_object::deleted(id, missed_at))
-                .collect();
-            self.mend(drift::in_order(changes)).await?;
+            let mut changes = Vec::new();
+            for (id, _) in answers.into_iter().filter(|(_, has)| !has) {
+                self.drift.deleted_at_clerk.add(&id);
+                changes.push(api_object::deleted(id, missed_at));
+            }
+            self.fix(sorted(changes)).await?;
         }
         Ok(())
     }
 
-    /// Whether Clerk has these users now.
-    async fn ask(&self, ids: &[ClerkId]) -> Result<Vec<(ClerkId, bool)>, Stopped> {
-        let ask = async |id: ClerkId| {
-            let is_there = self.api.has(&id, self.writer.stop).await?;
-            Ok((id, is_there))
+    /// Asks Clerk for each user, and returns whether it has the user now.
+    async fn confirm(&self, ids: &[ClerkId]) -> Result<Vec<(ClerkId, bool)>, Stopped> {
+        let confirm = async |id: ClerkId| {
+            let has = self.api.has(&id, self.store.stop).await?;
+            Ok((id, has))
         };
-        stream::iter(ids.iter().cloned())
-            .map(ask)
-            .buffer_unordered(QUESTIONS)
+        let requests = stream::iter(ids.iter().cloned()).map(confirm);
+        requests
+            .buffer_unordered(REQUESTS_AT_ONCE)
             .try_collect()
             .await
     }
 }
 
 fn digest(id: &ClerkId) -> u64 {
-    // With fixed keys: it is the same for the whole run, and Clerk chooses the IDs.
+    // Its keys are fixed: the digest is the same for the whole run, and Clerk chooses the IDs.
     let mut hasher = DefaultHasher::new();
     id.hash(&mut hasher);
     hasher.finish()
 }
 
-/// Rows of which everybody can be checked by hand.
+/// As many rows can be checked by hand.
 const DELETES_FREE: u64 = 10;
 
 /// One in so many rows.
 const DELETES_SHARE: u64 = 20;
 
-/// Whether so many of the rows may be marked as deleted, where the list and the table share so many users. Without a limit of the caller's:
-/// one in twenty, ten in a small table, and nobody where the two have nobody in common.
+/// Returns whether so many of the rows may be marked as deleted, if the list and the table share so many users. Without a
+/// given limit: one in twenty, ten in a small table, and none if the two have no user in common.
 fn within_limit(deletes: u64, live: u64, shared: u64, given: Option<u64>) -> Result<(), String> {
-    let most = given.unwrap_or_else(|| {
-        DELETES_FREE
-            .max(live / DELETES_SHARE)
-            .min(CANDIDATES_MAX as u64)
-    });
-    let shares_nobody = deletes > 0 && shared == 0 && given.is_none();
-    if deletes <= most && !shares_nobody {
-        return Ok(());
-    }
-    let why = if shares_nobody {
+    let default = DELETES_FREE
+        .max(live / DELETES_SHARE)
+        .min(CANDIDATES_MAX as u64);
+    let most = given.unwrap_or(default);
+    let why = if deletes > 0 && shared == 0 && given.is_none() {
         format!("Clerk's list has none of the table's {live} users")
-    } else {
+    } else if deletes > most {
         format!(
             "{deletes} of the table's {live} users are not on Clerk's list, more than the {most} that may be marked as deleted"
         )
+    } else {
+        return Ok(());
     };
     Err(format!(
-        "{why}: is CLERK_SECRET_KEY that of another instance? Nobody was marked. If it is right, run it again with --fix --max-deletes {deletes}"
+        "{why}: is CLERK_SECRET_KEY that of another instance? No user was marked. If it is right, run it again with --fix --max-deletes {deletes}"
     ))
 }
 
@@ -393,7 +351,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_of_another_instance_deletes_nobody() {
+    fn a_key_of_another_instance_deletes_no_user() {
         for (deletes, live) in [
             (0, 0),
             (0, 5),

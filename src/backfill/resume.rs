@@ -1,11 +1,12 @@
-//! Where a walk goes on after a stop: a small file in `DATA_DIR`.
+//! Where a stopped backfill continues: a small file in `DATA_DIR`.
 //!
-//! - It is written whole or not at all, and only after what it speaks of is in the database. So what is lost with a crash is read again.
-//! - It is good for one instance of Clerk's, one key and one database. The key is not in it: a part of its digest tells it from another.
-//! - It is not believed where the database does not have the last users it speaks of: that is another one, or an empty one after a disaster.
-//! - It goes when the walk is complete.
+//! - It is written whole or not at all, and only after its users are in the database. So what a crash loses is read
+//!   again.
+//! - It holds for one instance of Clerk, one key and one database. The key is not in it, only a part of its digest.
+//! - It is ignored if the database does not have the last users that it names: that is another or an empty database.
+//! - It is deleted when the list is complete.
 //!
-//! The file is a convenience: where it cannot be written the walk goes on, and begins anew after a stop.
+//! The file is a convenience: if it cannot be written, the run continues, and starts over after a stop.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -16,167 +17,164 @@ use aws_lc_rs::digest;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
-use super::Failure;
-use super::api::ORDER;
-use super::fill::Tally;
+use super::clerk_api::ORDER;
+use super::failure::UserFailure;
+use super::tally::Tally;
 use crate::clerk::{ClerkId, Timestamp};
 use crate::private_file;
 
 const FILE: &str = "backfill.json";
 
-/// A walk that was stopped longer ago begins anew: too much of its beginning has changed since.
+/// A run that was stopped longer ago starts over: too many of its first users have changed since.
 const AGE_MAX_MS: i64 = 24 * 60 * 60 * 1000;
 
-/// Between two writes of the file, which wait for the disk. What is lost with a crash is read again.
+/// Between two writes of the file, which wait for the disk.
 const INTERVAL: Duration = Duration::from_millis(500);
 
-/// What a progress is good for.
+/// What a run reads and where it writes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Identity {
+pub struct RunKey {
     api: String,
     key: String,
     order: String,
     database: String,
 }
 
-impl Identity {
+impl RunKey {
+    /// Returns the key of a run from this API, with this secret key, into this database.
     pub fn of(api: &str, key: &SecretString, database: String) -> Self {
         let digest = digest::digest(&digest::SHA256, key.expose_secret().as_bytes());
-        // Enough to tell keys apart, and of no use to anybody else: a key has more than 200 random bits.
-        let key = digest.as_ref()[..8]
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        // Enough to distinguish keys, and of no use to anyone else: a key has more than 200 random bits.
+        let key = digest.as_ref()[..8].iter();
         Self {
             api: api.into(),
-            key,
+            key: key.map(|byte| format!("{byte:02x}")).collect(),
             order: ORDER.into(),
             database,
         }
     }
 
-    /// What is not the same.
-    fn differs_in(&self, other: &Self) -> Option<&'static str> {
+    /// Returns the first difference, or `None` if there is none.
+    fn difference(&self, other: &Self) -> Option<&'static str> {
         let parts = [
-            (self.api != other.api, "another CLERK_API_URL"),
-            (self.key != other.key, "another CLERK_SECRET_KEY"),
-            (self.order != other.order, "another order"),
-            (self.database != other.database, "another database"),
+            (&self.api, &other.api, "CLERK_API_URL"),
+            (&self.key, &other.key, "CLERK_SECRET_KEY"),
+            (&self.order, &other.order, "order"),
+            (&self.database, &other.database, "database"),
         ];
-        parts
-            .into_iter()
-            .find_map(|(differs, what)| differs.then_some(what))
+        let differs = parts.into_iter().find(|(one, other, _)| one != other);
+        differs.map(|(_, _, name)| name)
     }
 }
 
-/// How far a walk is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// How far a run got.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
-    identity: Identity,
-    saved_ms: i64,
-    trail: Vec<String>,
+    #[serde(rename = "trail")]
+    cursors: Vec<String>,
     pub tally: Tally,
-    pub failures: Vec<Failure>,
+    /// The first users who failed.
+    pub failures: Vec<UserFailure>,
 }
 
 impl Progress {
-    /// The users after whom it goes on.
-    pub fn trail(&self) -> Vec<ClerkId> {
-        self.trail
+    /// Returns the last users; the run continues after the very last one.
+    pub fn cursors(&self) -> Vec<ClerkId> {
+        self.cursors
             .iter()
             .filter_map(|id| ClerkId::new(id))
             .collect()
     }
+
+    /// Sets the last users.
+    pub fn advance(&mut self, cursors: &[ClerkId]) {
+        self.cursors = cursors.iter().map(ToString::to_string).collect();
+    }
+}
+
+/// What the file has.
+#[derive(Serialize, Deserialize)]
+struct Saved {
+    #[serde(rename = "identity")]
+    run: RunKey,
+    saved_ms: i64,
+    #[serde(flatten)]
+    progress: Progress,
 }
 
 /// The file, and when it was last written.
 pub struct Resume {
     path: PathBuf,
-    identity: Identity,
+    run: RunKey,
     saved: Option<Instant>,
-    /// Told once.
-    cannot_be_kept: bool,
+    has_failed: bool,
 }
 
 impl Resume {
-    pub fn at(data_dir: &Path, identity: Identity) -> Self {
+    /// Returns the file of a run in this directory, which need not exist.
+    pub fn at(data_dir: &Path, run: RunKey) -> Self {
         Self {
             path: data_dir.join(FILE),
-            identity,
+            run,
             saved: None,
-            cannot_be_kept: false,
+            has_failed: false,
         }
     }
 
-    /// How far a walk of the same kind got; nothing where there was none. The error says why one is not gone on with.
+    /// Returns how far a stopped run of the same kind got, or `None` if there was none. The error says why it cannot be
+    /// continued.
     pub fn load(&self, now: Timestamp) -> Result<Option<Progress>, String> {
+        let path = self.path.display();
         let text = match fs::read_to_string(&self.path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(format!("{} cannot be read ({error})", self.path.display())),
+            Err(error) => return Err(format!("{path} cannot be read ({error})")),
         };
-        let progress: Progress = serde_json::from_str(&text).map_err(|_| {
-            format!(
-                "{} is not a progress of this program's",
-                self.path.display()
-            )
-        })?;
-        if let Some(what) = progress.identity.differs_in(&self.identity) {
-            return Err(format!("{} is of {what}", self.path.display()));
+        let saved: Saved = serde_json::from_str(&text)
+            .map_err(|_| format!("{path} is not a progress of this program's"))?;
+        if let Some(name) = saved.run.difference(&self.run) {
+            return Err(format!("{path} is of another {name}"));
         }
-        if now.ms() - progress.saved_ms > AGE_MAX_MS {
-            return Err(format!("{} is older than a day", self.path.display()));
+        if now.ms() - saved.saved_ms > AGE_MAX_MS {
+            return Err(format!("{path} is older than a day"));
         }
-        Ok(Some(progress))
+        Ok(Some(saved.progress))
     }
 
-    /// Keeps how far it is, now and then, or at once where it ends. Returns what to tell: that it cannot be kept.
-    pub fn save(
-        &mut self,
-        trail: &[ClerkId],
-        tally: &Tally,
-        failures: &[Failure],
-        now: Timestamp,
-        at_once: bool,
-    ) -> Option<String> {
+    /// Saves the progress if the last save is long enough ago, or `at_once`. Returns a note the first time that it fails.
+    pub fn save(&mut self, progress: &Progress, now: Timestamp, at_once: bool) -> Option<String> {
         let is_due = at_once || self.saved.is_none_or(|saved| saved.elapsed() >= INTERVAL);
-        if !is_due || trail.is_empty() {
+        if !is_due || progress.cursors.is_empty() {
             return None;
         }
         self.saved = Some(Instant::now());
-        let progress = Progress {
-            identity: self.identity.clone(),
+        let saved = Saved {
+            run: self.run.clone(),
             saved_ms: now.ms(),
-            trail: trail.iter().map(ToString::to_string).collect(),
-            tally: *tally,
-            failures: failures.to_vec(),
+            progress: progress.clone(),
         };
-        let error = self.write(&progress).err()?;
-        let is_new = !std::mem::replace(&mut self.cannot_be_kept, true);
-        is_new.then(|| {
-            format!(
-                "{} cannot be written ({error}): after a stop it begins anew",
-                self.path.display()
-            )
-        })
+        let error = self.write(&saved).err()?;
+        let is_new = !std::mem::replace(&mut self.has_failed, true);
+        let path = self.path.display();
+        is_new.then(|| format!("{path} cannot be written ({error}): after a stop it starts over"))
     }
 
-    fn write(&self, progress: &Progress) -> io::Result<()> {
+    fn write(&self, saved: &Saved) -> io::Result<()> {
         let Some(directory) = self.path.parent() else {
             return Ok(());
         };
-        private_file::create(directory)?;
+        private_file::create_directory(directory)?;
         let new = self.path.with_extension("json.new");
-        let mut file = private_file::file().truncate(true).open(&new)?;
-        file.write_all(&serde_json::to_vec(progress)?)?;
+        let mut file = private_file::options().truncate(true).open(&new)?;
+        file.write_all(&serde_json::to_vec(saved)?)?;
         file.sync_all()?;
         fs::rename(&new, &self.path)?;
         File::open(directory)?.sync_all()
     }
 
-    /// The walk is complete.
-    pub fn forget(&self) {
-        // One that stays is not believed for long.
+    /// Deletes the file: the list is complete.
+    pub fn delete(&self) {
+        // If it stays, it is ignored after a day.
         drop(fs::remove_file(&self.path));
     }
 }
@@ -189,32 +187,26 @@ mod tests {
         Timestamp::from_ms(1_795_000_000_000 + ms).unwrap()
     }
 
-    fn identity(api: &str, key: &str, database: &str) -> Identity {
-        Identity::of(api, &SecretString::from(key), database.into())
+    fn run(api: &str, key: &str, database: &str) -> RunKey {
+        RunKey::of(api, &SecretString::from(key), database.into())
     }
 
     #[test]
-    fn a_progress_is_good_for_its_own_walk_and_for_a_day() {
+    fn a_progress_is_valid_for_its_own_run_and_for_a_day() {
         let directory =
             std::env::temp_dir().join(format!("clerk-sync-resume-{}", std::process::id()));
-        let same = || Resume::at(&directory, identity("https://clerk", "sk_test_1", "db"));
+        let same = || Resume::at(&directory, run("https://clerk", "sk_test_1", "db"));
         assert_eq!(same().load(at(0)), Ok(None));
-        let (tally, trail) = (
-            Tally {
-                seen: 7,
-                ..Tally::default()
-            },
-            [ClerkId::new("user_7").unwrap()],
-        );
+        let mut progress = Progress::default();
+        progress.tally.seen = 7;
+        progress.advance(&[ClerkId::new("user_7").unwrap()]);
         let mut resume = same();
-        assert_eq!(resume.save(&trail, &tally, &[], at(0), false), None);
-        resume.save(&trail, &Tally { seen: 8, ..tally }, &[], at(0), false);
-        let progress = same().load(at(AGE_MAX_MS)).unwrap().unwrap();
-        assert_eq!(
-            (progress.trail(), progress.tally),
-            (trail.to_vec(), tally),
-            "the second came too soon"
-        );
+        assert_eq!(resume.save(&progress, at(0), false), None);
+        let mut later = progress.clone();
+        later.tally.seen = 8;
+        resume.save(&later, at(0), false);
+        let loaded = same().load(at(AGE_MAX_MS)).unwrap().unwrap();
+        assert_eq!(loaded, progress, "the second came too soon");
         let text = fs::read_to_string(directory.join(FILE)).unwrap();
         assert!(!text.contains("sk_test_1"), "{text}");
 
@@ -225,16 +217,10 @@ mod tests {
                 .contains("older than a day")
         );
         for (other, what) in [
+            (run("https://other", "sk_test_1", "db"), "CLERK_API_URL"),
+            (run("https://clerk", "sk_test_2", "db"), "CLERK_SECRET_KEY"),
             (
-                identity("https://other", "sk_test_1", "db"),
-                "CLERK_API_URL",
-            ),
-            (
-                identity("https://clerk", "sk_test_2", "db"),
-                "CLERK_SECRET_KEY",
-            ),
-            (
-                identity("https://clerk", "sk_test_1", "other"),
+                run("https://clerk", "sk_test_1", "other"),
                 "another database",
             ),
         ] {
@@ -247,20 +233,21 @@ mod tests {
         }
         fs::write(directory.join(FILE), "{").unwrap();
         assert!(same().load(at(0)).unwrap_err().contains("not a progress"));
-        resume.forget();
+        resume.delete();
         assert_eq!(same().load(at(0)), Ok(None));
         fs::remove_dir_all(&directory).unwrap();
     }
 
     #[test]
-    fn a_place_that_cannot_be_written_is_told_once() {
+    fn a_file_that_cannot_be_written_is_reported_once() {
         let mut resume = Resume::at(
             Path::new("/dev/null"),
-            identity("https://clerk", "sk_test_1", "db"),
+            run("https://clerk", "sk_test_1", "db"),
         );
-        let trail = [ClerkId::new("user_7").unwrap()];
-        let mut save = || resume.save(&trail, &Tally::default(), &[], at(0), true);
-        assert!(save().unwrap().contains("begins anew"));
+        let mut progress = Progress::default();
+        progress.advance(&[ClerkId::new("user_7").unwrap()]);
+        let mut save = || resume.save(&progress, at(0), true);
+        assert!(save().unwrap().contains("starts over"));
         assert_eq!(save(), None);
     }
 }

@@ -1,50 +1,49 @@
-//! How long one obstacle is waited for: longer each time, and in all no longer than the patience.
+//! Retries one request with longer and longer pauses, until `--patience` is over.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Stopped;
+use super::failure::Stopped;
 use crate::backoff::Backoff;
 use crate::shutdown::Shutdown;
 
-/// The waiting for one thing, from the first time that it fails.
-pub struct Patience<'a> {
-    longest: Duration,
+/// The retries of one request, from its first failure on.
+pub struct Retry<'a> {
+    patience: Duration,
     stop: &'a Shutdown,
-    began: Option<Instant>,
+    since: Option<Instant>,
     backoff: Backoff,
 }
 
-impl<'a> Patience<'a> {
-    pub fn new(longest: Duration, stop: &'a Shutdown) -> Self {
+impl<'a> Retry<'a> {
+    /// Returns retries that end after `patience`, or when a stop is requested.
+    pub fn new(patience: Duration, stop: &'a Shutdown) -> Self {
         Self {
-            longest,
+            patience,
             stop,
-            began: None,
+            since: None,
             backoff: Backoff::for_outage(),
         }
     }
 
-    /// Waits before the next try, for `at_least` so long where that was asked for. Fails where the patience would end before.
+    /// Waits before the next attempt, at least as long as the server asked for. Fails at once if the patience would
+    /// end before.
     pub async fn wait(&mut self, what: &str, at_least: Option<Duration>) -> Result<(), Stopped> {
-        let began = *self.began.get_or_insert_with(|| {
-            tracing::warn!(longest_seconds = self.longest.as_secs(), "waiting: {what}");
+        let since = *self.since.get_or_insert_with(|| {
+            tracing::warn!(longest_seconds = self.patience.as_secs(), "waiting: {what}");
             Instant::now()
         });
-        let next = at_least
-            .unwrap_or_default()
-            .max(self.backoff.next_interval());
-        let waited = began.elapsed();
-        if waited + next > self.longest {
+        let interval = self.backoff.next_interval();
+        let pause = at_least.map_or(interval, |asked| asked.max(interval));
+        let waited = since.elapsed();
+        if waited + pause > self.patience {
             return Err(Stopped::Away {
                 what: what.into(),
                 waited,
             });
         }
-        self.stop
-            .or(tokio::time::sleep(next))
-            .await
-            .ok_or(Stopped::Requested)
+        let paused = self.stop.or(tokio::time::sleep(pause)).await;
+        paused.ok_or(Stopped::Requested)
     }
 }

@@ -17,8 +17,9 @@ use std::sync::LazyLock;
 
 use serde_json::value::RawValue;
 
-use super::change::{UserChange, Version};
-use super::event::{AHEAD_MAX_MS, ClerkId, EventId, Rejection, Timestamp, read_user};
+use super::change::{Change, Version};
+use super::event::{AHEAD_MAX_MS, Rejection, read_user};
+use super::id::{ClerkId, EventId, Timestamp};
 use super::json;
 use super::redact::OmittedFields;
 use super::user::UserProfile;
@@ -45,7 +46,7 @@ fn id(name: &str) -> EventId {
 pub struct ListedUser {
     /// Nothing where it cannot be read.
     pub id: Option<ClerkId>,
-    pub read: Result<UserChange, Rejection>,
+    pub read: Result<Change, Rejection>,
 }
 
 /// The text of a body. A byte that is no UTF-8 becomes the escape of a NUL character, which no database holds: it fails the one
@@ -101,7 +102,7 @@ fn read_one(user: &RawValue, omitted: &OmittedFields, now: Timestamp) -> ListedU
                     occurred_at: Timestamp::MIN,
                     event_id: LISTED.clone(),
                 };
-                Ok(UserChange {
+                Ok(Change {
                     clerk_id: id.clone(),
                     profile: Some((version, profile)),
                     deleted_at: None,
@@ -140,7 +141,7 @@ fn time(
 
 /// The change that overrules a row of the same `updated_at` and another content: a row that was altered past the rule, or filled with other
 /// `OMIT_FIELDS`. It is as of the reading, which shows no older state than any event of this `updated_at` that occurred before it.
-pub fn overruling(listed: UserChange, read_at: Timestamp) -> UserChange {
+pub fn overruling(listed: Change, read_at: Timestamp) -> Change {
     let profile = listed.profile.map(|(version, profile)| {
         (
             Version {
@@ -151,13 +152,13 @@ pub fn overruling(listed: UserChange, read_at: Timestamp) -> UserChange {
             profile,
         )
     });
-    UserChange { profile, ..listed }
+    Change { profile, ..listed }
 }
 
 /// The change that says that Clerk has no such user any more. The true `user.deleted` occurred before it was missed, and the join keeps the
 /// earliest: when that event comes after all, its time stands.
-pub fn deleted(id: ClerkId, missed_at: Timestamp) -> UserChange {
-    UserChange {
+pub fn deleted(id: ClerkId, missed_at: Timestamp) -> Change {
+    Change {
         clerk_id: id,
         profile: None,
         deleted_at: Some(missed_at),

@@ -4,7 +4,7 @@
 //! idempotent, so order, repeats, batches, replays and several workers at once cannot alter the result. Each store's
 //! upsert is this join in SQL.
 
-use super::event::{ClerkId, EventId, Timestamp};
+use super::id::{ClerkId, EventId, Timestamp};
 use super::user::UserProfile;
 
 /// How new a profile is. The order of the fields is the order of comparison.
@@ -20,7 +20,7 @@ pub struct Version {
 
 /// What one or more events say of one user.
 #[derive(Debug, Clone, PartialEq)]
-pub struct UserChange {
+pub struct Change {
     pub clerk_id: ClerkId,
     /// The newest profile, where an event brought one.
     pub profile: Option<(Version, UserProfile)>,
@@ -28,7 +28,7 @@ pub struct UserChange {
     pub deleted_at: Option<Timestamp>,
 }
 
-impl UserChange {
+impl Change {
     /// Joins two changes to the same user: newest profile, earliest delete.
     #[must_use]
     pub fn join(self, other: Self) -> Self {

@@ -1,93 +1,17 @@
 //! An event of Clerk's: from a signed body that nobody has read to what it says of one user.
 //!
 //! `SignedEvent` is made by a verifier, or restored from where we stored it ourselves. `parse` is the one door from
-//! bytes to `UserEvent`; after it a wrong ID or time cannot be written down.
+//! bytes to `Event`; after it a wrong ID or time cannot be written down.
 
-use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
-use super::change::{UserChange, Version};
+use super::change::{Change, Version};
+use super::id::{ClerkId, EventId, Timestamp};
 use super::json;
 use super::user::UserObject;
-
-/// Milliseconds since 1970, between 1 and the end of the year 9999.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Timestamp(i64);
-
-impl Timestamp {
-    /// 9999-12-31T23:59:59.999Z: what PostgreSQL, SQLite's date functions and RFC 3339 can all write.
-    const MAX_MS: i64 = 253_402_300_799_999;
-
-    pub const MIN: Self = Self(1);
-    pub const MAX: Self = Self(Self::MAX_MS);
-
-    pub fn from_ms(ms: i64) -> Option<Self> {
-        (1..=Self::MAX_MS).contains(&ms).then_some(Self(ms))
-    }
-
-    pub fn from_seconds(seconds: i64) -> Option<Self> {
-        seconds.checked_mul(1000).and_then(Self::from_ms)
-    }
-
-    pub fn ms(self) -> i64 {
-        self.0
-    }
-}
-
-/// The `svix-id`: what tells one event from another, over every retry and replay. Ordered byte by byte.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct EventId(Arc<str>);
-
-impl EventId {
-    const LENGTH_MAX: usize = 255;
-
-    /// Takes 1 to 255 of `A–Z a–z 0–9 _ -`. No dot: see `signature`.
-    pub fn new(text: &str) -> Option<Self> {
-        let valid = (1..=Self::LENGTH_MAX).contains(&text.len())
-            && text
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
-        valid.then(|| Self(text.into()))
-    }
-
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for EventId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// A user's ID at Clerk: 1 to 255 characters.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ClerkId(Arc<str>);
-
-impl ClerkId {
-    const CHARACTERS_MAX: usize = 255;
-
-    pub fn new(text: &str) -> Option<Self> {
-        let valid = !text.is_empty()
-            && text.chars().nth(Self::CHARACTERS_MAX).is_none()
-            && !text.contains('\0');
-        valid.then(|| Self(text.into()))
-    }
-
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for ClerkId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 
 /// The `type` in the body.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -311,7 +235,7 @@ impl SignedEvent {
     ///
     /// Only the type, `data.id` and the times can make it fail, and what no database can hold; every other field may be
     /// missing or of another shape.
-    pub fn parse(&self) -> Result<UserEvent, Rejection> {
+    pub fn parse(&self) -> Result<Event, Rejection> {
         let text = std::str::from_utf8(&self.body).map_err(|e| {
             Rejection::NotJson(format!("it is not UTF-8 from byte {} on", e.valid_up_to()))
         })?;
@@ -328,12 +252,12 @@ impl SignedEvent {
         let occurred_at = self.time("timestamp", outer.timestamp, seconds_or_ms)?;
         let occurred_at = occurred_at.unwrap_or(self.sent_at);
         if is_delete {
-            let change = UserChange {
+            let change = Change {
                 clerk_id,
                 profile: None,
                 deleted_at: Some(occurred_at),
             };
-            return Ok(UserEvent {
+            return Ok(Event {
                 id: self.id.clone(),
                 occurred_at,
                 change,
@@ -349,12 +273,12 @@ impl SignedEvent {
             occurred_at,
             event_id: self.id.clone(),
         };
-        let change = UserChange {
+        let change = Change {
             clerk_id,
             profile: Some((version, user.profile(data))),
             deleted_at: None,
         };
-        Ok(UserEvent {
+        Ok(Event {
             id: self.id.clone(),
             occurred_at,
             change,
@@ -458,10 +382,10 @@ impl<'a> Outer<'a> {
 
 /// An event that was read.
 #[derive(Debug, Clone, PartialEq)]
-pub struct UserEvent {
+pub struct Event {
     pub id: EventId,
     pub occurred_at: Timestamp,
-    pub change: UserChange,
+    pub change: Change,
 }
 
 /// Why an event can never be applied as it is. The texts name places and limits, never what stood there.

@@ -6,18 +6,17 @@ pub mod api_object;
 pub mod change;
 mod diff;
 pub mod event;
+pub mod id;
 mod json;
 pub mod redact;
 pub mod signature;
 pub mod user;
 mod user_fields;
 
-pub use change::{UserChange, Version};
+pub use change::{Change, Version};
 pub use diff::Fields;
-pub use event::{
-    ClerkId, DeadLetter, EventId, EventType, Rejection, SignedEvent, Timestamp, TraceContext,
-    UserEvent,
-};
+pub use event::{DeadLetter, Event, EventType, Rejection, SignedEvent, TraceContext};
+pub use id::{ClerkId, EventId, Timestamp};
 pub use redact::{OmitError, OmittedFields};
 pub use signature::{Delivery, SignatureError, SigningSecret, TOLERANCE_MS, Verified, Verifier};
 pub use user::UserProfile;

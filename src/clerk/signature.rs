@@ -16,7 +16,8 @@ use bytes::Bytes;
 use secrecy::{ExposeSecret, SecretString};
 use svix::webhooks::Webhook;
 
-use super::event::{EventId, SignedEvent, Timestamp};
+use super::event::SignedEvent;
+use super::id::{EventId, Timestamp};
 
 /// How far `svix-timestamp` may be from our clock, in milliseconds, both ways: 5 minutes, as Svix's own libraries.
 pub const TOLERANCE_MS: i64 = 5 * 60 * 1000;

@@ -5,7 +5,7 @@
 
 use serde_json::value::RawValue;
 
-use super::event::Timestamp;
+use super::id::Timestamp;
 use super::json;
 
 /// The text of a valid JSON value, exactly as Clerk sent it: numbers no double can hold stay whole.

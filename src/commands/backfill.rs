@@ -10,7 +10,9 @@ use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{output, progress, startup};
-use crate::backfill::{self, Api, Failure, Filled, Identity, News, Resume, Stopped, Tally};
+use crate::backfill::{
+    self, ClerkApi, Filled, Notice, Resume, RunKey, Stopped, Tally, UserFailure,
+};
 use crate::clock::now;
 use crate::config::Config;
 use crate::escape::visible;
@@ -51,21 +53,21 @@ pub async fn run(args: &BackfillArgs, config: &Config) -> anyhow::Result<ExitCod
         store.migrate().await?;
     }
     store.schema_version().await?.check()?;
-    let identity = Identity::of(
+    let identity = RunKey::of(
         &config.clerk_api.url,
         config.clerk_api.key()?,
         store.place(),
     );
     let resume = Resume::at(&config.data_dir, identity);
     let mut shown = Shown::start(&api).await;
-    let tell = |news: News<'_>| match news {
-        News::Progress(tally) => shown.at(tally.seen, || {
+    let tell = |news: Notice<'_>| match news {
+        Notice::Progress(tally) => shown.at(tally.seen, || {
             format!(
                 "{} users read, {} changed, {} unchanged",
                 tally.seen, tally.changed, tally.unchanged
             )
         }),
-        News::Note(note) => output::note(&format!("clerk-sync: {note}")),
+        Notice::Note(note) => output::note(&format!("clerk-sync: {note}")),
     };
     let filled = Box::pin(backfill::fill(
         Arc::clone(&api),
@@ -80,24 +82,24 @@ pub async fn run(args: &BackfillArgs, config: &Config) -> anyhow::Result<ExitCod
     store.close().await;
     report(&filled, started.elapsed(), args.json)?;
     match filled.end {
-        Ok(()) if filled.tally.failed > 0 => bail!(
+        Ok(()) if filled.progress.tally.failed > 0 => bail!(
             "{} users could not be read or written, the others were; see above, clean their metadata at Clerk, and run it again",
-            filled.tally.failed
+            filled.progress.tally.failed
         ),
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(Stopped::Requested) => bail!(
             "stopped: {} users are done; run it again to go on",
-            filled.tally.seen
+            filled.progress.tally.seen
         ),
         Err(stopped) => bail!(
             "{stopped}. {} users are done; run it again to go on",
-            filled.tally.seen
+            filled.progress.tally.seen
         ),
     }
 }
 
 /// The API of the instance that is configured.
-pub fn open(config: &Config, patience: &Patience) -> anyhow::Result<Arc<Api>> {
+pub fn open(config: &Config, patience: &Patience) -> anyhow::Result<Arc<ClerkApi>> {
     let options = backfill::Options {
         url: config.clerk_api.url.clone(),
         files: config.clerk_api.files.clone(),
@@ -106,7 +108,7 @@ pub fn open(config: &Config, patience: &Patience) -> anyhow::Result<Arc<Api>> {
         patience: Duration::from_secs(patience.patience),
         now,
     };
-    Ok(Arc::new(Api::open(options)?))
+    Ok(Arc::new(ClerkApi::open(options)?))
 }
 
 /// A stop that SIGINT or SIGTERM asks for; a second one ends the process at once.
@@ -140,7 +142,7 @@ pub struct Shown {
 }
 
 impl Shown {
-    pub async fn start(api: &Api) -> Self {
+    pub async fn start(api: &ClerkApi) -> Self {
         let is_terminal = std::io::stderr().is_terminal();
         // Only a bar has an end to show.
         let total = if is_terminal { api.count().await } else { None };
@@ -172,17 +174,17 @@ struct Report<'a> {
     #[serde(flatten)]
     tally: &'a Tally,
     /// The first 100.
-    failures: &'a [Failure],
+    failures: &'a [UserFailure],
     elapsed_ms: u64,
 }
 
 fn report(filled: &Filled, elapsed: Duration, json: bool) -> anyhow::Result<()> {
     let Filled {
-        tally,
-        failures,
+        progress,
         resumed,
         end,
     } = filled;
+    let (tally, failures) = (&progress.tally, &progress.failures);
     if json {
         let elapsed_ms = u64::try_from(elapsed.as_millis()).context("it took too long")?;
         return output::print_json(&Report {
@@ -207,8 +209,8 @@ fn report(filled: &Filled, elapsed: Duration, json: bool) -> anyhow::Result<()> 
 }
 
 /// One line for each: its ID and its fault, never what stood there.
-pub fn of_failures(failures: &[Failure]) -> String {
-    let line = |failure: &Failure| {
+pub fn of_failures(failures: &[UserFailure]) -> String {
+    let line = |failure: &UserFailure| {
         let id = failure.clerk_id.as_deref().unwrap_or("(no ID)");
         format!(
             "{}\n",

@@ -119,7 +119,7 @@ impl Place {
     fn announce(directory: &Path, url: &str) -> anyhow::Result<Self> {
         let path = directory.join(URL_FILE);
         let write = || {
-            private_file::file()
+            private_file::options()
                 .truncate(true)
                 .open(&path)?
                 .write_all(url.as_bytes())
@@ -153,8 +153,8 @@ fn kept(data_dir: &Path, file: &str, made_up: impl Fn() -> String) -> anyhow::Re
     }
     let value = made_up();
     let write = || {
-        private_file::create(data_dir)?;
-        let mut file = private_file::file().create_new(true).open(&path)?;
+        private_file::create_directory(data_dir)?;
+        let mut file = private_file::options().create_new(true).open(&path)?;
         writeln!(file, "{value}")
     };
     write().with_context(|| {

@@ -179,7 +179,7 @@ fn configure(settings: &Settings, filter: &str, uses_queue: bool) -> Result<Conf
     for (what, remedy) in doubts {
         tracing::warn!("{what}; {remedy}");
     }
-    for ignored in config.ignored_parameters() {
+    for ignored in config.ignored_settings() {
         tracing::warn!("{ignored}");
     }
     Ok(config)

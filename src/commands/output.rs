@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use crate::clerk::Timestamp;
 use crate::escape::{visible, visible_json, visible_json_lines};
+use crate::format;
 use crate::store::{Status, Time};
 
 /// Space around a cell, in characters.
@@ -53,11 +54,6 @@ pub fn print_json(document: &impl Serialize) -> anyhow::Result<()> {
         "{}\n",
         visible_json_lines(&serde_json::to_string_pretty(document)?)
     ))
-}
-
-/// A count and its noun: "1 event", "2 events".
-pub fn count(number: u64, noun: &str) -> String {
-    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
 /// A cell of a table.
@@ -163,34 +159,9 @@ pub fn local_and_age(time: Time, now: Timestamp) -> String {
     format!("{} ({})", local(time), age(time, now))
 }
 
-/// How long ago, in the largest unit; clocks differ, so that it may lie ahead.
+/// How long ago the time was.
 pub fn age(time: Time, now: Timestamp) -> String {
-    let ms = now.ms() - time.0.ms();
-    match ms {
-        ..=-1000 => format!("in {}", span(-ms)),
-        -999..1000 => "just now".into(),
-        _ => format!("{} ago", span(ms)),
-    }
-}
-
-/// From receipt to commit.
-pub fn duration(ms: u64) -> String {
-    match i64::try_from(ms) {
-        Ok(ms) if ms >= 10_000 => span(ms),
-        Ok(ms) if ms >= 1000 => format!("{}.{} s", ms / 1000, ms % 1000 / 100),
-        _ => format!("{ms} ms"),
-    }
-}
-
-fn span(ms: i64) -> String {
-    let s = ms / 1000;
-    match s {
-        ..60 => format!("{s} s"),
-        60..3600 => format!("{} min", s / 60),
-        3600..86_400 => format!("{} h", s / 3600),
-        _ if s < 2 * 86_400 => "1 day".into(),
-        _ => format!("{} days", s / 86_400),
-    }
+    format::age(now.ms() - time.0.ms())
 }
 
 /// The value, or a dash where there is none.
@@ -201,26 +172,6 @@ pub fn or_dash<T: ToString>(value: Option<T>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_age_is_told_in_its_largest_unit() {
-        let now = Timestamp::from_ms(1_795_400_000_000).unwrap();
-        let told = |ms: i64| age(Time(Timestamp::from_ms(now.ms() - ms).unwrap()), now);
-        for (ms, expected) in [
-            (0, "just now"),
-            (-999, "just now"),
-            (1000, "1 s ago"),
-            (59_999, "59 s ago"),
-            (120_000, "2 min ago"),
-            (3_600_000, "1 h ago"),
-            (86_400_000, "1 day ago"),
-            (200_000_000, "2 days ago"),
-            (-61_000, "in 1 min"),
-        ] {
-            assert_eq!(told(ms), expected);
-        }
-        assert_eq!([7, 1234, 75_000].map(duration), ["7 ms", "1.2 s", "1 min"]);
-    }
 
     #[test]
     fn what_came_from_outside_is_shown_by_number() {

@@ -1,4 +1,4 @@
-//! `reconcile`: where the table has drifted from Clerk's list of users, and the mending of it.
+//! `reconcile`: finds where the table has drifted from Clerk's list of users, and fixes it.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -9,14 +9,14 @@ use serde::Serialize;
 
 use super::backfill::{Patience, Shown, of_failures, open, stop_on_signal};
 use super::{output, startup};
-use crate::backfill::{self, Drift, Kind, Plan, Stopped};
+use crate::backfill::{self, Drift, DriftedUsers, ReconcileOptions, Stopped};
 use crate::config::Config;
 use crate::escape::visible;
 use crate::store::Store;
 
 #[derive(Debug, clap::Args)]
 pub struct ReconcileArgs {
-    /// Mend what has drifted: bring rows up to date, and mark as deleted who is not at Clerk any more
+    /// Fix the drift: update rows, and mark users as deleted who are not at Clerk any more
     #[arg(long)]
     fix: bool,
     /// Most users to be marked as deleted [default: one in twenty, 10 in a small table, never all]
@@ -39,14 +39,14 @@ pub async fn run(args: &ReconcileArgs, config: &Config) -> anyhow::Result<ExitCo
     store.schema_version().await?.check()?;
     let mut shown = Shown::start(&api).await;
     let tell = |drift: &Drift| shown.at(drift.seen, || format!("{} users read", drift.seen));
-    let plan = Plan {
+    let options = ReconcileOptions {
         fix: args.fix,
         deletes_max: args.max_deletes,
     };
     let (drift, end) = Box::pin(backfill::reconcile(
         Arc::clone(&api),
         &store,
-        plan,
+        options,
         &stop,
         tell,
     ))
@@ -56,11 +56,11 @@ pub async fn run(args: &ReconcileArgs, config: &Config) -> anyhow::Result<ExitCo
     report(&drift, end.is_ok(), args, started.elapsed())?;
     match end {
         Err(Stopped::Requested) => {
-            bail!("stopped: nobody is marked as deleted before the end; run it again")
+            bail!("stopped: no user is marked as deleted before the end; run it again")
         }
-        Err(stopped) => bail!(
-            "{stopped}. Nobody is marked as deleted after a walk that is not complete; run it again"
-        ),
+        Err(stopped) => {
+            bail!("{stopped}. No user is marked as deleted after an incomplete run; run it again")
+        }
         Ok(()) => {}
     }
     if let (true, Some(why)) = (args.fix, &drift.refused) {
@@ -68,11 +68,11 @@ pub async fn run(args: &ReconcileArgs, config: &Config) -> anyhow::Result<ExitCo
     }
     if drift.failed > 0 {
         bail!(
-            "{} users could not be read or written, so that nothing is known of them; see above",
+            "{} users could not be read or written, so nothing is known of them; see above",
             drift.failed
         );
     }
-    // What was mended has drifted no more; a tombstone whose user is at Clerk cannot be mended.
+    // Fixed rows have no drift left; a tombstone whose user is at Clerk cannot be fixed.
     let left = if args.fix {
         drift.deleted_here.count
     } else {
@@ -136,16 +136,16 @@ fn report(
     text += &match (drift.found(), args.fix) {
         (0, _) if drift.failed == 0 && complete => "Nothing has drifted.\n".into(),
         (0, _) => String::new(),
-        (_, true) => format!("{} rows were mended.\n", drift.mended),
+        (_, true) => format!("{} rows were fixed.\n", drift.fixed),
         (_, false) => match &drift.refused {
             Some(why) => format!("{why}.\n"),
-            None => "`clerk-sync reconcile --fix` mends it.\n".into(),
+            None => "`clerk-sync reconcile --fix` fixes it.\n".into(),
         },
     };
     output::print(&text)
 }
 
-fn of_kind(what: &str, kind: &Kind) -> String {
+fn of_kind(what: &str, kind: &DriftedUsers) -> String {
     if kind.count == 0 {
         return String::new();
     }

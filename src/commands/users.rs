@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU32;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use serde::Serialize;
@@ -13,6 +14,7 @@ use crate::clerk::{ClerkId, Timestamp};
 use crate::clock::now;
 use crate::config::Config;
 use crate::escape::visible;
+use crate::format;
 use crate::store::{Cursor, Erased, HistoryRow, Page, Store, User, UserFilter};
 
 #[derive(Debug, clap::Subcommand)]
@@ -260,7 +262,7 @@ fn of_history(history: &[HistoryRow], now: Timestamp) -> String {
             output::Cell::new(output::age(event.received_at, now)),
             output::status(event.status, event.status.as_str()),
             output::Cell::new(&event.event_type),
-            output::Cell::new(output::duration(*lag_ms)),
+            output::Cell::new(format::duration(Duration::from_millis(*lag_ms))),
             output::Cell::new(&event.event_id),
         ]
     });
@@ -456,15 +458,15 @@ fn steps(report: &Report, [erase, empty, delete]: [&str; 3]) -> Vec<String> {
         (number > 0).then(|| {
             format!(
                 "{erase} {} ({})",
-                output::count(number, "column"),
+                format::count(number, "column"),
                 columns.join(", ")
             )
         }),
-        (*payloads > 0).then(|| format!("{empty} {}", output::count(*payloads, "payload"))),
+        (*payloads > 0).then(|| format!("{empty} {}", format::count(*payloads, "payload"))),
         forgotten_events.map(|events| {
             format!(
                 "{delete} the row and its {}",
-                output::count(events, "event")
+                format::count(events, "event")
             )
         }),
     ]

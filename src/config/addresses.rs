@@ -148,6 +148,7 @@ const NAMESPACE_MAX: usize = 100;
 pub fn store_options(
     url: Option<SecretString>,
     postgres: &dyn Fn(&str) -> Result<store::postgres::Address, ConfigError>,
+    schema: store::postgres::SchemaName,
     home: Option<&Path>,
     data_dir: &Path,
     connections: NonZeroUsize,
@@ -171,6 +172,7 @@ pub fn store_options(
             let address = postgres(url.expose_secret())?;
             Ok(store::Options::Postgres(store::postgres::Options {
                 address,
+                schema,
                 connections,
                 keep,
             }))

@@ -18,7 +18,7 @@ impl Settings {
 /// The same without the servers.
 pub fn without_servers(settings: &Settings, environment: &Environment) -> (Settings, Environment) {
     let (mut settings, mut environment) = (settings.clone(), environment.clone());
-    for name in SERVERS {
+    for name in SERVERS.into_iter().chain(["DATABASE_SCHEMA"]) {
         settings.forget(name);
         environment.forget(name);
     }

@@ -61,6 +61,7 @@ impl Settings {
             "CLERK_API_URL" => &mut self.clerk_api_url,
             "CLERK_API_CA" => &mut self.clerk_api_ca_file,
             "DATABASE_URL" => return self.database_url = None,
+            "DATABASE_SCHEMA" => &mut self.database_schema,
             "DATABASE_CA" => &mut self.database_ca_file,
             "AMQP_URL" => return self.amqp_url = None,
             "AMQP_MANAGEMENT_URL" => return self.amqp_management_url = None,

@@ -7,6 +7,7 @@ use super::{ConfigError, wrong};
 use crate::clerk::{OmitError, OmittedFields};
 use crate::escape::may_be_repeated;
 use crate::store;
+use crate::store::postgres::SchemaName;
 use crate::telemetry::LogFormat;
 
 /// The fault of a value that is none of those that can be used. It may have been meant for another setting, such as one with
@@ -88,6 +89,17 @@ pub fn payloads(value: Option<String>) -> Result<store::Payloads, ConfigError> {
     }
 }
 
+/// The schema of the tables in PostgreSQL.
+pub fn schema(value: Option<String>) -> Result<SchemaName, ConfigError> {
+    value.map_or_else(
+        || Ok(SchemaName::default()),
+        |name| {
+            SchemaName::new(&name)
+                .ok_or_else(|| wrong("DATABASE_SCHEMA", is(&name), SchemaName::REMEDY))
+        },
+    )
+}
+
 /// What is written between names in other lists.
 const SEPARATORS: [char; 5] = [';', '|', ':', '/', '+'];
 
@@ -140,6 +152,7 @@ mod tests {
             (payloads(url()).map(drop).unwrap_err(), "EVENT_PAYLOADS"),
             (omitted(url()).map(drop).unwrap_err(), "OMIT_FIELDS"),
             (on_delete(url()).map(drop).unwrap_err(), "ON_DELETE"),
+            (schema(url()).map(drop).unwrap_err(), "DATABASE_SCHEMA"),
         ] {
             let said = error.to_string();
             assert!(

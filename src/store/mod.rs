@@ -30,7 +30,7 @@ pub use lookup::{KnownUser, LiveUser};
 pub use query::{Cursor, EventFilter, Listing, Page, UserFilter, read_time};
 pub use rows::{EventRow, Status, Time, User};
 pub use stats::{Failed, Lag, LagSince, Minute, Recent, Totals};
-pub use write::{Failure, Outcome, Record, Verdict, Write};
+pub use write::{EventFailure, Outcome, Parsed, Record, Write};
 
 /// Where rows live.
 #[derive(Clone)]

@@ -1,4 +1,4 @@
-//! The store on PostgreSQL: schema `clerk`, one statement a write.
+//! The store on PostgreSQL: one schema, one statement per write.
 //!
 //! Nothing here opens a transaction: a `begin` that is cancelled leaves its connection inside one (sqlx 0.9), and a
 //! single statement is a transaction of its own.
@@ -14,7 +14,9 @@ mod pool;
 mod probe;
 mod read;
 mod schema;
+mod schema_name;
 mod session;
+mod statements;
 mod stats;
 
 use std::num::NonZeroU32;
@@ -23,7 +25,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{
     EventFilter, EventRow, Failed, HistoryRow, Keep, KnownUser, Listing, LiveUser, Outcome, Page,
-    Recent, SchemaVersion, StoreError, Time, Totals, User, UserFilter, Verdict, Write,
+    Parsed, Recent, SchemaVersion, StoreError, Time, Totals, User, UserFilter, Write,
 };
 use crate::clerk::{ClerkId, EventId, SignedEvent, Timestamp};
 use connection::Server;
@@ -32,12 +34,15 @@ use pool::Pool;
 pub use address::Address;
 pub use probe::{Inspection, Rights};
 pub use schema::{Fault, Schema};
+pub use schema_name::SchemaName;
 pub use session::Pooling;
 
 /// Which server. Plain data.
 #[derive(Debug, Clone)]
 pub struct Options {
     pub address: Address,
+    /// The schema that holds the tables.
+    pub schema: SchemaName,
     /// Most connections for writes.
     pub connections: u32,
     pub keep: Keep,
@@ -62,7 +67,7 @@ pub struct Store {
 impl Store {
     /// Connects to nothing yet. Fails for a file of TLS that cannot be used.
     pub fn open(options: &Options) -> Result<Self, StoreError> {
-        let server = Server::at(&options.address)?;
+        let server = Server::at(&options.address, options.schema.clone())?;
         Ok(Self {
             // One more than batches in flight: the dead ends are drained beside them.
             writers: server.writers(options.connections.saturating_add(1)),
@@ -78,7 +83,7 @@ impl Store {
     /// unless all was made.
     pub async fn migrate(&self) -> Result<(), StoreError> {
         let mut lent = self.readers.lend().await.map_err(error::of)?;
-        migrate::migrate(lent.connection()).await?;
+        migrate::migrate(lent.connection(), self.readers.sql()).await?;
         lent.hand_back();
         Ok(())
     }
@@ -103,10 +108,11 @@ impl Store {
     async fn tables(&self) -> Result<Schema, sqlx::Error> {
         let rows = connection::rows(
             &self.readers,
-            sqlx::query(include_str!("postgres/schema.sql")),
+            sqlx::query(self.readers.sql().schema_state.clone()),
         )
         .await?;
-        Schema::of(rows.first().ok_or(sqlx::Error::RowNotFound)?)
+        let row = rows.first().ok_or(sqlx::Error::RowNotFound)?;
+        Schema::of(row, &self.readers.sql().schema)
     }
 
     async fn schema(&self) -> Result<(Schema, SchemaVersion), StoreError> {
@@ -115,7 +121,7 @@ impl Store {
         let (version, fault) = if schema.is_versioned {
             let rows = connection::rows(
                 &self.readers,
-                sqlx::query(include_str!("postgres/applied.sql")),
+                sqlx::query(self.readers.sql().applied.clone()),
             )
             .await;
             rows.and_then(|rows| migrate::version(&rows))
@@ -162,14 +168,14 @@ impl Store {
     /// the same. If the last batch was not written, a write that changes nothing is tried. It may succeed where an insert
     /// fails, so it does not clear the fault.
     pub async fn writable(&self) -> Result<(), StoreError> {
-        let allowed = read::value(&self.readers, include_str!("postgres/may_write.sql"))
+        let allowed = read::value(&self.readers, &self.readers.sql().may_write)
             .await
             .map_err(error::of)?;
         if allowed != Some(true) {
             return Err(error::of_missing_grant());
         }
         if self.last_fault().is_err() {
-            read::value::<i64>(&self.readers, include_str!("postgres/try_write.sql"))
+            read::value::<i64>(&self.readers, &self.readers.sql().try_write)
                 .await
                 .map_err(error::of)?;
         }
@@ -227,7 +233,7 @@ impl Store {
             && write
                 .records
                 .iter()
-                .all(|record| matches!(record.verdict, Verdict::Failed { .. }))
+                .all(|record| matches!(record.parsed, Parsed::Failed { .. }))
         {
             // There is no smaller part to attempt.
             let text = format!("a failed event cannot be recorded, and stays in the queue: {text}");

@@ -7,6 +7,7 @@ use chrono::{DateTime, NaiveDate};
 
 use super::rows::Status;
 use crate::clerk::{ClerkId, EventId, Timestamp};
+use crate::format;
 
 /// Which users. Every part that is given must hold.
 #[derive(Debug, Clone, Default)]
@@ -40,18 +41,8 @@ pub struct EventFilter {
 /// Reads a date, a time, or an age before `now`, as people and programs write them in a filter.
 pub fn read_time(text: &str, now: Timestamp) -> Result<Timestamp, &'static str> {
     let age = || {
-        let (count, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-        let seconds = match unit {
-            "s" => 1,
-            "m" => 60,
-            "h" => 3600,
-            "d" => 86400,
-            _ => return None,
-        };
-        let is_count =
-            (1..=5).contains(&count.len()) && count.bytes().all(|digit| digit.is_ascii_digit());
-        let count: u32 = count.parse().ok().filter(|_| is_count)?;
-        Some(within(now.ms() - i64::from(count) * seconds * 1000))
+        let age = i64::try_from(format::read_duration(text)?.as_millis()).ok()?;
+        Some(within(now.ms() - age))
     };
     let time = || {
         Some(within(

@@ -94,7 +94,7 @@ impl Store {
     /// Makes the file and its directory where they are missing.
     pub async fn migrate(&self) -> Result<(), StoreError> {
         if let Some(directory) = self.path.parent() {
-            private_file::create(directory).map_err(|error| {
+            private_file::create_directory(directory).map_err(|error| {
                 StoreError::Unavailable(format!("{} cannot be made: {error}", directory.display()))
             })?;
         }
@@ -123,7 +123,7 @@ impl Store {
     /// Makes the file, for this user alone, where there is none: it will hold personal data, and SQLite gives the two files
     /// beside it the same permissions. Where that fails SQLite says why.
     fn make_private(&self) {
-        drop(private_file::file().create_new(true).open(&self.path));
+        drop(private_file::options().create_new(true).open(&self.path));
     }
 
     /// Looks for damage. Fails only where there is some: whatever passes by itself is met again at the first write.

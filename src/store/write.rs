@@ -2,13 +2,13 @@
 
 use std::borrow::Cow;
 
-use crate::clerk::{ClerkId, EventId, Rejection, SignedEvent, Timestamp, UserChange};
+use crate::clerk::{Change, ClerkId, EventId, Rejection, SignedEvent, Timestamp};
 
 /// Changes of users, and the events that they came from.
 #[derive(Debug, Clone, Default)]
 pub struct Write {
     /// One a user, sorted by `clerk_id`, so that two workers never wait for each other in a circle.
-    pub changes: Vec<UserChange>,
+    pub changes: Vec<Change>,
     /// One an event, sorted by `event_id`, for the same reason.
     pub records: Vec<Record>,
 }
@@ -19,12 +19,12 @@ pub struct Record {
     pub event: SignedEvent,
     /// How often the event is in the batch.
     pub deliveries: u32,
-    pub verdict: Verdict,
+    pub parsed: Parsed,
 }
 
 /// What became of reading an event.
 #[derive(Debug, Clone)]
-pub enum Verdict {
+pub enum Parsed {
     /// It could be read.
     Readable {
         clerk_id: ClerkId,
@@ -39,20 +39,20 @@ pub enum Verdict {
     Failed {
         /// The user it is about, where that could be read.
         clerk_id: Option<ClerkId>,
-        failure: Failure,
+        failure: EventFailure,
     },
 }
 
 /// Why an event is kept as `failed`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
+pub struct EventFailure {
     /// `events.error_code`.
     pub code: Cow<'static, str>,
     /// `events.error`: what is wrong and where, never what stood there.
     pub text: String,
 }
 
-impl From<Rejection> for Failure {
+impl From<Rejection> for EventFailure {
     fn from(rejection: Rejection) -> Self {
         Self {
             code: rejection.code().into(),
@@ -93,7 +93,7 @@ impl Write {
         self.change(clerk_id)?.deleted_at
     }
 
-    fn change(&self, clerk_id: &ClerkId) -> Option<&UserChange> {
+    fn change(&self, clerk_id: &ClerkId) -> Option<&Change> {
         let place = self
             .changes
             .binary_search_by(|change| change.clerk_id.cmp(clerk_id))

@@ -5,7 +5,6 @@
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -21,6 +20,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::runtime::Handle;
 use tracing::{info, warn};
 
+use crate::logged_state::LoggedState;
 use crate::trace;
 
 /// Where traces go and what they say. Plain data.
@@ -245,7 +245,7 @@ impl Traces {
 struct Collector {
     client: reqwest::Client,
     runtime: Handle,
-    is_away: AtomicBool,
+    is_away: LoggedState<bool>,
 }
 
 impl Collector {
@@ -254,7 +254,7 @@ impl Collector {
         Ok(Self {
             client,
             runtime: Handle::current(),
-            is_away: AtomicBool::new(false),
+            is_away: LoggedState::new(false),
         })
     }
 
@@ -275,17 +275,20 @@ impl Collector {
             .map_err(HttpError::from)
     }
 
-    /// Says once that the collector is away, and once that it is back.
-    fn note(&self, sent: &Result<Response<Bytes>, HttpError>) {
+    /// Logs once that the collector is unavailable, and once that it is back.
+    fn log(&self, sent: &Result<Response<Bytes>, HttpError>) {
         let status = sent.as_ref().ok().map(|answer| answer.status().as_u16());
         let is_away = !status.is_some_and(|status| (200..300).contains(&status));
-        match (self.is_away.swap(is_away, Ordering::Relaxed), is_away) {
-            (false, true) => warn!(
+        if !self.is_away.changes_to(is_away) {
+            return;
+        }
+        if is_away {
+            warn!(
                 status,
                 "traces cannot be sent, and are dropped: check OTEL_EXPORTER_OTLP_ENDPOINT, and that the collector takes OTLP over HTTP there"
-            ),
-            (true, false) => info!("traces are sent again"),
-            _ => {}
+            );
+        } else {
+            info!("traces are sent again");
         }
     }
 }
@@ -304,7 +307,7 @@ impl HttpClient for Collector {
             // A panic would end the thread of the SDK, and with it all traces.
             let sent = AssertUnwindSafe(self.send(request)).catch_unwind().await;
             let sent = sent.unwrap_or_else(|_| Err("clerk-sync met a bug of its own".into()));
-            self.note(&sent);
+            self.log(&sent);
             sent
         })
     }

@@ -18,7 +18,7 @@ use crate::backoff::Backoff;
 use crate::clerk::{OmittedFields, SignedEvent};
 use crate::queue::{Queue, Source};
 use crate::shutdown::Shutdown;
-use crate::store::{Failure, Store, StoreError, Write};
+use crate::store::{EventFailure, Store, StoreError, Write};
 
 /// Settles the events of one source.
 pub struct Settler {
@@ -86,7 +86,10 @@ impl Settler {
         self.settle_each(&stripped, report).await
     }
 
-    async fn omit<'a>(&self, events: &'a [SignedEvent]) -> Result<Cow<'a, [SignedEvent]>, Failure> {
+    async fn omit<'a>(
+        &self,
+        events: &'a [SignedEvent],
+    ) -> Result<Cow<'a, [SignedEvent]>, EventFailure> {
         let omitting = async { Ok::<_, Infallible>(Ok((self.omitting)(&self.omitted, events))) };
         refusing_panics(omitting)
             .await
@@ -96,13 +99,13 @@ impl Settler {
     async fn record_without_body(
         &self,
         event: &SignedEvent,
-        refusal: Failure,
+        refusal: EventFailure,
         report: &mut Report,
     ) -> Result<(), GiveBack> {
         let text = "clerk-sync met a bug of its own while it took out OMIT_FIELDS, so the body is not kept; report it, and repair the row with `clerk-sync reconcile --fix`";
         let failed = plan::plan_failed(
             &[event.without_body()],
-            &Failure {
+            &EventFailure {
                 text: text.into(),
                 ..refusal
             },
@@ -201,7 +204,7 @@ impl Settler {
         &self,
         write: &Write,
         report: &mut Report,
-    ) -> Result<Result<(), Failure>, GiveBack> {
+    ) -> Result<Result<(), EventFailure>, GiveBack> {
         let mut retry = self.outage.retry();
         loop {
             let (mut span, begun) = (report.writes(write, self.store.system()), Instant::now());
@@ -215,7 +218,7 @@ impl Settler {
             };
             span.ended(Some(error.kind()));
             if let StoreError::Rejected { code, text } = error {
-                return Ok(Err(Failure {
+                return Ok(Err(EventFailure {
                     code: code.into(),
                     text,
                 }));

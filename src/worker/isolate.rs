@@ -9,7 +9,7 @@ use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt;
 
-use crate::store::Failure;
+use crate::store::EventFailure;
 
 /// The parts of a batch that are still to be attempted.
 pub struct Isolation(Vec<Range<usize>>);
@@ -43,13 +43,13 @@ impl Isolation {
 
 /// Runs an attempt to apply something. The inner error is the refusal of something in it; a panic is one too.
 pub async fn refusing_panics<T, G>(
-    attempt: impl Future<Output = Result<Result<T, Failure>, G>>,
-) -> Result<Result<T, Failure>, G> {
+    attempt: impl Future<Output = Result<Result<T, EventFailure>, G>>,
+) -> Result<Result<T, EventFailure>, G> {
     // What a panic leaves half done is in a transaction that is not committed.
     AssertUnwindSafe(attempt).catch_unwind().await.unwrap_or_else(|_| {
         // The panic's own text may quote the body, so it is not used.
         let text = "clerk-sync met a bug of its own at this event; report it, and replay the event with a version that mends it";
-        Ok(Err(Failure { code: "panicked".into(), text: text.into() }))
+        Ok(Err(EventFailure { code: "panicked".into(), text: text.into() }))
     })
 }
 

@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 
-use crate::clerk::{ClerkId, EventId, SignedEvent, UserChange};
-use crate::store::{Failure, Record, Verdict, Write};
+use crate::clerk::{Change, ClerkId, EventId, SignedEvent};
+use crate::store::{EventFailure, Parsed, Record, Write};
 
 /// What these events, taken in this order, come to: one change a user, one record an event, both sorted by key.
 pub fn plan(events: &[SignedEvent]) -> Write {
-    let mut changes: HashMap<ClerkId, UserChange> = HashMap::new();
+    let mut changes: HashMap<ClerkId, Change> = HashMap::new();
     let records = each_once(events, |event| match event.parse() {
         Ok(read) => {
             let clerk_id = read.change.clerk_id.clone();
@@ -18,14 +18,14 @@ pub fn plan(events: &[SignedEvent]) -> Write {
                 .as_ref()
                 .map(|(version, _)| version.updated_at);
             let changed_within_write = join_into(&mut changes, read.change);
-            Verdict::Readable {
+            Parsed::Readable {
                 clerk_id,
                 occurred_at: read.occurred_at,
                 updated_at,
                 changed_within_write,
             }
         }
-        Err(rejection) => Verdict::Failed {
+        Err(rejection) => Parsed::Failed {
             clerk_id: event.clerk_id(),
             failure: rejection.into(),
         },
@@ -36,8 +36,8 @@ pub fn plan(events: &[SignedEvent]) -> Write {
 }
 
 /// Records that keep these events as failed, all for the same reason, and change no user.
-pub fn plan_failed(events: &[SignedEvent], failure: &Failure) -> Write {
-    let records = each_once(events, |event| Verdict::Failed {
+pub fn plan_failed(events: &[SignedEvent], failure: &EventFailure) -> Write {
+    let records = each_once(events, |event| Parsed::Failed {
         clerk_id: clerk_id_of(event),
         failure: failure.clone(),
     });
@@ -50,19 +50,19 @@ pub fn plan_failed(events: &[SignedEvent], failure: &Failure) -> Write {
 /// Records that keep these events as failed, each for the reason that its queue gives, and change no user.
 pub fn plan_dead_letters(events: &[SignedEvent]) -> Write {
     let failure = |event: &SignedEvent| match event.dead_letter() {
-        Some(dead_letter) => Failure {
+        Some(dead_letter) => EventFailure {
             code: dead_letter.code.into(),
             text: dead_letter.text.clone(),
         },
         // The embedded queue has one reason, and does not write it down.
-        None => Failure {
+        None => EventFailure {
             code: "delivery_limit".into(),
             text:
                 "it was delivered more often than the queue allows without being applied; replay it"
                     .into(),
         },
     };
-    let records = each_once(events, |event| Verdict::Failed {
+    let records = each_once(events, |event| Parsed::Failed {
         clerk_id: clerk_id_of(event),
         failure: failure(event),
     });
@@ -80,7 +80,7 @@ fn clerk_id_of(event: &SignedEvent) -> Option<ClerkId> {
 }
 
 /// Whether the change altered what was there before it in `changes`.
-fn join_into(changes: &mut HashMap<ClerkId, UserChange>, change: UserChange) -> bool {
+fn join_into(changes: &mut HashMap<ClerkId, Change>, change: Change) -> bool {
     let before = changes.remove(&change.clerk_id);
     let changed_within_write = before.as_ref().is_none_or(|before| change.alters(before));
     let joined = match before {
@@ -92,10 +92,7 @@ fn join_into(changes: &mut HashMap<ClerkId, UserChange>, change: UserChange) -> 
 }
 
 /// One record for each event ID; what comes again is counted, not judged again.
-fn each_once(
-    events: &[SignedEvent],
-    mut judge: impl FnMut(&SignedEvent) -> Verdict,
-) -> Vec<Record> {
+fn each_once(events: &[SignedEvent], mut judge: impl FnMut(&SignedEvent) -> Parsed) -> Vec<Record> {
     let mut places: HashMap<&EventId, usize> = HashMap::with_capacity(events.len());
     let mut records: Vec<Record> = Vec::with_capacity(events.len());
     for event in events {
@@ -107,7 +104,7 @@ fn each_once(
         records.push(Record {
             event: event.clone(),
             deliveries: 1,
-            verdict: judge(event),
+            parsed: judge(event),
         });
     }
     records.sort_unstable_by(|a, b| a.event.id().cmp(b.event.id()));
@@ -155,10 +152,10 @@ mod tests {
     }
 
     fn changed_within_write(write: &Write) -> Vec<(&str, bool)> {
-        let changed_within_write = |verdict: &Verdict| {
+        let changed_within_write = |parsed: &Parsed| {
             matches!(
-                verdict,
-                Verdict::Readable {
+                parsed,
+                Parsed::Readable {
                     changed_within_write: true,
                     ..
                 }
@@ -170,7 +167,7 @@ mod tests {
             .map(|record| {
                 (
                     record.event.id().as_str(),
-                    changed_within_write(&record.verdict),
+                    changed_within_write(&record.parsed),
                 )
             })
             .collect()
@@ -247,8 +244,8 @@ mod tests {
         ]);
         assert_eq!(write.changes.len(), 1);
         assert!(
-            matches!(&write.records[0].verdict, Verdict::Failed { failure, .. } if failure.code == "not_json")
+            matches!(&write.records[0].parsed, Parsed::Failed { failure, .. } if failure.code == "not_json")
         );
-        assert!(matches!(write.records[1].verdict, Verdict::Readable { .. }));
+        assert!(matches!(write.records[1].parsed, Parsed::Readable { .. }));
     }
 }

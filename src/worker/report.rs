@@ -11,7 +11,7 @@ use crate::clerk::{ClerkId, EventId, SignedEvent};
 use crate::clock::now;
 use crate::metrics::{self, DeadLetterReason, EventStatus, EventType};
 use crate::queue::Source;
-use crate::store::{Failure, Outcome, Record, Verdict, Write};
+use crate::store::{EventFailure, Outcome, Parsed, Record, Write};
 use crate::trace::{Apply, Settled, Taken};
 
 /// How often a policy that takes events out of the queues is logged, however many it takes.
@@ -26,7 +26,7 @@ pub struct Report {
     /// Of the failed ones, those that expired in a queue.
     expired: usize,
     /// The first event that failed, and why.
-    failed: Option<(EventId, Failure)>,
+    failed: Option<(EventId, EventFailure)>,
 }
 
 impl Report {
@@ -84,7 +84,7 @@ impl Report {
         Record {
             event,
             deliveries,
-            verdict,
+            parsed,
         }: &Record,
         status: EventStatus,
         committed_ms: i64,
@@ -95,7 +95,7 @@ impl Report {
         if *deliveries > 1 {
             metrics::events(EventStatus::Repeated, event_type, u64::from(deliveries - 1));
         }
-        if let (true, Verdict::Failed { failure, .. }) = (self.source != Source::Events, verdict) {
+        if let (true, Parsed::Failed { failure, .. }) = (self.source != Source::Events, parsed) {
             metrics::dead_letter(DeadLetterReason::of(&failure.code));
             self.expired += usize::from(failure.code == "expired");
         }
@@ -107,10 +107,10 @@ impl Report {
         }
     }
 
-    fn tell(&mut self, Record { event, verdict, .. }: &Record, status: EventStatus, span: &Apply) {
-        let (clerk_id, failure) = match verdict {
-            Verdict::Readable { clerk_id, .. } => (Some(clerk_id), None),
-            Verdict::Failed { clerk_id, failure } => (clerk_id.as_ref(), Some(failure)),
+    fn tell(&mut self, Record { event, parsed, .. }: &Record, status: EventStatus, span: &Apply) {
+        let (clerk_id, failure) = match parsed {
+            Parsed::Readable { clerk_id, .. } => (Some(clerk_id), None),
+            Parsed::Failed { clerk_id, failure } => (clerk_id.as_ref(), Some(failure)),
         };
         let failure = failure.filter(|_| status == EventStatus::Failed);
         let (id, error_code) = (event.id(), failure.map(|failure| &*failure.code));
@@ -164,7 +164,7 @@ impl Report {
             elapsed_ms = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX),
             "a batch was settled"
         );
-        if let Some((event_id, Failure { code, text })) = &self.failed {
+        if let Some((event_id, EventFailure { code, text })) = &self.failed {
             warn!(%event_id, error_code = %code, reason = %text, failed, "events failed, this one first; see `clerk-sync events list --status failed`");
         }
     }

@@ -11,8 +11,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::clerk::{ClerkId, UserChange};
-use crate::store::{Record, Verdict, Write};
+use crate::clerk::{Change, ClerkId};
+use crate::store::{Parsed, Record, Write};
 
 /// How long another's write is waited for: longer than a full one takes. One that hangs must not hold up all that meets it.
 const WAIT_MAX: Duration = Duration::from_millis(500);
@@ -88,7 +88,7 @@ impl Claim {
 
 /// What of a write is about none of these users, and the rest. Each part is in order, as the whole was.
 fn split(write: Write, is_claimed: impl Fn(&ClerkId) -> bool) -> (Write, Write) {
-    let (later, now): (Vec<UserChange>, Vec<UserChange>) = write
+    let (later, now): (Vec<Change>, Vec<Change>) = write
         .changes
         .into_iter()
         .partition(|change| is_claimed(&change.clerk_id));
@@ -101,12 +101,12 @@ fn split(write: Write, is_claimed: impl Fn(&ClerkId) -> bool) -> (Write, Write) 
             Write::default(),
         );
     }
-    let is_later = |record: &Record| match &record.verdict {
-        Verdict::Readable { clerk_id, .. } => later
+    let is_later = |record: &Record| match &record.parsed {
+        Parsed::Readable { clerk_id, .. } => later
             .binary_search_by(|change| change.clerk_id.cmp(clerk_id))
             .is_ok(),
         // It changes no row.
-        Verdict::Failed { .. } => false,
+        Parsed::Failed { .. } => false,
     };
     let (records_later, records_now) = write.records.into_iter().partition(is_later);
     (

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use clerk_sync::clerk::{Timestamp, UserChange};
+use clerk_sync::clerk::{Change, Timestamp};
 use clerk_sync::store::{EventFilter, EventRow, Page, Status, Store, User};
 use tokio::time::{Instant, interval};
 
@@ -148,7 +148,7 @@ async fn lines(store: &Store, prefix: &str, since: Timestamp) -> Vec<EventRow> {
     }
 }
 
-fn difference(change: &UserChange, row: Option<&User>) -> Option<String> {
+fn difference(change: &Change, row: Option<&User>) -> Option<String> {
     let Some(row) = row else {
         return Some("is missing".into());
     };

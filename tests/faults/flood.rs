@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use clerk_sync::clerk::{ClerkId, EventId, SignedEvent, SigningSecret, UserChange};
+use clerk_sync::clerk::{Change, ClerkId, EventId, SignedEvent, SigningSecret};
 use clerk_sync::clock::now;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -241,13 +241,13 @@ pub struct Expected {
     pub prefix: String,
     pub user_prefix: String,
     pub events: Vec<SignedEvent>,
-    pub rows: BTreeMap<ClerkId, UserChange>,
+    pub rows: BTreeMap<ClerkId, Change>,
     pub counts: Counts,
 }
 
 impl Expected {
     fn of([prefix, user_prefix]: [String; 2], events: Vec<SignedEvent>, counts: Counts) -> Self {
-        let mut rows: BTreeMap<ClerkId, UserChange> = BTreeMap::new();
+        let mut rows: BTreeMap<ClerkId, Change> = BTreeMap::new();
         for event in &events {
             let change = event.parse().unwrap().change;
             let joined = match rows.remove(&change.clerk_id) {

@@ -271,6 +271,7 @@ impl<'a> System<'a> {
 
 pub fn store(url: &str) -> Store {
     let options = store::postgres::Options {
+        schema: Default::default(),
         address: url.parse().unwrap(),
         connections: 2,
         keep: Keep::default(),

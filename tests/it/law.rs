@@ -5,7 +5,7 @@ mod listed;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 
-use clerk_sync::clerk::{ClerkId, EventId, SignedEvent, UserChange};
+use clerk_sync::clerk::{Change, ClerkId, EventId, SignedEvent};
 use clerk_sync::store::{self, EventRow, Keep, OnDelete, Status, Store, User};
 use clerk_sync::worker::plan::plan;
 use futures_util::future::join_all;
@@ -116,7 +116,7 @@ impl History {
 /// What the contract says, one delivery after the other.
 #[derive(Default)]
 struct Model {
-    users: BTreeMap<ClerkId, UserChange>,
+    users: BTreeMap<ClerkId, Change>,
     lines: HashMap<String, Line>,
 }
 
@@ -238,7 +238,7 @@ fn the_join_is_commutative_associative_and_idempotent() {
             .map(|event| event.parse().unwrap().change)
             .collect();
         let [a, b, c] = changes.try_into().unwrap();
-        let join = |a: &UserChange, b: &UserChange| a.clone().join(b.clone());
+        let join = |a: &Change, b: &Change| a.clone().join(b.clone());
         prop_assert_eq!(join(&a, &b), join(&b, &a));
         prop_assert_eq!(join(&join(&a, &b), &c), join(&a, &join(&b, &c)));
         prop_assert_eq!(join(&a, &a), a.clone());
@@ -403,6 +403,7 @@ fn every_history_comes_to_the_same_rows_when_its_batches_are_applied_at_once() {
 fn postgres(database: &TestDatabase, keep: Keep) -> Store {
     let address = database.url().parse().unwrap();
     let options = store::postgres::Options {
+        schema: Default::default(),
         address,
         connections: 4,
         keep,

@@ -3,7 +3,7 @@
 use secrecy::SecretString;
 
 use super::finding::{self, Finding};
-use crate::commands::output;
+use crate::format;
 use crate::queue::rabbitmq::{Node, Shared, State};
 use crate::queue::{self, Inspection, OpenError, embedded, rabbitmq};
 
@@ -264,7 +264,7 @@ fn of_topology(shared: &Shared) -> Vec<Finding> {
     }
     if findings.is_empty() {
         let waiting = shared.waiting.map_or_else(String::new, |events| {
-            format!("; {} waiting", output::count(events, "event"))
+            format!("; {} waiting", format::count(events, "event"))
         });
         findings.push(Finding::ok(
             "topology",
@@ -292,7 +292,7 @@ fn of_file(options: &queue::Options, found: &embedded::Inspection) -> Vec<Findin
             "queue",
             format!(
                 "embedded: {path}; {} waiting",
-                output::count(events, "event")
+                format::count(events, "event")
             ),
         ),
     }];

@@ -1,8 +1,11 @@
 //! This machine's clock against others. A delivery whose time is more than 5 minutes from ours is refused, so a clock that
 //! is wrong by more refuses everything.
 
+use std::time::Duration;
+
 use super::finding::Finding;
 use crate::clerk::TOLERANCE_MS;
+use crate::format;
 
 /// From here on it is worth a word, in milliseconds: NTP keeps a clock within a fraction of a second.
 const NOTABLE_MS: i64 = 30_000;
@@ -65,12 +68,11 @@ fn of(ahead: i64, whose: &str) -> Finding {
 }
 
 fn distance(ahead: i64) -> String {
-    let seconds = ahead.abs() / 1000;
     let side = if ahead < 0 { "behind" } else { "ahead of" };
-    match seconds / 60 {
-        0 => format!("{seconds} s {side}"),
-        minutes => format!("{minutes} min {} s {side}", seconds % 60),
-    }
+    format!(
+        "{} {side}",
+        format::duration(Duration::from_millis(ahead.unsigned_abs()))
+    )
 }
 
 #[cfg(test)]
@@ -106,7 +108,7 @@ mod tests {
         assert!(
             behind
                 .what
-                .starts_with("this machine's is 10 min 0 s behind Clerk's"),
+                .starts_with("this machine's is 10 min behind Clerk's"),
             "{behind:?}"
         );
     }
@@ -122,9 +124,7 @@ mod tests {
             [Severity::Ok, Severity::Note]
         );
         assert!(
-            findings[1]
-                .what
-                .contains("10 min 0 s ahead of the database's"),
+            findings[1].what.contains("10 min ahead of the database's"),
             "{findings:?}"
         );
         assert_eq!(judge(None, None)[0].severity, Severity::Note);

@@ -3,7 +3,7 @@
 use super::Role;
 use super::finding::{self, Finding};
 use crate::config::Config;
-use crate::store::postgres::{self, Fault, Pooling, Rights};
+use crate::store::postgres::{self, Fault, Pooling, Rights, SchemaName};
 use crate::store::{Inspection, SchemaVersion, Store, StoreError, sqlite};
 
 /// The oldest PostgreSQL that the migrations are made for.
@@ -107,7 +107,8 @@ fn of_postgres(
         findings.push(finding);
         return findings;
     }
-    let mut schema = of_schema(found.schema);
+    let name = &found.tables.name;
+    let mut schema = of_schema(found.schema, name);
     if let Some(holder) = &found.migrating {
         schema.what = format!("{}; another process is migrating: {holder}", schema.what);
         schema.mend = Some("wait for it; if none is, end the session that holds the lock".into());
@@ -118,13 +119,15 @@ fn of_postgres(
         *mend = mend.replace("; `clerk-sync serve` does so by itself", "");
     }
     findings.push(schema);
-    findings.push(of_rights(&found.rights, found.schema, role));
+    findings.push(of_rights(&found.rights, found.schema, name, role));
     if found.rights.apply == Some(true) && found.rights.record == Some(false) {
-        let what = "the role may not write clerk.settings: workers cannot record their queue, and `events replay` is refused";
+        let what = format!(
+            "the role may not write {name}.settings: workers cannot record their queue, and `events replay` is refused"
+        );
         findings.push(Finding::note(
             "database_rights",
             what,
-            "grant select, insert, update on clerk.settings to the role",
+            format!("grant select, insert, update on {name}.settings to the role"),
         ));
     }
     findings
@@ -194,9 +197,10 @@ fn of_tables(found: &postgres::Inspection) -> Option<Finding> {
     schema.or_else(|| tables.hides_rows().map(fault("row_security")))
 }
 
-fn of_schema(schema: Option<SchemaVersion>) -> Finding {
+fn of_schema(schema: Option<SchemaVersion>, name: &SchemaName) -> Finding {
     let Some(SchemaVersion { found, wanted }) = schema else {
-        let mend = "grant usage on schema clerk and select on clerk._migrations to the role";
+        let mend =
+            format!("grant usage on schema {name} and select on {name}._migrations to the role");
         return Finding::fail(
             "schema",
             "its version cannot be read: the role may not look",
@@ -220,10 +224,17 @@ fn of_schema(schema: Option<SchemaVersion>) -> Finding {
     }
 }
 
-fn of_rights(rights: &Rights, schema: Option<SchemaVersion>, role: Role) -> Finding {
+fn of_rights(
+    rights: &Rights,
+    schema: Option<SchemaVersion>,
+    name: &SchemaName,
+    role: Role,
+) -> Finding {
     let is_current = schema.is_some_and(|schema| schema.found == Some(schema.wanted));
     if rights.apply == Some(false) {
-        let mend = "grant usage on schema clerk, select, insert, update, delete on clerk.users and clerk.events, and select on clerk._migrations to the role";
+        let mend = format!(
+            "grant usage on schema {name}, select, insert, update, delete on {name}.users and {name}.events, and select on {name}._migrations to the role"
+        );
         return Finding::fail(
             "database_rights",
             "the role may not read and write the tables",
@@ -243,7 +254,9 @@ fn of_rights(rights: &Rights, schema: Option<SchemaVersion>, role: Role) -> Find
         (false, false) => Finding::fail(
             "database_rights",
             "the role may not migrate, and the schema is not up to date",
-            "run `clerk-sync migrate` as the owner of the schema clerk, or `grant create on database … to` the role",
+            format!(
+                "run `clerk-sync migrate` as the owner of the schema {name}, or `grant create on database … to` the role"
+            ),
         ),
     }
 }
@@ -271,7 +284,7 @@ fn of_sqlite(place: &str, found: &sqlite::Inspection) -> Vec<Finding> {
             ));
         }
     }
-    findings.push(of_schema(Some(found.schema)));
+    findings.push(of_schema(Some(found.schema), &SchemaName::default()));
     findings
 }
 
@@ -291,6 +304,7 @@ mod tests {
             version: "17.2 (Debian)".into(),
             version_number: 170_002,
             tables: Schema {
+                name: SchemaName::default(),
                 encoding: "UTF8".into(),
                 foreign: Vec::new(),
                 hidden: Vec::new(),

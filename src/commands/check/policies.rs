@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::finding::Finding;
+use crate::format;
 use crate::queue::Source;
 use crate::queue::rabbitmq::{Management, QueuePolicy, Unseen};
 use crate::worker::HOLD_MAX;
@@ -216,13 +217,7 @@ fn policy_of(queue: &QueuePolicy) -> String {
 }
 
 fn span(ms: i64) -> String {
-    let span = Duration::from_millis(u64::try_from(ms).unwrap_or(0));
-    match span.as_secs() {
-        0..10 => format!("{} ms", span.as_millis()),
-        seconds @ 10..600 => format!("{seconds} s"),
-        seconds @ 600..36_000 => format!("{} min", seconds / 60),
-        seconds => format!("{} h", seconds / 3600),
-    }
+    format::duration(Duration::from_millis(ms.try_into().unwrap_or(0)))
 }
 
 #[cfg(test)]
@@ -261,13 +256,13 @@ mod tests {
                 Source::Events,
                 json!({"message-ttl": 3_600_000}),
                 Severity::Fail,
-                "within 60 min fail as `expired`",
+                "within 1 h fail as `expired`",
             ),
             (
                 Source::DeadLetters,
                 json!({"message-ttl": 1000}),
                 Severity::Fail,
-                "within 1000 ms are held",
+                "within 1 s are held",
             ),
             (
                 Source::Unrouted,
@@ -321,7 +316,7 @@ mod tests {
                 Source::Events,
                 json!({"consumer-timeout": 60_000}),
                 Severity::Note,
-                "after 60 s",
+                "after 1 min",
             ),
         ] {
             let findings = found(vec![queue(source, definition.clone())]);

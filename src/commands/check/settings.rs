@@ -17,7 +17,7 @@ pub fn of(config: &Config, faults: &ConfigErrors, role: Role) -> Vec<Finding> {
     if findings.is_empty() {
         findings.push(Finding::ok("configuration", places(config, role)));
     }
-    let ignored = config.ignored_parameters().into_iter();
+    let ignored = config.ignored_settings().into_iter();
     findings.extend(ignored.map(|what| {
         Finding::note(
             "configuration",

@@ -14,6 +14,7 @@ use crate::clerk::EventId;
 use crate::commands::{WRONG_USAGE, output, progress};
 use crate::config::Config;
 use crate::escape::visible;
+use crate::format;
 use crate::queue::{self, Inspection, Queue, rabbitmq};
 use crate::replay::{self, Done, Outcome, OutcomeStatus, Which, target};
 use crate::store::{EventFilter, Status, Store};
@@ -232,7 +233,7 @@ pub async fn replay(args: ReplayArgs, config: &Config, store: &Store) -> anyhow:
 /// Says once, after a few seconds, what a command waits for.
 async fn note_waiting(bar: &ProgressBar, replayed: u64, timeout: u64) -> Infallible {
     tokio::time::sleep(SILENT_MAX).await;
-    let waiting = output::count(replayed.saturating_sub(bar.position()), "event");
+    let waiting = format::count(replayed.saturating_sub(bar.position()), "event");
     bar.suspend(|| {
         output::note(&format!(
             "Waiting for a worker to take {waiting}, for up to {timeout} s."
@@ -308,7 +309,7 @@ fn back(events: u64) -> String {
     let verb = if events == 1 { "is" } else { "are" };
     format!(
         "{} {verb} back on the queue",
-        output::count(events, "event")
+        format::count(events, "event")
     )
 }
 
@@ -371,14 +372,14 @@ fn of_outcomes(outcomes: &[Outcome]) -> String {
         .collect();
     text += &format!(
         "Replayed {}: {}.\n",
-        output::count(outcomes.len() as u64, "event"),
+        format::count(outcomes.len() as u64, "event"),
         counts.join(", ")
     );
     let waiting = count(OutcomeStatus::Waiting);
     if waiting > 0 {
         text += &format!(
             "No worker took {} in that time: see whether one runs (`clerk-sync check`). The queue keeps what waits; `clerk-sync events list` shows what it came to.\n",
-            output::count(waiting, "event")
+            format::count(waiting, "event")
         );
     }
     text
@@ -388,7 +389,7 @@ fn of_preview(done: &Done) -> String {
     let would = done.would.clone().unwrap_or_default();
     let mut text = format!(
         "{} would be put back onto the queue.\n",
-        output::count(done.replayed, "failed event")
+        format::count(done.replayed, "failed event")
     );
     let mut say = |count: u64, what: &str| {
         if count > 0 {
@@ -425,10 +426,10 @@ pub async fn discard(args: DiscardArgs, store: &Store) -> anyhow::Result<ExitCod
         output::print(&match (done.dry_run, done.discarded) {
             (true, count) => format!(
                 "{} would be discarded.\n",
-                output::count(count, "failed event")
+                format::count(count, "failed event")
             ),
             (false, 0) => "There are no failed events to discard.\n".into(),
-            (false, count) => format!("Discarded {}.\n", output::count(count, "event")),
+            (false, count) => format!("Discarded {}.\n", format::count(count, "event")),
         })?;
     }
     Ok(ExitCode::SUCCESS)

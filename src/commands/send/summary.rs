@@ -8,6 +8,7 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use super::sender::{Answer, PostError};
+use crate::format::number;
 
 /// Most different answers that are counted apart: whatever listens there may make up a new one each time.
 const KINDS_MAX: usize = 50;
@@ -236,20 +237,20 @@ impl Summary {
         let mut row = |name: &str, value: String| _ = table.add_row([name.to_owned(), value]);
         let others = self.accepted - self.queued - self.ignored;
         row("sent", self.sent_text());
-        row("queued", grouped(self.queued));
+        row("queued", number(self.queued));
         if self.ignored > 0 {
             row(
                 "ignored",
                 format!(
                     "{}  not kept: only the events of users are",
-                    grouped(self.ignored)
+                    number(self.ignored)
                 ),
             );
         }
         if others > 0 {
             row(
                 "accepted",
-                format!("{}  2xx, but not by clerk-sync", grouped(others)),
+                format!("{}  2xx, but not by clerk-sync", number(others)),
             );
         }
         for refused in &self.refused {
@@ -257,7 +258,7 @@ impl Summary {
                 "refused",
                 format!(
                     "{}  {} {}",
-                    grouped(refused.count),
+                    number(refused.count),
                     refused.status,
                     refused.code
                 ),
@@ -266,19 +267,15 @@ impl Summary {
         if self.failed > 0 {
             row(
                 "failed",
-                format!("{}  without an answer", grouped(self.failed)),
+                format!("{}  without an answer", number(self.failed)),
             );
         }
         if self.retries > 0 {
-            row("retried", grouped(self.retries));
+            row("retried", number(self.retries));
         }
         row(
             "took",
-            format!(
-                "{:.2} s, {} a second",
-                self.seconds,
-                grouped_f64(self.per_second)
-            ),
+            format!("{:.2} s, {} a second", self.seconds, rate(self.per_second)),
         );
         if let Some(Latency { p50, p90, p99, max }) = self.latency_ms {
             row(
@@ -306,36 +303,23 @@ impl Summary {
         if self.sent < self.planned {
             format!(
                 "{} of {}, then stopped",
-                grouped(self.sent),
-                grouped(self.planned)
+                number(self.sent),
+                number(self.planned)
             )
         } else {
-            grouped(self.sent)
+            number(self.sent)
         }
     }
 }
 
-/// 1234567 as 1,234,567.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-fn grouped_f64(number: f64) -> String {
+fn rate(rate: f64) -> String {
     // `as` keeps to the range of u64, and a rate is never negative.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    let whole = number.round() as u64;
+    let whole = rate.round() as u64;
     if whole >= 10 {
-        grouped(whole)
+        number(whole)
     } else {
-        format!("{number:.1}")
+        format!("{rate:.1}")
     }
 }
 
@@ -443,17 +427,5 @@ mod tests {
                 .sum::<u64>(),
             10_000
         );
-    }
-
-    #[test]
-    fn numbers_are_grouped_by_thousands() {
-        for (number, text) in [
-            (0, "0"),
-            (999, "999"),
-            (1000, "1,000"),
-            (1_234_567, "1,234,567"),
-        ] {
-            assert_eq!(grouped(number), text);
-        }
     }
 }

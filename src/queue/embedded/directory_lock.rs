@@ -26,8 +26,8 @@ impl DirectoryLock {
                 path.display()
             ))
         };
-        private_file::create(directory).map_err(failed)?;
-        let file = private_file::file().open(&path).map_err(failed)?;
+        private_file::create_directory(directory).map_err(failed)?;
+        let file = private_file::options().open(&path).map_err(failed)?;
         match file.try_lock() {
             Ok(()) => {
                 // For the error below alone: without it the lock is as good.

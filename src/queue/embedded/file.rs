@@ -243,9 +243,9 @@ impl QueueFile {
             .parent()
             .filter(|directory| !directory.as_os_str().is_empty())
         {
-            private_file::create(directory)?;
+            private_file::create_directory(directory)?;
         }
-        match private_file::file().create_new(true).open(&self.path) {
+        match private_file::options().create_new(true).open(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             made => made.map(drop),
         }

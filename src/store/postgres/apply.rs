@@ -1,49 +1,46 @@
 //! A write as the arrays that `apply.sql` takes, and the outcomes it gives.
 
-use std::sync::LazyLock;
-
 use chrono::{DateTime, Utc};
 use sqlx::postgres::{PgArguments, PgRow};
-use sqlx::{Arguments, AssertSqlSafe, Error, Row};
+use sqlx::{Arguments, Error, Row};
 
 use super::pool::Pool;
 use super::{connection, error};
 use crate::clerk::{ClerkId, EventId, Timestamp, UserProfile};
-use crate::store::{Keep, OnDelete, Outcome, Payloads, Record, Verdict, Write, template};
+use crate::store::{Keep, OnDelete, Outcome, Parsed, Payloads, Record, Write};
 
-static APPLY: LazyLock<String> = LazyLock::new(|| {
-    template::assemble(
-        include_str!("apply.sql"),
-        &[
-            // Whether a change has anything for its row; made of the two below.
-            (
-                "<alters>",
-                "((least(row.deleted_at, excluded.deleted_at) is distinct from row.deleted_at
-                     or case when <gone> then row.erased_at is null
-                             else excluded.event_id is not null and <newer> end) is true)",
-            ),
-            (
-                "<newer>",
-                "(row.event_id is null or (excluded.updated_at, excluded.occurred_at, excluded.event_id) > (row.updated_at, row.occurred_at, row.event_id))",
-            ),
-            (
-                "<gone>",
-                "(row.erased_at is not null or $41 and (row.deleted_at is not null or excluded.deleted_at is not null))",
-            ),
-            // Of a record: whose user is gone keeps no payload, but for a delete's. `old` has no row of a user of whom
-            // this write has nothing but events that cannot be read.
-            (
-                "<withheld>",
-                "(event_type <> 'user.deleted' and (coalesce(written.erased_at, old.erased_at) is not null
-                     or error_code is not null and exists (
-                            select from clerk.users as gone
-                             where gone.clerk_id = record.clerk_id and gone.erased_at is not null)))",
-            ),
-            // A failed event is never taken for a duplicate. A discarded one comes back only to succeed.
-            ("<tried>", "(line.status = 'failed' or line.status = 'discarded' and excluded.status <> 'failed')"),
-        ],
-    )
-});
+/// The conditions of `apply.sql`, by the marks that stand for them.
+pub const CONDITIONS: [(&str, &str); 5] = [
+    // Whether a change has anything for its row; made of the two below.
+    (
+        "<alters>",
+        "((least(row.deleted_at, excluded.deleted_at) is distinct from row.deleted_at
+             or case when <gone> then row.erased_at is null
+                     else excluded.event_id is not null and <newer> end) is true)",
+    ),
+    (
+        "<newer>",
+        "(row.event_id is null or (excluded.updated_at, excluded.occurred_at, excluded.event_id) > (row.updated_at, row.occurred_at, row.event_id))",
+    ),
+    (
+        "<gone>",
+        "(row.erased_at is not null or $41 and (row.deleted_at is not null or excluded.deleted_at is not null))",
+    ),
+    // Of a record: whose user is gone keeps no payload, but for a delete's. `old` has no row of a user of whom
+    // this write has nothing but events that cannot be read.
+    (
+        "<withheld>",
+        "(event_type <> 'user.deleted' and (coalesce(written.erased_at, old.erased_at) is not null
+             or error_code is not null and exists (
+                    select from clerk.users as gone
+                     where gone.clerk_id = record.clerk_id and gone.erased_at is not null)))",
+    ),
+    // A failed event is never taken for a duplicate. A discarded one comes back only to succeed.
+    (
+        "<tried>",
+        "(line.status = 'failed' or line.status = 'discarded' and excluded.status <> 'failed')",
+    ),
+];
 
 const PARAMETERS: usize = 42;
 
@@ -100,7 +97,7 @@ async fn apply_once(pool: &Pool, write: &Write, keep: Keep) -> Result<Vec<Outcom
     // Grown by doubling it would be copied several times, and take up to twice the memory.
     let mut arguments = PgArguments::default();
     arguments.reserve(PARAMETERS, bytes(write));
-    let query = sqlx::query_with(AssertSqlSafe(APPLY.as_str()), arguments)
+    let query = sqlx::query_with(pool.sql().apply.clone(), arguments)
         .bind(
             changes
                 .iter()
@@ -145,7 +142,7 @@ async fn apply_once(pool: &Pool, write: &Write, keep: Keep) -> Result<Vec<Outcom
         .map(|record| Readable::of(record, write))
         .collect();
     let keeps = |record: &Record| {
-        keep.payloads == Payloads::All || matches!(record.verdict, Verdict::Failed { .. })
+        keep.payloads == Payloads::All || matches!(record.parsed, Parsed::Failed { .. })
     };
     let query = query
         .bind(
@@ -241,7 +238,7 @@ async fn apply_once(pool: &Pool, write: &Write, keep: Keep) -> Result<Vec<Outcom
 
 /// Deletes old lines; how many.
 pub async fn prune(pool: &Pool, older_than: Timestamp, limit: u32) -> Result<u64, Error> {
-    let prune = sqlx::query(include_str!("prune.sql"))
+    let prune = sqlx::query(pool.sql().prune.clone())
         .bind(utc(older_than))
         .bind(i64::from(limit));
     let rows = connection::rows(pool, prune).await?;
@@ -251,7 +248,7 @@ pub async fn prune(pool: &Pool, older_than: Timestamp, limit: u32) -> Result<u64
 /// Sets failed lines to discarded; the type of each.
 pub async fn discard(pool: &Pool, ids: &[EventId]) -> Result<Vec<String>, Error> {
     let ids: Vec<_> = ids.iter().map(EventId::as_str).collect();
-    let rows = connection::rows(pool, sqlx::query(include_str!("discard.sql")).bind(ids)).await?;
+    let rows = connection::rows(pool, sqlx::query(pool.sql().discard.clone()).bind(ids)).await?;
     rows.iter().map(|row| row.try_get("event_type")).collect()
 }
 
@@ -259,22 +256,17 @@ pub async fn discard(pool: &Pool, ids: &[EventId]) -> Result<Vec<String>, Error>
 pub async fn set(pool: &Pool, name: &str, value: &str) -> Result<(), Error> {
     connection::rows(
         pool,
-        sqlx::query(include_str!("set.sql")).bind(name).bind(value),
+        sqlx::query(pool.sql().set.clone()).bind(name).bind(value),
     )
     .await
     .map(drop)
 }
 
-static ERASE: LazyLock<String> =
-    LazyLock::new(|| template::assemble(include_str!("erase.sql"), &[]));
-static SCRUB: LazyLock<String> =
-    LazyLock::new(|| template::assemble(include_str!("scrub.sql"), &[]));
-
 /// Erases a user's row and the payloads of the user's events; how many of each.
 pub async fn erase(pool: &Pool, id: &ClerkId) -> Result<(u64, u64), Error> {
     let rows = connection::rows(
         pool,
-        sqlx::query(AssertSqlSafe(ERASE.as_str())).bind(id.as_str()),
+        sqlx::query(pool.sql().erase.clone()).bind(id.as_str()),
     )
     .await?;
     Ok((count(&rows, "users")?, count(&rows, "payloads")?))
@@ -284,7 +276,7 @@ pub async fn erase(pool: &Pool, id: &ClerkId) -> Result<(u64, u64), Error> {
 pub async fn scrub(pool: &Pool, limit: u32) -> Result<u64, Error> {
     let rows = connection::rows(
         pool,
-        sqlx::query(AssertSqlSafe(SCRUB.as_str())).bind(i64::from(limit)),
+        sqlx::query(pool.sql().scrub.clone()).bind(i64::from(limit)),
     )
     .await?;
     count(&rows, "users")
@@ -292,7 +284,7 @@ pub async fn scrub(pool: &Pool, limit: u32) -> Result<u64, Error> {
 
 /// Empties payloads that lie beside an erased row; how many.
 pub async fn empty_payloads(pool: &Pool, limit: u32) -> Result<u64, Error> {
-    let empty = sqlx::query(include_str!("empty_payloads.sql")).bind(i64::from(limit));
+    let empty = sqlx::query(pool.sql().empty_payloads.clone()).bind(i64::from(limit));
     count(&connection::rows(pool, empty).await?, "payloads")
 }
 
@@ -300,7 +292,7 @@ pub async fn empty_payloads(pool: &Pool, limit: u32) -> Result<u64, Error> {
 pub async fn forget(pool: &Pool, id: &ClerkId) -> Result<(u64, u64), Error> {
     let rows = connection::rows(
         pool,
-        sqlx::query(include_str!("forget.sql")).bind(id.as_str()),
+        sqlx::query(pool.sql().forget.clone()).bind(id.as_str()),
     )
     .await?;
     Ok((count(&rows, "users")?, count(&rows, "events")?))
@@ -341,8 +333,8 @@ struct Readable<'a> {
 
 impl<'a> Readable<'a> {
     fn of(record: &'a Record, write: &'a Write) -> Self {
-        match &record.verdict {
-            Verdict::Readable {
+        match &record.parsed {
+            Parsed::Readable {
                 clerk_id,
                 occurred_at,
                 updated_at,
@@ -355,7 +347,7 @@ impl<'a> Readable<'a> {
                 newest: write.newest(clerk_id).map(|id| id.as_str()),
                 earliest: write.earliest_delete(clerk_id).map(utc),
             },
-            Verdict::Failed { clerk_id, .. } => Self {
+            Parsed::Failed { clerk_id, .. } => Self {
                 clerk_id: clerk_id.as_ref().map(|id| id.as_str()),
                 ..Self::default()
             },
@@ -365,9 +357,9 @@ impl<'a> Readable<'a> {
 
 /// The error code and the error of a failed event.
 fn failure(record: &Record) -> Option<(&str, &str)> {
-    match &record.verdict {
-        Verdict::Readable { .. } => None,
-        Verdict::Failed { failure, .. } => Some((&failure.code, &failure.text)),
+    match &record.parsed {
+        Parsed::Readable { .. } => None,
+        Parsed::Failed { failure, .. } => Some((&failure.code, &failure.text)),
     }
 }
 

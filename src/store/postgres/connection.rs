@@ -12,10 +12,12 @@ use sqlx::query::Query;
 use sqlx::{ConnectOptions, Error, Postgres};
 use tokio::time::timeout;
 
+use super::SchemaName;
 use super::address::Address;
 use super::error;
 use super::pool::Pool;
 use super::session::{self, Begun, Known, Pooling, Settings};
+use super::statements::Statements;
 use crate::store::StoreError;
 use crate::url::bracketed;
 
@@ -35,11 +37,12 @@ pub struct Server {
     known: Known,
     /// What asks for TLS.
     asking_for_tls: Arc<str>,
+    statements: Arc<Statements>,
 }
 
 impl Server {
     /// Connects to nothing yet.
-    pub fn at(address: &Address) -> Result<Self, StoreError> {
+    pub fn at(address: &Address, schema: SchemaName) -> Result<Self, StoreError> {
         // Poolers refuse what they do not know in the startup message. Every server that is supported prints numbers in full.
         let options = address
             .connect_options()?
@@ -49,6 +52,7 @@ impl Server {
             options: Arc::new(options),
             known: Known::default(),
             asking_for_tls: address.asking_for_tls().into(),
+            statements: Arc::new(Statements::new(schema)),
         })
     }
 
@@ -58,7 +62,7 @@ impl Server {
             sql: include_str!("session_for_writes.sql"),
             may_be_left_out: false,
         };
-        Pool::new(self.clone(), settings, size)
+        Pool::new(self.clone(), settings, Arc::clone(&self.statements), size)
     }
 
     /// Connections for questions.
@@ -67,7 +71,7 @@ impl Server {
             sql: include_str!("session_for_questions.sql"),
             may_be_left_out: true,
         };
-        Pool::new(self.clone(), settings, size)
+        Pool::new(self.clone(), settings, Arc::clone(&self.statements), size)
     }
 
     /// A session that begins with these settings.
@@ -91,18 +95,24 @@ impl Server {
         self.known.suspect();
     }
 
-    /// Host, port and database: the URL without its name and password.
+    /// Host, port and database: the URL without its name and password; and the schema where it is another than usual.
     pub fn place(&self) -> String {
         let options = &self.options;
         let host = options.get_socket().map_or_else(
             || bracketed(options.get_host()),
             |path| path.display().to_string(),
         );
-        format!(
+        let place = format!(
             "{host}:{}/{}",
             options.get_port(),
             options.get_database().unwrap_or_default()
-        )
+        );
+        let schema = &self.statements.schema;
+        if schema.is_default() {
+            place
+        } else {
+            format!("{place}, schema {schema}")
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use sqlx::Error;
 use sqlx::error::DatabaseError;
 use sqlx::postgres::PgDatabaseError;
 
+use super::schema_name::SchemaName;
 use crate::store::{NO_SCHEMA, StoreError};
 use crate::tls::{self, Fault, Peer};
 
@@ -107,7 +108,7 @@ pub fn of_write(error: Error) -> StoreError {
     match refusal.code().as_deref() {
         Some(sqlstate @ ("42P01" | "42703" | "42P10" | "42804")) => {
             StoreError::Incompatible(format!(
-                "a write does not fit the tables, although the schema is up to date (SQLSTATE {sqlstate}){}: a table of the schema clerk was changed by hand, or a trigger of yours on it fails; undo the change, or correct the trigger",
+                "a write does not fit the tables, although the schema is up to date (SQLSTATE {sqlstate}){}: a table of the schema was changed by hand, or a trigger of yours on it fails; undo the change, or correct the trigger",
                 place(&**refusal)
             ))
         }
@@ -259,13 +260,13 @@ fn meaning(sqlstate: &str) -> &'static str {
         "42P01" | "42703" | "3F000" => NO_SCHEMA,
         "25006" => "the server only reads",
         EVENT_IS_MISSING => {
-            "the database dropped an event without an error, so that nothing was written: a trigger or a rule on clerk.events returns nothing; drop it"
+            "the database dropped an event without an error, so that nothing was written: a trigger or a rule on its table events returns nothing; drop it"
         }
         USER_IS_MISSING => {
-            "the database dropped a user's row without an error, so that nothing was written: a trigger or a rule on clerk.users returns nothing; drop it"
+            "the database dropped a user's row without an error, so that nothing was written: a trigger or a rule on its table users returns nothing; drop it"
         }
         "0A000" => {
-            "the server does not take a write: a rule on clerk.users or clerk.events is in its way (drop it), or a table was changed by hand"
+            "the server does not take a write: a rule on the table users or events is in its way (drop it), or a table was changed by hand"
         }
         "26000" | "42P05" => STATEMENTS_ARE_LOST,
         PROTOCOL_VIOLATION => {
@@ -296,13 +297,13 @@ pub fn of_missing_grant() -> StoreError {
 
 /// What went wrong in a migration of a schema of this version. Its statements hold no data, so that the message of an object that is
 /// in the way quotes none.
-pub fn of_migration(error: Error, version: Option<i64>) -> StoreError {
+pub fn of_migration(error: Error, schema: &SchemaName, version: Option<i64>) -> StoreError {
     match error {
         Error::Database(error)
             if matches!(error.code().as_deref(), Some("42P07" | "42710" | "42723")) =>
         {
             StoreError::Incompatible(format!(
-                "the schema clerk has something that clerk-sync did not make{}. Rename it, or give clerk-sync another database. {}",
+                "the schema {schema} has something that clerk-sync did not make{}. Rename it, or give clerk-sync another schema with DATABASE_SCHEMA. {}",
                 says(&*error),
                 version.map_or_else(
                     || "Nothing was changed".into(),

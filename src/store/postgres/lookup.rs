@@ -15,7 +15,7 @@ use crate::store::{KnownUser, LiveUser};
 pub async fn known(pool: &Pool, ids: &[ClerkId]) -> Result<Vec<KnownUser>, Error> {
     let ids: Vec<_> = ids.iter().map(ClerkId::as_str).collect();
     let rows =
-        connection::rows(pool, sqlx::query(include_str!("known_users.sql")).bind(ids)).await?;
+        connection::rows(pool, sqlx::query(pool.sql().known_users.clone()).bind(ids)).await?;
     rows.iter().map(read_known).collect()
 }
 
@@ -24,7 +24,7 @@ pub async fn live(
     after: Option<&ClerkId>,
     limit: NonZeroU32,
 ) -> Result<Vec<LiveUser>, Error> {
-    let query = sqlx::query(include_str!("live_users.sql"))
+    let query = sqlx::query(pool.sql().live_users.clone())
         .bind(after.map(ClerkId::as_str))
         .bind(i64::from(limit.get()));
     let read = |row: &PgRow| {

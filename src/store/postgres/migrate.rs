@@ -14,6 +14,8 @@ use tracing::{info, warn};
 
 use super::error;
 use super::schema::{Fault, Schema};
+use super::schema_name::SchemaName;
+use super::statements::Statements;
 use crate::store::{SchemaVersion, StoreError};
 
 static EMBEDDED: Migrator = sqlx::migrate!("migrations/postgres");
@@ -49,10 +51,10 @@ struct Applied {
 }
 
 /// Makes what is missing. Takes no lock where nothing is.
-pub async fn migrate(connection: &mut PgConnection) -> Result<(), StoreError> {
+pub async fn migrate(connection: &mut PgConnection, sql: &Statements) -> Result<(), StoreError> {
     let mut busy = None;
     loop {
-        let (schema, applied) = ask(connection).await?;
+        let (schema, applied) = ask(connection, sql).await?;
         if pending(&applied)?.is_none() {
             if let Err(error) = schema.check_encoding() {
                 warn!(%error, "the schema is up to date, in a database that cannot hold every event");
@@ -60,7 +62,7 @@ pub async fn migrate(connection: &mut PgConnection) -> Result<(), StoreError> {
             return Ok(());
         }
         schema.check_encoding()?;
-        match make_next(connection).await? {
+        match make_next(connection, sql).await? {
             Made::Some => busy = None,
             Made::NoneLeft => {}
             Made::Busy { holder } => busy.get_or_insert_with(Busy::new).wait(holder).await,
@@ -69,16 +71,19 @@ pub async fn migrate(connection: &mut PgConnection) -> Result<(), StoreError> {
 }
 
 /// What is there, without a change.
-async fn ask(connection: &mut PgConnection) -> Result<(Schema, Vec<Applied>), StoreError> {
+async fn ask(
+    connection: &mut PgConnection,
+    sql: &Statements,
+) -> Result<(Schema, Vec<Applied>), StoreError> {
     let asked = async {
-        let row = sqlx::query(include_str!("schema.sql"))
+        let row = sqlx::query(sql.schema_state.clone())
             .fetch_one(&mut *connection)
             .await?;
-        let schema = Schema::of(&row)?;
+        let schema = Schema::of(&row, &sql.schema)?;
         if !schema.is_versioned {
             return Ok((schema, Vec::new()));
         }
-        let rows = sqlx::query(include_str!("applied.sql"))
+        let rows = sqlx::query(sql.applied.clone())
             .fetch_all(&mut *connection)
             .await?;
         Ok((schema, read(&rows)?))
@@ -171,17 +176,21 @@ enum Made {
 }
 
 /// Makes the next migration, or all of them for a schema that has none, in one transaction with their records and the lock. What is there is asked again under the lock.
-async fn make_next(connection: &mut PgConnection) -> Result<Made, StoreError> {
+async fn make_next(connection: &mut PgConnection, sql: &Statements) -> Result<Made, StoreError> {
     let mut transaction = connection.begin().await.map_err(error::of)?;
-    let key = lock_key(&mut transaction).await.map_err(error::of)?;
+    let key = lock_key(&mut transaction, &sql.schema)
+        .await
+        .map_err(error::of)?;
     let lock = sqlx::query_scalar("select pg_try_advisory_xact_lock($1)").bind(key);
     let is_ours: bool = lock.fetch_one(&mut *transaction).await.map_err(error::of)?;
     if !is_ours {
-        let holder = holder(&mut transaction).await.map_err(error::of)?;
+        let holder = holder(&mut transaction, &sql.schema)
+            .await
+            .map_err(error::of)?;
         transaction.rollback().await.map_err(error::of)?;
         return Ok(Made::Busy { holder });
     }
-    let (schema, applied) = ask(&mut transaction).await?;
+    let (schema, applied) = ask(&mut transaction, sql).await?;
     let Some(next) = pending(&applied)? else {
         return Ok(Made::NoneLeft);
     };
@@ -194,20 +203,21 @@ async fn make_next(connection: &mut PgConnection) -> Result<Made, StoreError> {
         transaction.execute(LIMITS).await?;
         if !schema.is_versioned {
             // `create schema if not exists` asks for the right to create one even where it exists.
-            let exists = sqlx::query_scalar::<_, bool>(
-                "select exists (select from pg_namespace where nspname = 'clerk')",
-            );
+            let exists = "select exists (select from pg_namespace where nspname = 'clerk')";
+            let exists = sqlx::query_scalar::<_, bool>(sql.render(exists));
             if !exists.fetch_one(&mut *transaction).await? {
-                transaction.execute("create schema clerk").await?;
+                transaction
+                    .execute(sql.render("create schema clerk "))
+                    .await?;
             }
-            transaction
-                .execute(include_str!("make_migrations.sql"))
-                .await?;
+            transaction.execute(sql.make_migrations.clone()).await?;
         }
         for migration in &migrations {
             let begun = Instant::now();
-            transaction.execute(migration.sql.clone()).await?;
-            let record = sqlx::query(include_str!("record_migration.sql"))
+            transaction
+                .execute(sql.render(migration.sql.as_str()))
+                .await?;
+            let record = sqlx::query(sql.record_migration.clone())
                 .bind(migration.version)
                 .bind(&*migration.description)
                 .bind(&*migration.checksum)
@@ -218,7 +228,7 @@ async fn make_next(connection: &mut PgConnection) -> Result<Made, StoreError> {
     };
     let version = applied.iter().map(|applied| applied.version).max();
     made.await
-        .map_err(|error| error::of_migration(error, version))?;
+        .map_err(|error| error::of_migration(error, &sql.schema, version))?;
     for migration in migrations {
         info!(version = migration.version, description = %migration.description, "migration applied");
     }
@@ -226,19 +236,26 @@ async fn make_next(connection: &mut PgConnection) -> Result<Made, StoreError> {
 }
 
 /// Who holds the lock; `None` where nobody does.
-pub async fn holder(connection: &mut PgConnection) -> Result<Option<String>, sqlx::Error> {
-    let key = lock_key(&mut *connection).await?;
+pub async fn holder(
+    connection: &mut PgConnection,
+    schema: &SchemaName,
+) -> Result<Option<String>, sqlx::Error> {
+    let key = lock_key(&mut *connection, schema).await?;
     sqlx::query_scalar(include_str!("holder.sql"))
         .bind(key)
         .fetch_optional(connection)
         .await
 }
 
-/// The number of the lock: that of sqlx's migrator, so that whichever holds it keeps the other out.
-async fn lock_key(connection: &mut PgConnection) -> Result<i64, sqlx::Error> {
-    let name: String = sqlx::query_scalar("select current_database()::text")
+/// The number of the lock, one for each schema. That of the default schema is the one of sqlx's migrator, so that whichever
+/// holds it keeps the other out.
+async fn lock_key(connection: &mut PgConnection, schema: &SchemaName) -> Result<i64, sqlx::Error> {
+    let mut name: String = sqlx::query_scalar("select current_database()::text")
         .fetch_one(connection)
         .await?;
+    if !schema.is_default() {
+        name = format!("{name}.{schema}");
+    }
     Ok(0x3d32_ad9e * i64::from(crc32(name.as_bytes())))
 }
 
@@ -358,8 +375,8 @@ mod tests {
             };
             let name = rest.split([' ', '(']).next().unwrap();
             assert!(
-                include_str!("schema.sql").contains(&format!("'{name}'")),
-                "{name} is not in schema.sql"
+                include_str!("schema_state.sql").contains(&format!("'{name}'")),
+                "{name} is not in schema_state.sql"
             );
             names += 1;
         }

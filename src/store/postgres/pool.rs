@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use super::connection::{ACQUIRE_TIMEOUT, Server};
 use super::session::{Begun, Settings};
+use super::statements::Statements;
 
 /// Idle for longer, a connection is asked whether it lives before it is lent: a firewall or a proxy may have dropped it.
 const ASK_AFTER: Duration = Duration::from_secs(1);
@@ -33,6 +34,7 @@ struct Shared {
     server: Server,
     /// What a new session begins with.
     settings: Settings,
+    statements: Arc<Statements>,
     room: Arc<Semaphore>,
     /// The one used last is at the end, and is lent first: the others grow old.
     idle: Mutex<Vec<Idle>>,
@@ -57,16 +59,22 @@ pub struct Lent {
 
 impl Pool {
     /// Connects to nothing yet.
-    pub fn new(server: Server, settings: Settings, size: u32) -> Self {
+    pub fn new(server: Server, settings: Settings, statements: Arc<Statements>, size: u32) -> Self {
         let room = Arc::new(Semaphore::new(
             usize::try_from(size).unwrap_or(Semaphore::MAX_PERMITS),
         ));
         Self(Arc::new(Shared {
             server,
             settings,
+            statements,
             room,
             idle: Mutex::default(),
         }))
+    }
+
+    /// The statements for its connections.
+    pub fn sql(&self) -> &Statements {
+        &self.0.statements
     }
 
     /// One that is open, or a new one. Takes 5 s at most, as long as all are lent or the server does not answer.

@@ -18,7 +18,7 @@ pub struct Inspection {
     pub version: String,
     /// 10,000 times the major version, and the minor one.
     pub version_number: i32,
-    /// What the schema clerk holds.
+    /// What the schema holds.
     pub tables: Schema,
     pub pooling: Pooling,
     pub fsync: bool,
@@ -55,8 +55,9 @@ pub struct Rights {
 pub async fn inspect(server: &Server, readers: &Pool, wanted: i64) -> Result<Inspection, Error> {
     let mut lent = readers.lend().await?;
     let connection = lent.connection();
+    let sql = readers.sql();
     let before = now();
-    let row = sqlx::query(include_str!("inspect.sql"))
+    let row = sqlx::query(sql.inspect.clone())
         .fetch_one(&mut *connection)
         .await?;
     let after = now();
@@ -69,9 +70,10 @@ pub async fn inspect(server: &Server, readers: &Pool, wanted: i64) -> Result<Ins
             .try_get::<Option<bool>, _>("may_read_migrations")?
             .unwrap_or(false);
     let tables = Schema::of(
-        &sqlx::query(include_str!("schema.sql"))
+        &sqlx::query(sql.schema_state.clone())
             .fetch_one(&mut *connection)
             .await?,
+        &sql.schema,
     )?;
     let (schema, migrations) = match (tables.is_versioned, may_read) {
         (false, _) => (
@@ -83,7 +85,7 @@ pub async fn inspect(server: &Server, readers: &Pool, wanted: i64) -> Result<Ins
         ),
         (true, false) => (None, None),
         (true, true) => {
-            let rows = sqlx::query(include_str!("applied.sql"))
+            let rows = sqlx::query(sql.applied.clone())
                 .fetch_all(&mut *connection)
                 .await?;
             let (version, fault) = migrate::version(&rows)?;
@@ -92,7 +94,7 @@ pub async fn inspect(server: &Server, readers: &Pool, wanted: i64) -> Result<Ins
     };
     let is_old = schema.is_some_and(|schema| schema.found < Some(wanted));
     let migrating = if is_old {
-        migrate::holder(&mut *connection).await?
+        migrate::holder(&mut *connection, &sql.schema).await?
     } else {
         None
     };

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
 use sqlx::postgres::PgRow;
-use sqlx::{Error, Row};
+use sqlx::{Error, Row, SqlStr};
 
 use super::connection;
 use super::pool::Pool;
@@ -15,20 +15,17 @@ use crate::store::{
 };
 
 /// The first column of the first row.
-pub async fn value<T>(pool: &Pool, sql: &'static str) -> Result<Option<T>, Error>
+pub async fn value<T>(pool: &Pool, sql: &SqlStr) -> Result<Option<T>, Error>
 where
     T: for<'r> sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres>,
 {
-    let rows = connection::rows(pool, sqlx::query(sql)).await?;
+    let rows = connection::rows(pool, sqlx::query(sql.clone())).await?;
     rows.first().map_or(Ok(None), |row| row.try_get(0))
 }
 
 pub async fn user(pool: &Pool, id: &ClerkId) -> Result<Option<User>, Error> {
-    let rows = connection::rows(
-        pool,
-        sqlx::query(include_str!("user.sql")).bind(id.as_str()),
-    )
-    .await?;
+    let rows =
+        connection::rows(pool, sqlx::query(pool.sql().user.clone()).bind(id.as_str())).await?;
     rows.first().map(read_user).transpose()
 }
 
@@ -40,10 +37,10 @@ pub async fn users(pool: &Pool, filter: &UserFilter, page: &Page) -> Result<List
     let search = filter.q.as_deref().and_then(Search::of);
     let statement = match &search {
         Some(search) if is_common(pool, search).await? => {
-            include_str!("users_by_search_in_order.sql")
+            pool.sql().users_by_search_in_order.clone()
         }
-        Some(_) => include_str!("users_by_search.sql"),
-        None => include_str!("users.sql"),
+        Some(_) => pool.sql().users_by_search.clone(),
+        None => pool.sql().users.clone(),
     };
     let mut query = sqlx::query(statement)
         .bind(filter.email.as_deref())
@@ -69,7 +66,7 @@ pub async fn users(pool: &Pool, filter: &UserFilter, page: &Page) -> Result<List
 }
 
 async fn is_common(pool: &Pool, search: &Search) -> Result<bool, Error> {
-    let query = sqlx::query(include_str!("search_is_common.sql"))
+    let query = sqlx::query(pool.sql().search_is_common.clone())
         .bind(escaped(&search.text))
         .bind(escaped(search.phone.as_deref().unwrap_or(&search.text)))
         .bind(search.names.as_ref().map(|(_, last)| escaped(last)))
@@ -82,7 +79,7 @@ async fn is_common(pool: &Pool, search: &Search) -> Result<bool, Error> {
 pub async fn event(pool: &Pool, id: &EventId) -> Result<Option<EventRow>, Error> {
     let rows = connection::rows(
         pool,
-        sqlx::query(include_str!("event.sql")).bind(id.as_str()),
+        sqlx::query(pool.sql().event.clone()).bind(id.as_str()),
     )
     .await?;
     rows.first().map(read_event).transpose()
@@ -100,7 +97,7 @@ pub async fn events(
         }) => (utc(*received_at), Some(event_id.as_str())),
         _ => (None, None),
     };
-    let query = sqlx::query(include_str!("events.sql"))
+    let query = sqlx::query(pool.sql().events.clone())
         .bind(filter.status.map(Status::as_str))
         .bind(filter.event_type.as_deref())
         .bind(filter.clerk_id.as_deref())
@@ -121,7 +118,7 @@ pub async fn events_by_id(
     payload_max: u32,
 ) -> Result<Vec<EventRow>, Error> {
     let ids: Vec<_> = ids.iter().map(EventId::as_str).collect();
-    let query = sqlx::query(include_str!("events_by_id.sql"))
+    let query = sqlx::query(pool.sql().events_by_id.clone())
         .bind(ids)
         .bind(i64::from(payload_max));
     connection::rows(pool, query)
@@ -133,7 +130,7 @@ pub async fn events_by_id(
 
 /// How many events of the user are kept, and how many of them with a payload.
 pub async fn count_events_of_user(pool: &Pool, id: &ClerkId) -> Result<(u64, u64), Error> {
-    let query = sqlx::query(include_str!("count_events_of_user.sql")).bind(id.as_str());
+    let query = sqlx::query(pool.sql().count_events_of_user.clone()).bind(id.as_str());
     let rows = connection::rows(pool, query).await?;
     let count = |name| {
         rows.first()
@@ -144,13 +141,13 @@ pub async fn count_events_of_user(pool: &Pool, id: &ClerkId) -> Result<(u64, u64
 }
 
 pub async fn setting(pool: &Pool, name: &str) -> Result<Option<String>, Error> {
-    let rows = connection::rows(pool, sqlx::query(include_str!("setting.sql")).bind(name)).await?;
+    let rows = connection::rows(pool, sqlx::query(pool.sql().setting.clone()).bind(name)).await?;
     rows.first().map(|row| row.try_get("value")).transpose()
 }
 
 /// How many events are failed, counted up to `limit`.
 pub async fn failed_count(pool: &Pool, limit: u32) -> Result<u64, Error> {
-    let count = sqlx::query(include_str!("failed_count.sql")).bind(i64::from(limit));
+    let count = sqlx::query(pool.sql().failed_count.clone()).bind(i64::from(limit));
     let rows = connection::rows(pool, count).await?;
     let count: i64 = rows.first().map_or(Ok(0), |row| row.try_get("events"))?;
     Ok(count.unsigned_abs())
@@ -164,7 +161,7 @@ pub async fn history(pool: &Pool, id: &ClerkId, page: &Page) -> Result<Listing<H
         }) => (utc(*received_at), Some(event_id.as_str())),
         _ => (None, None),
     };
-    let query = sqlx::query(include_str!("history.sql"))
+    let query = sqlx::query(pool.sql().history.clone())
         .bind(id.as_str())
         .bind(after_time)
         .bind(after_id)
@@ -183,7 +180,7 @@ pub async fn history(pool: &Pool, id: &ClerkId, page: &Page) -> Result<Listing<H
 
 pub async fn payloads(pool: &Pool, ids: &[EventId]) -> Result<Vec<SignedEvent>, Error> {
     let ids: Vec<_> = ids.iter().map(EventId::as_str).collect();
-    let query = sqlx::query(include_str!("payloads.sql"))
+    let query = sqlx::query(pool.sql().payloads.clone())
         .bind(ids)
         .bind(COMPARED_BYTES_MAX);
     connection::rows(pool, query)

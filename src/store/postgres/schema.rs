@@ -1,13 +1,15 @@
-//! The schema `clerk` as it is: whether clerk-sync made it, which migrations it has, and whether the role sees all of it.
+//! The schema as it is: whether clerk-sync made it, which migrations it has, and whether the role sees all of it.
 
 use sqlx::postgres::PgRow;
 use sqlx::{Error, Row};
 
+use super::SchemaName;
 use crate::store::{SchemaVersion, StoreError};
 
 /// What is there.
 #[derive(Debug, Clone)]
 pub struct Schema {
+    pub name: SchemaName,
     pub encoding: String,
     /// What bears a name that the migrations use, and was not made by them, such as `users (a foreign table)`.
     pub foreign: Vec<String>,
@@ -43,8 +45,8 @@ impl From<Fault> for StoreError {
 }
 
 impl Schema {
-    /// Reads the answer to `schema.sql`.
-    pub fn of(row: &PgRow) -> Result<Self, Error> {
+    /// Reads the answer to `schema_state.sql`.
+    pub fn of(row: &PgRow, name: &SchemaName) -> Result<Self, Error> {
         let (found, taken): (Vec<String>, Vec<String>) =
             (row.try_get("found")?, row.try_get("taken")?);
         let mut found: Vec<_> = found
@@ -57,6 +59,7 @@ impl Schema {
             found.extend(taken.iter().filter_map(|taken| taken.split_once(' ')));
         }
         Ok(Self {
+            name: name.clone(),
             encoding: row.try_get("encoding")?,
             foreign: foreign(&found, is_versioned),
             hidden: row.try_get("hidden")?,
@@ -114,35 +117,43 @@ impl Schema {
     pub fn is_of_another(&self) -> Option<Fault> {
         (!self.foreign.is_empty()).then(|| Fault {
             what: format!(
-                "the schema clerk has {}, which clerk-sync did not make (Supabase's Clerk wrapper makes such tables)",
+                "the schema {} has {}, which clerk-sync did not make (Supabase's Clerk wrapper makes such tables)",
+                self.name,
                 self.foreign.join(", ")
             ),
-            fix: "rename that schema with `alter schema clerk rename to …`, or give clerk-sync another database. Nothing was changed".into(),
+            fix: "give clerk-sync another schema with DATABASE_SCHEMA, or another database. Nothing was changed".into(),
         })
     }
 
     pub fn hides_rows(&self) -> Option<Fault> {
         (!self.hidden.is_empty()).then(|| Fault {
-            what: format!("row-level security hides rows of {} from this role", tables(&self.hidden)),
+            what: format!("row-level security hides rows of {} from this role", self.tables(&self.hidden)),
             fix: "give the role `bypassrls` or a policy `for all using (true)`, or `alter table … disable row level security`".into(),
         })
     }
 
     pub fn lacks_tables(&self, version: SchemaVersion) -> Option<Fault> {
         (version.found >= Some(version.wanted) && !self.missing.is_empty()).then(|| Fault {
-            what: format!("{} is missing, although clerk._migrations says that it was made", tables(&self.missing)),
-            fix: "bring back a backup, or drop the schema clerk and run `clerk-sync migrate` and `clerk-sync backfill`"
-                .into(),
+            what: format!(
+                "{} is missing, although {}.{VERSIONS} says that it was made",
+                self.tables(&self.missing),
+                self.name
+            ),
+            fix: format!(
+                "bring back a backup, or drop the schema {} and run `clerk-sync migrate` and `clerk-sync backfill`",
+                self.name
+            ),
         })
     }
-}
 
-fn tables(names: &[impl AsRef<str>]) -> String {
-    let names: Vec<_> = names
-        .iter()
-        .map(|name| format!("clerk.{}", name.as_ref()))
-        .collect();
-    names.join(" and ")
+    fn tables(&self, names: &[impl AsRef<str>]) -> String {
+        let of_schema = |name: &_| format!("{}.{}", self.name, AsRef::<str>::as_ref(name));
+        names
+            .iter()
+            .map(of_schema)
+            .collect::<Vec<_>>()
+            .join(" and ")
+    }
 }
 
 /// What was not made by the migrations: all of it where they left no table of versions, else a table of ours that is none. A view
@@ -183,6 +194,7 @@ mod tests {
 
     fn schema(found: &[(&str, &str)], is_versioned: bool, hidden: &[&str]) -> Schema {
         Schema {
+            name: SchemaName::default(),
             encoding: "UTF8".into(),
             foreign: foreign(found, is_versioned),
             hidden: hidden.iter().map(|name| (*name).into()).collect(),

@@ -11,7 +11,7 @@ use crate::store::stats::{self, FAILED_MAX, FailedGroup, Group, RECENT_MAX, Rece
 use crate::store::{Failed, Recent, Status, Time, Totals};
 
 pub async fn totals(pool: &Pool) -> Result<Totals, Error> {
-    let users = connection::rows(pool, sqlx::query(include_str!("totals_of_users.sql"))).await?;
+    let users = connection::rows(pool, sqlx::query(pool.sql().totals_of_users.clone())).await?;
     let (users, deleted_users) = users.first().map_or(Ok((0, 0)), |row| {
         Ok::<_, Error>((count(row, "users")?, count(row, "deleted_users")?))
     })?;
@@ -22,7 +22,7 @@ pub async fn totals(pool: &Pool) -> Result<Totals, Error> {
             count: count(row, "lines")?,
         })
     };
-    let groups = connection::rows(pool, sqlx::query(include_str!("totals.sql"))).await?;
+    let groups = connection::rows(pool, sqlx::query(pool.sql().totals.clone())).await?;
     Ok(Totals::of(
         users,
         deleted_users,
@@ -31,7 +31,7 @@ pub async fn totals(pool: &Pool) -> Result<Totals, Error> {
 }
 
 pub async fn failed(pool: &Pool) -> Result<Failed, Error> {
-    let query = sqlx::query(include_str!("failed.sql")).bind(i64::from(FAILED_MAX) + 1);
+    let query = sqlx::query(pool.sql().failed.clone()).bind(i64::from(FAILED_MAX) + 1);
     let read = |row: &PgRow| {
         let oldest_received_at = time(row, "oldest")?;
         Ok::<_, Error>(FailedGroup {
@@ -48,7 +48,7 @@ pub async fn failed(pool: &Pool) -> Result<Failed, Error> {
 
 pub async fn recent(pool: &Pool, now: Timestamp) -> Result<Recent, Error> {
     let since = stats::an_hour_before(now);
-    let query = sqlx::query(include_str!("recent.sql"))
+    let query = sqlx::query(pool.sql().recent.clone())
         .bind(utc(since))
         .bind(i64::from(RECENT_MAX) + 1);
     let read = |row: &PgRow| {
@@ -69,7 +69,7 @@ pub async fn recent(pool: &Pool, now: Timestamp) -> Result<Recent, Error> {
 }
 
 pub async fn last_received_at(pool: &Pool) -> Result<Option<Time>, Error> {
-    let rows = connection::rows(pool, sqlx::query(include_str!("last_received.sql"))).await?;
+    let rows = connection::rows(pool, sqlx::query(pool.sql().last_received.clone())).await?;
     rows.first()
         .map_or(Ok(None), |row| time(row, "received_at"))
 }

@@ -8,9 +8,9 @@ use sqlx::{AssertSqlSafe, Connection, Error, Row};
 
 use super::lowercase;
 use super::multi_insert::Rows;
-use crate::clerk::{ClerkId, EventId, EventType, Timestamp, UserChange, UserProfile, Version};
+use crate::clerk::{Change, ClerkId, EventId, EventType, Timestamp, UserProfile, Version};
 use crate::clock::now;
-use crate::store::{Keep, OnDelete, Outcome, Payloads, Record, Status, Verdict, Write, template};
+use crate::store::{Keep, OnDelete, Outcome, Parsed, Payloads, Record, Status, Write, template};
 
 /// Applies and records; one outcome a record, in order.
 pub async fn apply(
@@ -43,7 +43,7 @@ pub async fn apply(
             status => status,
         };
         let keeps = !withheld
-            && (keep.payloads == Payloads::All || matches!(record.verdict, Verdict::Failed { .. }));
+            && (keep.payloads == Payloads::All || matches!(record.parsed, Parsed::Failed { .. }));
         let superseded_by = current(record, before, row).filter(|_| status == Status::Stale);
         Line {
             record,
@@ -192,7 +192,7 @@ static RECORD: LazyLock<Rows> = LazyLock::new(|| {
 /// The rows that were altered.
 async fn join_users(
     connection: &mut SqliteConnection,
-    changes: &[UserChange],
+    changes: &[Change],
     now_ms: i64,
     on_delete: OnDelete,
 ) -> Result<HashMap<ClerkId, Joined>, Error> {
@@ -314,12 +314,12 @@ pub async fn forget(connection: &mut SqliteConnection, id: &ClerkId) -> Result<(
 
 /// What became of an event: the words are in `postgres/apply.sql`.
 fn status(record: &Record, before: &Before, row: Option<&Joined>, write: &Write) -> Status {
-    let Verdict::Readable {
+    let Parsed::Readable {
         clerk_id,
         occurred_at,
         updated_at,
         changed_within_write,
-    } = &record.verdict
+    } = &record.parsed
     else {
         return Status::Failed;
     };
@@ -357,11 +357,11 @@ fn current<'a>(
     before: &'a Before,
     row: Option<&'a Joined>,
 ) -> Option<&'a EventId> {
-    let Verdict::Readable {
+    let Parsed::Readable {
         occurred_at,
         updated_at: Some(updated_at),
         ..
-    } = &record.verdict
+    } = &record.parsed
     else {
         return None;
     };
@@ -403,9 +403,9 @@ async fn record_events(
             keeps,
         } in part
         {
-            let (occurred_at, failure) = match &record.verdict {
-                Verdict::Readable { occurred_at, .. } => (Some(occurred_at.ms()), None),
-                Verdict::Failed { failure, .. } => (None, Some(failure)),
+            let (occurred_at, failure) = match &record.parsed {
+                Parsed::Readable { occurred_at, .. } => (Some(occurred_at.ms()), None),
+                Parsed::Failed { failure, .. } => (None, Some(failure)),
             };
             query = query
                 .bind(record.event.id().as_str())
@@ -448,9 +448,9 @@ fn outcome(before: Option<Status>, now: Status) -> Outcome {
 }
 
 fn clerk_id(record: &Record) -> Option<&ClerkId> {
-    match &record.verdict {
-        Verdict::Readable { clerk_id, .. } => Some(clerk_id),
-        Verdict::Failed { clerk_id, .. } => clerk_id.as_ref(),
+    match &record.parsed {
+        Parsed::Readable { clerk_id, .. } => Some(clerk_id),
+        Parsed::Failed { clerk_id, .. } => clerk_id.as_ref(),
     }
 }
 

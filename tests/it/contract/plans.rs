@@ -353,6 +353,7 @@ async fn no_question_reads_a_whole_table() {
 async fn filled(database: &TestDatabase, users: u64, events: u64) -> PgConnection {
     let address = database.url().parse().unwrap();
     let options = store::postgres::Options {
+        schema: Default::default(),
         address,
         connections: 1,
         keep: Keep::default(),

@@ -17,6 +17,7 @@ use crate::support::proxy::Proxy;
 
 fn open(url: &str) -> Store {
     let options = store::postgres::Options {
+        schema: Default::default(),
         address: url.parse().unwrap(),
         connections: 2,
         keep: Keep::default(),

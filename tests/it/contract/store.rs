@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use clerk_sync::clerk::{ClerkId, EventId, SignedEvent};
 use clerk_sync::store::{
-    self, EventFilter, EventRow, Failure, Keep, Outcome, Page, Payloads, Status, Store, StoreError,
-    User, UserFilter, Write,
+    self, EventFailure, EventFilter, EventRow, Keep, Outcome, Page, Payloads, Status, Store,
+    StoreError, User, UserFilter, Write,
 };
 use clerk_sync::worker::plan::{plan, plan_failed};
 use futures_util::future::join_all;
@@ -26,6 +26,7 @@ impl Place {
     pub(super) fn store(&self, keep: Keep) -> Store {
         let options = match self {
             Self::Postgres(database) => store::Options::Postgres(store::postgres::Options {
+                schema: Default::default(),
                 address: database.url().parse().unwrap(),
                 connections: 4,
                 keep,
@@ -284,7 +285,7 @@ async fn an_event_that_comes_again_is_only_counted(place: Place) {
 async fn a_failed_event_is_tried_anew(place: Place) {
     let store = place.migrated().await;
     let event = update("msg_1", "user_1", 10);
-    let failure = Failure {
+    let failure = EventFailure {
         code: "unrouted".into(),
         text: "no queue was bound".into(),
     };
@@ -341,7 +342,7 @@ async fn a_discarded_event_comes_back_only_to_succeed(place: Place) {
     let event = update("msg_1", "user_1", 10);
     let failed = plan_failed(
         std::slice::from_ref(&event),
-        &Failure {
+        &EventFailure {
             code: "unrouted".into(),
             text: "first".into(),
         },
@@ -354,7 +355,7 @@ async fn a_discarded_event_comes_back_only_to_succeed(place: Place) {
 
     let again = plan_failed(
         std::slice::from_ref(&event),
-        &Failure {
+        &EventFailure {
             code: "delivery_limit".into(),
             text: "second".into(),
         },

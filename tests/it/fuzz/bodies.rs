@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use clerk_sync::clerk::{EventType, Rejection, SignedEvent, Timestamp, UserEvent, UserProfile};
+use clerk_sync::clerk::{Event, EventType, Rejection, SignedEvent, Timestamp, UserProfile};
 use clerk_sync::sample::{Person, SampleType};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -197,7 +197,7 @@ fn random_bodies_are_read_or_refused_in_words_that_hold_nothing_of_them() {
 /// reading.
 fn check_agreement(
     event: &SignedEvent,
-    read: &Result<UserEvent, Rejection>,
+    read: &Result<Event, Rejection>,
 ) -> Result<(), TestCaseError> {
     let is_unreadable = matches!(read, Err(Rejection::NotJson(_) | Rejection::MissingType));
     prop_assert_eq!(
@@ -243,7 +243,7 @@ fn check_refusal(rejection: &Rejection, text: &str) -> Result<(), TestCaseError>
 }
 
 /// What is read can be stored, and is what another reader of JSON finds there.
-fn check_event(event: &SignedEvent, read: &UserEvent) -> Result<(), TestCaseError> {
+fn check_event(event: &SignedEvent, read: &Event) -> Result<(), TestCaseError> {
     let is_plausible = |time: Timestamp| time.ms() <= event.sent_at().ms() + AHEAD_MAX_MS;
     prop_assert!(is_plausible(read.occurred_at));
     // It refuses more than ours: deep levels, 1e400, and half a surrogate pair beside the user.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use clerk_sync::clerk::{ClerkId, OmittedFields, UserChange, api_object};
+use clerk_sync::clerk::{Change, ClerkId, OmittedFields, api_object};
 use clerk_sync::store::{Keep, Write};
 use clerk_sync::worker::plan::plan;
 use futures_util::future::join_all;
@@ -37,7 +37,7 @@ fn steps() -> impl Strategy<Value = (Vec<Step>, bool)> {
 }
 
 /// A reading's object says as of when it is, and so does its name.
-fn reading(run: usize, user: u8, updated_ms: i64) -> UserChange {
+fn reading(run: usize, user: u8, updated_ms: i64) -> Change {
     let at = EPOCH_MS + updated_ms;
     let page = format!(
         r#"[{{"id":"user_{run}_{user}","first_name":"listed_{updated_ms}","updated_at":{at}}}]"#
@@ -81,7 +81,7 @@ fn readings_of_the_list_and_events_come_to_one_row_in_any_order() {
     let agree = |(steps, at_once): (Vec<Step>, bool)| {
         run.set(run.get() + 1);
         let writes = writes(&steps, run.get());
-        let mut model: BTreeMap<ClerkId, UserChange> = BTreeMap::new();
+        let mut model: BTreeMap<ClerkId, Change> = BTreeMap::new();
         for change in writes.iter().flat_map(|write| write.changes.clone()) {
             let joined = match model.remove(&change.clerk_id) {
                 Some(before) => before.join(change),

@@ -147,7 +147,7 @@ async fn a_backfill_that_was_killed_or_stopped_goes_on_where_it_was() {
                 targets
                     .iter()
                     .all(|target| target.contains("starting_after")),
-                "it began anew: {targets:?}"
+                "it started over: {targets:?}"
             );
         };
 
@@ -178,7 +178,7 @@ async fn a_backfill_that_was_killed_or_stopped_goes_on_where_it_was() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_progress_of_another_walk_is_left_aside_with_a_line() {
+async fn a_progress_of_another_run_is_ignored_and_logged() {
     let place = Place::servers().await;
     place.succeed(&["migrate"]);
     let clerk = ClerkInstance::with_users(5, 20).await;
@@ -191,14 +191,14 @@ async fn a_progress_of_another_walk_is_left_aside_with_a_line() {
         clerk.release();
         clerk.take_targets();
     };
-    let begins_anew = |said: &str, why: &str| {
+    let starts_over = |said: &str, why: &str| {
         assert!(said.contains(why), "{said}");
         let targets = clerk.take_targets();
         assert!(
             targets
                 .iter()
                 .any(|target| !target.contains("starting_after")),
-            "it began anew: {targets:?}"
+            "it started over: {targets:?}"
         );
     };
     stop_early().await;
@@ -207,7 +207,7 @@ async fn a_progress_of_another_walk_is_left_aside_with_a_line() {
         (json["seen"].as_u64(), &json["resumed"]),
         (Some(20), &false.into())
     );
-    begins_anew("", "");
+    starts_over("", "");
 
     stop_early().await;
     let other_key = "sk_live_zyxwvutsrqponmlkjihgfedcba9876543210";
@@ -218,7 +218,7 @@ async fn a_progress_of_another_walk_is_left_aside_with_a_line() {
         .unwrap();
     let (status, json, said) = told(output);
     assert_eq!((status, json["seen"].as_u64()), (0, Some(20)));
-    begins_anew(&said, "is of another CLERK_SECRET_KEY: beginning anew");
+    starts_over(&said, "is of another CLERK_SECRET_KEY: starting over");
     clerk.set_key(KEY);
 
     // The same place with nothing in it, as after a disaster: the file speaks of users whom the table does not have.
@@ -230,14 +230,14 @@ async fn a_progress_of_another_walk_is_left_aside_with_a_line() {
     place.succeed(&["migrate"]);
     let (status, json, said) = backfill(&place, &clerk, &[]);
     assert_eq!((status, json["changed"].as_u64()), (0, Some(20)), "{said}");
-    begins_anew(
+    starts_over(
         &said,
-        "the database does not have the users of the walk that was stopped: beginning anew",
+        "the database does not have the users of the stopped run: starting over",
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn troubles_that_pass_are_waited_for() {
+async fn transient_errors_are_waited_for() {
     let place = Place::embedded();
     let clerk = ClerkInstance::with_users(5, 12).await;
     let asked = [Trouble::RetryAfter(429, 2), Trouble::RetryAfterDate];
@@ -281,7 +281,7 @@ async fn troubles_that_pass_are_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_person_must_mend_stops_it_at_once_and_says_how() {
+async fn an_error_that_needs_an_operator_stops_it_at_once_and_says_how() {
     let place = Place::embedded();
     let clerk = ClerkInstance::with_users(5, 12).await;
     let none = place.run(&["backfill"]);
@@ -291,7 +291,7 @@ async fn what_a_person_must_mend_stops_it_at_once_and_says_how() {
             .contains("CLERK_SECRET_KEY is not set; copy the Secret key")
     );
 
-    for (trouble, mend) in [
+    for (trouble, fix) in [
         (
             401,
             "does not take the secret key (401): copy the Secret key",
@@ -311,7 +311,7 @@ async fn what_a_person_must_mend_stops_it_at_once_and_says_how() {
         clerk.then(&[Trouble::Status(trouble)]);
         let (status, json, said) = backfill(&place, &clerk, &[]);
         assert_eq!((status, json["seen"].as_u64()), (1, Some(0)), "{said}");
-        assert!(said.contains(mend), "{said}");
+        assert!(said.contains(fix), "{said}");
         assert_eq!(
             clerk.take_targets().len(),
             1,
@@ -334,7 +334,7 @@ async fn what_a_person_must_mend_stops_it_at_once_and_says_how() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_user_who_cannot_be_read_or_written_is_named_and_stops_nobody() {
+async fn a_user_who_cannot_be_read_or_written_is_named_and_stops_no_other() {
     let place = Place::servers().await;
     place.succeed(&["migrate"]);
     let clerk = ClerkInstance::with_users(5, 12).await;
@@ -398,7 +398,7 @@ async fn a_user_who_cannot_be_read_or_written_is_named_and_stops_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_signs_up_or_leaves_during_the_walk_is_no_trouble() {
+async fn users_who_sign_up_or_leave_during_the_run_do_no_harm() {
     let place = Place::embedded();
     let clerk = ClerkInstance::with_users(5, 12).await;
     // The cursor of the second page, and three before it, leave when it is asked for; somebody signs up at the end.
@@ -416,7 +416,7 @@ async fn who_signs_up_or_leaves_during_the_walk_is_no_trouble() {
 
 /// A page that was read before an event is written after it, with the program at work beside.
 #[tokio::test(flavor = "multi_thread")]
-async fn events_that_come_during_the_walk_keep_their_right() {
+async fn events_that_arrive_during_the_run_win() {
     for place in places().await {
         let clerk = ClerkInstance::with_users(5, 12).await;
         let app = place.serve().await;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use clerk_sync::store::{Failure, Status};
+use clerk_sync::store::{EventFailure, Status};
 use clerk_sync::worker::plan::plan_failed;
 
 use crate::support::app::{App, Place, SECRET, until};
@@ -372,7 +372,7 @@ async fn what_came_from_outside_is_text() {
         r#"{{"data":{{"id":"user_2"}},"type":{}}}"#,
         serde_json::json!(HOSTILE)
     );
-    let failure = Failure {
+    let failure = EventFailure {
         code: HOSTILE.into(),
         text: HOSTILE.into(),
     };

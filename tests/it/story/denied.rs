@@ -198,7 +198,7 @@ async fn a_worker_is_not_ready_while_every_write_is_refused() {
         (
             "create rule nothing as on insert to clerk.events do instead nothing".into(),
             "drop rule nothing on clerk.events".into(),
-            "a rule on clerk.users or clerk.events",
+            "a rule on the table users or events",
         ),
         (
             refusing("users", "insufficient_privilege"),

@@ -36,6 +36,7 @@ mod replay;
 mod rotation;
 mod samples;
 mod schema;
+mod schema_name;
 mod secrecy;
 mod send_target;
 mod settings;

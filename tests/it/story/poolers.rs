@@ -21,6 +21,7 @@ const FOLLOWS: &str = "max_prepared_statements = 200";
 
 fn open(url: &str) -> Store {
     let options = store::postgres::Options {
+        schema: Default::default(),
         address: url.parse().unwrap(),
         connections: 2,
         keep: Keep::default(),

@@ -1,4 +1,4 @@
-//! The table held against Clerk's list: every kind of drift is told and mended, and nobody is deleted in error.
+//! Compares the table with Clerk's list: every kind of drift is reported and fixed, and no user is deleted in error.
 
 use std::process::Command;
 
@@ -97,7 +97,7 @@ const KINDS: [&str; 5] = [
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_kind_of_drift_is_told_and_mended() {
+async fn every_kind_of_drift_is_reported_and_fixed() {
     for place in places().await {
         let clerk = ClerkInstance::with_users(5, 12).await;
         assert!(
@@ -218,7 +218,7 @@ async fn alter(place: &Place) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_walk_that_is_not_complete_deletes_nobody() {
+async fn an_incomplete_run_deletes_no_user() {
     let clerk = ClerkInstance::with_users(5, 23).await;
     let (place, store) = filled(&clerk).await;
     clerk.change(|accounts| {
@@ -229,7 +229,7 @@ async fn a_walk_that_is_not_complete_deletes_nobody() {
     });
     clerk.hold_after(3);
     let stopped = command(&place, &clerk, &["--fix"]).spawn().unwrap();
-    until("it has mended what it has seen", async || {
+    until("it has fixed what it has seen", async || {
         user(&store, "user_05").await.unwrap().updated_at.unwrap().0 == at(600)
     })
     .await;
@@ -242,7 +242,7 @@ async fn a_walk_that_is_not_complete_deletes_nobody() {
     );
     let (status, json, said) = told(stopped.wait_with_output().unwrap());
     assert!(
-        status == 1 && said.contains("nobody is marked as deleted before the end"),
+        status == 1 && said.contains("no user is marked as deleted before the end"),
         "{said}"
     );
     assert_eq!(
@@ -262,15 +262,14 @@ async fn a_walk_that_is_not_complete_deletes_nobody() {
     clerk.release();
     let (status, _, said) = told(child.wait_with_output().unwrap());
     assert!(
-        status == 1
-            && said.contains("Nobody is marked as deleted after a walk that is not complete"),
+        status == 1 && said.contains("No user is marked as deleted after an incomplete run"),
         "{said}"
     );
     assert_eq!(deleted(&store).await, 0);
     let asked = clerk.take_targets();
     assert!(
         !asked.iter().any(|target| target.starts_with("/users/")),
-        "nobody was even asked for: {asked:?}"
+        "no user was even requested: {asked:?}"
     );
 
     assert_eq!(reconcile(&place, &clerk, &["--fix"]).0, 0);
@@ -315,7 +314,7 @@ fn signed_now(id: &str, body: &Value) -> clerk_sync::clerk::SignedEvent {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_of_another_instance_deletes_nobody() {
+async fn a_key_of_another_instance_deletes_no_user() {
     for users in [3, 30] {
         let clerk = ClerkInstance::with_users(10, users).await;
         let (place, store) = filled(&clerk).await;
@@ -354,7 +353,7 @@ async fn a_key_of_another_instance_deletes_nobody() {
         );
         assert!(
             status == 1
-                && said.contains("Nobody was marked")
+                && said.contains("No user was marked")
                 && said.contains(&format!("--max-deletes {users}")),
             "{said}"
         );
@@ -382,12 +381,12 @@ async fn a_key_of_another_instance_deletes_nobody() {
             .take_targets()
             .iter()
             .any(|target| target.starts_with("/users/")),
-        "nobody was asked for"
+        "no user was requested"
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_404_that_is_not_clerks_deletes_nobody() {
+async fn a_404_that_is_not_clerks_deletes_no_user() {
     let clerk = ClerkInstance::with_users(5, 12).await;
     let (place, store) = filled(&clerk).await;
     clerk.change(|accounts| accounts.delete("user_04"));

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ExitStatus, Stdio};
 
-use clerk_sync::store::Failure;
+use clerk_sync::store::EventFailure;
 use clerk_sync::worker::plan::plan_failed;
 use serde_json::{Value, json};
 
@@ -43,7 +43,7 @@ async fn with_hostile_rows(place: &Place) -> App {
     }
     // A type, a code and a reason that no version of ours writes.
     let typed = body.replace("user.updated", &format!("user.{}", r"\u001b[2J\u202e"));
-    let failure = Failure {
+    let failure = EventFailure {
         code: HOSTILE.into(),
         text: HOSTILE.into(),
     };

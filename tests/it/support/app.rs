@@ -112,6 +112,7 @@ impl Place {
                 return self.store_at(&directory.path().join("users.db"));
             }
             Self::Servers { database, .. } => store::Options::Postgres(store::postgres::Options {
+                schema: Default::default(),
                 address: database.url().parse().unwrap(),
                 connections: 2,
                 keep,

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use clerk_sync::clerk::{EventId, EventType, SignedEvent, Timestamp};
-use clerk_sync::store::{Failure, Store};
+use clerk_sync::store::{EventFailure, Store};
 use clerk_sync::worker::plan::plan_failed;
 
 /// The time that all others here are counted from, in milliseconds.
@@ -49,7 +49,7 @@ pub fn delete(id: &str, user: &str, occurred_ms: i64) -> SignedEvent {
 
 /// Records the events as failed, though nothing is wrong with them (any more).
 pub async fn fail(store: &Store, events: &[SignedEvent]) {
-    let failure = Failure {
+    let failure = EventFailure {
         code: "delivery_limit".into(),
         text: "made by a test".into(),
     };

@@ -41,7 +41,7 @@ impl Source {
         parts
     }
 
-    /// The files that it takes in with `include_str!`, as paths from the root.
+    /// The files that it takes in with `include_str!`, or by their names with `statements!`, as paths from the root.
     pub fn included(&self) -> Vec<String> {
         let tokens = tokens(&self.text);
         let folder = Path::new(&self.path).parent().unwrap_or(Path::new(""));
@@ -53,7 +53,20 @@ impl Source {
                 _ => None,
             }
         });
-        named.map(|path| plain(&folder.join(path))).collect()
+        let listed = (0..tokens.len())
+            .find(|at| {
+                word(&tokens, *at) == Some("statements") && punctuation(&tokens, at + 1, "!{")
+            })
+            .map(|at| (at + 3..).map_while(|at| word(&tokens, at)));
+        let listed = listed
+            .into_iter()
+            .flatten()
+            .map(|name| format!("{name}.sql"));
+        named
+            .cloned()
+            .chain(listed)
+            .map(|path| plain(&folder.join(path)))
+            .collect()
     }
 }
 
@@ -238,93 +251,10 @@ pub fn punctuation(tokens: &[(Token, usize)], at: usize, signs: &str) -> bool {
     })
 }
 
-fn word(tokens: &[(Token, usize)], at: usize) -> Option<&str> {
+/// The word at `at`, or `None` if something else is there.
+pub fn word(tokens: &[(Token, usize)], at: usize) -> Option<&str> {
     match tokens.get(at) {
         Some((Token::Word(word), _)) => Some(word),
         _ => None,
-    }
-}
-
-/// The top-level names that a file of `module` reaches, with their lines, once each; `*` for all of them.
-pub fn imports(module: &[String], tokens: &[(Token, usize)]) -> Vec<(String, usize)> {
-    let mut here = module.to_vec();
-    // The depth of braces inside each inline module that is open.
-    let mut inline: Vec<usize> = Vec::new();
-    let (mut depth, mut found) = (0_usize, Vec::new());
-    for at in 0..tokens.len() {
-        if punctuation(tokens, at, "{") {
-            depth += 1;
-            if let (Some("mod"), Some(name)) = (
-                at.checked_sub(2).and_then(|at| word(tokens, at)),
-                word(tokens, at.saturating_sub(1)),
-            ) {
-                here.push(name.to_owned());
-                inline.push(depth);
-            }
-        } else if punctuation(tokens, at, "}") {
-            if inline.last() == Some(&depth) {
-                inline.pop();
-                here.pop();
-            }
-            depth = depth.saturating_sub(1);
-        } else if punctuation(tokens, at + 1, "::") {
-            match word(tokens, at) {
-                Some("crate" | "clerk_sync") => follow(Vec::new(), tokens, at + 3, &mut found),
-                Some("self" | "super") => follow(here.clone(), tokens, at, &mut found),
-                _ => {}
-            }
-        }
-    }
-    found.sort();
-    found.dedup_by(|one, other| one.0 == other.0);
-    found
-}
-
-/// Follows a path from `base` until it names something; keeps that name if it stands at the root of the crate.
-fn follow(
-    mut base: Vec<String>,
-    tokens: &[(Token, usize)],
-    mut at: usize,
-    found: &mut Vec<(String, usize)>,
-) {
-    loop {
-        match word(tokens, at) {
-            Some("self") => {}
-            Some("super") => {
-                base.pop();
-            }
-            Some(name) => {
-                if base.is_empty() {
-                    found.push((name.to_owned(), tokens[at].1));
-                }
-                return;
-            }
-            None => break,
-        }
-        if !punctuation(tokens, at + 1, "::") {
-            return;
-        }
-        at += 3;
-    }
-    if punctuation(tokens, at, "*") && base.is_empty() {
-        found.push(("*".to_owned(), tokens[at].1));
-    }
-    if !punctuation(tokens, at, "{") {
-        return;
-    }
-    let mut depth = 0;
-    for inner in at..tokens.len() {
-        if punctuation(tokens, inner, "{") {
-            depth += 1;
-        } else if punctuation(tokens, inner, "}") {
-            depth -= 1;
-        }
-        let begins = punctuation(tokens, inner, "{") || punctuation(tokens, inner, ",");
-        if depth == 1 && begins && !punctuation(tokens, inner + 1, "}") {
-            follow(base.clone(), tokens, inner + 1, found);
-        }
-        if depth == 0 {
-            return;
-        }
     }
 }

@@ -1,0 +1,55 @@
+//! Why a run stops, and which users could not be read or written.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clerk::{ClerkId, Rejection};
+use crate::store::StoreError;
+
+/// Why a run stopped before its end, by what the caller can do.
+#[derive(Debug, thiserror::Error)]
+pub enum Stopped {
+    /// An operator must fix something at Clerk's side: the key, the address.
+    #[error("{0}")]
+    Refused(String),
+    /// Try again later: it lasted longer than `--patience`.
+    #[error("{what}; given up after {} s (--patience)", waited.as_secs())]
+    Away { what: String, waited: Duration },
+    /// An operator must fix something at the database's side.
+    #[error(transparent)]
+    Store(StoreError),
+    /// A signal asked for it.
+    #[error("stopped")]
+    Requested,
+}
+
+/// A user who could not be read or written. The values of the user are not in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserFailure {
+    /// `None` if the ID itself cannot be read.
+    pub clerk_id: Option<String>,
+    /// The same codes as those of events.
+    pub error_code: String,
+    pub error: String,
+}
+
+impl UserFailure {
+    /// Returns the failure of a user whose object is rejected.
+    pub fn rejected(id: Option<&ClerkId>, rejection: &Rejection) -> Self {
+        Self {
+            clerk_id: id.map(ToString::to_string),
+            error_code: rejection.code().into(),
+            error: rejection.to_string(),
+        }
+    }
+}
+
+/// Most users that are named, of each kind; the others are counted.
+pub const NAMED_MAX: usize = 100;
+
+/// Names as many more as there is room for.
+pub fn name_more<T>(named: &mut Vec<T>, more: impl IntoIterator<Item = T>) {
+    let room = NAMED_MAX.saturating_sub(named.len());
+    named.extend(more.into_iter().take(room));
+}

@@ -1,0 +1,88 @@
+//! Every statement, rendered for one schema when the store is opened.
+
+use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
+use std::sync::Arc;
+
+use super::SchemaName;
+use super::apply::CONDITIONS;
+use crate::store::template;
+
+/// Declares `Statements` with a field for each `.sql` file of this directory that names a table.
+macro_rules! statements {
+    ($($name:ident)*) => {
+        /// The statements that name a table, by the names of their files. A clone of one shares its text.
+        pub struct Statements {
+            pub schema: SchemaName,
+            $(pub $name: SqlStr,)*
+        }
+
+        impl Statements {
+            /// Renders all of them.
+            pub fn new(schema: SchemaName) -> Self {
+                Self {
+                    $($name: render(include_str!(concat!(stringify!($name), ".sql")), &schema),)*
+                    schema,
+                }
+            }
+        }
+    };
+}
+
+statements! {
+    applied apply count_events_of_user discard empty_payloads erase event events events_by_id failed failed_count forget
+    history inspect known_users last_received live_users make_migrations may_write payloads prune recent
+    record_migration schema_state scrub search_is_common set setting totals totals_of_users try_write user users
+    users_by_search users_by_search_in_order
+}
+
+impl Statements {
+    /// A statement of a migration, for the schema.
+    pub fn render(&self, sql: &str) -> SqlStr {
+        render(sql, &self.schema)
+    }
+}
+
+fn render(sql: &str, schema: &SchemaName) -> SqlStr {
+    let sql = in_schema(&template::assemble(sql, &CONDITIONS), schema);
+    // `SchemaName` holds nothing that SQL could read as more than a name.
+    AssertSqlSafe(Arc::<str>::from(sql)).into_sql_str()
+}
+
+/// The statement with `schema` for `clerk`, which every file writes: before the dot of a name, after `schema`, and as a text.
+/// Quoted, so that a word of SQL is a name too.
+fn in_schema(sql: &str, schema: &SchemaName) -> String {
+    sql.replace("clerk.", &format!("\"{schema}\"."))
+        .replace("schema clerk ", &format!("schema \"{schema}\" "))
+        .replace("'clerk'", &format!("'{schema}'"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_mention_of_the_schema_is_replaced() {
+        let schema = SchemaName::new("app").unwrap();
+        let migration = "comment on schema clerk is 'x'; create table clerk.users (clerk_id text);";
+        assert_eq!(
+            in_schema(migration, &schema),
+            r#"comment on schema "app" is 'x'; create table "app".users (clerk_id text);"#
+        );
+        let statements = Statements::new(schema);
+        for sql in [
+            &statements.apply,
+            &statements.inspect,
+            &statements.schema_state,
+        ] {
+            let sql = sql.as_str();
+            assert!(!sql.contains("clerk.") && !sql.contains("'clerk'"), "{sql}");
+            assert!(!sql.contains("{{") && !sql.contains("<alters>"), "{sql}");
+        }
+        assert!(
+            statements
+                .apply
+                .as_str()
+                .contains(r#"insert into "app".users"#)
+        );
+    }
+}
