@@ -203,9 +203,15 @@ mod tests {
             let capacity = Capacity::new(1 << 20, files);
             let accepted = capacity.accepted_by_each_of(2) * 2;
             assert!(accepted + OTHER_FILES <= files + 2, "{files}: {accepted}");
-            assert!(capacity.connections_max <= CONNECTIONS_MAX && capacity.connections_max < accepted);
+            assert!(
+                capacity.connections_max <= CONNECTIONS_MAX && capacity.connections_max < accepted
+            );
         }
-        assert_eq!(Capacity::new(1 << 20, 10).connections_max, 1, "at least one");
+        assert_eq!(
+            Capacity::new(1 << 20, 10).connections_max,
+            1,
+            "at least one"
+        );
     }
 
     #[test]

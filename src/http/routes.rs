@@ -12,11 +12,7 @@ use super::webhook::receive::{Webhooks, deliver};
 use super::{dashboard, health, metrics};
 
 /// Adds the routes of a process: those of the webhook if it is a receiver, those for operators if it has a database.
-pub fn configure(
-    config: &mut ServiceConfig,
-    webhooks: Option<Webhooks>,
-    admin: Option<Admin>,
-) {
+pub fn configure(config: &mut ServiceConfig, webhooks: Option<Webhooks>, admin: Option<Admin>) {
     config
         .service(get_only("/healthz", get().to(health::alive)))
         .service(get_only("/readyz", get().to(health::ready)))
@@ -24,9 +20,11 @@ pub fn configure(
         .service(get_only("/metrics", get().to(metrics::metrics)));
     if let Some(webhooks) = webhooks {
         let paths = [WEBHOOK_PATH, ALTERNATE_WEBHOOK_PATH];
-        config
-            .app_data(web::Data::new(webhooks))
-            .service(only("POST", web::resource(paths), post().to(deliver)));
+        config.app_data(web::Data::new(webhooks)).service(only(
+            "POST",
+            web::resource(paths),
+            post().to(deliver),
+        ));
     }
     match admin {
         Some(admin) => {
@@ -48,14 +46,29 @@ fn add_api(config: &mut ServiceConfig) {
         .app_data(web::PayloadConfig::new(events::BODY_MAX))
         .service(get_only("/api/users", get().to(users::list_users)))
         .service(get_only("/api/users/{id}", get().to(users::show_user)))
-        .service(get_only("/api/users/{id}/history", get().to(users::user_history)))
+        .service(get_only(
+            "/api/users/{id}/history",
+            get().to(users::user_history),
+        ))
         .service(get_only("/api/stats", get().to(stats::stats)))
         .service(get_only("/api/events", get().to(events::list_events)))
-        .service(post_only("/api/events/replay", post().to(events::replay_events)))
-        .service(post_only("/api/events/discard", post().to(events::discard_events)))
+        .service(post_only(
+            "/api/events/replay",
+            post().to(events::replay_events),
+        ))
+        .service(post_only(
+            "/api/events/discard",
+            post().to(events::discard_events),
+        ))
         .service(get_only("/api/events/{id}", get().to(events::show_event)))
-        .service(post_only("/api/events/{id}/replay", post().to(events::replay_event)))
-        .service(post_only("/api/events/{id}/discard", post().to(events::discard_event)));
+        .service(post_only(
+            "/api/events/{id}/replay",
+            post().to(events::replay_event),
+        ))
+        .service(post_only(
+            "/api/events/{id}/discard",
+            post().to(events::discard_event),
+        ));
 }
 
 /// The answer for every other path.

@@ -14,7 +14,7 @@ use super::filters::{
 use crate::clerk::{EventId, Timestamp};
 use crate::http::problem::Problem;
 use crate::replay::{self, Which};
-use crate::store::{EventFilter, Status};
+use crate::store::EventFilter;
 
 /// Events of one request: most of them, 20 s at the usual rate, and the default.
 const EVENTS_MAX: u32 = 10_000;
@@ -146,7 +146,12 @@ fn read(body: &[u8], known: &str) -> Result<Fields, Problem> {
     // serde would take an array for the fields in their order; its error's own text can quote the body.
     let (line, column) = if body.trim_ascii_start().starts_with(b"{") {
         match serde_json::from_slice::<Fields>(body) {
-            Ok(fields) if fields.status.as_deref().is_none_or(|status| status == "failed") => {
+            Ok(fields)
+                if fields
+                    .status
+                    .as_deref()
+                    .is_none_or(|status| status == "failed") =>
+            {
                 return Ok(fields);
             }
             Ok(_) => {
@@ -331,6 +336,7 @@ impl ToSchema for One {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::problem::Code;
 
     fn now() -> Timestamp {
         Timestamp::from_ms(1_795_400_000_000).unwrap()
@@ -350,7 +356,7 @@ mod tests {
             Which::Matching { filter, limit, .. } => (filter, limit),
             Which::Ids(ids) => panic!("{ids:?}"),
         };
-        assert_eq!(matching(r#"{"all":true}"#).1, EVENTS.get().into());
+        assert_eq!(matching(r#"{"all":true}"#).1, u64::from(EVENTS.get()));
         assert_eq!(
             matching(r#"{"all":true,"limit":1e2,"ids":null,"type":null,"status":"failed"}"#).1,
             100
@@ -424,7 +430,9 @@ mod tests {
             "no JSON",
             &too_many,
         ] {
-            let problem = set(bad).map(|request| format!("{request:?}")).expect_err(bad);
+            let problem = set(bad)
+                .map(|request| format!("{request:?}"))
+                .expect_err(bad);
             assert_eq!(problem.code(), Code::InvalidRequest, "{bad}");
         }
         assert!(for_set(b"\xff", now()).is_err());

@@ -102,7 +102,8 @@ pub struct HistoryQuery {
 pub fn events(query: &str, now: Timestamp) -> Result<(EventFilter, Page), Problem> {
     let query: EventQuery = read(query)?;
     let status = query.status.map(|value| {
-        Status::named(&value).ok_or_else(|| wrong("status", "give applied, stale, failed or discarded"))
+        Status::named(&value)
+            .ok_or_else(|| wrong("status", "give applied, stale, failed or discarded"))
     });
     let mut filter = EventFilter {
         status: status.transpose()?,

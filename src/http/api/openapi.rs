@@ -5,9 +5,7 @@ use std::sync::LazyLock;
 
 use actix_web::HttpResponse;
 use utoipa::openapi::path::{Operation, Parameter, ParameterIn};
-use utoipa::openapi::security::{
-    HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
-};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, Header, Ref, RefOr, Required, Response, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
@@ -136,7 +134,9 @@ fn add_problems(operation: &mut Operation, codes: &[Code]) {
     let responses = &mut operation.responses.responses;
     for code in codes {
         let status = code.status().as_str().to_owned();
-        let response = responses.entry(status).or_insert_with(|| Response::default().into());
+        let response = responses
+            .entry(status)
+            .or_insert_with(|| Response::default().into());
         let RefOr::T(response) = response else {
             continue;
         };

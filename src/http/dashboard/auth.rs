@@ -116,7 +116,7 @@ impl FormFields {
         request: &HttpRequest,
         payload: &mut Payload,
     ) -> impl Future<Output = Result<Self, DashboardError>> + use<> {
-        let form = web::Form::from_request(request, payload);
+        let form = web::Form::<Vec<(String, String)>>::from_request(request, payload);
         async {
             let form = form.await;
             form.map(|form| Self(form.into_inner()))
@@ -151,8 +151,12 @@ pub fn check_origin(request: &HttpRequest) -> Result<(), DashboardError> {
             // The host as the proxy before this server names it, otherwise as the browser does.
             origin
                 .and_then(|origin| origin.split_once("://"))
-                .is_some_and(|(_, host)| host.eq_ignore_ascii_case(request.connection_info().host()))
+                .is_some_and(|(_, host)| {
+                    host.eq_ignore_ascii_case(request.connection_info().host())
+                })
         }
     };
-    is_of_this_server.then_some(()).ok_or(DashboardError::Forged)
+    is_of_this_server
+        .then_some(())
+        .ok_or(DashboardError::Forged)
 }

@@ -127,10 +127,7 @@ fn matching(filter: EventFilter) -> Which {
 }
 
 /// The filter with its times as points in time, and the same as fields.
-fn fixed(
-    query: &PageQuery,
-    now: Timestamp,
-) -> Result<(EventFilter, PageQuery), DashboardError> {
+fn fixed(query: &PageQuery, now: Timestamp) -> Result<(EventFilter, PageQuery), DashboardError> {
     let (mut filter, _) = query.events(now)?;
     filter.until.get_or_insert(now);
     let time = |time: Option<Timestamp>| time.map_or(String::new(), |time| Time(time).to_string());

@@ -157,7 +157,9 @@ fn chart<T>(
         steps: steps.iter().enumerate().map(draw).collect(),
         lines: Vec::new(),
         top: String::new(),
-        from: steps.first().map_or(String::new(), |(time, _)| time.clone()),
+        from: steps
+            .first()
+            .map_or(String::new(), |(time, _)| time.clone()),
         description,
         is_empty: false,
     }

@@ -17,9 +17,13 @@ use crate::url::encode;
 #[derive(Debug)]
 pub enum DashboardError {
     /// The visitor is not logged in; where to go afterwards.
-    LogIn { next: String },
+    LogIn {
+        next: String,
+    },
     /// A link on another site led here, so the browser did not send the cookie: it must ask once more by itself.
-    AskAgain { path: String },
+    AskAgain {
+        path: String,
+    },
     /// There is no admin token.
     Disabled,
     /// The form is not one of this session.

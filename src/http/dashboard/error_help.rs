@@ -17,39 +17,66 @@ const fn help(meaning: &'static str, what_to_do: &'static str) -> ErrorHelp {
 const TABLE: &[(&[&str], ErrorHelp)] = &[
     (
         &["not_json", "missing_type", "invalid_id"],
-        help("The body has not the form of a Clerk event.", "Look at the payload. If it is not Clerk's, discard it."),
+        help(
+            "The body has not the form of a Clerk event.",
+            "Look at the payload. If it is not Clerk's, discard it.",
+        ),
     ),
     (
         &["unsupported_type"],
-        help("An event of another type was put on the queue manually.", "Discard it. To act on other types, subscribe another program to them."),
+        help(
+            "An event of another type was put on the queue manually.",
+            "Discard it. To act on other types, subscribe another program to them.",
+        ),
     ),
     (
         &["implausible_time"],
-        help("A time in it is no integer, not positive, or more than 24 hours ahead. It would shut out every later update.", "Ask Clerk. Any later update fills the row; then discard this one."),
+        help(
+            "A time in it is no integer, not positive, or more than 24 hours ahead. It would shut out every later update.",
+            "Ask Clerk. Any later update fills the row; then discard this one.",
+        ),
     ),
     (
         &["unstorable"],
-        help("The user object holds a NUL character, half a surrogate pair, or 6,000 levels: no database takes it.", "Clean the user's metadata at Clerk. The next update fills the row; then discard this one."),
+        help(
+            "The user object holds a NUL character, half a surrogate pair, or 6,000 levels: no database takes it.",
+            "Clean the user's metadata at Clerk. The next update fills the row; then discard this one.",
+        ),
     ),
     (
         &["delivery_limit"],
-        help("Processes died while they had it, again and again.", "Look in the logs for what killed them (memory?). Replay it once that is fixed."),
+        help(
+            "Processes died while they had it, again and again.",
+            "Look in the logs for what killed them (memory?). Replay it once that is fixed.",
+        ),
     ),
     (
         &["panicked"],
-        help("clerk-sync met a bug of its own with it.", "Report it, without the payload. Replay it with a newer version."),
+        help(
+            "clerk-sync met a bug of its own with it.",
+            "Report it, without the payload. Replay it with a newer version.",
+        ),
     ),
     (
         &["expired"],
-        help("A policy of the broker gives its queue a message-ttl, and no worker took it in time.", "`clerk-sync check` names the policy. Take our queues out of it, then replay it."),
+        help(
+            "A policy of the broker gives its queue a message-ttl, and no worker took it in time.",
+            "`clerk-sync check` names the policy. Take our queues out of it, then replay it.",
+        ),
     ),
     (
         &["maxlen"],
-        help("A policy of the broker has its queue drop events when it is full.", "`clerk-sync check` names the policy. Take our queues out of it, then replay it."),
+        help(
+            "A policy of the broker has its queue drop events when it is full.",
+            "`clerk-sync check` names the policy. Take our queues out of it, then replay it.",
+        ),
     ),
     (
         &["rejected"],
-        help("Another consumer rejected it, or somebody put it among the dead letters manually.", "See who consumes our queues (`rabbitmqctl list_consumers`), then replay it."),
+        help(
+            "Another consumer rejected it, or somebody put it among the dead letters manually.",
+            "See who consumes our queues (`rabbitmqctl list_consumers`), then replay it.",
+        ),
     ),
     (
         &["unrouted"],
@@ -57,16 +84,27 @@ const TABLE: &[(&[&str], ErrorHelp)] = &[
     ),
 ];
 
-const REJECTED: ErrorHelp = help("The database rejects the values, with a code of its own.", "The error says which. Fix what prevents it (a constraint, a trigger, a right), then replay it.");
+const REJECTED: ErrorHelp = help(
+    "The database rejects the values, with a code of its own.",
+    "The error says which. Fix what prevents it (a constraint, a trigger, a right), then replay it.",
+);
 
-const UNKNOWN: ErrorHelp = help("This version does not know the code: another one made it.", "Look at the error and the payload. Replay it with the version that runs now.");
+const UNKNOWN: ErrorHelp = help(
+    "This version does not know the code: another one made it.",
+    "Look at the error and the payload. Replay it with the version that runs now.",
+);
 
 /// The help for an error code.
 pub fn of(error_code: &str) -> ErrorHelp {
     let of_database = ["sqlstate_", "sqlite_"];
     match TABLE.iter().find(|(codes, _)| codes.contains(&error_code)) {
         Some((_, help)) => *help,
-        None if of_database.iter().any(|start| error_code.starts_with(start)) => REJECTED,
+        None if of_database
+            .iter()
+            .any(|start| error_code.starts_with(start)) =>
+        {
+            REJECTED
+        }
         None => UNKNOWN,
     }
 }

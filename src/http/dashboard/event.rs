@@ -91,7 +91,10 @@ pub async fn show(
         } else {
             None
         },
-        payload: event.payload.as_deref().map(|body| payload::show(body).into()),
+        payload: event
+            .payload
+            .as_deref()
+            .map(|body| payload::show(body).into()),
         moments: moments(&event, now),
         deliveries: format::number(event.deliveries.unsigned_abs()),
         attempts: format::number(event.attempts.unsigned_abs()),

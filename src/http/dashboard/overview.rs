@@ -19,11 +19,11 @@ use super::when::When;
 use crate::clerk::Timestamp;
 use crate::clock::now;
 use crate::format;
-use crate::http::webhook::receive::Webhooks;
 use crate::http::admin::Admin;
 use crate::http::api::stats::{self, Stats};
 use crate::http::cache::Reason;
 use crate::http::service_status::CURRENT;
+use crate::http::webhook::receive::Webhooks;
 use crate::store::{EventFilter, EventRow, Minute, Page, Recent, Store, Time, Totals};
 use crate::url::encode;
 
@@ -231,7 +231,12 @@ fn lag_summary(recent: &Recent) -> Option<String> {
 }
 
 fn rate_summary(recent: &Recent) -> String {
-    let mut sums = [("applied", 0), ("stale", 0), ("failed", 0), ("discarded", 0)];
+    let mut sums = [
+        ("applied", 0),
+        ("stale", 0),
+        ("failed", 0),
+        ("discarded", 0),
+    ];
     for minute in &recent.minutes {
         for (sum, (_, number)) in sums.iter_mut().zip(outcomes(minute)) {
             sum.1 += number;

@@ -23,12 +23,18 @@ pub fn configure(config: &mut ServiceConfig) {
         .service(page("/logout", post().to(login::log_out)))
         .service(page("/events", get().to(events::list)))
         .service(
-            page("/events/{action:replay|discard}", get().to(bulk_actions::preview))
-                .route(post().to(bulk_actions::run)),
+            page(
+                "/events/{action:replay|discard}",
+                get().to(bulk_actions::preview),
+            )
+            .route(post().to(bulk_actions::run)),
         )
         .service(page("/events/{id}", get().to(event::show)))
         .service(page("/events/{id}/payload", get().to(event::payload)))
-        .service(page("/events/{id}/{action:replay|discard}", post().to(event::act)))
+        .service(page(
+            "/events/{id}/{action:replay|discard}",
+            post().to(event::act),
+        ))
         .service(page("/users", get().to(users::list)))
         .service(page("/users/{id}", get().to(users::show)));
 }
@@ -62,7 +68,9 @@ async fn wrong_method(
 ) -> Result<HttpResponse, actix_web::Error> {
     if misdirected::is_delivery(&request) {
         let problem = Problem::new(Code::MethodNotAllowed, "this address takes another method");
-        return Err(misdirected::with_hint(&request, payload, problem).await.into());
+        return Err(misdirected::with_hint(&request, payload, problem)
+            .await
+            .into());
     }
     Err(DashboardError::WrongMethod.into())
 }

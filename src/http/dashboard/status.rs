@@ -175,7 +175,10 @@ impl Snapshot<'_> {
         };
         let waiting = format!("{} waiting", format::number(depth));
         match self.waiting.oldest_received_at {
-            Some(time) => format!("{waiting}, the oldest from {}", When::at(time, self.now).age),
+            Some(time) => format!(
+                "{waiting}, the oldest from {}",
+                When::at(time, self.now).age
+            ),
             None => waiting,
         }
     }

@@ -137,7 +137,9 @@ impl Person {
     /// A user as they look at `now`.
     pub fn of(user: &User, now: Timestamp) -> Self {
         let names = [&user.first_name, &user.last_name].into_iter().flatten();
-        let names = names.map(|name| name.trim()).filter(|name| !name.is_empty());
+        let names = names
+            .map(|name| name.trim())
+            .filter(|name| !name.is_empty());
         let name = names.collect::<Vec<_>>().join(" ");
         let known = [
             Some(name),

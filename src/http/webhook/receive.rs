@@ -159,7 +159,7 @@ async fn queue(
     event: SignedEvent,
 ) -> Result<(WebhookResult, HttpResponse), Problem> {
     let (id, received_at) = (event.id().clone(), event.received_at());
-    let answer = |status, r#type| {
+    let answer = |status, r#type: Option<&str>| {
         let event_id = id.as_str();
         metrics::event_received(received_at.ms());
         HttpResponse::Ok().json(Answer {

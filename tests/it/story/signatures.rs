@@ -189,7 +189,7 @@ async fn a_delivery_with_wrong_headers_is_refused_with_its_code() {
     let refusals = app
         .log()
         .iter()
-        .filter(|line| line.contains("deliveries are refused"))
+        .filter(|line| line.contains("requests are rejected"))
         .count();
     assert!(
         (4..=8).contains(&refusals),
