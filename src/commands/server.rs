@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::http::{self, Admin, RejectLog, ServiceStatus, Webhooks};
 use crate::queue::embedded::DirectoryLock;
 use crate::queue::{self, Identity, Queue};
-use crate::replay::target;
+use crate::replay::worker_queues;
 use crate::shutdown::Shutdown;
 use crate::store::{self, Store, StoreError};
 use crate::tasks;
@@ -207,7 +207,7 @@ async fn record_queue(queue: Option<Identity>, store: &Store, stop: &Shutdown) {
             .await
             .is_ok_and(|version| version.check().is_ok())
     };
-    while let Some(recorded) = stop.or(target::record(store, &queue)).await {
+    while let Some(recorded) = stop.or(worker_queues::record(store, &queue)).await {
         let backoff = match recorded {
             Ok(found) => {
                 for other in found.iter().filter(|other| !others.contains(*other)) {

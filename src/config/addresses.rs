@@ -81,10 +81,7 @@ pub fn clerk_api_url(value: Option<String>) -> Result<String, ConfigError> {
 }
 
 pub fn clerk_api_files(ca: Option<String>) -> Result<Files, ConfigError> {
-    let ca = ca.map(|path| PemFile {
-        setting: "CLERK_API_CA_FILE".into(),
-        path: path.into(),
-    });
+    let ca = ca.map(|path| PemFile::new("CLERK_API_CA_FILE", path));
     usable(Files {
         ca: ca.into_iter().collect(),
         client: None,
@@ -210,10 +207,7 @@ pub fn rabbitmq(
     url: &SecretString,
     files: &AmqpFiles,
 ) -> Result<queue::rabbitmq::Address, ConfigError> {
-    let file = |setting: &str, path: &String| PemFile {
-        setting: setting.into(),
-        path: path.into(),
-    };
+    let file = |setting: &str, path: &String| PemFile::new(setting, path);
     let client = match (&files.certificate, &files.key) {
         (None, None) => None,
         (Some(certificate), Some(key)) => Some((

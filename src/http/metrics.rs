@@ -25,8 +25,9 @@ pub async fn metrics(status: Data<ServiceStatus>, capacity: Data<Capacity>) -> H
     };
     let (waiting, (database, failed_events)) =
         tokio::join!(status.waiting(METRICS_AGE), of_database);
+    let queue = status.queue();
     let parts = [
-        ("queue", Some(status.queue())),
+        ("queue", Some(queue.clone())),
         ("database", database),
         ("worker", status.worker()),
     ];
@@ -35,7 +36,8 @@ pub async fn metrics(status: Data<ServiceStatus>, capacity: Data<Capacity>) -> H
             .into_iter()
             .filter_map(|(part, status)| Some((part, status?.is_ok())))
             .collect(),
-        queue_depth: waiting.depth,
+        // A cached answer of a queue that is away is not reported.
+        queue_depth: waiting.depth.filter(|_| queue.is_ok()),
         failed_events,
         connections: capacity.connections(),
     };

@@ -67,6 +67,11 @@ impl Code {
         self.row().0
     }
 
+    /// What it means, in a few words.
+    pub fn title(self) -> &'static str {
+        self.row().2
+    }
+
     /// The status of an answer with this problem.
     pub fn status(self) -> StatusCode {
         StatusCode::from_u16(self.row().1).expect("the table holds valid statuses")

@@ -1,5 +1,4 @@
-//! What the system says of this process, under the names that Prometheus' own libraries use. Linux tells it in `/proc`; of
-//! other systems nothing is said.
+//! CPU, memory and files of this process, from Linux's `/proc`; unknown on other systems.
 
 use std::fs;
 use std::sync::LazyLock;
@@ -7,8 +6,7 @@ use std::time::Duration;
 
 use rustix::param::{clock_ticks_per_second, page_size};
 
-/// What is known of this process.
-#[derive(Default)]
+/// Figures of this process; `None` if unknown.
 pub struct Process {
     pub cpu_ms: Option<u64>,
     pub resident_bytes: Option<u64>,
@@ -24,44 +22,21 @@ const START_TICKS: usize = 19;
 const RESIDENT_PAGES: usize = 21;
 
 impl Process {
+    /// Reads the figures.
     pub fn read() -> Self {
-        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-        let open_files = fs::read_dir("/proc/self/fd")
-            .ok()
-            .map(|files| files.count() as u64);
-        let Some(stat) = fs::read_to_string("/proc/self/stat").ok() else {
-            return Self {
-                open_files,
-                open_files_max: limit,
-                ..Self::default()
-            };
-        };
+        let files = fs::read_dir("/proc/self/fd").ok();
+        let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
         // The name is in brackets and may hold anything.
-        let fields: Vec<u64> = stat
-            .rsplit_once(')')
-            .map(|(_, rest)| {
-                rest.split_whitespace()
-                    .map(|field| field.parse().unwrap_or(0))
-                    .collect()
-            })
-            .unwrap_or_default();
-        let ticks_ms = |place: usize| {
-            fields
-                .get(place)
-                .map(|ticks| ticks * 1000 / clock_ticks_per_second().max(1))
-        };
+        let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+        let field = |place| fields.split_whitespace().nth(place)?.parse::<u64>().ok();
+        let ms = |place| Some(field(place)? * 1000 / clock_ticks_per_second().max(1));
+        let sum = |one: Option<u64>, other: Option<u64>| Some(one? + other?);
         Self {
-            cpu_ms: ticks_ms(USER_TICKS)
-                .zip(ticks_ms(SYSTEM_TICKS))
-                .map(|(user, system)| user + system),
-            resident_bytes: fields
-                .get(RESIDENT_PAGES)
-                .map(|pages| pages * page_size() as u64),
-            start_ms: ticks_ms(START_TICKS)
-                .zip(*BOOT)
-                .map(|(after, boot)| boot + after),
-            open_files,
-            open_files_max: limit,
+            cpu_ms: sum(ms(USER_TICKS), ms(SYSTEM_TICKS)),
+            resident_bytes: field(RESIDENT_PAGES).map(|pages| pages * page_size() as u64),
+            start_ms: sum(ms(START_TICKS), *BOOT),
+            open_files: files.map(|files| files.count() as u64),
+            open_files_max: rustix::process::getrlimit(rustix::process::Resource::Nofile).current,
         }
     }
 }
@@ -79,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn linux_tells_everything() {
+    fn linux_knows_everything() {
         let process = Process::read();
         assert!(process.resident_bytes.unwrap() > 1_000_000 && process.open_files.unwrap() >= 3);
         assert!(process.open_files.unwrap() <= process.open_files_max.unwrap());

@@ -2,17 +2,17 @@
 //!
 //! <https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format>
 
-use std::fmt::Write;
+use std::fmt::Display;
 
 use super::primitives::Histogram;
 
-/// What is served is of this type. Prometheus 3 takes nothing that does not say its type.
+/// The content type of the page. Prometheus 3 refuses a page without one.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Bytes that a page has about.
+/// Bytes that a page usually has.
 const USUAL_SIZE: usize = 16 * 1024;
 
-/// A page that is being written. A family with no sample is not on it.
+/// A page that is being written. A metric without samples is not on it.
 pub struct Page(String);
 
 /// One metric with all of its samples.
@@ -21,23 +21,33 @@ pub struct Family<'a> {
     name: &'static str,
     help: &'static str,
     kind: &'static str,
-    begun: bool,
+    has_header: bool,
 }
 
 impl Page {
+    /// Returns an empty page.
     pub fn new() -> Self {
         Self(String::with_capacity(USUAL_SIZE))
     }
 
+    /// Starts a counter.
     pub fn counter(&mut self, name: &'static str, help: &'static str) -> Family<'_> {
         self.family(name, help, "counter")
     }
 
-    pub fn gauge(&mut self, name: &'static str, help: &'static str) -> Family<'_> {
+    /// Starts a gauge with labels.
+    pub fn gauges(&mut self, name: &'static str, help: &'static str) -> Family<'_> {
         self.family(name, help, "gauge")
     }
 
-    /// A histogram whose values are whole numbers; `units` of them are 1 of what the name says.
+    /// Writes a gauge without labels, if its value is known.
+    pub fn gauge(&mut self, name: &'static str, help: &'static str, value: Option<impl Display>) {
+        if let Some(value) = value {
+            self.gauges(name, help).sample(&[], value);
+        }
+    }
+
+    /// Writes a histogram of whole numbers, of which `units` are 1 of what the name says.
     pub fn histogram<const BOUNDS: usize>(
         &mut self,
         name: &'static str,
@@ -45,16 +55,17 @@ impl Page {
         histogram: &Histogram<BOUNDS>,
         units: u64,
     ) {
-        let spread = histogram.spread();
+        let distribution = histogram.distribution();
         let mut family = self.family(name, help, "histogram");
-        for (bound, count) in spread.up_to {
+        for (bound, count) in distribution.up_to {
             family.line("_bucket", &[("le", &decimal(bound, units))], count);
         }
-        family.line("_bucket", &[("le", "+Inf")], spread.count);
-        family.line("_sum", &[], decimal(spread.sum, units));
-        family.line("_count", &[], spread.count);
+        family.line("_bucket", &[("le", "+Inf")], distribution.count);
+        family.line("_sum", &[], decimal(distribution.sum, units));
+        family.line("_count", &[], distribution.count);
     }
 
+    /// Returns the text of the page.
     pub fn finish(self) -> String {
         self.0
     }
@@ -65,54 +76,36 @@ impl Page {
             name,
             help,
             kind,
-            begun: false,
+            has_header: false,
         }
     }
 }
 
 impl Family<'_> {
-    pub fn sample(&mut self, labels: &[(&str, &str)], value: impl std::fmt::Display) {
+    /// Writes a sample.
+    pub fn sample(&mut self, labels: &[(&str, &str)], value: impl Display) {
         self.line("", labels, value);
     }
 
-    /// A sample, where the value is known.
-    pub fn known(&mut self, labels: &[(&str, &str)], value: Option<impl std::fmt::Display>) {
-        if let Some(value) = value {
-            self.line("", labels, value);
+    fn line(&mut self, suffix: &str, labels: &[(&str, &str)], value: impl Display) {
+        let (name, help, kind) = (self.name, self.help, self.kind);
+        if !std::mem::replace(&mut self.has_header, true) {
+            *self.page += &format!("# HELP {name} {help}\n# TYPE {name} {kind}\n");
         }
-    }
-
-    fn line(&mut self, suffix: &str, labels: &[(&str, &str)], value: impl std::fmt::Display) {
-        let Self {
-            page,
-            name,
-            help,
-            kind,
-            begun,
-        } = self;
-        let mut write =
-            |text: std::fmt::Arguments<'_>| page.write_fmt(text).expect("a String takes all text");
-        if !*begun {
-            *begun = true;
-            write(format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
-        }
-        write(format_args!("{name}{suffix}"));
-        for (place, (label, text)) in labels.iter().enumerate() {
-            // Ours are plain words, in which nothing has to be escaped.
+        *self.page += &format!("{name}{suffix}");
+        let mut separator = '{';
+        for (label, text) in labels {
+            // Label values are plain words, in which nothing has to be escaped.
             debug_assert!(!text.contains(['"', '\\', '\n']), "{text}");
-            write(format_args!(
-                "{}{label}=\"{text}\"",
-                if place == 0 { '{' } else { ',' }
-            ));
+            *self.page += &format!("{separator}{label}=\"{text}\"");
+            separator = ',';
         }
-        write(format_args!(
-            "{} {value}\n",
-            if labels.is_empty() { "" } else { "}" }
-        ));
+        let end = if labels.is_empty() { "" } else { "}" };
+        *self.page += &format!("{end} {value}\n");
     }
 }
 
-/// `number` divided by `units`, a power of ten, to the last digit.
+/// Returns `number` divided by `units`, a power of ten, with all its digits.
 pub fn decimal(number: u64, units: u64) -> String {
     let digits = units.ilog10() as usize;
     let text = format!("{}.{:0digits$}", number / units, number % units);
@@ -132,8 +125,7 @@ mod tests {
         let mut family = page.counter("taken_total", "What was taken.");
         family.sample(&[("result", "queued"), ("type", "other")], 3);
         family.sample(&[], 4);
-        page.gauge("unknown", "Is left out.")
-            .known(&[], None::<u64>);
+        page.gauge("unknown", "Is left out.", None::<u64>);
         let histogram = Histogram::new([500, 1_000_000]);
         histogram.observe(1_500);
         page.histogram("took_seconds", "How long.", &histogram, 1_000_000);

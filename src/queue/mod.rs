@@ -96,7 +96,7 @@ impl Queue {
                 Self::Embedded(queue) => queue.publish(event).await,
             }
         };
-        let (_in_flight, since) = (metrics::publish_begins(), Instant::now());
+        let (_in_flight, since) = (metrics::publish_starts(), Instant::now());
         let published = tokio::time::timeout(PUBLISH_TIMEOUT, stored)
             .await
             .unwrap_or(Err(PublishError::TimedOut));

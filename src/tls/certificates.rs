@@ -86,6 +86,14 @@ pub fn http_client(files: &Files) -> Result<reqwest::ClientBuilder, FileError> {
 const GIVE_A_CERTIFICATE: &str = "give a file that begins with -----BEGIN CERTIFICATE-----";
 
 impl PemFile {
+    /// A file that `setting` names.
+    pub fn new(setting: impl Into<String>, path: impl Into<PathBuf>) -> Self {
+        Self {
+            setting: setting.into(),
+            path: path.into(),
+        }
+    }
+
     fn error(&self, fault: impl Into<String>, remedy: &'static str) -> FileError {
         FileError {
             setting: self.setting.clone(),
@@ -190,18 +198,12 @@ mod tests {
         let path =
             std::env::temp_dir().join(format!("clerk-sync-pem-{}-{name}", std::process::id()));
         std::fs::write(&path, content).unwrap();
-        PemFile {
-            setting: "AMQP_CA_FILE".into(),
-            path,
-        }
+        PemFile::new("AMQP_CA_FILE", path)
     }
 
     #[test]
     fn a_file_that_is_no_ca_is_named_without_its_content() {
-        let missing = PemFile {
-            setting: "DATABASE_CA_FILE".into(),
-            path: "/nowhere/ca.pem".into(),
-        };
+        let missing = PemFile::new("DATABASE_CA_FILE", "/nowhere/ca.pem");
         let read = |ca: PemFile| {
             Files {
                 ca: vec![ca],

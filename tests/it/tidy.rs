@@ -60,7 +60,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "http",
         &[
             "clerk", "clock", "metrics", "queue", "replay", "shutdown", "store", "tasks", "trace",
-            "escape", "format", "url",
+            "escape", "format",
         ],
     ),
     (

@@ -3,12 +3,12 @@
 use super::finding::Finding;
 use crate::config::Config;
 use crate::queue::{self, Identity};
-use crate::replay::target::{self, listed};
+use crate::replay::worker_queues::{self, listed};
 use crate::store::Store;
 
 /// Asks both; nothing where either does not say, which other lines tell.
 pub async fn check(store: &Store, config: &Config) -> Option<Finding> {
-    let recorded = target::recorded(store).await.ok()?;
+    let recorded = worker_queues::recorded(store).await.ok()?;
     judge(
         &recorded,
         queue::identity(&config.queue).await.ok()?.as_ref(),

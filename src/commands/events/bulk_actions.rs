@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::escape::visible;
 use crate::format;
 use crate::queue::{self, Inspection, Queue, rabbitmq};
-use crate::replay::{self, Done, Outcome, OutcomeStatus, Which, target};
+use crate::replay::{self, Outcome, OutcomeStatus, ReplayReport, Selection, worker_queues};
 use crate::store::{EventFilter, Status, Store};
 
 /// Longest wait without a word: a worker takes what is replayed in less.
@@ -78,7 +78,7 @@ pub struct DiscardArgs {
 
 impl WhichArgs {
     /// The failed events that are meant, or what is wrong: nothing is done by pressing Enter too early.
-    fn which(self) -> Result<Which, &'static str> {
+    fn which(self) -> Result<Selection, &'static str> {
         let by_filter = !self.filter.is_empty();
         match (self.ids.is_empty(), by_filter, self.all) {
             (true, false, false) => Err(
@@ -87,10 +87,10 @@ impl WhichArgs {
             (false, false, false) if self.limit.is_some() => {
                 Err("--limit goes with a filter or with --all, not with IDs")
             }
-            (false, false, false) => Ok(Which::Ids(self.ids)),
+            (false, false, false) => Ok(Selection::Ids(self.ids)),
             (true, ..) if by_filter != self.all => {
                 let limit = self.limit.unwrap_or(u64::MAX);
-                Ok(Which::Matching {
+                Ok(Selection::Matching {
                     filter: self.filter.with_status(None),
                     limit,
                     after: None,
@@ -120,8 +120,8 @@ fn wrong_usage(text: &str) -> ExitCode {
 }
 
 /// Events that a person named must be there, and be failed.
-async fn must_be_failed(which: &Which, store: &Store, what: &str) -> anyhow::Result<()> {
-    let Which::Ids(ids) = which else {
+async fn must_be_failed(which: &Selection, store: &Store, what: &str) -> anyhow::Result<()> {
+    let Selection::Ids(ids) = which else {
         return Ok(());
     };
     let rows = store.events_by_id(ids, 0).await?;
@@ -143,7 +143,7 @@ async fn must_be_failed(which: &Which, store: &Store, what: &str) -> anyhow::Res
 #[derive(Serialize)]
 struct Report<'a> {
     #[serde(flatten)]
-    done: &'a Done,
+    done: &'a ReplayReport,
     /// With `--wait`: one for each event.
     #[serde(skip_serializing_if = "Option::is_none")]
     outcomes: Option<&'a [Outcome]>,
@@ -174,7 +174,7 @@ pub async fn replay(args: ReplayArgs, config: &Config, store: &Store) -> anyhow:
         return Ok(ExitCode::SUCCESS);
     }
     let queue = open_queue(config, store, this_queue).await?;
-    let (mut done, mut replayed) = (Done::default(), Vec::new());
+    let (mut done, mut replayed) = (ReplayReport::default(), Vec::new());
     let bar = progress::bar(how_many(&which, store).await?);
     let tell = |count, event| {
         bar.set_position(count);
@@ -183,7 +183,7 @@ pub async fn replay(args: ReplayArgs, config: &Config, store: &Store) -> anyhow:
         }
     };
     let ended = tokio::select! {
-        ended = replay::replay_telling(store, &queue, &which, rate, &mut done, tell) => Some(ended),
+        ended = replay::replay(store, &queue, &which, rate, &mut done, tell) => Some(ended),
         _ = tokio::signal::ctrl_c() => None,
     };
     bar.finish_and_clear();
@@ -247,7 +247,7 @@ async fn open_queue(config: &Config, store: &Store, this_queue: bool) -> anyhow:
     let recorded = if this_queue {
         Vec::new()
     } else {
-        target::recorded(store).await?
+        worker_queues::recorded(store).await?
     };
     let Some(queue) = queue::identity(&config.queue).await? else {
         let queue::Options::Embedded(options) = &config.queue else {
@@ -260,7 +260,7 @@ async fn open_queue(config: &Config, store: &Store, this_queue: bool) -> anyhow:
         match recorded.first() {
             Some(last) => bail!(
                 "{place}: the workers of this database take events from {}; {}.",
-                target::listed(&recorded),
+                worker_queues::listed(&recorded),
                 last.remedy(&queue::Identity::Embedded {
                     id: String::new(),
                     path: String::new()
@@ -274,7 +274,7 @@ async fn open_queue(config: &Config, store: &Store, this_queue: bool) -> anyhow:
     match recorded.first() {
         Some(last) if !recorded.iter().any(|recorded| recorded.is(&queue)) => bail!(
             "the workers of this database take events from {}; the queue here is {queue}, where events would wait unseen: {}. If both are one queue under two names, add --this-queue",
-            target::listed(&recorded),
+            worker_queues::listed(&recorded),
             last.remedy(&queue)
         ),
         Some(_) => {}
@@ -385,7 +385,7 @@ fn of_outcomes(outcomes: &[Outcome]) -> String {
     text
 }
 
-fn of_preview(done: &Done) -> String {
+fn of_preview(done: &ReplayReport) -> String {
     let would = done.would.clone().unwrap_or_default();
     let mut text = format!(
         "{} would be put back onto the queue.\n",
@@ -416,8 +416,7 @@ pub async fn discard(args: DiscardArgs, store: &Store) -> anyhow::Result<ExitCod
     };
     must_be_failed(&which, store, "discarded").await?;
     let bar = progress::bar(how_many(&which, store).await?);
-    let done =
-        replay::discard_telling(store, &which, dry_run, |count| bar.set_position(count)).await;
+    let done = replay::discard(store, &which, dry_run, |count| bar.set_position(count)).await;
     bar.finish_and_clear();
     let done = done?;
     if json {
@@ -436,10 +435,10 @@ pub async fn discard(args: DiscardArgs, store: &Store) -> anyhow::Result<ExitCod
 }
 
 /// How many events it is about, where that is known without looking for them.
-async fn how_many(which: &Which, store: &Store) -> anyhow::Result<Option<u64>> {
+async fn how_many(which: &Selection, store: &Store) -> anyhow::Result<Option<u64>> {
     let (filter, limit) = match which {
-        Which::Ids(ids) => return Ok(u64::try_from(ids.len()).ok()),
-        Which::Matching { filter, limit, .. } => (filter, *limit),
+        Selection::Ids(ids) => return Ok(u64::try_from(ids.len()).ok()),
+        Selection::Matching { filter, limit, .. } => (filter, *limit),
     };
     let EventFilter {
         status: _,

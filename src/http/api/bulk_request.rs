@@ -9,11 +9,11 @@ use utoipa::openapi::schema::Schema;
 use utoipa::{PartialSchema, ToSchema};
 
 use super::filters::{
-    EVENT_CURSOR, invalid, is_of_event, read_cursor, schema, text, time, time_json, whole, wrong,
+    invalid, is_of_event, parameter_schema, read_cursor, schema, text, time, whole, wrong,
 };
 use crate::clerk::{EventId, Timestamp};
 use crate::http::problem::Problem;
-use crate::replay::{self, Which};
+use crate::replay::{self, Selection};
 use crate::store::EventFilter;
 
 /// Events of one request: most of them, 20 s at the usual rate, and the default.
@@ -29,7 +29,7 @@ const RATE_MAX: u32 = 1000;
 /// What to do with failed events.
 #[derive(Debug)]
 pub struct BulkRequest {
-    pub which: Which,
+    pub selection: Selection,
     pub rate: NonZeroU32,
     pub dry_run: bool,
 }
@@ -78,15 +78,15 @@ pub fn for_set(body: &[u8], now: Timestamp) -> Result<BulkRequest, Problem> {
         .iter()
         .any(|text| text.is_some())
         || filter.since.or(filter.until).is_some();
-    let which = match (is_narrow, fields.ids, fields.all == Some(true)) {
+    let selection = match (is_narrow, fields.ids, fields.all == Some(true)) {
         (false, None, false) => return Err(selects_nothing()),
         (false, Some(ids), false) => {
             if fields.limit.is_some() || fields.cursor.is_some() {
                 return Err(wrong("ids", "neither limit nor cursor goes with it"));
             }
-            Which::Ids(event_ids(&ids)?)
+            Selection::Ids(event_ids(&ids)?)
         }
-        (true, None, false) | (false, None, true) => Which::Matching {
+        (true, None, false) | (false, None, true) => Selection::Matching {
             filter,
             limit: number("limit", fields.limit.as_ref(), EVENTS, EVENTS_MAX)?
                 .get()
@@ -100,7 +100,7 @@ pub fn for_set(body: &[u8], now: Timestamp) -> Result<BulkRequest, Problem> {
         }
     };
     Ok(BulkRequest {
-        which,
+        selection,
         rate,
         dry_run,
     })
@@ -136,7 +136,7 @@ pub fn for_event(id: EventId, body: &[u8]) -> Result<BulkRequest, Problem> {
         ));
     }
     Ok(BulkRequest {
-        which: Which::Ids(vec![id]),
+        selection: Selection::Ids(vec![id]),
         rate: fields.rate()?,
         dry_run: fields.dry_run,
     })
@@ -235,9 +235,9 @@ const FILTER: [(&str, &str); 5] = [
     ("until", "Received before this time."),
 ];
 
-fn filter_field(name: &str) -> Value {
+fn field(name: &str) -> Value {
     match name {
-        "since" | "until" => time_json(),
+        "since" | "until" | "cursor" => parameter_schema("", name),
         _ => json!({"type": "string", "pattern": r"^[^\u0000]+$"}),
     }
 }
@@ -281,7 +281,7 @@ impl PartialSchema for Set {
         });
         let page = json!({
             "limit": or_null(integer(EVENTS_MAX), "Most events; 100 by default."),
-            "cursor": or_null(json!({"type": "string", "pattern": EVENT_CURSOR}), "`next` of the answer before."),
+            "cursor": or_null(field("cursor"), "`next` of the answer before."),
         });
         let ids = json!({"ids": {
             "type": "array",
@@ -292,11 +292,11 @@ impl PartialSchema for Set {
         }});
         let all = json!({"all": {"type": "boolean", "enum": [true]}});
         let filter: Value = FILTER
-            .map(|(name, description)| (name, or_null(filter_field(name), description)))
+            .map(|(name, description)| (name, or_null(field(name), description)))
             .into_iter()
             .collect();
         let narrow = FILTER.map(|(name, _)| {
-            json!({"type": "object", "properties": {name: filter_field(name)}, "required": [name]})
+            json!({"type": "object", "properties": {name: field(name)}, "required": [name]})
         });
         let by_filter = body("A filter.", &[&filter, &page, &not_all], &[]);
         schema(json!({
@@ -352,9 +352,9 @@ mod tests {
 
     #[test]
     fn a_request_selects_events() {
-        let matching = |body: &str| match set(body).unwrap().which {
-            Which::Matching { filter, limit, .. } => (filter, limit),
-            Which::Ids(ids) => panic!("{ids:?}"),
+        let matching = |body: &str| match set(body).unwrap().selection {
+            Selection::Matching { filter, limit, .. } => (filter, limit),
+            Selection::Ids(ids) => panic!("{ids:?}"),
         };
         assert_eq!(matching(r#"{"all":true}"#).1, u64::from(EVENTS.get()));
         assert_eq!(
@@ -378,7 +378,7 @@ mod tests {
             set(r#"{"ids":["msg_1","msg_2"],"dry_run":true,"rate":82.0,"all":false,"user":null}"#)
                 .unwrap();
         assert!(
-            matches!(&request.which, Which::Ids(ids) if ids.len() == 2)
+            matches!(&request.selection, Selection::Ids(ids) if ids.len() == 2)
                 && request.dry_run
                 && request.rate.get() == 82
         );

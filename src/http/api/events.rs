@@ -9,11 +9,10 @@ use utoipa::ToSchema;
 use super::auth::Operator;
 use super::bulk_request::{self, BulkRequest};
 use super::filters::{self, EventQuery};
-use crate::clerk::EventId;
 use crate::clock::now;
 use crate::http::admin::Admin;
 use crate::http::problem::{Code, Problem};
-use crate::replay::{self, Discarded, Done, ReplayError};
+use crate::replay::{self, DiscardReport, ReplayReport};
 use crate::store::{EventRow, Status};
 
 /// Longest body, in bytes: a filter is a few hundred.
@@ -64,7 +63,7 @@ pub async fn show_event(
     Operator(admin): Operator,
     id: Path<String>,
 ) -> Result<Json<EventRow>, Problem> {
-    Ok(Json(find(&id, &admin).await?))
+    Ok(Json(admin.event(&id).await?.1))
 }
 
 /// Puts failed events back onto the queue under their own IDs, the newest first. The body says which: by a filter, by `ids`, or
@@ -74,7 +73,7 @@ pub async fn show_event(
 #[utoipa::path(
     post, path = "/api/events/replay", tag = "events", request_body(content = bulk_request::Set),
     responses(
-        (status = 200, description = "What was done, or would be", body = Done),
+        (status = 200, description = "What was done, or would be", body = ReplayReport),
         (status = 503, description = "`queue_unavailable`"),
     )
 )]
@@ -82,7 +81,7 @@ pub async fn replay_events(
     Operator(admin): Operator,
     request: HttpRequest,
     body: Body,
-) -> Result<Json<Done>, Problem> {
+) -> Result<Json<ReplayReport>, Problem> {
     replay(&for_set(&request, body)?, &admin).await
 }
 
@@ -91,7 +90,7 @@ pub async fn replay_events(
     post, path = "/api/events/{id}/replay", tag = "events", request_body(content = bulk_request::One),
     params(("id" = String, Path, description = "The event's ID, msg_…")),
     responses(
-        (status = 200, description = "What was done, or would be", body = Done),
+        (status = 200, description = "What was done, or would be", body = ReplayReport),
         (status = 503, description = "`queue_unavailable`"),
     )
 )]
@@ -100,7 +99,7 @@ pub async fn replay_event(
     request: HttpRequest,
     id: Path<String>,
     body: Body,
-) -> Result<Json<Done>, Problem> {
+) -> Result<Json<ReplayReport>, Problem> {
     replay(&for_event(&request, &id, body, &admin).await?, &admin).await
 }
 
@@ -108,13 +107,13 @@ pub async fn replay_event(
 /// `ids`, or `"all": true`.
 #[utoipa::path(
     post, path = "/api/events/discard", tag = "events", request_body(content = bulk_request::Set),
-    responses((status = 200, description = "What was done, or would be", body = Discarded))
+    responses((status = 200, description = "What was done, or would be", body = DiscardReport))
 )]
 pub async fn discard_events(
     Operator(admin): Operator,
     request: HttpRequest,
     body: Body,
-) -> Result<Json<Discarded>, Problem> {
+) -> Result<Json<DiscardReport>, Problem> {
     discard(&for_set(&request, body)?, &admin).await
 }
 
@@ -122,14 +121,14 @@ pub async fn discard_events(
 #[utoipa::path(
     post, path = "/api/events/{id}/discard", tag = "events", request_body(content = bulk_request::One),
     params(("id" = String, Path, description = "The event's ID, msg_…")),
-    responses((status = 200, description = "What was done, or would be", body = Discarded))
+    responses((status = 200, description = "What was done, or would be", body = DiscardReport))
 )]
 pub async fn discard_event(
     Operator(admin): Operator,
     request: HttpRequest,
     id: Path<String>,
     body: Body,
-) -> Result<Json<Discarded>, Problem> {
+) -> Result<Json<DiscardReport>, Problem> {
     discard(&for_event(&request, &id, body, &admin).await?, &admin).await
 }
 
@@ -145,8 +144,8 @@ async fn for_event(
     admin: &Admin,
 ) -> Result<BulkRequest, Problem> {
     let body = read(request, body)?;
-    let request = bulk_request::for_event(EventId::new(id).ok_or_else(no_event)?, &body)?;
-    let event = find(id, admin).await?;
+    let (id, event) = admin.event(id).await?;
+    let request = bulk_request::for_event(id, &body)?;
     if event.status == Status::Failed {
         return Ok(request);
     }
@@ -166,41 +165,16 @@ fn read(request: &HttpRequest, body: Body) -> Result<Bytes, Problem> {
     })
 }
 
-async fn replay(request: &BulkRequest, admin: &Admin) -> Result<Json<Done>, Problem> {
-    let Admin { store, queue, .. } = admin;
-    if request.dry_run {
-        return Ok(Json(replay::preview(store, &request.which).await?));
-    }
-    let mut done = Done::default();
-    let replayed = replay::replay(store, queue, &request.which, request.rate, &mut done).await;
-    replayed.map_err(|error| {
-        let verb = if done.replayed == 1 {
-            "event is"
-        } else {
-            "events are"
-        };
-        let code = match error {
-            ReplayError::Store(_) => Code::DatabaseUnavailable,
-            ReplayError::Queue { .. } => Code::QueueUnavailable,
-        };
-        Problem::new(
-            code,
-            format!("{} {verb} back on the queue; {error}", done.replayed),
-        )
-    })?;
-    Ok(Json(done))
+async fn replay(request: &BulkRequest, admin: &Admin) -> Result<Json<ReplayReport>, Problem> {
+    let selection = &request.selection;
+    Ok(Json(if request.dry_run {
+        replay::preview(&admin.store, selection).await?
+    } else {
+        admin.replay(selection, request.rate).await?
+    }))
 }
 
-async fn discard(request: &BulkRequest, admin: &Admin) -> Result<Json<Discarded>, Problem> {
-    let discarded = replay::discard(&admin.store, &request.which, request.dry_run);
+async fn discard(request: &BulkRequest, admin: &Admin) -> Result<Json<DiscardReport>, Problem> {
+    let discarded = admin.discard(&request.selection, request.dry_run);
     Ok(Json(discarded.await?))
-}
-
-async fn find(id: &str, admin: &Admin) -> Result<EventRow, Problem> {
-    let id = EventId::new(id).ok_or_else(no_event)?;
-    admin.store.event(&id).await?.ok_or_else(no_event)
-}
-
-fn no_event() -> Problem {
-    Problem::new(Code::NotFound, "no event has this ID")
 }

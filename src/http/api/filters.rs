@@ -1,6 +1,7 @@
 //! Query strings, read into filters. The same types describe the parameters in the OpenAPI document. Pure.
 
 use std::num::NonZeroU32;
+use std::slice;
 
 use actix_web::web::Query;
 use serde::Deserialize;
@@ -25,28 +26,20 @@ const ROWS: u32 = 50;
 pub struct UserQuery {
     /// A whole Clerk ID, or the beginning of an e-mail address, phone number, username, external ID, first or last name, or of
     /// first and last name. Case counts in external IDs alone. A + is a plus; write a space as %20
-    #[param(schema_with = text_schema)]
     q: Option<String>,
     /// The primary address; case does not count. A + is a plus
-    #[param(schema_with = text_schema)]
     email: Option<String>,
     /// The primary number, such as +12025550123. A + is a plus
-    #[param(schema_with = text_schema)]
     phone: Option<String>,
     /// The username
-    #[param(schema_with = text_schema)]
     username: Option<String>,
     /// Your own ID of the user
-    #[param(schema_with = text_schema)]
     external_id: Option<String>,
     /// Deleted users: only these, only the others, or all
-    #[param(schema_with = deleted_schema)]
     deleted: Option<String>,
     /// Most rows of a page
-    #[param(schema_with = limit_schema)]
     limit: Option<String>,
     /// `next` of the page before
-    #[param(schema_with = user_cursor_schema)]
     cursor: Option<String>,
 }
 
@@ -56,28 +49,20 @@ pub struct UserQuery {
 #[into_params(parameter_in = Query)]
 pub struct EventQuery {
     /// The outcome
-    #[param(schema_with = status_schema)]
     status: Option<String>,
     /// The type, such as user.updated
-    #[param(schema_with = text_schema)]
     r#type: Option<String>,
     /// Clerk ID of the user
-    #[param(schema_with = text_schema)]
     user: Option<String>,
     /// Failed with this code, such as unrouted
-    #[param(schema_with = text_schema)]
     error_code: Option<String>,
     /// Received at this time or later: a date (in UTC), a time, or an age such as 90s, 15m, 2h, 7d
-    #[param(schema_with = time_schema)]
     since: Option<String>,
     /// Received before this time: a date (in UTC), a time, or an age such as 90s, 15m, 2h, 7d
-    #[param(schema_with = time_schema)]
     until: Option<String>,
     /// Most rows of a page
-    #[param(schema_with = limit_schema)]
     limit: Option<String>,
     /// `next` of the page before
-    #[param(schema_with = event_cursor_schema)]
     cursor: Option<String>,
 }
 
@@ -87,10 +72,8 @@ pub struct EventQuery {
 #[into_params(parameter_in = Query)]
 pub struct HistoryQuery {
     /// Most rows of a page
-    #[param(schema_with = limit_schema)]
     limit: Option<String>,
     /// `next` of the page before
-    #[param(schema_with = event_cursor_schema)]
     cursor: Option<String>,
 }
 
@@ -100,24 +83,25 @@ pub struct HistoryQuery {
 ///
 /// If a parameter is unknown or has a wrong value; names it, and what would be right.
 pub fn events(query: &str, now: Timestamp) -> Result<(EventFilter, Page), Problem> {
-    let query: EventQuery = read(query)?;
-    let status = query.status.map(|value| {
-        Status::named(&value)
-            .ok_or_else(|| wrong("status", "give applied, stale, failed or discarded"))
-    });
-    let mut filter = EventFilter {
-        status: status.transpose()?,
-        event_type: text("type", query.r#type)?,
-        clerk_id: text("user", query.user)?,
-        error_code: text("error_code", query.error_code)?,
-        since: time("since", query.since, now)?,
-        until: time("until", query.until, now)?,
-    };
-    // A code without a status means failed events, and these have an index.
-    if filter.error_code.is_some() {
-        filter.status.get_or_insert(Status::Failed);
-    }
-    Ok((filter, page(query.limit, query.cursor, is_of_event)?))
+    read(query, |query: EventQuery| {
+        let status = query.status.map(|value| {
+            Status::named(&value)
+                .ok_or_else(|| wrong("status", "give applied, stale, failed or discarded"))
+        });
+        let mut filter = EventFilter {
+            status: status.transpose()?,
+            event_type: text("type", query.r#type)?,
+            clerk_id: text("user", query.user)?,
+            error_code: text("error_code", query.error_code)?,
+            since: time("since", query.since, now)?,
+            until: time("until", query.until, now)?,
+        };
+        // A code without a status means failed events, and these have an index.
+        if filter.error_code.is_some() {
+            filter.status.get_or_insert(Status::Failed);
+        }
+        Ok((filter, page(query.limit, query.cursor, is_of_event)?))
+    })
 }
 
 /// The filter and the page of `GET /api/users?…`.
@@ -126,22 +110,23 @@ pub fn events(query: &str, now: Timestamp) -> Result<(EventFilter, Page), Proble
 ///
 /// See [`events`].
 pub fn users(query: &str) -> Result<(UserFilter, Page), Problem> {
-    let query: UserQuery = read(query)?;
-    let filter = UserFilter {
-        email: text("email", query.email)?,
-        phone: text("phone", query.phone)?,
-        username: text("username", query.username)?,
-        external_id: text("external_id", query.external_id)?,
-        q: text("q", query.q)?,
-        deleted: match query.deleted.as_deref() {
-            Some("true") => Some(true),
-            Some("false") => Some(false),
-            Some("any") | None => None,
-            Some(_) => return Err(wrong("deleted", "give true, false or any")),
-        },
-    };
-    let is_of_user = |cursor: &Cursor| matches!(cursor, Cursor::User { .. });
-    Ok((filter, page(query.limit, query.cursor, is_of_user)?))
+    read(query, |query: UserQuery| {
+        let filter = UserFilter {
+            email: text("email", query.email)?,
+            phone: text("phone", query.phone)?,
+            username: text("username", query.username)?,
+            external_id: text("external_id", query.external_id)?,
+            q: text("q", query.q)?,
+            deleted: match query.deleted.as_deref() {
+                Some("true") => Some(true),
+                Some("false") => Some(false),
+                Some("any") | None => None,
+                Some(_) => return Err(wrong("deleted", "give true, false or any")),
+            },
+        };
+        let is_of_user = |cursor: &Cursor| matches!(cursor, Cursor::User { .. });
+        Ok((filter, page(query.limit, query.cursor, is_of_user)?))
+    })
 }
 
 /// The page of `GET /api/users/{id}/history?…`.
@@ -150,8 +135,9 @@ pub fn users(query: &str) -> Result<(UserFilter, Page), Problem> {
 ///
 /// See [`events`].
 pub fn history(query: &str) -> Result<Page, Problem> {
-    let query: HistoryQuery = read(query)?;
-    page(query.limit, query.cursor, is_of_event)
+    read(query, |query: HistoryQuery| {
+        page(query.limit, query.cursor, is_of_event)
+    })
 }
 
 /// Rejects every query string, for routes whose body alone says what to do: a `dry_run` in the wrong place must not be ignored.
@@ -167,21 +153,32 @@ pub(super) fn none(query: &str) -> Result<(), Problem> {
 /// Parameters in which a `+` is a plus and no space: addresses and numbers have one, and few people know that it is written `%2B`.
 const WITH_PLUS: [&str; 3] = ["email", "phone", "q"];
 
-/// Reads a query into its parameters, as texts. Of a repeated one the last counts.
-fn read<T: DeserializeOwned + IntoParams>(query: &str) -> Result<T, Problem> {
+/// Reads a query into its parameters, as texts, and these into a filter. Of a repeated one the last counts, but each must be right.
+fn read<Q: DeserializeOwned + IntoParams, F>(
+    query: &str,
+    filter: impl Fn(Q) -> Result<F, Problem>,
+) -> Result<F, Problem> {
     let pairs = Query::<Vec<(String, String)>>::from_query(&with_plus(query, &WITH_PLUS))
         .map_err(|_| invalid("the query string cannot be read"))?;
-    let parameters: Value = pairs.into_inner().into_iter().collect();
-    // Every parameter is an optional text, so that only a name can be wrong. The error's own text would quote it.
-    serde_json::from_value(parameters).map_err(|_| {
-        let known = T::into_params(|| Some(ParameterIn::Query));
-        let mut known: Vec<_> = known.into_iter().map(|parameter| parameter.name).collect();
-        let last = known.pop().unwrap_or_default();
-        invalid(format!(
-            "a parameter is unknown; there are {} and {last}",
-            known.join(", ")
-        ))
-    })
+    let read = |pairs: &[(String, String)]| {
+        let parameters: Value = pairs.iter().cloned().collect();
+        // Every parameter is an optional text, so that only a name can be wrong. The error's own text would quote it.
+        filter(serde_json::from_value(parameters).map_err(|_| unknown::<Q>())?)
+    };
+    for pair in &*pairs {
+        read(slice::from_ref(pair))?;
+    }
+    read(&pairs)
+}
+
+fn unknown<Q: IntoParams>() -> Problem {
+    let known = Q::into_params(|| Some(ParameterIn::Query));
+    let mut known: Vec<_> = known.into_iter().map(|parameter| parameter.name).collect();
+    let last = known.pop().unwrap_or_default();
+    invalid(format!(
+        "a parameter is unknown; there are {} and {last}",
+        known.join(", ")
+    ))
 }
 
 /// The query with each `+` in the values of these parameters as `%2B`.
@@ -273,42 +270,26 @@ pub(super) fn schema(json: Value) -> Schema {
     serde_json::from_value(json).expect("each schema here is valid")
 }
 
-pub(super) const EVENT_CURSOR: &str = r"^e\.[1-9][0-9]{0,13}\.[A-Za-z0-9_-]{1,255}$";
-
-fn text_schema() -> Schema {
-    schema(json!({"type": "string", "pattern": r"^[^\u0000]*$"}))
-}
-
-fn status_schema() -> Schema {
-    schema(json!({"type": "string", "enum": Status::ALL}))
-}
-
-fn deleted_schema() -> Schema {
-    schema(json!({"type": "string", "enum": ["true", "false", "any"], "default": "any"}))
-}
-
-fn limit_schema() -> Schema {
-    schema(json!({"type": "integer", "minimum": 1, "maximum": ROWS_MAX, "default": ROWS}))
-}
-
-fn user_cursor_schema() -> Schema {
-    schema(json!({"type": "string", "pattern": r"^u\.[^\u0000]{1,255}$"}))
-}
-
-fn event_cursor_schema() -> Schema {
-    schema(json!({"type": "string", "pattern": EVENT_CURSOR}))
-}
-
-fn time_schema() -> Schema {
-    schema(time_json())
-}
-
-pub(super) fn time_json() -> Value {
-    json!({"anyOf": [
-        {"type": "string", "pattern": "^[0-9]{1,5}[smhd]$"},
-        {"type": "string", "format": "date"},
-        {"type": "string", "format": "date-time"},
-    ]})
+/// The schema of a parameter, in JSON.
+pub(super) fn parameter_schema(path: &str, name: &str) -> Value {
+    let pattern = |pattern: &str| json!({"type": "string", "pattern": pattern});
+    match name {
+        "status" => json!({"type": "string", "enum": Status::ALL}),
+        "deleted" => {
+            json!({"type": "string", "enum": ["true", "false", "any"], "default": "any"})
+        }
+        "limit" => {
+            json!({"type": "integer", "minimum": 1, "maximum": ROWS_MAX, "default": ROWS})
+        }
+        "cursor" if path == "/api/users" => pattern(r"^u\.[^\u0000]{1,255}$"),
+        "cursor" => pattern(r"^e\.[1-9][0-9]{0,13}\.[A-Za-z0-9_-]{1,255}$"),
+        "since" | "until" => json!({"anyOf": [
+            pattern("^[0-9]{1,5}[smhd]$"),
+            {"type": "string", "format": "date"},
+            {"type": "string", "format": "date-time"},
+        ]}),
+        _ => pattern(r"^[^\u0000]*$"),
+    }
 }
 
 #[cfg(test)]

@@ -4,11 +4,12 @@
 use std::sync::LazyLock;
 
 use actix_web::HttpResponse;
-use utoipa::openapi::path::{Operation, Parameter, ParameterIn};
+use utoipa::openapi::path::{Operation, ParameterIn};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, Header, Ref, RefOr, Required, Response, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
+use super::filters::{parameter_schema, schema};
 use super::{events, stats, users};
 use crate::http::problem::{Code, Document};
 use crate::http::{health, metrics, webhook};
@@ -81,18 +82,27 @@ impl Modify for Common {
         components.add_security_scheme(TOKEN, SecurityScheme::Http(scheme));
         for (path, item) in &mut openapi.paths.paths {
             for operation in [&mut item.get, &mut item.post].into_iter().flatten() {
-                complete(operation, path.contains("{id}"));
+                complete(operation, path);
             }
         }
     }
 }
 
-fn complete(operation: &mut Operation, has_id: bool) {
+fn complete(operation: &mut Operation, path: &str) {
+    let has_id = path.contains("{id}");
     let tags = operation.tags.iter().flatten();
     let needs_token = tags
         .into_iter()
         .any(|tag| ["users", "events", "stats"].contains(&tag.as_str()));
-    let has_query = operation.parameters.iter().flatten().any(is_in_query);
+    let mut has_query = false;
+    for parameter in operation.parameters.iter_mut().flatten() {
+        if let RefOr::T(parameter) = parameter
+            && matches!(parameter.parameter_in, ParameterIn::Query)
+        {
+            has_query = true;
+            parameter.schema = Some(schema(parameter_schema(path, &parameter.name)).into());
+        }
+    }
     let mut codes = vec![Code::Overloaded];
     if has_query || operation.request_body.is_some() {
         codes.push(Code::InvalidRequest);
@@ -123,10 +133,6 @@ fn complete(operation: &mut Operation, has_id: bool) {
         codes.push(Code::NotFound);
     }
     add_problems(operation, &codes);
-}
-
-fn is_in_query(parameter: &RefOr<Parameter>) -> bool {
-    matches!(parameter, RefOr::T(parameter) if matches!(parameter.parameter_in, ParameterIn::Query))
 }
 
 /// Makes each response for an error a problem document that names all its codes, after the route's own description.

@@ -2,10 +2,9 @@
 
 use serde::Deserialize;
 
-use super::error::DashboardError;
-use crate::format;
 use crate::http::admin::Admin;
-use crate::replay::{self, Done, ReplayError, Which};
+use crate::http::problem::Problem;
+use crate::replay::{self, Selection};
 
 /// A part of the path, and a word of the buttons.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -45,19 +44,10 @@ impl Action {
     /// # Errors
     ///
     /// If a server does not answer. Then it may be done to some of the events.
-    pub async fn run(self, admin: &Admin, which: &Which) -> Result<u64, DashboardError> {
-        if self == Self::Discard {
-            return Ok(replay::discard(&admin.store, which, false).await?.discarded);
-        }
-        let mut done = Done::default();
-        let replay = replay::replay(&admin.store, &admin.queue, which, replay::RATE, &mut done);
-        match replay.await {
-            Ok(()) => Ok(done.replayed),
-            Err(ReplayError::Store(error)) => Err(error.into()),
-            Err(error @ ReplayError::Queue { .. }) => Err(DashboardError::Unavailable(format!(
-                "{} back on the queue; {error}.",
-                format::count(done.replayed, "event")
-            ))),
-        }
+    pub async fn run(self, admin: &Admin, selection: &Selection) -> Result<u64, Problem> {
+        Ok(match self {
+            Self::Replay => admin.replay(selection, replay::RATE).await?.replayed,
+            Self::Discard => admin.discard(selection, false).await?.discarded,
+        })
     }
 }

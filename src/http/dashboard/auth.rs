@@ -120,7 +120,7 @@ impl FormFields {
         async {
             let form = form.await;
             form.map(|form| Self(form.into_inner()))
-                .map_err(|_| DashboardError::Invalid("The form cannot be read.".into()))
+                .map_err(|_| DashboardError::invalid("the form cannot be read"))
         }
     }
 

@@ -18,7 +18,7 @@ use crate::clerk::Timestamp;
 use crate::clock::now;
 use crate::format;
 use crate::http::admin::Admin;
-use crate::replay::{self, Which, Would};
+use crate::replay::{self, Selection, ReplayPreview};
 use crate::store::{EventFilter, Page, Status, Time};
 
 /// Most events that one form replays or discards: at the usual rate of a replay 2 s, and a preview reads each of them.
@@ -85,14 +85,14 @@ pub async fn preview(
         after: None,
     };
     let sample = admin.store.events(&failed, &sample).await?;
-    let which = matching(filter);
+    let selection = matching(filter);
     let (count, would, next) = match action {
         Action::Replay => {
-            let done = replay::preview(&admin.store, &which).await?;
+            let done = replay::preview(&admin.store, &selection).await?;
             (done.replayed, done.would, done.next)
         }
         Action::Discard => {
-            let done = replay::discard(&admin.store, &which, true).await?;
+            let done = admin.discard(&selection, true).await?;
             (done.discarded, None, done.next)
         }
     };
@@ -118,8 +118,8 @@ pub async fn preview(
     }))
 }
 
-fn matching(filter: EventFilter) -> Which {
-    Which::Matching {
+fn matching(filter: EventFilter) -> Selection {
+    Selection::Matching {
         filter,
         limit: EVENTS_MAX,
         after: None,
@@ -160,7 +160,7 @@ fn filter_for_people(query: &PageQuery) -> Vec<(&'static str, String)> {
         .collect()
 }
 
-fn outcomes(would: &Would) -> Vec<Outcome> {
+fn outcomes(would: &ReplayPreview) -> Vec<Outcome> {
     let fail = would
         .fail
         .iter()
@@ -204,8 +204,8 @@ pub async fn run(
 ) -> Result<HttpResponse, DashboardError> {
     let (filter, _) = PageQuery::of(form.fields()).events(now())?;
     if filter.until.is_none() {
-        return Err(DashboardError::Invalid(
-            "The form has no end in time. Start from the list of failed events.".into(),
+        return Err(DashboardError::invalid(
+            "the form has no end in time: start from the list of failed events",
         ));
     }
     let count = action.run(&admin, &matching(filter)).await?;

@@ -9,45 +9,29 @@ use askama::Template;
 
 use super::frame::Frame;
 use super::response::{page, page_of, redirect};
-use crate::http::problem::Problem;
-use crate::store::StoreError;
-use crate::url::encode;
+use super::encode::encode;
+use crate::http::problem::{Code, Problem};
 
 /// Why there is no page.
 #[derive(Debug)]
 pub enum DashboardError {
     /// The visitor is not logged in; where to go afterwards.
-    LogIn {
-        next: String,
-    },
+    LogIn { next: String },
     /// A link on another site led here, so the browser did not send the cookie: it must ask once more by itself.
-    AskAgain {
-        path: String,
-    },
+    AskAgain { path: String },
     /// There is no admin token.
     Disabled,
     /// The form is not one of this session.
     Forged,
     /// There were several logins with a wrong token a moment ago.
     TooManyLogins,
-    /// The request is wrong, and what would be right.
-    Invalid(String),
-    /// There is no such thing, and why it may be missing.
-    NotFound(&'static str),
-    WrongMethod,
-    /// A server does not answer, and what was done.
-    Unavailable(String),
+    /// Any error that the API has too.
+    Problem(Problem),
 }
 
-impl From<StoreError> for DashboardError {
-    fn from(error: StoreError) -> Self {
-        Self::Unavailable(format!("{error}."))
-    }
-}
-
-impl From<Problem> for DashboardError {
-    fn from(problem: Problem) -> Self {
-        Self::Invalid(problem.detail().to_owned())
+impl<P: Into<Problem>> From<P> for DashboardError {
+    fn from(problem: P) -> Self {
+        Self::Problem(problem.into())
     }
 }
 
@@ -58,30 +42,31 @@ impl fmt::Display for DashboardError {
 }
 
 impl DashboardError {
+    /// The request is wrong, and what would be right.
+    pub fn invalid(detail: &'static str) -> Self {
+        Problem::new(Code::InvalidRequest, detail).into()
+    }
+
     /// Status, heading and text.
-    fn row(&self) -> (u16, &'static str, &str) {
+    fn row(&self) -> (StatusCode, &'static str, &str) {
         match self {
-            Self::LogIn { .. } => (303, "Log in first", ""),
-            Self::AskAgain { .. } => (200, "Log in first", ""),
-            Self::Disabled => (403, "The dashboard is turned off", ""),
+            Self::LogIn { .. } => (StatusCode::SEE_OTHER, "Log in first", ""),
+            Self::AskAgain { .. } => (StatusCode::OK, "Log in first", ""),
+            Self::Disabled => (StatusCode::FORBIDDEN, "The dashboard is turned off", ""),
             Self::Forged => (
-                403,
+                StatusCode::FORBIDDEN,
                 "That was not done",
                 "The form did not come from this page, or its session is over. Go back, reload the page and send it again.",
             ),
             Self::TooManyLogins => (
-                429,
+                StatusCode::TOO_MANY_REQUESTS,
                 "Too many attempts",
                 "Wait a few seconds, then log in again.",
             ),
-            Self::Invalid(text) => (400, "The request cannot be read", text),
-            Self::NotFound(text) => (404, "There is nothing here", text),
-            Self::WrongMethod => (
-                405,
-                "There is nothing here",
-                "This address takes another method.",
-            ),
-            Self::Unavailable(text) => (503, "Not available now", text),
+            Self::Problem(problem) => {
+                let code = problem.code();
+                (code.status(), code.title(), problem.detail())
+            }
         }
     }
 }
@@ -103,7 +88,7 @@ struct AskAgainPage<'a> {
 
 impl ResponseError for DashboardError {
     fn status_code(&self) -> StatusCode {
-        StatusCode::from_u16(self.row().0).expect("the table holds valid statuses")
+        self.row().0
     }
 
     fn error_response(&self) -> HttpResponse {
@@ -119,8 +104,8 @@ impl ResponseError for DashboardError {
             text,
             is_disabled: matches!(self, Self::Disabled),
         };
-        let mut response = page_of(self.status_code(), &page);
-        if matches!(status, 429 | 503) {
+        let mut response = page_of(status, &page);
+        if matches!(status.as_u16(), 429 | 503) {
             let headers = response.headers_mut();
             headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
         }

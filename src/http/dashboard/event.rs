@@ -21,7 +21,8 @@ use crate::clerk::{EventId, Timestamp, api_object};
 use crate::clock::now;
 use crate::format;
 use crate::http::admin::Admin;
-use crate::replay::{self, Which};
+use crate::http::problem::{Code, Problem};
+use crate::replay::{self, Selection};
 use crate::store::{EventFilter, EventRow, Page, Status, Store, StoreError};
 
 /// Other events of the same user, beside an event.
@@ -76,7 +77,7 @@ pub async fn show(
     admin: Data<Admin>,
 ) -> Result<HttpResponse, DashboardError> {
     let now = now();
-    let (id, event) = find(&admin, &id).await?;
+    let (id, event) = admin.event(&id).await?;
     let can_act = event.status == Status::Failed;
     let code = event.error_code.as_deref();
     let connection = request.connection_info().clone();
@@ -110,17 +111,6 @@ pub async fn show(
             .unwrap_or_else(|| "No reason was kept.".into()),
         event: EventLine::of(&event, now),
     }))
-}
-
-async fn find(admin: &Admin, id: &str) -> Result<(EventId, EventRow), DashboardError> {
-    let missing = || {
-        DashboardError::NotFound(
-            "No event has this ID. Rows of events are deleted after EVENT_RETENTION_DAYS; failed ones stay.",
-        )
-    };
-    let id = EventId::new(id).ok_or_else(missing)?;
-    let event = admin.store.event(&id).await?.ok_or_else(missing)?;
-    Ok((id, event))
 }
 
 async fn others(
@@ -171,7 +161,7 @@ fn notice(event: &EventRow, last: &LastAction) -> Option<(&'static str, &'static
 
 /// What a replay would do, in words.
 async fn preview(store: &Store, id: EventId, error_code: &str) -> Result<String, StoreError> {
-    let preview = replay::preview(store, &Which::Ids(vec![id])).await?;
+    let preview = replay::preview(store, &Selection::Ids(vec![id])).await?;
     let would = preview.would.unwrap_or_default();
     let code = would.fail.keys().next();
     Ok(match (would.apply, would.be_stale, code) {
@@ -233,9 +223,9 @@ pub async fn act(
     admin: Data<Admin>,
 ) -> Result<HttpResponse, DashboardError> {
     let (id, action) = path.into_inner();
-    let (id, event) = find(&admin, &id).await?;
+    let (id, event) = admin.event(&id).await?;
     let address = format!("/events/{id}");
-    let count = action.run(&admin, &Which::Ids(vec![id])).await?;
+    let count = action.run(&admin, &Selection::Ids(vec![id])).await?;
     let done = if count == 1 { action.done() } else { "late" };
     let attempts = match action {
         Action::Replay => format!("&attempts={}", event.attempts),
@@ -250,10 +240,9 @@ pub async fn payload(
     id: Path<String>,
     admin: Data<Admin>,
 ) -> Result<HttpResponse, DashboardError> {
-    let (id, event) = find(&admin, &id).await?;
-    let body = event.payload.ok_or(DashboardError::NotFound(
-        "The payload of this event is not kept.",
-    ))?;
+    let (id, event) = admin.event(&id).await?;
+    let missing = || Problem::new(Code::NotFound, "the payload of this event is not kept");
+    let body = event.payload.ok_or_else(missing)?;
     let disposition = format!("attachment; filename=\"{id}.json\"");
     Ok(guarded(HttpResponse::Ok())
         .insert_header((CACHE_CONTROL, "no-store"))

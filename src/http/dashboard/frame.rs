@@ -12,9 +12,6 @@ pub struct Frame {
     pub form_token: Option<String>,
     /// Whether the page refreshes itself.
     pub is_live: bool,
-    pub css: String,
-    pub js: String,
-    pub icon: String,
     pub version: &'static str,
 }
 
@@ -41,10 +38,12 @@ impl Frame {
             part,
             form_token: None,
             is_live: false,
-            css: assets::address("app.css"),
-            js: assets::address("app.js"),
-            icon: assets::address("icon.svg"),
             version: env!("CARGO_PKG_VERSION"),
         }
+    }
+
+    /// The address of a file of the dashboard.
+    pub fn asset(&self, name: &str) -> String {
+        assets::address(name)
     }
 }

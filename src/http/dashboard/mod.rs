@@ -10,6 +10,7 @@ mod assets;
 mod auth;
 mod bulk_actions;
 mod chart;
+mod encode;
 mod error;
 mod error_help;
 mod event;

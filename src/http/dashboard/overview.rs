@@ -8,6 +8,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use askama::Template;
 
 use super::chart::{self, Chart};
+use super::encode::encode;
 use super::error::DashboardError;
 use super::error_help::{self, ErrorHelp};
 use super::frame::Frame;
@@ -25,7 +26,6 @@ use crate::http::cache::Reason;
 use crate::http::service_status::CURRENT;
 use crate::http::webhook::receive::Webhooks;
 use crate::store::{EventFilter, EventRow, Minute, Page, Recent, Store, Time, Totals};
-use crate::url::encode;
 
 /// Events that are shown as the latest.
 const LATEST: NonZeroU32 = NonZeroU32::new(8).expect("8 is not 0");

@@ -2,11 +2,11 @@
 
 use actix_web::web::Query;
 
+use super::encode::encode;
 use super::error::DashboardError;
 use crate::clerk::Timestamp;
 use crate::http::api::{read_events_query, read_users_query, with_plus};
 use crate::store::{EventFilter, Page, UserFilter};
-use crate::url::encode;
 
 /// The fields of a filter as they were typed, without the empty ones.
 #[derive(Debug, Clone, Default)]
@@ -22,7 +22,7 @@ impl PageQuery {
     pub fn read(query: &str) -> Result<Self, DashboardError> {
         let query = with_plus(query, &["email", "phone"]);
         let fields = Query::<Vec<(String, String)>>::from_query(&query)
-            .map_err(|_| DashboardError::Invalid("The address cannot be read.".into()))?;
+            .map_err(|_| DashboardError::invalid("the address cannot be read"))?;
         let fields = fields.iter().map(|(name, value)| (&**name, &**value));
         Ok(Self::of(fields))
     }
@@ -115,10 +115,10 @@ mod tests {
         let query = PageQuery::read(query).unwrap();
         assert_eq!(query.get("done"), "replayed");
         let query = query.without(&["done"]);
-        assert_eq!(query.encoded(), "status=failed&user=user%5F1");
+        assert_eq!(query.encoded(), "status=failed&user=user_1");
         assert_eq!(
             query.with("status", "stale").on("/events"),
-            "/events?user=user%5F1&status=stale"
+            "/events?user=user_1&status=stale"
         );
         assert!(query.is_narrow());
         let cursor = PageQuery::read("cursor=e.1.msg_1").unwrap();

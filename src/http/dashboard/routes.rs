@@ -66,18 +66,18 @@ async fn wrong_method(
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, actix_web::Error> {
+    let problem = Problem::new(Code::MethodNotAllowed, "this address takes another method");
     if misdirected::is_delivery(&request) {
-        let problem = Problem::new(Code::MethodNotAllowed, "this address takes another method");
         return Err(misdirected::with_hint(&request, payload, problem)
             .await
             .into());
     }
-    Err(DashboardError::WrongMethod.into())
+    Err(DashboardError::Problem(problem).into())
 }
 
 async fn asset(path: Path<(String, String)>) -> Result<HttpResponse, DashboardError> {
     let (digest, name) = path.into_inner();
-    let asset = assets::find(&name).ok_or(DashboardError::NotFound("No such file."))?;
+    let asset = assets::find(&name).ok_or_else(|| Problem::new(Code::NotFound, "there is no such file"))?;
     // While versions are exchanged behind a balancer, a page of one can ask the other: it gets the file that is there, for now.
     let cache_control = if digest == asset.digest {
         "public, max-age=31536000, immutable"

@@ -15,6 +15,7 @@ use super::when::When;
 use crate::clerk::{ClerkId, Timestamp, api_object};
 use crate::clock::now;
 use crate::http::admin::Admin;
+use crate::http::problem::{Code, Problem};
 use crate::store::{HistoryRow, Status, User};
 
 #[derive(Template)]
@@ -85,8 +86,9 @@ pub async fn show(
     admin: web::Data<Admin>,
 ) -> Result<HttpResponse, DashboardError> {
     let missing = || {
-        DashboardError::NotFound(
-            "No user has this ID here. An event of this user may be in the queue, or may have failed.",
+        Problem::new(
+            Code::NotFound,
+            "no user has this ID here; an event of this user may be in the queue, or may have failed",
         )
     };
     let now = now();

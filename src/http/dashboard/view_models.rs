@@ -5,13 +5,13 @@ use std::time::Duration;
 use askama::Template;
 use askama::filters::HtmlSafe;
 
+use super::encode::encode;
 use super::page_query::PageQuery;
 use super::payload::Shown;
 use super::when::When;
 use crate::clerk::Timestamp;
 use crate::format;
 use crate::store::{Cursor, EventRow, Page, User};
-use crate::url::encode;
 
 /// An outcome, by word, shape and color.
 #[derive(Template, Clone, Copy)]

@@ -15,7 +15,7 @@ use lapin::uri::{
 use secrecy::ExposeSecret;
 
 use crate::tls::{FileError, Files, PemFile};
-use crate::url::{self, Parameter, Parts, UrlError, bracketed};
+use crate::url::{self, Parameter, UrlError, bracketed, refuse};
 
 /// The nodes of a broker, at least one.
 #[derive(Debug, Clone)]
@@ -45,20 +45,9 @@ impl fmt::Debug for Node {
 const EXAMPLE: &str = "give a URL such as amqp://user:password@host:5672/%2f";
 
 /// Parameters that change nothing here, and that other clients put into their URLs.
-const WITHOUT_EFFECT: &[&str] = &[
-    "blocked_connection_timeout",
-    "client_properties",
-    "connection_attempts",
-    "connection_name",
-    "fail_if_no_peer_cert",
-    "locale",
-    "name",
-    "product",
-    "retry_delay",
-    "socket_timeout",
-    "stack_timeout",
-    "tcp_options",
-];
+const WITHOUT_EFFECT: &str =
+    "blocked_connection_timeout client_properties connection_attempts connection_name
+    fail_if_no_peer_cert locale name product retry_delay socket_timeout stack_timeout tcp_options";
 
 /// For URLs without files beside them.
 impl FromStr for Address {
@@ -84,10 +73,7 @@ impl Address {
             let remedy = format!(
                 "{EXAMPLE}; one for each node of a cluster, separated by commas (write a comma in a password as %2C)"
             );
-            return Err(UrlError::new(
-                "does not begin with amqp:// or amqps://",
-                remedy,
-            ));
+            return refuse("does not begin with amqp:// or amqps://", remedy);
         }
         urls.split(',')
             .map(|url| read_node(url.trim(), files))
@@ -135,119 +121,100 @@ impl Node {
 }
 
 fn read_node(text: &str, files: &Files) -> Result<Node, UrlError> {
-    let Parts {
-        scheme,
-        user,
-        password,
-        places,
-        path,
-        parameters,
-    } = url::read(text)?;
-    let scheme = if scheme == "amqps" {
+    let parts = url::read(text)?;
+    let scheme = if parts.scheme == "amqps" {
         AMQPScheme::AMQPS
     } else {
         AMQPScheme::AMQP
     };
-    let [place] = places.as_slice() else {
-        return Err(UrlError::new("has several hosts in one URL", EXAMPLE));
-    };
-    if place.host.starts_with('/') {
-        return Err(UrlError::new("has a path for a host", EXAMPLE));
+    if parts
+        .host
+        .as_ref()
+        .is_some_and(|host| host.starts_with('/'))
+    {
+        return refuse("has a path for a host", EXAMPLE);
     }
-    let vhost = match path.as_deref() {
-        None => "/",
-        Some("") => {
-            let remedy = "write /%2f for the default virtual host, or leave the / at the end out";
-            return Err(UrlError::new(
-                "ends in / and so names the empty virtual host",
-                remedy,
-            ));
-        }
-        Some(vhost) => vhost,
-    };
-    let mut read = Reading::default();
-    for parameter in &parameters {
-        read.take(parameter)?;
+    if parts.path.as_deref() == Some("") {
+        return refuse(
+            "ends in / and so names the empty virtual host",
+            "write /%2f for the default virtual host, or leave the / at the end out",
+        );
     }
-    let files = read.files(files)?;
+    let mut read = Parameters::default();
+    let ignored = parts.take_parameters(WITHOUT_EFFECT, |parameter| read.take(parameter))?;
+    let files = Files {
+        ca: read
+            .ca
+            .into_iter()
+            .chain(files.ca.iter().cloned())
+            .collect(),
+        client: url::pair(("certfile", read.certificate), ("keyfile", read.key))?
+            .or_else(|| files.client.clone()),
+    };
     if scheme == AMQPScheme::AMQP && (read.asks_for_tls || files != Files::default()) {
-        let remedy = "begin it with amqps:// (the port is then 5671), or take the certificates out";
-        return Err(UrlError::new(
+        return refuse(
             "begins with amqp://, which is not encrypted, and certificates are set for it",
-            remedy,
-        ));
+            "begin it with amqps:// (the port is then 5671), or take the certificates out",
+        );
     }
     let default = AMQPAuthority::default();
     let authority = AMQPAuthority {
         userinfo: AMQPUserInfo {
-            username: user.unwrap_or(default.userinfo.username),
-            password: password.map_or(default.userinfo.password, |password| {
-                password.expose_secret().to_owned()
-            }),
+            username: parts.user.unwrap_or(default.userinfo.username),
+            password: parts
+                .password
+                .map_or(default.userinfo.password, |password| {
+                    password.expose_secret().to_owned()
+                }),
         },
-        host: if place.host.is_empty() {
-            default.host
-        } else {
-            place.host.clone()
-        },
-        port: place.port.unwrap_or_else(|| scheme.default_port()),
+        host: parts.host.unwrap_or(default.host),
+        port: parts.port.unwrap_or_else(|| scheme.default_port()),
     };
     Ok(Node {
         uri: AMQPUri {
             scheme,
             authority,
-            vhost: vhost.to_owned(),
+            vhost: parts.path.unwrap_or_else(|| "/".into()),
             query: read.query,
         },
         files,
-        ignored: read.ignored,
+        ignored,
     })
 }
 
 /// What the parameters have said so far.
 #[derive(Default)]
-struct Reading {
+struct Parameters {
     query: AMQPQueryString,
     asks_for_tls: bool,
-    ca: Option<String>,
-    certificate: Option<String>,
-    key: Option<String>,
-    seen: Vec<String>,
-    ignored: Vec<String>,
+    ca: Option<PemFile>,
+    certificate: Option<PemFile>,
+    key: Option<PemFile>,
 }
 
-impl Reading {
-    fn take(&mut self, parameter: &Parameter) -> Result<(), UrlError> {
-        let (name, value) = (parameter.name.as_str(), parameter.value.expose_secret());
-        let error = |fault: &str, remedy: &str| {
-            Err(UrlError::new(
-                format!("has the parameter {}, {fault}", parameter.shown()),
-                remedy,
-            ))
+impl Parameters {
+    /// Returns whether the parameter is known.
+    fn take(&mut self, parameter: &Parameter) -> Result<bool, UrlError> {
+        let unsupported = |remedy| Err(parameter.unsupported(remedy));
+        let file = || {
+            let path = parameter.non_empty()?;
+            Some(PemFile::new(parameter.setting("AMQP_URL"), path))
         };
-        if self.seen.iter().any(|seen| seen == name) && name != "auth_mechanism" {
-            return error("which is given twice", "leave one of them out");
-        }
-        self.seen.push(name.to_owned());
-        let path = || Some(value.to_owned()).filter(|path| !path.is_empty());
-        let unsupported = |remedy: &str| error("which clerk-sync cannot satisfy", remedy);
-        match name {
-            "heartbeat" => self.query.heartbeat = Some(number(parameter)?),
-            "frame_max" => self.query.frame_max = Some(number(parameter)?),
-            "channel_max" => self.query.channel_max = Some(number(parameter)?),
-            "connection_timeout" => self.query.connection_timeout = Some(number(parameter)?),
-            // RabbitMQ's form repeats it; the first that is given is used.
+        match parameter.name.as_str() {
+            "heartbeat" => self.query.heartbeat = Some(parameter.number()?),
+            "frame_max" => self.query.frame_max = Some(parameter.number()?),
+            "channel_max" => self.query.channel_max = Some(parameter.number()?),
+            "connection_timeout" => self.query.connection_timeout = Some(parameter.number()?),
+            // The first that is given is used.
             "auth_mechanism" => {
-                let fault = "whose value is none of plain, amqplain, external, anonymous";
-                let Ok(mechanism) = SASLMechanism::from_str(value) else {
-                    return error(fault, "give one of them");
-                };
+                let mechanism = SASLMechanism::from_str(parameter.text())
+                    .map_err(|_| parameter.none_of("plain, amqplain, external, anonymous"))?;
                 self.query.auth_mechanism.get_or_insert(mechanism);
             }
-            "cacertfile" => self.ca = path(),
-            "certfile" => self.certificate = path(),
-            "keyfile" => self.key = path(),
-            "verify" if value == "verify_peer" => self.asks_for_tls = true,
+            "cacertfile" => self.ca = file(),
+            "certfile" => self.certificate = file(),
+            "keyfile" => self.key = file(),
+            "verify" if parameter.text() == "verify_peer" => self.asks_for_tls = true,
             "verify" => {
                 return unsupported("take it out, and give the CA with AMQP_CA_FILE or cacertfile");
             }
@@ -259,51 +226,10 @@ impl Reading {
             "password" => {
                 return unsupported("give a key without a passphrase: `openssl pkey -in … -out …`");
             }
-            name if WITHOUT_EFFECT.contains(&name) => {}
-            name => {
-                parameter.ignore()?;
-                self.ignored.push(name.to_owned());
-            }
+            _ => return Ok(false),
         }
-        Ok(())
+        Ok(true)
     }
-
-    /// The files of the URL, and those of the settings where it names none.
-    fn files(&self, settings: &Files) -> Result<Files, UrlError> {
-        let file = |parameter: &str, path: &str| PemFile {
-            setting: format!("{parameter} in AMQP_URL"),
-            path: path.into(),
-        };
-        let client = match (&self.certificate, &self.key) {
-            (None, None) => settings.client.clone(),
-            (Some(certificate), Some(key)) => {
-                Some((file("certfile", certificate), file("keyfile", key)))
-            }
-            _ => {
-                return Err(UrlError::new(
-                    "has one of certfile and keyfile without the other",
-                    "give both or neither",
-                ));
-            }
-        };
-        let ca = self
-            .ca
-            .iter()
-            .map(|path| file("cacertfile", path))
-            .chain(settings.ca.iter().cloned())
-            .collect();
-        Ok(Files { ca, client })
-    }
-}
-
-fn number<T: FromStr>(parameter: &Parameter) -> Result<T, UrlError> {
-    parameter.value.expose_secret().parse().map_err(|_| {
-        let fault = format!(
-            "has the parameter {}, which is no number, or one too large",
-            parameter.shown()
-        );
-        UrlError::new(fault, "give a number, such as heartbeat=20")
-    })
 }
 
 #[cfg(test)]

@@ -68,7 +68,7 @@ fn hosts_sockets_and_databases_are_read() {
             (
                 address.host.as_deref(),
                 address.port,
-                address.database.as_str()
+                address.database.as_deref().unwrap_or_default()
             ),
             (host, port, database),
             "{url}"
@@ -377,7 +377,7 @@ fn libpqs_variables_are_read_where_the_url_says_nothing() {
         with(&[("PGDATABASE", "app")], "postgres://db")
             .unwrap()
             .database,
-        "app"
+        Some("app".into())
     );
     for variable in [
         &[("PGSSLMODE", "hunter2")],

@@ -1,12 +1,13 @@
-//! What a URL demands of TLS, as libpq reads it: each demand is obeyed, or is an error.
+//! What a URL demands of TLS, as libpq reads it: each demand is met, or is an error.
 
-use super::Given;
-use crate::url::UrlError;
+use crate::tls::{Files, PemFile};
+use crate::url::{Parameter, UrlError, pair, refuse};
 
 /// How much is asked of TLS, in ascending order. libpq's `allow` is read as `prefer`, which encrypts more often.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Mode {
     Disable,
+    #[default]
     Prefer,
     Require,
     VerifyCa,
@@ -16,7 +17,7 @@ pub enum Mode {
 const MODES: &str = "disable, allow, prefer, require, verify-ca, verify-full";
 
 fn mode(text: &str) -> Option<Mode> {
-    Some(match text.to_ascii_lowercase().as_str() {
+    Some(match text {
         "disable" => Mode::Disable,
         "allow" | "prefer" => Mode::Prefer,
         "require" => Mode::Require,
@@ -26,109 +27,105 @@ fn mode(text: &str) -> Option<Mode> {
     })
 }
 
-/// What is trusted.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Roots {
-    #[default]
-    System,
-    /// The system's, and those of the file at this path.
-    File(String),
+/// A mode, and the name of what demands it.
+type Demand = Option<(Mode, String)>;
+
+/// Keeps the stronger demand; the first of two that are equal.
+fn strengthen(demand: &mut Demand, mode: Mode, name: String) {
+    if demand.as_ref().is_none_or(|(before, _)| *before < mode) {
+        *demand = Some((mode, name));
+    }
 }
 
 /// What has been demanded so far.
 #[derive(Debug, Default)]
 pub struct Demands {
-    /// Of `sslmode`, and the name of the parameter or the variable.
-    mode: Option<(Mode, String)>,
-    /// The weak mode that `ssl` names, such as `ssl=prefer`: it counts where there is no `sslmode`.
+    /// Of `sslmode`.
+    mode: Demand,
+    /// The weak mode that `ssl` names, such as `ssl=prefer`: it counts if there is no `sslmode`.
     weak: Option<Mode>,
-    /// What `ssl` or `requiressl` demands whatever `sslmode` says, and its name.
-    required: Option<(Mode, String)>,
-    /// What another parameter asks for at least, and its name.
-    at_least: Option<(Mode, String)>,
-    /// Nothing where `sslrootcert` is not given.
-    roots: Option<Roots>,
+    /// What `ssl` or `requiressl` demands whatever `sslmode` says.
+    required: Demand,
+    /// What another parameter asks for at least.
+    at_least: Demand,
+    /// Whether only the system's roots are asked for.
+    is_system: bool,
+    ca: Option<PemFile>,
+    /// What names the roots.
     roots_by: Option<String>,
-    certificate: Option<String>,
-    key: Option<String>,
+    certificate: Option<PemFile>,
+    key: Option<PemFile>,
     sends_no_certificate: bool,
-    /// Certificate and key of the client.
-    pub client: Option<(String, String)>,
 }
 
 impl Demands {
-    /// Whether the parameter is one of TLS or authentication.
+    /// Returns whether the parameter is one of TLS or authentication.
     ///
     /// # Errors
-    /// Fails for one that cannot be satisfied.
-    pub fn take(&mut self, given: &Given<'_>) -> Result<bool, UrlError> {
-        let path = || Some(given.value.to_owned()).filter(|path| !path.is_empty());
-        let none_of = |values: &str| {
-            Err(given.error(
-                &format!("whose value is none of {values}"),
-                "give one of them",
-            ))
+    /// Fails for one that cannot be met.
+    pub fn take(&mut self, parameter: &Parameter) -> Result<bool, UrlError> {
+        let shown = || parameter.shown().to_owned();
+        let file = || {
+            let path = parameter.non_empty()?;
+            Some(PemFile::new(parameter.setting("DATABASE_URL"), path))
         };
-        let unsupported =
-            |remedy: &str| Err(given.error("which clerk-sync cannot satisfy", remedy));
-        let value = given.value.to_ascii_lowercase();
-        match (given.name, value.as_str()) {
+        let none_of = |values: &str| Err(parameter.none_of(values));
+        let unsupported = |remedy| Err(parameter.unsupported(remedy));
+        let value = parameter.text().to_ascii_lowercase();
+        match (parameter.name.as_str(), value.as_str()) {
             ("sslmode", text) => {
                 let fault = format!("whose value is none of {MODES}");
                 let remedy =
                     "give one of them: require encrypts without verifying, verify-full verifies";
-                let mode = mode(text).ok_or_else(|| given.error(&fault, remedy))?;
-                self.mode = Some((mode, given.shown.to_owned()));
+                let mode = mode(text).ok_or_else(|| parameter.error(&fault, remedy))?;
+                self.mode = Some((mode, shown()));
             }
             ("ssl", "true" | "1" | "on" | "yes") | ("requiressl", "1") => {
-                self.require(Mode::Require, given)
+                strengthen(&mut self.required, Mode::Require, shown())
             }
             ("ssl", "false" | "0" | "off" | "no") | ("requiressl", "0") => {}
             ("ssl", text) => match mode(text) {
-                Some(mode) if mode >= Mode::Require => self.require(mode, given),
+                Some(mode) if mode >= Mode::Require => {
+                    strengthen(&mut self.required, mode, shown())
+                }
                 Some(mode) => self.weak = Some(mode),
                 None => return none_of(&format!("true, false, {MODES}")),
             },
-            ("requiressl", _) => return none_of("0, 1"),
-            ("sslaccept", "strict") => self.demand(Mode::VerifyFull, given),
-            ("sslaccept", "accept_invalid_certs") => {}
-            ("sslaccept", _) => return none_of("strict, accept_invalid_certs"),
-            ("sslrootcert", value) => {
-                self.roots = if value == "system" {
-                    Some(Roots::System)
-                } else {
-                    path().map(Roots::File)
-                };
-                self.roots_by = Some(given.shown.to_owned());
+            ("sslaccept", "strict") => {
+                strengthen(&mut self.at_least, Mode::VerifyFull, shown() + "=strict")
             }
-            ("sslcert", _) => self.certificate = path(),
-            ("sslkey", _) => self.key = path(),
-            ("sslcertmode", "allow") => {}
+            ("channel_binding", "require") => {
+                strengthen(&mut self.at_least, Mode::Require, shown() + "=require")
+            }
+            ("sslrootcert", value) => {
+                self.is_system = value == "system";
+                self.ca = file().filter(|_| !self.is_system);
+                self.roots_by = parameter.non_empty().map(|_| shown());
+            }
+            ("sslcert", _) => self.certificate = file(),
+            ("sslkey", _) => self.key = file(),
             ("sslcertmode", "disable") => self.sends_no_certificate = true,
+            // What is so anyway.
+            ("sslaccept", "accept_invalid_certs")
+            | ("sslcertmode", "allow")
+            | ("channel_binding" | "gssencmode", "disable" | "prefer")
+            | ("sslnegotiation", "postgres")
+            | ("sslsni", "1")
+            | ("sslcompression", "0" | "1")
+            | ("ssl_min_protocol_version", "" | "tlsv1" | "tlsv1.1" | "tlsv1.2")
+            | ("ssl_max_protocol_version", "" | "tlsv1.3") => {}
             ("sslcertmode", "require") => {
                 return unsupported("take it out: the server decides whether it asks for one");
             }
-            ("sslcertmode", _) => return none_of("disable, allow"),
-            ("channel_binding", "disable" | "prefer") => {}
-            ("channel_binding", "require") => self.demand(Mode::Require, given),
-            ("channel_binding", _) => return none_of("disable, prefer, require"),
-            ("gssencmode", "disable" | "prefer") => {}
             ("gssencmode", "require") => {
                 return unsupported("take it out, and encrypt with sslmode=verify-full");
             }
-            ("gssencmode", _) => return none_of("disable, prefer"),
-            ("sslnegotiation", "postgres") => {}
             ("sslnegotiation", "direct") => {
                 return unsupported("take it out: TLS begins after a question to the server");
             }
-            ("sslnegotiation", _) => return none_of("postgres"),
-            ("sslsni", "1") | ("sslcompression", "0" | "1") => {}
             ("sslsni", _) => {
                 return unsupported("take it out: the host is always named to the server");
             }
-            ("sslcompression", _) => return none_of("0, 1"),
-            ("ssl_min_protocol_version", "" | "tlsv1" | "tlsv1.1" | "tlsv1.2") => {}
-            ("ssl_max_protocol_version", "" | "tlsv1.3") => {}
             ("ssl_min_protocol_version" | "ssl_max_protocol_version", _) => {
                 return unsupported(
                     "take it out: TLS 1.2 and 1.3 are spoken, the newest that the server has",
@@ -146,121 +143,80 @@ impl Demands {
                 );
             }
             ("sslidentity", _) => return unsupported("give sslcert and sslkey, both PEM"),
+            ("requiressl" | "sslcompression", _) => return none_of("0, 1"),
+            ("sslaccept", _) => return none_of("strict, accept_invalid_certs"),
+            ("sslcertmode", _) => return none_of("disable, allow"),
+            ("channel_binding", _) => return none_of("disable, prefer, require"),
+            ("gssencmode", _) => return none_of("disable, prefer"),
+            ("sslnegotiation", _) => return none_of("postgres"),
             _ => return Ok(false),
         }
         Ok(true)
     }
 
-    fn require(&mut self, mode: Mode, given: &Given<'_>) {
-        if self
-            .required
-            .as_ref()
-            .is_none_or(|(before, _)| *before < mode)
-        {
-            self.required = Some((mode, given.shown.to_owned()));
-        }
-    }
-
-    fn demand(&mut self, mode: Mode, given: &Given<'_>) {
-        if self
-            .at_least
-            .as_ref()
-            .is_none_or(|(before, _)| *before < mode)
-        {
-            self.at_least = Some((
-                mode,
-                format!("{}={}", given.shown, given.value.to_ascii_lowercase()),
-            ));
-        }
-    }
-
-    /// The names of what asks for TLS, for whoever has to take it out.
+    /// The names of what asks for TLS, for the person who has to take it out.
     pub fn asking(&self) -> Vec<String> {
         let of_mode = self
             .mode
             .as_ref()
-            .filter(|(mode, _)| *mode >= Mode::Require)
-            .map(|(_, name)| name.clone());
-        let required = self.required.as_ref().map(|(_, by)| by.clone());
-        let at_least = self.at_least.as_ref().map(|(_, by)| by.clone());
-        let roots = self.roots.as_ref().and(self.roots_by.clone());
-        [of_mode, required, at_least, roots]
-            .into_iter()
-            .flatten()
+            .filter(|(mode, _)| *mode >= Mode::Require);
+        let demands = [of_mode, self.required.as_ref(), self.at_least.as_ref()];
+        let names = demands.into_iter().flatten().map(|(_, name)| name);
+        names
+            .chain(&self.roots_by)
+            .map(|name| match name.starts_with("PG") {
+                true => name.clone(),
+                false => format!("{name} in DATABASE_URL"),
+            })
             .collect()
     }
 
-    /// The mode and the roots that all demands come to. On a socket there is no TLS, as in libpq.
+    /// The mode and the files that all demands come to, with the CA of the settings.
     ///
     /// # Errors
     /// Fails for demands that contradict each other.
-    pub fn settle(
-        &mut self,
-        has_ca_file: bool,
-        is_socket: bool,
-    ) -> Result<(Mode, Roots), UrlError> {
-        if is_socket {
-            return Ok((Mode::Disable, Roots::System));
-        }
-        self.client = match (self.certificate.take(), self.key.take()) {
-            _ if self.sends_no_certificate => None,
-            (None, None) => None,
-            (Some(certificate), Some(key)) => Some((certificate, key)),
-            _ => {
-                let remedy = "give both, sslcert and sslkey, or neither";
-                return Err(UrlError::new(
-                    "has one of sslcert and sslkey without the other",
-                    remedy,
-                ));
-            }
+    pub fn settle(self, beside: Option<PemFile>) -> Result<(Mode, Files), UrlError> {
+        let client = if self.sends_no_certificate {
+            None
+        } else {
+            pair(("sslcert", self.certificate), ("sslkey", self.key))?
         };
-        let sslmode = self.mode.as_ref().map(|(mode, _)| *mode);
-        let demanding = (self.required.as_ref().map(|(_, by)| by.as_str()))
-            .or(self.at_least.as_ref().map(|(_, by)| by.as_str()));
-        let contradiction = |weak: &str, by: &str| {
-            Err(UrlError::new(
+        let by = self.required.as_ref().or(self.at_least.as_ref());
+        let disabled = match (&self.mode, self.weak) {
+            (Some((Mode::Disable, name)), _) => by.map(|(_, by)| (name.as_str(), by)),
+            (None, Some(Mode::Disable)) => by.map(|(_, by)| ("ssl", by)),
+            (Some((mode, by)), Some(Mode::Disable)) if *mode >= Mode::Require => Some(("ssl", by)),
+            _ => None,
+        };
+        if let Some((weak, by)) = disabled {
+            return refuse(
                 format!("has {weak}=disable and {by}, which asks for TLS"),
                 "take one of them out",
-            ))
-        };
-        match (&self.mode, self.weak, demanding) {
-            (Some((Mode::Disable, name)), _, Some(by)) => return contradiction(name, by),
-            (None, Some(Mode::Disable), Some(by)) => return contradiction("ssl", by),
-            (Some((mode, name)), Some(Mode::Disable), _) if *mode >= Mode::Require => {
-                return contradiction("ssl", name);
-            }
-            _ => {}
+            );
         }
-        let given = sslmode
-            .or(self.weak)
-            .max(self.required.as_ref().map(|(mode, _)| *mode));
-        let is_system = self.roots == Some(Roots::System);
-        let has_ca = has_ca_file || matches!(self.roots, Some(Roots::File(_)));
+        let of = |demand: &Demand| demand.as_ref().map(|(mode, _)| *mode);
+        let given = of(&self.mode).or(self.weak).max(of(&self.required));
+        let ca: Vec<_> = self.ca.into_iter().chain(beside).collect();
         let mode = match given {
-            Some(mode) if is_system && mode < Mode::VerifyFull => {
-                let remedy = "give sslmode=verify-full: anybody can have a certificate from one of the system's roots";
-                return Err(UrlError::new(
+            Some(mode) if self.is_system && mode < Mode::VerifyFull => {
+                return refuse(
                     "has sslrootcert=system and a weaker sslmode than verify-full",
-                    remedy,
-                ));
+                    "give sslmode=verify-full: anybody can have a certificate from one of the system's roots",
+                );
             }
-            Some(mode) if has_ca && mode < Mode::Require => {
-                let remedy = "give sslmode=verify-full, or take the CA out";
-                return Err(UrlError::new(
+            Some(mode) if !ca.is_empty() && mode < Mode::Require => {
+                return refuse(
                     "has a CA and an sslmode that does not verify",
-                    remedy,
-                ));
+                    "give sslmode=verify-full, or take the CA out",
+                );
             }
-            Some(Mode::Require) if has_ca => Mode::VerifyCa,
+            Some(Mode::Require) if !ca.is_empty() => Mode::VerifyCa,
             Some(mode) => mode,
-            // Who gives a CA wants it to be used; sslmode=prefer would go on without TLS where it does not match.
-            None if is_system || has_ca => Mode::VerifyFull,
+            // Who gives a CA wants it to be used; sslmode=prefer would go on without TLS if it does not match.
+            None if self.is_system || !ca.is_empty() => Mode::VerifyFull,
             None => Mode::Prefer,
         };
-        let mode = self
-            .at_least
-            .as_ref()
-            .map_or(mode, |(least, _)| mode.max(*least));
-        Ok((mode, self.roots.take().unwrap_or_default()))
+        let mode = Some(mode).max(of(&self.at_least)).unwrap_or_default();
+        Ok((mode, Files { ca, client }))
     }
 }

@@ -1,5 +1,5 @@
-//! Which queues the workers of a database take from: each worker records its queue regularly, and a command compares before it
-//! replays. An event on another queue would wait there, and nobody would say so.
+//! Which queues the workers of a database consume. Each worker records its queue regularly, and a command compares before
+//! it replays: on another queue an event would wait for ever.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,10 +8,10 @@ use crate::clock::now;
 use crate::queue::Identity;
 use crate::store::{Store, StoreError};
 
-/// The name of the setting.
+/// The name of the row in the table of settings.
 const SETTING: &str = "worker_queue";
 
-/// How long another queue counts after it was recorded: several times the interval at which workers record theirs.
+/// How long another queue is kept after it was recorded: several times the interval at which workers record theirs.
 const KEPT_MS: u64 = 3 * 60 * 1000;
 
 /// A queue, and when a worker last recorded it.
@@ -19,12 +19,12 @@ const KEPT_MS: u64 = 3 * 60 * 1000;
 struct Entry {
     #[serde(flatten)]
     queue: Identity,
-    /// In milliseconds since 1970. Older programs wrote none.
+    /// In milliseconds since 1970. `None` if an older version wrote it.
     #[serde(default)]
     recorded_at: Option<i64>,
 }
 
-/// The setting. Older programs read and write its last queue alone.
+/// The value of the setting. Older versions read and write only its last queue.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Record {
     #[serde(flatten)]
@@ -47,7 +47,7 @@ impl Record {
         std::iter::once(self.last).chain(self.others)
     }
 
-    /// The record after a worker has recorded `queue`, and the other queues that were found in the one before.
+    /// Returns the record after a worker has recorded `queue`, and the other queues in the record before.
     fn with(before: Option<Self>, queue: &Identity, now: Timestamp) -> (Self, Vec<Identity>) {
         let is_same = |other: &Identity| other.is(queue) || other == queue;
         let mut others: Vec<_> = before
@@ -77,11 +77,11 @@ impl Record {
     }
 }
 
-/// Records the queue of a worker that runs; returns the other queues that were recorded, which count for some minutes more.
+/// Records the queue of a running worker, and returns the other queues that were recorded in the last minutes.
 ///
 /// Two workers that record at the same moment can drop one another's queue until the next time.
 pub async fn record(store: &Store, queue: &Identity) -> Result<Vec<Identity>, StoreError> {
-    // What cannot be read is written anew: the worker of a version that was rolled back must be found, too.
+    // A value that cannot be read is replaced: the worker of a version that was rolled back must be found, too.
     let before = store
         .setting(SETTING)
         .await?
@@ -93,8 +93,7 @@ pub async fn record(store: &Store, queue: &Identity) -> Result<Vec<Identity>, St
     Ok(found)
 }
 
-/// The queues that workers take from, the one that was recorded last first; empty if none has recorded it, as in a database that
-/// only older programs have used.
+/// Returns the queues that workers consume, the last recorded first; none in a database that only older versions used.
 pub async fn recorded(store: &Store) -> Result<Vec<Identity>, StoreError> {
     let Some(value) = store.setting(SETTING).await? else {
         return Ok(Vec::new());
@@ -105,7 +104,7 @@ pub async fn recorded(store: &Store) -> Result<Vec<Identity>, StoreError> {
         .collect())
 }
 
-/// Queues, for a person.
+/// Returns the queues as a phrase.
 pub fn listed(queues: &[Identity]) -> String {
     queues
         .iter()
@@ -139,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_queue_counts_for_minutes_after_it_was_recorded() {
+    fn a_queue_is_kept_for_minutes_after_it_was_recorded() {
         let (record, found) = Record::with(None, &queue("live"), at(0));
         assert_eq!(found, []);
         let (record, found) = Record::with(Some(record), &queue("test"), at(10));
@@ -149,7 +148,7 @@ mod tests {
         let (record, _) = Record::with(Some(record), &queue("live"), at(180));
         let json = serde_json::to_string(&record).unwrap();
         assert_eq!(namespaces(record), ["live", "test"]);
-        // The last time that it is found is the one at which it goes. So does one of a clock that is ahead.
+        // It is dropped when it is found for the last time. So is one of a clock that is ahead.
         for later in [200, -3600] {
             let (record, found) = Record::with(
                 Some(Record::read(&json).unwrap()),
@@ -164,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn records_of_older_programs_are_read_and_they_read_ours() {
+    fn records_of_older_versions_are_read_and_they_read_ours() {
         let old = serde_json::to_string(&queue("old")).unwrap();
         let (record, found) = Record::with(Some(Record::read(&old).unwrap()), &queue("new"), at(0));
         assert_eq!(found, [queue("old")]);
@@ -175,7 +174,7 @@ mod tests {
             queue("new")
         );
         assert!(Record::read(r#"{"kind":"other"}"#).is_err());
-        // The file of an older program has no ID.
+        // The file of an older version has no ID.
         let file = Identity::Embedded {
             id: String::new(),
             path: "/data/queue.db".into(),

@@ -1,0 +1,104 @@
+//! The values of labels: closed sets, so that no sender can create time series.
+
+/// A set of label values. With `else`, `of` returns that value for every other name.
+macro_rules! labels {
+    ($(#[$about:meta])* $set:ident { $($(#[$note:meta])* $value:ident = $name:literal,)+ } $(else $other:ident)?) => {
+        $(#[$about])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum $set {
+            $($(#[$note])* #[doc = concat!("`", $name, "`")] $value,)+
+        }
+
+        impl $set {
+            /// All values, in the order of their numbers.
+            pub const ALL: &[Self] = &[$(Self::$value),+];
+            /// How many values there are.
+            pub const COUNT: usize = Self::ALL.len();
+
+            /// Returns the value as text.
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$value => $name,)+ }
+            }
+
+            $(
+                /// Returns the value of this name.
+                pub fn of(name: &str) -> Self {
+                    let mut all = Self::ALL.iter().copied();
+                    all.find(|known| known.name() == name).unwrap_or(Self::$other)
+                }
+            )?
+        }
+    };
+}
+
+labels! {
+    /// The type of an event.
+    EventType {
+        UserCreated = "user.created",
+        UserUpdated = "user.updated",
+        UserDeleted = "user.deleted",
+        /// Any other, and an unknown one: no part of a delivery is read before its signature is valid.
+        Other = "other",
+    } else Other
+}
+
+labels! {
+    /// How a delivery over HTTP was answered: a 200, or the code of the problem.
+    WebhookResult {
+        Queued = "queued",
+        Ignored = "ignored",
+        MissingHeader = "missing_header",
+        InvalidHeader = "invalid_header",
+        InvalidSignature = "invalid_signature",
+        TimestampOutOfTolerance = "timestamp_out_of_tolerance",
+        InvalidRequest = "invalid_request",
+        RequestTimeout = "request_timeout",
+        BodyTooLarge = "body_too_large",
+        QueueUnavailable = "queue_unavailable",
+        Overloaded = "overloaded",
+        /// A valid signature, but not the path or the method of the webhook.
+        NotFound = "not_found",
+        Other = "other",
+    }
+}
+
+labels! {
+    /// The outcome of an event from the queue, or of a failed event that a person discarded.
+    EventStatus {
+        Applied = "applied",
+        Stale = "stale",
+        Repeated = "repeated",
+        Failed = "failed",
+        Discarded = "discarded",
+    }
+}
+
+labels! {
+    /// Why a queue gave an event up. `Other` is what the database says when it refuses even that record.
+    DeadLetterReason {
+        DeliveryLimit = "delivery_limit",
+        Expired = "expired",
+        Maxlen = "maxlen",
+        Rejected = "rejected",
+        Unrouted = "unrouted",
+        Other = "other",
+    } else Other
+}
+
+impl WebhookResult {
+    /// The answers to deliveries that cannot be trusted.
+    pub const DISTRUST: [Self; 4] = [
+        Self::MissingHeader,
+        Self::InvalidHeader,
+        Self::InvalidSignature,
+        Self::TimestampOutOfTolerance,
+    ];
+
+    /// Returns the types of events that can have this answer: only some answers come after the type was read.
+    pub fn event_types(self) -> &'static [EventType] {
+        match self {
+            Self::Queued | Self::QueueUnavailable | Self::NotFound => EventType::ALL,
+            _ => &[EventType::Other],
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Waits for the outcomes of replayed events, until a worker has tried each of them.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::report::Replayed;
+use super::selection::EVENTS_PER_QUERY;
+use crate::store::{EventRow, Status, Store, StoreError};
+
+/// Between two rounds of queries.
+const INTERVAL: Duration = Duration::from_millis(250);
+
+/// The outcome of a replayed event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Outcome {
+    pub event_id: String,
+    pub status: OutcomeStatus,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error_code: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// How a replayed event ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OutcomeStatus {
+    Applied,
+    Stale,
+    /// It failed again.
+    Failed,
+    Discarded,
+    /// Its row is gone: the user was forgotten.
+    Gone,
+    /// No worker has tried it yet.
+    Waiting,
+}
+
+impl OutcomeStatus {
+    /// Returns the status as text.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::Stale => "stale",
+            Self::Failed => "failed",
+            Self::Discarded => "discarded",
+            Self::Gone => "gone",
+            Self::Waiting => "waiting",
+        }
+    }
+
+    /// Returns whether a person must look at it.
+    pub fn is_bad(self) -> bool {
+        matches!(self, Self::Failed | Self::Waiting)
+    }
+}
+
+/// Waits until each event was tried, or for `timeout`, and returns the outcomes in order. Calls `notify` with how many
+/// are known. Retries while the database is unavailable.
+pub async fn outcomes(
+    store: &Store,
+    replayed: &[Replayed],
+    timeout: Duration,
+    notify: impl Fn(u64),
+) -> Result<Vec<Outcome>, StoreError> {
+    let deadline = Instant::now() + timeout;
+    let mut outcomes: Vec<_> = replayed.iter().map(waiting).collect();
+    loop {
+        let waiting = outcomes.iter().zip(replayed).enumerate();
+        let waiting = waiting.filter(|(_, (outcome, _))| outcome.status == OutcomeStatus::Waiting);
+        let waiting: Vec<_> = waiting.map(|(at, (_, event))| (at, event)).collect();
+        notify((replayed.len() - waiting.len()) as u64);
+        if waiting.is_empty() || Instant::now() >= deadline {
+            return Ok(outcomes);
+        }
+        for page in waiting.chunks(EVENTS_PER_QUERY.get() as usize) {
+            let ids: Vec<_> = page
+                .iter()
+                .map(|(_, event)| event.event_id.clone())
+                .collect();
+            let rows = match store.events_by_id(&ids, 0).await {
+                Err(StoreError::Unavailable(_)) => break,
+                rows => rows?,
+            };
+            for (at, event) in page {
+                let row = rows
+                    .iter()
+                    .find(|row| row.event_id == event.event_id.as_str());
+                outcomes[*at] = outcome(event, row);
+            }
+        }
+        tokio::time::sleep_until(deadline.min(Instant::now() + INTERVAL)).await;
+    }
+}
+
+fn outcome(event: &Replayed, row: Option<&EventRow>) -> Outcome {
+    let mut outcome = waiting(event);
+    outcome.status = match row.map(|row| row.status) {
+        None => OutcomeStatus::Gone,
+        Some(Status::Applied) => OutcomeStatus::Applied,
+        Some(Status::Stale) => OutcomeStatus::Stale,
+        Some(Status::Discarded) => OutcomeStatus::Discarded,
+        Some(Status::Failed) => OutcomeStatus::Waiting,
+    };
+    if let Some(row) =
+        row.filter(|row| row.status == Status::Failed && row.attempts > event.attempts)
+    {
+        outcome.status = OutcomeStatus::Failed;
+        outcome.error_code.clone_from(&row.error_code);
+        outcome.error.clone_from(&row.error);
+    }
+    outcome
+}
+
+fn waiting(event: &Replayed) -> Outcome {
+    Outcome {
+        event_id: event.event_id.to_string(),
+        status: OutcomeStatus::Waiting,
+        error_code: None,
+        error: None,
+    }
+}

@@ -1,0 +1,54 @@
+//! What a replay or a discard did, or would do, as the API and the commands report it.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::clerk::EventId;
+
+/// What a replay did, or would do.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct ReplayReport {
+    pub dry_run: bool,
+    /// Events that were published again, or would be.
+    pub replayed: u64,
+    /// Events that are not failed, or do not exist.
+    pub skipped: u64,
+    /// What the events would do now. Only of a dry run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub would: Option<ReplayPreview>,
+    /// Where to continue, if the limit was reached before the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// What the events of a replay would do to the table as it is now.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct ReplayPreview {
+    pub apply: u64,
+    /// A newer version is there.
+    pub be_stale: u64,
+    /// They would fail again, by code.
+    pub fail: BTreeMap<String, u64>,
+}
+
+/// An event that is on the queue again.
+#[derive(Debug, Clone)]
+pub struct Replayed {
+    pub event_id: EventId,
+    /// How often it had been tried before.
+    pub attempts: i64,
+}
+
+/// What a discard did, or would do.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct DiscardReport {
+    pub dry_run: bool,
+    pub discarded: u64,
+    /// Events that are not failed, or do not exist.
+    pub skipped: u64,
+    /// Where to continue, if the limit was reached before the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
