@@ -1,16 +1,16 @@
 //! The body of a replay or a discard: which failed events. It selects every failed event only if it says so.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
 use serde::Deserialize;
-use serde_json::{Map, Number, Value, json};
+use serde_json::Number;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::Schema;
 use utoipa::{PartialSchema, ToSchema};
 
-use super::filters::{
-    invalid, is_of_event, parameter_schema, read_cursor, schema, text, time, whole, wrong,
-};
+use super::filters::{invalid, is_of_event, read_cursor, text, time, whole, wrong};
 use crate::clerk::{EventId, Timestamp};
 use crate::http::problem::Problem;
 use crate::replay::{self, Selection};
@@ -226,109 +226,33 @@ pub struct Set;
 /// The body for one event, in the OpenAPI document.
 pub struct One;
 
-/// The fields of a filter.
-const FILTER: [(&str, &str); 5] = [
-    ("type", "The type, such as user.updated."),
-    ("user", "Clerk ID of the user."),
-    ("error_code", "Failed with this code, such as unrouted."),
-    ("since", "Received at this time or later."),
-    ("until", "Received before this time."),
-];
-
-fn field(name: &str) -> Value {
-    match name {
-        "since" | "until" | "cursor" => parameter_schema("", name),
-        _ => json!({"type": "string", "pattern": r"^[^\u0000]+$"}),
-    }
-}
-
-fn or_null(schema: Value, description: &str) -> Value {
-    json!({"oneOf": [schema, {"type": "null"}], "description": description})
-}
-
-fn integer(max: u32) -> Value {
-    json!({"type": "integer", "minimum": 1, "maximum": max})
-}
-
-/// The schema of a body: of the fields that select events, those that are not in `selectors` must be null or absent.
-fn body(description: &str, selectors: &[&Value], required: &[&str]) -> Value {
-    let names = FILTER.iter().map(|(name, _)| *name);
-    let mut properties: Map<_, _> = names
-        .chain(["ids", "all", "limit", "cursor"])
-        .map(|name| (name.to_owned(), json!({"type": "null"})))
-        .collect();
-    let common = json!({
-        "status": or_null(json!({"type": "string", "enum": ["failed"]}), "Only failed events are replayed or discarded."),
-        "rate": or_null(integer(RATE_MAX), "Most events per second, of a replay; 500 by default."),
-        "dry_run": {"type": "boolean", "description": "Only say what would be done."},
-    });
-    for fields in selectors.iter().copied().chain([&common]) {
-        properties.extend(fields.as_object().cloned().unwrap_or_default());
-    }
-    json!({
-        "type": "object",
-        "description": description,
-        "properties": properties,
-        "required": required,
-        "additionalProperties": false,
-    })
+/// The schema of a body. The derived one could not say which fields exclude each other.
+fn body_schema(name: &str) -> RefOr<Schema> {
+    let mut schemas: BTreeMap<String, Schema> =
+        serde_json::from_str(include_str!("bulk_request.json")).expect("the schemas are valid");
+    schemas.remove(name).expect("both have a schema").into()
 }
 
 impl PartialSchema for Set {
     fn schema() -> RefOr<Schema> {
-        let not_all = json!({
-            "all": or_null(json!({"type": "boolean", "enum": [false]}), "Not every failed event."),
-        });
-        let page = json!({
-            "limit": or_null(integer(EVENTS_MAX), "Most events; 100 by default."),
-            "cursor": or_null(field("cursor"), "`next` of the answer before."),
-        });
-        let ids = json!({"ids": {
-            "type": "array",
-            "items": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,255}$"},
-            "minItems": 1,
-            "maxItems": IDS_MAX,
-            "description": "IDs of events, msg_….",
-        }});
-        let all = json!({"all": {"type": "boolean", "enum": [true]}});
-        let filter: Value = FILTER
-            .map(|(name, description)| (name, or_null(field(name), description)))
-            .into_iter()
-            .collect();
-        let narrow = FILTER.map(|(name, _)| {
-            json!({"type": "object", "properties": {name: field(name)}, "required": [name]})
-        });
-        let by_filter = body("A filter.", &[&filter, &page, &not_all], &[]);
-        schema(json!({
-            "description": "Which failed events: by a filter, by their IDs, or all of them. And whether to do it, or only to say what it would do.",
-            "oneOf": [
-                {
-                    "description": "By a filter: every field that is given must hold.",
-                    "allOf": [by_filter, {"anyOf": narrow}],
-                },
-                body("By their IDs. Others than failed ones are skipped.", &[&ids, &not_all], &["ids"]),
-                body("Every failed event, the newest first.", &[&all, &page], &["all"]),
-            ],
-        }))
-        .into()
+        body_schema("Order")
     }
 }
 
 impl ToSchema for Set {
-    fn name() -> std::borrow::Cow<'static, str> {
+    fn name() -> Cow<'static, str> {
         "Order".into()
     }
 }
 
 impl PartialSchema for One {
     fn schema() -> RefOr<Schema> {
-        let description = "Whether to do it, or only to say what it would do. The path says which event: fields of `Order` that say so are rejected.";
-        schema(body(description, &[], &[])).into()
+        body_schema("OrderForOne")
     }
 }
 
 impl ToSchema for One {
-    fn name() -> std::borrow::Cow<'static, str> {
+    fn name() -> Cow<'static, str> {
         "OrderForOne".into()
     }
 }
@@ -472,6 +396,19 @@ mod tests {
                 "{bad}: {}",
                 problem.detail()
             );
+        }
+    }
+
+    #[test]
+    fn the_schema_has_the_limits() {
+        let schemas = include_str!("bulk_request.json");
+        for (keyword, limit) in [
+            ("maximum", RATE_MAX),
+            ("maximum", EVENTS_MAX),
+            ("maxItems", IDS_MAX as u32),
+        ] {
+            let limit = format!("\"{keyword}\": {limit}}}");
+            assert!(schemas.contains(&limit), "{limit}");
         }
     }
 }

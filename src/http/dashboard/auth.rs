@@ -9,7 +9,7 @@ use actix_web::http::header::{COOKIE, ORIGIN};
 use actix_web::{FromRequest, HttpRequest, web};
 use futures_util::future::LocalBoxFuture;
 
-use super::error::DashboardError;
+use super::page::DashboardError;
 use super::session::{self, Session};
 use crate::clock::now;
 use crate::http::admin::{Admin, AdminToken};

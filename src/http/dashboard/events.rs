@@ -1,19 +1,27 @@
-//! `/events`: the record of every event.
+//! `/events`: the record of every event; and one event with everything that is known of it.
 
-use actix_web::web::Data;
+use std::num::NonZeroU32;
+
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
+use actix_web::web::{Data, Path, Query};
 use actix_web::{HttpRequest, HttpResponse};
 use askama::Template;
 
-use super::error::DashboardError;
-use super::frame::Frame;
+use super::actions::Action;
+use super::auth::Posted;
+use super::error_help::ErrorHelp;
+use super::page::{DashboardError, Frame, guarded, page, redirect};
 use super::page_query::PageQuery;
-use super::response::page;
 use super::session::Session;
-use super::view_models::{EventLine, Pages};
+use super::view_models::{Block, EventLine, Pages, When};
+use super::{error_help, payload};
+use crate::clerk::{EventId, Timestamp, api_object};
 use crate::clock::now;
-use crate::format;
 use crate::http::admin::Admin;
-use crate::store::Status;
+use crate::http::problem::{Code, Problem};
+use crate::replay::Selection;
+use crate::store::{EventFilter, EventRow, Page, Status, Store, StoreError};
+use crate::{format, replay};
 
 #[derive(Template)]
 #[template(path = "events.html")]
@@ -71,4 +79,230 @@ fn notice(query: &PageQuery) -> Option<String> {
         "discarded" => Some(format!("{count} discarded.")),
         _ => None,
     }
+}
+
+/// Other events of the same user, beside an event.
+const OTHERS: NonZeroU32 = NonZeroU32::new(8).expect("8 is not 0");
+
+/// A point in time of an event.
+struct Moment {
+    class: &'static str,
+    what: &'static str,
+    when: When,
+    note: Option<String>,
+}
+
+#[derive(Template)]
+#[template(path = "event.html")]
+struct EventPage {
+    frame: Frame,
+    form_token: String,
+    event: EventLine,
+    /// Class and text.
+    notice: Option<(&'static str, &'static str)>,
+    error_text: String,
+    /// `None` if the event did not fail.
+    error_help: Option<ErrorHelp>,
+    can_act: bool,
+    /// What a replay would do.
+    preview: Option<String>,
+    payload: Option<Block>,
+    moments: Vec<Moment>,
+    deliveries: String,
+    attempts: String,
+    superseded_by: Option<String>,
+    others: Vec<EventLine>,
+    /// The address of this server, as the browser knows it.
+    base: String,
+}
+
+/// What was done with an event a moment ago, in its page's address.
+#[derive(serde::Deserialize)]
+pub struct LastAction {
+    done: Option<String>,
+    /// The attempts before.
+    attempts: Option<i64>,
+}
+
+/// `GET /events/{id}`
+pub async fn show(
+    session: Session,
+    request: HttpRequest,
+    id: Path<String>,
+    last_action: Query<LastAction>,
+    admin: Data<Admin>,
+) -> Result<HttpResponse, DashboardError> {
+    let now = now();
+    let (id, event) = admin.event(&id).await?;
+    let can_act = event.status == Status::Failed;
+    let code = event.error_code.as_deref();
+    let connection = request.connection_info().clone();
+    Ok(page(&EventPage {
+        frame: Frame::of(&session, "events", event.event_type.as_str(), true),
+        form_token: session.form_token,
+        notice: notice_of_one(&event, &last_action),
+        error_help: code.map(error_help::of),
+        can_act,
+        preview: if can_act {
+            Some(preview(&admin.store, id, code.unwrap_or_default()).await?)
+        } else {
+            None
+        },
+        payload: event
+            .payload
+            .as_deref()
+            .map(|body| payload::show(body).into()),
+        moments: moments(&event, now),
+        deliveries: format::number(event.deliveries.unsigned_abs()),
+        attempts: format::number(event.attempts.unsigned_abs()),
+        superseded_by: event
+            .superseded_by
+            .clone()
+            .filter(|by| *by != event.event_id && !api_object::is_reading(by)),
+        others: others(&admin, &event, now).await?,
+        base: format!("{}://{}", connection.scheme(), connection.host()),
+        error_text: event
+            .error
+            .clone()
+            .unwrap_or_else(|| "No reason was kept.".into()),
+        event: EventLine::of(&event, now),
+    }))
+}
+
+async fn others(
+    admin: &Admin,
+    event: &EventRow,
+    now: Timestamp,
+) -> Result<Vec<EventLine>, StoreError> {
+    if event.clerk_id.is_none() {
+        return Ok(Vec::new());
+    }
+    let filter = EventFilter {
+        clerk_id: event.clerk_id.clone(),
+        ..EventFilter::default()
+    };
+    let page = Page {
+        limit: OTHERS,
+        after: None,
+    };
+    let mut rows = admin.store.events(&filter, &page).await?.rows;
+    rows.retain(|other| other.event_id != event.event_id);
+    Ok(EventLine::all(&rows, now))
+}
+
+fn notice_of_one(event: &EventRow, last: &LastAction) -> Option<(&'static str, &'static str)> {
+    let was_tried = last.attempts.is_some_and(|before| event.attempts > before);
+    Some(match (last.done.as_deref()?, event.status) {
+        ("replayed", Status::Applied) => ("good", "Replayed, and applied."),
+        ("replayed", Status::Stale) => (
+            "good",
+            "Replayed. It changed nothing: a newer version was there.",
+        ),
+        ("replayed", Status::Failed) if was_tried => (
+            "bad",
+            "Replayed, and failed again. The reason below is the new one.",
+        ),
+        ("replayed", Status::Failed) => (
+            "warn",
+            "It is back on the queue. A worker will try it in a moment.",
+        ),
+        ("discarded", Status::Discarded) => ("good", "Discarded."),
+        ("late", _) => (
+            "warn",
+            "Nothing was done: the event was not failed any more.",
+        ),
+        _ => return None,
+    })
+}
+
+/// What a replay would do, in words.
+async fn preview(store: &Store, id: EventId, error_code: &str) -> Result<String, StoreError> {
+    let preview = replay::preview(store, &Selection::Ids(vec![id])).await?;
+    let would = preview.would.unwrap_or_default();
+    let code = would.fail.keys().next();
+    Ok(match (would.apply, would.be_stale, code) {
+        (1.., _, _) => "it would be applied.".into(),
+        (_, 1.., _) => "it would change nothing, since a newer version is there.".into(),
+        (_, _, Some(code)) if code == error_code => {
+            "it would fail again, for the same reason.".into()
+        }
+        (_, _, Some(code)) => {
+            let meaning = error_help::of(code).meaning;
+            format!("it would fail again, with {code}. {meaning}")
+        }
+        _ => "it is not failed any more.".into(),
+    })
+}
+
+/// The known times of an event, in the order in which they should be.
+fn moments(event: &EventRow, now: Timestamp) -> Vec<Moment> {
+    let attempts = event.attempts.unsigned_abs();
+    let note = (attempts > 1).then(|| format!("at attempt number {}", format::number(attempts)));
+    let processed = match event.status {
+        Status::Applied => "Applied: it changed the row",
+        Status::Stale => "Stale: a newer version was there",
+        Status::Failed => "Failed",
+        Status::Discarded => "Tried the last time, and discarded since",
+    };
+    [
+        ("plain", "Occurred at Clerk", event.occurred_at, None),
+        ("plain", "Sent by Svix", Some(event.sent_at), None),
+        (
+            "plain",
+            "Received and queued",
+            Some(event.received_at),
+            None,
+        ),
+        (
+            event.status.as_str(),
+            processed,
+            Some(event.processed_at),
+            note,
+        ),
+    ]
+    .into_iter()
+    .filter_map(|(class, what, time, note)| {
+        Some(Moment {
+            class,
+            what,
+            when: When::at(time?, now),
+            note,
+        })
+    })
+    .collect()
+}
+
+/// `POST /events/{id}/{action}`
+pub async fn act(
+    _: Posted,
+    path: Path<(String, Action)>,
+    admin: Data<Admin>,
+) -> Result<HttpResponse, DashboardError> {
+    let (id, action) = path.into_inner();
+    let (id, event) = admin.event(&id).await?;
+    let address = format!("/events/{id}");
+    let count = action.run(&admin, &Selection::Ids(vec![id])).await?;
+    let done = if count == 1 { action.done() } else { "late" };
+    let attempts = match action {
+        Action::Replay => format!("&attempts={}", event.attempts),
+        Action::Discard => String::new(),
+    };
+    Ok(redirect(&format!("{address}?done={done}{attempts}")))
+}
+
+/// `GET /events/{id}/payload`: the body as it came. Whatever it contains, a browser saves it and does not open it.
+pub async fn payload(
+    _: Session,
+    id: Path<String>,
+    admin: Data<Admin>,
+) -> Result<HttpResponse, DashboardError> {
+    let (id, event) = admin.event(&id).await?;
+    let missing = || Problem::new(Code::NotFound, "the payload of this event is not kept");
+    let body = event.payload.ok_or_else(missing)?;
+    let disposition = format!("attachment; filename=\"{id}.json\"");
+    Ok(guarded(HttpResponse::Ok())
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .insert_header((CONTENT_TYPE, "application/octet-stream"))
+        .insert_header((CONTENT_DISPOSITION, disposition))
+        .body(body))
 }

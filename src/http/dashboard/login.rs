@@ -12,9 +12,7 @@ use rand::Rng;
 use tokio::sync::Semaphore;
 
 use super::auth::{self, FormFields, Posted};
-use super::error::DashboardError;
-use super::frame::Frame;
-use super::response::{page, page_of, redirect};
+use super::page::{DashboardError, Frame, page, page_of, redirect};
 use super::session::{self, NONCE_BYTES};
 use crate::clock::now;
 use crate::http::problem::{Code, Problem};

@@ -9,14 +9,11 @@ use askama::Template;
 
 use super::chart::{self, Chart};
 use super::encode::encode;
-use super::error::DashboardError;
 use super::error_help::{self, ErrorHelp};
-use super::frame::Frame;
-use super::response::page;
+use super::page::{DashboardError, Frame, page};
 use super::session::Session;
 use super::status::{Headline, Snapshot, Tile};
-use super::view_models::{EventLine, of_ms};
-use super::when::When;
+use super::view_models::{EventLine, When, of_ms};
 use crate::clerk::Timestamp;
 use crate::clock::now;
 use crate::format;

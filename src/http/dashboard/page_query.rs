@@ -3,7 +3,7 @@
 use actix_web::web::Query;
 
 use super::encode::encode;
-use super::error::DashboardError;
+use super::page::DashboardError;
 use crate::clerk::Timestamp;
 use crate::http::api::{read_events_query, read_users_query, with_plus};
 use crate::store::{EventFilter, Page, UserFilter};

@@ -6,10 +6,8 @@ use actix_web::web::{self, Path, Payload, ServiceConfig, get, post};
 use actix_web::{HttpRequest, HttpResponse, Resource, Route};
 use askama::Template;
 
-use super::error::DashboardError;
-use super::frame::Frame;
-use super::response::{guarded, page_of};
-use super::{assets, bulk_actions, event, events, login, overview, users};
+use super::page::{DashboardError, Frame, guarded, page_of};
+use super::{actions, assets, events, login, overview, users};
 use crate::http::misdirected;
 use crate::http::paths::DASHBOARD_PATH;
 use crate::http::problem::{Code, Problem};
@@ -25,15 +23,15 @@ pub fn configure(config: &mut ServiceConfig) {
         .service(
             page(
                 "/events/{action:replay|discard}",
-                get().to(bulk_actions::preview),
+                get().to(actions::preview),
             )
-            .route(post().to(bulk_actions::run)),
+            .route(post().to(actions::run)),
         )
-        .service(page("/events/{id}", get().to(event::show)))
-        .service(page("/events/{id}/payload", get().to(event::payload)))
+        .service(page("/events/{id}", get().to(events::show)))
+        .service(page("/events/{id}/payload", get().to(events::payload)))
         .service(page(
             "/events/{id}/{action:replay|discard}",
-            post().to(event::act),
+            post().to(events::act),
         ))
         .service(page("/users", get().to(users::list)))
         .service(page("/users/{id}", get().to(users::show)));
@@ -77,7 +75,8 @@ async fn wrong_method(
 
 async fn asset(path: Path<(String, String)>) -> Result<HttpResponse, DashboardError> {
     let (digest, name) = path.into_inner();
-    let asset = assets::find(&name).ok_or_else(|| Problem::new(Code::NotFound, "there is no such file"))?;
+    let asset =
+        assets::find(&name).ok_or_else(|| Problem::new(Code::NotFound, "there is no such file"))?;
     // While versions are exchanged behind a balancer, a page of one can ask the other: it gets the file that is there, for now.
     let cache_control = if digest == asset.digest {
         "public, max-age=31536000, immutable"

@@ -1,7 +1,6 @@
 //! Whether the service works, in words: one headline, and a tile for each part. Pure.
 
-use super::view_models::of_ms;
-use super::when::When;
+use super::view_models::{When, of_ms};
 use crate::clerk::Timestamp;
 use crate::format;
 use crate::http::service_status::{PartStatus, Waiting};

@@ -4,14 +4,11 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
 use serde_json::value::RawValue;
 
-use super::error::DashboardError;
-use super::frame::Frame;
+use super::page::{DashboardError, Frame, page};
 use super::page_query::PageQuery;
 use super::payload::show_json;
-use super::response::page;
 use super::session::Session;
-use super::view_models::{Block, EventLine, Pages, Person};
-use super::when::When;
+use super::view_models::{Block, EventLine, Pages, Person, When};
 use crate::clerk::{ClerkId, Timestamp, api_object};
 use crate::clock::now;
 use crate::http::admin::Admin;

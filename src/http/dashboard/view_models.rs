@@ -1,4 +1,4 @@
-//! Rows as pages show them: texts, addresses and badges for the templates. Pure.
+//! Rows and times as pages show them: texts, addresses and badges for the templates. Pure.
 
 use std::time::Duration;
 
@@ -8,10 +8,39 @@ use askama::filters::HtmlSafe;
 use super::encode::encode;
 use super::page_query::PageQuery;
 use super::payload::Shown;
-use super::when::When;
 use crate::clerk::Timestamp;
 use crate::format;
-use crate::store::{Cursor, EventRow, Page, User};
+use crate::store::{Cursor, EventRow, Page, Time, User};
+
+/// A time in UTC, with how long ago it was.
+#[derive(Template)]
+#[template(
+    source = r#"<span class="when"><time datetime="{{ iso }}">{{ utc }}</time> <span class="age">{{ age }}</span></span>"#,
+    ext = "html"
+)]
+pub struct When {
+    /// RFC 3339, for the browser.
+    iso: String,
+    /// To the second, with `UTC`.
+    utc: String,
+    pub age: String,
+}
+
+// Its own template has escaped it.
+impl askama::filters::HtmlSafe for When {}
+
+impl When {
+    /// The time as it looks at `now`.
+    pub fn at(time: Time, now: Timestamp) -> Self {
+        let iso = time.to_string();
+        Self {
+            // A `Timestamp` lies between 1970 and 9999, so the parts of its RFC 3339 form have fixed places.
+            utc: format!("{} {}\u{a0}UTC", &iso[..10], &iso[11..19]),
+            age: format::age(now.ms() - time.0.ms()),
+            iso,
+        }
+    }
+}
 
 /// An outcome, by word, shape and color.
 #[derive(Template, Clone, Copy)]
@@ -189,6 +218,15 @@ fn initials(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_has_its_utc_form_and_its_age() {
+        let now = Timestamp::from_ms(1_795_400_000_000).unwrap();
+        let time = Timestamp::from_ms(now.ms() - 90_000).unwrap();
+        let when = When::at(Time(time), now);
+        assert_eq!(when.iso, "2026-11-23T02:11:50.000Z");
+        assert_eq!(when.utc, "2026-11-23 02:11:50\u{a0}UTC");
+    }
 
     #[test]
     fn every_name_has_initials() {

@@ -1,16 +1,111 @@
-//! Why a request to the dashboard gets no page: the status, and the page that says so.
+//! The pages of the dashboard: the frame around each, the headers that restrict the browser, and a page for each error.
 
 use std::fmt;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{HeaderValue, RETRY_AFTER};
-use actix_web::{HttpResponse, ResponseError};
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER};
+use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use askama::Template;
 
-use super::frame::Frame;
-use super::response::{page, page_of, redirect};
+use super::assets;
 use super::encode::encode;
+use super::session::Session;
+use crate::escape::visible_lines;
 use crate::http::problem::{Code, Problem};
+
+/// What is around a page.
+pub struct Frame {
+    pub title: String,
+    /// The part of the dashboard that the page belongs to: `overview`, `events`, `users`, or empty.
+    pub part: &'static str,
+    /// The session's; `None` if the visitor is not logged in.
+    pub form_token: Option<String>,
+    /// Whether the page refreshes itself.
+    pub is_live: bool,
+    pub version: &'static str,
+}
+
+impl Frame {
+    /// Around a page for a visitor who is logged in. A page further back in a listing stands still, so that nothing moves under the
+    /// reader.
+    pub fn of(
+        session: &Session,
+        part: &'static str,
+        title: impl Into<String>,
+        is_live: bool,
+    ) -> Self {
+        Self {
+            form_token: Some(session.form_token.clone()),
+            is_live,
+            ..Self::outside(part, title)
+        }
+    }
+
+    /// Around a page for anybody.
+    pub fn outside(part: &'static str, title: impl Into<String>) -> Self {
+        Self {
+            title: title.into(),
+            part,
+            form_token: None,
+            is_live: false,
+            version: env!("CARGO_PKG_VERSION"),
+        }
+    }
+
+    /// The address of a file of the dashboard.
+    pub fn asset(&self, name: &str) -> String {
+        assets::address(name)
+    }
+}
+
+/// Only files of this server: no script, style or form in a page's text can act.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
+                      form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
+
+/// With `same-origin` and not `no-referrer`: with that, browsers send the forms of this site without an origin.
+const GUARDS: [(&str, &str); 7] = [
+    ("content-security-policy", POLICY),
+    ("x-content-type-options", "nosniff"),
+    ("x-frame-options", "DENY"),
+    ("referrer-policy", "same-origin"),
+    ("cross-origin-opener-policy", "same-origin"),
+    ("cross-origin-resource-policy", "same-origin"),
+    (
+        "permissions-policy",
+        "camera=(), geolocation=(), microphone=()",
+    ),
+];
+
+/// An answer with the headers that every answer of the dashboard has.
+pub fn guarded(mut response: HttpResponseBuilder) -> HttpResponseBuilder {
+    for header in GUARDS {
+        response.insert_header(header);
+    }
+    response
+}
+
+/// A page. It contains personal data, so browsers and proxies never store it.
+pub fn page(page: &impl Template) -> HttpResponse {
+    page_of(StatusCode::OK, page)
+}
+
+/// A page with another status.
+pub fn page_of(status: StatusCode, page: &impl Template) -> HttpResponse {
+    let page = page.render().expect("a page is written to memory");
+    guarded(HttpResponse::build(status))
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .insert_header((CONTENT_TYPE, "text/html; charset=utf-8"))
+        // The templates have no hidden characters, so these come from outside.
+        .body(visible_lines(&page).into_owned())
+}
+
+/// A redirect to another page, which the browser requests with GET.
+pub fn redirect(path: &str) -> HttpResponse {
+    guarded(HttpResponse::SeeOther())
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .insert_header((LOCATION, path))
+        .finish()
+}
 
 /// Why there is no page.
 #[derive(Debug)]
