@@ -3,22 +3,35 @@
 use actix_web::HttpRequest;
 use actix_web::web::{Json, Path};
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
 use super::auth::Operator;
 use super::filters::{self, HistoryQuery, UserQuery};
-use crate::clerk::ClerkId;
+use crate::clerk::{ClerkId, tables};
 use crate::http::admin::Admin;
 use crate::http::problem::{Code, Problem};
-use crate::store::{HistoryRow, User};
+use crate::store::{HistoryRow, TableRow};
 
 /// A page of users.
 #[derive(Serialize, ToSchema)]
 pub struct Users {
-    pub users: Vec<User>,
+    #[schema(value_type = Vec<User>)]
+    pub users: Vec<TableRow>,
     /// The `cursor` of the next page; null on the last one.
     pub next: Option<String>,
 }
+
+/// The schema of a row of `users`, made from the table's columns.
+pub struct User;
+
+impl PartialSchema for User {
+    fn schema() -> RefOr<Schema> {
+        TableRow::schema(&tables::users::TABLE).into()
+    }
+}
+
+impl ToSchema for User {}
 
 /// A page of a user's history.
 #[derive(Serialize, ToSchema)]
@@ -56,7 +69,7 @@ pub async fn list_users(
     get, path = "/api/users/{id}", tag = "users", params(("id" = String, Path, description = "Clerk ID, user_…")),
     responses((status = 200, description = "The user", body = User))
 )]
-pub async fn show_user(Operator(admin): Operator, id: Path<String>) -> Result<Json<User>, Problem> {
+pub async fn show_user(Operator(admin): Operator, id: Path<String>) -> Result<Json<TableRow>, Problem> {
     Ok(Json(find(&clerk_id(&id)?, &admin).await?))
 }
 
@@ -86,7 +99,7 @@ pub async fn user_history(
     }))
 }
 
-async fn find(id: &ClerkId, admin: &Admin) -> Result<User, Problem> {
+async fn find(id: &ClerkId, admin: &Admin) -> Result<TableRow, Problem> {
     admin.store.user(id).await?.ok_or_else(no_user)
 }
 

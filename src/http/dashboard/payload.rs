@@ -29,7 +29,8 @@ pub struct Piece {
 }
 
 /// A body as it came.
-pub fn show(body: &[u8]) -> Shown {
+pub fn show(body: &(impl AsRef<[u8]> + ?Sized)) -> Shown {
+    let body = body.as_ref();
     let (pieces, kind) = match std::str::from_utf8(body) {
         Ok(text) if serde_json::from_str::<&RawValue>(text).is_ok() => (of_json(text), "JSON"),
         Ok(_) => (of_bytes(body), "text"),
@@ -41,11 +42,6 @@ pub fn show(body: &[u8]) -> Shown {
         bytes: body.len(),
         is_cut: pieces.is_cut,
     }
-}
-
-/// Valid JSON, such as a column holds.
-pub fn show_json(json: &RawValue) -> Shown {
-    show(json.get().as_bytes())
 }
 
 fn of_bytes(bytes: &[u8]) -> Pieces {

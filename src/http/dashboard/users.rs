@@ -2,18 +2,17 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
-use serde_json::value::RawValue;
 
 use super::page::{DashboardError, Frame, page};
 use super::page_query::PageQuery;
-use super::payload::show_json;
+use super::payload;
 use super::session::Session;
 use super::view_models::{Block, EventLine, Pages, Person, When};
 use crate::clerk::{ClerkId, Timestamp, api_object};
 use crate::clock::now;
 use crate::http::admin::Admin;
 use crate::http::problem::{Code, Problem};
-use crate::store::{HistoryRow, Status, User};
+use crate::store::{HistoryRow, Status, TableRow};
 
 #[derive(Template)]
 #[template(path = "users.html")]
@@ -108,7 +107,10 @@ pub async fn show(
             .filter(|id| !api_object::is_reading(id)),
         is_reading: user.event_id.as_deref().is_some_and(api_object::is_reading),
         metadata: metadata(&user),
-        data: user.data.as_deref().map(|data| show_json(data).into()),
+        data: user
+            .data
+            .as_deref()
+            .map(|data| payload::show(data.get()).into()),
         history: listing.rows.iter().map(|row| step(row, now)).collect(),
         pages,
         id: user.clerk_id,
@@ -135,63 +137,69 @@ fn step(row: &HistoryRow, now: Timestamp) -> Step {
     }
 }
 
-fn profile(user: &User) -> Vec<(&'static str, String)> {
-    let verified = |value: &Option<String>, is_verified: Option<bool>| {
-        let said = match is_verified {
+/// The columns of the profile, with their names for people.
+const PROFILE: [(&str, &str); 12] = [
+    ("E-mail", "email"),
+    ("Phone", "phone"),
+    ("Username", "username"),
+    ("First name", "first_name"),
+    ("Last name", "last_name"),
+    ("External ID", "external_id"),
+    ("Locale", "locale"),
+    ("Picture", "image_url"),
+    ("Banned", "banned"),
+    ("Locked", "locked"),
+    ("Two factors", "two_factor_enabled"),
+    ("Password", "password_enabled"),
+];
+
+fn profile(user: &TableRow) -> Vec<(&'static str, String)> {
+    let value = |column: &str| {
+        let verified = match user.boolean(&format!("{column}_verified")) {
             Some(true) => " (verified)",
             Some(false) => " (not verified)",
             None => "",
         };
-        value.as_ref().map(|value| format!("{value}{said}"))
+        match (user.text(column), user.boolean(column)) {
+            (Some(text), _) => format!("{text}{verified}"),
+            (_, Some(true)) => "yes".into(),
+            (_, Some(false)) => "no".into(),
+            _ => "—".into(),
+        }
     };
-    let truth =
-        |value: Option<bool>| value.map(|value| if value { "yes" } else { "no" }.to_owned());
-    let fields = [
-        ("Clerk ID", Some(user.clerk_id.clone())),
-        ("E-mail", verified(&user.email, user.email_verified)),
-        ("Phone", verified(&user.phone, user.phone_verified)),
-        ("Username", user.username.clone()),
-        ("First name", user.first_name.clone()),
-        ("Last name", user.last_name.clone()),
-        ("External ID", user.external_id.clone()),
-        ("Locale", user.locale.clone()),
-        ("Picture", user.image_url.clone()),
-        ("Banned", truth(user.banned)),
-        ("Locked", truth(user.locked)),
-        ("Two factors", truth(user.two_factor_enabled)),
-        ("Password", truth(user.password_enabled)),
-    ];
-    fields
+    let columns = PROFILE.map(|(name, column)| (name, value(column)));
+    [("Clerk ID", user.clerk_id.clone())]
         .into_iter()
-        .map(|(name, value)| (name, value.unwrap_or_else(|| "—".into())))
+        .chain(columns)
         .collect()
 }
 
-fn times(user: &User, now: Timestamp) -> Vec<(&'static str, When)> {
-    let times = [
-        ("Created", user.created_at),
+fn times(user: &TableRow, now: Timestamp) -> Vec<(&'static str, When)> {
+    [
+        ("Created", user.time("created_at")),
         ("Updated", user.updated_at),
         ("Deleted", user.deleted_at),
         ("Erased", user.erased_at),
-        ("Last sign-in", user.last_sign_in_at),
-        ("Last active", user.last_active_at),
-        ("Terms accepted", user.legal_accepted_at),
+        ("Last sign-in", user.time("last_sign_in_at")),
+        ("Last active", user.time("last_active_at")),
+        ("Terms accepted", user.time("legal_accepted_at")),
         ("Written here", Some(user.synced_at)),
-    ];
-    times
-        .into_iter()
-        .filter_map(|(name, time)| Some((name, When::at(time?, now))))
-        .collect()
+    ]
+    .into_iter()
+    .filter_map(|(name, time)| Some((name, When::at(time?, now))))
+    .collect()
 }
 
-fn metadata(user: &User) -> Vec<(&'static str, Block)> {
-    let all = [
-        ("Public metadata", &user.public_metadata),
-        ("Private metadata", &user.private_metadata),
-        ("Unsafe metadata", &user.unsafe_metadata),
-    ];
-    let block = |json: &RawValue| (json.get() != "{}").then(|| show_json(json).into());
-    all.into_iter()
-        .filter_map(|(name, json)| Some((name, block(json.as_deref()?)?)))
-        .collect()
+fn metadata(user: &TableRow) -> Vec<(&'static str, Block)> {
+    [
+        ("Public metadata", "public_metadata"),
+        ("Private metadata", "private_metadata"),
+        ("Unsafe metadata", "unsafe_metadata"),
+    ]
+    .into_iter()
+    .filter_map(|(name, column)| {
+        let json = user.json(column).filter(|json| *json != "{}")?;
+        Some((name, payload::show(json).into()))
+    })
+    .collect()
 }

@@ -10,7 +10,7 @@ use super::page_query::PageQuery;
 use super::payload::Shown;
 use crate::clerk::Timestamp;
 use crate::format;
-use crate::store::{Cursor, EventRow, Page, Time, User};
+use crate::store::{Cursor, EventRow, Page, TableRow, Time};
 
 /// A time in UTC, with how long ago it was.
 #[derive(Template)]
@@ -164,36 +164,34 @@ pub struct Person {
 
 impl Person {
     /// A user as they look at `now`.
-    pub fn of(user: &User, now: Timestamp) -> Self {
-        let names = [&user.first_name, &user.last_name].into_iter().flatten();
-        let names = names
-            .map(|name| name.trim())
-            .filter(|name| !name.is_empty());
-        let name = names.collect::<Vec<_>>().join(" ");
-        let known = [
-            Some(name),
-            user.username.clone(),
-            user.email.clone(),
-            user.phone.clone(),
-        ];
-        let name = known
-            .into_iter()
-            .flatten()
-            .find(|name| !name.trim().is_empty());
-        let or_dash = |value: &Option<String>| value.clone().unwrap_or_else(|| "—".into());
+    pub fn of(user: &TableRow, now: Timestamp) -> Self {
+        let names = [user.text("first_name"), user.text("last_name")];
+        let names = names.into_iter().flatten().map(str::trim);
+        let name = names.filter(|name| !name.is_empty());
+        let name = name.collect::<Vec<_>>().join(" ");
+        let name = [
+            Some(&*name),
+            user.text("username"),
+            user.text("email"),
+            user.text("phone"),
+        ]
+        .into_iter()
+        .flatten()
+        .find(|name| !name.trim().is_empty());
+        let or_dash = |column| user.text(column).unwrap_or("—").to_owned();
         let flag = |holds: Option<bool>, class, word| {
             (holds == Some(true)).then_some(Badge { class, word })
         };
         let flags = [
             flag(Some(user.deleted_at.is_some()), "discarded", "deleted"),
-            flag(user.banned, "failed", "banned"),
-            flag(user.locked, "stale", "locked"),
+            flag(user.boolean("banned"), "failed", "banned"),
+            flag(user.boolean("locked"), "stale", "locked"),
         ];
         Self {
-            initials: name.as_deref().map_or_else(|| "?".into(), initials),
-            name: name.unwrap_or_else(|| "no name".into()),
-            email: or_dash(&user.email),
-            phone: or_dash(&user.phone),
+            initials: name.map_or("?".into(), initials),
+            name: name.unwrap_or("no name").to_owned(),
+            email: or_dash("email"),
+            phone: or_dash("phone"),
             flags: flags.into_iter().flatten().collect(),
             updated: user.updated_at.map(|time| When::at(time, now)),
             id: user.clerk_id.clone(),
