@@ -90,9 +90,9 @@ pub fn events(query: &str, now: Timestamp) -> Result<(EventFilter, Page), Proble
         });
         let mut filter = EventFilter {
             status: status.transpose()?,
-            event_type: text("type", query.r#type)?,
-            clerk_id: text("user", query.user)?,
-            error_code: text("error_code", query.error_code)?,
+            event_type: query.r#type,
+            clerk_id: query.user,
+            error_code: query.error_code,
             since: time("since", query.since, now)?,
             until: time("until", query.until, now)?,
         };
@@ -112,11 +112,11 @@ pub fn events(query: &str, now: Timestamp) -> Result<(EventFilter, Page), Proble
 pub fn users(query: &str) -> Result<(UserFilter, Page), Problem> {
     read(query, |query: UserQuery| {
         let filter = UserFilter {
-            email: text("email", query.email)?,
-            phone: text("phone", query.phone)?,
-            username: text("username", query.username)?,
-            external_id: text("external_id", query.external_id)?,
-            q: text("q", query.q)?,
+            email: query.email,
+            phone: query.phone,
+            username: query.username,
+            external_id: query.external_id,
+            q: query.q,
             deleted: match query.deleted.as_deref() {
                 Some("true") => Some(true),
                 Some("false") => Some(false),
@@ -163,7 +163,12 @@ fn read<Q: DeserializeOwned + IntoParams, F>(
     let read = |pairs: &[(String, String)]| {
         let parameters: Value = pairs.iter().cloned().collect();
         // Every parameter is an optional text, so that only a name can be wrong. The error's own text would quote it.
-        filter(serde_json::from_value(parameters).map_err(|_| unknown::<Q>())?)
+        let query = serde_json::from_value(parameters).map_err(|_| unknown::<Q>())?;
+        // Databases store no NUL character, so nothing is found by one.
+        if let Some((name, _)) = pairs.iter().find(|(_, value)| value.contains('\0')) {
+            return Err(wrong(name, NO_NUL));
+        }
+        filter(query)
     };
     for pair in &*pairs {
         read(slice::from_ref(pair))?;
@@ -192,13 +197,7 @@ pub fn with_plus(query: &str, names: &[&str]) -> String {
     query.split('&').map(pair).collect::<Vec<_>>().join("&")
 }
 
-/// Databases hold no NUL character, so nothing is found by one.
-pub(super) fn text(name: &str, value: Option<String>) -> Result<Option<String>, Problem> {
-    if value.as_ref().is_some_and(|value| value.contains('\0')) {
-        return Err(wrong(name, "it may not hold the character NUL"));
-    }
-    Ok(value)
-}
+pub(super) const NO_NUL: &str = "it may not contain the character NUL";
 
 pub(super) fn time(
     name: &str,
@@ -250,9 +249,7 @@ pub(super) fn read_cursor(
 ) -> Result<Option<Cursor>, Problem> {
     let read = |value: String| {
         let cursor = value.parse().ok().filter(is_of_listing);
-        cursor
-            .filter(|_| !value.contains('\0'))
-            .ok_or_else(|| wrong("cursor", "give `next` of the page before"))
+        cursor.ok_or_else(|| wrong("cursor", "give `next` of the page before"))
     };
     value.map(read).transpose()
 }

@@ -4,9 +4,10 @@
 use std::sync::LazyLock;
 
 use actix_web::HttpResponse;
+use serde_json::json;
 use utoipa::openapi::path::{Operation, ParameterIn};
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
-use utoipa::openapi::{ContentBuilder, Header, Ref, RefOr, Required, Response, ResponseBuilder};
+use utoipa::openapi::security::{SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{RefOr, Required, Response};
 use utoipa::{Modify, OpenApi};
 
 use super::filters::{parameter_schema, schema};
@@ -74,12 +75,10 @@ struct Common;
 
 impl Modify for Common {
     fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
-        let scheme = HttpBuilder::new()
-            .scheme(HttpAuthScheme::Bearer)
-            .description(Some("The value of ADMIN_TOKEN"))
-            .build();
+        let scheme = json!({"type": "http", "scheme": "bearer", "description": "The value of ADMIN_TOKEN"});
+        let scheme: SecurityScheme = serde_json::from_value(scheme).expect("the scheme is valid");
         let components = openapi.components.get_or_insert_default();
-        components.add_security_scheme(TOKEN, SecurityScheme::Http(scheme));
+        components.add_security_scheme(TOKEN, scheme);
         for (path, item) in &mut openapi.paths.paths {
             for operation in [&mut item.get, &mut item.post].into_iter().flatten() {
                 complete(operation, path);
@@ -163,21 +162,16 @@ fn add_problems(operation: &mut Operation, codes: &[Code]) {
 }
 
 fn problem(status: &str, description: &str) -> Response {
-    let document = ContentBuilder::new()
-        .schema(Some(Ref::from_schema_name("Problem")))
-        .build();
-    let response = ResponseBuilder::new()
-        .description(description)
-        .content("application/problem+json", document);
-    let header = |description: &str| {
-        let mut header = Header::default();
-        header.description = Some(description.into());
-        header
+    let headers = match status {
+        "401" => json!({"WWW-Authenticate": {"description": "Bearer", "schema": {"type": "string"}}}),
+        "503" => json!({"Retry-After": {"description": "Seconds after which to try again", "schema": {"type": "string"}}}),
+        _ => json!({}),
     };
-    match status {
-        "401" => response.header("WWW-Authenticate", header("Bearer")),
-        "503" => response.header("Retry-After", header("Seconds after which to try again")),
-        _ => response,
-    }
-    .build()
+    let problem = json!({"schema": {"$ref": "#/components/schemas/Problem"}});
+    let response = json!({
+        "description": description,
+        "headers": headers,
+        "content": {"application/problem+json": problem},
+    });
+    serde_json::from_value(response).expect("the response is valid")
 }

@@ -69,7 +69,10 @@ pub async fn list_users(
     get, path = "/api/users/{id}", tag = "users", params(("id" = String, Path, description = "Clerk ID, user_…")),
     responses((status = 200, description = "The user", body = User))
 )]
-pub async fn show_user(Operator(admin): Operator, id: Path<String>) -> Result<Json<TableRow>, Problem> {
+pub async fn show_user(
+    Operator(admin): Operator,
+    id: Path<String>,
+) -> Result<Json<TableRow>, Problem> {
     Ok(Json(find(&clerk_id(&id)?, &admin).await?))
 }
 

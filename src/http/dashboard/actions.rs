@@ -92,7 +92,6 @@ struct Outcome {
 #[template(path = "bulk_action.html")]
 struct PreviewPage {
     frame: Frame,
-    form_token: String,
     verb: &'static str,
     path: String,
     /// Whether it cannot be undone.
@@ -143,7 +142,6 @@ pub async fn preview(
     };
     Ok(page(&PreviewPage {
         frame: Frame::of(&session, "events", action.verb(), false),
-        form_token: session.form_token,
         verb: action.verb(),
         path: format!("/events/{}", action.name()),
         is_final: action == Action::Discard,

@@ -96,7 +96,6 @@ struct Moment {
 #[template(path = "event.html")]
 struct EventPage {
     frame: Frame,
-    form_token: String,
     event: EventLine,
     /// Class and text.
     notice: Option<(&'static str, &'static str)>,
@@ -139,7 +138,6 @@ pub async fn show(
     let connection = request.connection_info().clone();
     Ok(page(&EventPage {
         frame: Frame::of(&session, "events", event.event_type.as_str(), true),
-        form_token: session.form_token,
         notice: notice_of_one(&event, &last_action),
         error_help: code.map(error_help::of),
         can_act,

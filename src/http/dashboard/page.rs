@@ -52,6 +52,11 @@ impl Frame {
         }
     }
 
+    /// The form token of a page for a visitor who is logged in.
+    pub fn token(&self) -> &str {
+        self.form_token.as_deref().unwrap_or_default()
+    }
+
     /// The address of a file of the dashboard.
     pub fn asset(&self, name: &str) -> String {
         assets::address(name)

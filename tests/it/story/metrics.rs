@@ -136,7 +136,7 @@ const EVENTS: [(&str, f64); 6] = [
     (r#"status="repeated",type="user.created""#, 1.0),
 ];
 
-fn received_as_told(scrape: &Scrape) {
+fn assert_received(scrape: &Scrape) {
     // A busy RabbitMQ refuses one now and then, and it is delivered again.
     let mut answered = scrape.counted("clerk_sync_webhooks_total");
     answered.retain(|(labels, _)| !labels.contains("queue_unavailable"));
@@ -155,7 +155,7 @@ fn received_as_told(scrape: &Scrape) {
     assert!(scrape.get("clerk_sync_connections").unwrap() >= 1.0);
 }
 
-fn worked_as_told(scrape: &Scrape) {
+fn assert_worked(scrape: &Scrape) {
     let mut expected = EVENTS.to_vec();
     expected.push((r#"status="stale",type="user.updated""#, 1.0));
     assert_eq!(scrape.counted("clerk_sync_events_total"), expected);
@@ -210,7 +210,7 @@ fn is_recent(scrape: &Scrape) {
 }
 
 #[tokio::test]
-async fn one_process_tells_what_happened() {
+async fn one_process_counts_what_happened() {
     let place = Place::embedded();
     let variables = [
         ("CLERK_WEBHOOK_SIGNING_SECRET", SECRET),
@@ -236,8 +236,8 @@ async fn one_process_tells_what_happened() {
             && scrape.get("clerk_sync_queue_depth") == Some(0.0)
     })
     .await;
-    received_as_told(&scrape);
-    worked_as_told(&scrape);
+    assert_received(&scrape);
+    assert_worked(&scrape);
     is_clean(&scrape);
     is_recent(&scrape);
     assert_eq!(scrape.counted("clerk_sync_ready"), READY);
@@ -285,7 +285,7 @@ async fn one_process_tells_what_happened() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_receiver_and_a_worker_tell_each_its_part() {
+async fn a_receiver_and_a_worker_report_their_parts() {
     let place = Place::servers().await;
     place.succeed(&["migrate"]);
     let receiver = place
@@ -296,7 +296,7 @@ async fn a_receiver_and_a_worker_tell_each_its_part() {
     refused(&receiver).await;
 
     let scrape = Scrape::of(&receiver).await;
-    received_as_told(&scrape);
+    assert_received(&scrape);
     is_clean(&scrape);
     is_recent(&scrape);
     assert_eq!(scrape.counted("clerk_sync_events_total"), []);
@@ -315,7 +315,7 @@ async fn a_receiver_and_a_worker_tell_each_its_part() {
             && scrape.get("clerk_sync_queue_depth") == Some(0.0)
     })
     .await;
-    worked_as_told(&scrape);
+    assert_worked(&scrape);
     is_clean(&scrape);
     is_recent(&scrape);
     assert_eq!(scrape.counted("clerk_sync_webhooks_total"), []);
@@ -324,7 +324,7 @@ async fn a_receiver_and_a_worker_tell_each_its_part() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_a_server_is_away_it_is_said_and_nothing_old_is_told() {
+async fn while_a_server_is_away_the_metrics_say_so_and_report_nothing_old() {
     let place = Place::servers().await;
     let Place::Servers { database, .. } = &place else {
         unreachable!()
@@ -399,7 +399,7 @@ async fn while_a_server_is_away_it_is_said_and_nothing_old_is_told() {
 
 /// Whatever a stranger or Clerk sends, and however many kinds of it.
 #[tokio::test]
-async fn whatever_comes_in_there_are_no_more_series() {
+async fn no_delivery_adds_a_series() {
     let place = Place::embedded();
     let app = place.serve().await;
     app.deliver("msg_0", body("user.updated", "user_1", 0))

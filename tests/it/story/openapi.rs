@@ -47,7 +47,7 @@ fn operations(document: &Value) -> Vec<(String, String, &Value)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_route_is_in_the_document_and_refuses_whoever_has_no_token() {
+async fn every_route_is_in_the_document_and_rejects_a_request_without_token() {
     let place = Place::embedded();
     let app = serve(&place).await;
     let answer = app.get("/api/openapi.json").await.unwrap();
