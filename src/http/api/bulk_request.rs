@@ -197,7 +197,10 @@ fn number(
 /// A text that is not empty: an empty one would find nothing, and was meant to be something.
 fn not_empty(name: &str, value: Option<String>) -> Result<Option<String>, Problem> {
     match value.as_deref() {
-        Some("") => Err(wrong(name, "it is empty: leave it out, or say what to look for")),
+        Some("") => Err(wrong(
+            name,
+            "it is empty: leave it out, or say what to look for",
+        )),
         Some(text) if text.contains('\0') => Err(wrong(name, NO_NUL)),
         _ => Ok(value),
     }

@@ -75,7 +75,8 @@ struct Common;
 
 impl Modify for Common {
     fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
-        let scheme = json!({"type": "http", "scheme": "bearer", "description": "The value of ADMIN_TOKEN"});
+        let scheme =
+            json!({"type": "http", "scheme": "bearer", "description": "The value of ADMIN_TOKEN"});
         let scheme: SecurityScheme = serde_json::from_value(scheme).expect("the scheme is valid");
         let components = openapi.components.get_or_insert_default();
         components.add_security_scheme(TOKEN, scheme);
@@ -163,8 +164,12 @@ fn add_problems(operation: &mut Operation, codes: &[Code]) {
 
 fn problem(status: &str, description: &str) -> Response {
     let headers = match status {
-        "401" => json!({"WWW-Authenticate": {"description": "Bearer", "schema": {"type": "string"}}}),
-        "503" => json!({"Retry-After": {"description": "Seconds after which to try again", "schema": {"type": "string"}}}),
+        "401" => {
+            json!({"WWW-Authenticate": {"description": "Bearer", "schema": {"type": "string"}}})
+        }
+        "503" => {
+            json!({"Retry-After": {"description": "Seconds after which to try again", "schema": {"type": "string"}}})
+        }
         _ => json!({}),
     };
     let problem = json!({"schema": {"$ref": "#/components/schemas/Problem"}});

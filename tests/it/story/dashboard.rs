@@ -89,6 +89,9 @@ pub fn assert_nothing_inline(page: &Page) {
 }
 
 /// Names, IDs, codes and payloads with all that would break out of a page.
+const HOSTILE: &str =
+    r#""'><script>alert(1)</script><img src=x onerror=alert(2)>{{7*7}}</pre></title>"#;
+
 #[tokio::test]
 async fn text_from_outside_stays_text() {
     let place = Place::embedded();

@@ -4,8 +4,8 @@ use clerk_sync::store::Status;
 
 use super::dashboard::{TOKEN, assert_guarded, assert_nothing_inline, log_in, serve};
 use crate::support::app::{Place, SECRET, until};
-use crate::support::history::{event, fail, update};
-use crate::support::visitor::{Visitor};
+use crate::support::history::{fail, update};
+use crate::support::visitor::Visitor;
 
 #[tokio::test]
 async fn without_a_token_the_page_explains_how_to_turn_it_on() {
@@ -258,6 +258,3 @@ async fn a_forged_form_does_nothing() {
     );
     assert_eq!(visitor.get("/").await.status, 303, "logged out");
 }
-
-const HOSTILE: &str =
-    r#""'><script>alert(1)</script><img src=x onerror=alert(2)>{{7*7}}</pre></title>"#;
