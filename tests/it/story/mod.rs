@@ -19,7 +19,9 @@ mod least_rights;
 mod limits;
 mod log;
 mod many_workers;
+mod metric_names;
 mod metrics;
+
 mod misdirected;
 #[cfg(target_os = "linux")]
 mod no_delay;
