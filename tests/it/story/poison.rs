@@ -259,7 +259,7 @@ async fn a_possible_poison_message_that_takes_long_holds_up_the_others_only_for_
         .await;
     };
     publish("msg_slow").await;
-    let possible_poison = suspected(&channel, &users).await;
+    let message = possible_poison(&channel, &users).await;
     message
         .delivery
         .acker
