@@ -14,6 +14,7 @@ mod rabbitmq_consume;
 mod rabbitmq_poison;
 mod sqlite;
 mod store;
+mod tables;
 
 /// Makes of each `async fn name(place: Place)` here a test for each arm: no arm can be forgotten.
 macro_rules! both_arms {
