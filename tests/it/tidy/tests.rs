@@ -200,7 +200,7 @@ fn a_statement_that_is_made_at_run_time_is_caught() {
     ] {
         assert_eq!(says("src/store/postgres/read.rs", text).len(), 1, "{text}");
         assert_eq!(
-            says("src/store/postgres/statements.rs", text),
+            says("src/store/queries.rs", text),
             [""; 0],
             "{text}"
         );
