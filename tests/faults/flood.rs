@@ -27,7 +27,7 @@ const USERS: u32 = 40;
 /// Svix gives up after 15 s.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Where to deliver to; nothing while nobody listens.
+/// Where to deliver to; `None` while no server listens.
 pub type Target = watch::Sender<Option<String>>;
 
 pub struct Flood {
