@@ -3,7 +3,7 @@
 use sqlx::SqlStr;
 
 use super::SchemaName;
-use super::apply::CONDITIONS;
+use super::apply_conditions::CONDITIONS;
 use crate::clerk::tables::users;
 use crate::store::queries::{Queries, made};
 use crate::store::template::{self, Dialect};
