@@ -147,12 +147,12 @@ impl SchemaVersion {
     }
 }
 
-/// What a database says of itself: for a person who sets it up.
+/// What a database is like: for the person who sets it up.
 #[derive(Debug, Clone)]
 #[expect(clippy::large_enum_variant, reason = "made once, by `check`")]
-pub enum Inspection {
-    Postgres(postgres::Inspection),
-    Sqlite(sqlite::Inspection),
+pub enum DatabaseReport {
+    Postgres(postgres::ServerReport),
+    Sqlite(sqlite::FileReport),
 }
 
 /// Longest wait of `usable`.
@@ -192,10 +192,10 @@ impl Store {
     }
 
     /// What is there, asked without a change. Fails at once, and says why, where nothing answers.
-    pub async fn inspect(&self) -> Result<Inspection, StoreError> {
+    pub async fn inspect(&self) -> Result<DatabaseReport, StoreError> {
         match self {
-            Self::Postgres(store) => store.inspect().await.map(Inspection::Postgres),
-            Self::Sqlite(store) => store.inspect().await.map(Inspection::Sqlite),
+            Self::Postgres(store) => store.inspect().await.map(DatabaseReport::Postgres),
+            Self::Sqlite(store) => store.inspect().await.map(DatabaseReport::Sqlite),
         }
     }
 

@@ -9,12 +9,14 @@ mod connection;
 mod error;
 mod lookup;
 mod migrate;
+mod migrations;
 mod no_delay;
 mod pool;
 mod probe;
 mod read;
-mod schema;
+mod schema_fault;
 mod schema_name;
+mod schema_state;
 mod session;
 mod statements;
 mod stats;
@@ -23,19 +25,23 @@ use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use sqlx::PgConnection;
+
 use super::{
     EventFilter, EventRow, Failed, HistoryRow, Keep, KnownUser, Listing, LiveUser, Outcome, Page,
     Parsed, Recent, SchemaVersion, StoreError, Time, Totals, User, UserFilter, Write,
 };
 use crate::clerk::{ClerkId, EventId, SignedEvent, Timestamp};
-use connection::Server;
 use pool::Pool;
 
 pub use address::Address;
-pub use probe::{Inspection, Rights};
-pub use schema::{Fault, Schema};
+pub use probe::{Rights, ServerReport};
+pub use schema_fault::SchemaFault;
 pub use schema_name::SchemaName;
+pub use schema_state::SchemaState;
 pub use session::Pooling;
+use session::{Server, SessionSettings};
+use statements::Statements;
 
 /// Which server. Plain data.
 #[derive(Debug, Clone)]
@@ -67,11 +73,17 @@ pub struct Store {
 impl Store {
     /// Connects to nothing yet. Fails for a file of TLS that cannot be used.
     pub fn open(options: &Options) -> Result<Self, StoreError> {
-        let server = Server::at(&options.address, options.schema.clone())?;
+        let server = Server::at(&options.address)?;
+        let statements = Arc::new(Statements::new(options.schema.clone()));
+        let pool =
+            |settings, size| Pool::new(server.clone(), settings, Arc::clone(&statements), size);
         Ok(Self {
             // One more than batches in flight: the dead ends are drained beside them.
-            writers: server.writers(options.connections.saturating_add(1)),
-            readers: server.readers(READERS),
+            writers: pool(
+                SessionSettings::WRITER,
+                options.connections.saturating_add(1),
+            ),
+            readers: pool(SessionSettings::READER, READERS),
             server,
             fault: Arc::default(),
             was_current: Arc::default(),
@@ -82,9 +94,9 @@ impl Store {
     /// Runs on one of the connections for questions, so that a command needs no second one. It ends, and with it all that it holds,
     /// unless all was made.
     pub async fn migrate(&self) -> Result<(), StoreError> {
-        let mut lent = self.readers.lend().await.map_err(error::of)?;
-        migrate::migrate(lent.connection(), self.readers.sql()).await?;
-        lent.hand_back();
+        let mut connection = self.readers.acquire().await.map_err(error::of)?;
+        migrate::migrate(connection.connection(), self.readers.sql()).await?;
+        connection.release();
         Ok(())
     }
 
@@ -98,51 +110,32 @@ impl Store {
         if !is_nothing {
             return Ok(());
         }
-        let tables = self.tables().await.map_err(error::of)?;
-        let fault = tables
-            .hides_rows()
-            .filter(|_| tables.hidden.iter().any(|hidden| hidden == table));
-        fault.map_or(Ok(()), |fault| Err(fault.into()))
+        self.state(false).await?.check_visible(table)
     }
 
-    async fn tables(&self) -> Result<Schema, sqlx::Error> {
-        let rows = connection::rows(
-            &self.readers,
-            sqlx::query(self.readers.sql().schema_state.clone()),
-        )
-        .await?;
-        let row = rows.first().ok_or(sqlx::Error::RowNotFound)?;
-        Schema::of(row, &self.readers.sql().schema)
-    }
-
-    async fn schema(&self) -> Result<(Schema, SchemaVersion), StoreError> {
-        let schema = self.tables().await.map_err(error::of)?;
-        schema.check_versions()?;
-        let (version, fault) = if schema.is_versioned {
-            let rows = connection::rows(
-                &self.readers,
-                sqlx::query(self.readers.sql().applied.clone()),
-            )
-            .await;
-            rows.and_then(|rows| migrate::version(&rows))
-                .map_err(error::of)?
-        } else {
-            (
-                SchemaVersion {
-                    found: None,
-                    wanted: migrate::newest(),
-                },
-                None,
-            )
+    /// The state of the schema, with the migrations that were made if they are asked for.
+    async fn state(&self, with_migrations: bool) -> Result<SchemaState, StoreError> {
+        let sql = self.readers.sql();
+        let read = async |connection: &mut PgConnection| {
+            SchemaState::read(connection, sql, with_migrations).await
         };
+        connection::run(&self.readers, read)
+            .await
+            .map_err(error::of)
+    }
+
+    async fn schema(&self) -> Result<(SchemaState, SchemaVersion), StoreError> {
+        let state = self.state(true).await?;
+        state.check_versions()?;
+        let (version, fault) = migrations::version(state.applied());
         if let Some(fault) = fault {
             return Err(fault.into());
         }
         if version.found < Some(version.wanted) {
             // Its migrations could not be made.
-            schema.check_encoding()?;
+            state.check_encoding()?;
         }
-        Ok((schema, version))
+        Ok((state, version))
     }
 
     /// Whether this process can work with the schema that is there.
@@ -212,15 +205,20 @@ impl Store {
     }
 
     /// See `store::Store::inspect`.
-    pub async fn inspect(&self) -> Result<Inspection, StoreError> {
-        probe::inspect(&self.server, &self.readers, migrate::newest())
+    pub async fn inspect(&self) -> Result<ServerReport, StoreError> {
+        probe::inspect(&self.server, &self.readers)
             .await
             .map_err(error::of)
     }
 
-    /// Host, port and database.
+    /// Host, port and database, and the schema if it is another than usual.
     pub fn place(&self) -> String {
-        self.server.place()
+        let (place, schema) = (self.server.place(), &self.readers.sql().schema);
+        if schema.is_default() {
+            place
+        } else {
+            format!("{place}, schema {schema}")
+        }
     }
 
     /// See `store::Store::apply`.
@@ -274,7 +272,7 @@ impl Store {
         let setting = read::setting(&self.readers, name)
             .await
             .map_err(error::of)?;
-        self.unless_hidden(schema::SETTINGS, setting.is_none())
+        self.unless_hidden(schema_state::SETTINGS, setting.is_none())
             .await?;
         Ok(setting)
     }

@@ -41,7 +41,7 @@ pub struct Options {
 
 /// What is there.
 #[derive(Debug, Clone)]
-pub struct Inspection {
+pub struct FileReport {
     pub schema: SchemaVersion,
     /// Whether nobody else on this machine may read the file; nothing where there is none.
     pub is_private: Option<bool>,
@@ -184,13 +184,13 @@ impl Store {
     }
 
     /// See `store::Store::inspect`.
-    pub async fn inspect(&self) -> Result<Inspection, StoreError> {
+    pub async fn inspect(&self) -> Result<FileReport, StoreError> {
         self.check().await?;
         let schema = self.schema_version().await?;
         let is_private = std::fs::metadata(&self.path)
             .ok()
             .map(|file| is_private(&file));
-        Ok(Inspection { schema, is_private })
+        Ok(FileReport { schema, is_private })
     }
 
     pub fn place(&self) -> String {
