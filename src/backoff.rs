@@ -1,4 +1,4 @@
-//! Waiting policies by name, and the only file that knows the `backoff` crate.
+//! The intervals between retries, as named policies; the only file that uses the `backoff` crate.
 //!
 //! `backoff` is no longer maintained (RUSTSEC-2025-0012). It computes intervals here and does nothing else; to replace
 //! it, rewrite this file.
@@ -12,21 +12,21 @@ use backoff::{ExponentialBackoff, ExponentialBackoffBuilder};
 
 pub use retry_after::retry_after;
 
-/// Intervals that grow, with jitter, without an end: an outage is not a failure.
+/// Growing intervals with jitter, without an end: an outage is not a failure.
 pub struct Backoff(ExponentialBackoff);
 
 impl Backoff {
-    /// For a server that is away: from 50 ms to 30 s.
+    /// Returns the policy for a server that is unavailable: from 50 ms to 30 s.
     pub fn for_outage() -> Self {
         Self::between(Duration::from_millis(50), Duration::from_secs(30))
     }
 
-    /// For what a person must mend (a missing schema, a wrong password): from 1 s to 30 s.
+    /// Returns the policy for errors that need an operator (a missing schema, a wrong password): from 1 s to 30 s.
     pub fn for_repair() -> Self {
         Self::between(Duration::from_secs(1), Duration::from_secs(30))
     }
 
-    /// For what is written again regularly: every 28 to 52 s, so that processes that started together do not stay together.
+    /// Returns the policy for regular writes: every 28 to 52 s, so that processes that started together drift apart.
     pub fn for_upkeep() -> Self {
         Self::between(Duration::from_secs(40), Duration::from_secs(40))
     }
@@ -43,7 +43,7 @@ impl Backoff {
         Self(policy)
     }
 
-    /// The next interval.
+    /// Returns the next interval.
     pub fn next_interval(&mut self) -> Duration {
         let longest = self.0.max_interval;
         self.0.next_backoff().unwrap_or(longest)
@@ -54,7 +54,7 @@ impl Backoff {
         tokio::time::sleep(self.next_interval()).await;
     }
 
-    /// To be called when it worked: the next outage starts with a short interval again.
+    /// Starts with a short interval again, after a success.
     pub fn reset(&mut self) {
         self.0.reset();
     }

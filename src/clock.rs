@@ -1,10 +1,10 @@
-//! The time, asked in one place.
+//! Reads the clock of this machine: the only place.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::clerk::Timestamp;
 
-/// Now, by this machine's clock.
+/// Returns the time.
 #[expect(clippy::disallowed_methods, reason = "this is the one place")]
 pub fn now() -> Timestamp {
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).ok();

@@ -17,10 +17,10 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::backoff::Backoff;
-use crate::clerk::{Change, EventId, SignedEvent};
+use crate::clerk::{EventId, SignedEvent};
 use crate::metrics::{self, EventStatus, EventType};
 use crate::queue::{PUBLISH_TIMEOUT, PublishError, Queue};
-use crate::store::{KnownUser, Status, Store, StoreError};
+use crate::store::{Status, Store, StoreError};
 
 pub use outcomes::{Outcome, OutcomeStatus, outcomes};
 pub use report::{DiscardReport, ReplayPreview, ReplayReport, Replayed};
@@ -122,7 +122,7 @@ pub async fn preview(store: &Store, selection: &Selection) -> Result<ReplayRepor
         let rows: HashMap<_, _> = rows.map(|row| (row.clerk_id.clone(), row)).collect();
         for change in &changes {
             match rows.get(&change.clerk_id) {
-                Some(row) if !alters(change, row) => preview.be_stale += 1,
+                Some(row) if !change.alters_row(&row.state) => preview.be_stale += 1,
                 _ => preview.apply += 1,
             }
         }
@@ -130,19 +130,6 @@ pub async fn preview(store: &Store, selection: &Selection) -> Result<ReplayRepor
     report.next = selected.cursor();
     report.would = Some(preview);
     Ok(report)
-}
-
-/// Whether the change would alter the row.
-fn alters(change: &Change, row: &KnownUser) -> bool {
-    let newer = change
-        .profile
-        .as_ref()
-        .is_some_and(|(ours, _)| row.version.as_ref().is_none_or(|theirs| ours > theirs));
-    let earlier = change
-        .deleted_at
-        .is_some_and(|ours| row.deleted_at.is_none_or(|theirs| ours < theirs));
-    // An erased row is never filled again.
-    newer && !row.is_erased || earlier
 }
 
 /// Sets failed events to discarded; they are pruned with the other old rows. Calls `notify` with the count so far, after

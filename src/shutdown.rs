@@ -1,8 +1,8 @@
-//! One signal to stop, awaited everywhere.
+//! The request to stop, awaited everywhere.
 
 use tokio::sync::watch;
 
-/// Clones share one signal. It is given once and stays.
+/// A request to stop. Clones share it; it is made once and stays.
 #[derive(Clone)]
 pub struct Shutdown(watch::Sender<bool>);
 
@@ -13,22 +13,24 @@ impl Default for Shutdown {
 }
 
 impl Shutdown {
+    /// Requests the stop.
     pub fn request(&self) {
         self.0.send_replace(true);
     }
 
+    /// Returns whether the stop is requested.
     pub fn is_requested(&self) -> bool {
         *self.0.borrow()
     }
 
-    /// Returns once the stop was requested, at once if it has been. Cancel-safe.
+    /// Returns when the stop is requested; immediately if it is already. Cancel-safe.
     pub async fn requested(&self) {
         let mut changes = self.0.subscribe();
         // The sender is in `self`, so waiting cannot fail.
         let _stays_open = changes.wait_for(|requested| *requested).await;
     }
 
-    /// Runs `work` until it ends or the stop is requested; nothing in the latter case.
+    /// Runs `work` until it ends. Returns `None` if the stop is requested first.
     pub async fn or<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
             biased;

@@ -1,11 +1,11 @@
-//! Long-lived tasks, each watched: a death is logged with what follows from it, and no death leaves work undone unseen.
+//! Long-lived tasks: the death of each is logged with its consequence.
 //!
-//! - A task dies of a panic, or of an end that nobody asked for.
-//! - `restarted` is for work that can start again: what a panic leaves half done there is safe to drop.
-//! - `vital` is for the rest: its death ends the process with status 1, after an orderly stop. An orchestrator starts it again.
-//! - `brief` is for what ends by itself, or with the process, and whose failure is noticed by who needs it.
+//! - A task dies of a panic, or if it ends although no stop was requested.
+//! - `restarted` is for work that can be started again: what a panic leaves half done there is safe to drop.
+//! - `vital` is for the rest: its death shuts the process down, with status 1. An orchestrator starts it again.
+//! - `brief` is for work that ends by itself or with the process, and whose caller notices a failure.
 //!
-//! No other file of the program spawns a task or a thread; `tests/it/tidy.rs` has the exceptions.
+//! No other file of the program spawns a task or a thread; `tests/it/tidy.rs` lists the exceptions.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::LazyLock;
@@ -19,10 +19,10 @@ use tracing::error;
 use crate::backoff::Backoff;
 use crate::shutdown::Shutdown;
 
-/// Work that lasted this long was well: after its death the intervals between restarts start short again.
+/// After work has run this long, the intervals between restarts start short again.
 const STABLE_AFTER: Duration = Duration::from_secs(60);
 
-/// Threads of libraries that nobody restarts and nobody waits for, with what their end means.
+/// Threads of libraries that are neither restarted nor awaited, with what is lost with each.
 const THREADS: [(&str, Loss); 3] = [
     ("actix-server acceptor", Loss::Process),
     ("lapin-io-loop", Loss::Process),
@@ -32,13 +32,13 @@ const THREADS: [(&str, Loss); 3] = [
 /// What is lost with a thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Loss {
-    /// The process cannot do its work any more.
+    /// The process cannot work any more.
     Process,
-    /// Traces are no longer exported; everything else goes on.
+    /// Traces are no longer exported.
     Traces,
 }
 
-/// The vital task that died first.
+/// The name of the vital task that died first.
 static DEATH: LazyLock<watch::Sender<Option<String>>> = LazyLock::new(|| watch::Sender::new(None));
 
 /// Returns the name of a vital task once one has died. Cancel-safe.
@@ -49,12 +49,12 @@ pub async fn death() -> String {
     died.ok().and_then(|name| name.clone()).unwrap_or_default()
 }
 
-/// Spawns work that ends by itself or with the process. Whoever needs its result notices that there is none.
+/// Spawns work that ends by itself or with the process. A caller that needs the result notices if there is none.
 pub fn brief<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
     tokio::spawn(work)
 }
 
-/// Spawns work whose death ends the process. Its end was asked for once `stop` is requested. `None` after a panic.
+/// Spawns work whose death shuts the process down, unless `stop` was requested before. Returns `None` after a panic.
 pub fn vital<T: Send + 'static>(
     task: &'static str,
     stop: &Shutdown,
@@ -70,10 +70,10 @@ pub fn vital<T: Send + 'static>(
     })
 }
 
-/// Runs work until it ends as it was asked to; after a death it runs again, less often each time. `died` is called first.
+/// Runs work until it ends as requested. After a death it calls `died` and runs the work again, less often each time.
 pub async fn restarted<F: Future<Output = ()>>(
     task: &'static str,
-    is_asked_to_end: impl Fn() -> bool,
+    is_stopping: impl Fn() -> bool,
     died: impl Fn(),
     work: impl Fn() -> F,
 ) {
@@ -85,7 +85,7 @@ pub async fn restarted<F: Future<Output = ()>>(
             .catch_unwind()
             .await
             .is_err();
-        let Some(cause) = cause(panicked, is_asked_to_end()) else {
+        let Some(cause) = cause(panicked, is_stopping()) else {
             return;
         };
         if started.elapsed() > STABLE_AFTER {
@@ -95,46 +95,46 @@ pub async fn restarted<F: Future<Output = ()>>(
         let restarts_in_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
         error!(
             task,
-            cause, restarts_in_ms, "a task died; it starts again. Report it"
+            cause, restarts_in_ms, "a task died and is restarted; report it"
         );
         // A bug there must not end the restarts.
         drop(catch_unwind(AssertUnwindSafe(&died)));
         tokio::time::sleep(wait).await;
-        if is_asked_to_end() {
+        if is_stopping() {
             return;
         }
     }
 }
 
-/// To be called by the panic hook: a panic on a thread of a library that nobody watches is that thread's death.
-pub fn note_panic_on(thread: Option<&str>) {
+/// Handles a panic on a thread of a library: that thread dies of it. The panic hook calls this.
+pub fn handle_panic_on(thread: Option<&str>) {
     let loss = THREADS.iter().find(|(name, _)| thread == Some(*name));
     match loss {
         Some((name, Loss::Process)) => end_process(name, PANIC),
         Some((name, Loss::Traces)) => error!(
             thread = name,
-            "a thread died; traces are no longer exported. Report it"
+            "a thread died; traces are no longer exported; report it"
         ),
         None => {}
     }
 }
 
-const PANIC: &str = "a panic, at the place that the line before names";
+const PANIC: &str = "a panic; the line before has its place";
 
-/// Why a task died; `None` if its end was asked for.
-fn cause(panicked: bool, is_asked: bool) -> Option<&'static str> {
-    match (panicked, is_asked) {
-        // It was to end anyway, and the panic itself is logged.
+/// Returns why a task died, or `None` if a stop was requested.
+fn cause(panicked: bool, is_stopping: bool) -> Option<&'static str> {
+    match (panicked, is_stopping) {
+        // The panic itself is logged.
         (_, true) => None,
         (true, false) => Some(PANIC),
-        (false, false) => Some("it ended though nothing asked it to"),
+        (false, false) => Some("it ended although no stop was requested"),
     }
 }
 
 fn end_process(task: &str, cause: &'static str) {
     error!(
         task,
-        cause, "a required task died; the process shuts down in order and exits with status 1"
+        cause, "a required task died; the process shuts down and exits with status 1"
     );
     DEATH.send_if_modified(|first| {
         let is_first = first.is_none();
@@ -165,12 +165,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn work_that_dies_runs_again_until_it_is_asked_to_end() {
+    async fn work_that_dies_runs_again_until_a_stop_is_requested() {
         let (runs, deaths, stop) = (Runs::default(), Runs::default(), Shutdown::default());
         let work = || async {
             match runs.next() {
                 1 => panic!("a bug, shown by a test"),
-                // An end that nobody asked for.
+                // It ends although no stop was requested.
                 2 => {}
                 _ => {
                     stop.request();
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_bug_before_the_first_wait_and_one_in_the_report_end_no_restarts() {
+    async fn a_bug_before_the_first_await_and_one_in_the_report_do_not_end_the_restarts() {
         let (runs, stop) = (Runs::default(), Shutdown::default());
         let work = || {
             assert!(runs.next() > 2, "a bug, shown by a test");
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_panic_at_the_end_is_not_run_again() {
+    async fn work_that_panics_while_stopping_is_not_run_again() {
         let (runs, stop) = (Runs::default(), Shutdown::default());
         let work = || async {
             runs.next();
@@ -214,25 +214,25 @@ mod tests {
 
     /// One test, since the process has one first death.
     #[tokio::test]
-    async fn the_death_of_a_vital_task_is_told_and_an_end_that_was_asked_for_is_not() {
+    async fn the_death_of_a_vital_task_is_reported_and_a_requested_end_is_not() {
         let stop = Shutdown::default();
         stop.request();
         assert_eq!(
-            vital("asked to end", &stop, async { 7 }).await.unwrap(),
+            vital("stopping", &stop, async { 7 }).await.unwrap(),
             Some(7)
         );
         assert_eq!(
-            vital("asked to end", &stop, async {
+            vital("stopping", &stop, async {
                 panic!("a bug, shown by a test")
             })
             .await
             .unwrap(),
             None::<()>
         );
-        note_panic_on(Some("OpenTelemetry.Traces.BatchProcessor"));
-        note_panic_on(Some("tokio-runtime-worker"));
-        note_panic_on(None);
-        assert!(death().now_or_never().is_none(), "nothing vital died");
+        handle_panic_on(Some("OpenTelemetry.Traces.BatchProcessor"));
+        handle_panic_on(Some("tokio-runtime-worker"));
+        handle_panic_on(None);
+        assert!(death().now_or_never().is_none(), "no vital task died");
 
         let at_work = Shutdown::default();
         vital("ended", &at_work, async {}).await.unwrap();
@@ -243,12 +243,12 @@ mod tests {
         .await
         .unwrap()
         .unwrap_or(());
-        note_panic_on(Some("lapin-io-loop"));
-        assert_eq!(death().await, "ended", "the first one is told");
+        handle_panic_on(Some("lapin-io-loop"));
+        assert_eq!(death().await, "ended", "the first one is reported");
     }
 
     #[test]
-    fn a_panic_and_an_unasked_end_are_deaths() {
+    fn a_panic_and_an_unrequested_end_are_deaths() {
         assert_eq!(cause(true, false), Some(PANIC));
         assert!(cause(false, false).is_some());
         assert_eq!((cause(true, true), cause(false, true)), (None, None));

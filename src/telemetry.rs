@@ -1,5 +1,5 @@
-//! Logs: on stderr, for people or for programs. No body, e-mail address or secret is in them, at any level. Traces: where
-//! OpenTelemetry's variables send them.
+//! Logs on stderr, for people or for programs, and traces over OpenTelemetry. No body, e-mail address or secret is logged,
+//! at any level.
 
 mod lines;
 pub mod traces;
@@ -15,35 +15,42 @@ use tracing_subscriber::prelude::*;
 
 use crate::tasks;
 
+/// The form of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
+    /// For people.
     Pretty,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
+/// What to log and where to send traces. Plain data.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Nothing: pretty on a terminal, else JSON.
+    /// `None`: pretty on a terminal, else JSON.
     pub format: Option<LogFormat>,
-    /// Whether lines for a terminal have color.
+    /// Whether lines on a terminal are colored.
     pub color: bool,
-    /// A filter as tracing-subscriber defines it. Nothing: what the command finds fit.
+    /// A filter of tracing-subscriber. `None`: the default of the command.
     pub filter: Option<String>,
-    /// Nothing: none are exported.
+    /// `None`: no traces are exported.
     pub traces: Option<traces::Options>,
 }
 
-/// What libraries log is said by ours, with what to do; lapin also reports every connection that we close ourselves as an
-/// error. A filter that names one of them wins, up to `OF_OTHERS_MAX`.
+/// clerk-sync logs the errors of these libraries itself, with what to do; lapin also logs every connection that we close as
+/// an error. A filter that names one of them wins, up to `LIBRARIES_MAX`.
 const QUIET: &str =
     "lapin=off,actix_server=warn,actix_http=warn,rustls_platform_verifier=off,sqlx=warn";
 
-/// Beyond this level libraries tell what their authors need: lapin 4.12 the name of the broker's user, a next version of
-/// any of them perhaps a header or a body. So no filter turns that on.
-const OF_OTHERS_MAX: Level = Level::INFO;
+/// Above this level libraries log details for their authors: lapin 4.12 the name of the broker's user, a later version
+/// perhaps a header or a body. No filter turns that on.
+const LIBRARIES_MAX: Level = Level::INFO;
 
-/// Sends logs to stderr from now on. To be called once. Fails when the filter cannot be read.
+/// Starts logging to stderr. Call it once.
+///
+/// # Errors
+///
+/// The filter cannot be read.
 pub fn start(options: &Options, default_filter: &str) -> Result<(), String> {
     let filter = EnvFilter::try_new(format!(
         "{QUIET},{}",
@@ -64,7 +71,7 @@ pub fn start(options: &Options, default_filter: &str) -> Result<(), String> {
         .with_target(false);
     let registry = tracing_subscriber::registry()
         .with(filter)
-        .with(filter_fn(may_be_told));
+        .with(filter_fn(may_be_logged));
     match format {
         LogFormat::Pretty => registry.with(layer.with_ansi(has_color)).init(),
         LogFormat::Json => registry.with(layer.json().flatten_event(true)).init(),
@@ -72,41 +79,41 @@ pub fn start(options: &Options, default_filter: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Reports panics from now on, in the log, or on stderr while there is none. To be called before anything else.
+/// Reports panics in the log, or on stderr while there is no log. Call it before anything else.
 pub fn watch_panics() {
-    std::panic::set_hook(Box::new(tell_panic));
+    std::panic::set_hook(Box::new(report_panic));
 }
 
-fn may_be_told(metadata: &Metadata<'_>) -> bool {
-    // sqlx quotes a line of ~/.pgpass, or a parameter of a URL, that it cannot read: a piece of a password.
+fn may_be_logged(metadata: &Metadata<'_>) -> bool {
+    // sqlx quotes a line of ~/.pgpass, or a parameter of a URL, that it cannot read: it may be part of a password.
     let quotes = metadata.target().starts_with("sqlx_postgres::options")
         && ["line", "value"]
             .iter()
             .any(|field| metadata.fields().field(field).is_some());
-    metadata.target().starts_with("clerk_sync") || *metadata.level() <= OF_OTHERS_MAX && !quotes
+    metadata.target().starts_with("clerk_sync") || *metadata.level() <= LIBRARIES_MAX && !quotes
 }
 
-/// Where it was, not what it says: the message of a panic can hold the value that it met.
-fn tell_panic(panic: &PanicHookInfo<'_>) {
+/// Reports the place of a panic, not its message, which may hold a value.
+fn report_panic(panic: &PanicHookInfo<'_>) {
     let place = panic
         .location()
         .map(ToString::to_string)
         .unwrap_or_default();
     let current = std::thread::current();
     let thread = current.name();
-    // No log is set up yet, or it is turned off, as in `check`.
+    // Logging has not started, or it is turned off, as in `check`.
     if !tracing::enabled!(Level::ERROR) {
         let line =
-            format!("clerk-sync: met a bug of its own at {place}; report it with this line\n");
-        // A reader that has gone away must not make a second panic of the first.
+            format!("clerk-sync: panicked at {place}, which is a bug; report it with this line\n");
+        // A closed stderr must not cause a second panic.
         drop(std::io::stderr().write_all(line.as_bytes()));
     }
     tracing::error!(
         place,
         thread,
-        "clerk-sync met a bug of its own; report it with this line"
+        "clerk-sync panicked, which is a bug; report it with this line"
     );
-    tasks::note_panic_on(thread);
+    tasks::handle_panic_on(thread);
 }
 
 #[cfg(test)]
@@ -115,16 +122,16 @@ mod tests {
 
     use super::*;
 
-    /// The log of `said`, at the level of everything.
-    fn log_of(said: impl FnOnce()) -> String {
+    /// Returns what `log` logs, at every level.
+    fn log_of(log: impl FnOnce()) -> String {
         let told = Arc::<Mutex<Vec<u8>>>::default();
         let layer = fmt::layer()
             .with_writer(Written(Arc::clone(&told)))
             .with_ansi(false);
         let registry = tracing_subscriber::registry()
             .with(EnvFilter::new("trace"))
-            .with(filter_fn(may_be_told));
-        tracing::subscriber::with_default(registry.with(layer), said);
+            .with(filter_fn(may_be_logged));
+        tracing::subscriber::with_default(registry.with(layer), log);
         String::from_utf8(told.lock().unwrap().clone()).unwrap()
     }
 
@@ -151,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn no_filter_makes_a_library_tell_what_it_carries() {
+    fn no_filter_makes_a_library_log_values() {
         let log = log_of(|| {
             tracing::trace!(target: "actix_http::h1", "a header");
             tracing::debug!(target: "sqlx::query", "a statement");
@@ -172,11 +179,11 @@ mod tests {
         );
     }
 
-    /// Says that the test below started this one.
+    /// Set by the test below for the process that it starts.
     const PANICS: &str = "CLERK_SYNC_TEST_PANICS";
 
     #[test]
-    fn one_that_panics_with_the_log_turned_off() {
+    fn a_process_that_panics_with_the_log_turned_off() {
         if std::env::var_os(PANICS).is_some() {
             watch_panics();
             start(
@@ -199,23 +206,23 @@ mod tests {
         let mut program = std::process::Command::new(std::env::current_exe().unwrap());
         program.args([
             "--exact",
-            "telemetry::tests::one_that_panics_with_the_log_turned_off",
+            "telemetry::tests::a_process_that_panics_with_the_log_turned_off",
             "--nocapture",
         ]);
         let output = program.env(PANICS, "1").output().unwrap();
         let told = String::from_utf8_lossy(&output.stderr);
         assert!(!output.status.success());
         assert!(
-            told.contains("met a bug of its own at src/telemetry.rs:") && !told.contains("ada@"),
+            told.contains("panicked at src/telemetry.rs:") && !told.contains("ada@"),
             "{told}"
         );
     }
 
     #[test]
-    fn a_panic_is_told_without_its_message() {
+    fn a_panic_is_logged_without_its_message() {
         let log = log_of(|| {
             let before = std::panic::take_hook();
-            std::panic::set_hook(Box::new(tell_panic));
+            std::panic::set_hook(Box::new(report_panic));
             assert!(std::panic::catch_unwind(|| panic!("ada@example.com")).is_err());
             std::panic::set_hook(before);
         });

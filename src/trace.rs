@@ -1,9 +1,9 @@
-//! The spans of an event: its request, its publish, its processing, and the write that it was a part of.
+//! The spans of an event: its request, its publish, its processing, and its write.
 //!
-//! - Where no traces are exported, each function here is one look at a variable.
-//! - A trace goes along with an event over the queue: what is published carries the context of its publish.
-//! - A batch has events of many traces. So a write is a trace of its own, and it and its events are linked to each other.
-//! - What spans say of an event is its ID, type and user's ID, and what became of it.
+//! - If no traces are exported, each function here only reads one variable.
+//! - The message on the queue carries the trace context of its publish.
+//! - A batch has events of many traces. So a write has a trace of its own, with links to its events and back.
+//! - Spans contain the ID, the type, the user's ID and the outcome of an event, and no other value of it.
 
 use std::collections::HashMap;
 use std::sync::OnceLock;
@@ -20,9 +20,9 @@ use crate::clerk::{ClerkId, EventId, EventType, SignedEvent, TraceContext};
 
 static TRACER: OnceLock<SdkTracer> = OnceLock::new();
 
-/// Spans are made from now on.
+/// Starts the creation of spans.
 pub fn start(tracer: SdkTracer) {
-    // A second one would be that of a second service in one process, which there is only in tests.
+    // Only tests have a second service in one process.
     let _first = TRACER.set(tracer);
 }
 
@@ -60,7 +60,7 @@ impl Injector for Headers {
     }
 }
 
-/// What a span that begins now is a part of; nothing that is no trace.
+/// Returns the parent of a new span; an empty context without a trace.
 fn parent_of(context: Option<&TraceContext>) -> Context {
     let Some(context) = context else {
         return Context::new();
@@ -79,15 +79,9 @@ fn context_of(span: &Span) -> Option<TraceContext> {
     TraceContext::new(&headers.parent, &headers.state)
 }
 
-/// Names of types from outside are none of a span's business, whatever they are.
+/// Returns the type of an event, or `other`: no text from outside gets into a span.
 fn type_name(event_type: &EventType) -> &'static str {
-    match event_type {
-        EventType::UserCreated => "user.created",
-        EventType::UserUpdated => "user.updated",
-        EventType::UserDeleted => "user.deleted",
-        EventType::Unreadable => "user.unreadable",
-        EventType::Other(_) => "other",
-    }
+    event_type.known_name().unwrap_or("other")
 }
 
 fn of_event(event: &SignedEvent) -> [KeyValue; 2] {
@@ -106,7 +100,7 @@ fn fail(span: &mut Span, kind: &'static str) {
 pub struct Request(Span);
 
 impl Request {
-    /// Continues the trace that the request's headers name. Nothing where no traces are exported.
+    /// Starts the span, as part of the trace in the request's headers. Returns `None` if no traces are exported.
     pub fn begin<'a>(
         route: &'static str,
         header: impl Fn(&str) -> Option<&'a str>,
@@ -125,19 +119,19 @@ impl Request {
         ))
     }
 
-    /// Makes the event a part of this trace.
+    /// Makes the event part of this trace.
     pub fn take_in(&mut self, event: SignedEvent) -> SignedEvent {
         self.0.set_attributes(of_event(&event));
         event.with_trace(context_of(&self.0))
     }
 
-    /// Ends it with the status of the answer, and the code of the problem.
+    /// Ends the span with the status of the answer and the code of the problem.
     pub fn answered(mut self, status: u16, problem: Option<&'static str>) {
         self.0.set_attribute(KeyValue::new(
             "http.response.status_code",
             i64::from(status),
         ));
-        // What the sender did wrong is no error of a server (OpenTelemetry's conventions for HTTP spans).
+        // An error of the client is no error of a server span (OpenTelemetry's conventions for HTTP spans).
         match problem {
             Some(code) if status >= 500 => fail(&mut self.0, code),
             Some(code) => self.0.set_attribute(KeyValue::new("error.type", code)),
@@ -150,7 +144,7 @@ impl Request {
 pub struct Publish(Option<Span>);
 
 impl Publish {
-    /// Begins it, as a part of the event's trace or as a new one. The event takes it along.
+    /// Starts the span, as part of the event's trace or of a new one, and adds it to the event.
     pub fn begin(event: SignedEvent, system: &'static str) -> (SignedEvent, Self) {
         let Some(tracer) = TRACER.get() else {
             return (event, Self(None));
@@ -165,6 +159,7 @@ impl Publish {
         (event.with_trace(context_of(&span)), Self(Some(span)))
     }
 
+    /// Ends the span.
     pub fn ended(self, error: Option<&'static str>) {
         if let Some((mut span, kind)) = self.0.zip(error) {
             fail(&mut span, kind);
@@ -172,10 +167,10 @@ impl Publish {
     }
 }
 
-/// The spans of events that were taken from the queue together: each until it is settled, or given back.
+/// The spans of the events of a batch: each until its outcome, or until the event is returned to the queue.
 pub struct Taken(HashMap<EventId, Vec<Span>>);
 
-/// What an event that is settled came to.
+/// The outcome of an event.
 pub struct Settled<'a> {
     pub status: &'static str,
     pub clerk_id: Option<&'a ClerkId>,
@@ -183,6 +178,7 @@ pub struct Settled<'a> {
 }
 
 impl Taken {
+    /// Starts the spans.
     pub fn begin(events: &[SignedEvent], system: &'static str) -> Self {
         let Some(tracer) = TRACER.get() else {
             return Self(HashMap::new());
@@ -201,7 +197,7 @@ impl Taken {
         Self(spans)
     }
 
-    /// The span of a write of these events; nothing where none of them is recorded.
+    /// Starts the span of a write of these events, if one of them is recorded.
     pub fn apply<'a>(
         &self,
         ids: impl Iterator<Item = &'a EventId>,
@@ -232,7 +228,7 @@ impl Taken {
         Apply(Some(tracer.build_with_context(builder, &Context::new())))
     }
 
-    /// Ends an event's spans. It was a part of the write.
+    /// Ends an event's spans. The write contained it.
     pub fn settled(&mut self, id: &EventId, write: &Apply, settled: &Settled<'_>) {
         if self.0.is_empty() {
             return;
@@ -265,6 +261,7 @@ impl Drop for Taken {
 pub struct Apply(Option<Span>);
 
 impl Apply {
+    /// Ends the span.
     pub fn ended(&mut self, error: Option<&'static str>) {
         let Some(span) = &mut self.0 else { return };
         if let Some(kind) = error {

@@ -1,12 +1,13 @@
 //! The limits: what the broker, the database and HTTP can do here by themselves, with as little around them as can be.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use chrono::{DateTime, Utc};
+use clerk_sync::clerk::tables::users::TABLE;
 use clerk_sync::clerk::{
-    Delivery, Event, SignedEvent, SigningSecret, Timestamp, UserProfile, Verifier,
+    Column, Delivery, Event, Kind, SignedEvent, SigningSecret, Timestamp, Value, Verifier,
 };
 use clerk_sync::clock::now;
 use futures_util::StreamExt;
@@ -17,7 +18,7 @@ use secrecy::SecretString;
 use serde_json::value::RawValue;
 use sqlx::postgres::PgConnection;
 use sqlx::types::Json;
-use sqlx::{ConnectOptions, Connection};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 
 use crate::crowd::{Crowd, SECRET};
 use crate::place::{Database, Place};
@@ -132,91 +133,68 @@ impl Batch {
     pub async fn write(&self, database: &mut PgConnection) -> anyhow::Result<()> {
         let users = &self.users;
         let profiles = || {
-            users
-                .iter()
-                .filter_map(|(read, _)| read.change.profile.as_ref())
+            let changes = users.iter().map(|(read, _)| &read.change);
+            changes.filter_map(|change| change.profile.as_ref())
         };
-        let text = |read: fn(&UserProfile) -> Option<&str>| {
-            profiles()
-                .map(|(_, profile)| read(profile))
-                .collect::<Vec<_>>()
-        };
-        let truth = |read: fn(&UserProfile) -> Option<bool>| {
-            profiles()
-                .map(|(_, profile)| read(profile))
-                .collect::<Vec<_>>()
-        };
-        let time = |read: fn(&UserProfile) -> Option<Timestamp>| {
-            profiles()
-                .map(|(_, profile)| read(profile).map(utc))
-                .collect::<Vec<_>>()
-        };
-        let json = |read: fn(&UserProfile) -> Option<&str>| {
-            let json = profiles()
-                .map(|(_, profile)| read(profile).and_then(|text| raw(text).ok()).map(Json));
-            json.collect::<Vec<_>>()
-        };
-        let occurred = || {
-            users
-                .iter()
-                .map(|(read, _)| utc(read.occurred_at))
-                .collect::<Vec<_>>()
-        };
-        sqlx::query(include_str!("bare_upsert.sql"))
-            .bind(
-                users
-                    .iter()
-                    .map(|(read, _)| read.change.clerk_id.as_str())
-                    .collect::<Vec<_>>(),
-            )
-            .bind(text(|p| p.email.as_deref()))
-            .bind(truth(|p| p.email_verified))
-            .bind(text(|p| p.phone.as_deref()))
-            .bind(truth(|p| p.phone_verified))
-            .bind(text(|p| p.username.as_deref()))
-            .bind(text(|p| p.first_name.as_deref()))
-            .bind(text(|p| p.last_name.as_deref()))
-            .bind(text(|p| p.image_url.as_deref()))
-            .bind(text(|p| p.external_id.as_deref()))
-            .bind(text(|p| p.locale.as_deref()))
-            .bind(truth(|p| p.banned))
-            .bind(truth(|p| p.locked))
-            .bind(truth(|p| p.two_factor_enabled))
-            .bind(truth(|p| p.password_enabled))
-            .bind(json(|p| p.public_metadata.as_deref()))
-            .bind(json(|p| p.private_metadata.as_deref()))
-            .bind(json(|p| p.unsafe_metadata.as_deref()))
-            .bind(time(|p| p.last_sign_in_at))
-            .bind(time(|p| p.last_active_at))
-            .bind(time(|p| p.legal_accepted_at))
-            .bind(time(|p| p.created_at))
-            .bind(
-                profiles()
-                    .map(|(version, _)| utc(version.updated_at))
-                    .collect::<Vec<_>>(),
-            )
-            .bind(json(|p| Some(&p.data)))
-            .bind(users.iter().map(|(_, id)| id.as_str()).collect::<Vec<_>>())
-            .bind(occurred())
-            .bind(
-                self.events
-                    .iter()
-                    .map(|(id, _, _)| id.as_str())
-                    .collect::<Vec<_>>(),
-            )
+        let ids = users.iter().map(|(read, _)| read.change.clerk_id.as_str());
+        let events = self.events.iter();
+        let times: Vec<_> = events.clone().map(|(_, _, at)| *at).collect();
+        let mut query = sqlx::query(AssertSqlSafe(UPSERT.as_str()))
+            .bind(ids.collect::<Vec<_>>())
+            .bind(all(profiles().map(|(version, _)| utc(version.updated_at))))
+            .bind(all(profiles().map(|(_, profile)| json(&profile.data))))
+            .bind(all(users.iter().map(|(_, id)| id.as_str())))
+            .bind(all(users.iter().map(|(read, _)| utc(read.occurred_at))))
+            .bind(all(events.clone().map(|(id, _, _)| id.as_str())))
             .bind(vec!["user.updated"; self.events.len()])
-            .bind(
-                self.events
-                    .iter()
-                    .map(|(_, user, _)| user.as_str())
-                    .collect::<Vec<_>>(),
-            )
-            .bind(self.events.iter().map(|(_, _, at)| *at).collect::<Vec<_>>())
-            .bind(self.events.iter().map(|(_, _, at)| *at).collect::<Vec<_>>())
-            .execute(database)
-            .await?;
+            .bind(all(events.map(|(_, user, _)| user.as_str())))
+            .bind(times.clone())
+            .bind(times);
+        for (place, column) in TABLE.columns.iter().enumerate() {
+            let values = profiles().map(|(_, profile)| &profile.values[place]);
+            query = match column.kind {
+                Kind::Text => query.bind(all(values.map(Value::as_text))),
+                Kind::Boolean => query.bind(all(values.map(Value::as_bool))),
+                Kind::Integer => query.bind(all(values.map(Value::as_integer))),
+                Kind::Time => query.bind(all(values.map(|value| value.as_time().map(utc)))),
+                Kind::Json => query.bind(all(values.map(|value| json(value.as_json()?)))),
+            };
+        }
+        query.execute(database).await?;
         Ok(())
     }
+}
+
+/// The statement, for the columns of the table.
+static UPSERT: LazyLock<String> = LazyLock::new(|| {
+    const PARAMETERS_BEFORE_COLUMNS: usize = 10;
+    let columns = || TABLE.columns.iter();
+    let list = |items: Vec<String>| items.join(", ");
+    let parameter = |(place, column): (usize, &Column)| {
+        let kind = match column.kind {
+            Kind::Text => "text",
+            Kind::Boolean => "boolean",
+            Kind::Integer => "bigint",
+            Kind::Time => "timestamptz",
+            Kind::Json => "jsonb",
+        };
+        format!("${place}::{kind}[]")
+    };
+    let name = |column: &Column| column.name.to_owned();
+    let update = |column: &Column| format!("{0} = excluded.{0}", column.name);
+    let parameters = (PARAMETERS_BEFORE_COLUMNS + 1..).zip(columns());
+    include_str!("bare_upsert.sql")
+        .replace("<columns>", &list(columns().map(name).collect()))
+        .replace("<parameters>", &list(parameters.map(parameter).collect()))
+        .replace("<updates>", &list(columns().map(update).collect()))
+});
+
+fn all<T>(values: impl Iterator<Item = T>) -> Vec<T> {
+    values.collect()
+}
+
+fn json(text: &str) -> Option<Json<&RawValue>> {
+    raw(text).ok().map(Json)
 }
 
 fn raw(text: &str) -> serde_json::Result<&RawValue> {

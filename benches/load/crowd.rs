@@ -135,14 +135,26 @@ impl Crowd {
     pub fn signed(&self) -> SignedEvent {
         let (now, mut body) = (now(), Vec::new());
         let next = self.next(false, now, &mut body);
-        SignedEvent::restored(next.id, EventType::UserUpdated, now, now, Bytes::from(body))
+        SignedEvent::restored(
+            next.id,
+            EventType::named("user.updated"),
+            now,
+            now,
+            Bytes::from(body),
+        )
     }
 
     /// The first event of each user, for a table that holds them all.
     pub fn first_of(seed: u64) -> SignedEvent {
         let at = Timestamp::from_ms(SIGNED_UP_MS).expect("a time of ours");
         let event = person(seed).created(at);
-        SignedEvent::restored(event.id, EventType::UserCreated, at, at, event.body)
+        SignedEvent::restored(
+            event.id,
+            EventType::named("user.created"),
+            at,
+            at,
+            event.body,
+        )
     }
 }
 

@@ -221,7 +221,7 @@ fn restore(delivery: Delivery) -> anyhow::Result<SignedEvent> {
     let id = id.context("an event without its ID")?;
     Ok(SignedEvent::restored(
         id,
-        EventType::UserUpdated,
+        EventType::named("user.updated"),
         now(),
         now(),
         delivery.data.into(),

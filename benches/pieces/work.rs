@@ -69,7 +69,7 @@ impl Work {
             deliveries.push((event.id.clone(), seconds.clone(), signature));
             events.push(SignedEvent::restored(
                 event.id,
-                EventType::UserUpdated,
+                EventType::named("user.updated"),
                 now,
                 now,
                 event.body,

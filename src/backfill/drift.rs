@@ -1,7 +1,7 @@
 //! Compares a user of Clerk's list with the row of the same ID: pure decisions.
 
 use crate::clerk::Change;
-use crate::store::{KnownUser, OnDelete};
+use crate::store::{KnownRow, OnDelete};
 
 /// How a row compares to the user of the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,39 +19,41 @@ pub enum RowState {
 }
 
 /// Compares a listed user with its row.
-pub fn row_state(listed: &Change, known: Option<&KnownUser>) -> RowState {
+pub fn row_state(listed: &Change, known: Option<&KnownRow>) -> RowState {
     let Some(known) = known else {
         return RowState::Missing;
     };
-    if known.deleted_at.is_some() {
+    if known.state.deleted_at.is_some() {
         return RowState::Deleted;
     }
-    let (Some((theirs, profile)), Some(ours)) = (&listed.profile, &known.version) else {
+    let (Some((theirs, profile)), Some(ours)) = (&listed.profile, &known.state.version) else {
         return RowState::Older;
     };
     match ours.updated_at.cmp(&theirs.updated_at) {
         std::cmp::Ordering::Less => RowState::Older,
-        std::cmp::Ordering::Equal if !known.outline.agrees_with(profile) => RowState::Different,
+        std::cmp::Ordering::Equal if !listed.table.agrees(&known.compared, profile) => {
+            RowState::Different
+        }
         _ => RowState::Current,
     }
 }
 
 /// Whether applying the change would alter the row. One that would not now never will: versions only grow, and what is erased stays so.
-pub fn alters(listed: &Change, known: Option<&KnownUser>, on_delete: OnDelete) -> bool {
-    let Some(known) = known else { return true };
-    if known.is_erased || on_delete == OnDelete::Scrub && known.deleted_at.is_some() {
-        return false;
-    }
-    let newer = |(theirs, _): &(_, _)| known.version.as_ref().is_none_or(|ours| theirs > ours);
-    listed.profile.as_ref().is_some_and(newer)
+pub fn alters(listed: &Change, known: Option<&KnownRow>, on_delete: OnDelete) -> bool {
+    known.is_none_or(|known| {
+        let state = &known.state;
+        let will_be_erased = on_delete == OnDelete::Scrub && state.deleted_at.is_some();
+        !will_be_erased && listed.alters_row(state)
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::store::sorted;
     use super::*;
-    use crate::clerk::api_object::Outline;
-    use crate::clerk::{ClerkId, EventId, OmittedFields, Timestamp, Version, api_object};
+    use crate::clerk::{
+        ClerkId, EventId, OmittedFields, RowVersion, Timestamp, Value, Version, api_object, tables,
+    };
 
     fn at(ms: i64) -> Timestamp {
         Timestamp::from_ms(ms).unwrap()
@@ -63,55 +65,75 @@ mod tests {
         users.remove(0).read.unwrap()
     }
 
-    fn known(updated_ms: i64) -> KnownUser {
+    fn known(updated_ms: i64) -> KnownRow {
         let event_id = EventId::new("msg_1").unwrap();
         let version = Version {
             updated_at: at(updated_ms),
             occurred_at: at(updated_ms),
             event_id,
         };
-        let mut outline = Outline::default();
-        outline.texts[3] = Some("Ada".into());
+        let name = Value::Text("Ada".into());
         let clerk_id = ClerkId::new("user_1").unwrap();
-        KnownUser {
+        KnownRow {
             clerk_id,
-            version: Some(version),
-            deleted_at: None,
-            is_erased: false,
-            outline,
+            state: RowVersion {
+                version: Some(version),
+                ..RowVersion::default()
+            },
+            compared: compared("first_name", name),
         }
+    }
+
+    /// The compared columns of a row in which all but one are null.
+    fn compared(column: &str, value: Value) -> Vec<Value> {
+        let columns = tables::users::TABLE.compared();
+        let value = |name| {
+            if name == column {
+                value.clone()
+            } else {
+                Value::Null
+            }
+        };
+        columns.map(|known| value(known.name)).collect()
+    }
+
+    fn deleted(row: KnownRow, is_erased: bool) -> KnownRow {
+        let state = RowVersion {
+            deleted_at: Some(at(60)),
+            is_erased,
+            ..row.state
+        };
+        KnownRow { state, ..row }
     }
 
     #[test]
     fn a_row_is_compared_with_the_list() {
-        let state = |row: Option<KnownUser>| row_state(&listed(50), row.as_ref());
+        let state = |row: Option<KnownRow>| row_state(&listed(50), row.as_ref());
         assert_eq!(state(None), RowState::Missing);
         assert_eq!(state(Some(known(49))), RowState::Older);
         assert_eq!(state(Some(known(50))), RowState::Current);
         assert_eq!(state(Some(known(51))), RowState::Current);
         assert_eq!(
-            state(Some(KnownUser {
-                version: None,
+            state(Some(KnownRow {
+                state: RowVersion::default(),
                 ..known(50)
             })),
             RowState::Older
         );
+        assert_eq!(state(Some(deleted(known(50), false))), RowState::Deleted);
         assert_eq!(
-            state(Some(KnownUser {
-                deleted_at: Some(at(60)),
-                ..known(50)
-            })),
-            RowState::Deleted
-        );
-        assert_eq!(
-            state(Some(KnownUser {
-                outline: Outline::default(),
+            state(Some(KnownRow {
+                compared: compared("", Value::Null),
                 ..known(50)
             })),
             RowState::Different
         );
         let mut fewer = known(50);
-        fewer.outline.truths[2] = Some(false);
+        let banned = compared("banned", Value::Boolean(false));
+        let both = fewer.compared.iter().zip(&banned);
+        fewer.compared = both
+            .map(|(a, b)| if *b == Value::Null { a } else { b }.clone())
+            .collect();
         assert_eq!(
             state(Some(fewer)),
             RowState::Current,
@@ -122,28 +144,13 @@ mod tests {
     #[test]
     fn only_what_alters_a_row_is_written() {
         let alters =
-            |row: Option<KnownUser>, on_delete| alters(&listed(50), row.as_ref(), on_delete);
+            |row: Option<KnownRow>, on_delete| alters(&listed(50), row.as_ref(), on_delete);
         for (row, keep, scrub) in [
             (None, true, true),
             (Some(known(49)), true, true),
             (Some(known(50)), false, false),
-            (
-                Some(KnownUser {
-                    deleted_at: Some(at(60)),
-                    ..known(49)
-                }),
-                true,
-                false,
-            ),
-            (
-                Some(KnownUser {
-                    deleted_at: Some(at(60)),
-                    is_erased: true,
-                    ..known(49)
-                }),
-                false,
-                false,
-            ),
+            (Some(deleted(known(49), false)), true, false),
+            (Some(deleted(known(49), true)), false, false),
         ] {
             assert_eq!(
                 (

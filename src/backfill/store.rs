@@ -11,7 +11,7 @@ use super::retry::Retry;
 use crate::clerk::api_object::ListedUser;
 use crate::clerk::{Change, ClerkId};
 use crate::shutdown::Shutdown;
-use crate::store::{KnownUser, LiveUser, Store, StoreError, Write};
+use crate::store::{KnownRow, LiveRow, Store, StoreError, Write};
 
 /// Users per query: two queries for a page of Clerk's list, side by side.
 const IDS_PER_QUERY: usize = 250;
@@ -27,7 +27,7 @@ pub struct PatientStore<'a> {
 pub struct Compared {
     /// One per user, sorted.
     pub changes: Vec<Change>,
-    pub rows: HashMap<ClerkId, KnownUser>,
+    pub rows: HashMap<ClerkId, KnownRow>,
     /// The users who cannot be read.
     pub failures: Vec<UserFailure>,
 }
@@ -52,7 +52,7 @@ impl PatientStore<'_> {
     }
 
     /// Returns the rows of these users, without those that have none.
-    pub async fn rows(&self, ids: &[ClerkId]) -> Result<HashMap<ClerkId, KnownUser>, Stopped> {
+    pub async fn rows(&self, ids: &[ClerkId]) -> Result<HashMap<ClerkId, KnownRow>, Stopped> {
         let queries = ids.chunks(IDS_PER_QUERY);
         let rows =
             try_join_all(queries.map(|ids| self.retry(async || self.store.known(ids).await)));
@@ -65,7 +65,7 @@ impl PatientStore<'_> {
         &self,
         after: Option<&ClerkId>,
         limit: NonZeroU32,
-    ) -> Result<Vec<LiveUser>, Stopped> {
+    ) -> Result<Vec<LiveRow>, Stopped> {
         self.retry(async || self.store.live(after, limit).await)
             .await
     }

@@ -1,17 +1,17 @@
-//! `Retry-After`: how long a server asks to be left alone.
+//! Reads the header `Retry-After`: how long a server asks clients to wait.
 
 use std::time::Duration;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 
 /// Reads `Retry-After` in both of its forms, seconds or a date. `date` is the server's own time (the `Date` header), from
-/// which a date is counted, so that our clock need not be right; without it, it is counted from `now_ms`.
+/// which the wait is counted, so that our clock need not be right; without it, the wait is counted from `now_ms`.
 ///
-/// Returns `None` if it has another form. A date that is past is no wait.
+/// Returns `None` if it has another form. A date in the past is a wait of 0.
 pub fn retry_after(value: &str, date: Option<&str>, now_ms: i64) -> Option<Duration> {
     let value = value.trim();
     if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
-        // More digits than a number takes are a very long time.
+        // Too many digits for a number are a very long time.
         return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
     }
     let until = http_date(value)?.timestamp_millis();
@@ -23,7 +23,7 @@ pub fn retry_after(value: &str, date: Option<&str>, now_ms: i64) -> Option<Durat
     ))
 }
 
-/// The form of today, and the two older ones that RFC 9110 (5.6.7) wants read.
+/// Reads a date in the current form or in the two older ones of RFC 9110 (5.6.7).
 fn http_date(text: &str) -> Option<DateTime<Utc>> {
     let text = text.trim();
     if let Ok(date) = DateTime::parse_from_rfc2822(text) {

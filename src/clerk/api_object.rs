@@ -18,11 +18,12 @@ use std::sync::LazyLock;
 use serde_json::value::RawValue;
 
 use super::change::{Change, Version};
-use super::event::{AHEAD_MAX_MS, Rejection, read_user};
+use super::event::{Rejection, plausible_time};
 use super::id::{ClerkId, EventId, Timestamp};
-use super::json;
+use super::json::{self, Object};
 use super::redact::OmittedFields;
-use super::user::UserProfile;
+use super::table::{Table, id_of};
+use super::tables::users;
 
 /// What stands for an event's ID in the version of a user that was read from the list.
 pub static LISTED: LazyLock<EventId> = LazyLock::new(|| id("backfill"));
@@ -83,60 +84,52 @@ pub fn read_page(page: &str, omitted: &OmittedFields, now: Timestamp) -> Option<
 }
 
 fn read_one(user: &RawValue, omitted: &OmittedFields, now: Timestamp) -> ListedUser {
-    let stripped = omitted
-        .out_of_object(user.get())
-        .and_then(|text| RawValue::from_string(text).ok());
-    let user = stripped.as_deref().unwrap_or(user);
-    match read_user(user) {
-        Ok((id, object)) => {
-            let read = || {
-                let updated_at = time("updated_at", object.updated_at, now)?;
-                if let Some(reason) = json::unstorable(user.get()) {
-                    return Err(Rejection::Unstorable(reason));
-                }
-                let profile = object.profile(user);
-                // Nobody knows how new it is: older than all that is known, but no older than the user.
-                let updated_at = updated_at.or(profile.created_at).unwrap_or(Timestamp::MIN);
-                let version = Version {
-                    updated_at,
-                    occurred_at: Timestamp::MIN,
-                    event_id: LISTED.clone(),
-                };
-                Ok(Change {
-                    clerk_id: id.clone(),
-                    profile: Some((version, profile)),
-                    deleted_at: None,
-                })
-            };
+    let table = &users::TABLE;
+    let read = Object::read(user.get());
+    let id = read
+        .as_ref()
+        .map_err(|_| "data is no object")
+        .and_then(id_of);
+    match (read, id) {
+        (Ok(mut object), Ok(id)) => {
+            let rest = omitted.remove_from(&mut object);
+            let text = rest.as_deref().unwrap_or(user.get());
             ListedUser {
-                read: read(),
+                read: change(table, id.clone(), &object, text, now),
                 id: Some(id),
             }
         }
-        Err(rejection) => ListedUser {
+        (_, id) => ListedUser {
             id: None,
-            read: Err(rejection),
+            read: Err(Rejection::InvalidId(id.err().unwrap_or_default())),
         },
     }
 }
 
-/// As for an event: a time that lies far ahead would shut out every update until then.
-fn time(
-    field: &'static str,
-    value: Option<&RawValue>,
+fn change(
+    table: &'static Table,
+    clerk_id: ClerkId,
+    object: &Object<'_>,
+    text: &str,
     now: Timestamp,
-) -> Result<Option<Timestamp>, Rejection> {
-    let Some(value) = value.filter(|value| !json::is_null(value)) else {
-        return Ok(None);
+) -> Result<Change, Rejection> {
+    let time = |field| plausible_time(field, object.get(field), now, Timestamp::from_ms);
+    let updated_at = time("updated_at")?;
+    json::check_storable(text).map_err(Rejection::Unstorable)?;
+    let profile = table.profile(object, text.into());
+    let created_at = || profile.values[table.place("created_at")?].as_time();
+    let version = Version {
+        // Without one it is unknown how new it is: older than all that is known, but no older than the object.
+        updated_at: updated_at.or_else(created_at).unwrap_or(Timestamp::MIN),
+        occurred_at: Timestamp::MIN,
+        event_id: LISTED.clone(),
     };
-    let rejected = |fault| Rejection::ImplausibleTime { field, fault };
-    let number = json::integer(value).ok_or(rejected("is no integer"))?;
-    let time =
-        Timestamp::from_ms(number).ok_or(rejected("is not between 1970 and the year 9999"))?;
-    if time.ms() > now.ms() + AHEAD_MAX_MS {
-        return Err(rejected("is more than 24 hours ahead"));
-    }
-    Ok(Some(time))
+    Ok(Change {
+        table,
+        clerk_id,
+        profile: Some((version, profile)),
+        deleted_at: None,
+    })
 }
 
 /// The change that overrules a row of the same `updated_at` and another content: a row that was altered past the rule, or filled with other
@@ -159,66 +152,10 @@ pub fn overruling(listed: Change, read_at: Timestamp) -> Change {
 /// earliest: when that event comes after all, its time stands.
 pub fn deleted(id: ClerkId, missed_at: Timestamp) -> Change {
     Change {
+        table: &users::TABLE,
         clerk_id: id,
         profile: None,
         deleted_at: Some(missed_at),
-    }
-}
-
-/// What people and programs look users up by, and what lets them in: enough to tell a row that was altered past the rule. Of the other
-/// fields some change without `updated_at`, and some are written in another way in the list than in an event.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Outline {
-    pub texts: [Option<String>; 6],
-    pub truths: [Option<bool>; 6],
-}
-
-impl Outline {
-    pub const TEXTS: [&'static str; 6] = [
-        "email",
-        "phone",
-        "username",
-        "first_name",
-        "last_name",
-        "external_id",
-    ];
-    pub const TRUTHS: [&'static str; 6] = [
-        "email_verified",
-        "phone_verified",
-        "banned",
-        "locked",
-        "two_factor_enabled",
-        "password_enabled",
-    ];
-
-    /// Whether a row with this outline holds what the profile says. What one of the two leaves out is no difference: an event
-    /// has fewer of the truth values than the list.
-    pub fn agrees_with(&self, profile: &UserProfile) -> bool {
-        let texts = [
-            &profile.email,
-            &profile.phone,
-            &profile.username,
-            &profile.first_name,
-            &profile.last_name,
-            &profile.external_id,
-        ];
-        let truths = [
-            profile.email_verified,
-            profile.phone_verified,
-            profile.banned,
-            profile.locked,
-            profile.two_factor_enabled,
-            profile.password_enabled,
-        ];
-        self.texts
-            .iter()
-            .zip(texts)
-            .all(|(ours, theirs)| ours == theirs)
-            && self
-                .truths
-                .iter()
-                .zip(truths)
-                .all(|(ours, theirs)| ours.is_none() || theirs.is_none() || *ours == theirs)
     }
 }
 

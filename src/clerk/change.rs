@@ -1,11 +1,11 @@
-//! The rule: what any set of events about one user comes to.
+//! The rule: how the events about one object combine, and what alters its row.
 //!
 //! A change joins with another: the newest profile, the earliest delete. The join is commutative, associative and
 //! idempotent, so order, repeats, batches, replays and several workers at once cannot alter the result. Each store's
 //! upsert is this join in SQL.
 
 use super::id::{ClerkId, EventId, Timestamp};
-use super::user::UserProfile;
+use super::table::{Profile, Table, Value};
 
 /// How new a profile is. The order of the fields is the order of comparison.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,54 +18,81 @@ pub struct Version {
     pub event_id: EventId,
 }
 
-/// What one or more events say of one user.
+/// What one or more events say of one object.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Change {
+    pub table: &'static Table,
     pub clerk_id: ClerkId,
-    /// The newest profile, where an event brought one.
-    pub profile: Option<(Version, UserProfile)>,
-    /// The earliest delete, where an event was one.
+    /// The newest profile; `None` if no event brought one.
+    pub profile: Option<(Version, Profile)>,
+    /// The earliest delete; `None` if no event was one.
     pub deleted_at: Option<Timestamp>,
 }
 
+/// What of a row decides whether a change alters it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RowVersion {
+    /// `None` if no profile has reached the row.
+    pub version: Option<Version>,
+    pub deleted_at: Option<Timestamp>,
+    /// Whether its data was erased. Such a row is never filled again.
+    pub is_erased: bool,
+}
+
+impl RowVersion {
+    /// Whether a profile of this version, or a delete at this time, alters the row.
+    pub fn is_altered_by(&self, version: Option<&Version>, deleted_at: Option<Timestamp>) -> bool {
+        let newer = version > self.version.as_ref();
+        let earlier =
+            deleted_at.is_some_and(|ours| self.deleted_at.is_none_or(|theirs| ours < theirs));
+        newer && !self.is_erased || earlier
+    }
+}
+
 impl Change {
-    /// Joins two changes to the same user: newest profile, earliest delete.
+    /// Joins two changes to the same object: newest profile, earliest delete.
     #[must_use]
     pub fn join(self, other: Self) -> Self {
         debug_assert_eq!(
-            self.clerk_id, other.clerk_id,
-            "changes to two users cannot be joined"
+            (self.table, &self.clerk_id),
+            (other.table, &other.clerk_id),
+            "changes to two rows cannot be joined"
         );
+        let is_newer = other.version() > self.version();
+        let deletes = [self.deleted_at, other.deleted_at].into_iter().flatten();
         Self {
-            clerk_id: self.clerk_id,
-            profile: newest(self.profile, other.profile),
-            deleted_at: [self.deleted_at, other.deleted_at]
-                .into_iter()
-                .flatten()
-                .min(),
+            profile: if is_newer {
+                other.profile
+            } else {
+                self.profile
+            },
+            deleted_at: deletes.min(),
+            ..self
         }
     }
 
     /// Whether joining `self` to `before` would alter it.
     pub fn alters(&self, before: &Self) -> bool {
-        let newer = match (&self.profile, &before.profile) {
-            (Some((ours, _)), Some((theirs, _))) => ours > theirs,
-            (ours, _) => ours.is_some(),
-        };
-        let earlier = match (self.deleted_at, before.deleted_at) {
-            (Some(ours), Some(theirs)) => ours < theirs,
-            (ours, _) => ours.is_some(),
-        };
-        newer || earlier
+        self.alters_row(&RowVersion {
+            version: before.version().cloned(),
+            deleted_at: before.deleted_at,
+            is_erased: false,
+        })
     }
-}
 
-fn newest(
-    a: Option<(Version, UserProfile)>,
-    b: Option<(Version, UserProfile)>,
-) -> Option<(Version, UserProfile)> {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(if b.0 > a.0 { b } else { a }),
-        (a, b) => a.or(b),
+    /// Whether applying the change would alter the row.
+    pub fn alters_row(&self, row: &RowVersion) -> bool {
+        row.is_altered_by(self.version(), self.deleted_at)
+    }
+
+    /// The version of the profile. Returns `None` for a change without one.
+    pub fn version(&self) -> Option<&Version> {
+        self.profile.as_ref().map(|(version, _)| version)
+    }
+
+    /// What the profile says for a column. Returns `None` without a profile, or if the table has no such column.
+    pub fn value(&self, column: &str) -> Option<&Value> {
+        let (_, profile) = self.profile.as_ref()?;
+        profile.values.get(self.table.place(column)?)
     }
 }

@@ -1,4 +1,4 @@
-//! Which fields differ between two versions of a user object: their names, never what is in them.
+//! Which fields differ between two versions of an object: their names, never what is in them.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::json;
+use super::json::Object;
 
 /// The fields of one version, each with a digest of its value: enough to tell two versions apart, and small whatever the object holds.
 /// What is in an object one level down, such as `public_metadata.plan`, is a field of its own.
@@ -17,21 +17,24 @@ pub struct Fields(BTreeMap<String, u64>);
 const IN_EVERY_VERSION: &str = "updated_at";
 
 impl Fields {
-    /// Of a user object; no fields where it is none.
+    /// The fields of an object of Clerk's, whose text is `data`.
     pub fn of(data: &str) -> Self {
+        // A text that is no object has no fields.
+        let object = Object::read(data).ok();
         let mut fields = BTreeMap::new();
-        // A text that is no object has no fields: that is the lenient reading, so the error says nothing more.
-        let _no_object = json::for_each_field(data, |name, value| match json::object(value) {
-            Some(object) => {
-                let _read = json::for_each_field(object, |inner, value| {
-                    fields.insert(format!("{name}.{inner}"), digest(value));
-                });
+        for member in object.iter().flat_map(Object::members) {
+            let (name, value) = (&member.name, member.value);
+            match Object::read(value.get()) {
+                Ok(inner) => fields.extend(
+                    inner
+                        .members()
+                        .iter()
+                        .map(|inner| (format!("{name}.{}", inner.name), digest(inner.value))),
+                ),
+                Err(_) if name == IN_EVERY_VERSION || value.get() == "null" => {}
+                Err(_) => _ = fields.insert(name.to_string(), digest(value)),
             }
-            None if name == IN_EVERY_VERSION || json::is_null(value) => {}
-            None => {
-                fields.insert(name.to_owned(), digest(value));
-            }
-        });
+        }
         Self(fields)
     }
 

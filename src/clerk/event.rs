@@ -1,7 +1,7 @@
-//! An event of Clerk's: from a signed body that nobody has read to what it says of one user.
+//! An event of Clerk's: from a signed body that was not read yet to what it says of one object.
 //!
-//! `SignedEvent` is made by a verifier, or restored from where we stored it ourselves. `parse` is the one door from
-//! bytes to `Event`; after it a wrong ID or time cannot be written down.
+//! `SignedEvent` is made by a verifier, or restored from where we stored it ourselves. `parse` is the one way from bytes to
+//! `Event`; after it a wrong ID or time cannot be written down.
 
 use std::sync::Arc;
 
@@ -10,56 +10,76 @@ use serde_json::value::RawValue;
 
 use super::change::{Change, Version};
 use super::id::{ClerkId, EventId, Timestamp};
-use super::json;
-use super::user::UserObject;
+use super::json::{self, Object};
+use super::redact::OmittedFields;
+use super::table::{EventKind, Table, id_of};
+use super::tables;
 
 /// The `type` in the body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EventType {
-    UserCreated,
-    UserUpdated,
-    UserDeleted,
+    /// It fills a table.
+    Synced(&'static Table, &'static EventKind),
     /// The body is not JSON or has no `type`: queued all the same, so that it ends as a failed event.
     Unreadable,
-    /// Any other type: not ours to keep.
+    /// Any other type: ignored.
     Other(Box<str>),
 }
+
+/// The name of the types that have none; no event of Clerk's has it.
+const UNREADABLE: &str = "user.unreadable";
 
 impl EventType {
     /// Reads the type of a body without judging the rest of it.
     pub fn read(body: &[u8]) -> Self {
-        let Ok(text) = std::str::from_utf8(body) else {
-            return Self::Unreadable;
-        };
-        match Outer::read(text) {
-            Ok(Outer {
-                event_type: Some(event_type),
-                ..
-            }) => event_type,
-            _ => Self::Unreadable,
-        }
+        let outer = std::str::from_utf8(body)
+            .ok()
+            .and_then(|text| Object::read(text).ok());
+        outer
+            .and_then(|outer| Self::of(&outer))
+            .unwrap_or(Self::Unreadable)
+    }
+
+    /// Returns `None` for an object without a type.
+    fn of(outer: &Object<'_>) -> Option<Self> {
+        let name: Box<str> = json::read(outer.get("type")?)?;
+        Some(if *name == *UNREADABLE {
+            Self::Other(name)
+        } else {
+            Self::named(&name)
+        })
     }
 
     /// The type under the name that `as_str` gave it.
     pub fn named(name: &str) -> Self {
-        match name {
-            "user.created" => Self::UserCreated,
-            "user.updated" => Self::UserUpdated,
-            "user.deleted" => Self::UserDeleted,
-            "user.unreadable" => Self::Unreadable,
-            other => Self::Other(other.into()),
+        match tables::of_event(name) {
+            Some((table, kind)) => Self::Synced(table, kind),
+            None if name == UNREADABLE => Self::Unreadable,
+            None => Self::Other(name.into()),
         }
     }
 
-    /// The name, which is the routing key too: an unreadable event takes the way of the user events.
+    /// The name.
     pub fn as_str(&self) -> &str {
         match self {
-            Self::UserCreated => "user.created",
-            Self::UserUpdated => "user.updated",
-            Self::UserDeleted => "user.deleted",
-            Self::Unreadable => "user.unreadable",
             Self::Other(name) => name,
+            known => known.known_name().unwrap_or_default(),
         }
+    }
+
+    /// The name, which is the routing key too: an unreadable event is routed as the events of users are. Returns `None` for
+    /// other types, whose names come from outside.
+    pub fn known_name(&self) -> Option<&'static str> {
+        match self {
+            Self::Synced(_, kind) => Some(kind.name),
+            Self::Unreadable => Some(UNREADABLE),
+            Self::Other(_) => None,
+        }
+    }
+
+    /// Whether it says that Clerk has deleted the object.
+    pub fn is_delete(&self) -> bool {
+        matches!(self, Self::Synced(_, kind) if kind.deletes)
     }
 }
 
@@ -134,15 +154,7 @@ impl SignedEvent {
         body: Bytes,
     ) -> Self {
         let event_type = EventType::read(&body);
-        Self {
-            id,
-            event_type,
-            sent_at,
-            received_at,
-            body,
-            trace: None,
-            dead_letter: None,
-        }
+        Self::restored(id, event_type, sent_at, received_at, body)
     }
 
     /// An event that was verified before and comes back from our own queue or table.
@@ -221,63 +233,114 @@ impl SignedEvent {
 
     /// Whether it is a JSON object with neither `type` nor `data`: no event of Clerk's, but a test message of Svix's own.
     pub fn is_ping(&self) -> bool {
-        if self.event_type != EventType::Unreadable {
-            return false;
-        }
-        let mut is_event = false;
-        let read = std::str::from_utf8(&self.body).ok().map(|body| {
-            json::for_each_field(body, |name, _| is_event |= matches!(name, "type" | "data"))
-        });
-        matches!(read, Some(Ok(()))) && !is_event
+        self.event_type == EventType::Unreadable
+            && std::str::from_utf8(&self.body).is_ok_and(|body| {
+                Object::read(body)
+                    .is_ok_and(|outer| outer.get("type").is_none() && outer.get("data").is_none())
+            })
     }
 
-    /// Reads what the event says of its user.
+    /// Reads what the event says of its object.
     ///
     /// Only the type, `data.id` and the times can make it fail, and what no database can hold; every other field may be
     /// missing or of another shape.
+    ///
+    /// # Errors
+    /// Says why the event can never be applied.
     pub fn parse(&self) -> Result<Event, Rejection> {
+        self.parse_without(&OmittedFields::default()).1
+    }
+
+    /// The event without the fields that are not stored.
+    pub fn without(&self, omitted: &OmittedFields) -> Self {
+        self.parse_without(omitted).0
+    }
+
+    /// The event without the fields that are not stored, and what it says.
+    pub fn parse_without(&self, omitted: &OmittedFields) -> (Self, Result<Event, Rejection>) {
+        let outer = match self.outer() {
+            Ok(outer) => outer,
+            Err(rejection) => return (self.clone(), Err(rejection)),
+        };
+        let mut data = Vec::with_capacity(1);
+        for (place, member) in outer.members().iter().enumerate() {
+            if member.name == "data" {
+                let mut object = Object::read(member.value.get()).ok();
+                let rest = object
+                    .as_mut()
+                    .and_then(|object| omitted.remove_from(object));
+                data.push((place, member.value, object, rest));
+            }
+        }
+        let rest_of = |place| {
+            let (.., rest) = data.iter().find(|(data, ..)| *data == place)?;
+            rest.as_deref()
+        };
+        let mut event = self.clone();
+        if data.iter().any(|(.., rest)| rest.is_some()) {
+            event.body = outer.write(rest_of).into();
+        }
+        // Of several the last one counts.
+        let read = match data.last() {
+            Some((_, value, object, rest)) => {
+                let text = rest.as_deref().unwrap_or(value.get());
+                self.read(&outer, object.as_ref(), text)
+            }
+            None => self.read(&outer, None, ""),
+        };
+        (event, read)
+    }
+
+    fn outer(&self) -> Result<Object<'_>, Rejection> {
         let text = std::str::from_utf8(&self.body).map_err(|e| {
             Rejection::NotJson(format!("it is not UTF-8 from byte {} on", e.valid_up_to()))
         })?;
-        let outer = Outer::read(text).map_err(|e| Rejection::NotJson(place(&e)))?;
-        let event_type = outer.event_type.ok_or(Rejection::MissingType)?;
-        let is_delete = match event_type {
-            EventType::UserDeleted => true,
-            EventType::UserCreated | EventType::UserUpdated => false,
-            EventType::Unreadable | EventType::Other(_) => return Err(Rejection::UnsupportedType),
-        };
+        Object::read(text).map_err(|e| Rejection::NotJson(place(&e)))
+    }
 
-        let data = outer.data.ok_or(Rejection::InvalidId("data is missing"))?;
-        let (clerk_id, user) = read_user(data)?;
-        let occurred_at = self.time("timestamp", outer.timestamp, seconds_or_ms)?;
+    /// Reads the object in `data`, whose text is `text`.
+    fn read(
+        &self,
+        outer: &Object<'_>,
+        object: Option<&Object<'_>>,
+        text: &str,
+    ) -> Result<Event, Rejection> {
+        let event_type = EventType::of(outer).ok_or(Rejection::MissingType)?;
+        let EventType::Synced(table, kind) = event_type else {
+            return Err(Rejection::UnsupportedType);
+        };
+        let no_object = if outer.get("data").is_some() {
+            "data is no object"
+        } else {
+            "data is missing"
+        };
+        let object = object.ok_or(Rejection::InvalidId(no_object))?;
+        let clerk_id = id_of(object).map_err(Rejection::InvalidId)?;
+        let time = |field, value, read| plausible_time(field, value, self.sent_at, read);
+        let occurred_at = time("timestamp", outer.get("timestamp"), seconds_or_ms)?;
         let occurred_at = occurred_at.unwrap_or(self.sent_at);
-        if is_delete {
-            let change = Change {
-                clerk_id,
-                profile: None,
-                deleted_at: Some(occurred_at),
-            };
-            return Ok(Event {
-                id: self.id.clone(),
-                occurred_at,
-                change,
-            });
-        }
-
-        let updated_at = self.time("data.updated_at", user.updated_at, Timestamp::from_ms)?;
-        if let Some(reason) = json::unstorable(data.get()) {
-            return Err(Rejection::Unstorable(reason));
-        }
-        let version = Version {
-            updated_at: updated_at.unwrap_or(occurred_at),
-            occurred_at,
-            event_id: self.id.clone(),
-        };
-        let change = Change {
+        let mut change = Change {
+            table,
             clerk_id,
-            profile: Some((version, user.profile(data))),
+            profile: None,
             deleted_at: None,
         };
+        if kind.deletes {
+            change.deleted_at = Some(occurred_at);
+        } else {
+            let updated_at = time(
+                "data.updated_at",
+                object.get("updated_at"),
+                Timestamp::from_ms,
+            )?;
+            let version = Version {
+                updated_at: updated_at.unwrap_or(occurred_at),
+                occurred_at,
+                event_id: self.id.clone(),
+            };
+            json::check_storable(text).map_err(Rejection::Unstorable)?;
+            change.profile = Some((version, table.profile(object, text.into())));
+        }
         Ok(Event {
             id: self.id.clone(),
             occurred_at,
@@ -285,38 +348,40 @@ impl SignedEvent {
         })
     }
 
-    /// The user it is about, as far as that can be read, even where the event cannot be applied.
+    /// The ID of its object, even if the event cannot be applied. Returns `None` if it cannot be read.
     pub fn clerk_id(&self) -> Option<ClerkId> {
-        let outer = Outer::read(std::str::from_utf8(&self.body).ok()?).ok()?;
-        read_user(outer.data?).ok().map(|(id, _)| id)
-    }
-
-    /// A time of the event: nothing where it is missing or null, so that another time can stand in.
-    fn time(
-        &self,
-        field: &'static str,
-        value: Option<&RawValue>,
-        read: fn(i64) -> Option<Timestamp>,
-    ) -> Result<Option<Timestamp>, Rejection> {
-        let Some(value) = value.filter(|value| !json::is_null(value)) else {
-            return Ok(None);
-        };
-        let rejected = |fault| Rejection::ImplausibleTime { field, fault };
-        let number = json::integer(value).ok_or(rejected("is no integer"))?;
-        if number <= 0 {
-            return Err(rejected("is not positive"));
-        }
-        let time = read(number).ok_or(rejected("is after the year 9999"))?;
-        if time.ms() > self.sent_at.ms() + AHEAD_MAX_MS {
-            return Err(rejected("is more than 24 hours after svix-timestamp"));
-        }
-        Ok(Some(time))
+        let data = self.outer().ok()?.get("data")?;
+        id_of(&Object::read(data.get()).ok()?).ok()
     }
 }
 
-/// How far a time may lie ahead of the delivery, in milliseconds: 24 hours. A later one would shut out every update
-/// until then.
-pub(super) const AHEAD_MAX_MS: i64 = 24 * 60 * 60 * 1000;
+/// A time in the body. Returns `None` if it is missing or null, so that another time can stand in.
+///
+/// # Errors
+/// Fails for a time far ahead of `now`: it would shut out every update until then.
+pub(super) fn plausible_time(
+    field: &'static str,
+    value: Option<&RawValue>,
+    now: Timestamp,
+    read: fn(i64) -> Option<Timestamp>,
+) -> Result<Option<Timestamp>, Rejection> {
+    let Some(value) = value.filter(|value| value.get() != "null") else {
+        return Ok(None);
+    };
+    let rejected = |fault| Rejection::ImplausibleTime { field, fault };
+    let number = json::read(value).ok_or(rejected("is no integer"))?;
+    if number <= 0 {
+        return Err(rejected("is not positive"));
+    }
+    let time = read(number).ok_or(rejected("is after the year 9999"))?;
+    if time.ms() > now.ms() + AHEAD_MAX_MS {
+        return Err(rejected("is more than 24 hours ahead"));
+    }
+    Ok(Some(time))
+}
+
+/// How far a time may lie ahead, in milliseconds: 24 hours.
+const AHEAD_MAX_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// Clerk's catalogue gives `timestamp` in seconds, its events in milliseconds. 100,000,000,000 is the year 1973 in
 /// milliseconds and 5138 in seconds: below it a number can only be seconds.
@@ -344,43 +409,7 @@ fn place(error: &serde_json::Error) -> String {
     )
 }
 
-/// The user object `data`, and its ID.
-pub(super) fn read_user(data: &RawValue) -> Result<(ClerkId, UserObject<'_>), Rejection> {
-    let user = UserObject::read(data).map_err(|_| Rejection::InvalidId("data is no object"))?;
-    let id = user.id.ok_or(Rejection::InvalidId("data.id is missing"))?;
-    let id = json::text(id).ok_or(Rejection::InvalidId("data.id is no text"))?;
-    let id = ClerkId::new(&id).ok_or(Rejection::InvalidId("data.id is not 1 to 255 characters"))?;
-    Ok((id, user))
-}
-
-/// Clerk's outer object, as far as it matters here.
-#[derive(Default)]
-struct Outer<'a> {
-    event_type: Option<EventType>,
-    timestamp: Option<&'a RawValue>,
-    data: Option<&'a RawValue>,
-}
-
-impl<'a> Outer<'a> {
-    fn read(body: &'a str) -> Result<Self, serde_json::Error> {
-        let mut outer = Self::default();
-        json::for_each_field(body, |name, value| match name {
-            "type" => {
-                outer.event_type = json::text(value).map(|name| match name.as_str() {
-                    // No event of Clerk's has our own name for what has none.
-                    "user.unreadable" => EventType::Other(name.into()),
-                    known_or_not => EventType::named(known_or_not),
-                })
-            }
-            "timestamp" => outer.timestamp = Some(value),
-            "data" => outer.data = Some(value),
-            _ => {}
-        })?;
-        Ok(outer)
-    }
-}
-
-/// An event that was read.
+/// What an event says.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
     pub id: EventId,
@@ -418,6 +447,85 @@ impl Rejection {
             Self::InvalidId(_) => "invalid_id",
             Self::ImplausibleTime { .. } => "implausible_time",
             Self::Unstorable(_) => "unstorable",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Map, Value, json};
+
+    use super::*;
+
+    /// The body without the fields. Returns `None` if it stays as it was.
+    fn omit(fields: &str, body: &str) -> Option<String> {
+        let names: Vec<_> = fields
+            .split([',', ' '])
+            .filter(|name| !name.is_empty())
+            .collect();
+        let at = Timestamp::MIN;
+        let (id, event_type) = (EventId::new("msg_1").unwrap(), EventType::Unreadable);
+        let event = SignedEvent::restored(id, event_type, at, at, Bytes::from(body.to_owned()));
+        let without = event.without(&OmittedFields::of_any_names(&names)).body;
+        (without != event.body).then(|| String::from_utf8(without.to_vec()).unwrap())
+    }
+
+    #[test]
+    fn the_fields_go_and_everything_else_stays_as_it_came() {
+        let body = r#"{"data":{"id":"user_1","private_metadata":{"a":"secret"},"n":1.50,"priv\u0061te_metadata":2},"type":"user.updated"}"#;
+        assert_eq!(
+            omit("private_metadata, unsafe_metadata", body).unwrap(),
+            r#"{"data":{"id":"user_1","n":1.50},"type":"user.updated"}"#
+        );
+        assert_eq!(
+            omit("id_x", r#"{"data":{"id_x":1}}"#).unwrap(),
+            r#"{"data":{}}"#
+        );
+        // Half of a surrogate pair in a name is no way past.
+        assert_eq!(
+            omit("id_x", r#"{"\ude00":0,"data":{"a\ud800":2,"id_x":1}}"#).unwrap(),
+            r#"{"\ude00":0,"data":{"a\ud800":2}}"#
+        );
+    }
+
+    #[test]
+    fn only_the_user_object_is_meant() {
+        for body in [
+            r#"{"private_metadata":1,"data":{"id":"user_1"}}"#,
+            r#"{"data":{"nested":{"private_metadata":1}}}"#,
+            r#"{"data":["private_metadata"]}"#,
+            "no JSON",
+            "",
+            "[]",
+        ] {
+            assert_eq!(omit("private_metadata", body), None, "{body}");
+        }
+        assert_eq!(omit("", r#"{"data":{"a":1}}"#), None);
+    }
+
+    fn object() -> impl Strategy<Value = Map<String, Value>> {
+        let value = prop_oneof![
+            any::<i64>().prop_map(Value::from),
+            "\\PC*".prop_map(Value::from),
+            Just(json!({"a": [1, null]})),
+        ];
+        prop::collection::btree_map("[a-c\"\\\\é]{0,2}", value, 0..6)
+            .prop_map(|map| map.into_iter().collect())
+    }
+
+    proptest! {
+        #[test]
+        fn omitting_is_removing_and_twice_is_once(data in object(), other in any::<i64>(), name in "[a-c]{1,2}") {
+            let body = json!({"data": data, "other": other}).to_string();
+            let omitted = omit(&name, &body);
+            prop_assert_eq!(omitted.is_some(), data.contains_key(&name));
+            let omitted = omitted.unwrap_or(body);
+            let mut expected = data;
+            expected.remove(&name);
+            let found: Value = serde_json::from_str(&omitted).unwrap();
+            prop_assert_eq!(found, json!({"data": expected, "other": other}));
+            prop_assert_eq!(omit(&name, &omitted), None);
         }
     }
 }

@@ -10,22 +10,65 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// Calls `each` with every name and value of the object `json`. Fails when `json` is no object.
-pub fn for_each_field<'a>(
-    json: &'a str,
-    mut each: impl FnMut(&str, &'a RawValue),
-) -> Result<(), serde_json::Error> {
-    for_each_member(json, |name, value| each(&name.text(), value))
+/// The members of an object, read in one pass.
+pub struct Object<'a>(Vec<Member<'a>>);
+
+/// A name and its value.
+pub struct Member<'a> {
+    /// What the name stands for. One that stands for no text is kept as it came, and so is like no other.
+    pub name: Cow<'a, str>,
+    /// As it came: half of a surrogate pair in one name must not make the others unreadable.
+    raw_name: &'a RawValue,
+    pub value: &'a RawValue,
 }
 
-/// The same with the names as they came.
-pub fn for_each_member<'a>(
-    json: &'a str,
-    each: impl FnMut(Name<'a>, &'a RawValue),
-) -> Result<(), serde_json::Error> {
-    let mut reader = serde_json::Deserializer::from_str(json);
-    reader.deserialize_map(Fields(each))?;
-    reader.end()
+impl<'a> Object<'a> {
+    /// Reads the members.
+    ///
+    /// # Errors
+    /// Fails if `json` is no object, or something stands behind it.
+    pub fn read(json: &'a str) -> Result<Self, serde_json::Error> {
+        let mut reader = serde_json::Deserializer::from_str(json);
+        let object = reader.deserialize_map(Members {
+            capacity: (json.len() / BYTES_PER_MEMBER).min(MEMBERS_MAX),
+        })?;
+        reader.end()?;
+        Ok(object)
+    }
+
+    /// The value of a field. Returns `None` if there is none of this name.
+    pub fn get(&self, name: &str) -> Option<&'a RawValue> {
+        let mut members = self.0.iter().rev();
+        Some(members.find(|member| member.name == name)?.value)
+    }
+
+    /// The members, in their order.
+    pub fn members(&self) -> &[Member<'a>] {
+        &self.0
+    }
+
+    /// Removes the members of which `keep` is false; whether there was any.
+    pub fn retain(&mut self, keep: impl Fn(&str) -> bool) -> bool {
+        let before = self.0.len();
+        self.0.retain(|member| keep(&member.name));
+        self.0.len() < before
+    }
+
+    /// The object as text, with other values in the place of those that `replaced` returns one for. Everything else stays as it
+    /// came.
+    pub fn write(&self, replaced: impl Fn(usize) -> Option<&'a str>) -> String {
+        let mut text = String::from("{");
+        for (place, member) in self.0.iter().enumerate() {
+            if place > 0 {
+                text.push(',');
+            }
+            text += member.raw_name.get();
+            text.push(':');
+            text += replaced(place).unwrap_or(member.value.get());
+        }
+        text.push('}');
+        text
+    }
 }
 
 /// Calls `each` with every element of the array `json`, as long as it is an array.
@@ -35,61 +78,46 @@ pub fn for_each_element<'a>(json: &'a RawValue, each: impl FnMut(&'a RawValue)) 
         serde_json::Deserializer::from_str(json.get()).deserialize_seq(Elements(each));
 }
 
-/// The value as text, or nothing where it is of another type.
-pub fn text(value: &RawValue) -> Option<String> {
+/// The value. Returns `None` if it is of another type, has a fraction or does not fit.
+pub fn read<'a, T: Deserialize<'a>>(value: &'a RawValue) -> Option<T> {
     serde_json::from_str(value.get()).ok()
 }
 
-/// The value as a truth value, or nothing where it is of another type.
-pub fn truth(value: &RawValue) -> Option<bool> {
-    serde_json::from_str(value.get()).ok()
-}
-
-/// The value as an integer, or nothing where it is of another type, has a fraction or does not fit in 64 bits.
-pub fn integer(value: &RawValue) -> Option<i64> {
-    serde_json::from_str(value.get()).ok()
-}
-
-/// The value's own text where it is an object.
+/// The value's own text. Returns `None` if it is no object.
 pub fn object(value: &RawValue) -> Option<&str> {
     Some(value.get()).filter(|text| text.starts_with('{'))
-}
-
-pub fn is_null(value: &RawValue) -> bool {
-    value.get() == "null"
 }
 
 /// Most levels of arrays and objects in a stored document: half of what PostgreSQL 15 reads as jsonb with its default
 /// `max_stack_depth` of 2 MB (13,000 go in, 14,000 are error 54001). Both databases get the same limit.
 const DEPTH_MAX: usize = 6_000;
 
-/// Why no database could hold the valid JSON text `json`, or nothing where both could.
+/// Checks whether both databases can store the valid JSON text `json`.
 ///
-/// PostgreSQL's text and jsonb have no NUL character and no half of a surrogate pair; JSON can write both.
-pub fn unstorable(json: &str) -> Option<&'static str> {
+/// # Errors
+/// Says why none can. PostgreSQL's text and jsonb have no NUL character and no half of a surrogate pair; JSON can write both.
+pub fn check_storable(json: &str) -> Result<(), &'static str> {
+    const HALF: &str = "it holds half of a surrogate pair";
     if json.len() > DEPTH_MAX && depth(json) > DEPTH_MAX {
-        return Some("it is nested more than 6,000 levels deep");
+        return Err("it is nested more than 6,000 levels deep");
     }
     let mut rest = json;
     while let Some(start) = rest.find('\\') {
         let escape = &rest[start..];
-        let (found, length) = match code_unit(escape) {
+        let length = match code_unit(escape) {
             // In valid JSON every backslash has a partner: skip both.
-            None => (None, 2),
-            Some(0) => (Some("it holds the character NUL (\\u0000)"), 6),
+            None => 2,
+            Some(0) => return Err("it holds the character NUL (\\u0000)"),
             Some(0xD800..=0xDBFF) => match escape.get(6..).and_then(code_unit) {
-                Some(0xDC00..=0xDFFF) => (None, 12),
-                _ => (Some("it holds half of a surrogate pair"), 6),
+                Some(0xDC00..=0xDFFF) => 12,
+                _ => return Err(HALF),
             },
-            Some(0xDC00..=0xDFFF) => (Some("it holds half of a surrogate pair"), 6),
-            Some(_) => (None, 6),
+            Some(0xDC00..=0xDFFF) => return Err(HALF),
+            Some(_) => 6,
         };
-        if found.is_some() {
-            return found;
-        }
         rest = &escape[length..];
     }
-    None
+    Ok(())
 }
 
 /// The UTF-16 code unit that a `\uXXXX` at the start of `text` stands for.
@@ -118,43 +146,47 @@ fn depth(json: &str) -> usize {
     deepest
 }
 
-/// A name in an object. Read as it came: half of a surrogate pair in one name must not make the others unreadable.
-#[derive(Clone, Copy, Deserialize)]
-pub struct Name<'a>(#[serde(borrow)] &'a RawValue);
-
-impl<'a> Name<'a> {
-    /// As it came, quotes and escapes and all.
-    pub fn raw(self) -> &'a str {
-        self.0.get()
-    }
-
-    /// What it stands for. One that stands for no text is given as it came, and so is like no other.
-    pub fn text(self) -> Cow<'a, str> {
-        let raw = self.raw();
-        match raw
-            .strip_prefix('"')
-            .and_then(|rest| rest.strip_suffix('"'))
-        {
-            Some(plain) if !plain.contains('\\') => Cow::Borrowed(plain),
-            _ => serde_json::from_str(raw).map_or(Cow::Borrowed(raw), Cow::Owned),
-        }
+/// What a name stands for.
+fn text_of(name: &RawValue) -> Cow<'_, str> {
+    let raw = name.get();
+    match raw
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'))
+    {
+        Some(plain) if !plain.contains('\\') => Cow::Borrowed(plain),
+        _ => serde_json::from_str(raw).map_or(Cow::Borrowed(raw), Cow::Owned),
     }
 }
 
-struct Fields<F>(F);
+/// A name as it came: serde_json reads a name as text unless it is asked for through a type of its own.
+#[derive(Deserialize)]
+struct RawName<'a>(#[serde(borrow)] &'a RawValue);
 
-impl<'de, F: FnMut(Name<'de>, &'de RawValue)> Visitor<'de> for Fields<F> {
-    type Value = ();
+/// Room is made at once for as many members as Clerk's objects have.
+struct Members {
+    capacity: usize,
+}
+
+const BYTES_PER_MEMBER: usize = 32;
+const MEMBERS_MAX: usize = 64;
+
+impl<'de> Visitor<'de> for Members {
+    type Value = Object<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
-        while let Some((name, value)) = map.next_entry()? {
-            (self.0)(name, value);
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut members = Vec::with_capacity(self.capacity);
+        while let Some((RawName(raw_name), value)) = map.next_entry()? {
+            members.push(Member {
+                name: text_of(raw_name),
+                raw_name,
+                value,
+            });
         }
-        Ok(())
+        Ok(Object(members))
     }
 }
 
@@ -181,34 +213,29 @@ mod tests {
 
     #[test]
     fn a_name_that_occurs_twice_counts_with_its_last_value() {
-        let mut seen = None;
-        for_each_field(r#"{"a":1,"b":2,"a":3}"#, |name, value| {
-            if name == "a" {
-                seen = integer(value);
-            }
-        })
-        .unwrap();
-        assert_eq!(seen, Some(3));
+        let object = Object::read(r#"{"a":1,"b":2,"a":3}"#).unwrap();
+        assert_eq!(object.get("a").and_then(read), Some(3));
     }
 
     #[test]
     fn a_name_that_is_no_text_hides_no_other() {
-        let mut names = Vec::new();
-        for_each_field(r#"{"a\ud800":1,"p\u0061id":2,"\"":3,"":4}"#, |name, _| {
-            names.push(name.to_string())
-        })
-        .unwrap();
+        let object = Object::read(r#"{"a\ud800":1,"p\u0061id":2,"\"":3,"":4}"#).unwrap();
+        let names: Vec<_> = object
+            .members()
+            .iter()
+            .map(|member| &*member.name)
+            .collect();
         assert_eq!(names, [r#""a\ud800""#, "paid", "\"", ""]);
     }
 
     #[test]
     fn text_after_the_object_is_an_error() {
-        assert!(for_each_field("{} {}", |_, _| {}).is_err());
-        assert!(for_each_field("null", |_, _| {}).is_err());
+        assert!(Object::read("{} {}").is_err());
+        assert!(Object::read("null").is_err());
     }
 
     #[test]
-    fn unstorable_finds_nul_and_half_pairs_and_leaves_their_look_alikes() {
+    fn check_storable_finds_nul_and_half_pairs_and_leaves_their_look_alikes() {
         for fine in [
             r#"{"a":"\u0001"}"#,
             r#"{"a":"\\u0000"}"#,
@@ -216,7 +243,7 @@ mod tests {
             r#"{"a":"\\ud83d"}"#,
             r#"{"a":"é\n\"\\"}"#,
         ] {
-            assert_eq!(unstorable(fine), None, "{fine}");
+            assert_eq!(check_storable(fine), Ok(()), "{fine}");
         }
         for bad in [
             r#"{"a":"\u0000"}"#,
@@ -226,16 +253,16 @@ mod tests {
             r#"{"a":"\ud83d\ud83d\ude00"}"#,
             r#"{"a":"\ude00\ud83d"}"#,
         ] {
-            assert!(unstorable(bad).is_some(), "{bad}");
+            assert!(check_storable(bad).is_err(), "{bad}");
         }
     }
 
     #[test]
-    fn unstorable_counts_levels_but_not_brackets_in_text() {
+    fn check_storable_counts_levels_but_not_brackets_in_text() {
         let nested = |levels: usize| "[".repeat(levels) + &"]".repeat(levels);
-        assert_eq!(unstorable(&nested(DEPTH_MAX)), None);
-        assert!(unstorable(&nested(DEPTH_MAX + 1)).is_some());
+        assert_eq!(check_storable(&nested(DEPTH_MAX)), Ok(()));
+        assert!(check_storable(&nested(DEPTH_MAX + 1)).is_err());
         let in_text = format!("\"{}\\\"{}\"", "[".repeat(DEPTH_MAX), "{".repeat(DEPTH_MAX));
-        assert_eq!(unstorable(&in_text), None);
+        assert_eq!(check_storable(&in_text), Ok(()));
     }
 }

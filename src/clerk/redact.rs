@@ -3,14 +3,11 @@
 //! Everything else of the body stays as it came: the values are copied, not written anew. A body that is no JSON has no
 //! fields, and stays whole.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use serde_json::value::RawValue;
-
-use super::event::SignedEvent;
-use super::{json, user_fields};
+use super::json::Object;
+use super::nearest_field::nearest;
+use super::tables;
 
 /// The names of the fields.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -44,69 +41,31 @@ impl OmittedFields {
         checked.map(Self)
     }
 
-    /// The events without the fields; the same events where none of them has any.
-    pub fn out_of<'a>(&self, events: &'a [SignedEvent]) -> Cow<'a, [SignedEvent]> {
-        if self.0.is_empty() {
-            return Cow::Borrowed(events);
-        }
-        Cow::Owned(
-            events
-                .iter()
-                .map(|event| self.out_of_one(event).unwrap_or_else(|| event.clone()))
-                .collect(),
-        )
+    /// Any names, to see what is done with them.
+    #[cfg(test)]
+    pub(super) fn of_any_names(names: &[&str]) -> Self {
+        Self(names.iter().map(|name| Box::from(*name)).collect())
     }
 
-    /// Nothing where the event has none of the fields.
-    fn out_of_one(&self, event: &SignedEvent) -> Option<SignedEvent> {
-        let body = self.out_of_body(std::str::from_utf8(event.body()).ok()?)?;
-        let (id, event_type) = (event.id().clone(), event.event_type().clone());
-        let rest = SignedEvent::restored(
-            id,
-            event_type,
-            event.sent_at(),
-            event.received_at(),
-            Bytes::from(body),
-        );
-        Some(rest.with_trace(event.trace().cloned()))
-    }
-
-    fn out_of_body(&self, body: &str) -> Option<String> {
-        let mut found = false;
-        let rewritten = rewrite(body, |name, value| {
-            let stripped = if name == "data" {
-                self.out_of_object(value.get())
-            } else {
-                None
-            };
-            found |= stripped.is_some();
-            Some(stripped.map_or(Cow::Borrowed(value.get()), Cow::Owned))
-        });
-        rewritten.filter(|_| found)
-    }
-
-    /// Nothing where the object has none of the fields.
-    pub(super) fn out_of_object(&self, object: &str) -> Option<String> {
+    /// Removes the fields from an object. Returns the text of the rest, or `None` if it has none of them.
+    pub(super) fn remove_from(&self, object: &mut Object<'_>) -> Option<String> {
         if self.0.is_empty() {
             return None;
         }
-        let mut found = false;
-        let rewritten = rewrite(object, |name, value| {
-            let omitted = self.0.iter().any(|field| **field == *name);
-            found |= omitted;
-            (!omitted).then(|| Cow::Borrowed(value.get()))
-        });
-        rewritten.filter(|_| found)
+        let is_omitted = |name: &str| self.0.iter().any(|field| **field == *name);
+        object
+            .retain(|name| !is_omitted(name))
+            .then(|| object.write(|_| None))
     }
 }
 
 fn checked(name: &str) -> Result<&str, OmitError> {
-    let is_known = user_fields::is_known(name);
-    let meant = if is_known {
-        Some(name)
-    } else {
-        user_fields::nearest(name)
+    let is_known = tables::ALL.iter().any(|table| table.fields.contains(&name));
+    let nearest = || {
+        let mut nearest = tables::ALL.iter().map(|table| nearest(name, table));
+        nearest.find_map(|field| field)
     };
+    let meant = if is_known { Some(name) } else { nearest() };
     if let Some(needed) = NEEDED.into_iter().find(|needed| meant == Some(*needed)) {
         return Err(OmitError::Needed(needed));
     }
@@ -115,77 +74,13 @@ fn checked(name: &str) -> Result<&str, OmitError> {
     }
     Err(OmitError::Unknown {
         name: name.into(),
-        nearest: user_fields::nearest(name),
+        nearest: nearest(),
     })
-}
-
-/// The object with the members that `member` gives; nothing where `json` is no object.
-fn rewrite<'a>(
-    json: &'a str,
-    mut member: impl FnMut(&str, &'a RawValue) -> Option<Cow<'a, str>>,
-) -> Option<String> {
-    let mut rewritten = String::with_capacity(json.len());
-    json::for_each_member(json, |name, value| {
-        if let Some(value) = member(&name.text(), value) {
-            rewritten.push(if rewritten.is_empty() { '{' } else { ',' });
-            rewritten += name.raw();
-            rewritten.push(':');
-            rewritten += &value;
-        }
-    })
-    .ok()?;
-    if rewritten.is_empty() {
-        rewritten.push('{');
-    }
-    rewritten.push('}');
-    Some(rewritten)
 }
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-    use serde_json::{Map, Value, json};
-
     use super::*;
-
-    /// Any names, to see what is done with them.
-    fn omit(fields: &str, body: &str) -> Option<String> {
-        let names = fields.split([',', ' ']).filter(|name| !name.is_empty());
-        OmittedFields(names.map(Box::from).collect()).out_of_body(body)
-    }
-
-    #[test]
-    fn the_fields_go_and_everything_else_stays_as_it_came() {
-        let body = r#"{"data":{"id":"user_1","private_metadata":{"a":"secret"},"n":1.50,"priv\u0061te_metadata":2},"type":"user.updated"}"#;
-        assert_eq!(
-            omit("private_metadata, unsafe_metadata", body).unwrap(),
-            r#"{"data":{"id":"user_1","n":1.50},"type":"user.updated"}"#
-        );
-        assert_eq!(
-            omit("id_x", r#"{"data":{"id_x":1}}"#).unwrap(),
-            r#"{"data":{}}"#
-        );
-        // Half of a surrogate pair in a name is no way past.
-        assert_eq!(
-            omit("id_x", r#"{"\ude00":0,"data":{"a\ud800":2,"id_x":1}}"#).unwrap(),
-            r#"{"\ude00":0,"data":{"a\ud800":2}}"#
-        );
-    }
-
-    #[test]
-    fn only_the_user_object_is_meant() {
-        for body in [
-            r#"{"private_metadata":1,"data":{"id":"user_1"}}"#,
-            r#"{"data":{"nested":{"private_metadata":1}}}"#,
-            r#"{"data":["private_metadata"]}"#,
-            "no JSON",
-            "",
-            "[]",
-        ] {
-            assert_eq!(omit("private_metadata", body), None, "{body}");
-        }
-        assert_eq!(omit("", r#"{"data":{"a":1}}"#), None);
-    }
 
     #[test]
     fn what_decides_cannot_be_omitted() {
@@ -231,31 +126,6 @@ mod tests {
                 nearest,
             };
             assert_eq!(OmittedFields::parse(list), Err(unknown), "{list}");
-        }
-    }
-
-    fn object() -> impl Strategy<Value = Map<String, Value>> {
-        let value = prop_oneof![
-            any::<i64>().prop_map(Value::from),
-            "\\PC*".prop_map(Value::from),
-            Just(json!({"a": [1, null]})),
-        ];
-        prop::collection::btree_map("[a-c\"\\\\é]{0,2}", value, 0..6)
-            .prop_map(|map| map.into_iter().collect())
-    }
-
-    proptest! {
-        #[test]
-        fn omitting_is_removing_and_twice_is_once(data in object(), other in any::<i64>(), name in "[a-c]{1,2}") {
-            let body = json!({"data": data, "other": other}).to_string();
-            let omitted = omit(&name, &body);
-            prop_assert_eq!(omitted.is_some(), data.contains_key(&name));
-            let omitted = omitted.unwrap_or(body);
-            let mut expected = data;
-            expected.remove(&name);
-            let found: Value = serde_json::from_str(&omitted).unwrap();
-            prop_assert_eq!(found, json!({"data": expected, "other": other}));
-            prop_assert_eq!(omit(&name, &omitted), None);
         }
     }
 }

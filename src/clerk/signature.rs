@@ -78,7 +78,7 @@ impl SigningSecret {
     }
 
     /// The base64 after `v1,`.
-    fn signature(&self, id: &EventId, sent_at: Timestamp, body: &[u8]) -> String {
+    pub fn signature(&self, id: &EventId, sent_at: Timestamp, body: &[u8]) -> String {
         let mut context = hmac::Context::with_key(&self.key);
         context.update(format!("{id}.{}.", sent_at.ms() / 1000).as_bytes());
         context.update(body);

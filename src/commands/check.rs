@@ -21,7 +21,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::output;
-use crate::config::{self, Config, ConfigErrors, Environment, Settings};
+use crate::config::{self, Config, ConfigErrors, Environment, Flags};
 use crate::store::{DatabaseReport, Store, StoreError};
 use crate::telemetry;
 use clock::Reading;
@@ -56,13 +56,13 @@ struct Report {
 }
 
 /// Exit status 1 where anything fails. A setting that is wrong is a finding, too.
-pub async fn run(args: &CheckArgs, settings: &Settings) -> anyhow::Result<ExitCode> {
-    let (findings, color) = match Environment::read() {
+pub async fn run(args: &CheckArgs, flags: &Flags) -> anyhow::Result<ExitCode> {
+    let (findings, color) = match Environment::read(flags) {
         Ok(environment) => {
             let color = std::io::stdout().is_terminal() && !environment.refuses_color();
-            let (config, faults) = config::validate(settings, &environment);
+            let (config, faults) = config::validate(&environment);
             let mut findings = Box::pin(found(config, &faults, args.role)).await;
-            let doubts = config::unsubstituted(settings, &environment).into_iter();
+            let doubts = config::unsubstituted(&environment).into_iter();
             findings
                 .extend(doubts.map(|(what, remedy)| Finding::note("configuration", what, remedy)));
             (findings, color)
@@ -113,7 +113,7 @@ async fn found(config: Option<Config>, faults: &ConfigErrors, role: Role) -> Vec
                 "AMQP_CLIENT_CERT",
                 "AMQP_CLIENT_KEY",
             ];
-            let is_known = !names.iter().any(|name| faults.concern(name));
+            let is_known = !faults.concern(&names);
             let url = config.amqp_management_url.as_ref();
             let max_body_bytes = (role != Role::Worker).then_some(config.http.max_body_bytes);
             if is_known {
@@ -124,7 +124,7 @@ async fn found(config: Option<Config>, faults: &ConfigErrors, role: Role) -> Vec
         },
         async {
             let names = ["CLERK_SECRET_KEY", "CLERK_API_URL", "CLERK_API_CA"];
-            let is_known = !names.iter().any(|name| faults.concern(name));
+            let is_known = !faults.concern(&names);
             if is_known {
                 clerk_api::check(&config.clerk_api).await
             } else {
@@ -134,8 +134,7 @@ async fn found(config: Option<Config>, faults: &ConfigErrors, role: Role) -> Vec
     );
     findings.extend(database.0);
     findings.extend(broker);
-    if !faults.concern("DATA_DIR") && !faults.concern("DATABASE_URL") && !faults.concern("AMQP_URL")
-    {
+    if !faults.concern(&["DATA_DIR", "DATABASE_URL", "AMQP_URL"]) {
         findings.extend(machine::directories(&config, role));
     }
     if role != Role::Worker {
@@ -151,7 +150,7 @@ async fn database(
     faults: &ConfigErrors,
     role: Role,
 ) -> (Vec<Finding>, Option<Reading>) {
-    if faults.concern("DATABASE_URL") || faults.concern("DATABASE_CA") {
+    if faults.concern(&["DATABASE_URL", "DATABASE_CA"]) {
         return (Vec::new(), None);
     }
     let store = match Store::open(&config.store) {
@@ -168,9 +167,7 @@ async fn database(
         }
     };
     let (mut findings, inspection) = database::check(&store, config, role).await;
-    let is_known = !faults.concern("AMQP_URL")
-        && !faults.concern("AMQP_NAMESPACE")
-        && !faults.concern("DATA_DIR");
+    let is_known = !faults.concern(&["AMQP_URL", "AMQP_NAMESPACE", "DATA_DIR"]);
     if inspection.is_some() && is_known {
         findings.extend(in_time(worker_queue::check(&store, config)).await.flatten());
     }

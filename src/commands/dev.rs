@@ -23,7 +23,7 @@ use crate::backoff::Backoff;
 use crate::clerk::{ClerkId, SigningSecret, Timestamp};
 use crate::clock::now;
 use crate::commands::send::{self, Dev, Sender};
-use crate::config::{Config, Environment, Settings};
+use crate::config::{Config, Environment, Flags};
 use crate::sample::{Person, SampleEvent};
 use crate::{http, private_file};
 
@@ -39,11 +39,7 @@ const SECRET_FILE: &str = "dev-signing-secret";
 const TOKEN_FILE: &str = "dev-admin-token";
 const URL_FILE: &str = "dev-url";
 
-pub async fn run(
-    args: DevArgs,
-    settings: Settings,
-    mut config: Config,
-) -> anyhow::Result<ExitCode> {
+pub async fn run(args: DevArgs, flags: Flags, mut config: Config) -> anyhow::Result<ExitCode> {
     let taken = take_a_free_port(&mut config.http);
     let is_made_up = config.signing_secrets.is_empty();
     // Taken beside those of the user: what `send` signs with it reaches `dev` alone.
@@ -83,10 +79,10 @@ pub async fn run(
     output::print(&next_steps(
         &config,
         &url,
-        &Environment::read()?,
+        &Environment::read(&Flags::default())?,
         token.is_some(),
     ))?;
-    let ended = signals.until_the_end(&settings, &secrets).await;
+    let ended = signals.until_the_end(&flags, &secrets).await;
     drop(place);
     service.stop().await;
     ended?;

@@ -12,7 +12,7 @@ pub struct Hints {
 impl Hints {
     /// Hints whose commands find the files of `config`.
     pub fn of(config: &Config, environment: &Environment) -> Self {
-        let flags = config::flags(config, environment)
+        let flags = config::flags_of_other_commands(config, environment)
             .iter()
             .map(|flag| format!(" {}", quoted(flag)))
             .collect();

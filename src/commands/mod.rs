@@ -25,7 +25,7 @@ use std::process::ExitCode;
 use clap::Parser;
 pub use usage::parse;
 
-use crate::config::{self, Config, ConfigError, Environment, Settings};
+use crate::config::{self, Config, ConfigError, Environment, Flags};
 use crate::telemetry;
 
 /// Keeps a table of users in step with Clerk.
@@ -43,7 +43,7 @@ pub struct Cli {
     #[command(subcommand)]
     command: Command,
     #[command(flatten)]
-    settings: Settings,
+    flags: Flags,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -91,13 +91,10 @@ const WRONG_USAGE: u8 = 2;
 /// Runs what the arguments ask for.
 pub async fn run(cli: Cli) -> ExitCode {
     telemetry::watch_panics();
-    let Cli {
-        command,
-        mut settings,
-    } = cli;
+    let Cli { command, mut flags } = cli;
     // Neither needs a configuration that can be read: the one says what is wrong with it.
     match &command {
-        Command::Check(args) => return finish(check::run(args, &settings).await),
+        Command::Check(args) => return finish(check::run(args, &flags).await),
         Command::Completions(args) => return finish(completions::run(args)),
         _ => {}
     }
@@ -111,9 +108,9 @@ pub async fn run(cli: Cli) -> ExitCode {
         command,
         Command::Dev(_) | Command::Send(_) | Command::Healthcheck
     ) {
-        settings.use_embedded();
+        flags = flags.with_embedded();
     }
-    let config = match configure(&settings, filter, uses_queue(&command)) {
+    let config = match configure(&flags, filter, uses_queue(&command)) {
         Ok(config) => config,
         Err(error) => {
             tell(&error);
@@ -121,10 +118,10 @@ pub async fn run(cli: Cli) -> ExitCode {
         }
     };
     let done = match command {
-        Command::Dev(args) => dev::run(args, settings, config).await,
-        Command::Serve => serve::run(settings, config, server::Role::Both).await,
-        Command::Receiver => serve::run(settings, config, server::Role::Receiver).await,
-        Command::Worker => serve::run(settings, config, server::Role::Worker).await,
+        Command::Dev(args) => dev::run(args, flags, config).await,
+        Command::Serve => serve::run(flags, config, server::Role::Both).await,
+        Command::Receiver => serve::run(flags, config, server::Role::Receiver).await,
+        Command::Worker => serve::run(flags, config, server::Role::Worker).await,
         Command::Migrate(args) => migrate::run(&args, &config).await,
         Command::Send(args) => send_events(&args, &config).await,
         Command::Users(command) => users::run(command, &config).await,
@@ -162,13 +159,13 @@ fn uses_queue(command: &Command) -> bool {
     }
 }
 
-fn configure(settings: &Settings, filter: &str, uses_queue: bool) -> Result<Config, String> {
-    let mut environment = Environment::read().map_err(|error| error.to_string())?;
+fn configure(flags: &Flags, filter: &str, uses_queue: bool) -> Result<Config, String> {
+    let mut environment = Environment::read(flags).map_err(|error| error.to_string())?;
     if !uses_queue {
-        environment.forget("AMQP_URL");
+        environment.ignore("AMQP_URL");
     }
-    let doubts = config::unsubstituted(settings, &environment);
-    let config = Config::resolve(settings, &environment).map_err(|error| {
+    let doubts = config::unsubstituted(&environment);
+    let config = Config::resolve(&environment).map_err(|error| {
         let doubts = doubts
             .iter()
             .map(|(what, _)| format!(". {what}"))
@@ -188,7 +185,7 @@ fn configure(settings: &Settings, filter: &str, uses_queue: bool) -> Result<Conf
 async fn send_events(args: &send::SendArgs, config: &Config) -> anyhow::Result<ExitCode> {
     // The first secret is the newest one in a rotation.
     let configured = config.signing_secrets.first().cloned();
-    let hints = hints::Hints::of(config, &Environment::read()?);
+    let hints = hints::Hints::of(config, &Environment::read(&Flags::default())?);
     send::run_with_consent(args, configured, &dev::kept_here(&config.data_dir), hints).await
 }
 

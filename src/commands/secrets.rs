@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tracing::{error, info};
 
 use crate::clerk::Verifier;
-use crate::config::{self, Config, ConfigError, Environment, Settings};
+use crate::config::{self, Config, ConfigError, Environment, Flags};
 use crate::http::AdminToken;
 use crate::metrics;
 
@@ -47,20 +47,20 @@ impl Secrets {
     }
 
     /// Reads them again. One that cannot be read leaves those before in force, and so does a bug: no signal ends the process.
-    pub fn read_again(&self, settings: &Settings) {
-        if catch_unwind(AssertUnwindSafe(|| self.replace(settings))).is_err() {
+    pub fn read_again(&self, flags: &Flags) {
+        if catch_unwind(AssertUnwindSafe(|| self.replace(flags))).is_err() {
             error!("clerk-sync met a bug of its own; the secrets before stay in force");
         }
     }
 
-    fn replace(&self, settings: &Settings) {
-        let read = Environment::read().and_then(|environment| {
-            let mut signing = config::signing_secrets(settings, &environment)?;
+    fn replace(&self, flags: &Flags) {
+        let read = Environment::read(flags).and_then(|environment| {
+            let mut signing = config::signing_secrets(&environment)?;
             signing.extend(self.made_up_secret.clone());
             Ok((
                 verifier(&signing, self.receives)?,
                 signing.len(),
-                config::admin_token(settings, &environment)?,
+                config::admin_token(&environment)?,
             ))
         });
         match read {

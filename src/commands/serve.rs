@@ -10,11 +10,11 @@ use tracing::{info, warn};
 use super::secrets::Secrets;
 use super::server::{Role, Service};
 use super::startup;
-use crate::config::{Config, Settings};
+use crate::config::{Config, Flags};
 use crate::queue;
 use crate::tasks;
 
-pub async fn run(settings: Settings, config: Config, role: Role) -> anyhow::Result<ExitCode> {
+pub async fn run(flags: Flags, config: Config, role: Role) -> anyhow::Result<ExitCode> {
     if role != Role::Both && matches!(config.queue, queue::Options::Embedded(_)) {
         bail!(
             "AMQP_URL is not set, and the embedded queue serves one process alone; set AMQP_URL, or run `clerk-sync serve`, which receives and works in one process"
@@ -24,7 +24,7 @@ pub async fn run(settings: Settings, config: Config, role: Role) -> anyhow::Resu
     let mut signals = Signals::listen()?;
     let service = Service::start(&config, role, &secrets).await?;
     startup::of_service(&service, &config, role);
-    let ended = signals.until_the_end(&settings, &secrets).await;
+    let ended = signals.until_the_end(&flags, &secrets).await;
     service.stop().await;
     ended?;
     info!("stopped");
@@ -64,25 +64,21 @@ impl Signals {
     /// # Errors
     ///
     /// If it is to stop because a required task died.
-    pub async fn until_the_end(
-        &mut self,
-        settings: &Settings,
-        secrets: &Secrets,
-    ) -> anyhow::Result<()> {
+    pub async fn until_the_end(&mut self, flags: &Flags, secrets: &Secrets) -> anyhow::Result<()> {
         tokio::select! {
-            () = self.follow(settings, secrets) => Ok(()),
+            () = self.follow(flags, secrets) => Ok(()),
             task = tasks::death() => bail!("stopped, because a task died: {task}; the log says why. Start it again, and report it"),
         }
     }
 
     /// Reads the secrets again on SIGHUP; returns on SIGTERM or SIGINT, and on a SIGHUP that stops. A second one of these ends the process at
     /// once.
-    async fn follow(&mut self, settings: &Settings, secrets: &Secrets) {
+    async fn follow(&mut self, flags: &Flags, secrets: &Secrets) {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => break,
                 _ = self.interrupt.recv() => break,
-                _ = self.hang_up.recv() => if self.stop_on_hang_up { break } else { secrets.read_again(settings) },
+                _ = self.hang_up.recv() => if self.stop_on_hang_up { break } else { secrets.read_again(flags) },
             }
         }
         info!("stopping: finishing what is in flight");

@@ -6,16 +6,15 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use serde::Serialize;
-use serde_json::value::RawValue;
 
 use super::confirm::{self, Consent};
 use super::output;
-use crate::clerk::{ClerkId, Timestamp};
+use crate::clerk::{ClerkId, Timestamp, Value};
 use crate::clock::now;
 use crate::config::Config;
 use crate::escape::visible;
 use crate::format;
-use crate::store::{Cursor, Erased, HistoryRow, Page, Store, User, UserFilter};
+use crate::store::{Cursor, Erased, HistoryRow, Page, Store, TableRow, Time, UserFilter};
 
 #[derive(Debug, clap::Subcommand)]
 pub enum UsersCommand {
@@ -177,7 +176,7 @@ async fn list(args: ListArgs, store: &Store) -> anyhow::Result<()> {
 }
 
 /// The columns that tell users apart.
-pub fn of_users(users: &[User], now: Timestamp) -> String {
+pub fn of_users(users: &[TableRow], now: Timestamp) -> String {
     let rows = users.iter().map(|user| {
         vec![
             output::Cell::new(&user.clerk_id),
@@ -189,10 +188,9 @@ pub fn of_users(users: &[User], now: Timestamp) -> String {
                 user.deleted_at.map(|time| output::age(time, now)),
             )),
             output::Cell::new(output::or_dash(
-                user.email
-                    .as_ref()
-                    .or(user.phone.as_ref())
-                    .or(user.username.as_ref()),
+                user.text("email")
+                    .or(user.text("phone"))
+                    .or(user.text("username")),
             )),
             output::Cell::new(full_name(user)),
         ]
@@ -210,11 +208,10 @@ pub fn of_users(users: &[User], now: Timestamp) -> String {
     )
 }
 
-fn full_name(user: &User) -> String {
-    let parts: Vec<_> = [&user.first_name, &user.last_name]
+fn full_name(user: &TableRow) -> String {
+    let parts: Vec<_> = [user.text("first_name"), user.text("last_name")]
         .into_iter()
         .flatten()
-        .map(String::as_str)
         .collect();
     if parts.is_empty() {
         "-".into()
@@ -284,51 +281,44 @@ fn of_history(history: &[HistoryRow], now: Timestamp) -> String {
         .collect()
 }
 
-fn of_user(user: &User, now: Timestamp) -> String {
-    let text = |value: &Option<String>| output::or_dash(value.as_ref());
-    let json = |value: &Option<Box<RawValue>>| output::or_dash(value.as_ref());
-    let verified = |contact: &Option<String>, verified: Option<bool>| match (contact, verified) {
-        (Some(contact), Some(true)) => format!("{contact} (verified)"),
-        (Some(contact), _) => format!("{contact} (not verified)"),
-        (None, _) => "-".into(),
-    };
+fn of_user(user: &TableRow, now: Timestamp) -> String {
     let time = |value| output::or_dash(Option::map(value, |time| output::local_and_age(time, now)));
-    output::of_fields(&[
-        ("clerk_id", user.clerk_id.clone()),
-        ("email", verified(&user.email, user.email_verified)),
-        ("phone", verified(&user.phone, user.phone_verified)),
-        ("username", text(&user.username)),
-        ("first_name", text(&user.first_name)),
-        ("last_name", text(&user.last_name)),
-        ("image_url", text(&user.image_url)),
-        ("external_id", text(&user.external_id)),
-        ("locale", text(&user.locale)),
-        ("banned", output::or_dash(user.banned)),
-        ("locked", output::or_dash(user.locked)),
-        (
-            "two_factor_enabled",
-            output::or_dash(user.two_factor_enabled),
-        ),
-        ("password_enabled", output::or_dash(user.password_enabled)),
-        ("public_metadata", json(&user.public_metadata)),
-        ("private_metadata", json(&user.private_metadata)),
-        ("unsafe_metadata", json(&user.unsafe_metadata)),
-        ("last_sign_in_at", time(user.last_sign_in_at)),
-        ("last_active_at", time(user.last_active_at)),
-        ("legal_accepted_at", time(user.legal_accepted_at)),
-        ("created_at", time(user.created_at)),
+    // A contact and whether it is verified are one line.
+    let is_verified = |column| user.boolean(&format!("{column}_verified"));
+    let columns = user.table.columns.iter().zip(&user.values);
+    let shown = columns.filter(|(column, _)| !column.name.ends_with("_verified"));
+    let own = shown.map(|(column, value)| {
+        let text = match value {
+            Value::Null => "-".into(),
+            Value::Text(contact) if matches!(column.name, "email" | "phone") => {
+                let not = if is_verified(column.name) == Some(true) {
+                    ""
+                } else {
+                    "not "
+                };
+                format!("{contact} ({not}verified)")
+            }
+            Value::Text(text) | Value::Json(text) => text.to_string(),
+            Value::Boolean(value) => value.to_string(),
+            Value::Integer(number) => number.to_string(),
+            Value::Time(at) => time(Some(Time(*at))),
+        };
+        (column.name, text)
+    });
+    // Who was read from Clerk's list has none.
+    let occurred_at = user.occurred_at.filter(|time| time.0 != Timestamp::MIN);
+    let last = [
         ("updated_at", time(user.updated_at)),
         ("deleted_at", time(user.deleted_at)),
-        ("event_id", text(&user.event_id)),
-        // Who was read from Clerk's list has none.
-        (
-            "occurred_at",
-            time(user.occurred_at.filter(|time| time.0 != Timestamp::MIN)),
-        ),
+        ("event_id", output::or_dash(user.event_id.as_ref())),
+        ("occurred_at", time(occurred_at)),
         ("synced_at", time(Some(user.synced_at))),
         ("erased_at", time(user.erased_at)),
         ("data", "the whole object: --json".into()),
-    ])
+    ];
+    let first = [("clerk_id", user.clerk_id.clone())];
+    let fields: Vec<_> = first.into_iter().chain(own).chain(last).collect();
+    output::of_fields(&fields)
 }
 
 /// How to erase.

@@ -1,24 +1,24 @@
-//! The settings that say where something is: `HOST`, `DATABASE_URL`, `AMQP_URL`, `CLERK_API_URL`, and the files of TLS beside
-//! them. Each file is read here once, so that one that cannot be used stops the program before it opens a port.
+//! Where servers and files are: `HOST`, `CLERK_API_URL`, `DATABASE_URL`, `AMQP_URL`, and the files of TLS beside them.
+//!
+//! Each file of TLS is read here once, so that one that cannot be used stops the program before it opens a port.
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::environment::clean;
-use super::{ConfigError, Environment, paths, wrong};
+use super::environment::Environment;
+use super::error::{ConfigError, wrong};
+use super::http_url::read_http_url;
+use super::{paths, values};
+use crate::queue::{self, embedded, rabbitmq};
+use crate::store::{self, postgres, sqlite};
 use crate::tls::{FileError, Files, PemFile};
 use crate::url::{UrlError, is_ipv6};
-use crate::{queue, store};
 
 /// The host to listen on, as the system takes it: an IPv6 address without brackets.
-pub fn listening_host(value: Option<String>) -> Result<String, ConfigError> {
-    let Some(text) = value else {
-        return Ok("127.0.0.1".into());
-    };
-    let text = text.trim();
-    let remedy = "give an address or a name alone, such as 127.0.0.1, 0.0.0.0 or ::";
+pub fn listening_host(environment: &Environment) -> Result<String, ConfigError> {
+    let text = environment.get("HOST").unwrap_or("127.0.0.1");
     let inner = text
         .strip_prefix('[')
         .and_then(|rest| rest.strip_suffix(']'));
@@ -29,213 +29,173 @@ pub fn listening_host(value: Option<String>) -> Result<String, ConfigError> {
     {
         return Ok(address.to_owned());
     }
-    if text.contains("://") {
-        return Err(wrong("HOST", "is a URL", remedy));
-    }
-    if text.contains(['[', ']']) && !text.contains("]:") {
-        return Err(wrong(
-            "HOST",
-            "has brackets, and no IPv6 address in them",
-            remedy,
-        ));
-    }
-    if text.contains(':') {
-        return Err(wrong(
-            "HOST",
-            "has a port",
-            format!("set PORT, and {remedy}"),
-        ));
-    }
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
-    if text.is_empty() || !text.bytes().all(is_name) {
-        return Err(wrong(
-            "HOST",
-            "is neither an IP address nor a host name",
-            remedy,
-        ));
-    }
-    Ok(text.to_owned())
+    let (fault, first) = if text.contains("://") {
+        ("is a URL", "")
+    } else if text.contains(['[', ']']) && !text.contains("]:") {
+        ("has brackets, and no IPv6 address in them", "")
+    } else if text.contains(':') {
+        ("has a port", "set PORT, and ")
+    } else if text.is_empty() || !text.bytes().all(is_name) {
+        ("is neither an IP address nor a host name", "")
+    } else {
+        return Ok(text.to_owned());
+    };
+    let remedy = "give an address or a name alone, such as 127.0.0.1, 0.0.0.0 or ::";
+    Err(wrong("HOST", fault, format!("{first}{remedy}")))
 }
 
 /// The base URL of Clerk's Backend API, with its version, as Clerk's SDKs add it.
-pub fn clerk_api_url(value: Option<String>) -> Result<String, ConfigError> {
-    let Some(text) = value else {
-        return Ok("https://api.clerk.com/v1".into());
-    };
-    let example =
+pub fn clerk_api_url(environment: &Environment) -> Result<String, ConfigError> {
+    let text = environment
+        .get("CLERK_API_URL")
+        .unwrap_or("https://api.clerk.com");
+    // A name and a password in it would be sent, and shown.
+    let url = read_http_url(text)
+        .ok()
+        .filter(|_| !text.contains(['@', '?', '#']));
+    let remedy =
         "give a URL such as https://api.clerk.com, without a name, a password or a query in it";
-    let url = reqwest::Url::parse(text.trim()).ok().filter(|url| {
-        let has_login = !url.username().is_empty() || url.password().is_some();
-        let is_http = matches!(url.scheme(), "http" | "https") && url.has_host();
-        // A name and a password in it would be sent, and shown.
-        is_http
-            && !has_login
-            && !text.contains('@')
-            && !text.contains("%40")
-            && url.query().is_none()
-            && url.fragment().is_none()
-    });
-    let url = url.ok_or_else(|| wrong("CLERK_API_URL", "is not an http(s) URL", example))?;
+    let url = url.ok_or_else(|| wrong("CLERK_API_URL", "is not an http(s) URL", remedy))?;
     let version = if url.path() == "/" { "/v1" } else { "" };
     Ok(format!("{}{version}", url.as_str().trim_end_matches('/')))
 }
 
-pub fn clerk_api_files(ca: Option<String>) -> Result<Files, ConfigError> {
-    let ca = ca.map(|path| PemFile::new("CLERK_API_CA_FILE", path));
-    usable(Files {
-        ca: ca.into_iter().collect(),
-        client: None,
-    })
+/// The files of TLS to Clerk's API.
+pub fn clerk_api_files(environment: &Environment) -> Result<Files, ConfigError> {
+    let ca = pem_file(environment, "CLERK_API_CA_FILE")
+        .into_iter()
+        .collect();
+    usable(Files { ca, client: None })
 }
 
-/// The URL of a server. Without one an embedded file is used: so one that is set and empty is an error, for it was meant to be
-/// another place.
-pub fn server(
-    flag: &Option<SecretString>,
-    name: &str,
-    environment: &Environment,
-) -> Result<Option<SecretString>, ConfigError> {
-    let is_empty = match flag {
-        Some(flag) => clean(flag.expose_secret()).is_empty(),
-        None => environment.is_empty(name),
+/// The URL of RabbitMQ's management API. No part of it is in an error.
+pub fn management_url(environment: &Environment) -> Result<Option<SecretString>, ConfigError> {
+    let name = "AMQP_MANAGEMENT_URL";
+    let url = environment.secret(name)?;
+    let is_wrong = |url: &SecretString| {
+        read_http_url(url.expose_secret()).map_or(true, |url| {
+            url.query().is_some() || url.fragment().is_some()
+        })
     };
-    if is_empty {
+    if url.as_ref().is_some_and(is_wrong) {
+        let remedy = "give a URL such as https://user:password@host:15671 (in a password write / as %2F, ? as %3F, # as %23, @ as %40 and % as %25)";
+        return Err(wrong(name, "cannot be read", remedy));
+    }
+    Ok(url)
+}
+
+/// The URL of a server. Without one an embedded file is used: so one that is set and empty is an error, since another place
+/// was intended.
+fn server(environment: &Environment, name: &str) -> Result<Option<SecretString>, ConfigError> {
+    if environment.is_empty(name) {
         let remedy = "give the URL, or unset it to use the embedded file in DATA_DIR";
         return Err(wrong(name, "is set, and empty", remedy));
     }
-    flag.as_ref().map_or_else(
-        || environment.secret(name),
-        |flag| Ok(Some(clean(flag.expose_secret()).into())),
-    )
-}
-
-pub fn queue_options(
-    url: Option<SecretString>,
-    files: &AmqpFiles,
-    namespace: String,
-    data_dir: &Path,
-) -> Result<queue::Options, ConfigError> {
-    let valid = !namespace.is_empty()
-        && namespace.len() <= NAMESPACE_MAX
-        && namespace
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
-    if !valid {
-        return Err(wrong(
-            "AMQP_NAMESPACE",
-            super::values::is(&namespace),
-            "give 1 to 100 letters, digits, -, _ and dots, such as clerk-sync",
-        ));
-    }
-    let Some(url) = url else {
-        return Ok(queue::Options::Embedded(queue::embedded::Options {
-            path: data_dir.join("queue.db"),
-        }));
-    };
-    let address = rabbitmq(&url, files)?;
-    Ok(queue::Options::RabbitMq(queue::rabbitmq::Options {
-        address,
-        namespace,
-    }))
+    environment.secret(name)
 }
 
 /// RabbitMQ takes names of up to 255 bytes; ours add at most 9.
 const NAMESPACE_MAX: usize = 100;
 
+/// The queue: RabbitMQ, or the file in `data_dir`.
+pub fn queue_options(
+    environment: &Environment,
+    data_dir: &Path,
+) -> Result<queue::Options, ConfigError> {
+    let namespace = environment
+        .get("AMQP_NAMESPACE")
+        .unwrap_or("clerk-sync")
+        .to_owned();
+    let is_valid = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    if !(1..=NAMESPACE_MAX).contains(&namespace.len()) || !namespace.bytes().all(is_valid) {
+        return Err(wrong(
+            "AMQP_NAMESPACE",
+            values::is(&namespace),
+            "give 1 to 100 letters, digits, -, _ and dots, such as clerk-sync",
+        ));
+    }
+    Ok(match server(environment, "AMQP_URL")? {
+        None => queue::Options::Embedded(embedded::Options {
+            path: data_dir.join("queue.db"),
+        }),
+        Some(url) => {
+            let address = rabbitmq(&url, environment)?;
+            queue::Options::RabbitMq(rabbitmq::Options { address, namespace })
+        }
+    })
+}
+
+/// The database: PostgreSQL, or a file of SQLite.
 pub fn store_options(
-    url: Option<SecretString>,
-    postgres: &dyn Fn(&str) -> Result<store::postgres::Address, ConfigError>,
-    schema: store::postgres::SchemaName,
-    home: Option<&Path>,
+    environment: &Environment,
     data_dir: &Path,
     connections: NonZeroUsize,
     keep: store::Keep,
 ) -> Result<store::Options, ConfigError> {
-    let sqlite = |path| store::Options::Sqlite(store::sqlite::Options { path, keep });
-    let Some(url) = url else {
+    let schema = values::schema(environment)?;
+    let sqlite = |path| store::Options::Sqlite(sqlite::Options { path, keep });
+    let Some(url) = server(environment, "DATABASE_URL")? else {
         return Ok(sqlite(data_dir.join("users.db")));
     };
-    if let Some(path) = paths::of_sqlite_url(url.expose_secret(), home) {
-        return path
-            .map(sqlite)
-            .map_err(|(fault, remedy)| wrong("DATABASE_URL", fault, remedy));
+    let url = url.expose_secret();
+    if let Some(path) = paths::of_sqlite_url(url, environment.home().as_deref()) {
+        let path = path.map_err(|(fault, remedy)| wrong("DATABASE_URL", fault, remedy))?;
+        return Ok(sqlite(path));
     }
-    let remedy = "give a URL such as postgres://user:password@host:5432/database or sqlite://./data/users.db";
-    match url.expose_secret().split_once("://") {
-        Some((scheme, _))
-            if ["postgres", "postgresql"].contains(&scheme.to_ascii_lowercase().as_str()) =>
-        {
-            let connections = u32::try_from(connections.get()).unwrap_or(u32::MAX);
-            let address = postgres(url.expose_secret())?;
-            Ok(store::Options::Postgres(store::postgres::Options {
-                address,
-                schema,
-                connections,
-                keep,
-            }))
-        }
-        _ => Err(wrong(
+    let scheme = url
+        .split_once("://")
+        .map(|(scheme, _)| scheme.to_ascii_lowercase());
+    if !matches!(scheme.as_deref(), Some("postgres" | "postgresql")) {
+        let remedy = "give a URL such as postgres://user:password@host:5432/database or sqlite://./data/users.db";
+        return Err(wrong(
             "DATABASE_URL",
             "does not begin with postgres:// or sqlite://",
             remedy,
-        )),
+        ));
     }
+    Ok(store::Options::Postgres(postgres::Options {
+        address: postgres(url, environment)?,
+        schema,
+        connections: connections.get().try_into().unwrap_or(u32::MAX),
+        keep,
+    }))
 }
 
-/// `DATABASE_URL` of PostgreSQL with what stands beside it.
-pub fn postgres(
-    url: &str,
-    variable: &dyn Fn(&str) -> Option<String>,
-    ca_file: Option<String>,
-) -> Result<store::postgres::Address, ConfigError> {
-    let address = store::postgres::Address::read(url, variable, ca_file.map(PathBuf::from))
+/// `DATABASE_URL` of PostgreSQL with libpq's variables and the files of TLS.
+fn postgres(url: &str, environment: &Environment) -> Result<postgres::Address, ConfigError> {
+    let variable = |name: &str| environment.of_process(name).map(String::from);
+    let ca_file = environment.get("DATABASE_CA_FILE").map(PathBuf::from);
+    let address = postgres::Address::read(url, &variable, ca_file)
         .map_err(|UrlError { fault, remedy }| wrong("DATABASE_URL", fault, remedy))?;
     usable(address.files().clone())?;
     Ok(address)
 }
 
-/// The files of TLS to RabbitMQ, by their settings.
-#[derive(Default)]
-pub struct AmqpFiles {
-    pub ca: Option<String>,
-    pub certificate: Option<String>,
-    pub key: Option<String>,
-}
-
-/// `AMQP_URL` with what stands beside it.
-pub fn rabbitmq(
+/// `AMQP_URL` with the files of TLS.
+fn rabbitmq(
     url: &SecretString,
-    files: &AmqpFiles,
-) -> Result<queue::rabbitmq::Address, ConfigError> {
-    let file = |setting: &str, path: &String| PemFile::new(setting, path);
-    let client = match (&files.certificate, &files.key) {
-        (None, None) => None,
-        (Some(certificate), Some(key)) => Some((
-            file("AMQP_CLIENT_CERT_FILE", certificate),
-            file("AMQP_CLIENT_KEY_FILE", key),
-        )),
-        (Some(_), None) => {
-            return Err(wrong(
-                "AMQP_CLIENT_CERT_FILE",
-                "is set without its key",
-                "set AMQP_CLIENT_KEY_FILE, too",
-            ));
-        }
-        (None, Some(_)) => {
-            let remedy = "set AMQP_CLIENT_CERT_FILE, too";
-            return Err(wrong(
-                "AMQP_CLIENT_KEY_FILE",
-                "is set without its certificate",
-                remedy,
-            ));
-        }
+    environment: &Environment,
+) -> Result<rabbitmq::Address, ConfigError> {
+    let (certificate, key) = ("AMQP_CLIENT_CERT_FILE", "AMQP_CLIENT_KEY_FILE");
+    let alone = |name, other: &str, what| {
+        Err(wrong(
+            name,
+            format!("is set without its {what}"),
+            format!("set {other}, too"),
+        ))
     };
-    let ca = files
-        .ca
-        .iter()
-        .map(|path| file("AMQP_CA_FILE", path))
-        .collect();
-    let address = queue::rabbitmq::Address::read(url.expose_secret(), &Files { ca, client })
+    let client = match (
+        pem_file(environment, certificate),
+        pem_file(environment, key),
+    ) {
+        (None, None) => None,
+        (Some(certificate), Some(key)) => Some((certificate, key)),
+        (Some(_), None) => return alone(certificate, key, "key"),
+        (None, Some(_)) => return alone(key, certificate, "certificate"),
+    };
+    let ca = pem_file(environment, "AMQP_CA_FILE").into_iter().collect();
+    let address = rabbitmq::Address::read(url.expose_secret(), &Files { ca, client })
         .map_err(|UrlError { fault, remedy }| wrong("AMQP_URL", fault, remedy))?;
     for node in address.nodes().iter() {
         usable(node.files.clone())?;
@@ -243,24 +203,30 @@ pub fn rabbitmq(
     Ok(address)
 }
 
-/// The files, once each of them can be used.
+fn pem_file(environment: &Environment, setting: &str) -> Option<PemFile> {
+    environment
+        .get(setting)
+        .map(|path| PemFile::new(setting, path))
+}
+
+/// The files, if each of them can be used.
 fn usable(files: Files) -> Result<Files, ConfigError> {
-    files.read().map_err(
-        |FileError {
-             setting,
-             fault,
-             remedy,
-         }| match setting.split_once(" in ") {
-            Some((parameter, url)) => wrong(url, format!("has {parameter}, which {fault}"), remedy),
-            None => wrong(&setting, fault, remedy),
-        },
-    )?;
+    let error = |FileError {
+                     setting,
+                     fault,
+                     remedy,
+                 }| match setting.split_once(" in ") {
+        Some((parameter, url)) => wrong(url, format!("has {parameter}, which {fault}"), remedy),
+        None => wrong(&setting, fault, remedy),
+    };
+    files.read().map_err(error)?;
     Ok(files)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
 
     #[test]
     fn hosts_of_every_kind_are_listened_on() {
@@ -275,7 +241,7 @@ mod tests {
             ("my-host.internal", "my-host.internal"),
         ] {
             assert_eq!(
-                listening_host(Some(text.into())).as_deref(),
+                listening_host(&Environment::with(&[("HOST", text)])).as_deref(),
                 Ok(host),
                 "{text}"
             );
@@ -292,7 +258,9 @@ mod tests {
             ("a b", "is neither"),
             ("/tmp/socket", "is neither"),
         ] {
-            let error = listening_host(Some(text.into())).unwrap_err().to_string();
+            let error = listening_host(&Environment::with(&[("HOST", text)]))
+                .unwrap_err()
+                .to_string();
             assert!(
                 error.starts_with(&format!("HOST {fault}")),
                 "{text}: {error}"
@@ -312,13 +280,13 @@ mod tests {
             ("http://127.0.0.1:8080/proxy", "http://127.0.0.1:8080/proxy"),
         ] {
             assert_eq!(
-                clerk_api_url(Some(text.into())).as_deref(),
+                clerk_api_url(&Environment::with(&[("CLERK_API_URL", text)])).as_deref(),
                 Ok(url),
                 "{text}"
             );
         }
         assert_eq!(
-            clerk_api_url(None).as_deref(),
+            clerk_api_url(&Environment::default()).as_deref(),
             Ok("https://api.clerk.com/v1")
         );
         for text in [
@@ -331,7 +299,9 @@ mod tests {
             "https://a:hunter2/@b",
             "https://a:24/hunter2%40b",
         ] {
-            let error = clerk_api_url(Some(text.into())).unwrap_err().to_string();
+            let error = clerk_api_url(&Environment::with(&[("CLERK_API_URL", text)]))
+                .unwrap_err()
+                .to_string();
             assert!(
                 error.starts_with("CLERK_API_URL ") && !error.contains("hunter2"),
                 "{error}"
@@ -340,45 +310,67 @@ mod tests {
     }
 
     #[test]
+    fn a_management_url_is_read_or_refused_without_being_repeated() {
+        let read = |url| management_url(&Environment::with(&[("AMQP_MANAGEMENT_URL", url)]));
+        for url in [
+            "http://broker:15672",
+            "https://u:ses%2Fame@broker",
+            "http://[::1]:1/prefix",
+        ] {
+            assert!(read(url).unwrap().is_some(), "{url}");
+        }
+        assert!(management_url(&Environment::default()).unwrap().is_none());
+        for url in [
+            "sesame",
+            "http://u:7/sesame@broker",
+            "http://u:7?sesame",
+            "http://u:7#sesame",
+        ] {
+            let error = read(url).unwrap_err().to_string();
+            assert!(
+                error.starts_with("AMQP_MANAGEMENT_URL cannot be read; give a URL"),
+                "{error}"
+            );
+            assert!(!error.contains("sesame"), "{error}");
+        }
+    }
+
+    #[test]
     fn a_file_that_cannot_be_used_is_named_by_its_setting() {
-        let ca = Some("/nowhere/ca.pem".to_owned());
-        let of_postgres = |url: &str, ca| postgres(url, &|_| None, ca).unwrap_err().to_string();
-        assert!(
-            of_postgres("postgres://db/app", ca.clone())
-                .starts_with("DATABASE_CA_FILE names a file that cannot")
+        let error = |variables: &[(&str, &str)]| {
+            let error = Config::resolve(&Environment::with(variables)).err();
+            error.unwrap().to_string()
+        };
+        let (database, amqp) = (
+            ("DATABASE_URL", "postgres://db/app"),
+            ("AMQP_URL", "amqps://u:hunter2@broker/%2f"),
         );
-        let of_url = of_postgres("postgres://db/app?sslrootcert=/nowhere/ca.pem", None);
-        assert!(
-            of_url.starts_with(
-                "DATABASE_URL has sslrootcert, which names a file that cannot be read"
+        let ca = "/nowhere/ca.pem";
+        let of_url = "postgres://db/app?sslrootcert=/nowhere/ca.pem";
+        for (variables, expected) in [
+            (
+                [database, ("DATABASE_CA_FILE", ca)],
+                "DATABASE_CA_FILE names a file that cannot be read",
             ),
-            "{of_url}"
-        );
-        let url = SecretString::from("amqps://u:hunter2@broker/%2f");
-        let of_rabbitmq = |files: AmqpFiles| rabbitmq(&url, &files).unwrap_err().to_string();
-        let said = of_rabbitmq(AmqpFiles {
-            ca: ca.clone(),
-            ..AmqpFiles::default()
-        });
-        assert!(
-            said.starts_with("AMQP_CA_FILE names a file that cannot be read"),
-            "{said}"
-        );
-        let said = of_rabbitmq(AmqpFiles {
-            certificate: ca.clone(),
-            ..AmqpFiles::default()
-        });
-        assert!(
-            said.starts_with("AMQP_CLIENT_CERT_FILE is set without its key"),
-            "{said}"
-        );
-        let said = of_rabbitmq(AmqpFiles {
-            key: ca,
-            ..AmqpFiles::default()
-        });
-        assert!(
-            said.starts_with("AMQP_CLIENT_KEY_FILE is set without its certificate"),
-            "{said}"
-        );
+            (
+                [("DATABASE_URL", of_url), ("PORT", "1")],
+                "DATABASE_URL has sslrootcert, which names a file that cannot be read",
+            ),
+            (
+                [amqp, ("AMQP_CA_FILE", ca)],
+                "AMQP_CA_FILE names a file that cannot be read",
+            ),
+            (
+                [amqp, ("AMQP_CLIENT_CERT_FILE", ca)],
+                "AMQP_CLIENT_CERT_FILE is set without its key",
+            ),
+            (
+                [amqp, ("AMQP_CLIENT_KEY_FILE", ca)],
+                "AMQP_CLIENT_KEY_FILE is set without its certificate",
+            ),
+        ] {
+            let error = error(&variables);
+            assert!(error.starts_with(expected), "{expected}: {error}");
+        }
     }
 }

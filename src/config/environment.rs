@@ -1,20 +1,28 @@
-//! The variables that settings are read from: those of the process, then those of `./.env`.
+//! Where the value of a setting is: in a flag, in a variable of the process, or in `./.env`.
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
-use super::{ConfigError, dotenv, names, paths, wrong};
+use super::error::{ConfigError, wrong};
+use super::flags::{Flags, is_ours};
+use super::{dotenv, paths, secrets};
 
-/// The environment and `.env`, in this order.
+type Variables = HashMap<String, String>;
+
+/// Flags, then the variables of the process, then those of `.env`: the first that has a name counts.
 #[derive(Clone, Default)]
 pub struct Environment {
-    process: HashMap<String, String>,
-    dotenv: HashMap<String, String>,
+    flags: Variables,
+    process: Variables,
+    dotenv: Variables,
 }
+
+/// The servers that may be those of the application whose folder it is. `--embedded` ignores them.
+pub(super) const SERVERS: [&str; 3] = ["DATABASE_URL", "AMQP_URL", "DATABASE_SCHEMA"];
 
 /// That of the working directory alone: one above it is another application's.
 const DOTENV: &str = ".env";
@@ -23,11 +31,15 @@ const DOTENV: &str = ".env";
 const DOTENV_MAX: u64 = 1 << 20;
 
 impl Environment {
-    /// Reads both now. A line of `.env` about a setting of ours that cannot be read is an error: the secret it was meant to
-    /// set would be missed much later.
-    pub fn read() -> Result<Self, ConfigError> {
+    /// Reads the variables now. A line of `.env` about a setting of ours that cannot be read is an error: the secret it
+    /// was meant to set would be missed much later.
+    ///
+    /// # Errors
+    ///
+    /// If `.env` cannot be read.
+    pub fn read(flags: &Flags) -> Result<Self, ConfigError> {
         let text = read_dotenv(Path::new(DOTENV))?;
-        let dotenv = dotenv::parse(&text, names::is_ours).map_err(|fault| {
+        let dotenv = dotenv::parse(&text, is_ours).map_err(|fault| {
             let place = fault
                 .line
                 .map_or("the file .env".into(), |line| format!(".env line {line}:"));
@@ -37,37 +49,55 @@ impl Environment {
         let process = std::env::vars_os().filter_map(|(name, value)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
         });
-        Ok(Self {
-            process: process.collect(),
+        Ok(Self::of(flags, process.collect(), dotenv))
+    }
+
+    fn of(flags: &Flags, process: Variables, dotenv: Variables) -> Self {
+        let values = flags.values.iter();
+        let values = values.map(|(name, value)| (name.clone(), value.expose_secret().into()));
+        let mut environment = Self {
+            flags: values.collect(),
+            process,
             dotenv,
-        })
+        };
+        if flags.embedded {
+            environment.forget_servers();
+        }
+        environment
     }
 
     /// For tests of what follows from variables.
     #[cfg(test)]
-    pub fn of(variables: &[(&str, &str)]) -> Self {
-        let process = variables
-            .iter()
-            .map(|(name, value)| ((*name).into(), (*value).into()));
-        Self {
-            process: process.collect(),
-            dotenv: HashMap::new(),
-        }
+    pub fn with(variables: &[(&str, &str)]) -> Self {
+        Self::with_flags(&Flags::default(), variables)
     }
 
     #[cfg(test)]
-    pub fn of_dotenv(variables: &[(&str, &str)]) -> Self {
-        Self {
-            dotenv: Self::of(variables).process,
-            process: HashMap::new(),
-        }
+    pub fn with_flags(flags: &Flags, variables: &[(&str, &str)]) -> Self {
+        let process = variables
+            .iter()
+            .map(|(name, value)| ((*name).into(), (*value).into()));
+        Self::of(flags, process.collect(), HashMap::new())
     }
 
-    /// What a command finds that is run in this folder by another shell: `.env` alone.
-    pub fn of_folder(&self) -> Self {
-        Self {
-            process: HashMap::new(),
+    #[cfg(test)]
+    pub fn with_dotenv(flags: &Flags, variables: &[(&str, &str)]) -> Self {
+        Self::of(flags, HashMap::new(), Self::with(variables).process)
+    }
+
+    /// What `--embedded` finds in this folder from another shell: `.env` alone.
+    pub(super) fn of_folder(&self) -> Self {
+        let mut folder = Self {
             dotenv: self.dotenv.clone(),
+            ..Self::default()
+        };
+        folder.forget_servers();
+        folder
+    }
+
+    fn forget_servers(&mut self) {
+        for name in SERVERS {
+            self.forget(name);
         }
     }
 
@@ -78,26 +108,19 @@ impl Environment {
             .is_some_and(|value| !clean(value).is_empty())
     }
 
-    /// Whether the variable is there, or the one that names its file, with a value or without.
+    /// Whether there is the variable, or the one that names its file, with a value or without.
     pub(super) fn names(&self, name: &str) -> bool {
-        let names = [name, &file_of(name)];
-        [&self.process, &self.dotenv]
-            .iter()
-            .any(|variables| names.iter().any(|name| variables.contains_key(*name)))
+        let layers = [&self.flags, &self.process, &self.dotenv];
+        let has = |name: &str| layers.iter().any(|layer| layer.contains_key(name));
+        has(name) || has(&file_of(name))
     }
 
     /// The names of settings in `.env` that hold `${NAME}`, or nothing but `$NAME`: other programs substitute there.
     pub(super) fn unsubstituted(&self) -> Vec<&str> {
-        let counts = |name: &str| {
-            self.process
-                .get(name)
-                .is_none_or(|value| clean(value).is_empty())
-        };
-        let found = self
-            .dotenv
-            .iter()
-            .filter(|(name, value)| counts(name) && names_variable(clean(value)));
-        let mut names: Vec<_> = found.map(|(name, _)| name.as_str()).collect();
+        let counts = |name: &str| self.of_process(name).is_none() && !self.flags.contains_key(name);
+        let names = self.dotenv.iter();
+        let names = names.filter(|(name, value)| counts(name) && names_variable(clean(value)));
+        let mut names: Vec<_> = names.map(|(name, _)| name.as_str()).collect();
         names.sort_unstable();
         names
     }
@@ -110,20 +133,16 @@ impl Environment {
             .filter(|home| home.is_absolute())
     }
 
-    /// An empty value is none.
+    /// The value of the setting. Returns `None` if no variable has one; a flag may be empty.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
-        // libpq's variables are of the process alone, as everywhere.
-        let is_known = names::is_ours(name) || name.starts_with("PG");
         debug_assert!(
-            is_known,
-            "{name} is not in config/names.rs, so that no .env can set it"
+            is_ours(name),
+            "{name} is not in config/flags.rs, so that no .env can set it"
         );
-        let found = [&self.process, &self.dotenv]
-            .into_iter()
-            .filter_map(|variables| variables.get(name));
-        found
-            .map(|value| clean(value))
-            .find(|value| !value.is_empty())
+        let flag = self.flags.get(name).map(|flag| clean(flag));
+        let dotenv = || self.dotenv.get(name).map(|value| clean(value));
+        flag.or_else(|| self.of_process(name))
+            .or_else(|| dotenv().filter(|value| !value.is_empty()))
     }
 
     /// The value that the process has, of a variable of another program's such as libpq's: in `.env` it would be the
@@ -142,6 +161,9 @@ impl Environment {
 
     /// The value of a secret, from the variable or the file that `NAME_FILE` names.
     pub(super) fn secret(&self, name: &str) -> Result<Option<SecretString>, ConfigError> {
+        if self.flags.contains_key(name) {
+            return Ok(self.get(name).map(SecretString::from));
+        }
         let file_name = file_of(name);
         match (self.get(name), self.get(&file_name)) {
             (Some(_), Some(_)) => Err(wrong(
@@ -173,31 +195,36 @@ impl Environment {
         }
     }
 
-    /// Whether a secret was meant to be set and is empty: the variable is there, or the one that names its file, and neither
-    /// has a value. A variable of the process hides that of `.env`.
+    /// Whether a secret was meant to be set and is empty: the variable is there, or the one that names its file, and
+    /// neither has a value. A flag hides both, and a variable of the process hides that of `.env`.
     pub(super) fn is_empty(&self, name: &str) -> bool {
+        if let Some(flag) = self.flags.get(name) {
+            return clean(flag).is_empty();
+        }
         let value = |name: &str| {
-            self.process
-                .get(name)
-                .or_else(|| self.dotenv.get(name))
-                .map(|value| clean(value))
+            let value = self.process.get(name).or_else(|| self.dotenv.get(name));
+            value.map(|value| clean(value))
         };
         let values = [value(name), value(&file_of(name))];
         values.iter().any(Option::is_some) && values.iter().flatten().all(|value| value.is_empty())
     }
 
-    /// Takes a variable back, and the one that names its file.
-    pub fn forget(&mut self, name: &str) {
-        // The signing secret has two names, and an error of either is said of the newer one.
-        let older = if name == super::SIGNING_SECRET {
-            super::OLDER_SIGNING_SECRET
-        } else {
-            name
-        };
-        for name in [name, older] {
-            for variables in [&mut self.process, &mut self.dotenv] {
-                variables.remove(name);
-                variables.remove(&file_of(name));
+    /// Ignores a variable that the command does not need; a flag for it still counts.
+    pub fn ignore(&mut self, name: &str) {
+        if !self.flags.contains_key(name) {
+            self.forget(name);
+        }
+    }
+
+    /// Removes a setting, and the variable that names its file.
+    pub(super) fn forget(&mut self, name: &str) {
+        // The signing secret has two names, and an error of either is reported for the newer one.
+        let is_signing_secret = name == secrets::SIGNING_SECRET;
+        let older = is_signing_secret.then_some(secrets::OLDER_SIGNING_SECRET);
+        for name in std::iter::once(name).chain(older) {
+            for layer in [&mut self.flags, &mut self.process, &mut self.dotenv] {
+                layer.remove(name);
+                layer.remove(&file_of(name));
             }
         }
     }
@@ -302,10 +329,13 @@ mod tests {
             "$_a1",
             "a${B:-c}",
         ] {
-            let dotenv = Environment::of_dotenv(&[("DATABASE_URL", value), ("PORT", "1")]);
+            let dotenv = Environment::with_dotenv(
+                &Flags::default(),
+                &[("DATABASE_URL", value), ("PORT", "1")],
+            );
             assert_eq!(dotenv.unsubstituted(), ["DATABASE_URL"], "{value}");
             let hidden = Environment {
-                process: Environment::of(&[("DATABASE_URL", "x")]).process,
+                process: Environment::with(&[("DATABASE_URL", "x")]).process,
                 ..dotenv
             };
             assert!(
@@ -315,7 +345,7 @@ mod tests {
         }
         for value in ["pa$word", "$1a", "$", "${", "${}", "${a b}", "$a-b", "x$$"] {
             assert!(
-                Environment::of_dotenv(&[("DATABASE_URL", value)])
+                Environment::with_dotenv(&Flags::default(), &[("DATABASE_URL", value)])
                     .unsubstituted()
                     .is_empty(),
                 "{value}"
@@ -325,7 +355,7 @@ mod tests {
 
     #[test]
     fn a_variable_that_is_there_without_a_value_is_empty() {
-        let of = |variables: &[(&str, &str)]| Environment::of(variables).is_empty("DATABASE_URL");
+        let of = |variables: &[(&str, &str)]| Environment::with(variables).is_empty("DATABASE_URL");
         assert!(
             of(&[("DATABASE_URL", "")])
                 && of(&[("DATABASE_URL", " '' ")])
@@ -337,8 +367,8 @@ mod tests {
             "one of the two has a value"
         );
         let both = Environment {
-            process: Environment::of(&[("DATABASE_URL", "")]).process,
-            ..Environment::of_dotenv(&[("DATABASE_URL", "x")])
+            process: Environment::with(&[("DATABASE_URL", "")]).process,
+            ..Environment::with_dotenv(&Flags::default(), &[("DATABASE_URL", "x")])
         };
         assert!(both.is_empty("DATABASE_URL"), "that of the process counts");
     }

@@ -1,17 +1,15 @@
-//! One setting each, from its text to its value: numbers, words of a choice, names of fields.
+//! One setting each, from its text to its value: numbers, words of a choice, names.
 
-use std::num::NonZeroUsize;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::{ConfigError, wrong};
+use super::environment::Environment;
+use super::error::{ConfigError, wrong};
 use crate::clerk::{OmitError, OmittedFields};
 use crate::escape::may_be_repeated;
-use crate::store;
 use crate::store::postgres::SchemaName;
-use crate::telemetry::LogFormat;
 
-/// The fault of a value that is none of those that can be used. It may have been meant for another setting, such as one with
-/// a password in it.
+/// The fault of a value that is not allowed. It may have been meant for another setting, such as one with a password in it.
 pub fn is(value: &str) -> String {
     if may_be_repeated(value) {
         format!("is {value:?}")
@@ -20,151 +18,141 @@ pub fn is(value: &str) -> String {
     }
 }
 
-pub fn number(
+/// A number of this range.
+pub fn number<T: TryFrom<usize>>(
+    environment: &Environment,
     name: &str,
-    value: Option<String>,
     default: usize,
-    min: usize,
-    max: usize,
-) -> Result<NonZeroUsize, ConfigError> {
-    let Some(text) = value else {
-        return Ok(NonZeroUsize::new(default).unwrap_or(NonZeroUsize::MIN));
-    };
+    range: RangeInclusive<usize>,
+) -> Result<T, ConfigError> {
+    let default = default.to_string();
+    let text = environment.get(name).unwrap_or(&default);
     let number = text
         .parse()
         .ok()
-        .filter(|number| (min..=max).contains(number));
-    number.and_then(NonZeroUsize::new).ok_or_else(|| {
-        wrong(
-            name,
-            is(&text),
-            format!("give a number from {min} to {max}, such as {default}"),
-        )
-    })
+        .filter(|number: &usize| range.contains(number));
+    number
+        .and_then(|number| number.try_into().ok())
+        .ok_or_else(|| {
+            let (min, max) = range.into_inner();
+            wrong(
+                name,
+                is(text),
+                format!("give a number from {min} to {max}, such as {default}"),
+            )
+        })
 }
 
-pub fn retention(value: Option<String>) -> Result<Option<Duration>, ConfigError> {
+/// A value by its word; the first one if the setting is absent.
+pub fn choice<T: Copy>(
+    environment: &Environment,
+    name: &str,
+    choices: [(&str, T); 2],
+) -> Result<T, ConfigError> {
+    let [first, second] = choices;
+    match environment.get(name) {
+        None => Ok(first.1),
+        Some(word) if word == first.0 => Ok(first.1),
+        Some(word) if word == second.0 => Ok(second.1),
+        Some(word) => Err(wrong(
+            name,
+            is(word),
+            format!("give {} or {}", first.0, second.0),
+        )),
+    }
+}
+
+/// How long events are kept. Returns `None` if they are never deleted.
+pub fn retention(environment: &Environment) -> Result<Option<Duration>, ConfigError> {
     /// A hundred years: more is a mistake.
-    const DAYS_MAX: u64 = 36_525;
-    let text = value.unwrap_or_else(|| "30".into());
-    let days: u64 = text
-        .parse()
-        .ok()
-        .filter(|days| *days <= DAYS_MAX)
-        .ok_or_else(|| {
-            wrong(
-                "EVENT_RETENTION_DAYS",
-                is(&text),
-                "give a number of days, such as 30, or 0 to keep all",
-            )
-        })?;
+    const DAYS_MAX: usize = 36_525;
+    let name = "EVENT_RETENTION_DAYS";
+    let days: u64 = number(environment, name, 30, 0..=DAYS_MAX).map_err(|_| {
+        let text = environment.get(name).unwrap_or_default();
+        wrong(
+            name,
+            is(text),
+            "give a number of days, such as 30, or 0 to keep all",
+        )
+    })?;
     Ok((days > 0).then(|| Duration::from_secs(days * 24 * 60 * 60)))
 }
 
-pub fn port(value: Option<String>) -> Result<u16, ConfigError> {
-    let Some(text) = value else { return Ok(3000) };
-    text.parse().map_err(|_| {
-        wrong(
-            "PORT",
-            is(&text),
-            "give a number from 0 to 65535, such as 3000",
-        )
-    })
-}
-
-pub fn log_format(value: Option<String>) -> Result<Option<LogFormat>, ConfigError> {
-    match value.as_deref() {
-        None => Ok(None),
-        Some("pretty") => Ok(Some(LogFormat::Pretty)),
-        Some("json") => Ok(Some(LogFormat::Json)),
-        Some(other) => Err(wrong("LOG_FORMAT", is(other), "give pretty or json")),
-    }
-}
-
-pub fn payloads(value: Option<String>) -> Result<store::Payloads, ConfigError> {
-    match value.as_deref() {
-        None | Some("failed") => Ok(store::Payloads::Failed),
-        Some("all") => Ok(store::Payloads::All),
-        Some(other) => Err(wrong("EVENT_PAYLOADS", is(other), "give failed or all")),
-    }
-}
-
 /// The schema of the tables in PostgreSQL.
-pub fn schema(value: Option<String>) -> Result<SchemaName, ConfigError> {
-    value.map_or_else(
+pub fn schema(environment: &Environment) -> Result<SchemaName, ConfigError> {
+    let name = "DATABASE_SCHEMA";
+    environment.get(name).map_or_else(
         || Ok(SchemaName::default()),
-        |name| {
-            SchemaName::new(&name)
-                .ok_or_else(|| wrong("DATABASE_SCHEMA", is(&name), SchemaName::REMEDY))
-        },
+        |text| SchemaName::new(text).ok_or_else(|| wrong(name, is(text), SchemaName::REMEDY)),
     )
 }
 
 /// What is written between names in other lists.
 const SEPARATORS: [char; 5] = [';', '|', ':', '/', '+'];
 
-pub fn omitted(value: Option<String>) -> Result<OmittedFields, ConfigError> {
-    OmittedFields::parse(&value.unwrap_or_default()).map_err(|error| match error {
-        OmitError::Needed(needed) => {
-            let fault = format!("names {needed}, without which no event could be applied");
-            wrong("OMIT_FIELDS", fault, "leave it out; name fields such as private_metadata,unsafe_metadata")
-        }
-        OmitError::Unknown { name, .. } if name.contains(SEPARATORS) => {
-            let separator: String = name.chars().filter(|c| SEPARATORS.contains(c)).take(1).collect();
-            let remedy = "write names separated by commas, such as private_metadata,unsafe_metadata";
-            wrong("OMIT_FIELDS", format!("has {separator:?} between names"), remedy)
-        }
-        OmitError::Unknown { name, nearest } => {
-            let shown = if may_be_repeated(&name) { format!("{name:?}, a field") } else { "a field (not shown)".into() };
-            let fault = format!("names {shown} that Clerk's user object does not have");
-            let remedy = nearest.map_or_else(
-                || "leave it out; name whole fields, such as private_metadata,unsafe_metadata, as Clerk's Backend API writes them".into(),
-                |nearest| format!("did you mean {nearest}? Name whole fields, separated by commas"),
-            );
-            wrong("OMIT_FIELDS", fault, remedy)
-        }
+/// The fields that are never stored.
+pub fn omitted(environment: &Environment) -> Result<OmittedFields, ConfigError> {
+    let example = "private_metadata,unsafe_metadata";
+    let text = environment.get("OMIT_FIELDS").unwrap_or_default();
+    OmittedFields::parse(text).map_err(|error| {
+        let (fault, remedy) = match error {
+            OmitError::Needed(needed) => (
+                format!("names {needed}, without which no event could be applied"),
+                format!("leave it out; name fields such as {example}"),
+            ),
+            OmitError::Unknown { name, .. } if name.contains(SEPARATORS) => {
+                let separator: String =
+                    name.chars().filter(|c| SEPARATORS.contains(c)).take(1).collect();
+                let remedy = format!("write names separated by commas, such as {example}");
+                (format!("has {separator:?} between names"), remedy)
+            }
+            OmitError::Unknown { name, nearest } => {
+                let shown = if may_be_repeated(&name) {
+                    format!("{name:?}, a field")
+                } else {
+                    "a field (not shown)".into()
+                };
+                let remedy = match nearest {
+                    None => format!(
+                        "leave it out; name whole fields, such as {example}, as Clerk's Backend API writes them"
+                    ),
+                    Some(nearest) => format!(
+                        "did you mean {nearest}? Name whole fields, separated by commas"
+                    ),
+                };
+                (format!("names {shown} that Clerk's user object does not have"), remedy)
+            }
+        };
+        wrong("OMIT_FIELDS", fault, remedy)
     })
-}
-
-pub fn on_delete(value: Option<String>) -> Result<store::OnDelete, ConfigError> {
-    match value.as_deref() {
-        None | Some("keep") => Ok(store::OnDelete::Keep),
-        Some("scrub") => Ok(store::OnDelete::Scrub),
-        Some(other) => Err(wrong("ON_DELETE", is(other), "give keep or scrub")),
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
 
     #[test]
     fn no_error_repeats_what_was_meant_for_another_setting() {
-        let url = || Some("postgres://app:hunter2@h/db".to_owned());
-        for (error, name) in [
-            (
-                number("WORKER_BATCH", url(), 500, 1, 1000).unwrap_err(),
-                "WORKER_BATCH",
-            ),
-            (port(url()).unwrap_err(), "PORT"),
-            (retention(url()).unwrap_err(), "EVENT_RETENTION_DAYS"),
-            (log_format(url()).unwrap_err(), "LOG_FORMAT"),
-            (payloads(url()).map(drop).unwrap_err(), "EVENT_PAYLOADS"),
-            (omitted(url()).map(drop).unwrap_err(), "OMIT_FIELDS"),
-            (on_delete(url()).map(drop).unwrap_err(), "ON_DELETE"),
-            (schema(url()).map(drop).unwrap_err(), "DATABASE_SCHEMA"),
+        let environment = |name| Environment::with(&[(name, "postgres://app:hunter2@h/db")]);
+        for name in [
+            "PORT",
+            "ON_DELETE",
+            "EVENT_RETENTION_DAYS",
+            "OMIT_FIELDS",
+            "DATABASE_SCHEMA",
         ] {
-            let said = error.to_string();
+            let error = Config::resolve(&environment(name))
+                .err()
+                .unwrap()
+                .to_string();
             assert!(
-                said.starts_with(name) && !said.contains("hunter2"),
-                "{said}"
+                error.starts_with(name) && !error.contains("hunter2"),
+                "{error}"
             );
         }
-        assert!(
-            port(Some("8O80".into()))
-                .unwrap_err()
-                .to_string()
-                .starts_with("PORT is \"8O80\"; ")
-        );
+        let port = Config::resolve(&Environment::with(&[("PORT", "8O80")]));
+        let mistyped = port.err().unwrap().to_string();
+        assert!(mistyped.starts_with("PORT is \"8O80\"; "), "{mistyped}");
     }
 }

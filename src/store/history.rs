@@ -6,10 +6,13 @@ use std::num::NonZeroU32;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::query::{Cursor, Listing, Page};
-use super::rows::{EventRow, Status, Time};
+use super::database_row::DatabaseRow;
+use super::event_status::Status;
+use super::query::{Listing, Page};
+use super::rows::EventRow;
+use super::time::Time;
 use super::{Store, StoreError};
-use crate::clerk::{ClerkId, EventId, Fields, SignedEvent, Version, api_object};
+use crate::clerk::{ClerkId, EventId, Fields, SignedEvent, Version, api_object, tables};
 
 /// An event of a user's, and what came of it.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -29,7 +32,7 @@ pub struct HistoryRow {
 }
 
 impl HistoryRow {
-    pub(super) fn of(event: EventRow, superseded_at: Option<Time>, has_payload: bool) -> Self {
+    fn of(event: EventRow, superseded_at: Option<Time>, has_payload: bool) -> Self {
         let lag_ms = (event.processed_at.0.ms() - event.received_at.0.ms())
             .max(0)
             .unsigned_abs();
@@ -46,11 +49,7 @@ impl HistoryRow {
 
     /// Whether the row was what this event says, once.
     fn is_version(&self) -> bool {
-        self.event.status == Status::Applied && self.event.event_type != "user.deleted"
-    }
-
-    pub(super) fn cursor(&self) -> Option<Cursor> {
-        self.event.cursor()
+        self.event.status == Status::Applied && !tables::is_delete(&self.event.event_type)
     }
 }
 
@@ -59,51 +58,68 @@ impl HistoryRow {
 const LOOK_BACK: NonZeroU32 = NonZeroU32::new(50).expect("50 is not 0");
 
 /// Longest payload that is compared, in bytes, and payloads that are held at once: 4 MiB at most together. Clerk's have a few thousand.
-pub(super) const COMPARED_BYTES_MAX: i64 = 256 * 1024;
+const COMPARED_BYTES_MAX: i64 = 256 * 1024;
 const COMPARED_AT_ONCE: usize = 16;
 
-/// Adds the fields that changed to the rows of a page, as far as payloads are kept.
-pub(super) async fn compare(
-    store: &Store,
-    id: &ClerkId,
-    listing: &mut Listing<HistoryRow>,
-) -> Result<(), StoreError> {
-    if !listing.rows.iter().any(HistoryRow::is_version) {
-        return Ok(());
-    }
-    let older = match &listing.next {
-        Some(next) => {
-            store
-                .history_lines(
-                    id,
-                    &Page {
-                        limit: LOOK_BACK,
-                        after: Some(next.clone()),
-                    },
-                )
-                .await?
-                .rows
+impl Store {
+    /// What each event of the user did and why, newest first by time of receipt, without payloads. The fields that changed are
+    /// named where payloads of applied events are kept.
+    ///
+    /// # Errors
+    /// Fails if the database cannot be asked.
+    pub async fn history(
+        &self,
+        id: &ClerkId,
+        page: &Page,
+    ) -> Result<Listing<HistoryRow>, StoreError> {
+        let mut listing = self.history_page(id, page).await?;
+        if !listing.rows.iter().any(HistoryRow::is_version) {
+            return Ok(listing);
         }
-        None => Vec::new(),
-    };
-    let versions: Vec<_> = listing
-        .rows
-        .iter()
-        .chain(&older)
-        .filter(|row| row.is_version())
-        .collect();
-    let known = read_versions(store, &versions).await?;
-    let changed: Vec<_> = listing
-        .rows
-        .iter()
-        .map(|row| changed(row, &versions, &known))
-        .collect();
-    listing
-        .rows
-        .iter_mut()
-        .zip(changed)
-        .for_each(|(row, changed)| row.changed = changed);
-    Ok(())
+        let older = match listing.next.clone() {
+            Some(next) => {
+                let page = Page {
+                    limit: LOOK_BACK,
+                    after: Some(next),
+                };
+                self.history_page(id, &page).await?.rows
+            }
+            None => Vec::new(),
+        };
+        let rows = listing.rows.iter().chain(&older);
+        let versions: Vec<_> = rows.filter(|row| row.is_version()).collect();
+        let known = read_versions(self, &versions).await?;
+        let rows = listing.rows.iter();
+        let changed: Vec<_> = rows.map(|row| changed(row, &versions, &known)).collect();
+        for (row, changed) in listing.rows.iter_mut().zip(changed) {
+            row.changed = changed;
+        }
+        Ok(listing)
+    }
+
+    async fn history_page(
+        &self,
+        id: &ClerkId,
+        page: &Page,
+    ) -> Result<Listing<HistoryRow>, StoreError> {
+        let [received_at, event_id] = page.after_event();
+        let binds = [
+            id.as_str().into(),
+            received_at,
+            event_id,
+            (i64::from(page.limit.get()) + 1).into(),
+        ];
+        let read = |row: &DatabaseRow| {
+            let superseded_at = row.shown_time("superseded_at")?;
+            Ok(HistoryRow::of(
+                EventRow::read(row)?,
+                superseded_at,
+                row.get("has_payload")?,
+            ))
+        };
+        let rows = self.ask(|sql| &sql.history, &binds, read).await?;
+        Ok(Listing::of(rows, page, |row| row.event.cursor()))
+    }
 }
 
 /// The versions by event; none of which the payload is not kept, or is too long.
@@ -117,7 +133,7 @@ async fn read_versions(
         .filter_map(|row| EventId::new(&row.event.event_id));
     let mut versions = HashMap::new();
     for ids in ids.collect::<Vec<_>>().chunks(COMPARED_AT_ONCE) {
-        let events = store.payloads(ids).await?;
+        let events = store.payloads(ids, COMPARED_BYTES_MAX).await?;
         versions.extend(events.iter().filter_map(version));
     }
     Ok(versions)
@@ -152,7 +168,7 @@ fn changed(
 
 /// One sentence, which quotes nothing of the event's body.
 fn why(event: &EventRow, superseded_at: Option<Time>) -> String {
-    let is_delete = event.event_type == "user.deleted";
+    let is_delete = tables::is_delete(&event.event_type);
     let failure = || match (&event.error_code, &event.error) {
         (Some(code), Some(error)) => format!("{code}: {error}"),
         (code, error) => code

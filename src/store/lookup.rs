@@ -1,49 +1,64 @@
-//! What is known of many users at once: for whoever compares the table with Clerk's list.
+//! What is known of many rows at once, for a comparison of a table with Clerk's list.
 
 use std::num::NonZeroU32;
 
+use super::database_row::DatabaseRow;
 use super::{Store, StoreError};
-use crate::clerk::api_object::Outline;
-use crate::clerk::{ClerkId, Timestamp, Version};
+use crate::clerk::tables::users;
+use crate::clerk::{ClerkId, RowVersion, Timestamp, Value};
 
-/// A row, as far as it tells whether a change would alter it.
+/// A row, as far as a change is compared with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KnownUser {
+pub struct KnownRow {
     pub clerk_id: ClerkId,
-    /// Nothing where no profile has reached the row.
-    pub version: Option<Version>,
-    pub deleted_at: Option<Timestamp>,
-    /// Whether its data was erased for good.
-    pub is_erased: bool,
-    pub outline: Outline,
+    pub state: RowVersion,
+    /// One value for each column that is compared, in their order.
+    pub compared: Vec<Value>,
 }
 
 /// A row that is not deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LiveUser {
+pub struct LiveRow {
     pub clerk_id: ClerkId,
-    /// Nothing where no profile has reached the row.
+    /// `None` if no profile has reached the row.
     pub created_at: Option<Timestamp>,
 }
 
 impl Store {
-    /// What is known of these users, in no order; nothing of those who have no row.
-    pub async fn known(&self, ids: &[ClerkId]) -> Result<Vec<KnownUser>, StoreError> {
-        match self {
-            Self::Postgres(store) => store.known(ids).await,
-            Self::Sqlite(store) => store.known(ids).await,
-        }
+    /// What is known of these users, in no order. Those without a row are left out.
+    ///
+    /// # Errors
+    /// Fails if the database cannot be asked.
+    pub async fn known(&self, ids: &[ClerkId]) -> Result<Vec<KnownRow>, StoreError> {
+        let ids: Vec<_> = ids.iter().map(ClerkId::as_str).collect();
+        let read = |row: &DatabaseRow| {
+            let compared = users::TABLE.compared().map(|column| row.value(column));
+            Ok(KnownRow {
+                clerk_id: row.clerk_id()?,
+                state: row.state()?,
+                compared: compared.collect::<Result<_, _>>()?,
+            })
+        };
+        self.ask(|sql| &sql.known_rows, &[ids.into()], read).await
     }
 
     /// Up to `limit` users that are not deleted, by `clerk_id`, after this one.
+    ///
+    /// # Errors
+    /// Fails if the database cannot be asked.
     pub async fn live(
         &self,
         after: Option<&ClerkId>,
         limit: NonZeroU32,
-    ) -> Result<Vec<LiveUser>, StoreError> {
-        match self {
-            Self::Postgres(store) => store.live(after, limit).await,
-            Self::Sqlite(store) => store.live(after, limit).await,
-        }
+    ) -> Result<Vec<LiveRow>, StoreError> {
+        // No ID is less than the empty text.
+        let binds = [after.map_or("", ClerkId::as_str).into(), limit.get().into()];
+        let read = |row: &DatabaseRow| {
+            Ok(LiveRow {
+                clerk_id: row.clerk_id()?,
+                created_at: row.time("created_at")?,
+            })
+        };
+        self.ask(|sql| &sql.live_rows, &binds, read).await
     }
 }

@@ -8,28 +8,37 @@
 //!   aside.
 //! - A change that alters nothing writes nothing to `users`.
 
+mod bind;
+mod database_row;
+mod event_status;
 mod history;
 mod lookup;
 pub mod postgres;
+mod queries;
 mod query;
+mod read;
 mod rows;
 mod search;
 mod settings;
 pub mod sqlite;
 mod stats;
-mod template;
+pub mod template;
+mod time;
 mod write;
 
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use crate::clerk::{ClerkId, EventId, SignedEvent, Timestamp};
+use crate::clerk::{ClerkId, EventId, Timestamp};
+use queries::Queries;
 
+pub use event_status::Status;
 pub use history::HistoryRow;
-pub use lookup::{KnownUser, LiveUser};
+pub use lookup::{KnownRow, LiveRow};
 pub use query::{Cursor, EventFilter, Listing, Page, UserFilter, read_time};
-pub use rows::{EventRow, Status, Time, User};
+pub use rows::{EventRow, TableRow};
 pub use stats::{Failed, Lag, LagSince, Minute, Recent, Totals};
+pub use time::Time;
 pub use write::{EventFailure, Outcome, Parsed, Record, Write};
 
 /// Where rows live.
@@ -317,16 +326,13 @@ impl Store {
     /// What `erase` would do to a user, and how many events are kept of them.
     pub async fn would_erase(&self, id: &ClerkId) -> Result<Option<(Erased, u64)>, StoreError> {
         let user = self.user(id).await?;
-        let (events, payloads) = match self {
-            Self::Postgres(store) => store.count_events_of_user(id).await?,
-            Self::Sqlite(store) => store.count_events_of_user(id).await?,
-        };
+        let (events, payloads) = self.count_events_of_user(id).await?;
         if user.is_none() && events == 0 {
             return Ok(None);
         }
         let columns = user
             .as_ref()
-            .map(User::filled_profile_columns)
+            .map(TableRow::filled_profile_columns)
             .unwrap_or_default();
         Ok(Some((
             Erased {
@@ -351,7 +357,7 @@ impl Store {
         }
         let columns = user
             .as_ref()
-            .map(User::filled_profile_columns)
+            .map(TableRow::filled_profile_columns)
             .unwrap_or_default();
         Ok(Some(Erased {
             columns,
@@ -385,11 +391,25 @@ impl Store {
         }
     }
 
-    /// How many events are failed, counted up to `limit`.
-    pub async fn failed_count(&self, limit: u32) -> Result<u64, StoreError> {
+    /// Fails if nothing was found, and may be there: the role does not see every row.
+    async fn check_visible<T>(&self, table: &str, rows: Vec<T>) -> Result<Vec<T>, StoreError> {
+        if let Self::Postgres(store) = self {
+            store.unless_hidden(table, rows.is_empty()).await?;
+        }
+        Ok(rows)
+    }
+
+    fn queries(&self) -> &Queries {
         match self {
-            Self::Postgres(store) => store.failed_count(limit).await,
-            Self::Sqlite(store) => store.failed_count(limit).await,
+            Self::Postgres(store) => store.queries(),
+            Self::Sqlite(_) => &sqlite::statements::QUERIES,
+        }
+    }
+
+    fn error(&self, error: sqlx::Error) -> StoreError {
+        match self {
+            Self::Postgres(_) => postgres::error::of(error),
+            Self::Sqlite(store) => store.fault(error),
         }
     }
 
@@ -398,120 +418,6 @@ impl Store {
         match self {
             Self::Postgres(store) => store.close().await,
             Self::Sqlite(store) => store.close().await,
-        }
-    }
-
-    pub async fn user(&self, id: &ClerkId) -> Result<Option<User>, StoreError> {
-        match self {
-            Self::Postgres(store) => store.user(id).await,
-            Self::Sqlite(store) => store.user(id).await,
-        }
-    }
-
-    /// Users by `clerk_id`, newest first: Clerk's IDs grow with time.
-    pub async fn users(
-        &self,
-        filter: &UserFilter,
-        page: &Page,
-    ) -> Result<Listing<User>, StoreError> {
-        match self {
-            Self::Postgres(store) => store.users(filter, page).await,
-            Self::Sqlite(store) => store.users(filter, page).await,
-        }
-    }
-
-    /// One line of `events`, with its payload.
-    pub async fn event(&self, id: &EventId) -> Result<Option<EventRow>, StoreError> {
-        match self {
-            Self::Postgres(store) => store.event(id).await,
-            Self::Sqlite(store) => store.event(id).await,
-        }
-    }
-
-    /// Events by their IDs, in no order, each with its payload unless that has more than `payload_max` bytes.
-    pub async fn events_by_id(
-        &self,
-        ids: &[EventId],
-        payload_max: u32,
-    ) -> Result<Vec<EventRow>, StoreError> {
-        match self {
-            Self::Postgres(store) => store.events_by_id(ids, payload_max).await,
-            Self::Sqlite(store) => store.events_by_id(ids, payload_max).await,
-        }
-    }
-
-    /// Lines of `events` by time of receipt, newest first, without their payloads.
-    pub async fn events(
-        &self,
-        filter: &EventFilter,
-        page: &Page,
-    ) -> Result<Listing<EventRow>, StoreError> {
-        match self {
-            Self::Postgres(store) => store.events(filter, page).await,
-            Self::Sqlite(store) => store.events(filter, page).await,
-        }
-    }
-
-    /// What each event of the user did and why, newest first by time of receipt, without payloads. Which fields changed is told where payloads
-    /// of applied events are kept.
-    pub async fn history(
-        &self,
-        id: &ClerkId,
-        page: &Page,
-    ) -> Result<Listing<HistoryRow>, StoreError> {
-        let mut listing = self.history_lines(id, page).await?;
-        history::compare(self, id, &mut listing).await?;
-        Ok(listing)
-    }
-
-    async fn history_lines(
-        &self,
-        id: &ClerkId,
-        page: &Page,
-    ) -> Result<Listing<HistoryRow>, StoreError> {
-        match self {
-            Self::Postgres(store) => store.history(id, page).await,
-            Self::Sqlite(store) => store.history(id, page).await,
-        }
-    }
-
-    /// The events with these IDs whose payloads are kept and not too long to be compared.
-    async fn payloads(&self, ids: &[EventId]) -> Result<Vec<SignedEvent>, StoreError> {
-        match self {
-            Self::Postgres(store) => store.payloads(ids).await,
-            Self::Sqlite(store) => store.payloads(ids).await,
-        }
-    }
-
-    /// Everything that is there, counted: reads all of it, so ask seldom.
-    pub async fn totals(&self) -> Result<Totals, StoreError> {
-        match self {
-            Self::Postgres(store) => store.totals().await,
-            Self::Sqlite(store) => store.totals().await,
-        }
-    }
-
-    /// The failed events by code, counted up to 100,000.
-    pub async fn failed(&self) -> Result<Failed, StoreError> {
-        match self {
-            Self::Postgres(store) => store.failed().await,
-            Self::Sqlite(store) => store.failed().await,
-        }
-    }
-
-    /// The last hour minute by minute, counted up to 1,000,000 events, the newest. Reads so many lines: ask seldom.
-    pub async fn recent(&self, now: Timestamp) -> Result<Recent, StoreError> {
-        match self {
-            Self::Postgres(store) => store.recent(now).await,
-            Self::Sqlite(store) => store.recent(now).await,
-        }
-    }
-
-    /// When the last event was received, of those that are recorded.
-    pub async fn last_received_at(&self) -> Result<Option<Time>, StoreError> {
-        match self {
-            Self::Postgres(store) => store.last_received_at().await,
-            Self::Sqlite(store) => store.last_received_at().await,
         }
     }
 }

@@ -6,32 +6,28 @@
 mod address;
 mod apply;
 mod connection;
-mod error;
-mod lookup;
+pub(super) mod error;
 mod migrate;
 mod migrations;
 mod no_delay;
 mod pool;
 mod probe;
-mod read;
 mod schema_fault;
 mod schema_name;
 mod schema_state;
 mod session;
 mod statements;
-mod stats;
 
-use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use sqlx::PgConnection;
+use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, Row, SqlStr};
 
-use super::{
-    EventFilter, EventRow, Failed, HistoryRow, Keep, KnownUser, Listing, LiveUser, Outcome, Page,
-    Parsed, Recent, SchemaVersion, StoreError, Time, Totals, User, UserFilter, Write,
-};
-use crate::clerk::{ClerkId, EventId, SignedEvent, Timestamp};
+use super::bind::Bind;
+use super::queries::Queries;
+use super::{Keep, Outcome, Parsed, SchemaVersion, StoreError, Write};
+use crate::clerk::{ClerkId, EventId, Timestamp};
 use pool::Pool;
 
 pub use address::Address;
@@ -106,7 +102,11 @@ impl Store {
     }
 
     /// Fails where nothing was found, and may be there: the role does not see every row.
-    async fn unless_hidden(&self, table: &str, is_nothing: bool) -> Result<(), StoreError> {
+    pub(super) async fn unless_hidden(
+        &self,
+        table: &str,
+        is_nothing: bool,
+    ) -> Result<(), StoreError> {
         if !is_nothing {
             return Ok(());
         }
@@ -161,16 +161,14 @@ impl Store {
     /// the same. If the last batch was not written, a write that changes nothing is tried. It may succeed where an insert
     /// fails, so it does not clear the fault.
     pub async fn writable(&self) -> Result<(), StoreError> {
-        let allowed = read::value(&self.readers, &self.readers.sql().may_write)
-            .await
-            .map_err(error::of)?;
-        if allowed != Some(true) {
+        let sql = self.readers.sql();
+        let rows = self.ask(sql.may_write.clone(), &[]).await?;
+        let allowed = rows.first().map(|row| row.try_get(0)).transpose();
+        if allowed.map_err(error::of)? != Some(true) {
             return Err(error::of_missing_grant());
         }
         if self.last_fault().is_err() {
-            read::value::<i64>(&self.readers, &self.readers.sql().try_write)
-                .await
-                .map_err(error::of)?;
+            self.ask(sql.try_write.clone(), &[]).await?;
         }
         Ok(())
     }
@@ -268,121 +266,35 @@ impl Store {
         apply::forget(&self.writers, id).await.map_err(error::of)
     }
 
-    pub async fn setting(&self, name: &str) -> Result<Option<String>, StoreError> {
-        let setting = read::setting(&self.readers, name)
-            .await
-            .map_err(error::of)?;
-        self.unless_hidden(schema_state::SETTINGS, setting.is_none())
-            .await?;
-        Ok(setting)
-    }
-
     pub async fn set(&self, name: &str, value: &str) -> Result<(), StoreError> {
         apply::set(&self.writers, name, value)
             .await
             .map_err(error::of)
     }
 
-    pub async fn count_events_of_user(&self, id: &ClerkId) -> Result<(u64, u64), StoreError> {
-        read::count_events_of_user(&self.readers, id)
-            .await
-            .map_err(error::of)
+    /// The questions, for the schema of this store.
+    pub fn queries(&self) -> &Queries {
+        &self.readers.sql().queries
     }
 
-    pub async fn events_by_id(
+    /// The rows that answer a question.
+    pub async fn ask(
         &self,
-        ids: &[EventId],
-        payload_max: u32,
-    ) -> Result<Vec<EventRow>, StoreError> {
-        read::events_by_id(&self.readers, ids, payload_max)
-            .await
-            .map_err(error::of)
-    }
-
-    pub async fn user(&self, id: &ClerkId) -> Result<Option<User>, StoreError> {
-        let user = read::user(&self.readers, id).await.map_err(error::of)?;
-        self.unless_hidden("users", user.is_none()).await?;
-        Ok(user)
-    }
-
-    pub async fn users(
-        &self,
-        filter: &UserFilter,
-        page: &Page,
-    ) -> Result<Listing<User>, StoreError> {
-        let users = read::users(&self.readers, filter, page)
-            .await
-            .map_err(error::of)?;
-        self.unless_hidden("users", users.rows.is_empty()).await?;
-        Ok(users)
-    }
-
-    pub async fn known(&self, ids: &[ClerkId]) -> Result<Vec<KnownUser>, StoreError> {
-        lookup::known(&self.readers, ids).await.map_err(error::of)
-    }
-
-    pub async fn live(
-        &self,
-        after: Option<&ClerkId>,
-        limit: NonZeroU32,
-    ) -> Result<Vec<LiveUser>, StoreError> {
-        lookup::live(&self.readers, after, limit)
-            .await
-            .map_err(error::of)
-    }
-
-    pub async fn event(&self, id: &EventId) -> Result<Option<EventRow>, StoreError> {
-        let event = read::event(&self.readers, id).await.map_err(error::of)?;
-        self.unless_hidden("events", event.is_none()).await?;
-        Ok(event)
-    }
-
-    pub async fn events(
-        &self,
-        filter: &EventFilter,
-        page: &Page,
-    ) -> Result<Listing<EventRow>, StoreError> {
-        let events = read::events(&self.readers, filter, page)
-            .await
-            .map_err(error::of)?;
-        self.unless_hidden("events", events.rows.is_empty()).await?;
-        Ok(events)
-    }
-
-    pub async fn history(
-        &self,
-        id: &ClerkId,
-        page: &Page,
-    ) -> Result<Listing<HistoryRow>, StoreError> {
-        read::history(&self.readers, id, page)
-            .await
-            .map_err(error::of)
-    }
-
-    pub async fn payloads(&self, ids: &[EventId]) -> Result<Vec<SignedEvent>, StoreError> {
-        read::payloads(&self.readers, ids).await.map_err(error::of)
-    }
-
-    pub async fn totals(&self) -> Result<Totals, StoreError> {
-        stats::totals(&self.readers).await.map_err(error::of)
-    }
-
-    pub async fn failed(&self) -> Result<Failed, StoreError> {
-        stats::failed(&self.readers).await.map_err(error::of)
-    }
-
-    pub async fn recent(&self, now: Timestamp) -> Result<Recent, StoreError> {
-        stats::recent(&self.readers, now).await.map_err(error::of)
-    }
-
-    pub async fn last_received_at(&self) -> Result<Option<Time>, StoreError> {
-        stats::last_received_at(&self.readers)
-            .await
-            .map_err(error::of)
-    }
-
-    pub async fn failed_count(&self, limit: u32) -> Result<u64, StoreError> {
-        read::failed_count(&self.readers, limit)
+        statement: SqlStr,
+        binds: &[Bind<'_>],
+    ) -> Result<Vec<PgRow>, StoreError> {
+        let mut query = sqlx::query(statement);
+        for bind in binds {
+            query = match bind {
+                Bind::Text(text) => query.bind(*text),
+                Bind::Made(text) => query.bind(text.as_deref()),
+                Bind::Boolean(value) => query.bind(*value),
+                Bind::Integer(number) => query.bind(*number),
+                Bind::Time(time) => query.bind(time.map(apply::utc)),
+                Bind::Texts(texts) => query.bind(texts.clone()),
+            };
+        }
+        connection::rows(&self.readers, query)
             .await
             .map_err(error::of)
     }

@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use chrono::{DateTime, NaiveDate};
 
-use super::rows::Status;
+use super::bind::Bind;
+use super::event_status::Status;
 use crate::clerk::{ClerkId, EventId, Timestamp};
 use crate::format;
 
@@ -79,6 +80,19 @@ pub struct Page {
     pub limit: NonZeroU32,
     /// Where the part before ended.
     pub after: Option<Cursor>,
+}
+
+impl Page {
+    /// The parameters for where the part before ended: the time of receipt and the ID of an event.
+    pub(super) fn after_event(&self) -> [Bind<'_>; 2] {
+        match &self.after {
+            Some(Cursor::Event {
+                received_at,
+                event_id,
+            }) => [(*received_at).into(), event_id.as_str().into()],
+            _ => [Bind::Time(None), Bind::Text(None)],
+        }
+    }
 }
 
 /// Rows, and where to go on.

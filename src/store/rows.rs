@@ -1,47 +1,30 @@
 //! Rows as they are read, and as they are written for programs: one JSON object each, times in RFC 3339.
 
-use chrono::{DateTime, SecondsFormat};
+use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
-use utoipa::openapi::schema::{ObjectBuilder, SchemaFormat, Type};
+use sqlx::Error;
+use utoipa::openapi::schema::{ObjectBuilder, SchemaFormat, SchemaType, Type};
 use utoipa::openapi::{KnownFormat, RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
+use super::database_row::DatabaseRow;
+use super::event_status::Status;
 use super::query::Cursor;
-use super::template::PROFILE_COLUMNS;
-use crate::clerk::{EventId, Timestamp};
+use super::template::profile_columns;
+use super::time::Time;
+use crate::clerk::{EventId, Kind, Table, Value};
 
-/// A row of `users`.
-#[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct User {
+/// A row of a synced table.
+#[derive(Debug, Clone)]
+pub struct TableRow {
+    pub table: &'static Table,
     pub clerk_id: String,
-    pub email: Option<String>,
-    pub email_verified: Option<bool>,
-    pub phone: Option<String>,
-    pub phone_verified: Option<bool>,
-    pub username: Option<String>,
-    pub first_name: Option<String>,
-    pub last_name: Option<String>,
-    pub image_url: Option<String>,
-    pub external_id: Option<String>,
-    pub locale: Option<String>,
-    pub banned: Option<bool>,
-    pub locked: Option<bool>,
-    pub two_factor_enabled: Option<bool>,
-    pub password_enabled: Option<bool>,
-    #[schema(value_type = Option<serde_json::Value>)]
-    pub public_metadata: Option<Box<RawValue>>,
-    #[schema(value_type = Option<serde_json::Value>)]
-    pub private_metadata: Option<Box<RawValue>>,
-    #[schema(value_type = Option<serde_json::Value>)]
-    pub unsafe_metadata: Option<Box<RawValue>>,
-    pub last_sign_in_at: Option<Time>,
-    pub last_active_at: Option<Time>,
-    pub legal_accepted_at: Option<Time>,
-    pub created_at: Option<Time>,
+    /// One for each column of the table, in its order.
+    pub values: Box<[Value]>,
     pub updated_at: Option<Time>,
     pub deleted_at: Option<Time>,
-    #[schema(value_type = Option<serde_json::Value>)]
+    /// The whole object.
     pub data: Option<Box<RawValue>>,
     pub event_id: Option<String>,
     pub occurred_at: Option<Time>,
@@ -73,12 +56,55 @@ pub struct EventRow {
     pub payload: Option<Vec<u8>>,
 }
 
-impl User {
+impl TableRow {
+    pub(super) fn read(row: &DatabaseRow, table: &'static Table) -> Result<Self, Error> {
+        let values = table.columns.iter().map(|column| row.value(column));
+        Ok(Self {
+            table,
+            clerk_id: row.get("clerk_id")?,
+            values: values.collect::<Result<_, _>>()?,
+            updated_at: row.shown_time("updated_at")?,
+            deleted_at: row.shown_time("deleted_at")?,
+            data: row.json("data")?,
+            event_id: row.get("event_id")?,
+            occurred_at: row.shown_time("occurred_at")?,
+            synced_at: row.required_time("synced_at")?,
+            erased_at: row.shown_time("erased_at")?,
+        })
+    }
+
+    /// The value of one of the table's own columns; null for a column that it does not have.
+    pub fn value(&self, column: &str) -> &Value {
+        let place = self.table.place(column);
+        place
+            .and_then(|place| self.values.get(place))
+            .unwrap_or(&Value::Null)
+    }
+
+    /// The text in a column. Returns `None` if it is null.
+    pub fn text(&self, column: &str) -> Option<&str> {
+        self.value(column).as_text()
+    }
+
+    /// The truth value in a column. Returns `None` if it is null.
+    pub fn boolean(&self, column: &str) -> Option<bool> {
+        self.value(column).as_bool()
+    }
+
+    /// The JSON text in a column. Returns `None` if it is null.
+    pub fn json(&self, column: &str) -> Option<&str> {
+        self.value(column).as_json()
+    }
+
+    /// The time in a column. Returns `None` if it is null.
+    pub fn time(&self, column: &str) -> Option<Time> {
+        self.value(column).as_time().map(Time)
+    }
+
     /// The columns of the profile that hold something.
     pub(super) fn filled_profile_columns(&self) -> Vec<&'static str> {
         let row = serde_json::to_value(self).unwrap_or_default();
-        PROFILE_COLUMNS
-            .into_iter()
+        profile_columns(self.table)
             .filter(|column| !row[column].is_null())
             .collect()
     }
@@ -88,9 +114,127 @@ impl User {
             clerk_id: self.clerk_id.clone(),
         })
     }
+
+    /// The JSON Schema of the rows of a table.
+    pub fn schema(table: &Table) -> Schema {
+        let text = || ObjectBuilder::new().schema_type(Type::String);
+        let time = || match Time::schema() {
+            RefOr::T(Schema::Object(time)) => time.into(),
+            _ => text(),
+        };
+        let of_kind = |kind| match kind {
+            Kind::Text => text(),
+            Kind::Boolean => ObjectBuilder::new().schema_type(Type::Boolean),
+            Kind::Integer => ObjectBuilder::new()
+                .schema_type(Type::Integer)
+                .format(Some(SchemaFormat::KnownFormat(KnownFormat::Int64))),
+            Kind::Time => time(),
+            Kind::Json => ObjectBuilder::new().schema_type(Type::Object),
+        };
+        let own = table.columns.iter();
+        let own = own.map(|column| (column.name, of_kind(column.kind), column.description));
+        let object = || ObjectBuilder::new().schema_type(Type::Object);
+        let first = [("clerk_id", text(), "Clerk's ID.")];
+        let last = [
+            (
+                "updated_at",
+                time(),
+                "When it was last changed at Clerk; first part of the version.",
+            ),
+            (
+                "deleted_at",
+                time(),
+                "When it was deleted at Clerk: the earliest delete. Never cleared.",
+            ),
+            ("data", object(), "The whole object as Clerk sent it."),
+            (
+                "event_id",
+                text(),
+                "svix-id of the event that the profile came from; null in a row that only a delete has reached.",
+            ),
+            (
+                "occurred_at",
+                time(),
+                "Time of the event that the profile came from.",
+            ),
+            ("synced_at", time(), "When clerk-sync last wrote this row."),
+            ("erased_at", time(), "When the data of the row was erased."),
+        ];
+        let columns = first.into_iter().chain(own).chain(last);
+        let row = columns.fold(ObjectBuilder::new(), |row, (name, schema, description)| {
+            let is_required = matches!(name, "clerk_id" | "synced_at");
+            let schema = schema.build();
+            let schema_type = match schema.schema_type.clone() {
+                SchemaType::Type(of) if !is_required => SchemaType::Array(vec![of, Type::Null]),
+                of => of,
+            };
+            let schema = ObjectBuilder::from(schema)
+                .schema_type(schema_type)
+                .description(Some(description));
+            let row = row.property(name, schema);
+            if is_required { row.required(name) } else { row }
+        });
+        row.description(Some(format!("A row of `{}`.", table.name)))
+            .into()
+    }
+}
+
+impl Serialize for TableRow {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut row = serializer.serialize_map(None)?;
+        row.serialize_entry("clerk_id", &self.clerk_id)?;
+        for (column, value) in self.table.columns.iter().zip(&self.values) {
+            row.serialize_entry(column.name, &Shown(value))?;
+        }
+        row.serialize_entry("updated_at", &self.updated_at)?;
+        row.serialize_entry("deleted_at", &self.deleted_at)?;
+        row.serialize_entry("data", &self.data)?;
+        row.serialize_entry("event_id", &self.event_id)?;
+        row.serialize_entry("occurred_at", &self.occurred_at)?;
+        row.serialize_entry("synced_at", &self.synced_at)?;
+        row.serialize_entry("erased_at", &self.erased_at)?;
+        row.end()
+    }
+}
+
+/// A value for programs.
+struct Shown<'a>(&'a Value);
+
+impl Serialize for Shown<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Value::Null => serializer.serialize_none(),
+            Value::Text(text) => serializer.serialize_str(text),
+            Value::Boolean(value) => serializer.serialize_bool(*value),
+            Value::Integer(number) => serializer.serialize_i64(*number),
+            Value::Time(time) => Time(*time).serialize(serializer),
+            Value::Json(json) => serde_json::from_str::<&RawValue>(json)
+                .map_err(serde::ser::Error::custom)?
+                .serialize(serializer),
+        }
+    }
 }
 
 impl EventRow {
+    pub(super) fn read(row: &DatabaseRow) -> Result<Self, Error> {
+        Ok(Self {
+            event_id: row.get("event_id")?,
+            event_type: row.get("event_type")?,
+            clerk_id: row.get("clerk_id")?,
+            occurred_at: row.shown_time("occurred_at")?,
+            sent_at: row.required_time("sent_at")?,
+            received_at: row.required_time("received_at")?,
+            processed_at: row.required_time("processed_at")?,
+            status: row.status()?,
+            deliveries: row.get("deliveries")?,
+            attempts: row.get("attempts")?,
+            error: row.get("error")?,
+            error_code: row.get("error_code")?,
+            superseded_by: row.get("superseded_by")?,
+            payload: row.get("payload")?,
+        })
+    }
+
     /// Nothing where the line's ID is none, which no line of ours has.
     pub(super) fn cursor(&self) -> Option<Cursor> {
         Some(Cursor::Event {
@@ -99,65 +243,6 @@ impl EventRow {
         })
     }
 }
-
-/// `events.status`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Status {
-    Applied,
-    Stale,
-    Failed,
-    Discarded,
-}
-
-impl Status {
-    pub const ALL: [Self; 4] = [Self::Applied, Self::Stale, Self::Failed, Self::Discarded];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Applied => "applied",
-            Self::Stale => "stale",
-            Self::Failed => "failed",
-            Self::Discarded => "discarded",
-        }
-    }
-
-    pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|status| status.as_str() == name)
-    }
-}
-
-/// A time for programs: RFC 3339 in UTC, with milliseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Time(pub Timestamp);
-
-impl std::fmt::Display for Time {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // A `Timestamp` ends with the year 9999, which chrono can write.
-        let time = DateTime::from_timestamp_millis(self.0.ms()).unwrap_or_default();
-        f.write_str(&time.to_rfc3339_opts(SecondsFormat::Millis, true))
-    }
-}
-
-impl Serialize for Time {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl PartialSchema for Time {
-    fn schema() -> RefOr<Schema> {
-        let format = SchemaFormat::KnownFormat(KnownFormat::DateTime);
-        let words = "RFC 3339 in UTC, with milliseconds";
-        ObjectBuilder::new()
-            .schema_type(Type::String)
-            .format(Some(format))
-            .description(Some(words))
-            .into()
-    }
-}
-
-impl ToSchema for Time {}
 
 fn lossy_text<S: Serializer>(bytes: &Option<Vec<u8>>, serializer: S) -> Result<S::Ok, S::Error> {
     match bytes {

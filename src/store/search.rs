@@ -1,5 +1,8 @@
 //! What a person types to find a user, as what the indexes can look for: beginnings of texts. Pure.
 
+use super::bind::Bind;
+use super::sqlite::lowercase::fold;
+
 /// The beginnings to look for. Whatever one of them finds is found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Search {
@@ -24,6 +27,58 @@ impl Search {
             names,
         })
     }
+
+    /// The parameters of the search, behind those of the filter: PostgreSQL looks for patterns, SQLite for ranges.
+    pub fn binds(&self, is_sqlite: bool) -> Vec<Bind<'_>> {
+        let phone = self.phone.as_deref().unwrap_or(&self.text);
+        let (first, last) = self
+            .names
+            .as_ref()
+            .map(|(first, last)| (&**first, &**last))
+            .unzip();
+        if is_sqlite {
+            let text: [Bind<'_>; 2] = [(&*self.text).into(), Some(end_of(&self.text)).into()];
+            let phone = [phone.into(), Some(end_of(phone)).into()];
+            let folded = [first, last, Some(&self.text)].map(folded_range);
+            return [text, phone].into_iter().chain(folded).flatten().collect();
+        }
+        vec![
+            (&*self.text).into(),
+            Some(escaped(&self.text)).into(),
+            Some(escaped(phone)).into(),
+            first.map(escaped).into(),
+            last.map(escaped).into(),
+            COMMON_FROM.into(),
+        ]
+    }
+
+    /// The parameters of the question whether many users begin with it.
+    pub fn binds_of_count(&self, is_sqlite: bool) -> Vec<Bind<'_>> {
+        let all = self.binds(is_sqlite);
+        if is_sqlite {
+            let [text, phone, _, last, folded] =
+                [0, 2, 4, 6, 8].map(|at| [all[at].clone(), all[at + 1].clone()]);
+            return [text, phone, last]
+                .into_iter()
+                .flatten()
+                .chain([COMMON_FROM.into()])
+                .chain(folded)
+                .collect();
+        }
+        vec![
+            all[1].clone(),
+            all[2].clone(),
+            all[4].clone(),
+            COMMON_FROM.into(),
+        ]
+    }
+}
+
+/// The lower case of a beginning, and the end of its range.
+fn folded_range(beginning: Option<&str>) -> [Bind<'static>; 2] {
+    let folded = beginning.map(fold);
+    let end = folded.as_deref().map(end_of);
+    [folded.into(), end.into()]
 }
 
 /// Users who begin with what was typed: from so many on, of a million one in a hundred, it is faster to read all users in order until a page

@@ -4,13 +4,10 @@
 
 mod apply;
 mod error;
-mod lookup;
-mod lowercase;
+pub(super) mod lowercase;
 mod multi_insert;
-mod read;
-mod stats;
+pub(super) mod statements;
 
-use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,16 +16,14 @@ use std::time::{Duration, Instant};
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
-    SqliteSynchronous,
+    SqliteRow, SqliteSynchronous,
 };
-use sqlx::{ConnectOptions, Connection};
+use sqlx::{ConnectOptions, Connection, SqlStr};
 use tokio::sync::{Mutex, MutexGuard};
 
-use super::{
-    EventFilter, EventRow, Failed, HistoryRow, Keep, KnownUser, Listing, LiveUser, Outcome, Page,
-    Recent, SchemaVersion, StoreError, Time, Totals, User, UserFilter, Write,
-};
-use crate::clerk::{ClerkId, EventId, SignedEvent, Timestamp};
+use super::bind::Bind;
+use super::{Keep, Outcome, SchemaVersion, StoreError, Write};
+use crate::clerk::{ClerkId, EventId, Timestamp};
 use crate::clock::now;
 use crate::private_file;
 
@@ -241,12 +236,6 @@ impl Store {
         self.settle(&mut writer, discarded)
     }
 
-    pub async fn setting(&self, name: &str) -> Result<Option<String>, StoreError> {
-        read::setting(&self.readers, name)
-            .await
-            .map_err(|error| self.fault(error))
-    }
-
     pub async fn set(&self, name: &str, value: &str) -> Result<(), StoreError> {
         let mut writer = self.writer().await?;
         let Some(connection) = writer.as_mut() else {
@@ -260,22 +249,6 @@ impl Store {
         self.settle(&mut writer, done).map(drop)
     }
 
-    pub async fn count_events_of_user(&self, id: &ClerkId) -> Result<(u64, u64), StoreError> {
-        read::count_events_of_user(&self.readers, id)
-            .await
-            .map_err(|error| self.fault(error))
-    }
-
-    pub async fn events_by_id(
-        &self,
-        ids: &[EventId],
-        payload_max: u32,
-    ) -> Result<Vec<EventRow>, StoreError> {
-        read::events_by_id(&self.readers, ids, payload_max)
-            .await
-            .map_err(|error| self.fault(error))
-    }
-
     pub async fn erase(&self, id: &ClerkId) -> Result<(u64, u64), StoreError> {
         self.erase_those(apply::Which::User(id)).await
     }
@@ -285,7 +258,7 @@ impl Store {
         let Some(connection) = writer.as_mut() else {
             return Err(StoreError::Unavailable("the file is not open".into()));
         };
-        let empty = sqlx::query(include_str!("sqlite/empty_payloads_of_erased.sql")).bind(limit);
+        let empty = sqlx::query(SqlStr::clone(&statements::EMPTY_PAYLOADS_OF_ERASED)).bind(limit);
         let emptied = empty
             .execute(connection)
             .await
@@ -358,98 +331,25 @@ impl Store {
         Ok(writer)
     }
 
-    pub async fn user(&self, id: &ClerkId) -> Result<Option<User>, StoreError> {
-        read::user(&self.readers, id)
-            .await
-            .map_err(|error| self.fault(error))
-    }
-
-    pub async fn users(
+    /// The rows that answer a question.
+    pub async fn ask(
         &self,
-        filter: &UserFilter,
-        page: &Page,
-    ) -> Result<Listing<User>, StoreError> {
-        read::users(&self.readers, filter, page)
-            .await
-            .map_err(|error| self.fault(error))
-    }
-
-    pub async fn known(&self, ids: &[ClerkId]) -> Result<Vec<KnownUser>, StoreError> {
-        lookup::known(&self.readers, ids)
-            .await
-            .map_err(|error| self.fault(error))
-    }
-
-    pub async fn live(
-        &self,
-        after: Option<&ClerkId>,
-        limit: NonZeroU32,
-    ) -> Result<Vec<LiveUser>, StoreError> {
-        lookup::live(&self.readers, after, limit)
-            .await
-            .map_err(|error| self.fault(error))
-    }
-
-    pub async fn event(&self, id: &EventId) -> Result<Option<EventRow>, StoreError> {
-        read::event(&self.readers, id)
-            .await
-            .map_err(|error| self.fault(error))
-    }
-
-    pub async fn events(
-        &self,
-        filter: &EventFilter,
-        page: &Page,
-    ) -> Result<Listing<EventRow>, StoreError> {
-        read::events(&self.readers, filter, page)
-            .await
-            .map_err(|error| self.fault(error))
-    }
-
-    pub async fn history(
-        &self,
-        id: &ClerkId,
-        page: &Page,
-    ) -> Result<Listing<HistoryRow>, StoreError> {
-        read::history(&self.readers, id, page)
-            .await
-            .map_err(|error| self.fault(error))
-    }
-
-    pub async fn payloads(&self, ids: &[EventId]) -> Result<Vec<SignedEvent>, StoreError> {
-        read::payloads(&self.readers, ids)
-            .await
-            .map_err(|error| self.fault(error))
-    }
-
-    pub async fn totals(&self) -> Result<Totals, StoreError> {
-        stats::totals(&self.readers)
-            .await
-            .map_err(|error| self.fault(error))
-    }
-
-    pub async fn failed(&self) -> Result<Failed, StoreError> {
-        stats::failed(&self.readers)
-            .await
-            .map_err(|error| self.fault(error))
-    }
-
-    pub async fn recent(&self, now: Timestamp) -> Result<Recent, StoreError> {
-        stats::recent(&self.readers, now)
-            .await
-            .map_err(|error| self.fault(error))
-    }
-
-    pub async fn last_received_at(&self) -> Result<Option<Time>, StoreError> {
-        stats::last_received_at(&self.readers)
-            .await
-            .map_err(|error| self.fault(error))
-    }
-
-    pub async fn failed_count(&self, limit: u32) -> Result<u64, StoreError> {
-        read::failed_count(&self.readers, limit)
-            .await
-            .map_err(|error| self.fault(error))
+        statement: SqlStr,
+        binds: &[Bind<'_>],
+    ) -> Result<Vec<SqliteRow>, StoreError> {
+        let mut query = sqlx::query(statement);
+        for bind in binds {
+            query = match bind {
+                Bind::Text(text) => query.bind(*text),
+                Bind::Made(text) => query.bind(text.as_deref()),
+                Bind::Boolean(value) => query.bind(*value),
+                Bind::Integer(number) => query.bind(*number),
+                Bind::Time(time) => query.bind(time.map(Timestamp::ms)),
+                Bind::Texts(texts) => query.bind(apply::json(texts.iter().copied())),
+            };
+        }
+        let rows = query.fetch_all(&self.readers).await;
+        rows.map_err(|error| self.fault(error))
     }
 
     pub async fn close(&self) {
@@ -460,7 +360,7 @@ impl Store {
         }
     }
 
-    fn fault(&self, error: sqlx::Error) -> StoreError {
+    pub(super) fn fault(&self, error: sqlx::Error) -> StoreError {
         error::of(&self.path, error)
     }
 }

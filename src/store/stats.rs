@@ -7,7 +7,10 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::rows::{Status, Time};
+use super::database_row::DatabaseRow;
+use super::event_status::Status;
+use super::time::Time;
+use super::{Store, StoreError};
 use crate::clerk::Timestamp;
 
 /// Everything that is there. Counting it reads a whole index or table: ask seldom.
@@ -80,10 +83,10 @@ pub struct LagSince {
 }
 
 /// Most failed events that are counted; more say the same.
-pub(super) const FAILED_MAX: u32 = 100_000;
+const FAILED_MAX: u32 = 100_000;
 
 /// Most events of the last hour that are counted: 277 a second. Where more come, their newest million says how it is now.
-pub(super) const RECENT_MAX: u32 = 1_000_000;
+const RECENT_MAX: u32 = 1_000_000;
 
 /// Minutes that `Recent` looks back, the one that is not over among them.
 const MINUTES: i64 = 60;
@@ -94,20 +97,20 @@ const LAG_STEP: usize = 2;
 const MINUTE_MS: i64 = 60_000;
 
 /// The beginning of the first minute of the last hour.
-pub(super) fn an_hour_before(now: Timestamp) -> Timestamp {
+fn an_hour_before(now: Timestamp) -> Timestamp {
     let minute = now.ms() / MINUTE_MS;
     Timestamp::from_ms((minute - MINUTES + 1) * MINUTE_MS).unwrap_or(now)
 }
 
 /// Lines that have a status and a type in common.
-pub(super) struct Group {
+struct Group {
     pub status: Status,
     pub event_type: String,
     pub count: u64,
 }
 
 impl Totals {
-    pub(super) fn of(users: u64, deleted_users: u64, groups: Vec<Group>) -> Self {
+    fn of(users: u64, deleted_users: u64, groups: Vec<Group>) -> Self {
         let mut totals = Self {
             users,
             deleted_users,
@@ -138,7 +141,7 @@ impl Totals {
 }
 
 /// Failed lines that have a code in common.
-pub(super) struct FailedGroup {
+struct FailedGroup {
     pub code: String,
     pub count: u64,
     pub oldest_received_at: Option<Time>,
@@ -146,7 +149,7 @@ pub(super) struct FailedGroup {
 
 impl Failed {
     /// From up to `FAILED_MAX + 1` lines: the one too many tells that there are more.
-    pub(super) fn of(groups: Vec<FailedGroup>) -> Self {
+    fn of(groups: Vec<FailedGroup>) -> Self {
         let mut failed = Self::default();
         for FailedGroup {
             code,
@@ -167,7 +170,7 @@ impl Failed {
 }
 
 /// Lines of one minute that have a status and a lag in common.
-pub(super) struct RecentGroup {
+struct RecentGroup {
     /// The beginning of the minute.
     pub at: Timestamp,
     pub status: Status,
@@ -178,7 +181,7 @@ pub(super) struct RecentGroup {
 
 impl Recent {
     /// From up to `RECENT_MAX + 1` lines, the newest: where there are more, the oldest minute is not whole and is left out.
-    pub(super) fn of(groups: &[RecentGroup], since: Timestamp, now: Timestamp) -> Self {
+    fn of(groups: &[RecentGroup], since: Timestamp, now: Timestamp) -> Self {
         let counted: u64 = groups.iter().map(|group| group.count).sum();
         let capped = counted > u64::from(RECENT_MAX);
         let oldest = groups.iter().map(|group| group.at.ms()).min();
@@ -262,6 +265,74 @@ impl Lag {
             p95_ms: percentile(95),
             p99_ms: percentile(99),
         }
+    }
+}
+
+impl Store {
+    /// The number of all rows. Reads whole tables: to be asked seldom.
+    ///
+    /// # Errors
+    /// Fails if the database cannot be asked.
+    pub async fn totals(&self) -> Result<Totals, StoreError> {
+        let read = |row: &DatabaseRow| Ok((row.count("rows")?, row.count("deleted_rows")?));
+        let rows = self.ask(|sql| &sql.totals_of_rows, &[], read).await?;
+        let (users, deleted_users) = rows.first().copied().unwrap_or_default();
+        let read = |row: &DatabaseRow| {
+            Ok(Group {
+                status: row.status()?,
+                event_type: row.get("event_type")?,
+                count: row.count("lines")?,
+            })
+        };
+        let groups = self.ask(|sql| &sql.totals, &[], read).await?;
+        Ok(Totals::of(users, deleted_users, groups))
+    }
+
+    /// The failed events by code, counted up to 100,000.
+    ///
+    /// # Errors
+    /// Fails if the database cannot be asked.
+    pub async fn failed(&self) -> Result<Failed, StoreError> {
+        let read = |row: &DatabaseRow| {
+            Ok(FailedGroup {
+                code: row.get("code")?,
+                count: row.count("lines")?,
+                oldest_received_at: row.shown_time("oldest")?,
+            })
+        };
+        let limit = FAILED_MAX + 1;
+        Ok(Failed::of(
+            self.ask(|sql| &sql.failed, &[limit.into()], read).await?,
+        ))
+    }
+
+    /// The last hour minute by minute, counted up to 1,000,000 events, the newest. Reads so many rows: to be asked seldom.
+    ///
+    /// # Errors
+    /// Fails if the database cannot be asked.
+    pub async fn recent(&self, now: Timestamp) -> Result<Recent, StoreError> {
+        let since = an_hour_before(now);
+        let read = |row: &DatabaseRow| {
+            Ok(RecentGroup {
+                at: row.required_time("minute")?.0,
+                status: row.status()?,
+                lag_ms: row.get::<Option<i64>>("lag_ms")?.map(i64::unsigned_abs),
+                count: row.count("lines")?,
+            })
+        };
+        let binds = [since.into(), (RECENT_MAX + 1).into()];
+        let groups = self.ask(|sql| &sql.recent, &binds, read).await?;
+        Ok(Recent::of(&groups, since, now))
+    }
+
+    /// When the last event was received, of those that are recorded. Returns `None` if none is.
+    ///
+    /// # Errors
+    /// Fails if the database cannot be asked.
+    pub async fn last_received_at(&self) -> Result<Option<Time>, StoreError> {
+        let read = |row: &DatabaseRow| row.shown_time("received_at");
+        let times = self.ask(|sql| &sql.last_received, &[], read).await?;
+        Ok(times.first().copied().flatten())
     }
 }
 

@@ -1,79 +1,175 @@
-//! Statements that say the same of every column of a profile, put together once from a template.
+//! Statements, rendered from a template for one table when they are first needed, never for a value: those are bound.
 //!
-//! In a template, what stands between `{{` and `}}` is said once for each column, with `column` for its name; `<newer>` and
-//! `<gone>` stand for a condition. Nothing else is replaced, and never by a value: those are bound.
+//! A template is an `.sql` file with marks:
+//!
+//! | mark | stands for |
+//! | --- | --- |
+//! | `{{ … }}` | the text once for each column of a profile, with `column` for its name |
+//! | `<table>` | the table's name |
+//! | `<row>` | the columns of a row as they are read |
+//! | `<event>` | the columns of a row of `events` but the payload |
+//! | `<columns>` | the table's own columns |
+//! | `<compared>` | those that are compared with Clerk's list |
+//! | `<stored>`, `<parameters>` | the own columns as PostgreSQL stores them, and their parameters from 22 on |
+//! | `<deletes>` | the types of the events that delete |
+//!
+//! Further marks stand for a condition; the caller gives these.
 
-/// Every column of `users` that a profile fills: all but the ID and our own.
-pub const PROFILE_COLUMNS: [&str; 25] = [
-    "email",
-    "email_verified",
-    "phone",
-    "phone_verified",
-    "username",
-    "first_name",
-    "last_name",
-    "image_url",
-    "external_id",
-    "locale",
-    "banned",
-    "locked",
-    "two_factor_enabled",
-    "password_enabled",
-    "public_metadata",
-    "private_metadata",
-    "unsafe_metadata",
-    "last_sign_in_at",
-    "last_active_at",
-    "legal_accepted_at",
-    "created_at",
+use crate::clerk::{Column, Kind, Table, tables};
+
+/// The columns of a profile that every table has.
+const SHARED: [&str; 4] = ["updated_at", "data", "event_id", "occurred_at"];
+
+/// The columns of a row before and behind the table's own.
+const ROW_START: [&str; 1] = ["clerk_id"];
+const ROW_END: [&str; 7] = [
     "updated_at",
+    "deleted_at",
     "data",
     "event_id",
     "occurred_at",
+    "synced_at",
+    "erased_at",
 ];
 
-/// The template, with its columns and conditions.
-pub fn assemble(template: &str, conditions: &[(&str, &str)]) -> String {
+const EVENT: &str = "event_id, event_type, clerk_id, occurred_at, sent_at, received_at, processed_at, status, deliveries, attempts, error, error_code, superseded_by";
+
+/// The parameters of `postgres/apply.sql` before those of the table's own columns.
+pub(super) const PARAMETERS_BEFORE_COLUMNS: usize = 21;
+
+/// The database that a statement is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    Postgres,
+    Sqlite,
+}
+
+/// Every column of a table that a profile fills: all but the ID and our own.
+pub fn profile_columns(table: &Table) -> impl Iterator<Item = &'static str> {
+    table.columns.iter().map(|column| column.name).chain(SHARED)
+}
+
+/// The statement for a table, with these conditions. A condition may hold the marks of those behind it.
+pub fn render(
+    template: &str,
+    table: &Table,
+    dialect: Dialect,
+    conditions: &[(&str, &str)],
+) -> String {
     let mut statement = String::with_capacity(template.len() * 4);
     let mut rest = template;
-    while let Some((before, pattern, after)) = rest.split_once("{{").and_then(|(before, tail)| {
-        tail.split_once("}}")
-            .map(|(pattern, after)| (before, pattern, after))
-    }) {
-        let each: Vec<_> = PROFILE_COLUMNS
-            .iter()
-            .map(|column| pattern.trim().replace("column", column))
-            .collect();
+    while let Some((before, (pattern, after))) = rest
+        .split_once("{{")
+        .and_then(|(before, tail)| Some((before, tail.split_once("}}")?)))
+    {
         statement += before;
-        statement += &each.join(",\n        ");
+        let columns = profile_columns(table);
+        statement += &list(columns.map(|column| pattern.trim().replace("column", column)));
         rest = after;
     }
     statement += rest;
-    conditions
+    for (mark, condition) in conditions {
+        statement = statement.replace(mark, condition);
+    }
+    let own = |write: fn(&Column) -> String| list(table.columns.iter().map(write));
+    let name = |column: &Column| column.name.to_owned();
+    let parameters = (PARAMETERS_BEFORE_COLUMNS + 1..).zip(table.columns);
+    for (mark, text) in [
+        ("<table>", table.name.to_owned()),
+        ("<row>", row(table, dialect)),
+        ("<event>", EVENT.to_owned()),
+        ("<columns>", own(name)),
+        ("<compared>", list(table.compared().map(name))),
+        ("<stored>", own(stored)),
+        (
+            "<parameters>",
+            list(parameters.map(|(place, column)| format!("${place}::{}[]", bound_type(column)))),
+        ),
+        ("<deletes>", deletes()),
+    ] {
+        statement = statement.replace(mark, &text);
+    }
+    statement
+}
+
+fn list(items: impl Iterator<Item = String>) -> String {
+    items.collect::<Vec<_>>().join(", ")
+}
+
+fn row(table: &Table, dialect: Dialect) -> String {
+    let own = table
+        .columns
         .iter()
-        .fold(statement, |statement, (name, condition)| {
-            statement.replace(name, condition)
-        })
+        .map(|column| (column.name, column.kind));
+    let shared = |names: &'static [&str]| {
+        let kind = |name| {
+            if name == "data" {
+                Kind::Json
+            } else {
+                Kind::Text
+            }
+        };
+        names.iter().map(move |name| (*name, kind(*name)))
+    };
+    let columns = shared(&ROW_START).chain(own).chain(shared(&ROW_END));
+    list(columns.map(|(name, kind)| match (dialect, kind) {
+        (Dialect::Postgres, Kind::Json) => format!("{name}::text as {name}"),
+        _ => name.to_owned(),
+    }))
+}
+
+fn stored(column: &Column) -> String {
+    let cast = if column.kind == Kind::Json {
+        "::jsonb"
+    } else {
+        ""
+    };
+    format!("{}{cast}", column.name)
+}
+
+/// PostgreSQL's type of a parameter. JSON is bound as text, which costs nothing to encode.
+fn bound_type(column: &Column) -> &'static str {
+    match column.kind {
+        Kind::Text | Kind::Json => "text",
+        Kind::Boolean => "boolean",
+        Kind::Integer => "bigint",
+        Kind::Time => "timestamptz",
+    }
+}
+
+fn deletes() -> String {
+    let events = tables::ALL.iter().flat_map(|table| table.events);
+    list(
+        events
+            .filter(|kind| kind.deletes)
+            .map(|kind| format!("'{}'", kind.name)),
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clerk::tables::users::TABLE;
 
     #[test]
-    fn a_template_says_it_once_a_column() {
-        let statement = assemble(
+    fn a_template_repeats_its_pattern_for_each_column() {
+        let statement = render(
             "set {{ column = case when <c> then row.column end }}, x = 1",
+            &TABLE,
+            Dialect::Sqlite,
             &[("<c>", "(true)")],
         );
         assert!(
-            statement.starts_with("set email = case when (true) then row.email end,\n"),
+            statement.starts_with("set email = case when (true) then row.email end, "),
             "{statement}"
         );
         assert!(
             statement.ends_with("occurred_at = case when (true) then row.occurred_at end, x = 1"),
             "{statement}"
         );
-        assert_eq!(statement.matches("case").count(), PROFILE_COLUMNS.len());
+        assert_eq!(
+            statement.matches("case").count(),
+            profile_columns(&TABLE).count()
+        );
     }
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::clerk::{Change, ClerkId, EventId, Rejection, SignedEvent, Timestamp};
+use crate::clerk::{Change, ClerkId, Rejection, SignedEvent, Timestamp, Version};
 
 /// Changes of users, and the events that they came from.
 #[derive(Debug, Clone, Default)]
@@ -80,25 +80,55 @@ impl Write {
         write
     }
 
-    /// The event whose profile is the newest of this write for the user.
-    pub(super) fn newest(&self, clerk_id: &ClerkId) -> Option<&EventId> {
-        self.change(clerk_id)?
-            .profile
-            .as_ref()
-            .map(|(version, _)| &version.event_id)
-    }
-
-    /// When the earliest delete of this write for the user occurred.
-    pub(super) fn earliest_delete(&self, clerk_id: &ClerkId) -> Option<Timestamp> {
-        self.change(clerk_id)?.deleted_at
-    }
-
-    fn change(&self, clerk_id: &ClerkId) -> Option<&Change> {
-        let place = self
-            .changes
+    /// What this write says of a row.
+    pub(super) fn change(&self, clerk_id: &ClerkId) -> Option<&Change> {
+        let changes = &self.changes;
+        let place = changes
             .binary_search_by(|change| change.clerk_id.cmp(clerk_id))
             .ok()?;
-        Some(&self.changes[place])
+        Some(&changes[place])
+    }
+}
+
+impl Record {
+    /// The row that the event is about. Returns `None` if that could not be read.
+    pub fn clerk_id(&self) -> Option<&ClerkId> {
+        match &self.parsed {
+            Parsed::Readable { clerk_id, .. } => Some(clerk_id),
+            Parsed::Failed { clerk_id, .. } => clerk_id.as_ref(),
+        }
+    }
+
+    /// Why the event is kept as failed. Returns `None` if it could be read.
+    pub fn failure(&self) -> Option<&EventFailure> {
+        match &self.parsed {
+            Parsed::Readable { .. } => None,
+            Parsed::Failed { failure, .. } => Some(failure),
+        }
+    }
+
+    /// When the event occurred. Returns `None` if it could not be read.
+    pub(super) fn occurred_at(&self) -> Option<Timestamp> {
+        match &self.parsed {
+            Parsed::Readable { occurred_at, .. } => Some(*occurred_at),
+            Parsed::Failed { .. } => None,
+        }
+    }
+
+    /// The version of the profile. Returns `None` for a delete, and if the event could not be read.
+    pub(super) fn version(&self) -> Option<Version> {
+        match &self.parsed {
+            Parsed::Readable {
+                occurred_at,
+                updated_at: Some(updated_at),
+                ..
+            } => Some(Version {
+                updated_at: *updated_at,
+                occurred_at: *occurred_at,
+                event_id: self.event.id().clone(),
+            }),
+            _ => None,
+        }
     }
 }
 

@@ -1,12 +1,12 @@
-//! Lines of the log on standard error: one a record, and nothing in it that drives a terminal.
+//! Writes log lines to stderr: one per record, without characters that control a terminal.
 
 use std::io::{self, Write};
 
 use crate::escape::visible;
 
-/// Where records go, each by one write. A reader that has gone away, or a full disk, stops nobody.
+/// Writes each record at once. A closed stderr or a full disk is ignored.
 pub struct Stderr {
-    /// Whether the formatter colors its lines; it shows every escape character of a value by number.
+    /// Whether the formatter colors its lines; it escapes the escape characters of values.
     pub has_color: bool,
 }
 
@@ -23,7 +23,7 @@ impl Write for Stderr {
     }
 }
 
-/// The record as one line. With color, what sets a color stays.
+/// Returns the record as one line. With color, color sequences stay.
 fn line(record: &str, has_color: bool) -> String {
     let record = record.strip_suffix('\n').unwrap_or(record);
     let mut line = String::with_capacity(record.len() + 1);

@@ -1,7 +1,7 @@
-//! Where traces go: over OTLP to a collector, as OpenTelemetry's variables say.
+//! Exports traces over OTLP to a collector, configured by OpenTelemetry's variables.
 //!
-//! A collector that is away or hangs costs nothing but its spans: they wait in a bounded queue of the SDK's, whose own thread
-//! sends them, and what does not fit is dropped.
+//! A collector that is unavailable or hangs costs only its spans: they wait in a bounded queue of the SDK, whose own thread
+//! sends them, and drops those that do not fit.
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
@@ -23,25 +23,29 @@ use tracing::{info, warn};
 use crate::logged_state::LoggedState;
 use crate::trace;
 
-/// Where traces go and what they say. Plain data.
+/// Where traces go and what they contain. Plain data.
 #[derive(Debug, Clone)]
 pub struct Options {
     endpoint: String,
-    /// `name=value,…`: they hold the collector's password.
+    /// `name=value,…`: they contain the collector's password.
     headers: Option<SecretString>,
     timeout: Duration,
     sampler: Sampler,
     resource: Vec<(String, String)>,
 }
 
-/// A variable that is wrong: its name, what is wrong, what would be right.
+/// A wrong variable: its name, what is wrong, what would be right.
 pub type Wrong = (&'static str, String, &'static str);
 
-/// Longest time for the spans that wait to be sent at a stop.
+/// Longest time to send the waiting spans at a stop.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Options {
-    /// What the variables come to; nothing where no endpoint is named, or traces are turned off.
+    /// Reads the variables. Returns `None` if there is no endpoint, or traces are turned off.
+    ///
+    /// # Errors
+    ///
+    /// A variable has a wrong value.
     pub fn read<'a>(
         variable: impl Fn(&str) -> Option<&'a str>,
         headers: Option<SecretString>,
@@ -57,7 +61,7 @@ impl Options {
             Some(_) => {
                 return Err(wrong(
                     "OTEL_TRACES_EXPORTER",
-                    "names none that there is here",
+                    "names an exporter that is not supported",
                     "give otlp or none",
                 ));
             }
@@ -72,7 +76,7 @@ impl Options {
                     let remedy = "give http/protobuf, which collectors take on port 4318";
                     return Err(wrong(
                         name,
-                        "names a protocol that this program does not speak",
+                        "names a protocol that is not supported",
                         remedy,
                     ));
                 }
@@ -103,7 +107,7 @@ fn endpoint<'a>(variable: impl Fn(&str) -> Option<&'a str>) -> Result<Option<Str
     };
     let is_url =
         reqwest::Url::parse(&endpoint).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
-    // What the exporter takes is a little less.
+    // The exporter accepts slightly fewer URLs.
     if is_url && endpoint.parse::<http::Uri>().is_ok() {
         return Ok(Some(endpoint));
     }
@@ -130,7 +134,7 @@ fn timeout<'a>(variable: impl Fn(&str) -> Option<&'a str>) -> Result<Duration, W
     ms.map(Duration::from_millis).ok_or_else(|| {
         wrong(
             name,
-            "is no number of milliseconds",
+            "is not a number of milliseconds",
             "give one from 1 to 600000, such as 10000",
         )
     })
@@ -146,7 +150,7 @@ fn sampler<'a>(variable: impl Fn(&str) -> Option<&'a str>) -> Result<Sampler, Wr
         ratio.map(Sampler::TraceIdRatioBased).ok_or_else(|| {
             wrong(
                 "OTEL_TRACES_SAMPLER_ARG",
-                "is no part of 1",
+                "is not a fraction of 1",
                 "give a number from 0 to 1, such as 0.1",
             )
         })
@@ -161,13 +165,13 @@ fn sampler<'a>(variable: impl Fn(&str) -> Option<&'a str>) -> Result<Sampler, Wr
         "parentbased_traceidratio" => ratio().map(with_parent),
         _ => Err(wrong(
             "OTEL_TRACES_SAMPLER",
-            "names no sampler that there is here",
+            "names a sampler that is not supported",
             "give always_on, always_off, traceidratio or one of these after parentbased_",
         )),
     }
 }
 
-/// What all spans say of this process. The later of two of one name wins.
+/// Returns the attributes of all spans. Of two with one name the later wins.
 fn resource<'a>(variable: impl Fn(&str) -> Option<&'a str>) -> Vec<(String, String)> {
     let mut attributes = Vec::from([
         ("service.name".to_owned(), "clerk-sync".to_owned()),
@@ -195,11 +199,15 @@ fn decoded(text: &str) -> String {
     percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
-/// Traces that are being exported. To be ended, so that the last ones are sent.
+/// The export of traces. `end` it, so that the last ones are sent.
 pub struct Traces(SdkTracerProvider);
 
 impl Traces {
-    /// Exports from now on. Must be called on the program's own runtime, which sends.
+    /// Starts the export. Call it on the program's own runtime, which sends.
+    ///
+    /// # Errors
+    ///
+    /// The exporter or its HTTP client cannot be built.
     pub fn start(options: &Options) -> anyhow::Result<Self> {
         let headers: HashMap<_, _> = options
             .headers
@@ -227,7 +235,7 @@ impl Traces {
         Ok(Self(provider))
     }
 
-    /// Sends what waits, as far as the collector takes it in time.
+    /// Sends the spans that wait, within a time limit.
     pub async fn end(self) {
         let flushed =
             tokio::task::spawn_blocking(move || self.0.shutdown_with_timeout(FLUSH_TIMEOUT));
@@ -240,7 +248,7 @@ impl Traces {
     }
 }
 
-/// The HTTP client that the SDK's thread sends with, on the runtime that there is.
+/// The HTTP client of the SDK's thread; it sends on the program's runtime.
 #[derive(Debug)]
 struct Collector {
     client: reqwest::Client,
@@ -265,7 +273,7 @@ impl Collector {
             .spawn(async move { client.execute(request).await })
             .await?;
         let mut response = Response::new(Bytes::new());
-        // Its body would only say how many of the spans were not wanted.
+        // The body only says how many spans were rejected.
         answer
             .map(|answer| {
                 *response.status_mut() = answer.status();
@@ -294,7 +302,7 @@ impl Collector {
 }
 
 impl HttpClient for Collector {
-    // Written as async-trait would write it.
+    // The form that async-trait generates.
     fn send_bytes<'life0, 'async_trait>(
         &'life0 self,
         request: Request<Bytes>,
@@ -304,9 +312,9 @@ impl HttpClient for Collector {
         Self: 'async_trait,
     {
         Box::pin(async move {
-            // A panic would end the thread of the SDK, and with it all traces.
+            // A panic would end the thread of the SDK, and with it the export.
             let sent = AssertUnwindSafe(self.send(request)).catch_unwind().await;
-            let sent = sent.unwrap_or_else(|_| Err("clerk-sync met a bug of its own".into()));
+            let sent = sent.unwrap_or_else(|_| Err("clerk-sync has a bug".into()));
             self.log(&sent);
             sent
         })
@@ -330,7 +338,7 @@ mod tests {
     const BASE: (&str, &str) = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318/");
 
     #[test]
-    fn without_an_endpoint_or_turned_off_there_are_none() {
+    fn without_an_endpoint_or_turned_off_no_traces_are_exported() {
         assert!(read(&[]).unwrap().is_none());
         assert!(
             read(&[("OTEL_TRACES_SAMPLER", "nonsense")])
@@ -363,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named_with_what_would_be_right() {
+    fn a_wrong_variable_is_named_with_what_would_be_right() {
         for (name, value) in [
             ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317"),
             ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "grpc://collector"),
@@ -382,7 +390,7 @@ mod tests {
             ("OTEL_TRACES_SAMPLER_ARG", "2"),
         ];
         assert_eq!(read(&ratio).unwrap_err().0, "OTEL_TRACES_SAMPLER_ARG");
-        // One that is not used may be anything.
+        // A variable that is not used may have any value.
         assert!(read(&[BASE, ("OTEL_TRACES_SAMPLER_ARG", "2")]).is_ok());
     }
 

@@ -80,7 +80,7 @@ pub async fn run_with_status(
             hold_max: options.hold_max,
             claims: Claims::default(),
             outage: outage.clone(),
-            omitting: OmittedFields::out_of,
+            omitting: |omitted, events| events.iter().map(|event| event.without(omitted)).collect(),
             reading: plan::plan,
             // What is set aside waits for nobody: the events say whether the worker applies.
             status: if source == Source::Events {

@@ -181,11 +181,9 @@ mod tests {
             update("msg_2", "user_b", 20),
         ]);
         assert_eq!(write.changes.len(), 1);
-        let (version, profile) = write.changes[0].profile.as_ref().unwrap();
-        assert_eq!(
-            (version.event_id.as_str(), profile.first_name.as_deref()),
-            ("msg_3", Some("msg_3"))
-        );
+        let change = &write.changes[0];
+        assert_eq!(change.version().unwrap().event_id.as_str(), "msg_3");
+        assert_eq!(change.value("first_name").unwrap().as_text(), Some("msg_3"));
         assert_eq!(
             changed_within_write(&write),
             [("msg_1", true), ("msg_2", false), ("msg_3", true)]

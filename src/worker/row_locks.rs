@@ -133,7 +133,7 @@ mod tests {
         let at = Timestamp::from_ms(1_795_172_400_000).unwrap();
         SignedEvent::restored(
             EventId::new(id).unwrap(),
-            EventType::UserUpdated,
+            EventType::named("user.updated"),
             at,
             at,
             Bytes::from(body),

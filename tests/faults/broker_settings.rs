@@ -227,7 +227,13 @@ async fn a_body_that_the_broker_never_takes_is_refused_and_holds_up_no_other() {
             EventId::new(&format!("msg_{number}")).unwrap(),
             body(number, bytes),
         );
-        SignedEvent::restored(id, EventType::UserUpdated, now(), now(), body.into())
+        SignedEvent::restored(
+            id,
+            EventType::named("user.updated"),
+            now(),
+            now(),
+            body.into(),
+        )
     };
     until("it is connected", async || {
         queue.publish(event(0, 1)).await.is_ok()

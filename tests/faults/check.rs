@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use clerk_sync::clerk::{Change, Timestamp};
-use clerk_sync::store::{EventFilter, EventRow, Page, Status, Store, User};
+use clerk_sync::store::{EventFilter, EventRow, Page, Status, Store, TableRow};
 use tokio::time::{Instant, interval};
 
 use crate::changes::Noted;
@@ -148,15 +148,11 @@ async fn lines(store: &Store, prefix: &str, since: Timestamp) -> Vec<EventRow> {
     }
 }
 
-fn difference(change: &Change, row: Option<&User>) -> Option<String> {
+fn difference(change: &Change, row: Option<&TableRow>) -> Option<String> {
     let Some(row) = row else {
         return Some("is missing".into());
     };
-    let (version, profile) = change
-        .profile
-        .as_ref()
-        .map(|(version, profile)| (version, profile))
-        .unzip();
+    let version = change.version();
     let expected = (
         version.map(|version| {
             (
@@ -165,7 +161,7 @@ fn difference(change: &Change, row: Option<&User>) -> Option<String> {
                 version.event_id.to_string(),
             )
         }),
-        profile.and_then(|profile| profile.first_name.clone()),
+        change.value("first_name").and_then(|name| name.as_text()),
         change.deleted_at,
     );
     let found_version = row
@@ -175,7 +171,7 @@ fn difference(change: &Change, row: Option<&User>) -> Option<String> {
     let found = (
         found_version
             .map(|((updated_at, occurred_at), event_id)| (updated_at.0, occurred_at.0, event_id)),
-        row.first_name.clone(),
+        row.text("first_name"),
         row.deleted_at.map(|time| time.0),
     );
     (found != expected).then(|| format!("is {found:?}, must be {expected:?}"))

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 
 use clerk_sync::clerk::{Change, ClerkId, EventId, SignedEvent};
-use clerk_sync::store::{self, EventRow, Keep, OnDelete, Status, Store, User};
+use clerk_sync::store::{self, EventRow, Keep, OnDelete, Status, Store, TableRow};
 use clerk_sync::worker::plan::plan;
 use futures_util::future::join_all;
 use proptest::prelude::*;
@@ -420,7 +420,7 @@ fn sqlite(directory: &TempDir, keep: Keep) -> Store {
     .unwrap()
 }
 
-async fn row(store: &Store, id: &ClerkId) -> Result<User, TestCaseError> {
+async fn row(store: &Store, id: &ClerkId) -> Result<TableRow, TestCaseError> {
     store
         .user(id)
         .await
@@ -436,9 +436,9 @@ async fn line(store: &Store, id: &str) -> Result<EventRow, TestCaseError> {
 async fn compare_rows(model: &Model, store: &Store) -> Result<(), TestCaseError> {
     for (id, change) in &model.users {
         let row = row(store, id).await?;
-        let version = change.profile.as_ref().map(|(version, _)| version);
+        let version = change.version();
         prop_assert_eq!(
-            row.event_id,
+            row.event_id.clone(),
             version.map(|version| version.event_id.to_string())
         );
         prop_assert_eq!(
@@ -450,11 +450,8 @@ async fn compare_rows(model: &Model, store: &Store) -> Result<(), TestCaseError>
             version.map(|version| version.occurred_at)
         );
         prop_assert_eq!(
-            row.first_name,
-            change
-                .profile
-                .as_ref()
-                .and_then(|(_, profile)| profile.first_name.clone())
+            row.text("first_name"),
+            change.value("first_name").and_then(|name| name.as_text())
         );
         prop_assert_eq!(row.data.is_some(), version.is_some());
         prop_assert_eq!(row.deleted_at.map(|time| time.0), change.deleted_at);

@@ -8,6 +8,7 @@ mod graph;
 mod paths;
 mod scan;
 mod tests;
+mod words;
 
 use std::path::Path;
 
@@ -34,7 +35,6 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "tasks",
             "telemetry",
             "tls",
-            "trace",
             "url",
             "escape",
             "format",
@@ -44,7 +44,6 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "config",
         &[
-            "backfill",
             "clerk",
             "http",
             "queue",
@@ -79,7 +78,6 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "backoff",
             "clerk",
             "private_file",
-            "metrics",
             "shutdown",
             "store",
             "tasks",
@@ -103,15 +101,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     (
         "store",
-        &[
-            "clerk",
-            "clock",
-            "format",
-            "private_file",
-            "metrics",
-            "tls",
-            "url",
-        ],
+        &["clerk", "clock", "format", "private_file", "tls", "url"],
     ),
     ("clerk", &[]),
     ("sample", &["clerk"]),
@@ -197,7 +187,7 @@ const MAY_SPAWN: &[(&str, &str)] = &[
 ];
 
 /// The circles that are left. The number may only get smaller.
-const CIRCLES_MAX: usize = 64;
+const CIRCLES_MAX: usize = 60;
 
 const FILE_LINES_MAX: usize = 1000;
 
@@ -238,6 +228,27 @@ fn files_import_each_other_in_no_circle() {
         }
     }
     assert!(circles.len() <= CIRCLES_MAX, "{} circles", circles.len());
+}
+
+#[test]
+fn every_allowed_import_is_used() {
+    let mut used: Vec<(String, String)> = Vec::new();
+    for file in sources()
+        .iter()
+        .filter(|file| file.path.starts_with("src/"))
+    {
+        if let Some(module) = file.module().first() {
+            let imports = top_level_imports(&file.module(), &scan::tokens(&file.text));
+            used.extend(imports.into_iter().map(|(name, _)| (module.clone(), name)));
+        }
+    }
+    let allowed = MAY_IMPORT
+        .iter()
+        .flat_map(|(module, names)| names.iter().map(|name| (*module, *name)));
+    let unused: Vec<_> = allowed
+        .filter(|(module, name)| !used.contains(&((*module).to_owned(), (*name).to_owned())))
+        .collect();
+    assert!(unused.is_empty(), "remove from MAY_IMPORT: {unused:?}");
 }
 
 #[test]

@@ -25,10 +25,10 @@ pub fn of(config: &Config, faults: &ConfigErrors, role: Role) -> Vec<Finding> {
             "take them out, or correct their names",
         )
     }));
-    if role != Role::Worker && !faults.concern("CLERK_WEBHOOK_SIGNING_SECRET") {
+    if role != Role::Worker && !faults.concern(&["CLERK_WEBHOOK_SIGNING_SECRET"]) {
         findings.push(signing_secrets(config.signing_secrets.len()));
     }
-    if role != Role::Receiver && !faults.concern("ADMIN_TOKEN") {
+    if role != Role::Receiver && !faults.concern(&["ADMIN_TOKEN"]) {
         findings.push(match config.admin_token {
             Some(_) => Finding::ok("admin_token", "set"),
             None => Finding::note(
@@ -39,7 +39,7 @@ pub fn of(config: &Config, faults: &ConfigErrors, role: Role) -> Vec<Finding> {
         });
     }
     if role != Role::Serve
-        && !faults.concern("AMQP_URL")
+        && !faults.concern(&["AMQP_URL"])
         && matches!(config.queue, queue::Options::Embedded(_))
     {
         findings.push(Finding::fail(

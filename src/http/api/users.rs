@@ -2,22 +2,35 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
 use super::auth::Operator;
 use super::parameters::{PageParameters, UserParameters};
 use super::{Api, not_found, query};
-use crate::clerk::ClerkId;
+use crate::clerk::{ClerkId, tables};
 use crate::http::problem::Problem;
-use crate::store::{HistoryRow, User};
+use crate::store::{HistoryRow, TableRow};
 
 /// A page of users.
 #[derive(Serialize, ToSchema)]
 pub struct Users {
-    pub users: Vec<User>,
+    #[schema(value_type = Vec<User>)]
+    pub users: Vec<TableRow>,
     /// The `cursor` of the next page; null on the last one.
     pub next: Option<String>,
 }
+
+/// The schema of a row of `users`, made from the table's columns.
+pub struct User;
+
+impl PartialSchema for User {
+    fn schema() -> RefOr<Schema> {
+        RefOr::T(TableRow::schema(&tables::users::TABLE))
+    }
+}
+
+impl ToSchema for User {}
 
 /// A page of a user's history.
 #[derive(Serialize, ToSchema)]
@@ -97,7 +110,7 @@ pub async fn history(
     }))
 }
 
-async fn find(id: &str, api: &Api) -> Result<User, Problem> {
+async fn find(id: &str, api: &Api) -> Result<TableRow, Problem> {
     api.store.user(&clerk_id(id)?).await?.ok_or_else(no_user)
 }
 

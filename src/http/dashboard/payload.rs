@@ -44,8 +44,8 @@ pub fn show(body: &[u8]) -> Shown {
 }
 
 /// Valid JSON, such as a column holds.
-pub fn show_json(json: &RawValue) -> Shown {
-    show(json.get().as_bytes())
+pub fn show_json(json: &str) -> Shown {
+    show(json.as_bytes())
 }
 
 fn of_bytes(bytes: &[u8]) -> Pieces {

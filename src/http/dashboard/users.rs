@@ -2,7 +2,6 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
-use serde_json::value::RawValue;
 
 use super::filters::Ask;
 use super::format::{When, when};
@@ -13,7 +12,7 @@ use super::view_models::{Block, EventLine, Person};
 use crate::clerk::{ClerkId, Timestamp, api_object};
 use crate::clock::now;
 use crate::http::Api;
-use crate::store::{HistoryRow, Status, User};
+use crate::store::{HistoryRow, Status, TableRow};
 
 #[derive(Template)]
 #[template(path = "users.html")]
@@ -124,7 +123,10 @@ pub async fn show(
             .filter(|id| !api_object::is_reading(id)),
         is_reading: user.event_id.as_deref().is_some_and(api_object::is_reading),
         metadata: metadata(&user),
-        data: user.data.as_deref().map(|data| show_json(data).into()),
+        data: user
+            .data
+            .as_deref()
+            .map(|data| show_json(data.get()).into()),
         history: listing.rows.iter().map(|row| step(row, now)).collect(),
         is_later: page.after.is_some(),
         next: listing
@@ -155,31 +157,34 @@ fn step(row: &HistoryRow, now: Timestamp) -> Step {
     }
 }
 
-fn profile(user: &User) -> Vec<(&'static str, String)> {
-    let verified = |value: &Option<String>, is_verified: Option<bool>| {
-        let said = match is_verified {
+fn profile(user: &TableRow) -> Vec<(&'static str, String)> {
+    let verified = |value, is_verified| {
+        let status = match user.boolean(is_verified) {
             Some(true) => " (verified)",
             Some(false) => " (not verified)",
             None => "",
         };
-        value.as_ref().map(|value| format!("{value}{said}"))
+        user.text(value).map(|value| format!("{value}{status}"))
     };
-    let truth =
-        |value: Option<bool>| value.map(|value| if value { "yes" } else { "no" }.to_owned());
+    let text = |column| user.text(column).map(str::to_owned);
+    let yes_no = |column| {
+        let value = user.boolean(column)?;
+        Some(if value { "yes" } else { "no" }.to_owned())
+    };
     let fields = [
         ("Clerk ID", Some(user.clerk_id.clone())),
-        ("E-mail", verified(&user.email, user.email_verified)),
-        ("Phone", verified(&user.phone, user.phone_verified)),
-        ("Username", user.username.clone()),
-        ("First name", user.first_name.clone()),
-        ("Last name", user.last_name.clone()),
-        ("External ID", user.external_id.clone()),
-        ("Locale", user.locale.clone()),
-        ("Picture", user.image_url.clone()),
-        ("Banned", truth(user.banned)),
-        ("Locked", truth(user.locked)),
-        ("Two factors", truth(user.two_factor_enabled)),
-        ("Password", truth(user.password_enabled)),
+        ("E-mail", verified("email", "email_verified")),
+        ("Phone", verified("phone", "phone_verified")),
+        ("Username", text("username")),
+        ("First name", text("first_name")),
+        ("Last name", text("last_name")),
+        ("External ID", text("external_id")),
+        ("Locale", text("locale")),
+        ("Picture", text("image_url")),
+        ("Banned", yes_no("banned")),
+        ("Locked", yes_no("locked")),
+        ("Two factors", yes_no("two_factor_enabled")),
+        ("Password", yes_no("password_enabled")),
     ];
     fields
         .into_iter()
@@ -187,15 +192,15 @@ fn profile(user: &User) -> Vec<(&'static str, String)> {
         .collect()
 }
 
-fn times(user: &User, now: Timestamp) -> Vec<(&'static str, When)> {
+fn times(user: &TableRow, now: Timestamp) -> Vec<(&'static str, When)> {
     let times = [
-        ("Created", user.created_at),
+        ("Created", user.time("created_at")),
         ("Updated", user.updated_at),
         ("Deleted", user.deleted_at),
         ("Erased", user.erased_at),
-        ("Last sign-in", user.last_sign_in_at),
-        ("Last active", user.last_active_at),
-        ("Terms accepted", user.legal_accepted_at),
+        ("Last sign-in", user.time("last_sign_in_at")),
+        ("Last active", user.time("last_active_at")),
+        ("Terms accepted", user.time("legal_accepted_at")),
         ("Written here", Some(user.synced_at)),
     ];
     times
@@ -204,14 +209,14 @@ fn times(user: &User, now: Timestamp) -> Vec<(&'static str, When)> {
         .collect()
 }
 
-fn metadata(user: &User) -> Vec<(&'static str, Block)> {
+fn metadata(user: &TableRow) -> Vec<(&'static str, Block)> {
     let all = [
-        ("Public metadata", &user.public_metadata),
-        ("Private metadata", &user.private_metadata),
-        ("Unsafe metadata", &user.unsafe_metadata),
+        ("Public metadata", user.json("public_metadata")),
+        ("Private metadata", user.json("private_metadata")),
+        ("Unsafe metadata", user.json("unsafe_metadata")),
     ];
-    let block = |json: &RawValue| (json.get() != "{}").then(|| show_json(json).into());
+    let block = |json: &str| (json != "{}").then(|| show_json(json).into());
     all.into_iter()
-        .filter_map(|(name, json)| Some((name, block(json.as_deref()?)?)))
+        .filter_map(|(name, json)| Some((name, block(json?)?)))
         .collect()
 }

@@ -7,7 +7,7 @@ use super::format::{self, When, when};
 use super::login::encoded;
 use super::payload::Shown;
 use crate::clerk::Timestamp;
-use crate::store::{EventRow, User};
+use crate::store::{EventRow, TableRow};
 
 /// A result, by word, shape and color.
 #[derive(Template, Clone, Copy)]
@@ -106,8 +106,8 @@ pub struct Person {
 }
 
 impl Person {
-    pub fn of(user: &User, now: Timestamp) -> Self {
-        let name = [user.first_name.as_deref(), user.last_name.as_deref()]
+    pub fn of(user: &TableRow, now: Timestamp) -> Self {
+        let name = [user.text("first_name"), user.text("last_name")]
             .into_iter()
             .flatten();
         let name = name
@@ -117,28 +117,28 @@ impl Person {
             .join(" ");
         let known = [
             Some(name),
-            user.username.clone(),
-            user.email.clone(),
-            user.phone.clone(),
+            user.text("username").map(str::to_owned),
+            user.text("email").map(str::to_owned),
+            user.text("phone").map(str::to_owned),
         ];
         let name = known
             .into_iter()
             .flatten()
             .find(|name| !name.trim().is_empty());
-        let or_dash = |value: &Option<String>| value.clone().unwrap_or_else(|| "—".into());
+        let or_dash = |column| user.text(column).unwrap_or("—").to_owned();
         let flag = |holds: Option<bool>, class, word| {
             (holds == Some(true)).then_some(Badge { class, word })
         };
         let flags = [
             flag(Some(user.deleted_at.is_some()), "discarded", "deleted"),
-            flag(user.banned, "failed", "banned"),
-            flag(user.locked, "stale", "locked"),
+            flag(user.boolean("banned"), "failed", "banned"),
+            flag(user.boolean("locked"), "stale", "locked"),
         ];
         Self {
             initials: name.as_deref().map_or_else(|| "?".into(), initials),
             name: name.unwrap_or_else(|| "no name".into()),
-            email: or_dash(&user.email),
-            phone: or_dash(&user.phone),
+            email: or_dash("email"),
+            phone: or_dash("phone"),
             flags: flags.into_iter().flatten().collect(),
             updated: user.updated_at.map(|time| when(time, now)),
             id: user.clerk_id.clone(),

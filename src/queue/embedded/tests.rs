@@ -86,7 +86,7 @@ pub(super) fn event_of(id: &str, body: Bytes) -> SignedEvent {
     let (sent_at, received_at) = (at(1_700_000_000_000), at(1_700_000_000_123));
     SignedEvent::restored(
         EventId::new(id).unwrap(),
-        EventType::UserUpdated,
+        EventType::named("user.updated"),
         sent_at,
         received_at,
         body,
@@ -150,7 +150,7 @@ async fn an_event_comes_out_as_it_went_in() {
     let sent = [
         (
             "msg_text",
-            EventType::UserCreated,
+            EventType::named("user.created"),
             1,
             Bytes::from_static(b"{\"type\":\"user.created\"}"),
         ),

@@ -28,12 +28,7 @@ const TRACESTATE: &str = "tracestate";
 
 /// One of four: what is not a user event that we know takes the way of what cannot be read.
 pub fn routing_key(event: &SignedEvent) -> &'static str {
-    match event.event_type() {
-        EventType::UserCreated => "user.created",
-        EventType::UserUpdated => "user.updated",
-        EventType::UserDeleted => "user.deleted",
-        EventType::Unreadable | EventType::Other(_) => "user.unreadable",
-    }
+    event.event_type().known_name().unwrap_or("user.unreadable")
 }
 
 /// The `type`, unless it is longer than AMQP can say: then it is read from the body again.
@@ -193,7 +188,7 @@ mod tests {
         let (sent, received) = (1_795_172_400_000, 1_795_172_401_234);
         let event = SignedEvent::restored(
             EventId::new("msg_1").unwrap(),
-            EventType::UserDeleted,
+            EventType::named("user.deleted"),
             Timestamp::from_ms(sent).unwrap(),
             Timestamp::from_ms(received).unwrap(),
             Bytes::from_static(b"\xff{}"),
@@ -213,7 +208,7 @@ mod tests {
         let at = Timestamp::from_ms(1_795_172_400_000).unwrap();
         let event = SignedEvent::restored(
             EventId::new("msg_1").unwrap(),
-            EventType::UserCreated,
+            EventType::named("user.created"),
             at,
             at,
             Bytes::new(),
@@ -241,7 +236,7 @@ mod tests {
         let first = restore(delivery(BasicProperties::default(), body));
         let second = restore(delivery(BasicProperties::default(), body));
         assert_eq!(first.id(), second.id());
-        assert_eq!(first.event_type(), &EventType::UserDeleted);
+        assert_eq!(first.event_type(), &EventType::named("user.deleted"));
         let other = restore(delivery(
             BasicProperties::default().with_message_id("not an id".into()),
             b"x",

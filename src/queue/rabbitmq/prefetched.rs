@@ -106,7 +106,7 @@ mod tests {
         let id = EventId::new(&format!("msg_{tag}")).unwrap();
         let event = SignedEvent::restored(
             id,
-            EventType::UserUpdated,
+            EventType::named("user.updated"),
             at,
             at,
             Bytes::from(vec![b' '; bytes]),

@@ -489,7 +489,7 @@ mod tests {
         let at = Timestamp::from_ms(1_795_172_400_000).unwrap();
         let event = SignedEvent::restored(
             EventId::new(id).unwrap(),
-            EventType::UserUpdated,
+            EventType::named("user.updated"),
             at,
             at,
             Bytes::from_static(b"{}"),

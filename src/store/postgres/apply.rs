@@ -6,7 +6,9 @@ use sqlx::{Arguments, Error, Row};
 
 use super::pool::Pool;
 use super::{connection, error};
-use crate::clerk::{ClerkId, EventId, Timestamp, UserProfile};
+use crate::clerk::tables::users;
+use crate::clerk::{Change, ClerkId, EventId, Kind, Timestamp};
+use crate::store::template::PARAMETERS_BEFORE_COLUMNS;
 use crate::store::{Keep, OnDelete, Outcome, Parsed, Payloads, Record, Write};
 
 /// The conditions of `apply.sql`, by the marks that stand for them.
@@ -24,15 +26,15 @@ pub const CONDITIONS: [(&str, &str); 5] = [
     ),
     (
         "<gone>",
-        "(row.erased_at is not null or $41 and (row.deleted_at is not null or excluded.deleted_at is not null))",
+        "(row.erased_at is not null or $21 and (row.deleted_at is not null or excluded.deleted_at is not null))",
     ),
     // Of a record: whose user is gone keeps no payload, but for a delete's. `old` has no row of a user of whom
     // this write has nothing but events that cannot be read.
     (
         "<withheld>",
-        "(event_type <> 'user.deleted' and (coalesce(written.erased_at, old.erased_at) is not null
+        "(event_type not in (<deletes>) and (coalesce(written.erased_at, old.erased_at) is not null
              or error_code is not null and exists (
-                    select from clerk.users as gone
+                    select from clerk.<table> as gone
                      where gone.clerk_id = record.clerk_id and gone.erased_at is not null)))",
     ),
     // A failed event is never taken for a duplicate. A discarded one comes back only to succeed.
@@ -41,8 +43,6 @@ pub const CONDITIONS: [(&str, &str); 5] = [
         "(line.status = 'failed' or line.status = 'discarded' and excluded.status <> 'failed')",
     ),
 ];
-
-const PARAMETERS: usize = 42;
 
 /// About as many bytes as the parameters of a write take: most are in the user's object, which the columns repeat some parts of.
 fn bytes(write: &Write) -> usize {
@@ -72,168 +72,108 @@ pub async fn apply(pool: &Pool, write: &Write, keep: Keep) -> Result<Vec<Outcome
 }
 
 async fn apply_once(pool: &Pool, write: &Write, keep: Keep) -> Result<Vec<Outcome>, Error> {
-    // Every array below is as long as `changes` or as `records`: PostgreSQL would fill up a shorter one with nulls.
-    let changes = &write.changes;
-    let text = |read: fn(&UserProfile) -> Option<&str>| profiles(write, read);
-    let truth = |read: fn(&UserProfile) -> Option<bool>| profiles(write, read);
-    let time = |read: fn(&UserProfile) -> Option<Timestamp>| {
-        profiles(write, move |profile| read(profile).map(utc))
-    };
-    let version = changes
-        .iter()
-        .map(|change| change.profile.as_ref().map(|(version, _)| version));
-    let updated_at: Vec<_> = version
-        .clone()
-        .map(|version| version.map(|v| utc(v.updated_at)))
-        .collect();
-    let occurred_at: Vec<_> = version
-        .clone()
-        .map(|version| version.map(|v| utc(v.occurred_at)))
-        .collect();
-    let event_id: Vec<_> = version
-        .map(|version| version.map(|v| v.event_id.as_str()))
-        .collect();
-
+    let table = &users::TABLE;
     // Grown by doubling it would be copied several times, and take up to twice the memory.
     let mut arguments = PgArguments::default();
-    arguments.reserve(PARAMETERS, bytes(write));
+    arguments.reserve(
+        PARAMETERS_BEFORE_COLUMNS + table.columns.len(),
+        bytes(write),
+    );
+
+    // Every array below is as long as `changes` or as `records`: PostgreSQL would fill up a shorter one with nulls.
+    let of_changes = write.changes.iter();
+    let versions = of_changes.clone().map(Change::version);
+    let data = of_changes.clone().map(|change| {
+        let (_, profile) = change.profile.as_ref()?;
+        Some(&*profile.data)
+    });
     let query = sqlx::query_with(pool.sql().apply.clone(), arguments)
-        .bind(
-            changes
-                .iter()
-                .map(|change| change.clerk_id.as_str())
-                .collect::<Vec<_>>(),
-        )
-        .bind(text(|p| p.email.as_deref()))
-        .bind(truth(|p| p.email_verified))
-        .bind(text(|p| p.phone.as_deref()))
-        .bind(truth(|p| p.phone_verified))
-        .bind(text(|p| p.username.as_deref()))
-        .bind(text(|p| p.first_name.as_deref()))
-        .bind(text(|p| p.last_name.as_deref()))
-        .bind(text(|p| p.image_url.as_deref()))
-        .bind(text(|p| p.external_id.as_deref()))
-        .bind(text(|p| p.locale.as_deref()))
-        .bind(truth(|p| p.banned))
-        .bind(truth(|p| p.locked))
-        .bind(truth(|p| p.two_factor_enabled))
-        .bind(truth(|p| p.password_enabled))
-        .bind(text(|p| p.public_metadata.as_deref()))
-        .bind(text(|p| p.private_metadata.as_deref()))
-        .bind(text(|p| p.unsafe_metadata.as_deref()))
-        .bind(time(|p| p.last_sign_in_at))
-        .bind(time(|p| p.last_active_at))
-        .bind(time(|p| p.legal_accepted_at))
-        .bind(time(|p| p.created_at))
-        .bind(updated_at)
-        .bind(
-            changes
-                .iter()
-                .map(|change| change.deleted_at.map(utc))
-                .collect::<Vec<_>>(),
-        )
-        .bind(text(|p| Some(&p.data)))
-        .bind(event_id)
-        .bind(occurred_at);
+        .bind(all(of_changes
+            .clone()
+            .map(|change| change.clerk_id.as_str())))
+        .bind(all(versions
+            .clone()
+            .map(|version| version.map(|v| utc(v.updated_at)))))
+        .bind(all(of_changes
+            .clone()
+            .map(|change| change.deleted_at.map(utc))))
+        .bind(all(data))
+        .bind(all(versions
+            .clone()
+            .map(|version| version.map(|v| v.event_id.as_str()))))
+        .bind(all(
+            versions.map(|version| version.map(|v| utc(v.occurred_at)))
+        ));
 
-    let records = &write.records;
-    let readable: Vec<_> = records
-        .iter()
-        .map(|record| Readable::of(record, write))
-        .collect();
-    let keeps = |record: &Record| {
-        keep.payloads == Payloads::All || matches!(record.parsed, Parsed::Failed { .. })
-    };
-    let query = query
-        .bind(
-            records
-                .iter()
-                .map(|record| record.event.id().as_str())
-                .collect::<Vec<_>>(),
-        )
-        .bind(
-            records
-                .iter()
-                .map(|record| record.event.event_type().as_str())
-                .collect::<Vec<_>>(),
-        )
-        .bind(
-            readable
-                .iter()
-                .map(|record| record.clerk_id)
-                .collect::<Vec<_>>(),
-        )
-        .bind(
-            readable
-                .iter()
-                .map(|record| record.occurred_at)
-                .collect::<Vec<_>>(),
-        )
-        .bind(
-            records
-                .iter()
-                .map(|record| utc(record.event.sent_at()))
-                .collect::<Vec<_>>(),
-        )
-        .bind(
-            records
-                .iter()
-                .map(|record| utc(record.event.received_at()))
-                .collect::<Vec<_>>(),
-        )
-        .bind(
-            readable
-                .iter()
-                .map(|record| record.updated_at)
-                .collect::<Vec<_>>(),
-        )
-        .bind(
-            readable
-                .iter()
-                .map(|record| record.changed_within_write)
-                .collect::<Vec<_>>(),
-        )
-        .bind(
-            readable
-                .iter()
-                .map(|record| record.newest)
-                .collect::<Vec<_>>(),
-        )
-        .bind(
-            records
-                .iter()
-                .map(|record| i64::from(record.deliveries))
-                .collect::<Vec<_>>(),
-        )
-        .bind(
-            records
-                .iter()
-                .map(|record| failure(record).map(|(_, text)| text))
-                .collect::<Vec<_>>(),
-        )
-        .bind(
-            records
-                .iter()
-                .map(|record| failure(record).map(|(code, _)| code))
-                .collect::<Vec<_>>(),
-        )
-        .bind(
-            records
-                .iter()
-                .map(|record| keeps(record).then_some(&record.event.body()[..]))
-                .collect::<Vec<_>>(),
-        )
-        .bind(keep.on_delete == OnDelete::Scrub)
-        .bind(
-            readable
-                .iter()
-                .map(|record| record.earliest)
-                .collect::<Vec<_>>(),
-        );
+    let records = write.records.iter();
+    let events = records.clone().map(|record| &record.event);
+    let changes = records.clone().map(|record| match &record.parsed {
+        Parsed::Readable { clerk_id, .. } => write.change(clerk_id),
+        Parsed::Failed { .. } => None,
+    });
+    let failures = records.clone().map(Record::failure);
+    let keeps = |record: &Record| keep.payloads == Payloads::All || record.failure().is_some();
+    let mut query = query
+        .bind(all(events.clone().map(|event| event.id().as_str())))
+        .bind(all(events.clone().map(|event| event.event_type().as_str())))
+        .bind(all(records
+            .clone()
+            .map(|record| record.clerk_id().map(ClerkId::as_str))))
+        .bind(all(records
+            .clone()
+            .map(|record| record.occurred_at().map(utc))))
+        .bind(all(events.clone().map(|event| utc(event.sent_at()))))
+        .bind(all(events.map(|event| utc(event.received_at()))))
+        .bind(all(records
+            .clone()
+            .map(|record| record.version().map(|v| utc(v.updated_at)))))
+        .bind(all(records.clone().map(|record| {
+            matches!(
+                record.parsed,
+                Parsed::Readable {
+                    changed_within_write: true,
+                    ..
+                }
+            )
+        })))
+        .bind(all(changes
+            .clone()
+            .map(|change| Some(change?.version()?.event_id.as_str()))))
+        .bind(all(records
+            .clone()
+            .map(|record| i64::from(record.deliveries))))
+        .bind(all(failures
+            .clone()
+            .map(|failure| failure.map(|failure| &*failure.text))))
+        .bind(all(
+            failures.map(|failure| failure.map(|failure| &*failure.code))
+        ))
+        .bind(all(records.map(|record| {
+            keeps(record).then_some(&record.event.body()[..])
+        })))
+        .bind(all(changes.map(|change| change?.deleted_at.map(utc))))
+        .bind(keep.on_delete == OnDelete::Scrub);
 
+    for (place, column) in table.columns.iter().enumerate() {
+        let values = write.changes.iter().map(|change| {
+            let (_, profile) = change.profile.as_ref()?;
+            Some(&profile.values[place])
+        });
+        query = match column.kind {
+            Kind::Text => query.bind(all(values.map(|value| value?.as_text()))),
+            Kind::Json => query.bind(all(values.map(|value| value?.as_json()))),
+            Kind::Boolean => query.bind(all(values.map(|value| value?.as_bool()))),
+            Kind::Integer => query.bind(all(values.map(|value| value?.as_integer()))),
+            Kind::Time => query.bind(all(values.map(|value| value?.as_time().map(utc)))),
+        };
+    }
     let mut lines = connection::rows(pool, query).await?;
     lines.sort_unstable_by(|a, b| id_of(a).cmp(id_of(b)));
     lines.iter().map(outcome).collect()
+}
+
+fn all<T>(values: impl Iterator<Item = T>) -> Vec<T> {
+    values.collect()
 }
 
 /// Deletes old lines; how many.
@@ -303,67 +243,7 @@ fn count(rows: &[PgRow], column: &str) -> Result<u64, Error> {
     Ok(count.unsigned_abs())
 }
 
-/// One element a change: what `read` finds in its profile, nothing where it has none.
-fn profiles<'a, T>(
-    write: &'a Write,
-    read: impl Fn(&'a UserProfile) -> Option<T>,
-) -> Vec<Option<T>> {
-    write
-        .changes
-        .iter()
-        .map(|change| {
-            change
-                .profile
-                .as_ref()
-                .and_then(|(_, profile)| read(profile))
-        })
-        .collect()
-}
-
-/// The columns of a record that only a readable event has.
-#[derive(Default)]
-struct Readable<'a> {
-    clerk_id: Option<&'a str>,
-    occurred_at: Option<DateTime<Utc>>,
-    updated_at: Option<DateTime<Utc>>,
-    changed_within_write: bool,
-    newest: Option<&'a str>,
-    earliest: Option<DateTime<Utc>>,
-}
-
-impl<'a> Readable<'a> {
-    fn of(record: &'a Record, write: &'a Write) -> Self {
-        match &record.parsed {
-            Parsed::Readable {
-                clerk_id,
-                occurred_at,
-                updated_at,
-                changed_within_write,
-            } => Self {
-                clerk_id: Some(clerk_id.as_str()),
-                occurred_at: Some(utc(*occurred_at)),
-                updated_at: updated_at.map(utc),
-                changed_within_write: *changed_within_write,
-                newest: write.newest(clerk_id).map(|id| id.as_str()),
-                earliest: write.earliest_delete(clerk_id).map(utc),
-            },
-            Parsed::Failed { clerk_id, .. } => Self {
-                clerk_id: clerk_id.as_ref().map(|id| id.as_str()),
-                ..Self::default()
-            },
-        }
-    }
-}
-
-/// The error code and the error of a failed event.
-fn failure(record: &Record) -> Option<(&str, &str)> {
-    match &record.parsed {
-        Parsed::Readable { .. } => None,
-        Parsed::Failed { failure, .. } => Some((&failure.code, &failure.text)),
-    }
-}
-
-fn utc(time: Timestamp) -> DateTime<Utc> {
+pub(super) fn utc(time: Timestamp) -> DateTime<Utc> {
     DateTime::from_timestamp_millis(time.ms())
         .expect("chrono can hold every time up to the year 9999")
 }

@@ -1,39 +1,32 @@
 -- One write, in one statement and so in one transaction: every change joined to its row, every event recorded.
--- A template: `statement.rs` says what its marks stand for.
--- Parameters 1 to 27 are columns of changes, one element a user, sorted by clerk_id; 28 to 40 are columns of records, one
--- element an event, sorted by event_id, and so is 42; 41 says whether the data of deleted users is erased. Sorted, so that two workers lock rows in one order and never wait in a circle.
+-- `template.rs` says what the marks stand for.
+-- Parameters 1 to 6 are columns of changes that every table has, and those from 22 on the table's own: one element a row, sorted
+-- by clerk_id. 7 to 20 are columns of records, one element an event, sorted by event_id. Sorted, so that two workers lock rows in
+-- one order and never wait in a circle. 21 says whether the data of deleted rows is erased.
 with old as materialized (
     -- The rows as they were: what a record needs to say whether its event altered anything. Each is looked up by its key, once,
     -- whatever the planner knows of the table.
     select row.clerk_id, row.updated_at, row.occurred_at, row.event_id, row.deleted_at, row.erased_at, <alters> as is_altered
-      from unnest($1::text[], $23::timestamptz[], $24::timestamptz[], $26::text[], $27::timestamptz[])
+      from unnest($1::text[], $2::timestamptz[], $3::timestamptz[], $5::text[], $6::timestamptz[])
                as excluded (clerk_id, updated_at, deleted_at, event_id, occurred_at)
-      join clerk.users as row on row.clerk_id = excluded.clerk_id
+      join clerk.<table> as row on row.clerk_id = excluded.clerk_id
 ),
 written as (
-    insert into clerk.users as row (
-        clerk_id, email, email_verified, phone, phone_verified, username, first_name, last_name, image_url, external_id,
-        locale, banned, locked, two_factor_enabled, password_enabled, public_metadata, private_metadata, unsafe_metadata,
-        last_sign_in_at, last_active_at, legal_accepted_at, created_at, updated_at, deleted_at, data, event_id, occurred_at,
-        erased_at, synced_at
+    insert into clerk.<table> as row (
+        clerk_id, updated_at, deleted_at, data, event_id, occurred_at, erased_at, synced_at,
+        <columns>
     )
-    select clerk_id, email, email_verified, phone, phone_verified, username, first_name, last_name, image_url, external_id,
-           locale, banned, locked, two_factor_enabled, password_enabled,
-           public_metadata::jsonb, private_metadata::jsonb, unsafe_metadata::jsonb,
-           last_sign_in_at, last_active_at, legal_accepted_at, created_at, updated_at, deleted_at, data::jsonb, event_id,
-           occurred_at, case when $41 and deleted_at is not null then now() end,
+    select clerk_id, updated_at, deleted_at, data::jsonb, event_id, occurred_at,
+           case when $21 and deleted_at is not null then now() end,
            -- As the row was before, for the comparison below; a new row has the time of this statement.
-           coalesce((select before.synced_at from clerk.users as before where before.clerk_id = change.clerk_id), now())
+           coalesce((select before.synced_at from clerk.<table> as before where before.clerk_id = change.clerk_id), now()),
+           <stored>
       from unnest(
-               $1::text[], $2::text[], $3::boolean[], $4::text[], $5::boolean[], $6::text[], $7::text[], $8::text[], $9::text[],
-               $10::text[], $11::text[], $12::boolean[], $13::boolean[], $14::boolean[], $15::boolean[], $16::text[],
-               $17::text[], $18::text[], $19::timestamptz[], $20::timestamptz[], $21::timestamptz[], $22::timestamptz[],
-               $23::timestamptz[], $24::timestamptz[], $25::text[], $26::text[], $27::timestamptz[]
+               $1::text[], $2::timestamptz[], $3::timestamptz[], $4::text[], $5::text[], $6::timestamptz[],
+               <parameters>
            ) as change (
-               clerk_id, email, email_verified, phone, phone_verified, username, first_name, last_name, image_url,
-               external_id, locale, banned, locked, two_factor_enabled, password_enabled, public_metadata,
-               private_metadata, unsafe_metadata, last_sign_in_at, last_active_at, legal_accepted_at, created_at,
-               updated_at, deleted_at, data, event_id, occurred_at
+               clerk_id, updated_at, deleted_at, data, event_id, occurred_at,
+               <columns>
            )
     on conflict (clerk_id) do update set
         -- The newest profile, all of its columns or none. A change without a profile has nulls for a version, which are
@@ -57,8 +50,8 @@ emptied as (
      where (select bool_or(erased_at is not null) from written)
        and clerk_id in (select clerk_id from written where erased_at is not null)
        and payload is not null
-       and event_type <> 'user.deleted'
-       and event_id <> all ($28::text[])
+       and event_type not in (<deletes>)
+       and event_id <> all ($7::text[])
 ),
 judged as (
     select record.event_id, event_type, record.clerk_id, record.occurred_at, sent_at, received_at, record.updated_at,
@@ -93,9 +86,9 @@ judged as (
                          >= (record.updated_at, record.occurred_at, record.event_id collate "C") then old.event_id end
            ) end as current
       from unnest(
-               $28::text[], $29::text[], $30::text[], $31::timestamptz[], $32::timestamptz[], $33::timestamptz[],
-               $34::timestamptz[], $35::boolean[], $36::text[], $37::bigint[], $38::text[], $39::text[], $40::bytea[],
-               $42::timestamptz[]
+               $7::text[], $8::text[], $9::text[], $10::timestamptz[], $11::timestamptz[], $12::timestamptz[],
+               $13::timestamptz[], $14::boolean[], $15::text[], $16::bigint[], $17::text[], $18::text[], $19::bytea[],
+               $20::timestamptz[]
            ) as record (
                event_id, event_type, clerk_id, occurred_at, sent_at, received_at, updated_at, changed_within_write, newest, deliveries,
                error, error_code, payload, earliest
@@ -132,6 +125,6 @@ select event_id, status, tried from recorded
 -- A trigger can drop a row without an error. Nothing may be committed then, and a negative number is an error here: of `limit`
 -- where an event is missing, of `offset` where a user is. A user is missing as well where another write has come between and
 -- left nothing to alter: `apply.rs` repeats the write, which sees that row in `old`.
- limit case when (select count(*) from recorded) < cardinality($28::text[]) then -1 end
+ limit case when (select count(*) from recorded) < cardinality($7::text[]) then -1 end
 offset case when (select count(*) from written) + (select count(*) from old where not is_altered) < cardinality($1::text[])
             then -1 end

@@ -7,8 +7,8 @@ with emptied as (
                select event_id
                  from clerk.events as line
                 where payload is not null
-                  and event_type <> 'user.deleted'
-                  and exists (select from clerk.users as gone
+                  and event_type not in (<deletes>)
+                  and exists (select from clerk.<table> as gone
                                where gone.clerk_id = line.clerk_id and gone.erased_at is not null)
                 limit $1
                   for update skip locked

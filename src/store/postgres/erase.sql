@@ -1,7 +1,7 @@
 -- One user's row, if there is one, and the payloads of the user's events. A row that is deleted bears erased_at from now on; another one is filled
 -- again by the next event.
 with erased as (
-    update clerk.users
+    update clerk.<table>
        set {{ column = null }},
         erased_at = case when deleted_at is not null then coalesce(erased_at, now()) end,
         synced_at = now()
@@ -14,7 +14,7 @@ emptied as (
      where clerk_id = $1
        and payload is not null
        -- It holds nothing personal, and may still be replayed.
-       and event_type <> 'user.deleted'
+       and event_type not in (<deletes>)
     returning 1
 )
 select (select count(*) from erased) as users, (select count(*) from emptied) as payloads

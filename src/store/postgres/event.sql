@@ -1,5 +1,4 @@
 -- One event, with its payload.
-select event_id, event_type, clerk_id, occurred_at, sent_at, received_at, processed_at, status, deliveries, attempts,
-       error, error_code, superseded_by, payload
+select <event>, payload
   from clerk.events
  where event_id = $1

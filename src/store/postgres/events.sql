@@ -1,7 +1,6 @@
 -- Events by time of receipt, newest first, from after the cursor on, without their payloads. A part of the filter that is null
 -- is not asked for.
-select event_id, event_type, clerk_id, occurred_at, sent_at, received_at, processed_at, status, deliveries, attempts,
-       error, error_code, superseded_by, null::bytea as payload
+select <event>, null::bytea as payload
   from clerk.events
  where ($1::text is null or status = $1::text)
    and ($2::text is null or event_type = $2::text)

@@ -1,6 +1,6 @@
 -- One user and every event of that user, as if they had never been.
 with users as (
-    delete from clerk.users where clerk_id = $1 returning 1
+    delete from clerk.<table> where clerk_id = $1 returning 1
 ),
 events as (
     delete from clerk.events where clerk_id = $1 returning 1

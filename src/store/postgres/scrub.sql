@@ -1,12 +1,12 @@
 -- The rows of users that were deleted before anybody said that such are to be erased.
 with erased as (
-    update clerk.users
+    update clerk.<table>
        set {{ column = null }},
         erased_at = now(),
         synced_at = now()
      where clerk_id in (
                select clerk_id
-                 from clerk.users
+                 from clerk.<table>
                 where deleted_at is not null
                   and erased_at is null
                 order by clerk_id
@@ -21,6 +21,6 @@ emptied as (
        set payload = null, status = case when status = 'failed' then 'discarded' else status end
      where clerk_id in (select clerk_id from erased)
        and payload is not null
-       and event_type <> 'user.deleted'
+       and event_type not in (<deletes>)
 )
 select count(*) as users from erased

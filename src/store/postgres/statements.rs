@@ -1,11 +1,12 @@
 //! Every statement, rendered for one schema when the store is opened.
 
-use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
-use std::sync::Arc;
+use sqlx::SqlStr;
 
 use super::SchemaName;
 use super::apply::CONDITIONS;
-use crate::store::template;
+use crate::clerk::tables::users;
+use crate::store::queries::{Queries, made};
+use crate::store::template::{self, Dialect};
 
 /// Declares `Statements` with a field for each `.sql` file of this directory that names a table.
 macro_rules! statements {
@@ -13,6 +14,8 @@ macro_rules! statements {
         /// The statements that name a table, by the names of their files. A clone of one shares its text.
         pub struct Statements {
             pub schema: SchemaName,
+            /// Those that SQLite has too.
+            pub queries: Queries,
             $(pub $name: SqlStr,)*
         }
 
@@ -21,6 +24,7 @@ macro_rules! statements {
             pub fn new(schema: SchemaName) -> Self {
                 Self {
                     $($name: render(include_str!(concat!(stringify!($name), ".sql")), &schema),)*
+                    queries: Queries::postgres(|sql| in_schema(&sql, &schema)),
                     schema,
                 }
             }
@@ -29,10 +33,8 @@ macro_rules! statements {
 }
 
 statements! {
-    applied apply count_events_of_user discard empty_payloads erase event events events_by_id failed failed_count forget
-    history inspect known_users last_received live_users make_migrations may_write payloads prune recent
-    record_migration schema_state scrub search_is_common set setting totals totals_of_users try_write user users
-    users_by_search users_by_search_in_order
+    applied apply discard empty_payloads erase forget inspect make_migrations may_write prune record_migration
+    schema_state scrub set try_write
 }
 
 impl Statements {
@@ -43,9 +45,9 @@ impl Statements {
 }
 
 fn render(sql: &str, schema: &SchemaName) -> SqlStr {
-    let sql = in_schema(&template::assemble(sql, &CONDITIONS), schema);
+    let sql = template::render(sql, &users::TABLE, Dialect::Postgres, &CONDITIONS);
     // `SchemaName` holds nothing that SQL could read as more than a name.
-    AssertSqlSafe(Arc::<str>::from(sql)).into_sql_str()
+    made(in_schema(&sql, schema))
 }
 
 /// The statement with `schema` for `clerk`, which every file writes: before the dot of a name, after `schema`, and as a text.

@@ -41,11 +41,7 @@ page as (
      order by clerk_id desc
      limit $7::bigint
 )
-select clerk_id, email, email_verified, phone, phone_verified, username, first_name, last_name, image_url,
-       external_id, locale, banned, locked, two_factor_enabled, password_enabled,
-       public_metadata::text as public_metadata, private_metadata::text as private_metadata,
-       unsafe_metadata::text as unsafe_metadata, last_sign_in_at, last_active_at, legal_accepted_at, created_at,
-       updated_at, deleted_at, data::text as data, event_id, occurred_at, synced_at, erased_at
+select <row>
   from page
   join clerk.users using (clerk_id)
  order by clerk_id desc

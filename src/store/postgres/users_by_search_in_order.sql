@@ -1,10 +1,6 @@
 -- As users_by_search.sql, for what many users are found by: read in order, the page is soon full. What is joined to each text keeps the server
 -- from the indexes of those texts.
-select clerk_id, email, email_verified, phone, phone_verified, username, first_name, last_name, image_url,
-       external_id, locale, banned, locked, two_factor_enabled, password_enabled,
-       public_metadata::text as public_metadata, private_metadata::text as private_metadata,
-       unsafe_metadata::text as unsafe_metadata, last_sign_in_at, last_active_at, legal_accepted_at, created_at,
-       updated_at, deleted_at, data::text as data, event_id, occurred_at, synced_at, erased_at
+select <row>
   from clerk.users
  where ($1::text is null or lower(email) = lower($1::text))
    and ($2::text is null or phone = $2::text)

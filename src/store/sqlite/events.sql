@@ -1,7 +1,6 @@
 -- Events by time of receipt, newest first, from after the cursor on, without their payloads. SQLite plans a statement
 -- without its values, so the parts of the filter that have an index have statements of their own.
-select event_id, event_type, clerk_id, occurred_at, sent_at, received_at, processed_at, status, deliveries, attempts,
-       error, error_code, superseded_by, null as payload
+select <event>, null as payload
   from events
  where (?1 is null or status = ?1)
    and (?2 is null or event_type = ?2)

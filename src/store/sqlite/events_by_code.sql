@@ -1,6 +1,5 @@
 -- Failed events of one code, by the index that holds only such; otherwise as events.sql.
-select event_id, event_type, clerk_id, occurred_at, sent_at, received_at, processed_at, status, deliveries, attempts,
-       error, error_code, superseded_by, null as payload
+select <event>, null as payload
   from events
  where status = 'failed'
    and error_code = ?9

@@ -1,7 +1,6 @@
 -- Events of a status that few have, by the index that holds only such; otherwise as events.sql. The condition of the index stands here because
 -- SQLite uses a partial index only where it can see it.
-select event_id, event_type, clerk_id, occurred_at, sent_at, received_at, processed_at, status, deliveries, attempts,
-       error, error_code, superseded_by, null as payload
+select <event>, null as payload
   from events
  where status <> 'applied'
    and status = ?1

@@ -1,6 +1,5 @@
 -- Events of a type that few have, by the index that holds only such; otherwise as events.sql.
-select event_id, event_type, clerk_id, occurred_at, sent_at, received_at, processed_at, status, deliveries, attempts,
-       error, error_code, superseded_by, null as payload
+select <event>, null as payload
   from events
  where event_type <> 'user.updated'
    and event_type = ?2

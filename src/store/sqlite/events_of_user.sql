@@ -1,6 +1,5 @@
 -- Events of one user, by the index for it; otherwise as events.sql.
-select event_id, event_type, clerk_id, occurred_at, sent_at, received_at, processed_at, status, deliveries, attempts,
-       error, error_code, superseded_by, null as payload
+select <event>, null as payload
   from events
  where clerk_id = ?3
    and (?1 is null or status = ?1)

@@ -5,17 +5,17 @@ with page as (
            error, error_code, payload is not null as has_payload,
            case when status = 'stale' then coalesce(
                superseded_by,
-               case when event_type = 'user.deleted' then (
+               case when event_type in (<deletes>) then (
                         select earlier.event_id
                           from events as earlier
                          where earlier.clerk_id = ?1
-                           and earlier.event_type = 'user.deleted'
+                           and earlier.event_type in (<deletes>)
                            and earlier.status = 'applied'
                            and earlier.occurred_at <= line.occurred_at
                          order by earlier.occurred_at, earlier.event_id
                          limit 1
                     )
-                    else (select users.event_id from users where users.clerk_id = ?1)
+                    else (select current.event_id from <table> as current where current.clerk_id = ?1)
                end
            ) end as superseded_by
       from events as line

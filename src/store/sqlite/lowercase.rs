@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{Error, Row};
 
-use crate::clerk::UserProfile;
+use crate::clerk::{Profile, Table};
 
 /// The text in lower case.
 pub fn fold(text: &str) -> String {
@@ -17,18 +17,16 @@ pub fn fold(text: &str) -> String {
 }
 
 /// What the column `folded` holds of a profile.
-pub fn of_profile(profile: &UserProfile) -> Option<String> {
-    of([
-        profile.email.as_deref(),
-        profile.first_name.as_deref(),
-        profile.last_name.as_deref(),
-    ])
+pub fn of_profile(table: &Table, profile: &Profile) -> Option<String> {
+    let columns = table.columns.iter().zip(&profile.values);
+    let folded = columns.filter(|(column, _)| column.is_folded);
+    of(folded.map(|(column, value)| (column.name, value.as_text())))
 }
 
 /// Those whose lower case is not that of SQLite's `lower()`; `None` if there is none.
-fn of(texts: [Option<&str>; 3]) -> Option<String> {
+fn of<'a>(texts: impl Iterator<Item = (&'a str, Option<&'a str>)>) -> Option<String> {
     let mut folded = Map::new();
-    for (name, text) in ["email", "first_name", "last_name"].into_iter().zip(texts) {
+    for (name, text) in texts {
         let Some(text) = text.filter(|text| !text.is_ascii()) else {
             continue;
         };
@@ -39,6 +37,9 @@ fn of(texts: [Option<&str>; 3]) -> Option<String> {
     }
     (!folded.is_empty()).then(|| Value::Object(folded).to_string())
 }
+
+/// The columns that the migration folds.
+const FOLDED: [&str; 3] = ["email", "first_name", "last_name"];
 
 /// Rows that are read at once.
 const ROWS: i64 = 500;
@@ -54,11 +55,11 @@ pub async fn fill(connection: &mut SqliteConnection) -> Result<(), Error> {
             .await?;
         for row in &rows {
             after = row.try_get("clerk_id")?;
-            let folded = of([
-                row.try_get("email")?,
-                row.try_get("first_name")?,
-                row.try_get("last_name")?,
-            ]);
+            let texts = FOLDED.map(|column| Ok((column, row.try_get(column)?)));
+            let folded = of(texts
+                .into_iter()
+                .collect::<Result<Vec<_>, Error>>()?
+                .into_iter());
             let fill = sqlx::query("update users set folded = ?2 where clerk_id = ?1")
                 .bind(&after)
                 .bind(folded);
@@ -91,7 +92,7 @@ mod tests {
 
     #[test]
     fn only_what_sqlite_cannot_is_kept() {
-        let of = |email, first, last| of([email, first, last]);
+        let of = |email, first, last| of(FOLDED.into_iter().zip([email, first, last]));
         assert_eq!(of(Some("Ada@Example.com"), None, Some("Lovelace")), None);
         assert_eq!(of(None, Some("åsa"), Some("李")), None);
         let folded = r#"{"email":"åsa@example.com","last_name":"öz\"türk"}"#;

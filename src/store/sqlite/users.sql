@@ -1,9 +1,6 @@
 -- Users, the newest ID first, from after the cursor on. Asked where no part of the filter has an index: SQLite plans a
 -- statement without its values, so each such part has a statement of its own (users_by_*.sql).
-select clerk_id, email, email_verified, phone, phone_verified, username, first_name, last_name, image_url,
-       external_id, locale, banned, locked, two_factor_enabled, password_enabled, public_metadata, private_metadata,
-       unsafe_metadata, last_sign_in_at, last_active_at, legal_accepted_at, created_at, updated_at, deleted_at, data,
-       event_id, occurred_at, synced_at, erased_at
+select <row>
   from users
  where (?5 is null or (deleted_at is not null) = ?5)
    -- Where the page before ended. Every text is less than any blob, so without a cursor nothing is left out.

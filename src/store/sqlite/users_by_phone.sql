@@ -1,8 +1,5 @@
 -- Users by phone, by its index. Parts of the filter that lead to a row less surely are not asked for where they are null.
-select clerk_id, email, email_verified, phone, phone_verified, username, first_name, last_name, image_url,
-       external_id, locale, banned, locked, two_factor_enabled, password_enabled, public_metadata, private_metadata,
-       unsafe_metadata, last_sign_in_at, last_active_at, legal_accepted_at, created_at, updated_at, deleted_at, data,
-       event_id, occurred_at, synced_at, erased_at
+select <row>
   from users
  where phone = ?2
    and (?3 is null or username = ?3)

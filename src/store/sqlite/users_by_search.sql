@@ -1,10 +1,7 @@
 -- Users by what a person typed: a whole Clerk ID, or the beginning of something else; of people alone case does not count. Each beginning is a
 -- range of its index, from the text to the first one after all that begin with it. A plus keeps SQLite from the index of what stands
 -- behind it: without, it would read all users in order, whoever they are.
-select clerk_id, email, email_verified, phone, phone_verified, username, first_name, last_name, image_url,
-       external_id, locale, banned, locked, two_factor_enabled, password_enabled, public_metadata, private_metadata,
-       unsafe_metadata, last_sign_in_at, last_active_at, legal_accepted_at, created_at, updated_at, deleted_at, data,
-       event_id, occurred_at, synced_at, erased_at
+select <row>
   from users
  where (clerk_id = ?8
         or coalesce(folded ->> '$.email', lower(email)) >= ?16 and coalesce(folded ->> '$.email', lower(email)) < ?17

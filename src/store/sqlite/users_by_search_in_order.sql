@@ -1,8 +1,5 @@
 -- As users_by_search.sql, for what many users are found by: read in order, the page is soon full.
-select clerk_id, email, email_verified, phone, phone_verified, username, first_name, last_name, image_url,
-       external_id, locale, banned, locked, two_factor_enabled, password_enabled, public_metadata, private_metadata,
-       unsafe_metadata, last_sign_in_at, last_active_at, legal_accepted_at, created_at, updated_at, deleted_at, data,
-       event_id, occurred_at, synced_at, erased_at
+select <row>
   from users
  where (clerk_id = ?8
         or coalesce(folded ->> '$.email', lower(email)) >= ?16 and coalesce(folded ->> '$.email', lower(email)) < ?17

@@ -1,8 +1,5 @@
 -- Users by username, by its index.
-select clerk_id, email, email_verified, phone, phone_verified, username, first_name, last_name, image_url,
-       external_id, locale, banned, locked, two_factor_enabled, password_enabled, public_metadata, private_metadata,
-       unsafe_metadata, last_sign_in_at, last_active_at, legal_accepted_at, created_at, updated_at, deleted_at, data,
-       event_id, occurred_at, synced_at, erased_at
+select <row>
   from users
  where username = ?3
    and (?5 is null or (deleted_at is not null) = ?5)

@@ -4,6 +4,8 @@
 
 use std::fmt::Write;
 
+use clerk_sync::clerk::tables::users::TABLE;
+use clerk_sync::store::template::{self, Dialect};
 use clerk_sync::store::{self, Keep, Store};
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Executor, PgConnection, Row};
@@ -116,7 +118,7 @@ fn of_users() -> Vec<Case> {
         ),
         case(
             "one user",
-            include_str!("../../../src/store/postgres/user.sql"),
+            include_str!("../../../src/store/postgres/row.sql"),
             "'user_0000007'",
         ),
     ]
@@ -379,7 +381,8 @@ async fn filled(database: &TestDatabase, users: u64, events: u64) -> PgConnectio
 
 /// The plan of the second run: the first one fills the caches.
 async fn explain(connection: &mut PgConnection, number: usize, case: &Case) -> Value {
-    let prepare = format!("prepare question_{number} as {}", case.sql);
+    let sql = template::render(case.sql, &TABLE, Dialect::Postgres, &[]);
+    let prepare = format!("prepare question_{number} as {sql}");
     connection
         .execute(AssertSqlSafe(prepare))
         .await

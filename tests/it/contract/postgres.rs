@@ -307,7 +307,7 @@ async fn an_event_that_loses_to_one_that_came_meanwhile_is_stale() {
         .unwrap()
         .unwrap();
     assert_eq!(
-        (row.first_name.as_deref(), row.deleted_at.unwrap().0),
+        (row.text("first_name"), row.deleted_at.unwrap().0),
         (Some("Newer"), at(20))
     );
 }
@@ -587,7 +587,7 @@ async fn a_row_of_the_usual_size_lies_in_one_place_with_room_for_the_next_versio
             let event = person.updated(at(1000 * round), 1);
             let event = SignedEvent::restored(
                 event.id,
-                EventType::UserUpdated,
+                EventType::named("user.updated"),
                 at(5000),
                 at(5000),
                 event.body,

@@ -45,10 +45,10 @@ on_both_queues! {
         let sent = [
             event_with("msg_empty", EventType::Unreadable, Bytes::new()),
             event_with("msg_bytes", EventType::Unreadable, every_byte.into()),
-            event_with("msg_large", EventType::UserCreated, vec![b'x'; 1024 * 1024].into()),
-            event_with("msg_deleted", EventType::UserDeleted, Bytes::from_static(b"{\"type\":\"user.deleted\"}")),
+            event_with("msg_large", EventType::named("user.created"), vec![b'x'; 1024 * 1024].into()),
+            event_with("msg_deleted", EventType::named("user.deleted"), Bytes::from_static(b"{\"type\":\"user.deleted\"}")),
             event_with("msg_other", EventType::named("session.created"), Bytes::from_static(b"{}")),
-            event_with(&"x".repeat(255), EventType::UserUpdated, Bytes::from_static(b"{}")),
+            event_with(&"x".repeat(255), EventType::named("user.updated"), Bytes::from_static(b"{}")),
         ];
         join_all(sent.iter().map(async |event| publish(&queue, event.clone()).await)).await;
         let mut consumer = consumer(&queue, 10);

@@ -107,7 +107,11 @@ async fn a_message_is_what_the_contract_says() {
         let queue = arm.open().await;
         publish(
             &queue,
-            event_with("msg_1", EventType::UserDeleted, Bytes::from_static(b"\xff")),
+            event_with(
+                "msg_1",
+                EventType::named("user.deleted"),
+                Bytes::from_static(b"\xff"),
+            ),
         )
         .await;
         let (connection, channel) = broker::connect().await;
@@ -282,9 +286,9 @@ async fn unroutable_is_exactly_what_nothing_took() {
             let publishes = (0..400).map(async |n| {
                 let (id, is_routable) = (format!("msg_{round}_{n}"), n % 5 != 0);
                 let event_type = if is_routable {
-                    EventType::UserCreated
+                    EventType::named("user.created")
                 } else {
-                    EventType::UserUpdated
+                    EventType::named("user.updated")
                 };
                 (
                     queue
@@ -612,7 +616,10 @@ async fn a_message_put_there_by_hand_comes_under_the_same_id_each_time() {
         let (first, second) = (next(&mut consumer).await, next(&mut consumer).await);
         assert_eq!(ids(&first), ids(&second));
         assert!(ids(&first)[0].starts_with("unidentified_"));
-        assert_eq!(first.events[0].event_type(), &EventType::UserDeleted);
+        assert_eq!(
+            first.events[0].event_type(),
+            &EventType::named("user.deleted")
+        );
     })
     .await;
 }

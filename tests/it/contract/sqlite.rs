@@ -3,6 +3,8 @@
 use std::path::Path;
 
 use clerk_sync::clerk::ClerkId;
+use clerk_sync::clerk::tables::users::TABLE;
+use clerk_sync::store::template::{self, Dialect};
 use clerk_sync::store::{self, EventFilter, Keep, Store, StoreError, UserFilter};
 use clerk_sync::worker::plan::plan;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
@@ -268,7 +270,7 @@ async fn every_look_up_finds_its_index() {
             "COVERING INDEX events_received_at",
         ),
         (
-            include_str!("../../../src/store/sqlite/user.sql"),
+            include_str!("../../../src/store/sqlite/row.sql"),
             "sqlite_autoindex_users_1 (clerk_id=?)",
         ),
         (
@@ -277,6 +279,7 @@ async fn every_look_up_finds_its_index() {
         ),
     ];
     for (sql, index) in cases {
+        let sql = template::render(sql, &TABLE, Dialect::Sqlite, &[]);
         let explain = AssertSqlSafe(format!("explain query plan {sql}"));
         let rows = sqlx::raw_sql(explain)
             .fetch_all(&mut connection)

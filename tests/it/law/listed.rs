@@ -113,13 +113,10 @@ fn readings_of_the_list_and_events_come_to_one_row_in_any_order() {
                         "{}",
                         id
                     );
-                    let name = expected
-                        .profile
-                        .as_ref()
-                        .and_then(|(_, profile)| profile.first_name.clone());
+                    let name = expected.value("first_name").and_then(|name| name.as_text());
                     prop_assert_eq!(
-                        &found.first_name,
-                        &name,
+                        found.text("first_name"),
+                        name,
                         "the profile is that of its version"
                     );
                     prop_assert_eq!(

@@ -270,7 +270,7 @@ async fn many_are_replayed_or_discarded_by_filter_in_portions() {
         [""; 0]
     );
     assert_eq!(
-        app.user("user_0").await.unwrap().first_name.as_deref(),
+        app.user("user_0").await.unwrap().text("first_name"),
         Some("msg_6"),
         "the newest"
     );

@@ -202,7 +202,7 @@ async fn replay(place: Place) {
         ("applied", None, None)
     );
     assert_eq!(
-        app.user("user_1").await.unwrap().first_name.as_deref(),
+        app.user("user_1").await.unwrap().text("first_name"),
         Some("Ada")
     );
     assert_eq!(failed().len(), 1, "what still cannot be read stays failed");

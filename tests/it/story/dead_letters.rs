@@ -34,7 +34,7 @@ async fn applied_by_a_replay(place: &Place, app: &App, id: &str) {
     })
     .await;
     assert_eq!(
-        app.user("user_1").await.unwrap().first_name.as_deref(),
+        app.user("user_1").await.unwrap().text("first_name"),
         Some("Ada")
     );
 }

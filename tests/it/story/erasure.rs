@@ -115,7 +115,7 @@ async fn who_was_deleted_before_it_was_set_is_erased_at_the_next_start() {
     let delete = r#"{"data":{"id":"user_1","deleted":true},"timestamp":1795172400030,"type":"user.deleted"}"#;
     deliver(&app, "msg_2", delete.into()).await;
     assert!(
-        app.user("user_1").await.unwrap().email.is_some(),
+        app.user("user_1").await.unwrap().text("email").is_some(),
         "the profile is kept unless it is said otherwise"
     );
     assert!(app.stop().success());
@@ -129,7 +129,7 @@ async fn who_was_deleted_before_it_was_set_is_erased_at_the_next_start() {
         )
         .await;
     until("it is erased", async || {
-        app.user("user_1").await.unwrap().email.is_none()
+        app.user("user_1").await.unwrap().text("email").is_none()
     })
     .await;
     assert!(!everything(&place).await.contains(MARK));
@@ -287,12 +287,16 @@ async fn omitted_fields_are_never_stored(place: Place) {
     }
     let row = app.user("user_1").await.unwrap();
     assert_eq!(
-        (row.email, row.first_name, row.public_metadata.is_some()),
+        (
+            row.text("email"),
+            row.text("first_name"),
+            row.json("public_metadata").is_some()
+        ),
         (None, None, false)
     );
     assert_eq!(
-        row.username,
-        Some(format!("{MARK}-user")),
+        row.text("username"),
+        Some(&*format!("{MARK}-user")),
         "what is not named is kept"
     );
     assert!(app.event("msg_2").await.unwrap().payload.is_some());

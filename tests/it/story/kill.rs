@@ -71,7 +71,7 @@ async fn check_all_is_there(app: &App, acknowledged: &Acknowledged) {
             .user(user)
             .await
             .unwrap_or_else(|| panic!("{user} is lost"));
-        let found: usize = row.first_name.unwrap().parse().unwrap();
+        let found: usize = row.text("first_name").unwrap().parse().unwrap();
         // An event without an answer may have been stored all the same.
         assert!(
             found >= *number,

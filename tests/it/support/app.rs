@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use clerk_sync::clerk::{ClerkId, EventId, SigningSecret, Timestamp};
-use clerk_sync::store::{self, EventRow, Keep, Store, StoreError, User};
+use clerk_sync::store::{self, EventRow, Keep, Store, StoreError, TableRow};
 use secrecy::SecretString;
 
 use super::broker::Namespace;
@@ -464,7 +464,7 @@ impl App {
     }
 
     /// The row of a user as it is now.
-    pub async fn user(&self, id: &str) -> Option<User> {
+    pub async fn user(&self, id: &str) -> Option<TableRow> {
         self.store.user(&ClerkId::new(id).unwrap()).await.unwrap()
     }
 

@@ -95,7 +95,7 @@ impl Arm {
 pub fn event(id: &str) -> SignedEvent {
     event_with(
         id,
-        EventType::UserUpdated,
+        EventType::named("user.updated"),
         format!(r#"{{"type":"user.updated","n":"{id}"}}"#).into(),
     )
 }

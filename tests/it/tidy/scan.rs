@@ -1,12 +1,9 @@
-//! Reads Rust as words and punctuation, without comments; enough to see what a file imports.
-//!
-//! A path is followed through `crate`, `self`, `super`, groups in braces and inline modules, as the language does. What
-//! macros would make of it is not seen.
+//! Reads source files, and Rust as words and punctuation without comments.
 
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-/// A file of the house: its path from the root, with `/` between the parts, and its text.
+/// A source file: its path from the root, with `/` between the parts, and its text.
 #[derive(Clone)]
 pub struct Source {
     pub path: String,
@@ -25,7 +22,7 @@ impl Source {
         self.path.ends_with(".rs")
     }
 
-    /// The path of its module in the crate: `["store", "sqlite"]`; nothing for the root and for what is no source.
+    /// Returns the path of its module in the crate: `["store", "sqlite"]`; empty for the root and for other files.
     pub fn module(&self) -> Vec<String> {
         let Some(inside) = self
             .path
@@ -92,33 +89,36 @@ fn with_slashes(path: &Path) -> String {
         .join("/")
 }
 
-/// Every `.rs` and `.sql` file below `top`, none where there is no such folder.
-pub fn read(root: &Path, top: &str) -> Vec<Source> {
+/// Returns every file below `top`, or `top` itself, whose name ends with one of these extensions; none if there is no `top`.
+pub fn read_text(root: &Path, top: &str, extensions: &[&str]) -> Vec<Source> {
     let mut sources = Vec::new();
-    let mut folders = vec![root.join(top)];
-    while let Some(folder) = folders.pop().filter(|folder| folder.is_dir()) {
-        for entry in fs::read_dir(&folder).expect("a folder of the sources can be read") {
-            let path = entry.expect("a folder of the sources can be read").path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path
-                .extension()
-                .is_some_and(|extension| extension == "rs" || extension == "sql")
-            {
-                let text = fs::read_to_string(&path)
-                    .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-                let inside = path
-                    .strip_prefix(root)
-                    .expect("it was found below the root");
-                sources.push(Source {
-                    path: with_slashes(inside),
-                    text,
-                });
-            }
+    let mut paths = vec![root.join(top)];
+    while let Some(path) = paths.pop() {
+        if path.is_dir() {
+            let entries = fs::read_dir(&path).expect("a folder of the sources can be read");
+            paths.extend(entries.map(|entry| entry.expect("an entry can be read").path()));
+        } else if path
+            .extension()
+            .is_some_and(|extension| extensions.iter().any(|one| extension == *one))
+        {
+            let text = fs::read_to_string(&path)
+                .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            let inside = path
+                .strip_prefix(root)
+                .expect("it was found below the root");
+            sources.push(Source {
+                path: with_slashes(inside),
+                text,
+            });
         }
     }
     sources.sort_by(|one, other| one.path.cmp(&other.path));
     sources
+}
+
+/// Returns every `.rs` and `.sql` file below `top`.
+pub fn read(root: &Path, top: &str) -> Vec<Source> {
+    read_text(root, top, &["rs", "sql"])
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -128,7 +128,7 @@ pub enum Token {
     Punctuation(char),
 }
 
-/// The tokens of a text and the lines they begin in.
+/// Returns the tokens of a text, each with the line where it starts.
 pub fn tokens(text: &str) -> Vec<(Token, usize)> {
     let letters: Vec<char> = text.chars().collect();
     let mut tokens = Vec::new();
@@ -146,7 +146,7 @@ pub fn tokens(text: &str) -> Vec<(Token, usize)> {
     tokens
 }
 
-/// What `rest` begins with, if it counts, and its length: at least 1.
+/// Returns the first token of `rest`, or `None` if it is none that counts, and its length, at least 1.
 fn next_token(rest: &[char]) -> (Option<Token>, usize) {
     let second = rest.get(1).copied();
     match rest[0] {
@@ -242,7 +242,7 @@ fn quote_or_lifetime(rest: &[char]) -> (Option<Token>, usize) {
     }
 }
 
-/// Whether the tokens at `at` are these signs.
+/// Returns whether the tokens at `at` are these signs.
 pub fn punctuation(tokens: &[(Token, usize)], at: usize, signs: &str) -> bool {
     signs.chars().enumerate().all(|(step, sign)| {
         tokens

@@ -1,6 +1,6 @@
 -- Users that are not deleted, in the order of the key.
 select clerk_id, created_at
-  from clerk.users
+  from clerk.<table>
  where deleted_at is null
    -- Where the part before ended.
    and ($1::text is null or clerk_id > $1::text)

@@ -1,14 +1,13 @@
-//! Who a made-up person is: names, addresses and the way they signed up, from a seed.
+//! Sample users: names, addresses and the way they signed up, from a seed.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64_URL;
 
 use super::random::Seeded;
-use super::{Person, SignUp};
 use crate::clerk::{ClerkId, Timestamp};
 
 /// The Clerk application that all of them belong to.
-pub(super) const INSTANCE_ID: &str = "ins_348x3W4jgOKgbtRnVycj4GtFPmE";
+pub const INSTANCE_ID: &str = "ins_348x3W4jgOKgbtRnVycj4GtFPmE";
 
 /// Given names, and how they are written in an address.
 const GIVEN_NAMES: [(&str, &str); 32] = [
@@ -102,8 +101,100 @@ const ANIMALS: [&str; 8] = [
     "heron", "otter", "lynx", "finch", "bison", "gecko", "marten", "wren",
 ];
 
+/// How a person signed up: decides what is known of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SignUp {
+    Password,
+    Google,
+    GitHub,
+    Passkey,
+    PhoneOnly,
+    UsernameOnly,
+    /// By the Backend API, with an ID of the application's own.
+    Import,
+}
+
+/// A sample user: what stays the same over all of their events.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Person {
+    /// As Clerk makes it, or one's own.
+    pub id: ClerkId,
+    pub(super) signed_up_at: Timestamp,
+    pub(super) sign_up: SignUp,
+    pub(super) first_name: Option<&'static str>,
+    /// Some updates show another one, see `last_name_in`.
+    pub(super) last_name: Option<&'static str>,
+    /// The primary address: always verified.
+    pub(super) email: Option<String>,
+    /// A second address, never verified and not primary.
+    pub(super) second_email: Option<String>,
+    pub(super) phone: Option<String>,
+    pub(super) username: Option<String>,
+    pub(super) external_id: Option<String>,
+    pub(super) locale: Option<&'static str>,
+    pub(super) legal_accepted: bool,
+    pub(super) image_url: String,
+    /// Of documentation's range 203.0.113.0/24.
+    pub(super) ip: String,
+    pub(super) seed: u64,
+    other_last_name: &'static str,
+    pub(super) user_agent: usize,
+    pub(super) plan: usize,
+    pub(super) email_id: String,
+    pub(super) second_email_id: String,
+    pub(super) phone_id: String,
+    /// Of the external account or the passkey.
+    pub(super) login_id: String,
+    pub(super) customer_id: String,
+}
+
+impl Person {
+    /// The person of a seed. `signed_up_at` shows in the times of their events and in nothing else.
+    pub fn generate(seed: u64, signed_up_at: Timestamp) -> Self {
+        generate(seed, None, signed_up_at)
+    }
+
+    /// The person of an ID: the same ID is the same person in every run.
+    pub fn with_id(id: ClerkId, signed_up_at: Timestamp) -> Self {
+        let seed = Seeded::of_text(id.as_str()).number();
+        generate(seed, Some(id), signed_up_at)
+    }
+
+    /// The name, or what the person signs in with if there is none.
+    pub fn name(&self) -> String {
+        let names: Vec<_> = [self.first_name, self.last_name]
+            .into_iter()
+            .flatten()
+            .collect();
+        let sign_in = [&self.username, &self.email, &self.phone]
+            .into_iter()
+            .flatten()
+            .next();
+        match (names.as_slice(), sign_in) {
+            ([], None) => self.id.to_string(),
+            ([], Some(name)) => name.clone(),
+            (names, _) => names.join(" "),
+        }
+    }
+
+    /// The last name as update `n` shows it: half of the time the other one.
+    pub(super) fn last_name_in(&self, n: u64) -> Option<&'static str> {
+        let other = self.last_name.and(Some(self.other_last_name));
+        if n % 8 < 4 { self.last_name } else { other }
+    }
+
+    /// Clerk's name of the provider that the person signs in with, if it is one.
+    pub(super) fn oauth(&self) -> Option<&'static str> {
+        match self.sign_up {
+            SignUp::Google => Some("oauth_google"),
+            SignUp::GitHub => Some("oauth_github"),
+            _ => None,
+        }
+    }
+}
+
 /// The person of `seed`. Nothing but `signed_up_at` itself depends on it, so that a seed means the same user always.
-pub(super) fn person(seed: u64, id: Option<ClerkId>, signed_up_at: Timestamp) -> Person {
+fn generate(seed: u64, id: Option<ClerkId>, signed_up_at: Timestamp) -> Person {
     let random = &mut Seeded::of(&[seed]);
     // Any time will do for the time in an ID.
     let at = Timestamp::from_seconds(1_735_689_600 + random.below(30_000_000) as i64)

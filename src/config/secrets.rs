@@ -1,0 +1,95 @@
+//! The secrets: those of webhooks and the admin token can be read again while the program runs.
+
+use secrecy::{ExposeSecret, SecretString};
+
+use super::environment::{Environment, clean};
+use super::error::{ConfigError, wrong};
+use crate::clerk::{SigningSecret, Verifier};
+
+pub const SIGNING_SECRET: &str = "CLERK_WEBHOOK_SIGNING_SECRET";
+pub const OLDER_SIGNING_SECRET: &str = "CLERK_WEBHOOK_SECRET";
+
+/// Shorter tokens can be guessed.
+const ADMIN_TOKEN_CHARACTERS_MIN: usize = 16;
+
+/// The verifier of these secrets.
+///
+/// # Errors
+///
+/// If there are none, or one is not well formed.
+pub fn verifier(secrets: &[SecretString]) -> Result<Verifier, ConfigError> {
+    if secrets.is_empty() {
+        return Err(wrong(
+            SIGNING_SECRET,
+            "is not set",
+            "copy the Signing Secret (whsec_…) of your endpoint from Clerk's dashboard, Configure > Webhooks; to try it out without Clerk run `clerk-sync dev`",
+        ));
+    }
+    let secrets = secrets
+        .iter()
+        .map(signing_secret)
+        .collect::<Result<_, _>>()?;
+    Ok(Verifier::new(secrets))
+}
+
+/// The signing secrets, the newest first. Empty if none is set.
+///
+/// # Errors
+///
+/// If one is not well formed, or its file cannot be read.
+pub fn signing_secrets(environment: &Environment) -> Result<Vec<SecretString>, ConfigError> {
+    let list = match environment.secret(SIGNING_SECRET)? {
+        // The older name is read where the newer one is absent.
+        None => environment.secret(OLDER_SIGNING_SECRET)?,
+        list => list,
+    };
+    let list = list.unwrap_or_default();
+    let parts = list
+        .expose_secret()
+        .split([',', ' ', '\n', '\r', '\t'])
+        .map(clean);
+    let secrets = parts
+        .filter(|part| !part.is_empty())
+        .map(SecretString::from);
+    secrets
+        .map(|secret| signing_secret(&secret).map(|_| secret))
+        .collect()
+}
+
+fn signing_secret(secret: &SecretString) -> Result<SigningSecret, ConfigError> {
+    let remedy = "copy it whole from Clerk's dashboard; it looks like whsec_ and 32 letters, digits, + and /";
+    SigningSecret::parse(secret).map_err(|fault| wrong(SIGNING_SECRET, fault, remedy))
+}
+
+/// The secret key of Clerk's Backend API. Returns `None` if it is not set.
+pub(super) fn clerk_secret_key(
+    environment: &Environment,
+) -> Result<Option<SecretString>, ConfigError> {
+    let key = environment.secret("CLERK_SECRET_KEY")?;
+    if key
+        .as_ref()
+        .is_some_and(|key| !key.expose_secret().starts_with("sk_"))
+    {
+        let remedy = "copy the Secret key (sk_live_… or sk_test_…) from Clerk's dashboard, Configure > API keys; the Publishable key (pk_…) and the Signing Secret (whsec_…) are others";
+        return Err(wrong("CLERK_SECRET_KEY", "does not begin with sk_", remedy));
+    }
+    Ok(key)
+}
+
+/// The admin token. Returns `None` if it is not set.
+///
+/// # Errors
+///
+/// If it is too short, or its file cannot be read.
+pub fn admin_token(environment: &Environment) -> Result<Option<SecretString>, ConfigError> {
+    let token = environment.secret("ADMIN_TOKEN")?;
+    let characters = |token: &SecretString| token.expose_secret().chars().count();
+    if token
+        .as_ref()
+        .is_some_and(|token| characters(token) < ADMIN_TOKEN_CHARACTERS_MIN)
+    {
+        let remedy = "generate a long one with `openssl rand -hex 24`";
+        return Err(wrong("ADMIN_TOKEN", "has fewer than 16 characters", remedy));
+    }
+    Ok(token)
+}

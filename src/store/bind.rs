@@ -1,0 +1,38 @@
+//! The parameters of the statements that both databases have.
+
+use crate::clerk::Timestamp;
+
+/// A parameter, which each database encodes in its own way.
+#[derive(Debug, Clone)]
+pub enum Bind<'a> {
+    Text(Option<&'a str>),
+    /// A text that is put together for the statement.
+    Made(Option<String>),
+    Boolean(Option<bool>),
+    Integer(i64),
+    Time(Option<Timestamp>),
+    /// A list: an array, or in SQLite a JSON text.
+    Texts(Vec<&'a str>),
+}
+
+macro_rules! from {
+    ($($of:ty => $value:ident $bind:expr;)*) => {
+        $(impl<'a> From<$of> for Bind<'a> {
+            fn from($value: $of) -> Self {
+                $bind
+            }
+        })*
+    };
+}
+
+from! {
+    &'a str => text Self::Text(Some(text));
+    Option<&'a str> => text Self::Text(text);
+    Option<String> => text Self::Made(text);
+    Option<bool> => value Self::Boolean(value);
+    i64 => number Self::Integer(number);
+    u32 => number Self::Integer(number.into());
+    Timestamp => time Self::Time(Some(time));
+    Option<Timestamp> => time Self::Time(time);
+    Vec<&'a str> => texts Self::Texts(texts);
+}

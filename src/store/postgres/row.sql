@@ -1,0 +1,4 @@
+-- One user.
+select <row>
+  from clerk.<table>
+ where clerk_id = $1

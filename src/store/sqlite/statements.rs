@@ -1,0 +1,91 @@
+//! SQLite's statements, rendered once.
+
+use std::sync::LazyLock;
+
+use sqlx::SqlStr;
+
+use crate::clerk::tables::users;
+use crate::store::queries::{Queries, made};
+use crate::store::template::{self, Dialect};
+use crate::store::{EventFilter, Status, UserFilter};
+
+/// The questions.
+pub static QUERIES: LazyLock<Queries> = LazyLock::new(Queries::sqlite);
+
+/// The statement, for the table of users.
+pub fn render(sql: &str, conditions: &[(&str, &str)]) -> String {
+    template::render(sql, &users::TABLE, Dialect::Sqlite, conditions)
+}
+
+/// Declares a static for a statement in a file.
+macro_rules! statement {
+    ($($name:ident $file:literal)*) => {
+        $(pub static $name: LazyLock<SqlStr> = LazyLock::new(|| made(render(include_str!($file), &[])));)*
+    };
+}
+
+statement! {
+    DELETED_NOT_ERASED "deleted_not_erased.sql"
+    EMPTY_PAYLOADS "empty_payloads.sql"
+    EMPTY_PAYLOADS_OF_ERASED "empty_payloads_of_erased.sql"
+    ERASE "erase.sql"
+    EVENTS_BY_CODE "events_by_code.sql"
+    EVENTS_BY_STATUS "events_by_status.sql"
+    EVENTS_BY_TYPE "events_by_type.sql"
+    EVENTS_OF_USER "events_of_user.sql"
+    ROWS_BEFORE "rows_before.sql"
+    USERS_BY_EMAIL "users_by_email.sql"
+    USERS_BY_EXTERNAL_ID "users_by_external_id.sql"
+    USERS_BY_PHONE "users_by_phone.sql"
+    USERS_BY_USERNAME "users_by_username.sql"
+    USERS_DELETED "users_deleted.sql"
+}
+
+/// The statement whose index leads to the fewest rows. All take the same values, and each looks at the parts that this order
+/// leaves to it.
+pub fn users(filter: &UserFilter) -> SqlStr {
+    let statement = match filter {
+        UserFilter { email: Some(_), .. } => &USERS_BY_EMAIL,
+        UserFilter { phone: Some(_), .. } => &USERS_BY_PHONE,
+        UserFilter {
+            external_id: Some(_),
+            ..
+        } => &USERS_BY_EXTERNAL_ID,
+        UserFilter {
+            username: Some(_), ..
+        } => &USERS_BY_USERNAME,
+        UserFilter {
+            deleted: Some(true),
+            ..
+        } => &USERS_DELETED,
+        _ => return QUERIES.users.clone(),
+    };
+    SqlStr::clone(statement)
+}
+
+/// The type that most events have; the index by type leaves it out.
+const USUAL_TYPE: &str = "user.updated";
+
+/// The same for events.
+pub fn events(filter: &EventFilter) -> SqlStr {
+    let statement = match filter {
+        EventFilter {
+            clerk_id: Some(_), ..
+        } => &EVENTS_OF_USER,
+        EventFilter {
+            status: Some(Status::Failed),
+            error_code: Some(_),
+            ..
+        } => &EVENTS_BY_CODE,
+        EventFilter {
+            status: Some(status),
+            ..
+        } if *status != Status::Applied => &EVENTS_BY_STATUS,
+        EventFilter {
+            event_type: Some(name),
+            ..
+        } if name != USUAL_TYPE => &EVENTS_BY_TYPE,
+        _ => return QUERIES.events.clone(),
+    };
+    SqlStr::clone(statement)
+}

@@ -1,4 +1,0 @@
--- Users' rows before a write: the version, and the delete. `cross join`, so that each is looked up by its key.
-select clerk_id, updated_at, occurred_at, event_id, deleted_at, erased_at is not null as erased
-  from json_each(?1)
- cross join users on clerk_id = value
