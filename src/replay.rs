@@ -33,11 +33,15 @@ pub const RATE: NonZeroU32 = NonZeroU32::new(500).expect("500 is not 0");
 /// Why a replay stopped. The events before it are replayed.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
+    /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The queue.
     #[error("{event_id} was not published again, {reason}; run it again")]
     Queue {
+        /// The event that could not be published.
         event_id: String,
+        /// Why.
         reason: PublishError,
     },
 }

@@ -124,15 +124,15 @@ mod tests {
 
     /// Returns what `log` logs, at every level.
     fn log_of(log: impl FnOnce()) -> String {
-        let told = Arc::<Mutex<Vec<u8>>>::default();
+        let written = Arc::<Mutex<Vec<u8>>>::default();
         let layer = fmt::layer()
-            .with_writer(Written(Arc::clone(&told)))
+            .with_writer(Written(Arc::clone(&written)))
             .with_ansi(false);
         let registry = tracing_subscriber::registry()
             .with(EnvFilter::new("trace"))
             .with(filter_fn(may_be_logged));
         tracing::subscriber::with_default(registry.with(layer), log);
-        String::from_utf8(told.lock().unwrap().clone()).unwrap()
+        String::from_utf8(written.lock().unwrap().clone()).unwrap()
     }
 
     #[derive(Clone)]
@@ -210,11 +210,11 @@ mod tests {
             "--nocapture",
         ]);
         let output = program.env(PANICS, "1").output().unwrap();
-        let told = String::from_utf8_lossy(&output.stderr);
+        let printed = String::from_utf8_lossy(&output.stderr);
         assert!(!output.status.success());
         assert!(
-            told.contains("panicked at src/telemetry.rs:") && !told.contains("ada@"),
-            "{told}"
+            printed.contains("panicked at src/telemetry.rs:") && !printed.contains("ada@"),
+            "{printed}"
         );
     }
 

@@ -172,8 +172,11 @@ pub struct Taken(HashMap<EventId, Vec<Span>>);
 
 /// The outcome of an event.
 pub struct Settled<'a> {
+    /// `applied`, `stale` …
     pub status: &'static str,
+    /// `None` if it cannot be read.
     pub clerk_id: Option<&'a ClerkId>,
+    /// `None` unless it failed.
     pub error_code: Option<&'a str>,
 }
 

@@ -52,7 +52,9 @@ pub struct Options {
     pub url: String,
     /// CAs that are trusted beside the system's roots.
     pub files: Files,
+    /// The secret key `sk_…`.
     pub key: SecretString,
+    /// Fields that are never stored.
     pub omitted: OmittedFields,
     /// Longest wait for Clerk or for the database without any progress.
     pub patience: Duration,

@@ -15,7 +15,12 @@ pub enum Stopped {
     Refused(String),
     /// Try again later: it lasted longer than `--patience`.
     #[error("{what}; given up after {} s (--patience)", waited.as_secs())]
-    Away { what: String, waited: Duration },
+    Away {
+        /// What is unavailable.
+        what: String,
+        /// How long it was waited for.
+        waited: Duration,
+    },
     /// An operator must fix something at the database's side.
     #[error(transparent)]
     Store(StoreError),
@@ -31,6 +36,7 @@ pub struct UserFailure {
     pub clerk_id: Option<String>,
     /// The same codes as those of events.
     pub error_code: String,
+    /// The reason, for a person.
     pub error: String,
 }
 

@@ -22,14 +22,17 @@ const WRITES_AT_ONCE: usize = 3;
 
 /// What a run did, together with the stopped run that it continues.
 pub struct Filled {
+    /// The users so far.
     pub progress: Progress,
     /// Whether it continued a stopped run.
     pub resumed: bool,
+    /// Whether the list is complete, or why not.
     pub end: Result<(), Stopped>,
 }
 
 /// What the caller hears during a run.
 pub enum Notice<'a> {
+    /// The users so far.
     Progress(&'a Tally),
     /// A sentence for a person.
     Note(&'a str),

@@ -29,6 +29,7 @@ use crate::store::Store;
 /// What to do about drift. Plain data.
 #[derive(Debug, Clone, Copy)]
 pub struct ReconcileOptions {
+    /// Whether to fix it.
     pub fix: bool,
     /// Most users to mark as deleted; `None` for the default of `within_limit`.
     pub deletes_max: Option<u64>,
@@ -37,6 +38,7 @@ pub struct ReconcileOptions {
 /// Users with one kind of drift.
 #[derive(Debug, Default, Serialize)]
 pub struct DriftedUsers {
+    /// How many there are.
     pub count: u64,
     /// The first ones.
     pub ids: Vec<String>,
@@ -70,6 +72,7 @@ pub struct Drift {
     pub deleted_here: DriftedUsers,
     /// Users who could not be read or written.
     pub failed: u64,
+    /// The first of them.
     pub failures: Vec<UserFailure>,
     /// Rows that were fixed.
     #[serde(rename = "mended")]

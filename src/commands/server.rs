@@ -191,7 +191,7 @@ async fn work(
     if role == Role::Both && !migrated(&store, &status, &stop).await {
         return;
     }
-    let apply = worker::run_with_status(queue, store.clone(), options, status, stop.clone());
+    let apply = worker::run(queue, store.clone(), options, status, stop.clone());
     tokio::join!(apply, record_queue(identity, &store, &stop));
 }
 

@@ -1,57 +1,61 @@
-//! Which queue it is: what tells one from another, without a user or a password.
+//! The identity of a queue: what distinguishes it from another, without user or password.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{OpenError, Options, embedded, rabbitmq};
+use super::embedded;
+use super::error::OpenError;
+use super::options::Options;
 
-/// What a queue is known by.
+/// What identifies a queue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Identity {
+    /// A namespace at a broker.
     RabbitMq {
-        /// One a node, with its port where that is not the usual one.
+        /// One per node, with its port if that is not the usual one.
         hosts: Vec<String>,
+        /// The virtual host.
         vhost: String,
+        /// The prefix of all names.
         namespace: String,
     },
+    /// A file.
     Embedded {
-        /// Goes with the file. Empty in one that an older program made.
+        /// Stored in the file. Empty if an older version created the file.
         id: String,
-        /// Where it lay when it was opened.
+        /// Where the file was when it was opened.
         path: String,
     },
 }
 
 impl Identity {
-    /// Whether both are the same queue: one host of a cluster is enough, and a file may be moved.
+    /// Whether both are the same queue: one common host of a cluster is enough, and a file may be moved.
     pub fn is(&self, other: &Self) -> bool {
         match (self, other) {
             (
+                Self::RabbitMq { namespace, .. },
                 Self::RabbitMq {
-                    hosts,
-                    vhost,
-                    namespace,
+                    namespace: of_other,
+                    ..
                 },
-                Self::RabbitMq {
-                    hosts: others,
-                    vhost: other_vhost,
-                    namespace: other_namespace,
-                },
-            ) => {
-                vhost == other_vhost
-                    && namespace == other_namespace
-                    && hosts.iter().any(|host| others.contains(host))
-            }
-            (Self::Embedded { id, .. }, Self::Embedded { id: other, .. }) => {
-                !id.is_empty() && id == other
+            ) => namespace == of_other && self.is_same_broker(other),
+            (Self::Embedded { id, .. }, Self::Embedded { id: of_other, .. }) => {
+                !id.is_empty() && id == of_other
             }
             _ => false,
         }
     }
 
-    /// What a person sets in place of `other` to use this queue, which is the workers'.
+    fn is_same_broker(&self, other: &Self) -> bool {
+        matches!((self, other), (
+            Self::RabbitMq { hosts, vhost, .. },
+            Self::RabbitMq { hosts: others, vhost: of_other, .. },
+        ) if vhost == of_other && hosts.iter().any(|host| others.contains(host)))
+    }
+
+    /// What an operator sets to use this queue, which is the workers', in place of `other`.
     pub fn remedy(&self, other: &Self) -> &'static str {
         match (self, other) {
             (Self::Embedded { .. }, Self::Embedded { .. }) => {
@@ -60,16 +64,7 @@ impl Identity {
             (Self::Embedded { .. }, Self::RabbitMq { .. }) => {
                 "unset AMQP_URL, and set DATA_DIR to the workers' directory"
             }
-            (
-                Self::RabbitMq { hosts, vhost, .. },
-                Self::RabbitMq {
-                    hosts: others,
-                    vhost: other,
-                    ..
-                },
-            ) if vhost == other && hosts.iter().any(|host| others.contains(host)) => {
-                "set AMQP_NAMESPACE to the workers' namespace"
-            }
+            _ if self.is_same_broker(other) => "set AMQP_NAMESPACE to the workers' namespace",
             (Self::RabbitMq { .. }, _) => {
                 "set AMQP_URL (and AMQP_NAMESPACE) to the queue of the workers"
             }
@@ -96,16 +91,15 @@ impl fmt::Display for Identity {
     }
 }
 
-/// What the queue of these options is known by; `None` if it is an embedded one that does not exist. Connects to no broker, and makes
-/// nothing.
+/// The identity of the queue of these options; `None` for an embedded one that does not exist. Connects to no broker, and
+/// creates nothing.
 ///
 /// # Errors
-///
-/// When the file cannot be read.
+/// Fails if the file cannot be read.
 pub async fn identity(options: &Options) -> Result<Option<Identity>, OpenError> {
     match options {
         Options::RabbitMq(options) => {
-            let (hosts, vhost) = rabbitmq::whereabouts(options);
+            let (hosts, vhost) = options.hosts_and_vhost();
             Ok(Some(Identity::RabbitMq {
                 hosts,
                 vhost,
@@ -113,15 +107,11 @@ pub async fn identity(options: &Options) -> Result<Option<Identity>, OpenError> 
             }))
         }
         Options::Embedded(options) => {
-            let path = options
-                .path
-                .canonicalize()
-                .unwrap_or_else(|_| options.path.clone())
-                .display()
-                .to_string();
-            Ok(embedded::identity(options)
-                .await?
-                .map(|id| Identity::Embedded { id, path }))
+            let path = options.path.canonicalize();
+            let path = path.unwrap_or_else(|_| options.path.clone());
+            let path = path.display().to_string();
+            let id = embedded::identity(options).await?;
+            Ok(id.map(|id| Identity::Embedded { id, path }))
         }
     }
 }
@@ -129,6 +119,7 @@ pub async fn identity(options: &Options) -> Result<Option<Identity>, OpenError> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::queue::rabbitmq;
 
     fn rabbitmq(hosts: &[&str], namespace: &str) -> Identity {
         let hosts = hosts.iter().map(|host| (*host).into()).collect();
@@ -147,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_queue_is_told_from_another() {
+    fn queues_are_distinguished() {
         let ours = rabbitmq(&["a", "b:5673"], "clerk-sync");
         for (other, expected) in [
             (rabbitmq(&["b:5673", "c"], "clerk-sync"), true),
@@ -202,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_kept_as_json_without_a_password() {
+    fn it_is_stored_as_json_without_a_password() {
         let address = "amqp://u:hunter2@Broker.example,amqps://u:hunter2@other:5673/%2f"
             .parse()
             .unwrap();
@@ -210,7 +201,7 @@ mod tests {
             address,
             namespace: "clerk-sync".into(),
         };
-        let (hosts, vhost) = rabbitmq::whereabouts(&options);
+        let (hosts, vhost) = options.hosts_and_vhost();
         let identity = Identity::RabbitMq {
             hosts,
             vhost,

@@ -1,13 +1,16 @@
-//! Between receiver and worker: where an acknowledged event waits, on disk.
+//! The queue: where an acknowledged event waits, on disk, between receiver and worker.
 //!
-//! One of the two seams of the house. Both queues keep the same promises; `tests/it/contract/queue.rs` holds them to it.
+//! Both queues keep the same contract; `tests/it/contract/queue.rs` tests it on real servers:
 //!
 //! - An event whose `publish` returned `Ok` is delivered to a consumer at least once, whatever is killed in between.
 //! - An event is delivered again until a batch that holds it is acknowledged.
-//! - Order is not promised.
+//! - Order is not guaranteed.
 
+mod batch;
 pub mod embedded;
+mod error;
 mod identity;
+mod options;
 pub mod rabbitmq;
 
 use std::num::NonZeroUsize;
@@ -15,10 +18,14 @@ use std::time::{Duration, Instant};
 
 use crate::clerk::{SignedEvent, Timestamp};
 use crate::{metrics, trace};
+use batch::Lease;
 
+pub use batch::{Batch, ConsumerOptions, Source};
+pub use error::{OpenError, PUBLISH_TIMEOUT, PublishError, Unavailable};
 pub use identity::{Identity, identity};
+pub use options::{Options, QueueInspection, inspect};
 
-/// Where events wait.
+/// A handle on the open queue. Clones share it.
 #[derive(Clone)]
 pub enum Queue {
     /// For any number of receivers and workers.
@@ -27,46 +34,11 @@ pub enum Queue {
     Embedded(embedded::Queue),
 }
 
-/// Which queue to open. Plain data.
-#[derive(Debug, Clone)]
-pub enum Options {
-    RabbitMq(rabbitmq::Options),
-    Embedded(embedded::Options),
-}
-
-/// What a queue is like: for a person who sets it up.
-#[derive(Debug, Clone)]
-pub enum Inspection {
-    RabbitMq(rabbitmq::Inspection),
-    Embedded(embedded::Inspection),
-}
-
-/// Asks what the queue is like, without making or changing anything. It need not be open.
-pub async fn inspect(options: &Options) -> Result<Inspection, OpenError> {
-    match options {
-        Options::RabbitMq(options) => Ok(Inspection::RabbitMq(rabbitmq::inspect(options).await?)),
-        Options::Embedded(options) => Ok(Inspection::Embedded(embedded::inspect(options).await?)),
-    }
-}
-
-/// What a consumer takes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
-    /// The events to apply.
-    Events,
-    /// What was delivered too often without an acknowledgement.
-    DeadLetters,
-    /// What no binding took.
-    Unrouted,
-    /// What a policy of the broker took out of the queues of the two above, such as by a `message-ttl`.
-    Rescued,
-}
-
-/// How long a publish may take before the sender is told to try again. Svix gives up after 15 s.
-pub const PUBLISH_TIMEOUT: Duration = Duration::from_secs(10);
-
 impl Queue {
-    /// Opens the queue. RabbitMQ need not be there yet: the connection is made, and made again, in the background.
+    /// Opens the queue. The connection to RabbitMQ is made in the background, and again after every outage.
+    ///
+    /// # Errors
+    /// Fails if an operator must fix the configuration or the file first.
     pub async fn open(options: &Options) -> Result<Self, OpenError> {
         match options {
             Options::RabbitMq(options) => Ok(Self::RabbitMq(rabbitmq::Queue::open(options)?)),
@@ -74,9 +46,9 @@ impl Queue {
         }
     }
 
-    /// A handle for publishing from this thread, one of `threads` that have one each. To be called on a runtime that has no other
-    /// thread: each that an event does not have to wake is time and work saved. The handle is of use as long as that runtime;
-    /// events in flight when it ends are not promised.
+    /// Returns a handle for publishing from this thread, one of `threads` that have one each. Must be called on a runtime
+    /// that has no other thread: an event then wakes no other thread. The handle lives as long as that runtime; events in
+    /// flight when it ends are not confirmed.
     pub fn on_this_thread(&self, threads: NonZeroUsize) -> Self {
         match self {
             Self::RabbitMq(queue) => Self::RabbitMq(queue.on_this_thread(threads)),
@@ -85,14 +57,15 @@ impl Queue {
         }
     }
 
-    /// Returns once the event is on disk and routed. Any error means: not promised, let the sender try again.
+    /// Returns once the event is on disk and routed. May be cancelled at any time; the event may be stored all the same.
     ///
-    /// May be cancelled at any time; the event may be stored all the same.
+    /// # Errors
+    /// After any error the event is not confirmed: the sender is to try again.
     pub async fn publish(&self, event: SignedEvent) -> Result<(), PublishError> {
         let (event, span) = trace::Publish::begin(event, self.system());
         let stored = async {
             match self {
-                Self::RabbitMq(queue) => queue.publish(event).await,
+                Self::RabbitMq(queue) => queue.publisher.publish(event, false).await,
                 Self::Embedded(queue) => queue.publish(event).await,
             }
         };
@@ -100,7 +73,7 @@ impl Queue {
         let published = tokio::time::timeout(PUBLISH_TIMEOUT, stored)
             .await
             .unwrap_or(Err(PublishError::TimedOut));
-        // A refusal comes at once, and says nothing of how fast the queue is.
+        // A refusal is immediate, and does not show how fast the queue is.
         if matches!(published, Ok(()) | Err(PublishError::TimedOut)) {
             metrics::published(since.elapsed());
         }
@@ -108,7 +81,7 @@ impl Queue {
         published
     }
 
-    /// Says in the log where bodies of so many bytes cannot be queued, once that is known.
+    /// Logs a warning, once it is known, if bodies of this many bytes cannot be queued.
     pub fn expect_bodies(&self, bytes: usize) {
         match self {
             Self::RabbitMq(queue) => queue.expect_bodies(bytes),
@@ -117,8 +90,7 @@ impl Queue {
         }
     }
 
-    /// How long an event may be held without an acknowledgement: as long as is wanted, or less where the queue is known to take
-    /// it back before.
+    /// How long an event may stay unacknowledged: `wanted`, or less if the queue is known to take it back earlier.
     pub fn hold_max(&self, wanted: Duration) -> Duration {
         match self {
             Self::RabbitMq(queue) => queue.hold_max(wanted),
@@ -126,43 +98,15 @@ impl Queue {
         }
     }
 
-    /// A new consumer. It connects by itself, and again after every outage.
-    pub fn consume(&self, source: Source, taking: ConsumerOptions) -> Consumer {
+    /// Returns a new consumer. It connects by itself, and again after every outage.
+    pub fn consume(&self, source: Source, options: ConsumerOptions) -> Consumer {
         match self {
-            Self::RabbitMq(queue) => Consumer::RabbitMq(Box::new(queue.consume(source, taking))),
-            Self::Embedded(queue) => Consumer::Embedded(queue.consume(source, taking.batch_max)),
+            Self::RabbitMq(queue) => Consumer::RabbitMq(Box::new(queue.consume(source, options))),
+            Self::Embedded(queue) => Consumer::Embedded(queue.consume(source, options.batch_max)),
         }
     }
 
-    /// Gives everything that a consumer has in hand back to the queue, so that it does not count as a delivery that came to
-    /// nothing. Takes little more than `PUBLISH_TIMEOUT`.
-    ///
-    /// A queue that takes nothing now (it is full, or its broker has raised an alarm) cannot do that: then what is left comes
-    /// back as a batch, to be held on to and tried again. If it `force`, it goes all the same, and counts.
-    pub async fn give_back(
-        &self,
-        consumer: &mut Consumer,
-        batches: Vec<Batch>,
-        force: bool,
-    ) -> Option<Batch> {
-        match (self, consumer) {
-            (Self::RabbitMq(queue), Consumer::RabbitMq(consumer)) => {
-                queue.give_back(consumer, batches, force).await
-            }
-            // A receipt that is dropped gives its rows back.
-            _ => None,
-        }
-    }
-
-    /// Gives back what the queue has sent the consumer ahead, so that it is not lost with a process that dies; nothing more is
-    /// sent until the next batch is asked for.
-    pub async fn set_aside(&self, consumer: &mut Consumer) {
-        if let (Self::RabbitMq(queue), Consumer::RabbitMq(consumer)) = (self, consumer) {
-            queue.set_aside(consumer).await;
-        }
-    }
-
-    /// What a trace calls it.
+    /// The name of the system in traces.
     pub fn system(&self) -> &'static str {
         match self {
             Self::RabbitMq(_) => "rabbitmq",
@@ -171,6 +115,9 @@ impl Queue {
     }
 
     /// How many events wait to be taken.
+    ///
+    /// # Errors
+    /// Fails during an outage.
     pub async fn depth(&self) -> Result<u64, Unavailable> {
         match self {
             Self::RabbitMq(queue) => queue.depth().await,
@@ -178,10 +125,13 @@ impl Queue {
         }
     }
 
-    /// When the oldest event that waits was received, where the queue can tell.
+    /// When the oldest waiting event was received; `None` if no event waits.
+    ///
+    /// # Errors
+    /// Fails during an outage, and for RabbitMQ: over AMQP an event is only visible to its consumer, which counts as a
+    /// delivery.
     pub async fn oldest_received_at(&self) -> Result<Option<Timestamp>, Unavailable> {
         match self {
-            // Over AMQP an event can only be seen by taking it, which would count as a delivery.
             Self::RabbitMq(_) => Err(Unavailable::new(
                 "RabbitMQ does not say over AMQP when its oldest message came",
             )),
@@ -189,7 +139,10 @@ impl Queue {
         }
     }
 
-    /// Whether a publish could succeed now, or what is in its way.
+    /// Whether a publish could succeed now.
+    ///
+    /// # Errors
+    /// Returns the reason if it could not.
     pub fn ready(&self) -> Result<(), Unavailable> {
         match self {
             Self::RabbitMq(queue) => queue.ready(),
@@ -197,7 +150,7 @@ impl Queue {
         }
     }
 
-    /// The sources besides `Events` that somebody must drain: where an event can end that no consumer acknowledged.
+    /// The sources besides `Events` that a worker must drain: where unacknowledged events end.
     pub fn secondary_sources(&self) -> &'static [Source] {
         match self {
             Self::RabbitMq(_) => &[Source::DeadLetters, Source::Unrouted, Source::Rescued],
@@ -205,12 +158,12 @@ impl Queue {
         }
     }
 
-    /// Whether a consumer of this source ends once it has taken what was there at first: no more can come.
+    /// Whether a consumer of this source ends once it has taken all events that were there at the start: no more can arrive.
     pub fn has_end(&self, source: Source) -> bool {
         matches!(self, Self::Embedded(_)) && source != Source::Events
     }
 
-    /// Closes the queue in good order. Publishes after it fail.
+    /// Shuts the queue down in order. Later publishes fail.
     pub async fn close(&self) {
         match self {
             Self::RabbitMq(queue) => queue.close().await,
@@ -221,14 +174,15 @@ impl Queue {
 
 /// Takes events in batches.
 pub enum Consumer {
+    /// Of RabbitMQ.
     RabbitMq(Box<rabbitmq::Consumer>),
+    /// Of the SQLite file.
     Embedded(embedded::Consumer),
 }
 
 impl Consumer {
-    /// Waits for one event, through any outage, then takes what is ready too, up to the consumer's `batch_max`.
-    ///
-    /// Nothing once `stop` was called and all that had been handed over is taken. Cancel-safe.
+    /// Waits for one event, through any outage, then takes all that are ready, at most the consumer's `batch_max`. Returns
+    /// `None` once `stop` was called and all prefetched events are taken. Cancel-safe.
     pub async fn next_batch(&mut self) -> Option<Batch> {
         match self {
             Self::RabbitMq(consumer) => consumer.next_batch().await,
@@ -236,8 +190,8 @@ impl Consumer {
         }
     }
 
-    /// The same, but waits until a batch is full: so many events wait as it may have, or what ends it before. To be asked while
-    /// other batches are in flight, when there is no haste. After `stop`, what is left is full.
+    /// Like `next_batch`, but waits until the batch is full. To be called while other batches are in flight. After `stop`,
+    /// the rest is a full batch.
     pub async fn next_full_batch(&mut self) -> Option<Batch> {
         match self {
             Self::RabbitMq(consumer) => consumer.next_full_batch().await,
@@ -245,27 +199,50 @@ impl Consumer {
         }
     }
 
-    /// Says that every event of the batch is dealt with for good. The queue may hear of it some milliseconds later, while more is
-    /// asked for; at the latest when the consumer is stopped or dropped.
+    /// Acknowledges a batch. The acknowledgement may be sent some milliseconds later, during `next_batch`; at the latest when
+    /// the consumer is stopped or dropped.
     ///
-    /// Fails when the connection that delivered the batch is gone: then its events are delivered again.
+    /// # Errors
+    /// Fails if the connection that delivered the batch is gone: its events are delivered again.
     pub async fn ack(&mut self, batch: Batch) -> Result<(), Unavailable> {
-        match (self, batch.receipt) {
-            (Self::RabbitMq(consumer), Receipt::RabbitMq(receipt)) => consumer.ack(receipt).await,
-            (Self::Embedded(consumer), Receipt::Embedded(receipt)) => consumer.ack(receipt).await,
+        match (self, batch.lease) {
+            (Self::RabbitMq(consumer), Lease::RabbitMq(tags)) => consumer.ack(tags).await,
+            (Self::Embedded(consumer), Lease::Embedded(lease)) => consumer.ack(lease).await,
             _ => Err(Unavailable::new("the batch belongs to another queue")),
         }
     }
 
-    /// Has the queue send nothing more until the next batch is asked for. What was sent ahead is handed out then, first.
+    /// Has the queue send nothing more until the next batch is asked for. Prefetched events are taken first then.
     pub async fn pause(&mut self) {
         if let Self::RabbitMq(consumer) = self {
-            // Where the connection is gone, nothing comes either.
+            // If the connection is gone, nothing arrives either.
             consumer.pause().await;
         }
     }
 
-    /// Asks for no more events, so that what was handed over already can be finished.
+    /// Returns these batches and the prefetched events to the queue without spending a delivery of each event. Takes little
+    /// more than `PUBLISH_TIMEOUT`.
+    ///
+    /// A queue that takes no events now (it is full, or its broker has raised an alarm) cannot do that: then the rest is
+    /// returned as a batch, to be held and tried again. With `force` it goes back in any case, and each event spends a
+    /// delivery.
+    pub async fn return_all(&mut self, batches: Vec<Batch>, force: bool) -> Option<Batch> {
+        match self {
+            Self::RabbitMq(consumer) => consumer.return_all(batches, force).await,
+            // A lease that is dropped returns its rows.
+            Self::Embedded(_) => None,
+        }
+    }
+
+    /// Returns the prefetched events to the queue, so that they spend no delivery if the process dies. The queue sends nothing
+    /// more until the next batch is asked for.
+    pub async fn return_prefetched(&mut self) {
+        if let Self::RabbitMq(consumer) = self {
+            consumer.return_prefetched().await;
+        }
+    }
+
+    /// Asks for no more events. Events that are taken or prefetched can still be finished.
     pub async fn stop(&mut self) {
         match self {
             Self::RabbitMq(consumer) => consumer.stop().await,
@@ -273,79 +250,3 @@ impl Consumer {
         }
     }
 }
-
-/// Most bytes of bodies in one batch; one body may be larger. A write holds them about ten times over, as columns, as arguments
-/// and on the wire; 500 bodies of the usual 3 KB are a fifth of it.
-const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
-
-/// How a consumer takes events. Plain data.
-#[derive(Debug, Clone, Copy)]
-pub struct ConsumerOptions {
-    /// Most events in a batch.
-    pub batch_max: NonZeroUsize,
-    /// Batches in flight at once: so many are not acknowledged while the next is asked for.
-    pub batches: NonZeroUsize,
-}
-
-/// Events taken together.
-#[must_use = "a batch that is not acknowledged is delivered again"]
-pub struct Batch {
-    pub events: Vec<SignedEvent>,
-    /// Whether it is one event, which so many deliveries have come to nothing with that it may be what kills processes.
-    pub suspect: bool,
-    receipt: Receipt,
-}
-
-/// What an acknowledgement names.
-enum Receipt {
-    RabbitMq(rabbitmq::Tags),
-    Embedded(embedded::Receipt),
-}
-
-/// Why an event is not promised. Each one is a 503, but for one that can never be queued; the kind is a label.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum PublishError {
-    #[error("the queue is away")]
-    Unavailable,
-    #[error("too many events wait to be queued")]
-    Busy,
-    #[error("no queue takes this event")]
-    Unroutable,
-    #[error("the queue refused the event: it is full")]
-    Refused,
-    #[error("the queue did not answer in time")]
-    TimedOut,
-    /// It can never be queued as long as the broker is configured so.
-    #[error("RabbitMQ takes at most {max} bytes in one message (max_message_size)")]
-    TooLarge { max: u64 },
-}
-
-impl PublishError {
-    /// A word for it.
-    pub fn kind(self) -> &'static str {
-        match self {
-            Self::Unavailable => "unavailable",
-            Self::Busy => "busy",
-            Self::Unroutable => "unroutable",
-            Self::Refused => "refused",
-            Self::TimedOut => "timed_out",
-            Self::TooLarge { .. } => "too_large",
-        }
-    }
-}
-
-/// The queue is away for now. The text says what is in the way and what to do.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("{0}")]
-pub struct Unavailable(String);
-
-impl Unavailable {
-    pub fn new(reason: impl Into<String>) -> Self {
-        Self(reason.into())
-    }
-}
-
-/// The queue cannot be opened at all: a person must mend something first.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct OpenError(pub String);

@@ -15,11 +15,15 @@ const INTERVAL: Duration = Duration::from_millis(250);
 /// The outcome of a replayed event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Outcome {
+    /// The event.
     pub event_id: String,
+    /// How it ended.
     pub status: OutcomeStatus,
     #[serde(skip_serializing_if = "Option::is_none")]
+    /// Why it failed again; `None` if it did not.
     pub error_code: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    /// The same, for a person.
     pub error: Option<String>,
 }
 
@@ -27,10 +31,13 @@ pub struct Outcome {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OutcomeStatus {
+    /// It changed its row.
     Applied,
+    /// A newer version was there.
     Stale,
     /// It failed again.
     Failed,
+    /// A person gave it up.
     Discarded,
     /// Its row is gone: the user was forgotten.
     Gone,

@@ -10,6 +10,7 @@ use crate::clerk::EventId;
 /// What a replay did, or would do.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ReplayReport {
+    /// Whether nothing was changed.
     pub dry_run: bool,
     /// Events that were published again, or would be.
     pub replayed: u64,
@@ -26,6 +27,7 @@ pub struct ReplayReport {
 /// What the events of a replay would do to the table as it is now.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ReplayPreview {
+    /// They would change their row.
     pub apply: u64,
     /// A newer version is there.
     pub be_stale: u64,
@@ -36,6 +38,7 @@ pub struct ReplayPreview {
 /// An event that is on the queue again.
 #[derive(Debug, Clone)]
 pub struct Replayed {
+    /// The event.
     pub event_id: EventId,
     /// How often it had been tried before.
     pub attempts: i64,
@@ -44,7 +47,9 @@ pub struct Replayed {
 /// What a discard did, or would do.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct DiscardReport {
+    /// Whether nothing was changed.
     pub dry_run: bool,
+    /// Events that were discarded, or would be.
     pub discarded: u64,
     /// Events that are not failed, or do not exist.
     pub skipped: u64,

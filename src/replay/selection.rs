@@ -22,8 +22,11 @@ pub enum Selection {
     Ids(Vec<EventId>),
     /// Those that match the filter, the newest first; its status is ignored.
     Matching {
+        /// Which events.
         filter: EventFilter,
+        /// Most events.
         limit: u64,
+        /// Where to start; `None` for the newest.
         after: Option<Cursor>,
     },
 }

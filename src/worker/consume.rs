@@ -1,13 +1,13 @@
-//! One source, drained: its batches are taken, settled several at once, and acknowledged.
+//! Drains one source: takes its batches, has several applied at once, and acknowledges them.
 //!
-//! - One consumer, so that all that is in hand is known: an event that may kill the process is tried while nothing else is.
-//! - A batch is begun beside one in flight when it is full, or the other takes long. A write of one event costs nearly as
-//!   much as a write of ten, so what comes meanwhile is better together in the next batch than each in one of its own.
-//! - Batches are acknowledged in the order in which they were taken: one acknowledgement then stands for all events up to it,
-//!   where out of order each event needs its own. One that takes long is not waited for.
+//! - One consumer per source, so that all events in flight are known: one that may be a poison message is applied while no
+//!   other event is in flight.
+//! - While a batch is in flight, the next one is taken when it is full or the first takes long. A write of one event costs
+//!   nearly as much as a write of ten, so events that arrive meanwhile share the next batch.
+//! - Batches are acknowledged in the order in which they were taken: one acknowledgement then covers all events up to it,
+//!   where out of order each event needs its own. A batch that takes long is not waited for.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::num::NonZeroUsize;
+use std::collections::BTreeMap;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,273 +16,256 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep_until, timeout};
 use tracing::{info, warn};
 
-use super::apply::{GiveBack, Settler};
+use super::apply::{Applier, ReturnReason};
 use crate::backoff::Backoff;
-use crate::queue::{Batch, Consumer, ConsumerOptions, Queue, Source};
+use crate::queue::{Batch, Consumer, ConsumerOptions, Source};
 use crate::shutdown::Shutdown;
 use crate::tasks;
 
 /// How long a batch is held while the queue does not take it back either: below the 30 minutes, with time to return it.
 const HOLD_WHILE_REFUSED: Duration = Duration::from_secs(25 * 60);
 
-/// How long a full batch is waited for beside one in flight: longer than the write of a full one takes. One that waits for
-/// somebody's lock must not hold up what has nothing to do with it.
+/// How long to wait for a full batch while another is in flight: longer than the write of a full one takes. One that waits
+/// for a lock must not hold up the others.
 const FULL_WITHIN: Duration = Duration::from_millis(50);
 
-/// How long nothing else is taken while a suspect is tried. What kills a process does it sooner.
-const ALONE_MAX: Duration = Duration::from_secs(5);
+/// How long nothing else is taken while a possible poison message is applied. What kills a process does it sooner.
+const ISOLATED_MAX: Duration = Duration::from_secs(5);
 
 /// Drains one source.
 pub struct Drain {
-    queue: Queue,
-    settler: Arc<Settler>,
-    taking: ConsumerOptions,
+    applier: Arc<Applier>,
+    options: ConsumerOptions,
     shutdown: Shutdown,
 }
 
-/// What is in hand.
-struct Hand {
+/// The batches that are taken and not acknowledged.
+struct InFlight {
     consumer: Consumer,
-    in_flight: JoinSet<Settled>,
-    /// Numbers of what is in flight.
-    numbers: BTreeSet<u64>,
-    /// Settled, and not acknowledged before what was taken earlier.
-    settled: BTreeMap<u64, Batch>,
+    applying: JoinSet<Applied>,
+    /// In the order in which they were taken. `None` while a batch is being applied.
+    batches: BTreeMap<u64, Option<Batch>>,
     taken: u64,
-    /// While what is in flight is a suspect.
-    alone_until: Option<Instant>,
-    /// While no more may come, since the store takes no writes.
+    /// Set while a possible poison message is applied: nothing else is taken before.
+    isolated_until: Option<Instant>,
+    /// The queue sends nothing, since the store takes no writes.
     is_paused: bool,
-    unacknowledged: Backoff,
+    ack_retry: Backoff,
 }
 
-/// A batch in hand.
-struct Held {
+struct TakenBatch {
     number: u64,
     batch: Batch,
     since: Instant,
 }
 
-/// A batch, and why it is to be given back where it could not be settled.
-type Settled = (Held, Result<(), GiveBack>);
+type Applied = (TakenBatch, Result<(), ReturnReason>);
+
+/// Batches that could not be applied, and why they return to the queue.
+struct Unapplied {
+    batches: Vec<TakenBatch>,
+    reason: ReturnReason,
+}
 
 impl Drain {
-    pub fn new(
-        queue: Queue,
-        settler: Settler,
-        batch_max: NonZeroUsize,
-        batches: NonZeroUsize,
-    ) -> Self {
-        let shutdown = settler.shutdown.clone();
+    pub fn new(applier: Applier, options: ConsumerOptions) -> Self {
         Self {
-            queue,
-            settler: Arc::new(settler),
-            taking: ConsumerOptions { batch_max, batches },
-            shutdown,
+            shutdown: applier.shutdown.clone(),
+            applier: Arc::new(applier),
+            options,
         }
     }
 
-    /// A panic is a bug, and no reason to stop working: the events of the batch are delivered again. Nor is an end that nobody
-    /// asked for.
+    /// Runs until the worker stops. A panic is a bug, and no reason to stop: the events of the batch are delivered again. An
+    /// unexpected end is handled alike.
     pub async fn run_through_panics(self) {
-        let drain = Arc::new(self);
-        let died = || {
-            drain
-                .settler
-                .status
-                .waits("it met a bug of clerk-sync, and starts again: report it")
-        };
-        let is_asked_to_end = || drain.shutdown.is_requested();
-        tasks::restarted(drain.task(), is_asked_to_end, died, || {
-            Arc::clone(&drain).run_to_the_end()
-        })
-        .await;
-    }
-
-    async fn run_to_the_end(self: Arc<Self>) {
-        self.run().await;
-        if self.queue.has_end(self.settler.source) {
-            self.shutdown.requested().await;
-        }
-    }
-
-    fn task(&self) -> &'static str {
-        match self.settler.source {
+        let task = match self.applier.source {
             Source::Events => "worker of events",
             Source::DeadLetters => "worker of dead letters",
             Source::Unrouted => "worker of unrouted events",
             Source::Rescued => "worker of rescued events",
-        }
+        };
+        let died = || {
+            let reason = "it met a bug of clerk-sync, and starts again: report it";
+            self.applier.status.waits(reason);
+        };
+        let is_asked_to_end = || self.shutdown.is_requested();
+        tasks::restarted(task, is_asked_to_end, died, || async {
+            self.run().await;
+            if self.applier.queue.has_end(self.applier.source) {
+                self.shutdown.requested().await;
+            }
+        })
+        .await;
     }
 
     async fn run(&self) {
-        loop {
-            // No batch is taken while it could only be held.
-            if !self.settler.store_is_ready().await {
-                return;
-            }
-            let consumer = self.queue.consume(self.settler.source, self.taking);
-            self.settler.status.applies();
+        // No batch is taken while it could only be held.
+        while self.applier.store_is_ready().await {
+            let Applier {
+                queue,
+                source,
+                status,
+                ..
+            } = &*self.applier;
+            let consumer = queue.consume(*source, self.options);
+            status.applies();
             match self.drain(consumer).await {
-                Some(GiveBack::HeldTooLong) => {
-                    warn!("the database is away: events wait in the queue")
+                Some(ReturnReason::HeldTooLong) => {
+                    warn!("the database is away: events wait in the queue");
                 }
-                Some(GiveBack::Stopping) | None => return,
+                Some(ReturnReason::Stopping) | None => return,
             }
         }
     }
 
-    /// Takes batches until the worker is to stop and all that was handed over is done, or some must be given back.
-    async fn drain(&self, consumer: Consumer) -> Option<GiveBack> {
-        let (mut hand, mut stopping, mut outage) =
-            (Hand::of(consumer), false, self.settler.outage.met());
+    /// Takes batches until the worker stops and all of them are done, or some must return to the queue.
+    async fn drain(&self, consumer: Consumer) -> Option<ReturnReason> {
+        let mut in_flight = InFlight::new(consumer);
+        let (mut stopping, mut outage) = (false, self.applier.outage.met());
         loop {
-            let in_flight = hand.in_flight.len();
-            let has_room = in_flight < self.taking.batches.get()
-                && hand.alone_until.is_none()
-                && (stopping || !hand.is_paused);
-            let can_pause = self.settler.source == Source::Rescued && !stopping;
-            let alone_until = hand.alone_until.unwrap_or_else(Instant::now);
-            let gone = tokio::select! {
+            let applying = in_flight.applying.len();
+            let has_capacity = applying < self.options.batches.get()
+                && in_flight.isolated_until.is_none()
+                && (stopping || !in_flight.is_paused);
+            let can_pause = self.applier.source == Source::Rescued && !stopping;
+            let isolated_until = in_flight.isolated_until.unwrap_or_else(Instant::now);
+            let returned = tokio::select! {
                 biased;
                 () = self.shutdown.requested(), if !stopping => {
                     stopping = true;
-                    hand.consumer.stop().await;
+                    in_flight.consumer.stop().await;
                     None
                 }
-                Ok(()) = outage.changed(), if can_pause && !hand.is_paused => {
-                    // What is not delivered yet expires; what the broker holds does not.
-                    hand.consumer.pause().await;
-                    hand.is_paused = true;
+                Ok(()) = outage.changed(), if can_pause && !in_flight.is_paused => {
+                    // Events that are not delivered yet may expire; those that the broker retains do not.
+                    in_flight.consumer.pause().await;
+                    in_flight.is_paused = true;
                     None
                 }
-                Some(settled) = hand.in_flight.join_next() => self.conclude(&mut hand, joined(settled)).await,
-                () = sleep_until(alone_until.into()), if hand.alone_until.is_some() => {
-                    hand.alone_until = None;
+                Some(applied) = in_flight.applying.join_next() => {
+                    in_flight.isolated_until = None;
+                    match in_flight.finished(applied) {
+                        // The others meet the same outage.
+                        Some(unapplied) => self.return_all(&mut in_flight, unapplied).await,
+                        None => {
+                            self.acknowledge_in_order(&mut in_flight).await;
+                            None
+                        }
+                    }
+                }
+                () = sleep_until(isolated_until.into()), if in_flight.isolated_until.is_some() => {
+                    in_flight.isolated_until = None;
                     None
                 }
-                _ = self.settler.store_is_ready(), if can_pause && hand.is_paused => {
+                _ = self.applier.store_is_ready(), if can_pause && in_flight.is_paused => {
                     outage.mark_unchanged();
-                    hand.is_paused = false;
+                    in_flight.is_paused = false;
                     None
                 }
-                batch = next(&mut hand.consumer, in_flight), if has_room => match batch {
-                    Some(batch) => self.begin(&mut hand, batch).await,
-                    None => match self.settle_in_flight(&mut hand).await {
-                        (back, Some(reason)) => self.give_back(&mut hand, back, reason).await,
-                        (_, None) => return None,
+                batch = next(&mut in_flight.consumer, applying), if has_capacity => match batch {
+                    Some(batch) => self.start(&mut in_flight, batch).await,
+                    None => match self.finish_all(&mut in_flight).await {
+                        Some(unapplied) => self.return_all(&mut in_flight, unapplied).await,
+                        None => return None,
                     },
                 },
             };
-            if gone.is_some() {
-                return gone;
+            if returned.is_some() {
+                return returned;
             }
         }
     }
 
-    /// Has a batch settled; a suspect while nothing else is in hand, so that it counts against no other if it kills us.
-    async fn begin(&self, hand: &mut Hand, batch: Batch) -> Option<GiveBack> {
-        hand.taken += 1;
-        let held = Held {
-            number: hand.taken,
+    /// Starts to apply a batch. A possible poison message waits until nothing else is in flight, so that it counts against
+    /// no other event if it kills the process.
+    async fn start(&self, in_flight: &mut InFlight, batch: Batch) -> Option<ReturnReason> {
+        in_flight.taken += 1;
+        let taken = TakenBatch {
+            number: in_flight.taken,
             batch,
             since: Instant::now(),
         };
-        if held.batch.suspect {
-            if let (mut back, Some(reason)) = self.settle_in_flight(hand).await {
-                back.push(held);
-                return self.give_back(hand, back, reason).await;
+        if taken.batch.may_be_poison {
+            if let Some(mut unapplied) = self.finish_all(in_flight).await {
+                unapplied.batches.push(taken);
+                return self.return_all(in_flight, unapplied).await;
             }
-            warn!(event_id = %held.batch.events[0].id(), "this event came to nothing many times; it is tried alone");
-            self.queue.set_aside(&mut hand.consumer).await;
-            hand.alone_until = Some(Instant::now() + ALONE_MAX);
+            warn!(event_id = %taken.batch.events[0].id(), "an event was delivered many times without being applied; it may be a poison message and is isolated");
+            in_flight.consumer.return_prefetched().await;
+            in_flight.isolated_until = Some(Instant::now() + ISOLATED_MAX);
         }
-        let settler = Arc::clone(&self.settler);
-        hand.numbers.insert(held.number);
-        hand.in_flight.spawn(async move {
-            let settled = settler.settle(&held.batch.events, held.since).await;
-            (held, settled)
+        let applier = Arc::clone(&self.applier);
+        in_flight.batches.insert(taken.number, None);
+        in_flight.applying.spawn(async move {
+            let applied = applier.apply(&taken.batch.events, taken.since).await;
+            (taken, applied)
         });
         None
     }
 
-    /// Deals with what a batch came to. The reason where it was given back, and all else with it.
-    async fn conclude(&self, hand: &mut Hand, (held, settled): Settled) -> Option<GiveBack> {
-        hand.alone_until = None;
-        hand.numbers.remove(&held.number);
-        let Err(reason) = settled else {
-            hand.settled.insert(held.number, held.batch);
-            self.acknowledge_in_order(hand).await;
-            return None;
-        };
-        // The others meet the same outage.
-        let (mut back, _) = self.settle_in_flight(hand).await;
-        back.push(held);
-        self.give_back(hand, back, reason).await
-    }
-
-    /// Waits for all that is in flight: what of it is to be given back, and why.
-    async fn settle_in_flight(&self, hand: &mut Hand) -> (Vec<Held>, Option<GiveBack>) {
-        let (mut back, mut reason) = (Vec::new(), None);
-        while let Some(settled) = hand.in_flight.join_next().await {
-            let (held, settled) = joined(settled);
-            hand.numbers.remove(&held.number);
-            match settled {
-                Ok(()) => _ = hand.settled.insert(held.number, held.batch),
-                Err(why) => {
-                    back.push(held);
-                    reason = Some(why);
+    /// Waits until nothing is being applied, and acknowledges. Returns the batches that could not be applied, if any.
+    async fn finish_all(&self, in_flight: &mut InFlight) -> Option<Unapplied> {
+        let mut unapplied: Option<Unapplied> = None;
+        while let Some(applied) = in_flight.applying.join_next().await {
+            if let Some(more) = in_flight.finished(applied) {
+                match &mut unapplied {
+                    Some(unapplied) => unapplied.batches.extend(more.batches),
+                    None => unapplied = Some(more),
                 }
             }
         }
-        self.acknowledge_in_order(hand).await;
-        (back, reason)
+        self.acknowledge_in_order(in_flight).await;
+        unapplied
     }
 
-    /// Acknowledges what was taken before all that is in flight; and the rest, if that would be kept waiting.
-    async fn acknowledge_in_order(&self, hand: &mut Hand) {
-        let first_in_flight = hand.numbers.first().copied().unwrap_or(u64::MAX);
-        let mut ready = std::mem::take(&mut hand.settled);
-        let later = ready.split_off(&first_in_flight);
-        if later.len() < self.taking.batches.get() {
-            hand.settled = later;
+    /// Acknowledges the applied batches that were taken before all that are being applied; the others too, if too many wait.
+    async fn acknowledge_in_order(&self, in_flight: &mut InFlight) {
+        let batches = &mut in_flight.batches;
+        let in_order = batches.values().take_while(|batch| batch.is_some()).count();
+        let applied = batches.values().flatten().count();
+        let acknowledged = if applied - in_order < self.options.batches.get() {
+            in_order
         } else {
-            ready.extend(later);
-        }
-        for batch in ready.into_values() {
-            self.acknowledge(hand, batch).await;
+            applied
+        };
+        let applied = batches.extract_if(.., |_, batch| batch.is_some());
+        let ready: Vec<Batch> = applied
+            .take(acknowledged)
+            .filter_map(|(_, batch)| batch)
+            .collect();
+        for batch in ready {
+            self.acknowledge(in_flight, batch).await;
         }
     }
 
-    /// Gives back all that is in hand; the reason, once it is gone. What the queue does not take is tried again, in turn with
-    /// giving it back; nothing once it is applied.
-    async fn give_back(
+    /// Returns everything in flight to the queue. Returns the reason, or `None` if the batches could be applied after all:
+    /// while the queue does not take them, they are tried again in turn.
+    async fn return_all(
         &self,
-        hand: &mut Hand,
-        back: Vec<Held>,
-        mut reason: GiveBack,
-    ) -> Option<GiveBack> {
-        let since = back
-            .iter()
-            .map(|held| held.since)
-            .min()
-            .unwrap_or_else(Instant::now);
-        let mut batches: Vec<Batch> = back.into_iter().map(|held| held.batch).collect();
+        in_flight: &mut InFlight,
+        mut unapplied: Unapplied,
+    ) -> Option<ReturnReason> {
+        if let Some(more) = self.finish_all(in_flight).await {
+            unapplied.batches.extend(more.batches);
+        }
+        let Unapplied {
+            batches,
+            mut reason,
+        } = unapplied;
+        let since = batches.iter().map(|taken| taken.since).min()?;
+        let mut batches: Vec<Batch> = batches.into_iter().map(|taken| taken.batch).collect();
         let mut refused = Backoff::for_outage();
         loop {
             let force = self.shutdown.is_requested()
-                || since.elapsed() > self.queue.hold_max(HOLD_WHILE_REFUSED);
-            let Some(rest) = self
-                .queue
-                .give_back(&mut hand.consumer, batches, force)
-                .await
-            else {
+                || since.elapsed() > self.applier.queue.hold_max(HOLD_WHILE_REFUSED);
+            let Some(rest) = in_flight.consumer.return_all(batches, force).await else {
                 return Some(reason);
             };
             self.shutdown.or(refused.wait()).await;
-            match self.settler.settle(&rest.events, since).await {
+            match self.applier.apply(&rest.events, since).await {
                 Ok(()) => {
-                    self.acknowledge(hand, rest).await;
+                    self.acknowledge(in_flight, rest).await;
                     return None;
                 }
                 Err(again) => reason = again,
@@ -291,44 +274,54 @@ impl Drain {
         }
     }
 
-    async fn acknowledge(&self, hand: &mut Hand, batch: Batch) {
-        match hand.consumer.ack(batch).await {
-            Ok(()) => hand.unacknowledged.reset(),
+    async fn acknowledge(&self, in_flight: &mut InFlight, batch: Batch) {
+        match in_flight.consumer.ack(batch).await {
+            Ok(()) => in_flight.ack_retry.reset(),
             Err(reason) => {
                 info!(%reason, "a batch was applied but not acknowledged; it is delivered again and changes nothing");
-                // On a full disk the embedded queue hands the same batch out at once.
-                self.shutdown.or(hand.unacknowledged.wait()).await;
+                // On a full disk the embedded queue delivers the same batch again at once.
+                self.shutdown.or(in_flight.ack_retry.wait()).await;
             }
         }
     }
 }
 
-impl Hand {
-    fn of(consumer: Consumer) -> Self {
+impl InFlight {
+    fn new(consumer: Consumer) -> Self {
         Self {
             consumer,
-            in_flight: JoinSet::new(),
-            numbers: BTreeSet::new(),
-            settled: BTreeMap::new(),
+            applying: JoinSet::new(),
+            batches: BTreeMap::new(),
             taken: 0,
-            alone_until: None,
+            isolated_until: None,
             is_paused: false,
-            unacknowledged: Backoff::for_outage(),
+            ack_retry: Backoff::for_outage(),
+        }
+    }
+
+    /// Stores the result of a batch. Returns the batch if it was not applied. Continues a panic.
+    fn finished(&mut self, applied: Result<Applied, JoinError>) -> Option<Unapplied> {
+        let (taken, applied) = applied.unwrap_or_else(|error| resume_unwind(error.into_panic()));
+        match applied {
+            Ok(()) => {
+                self.batches.insert(taken.number, Some(taken.batch));
+                None
+            }
+            Err(reason) => {
+                self.batches.remove(&taken.number);
+                let batches = vec![taken];
+                Some(Unapplied { batches, reason })
+            }
         }
     }
 }
 
-/// The next batch. Cancel-safe.
-async fn next(consumer: &mut Consumer, in_flight: usize) -> Option<Batch> {
-    if in_flight > 0
+/// Returns the next batch. Cancel-safe.
+async fn next(consumer: &mut Consumer, applying: usize) -> Option<Batch> {
+    if applying > 0
         && let Ok(batch) = timeout(FULL_WITHIN, consumer.next_full_batch()).await
     {
         return batch;
     }
     consumer.next_batch().await
-}
-
-/// A panic goes on where it is caught.
-fn joined(settled: Result<Settled, JoinError>) -> Settled {
-    settled.unwrap_or_else(|error| resume_unwind(error.into_panic()))
 }

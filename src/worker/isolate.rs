@@ -1,111 +1,185 @@
-//! Finds the events of a batch that cannot be applied, so that only they fail.
+//! Finds the poison events of a write that is refused, so that only they fail.
 //!
-//! A part that is refused is halved until what causes it stands alone: k guilty events among n cost about k·log₂(n) more
-//! attempts. A panic counts as a refusal: it is a bug of ours, and must stop neither the worker nor the events beside the
-//! one that meets it.
+//! A refused write is halved until the event that causes it stands alone: k poison events among n cost about k·log₂(n) more
+//! attempts. A panic counts as a refusal: it is a bug of clerk-sync, and must stop neither the worker nor the other events.
 
-use std::ops::Range;
 use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt;
 
-use crate::store::EventFailure;
+use super::plan::{panicked, plan, split};
+use crate::clerk::SignedEvent;
+use crate::store::{EventFailure, Parsed, Record, Write};
 
-/// The parts of a batch that are still to be attempted.
-pub struct Isolation(Vec<Range<usize>>);
-
-impl Isolation {
-    /// Of `count` events that are refused together. One alone is attempted once more: its refusal is what it fails with.
-    pub fn of_refused(count: usize) -> Self {
-        let mut isolation = Self(Vec::new());
-        if let Some(place) = isolation.refused(0..count) {
-            isolation.0.push(place..place + 1);
-        }
-        isolation
+/// Halves a refused write. The first half is to be attempted first.
+///
+/// # Errors
+/// Returns the record if it is the only one, and `None` if there is none.
+pub fn halve(mut write: Write) -> Result<[Write; 2], Option<Record>> {
+    if write.records.len() < 2 {
+        return Err(write.records.pop());
     }
-
-    /// What to attempt next; nothing when all is attempted.
-    pub fn next_part(&mut self) -> Option<Range<usize>> {
-        self.0.pop().filter(|part| !part.is_empty())
-    }
-
-    /// To be called when `part` was refused. Returns the event that is refused alone, or halves the part.
-    pub fn refused(&mut self, part: Range<usize>) -> Option<usize> {
-        if part.len() == 1 {
-            return Some(part.start);
+    let middle = write.records.len() / 2;
+    let (first, second) = match write.changes.as_slice() {
+        [] => {
+            let second = write.records.split_off(middle);
+            (records_only(write.records), records_only(second))
         }
-        let middle = part.start + part.len() / 2;
-        // The first half is attempted first.
-        self.0.extend([middle..part.end, part.start..middle]);
-        None
+        [_] => {
+            let (failed, mut readable): (Vec<_>, Vec<_>) = write
+                .records
+                .into_iter()
+                .partition(|record| matches!(record.parsed, Parsed::Failed { .. }));
+            if failed.is_empty() {
+                // Events of one row are joined in one change: only the events themselves can be split.
+                let second = readable.split_off(middle);
+                (plan_again(readable), plan_again(second))
+            } else {
+                let (changes, records) = (write.changes, readable);
+                (records_only(failed), Write { changes, records })
+            }
+        }
+        changes => {
+            let middle = changes[changes.len() / 2].clerk_id.clone();
+            split(write, |clerk_id| *clerk_id >= middle)
+        }
+    };
+    Ok([first, second])
+}
+
+fn records_only(records: Vec<Record>) -> Write {
+    Write {
+        changes: Vec::new(),
+        records,
     }
 }
 
-/// Runs an attempt to apply something. The inner error is the refusal of something in it; a panic is one too.
-pub async fn refusing_panics<T, G>(
-    attempt: impl Future<Output = Result<Result<T, EventFailure>, G>>,
-) -> Result<Result<T, EventFailure>, G> {
-    // What a panic leaves half done is in a transaction that is not committed.
-    AssertUnwindSafe(attempt).catch_unwind().await.unwrap_or_else(|_| {
-        // The panic's own text may quote the body, so it is not used.
-        let text = "clerk-sync met a bug of its own at this event; report it, and replay the event with a version that mends it";
-        Ok(Err(EventFailure { code: "panicked".into(), text: text.into() }))
-    })
+fn plan_again(before: Vec<Record>) -> Write {
+    let events: Vec<SignedEvent> = before.iter().map(|record| record.event.clone()).collect();
+    let mut write = plan(&events);
+    // Both are sorted by the ID of the event.
+    for (record, before) in write.records.iter_mut().zip(before) {
+        record.deliveries = before.deliveries;
+    }
+    write
+}
+
+/// Runs an attempt to apply a write. The inner error is a refusal; a panic is one too.
+///
+/// # Errors
+/// Returns the outer error of the attempt.
+pub async fn refusing_panics<T, E>(
+    attempt: impl Future<Output = Result<Result<T, EventFailure>, E>>,
+) -> Result<Result<T, EventFailure>, E> {
+    // A panic leaves nothing but a transaction that is not committed.
+    let attempt = AssertUnwindSafe(attempt).catch_unwind();
+    attempt.await.unwrap_or_else(|_| Ok(Err(panicked())))
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::*;
+    use bytes::Bytes;
 
-    /// Isolates `guilty` among `count` that are refused together: what was applied, what is refused, and the number of attempts.
-    fn isolated(count: usize, guilty: &[usize]) -> (BTreeSet<usize>, Vec<usize>, usize) {
+    use super::*;
+    use crate::clerk::{EventId, EventType, Timestamp};
+
+    fn event(number: usize, body: String) -> SignedEvent {
+        let at = Timestamp::from_ms(1_795_172_400_000).unwrap();
+        let id = EventId::new(&format!("msg_{number:03}")).unwrap();
+        SignedEvent::restored(
+            id,
+            EventType::named("user.updated"),
+            at,
+            at,
+            Bytes::from(body),
+        )
+    }
+
+    fn update(number: usize, user: usize) -> SignedEvent {
+        let data = format!(r#"{{"id":"user_{user:03}","updated_at":1795172400000}}"#);
+        event(
+            number,
+            format!(r#"{{"data":{data},"type":"user.updated"}}"#),
+        )
+    }
+
+    /// Isolates `poison` events: the applied events, the refused ones, and the number of attempts.
+    fn isolated(events: &[SignedEvent], poison: &[usize]) -> (usize, Vec<String>, usize) {
+        let poison: BTreeSet<_> = poison
+            .iter()
+            .map(|place| events[*place].id().clone())
+            .collect();
         let (mut applied, mut refused, mut attempts) = (BTreeSet::new(), Vec::new(), 0);
-        let mut isolation = Isolation::of_refused(count);
-        while let Some(part) = isolation.next_part() {
+        let mut parts = vec![plan(events)];
+        while let Some(part) = parts.pop() {
             attempts += 1;
-            if guilty.iter().any(|place| part.contains(place)) {
-                refused.extend(isolation.refused(part));
+            let mut ids = part.records.iter().map(|record| record.event.id());
+            if ids.any(|id| poison.contains(id)) {
+                match halve(part) {
+                    Ok([first, second]) => parts.extend([second, first]),
+                    Err(record) => refused.push(record.unwrap().event.id().to_string()),
+                }
                 continue;
             }
-            for place in part {
-                assert!(applied.insert(place), "{place} is applied twice");
+            for record in part.records {
+                let id = record.event.id().clone();
+                assert!(applied.insert(id), "it is applied twice");
             }
         }
-        (applied, refused, attempts)
+        (applied.len(), refused, attempts)
     }
 
     #[test]
-    fn only_the_guilty_are_refused_in_about_k_log_n_attempts() {
-        for guilty in [vec![0], vec![499], vec![7, 8], vec![1, 100, 250, 499]] {
-            let (applied, refused, attempts) = isolated(500, &guilty);
-            assert_eq!(applied.len(), 500 - guilty.len());
-            assert_eq!(refused, guilty);
-            // Each is at the end of ceil(log2(500)) = 9 halvings, with two attempts each.
-            assert!(
-                attempts <= 1 + guilty.len() * 18,
-                "{attempts} attempts for {guilty:?}"
-            );
+    fn only_poison_events_are_refused_in_about_k_log_n_attempts() {
+        let of_many_users: Vec<_> = (0..500).map(|number| update(number, number)).collect();
+        let of_one_user: Vec<_> = (0..500).map(|number| update(number, 0)).collect();
+        let not_all_readable: Vec<_> = (0..500)
+            .map(|number| match number % 3 {
+                0 => event(number, "not json".into()),
+                1 => update(number, number),
+                _ => update(number, 7),
+            })
+            .collect();
+        for events in [of_many_users, of_one_user, not_all_readable] {
+            for poison in [vec![0], vec![499], vec![7, 8], vec![1, 100, 250, 499]] {
+                let (applied, mut refused, attempts) = isolated(&events, &poison);
+                assert_eq!(applied, 500 - poison.len());
+                refused.sort();
+                let expected: Vec<_> = poison.iter().map(|n| format!("msg_{n:03}")).collect();
+                assert_eq!(refused, expected);
+                // Each is at the end of at most 2·ceil(log2(500)) = 18 halvings, with two attempts each.
+                assert!(
+                    attempts <= 1 + poison.len() * 36,
+                    "{attempts} attempts for {poison:?}"
+                );
+            }
         }
-        assert_eq!(isolated(1, &[0]), (BTreeSet::new(), vec![0], 1));
-        assert_eq!(isolated(0, &[]), (BTreeSet::new(), Vec::new(), 0));
+        assert_eq!(
+            isolated(&[update(1, 1)], &[0]),
+            (0, vec!["msg_001".into()], 1)
+        );
+    }
+
+    #[test]
+    fn the_deliveries_of_an_event_are_kept() {
+        let write = plan(&[update(1, 0), update(2, 0), update(2, 0)]);
+        let [first, second] = halve(write).unwrap();
+        assert_eq!(first.records[0].deliveries, 1);
+        assert_eq!(second.records[0].deliveries, 2);
     }
 
     #[tokio::test]
-    async fn a_panic_is_a_refusal_and_nothing_else_is_changed() {
+    async fn a_panic_is_a_refusal_and_other_results_pass() {
         let panics = async |panics: bool| {
-            assert!(!panics, "a bug, shown by a test");
+            assert!(!panics, "a bug, made by a test");
             Ok::<_, &str>(Ok(()))
         };
         assert_eq!(refusing_panics(panics(false)).await, Ok(Ok(())));
         let refused = refusing_panics(panics(true)).await.unwrap().unwrap_err();
         assert_eq!(refused.code, "panicked");
-        assert!(
-            !refused.text.contains("shown by a test"),
-            "{}",
-            refused.text
-        );
+        assert!(!refused.text.contains("made by a test"), "{}", refused.text);
         assert_eq!(
             refusing_panics(async { Err::<Result<(), _>, _>("away") }).await,
             Err("away")

@@ -1,114 +1,160 @@
 //! Events to one write, without any I/O.
+//!
+//! A panic while an event is read is a bug of clerk-sync. Only that event fails.
 
 use std::collections::HashMap;
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::clerk::{Change, ClerkId, EventId, SignedEvent};
+use crate::clerk::{Change, ClerkId, Event, EventId, OmittedFields, SignedEvent};
+use crate::queue::Source;
 use crate::store::{EventFailure, Parsed, Record, Write};
 
-/// What these events, taken in this order, come to: one change a user, one record an event, both sorted by key.
+/// The write of these events, in the order in which they were taken: one change per row, one record per event, both sorted by
+/// key.
 pub fn plan(events: &[SignedEvent]) -> Write {
-    let mut changes: HashMap<ClerkId, Change> = HashMap::new();
-    let records = each_once(events, |event| match event.parse() {
-        Ok(read) => {
-            let clerk_id = read.change.clerk_id.clone();
-            let updated_at = read
-                .change
-                .profile
-                .as_ref()
-                .map(|(version, _)| version.updated_at);
-            let changed_within_write = join_into(&mut changes, read.change);
-            Parsed::Readable {
-                clerk_id,
-                occurred_at: read.occurred_at,
-                updated_at,
-                changed_within_write,
-            }
-        }
-        Err(rejection) => Parsed::Failed {
-            clerk_id: event.clerk_id(),
-            failure: rejection.into(),
-        },
-    });
-    let mut changes: Vec<_> = changes.into_values().collect();
-    changes.sort_unstable_by(|a, b| a.clerk_id.cmp(&b.clerk_id));
-    Write { changes, records }
+    plan_batch(events, Source::Events, &OmittedFields::default())
 }
 
-/// Records that keep these events as failed, all for the same reason, and change no user.
+/// The write of a batch from `source`, without the omitted fields. Events of a secondary source are recorded as failed, with
+/// the reason that their queue gives.
+pub fn plan_batch(events: &[SignedEvent], source: Source, omitted: &OmittedFields) -> Write {
+    plan_each(events, |event| {
+        let read = AssertUnwindSafe(|| {
+            #[cfg(test)]
+            assert!(event.id().as_str() != BUG, "a bug, made by a test");
+            match source {
+                Source::Events => {
+                    let (event, parsed) = event.parse_without(omitted);
+                    (event, parsed.map_err(EventFailure::from))
+                }
+                Source::DeadLetters | Source::Unrouted | Source::Rescued => {
+                    (event.without(omitted), Err(dead_letter_failure(event)))
+                }
+            }
+        });
+        catch_unwind(read).unwrap_or_else(|_| match *omitted == OmittedFields::default() {
+            true => (event.clone(), Err(panicked())),
+            // The body may hold omitted fields.
+            false => (event.without_body(), Err(EventFailure {
+                text: "clerk-sync met a bug of its own while it took out OMIT_FIELDS, so the body is not kept; report it, and repair the row with `clerk-sync reconcile --fix`".into(),
+                ..panicked()
+            })),
+        })
+    })
+}
+
+/// Records that keep these events as failed, all for the same reason. Changes no row.
 pub fn plan_failed(events: &[SignedEvent], failure: &EventFailure) -> Write {
-    let records = each_once(events, |event| Parsed::Failed {
-        clerk_id: clerk_id_of(event),
-        failure: failure.clone(),
-    });
-    Write {
-        changes: Vec::new(),
-        records,
+    plan_each(events, |event| (event.clone(), Err(failure.clone())))
+}
+
+/// The code panics at this event.
+#[cfg(test)]
+pub const BUG: &str = "msg_with_a_bug";
+
+/// The failure of an event whose code panics. The text of the panic may quote the body, so it is not used.
+pub fn panicked() -> EventFailure {
+    EventFailure {
+        code: "panicked".into(),
+        text: "clerk-sync met a bug of its own at this event; report it, and replay the event with a version that fixes it".into(),
     }
 }
 
-/// Records that keep these events as failed, each for the reason that its queue gives, and change no user.
-pub fn plan_dead_letters(events: &[SignedEvent]) -> Write {
-    let failure = |event: &SignedEvent| match event.dead_letter() {
+/// Splits a write by users; each part keeps the order. Records that change no user are in the first part.
+pub fn split(write: Write, is_in_second: impl Fn(&ClerkId) -> bool) -> (Write, Write) {
+    let (second, first): (Vec<Change>, Vec<Change>) = write
+        .changes
+        .into_iter()
+        .partition(|change| is_in_second(&change.clerk_id));
+    let (second_records, first_records) = if second.is_empty() {
+        (Vec::new(), write.records)
+    } else {
+        write.records.into_iter().partition(|record| {
+            matches!(&record.parsed, Parsed::Readable { clerk_id, .. } if is_in_second(clerk_id))
+        })
+    };
+    let part = |changes, records| Write { changes, records };
+    (part(first, first_records), part(second, second_records))
+}
+
+fn dead_letter_failure(event: &SignedEvent) -> EventFailure {
+    match event.dead_letter() {
         Some(dead_letter) => EventFailure {
             code: dead_letter.code.into(),
             text: dead_letter.text.clone(),
         },
-        // The embedded queue has one reason, and does not write it down.
+        // The embedded queue has one reason, and does not store it.
         None => EventFailure {
             code: "delivery_limit".into(),
             text:
                 "it was delivered more often than the queue allows without being applied; replay it"
                     .into(),
         },
-    };
-    let records = each_once(events, |event| Parsed::Failed {
-        clerk_id: clerk_id_of(event),
-        failure: failure(event),
-    });
-    Write {
-        changes: Vec::new(),
-        records,
     }
 }
 
-/// What makes our reading panic must be kept all the same, so here a panic is only an ID that could not be read.
-fn clerk_id_of(event: &SignedEvent) -> Option<ClerkId> {
-    std::panic::catch_unwind(AssertUnwindSafe(|| event.clerk_id()))
-        .ok()
-        .flatten()
-}
-
-/// Whether the change altered what was there before it in `changes`.
-fn join_into(changes: &mut HashMap<ClerkId, Change>, change: Change) -> bool {
-    let before = changes.remove(&change.clerk_id);
-    let changed_within_write = before.as_ref().is_none_or(|before| change.alters(before));
-    let joined = match before {
-        Some(before) => before.join(change),
-        None => change,
-    };
-    changes.insert(joined.clerk_id.clone(), joined);
-    changed_within_write
-}
-
-/// One record for each event ID; what comes again is counted, not judged again.
-fn each_once(events: &[SignedEvent], mut judge: impl FnMut(&SignedEvent) -> Parsed) -> Vec<Record> {
+/// A record per event ID, and the joined changes of what `read` returns. A repeated ID adds to `deliveries`.
+fn plan_each(
+    events: &[SignedEvent],
+    read: impl Fn(&SignedEvent) -> (SignedEvent, Result<Event, EventFailure>),
+) -> Write {
     let mut places: HashMap<&EventId, usize> = HashMap::with_capacity(events.len());
     let mut records: Vec<Record> = Vec::with_capacity(events.len());
+    let mut changes: HashMap<ClerkId, Change> = HashMap::new();
     for event in events {
         if let Some(place) = places.get(event.id()) {
             records[*place].deliveries += 1;
             continue;
         }
         places.insert(event.id(), records.len());
+        let (event, read) = read(event);
+        let parsed = match read {
+            Ok(read) => join(&mut changes, read),
+            Err(failure) => Parsed::Failed {
+                // A bug in reading it must not prevent its record.
+                clerk_id: catch_unwind(AssertUnwindSafe(|| event.clerk_id())).unwrap_or(None),
+                failure,
+            },
+        };
         records.push(Record {
-            event: event.clone(),
+            event,
             deliveries: 1,
-            parsed: judge(event),
+            parsed,
         });
     }
+    let mut changes: Vec<_> = changes.into_values().collect();
+    changes.sort_unstable_by(|a, b| a.clerk_id.cmp(&b.clerk_id));
     records.sort_unstable_by(|a, b| a.event.id().cmp(b.event.id()));
-    records
+    Write { changes, records }
+}
+
+/// Joins an event into `changes`.
+fn join(
+    changes: &mut HashMap<ClerkId, Change>,
+    Event {
+        occurred_at,
+        change,
+        ..
+    }: Event,
+) -> Parsed {
+    let clerk_id = change.clerk_id.clone();
+    let updated_at = change
+        .profile
+        .as_ref()
+        .map(|(version, _)| version.updated_at);
+    let before = changes.remove(&clerk_id);
+    let changed_within_write = before.as_ref().is_none_or(|before| change.alters(before));
+    let joined = match before {
+        Some(before) => before.join(change),
+        None => change,
+    };
+    changes.insert(clerk_id.clone(), joined);
+    Parsed::Readable {
+        clerk_id,
+        occurred_at,
+        updated_at,
+        changed_within_write,
+    }
 }
 
 #[cfg(test)]
@@ -174,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn events_of_one_user_come_to_one_change() {
+    fn events_of_one_user_are_one_change() {
         let write = plan(&[
             update("msg_1", "user_b", 10),
             update("msg_3", "user_b", 30),
@@ -211,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_that_comes_twice_is_one_record_with_two_deliveries() {
+    fn a_repeated_event_is_one_record_with_two_deliveries() {
         let write = plan(&[update("msg_1", "user_a", 1), update("msg_1", "user_a", 1)]);
         assert_eq!(write.records.len(), 1);
         assert_eq!(write.records[0].deliveries, 2);
@@ -219,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn the_earliest_delete_and_the_newest_profile_meet_in_one_change() {
+    fn one_change_has_the_earliest_delete_and_the_newest_profile() {
         let write = plan(&[
             delete("msg_1", "user_a", 50),
             update("msg_2", "user_a", 90),

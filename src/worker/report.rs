@@ -1,6 +1,6 @@
-//! What became of a batch, told to whoever watches: metrics, spans and the log.
+//! The report of a batch: metrics, spans and the log.
 //!
-//! The log has one line a batch, and one an event for those who ask for `debug`. A flood of events that fail does not fill it.
+//! At `debug` the log has one line per batch and one per event. A flood of failed events does not fill the log.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,24 +14,24 @@ use crate::queue::Source;
 use crate::store::{EventFailure, Outcome, Parsed, Record, Write};
 use crate::trace::{Apply, Settled, Taken};
 
-/// How often a policy that takes events out of the queues is logged, however many it takes.
+/// How often a policy that takes events out of the queues is logged, whatever the number of events.
 const EXPIRED_EVERY: Duration = Duration::from_secs(30);
 
-/// One batch, from its taking on.
+/// One batch, from the time when it was taken.
 pub struct Report {
     source: Source,
     since: Instant,
     spans: Taken,
     counts: [usize; EventStatus::ALL.len()],
-    /// Of the failed ones, those that expired in a queue.
+    /// Failed events that expired in a queue.
     expired: usize,
     /// The first event that failed, and why.
     failed: Option<(EventId, EventFailure)>,
 }
 
 impl Report {
-    /// Of a batch that was taken at `since`.
-    pub fn begin(
+    /// The report of a batch that was taken at `since`.
+    pub fn start(
         events: &[SignedEvent],
         source: Source,
         queue: &'static str,
@@ -49,20 +49,20 @@ impl Report {
         }
     }
 
-    /// How long ago the batch was taken.
+    /// Time since the batch was taken.
     pub fn age(&self) -> Duration {
         self.since.elapsed()
     }
 
-    /// A write begins.
-    pub fn writes(&self, write: &Write, database: &'static str) -> Apply {
+    /// The span of a write that starts.
+    pub fn write(&self, write: &Write, database: &'static str) -> Apply {
         self.spans.apply(
             write.records.iter().map(|record| record.event.id()),
             database,
         )
     }
 
-    /// A write is committed, after this long.
+    /// Reports a commit, and how long it took.
     pub fn committed(
         &mut self,
         write: &Write,
@@ -75,7 +75,7 @@ impl Report {
         let committed_ms = now().ms();
         for (record, outcome) in write.records.iter().zip(outcomes) {
             self.count(record, status_of(*outcome), committed_ms);
-            self.tell(record, status_of(*outcome), &span);
+            self.log(record, status_of(*outcome), &span);
         }
     }
 
@@ -99,7 +99,7 @@ impl Report {
             metrics::dead_letter(DeadLetterReason::of(&failure.code));
             self.expired += usize::from(failure.code == "expired");
         }
-        // How long something lay among the dead letters says nothing of how fast events are applied.
+        // The age of a dead letter does not show how fast events are applied.
         if self.source == Source::Events {
             metrics::lag(committed_ms - event.received_at().ms());
             // Not the time of receipt, which is a new one at a replay.
@@ -107,7 +107,7 @@ impl Report {
         }
     }
 
-    fn tell(&mut self, Record { event, parsed, .. }: &Record, status: EventStatus, span: &Apply) {
+    fn log(&mut self, Record { event, parsed, .. }: &Record, status: EventStatus, span: &Apply) {
         let (clerk_id, failure) = match parsed {
             Parsed::Readable { clerk_id, .. } => (Some(clerk_id), None),
             Parsed::Failed { clerk_id, failure } => (clerk_id.as_ref(), Some(failure)),
@@ -120,7 +120,7 @@ impl Report {
             event_type = EventType::of(event.event_type().as_str()).name(),
             status = status.name(),
             error_code,
-            "an event was settled"
+            "event applied or recorded"
         );
         self.spans.settled(
             id,
@@ -136,22 +136,22 @@ impl Report {
         }
     }
 
-    /// What is recorded is not all that a policy took: what the broker holds is seen nowhere else.
-    fn tell_expired(&self) {
+    /// A policy may take out more than what is recorded: what the broker retains appears nowhere else.
+    fn log_expired(&self) {
         static LOGGED: Mutex<Option<Instant>> = Mutex::new(None);
         let mut logged = LOGGED.lock().unwrap_or_else(PoisonError::into_inner);
         if self.expired > 0 && logged.is_none_or(|at| at.elapsed() >= EXPIRED_EVERY) {
             *logged = Some(Instant::now());
             warn!(
                 expired = self.expired,
-                "a policy's message-ttl takes events out of our queues, and RabbitMQ may hold more: see `rabbitmqctl list_policies`, and `rabbitmqctl list_queues name messages messages_ready`"
+                "a policy's message-ttl takes events out of the queues, and RabbitMQ may retain more: see `rabbitmqctl list_policies`, and `rabbitmqctl list_queues name messages messages_ready`"
             );
         }
     }
 
-    /// All of the batch that can be settled is.
+    /// Logs the totals.
     pub fn finish(self) {
-        self.tell_expired();
+        self.log_expired();
         let count = |status: EventStatus| self.counts[status as usize];
         let failed = count(EventStatus::Failed);
         debug!(
@@ -162,7 +162,7 @@ impl Report {
             failed,
             discarded = count(EventStatus::Discarded),
             elapsed_ms = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX),
-            "a batch was settled"
+            "batch applied or recorded"
         );
         if let Some((event_id, EventFailure { code, text })) = &self.failed {
             warn!(%event_id, error_code = %code, reason = %text, failed, "events failed, this one first; see `clerk-sync events list --status failed`");

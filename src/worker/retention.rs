@@ -1,5 +1,5 @@
-//! What is kept no longer goes, on a timer, in small pieces between the batches: old lines of `events`, and, where it is so
-//! set, the data of deleted users.
+//! Retention: a timer deletes old rows of `events`, and with `ON_DELETE=scrub` the data of deleted users, in small chunks
+//! between the batches.
 
 use std::time::Duration;
 
@@ -11,25 +11,25 @@ use crate::clock::now;
 use crate::shutdown::Shutdown;
 use crate::store::{OnDelete, Store, StoreError};
 
-/// Between two rounds. Lines live for days: an hour more is nothing.
+/// Time between two rounds. Rows are kept for days: an hour more does not matter.
 const EVERY: Duration = Duration::from_secs(60 * 60);
 
-/// Lines a statement: a few milliseconds of work, so that no batch waits long for it.
+/// Rows per statement: a few milliseconds of work, so that no batch waits long for it.
 const CHUNK: u32 = 1000;
 
-/// Between two chunks, so that the batches have the database most of the time.
+/// Time between two chunks, so that the batches have the database most of the time.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Works until `shutdown`. Without an age to `keep`, lines stay for ever.
+/// Runs until `shutdown`. If `keep` is `None`, rows stay forever.
 pub async fn run(store: Store, keep: Option<Duration>, outage: Outage, shutdown: Shutdown) {
     loop {
         let round = async {
             let older_than = keep.and_then(ago);
-            let lines = match older_than {
+            let rows = match older_than {
                 Some(time) => in_chunks(&outage, || store.prune(time, CHUNK)).await,
                 None => 0,
             };
-            // Those that were deleted while ON_DELETE was another: an event erases its own user itself.
+            // Users that were deleted while ON_DELETE was another: an event erases its own user.
             let (users, payloads) = match store.on_delete() {
                 OnDelete::Scrub => (
                     in_chunks(&outage, || store.scrub(CHUNK)).await,
@@ -37,13 +37,13 @@ pub async fn run(store: Store, keep: Option<Duration>, outage: Outage, shutdown:
                 ),
                 OnDelete::Keep => (0, 0),
             };
-            (lines, users, payloads)
+            (rows, users, payloads)
         };
-        let Some((lines, users, payloads)) = shutdown.or(round).await else {
+        let Some((rows, users, payloads)) = shutdown.or(round).await else {
             return;
         };
-        if lines > 0 {
-            info!(lines, "old lines of events were pruned");
+        if rows > 0 {
+            info!(rows, "old rows of events were pruned");
         }
         if users > 0 {
             info!(users, "the data of deleted users was erased");
@@ -62,7 +62,7 @@ fn ago(age: Duration) -> Option<Timestamp> {
     Timestamp::from_ms(now().ms().saturating_sub(age_ms))
 }
 
-/// Calls `chunk` until it does nothing more, through any outage; how much it did.
+/// Calls `chunk` until it changes nothing more, through any outage. Returns the number of rows.
 async fn in_chunks<F: Future<Output = Result<u64, StoreError>>>(
     outage: &Outage,
     chunk: impl Fn() -> F,
@@ -71,7 +71,7 @@ async fn in_chunks<F: Future<Output = Result<u64, StoreError>>>(
     loop {
         let chunk = chunk().await;
         if matches!(chunk, Ok(1..)) {
-            outage.is_over();
+            outage.ended();
         }
         match chunk {
             Ok(0) => return done,
@@ -80,7 +80,7 @@ async fn in_chunks<F: Future<Output = Result<u64, StoreError>>>(
                 tokio::time::sleep(PAUSE).await;
             }
             Err(error @ StoreError::Rejected { .. }) => {
-                warn!(%error, "what is kept no longer could not be removed; trying again in an hour");
+                warn!(%error, "old data could not be removed; trying again in an hour");
                 return done;
             }
             Err(error) => retry.wait(&error).await,

@@ -1,5 +1,5 @@
-//! Waiting for a database that cannot be used now. An outage is logged once, when the first part of the worker meets it, and
-//! its end once, with the first write that is made again. What a person must fix is logged again every 30 s.
+//! Retries during an outage of the database. The start of an outage is logged once, by the first part of the worker that
+//! meets it, and its end once, with the next successful write. An error that an operator must fix is logged every 30 s.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,50 +10,24 @@ use tracing::{error, info, warn};
 use crate::backoff::Backoff;
 use crate::store::StoreError;
 
-/// What a person must fix is logged again after this long, as long as it is not: whoever looks at a log sees its end.
+/// How often an error that an operator must fix is logged: operators look at the end of a log.
 const REMIND_EVERY: Duration = Duration::from_secs(30);
 
-/// What is remembered of one outage.
+/// Most different errors of one outage that are remembered.
 const FAULTS_MAX: usize = 8;
 
-/// What the parts of one worker have logged of the database. Clones share it.
+/// An outage of the database, for all parts of one worker. Clones share it.
 #[derive(Clone, Default)]
 pub struct Outage {
     logged: Arc<Mutex<Logged>>,
     met: watch::Sender<()>,
 }
 
-/// While servers come and go one outage shows many errors; what a person must fix is one thing after the other, and two parts
-/// may meet two of them in turn.
+/// What is logged of an outage. While servers restart one outage shows many errors; two parts may meet different ones in turn.
 #[derive(Debug, Default)]
 struct Logged {
     waiting: bool,
     faults: Vec<(String, Instant)>,
-}
-
-/// What an outage is waiting for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Remedy {
-    Time,
-    /// A person must fix something.
-    Repair,
-}
-
-impl Remedy {
-    fn of(error: &StoreError) -> Self {
-        if matches!(error, StoreError::Incompatible(_)) {
-            Self::Repair
-        } else {
-            Self::Time
-        }
-    }
-
-    fn policy(self) -> Backoff {
-        match self {
-            Self::Time => Backoff::for_outage(),
-            Self::Repair => Backoff::for_repair(),
-        }
-    }
 }
 
 impl Outage {
@@ -64,28 +38,27 @@ impl Outage {
         }
     }
 
-    /// Changes each time that a part meets the outage.
+    /// Changes each time a part meets the outage.
     pub fn met(&self) -> watch::Receiver<()> {
         self.met.subscribe()
     }
 
-    /// To be called when a write was made.
-    pub fn is_over(&self) {
+    /// To be called after each write. Logs the end of an outage.
+    pub fn ended(&self) {
         if self.logged().end() {
             info!("the database takes writes again");
         }
     }
 
-    fn begins(&self, remedy: Remedy, error: &StoreError) {
+    fn log(&self, error: &StoreError, is_permanent: bool) {
         self.met.send_replace(());
-        match remedy {
-            Remedy::Time if self.logged().wait() => {
-                warn!(%error, "waiting for the database; events wait in the queue")
+        let mut logged = self.logged();
+        if !is_permanent {
+            if !std::mem::replace(&mut logged.waiting, true) {
+                warn!(%error, "waiting for the database; events wait in the queue");
             }
-            Remedy::Repair if self.logged().fault(error.fault(), Instant::now()) => {
-                error!(%error, "nothing can be applied until this is fixed; events wait in the queue");
-            }
-            Remedy::Time | Remedy::Repair => {}
+        } else if logged.fault(error.fault(), Instant::now()) {
+            error!(%error, "nothing can be applied until this is fixed; events wait in the queue");
         }
     }
 
@@ -95,12 +68,8 @@ impl Outage {
     }
 }
 
-/// Each returns whether there is something to log.
 impl Logged {
-    fn wait(&mut self) -> bool {
-        !std::mem::replace(&mut self.waiting, true)
-    }
-
+    /// Whether the fault is to be logged now.
     fn fault(&mut self, text: String, now: Instant) -> bool {
         if let Some((_, logged)) = self.faults.iter_mut().find(|(known, _)| *known == text) {
             let is_due = now.duration_since(*logged) >= REMIND_EVERY;
@@ -116,32 +85,38 @@ impl Logged {
         true
     }
 
+    /// Whether the end of an outage is to be logged.
     fn end(&mut self) -> bool {
         let was = std::mem::take(self);
         was.waiting || !was.faults.is_empty()
     }
 }
 
-/// The waiting of one part for one thing: longer each time, and by the remedy.
+/// The retries of one part: with growing intervals, by the kind of error.
 pub struct Retry {
     outage: Outage,
-    backoff: Option<(Backoff, Remedy)>,
+    /// With whether the error is permanent.
+    backoff: Option<(Backoff, bool)>,
 }
 
 impl Retry {
+    /// Waits before the next attempt.
     pub async fn wait(&mut self, error: &StoreError) {
-        let remedy = Remedy::of(error);
-        self.outage.begins(remedy, error);
-        if self
+        let is_permanent = matches!(error, StoreError::Incompatible(_));
+        self.outage.log(error, is_permanent);
+        let backoff = self
             .backoff
-            .as_ref()
-            .is_none_or(|(_, before)| *before != remedy)
-        {
-            self.backoff = Some((remedy.policy(), remedy));
-        }
-        if let Some((backoff, _)) = &mut self.backoff {
-            backoff.wait().await;
-        }
+            .take()
+            .filter(|(_, before)| *before == is_permanent);
+        let (backoff, _) = self.backoff.insert(backoff.unwrap_or_else(|| {
+            let backoff = if is_permanent {
+                Backoff::for_repair()
+            } else {
+                Backoff::for_outage()
+            };
+            (backoff, is_permanent)
+        }));
+        backoff.wait().await;
     }
 }
 
@@ -150,13 +125,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_outage_is_logged_when_it_begins_and_what_a_person_must_fix_every_30_s() {
+    fn an_error_that_an_operator_must_fix_is_logged_every_30_s() {
         let (mut logged, start) = (Logged::default(), Instant::now());
         let after = |seconds| start + Duration::from_secs(seconds);
-        assert!(
-            logged.wait() && !logged.wait(),
-            "another part has logged it"
-        );
+        logged.waiting = true;
+        assert!(logged.end() && !logged.end(), "its end is logged once");
         assert!(logged.fault("a role".into(), start) && logged.fault("a grant".into(), start));
         assert!(
             !logged.fault("a grant".into(), after(1)) && !logged.fault("a role".into(), after(1)),

@@ -1,4 +1,4 @@
-//! Whether a worker applies events now, or why not: for readiness.
+//! Whether a worker applies events now, or why not. Readiness reports it.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use tokio::sync::watch;
 #[derive(Clone)]
 pub struct Status(watch::Sender<Reason>);
 
-/// Why nothing is applied; `None` while events are applied.
+/// Why no events are applied; `None` while they are.
 pub type Reason = Option<Arc<str>>;
 
 impl Default for Status {
@@ -18,14 +18,17 @@ impl Default for Status {
 }
 
 impl Status {
+    /// Sets that events are applied.
     pub fn applies(&self) {
         self.0.send_replace(None);
     }
 
+    /// Sets why no events are applied.
     pub fn waits(&self, reason: impl Into<Arc<str>>) {
         self.0.send_replace(Some(reason.into()));
     }
 
+    /// Follows the status.
     pub fn subscribe(&self) -> watch::Receiver<Reason> {
         self.0.subscribe()
     }

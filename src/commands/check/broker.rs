@@ -4,8 +4,8 @@ use secrecy::SecretString;
 
 use super::finding::{self, Finding};
 use crate::format;
-use crate::queue::rabbitmq::{Node, Shared, State};
-use crate::queue::{self, Inspection, OpenError, embedded, rabbitmq};
+use crate::queue::rabbitmq::{DeclaredState, NodeInspection, TopologyInspection};
+use crate::queue::{self, OpenError, QueueInspection, embedded, rabbitmq};
 
 /// The first RabbitMQ that keeps dead letters safe: at-least-once dead lettering came with it.
 const VERSION_MIN: (u32, u32) = (3, 10);
@@ -50,18 +50,18 @@ pub async fn check(
 
 async fn check_amqp(options: &queue::Options) -> Vec<Finding> {
     match super::in_time(queue::inspect(options)).await {
-        Some(Ok(Inspection::RabbitMq(found))) => {
+        Some(Ok(QueueInspection::RabbitMq(found))) => {
             let namespace = match options {
                 queue::Options::RabbitMq(options) => options.namespace.as_str(),
                 queue::Options::Embedded(_) => "",
             };
             let mut findings = of_nodes(&found.nodes);
-            if let Some(shared) = &found.shared {
+            if let Some(shared) = &found.topology {
                 findings.extend(of_shared(shared, namespace));
             }
             findings
         }
-        Some(Ok(Inspection::Embedded(found))) => of_file(options, &found),
+        Some(Ok(QueueInspection::Embedded(found))) => of_file(options, &found),
         Some(Err(OpenError(text))) => {
             vec![Finding::fail(
                 "queue",
@@ -93,7 +93,7 @@ fn of_body_max(max: u64, max_body_bytes: usize) -> Finding {
     judge("broker_message_size", what, mend)
 }
 
-fn of_nodes(nodes: &[Node]) -> Vec<Finding> {
+fn of_nodes(nodes: &[NodeInspection]) -> Vec<Finding> {
     let all_away = nodes.iter().all(|node| node.fault.is_some());
     nodes
         .iter()
@@ -101,7 +101,7 @@ fn of_nodes(nodes: &[Node]) -> Vec<Finding> {
         .collect()
 }
 
-fn of_node(node: &Node, all_away: bool) -> Vec<Finding> {
+fn of_node(node: &NodeInspection, all_away: bool) -> Vec<Finding> {
     let place = &node.place;
     if let Some(fault) = &node.fault {
         let refused = fault.contains("refuses") || fault.contains("REFUSED");
@@ -170,7 +170,7 @@ fn of_version(product: &str, version: &str, place: &str) -> Finding {
     Finding::ok("broker", what)
 }
 
-fn of_shared(shared: &Shared, namespace: &str) -> Vec<Finding> {
+fn of_shared(shared: &TopologyInspection, namespace: &str) -> Vec<Finding> {
     let mut findings = Vec::new();
     if let Some(reason) = &shared.alarm {
         let mend = "free memory or disk on the node (`rabbitmqctl status` names the alarm); meanwhile webhooks get 503 and Svix sends them again";
@@ -185,7 +185,7 @@ fn of_shared(shared: &Shared, namespace: &str) -> Vec<Finding> {
     findings
 }
 
-fn of_user_rights(shared: &Shared, namespace: &str) -> Finding {
+fn of_user_rights(shared: &TopologyInspection, namespace: &str) -> Finding {
     if shared.refused.is_empty() {
         return Finding::ok(
             "broker_rights",
@@ -206,14 +206,14 @@ fn of_user_rights(shared: &Shared, namespace: &str) -> Finding {
     )
 }
 
-fn of_topology(shared: &Shared) -> Vec<Finding> {
+fn of_topology(shared: &TopologyInspection) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut missing = Vec::new();
-    for (title, state) in &shared.things {
+    for (title, state) in &shared.declarations {
         match state {
-            State::AsWanted => {}
-            State::Missing => missing.push(title.as_str()),
-            State::Earlier => {
+            DeclaredState::AsWanted => {}
+            DeclaredState::Missing => missing.push(title.as_str()),
+            DeclaredState::Earlier => {
                 let name = title.rsplit(' ').next().unwrap_or(title);
                 let mend = format!(
                     "`rabbitmqctl delete_queue {name}` once it is empty: it is declared again within seconds, and the broker holds dead letters meanwhile"
@@ -224,7 +224,7 @@ fn of_topology(shared: &Shared) -> Vec<Finding> {
                     mend,
                 ));
             }
-            State::Different(difference) => {
+            DeclaredState::Different(difference) => {
                 let name = title.rsplit(' ').next().unwrap_or(title);
                 let kind = if title.contains("queue") { "queue" } else { "exchange" };
                 let mend = if kind == "queue" {
@@ -240,14 +240,14 @@ fn of_topology(shared: &Shared) -> Vec<Finding> {
                     mend,
                 ));
             }
-            State::Broken(reason) => findings.push(Finding::fail(
+            DeclaredState::Broken(reason) => findings.push(Finding::fail(
                 "topology",
                 format!("{title} cannot be asked: {reason}"),
                 "see whether it has a leader and a majority: `rabbitmqctl list_queues name type leader online members`",
             )),
         }
     }
-    if missing.len() == shared.things.len() {
+    if missing.len() == shared.declarations.len() {
         let mend = "nothing to do: it is declared at the first start";
         findings.push(Finding::note(
             "topology",
@@ -274,7 +274,7 @@ fn of_topology(shared: &Shared) -> Vec<Finding> {
     findings
 }
 
-fn of_file(options: &queue::Options, found: &embedded::Inspection) -> Vec<Finding> {
+fn of_file(options: &queue::Options, found: &embedded::FileInspection) -> Vec<Finding> {
     let queue::Options::Embedded(embedded::Options { path }) = options else {
         return Vec::new();
     };
@@ -332,13 +332,13 @@ mod tests {
 
     #[test]
     fn one_node_of_a_cluster_may_be_away() {
-        let node = |fault: Option<&str>| Node {
+        let node = |fault: Option<&str>| NodeInspection {
             place: "h:5672//".into(),
             is_private: true,
             version: Some(("RabbitMQ".into(), "4.2.0".into())),
             fault: fault.map(Into::into),
         };
-        let severities = |nodes: &[Node]| {
+        let severities = |nodes: &[NodeInspection]| {
             of_nodes(nodes)
                 .iter()
                 .map(|finding| finding.severity)

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::finding::Finding;
 use crate::format;
 use crate::queue::Source;
-use crate::queue::rabbitmq::{Management, QueuePolicy, Unseen};
+use crate::queue::rabbitmq::{ManagementError, PolicyInspection, QueuePolicy};
 use crate::worker::HOLD_MAX;
 
 const CHECK: &str = "policies";
@@ -27,7 +27,7 @@ struct Effect {
     what: String,
 }
 
-pub fn of(management: &Management) -> Vec<Finding> {
+pub fn of(management: &PolicyInspection) -> Vec<Finding> {
     let place = &management.place;
     let queues = match &management.queues {
         Ok(queues) => queues,
@@ -67,24 +67,24 @@ pub fn of(management: &Management) -> Vec<Finding> {
     findings
 }
 
-fn of_unseen(place: &str, unseen: &Unseen) -> Finding {
+fn of_unseen(place: &str, unseen: &ManagementError) -> Finding {
     let by_hand = "or see yourself that `rabbitmqctl list_policies` and `list_operator_policies` give our queues no message-ttl, max-length, expires or overflow, and that `rabbitmqctl list_queues name messages messages_ready messages_unacknowledged` has no queue with more messages than the two others together";
     let (why, mend) = match unseen {
-        Unseen::Away(reason) => (
+        ManagementError::Away(reason) => (
             format!("the management API does not answer at {place}: {reason}"),
             "turn it on with `rabbitmq-plugins enable rabbitmq_management`, or set AMQP_MANAGEMENT_URL",
         ),
-        Unseen::Unauthorized => (
+        ManagementError::Unauthorized => (
             format!(
                 "the management API at {place} does not take the user and the password, or the user has no tag"
             ),
             "`rabbitmqctl set_user_tags USER management`, or set AMQP_MANAGEMENT_URL with a user that may look",
         ),
-        Unseen::Forbidden => (
+        ManagementError::Forbidden => (
             format!("the user may not look into the virtual host at {place}"),
             "`rabbitmqctl set_user_tags USER monitoring`, or set AMQP_MANAGEMENT_URL with a user that may look",
         ),
-        Unseen::Other(status) => (
+        ManagementError::Other(status) => (
             format!("what answers at {place} is not RabbitMQ's management API ({status})"),
             "set AMQP_MANAGEMENT_URL to its address",
         ),
@@ -243,7 +243,7 @@ mod tests {
     }
 
     fn found(queues: Vec<QueuePolicy>) -> Vec<Finding> {
-        of(&Management {
+        of(&PolicyInspection {
             place: "http://h:15672".into(),
             queues: Ok(queues),
         })
@@ -383,14 +383,14 @@ mod tests {
     fn what_cannot_be_seen_is_a_note_with_what_to_do() {
         for (unseen, words) in [
             (
-                Unseen::Away("refused".into()),
+                ManagementError::Away("refused".into()),
                 "rabbitmq-plugins enable rabbitmq_management",
             ),
-            (Unseen::Unauthorized, "set_user_tags"),
-            (Unseen::Forbidden, "monitoring"),
-            (Unseen::Other(502), "AMQP_MANAGEMENT_URL"),
+            (ManagementError::Unauthorized, "set_user_tags"),
+            (ManagementError::Forbidden, "monitoring"),
+            (ManagementError::Other(502), "AMQP_MANAGEMENT_URL"),
         ] {
-            let findings = of(&Management {
+            let findings = of(&PolicyInspection {
                 place: "http://h:15672".into(),
                 queues: Err(unseen),
             });

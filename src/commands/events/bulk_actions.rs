@@ -15,7 +15,7 @@ use crate::commands::{WRONG_USAGE, output, progress};
 use crate::config::Config;
 use crate::escape::visible;
 use crate::format;
-use crate::queue::{self, Inspection, Queue, rabbitmq};
+use crate::queue::{self, Queue, QueueInspection, rabbitmq};
 use crate::replay::{self, Outcome, OutcomeStatus, ReplayReport, Selection, worker_queues};
 use crate::store::{EventFilter, Status, Store};
 
@@ -286,17 +286,17 @@ async fn open_queue(config: &Config, store: &Store, this_queue: bool) -> anyhow:
 }
 
 async fn must_exist(config: &Config, queue: &queue::Identity) -> anyhow::Result<()> {
-    let Inspection::RabbitMq(found) = queue::inspect(&config.queue).await? else {
+    let QueueInspection::RabbitMq(found) = queue::inspect(&config.queue).await? else {
         return Ok(());
     };
-    let is_empty = |shared: &rabbitmq::Shared| {
-        !shared.things.is_empty()
+    let is_empty = |shared: &rabbitmq::TopologyInspection| {
+        !shared.declarations.is_empty()
             && shared
-                .things
+                .declarations
                 .iter()
-                .all(|(_, state)| *state == rabbitmq::State::Missing)
+                .all(|(_, state)| *state == rabbitmq::DeclaredState::Missing)
     };
-    if found.shared.as_ref().is_some_and(is_empty) {
+    if found.topology.as_ref().is_some_and(is_empty) {
         bail!(
             "there is no queue at {queue}: set AMQP_URL and AMQP_NAMESPACE to the queue of the workers"
         );

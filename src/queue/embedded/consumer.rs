@@ -1,186 +1,42 @@
-//! Takes rows out of the queue file, in batches.
+//! The consumer of the embedded queue: takes rows out of the queue file, in batches.
 //!
-//! - One read at a time, over all consumers: what is read after the cursor is nobody else's until the cursor has moved.
-//! - A read goes on when the call that began it is dropped, and the next call has what it found: to begin anew would cost the
+//! - One read at a time, over all consumers: rows read after the cursor belong to one consumer.
+//! - A read continues when the call that started it is dropped, and the next call has its result: a new read would cost the
 //!   connection, since SQLite's answers cannot be left half read, and the work.
-//! - Nothing else is taken ahead of a call. What was taken for a consumer that is stopped or dropped is given back.
+//! - Nothing else is read in advance. Rows that were read for a consumer that is stopped or dropped are returned.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::TryStreamExt;
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
-use sqlx::{Connection, Row};
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use super::Shared;
-use super::crash_guard::Session;
-use super::file::QueueFile;
-use super::in_flight::Receipt;
+use super::in_flight::Lease;
+use super::reader::{Reader, RowsRead};
+use super::shared::Shared;
 use super::writer::Ack;
 use crate::backoff::Backoff;
-use crate::clerk::{EventId, EventType, SignedEvent, Timestamp, TraceContext};
-use crate::queue::{self, BATCH_BYTES_MAX, Batch, Source, Unavailable};
+use crate::clerk::SignedEvent;
+use crate::queue::batch::{Batch, Lease as BatchLease, Source};
+use crate::queue::error::Unavailable;
 use crate::tasks;
 
-/// How often an idle consumer looks for rows of another process (`events replay`), which can't wake it.
-const LOOK_AGAIN: Duration = Duration::from_millis(500);
-
-const AFTER: &str = "select seq, event_id, event_type, sent_at, received_at, body, traceparent, tracestate from queue
-     where seq > ?1 order by seq limit ?2";
-
-const AGAIN: &str = "select seq, event_id, event_type, sent_at, received_at, body, traceparent, tracestate from queue
-     where seq in (select value from json_each(?1)) order by seq limit ?2";
-
-/// The connection that reads: opened when needed, and anew after an error.
-pub(super) struct Reader {
-    file: QueueFile,
-    connection: Option<SqliteConnection>,
-    session: Session,
-}
-
-impl Reader {
-    pub(super) fn new(file: QueueFile) -> Mutex<Self> {
-        let session = Session::new(file.clone());
-        Mutex::new(Self {
-            file,
-            connection: None,
-            session,
-        })
-    }
-
-    pub(super) async fn close(&mut self) {
-        let closed = async {
-            self.session.end().await?;
-            match self.connection.take() {
-                Some(connection) => connection.close().await,
-                None => Ok(()),
-            }
-        };
-        if let Err(error) = closed.await {
-            tracing::warn!(%error, "the queue file could not be closed in good order; nothing is lost");
-        }
-    }
-
-    /// How many rows wait.
-    pub(super) async fn depth(&mut self) -> Result<u64, sqlx::Error> {
-        let mut connection = self.take().await?;
-        let events: i64 = sqlx::query_scalar("select events from depth")
-            .fetch_one(&mut connection)
-            .await?;
-        self.connection = Some(connection);
-        Ok(u64::try_from(events).unwrap_or(0))
-    }
-
-    /// When the oldest row was received.
-    pub(super) async fn oldest_received_at(&mut self) -> Result<Option<Timestamp>, sqlx::Error> {
-        let mut connection = self.take().await?;
-        let oldest =
-            sqlx::query_scalar::<_, i64>("select received_at from queue order by seq limit 1");
-        let oldest = oldest.fetch_optional(&mut connection).await?;
-        self.connection = Some(connection);
-        Ok(oldest.and_then(Timestamp::from_ms))
-    }
-
-    /// The rows that a query finds, until the batch is full.
-    async fn read<'q, T>(
-        &mut self,
-        sql: &'static str,
-        which: T,
-        count: i64,
-    ) -> Result<Read, sqlx::Error>
-    where
-        T: sqlx::Encode<'q, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite> + Send + 'q,
-    {
-        let mut connection = self.take().await?;
-        let mut read = Read::default();
-        let mut bytes = 0;
-        let mut rows = sqlx::query(sql)
-            .bind(which)
-            .bind(count)
-            .fetch(&mut connection);
-        while let Some(row) = rows.try_next().await? {
-            let row = Found::read(&row)?;
-            bytes += row.event.as_ref().map_or(0, |event| event.body().len());
-            read.rows.push(row);
-            if bytes >= BATCH_BYTES_MAX {
-                read.full = true;
-                break;
-            }
-        }
-        drop(rows);
-        self.connection = Some(connection);
-        Ok(read)
-    }
-
-    /// The caller puts it back after a good end; otherwise it is dropped, and the next one is a new one.
-    async fn take(&mut self) -> Result<SqliteConnection, sqlx::Error> {
-        match self.connection.take() {
-            Some(connection) => Ok(connection),
-            None => self.file.connect_reader().await,
-        }
-    }
-}
-
-/// Rows in the order of `seq`.
-#[derive(Default)]
-struct Read {
-    rows: Vec<Found>,
-    /// Whether there may be more that did not fit.
-    full: bool,
-}
-
-/// A row.
-struct Found {
-    seq: i64,
-    /// Nothing where the row holds what this program never writes.
-    event: Option<SignedEvent>,
-}
-
-impl Found {
-    fn read(row: &SqliteRow) -> Result<Self, sqlx::Error> {
-        let seq = row.try_get(0)?;
-        let event = Self::event(row);
-        if event.is_none() {
-            tracing::error!(
-                seq,
-                "a row of the queue file was altered and cannot be read; it stays there, mend or delete it"
-            );
-        }
-        Ok(Self { seq, event })
-    }
-
-    fn event(row: &SqliteRow) -> Option<SignedEvent> {
-        let body: Vec<u8> = row.try_get(5).ok()?;
-        let parent = row.try_get::<Option<&str>, _>(6).ok().flatten();
-        let state = row.try_get::<Option<&str>, _>(7).ok().flatten();
-        let trace = parent.and_then(|parent| TraceContext::new(parent, state.unwrap_or("")));
-        let event = SignedEvent::restored(
-            EventId::new(row.try_get(1).ok()?)?,
-            EventType::named(row.try_get(2).ok()?),
-            Timestamp::from_ms(row.try_get(3).ok()?)?,
-            Timestamp::from_ms(row.try_get(4).ok()?)?,
-            Bytes::from(body),
-        );
-        Some(event.with_trace(trace))
-    }
-}
+/// How often an idle consumer looks for rows of another process (`events replay`), which cannot wake it.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Takes events in batches. Several share one queue.
 pub struct Consumer {
     taker: Taker,
     acks: mpsc::Sender<Ack>,
-    /// Kept over calls.
+    /// A read in progress.
     taking: Option<JoinHandle<Taken>>,
     stopped: bool,
 }
 
-/// Nothing where nothing was there.
+/// `None` if no row was there.
 type Taken = Result<Option<Batch>, sqlx::Error>;
 
 impl Consumer {
@@ -190,8 +46,6 @@ impl Consumer {
         source: Source,
         batch_max: NonZeroUsize,
     ) -> Self {
-        // Nothing is routed here, so nothing is unrouted.
-        let stopped = matches!(source, Source::Unrouted | Source::Rescued);
         Self {
             taker: Taker {
                 shared,
@@ -200,11 +54,12 @@ impl Consumer {
             },
             acks,
             taking: None,
-            stopped,
+            // Nothing is routed here, so nothing is unrouted.
+            stopped: matches!(source, Source::Unrouted | Source::Rescued),
         }
     }
 
-    /// See `queue::Consumer::next_batch`. Nothing too once the queue is closed.
+    /// See `queue::Consumer::next_batch`. Returns `None` too once the queue is closed.
     pub async fn next_batch(&mut self) -> Option<Batch> {
         self.next_batch_of(1).await
     }
@@ -216,37 +71,37 @@ impl Consumer {
 
     async fn next_batch_of(&mut self, count: usize) -> Option<Batch> {
         let shared = Arc::clone(&self.taker.shared);
-        let mut news = shared.ledger.news();
-        let (mut outage, mut told) = (Backoff::for_outage(), None);
+        let is_of_dead_letters = self.taker.source == Source::DeadLetters;
+        let mut news = shared.in_flight.news();
+        let (mut outage, mut logged) = (Backoff::for_outage(), None);
         loop {
             if self.stopped || shared.closing.is_requested() {
                 return None;
             }
-            // From here on a change is seen, even one that comes before the wait below.
+            // From here on a change is seen, even one that happens before the wait below.
             news.mark_unchanged();
-            let is_worth_a_look = self.taking.is_some()
-                || self.taker.source == Source::DeadLetters
-                || shared.ledger.has(count);
-            match if is_worth_a_look {
+            let has_rows =
+                self.taking.is_some() || is_of_dead_letters || shared.in_flight.has(count);
+            match if has_rows {
                 self.take().await
             } else {
                 Ok(None)
             } {
                 Ok(Some(batch)) => return Some(batch),
-                // What is lethal is known from the beginning.
-                Ok(None) if self.taker.source == Source::DeadLetters => return None,
+                // Poison rows are known from the start.
+                Ok(None) if is_of_dead_letters => return None,
                 Ok(None) => {
                     // What ended the wait does not matter: the next turn looks.
-                    let _news_or_time = tokio::time::timeout(LOOK_AGAIN, news.changed()).await;
+                    let _news_or_time = tokio::time::timeout(LOOK_EVERY, news.changed()).await;
                 }
                 Err(error) => {
                     let error = error.to_string();
-                    if told.as_ref() != Some(&error) {
+                    if logged.as_ref() != Some(&error) {
                         tracing::error!(
                             error,
                             "the queue file cannot be read; trying again. Check its disk and its permissions"
                         );
-                        told = Some(error);
+                        logged = Some(error);
                     }
                     shared.closing.or(outage.wait()).await;
                 }
@@ -254,7 +109,7 @@ impl Consumer {
         }
     }
 
-    /// Waits for the read that is under way, or begins one. Cancel-safe.
+    /// Waits for the read in progress, or starts one. Cancel-safe.
     async fn take(&mut self) -> Taken {
         let taking = self
             .taking
@@ -263,22 +118,24 @@ impl Consumer {
         self.taking = None;
         taken.unwrap_or_else(|error| match error.try_into_panic() {
             Ok(panic) => resume_unwind(panic),
-            // The runtime is ending.
+            // The runtime shuts down.
             Err(_) => Ok(None),
         })
     }
 
-    /// Returns once the rows are deleted on disk. Dropped before that, the rows are deleted or handed out again.
-    pub async fn ack(&mut self, receipt: Receipt) -> Result<(), Unavailable> {
+    /// Returns once the rows are deleted on disk. If it is dropped before, the rows are deleted or delivered again.
+    ///
+    /// # Errors
+    /// Fails if the rows could not be deleted: they are delivered again.
+    pub async fn ack(&mut self, lease: Lease) -> Result<(), Unavailable> {
         let (answer, answered) = oneshot::channel();
         let closed = || Unavailable::new("the queue is closed");
-        self.acks
-            .send(Ack { receipt, answer })
-            .await
-            .map_err(|_| closed())?;
+        let sent = self.acks.send(Ack { lease, answer }).await;
+        sent.map_err(|_| closed())?;
         answered.await.unwrap_or_else(|_| Err(closed()))
     }
 
+    /// See `queue::Consumer::stop`.
     pub async fn stop(&mut self) {
         self.stopped = true;
         self.taking = None;
@@ -294,101 +151,98 @@ struct Taker {
 }
 
 impl Taker {
-    /// What is there now.
+    /// Takes the rows that are there now.
     async fn take(self) -> Taken {
-        let mut reader = self.shared.reader.lock().await;
-        if self.shared.closing.is_requested() {
+        let Shared {
+            in_flight,
+            reader,
+            closing,
+            ..
+        } = &*self.shared;
+        let mut reader = reader.lock().await;
+        if closing.is_requested() {
             return Ok(None);
         }
-        if let Some(beginning) = reader.session.begin().await? {
-            self.shared.ledger.begin(beginning);
+        if let Some(found) = reader.crash_guard.start().await? {
+            in_flight.start(found);
         }
-        while !self.shared.closing.is_requested() {
-            let (mut rows, mut receipt) = match self.source {
-                Source::DeadLetters => self.take_lethal(&mut reader).await?,
+        while !closing.is_requested() {
+            let (read, mut lease) = match self.source {
+                Source::DeadLetters => {
+                    let mut lease = in_flight.lease_poison(self.batch_max.get());
+                    (read_leased(&mut reader, &mut lease).await?, lease)
+                }
                 Source::Events | Source::Unrouted | Source::Rescued => {
-                    match self.take_rows(&mut reader).await? {
-                        Some(taken) => taken,
-                        None => return Ok(None),
+                    // Another consumer may have an isolated row.
+                    let count = in_flight.allowed(self.batch_max.get());
+                    if count == 0 {
+                        return Ok(None);
                     }
+                    self.take_rows(&mut reader, count).await?
                 }
             };
-            if rows.is_empty() && receipt.seqs().is_empty() {
+            if read.rows.is_empty() && lease.seqs().is_empty() {
                 return Ok(None);
             }
-            // The others were deleted by an acknowledgement that seemed to fail, or cannot be read.
-            let readable: HashSet<i64> = rows
-                .iter()
-                .filter(|row| row.event.is_some())
-                .map(|row| row.seq)
+            let rows = read.rows.into_iter();
+            let mut events: HashMap<i64, SignedEvent> = rows
+                .filter_map(|(seq, event)| Some((seq, event?)))
                 .collect();
-            receipt.retain(|seq| readable.contains(seq));
-            // The others are lethal.
-            rows.retain(|row| receipt.seqs().binary_search(&row.seq).is_ok());
-            let events: Vec<SignedEvent> = rows.into_iter().filter_map(|row| row.event).collect();
+            // The others cannot be read, or were deleted by an acknowledgement that seemed to fail.
+            lease.retain(|seq| events.contains_key(seq));
+            // The rows that are not leased are poison.
+            let seqs = lease.seqs().iter();
+            let events: Vec<_> = seqs.filter_map(|seq| events.remove(seq)).collect();
             if !events.is_empty() {
                 return Ok(Some(Batch {
                     events,
-                    suspect: false,
-                    receipt: queue::Receipt::Embedded(receipt),
+                    may_be_poison: false,
+                    lease: BatchLease::Embedded(lease),
                 }));
             }
         }
         Ok(None)
     }
 
-    /// Rows that were given back, or else new ones; suspects alone. Nothing where somebody else has a suspect.
+    /// Takes returned rows, or else new ones.
     async fn take_rows(
         &self,
         reader: &mut Reader,
-    ) -> Result<Option<(Vec<Found>, Receipt)>, sqlx::Error> {
-        let ledger = &self.shared.ledger;
-        let count = ledger.allowed(self.batch_max.get());
-        if count == 0 {
-            return Ok(None);
-        }
-        let limit = i64::try_from(count).unwrap_or(i64::MAX);
-        let mut receipt = ledger.hand_out_again(count);
-        let rows = if receipt.seqs().is_empty() {
-            let read = reader.read(AFTER, ledger.cursor(), limit).await?;
-            let is_all = !read.full && read.rows.len() < count;
-            receipt = ledger.hand_out(read.rows.iter().map(|row| row.seq).collect(), is_all);
-            read.rows
+        count: usize,
+    ) -> Result<(RowsRead, Lease), sqlx::Error> {
+        let in_flight = &self.shared.in_flight;
+        let mut lease = in_flight.lease_returned(count);
+        let read = if lease.seqs().is_empty() {
+            let read = reader.read_new(in_flight.cursor(), count).await?;
+            let is_all = !read.is_cut && read.rows.len() < count;
+            let seqs = read.rows.iter().map(|(seq, _)| *seq).collect();
+            lease = in_flight.lease_new(seqs, is_all);
+            read
         } else {
-            let read = reader.read(AGAIN, as_json(receipt.seqs()), limit).await?;
-            if let Some(last) = read.rows.last().filter(|_| read.full) {
-                receipt.give_back_after(last.seq);
-            }
-            read.rows
+            read_leased(reader, &mut lease).await?
         };
-        if ledger.has_suspects() {
-            if ledger.set_alone(&mut receipt) {
-                reader.session.has_alone(receipt.seqs()[0]).await?;
-            } else if rows.is_empty() || !receipt.seqs().is_empty() {
-                reader.session.cleared().await?;
-                ledger.clear_suspects();
+        if in_flight.isolates() {
+            if in_flight.isolate(&mut lease) {
+                reader.crash_guard.isolate(lease.seqs()[0]).await?;
+            } else if read.rows.is_empty() || !lease.seqs().is_empty() {
+                reader.crash_guard.forget().await?;
+                in_flight.end_isolation();
             }
-        } else if rows.is_empty() && reader.session.has_unclean_ends() && reader.depth().await? == 0
+        } else if read.rows.is_empty()
+            && reader.crash_guard.has_crashes()
+            && reader.depth().await? == 0
         {
-            reader.session.cleared().await?;
+            reader.crash_guard.forget().await?;
         }
-        Ok(Some((rows, receipt)))
-    }
-
-    /// Rows that are dead letters.
-    async fn take_lethal(&self, reader: &mut Reader) -> Result<(Vec<Found>, Receipt), sqlx::Error> {
-        let mut receipt = self.shared.ledger.hand_out_lethal(self.batch_max.get());
-        let limit = i64::try_from(receipt.seqs().len()).unwrap_or(i64::MAX);
-        let read = reader.read(AGAIN, as_json(receipt.seqs()), limit).await?;
-        if let Some(last) = read.rows.last().filter(|_| read.full) {
-            receipt.give_back_after(last.seq);
-        }
-        Ok((read.rows, receipt))
+        Ok((read, lease))
     }
 }
 
-/// A list of numbers as SQLite's `json_each` takes it: one statement for any length.
-pub(super) fn as_json(seqs: &[i64]) -> String {
-    let numbers: Vec<String> = seqs.iter().map(i64::to_string).collect();
-    format!("[{}]", numbers.join(","))
+/// Reads leased rows. Returns those to the queue that do not fit.
+async fn read_leased(reader: &mut Reader, lease: &mut Lease) -> Result<RowsRead, sqlx::Error> {
+    let read = reader.read_these(lease.seqs()).await?;
+    if let Some((last, _)) = read.rows.last().filter(|_| read.is_cut) {
+        lease.return_after(*last);
+    }
+    Ok(read)
 }

@@ -1,23 +1,26 @@
-//! One serving process a data directory.
+//! A lock on the data directory: only one process may take events from it.
 //!
-//! Two of them would both hand out every event. The system gives the lock back when the process ends, however it ends, so
-//! there is no stale lock to clear. Commands that only publish do without it.
+//! Two of them would both deliver every event. The system releases the lock when the process ends, however it ends, so there is
+//! no stale lock to remove. Commands that only publish do not need it.
 
 use std::fs::{File, TryLockError};
 use std::io::Write;
 use std::path::Path;
 
 use crate::private_file;
-use crate::queue::OpenError;
+use crate::queue::error::OpenError;
 
-/// Held for as long as this value lives.
+/// Locks the directory until it is dropped.
 #[derive(Debug)]
 pub struct DirectoryLock {
     _file: File,
 }
 
 impl DirectoryLock {
-    /// Locks the file `lock` in the directory; makes both where they are missing. Does not wait.
+    /// Locks the file `lock` in the directory; creates both if they are missing. Does not wait.
+    ///
+    /// # Errors
+    /// Fails if another process holds the lock, or the directory cannot be written.
     pub fn take(directory: &Path) -> Result<Self, OpenError> {
         let path = directory.join("lock");
         let failed = |error| {
@@ -30,7 +33,7 @@ impl DirectoryLock {
         let file = private_file::options().open(&path).map_err(failed)?;
         match file.try_lock() {
             Ok(()) => {
-                // For the error below alone: without it the lock is as good.
+                // Only for the error below: the lock works without it.
                 drop(
                     file.set_len(0).and_then(|()| {
                         (&file).write_all(std::process::id().to_string().as_bytes())

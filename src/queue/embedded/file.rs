@@ -1,11 +1,11 @@
-//! The file under the embedded queue: made, checked and opened.
+//! The file of the embedded queue: created, checked and opened.
 //!
-//! - Only a file of this program's, in a version that it knows, is opened. Anything else is refused with a line that says
-//!   what to do, and left as it is.
+//! - Only a file of this program, in a known version, is opened. Any other file is refused with an error that says what to do,
+//!   and not changed.
 //! - A commit is on disk when it returns: write-ahead log, `synchronous = FULL`.
-//! - The file keeps its greatest size: pages of acknowledged events are used again, not given back. The log beside it is
-//!   started anew after every full checkpoint and cut to `LOG_BYTES_MAX` then. It cannot be started anew while somebody
-//!   reads, so every read here is short; a program from outside that keeps a read open makes it grow until it ends.
+//! - The file keeps its greatest size: pages of acknowledged events are used again. The log beside it restarts after every full
+//!   checkpoint and is cut to `LOG_BYTES_MAX` then. It cannot restart during a read, so every read here is short; another
+//!   program that keeps a read open makes it grow until it ends.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,9 +17,9 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, Sq
 use sqlx::{ConnectOptions, Connection, Executor};
 
 use crate::private_file;
-use crate::queue::OpenError;
+use crate::queue::error::OpenError;
 
-/// What brings a file to each version, from nothing on. `PRAGMA user_version` says how many of them it has.
+/// What upgrades a file to each version, from an empty one. `PRAGMA user_version` says how many of them it has.
 const UPGRADES: [&str; 3] = [
     include_str!("schema.sql"),
     include_str!("upgrade_2.sql"),
@@ -31,7 +31,7 @@ const SCHEMA_VERSION: i64 = UPGRADES.len() as i64;
 /// What `PRAGMA application_id` says of a queue file: "CSQ1". Keeps the program from writing into another's database.
 const APPLICATION_ID: i64 = 0x4353_5131;
 
-/// Whether nobody has used the file yet.
+/// Whether the file is new.
 const IS_EMPTY: &str = "select not exists (select 1 from sqlite_schema)
      and (select application_id = 0 from pragma_application_id)
      and (select user_version = 0 from pragma_user_version)";
@@ -39,49 +39,51 @@ const IS_EMPTY: &str = "select not exists (select 1 from sqlite_schema)
 /// Whether the file has an older version than `?1`.
 const IS_OLDER: &str = "select user_version < ?1 from pragma_user_version";
 
-/// Whether the file has its ID. One of an older program has none.
+/// Whether the file has an ID. A file of an older version has none.
 const HAS_IDENTITY: &str = "select exists (select 1 from sqlite_schema where name = 'identity')";
 
-/// Gives the file an ID, which goes with it wherever it is moved. No version of its own: an older program passes over it.
+/// Gives the file an ID, which stays when it is moved. The version does not change: an older version ignores the ID.
 const IDENTIFY: &str =
     "create table if not exists identity (id integer primary key check (id = 1), value text not null) strict;
      insert or ignore into identity values (1, lower(hex(randomblob(16))))";
 
-/// Before 3.51.3 two connections could damage a file when one of them started the write-ahead log anew.
+/// Before 3.51.3 two connections could damage a file when one of them restarted the write-ahead log.
 const SQLITE_VERSION_MIN: [u32; 3] = [3, 51, 3];
 
-/// How long a lock of another process is waited for. It only ever inserts a few rows.
+/// Longest wait for a lock of another process, which only inserts a few rows.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long to wait before the next try to switch to the write-ahead log, while several processes make the file.
+/// Time between attempts to switch to the write-ahead log, while several processes create the file.
 const SWITCH_AGAIN: Duration = Duration::from_millis(5);
 
-/// What the write-ahead log is cut to when it is started anew, in bytes: more than it needs between two checkpoints.
+/// Size to which the write-ahead log is cut when it restarts, in bytes: more than it needs between two checkpoints.
 const LOG_BYTES_MAX: &str = "67108864";
 
 /// Largest file, in pages (16 MiB), that is checked for damage at opening. The check reads every page: with a backlog it
-/// would hold up the start for minutes, and an empty queue is the usual one.
+/// would delay the start for minutes; usually the queue is empty.
 const CHECKED_PAGES_MAX: i64 = 4096;
 
-/// What is there.
-#[derive(Debug, Clone)]
-pub struct Inspection {
-    /// Events that wait; nothing where there is no queue yet.
+/// What was found at the path of a queue file.
+#[derive(Debug, Clone, Default)]
+pub struct FileInspection {
+    /// The ID of the file; `None` if there is no queue yet. Empty for a file of an older version.
+    pub id: Option<String>,
+    /// Events that wait; `None` if there is no queue yet.
     pub events: Option<u64>,
-    /// Whether nobody else on this machine may read the file.
+    /// Whether other users of this machine cannot read the file.
     pub is_private: bool,
 }
 
-/// Where the queue lies and how it is opened.
+/// A queue file, and how it is opened.
 #[derive(Debug, Clone)]
-pub(super) struct QueueFile {
+pub struct QueueFile {
     path: PathBuf,
-    /// A stand-in for the end of the disk, in pages: SQLite fails at it with the error of a full disk.
+    /// Simulates a full disk in tests, in pages: SQLite fails with the same error.
     pages_max: Option<u32>,
 }
 
 impl QueueFile {
-    pub(super) fn at(path: &Path) -> Self {
+    pub fn at(path: &Path) -> Self {
         Self {
             path: path.to_owned(),
             pages_max: None,
@@ -89,113 +91,73 @@ impl QueueFile {
     }
 
     #[cfg(test)]
-    pub(super) fn with_pages_max(self, pages_max: u32) -> Self {
+    pub fn with_pages_max(self, pages_max: u32) -> Self {
         Self {
             pages_max: Some(pages_max),
             ..self
         }
     }
 
-    /// Makes the file where there is none, checks it, and opens it for writing.
-    pub(super) async fn prepare(&self) -> Result<SqliteConnection, OpenError> {
+    /// Creates the file if it is missing, checks it, and opens it for writing.
+    pub async fn prepare(&self) -> Result<SqliteConnection, OpenError> {
         self.create().map_err(|error| {
             let path = self.path.display();
             OpenError(format!("the queue file {path} cannot be made: {error}. Make its directory writable, or set DATA_DIR to one that is"))
         })?;
-        // Before SQLite makes the files beside it, with the same permissions.
-        if let Err(error) = rustix::fs::access(&self.path, Access::WRITE_OK) {
-            return Err(self.refused(&sqlx::Error::Io(error.into())));
-        }
-        // Sets nothing that stays in the file: it may be somebody else's.
-        let mut connection = self
-            .options()
-            .connect()
-            .await
-            .map_err(|error| self.refused(&error))?;
+        let refused = |error| self.refused(&error);
+        // Before SQLite creates the files beside it, with the same permissions.
+        rustix::fs::access(&self.path, Access::WRITE_OK)
+            .map_err(|error| refused(sqlx::Error::Io(error.into())))?;
+        // Sets nothing that stays in the file: it may belong to another program.
+        let mut connection = self.options().connect().await.map_err(refused)?;
         self.check(&mut connection).await?;
-        connection
-            .close()
-            .await
-            .map_err(|error| self.refused(&error))?;
+        connection.close().await.map_err(refused)?;
         let start = Instant::now();
         let mut connection = loop {
             match self.connect().await {
-                // The switch to the write-ahead log does not wait for a lock: SQLite says at once that it is busy.
+                // The switch to the write-ahead log does not wait for a lock: SQLite is busy at once.
                 Err(error)
                     if primary_code(&error) == Some(BUSY) && start.elapsed() < BUSY_TIMEOUT =>
                 {
                     tokio::time::sleep(SWITCH_AGAIN).await;
                 }
-                connected => break connected.map_err(|error| self.refused(&error))?,
+                connected => break connected.map_err(refused)?,
             }
         };
-        // SQLite opens a file that it may not write for reading, and says so at the first write alone, even one of nothing.
-        connection
-            .execute("delete from queue where false")
-            .await
-            .map_err(|error| self.refused(&error))?;
+        // SQLite opens a read-only file without an error, and fails at the first write, even of no rows.
+        let write = connection.execute("delete from queue where false").await;
+        write.map_err(refused)?;
         Ok(connection)
     }
 
-    /// What is there. A file that is missing is not made, and one of an older version is left as it is.
-    pub(super) async fn inspect(&self) -> Result<Inspection, OpenError> {
-        if !self.path.exists() {
-            return Ok(Inspection {
-                events: None,
-                is_private: true,
-            });
-        }
-        let mut connection = self
-            .connect_reader()
-            .await
-            .map_err(|error| self.refused(&error))?;
-        if self.ask::<i64>(&mut connection, IS_EMPTY).await? == 1 {
-            return Ok(Inspection {
-                events: None,
-                is_private: self.is_private(),
-            });
-        }
-        self.recognize(&mut connection).await?;
-        let events = self
-            .ask::<i64>(&mut connection, "select events from depth")
-            .await?;
-        // It was only read.
-        drop(connection.close().await);
-        Ok(Inspection {
-            events: u64::try_from(events).ok(),
+    /// Inspects the file. Creates and upgrades nothing.
+    pub async fn inspect(&self) -> Result<FileInspection, OpenError> {
+        let mut found = FileInspection {
             is_private: self.is_private(),
-        })
-    }
-
-    /// The ID of the file; `None` if the file is missing. One that an older program made has an empty one. Makes nothing.
-    pub(super) async fn identity(&self) -> Result<Option<String>, OpenError> {
-        if !self.path.exists() {
-            return Ok(None);
-        }
-        let mut connection = self
-            .connect_reader()
-            .await
-            .map_err(|error| self.refused(&error))?;
-        let is_known = self.ask::<i64>(&mut connection, IS_EMPTY).await? == 0;
-        let id = match is_known {
-            // An empty file is one that nobody has used yet.
-            false => None,
-            true => {
-                self.recognize(&mut connection).await?;
-                match self.ask::<i64>(&mut connection, HAS_IDENTITY).await? {
-                    0 => Some(String::new()),
-                    _ => Some(
-                        self.ask(&mut connection, "select value from identity")
-                            .await?,
-                    ),
-                }
-            }
+            ..FileInspection::default()
         };
-        drop(connection.close().await);
-        Ok(id)
+        if !self.path.exists() {
+            return Ok(found);
+        }
+        let reader = self.connect_reader().await;
+        let connection = &mut reader.map_err(|error| self.refused(&error))?;
+        if self.ask::<bool>(connection, IS_EMPTY).await? {
+            return Ok(found);
+        }
+        self.recognize(connection).await?;
+        let events = self
+            .ask::<i64>(connection, "select events from depth")
+            .await?;
+        found.events = u64::try_from(events).ok();
+        found.id = Some(if self.ask::<bool>(connection, HAS_IDENTITY).await? {
+            self.ask(connection, "select value from identity").await?
+        } else {
+            String::new()
+        });
+        Ok(found)
     }
 
-    /// Whether nobody else on this machine may read the file.
+    /// Whether other users of this machine cannot read the file, or it is missing.
     fn is_private(&self) -> bool {
         #[cfg(unix)]
         if let Ok(file) = std::fs::metadata(&self.path) {
@@ -204,21 +166,21 @@ impl QueueFile {
         true
     }
 
-    /// A connection that writes. The file must be there: a queue whose file was taken away must fail, not start empty.
-    pub(super) async fn connect(&self) -> Result<SqliteConnection, sqlx::Error> {
+    /// A connection that writes. The file must exist: a queue whose file was removed must fail, not start empty.
+    pub async fn connect(&self) -> Result<SqliteConnection, sqlx::Error> {
         let mut options = self
             .options()
             .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full);
-        options = options.pragma("journal_size_limit", LOG_BYTES_MAX);
+            .synchronous(SqliteSynchronous::Full)
+            .pragma("journal_size_limit", LOG_BYTES_MAX);
         if let Some(pages_max) = self.pages_max {
             options = options.pragma("max_page_count", pages_max.to_string());
         }
         options.connect().await
     }
 
-    /// A connection that reads. It can do nothing else.
-    pub(super) async fn connect_reader(&self) -> Result<SqliteConnection, sqlx::Error> {
+    /// A connection that can only read.
+    pub async fn connect_reader(&self) -> Result<SqliteConnection, sqlx::Error> {
         self.options().pragma("query_only", "on").connect().await
     }
 
@@ -231,11 +193,11 @@ impl QueueFile {
             .disable_statement_logging()
     }
 
-    /// Makes the directory and the file where they are missing. Bodies are personal data, so nobody else may read them;
+    /// Creates the directory and the file if they are missing. Bodies are personal data, so other users may not read them;
     /// SQLite gives its log the permissions of the file.
     fn create(&self) -> io::Result<()> {
         // A close of any handle on a file drops the locks that SQLite holds on it in the same process. So a file that may
-        // be in use is never opened here, and nobody uses a new one before it is closed.
+        // be in use is never opened here, and a new one is not used before it is closed.
         static CREATING: Mutex<()> = Mutex::new(());
         let _creating = CREATING.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(directory) = self
@@ -259,27 +221,21 @@ impl QueueFile {
                 "this program was built with SQLite {linked}, which can damage the queue: build it with {needed} or later"
             )));
         }
-        if self.ask::<i64>(connection, IS_EMPTY).await? == 1 {
-            self.upgrade(connection, IS_EMPTY)
-                .await
-                .map_err(|error| self.refused(&error))?;
+        if self.ask(connection, IS_EMPTY).await? {
+            self.upgrade(connection, IS_EMPTY).await?;
         }
-        // Only after the check, and an older program may go on beside it: it names the columns that it knows.
+        // Only after the check. An older program may run beside it: it names the columns that it knows.
         if self.recognize(connection).await? < SCHEMA_VERSION {
-            self.upgrade(connection, IS_OLDER)
-                .await
-                .map_err(|error| self.refused(&error))?;
+            self.upgrade(connection, IS_OLDER).await?;
         }
-        if self.ask::<i64>(connection, HAS_IDENTITY).await? == 0 {
-            sqlx::raw_sql(IDENTIFY)
-                .execute(connection)
-                .await
-                .map_err(|error| self.refused(&error))?;
+        if !self.ask::<bool>(connection, HAS_IDENTITY).await? {
+            let identify = sqlx::raw_sql(IDENTIFY).execute(connection).await;
+            identify.map_err(|error| self.refused(&error))?;
         }
         Ok(())
     }
 
-    /// The version of the file, which is a queue of ours and whole.
+    /// Checks that the file is a queue of this program and not damaged. Returns its version.
     async fn recognize(&self, connection: &mut SqliteConnection) -> Result<i64, OpenError> {
         let path = self.path.display();
         if self.ask::<i64>(connection, "pragma application_id").await? != APPLICATION_ID {
@@ -302,36 +258,31 @@ impl QueueFile {
         Ok(version)
     }
 
-    /// Brings the file to the newest version. Does nothing where another process was faster.
+    /// Upgrades the file to the newest version. Does nothing if another process was faster.
     async fn upgrade(
         &self,
         connection: &mut SqliteConnection,
         is_due: &'static str,
-    ) -> Result<(), sqlx::Error> {
-        let mut transaction = connection.begin_with("begin immediate").await?;
-        if sqlx::query_scalar::<_, i64>(is_due)
-            .bind(SCHEMA_VERSION)
-            .fetch_one(&mut *transaction)
-            .await?
-            == 1
-        {
-            let version: i64 = sqlx::query_scalar("pragma user_version")
-                .fetch_one(&mut *transaction)
-                .await?;
-            for upgrade in UPGRADES
-                .iter()
-                .skip(usize::try_from(version).unwrap_or(usize::MAX))
-            {
-                sqlx::raw_sql(*upgrade).execute(&mut *transaction).await?;
+    ) -> Result<(), OpenError> {
+        let upgraded = async {
+            let mut transaction = connection.begin_with("begin immediate").await?;
+            let is_due = sqlx::query_scalar(is_due).bind(SCHEMA_VERSION);
+            if is_due.fetch_one(&mut *transaction).await? {
+                let version = sqlx::query_scalar("pragma user_version");
+                let version: i64 = version.fetch_one(&mut *transaction).await?;
+                let version = usize::try_from(version).unwrap_or(usize::MAX);
+                for upgrade in UPGRADES.iter().skip(version) {
+                    sqlx::raw_sql(*upgrade).execute(&mut *transaction).await?;
+                }
+                let mark = format!(
+                    "pragma application_id = {APPLICATION_ID}; pragma user_version = {SCHEMA_VERSION}"
+                );
+                let mark = sqlx::raw_sql(sqlx::AssertSqlSafe(mark));
+                mark.execute(&mut *transaction).await?;
             }
-            let mark = format!(
-                "pragma application_id = {APPLICATION_ID}; pragma user_version = {SCHEMA_VERSION}"
-            );
-            sqlx::raw_sql(sqlx::AssertSqlSafe(mark))
-                .execute(&mut *transaction)
-                .await?;
-        }
-        transaction.commit().await
+            transaction.commit().await
+        };
+        upgraded.await.map_err(|error| self.refused(&error))
     }
 
     async fn ask<T>(
@@ -342,10 +293,8 @@ impl QueueFile {
     where
         T: for<'r> sqlx::Decode<'r, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite> + Send + Unpin,
     {
-        sqlx::query_scalar(question)
-            .fetch_one(connection)
-            .await
-            .map_err(|error| self.refused(&error))
+        let answer = sqlx::query_scalar(question).fetch_one(connection).await;
+        answer.map_err(|error| self.refused(&error))
     }
 
     fn refused(&self, error: &sqlx::Error) -> OpenError {
@@ -371,14 +320,14 @@ impl QueueFile {
 
 /// SQLite's primary result codes, from sqlite3.h.
 const BUSY: i32 = 5;
-pub(super) const READ_ONLY: i32 = 8;
-pub(super) const IO_ERROR: i32 = 10;
-pub(super) const CORRUPT: i32 = 11;
-pub(super) const FULL: i32 = 13;
-pub(super) const NOT_A_DATABASE: i32 = 26;
+pub const READ_ONLY: i32 = 8;
+pub const IO_ERROR: i32 = 10;
+pub const CORRUPT: i32 = 11;
+pub const FULL: i32 = 13;
+pub const NOT_A_DATABASE: i32 = 26;
 
-/// The kind of an error of SQLite's; nothing for one of sqlx's own.
-pub(super) fn primary_code(error: &sqlx::Error) -> Option<i32> {
+/// The primary code of an error of SQLite; `None` for an error of sqlx.
+pub fn primary_code(error: &sqlx::Error) -> Option<i32> {
     let extended: i32 = error.as_database_error()?.code()?.parse().ok()?;
     Some(extended & 0xff)
 }

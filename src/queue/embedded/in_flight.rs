@@ -1,237 +1,226 @@
-//! Which rows of the queue are with a consumer. In memory only: after a restart every row is handed out anew.
+//! Which rows of the queue are leased to a consumer. In memory only: after a restart every row is delivered again.
 //!
 //! A row is in one of four states, and every way out of the second leads to one of the others:
 //! - not seen: its `seq` is greater than the cursor;
-//! - handed out: its `seq` is in a `Receipt`;
-//! - given back: its receipt was dropped; the next batch takes it before anything new;
+//! - leased: its `seq` is in a `Lease`;
+//! - returned: its lease was dropped; the next batch takes it before any new row;
 //! - acknowledged: it is no longer in the file.
 //!
-//! Lethal rows (session.rs) are in none of them: they are with the consumers of dead letters, or wait for one.
+//! Poison rows (`crash_guard.rs`) are in none of them: they are leased to the consumers of dead letters, or wait for one.
 //!
-//! Why the cursor passes over no row: SQLite lets one transaction write at a time, over all processes. It gives a row its
-//! `seq` inside that transaction, greater than every one before (`autoincrement` remembers the greatest ever, deleted
-//! rows too). So rows become visible in the order of `seq`: whoever sees row n sees every row before n that will ever be.
-//! The numbers of a transaction that was rolled back are given again, but nobody saw them.
+//! Why the cursor skips no row: SQLite lets one transaction write at a time, over all processes. It gives a row its `seq` inside
+//! that transaction, greater than every one before (`autoincrement` remembers the greatest ever, deleted rows too). So rows
+//! become visible in the order of `seq`: a reader that sees row n sees every row before n that will ever be. The numbers of
+//! a transaction that was rolled back are given again, but nothing has seen them.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-use super::crash_guard::Beginning;
+use super::crash_guard::CrashFindings;
 
 /// Shared by all consumers of a queue.
-pub(super) struct Ledger {
-    state: Mutex<State>,
-    /// Changes when there may be something to take.
+pub struct InFlightRows {
+    rows: Mutex<Rows>,
+    /// Changes when there may be a row to take.
     news: watch::Sender<()>,
 }
 
 #[derive(Default)]
-struct State {
-    /// Every row up to this `seq` was handed out before.
+struct Rows {
+    /// Every row up to this `seq` was leased before.
     cursor: i64,
-    /// The greatest `seq` that this process knows of; nothing while rows from before its time may be there.
+    /// The greatest known `seq`; `None` while rows from before this process may wait.
     newest: Option<i64>,
-    given_back: BTreeSet<i64>,
-    /// Every row up to this `seq` is handed out alone.
-    last_suspect: Option<i64>,
-    /// Whether a suspect is handed out.
-    has_alone: bool,
-    lethal: BTreeSet<i64>,
-    /// Those of the lethal ones that nobody has.
-    lethal_waiting: BTreeSet<i64>,
+    returned: BTreeSet<i64>,
+    /// Every row up to this `seq` is leased in isolation.
+    isolated_up_to: Option<i64>,
+    /// Whether a row is leased in isolation.
+    has_isolated: bool,
+    poison: BTreeSet<i64>,
+    /// The poison rows that are not leased.
+    poison_waiting: BTreeSet<i64>,
 }
 
-impl Ledger {
-    pub(super) fn new() -> Arc<Self> {
+impl InFlightRows {
+    pub fn new() -> Arc<Self> {
         Arc::new(Self {
-            state: Mutex::default(),
+            rows: Mutex::default(),
             news: watch::Sender::new(()),
         })
     }
 
-    pub(super) fn begin(&self, beginning: Beginning) {
-        let mut state = self.state();
-        state.last_suspect = beginning.last_suspect;
-        state.lethal = beginning.lethal.into_iter().collect();
-        state.lethal_waiting = state.lethal.clone();
+    /// To be called before the first lease.
+    pub fn start(&self, found: CrashFindings) {
+        let mut rows = self.rows();
+        rows.isolated_up_to = found.isolated_up_to;
+        rows.poison = found.poison.into_iter().collect();
+        rows.poison_waiting = rows.poison.clone();
     }
 
-    /// How many of `count` rows may be handed out now: one while there are suspects, and none while one is out.
-    pub(super) fn allowed(&self, count: usize) -> usize {
-        let state = self.state();
-        match state.last_suspect {
+    /// How many of `count` rows may be leased now: one in isolation, and none while that one is leased.
+    pub fn allowed(&self, count: usize) -> usize {
+        let rows = self.rows();
+        match rows.isolated_up_to {
             None => count,
-            Some(_) => usize::from(!state.has_alone),
+            Some(_) => usize::from(!rows.has_isolated),
         }
     }
 
-    pub(super) fn has_suspects(&self) -> bool {
-        self.state().last_suspect.is_some()
+    /// Whether rows are leased in isolation.
+    pub fn isolates(&self) -> bool {
+        self.rows().isolated_up_to.is_some()
     }
 
-    /// Marks what is handed out as the one suspect in hand. False where it is not a suspect.
-    pub(super) fn set_alone(&self, receipt: &mut Receipt) -> bool {
-        let mut state = self.state();
-        let is_suspect = state
-            .last_suspect
-            .is_some_and(|last| receipt.seqs.iter().any(|seq| *seq <= last));
-        if is_suspect {
-            state.has_alone = true;
-            receipt.kind = Kind::Alone;
+    /// Marks the lease as the isolated one. Returns false if its row need not be isolated.
+    pub fn isolate(&self, lease: &mut Lease) -> bool {
+        let mut rows = self.rows();
+        let is_isolated = rows
+            .isolated_up_to
+            .is_some_and(|last| lease.seqs.iter().any(|seq| *seq <= last));
+        if is_isolated {
+            rows.has_isolated = true;
+            lease.kind = Kind::Isolated;
         }
-        is_suspect
+        is_isolated
     }
 
-    /// No suspect is left.
-    pub(super) fn clear_suspects(&self) {
-        self.state().last_suspect = None;
+    /// Ends the isolation.
+    pub fn end_isolation(&self) {
+        self.rows().isolated_up_to = None;
         self.wake();
     }
 
-    /// Up to `count` lethal rows that nobody has.
-    pub(super) fn hand_out_lethal(self: &Arc<Self>, count: usize) -> Receipt {
-        let mut state = self.state();
-        let seqs: Vec<i64> = state.lethal_waiting.iter().take(count).copied().collect();
-        for seq in &seqs {
-            state.lethal_waiting.remove(seq);
-        }
-        Receipt {
-            seqs,
-            kind: Kind::Lethal,
-            ledger: self.clone(),
-        }
+    /// Rows after this `seq` were never leased.
+    pub fn cursor(&self) -> i64 {
+        self.rows().cursor
     }
 
-    /// Rows that come after this `seq` were never handed out.
-    pub(super) fn cursor(&self) -> i64 {
-        self.state().cursor
-    }
-
-    /// Moves the cursor up to the last of the rows that were read after it, and gives them to the caller, without the
-    /// lethal ones. They are all, or there may be more.
-    pub(super) fn hand_out(self: &Arc<Self>, mut seqs: Vec<i64>, is_all: bool) -> Receipt {
-        let mut state = self.state();
+    /// Leases rows that were read after the cursor, except poison rows, and moves the cursor. `is_all` tells whether there are no
+    /// more.
+    pub fn lease_new(self: &Arc<Self>, mut seqs: Vec<i64>, is_all: bool) -> Lease {
+        let mut rows = self.rows();
         if let Some(last) = seqs.last() {
-            state.cursor = *last;
+            rows.cursor = *last;
         }
         if is_all {
-            state.newest = state.newest.max(Some(state.cursor));
+            rows.newest = rows.newest.max(Some(rows.cursor));
         }
-        seqs.retain(|seq| !state.lethal.contains(seq));
-        Receipt {
+        seqs.retain(|seq| !rows.poison.contains(seq));
+        self.lease(seqs, Kind::Normal)
+    }
+
+    /// Leases up to `count` returned rows, lowest first.
+    pub fn lease_returned(self: &Arc<Self>, count: usize) -> Lease {
+        self.lease(take_first(&mut self.rows().returned, count), Kind::Normal)
+    }
+
+    /// Leases up to `count` poison rows.
+    pub fn lease_poison(self: &Arc<Self>, count: usize) -> Lease {
+        let seqs = take_first(&mut self.rows().poison_waiting, count);
+        self.lease(seqs, Kind::Poison)
+    }
+
+    fn lease(self: &Arc<Self>, seqs: Vec<i64>, kind: Kind) -> Lease {
+        Lease {
             seqs,
-            kind: Kind::Usual,
-            ledger: self.clone(),
+            kind,
+            in_flight: self.clone(),
         }
     }
 
-    /// Up to `count` rows that were given back, lowest first.
-    pub(super) fn hand_out_again(self: &Arc<Self>, count: usize) -> Receipt {
-        let mut state = self.state();
-        let seqs: Vec<i64> = state.given_back.iter().take(count).copied().collect();
-        for seq in &seqs {
-            state.given_back.remove(seq);
-        }
-        Receipt {
-            seqs,
-            kind: Kind::Usual,
-            ledger: self.clone(),
-        }
-    }
-
-    /// Whether about so many rows can be handed out, as far as is known without a look: another process may have published more.
-    /// Numbers follow each other without a gap, but for rows that were deleted by hand.
-    pub(super) fn has(&self, count: usize) -> bool {
-        let state = self.state();
-        let Some(newest) = state.newest.filter(|_| count > 1) else {
+    /// Whether about so many rows can be leased, without a read: another process may have published more. Numbers follow each
+    /// other without a gap, except for rows that were deleted by hand.
+    pub fn has(&self, count: usize) -> bool {
+        let rows = self.rows();
+        let Some(newest) = rows.newest.filter(|_| count > 1) else {
             return true;
         };
-        usize::try_from(newest - state.cursor).unwrap_or(0) + state.given_back.len() >= count
+        usize::try_from(newest - rows.cursor).unwrap_or(0) + rows.returned.len() >= count
     }
 
-    /// Rows up to this `seq` were published.
-    pub(super) fn published(&self, seq: i64) {
-        let mut state = self.state();
-        state.newest = state.newest.map(|newest| newest.max(seq));
-        drop(state);
+    /// Notes that rows up to this `seq` were published.
+    pub fn published(&self, seq: i64) {
+        let mut rows = self.rows();
+        rows.newest = rows.newest.map(|newest| newest.max(seq));
+        drop(rows);
         self.wake();
     }
 
-    /// Wakes the consumers that wait.
-    pub(super) fn wake(&self) {
+    /// Wakes the waiting consumers.
+    pub fn wake(&self) {
         self.news.send_replace(());
     }
 
-    pub(super) fn news(&self) -> watch::Receiver<()> {
+    pub fn news(&self) -> watch::Receiver<()> {
         self.news.subscribe()
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        // No code that holds the lock can leave the state half changed, so a panic elsewhere does no harm to it.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn rows(&self) -> MutexGuard<'_, Rows> {
+        // No code that holds the lock can leave the rows half changed, so a panic elsewhere does no harm.
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Rows that somebody has. Dropped, it gives them back.
-pub struct Receipt {
-    /// In rising order.
+fn take_first(seqs: &mut BTreeSet<i64>, count: usize) -> Vec<i64> {
+    std::iter::from_fn(|| seqs.pop_first())
+        .take(count)
+        .collect()
+}
+
+/// Rows that a consumer has. They are returned when it is dropped.
+pub struct Lease {
+    /// Ascending.
     seqs: Vec<i64>,
     kind: Kind,
-    ledger: Arc<Ledger>,
+    in_flight: Arc<InFlightRows>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    Usual,
-    /// A suspect.
-    Alone,
-    Lethal,
+    Normal,
+    Isolated,
+    Poison,
 }
 
-impl Receipt {
+impl Lease {
     pub(super) fn seqs(&self) -> &[i64] {
         &self.seqs
     }
 
-    /// Gives the rows after this one back.
-    pub(super) fn give_back_after(&mut self, seq: i64) {
-        let kept = self.seqs.partition_point(|held| *held <= seq);
-        drop(Self {
-            seqs: self.seqs.split_off(kept),
-            kind: self.kind,
-            ledger: self.ledger.clone(),
-        });
+    /// Returns the rows after this one.
+    pub(super) fn return_after(&mut self, seq: i64) {
+        let kept = self.seqs.partition_point(|leased| *leased <= seq);
+        let rest = self.seqs.split_off(kept);
+        drop(self.in_flight.lease(rest, self.kind));
     }
 
-    /// Forgets the rows that are not wanted: they are neither handed out again nor acknowledged.
+    /// Drops the other rows from the lease: they are neither leased again nor acknowledged.
     pub(super) fn retain(&mut self, wanted: impl FnMut(&i64) -> bool) {
         self.seqs.retain(wanted);
     }
 
-    /// The rows are no longer in the file.
-    pub(super) fn settle(mut self) {
+    /// To be called when the rows are no longer in the file.
+    pub(super) fn acknowledged(mut self) {
         self.seqs.clear();
     }
 }
 
-impl Drop for Receipt {
+impl Drop for Lease {
     fn drop(&mut self) {
-        if self.seqs.is_empty() && self.kind != Kind::Alone {
+        if self.seqs.is_empty() && self.kind != Kind::Isolated {
             return;
         }
-        let mut state = self.ledger.state();
-        match self.kind {
-            Kind::Usual => state.given_back.extend(self.seqs.drain(..)),
-            Kind::Alone => {
-                state.given_back.extend(self.seqs.drain(..));
-                state.has_alone = false;
-            }
-            Kind::Lethal => state.lethal_waiting.extend(self.seqs.drain(..)),
-        }
-        drop(state);
-        self.ledger.wake();
+        let mut rows = self.in_flight.rows();
+        let returned = match self.kind {
+            Kind::Normal | Kind::Isolated => &mut rows.returned,
+            Kind::Poison => &mut rows.poison_waiting,
+        };
+        returned.extend(self.seqs.drain(..));
+        rows.has_isolated &= self.kind != Kind::Isolated;
+        drop(rows);
+        self.in_flight.wake();
     }
 }
 
@@ -240,43 +229,43 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_dropped_receipt_gives_its_rows_back_and_wakes_a_waiting_consumer() {
-        let ledger = Ledger::new();
-        let receipt = ledger.hand_out(vec![1, 2, 3, 4], false);
-        let news = ledger.news();
+    fn a_dropped_lease_returns_its_rows_and_wakes_a_waiting_consumer() {
+        let in_flight = InFlightRows::new();
+        let lease = in_flight.lease_new(vec![1, 2, 3, 4], false);
+        let news = in_flight.news();
         assert!(!news.has_changed().unwrap());
-        drop(receipt);
+        drop(lease);
         assert!(news.has_changed().unwrap());
-        assert_eq!(ledger.cursor(), 4);
+        assert_eq!(in_flight.cursor(), 4);
 
-        let mut again = ledger.hand_out_again(3);
+        let mut again = in_flight.lease_returned(3);
         assert_eq!(again.seqs(), [1, 2, 3]);
-        again.give_back_after(1);
+        again.return_after(1);
         assert_eq!(again.seqs(), [1]);
-        again.settle();
-        let mut rest = ledger.hand_out_again(10);
+        again.acknowledged();
+        let mut rest = in_flight.lease_returned(10);
         assert_eq!(rest.seqs(), [2, 3, 4]);
         rest.retain(|seq| *seq != 3);
         drop(rest);
-        assert_eq!(ledger.hand_out_again(10).seqs(), [2, 4]);
+        assert_eq!(in_flight.lease_returned(10).seqs(), [2, 4]);
     }
 
     #[test]
-    fn what_can_be_handed_out_is_known_once_all_that_was_there_is_read() {
-        let ledger = Ledger::new();
-        ledger.published(9);
+    fn the_number_of_rows_is_known_once_all_earlier_rows_are_read() {
+        let in_flight = InFlightRows::new();
+        in_flight.published(9);
         assert!(
-            ledger.has(500),
+            in_flight.has(500),
             "a backlog of an earlier process may be there"
         );
-        let first = ledger.hand_out(vec![1, 2, 3], false);
-        assert!(ledger.has(500), "there may be more");
-        let rest = ledger.hand_out(vec![8, 9], true);
-        assert!(ledger.has(1), "another process may have published");
-        assert!(!ledger.has(2));
-        ledger.published(12);
-        assert!(ledger.has(3) && !ledger.has(4));
+        let first = in_flight.lease_new(vec![1, 2, 3], false);
+        assert!(in_flight.has(500), "there may be more");
+        let rest = in_flight.lease_new(vec![8, 9], true);
+        assert!(in_flight.has(1), "another process may have published");
+        assert!(!in_flight.has(2));
+        in_flight.published(12);
+        assert!(in_flight.has(3) && !in_flight.has(4));
         drop((first, rest));
-        assert!(ledger.has(8) && !ledger.has(9), "given back and new ones");
+        assert!(in_flight.has(8) && !in_flight.has(9), "returned and new");
     }
 }

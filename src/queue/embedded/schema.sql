@@ -1,10 +1,10 @@
 -- Version 1 of the queue file. `file.rs` runs it once, in one transaction with the version.
 
--- An event waits here from its acknowledgement to Clerk until a worker has dealt with it. One event may be here more
--- than once (Svix sends again what it got no answer for): telling repeats apart is the worker's business.
+-- An event waits here from its acknowledgement to Clerk until a worker has applied it. One event may be here more
+-- than once (Svix sends an event again if it got no answer): the worker detects repeats.
 create table queue (
     -- `autoincrement`, because a plain key would be given again once the greatest row is deleted, and the consumers'
-    -- cursor would pass over the new row (ledger.rs).
+    -- cursor would pass over the new row (in_flight.rs).
     seq         integer primary key autoincrement,
     event_id    text    not null check (length(event_id) between 1 and 255),
     event_type  text    not null,

@@ -1,7 +1,7 @@
-//! Where the nodes are and how to get in: `AMQP_URL` as typed data, read strictly.
+//! The address of a broker: `AMQP_URL` as typed data, parsed strictly.
 //!
-//! lapin gets parts that were checked and never the URL, so that it cannot quote it. What a parameter demands of TLS is
-//! obeyed or is an error.
+//! lapin gets checked parts and never the URL, so that it cannot quote it. A demand on TLS in a parameter is obeyed or an
+//! error.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -19,22 +19,24 @@ use crate::url::{self, Parameter, UrlError, bracketed, refuse};
 
 /// The nodes of a broker, at least one.
 #[derive(Debug, Clone)]
-pub struct Address(Arc<[Node]>);
+pub struct Address(Arc<[NodeAddress]>);
 
 /// One node. Holds the password.
 #[derive(Clone)]
-pub struct Node {
+pub struct NodeAddress {
+    /// For lapin.
     pub uri: AMQPUri,
+    /// Of certificates.
     pub files: Files,
-    /// The names of parameters that are not known.
+    /// The names of unknown parameters.
     ignored: Vec<String>,
 }
 
-/// Nothing that lets anybody in.
-impl fmt::Debug for Node {
+/// Without secrets.
+impl fmt::Debug for NodeAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { uri, files, .. } = self;
-        f.debug_struct("Node")
+        f.debug_struct("NodeAddress")
             .field("place", &self.place())
             .field("scheme", &uri.scheme)
             .field("files", files)
@@ -44,12 +46,12 @@ impl fmt::Debug for Node {
 
 const EXAMPLE: &str = "give a URL such as amqp://user:password@host:5672/%2f";
 
-/// Parameters that change nothing here, and that other clients put into their URLs.
+/// Parameters of other clients, which have no effect here.
 const WITHOUT_EFFECT: &str =
     "blocked_connection_timeout client_properties connection_attempts connection_name
     fail_if_no_peer_cert locale name product retry_delay socket_timeout stack_timeout tcp_options";
 
-/// For URLs without files beside them.
+/// URLs without files of certificates.
 impl FromStr for Address {
     type Err = UrlError;
 
@@ -59,10 +61,10 @@ impl FromStr for Address {
 }
 
 impl Address {
-    /// Reads one URL a node, separated by commas. `files` count where a URL names none.
+    /// Parses one URL per node, separated by commas. `files` apply if a URL names none.
     ///
     /// # Errors
-    /// Fails for what cannot be read or cannot be satisfied. No error holds a part of the URL's values.
+    /// Fails for a URL that cannot be parsed or satisfied. No error holds a part of the URL's values.
     pub fn read(urls: &str, files: &Files) -> Result<Self, UrlError> {
         let has_scheme = |url: &str| {
             url.trim().split_once("://").is_some_and(|(scheme, _)| {
@@ -81,18 +83,19 @@ impl Address {
             .map(|nodes| Self(nodes.into()))
     }
 
-    /// The names of parameters that have no effect since nobody knows them, each once.
+    /// The names of unknown parameters, which have no effect, each once.
     pub fn ignored(&self) -> Vec<String> {
         let names = self.0.iter().flat_map(|node| node.ignored.iter().cloned());
         names.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
-    pub fn nodes(&self) -> &Arc<[Node]> {
+    /// The nodes.
+    pub fn nodes(&self) -> &Arc<[NodeAddress]> {
         &self.0
     }
 }
 
-impl Node {
+impl NodeAddress {
     /// Host, port and virtual host: the URL without its user and password.
     pub fn place(&self) -> String {
         let AMQPUri {
@@ -101,7 +104,7 @@ impl Node {
         format!("{}:{}/{vhost}", bracketed(&authority.host), authority.port)
     }
 
-    /// What lapin needs for TLS. Its files are read again at each connection, so that a new certificate is found.
+    /// The TLS configuration for lapin. The files are read at each connection, so that a new certificate is used.
     ///
     /// # Errors
     /// Fails for a file that cannot be used.
@@ -120,7 +123,7 @@ impl Node {
     }
 }
 
-fn read_node(text: &str, files: &Files) -> Result<Node, UrlError> {
+fn read_node(text: &str, files: &Files) -> Result<NodeAddress, UrlError> {
     let parts = url::read(text)?;
     let scheme = if parts.scheme == "amqps" {
         AMQPScheme::AMQPS
@@ -170,7 +173,7 @@ fn read_node(text: &str, files: &Files) -> Result<Node, UrlError> {
         host: parts.host.unwrap_or(default.host),
         port: parts.port.unwrap_or_else(|| scheme.default_port()),
     };
-    Ok(Node {
+    Ok(NodeAddress {
         uri: AMQPUri {
             scheme,
             authority,
@@ -182,7 +185,7 @@ fn read_node(text: &str, files: &Files) -> Result<Node, UrlError> {
     })
 }
 
-/// What the parameters have said so far.
+/// The parameters parsed so far.
 #[derive(Default)]
 struct Parameters {
     query: AMQPQueryString,
@@ -236,7 +239,7 @@ impl Parameters {
 mod tests {
     use super::*;
 
-    fn read(url: &str) -> Node {
+    fn read(url: &str) -> NodeAddress {
         let address = Address::from_str(url).unwrap_or_else(|error| panic!("{url}: {error}"));
         address.nodes()[0].clone()
     }
@@ -249,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn urls_of_every_form_are_read() {
+    fn urls_of_every_form_are_parsed() {
         for (url, host, port, vhost) in [
             (
                 "amqp://u:sesame@broker.example:5673/%2f",
@@ -333,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_or_satisfied_is_refused_without_being_repeated() {
+    fn a_refused_url_is_not_quoted() {
         for (url, fault) in [
             ("", "does not begin with"),
             ("sesame", "does not begin with"),

@@ -1,15 +1,15 @@
-//! One connection to the broker, kept open: a supervisor that connects, declares, watches, and begins again.
+//! One connection to the broker, kept open: a supervisor connects, declares the topology, watches, and starts over.
 //!
 //! States, and what each means for an event in flight:
 //!
-//! - *idle*, or at the beginning of its first attempt: nothing is known yet, so events wait, within the publisher's bounds,
-//!   for what that attempt comes to.
-//! - *connecting*: nothing is accepted; the reason is what readiness tells.
-//! - *open*: an epoch, with one connection. Whoever meets a fault on it abandons the epoch, and all of it is dropped:
-//!   publishes in flight fail, deliveries that were not acknowledged come again.
-//! - *blocked*, within an open epoch: the broker takes no publishes (a memory or disk alarm). Nothing is accepted; what is
-//!   in flight fails for its sender and may be stored all the same. The connection is kept, however long it lasts: a new
-//!   one would seem to be free until its first publish, and the old one could not even be closed.
+//! - *idle*, or at the start of the first attempt: nothing is known yet, so events wait, within the publisher's limits, for the
+//!   result of that attempt.
+//! - *connecting*: no events are accepted; readiness reports the reason.
+//! - *open*: a session, with one AMQP connection. Any part that meets an error on it ends the session, and all of it is dropped:
+//!   publishes in flight fail, unacknowledged deliveries are delivered again.
+//! - *blocked*, within an open session: the broker takes no publishes (a memory or disk alarm). No events are accepted; those
+//!   in flight fail for their sender and may be stored all the same. The connection is kept, however long the alarm lasts: a
+//!   new one would seem free until its first publish, and the old one could not even be closed.
 //! - *closed*: for good.
 
 use std::pin::pin;
@@ -18,56 +18,57 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
-use lapin::{Connection, ConnectionProperties, Event};
+use lapin::{ConnectionProperties, Event};
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep, timeout};
 use tracing::{error, info, warn};
 
-use super::address::Node;
-use super::connect_error::{Fault, connect, describe, fault_of};
+use super::address::NodeAddress;
+use super::amqp_error::describe;
+use super::connect::{ConnectError, connect};
 use super::limits::{self, Limits};
 use super::topology::{self, Names, TopologyError};
 use crate::backoff::Backoff;
-use crate::queue::Unavailable;
+use crate::queue::error::Unavailable;
 use crate::shutdown::Shutdown;
 use crate::tasks;
 
-/// Longest time to connect and declare.
+/// Longest time to connect and declare, and to answer about the topology.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A broker that has not let us in by then is taken to be away, until it does: whoever waits for it at the start is told.
+/// A broker that has not answered by then counts as away until it does: callers that wait for the first attempt get an answer.
 const SILENT_AFTER: Duration = Duration::from_secs(1);
 
-/// How often who publishes asks whether all that was declared is still there: a queue that was deleted is noticed by who
-/// consumes, and by nobody else. Eleven short questions; what comes in between them is kept as unrouted.
+/// How often a publishing connection checks that the topology is complete: a deleted queue is only visible to its consumer.
+/// Eleven short requests; events that arrive between them are kept as unrouted.
 const COMPLETE_EVERY: Duration = Duration::from_secs(5);
 
-/// Longest time to close in good order, which a blocked connection cannot: with the publisher's flush below the 3 s that
-/// a stop has for the queue.
+/// Longest time to close in order, which a blocked connection cannot: with the publisher's flush below the 3 s that a stop
+/// has for the queue.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(1500);
 
-/// Seconds between heartbeats, unless the URL says otherwise: a dead peer is noticed within two of them.
+/// Seconds between heartbeats, unless the URL sets them: a dead peer is detected within two of them.
 const HEARTBEAT_S: u16 = 20;
 
-/// Bytes a frame, unless the URL says otherwise: lapin keeps 32 of each direction in memory, and an event has 3 KB.
+/// Bytes per frame, unless the URL sets them: lapin keeps 32 of each direction in memory, and an event has 3 KB.
 const FRAME_MAX: u32 = 16 * 1024;
 
-/// An epoch that lasted this long was a good one: the next outage begins with short waits again. A broker or proxy that
-/// lets in and then ends the connection does so at once.
+/// A session that lasted this long was good: the next outage starts with short waits again. A broker or proxy that accepts and
+/// then ends connections does so at once.
 const STABLE_AFTER: Duration = Duration::from_secs(2);
 
-/// Where to connect to, and what must be there.
+/// Where to connect to, and what to declare.
 #[derive(Clone)]
 pub struct Broker {
-    /// The nodes, at least one: each attempt to connect is with the next.
-    pub nodes: Arc<[Node]>,
+    /// At least one; each attempt goes to the next.
+    pub nodes: Arc<[NodeAddress]>,
     pub names: Arc<Names>,
     pub limits: Arc<Limits>,
 }
 
-/// A connection that is kept open once somebody wants it. Clones share it.
+/// A connection that is kept open from the time when it is wanted. Clones share it.
 #[derive(Clone)]
-pub struct Link {
+pub struct Connection {
     state: watch::Receiver<State>,
     wanted: Shutdown,
     closing: Shutdown,
@@ -93,34 +94,34 @@ impl Purpose {
 
 #[derive(Clone)]
 enum State {
-    /// Nobody wants it yet, or the first attempt has just begun.
+    /// Not wanted yet, or the first attempt has just started.
     Idle,
     Connecting(Arc<str>),
-    Open(Arc<Epoch>),
+    Open(Arc<Session>),
     Closed,
 }
 
-/// One life of a connection.
-pub struct Epoch {
-    pub connection: Connection,
-    /// Why the broker takes no publishes, while it takes none.
+/// One AMQP connection, from its start to its end.
+pub struct Session {
+    pub connection: lapin::Connection,
+    /// Why the broker takes no publishes; `None` while it does.
     blocked: watch::Sender<Option<Arc<str>>>,
-    over: Shutdown,
+    ended: Shutdown,
 }
 
-impl Epoch {
-    /// Ends this life: something on it broke.
-    pub fn abandon(&self) {
-        self.over.request();
+impl Session {
+    /// Ends the session, after an error on it.
+    pub fn end(&self) {
+        self.ended.request();
     }
 
-    pub fn is_over(&self) -> bool {
-        self.over.is_requested()
+    pub fn is_ended(&self) -> bool {
+        self.ended.is_requested()
     }
 
-    /// Returns when this life has ended. Cancel-safe.
-    pub async fn over(&self) {
-        self.over.requested().await;
+    /// Returns when the session has ended. Cancel-safe.
+    pub async fn ended(&self) {
+        self.ended.requested().await;
     }
 
     /// Whether the broker takes no publishes now.
@@ -130,37 +131,35 @@ impl Epoch {
 
     /// Returns when the broker takes no publishes. Cancel-safe.
     pub async fn blocked(&self) {
-        let mut blocked = self.blocked.subscribe();
         // The sender is in `self`, so waiting cannot fail.
-        drop(blocked.wait_for(Option::is_some).await);
+        drop(self.blocked.subscribe().wait_for(Option::is_some).await);
     }
 
     /// Returns when the broker takes publishes. Cancel-safe.
     pub async fn unblocked(&self) {
-        let mut blocked = self.blocked.subscribe();
-        drop(blocked.wait_for(Option::is_none).await);
+        drop(self.blocked.subscribe().wait_for(Option::is_none).await);
     }
 }
 
-impl Link {
+impl Connection {
+    /// A connection that is not wanted yet.
     pub fn new(broker: Broker, purpose: Purpose) -> Self {
-        let (tell, state) = watch::channel(State::Idle);
-        let limits = Arc::clone(&broker.limits);
-        let link = Self {
+        let (sender, state) = watch::channel(State::Idle);
+        let connection = Self {
             state,
             wanted: Shutdown::default(),
             closing: Shutdown::default(),
-            limits,
+            limits: Arc::clone(&broker.limits),
         };
         let supervisor = Supervisor {
             broker,
             purpose,
-            tell,
-            wanted: link.wanted.clone(),
-            closing: link.closing.clone(),
+            state: sender,
+            wanted: connection.wanted.clone(),
+            closing: connection.closing.clone(),
         };
         supervisor.start();
-        link
+        connection
     }
 
     /// Connects from now on.
@@ -172,7 +171,7 @@ impl Link {
         self.wanted.is_requested()
     }
 
-    /// What is known of what the broker takes.
+    /// The known limits of the broker.
     pub fn limits(&self) -> &Limits {
         &self.limits
     }
@@ -182,43 +181,42 @@ impl Link {
         matches!(&*self.state.borrow(), State::Idle)
     }
 
-    /// Returns when the first attempt to connect has ended, well or not, or has taken long. Cancel-safe.
+    /// Returns when the first attempt to connect has succeeded, failed or taken long. Cancel-safe.
     pub async fn started(&self) {
         let mut state = self.state.clone();
-        // Fails when the supervisor is gone, and then there is nothing to wait for.
+        // Fails when the supervisor is gone: then there is nothing to wait for.
         drop(state.wait_for(|state| !matches!(state, State::Idle)).await);
     }
 
     /// Whether the connection is open and not blocked, or not wanted at all.
     pub fn ready(&self) -> Result<(), Unavailable> {
-        match &*self.state.borrow() {
-            State::Idle if !self.wanted.is_requested() => Ok(()),
-            State::Idle => Err(Unavailable::new("connecting to RabbitMQ")),
-            State::Connecting(reason) => Err(Unavailable::new(reason.to_string())),
-            State::Closed => Err(Unavailable::new("the connection to RabbitMQ is closed")),
-            State::Open(epoch) => match &*epoch.blocked.borrow() {
-                None => Ok(()),
-                Some(reason) => Err(Unavailable::new(format!(
-                    "RabbitMQ takes no events now: {reason}"
-                ))),
+        let reason = match &*self.state.borrow() {
+            State::Idle if !self.wanted.is_requested() => return Ok(()),
+            State::Idle => "connecting to RabbitMQ".into(),
+            State::Connecting(reason) => reason.to_string(),
+            State::Closed => "the connection to RabbitMQ is closed".into(),
+            State::Open(session) => match &*session.blocked.borrow() {
+                None => return Ok(()),
+                Some(reason) => format!("RabbitMQ takes no events now: {reason}"),
             },
-        }
+        };
+        Err(Unavailable::new(reason))
     }
 
-    /// The epoch that is open now.
-    pub fn current(&self) -> Option<Arc<Epoch>> {
+    /// The open session; `None` during an outage.
+    pub fn current(&self) -> Option<Arc<Session>> {
         match &*self.state.borrow() {
-            State::Open(epoch) if !epoch.is_over() => Some(Arc::clone(epoch)),
+            State::Open(session) if !session.is_ended() => Some(Arc::clone(session)),
             _ => None,
         }
     }
 
-    /// Waits for an open epoch; nothing once the link is closed. Cancel-safe.
-    pub async fn opened(&self) -> Option<Arc<Epoch>> {
+    /// Waits for an open session; `None` once the connection is closed. Cancel-safe.
+    pub async fn opened(&self) -> Option<Arc<Session>> {
         let mut state = self.state.clone();
         loop {
             match &*state.borrow_and_update() {
-                State::Open(epoch) if !epoch.is_over() => return Some(Arc::clone(epoch)),
+                State::Open(session) if !session.is_ended() => return Some(Arc::clone(session)),
                 State::Closed => return None,
                 _ => {}
             }
@@ -226,11 +224,11 @@ impl Link {
         }
     }
 
-    /// Closes the connection in good order.
+    /// Closes the connection in order.
     pub async fn close(&self) {
         self.closing.request();
         let mut state = self.state.clone();
-        // Fails when the supervisor is gone, and then it is closed.
+        // Fails when the supervisor is gone: then it is closed.
         drop(state.wait_for(|state| matches!(state, State::Closed)).await);
     }
 }
@@ -238,30 +236,31 @@ impl Link {
 struct Supervisor {
     broker: Broker,
     purpose: Purpose,
-    tell: watch::Sender<State>,
+    state: watch::Sender<State>,
     wanted: Shutdown,
     closing: Shutdown,
 }
 
-/// What lapin says of a connection. Exactly one listener a connection, and always read: several would share the events.
+/// The events of one connection. Each has exactly one listener, which always reads: several would share the events.
 type Events = BoxStream<'static, Event>;
 
 impl Supervisor {
-    /// Runs until the link is closed, or nobody has it any more. A panic ends the epoch that is open; the next one is new.
+    /// Runs until the connection is closed, or no handle is left. A panic ends the open session; the next one is new.
     fn start(self) {
         let supervisor = Arc::new(self);
-        let work = {
-            let supervisor = Arc::clone(&supervisor);
-            move || Arc::clone(&supervisor).run()
-        };
-        let died = {
-            let supervisor = Arc::clone(&supervisor);
-            move || {
-                supervisor.fail("the task of the connection met a bug of clerk-sync, and starts again: report it")
+        let (working, dying) = (Arc::clone(&supervisor), Arc::clone(&supervisor));
+        let work = move || Arc::clone(&working).run();
+        let died = move || {
+            // Otherwise its users wait for it.
+            if let State::Open(session) = &*dying.state.borrow() {
+                session.end();
             }
+            dying.set_connecting(
+                "the task of the connection met a bug of clerk-sync, and starts again: report it",
+            );
         };
         let is_asked_to_end =
-            move || supervisor.closing.is_requested() || supervisor.tell.is_closed();
+            move || supervisor.closing.is_requested() || supervisor.state.is_closed();
         tasks::brief(tasks::restarted(
             "connection to RabbitMQ",
             is_asked_to_end,
@@ -270,182 +269,155 @@ impl Supervisor {
         ));
     }
 
-    /// Ends what is open, so that nobody waits for it.
-    fn fail(&self, reason: &'static str) {
-        if let State::Open(epoch) = &*self.tell.borrow() {
-            epoch.abandon();
-        }
-        self.tell.send_replace(State::Connecting(reason.into()));
+    fn set_connecting(&self, reason: &str) {
+        self.state.send_replace(State::Connecting(reason.into()));
     }
 
     async fn run(self: Arc<Self>) {
         tokio::select! {
-            () = self.keep_open() => {}
-            () = self.tell.closed() => {}
+            _ = self.keep_open() => {}
+            () = self.state.closed() => {}
         }
-        self.tell.send_replace(State::Closed);
+        self.state.send_replace(State::Closed);
     }
 
-    async fn keep_open(&self) {
-        if self.closing.or(self.wanted.requested()).await.is_some() {
-            let (mut outage, mut repair) = (Backoff::for_outage(), Backoff::for_repair());
-            let mut told = String::new();
-            // From any of them on, so that the programs around a cluster spread over its nodes.
-            let first = rand::random_range(0..self.broker.nodes.len());
-            for node in self.broker.nodes.iter().cycle().skip(first) {
-                // A stop does not wait for a broker that doesn't answer.
-                let Some(connected) = self.closing.or(self.connect(node)).await else {
-                    break;
-                };
-                let fault = match connected {
-                    Ok(life) => {
-                        told.clear();
-                        let began = Instant::now();
-                        let fault = self.live(node, life).await;
-                        if began.elapsed() > STABLE_AFTER {
-                            outage.reset();
-                        }
-                        repair.reset();
-                        fault
+    /// Returns `None` when the connection is to be closed.
+    async fn keep_open(&self) -> Option<()> {
+        self.closing.or(self.wanted.requested()).await?;
+        let (mut outage, mut repair) = (Backoff::for_outage(), Backoff::for_repair());
+        let mut logged = String::new();
+        // A random start, so that the processes around a cluster spread over its nodes.
+        let first = rand::random_range(0..self.broker.nodes.len());
+        for node in self.broker.nodes.iter().cycle().skip(first) {
+            // A stop does not wait for a broker that does not answer.
+            let error = match self.closing.or(self.connect(node)).await? {
+                Ok((session, events)) => {
+                    logged.clear();
+                    let start = Instant::now();
+                    let reason = self.serve(node, &session, events).await;
+                    if start.elapsed() > STABLE_AFTER {
+                        outage.reset();
                     }
-                    Err(fault) => fault,
-                };
-                let wait = self.say(node, fault, &mut told, &mut outage, &mut repair);
-                if self.closing.or(tokio::time::sleep(wait)).await.is_none() {
-                    break;
+                    repair.reset();
+                    ConnectError::Transient(reason)
                 }
+                Err(error) => error,
+            };
+            let (broker, reason) = (node.place(), error.reason());
+            let is_new = logged != reason && !self.closing.is_requested();
+            let wait = match &error {
+                ConnectError::Transient(_) => {
+                    if is_new {
+                        warn!(broker, reason, "RabbitMQ is away; trying again");
+                    }
+                    outage.next_interval()
+                }
+                ConnectError::Permanent(_) => {
+                    if is_new {
+                        error!(
+                            broker,
+                            reason, "RabbitMQ cannot be used until this is fixed"
+                        );
+                    }
+                    repair.next_interval()
+                }
+            };
+            self.set_connecting(reason);
+            if is_new {
+                reason.clone_into(&mut logged);
             }
+            self.closing.or(sleep(wait)).await?;
         }
+        None
     }
 
-    /// Makes the reason known, in the log once, and says how long to wait.
-    fn say(
-        &self,
-        node: &Node,
-        fault: Fault,
-        told: &mut String,
-        outage: &mut Backoff,
-        repair: &mut Backoff,
-    ) -> Duration {
-        let (reason, wait, needs_repair) = match fault {
-            Fault::Away(reason) => (reason, outage.next_interval(), false),
-            Fault::Repair(reason) => (reason, repair.next_interval(), true),
-        };
-        if *told != reason && !self.closing.is_requested() {
-            let broker = node.place();
-            if needs_repair {
-                error!(
-                    broker,
-                    reason, "RabbitMQ cannot be used until this is fixed"
-                );
-            } else {
-                warn!(broker, reason, "RabbitMQ is away; trying again");
-            }
-            told.clone_from(&reason);
-        }
-        self.tell.send_replace(State::Connecting(reason.into()));
-        wait
-    }
-
-    async fn connect(&self, node: &Node) -> Result<(Arc<Epoch>, Events), Fault> {
+    async fn connect(&self, node: &NodeAddress) -> Result<(Arc<Session>, Events), ConnectError> {
         let mut uri = node.uri.clone();
         uri.query.heartbeat.get_or_insert(HEARTBEAT_S);
         uri.query.frame_max.get_or_insert(FRAME_MAX);
-        let name = format!(
-            "clerk-sync {} {}",
-            self.broker.names.namespace,
-            self.purpose.name()
-        );
-        let properties = ConnectionProperties::default().with_connection_name(name.into());
+        let (namespace, purpose) = (&self.broker.names.namespace, self.purpose.name());
+        let properties = ConnectionProperties::default()
+            .with_connection_name(format!("clerk-sync {namespace} {purpose}").into());
         let connect = async {
             let connection = connect(node, uri, properties).await?;
-            // From the first moment on: lapin keeps no event for a listener that is not there yet.
+            // From the start on: lapin keeps no event for a later listener.
             let events = connection.events_listener().boxed();
             topology::declare(&connection, &self.broker.names)
                 .await
                 .map_err(|error| match error {
-                    TopologyError::Broker(error) => fault_of(&node.uri.scheme, error),
+                    TopologyError::Broker(error) => ConnectError::of(&node.uri.scheme, error),
                     mismatch @ TopologyError::Mismatch { .. } => {
-                        Fault::Repair(mismatch.to_string())
+                        ConnectError::Permanent(mismatch.to_string())
                     }
                 })?;
-            let epoch = Epoch {
+            let session = Session {
                 connection,
                 blocked: watch::Sender::new(None),
-                over: Shutdown::default(),
+                ended: Shutdown::default(),
             };
-            Ok((Arc::new(epoch), events))
+            Ok((Arc::new(session), events))
         };
-        let mut connecting = pin!(tokio::time::timeout(CONNECT_TIMEOUT, connect));
-        let connected = match tokio::time::timeout(SILENT_AFTER, &mut connecting).await {
+        let mut connecting = pin!(timeout(CONNECT_TIMEOUT, connect));
+        let connected = match timeout(SILENT_AFTER, &mut connecting).await {
             Ok(connected) => connected,
             Err(_) => {
-                self.tell.send_if_modified(|state| {
-                    let is_first = matches!(state, State::Idle);
-                    if is_first {
-                        *state = State::Connecting("RabbitMQ has not answered yet".into());
-                    }
-                    is_first
-                });
+                if matches!(&*self.state.borrow(), State::Idle) {
+                    self.set_connecting("RabbitMQ has not answered yet");
+                }
                 connecting.await
             }
         };
-        connected.unwrap_or_else(|_| Err(Fault::Away("RabbitMQ does not answer".into())))
+        let silent = || Err(ConnectError::Transient("RabbitMQ does not answer".into()));
+        connected.unwrap_or_else(|_| silent())
     }
 
-    /// Watches one life of the connection to its end.
-    async fn live(&self, node: &Node, (epoch, events): (Arc<Epoch>, Events)) -> Fault {
-        info!(
-            broker = node.place(),
-            purpose = self.purpose.name(),
-            "connected to RabbitMQ"
-        );
+    /// Watches a session until it ends, and closes it. Returns the reason.
+    async fn serve(&self, node: &NodeAddress, session: &Arc<Session>, events: Events) -> String {
+        let (broker, purpose) = (node.place(), self.purpose.name());
+        info!(broker, purpose, "connected to RabbitMQ");
         if self.purpose == Purpose::Publish {
             self.broker.limits.forget_body_max();
         }
-        self.tell.send_replace(State::Open(Arc::clone(&epoch)));
+        self.state.send_replace(State::Open(Arc::clone(session)));
         let reason = tokio::select! {
             () = self.closing.requested() => "the program stops".to_string(),
-            () = epoch.over() => "a channel failed; the connection is made anew".to_string(),
-            reason = self.watch(node, &epoch, events) => reason,
-            reason = self.keep_complete(&epoch), if self.purpose == Purpose::Publish => reason,
+            () = session.ended() => "a channel failed; the connection is made anew".to_string(),
+            reason = self.watch(&broker, session, events) => reason,
+            reason = self.keep_complete(session), if self.purpose == Purpose::Publish => reason,
         };
-        epoch.abandon();
-        self.tell
-            .send_replace(State::Connecting(reason.as_str().into()));
-        // Fails where the connection is gone already.
+        session.end();
+        self.set_connecting(&reason);
+        // Fails if the connection is gone already.
         drop(
-            tokio::time::timeout(CLOSE_TIMEOUT, epoch.connection.close(200, "closing".into()))
-                .await,
+            timeout(
+                CLOSE_TIMEOUT,
+                session.connection.close(200, "closing".into()),
+            )
+            .await,
         );
-        Fault::Away(reason)
+        reason
     }
 
-    /// Declares again what was deleted. Says why when that cannot be done on this connection.
-    async fn keep_complete(&self, epoch: &Epoch) -> String {
+    /// Declares again what was deleted. Returns the reason if that fails on this connection.
+    async fn keep_complete(&self, session: &Session) -> String {
+        let (connection, names) = (&session.connection, &self.broker.names);
         loop {
-            tokio::time::sleep(COMPLETE_EVERY).await;
-            if epoch.is_blocked() {
-                // lapin would keep the questions until the alarm is over.
+            sleep(COMPLETE_EVERY).await;
+            // During an alarm lapin would keep the requests. A lost connection is detected elsewhere.
+            if session.is_blocked()
+                || !matches!(
+                    timeout(CONNECT_TIMEOUT, topology::is_complete(connection, names)).await,
+                    Ok(Ok(false))
+                )
+            {
                 continue;
             }
-            let names = &self.broker.names;
-            let asked = tokio::time::timeout(
-                CONNECT_TIMEOUT,
-                topology::is_complete(&epoch.connection, names),
-            )
-            .await;
-            // A connection that is broken is noticed without this.
-            if !matches!(asked, Ok(Ok(false))) {
-                continue;
-            }
+            let namespace = &names.namespace;
             warn!(
-                namespace = names.namespace,
+                namespace,
                 "a queue or an exchange was deleted; all that is missing is declared again"
             );
-            match tokio::time::timeout(CONNECT_TIMEOUT, topology::declare(&epoch.connection, names))
-                .await
-            {
+            match timeout(CONNECT_TIMEOUT, topology::declare(connection, names)).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => return error.to_string(),
                 Err(_) => return "RabbitMQ does not answer".into(),
@@ -453,22 +425,19 @@ impl Supervisor {
         }
     }
 
-    /// Follows the connection's own events until it breaks; says why.
-    async fn watch(&self, node: &Node, epoch: &Epoch, mut events: Events) -> String {
+    /// Follows the events of the connection until it is lost. Returns the reason.
+    async fn watch(&self, broker: &str, session: &Session, mut events: Events) -> String {
         while let Some(event) = events.next().await {
             match event {
                 Event::ConnectionBlocked(reason) => {
-                    warn!(
-                        broker = node.place(),
-                        reason, "RabbitMQ takes no events now"
-                    );
-                    epoch.blocked.send_replace(Some(reason.into()));
+                    warn!(broker, reason, "RabbitMQ takes no events now");
+                    session.blocked.send_replace(Some(reason.into()));
                 }
                 Event::ConnectionUnblocked => {
-                    info!(broker = node.place(), "RabbitMQ takes events again");
-                    epoch.blocked.send_replace(None);
+                    info!(broker, "RabbitMQ takes events again");
+                    session.blocked.send_replace(None);
                 }
-                // Of one channel: whoever uses it meets the error there, and `keep_complete` asks for it.
+                // Of one channel: its user gets the error there, and `keep_complete` provokes it.
                 Event::Error(error) if topology::is_answer(&error) || limits::is_answer(&error) => {
                 }
                 Event::Error(error) => {
@@ -487,35 +456,35 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_supervisor_that_dies_says_so_starts_again_and_ends_with_its_link() {
-        // Without a node there is none to begin with, which is a bug: no such list can be configured.
+    async fn a_supervisor_that_panics_reports_it_restarts_and_stops_with_its_connection() {
+        // An empty list of nodes makes it panic: no such list can be configured.
         let broker = Broker {
             nodes: Arc::new([]),
             names: Arc::new(Names::new("clerk-sync-test")),
             limits: Arc::default(),
         };
-        let link = Link::new(broker, Purpose::Consume);
-        link.want();
-        link.started().await;
-        let reason = link.ready().unwrap_err().to_string();
+        let connection = Connection::new(broker, Purpose::Consume);
+        connection.want();
+        connection.started().await;
+        let reason = connection.ready().unwrap_err().to_string();
         assert!(reason.contains("bug of clerk-sync"), "{reason}");
-        let mut state = link.state.clone();
+        let mut state = connection.state.clone();
         state.mark_unchanged();
         let again = tokio::time::timeout(Duration::from_secs(30), state.changed());
         assert!(
             again.await.expect("it starts again").is_ok(),
             "it is still there"
         );
-        tokio::time::timeout(Duration::from_secs(30), link.close())
+        tokio::time::timeout(Duration::from_secs(30), connection.close())
             .await
             .expect("it ends");
     }
 
     #[tokio::test]
-    async fn a_supervisor_whose_link_nobody_has_ends() {
+    async fn a_supervisor_without_handles_stops() {
         let names = Arc::new(Names::new("clerk-sync-test"));
         let held_by_it = Arc::downgrade(&names);
-        drop(Link::new(
+        drop(Connection::new(
             Broker {
                 nodes: Arc::new([]),
                 names,

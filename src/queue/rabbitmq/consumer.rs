@@ -1,318 +1,327 @@
-//! Takes deliveries in batches and acknowledges them together.
-//!
-//! One consumer, one channel: an acknowledgement of several covers all before it on the channel, and two of them under way
-//! at once could overtake each other, which closes the channel.
+//! The consumer of RabbitMQ: takes deliveries in batches, through any outage.
 
+use std::mem::replace;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use tokio::time::timeout;
+use futures_util::{FutureExt, StreamExt, stream};
+use tokio::time::{Instant, timeout, timeout_at};
 use tracing::warn;
 
-use super::channel::{CANCEL_TIMEOUT, Subscription, Tags, Wanted, has_suspects};
-use super::connection::Link;
-use super::prefetch::Prefetch;
-use super::prefetched::Delivered;
+use super::connection::Connection;
+use super::consumer_channel::{CANCEL_TIMEOUT, ConsumerChannel, Subscription, counts_deliveries};
+use super::delivery_tags::DeliveryTags;
+use super::prefetch::{Delivered, Prefetch};
+use super::publisher::Publisher;
 use super::topology::Names;
 use crate::backoff::Backoff;
-use crate::queue::{Batch, ConsumerOptions, Source, Unavailable};
+use crate::queue::batch::{Batch, ConsumerOptions, Source};
+use crate::queue::error::{PUBLISH_TIMEOUT, Unavailable};
 
-/// How long the broker may take to make a consumer.
-const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the broker may take to create a consumer.
+const CONSUME_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Most events that are published again at once: as many as the channels take, and far below what may wait for them.
+const REPUBLISHED_AT_ONCE: usize = 256;
+
+/// A consumer of one source. It connects by itself.
 pub struct Consumer {
-    link: Link,
+    connection: Connection,
+    publisher: Publisher,
     names: Arc<Names>,
     source: Source,
-    taking: ConsumerOptions,
+    options: ConsumerOptions,
     prefetch: Prefetch,
-    subscription: Option<Subscription>,
-    /// Kept over calls: to begin anew at each would give back, and count, what the broker had sent ahead.
-    subscribing: Option<BoxFuture<'static, Option<Subscription>>>,
-    /// A subscription on its way to another prefetch, with what it has in hand. Takes some seconds at most.
-    resuming: Option<BoxFuture<'static, Option<Subscription>>>,
-    stopping: bool,
+    state: State,
+}
+
+/// What a consumer does. The futures are kept over calls: to drop one would return the prefetched events to the broker, and
+/// count a delivery of each.
+enum State {
+    /// Waits for a connection and opens a channel; `None` once the connection is closed for good.
+    Connecting(BoxFuture<'static, Option<ConsumerChannel>>),
+    /// The channel delivers, or is paused.
+    Open(ConsumerChannel),
+    /// The channel is being paused or resumed with another prefetch; `None` if that fails. Takes some seconds at most.
+    Changing(BoxFuture<'static, Option<ConsumerChannel>>),
+    /// After `stop`: prefetched events are taken and acknowledged, and no more arrive.
+    Draining(ConsumerChannel),
+    Stopped,
 }
 
 impl Consumer {
     pub(super) fn new(
-        link: Link,
+        connection: Connection,
+        publisher: Publisher,
         names: Arc<Names>,
         source: Source,
-        taking: ConsumerOptions,
+        options: ConsumerOptions,
     ) -> Self {
-        Self {
-            link,
+        let prefetch = match source {
+            Source::Events => Prefetch::isolated(options),
+            Source::Rescued => Prefetch::rescued(options),
+            Source::DeadLetters | Source::Unrouted => Prefetch::new(options),
+        };
+        let mut consumer = Self {
+            connection,
+            publisher,
             names,
             source,
-            taking,
-            prefetch: match source {
-                _ if has_suspects(source) => Prefetch::suspicious(taking),
-                Source::Rescued => Prefetch::rescued(taking),
-                _ => Prefetch::of(taking),
-            },
-            subscription: None,
-            subscribing: None,
-            resuming: None,
-            stopping: false,
-        }
-    }
-
-    /// Whether its queue counts deliveries in vain, and ends an event by their number.
-    pub(super) fn counts_deliveries(&self) -> bool {
-        has_suspects(self.source)
+            options,
+            prefetch,
+            state: State::Stopped,
+        };
+        consumer.connect();
+        consumer
     }
 
     /// See `queue::Consumer::next_batch`.
     pub async fn next_batch(&mut self) -> Option<Batch> {
-        self.next_batch_of(None).await
+        self.next_batch_of(1).await
     }
 
     /// See `queue::Consumer::next_full_batch`.
     pub async fn next_full_batch(&mut self) -> Option<Batch> {
-        self.next_batch_of(Some(self.taking.batch_max.get())).await
+        self.next_batch_of(self.options.batch_max.get()).await
     }
 
-    /// Nothing is awaited once a batch is taken, so nothing is lost by cancelling.
-    async fn next_batch_of(&mut self, count: Option<usize>) -> Option<Batch> {
+    /// Cancel-safe: nothing is awaited once a batch is taken.
+    async fn next_batch_of(&mut self, count: usize) -> Option<Batch> {
         loop {
-            self.resume().await;
-            let Some(subscription) = &mut self.subscription else {
-                if self.stopping {
-                    return None;
+            match &mut self.state {
+                State::Connecting(connecting) => {
+                    let opened = connecting.await;
+                    self.state = opened.map_or(State::Stopped, State::Open);
                 }
-                self.subscribe().await?;
-                continue;
-            };
-            if subscription.has_in_hand() {
-                self.prefetch.begin();
+                State::Changing(_) => self.finish_change().await,
+                State::Open(channel) => {
+                    if channel.has_in_flight() {
+                        self.prefetch.raise();
+                    }
+                    if channel.prefetch() != self.prefetch.now() {
+                        self.change(Some(self.prefetch.now()));
+                        continue;
+                    }
+                    let is_there = channel.wait_for(count).await;
+                    if is_there && channel.is_full() {
+                        // Consumed again once all prefetched events are taken.
+                        self.change(None);
+                        continue;
+                    }
+                    if let Some(batch) = channel.take_batch(self.options.batch_max) {
+                        self.prefetch.learn(&batch);
+                        return Some(batch);
+                    }
+                    if channel.is_paused() && !channel.session.is_ended() {
+                        self.change(Some(self.prefetch.now()));
+                    } else {
+                        // The connection is lost, or the queue was deleted: all is created again, the queue too.
+                        channel.session.end();
+                        self.connect();
+                    }
+                }
+                State::Draining(channel) => return channel.take_batch(self.options.batch_max),
+                State::Stopped => return None,
             }
-            if subscription.prefetch() != self.prefetch.now() && !self.stopping {
-                self.subscribe_again();
-                continue;
-            }
-            let is_there = match count {
-                Some(count) => subscription.has_many(count).await,
-                None => subscription.has_some().await,
-            };
-            if is_there && subscription.is_full() && !self.stopping {
-                // Consumed again once nothing is left here.
-                self.resuming = self
-                    .subscription
-                    .take()
-                    .map(|subscription| paused(subscription).boxed());
-                continue;
-            }
-            if is_there && let Some(batch) = subscription.batch(self.taking.batch_max) {
-                self.prefetch.learn(&batch);
-                return Some(batch);
-            }
-            let is_over = subscription.epoch.is_over();
-            if self.stopping && !is_over {
-                // The channel is kept, so that what is still in hand can be acknowledged.
-                return None;
-            }
-            if subscription.is_paused() && !is_over {
-                self.subscribe_again();
-                continue;
-            }
-            // The connection broke, or the queue was deleted: all of it is built anew, the queue too.
-            subscription.epoch.abandon();
-            self.subscription = None;
         }
     }
 
-    fn wanted(&self) -> Wanted {
-        Wanted {
+    fn connect(&mut self) {
+        let subscription = Subscription {
             names: Arc::clone(&self.names),
             source: self.source,
             prefetch: self.prefetch.now(),
-        }
-    }
-
-    /// Waits for a connection and consumes on it; nothing once the link is closed.
-    async fn subscribe(&mut self) -> Option<()> {
-        let (link, wanted) = (&self.link, self.wanted());
-        let subscribing = self
-            .subscribing
-            .get_or_insert_with(|| subscribed(link.clone(), wanted).boxed());
-        let subscription = subscribing.await;
-        self.subscribing = None;
-        self.subscription = Some(subscription?);
-        Some(())
-    }
-
-    /// Consumes on the same channel, with the prefetch that is wanted now.
-    fn subscribe_again(&mut self) {
-        let Some(subscription) = self.subscription.take() else {
-            return;
         };
-        self.resuming = Some(resumed(subscription, self.prefetch.now()).boxed());
+        self.state = State::Connecting(open(self.connection.clone(), subscription).boxed());
     }
 
-    /// Waits for a subscription that is on its way to another prefetch. Cancel-safe.
-    async fn resume(&mut self) {
-        if let Some(resuming) = &mut self.resuming {
-            self.subscription = resuming.await;
-            self.resuming = None;
+    /// Pauses the open channel, and resumes it with `prefetch` if that is given.
+    fn change(&mut self, prefetch: Option<u16>) {
+        match replace(&mut self.state, State::Stopped) {
+            State::Open(channel) => {
+                self.state = State::Changing(changed(channel, prefetch).boxed())
+            }
+            other => self.state = other,
         }
     }
 
-    /// Has the broker send nothing more until the next batch is asked for and nothing is left here. What waits here is
-    /// handed out before. False where the connection is gone, and all that was in hand with it.
+    /// Waits for a channel that changes. Cancel-safe.
+    async fn finish_change(&mut self) {
+        if let State::Changing(changing) = &mut self.state {
+            match changing.await {
+                Some(channel) => self.state = State::Open(channel),
+                None => self.connect(),
+            }
+        }
+    }
+
+    /// The channel, unless its connection is lost.
+    async fn channel(&mut self) -> Option<&mut ConsumerChannel> {
+        self.finish_change().await;
+        match &mut self.state {
+            State::Open(channel) | State::Draining(channel) => {
+                Some(channel).filter(|channel| !channel.session.is_ended())
+            }
+            State::Connecting(_) | State::Changing(_) | State::Stopped => None,
+        }
+    }
+
+    /// See `queue::Consumer::pause`. Returns false if the connection is lost: then everything in flight is delivered again.
     pub async fn pause(&mut self) -> bool {
-        self.resume().await;
-        let Some(subscription) = &mut self.subscription else {
-            return false;
+        match self.channel().await {
+            Some(channel) => channel.pause().await,
+            None => false,
+        }
+    }
+
+    /// See `queue::Consumer::ack`.
+    ///
+    /// # Errors
+    /// Fails if the channel that delivered the batch is closed.
+    pub async fn ack(&mut self, tags: DeliveryTags) -> Result<(), Unavailable> {
+        let acknowledged = match self.channel().await {
+            Some(channel) => channel.acknowledge_batch(&tags).await,
+            None => Err(()),
         };
-        if subscription.epoch.is_over() {
-            return false;
+        let lost = "the connection that delivered the batch is lost";
+        acknowledged.map_err(|()| Unavailable::new(lost))
+    }
+
+    /// See `queue::Consumer::return_all`.
+    pub async fn return_all(&mut self, batches: Vec<Batch>, force: bool) -> Option<Batch> {
+        if !self.pause().await {
+            return None;
         }
-        let is_paused = subscription.pause().await;
-        if !is_paused {
-            subscription.epoch.abandon();
+        let channel = self.channel().await?;
+        for batch in batches.into_iter().rev() {
+            channel.put_back(batch);
         }
-        is_paused
-    }
-
-    /// All that waits here: what was sent ahead.
-    pub(super) fn take_ahead(&mut self) -> Vec<Delivered> {
-        self.subscription
-            .as_mut()
-            .map_or_else(Vec::new, Subscription::take_ahead)
-    }
-
-    pub(super) fn put_ahead(&mut self, delivered: Vec<Delivered>) {
-        if let Some(subscription) = &mut self.subscription {
-            subscription.put_ahead(delivered);
+        if self.republish_prefetched().await == 0 {
+            return None;
         }
-    }
-
-    /// Takes a batch back, as if it had not been handed out. One that is not of this life is delivered again.
-    pub(super) fn take_back(&mut self, batch: Batch) {
-        if let Some(subscription) = &mut self.subscription {
-            subscription.take_back(batch);
+        if !force && counts_deliveries(self.source) {
+            let batch_max = self.options.batch_max;
+            return self.channel().await?.take_batch(batch_max);
         }
-    }
-
-    /// What waits here, as a batch.
-    pub(super) fn batch_of_ahead(&mut self) -> Option<Batch> {
-        self.subscription.as_mut()?.batch(self.taking.batch_max)
-    }
-
-    /// Acknowledges the batch, and no other one.
-    pub async fn ack(&mut self, receipt: Tags) -> Result<(), Unavailable> {
-        self.resume().await;
-        let events = receipt.count();
-        self.acknowledge(receipt).await?;
-        if let Some(subscription) = &mut self.subscription {
-            subscription.is_out_of_hand(events);
-        }
-        Ok(())
-    }
-
-    async fn acknowledge(&mut self, receipt: Tags) -> Result<(), Unavailable> {
-        let mine = |open: &&mut Subscription| open.is_of(&receipt) && !open.epoch.is_over();
-        let Some(subscription) = self.subscription.as_mut().filter(mine) else {
-            return Err(Unavailable::new(
-                "the connection that delivered the batch is gone",
-            ));
-        };
-        if subscription.acknowledge(&receipt).await.is_err() {
-            subscription.epoch.abandon();
-            return Err(Unavailable::new("the batch could not be acknowledged"));
-        }
-        Ok(())
-    }
-
-    pub(super) async fn ack_delivered(
-        &mut self,
-        delivered: &[Delivered],
-    ) -> Result<(), Unavailable> {
-        let receipt = self
-            .subscription
-            .as_ref()
-            .map(|subscription| subscription.tags_of(delivered));
-        match receipt {
-            Some(receipt) => self.acknowledge(receipt).await,
-            None => Err(Unavailable::new(
-                "the connection that delivered the batch is gone",
-            )),
-        }
-    }
-
-    /// Gives back all that is not acknowledged, the broker's own way.
-    pub(super) async fn return_all(&mut self) {
-        if let Some(subscription) = self
-            .subscription
-            .take()
-            .filter(|subscription| !subscription.epoch.is_over())
+        if let State::Open(channel) | State::Draining(channel) =
+            replace(&mut self.state, State::Stopped)
         {
-            subscription.return_all().await;
+            channel.nack_all().await;
+        }
+        None
+    }
+
+    /// See `queue::Consumer::return_prefetched`. Events that the queue does not take now are taken later: a nack would spend a
+    /// delivery of each event for certain, and to keep it does so only if the process dies.
+    pub async fn return_prefetched(&mut self) {
+        if self.pause().await {
+            self.republish_prefetched().await;
         }
     }
 
-    /// What the broker sent ahead is still handed out: to give it back would count as a delivery of each event.
+    /// Publishes the prefetched events again, and acknowledges those that the queue takes. Returns the number of the others.
+    /// The channel must be paused.
+    ///
+    /// A quorum queue counts every delivery that ends without an acknowledgement, by a kill or by a nack (RabbitMQ's guide to
+    /// quorum queues, "Poison Message Handling"; before 4.3 there is no other return). A long outage would spend the limit of
+    /// good events. The count of a message that is published again starts at 0, but a possible poison message is marked.
+    async fn republish_prefetched(&mut self) -> usize {
+        let (source, publisher) = (self.source, self.publisher.clone());
+        let Some(channel) = self.channel().await else {
+            return 0;
+        };
+        let prefetched = channel.take_prefetched();
+        let (deadline, refused) = (
+            Instant::now() + PUBLISH_TIMEOUT,
+            AtomicBool::new(!counts_deliveries(source)),
+        );
+        // After the first refusal the queue is not asked again.
+        let republish = |Delivered {
+                             event,
+                             may_be_poison,
+                             ..
+                         }: &Delivered| {
+            let publish = publisher.publish(event.clone(), *may_be_poison);
+            let refused = &refused;
+            async move {
+                if refused.load(Ordering::Relaxed) {
+                    return false;
+                }
+                let is_taken = matches!(timeout_at(deadline, publish).await, Ok(Ok(())));
+                refused.fetch_or(!is_taken, Ordering::Relaxed);
+                is_taken
+            }
+        };
+        let republishing: Vec<_> = prefetched.iter().map(republish).collect();
+        let taken: Vec<bool> = stream::iter(republishing)
+            .buffered(REPUBLISHED_AT_ONCE)
+            .collect()
+            .await;
+        let (mut republished, mut rest) = (Vec::new(), Vec::new());
+        for (delivered, is_taken) in prefetched.into_iter().zip(taken) {
+            if is_taken {
+                republished.push(delivered.tag);
+            } else {
+                rest.push(delivered);
+            }
+        }
+        if channel.acknowledge(&republished).await.is_err() {
+            // All are delivered again, those that were published too: a repetition changes nothing.
+            return 0;
+        }
+        let count = rest.len();
+        channel.put_back_prefetched(rest);
+        count
+    }
+
+    /// See `queue::Consumer::stop`. Prefetched events are still taken: to return them would count as a delivery of each.
     pub async fn stop(&mut self) {
-        self.stopping = true;
-        self.subscribing = None;
-        // Otherwise what it has in hand is delivered again.
-        drop(timeout(CANCEL_TIMEOUT, self.resume()).await);
-        self.resuming = None;
-        if let Some(subscription) = &mut self.subscription
-            && !subscription.pause().await
+        // Otherwise its events in flight are delivered again.
+        drop(timeout(CANCEL_TIMEOUT, self.finish_change()).await);
+        if let State::Open(mut channel) | State::Draining(mut channel) =
+            replace(&mut self.state, State::Stopped)
+            && channel.pause().await
         {
-            self.subscription = None;
+            self.state = State::Draining(channel);
         }
     }
 }
 
-/// Waits for a connection and makes a consumer on it, through any outage; nothing once the link is closed.
-async fn subscribed(link: Link, wanted: Wanted) -> Option<Subscription> {
+/// Waits for a connection and opens a channel, through any outage; `None` once the connection is closed for good.
+async fn open(connection: Connection, subscription: Subscription) -> Option<ConsumerChannel> {
     let mut backoff = Backoff::for_outage();
     loop {
-        let epoch = link.opened().await?;
-        let queue = wanted.queue();
-        match timeout(
-            SUBSCRIBE_TIMEOUT,
-            Subscription::begin(Arc::clone(&epoch), wanted.clone()),
-        )
-        .await
-        {
-            Ok(Ok(subscription)) => return Some(subscription),
+        let session = connection.opened().await?;
+        let queue = subscription.names.of_source(subscription.source);
+        let channel = ConsumerChannel::open(Arc::clone(&session), subscription.clone());
+        match timeout(CONSUME_TIMEOUT, channel).await {
+            Ok(Ok(channel)) => return Some(channel),
             Ok(Err(error)) => warn!(%error, queue, "the queue cannot be consumed; trying again"),
             Err(_) => warn!(
                 queue,
                 "the queue cannot be consumed, RabbitMQ does not answer; trying again"
             ),
         }
-        epoch.abandon();
+        session.end();
         backoff.wait().await;
     }
 }
 
-/// The same subscription, and nothing more comes. Nothing where that fails.
-async fn paused(mut subscription: Subscription) -> Option<Subscription> {
-    if subscription.pause().await {
-        return Some(subscription);
+/// The same channel after a pause, resumed with `prefetch` if that is given; events prefetched and in flight stay valid. `None`
+/// if that fails: then the session is ended, and all of them are delivered again.
+async fn changed(mut channel: ConsumerChannel, prefetch: Option<u16>) -> Option<ConsumerChannel> {
+    if !channel.pause().await {
+        return None;
     }
-    subscription.epoch.abandon();
-    None
-}
-
-/// The same subscription with another prefetch; what waits there and what is in hand stay valid. Nothing where that fails: then
-/// its connection is of no use, and all of it is delivered again.
-async fn resumed(mut subscription: Subscription, prefetch: u16) -> Option<Subscription> {
-    let epoch = Arc::clone(&subscription.epoch);
-    if subscription.pause().await {
-        let resumed = timeout(SUBSCRIBE_TIMEOUT, subscription.resume(prefetch)).await;
-        if let Ok(Ok(subscription)) = resumed {
-            return Some(subscription);
+    if let Some(prefetch) = prefetch {
+        let resumed = timeout(CONSUME_TIMEOUT, channel.resume(prefetch)).await;
+        if !matches!(resumed, Ok(Ok(()))) {
+            // The queue was deleted meanwhile, or the broker does not answer.
+            channel.session.end();
+            return None;
         }
     }
-    // Deleted in between, or silent.
-    epoch.abandon();
-    None
+    Some(channel)
 }

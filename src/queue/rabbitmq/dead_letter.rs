@@ -1,14 +1,14 @@
-//! Why an event is where events are parked: what the broker wrote into its headers, as an `error_code` and a text.
+//! Why an event is in a secondary queue: the broker's headers as an `error_code` and a text.
 //!
-//! A message that is dead-lettered again has an entry in `x-death` for each time. The first one is the cause: what comes after
-//! only happened to a message that was parked already.
+//! A message that is dead-lettered again has an entry in `x-death` for each time. The first one is the cause: the later ones
+//! happened to a message that was in a secondary queue already.
 
 use lapin::types::{AMQPValue, FieldTable};
 
-use super::message::{integer, text};
+use super::header::{integer, text};
 use super::topology::Names;
 use crate::clerk::{DeadLetter, Timestamp};
-use crate::queue::Source;
+use crate::queue::batch::Source;
 
 /// The first death of a message.
 struct Death<'h> {
@@ -18,7 +18,7 @@ struct Death<'h> {
     at_s: Option<i64>,
 }
 
-/// Why the event is in the queue of this source; `None` where the source is no place for parked events.
+/// Why the event is in the queue of this source; `None` for `Source::Events`.
 pub fn of(
     headers: Option<&FieldTable>,
     source: Source,
@@ -48,18 +48,17 @@ fn first_death(headers: &FieldTable) -> Option<Death<'_>> {
             _ => None,
         })
     };
-    // The newest stands first.
+    // The newest is the first.
     let oldest = entries().next_back()?;
     let named = |header: &str, field: &str| of(header).or_else(|| oldest.get(field)).and_then(text);
     let (queue, reason) = (
         named("x-first-death-queue", "queue")?,
         named("x-first-death-reason", "reason")?,
     );
-    let is_first = |name: &str, value: &str, entry: &&std::collections::BTreeMap<_, AMQPValue>| {
-        entry.get(name).and_then(text) == Some(value)
-    };
-    let first = entries()
-        .find(|entry| is_first("queue", queue, entry) && is_first("reason", reason, entry));
+    let first = entries().find(|entry| {
+        let has = |field: &str, value| entry.get(field).and_then(text) == Some(value);
+        has("queue", queue) && has("reason", reason)
+    });
     let at_s = first.unwrap_or(oldest).get("time").and_then(integer);
     Some(Death {
         queue,
@@ -76,62 +75,60 @@ fn unrouted() -> DeadLetter {
 }
 
 fn put_by_hand(queue: &str) -> DeadLetter {
-    let text = format!(
-        "it is in {queue} without a reason (x-death): somebody published it there; replay it or discard it"
-    );
     DeadLetter {
         code: "rejected",
-        text,
+        text: format!(
+            "it is in {queue} without a reason (x-death): somebody published it there; replay it or discard it"
+        ),
     }
 }
 
-fn died(
-    Death {
+fn died(death: &Death<'_>, received_at: Timestamp) -> DeadLetter {
+    let Death {
         queue,
         reason,
         at_s,
-    }: &Death<'_>,
-    received_at: Timestamp,
-) -> DeadLetter {
+    } = death;
     let after = at_s.map_or_else(String::new, |at| {
         format!(" {} after its receipt", span(at - received_at.ms() / 1000))
     });
     let look = "look at `rabbitmqctl list_policies` and `list_operator_policies`";
-    match *reason {
-        "delivery_limit" => DeadLetter {
-            code: "delivery_limit",
-            text: format!(
+    let (code, text) = match *reason {
+        "delivery_limit" => (
+            "delivery_limit",
+            format!(
                 "{queue} gave it up{after}: it was delivered more often than the queue allows without being applied; find what ended the workers that had it, then replay it"
             ),
-        },
-        "expired" => DeadLetter {
-            code: "expired",
-            text: format!(
+        ),
+        "expired" => (
+            "expired",
+            format!(
                 "it expired in {queue}{after}, before a worker had applied it: a policy gives the queue a message-ttl ({look}). Take the queue out of that policy, then replay it"
             ),
-        },
-        "maxlen" => DeadLetter {
-            code: "maxlen",
-            text: format!(
+        ),
+        "maxlen" => (
+            "maxlen",
+            format!(
                 "{queue} dropped it{after}, before a worker had applied it, because it was full: a policy gives the queue a max-length and an overflow other than reject-publish ({look}). Take the queue out of that policy, then replay it"
             ),
-        },
-        "rejected" => DeadLetter {
-            code: "rejected",
-            text: format!(
+        ),
+        "rejected" => (
+            "rejected",
+            format!(
                 "a consumer of {queue} rejected it{after}, and clerk-sync rejects nothing: find who else consumes the queue (`rabbitmqctl list_consumers`), then replay it"
             ),
-        },
-        _ => DeadLetter {
-            code: "rejected",
-            text: format!(
+        ),
+        _ => (
+            "rejected",
+            format!(
                 "{queue} gave it up{after} for a reason that this version does not know; replay it"
             ),
-        },
-    }
+        ),
+    };
+    DeadLetter { code, text }
 }
 
-/// A span as a person says it.
+/// A span of time for people.
 fn span(seconds: i64) -> String {
     match seconds.max(0) {
         seconds @ 0..120 => format!("{seconds} s"),
@@ -232,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_reason_is_told_so_and_what_is_not_parked_has_none() {
+    fn a_missing_reason_is_reported_and_an_event_in_the_main_queue_has_none() {
         assert_eq!(judged(None, Source::Unrouted).code, "unrouted");
         for headers in [None, Some(FieldTable::default())] {
             let letter = judged(headers.as_ref(), Source::DeadLetters);

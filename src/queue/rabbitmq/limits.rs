@@ -1,52 +1,54 @@
-//! What a broker takes, learned from its refusals: how large a message, and how long an event may stay unacknowledged. AMQP has
-//! no question for either.
+//! Limits of a broker, learned from its refusals: the size of a message, and how long an event may stay unacknowledged. AMQP
+//! has no request for either.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use lapin::options::{BasicPublishOptions, BasicQosOptions};
-use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
-use lapin::{BasicProperties, Connection, ErrorKind};
+use lapin::protocol::AMQPSoftError;
+use lapin::{BasicProperties, Connection};
 use tracing::warn;
 
-use super::connection::Link;
+use super::amqp_error::channel_error;
 
 /// How long the answer to a message of the largest size may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What is known of the broker; both connections share it. 0 is not known.
+/// The known limits of the broker. Both connections share them; 0 is unknown.
 #[derive(Debug, Default)]
 pub struct Limits {
     body_max: AtomicU64,
     consumer_timeout_ms: AtomicU64,
 }
 
-/// A message that is too large for the broker, as it counts.
+/// A message that is too large for the broker, in the broker's numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooLarge {
-    size: u64,
-    max: u64,
+    /// Of the refused message.
+    pub size: u64,
+    /// Largest message.
+    pub max: u64,
 }
 
 impl Limits {
-    /// The largest body that can be queued, as far as is known.
+    /// The largest body that can be queued; `None` if it is unknown.
     pub fn body_max(&self) -> Option<u64> {
         Some(self.body_max.load(Ordering::Relaxed)).filter(|max| *max > 0)
     }
 
-    /// How long the broker waits for an acknowledgement, as far as is known.
+    /// How long the broker waits for an acknowledgement; `None` if it is unknown.
     pub fn consumer_timeout(&self) -> Option<Duration> {
         let ms = self.consumer_timeout_ms.load(Ordering::Relaxed);
         (ms > 0).then(|| Duration::from_millis(ms))
     }
 
-    /// Forgets how large a message may be: another connection may meet another configuration.
+    /// Forgets the largest body: another connection may meet another configuration.
     pub fn forget_body_max(&self) {
         self.body_max.store(0, Ordering::Relaxed);
     }
 
-    /// Learns from the refusal of one of these bodies; the largest that can be queued. Where the broker counts more than the body,
-    /// that much is left for it.
+    /// Learns from the refusal of one of these bodies. Returns the largest body that can be queued: the broker counts more
+    /// than the body.
     pub fn learn_body_max(&self, refusal: TooLarge, bodies: impl Iterator<Item = usize>) -> u64 {
         let bodies = bodies
             .filter_map(|bytes| u64::try_from(bytes).ok())
@@ -57,15 +59,15 @@ impl Limits {
         max
     }
 
-    /// Learns from the broker's word that it has taken events back. Tells it once.
+    /// Learns from the error with which the broker takes events back. Logs it once.
     pub fn learn_consumer_timeout(&self, error: &lapin::Error) {
-        let Some(ms) = consumer_timeout_ms(error) else {
+        let Some(ms) = precondition(error).and_then(consumer_timeout_in) else {
             return;
         };
         if self.consumer_timeout_ms.swap(ms, Ordering::Relaxed) != ms {
             warn!(
                 consumer_timeout_ms = ms,
-                "RabbitMQ took events back from this worker, which cost each one of its deliveries; from now on they are given back within half of its consumer_timeout. Raise that to 30 minutes, in rabbitmq.conf or in the policy of the queue"
+                "RabbitMQ took events back from this worker, which cost each one of its deliveries; from now on they return within half of its consumer_timeout. Raise that to 30 minutes, in rabbitmq.conf or in the policy of the queue"
             );
         }
     }
@@ -88,10 +90,6 @@ fn too_large_in(text: &str) -> Option<TooLarge> {
     })
 }
 
-fn consumer_timeout_ms(error: &lapin::Error) -> Option<u64> {
-    consumer_timeout_in(precondition(error)?)
-}
-
 /// `delivery acknowledgement on channel 1 timed out. Timeout value used: 1800000 ms. …`, in RabbitMQ 3.10 to 4.2.
 fn consumer_timeout_in(text: &str) -> Option<u64> {
     number_in(
@@ -112,15 +110,12 @@ fn number_in(text: &str) -> Option<u64> {
 }
 
 fn precondition(error: &lapin::Error) -> Option<&str> {
-    match error.kind() {
-        ErrorKind::ProtocolError(amqp) => match amqp.kind() {
-            AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED) => {
-                Some(amqp.get_message().as_str())
-            }
-            _ => None,
-        },
-        _ => None,
-    }
+    channel_error(error, AMQPSoftError::PRECONDITIONFAILED)
+}
+
+/// Whether a body of this many bytes is larger than `max`.
+pub fn is_above(bytes: usize, max: u64) -> bool {
+    u64::try_from(bytes).is_ok_and(|bytes| bytes > max)
 }
 
 /// A time to live that no broker takes: the message is refused for it, once it is not refused for its size.
@@ -131,53 +126,33 @@ pub fn is_answer(error: &lapin::Error) -> bool {
     too_large(error).is_some() || precondition(error).is_some_and(|text| text.contains(NO_TIME))
 }
 
-/// Asks whether a body of so many bytes can be queued, with a message that is refused in any case; the limit where it cannot.
+/// Asks whether a body of so many bytes can be queued, with a message that is refused in any case. Returns the limit if it cannot;
+/// `None` if it can or the broker does not answer.
 pub async fn ask_body_max(connection: &Connection, exchange: &str, bytes: usize) -> Option<u64> {
-    let refused = async {
-        let channel = connection.create_channel().await?;
-        let properties = BasicProperties::default().with_expiration(NO_TIME.into());
-        let options = BasicPublishOptions {
-            mandatory: false,
-            immediate: false,
-        };
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "nothing is published: no broker takes it"
-        )]
-        let published = channel
-            .basic_publish(
-                exchange.into(),
-                "".into(),
-                options,
-                &vec![0; bytes],
-                properties,
-            )
-            .await;
-        drop(published?);
-        channel
-            .basic_qos(1, BasicQosOptions { global: false })
-            .await
-    };
-    match tokio::time::timeout(ANSWER_TIMEOUT, refused).await {
-        Ok(Err(error)) => too_large(&error).map(|refusal| refusal.max),
-        Ok(Ok(())) | Err(_) => None,
-    }
+    let body = vec![0; bytes];
+    let properties = BasicProperties::default().with_expiration(NO_TIME.into());
+    let refused = publish_refused(connection, exchange, &body, properties);
+    let answer = tokio::time::timeout(ANSWER_TIMEOUT, refused).await;
+    Some(too_large(&answer.ok()?.err()?)?.max)
 }
 
-/// Says at each connection whether it takes bodies of so many bytes, and remembers where it does not. Until the link is closed.
-pub async fn compare_with(link: Link, exchange: String, bytes: usize) {
-    while let Some(epoch) = link.opened().await {
-        if let Some(max) = ask_body_max(&epoch.connection, &exchange, bytes).await {
-            link.limits()
-                .learn_body_max(TooLarge { size: max + 1, max }, std::iter::empty());
-            warn!(
-                max_message_size = max,
-                max_body_bytes = bytes,
-                "RabbitMQ takes no message as large as MAX_BODY_BYTES: larger webhooks get 413. Raise max_message_size in rabbitmq.conf, or lower MAX_BODY_BYTES"
-            );
-        }
-        epoch.over().await;
-    }
+/// Publishes a message that the broker refuses. Returns after its answer.
+pub async fn publish_refused(
+    connection: &Connection,
+    exchange: &str,
+    body: &[u8],
+    properties: BasicProperties,
+) -> Result<(), lapin::Error> {
+    let channel = connection.create_channel().await?;
+    let (exchange, options) = (exchange.into(), BasicPublishOptions::default());
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "nothing is published: no broker accepts it"
+    )]
+    let published = channel.basic_publish(exchange, "".into(), options, body, properties);
+    drop(published.await?);
+    let qos = BasicQosOptions { global: false };
+    channel.basic_qos(1, qos).await
 }
 
 #[cfg(test)]
@@ -185,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_broker_s_words_are_read() {
+    fn the_texts_of_the_broker_are_parsed() {
         let text = "PRECONDITION_FAILED - message size 16777217 is larger than configured max size 16777216";
         assert_eq!(
             too_large_in(text),
@@ -222,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_broker_counts_beside_the_body_is_left_for_it() {
+    fn the_overhead_that_the_broker_counts_is_subtracted() {
         let limits = Limits::default();
         assert_eq!((limits.body_max(), limits.consumer_timeout()), (None, None));
         let refusal = TooLarge {

@@ -1,6 +1,6 @@
-//! What AMQP does not show: which policies are in force on our queues, asked of RabbitMQ's management API.
+//! RabbitMQ's management API: the policies of our queues, which AMQP does not show.
 //!
-//! It only reads. The figures there are some seconds old: a policy that was just set shows after up to ten.
+//! It only reads. The figures there are some seconds old: a policy that was just set appears after up to ten.
 
 use std::time::Duration;
 
@@ -11,38 +11,44 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::address::Node;
+use super::address::NodeAddress;
 use super::topology::Names;
-use crate::queue::Source;
+use crate::queue::batch::Source;
 use crate::tls;
+use crate::url::bracketed;
 
-/// How long one question may take.
+/// Longest time for one request.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Longest answer that is read: about a queue it has some KiB, and more with many consumers.
+/// Longest answer that is read: it has some KiB, and more with many consumers.
 const ANSWER_MAX: usize = 1 << 20;
 
 /// What the management API says of our queues.
 #[derive(Debug, Clone)]
-pub struct Management {
+pub struct PolicyInspection {
     /// Scheme, host and port: the URL without its password.
     pub place: String,
-    pub queues: Result<Vec<QueuePolicy>, Unseen>,
+    /// One per queue that exists.
+    pub queues: Result<Vec<QueuePolicy>, ManagementError>,
 }
 
-/// What is in force on one queue.
+/// The policies of one queue.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct QueuePolicy {
+    /// The queue.
     pub name: String,
+    /// The source that it is; always set by `inspect`.
     #[serde(skip)]
     pub source: Option<Source>,
+    /// The name of the policy; `None` without one.
     pub policy: Option<String>,
+    /// The name of the operator policy; `None` without one.
     pub operator_policy: Option<String>,
-    /// Of both, joined. `None` where there are no figures yet.
+    /// Both, joined. `None` if there are no figures yet.
     #[serde(deserialize_with = "definition")]
     pub effective_policy_definition: Option<Map<String, Value>>,
-    /// Dead letters that cannot be routed.
+    /// Dead letters that the broker retains, since they cannot be routed.
     #[serde(rename = "messages_dlx")]
     pub held: u64,
 }
@@ -58,63 +64,54 @@ fn definition<'de, D: serde::Deserializer<'de>>(
     })
 }
 
-/// Why nothing is seen.
+/// Why the policies are not known.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Unseen {
-    /// Nobody answers there; the reason.
+pub enum ManagementError {
+    /// No server answers; with the reason.
     Away(String),
-    /// The user or the password is not taken.
+    /// The user or the password is refused.
     Unauthorized,
-    /// The user may not look: it has no tag for it, or no right to the virtual host.
+    /// The user lacks the permission: a tag, or access to the virtual host.
     Forbidden,
-    /// What answers is not the management API: its status.
+    /// Another server answers; with its status.
     Other(u16),
 }
 
-/// Asks `given`, or the usual port of each node until one answers.
-pub async fn ask(nodes: &[Node], given: Option<&SecretString>, names: &Names) -> Management {
-    let urls: Vec<(Url, &Node)> = match given {
-        Some(given) => given
-            .expose_secret()
-            .parse()
-            .ok()
-            .into_iter()
-            .zip(nodes)
-            .collect(),
-        None => nodes
-            .iter()
-            .filter_map(|node| Some((usual_url(&node.uri)?, node)))
-            .collect(),
-    };
-    let mut asked = Management {
+/// Asks at `given`, or at the usual address of each node until one answers.
+pub async fn inspect(
+    nodes: &[NodeAddress],
+    given: Option<&SecretString>,
+    names: &Names,
+) -> PolicyInspection {
+    let mut found = PolicyInspection {
         place: String::new(),
-        queues: Err(Unseen::Away("there is no address to ask".into())),
+        queues: Err(ManagementError::Away("there is no address to ask".into())),
     };
-    for (url, node) in urls {
-        asked = Management {
-            place: place(&url),
-            queues: ask_one(&url, node, names).await,
+    for node in nodes {
+        let url = match given {
+            Some(given) => given.expose_secret().parse().ok(),
+            None => usual_url(&node.uri),
         };
-        if !matches!(asked.queues, Err(Unseen::Away(_))) {
+        let Some(url) = url else { continue };
+        found = PolicyInspection {
+            place: place(&url),
+            queues: inspect_node(&url, node, names).await,
+        };
+        if given.is_some() || !matches!(found.queues, Err(ManagementError::Away(_))) {
             break;
         }
     }
-    asked
+    found
 }
 
-/// Where the API listens unless it is configured otherwise: encrypted where AMQP is.
+/// The usual address of the API: encrypted if AMQP is.
 fn usual_url(node: &AMQPUri) -> Option<Url> {
     let (scheme, port) = match node.scheme {
         AMQPScheme::AMQP => ("http", 15672),
         AMQPScheme::AMQPS => ("https", 15671),
     };
-    let host = node.authority.host.as_str();
-    let is_bare_ipv6 = host.contains(':') && !host.starts_with('[');
-    let host = if is_bare_ipv6 {
-        format!("[{host}]")
-    } else {
-        host.to_owned()
-    };
+    let host = node.authority.host.trim_matches(['[', ']']);
+    let host = bracketed(host);
     format!("{scheme}://{host}:{port}").parse().ok()
 }
 
@@ -129,15 +126,20 @@ fn place(url: &Url) -> String {
     )
 }
 
-async fn ask_one(url: &Url, node: &Node, names: &Names) -> Result<Vec<QueuePolicy>, Unseen> {
+async fn inspect_node(
+    url: &Url,
+    node: &NodeAddress,
+    names: &Names,
+) -> Result<Vec<QueuePolicy>, ManagementError> {
     // A redirect or a proxy could take the password elsewhere.
-    let builder = tls::http_client(&node.files).map_err(|error| Unseen::Away(error.to_string()))?;
+    let builder =
+        tls::http_client(&node.files).map_err(|error| ManagementError::Away(error.to_string()))?;
     let client = builder
         .timeout(TIMEOUT)
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
         .build();
-    let client = client.map_err(|error| Unseen::Away(explain(&error)))?;
+    let client = client.map_err(|error| ManagementError::Away(explain(&error)))?;
     let sources = [
         Source::Events,
         Source::DeadLetters,
@@ -154,18 +156,18 @@ async fn ask_one(url: &Url, node: &Node, names: &Names) -> Result<Vec<QueuePolic
             }))
         }
     });
-    let found: Result<Vec<Option<QueuePolicy>>, Unseen> =
+    let found: Result<Vec<Option<QueuePolicy>>, ManagementError> =
         join_all(answers).await.into_iter().collect();
     Ok(found?.into_iter().flatten().collect())
 }
 
-/// One queue; `None` where it is not there.
+/// The policies of one queue; `None` if it does not exist.
 async fn queue(
     client: &Client,
     url: &Url,
     node: &AMQPUri,
     name: &str,
-) -> Result<Option<QueuePolicy>, Unseen> {
+) -> Result<Option<QueuePolicy>, ManagementError> {
     let mut question = url.clone();
     if let Ok(mut path) = question.path_segments_mut() {
         path.pop_if_empty()
@@ -176,14 +178,14 @@ async fn queue(
         let user = &node.authority.userinfo;
         request = request.basic_auth(&user.username, Some(&user.password));
     }
-    let away = |error: reqwest::Error| Unseen::Away(explain(&error));
+    let away = |error: reqwest::Error| ManagementError::Away(explain(&error));
     let mut answer = request.send().await.map_err(away)?;
     match answer.status() {
         StatusCode::OK => {}
         StatusCode::NOT_FOUND if is_json(&answer) => return Ok(None),
-        StatusCode::UNAUTHORIZED => return Err(Unseen::Unauthorized),
-        StatusCode::FORBIDDEN => return Err(Unseen::Forbidden),
-        other => return Err(Unseen::Other(other.as_u16())),
+        StatusCode::UNAUTHORIZED => return Err(ManagementError::Unauthorized),
+        StatusCode::FORBIDDEN => return Err(ManagementError::Forbidden),
+        other => return Err(ManagementError::Other(other.as_u16())),
     }
     let mut body = Vec::new();
     while let Some(chunk) = answer.chunk().await.map_err(away)? {
@@ -194,7 +196,7 @@ async fn queue(
     }
     serde_json::from_slice(&body)
         .map(Some)
-        .map_err(|_| Unseen::Other(200))
+        .map_err(|_| ManagementError::Other(200))
 }
 
 fn is_json(answer: &reqwest::Response) -> bool {
@@ -222,7 +224,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_usual_address_is_encrypted_where_amqp_is() {
+    fn the_usual_address_is_encrypted_if_amqp_is() {
         for (node, expected) in [
             (
                 "amqp://u:sesame@broker.example:5673/%2f",
@@ -244,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_read_as_both_versions_give_it() {
+    fn the_answers_of_both_versions_are_parsed() {
         let read = |text: &str| serde_json::from_str::<QueuePolicy>(text).unwrap();
         let young =
             read(r#"{"name":"ns.users","arguments":{"x-queue-type":"quorum"},"type":"quorum"}"#);

@@ -1,4 +1,4 @@
-//! A signed event as an AMQP message, and back.
+//! An event as an AMQP message, and back.
 
 use aws_lc_rs::digest;
 use bytes::Bytes;
@@ -6,10 +6,14 @@ use lapin::BasicProperties;
 use lapin::message::Delivery;
 use lapin::types::{AMQPValue, FieldTable, MAX_SHORT_STRING_LENGTH};
 
+use super::dead_letter;
+use super::header::{integer, text};
+use super::topology::Names;
 use crate::clerk::{EventId, EventType, SignedEvent, Timestamp, TraceContext};
 use crate::clock::now;
+use crate::queue::batch::Source;
 
-/// AMQP's number for messages that are kept on disk.
+/// AMQP's delivery mode for messages that are kept on disk.
 const PERSISTENT: u8 = 2;
 
 /// `svix-timestamp`, in seconds.
@@ -18,150 +22,96 @@ const SENT_AT: &str = "svix-timestamp";
 /// The time of receipt in milliseconds: AMQP's own timestamp has only seconds.
 const RECEIVED_AT_MS: &str = "received-at-ms";
 
-/// On what is published again although it is suspected of killing whoever takes it: the queue counts its deliveries anew, and
-/// what is known of it must not be lost by that.
-const SUSPECTED: &str = "suspected";
+/// Set on a possible poison message that is published again: the queue then counts its deliveries from 0.
+const POSSIBLE_POISON: &str = "suspected";
 
-/// The trace that the event is a part of, under W3C's names.
+/// W3C's names for the trace of the event.
 const TRACEPARENT: &str = "traceparent";
 const TRACESTATE: &str = "tracestate";
 
-/// One of four: what is not a user event that we know takes the way of what cannot be read.
+/// The routing key, one of four: an event that is not a known user event is routed like one that cannot be read.
 pub fn routing_key(event: &SignedEvent) -> &'static str {
     event.event_type().known_name().unwrap_or("user.unreadable")
 }
 
-/// The `type`, unless it is longer than AMQP can say: then it is read from the body again.
-fn type_name(event: &SignedEvent) -> &str {
-    let name = event.event_type().as_str();
-    if name.len() <= MAX_SHORT_STRING_LENGTH {
-        name
-    } else {
-        ""
-    }
-}
-
-pub fn properties(event: &SignedEvent, is_suspect: bool) -> BasicProperties {
+/// The properties of the message. Marks a possible poison message.
+pub fn properties(event: &SignedEvent, may_be_poison: bool) -> BasicProperties {
     let mut headers = FieldTable::default();
-    if is_suspect {
-        headers.insert(SUSPECTED.into(), AMQPValue::Boolean(true));
+    let mut header = |name: &str, value| {
+        headers.insert(name.into(), value);
+    };
+    let received_at_ms = event.received_at().ms();
+    if may_be_poison {
+        header(POSSIBLE_POISON, AMQPValue::Boolean(true));
     }
-    headers.insert(
-        SENT_AT.into(),
-        AMQPValue::LongLongInt(event.sent_at().ms() / 1000),
-    );
-    headers.insert(
-        RECEIVED_AT_MS.into(),
-        AMQPValue::LongLongInt(event.received_at().ms()),
-    );
+    header(SENT_AT, AMQPValue::LongLongInt(event.sent_at().ms() / 1000));
+    header(RECEIVED_AT_MS, AMQPValue::LongLongInt(received_at_ms));
     if let Some(trace) = event.trace() {
-        headers.insert(
-            TRACEPARENT.into(),
-            AMQPValue::LongString(trace.parent().into()),
-        );
+        header(TRACEPARENT, AMQPValue::LongString(trace.parent().into()));
         if !trace.state().is_empty() {
-            headers.insert(
-                TRACESTATE.into(),
-                AMQPValue::LongString(trace.state().into()),
-            );
+            header(TRACESTATE, AMQPValue::LongString(trace.state().into()));
         }
     }
+    // A type that is too long for AMQP is read from the body again.
+    let event_type = Some(event.event_type().as_str());
+    let event_type = event_type.filter(|name| name.len() <= MAX_SHORT_STRING_LENGTH);
     BasicProperties::default()
         .with_delivery_mode(PERSISTENT)
         .with_content_type("application/json".into())
         .with_message_id(event.id().as_str().into())
-        .with_type(type_name(event).into())
-        .with_timestamp(event.received_at().ms().unsigned_abs() / 1000)
+        .with_type(event_type.unwrap_or("").into())
+        .with_timestamp(received_at_ms.unsigned_abs() / 1000)
         .with_headers(headers)
 }
 
-/// The event of a delivery. A message that somebody put there by hand lacks some of this; it is not lost for that.
-pub fn restore(delivery: Delivery) -> SignedEvent {
+/// The event of a delivery from the queue of `source`. A message that was published by hand lacks some properties; it is not
+/// lost for that.
+pub fn restore(delivery: Delivery, source: Source, names: &Names) -> SignedEvent {
     let properties = &delivery.properties;
-    let header = |name: &str| {
-        properties
-            .headers()
-            .as_ref()?
-            .inner()
-            .get(name)
-            .and_then(integer)
-    };
-    let seconds = properties
-        .timestamp()
-        .and_then(|seconds| i64::try_from(seconds).ok());
-    let received_at = header(RECEIVED_AT_MS)
+    let time = |name| header(&delivery, name).and_then(integer);
+    let trace = |name| header(&delivery, name).and_then(text);
+    let seconds = properties.timestamp().map(i64::try_from);
+    let received_at = time(RECEIVED_AT_MS)
         .and_then(Timestamp::from_ms)
-        .or_else(|| seconds.and_then(Timestamp::from_seconds))
+        .or_else(|| Timestamp::from_seconds(seconds?.ok()?))
         .unwrap_or_else(now);
-    let sent_at = header(SENT_AT)
+    let sent_at = time(SENT_AT)
         .and_then(Timestamp::from_seconds)
         .unwrap_or(received_at);
-    let id = properties
-        .message_id()
-        .as_ref()
-        .and_then(|id| EventId::new(id.as_str()));
-    let event_type = properties
-        .kind()
-        .as_ref()
-        .map(|name| name.as_str())
-        .filter(|name| !name.is_empty());
-    let event_type = event_type.map(EventType::named);
-    let text = |name: &str| {
-        properties
-            .headers()
-            .as_ref()?
-            .inner()
-            .get(name)
-            .and_then(text)
-    };
-    let trace = text(TRACEPARENT)
-        .and_then(|parent| TraceContext::new(parent, text(TRACESTATE).unwrap_or("")));
+    let id = properties.message_id().as_ref();
+    let id = id.and_then(|id| EventId::new(id.as_str()));
+    let event_type = properties.kind().as_ref().map(|name| name.as_str());
+    let event_type = event_type
+        .filter(|name| !name.is_empty())
+        .map(EventType::named);
+    let trace = trace(TRACEPARENT)
+        .and_then(|parent| TraceContext::new(parent, trace(TRACESTATE).unwrap_or("")));
+    let dead_letter = dead_letter::of(properties.headers().as_ref(), source, names, received_at);
     let body = Bytes::from(delivery.data);
     let id = id.unwrap_or_else(|| unidentified(&body));
     let event_type = event_type.unwrap_or_else(|| EventType::read(&body));
-    SignedEvent::restored(id, event_type, sent_at, received_at, body).with_trace(trace)
+    SignedEvent::restored(id, event_type, sent_at, received_at, body)
+        .with_trace(trace)
+        .with_dead_letter(dead_letter)
 }
 
-/// How often a delivery of this message came to nothing: a quorum queue counts it. Nothing is 0.
-pub fn deliveries_in_vain(delivery: &Delivery) -> i64 {
-    let headers = delivery.properties.headers().as_ref();
-    headers
-        .and_then(|headers| headers.inner().get("x-delivery-count"))
+/// Deliveries of this message without an acknowledgement, as a quorum queue counts them.
+pub fn unacknowledged_deliveries(delivery: &Delivery) -> i64 {
+    header(delivery, "x-delivery-count")
         .and_then(integer)
         .unwrap_or(0)
 }
 
-/// Whether it was a suspect when it was published.
-pub fn was_suspect(delivery: &Delivery) -> bool {
-    let headers = delivery.properties.headers().as_ref();
-    headers.is_some_and(|headers| {
-        matches!(
-            headers.inner().get(SUSPECTED),
-            Some(AMQPValue::Boolean(true))
-        )
-    })
+/// Whether it was published again as a possible poison message.
+pub fn is_marked_as_possible_poison(delivery: &Delivery) -> bool {
+    header(delivery, POSSIBLE_POISON) == Some(&AMQPValue::Boolean(true))
 }
 
-pub fn text(value: &AMQPValue) -> Option<&str> {
-    match value {
-        AMQPValue::LongString(text) => std::str::from_utf8(text.as_bytes()).ok(),
-        AMQPValue::ShortString(text) => Some(text.as_str()),
-        _ => None,
-    }
+fn header<'d>(delivery: &'d Delivery, name: &str) -> Option<&'d AMQPValue> {
+    delivery.properties.headers().as_ref()?.inner().get(name)
 }
 
-pub fn integer(value: &AMQPValue) -> Option<i64> {
-    match value {
-        AMQPValue::LongLongInt(number) => Some(*number),
-        AMQPValue::LongInt(number) => Some((*number).into()),
-        AMQPValue::LongUInt(number) => Some((*number).into()),
-        AMQPValue::Timestamp(number) => i64::try_from(*number).ok(),
-        AMQPValue::LongString(text) => std::str::from_utf8(text.as_bytes()).ok()?.parse().ok(),
-        _ => None,
-    }
-}
-
-/// An ID for a body without one: the same each time it is delivered.
+/// An ID for a body without one: the same at each delivery.
 fn unidentified(body: &[u8]) -> EventId {
     let digest = digest::digest(&digest::SHA256, body);
     let hex: String = digest
@@ -177,6 +127,10 @@ fn unidentified(body: &[u8]) -> EventId {
 mod tests {
     use super::*;
 
+    fn restore(delivery: Delivery) -> SignedEvent {
+        super::restore(delivery, Source::Events, &Names::new("ns"))
+    }
+
     fn delivery(properties: BasicProperties, body: &[u8]) -> Delivery {
         let mut delivery = Delivery::mock(1, "".into(), "".into(), false, body.to_vec());
         delivery.properties = properties;
@@ -184,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_comes_back_as_it_went() {
+    fn an_event_is_restored_unchanged() {
         let (sent, received) = (1_795_172_400_000, 1_795_172_401_234);
         let event = SignedEvent::restored(
             EventId::new("msg_1").unwrap(),
@@ -204,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trace_goes_along() {
+    fn a_trace_is_restored() {
         let at = Timestamp::from_ms(1_795_172_400_000).unwrap();
         let event = SignedEvent::restored(
             EventId::new("msg_1").unwrap(),
@@ -231,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_put_there_by_hand_gets_the_same_id_each_time() {
+    fn a_message_published_by_hand_gets_the_same_id_each_time() {
         let body = br#"{"type":"user.deleted"}"#;
         let first = restore(delivery(BasicProperties::default(), body));
         let second = restore(delivery(BasicProperties::default(), body));
@@ -246,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn every_type_comes_back() {
+    fn every_type_is_restored() {
         let long = "x".repeat(256);
         for name in [
             "user.created",
@@ -267,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_read_as_numbers_and_as_text_and_stand_in_for_each_other() {
+    fn times_are_read_as_numbers_and_as_text_and_replace_each_other() {
         let with = |headers: &[(&str, AMQPValue)]| {
             let headers = headers
                 .iter()
@@ -305,7 +259,7 @@ mod tests {
                 (1_795_172_401_000, 1_795_172_401_000)
             );
         }
-        // Nothing at all: the time at which it is read.
+        // Without any time: the time at which it is read.
         assert!(restore(delivery(BasicProperties::default(), b"{}")).received_at() <= now());
     }
 }

@@ -1,141 +1,226 @@
-//! How many deliveries the broker may send ahead. AMQP counts them, and memory is counted in bytes: so the number follows
-//! the size of what came last.
+//! Prefetch: how many deliveries the broker may send in advance, and the buffer of those that are not taken yet.
+//!
+//! AMQP counts deliveries, and memory is counted in bytes: so the number follows the size of the last bodies.
 
-use crate::queue::{Batch, ConsumerOptions};
+use std::collections::VecDeque;
+use std::num::NonZeroUsize;
 
-/// Batches ahead of those in flight: the next one is there when one is done.
-const BATCHES_AHEAD: usize = 1;
+use crate::clerk::SignedEvent;
+use crate::queue::batch::{BATCH_BYTES_MAX, Batch, ConsumerOptions};
 
-/// Most deliveries sent ahead; more only take memory (RabbitMQ's guide sees no gain above some hundreds).
-const MOST: usize = 2000;
+/// Batches prefetched beside those in flight: the next one is here when one is done.
+const BATCHES_PREFETCHED: usize = 1;
 
-/// Bytes of bodies that a consumer may have ahead and in hand. A thousand bodies of 3 KB are a tenth of it.
-const BYTES: usize = 32 * 1024 * 1024;
+/// Largest prefetch; more only takes memory (RabbitMQ's guide sees no gain above some hundreds).
+const PREFETCH_MAX: usize = 2000;
 
-/// Deliveries sent ahead while nothing is known of their size: with the largest body that a receiver takes, 1 MiB unless
-/// `MAX_BODY_BYTES` says otherwise, they fill `BYTES`.
-const FIRST: usize = 32;
+/// Bytes of bodies that a consumer may have prefetched and in flight. A thousand bodies of 3 KB are a tenth of it.
+const BYTES_MAX: usize = 32 * 1024 * 1024;
 
-/// Deliveries of rescued events sent ahead from the start: a policy's `message-ttl` takes what is not delivered yet.
-/// With half of them here no more is let go (`Subscription::is_full`).
+/// Prefetch while the size of bodies is not known: with the largest body that a receiver takes, 1 MiB unless
+/// `MAX_BODY_BYTES` is set, it fills `BYTES_MAX`.
+const INITIAL: usize = 32;
+
+/// Prefetch of rescued events from the start: a policy's `message-ttl` takes what is not delivered yet.
+/// With half of them here no more is released (`ConsumerChannel::is_full`).
 const RESCUED: usize = 10_000;
 
-/// Deliveries sent ahead while what waits may kill whoever takes it: none, as all that a dead process had count as tried.
-const NONE: usize = 1;
+/// Prefetch while a poison message may wait: all that a killed process had in flight count as delivered.
+const ISOLATED: usize = 1;
 
-/// Bytes in one batch that say enough about the size of bodies to send fewer ahead.
-const TELLING_BYTES: usize = BYTES / 8;
+/// Bytes in one batch that are enough to lower the prefetch for the size of bodies.
+const SIGNIFICANT_BYTES: usize = BYTES_MAX / 8;
 
-/// Deliveries ahead: few at first, as many as the batch asks for once bodies are seen to be small, few again when they are
-/// large. What was sent ahead before large ones were met is not bounded in bytes, only in number.
+/// The prefetch: low at first, as high as the batches ask for once bodies are known to be small, low again when they are large.
+/// Deliveries that were sent before large bodies arrived are limited in number, not in bytes.
 #[derive(Debug)]
 pub struct Prefetch {
-    full: usize,
+    max: usize,
     now: usize,
 }
 
 impl Prefetch {
-    pub fn of(ConsumerOptions { batch_max, batches }: ConsumerOptions) -> Self {
-        let full = batch_max
+    /// The prefetch of a consumer.
+    pub fn new(ConsumerOptions { batch_max, batches }: ConsumerOptions) -> Self {
+        let max = batch_max
             .get()
-            .saturating_mul(batches.get().saturating_add(BATCHES_AHEAD))
-            .min(MOST);
+            .saturating_mul(batches.get().saturating_add(BATCHES_PREFETCHED))
+            .min(PREFETCH_MAX);
         Self {
-            full,
-            now: full.min(FIRST),
+            max,
+            now: max.min(INITIAL),
         }
     }
 
-    /// None ahead until the first one is known to be no suspect: what came to nothing before waits at the head of the queue.
-    pub fn suspicious(taking: ConsumerOptions) -> Self {
+    /// One at a time until the first delivery is known to be harmless: redelivered messages wait at the head of the queue.
+    pub fn isolated(options: ConsumerOptions) -> Self {
         Self {
-            now: NONE,
-            ..Self::of(taking)
+            now: ISOLATED,
+            ..Self::new(options)
         }
     }
 
-    /// As many as there are, whatever the batch: what is delivered does not expire.
-    pub fn rescued(taking: ConsumerOptions) -> Self {
-        let full = Self::of(taking).full.max(RESCUED);
-        Self { full, now: full }
+    /// As many as possible, whatever the size of batches: what is delivered does not expire.
+    pub fn rescued(options: ConsumerOptions) -> Self {
+        let max = Self::new(options).max.max(RESCUED);
+        Self { max, now: max }
     }
 
+    /// The current prefetch.
     pub fn now(&self) -> u16 {
-        u16::try_from(self.now).expect("MOST is below 65536")
+        u16::try_from(self.now).unwrap_or(u16::MAX)
     }
 
-    /// Learns from a batch.
+    /// Adapts to a batch.
     pub fn learn(&mut self, batch: &Batch) {
         let bytes = batch.events.iter().map(|event| event.body().len()).sum();
-        match batch.suspect {
-            true => self.now = NONE,
-            false if self.now == NONE => self.begin(),
+        match batch.may_be_poison {
+            true => self.now = ISOLATED,
+            false if self.now == ISOLATED => self.raise(),
             false => self.learn_size(batch.events.len(), bytes),
         }
     }
 
-    /// Some ahead from now on, where none were: more is asked for beside what is in hand.
-    pub fn begin(&mut self) {
-        self.now = self.now.max(self.full.min(FIRST));
+    /// At least the initial prefetch from now on.
+    pub fn raise(&mut self) {
+        self.now = self.now.max(self.max.min(INITIAL));
     }
 
-    /// Changes by half or by the double at least, since each change asks the broker.
+    /// Changes at least by a factor of two, since each change is a request to the broker.
     fn learn_size(&mut self, events: usize, bytes: usize) {
         let Some(mean) = bytes.checked_div(events) else {
             return;
         };
-        let wanted = (BYTES / mean.max(1)).clamp(FIRST.min(self.full), self.full);
-        let is_fewer = wanted <= self.now / 2 && bytes >= TELLING_BYTES;
-        // A single small one, in the quiet between large ones, says nothing.
-        let is_more = wanted >= self.now * 2 && events >= FIRST.min(self.now) / 2;
-        if is_fewer || is_more {
+        let wanted = (BYTES_MAX / mean.max(1)).clamp(INITIAL.min(self.max), self.max);
+        let is_lower = wanted <= self.now / 2 && bytes >= SIGNIFICANT_BYTES;
+        // One small body between large ones is not enough.
+        let is_higher = wanted >= self.now * 2 && events >= INITIAL.min(self.now) / 2;
+        if is_lower || is_higher {
             self.now = wanted;
         }
     }
 }
 
+/// An event that was delivered.
+pub struct Delivered {
+    pub event: SignedEvent,
+    pub tag: u64,
+    /// Whether it was delivered so often that it may kill its consumer.
+    pub may_be_poison: bool,
+}
+
+/// Deliveries that are not taken yet, in the order in which they arrived. The totals are kept, since every delivery asks
+/// whether a batch is full.
+#[derive(Default)]
+pub struct Prefetched {
+    deliveries: VecDeque<Delivered>,
+    bytes: usize,
+    possible_poison: usize,
+}
+
+impl Prefetched {
+    pub fn is_empty(&self) -> bool {
+        self.deliveries.is_empty()
+    }
+
+    pub fn count(&self) -> usize {
+        self.deliveries.len()
+    }
+
+    /// Whether these are `count` deliveries, or enough to end a batch: in bytes, or by a possible poison message, which is
+    /// alone in its batch.
+    pub fn fills(&self, count: usize) -> bool {
+        self.count() >= count || self.bytes >= BATCH_BYTES_MAX || self.possible_poison > 0
+    }
+
+    pub fn push(&mut self, delivered: Delivered) {
+        self.add(&delivered);
+        self.deliveries.push_back(delivered);
+    }
+
+    /// Puts these before all others.
+    pub fn push_front(&mut self, delivered: Vec<Delivered>) {
+        for delivered in delivered.into_iter().rev() {
+            self.add(&delivered);
+            self.deliveries.push_front(delivered);
+        }
+    }
+
+    pub fn take_all(&mut self) -> Vec<Delivered> {
+        std::mem::take(self).deliveries.into()
+    }
+
+    /// The first deliveries, as many as make a batch; a possible poison message alone.
+    pub fn take_batch(&mut self, batch_max: NonZeroUsize) -> Vec<Delivered> {
+        let (mut bytes, mut taken) = (0, Vec::new());
+        while taken.len() < batch_max.get()
+            && bytes < BATCH_BYTES_MAX
+            && let Some(next) = self
+                .deliveries
+                .pop_front_if(|next| taken.is_empty() || !next.may_be_poison)
+        {
+            let size = next.event.body().len();
+            self.bytes -= size;
+            self.possible_poison -= usize::from(next.may_be_poison);
+            bytes += size;
+            let is_alone = next.may_be_poison;
+            taken.push(next);
+            if is_alone {
+                break;
+            }
+        }
+        taken
+    }
+
+    fn add(&mut self, delivered: &Delivered) {
+        self.bytes += delivered.event.body().len();
+        self.possible_poison += usize::from(delivered.may_be_poison);
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::num::NonZeroUsize;
+    use bytes::Bytes;
 
     use super::*;
+    use crate::clerk::{EventId, EventType, Timestamp};
 
     const KIB: usize = 1024;
 
     fn prefetch(batch_max: usize) -> Prefetch {
-        Prefetch::of(ConsumerOptions {
+        Prefetch::new(ConsumerOptions {
             batch_max: NonZeroUsize::new(batch_max).unwrap(),
             batches: NonZeroUsize::MIN,
         })
     }
 
     #[test]
-    fn the_largest_bodies_never_fill_more_than_is_allowed() {
+    fn the_largest_bodies_never_exceed_the_limit() {
         let mut prefetch = prefetch(500);
         for _ in 0..10 {
-            assert!(usize::from(prefetch.now()) * KIB * KIB <= BYTES);
+            assert!(usize::from(prefetch.now()) * KIB * KIB <= BYTES_MAX);
             prefetch.learn_size(16, 16 * KIB * KIB);
         }
     }
 
     #[test]
-    fn usual_bodies_are_sent_ahead_in_full_after_the_first_batch() {
+    fn usual_bodies_are_prefetched_in_full_after_the_first_batch() {
         let mut prefetch = prefetch(500);
         prefetch.learn_size(32, 32 * 3 * KIB);
         assert_eq!(prefetch.now(), 1000);
-        // One large one among many changes nothing.
+        // One large body among many changes nothing.
         prefetch.learn_size(500, 499 * 3 * KIB + KIB * KIB);
         assert_eq!(prefetch.now(), 1000);
     }
 
     #[test]
-    fn large_bodies_bring_it_down_and_small_ones_up_again() {
+    fn large_bodies_lower_the_prefetch_and_small_ones_raise_it() {
         let mut prefetch = prefetch(500);
         prefetch.learn_size(32, 32 * KIB);
         prefetch.learn_size(16, 16 * KIB * KIB);
         assert_eq!(prefetch.now(), 32);
         prefetch.learn_size(1, 3 * KIB);
-        assert_eq!(prefetch.now(), 32, "one small one says nothing");
+        assert_eq!(prefetch.now(), 32, "one small body is not enough");
         prefetch.learn_size(32, 32 * 300 * KIB);
         assert_eq!(prefetch.now(), 109, "what fits");
         prefetch.learn_size(109, 109 * 3 * KIB);
@@ -143,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn small_batches_and_empty_ones_are_met() {
+    fn small_and_empty_batches_are_handled() {
         let mut prefetch = prefetch(1);
         assert_eq!(prefetch.now(), 2);
         prefetch.learn_size(0, 0);
@@ -154,6 +239,72 @@ mod tests {
             batch_max: NonZeroUsize::MAX,
             batches: NonZeroUsize::MAX,
         };
-        assert_eq!(Prefetch::of(most).full, MOST);
+        assert_eq!(Prefetch::new(most).max, PREFETCH_MAX);
+    }
+
+    fn delivered(tag: u64, bytes: usize, may_be_poison: bool) -> Delivered {
+        let at = Timestamp::from_ms(1_795_172_400_000).unwrap();
+        let id = EventId::new(&format!("msg_{tag}")).unwrap();
+        let event = SignedEvent::restored(
+            id,
+            EventType::named("user.updated"),
+            at,
+            at,
+            Bytes::from(vec![b' '; bytes]),
+        );
+        Delivered {
+            event,
+            tag,
+            may_be_poison,
+        }
+    }
+
+    fn tags(prefetched: &mut Prefetched, batch_max: usize) -> Vec<u64> {
+        prefetched
+            .take_batch(NonZeroUsize::new(batch_max).unwrap())
+            .into_iter()
+            .map(|delivered| delivered.tag)
+            .collect()
+    }
+
+    #[test]
+    fn a_batch_has_all_deliveries_up_to_its_maximum() {
+        let mut prefetched = Prefetched::default();
+        assert!(!prefetched.fills(1) && tags(&mut prefetched, 5).is_empty());
+        (1..=7).for_each(|tag| prefetched.push(delivered(tag, 10, false)));
+        assert!(prefetched.fills(7) && !prefetched.fills(8));
+        assert_eq!(tags(&mut prefetched, 5), [1, 2, 3, 4, 5]);
+        prefetched.push_front(vec![delivered(4, 10, false), delivered(5, 10, false)]);
+        assert_eq!(tags(&mut prefetched, 5), [4, 5, 6, 7]);
+        assert!(prefetched.is_empty());
+        assert_eq!((prefetched.bytes, prefetched.possible_poison), (0, 0));
+    }
+
+    #[test]
+    fn a_possible_poison_message_is_alone_in_its_batch() {
+        let mut prefetched = Prefetched::default();
+        for (tag, may_be_poison) in [(1, false), (2, true), (3, true), (4, false)] {
+            prefetched.push(delivered(tag, 10, may_be_poison));
+        }
+        assert!(prefetched.fills(100));
+        assert_eq!(tags(&mut prefetched, 5), [1]);
+        assert_eq!(tags(&mut prefetched, 5), [2]);
+        assert_eq!(tags(&mut prefetched, 5), [3]);
+        assert!(!prefetched.fills(100));
+        prefetched.push_front(vec![delivered(3, 10, true)]);
+        assert!(prefetched.fills(100));
+        assert_eq!(prefetched.take_all().len(), 2);
+        assert!(!prefetched.fills(1));
+    }
+
+    #[test]
+    fn a_batch_is_limited_in_bytes_except_for_one_large_body() {
+        let mut prefetched = Prefetched::default();
+        (1..=3).for_each(|tag| prefetched.push(delivered(tag, BATCH_BYTES_MAX / 2, false)));
+        assert!(prefetched.fills(100));
+        assert_eq!(tags(&mut prefetched, 100), [1, 2]);
+        prefetched.push(delivered(4, 2 * BATCH_BYTES_MAX, false));
+        assert_eq!(tags(&mut prefetched, 100), [3, 4]);
+        assert!(!prefetched.fills(1));
     }
 }

@@ -1,14 +1,14 @@
-//! Publishes with confirms, several at once, and releases an answer only when it is certain.
+//! Publishes with confirms, several events at once, and answers only when the result is certain.
 //!
 //! lapin 4 has two traps, both seen in tests against a broker. When several tasks publish on one channel it reports false
-//! acknowledgements: so one task owns a channel, and everybody else hands it events. And a returned message can be pinned
-//! on the confirm of another one: so the answers of a batch are released when all its confirms are in, and returned
-//! messages are known by their ID.
+//! acknowledgements: so one task owns a channel, and all others hand it events. And a returned message can be attributed to
+//! the confirm of another one: so a batch is answered when all its confirms are in, and returned messages are recognized by
+//! their ID.
 //!
-//! What each state of the connection means for an event in flight is in `link.rs`. Whoever asked may go away at any time:
-//! an event that was handed over is published all the same.
+//! `connection.rs` says what each state of the connection means for an event in flight. The caller may be dropped at any
+//! time: an event that was handed over is published all the same.
 
-use std::num::NonZeroUsize;
+use std::collections::HashSet;
 use std::pin::pin;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -16,52 +16,52 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{Channel, Confirmation, PublisherConfirm};
-use tokio::sync::{Mutex, Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::warn;
 
-use super::connection::{Epoch, Link};
-use super::limits;
+use super::connection::{Connection, Session};
+use super::limits::{is_above, too_large};
 use super::message;
-use super::pending_publishes::{self, Handed, Outgoing, is_above, refuse, refuse_all, release};
 use super::topology::Names;
-use crate::queue::PublishError;
+use crate::clerk::SignedEvent;
+use crate::queue::error::PublishError;
 use crate::shutdown::Shutdown;
 use crate::tasks;
 
-/// Channels, each with a task: four reach what one connection can do. Threads that publish for themselves share them out.
+/// Channels, each with a task: four use all that one connection can do. Threads with a publisher of their own share them.
 const CHANNELS: usize = 4;
 
-/// Most events in flight on a channel. More do not make it faster, and all wait for the last confirm.
+/// Most events in flight on a channel. More are not faster, and all wait for the last confirm.
 const BATCH_MAX: usize = 64;
 
 /// Most events of a thread that wait for a channel: about a tenth of a second's work.
 const WAITING_MAX: usize = 2048;
 
-/// Most bytes of bodies that wait or are in flight: 64 MiB. One larger body is taken when there is nothing else.
+/// Most bytes of bodies that wait or are in flight: 64 MiB. One larger body is accepted when there is nothing else.
 const BYTES_MAX: u32 = 64 * 1024 * 1024;
 
-/// How long the confirms of a batch may take, below the 10 s of a publish, so that its senders hear of it.
+/// How long the confirms of a batch may take, below the 10 s of a publish, so that its callers get an answer.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// How long a channel may take to open: as long as a batch, and for the same reason.
 const CHANNEL_TIMEOUT: Duration = CONFIRM_TIMEOUT;
 
 /// A refusal can mean that the queue is full. It can also mean that the queue had no leader at the channel's first publish:
-/// then RabbitMQ (seen with 3.10) refuses everything on that channel for ever, and takes the same on a new one. So a channel
-/// that refuses is replaced; not more often than this, as a full queue stays full.
-const RENEWED_AT_MOST_EVERY: Duration = Duration::from_secs(1);
+/// then RabbitMQ (seen with 3.10) refuses everything on that channel forever, and accepts the same on a new one. So a channel
+/// that refuses is replaced; at most once in this time, as a full queue stays full.
+const REPLACED_AT_MOST_EVERY: Duration = Duration::from_secs(1);
 
-/// How long `close` waits for what is in flight. Nobody is promised anything that is not confirmed by then.
+/// How long `close` waits for events in flight. Events that are not confirmed by then fail.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Hands events to the tasks that publish.
+/// Hands events to the tasks that publish. Clones share them.
 #[derive(Clone)]
 pub struct Publisher {
-    link: Link,
+    connection: Connection,
     names: Arc<Names>,
-    hand_over: mpsc::Sender<Handed>,
-    room: Arc<Semaphore>,
+    hand_over: mpsc::Sender<Pending>,
+    memory: Arc<Semaphore>,
     closing: Shutdown,
     /// Ends the tasks when no handle is left.
     _handles: Arc<LastHandle>,
@@ -69,6 +69,22 @@ pub struct Publisher {
     ending: Weak<watch::Sender<()>>,
     /// Fails once every task has ended.
     ended: watch::Receiver<()>,
+}
+
+/// An event to publish, and who waits for its answer.
+type Pending = (Outgoing, Caller);
+
+#[derive(Clone)]
+struct Outgoing {
+    event: SignedEvent,
+    /// Whether it is published again after too many deliveries.
+    may_be_poison: bool,
+}
+
+struct Caller {
+    answer: oneshot::Sender<Result<(), PublishError>>,
+    /// The memory that the body takes.
+    _memory: OwnedSemaphorePermit,
 }
 
 /// Asks the tasks to end when it is dropped.
@@ -81,93 +97,86 @@ impl Drop for LastHandle {
 }
 
 impl Publisher {
-    pub fn start(link: &Link, names: &Arc<Names>) -> Self {
+    /// Starts the tasks of a connection.
+    pub fn start(connection: &Connection, names: &Arc<Names>) -> Self {
         let (ending, ended) = watch::channel(());
         let ending = Arc::new(ending);
-        let (hand_over, handed) = mpsc::channel(WAITING_MAX);
         let closing = Shutdown::default();
         let publisher = Self {
-            link: link.clone(),
+            connection: connection.clone(),
             names: Arc::clone(names),
-            hand_over,
-            room: Arc::new(Semaphore::new(BYTES_MAX as usize)),
+            hand_over: mpsc::channel(1).0,
+            memory: Arc::new(Semaphore::new(BYTES_MAX as usize)),
             _handles: Arc::new(LastHandle(closing.clone())),
             closing,
             ending: Arc::downgrade(&ending),
             ended,
         };
-        publisher.start_tasks(&publisher.hand_over, handed, CHANNELS, &ending);
-        publisher
+        publisher.with_tasks(CHANNELS, &ending)
     }
 
-    /// The same, but its tasks run on the runtime that this is called on, one of so many `threads`: where that is the thread of
-    /// whoever publishes, an event goes to lapin and its answer comes back without waking another. The room for bodies, and the
-    /// end, are those of `self`.
-    pub fn on_this_thread(&self, threads: NonZeroUsize) -> Self {
-        // Nobody publishes once all tasks have ended.
-        let Some(ending) = self.ending.upgrade() else {
-            return self.clone();
-        };
-        let (hand_over, handed) = mpsc::channel(WAITING_MAX);
-        self.start_tasks(
-            &hand_over,
-            handed,
-            CHANNELS.div_ceil(threads.get()),
-            &ending,
-        );
+    /// A publisher whose tasks run on the current runtime, one of so many `threads`: if that is the thread of the caller, an
+    /// event and its answer wake no other thread. It shares the limit of memory and the end with `self`.
+    pub fn on_this_thread(&self, threads: usize) -> Self {
+        match self.ending.upgrade() {
+            Some(ending) => self.with_tasks(CHANNELS.div_ceil(threads), &ending),
+            // All tasks have ended: nothing is published any more.
+            None => self.clone(),
+        }
+    }
+
+    fn with_tasks(&self, channels: usize, ending: &Arc<watch::Sender<()>>) -> Self {
+        let (hand_over, pending) = mpsc::channel(WAITING_MAX);
+        let pending = Arc::new(Mutex::new(pending));
+        for _ in 0..channels {
+            let task = ChannelTask {
+                connection: self.connection.clone(),
+                exchange: self.names.events.clone(),
+                pending: Arc::clone(&pending),
+                closing: self.closing.clone(),
+                _ending: Arc::clone(ending),
+            };
+            task.start(hand_over.downgrade());
+        }
         Self {
             hand_over,
             ..self.clone()
         }
     }
 
-    fn start_tasks(
+    /// See `queue::Queue::publish`.
+    ///
+    /// # Errors
+    /// Fails at once while the connection is lost or blocked, or if too many events wait.
+    pub async fn publish(
         &self,
-        hand_over: &mpsc::Sender<Handed>,
-        handed: mpsc::Receiver<Handed>,
-        channels: usize,
-        ending: &Arc<watch::Sender<()>>,
-    ) {
-        let handed = Arc::new(Mutex::new(handed));
-        for _ in 0..channels {
-            let task = Task {
-                link: self.link.clone(),
-                exchange: self.names.events.clone(),
-                handed: Arc::clone(&handed),
-                closing: self.closing.clone(),
-                _ending: Arc::clone(ending),
-            };
-            task.start(hand_over.downgrade());
-        }
-    }
-
-    /// See `queue::Queue::publish`. Fails at once while the broker is away or blocked, or too much waits already.
-    pub async fn publish(&self, outgoing: Outgoing) -> Result<(), PublishError> {
-        self.link.want();
-        let is_open = self.link.is_starting() || self.link.ready().is_ok();
+        event: SignedEvent,
+        may_be_poison: bool,
+    ) -> Result<(), PublishError> {
+        self.connection.want();
+        let is_open = self.connection.is_starting() || self.connection.ready().is_ok();
         if !is_open || self.closing.is_requested() {
             return Err(PublishError::Unavailable);
         }
-        let bytes = outgoing.event.body().len();
-        if let Some(max) = self
-            .link
-            .limits()
-            .body_max()
-            .filter(|max| is_above(bytes, *max))
-        {
+        let bytes = event.body().len();
+        let max = self.connection.limits().body_max();
+        if let Some(max) = max.filter(|max| is_above(bytes, *max)) {
             return Err(PublishError::TooLarge { max });
         }
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX).min(BYTES_MAX);
-        let room = Arc::clone(&self.room)
-            .try_acquire_many_owned(bytes)
-            .map_err(|_| PublishError::Busy)?;
+        let memory = Arc::clone(&self.memory).try_acquire_many_owned(bytes);
+        let memory = memory.map_err(|_| PublishError::Busy)?;
         let (answer, answered) = oneshot::channel();
+        let caller = Caller {
+            answer,
+            _memory: memory,
+        };
+        let outgoing = Outgoing {
+            event,
+            may_be_poison,
+        };
         self.hand_over
-            .try_send(Handed {
-                outgoing,
-                answer,
-                _room: room,
-            })
+            .try_send((outgoing, caller))
             .map_err(|error| match error {
                 mpsc::error::TrySendError::Full(_) => PublishError::Busy,
                 mpsc::error::TrySendError::Closed(_) => PublishError::Unavailable,
@@ -175,115 +184,119 @@ impl Publisher {
         answered.await.unwrap_or(Err(PublishError::Unavailable))
     }
 
-    /// Takes no more events, and waits, not for long, for the answers of those in flight.
+    /// Accepts no more events, and waits a short time for the answers of those in flight.
     pub async fn close(&self) {
         self.closing.request();
         let mut ended = self.ended.clone();
-        // Failing is what it waits for.
-        drop(
-            timeout(FLUSH_TIMEOUT, async {
-                while ended.changed().await.is_ok() {}
-            })
-            .await,
-        );
+        let all_ended = async { while ended.changed().await.is_ok() {} };
+        drop(timeout(FLUSH_TIMEOUT, all_ended).await);
     }
 }
 
-/// Why a channel serves no more.
-enum Served {
-    /// The queue closes, or nobody is left to hand anything over.
-    All,
-    /// The connection is over.
-    ToItsEnd,
-    /// It refuses events, and another one may not.
-    MayBeStuck,
-    /// The broker has closed it; the connection is as good as before.
-    Closed,
+fn answer(callers: Vec<Caller>, result: Result<(), PublishError>) {
+    for caller in callers {
+        // The caller may be gone.
+        let _gone = caller.answer.send(result);
+    }
 }
 
-/// What a batch came to.
-enum Published {
-    Confirmed,
-    /// The broker took part of it at most.
-    Refused,
-    /// It closed the channel for a message that it never takes. These are not to blame, and are to be published again.
-    TooLarge(Vec<Handed>),
-    /// Nothing more may be published on the channel.
-    Unknown,
+fn refuse(pending: Vec<Pending>) {
+    let callers = pending.into_iter().map(|(_, caller)| caller).collect();
+    answer(callers, Err(PublishError::Unavailable));
 }
 
-/// Owns one channel at a time, and is the only one to publish on it.
-struct Task {
-    link: Link,
+/// Why a channel is no longer used.
+enum ChannelEnd {
+    /// The queue closes, or no handle is left.
+    Stop,
+    /// The connection is lost.
+    ConnectionLost,
+    /// The channel refuses events, and another may not.
+    Replace,
+    /// The broker has closed the channel; the connection is good. These events are to be published again.
+    Closed(Vec<Pending>),
+}
+
+/// Owns one channel at a time, and is the only task that publishes on it.
+struct ChannelTask {
+    connection: Connection,
     exchange: String,
-    /// Shared with the other tasks: whoever is free takes what is there.
-    handed: Arc<Mutex<mpsc::Receiver<Handed>>>,
+    /// Shared with the other tasks: a free one takes what is there.
+    pending: Arc<Mutex<mpsc::Receiver<Pending>>>,
     closing: Shutdown,
     _ending: Arc<watch::Sender<()>>,
 }
 
-impl Task {
-    /// Runs until the queue closes or nobody is left who hands anything over. A panic leaves the channel in an unknown state,
-    /// so its epoch is abandoned; the events of its batch are refused, and come again.
-    fn start(self, hand_over: mpsc::WeakSender<Handed>) {
-        let (link, closing) = (self.link.clone(), self.closing.clone());
+impl ChannelTask {
+    /// Runs until the queue closes or no handle is left. A panic leaves the channel in an unknown state, so the session is
+    /// ended; the events of its batch fail, and their senders try again.
+    fn start(self, hand_over: mpsc::WeakSender<Pending>) {
+        let (connection, closing) = (self.connection.clone(), self.closing.clone());
         let task = Arc::new(self);
         let work = move || Arc::clone(&task).run();
-        let died = move || _ = link.current().map(|epoch| epoch.abandon());
+        let died = move || _ = connection.current().map(|session| session.end());
         let is_asked_to_end = move || closing.is_requested() || hand_over.strong_count() == 0;
         tasks::brief(tasks::restarted("publisher", is_asked_to_end, died, work));
     }
 
     async fn run(self: Arc<Self>) {
-        // What is to be published first on the next channel.
+        // To be published first on the next channel.
         let mut again = Vec::new();
-        while let Some(epoch) = self.wait_for_connection().await {
-            match timeout(CHANNEL_TIMEOUT, open_channel(&epoch)).await {
-                Ok(Ok(channel)) => match self.serve(&epoch, &channel, &mut again).await {
-                    // The other tasks may still have something in flight on the connection.
-                    Served::All => return,
-                    Served::ToItsEnd => {}
-                    Served::Closed => continue,
-                    Served::MayBeStuck => {
-                        // One that cannot be closed leaves with its connection.
-                        drop(timeout(CHANNEL_TIMEOUT, channel.close(200, "renewed".into())).await);
-                        continue;
+        while let Some(session) = self.wait_for_connection().await {
+            match timeout(CHANNEL_TIMEOUT, open_channel(&session)).await {
+                Ok(Ok(channel)) => {
+                    match self
+                        .publish_on(&session, &channel, std::mem::take(&mut again))
+                        .await
+                    {
+                        // The other tasks may still have events in flight on the connection.
+                        ChannelEnd::Stop => return,
+                        ChannelEnd::ConnectionLost => {}
+                        ChannelEnd::Closed(pending) => {
+                            again = pending;
+                            continue;
+                        }
+                        ChannelEnd::Replace => {
+                            // A channel that cannot be closed ends with its connection.
+                            let close = channel.close(200, "replaced".into());
+                            drop(timeout(CHANNEL_TIMEOUT, close).await);
+                            continue;
+                        }
                     }
-                },
+                }
                 Ok(Err(error)) => warn!(%error, "a channel for publishing could not be opened"),
                 Err(_) => warn!("a channel for publishing could not be opened in time"),
             }
-            refuse_all(std::mem::take(&mut again));
+            refuse(std::mem::take(&mut again));
             if self.closing.is_requested() {
                 return;
             }
-            epoch.abandon();
+            session.end();
         }
     }
 
-    /// Once it is known that there is none, whatever was handed over in the belief that there was is refused at once.
-    /// Nothing when nothing more can come.
-    async fn wait_for_connection(&self) -> Option<Arc<Epoch>> {
-        self.closing.or(self.link.started()).await?;
-        let mut opened = pin!(self.link.opened());
+    /// Returns the open session, or `None` when no more events can arrive. Once an outage is known, events that were handed
+    /// over before are refused at once.
+    async fn wait_for_connection(&self) -> Option<Arc<Session>> {
+        self.closing.or(self.connection.started()).await?;
+        let mut opened = pin!(self.connection.opened());
         loop {
             tokio::select! {
                 biased;
-                epoch = &mut opened => return epoch,
-                handed = self.take() => refuse_all(handed?),
+                session = &mut opened => return session,
+                pending = self.take() => refuse(pending?),
             }
         }
     }
 
-    /// Waits for an event, then takes those that are there too; nothing once none is left and the queue closes, or nobody
-    /// hands over any more.
+    /// Waits for an event, then takes all that are ready; `None` once there are none and the queue closes, or no handle is left.
     /// Cancel-safe.
-    async fn take(&self) -> Option<Vec<Handed>> {
+    async fn take(&self) -> Option<Vec<Pending>> {
         let mut batch = Vec::with_capacity(BATCH_MAX);
-        let mut handed = self.handed.lock().await;
+        let mut pending = self.pending.lock().await;
         tokio::select! {
             biased;
-            taken = handed.recv_many(&mut batch, BATCH_MAX) => {
+            taken = pending.recv_many(&mut batch, BATCH_MAX) => {
                 #[cfg(test)]
                 tests::meet_a_bug(&batch);
                 (taken > 0).then_some(batch)
@@ -292,114 +305,115 @@ impl Task {
         }
     }
 
-    /// Publishes until the epoch is over, nothing more can come, or the channel may be stuck.
-    async fn serve(&self, epoch: &Epoch, channel: &Channel, again: &mut Vec<Handed>) -> Served {
-        let renewed = Instant::now();
+    /// Publishes until the channel can no longer be used; first the events of `again`.
+    async fn publish_on(
+        &self,
+        session: &Session,
+        channel: &Channel,
+        again: Vec<Pending>,
+    ) -> ChannelEnd {
+        let opened = Instant::now();
+        let mut next = Some(again).filter(|again| !again.is_empty());
         loop {
-            let taken = if again.is_empty() {
-                tokio::select! {
+            if next.is_none() {
+                next = tokio::select! {
                     biased;
-                    () = epoch.over() => return Served::ToItsEnd,
+                    () = session.ended() => return ChannelEnd::ConnectionLost,
                     taken = self.take() => taken,
-                }
-            } else {
-                Some(std::mem::take(again))
+                };
+            }
+            let Some(pending) = next.take() else {
+                return ChannelEnd::Stop;
             };
-            let Some(taken) = taken else {
-                return Served::All;
-            };
-            if epoch.is_blocked() {
-                // Given to lapin it would hang there until the alarm is over.
-                refuse_all(taken);
+            if session.is_blocked() {
+                // lapin would keep it until the alarm is over.
+                refuse(pending);
                 continue;
             }
-            match self.publish(epoch, channel, taken).await {
-                Published::Confirmed => {}
-                Published::Refused if renewed.elapsed() < RENEWED_AT_MOST_EVERY => {}
-                Published::Refused => return Served::MayBeStuck,
-                Published::TooLarge(rest) => {
-                    *again = rest;
-                    return Served::Closed;
-                }
-                Published::Unknown => return Served::ToItsEnd,
+            match self.publish(session, channel, pending).await {
+                Ok(true) => {}
+                Ok(false) if opened.elapsed() < REPLACED_AT_MOST_EVERY => {}
+                Ok(false) => return ChannelEnd::Replace,
+                Err(end) => return end,
             }
         }
     }
 
-    /// Publishes one batch and answers for it.
-    async fn publish(&self, epoch: &Epoch, channel: &Channel, handed: Vec<Handed>) -> Published {
-        let (mut events, mut answers, mut rooms) = (Vec::new(), Vec::new(), Vec::new());
-        for Handed {
-            outgoing,
-            answer,
-            _room,
-        } in handed
-        {
-            events.push(outgoing);
-            answers.push(answer);
-            rooms.push(_room);
-        }
+    /// Publishes one batch and answers its callers. Returns whether the broker took all of it. Fails if the channel cannot be
+    /// used any more.
+    async fn publish(
+        &self,
+        session: &Session,
+        channel: &Channel,
+        pending: Vec<Pending>,
+    ) -> Result<bool, ChannelEnd> {
+        let (events, mut callers): (Vec<Outgoing>, Vec<Caller>) = pending.into_iter().unzip();
         let mut confirmed = pin!(self.confirm(channel, &events));
         let mut deadline = Instant::now() + CONFIRM_TIMEOUT;
-        loop {
+        let failure = loop {
             tokio::select! {
                 biased;
-                () = epoch.over() => {
-                    refuse(answers, PublishError::Unavailable);
-                    return Published::Unknown;
-                }
-                outcome = &mut confirmed => {
-                    let confirmations = match outcome {
-                        Ok(confirmations) => confirmations,
-                        Err(error) => match limits::too_large(&error) {
-                            // Those that the alarm has refused are not asked for any more.
-                            Some(refusal) if !answers.is_empty() => {
-                                let rest = pending_publishes::refuse_too_large(self.link.limits(), refusal, &events, answers, rooms);
-                                return Published::TooLarge(rest);
-                            }
-                            _ => {
-                                refuse(answers, PublishError::Unavailable);
-                                return Published::Unknown;
-                            }
-                        },
-                    };
-                    let refused = confirmations.iter().any(|confirmation| !confirmation.is_ack());
-                    release(&events, answers, confirmations);
-                    return if refused { Published::Refused } else { Published::Confirmed };
-                }
-                () = epoch.blocked() => {
-                    // The senders hear of it now. What lapin has goes out when the alarm is over, and the channel is
+                () = session.ended() => break PublishError::Unavailable,
+                confirmed = &mut confirmed => match confirmed {
+                    Ok(confirmations) => {
+                        let is_taken = confirmations.iter().all(Confirmation::is_ack);
+                        for (caller, result) in callers.into_iter().zip(results(&events, confirmations)) {
+                            answer(vec![caller], result);
+                        }
+                        return Ok(is_taken);
+                    }
+                    Err(error) => {
+                        // Without callers nothing is to be published again.
+                        if let Some(refusal) = too_large(&error).filter(|_| !callers.is_empty()) {
+                            let bytes = |outgoing: &Outgoing| outgoing.event.body().len();
+                            let bodies = events.iter().map(bytes);
+                            let max = self.connection.limits().learn_body_max(refusal, bodies);
+                            let (too_large, rest): (Vec<Pending>, Vec<Pending>) = events
+                                .iter()
+                                .cloned()
+                                .zip(callers)
+                                .partition(|(outgoing, _)| is_above(bytes(outgoing), max));
+                            let too_large = too_large.into_iter().map(|(_, caller)| caller).collect();
+                            answer(too_large, Err(PublishError::TooLarge { max }));
+                            return Err(ChannelEnd::Closed(rest));
+                        }
+                        break PublishError::Unavailable;
+                    }
+                },
+                () = session.blocked() => {
+                    // The callers get their answer now. What lapin has is sent when the alarm is over, and the channel is
                     // clean after the confirms.
-                    refuse(std::mem::take(&mut answers), PublishError::Unavailable);
-                    self.sit_out(epoch).await;
+                    answer(std::mem::take(&mut callers), Err(PublishError::Unavailable));
+                    self.reject_until_unblocked(session).await;
                     deadline = Instant::now() + CONFIRM_TIMEOUT;
                 }
                 () = sleep_until(deadline) => {
-                    // Before anybody hears of it: nothing is known of this connection, so nothing more may go over it.
-                    epoch.abandon();
-                    refuse(answers, PublishError::TimedOut);
-                    return Published::Unknown;
+                    // Before the answer: nothing is known of this connection, so nothing more may go over it.
+                    session.end();
+                    break PublishError::TimedOut;
                 }
             }
-        }
+        };
+        answer(callers, Err(failure));
+        Err(ChannelEnd::ConnectionLost)
     }
 
-    /// Refuses what was handed over before the alarm was known, until the alarm or the epoch is over or the queue closes.
-    async fn sit_out(&self, epoch: &Epoch) {
+    /// Rejects events that were handed over before the alarm was known, until the alarm or the session ends or the queue closes.
+    async fn reject_until_unblocked(&self, session: &Session) {
         loop {
             tokio::select! {
                 biased;
-                () = epoch.over() => return,
-                () = epoch.unblocked() => return,
+                () = session.ended() => return,
+                () = session.unblocked() => return,
                 taken = self.take() => match taken {
-                    Some(taken) => refuse_all(taken),
-                    None => return epoch.abandon(),
+                    Some(taken) => refuse(taken),
+                    None => return session.end(),
                 },
             }
         }
     }
 
-    /// Publishes all, then waits for all. An error means that nothing is known of any.
+    /// Publishes all events, then waits for all confirms. After an error nothing is known of any event.
     async fn confirm(
         &self,
         channel: &Channel,
@@ -410,8 +424,11 @@ impl Task {
             immediate: false,
         };
         let mut publishes = Vec::with_capacity(events.len());
-        for Outgoing { event, is_suspect } in events {
-            let key = message::routing_key(event).into();
+        for Outgoing {
+            event,
+            may_be_poison,
+        } in events
+        {
             let exchange = self.exchange.as_str().into();
             #[expect(
                 clippy::disallowed_methods,
@@ -419,29 +436,28 @@ impl Task {
             )]
             let publish = channel.basic_publish(
                 exchange,
-                key,
+                message::routing_key(event).into(),
                 options,
                 event.body(),
-                message::properties(event, *is_suspect),
+                message::properties(event, *may_be_poison),
             );
             let mut publish = Box::pin(publish);
-            // A publish is done when its bytes are on the wire. Begun one after the other and awaited together, a whole
+            // A publish is done when its bytes are on the wire. Started one after the other and awaited together, a whole
             // batch leaves in few writes. lapin numbers an event and queues its frames within the first poll, so
             // nothing comes between the two.
-            let begun = publish.as_mut().now_or_never();
-            publishes.push(match begun {
+            publishes.push(match publish.as_mut().now_or_never() {
                 Some(published) => Publishing::Done(published?),
-                None => Publishing::Begun(publish),
+                None => Publishing::Started(publish),
             });
         }
-        // Resolves with the confirm of the last, and nearly always all are in by then. Each publish and each confirm, awaited by
-        // itself, would wake this task.
+        // Resolves with the confirm of the last, and nearly always all are in by then. Each publish and each confirm, awaited
+        // alone, would wake this task.
         channel.wait_for_confirms().await?;
         let mut confirmations = Vec::with_capacity(events.len());
         for publish in publishes {
             let confirm = match publish {
                 Publishing::Done(confirm) => confirm,
-                Publishing::Begun(publish) => publish.await?,
+                Publishing::Started(publish) => publish.await?,
             };
             confirmations.push(confirm.await?);
         }
@@ -449,18 +465,36 @@ impl Task {
     }
 }
 
-/// A publish whose frames are with lapin.
+/// A publish whose frames lapin has.
 enum Publishing<F> {
-    Begun(F),
+    Started(F),
     Done(PublisherConfirm),
 }
 
-async fn open_channel(epoch: &Epoch) -> Result<Channel, lapin::Error> {
-    let channel = epoch.connection.create_channel().await?;
-    channel
-        .confirm_select(ConfirmSelectOptions { nowait: false })
-        .await?;
+async fn open_channel(session: &Session) -> Result<Channel, lapin::Error> {
+    let channel = session.connection.create_channel().await?;
+    let options = ConfirmSelectOptions { nowait: false };
+    channel.confirm_select(options).await?;
     Ok(channel)
+}
+
+/// The result of each event by the confirms of the whole batch. An event that is not confirmed explicitly is refused.
+fn results(
+    events: &[Outgoing],
+    confirmations: Vec<Confirmation>,
+) -> impl Iterator<Item = Result<(), PublishError>> {
+    let acknowledged: Vec<bool> = confirmations.iter().map(Confirmation::is_ack).collect();
+    let returned: HashSet<String> = confirmations
+        .into_iter()
+        .filter_map(Confirmation::take_message)
+        .filter_map(|message| Some(message.properties.message_id().as_ref()?.to_string()))
+        .collect();
+    let events = events.iter().zip(acknowledged);
+    events.map(move |(outgoing, is_acknowledged)| match is_acknowledged {
+        _ if returned.contains(outgoing.event.id().as_str()) => Err(PublishError::Unroutable),
+        true => Ok(()),
+        false => Err(PublishError::Refused),
+    })
 }
 
 #[cfg(test)]
@@ -468,23 +502,23 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::clerk::{EventId, EventType, SignedEvent, Timestamp};
-    use crate::queue::rabbitmq::Address;
+    use crate::clerk::{EventId, EventType, Timestamp};
+    use crate::queue::rabbitmq::address::Address;
     use crate::queue::rabbitmq::connection::{Broker, Purpose};
 
-    /// The code of the task meets a bug at this event.
+    /// The task panics at this event.
     const BUG: &str = "msg_that_meets_a_bug";
 
-    pub(super) fn meet_a_bug(batch: &[Handed]) {
+    pub(super) fn meet_a_bug(batch: &[Pending]) {
         assert!(
             batch
                 .iter()
-                .all(|handed| handed.outgoing.event.id().as_str() != BUG),
-            "a bug, shown by a test"
+                .all(|(outgoing, _)| outgoing.event.id().as_str() != BUG),
+            "a bug, made by a test"
         );
     }
 
-    /// Hands an event over, as if there were a connection; what it came to.
+    /// Hands an event over, as if there were a connection. Returns its answer.
     async fn hand_over(publisher: &Publisher, id: &str) -> Result<(), PublishError> {
         let at = Timestamp::from_ms(1_795_172_400_000).unwrap();
         let event = SignedEvent::restored(
@@ -494,18 +528,18 @@ mod tests {
             at,
             Bytes::from_static(b"{}"),
         );
-        let room = Arc::clone(&publisher.room).acquire_owned().await.unwrap();
+        let memory = Arc::clone(&publisher.memory).acquire_owned().await.unwrap();
         let (answer, answered) = oneshot::channel();
-        let handed = Handed {
-            outgoing: Outgoing {
-                event,
-                is_suspect: false,
-            },
+        let outgoing = Outgoing {
+            event,
+            may_be_poison: false,
+        };
+        let caller = Caller {
             answer,
-            _room: room,
+            _memory: memory,
         };
         assert!(
-            publisher.hand_over.send(handed).await.is_ok(),
+            publisher.hand_over.send((outgoing, caller)).await.is_ok(),
             "no task is left"
         );
         answered.await.unwrap_or(Err(PublishError::Unavailable))
@@ -522,9 +556,9 @@ mod tests {
             names: Arc::clone(&names),
             limits: Arc::default(),
         };
-        let link = Link::new(broker, Purpose::Publish);
-        link.want();
-        let publisher = Publisher::start(&link, &names);
+        let connection = Connection::new(broker, Purpose::Publish);
+        connection.want();
+        let publisher = Publisher::start(&connection, &names);
         // More often than there are tasks.
         for _ in 0..=CHANNELS {
             assert_eq!(

@@ -76,7 +76,7 @@ async fn until_suspect(consumer: &mut Consumer) -> (Batch, Vec<String>) {
     let mut before = Vec::new();
     loop {
         let batch = next(consumer).await;
-        if batch.suspect {
+        if batch.may_be_poison {
             return (batch, before);
         }
         before.extend(ids(&batch));
@@ -93,9 +93,9 @@ async fn nothing_is_sent_ahead_beside_what_came_to_nothing_many_times() {
         publish_all(&queue, &names("msg", 6)).await;
         let mut consumer = consumer(&queue, 4);
         let suspect = next(&mut consumer).await;
-        assert!(suspect.suspect);
+        assert!(suspect.may_be_poison);
         assert_eq!(ids(&suspect), ["msg_suspect"]);
-        queue.set_aside(&mut consumer).await;
+        consumer.return_prefetched().await;
         until("all others wait in the queue", async || {
             arm.namespace().ready("users").await == Some(6)
         })
@@ -117,7 +117,7 @@ async fn what_was_sent_ahead_is_set_aside_and_what_is_suspected_of_it_stays_so()
         publish_all(&queue, &names("msg", 4)).await;
         let (first, mut seen) = until_suspect(&mut consumer).await;
         assert_eq!(ids(&first), ["msg_first"]);
-        queue.set_aside(&mut consumer).await;
+        consumer.return_prefetched().await;
         // The second is among them; all are in the queue, so none has spent a delivery if this process dies.
         let left = u32::try_from(5 - seen.len()).unwrap();
         until("all others wait in the queue", async || {
@@ -150,7 +150,7 @@ async fn what_cannot_be_set_aside_is_handed_out_after_the_suspect() {
         arm.namespace().limit_length(1).await;
         let (suspect, mut seen) = until_suspect(&mut consumer).await;
         assert_eq!(ids(&suspect), ["msg_suspect"]);
-        queue.set_aside(&mut consumer).await;
+        consumer.return_prefetched().await;
         consumer.ack(suspect).await.expect("it is still ours");
         if seen.len() < others.len() {
             seen.extend(drain(&mut consumer, others.len() - seen.len()).await);
@@ -179,8 +179,8 @@ async fn what_is_parked_is_never_a_suspect() {
         let mut seen = BTreeSet::new();
         while seen.len() < 6 {
             let batch = next(&mut unrouted).await;
-            assert!(!batch.suspect);
-            queue.set_aside(&mut unrouted).await;
+            assert!(!batch.may_be_poison);
+            unrouted.return_prefetched().await;
             seen.extend(ids(&batch));
             unrouted.ack(batch).await.unwrap();
         }

@@ -26,11 +26,8 @@ fn command(place: &Place, clerk: &ClerkInstance, arguments: &[&str]) -> Command 
 
 /// Runs it to its end: the exit status, what it printed as JSON, and what it told.
 fn backfill(place: &Place, clerk: &ClerkInstance, arguments: &[&str]) -> (i32, Value, String) {
-    told(
-        command(place, clerk, &[&["--json"], arguments].concat())
-            .output()
-            .unwrap(),
-    )
+    let mut command = command(place, clerk, &[&["--json"], arguments].concat());
+    told(command.output().unwrap())
 }
 
 fn told(output: Output) -> (i32, Value, String) {
@@ -55,10 +52,8 @@ async fn rows(store: &Store) -> u64 {
 }
 
 async fn user(store: &Store, id: &str) -> Option<clerk_sync::store::TableRow> {
-    store
-        .user(&clerk_sync::clerk::ClerkId::new(id).unwrap())
-        .await
-        .unwrap()
+    let id = clerk_sync::clerk::ClerkId::new(id).unwrap();
+    store.user(&id).await.unwrap()
 }
 
 /// Users done, as the file of the progress says.

@@ -82,6 +82,7 @@ impl Worker {
             queue.clone(),
             place.store(),
             options,
+            worker::Status::default(),
             stop.clone(),
         ));
         Self { stop, ended }

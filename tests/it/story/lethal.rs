@@ -280,6 +280,7 @@ async fn a_suspect_that_takes_long_holds_up_the_others_only_for_a_while() {
         queue.clone(),
         place.store(),
         options,
+        worker::Status::default(),
         stop.clone(),
     ));
     let lingers = "select exists (select 1 from pg_stat_activity

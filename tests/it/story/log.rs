@@ -76,7 +76,7 @@ async fn each_event_has_its_lines_for_whoever_asks() {
             == count
     };
     until("all are told", async || {
-        told("an event was settled", 4)
+        told("event applied or recorded", 4)
             && told("an event was queued", 4)
             && told("an event of another type was ignored", 1)
     })
@@ -116,7 +116,7 @@ async fn each_event_has_its_lines_for_whoever_asks() {
             .partition(|line| line["message"] == "an event was queued");
         assert_eq!((received.len(), settled.len()), (1, 1), "{id}");
         let line = settled[0];
-        assert_eq!(line["message"], "an event was settled");
+        assert_eq!(line["message"], "event applied or recorded");
         assert_eq!(
             (&line["clerk_id"], &line["error_code"]),
             (&user, &code),

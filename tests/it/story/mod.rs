@@ -21,7 +21,9 @@ mod lethal;
 mod limits;
 mod log;
 mod many_workers;
+mod metric_names;
 mod metrics;
+
 mod misdirected;
 #[cfg(target_os = "linux")]
 mod no_delay;

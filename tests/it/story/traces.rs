@@ -282,7 +282,7 @@ async fn a_batch_is_one_write_that_all_its_events_are_linked_to() {
     let batches = worker
         .log()
         .iter()
-        .filter(|line| line.contains("a batch was settled"))
+        .filter(|line| line.contains("batch applied or recorded"))
         .count();
     assert_eq!(batches, writes.len());
     assert!(

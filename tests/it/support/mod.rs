@@ -1,4 +1,4 @@
-//! What the tests stand on.
+//! The fixtures of the tests: servers, processes, clients.
 
 pub mod app;
 pub mod broker;
@@ -8,6 +8,7 @@ pub mod collector;
 pub mod database;
 pub mod history;
 pub mod pgbouncer;
+pub mod place;
 pub mod proxy;
 pub mod queues;
 pub mod scrape;

@@ -3,6 +3,7 @@
 use sqlx::Connection;
 
 use super::*;
+use crate::queue::embedded::writer::BUG;
 
 /// Small enough to be filled at once: 40 pages of 4 KiB.
 const SMALL_DISK_PAGES: u32 = 40;

@@ -1,0 +1,37 @@
+//! Which queue to open, and what `check` finds there.
+
+use super::error::OpenError;
+use super::{embedded, rabbitmq};
+
+/// Which queue to open.
+#[derive(Debug, Clone)]
+pub enum Options {
+    /// RabbitMQ.
+    RabbitMq(rabbitmq::Options),
+    /// A SQLite file.
+    Embedded(embedded::Options),
+}
+
+/// What `inspect` found.
+#[derive(Debug, Clone)]
+pub enum QueueInspection {
+    /// At the broker.
+    RabbitMq(rabbitmq::BrokerInspection),
+    /// In the file.
+    Embedded(embedded::FileInspection),
+}
+
+/// Inspects a queue, for an operator who sets it up. Creates and changes nothing. The queue need not be open.
+///
+/// # Errors
+/// Fails for a file that is not a usable queue.
+pub async fn inspect(options: &Options) -> Result<QueueInspection, OpenError> {
+    match options {
+        Options::RabbitMq(options) => {
+            Ok(QueueInspection::RabbitMq(rabbitmq::inspect(options).await))
+        }
+        Options::Embedded(options) => {
+            Ok(QueueInspection::Embedded(embedded::inspect(options).await?))
+        }
+    }
+}
