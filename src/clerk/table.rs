@@ -39,6 +39,7 @@ pub struct EventKind {
 }
 
 /// A column that is read from Clerk's object. A field that is missing or of another shape makes it null; `data` keeps what came.
+#[derive(Clone)]
 pub struct Column {
     /// The name in both databases and in the API.
     pub name: &'static str,
@@ -71,6 +72,7 @@ pub enum Kind {
 }
 
 /// Where the value of a column is.
+#[derive(Clone)]
 enum Source {
     /// In the field of the column's name.
     Field,
@@ -314,4 +316,46 @@ pub(super) fn id_of(object: &Object<'_>) -> Result<ClerkId, &'static str> {
     let id = object.get("id").ok_or("data.id is missing")?;
     let id: String = json::read(id).ok_or("data.id is no text")?;
     ClerkId::new(&id).ok_or("data.id is not 1 to 255 characters")
+}
+
+/// A copy of the table of users with one more column.
+#[cfg(test)]
+pub(crate) fn users_with(column: Column) -> &'static Table {
+    let users = &super::tables::users::TABLE;
+    let columns = [users.columns, &[column]].concat();
+    Box::leak(Box::new(Table {
+        columns: columns.leak(),
+        ..*users
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_column_that_is_added_to_the_list_is_read() {
+        let table = users_with(integer("sign_ins", "How often the user signed in."));
+        let data = r#"{"id":"user_1","sign_ins":7,"username":"ada"}"#;
+        let profile = table.profile(&Object::read(data).unwrap(), data.into());
+        let value = |column| &profile.values[table.place(column).unwrap()];
+        assert_eq!(value("sign_ins").as_integer(), Some(7));
+        assert_eq!(value("username").as_text(), Some("ada"));
+    }
+
+    #[test]
+    fn a_text_that_is_too_long_for_an_index_is_null() {
+        let table = &super::super::tables::users::TABLE;
+        let long = "a".repeat(INDEXED_TEXT_MAX + 1);
+        let data = format!(
+            r#"{{"username":"{long}","first_name":"{long}","primary_email_address_id":"idn_1",
+                "email_addresses":[{{"id":"idn_1","email_address":"{long}","verification":{{"status":"verified"}}}}]}}"#
+        );
+        let profile = table.profile(&Object::read(&data).unwrap(), "{}".into());
+        let value = |column| &profile.values[table.place(column).unwrap()];
+        for column in ["username", "email", "email_verified"] {
+            assert_eq!(*value(column), Value::Null, "{column}");
+        }
+        assert_eq!(value("first_name").as_text(), Some(&*long));
+    }
 }

@@ -2,6 +2,7 @@
 
 mod address;
 mod apply;
+mod apply_conditions;
 mod connection;
 pub(super) mod error;
 mod migrate;

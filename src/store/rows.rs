@@ -250,3 +250,63 @@ fn lossy_text<S: Serializer>(bytes: &Option<Vec<u8>>, serializer: S) -> Result<S
         None => serializer.serialize_none(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clerk::Timestamp;
+    use crate::clerk::table::{integer, users_with};
+    use crate::store::template::{Dialect, render};
+
+    #[test]
+    fn statements_rows_and_schema_follow_the_list() {
+        let table = users_with(integer("sign_ins", "How often the user signed in."));
+        let upsert = include_str!("postgres/apply.sql");
+        let statement = render(upsert, table, Dialect::Postgres, &[]);
+        for part in [
+            "created_at, sign_ins\n",
+            "$42::timestamptz[], $43::bigint[]\n",
+            "sign_ins = case when <gone>",
+        ] {
+            assert!(statement.contains(part), "{part}: {statement}");
+        }
+        let row = render(include_str!("sqlite/row.sql"), table, Dialect::Sqlite, &[]);
+        assert!(row.contains("created_at, sign_ins, updated_at"), "{row}");
+        let join = render(include_str!("sqlite/join.sql"), table, Dialect::Sqlite, &[]);
+        assert!(
+            join.contains("excluded.sign_ins else users.sign_ins"),
+            "{join}"
+        );
+        let erase = render(
+            include_str!("sqlite/erase.sql"),
+            table,
+            Dialect::Sqlite,
+            &[],
+        );
+        assert!(erase.contains("sign_ins = null"), "{erase}");
+
+        let mut values = vec![Value::Null; table.columns.len()];
+        values[table.columns.len() - 1] = Value::Integer(7);
+        let row = TableRow {
+            table,
+            clerk_id: "user_1".into(),
+            values: values.into(),
+            updated_at: None,
+            deleted_at: None,
+            data: None,
+            event_id: None,
+            occurred_at: None,
+            synced_at: Time(Timestamp::MIN),
+            erased_at: None,
+        };
+        assert_eq!(serde_json::to_value(&row).unwrap()["sign_ins"], 7);
+        assert_eq!(row.filled_profile_columns(), ["sign_ins"]);
+        let schema = serde_json::to_value(TableRow::schema(table)).unwrap();
+        let expected = serde_json::json!({
+            "type": ["integer", "null"],
+            "format": "int64",
+            "description": "How often the user signed in.",
+        });
+        assert_eq!(schema["properties"]["sign_ins"], expected);
+    }
+}

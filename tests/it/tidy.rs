@@ -153,7 +153,11 @@ const MAY_ASSEMBLE_SQL: &[(&str, &str)] = &[
         "as many marks for parameters as there are rows",
     ),
     (
-        "src/store/postgres/statements.rs",
+        "benches/load/bare.rs",
+        "our template with the columns of our list",
+    ),
+    (
+        "src/store/queries.rs",
         "our templates with our conditions and the name of the schema, which is checked",
     ),
     (

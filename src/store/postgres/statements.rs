@@ -2,43 +2,11 @@
 
 use sqlx::SqlStr;
 
+use super::apply_conditions::CONDITIONS;
 use super::schema_name::SchemaName;
 use crate::clerk::tables::users;
 use crate::store::queries::{Queries, made};
 use crate::store::template::{self, Dialect};
-
-/// The conditions of `apply.sql`, by the marks that stand for them.
-const CONDITIONS: [(&str, &str); 5] = [
-    // Whether a change has anything for its row; made of the two below.
-    (
-        "<alters>",
-        "((least(row.deleted_at, excluded.deleted_at) is distinct from row.deleted_at
-             or case when <gone> then row.erased_at is null
-                     else excluded.event_id is not null and <newer> end) is true)",
-    ),
-    (
-        "<newer>",
-        "(row.event_id is null or (excluded.updated_at, excluded.occurred_at, excluded.event_id) > (row.updated_at, row.occurred_at, row.event_id))",
-    ),
-    (
-        "<gone>",
-        "(row.erased_at is not null or $21 and (row.deleted_at is not null or excluded.deleted_at is not null))",
-    ),
-    // Of a record: whose user is gone keeps no payload, but for a delete's. `old` has no row of a user of whom
-    // this write has nothing but events that cannot be read.
-    (
-        "<withheld>",
-        "(event_type not in (<deletes>) and (coalesce(written.erased_at, old.erased_at) is not null
-             or error_code is not null and exists (
-                    select from clerk.<table> as gone
-                     where gone.clerk_id = record.clerk_id and gone.erased_at is not null)))",
-    ),
-    // A failed event is never taken for a duplicate. A discarded one comes back only to succeed.
-    (
-        "<tried>",
-        "(line.status = 'failed' or line.status = 'discarded' and excluded.status <> 'failed')",
-    ),
-];
 
 /// Declares `Statements` with a field for each `.sql` file of this directory that names a table.
 macro_rules! statements {

@@ -19,26 +19,26 @@ pub fn render(sql: &str, conditions: &[(&str, &str)]) -> String {
 
 /// Declares a static for a statement in a file.
 macro_rules! statement {
-    ($($name:ident $file:literal)*) => {
-        $(pub static $name: LazyLock<SqlStr> = LazyLock::new(|| made(render(include_str!($file), &[])));)*
+    ($($name:ident = $sql:expr;)*) => {
+        $(pub static $name: LazyLock<SqlStr> = LazyLock::new(|| made(render($sql, &[])));)*
     };
 }
 
 statement! {
-    DELETED_NOT_ERASED "deleted_not_erased.sql"
-    EMPTY_PAYLOADS "empty_payloads.sql"
-    EMPTY_PAYLOADS_OF_ERASED "empty_payloads_of_erased.sql"
-    ERASE "erase.sql"
-    EVENTS_BY_CODE "events_by_code.sql"
-    EVENTS_BY_STATUS "events_by_status.sql"
-    EVENTS_BY_TYPE "events_by_type.sql"
-    EVENTS_OF_USER "events_of_user.sql"
-    ROWS_BEFORE "rows_before.sql"
-    USERS_BY_EMAIL "users_by_email.sql"
-    USERS_BY_EXTERNAL_ID "users_by_external_id.sql"
-    USERS_BY_PHONE "users_by_phone.sql"
-    USERS_BY_USERNAME "users_by_username.sql"
-    USERS_DELETED "users_deleted.sql"
+    DELETED_NOT_ERASED = include_str!("deleted_not_erased.sql");
+    EMPTY_PAYLOADS = include_str!("empty_payloads.sql");
+    EMPTY_PAYLOADS_OF_ERASED = include_str!("empty_payloads_of_erased.sql");
+    ERASE = include_str!("erase.sql");
+    EVENTS_BY_CODE = include_str!("events_by_code.sql");
+    EVENTS_BY_STATUS = include_str!("events_by_status.sql");
+    EVENTS_BY_TYPE = include_str!("events_by_type.sql");
+    EVENTS_OF_USER = include_str!("events_of_user.sql");
+    ROWS_BEFORE = include_str!("rows_before.sql");
+    USERS_BY_EMAIL = include_str!("users_by_email.sql");
+    USERS_BY_EXTERNAL_ID = include_str!("users_by_external_id.sql");
+    USERS_BY_PHONE = include_str!("users_by_phone.sql");
+    USERS_BY_USERNAME = include_str!("users_by_username.sql");
+    USERS_DELETED = include_str!("users_deleted.sql");
 }
 
 /// The statement whose index leads to the fewest rows. All take the same values, and each looks at the parts that this order

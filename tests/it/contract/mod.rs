@@ -13,6 +13,7 @@ mod rabbitmq_suspects;
 mod rabbitmq_wire;
 mod sqlite;
 mod store;
+mod tables;
 
 /// Makes of each `async fn name(place: Place)` here a test for each arm: no arm can be forgotten.
 macro_rules! both_arms {

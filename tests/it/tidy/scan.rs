@@ -50,15 +50,17 @@ impl Source {
                 _ => None,
             }
         });
-        let listed = (0..tokens.len())
-            .find(|at| {
-                word(&tokens, *at) == Some("statements") && punctuation(&tokens, at + 1, "!{")
-            })
-            .map(|at| (at + 3..).map_while(|at| word(&tokens, at)));
-        let listed = listed
-            .into_iter()
-            .flatten()
-            .map(|name| format!("{name}.sql"));
+        let list = |name: &'static str| {
+            let starts =
+                |at: &usize| word(&tokens, *at) == Some(name) && punctuation(&tokens, at + 1, "!{");
+            let start = (0..tokens.len()).find(starts);
+            start.map(|at| (at + 3..).map_while(|at| word(&tokens, at)))
+        };
+        let own = list("statements").into_iter().flatten();
+        let of_both = list("queries").into_iter().flatten().flat_map(|name| {
+            ["postgres", "sqlite"].map(|database| format!("{database}/{name}.sql"))
+        });
+        let listed = own.map(|name| format!("{name}.sql")).chain(of_both);
         named
             .cloned()
             .chain(listed)
