@@ -187,7 +187,7 @@ fn welcome(
         ("signing secret", secret.into()),
         (
             "dashboard",
-            url.replace(http::WEBHOOK_PATH, http::dashboard::PATH),
+            url.replace(http::WEBHOOK_PATH, http::DASHBOARD_PATH),
         ),
         ("log in with", token.into()),
         ("queue", startup::queue(&config.queue)),
