@@ -20,7 +20,7 @@ use crate::clock::now;
 use crate::http::admin::Admin;
 use crate::http::problem::{Code, Problem};
 use crate::replay::Selection;
-use crate::store::{EventFilter, EventRow, Page, Status, Store, StoreError};
+use crate::store::{EventFilter, EventRow, Status, Store, StoreError};
 use crate::{format, replay};
 
 #[derive(Template)]
@@ -84,13 +84,8 @@ fn notice(query: &PageQuery) -> Option<String> {
 /// Other events of the same user, beside an event.
 const OTHERS: NonZeroU32 = NonZeroU32::new(8).expect("8 is not 0");
 
-/// A point in time of an event.
-struct Moment {
-    class: &'static str,
-    what: &'static str,
-    when: When,
-    note: Option<String>,
-}
+/// A point in time of an event: class, what happened, when, and a note.
+type Moment = (&'static str, &'static str, When, Option<String>);
 
 #[derive(Template)]
 #[template(path = "event.html")]
@@ -171,7 +166,7 @@ async fn others(
     admin: &Admin,
     event: &EventRow,
     now: Timestamp,
-) -> Result<Vec<EventLine>, StoreError> {
+) -> Result<Vec<EventLine>, Problem> {
     if event.clerk_id.is_none() {
         return Ok(Vec::new());
     }
@@ -179,11 +174,7 @@ async fn others(
         clerk_id: event.clerk_id.clone(),
         ..EventFilter::default()
     };
-    let page = Page {
-        limit: OTHERS,
-        after: None,
-    };
-    let mut rows = admin.store.events(&filter, &page).await?.rows;
+    let mut rows = admin.newest(&filter, OTHERS).await?;
     rows.retain(|other| other.event_id != event.event_id);
     Ok(EventLine::all(&rows, now))
 }
@@ -259,14 +250,7 @@ fn moments(event: &EventRow, now: Timestamp) -> Vec<Moment> {
         ),
     ]
     .into_iter()
-    .filter_map(|(class, what, time, note)| {
-        Some(Moment {
-            class,
-            what,
-            when: When::at(time?, now),
-            note,
-        })
-    })
+    .filter_map(|(class, what, time, note)| Some((class, what, When::at(time?, now), note)))
     .collect()
 }
 
