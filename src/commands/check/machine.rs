@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access, statvfs};
 
-use super::Role;
 use super::finding::Finding;
+use super::role::Role;
 use crate::config::Config;
 use crate::{http, queue, store};
 
