@@ -9,12 +9,13 @@ use askama::Template;
 
 use super::actions::Action;
 use super::auth::Posted;
+use super::error_help;
 use super::error_help::ErrorHelp;
 use super::page::{DashboardError, Frame, guarded, page, redirect};
 use super::page_query::PageQuery;
+use super::payload::{self, Payload};
 use super::session::Session;
-use super::view_models::{Block, EventLine, Pages, When};
-use super::{error_help, payload};
+use super::view_models::{EventLine, Pages, When};
 use crate::clerk::{EventId, Timestamp, api_object};
 use crate::clock::now;
 use crate::http::admin::Admin;
@@ -100,7 +101,7 @@ struct EventPage {
     can_act: bool,
     /// What a replay would do.
     preview: Option<String>,
-    payload: Option<Block>,
+    payload: Option<Payload>,
     moments: Vec<Moment>,
     deliveries: String,
     attempts: String,
@@ -136,15 +137,11 @@ pub async fn show(
         notice: notice_of_one(&event, &last_action),
         error_help: code.map(error_help::of),
         can_act,
-        preview: if can_act {
-            Some(preview(&admin.store, id, code.unwrap_or_default()).await?)
-        } else {
-            None
+        preview: match code.filter(|_| can_act) {
+            Some(code) => Some(preview(&admin.store, id, code).await?),
+            None => None,
         },
-        payload: event
-            .payload
-            .as_deref()
-            .map(|body| payload::show(body).into()),
+        payload: event.payload.as_deref().map(payload::show),
         moments: moments(&event, now),
         deliveries: format::number(event.deliveries.unsigned_abs()),
         attempts: format::number(event.attempts.unsigned_abs()),
