@@ -187,10 +187,7 @@ async fn a_body_that_the_broker_never_takes_is_refused_and_holds_up_no_other() {
         "no connection is lost by it"
     );
     assert_eq!(logged(&app, "RabbitMQ is away"), 0);
-    assert!(
-        logged(&app, "deliveries are refused") > 0,
-        "the log says so"
-    );
+    assert!(logged(&app, "requests are rejected") > 0, "the log says so");
     let (_, page) = app.text("/metrics").await;
     assert!(
         page.contains(r#"clerk_sync_webhooks_total{result="body_too_large",type="other"} 10"#),

@@ -120,7 +120,7 @@ impl Flood {
     /// Waits until this many more deliveries have been refused.
     pub async fn is_refused(&self, more: u64) {
         let before = self.counts().refused;
-        until("deliveries are refused", async || {
+        until("requests are rejected", async || {
             self.counts().refused >= before + more
         })
         .await;

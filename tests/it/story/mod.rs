@@ -8,6 +8,7 @@ mod check;
 mod commands;
 mod completions;
 mod dashboard;
+mod dashboard_login;
 mod dead_letters;
 mod denied;
 mod embedded_files;
