@@ -29,6 +29,7 @@ use super::connect::{ConnectError, connect};
 use super::limits::{self, Limits};
 use super::topology::{self, Names, TopologyError};
 use crate::backoff::Backoff;
+use crate::logged_state::LoggedState;
 use crate::queue::error::Unavailable;
 use crate::shutdown::Shutdown;
 use crate::tasks;
@@ -286,14 +287,14 @@ impl Supervisor {
     async fn keep_open(&self) -> Option<()> {
         self.closing.or(self.wanted.requested()).await?;
         let (mut outage, mut repair) = (Backoff::for_outage(), Backoff::for_repair());
-        let mut logged = String::new();
+        let logged = LoggedState::default();
         // A random start, so that the processes around a cluster spread over its nodes.
         let first = rand::random_range(0..self.broker.nodes.len());
         for node in self.broker.nodes.iter().cycle().skip(first) {
             // A stop does not wait for a broker that does not answer.
             let error = match self.closing.or(self.connect(node)).await? {
                 Ok((session, events)) => {
-                    logged.clear();
+                    logged.changes_to(None);
                     let start = Instant::now();
                     let reason = self.serve(node, &session, events).await;
                     if start.elapsed() > STABLE_AFTER {
@@ -305,7 +306,7 @@ impl Supervisor {
                 Err(error) => error,
             };
             let (broker, reason) = (node.place(), error.reason());
-            let is_new = logged != reason && !self.closing.is_requested();
+            let is_new = !self.closing.is_requested() && logged.changes_to(Some(reason.to_owned()));
             let wait = match &error {
                 ConnectError::Transient(_) => {
                     if is_new {
@@ -324,9 +325,6 @@ impl Supervisor {
                 }
             };
             self.set_connecting(reason);
-            if is_new {
-                reason.clone_into(&mut logged);
-            }
             self.closing.or(sleep(wait)).await?;
         }
         None
