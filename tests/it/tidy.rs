@@ -206,7 +206,7 @@ const MAY_SPAWN: &[(&str, &str)] = &[
 ];
 
 /// The circles that are left. The number may only get smaller.
-const CIRCLES_MAX: usize = 55;
+const CIRCLES_MAX: usize = 24;
 
 const FILE_LINES_MAX: usize = 1000;
 
