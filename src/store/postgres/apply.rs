@@ -1,13 +1,13 @@
 //! A write as the arrays that `apply.sql` takes, and the outcomes it gives.
 
 use chrono::{DateTime, Utc};
-use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::postgres::PgArguments;
 use sqlx::{Arguments, Error, Row};
 
 use super::pool::Pool;
 use super::{connection, error};
 use crate::clerk::tables::users;
-use crate::clerk::{Change, ClerkId, EventId, Kind, Timestamp};
+use crate::clerk::{Change, ClerkId, Kind, Timestamp};
 use crate::store::template::PARAMETERS_BEFORE_COLUMNS;
 use crate::store::{Keep, OnDelete, Outcome, Parsed, Payloads, Record, Write};
 
@@ -141,73 +141,6 @@ async fn apply_once(pool: &Pool, write: &Write, keep: Keep) -> Result<Vec<Outcom
 
 fn all<T>(values: impl Iterator<Item = T>) -> Vec<T> {
     values.collect()
-}
-
-/// Deletes old lines; how many.
-pub async fn prune(pool: &Pool, older_than: Timestamp, limit: u32) -> Result<u64, Error> {
-    let prune = sqlx::query(pool.sql().prune.clone())
-        .bind(utc(older_than))
-        .bind(i64::from(limit));
-    let rows = connection::rows(pool, prune).await?;
-    count(&rows, "lines")
-}
-
-/// Sets failed lines to discarded; the type of each.
-pub async fn discard(pool: &Pool, ids: &[EventId]) -> Result<Vec<String>, Error> {
-    let ids: Vec<_> = ids.iter().map(EventId::as_str).collect();
-    let rows = connection::rows(pool, sqlx::query(pool.sql().discard.clone()).bind(ids)).await?;
-    rows.iter().map(|row| row.try_get("event_type")).collect()
-}
-
-/// Keeps a setting.
-pub async fn set(pool: &Pool, name: &str, value: &str) -> Result<(), Error> {
-    connection::rows(
-        pool,
-        sqlx::query(pool.sql().set.clone()).bind(name).bind(value),
-    )
-    .await
-    .map(drop)
-}
-
-/// Erases a user's row and the payloads of the user's events; how many of each.
-pub async fn erase(pool: &Pool, id: &ClerkId) -> Result<(u64, u64), Error> {
-    let rows = connection::rows(
-        pool,
-        sqlx::query(pool.sql().erase.clone()).bind(id.as_str()),
-    )
-    .await?;
-    Ok((count(&rows, "users")?, count(&rows, "payloads")?))
-}
-
-/// Erases rows of deleted users; how many.
-pub async fn scrub(pool: &Pool, limit: u32) -> Result<u64, Error> {
-    let rows = connection::rows(
-        pool,
-        sqlx::query(pool.sql().scrub.clone()).bind(i64::from(limit)),
-    )
-    .await?;
-    count(&rows, "users")
-}
-
-/// Empties payloads that lie beside an erased row; how many.
-pub async fn empty_payloads(pool: &Pool, limit: u32) -> Result<u64, Error> {
-    let empty = sqlx::query(pool.sql().empty_payloads.clone()).bind(i64::from(limit));
-    count(&connection::rows(pool, empty).await?, "payloads")
-}
-
-/// Deletes a user's row and events; how many of each.
-pub async fn forget(pool: &Pool, id: &ClerkId) -> Result<(u64, u64), Error> {
-    let rows = connection::rows(
-        pool,
-        sqlx::query(pool.sql().forget.clone()).bind(id.as_str()),
-    )
-    .await?;
-    Ok((count(&rows, "users")?, count(&rows, "events")?))
-}
-
-fn count(rows: &[PgRow], column: &str) -> Result<u64, Error> {
-    let count: i64 = rows.first().map_or(Ok(0), |row| row.try_get(column))?;
-    Ok(count.unsigned_abs())
 }
 
 pub(super) fn utc(time: Timestamp) -> DateTime<Utc> {
