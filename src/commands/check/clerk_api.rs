@@ -116,7 +116,7 @@ fn judge(url: &str, status: StatusCode, is_list: bool) -> Finding {
         404 => ("has no /users (404)", fix_url),
         300..=399 => {
             let remedy = "set CLERK_API_URL to where it points, if that is Clerk's";
-            (&*format!("redirects elsewhere ({status})"), remedy)
+            (&*format!("points elsewhere ({status})"), remedy)
         }
         _ => (
             &*format!("answers {status}"),

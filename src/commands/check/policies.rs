@@ -308,7 +308,7 @@ mod tests {
                 Source::Events,
                 json!({"delivery-limit": 3}),
                 Severity::Note,
-                "after 3 deliveries",
+                "after 3 failed deliveries",
             ),
             (
                 Source::Events,
