@@ -152,7 +152,7 @@ async fn a_backfill_that_was_killed_or_stopped_goes_on_where_it_was() {
         signal(&stopped, "TERM");
         let (status, json, said) = output_of(stopped.wait_with_output().unwrap());
         assert!(
-            status == 1 && said.contains("run it again to go on"),
+            status == 1 && said.contains("run it again to continue"),
             "{said}"
         );
         assert_eq!(
@@ -262,7 +262,7 @@ async fn transient_errors_are_waited_for() {
     let (status, _, said) = backfill(&place, &clerk, &["--patience", "1"]);
     assert_eq!(status, 1);
     assert!(
-        said.contains("(429); given up after") && said.contains("run it again to go on"),
+        said.contains("(429); given up after") && said.contains("run it again to continue"),
         "{said}"
     );
     let away = command(&place, &clerk, &["--patience", "1"])
