@@ -21,11 +21,15 @@ use crate::store::{EventFilter, EventRow, Page, Store};
 /// What the routes for operators need.
 #[derive(Clone)]
 pub struct Admin {
+    /// The database.
     pub store: Store,
+    /// The queue.
     pub queue: Queue,
     /// Follows the token as it is read again; `None` if it is not set.
     pub token: watch::Receiver<Option<Arc<AdminToken>>>,
+    /// The log of rejected requests.
     pub reject_log: Arc<RejectLog>,
+    /// Whether the parts of the role are ready.
     pub status: ServiceStatus,
 }
 

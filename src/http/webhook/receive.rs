@@ -33,8 +33,11 @@ const VERIFIED_ELSEWHERE_ABOVE: usize = 64 * 1024;
 pub struct Webhooks {
     /// Follows the secrets as they are read again.
     pub verifier: watch::Receiver<Arc<Verifier>>,
+    /// The queue.
     pub queue: Queue,
+    /// The largest body.
     pub max_body_bytes: usize,
+    /// The log of rejected requests.
     pub reject_log: Arc<RejectLog>,
 }
 

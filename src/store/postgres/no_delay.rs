@@ -1,6 +1,6 @@
 //! `TCP_NODELAY` on the sockets to the database.
 //!
-//! sqlx 0.9.0 leaves Nagle's algorithm on and gives its socket to nobody. Over TLS a statement above 16 KiB is two writes then,
+//! sqlx 0.9.0 leaves Nagle's algorithm on and gives no access to its socket. Over TLS a statement above 16 KiB is two writes then,
 //! and the second one waits for the server's delayed acknowledgement, some 40 ms. So the process looks through its own file
 //! descriptors, once a connection, and sets the option itself.
 //!
