@@ -2,13 +2,13 @@
 //!
 //! At `debug` the log has one line per batch and one per event. A flood of failed events does not fill the log.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tracing::{debug, warn};
 
 use crate::clerk::{ClerkId, EventId, SignedEvent};
 use crate::clock::now;
+use crate::logged_state::LoggedState;
 use crate::metrics::{self, DeadLetterReason, EventStatus, EventType};
 use crate::queue::Source;
 use crate::store::{EventFailure, Outcome, Parsed, Record, Write};
@@ -143,10 +143,8 @@ impl Report {
 
     /// A policy may take out more than what is recorded: what the broker retains appears nowhere else.
     fn log_expired(&self) {
-        static LOGGED: Mutex<Option<Instant>> = Mutex::new(None);
-        let mut logged = LOGGED.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.expired > 0 && logged.is_none_or(|at| at.elapsed() >= EXPIRED_EVERY) {
-            *logged = Some(Instant::now());
+        static LOGGED: LoggedState<()> = LoggedState::new(());
+        if self.expired > 0 && LOGGED.is_due((), EXPIRED_EVERY) {
             warn!(
                 expired = self.expired,
                 "a policy's message-ttl takes events out of the queues, and RabbitMQ may retain more: see `rabbitmqctl list_policies`, and `rabbitmqctl list_queues name messages messages_ready`"

@@ -69,7 +69,16 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "worker",
         &[
-            "backoff", "clerk", "clock", "metrics", "queue", "shutdown", "store", "tasks", "trace",
+            "backoff",
+            "clerk",
+            "clock",
+            "logged_state",
+            "metrics",
+            "queue",
+            "shutdown",
+            "store",
+            "tasks",
+            "trace",
         ],
     ),
     (
@@ -91,6 +100,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "clerk",
             "clock",
             "private_file",
+            "logged_state",
             "metrics",
             "shutdown",
             "tasks",
