@@ -190,7 +190,7 @@ impl Consumer {
         }
         let channel = self.channel().await?;
         for batch in batches.into_iter().rev() {
-            channel.put_back(batch);
+            channel.prepend_batch(batch);
         }
         if self.republish_prefetched().await == 0 {
             return None;
@@ -259,7 +259,7 @@ impl Consumer {
             return 0;
         }
         let count = rest.len();
-        channel.put_back_prefetched(rest);
+        channel.prepend(rest);
         count
     }
 

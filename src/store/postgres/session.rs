@@ -158,7 +158,7 @@ impl Server {
 
     /// Forgets what is known of a pooler. To be called when an answer shows that the address leads to something else.
     pub fn forget_pooling(&self) {
-        // Whoever holds it is finding it out again.
+        // The holder of the lock is already finding it out again.
         if let Ok(mut pooling) = self.pooling.try_lock() {
             *pooling = None;
         }
