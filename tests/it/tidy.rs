@@ -204,7 +204,7 @@ const MAY_SPAWN: &[(&str, &str)] = &[
     ),
 ];
 
-const FILE_LINES_MAX: usize = 1000;
+const FILE_LINES_MAX: usize = 500;
 
 /// Names that say nothing about what is inside, so that everything ends up there.
 const DRAWERS: &[&str] = &[
