@@ -143,6 +143,7 @@ fn all<T>(values: impl Iterator<Item = T>) -> Vec<T> {
     values.collect()
 }
 
+/// A time as PostgreSQL takes it.
 pub(super) fn utc(time: Timestamp) -> DateTime<Utc> {
     DateTime::from_timestamp_millis(time.ms())
         .expect("chrono can hold every time up to the year 9999")

@@ -70,7 +70,7 @@ impl SessionSettings {
     };
     /// Those of a session that only reads.
     pub const READER: Self = Self {
-        sql: include_str!("session_for_questions.sql"),
+        sql: include_str!("session_for_reads.sql"),
         is_optional: true,
     };
 }

@@ -1,13 +1,13 @@
--- How a session for writes begins. What it may take: a statement that hangs must not hold a batch for ever, and one that waits
+-- The settings of a session that writes. The limits: a statement that hangs must not hold a batch for ever, and one that waits
 -- for another's lock is better tried again.
 set statement_timeout = '30s';
 set lock_timeout = '5s';
 set idle_in_transaction_session_timeout = '30s';
--- A plan is made once: to plan a write again costs as much as the write itself, if it has one event. A plan that is kept must be
+-- A plan is made once: to plan a write anew costs as much as to make it, where it is of one event. A plan that is kept must be
 -- good for tables that were small when it was made, so none reads a table from end to end: all that is written is found by an
 -- index.
 set plan_cache_mode = force_generic_plan;
 set enable_seqscan = off;
--- A write must be on disk before its batch is acknowledged: a commit that is only in memory could be lost after it was acknowledged.
+-- What is acknowledged must be on disk: a commit that is only in memory could be lost.
 -- A database that waits for more than its own disk, such as remote_apply, keeps doing so.
 select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') = 'off'

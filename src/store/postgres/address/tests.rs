@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use secrecy::ExposeSecret;
 
-use super::tls::Mode;
+use super::tls_demands::Mode;
 use super::*;
 
 fn read(url: &str) -> Address {
