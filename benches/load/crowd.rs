@@ -5,11 +5,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use aws_lc_rs::hmac;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
-use clerk_sync::clerk::{EventId, EventType, SignedEvent, Timestamp};
+use clerk_sync::clerk::{EventId, EventType, SignedEvent, SigningSecret, Timestamp};
 use clerk_sync::clock::now;
 use clerk_sync::sample::{Person, SampleEvent, Seeded};
 
@@ -46,7 +43,7 @@ pub struct Crowd {
     users: usize,
     /// Of all users, or of none.
     templates: Vec<Template>,
-    key: hmac::Key,
+    secret: SigningSecret,
     run: u64,
     drawn: AtomicU64,
 }
@@ -62,14 +59,11 @@ impl Crowd {
         let templates = ready
             .map(|seed| Template::of(&person(seed.into())))
             .collect();
-        let key = BASE64
-            .decode(SECRET.trim_start_matches("whsec_"))
-            .expect("the secret is well formed");
-        let key = hmac::Key::new(hmac::HMAC_SHA256, &key);
+        let secret = SigningSecret::parse(&SECRET.into()).expect("the secret is well formed");
         Self {
             users: users as usize,
             templates,
-            key,
+            secret,
             run,
             drawn: AtomicU64::new(0),
         }
@@ -116,11 +110,7 @@ impl Crowd {
         let now = now();
         let next = self.next(alone, now, body);
         let (id, seconds, length) = (&next.id, now.ms() / 1000, body.len());
-        // As cheaply as can be: it shares the processor with what it measures.
-        let mut signed = hmac::Context::with_key(&self.key);
-        signed.update(format!("{id}.{seconds}.").as_bytes());
-        signed.update(body);
-        let signature = format!("v1,{}", BASE64.encode(signed.sign()));
+        let signature = format!("v1,{}", self.secret.signature(id, now, body));
         request.clear();
         write!(
             request,
