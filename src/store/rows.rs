@@ -32,14 +32,14 @@ pub struct TableRow {
     pub erased_at: Option<Time>,
 }
 
-/// A line of `events`.
+/// A row of `events`.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct EventRow {
     pub event_id: String,
     pub event_type: String,
     pub clerk_id: Option<String>,
     pub occurred_at: Option<Time>,
-    /// `svix-timestamp` of the delivery that made the line.
+    /// `svix-timestamp` of the delivery that made the row.
     pub sent_at: Time,
     pub received_at: Time,
     pub processed_at: Time,
@@ -48,9 +48,9 @@ pub struct EventRow {
     pub attempts: i64,
     pub error: Option<String>,
     pub error_code: Option<String>,
-    /// The event whose newer version was there; of a stale one.
+    /// Of a stale event: the event whose newer version was there.
     pub superseded_by: Option<String>,
-    /// The raw body, where it is kept and was asked for. Written as text; bytes that are no text are replaced.
+    /// The raw body, if it is kept and was asked for. Written as text; bytes that are no text are replaced.
     #[schema(value_type = Option<String>, nullable = false)]
     #[serde(serialize_with = "lossy_text", skip_serializing_if = "Option::is_none")]
     pub payload: Option<Vec<u8>>,
@@ -235,7 +235,7 @@ impl EventRow {
         })
     }
 
-    /// Nothing where the line's ID is none, which no line of ours has.
+    /// Returns `None` if the row's ID is no event ID, which no row of ours has.
     pub(super) fn cursor(&self) -> Option<Cursor> {
         Some(Cursor::Event {
             received_at: self.received_at.0,

@@ -1,6 +1,6 @@
-//! What the tables come to, in numbers: all of it, what waits for a person, and the last hour minute by minute.
+//! Statistics of the tables: totals, the failed events, and the last hour minute by minute.
 //!
-//! The stores count; what a count means is put together here, once for both.
+//! The databases count; these functions combine the counts, once for both.
 
 use std::collections::BTreeMap;
 
@@ -13,21 +13,21 @@ use super::time::Time;
 use super::{Store, StoreError};
 use crate::clerk::Timestamp;
 
-/// Everything that is there. Counting it reads a whole index or table: ask seldom.
+/// The number of all rows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Totals {
     /// Rows of users, deleted ones too.
     pub users: u64,
     pub deleted_users: u64,
-    /// Lines of events.
+    /// Rows of `events`.
     pub events: u64,
-    /// These by status; each status is there.
+    /// The same by status, with every status.
     pub by_status: BTreeMap<&'static str, u64>,
-    /// These by type and status.
+    /// The same by type and status.
     pub by_type: BTreeMap<String, BTreeMap<&'static str, u64>>,
 }
 
-/// The failed events: what waits for a person.
+/// The failed events, which wait for an operator.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Failed {
     pub count: u64,
@@ -38,12 +38,12 @@ pub struct Failed {
     pub capped: bool,
 }
 
-/// What was received lately, and what became of it.
+/// The events received lately, and their outcomes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Recent {
-    /// The beginning of the first minute.
+    /// The start of the first minute.
     pub since: Time,
-    /// Every minute since then, quiet ones too; the last one is not over.
+    /// Every minute since then, also those without events; the last one is not over.
     pub minutes: Vec<Minute>,
     /// From receipt to commit, of all of them.
     pub lag: Lag,
@@ -53,7 +53,7 @@ pub struct Recent {
     pub capped: bool,
 }
 
-/// Events that were received in one minute, by what became of them.
+/// Events that were received in one minute, by outcome.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Minute {
     pub at: Time,
@@ -63,8 +63,8 @@ pub struct Minute {
     pub discarded: u64,
 }
 
-/// Percentiles from receipt to commit in milliseconds, to two digits; nothing where nothing was applied. Of events that were
-/// applied or found stale at the first try: what waited for a person says nothing about the service.
+/// Percentiles from receipt to commit in milliseconds, to two digits; null without events. Of events that were applied or stale at
+/// the first attempt: what waited for an operator does not describe the service.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Lag {
     /// How many events.
@@ -82,10 +82,10 @@ pub struct LagSince {
     pub lag: Lag,
 }
 
-/// Most failed events that are counted; more say the same.
+/// Most failed events that are counted.
 const FAILED_MAX: u32 = 100_000;
 
-/// Most events of the last hour that are counted: 277 a second. Where more come, their newest million says how it is now.
+/// Most events of the last hour that are counted: 277 per second. If there are more, the newest million describes the present.
 const RECENT_MAX: u32 = 1_000_000;
 
 /// Minutes that `Recent` looks back, the one that is not over among them.
@@ -96,13 +96,13 @@ const LAG_STEP: usize = 2;
 
 const MINUTE_MS: i64 = 60_000;
 
-/// The beginning of the first minute of the last hour.
+/// The start of the first minute of the last hour.
 fn an_hour_before(now: Timestamp) -> Timestamp {
     let minute = now.ms() / MINUTE_MS;
     Timestamp::from_ms((minute - MINUTES + 1) * MINUTE_MS).unwrap_or(now)
 }
 
-/// Lines that have a status and a type in common.
+/// Events with one status and one type.
 struct Group {
     pub status: Status,
     pub event_type: String,
@@ -140,7 +140,7 @@ impl Totals {
     }
 }
 
-/// Failed lines that have a code in common.
+/// Failed events with one code.
 struct FailedGroup {
     pub code: String,
     pub count: u64,
@@ -148,7 +148,7 @@ struct FailedGroup {
 }
 
 impl Failed {
-    /// From up to `FAILED_MAX + 1` lines: the one too many tells that there are more.
+    /// From up to `FAILED_MAX + 1` rows: the last one shows that there are more.
     fn of(groups: Vec<FailedGroup>) -> Self {
         let mut failed = Self::default();
         for FailedGroup {
@@ -169,18 +169,18 @@ impl Failed {
     }
 }
 
-/// Lines of one minute that have a status and a lag in common.
+/// Events of one minute with one status and one lag.
 struct RecentGroup {
-    /// The beginning of the minute.
+    /// The start of the minute.
     pub at: Timestamp,
     pub status: Status,
-    /// To two digits; nothing where it says nothing.
+    /// To two digits; `None` for an event that does not count for the lag.
     pub lag_ms: Option<u64>,
     pub count: u64,
 }
 
 impl Recent {
-    /// From up to `RECENT_MAX + 1` lines, the newest: where there are more, the oldest minute is not whole and is left out.
+    /// From up to `RECENT_MAX + 1` events, the newest: if there are more, the oldest minute is not whole and is left out.
     fn of(groups: &[RecentGroup], since: Timestamp, now: Timestamp) -> Self {
         let counted: u64 = groups.iter().map(|group| group.count).sum();
         let capped = counted > u64::from(RECENT_MAX);
@@ -430,7 +430,7 @@ mod tests {
         assert!(recent.capped);
         assert_eq!((recent.since, recent.minutes.len()), (Time(at(51)), 9));
         assert_eq!(recent.lag.count, u64::from(RECENT_MAX));
-        // So many in this very minute that no whole one is left: then nothing is said of any.
+        // So many in this very minute that no whole one is left.
         let recent = Recent::of(
             &[group(59, 1, u64::from(RECENT_MAX) + 1)],
             an_hour_before(now()),

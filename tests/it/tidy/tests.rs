@@ -199,11 +199,7 @@ fn a_statement_that_is_made_at_run_time_is_caught() {
         "sqlx::QueryBuilder::new(sql)",
     ] {
         assert_eq!(says("src/store/postgres/read.rs", text).len(), 1, "{text}");
-        assert_eq!(
-            says("src/store/queries.rs", text),
-            [""; 0],
-            "{text}"
-        );
+        assert_eq!(says("src/store/queries.rs", text), [""; 0], "{text}");
         assert_eq!(
             says("tests/it/contract/postgres.rs", text),
             [""; 0],
