@@ -22,7 +22,7 @@ use serde::Serialize;
 
 use super::output;
 use crate::config::{self, Config, ConfigErrors, Environment, Flags};
-use crate::store::{Inspection, Store, StoreError};
+use crate::store::{DatabaseReport, Store, StoreError};
 use crate::telemetry;
 use clock::Reading;
 use finding::Finding;
@@ -172,7 +172,7 @@ async fn database(
         findings.extend(in_time(worker_queue::check(&store, config)).await.flatten());
     }
     let reading = match inspection {
-        Some(Inspection::Postgres(found)) => found.clock,
+        Some(DatabaseReport::Postgres(found)) => found.clock,
         _ => None,
     };
     (

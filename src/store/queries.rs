@@ -1,5 +1,7 @@
 //! The questions that both databases are asked, each in its own SQL.
 
+use std::sync::Arc;
+
 use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 
 use super::template::{self, Dialect};
@@ -40,5 +42,6 @@ queries! {
 
 /// The text as a statement: it is made of files of ours and checked names.
 pub fn made(sql: String) -> SqlStr {
-    AssertSqlSafe(sql).into_sql_str()
+    // Shared: a clone of an owned text would copy it.
+    AssertSqlSafe(Arc::<str>::from(sql)).into_sql_str()
 }

@@ -1,9 +1,12 @@
-//! What the processes that share a database must know of each other.
+//! Settings in the database, which all processes that use it share.
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, dispatch};
 
 impl Store {
-    /// A setting, as JSON; `None` if nobody has set it.
+    /// A setting, as JSON. Returns `None` if it is not set.
+    ///
+    /// # Errors
+    /// Fails if the database cannot be asked, or hides rows.
     pub async fn setting(&self, name: &str) -> Result<Option<String>, StoreError> {
         let binds = [name.into()];
         let settings = self
@@ -13,11 +16,11 @@ impl Store {
         Ok(settings.into_iter().next())
     }
 
-    /// Keeps a setting, which is JSON. Writes nothing where it is the same already.
+    /// Keeps a setting, which is JSON. Writes nothing if it is the same already.
+    ///
+    /// # Errors
+    /// Fails if the database refuses it.
     pub async fn set(&self, name: &str, value: &str) -> Result<(), StoreError> {
-        match self {
-            Self::Postgres(store) => store.set(name, value).await,
-            Self::Sqlite(store) => store.set(name, value).await,
-        }
+        dispatch!(self, store => store.set(name, value).await)
     }
 }

@@ -3,8 +3,8 @@
 use super::Role;
 use super::finding::{self, Finding};
 use crate::config::Config;
-use crate::store::postgres::{self, Fault, Pooling, Rights, SchemaName};
-use crate::store::{Inspection, SchemaVersion, Store, StoreError, sqlite};
+use crate::store::postgres::{self, Pooling, Rights, SchemaFault, SchemaName};
+use crate::store::{DatabaseReport, SchemaVersion, Store, StoreError, sqlite};
 
 /// The oldest PostgreSQL that the migrations are made for.
 const VERSION_MIN: i32 = 140_000;
@@ -19,14 +19,16 @@ pub async fn check(
     store: &Store,
     config: &Config,
     role: Role,
-) -> (Vec<Finding>, Option<Inspection>) {
+) -> (Vec<Finding>, Option<DatabaseReport>) {
     let place = store.place();
     match super::in_time(store.inspect()).await {
         Some(Ok(inspection)) => {
             let batches = i64::try_from(config.worker.concurrency.get()).unwrap_or(i64::MAX);
             let findings = match &inspection {
-                Inspection::Postgres(inspection) => of_postgres(&place, inspection, role, batches),
-                Inspection::Sqlite(inspection) => of_sqlite(&place, inspection),
+                DatabaseReport::Postgres(inspection) => {
+                    of_postgres(&place, inspection, role, batches)
+                }
+                DatabaseReport::Sqlite(inspection) => of_sqlite(&place, inspection),
             };
             (findings, Some(inspection))
         }
@@ -66,7 +68,7 @@ fn of_error(place: &str, error: &StoreError) -> Finding {
 
 fn of_postgres(
     place: &str,
-    found: &postgres::Inspection,
+    found: &postgres::ServerReport,
     role: Role,
     batches: i64,
 ) -> Vec<Finding> {
@@ -86,7 +88,7 @@ fn of_postgres(
             mend,
         );
     }
-    if let Some(Fault { what, fix }) = found.tables.lacks_characters() {
+    if let Some(SchemaFault { what, fix }) = found.tables.lacks_characters() {
         fail(&what, &fix);
     }
     if !found.fsync {
@@ -134,7 +136,7 @@ fn of_postgres(
 }
 
 /// What works as it is.
-fn notes(found: &postgres::Inspection, batches: i64) -> Vec<Finding> {
+fn notes(found: &postgres::ServerReport, batches: i64) -> Vec<Finding> {
     let mut notes = Vec::new();
     let mut note = |what: String, mend: &str| notes.push(Finding::note("database", what, mend));
     if !found.full_page_writes {
@@ -181,14 +183,14 @@ fn notes(found: &postgres::Inspection, batches: i64) -> Vec<Finding> {
 }
 
 /// What is wrong with the schema whatever its version says.
-fn of_tables(found: &postgres::Inspection) -> Option<Finding> {
+fn of_tables(found: &postgres::ServerReport) -> Option<Finding> {
     let tables = &found.tables;
     let lacks = || {
         found
             .schema
             .and_then(|version| tables.lacks_tables(version))
     };
-    let fault = |check| move |Fault { what, fix }| Finding::fail(check, what, fix);
+    let fault = |check| move |SchemaFault { what, fix }| Finding::fail(check, what, fix);
     let schema = tables
         .is_of_another()
         .or_else(|| found.migrations.clone())
@@ -261,7 +263,7 @@ fn of_rights(
     }
 }
 
-fn of_sqlite(place: &str, found: &sqlite::Inspection) -> Vec<Finding> {
+fn of_sqlite(place: &str, found: &sqlite::FileReport) -> Vec<Finding> {
     let mut findings = Vec::new();
     match found.is_private {
         None => {
@@ -291,7 +293,7 @@ fn of_sqlite(place: &str, found: &sqlite::Inspection) -> Vec<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::postgres::Schema;
+    use crate::store::postgres::SchemaState;
 
     const RIGHTS: Rights = Rights {
         migrate: true,
@@ -299,17 +301,18 @@ mod tests {
         record: Some(true),
     };
 
-    fn server() -> postgres::Inspection {
-        postgres::Inspection {
+    fn server() -> postgres::ServerReport {
+        postgres::ServerReport {
             version: "17.2 (Debian)".into(),
             version_number: 170_002,
-            tables: Schema {
+            tables: SchemaState {
                 name: SchemaName::default(),
                 encoding: "UTF8".into(),
                 foreign: Vec::new(),
                 hidden: Vec::new(),
                 is_versioned: true,
                 missing: Vec::new(),
+                applied: None,
             },
             pooling: Pooling::Session,
             fsync: true,
@@ -331,7 +334,7 @@ mod tests {
     }
 
     /// The lines that are not good.
-    fn said(server: &postgres::Inspection, role: Role) -> Vec<String> {
+    fn said(server: &postgres::ServerReport, role: Role) -> Vec<String> {
         let findings = of_postgres("db:5432/app", server, role, 2);
         let bad = findings.iter().filter(|finding| finding.mend.is_some());
         bad.map(|finding| format!("{:?} {}: {}", finding.severity, finding.check, finding.what))
@@ -345,7 +348,7 @@ mod tests {
 
     #[test]
     fn what_loses_events_fails_and_what_is_slow_or_open_is_noted() {
-        type Change = fn(&mut postgres::Inspection);
+        type Change = fn(&mut postgres::ServerReport);
         let faults: [(Change, &str); 18] = [
             (
                 |server| server.version_number = 130_018,
@@ -365,7 +368,7 @@ mod tests {
             ),
             (
                 |server| {
-                    server.migrations = Some(Fault {
+                    server.migrations = Some(SchemaFault {
                         what: "its migration 1 is not".into(),
                         fix: String::new(),
                     })

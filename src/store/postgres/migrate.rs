@@ -1,208 +1,109 @@
-//! Migrations: the version is read first, each is made in a transaction of its own, and one process makes them at a time. Those of a
-//! schema that has none are made in one transaction: where one cannot be made, nothing is left behind.
+//! Makes the migrations. The version is read first, each migration is made in a transaction of its own, and one process makes
+//! them at a time. Those of a schema that has none are made in one transaction: if one fails, nothing is left behind.
 //!
-//! The lock belongs to the transaction. A lock of the session would stay with the server's session where a pooler hands that to
-//! the next client, and every later migration would wait for it without an end.
+//! The lock belongs to the transaction. A pooler could hand a session with a lock to the next client, and every later migration
+//! would wait for it without an end.
 
-use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
-use sqlx::migrate::{Migration, Migrator};
-use sqlx::postgres::PgRow;
-use sqlx::{Connection, Executor, PgConnection, Row};
+use sqlx::{Connection, Executor, PgConnection};
 use tracing::{info, warn};
 
 use super::error;
-use super::schema::{Fault, Schema};
+use super::migrations::{self, EMBEDDED};
 use super::schema_name::SchemaName;
+use super::schema_state::SchemaState;
 use super::statements::Statements;
-use crate::store::{SchemaVersion, StoreError};
+use crate::store::StoreError;
 
-static EMBEDDED: Migrator = sqlx::migrate!("migrations/postgres");
-
-/// What a migration may take. A change to a table that somebody holds must not make all others queue up behind it; otherwise it
-/// takes its time.
+/// The limits of a migration. A change to a table that another session has locked must not make all others queue up behind it;
+/// otherwise it may take any time.
 const LIMITS: &str = "set local lock_timeout = '5s'; set local statement_timeout = 0; \
                       set local idle_in_transaction_session_timeout = 0";
 
-/// Between two tries to get the lock.
-const BUSY_PAUSE: Duration = Duration::from_millis(100);
+/// Between two attempts to take the lock.
+const LOCK_PAUSE: Duration = Duration::from_millis(100);
 
-/// Another process is waited for this long before it is named, and as long as it takes after that.
+/// The first log line about another process that migrates comes after this time.
 const SILENT_FOR: Duration = Duration::from_secs(1);
 
-/// Between two lines of the log while another process is waited for.
+/// Between two log lines while another process migrates.
 const REMIND_EVERY: Duration = Duration::from_secs(30);
 
-/// The newest migration of this program.
-pub fn newest() -> i64 {
-    EMBEDDED
-        .iter()
-        .map(|migration| migration.version)
-        .max()
-        .unwrap_or(0)
-}
-
-/// A migration that the database has.
-struct Applied {
-    version: i64,
-    checksum: Vec<u8>,
-    is_finished: bool,
-}
-
-/// Makes what is missing. Takes no lock where nothing is.
+/// Makes what is missing. Takes no lock if nothing is.
+///
+/// # Errors
+/// Fails for a schema that is not this program's, and for a migration that the database refuses.
 pub async fn migrate(connection: &mut PgConnection, sql: &Statements) -> Result<(), StoreError> {
-    let mut busy = None;
+    let mut wait = None;
     loop {
-        let (schema, applied) = ask(connection, sql).await?;
-        if pending(&applied)?.is_none() {
-            if let Err(error) = schema.check_encoding() {
+        let state = read(connection, sql).await?;
+        if migrations::pending(state.applied())?.is_none() {
+            if let Err(error) = state.check_encoding() {
                 warn!(%error, "the schema is up to date, in a database that cannot hold every event");
             }
             return Ok(());
         }
-        schema.check_encoding()?;
+        state.check_encoding()?;
         match make_next(connection, sql).await? {
-            Made::Some => busy = None,
-            Made::NoneLeft => {}
-            Made::Busy { holder } => busy.get_or_insert_with(Busy::new).wait(holder).await,
+            Progress::Made => wait = None,
+            Progress::NoneLeft => {}
+            Progress::Locked { holder } => {
+                wait.get_or_insert_with(LockWait::new).pause(holder).await
+            }
         }
     }
 }
 
-/// What is there, without a change.
-async fn ask(
-    connection: &mut PgConnection,
-    sql: &Statements,
-) -> Result<(Schema, Vec<Applied>), StoreError> {
-    let asked = async {
-        let row = sqlx::query(sql.schema_state.clone())
-            .fetch_one(&mut *connection)
-            .await?;
-        let schema = Schema::of(&row, &sql.schema)?;
-        if !schema.is_versioned {
-            return Ok((schema, Vec::new()));
-        }
-        let rows = sqlx::query(sql.applied.clone())
-            .fetch_all(&mut *connection)
-            .await?;
-        Ok((schema, read(&rows)?))
-    };
-    let (schema, applied) = asked.await.map_err(error::of)?;
-    schema.check_versions()?;
-    Ok((schema, applied))
+async fn read(connection: &mut PgConnection, sql: &Statements) -> Result<SchemaState, StoreError> {
+    let state = SchemaState::read(connection, sql, true)
+        .await
+        .map_err(error::of)?;
+    state.check_versions()?;
+    Ok(state)
 }
 
-/// Reads the answer to `applied.sql`.
-fn read(rows: &[PgRow]) -> Result<Vec<Applied>, sqlx::Error> {
-    let read = |row: &PgRow| {
-        Ok(Applied {
-            version: row.try_get("version")?,
-            checksum: row.try_get("checksum")?,
-            is_finished: row.try_get("success")?,
-        })
-    };
-    rows.iter().map(read).collect()
-}
-
-/// The newest migration of those that `applied.sql` gives, and what is wrong with them whatever their number.
-pub fn version(rows: &[PgRow]) -> Result<(SchemaVersion, Option<Fault>), sqlx::Error> {
-    let applied = read(rows)?;
-    let found = applied.iter().map(|applied| applied.version).max();
-    let wanted = newest();
-    // One of a newer program that is newer than all of ours is told by the version.
-    let fault = applied
-        .iter()
-        .filter(|applied| applied.version <= wanted)
-        .find_map(fault);
-    Ok((SchemaVersion { found, wanted }, fault))
-}
-
-/// Why the database's migration is not one of this program's.
-fn fault(
-    Applied {
-        version,
-        checksum,
-        is_finished,
-    }: &Applied,
-) -> Option<Fault> {
-    let (what, fix) = match EMBEDDED
-        .iter()
-        .find(|migration| migration.version == *version)
-    {
-        _ if !is_finished => (
-            format!("its migration {version} was not finished"),
-            "fix it by hand",
-        ),
-        None => (
-            format!("its schema has migration {version}, which this program does not know"),
-            "use a newer clerk-sync",
-        ),
-        Some(migration) if *migration.checksum != **checksum => (
-            format!("its migration {version} is not the one of this program"),
-            "use the clerk-sync that made the schema, or give clerk-sync another database where another program made it",
-        ),
-        Some(_) => return None,
-    };
-    Some(Fault {
-        what,
-        fix: fix.into(),
-    })
-}
-
-/// The next migration to make.
-///
-/// # Errors
-/// `Incompatible` where the database has what this program does not know.
-fn pending(applied: &[Applied]) -> Result<Option<&'static Migration>, StoreError> {
-    if let Some(fault) = applied.iter().find_map(fault) {
-        return Err(fault.into());
-    }
-    let is_applied = |migration: &Migration| {
-        applied
-            .iter()
-            .any(|applied| applied.version == migration.version)
-    };
-    Ok(EMBEDDED.iter().find(|migration| !is_applied(migration)))
-}
-
-enum Made {
-    Some,
+enum Progress {
+    Made,
     NoneLeft,
     /// Another process migrates.
-    Busy {
+    Locked {
         holder: Option<String>,
     },
 }
 
-/// Makes the next migration, or all of them for a schema that has none, in one transaction with their records and the lock. What is there is asked again under the lock.
-async fn make_next(connection: &mut PgConnection, sql: &Statements) -> Result<Made, StoreError> {
+/// Makes the next migration, or all of them for a schema that has none, in one transaction with their records and the lock. The
+/// state is read again under the lock.
+async fn make_next(
+    connection: &mut PgConnection,
+    sql: &Statements,
+) -> Result<Progress, StoreError> {
     let mut transaction = connection.begin().await.map_err(error::of)?;
     let key = lock_key(&mut transaction, &sql.schema)
         .await
         .map_err(error::of)?;
     let lock = sqlx::query_scalar("select pg_try_advisory_xact_lock($1)").bind(key);
-    let is_ours: bool = lock.fetch_one(&mut *transaction).await.map_err(error::of)?;
-    if !is_ours {
-        let holder = holder(&mut transaction, &sql.schema)
+    let is_locked: bool = lock.fetch_one(&mut *transaction).await.map_err(error::of)?;
+    if !is_locked {
+        let holder = lock_holder(&mut transaction, &sql.schema)
             .await
             .map_err(error::of)?;
         transaction.rollback().await.map_err(error::of)?;
-        return Ok(Made::Busy { holder });
+        return Ok(Progress::Locked { holder });
     }
-    let (schema, applied) = ask(&mut transaction, sql).await?;
-    let Some(next) = pending(&applied)? else {
-        return Ok(Made::NoneLeft);
+    let state = read(&mut transaction, sql).await?;
+    let Some(next) = migrations::pending(state.applied())? else {
+        return Ok(Progress::NoneLeft);
     };
-    let migrations: Vec<_> = if applied.is_empty() {
+    let pending: Vec<_> = if state.applied().is_empty() {
         EMBEDDED.iter().collect()
     } else {
         vec![next]
     };
     let made = async {
         transaction.execute(LIMITS).await?;
-        if !schema.is_versioned {
-            // `create schema if not exists` asks for the right to create one even where it exists.
+        if !state.is_versioned {
+            // `create schema if not exists` asks for the right to create one even if it exists.
             let exists = "select exists (select from pg_namespace where nspname = 'clerk')";
             let exists = sqlx::query_scalar::<_, bool>(sql.render(exists));
             if !exists.fetch_one(&mut *transaction).await? {
@@ -212,8 +113,8 @@ async fn make_next(connection: &mut PgConnection, sql: &Statements) -> Result<Ma
             }
             transaction.execute(sql.make_migrations.clone()).await?;
         }
-        for migration in &migrations {
-            let begun = Instant::now();
+        for migration in &pending {
+            let started = Instant::now();
             transaction
                 .execute(sql.render(migration.sql.as_str()))
                 .await?;
@@ -221,27 +122,30 @@ async fn make_next(connection: &mut PgConnection, sql: &Statements) -> Result<Ma
                 .bind(migration.version)
                 .bind(&*migration.description)
                 .bind(&*migration.checksum)
-                .bind(i64::try_from(begun.elapsed().as_nanos()).unwrap_or(i64::MAX));
+                .bind(i64::try_from(started.elapsed().as_nanos()).unwrap_or(i64::MAX));
             record.execute(&mut *transaction).await?;
         }
         transaction.commit().await
     };
-    let version = applied.iter().map(|applied| applied.version).max();
+    let version = migrations::version(state.applied()).0.found;
     made.await
         .map_err(|error| error::of_migration(error, &sql.schema, version))?;
-    for migration in migrations {
+    for migration in pending {
         info!(version = migration.version, description = %migration.description, "migration applied");
     }
-    Ok(Made::Some)
+    Ok(Progress::Made)
 }
 
-/// Who holds the lock; `None` where nobody does.
-pub async fn holder(
+/// The session that holds the lock; `None` if none does.
+///
+/// # Errors
+/// Fails if the server does not answer.
+pub async fn lock_holder(
     connection: &mut PgConnection,
     schema: &SchemaName,
 ) -> Result<Option<String>, sqlx::Error> {
     let key = lock_key(&mut *connection, schema).await?;
-    sqlx::query_scalar(include_str!("holder.sql"))
+    sqlx::query_scalar(include_str!("lock_holder.sql"))
         .bind(key)
         .fetch_optional(connection)
         .await
@@ -261,25 +165,19 @@ async fn lock_key(connection: &mut PgConnection, schema: &SchemaName) -> Result<
 
 /// CRC-32 of ISO 3309, as in Ethernet and zip.
 fn crc32(bytes: &[u8]) -> u32 {
-    let step = |crc: u32, _| {
-        if crc & 1 == 1 {
-            (crc >> 1) ^ 0xEDB8_8320
-        } else {
-            crc >> 1
-        }
-    };
+    let step = |crc: u32, _| (crc >> 1) ^ if crc & 1 == 1 { 0xEDB8_8320 } else { 0 };
     !bytes.iter().fold(u32::MAX, |crc, byte| {
         (0..8).fold(crc ^ u32::from(*byte), step)
     })
 }
 
 /// The wait for another process that migrates.
-struct Busy {
+struct LockWait {
     since: Instant,
     logged: Option<Instant>,
 }
 
-impl Busy {
+impl LockWait {
     fn new() -> Self {
         Self {
             since: Instant::now(),
@@ -287,101 +185,23 @@ impl Busy {
         }
     }
 
-    async fn wait(&mut self, holder: Option<String>) {
-        let is_due = self
-            .logged
-            .map_or(self.since.elapsed() >= SILENT_FOR, |logged| {
-                logged.elapsed() >= REMIND_EVERY
-            });
+    async fn pause(&mut self, holder: Option<String>) {
+        let is_due = match self.logged {
+            None => self.since.elapsed() >= SILENT_FOR,
+            Some(logged) => logged.elapsed() >= REMIND_EVERY,
+        };
         if is_due {
-            let holder = holder.map_or(Cow::from("unknown"), Cow::from);
+            let holder = holder.as_deref().unwrap_or("unknown");
             warn!(%holder, "another process is migrating; waiting for it. If none is, end the session that holds the lock");
             self.logged = Some(Instant::now());
         }
-        tokio::time::sleep(BUSY_PAUSE).await;
+        tokio::time::sleep(LOCK_PAUSE).await;
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn applied(versions: &[i64]) -> Vec<Applied> {
-        let checksum = |version: i64| {
-            EMBEDDED
-                .iter()
-                .find(|known| known.version == version)
-                .map_or_else(Vec::new, |known| known.checksum.to_vec())
-        };
-        versions
-            .iter()
-            .map(|&version| Applied {
-                version,
-                checksum: checksum(version),
-                is_finished: true,
-            })
-            .collect()
-    }
-
-    #[test]
-    fn the_next_migration_is_the_first_that_is_missing() {
-        let next = |versions: &[i64]| {
-            pending(&applied(versions))
-                .unwrap()
-                .map(|migration| migration.version)
-        };
-        let all: Vec<_> = EMBEDDED.iter().map(|migration| migration.version).collect();
-        assert_eq!(next(&[]), Some(1));
-        assert_eq!(next(&[1, 2]), Some(3));
-        assert_eq!(next(&all), None);
-        assert_eq!(all.last(), Some(&newest()));
-    }
-
-    #[test]
-    fn what_this_program_does_not_know_is_refused() {
-        let refused = |applied: &[Applied]| pending(applied).unwrap_err().to_string();
-        assert!(
-            refused(&applied(&[1, 9999]))
-                .contains("migration 9999, which this program does not know")
-        );
-        let mut other = applied(&[1]);
-        other[0].checksum = vec![0];
-        assert!(refused(&other).contains("migration 1 is not the one of this program"));
-        other[0].is_finished = false;
-        assert!(refused(&other).contains("migration 1 was not finished"));
-    }
-
-    /// Nothing would be made where one of them is taken, and `check` says so before.
-    #[test]
-    fn every_name_that_the_migrations_use_is_looked_for_first() {
-        let mut names = 0;
-        for line in EMBEDDED
-            .iter()
-            .flat_map(|migration| migration.sql.as_str().lines())
-        {
-            let Some(rest) = [
-                "create table clerk.",
-                "create index ",
-                "create view clerk.",
-                "create type clerk.",
-            ]
-            .iter()
-            .find_map(|start| line.strip_prefix(start)) else {
-                assert!(
-                    !line.starts_with("create ") || line.starts_with("create or replace view"),
-                    "{line}"
-                );
-                continue;
-            };
-            let name = rest.split([' ', '(']).next().unwrap();
-            assert!(
-                include_str!("schema_state.sql").contains(&format!("'{name}'")),
-                "{name} is not in schema_state.sql"
-            );
-            names += 1;
-        }
-        assert!(names > 20, "{names}");
-    }
 
     /// The check value of the algorithm.
     #[test]

@@ -1,8 +1,8 @@
-//! Connections that are kept open between questions.
+//! Connections that are kept open between queries.
 //!
-//! sqlx's own pool asks a connection whether it lives each time it is taken and each time it is handed back: two more round
-//! trips for every write, which is one. Here a connection is asked when it has been idle for a while; one that broke since is
-//! found by the write itself, which is made again.
+//! sqlx's own pool checks a connection each time it is taken and each time it is returned: two more round trips for every
+//! write, which is one. Here a connection is checked when it has been idle for a while; the write itself finds one that broke
+//! since, and is made again.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,63 +11,57 @@ use sqlx::{Connection, Error, PgConnection};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use super::connection::{ACQUIRE_TIMEOUT, Server};
-use super::session::{Begun, Settings};
+use super::session::{Server, Session, SessionSettings};
 use super::statements::Statements;
 
-/// Idle for longer, a connection is asked whether it lives before it is lent: a firewall or a proxy may have dropped it.
-const ASK_AFTER: Duration = Duration::from_secs(1);
+/// Longest wait for a connection. The caller tries again.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long it may take to say so.
-const LIVES_WITHIN: Duration = Duration::from_secs(1);
+/// Idle for longer, a connection is checked before it is used: a firewall or a proxy may have dropped it.
+const CHECK_AFTER: Duration = Duration::from_secs(1);
+
+/// Longest wait for the answer to the check, and for a connection to close.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Idle for longer, or older than this, it is closed: nothing that a session gathers is kept for ever, and a name that leads
 /// to another server is looked up again.
 const IDLE_MAX: Duration = Duration::from_secs(10 * 60);
 const AGE_MAX: Duration = Duration::from_secs(30 * 60);
 
-/// At most so many connections to one server. Clones share them.
+/// A limited number of connections to one server. Clones share them.
 #[derive(Clone)]
 pub struct Pool(Arc<Shared>);
 
 struct Shared {
     server: Server,
-    /// What a new session begins with.
-    settings: Settings,
+    settings: SessionSettings,
     statements: Arc<Statements>,
-    room: Arc<Semaphore>,
-    /// The one used last is at the end, and is lent first: the others grow old.
-    idle: Mutex<Vec<Idle>>,
+    permits: Arc<Semaphore>,
+    /// The one used last is at the end and is taken first: the others grow old. Each with the time of its return.
+    idle: Mutex<Vec<(Session, Instant)>>,
 }
 
-struct Idle {
-    session: Session,
-    since: Instant,
-}
-
-struct Session {
-    begun: Begun,
-    made: Instant,
-}
-
-/// A connection on loan: thrown away unless it is handed back in order.
-pub struct Lent {
+/// A connection in use: dropped unless it is released.
+pub struct PooledConnection {
     session: Session,
     shared: Arc<Shared>,
-    _room: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Pool {
-    /// Connects to nothing yet.
-    pub fn new(server: Server, settings: Settings, statements: Arc<Statements>, size: u32) -> Self {
-        let room = Arc::new(Semaphore::new(
-            usize::try_from(size).unwrap_or(Semaphore::MAX_PERMITS),
-        ));
+    /// Makes a pool. Connects to nothing yet.
+    pub fn new(
+        server: Server,
+        settings: SessionSettings,
+        statements: Arc<Statements>,
+        size: u32,
+    ) -> Self {
+        let size = usize::try_from(size).unwrap_or(Semaphore::MAX_PERMITS);
         Self(Arc::new(Shared {
             server,
             settings,
             statements,
-            room,
+            permits: Arc::new(Semaphore::new(size)),
             idle: Mutex::default(),
         }))
     }
@@ -77,99 +71,90 @@ impl Pool {
         &self.0.statements
     }
 
-    /// One that is open, or a new one. Takes 5 s at most, as long as all are lent or the server does not answer.
-    pub async fn lend(&self) -> Result<Lent, Error> {
-        let lend = async {
-            let room = Arc::clone(&self.0.room)
-                .acquire_owned()
-                .await
-                .map_err(|_| Error::PoolClosed)?;
-            let session = match self.open().await {
+    /// Takes an open connection, or opens a new one.
+    ///
+    /// # Errors
+    /// Fails after 5 s if all are in use or the server does not answer, and if it refuses the session.
+    pub async fn acquire(&self) -> Result<PooledConnection, Error> {
+        let acquire = async {
+            let permit = Arc::clone(&self.0.permits).acquire_owned().await;
+            let permit = permit.map_err(|_| Error::PoolClosed)?;
+            let session = match self.take_idle().await {
                 Some(session) => session,
-                None => self.connect().await?,
+                None => self.0.server.connect(self.0.settings).await?,
             };
-            Ok(Lent {
+            Ok(PooledConnection {
                 session,
                 shared: Arc::clone(&self.0),
-                _room: room,
+                _permit: permit,
             })
         };
-        timeout(ACQUIRE_TIMEOUT, lend)
+        timeout(ACQUIRE_TIMEOUT, acquire)
             .await
             .unwrap_or(Err(Error::PoolTimedOut))
     }
 
-    /// One that is open and lives.
-    async fn open(&self) -> Option<Session> {
+    /// An open connection that works; `None` if there is none.
+    async fn take_idle(&self) -> Option<Session> {
         loop {
-            let Idle { mut session, since } = self.0.idle().pop()?;
+            let (mut session, since) = self.0.idle().pop()?;
             let idle = since.elapsed();
-            if idle > IDLE_MAX || session.made.elapsed() > AGE_MAX {
+            if idle > IDLE_MAX || session.opened_at.elapsed() > AGE_MAX {
                 continue;
             }
-            if idle <= ASK_AFTER {
+            if idle <= CHECK_AFTER {
                 return Some(session);
             }
-            match timeout(LIVES_WITHIN, session.begun.is_as_begun()).await {
+            match timeout(CHECK_TIMEOUT, session.is_unchanged()).await {
                 Ok(Ok(true)) => return Some(session),
                 Ok(Ok(false)) => {
-                    self.0.server.suspect_pooler();
-                    self.forget();
+                    self.0.server.note_changed_session();
+                    self.drop_idle();
                 }
                 Ok(Err(_)) | Err(_) => {}
             }
         }
     }
 
-    async fn connect(&self) -> Result<Session, Error> {
-        let begun = self.0.server.connect(self.0.settings).await?;
-        Ok(Session {
-            begun,
-            made: Instant::now(),
-        })
-    }
-
-    /// Throws away all that are open and not lent: what broke one has broken them too.
-    pub fn forget(&self) {
+    /// Drops all that are open and not in use: what broke one has broken them too.
+    pub fn drop_idle(&self) {
         self.0.idle().clear();
     }
 
-    /// The same, and what is known of the way to the server: a pooler has shown itself.
-    pub fn forget_server(&self) {
-        self.forget();
+    /// The same, and finds out again whether there is a pooler: one has shown itself.
+    pub fn drop_idle_and_pooling(&self) {
+        self.drop_idle();
         self.0.server.forget_pooling();
     }
 
-    /// Closes all that are not lent, in good order; none is lent after it.
+    /// Closes all that are not in use, in good order; none is given after it.
     pub async fn close(&self) {
-        self.0.room.close();
+        self.0.permits.close();
         let idle = std::mem::take(&mut *self.0.idle());
-        for Idle { session, .. } in idle {
+        for (session, _) in idle {
             // One that is already gone changes nothing.
-            drop(timeout(LIVES_WITHIN, session.begun.connection.close()).await);
+            drop(timeout(CHECK_TIMEOUT, session.connection.close()).await);
         }
     }
 }
 
 impl Shared {
-    fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {
+    fn idle(&self) -> MutexGuard<'_, Vec<(Session, Instant)>> {
         // No code that holds the lock can leave the list half changed.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Lent {
+impl PooledConnection {
+    /// The connection itself.
     pub fn connection(&mut self) -> &mut PgConnection {
-        &mut self.session.begun.connection
+        &mut self.session.connection
     }
 
-    /// The question was answered in full.
-    pub fn hand_back(self) {
-        if !self.shared.room.is_closed() {
-            self.shared.idle().push(Idle {
-                session: self.session,
-                since: Instant::now(),
-            });
+    /// Returns it to the pool. To be called once the query was answered in full.
+    pub fn release(self) {
+        if !self.shared.permits.is_closed() {
+            self.shared.idle().push((self.session, Instant::now()));
         }
     }
 }

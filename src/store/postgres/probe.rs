@@ -1,42 +1,42 @@
-//! What a server says of itself and of the role, asked over one connection. Nothing is changed.
+//! Inspects the server, the database and the role for `check`, without changing anything.
 
 use sqlx::{Error, Row};
 
-use super::connection::Server;
-use super::migrate;
 use super::pool::Pool;
-use super::schema::{Fault, Schema};
-use super::session::Pooling;
+use super::schema_fault::SchemaFault;
+use super::schema_state::SchemaState;
+use super::session::{Pooling, Server};
+use super::{migrate, migrations};
 use crate::clerk::Timestamp;
 use crate::clock::now;
 use crate::store::SchemaVersion;
 
-/// What is there.
+/// What the server, the database and the role are like.
 #[derive(Debug, Clone)]
-pub struct Inspection {
+pub struct ServerReport {
     /// As the server writes it, such as `15.20 (Debian 15.20-0+deb12u1)`.
     pub version: String,
     /// 10,000 times the major version, and the minor one.
     pub version_number: i32,
     /// What the schema holds.
-    pub tables: Schema,
+    pub tables: SchemaState,
     pub pooling: Pooling,
     pub fsync: bool,
     pub full_page_writes: bool,
     pub synchronous_commit: String,
     pub has_lz4: bool,
     pub is_read_only: bool,
-    /// Whether the wire is safe from others: encrypted, or within this machine.
+    /// Whether the connection is safe from others: encrypted, or within this machine.
     pub is_private: bool,
-    /// How many more the server takes.
+    /// How many more connections the server takes.
     pub connections_left: i64,
-    /// The server's clock, and ours in the middle of asking it.
+    /// The server's time, and ours at the same moment; `None` if either is implausible.
     pub clock: Option<(Timestamp, Timestamp)>,
-    /// Nothing where the role may not ask.
+    /// `None` if the role may not read it.
     pub schema: Option<SchemaVersion>,
-    /// What is wrong with the migrations that were made.
-    pub migrations: Option<Fault>,
-    /// Who makes migrations now.
+    /// What is wrong with the migrations that were made; `None` if nothing is.
+    pub migrations: Option<SchemaFault>,
+    /// The session that migrates now; `None` if none does.
     pub migrating: Option<String>,
     pub rights: Rights,
 }
@@ -44,17 +44,21 @@ pub struct Inspection {
 /// What the role may do.
 #[derive(Debug, Clone)]
 pub struct Rights {
-    /// Whether it can make the schema, or what the next migration brings.
+    /// Whether it can create the schema, or change it.
     pub migrate: bool,
-    /// Whether it can read and write the tables; nothing where there are none.
+    /// Whether it can read and write the tables; `None` if there are none.
     pub apply: Option<bool>,
-    /// Whether it can record which queue its workers use; nothing where there is no table for it.
+    /// Whether it can record which queue its workers use; `None` if there is no table for it.
     pub record: Option<bool>,
 }
 
-pub async fn inspect(server: &Server, readers: &Pool, wanted: i64) -> Result<Inspection, Error> {
-    let mut lent = readers.lend().await?;
-    let connection = lent.connection();
+/// Inspects the server over one connection.
+///
+/// # Errors
+/// Fails if it does not answer.
+pub async fn inspect(server: &Server, readers: &Pool) -> Result<ServerReport, Error> {
+    let mut pooled = readers.acquire().await?;
+    let connection = pooled.connection();
     let sql = readers.sql();
     let before = now();
     let row = sqlx::query(sql.inspect.clone())
@@ -64,58 +68,27 @@ pub async fn inspect(server: &Server, readers: &Pool, wanted: i64) -> Result<Ins
     let clock = Timestamp::from_ms(row.try_get("now_ms")?)
         .zip(Timestamp::from_ms((before.ms() + after.ms()) / 2));
     let has_schema: bool = row.try_get("has_schema")?;
-    let may_use = row.try_get::<Option<bool>, _>("may_use")?.unwrap_or(false);
-    let may_read = may_use
-        && row
-            .try_get::<Option<bool>, _>("may_read_migrations")?
-            .unwrap_or(false);
-    let tables = Schema::of(
-        &sqlx::query(sql.schema_state.clone())
-            .fetch_one(&mut *connection)
-            .await?,
-        &sql.schema,
-    )?;
-    let (schema, migrations) = match (tables.is_versioned, may_read) {
-        (false, _) => (
-            Some(SchemaVersion {
-                found: None,
-                wanted,
-            }),
-            None,
-        ),
-        (true, false) => (None, None),
-        (true, true) => {
-            let rows = sqlx::query(sql.applied.clone())
-                .fetch_all(&mut *connection)
-                .await?;
-            let (version, fault) = migrate::version(&rows)?;
-            (Some(version), fault)
-        }
-    };
-    let is_old = schema.is_some_and(|schema| schema.found < Some(wanted));
+    let flag = |name| row.try_get::<Option<bool>, _>(name);
+    let may_read = flag("may_use")? == Some(true) && flag("may_read_migrations")? == Some(true);
+    let tables = SchemaState::read(&mut *connection, sql, may_read).await?;
+    let version = tables.applied.as_deref().map(migrations::version);
+    let schema = version.as_ref().map(|(version, _)| *version);
+    let is_old = schema.is_some_and(|schema| schema.found < Some(schema.wanted));
     let migrating = if is_old {
-        migrate::holder(&mut *connection, &sql.schema).await?
+        migrate::lock_holder(&mut *connection, &sql.schema).await?
     } else {
         None
     };
-    let may_extend = row
-        .try_get::<Option<bool>, _>("may_extend")?
-        .unwrap_or(false);
-    let owns_tables = row
-        .try_get::<Option<bool>, _>("owns_tables")?
-        .unwrap_or(true);
     let rights = Rights {
         migrate: if has_schema {
-            may_extend && owns_tables
+            flag("may_extend")? == Some(true) && flag("owns_tables")? != Some(false)
         } else {
             row.try_get("may_create")?
         },
-        apply: row
-            .try_get::<Option<bool>, _>("may_write")?
-            .map(|may| may && may_read),
-        record: row.try_get("may_record")?,
+        apply: flag("may_write")?.map(|may| may && may_read),
+        record: flag("may_record")?,
     };
-    let inspection = Inspection {
+    let report = ServerReport {
         version: row.try_get("version")?,
         version_number: row.try_get("version_number")?,
         tables,
@@ -129,10 +102,10 @@ pub async fn inspect(server: &Server, readers: &Pool, wanted: i64) -> Result<Ins
         connections_left: row.try_get("connections_left")?,
         clock,
         schema,
-        migrations,
+        migrations: version.and_then(|(_, fault)| fault),
         migrating,
         rights,
     };
-    lent.hand_back();
-    Ok(inspection)
+    pooled.release();
+    Ok(report)
 }

@@ -1,14 +1,14 @@
-//! Sessions with the server: how one begins, and what is between us and it.
+//! Sessions with the server: how one starts, and whether a pooler is between us and it.
 //!
-//! Nothing but names is asked for in the startup message, since poolers refuse the rest: settings are set after connecting, in
-//! one round trip. With transaction pooling a server session belongs to a client for one transaction only: a setting would stay
-//! with it and reach other clients, so none is set there, and nothing else is left in a session. There the driver needs a pooler
-//! that follows prepared statements. Unnamed ones are no way: sqlx prepares and executes in two round trips, each of which may
-//! reach another session.
+//! The startup message has nothing but names in it, since poolers refuse the rest: settings are set after connecting, in one
+//! round trip. With transaction pooling a client has a server session for one transaction only: a setting would stay with the
+//! session and reach other clients, so none is set there, and nothing else is left in a session. There the driver needs a
+//! pooler that follows prepared statements. Unnamed ones do not help: sqlx prepares and executes in two round trips, each of
+//! which may reach another session.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection, Error, Executor, PgConnection, Row};
@@ -16,198 +16,232 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 use tracing::info;
 
+use super::address::Address;
 use super::{error, no_delay};
 use crate::store::StoreError;
+use crate::url::bracketed;
 
-/// For how long a connection has the same session of the server.
+/// How long a connection keeps its session of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pooling {
-    /// As long as it lasts: a server, or a pooler that pools sessions.
+    /// As long as it lasts: there is no pooler, or one that pools sessions.
     Session,
     /// For one transaction.
     Transaction,
 }
 
-/// What the server's address leads to, found out with the first connection. Clones share it.
-#[derive(Clone, Default)]
-pub struct Known {
+/// Where the server is and how to log in. Clones share what is known of it.
+#[derive(Clone)]
+pub struct Server {
+    options: Arc<PgConnectOptions>,
+    /// Found out with the first connection; `None` before.
     pooling: Arc<Mutex<Option<Pooling>>>,
     /// Whether a connection has changed its session since: a pooler of several processes, of which the first two connections
     /// missed each other.
-    is_suspected: Arc<AtomicBool>,
+    has_changed_session: Arc<AtomicBool>,
+    /// The settings that ask for TLS.
+    asking_for_tls: Arc<str>,
 }
 
 /// A connection with its session.
-pub struct Begun {
+pub struct Session {
     pub connection: PgConnection,
-    /// Which session of the server it has; nothing where that changes.
-    pub identity: Option<String>,
+    /// Which session of the server it has; `None` if that changes.
+    identity: Option<String>,
+    pub opened_at: Instant,
 }
 
 /// Longest wait for a second session beside the first: a pooler may have to wait for one that is free.
-const SECOND_WITHIN: Duration = Duration::from_secs(3);
+const SECOND_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// What a session begins with.
+/// The settings of a new session.
 #[derive(Debug, Clone, Copy)]
-pub struct Settings {
-    pub sql: &'static str,
-    /// Whether a session may do without them where it cannot be told whether it keeps any.
-    pub may_be_left_out: bool,
+pub struct SessionSettings {
+    sql: &'static str,
+    /// Whether a session may do without them if it is unknown whether it keeps any.
+    is_optional: bool,
 }
 
-/// Opens a connection and begins the session with these settings, where a session keeps any. Has no deadline of its own.
-///
-/// # Errors
-/// `Error::Configuration` holds a `StoreError` where the server or a pooler refuses us.
-pub async fn begin(
-    options: &PgConnectOptions,
-    known: &Known,
-    settings: Settings,
-) -> Result<Begun, Error> {
-    let mut connection = open(options).await.map_err(error::of_connecting)?;
-    let identity = match known.pooling(options, &mut connection).await? {
-        Some(Pooling::Session) => {
-            connection
-                .execute(settings.sql)
-                .await
-                .map_err(error::of_connecting)?;
-            Some(identity(&mut connection, IDENTITY).await?)
-        }
-        Some(Pooling::Transaction) => None,
-        None if settings.may_be_left_out => None,
-        None => {
-            return Err(Error::Configuration(Box::new(StoreError::Unavailable(
-                error::ONE_CONNECTION.into(),
-            ))));
-        }
+impl SessionSettings {
+    /// Those of a session that writes.
+    pub const WRITER: Self = Self {
+        sql: include_str!("session_for_writes.sql"),
+        is_optional: false,
     };
-    Ok(Begun {
-        connection,
-        identity,
-    })
+    /// Those of a session that only reads.
+    pub const READER: Self = Self {
+        sql: include_str!("session_for_questions.sql"),
+        is_optional: true,
+    };
 }
 
 const IDENTITY: &str = include_str!("session_identity.sql");
 
 /// Which session of the server answers.
-pub async fn identity(connection: &mut PgConnection, sql: &'static str) -> Result<String, Error> {
-    let row = connection
-        .fetch_one(sql)
-        .await
-        .map_err(error::of_connecting)?;
-    row.try_get(0)
+async fn identity(connection: &mut PgConnection, sql: &'static str) -> Result<String, Error> {
+    let row = connection.fetch_one(sql).await;
+    row.map_err(error::of_connecting)?.try_get(0)
 }
 
-impl Begun {
-    /// Whether the connection works and still has its session.
+impl Session {
+    /// Whether the connection still has its session.
     ///
     /// # Errors
-    /// The connection does not work.
-    pub async fn is_as_begun(&mut self) -> Result<bool, Error> {
+    /// Fails if the connection does not work.
+    pub async fn is_unchanged(&mut self) -> Result<bool, Error> {
         let now = identity(&mut self.connection, IDENTITY).await?;
-        Ok(self.identity.as_ref().is_none_or(|begun| *begun == now))
+        Ok(self.identity.as_ref().is_none_or(|before| *before == now))
     }
 }
 
-async fn open(options: &PgConnectOptions) -> Result<PgConnection, Error> {
-    let connection = options.connect().await?;
-    if options.get_socket().is_none() {
-        no_delay::set(options.get_port());
+impl Server {
+    /// Makes the value. Connects to nothing yet.
+    ///
+    /// # Errors
+    /// Fails for a file of TLS that cannot be used.
+    pub fn at(address: &Address) -> Result<Self, StoreError> {
+        // Poolers refuse what they do not know in the startup message. Every server that is supported prints numbers in full.
+        let options = address
+            .connect_options()?
+            .extra_float_digits(None)
+            .disable_statement_logging();
+        Ok(Self {
+            options: Arc::new(options),
+            pooling: Arc::default(),
+            has_changed_session: Arc::default(),
+            asking_for_tls: address.asking_for_tls().into(),
+        })
     }
-    Ok(connection)
-}
 
-impl Known {
-    /// To be called when something shows that the address leads to something else.
-    pub fn forget(&self) {
-        // Whoever holds it is finding it out anew.
-        if let Ok(mut known) = self.pooling.try_lock() {
-            *known = None;
+    /// Opens a connection and applies the settings, if a session keeps any. Has no time limit of its own.
+    ///
+    /// # Errors
+    /// `Error::Configuration` holds a `StoreError` if the server or a pooler refuses the session.
+    pub async fn connect(&self, settings: SessionSettings) -> Result<Session, Error> {
+        let session = self.start(settings).await;
+        session.map_err(|error| error::name_what_asks_for_tls(error, &self.asking_for_tls))
+    }
+
+    async fn start(&self, settings: SessionSettings) -> Result<Session, Error> {
+        let mut connection = self.open().await.map_err(error::of_connecting)?;
+        let identity = match self.find_pooling(&mut connection).await? {
+            Some(Pooling::Session) => {
+                let set = connection.execute(settings.sql).await;
+                set.map_err(error::of_connecting)?;
+                Some(identity(&mut connection, IDENTITY).await?)
+            }
+            None if !settings.is_optional => {
+                let error = StoreError::Unavailable(error::ONE_CONNECTION.into());
+                return Err(Error::Configuration(Box::new(error)));
+            }
+            Some(Pooling::Transaction) | None => None,
+        };
+        Ok(Session {
+            connection,
+            identity,
+            opened_at: Instant::now(),
+        })
+    }
+
+    async fn open(&self) -> Result<PgConnection, Error> {
+        let connection = self.options.connect().await?;
+        if self.options.get_socket().is_none() {
+            no_delay::set(self.options.get_port());
+        }
+        Ok(connection)
+    }
+
+    /// Whether a pooler is between us and the server; `None` before the first connection.
+    pub async fn pooling(&self) -> Option<Pooling> {
+        *self.pooling.lock().await
+    }
+
+    /// Forgets what is known of a pooler. To be called when an answer shows that the address leads to something else.
+    pub fn forget_pooling(&self) {
+        // Whoever holds it is finding it out again.
+        if let Ok(mut pooling) = self.pooling.try_lock() {
+            *pooling = None;
         }
     }
 
     /// To be called when a connection has changed its session.
-    pub fn suspect(&self) {
-        self.is_suspected.store(true, Ordering::Relaxed);
-        self.forget();
+    pub fn note_changed_session(&self) {
+        self.has_changed_session.store(true, Ordering::Relaxed);
+        self.forget_pooling();
     }
 
-    /// What is known; nothing before the first connection.
-    pub async fn get(&self) -> Option<Pooling> {
-        *self.pooling.lock().await
-    }
-
-    /// Nothing where a second connection is not to be had: it is asked for again with the next one.
-    async fn pooling(
-        &self,
-        options: &PgConnectOptions,
-        first: &mut PgConnection,
-    ) -> Result<Option<Pooling>, Error> {
+    /// Returns `None` if there is no second connection to be had: it is asked for again with the next one.
+    async fn find_pooling(&self, first: &mut PgConnection) -> Result<Option<Pooling>, Error> {
         // One at a time: it takes a second connection.
-        let mut known = self.pooling.lock().await;
-        if known.is_some() {
-            return Ok(*known);
-        }
-        let is_suspected = self.is_suspected.load(Ordering::Relaxed);
-        let pooling = find_out(options, first, is_suspected).await?;
-        if pooling == Some(Pooling::Transaction) {
-            info!("a transaction pooler is before PostgreSQL; no limits are set for its sessions");
-        }
-        *known = pooling;
-        Ok(pooling)
-    }
-}
-
-/// Whether transactions are pooled. While a second connection is inside a transaction, the first must still have the session that
-/// it had, and the second another one. Nothing where no second one is to be had: to guess would be to leave settings in sessions of
-/// others.
-async fn find_out(
-    options: &PgConnectOptions,
-    first: &mut PgConnection,
-    is_suspected: bool,
-) -> Result<Option<Pooling>, Error> {
-    let own = identity(first, IDENTITY).await?;
-    // A pooler that goes round gives another one now.
-    let again = identity(first, IDENTITY).await?;
-    let hold = async {
-        let mut second = match open(options).await {
-            Err(Error::Database(error))
-                if error.code().as_deref() == Some(error::TOO_MANY_CONNECTIONS) =>
-            {
-                return Ok(None);
+        let mut pooling = self.pooling.lock().await;
+        if pooling.is_none() {
+            *pooling = self.detect_pooling(first).await?;
+            if *pooling == Some(Pooling::Transaction) {
+                info!(
+                    "a transaction pooler is in front of PostgreSQL; no limits are set for its sessions"
+                );
             }
-            opened => opened.map_err(error::of_connecting)?,
-        };
-        let held = identity(&mut second, include_str!("session_held.sql")).await?;
-        Ok::<_, Error>(Some((second, held)))
-    };
-    let Some((mut second, held)) = timeout(SECOND_WITHIN, hold).await.unwrap_or(Ok(None))? else {
-        return Ok(None);
-    };
-    let is_shared = is_suspected
-        || is_named_as_pooler(options.get_host(), options.get_port())
-        || again != own
-        || held == own
-        // Not asked where the second has what was the first's: there may be no other, and the first would wait.
-        || identity(first, IDENTITY).await? != own;
-    if is_shared {
-        // Where it fails the connection is dropped inside its transaction, and the pooler ends the session with all that it keeps.
-        can_serve(&mut second).await?;
+        }
+        Ok(*pooling)
     }
-    second
-        .execute("rollback")
-        .await
-        .map_err(error::of_connecting)?;
-    // All was answered; how it ends changes nothing.
-    drop(second.close().await);
-    Ok(Some(if is_shared {
-        Pooling::Transaction
-    } else {
-        Pooling::Session
-    }))
+
+    /// Detects transaction pooling. While a second connection is inside a transaction, the first must still have the session
+    /// that it had, and the second another one. Returns `None` if there is no second one: a wrong guess would leave settings in
+    /// sessions of others.
+    async fn detect_pooling(&self, first: &mut PgConnection) -> Result<Option<Pooling>, Error> {
+        let own = identity(first, IDENTITY).await?;
+        // A pooler that goes round gives another one now.
+        let again = identity(first, IDENTITY).await?;
+        let open_second = async {
+            let mut second = match self.open().await {
+                Err(Error::Database(error))
+                    if error.code().as_deref() == Some(error::TOO_MANY_CONNECTIONS) =>
+                {
+                    return Ok(None);
+                }
+                opened => opened.map_err(error::of_connecting)?,
+            };
+            let held = identity(&mut second, include_str!("session_held.sql")).await?;
+            Ok::<_, Error>(Some((second, held)))
+        };
+        let opened = timeout(SECOND_TIMEOUT, open_second).await;
+        let Some((mut second, held)) = opened.unwrap_or(Ok(None))? else {
+            return Ok(None);
+        };
+        let is_shared = self.has_changed_session.load(Ordering::Relaxed)
+            || is_named_as_pooler(self.options.get_host(), self.options.get_port())
+            || again != own
+            || held == own
+            // Not asked if the second has what was the first's: there may be no other, and the first would wait.
+            || identity(first, IDENTITY).await? != own;
+        if is_shared {
+            // If it fails the connection is dropped inside its transaction, and the pooler ends the session.
+            check_pooler(&mut second).await?;
+        }
+        let ended = second.execute("rollback").await;
+        ended.map_err(error::of_connecting)?;
+        // All was answered; how it ends changes nothing.
+        drop(second.close().await);
+        Ok(Some(if is_shared {
+            Pooling::Transaction
+        } else {
+            Pooling::Session
+        }))
+    }
+
+    /// Host, port and database: the URL without its user and password.
+    pub fn place(&self) -> String {
+        let options = &self.options;
+        let host = options.get_socket().map_or_else(
+            || bracketed(options.get_host()),
+            |path| path.display().to_string(),
+        );
+        let database = options.get_database().unwrap_or_default();
+        format!("{host}:{}/{database}", options.get_port())
+    }
 }
 
-/// Addresses of hosted poolers that may have several processes, of which two connections could miss each other.
+/// Whether it is the address of a hosted pooler. Those may have several processes, and two connections could miss each other.
 fn is_named_as_pooler(host: &str, port: u16) -> bool {
     let is_supabase = host.ends_with(".supabase.com") || host.ends_with(".supabase.co");
     let is_neon = host
@@ -217,8 +251,8 @@ fn is_named_as_pooler(host: &str, port: u16) -> bool {
     is_supabase && port == 6543 || is_neon
 }
 
-/// Whether a transaction pooler keeps what this program needs, asked inside a transaction.
-async fn can_serve(connection: &mut PgConnection) -> Result<(), Error> {
+/// Checks inside a transaction that a transaction pooler keeps what this program needs.
+async fn check_pooler(connection: &mut PgConnection) -> Result<(), Error> {
     let named = sqlx::query_scalar::<_, i32>(include_str!("session_named.sql"))
         .fetch_one(&mut *connection)
         .await;

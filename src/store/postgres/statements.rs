@@ -2,8 +2,8 @@
 
 use sqlx::SqlStr;
 
-use super::SchemaName;
 use super::apply_conditions::CONDITIONS;
+use super::schema_name::SchemaName;
 use crate::clerk::tables::users;
 use crate::store::queries::{Queries, made};
 use crate::store::template::{self, Dialect};

@@ -172,7 +172,7 @@ async fn join(
                 .bind(deleted_at.filter(|_| scrubs).map(|_| now_ms))
                 .bind(profile.and_then(|profile| lowercase::of_profile(change.table, profile)));
             for place in 0..change.table.columns.len() {
-                query = match profile.map(|profile| &profile.values[place]) {
+                query = match change.value_at(place) {
                     None | Some(Value::Null) => query.bind(None::<i64>),
                     Some(Value::Text(text) | Value::Json(text)) => query.bind(&**text),
                     Some(Value::Boolean(value)) => query.bind(*value),
@@ -205,40 +205,42 @@ async fn empty_payloads(connection: &mut SqliteConnection, id: &ClerkId) -> Resu
     Ok(emptied.rows_affected())
 }
 
-/// Erases these users' rows and the payloads of their events; how many of each.
-pub async fn erase(
-    connection: &mut SqliteConnection,
-    which: Which<'_>,
-) -> Result<(u64, u64), Error> {
+/// Erases a user's row and the payloads of the user's events. Returns how many of each.
+///
+/// # Errors
+/// Fails if SQLite refuses it.
+pub async fn erase(connection: &mut SqliteConnection, id: &ClerkId) -> Result<(u64, u64), Error> {
     let mut transaction = connection.begin_with("begin immediate").await?;
-    let ids = match which {
-        Which::User(id) => vec![id.clone()],
-        Which::Deleted { limit } => {
-            let ids =
-                sqlx::query_scalar::<_, String>(SqlStr::clone(&statements::DELETED_NOT_ERASED));
-            let ids = ids.bind(limit).fetch_all(&mut *transaction).await?;
-            ids.iter().filter_map(|id| ClerkId::new(id)).collect()
-        }
-    };
-    let (mut users, mut payloads) = (0, 0);
-    for id in &ids {
-        let erase = sqlx::query(SqlStr::clone(&statements::ERASE))
-            .bind(id.as_str())
-            .bind(now().ms());
-        users += erase.execute(&mut *transaction).await?.rows_affected();
-        payloads += empty_payloads(&mut transaction, id).await?;
-    }
+    let erased = erase_within(&mut transaction, id).await?;
     transaction.commit().await?;
-    Ok((users, payloads))
+    Ok(erased)
 }
 
-/// Whose data is erased.
-pub enum Which<'a> {
-    User(&'a ClerkId),
-    /// Deleted users that are not erased yet.
-    Deleted {
-        limit: u32,
-    },
+/// Erases up to `limit` rows of deleted users, and the payloads of their events. Returns how many rows.
+///
+/// # Errors
+/// Fails if SQLite refuses it.
+pub async fn scrub(connection: &mut SqliteConnection, limit: u32) -> Result<u64, Error> {
+    let mut transaction = connection.begin_with("begin immediate").await?;
+    let ids = sqlx::query_scalar::<_, String>(SqlStr::clone(&statements::DELETED_NOT_ERASED));
+    let ids = ids.bind(limit).fetch_all(&mut *transaction).await?;
+    let mut users = 0;
+    for id in ids.iter().filter_map(|id| ClerkId::new(id)) {
+        users += erase_within(&mut transaction, &id).await?.0;
+    }
+    transaction.commit().await?;
+    Ok(users)
+}
+
+async fn erase_within(
+    transaction: &mut SqliteConnection,
+    id: &ClerkId,
+) -> Result<(u64, u64), Error> {
+    let erase = sqlx::query(SqlStr::clone(&statements::ERASE))
+        .bind(id.as_str())
+        .bind(now().ms());
+    let users = erase.execute(&mut *transaction).await?.rows_affected();
+    Ok((users, empty_payloads(transaction, id).await?))
 }
 
 /// Deletes a user's row and events; how many of each.

@@ -212,8 +212,8 @@ async fn a_transaction_pooler_that_shows_itself_later_is_recognized_then() {
     let store = open(&bouncer.url(&database.url()));
     store.migrate().await.unwrap();
     let pooling = async || match store.inspect().await.unwrap() {
-        store::Inspection::Postgres(found) => found.pooling,
-        store::Inspection::Sqlite(_) => unreachable!(),
+        store::DatabaseReport::Postgres(found) => found.pooling,
+        store::DatabaseReport::Sqlite(_) => unreachable!(),
     };
     assert_eq!(pooling().await, Pooling::Session);
     bouncer.reload(&database.url(), &["pool_mode = transaction", FOLLOWS]);

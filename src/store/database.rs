@@ -1,0 +1,257 @@
+//! Either database, and what both do.
+
+use std::time::Duration;
+
+use super::error::StoreError;
+use super::keep::OnDelete;
+use super::queries::Queries;
+use super::schema_version::SchemaVersion;
+use super::write::{Outcome, Write};
+use super::{postgres, sqlite};
+use crate::clerk::{ClerkId, EventId, Timestamp};
+
+/// The same expression for the store of either database.
+macro_rules! dispatch {
+    ($of:ident, $store:ident => $call:expr) => {
+        match $of {
+            $crate::store::Store::Postgres($store) => $call,
+            $crate::store::Store::Sqlite($store) => $call,
+        }
+    };
+}
+
+pub(super) use dispatch;
+
+/// A database. Clones share its connections.
+#[derive(Clone)]
+pub enum Store {
+    Postgres(postgres::Store),
+    Sqlite(sqlite::Store),
+}
+
+/// Which database to open. Plain data.
+#[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "made once a process")]
+pub enum Options {
+    Postgres(postgres::Options),
+    Sqlite(sqlite::Options),
+}
+
+/// What a database is like: for the person who sets it up.
+#[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "made once, by `check`")]
+pub enum DatabaseReport {
+    Postgres(postgres::ServerReport),
+    Sqlite(sqlite::FileReport),
+}
+
+/// Longest wait of `usable`.
+const PING_TIMEOUT: Duration = Duration::from_secs(2);
+
+impl Store {
+    /// Opens a database, which need not answer yet.
+    ///
+    /// # Errors
+    /// Fails for a file of TLS that cannot be used.
+    pub fn open(options: &Options) -> Result<Self, StoreError> {
+        match options {
+            Options::Postgres(options) => Ok(Self::Postgres(postgres::Store::open(options)?)),
+            Options::Sqlite(options) => Ok(Self::Sqlite(sqlite::Store::open(options))),
+        }
+    }
+
+    /// Brings the schema up to date. Any number of processes may do it at once.
+    ///
+    /// # Errors
+    /// Fails if a migration cannot be made.
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        dispatch!(self, store => store.migrate().await)
+    }
+
+    /// Checks a SQLite file for damage, before it is used. A server checks its own files.
+    ///
+    /// # Errors
+    /// Fails for a damaged file.
+    pub async fn check(&self) -> Result<(), StoreError> {
+        match self {
+            Self::Postgres(_) => Ok(()),
+            Self::Sqlite(store) => store.check().await,
+        }
+    }
+
+    /// The version of the schema.
+    ///
+    /// # Errors
+    /// Fails if the database does not answer, or its schema is that of another program.
+    pub async fn schema_version(&self) -> Result<SchemaVersion, StoreError> {
+        dispatch!(self, store => store.schema_version().await)
+    }
+
+    /// Inspects the database without changing anything.
+    ///
+    /// # Errors
+    /// Fails at once if the database does not answer.
+    pub async fn inspect(&self) -> Result<DatabaseReport, StoreError> {
+        match self {
+            Self::Postgres(store) => store.inspect().await.map(DatabaseReport::Postgres),
+            Self::Sqlite(store) => store.inspect().await.map(DatabaseReport::Sqlite),
+        }
+    }
+
+    /// Where it is, without a user or a password.
+    pub fn place(&self) -> String {
+        dispatch!(self, store => store.place())
+    }
+
+    /// Applies all of `write` or none of it, in one transaction. Returns one outcome per record, in order.
+    ///
+    /// A future that is dropped before it ends may have applied the write or not.
+    ///
+    /// # Errors
+    /// Fails if the write was not applied; the error says whether to retry, to isolate or to stop.
+    pub async fn apply(&self, write: &Write) -> Result<Vec<Outcome>, StoreError> {
+        debug_assert!(
+            write.is_in_order(),
+            "a write has one change a user and one record an event, sorted"
+        );
+        let scrubs = self.on_delete() == OnDelete::Scrub
+            && write
+                .changes
+                .iter()
+                .any(|change| change.deleted_at.is_some());
+        let write = if scrubs {
+            &write.without_profiles_of_deleted()
+        } else {
+            write
+        };
+        dispatch!(self, store => store.apply(write).await)
+    }
+
+    /// The name of the database system in traces.
+    pub fn system(&self) -> &'static str {
+        match self {
+            Self::Postgres(_) => "postgresql",
+            Self::Sqlite(_) => "sqlite",
+        }
+    }
+
+    /// Whether two writes can run at once.
+    pub fn writes_side_by_side(&self) -> bool {
+        matches!(self, Self::Postgres(_))
+    }
+
+    /// What is kept of a deleted user.
+    pub fn on_delete(&self) -> OnDelete {
+        dispatch!(self, store => store.keep.on_delete)
+    }
+
+    /// Checks that a worker may take a batch: the database answers, its schema is this program's (or was, before the migration
+    /// of the next version), and it accepts writes as far as that can be tried. Takes 2 s at most.
+    ///
+    /// # Errors
+    /// Fails if a worker must not take a batch.
+    pub async fn usable(&self) -> Result<(), StoreError> {
+        let answer = async {
+            match self {
+                Self::Postgres(store) => {
+                    store.check_schema().await?;
+                    store.writable().await
+                }
+                Self::Sqlite(store) => {
+                    store.schema_version().await?.check()?;
+                    store.writable().await
+                }
+            }
+        };
+        let answer = tokio::time::timeout(PING_TIMEOUT, answer).await;
+        answer.unwrap_or_else(|_| Err(StoreError::Unavailable("it does not answer".into())))
+    }
+
+    /// The same, and that the last batch was written. Not for a worker, which would then never write again: only the next batch
+    /// can show that the database accepts writes, and it is the one that was not written.
+    ///
+    /// # Errors
+    /// Fails for both reasons.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.usable().await?;
+        match self {
+            Self::Postgres(store) => store.last_fault(),
+            Self::Sqlite(_) => Ok(()),
+        }
+    }
+
+    /// Deletes up to `limit` rows of `events` that were received before `older_than` and are not failed. Returns how many.
+    ///
+    /// # Errors
+    /// Fails if the database refuses it.
+    pub async fn prune(&self, older_than: Timestamp, limit: u32) -> Result<u64, StoreError> {
+        dispatch!(self, store => store.prune(older_than, limit).await)
+    }
+
+    /// Sets failed events to discarded, by their IDs. Returns the type of each that was failed; others stay as they are.
+    ///
+    /// # Errors
+    /// Fails if the database refuses it.
+    pub async fn discard(&self, ids: &[EventId]) -> Result<Vec<String>, StoreError> {
+        dispatch!(self, store => store.discard(ids).await)
+    }
+
+    /// Erases up to `limit` rows of deleted users, and the payloads of their events, for `ON_DELETE=scrub`. Returns how many
+    /// rows.
+    ///
+    /// # Errors
+    /// Fails if the database refuses it.
+    pub async fn scrub(&self, limit: u32) -> Result<u64, StoreError> {
+        dispatch!(self, store => store.scrub(limit).await)
+    }
+
+    /// Empties up to `limit` payloads of events whose user is erased, for `ON_DELETE=scrub`. Returns how many. A delete empties
+    /// those that it sees; one that another worker writes at the same moment is left for this.
+    ///
+    /// # Errors
+    /// Fails if the database refuses it.
+    pub async fn empty_payloads(&self, limit: u32) -> Result<u64, StoreError> {
+        dispatch!(self, store => store.empty_payloads(limit).await)
+    }
+
+    /// Deletes a user's row and all of the user's events. Returns how many of each.
+    ///
+    /// # Errors
+    /// Fails if the database refuses it.
+    pub async fn forget(&self, id: &ClerkId) -> Result<(u64, u64), StoreError> {
+        dispatch!(self, store => store.forget(id).await)
+    }
+
+    /// Returns the rows. Fails if there are none and the role does not see every row.
+    pub(super) async fn check_visible<T>(
+        &self,
+        table: &str,
+        rows: Vec<T>,
+    ) -> Result<Vec<T>, StoreError> {
+        if let Self::Postgres(store) = self {
+            store.unless_hidden(table, rows.is_empty()).await?;
+        }
+        Ok(rows)
+    }
+
+    /// The statements that both databases have.
+    pub(super) fn queries(&self) -> &Queries {
+        match self {
+            Self::Postgres(store) => store.queries(),
+            Self::Sqlite(_) => &sqlite::statements::QUERIES,
+        }
+    }
+
+    /// An error of the driver, as what the caller can do.
+    pub(super) fn error(&self, error: sqlx::Error) -> StoreError {
+        match self {
+            Self::Postgres(_) => postgres::error::of(error),
+            Self::Sqlite(store) => store.fault(error),
+        }
+    }
+
+    /// Closes the connections in order.
+    pub async fn close(&self) {
+        dispatch!(self, store => store.close().await)
+    }
+}

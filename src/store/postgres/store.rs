@@ -1,0 +1,318 @@
+//! The store on PostgreSQL.
+//!
+//! Nothing here opens a transaction: a `begin` that is cancelled leaves its connection inside one (sqlx 0.9), and a
+//! single statement is a transaction of its own.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, Row, SqlStr};
+
+use super::address::Address;
+use super::pool::Pool;
+use super::probe::{self, ServerReport};
+use super::schema_name::SchemaName;
+use super::schema_state::SchemaState;
+use super::session::{Server, SessionSettings};
+use super::statements::Statements;
+use super::{apply, connection, error, migrate, migrations};
+use crate::clerk::{ClerkId, EventId, Timestamp};
+use crate::store::bind::Bind;
+use crate::store::queries::Queries;
+use crate::store::{Keep, Outcome, Parsed, SchemaVersion, StoreError, Write};
+
+/// The server, and how it is used. Plain data.
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub address: Address,
+    /// The schema that holds the tables.
+    pub schema: SchemaName,
+    /// Most connections for writes.
+    pub connections: u32,
+    pub keep: Keep,
+}
+
+/// Most connections for reads, so that these never wait for a write.
+const READERS: u32 = 4;
+
+/// A handle on the database. Clones share its connections.
+#[derive(Clone)]
+pub struct Store {
+    server: Server,
+    writers: Pool,
+    readers: Pool,
+    /// Why the last batch was not written; `None` if it was, or is isolated.
+    fault: Arc<Mutex<Option<StoreError>>>,
+    /// Whether the schema has been this program's since the process started.
+    was_current: Arc<AtomicBool>,
+    pub(in crate::store) keep: Keep,
+}
+
+impl Store {
+    /// Makes the value. Connects to nothing yet.
+    ///
+    /// # Errors
+    /// Fails for a file of TLS that cannot be used.
+    pub fn open(options: &Options) -> Result<Self, StoreError> {
+        let server = Server::at(&options.address)?;
+        let statements = Arc::new(Statements::new(options.schema.clone()));
+        let pool =
+            |settings, size| Pool::new(server.clone(), settings, Arc::clone(&statements), size);
+        Ok(Self {
+            // One more than batches in flight: the secondary sources are drained beside them.
+            writers: pool(
+                SessionSettings::WRITER,
+                options.connections.saturating_add(1),
+            ),
+            readers: pool(SessionSettings::READER, READERS),
+            server,
+            fault: Arc::default(),
+            was_current: Arc::default(),
+            keep: options.keep,
+        })
+    }
+
+    /// Runs on one of the connections for reads, so that a command needs no second one. The connection is closed, and with it
+    /// the lock, unless all was made.
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        let mut connection = self.readers.acquire().await.map_err(error::of)?;
+        migrate::migrate(connection.connection(), self.readers.sql()).await?;
+        connection.release();
+        Ok(())
+    }
+
+    /// The newest migration of a schema that is ours.
+    pub async fn schema_version(&self) -> Result<SchemaVersion, StoreError> {
+        Ok(self.schema().await?.1)
+    }
+
+    /// Fails where nothing was found, and may be there: the role does not see every row.
+    pub(in crate::store) async fn unless_hidden(
+        &self,
+        table: &str,
+        is_nothing: bool,
+    ) -> Result<(), StoreError> {
+        if !is_nothing {
+            return Ok(());
+        }
+        self.state(false).await?.check_visible(table)
+    }
+
+    /// The state of the schema, with the migrations that were made if they are asked for.
+    async fn state(&self, with_migrations: bool) -> Result<SchemaState, StoreError> {
+        let sql = self.readers.sql();
+        let read = async |connection: &mut PgConnection| {
+            SchemaState::read(connection, sql, with_migrations).await
+        };
+        connection::run(&self.readers, read)
+            .await
+            .map_err(error::of)
+    }
+
+    async fn schema(&self) -> Result<(SchemaState, SchemaVersion), StoreError> {
+        let state = self.state(true).await?;
+        state.check_versions()?;
+        let (version, fault) = migrations::version(state.applied());
+        if let Some(fault) = fault {
+            return Err(fault.into());
+        }
+        if version.found < Some(version.wanted) {
+            // Its migrations could not be made.
+            state.check_encoding()?;
+        }
+        Ok((state, version))
+    }
+
+    /// Checks that this process can work with the schema.
+    pub async fn check_schema(&self) -> Result<(), StoreError> {
+        let (schema, version) = self.schema().await?;
+        self.accept(version)?;
+        schema.check(version)
+    }
+
+    /// Whether this process may work with the schema. The migrations of the next version leave this one working, so a process that
+    /// runs goes on until it is replaced. One that starts does not know what it would miss, and is refused.
+    fn accept(&self, version: SchemaVersion) -> Result<(), StoreError> {
+        let checked = version.check();
+        if checked.is_ok() {
+            self.was_current.store(true, Ordering::Relaxed);
+        } else if version.found > Some(version.wanted) && self.was_current.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        checked
+    }
+
+    /// Whether a batch may be tried: a server that stands by for another, or has no more room, answers every question all
+    /// the same. If the last batch was not written, a write that changes nothing is tried. It may succeed where an insert
+    /// fails, so it does not clear the fault.
+    pub async fn writable(&self) -> Result<(), StoreError> {
+        let sql = self.readers.sql();
+        let rows = self.ask(sql.may_write.clone(), &[]).await?;
+        let allowed = rows.first().map(|row| row.try_get(0)).transpose();
+        if allowed.map_err(error::of)? != Some(true) {
+            return Err(error::of_missing_grant());
+        }
+        if self.last_fault().is_err() {
+            self.ask(sql.try_write.clone(), &[]).await?;
+        }
+        Ok(())
+    }
+
+    /// Why the last batch was not written, until one is committed.
+    pub fn last_fault(&self) -> Result<(), StoreError> {
+        self.fault().clone().map_or(Ok(()), Err)
+    }
+
+    fn fault(&self) -> MutexGuard<'_, Option<StoreError>> {
+        // One value cannot be half written.
+        self.fault.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps the fault of a write for `last_fault`.
+    fn settle<T>(&self, written: Result<T, sqlx::Error>) -> Result<T, StoreError> {
+        let is_current = self.was_current.load(Ordering::Relaxed);
+        let written = written.map_err(if is_current {
+            error::of_write
+        } else {
+            error::of
+        });
+        match &written {
+            Ok(_) => *self.fault() = None,
+            Err(fault @ (StoreError::Unavailable(_) | StoreError::Incompatible(_))) => {
+                *self.fault() = Some(fault.clone());
+            }
+            // Nothing was committed: the parts of the batch show whether one can be.
+            Err(StoreError::Rejected { .. }) => {}
+        }
+        written
+    }
+
+    /// See `store::Store::inspect`.
+    pub async fn inspect(&self) -> Result<ServerReport, StoreError> {
+        probe::inspect(&self.server, &self.readers)
+            .await
+            .map_err(error::of)
+    }
+
+    /// Host, port and database, and the schema if it is another than usual.
+    pub fn place(&self) -> String {
+        let (place, schema) = (self.server.place(), &self.readers.sql().schema);
+        if schema.is_default() {
+            place
+        } else {
+            format!("{place}, schema {schema}")
+        }
+    }
+
+    /// See `store::Store::apply`.
+    pub async fn apply(&self, write: &Write) -> Result<Vec<Outcome>, StoreError> {
+        if write.records.is_empty() && write.changes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let written = self.settle(apply::apply(&self.writers, write, self.keep).await);
+        if let Err(StoreError::Rejected { text, .. }) = &written
+            && write
+                .records
+                .iter()
+                .all(|record| matches!(record.parsed, Parsed::Failed { .. }))
+        {
+            // There is no smaller part to attempt.
+            let text = format!("a failed event cannot be recorded, and stays in the queue: {text}");
+            *self.fault() = Some(StoreError::Incompatible(text));
+        }
+        written
+    }
+
+    pub async fn prune(&self, older_than: Timestamp, limit: u32) -> Result<u64, StoreError> {
+        let binds = [older_than.into(), limit.into()];
+        count(&self.write(|sql| &sql.prune, &binds).await?, "lines")
+    }
+
+    pub async fn discard(&self, ids: &[EventId]) -> Result<Vec<String>, StoreError> {
+        let ids: Vec<_> = ids.iter().map(EventId::as_str).collect();
+        let rows = self.write(|sql| &sql.discard, &[ids.into()]).await?;
+        let types: Result<_, _> = rows.iter().map(|row| row.try_get("event_type")).collect();
+        types.map_err(error::of)
+    }
+
+    pub async fn set(&self, name: &str, value: &str) -> Result<(), StoreError> {
+        let binds = [name.into(), value.into()];
+        self.write(|sql| &sql.set, &binds).await.map(drop)
+    }
+
+    pub async fn erase(&self, id: &ClerkId) -> Result<(u64, u64), StoreError> {
+        let rows = self.write(|sql| &sql.erase, &[id.as_str().into()]).await?;
+        Ok((count(&rows, "users")?, count(&rows, "payloads")?))
+    }
+
+    pub async fn scrub(&self, limit: u32) -> Result<u64, StoreError> {
+        count(
+            &self.write(|sql| &sql.scrub, &[limit.into()]).await?,
+            "users",
+        )
+    }
+
+    pub async fn empty_payloads(&self, limit: u32) -> Result<u64, StoreError> {
+        let rows = self
+            .write(|sql| &sql.empty_payloads, &[limit.into()])
+            .await?;
+        count(&rows, "payloads")
+    }
+
+    pub async fn forget(&self, id: &ClerkId) -> Result<(u64, u64), StoreError> {
+        let rows = self.write(|sql| &sql.forget, &[id.as_str().into()]).await?;
+        Ok((count(&rows, "users")?, count(&rows, "events")?))
+    }
+
+    async fn write(
+        &self,
+        statement: impl Fn(&Statements) -> &SqlStr,
+        binds: &[Bind<'_>],
+    ) -> Result<Vec<PgRow>, StoreError> {
+        let statement = statement(self.writers.sql()).clone();
+        rows(&self.writers, statement, binds).await
+    }
+
+    /// The questions, for the schema of this store.
+    pub fn queries(&self) -> &Queries {
+        &self.readers.sql().queries
+    }
+
+    /// The rows that answer a question.
+    pub async fn ask(
+        &self,
+        statement: SqlStr,
+        binds: &[Bind<'_>],
+    ) -> Result<Vec<PgRow>, StoreError> {
+        rows(&self.readers, statement, binds).await
+    }
+
+    pub async fn close(&self) {
+        tokio::join!(self.writers.close(), self.readers.close());
+    }
+}
+
+async fn rows(
+    pool: &Pool,
+    statement: SqlStr,
+    binds: &[Bind<'_>],
+) -> Result<Vec<PgRow>, StoreError> {
+    let mut query = sqlx::query(statement);
+    for bind in binds {
+        query = match bind {
+            Bind::Text(text) => query.bind(*text),
+            Bind::Made(text) => query.bind(text.as_deref()),
+            Bind::Boolean(value) => query.bind(*value),
+            Bind::Integer(number) => query.bind(*number),
+            Bind::Time(time) => query.bind(time.map(apply::utc)),
+            Bind::Texts(texts) => query.bind(texts.clone()),
+        };
+    }
+    connection::rows(pool, query).await.map_err(error::of)
+}
+
+fn count(rows: &[PgRow], column: &str) -> Result<u64, StoreError> {
+    let count: Result<i64, _> = rows.first().map_or(Ok(0), |row| row.try_get(column));
+    count.map(i64::unsigned_abs).map_err(error::of)
+}
