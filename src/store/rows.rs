@@ -4,9 +4,9 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use sqlx::Error;
+use utoipa::ToSchema;
 use utoipa::openapi::schema::{ObjectBuilder, SchemaFormat, SchemaType, Type};
-use utoipa::openapi::{KnownFormat, RefOr, Schema};
-use utoipa::{PartialSchema, ToSchema};
+use utoipa::openapi::{KnownFormat, Schema};
 
 use super::database_row::DatabaseRow;
 use super::event_status::Status;
@@ -117,63 +117,33 @@ impl TableRow {
 
     /// The JSON Schema of the rows of a table.
     pub fn schema(table: &Table) -> Schema {
-        let text = || ObjectBuilder::new().schema_type(Type::String);
-        let time = || match Time::schema() {
-            RefOr::T(Schema::Object(time)) => time.into(),
-            _ => text(),
-        };
-        let of_kind = |kind| match kind {
-            Kind::Text => text(),
-            Kind::Boolean => ObjectBuilder::new().schema_type(Type::Boolean),
-            Kind::Integer => ObjectBuilder::new()
-                .schema_type(Type::Integer)
-                .format(Some(SchemaFormat::KnownFormat(KnownFormat::Int64))),
-            Kind::Time => time(),
-            Kind::Json => ObjectBuilder::new().schema_type(Type::Object),
-        };
-        let own = table.columns.iter();
-        let own = own.map(|column| (column.name, of_kind(column.kind), column.description));
-        let object = || ObjectBuilder::new().schema_type(Type::Object);
-        let first = [("clerk_id", text(), "Clerk's ID.")];
-        let last = [
-            (
-                "updated_at",
-                time(),
-                "When it was last changed at Clerk; first part of the version.",
-            ),
-            (
-                "deleted_at",
-                time(),
-                "When it was deleted at Clerk: the earliest delete. Never cleared.",
-            ),
-            ("data", object(), "The whole object as Clerk sent it."),
-            (
-                "event_id",
-                text(),
-                "svix-id of the event that the profile came from; null in a row that only a delete has reached.",
-            ),
-            (
-                "occurred_at",
-                time(),
-                "Time of the event that the profile came from.",
-            ),
-            ("synced_at", time(), "When clerk-sync last wrote this row."),
-            ("erased_at", time(), "When the data of the row was erased."),
-        ];
-        let columns = first.into_iter().chain(own).chain(last);
-        let row = columns.fold(ObjectBuilder::new(), |row, (name, schema, description)| {
-            let is_required = matches!(name, "clerk_id" | "synced_at");
-            let schema = schema.build();
-            let schema_type = match schema.schema_type.clone() {
-                SchemaType::Type(of) if !is_required => SchemaType::Array(vec![of, Type::Null]),
-                of => of,
-            };
-            let schema = ObjectBuilder::from(schema)
-                .schema_type(schema_type)
-                .description(Some(description));
-            let row = row.property(name, schema);
-            if is_required { row.required(name) } else { row }
-        });
+        let row = table
+            .row_columns()
+            .fold(ObjectBuilder::new(), |row, column| {
+                let is_required = matches!(column.name, "clerk_id" | "synced_at");
+                let (of, format) = match column.kind {
+                    Kind::Text => (Type::String, None),
+                    Kind::Boolean => (Type::Boolean, None),
+                    Kind::Integer => (Type::Integer, Some(KnownFormat::Int64)),
+                    Kind::Time => (Type::String, Some(KnownFormat::DateTime)),
+                    Kind::Json => (Type::Object, None),
+                };
+                let schema_type = if is_required {
+                    SchemaType::Type(of)
+                } else {
+                    SchemaType::Array(vec![of, Type::Null])
+                };
+                let schema = ObjectBuilder::new()
+                    .schema_type(schema_type)
+                    .format(format.map(SchemaFormat::KnownFormat))
+                    .description(Some(column.description));
+                let row = row.property(column.name, schema);
+                if is_required {
+                    row.required(column.name)
+                } else {
+                    row
+                }
+            });
         row.description(Some(format!("A row of `{}`.", table.name)))
             .into()
     }

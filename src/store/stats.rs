@@ -102,70 +102,42 @@ fn an_hour_before(now: Timestamp) -> Timestamp {
     Timestamp::from_ms((minute - MINUTES + 1) * MINUTE_MS).unwrap_or(now)
 }
 
-/// Events with one status and one type.
-struct Group {
-    pub status: Status,
-    pub event_type: String,
-    pub count: u64,
-}
-
 impl Totals {
-    fn of(users: u64, deleted_users: u64, groups: Vec<Group>) -> Self {
+    /// From the numbers of rows, and of events by status and type.
+    fn of((users, deleted_users): (u64, u64), groups: Vec<(Status, String, u64)>) -> Self {
+        let zeros = Status::ALL.map(|status| (status.as_str(), 0));
         let mut totals = Self {
             users,
             deleted_users,
             events: 0,
-            by_status: Status::ALL
-                .into_iter()
-                .map(|status| (status.as_str(), 0))
-                .collect(),
+            by_status: zeros.into(),
             by_type: BTreeMap::new(),
         };
-        for Group {
-            status,
-            event_type,
-            count,
-        } in groups
-        {
+        for (status, event_type, count) in groups {
+            let of_type = totals.by_type.entry(event_type).or_default();
+            for counts in [&mut totals.by_status, of_type] {
+                *counts.entry(status.as_str()).or_default() += count;
+            }
             totals.events += count;
-            *totals.by_status.entry(status.as_str()).or_default() += count;
-            *totals
-                .by_type
-                .entry(event_type)
-                .or_default()
-                .entry(status.as_str())
-                .or_default() += count;
         }
         totals
     }
 }
 
-/// Failed events with one code.
-struct FailedGroup {
-    pub code: String,
-    pub count: u64,
-    pub oldest_received_at: Option<Time>,
-}
-
 impl Failed {
-    /// From up to `FAILED_MAX + 1` rows: the last one shows that there are more.
-    fn of(groups: Vec<FailedGroup>) -> Self {
-        let mut failed = Self::default();
-        for FailedGroup {
-            code,
+    /// From counts by code, each with the time of the oldest event, of up to `FAILED_MAX + 1` rows: the last one shows that
+    /// there are more.
+    fn of(groups: Vec<(String, u64, Option<Time>)>) -> Self {
+        let count = groups.iter().map(|(_, count, _)| count).sum();
+        Self {
             count,
-            oldest_received_at,
-        } in groups
-        {
-            failed.count += count;
-            *failed.by_code.entry(code).or_default() += count;
-            failed.oldest_received_at = [failed.oldest_received_at, oldest_received_at]
+            oldest_received_at: groups.iter().filter_map(|(.., oldest)| *oldest).min(),
+            capped: count > u64::from(FAILED_MAX),
+            by_code: groups
                 .into_iter()
-                .flatten()
-                .min();
+                .map(|(code, count, _)| (code, count))
+                .collect(),
         }
-        failed.capped = failed.count > u64::from(FAILED_MAX);
-        failed
     }
 }
 
@@ -276,16 +248,13 @@ impl Store {
     pub async fn totals(&self) -> Result<Totals, StoreError> {
         let read = |row: &DatabaseRow| Ok((row.count("rows")?, row.count("deleted_rows")?));
         let rows = self.ask(|sql| &sql.totals_of_rows, &[], read).await?;
-        let (users, deleted_users) = rows.first().copied().unwrap_or_default();
-        let read = |row: &DatabaseRow| {
-            Ok(Group {
-                status: row.status()?,
-                event_type: row.get("event_type")?,
-                count: row.count("lines")?,
-            })
-        };
+        let read =
+            |row: &DatabaseRow| Ok((row.status()?, row.get("event_type")?, row.count("lines")?));
         let groups = self.ask(|sql| &sql.totals, &[], read).await?;
-        Ok(Totals::of(users, deleted_users, groups))
+        Ok(Totals::of(
+            rows.first().copied().unwrap_or_default(),
+            groups,
+        ))
     }
 
     /// The failed events by code, counted up to 100,000.
@@ -294,16 +263,14 @@ impl Store {
     /// Fails if the database cannot be asked.
     pub async fn failed(&self) -> Result<Failed, StoreError> {
         let read = |row: &DatabaseRow| {
-            Ok(FailedGroup {
-                code: row.get("code")?,
-                count: row.count("lines")?,
-                oldest_received_at: row.shown_time("oldest")?,
-            })
+            Ok((
+                row.get("code")?,
+                row.count("lines")?,
+                row.shown_time("oldest")?,
+            ))
         };
-        let limit = FAILED_MAX + 1;
-        Ok(Failed::of(
-            self.ask(|sql| &sql.failed, &[limit.into()], read).await?,
-        ))
+        let binds = [(FAILED_MAX + 1).into()];
+        Ok(Failed::of(self.ask(|sql| &sql.failed, &binds, read).await?))
     }
 
     /// The last hour minute by minute, counted up to 1,000,000 events, the newest. Reads so many rows: to be asked seldom.
