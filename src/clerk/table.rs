@@ -66,7 +66,8 @@ pub struct Column {
     /// Whether `reconcile` compares it with Clerk's list. Some fields change without `updated_at`, and some are written in
     /// another way in the list than in an event: these are not compared.
     pub is_compared: bool,
-    is_indexed: bool,
+    /// Whether it has an index: then a text that is too long for one is null.
+    pub is_indexed: bool,
     source: Source,
 }
 

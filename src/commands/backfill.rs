@@ -9,6 +9,7 @@ use anyhow::{Context, bail};
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::arguments::read_wait;
 use super::{output, progress, startup};
 use crate::backfill::{
     self, ClerkApi, Filled, Notice, Resume, RunKey, Stopped, Tally, UserFailure,
@@ -22,7 +23,7 @@ use crate::tasks;
 
 #[derive(Debug, clap::Args)]
 pub struct BackfillArgs {
-    /// Begin anew, where a backfill was stopped before
+    /// Start again from the beginning, even if a backfill was stopped before
     #[arg(long)]
     restart: bool,
     #[command(flatten)]
@@ -34,9 +35,9 @@ pub struct BackfillArgs {
 
 #[derive(Debug, clap::Args)]
 pub struct Patience {
-    /// Longest wait for Clerk or for the database while nothing goes forward
-    #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..=86_400))]
-    patience: u64,
+    /// Longest wait for Clerk or for the database without progress, such as 90s, 15m or 2h
+    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = read_wait)]
+    patience: Duration,
 }
 
 /// Between two lines about the progress, where no terminal shows a bar.
@@ -105,7 +106,7 @@ pub fn open(config: &Config, patience: &Patience) -> anyhow::Result<Arc<ClerkApi
         files: config.clerk_api.files.clone(),
         key: config.clerk_api.key()?.clone(),
         omitted: config.worker.omitted.clone(),
-        patience: Duration::from_secs(patience.patience),
+        patience: patience.patience,
         now,
     };
     Ok(Arc::new(ClerkApi::open(options)?))

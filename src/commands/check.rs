@@ -10,13 +10,14 @@ mod clock;
 mod database;
 mod finding;
 mod machine;
+mod part;
 mod policies;
+mod role;
 mod settings;
 mod worker_queue;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use serde::Serialize;
 
@@ -26,9 +27,8 @@ use crate::store::{DatabaseReport, Store, StoreError};
 use crate::telemetry;
 use clock::Reading;
 use finding::Finding;
-
-/// Longest wait for one part: a cluster's nodes and six names are asked within it.
-const PART_TIMEOUT: Duration = Duration::from_secs(10);
+use part::in_time;
+use role::Role;
 
 #[derive(Debug, clap::Args)]
 pub struct CheckArgs {
@@ -38,13 +38,6 @@ pub struct CheckArgs {
     /// One JSON document
     #[arg(long)]
     json: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Role {
-    Serve,
-    Receiver,
-    Worker,
 }
 
 #[derive(Serialize)]
@@ -182,9 +175,4 @@ async fn database(
             ours_ms: ours.ms(),
         }),
     )
-}
-
-/// What it comes to, or nothing when it takes too long.
-async fn in_time<T>(asked: impl Future<Output = T>) -> Option<T> {
-    tokio::time::timeout(PART_TIMEOUT, asked).await.ok()
 }

@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 
-use clap::CommandFactory;
+use clap::Command;
 use clap_complete::Shell;
 
-use super::{Cli, output};
+use super::output;
 
 #[derive(Debug, clap::Args)]
 pub struct CompletionsArgs {
@@ -14,9 +14,9 @@ pub struct CompletionsArgs {
     shell: Shell,
 }
 
-pub fn run(args: &CompletionsArgs) -> anyhow::Result<ExitCode> {
+pub fn run(args: &CompletionsArgs, mut command: Command) -> anyhow::Result<ExitCode> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "clerk-sync", &mut script);
+    clap_complete::generate(args.shell, &mut command, "clerk-sync", &mut script);
     let script = String::from_utf8_lossy(&script);
     // For a program with a hyphen in its name clap_complete 4.6 asks bash for one name and answers to another
     // (clap-rs/clap#6421), so that nothing is completed after a subcommand. No other shell's script has this text.

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io::Write;
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -187,7 +186,7 @@ fn welcome(
         ("signing secret", secret.into()),
         (
             "dashboard",
-            url.replace(http::WEBHOOK_PATH, http::dashboard::PATH),
+            url.replace(http::WEBHOOK_PATH, http::DASHBOARD_PATH),
         ),
         ("log in with", token.into()),
         ("queue", startup::queue(&config.queue)),
@@ -235,7 +234,7 @@ const DEMO_DEADLINE: Duration = Duration::from_secs(10);
 async fn demo(url: &str, config: &Config, service: &Service) -> anyhow::Result<()> {
     let secret = SigningSecret::parse(&config.signing_secrets[0])
         .map_err(|fault| anyhow!("the signing secret {fault}"))?;
-    let sender = Sender::new(url.parse()?, secret, NonZeroUsize::MIN)?;
+    let sender = Sender::new(url.parse()?, secret, 1)?;
     let history = History::of(5, now());
     output::print(&format!(
         "\nSending {} signed events of {} people:\n",

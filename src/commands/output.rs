@@ -1,11 +1,12 @@
 //! What commands print: tables and lists for people, JSON for programs.
 //!
 //! What came from outside is shown by `visible`: cells, fields and lines on standard error all go through it here. A reader
-//! that has seen enough, such as `head`, is no error and changes no exit status.
+//! that has read enough, such as `head`, is no error and changes no exit status.
 //!
-//! Color only on a terminal, and not where NO_COLOR (no-color.org) asks for none: it never says anything alone.
+//! Color only on a terminal, and not if NO_COLOR (no-color.org) refuses it: it never has a meaning alone.
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::process::ExitCode;
 
 use anyhow::Context;
 use chrono::DateTime;
@@ -15,12 +16,12 @@ use serde::Serialize;
 use crate::clerk::Timestamp;
 use crate::escape::{visible, visible_json, visible_json_lines};
 use crate::format;
-use crate::store::{Status, Time};
+use crate::store::{Listing, Status, Time};
 
 /// Space around a cell, in characters.
 const PADDING: u16 = 2;
 
-/// What the last column is given on a terminal that is too narrow for all of them; its own lines then break.
+/// Width of the last column on a terminal that is too narrow for all of them; its own lines then break.
 const LAST_COLUMN_MIN: u16 = 30;
 
 /// Writes to standard output. What is in it from outside must be `visible` already.
@@ -32,13 +33,13 @@ pub fn print(text: &str) -> anyhow::Result<()> {
     }
 }
 
-/// Writes one line to standard error. Where nobody reads it, nobody can be told either.
+/// Writes one line to standard error. Errors are ignored: there is nowhere else to report them.
 pub fn note(line: &str) {
     let line = format!("{}\n", visible(line));
     drop(io::stderr().lock().write_all(line.as_bytes()));
 }
 
-/// Writes one JSON object a line.
+/// Writes one JSON object per line.
 pub fn print_json_lines(rows: &[impl Serialize]) -> anyhow::Result<()> {
     let mut lines = String::new();
     for row in rows {
@@ -56,6 +57,40 @@ pub fn print_json(document: &impl Serialize) -> anyhow::Result<()> {
     ))
 }
 
+/// Prints the rows of a list: as JSON, one object per line, or as a table.
+pub fn print_listing<T: Serialize>(
+    listing: &Listing<T>,
+    json: bool,
+    none: &str,
+    table: impl FnOnce(&[T]) -> String,
+) -> anyhow::Result<ExitCode> {
+    if json {
+        print_json_lines(&listing.rows)?;
+    } else if listing.rows.is_empty() {
+        note(none);
+    } else {
+        print(&table(&listing.rows))?;
+        if let Some(next) = &listing.next {
+            note(&format!("There are more: --cursor {next}"));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints one JSON document, or the text for people.
+pub fn print_one(
+    document: &impl Serialize,
+    json: bool,
+    text: impl FnOnce() -> String,
+) -> anyhow::Result<ExitCode> {
+    if json {
+        print_json(document)?;
+    } else {
+        print(&text())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
 /// A cell of a table.
 pub struct Cell {
     text: String,
@@ -63,10 +98,19 @@ pub struct Cell {
 }
 
 impl Cell {
+    /// A plain text.
     pub fn new(text: impl ToString) -> Self {
         Self {
             text: text.to_string(),
             status: None,
+        }
+    }
+
+    /// A status, in its color.
+    pub fn of_status(status: Status, text: impl ToString) -> Self {
+        Self {
+            status: Some(status),
+            ..Self::new(text)
         }
     }
 
@@ -103,7 +147,7 @@ pub fn of_rows(header: &[&str], rows: impl IntoIterator<Item = Vec<Cell>>) -> St
     for column in table.column_iter_mut().take(others.len()) {
         column.set_constraint(ColumnConstraint::ContentWidth);
     }
-    // Nothing where it is no terminal: then no line is broken.
+    // `None` if it is no terminal: then no line is broken.
     if let Some(width) = table.width() {
         let needed = others.iter().map(|width| width + PADDING).sum::<u16>()
             + last.min(&LAST_COLUMN_MIN)
@@ -114,14 +158,6 @@ pub fn of_rows(header: &[&str], rows: impl IntoIterator<Item = Vec<Cell>>) -> St
     lines.collect()
 }
 
-/// A status, in its color.
-pub fn status(status: Status, text: impl ToString) -> Cell {
-    Cell {
-        status: Some(status),
-        ..Cell::new(text)
-    }
-}
-
 fn toned(
     text: impl ToString,
     tone: impl FnOnce(comfy_table::Cell) -> comfy_table::Cell,
@@ -130,7 +166,7 @@ fn toned(
     if has_color() { tone(cell) } else { cell }
 }
 
-/// Asked of the environment here, as every program for terminals does: it is no setting of this one.
+/// Read from the environment here, as in every program for terminals: it is no setting of this one.
 fn has_color() -> bool {
     let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let is_dumb = std::env::var_os("TERM").is_some_and(|name| name == "dumb");
@@ -164,7 +200,7 @@ pub fn age(time: Time, now: Timestamp) -> String {
     format::age(now.ms() - time.0.ms())
 }
 
-/// The value, or a dash where there is none.
+/// The value, or a dash if there is none.
 pub fn or_dash<T: ToString>(value: Option<T>) -> String {
     value.map_or_else(|| "-".into(), |value| value.to_string())
 }
@@ -177,7 +213,7 @@ mod tests {
     fn what_came_from_outside_is_shown_by_number() {
         let rows = [vec![
             Cell::new("msg_1"),
-            status(Status::Failed, "x\n\u{1b}[2Jy"),
+            Cell::of_status(Status::Failed, "x\n\u{1b}[2Jy"),
         ]];
         assert_eq!(
             of_rows(&["ID", "STATUS"], rows),

@@ -12,7 +12,7 @@ use tracing::{error, info, warn};
 use super::secrets::Secrets;
 use crate::backoff::Backoff;
 use crate::config::Config;
-use crate::http::{self, Api, Readiness, Refusals, Webhooks};
+use crate::http::{self, Admin, RejectLog, ServiceStatus, Webhooks};
 use crate::queue::embedded::DirectoryLock;
 use crate::queue::{self, Identity, Queue};
 use crate::replay::worker_queues;
@@ -87,28 +87,28 @@ impl Service {
         }
 
         let (stopping, stop_worker) = (Shutdown::default(), Shutdown::default());
-        let refusals = Arc::<Refusals>::default();
+        let reject_log = Arc::<RejectLog>::default();
         let webhooks = is_receiver.then(|| Webhooks {
             verifier: secrets.verifier.subscribe(),
             queue: queue.clone(),
             max_body_bytes: config.http.max_body_bytes,
-            refusals: Arc::clone(&refusals),
-        });
-        let api = is_worker.then(|| Api {
-            store: store.clone(),
-            queue: queue.clone(),
-            admin_token: secrets.admin_token.subscribe(),
-            refusals: Arc::clone(&refusals),
-            counts: Arc::default(),
+            reject_log: Arc::clone(&reject_log),
         });
         let status = worker::Status::default();
-        let works = is_worker.then(|| (store.clone(), status.subscribe()));
-        let readiness = Readiness::new(queue.clone(), works, stopping.clone());
+        let of_worker = is_worker.then(|| (store.clone(), status.subscribe()));
+        let service_status = ServiceStatus::new(queue.clone(), of_worker, stopping.clone());
+        let admin = is_worker.then(|| Admin {
+            store: store.clone(),
+            queue: queue.clone(),
+            token: secrets.admin_token.subscribe(),
+            reject_log: Arc::clone(&reject_log),
+            status: service_status.clone(),
+        });
         let parts = http::Parts {
             webhooks,
-            api,
-            readiness,
-            refusals,
+            admin,
+            status: service_status,
+            reject_log,
         };
         let (server, http_handle) = http::serve(listener, &config.http, parts)?;
         match role {

@@ -27,7 +27,7 @@ pub fn of_service(service: &Service, config: &Config, role: Role) {
     let database = (role != Role::Receiver).then(|| database(&service.store));
     let webhook_url = (role != Role::Worker).then(|| url(service.address, http::WEBHOOK_PATH));
     let dashboard = (role != Role::Receiver).then(|| match config.admin_token {
-        Some(_) => url(service.address, http::dashboard::PATH),
+        Some(_) => url(service.address, http::DASHBOARD_PATH),
         None => "off; set ADMIN_TOKEN to turn it on".into(),
     });
     info!(

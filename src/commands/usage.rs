@@ -3,7 +3,7 @@
 use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-use super::Cli;
+use super::cli::Cli;
 use crate::escape::may_be_repeated;
 
 const NOT_SHOWN: &str = "(not shown)";

@@ -1,20 +1,21 @@
 //! `users`: the users table by command.
 
-use std::num::NonZeroU32;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{anyhow, bail};
 use serde::Serialize;
 
+use super::arguments::{PageArgs, read_clerk_id};
 use super::confirm::{self, Consent};
-use super::output;
+use super::exit::WrongUsage;
+use super::output::{self, Cell, or_dash};
 use crate::clerk::{ClerkId, Timestamp, Value};
 use crate::clock::now;
 use crate::config::Config;
 use crate::escape::visible;
 use crate::format;
-use crate::store::{Cursor, Erased, HistoryRow, Page, Store, TableRow, Time, UserFilter};
+use crate::store::{Erased, HistoryRow, Store, TableRow, Time, UserFilter};
 
 #[derive(Debug, clap::Subcommand)]
 pub enum UsersCommand {
@@ -28,43 +29,39 @@ pub enum UsersCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Tell what each event of a user did and why, the newest first
+    /// Show what each event of a user did and why, the newest first
     ///
     /// Where EVENT_PAYLOADS=all keeps the payloads, it names the fields that changed.
     History {
         /// The user's Clerk ID, user_…
         id: String,
-        /// Most rows, up to 500
-        #[arg(long, default_value = "50", value_parser = clap::value_parser!(u32).range(1..=500))]
-        limit: u32,
-        /// Go on where a history ended
-        #[arg(long, value_name = "CURSOR")]
-        cursor: Option<Cursor>,
-        /// One JSON object a line
-        #[arg(long)]
-        json: bool,
+        #[command(flatten)]
+        page: PageArgs,
     },
     /// Erase a user's data: every column but the ID and the time of the delete, and the payloads of the user's events
     ///
     /// Delete the user at Clerk first: the row of a deleted user is never filled again, that of another one is by the next
     /// event. Events that still wait in the queue are not touched. Asks first on a terminal; elsewhere it needs --yes.
-    Erase {
-        /// The user's Clerk ID, user_…
-        id: String,
-        /// Delete the row and the rows of the user's events too, as if they had never been. For the users of Clerk's own
-        /// examples, which always bear the same IDs
-        #[arg(long)]
-        forget: bool,
-        /// Only say what would be erased
-        #[arg(long)]
-        dry_run: bool,
-        /// Do not ask first
-        #[arg(long)]
-        yes: bool,
-        /// One JSON document
-        #[arg(long)]
-        json: bool,
-    },
+    Erase(EraseArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub struct EraseArgs {
+    /// The user's Clerk ID, user_…
+    id: String,
+    /// Delete the row and the rows of the user's events too, as if they had never existed. For the users of Clerk's own
+    /// examples, which always have the same IDs
+    #[arg(long)]
+    forget: bool,
+    /// Only print what would be erased
+    #[arg(long)]
+    dry_run: bool,
+    /// Do not ask first
+    #[arg(long)]
+    yes: bool,
+    /// One JSON document
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -89,69 +86,23 @@ pub struct ListArgs {
     /// Deleted users: only these (true), only the others (false), or all (any)
     #[arg(long, default_value = "any", value_parser = ["true", "false", "any"])]
     deleted: String,
-    /// Most rows, up to 500
-    #[arg(long, default_value = "50", value_parser = clap::value_parser!(u32).range(1..=500))]
-    limit: u32,
-    /// Go on where a list ended
-    #[arg(long, value_name = "CURSOR")]
-    cursor: Option<Cursor>,
-    /// One JSON object a line
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    page: PageArgs,
 }
 
 pub async fn run(command: UsersCommand, config: &Config) -> anyhow::Result<ExitCode> {
     let store = Store::open(&config.store)?;
-    let mut status = ExitCode::SUCCESS;
-    match command {
-        UsersCommand::List(args) => list(args, &store).await?,
-        UsersCommand::Show { id, json } => show(&id, json, &store).await?,
-        UsersCommand::History {
-            id,
-            limit,
-            cursor,
-            json,
-        } => {
-            history(
-                &id,
-                Page {
-                    limit: NonZeroU32::new(limit).context("--limit is 0")?,
-                    after: cursor,
-                },
-                json,
-                &store,
-            )
-            .await?;
-        }
-        UsersCommand::Erase {
-            id,
-            forget,
-            dry_run,
-            yes,
-            json,
-        } => {
-            status = erase(
-                &id,
-                &Erasure {
-                    forget,
-                    dry_run,
-                    yes,
-                    json,
-                },
-                &store,
-            )
-            .await?;
-        }
-    }
+    let done = match command {
+        UsersCommand::List(args) => list(args, &store).await,
+        UsersCommand::Show { id, json } => show(&id, json, &store).await,
+        UsersCommand::History { id, page } => history(&id, &page, &store).await,
+        UsersCommand::Erase(args) => erase(&args, &store).await,
+    };
     store.close().await;
-    Ok(status)
+    done
 }
 
-async fn list(args: ListArgs, store: &Store) -> anyhow::Result<()> {
-    let page = Page {
-        limit: NonZeroU32::new(args.limit).context("--limit is 0")?,
-        after: args.cursor,
-    };
+async fn list(args: ListArgs, store: &Store) -> anyhow::Result<ExitCode> {
     let filter = UserFilter {
         email: args.email,
         phone: args.phone,
@@ -160,107 +111,78 @@ async fn list(args: ListArgs, store: &Store) -> anyhow::Result<()> {
         q: args.text.or(args.q),
         deleted: args.deleted.parse().ok(),
     };
-    let listing = store.users(&filter, &page).await?;
-    if args.json {
-        return output::print_json_lines(&listing.rows);
-    }
-    if listing.rows.is_empty() {
-        output::note("No users match.");
-        return Ok(());
-    }
-    output::print(&of_users(&listing.rows, now()))?;
-    if let Some(next) = listing.next {
-        output::note(&format!("There are more: --cursor {next}"));
-    }
-    Ok(())
+    let listing = store.users(&filter, &args.page.page()).await?;
+    output::print_listing(&listing, args.page.json, "No users match.", |rows| {
+        of_users(rows, now())
+    })
 }
 
-/// The columns that tell users apart.
+fn clerk_id(id: &str) -> anyhow::Result<ClerkId> {
+    read_clerk_id(id).map_err(anyhow::Error::msg)
+}
+
+fn no_user(id: &str) -> anyhow::Error {
+    anyhow!("no user has the ID {id}; see `clerk-sync users list`")
+}
+
+/// A table of users with the columns that distinguish them.
 pub fn of_users(users: &[TableRow], now: Timestamp) -> String {
     let rows = users.iter().map(|user| {
+        let age = |time: Option<Time>| or_dash(time.map(|time| output::age(time, now)));
+        let names = [user.text("first_name"), user.text("last_name")];
+        let names: Vec<_> = names.into_iter().flatten().collect();
+        let contact = user
+            .text("email")
+            .or(user.text("phone"))
+            .or(user.text("username"));
         vec![
-            output::Cell::new(&user.clerk_id),
-            output::Cell::new(output::or_dash(user.updated_at.map(output::local))),
-            output::Cell::new(output::or_dash(
-                user.updated_at.map(|time| output::age(time, now)),
-            )),
-            output::Cell::new(output::or_dash(
-                user.deleted_at.map(|time| output::age(time, now)),
-            )),
-            output::Cell::new(output::or_dash(
-                user.text("email")
-                    .or(user.text("phone"))
-                    .or(user.text("username")),
-            )),
-            output::Cell::new(full_name(user)),
+            Cell::new(&user.clerk_id),
+            Cell::new(or_dash(user.updated_at.map(output::local))),
+            Cell::new(age(user.updated_at)),
+            Cell::new(age(user.deleted_at)),
+            Cell::new(or_dash(contact)),
+            Cell::new(or_dash((!names.is_empty()).then(|| names.join(" ")))),
         ]
     });
-    output::of_rows(
-        &[
-            "CLERK ID",
-            "UPDATED",
-            "AGE",
-            "DELETED",
-            "E-MAIL, PHONE OR NAME",
-            "NAME",
-        ],
-        rows,
-    )
+    let header = [
+        "CLERK ID",
+        "UPDATED",
+        "AGE",
+        "DELETED",
+        "E-MAIL, PHONE OR NAME",
+        "NAME",
+    ];
+    output::of_rows(&header, rows)
 }
 
-fn full_name(user: &TableRow) -> String {
-    let parts: Vec<_> = [user.text("first_name"), user.text("last_name")]
-        .into_iter()
-        .flatten()
-        .collect();
-    if parts.is_empty() {
-        "-".into()
-    } else {
-        parts.join(" ")
-    }
+async fn show(id: &str, json: bool, store: &Store) -> anyhow::Result<ExitCode> {
+    let user = store
+        .user(&clerk_id(id)?)
+        .await?
+        .ok_or_else(|| no_user(id))?;
+    output::print_one(&user, json, || of_user(&user, now()))
 }
 
-async fn show(id: &str, json: bool, store: &Store) -> anyhow::Result<()> {
-    let clerk_id = ClerkId::new(id).context("a Clerk ID has 1 to 255 characters")?;
-    let Some(user) = store.user(&clerk_id).await? else {
-        bail!("no user has the ID {id}; see `clerk-sync users list`");
-    };
-    if json {
-        return output::print_json(&user);
-    }
-    output::print(&of_user(&user, now()))
-}
-
-async fn history(id: &str, page: Page, json: bool, store: &Store) -> anyhow::Result<()> {
-    let clerk_id = ClerkId::new(id).context("a Clerk ID has 1 to 255 characters")?;
-    let listing = store.history(&clerk_id, &page).await?;
-    if listing.rows.is_empty() && page.after.is_none() && store.user(&clerk_id).await?.is_none() {
+async fn history(id: &str, page: &PageArgs, store: &Store) -> anyhow::Result<ExitCode> {
+    let (clerk_id, part) = (clerk_id(id)?, page.page());
+    let listing = store.history(&clerk_id, &part).await?;
+    if listing.rows.is_empty() && part.after.is_none() && store.user(&clerk_id).await?.is_none() {
         bail!("no user has the ID {id}, and no event is about one; see `clerk-sync users list`");
     }
-    if json {
-        return output::print_json_lines(&listing.rows);
-    }
-    if listing.rows.is_empty() {
-        output::note("No events of this user are kept (EVENT_RETENTION_DAYS says for how long).");
-        return Ok(());
-    }
-    output::print(&of_history(&listing.rows, now()))?;
-    if let Some(next) = listing.next {
-        output::note(&format!("There are more: --cursor {next}"));
-    }
-    Ok(())
+    let none = "No events of this user are kept (EVENT_RETENTION_DAYS says for how long).";
+    output::print_listing(&listing, page.json, none, |rows| of_history(rows, now()))
 }
 
 /// One line for an event, and one below it for what it did.
 fn of_history(history: &[HistoryRow], now: Timestamp) -> String {
     let rows = history.iter().map(|HistoryRow { event, lag_ms, .. }| {
         vec![
-            output::Cell::new(output::local(event.received_at)),
-            output::Cell::new(output::age(event.received_at, now)),
-            output::status(event.status, event.status.as_str()),
-            output::Cell::new(&event.event_type),
-            output::Cell::new(format::duration(Duration::from_millis(*lag_ms))),
-            output::Cell::new(&event.event_id),
+            Cell::new(output::local(event.received_at)),
+            Cell::new(output::age(event.received_at, now)),
+            Cell::of_status(event.status, event.status.as_str()),
+            Cell::new(&event.event_type),
+            Cell::new(format::duration(Duration::from_millis(*lag_ms))),
+            Cell::new(&event.event_id),
         ]
     });
     let table = output::of_rows(
@@ -282,7 +204,7 @@ fn of_history(history: &[HistoryRow], now: Timestamp) -> String {
 }
 
 fn of_user(user: &TableRow, now: Timestamp) -> String {
-    let time = |value| output::or_dash(Option::map(value, |time| output::local_and_age(time, now)));
+    let time = |value| or_dash(Option::map(value, |time| output::local_and_age(time, now)));
     // A contact and whether it is verified are one line.
     let is_verified = |column| user.boolean(&format!("{column}_verified"));
     let columns = user.table.columns.iter().zip(&user.values);
@@ -305,12 +227,12 @@ fn of_user(user: &TableRow, now: Timestamp) -> String {
         };
         (column.name, text)
     });
-    // Who was read from Clerk's list has none.
+    // A user that was read from Clerk's list has none.
     let occurred_at = user.occurred_at.filter(|time| time.0 != Timestamp::MIN);
     let last = [
         ("updated_at", time(user.updated_at)),
         ("deleted_at", time(user.deleted_at)),
-        ("event_id", output::or_dash(user.event_id.as_ref())),
+        ("event_id", or_dash(user.event_id.as_ref())),
         ("occurred_at", time(occurred_at)),
         ("synced_at", time(Some(user.synced_at))),
         ("erased_at", time(user.erased_at)),
@@ -321,88 +243,65 @@ fn of_user(user: &TableRow, now: Timestamp) -> String {
     output::of_fields(&fields)
 }
 
-/// How to erase.
-struct Erasure {
-    forget: bool,
-    dry_run: bool,
-    yes: bool,
-    json: bool,
-}
-
 #[derive(Serialize)]
 struct Report {
     dry_run: bool,
     clerk_id: String,
     #[serde(flatten)]
     erased: Erased,
-    /// Lines of `events` that are gone, where the user was forgotten.
+    /// Rows of `events` that are deleted, if the user is forgotten.
     #[serde(skip_serializing_if = "Option::is_none")]
     forgotten_events: Option<u64>,
 }
 
-async fn erase(id: &str, how: &Erasure, store: &Store) -> anyhow::Result<ExitCode> {
-    let clerk_id = ClerkId::new(id).context("a Clerk ID has 1 to 255 characters")?;
-    let Some((would, events)) = store.would_erase(&clerk_id).await? else {
-        bail!("no user has the ID {id}; see `clerk-sync users list`");
-    };
-    let is_final = would.is_final;
-    let forgotten_events = how.forget.then_some(events);
-    let plan = Report {
-        dry_run: true,
-        clerk_id: id.into(),
-        erased: would,
-        forgotten_events,
-    };
-    let state = if is_final {
+async fn erase(args: &EraseArgs, store: &Store) -> anyhow::Result<ExitCode> {
+    let id = &*args.id;
+    let clerk_id = clerk_id(id)?;
+    let (erased, events) = store
+        .would_erase(&clerk_id)
+        .await?
+        .ok_or_else(|| no_user(id))?;
+    let state = if erased.is_final {
         format!("{id} is deleted at Clerk.")
     } else {
         format!(
             "{id} is still at Clerk, as far as the table knows: the next event fills the row again. Delete the user there first."
         )
     };
-    if how.dry_run {
+    let mut report = Report {
+        dry_run: true,
+        clerk_id: id.into(),
+        erased,
+        forgotten_events: args.forget.then_some(events),
+    };
+    if args.dry_run {
         output::note(&state);
-        return print_report(&plan, how.json);
+        return print_report(&report, args.json);
     }
-    let question = format!("{} This cannot be taken back. Erase?", of_plan(&plan));
-    match confirm::ask(&state, &question, how.yes) {
+    let question = format!("{} This cannot be taken back. Erase?", of_plan(&report));
+    match confirm::ask(&state, &question, args.yes) {
         Consent::Given => {}
         Consent::Refused => bail!("nothing was erased"),
-        Consent::Absent => {
-            output::note(
-                "clerk-sync: nothing was erased: add --yes to erase, or --dry-run to see what would be",
-            );
-            return Ok(ExitCode::from(super::WRONG_USAGE));
-        }
+        Consent::Absent => bail!(WrongUsage(
+            "nothing was erased: add --yes to erase, or --dry-run to see what would be"
+        )),
     }
-    let Some(erased) = store.erase(&clerk_id).await? else {
-        bail!("no user has the ID {id}; see `clerk-sync users list`");
-    };
-    let forgotten_events = if how.forget {
-        Some(store.forget(&clerk_id).await?.1)
-    } else {
-        None
-    };
-    print_report(
-        &Report {
-            dry_run: false,
-            clerk_id: id.into(),
-            erased,
-            forgotten_events,
-        },
-        how.json,
-    )
+    report.dry_run = false;
+    report.erased = store.erase(&clerk_id).await?.ok_or_else(|| no_user(id))?;
+    if args.forget {
+        report.forgotten_events = Some(store.forget(&clerk_id).await?.1);
+    }
+    print_report(&report, args.json)
 }
 
 fn print_report(report: &Report, json: bool) -> anyhow::Result<ExitCode> {
-    if json {
-        output::print_json(report)?;
-    } else if report.dry_run {
-        output::print(&format!("{}\n", visible(&of_plan(report))))?;
-    } else {
-        output::print(&of_report(report))?;
-    }
-    Ok(ExitCode::SUCCESS)
+    output::print_one(report, json, || {
+        if report.dry_run {
+            format!("{}\n", visible(&of_plan(report)))
+        } else {
+            of_report(report)
+        }
+    })
 }
 
 /// What would be done, in one sentence.
@@ -443,24 +342,19 @@ fn steps(report: &Report, [erase, empty, delete]: [&str; 3]) -> Vec<String> {
         forgotten_events,
         ..
     } = report;
-    let number = columns.len() as u64;
-    [
-        (number > 0).then(|| {
-            format!(
-                "{erase} {} ({})",
-                format::count(number, "column"),
-                columns.join(", ")
-            )
-        }),
-        (*payloads > 0).then(|| format!("{empty} {}", format::count(*payloads, "payload"))),
-        forgotten_events.map(|events| {
-            format!(
-                "{delete} the row and its {}",
-                format::count(events, "event")
-            )
-        }),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+    let mut steps = Vec::new();
+    if !columns.is_empty() {
+        let count = format::count(columns.len() as u64, "column");
+        steps.push(format!("{erase} {count} ({})", columns.join(", ")));
+    }
+    if *payloads > 0 {
+        steps.push(format!("{empty} {}", format::count(*payloads, "payload")));
+    }
+    steps.extend(forgotten_events.map(|events| {
+        format!(
+            "{delete} the row and its {}",
+            format::count(events, "event")
+        )
+    }));
+    steps
 }

@@ -226,7 +226,6 @@ fn usable(files: Files) -> Result<Files, ConfigError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Config;
 
     #[test]
     fn hosts_of_every_kind_are_listened_on() {
@@ -332,45 +331,6 @@ mod tests {
                 "{error}"
             );
             assert!(!error.contains("sesame"), "{error}");
-        }
-    }
-
-    #[test]
-    fn a_file_that_cannot_be_used_is_named_by_its_setting() {
-        let error = |variables: &[(&str, &str)]| {
-            let error = Config::resolve(&Environment::with(variables)).err();
-            error.unwrap().to_string()
-        };
-        let (database, amqp) = (
-            ("DATABASE_URL", "postgres://db/app"),
-            ("AMQP_URL", "amqps://u:hunter2@broker/%2f"),
-        );
-        let ca = "/nowhere/ca.pem";
-        let of_url = "postgres://db/app?sslrootcert=/nowhere/ca.pem";
-        for (variables, expected) in [
-            (
-                [database, ("DATABASE_CA_FILE", ca)],
-                "DATABASE_CA_FILE names a file that cannot be read",
-            ),
-            (
-                [("DATABASE_URL", of_url), ("PORT", "1")],
-                "DATABASE_URL has sslrootcert, which names a file that cannot be read",
-            ),
-            (
-                [amqp, ("AMQP_CA_FILE", ca)],
-                "AMQP_CA_FILE names a file that cannot be read",
-            ),
-            (
-                [amqp, ("AMQP_CLIENT_CERT_FILE", ca)],
-                "AMQP_CLIENT_CERT_FILE is set without its key",
-            ),
-            (
-                [amqp, ("AMQP_CLIENT_KEY_FILE", ca)],
-                "AMQP_CLIENT_KEY_FILE is set without its certificate",
-            ),
-        ] {
-            let error = error(&variables);
-            assert!(error.starts_with(expected), "{expected}: {error}");
         }
     }
 }

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::error::{ConfigError, wrong};
-use super::flags::{Flags, is_ours};
-use super::{dotenv, paths, secrets};
+use super::flags::{Flags, OLDER_SIGNING_SECRET, SIGNING_SECRET, is_ours};
+use super::{dotenv, paths};
 
 type Variables = HashMap<String, String>;
 
@@ -219,8 +219,8 @@ impl Environment {
     /// Removes a setting, and the variable that names its file.
     pub(super) fn forget(&mut self, name: &str) {
         // The signing secret has two names, and an error of either is reported for the newer one.
-        let is_signing_secret = name == secrets::SIGNING_SECRET;
-        let older = is_signing_secret.then_some(secrets::OLDER_SIGNING_SECRET);
+        let is_signing_secret = name == SIGNING_SECRET;
+        let older = is_signing_secret.then_some(OLDER_SIGNING_SECRET);
         for name in std::iter::once(name).chain(older) {
             for layer in [&mut self.flags, &mut self.process, &mut self.dotenv] {
                 layer.remove(name);

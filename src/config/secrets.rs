@@ -4,10 +4,8 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::environment::{Environment, clean};
 use super::error::{ConfigError, wrong};
+use super::flags::{OLDER_SIGNING_SECRET, SIGNING_SECRET};
 use crate::clerk::{SigningSecret, Verifier};
-
-pub const SIGNING_SECRET: &str = "CLERK_WEBHOOK_SIGNING_SECRET";
-pub const OLDER_SIGNING_SECRET: &str = "CLERK_WEBHOOK_SECRET";
 
 /// Shorter tokens can be guessed.
 const ADMIN_TOKEN_CHARACTERS_MIN: usize = 16;

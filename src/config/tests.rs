@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use super::secrets::SIGNING_SECRET;
+use clap::{Args, Command, FromArgMatches};
+
+use super::flags::{SIGNING_SECRET, names, variable};
 use super::*;
 use crate::{queue, store};
 
@@ -167,5 +169,85 @@ fn other_commands_get_the_flags_that_they_need() {
         ] {
             assert_eq!(found(&[], &[(name, url)]), "--embedded", "{name}={url}");
         }
+    }
+}
+
+/// Whatever can be wrong can be left out: otherwise nothing behind it would be checked.
+#[test]
+fn every_flag_is_read_and_can_be_forgotten() {
+    let command = Flags::augment_args(Command::new("x"));
+    for name in names() {
+        let flag = format!("--{}", name.replace('_', "-"));
+        let matches = command.clone().get_matches_from(["x", &flag, "value"]);
+        let flags = Flags::from_arg_matches(&matches).unwrap();
+        assert_eq!(flags.values.len(), 1, "{flag}");
+        assert!(!format!("{flags:?}").contains("value\""), "{flags:?}");
+        let mut environment = Environment::with_flags(&flags, &[]);
+        assert_eq!(environment.get(&variable(name)), Some("value"));
+        environment.forget(&variable(name));
+        assert_eq!(environment.get(&variable(name)), None, "{flag}");
+    }
+}
+
+#[test]
+fn no_error_repeats_what_was_meant_for_another_setting() {
+    let environment = |name| Environment::with(&[(name, "postgres://app:hunter2@h/db")]);
+    for name in [
+        "PORT",
+        "ON_DELETE",
+        "EVENT_RETENTION_DAYS",
+        "OMIT_FIELDS",
+        "DATABASE_SCHEMA",
+    ] {
+        let error = Config::resolve(&environment(name))
+            .err()
+            .unwrap()
+            .to_string();
+        assert!(
+            error.starts_with(name) && !error.contains("hunter2"),
+            "{error}"
+        );
+    }
+    let port = Config::resolve(&Environment::with(&[("PORT", "8O80")]));
+    let mistyped = port.err().unwrap().to_string();
+    assert!(mistyped.starts_with("PORT is \"8O80\"; "), "{mistyped}");
+}
+
+#[test]
+fn a_file_that_cannot_be_used_is_named_by_its_setting() {
+    let error = |variables: &[(&str, &str)]| {
+        let error = Config::resolve(&Environment::with(variables)).err();
+        error.unwrap().to_string()
+    };
+    let (database, amqp) = (
+        ("DATABASE_URL", "postgres://db/app"),
+        ("AMQP_URL", "amqps://u:hunter2@broker/%2f"),
+    );
+    let ca = "/nowhere/ca.pem";
+    let of_url = "postgres://db/app?sslrootcert=/nowhere/ca.pem";
+    for (variables, expected) in [
+        (
+            [database, ("DATABASE_CA_FILE", ca)],
+            "DATABASE_CA_FILE names a file that cannot be read",
+        ),
+        (
+            [("DATABASE_URL", of_url), ("PORT", "1")],
+            "DATABASE_URL has sslrootcert, which names a file that cannot be read",
+        ),
+        (
+            [amqp, ("AMQP_CA_FILE", ca)],
+            "AMQP_CA_FILE names a file that cannot be read",
+        ),
+        (
+            [amqp, ("AMQP_CLIENT_CERT_FILE", ca)],
+            "AMQP_CLIENT_CERT_FILE is set without its key",
+        ),
+        (
+            [amqp, ("AMQP_CLIENT_KEY_FILE", ca)],
+            "AMQP_CLIENT_KEY_FILE is set without its certificate",
+        ),
+    ] {
+        let error = error(&variables);
+        assert!(error.starts_with(expected), "{expected}: {error}");
     }
 }

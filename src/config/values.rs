@@ -126,33 +126,3 @@ pub fn omitted(environment: &Environment) -> Result<OmittedFields, ConfigError> 
         wrong("OMIT_FIELDS", fault, remedy)
     })
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::Config;
-
-    #[test]
-    fn no_error_repeats_what_was_meant_for_another_setting() {
-        let environment = |name| Environment::with(&[(name, "postgres://app:hunter2@h/db")]);
-        for name in [
-            "PORT",
-            "ON_DELETE",
-            "EVENT_RETENTION_DAYS",
-            "OMIT_FIELDS",
-            "DATABASE_SCHEMA",
-        ] {
-            let error = Config::resolve(&environment(name))
-                .err()
-                .unwrap()
-                .to_string();
-            assert!(
-                error.starts_with(name) && !error.contains("hunter2"),
-                "{error}"
-            );
-        }
-        let port = Config::resolve(&Environment::with(&[("PORT", "8O80")]));
-        let mistyped = port.err().unwrap().to_string();
-        assert!(mistyped.starts_with("PORT is \"8O80\"; "), "{mistyped}");
-    }
-}

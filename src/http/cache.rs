@@ -1,12 +1,12 @@
-//! An answer that is costly to find, kept for a while: whoever asks meanwhile gets the one that is there.
+//! The last answer to a costly question, shared by every caller while it is fresh.
 //!
-//! - It is found at most once at a time, in the background, whoever goes away meanwhile.
-//! - It is found again only after a rest. One that is costly rests for 50 times what it took: it never takes more than a fiftieth
-//!   of the database's time.
-//! - Nobody asks, nothing is done.
+//! - A question is asked at most once at a time, in a task of its own: a caller that disconnects does not cancel it.
+//! - A caller says how old the answer may be. The answer to a costly question is also kept for 50 times as long as it took, so
+//!   that it never takes more than a fiftieth of the database's time.
+//! - Without callers nothing is asked.
 
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
@@ -15,227 +15,220 @@ use crate::clerk::Timestamp;
 use crate::clock::now;
 use crate::tasks;
 
-/// The rest, as a multiple of what the last search took.
-const REST: u32 = 50;
+/// How long the answer to a costly question is kept, as a multiple of the time that it took.
+const COSTLY_FACTOR: u32 = 50;
 
-/// The usual patience.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a caller waits for a new answer to a costly question before it gets the old one.
+const COSTLY_WAIT: Duration = Duration::from_secs(2);
 
-/// The patience for a question that has a timeout of its own, of 2 s: its answer is waited for.
-const FULL_PATIENCE: Duration = Duration::from_secs(5);
+/// The same for a question with a timeout of its own, of 2 s: callers get its answer.
+const TIMED_WAIT: Duration = Duration::from_secs(5);
 
-/// The answer, and how it is come by.
-pub struct Kept<T, E> {
-    state: Mutex<State<T, E>>,
-    found: Notify,
-    /// Shortest rest.
-    rest_min: Duration,
-    /// The rest as a multiple of what the last search took, if that is more.
-    rest_factor: u32,
-    /// Longest wait of whoever asks for a new answer. After it the old one will do.
-    patience: Duration,
+/// Why a question has no answer.
+pub type Reason = Arc<str>;
+
+/// One question and its last answer.
+pub struct Cached<T> {
+    state: Mutex<State<T>>,
+    answered: Notify,
+    /// See `COSTLY_FACTOR`; 0 for a question with a timeout of its own.
+    factor: u32,
+    /// Longest wait of a caller for a new answer.
+    wait: Duration,
 }
 
-struct State<T, E> {
-    last: Option<Found<T>>,
-    error: Option<E>,
-    is_searching: bool,
-    /// Until when nobody looks again.
-    rests_until: Option<Instant>,
+struct State<T> {
+    last: Option<Answer<T>>,
+    error: Option<Reason>,
+    is_asking: bool,
+    /// When the last question ended, and how long it took.
+    ended: Option<(Instant, Duration)>,
 }
 
-/// An answer, and when it was true.
+/// An answer, and when the question was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Found<T> {
-    pub answer: T,
+pub struct Answer<T> {
+    pub value: T,
     pub as_of: Timestamp,
 }
 
-impl<T: Clone + Send + 'static, E: Clone + Send + 'static> Kept<T, E> {
-    pub fn for_at_least(rest_min: Duration) -> Arc<Self> {
-        Arc::new(Self::new(rest_min, REST, PATIENCE))
+impl<T: Clone + Send + 'static> Cached<T> {
+    /// A question whose answer may take long, such as a count.
+    pub fn costly() -> Arc<Self> {
+        Self::new(COSTLY_FACTOR, COSTLY_WAIT)
     }
 
-    /// An answer that must not be older than `rest`, whatever it costs.
-    pub fn every(rest: Duration) -> Arc<Self> {
-        Arc::new(Self::new(rest, 0, FULL_PATIENCE))
+    /// A question that ends within 2 s.
+    pub fn timed() -> Arc<Self> {
+        Self::new(0, TIMED_WAIT)
     }
 
-    fn new(rest_min: Duration, rest_factor: u32, patience: Duration) -> Self {
-        let state = State {
-            last: None,
-            error: None,
-            is_searching: false,
-            rests_until: None,
-        };
-        Self {
-            state: Mutex::new(state),
-            found: Notify::new(),
-            rest_min,
-            rest_factor,
-            patience,
-        }
+    fn new(factor: u32, wait: Duration) -> Arc<Self> {
+        Arc::new(Self {
+            state: Mutex::new(State {
+                last: None,
+                error: None,
+                is_asking: false,
+                ended: None,
+            }),
+            answered: Notify::new(),
+            factor,
+            wait,
+        })
     }
 
-    /// The answer: the one that is there while it rests, else a new one, or again the old one where that takes longer than 2 s.
-    /// Nothing where none was ever found in that time; the error where the last search failed.
-    pub async fn get<F>(self: &Arc<Self>, search: impl FnOnce() -> F) -> Result<Option<Found<T>>, E>
+    /// Returns the last answer if it is fresh, else a new one, or the old one if the new one takes too long. Returns `None` if
+    /// there was no answer yet in that time.
+    ///
+    /// # Errors
+    ///
+    /// The error of the last question, if it failed.
+    pub async fn get<F>(
+        self: &Arc<Self>,
+        max_age: Duration,
+        ask: impl FnOnce() -> F,
+    ) -> Result<Option<Answer<T>>, Reason>
     where
-        F: Future<Output = Result<T, E>> + Send + 'static,
+        F: Future<Output = Result<T, Reason>> + Send + 'static,
     {
-        let found = self.found.notified();
-        tokio::pin!(found);
-        // From here on no end of a search is missed.
-        found.as_mut().enable();
-        if self.begin() {
-            let (kept, search) = (Arc::clone(self), search());
-            tasks::brief(async move { Search::of(kept).run(search).await });
+        let answered = self.answered.notified();
+        tokio::pin!(answered);
+        // From here on the end of a question is noticed.
+        answered.as_mut().enable();
+        if self.start(max_age) {
+            let question = Question {
+                cached: Arc::clone(self),
+                started: Instant::now(),
+            };
+            let answer = ask();
+            tasks::brief(async move { question.run(answer).await });
         }
-        if self.is_searching() {
-            // The end of the patience is no error: what is there is the answer.
-            let _in_time = tokio::time::timeout(self.patience, found).await;
+        if self.state().is_asking {
+            // A timeout is no error: the old answer is returned.
+            let _in_time = tokio::time::timeout(self.wait, answered).await;
         }
         let state = self.state();
         match &state.error {
-            Some(error) => Err(error.clone()),
+            Some(error) => Err(Arc::clone(error)),
             None => Ok(state.last.clone()),
         }
     }
 
-    /// Whether the caller is to search.
-    fn begin(&self) -> bool {
+    /// Returns whether the caller has to ask.
+    fn start(&self, max_age: Duration) -> bool {
         let mut state = self.state();
-        let rests = state
-            .rests_until
-            .is_some_and(|until| Instant::now() < until);
-        let begins = !rests && !state.is_searching;
-        state.is_searching |= begins;
-        begins
-    }
-
-    fn is_searching(&self) -> bool {
-        self.state().is_searching
+        let is_fresh = state
+            .ended
+            .is_some_and(|(ended, took)| ended.elapsed() < max_age.max(took * self.factor));
+        let starts = !is_fresh && !state.is_asking;
+        state.is_asking |= starts;
+        starts
     }
 }
 
-impl<T, E> Kept<T, E> {
-    /// Nothing is left half written: whoever holds the lock only moves values.
-    fn state(&self) -> std::sync::MutexGuard<'_, State<T, E>> {
+impl<T> Cached<T> {
+    /// A panic leaves no half-written state: the lock is held only to move values.
+    fn state(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A search under way. However it ends, even by a panic, the next one can begin.
-struct Search<T, E> {
-    kept: Arc<Kept<T, E>>,
-    begun: Instant,
+/// A question in progress. However it ends, even by a panic, the next one can start.
+struct Question<T> {
+    cached: Arc<Cached<T>>,
+    started: Instant,
 }
 
-impl<T, E> Search<T, E> {
-    fn of(kept: Arc<Kept<T, E>>) -> Self {
-        Self {
-            kept,
-            begun: Instant::now(),
-        }
-    }
-
-    async fn run(self, search: impl Future<Output = Result<T, E>>) {
+impl<T> Question<T> {
+    async fn run(self, answer: impl Future<Output = Result<T, Reason>>) {
         let as_of = now();
-        let found = search.await;
-        let mut state = self.kept.state();
-        match found {
-            Ok(answer) => (state.last, state.error) = (Some(Found { answer, as_of }), None),
+        let answer = answer.await;
+        let mut state = self.cached.state();
+        match answer {
+            Ok(value) => (state.last, state.error) = (Some(Answer { value, as_of }), None),
             Err(error) => state.error = Some(error),
         }
     }
 }
 
-impl<T, E> Drop for Search<T, E> {
+impl<T> Drop for Question<T> {
     fn drop(&mut self) {
-        let rest = (self.begun.elapsed() * self.kept.rest_factor).max(self.kept.rest_min);
-        let mut state = self.kept.state();
-        state.is_searching = false;
-        state.rests_until = Some(Instant::now() + rest);
+        let mut state = self.cached.state();
+        state.is_asking = false;
+        state.ended = Some((Instant::now(), self.started.elapsed()));
         drop(state);
-        self.kept.found.notify_waiters();
+        self.cached.answered.notify_waiters();
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::future::{pending, ready};
     use std::sync::atomic::{AtomicU32, Ordering};
+
+    use futures_util::future::join_all;
 
     use super::*;
 
-    /// Counts the searches, and is told what each comes to.
-    #[derive(Clone, Default)]
-    struct Counter(Arc<AtomicU32>);
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    /// Answers with how often it was asked.
+    #[derive(Default)]
+    struct Counter(AtomicU32);
 
     impl Counter {
-        fn search(&self) -> impl Future<Output = Result<u32, &'static str>> + Send + use<> {
-            let count = self.0.fetch_add(1, Ordering::Relaxed) + 1;
-            async move { Ok(count) }
+        fn ask(&self) -> impl Future<Output = Result<u32, Reason>> + Send + use<> {
+            ready(Ok(self.0.fetch_add(1, Ordering::Relaxed) + 1))
         }
     }
 
-    fn answer<T: Copy>(found: Result<Option<Found<T>>, &'static str>) -> Option<T> {
-        found.unwrap().map(|found| found.answer)
+    fn value<T>(answer: Result<Option<Answer<T>>, Reason>) -> Option<T> {
+        answer.unwrap().map(|answer| answer.value)
     }
 
     #[tokio::test]
-    async fn it_is_found_once_while_it_rests_and_again_after_it() {
-        let counter = Counter::default();
-        let kept = Kept::for_at_least(Duration::from_secs(3600));
+    async fn a_question_is_asked_once_while_its_answer_is_fresh_and_again_afterwards() {
+        let (counter, cached) = (Counter::default(), Cached::timed());
         for _ in 0..3 {
-            assert_eq!(answer(kept.get(|| counter.search()).await), Some(1));
+            assert_eq!(value(cached.get(HOUR, || counter.ask()).await), Some(1));
         }
-        let restless = Kept::for_at_least(Duration::ZERO);
-        let mut last = 0;
-        while last < 5 {
-            last = answer(restless.get(|| counter.search()).await).unwrap();
+        for count in 2..5 {
+            let answer = cached.get(Duration::ZERO, || counter.ask()).await;
+            assert_eq!(value(answer), Some(count));
         }
     }
 
     #[tokio::test]
-    async fn many_who_ask_at_once_share_one_search() {
-        let counter = Counter::default();
-        let kept = Kept::for_at_least(Duration::from_secs(3600));
-        let all =
-            futures_util::future::join_all((0..20).map(|_| kept.get(|| counter.search()))).await;
-        assert!(all.into_iter().all(|found| answer(found) == Some(1)));
+    async fn callers_at_the_same_time_share_one_question() {
+        let (counter, cached) = (Counter::default(), Cached::costly());
+        let all = join_all((0..20).map(|_| cached.get(HOUR, || counter.ask()))).await;
+        assert!(all.into_iter().all(|answer| value(answer) == Some(1)));
     }
 
     #[tokio::test]
-    async fn who_has_waited_long_enough_gets_what_is_there() {
-        let mut kept = Kept::<u32, &str>::for_at_least(Duration::ZERO);
-        Arc::get_mut(&mut kept).unwrap().patience = Duration::ZERO;
-        assert_eq!(answer(kept.get(std::future::pending).await), None);
-        // That search is still under way, so none other begins.
-        assert_eq!(answer(kept.get(|| async { unreachable!() }).await), None);
+    async fn a_caller_that_has_waited_long_enough_gets_the_old_answer() {
+        let cached = Cached::<u32>::new(0, Duration::ZERO);
+        assert_eq!(value(cached.get(Duration::ZERO, pending).await), None);
+        // That question is in progress, so no other starts.
+        let second = cached.get(Duration::ZERO, || async { unreachable!() });
+        assert_eq!(value(second.await), None);
     }
 
     #[tokio::test]
-    async fn an_error_is_told_until_a_search_succeeds() {
-        let kept = Kept::<u32, &str>::for_at_least(Duration::ZERO);
-        assert_eq!(kept.get(|| async { Err("away") }).await, Err("away"));
-        let mut found = kept.get(|| async { Ok(7) }).await;
-        while found.is_err() {
-            found = kept.get(|| async { Ok(7) }).await;
-        }
-        assert_eq!(answer(found), Some(7));
+    async fn an_error_is_returned_until_a_question_succeeds() {
+        let cached = Cached::<u32>::timed();
+        let away = cached.get(HOUR, || ready(Err("away".into()))).await;
+        assert_eq!(away, Err("away".into()));
+        let found = cached.get(Duration::ZERO, || ready(Ok(7))).await;
+        assert_eq!(value(found), Some(7));
     }
 
     #[tokio::test]
-    async fn a_search_that_panics_is_not_the_last() {
-        let kept = Kept::<u32, &str>::for_at_least(Duration::ZERO);
-        assert_eq!(
-            answer(kept.get(|| async { panic!("made by a test") }).await),
-            None
-        );
-        let mut found = None;
-        while found.is_none() {
-            found = answer(kept.get(|| async { Ok(7) }).await);
-        }
-        assert_eq!(found, Some(7));
+    async fn a_question_that_panics_is_not_the_last() {
+        let cached = Cached::<u32>::timed();
+        let panicked = cached.get(HOUR, || async { panic!("made by a test") });
+        assert_eq!(value(panicked.await), None);
+        let found = cached.get(Duration::ZERO, || ready(Ok(7))).await;
+        assert_eq!(value(found), Some(7));
     }
 }

@@ -1,4 +1,5 @@
-//! How much of this process its clients may hold at once. Over a bound the answer is 503 at once, and others are served.
+//! Limits on open connections and on the bytes of bodies in progress. Over a limit the answer is 503 at once, and other clients
+//! are served.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -11,18 +12,17 @@ use actix_web::{ResponseError, web};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::misdirected::is_webhook;
+use super::paths::is_webhook;
 use super::problem::{Code, Problem};
-use super::reject_log::Refusals;
-use crate::clock::now;
+use super::reject_log::RejectLog;
 use crate::metrics::{self, EventType};
 
 /// Most open connections that are served, in the whole process. One that has had a request costs about 20 KiB, one whose
-/// head is still coming at most 128 KiB (actix-http's bound of a head).
-const SEATS_MAX: usize = 8192;
+/// head is still coming at most 128 KiB (actix-http's limit for a head).
+const CONNECTIONS_MAX: usize = 8192;
 
 /// Open files that are left for what is not a connection from a client: the database's and the broker's connections, the
-/// embedded files, the logs, and those of a test of health that comes when all seats are taken.
+/// embedded files, the logs, and those of a health check that comes when the limit is reached.
 const OTHER_FILES: usize = 128;
 
 /// Bytes of bodies that are still coming, of each of the two kinds.
@@ -32,40 +32,40 @@ const BODIES_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// shut them out.
 const USUAL_BODY_MAX: usize = 64 * 1024;
 
-/// The bounds of one process.
+/// The limits of one process.
 #[derive(Clone)]
 pub struct Capacity {
-    seats: Arc<Semaphore>,
-    seats_max: usize,
+    connections: Arc<Semaphore>,
+    connections_max: usize,
     usual_bodies: Arc<Semaphore>,
     large_bodies: Arc<Semaphore>,
 }
 
-/// A connection that is served. Given back when it closes.
-struct Seat {
+/// The permit of a connection that is served. Released when it closes.
+struct ConnectionPermit {
     _permit: OwnedSemaphorePermit,
 }
 
-/// What one request has sent of its body so far. Given back when it is dropped.
+/// The bytes of its body that one request has sent so far. Released when it is dropped.
 pub struct BodyBytes {
     share: Arc<Semaphore>,
     held: Option<OwnedSemaphorePermit>,
 }
 
 impl Capacity {
-    /// Bounds for bodies up to `max_body_bytes`, and for the open files that the system gives this process.
+    /// Limits for bodies up to `max_body_bytes`, and for the open files that the system gives this process.
     pub fn of_this_process(max_body_bytes: usize) -> Self {
         Self::new(max_body_bytes, open_files())
     }
 
     fn new(max_body_bytes: usize, open_files: usize) -> Self {
-        let seats_max = seats(open_files);
+        let connections_max = connection_limit(open_files);
         let large = BODIES_BYTES_MAX
             .max(max_body_bytes)
             .min(Semaphore::MAX_PERMITS);
         Self {
-            seats: Arc::new(Semaphore::new(seats_max)),
-            seats_max,
+            connections: Arc::new(Semaphore::new(connections_max)),
+            connections_max,
             usual_bodies: Arc::new(Semaphore::new(BODIES_BYTES_MAX)),
             large_bodies: Arc::new(Semaphore::new(large)),
         }
@@ -73,23 +73,23 @@ impl Capacity {
 
     /// Most connections that are accepted at all by one of `threads` threads; further ones wait in the system's backlog.
     pub fn accepted_by_each_of(&self, threads: usize) -> usize {
-        (self.seats_max + self.seats_max / 3).div_ceil(threads.max(1))
+        (self.connections_max + self.connections_max / 3).div_ceil(threads.max(1))
     }
 
-    /// Gives a new connection a seat where one is free. actix-web calls this as it accepts.
-    pub fn seat(&self, _connection: &dyn Any, extensions: &mut Extensions) {
-        if let Ok(permit) = Arc::clone(&self.seats).try_acquire_owned() {
-            extensions.insert(Seat { _permit: permit });
+    /// Gives a new connection a permit if one is free. actix-web calls this as it accepts.
+    pub fn admit(&self, _connection: &dyn Any, extensions: &mut Extensions) {
+        if let Ok(permit) = Arc::clone(&self.connections).try_acquire_owned() {
+            extensions.insert(ConnectionPermit { _permit: permit });
         }
     }
 
-    /// Connections that have a seat now.
+    /// Connections that have a permit now.
     pub fn connections(&self) -> u64 {
-        self.seats_max
-            .saturating_sub(self.seats.available_permits()) as u64
+        self.connections_max
+            .saturating_sub(self.connections.available_permits()) as u64
     }
 
-    /// The account of a body that announced its length, or did not.
+    /// Counts the bytes of a body that announced its length, or did not.
     pub fn body(&self, announced: Option<usize>) -> BodyBytes {
         let is_usual = announced.is_some_and(|bytes| bytes <= USUAL_BODY_MAX);
         let share = if is_usual {
@@ -104,22 +104,26 @@ impl Capacity {
     }
 }
 
-/// Most connections that are served where the system gives a process so many open files; a quarter of what is possible is
-/// left for those who must be told that there is no seat.
-fn seats(open_files: usize) -> usize {
-    SEATS_MAX
+/// Most connections that are served with so many open files. A quarter of what is possible is left for connections that are
+/// answered 503.
+fn connection_limit(open_files: usize) -> usize {
+    CONNECTIONS_MAX
         .min(open_files.saturating_sub(OTHER_FILES) / 4 * 3)
         .max(1)
 }
 
-/// Open files, connections that are served with these, and those that would be served with more.
-pub fn files_and_seats() -> (usize, usize, usize) {
+/// The open files of this process, the connections that it serves with these, and those that it would serve with more.
+pub fn file_and_connection_limits() -> (usize, usize, usize) {
     let files = open_files();
-    (files, seats(files), SEATS_MAX)
+    (files, connection_limit(files), CONNECTIONS_MAX)
 }
 
 impl BodyBytes {
     /// Counts bytes that came.
+    ///
+    /// # Errors
+    ///
+    /// If too many bodies are in progress.
     pub fn add(&mut self, bytes: usize) -> Result<(), Problem> {
         let full = || {
             Problem::new(
@@ -139,13 +143,13 @@ impl BodyBytes {
     }
 }
 
-/// Answers requests on a connection without a seat: with 503, and closes it. Health is answered all the same, lest an
-/// orchestrator end a process for being busy, and so are the metrics, that show how busy it is.
-pub async fn only_seated(
+/// Answers requests on a connection without a permit with 503, and closes it. Health is answered all the same, so that no
+/// orchestrator stops a busy process, and so are the metrics, which show how busy it is.
+pub async fn reject_over_limit(
     request: ServiceRequest,
     next: Next<BoxBody>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
-    if request.conn_data::<Seat>().is_some() {
+    if request.conn_data::<ConnectionPermit>().is_some() {
         return next.call(request).await;
     }
     let mut answer = if matches!(request.path(), "/healthz" | "/readyz" | "/metrics") {
@@ -155,8 +159,8 @@ pub async fn only_seated(
             Code::Overloaded,
             "too many connections are open; connect again later",
         );
-        if let Some(refusals) = request.app_data::<web::Data<Refusals>>() {
-            refusals.note(problem.code(), problem.detail(), now());
+        if let Some(reject_log) = request.app_data::<web::Data<RejectLog>>() {
+            reject_log.log(&problem);
         }
         if is_webhook(request.path()) {
             metrics::webhook(problem.code().into(), EventType::Other);
@@ -178,7 +182,7 @@ fn open_files() -> usize {
         current: limit.maximum,
         maximum: limit.maximum,
     };
-    // macOS refuses more than its own bound here; what was given stays then.
+    // macOS refuses more than its own limit here; the soft limit stays then.
     let current = if setrlimit(Resource::Nofile, raised).is_ok() {
         limit.maximum
     } else {
@@ -194,18 +198,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn seats_leave_files_for_everything_else() {
+    fn connections_leave_files_for_everything_else() {
         for files in [256, 1024, 4096, 20_000, 1 << 20] {
             let capacity = Capacity::new(1 << 20, files);
             let accepted = capacity.accepted_by_each_of(2) * 2;
             assert!(accepted + OTHER_FILES <= files + 2, "{files}: {accepted}");
-            assert!(capacity.seats_max <= SEATS_MAX && capacity.seats_max < accepted);
+            assert!(
+                capacity.connections_max <= CONNECTIONS_MAX && capacity.connections_max < accepted
+            );
         }
-        assert_eq!(Capacity::new(1 << 20, 10).seats_max, 1, "never none");
+        assert_eq!(
+            Capacity::new(1 << 20, 10).connections_max,
+            1,
+            "at least one"
+        );
     }
 
     #[test]
-    fn large_bodies_do_not_shut_out_usual_ones_and_give_their_bytes_back() {
+    fn large_bodies_do_not_shut_out_usual_ones_and_release_their_bytes() {
         let capacity = Capacity::new(1 << 20, 1024);
         let mut large: Vec<_> = (0..64).map(|_| capacity.body(None)).collect();
         for body in &mut large {

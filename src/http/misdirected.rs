@@ -1,91 +1,68 @@
-//! Deliveries that miss the webhook's route, by their path or by their method. Svix disables an endpoint after five days of
-//! them, so nobody must have to guess: the answer names the right path, and a signed one is counted and logged.
+//! Deliveries that miss the webhook's route, by their path or their method. Svix disables an endpoint after five days of them:
+//! so the answer names the right path, and a signed one is counted and logged.
 
 use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
-use actix_web::http::header::{HeaderMap, HeaderName};
 use actix_web::middleware::Next;
-use actix_web::{HttpRequest, HttpResponse, ResponseError, Route, web};
+use actix_web::web::{self, Data, Payload};
+use actix_web::{HttpRequest, HttpResponse, ResponseError, Route};
 
 use super::limits::Capacity;
+use super::paths::{WEBHOOK_PATH, is_webhook};
 use super::problem::{Code, Problem};
-use super::reject_log::Refusals;
-use super::webhook::{self, Webhooks};
-use super::{ALTERNATE_WEBHOOK_PATH, WEBHOOK_PATH};
-use crate::clock::now;
+use super::reject_log::RejectLog;
+use super::webhook::receive::{Webhooks, type_label, verified};
 use crate::metrics::{self, EventType, WebhookResult};
 
 /// The three headers of a delivery, each in either family.
-const HEADERS: [[HeaderName; 2]; 3] = [
-    [
-        HeaderName::from_static("svix-id"),
-        HeaderName::from_static("webhook-id"),
-    ],
-    [
-        HeaderName::from_static("svix-timestamp"),
-        HeaderName::from_static("webhook-timestamp"),
-    ],
-    [
-        HeaderName::from_static("svix-signature"),
-        HeaderName::from_static("webhook-signature"),
-    ],
+const HEADERS: [[&str; 2]; 3] = [
+    ["svix-id", "webhook-id"],
+    ["svix-timestamp", "webhook-timestamp"],
+    ["svix-signature", "webhook-signature"],
 ];
 
-fn has_either(headers: &HeaderMap, names: &[HeaderName; 2]) -> bool {
-    names.iter().any(|name| headers.contains_key(name))
+/// How many of the three headers a request has.
+fn count_headers(request: &HttpRequest) -> usize {
+    let has = |name: &&str| request.headers().contains_key(*name);
+    HEADERS.iter().filter(|names| names.iter().any(has)).count()
 }
 
-/// Whether a request means to deliver an event: one of the headers is enough.
+/// Returns whether a request means to deliver an event: one of the headers is enough.
 pub fn is_delivery(request: &HttpRequest) -> bool {
-    HEADERS
-        .iter()
-        .any(|names| has_either(request.headers(), names))
+    count_headers(request) > 0
 }
 
-/// Answers a request that has all three headers and comes to another path than the webhook's, before any route does: those of the
-/// API and the dashboard would ask it for a token.
-pub async fn no_delivery(
+/// Answers a request that has all three headers and another path than the webhook's, before any route does: those of the API and
+/// the dashboard would ask it for a token.
+pub async fn reject_misdirected(
     mut request: ServiceRequest,
     next: Next<BoxBody>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
-    let is_whole = HEADERS
-        .iter()
-        .all(|names| has_either(request.headers(), names));
-    if !is_whole || is_webhook(request.path()) {
+    if is_webhook(request.path()) || count_headers(request.request()) < HEADERS.len() {
         return next.call(request).await;
     }
-    let payload = request.extract::<web::Payload>().await?;
-    let problem = refuse(
-        request.request(),
-        payload,
-        Problem::new(Code::NotFound, "the path is not the webhook's"),
-    )
-    .await;
+    let payload = request.extract::<Payload>().await?;
+    let problem = Problem::new(Code::NotFound, "the path is not the webhook's");
+    let problem = with_hint(request.request(), payload, problem).await;
     Ok(request.into_response(problem.error_response()))
 }
 
-/// Whether the path is the webhook's.
-pub fn is_webhook(path: &str) -> bool {
-    path == WEBHOOK_PATH || path == ALTERNATE_WEBHOOK_PATH
+/// A route that answers every request with this problem.
+pub fn rejecting(problem: impl Fn() -> Problem + Clone + 'static) -> Route {
+    web::to(move |request: HttpRequest, payload: Payload| {
+        let problem = problem();
+        async move { Err::<HttpResponse, _>(with_hint(&request, payload, problem).await) }
+    })
 }
 
-/// What answers every request that no route takes, with this problem.
-pub fn refusing(problem: fn() -> Problem) -> Route {
-    web::to(
-        move |request: HttpRequest, payload: web::Payload| async move {
-            Err::<HttpResponse, _>(refuse(&request, payload, problem()).await)
-        },
-    )
-}
-
-/// The problem with a hint, where the request means to deliver an event. Reads a body only if it is a delivery, within the
-/// limits of the webhook's route.
-pub async fn refuse(request: &HttpRequest, payload: web::Payload, problem: Problem) -> Problem {
+/// The problem, with a hint if the request means to deliver an event. Reads a body only if it is a delivery, within the limits of
+/// the webhook's route.
+pub async fn with_hint(request: &HttpRequest, payload: Payload, problem: Problem) -> Problem {
     if !is_delivery(request) {
+        let path = request.path();
         // Somebody tries the path by hand.
-        let is_near =
-            request.path().to_ascii_lowercase().contains("webhook") && !is_webhook(request.path());
+        let is_near = path.to_ascii_lowercase().contains("webhook") && !is_webhook(path);
         return if is_near {
             problem.with_hint(hint(request))
         } else {
@@ -93,42 +70,41 @@ pub async fn refuse(request: &HttpRequest, payload: web::Payload, problem: Probl
         };
     }
     let problem = problem.with_hint(hint(request));
-    let refusals = request.app_data::<web::Data<Refusals>>();
-    match signed_type(request, payload).await {
-        Some(event_type) => {
-            metrics::webhook(WebhookResult::NotFound, event_type);
-            refusals.inspect(|refusals| refusals.note_misdirected(WEBHOOK_PATH, now()));
-        }
-        None => {
-            _ = refusals.inspect(|refusals| refusals.note(problem.code(), problem.detail(), now()))
+    let event_type = signed_type(request, payload).await;
+    if let Some(event_type) = event_type {
+        metrics::webhook(WebhookResult::NotFound, event_type);
+    }
+    if let Some(reject_log) = request.app_data::<Data<RejectLog>>() {
+        match event_type {
+            Some(_) => reject_log.log_misdirected(),
+            None => reject_log.log(&problem),
         }
     }
     problem
 }
 
 /// The type of the event, if the signature is good.
-async fn signed_type(request: &HttpRequest, payload: web::Payload) -> Option<EventType> {
-    let webhooks = request.app_data::<web::Data<Webhooks>>()?;
-    let capacity = request.app_data::<web::Data<Capacity>>()?;
-    let verified = webhook::verified(request, payload, webhooks, capacity)
-        .await
-        .ok()?;
-    Some(webhook::type_label(verified.event.event_type()))
+async fn signed_type(request: &HttpRequest, payload: Payload) -> Option<EventType> {
+    let webhooks = request.app_data::<Data<Webhooks>>()?;
+    let capacity = request.app_data::<Data<Capacity>>()?;
+    let verified = verified(request, payload, webhooks, capacity).await.ok()?;
+    Some(type_label(verified.event.event_type()))
 }
 
 fn hint(request: &HttpRequest) -> String {
-    if request.app_data::<web::Data<Webhooks>>().is_none() {
+    if request.app_data::<Data<Webhooks>>().is_none() {
         return format!(
             "this process takes no webhooks: deliver to POST {WEBHOOK_PATH} of one that runs `clerk-sync serve` or `clerk-sync receiver`"
         );
     }
-    let hint = format!(
-        "webhooks go to POST {WEBHOOK_PATH}: set the endpoint's URL in Clerk's dashboard to end in this path"
-    );
-    if request.method() == Method::GET {
-        return hint + ", and to begin with https:// if a redirect made a GET of it";
-    }
-    hint
+    let redirected = if request.method() == Method::GET {
+        ", and to begin with https:// if a redirect made a GET of it"
+    } else {
+        ""
+    };
+    format!(
+        "webhooks go to POST {WEBHOOK_PATH}: set the endpoint's URL in Clerk's dashboard to end in this path{redirected}"
+    )
 }
 
 #[cfg(test)]
@@ -139,34 +115,13 @@ mod tests {
 
     #[test]
     fn one_header_of_a_delivery_is_enough() {
+        let with = |name: &str| {
+            let request = TestRequest::default().insert_header((name, "x"));
+            is_delivery(&request.to_http_request())
+        };
         for name in ["svix-id", "Svix-Signature", "webhook-timestamp"] {
-            assert!(
-                is_delivery(
-                    &TestRequest::default()
-                        .insert_header((name, "x"))
-                        .to_http_request()
-                ),
-                "{name}"
-            );
+            assert!(with(name), "{name}");
         }
-        assert!(!is_delivery(
-            &TestRequest::default()
-                .insert_header(("x-svix-id", "x"))
-                .to_http_request()
-        ));
-    }
-
-    #[test]
-    fn the_webhook_has_one_trailing_slash_at_most() {
-        assert!(is_webhook("/api/webhooks/clerk") && is_webhook("/api/webhooks/clerk/"));
-        for wrong in [
-            "/api/webhooks/clerk//",
-            "/api/webhooks",
-            "/",
-            "//api/webhooks/clerk",
-            "/API/webhooks/clerk",
-        ] {
-            assert!(!is_webhook(wrong), "{wrong}");
-        }
+        assert!(!with("x-svix-id"));
     }
 }

@@ -1,4 +1,4 @@
-//! What goes wrong over HTTP: one table of codes, and the one form in which they are told (RFC 9457).
+//! Errors over HTTP: one table of codes, and the problem documents (RFC 9457) that report them.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,100 +13,84 @@ use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use crate::clerk::SignatureError;
 use crate::metrics::WebhookResult;
 use crate::queue::PublishError;
-
-/// What a program can tell one problem from another by. The names are public.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Code {
-    MissingHeader,
-    InvalidHeader,
-    InvalidSignature,
-    TimestampOutOfTolerance,
-    InvalidRequest,
-    Unauthorized,
-    AdminDisabled,
-    RequestTimeout,
-    NotFound,
-    MethodNotAllowed,
-    BodyTooLarge,
-    QueueUnavailable,
-    DatabaseUnavailable,
-    NotReady,
-    Overloaded,
-}
+use crate::store::StoreError;
 
 /// When to try again after a 503, in seconds. Svix has a schedule of its own, whose second attempt comes after 5 s.
 const RETRY_AFTER_S: &str = "5";
 
-impl Code {
-    /// How many there are.
-    pub const COUNT: usize = Self::Overloaded as usize + 1;
-
-    pub const ALL: [Self; Self::COUNT] = [
-        Self::MissingHeader,
-        Self::InvalidHeader,
-        Self::InvalidSignature,
-        Self::TimestampOutOfTolerance,
-        Self::InvalidRequest,
-        Self::Unauthorized,
-        Self::AdminDisabled,
-        Self::RequestTimeout,
-        Self::NotFound,
-        Self::MethodNotAllowed,
-        Self::BodyTooLarge,
-        Self::QueueUnavailable,
-        Self::DatabaseUnavailable,
-        Self::NotReady,
-        Self::Overloaded,
-    ];
-
-    /// Name, status and title.
-    const fn row(self) -> (&'static str, u16, &'static str) {
-        match self {
-            Self::MissingHeader => ("missing_header", 400, "A signature header is missing"),
-            Self::InvalidHeader => ("invalid_header", 400, "A signature header is malformed"),
-            Self::InvalidSignature => ("invalid_signature", 400, "The signature does not match"),
-            Self::TimestampOutOfTolerance => (
-                "timestamp_out_of_tolerance",
-                400,
-                "The delivery is not of this time",
-            ),
-            Self::InvalidRequest => ("invalid_request", 400, "The request cannot be read"),
-            Self::Unauthorized => ("unauthorized", 401, "The admin token is missing or wrong"),
-            Self::AdminDisabled => ("admin_disabled", 403, "There is no admin token"),
-            Self::RequestTimeout => ("request_timeout", 408, "The request took too long"),
-            Self::NotFound => ("not_found", 404, "There is nothing here"),
-            Self::MethodNotAllowed => ("method_not_allowed", 405, "The method is not allowed here"),
-            Self::BodyTooLarge => ("body_too_large", 413, "The body is too large"),
-            Self::QueueUnavailable => ("queue_unavailable", 503, "The event could not be queued"),
-            Self::DatabaseUnavailable => {
-                ("database_unavailable", 503, "The database cannot be asked")
-            }
-            Self::NotReady => ("not_ready", 503, "Not ready"),
-            Self::Overloaded => ("overloaded", 503, "Too much at once"),
+macro_rules! codes {
+    ($($code:ident, $name:literal, $status:literal, $title:literal;)*) => {
+        /// What distinguishes one problem from another for a program. The names are public.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Code {
+            $($code),*
         }
-    }
 
+        impl Code {
+            /// Every code.
+            pub const ALL: [Self; Self::COUNT] = [$(Self::$code),*];
+
+            /// How many there are.
+            pub const COUNT: usize = [$($name),*].len();
+
+            /// Name, status and title.
+            const fn row(self) -> (&'static str, u16, &'static str) {
+                match self {
+                    $(Self::$code => ($name, $status, $title)),*
+                }
+            }
+        }
+    };
+}
+
+codes! {
+    MissingHeader, "missing_header", 400, "A signature header is missing";
+    InvalidHeader, "invalid_header", 400, "A signature header is malformed";
+    InvalidSignature, "invalid_signature", 400, "The signature does not match";
+    TimestampOutOfTolerance, "timestamp_out_of_tolerance", 400, "The delivery is not of this time";
+    InvalidRequest, "invalid_request", 400, "The request cannot be read";
+    Unauthorized, "unauthorized", 401, "The admin token is missing or wrong";
+    AdminDisabled, "admin_disabled", 403, "There is no admin token";
+    RequestTimeout, "request_timeout", 408, "The request took too long";
+    NotFound, "not_found", 404, "There is nothing here";
+    MethodNotAllowed, "method_not_allowed", 405, "The method is not allowed here";
+    BodyTooLarge, "body_too_large", 413, "The body is too large";
+    QueueUnavailable, "queue_unavailable", 503, "The event could not be queued";
+    DatabaseUnavailable, "database_unavailable", 503, "The database cannot be asked";
+    NotReady, "not_ready", 503, "Not ready";
+    Overloaded, "overloaded", 503, "Too much at once";
+}
+
+impl Code {
+    /// The public name.
     pub fn name(self) -> &'static str {
         self.row().0
     }
 
+    /// What it means, in a few words.
+    pub fn title(self) -> &'static str {
+        self.row().2
+    }
+
+    /// The status of an answer with this problem.
     pub fn status(self) -> StatusCode {
         StatusCode::from_u16(self.row().1).expect("the table holds valid statuses")
     }
 }
 
-/// One problem. The detail names headers, limits and remedies, never what a client sent.
+/// One problem. The detail names headers, limits and fixes, never what a client sent.
 #[derive(Debug)]
 pub struct Problem {
     code: Code,
     detail: Cow<'static, str>,
-    /// The methods that are allowed, where the method is the problem.
+    /// The methods that are allowed, if the method is the problem.
     allow: Option<&'static str>,
-    /// The parts that are not ready, where that is the problem.
+    /// The parts that are not ready, if that is the problem.
     missing: Vec<&'static str>,
 }
 
 impl Problem {
+    /// A problem with what is wrong this time, and what to do.
     pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
         Self {
             code,
@@ -116,15 +100,17 @@ impl Problem {
         }
     }
 
+    /// What a program distinguishes it by.
     pub fn code(&self) -> Code {
         self.code
     }
 
+    /// What is wrong this time, and what to do.
     pub fn detail(&self) -> &str {
         &self.detail
     }
 
-    /// The same with what to do beside what is wrong.
+    /// The same with a hint after the detail.
     pub fn with_hint(self, hint: impl fmt::Display) -> Self {
         Self {
             detail: format!("{}; {hint}", self.detail).into(),
@@ -132,6 +118,7 @@ impl Problem {
         }
     }
 
+    /// A 405, with the methods that are allowed.
     pub fn method_not_allowed(allowed: &'static str) -> Self {
         let detail = format!("use {allowed}");
         Self {
@@ -140,6 +127,7 @@ impl Problem {
         }
     }
 
+    /// A 503 of `/readyz`, with the parts that are missing.
     pub fn not_ready(missing: Vec<&'static str>, detail: String) -> Self {
         Self {
             missing,
@@ -151,7 +139,7 @@ impl Problem {
 /// A problem document (RFC 9457).
 #[derive(Serialize, ToSchema)]
 #[schema(as = Problem)]
-pub(super) struct Document<'a> {
+pub struct Document<'a> {
     /// `urn:clerk-sync:problem:` and the code.
     r#type: String,
     /// What the code means, in a few words.
@@ -162,17 +150,16 @@ pub(super) struct Document<'a> {
     detail: &'a str,
     #[schema(schema_with = code_schema)]
     code: &'static str,
-    /// The parts that are not ready, where that is the problem.
+    /// The parts that are not ready, if that is the problem.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     missing: &'a [&'static str],
 }
 
-/// What a program can tell one problem from another by.
+/// What distinguishes one problem from another.
 fn code_schema() -> Schema {
-    ObjectBuilder::new()
-        .schema_type(Type::String)
-        .enum_values(Some(Code::ALL.map(Code::name)))
-        .into()
+    let names = Code::ALL.map(Code::name);
+    let schema = ObjectBuilder::new().schema_type(Type::String);
+    schema.enum_values(Some(names)).into()
 }
 
 impl fmt::Display for Problem {
@@ -199,9 +186,8 @@ impl ResponseError for Problem {
         if let Some(allow) = self.allow {
             response.insert_header((ALLOW, allow));
         }
-        let r#type = format!("urn:clerk-sync:problem:{code}");
         let document = Document {
-            r#type,
+            r#type: format!("urn:clerk-sync:problem:{code}"),
             title,
             status,
             detail: &self.detail,
@@ -212,22 +198,15 @@ impl ResponseError for Problem {
     }
 }
 
-/// What a delivery that ends in a problem is counted as.
+/// The result that the metrics count for a delivery with this problem: the one with the same name.
 impl From<Code> for WebhookResult {
     fn from(code: Code) -> Self {
-        match code {
-            Code::MissingHeader => Self::MissingHeader,
-            Code::InvalidHeader => Self::InvalidHeader,
-            Code::InvalidSignature => Self::InvalidSignature,
-            Code::TimestampOutOfTolerance => Self::TimestampOutOfTolerance,
-            Code::InvalidRequest => Self::InvalidRequest,
-            Code::RequestTimeout => Self::RequestTimeout,
-            Code::BodyTooLarge => Self::BodyTooLarge,
-            Code::QueueUnavailable => Self::QueueUnavailable,
-            Code::Overloaded => Self::Overloaded,
-            // No other comes from the route of the webhook.
-            _ => Self::Other,
-        }
+        let mut results = Self::ALL.iter().copied();
+        results
+            .find(|result| result.name() == code.name())
+            // `not_found` is a signed delivery to another path.
+            .filter(|result| *result != Self::NotFound)
+            .unwrap_or(Self::Other)
     }
 }
 
@@ -255,6 +234,12 @@ impl From<PublishError> for Problem {
             Code::QueueUnavailable,
             format!("{error}; the event was not queued; Svix will send it again"),
         )
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        Self::new(Code::DatabaseUnavailable, error.to_string())
     }
 }
 

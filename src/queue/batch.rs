@@ -3,7 +3,6 @@
 use std::num::NonZeroUsize;
 
 use super::embedded::in_flight::Lease as RowLease;
-use super::rabbitmq::delivery_tags::DeliveryTags;
 use crate::clerk::SignedEvent;
 
 /// Most bytes of bodies in one batch; one body may be larger. A write holds them about ten times over, as columns, as
@@ -46,4 +45,12 @@ pub struct Batch {
 pub(super) enum Lease {
     RabbitMq(DeliveryTags),
     Embedded(RowLease),
+}
+
+/// The delivery tags of a batch of RabbitMQ.
+pub struct DeliveryTags {
+    /// The number of the channel that delivered them: a tag means nothing on another channel.
+    pub channel: u64,
+    /// Ascending.
+    pub tags: Vec<u64>,
 }

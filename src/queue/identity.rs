@@ -160,7 +160,7 @@ mod tests {
         );
         assert!(
             !file.is(&embedded("2", "/data/queue.db")),
-            "a file that was made anew"
+            "a file that was created again"
         );
         assert!(!embedded("", "/data/queue.db").is(&embedded("", "/data/queue.db")));
     }

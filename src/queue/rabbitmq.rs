@@ -13,7 +13,6 @@ mod connection;
 mod consumer;
 mod consumer_channel;
 mod dead_letter;
-pub(super) mod delivery_tags;
 mod header;
 mod limits;
 mod management;

@@ -1,12 +1,14 @@
 //! Applies a batch to the store: every event is applied or recorded as failed, through any outage.
 
+use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use tokio::time::timeout;
 use tracing::error;
 
-use super::isolate::{halve, refusing_panics};
-use super::plan::{plan_batch, plan_failed};
+use super::isolate::halve;
+use super::plan::{panicked, plan_batch, plan_failed};
 use super::report::Report;
 use super::retry::Outage;
 use super::row_locks::RowLocks;
@@ -147,5 +149,34 @@ impl Applier {
                 Err(_) => return Err(ReturnReason::HeldTooLong),
             }
         }
+    }
+}
+
+/// Makes a panic a refusal: it leaves nothing but a transaction that is not committed.
+async fn refusing_panics<T, E>(
+    attempt: impl Future<Output = Result<Result<T, EventFailure>, E>>,
+) -> Result<Result<T, EventFailure>, E> {
+    let attempt = AssertUnwindSafe(attempt).catch_unwind();
+    attempt.await.unwrap_or_else(|_| Ok(Err(panicked())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_a_refusal_and_other_results_pass() {
+        let panics = async |panics: bool| {
+            assert!(!panics, "a bug, made by a test");
+            Ok::<_, &str>(Ok(()))
+        };
+        assert_eq!(refusing_panics(panics(false)).await, Ok(Ok(())));
+        let refused = refusing_panics(panics(true)).await.unwrap().unwrap_err();
+        assert_eq!(refused.code, "panicked");
+        assert!(!refused.text.contains("made by a test"), "{}", refused.text);
+        assert_eq!(
+            refusing_panics(async { Err::<Result<(), _>, _>("away") }).await,
+            Err("away")
+        );
     }
 }

@@ -3,13 +3,9 @@
 //! A refused write is halved until the event that causes it stands alone: k poison events among n cost about k·log₂(n) more
 //! attempts. A panic counts as a refusal: it is a bug of clerk-sync, and must stop neither the worker nor the other events.
 
-use std::panic::AssertUnwindSafe;
-
-use futures_util::FutureExt;
-
-use super::plan::{panicked, plan, split};
+use super::plan::{plan, split};
 use crate::clerk::SignedEvent;
-use crate::store::{EventFailure, Parsed, Record, Write};
+use crate::store::{Parsed, Record, Write};
 
 /// Halves a refused write. The first half is to be attempted first.
 ///
@@ -62,18 +58,6 @@ fn plan_again(before: Vec<Record>) -> Write {
         record.deliveries = before.deliveries;
     }
     write
-}
-
-/// Runs an attempt to apply a write. The inner error is a refusal; a panic is one too.
-///
-/// # Errors
-/// Returns the outer error of the attempt.
-pub async fn refusing_panics<T, E>(
-    attempt: impl Future<Output = Result<Result<T, EventFailure>, E>>,
-) -> Result<Result<T, EventFailure>, E> {
-    // A panic leaves nothing but a transaction that is not committed.
-    let attempt = AssertUnwindSafe(attempt).catch_unwind();
-    attempt.await.unwrap_or_else(|_| Ok(Err(panicked())))
 }
 
 #[cfg(test)]
@@ -168,21 +152,5 @@ mod tests {
         let [first, second] = halve(write).unwrap();
         assert_eq!(first.records[0].deliveries, 1);
         assert_eq!(second.records[0].deliveries, 2);
-    }
-
-    #[tokio::test]
-    async fn a_panic_is_a_refusal_and_other_results_pass() {
-        let panics = async |panics: bool| {
-            assert!(!panics, "a bug, made by a test");
-            Ok::<_, &str>(Ok(()))
-        };
-        assert_eq!(refusing_panics(panics(false)).await, Ok(Ok(())));
-        let refused = refusing_panics(panics(true)).await.unwrap().unwrap_err();
-        assert_eq!(refused.code, "panicked");
-        assert!(!refused.text.contains("made by a test"), "{}", refused.text);
-        assert_eq!(
-            refusing_panics(async { Err::<Result<(), _>, _>("away") }).await,
-            Err("away")
-        );
     }
 }

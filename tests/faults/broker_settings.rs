@@ -1,4 +1,4 @@
-//! Brokers that somebody has configured: small messages, short timeouts, policies. What they do to events is known, and said.
+//! Brokers with limits in their configuration: small messages, short timeouts, policies. The effect on events is reported.
 
 use std::process::Command;
 
@@ -95,7 +95,7 @@ impl<'n> Place<'n> {
         for stream in [&output.stdout, &output.stderr] {
             assert!(
                 !String::from_utf8_lossy(stream).contains("sesame"),
-                "a secret is told"
+                "a secret is printed"
             );
         }
         let said: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -187,10 +187,7 @@ async fn a_body_that_the_broker_never_takes_is_refused_and_holds_up_no_other() {
         "no connection is lost by it"
     );
     assert_eq!(logged(&app, "RabbitMQ is away"), 0);
-    assert!(
-        logged(&app, "deliveries are refused") > 0,
-        "the log says so"
-    );
+    assert!(logged(&app, "requests are rejected") > 0, "the log says so");
     let (_, page) = app.text("/metrics").await;
     assert!(
         page.contains(r#"clerk_sync_webhooks_total{result="body_too_large",type="other"} 10"#),
@@ -214,7 +211,7 @@ async fn a_body_that_the_broker_never_takes_is_refused_and_holds_up_no_other() {
         "it is enough"
     );
 
-    // Without being told before, it is learned from the refusal; what was published together with it goes again.
+    // Not known before, it is learned from the refusal; events that were published with it are published again.
     let options = queue::rabbitmq::Options {
         address: Node::url(node.port()).parse().unwrap(),
         namespace: "bare".into(),
@@ -304,8 +301,8 @@ async fn a_short_timeout_for_acknowledgements_is_learned_once() {
         logged(&app, "RabbitMQ took events back from this worker") == 1
     })
     .await;
-    // From then on they are given back before: again and again, and at no cost.
-    until("they are given back", async || {
+    // From then on they are returned earlier: again and again, without spending a delivery.
+    until("they are returned", async || {
         logged(&app, "the database is away: events wait in the queue") >= 3
     })
     .await;

@@ -21,7 +21,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 pub struct Findings {
     /// Events that got a 2xx and have no line.
     pub lost: usize,
-    /// Events that were applied more than once, by their rows or by their lines, and lines that nobody's event has.
+    /// Events that were applied more than once, by their rows or by their lines, and rows without an event.
     pub doubled: usize,
     /// Users whose row is not the model's.
     pub wrong_rows: usize,
@@ -118,7 +118,7 @@ fn compare_lines(expected: &Expected, lines: &[EventRow], findings: &mut Finding
     }
     for unknown in seen.keys() {
         findings.doubled += 1;
-        findings.words.push(format!("nobody sent {unknown}"));
+        findings.words.push(format!("{unknown} was never sent"));
     }
 }
 

@@ -27,7 +27,7 @@ const USERS: u32 = 40;
 /// Svix gives up after 15 s.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Where to deliver to; nothing while nobody listens.
+/// Where to deliver to; `None` while no server listens.
 pub type Target = watch::Sender<Option<String>>;
 
 pub struct Flood {
@@ -120,7 +120,7 @@ impl Flood {
     /// Waits until this many more deliveries have been refused.
     pub async fn is_refused(&self, more: u64) {
         let before = self.counts().refused;
-        until("deliveries are refused", async || {
+        until("requests are rejected", async || {
             self.counts().refused >= before + more
         })
         .await;

@@ -25,14 +25,14 @@ pub enum Kind {
     /// Bytes wait on connections that stay open.
     BrokerStalls,
     DatabaseStalls,
-    /// Connections stay open, and nobody is at their other end.
+    /// Connections stay open, and their other end is gone.
     BrokerHalfOpen,
     DatabaseHalfOpen,
     /// The connection ends in the middle of what the broker sends to the receiver: its confirms.
     CutInConfirms,
     /// The database commits, and its answer does not arrive.
     CutAfterCommit,
-    /// Somebody holds a lock on the table for longer than a statement waits for one.
+    /// Another session holds a lock on the table for longer than a statement waits for one.
     TableLocked,
     /// The database's disk is full: first for its tables, then for its write-ahead log, which ends the server. Where the
     /// tests may not make a disk of their own (see `disk.rs`), only the error that it makes.
@@ -117,7 +117,7 @@ impl Kind {
         )
     }
 
-    /// Whether events may go where nobody applies them, and must be replayed.
+    /// Whether events may go where no worker applies them, and must be replayed.
     pub fn leads_astray(self) -> bool {
         matches!(self, Self::QueueDeleted | Self::ExchangeDeleted)
     }
@@ -137,7 +137,7 @@ impl Kind {
             | Self::MemoryAlarm
             | Self::ConnectionsClosed
             | Self::ExchangeDeleted => &["broker"],
-            // It waits until the queue is empty and nobody fills it: only by itself.
+            // It waits until the queue is empty and not filled: only by itself.
             Self::QueueDeleted => &[
                 "broker",
                 "receiver",
@@ -237,7 +237,7 @@ const FULL: &str = "
     end $$;
     create trigger full_disk before insert on clerk.events for each statement execute function public.refuse()";
 
-/// Something that is broken, and what it takes to mend it.
+/// Something that is broken, and what it takes to fix it.
 pub struct Broken {
     kind: Kind,
     lock: Option<PgConnection>,

@@ -7,7 +7,7 @@ pub mod rabbitmq;
 
 use std::net::TcpListener;
 
-/// A port that nobody listens on now.
+/// A port that no server listens on now.
 pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0")
         .unwrap()

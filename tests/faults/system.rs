@@ -122,7 +122,7 @@ impl<'a> System<'a> {
         }
     }
 
-    /// Waits until nothing is left in any queue, or in anybody's hands.
+    /// Waits until nothing is left in any queue, or in flight.
     pub async fn queues_are_empty(&self) {
         until("nothing is left in a queue", async || {
             self.broker.messages() == Some(0)

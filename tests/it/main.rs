@@ -10,6 +10,7 @@
     reason = "tests find their servers through the environment"
 )]
 
+mod columns_page;
 mod container;
 mod contract;
 mod deploy;

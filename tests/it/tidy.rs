@@ -140,6 +140,7 @@ const MAY_NOT_NAME: &[(&str, &str, &str)] = &[
 /// Where a statement may be put together at run time, and of what. Everywhere else it is a literal: what comes from outside
 /// is a parameter, never a piece of a statement.
 const MAY_ASSEMBLE_SQL: &[(&str, &str)] = &[
+    ("benches/load/bare.rs", "the columns of the users table"),
     (
         "benches/load/place.rs",
         "the name of the run's own database, which is no value",
@@ -159,6 +160,10 @@ const MAY_ASSEMBLE_SQL: &[(&str, &str)] = &[
     (
         "src/store/queries.rs",
         "our templates with our conditions and the name of the schema, which is checked",
+    ),
+    (
+        "src/store/queries.rs",
+        "our templates with the names of tables and columns",
     ),
     (
         "src/store/sqlite/apply.rs",
@@ -191,7 +196,7 @@ const MAY_SPAWN: &[(&str, &str)] = &[
 ];
 
 /// The circles that are left. The number may only get smaller.
-const CIRCLES_MAX: usize = 60;
+const CIRCLES_MAX: usize = 55;
 
 const FILE_LINES_MAX: usize = 1000;
 

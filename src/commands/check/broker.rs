@@ -3,6 +3,7 @@
 use secrecy::SecretString;
 
 use super::finding::{self, Finding};
+use super::part::in_time;
 use crate::format;
 use crate::queue::rabbitmq::{DeclaredState, NodeInspection, TopologyInspection};
 use crate::queue::{self, OpenError, QueueInspection, embedded, rabbitmq};
@@ -23,7 +24,7 @@ pub async fn check(
         let queue::Options::RabbitMq(options) = options else {
             return Vec::new();
         };
-        let found = super::in_time(rabbitmq::inspect_policies(options, management_url)).await;
+        let found = in_time(rabbitmq::inspect_policies(options, management_url)).await;
         found.as_ref().map_or_else(Vec::new, super::policies::of)
     };
     let (mut findings, policies) = tokio::join!(check_amqp(options), policies);
@@ -35,7 +36,7 @@ pub async fn check(
     if let (queue::Options::RabbitMq(options), Some(bytes), true, false) =
         (options, max_body_bytes, is_reached, has_alarm)
     {
-        let max = super::in_time(rabbitmq::inspect_body_max(options, bytes))
+        let max = in_time(rabbitmq::inspect_body_max(options, bytes))
             .await
             .flatten();
         findings.extend(max.map(|max| of_body_max(max, bytes)));
@@ -49,7 +50,7 @@ pub async fn check(
 }
 
 async fn check_amqp(options: &queue::Options) -> Vec<Finding> {
-    match super::in_time(queue::inspect(options)).await {
+    match in_time(queue::inspect(options)).await {
         Some(Ok(QueueInspection::RabbitMq(found))) => {
             let namespace = match options {
                 queue::Options::RabbitMq(options) => options.namespace.as_str(),

@@ -1,7 +1,8 @@
 //! The database: whether it answers, what it is, whether its schema is ours, and what the role may do.
 
-use super::Role;
 use super::finding::{self, Finding};
+use super::part::in_time;
+use super::role::Role;
 use crate::config::Config;
 use crate::store::postgres::{self, Pooling, Rights, SchemaFault, SchemaName};
 use crate::store::{DatabaseReport, SchemaVersion, Store, StoreError, sqlite};
@@ -21,7 +22,7 @@ pub async fn check(
     role: Role,
 ) -> (Vec<Finding>, Option<DatabaseReport>) {
     let place = store.place();
-    match super::in_time(store.inspect()).await {
+    match in_time(store.inspect()).await {
         Some(Ok(inspection)) => {
             let batches = i64::try_from(config.worker.concurrency.get()).unwrap_or(i64::MAX);
             let findings = match &inspection {

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access, statvfs};
 
-use super::Role;
 use super::finding::Finding;
+use super::role::Role;
 use crate::config::Config;
 use crate::{http, queue, store};
 
@@ -140,7 +140,7 @@ fn network_file_system(_: &Path) -> Option<&'static str> {
 
 /// Of this process: that of a service may have another limit.
 pub fn open_files() -> Finding {
-    let (files, seats, seats_max) = http::files_and_seats();
+    let (files, seats, seats_max) = http::file_and_connection_limits();
     if seats < seats_max {
         let what = format!(
             "this shell may open {files}: {seats} connections are served at once, not {seats_max}"

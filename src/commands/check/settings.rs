@@ -1,7 +1,7 @@
 //! The configuration itself: what is wrong with it, and what is not set.
 
-use super::Role;
 use super::finding::Finding;
+use super::role::Role;
 use crate::config::{Config, ConfigError, ConfigErrors};
 use crate::{queue, store};
 

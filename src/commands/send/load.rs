@@ -1,9 +1,8 @@
-//! Many deliveries: so many at a time, at a rate or as fast as they are answered.
+//! Many deliveries at once, at a rate or as fast as they are answered.
 //!
 //! With a rate the load is open: each delivery is due at a time that no slow answer moves, and its latency counts from
-//! then. A receiver that stands still for a second is charged for everything that came due in it.
+//! then. A receiver that stops for a second is charged for everything that came due in it.
 
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -28,31 +27,31 @@ const TIMER_SLOP: Duration = Duration::from_millis(2);
 pub struct Load {
     pub plan: Plan,
     pub sender: Sender,
-    pub connections: NonZeroUsize,
-    /// Deliveries a second, over all connections; above zero.
+    pub connections: usize,
+    /// Deliveries per second, over all connections; above zero.
     pub rate: Option<f64>,
-    /// How often an event is sent again after a failure that may pass.
+    /// How often an event is sent again after a transient failure.
     pub retries: u32,
     pub progress: indicatif::ProgressBar,
-    /// Ends the run early: what is on its way is still waited for.
+    /// Ends the run early, after the deliveries in flight.
     pub shutdown: Shutdown,
 }
 
 impl Load {
-    /// Sends everything and says what came of it, and how long it took.
+    /// Sends everything. Returns the counts, and how long it took.
     pub async fn run(self) -> (Tally, Duration) {
         let load = Arc::new(self);
         let next = Arc::new(AtomicUsize::new(0));
         let start = Instant::now();
         let mut tasks = JoinSet::new();
-        for _ in 0..load.connections.get().min(load.plan.deliveries()) {
+        for _ in 0..load.connections.min(load.plan.deliveries()) {
             tasks.spawn(load.clone().send_in_turn(next.clone(), start));
         }
         let mut total = Tally::default();
         while let Some(finished) = tasks.join_next().await {
             match finished {
                 Ok(tally) => total.join(tally),
-                // Nobody aborts them: only a panic ends one early, and it must not pass for a good run.
+                // They are never aborted: only a panic ends one early, and it must not look like a good run.
                 Err(error) => std::panic::resume_unwind(error.into_panic()),
             }
         }
@@ -77,7 +76,7 @@ impl Load {
         tally
     }
 
-    /// The time from which the latency of the delivery at `place` counts; nothing once the run is to stop.
+    /// The time from which the latency of the delivery at `place` counts. Returns `None` if the run is to stop.
     async fn wait_until_due(&self, place: usize, start: Instant) -> Option<Instant> {
         let Some(rate) = self.rate else {
             return Some(Instant::now());
@@ -98,21 +97,14 @@ impl Load {
         loop {
             let result = self.sender.post(event).await;
             let wait = match &result {
-                Ok(answer) if !answer.is_for_now() => return (result, retries),
+                Ok(answer) if !answer.is_transient() => return (result, retries),
                 Ok(answer) => answer
                     .retry_after
                     .unwrap_or_else(|| backoff.next_interval()),
                 Err(_) => backoff.next_interval(),
             };
-            if retries >= u64::from(self.retries) {
-                return (result, retries);
-            }
-            if self
-                .shutdown
-                .or(tokio::time::sleep(wait.min(RETRY_WAIT_MAX)))
-                .await
-                .is_none()
-            {
+            let pause = tokio::time::sleep(wait.min(RETRY_WAIT_MAX));
+            if retries >= u64::from(self.retries) || self.shutdown.or(pause).await.is_none() {
                 return (result, retries);
             }
             retries += 1;

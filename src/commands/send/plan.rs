@@ -1,4 +1,4 @@
-//! What to send, in which order: pure, so that a seed decides it.
+//! What to send, and in which order. Pure, so that a seed decides it.
 //!
 //! Each user's versions rise by a millisecond from event to event, whatever order they are sent in: which one is the
 //! newest is certain. All lie in the past of the run, so none is refused for a time too far ahead.
@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::clerk::{ClerkId, Timestamp};
 use crate::sample::{Person, SampleEvent, SampleType, Seeded};
 
-/// 2025-01-01. The made-up users signed up in the year after it, each at a time of their own that stays the same from
+/// 2025-01-01. The sample users signed up in the year after it, each at a time of their own that stays the same from
 /// run to run: a `user.updated` must not change when its user was created.
 const SIGN_UPS_FROM_MS: i64 = 1_735_689_600_000;
 const YEAR_MS: usize = 365 * 86_400_000;
@@ -16,7 +16,7 @@ const YEAR_MS: usize = 365 * 86_400_000;
 /// Where the events come from.
 #[derive(Debug, Clone)]
 pub enum Source {
-    /// Events of `kind`, spread evenly over `users` made-up people.
+    /// Events of `kind`, spread evenly over `users` sample users.
     People { kind: SampleType, users: u32 },
     /// Events of `kind` about one user.
     User { kind: SampleType, id: ClerkId },
@@ -33,14 +33,14 @@ pub struct Options {
     /// Each event is sent twice.
     pub duplicate: bool,
     pub seed: u64,
-    /// When the run began: the newest versions are of this time.
+    /// When the run started: the newest versions are of this time.
     pub now: Timestamp,
 }
 
 /// The deliveries of one run. The events are made when they are asked for, so that a long run takes no memory.
 pub struct Plan {
     options: Options,
-    /// The event at each place, where that is not plain counting.
+    /// The event at each place, if they are shuffled.
     order: Option<Vec<u32>>,
     /// Most events that one user has.
     rounds: u32,
@@ -53,13 +53,10 @@ impl Plan {
             Source::User { .. } | Source::Body(_) => 1,
         };
         let order = options.shuffle.then(|| {
-            let once = 0..options.events;
-            let twice = options
-                .duplicate
-                .then_some(once.clone())
-                .into_iter()
-                .flatten();
-            let mut order: Vec<u32> = once.chain(twice).collect();
+            let mut order: Vec<u32> = (0..options.events).collect();
+            if options.duplicate {
+                order.extend(0..options.events);
+            }
             Seeded::of(&[options.seed, u64::from(options.events)]).shuffle(&mut order);
             order
         });
@@ -79,7 +76,7 @@ impl Plan {
         if self.options.duplicate { 2 } else { 1 }
     }
 
-    /// The delivery at `place`, from 0; nothing beyond the last. The second copy of an event is the same to the byte.
+    /// The delivery at `place`, from 0. Returns `None` beyond the last. The second copy of an event is the same to the byte.
     pub fn event(&self, place: usize) -> Option<Planned> {
         if place >= self.deliveries() {
             return None;
@@ -127,7 +124,7 @@ fn sign_up_time(random: &mut Seeded) -> Timestamp {
         .expect("the year 2025 is a valid time")
 }
 
-/// An event and the user it is about, where that is known.
+/// An event, and the user it is about if that is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Planned {
     pub event: SampleEvent,

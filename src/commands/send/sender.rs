@@ -1,6 +1,5 @@
 //! One delivery as Svix makes it: signed when it is sent, 15 seconds for the answer, no redirects.
 
-use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use reqwest::Url;
@@ -10,6 +9,7 @@ use serde::Deserialize;
 use crate::backoff::retry_after;
 use crate::clerk::SigningSecret;
 use crate::clock::now;
+use crate::commands::error_cause::deepest_cause;
 use crate::escape::visible;
 use crate::sample::SampleEvent;
 
@@ -30,25 +30,21 @@ pub struct Sender {
 }
 
 impl Sender {
-    /// `connections` is how many stay open between deliveries; each delivery under way has one of its own.
-    pub fn new(
-        url: Url,
-        secret: SigningSecret,
-        connections: NonZeroUsize,
-    ) -> Result<Self, PostError> {
+    /// `connections` is how many stay open between deliveries; each delivery in flight has one of its own.
+    pub fn new(url: Url, secret: SigningSecret, connections: usize) -> Result<Self, PostError> {
         let mut builder = reqwest::Client::builder()
             .http1_only()
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
             .timeout(ANSWER_TIMEOUT)
             .tcp_nodelay(true)
-            .pool_max_idle_per_host(connections.get())
+            .pool_max_idle_per_host(connections)
             .user_agent(concat!("clerk-sync-send/", env!("CARGO_PKG_VERSION")));
         if is_loopback(&url) {
-            // A proxy of the environment's could not reach this machine under that name.
+            // A proxy of the environment could not reach this machine under that name.
             builder = builder.no_proxy();
         }
-        let client = builder.build().map_err(|error| PostError::new(&error))?;
+        let client = builder.build()?;
         Ok(Self {
             client,
             url,
@@ -56,13 +52,13 @@ impl Sender {
         })
     }
 
-    /// Where to, without the user name and password that the URL may hold.
+    /// The URL without the user name and password that the URL may hold.
     pub fn address(&self) -> String {
         address(&self.url)
     }
 
     /// Signs the event with the present time and posts it once. Every answer is an `Answer`, whatever its status; an
-    /// error means that there was none within 15 seconds. It may have been taken all the same.
+    /// error means that there was none within 15 seconds; the receiver may have accepted the event.
     pub async fn post(&self, event: &SampleEvent) -> Result<Answer, PostError> {
         let now = now();
         let signature = self.secret.sign(&event.id, now, &event.body);
@@ -74,10 +70,7 @@ impl Sender {
             .header("svix-timestamp", now.ms() / 1000)
             .header("svix-signature", signature)
             .body(event.body.clone());
-        let mut response = request
-            .send()
-            .await
-            .map_err(|error| PostError::new(&error))?;
+        let mut response = request.send().await?;
         let status = response.status().as_u16();
         let header = |name| {
             response
@@ -88,11 +81,7 @@ impl Sender {
         let retry_after =
             header(RETRY_AFTER).and_then(|value| retry_after(value, header(DATE), now.ms()));
         let mut body = Vec::new();
-        while let Some(chunk) = response
-            .chunk()
-            .await
-            .map_err(|error| PostError::new(&error))?
-        {
+        while let Some(chunk) = response.chunk().await? {
             body.extend_from_slice(&chunk);
             if body.len() > ANSWER_MAX {
                 break;
@@ -121,13 +110,13 @@ pub fn is_loopback(url: &Url) -> bool {
             .is_ok_and(|ip: std::net::IpAddr| ip.is_loopback() || ip.is_unspecified())
 }
 
-/// What the receiver said.
+/// What the receiver answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     pub status: u16,
-    /// `queued` or `ignored`, the code of a problem, or nothing where it is no answer of ours.
+    /// `queued` or `ignored`, the code of a problem, or empty if it is no answer of ours.
     pub word: String,
-    /// What a problem says of itself, or nothing.
+    /// The text of a problem, or empty.
     pub detail: String,
     pub retry_after: Option<Duration>,
 }
@@ -144,14 +133,15 @@ impl Answer {
         }
         // Any other server may stand there, so any body will do.
         let fields: Fields = serde_json::from_slice(body).unwrap_or_default();
-        let word = fields.code.or(fields
-            .status
-            .and_then(|status| status.as_str().map(str::to_owned)));
-        let detail = fields.detail.or(fields.title).unwrap_or_default();
+        let word = fields
+            .code
+            .as_deref()
+            .or(fields.status.as_ref().and_then(|word| word.as_str()));
+        let detail = fields.detail.or(fields.title);
         Self {
             status,
-            word: plain(&word.unwrap_or_default()),
-            detail: plain(&detail),
+            word: plain(word.unwrap_or_default()),
+            detail: plain(&detail.unwrap_or_default()),
             retry_after,
         }
     }
@@ -160,37 +150,58 @@ impl Answer {
         (200..300).contains(&self.status)
     }
 
-    /// Whether the same delivery may be taken later.
-    pub fn is_for_now(&self) -> bool {
+    /// One line on an answer that is no 2xx.
+    pub fn reason(&self) -> String {
+        let Self {
+            status,
+            word,
+            detail,
+            ..
+        } = self;
+        match (status, word.as_str(), detail.as_str()) {
+            (300..400, ..) => {
+                format!("{status}: a redirect, which Svix takes as a failure; give the final --url")
+            }
+            (404, "", "") => "404: nothing accepts webhooks at this path; see --url".into(),
+            (_, "", "") => format!("{status}: not an answer of clerk-sync; see --url"),
+            (_, "", text) | (_, text, "") => format!("{status} {text}"),
+            _ => format!("{status} {word}: {detail}"),
+        }
+    }
+
+    /// Whether the same delivery may be accepted later.
+    pub fn is_transient(&self) -> bool {
         self.status == 429 || self.status >= 500
     }
 }
 
-/// Text of another's, for a terminal, and not too long.
+/// Text from outside, for a terminal, and not too long.
 fn plain(text: &str) -> String {
     visible(&text.chars().take(TEXT_MAX).collect::<String>()).into_owned()
 }
 
 /// There was no answer. Never holds the URL.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct PostError(String);
 
-impl PostError {
-    fn new(error: &reqwest::Error) -> Self {
-        use std::error::Error as _;
-        // reqwest's own text names the URL; the deepest cause says what happened.
-        let mut cause = error.source();
-        while let Some(deeper) = cause.and_then(|cause| cause.source()) {
-            cause = Some(deeper);
+impl From<reqwest::Error> for PostError {
+    fn from(error: reqwest::Error) -> Self {
+        if error.is_timeout() {
+            return Self(format!(
+                "no answer within {} seconds",
+                ANSWER_TIMEOUT.as_secs()
+            ));
         }
-        let cause = cause.map(|cause| plain(&cause.to_string()));
-        Self(match (error.is_timeout(), error.is_connect(), cause) {
-            (true, _, _) => format!("no answer within {} seconds", ANSWER_TIMEOUT.as_secs()),
-            (_, true, Some(cause)) => format!("cannot connect: {cause}"),
-            (_, true, None) => "cannot connect".to_owned(),
-            (_, _, Some(cause)) => format!("the connection broke: {cause}"),
-            (_, _, None) => "the connection broke".to_owned(),
+        let what = if error.is_connect() {
+            "cannot connect"
+        } else {
+            "the connection broke"
+        };
+        // reqwest's own text names the URL; the deepest cause says what happened.
+        Self(match deepest_cause(&error) {
+            Some(cause) => format!("{what}: {}", plain(&cause)),
+            None => what.into(),
         })
     }
 }
@@ -215,7 +226,7 @@ mod tests {
             (problem.word.as_str(), problem.detail.as_str()),
             ("queue_unavailable", "D")
         );
-        assert!(problem.is_for_now() && !problem.is_accepted());
+        assert!(problem.is_transient() && !problem.is_accepted());
         for other in ["", "<html>", "[]", "{\"code\":1}", "null"] {
             assert_eq!(read(404, other).word, "", "{other}");
         }
@@ -247,7 +258,7 @@ mod tests {
         let url = "http://me:hidden@127.0.0.1:3000/api?token=hidden"
             .parse()
             .unwrap();
-        let sender = Sender::new(url, secret, NonZeroUsize::MIN).unwrap();
+        let sender = Sender::new(url, secret, 1).unwrap();
         assert_eq!(sender.address(), "http://127.0.0.1:3000/api");
     }
 }

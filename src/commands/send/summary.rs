@@ -1,108 +1,91 @@
-//! What came of many deliveries: counted while they run, told at the end.
+//! The result of many deliveries: counted while they run, reported at the end.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use comfy_table::{Table, presets};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use super::sender::{Answer, PostError};
+use crate::commands::output;
 use crate::format::number;
 
 /// Most different answers that are counted apart: whatever listens there may make up a new one each time.
 const KINDS_MAX: usize = 50;
 
-/// Most different reasons that are told.
+/// Most different reasons that are reported.
 const REASONS_MAX: usize = 5;
 
-/// Digits of a latency that count: 3 keep it within 0.1 %.
+/// Significant digits of a latency: 3 keep it within 0.1 %.
 const LATENCY_DIGITS: u8 = 3;
 
-/// Longest latency that is told apart, in microseconds: a day. It bounds what the histogram takes.
+/// Longest latency, in microseconds: a day. It limits what the histogram takes.
 const LATENCY_MAX_US: u64 = 86_400_000_000;
 
 /// Counts of one task, joined at the end: nothing is shared while events are sent.
 pub struct Tally {
+    /// How often events were sent again.
     pub retries: u64,
     /// By status and by our word for it.
     answers: BTreeMap<(u16, String), u64>,
-    failures: BTreeMap<PostError, u64>,
+    failed: u64,
     reasons: Vec<String>,
-    /// Of answered deliveries, in microseconds. Grows with the longest one: there is one a connection.
+    /// Of answered deliveries, in microseconds. Grows with the longest one: there is one per connection.
     latencies: Histogram<u32>,
 }
 
 impl Default for Tally {
     fn default() -> Self {
-        let latencies =
-            Histogram::new(LATENCY_DIGITS).expect("3 digits are within a histogram's limits");
-        let (answers, failures) = (BTreeMap::new(), BTreeMap::new());
+        let latencies = Histogram::new(LATENCY_DIGITS);
         Self {
             retries: 0,
-            answers,
-            failures,
+            answers: BTreeMap::new(),
+            failed: 0,
             reasons: Vec::new(),
-            latencies,
+            latencies: latencies.expect("3 digits are within a histogram's limits"),
         }
     }
 }
 
 impl Tally {
-    /// `latency` runs from when the delivery was due to its last answer.
+    /// Counts a delivery. `latency` runs from when it was due to its last answer.
     pub fn add(&mut self, result: &Result<Answer, PostError>, latency: Duration) {
         match result {
             Ok(answer) => {
-                let us = u64::try_from(latency.as_micros())
-                    .unwrap_or(LATENCY_MAX_US)
-                    .min(LATENCY_MAX_US);
-                self.latencies
-                    .record(us)
-                    .expect("the histogram grows as needed");
-                self.count_answers((answer.status, answer.word.clone()), 1);
+                let us = u64::try_from(latency.as_micros()).unwrap_or(LATENCY_MAX_US);
+                let recorded = self.latencies.record(us.min(LATENCY_MAX_US));
+                recorded.expect("the histogram grows as needed");
+                self.count((answer.status, answer.word.clone()), 1);
                 if !answer.is_accepted() {
-                    self.add_reason(reason(answer));
+                    self.add_reason(answer.reason());
                 }
             }
             Err(error) => {
-                self.count_failures(error.clone(), 1);
+                self.failed += 1;
                 self.add_reason(error.to_string());
             }
         }
     }
 
+    /// Adds the counts of another task.
     pub fn join(&mut self, other: Self) {
         self.retries += other.retries;
+        self.failed += other.failed;
         for (kind, count) in other.answers {
-            self.count_answers(kind, count);
-        }
-        for (error, count) in other.failures {
-            self.count_failures(error, count);
+            self.count(kind, count);
         }
         for reason in other.reasons {
             self.add_reason(reason);
         }
-        self.latencies
-            .add(&other.latencies)
-            .expect("the histogram grows as needed");
+        let joined = self.latencies.add(&other.latencies);
+        joined.expect("the histogram grows as needed");
     }
 
-    fn count_answers(&mut self, (status, word): (u16, String), count: u64) {
-        let is_known = self.answers.contains_key(&(status, word.clone()));
-        let word = if is_known || self.answers.len() < KINDS_MAX {
-            word
-        } else {
-            "other".to_owned()
-        };
-        *self.answers.entry((status, word)).or_default() += count;
-    }
-
-    fn count_failures(&mut self, error: PostError, count: u64) {
-        if self.failures.contains_key(&error) || self.failures.len() < KINDS_MAX {
-            *self.failures.entry(error).or_default() += count;
-        } else if let Some((_, others)) = self.failures.iter_mut().next_back() {
-            *others += count;
+    fn count(&mut self, mut kind: (u16, String), count: u64) {
+        if self.answers.len() >= KINDS_MAX && !self.answers.contains_key(&kind) {
+            kind.1 = "other".into();
         }
+        *self.answers.entry(kind).or_default() += count;
     }
 
     fn add_reason(&mut self, reason: String) {
@@ -111,86 +94,72 @@ impl Tally {
         }
     }
 
-    /// `planned` is how many deliveries there were to be.
+    /// The result of the run. `planned` is how many deliveries there were to be.
     pub fn summary(self, run: Run, planned: usize, took: Duration) -> Summary {
-        let count = |of: &dyn Fn(u16, &str) -> bool| {
-            self.answers
-                .iter()
-                .filter(|((status, word), _)| of(*status, word))
-                .map(|(_, count)| count)
-                .sum::<u64>()
-        };
-        let accepted = |status| (200..300).contains(&status);
-        let failed: u64 = self.failures.values().sum();
-        let sent = count(&|_, _| true) + failed;
         let ms = |us: u64| us as f64 / 1000.0;
         let at = |quantile| ms(self.latencies.value_at_quantile(quantile));
-        Summary {
+        let latency_ms = (!self.latencies.is_empty()).then(|| Latency {
+            p50: at(0.5),
+            p90: at(0.9),
+            p99: at(0.99),
+            max: ms(self.latencies.max()),
+        });
+        let mut summary = Summary {
             run,
             planned: planned as u64,
-            sent,
-            accepted: count(&|status, _| accepted(status)),
-            queued: count(&|status, word| accepted(status) && word == "queued"),
-            ignored: count(&|status, word| accepted(status) && word == "ignored"),
-            refused: (self.answers.iter())
-                .filter(|((status, _), _)| !accepted(*status))
-                .map(|((status, code), count)| Refused {
-                    status: *status,
-                    code: code.clone(),
-                    count: *count,
-                })
-                .collect(),
-            failed,
+            sent: self.failed,
+            accepted: 0,
+            queued: 0,
+            ignored: 0,
+            refused: Vec::new(),
+            failed: self.failed,
             retries: self.retries,
             seconds: took.as_secs_f64(),
-            per_second: sent as f64 / took.as_secs_f64().max(f64::EPSILON),
-            latency_ms: (!self.latencies.is_empty()).then(|| Latency {
-                p50: at(0.5),
-                p90: at(0.9),
-                p99: at(0.99),
-                max: ms(self.latencies.max()),
-            }),
+            per_second: 0.0,
+            latency_ms,
             reasons: self.reasons,
+        };
+        for ((status, code), count) in self.answers {
+            summary.sent += count;
+            if !(200..300).contains(&status) {
+                summary.refused.push(Refused {
+                    status,
+                    code,
+                    count,
+                });
+                continue;
+            }
+            summary.accepted += count;
+            match code.as_str() {
+                "queued" => summary.queued += count,
+                "ignored" => summary.ignored += count,
+                _ => {}
+            }
         }
+        summary.per_second = summary.sent as f64 / summary.seconds.max(f64::EPSILON);
+        summary
     }
 }
 
-/// One line on an answer that is no 2xx.
-pub fn reason(answer: &Answer) -> String {
-    let parts = [answer.word.as_str(), answer.detail.as_str()];
-    let text = parts
-        .into_iter()
-        .filter(|part| !part.is_empty())
-        .collect::<Vec<_>>()
-        .join(": ");
-    match (answer.status, text.is_empty()) {
-        (300..400, _) => format!(
-            "{}: a redirect, which Svix takes as a failure; give the final --url",
-            answer.status
-        ),
-        (404, true) => "404: nothing takes webhooks at this path; see --url".to_owned(),
-        (status, true) => format!("{status}: not an answer of clerk-sync's; see --url"),
-        (status, false) => format!("{status} {text}"),
-    }
-}
-
-/// What was asked for.
+/// What the arguments asked for.
 #[derive(Debug, Clone, Serialize)]
 pub struct Run {
-    /// Nothing where a file was sent.
+    /// `None` if a file was sent.
     pub event_type: Option<&'static str>,
+    /// Without a password.
     pub url: String,
+    /// Repeats the run.
     pub seed: u64,
-    /// The users that the events were about; nothing where a file was sent.
+    /// The users that the events were about; `None` if a file was sent.
     pub users: Option<u32>,
 }
 
-/// The document of `--json`.
+/// The result of a run, as `--json` prints it.
 #[derive(Debug, Clone, Serialize)]
 pub struct Summary {
     #[serde(flatten)]
     pub run: Run,
-    /// Fewer were sent where the run was stopped.
+    /// Fewer were sent if the run was stopped.
     pub planned: u64,
     pub sent: u64,
     /// Answered 2xx.
@@ -209,6 +178,7 @@ pub struct Summary {
     pub reasons: Vec<String>,
 }
 
+/// Deliveries that were answered with one error.
 #[derive(Debug, Clone, Serialize)]
 pub struct Refused {
     pub status: u16,
@@ -216,6 +186,7 @@ pub struct Refused {
     pub count: u64,
 }
 
+/// Percentiles in milliseconds.
 #[derive(Debug, Clone, Serialize)]
 pub struct Latency {
     pub p50: f64,
@@ -230,96 +201,51 @@ impl Summary {
         self.accepted == self.planned
     }
 
-    /// For people.
+    /// The result for people: one line per number that is not zero.
     pub fn table(&self) -> String {
-        let mut table = Table::new();
-        table.load_style(presets::NOTHING);
-        let mut row = |name: &str, value: String| _ = table.add_row([name.to_owned(), value]);
-        let others = self.accepted - self.queued - self.ignored;
-        row("sent", self.sent_text());
-        row("queued", number(self.queued));
-        if self.ignored > 0 {
-            row(
-                "ignored",
-                format!(
-                    "{}  not kept: only the events of users are",
-                    number(self.ignored)
-                ),
-            );
-        }
-        if others > 0 {
-            row(
-                "accepted",
-                format!("{}  2xx, but not by clerk-sync", number(others)),
-            );
-        }
-        for refused in &self.refused {
-            row(
-                "refused",
-                format!(
-                    "{}  {} {}",
-                    number(refused.count),
-                    refused.status,
-                    refused.code
-                ),
-            );
-        }
-        if self.failed > 0 {
-            row(
-                "failed",
-                format!("{}  without an answer", number(self.failed)),
-            );
-        }
-        if self.retries > 0 {
-            row("retried", number(self.retries));
-        }
-        row(
-            "took",
-            format!("{:.2} s, {} a second", self.seconds, rate(self.per_second)),
-        );
-        if let Some(Latency { p50, p90, p99, max }) = self.latency_ms {
-            row(
-                "latency",
-                format!("p50 {p50:.2} ms, p90 {p90:.2} ms, p99 {p99:.2} ms, longest {max:.2} ms"),
-            );
-        }
-        row(
-            "seed",
-            format!(
-                "{}  --seed {} sends the same users in the same order",
-                self.run.seed, self.run.seed
-            ),
-        );
-        // The table fills each line up with spaces.
-        table
-            .to_string()
-            .lines()
-            .map(str::trim_end)
-            .collect::<Vec<_>>()
-            .join("\n")
-    }
-
-    fn sent_text(&self) -> String {
+        let mut sent = number(self.sent);
         if self.sent < self.planned {
-            format!(
-                "{} of {}, then stopped",
-                number(self.sent),
-                number(self.planned)
-            )
-        } else {
-            number(self.sent)
+            sent += &format!(" of {}, then stopped", number(self.planned));
         }
-    }
-}
-
-fn rate(rate: f64) -> String {
-    // `as` keeps to the range of u64, and a rate is never negative.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    let whole = rate.round() as u64;
-    if whole >= 10 {
-        number(whole)
-    } else {
-        format!("{rate:.1}")
+        let mut rows = vec![("sent", sent), ("queued", number(self.queued))];
+        let mut row = |name, count, note: &str| {
+            if count > 0 {
+                rows.push((name, format!("{}  {note}", number(count)).trim_end().into()));
+            }
+        };
+        let others = self.accepted - self.queued - self.ignored;
+        row(
+            "ignored",
+            self.ignored,
+            "not kept: only the events of users are",
+        );
+        row("accepted", others, "2xx, but not by clerk-sync");
+        for Refused {
+            status,
+            code,
+            count,
+        } in &self.refused
+        {
+            row("refused", *count, &format!("{status} {code}"));
+        }
+        row("failed", self.failed, "without an answer");
+        row("retried", self.retries, "");
+        let (seconds, per_second) = (self.seconds, self.per_second);
+        rows.push((
+            "took",
+            format!("{seconds:.2} s, {per_second:.1} per second"),
+        ));
+        if let Some(Latency { p50, p90, p99, max }) = self.latency_ms {
+            let text =
+                format!("p50 {p50:.2} ms, p90 {p90:.2} ms, p99 {p99:.2} ms, longest {max:.2} ms");
+            rows.push(("latency", text));
+        }
+        let seed = self.run.seed;
+        rows.push((
+            "seed",
+            format!("{seed}  --seed {seed} sends the same users in the same order"),
+        ));
+        output::of_fields(&rows)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Whose table sample events are written to: that of `clerk-sync dev`, or another's. Pure.
+//! Which table sample events are written to: that of `clerk-sync dev`, or another one. Pure.
 //!
 //! `dev` keeps a secret of its own and takes it beside the configured ones. Nothing else does: what is signed with it, and sent to
 //! this machine, ends in no table but that of `dev`.
@@ -42,7 +42,7 @@ pub fn choose(
     Some((secret.clone(), is_dev))
 }
 
-/// What happens there, for a person who has to agree.
+/// What the target does with the events, for a person who has to agree.
 pub fn warning(address: &str, about: Option<&str>) -> String {
     let whom = about
         .map(|id| format!(", and the row of {id} is overwritten"))

@@ -11,6 +11,7 @@ use clap::{CommandFactory, Parser};
 
 use super::*;
 use crate::clerk::{Delivery, SignedEvent, Verifier};
+use crate::sample::SampleEvent;
 
 const SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
 const OTHER_SECRET: &str = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
@@ -217,12 +218,15 @@ async fn one_event_is_told_in_words_with_the_next_commands() {
         let summary = receiver.send(line).await;
         let event = receiver.taken().remove(0);
         let clerk_id = event.parse().ok().map(|event| event.change.clerk_id);
-        let text = in_words(
-            &summary,
-            event.id(),
-            clerk_id.as_ref(),
-            &Hints::without_flags(),
-        );
+        let sample = SampleEvent {
+            id: event.id().clone(),
+            body: event.body().clone(),
+        };
+        let planned = Planned {
+            event: sample,
+            clerk_id,
+        };
+        let text = in_words(&summary, &planned, &Hints::without_flags());
         (text, event.id().to_string())
     };
     let (text, id) = told(r#"{"status":"queued"}"#, "user.created --user user_1").await;
@@ -426,7 +430,7 @@ async fn latency_at_a_rate_counts_from_when_the_delivery_was_due() {
         .await;
     assert!(
         started.elapsed() >= Duration::from_millis(390),
-        "40 at 100 a second take 0.39 s"
+        "40 at 100 per second take 0.39 s"
     );
     let latency = summary.latency_ms.unwrap();
     assert!(latency.max >= 495.0 && latency.p50 >= 200.0, "{latency:?}");
@@ -556,29 +560,18 @@ async fn a_run_that_is_stopped_waits_for_what_is_on_its_way_and_tells_what_was_s
 fn the_command_line_is_consistent() {
     CommandLine::command().debug_assert();
     let args = args("user.created");
-    assert_eq!(
-        (&args.url, args.count, args.connections.get()),
-        (&None, 1, 8)
-    );
-    assert!(matches!(source(&args).unwrap(), (_, Some(1))));
-    assert_eq!(
-        source(&parse("user.created --count 5000").unwrap())
-            .unwrap()
-            .1,
-        Some(1000)
-    );
-    assert_eq!(
-        source(&parse("user.created --count 5000 --users 3").unwrap())
-            .unwrap()
-            .1,
-        Some(3)
-    );
-    assert_eq!(
-        source(&parse("user.created --count 5 --user u").unwrap())
-            .unwrap()
-            .1,
-        Some(1)
-    );
+    assert_eq!((&args.url, args.count, args.connections), (&None, 1, 8));
+    for (line, expected) in [
+        ("user.created", 1),
+        ("user.created --count 5000", 1000),
+        ("user.created --count 5000 --users 3", 3),
+    ] {
+        let source = source(&parse(line).unwrap()).unwrap();
+        assert!(
+            matches!(source, Source::People { users, .. } if users == expected),
+            "{source:?}"
+        );
+    }
     let debug = format!(
         "{:?}",
         parse(&format!("user.created --secret {SECRET}")).unwrap()
@@ -598,8 +591,8 @@ fn wrong_usage_says_what_would_be_right() {
         ("user.created --url nonsense", "http://"),
         ("user.created --rate 0", "above 0"),
         ("user.created --rate NaN", "above 0"),
-        ("user.created --connections 0", "1 to 1024"),
-        ("user.created --connections 1025", "1 to 1024"),
+        ("user.created --connections 0", "1..=1024"),
+        ("user.created --connections 1025", "1..=1024"),
         ("user.created --count 0", "1..=10000000"),
         ("user.created --user u --users 3", "cannot be used with"),
         ("--file x --users 3", "cannot be used with"),

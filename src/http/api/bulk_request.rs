@@ -1,41 +1,40 @@
-//! The body of a replay or a discard: which failed events. Nothing is done to all of them unless that is said.
+//! The body of a replay or a discard: which failed events. It selects every failed event only if it says so.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
 use serde::Deserialize;
 use serde_json::Number;
 use utoipa::openapi::RefOr;
-use utoipa::openapi::schema::{
-    AllOfBuilder, AnyOfBuilder, ArrayBuilder, ObjectBuilder, OneOfBuilder, Schema, Type,
-};
+use utoipa::openapi::schema::Schema;
 use utoipa::{PartialSchema, ToSchema};
 
-use super::parameters::{EVENT_CURSOR, number, text as text_schema, time as time_schema, words};
-use super::query::{cursor, text, time, whole, wrong};
+use super::filters::{NO_NUL, invalid, is_of_event, read_cursor, time, whole, wrong};
 use crate::clerk::{EventId, Timestamp};
-use crate::http::problem::{Code, Problem};
+use crate::http::problem::Problem;
 use crate::replay::{self, Selection};
-use crate::store::{Cursor, EventFilter, Status};
+use crate::store::EventFilter;
 
-/// Events that one request replays or discards, at most and where nothing is said: at the usual rate 20 s.
-const EVENTS_MAX: u64 = 10_000;
-const EVENTS: u64 = 100;
+/// Events of one request: most of them, 20 s at the usual rate, and the default.
+const EVENTS_MAX: u32 = 10_000;
+const EVENTS: NonZeroU32 = NonZeroU32::new(100).expect("100 is not 0");
 
-/// IDs in one request, at most.
+/// Most IDs in one request.
 const IDS_MAX: usize = 1000;
 
 /// Most events per second.
 const RATE_MAX: u32 = 1000;
 
-/// What is to be done with failed events.
+/// What to do with failed events.
 #[derive(Debug)]
-pub struct Order {
-    pub which: Selection,
+pub struct BulkRequest {
+    pub selection: Selection,
     pub rate: NonZeroU32,
     pub dry_run: bool,
 }
 
-/// Every field that a body may have. Null is the same as nothing.
+/// Every field that a body may have. Null is the same as absent.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Fields {
@@ -53,175 +52,157 @@ struct Fields {
     dry_run: bool,
 }
 
-/// What to do with a set of events: exactly one of a filter, `ids` and `all` says which.
-pub fn of_set(body: &[u8], now: Timestamp) -> Result<Order, Problem> {
-    let Fields {
-        status: _,
-        r#type,
-        user,
-        error_code,
-        since,
-        until,
-        ids,
-        all,
-        limit,
-        cursor: after,
-        rate,
-        dry_run,
-    } = read(body, SET_FIELDS)?;
-    let rate = read_rate(rate.as_ref())?;
-    let filter_text =
-        |name, value: Option<String>| value.map(|value| not_empty(name, value)).transpose();
-    let filter_time =
-        |name, value: Option<String>| value.map(|value| time(name, &value, now)).transpose();
+/// Reads the request for a set of events.
+///
+/// # Errors
+///
+/// Unless exactly one of a filter, `ids` and `all` selects events.
+pub fn for_set(body: &[u8], now: Timestamp) -> Result<BulkRequest, Problem> {
+    if body.trim_ascii().is_empty() {
+        return Err(selects_nothing());
+    }
+    let fields = read(
+        body,
+        "type, user, error_code, since, until (texts), ids (a list of texts), all (true), limit, rate (numbers), cursor (a text) and dry_run (true or false)",
+    )?;
+    let (rate, dry_run) = (fields.rate()?, fields.dry_run);
     let filter = EventFilter {
         status: None,
-        event_type: filter_text("type", r#type)?,
-        clerk_id: filter_text("user", user)?,
-        error_code: filter_text("error_code", error_code)?,
-        since: filter_time("since", since)?,
-        until: filter_time("until", until)?,
+        event_type: not_empty("type", fields.r#type)?,
+        clerk_id: not_empty("user", fields.user)?,
+        error_code: not_empty("error_code", fields.error_code)?,
+        since: time("since", fields.since, now)?,
+        until: time("until", fields.until, now)?,
     };
-    let EventFilter {
-        status: _,
-        event_type,
-        clerk_id,
-        error_code,
-        since,
-        until,
-    } = &filter;
-    let is_narrow = event_type.is_some()
-        || clerk_id.is_some()
-        || error_code.is_some()
-        || since.is_some()
-        || until.is_some();
-    let which = match (is_narrow, ids, all == Some(true)) {
-        (false, None, false) => return Err(says_not_which()),
-        (false, Some(ids), false) if limit.is_none() && after.is_none() => {
+    let is_narrow = [&filter.event_type, &filter.clerk_id, &filter.error_code]
+        .iter()
+        .any(|text| text.is_some())
+        || filter.since.or(filter.until).is_some();
+    let selection = match (is_narrow, fields.ids, fields.all == Some(true)) {
+        (false, None, false) => return Err(selects_nothing()),
+        (false, Some(ids), false) => {
+            if fields.limit.is_some() || fields.cursor.is_some() {
+                return Err(wrong("ids", "neither limit nor cursor goes with it"));
+            }
             Selection::Ids(event_ids(&ids)?)
         }
-        (false, Some(_), false) => {
-            return Err(wrong("ids", "neither limit nor cursor goes with it"));
-        }
-        (true, None, false) | (false, None, true) => {
-            let limit = limit
-                .as_ref()
-                .map_or(Some(EVENTS), whole)
-                .filter(|limit| (1..=EVENTS_MAX).contains(limit));
-            let limit = limit.ok_or_else(|| wrong("limit", "give a number from 1 to 10000"))?;
-            let is_ours = |cursor: &Cursor| matches!(cursor, Cursor::Event { .. });
-            let after = after.map(|value| cursor(&value, is_ours)).transpose()?;
-            Selection::Matching {
-                filter,
-                limit,
-                after,
-            }
-        }
+        (true, None, false) | (false, None, true) => Selection::Matching {
+            filter,
+            limit: number("limit", fields.limit.as_ref(), EVENTS, EVENTS_MAX)?
+                .get()
+                .into(),
+            after: read_cursor(fields.cursor, is_of_event)?,
+        },
         _ => {
-            let said = "the body says in more than one way which events: give a filter, or `ids`, or `\"all\": true`";
-            return Err(Problem::new(Code::InvalidRequest, said));
+            return Err(invalid(
+                "the body says in more than one way which events: give a filter, or `ids`, or `\"all\": true`",
+            ));
         }
     };
-    Ok(Order {
-        which,
+    Ok(BulkRequest {
+        selection,
         rate,
         dry_run,
     })
 }
 
-/// What to do with the event that the path names: whether only to say what would come of it, and the rate. A body may be missing.
+/// Reads the request for the event that the path names. The body may be empty.
 ///
 /// # Errors
 ///
-/// If the body says which events: it could mean others than the path does.
-pub fn of_one(body: &[u8]) -> Result<(bool, NonZeroU32), Problem> {
+/// If the body selects events: these could be others than the path's.
+pub fn for_event(id: EventId, body: &[u8]) -> Result<BulkRequest, Problem> {
     let body = if body.trim_ascii().is_empty() {
         b"{}"
     } else {
         body
     };
-    let Fields {
-        status: _,
-        r#type,
-        user,
-        error_code,
-        since,
-        until,
-        ids,
-        all,
-        limit,
-        cursor,
-        rate,
-        dry_run,
-    } = read(body, ONE_FIELDS)?;
-    let foreign = [
-        ("type", r#type.is_some()),
-        ("user", user.is_some()),
-        ("error_code", error_code.is_some()),
-        ("since", since.is_some()),
-        ("until", until.is_some()),
-        ("ids", ids.is_some()),
-        ("all", all.is_some()),
-        ("limit", limit.is_some()),
-        ("cursor", cursor.is_some()),
+    let fields = read(body, "rate (a number) and dry_run (true or false)")?;
+    let selectors = [
+        ("type", fields.r#type.is_some()),
+        ("user", fields.user.is_some()),
+        ("error_code", fields.error_code.is_some()),
+        ("since", fields.since.is_some()),
+        ("until", fields.until.is_some()),
+        ("ids", fields.ids.is_some()),
+        ("all", fields.all.is_some()),
+        ("limit", fields.limit.is_some()),
+        ("cursor", fields.cursor.is_some()),
     ];
-    if let Some((name, _)) = foreign.into_iter().find(|(_, is_given)| *is_given) {
+    if let Some((name, _)) = selectors.into_iter().find(|(_, is_given)| *is_given) {
         return Err(wrong(
             name,
             "the path says which event: leave it out, or use the route without an ID",
         ));
     }
-    Ok((dry_run, read_rate(rate.as_ref())?))
+    Ok(BulkRequest {
+        selection: Selection::Ids(vec![id]),
+        rate: fields.rate()?,
+        dry_run: fields.dry_run,
+    })
 }
 
-const SET_FIELDS: &str = "type, user, error_code, since, until (texts), ids (a list of texts), all (true), limit, rate (numbers), cursor (a text) and dry_run (true or false)";
-const ONE_FIELDS: &str = "rate (a number) and dry_run (true or false)";
-
-fn read(body: &[u8], fields: &str) -> Result<Fields, Problem> {
-    if body.trim_ascii().is_empty() {
-        return Err(says_not_which());
-    }
-    // serde takes an array for the fields in their order.
-    if body.trim_ascii_start().first() != Some(&b'{') {
-        return Err(unreadable("line 1, column 1", fields));
-    }
-    // The error's own text can quote the body.
-    let read: Fields = serde_json::from_slice(body).map_err(|error| {
-        unreadable(
-            &format!("line {}, column {}", error.line(), error.column()),
-            fields,
-        )
-    })?;
-    if read
-        .status
-        .as_ref()
-        .is_some_and(|status| status != Status::Failed.as_str())
-    {
-        return Err(wrong(
-            "status",
-            "only failed events are replayed or discarded; leave it out",
-        ));
-    }
-    Ok(read)
+fn read(body: &[u8], known: &str) -> Result<Fields, Problem> {
+    // serde would take an array for the fields in their order; its error's own text can quote the body.
+    let (line, column) = if body.trim_ascii_start().starts_with(b"{") {
+        match serde_json::from_slice::<Fields>(body) {
+            Ok(fields)
+                if fields
+                    .status
+                    .as_deref()
+                    .is_none_or(|status| status == "failed") =>
+            {
+                return Ok(fields);
+            }
+            Ok(_) => {
+                return Err(wrong(
+                    "status",
+                    "only failed events are replayed or discarded; leave it out",
+                ));
+            }
+            Err(error) => (error.line(), error.column()),
+        }
+    } else {
+        (1, 1)
+    };
+    Err(invalid(format!(
+        "the body cannot be read at line {line}, column {column}: it is a JSON object of {known}"
+    )))
 }
 
-fn read_rate(rate: Option<&Number>) -> Result<NonZeroU32, Problem> {
-    let rate = rate.map_or(Some(replay::RATE), |rate| {
-        NonZeroU32::new(whole(rate)?.try_into().ok()?)
-    });
-    rate.filter(|rate| rate.get() <= RATE_MAX)
-        .ok_or_else(|| wrong("rate", "give a number from 1 to 1000"))
+impl Fields {
+    fn rate(&self) -> Result<NonZeroU32, Problem> {
+        number("rate", self.rate.as_ref(), replay::RATE, RATE_MAX)
+    }
 }
 
-/// An empty text would find nothing, and was meant to be something.
-fn not_empty(name: &'static str, value: String) -> Result<String, Problem> {
-    if value.is_empty() {
-        Err(wrong(
+/// A number from 1 to `max`.
+fn number(
+    name: &str,
+    given: Option<&Number>,
+    default: NonZeroU32,
+    max: u32,
+) -> Result<NonZeroU32, Problem> {
+    let number = match given {
+        Some(given) => whole(given)
+            .and_then(|number| number.try_into().ok())
+            .and_then(NonZeroU32::new),
+        None => Some(default),
+    };
+    number
+        .filter(|number| number.get() <= max)
+        .ok_or_else(|| wrong(name, &format!("give a number from 1 to {max}")))
+}
+
+/// A text that is not empty: an empty one would find nothing, and was meant to be something.
+fn not_empty(name: &str, value: Option<String>) -> Result<Option<String>, Problem> {
+    match value.as_deref() {
+        Some("") => Err(wrong(
             name,
             "it is empty: leave it out, or say what to look for",
-        ))
-    } else {
-        text(name, value)
+        )),
+        Some(text) if text.contains('\0') => Err(wrong(name, NO_NUL)),
+        _ => Ok(value),
     }
 }
 
@@ -234,187 +215,45 @@ fn event_ids(ids: &[String]) -> Result<Vec<EventId>, Problem> {
         .ok_or_else(|| wrong("ids", "each has 1 to 255 of A-Z, a-z, 0-9, _ and -"))
 }
 
-fn says_not_which() -> Problem {
-    let said = "the body does not say which events: give a filter (type, user, error_code, since, until), or `ids`, or `\"all\": true`";
-    Problem::new(Code::InvalidRequest, said)
-}
-
-fn unreadable(place: &str, fields: &str) -> Problem {
-    Problem::new(
-        Code::InvalidRequest,
-        format!("the body cannot be read at {place}: it is a JSON object of {fields}"),
+fn selects_nothing() -> Problem {
+    invalid(
+        "the body does not say which events: give a filter (type, user, error_code, since, until), or `ids`, or `\"all\": true`",
     )
 }
 
-/// The body of an order for a set of events, as programs are told of it.
+/// The body for a set of events, in the OpenAPI document.
 pub struct Set;
 
-/// The body of an order for one event, as programs are told of it.
+/// The body for one event, in the OpenAPI document.
 pub struct One;
 
-/// The five parts of a filter.
-const PARTS: [(&str, &str); 5] = [
-    ("type", "The type, such as user.updated."),
-    ("user", "Clerk ID of the user."),
-    ("error_code", "Failed with this code, such as unrouted."),
-    ("since", "Received at this time or later."),
-    ("until", "Received before this time."),
-];
-
-fn part(name: &str) -> Schema {
-    match name {
-        "since" | "until" => time_schema(),
-        _ => text_schema(r"^[^\u0000]+$"),
-    }
-}
-
-fn null() -> ObjectBuilder {
-    ObjectBuilder::new().schema_type(Type::Null)
-}
-
-fn or_null(schema: impl Into<Schema>, words: &str) -> Schema {
-    let either = OneOfBuilder::new()
-        .item(schema.into())
-        .item(null())
-        .description(Some(words));
-    either.build().into()
-}
-
-fn truth(value: bool) -> ObjectBuilder {
-    ObjectBuilder::new()
-        .schema_type(Type::Boolean)
-        .enum_values(Some([value]))
-}
-
-fn ids() -> Schema {
-    let id = ObjectBuilder::new()
-        .schema_type(Type::String)
-        .pattern(Some("^[A-Za-z0-9_-]{1,255}$"));
-    ArrayBuilder::new()
-        .items(id)
-        .min_items(Some(1))
-        .max_items(Some(IDS_MAX))
-        .description(Some("IDs of events, msg_…."))
-        .into()
-}
-
-/// What every order may have.
-fn order() -> ObjectBuilder {
-    let dry_run = ObjectBuilder::new()
-        .schema_type(Type::Boolean)
-        .description(Some("Only say what would be done."));
-    ObjectBuilder::new()
-        .property(
-            "status",
-            or_null(
-                words([Status::Failed.as_str()]),
-                "Only failed events are replayed or discarded.",
-            ),
-        )
-        .property(
-            "rate",
-            or_null(
-                number(u64::from(RATE_MAX)),
-                "Most events per second, of a replay; 500 where nothing is said.",
-            ),
-        )
-        .property("dry_run", dry_run)
-        .additional_properties(Some(
-            utoipa::openapi::schema::AdditionalProperties::<Schema>::FreeForm(false),
-        ))
-}
-
-fn with_parts(order: ObjectBuilder) -> ObjectBuilder {
-    PARTS.iter().fold(order, |order, (name, words)| {
-        order.property(*name, or_null(part(name), words))
-    })
-}
-
-fn without_parts(order: ObjectBuilder) -> ObjectBuilder {
-    PARTS
-        .iter()
-        .fold(order, |order, (name, _)| order.property(*name, null()))
-}
-
-fn with_pages(order: ObjectBuilder) -> ObjectBuilder {
-    order
-        .property(
-            "limit",
-            or_null(
-                number(EVENTS_MAX),
-                "Most events; 100 where nothing is said.",
-            ),
-        )
-        .property(
-            "cursor",
-            or_null(text_schema(EVENT_CURSOR), "`next` of the answer before."),
-        )
-}
-
-fn not_all() -> Schema {
-    or_null(truth(false), "Not every failed event.")
+/// The schema of a body. The derived one could not say which fields exclude each other.
+fn body_schema(name: &str) -> RefOr<Schema> {
+    let mut schemas: BTreeMap<String, Schema> =
+        serde_json::from_str(include_str!("bulk_request.json")).expect("the schemas are valid");
+    schemas.remove(name).expect("both have a schema").into()
 }
 
 impl PartialSchema for Set {
     fn schema() -> RefOr<Schema> {
-        let filter = with_pages(with_parts(order()))
-            .property("ids", null())
-            .property("all", not_all());
-        let narrow = PARTS.iter().fold(AnyOfBuilder::new(), |any, (name, _)| {
-            any.item(
-                ObjectBuilder::new()
-                    .property(*name, part(name))
-                    .required(*name),
-            )
-        });
-        let by_filter = AllOfBuilder::new()
-            .item(filter)
-            .item(narrow)
-            .description(Some("By a filter: every part that is given must hold."));
-        let by_ids = without_parts(order())
-            .property("ids", ids())
-            .required("ids")
-            .property("all", not_all())
-            .property("limit", null())
-            .property("cursor", null())
-            .description(Some("By their IDs. Others than failed ones are skipped."));
-        let all = with_pages(without_parts(order()))
-            .property("all", truth(true))
-            .required("all")
-            .property("ids", null())
-            .description(Some("Every failed event, the newest first."));
-        let words = "Selection failed events: by a filter, by their IDs, or all of them. And whether to do it, or only to say what would come of it.";
-        Schema::from(
-            OneOfBuilder::new()
-                .item(by_filter)
-                .item(by_ids)
-                .item(all)
-                .description(Some(words)),
-        )
-        .into()
+        body_schema("Order")
     }
 }
 
 impl ToSchema for Set {
-    fn name() -> std::borrow::Cow<'static, str> {
+    fn name() -> Cow<'static, str> {
         "Order".into()
     }
 }
 
 impl PartialSchema for One {
     fn schema() -> RefOr<Schema> {
-        let words = "Whether to do it, or only to say what would come of it. The path says which event: fields of `Order` that say so are refused.";
-        let order = ["ids", "all", "limit", "cursor"]
-            .into_iter()
-            .fold(without_parts(order()), |order, name| {
-                order.property(name, null())
-            });
-        Schema::from(order.description(Some(words))).into()
+        body_schema("OrderForOne")
     }
 }
 
 impl ToSchema for One {
-    fn name() -> std::borrow::Cow<'static, str> {
+    fn name() -> Cow<'static, str> {
         "OrderForOne".into()
     }
 }
@@ -422,22 +261,27 @@ impl ToSchema for One {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::problem::Code;
 
     fn now() -> Timestamp {
         Timestamp::from_ms(1_795_400_000_000).unwrap()
     }
 
-    fn set(body: &str) -> Result<Order, Problem> {
-        of_set(body.as_bytes(), now())
+    fn set(body: &str) -> Result<BulkRequest, Problem> {
+        for_set(body.as_bytes(), now())
+    }
+
+    fn one(body: &str) -> Result<BulkRequest, Problem> {
+        for_event(EventId::new("msg_1").unwrap(), body.as_bytes())
     }
 
     #[test]
-    fn an_order_says_which_events() {
-        let matching = |body: &str| match set(body).unwrap().which {
+    fn a_request_selects_events() {
+        let matching = |body: &str| match set(body).unwrap().selection {
             Selection::Matching { filter, limit, .. } => (filter, limit),
             Selection::Ids(ids) => panic!("{ids:?}"),
         };
-        assert_eq!(matching(r#"{"all":true}"#).1, EVENTS);
+        assert_eq!(matching(r#"{"all":true}"#).1, u64::from(EVENTS.get()));
         assert_eq!(
             matching(r#"{"all":true,"limit":1e2,"ids":null,"type":null,"status":"failed"}"#).1,
             100
@@ -455,19 +299,19 @@ mod tests {
         ] {
             matching(&format!("{{{part}}}"));
         }
-        let order =
+        let request =
             set(r#"{"ids":["msg_1","msg_2"],"dry_run":true,"rate":82.0,"all":false,"user":null}"#)
                 .unwrap();
         assert!(
-            matches!(&order.which, Selection::Ids(ids) if ids.len() == 2)
-                && order.dry_run
-                && order.rate.get() == 82
+            matches!(&request.selection, Selection::Ids(ids) if ids.len() == 2)
+                && request.dry_run
+                && request.rate.get() == 82
         );
     }
 
-    /// Whatever says nothing of which events means none of them.
+    /// A body that selects nothing is not taken for all events.
     #[test]
-    fn an_order_that_does_not_say_which_is_refused() {
+    fn a_request_that_selects_nothing_is_rejected() {
         let too_many = format!(r#"{{"ids":[{}"m"]}}"#, r#""m","#.repeat(IDS_MAX));
         for bad in [
             "",
@@ -511,35 +355,30 @@ mod tests {
             "no JSON",
             &too_many,
         ] {
-            let problem = set(bad).map(|order| format!("{order:?}")).expect_err(bad);
+            let problem = set(bad)
+                .map(|request| format!("{request:?}"))
+                .expect_err(bad);
             assert_eq!(problem.code(), Code::InvalidRequest, "{bad}");
         }
-        assert!(of_set(b"\xff", now()).is_err());
+        assert!(for_set(b"\xff", now()).is_err());
     }
 
     #[test]
-    fn an_order_for_one_event_needs_no_body() {
+    fn a_request_for_one_event_needs_no_body() {
         for body in ["", "{}", r#"{"user":null,"ids":null,"status":"failed"}"#] {
-            assert_eq!(
-                of_one(body.as_bytes()).unwrap(),
-                (false, replay::RATE),
-                "{body}"
-            );
+            let request = one(body).unwrap();
+            assert_eq!((request.dry_run, request.rate), (false, replay::RATE));
         }
-        assert!(of_one(br#"{"dry_run":true}"#).unwrap().0);
-        for bad in [
-            &b"[]"[..],
-            br#"{"dryrun":true}"#,
-            br#"{"status":"applied"}"#,
-        ] {
-            assert!(of_one(bad).is_err());
+        assert!(one(r#"{"dry_run":true}"#).unwrap().dry_run);
+        for bad in ["[]", r#"{"dryrun":true}"#, r#"{"status":"applied"}"#] {
+            assert!(one(bad).is_err());
         }
     }
 
     #[test]
-    fn an_order_for_one_event_does_not_say_which() {
+    fn a_request_for_one_event_may_not_select_others() {
         for name in ["type", "user", "error_code", "since", "until", "cursor"] {
-            let problem = of_one(format!(r#"{{"{name}":"x"}}"#).as_bytes()).unwrap_err();
+            let problem = one(&format!(r#"{{"{name}":"x"}}"#)).unwrap_err();
             assert!(
                 problem.code() == Code::InvalidRequest && problem.detail().contains(name),
                 "{}",
@@ -552,12 +391,22 @@ mod tests {
             r#"{"all":false}"#,
             r#"{"limit":1,"dry_run":true}"#,
         ] {
-            let problem = of_one(bad.as_bytes()).unwrap_err();
+            let problem = one(bad).unwrap_err();
             assert!(
                 problem.detail().contains("the path says which"),
                 "{bad}: {}",
                 problem.detail()
             );
+        }
+    }
+
+    #[test]
+    fn the_schema_has_the_limits() {
+        let schemas = include_str!("bulk_request.json");
+        let numbers = schemas.split(|letter: char| !letter.is_ascii_digit());
+        let numbers: Vec<usize> = numbers.filter_map(|number| number.parse().ok()).collect();
+        for limit in [RATE_MAX as usize, EVENTS_MAX as usize, IDS_MAX] {
+            assert!(numbers.contains(&limit), "{limit}");
         }
     }
 }

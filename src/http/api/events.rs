@@ -1,25 +1,162 @@
-//! `/api/events`: the record of every event, and what is done with failed ones.
+//! `/api/events`: the record of every event, and the replay and discard of failed ones.
 
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::HttpRequest;
+use actix_web::web::{Json, Path};
 use bytes::Bytes;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::auth::Operator;
-use super::bulk_request::{self, Order};
-use super::parameters::EventParameters;
-use super::query;
-use super::{Api, BODY_MAX, not_found};
-use crate::clerk::EventId;
+use super::bulk_request::{self, BulkRequest};
+use super::filters::{self, EventQuery};
 use crate::clock::now;
-use crate::http::problem::{Code, Document, Problem};
-use crate::replay::{self, DiscardReport, ReplayError, ReplayReport, Selection};
+use crate::http::admin::Admin;
+use crate::http::problem::{Code, Problem};
+use crate::replay::{self, DiscardReport, ReplayReport};
 use crate::store::{EventRow, Status};
+
+/// Longest body, in bytes: a filter is a few hundred.
+pub const BODY_MAX: usize = 64 * 1024;
 
 /// A body that may be too long.
 type Body = Result<Bytes, actix_web::Error>;
 
-fn read(body: Body) -> Result<Bytes, Problem> {
+/// A page of events.
+#[derive(Serialize, ToSchema)]
+pub struct Events {
+    /// Without their payloads.
+    events: Vec<EventRow>,
+    /// The `cursor` of the next page; null on the last one.
+    next: Option<String>,
+}
+
+/// Events, the newest first by time of receipt, without their payloads.
+///
+/// Every filter that is given must hold. Pages neither skip nor repeat an event while others come.
+#[utoipa::path(
+    get, path = "/api/events", tag = "events", params(EventQuery),
+    responses((status = 200, description = "A page of events", body = Events, links(
+        ("event" = (operation_id = "show_event", parameters(("id" = "$response.body#/events/0/event_id")))),
+        ("replay" = (operation_id = "replay_event", parameters(("id" = "$response.body#/events/0/event_id")))),
+        ("discard" = (operation_id = "discard_event", parameters(("id" = "$response.body#/events/0/event_id")))),
+        ("next_page" = (operation_id = "list_events", parameters(("cursor" = "$response.body#/next")))),
+    )))
+)]
+pub async fn list_events(
+    Operator(admin): Operator,
+    request: HttpRequest,
+) -> Result<Json<Events>, Problem> {
+    let (filter, page) = filters::events(request.query_string(), now())?;
+    let listing = admin.store.events(&filter, &page).await?;
+    Ok(Json(Events {
+        events: listing.rows,
+        next: listing.next.map(|cursor| cursor.to_string()),
+    }))
+}
+
+/// One event, with its payload if it is kept.
+#[utoipa::path(
+    get, path = "/api/events/{id}", tag = "events", params(("id" = String, Path, description = "The event's ID, msg_…")),
+    responses((status = 200, description = "The event", body = EventRow))
+)]
+pub async fn show_event(
+    Operator(admin): Operator,
+    id: Path<String>,
+) -> Result<Json<EventRow>, Problem> {
+    Ok(Json(admin.event(&id).await?.1))
+}
+
+/// Puts failed events back onto the queue under their own IDs, the newest first. The body says which: by a filter, by `ids`, or
+/// `"all": true`.
+///
+/// It answers when they are there, which takes 20 s for 10,000 at the usual rate. What `dry_run` would come to is in `would`.
+#[utoipa::path(
+    post, path = "/api/events/replay", tag = "events", request_body(content = bulk_request::Set),
+    responses(
+        (status = 200, description = "What was done, or would be", body = ReplayReport),
+        (status = 503, description = "`queue_unavailable`"),
+    )
+)]
+pub async fn replay_events(
+    Operator(admin): Operator,
+    request: HttpRequest,
+    body: Body,
+) -> Result<Json<ReplayReport>, Problem> {
+    replay(&for_set(&request, body)?, &admin).await
+}
+
+/// Puts one failed event back onto the queue. The body may be empty.
+#[utoipa::path(
+    post, path = "/api/events/{id}/replay", tag = "events", request_body(content = bulk_request::One),
+    params(("id" = String, Path, description = "The event's ID, msg_…")),
+    responses(
+        (status = 200, description = "What was done, or would be", body = ReplayReport),
+        (status = 503, description = "`queue_unavailable`"),
+    )
+)]
+pub async fn replay_event(
+    Operator(admin): Operator,
+    request: HttpRequest,
+    id: Path<String>,
+    body: Body,
+) -> Result<Json<ReplayReport>, Problem> {
+    replay(&for_event(&request, &id, body, &admin).await?, &admin).await
+}
+
+/// Discards failed events, the newest first: they are no longer waiting for an operator. The body says which: by a filter, by
+/// `ids`, or `"all": true`.
+#[utoipa::path(
+    post, path = "/api/events/discard", tag = "events", request_body(content = bulk_request::Set),
+    responses((status = 200, description = "What was done, or would be", body = DiscardReport))
+)]
+pub async fn discard_events(
+    Operator(admin): Operator,
+    request: HttpRequest,
+    body: Body,
+) -> Result<Json<DiscardReport>, Problem> {
+    discard(&for_set(&request, body)?, &admin).await
+}
+
+/// Discards one failed event. The body may be empty.
+#[utoipa::path(
+    post, path = "/api/events/{id}/discard", tag = "events", request_body(content = bulk_request::One),
+    params(("id" = String, Path, description = "The event's ID, msg_…")),
+    responses((status = 200, description = "What was done, or would be", body = DiscardReport))
+)]
+pub async fn discard_event(
+    Operator(admin): Operator,
+    request: HttpRequest,
+    id: Path<String>,
+    body: Body,
+) -> Result<Json<DiscardReport>, Problem> {
+    discard(&for_event(&request, &id, body, &admin).await?, &admin).await
+}
+
+fn for_set(request: &HttpRequest, body: Body) -> Result<BulkRequest, Problem> {
+    bulk_request::for_set(&read(request, body)?, now())
+}
+
+/// The request for one event, which must be there and be failed.
+async fn for_event(
+    request: &HttpRequest,
+    id: &str,
+    body: Body,
+    admin: &Admin,
+) -> Result<BulkRequest, Problem> {
+    let body = read(request, body)?;
+    let (id, event) = admin.event(id).await?;
+    let request = bulk_request::for_event(id, &body)?;
+    if event.status == Status::Failed {
+        return Ok(request);
+    }
+    Err(filters::invalid(format!(
+        "the event is {}; only failed ones are replayed or discarded",
+        event.status.as_str()
+    )))
+}
+
+fn read(request: &HttpRequest, body: Body) -> Result<Bytes, Problem> {
+    filters::none(request.query_string())?;
     body.map_err(|_| {
         Problem::new(
             Code::BodyTooLarge,
@@ -28,195 +165,16 @@ fn read(body: Body) -> Result<Bytes, Problem> {
     })
 }
 
-/// A page of events.
-#[derive(Serialize, ToSchema)]
-pub struct Events {
-    /// Without their payloads.
-    pub events: Vec<EventRow>,
-    /// The `cursor` of the next page; null on the last one.
-    pub next: Option<String>,
-}
-
-/// Events, the newest first by time of receipt, without their payloads.
-///
-/// Every filter that is given must hold. Pages neither skip nor repeat an event while others come.
-#[utoipa::path(
-    get, path = "/api/events", tag = "events", operation_id = "list_events", params(EventParameters),
-    security(("admin_token" = [])),
-    responses((status = 200, description = "A page of events", body = Events, links(
-        ("event" = (operation_id = "show_event", parameters(("id" = "$response.body#/events/0/event_id")))),
-        ("replay" = (operation_id = "replay_event", parameters(("id" = "$response.body#/events/0/event_id")))),
-        ("discard" = (operation_id = "discard_event", parameters(("id" = "$response.body#/events/0/event_id")))),
-        ("next_page" = (operation_id = "list_events", parameters(("cursor" = "$response.body#/next")))),
-    )))
-)]
-pub async fn list(
-    _: Operator,
-    request: HttpRequest,
-    api: web::Data<Api>,
-) -> Result<HttpResponse, Problem> {
-    let (filter, page) = query::events(request.query_string(), now())?;
-    let listing = api.store.events(&filter, &page).await?;
-    let next = listing.next.map(|cursor| cursor.to_string());
-    Ok(HttpResponse::Ok().json(Events {
-        events: listing.rows,
-        next,
+async fn replay(request: &BulkRequest, admin: &Admin) -> Result<Json<ReplayReport>, Problem> {
+    let selection = &request.selection;
+    Ok(Json(if request.dry_run {
+        replay::preview(&admin.store, selection).await?
+    } else {
+        admin.replay(selection, request.rate).await?
     }))
 }
 
-/// One event, with its payload where it is kept.
-#[utoipa::path(
-    get, path = "/api/events/{id}", tag = "events", operation_id = "show_event",
-    params(("id" = String, Path, description = "The event's ID, msg_…")),
-    security(("admin_token" = [])),
-    responses((status = 200, description = "The event", body = EventRow))
-)]
-pub async fn show(
-    _: Operator,
-    id: web::Path<String>,
-    api: web::Data<Api>,
-) -> Result<HttpResponse, Problem> {
-    let id = event_id(&id)?;
-    let event = api.store.event(&id).await?.ok_or_else(no_event)?;
-    Ok(HttpResponse::Ok().json(event))
-}
-
-/// Puts failed events back onto the queue under their own IDs, the newest first. The body says which: by a filter, by `ids`, or
-/// `"all": true`.
-///
-/// It answers when they are there, which takes 20 s for 10,000 at the usual rate. What `dry_run` would come to is in `would`.
-#[utoipa::path(
-    post, path = "/api/events/replay", tag = "events", operation_id = "replay_events",
-    request_body(content = bulk_request::Set), security(("admin_token" = [])),
-    responses(
-        (status = 200, description = "What was done, or would be", body = ReplayReport),
-        (status = 503, description = "`queue_unavailable`", body = Document, content_type = "application/problem+json"),
-    )
-)]
-pub async fn replay(
-    _: Operator,
-    request: HttpRequest,
-    body: Body,
-    api: web::Data<Api>,
-) -> Result<HttpResponse, Problem> {
-    query::none(request.query_string())?;
-    let order = bulk_request::of_set(&read(body)?, now())?;
-    carry_out(&order, &api).await
-}
-
-/// Puts one failed event back onto the queue. The body may be empty.
-#[utoipa::path(
-    post, path = "/api/events/{id}/replay", tag = "events", operation_id = "replay_event",
-    params(("id" = String, Path, description = "The event's ID, msg_…")),
-    request_body(content = bulk_request::One), security(("admin_token" = [])),
-    responses(
-        (status = 200, description = "What was done, or would be", body = ReplayReport),
-        (status = 503, description = "`queue_unavailable`", body = Document, content_type = "application/problem+json"),
-    )
-)]
-pub async fn replay_one(
-    _: Operator,
-    request: HttpRequest,
-    id: web::Path<String>,
-    body: Body,
-    api: web::Data<Api>,
-) -> Result<HttpResponse, Problem> {
-    query::none(request.query_string())?;
-    let order = order_for_one(&id, &read(body)?, &api).await?;
-    carry_out(&order, &api).await
-}
-
-/// Discards failed events, the newest first: nobody waits for them any more. The body says which: by a filter, by `ids`, or
-/// `"all": true`.
-#[utoipa::path(
-    post, path = "/api/events/discard", tag = "events", operation_id = "discard_events",
-    request_body(content = bulk_request::Set), security(("admin_token" = [])),
-    responses((status = 200, description = "What was done, or would be", body = DiscardReport))
-)]
-pub async fn discard(
-    _: Operator,
-    request: HttpRequest,
-    body: Body,
-    api: web::Data<Api>,
-) -> Result<HttpResponse, Problem> {
-    query::none(request.query_string())?;
-    let order = bulk_request::of_set(&read(body)?, now())?;
-    Ok(HttpResponse::Ok()
-        .json(replay::discard(&api.store, &order.which, order.dry_run, |_| ()).await?))
-}
-
-/// Discards one failed event. The body may be empty.
-#[utoipa::path(
-    post, path = "/api/events/{id}/discard", tag = "events", operation_id = "discard_event",
-    params(("id" = String, Path, description = "The event's ID, msg_…")),
-    request_body(content = bulk_request::One), security(("admin_token" = [])),
-    responses((status = 200, description = "What was done, or would be", body = DiscardReport))
-)]
-pub async fn discard_one(
-    _: Operator,
-    request: HttpRequest,
-    id: web::Path<String>,
-    body: Body,
-    api: web::Data<Api>,
-) -> Result<HttpResponse, Problem> {
-    query::none(request.query_string())?;
-    let order = order_for_one(&id, &read(body)?, &api).await?;
-    Ok(HttpResponse::Ok()
-        .json(replay::discard(&api.store, &order.which, order.dry_run, |_| ()).await?))
-}
-
-async fn carry_out(order: &Order, api: &Api) -> Result<HttpResponse, Problem> {
-    if order.dry_run {
-        return Ok(HttpResponse::Ok().json(replay::preview(&api.store, &order.which).await?));
-    }
-    let mut done = ReplayReport::default();
-    replay::replay(
-        &api.store,
-        &api.queue,
-        &order.which,
-        order.rate,
-        &mut done,
-        |_, _| (),
-    )
-    .await
-    .map_err(|error| {
-        let noun = if done.replayed == 1 {
-            "event is"
-        } else {
-            "events are"
-        };
-        let said = format!("{} {noun} back on the queue; {error}", done.replayed);
-        match error {
-            ReplayError::Store(_) => Problem::new(Code::DatabaseUnavailable, said),
-            ReplayError::Queue { .. } => Problem::new(Code::QueueUnavailable, said),
-        }
-    })?;
-    Ok(HttpResponse::Ok().json(done))
-}
-
-/// The same for one event, which must be there and be failed.
-async fn order_for_one(id: &str, body: &[u8], api: &Api) -> Result<Order, Problem> {
-    let (dry_run, rate) = bulk_request::of_one(body)?;
-    let id = event_id(id)?;
-    let event = api.store.event(&id).await?.ok_or_else(no_event)?;
-    if event.status != Status::Failed {
-        let said = format!(
-            "the event is {}; only failed ones are replayed or discarded",
-            event.status.as_str()
-        );
-        return Err(Problem::new(Code::InvalidRequest, said));
-    }
-    Ok(Order {
-        which: Selection::Ids(vec![id]),
-        rate,
-        dry_run,
-    })
-}
-
-fn event_id(id: &str) -> Result<EventId, Problem> {
-    EventId::new(id).ok_or_else(no_event)
-}
-
-fn no_event() -> Problem {
-    not_found("no event has this ID")
+async fn discard(request: &BulkRequest, admin: &Admin) -> Result<Json<DiscardReport>, Problem> {
+    let discarded = admin.discard(&request.selection, request.dry_run);
+    Ok(Json(discarded.await?))
 }

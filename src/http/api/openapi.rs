@@ -1,14 +1,16 @@
 //! `/api/openapi.json`: what this server can be asked, for programs. Made from the routes and types themselves, and open to
-//! everybody: it holds nothing that the README does not.
+//! everybody: it contains nothing that the README does not.
 
 use std::sync::LazyLock;
 
 use actix_web::HttpResponse;
-use utoipa::openapi::path::{Operation, Parameter, ParameterIn, PathItem};
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{ContentBuilder, Header, Ref, RefOr, Required, Response, ResponseBuilder};
+use serde_json::json;
+use utoipa::openapi::path::{Operation, ParameterIn};
+use utoipa::openapi::security::{SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{RefOr, Required, Response};
 use utoipa::{Modify, OpenApi};
 
+use super::filters::{parameter_schema, schema};
 use super::{events, stats, users};
 use crate::http::problem::{Code, Document};
 use crate::http::{health, metrics, webhook};
@@ -21,27 +23,27 @@ use crate::http::{health, metrics, webhook};
     ),
     servers((url = "/", description = "This server")),
     paths(
-        webhook::receive,
+        webhook::receive::deliver,
         health::alive,
         health::ready,
         metrics::metrics,
-        users::list,
-        users::show,
-        users::history,
-        events::list,
-        events::show,
-        events::replay,
-        events::replay_one,
-        events::discard,
-        events::discard_one,
-        stats::show,
-        show,
+        users::list_users,
+        users::show_user,
+        users::user_history,
+        events::list_events,
+        events::show_event,
+        events::replay_events,
+        events::replay_event,
+        events::discard_events,
+        events::discard_event,
+        stats::stats,
+        openapi,
     ),
     components(schemas(Document)),
-    modifiers(&Token, &Problems),
+    modifiers(&Common),
     tags(
         (name = "users", description = "The users table"),
-        (name = "events", description = "The record of every event, and what is done with failed ones"),
+        (name = "events", description = "The record of every event, and the replay and discard of failed ones"),
         (name = "stats", description = "Is it working?"),
         (name = "webhook", description = "Where Clerk delivers"),
         (name = "health", description = "For orchestrators"),
@@ -57,126 +59,124 @@ static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
 
 /// This document.
 #[utoipa::path(
-    get, path = "/api/openapi.json", tag = "health", operation_id = "openapi",
+    get, path = "/api/openapi.json", tag = "health",
     responses((status = 200, description = "OpenAPI 3.1", body = serde_json::Value))
 )]
-pub async fn show() -> HttpResponse {
+pub async fn openapi() -> HttpResponse {
     HttpResponse::Ok()
         .content_type("application/json")
         .body(DOCUMENT.as_str())
 }
 
-/// How a request shows that it is an operator's.
-struct Token;
+const TOKEN: &str = "admin_token";
 
-impl Modify for Token {
+/// What follows from the kind of a route: its authentication and its problems. So no route has to repeat it.
+struct Common;
+
+impl Modify for Common {
     fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
-        let description = "The value of ADMIN_TOKEN";
-        let scheme = HttpBuilder::new()
-            .scheme(HttpAuthScheme::Bearer)
-            .description(Some(description))
-            .build();
+        let scheme =
+            json!({"type": "http", "scheme": "bearer", "description": "The value of ADMIN_TOKEN"});
+        let scheme: SecurityScheme = serde_json::from_value(scheme).expect("the scheme is valid");
         let components = openapi.components.get_or_insert_default();
-        components.add_security_scheme("admin_token", SecurityScheme::Http(scheme));
-    }
-}
-
-/// The problems that follow from what a route is: each one of a kind has them all, so no route has to say so.
-struct Problems;
-
-impl Modify for Problems {
-    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        components.add_security_scheme(TOKEN, scheme);
         for (path, item) in &mut openapi.paths.paths {
-            let has_id = path.contains("{id}");
-            for operation in operations(item) {
-                let mut codes = vec![Code::Overloaded];
-                if operation.parameters.iter().flatten().any(is_in_query)
-                    || operation.request_body.is_some()
-                {
-                    codes.push(Code::InvalidRequest);
-                }
-                if operation.request_body.is_some() {
-                    codes.extend([Code::BodyTooLarge, Code::RequestTimeout]);
-                }
-                if operation.security.is_some() {
-                    // An order for one event has a body or none; one for a set says there which.
-                    if let Some(RefOr::T(body)) = &mut operation.request_body {
-                        body.required = Some(if has_id {
-                            Required::False
-                        } else {
-                            Required::True
-                        });
-                    }
-                    codes.extend([
-                        Code::Unauthorized,
-                        Code::AdminDisabled,
-                        Code::DatabaseUnavailable,
-                    ]);
-                    // In a receiver, which has no database.
-                    codes.push(Code::NotFound);
-                }
-                if has_id {
-                    codes.push(Code::NotFound);
-                }
-                add(operation, &codes);
+            for operation in [&mut item.get, &mut item.post].into_iter().flatten() {
+                complete(operation, path);
             }
         }
     }
 }
 
-fn is_in_query(parameter: &RefOr<Parameter>) -> bool {
-    matches!(parameter, RefOr::T(parameter) if matches!(parameter.parameter_in, ParameterIn::Query))
-}
-
-fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
-    [&mut item.get, &mut item.post].into_iter().flatten()
-}
-
-/// Adds the problems, one response a status that names all codes it comes with. A route's own words for a status stand before.
-fn add(operation: &mut Operation, codes: &[Code]) {
-    for code in codes {
-        let status = code.status().as_u16();
-        let said = match operation
-            .responses
-            .responses
-            .get(status.to_string().as_str())
+fn complete(operation: &mut Operation, path: &str) {
+    let has_id = path.contains("{id}");
+    let tags = operation.tags.iter().flatten();
+    let needs_token = tags
+        .into_iter()
+        .any(|tag| ["users", "events", "stats"].contains(&tag.as_str()));
+    let mut has_query = false;
+    for parameter in operation.parameters.iter_mut().flatten() {
+        if let RefOr::T(parameter) = parameter
+            && matches!(parameter.parameter_in, ParameterIn::Query)
         {
-            Some(RefOr::T(response)) => response.description.clone(),
-            _ => String::new(),
+            has_query = true;
+            parameter.schema = Some(schema(parameter_schema(path, &parameter.name)).into());
+        }
+    }
+    let mut codes = vec![Code::Overloaded];
+    if has_query || operation.request_body.is_some() {
+        codes.push(Code::InvalidRequest);
+    }
+    if operation.request_body.is_some() {
+        codes.extend([Code::BodyTooLarge, Code::RequestTimeout]);
+    }
+    if needs_token {
+        let requirement = SecurityRequirement::new(TOKEN, [""; 0]);
+        operation.security = Some(vec![requirement]);
+        // The body for one event may be missing; for a set it selects the events.
+        if let Some(RefOr::T(body)) = &mut operation.request_body {
+            body.required = Some(if has_id {
+                Required::False
+            } else {
+                Required::True
+            });
+        }
+        codes.extend([
+            Code::Unauthorized,
+            Code::AdminDisabled,
+            Code::DatabaseUnavailable,
+            // In a receiver, which has no database.
+            Code::NotFound,
+        ]);
+    }
+    if has_id {
+        codes.push(Code::NotFound);
+    }
+    add_problems(operation, &codes);
+}
+
+/// Makes each response for an error a problem document that names all its codes, after the route's own description.
+fn add_problems(operation: &mut Operation, codes: &[Code]) {
+    let responses = &mut operation.responses.responses;
+    for code in codes {
+        let status = code.status().as_str().to_owned();
+        let response = responses
+            .entry(status)
+            .or_insert_with(|| Response::default().into());
+        let RefOr::T(response) = response else {
+            continue;
         };
         let name = format!("`{}`", code.name());
-        if said.contains(&name) {
-            continue;
+        if response.description.is_empty() {
+            response.description = name;
+        } else if !response.description.contains(&name) {
+            response.description += &format!(", {name}");
         }
-        let description = if said.is_empty() {
-            name
-        } else {
-            format!("{said}, {name}")
-        };
-        operation
-            .responses
-            .responses
-            .insert(status.to_string(), problem(status, description).into());
+    }
+    for (status, response) in responses {
+        if let RefOr::T(response) = response
+            && status.starts_with(['4', '5'])
+        {
+            *response = problem(status, &response.description);
+        }
     }
 }
 
-fn problem(status: u16, description: String) -> Response {
-    let document = ContentBuilder::new()
-        .schema(Some(Ref::from_schema_name("Problem")))
-        .build();
-    let response = ResponseBuilder::new()
-        .description(description)
-        .content("application/problem+json", document);
-    let text = |description: &str| {
-        let mut header = Header::default();
-        header.description = Some(description.into());
-        header
+fn problem(status: &str, description: &str) -> Response {
+    let headers = match status {
+        "401" => {
+            json!({"WWW-Authenticate": {"description": "Bearer", "schema": {"type": "string"}}})
+        }
+        "503" => {
+            json!({"Retry-After": {"description": "Seconds after which to try again", "schema": {"type": "string"}}})
+        }
+        _ => json!({}),
     };
-    match status {
-        401 => response.header("WWW-Authenticate", text("Bearer")).build(),
-        503 => response
-            .header("Retry-After", text("Seconds after which to try again"))
-            .build(),
-        _ => response.build(),
-    }
+    let problem = json!({"schema": {"$ref": "#/components/schemas/Problem"}});
+    let response = json!({
+        "description": description,
+        "headers": headers,
+        "content": {"application/problem+json": problem},
+    });
+    serde_json::from_value(response).expect("the response is valid")
 }

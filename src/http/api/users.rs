@@ -1,15 +1,16 @@
 //! `/api/users`: the users table, and what each event of a user did.
 
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::HttpRequest;
+use actix_web::web::{Json, Path};
 use serde::Serialize;
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::auth::Operator;
-use super::parameters::{PageParameters, UserParameters};
-use super::{Api, not_found, query};
+use super::filters::{self, HistoryQuery, UserQuery};
 use crate::clerk::{ClerkId, tables};
-use crate::http::problem::Problem;
+use crate::http::admin::Admin;
+use crate::http::problem::{Code, Problem};
 use crate::store::{HistoryRow, TableRow};
 
 /// A page of users.
@@ -26,7 +27,7 @@ pub struct User;
 
 impl PartialSchema for User {
     fn schema() -> RefOr<Schema> {
-        RefOr::T(TableRow::schema(&tables::users::TABLE))
+        TableRow::schema(&tables::users::TABLE).into()
     }
 }
 
@@ -44,74 +45,65 @@ pub struct History {
 ///
 /// Every filter that is given must hold. Pages neither skip nor repeat a user while rows come.
 #[utoipa::path(
-    get, path = "/api/users", tag = "users", operation_id = "list_users", params(UserParameters),
-    security(("admin_token" = [])),
+    get, path = "/api/users", tag = "users", params(UserQuery),
     responses((status = 200, description = "A page of users", body = Users, links(
         ("user" = (operation_id = "show_user", parameters(("id" = "$response.body#/users/0/clerk_id")))),
         ("history" = (operation_id = "user_history", parameters(("id" = "$response.body#/users/0/clerk_id")))),
         ("next_page" = (operation_id = "list_users", parameters(("cursor" = "$response.body#/next")))),
     )))
 )]
-pub async fn list(
-    _: Operator,
+pub async fn list_users(
+    Operator(admin): Operator,
     request: HttpRequest,
-    api: web::Data<Api>,
-) -> Result<HttpResponse, Problem> {
-    let (filter, page) = query::users(request.query_string())?;
-    let listing = api.store.users(&filter, &page).await?;
-    let next = listing.next.map(|cursor| cursor.to_string());
-    Ok(HttpResponse::Ok().json(Users {
+) -> Result<Json<Users>, Problem> {
+    let (filter, page) = filters::users(request.query_string())?;
+    let listing = admin.store.users(&filter, &page).await?;
+    Ok(Json(Users {
         users: listing.rows,
-        next,
+        next: listing.next.map(|cursor| cursor.to_string()),
     }))
 }
 
 /// One user.
 #[utoipa::path(
-    get, path = "/api/users/{id}", tag = "users", operation_id = "show_user",
-    params(("id" = String, Path, description = "Clerk ID, user_…")),
-    security(("admin_token" = [])),
+    get, path = "/api/users/{id}", tag = "users", params(("id" = String, Path, description = "Clerk ID, user_…")),
     responses((status = 200, description = "The user", body = User))
 )]
-pub async fn show(
-    _: Operator,
-    id: web::Path<String>,
-    api: web::Data<Api>,
-) -> Result<HttpResponse, Problem> {
-    let user = find(&id, &api).await?;
-    Ok(HttpResponse::Ok().json(user))
+pub async fn show_user(
+    Operator(admin): Operator,
+    id: Path<String>,
+) -> Result<Json<TableRow>, Problem> {
+    Ok(Json(find(&clerk_id(&id)?, &admin).await?))
 }
 
 /// What each event of a user did and why, the newest first by time of receipt.
 ///
 /// With `EVENT_PAYLOADS=all` it names the fields that changed.
 #[utoipa::path(
-    get, path = "/api/users/{id}/history", tag = "users", operation_id = "user_history",
-    params(("id" = String, Path, description = "Clerk ID, user_…"), PageParameters),
-    security(("admin_token" = [])),
+    get, path = "/api/users/{id}/history", tag = "users",
+    params(("id" = String, Path, description = "Clerk ID, user_…"), HistoryQuery),
     responses((status = 200, description = "A page of the history", body = History))
 )]
-pub async fn history(
-    _: Operator,
-    id: web::Path<String>,
+pub async fn user_history(
+    Operator(admin): Operator,
+    id: Path<String>,
     request: HttpRequest,
-    api: web::Data<Api>,
-) -> Result<HttpResponse, Problem> {
-    let page = query::history(request.query_string())?;
-    let listing = api.store.history(&clerk_id(&id)?, &page).await?;
+) -> Result<Json<History>, Problem> {
+    let page = filters::history(request.query_string())?;
+    let id = clerk_id(&id)?;
+    let listing = admin.store.history(&id, &page).await?;
     // An event that failed may be all there is of a user.
     if listing.rows.is_empty() {
-        find(&id, &api).await?;
+        find(&id, &admin).await?;
     }
-    let next = listing.next.map(|cursor| cursor.to_string());
-    Ok(HttpResponse::Ok().json(History {
+    Ok(Json(History {
         history: listing.rows,
-        next,
+        next: listing.next.map(|cursor| cursor.to_string()),
     }))
 }
 
-async fn find(id: &str, api: &Api) -> Result<TableRow, Problem> {
-    api.store.user(&clerk_id(id)?).await?.ok_or_else(no_user)
+async fn find(id: &ClerkId, admin: &Admin) -> Result<TableRow, Problem> {
+    admin.store.user(id).await?.ok_or_else(no_user)
 }
 
 fn clerk_id(id: &str) -> Result<ClerkId, Problem> {
@@ -119,5 +111,5 @@ fn clerk_id(id: &str) -> Result<ClerkId, Problem> {
 }
 
 fn no_user() -> Problem {
-    not_found("no user has this ID")
+    Problem::new(Code::NotFound, "no user has this ID")
 }

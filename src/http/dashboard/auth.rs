@@ -1,165 +1,162 @@
-//! Who gets in, and which forms are taken: a handler behind these extractors cannot be reached otherwise.
+//! Authenticates visitors by their session, and forms by their form token: no handler behind these extractors is reached without.
 
-use std::future::{Future, Ready, ready};
-use std::pin::Pin;
+use std::future::{Ready, ready};
 use std::sync::Arc;
 
 use actix_web::dev::Payload;
 use actix_web::http::Method;
-use actix_web::http::header::{COOKIE, HeaderName, ORIGIN};
+use actix_web::http::header::{COOKIE, ORIGIN};
 use actix_web::{FromRequest, HttpRequest, web};
+use futures_util::future::LocalBoxFuture;
 
-use super::page::Refusal;
+use super::page::DashboardError;
 use super::session::{self, Session};
 use crate::clock::now;
-use crate::http::{AdminToken, Api};
-
-const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+use crate::http::admin::{Admin, AdminToken};
 
 /// The form field that holds the session's form token.
 pub const FORM_TOKEN: &str = "form_token";
 
-/// What the routes know; there since they are configured with it.
-pub fn api(request: &HttpRequest) -> &web::Data<Api> {
+/// What the routes are configured with.
+pub fn admin(request: &HttpRequest) -> &Admin {
     request
-        .app_data::<web::Data<Api>>()
+        .app_data::<web::Data<Admin>>()
         .expect("the routes are configured with their data")
 }
 
 /// The admin token that is in force.
-pub fn token(request: &HttpRequest) -> Result<Arc<AdminToken>, Refusal> {
-    api(request)
-        .admin_token
-        .borrow()
-        .clone()
-        .ok_or(Refusal::Disabled)
+///
+/// # Errors
+///
+/// If there is none.
+pub fn token(request: &HttpRequest) -> Result<Arc<AdminToken>, DashboardError> {
+    let token = admin(request).token.borrow().clone();
+    token.ok_or(DashboardError::Disabled)
 }
 
 /// The session that the request's cookie proves, if any.
 pub fn session_of(request: &HttpRequest, token: &AdminToken) -> Option<Session> {
-    let headers = request
-        .headers()
-        .get_all(COOKIE)
-        .filter_map(|value| value.to_str().ok());
-    headers
-        .into_iter()
-        .find_map(|header| session::read(token, header, now()))
+    let mut headers = request.headers().get_all(COOKIE);
+    headers.find_map(|header| session::read(token, header.to_str().ok()?, now()))
 }
 
-/// Whether the browser speaks https, to us or to the proxy before us.
+/// Returns whether the browser speaks https, to this server or to the proxy before it.
 pub fn is_https(request: &HttpRequest) -> bool {
     request.connection_info().scheme() == "https"
 }
 
-/// Somebody who is logged in, and looks.
+/// A visitor who is logged in.
 impl FromRequest for Session {
-    type Error = Refusal;
-    type Future = Ready<Result<Self, Refusal>>;
+    type Error = DashboardError;
+    type Future = Ready<Result<Self, DashboardError>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(admit(request))
+        ready(authenticate(request))
     }
 }
 
-fn admit(request: &HttpRequest) -> Result<Session, Refusal> {
+fn authenticate(request: &HttpRequest) -> Result<Session, DashboardError> {
     let token = token(request)?;
     if let Some(session) = session_of(request, &token) {
         return Ok(session);
     }
-    let path = request
-        .uri()
-        .path_and_query()
-        .map_or("/", |path| path.as_str())
-        .to_owned();
     if request.method() != Method::GET {
-        return Err(Refusal::LogIn { next: "/".into() });
+        return Err(DashboardError::LogIn { next: "/".into() });
     }
-    // A link in a chat or an alert: SameSite=Strict holds the cookie back, whoever is logged in.
-    let came_from_elsewhere =
-        site(request).is_some_and(|site| site == b"cross-site" || site == b"same-site");
-    Err(if came_from_elsewhere {
-        Refusal::AskAgain { path }
+    let path = request.uri().path_and_query();
+    let path = path.map_or("/", |path| path.as_str()).to_owned();
+    // A link in a chat or an alert: with SameSite=Strict the browser does not send the cookie.
+    let is_from_elsewhere = matches!(site(request), Some(b"cross-site" | b"same-site"));
+    Err(if is_from_elsewhere {
+        DashboardError::AskAgain { path }
     } else {
-        Refusal::LogIn { next: path }
+        DashboardError::LogIn { next: path }
     })
 }
 
-/// A form that somebody who is logged in has sent from one of our pages.
-pub struct Posted {
-    fields: Vec<(String, String)>,
-}
+/// A form that a visitor who is logged in has sent from a page of this server.
+pub struct Posted(FormFields);
 
 impl Posted {
-    /// The fields but the form token; those that were left empty are not there.
+    /// The fields but the form token, and but those that were left empty.
     pub fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
-        let fields = self
-            .fields
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.trim()));
+        let fields = self.0.0.iter().map(|(name, value)| (&**name, value.trim()));
         fields.filter(|(name, value)| *name != FORM_TOKEN && !value.is_empty())
     }
 }
 
 impl FromRequest for Posted {
-    type Error = Refusal;
-    type Future = Pin<Box<dyn Future<Output = Result<Self, Refusal>>>>;
+    type Error = DashboardError;
+    type Future = LocalBoxFuture<'static, Result<Self, DashboardError>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let admitted = if is_of_this_site(request) {
-            admit(request)
-        } else {
-            Err(Refusal::Forged)
-        };
-        let form = fields(request, payload);
+        let session = check_origin(request).and_then(|()| authenticate(request));
+        let form = FormFields::read(request, payload);
         Box::pin(async move {
-            let session = admitted?;
-            let fields = form.await?;
-            let token = fields
-                .iter()
-                .find(|(name, _)| name == FORM_TOKEN)
-                .map_or("", |(_, value)| value);
-            if session.wrote(token) {
-                Ok(Self { fields })
+            let (session, form) = (session?, form.await?);
+            if session.wrote(form.get(FORM_TOKEN)) {
+                Ok(Self(form))
             } else {
-                Err(Refusal::Forged)
+                Err(DashboardError::Forged)
             }
         })
     }
 }
 
 /// A form's fields as they were sent.
-pub fn fields(
-    request: &HttpRequest,
-    payload: &mut Payload,
-) -> impl Future<Output = Result<Vec<(String, String)>, Refusal>> + use<> {
-    let form = web::Form::<Vec<(String, String)>>::from_request(request, payload);
-    async {
-        form.await
-            .map(web::Form::into_inner)
-            .map_err(|_| Refusal::Invalid("The form cannot be read.".into()))
+pub struct FormFields(Vec<(String, String)>);
+
+impl FormFields {
+    /// Reads the body of a request.
+    ///
+    /// # Errors
+    ///
+    /// If it is not that of a form.
+    pub fn read(
+        request: &HttpRequest,
+        payload: &mut Payload,
+    ) -> impl Future<Output = Result<Self, DashboardError>> + use<> {
+        let form = web::Form::<Vec<(String, String)>>::from_request(request, payload);
+        async {
+            let form = form.await;
+            form.map(|form| Self(form.into_inner()))
+                .map_err(|_| DashboardError::invalid("the form cannot be read"))
+        }
+    }
+
+    /// The value of a field, empty if it is absent.
+    pub fn get(&self, name: &str) -> &str {
+        let field = self.0.iter().find(|(field, _)| field == name);
+        field.map_or("", |(_, value)| value)
     }
 }
 
 fn site(request: &HttpRequest) -> Option<&[u8]> {
-    request
-        .headers()
-        .get(SEC_FETCH_SITE)
-        .map(|value| value.as_bytes())
+    let site = request.headers().get("sec-fetch-site")?;
+    Some(site.as_bytes())
 }
 
-/// Whether a form was sent from a page of this server. A browser says so in headers that no page can set; what says nothing
-/// is no browser, and has the form token to show.
-pub fn is_of_this_site(request: &HttpRequest) -> bool {
-    if let Some(site) = site(request) {
-        return site == b"same-origin";
-    }
-    let Some(origin) = request.headers().get(ORIGIN) else {
-        return true;
+/// Checks that a form was sent from a page of this server. A browser says so in headers that no page can set; a client without them
+/// is no browser, and needs the form token.
+///
+/// # Errors
+///
+/// If it was sent from elsewhere.
+pub fn check_origin(request: &HttpRequest) -> Result<(), DashboardError> {
+    let is_of_this_server = match (site(request), request.headers().get(ORIGIN)) {
+        (Some(site), _) => site == b"same-origin",
+        (None, None) => true,
+        (None, Some(origin)) => {
+            let origin = origin.to_str().ok();
+            // The host as the proxy before this server names it, otherwise as the browser does.
+            origin
+                .and_then(|origin| origin.split_once("://"))
+                .is_some_and(|(_, host)| {
+                    host.eq_ignore_ascii_case(request.connection_info().host())
+                })
+        }
     };
-    let origin = origin
-        .to_str()
-        .ok()
-        .and_then(|origin| origin.split_once("://"));
-    // Of the proxy before us where it says so, otherwise as the browser asked.
-    origin.is_some_and(|(_, host)| host.eq_ignore_ascii_case(request.connection_info().host()))
+    is_of_this_server
+        .then_some(())
+        .ok_or(DashboardError::Forged)
 }

@@ -1,10 +1,11 @@
 //! Charts of the last hour, drawn on the server: numbers in, shapes out. Pure.
 
-use super::format::{count, duration};
+use super::view_models::of_ms;
+use crate::format;
 
 /// The drawing's size, in its own units; the style sheet gives it the width of its place.
-pub const WIDTH: f64 = 600.0;
-pub const HEIGHT: f64 = 120.0;
+const WIDTH: f64 = 600.0;
+const HEIGHT: f64 = 120.0;
 
 /// Left free at the right of a bar, as a part of its step.
 const GAP: f64 = 0.25;
@@ -19,11 +20,11 @@ pub struct Bar {
     pub height: String,
 }
 
-/// One step of time, with what a pointer or a screen reader is told of it.
+/// One step of time, with its text for a pointer or a screen reader.
 pub struct Step {
     pub x: String,
     pub width: String,
-    pub said: String,
+    pub text: String,
     pub bars: Vec<Bar>,
 }
 
@@ -36,133 +37,136 @@ pub struct Chart {
     /// The time at the left end.
     pub from: String,
     /// What the drawing shows, in a sentence.
-    pub said: String,
+    pub description: String,
     pub is_empty: bool,
 }
 
-/// The numbers of one step by what became of the events, and the time at its beginning.
+/// The start of a step, and how many events had each outcome in it.
 pub type Stack = (String, [(&'static str, u64); 4]);
 
-/// Bars one above the other: for each step its time and the number of each kind.
-pub fn stacks(steps: &[Stack]) -> Chart {
-    let sum = |kinds: &[(&str, u64); 4]| kinds.iter().map(|(_, number)| number).sum::<u64>();
-    let most = steps.iter().map(|(_, kinds)| sum(kinds)).max().unwrap_or(0);
+/// The start of a step, and the values of both lines in milliseconds; `None` if there is none.
+pub type Values = (String, [Option<u64>; 2]);
+
+/// Stacked bars: for each step the number of each outcome.
+pub fn stacks(steps: &[Stack], description: String) -> Chart {
+    let sum = |(_, kinds): &Stack| kinds.iter().map(|(_, number)| number).sum();
+    let most = steps.iter().map(sum).max().unwrap_or(0);
     let top = round_up(most);
-    let step = WIDTH / as_float(steps.len().max(1) as u64);
-    let draw = |(place, (time, kinds)): (usize, &Stack)| {
+    let step = step(steps.len());
+    let draw = |place: usize, (time, kinds): &Stack| {
         let left = step * as_float(place as u64);
         let mut filled = 0;
-        let bars = kinds
-            .iter()
-            .filter(|(_, number)| *number > 0)
-            .map(|(class, number)| {
-                let (from, to) = (height(filled, top), height(filled + number, top));
-                filled += number;
-                Bar {
-                    class,
-                    x: unit(left + step * GAP / 2.0),
-                    y: unit(HEIGHT - to),
-                    width: unit(step * (1.0 - GAP)),
-                    // One among thousands must still be seen.
-                    height: unit((to - from).max(1.5)),
-                }
-            });
+        let bars = present(kinds).map(|(class, number)| {
+            let (from, to) = (height(filled, top), height(filled + number, top));
+            filled += number;
+            Bar {
+                class,
+                x: unit(left + step * GAP / 2.0),
+                y: unit(HEIGHT - to),
+                width: unit(step * (1.0 - GAP)),
+                // One among thousands must still be seen.
+                height: unit((to - from).max(1.5)),
+            }
+        });
         let bars = bars.collect();
-        let parts = kinds.iter().filter(|(_, number)| *number > 0);
-        let parts: Vec<_> = parts
-            .map(|(class, number)| format!("{} {class}", count(*number)))
-            .collect();
-        let said = if parts.is_empty() {
-            "nothing".into()
-        } else {
-            parts.join(", ")
+        let text = match summary(kinds) {
+            summary if summary.is_empty() => format!("{time}: nothing"),
+            summary => format!("{time}: {summary}"),
         };
-        Step {
-            x: unit(left),
-            width: unit(step),
-            said: format!("{time}: {said}"),
-            bars,
-        }
+        (text, bars)
     };
     Chart {
-        from: from(steps),
-        steps: steps.iter().enumerate().map(draw).collect(),
-        lines: Vec::new(),
-        top: count(top),
-        said: String::new(),
+        top: format::number(top),
         is_empty: most == 0,
+        ..chart(steps, description, draw)
     }
 }
 
-/// Lines over the same steps of time: for each its time and a value, in milliseconds, of each line. A step without a value is
-/// a gap, and one that stands alone is a dot.
-pub fn lines(classes: [&'static str; 2], steps: &[(String, [Option<u64>; 2])]) -> Chart {
-    let most = steps
-        .iter()
-        .flat_map(|(_, values)| values)
-        .flatten()
-        .max()
-        .copied();
+/// The outcomes with their numbers, such as `6 applied, 4 failed`.
+pub fn summary(kinds: &[(&'static str, u64); 4]) -> String {
+    let parts = present(kinds).map(|(class, number)| format!("{} {class}", format::number(number)));
+    parts.collect::<Vec<_>>().join(", ")
+}
+
+fn present(kinds: &[(&'static str, u64)]) -> impl Iterator<Item = (&'static str, u64)> {
+    kinds.iter().copied().filter(|(_, number)| *number > 0)
+}
+
+/// Lines over the same steps of time. A step without a value is a gap, and a value between two gaps is a dot.
+pub fn lines(classes: [&'static str; 2], steps: &[Values], description: String) -> Chart {
+    let values = steps.iter().flat_map(|(_, values)| values);
+    let most = values.flatten().max().copied();
     let top = round_up(most.unwrap_or(0));
-    let step = WIDTH / as_float(steps.len().max(1) as u64);
-    let middle = |place: usize| step * (as_float(place as u64) + 0.5);
+    let step = step(steps.len());
     let path = |line: usize| {
         let mut path = String::new();
         let mut is_drawing = false;
         for (place, (_, values)) in steps.iter().enumerate() {
-            let Some(value) = values[line] else {
-                is_drawing = false;
-                continue;
-            };
-            let (x, y) = (unit(middle(place)), unit(HEIGHT - height(value, top)));
-            // A line of no length has round ends: a dot.
-            path += &if is_drawing {
-                format!("L{x} {y}")
-            } else {
-                format!("M{x} {y}h0")
-            };
-            is_drawing = true;
+            if let Some(value) = values[line] {
+                let x = unit(step * (as_float(place as u64) + 0.5));
+                let y = unit(HEIGHT - height(value, top));
+                // A line of no length has round ends: a dot.
+                path += &if is_drawing {
+                    format!("L{x} {y}")
+                } else {
+                    format!("M{x} {y}h0")
+                };
+            }
+            is_drawing = values[line].is_some();
         }
-        path
+        (classes[line], path)
     };
-    let said = |values: &[Option<u64>; 2]| match values {
-        [Some(first), Some(second)] => {
-            format!(
-                "{} {}, {} {}",
+    let draw = |_, (time, values): &Values| {
+        let text = match *values {
+            [Some(first), Some(second)] => format!(
+                "{time}: {} {}, {} {}",
                 classes[0],
-                of_ms(*first),
+                of_ms(first),
                 classes[1],
-                of_ms(*second)
-            )
-        }
-        _ => "nothing".into(),
+                of_ms(second)
+            ),
+            _ => format!("{time}: nothing"),
+        };
+        (text, Vec::new())
     };
-    let draw = |(place, (time, values)): (usize, &(String, [Option<u64>; 2]))| Step {
-        x: unit(step * as_float(place as u64)),
-        width: unit(step),
-        said: format!("{time}: {}", said(values)),
-        bars: Vec::new(),
-    };
-    let drawn = (0..2).map(|line| (classes[line], path(line))).collect();
     Chart {
-        from: from(steps),
-        steps: steps.iter().enumerate().map(draw).collect(),
-        lines: drawn,
+        lines: vec![path(0), path(1)],
         top: of_ms(top),
-        said: String::new(),
         is_empty: most.is_none(),
+        ..chart(steps, description, draw)
     }
 }
 
-fn from<T>(steps: &[(String, T)]) -> String {
-    steps
-        .first()
-        .map(|(time, _)| time.clone())
-        .unwrap_or_default()
+/// The parts that both charts have. `draw` returns a step's text and bars.
+fn chart<T>(
+    steps: &[(String, T)],
+    description: String,
+    draw: impl Fn(usize, &(String, T)) -> (String, Vec<Bar>),
+) -> Chart {
+    let width = step(steps.len());
+    let draw = |(place, values)| {
+        let (text, bars) = draw(place, values);
+        Step {
+            x: unit(width * as_float(place as u64)),
+            width: unit(width),
+            text,
+            bars,
+        }
+    };
+    Chart {
+        steps: steps.iter().enumerate().map(draw).collect(),
+        lines: Vec::new(),
+        top: String::new(),
+        from: steps
+            .first()
+            .map_or(String::new(), |(time, _)| time.clone()),
+        description,
+        is_empty: false,
+    }
 }
 
-pub fn of_ms(ms: u64) -> String {
-    duration(as_float(ms))
+fn step(steps: usize) -> f64 {
+    WIDTH / as_float(steps.max(1) as u64)
 }
 
 /// The next of 1, 2, 5, 10, 20, 50, …: a top that people can read, and that does not jump with every event.
@@ -216,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn stacks_stand_on_each_other_and_within_the_drawing() {
+    fn bars_stand_on_each_other_and_within_the_drawing() {
         let kinds = |applied, failed| {
             [
                 ("applied", applied),
@@ -225,26 +229,28 @@ mod tests {
                 ("discarded", 0),
             ]
         };
-        let chart = stacks(&[("16:00".into(), kinds(6, 4)), ("16:01".into(), kinds(0, 0))]);
+        let steps = [("16:00".into(), kinds(6, 4)), ("16:01".into(), kinds(0, 0))];
+        let chart = stacks(&steps, String::new());
         let bars = &chart.steps[0].bars;
         assert_eq!((chart.top.as_str(), bars.len()), ("10", 2));
         assert_eq!((bars[0].y.as_str(), bars[0].height.as_str()), ("48", "72"));
         assert_eq!((bars[1].y.as_str(), bars[1].height.as_str()), ("0", "48"));
-        assert_eq!(chart.steps[0].said, "16:00: 6 applied, 4 failed");
-        assert_eq!(chart.steps[1].said, "16:01: nothing");
-        assert!(stacks(&[]).is_empty && !chart.is_empty);
+        assert_eq!(chart.steps[0].text, "16:00: 6 applied, 4 failed");
+        assert_eq!(chart.steps[1].text, "16:01: nothing");
+        assert!(stacks(&[], String::new()).is_empty && !chart.is_empty);
     }
 
     #[test]
-    fn a_line_has_gaps_where_nothing_came() {
+    fn a_line_has_gaps_at_steps_without_a_value() {
         let steps =
             [Some(0), None, Some(10), Some(5)].map(|value| ("16:00".to_owned(), [value, value]));
-        let chart = lines(["p50", "p95"], &steps);
+        let chart = lines(["p50", "p95"], &steps, String::new());
         assert_eq!(
             chart.lines[0],
             ("p50", "M75 120h0M375 0h0L525 60".to_owned())
         );
-        assert_eq!(chart.steps[1].said, "16:00: nothing");
-        assert!(lines(["p50", "p95"], &[("16:00".into(), [None, None])]).is_empty);
+        assert_eq!(chart.steps[1].text, "16:00: nothing");
+        let nothing = [("16:00".into(), [None, None])];
+        assert!(lines(["p50", "p95"], &nothing, String::new()).is_empty);
     }
 }

@@ -1,139 +1,123 @@
-//! `/events`: the record of every event, and one of them with all that is known of it.
+//! `/events`: the record of every event; and one event with everything that is known of it.
 
 use std::num::NonZeroU32;
 
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::web::{Data, Path, Query};
+use actix_web::{HttpRequest, HttpResponse};
 use askama::Template;
 
-use super::error_help::{self, Remedy};
-use super::filters::Ask;
-use super::format::{When, count, when};
-use super::page::{Frame, Refusal, answer, guarded};
+use super::actions::Action;
+use super::auth::Posted;
+use super::error_help::ErrorHelp;
+use super::page::{DashboardError, Frame, guarded, page, redirect};
+use super::page_query::PageQuery;
 use super::session::Session;
-use super::view_models::{Block, EventLine};
-use super::{bulk_actions, payload};
+use super::view_models::{Block, EventLine, Pages, When};
+use super::{error_help, payload};
 use crate::clerk::{EventId, Timestamp, api_object};
 use crate::clock::now;
-use crate::http::Api;
-use crate::store::{EventFilter, EventRow, Page, Status, StoreError};
-
-/// Types that the filter offers; another one can be typed into the address.
-const TYPES: [&str; 3] = ["user.created", "user.updated", "user.deleted"];
-
-/// Other events of the same user, beside an event.
-const OTHERS: NonZeroU32 = NonZeroU32::new(8).expect("8 is not 0");
+use crate::http::admin::Admin;
+use crate::http::problem::{Code, Problem};
+use crate::replay::Selection;
+use crate::store::{EventFilter, EventRow, Page, Status, Store, StoreError};
+use crate::{format, replay};
 
 #[derive(Template)]
 #[template(path = "events.html")]
 struct EventsPage {
     frame: Frame,
-    ask: Ask,
+    query: PageQuery,
     statuses: [&'static str; 4],
+    /// Types that the filter offers; another one can be typed into the address.
     types: [&'static str; 3],
     events: Vec<EventLine>,
     notice: Option<String>,
-    /// Whether these are failed ones, of which there are some.
-    can_act: bool,
-    /// The filter as a query string, for what is done with all of them.
-    act: String,
-    is_later: bool,
-    first: String,
-    next: Option<String>,
+    /// The filter as a query string for the bulk actions, if the events are failed ones.
+    bulk_query: Option<String>,
+    pages: Pages,
 }
 
 /// `GET /events`
 pub async fn list(
     session: Session,
     request: HttpRequest,
-    api: web::Data<Api>,
-) -> Result<HttpResponse, Refusal> {
+    admin: Data<Admin>,
+) -> Result<HttpResponse, DashboardError> {
     let now = now();
-    let mut ask = Ask::read(request.query_string())?;
-    let notice = bulk_actions::notice_of_many(&mut ask);
-    let (filter, page) = ask.events(now)?;
-    // A code alone asks for failed ones; the form says so.
+    let query = PageQuery::read(request.query_string())?;
+    let notice = notice(&query);
+    let mut query = query.without(&["done", "number"]);
+    let (filter, page_of_list) = query.events(now)?;
+    // A code alone means failed events; the form says so.
     if let Some(status) = filter.status {
-        ask = ask.with("status", status.as_str());
+        query = query.with("status", status.as_str());
     }
-    let listing = api.store.events(&filter, &page).await?;
-    let events: Vec<_> = listing
-        .rows
-        .iter()
-        .map(|event| EventLine::of(event, now))
-        .collect();
-    let set = ask.without("cursor").without("status").without("limit");
-    answer(&EventsPage {
-        // A page further back stands still, so that nothing moves under the reader.
-        frame: if page.after.is_none() {
-            frame(&session, "Events").live()
-        } else {
-            frame(&session, "Events")
-        },
+    let listing = admin.store.events(&filter, &page_of_list).await?;
+    let can_act = filter.status == Some(Status::Failed) && !listing.rows.is_empty();
+    let set = query.without(&["cursor", "status", "limit"]);
+    let pages = Pages::of(&page_of_list, listing.next, &query, "/events");
+    Ok(page(&EventsPage {
+        frame: Frame::of(&session, "events", "Events", !pages.is_later),
         statuses: Status::ALL.map(Status::as_str),
-        types: TYPES,
+        types: ["user.created", "user.updated", "user.deleted"],
+        events: EventLine::all(&listing.rows, now),
         notice,
-        can_act: filter.status == Some(Status::Failed) && !events.is_empty(),
-        act: set.query(),
-        is_later: page.after.is_some(),
-        first: ask.without("cursor").on("/events"),
-        next: listing
-            .next
-            .map(|cursor| ask.with("cursor", &cursor.to_string()).on("/events")),
-        events,
-        ask,
-    })
+        bulk_query: can_act.then(|| set.encoded()),
+        pages,
+        query,
+    }))
 }
 
-fn frame(session: &Session, title: &str) -> Frame {
-    Frame::of(session, "events", title)
+/// What a bulk action has done a moment ago, as its redirect says.
+fn notice(query: &PageQuery) -> Option<String> {
+    let count = format::count(query.get("number").parse().ok()?, "event");
+    match query.get("done") {
+        "replayed" => Some(format!(
+            "{count} put back onto the queue. Those that are applied now leave this list by themselves."
+        )),
+        "discarded" => Some(format!("{count} discarded.")),
+        _ => None,
+    }
 }
 
-/// Why an event failed.
-struct FailureView {
-    code: String,
-    text: String,
-    remedy: Remedy,
-}
+/// Other events of the same user, beside an event.
+const OTHERS: NonZeroU32 = NonZeroU32::new(8).expect("8 is not 0");
 
-/// A point on an event's way.
+/// A point in time of an event.
 struct Moment {
     class: &'static str,
-    what: String,
+    what: &'static str,
     when: When,
     note: Option<String>,
-}
-
-/// What is said above an event that something was done with.
-struct Notice {
-    class: &'static str,
-    text: String,
 }
 
 #[derive(Template)]
 #[template(path = "event.html")]
 struct EventPage {
     frame: Frame,
-    form_token: String,
     event: EventLine,
-    notice: Option<Notice>,
-    failure: Option<FailureView>,
+    /// Class and text.
+    notice: Option<(&'static str, &'static str)>,
+    error_text: String,
+    /// `None` if the event did not fail.
+    error_help: Option<ErrorHelp>,
     can_act: bool,
-    /// What a replay would come to.
-    would: Option<String>,
+    /// What a replay would do.
+    preview: Option<String>,
     payload: Option<Block>,
     moments: Vec<Moment>,
     deliveries: String,
     attempts: String,
     superseded_by: Option<String>,
     others: Vec<EventLine>,
-    /// Where this server is, as the browser sees it.
+    /// The address of this server, as the browser knows it.
     base: String,
 }
 
 /// What was done with an event a moment ago, in its page's address.
 #[derive(serde::Deserialize)]
-pub struct Lately {
+pub struct LastAction {
     done: Option<String>,
     /// The attempts before.
     attempts: Option<i64>,
@@ -143,96 +127,79 @@ pub struct Lately {
 pub async fn show(
     session: Session,
     request: HttpRequest,
-    id: web::Path<String>,
-    lately: web::Query<Lately>,
-    api: web::Data<Api>,
-) -> Result<HttpResponse, Refusal> {
+    id: Path<String>,
+    last_action: Query<LastAction>,
+    admin: Data<Admin>,
+) -> Result<HttpResponse, DashboardError> {
     let now = now();
-    let (id, event) = find(&api, &id).await?;
+    let (id, event) = admin.event(&id).await?;
     let can_act = event.status == Status::Failed;
-    let code = event.error_code.as_deref().unwrap_or_default();
-    let would = if can_act {
-        Some(bulk_actions::would_of_one(&api.store, id, code).await?)
-    } else {
-        None
-    };
+    let code = event.error_code.as_deref();
     let connection = request.connection_info().clone();
-    answer(&EventPage {
-        frame: frame(&session, &event.event_type).live(),
-        form_token: session.form_token,
-        notice: notice(&event, &lately),
-        failure: failure(&event),
+    Ok(page(&EventPage {
+        frame: Frame::of(&session, "events", event.event_type.as_str(), true),
+        notice: notice_of_one(&event, &last_action),
+        error_help: code.map(error_help::of),
         can_act,
-        would,
+        preview: if can_act {
+            Some(preview(&admin.store, id, code.unwrap_or_default()).await?)
+        } else {
+            None
+        },
         payload: event
             .payload
             .as_deref()
             .map(|body| payload::show(body).into()),
         moments: moments(&event, now),
-        deliveries: count(event.deliveries.unsigned_abs()),
-        attempts: count(event.attempts.unsigned_abs()),
+        deliveries: format::number(event.deliveries.unsigned_abs()),
+        attempts: format::number(event.attempts.unsigned_abs()),
         superseded_by: event
             .superseded_by
             .clone()
             .filter(|by| *by != event.event_id && !api_object::is_reading(by)),
-        others: others(&api, &event, now).await?,
+        others: others(&admin, &event, now).await?,
         base: format!("{}://{}", connection.scheme(), connection.host()),
+        error_text: event
+            .error
+            .clone()
+            .unwrap_or_else(|| "No reason was kept.".into()),
         event: EventLine::of(&event, now),
-    })
+    }))
 }
 
-/// The event of an address.
-pub async fn find(api: &Api, id: &str) -> Result<(EventId, EventRow), Refusal> {
-    const ABSENT: Refusal = Refusal::NotFound(
-        "No event has this ID. Lines of events go after EVENT_RETENTION_DAYS; failed ones stay.",
-    );
-    let id = EventId::new(id).ok_or(ABSENT)?;
-    let event = api.store.event(&id).await?.ok_or(ABSENT)?;
-    Ok((id, event))
-}
-
-async fn others(api: &Api, event: &EventRow, now: Timestamp) -> Result<Vec<EventLine>, StoreError> {
-    let Some(clerk_id) = event.clerk_id.clone() else {
+async fn others(
+    admin: &Admin,
+    event: &EventRow,
+    now: Timestamp,
+) -> Result<Vec<EventLine>, StoreError> {
+    if event.clerk_id.is_none() {
         return Ok(Vec::new());
-    };
+    }
     let filter = EventFilter {
-        clerk_id: Some(clerk_id),
+        clerk_id: event.clerk_id.clone(),
         ..EventFilter::default()
     };
-    let listing = api
-        .store
-        .events(
-            &filter,
-            &Page {
-                limit: OTHERS,
-                after: None,
-            },
-        )
-        .await?;
-    let others = listing
-        .rows
-        .iter()
-        .filter(|other| other.event_id != event.event_id);
-    Ok(others.map(|other| EventLine::of(other, now)).collect())
+    let page = Page {
+        limit: OTHERS,
+        after: None,
+    };
+    let mut rows = admin.store.events(&filter, &page).await?.rows;
+    rows.retain(|other| other.event_id != event.event_id);
+    Ok(EventLine::all(&rows, now))
 }
 
-fn notice(event: &EventRow, lately: &Lately) -> Option<Notice> {
-    let (class, text) = match (lately.done.as_deref()?, event.status) {
+fn notice_of_one(event: &EventRow, last: &LastAction) -> Option<(&'static str, &'static str)> {
+    let was_tried = last.attempts.is_some_and(|before| event.attempts > before);
+    Some(match (last.done.as_deref()?, event.status) {
         ("replayed", Status::Applied) => ("good", "Replayed, and applied."),
         ("replayed", Status::Stale) => (
             "good",
             "Replayed. It changed nothing: a newer version was there.",
         ),
-        ("replayed", Status::Failed)
-            if lately
-                .attempts
-                .is_some_and(|before| event.attempts > before) =>
-        {
-            (
-                "bad",
-                "Replayed, and failed again. The reason below is the new one.",
-            )
-        }
+        ("replayed", Status::Failed) if was_tried => (
+            "bad",
+            "Replayed, and failed again. The reason below is the new one.",
+        ),
         ("replayed", Status::Failed) => (
             "warn",
             "It is back on the queue. A worker will try it in a moment.",
@@ -243,74 +210,97 @@ fn notice(event: &EventRow, lately: &Lately) -> Option<Notice> {
             "Nothing was done: the event was not failed any more.",
         ),
         _ => return None,
-    };
-    Some(Notice {
-        class,
-        text: text.into(),
     })
 }
 
-fn failure(event: &EventRow) -> Option<FailureView> {
-    let code = event.error_code.clone()?;
-    let text = event
-        .error
-        .clone()
-        .unwrap_or_else(|| "No reason was kept.".into());
-    Some(FailureView {
-        remedy: error_help::of(&code),
-        text,
-        code,
+/// What a replay would do, in words.
+async fn preview(store: &Store, id: EventId, error_code: &str) -> Result<String, StoreError> {
+    let preview = replay::preview(store, &Selection::Ids(vec![id])).await?;
+    let would = preview.would.unwrap_or_default();
+    let code = would.fail.keys().next();
+    Ok(match (would.apply, would.be_stale, code) {
+        (1.., _, _) => "it would be applied.".into(),
+        (_, 1.., _) => "it would change nothing, since a newer version is there.".into(),
+        (_, _, Some(code)) if code == error_code => {
+            "it would fail again, for the same reason.".into()
+        }
+        (_, _, Some(code)) => {
+            let meaning = error_help::of(code).meaning;
+            format!("it would fail again, with {code}. {meaning}")
+        }
+        _ => "it is not failed any more.".into(),
     })
 }
 
-/// Of the times of an event, those that are known, in the order in which they should be.
+/// The known times of an event, in the order in which they should be.
 fn moments(event: &EventRow, now: Timestamp) -> Vec<Moment> {
-    let moment = |class, what: &str, time, note| Moment {
-        class,
-        what: what.into(),
-        when: when(time, now),
-        note,
-    };
-    let tries = (event.attempts > 1).then(|| {
-        format!(
-            "at the attempt number {}",
-            count(event.attempts.unsigned_abs())
-        )
-    });
-    let what = match event.status {
+    let attempts = event.attempts.unsigned_abs();
+    let note = (attempts > 1).then(|| format!("at attempt number {}", format::number(attempts)));
+    let processed = match event.status {
         Status::Applied => "Applied: it changed the row",
-        Status::Stale => "Found stale: a newer version was there",
+        Status::Stale => "Stale: a newer version was there",
         Status::Failed => "Failed",
         Status::Discarded => "Tried the last time, and discarded since",
     };
-    let occurred = event
-        .occurred_at
-        .map(|time| moment("plain", "Occurred at Clerk", time, None));
-    let came = [
-        moment("plain", "Sent by Svix", event.sent_at, None),
-        moment("plain", "Received and queued", event.received_at, None),
-        moment(event.status.as_str(), what, event.processed_at, tries),
-    ];
-    occurred.into_iter().chain(came).collect()
+    [
+        ("plain", "Occurred at Clerk", event.occurred_at, None),
+        ("plain", "Sent by Svix", Some(event.sent_at), None),
+        (
+            "plain",
+            "Received and queued",
+            Some(event.received_at),
+            None,
+        ),
+        (
+            event.status.as_str(),
+            processed,
+            Some(event.processed_at),
+            note,
+        ),
+    ]
+    .into_iter()
+    .filter_map(|(class, what, time, note)| {
+        Some(Moment {
+            class,
+            what,
+            when: When::at(time?, now),
+            note,
+        })
+    })
+    .collect()
 }
 
-/// `GET /events/{id}/payload`: the body as it came. Whatever is in it, a browser saves it and does not open it.
+/// `POST /events/{id}/{action}`
+pub async fn act(
+    _: Posted,
+    path: Path<(String, Action)>,
+    admin: Data<Admin>,
+) -> Result<HttpResponse, DashboardError> {
+    let (id, action) = path.into_inner();
+    let (id, event) = admin.event(&id).await?;
+    let address = format!("/events/{id}");
+    let count = action.run(&admin, &Selection::Ids(vec![id])).await?;
+    let done = if count == 1 { action.done() } else { "late" };
+    let attempts = match action {
+        Action::Replay => format!("&attempts={}", event.attempts),
+        Action::Discard => String::new(),
+    };
+    Ok(redirect(&format!("{address}?done={done}{attempts}")))
+}
+
+/// `GET /events/{id}/payload`: the body as it came. Whatever it contains, a browser saves it and does not open it.
 pub async fn payload(
     _: Session,
-    id: web::Path<String>,
-    api: web::Data<Api>,
-) -> Result<HttpResponse, Refusal> {
-    let (id, event) = find(&api, &id).await?;
-    let body = event
-        .payload
-        .ok_or(Refusal::NotFound("The payload of this event is not kept."))?;
-    let mut response = guarded(HttpResponse::Ok());
-    response
+    id: Path<String>,
+    admin: Data<Admin>,
+) -> Result<HttpResponse, DashboardError> {
+    let (id, event) = admin.event(&id).await?;
+    let missing = || Problem::new(Code::NotFound, "the payload of this event is not kept");
+    let body = event.payload.ok_or_else(missing)?;
+    let disposition = format!("attachment; filename=\"{id}.json\"");
+    Ok(guarded(HttpResponse::Ok())
         .insert_header((CACHE_CONTROL, "no-store"))
-        .insert_header((CONTENT_TYPE, "application/octet-stream"));
-    response.insert_header((
-        CONTENT_DISPOSITION,
-        format!("attachment; filename=\"{id}.json\""),
-    ));
-    Ok(response.body(body))
+        .insert_header((CONTENT_TYPE, "application/octet-stream"))
+        .insert_header((CONTENT_DISPOSITION, disposition))
+        .body(body))
 }

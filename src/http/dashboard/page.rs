@@ -1,24 +1,74 @@
-//! What every page has: the frame around it, the headers that bind the browser, and a page for each refusal.
+//! The pages of the dashboard: the frame around each, the headers that restrict the browser, and a page for each error.
 
 use std::fmt;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, LOCATION, RETRY_AFTER};
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER};
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use askama::Template;
 
 use super::assets;
+use super::encode::encode;
 use super::session::Session;
 use crate::escape::visible_lines;
-use crate::http::problem::Problem;
-use crate::store::StoreError;
+use crate::http::problem::{Code, Problem};
 
-/// Nothing but what this server itself serves, in files: no script, style or form in a page's text can act.
+/// What is around a page.
+pub struct Frame {
+    pub title: String,
+    /// The part of the dashboard that the page belongs to: `overview`, `events`, `users`, or empty.
+    pub part: &'static str,
+    /// The session's; `None` if the visitor is not logged in.
+    pub form_token: Option<String>,
+    /// Whether the page refreshes itself.
+    pub is_live: bool,
+    pub version: &'static str,
+}
+
+impl Frame {
+    /// Around a page for a visitor who is logged in. A page further back in a listing stands still, so that nothing moves under the
+    /// reader.
+    pub fn of(
+        session: &Session,
+        part: &'static str,
+        title: impl Into<String>,
+        is_live: bool,
+    ) -> Self {
+        Self {
+            form_token: Some(session.form_token.clone()),
+            is_live,
+            ..Self::outside(part, title)
+        }
+    }
+
+    /// Around a page for anybody.
+    pub fn outside(part: &'static str, title: impl Into<String>) -> Self {
+        Self {
+            title: title.into(),
+            part,
+            form_token: None,
+            is_live: false,
+            version: env!("CARGO_PKG_VERSION"),
+        }
+    }
+
+    /// The form token of a page for a visitor who is logged in.
+    pub fn token(&self) -> &str {
+        self.form_token.as_deref().unwrap_or_default()
+    }
+
+    /// The address of a file of the dashboard.
+    pub fn asset(&self, name: &str) -> String {
+        assets::address(name)
+    }
+}
+
+/// Only files of this server: no script, style or form in a page's text can act.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
                       form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
 /// With `same-origin` and not `no-referrer`: with that, browsers send the forms of this site without an origin.
-const GUARDS: &[(&str, &str)] = &[
+const GUARDS: [(&str, &str); 7] = [
     ("content-security-policy", POLICY),
     ("x-content-type-options", "nosniff"),
     ("x-frame-options", "DENY"),
@@ -31,80 +81,32 @@ const GUARDS: &[(&str, &str)] = &[
     ),
 ];
 
-/// The headers that every answer of the dashboard has.
+/// An answer with the headers that every answer of the dashboard has.
 pub fn guarded(mut response: HttpResponseBuilder) -> HttpResponseBuilder {
-    for (name, value) in GUARDS {
-        response.insert_header((HeaderName::from_static(name), *value));
+    for header in GUARDS {
+        response.insert_header(header);
     }
     response
 }
 
-/// What is around a page.
-pub struct Frame {
-    pub title: String,
-    /// The part of the dashboard that the page belongs to: `overview`, `events`, `users`, or nothing.
-    pub part: &'static str,
-    /// Of the session; nothing where nobody is logged in.
-    pub form_token: Option<String>,
-    /// Whether the page renews itself.
-    pub is_live: bool,
-    pub css: String,
-    pub js: String,
-    pub icon: String,
-    pub version: &'static str,
+/// A page. It contains personal data, so browsers and proxies never store it.
+pub fn page(page: &impl Template) -> HttpResponse {
+    page_of(StatusCode::OK, page)
 }
 
-impl Frame {
-    /// Around a page for somebody who is logged in.
-    pub fn of(session: &Session, part: &'static str, title: impl Into<String>) -> Self {
-        Self {
-            form_token: Some(session.form_token.clone()),
-            ..Self::outside(part, title)
-        }
-    }
-
-    /// Around a page for anybody.
-    pub fn outside(part: &'static str, title: impl Into<String>) -> Self {
-        Self {
-            title: title.into(),
-            part,
-            form_token: None,
-            is_live: false,
-            css: assets::address("app.css"),
-            js: assets::address("app.js"),
-            icon: assets::address("icon.svg"),
-            version: env!("CARGO_PKG_VERSION"),
-        }
-    }
-
-    /// The same around a page that renews itself.
-    pub fn live(self) -> Self {
-        Self {
-            is_live: true,
-            ..self
-        }
-    }
-}
-
-/// A page of somebody's data: never kept by a browser or a proxy.
-pub fn answer(page: &impl Template) -> Result<HttpResponse, Refusal> {
-    Ok(page_of(StatusCode::OK, page))
-}
-
+/// A page with another status.
 pub fn page_of(status: StatusCode, page: &impl Template) -> HttpResponse {
-    let mut response = guarded(HttpResponse::build(status));
-    response
-        .insert_header((CACHE_CONTROL, "no-store"))
-        .insert_header((CONTENT_TYPE, "text/html; charset=utf-8"));
     let page = page.render().expect("a page is written to memory");
-    // No character of the templates hides, so those that do came from outside.
-    response.body(visible_lines(&page).into_owned())
+    guarded(HttpResponse::build(status))
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .insert_header((CONTENT_TYPE, "text/html; charset=utf-8"))
+        // The templates have no hidden characters, so these come from outside.
+        .body(visible_lines(&page).into_owned())
 }
 
-/// To another page, which the browser asks for with GET.
-pub fn go_to(path: &str) -> HttpResponse {
-    let mut response = guarded(HttpResponse::SeeOther());
-    response
+/// A redirect to another page, which the browser requests with GET.
+pub fn redirect(path: &str) -> HttpResponse {
+    guarded(HttpResponse::SeeOther())
         .insert_header((CACHE_CONTROL, "no-store"))
         .insert_header((LOCATION, path))
         .finish()
@@ -112,75 +114,66 @@ pub fn go_to(path: &str) -> HttpResponse {
 
 /// Why there is no page.
 #[derive(Debug)]
-pub enum Refusal {
-    /// Nobody is logged in; where to go afterwards.
-    LogIn {
-        next: String,
-    },
-    /// A link on another site led here, and so the browser held the cookie back: it must ask once more by itself.
-    AskAgain {
-        path: String,
-    },
+pub enum DashboardError {
+    /// The visitor is not logged in; where to go afterwards.
+    LogIn { next: String },
+    /// A link on another site led here, so the browser did not send the cookie: it must ask once more by itself.
+    AskAgain { path: String },
     /// There is no admin token.
     Disabled,
-    /// The form is not one that this session was given.
+    /// The form is not one of this session.
     Forged,
-    /// A wrong token was given a moment ago, several times.
-    TooManyGuesses,
-    /// The request itself is wrong; what would be right.
-    Invalid(String),
-    NotFound(&'static str),
-    WrongMethod,
-    /// What is away, and what came of it.
-    Unavailable(String),
+    /// There were several logins with a wrong token a moment ago.
+    TooManyLogins,
+    /// Any error that the API has too.
+    Problem(Problem),
 }
 
-impl From<StoreError> for Refusal {
-    fn from(error: StoreError) -> Self {
-        Self::Unavailable(format!("{error}."))
+impl<P: Into<Problem>> From<P> for DashboardError {
+    fn from(problem: P) -> Self {
+        Self::Problem(problem.into())
     }
 }
 
-impl From<Problem> for Refusal {
-    fn from(problem: Problem) -> Self {
-        Self::Invalid(problem.detail().to_owned())
-    }
-}
-
-impl fmt::Display for Refusal {
+impl fmt::Display for DashboardError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.words().0)
+        f.write_str(self.row().1)
     }
 }
 
-impl Refusal {
-    /// The heading and the text.
-    fn words(&self) -> (&'static str, &str) {
+impl DashboardError {
+    /// The request is wrong, and what would be right.
+    pub fn invalid(detail: &'static str) -> Self {
+        Problem::new(Code::InvalidRequest, detail).into()
+    }
+
+    /// Status, heading and text.
+    fn row(&self) -> (StatusCode, &'static str, &str) {
         match self {
-            Self::LogIn { .. } | Self::AskAgain { .. } => ("Log in first", ""),
-            Self::Disabled => ("The dashboard is turned off", ""),
+            Self::LogIn { .. } => (StatusCode::SEE_OTHER, "Log in first", ""),
+            Self::AskAgain { .. } => (StatusCode::OK, "Log in first", ""),
+            Self::Disabled => (StatusCode::FORBIDDEN, "The dashboard is turned off", ""),
             Self::Forged => (
+                StatusCode::FORBIDDEN,
                 "That was not done",
                 "The form did not come from this page, or its session is over. Go back, reload the page and send it again.",
             ),
-            Self::TooManyGuesses => (
+            Self::TooManyLogins => (
+                StatusCode::TOO_MANY_REQUESTS,
                 "Too many attempts",
                 "Wait a few seconds, then log in again.",
             ),
-            Self::Invalid(text) => ("The request cannot be read", text),
-            Self::NotFound(text) => ("There is nothing here", text),
-            Self::WrongMethod => (
-                "There is nothing here",
-                "This address takes another method.",
-            ),
-            Self::Unavailable(text) => ("Not available now", text),
+            Self::Problem(problem) => {
+                let code = problem.code();
+                (code.status(), code.title(), problem.detail())
+            }
         }
     }
 }
 
 #[derive(Template)]
-#[template(path = "refusal.html")]
-struct RefusalPage<'a> {
+#[template(path = "error.html")]
+struct ErrorPage<'a> {
     frame: Frame,
     heading: &'static str,
     text: &'a str,
@@ -193,41 +186,51 @@ struct AskAgainPage<'a> {
     path: &'a str,
 }
 
-impl ResponseError for Refusal {
+impl ResponseError for DashboardError {
     fn status_code(&self) -> StatusCode {
-        match self {
-            Self::LogIn { .. } => StatusCode::SEE_OTHER,
-            Self::AskAgain { .. } => StatusCode::OK,
-            Self::Disabled | Self::Forged => StatusCode::FORBIDDEN,
-            Self::TooManyGuesses => StatusCode::TOO_MANY_REQUESTS,
-            Self::Invalid(_) => StatusCode::BAD_REQUEST,
-            Self::NotFound(_) => StatusCode::NOT_FOUND,
-            Self::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
-        }
+        self.row().0
     }
 
     fn error_response(&self) -> HttpResponse {
         match self {
-            Self::LogIn { next } => return go_to(&super::login::path(next)),
-            Self::AskAgain { path } => return page_of(StatusCode::OK, &AskAgainPage { path }),
+            Self::LogIn { next } => return redirect(&login_path(next)),
+            Self::AskAgain { path } => return page(&AskAgainPage { path }),
             _ => {}
         }
-        let (heading, text) = self.words();
-        let is_disabled = matches!(self, Self::Disabled);
-        let page = RefusalPage {
+        let (status, heading, text) = self.row();
+        let page = ErrorPage {
             frame: Frame::outside("", heading),
             heading,
             text,
-            is_disabled,
+            is_disabled: matches!(self, Self::Disabled),
         };
-        let mut response = page_of(self.status_code(), &page);
-        if matches!(self, Self::TooManyGuesses | Self::Unavailable(_)) {
-            response.headers_mut().insert(
-                RETRY_AFTER,
-                "5".parse().expect("a number is a header's value"),
-            );
+        let mut response = page_of(status, &page);
+        if matches!(status.as_u16(), 429 | 503) {
+            let headers = response.headers_mut();
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
         }
         response
+    }
+}
+
+/// The login page, which goes on to another page afterwards.
+fn login_path(next: &str) -> String {
+    match next {
+        "/" => "/login".into(),
+        _ => format!("/login?next={}", encode(next)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_survives_the_query_string() {
+        assert_eq!(
+            login_path("/events?a=b&c=é"),
+            "/login?next=%2Fevents%3Fa%3Db%26c%3D%C3%A9"
+        );
+        assert_eq!(login_path("/"), "/login");
     }
 }

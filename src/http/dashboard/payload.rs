@@ -1,14 +1,14 @@
-//! What came, made readable: JSON with line breaks and to the byte what it was, anything else as text, and no character
-//! that would hide or turn around what stands beside it.
+//! Payloads made readable: JSON with line breaks and otherwise byte for byte, anything else as text, and hidden characters by
+//! number.
 
 use serde_json::value::RawValue;
 
 use crate::escape::visible_lines;
 
-/// Most bytes of a payload that a page shows: ten times the largest user object seen. The whole is there to be saved.
+/// Most bytes of a payload that a page shows: ten times the largest user object seen. The whole can be saved.
 const SHOWN_MAX: usize = 64 * 1024;
 
-/// Deepest level that is still moved in: the next ones stand below each other.
+/// Deepest level that is still indented further.
 const INDENT_MAX: usize = 32;
 
 /// A payload as a page shows it.
@@ -29,7 +29,8 @@ pub struct Piece {
 }
 
 /// A body as it came.
-pub fn show(body: &[u8]) -> Shown {
+pub fn show(body: &(impl AsRef<[u8]> + ?Sized)) -> Shown {
+    let body = body.as_ref();
     let (pieces, kind) = match std::str::from_utf8(body) {
         Ok(text) if serde_json::from_str::<&RawValue>(text).is_ok() => (of_json(text), "JSON"),
         Ok(_) => (of_bytes(body), "text"),
@@ -43,19 +44,13 @@ pub fn show(body: &[u8]) -> Shown {
     }
 }
 
-/// Valid JSON, such as a column holds.
-pub fn show_json(json: &str) -> Shown {
-    show(json.as_bytes())
-}
-
 fn of_bytes(bytes: &[u8]) -> Pieces {
     let mut pieces = Pieces::default();
     for chunk in bytes.utf8_chunks() {
         pieces.push("plain", chunk.valid());
-        chunk
-            .invalid()
-            .iter()
-            .for_each(|byte| pieces.push("plain", &format!("\\x{byte:02x}")));
+        for byte in chunk.invalid() {
+            pieces.push("plain", &format!("\\x{byte:02x}"));
+        }
         if pieces.is_cut {
             break;
         }

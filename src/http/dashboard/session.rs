@@ -1,41 +1,42 @@
-//! Sessions without a store: a cookie that says until when it is good, sealed with a key made of the admin token.
+//! Sessions without a store: a cookie with the time when it expires, sealed with a key made of the admin token.
 //!
-//! - Any process that has the same token takes the cookie, so several of them behind a balancer agree.
+//! - Every process with the same token accepts the cookie, so several of them behind a balancer agree.
 //! - Another token is another key: a rotation logs everybody out.
-//! - A log-out forgets the cookie. A copy of it stays good until it expires, or until the token changes.
+//! - A logout deletes the cookie. A copy of it stays good until it expires, or until the token changes.
 
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::clerk::Timestamp;
-use crate::http::AdminToken;
+use crate::http::admin::AdminToken;
 
 /// The cookie's name.
-pub const COOKIE: &str = "clerk_sync_session";
+const COOKIE: &str = "clerk_sync_session";
 
 /// How long a session is good, in seconds: a working day with its evening.
-pub const GOOD_FOR_S: i64 = 12 * 60 * 60;
+const GOOD_FOR_S: i64 = 12 * 60 * 60;
 
 /// Random bytes that tell one session from another, and so one form token from another.
 pub const NONCE_BYTES: usize = 16;
 
-/// Longest cookie that is looked at, in bytes; ours have about 90.
+/// Longest cookie that is read, in bytes; a genuine one has about 90.
 const COOKIE_MAX: usize = 200;
 
-/// What a key seals; a seal of one kind is none of another.
+/// What a seal is for, so that a seal of one kind is none of another.
 const SESSION: &[u8] = b"clerk-sync dashboard session\n";
 const FORM: &[u8] = b"clerk-sync dashboard form\n";
 
-/// A session that was proved. Only a cookie with our seal makes one.
+/// A session that was verified. Only a cookie with the seal makes one.
 #[derive(Clone)]
 pub struct Session {
-    /// What every form carries, and no other site can know.
+    /// What every form contains, and no other site can know.
     pub form_token: String,
 }
 
-/// The cookie's value for a session that begins now.
-pub fn begin(token: &AdminToken, nonce: [u8; NONCE_BYTES], now: Timestamp) -> String {
+/// The cookie's value for a session that starts now.
+pub fn start(token: &AdminToken, nonce: [u8; NONCE_BYTES], now: Timestamp) -> String {
     let text = format!(
         "{}.{}",
         now.ms() / 1000 + GOOD_FOR_S,
@@ -45,7 +46,7 @@ pub fn begin(token: &AdminToken, nonce: [u8; NONCE_BYTES], now: Timestamp) -> St
     format!("{text}.{}", URL_SAFE_NO_PAD.encode(seal))
 }
 
-/// The session of a `Cookie` header, where it has one that is sealed with this token and is still good.
+/// Returns the session of a `Cookie` header, or `None` unless it has one that is sealed with this token and is still good.
 pub fn read(token: &AdminToken, header: &str, now: Timestamp) -> Option<Session> {
     // A cookie set for another path or domain can stand beside ours under its name: any that is sealed will do.
     let values = header
@@ -61,7 +62,8 @@ fn prove(token: &AdminToken, value: &str, now: Timestamp) -> Option<Session> {
         return None;
     }
     let (text, tag) = value.rsplit_once('.')?;
-    is_sealed(token, SESSION, text, tag).then_some(())?;
+    let tag = URL_SAFE_NO_PAD.decode(tag).ok()?;
+    hmac::verify(&token.key(), &[SESSION, text.as_bytes()].concat(), &tag).ok()?;
     let (expires_s, _nonce) = text.split_once('.')?;
     let expires_s: i64 = expires_s.parse().ok()?;
     (now.ms() / 1000 < expires_s).then(|| Session {
@@ -70,13 +72,9 @@ fn prove(token: &AdminToken, value: &str, now: Timestamp) -> Option<Session> {
 }
 
 impl Session {
-    /// Whether a form was written for this session.
+    /// Returns whether a form was made for this session.
     pub fn wrote(&self, form_token: &str) -> bool {
-        aws_lc_rs::constant_time::verify_slices_are_equal(
-            self.form_token.as_bytes(),
-            form_token.as_bytes(),
-        )
-        .is_ok()
+        verify_slices_are_equal(self.form_token.as_bytes(), form_token.as_bytes()).is_ok()
     }
 }
 
@@ -85,7 +83,7 @@ pub fn cookie(value: &str, is_https: bool) -> String {
     header(value, GOOD_FOR_S, is_https)
 }
 
-/// The `Set-Cookie` header that makes a browser forget it.
+/// The `Set-Cookie` header that deletes it in the browser.
 pub fn forget(is_https: bool) -> String {
     header("", 0, is_https)
 }
@@ -97,11 +95,6 @@ fn header(value: &str, max_age_s: i64, is_https: bool) -> String {
 
 fn seal(token: &AdminToken, kind: &[u8], text: &str) -> hmac::Tag {
     hmac::sign(&token.key(), &[kind, text.as_bytes()].concat())
-}
-
-fn is_sealed(token: &AdminToken, kind: &[u8], text: &str, tag: &str) -> bool {
-    let tag = URL_SAFE_NO_PAD.decode(tag).unwrap_or_default();
-    hmac::verify(&token.key(), &[kind, text.as_bytes()].concat(), &tag).is_ok()
 }
 
 #[cfg(test)]
@@ -123,7 +116,7 @@ mod tests {
     #[test]
     fn a_session_is_good_for_its_time_and_for_its_token() {
         let ours = token("correct-horse-battery");
-        let header = header_of(&begin(&ours, [7; NONCE_BYTES], at(0)));
+        let header = header_of(&start(&ours, [7; NONCE_BYTES], at(0)));
         let session = read(&ours, &header, at(0)).unwrap();
         assert_eq!(
             read(&ours, &header, at(GOOD_FOR_S - 1)).unwrap().form_token,
@@ -136,7 +129,7 @@ mod tests {
         );
         let another = read(
             &ours,
-            &header_of(&begin(&ours, [8; NONCE_BYTES], at(0))),
+            &header_of(&start(&ours, [8; NONCE_BYTES], at(0))),
             at(0),
         )
         .unwrap();
@@ -150,7 +143,7 @@ mod tests {
     #[test]
     fn nothing_of_a_cookie_can_be_changed() {
         let ours = token("correct-horse-battery");
-        let good = begin(&ours, [7; NONCE_BYTES], at(0));
+        let good = start(&ours, [7; NONCE_BYTES], at(0));
         for place in 0..good.len() {
             let mut bytes = good.clone().into_bytes();
             bytes[place] = if bytes[place] == b'1' { b'2' } else { b'1' };

@@ -1,34 +1,33 @@
-//! Is it working? The state of the parts in words, and one verdict over all of them. Pure.
+//! Whether the service works, in words: one headline, and a tile for each part. Pure.
 
-use super::chart::of_ms;
-use super::format::{self, count, when};
+use super::view_models::{When, of_ms};
 use crate::clerk::Timestamp;
-use crate::store::{EventRow, Failed, Recent, Time};
+use crate::format;
+use crate::http::service_status::{PartStatus, Waiting};
+use crate::store::{EventRow, Failed, Recent};
 
-/// What the parts say of themselves.
-pub struct State<'a> {
+/// What the parts report.
+pub struct Snapshot<'a> {
     /// Whether this process takes webhooks.
     pub receives: bool,
     pub is_stopping: bool,
-    /// Whether a publish could succeed now, or what is in its way.
-    pub queue: Result<(), String>,
-    /// Events in the queue, where it could be asked.
-    pub waiting: Option<u64>,
-    /// When the oldest of them was received, where the queue can tell.
-    pub oldest_waiting: Option<Time>,
-    pub database: Result<(), String>,
-    /// Whether the worker of this process applies events, or why not.
-    pub worker: Result<(), String>,
-    pub is_postgres: bool,
+    pub queue: PartStatus,
+    pub database: PartStatus,
+    pub worker: PartStatus,
+    pub waiting: &'a Waiting,
+    /// The name of the database.
+    pub database_name: &'static str,
+    /// `None` while the database does not answer.
     pub failed: Option<&'a Failed>,
     /// The last event that is recorded.
     pub last: Option<&'a EventRow>,
+    /// `None` while it is counted for the first time.
     pub recent: Option<&'a Recent>,
     pub now: Timestamp,
 }
 
-/// The one line over everything.
-pub struct Verdict {
+/// The summary over everything.
+pub struct Headline {
     /// `good`, `warn` or `bad`.
     pub class: &'static str,
     pub heading: String,
@@ -39,23 +38,46 @@ pub struct Verdict {
 pub struct Tile {
     pub id: &'static str,
     pub name: &'static str,
-    /// `good`, `warn`, `bad` or `idle`.
+    /// `good`, `warn`, `bad`, `idle` or `none`.
     pub class: &'static str,
     pub value: String,
     pub note: String,
 }
 
-/// A lag that somebody should know of, in milliseconds: a minute, when a sign-up is looked for and not found.
+/// Class, value and note of a tile.
+type Reading = (&'static str, String, String);
+
+/// A lag that is a warning, in milliseconds: after a minute a new user is missed.
 const LAG_WARN_MS: u64 = 60_000;
 
-/// What is said where the database was not asked or has not answered.
+/// A tile without a value.
+const NO_VALUE: &str = "—";
+
+/// The note of a tile if the database did not answer.
 const UNKNOWN: &str = "not known now";
 
 /// Points of the lag's series that count as now: up to four minutes.
 const NOW_POINTS: usize = 2;
 
-impl State<'_> {
-    pub fn verdict(&self) -> Verdict {
+fn reading(class: &'static str, value: impl Into<String>, note: impl Into<String>) -> Reading {
+    (class, value.into(), note.into())
+}
+
+fn ready(status: &PartStatus, note: impl Into<String>) -> Reading {
+    match status {
+        Ok(()) => reading("good", "Ready", note),
+        Err(_) => reading("bad", "Not ready", note),
+    }
+}
+
+impl Snapshot<'_> {
+    /// The worst of everything first.
+    pub fn headline(&self) -> Headline {
+        let headline = |class, heading: String, lines| Headline {
+            class,
+            heading,
+            lines,
+        };
         let mut lines = Vec::new();
         if let Err(reason) = &self.queue {
             let reason = reason.trim_end_matches('.');
@@ -66,157 +88,112 @@ impl State<'_> {
         // Without its database the worker applies nothing either.
         if let Err(reason) = self.database.as_ref().and(self.worker.as_ref()) {
             let reason = reason.trim_end_matches('.');
-            lines
-                .push(format!("Because {reason}. Events wait in the queue, and are applied by themselves afterwards."));
+            lines.push(format!(
+                "Because {reason}. Events wait in the queue, and are applied by themselves afterwards."
+            ));
         }
-        let heading = match (&self.queue, &self.database) {
-            (Ok(()), Ok(())) if self.worker.is_err() => "The worker applies nothing",
-            (Ok(()), Ok(())) => return self.verdict_of_numbers(),
-            (Err(_), Ok(())) => "The queue does not work",
-            (Ok(()), Err(_)) => "The database does not work",
-            (Err(_), Err(_)) => "Neither the queue nor the database works",
+        let broken = match (&self.queue, &self.database, &self.worker) {
+            (Err(_), Err(_), _) => "Neither the queue nor the database works",
+            (Err(_), ..) => "The queue does not work",
+            (_, Err(_), _) => "The database does not work",
+            (.., Err(_)) => "The worker applies nothing",
+            _ => "",
         };
-        Verdict {
-            class: "bad",
-            heading: heading.into(),
-            lines,
+        if !broken.is_empty() {
+            return headline("bad", broken.into(), lines);
         }
-    }
-
-    fn verdict_of_numbers(&self) -> Verdict {
         let failed = self.failed.map_or(0, |failed| failed.count);
         if failed > 0 {
+            let wait = if failed == 1 { "waits" } else { "wait" };
             let heading = format!(
-                "Working; {} failed and {} for you",
-                format::events(failed),
-                if failed == 1 { "waits" } else { "wait" }
+                "Working; {} failed and {wait} for you",
+                format::count(failed, "event")
             );
             let line = "Each is kept whole, with its reason, until it is replayed or discarded.";
-            return Verdict {
-                class: "warn",
-                heading,
-                lines: vec![line.into()],
-            };
+            return headline("warn", heading, vec![line.into()]);
         }
         if let Some((_, p95)) = self.lag_now().filter(|(_, p95)| *p95 > LAG_WARN_MS) {
-            let heading = format!("Working, {} behind", of_ms(p95));
             let line =
                 "Events come faster than they are applied, or waited for a database that was away.";
-            return Verdict {
-                class: "warn",
-                heading,
-                lines: vec![line.into()],
-            };
+            let heading = format!("Working, {} behind", of_ms(p95));
+            return headline("warn", heading, vec![line.into()]);
         }
-        let heading = if self.last.is_none() {
-            "Ready for the first event"
-        } else {
-            "Everything works"
+        let heading = match self.last {
+            Some(_) => "Everything works",
+            None => "Ready for the first event",
         };
-        Verdict {
-            class: "good",
-            heading: heading.into(),
-            lines: Vec::new(),
-        }
+        headline("good", heading.into(), Vec::new())
     }
 
+    /// The parts in the order of the page.
     pub fn tiles(&self) -> Vec<Tile> {
-        vec![
-            self.receiver(),
-            self.queue(),
-            self.database(),
-            self.last(),
-            self.lag(),
-            self.failed(),
+        [
+            ("receiver", "Receiver", self.receiver()),
+            ("queue", "Queue", ready(&self.queue, self.waiting())),
+            (
+                "database",
+                "Database",
+                ready(&self.database, self.database_name),
+            ),
+            ("last", "Last event", self.last()),
+            ("lag", "Lag now", self.lag()),
+            ("failed", "Failed", self.failed()),
         ]
+        .into_iter()
+        .map(|(id, name, (class, value, note))| Tile {
+            id,
+            name,
+            class,
+            value,
+            note,
+        })
+        .collect()
     }
 
-    fn receiver(&self) -> Tile {
-        let (class, value, note) = match (self.receives, &self.queue) {
-            (false, _) => (
-                "idle",
-                "Elsewhere",
-                "this process is a worker; receivers run apart",
-            ),
-            (true, _) if self.is_stopping => ("warn", "Stopping", "this process ends"),
-            (true, Err(_)) => (
+    fn receiver(&self) -> Reading {
+        if !self.receives {
+            let note = "this process is a worker; receivers run separately";
+            return reading("idle", "Elsewhere", note);
+        }
+        if self.is_stopping {
+            return reading("warn", "Stopping", "this process stops");
+        }
+        match self.queue {
+            Ok(()) => reading("good", "Receiving", "in this process"),
+            Err(_) => reading(
                 "bad",
                 "Refusing",
                 "503 until the queue is back; Svix tries again",
             ),
-            (true, Ok(())) => ("good", "Receiving", "in this process"),
-        };
-        Tile {
-            id: "receiver",
-            name: "Receiver",
-            class,
-            value: value.into(),
-            note: note.into(),
         }
     }
 
-    fn queue(&self) -> Tile {
-        let (class, value) = if self.queue.is_ok() {
-            ("good", "Ready")
-        } else {
-            ("bad", "Not ready")
+    fn waiting(&self) -> String {
+        let Some(depth) = self.waiting.depth else {
+            return "how many wait is not known".into();
         };
-        let oldest = self
-            .oldest_waiting
-            .map(|time| format!(", the oldest from {}", when(time, self.now).age));
-        let note = match self.waiting {
-            Some(waiting) => format!("{} waiting{}", count(waiting), oldest.unwrap_or_default()),
-            None => "how many wait is not known".into(),
-        };
-        Tile {
-            id: "queue",
-            name: "Queue",
-            class,
-            value: value.into(),
-            note,
-        }
-    }
-
-    fn database(&self) -> Tile {
-        let (class, value) = if self.database.is_ok() {
-            ("good", "Ready")
-        } else {
-            ("bad", "Not ready")
-        };
-        let note = if self.is_postgres {
-            "PostgreSQL"
-        } else {
-            "SQLite"
-        };
-        Tile {
-            id: "database",
-            name: "Database",
-            class,
-            value: value.into(),
-            note: note.into(),
-        }
-    }
-
-    fn last(&self) -> Tile {
-        let (class, value, note) = match self.last {
-            Some(event) => (
-                "none",
-                when(event.received_at, self.now).age,
-                event.event_type.clone(),
+        let waiting = format!("{} waiting", format::number(depth));
+        match self.waiting.oldest_received_at {
+            Some(time) => format!(
+                "{waiting}, the oldest from {}",
+                When::at(time, self.now).age
             ),
-            None if self.database.is_err() => ("none", "—".into(), UNKNOWN.into()),
-            None => ("none", "—".into(), "none yet".into()),
-        };
-        Tile {
-            id: "last",
-            name: "Last event",
-            class,
-            value,
-            note,
+            None => waiting,
         }
     }
 
-    /// Median and 95th of 100 of the last minutes.
+    fn last(&self) -> Reading {
+        match self.last {
+            Some(event) => {
+                let received = When::at(event.received_at, self.now);
+                reading("none", received.age, &*event.event_type)
+            }
+            None if self.database.is_err() => reading("none", NO_VALUE, UNKNOWN),
+            None => reading("none", NO_VALUE, "none yet"),
+        }
+    }
+
+    /// The median and the 95th percentile of the last minutes.
     fn lag_now(&self) -> Option<(u64, u64)> {
         let points = self.recent?.lag_series.iter().rev().take(NOW_POINTS);
         points
@@ -224,42 +201,23 @@ impl State<'_> {
             .next()
     }
 
-    fn lag(&self) -> Tile {
-        let (class, value, note) = match self.lag_now() {
+    fn lag(&self) -> Reading {
+        match self.lag_now() {
             Some((p50, p95)) => {
                 let class = if p95 > LAG_WARN_MS { "warn" } else { "none" };
-                (
-                    class,
-                    of_ms(p95),
-                    format!("95 of 100; median {}", of_ms(p50)),
-                )
+                let note = format!("95 of 100; median {}", of_ms(p50));
+                reading(class, of_ms(p95), note)
             }
-            None if self.recent.is_none() => ("none", "—".into(), UNKNOWN.into()),
-            None => ("none", "—".into(), "nothing in the last minutes".into()),
-        };
-        Tile {
-            id: "lag",
-            name: "Lag now",
-            class,
-            value,
-            note,
+            None if self.recent.is_none() => reading("none", NO_VALUE, UNKNOWN),
+            None => reading("none", NO_VALUE, "nothing in the last minutes"),
         }
     }
 
-    fn failed(&self) -> Tile {
-        let (class, value, note) = match self.failed {
-            None => ("none", "—".into(), UNKNOWN.into()),
-            Some(failed) if failed.count == 0 => {
-                ("good", "None".into(), "nothing waits for you".into())
-            }
-            Some(failed) => ("bad", count(failed.count), "kept until you act".into()),
-        };
-        Tile {
-            id: "failed",
-            name: "Failed",
-            class,
-            value,
-            note,
+    fn failed(&self) -> Reading {
+        match self.failed.map(|failed| failed.count) {
+            None => reading("none", NO_VALUE, UNKNOWN),
+            Some(0) => reading("good", "None", "nothing waits for you"),
+            Some(count) => reading("bad", format::number(count), "kept until you act"),
         }
     }
 }
@@ -268,16 +226,21 @@ impl State<'_> {
 mod tests {
     use super::*;
 
-    fn state() -> State<'static> {
-        State {
+    static WAITING: Waiting = Waiting {
+        depth: Some(3),
+        oldest_received_at: None,
+        unknown: None,
+    };
+
+    fn snapshot() -> Snapshot<'static> {
+        Snapshot {
             receives: true,
             is_stopping: false,
             queue: Ok(()),
-            waiting: Some(3),
-            oldest_waiting: None,
             database: Ok(()),
             worker: Ok(()),
-            is_postgres: true,
+            waiting: &WAITING,
+            database_name: "PostgreSQL",
             failed: None,
             last: None,
             recent: None,
@@ -285,59 +248,54 @@ mod tests {
         }
     }
 
+    fn assert_headline(snapshot: &Snapshot, class: &str, heading: &str) {
+        let headline = snapshot.headline();
+        assert_eq!((headline.class, &*headline.heading), (class, heading));
+    }
+
     #[test]
-    fn the_worst_is_said_first() {
-        assert_eq!(
-            (state().verdict().class, state().verdict().heading.as_str()),
-            ("good", "Ready for the first event")
-        );
+    fn the_worst_comes_first() {
+        assert_headline(&snapshot(), "good", "Ready for the first event");
         let failed = Failed {
             count: 2,
             ..Failed::default()
         };
-        let waiting = State {
+        let waiting = Snapshot {
             failed: Some(&failed),
-            ..state()
+            ..snapshot()
         };
-        assert_eq!(waiting.verdict().class, "warn");
-        let away = State {
+        assert_eq!(waiting.headline().class, "warn");
+        let away = Snapshot {
             database: Err("the database is not available: gone".into()),
             failed: Some(&failed),
-            ..state()
+            ..snapshot()
         };
-        assert_eq!(
-            (away.verdict().class, away.verdict().heading.as_str()),
-            ("bad", "The database does not work")
-        );
-        let idle = State {
+        assert_headline(&away, "bad", "The database does not work");
+        let idle = Snapshot {
             worker: Err("it waits for a migration".into()),
-            ..state()
+            ..snapshot()
         };
-        assert_eq!(
-            (idle.verdict().class, idle.verdict().heading.as_str()),
-            ("bad", "The worker applies nothing")
-        );
+        assert_headline(&idle, "bad", "The worker applies nothing");
+        let line = &idle.headline().lines[0];
         assert!(
-            idle.verdict().lines[0]
-                .starts_with("Because it waits for a migration. Events wait in the queue")
+            line.starts_with("Because it waits for a migration. Events wait in the queue"),
+            "{line}"
         );
-        let both = State {
+        let both = Snapshot {
             queue: Err("connecting to RabbitMQ".into()),
             ..away
         };
-        assert_eq!(both.verdict().lines.len(), 2);
+        assert_eq!(both.headline().lines.len(), 2);
         assert_eq!(both.tiles()[0].value, "Refusing");
     }
 
     #[test]
-    fn a_worker_does_not_say_that_it_receives() {
-        let worker = State {
+    fn a_worker_is_no_receiver() {
+        let worker = Snapshot {
             receives: false,
-            ..state()
+            ..snapshot()
         };
-        assert_eq!(
-            (worker.tiles()[0].value.as_str(), worker.tiles()[0].class),
-            ("Elsewhere", "idle")
-        );
+        let tile = &worker.tiles()[0];
+        assert_eq!((tile.value.as_str(), tile.class), ("Elsewhere", "idle"));
     }
 }

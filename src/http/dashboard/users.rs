@@ -1,68 +1,55 @@
-//! `/users`: who is in the table, and one of them with all that is known and its history.
+//! `/users`: the users table, and one user with everything that is known and the history.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
 
-use super::filters::Ask;
-use super::format::{When, when};
-use super::page::{Frame, Refusal, answer};
-use super::payload::show_json;
+use super::page::{DashboardError, Frame, page};
+use super::page_query::PageQuery;
+use super::payload;
 use super::session::Session;
-use super::view_models::{Block, EventLine, Person};
+use super::view_models::{Block, EventLine, Pages, Person, When};
 use crate::clerk::{ClerkId, Timestamp, api_object};
 use crate::clock::now;
-use crate::http::Api;
+use crate::http::admin::Admin;
+use crate::http::problem::{Code, Problem};
 use crate::store::{HistoryRow, Status, TableRow};
 
 #[derive(Template)]
 #[template(path = "users.html")]
 struct UsersPage {
     frame: Frame,
-    ask: Ask,
+    query: PageQuery,
     users: Vec<Person>,
-    is_later: bool,
-    first: String,
-    next: Option<String>,
+    pages: Pages,
 }
 
 /// `GET /users`
 pub async fn list(
     session: Session,
     request: HttpRequest,
-    api: web::Data<Api>,
-) -> Result<HttpResponse, Refusal> {
+    admin: web::Data<Admin>,
+) -> Result<HttpResponse, DashboardError> {
     let now = now();
-    let ask = Ask::read(request.query_string())?;
-    let (filter, page) = ask.users()?;
-    let listing = api.store.users(&filter, &page).await?;
-    let frame = Frame::of(&session, "users", "Users");
-    answer(&UsersPage {
-        frame: if page.after.is_none() {
-            frame.live()
-        } else {
-            frame
-        },
-        users: listing
-            .rows
-            .iter()
-            .map(|user| Person::of(user, now))
-            .collect(),
-        is_later: page.after.is_some(),
-        first: ask.without("cursor").on("/users"),
-        next: listing
-            .next
-            .map(|cursor| ask.with("cursor", &cursor.to_string()).on("/users")),
-        ask,
-    })
+    let query = PageQuery::read(request.query_string())?;
+    let (filter, page_of_list) = query.users()?;
+    let listing = admin.store.users(&filter, &page_of_list).await?;
+    let people = listing.rows.iter().map(|user| Person::of(user, now));
+    let pages = Pages::of(&page_of_list, listing.next, &query, "/users");
+    Ok(page(&UsersPage {
+        frame: Frame::of(&session, "users", "Users", !pages.is_later),
+        users: people.collect(),
+        pages,
+        query,
+    }))
 }
 
-/// An event of a user's, and what it did.
+/// An event of a user, and what it did.
 struct Step {
     event: EventLine,
     why: String,
-    /// What stands in the reason after the ID that it names.
+    /// The part of the reason after the ID that it names.
     why_then: String,
-    /// Whether the reason is a sentence, and does not begin with a code.
+    /// Whether the reason is a sentence, and does not start with a code.
     is_sentence: bool,
     /// The event whose newer version was there.
     behind: Option<String>,
@@ -84,9 +71,7 @@ struct UserPage {
     metadata: Vec<(&'static str, Block)>,
     data: Option<Block>,
     history: Vec<Step>,
-    is_later: bool,
-    first: String,
-    next: Option<String>,
+    pages: Pages,
 }
 
 /// `GET /users/{id}`
@@ -94,26 +79,25 @@ pub async fn show(
     session: Session,
     request: HttpRequest,
     id: web::Path<String>,
-    api: web::Data<Api>,
-) -> Result<HttpResponse, Refusal> {
-    const ABSENT: Refusal = Refusal::NotFound(
-        "No user has this ID here. An event of this user may be on its way, or may have failed.",
-    );
+    admin: web::Data<Admin>,
+) -> Result<HttpResponse, DashboardError> {
+    let missing = || {
+        Problem::new(
+            Code::NotFound,
+            "no user has this ID here; an event of this user may be in the queue, or may have failed",
+        )
+    };
     let now = now();
-    let ask = Ask::read(request.query_string())?;
-    let (_, page) = ask.events(now)?;
-    let id = ClerkId::new(&id).ok_or(ABSENT)?;
-    let user = api.store.user(&id).await?.ok_or(ABSENT)?;
-    let listing = api.store.history(&id, &page).await?;
+    let query = PageQuery::read(request.query_string())?;
+    let (_, page_of_history) = query.events(now)?;
+    let id = ClerkId::new(&id).ok_or_else(missing)?;
+    let user = admin.store.user(&id).await?.ok_or_else(missing)?;
+    let listing = admin.store.history(&id, &page_of_history).await?;
     let person = Person::of(&user, now);
     let path = format!("/users/{}", person.path);
-    let frame = Frame::of(&session, "users", person.name.clone());
-    answer(&UserPage {
-        frame: if page.after.is_none() {
-            frame.live()
-        } else {
-            frame
-        },
+    let pages = Pages::of(&page_of_history, listing.next, &query, &path);
+    Ok(page(&UserPage {
+        frame: Frame::of(&session, "users", person.name.as_str(), !pages.is_later),
         is_erased: user.erased_at.is_some(),
         profile: profile(&user),
         times: times(&user, now),
@@ -126,16 +110,12 @@ pub async fn show(
         data: user
             .data
             .as_deref()
-            .map(|data| show_json(data.get()).into()),
+            .map(|data| payload::show(data.get()).into()),
         history: listing.rows.iter().map(|row| step(row, now)).collect(),
-        is_later: page.after.is_some(),
-        next: listing
-            .next
-            .map(|cursor| ask.with("cursor", &cursor.to_string()).on(&path)),
-        first: path,
+        pages,
         id: user.clerk_id,
         person,
-    })
+    }))
 }
 
 fn step(row: &HistoryRow, now: Timestamp) -> Step {
@@ -157,43 +137,45 @@ fn step(row: &HistoryRow, now: Timestamp) -> Step {
     }
 }
 
+/// The columns of the profile, with their names for people.
+const PROFILE: [(&str, &str); 12] = [
+    ("E-mail", "email"),
+    ("Phone", "phone"),
+    ("Username", "username"),
+    ("First name", "first_name"),
+    ("Last name", "last_name"),
+    ("External ID", "external_id"),
+    ("Locale", "locale"),
+    ("Picture", "image_url"),
+    ("Banned", "banned"),
+    ("Locked", "locked"),
+    ("Two factors", "two_factor_enabled"),
+    ("Password", "password_enabled"),
+];
+
 fn profile(user: &TableRow) -> Vec<(&'static str, String)> {
-    let verified = |value, is_verified| {
-        let status = match user.boolean(is_verified) {
+    let value = |column: &str| {
+        let verified = match user.boolean(&format!("{column}_verified")) {
             Some(true) => " (verified)",
             Some(false) => " (not verified)",
             None => "",
         };
-        user.text(value).map(|value| format!("{value}{status}"))
+        match (user.text(column), user.boolean(column)) {
+            (Some(text), _) => format!("{text}{verified}"),
+            (_, Some(true)) => "yes".into(),
+            (_, Some(false)) => "no".into(),
+            _ => "—".into(),
+        }
     };
-    let text = |column| user.text(column).map(str::to_owned);
-    let yes_no = |column| {
-        let value = user.boolean(column)?;
-        Some(if value { "yes" } else { "no" }.to_owned())
-    };
-    let fields = [
-        ("Clerk ID", Some(user.clerk_id.clone())),
-        ("E-mail", verified("email", "email_verified")),
-        ("Phone", verified("phone", "phone_verified")),
-        ("Username", text("username")),
-        ("First name", text("first_name")),
-        ("Last name", text("last_name")),
-        ("External ID", text("external_id")),
-        ("Locale", text("locale")),
-        ("Picture", text("image_url")),
-        ("Banned", yes_no("banned")),
-        ("Locked", yes_no("locked")),
-        ("Two factors", yes_no("two_factor_enabled")),
-        ("Password", yes_no("password_enabled")),
-    ];
-    fields
+    let columns = PROFILE.map(|(name, column)| (name, value(column)));
+    [("Clerk ID", user.clerk_id.clone())]
         .into_iter()
-        .map(|(name, value)| (name, value.unwrap_or_else(|| "—".into())))
+        .chain(columns)
         .collect()
 }
 
 fn times(user: &TableRow, now: Timestamp) -> Vec<(&'static str, When)> {
-    let times = [
+    [
         ("Created", user.time("created_at")),
         ("Updated", user.updated_at),
         ("Deleted", user.deleted_at),
@@ -202,21 +184,22 @@ fn times(user: &TableRow, now: Timestamp) -> Vec<(&'static str, When)> {
         ("Last active", user.time("last_active_at")),
         ("Terms accepted", user.time("legal_accepted_at")),
         ("Written here", Some(user.synced_at)),
-    ];
-    times
-        .into_iter()
-        .filter_map(|(name, time)| Some((name, when(time?, now))))
-        .collect()
+    ]
+    .into_iter()
+    .filter_map(|(name, time)| Some((name, When::at(time?, now))))
+    .collect()
 }
 
 fn metadata(user: &TableRow) -> Vec<(&'static str, Block)> {
-    let all = [
-        ("Public metadata", user.json("public_metadata")),
-        ("Private metadata", user.json("private_metadata")),
-        ("Unsafe metadata", user.json("unsafe_metadata")),
-    ];
-    let block = |json: &str| (json != "{}").then(|| show_json(json).into());
-    all.into_iter()
-        .filter_map(|(name, json)| Some((name, block(json?)?)))
-        .collect()
+    [
+        ("Public metadata", "public_metadata"),
+        ("Private metadata", "private_metadata"),
+        ("Unsafe metadata", "unsafe_metadata"),
+    ]
+    .into_iter()
+    .filter_map(|(name, column)| {
+        let json = user.json(column).filter(|json| *json != "{}")?;
+        Some((name, payload::show(json).into()))
+    })
+    .collect()
 }

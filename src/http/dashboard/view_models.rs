@@ -1,15 +1,48 @@
-//! Rows as pages show them: text, addresses and marks, ready for the templates. Pure.
+//! Rows and times as pages show them: texts, addresses and badges for the templates. Pure.
+
+use std::time::Duration;
 
 use askama::Template;
 use askama::filters::HtmlSafe;
 
-use super::format::{self, When, when};
-use super::login::encoded;
+use super::encode::encode;
+use super::page_query::PageQuery;
 use super::payload::Shown;
 use crate::clerk::Timestamp;
-use crate::store::{EventRow, TableRow};
+use crate::format;
+use crate::store::{Cursor, EventRow, Page, TableRow, Time};
 
-/// A result, by word, shape and color.
+/// A time in UTC, with how long ago it was.
+#[derive(Template)]
+#[template(
+    source = r#"<span class="when"><time datetime="{{ iso }}">{{ utc }}</time> <span class="age">{{ age }}</span></span>"#,
+    ext = "html"
+)]
+pub struct When {
+    /// RFC 3339, for the browser.
+    iso: String,
+    /// To the second, with `UTC`.
+    utc: String,
+    pub age: String,
+}
+
+// Its own template has escaped it.
+impl askama::filters::HtmlSafe for When {}
+
+impl When {
+    /// The time as it looks at `now`.
+    pub fn at(time: Time, now: Timestamp) -> Self {
+        let iso = time.to_string();
+        Self {
+            // A `Timestamp` lies between 1970 and 9999, so the parts of its RFC 3339 form have fixed places.
+            utc: format!("{} {}\u{a0}UTC", &iso[..10], &iso[11..19]),
+            age: format::age(now.ms() - time.0.ms()),
+            iso,
+        }
+    }
+}
+
+/// An outcome, by word, shape and color.
 #[derive(Template, Clone, Copy)]
 #[template(
     source = r#"<span class="badge {{ class }}"><span class="mark {{ class }}" aria-hidden="true"></span>{{ word }}</span>"#,
@@ -20,6 +53,7 @@ pub struct Badge {
     pub word: &'static str,
 }
 
+/// A payload in a box.
 #[derive(Template)]
 #[template(
     source = r#"<pre class="payload" tabindex="0" aria-label="Payload"><code>{% for piece in shown.pieces %}<span class="{{ piece.class }}">{{ piece.text }}</span>{% endfor %}</code></pre>{% if shown.is_cut %}<p class="note">Only the beginning is shown.</p>{% endif %}"#,
@@ -31,10 +65,9 @@ pub struct Block {
     pub size: String,
 }
 
-// Each is made by a template of its own, which has escaped what is in it.
+// Its own template has escaped each.
 impl HtmlSafe for Badge {}
 impl HtmlSafe for Block {}
-impl HtmlSafe for When {}
 
 impl From<Shown> for Block {
     fn from(shown: Shown) -> Self {
@@ -46,25 +79,35 @@ impl From<Shown> for Block {
     }
 }
 
-/// Another page's address.
+/// The links below a page of a listing.
+pub struct Pages {
+    /// Whether there are newer pages.
+    pub is_later: bool,
+    pub first: String,
+    pub next: Option<String>,
+}
+
+impl Pages {
+    /// The links on `path` with this query.
+    pub fn of(page: &Page, next: Option<Cursor>, query: &PageQuery, path: &str) -> Self {
+        Self {
+            is_later: page.after.is_some(),
+            first: query.without(&["cursor"]).on(path),
+            next: next.map(|cursor| query.with("cursor", &cursor.to_string()).on(path)),
+        }
+    }
+}
+
+/// The user of an event.
 pub struct UserLink {
     pub id: String,
     /// The ID as a part of a path.
     pub path: String,
 }
 
-impl UserLink {
-    pub fn to(id: &str) -> Self {
-        Self {
-            id: id.to_owned(),
-            path: encoded(id),
-        }
-    }
-}
-
-/// A line of `events`.
+/// A row of `events`.
 pub struct EventLine {
-    /// Letters, digits, `_` and `-` alone.
+    /// Only letters, digits, `_` and `-`.
     pub id: String,
     pub event_type: String,
     pub badge: Badge,
@@ -75,6 +118,12 @@ pub struct EventLine {
 }
 
 impl EventLine {
+    /// Events as they look at `now`.
+    pub fn all(events: &[EventRow], now: Timestamp) -> Vec<Self> {
+        events.iter().map(|event| Self::of(event, now)).collect()
+    }
+
+    /// An event as it looks at `now`.
     pub fn of(event: &EventRow, now: Timestamp) -> Self {
         let status = event.status.as_str();
         let lag_ms = event.processed_at.0.ms() - event.received_at.0.ms();
@@ -86,14 +135,22 @@ impl EventLine {
                 word: status,
             },
             error_code: event.error_code.clone(),
-            user: event.clerk_id.as_deref().map(UserLink::to),
-            received: when(event.received_at, now),
-            lag: super::chart::of_ms(lag_ms.max(0).unsigned_abs()),
+            user: event.clerk_id.as_ref().map(|id| UserLink {
+                id: id.clone(),
+                path: encode(id),
+            }),
+            received: When::at(event.received_at, now),
+            lag: of_ms(lag_ms.max(0).unsigned_abs()),
         }
     }
 }
 
-/// A row of `users`, as far as it tells who somebody is.
+/// A duration in milliseconds, for people.
+pub fn of_ms(ms: u64) -> String {
+    format::duration(Duration::from_millis(ms))
+}
+
+/// A row of `users`, as far as it identifies a person.
 pub struct Person {
     pub id: String,
     pub path: String,
@@ -106,25 +163,21 @@ pub struct Person {
 }
 
 impl Person {
+    /// A user as they look at `now`.
     pub fn of(user: &TableRow, now: Timestamp) -> Self {
-        let name = [user.text("first_name"), user.text("last_name")]
-            .into_iter()
-            .flatten();
-        let name = name
-            .map(str::trim)
-            .filter(|name| !name.is_empty())
-            .collect::<Vec<_>>()
-            .join(" ");
-        let known = [
-            Some(name),
-            user.text("username").map(str::to_owned),
-            user.text("email").map(str::to_owned),
-            user.text("phone").map(str::to_owned),
-        ];
-        let name = known
-            .into_iter()
-            .flatten()
-            .find(|name| !name.trim().is_empty());
+        let names = [user.text("first_name"), user.text("last_name")];
+        let names = names.into_iter().flatten().map(str::trim);
+        let name = names.filter(|name| !name.is_empty());
+        let name = name.collect::<Vec<_>>().join(" ");
+        let name = [
+            Some(&*name),
+            user.text("username"),
+            user.text("email"),
+            user.text("phone"),
+        ]
+        .into_iter()
+        .flatten()
+        .find(|name| !name.trim().is_empty());
         let or_dash = |column| user.text(column).unwrap_or("—").to_owned();
         let flag = |holds: Option<bool>, class, word| {
             (holds == Some(true)).then_some(Badge { class, word })
@@ -135,14 +188,14 @@ impl Person {
             flag(user.boolean("locked"), "stale", "locked"),
         ];
         Self {
-            initials: name.as_deref().map_or_else(|| "?".into(), initials),
-            name: name.unwrap_or_else(|| "no name".into()),
+            initials: name.map_or("?".into(), initials),
+            name: name.unwrap_or("no name").to_owned(),
             email: or_dash("email"),
             phone: or_dash("phone"),
             flags: flags.into_iter().flatten().collect(),
-            updated: user.updated_at.map(|time| when(time, now)),
+            updated: user.updated_at.map(|time| When::at(time, now)),
             id: user.clerk_id.clone(),
-            path: encoded(&user.clerk_id),
+            path: encode(&user.clerk_id),
         }
     }
 }
@@ -165,7 +218,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_has_initials_whatever_it_is() {
+    fn a_time_has_its_utc_form_and_its_age() {
+        let now = Timestamp::from_ms(1_795_400_000_000).unwrap();
+        let time = Timestamp::from_ms(now.ms() - 90_000).unwrap();
+        let when = When::at(Time(time), now);
+        assert_eq!(when.iso, "2026-11-23T02:11:50.000Z");
+        assert_eq!(when.utc, "2026-11-23 02:11:50\u{a0}UTC");
+    }
+
+    #[test]
+    fn every_name_has_initials() {
         let pairs = [
             ("Ada Lovelace", "AL"),
             ("ada", "A"),
@@ -180,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_a_piece_is_escaped() {
+    fn a_payload_is_escaped() {
         let block = Block::from(super::super::payload::show(
             br#"{"a":"<script>alert(1)</script>"}"#,
         ));

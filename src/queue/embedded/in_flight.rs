@@ -97,7 +97,7 @@ impl InFlightRows {
         self.rows().cursor
     }
 
-    /// Leases rows that were read after the cursor, except poison rows, and moves the cursor. `is_all` tells whether there are no
+    /// Leases rows that were read after the cursor, except poison rows, and moves the cursor. `is_all` is true if there are no
     /// more.
     pub fn lease_new(self: &Arc<Self>, mut seqs: Vec<i64>, is_all: bool) -> Lease {
         let mut rows = self.rows();

@@ -13,8 +13,8 @@ create table queue (
     body        blob    not null
 ) strict;
 
--- How many rows wait. Counting them would read every page of a long backlog; triggers keep the number right whoever
--- writes.
+-- How many rows wait. Counting them would read every page of a long backlog; triggers keep the number right for
+-- every writer.
 create table depth (
     id     integer primary key check (id = 1),
     events integer not null

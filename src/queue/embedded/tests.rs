@@ -278,7 +278,7 @@ async fn a_batch_that_is_dropped_comes_again_before_what_is_new() {
     }
     assert_eq!(queue.depth().await.unwrap(), 0);
 
-    // A consumer that waits gets what another one gives back.
+    // A waiting consumer gets what another one returns.
     queue.publish(event("e")).await.unwrap();
     let held = next(&mut first).await;
     let (batch, ()) = tokio::join!(next(&mut second), async {

@@ -381,7 +381,7 @@ impl Supervisor {
         self.state.send_replace(State::Open(Arc::clone(session)));
         let reason = tokio::select! {
             () = self.closing.requested() => "the program stops".to_string(),
-            () = session.ended() => "a channel failed; the connection is made anew".to_string(),
+            () = session.ended() => "a channel failed; it connects again".to_string(),
             reason = self.watch(&broker, session, events) => reason,
             reason = self.keep_complete(session), if self.purpose == Purpose::Publish => reason,
         };

@@ -12,12 +12,11 @@ use tracing::warn;
 
 use super::connection::Connection;
 use super::consumer_channel::{CANCEL_TIMEOUT, ConsumerChannel, Subscription, counts_deliveries};
-use super::delivery_tags::DeliveryTags;
 use super::prefetch::{Delivered, Prefetch};
 use super::publisher::Publisher;
 use super::topology::Names;
 use crate::backoff::Backoff;
-use crate::queue::batch::{Batch, ConsumerOptions, Source};
+use crate::queue::batch::{Batch, ConsumerOptions, DeliveryTags, Source};
 use crate::queue::error::{PUBLISH_TIMEOUT, Unavailable};
 
 /// How long the broker may take to create a consumer.

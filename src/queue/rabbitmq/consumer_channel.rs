@@ -3,6 +3,7 @@
 //! One consumer per channel: an acknowledgement of several tags covers all earlier ones on the channel, and two of them at
 //! once could overtake each other, which closes the channel.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,11 +19,10 @@ use lapin::types::{AMQPValue, FieldTable};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::connection::Session;
-use super::delivery_tags::{AcknowledgedTags, DeliveryTags};
 use super::message;
 use super::prefetch::{Delivered, Prefetched};
 use super::topology::{self, DELIVERY_LIMIT, Names};
-use crate::queue::batch::{Batch, Lease, Source};
+use crate::queue::batch::{Batch, DeliveryTags, Lease, Source};
 
 /// Deliveries without an acknowledgement from which on an event may be a poison message: half of the queue's limit, so that
 /// the other half can be spent on it in isolation.
@@ -403,5 +403,59 @@ impl Drop for ConsumerChannel {
     fn drop(&mut self) {
         // The first poll sends it.
         drop(self.send_ack().now_or_never());
+    }
+}
+
+/// The acknowledged tags of a channel.
+#[derive(Debug, Default)]
+struct AcknowledgedTags {
+    /// All tags up to this.
+    up_to: u64,
+    /// Others, after the first that is not acknowledged.
+    beyond: BTreeSet<u64>,
+}
+
+impl AcknowledgedTags {
+    /// Whether these ascending tags are all up to their last that are not acknowledged: one acknowledgement covers them.
+    fn are_completed_by(&self, tags: &[u64]) -> bool {
+        let Some(last) = tags.last() else {
+            return false;
+        };
+        let before = self.beyond.range(..last).count() + tags.len();
+        u64::try_from(before).ok() == last.checked_sub(self.up_to)
+    }
+
+    /// Adds tags.
+    fn add(&mut self, tags: &[u64]) {
+        self.beyond.extend(tags);
+        while self.beyond.remove(&(self.up_to + 1)) {
+            self.up_to += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_acknowledgement_covers_earlier_tags_only_if_none_is_left_out() {
+        let mut acknowledged = AcknowledgedTags::default();
+        assert!(acknowledged.are_completed_by(&[1, 2, 3]));
+        acknowledged.add(&[1, 2, 3]);
+        assert!(!acknowledged.are_completed_by(&[5, 6]), "4 is in flight");
+        acknowledged.add(&[5, 6]);
+        assert!(!acknowledged.are_completed_by(&[8, 9]));
+        assert!(
+            acknowledged.are_completed_by(&[4, 7, 8]),
+            "5 and 6 are done"
+        );
+        acknowledged.add(&[8]);
+        assert!(acknowledged.are_completed_by(&[4]));
+        acknowledged.add(&[4]);
+        assert_eq!((acknowledged.up_to, acknowledged.beyond.len()), (6, 1));
+        acknowledged.add(&[7]);
+        assert_eq!((acknowledged.up_to, acknowledged.beyond.len()), (8, 0));
+        assert!(acknowledged.are_completed_by(&[9, 10]));
     }
 }

@@ -18,23 +18,27 @@ struct Death<'h> {
     at_s: Option<i64>,
 }
 
-/// Why the event is in the queue of this source; `None` for `Source::Events`.
+/// Why the event is in the queue of this secondary source.
 pub fn of(
     headers: Option<&FieldTable>,
     source: Source,
     names: &Names,
     received_at: Timestamp,
-) -> Option<DeadLetter> {
-    if source == Source::Events {
-        return None;
+) -> DeadLetter {
+    match headers.and_then(first_death) {
+        None if source != Source::Unrouted => DeadLetter {
+            code: "rejected",
+            text: format!(
+                "it is in {} without a reason (x-death): somebody published it there; replay it or discard it",
+                names.of_source(source)
+            ),
+        },
+        Some(death) if death.queue != names.unrouted => died(&death, received_at),
+        _ => DeadLetter {
+            code: "unrouted",
+            text: "no queue was bound for it when it came; replay it".into(),
+        },
     }
-    let death = headers.and_then(first_death);
-    Some(match death {
-        None if source == Source::Unrouted => unrouted(),
-        Some(Death { queue, .. }) if queue == names.unrouted => unrouted(),
-        None => put_by_hand(names.of_source(source)),
-        Some(death) => died(&death, received_at),
-    })
 }
 
 fn first_death(headers: &FieldTable) -> Option<Death<'_>> {
@@ -65,22 +69,6 @@ fn first_death(headers: &FieldTable) -> Option<Death<'_>> {
         reason,
         at_s,
     })
-}
-
-fn unrouted() -> DeadLetter {
-    DeadLetter {
-        code: "unrouted",
-        text: "no queue was bound for it when it came; replay it".into(),
-    }
-}
-
-fn put_by_hand(queue: &str) -> DeadLetter {
-    DeadLetter {
-        code: "rejected",
-        text: format!(
-            "it is in {queue} without a reason (x-death): somebody published it there; replay it or discard it"
-        ),
-    }
 }
 
 fn died(death: &Death<'_>, received_at: Timestamp) -> DeadLetter {
@@ -174,7 +162,6 @@ mod tests {
             &Names::new("ns"),
             Timestamp::from_seconds(RECEIVED_S).unwrap(),
         )
-        .unwrap()
     }
 
     #[test]
@@ -229,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_reason_is_reported_and_an_event_in_the_main_queue_has_none() {
+    fn a_missing_reason_is_reported() {
         assert_eq!(judged(None, Source::Unrouted).code, "unrouted");
         for headers in [None, Some(FieldTable::default())] {
             let letter = judged(headers.as_ref(), Source::DeadLetters);
@@ -239,13 +226,6 @@ mod tests {
                 letter.text
             );
         }
-        let dead = headers(&[("ns.users", "expired", 1)]);
-        let at = Timestamp::from_seconds(RECEIVED_S).unwrap();
-        assert_eq!(
-            of(Some(&dead), Source::Events, &Names::new("ns"), at),
-            None,
-            "somebody moved it back"
-        );
     }
 
     #[test]

@@ -86,7 +86,8 @@ pub fn restore(delivery: Delivery, source: Source, names: &Names) -> SignedEvent
         .map(EventType::named);
     let trace = trace(TRACEPARENT)
         .and_then(|parent| TraceContext::new(parent, trace(TRACESTATE).unwrap_or("")));
-    let dead_letter = dead_letter::of(properties.headers().as_ref(), source, names, received_at);
+    let dead_letter = (source != Source::Events)
+        .then(|| dead_letter::of(properties.headers().as_ref(), source, names, received_at));
     let body = Bytes::from(delivery.data);
     let id = id.unwrap_or_else(|| unidentified(&body));
     let event_type = event_type.unwrap_or_else(|| EventType::read(&body));
@@ -261,5 +262,23 @@ mod tests {
         }
         // Without any time: the time at which it is read.
         assert!(restore(delivery(BasicProperties::default(), b"{}")).received_at() <= now());
+    }
+
+    #[test]
+    fn an_event_that_was_moved_back_from_a_secondary_queue_is_no_dead_letter() {
+        let mut death = FieldTable::default();
+        death.insert("queue".into(), AMQPValue::LongString("ns.users".into()));
+        death.insert("reason".into(), AMQPValue::LongString("expired".into()));
+        let mut headers = FieldTable::default();
+        let deaths = vec![AMQPValue::FieldTable(death)];
+        headers.insert("x-death".into(), AMQPValue::FieldArray(deaths.into()));
+        let properties = BasicProperties::default().with_headers(headers);
+        let restored = |source| {
+            let delivery = delivery(properties.clone(), b"{}");
+            super::restore(delivery, source, &Names::new("ns"))
+        };
+        assert!(restored(Source::Events).dead_letter().is_none());
+        let dead_letter = restored(Source::DeadLetters);
+        assert_eq!(dead_letter.dead_letter().unwrap().code, "expired");
     }
 }

@@ -371,7 +371,7 @@ async fn refused_binding(
     })
 }
 
-/// Why the broker takes no events now; `None` if it does. It tells a connection that has sent a message.
+/// Why the broker takes no events now; `None` if it does. It sends the alarm to a connection that has published.
 async fn alarm(connection: &Connection, mut events: Events, names: &Names) -> Option<String> {
     let blocked = async {
         loop {

@@ -29,7 +29,7 @@ impl Disk {
 
     /// Leaves no room.
     pub fn fill(&self) {
-        // Whoever writes meanwhile may need what was measured: then it is refused, and measured again.
+        // A writer meanwhile may need what was measured: then it is refused, and measured again.
         let is_full = (0..100).any(|_| self.resize(&(self.used() + SPARE).to_string()));
         assert!(is_full, "the disk cannot be made smaller");
     }

@@ -185,7 +185,7 @@ impl Node<'_> {
             .unwrap()
     }
 
-    /// Messages in all queues, those in the hands of consumers and those on their way to the dead letters too; nothing while
+    /// Messages in all queues, those in flight and those on their way to the dead letters too; `None` while
     /// a queue has no leader. Asks the queues themselves: the broker's own listing is up to 5 s old.
     pub fn messages(&self) -> Option<u64> {
         self.count("true")

@@ -1,4 +1,4 @@
-//! One suite a seam: the same tests for both of its arms, on real servers.
+//! One suite per seam: the same tests for both arms, on real servers.
 
 mod columns;
 mod erasure;
@@ -9,8 +9,9 @@ mod postgres_missing_rows;
 mod questions;
 mod queue;
 mod rabbitmq;
-mod rabbitmq_suspects;
-mod rabbitmq_wire;
+mod rabbitmq_connection;
+mod rabbitmq_consume;
+mod rabbitmq_poison;
 mod sqlite;
 mod store;
 mod tables;

@@ -111,7 +111,7 @@ on_both_queues! {
     async fn an_acknowledgement_covers_its_own_batch_alone(arm: &Arm) {
         let queue = arm.open().await;
         let mut consumer_1 = consumer(&queue, 1);
-        // Three batches in hand, in this order.
+        // Three batches in flight, in this order.
         let mut in_hand = Vec::new();
         for id in ["msg_a", "msg_b", "msg_c"] {
             publish(&queue, event(id)).await;
@@ -227,7 +227,7 @@ on_both_queues! {
             stopped.ack(batch).await.unwrap();
         }
         assert!(stopped.next_batch().await.is_none(), "and stays at its end");
-        // What was in hand all the time can still be acknowledged.
+        // A batch that was in flight all the time can still be acknowledged.
         seen.extend(ids(&in_hand));
         stopped.ack(in_hand).await.unwrap();
         drop(stopped);
@@ -271,7 +271,7 @@ on_both_queues! {
         consumer.ack(rest).await.unwrap();
     }
 
-    async fn what_is_in_hand_can_be_acknowledged_while_more_is_asked_for(arm: &Arm) {
+    async fn a_batch_in_flight_can_be_acknowledged_while_more_is_asked_for(arm: &Arm) {
         let queue = arm.open().await;
         publish_all(&queue, &names("msg", 20)).await;
         let mut consumer = consumer(&queue, 3);

@@ -1,13 +1,12 @@
-//! What only a broker can do: refuse, return, break off; and what it is asked to keep.
+//! The topology and messages at RabbitMQ, and publishes that are refused, returned or cut off.
 
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use clerk_sync::clerk::EventType;
-use clerk_sync::queue::{Batch, PublishError, Source};
+use clerk_sync::queue::{PublishError, Source};
 use futures_util::future::join_all;
 use lapin::options::{BasicPublishOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
@@ -25,14 +24,14 @@ use crate::support::queues::{
 /// What must be answered without asking the broker. It takes microseconds; a loaded machine gets its due.
 const AT_ONCE: Duration = Duration::from_millis(500);
 
-async fn put(channel: &Channel, queue: String, properties: BasicProperties, body: &[u8]) {
+pub async fn put(channel: &Channel, queue: String, properties: BasicProperties, body: &[u8]) {
     let options = BasicPublishOptions {
         mandatory: true,
         immediate: false,
     };
     #[expect(
         clippy::disallowed_methods,
-        reason = "by hand, as a stranger would; nobody else has this channel"
+        reason = "by hand, as a stranger would; no other task has this channel"
     )]
     let published = channel
         .basic_publish("".into(), queue.into(), options, body, properties)
@@ -178,14 +177,15 @@ async fn another_topology_is_named_and_left_alone() {
             Err(PublishError::Unavailable),
             "the first attempt is waited for"
         );
-        let told = reason(&queue);
+        let reported = reason(&queue);
         assert!(
-            told.contains(&users) && told.contains("inequivalent arg 'x-dead-letter-exchange'"),
-            "{told}"
+            reported.contains(&users)
+                && reported.contains("inequivalent arg 'x-dead-letter-exchange'"),
+            "{reported}"
         );
         assert!(
-            told.contains("AMQP_NAMESPACE"),
-            "it says what to do: {told}"
+            reported.contains("AMQP_NAMESPACE"),
+            "it says what to do: {reported}"
         );
 
         let queues = arm
@@ -269,7 +269,7 @@ async fn what_no_binding_takes_is_kept() {
     .await;
 }
 
-/// lapin can pin a returned message on another one's confirm, so this is told apart by ID, under load.
+/// lapin can pin a returned message on another one's confirm, so they are distinguished by ID, under load.
 #[tokio::test(flavor = "multi_thread")]
 async fn unroutable_is_exactly_what_nothing_took() {
     Arm::rabbitmq(async |arm| {
@@ -326,72 +326,7 @@ async fn unroutable_is_exactly_what_nothing_took() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn publishing_goes_on_after_the_broker_closed_the_connection() {
-    Arm::rabbitmq(async |arm| {
-        let queue = arm.open().await;
-        ready(&queue).await;
-        let namespace = arm.namespace();
-        let before = namespace.connections("publish");
-        assert_eq!(before.len(), 1);
-
-        // Always something in flight while the broker's own command runs.
-        let closed = AtomicBool::new(false);
-        let publish = async {
-            let mut taken = BTreeSet::new();
-            let mut round = 0;
-            // Not as fast as it can: all of it is read back one by one.
-            let mut pace = tokio::time::interval(Duration::from_millis(20));
-            while !closed.load(Ordering::SeqCst) {
-                pace.tick().await;
-                round += 1;
-                let sent = names(&format!("msg_{round}"), 20);
-                for (published, id) in join_all(
-                    sent.into_iter()
-                        .map(async |id| (queue.publish(event(&id)).await, id)),
-                )
-                .await
-                {
-                    match published {
-                        Ok(()) => drop(taken.insert(id)),
-                        Err(PublishError::Unavailable) => {}
-                        Err(other) => panic!("{id}: {other}"),
-                    }
-                }
-            }
-            taken
-        };
-        let name = namespace.name().to_owned();
-        let close = async {
-            let closing =
-                tokio::task::spawn_blocking(move || broker::close_connections(&name, "publish"));
-            closing.await.unwrap();
-            closed.store(true, Ordering::SeqCst);
-        };
-        let (mut taken, ()) = tokio::join!(publish, close);
-
-        // By itself, without a new queue.
-        until("a publish succeeds", async || {
-            queue.publish(event("msg_after")).await.is_ok()
-        })
-        .await;
-        taken.insert("msg_after".into());
-        let after = namespace.connections("publish");
-        assert!(
-            after.len() == 1 && after != before,
-            "it is another connection: {before:?}, {after:?}"
-        );
-        let stored: BTreeSet<_> = namespace.take_all("users").await.into_iter().collect();
-        assert!(
-            stored.is_superset(&taken),
-            "lost: {:?}",
-            taken.difference(&stored).collect::<Vec<_>>()
-        );
-    })
-    .await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_thread_publishes_for_itself_and_its_end_disturbs_nobody() {
+async fn a_thread_publishes_for_itself_and_its_end_disturbs_no_other() {
     Arm::rabbitmq(async |arm| {
         let queue = arm.open().await;
         ready(&queue).await;
@@ -406,7 +341,7 @@ async fn a_thread_publishes_for_itself_and_its_end_disturbs_nobody() {
                 let queue = all.on_this_thread(NonZeroUsize::new(2).unwrap());
                 publish_all(&queue, &names("of_the_thread", 100)).await;
                 drop(queue);
-                // Its tasks see that nobody is left.
+                // Its tasks see that no handle is left.
                 for _ in 0..100 {
                     tokio::task::yield_now().await;
                 }
@@ -422,108 +357,6 @@ async fn a_thread_publishes_for_itself_and_its_end_disturbs_nobody() {
             "all over one connection"
         );
         assert_eq!(drain(&mut consumer(&queue, 100), 150).await.len(), 150);
-    })
-    .await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_batch_of_a_closed_connection_is_delivered_again() {
-    Arm::rabbitmq(async |arm| {
-        let queue = arm.open().await;
-        let sent = names("msg", 10);
-        publish_all(&queue, &sent).await;
-        let mut consumer = consumer(&queue, 10);
-        // All in hand, so that what comes after it comes from another connection.
-        let mut in_hand = Vec::new();
-        while in_hand
-            .iter()
-            .map(|batch: &Batch| batch.events.len())
-            .sum::<usize>()
-            < sent.len()
-        {
-            in_hand.push(next(&mut consumer).await);
-        }
-        broker::close_connections(arm.namespace().name(), "consume");
-        // The same consumer is built anew, and the old batch means nothing to it.
-        let again = next(&mut consumer).await;
-        for batch in in_hand {
-            consumer.ack(batch).await.unwrap_err();
-        }
-        let mut seen: BTreeSet<_> = ids(&again).into_iter().collect();
-        consumer.ack(again).await.unwrap();
-        if seen.len() < sent.len() {
-            seen.extend(drain(&mut consumer, sent.len() - seen.len()).await);
-        }
-        assert_eq!(seen, sent);
-        assert_nothing_comes(&mut consumer).await;
-    })
-    .await;
-}
-
-/// lapin says once that there is no more, and that can be read while a batch fills.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_stop_ends_a_consumer_whose_last_batch_is_not_full() {
-    Arm::rabbitmq(async |arm| {
-        let queue = arm.open().await;
-        let mut consumer = consumer(&queue, 10);
-        publish_all(&queue, &names("first", 1)).await;
-        drain(&mut consumer, 1).await;
-        // Nothing is sent ahead before the first one is known to be no suspect.
-        assert_nothing_comes(&mut consumer).await;
-        publish_all(&queue, &names("sent_ahead", 5)).await;
-        // Nothing is left at the broker: all five are on their way before the answer to the stop is.
-        until("they were sent ahead", async || {
-            arm.namespace().ready("users").await == Some(0)
-        })
-        .await;
-        consumer.stop().await;
-        let mut seen = BTreeSet::new();
-        while let Some(batch) = timeout(Duration::from_secs(5), consumer.next_batch())
-            .await
-            .expect("it ends")
-        {
-            seen.extend(ids(&batch));
-            consumer.ack(batch).await.unwrap();
-        }
-        assert_eq!(
-            seen,
-            names("sent_ahead", 5),
-            "what was sent ahead is handed out"
-        );
-    })
-    .await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_deleted_queue_is_declared_again() {
-    Arm::rabbitmq(async |arm| {
-        let queue = arm.open().await;
-        let mut consumer = consumer(&queue, 10);
-        publish_all(&queue, &names("before", 3)).await;
-        drain(&mut consumer, 3).await;
-        arm.namespace().delete_queue("users").await;
-        // Only who consumes notices.
-        let wait = async { drain(&mut consumer, 1).await };
-        let publish = async {
-            // Between its declaration and its binding an event would go to the unrouted ones.
-            let users = json!(arm.namespace().queue("users"));
-            let bindings = || {
-                arm.namespace().listed(
-                    "bindings",
-                    &["source_name", "destination_name", "routing_key"],
-                )
-            };
-            let is_bound = |it: &Value| {
-                it["destination_name"] == users && it["routing_key"] == json!("user.*")
-            };
-            until("the queue is bound again", async || {
-                bindings().iter().any(is_bound)
-            })
-            .await;
-            publish(&queue, event("after_0")).await;
-        };
-        let (came, ()) = tokio::join!(wait, publish);
-        assert_eq!(came, ["after_0"]);
     })
     .await;
 }
@@ -563,94 +396,6 @@ async fn who_only_publishes_notices_that_a_queue_or_an_exchange_was_deleted() {
             namespace.connections("publish"),
             connection,
             "and no publish was cut off for it"
-        );
-    })
-    .await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_delivered_too_often_is_a_dead_letter() {
-    Arm::rabbitmq(async |arm| {
-        let queue = arm.open().await;
-        publish(&queue, event("msg_poison")).await;
-        let mut dead = queue.consume(Source::DeadLetters, taking(10));
-        // One delivery, and 20 again.
-        for delivery in 0..21 {
-            let batch = next(&mut consumer(&queue, 10)).await;
-            assert_eq!(ids(&batch), ["msg_poison"], "delivery {delivery}");
-        }
-        let batch = next(&mut dead).await;
-        assert_eq!(batch.events[0].id().as_str(), "msg_poison");
-        assert_eq!(batch.events[0].body(), event("msg_poison").body());
-        assert_eq!(
-            batch.events[0].received_at(),
-            event("msg_poison").received_at()
-        );
-        dead.ack(batch).await.unwrap();
-    })
-    .await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_message_put_there_by_hand_comes_under_the_same_id_each_time() {
-    Arm::rabbitmq(async |arm| {
-        let queue = arm.open().await;
-        ready(&queue).await;
-        let (connection, channel) = broker::connect().await;
-        channel
-            .confirm_select(lapin::options::ConfirmSelectOptions { nowait: false })
-            .await
-            .unwrap();
-        let users = arm.namespace().queue("users");
-        let dotted = BasicProperties::default().with_message_id("not.an.id".into());
-        put(
-            &channel,
-            users.clone(),
-            BasicProperties::default(),
-            br#"{"type":"user.deleted"}"#,
-        )
-        .await;
-        put(&channel, users, dotted, br#"{"type":"user.deleted"}"#).await;
-        connection.close(200, "put".into()).await.unwrap();
-        let mut consumer = consumer(&queue, 1);
-        let (first, second) = (next(&mut consumer).await, next(&mut consumer).await);
-        assert_eq!(ids(&first), ids(&second));
-        assert!(ids(&first)[0].starts_with("unidentified_"));
-        assert_eq!(
-            first.events[0].event_type(),
-            &EventType::named("user.deleted")
-        );
-    })
-    .await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn only_what_is_used_is_connected() {
-    Arm::rabbitmq(async |arm| {
-        let worker = arm.open().await;
-        let mut consumer = consumer(&worker, 10);
-        assert_nothing_comes(&mut consumer).await;
-        ready(&worker).await;
-        until("it consumes", async || {
-            arm.namespace().connections("consume").len() == 1
-        })
-        .await;
-        assert_eq!(worker.depth().await.unwrap(), 0);
-        assert!(
-            arm.namespace().connections("publish").is_empty(),
-            "a worker publishes nothing"
-        );
-        worker.close().await;
-
-        // Connects without being asked for anything.
-        let _receiver = arm.open().await;
-        until("it publishes", async || {
-            arm.namespace().connections("publish").len() == 1
-        })
-        .await;
-        assert!(
-            arm.namespace().connections("consume").is_empty(),
-            "a receiver consumes nothing"
         );
     })
     .await;

@@ -38,7 +38,7 @@ fn ids(answer: &Answer, list: &str, id: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn nobody_gets_in_without_the_token() {
+async fn every_route_needs_the_token() {
     let place = Place::embedded();
     let app = place.serve().await;
     let paths = [
@@ -96,7 +96,7 @@ async fn nobody_gets_in_without_the_token() {
 }
 
 #[tokio::test]
-async fn the_token_is_read_again_on_sighup_and_a_short_one_is_refused() {
+async fn the_token_is_read_again_on_sighup_and_a_short_one_is_rejected() {
     let place = Place::embedded();
     let file = place.directory().join("token");
     std::fs::write(&file, TOKEN).unwrap();
@@ -215,7 +215,7 @@ async fn a_failed_event_is_found_and_replayed_without_servers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_are_replayed_or_discarded_by_filter_in_portions() {
+async fn many_events_are_replayed_or_discarded_by_filter_in_portions() {
     let place = Place::embedded();
     let app = serve(&place).await;
     let events: Vec<_> = (0..7)
@@ -279,7 +279,7 @@ async fn many_are_replayed_or_discarded_by_filter_in_portions() {
 
 /// Whatever does not say which events means none of them.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_set_of_events_is_named_or_refused() {
+async fn a_request_without_a_selection_is_rejected() {
     let place = Place::embedded();
     let app = serve(&place).await;
     let events: Vec<_> = (0..5)
@@ -392,7 +392,7 @@ async fn a_set_of_events_is_named_or_refused() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_or_unknown_is_said() {
+async fn an_error_names_what_is_wrong_or_unknown() {
     let place = Place::embedded();
     let app = serve(&place).await;
     for path in [
@@ -447,7 +447,7 @@ async fn what_is_wrong_or_unknown_is_said() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_receiver_has_no_database_and_says_so_and_a_worker_has() {
+async fn a_receiver_reports_that_it_has_no_database_and_a_worker_has_one() {
     let place = Place::servers().await;
     place.succeed(&["migrate"]);
     let variables = [

@@ -21,7 +21,7 @@ async fn a_2xx_is_exactly_a_stored_event() {
     let receiver = place
         .start(&["receiver"], &[("CLERK_WEBHOOK_SIGNING_SECRET", SECRET)])
         .await;
-    // By policy, as an operator would; nobody consumes.
+    // By policy, as an operator would; there is no consumer.
     place.namespace().limit_length(LENGTH_MAX).await;
 
     let mut acknowledged = BTreeSet::new();
@@ -86,7 +86,7 @@ async fn a_2xx_is_exactly_a_stored_event() {
     );
 }
 
-/// Delivers until it is told to stop, many at once: the IDs that got a 2xx, and how many got none.
+/// Delivers until it is stopped, many at once. Returns the IDs that got a 2xx, and how many got none.
 async fn deliver_until(
     receiver: &App,
     sender: usize,
@@ -134,7 +134,7 @@ async fn a_deleted_exchange_is_declared_again_and_no_2xx_is_lost() {
         for _ in 0..3 {
             refused.store(false, Ordering::SeqCst);
             place.namespace().delete_exchange("events").await;
-            until("somebody is refused", async || {
+            until("a delivery is refused", async || {
                 refused.load(Ordering::SeqCst)
             })
             .await;

@@ -1,4 +1,4 @@
-//! The dashboard as a browser sees it: who gets in, what its pages may do, and what is done from them.
+//! The pages of the dashboard as a browser sees them: links, headers, and the replay and discard of failed events.
 
 use std::collections::BTreeSet;
 
@@ -9,9 +9,9 @@ use crate::support::app::{App, Place, SECRET, until};
 use crate::support::history::{delete, event, fail, update};
 use crate::support::visitor::{Page, Visitor};
 
-const TOKEN: &str = "correct-horse-battery-staple";
+pub const TOKEN: &str = "correct-horse-battery-staple";
 
-async fn serve(place: &Place) -> App {
+pub async fn serve(place: &Place) -> App {
     place
         .start(
             &["serve"],
@@ -23,7 +23,7 @@ async fn serve(place: &Place) -> App {
         .await
 }
 
-async fn log_in(app: &App) -> Visitor {
+pub async fn log_in(app: &App) -> Visitor {
     let mut visitor = Visitor::of(app);
     let page = visitor.log_in(TOKEN).await;
     assert_eq!((page.status, page.location()), (303, "/"), "{}", page.body);
@@ -31,7 +31,7 @@ async fn log_in(app: &App) -> Visitor {
 }
 
 /// Every header that binds the browser, on whatever the dashboard answers.
-fn assert_guarded(page: &Page) {
+pub fn assert_guarded(page: &Page) {
     let policy = page.header("content-security-policy");
     for part in [
         "default-src 'none'",
@@ -63,7 +63,7 @@ fn assert_guarded(page: &Page) {
 }
 
 /// What the policy would stop is not there to begin with.
-fn assert_nothing_inline(page: &Page) {
+pub fn assert_nothing_inline(page: &Page) {
     let tags: Vec<_> = page
         .body
         .split('<')
@@ -88,264 +88,12 @@ fn assert_nothing_inline(page: &Page) {
     }
 }
 
-#[tokio::test]
-async fn without_a_token_it_says_how_to_turn_it_on() {
-    let place = Place::embedded();
-    let app = place.serve().await;
-    let mut visitor = Visitor::of(&app);
-    for path in [
-        "/",
-        "/events",
-        "/users/user_1",
-        "/login",
-        "/events/msg_1/payload",
-    ] {
-        let page = visitor.get(path).await;
-        assert_eq!(page.status, 403, "{path}");
-        assert!(
-            page.body.contains("ADMIN_TOKEN")
-                && page.header("content-type").starts_with("text/html"),
-            "{path}"
-        );
-        assert_guarded(&page);
-        assert_nothing_inline(&page);
-    }
-    assert_eq!(visitor.log_in(TOKEN).await.status, 403);
-    assert_eq!(visitor.post("/events/msg_1/replay", &[]).await.status, 403);
-}
-
-#[tokio::test]
-async fn who_is_not_logged_in_is_sent_to_the_login_and_on_from_there() {
-    let place = Place::embedded();
-    let app = serve(&place).await;
-    let mut visitor = Visitor::of(&app);
-    assert_eq!(visitor.get("/").await.location(), "/login");
-    let page = visitor.get("/events?status=failed&user=a%26b").await;
-    assert_eq!(
-        (page.status, page.location()),
-        (
-            303,
-            "/login?next=%2Fevents%3Fstatus%3Dfailed%26user%3Da%2526b"
-        )
-    );
-    assert_guarded(&page);
-
-    let wrong = visitor
-        .post("/login", &[("token", "wrong"), ("next", "/events")])
-        .await;
-    assert_eq!(wrong.status, 401);
-    assert!(wrong.body.contains("not the token") && wrong.header("set-cookie").is_empty());
-    assert_guarded(&wrong);
-    let elsewhere = visitor
-        .post("/login", &[("token", TOKEN), ("next", "//evil.example")])
-        .await;
-    assert_eq!((elsewhere.status, elsewhere.location()), (303, "/"));
-    let page = visitor
-        .post(
-            "/login",
-            &[("token", TOKEN), ("next", "/events?status=failed")],
-        )
-        .await;
-    assert_eq!(
-        (page.status, page.location()),
-        (303, "/events?status=failed")
-    );
-    let cookie = page.header("set-cookie");
-    for flag in ["HttpOnly", "SameSite=Strict", "Path=/", "Max-Age=43200"] {
-        assert!(cookie.contains(flag), "{cookie}");
-    }
-    assert!(
-        !cookie.contains("Secure") && !cookie.contains(TOKEN),
-        "{cookie}"
-    );
-    assert_eq!(visitor.get("/events").await.status, 200);
-    assert_eq!(
-        visitor.get("/login").await.location(),
-        "/",
-        "nothing to do there"
-    );
-
-    visitor.set("x-forwarded-proto", "https");
-    let cookie = visitor.log_in(TOKEN).await.header("set-cookie").to_owned();
-    assert!(cookie.ends_with("; Secure"), "{cookie}");
-    assert!(
-        app.log().iter().all(|line| !line.contains(TOKEN)),
-        "the token is in the log"
-    );
-}
-
-/// A browser holds a strict cookie back on the way from another site, and sends it when the page itself asks.
-#[tokio::test]
-async fn a_link_on_another_site_leads_to_the_page() {
-    let place = Place::embedded();
-    let app = serve(&place).await;
-    let mut visitor = Visitor::of(&app);
-    visitor.set("sec-fetch-site", "cross-site");
-    let page = visitor.get("/events?user=\"><script>").await;
-    assert_eq!(page.status, 200);
-    assert!(
-        page.body
-            .contains("http-equiv=\"refresh\" content=\"0; url=/events?user="),
-        "{}",
-        page.body
-    );
-    assert_nothing_inline(&page);
-    visitor.set("sec-fetch-site", "same-origin");
-    assert_eq!(
-        visitor.get("/events").await.status,
-        303,
-        "and there is no circle"
-    );
-}
-
-#[tokio::test]
-async fn guesses_are_slow_and_few() {
-    let place = Place::embedded();
-    let app = serve(&place).await;
-    let guess = || async {
-        Visitor::of(&app)
-            .log_in("a wrong token, of some length")
-            .await
-            .status
-    };
-    let answers = futures_util::future::join_all((0..24).map(|_| guess())).await;
-    assert!(
-        answers.iter().all(|status| [401, 429].contains(status)),
-        "{answers:?}"
-    );
-    assert!(answers.contains(&429), "{answers:?}");
-    until("the right one gets in again", async || {
-        Visitor::of(&app).log_in(TOKEN).await.status == 303
-    })
-    .await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn any_process_takes_the_session_and_a_rotation_ends_it() {
-    let place = Place::servers().await;
-    place.succeed(&["migrate"]);
-    let file = place.directory().join("token");
-    std::fs::write(&file, TOKEN).unwrap();
-    let variables = [("ADMIN_TOKEN_FILE", file.to_str().unwrap())];
-    let (first, second) = (
-        place.start(&["worker"], &variables).await,
-        place.start(&["worker"], &variables).await,
-    );
-    let mut visitor = log_in(&first).await;
-    let mut elsewhere = visitor.at(&second);
-    assert_eq!(elsewhere.get("/users").await.status, 200);
-    let overview = elsewhere.get("/").await;
-    assert!(
-        overview.body.contains("Elsewhere"),
-        "a worker does not receive"
-    );
-    std::fs::write(&file, "another-token-of-some-length").unwrap();
-    first.signal("HUP");
-    until("the session is over", async || {
-        visitor.get("/users").await.status == 303
-    })
-    .await;
-    assert_eq!(
-        elsewhere.get("/users").await.status,
-        200,
-        "that process has the old one still"
-    );
-
-    let receiver = place
-        .start(
-            &["receiver"],
-            &[
-                ("CLERK_WEBHOOK_SIGNING_SECRET", SECRET),
-                ("ADMIN_TOKEN", TOKEN),
-            ],
-        )
-        .await;
-    let page = Visitor::of(&receiver).get("/").await;
-    assert_eq!(page.status, 404);
-    assert!(page.body.contains("clerk-sync worker"), "{}", page.body);
-}
-
-#[tokio::test]
-async fn a_form_that_is_not_ours_does_nothing() {
-    let place = Place::embedded();
-    let app = serve(&place).await;
-    fail(&app.store, &[update("msg_1", "user_1", 10)]).await;
-    let mut visitor = log_in(&app).await;
-    let token = visitor.form_token("/events/msg_1").await;
-    let another = log_in(&app).await.form_token("/events/msg_1").await;
-    assert_ne!(token, another, "each session has its own");
-    let paths = [
-        "/events/msg_1/replay",
-        "/events/msg_1/discard",
-        "/events/replay",
-        "/events/discard",
-        "/logout",
-    ];
-    for path in paths {
-        for fields in [
-            &[][..],
-            &[("form_token", "")],
-            &[("form_token", "x")],
-            &[("form_token", &*another)],
-        ] {
-            let page = visitor.post(path, fields).await;
-            assert_eq!(page.status, 403, "{path} {fields:?}");
-            assert_guarded(&page);
-        }
-        let good = [("form_token", &*token)];
-        for (header, value) in [
-            ("sec-fetch-site", "cross-site"),
-            ("sec-fetch-site", "same-site"),
-            ("sec-fetch-site", "none"),
-            ("origin", "https://evil.example"),
-            ("origin", "null"),
-        ] {
-            let mut other = visitor.clone();
-            other.set(header, value);
-            assert_eq!(
-                other.post(path, &good).await.status,
-                403,
-                "{path} {header}: {value}"
-            );
-        }
-        assert_eq!(
-            Visitor::of(&app).post(path, &good).await.status,
-            303,
-            "without a session: to the login"
-        );
-    }
-    let mut other = Visitor::of(&app);
-    other.set("sec-fetch-site", "cross-site");
-    assert_eq!(
-        other.log_in(TOKEN).await.status,
-        403,
-        "nobody is logged in by another site"
-    );
-    let event = app.event("msg_1").await.unwrap();
-    assert_eq!(
-        (event.status, event.attempts),
-        (Status::Failed, 1),
-        "nothing was done"
-    );
-
-    visitor.set("sec-fetch-site", "same-origin");
-    visitor.set("origin", &format!("http://{}", app.address));
-    assert_eq!(
-        visitor
-            .post("/logout", &[("form_token", &token)])
-            .await
-            .location(),
-        "/login"
-    );
-    assert_eq!(visitor.get("/").await.status, 303, "logged out");
-}
-
+/// Names, IDs, codes and payloads with all that would break out of a page.
 const HOSTILE: &str =
     r#""'><script>alert(1)</script><img src=x onerror=alert(2)>{{7*7}}</pre></title>"#;
 
-/// Names, IDs, codes and payloads with all that would break out of a page.
 #[tokio::test]
-async fn what_came_from_outside_is_text() {
+async fn text_from_outside_stays_text() {
     let place = Place::embedded();
     let app = serve(&place).await;
     let mut visitor = log_in(&app).await;
@@ -456,7 +204,7 @@ fn urlencoded(text: &str) -> String {
 
 /// Follows every link from the overview on; nothing is broken, and nothing leads away.
 #[tokio::test]
-async fn every_link_leads_somewhere() {
+async fn every_link_leads_to_a_page() {
     let place = Place::embedded();
     let app = serve(&place).await;
     let mut visitor = log_in(&app).await;
@@ -545,7 +293,7 @@ async fn every_link_leads_somewhere() {
 }
 
 #[tokio::test]
-async fn assets_are_kept_for_good_under_a_name_of_their_content() {
+async fn assets_are_cached_under_a_digest_of_their_content() {
     let place = Place::embedded();
     let app = serve(&place).await;
     let mut visitor = Visitor::of(&app);
@@ -635,7 +383,7 @@ async fn a_failed_event_is_replayed_without_servers() {
 }
 
 #[tokio::test]
-async fn a_set_is_what_its_preview_showed() {
+async fn a_bulk_action_takes_the_events_of_its_preview() {
     let place = Place::embedded();
     let app = serve(&place).await;
     let events: Vec<_> = (0..7)

@@ -48,7 +48,7 @@ async fn an_event_that_was_delivered_too_often_is_kept_as_failed() {
         .await;
     assert_eq!(receiver.deliver("msg_1", BODY).await.status, 200);
 
-    // Somebody takes it again and again and cannot deal with it, as a worker that dies of it would.
+    // Taken again and again without an acknowledgement, as by a worker that it kills.
     let (_connection, channel) = connect().await;
     let mut deliveries = 0;
     until("the queue has given it up", async || {

@@ -22,7 +22,7 @@ async fn readiness(app: &App) -> String {
 
 /// A worker whose role is made, and unmade, by the test.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_role_or_a_grant_that_is_missing_is_said_once_and_waited_for() {
+async fn a_missing_role_or_grant_is_logged_once_and_waited_for() {
     let place = Place::servers().await;
     place.succeed(&["migrate"]);
     let Place::Servers { database, .. } = &place else {
@@ -134,7 +134,7 @@ async fn a_role_or_a_grant_that_is_missing_is_said_once_and_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_row_that_the_applications_own_trigger_refuses_fails_alone() {
+async fn a_row_that_a_trigger_of_the_application_rejects_fails_alone() {
     let place = Place::servers().await;
     place.succeed(&["migrate"]);
     let Place::Servers { database, .. } = &place else {
@@ -179,7 +179,7 @@ async fn a_row_that_the_applications_own_trigger_refuses_fails_alone() {
 
 /// What is there can still be updated, and no event can be written: readiness must not take the one for the other.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_is_not_ready_while_every_write_is_refused() {
+async fn a_worker_is_not_ready_while_every_write_is_rejected() {
     let refusing = |table: &str, raise: &str| {
         format!(
             "create function public.refuse() returns trigger language plpgsql as $$ begin raise {raise}; end $$;

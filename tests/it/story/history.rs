@@ -60,7 +60,7 @@ fn without_clock(text: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_history_says_what_each_event_did_and_why() {
+async fn a_history_explains_what_each_event_did() {
     let place = with_history().await;
     let printed = place.succeed(&["users", "history", "user_1"]);
     assert_eq!(
@@ -122,7 +122,7 @@ async fn a_history_says_what_each_event_did_and_why() {
 }
 
 #[tokio::test]
-async fn a_stale_event_names_the_one_it_is_behind() {
+async fn a_stale_event_names_the_newer_one() {
     let place = with_history().await;
     let shown = without_clock(&place.succeed(&["events", "show", "msg_2"]));
     for line in [
@@ -148,7 +148,7 @@ async fn a_stale_event_names_the_one_it_is_behind() {
 /// On a terminal, a status has its color; not where the person asked for none.
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn color_is_for_terminals_alone_and_can_be_refused() {
+async fn color_is_only_for_terminals_and_can_be_turned_off() {
     let place = with_history().await;
     let on_a_terminal = |variables: &[(&str, &str)]| {
         // util-linux's `script` runs a program on a terminal of its own.

@@ -45,12 +45,12 @@ const FATES: [(&str, &str); 33] = [
 ];
 
 #[tokio::test]
-async fn hostile_bodies_end_as_they_should_with_postgresql() {
+async fn hostile_bodies_have_the_expected_outcome_with_postgresql() {
     check_every_fate(Place::servers().await).await;
 }
 
 #[tokio::test]
-async fn hostile_bodies_end_as_they_should_with_sqlite() {
+async fn hostile_bodies_have_the_expected_outcome_with_sqlite() {
     check_every_fate(Place::embedded()).await;
 }
 

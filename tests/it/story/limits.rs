@@ -131,7 +131,7 @@ async fn a_body_that_never_ends_is_cut_and_others_are_served_meanwhile() {
 }
 
 #[tokio::test]
-async fn a_thousand_idle_connections_starve_nobody() {
+async fn a_thousand_idle_connections_starve_no_client() {
     let place = Place::embedded();
     let app = place.serve().await;
     let mut idle = Vec::new();
@@ -193,7 +193,7 @@ fn serve_with_open_files(place: &Place, files: u32) -> App {
 }
 
 #[tokio::test]
-async fn over_the_bound_of_connections_the_answer_is_503_at_once_and_health_is_still_told() {
+async fn over_the_limit_of_connections_the_answer_is_503_at_once_and_health_is_still_answered() {
     let place = Place::embedded();
     let app = serve_with_open_files(&place, 640);
     let mut idle = Vec::new();
@@ -257,7 +257,7 @@ fn memory_mib(app: &App) -> u64 {
 }
 
 #[tokio::test]
-async fn half_sent_bodies_are_bounded_together_and_leave_room_for_usual_ones() {
+async fn half_sent_bodies_are_limited_together_and_leave_capacity_for_usual_ones() {
     const MIB: usize = 1024 * 1024;
     let place = Place::embedded();
     let app = place.serve().await;
@@ -319,7 +319,7 @@ async fn half_sent_bodies_are_bounded_together_and_leave_room_for_usual_ones() {
 }
 
 #[tokio::test]
-async fn a_head_without_end_is_refused() {
+async fn an_endless_head_is_rejected() {
     let place = Place::embedded();
     let app = place.serve().await;
     let mut stream = TcpStream::connect(app.address).await.unwrap();

@@ -49,7 +49,7 @@ async fn start(place: &Place, filter: &str) -> App {
 }
 
 #[tokio::test]
-async fn each_event_has_its_lines_for_whoever_asks() {
+async fn each_event_has_its_lines_at_level_debug() {
     let place = Place::embedded();
     let app = start(&place, "debug").await;
     for (id, body) in [
@@ -139,7 +139,7 @@ async fn each_event_has_its_lines_for_whoever_asks() {
 }
 
 #[tokio::test]
-async fn more_events_make_no_more_lines_and_what_fails_is_told_once_a_batch() {
+async fn more_events_make_no_more_lines_and_failures_are_logged_once_per_batch() {
     let place = Place::embedded();
     let app = start(&place, "info").await;
     let before = lines(&app).len();

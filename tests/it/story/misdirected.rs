@@ -175,7 +175,7 @@ const MISSES: [(&str, &str, u16); 22] = [
 ];
 
 #[tokio::test]
-async fn a_signed_delivery_that_misses_the_route_is_told_the_right_one_counted_and_logged() {
+async fn a_signed_delivery_to_a_wrong_path_gets_the_right_one_and_is_counted_and_logged() {
     let place = Place::embedded();
     let app = serve(&place).await;
     for (number, (method, path, status)) in MISSES.into_iter().enumerate() {
@@ -223,7 +223,7 @@ async fn a_signed_delivery_that_misses_the_route_is_told_the_right_one_counted_a
 }
 
 #[tokio::test]
-async fn what_is_not_signed_gets_the_hint_and_counts_nothing() {
+async fn an_unsigned_request_gets_the_hint_and_counts_nothing() {
     let place = Place::embedded();
     let app = serve(&place).await;
     let headers = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
@@ -296,7 +296,7 @@ async fn what_is_not_signed_gets_the_hint_and_counts_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn roles_alone_say_where_webhooks_go() {
+async fn each_role_names_the_path_of_webhooks() {
     let place = Place::servers().await;
     place.succeed(&["migrate"]);
     let receiver = place
@@ -380,7 +380,7 @@ async fn a_plus_in_an_address_or_a_number_is_a_plus() {
 }
 
 #[tokio::test]
-async fn a_ping_of_svix_is_ignored_and_what_only_looks_like_one_is_kept() {
+async fn a_ping_of_svix_is_ignored_and_an_event_that_resembles_one_is_kept() {
     let place = Place::embedded();
     let app = place.serve().await;
     for (id, body) in [

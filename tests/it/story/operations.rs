@@ -87,7 +87,7 @@ fn database(place: &Place) -> &crate::support::database::TestDatabase {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_backup_of_the_schema_and_what_svix_sends_again_come_to_the_same_rows() {
+async fn a_backup_of_the_schema_and_redeliveries_give_the_same_rows() {
     let place = Place::servers().await;
     let app = place.serve().await;
     let (before, after) = (Sent::versions(0..2), Sent::versions(2..4));
@@ -132,7 +132,7 @@ async fn a_backup_of_the_schema_and_what_svix_sends_again_come_to_the_same_rows(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_embedded_files_are_copied_while_they_are_in_use_and_brought_back() {
+async fn the_embedded_files_are_copied_while_they_are_in_use_and_restored() {
     let place = Place::embedded();
     let app = place.serve().await;
     let (before, after) = (Sent::versions(0..2), Sent::versions(2..4));
@@ -167,7 +167,7 @@ async fn the_embedded_files_are_copied_while_they_are_in_use_and_brought_back() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_is_lost_is_rebuilt_from_what_svix_sends_again() {
+async fn a_lost_database_is_rebuilt_from_redeliveries() {
     let place = Place::servers().await;
     place.succeed(&["migrate"]);
     let receiver = place
@@ -211,7 +211,7 @@ async fn a_database_that_is_lost_is_rebuilt_from_what_svix_sends_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_queue_that_is_lost_with_what_waited_in_it_is_filled_again() {
+async fn a_lost_queue_is_filled_again_from_redeliveries() {
     let place = Place::servers().await;
     place.succeed(&["migrate"]);
     let receiver = place

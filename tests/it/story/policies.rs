@@ -331,15 +331,15 @@ async fn queues_that_an_earlier_version_declared_are_used_as_they_are() {
     let app = place.serve().await;
     assert_eq!(app.deliver("msg_0", body(0)).await.status, 200);
     assert_eq!(app.settled("msg_0").await.status, Status::Applied);
-    let said = String::from_utf8(place.run(&["check"]).stdout).unwrap();
+    let output = String::from_utf8(place.run(&["check"]).stdout).unwrap();
     for part in ["dead", "unrouted"] {
         let line = format!(
             "the queue {} is as an earlier version declared it",
             place.namespace().queue(part)
         );
         assert!(
-            said.contains(&line) && said.contains("rabbitmqctl delete_queue"),
-            "{said}"
+            output.contains(&line) && output.contains("rabbitmqctl delete_queue"),
+            "{output}"
         );
     }
     // The connection lives: the broker's refusal was the answer to a question.

@@ -33,7 +33,7 @@ async fn ask(app: &App, path: &'static str, lasts: Duration) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn however_often_health_is_asked_for_the_database_is_asked_once_a_second() {
+async fn any_number_of_health_checks_asks_the_database_once_a_second() {
     let place = Place::servers().await;
     let Place::Servers { database, .. } = &place else {
         unreachable!()
@@ -105,7 +105,7 @@ async fn a_server_is_ready_only_when_its_worker_applies() {
 
 /// A worker that waits for its schema, and is ready once that is there.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_without_its_schema_says_that_it_applies_nothing() {
+async fn a_worker_without_its_schema_reports_that_it_applies_nothing() {
     let place = Place::servers().await;
     let worker = place.start_unready(&["worker"], &[]);
     until("it says so", async || {

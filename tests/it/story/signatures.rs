@@ -77,7 +77,7 @@ fn the_published_vectors_verify_and_nothing_near_them_does() {
 }
 
 #[tokio::test]
-async fn a_delivery_with_wrong_headers_is_refused_with_its_code() {
+async fn a_delivery_with_wrong_headers_is_rejected_with_its_code() {
     let place = Place::embedded();
     let app = place.serve().await;
     let long = "x".repeat(100 * 1024);
@@ -189,7 +189,7 @@ async fn a_delivery_with_wrong_headers_is_refused_with_its_code() {
     let refusals = app
         .log()
         .iter()
-        .filter(|line| line.contains("deliveries are refused"))
+        .filter(|line| line.contains("requests are rejected"))
         .count();
     assert!(
         (4..=8).contains(&refusals),
@@ -198,7 +198,7 @@ async fn a_delivery_with_wrong_headers_is_refused_with_its_code() {
 }
 
 #[tokio::test]
-async fn a_changed_body_is_refused_whatever_changed() {
+async fn every_changed_body_is_rejected() {
     let place = Place::embedded();
     let app = place.serve().await;
     let mut flipped = BODY.to_vec();
@@ -217,7 +217,7 @@ async fn a_changed_body_is_refused_whatever_changed() {
 }
 
 #[tokio::test]
-async fn an_old_body_cannot_be_sent_anew_by_moving_the_boundaries() {
+async fn an_old_body_cannot_be_replayed_by_moving_the_boundaries() {
     // Somebody holds a delivery that was signed long ago, whose body happens to hold `.NOW.`: read with other
     // boundaries, the very same signed bytes are ID `old.body`, time NOW and another body.
     let now_s = now().ms() / 1000;
@@ -243,7 +243,7 @@ async fn an_old_body_cannot_be_sent_anew_by_moving_the_boundaries() {
 }
 
 #[tokio::test]
-async fn every_good_form_of_a_delivery_is_taken() {
+async fn every_valid_form_of_a_delivery_is_accepted() {
     let place = Place::embedded();
     let both = format!("{SECOND_SECRET}, {SECRET}");
     let app = place

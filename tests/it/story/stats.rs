@@ -37,7 +37,7 @@ async fn deliver(app: &App, events: &[(&str, i64)]) {
     }
 }
 
-async fn the_state_of_the_service_is_told_in_numbers(place: Place) {
+async fn stats_report_the_state_of_the_service(place: Place) {
     let app = serve(&place, &[]).await;
     deliver(&app, &[("msg_1", 10), ("msg_2", 20), ("msg_3", 15)]).await;
     fail(&app.store, &[update("msg_4", "user_2", 1)]).await;
@@ -81,13 +81,13 @@ async fn the_state_of_the_service_is_told_in_numbers(place: Place) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_state_of_the_service_is_told_in_numbers_with_servers() {
-    the_state_of_the_service_is_told_in_numbers(Place::servers().await).await;
+async fn stats_report_the_state_of_the_service_with_servers() {
+    stats_report_the_state_of_the_service(Place::servers().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_state_of_the_service_is_told_in_numbers_without_servers() {
-    the_state_of_the_service_is_told_in_numbers(Place::embedded()).await;
+async fn stats_report_the_state_of_the_service_without_servers() {
+    stats_report_the_state_of_the_service(Place::embedded()).await;
 }
 
 /// What waits is told with the age of the oldest, where the queue can say; and why where it cannot.

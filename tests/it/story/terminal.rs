@@ -55,7 +55,7 @@ async fn with_hostile_rows(place: &Place) -> App {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_came_from_outside_drives_no_terminal() {
+async fn text_from_outside_controls_no_terminal() {
     for place in [Place::embedded(), Place::servers().await] {
         let app = with_hostile_rows(&place).await;
         let user = format!("user_{HOSTILE}");
@@ -98,7 +98,7 @@ async fn what_came_from_outside_drives_no_terminal() {
 
 /// A program reads exactly what came, and a terminal is safe from it too.
 #[tokio::test(flavor = "multi_thread")]
-async fn json_holds_what_came_and_nothing_raw() {
+async fn json_has_the_exact_text_and_no_raw_control_character() {
     let place = Place::embedded();
     let app = with_hostile_rows(&place).await;
     let user = format!("user_{HOSTILE}");
@@ -169,7 +169,7 @@ fn unread(place: &Place, arguments: &[&str], with_stderr: bool) -> (ExitStatus, 
 
 /// A full disk is named, and what could not be written to it.
 #[tokio::test(flavor = "multi_thread")]
-async fn output_that_cannot_be_written_is_an_error_that_says_so() {
+async fn output_that_cannot_be_written_is_an_error() {
     let place = Place::embedded();
     let app = place.serve().await;
     let url = app.webhook_url();
@@ -211,7 +211,7 @@ async fn output_that_cannot_be_written_is_an_error_that_says_so() {
 
 /// Whoever reads the log can go away: the program works on.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_log_that_nobody_reads_stops_nothing() {
+async fn a_log_without_a_reader_blocks_nothing() {
     let place = Place::embedded();
     let mut command = place.command(&["serve"]);
     command
@@ -259,7 +259,7 @@ async fn a_log_that_nobody_reads_stops_nothing() {
 
 /// A reader that has seen enough changes no exit status, and nothing panics.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reader_that_has_seen_enough_is_no_error() {
+async fn a_reader_that_closes_its_pipe_is_no_error() {
     let place = Place::embedded();
     let app = with_hostile_rows(&place).await;
     let url = app.webhook_url();

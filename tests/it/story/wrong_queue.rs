@@ -10,7 +10,7 @@ use crate::support::app::{App, Place, SECRET, until};
 use crate::support::broker::{self, Namespace};
 use crate::support::history::{fail, update};
 
-/// Runs `events replay --all` with other settings; its exit status and what it said.
+/// Runs `events replay --all` with other settings; its exit status and output.
 fn replay(
     place: &Place,
     arguments: &[&str],
@@ -150,7 +150,7 @@ async fn a_replay_to_a_queue_that_no_worker_reads_is_refused() {
         "{noted}"
     );
 
-    // The same broker by another name is refused too, unless a person says that it is the same.
+    // The same broker by another name is refused too, unless the operator states that it is the same.
     let other_name = broker::url().replace("127.0.0.1", "localhost");
     assert_ne!(other_name, broker::url());
     let (status, said) = replay(&place, &[], &[("AMQP_URL", &other_name)], &[]);
@@ -307,7 +307,7 @@ async fn a_record_that_row_level_security_hides_is_no_missing_one() {
         .unwrap();
 }
 
-/// A worker elsewhere, that nobody meant: for four seconds, with the same database and without AMQP_URL.
+/// A stray worker elsewhere: for four seconds, with the same database and without AMQP_URL.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stray_worker_is_warned_of_and_takes_nothing_from_the_workers_that_run() {
     let place = Place::servers().await;

@@ -38,34 +38,37 @@ impl Source {
         parts
     }
 
-    /// The files that it takes in with `include_str!`, or by their names with `statements!`, as paths from the root.
+    /// Returns the files that it includes with `include_str!`, as paths from the root. A macro that makes the path of a name,
+    /// such as `concat!("sqlite/", stringify!($name), ".sql")`, includes the file of every word of this file.
     pub fn included(&self) -> Vec<String> {
         let tokens = tokens(&self.text);
         let folder = Path::new(&self.path).parent().unwrap_or(Path::new(""));
-        let named = tokens.iter().enumerate().filter_map(|(at, (token, _))| {
-            let names = *token == Token::Word("include_str".to_owned())
-                && punctuation(&tokens, at + 1, "!(");
-            match tokens.get(at + 3) {
-                Some((Token::Text(path), _)) if names => Some(path),
-                _ => None,
-            }
-        });
-        let list = |name: &'static str| {
-            let starts =
-                |at: &usize| word(&tokens, *at) == Some(name) && punctuation(&tokens, at + 1, "!{");
-            let start = (0..tokens.len()).find(starts);
-            start.map(|at| (at + 3..).map_while(|at| word(&tokens, at)))
+        let includes = |at: &usize| {
+            word(&tokens, *at) == Some("include_str") && punctuation(&tokens, at + 1, "!(")
         };
-        let own = list("statements").into_iter().flatten();
-        let of_both = list("queries").into_iter().flatten().flat_map(|name| {
-            ["postgres", "sqlite"].map(|database| format!("{database}/{name}.sql"))
-        });
-        let listed = own.map(|name| format!("{name}.sql")).chain(of_both);
-        named
-            .cloned()
-            .chain(listed)
-            .map(|path| plain(&folder.join(path)))
-            .collect()
+        let arguments = (0..tokens.len())
+            .filter(includes)
+            .map(|at| &tokens[at + 3].0);
+        let (mut names, mut has_macro) = (Vec::new(), false);
+        for argument in arguments {
+            match argument {
+                Token::Text(path) => names.push(path.clone()),
+                _ => has_macro = true,
+            }
+        }
+        if has_macro {
+            let texts = tokens.iter().filter_map(|(token, _)| match token {
+                Token::Text(text) => Some(text.as_str()),
+                _ => None,
+            });
+            names.extend(texts.clone().map(str::to_owned));
+            let prefixes: Vec<_> = texts.filter(|text| text.ends_with('/')).collect();
+            for name in (0..tokens.len()).filter_map(|at| word(&tokens, at)) {
+                let paths = prefixes.iter().chain([&""]);
+                names.extend(paths.map(|prefix| format!("{prefix}{name}.sql")));
+            }
+        }
+        names.iter().map(|name| plain(&folder.join(name))).collect()
     }
 }
 

@@ -75,7 +75,7 @@ fn an_import_over_a_wall_is_caught_however_it_is_written() {
 #[test]
 fn an_import_that_is_allowed_raises_no_alarm() {
     for text in [
-        "use crate::clerk::{ClerkId, EventId}; use crate::metrics;",
+        "use crate::clerk::{ClerkId, EventId}; use crate::clock;",
         "use super::{Store, row::User};",
         "mod tests { use super::*; mod inner { use super::super::*; } }",
         "// use crate::queue;\n/* use crate::queue; */ /* a /* b */ use crate::queue; */",
@@ -297,4 +297,12 @@ fn a_statement_that_nothing_includes_is_caught() {
         said("//! In use.\nconst A: &str = include_str!(\"../store/./postgres/apply.sql\");"),
         [""; 0]
     );
+    for text in [
+        "macro_rules! m { ($name:ident) => { include_str!(concat!(\"postgres/\", stringify!($name), \".sql\")) } } m!(apply);",
+        "macro_rules! m { ($file:literal) => { include_str!($file) } } m!(\"postgres/apply.sql\");",
+    ] {
+        assert_eq!(said(&format!("//! In use.\n{text}")), [""; 0], "{text}");
+        let other = text.replace("apply", "read");
+        assert_eq!(said(&format!("//! Other.\n{other}")), caught, "{other}");
+    }
 }

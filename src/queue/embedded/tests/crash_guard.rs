@@ -1,12 +1,12 @@
-//! Processes that die while they have events: which event is suspected of it, and when it is given up. How they died is
-//! written into the file here; real ones die in `tests/it/story/lethal.rs`.
+//! Processes that crash while they have events: which event is isolated, and when it is given up. The crashes are only
+//! written into the file here; real processes are killed in `tests/it/story/poison.rs`.
 
 use sqlx::Connection;
 
 use super::*;
 
-/// What the file says of the last process that took events.
-async fn say(place: &Place, running: bool, unclean_ends: i64, alone: Option<i64>) {
+/// Sets what the file says of the last process that took events.
+async fn set_session(place: &Place, running: bool, unclean_ends: i64, alone: Option<i64>) {
     let mut stranger = place.stranger().await;
     let statement = "update session set running = ?1, unclean_ends = ?2, alone = ?3";
     sqlx::query(statement)
@@ -20,7 +20,7 @@ async fn say(place: &Place, running: bool, unclean_ends: i64, alone: Option<i64>
 }
 
 /// `running`, `unclean_ends` and `alone`.
-async fn said(place: &Place) -> (bool, i64, Option<i64>) {
+async fn session(place: &Place) -> (bool, i64, Option<i64>) {
     let mut stranger = place.stranger().await;
     let found = sqlx::query_as("select running, unclean_ends, alone from session")
         .fetch_one(&mut stranger)
@@ -46,41 +46,41 @@ async fn a_session_is_open_from_the_first_event_to_the_close() {
     let place = Place::new();
     let queue = fill(&place, 3).await;
     assert_eq!(
-        said(&place).await,
+        session(&place).await,
         (false, 0, None),
-        "to publish is no session"
+        "a publisher is no session"
     );
     let batch = next(&mut consumer(&queue, 10)).await;
-    assert_eq!(said(&place).await, (true, 0, None));
+    assert_eq!(session(&place).await, (true, 0, None));
     drop(batch);
     queue.close().await;
-    assert_eq!(said(&place).await, (false, 0, None));
+    assert_eq!(session(&place).await, (false, 0, None));
 
-    say(&place, true, 1, None).await;
+    set_session(&place, true, 1, None).await;
     let publisher = place.open().await;
     publisher.publish(event("4")).await.unwrap();
     publisher.close().await;
     assert_eq!(
-        said(&place).await,
+        session(&place).await,
         (true, 1, None),
-        "a process that only publishes says nothing"
+        "a process that only publishes changes nothing"
     );
 }
 
 #[tokio::test]
-async fn few_unclean_ends_change_nothing_and_are_forgotten_when_nothing_waits() {
+async fn few_crashes_change_nothing_and_are_forgotten_when_no_event_waits() {
     let place = Place::new();
     fill(&place, 3).await.close().await;
-    say(&place, true, 1, None).await;
+    set_session(&place, true, 1, None).await;
     let queue = place.open().await;
     let mut consumer = consumer(&queue, 10);
     let batch = next(&mut consumer).await;
     assert_eq!(ids(&batch), ["1", "2", "3"]);
-    assert_eq!(said(&place).await, (true, 2, None));
+    assert_eq!(session(&place).await, (true, 2, None));
     ack(&mut consumer, batch).await.unwrap();
     let waiting = tokio::spawn(async move { consumer.next_batch().await.is_some() });
     until("they are forgotten", async || {
-        said(&place).await == (true, 0, None)
+        session(&place).await == (true, 0, None)
     })
     .await;
     queue.publish(event("4")).await.unwrap();
@@ -88,28 +88,31 @@ async fn few_unclean_ends_change_nothing_and_are_forgotten_when_nothing_waits() 
 }
 
 #[tokio::test]
-async fn suspects_are_handed_out_one_at_a_time_and_the_file_says_which() {
+async fn isolated_events_are_delivered_one_at_a_time_and_the_file_says_which() {
     let place = Place::new();
     fill(&place, 3).await.close().await;
-    say(&place, true, 2, None).await;
+    set_session(&place, true, 2, None).await;
     let queue = place.open().await;
     let (mut one, mut other) = (consumer(&queue, 10), consumer(&queue, 10));
     let mut first = next(&mut one).await;
     assert_eq!(ids(&first), ["1"]);
-    assert_eq!(said(&place).await, (true, 3, Some(1)));
+    assert_eq!(session(&place).await, (true, 3, Some(1)));
     queue.publish(event("4")).await.unwrap();
     let waits = tokio::time::timeout(Duration::from_millis(700), other.next_batch()).await;
-    assert!(waits.is_err(), "nothing is handed out beside a suspect");
+    assert!(
+        waits.is_err(),
+        "no other event is delivered beside an isolated one"
+    );
 
     drop(first);
     first = next(&mut other).await;
-    assert_eq!(ids(&first), ["1"], "what was given back comes first");
+    assert_eq!(ids(&first), ["1"], "a returned row is first");
     ack(&mut other, first).await.unwrap();
     for number in [2, 3] {
-        let suspect = next(&mut one).await;
-        assert_eq!(ids(&suspect), [number.to_string()]);
-        assert_eq!(said(&place).await, (true, 3, Some(number)));
-        ack(&mut one, suspect).await.unwrap();
+        let isolated = next(&mut one).await;
+        assert_eq!(ids(&isolated), [number.to_string()]);
+        assert_eq!(session(&place).await, (true, 3, Some(number)));
+        ack(&mut one, isolated).await.unwrap();
     }
     for number in 5..8 {
         queue.publish(event(&number.to_string())).await.unwrap();
@@ -118,19 +121,19 @@ async fn suspects_are_handed_out_one_at_a_time_and_the_file_says_which() {
     assert_eq!(
         ids(&later),
         ["4"],
-        "the first after the last suspect ends it"
+        "the first after the last isolated event ends the isolation"
     );
-    assert_eq!(said(&place).await, (true, 0, None));
+    assert_eq!(session(&place).await, (true, 0, None));
     let rest = next(&mut other).await;
     assert_eq!(ids(&rest), ["5", "6", "7"]);
 }
 
 #[tokio::test]
-async fn an_event_at_which_the_process_died_too_often_is_a_dead_letter() {
+async fn an_event_at_which_the_process_crashed_too_often_is_a_dead_letter() {
     let place = Place::new();
     fill(&place, 4).await.close().await;
     for deaths in 1..=5 {
-        say(&place, true, 4, Some(2)).await;
+        set_session(&place, true, 4, Some(2)).await;
         let queue = place.open().await;
         let first = next(&mut consumer(&queue, 10)).await;
         assert_eq!(ids(&first), ["1"]);
@@ -138,7 +141,7 @@ async fn an_event_at_which_the_process_died_too_often_is_a_dead_letter() {
         let letters = dead.next_batch().await;
         assert_eq!(letters.is_some(), deaths == 5, "after {deaths} deaths");
         drop(letters);
-        // An end in good order does not take the deaths back.
+        // A shutdown in order does not reset the count of crashes.
         queue.close().await;
     }
     let queue = place.open().await;
@@ -148,12 +151,12 @@ async fn an_event_at_which_the_process_died_too_often_is_a_dead_letter() {
     assert_eq!(
         ids(&batch),
         ["1", "3", "4"],
-        "after an end in good order nothing is suspected"
+        "after a shutdown in order no event is isolated"
     );
     ack(&mut others, batch).await.unwrap();
     let mut dead = dead_letters(&queue);
-    let given_back = next(&mut dead).await;
-    drop(given_back);
+    let returned = next(&mut dead).await;
+    drop(returned);
     let letter = next(&mut dead).await;
     assert_eq!(ids(&letter), ["2"]);
     ack(&mut dead, letter).await.unwrap();
@@ -164,6 +167,6 @@ async fn an_event_at_which_the_process_died_too_often_is_a_dead_letter() {
     assert_eq!(
         ids(&next(&mut others).await),
         ["2"],
-        "replayed, it begins anew"
+        "a replayed event starts again"
     );
 }

@@ -56,7 +56,7 @@ async fn a_full_disk_refuses_events_lets_the_queue_be_drained_and_is_usable_agai
     assert_eq!(published, Err(PublishError::Refused));
     assert_eq!(queue.depth().await.unwrap(), stored - 2);
 
-    // Nobody publishes to a queue that is not ready, so it has to find out by itself.
+    // No events are published to a queue that is not ready, so it must notice by itself.
     until("the queue is ready again", async || queue.ready().is_ok()).await;
     queue.publish(event_of("msg_again", body)).await.unwrap();
     let seen = drain(&queue, 500).await;

@@ -1,7 +1,7 @@
-//! The hot path: verify a delivery, publish its event, answer.
+//! Verifies a delivery, publishes its event, answers.
 //!
 //! What holds here: a 2xx is sent only after the queue has the event on disk, and nothing is read from a body before
-//! its signature is good. Knows the queue, not the store.
+//! its signature is good.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -14,12 +14,13 @@ use tokio::sync::watch;
 use tracing::debug;
 use utoipa::ToSchema;
 
-use super::limits::Capacity;
-use super::problem::{Code, Document, Problem};
-use super::reject_log::Refusals;
-use super::{WEBHOOK_PATH, body};
+use super::body;
 use crate::clerk::{Delivery, EventType, SignedEvent, Verified, Verifier};
 use crate::clock::now;
+use crate::http::limits::Capacity;
+use crate::http::paths::WEBHOOK_PATH;
+use crate::http::problem::{Code, Problem};
+use crate::http::reject_log::RejectLog;
 use crate::metrics::{self, WebhookResult};
 use crate::queue::Queue;
 use crate::trace;
@@ -35,7 +36,7 @@ pub struct Webhooks {
     pub verifier: watch::Receiver<Arc<Verifier>>,
     pub queue: Queue,
     pub max_body_bytes: usize,
-    pub refusals: Arc<Refusals>,
+    pub reject_log: Arc<RejectLog>,
 }
 
 impl Webhooks {
@@ -48,7 +49,7 @@ impl Webhooks {
     }
 }
 
-/// What became of a delivery.
+/// What was done with a delivery.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Delivery)]
 pub struct Answer<'a> {
@@ -64,7 +65,7 @@ pub struct Answer<'a> {
 ///
 /// Each of the three headers must be there once, under `svix-` or `webhook-`.
 #[utoipa::path(
-    post, path = "/api/webhooks/clerk", tag = "webhook", operation_id = "deliver",
+    post, path = "/api/webhooks/clerk", tag = "webhook",
     params(
         ("svix-id" = String, Header, description = "The event's ID, the same over every retry", pattern = "^[A-Za-z0-9_-]{1,255}$"),
         ("svix-timestamp" = String, Header, description = "Seconds since 1970, at most 5 minutes from now"),
@@ -73,14 +74,12 @@ pub struct Answer<'a> {
     request_body(content = serde_json::Value, description = "The event, up to MAX_BODY_BYTES"),
     responses(
         (status = 200, description = "The queue has it, or it is not of a type that is kept", body = Answer),
-        (status = 400, description = "`missing_header`, `invalid_header`, `invalid_signature`, `timestamp_out_of_tolerance`",
-         body = Document, content_type = "application/problem+json"),
-        (status = 413, description = "`body_too_large`: larger than MAX_BODY_BYTES, or than one message of RabbitMQ may be",
-         body = Document, content_type = "application/problem+json"),
-        (status = 503, description = "`queue_unavailable`", body = Document, content_type = "application/problem+json"),
+        (status = 400, description = "`missing_header`, `invalid_header`, `invalid_signature`, `timestamp_out_of_tolerance`"),
+        (status = 413, description = "`body_too_large`: larger than MAX_BODY_BYTES, or than one message of RabbitMQ may be"),
+        (status = 503, description = "`queue_unavailable`"),
     )
 )]
-pub async fn receive(
+pub async fn deliver(
     request: HttpRequest,
     payload: web::Payload,
     webhooks: web::Data<Webhooks>,
@@ -93,57 +92,46 @@ pub async fn receive(
             .and_then(|value| value.to_str().ok())
     };
     let mut span = trace::Request::begin(WEBHOOK_PATH, header);
-    let taken = verified(&request, payload, &webhooks, &capacity).await;
-    let event_type = taken.as_ref().map_or(metrics::EventType::Other, |taken| {
-        type_label(taken.event.event_type())
-    });
-    let answer = match taken {
-        Ok(Verified { event, secrets }) => {
-            let event = match &mut span {
-                Some(span) => span.take_in(event),
-                None => event,
-            };
-            let answer = queue(&webhooks, event).await;
-            if answer.is_ok() {
-                count_secrets(secrets);
-            }
-            answer
+    let mut event_type = metrics::EventType::Other;
+    let answer = async {
+        let Verified { mut event, secrets } =
+            verified(&request, payload, &webhooks, &capacity).await?;
+        event_type = type_label(event.event_type());
+        if let Some(span) = &mut span {
+            event = span.take_in(event);
         }
-        Err(problem) => Err(problem),
-    };
+        let answer = queue(&webhooks, event).await?;
+        // While both secrets of a rotation sign, both are in use.
+        secrets.into_iter().for_each(metrics::secret_match);
+        Ok(answer)
+    }
+    .await;
+    let problem = answer.as_ref().err().map(Problem::code);
     if let Some(span) = span {
-        let problem = answer.as_ref().err().map(Problem::code);
-        span.answered(
-            problem.map_or(200, |code| code.status().as_u16()),
-            problem.map(Code::name),
-        );
+        let status = problem.map_or(200, |code| code.status().as_u16());
+        span.answered(status, problem.map(Code::name));
     }
-    match answer {
-        Ok((result, response)) => {
-            metrics::webhook(result, event_type);
-            Ok(response)
-        }
-        Err(problem) => {
-            metrics::webhook(problem.code().into(), event_type);
-            webhooks
-                .refusals
-                .note(problem.code(), problem.detail(), now());
-            Err(problem)
-        }
-    }
+    let result = answer.as_ref().map_or_else(
+        |problem: &Problem| problem.code().into(),
+        |(result, _)| *result,
+    );
+    metrics::webhook(result, event_type);
+    answer
+        .map(|(_, response)| response)
+        .inspect_err(|problem| webhooks.reject_log.log(problem))
 }
 
-pub(super) fn type_label(event_type: &EventType) -> metrics::EventType {
+/// The label of a type in the metrics.
+pub fn type_label(event_type: &EventType) -> metrics::EventType {
     metrics::EventType::of(event_type.as_str())
 }
 
-/// Counts each secret that a delivery answered with a 2xx was signed with: while both of a rotation sign, both are in use.
-fn count_secrets(secrets: Vec<usize>) {
-    secrets.into_iter().for_each(metrics::secret_match);
-}
-
-/// Reads a delivery, and the event of it once its signature is good.
-pub(super) async fn verified(
+/// Reads a delivery, and verifies its signature.
+///
+/// # Errors
+///
+/// If a header is wrong, the body is not read within the limits, or the signature is not good.
+pub async fn verified(
     request: &HttpRequest,
     payload: web::Payload,
     webhooks: &Webhooks,
@@ -165,41 +153,34 @@ pub(super) async fn verified(
     verify(webhooks, delivery, body).await
 }
 
-/// Queues an event, or ignores it. Only what was answered with a 2xx counts as received.
+/// Queues an event, or ignores it. Only an event that is answered with a 2xx counts as received.
 async fn queue(
     webhooks: &Webhooks,
     event: SignedEvent,
 ) -> Result<(WebhookResult, HttpResponse), Problem> {
     let (id, received_at) = (event.id().clone(), event.received_at());
-    let answered = if event.is_ping() {
-        debug!(event_id = %id, "a ping of Svix's was ignored");
-        let answer = Answer {
-            status: "ignored",
-            event_id: id.as_str(),
-            r#type: None,
-        };
-        (WebhookResult::Ignored, HttpResponse::Ok().json(answer))
-    } else if let EventType::Other(name) = event.event_type() {
-        debug!(event_id = %id, "an event of another type was ignored");
-        let answer = Answer {
-            status: "ignored",
-            event_id: id.as_str(),
-            r#type: Some(name),
-        };
-        (WebhookResult::Ignored, HttpResponse::Ok().json(answer))
-    } else {
-        let event_type = type_label(event.event_type()).name();
-        webhooks.queue.publish(event).await?;
-        debug!(event_id = %id, event_type, "an event was queued");
-        let answer = Answer {
-            status: "queued",
-            event_id: id.as_str(),
-            r#type: None,
-        };
-        (WebhookResult::Queued, HttpResponse::Ok().json(answer))
+    let answer = |status, r#type: Option<&str>| {
+        let event_id = id.as_str();
+        metrics::event_received(received_at.ms());
+        HttpResponse::Ok().json(Answer {
+            status,
+            event_id,
+            r#type,
+        })
     };
-    metrics::event_received(received_at.ms());
-    Ok(answered)
+    let ignored = match event.event_type() {
+        _ if event.is_ping() => Some(None),
+        EventType::Other(name) => Some(Some(&**name)),
+        _ => None,
+    };
+    if let Some(name) = ignored {
+        debug!(event_id = %id, is_ping = name.is_none(), "an event of another type was ignored");
+        return Ok((WebhookResult::Ignored, answer("ignored", name)));
+    }
+    let event_type = type_label(event.event_type()).name();
+    webhooks.queue.publish(event).await?;
+    debug!(event_id = %id, event_type, "an event was queued");
+    Ok((WebhookResult::Queued, answer("queued", None)))
 }
 
 async fn verify(webhooks: &Webhooks, delivery: Delivery, body: Bytes) -> Result<Verified, Problem> {

@@ -14,6 +14,7 @@ use actix_web::http::header::CONTENT_LENGTH;
 use actix_web::middleware::Next;
 use bytes::Bytes;
 
+/// Answers HEAD by the route for GET.
 pub async fn as_get(
     mut request: ServiceRequest,
     next: Next<BoxBody>,

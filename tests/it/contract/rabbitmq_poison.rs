@@ -1,4 +1,4 @@
-//! What is suspected of killing whoever takes it is tried alone, and what was sent ahead beside it is not lost by that.
+//! A possible poison message is delivered alone, and events that were prefetched beside it are not lost by that.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,11 +14,11 @@ use crate::support::queues::{
     taking,
 };
 
-/// Has the queue count deliveries in vain until it is suspected of killing whoever takes it. It must be alone in the queue.
-async fn make_suspect(arm: &Arm, part: &str) {
+/// Has the queue count deliveries until its only message is a possible poison message.
+async fn make_possible_poison(arm: &Arm, part: &str) {
     let (connection, channel) = broker::connect().await;
     let mut deliveries = 0;
-    until("it was delivered in vain ten times", async || {
+    until("it was delivered ten times", async || {
         let get = BasicGetOptions { no_ack: false };
         if let Some(message) = channel
             .basic_get(arm.namespace().queue(part).into(), get)
@@ -39,8 +39,8 @@ async fn make_suspect(arm: &Arm, part: &str) {
     connection.close(200, "rejected".into()).await.unwrap();
 }
 
-/// Puts a suspect there, as it was published again when another worker set it aside.
-async fn put_suspect(arm: &Arm, id: &str) {
+/// Publishes a possible poison message, as another worker returns it to the queue.
+async fn put_possible_poison(arm: &Arm, id: &str) {
     let (connection, channel) = broker::connect().await;
     let headers = BTreeMap::from([("suspected".into(), AMQPValue::Boolean(true))]);
     let properties = BasicProperties::default()
@@ -53,7 +53,7 @@ async fn put_suspect(arm: &Arm, id: &str) {
     let queue = arm.namespace().queue("users").into();
     #[expect(
         clippy::disallowed_methods,
-        reason = "by hand, as a stranger would; nobody else has this channel"
+        reason = "by hand, as a stranger would; no other task has this channel"
     )]
     let published = channel
         .basic_publish("".into(), queue, options, b"{}", properties)
@@ -62,8 +62,8 @@ async fn put_suspect(arm: &Arm, id: &str) {
     connection.close(200, "put".into()).await.unwrap();
 }
 
-/// A consumer that has seen that all is well, so that others are sent ahead.
-async fn unsuspecting(queue: &Queue, batch_max: usize) -> Consumer {
+/// A consumer that has seen a harmless message, so that it prefetches.
+async fn prefetching_consumer(queue: &Queue, batch_max: usize) -> Consumer {
     publish(queue, event("msg_usual")).await;
     let mut consumer = consumer(queue, batch_max);
     drain(&mut consumer, 1).await;
@@ -71,8 +71,8 @@ async fn unsuspecting(queue: &Queue, batch_max: usize) -> Consumer {
     consumer
 }
 
-/// The suspect. What was before it is acknowledged.
-async fn until_suspect(consumer: &mut Consumer) -> (Batch, Vec<String>) {
+/// The possible poison message, and the events before it, which are acknowledged.
+async fn until_possible_poison(consumer: &mut Consumer) -> (Batch, Vec<String>) {
     let mut before = Vec::new();
     loop {
         let batch = next(consumer).await;
@@ -85,22 +85,22 @@ async fn until_suspect(consumer: &mut Consumer) -> (Batch, Vec<String>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_sent_ahead_beside_what_came_to_nothing_many_times() {
+async fn nothing_is_prefetched_beside_a_message_that_was_delivered_many_times() {
     Arm::rabbitmq(async |arm| {
         let queue = arm.open().await;
-        publish(&queue, event("msg_suspect")).await;
-        make_suspect(arm, "users").await;
+        publish(&queue, event("msg_poison")).await;
+        make_possible_poison(arm, "users").await;
         publish_all(&queue, &names("msg", 6)).await;
         let mut consumer = consumer(&queue, 4);
-        let suspect = next(&mut consumer).await;
-        assert!(suspect.may_be_poison);
-        assert_eq!(ids(&suspect), ["msg_suspect"]);
+        let possible_poison = next(&mut consumer).await;
+        assert!(possible_poison.may_be_poison);
+        assert_eq!(ids(&possible_poison), ["msg_poison"]);
         consumer.return_prefetched().await;
         until("all others wait in the queue", async || {
             arm.namespace().ready("users").await == Some(6)
         })
         .await;
-        consumer.ack(suspect).await.unwrap();
+        consumer.ack(possible_poison).await.unwrap();
         let seen: BTreeSet<_> = drain(&mut consumer, 6).await.into_iter().collect();
         assert_eq!(seen, names("msg", 6));
     })
@@ -108,14 +108,14 @@ async fn nothing_is_sent_ahead_beside_what_came_to_nothing_many_times() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_sent_ahead_is_set_aside_and_what_is_suspected_of_it_stays_so() {
+async fn prefetched_events_are_returned_and_possible_poison_among_them_is_marked() {
     Arm::rabbitmq(async |arm| {
         let queue = arm.open().await;
-        let mut consumer = unsuspecting(&queue, 4).await;
-        put_suspect(arm, "msg_first").await;
-        put_suspect(arm, "msg_second").await;
+        let mut consumer = prefetching_consumer(&queue, 4).await;
+        put_possible_poison(arm, "msg_first").await;
+        put_possible_poison(arm, "msg_second").await;
         publish_all(&queue, &names("msg", 4)).await;
-        let (first, mut seen) = until_suspect(&mut consumer).await;
+        let (first, mut seen) = until_possible_poison(&mut consumer).await;
         assert_eq!(ids(&first), ["msg_first"]);
         consumer.return_prefetched().await;
         // The second is among them; all are in the queue, so none has spent a delivery if this process dies.
@@ -125,8 +125,8 @@ async fn what_was_sent_ahead_is_set_aside_and_what_is_suspected_of_it_stays_so()
         })
         .await;
         consumer.ack(first).await.unwrap();
-        let (second, between) = until_suspect(&mut consumer).await;
-        assert_eq!(ids(&second), ["msg_second"], "it is handed out alone");
+        let (second, between) = until_possible_poison(&mut consumer).await;
+        assert_eq!(ids(&second), ["msg_second"], "it is delivered alone");
         seen.extend(between);
         consumer.ack(second).await.unwrap();
         if seen.len() < 4 {
@@ -139,19 +139,22 @@ async fn what_was_sent_ahead_is_set_aside_and_what_is_suspected_of_it_stays_so()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_set_aside_is_handed_out_after_the_suspect() {
+async fn events_that_cannot_be_returned_are_delivered_after_the_poison_message() {
     Arm::rabbitmq(async |arm| {
         let queue = arm.open().await;
-        let mut consumer = unsuspecting(&queue, 4).await;
-        put_suspect(arm, "msg_suspect").await;
+        let mut consumer = prefetching_consumer(&queue, 4).await;
+        put_possible_poison(arm, "msg_poison").await;
         let others = names("msg", 12);
         publish_all(&queue, &others).await;
         // Nothing more is taken.
         arm.namespace().limit_length(1).await;
-        let (suspect, mut seen) = until_suspect(&mut consumer).await;
-        assert_eq!(ids(&suspect), ["msg_suspect"]);
+        let (possible_poison, mut seen) = until_possible_poison(&mut consumer).await;
+        assert_eq!(ids(&possible_poison), ["msg_poison"]);
         consumer.return_prefetched().await;
-        consumer.ack(suspect).await.expect("it is still ours");
+        consumer
+            .ack(possible_poison)
+            .await
+            .expect("it is still ours");
         if seen.len() < others.len() {
             seen.extend(drain(&mut consumer, others.len() - seen.len()).await);
         }
@@ -163,15 +166,15 @@ async fn what_cannot_be_set_aside_is_handed_out_after_the_suspect() {
     .await;
 }
 
-/// Where events are parked no count ends one, and nothing is published again.
+/// A secondary queue gives no event up by its deliveries, and no event is published again.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_parked_is_never_a_suspect() {
+async fn a_secondary_queue_has_no_possible_poison() {
     Arm::rabbitmq(async |arm| {
         let queue = arm.open().await;
         until("the queue is ready", async || queue.ready().is_ok()).await;
         arm.namespace().unbind("user.*").await;
         publish(&queue, event("msg_0")).await;
-        make_suspect(arm, "unrouted").await;
+        make_possible_poison(arm, "unrouted").await;
         for number in 1..6 {
             publish(&queue, event(&format!("msg_{number}"))).await;
         }

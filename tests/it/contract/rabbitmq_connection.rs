@@ -1,10 +1,14 @@
 //! The wire between the program and RabbitMQ, broken: an alarm, silence, a cut, a close in the middle.
 
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use clerk_sync::queue::PublishError;
+use futures_util::future::join_all;
 
 use crate::support::app::until;
+use crate::support::broker;
 use crate::support::queues::{Arm, event, names, publish, publish_all, ready, reason};
 use crate::support::wire::Proxy;
 
@@ -49,7 +53,7 @@ async fn an_alarm_fails_what_is_in_flight_and_keeps_the_connection() {
             assert!(asked.elapsed() < AT_ONCE, "it took {:?}", asked.elapsed());
             pace.tick().await;
         }
-        assert_eq!(proxy.connections(), 1, "it connected anew");
+        assert_eq!(proxy.connections(), 1, "it connected again");
 
         proxy.unblock();
         proxy.release();
@@ -90,7 +94,7 @@ async fn a_silent_broker_is_given_up_in_time() {
         })
         .await;
         // Nothing is known of the old connection, so it goes.
-        until("it connects anew", async || proxy.connections() > 1).await;
+        until("it connects again", async || proxy.connections() > 1).await;
     })
     .await;
 }
@@ -209,4 +213,69 @@ async fn a_broker_that_is_silent_from_the_start_is_known_to_be_away_soon() {
     })
     .await;
     accepting.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn publishing_goes_on_after_the_broker_closed_the_connection() {
+    Arm::rabbitmq(async |arm| {
+        let queue = arm.open().await;
+        ready(&queue).await;
+        let namespace = arm.namespace();
+        let before = namespace.connections("publish");
+        assert_eq!(before.len(), 1);
+
+        // Always something in flight while the broker's own command runs.
+        let closed = AtomicBool::new(false);
+        let publish = async {
+            let mut taken = BTreeSet::new();
+            let mut round = 0;
+            // Not as fast as it can: all of it is read back one by one.
+            let mut pace = tokio::time::interval(Duration::from_millis(20));
+            while !closed.load(Ordering::SeqCst) {
+                pace.tick().await;
+                round += 1;
+                let sent = names(&format!("msg_{round}"), 20);
+                for (published, id) in join_all(
+                    sent.into_iter()
+                        .map(async |id| (queue.publish(event(&id)).await, id)),
+                )
+                .await
+                {
+                    match published {
+                        Ok(()) => drop(taken.insert(id)),
+                        Err(PublishError::Unavailable) => {}
+                        Err(other) => panic!("{id}: {other}"),
+                    }
+                }
+            }
+            taken
+        };
+        let name = namespace.name().to_owned();
+        let close = async {
+            let closing =
+                tokio::task::spawn_blocking(move || broker::close_connections(&name, "publish"));
+            closing.await.unwrap();
+            closed.store(true, Ordering::SeqCst);
+        };
+        let (mut taken, ()) = tokio::join!(publish, close);
+
+        // By itself, without a new queue.
+        until("a publish succeeds", async || {
+            queue.publish(event("msg_after")).await.is_ok()
+        })
+        .await;
+        taken.insert("msg_after".into());
+        let after = namespace.connections("publish");
+        assert!(
+            after.len() == 1 && after != before,
+            "it is another connection: {before:?}, {after:?}"
+        );
+        let stored: BTreeSet<_> = namespace.take_all("users").await.into_iter().collect();
+        assert!(
+            stored.is_superset(&taken),
+            "lost: {:?}",
+            taken.difference(&stored).collect::<Vec<_>>()
+        );
+    })
+    .await;
 }

@@ -1,4 +1,4 @@
-//! An event that kills whoever takes it becomes a dead letter, and takes no event beside it along.
+//! A poison event, which kills its consumer, becomes a dead letter, and no other event does.
 
 use std::num::NonZeroUsize;
 
@@ -18,14 +18,14 @@ use crate::support::history;
 
 const NEIGHBOURS: usize = 30;
 
-/// Whoever applies the lethal event waits for a lock that the test holds, and there the test kills it.
-const LETHAL: &str = "
+/// A worker that applies the poison event waits for a lock of the test, which kills it there.
+const POISON: &str = "
     create function public.halt() returns trigger language plpgsql as $$
     begin
         perform pg_advisory_xact_lock(42);
         return new;
     end $$;
-    create trigger halt before insert on clerk.events for each row when (new.event_id = 'msg_lethal' and new.status <> 'failed')
+    create trigger halt before insert on clerk.events for each row when (new.event_id = 'msg_poison' and new.status <> 'failed')
         execute function public.halt()";
 
 fn update(number: usize) -> (String, String) {
@@ -36,7 +36,7 @@ fn update(number: usize) -> (String, String) {
     (id, body)
 }
 
-/// Whether somebody waits for the lock.
+/// Whether a worker waits for the lock.
 async fn is_halted(outside: &mut PgConnection) -> bool {
     let waiting = "select exists (select 1 from pg_stat_activity
         where wait_event = 'advisory' and datname = current_database() and pid <> pg_backend_pid())";
@@ -60,7 +60,7 @@ async fn end_the_sessions_of_the_dead(outside: &mut PgConnection) {
     .await;
 }
 
-/// Kills the role at the lethal event until it is given up; says how often that was.
+/// Kills the role at the poison event until it is given up. Returns how often.
 async fn kill_until_it_is_given_up(
     place: &Place,
     role: &str,
@@ -71,10 +71,10 @@ async fn kill_until_it_is_given_up(
         let worker = place.start_unready(&[role], variables);
         until(
             "it is killed by the event, or the event is given up",
-            async || is_halted(outside).await || worker.event("msg_lethal").await.is_some(),
+            async || is_halted(outside).await || worker.event("msg_poison").await.is_some(),
         )
         .await;
-        if let Some(line) = worker.event("msg_lethal").await {
+        if let Some(line) = worker.event("msg_poison").await {
             assert_eq!(
                 (line.status, line.error_code.as_deref()),
                 (Status::Failed, Some("delivery_limit"))
@@ -89,7 +89,7 @@ async fn kill_until_it_is_given_up(
     panic!("it is never given up");
 }
 
-/// The embedded queue with a PostgreSQL, in which the lethal event can be seen.
+/// The embedded queue with a PostgreSQL, in which the poison event is visible.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_that_kills_every_process_on_the_embedded_queue_fails_alone() {
     let place = Place::servers().await;
@@ -98,7 +98,7 @@ async fn an_event_that_kills_every_process_on_the_embedded_queue_fails_alone() {
         unreachable!()
     };
     let mut outside = database.connect().await;
-    outside.execute(LETHAL).await.unwrap();
+    outside.execute(POISON).await.unwrap();
     let mut lock = database.connect().await;
     lock.execute("select pg_advisory_lock(42)").await.unwrap();
 
@@ -111,12 +111,12 @@ async fn an_event_that_kills_every_process_on_the_embedded_queue_fails_alone() {
     for number in 0..NEIGHBOURS {
         if number == NEIGHBOURS / 3 {
             let (_, body) = update(1000);
-            assert_eq!(first.deliver("msg_lethal", body).await.status, 200);
+            assert_eq!(first.deliver("msg_poison", body).await.status, 200);
         }
         let (id, body) = update(number);
         assert_eq!(first.deliver(&id, body).await.status, 200);
     }
-    until("it takes the lethal one", async || {
+    until("it takes the poison event", async || {
         is_halted(&mut outside).await
     })
     .await;
@@ -127,7 +127,7 @@ async fn an_event_that_kills_every_process_on_the_embedded_queue_fails_alone() {
     let kills = 1 + kill_until_it_is_given_up(&place, "serve", &variables, &mut outside).await;
     assert_eq!(
         kills, 8,
-        "three by which it becomes a suspect, and five with it alone in hand"
+        "three until events are isolated, and five while it is isolated"
     );
     lock.close().await.unwrap();
     let app = place.start(&["serve"], &variables).await;
@@ -150,18 +150,18 @@ async fn an_event_that_kills_every_worker_fails_alone() {
         unreachable!()
     };
     let mut outside = database.connect().await;
-    outside.execute(LETHAL).await.unwrap();
+    outside.execute(POISON).await.unwrap();
     let mut lock = database.connect().await;
     lock.execute("select pg_advisory_lock(42)").await.unwrap();
 
-    // The lethal one is in the middle, so that it shares batches, and the prefetch of both slots.
+    // The poison event is in the middle, so that it shares batches, and the prefetch of both slots.
     let receiver = place
         .start(&["receiver"], &[("CLERK_WEBHOOK_SIGNING_SECRET", SECRET)])
         .await;
     for number in 0..NEIGHBOURS {
         if number == NEIGHBOURS / 3 {
             let (_, body) = update(1000);
-            assert_eq!(receiver.deliver("msg_lethal", body).await.status, 200);
+            assert_eq!(receiver.deliver("msg_poison", body).await.status, 200);
         }
         let (id, body) = update(number);
         assert_eq!(receiver.deliver(&id, body).await.status, 200);
@@ -169,7 +169,7 @@ async fn an_event_that_kills_every_worker_fails_alone() {
 
     let kills =
         kill_until_it_is_given_up(&place, "worker", &[("WORKER_BATCH", "5")], &mut outside).await;
-    // Up to two deliveries a kill: what one channel of a dead connection gives back, the other is handed for a moment.
+    // Up to two deliveries a kill: what one channel of a dead connection returns, the other gets for a moment.
     assert!(kills >= 10, "it is given up after {kills} kills");
 
     lock.close().await.unwrap();
@@ -187,14 +187,14 @@ async fn an_event_that_kills_every_worker_fails_alone() {
         .execute("drop trigger halt on clerk.events")
         .await
         .unwrap();
-    place.succeed(&["events", "replay", "msg_lethal"]);
+    place.succeed(&["events", "replay", "msg_poison"]);
     until("it is applied", async || {
-        worker.event("msg_lethal").await.unwrap().status == Status::Applied
+        worker.event("msg_poison").await.unwrap().status == Status::Applied
     })
     .await;
 }
 
-/// Whoever applies it is at it for long.
+/// It takes long to apply.
 const SLOW: &str = "
     create function public.linger() returns trigger language plpgsql as $$
     begin
@@ -217,8 +217,8 @@ async fn taken(channel: &Channel, queue: &str) -> BasicGetMessage {
     taken.unwrap()
 }
 
-/// Takes it in vain, often enough for a suspect; it is still in hand.
-async fn suspected(channel: &Channel, queue: &str) -> BasicGetMessage {
+/// Takes it often enough for a possible poison message. It is still in flight.
+async fn possible_poison(channel: &Channel, queue: &str) -> BasicGetMessage {
     for _ in 0..10 {
         taken(channel, queue)
             .await
@@ -231,9 +231,9 @@ async fn suspected(channel: &Channel, queue: &str) -> BasicGetMessage {
     taken(channel, queue).await
 }
 
-/// What kills a process does it soon; what only waits for somebody's lock must not hold up the others.
+/// A poison event kills its process soon; one that only waits for a lock must not hold up the others.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_suspect_that_takes_long_holds_up_the_others_only_for_a_while() {
+async fn a_possible_poison_message_that_takes_long_holds_up_the_others_only_for_a_while() {
     let place = Place::servers().await;
     place.succeed(&["migrate"]);
     let Place::Servers { database, .. } = &place else {
@@ -259,8 +259,8 @@ async fn a_suspect_that_takes_long_holds_up_the_others_only_for_a_while() {
         .await;
     };
     publish("msg_slow").await;
-    let suspect = suspected(&channel, &users).await;
-    suspect
+    let message = possible_poison(&channel, &users).await;
+    message
         .delivery
         .acker
         .reject(BasicRejectOptions { requeue: true })

@@ -6,8 +6,8 @@ use actix_web::web;
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 
-use super::limits::BodyBytes;
-use super::problem::{Code, Problem};
+use crate::http::limits::BodyBytes;
+use crate::http::problem::{Code, Problem};
 
 /// How long a body may take to come, in all. Svix gives up after 15 s.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,4 +1,4 @@
-//! A worker that gives events back does not use up the deliveries that they are allowed.
+//! A worker that returns events does not spend the deliveries that they are allowed.
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -59,7 +59,7 @@ async fn an_outage(place: &Place) -> (Queue, PgConnection) {
     (queue, outside)
 }
 
-/// A worker that gives back at once instead of after ten minutes.
+/// A worker that returns batches at once instead of after ten minutes.
 struct Worker {
     stop: Shutdown,
     ended: JoinHandle<()>,
@@ -67,7 +67,7 @@ struct Worker {
 
 impl Worker {
     fn start(place: &Place, queue: &Queue) -> Self {
-        // Small batches, so that some are in hand and some sent ahead.
+        // Small batches, so that some are in flight and some prefetched.
         let (batch_max, concurrency) =
             (NonZeroUsize::new(7).unwrap(), NonZeroUsize::new(2).unwrap());
         let options = worker::Options {
@@ -124,7 +124,7 @@ async fn an_outage_of_many_rounds_makes_no_event_a_dead_letter() {
     let place = Place::servers().await;
     let (queue, mut outside) = an_outage(&place).await;
     let worker = Worker::start(&place, &queue);
-    // Up to two batches are written before all is given back.
+    // Up to two batches are written before all is returned.
     is_refused(&mut outside, 2 * ROUNDS).await;
     outside
         .execute("drop trigger full_disk on clerk.events")

@@ -1,0 +1,38 @@
+//! `events discard`: discards failed events that are not to be replayed.
+
+use std::process::ExitCode;
+
+use super::selection::{self, SelectionArgs};
+use crate::commands::{output, progress};
+use crate::format;
+use crate::replay;
+use crate::store::Store;
+
+#[derive(Debug, clap::Args)]
+pub struct DiscardArgs {
+    #[command(flatten)]
+    selection: SelectionArgs,
+    /// Only print how many would be discarded
+    #[arg(long)]
+    dry_run: bool,
+    /// One JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+pub async fn run(args: DiscardArgs, store: &Store) -> anyhow::Result<ExitCode> {
+    let selection = args.selection.of(store, "discarded").await?;
+    let bar = progress::bar(selection::count(&selection, store).await?);
+    let progress = |count| bar.set_position(count);
+    let done = replay::discard(store, &selection, args.dry_run, progress).await;
+    bar.finish_and_clear();
+    let done = done?;
+    output::print_one(&done, args.json, || match (done.dry_run, done.discarded) {
+        (true, count) => format!(
+            "{} would be discarded.\n",
+            format::count(count, "failed event")
+        ),
+        (false, 0) => "There are no failed events to discard.\n".into(),
+        (false, count) => format!("Discarded {}.\n", format::count(count, "event")),
+    })
+}

@@ -1,0 +1,154 @@
+//! `events replay`: publishes failed events again, and waits for their outcomes.
+
+use std::convert::Infallible;
+use std::num::NonZeroU32;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::bail;
+use indicatif::ProgressBar;
+use serde::Serialize;
+
+use super::outcomes::{of_outcomes, of_preview};
+use super::queue::open_queue;
+use super::selection::{self, SelectionArgs};
+use crate::commands::arguments::read_wait;
+use crate::commands::exit::success_if;
+use crate::commands::{output, progress};
+use crate::config::Config;
+use crate::format;
+use crate::replay::{self, Outcome, ReplayReport};
+use crate::store::Store;
+
+/// Longest wait without a line: a worker takes what is replayed in less.
+const SILENT_MAX: Duration = Duration::from_secs(3);
+
+#[derive(Debug, clap::Args)]
+pub struct ReplayArgs {
+    #[command(flatten)]
+    selection: SelectionArgs,
+    /// Most events per second
+    #[arg(long, value_name = "EVENTS", default_value_t = replay::RATE, value_parser = read_rate)]
+    rate: NonZeroU32,
+    /// Wait until a worker has tried each event, and print the outcomes; exit status 1 if any failed again
+    #[arg(long, conflicts_with = "dry_run")]
+    wait: bool,
+    /// Longest wait after the last event is on the queue, such as 90s or 5m
+    #[arg(long, value_name = "DURATION", default_value = "60s", requires = "wait", value_parser = read_wait)]
+    timeout: Duration,
+    /// Use the configured queue even if workers recorded another one: for one broker with two names
+    #[arg(long)]
+    this_queue: bool,
+    /// Only print what would be replayed, and with which outcome
+    #[arg(long)]
+    dry_run: bool,
+    /// One JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+/// A higher rate would delay the events that come in meanwhile.
+fn read_rate(text: &str) -> Result<NonZeroU32, &'static str> {
+    let rate = text
+        .parse()
+        .ok()
+        .filter(|rate: &NonZeroU32| rate.get() <= 1000);
+    rate.ok_or("give a number from 1 to 1000")
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Report<'a> {
+    #[serde(flatten)]
+    done: &'a ReplayReport,
+    /// With `--wait`: one for each event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcomes: Option<&'a [Outcome]>,
+}
+
+pub async fn run(args: ReplayArgs, config: &Config, store: &Store) -> anyhow::Result<ExitCode> {
+    let selection = args.selection.of(store, "replayed").await?;
+    if args.dry_run {
+        let preview = replay::preview(store, &selection).await?;
+        return output::print_one(&preview, args.json, || of_preview(&preview));
+    }
+    let queue = open_queue(config, store, args.this_queue).await?;
+    let (mut done, mut replayed) = (ReplayReport::default(), Vec::new());
+    let bar = progress::bar(selection::count(&selection, store).await?);
+    let progress = |count, event| {
+        bar.set_position(count);
+        if args.wait {
+            replayed.push(event);
+        }
+    };
+    let ended = tokio::select! {
+        ended = replay::replay(store, &queue, &selection, args.rate, &mut done, progress) => Some(ended),
+        _ = tokio::signal::ctrl_c() => None,
+    };
+    bar.finish_and_clear();
+    queue.close().await;
+    let published = published(done.replayed);
+    let outcomes = if args.wait && matches!(ended, Some(Ok(()))) {
+        let bar = progress::bar(Some(done.replayed));
+        let known = |count| bar.set_position(count);
+        let outcomes = tokio::select! {
+            outcomes = replay::outcomes(store, &replayed, args.timeout, known) => outcomes?,
+            never = note_waiting(&bar, done.replayed, args.timeout) => match never {},
+            _ = tokio::signal::ctrl_c() => bail!("stopped: {published}; see the outcomes with `clerk-sync events list`"),
+        };
+        bar.finish_and_clear();
+        Some(outcomes)
+    } else {
+        None
+    };
+    let outcomes = outcomes.as_deref();
+    if args.json {
+        output::print_json(&Report {
+            done: &done,
+            outcomes,
+        })?;
+    }
+    match ended {
+        Some(Ok(())) => {}
+        Some(Err(error)) => bail!("{published}; {error}"),
+        None => bail!("stopped: {published}; run it again for the others"),
+    }
+    if !args.json {
+        output::print(&match outcomes {
+            _ if done.replayed == 0 => "There are no failed events to replay.\n".into(),
+            Some(outcomes) => of_outcomes(outcomes),
+            None => format!(
+                "{published}; see the outcomes with `clerk-sync events list`, or replay with --wait.\n"
+            ),
+        })?;
+    }
+    Ok(success_if(
+        !outcomes
+            .iter()
+            .copied()
+            .flatten()
+            .any(|outcome| outcome.status.is_bad()),
+    ))
+}
+
+/// Prints once, after a few seconds, what the command waits for.
+async fn note_waiting(bar: &ProgressBar, replayed: u64, timeout: Duration) -> Infallible {
+    tokio::time::sleep(SILENT_MAX).await;
+    let waiting = format::count(replayed.saturating_sub(bar.position()), "event");
+    bar.suspend(|| {
+        output::note(&format!(
+            "Waiting for a worker to take {waiting}, for up to {}.",
+            format::duration(timeout)
+        ))
+    });
+    std::future::pending().await
+}
+
+/// How many events are on the queue again.
+fn published(events: u64) -> String {
+    let verb = if events == 1 { "is" } else { "are" };
+    format!(
+        "{} {verb} back on the queue",
+        format::count(events, "event")
+    )
+}

@@ -1,0 +1,120 @@
+//! Runs a subcommand: its configuration, its log, its exit status.
+
+use std::process::ExitCode;
+
+use clap::CommandFactory;
+
+use super::cli::{Cli, Command};
+use super::exit::{WRONG_USAGE, WrongUsage};
+use super::{
+    backfill, check, completions, dev, events, healthcheck, hints, migrate, output, reconcile,
+    send, serve, server, startup, users,
+};
+use crate::config::{self, Config, ConfigError, Environment, Flags};
+use crate::telemetry;
+
+/// Runs what the arguments ask for.
+pub async fn run(cli: Cli) -> ExitCode {
+    telemetry::watch_panics();
+    let Cli { command, mut flags } = cli;
+    // Neither needs a configuration that can be read: the one says what is wrong with it.
+    match &command {
+        Command::Check(args) => return finish(check::run(args, &flags).await),
+        Command::Completions(args) => return finish(completions::run(args, Cli::command())),
+        _ => {}
+    }
+    // A server says what it does; a command prints what was asked for, and `dev` its own lines.
+    let filter = match command {
+        Command::Serve | Command::Receiver | Command::Worker => "info",
+        Command::Migrate(_) | Command::Backfill(_) | Command::Reconcile(_) => startup::FILTER,
+        _ => "warn",
+    };
+    if matches!(
+        command,
+        Command::Dev(_) | Command::Send(_) | Command::Healthcheck
+    ) {
+        flags = flags.with_embedded();
+    }
+    let config = match configure(&flags, filter, uses_queue(&command)) {
+        Ok(config) => config,
+        Err(error) => {
+            tell(&error);
+            return WRONG_USAGE.into();
+        }
+    };
+    let done = match command {
+        Command::Dev(args) => dev::run(args, flags, config).await,
+        Command::Serve => serve::run(flags, config, server::Role::Both).await,
+        Command::Receiver => serve::run(flags, config, server::Role::Receiver).await,
+        Command::Worker => serve::run(flags, config, server::Role::Worker).await,
+        Command::Migrate(args) => migrate::run(&args, &config).await,
+        Command::Send(args) => send_events(args, &config).await,
+        Command::Users(command) => users::run(command, &config).await,
+        Command::Events(command) => events::run(command, &config).await,
+        Command::Backfill(args) => backfill::run(&args, &config).await,
+        Command::Reconcile(args) => reconcile::run(&args, &config).await,
+        Command::Healthcheck => healthcheck::run(&config).await,
+        // Done above.
+        Command::Check(_) | Command::Completions(_) => Ok(ExitCode::SUCCESS),
+    };
+    finish(done)
+}
+
+/// The exit status, with a line for what went wrong.
+fn finish(done: anyhow::Result<ExitCode>) -> ExitCode {
+    match done {
+        Ok(status) => status,
+        Err(error) if error.is::<ConfigError>() || error.is::<WrongUsage>() => {
+            tell(&error);
+            WRONG_USAGE.into()
+        }
+        Err(error) => {
+            tell(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether it fails if `AMQP_URL` cannot be read. One that only asks the database does not.
+fn uses_queue(command: &Command) -> bool {
+    match command {
+        Command::Users(_) => false,
+        Command::Events(command) => command.uses_queue(),
+        _ => true,
+    }
+}
+
+fn configure(flags: &Flags, filter: &str, uses_queue: bool) -> Result<Config, String> {
+    let mut environment = Environment::read(flags).map_err(|error| error.to_string())?;
+    if !uses_queue {
+        environment.ignore("AMQP_URL");
+    }
+    let doubts = config::unsubstituted(&environment);
+    let config = Config::resolve(&environment).map_err(|error| {
+        let doubts = doubts
+            .iter()
+            .map(|(what, _)| format!(". {what}"))
+            .collect::<String>();
+        format!("{error}{doubts}")
+    })?;
+    telemetry::start(&config.telemetry, filter)?;
+    for (what, remedy) in doubts {
+        tracing::warn!("{what}; {remedy}");
+    }
+    for ignored in config.ignored_settings() {
+        tracing::warn!("{ignored}");
+    }
+    Ok(config)
+}
+
+async fn send_events(args: send::SendArgs, config: &Config) -> anyhow::Result<ExitCode> {
+    // The first secret is the newest one in a rotation.
+    let configured = config.signing_secrets.first().cloned();
+    let hints = hints::Hints::of(config, &Environment::read(&Flags::default())?);
+    send::run_with_consent(args, configured, &dev::kept_here(&config.data_dir), hints).await
+}
+
+/// One line for a person.
+fn tell(error: &impl std::fmt::Display) {
+    output::note(&format!("clerk-sync: {error}"));
+}

@@ -1,0 +1,136 @@
+//! What `/api` and the dashboard share: the admin token, and what their routes need.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use aws_lc_rs::digest::{Digest, SHA256, digest};
+use aws_lc_rs::hmac;
+use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::watch;
+
+use super::problem::{Code, Problem};
+use super::reject_log::RejectLog;
+use super::service_status::ServiceStatus;
+use crate::clerk::EventId;
+use crate::format;
+use crate::queue::Queue;
+use crate::replay::{self, DiscardReport, ReplayError, ReplayReport, Selection};
+use crate::store::{EventRow, Store};
+
+/// What the routes for operators need.
+#[derive(Clone)]
+pub struct Admin {
+    pub store: Store,
+    pub queue: Queue,
+    /// Follows the token as it is read again; `None` if it is not set.
+    pub token: watch::Receiver<Option<Arc<AdminToken>>>,
+    pub reject_log: Arc<RejectLog>,
+    pub status: ServiceStatus,
+}
+
+impl Admin {
+    /// The event with this ID, with its payload.
+    ///
+    /// # Errors
+    ///
+    /// If there is none, or the database does not answer.
+    pub async fn event(&self, id: &str) -> Result<(EventId, EventRow), Problem> {
+        let missing = || {
+            Problem::new(
+                Code::NotFound,
+                "no event has this ID; rows of events are deleted after EVENT_RETENTION_DAYS, failed ones stay",
+            )
+        };
+        let id = EventId::new(id).ok_or_else(missing)?;
+        let event = self.store.event(&id).await?.ok_or_else(missing)?;
+        Ok((id, event))
+    }
+
+    /// Replays failed events.
+    ///
+    /// # Errors
+    ///
+    /// If a server does not answer; says how many events were replayed before.
+    pub async fn replay(
+        &self,
+        selection: &Selection,
+        rate: NonZeroU32,
+    ) -> Result<ReplayReport, Problem> {
+        let mut report = ReplayReport::default();
+        let replay = replay::replay(
+            &self.store,
+            &self.queue,
+            selection,
+            rate,
+            &mut report,
+            |_, _| (),
+        );
+        let Err(error) = replay.await else {
+            return Ok(report);
+        };
+        let code = match error {
+            ReplayError::Store(_) => Code::DatabaseUnavailable,
+            ReplayError::Queue { .. } => Code::QueueUnavailable,
+        };
+        let count = format::count(report.replayed, "event");
+        let verb = if report.replayed == 1 { "is" } else { "are" };
+        Err(Problem::new(
+            code,
+            format!("{count} {verb} back on the queue; {error}"),
+        ))
+    }
+
+    /// Discards failed events, or returns how many it would discard.
+    ///
+    /// # Errors
+    ///
+    /// If the database does not answer.
+    pub async fn discard(
+        &self,
+        selection: &Selection,
+        dry_run: bool,
+    ) -> Result<DiscardReport, Problem> {
+        Ok(replay::discard(&self.store, selection, dry_run, |_| ()).await?)
+    }
+}
+
+/// The digest of the token. Digests are compared in constant time: the time of an answer reveals nothing of the token, not even
+/// its length.
+pub struct AdminToken(Digest);
+
+impl AdminToken {
+    /// The digest of this token.
+    pub fn new(token: &SecretString) -> Self {
+        Self(digest(&SHA256, token.expose_secret().as_bytes()))
+    }
+
+    /// Returns whether a client's guess is the token.
+    pub(super) fn is(&self, guess: &[u8]) -> bool {
+        verify_slices_are_equal(self.0.as_ref(), digest(&SHA256, guess).as_ref()).is_ok()
+    }
+
+    /// The key that seals the dashboard's sessions. It changes with the token.
+    pub(super) fn key(&self) -> hmac::Key {
+        hmac::Key::new(hmac::HMAC_SHA256, self.0.as_ref())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_whole_token_is_the_token() {
+        let token = AdminToken::new(&"correct-horse-battery".into());
+        assert!(token.is(b"correct-horse-battery"));
+        for wrong in [
+            &b""[..],
+            b"correct-horse-batter",
+            b"correct-horse-battery ",
+            b"Correct-horse-battery",
+        ] {
+            assert!(!token.is(wrong));
+        }
+    }
+}

@@ -1,0 +1,380 @@
+//! Query strings, read into filters. The same types describe the parameters in the OpenAPI document. Pure.
+
+use std::num::NonZeroU32;
+use std::slice;
+
+use actix_web::web::Query;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Number, Value, json};
+use utoipa::IntoParams;
+use utoipa::openapi::path::ParameterIn;
+use utoipa::openapi::schema::Schema;
+
+use crate::clerk::Timestamp;
+use crate::http::problem::{Code, Problem};
+use crate::store::{Cursor, EventFilter, Page, Status, UserFilter, read_time};
+
+/// Rows per page: most of them, and the default.
+const ROWS_MAX: u32 = 500;
+const ROWS: u32 = 50;
+
+/// The query of `GET /api/users`.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct UserQuery {
+    /// A whole Clerk ID, or the beginning of an e-mail address, phone number, username, external ID, first or last name, or of
+    /// first and last name. Case counts in external IDs alone. A + is a plus; write a space as %20
+    q: Option<String>,
+    /// The primary address; case does not count. A + is a plus
+    email: Option<String>,
+    /// The primary number, such as +12025550123. A + is a plus
+    phone: Option<String>,
+    /// The username
+    username: Option<String>,
+    /// Your own ID of the user
+    external_id: Option<String>,
+    /// Deleted users: only these, only the others, or all
+    deleted: Option<String>,
+    /// Most rows of a page
+    limit: Option<String>,
+    /// `next` of the page before
+    cursor: Option<String>,
+}
+
+/// The query of `GET /api/events`.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct EventQuery {
+    /// The outcome
+    status: Option<String>,
+    /// The type, such as user.updated
+    r#type: Option<String>,
+    /// Clerk ID of the user
+    user: Option<String>,
+    /// Failed with this code, such as unrouted
+    error_code: Option<String>,
+    /// Received at this time or later: a date (in UTC), a time, or an age such as 90s, 15m, 2h, 7d
+    since: Option<String>,
+    /// Received before this time: a date (in UTC), a time, or an age such as 90s, 15m, 2h, 7d
+    until: Option<String>,
+    /// Most rows of a page
+    limit: Option<String>,
+    /// `next` of the page before
+    cursor: Option<String>,
+}
+
+/// The query of `GET /api/users/{id}/history`.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct HistoryQuery {
+    /// Most rows of a page
+    limit: Option<String>,
+    /// `next` of the page before
+    cursor: Option<String>,
+}
+
+/// The filter and the page of `GET /api/events?…`.
+///
+/// # Errors
+///
+/// If a parameter is unknown or has a wrong value; names it, and what would be right.
+pub fn events(query: &str, now: Timestamp) -> Result<(EventFilter, Page), Problem> {
+    read(query, |query: EventQuery| {
+        let status = query.status.map(|value| {
+            Status::named(&value)
+                .ok_or_else(|| wrong("status", "give applied, stale, failed or discarded"))
+        });
+        let mut filter = EventFilter {
+            status: status.transpose()?,
+            event_type: query.r#type,
+            clerk_id: query.user,
+            error_code: query.error_code,
+            since: time("since", query.since, now)?,
+            until: time("until", query.until, now)?,
+        };
+        // A code without a status means failed events, and these have an index.
+        if filter.error_code.is_some() {
+            filter.status.get_or_insert(Status::Failed);
+        }
+        Ok((filter, page(query.limit, query.cursor, is_of_event)?))
+    })
+}
+
+/// The filter and the page of `GET /api/users?…`.
+///
+/// # Errors
+///
+/// See [`events`].
+pub fn users(query: &str) -> Result<(UserFilter, Page), Problem> {
+    read(query, |query: UserQuery| {
+        let filter = UserFilter {
+            email: query.email,
+            phone: query.phone,
+            username: query.username,
+            external_id: query.external_id,
+            q: query.q,
+            deleted: match query.deleted.as_deref() {
+                Some("true") => Some(true),
+                Some("false") => Some(false),
+                Some("any") | None => None,
+                Some(_) => return Err(wrong("deleted", "give true, false or any")),
+            },
+        };
+        let is_of_user = |cursor: &Cursor| matches!(cursor, Cursor::User { .. });
+        Ok((filter, page(query.limit, query.cursor, is_of_user)?))
+    })
+}
+
+/// The page of `GET /api/users/{id}/history?…`.
+///
+/// # Errors
+///
+/// See [`events`].
+pub fn history(query: &str) -> Result<Page, Problem> {
+    read(query, |query: HistoryQuery| {
+        page(query.limit, query.cursor, is_of_event)
+    })
+}
+
+/// Rejects every query string, for routes whose body alone says what to do: a `dry_run` in the wrong place must not be ignored.
+pub(super) fn none(query: &str) -> Result<(), Problem> {
+    if query.is_empty() {
+        return Ok(());
+    }
+    Err(invalid(
+        "this route takes no query parameters: put them into the JSON body, such as {\"dry_run\": true}",
+    ))
+}
+
+/// Parameters in which a `+` is a plus and no space: addresses and numbers have one, and few people know that it is written `%2B`.
+const WITH_PLUS: [&str; 3] = ["email", "phone", "q"];
+
+/// Reads a query into its parameters, as texts, and these into a filter. Of a repeated one the last counts, but each must be right.
+fn read<Q: DeserializeOwned + IntoParams, F>(
+    query: &str,
+    filter: impl Fn(Q) -> Result<F, Problem>,
+) -> Result<F, Problem> {
+    let pairs = Query::<Vec<(String, String)>>::from_query(&with_plus(query, &WITH_PLUS))
+        .map_err(|_| invalid("the query string cannot be read"))?;
+    let read = |pairs: &[(String, String)]| {
+        let parameters: Value = pairs.iter().cloned().collect();
+        // Every parameter is an optional text, so that only a name can be wrong. The error's own text would quote it.
+        let query = serde_json::from_value(parameters).map_err(|_| unknown::<Q>())?;
+        // Databases store no NUL character, so nothing is found by one.
+        if let Some((name, _)) = pairs.iter().find(|(_, value)| value.contains('\0')) {
+            return Err(wrong(name, NO_NUL));
+        }
+        filter(query)
+    };
+    for pair in &*pairs {
+        read(slice::from_ref(pair))?;
+    }
+    read(&pairs)
+}
+
+fn unknown<Q: IntoParams>() -> Problem {
+    let known = Q::into_params(|| Some(ParameterIn::Query));
+    let mut known: Vec<_> = known.into_iter().map(|parameter| parameter.name).collect();
+    let last = known.pop().unwrap_or_default();
+    invalid(format!(
+        "a parameter is unknown; there are {} and {last}",
+        known.join(", ")
+    ))
+}
+
+/// The query with each `+` in the values of these parameters as `%2B`.
+pub fn with_plus(query: &str, names: &[&str]) -> String {
+    let pair = |pair: &str| match pair.split_once('=') {
+        Some((name, value)) if names.contains(&name) => {
+            format!("{name}={}", value.replace('+', "%2B"))
+        }
+        _ => pair.to_owned(),
+    };
+    query.split('&').map(pair).collect::<Vec<_>>().join("&")
+}
+
+pub(super) const NO_NUL: &str = "it may not contain the character NUL";
+
+pub(super) fn time(
+    name: &str,
+    value: Option<String>,
+    now: Timestamp,
+) -> Result<Option<Timestamp>, Problem> {
+    let read = |mut value: String| {
+        // Before an offset such as +02:00 a space can only have been a plus.
+        if let Some(at) = value.len().checked_sub("+02:00".len())
+            && value.as_bytes()[at] == b' '
+        {
+            value.replace_range(at..=at, "+");
+        }
+        read_time(&value, now).map_err(|remedy| wrong(name, remedy))
+    };
+    value.map(read).transpose()
+}
+
+/// A whole number, also as programs without integers write it: 100.0.
+pub(super) fn whole(number: &Number) -> Option<u64> {
+    number
+        .as_u64()
+        .or_else(|| number.as_f64()?.to_string().parse().ok())
+}
+
+fn page(
+    limit: Option<String>,
+    cursor: Option<String>,
+    is_of_listing: fn(&Cursor) -> bool,
+) -> Result<Page, Problem> {
+    let limit = match limit {
+        Some(limit) => limit.parse().ok(),
+        None => NonZeroU32::new(ROWS),
+    };
+    let limit = limit.filter(|limit| limit.get() <= ROWS_MAX);
+    Ok(Page {
+        limit: limit.ok_or_else(|| wrong("limit", "give a number from 1 to 500"))?,
+        after: read_cursor(cursor, is_of_listing)?,
+    })
+}
+
+pub(super) fn is_of_event(cursor: &Cursor) -> bool {
+    matches!(cursor, Cursor::Event { .. })
+}
+
+pub(super) fn read_cursor(
+    value: Option<String>,
+    is_of_listing: fn(&Cursor) -> bool,
+) -> Result<Option<Cursor>, Problem> {
+    let read = |value: String| {
+        let cursor = value.parse().ok().filter(is_of_listing);
+        cursor.ok_or_else(|| wrong("cursor", "give `next` of the page before"))
+    };
+    value.map(read).transpose()
+}
+
+pub(super) fn wrong(name: &str, remedy: &str) -> Problem {
+    invalid(format!("{name} is wrong: {remedy}"))
+}
+
+pub(super) fn invalid(detail: impl Into<std::borrow::Cow<'static, str>>) -> Problem {
+    Problem::new(Code::InvalidRequest, detail)
+}
+
+/// A schema as utoipa has it, from JSON.
+pub(super) fn schema(json: Value) -> Schema {
+    serde_json::from_value(json).expect("each schema here is valid")
+}
+
+/// The schema of a parameter, in JSON.
+pub(super) fn parameter_schema(path: &str, name: &str) -> Value {
+    let pattern = |pattern: &str| json!({"type": "string", "pattern": pattern});
+    match name {
+        "status" => json!({"type": "string", "enum": Status::ALL}),
+        "deleted" => {
+            json!({"type": "string", "enum": ["true", "false", "any"], "default": "any"})
+        }
+        "limit" => {
+            json!({"type": "integer", "minimum": 1, "maximum": ROWS_MAX, "default": ROWS})
+        }
+        "cursor" if path == "/api/users" => pattern(r"^u\.[^\u0000]{1,255}$"),
+        "cursor" => pattern(r"^e\.[1-9][0-9]{0,13}\.[A-Za-z0-9_-]{1,255}$"),
+        "since" | "until" => json!({"anyOf": [
+            pattern("^[0-9]{1,5}[smhd]$"),
+            {"type": "string", "format": "date"},
+            {"type": "string", "format": "date-time"},
+        ]}),
+        _ => pattern(r"^[^\u0000]*$"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn now() -> Timestamp {
+        Timestamp::from_ms(1_795_400_000_000).unwrap()
+    }
+
+    #[test]
+    fn a_query_is_read_into_its_filter() {
+        let query = "status=failed&type=user.updated&user=user_1&since=2h&until=2026-11-23&limit=7&cursor=e.5.msg_1";
+        let (filter, page) = events(query, now()).unwrap();
+        assert_eq!(
+            (filter.status, filter.clerk_id.as_deref()),
+            (Some(Status::Failed), Some("user_1"))
+        );
+        assert_eq!(filter.since.unwrap().ms(), now().ms() - 7_200_000);
+        assert_eq!((page.limit.get(), page.after.is_some()), (7, true));
+        let (filter, _) = events("error_code=unrouted", now()).unwrap();
+        assert_eq!(
+            (filter.status, filter.error_code.as_deref()),
+            (Some(Status::Failed), Some("unrouted"))
+        );
+        let (filter, page) = users("email=ada%40example.com&deleted=false").unwrap();
+        assert_eq!(
+            (filter.email.as_deref(), filter.deleted),
+            (Some("ada@example.com"), Some(false))
+        );
+        assert_eq!(page.limit.get(), ROWS);
+    }
+
+    #[test]
+    fn a_plus_is_a_plus_where_addresses_and_numbers_have_one() {
+        for query in [
+            "email=a+b@example.com",
+            "email=a%2Bb%40example.com",
+            "deleted=any&email=a+b%40example.com&limit=1",
+        ] {
+            assert_eq!(
+                users(query).unwrap().0.email.as_deref(),
+                Some("a+b@example.com"),
+                "{query}"
+            );
+        }
+        assert_eq!(
+            users("phone=+12025550123").unwrap().0.phone.as_deref(),
+            Some("+12025550123")
+        );
+        let q = |query: &str| users(query).unwrap().0.q;
+        assert_eq!(q("q=a+b").as_deref(), Some("a+b"));
+        assert_eq!(q("q=ada%20lovelace").as_deref(), Some("ada lovelace"));
+        // Elsewhere it is what a form makes of a space.
+        assert_eq!(
+            users("external_id=a+b").unwrap().0.external_id.as_deref(),
+            Some("a b")
+        );
+        let since = |query: &str| events(query, now()).unwrap().0.since.unwrap().ms();
+        assert_eq!(
+            since("since=2026-11-23T18:00:00+02:00"),
+            since("since=2026-11-23T16:00:00Z")
+        );
+        assert_eq!(
+            since("since=2026-11-23T18:00:00%2B02:00"),
+            since("since=2026-11-23T16:00:00Z")
+        );
+        assert!(events("since=é 02:00", now()).is_err() && events("since=+02:00", now()).is_err());
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (query, named) in [
+            ("status=lost", "status"),
+            ("since=soon", "since"),
+            ("limit=501", "limit"),
+            ("limit=0", "limit"),
+            ("cursor=u.user_1", "cursor"),
+            ("statsu=failed", "status"),
+            ("user=a%00b", "user"),
+        ] {
+            let problem = events(query, now()).unwrap_err();
+            assert!(
+                problem.detail().contains(named),
+                "{query}: {}",
+                problem.detail()
+            );
+        }
+        assert!(users("deleted=yes").is_err() && users("cursor=e.5.msg_1").is_err());
+    }
+}

@@ -1,0 +1,13 @@
+//! The routes for operators and their programs: users, events with the replay and discard of failed ones, and the numbers.
+//!
+//! All but the OpenAPI document require the admin token. They know the store; a replay publishes to the queue like the webhook.
+
+mod auth;
+mod bulk_request;
+pub(super) mod events;
+mod filters;
+pub(super) mod openapi;
+pub(super) mod stats;
+pub(super) mod users;
+
+pub use filters::{events as read_events_query, users as read_users_query, with_plus};

@@ -1,0 +1,27 @@
+//! The dashboard: the state of the service in a browser, and the replay and discard of failed events.
+//!
+//! - It asks the same store as `/api`, so its numbers are the same; a replay publishes to the queue like the webhook.
+//! - Every page works without a script, by links and forms. The script only refreshes what is shown, and adds shortcuts.
+//! - Text from outside stays text: templates escape it, `page.rs` shows hidden characters by number, and the policy that every
+//!   page carries would stop the rest.
+
+mod actions;
+mod assets;
+mod auth;
+mod chart;
+mod encode;
+mod error_help;
+mod events;
+mod login;
+mod overview;
+mod page;
+mod page_query;
+mod payload;
+mod routes;
+mod session;
+mod status;
+mod users;
+mod view_models;
+
+pub use encode::FieldText;
+pub use routes::{configure, configure_without_database};

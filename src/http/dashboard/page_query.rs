@@ -1,0 +1,150 @@
+//! The query of a page's address: its filter, read by the rules of `/api`.
+
+use actix_web::web::Query;
+
+use super::encode::encode;
+use super::page::DashboardError;
+use crate::clerk::Timestamp;
+use crate::http::api::{read_events_query, read_users_query, with_plus};
+use crate::store::{EventFilter, Page, UserFilter};
+
+/// The fields of a filter as they were typed, without the empty ones.
+#[derive(Debug, Clone, Default)]
+pub struct PageQuery(Vec<(String, String)>);
+
+impl PageQuery {
+    /// Reads a query string. The form has no field for an address or number alone, so a `+` there was typed; in the search it is what
+    /// the browser makes of a space.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be decoded.
+    pub fn read(query: &str) -> Result<Self, DashboardError> {
+        let query = with_plus(query, &["email", "phone"]);
+        let fields = Query::<Vec<(String, String)>>::from_query(&query)
+            .map_err(|_| DashboardError::invalid("the address cannot be read"))?;
+        let fields = fields.iter().map(|(name, value)| (&**name, &**value));
+        Ok(Self::of(fields))
+    }
+
+    /// The query with these fields.
+    pub fn of<'a>(fields: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        let fields = fields
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value.trim().to_owned()));
+        Self(fields.filter(|(_, value)| !value.is_empty()).collect())
+    }
+
+    /// The value of a field; empty if it is absent.
+    pub fn get(&self, name: &str) -> &str {
+        let field = self.0.iter().find(|(field, _)| field == name);
+        field.map_or("", |(_, value)| value)
+    }
+
+    /// Returns whether a field has this value.
+    pub fn is(&self, name: &str, value: &str) -> bool {
+        self.get(name) == value
+    }
+
+    /// Returns whether it filters.
+    pub fn is_narrow(&self) -> bool {
+        let mut names = self.0.iter().map(|(name, _)| name);
+        names.any(|name| name != "cursor" && name != "limit")
+    }
+
+    /// The same with another value of a field; without the field if the value is empty.
+    pub fn with(&self, name: &str, value: &str) -> Self {
+        let fields = self.0.iter().map(|(name, value)| (&**name, &**value));
+        let others = fields.filter(|(field, _)| *field != name);
+        Self::of(others.chain([(name, value)]))
+    }
+
+    /// The same without some fields.
+    pub fn without(&self, names: &[&str]) -> Self {
+        let mut query = self.clone();
+        query.0.retain(|(name, _)| !names.contains(&&**name));
+        query
+    }
+
+    /// The fields in their order.
+    pub fn fields(&self) -> &[(String, String)] {
+        &self.0
+    }
+
+    /// The query string.
+    pub fn encoded(&self) -> String {
+        let pair = |(name, value): &(String, String)| format!("{}={}", encode(name), encode(value));
+        self.0.iter().map(pair).collect::<Vec<_>>().join("&")
+    }
+
+    /// The path with the query.
+    pub fn on(&self, path: &str) -> String {
+        if self.0.is_empty() {
+            path.to_owned()
+        } else {
+            format!("{path}?{}", self.encoded())
+        }
+    }
+
+    /// The filter and the page of a listing of events.
+    ///
+    /// # Errors
+    ///
+    /// If a field is wrong.
+    pub fn events(&self, now: Timestamp) -> Result<(EventFilter, Page), DashboardError> {
+        Ok(read_events_query(&self.encoded(), now)?)
+    }
+
+    /// The filter and the page of a listing of users.
+    ///
+    /// # Errors
+    ///
+    /// If a field is wrong.
+    pub fn users(&self) -> Result<(UserFilter, Page), DashboardError> {
+        Ok(read_users_query(&self.encoded())?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_field_does_not_filter() {
+        let query = "status=failed&type=&user=+user_1+&since=&done=replayed";
+        let query = PageQuery::read(query).unwrap();
+        assert_eq!(query.get("done"), "replayed");
+        let query = query.without(&["done"]);
+        assert_eq!(query.encoded(), "status=failed&user=user_1");
+        assert_eq!(
+            query.with("status", "stale").on("/events"),
+            "/events?user=user_1&status=stale"
+        );
+        assert!(query.is_narrow());
+        let cursor = PageQuery::read("cursor=e.1.msg_1").unwrap();
+        assert!(!cursor.is_narrow());
+        assert_eq!(PageQuery::read("").unwrap().on("/events"), "/events");
+    }
+
+    #[test]
+    fn a_space_of_the_form_and_a_plus_of_an_address_reach_the_filter() {
+        let filter = |query: &str| PageQuery::read(query).unwrap().users().unwrap().0;
+        // As a browser sends what was typed: `ada lovelace`, and `a+b@example.com`.
+        assert_eq!(filter("q=ada+lovelace").q.as_deref(), Some("ada lovelace"));
+        assert_eq!(
+            filter("q=a%2Bb%40example.com").q.as_deref(),
+            Some("a+b@example.com")
+        );
+        assert_eq!(
+            filter("email=a+b@example.com").email.as_deref(),
+            Some("a+b@example.com")
+        );
+    }
+
+    #[test]
+    fn a_value_survives_its_query_string() {
+        let value = "a&b=c é\"<script>/?#%";
+        let query = PageQuery::of([("q", value)]);
+        assert_eq!(PageQuery::read(&query.encoded()).unwrap().get("q"), value);
+    }
+}

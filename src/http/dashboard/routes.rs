@@ -1,0 +1,90 @@
+//! The routes of the dashboard's pages, and of their files.
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use actix_web::web::{self, Path, Payload, ServiceConfig, get, post};
+use actix_web::{HttpRequest, HttpResponse, Resource, Route};
+use askama::Template;
+
+use super::page::{DashboardError, Frame, guarded, page_of};
+use super::{actions, assets, events, login, overview, users};
+use crate::http::misdirected;
+use crate::http::paths::DASHBOARD_PATH;
+use crate::http::problem::{Code, Problem};
+
+/// Adds the pages. The data of `/api` is theirs too.
+pub fn configure(config: &mut ServiceConfig) {
+    config
+        .service(page(DASHBOARD_PATH, get().to(overview::show)))
+        .service(page("/assets/{digest}/{name}", get().to(asset)))
+        .service(page("/login", get().to(login::show)).route(post().to(login::log_in)))
+        .service(page("/logout", post().to(login::log_out)))
+        .service(page("/events", get().to(events::list)))
+        .service(
+            page(
+                "/events/{action:replay|discard}",
+                get().to(actions::preview),
+            )
+            .route(post().to(actions::run)),
+        )
+        .service(page("/events/{id}", get().to(events::show)))
+        .service(page("/events/{id}/payload", get().to(events::payload)))
+        .service(page(
+            "/events/{id}/{action:replay|discard}",
+            post().to(events::act),
+        ))
+        .service(page("/users", get().to(users::list)))
+        .service(page("/users/{id}", get().to(users::show)));
+}
+
+#[derive(Template)]
+#[template(path = "no_database.html")]
+struct NoDatabase {
+    frame: Frame,
+}
+
+/// Adds the first page of a process that has no database.
+pub fn configure_without_database(config: &mut ServiceConfig) {
+    let no_database = || async {
+        let frame = Frame::outside("", "A receiver");
+        page_of(StatusCode::NOT_FOUND, &NoDatabase { frame })
+    };
+    config
+        .service(page("/assets/{digest}/{name}", get().to(asset)))
+        .service(page(DASHBOARD_PATH, get().to(no_database)));
+}
+
+fn page(path: &str, route: Route) -> Resource {
+    web::resource(path)
+        .route(route)
+        .default_service(web::to(wrong_method))
+}
+
+async fn wrong_method(
+    request: HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, actix_web::Error> {
+    let problem = Problem::new(Code::MethodNotAllowed, "this address takes another method");
+    if misdirected::is_delivery(&request) {
+        return Err(misdirected::with_hint(&request, payload, problem)
+            .await
+            .into());
+    }
+    Err(DashboardError::Problem(problem).into())
+}
+
+async fn asset(path: Path<(String, String)>) -> Result<HttpResponse, DashboardError> {
+    let (digest, name) = path.into_inner();
+    let asset =
+        assets::find(&name).ok_or_else(|| Problem::new(Code::NotFound, "there is no such file"))?;
+    // While versions are exchanged behind a balancer, a page of one can ask the other: it gets the file that is there, for now.
+    let cache_control = if digest == asset.digest {
+        "public, max-age=31536000, immutable"
+    } else {
+        "no-store"
+    };
+    Ok(guarded(HttpResponse::Ok())
+        .insert_header((CACHE_CONTROL, cache_control))
+        .insert_header((CONTENT_TYPE, asset.content_type))
+        .body(asset.bytes))
+}

@@ -1,0 +1,34 @@
+//! The paths that more than the routes know.
+
+/// The path that Clerk's endpoint URL ends with.
+pub const WEBHOOK_PATH: &str = "/api/webhooks/clerk";
+
+/// The same path as people also write it.
+pub const ALTERNATE_WEBHOOK_PATH: &str = "/api/webhooks/clerk/";
+
+/// The path of the dashboard's first page.
+pub const DASHBOARD_PATH: &str = "/";
+
+/// Returns whether the path is the webhook's.
+pub fn is_webhook(path: &str) -> bool {
+    path == WEBHOOK_PATH || path == ALTERNATE_WEBHOOK_PATH
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_webhook_has_one_trailing_slash_at_most() {
+        assert!(is_webhook("/api/webhooks/clerk") && is_webhook("/api/webhooks/clerk/"));
+        for wrong in [
+            "/api/webhooks/clerk//",
+            "/api/webhooks",
+            "/",
+            "//api/webhooks/clerk",
+            "/API/webhooks/clerk",
+        ] {
+            assert!(!is_webhook(wrong), "{wrong}");
+        }
+    }
+}

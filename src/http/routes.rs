@@ -1,0 +1,97 @@
+//! Every route of the server but the dashboard's pages.
+
+use actix_web::web::{self, ServiceConfig, get, post};
+use actix_web::{Resource, Route};
+
+use super::admin::Admin;
+use super::api::{events, openapi, stats, users};
+use super::misdirected::rejecting;
+use super::paths::{ALTERNATE_WEBHOOK_PATH, WEBHOOK_PATH};
+use super::problem::{Code, Problem};
+use super::webhook::receive::{Webhooks, deliver};
+use super::{dashboard, health, metrics};
+
+/// Adds the routes of a process: those of the webhook if it is a receiver, those for operators if it has a database.
+pub fn configure(config: &mut ServiceConfig, webhooks: Option<Webhooks>, admin: Option<Admin>) {
+    config
+        .service(get_only("/healthz", get().to(health::alive)))
+        .service(get_only("/readyz", get().to(health::ready)))
+        .service(get_only("/api/openapi.json", get().to(openapi::openapi)))
+        .service(get_only("/metrics", get().to(metrics::metrics)));
+    if let Some(webhooks) = webhooks {
+        let paths = [WEBHOOK_PATH, ALTERNATE_WEBHOOK_PATH];
+        config.app_data(web::Data::new(webhooks)).service(only(
+            "POST",
+            web::resource(paths),
+            post().to(deliver),
+        ));
+    }
+    match admin {
+        Some(admin) => {
+            config.app_data(web::Data::new(admin));
+            add_api(config);
+            dashboard::configure(config);
+        }
+        None => {
+            for path in ["/api/users{rest:.*}", "/api/events{rest:.*}", "/api/stats"] {
+                config.service(web::resource(path).default_service(rejecting(no_database)));
+            }
+            dashboard::configure_without_database(config);
+        }
+    }
+}
+
+fn add_api(config: &mut ServiceConfig) {
+    config
+        .app_data(web::PayloadConfig::new(events::BODY_MAX))
+        .service(get_only("/api/users", get().to(users::list_users)))
+        .service(get_only("/api/users/{id}", get().to(users::show_user)))
+        .service(get_only(
+            "/api/users/{id}/history",
+            get().to(users::user_history),
+        ))
+        .service(get_only("/api/stats", get().to(stats::stats)))
+        .service(get_only("/api/events", get().to(events::list_events)))
+        .service(post_only(
+            "/api/events/replay",
+            post().to(events::replay_events),
+        ))
+        .service(post_only(
+            "/api/events/discard",
+            post().to(events::discard_events),
+        ))
+        .service(get_only("/api/events/{id}", get().to(events::show_event)))
+        .service(post_only(
+            "/api/events/{id}/replay",
+            post().to(events::replay_event),
+        ))
+        .service(post_only(
+            "/api/events/{id}/discard",
+            post().to(events::discard_event),
+        ));
+}
+
+/// The answer for every other path.
+pub fn not_found() -> Route {
+    rejecting(|| Problem::new(Code::NotFound, "the path is not one of this server's"))
+}
+
+fn no_database() -> Problem {
+    Problem::new(
+        Code::NotFound,
+        "a receiver has no database: ask a process that runs `clerk-sync serve` or `clerk-sync worker`",
+    )
+}
+
+fn get_only(path: &str, route: Route) -> Resource {
+    only("GET, HEAD", web::resource(path), route)
+}
+
+fn post_only(path: &str, route: Route) -> Resource {
+    only("POST", web::resource(path), route)
+}
+
+fn only(methods: &'static str, resource: Resource, route: Route) -> Resource {
+    let rejected = rejecting(move || Problem::method_not_allowed(methods));
+    resource.route(route).default_service(rejected)
+}
