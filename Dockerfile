@@ -51,7 +51,7 @@ WORKDIR /var/lib/clerk-sync
 VOLUME /var/lib/clerk-sync
 EXPOSE 3000
 
-# Alive, not ready: a database that is away is no reason to start this program anew.
+# Alive, not ready: an unavailable database is no reason to restart this program.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 CMD ["clerk-sync", "healthcheck"]
 
 ENTRYPOINT ["clerk-sync"]

@@ -4,7 +4,7 @@
 //! say where the system's roots are, as for OpenSSL.
 
 mod certificates;
-mod fault;
+mod errors;
 
 pub use certificates::{FileError, Files, Material, PemFile, http_client, system_roots};
-pub use fault::{Fault, Peer, fault_of};
+pub use errors::{Peer, explain};

@@ -97,11 +97,11 @@ fn fail(span: &mut Span, kind: &'static str) {
 }
 
 /// The span of a delivery over HTTP.
-pub struct Request(Span);
+pub struct RequestSpan(Span);
 
-impl Request {
+impl RequestSpan {
     /// Starts the span, as part of the trace in the request's headers. Returns `None` if no traces are exported.
-    pub fn begin<'a>(
+    pub fn start<'a>(
         route: &'static str,
         header: impl Fn(&str) -> Option<&'a str>,
     ) -> Option<Self> {
@@ -120,13 +120,13 @@ impl Request {
     }
 
     /// Makes the event part of this trace.
-    pub fn take_in(&mut self, event: SignedEvent) -> SignedEvent {
+    pub fn add_event(&mut self, event: SignedEvent) -> SignedEvent {
         self.0.set_attributes(of_event(&event));
         event.with_trace(context_of(&self.0))
     }
 
     /// Ends the span with the status of the answer and the code of the problem.
-    pub fn answered(mut self, status: u16, problem: Option<&'static str>) {
+    pub fn end(mut self, status: u16, problem: Option<&'static str>) {
         self.0.set_attribute(KeyValue::new(
             "http.response.status_code",
             i64::from(status),
@@ -141,11 +141,11 @@ impl Request {
 }
 
 /// The span of a publish.
-pub struct Publish(Option<Span>);
+pub struct PublishSpan(Option<Span>);
 
-impl Publish {
+impl PublishSpan {
     /// Starts the span, as part of the event's trace or of a new one, and adds it to the event.
-    pub fn begin(event: SignedEvent, system: &'static str) -> (SignedEvent, Self) {
+    pub fn start(event: SignedEvent, system: &'static str) -> (SignedEvent, Self) {
         let Some(tracer) = TRACER.get() else {
             return (event, Self(None));
         };
@@ -160,7 +160,7 @@ impl Publish {
     }
 
     /// Ends the span.
-    pub fn ended(self, error: Option<&'static str>) {
+    pub fn end(self, error: Option<&'static str>) {
         if let Some((mut span, kind)) = self.0.zip(error) {
             fail(&mut span, kind);
         }
@@ -168,10 +168,10 @@ impl Publish {
 }
 
 /// The spans of the events of a batch: each until its outcome, or until the event is returned to the queue.
-pub struct Taken(HashMap<EventId, Vec<Span>>);
+pub struct EventSpans(HashMap<EventId, Vec<Span>>);
 
 /// The outcome of an event.
-pub struct Settled<'a> {
+pub struct EventOutcome<'a> {
     /// `applied`, `stale` …
     pub status: &'static str,
     /// `None` if it cannot be read.
@@ -180,9 +180,9 @@ pub struct Settled<'a> {
     pub error_code: Option<&'a str>,
 }
 
-impl Taken {
+impl EventSpans {
     /// Starts the spans.
-    pub fn begin(events: &[SignedEvent], system: &'static str) -> Self {
+    pub fn start(events: &[SignedEvent], system: &'static str) -> Self {
         let Some(tracer) = TRACER.get() else {
             return Self(HashMap::new());
         };
@@ -201,13 +201,13 @@ impl Taken {
     }
 
     /// Starts the span of a write of these events, if one of them is recorded.
-    pub fn apply<'a>(
+    pub fn start_write<'a>(
         &self,
         ids: impl Iterator<Item = &'a EventId>,
         database: &'static str,
-    ) -> Apply {
+    ) -> WriteSpan {
         let Some(tracer) = TRACER.get() else {
-            return Apply(None);
+            return WriteSpan(None);
         };
         let mut events = 0_i64;
         let spans = ids
@@ -219,7 +219,7 @@ impl Taken {
             .map(|span| Link::with_context(span.span_context().clone()))
             .collect();
         if links.is_empty() {
-            return Apply(None);
+            return WriteSpan(None);
         }
         let builder = SpanBuilder::from_name("apply")
             .with_kind(SpanKind::Client)
@@ -228,31 +228,31 @@ impl Taken {
                 KeyValue::new("db.system.name", database),
                 KeyValue::new("db.operation.batch.size", events),
             ]);
-        Apply(Some(tracer.build_with_context(builder, &Context::new())))
+        WriteSpan(Some(tracer.build_with_context(builder, &Context::new())))
     }
 
     /// Ends an event's spans. The write contained it.
-    pub fn settled(&mut self, id: &EventId, write: &Apply, settled: &Settled<'_>) {
+    pub fn end_event(&mut self, id: &EventId, write: &WriteSpan, outcome: &EventOutcome<'_>) {
         if self.0.is_empty() {
             return;
         }
         for mut span in self.0.remove(id).into_iter().flatten() {
-            span.set_attribute(KeyValue::new("status", settled.status));
-            if let Some(clerk_id) = settled.clerk_id {
+            span.set_attribute(KeyValue::new("status", outcome.status));
+            if let Some(clerk_id) = outcome.clerk_id {
                 span.set_attribute(KeyValue::new("clerk_id", clerk_id.to_string()));
             }
-            if let Some(code) = settled.error_code {
+            if let Some(code) = outcome.error_code {
                 span.set_attribute(KeyValue::new("error.type", code.to_owned()));
                 span.set_status(Status::error(code.to_owned()));
             }
-            if let Apply(Some(write)) = write {
+            if let WriteSpan(Some(write)) = write {
                 span.add_link(write.span_context().clone(), Vec::new());
             }
         }
     }
 }
 
-impl Drop for Taken {
+impl Drop for EventSpans {
     fn drop(&mut self) {
         for span in self.0.values_mut().flatten() {
             fail(span, "given_back");
@@ -261,11 +261,11 @@ impl Drop for Taken {
 }
 
 /// The span of a write.
-pub struct Apply(Option<Span>);
+pub struct WriteSpan(Option<Span>);
 
-impl Apply {
+impl WriteSpan {
     /// Ends the span.
-    pub fn ended(&mut self, error: Option<&'static str>) {
+    pub fn end(&mut self, error: Option<&'static str>) {
         let Some(span) = &mut self.0 else { return };
         if let Some(kind) = error {
             fail(span, kind);

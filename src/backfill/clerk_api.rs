@@ -282,8 +282,8 @@ fn limited(asked: Duration) -> Duration {
 
 /// Returns the error of a request without an answer: transient, unless TLS is the cause.
 fn unanswered(url: &str, error: &reqwest::Error) -> RequestError {
-    if let Some(fault) = tls::fault_of(error) {
-        return RequestError::Refused(format!("{url}: {}", fault.explain(&Peer::CLERK)));
+    if let Some(reason) = tls::explain(error, &Peer::CLERK) {
+        return RequestError::Refused(format!("{url}: {reason}"));
     }
     // Without the URL, which comes first already.
     let why = match error.is_timeout() {

@@ -206,11 +206,7 @@ fn watch_writer(writer: Writer) {
         let writer = Arc::clone(&writer);
         async move { writer.lock().await.run().await }
     };
-    let died = move || {
-        _ = dying.health.set(Some(
-            "its writer met a bug of clerk-sync, and starts again within a minute: report it",
-        ))
-    };
+    let died = move || dying.health.panicked();
     // The writer returns only after `close`, which marks the queue as closing.
     let is_asked_to_end = move || working.closing.is_requested();
     tasks::brief(tasks::restarted(

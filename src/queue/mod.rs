@@ -62,7 +62,7 @@ impl Queue {
     /// # Errors
     /// After any error the event is not confirmed: the sender is to try again.
     pub async fn publish(&self, event: SignedEvent) -> Result<(), PublishError> {
-        let (event, span) = trace::Publish::begin(event, self.system());
+        let (event, span) = trace::PublishSpan::start(event, self.system());
         let stored = async {
             match self {
                 Self::RabbitMq(queue) => queue.publisher.publish(event, false).await,
@@ -77,7 +77,7 @@ impl Queue {
         if matches!(published, Ok(()) | Err(PublishError::TimedOut)) {
             metrics::published(since.elapsed());
         }
-        span.ended(published.err().map(PublishError::kind));
+        span.end(published.err().map(PublishError::kind));
         published
     }
 

@@ -133,7 +133,7 @@ impl Applier {
                 }
                 Err(error) => error,
             };
-            span.ended(Some(error.kind()));
+            span.end(Some(error.kind()));
             if let StoreError::Rejected { code, text } = error {
                 let code = code.into();
                 return Ok(Err(EventFailure { code, text }));

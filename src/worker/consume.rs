@@ -50,6 +50,8 @@ struct InFlight {
     isolated_until: Option<Instant>,
     /// The queue sends nothing, since the store takes no writes.
     is_paused: bool,
+    /// Set once everything in flight is to return to the queue.
+    unapplied: Option<Unapplied>,
     ack_retry: Backoff,
 }
 
@@ -63,7 +65,9 @@ type Applied = (TakenBatch, Result<(), ReturnReason>);
 
 /// Batches that could not be applied, and why they return to the queue.
 struct Unapplied {
-    batches: Vec<TakenBatch>,
+    batches: Vec<Batch>,
+    /// When the first of them was taken.
+    since: Instant,
     reason: ReturnReason,
 }
 
@@ -130,93 +134,80 @@ impl Drain {
                 && (stopping || !in_flight.is_paused);
             let can_pause = self.applier.source == Source::Rescued && !stopping;
             let isolated_until = in_flight.isolated_until.unwrap_or_else(Instant::now);
-            let returned = tokio::select! {
+            tokio::select! {
                 biased;
                 () = self.shutdown.requested(), if !stopping => {
                     stopping = true;
                     in_flight.consumer.stop().await;
-                    None
                 }
                 Ok(()) = outage.changed(), if can_pause && !in_flight.is_paused => {
                     // Events that are not delivered yet may expire; those that the broker retains do not.
                     in_flight.consumer.pause().await;
                     in_flight.is_paused = true;
-                    None
                 }
                 Some(applied) = in_flight.applying.join_next() => {
-                    in_flight.isolated_until = None;
-                    match in_flight.finished(applied) {
-                        // The others meet the same outage.
-                        Some(unapplied) => self.return_all(&mut in_flight, unapplied).await,
-                        None => {
-                            self.acknowledge_in_order(&mut in_flight).await;
-                            None
-                        }
-                    }
+                    in_flight.finished(applied);
+                    self.acknowledge_in_order(&mut in_flight).await;
                 }
                 () = sleep_until(isolated_until.into()), if in_flight.isolated_until.is_some() => {
                     in_flight.isolated_until = None;
-                    None
                 }
                 _ = self.applier.store_is_ready(), if can_pause && in_flight.is_paused => {
                     outage.mark_unchanged();
                     in_flight.is_paused = false;
-                    None
                 }
                 batch = next(&mut in_flight.consumer, applying), if has_capacity => match batch {
                     Some(batch) => self.start(&mut in_flight, batch).await,
-                    None => match self.finish_all(&mut in_flight).await {
-                        Some(unapplied) => self.return_all(&mut in_flight, unapplied).await,
-                        None => return None,
-                    },
+                    None => {
+                        self.finish_all(&mut in_flight).await;
+                        in_flight.unapplied.as_ref()?;
+                    }
                 },
-            };
-            if returned.is_some() {
-                return returned;
+            }
+            if in_flight.unapplied.is_some() {
+                // The other batches meet the same outage.
+                self.finish_all(&mut in_flight).await;
+                let reason = self.return_all(&mut in_flight).await;
+                if reason.is_some() {
+                    return reason;
+                }
             }
         }
     }
 
     /// Starts to apply a batch. A possible poison message waits until nothing else is in flight, so that it counts against
     /// no other event if it kills the process.
-    async fn start(&self, in_flight: &mut InFlight, batch: Batch) -> Option<ReturnReason> {
-        in_flight.taken += 1;
-        let taken = TakenBatch {
-            number: in_flight.taken,
-            batch,
-            since: Instant::now(),
-        };
-        if taken.batch.may_be_poison {
-            if let Some(mut unapplied) = self.finish_all(in_flight).await {
-                unapplied.batches.push(taken);
-                return self.return_all(in_flight, unapplied).await;
+    async fn start(&self, in_flight: &mut InFlight, batch: Batch) {
+        let since = Instant::now();
+        if batch.may_be_poison {
+            self.finish_all(in_flight).await;
+            if let Some(unapplied) = &mut in_flight.unapplied {
+                return unapplied.batches.push(batch);
             }
-            warn!(event_id = %taken.batch.events[0].id(), "an event was delivered many times without being applied; it may be a poison message and is isolated");
+            warn!(event_id = %batch.events[0].id(), "an event was delivered many times without being applied; it may be a poison message and is isolated");
             in_flight.consumer.return_prefetched().await;
             in_flight.isolated_until = Some(Instant::now() + ISOLATED_MAX);
         }
-        let applier = Arc::clone(&self.applier);
-        in_flight.batches.insert(taken.number, None);
+        in_flight.taken += 1;
+        let (number, applier) = (in_flight.taken, Arc::clone(&self.applier));
+        in_flight.batches.insert(number, None);
         in_flight.applying.spawn(async move {
-            let applied = applier.apply(&taken.batch.events, taken.since).await;
+            let applied = applier.apply(&batch.events, since).await;
+            let taken = TakenBatch {
+                number,
+                batch,
+                since,
+            };
             (taken, applied)
         });
-        None
     }
 
-    /// Waits until nothing is being applied, and acknowledges. Returns the batches that could not be applied, if any.
-    async fn finish_all(&self, in_flight: &mut InFlight) -> Option<Unapplied> {
-        let mut unapplied: Option<Unapplied> = None;
+    /// Waits until nothing is being applied, and acknowledges.
+    async fn finish_all(&self, in_flight: &mut InFlight) {
         while let Some(applied) = in_flight.applying.join_next().await {
-            if let Some(more) = in_flight.finished(applied) {
-                match &mut unapplied {
-                    Some(unapplied) => unapplied.batches.extend(more.batches),
-                    None => unapplied = Some(more),
-                }
-            }
+            in_flight.finished(applied);
         }
         self.acknowledge_in_order(in_flight).await;
-        unapplied
     }
 
     /// Acknowledges the applied batches that were taken before all that are being applied; the others too, if too many wait.
@@ -241,20 +232,12 @@ impl Drain {
 
     /// Returns everything in flight to the queue. Returns the reason, or `None` if the batches could be applied after all:
     /// while the queue does not take them, they are tried again in turn.
-    async fn return_all(
-        &self,
-        in_flight: &mut InFlight,
-        mut unapplied: Unapplied,
-    ) -> Option<ReturnReason> {
-        if let Some(more) = self.finish_all(in_flight).await {
-            unapplied.batches.extend(more.batches);
-        }
+    async fn return_all(&self, in_flight: &mut InFlight) -> Option<ReturnReason> {
         let Unapplied {
-            batches,
+            mut batches,
+            since,
             mut reason,
-        } = unapplied;
-        let since = batches.iter().map(|taken| taken.since).min()?;
-        let mut batches: Vec<Batch> = batches.into_iter().map(|taken| taken.batch).collect();
+        } = in_flight.unapplied.take()?;
         let mut refused = Backoff::for_outage();
         loop {
             let force = self.shutdown.is_requested()
@@ -295,24 +278,27 @@ impl InFlight {
             taken: 0,
             isolated_until: None,
             is_paused: false,
+            unapplied: None,
             ack_retry: Backoff::for_outage(),
         }
     }
 
-    /// Stores the result of a batch. Returns the batch if it was not applied. Continues a panic.
-    fn finished(&mut self, applied: Result<Applied, JoinError>) -> Option<Unapplied> {
+    /// Stores the result of a batch. Continues a panic.
+    fn finished(&mut self, applied: Result<Applied, JoinError>) {
         let (taken, applied) = applied.unwrap_or_else(|error| resume_unwind(error.into_panic()));
-        match applied {
-            Ok(()) => {
-                self.batches.insert(taken.number, Some(taken.batch));
-                None
-            }
-            Err(reason) => {
-                self.batches.remove(&taken.number);
-                let batches = vec![taken];
-                Some(Unapplied { batches, reason })
-            }
-        }
+        self.isolated_until = None;
+        let Err(reason) = applied else {
+            self.batches.insert(taken.number, Some(taken.batch));
+            return;
+        };
+        self.batches.remove(&taken.number);
+        let unapplied = self.unapplied.get_or_insert(Unapplied {
+            batches: Vec::new(),
+            since: taken.since,
+            reason,
+        });
+        unapplied.since = unapplied.since.min(taken.since);
+        unapplied.batches.push(taken.batch);
     }
 }
 

@@ -2,17 +2,17 @@
 //!
 //! At `debug` the log has one line per batch and one per event. A flood of failed events does not fill the log.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tracing::{debug, warn};
 
 use crate::clerk::{ClerkId, EventId, SignedEvent};
 use crate::clock::now;
+use crate::logged_state::LoggedState;
 use crate::metrics::{self, DeadLetterReason, EventStatus, EventType};
 use crate::queue::Source;
 use crate::store::{EventFailure, Outcome, Parsed, Record, Write};
-use crate::trace::{Apply, Settled, Taken};
+use crate::trace::{EventOutcome, EventSpans, WriteSpan};
 
 /// How often a policy that takes events out of the queues is logged, whatever the number of events.
 const EXPIRED_EVERY: Duration = Duration::from_secs(30);
@@ -21,7 +21,7 @@ const EXPIRED_EVERY: Duration = Duration::from_secs(30);
 pub struct Report {
     source: Source,
     since: Instant,
-    spans: Taken,
+    spans: EventSpans,
     counts: [usize; EventStatus::ALL.len()],
     /// Failed events that expired in a queue.
     expired: usize,
@@ -38,7 +38,7 @@ impl Report {
         since: Instant,
     ) -> Self {
         metrics::batch(events.len());
-        let spans = Taken::begin(events, queue);
+        let spans = EventSpans::start(events, queue);
         Self {
             source,
             since,
@@ -55,8 +55,8 @@ impl Report {
     }
 
     /// The span of a write that starts.
-    pub fn write(&self, write: &Write, database: &'static str) -> Apply {
-        self.spans.apply(
+    pub fn write(&self, write: &Write, database: &'static str) -> WriteSpan {
+        self.spans.start_write(
             write.records.iter().map(|record| record.event.id()),
             database,
         )
@@ -68,10 +68,10 @@ impl Report {
         write: &Write,
         outcomes: &[Outcome],
         took: Duration,
-        mut span: Apply,
+        mut span: WriteSpan,
     ) {
         metrics::applied(took);
-        span.ended(None);
+        span.end(None);
         let committed_ms = now().ms();
         for (record, outcome) in write.records.iter().zip(outcomes) {
             self.count(record, status_of(*outcome), committed_ms);
@@ -107,7 +107,12 @@ impl Report {
         }
     }
 
-    fn log(&mut self, Record { event, parsed, .. }: &Record, status: EventStatus, span: &Apply) {
+    fn log(
+        &mut self,
+        Record { event, parsed, .. }: &Record,
+        status: EventStatus,
+        span: &WriteSpan,
+    ) {
         let (clerk_id, failure) = match parsed {
             Parsed::Readable { clerk_id, .. } => (Some(clerk_id), None),
             Parsed::Failed { clerk_id, failure } => (clerk_id.as_ref(), Some(failure)),
@@ -122,10 +127,10 @@ impl Report {
             error_code,
             "event applied or recorded"
         );
-        self.spans.settled(
+        self.spans.end_event(
             id,
             span,
-            &Settled {
+            &EventOutcome {
                 status: status.name(),
                 clerk_id,
                 error_code,
@@ -138,10 +143,8 @@ impl Report {
 
     /// A policy may take out more than what is recorded: what the broker retains appears nowhere else.
     fn log_expired(&self) {
-        static LOGGED: Mutex<Option<Instant>> = Mutex::new(None);
-        let mut logged = LOGGED.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.expired > 0 && logged.is_none_or(|at| at.elapsed() >= EXPIRED_EVERY) {
-            *logged = Some(Instant::now());
+        static LOGGED: LoggedState<()> = LoggedState::new(());
+        if self.expired > 0 && LOGGED.is_due((), EXPIRED_EVERY) {
             warn!(
                 expired = self.expired,
                 "a policy's message-ttl takes events out of the queues, and RabbitMQ may retain more: see `rabbitmqctl list_policies`, and `rabbitmqctl list_queues name messages messages_ready`"

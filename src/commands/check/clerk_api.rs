@@ -53,8 +53,7 @@ enum Unasked {
 }
 
 fn unanswered(url: &str, error: &reqwest::Error) -> Finding {
-    if let Some(fault) = tls::fault_of(error) {
-        let said = fault.explain(&Peer::CLERK);
+    if let Some(said) = tls::explain(error, &Peer::CLERK) {
         let (what, mend) = finding::split(&said, "correct CLERK_API_URL");
         return Finding::fail("clerk_api", format!("{url}: {what}"), mend);
     }

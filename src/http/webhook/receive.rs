@@ -91,14 +91,14 @@ pub async fn deliver(
             .get(name)
             .and_then(|value| value.to_str().ok())
     };
-    let mut span = trace::Request::begin(WEBHOOK_PATH, header);
+    let mut span = trace::RequestSpan::start(WEBHOOK_PATH, header);
     let mut event_type = metrics::EventType::Other;
     let answer = async {
         let Verified { mut event, secrets } =
             verified(&request, payload, &webhooks, &capacity).await?;
         event_type = type_label(event.event_type());
         if let Some(span) = &mut span {
-            event = span.take_in(event);
+            event = span.add_event(event);
         }
         let answer = queue(&webhooks, event).await?;
         // While both secrets of a rotation sign, both are in use.
@@ -109,7 +109,7 @@ pub async fn deliver(
     let problem = answer.as_ref().err().map(Problem::code);
     if let Some(span) = span {
         let status = problem.map_or(200, |code| code.status().as_u16());
-        span.answered(status, problem.map(Code::name));
+        span.end(status, problem.map(Code::name));
     }
     let result = answer.as_ref().map_or_else(
         |problem: &Problem| problem.code().into(),

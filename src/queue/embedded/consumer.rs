@@ -20,6 +20,7 @@ use super::shared::Shared;
 use super::writer::Ack;
 use crate::backoff::Backoff;
 use crate::clerk::SignedEvent;
+use crate::logged_state::LoggedState;
 use crate::queue::batch::{Batch, Lease as BatchLease, Source};
 use crate::queue::error::Unavailable;
 use crate::tasks;
@@ -73,7 +74,7 @@ impl Consumer {
         let shared = Arc::clone(&self.taker.shared);
         let is_of_dead_letters = self.taker.source == Source::DeadLetters;
         let mut news = shared.in_flight.news();
-        let (mut outage, mut logged) = (Backoff::for_outage(), None);
+        let (mut outage, logged) = (Backoff::for_outage(), LoggedState::default());
         loop {
             if self.stopped || shared.closing.is_requested() {
                 return None;
@@ -95,13 +96,11 @@ impl Consumer {
                     let _news_or_time = tokio::time::timeout(LOOK_EVERY, news.changed()).await;
                 }
                 Err(error) => {
-                    let error = error.to_string();
-                    if logged.as_ref() != Some(&error) {
+                    if logged.changes_to(error.to_string()) {
                         tracing::error!(
-                            error,
+                            %error,
                             "the queue file cannot be read; trying again. Check its disk and its permissions"
                         );
-                        logged = Some(error);
                     }
                     shared.closing.or(outage.wait()).await;
                 }

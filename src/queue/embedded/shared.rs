@@ -1,10 +1,11 @@
 //! What the handles, the consumers and the writer of one queue file share.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use super::file::{self, QueueFile};
 use super::in_flight::InFlightRows;
 use super::reader::Reader;
+use crate::logged_state::LoggedState;
 use crate::queue::error::Unavailable;
 use crate::shutdown::Shutdown;
 
@@ -28,41 +29,34 @@ impl Shared {
 
 /// Why the last write failed; `None` if it succeeded.
 #[derive(Default)]
-pub struct Health(Mutex<Option<&'static str>>);
+pub struct Health(LoggedState<Option<&'static str>>);
 
 impl Health {
     pub fn get(&self) -> Result<(), Unavailable> {
-        self.fault()
-            .map_or(Ok(()), |fault| Err(Unavailable::new(fault)))
-    }
-
-    pub fn is_failing(&self) -> bool {
-        self.fault().is_some()
+        let fault = self.0.get();
+        fault.map_or(Ok(()), |fault| Err(Unavailable::new(fault)))
     }
 
     /// Notes a successful write.
     pub fn good(&self) {
-        if self.set(None).is_some() {
+        if self.0.changes_to(None) {
             tracing::info!("the queue file can be written again");
         }
     }
 
-    /// Logs the start of a fault, not every event that meets it.
+    /// Notes a failed write. Logs the start of a fault, not every event that meets it.
     pub fn failed(&self, error: &sqlx::Error) {
         let advice = advice(error);
-        if self.set(Some(advice)) != Some(advice) {
+        if self.0.changes_to(Some(advice)) {
             tracing::error!(%error, "events are refused, and Clerk sends them again: {advice}");
         }
     }
 
-    fn fault(&self) -> Option<&'static str> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Sets the fault. Returns the one before.
-    pub fn set(&self, fault: Option<&'static str>) -> Option<&'static str> {
-        let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::replace(&mut *current, fault)
+    /// Notes that the writer has panicked.
+    pub fn panicked(&self) {
+        self.0.changes_to(Some(
+            "its writer met a bug of clerk-sync, and starts again within a minute: report it",
+        ));
     }
 }
 

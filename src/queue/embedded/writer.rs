@@ -88,7 +88,7 @@ impl Writer {
         let (mut publishing, mut acking, mut closing) = (true, true, false);
         // Each ends once it is closed, or all its senders are gone.
         while publishing || acking {
-            let failing = self.shared.health.is_failing();
+            let failing = self.shared.health.get().is_err();
             tokio::select! {
                 () = self.shared.closing.requested(), if !closing => {
                     closing = true;
@@ -134,7 +134,7 @@ impl Writer {
                 self.shared.health.good();
             }
             Err(error) => {
-                if !self.shared.health.is_failing() {
+                if !self.shared.health.get().is_err() {
                     self.next_trial = Instant::now() + self.trials.next_interval();
                 }
                 self.shared.health.failed(error);

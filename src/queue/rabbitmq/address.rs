@@ -402,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_knows_is_ignored_and_named() {
+    fn unknown_parameters_are_ignored_and_named() {
         let ignored = |urls: &str| Address::from_str(urls).unwrap().ignored();
         assert!(ignored("amqp://h?heartbeat=5&locale=en").is_empty());
         assert_eq!(

@@ -73,8 +73,8 @@ impl ConnectError {
                 }
                 _ => Self::Transient(description),
             },
-            ErrorKind::IOError(error) => match tls::fault_of(error.as_ref()) {
-                Some(fault) => Self::Permanent(fault.explain(&Peer::RABBITMQ)),
+            ErrorKind::IOError(error) => match tls::explain(error.as_ref(), &Peer::RABBITMQ) {
+                Some(reason) => Self::Permanent(reason),
                 None => Self::Transient(description),
             },
             ErrorKind::ParsingError(_) | ErrorKind::InvalidProtocolVersion(_) => {

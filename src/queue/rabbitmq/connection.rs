@@ -29,6 +29,7 @@ use super::connect::{ConnectError, connect};
 use super::limits::{self, Limits};
 use super::topology::{self, Names, TopologyError};
 use crate::backoff::Backoff;
+use crate::logged_state::LoggedState;
 use crate::queue::error::Unavailable;
 use crate::shutdown::Shutdown;
 use crate::tasks;
@@ -183,9 +184,7 @@ impl Connection {
 
     /// Returns when the first attempt to connect has succeeded, failed or taken long. Cancel-safe.
     pub async fn started(&self) {
-        let mut state = self.state.clone();
-        // Fails when the supervisor is gone: then there is nothing to wait for.
-        drop(state.wait_for(|state| !matches!(state, State::Idle)).await);
+        self.wait_for(|state| !matches!(state, State::Idle)).await;
     }
 
     /// Whether the connection is open and not blocked, or not wanted at all.
@@ -227,9 +226,12 @@ impl Connection {
     /// Closes the connection in order.
     pub async fn close(&self) {
         self.closing.request();
-        let mut state = self.state.clone();
-        // Fails when the supervisor is gone: then it is closed.
-        drop(state.wait_for(|state| matches!(state, State::Closed)).await);
+        self.wait_for(|state| matches!(state, State::Closed)).await;
+    }
+
+    async fn wait_for(&self, is_reached: impl FnMut(&State) -> bool) {
+        // Fails when the supervisor is gone: then there is nothing to wait for.
+        drop(self.state.clone().wait_for(is_reached).await);
     }
 }
 
@@ -285,14 +287,14 @@ impl Supervisor {
     async fn keep_open(&self) -> Option<()> {
         self.closing.or(self.wanted.requested()).await?;
         let (mut outage, mut repair) = (Backoff::for_outage(), Backoff::for_repair());
-        let mut logged = String::new();
+        let logged = LoggedState::default();
         // A random start, so that the processes around a cluster spread over its nodes.
         let first = rand::random_range(0..self.broker.nodes.len());
         for node in self.broker.nodes.iter().cycle().skip(first) {
             // A stop does not wait for a broker that does not answer.
             let error = match self.closing.or(self.connect(node)).await? {
                 Ok((session, events)) => {
-                    logged.clear();
+                    logged.changes_to(None);
                     let start = Instant::now();
                     let reason = self.serve(node, &session, events).await;
                     if start.elapsed() > STABLE_AFTER {
@@ -304,7 +306,7 @@ impl Supervisor {
                 Err(error) => error,
             };
             let (broker, reason) = (node.place(), error.reason());
-            let is_new = logged != reason && !self.closing.is_requested();
+            let is_new = !self.closing.is_requested() && logged.changes_to(Some(reason.to_owned()));
             let wait = match &error {
                 ConnectError::Transient(_) => {
                     if is_new {
@@ -323,9 +325,6 @@ impl Supervisor {
                 }
             };
             self.set_connecting(reason);
-            if is_new {
-                reason.clone_into(&mut logged);
-            }
             self.closing.or(sleep(wait)).await?;
         }
         None
@@ -367,8 +366,8 @@ impl Supervisor {
                 connecting.await
             }
         };
-        let silent = || Err(ConnectError::Transient("RabbitMQ does not answer".into()));
-        connected.unwrap_or_else(|_| silent())
+        connected
+            .unwrap_or_else(|_| Err(ConnectError::Transient("RabbitMQ does not answer".into())))
     }
 
     /// Watches a session until it ends, and closes it. Returns the reason.
@@ -403,13 +402,13 @@ impl Supervisor {
         let (connection, names) = (&session.connection, &self.broker.names);
         loop {
             sleep(COMPLETE_EVERY).await;
-            // During an alarm lapin would keep the requests. A lost connection is detected elsewhere.
-            if session.is_blocked()
-                || !matches!(
-                    timeout(CONNECT_TIMEOUT, topology::is_complete(connection, names)).await,
-                    Ok(Ok(false))
-                )
-            {
+            if session.is_blocked() {
+                // lapin would keep the requests until the alarm is over.
+                continue;
+            }
+            let complete = timeout(CONNECT_TIMEOUT, topology::is_complete(connection, names));
+            // A lost connection is detected elsewhere.
+            if !matches!(complete.await, Ok(Ok(false))) {
                 continue;
             }
             let namespace = &names.namespace;
@@ -452,53 +451,4 @@ impl Supervisor {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_supervisor_that_panics_reports_it_restarts_and_stops_with_its_connection() {
-        // An empty list of nodes makes it panic: no such list can be configured.
-        let broker = Broker {
-            nodes: Arc::new([]),
-            names: Arc::new(Names::new("clerk-sync-test")),
-            limits: Arc::default(),
-        };
-        let connection = Connection::new(broker, Purpose::Consume);
-        connection.want();
-        connection.started().await;
-        let reason = connection.ready().unwrap_err().to_string();
-        assert!(reason.contains("bug of clerk-sync"), "{reason}");
-        let mut state = connection.state.clone();
-        state.mark_unchanged();
-        let again = tokio::time::timeout(Duration::from_secs(30), state.changed());
-        assert!(
-            again.await.expect("it starts again").is_ok(),
-            "it is still there"
-        );
-        tokio::time::timeout(Duration::from_secs(30), connection.close())
-            .await
-            .expect("it ends");
-    }
-
-    #[tokio::test]
-    async fn a_supervisor_without_handles_stops() {
-        let names = Arc::new(Names::new("clerk-sync-test"));
-        let held_by_it = Arc::downgrade(&names);
-        drop(Connection::new(
-            Broker {
-                nodes: Arc::new([]),
-                names,
-                limits: Arc::default(),
-            },
-            Purpose::Consume,
-        ));
-        let gone = async {
-            while held_by_it.upgrade().is_some() {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(30), gone)
-            .await
-            .expect("it ends");
-    }
-}
+mod tests;

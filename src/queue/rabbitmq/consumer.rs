@@ -12,7 +12,7 @@ use tracing::warn;
 
 use super::connection::Connection;
 use super::consumer_channel::{CANCEL_TIMEOUT, ConsumerChannel, Subscription, counts_deliveries};
-use super::prefetch::{Delivered, Prefetch};
+use super::prefetch::Prefetch;
 use super::publisher::Publisher;
 use super::topology::Names;
 use crate::backoff::Backoff;
@@ -58,18 +58,13 @@ impl Consumer {
         source: Source,
         options: ConsumerOptions,
     ) -> Self {
-        let prefetch = match source {
-            Source::Events => Prefetch::isolated(options),
-            Source::Rescued => Prefetch::rescued(options),
-            Source::DeadLetters | Source::Unrouted => Prefetch::new(options),
-        };
         let mut consumer = Self {
             connection,
             publisher,
             names,
             source,
             options,
-            prefetch,
+            prefetch: Prefetch::new(source, options),
             state: State::Stopped,
         };
         consumer.connect();
@@ -232,28 +227,21 @@ impl Consumer {
             return 0;
         };
         let prefetched = channel.take_prefetched();
-        let (deadline, refused) = (
-            Instant::now() + PUBLISH_TIMEOUT,
-            AtomicBool::new(!counts_deliveries(source)),
-        );
+        let deadline = Instant::now() + PUBLISH_TIMEOUT;
         // After the first refusal the queue is not asked again.
-        let republish = |Delivered {
-                             event,
-                             may_be_poison,
-                             ..
-                         }: &Delivered| {
-            let publish = publisher.publish(event.clone(), *may_be_poison);
-            let refused = &refused;
-            async move {
-                if refused.load(Ordering::Relaxed) {
-                    return false;
-                }
-                let is_taken = matches!(timeout_at(deadline, publish).await, Ok(Ok(())));
-                refused.fetch_or(!is_taken, Ordering::Relaxed);
-                is_taken
-            }
+        let refused = AtomicBool::new(!counts_deliveries(source));
+        let republish = async |event, may_be_poison| {
+            let is_taken = !refused.load(Ordering::Relaxed) && {
+                let publish = publisher.publish(event, may_be_poison);
+                matches!(timeout_at(deadline, publish).await, Ok(Ok(())))
+            };
+            refused.fetch_or(!is_taken, Ordering::Relaxed);
+            is_taken
         };
-        let republishing: Vec<_> = prefetched.iter().map(republish).collect();
+        let republishing: Vec<_> = prefetched
+            .iter()
+            .map(|delivered| republish(delivered.event.clone(), delivered.may_be_poison))
+            .collect();
         let taken: Vec<bool> = stream::iter(republishing)
             .buffered(REPUBLISHED_AT_ONCE)
             .collect()

@@ -15,10 +15,11 @@ use lapin::message::Delivery;
 use lapin::options::{
     BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions,
 };
-use lapin::types::{AMQPValue, FieldTable};
+use lapin::types::AMQPValue;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::connection::Session;
+use super::header::table;
 use super::message;
 use super::prefetch::{Delivered, Prefetched};
 use super::topology::{self, DELIVERY_LIMIT, Names};
@@ -128,9 +129,8 @@ impl ConsumerChannel {
         if *source == Source::Rescued {
             topology::bind_rescued(channel, names).await?;
         }
-        let mut arguments = FieldTable::default();
         let consumer_timeout = AMQPValue::LongLongInt(CONSUMER_TIMEOUT_MS);
-        arguments.insert("x-consumer-timeout".into(), consumer_timeout);
+        let arguments = table([("x-consumer-timeout", consumer_timeout)]);
         let (queue, options) = (
             names.of_source(*source).into(),
             BasicConsumeOptions::default(),

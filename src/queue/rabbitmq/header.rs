@@ -1,6 +1,19 @@
-//! Reads the values of AMQP headers.
+//! Headers and arguments of AMQP: made and read.
 
-use lapin::types::AMQPValue;
+use std::collections::BTreeMap;
+
+use lapin::types::{AMQPValue, FieldTable};
+
+/// A table of these entries.
+pub fn table<'k>(entries: impl IntoIterator<Item = (&'k str, AMQPValue)>) -> FieldTable {
+    let entries = entries.into_iter().map(|(key, value)| (key.into(), value));
+    entries.collect::<BTreeMap<_, _>>().into()
+}
+
+/// A value of text.
+pub fn long_text(text: &str) -> AMQPValue {
+    AMQPValue::LongString(text.into())
+}
 
 /// The value as text; `None` if it is none.
 pub fn text(value: &AMQPValue) -> Option<&str> {

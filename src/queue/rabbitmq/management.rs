@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::future::try_join_all;
 use lapin::uri::{AMQPScheme, AMQPUri};
 use reqwest::{Client, StatusCode, Url};
 use secrecy::{ExposeSecret, SecretString};
@@ -23,7 +23,7 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 /// Longest answer that is read: it has some KiB, and more with many consumers.
 const ANSWER_MAX: usize = 1 << 20;
 
-/// What the management API says of our queues.
+/// The answer of the management API.
 #[derive(Debug, Clone)]
 pub struct PolicyInspection {
     /// Scheme, host and port: the URL without its password.
@@ -146,19 +146,14 @@ async fn inspect_node(
         Source::Unrouted,
         Source::Rescued,
     ];
-    let answers = sources.map(|source| {
-        let client = &client;
-        async move {
-            let found = queue(client, url, &node.uri, names.of_source(source)).await?;
-            Ok(found.map(|found| QueuePolicy {
-                source: Some(source),
-                ..found
-            }))
-        }
+    let found = sources.map(async |source| {
+        let found = queue(&client, url, &node.uri, names.of_source(source)).await?;
+        Ok(found.map(|found| QueuePolicy {
+            source: Some(source),
+            ..found
+        }))
     });
-    let found: Result<Vec<Option<QueuePolicy>>, ManagementError> =
-        join_all(answers).await.into_iter().collect();
-    Ok(found?.into_iter().flatten().collect())
+    Ok(try_join_all(found).await?.into_iter().flatten().collect())
 }
 
 /// The policies of one queue; `None` if it does not exist.

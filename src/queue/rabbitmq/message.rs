@@ -4,10 +4,10 @@ use aws_lc_rs::digest;
 use bytes::Bytes;
 use lapin::BasicProperties;
 use lapin::message::Delivery;
-use lapin::types::{AMQPValue, FieldTable, MAX_SHORT_STRING_LENGTH};
+use lapin::types::{AMQPValue, MAX_SHORT_STRING_LENGTH};
 
 use super::dead_letter;
-use super::header::{integer, text};
+use super::header::{integer, long_text, table, text};
 use super::topology::Names;
 use crate::clerk::{EventId, EventType, SignedEvent, Timestamp, TraceContext};
 use crate::clock::now;
@@ -36,22 +36,22 @@ pub fn routing_key(event: &SignedEvent) -> &'static str {
 
 /// The properties of the message. Marks a possible poison message.
 pub fn properties(event: &SignedEvent, may_be_poison: bool) -> BasicProperties {
-    let mut headers = FieldTable::default();
-    let mut header = |name: &str, value| {
-        headers.insert(name.into(), value);
-    };
     let received_at_ms = event.received_at().ms();
-    if may_be_poison {
-        header(POSSIBLE_POISON, AMQPValue::Boolean(true));
-    }
-    header(SENT_AT, AMQPValue::LongLongInt(event.sent_at().ms() / 1000));
-    header(RECEIVED_AT_MS, AMQPValue::LongLongInt(received_at_ms));
-    if let Some(trace) = event.trace() {
-        header(TRACEPARENT, AMQPValue::LongString(trace.parent().into()));
-        if !trace.state().is_empty() {
-            header(TRACESTATE, AMQPValue::LongString(trace.state().into()));
-        }
-    }
+    let trace = event.trace();
+    let state = trace.map(TraceContext::state);
+    let headers = table(
+        [
+            may_be_poison.then_some((POSSIBLE_POISON, AMQPValue::Boolean(true))),
+            Some((SENT_AT, AMQPValue::LongLongInt(event.sent_at().ms() / 1000))),
+            Some((RECEIVED_AT_MS, AMQPValue::LongLongInt(received_at_ms))),
+            trace.map(|trace| (TRACEPARENT, long_text(trace.parent()))),
+            state
+                .filter(|state| !state.is_empty())
+                .map(|state| (TRACESTATE, long_text(state))),
+        ]
+        .into_iter()
+        .flatten(),
+    );
     // A type that is too long for AMQP is read from the body again.
     let event_type = Some(event.event_type().as_str());
     let event_type = event_type.filter(|name| name.len() <= MAX_SHORT_STRING_LENGTH);
@@ -266,12 +266,12 @@ mod tests {
 
     #[test]
     fn an_event_that_was_moved_back_from_a_secondary_queue_is_no_dead_letter() {
-        let mut death = FieldTable::default();
-        death.insert("queue".into(), AMQPValue::LongString("ns.users".into()));
-        death.insert("reason".into(), AMQPValue::LongString("expired".into()));
-        let mut headers = FieldTable::default();
+        let death = table([
+            ("queue", long_text("ns.users")),
+            ("reason", long_text("expired")),
+        ]);
         let deaths = vec![AMQPValue::FieldTable(death)];
-        headers.insert("x-death".into(), AMQPValue::FieldArray(deaths.into()));
+        let headers = table([("x-death", AMQPValue::FieldArray(deaths.into()))]);
         let properties = BasicProperties::default().with_headers(headers);
         let restored = |source| {
             let delivery = delivery(properties.clone(), b"{}");

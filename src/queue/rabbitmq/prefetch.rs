@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 
 use crate::clerk::SignedEvent;
-use crate::queue::batch::{BATCH_BYTES_MAX, Batch, ConsumerOptions};
+use crate::queue::batch::{BATCH_BYTES_MAX, Batch, ConsumerOptions, Source};
 
 /// Batches prefetched beside those in flight: the next one is here when one is done.
 const BATCHES_PREFETCHED: usize = 1;
@@ -41,29 +41,19 @@ pub struct Prefetch {
 
 impl Prefetch {
     /// The prefetch of a consumer.
-    pub fn new(ConsumerOptions { batch_max, batches }: ConsumerOptions) -> Self {
+    pub fn new(source: Source, ConsumerOptions { batch_max, batches }: ConsumerOptions) -> Self {
         let max = batch_max
             .get()
             .saturating_mul(batches.get().saturating_add(BATCHES_PREFETCHED))
             .min(PREFETCH_MAX);
-        Self {
-            max,
-            now: max.min(INITIAL),
-        }
-    }
-
-    /// One at a time until the first delivery is known to be harmless: redelivered messages wait at the head of the queue.
-    pub fn isolated(options: ConsumerOptions) -> Self {
-        Self {
-            now: ISOLATED,
-            ..Self::new(options)
-        }
-    }
-
-    /// As many as possible, whatever the size of batches: what is delivered does not expire.
-    pub fn rescued(options: ConsumerOptions) -> Self {
-        let max = Self::new(options).max.max(RESCUED);
-        Self { max, now: max }
+        let (max, now) = match source {
+            // Redelivered messages wait at the head of the queue.
+            Source::Events => (max, ISOLATED),
+            Source::DeadLetters | Source::Unrouted => (max, max.min(INITIAL)),
+            // Whatever the size of batches: what is delivered does not expire.
+            Source::Rescued => (max.max(RESCUED), max.max(RESCUED)),
+        };
+        Self { max, now }
     }
 
     /// The current prefetch.
@@ -188,10 +178,11 @@ mod tests {
     const KIB: usize = 1024;
 
     fn prefetch(batch_max: usize) -> Prefetch {
-        Prefetch::new(ConsumerOptions {
+        let options = ConsumerOptions {
             batch_max: NonZeroUsize::new(batch_max).unwrap(),
             batches: NonZeroUsize::MIN,
-        })
+        };
+        Prefetch::new(Source::DeadLetters, options)
     }
 
     #[test]
@@ -239,7 +230,7 @@ mod tests {
             batch_max: NonZeroUsize::MAX,
             batches: NonZeroUsize::MAX,
         };
-        assert_eq!(Prefetch::new(most).max, PREFETCH_MAX);
+        assert_eq!(Prefetch::new(Source::Events, most).max, PREFETCH_MAX);
     }
 
     fn delivered(tag: u64, bytes: usize, may_be_poison: bool) -> Delivered {

@@ -213,8 +213,8 @@ enum ChannelEnd {
     ConnectionLost,
     /// The channel refuses events, and another may not.
     Replace,
-    /// The broker has closed the channel; the connection is good. These events are to be published again.
-    Closed(Vec<Pending>),
+    /// The broker has closed the channel; the connection is good.
+    Closed,
 }
 
 /// Owns one channel at a time, and is the only task that publishes on it.
@@ -244,26 +244,18 @@ impl ChannelTask {
         let mut again = Vec::new();
         while let Some(session) = self.wait_for_connection().await {
             match timeout(CHANNEL_TIMEOUT, open_channel(&session)).await {
-                Ok(Ok(channel)) => {
-                    match self
-                        .publish_on(&session, &channel, std::mem::take(&mut again))
-                        .await
-                    {
-                        // The other tasks may still have events in flight on the connection.
-                        ChannelEnd::Stop => return,
-                        ChannelEnd::ConnectionLost => {}
-                        ChannelEnd::Closed(pending) => {
-                            again = pending;
-                            continue;
-                        }
-                        ChannelEnd::Replace => {
-                            // A channel that cannot be closed ends with its connection.
-                            let close = channel.close(200, "replaced".into());
-                            drop(timeout(CHANNEL_TIMEOUT, close).await);
-                            continue;
-                        }
+                Ok(Ok(channel)) => match self.publish_on(&session, &channel, &mut again).await {
+                    // The other tasks may still have events in flight on the connection.
+                    ChannelEnd::Stop => return,
+                    ChannelEnd::ConnectionLost => {}
+                    ChannelEnd::Closed => continue,
+                    ChannelEnd::Replace => {
+                        // A channel that cannot be closed ends with its connection.
+                        let close = channel.close(200, "replaced".into());
+                        drop(timeout(CHANNEL_TIMEOUT, close).await);
+                        continue;
                     }
-                }
+                },
                 Ok(Err(error)) => warn!(%error, "a channel for publishing could not be opened"),
                 Err(_) => warn!("a channel for publishing could not be opened in time"),
             }
@@ -305,32 +297,33 @@ impl ChannelTask {
         }
     }
 
-    /// Publishes until the channel can no longer be used; first the events of `again`.
+    /// Publishes until the channel can no longer be used; first the events of `again`, which gets those of a closed channel.
     async fn publish_on(
         &self,
         session: &Session,
         channel: &Channel,
-        again: Vec<Pending>,
+        again: &mut Vec<Pending>,
     ) -> ChannelEnd {
         let opened = Instant::now();
-        let mut next = Some(again).filter(|again| !again.is_empty());
         loop {
-            if next.is_none() {
-                next = tokio::select! {
+            let mut pending = std::mem::take(again);
+            if pending.is_empty() {
+                let taken = tokio::select! {
                     biased;
                     () = session.ended() => return ChannelEnd::ConnectionLost,
                     taken = self.take() => taken,
                 };
+                let Some(taken) = taken else {
+                    return ChannelEnd::Stop;
+                };
+                pending = taken;
             }
-            let Some(pending) = next.take() else {
-                return ChannelEnd::Stop;
-            };
             if session.is_blocked() {
-                // lapin would keep it until the alarm is over.
+                // lapin would keep them until the alarm is over.
                 refuse(pending);
                 continue;
             }
-            match self.publish(session, channel, pending).await {
+            match self.publish(session, channel, pending, again).await {
                 Ok(true) => {}
                 Ok(false) if opened.elapsed() < REPLACED_AT_MOST_EVERY => {}
                 Ok(false) => return ChannelEnd::Replace,
@@ -340,12 +333,13 @@ impl ChannelTask {
     }
 
     /// Publishes one batch and answers its callers. Returns whether the broker took all of it. Fails if the channel cannot be
-    /// used any more.
+    /// used any more; events that are to be published on another go to `again`.
     async fn publish(
         &self,
         session: &Session,
         channel: &Channel,
         pending: Vec<Pending>,
+        again: &mut Vec<Pending>,
     ) -> Result<bool, ChannelEnd> {
         let (events, mut callers): (Vec<Outgoing>, Vec<Caller>) = pending.into_iter().unzip();
         let mut confirmed = pin!(self.confirm(channel, &events));
@@ -368,14 +362,14 @@ impl ChannelTask {
                             let bytes = |outgoing: &Outgoing| outgoing.event.body().len();
                             let bodies = events.iter().map(bytes);
                             let max = self.connection.limits().learn_body_max(refusal, bodies);
-                            let (too_large, rest): (Vec<Pending>, Vec<Pending>) = events
-                                .iter()
-                                .cloned()
-                                .zip(callers)
-                                .partition(|(outgoing, _)| is_above(bytes(outgoing), max));
-                            let too_large = too_large.into_iter().map(|(_, caller)| caller).collect();
-                            answer(too_large, Err(PublishError::TooLarge { max }));
-                            return Err(ChannelEnd::Closed(rest));
+                            for (outgoing, caller) in events.iter().zip(callers) {
+                                if is_above(bytes(outgoing), max) {
+                                    answer(vec![caller], Err(PublishError::TooLarge { max }));
+                                } else {
+                                    again.push((outgoing.clone(), caller));
+                                }
+                            }
+                            return Err(ChannelEnd::Closed);
                         }
                         break PublishError::Unavailable;
                     }

@@ -23,6 +23,7 @@ use lapin::{Channel, Connection, ExchangeKind, Queue};
 use tracing::warn;
 
 use super::amqp_error::channel_error;
+use super::header::{long_text, table};
 use crate::queue::batch::Source;
 
 /// Every name at the broker. An exchange and its queue have one name.
@@ -124,8 +125,7 @@ pub fn declarations(names: &Names) -> [Declaration<'_>; 9] {
         earlier: Some(quorum(NO_DELIVERY_LIMIT)),
         ..queue(name, NO_DELIVERY_LIMIT, &names.rescued)
     };
-    let mut events = FieldTable::default();
-    events.insert("alternate-exchange".into(), long_text(&names.unrouted));
+    let events = table([("alternate-exchange", long_text(&names.unrouted))]);
     [
         fanout(&names.expired),
         fanout(&names.rescued),
@@ -252,17 +252,12 @@ fn dead_lettering(exchange: &str, delivery_limit: i64) -> FieldTable {
 
 /// Only a quorum queue confirms after its disk has the message.
 fn quorum(delivery_limit: i64) -> FieldTable {
-    let mut arguments = FieldTable::default();
-    let delivery_limit = AMQPValue::LongLongInt(delivery_limit);
-    arguments.insert("x-queue-type".into(), long_text("quorum"));
-    arguments.insert("x-delivery-limit".into(), delivery_limit);
-    // A full queue refuses events; the other ways to overflow drop them.
-    arguments.insert("x-overflow".into(), long_text("reject-publish"));
-    arguments
-}
-
-fn long_text(text: &str) -> AMQPValue {
-    AMQPValue::LongString(text.into())
+    table([
+        ("x-queue-type", long_text("quorum")),
+        ("x-delivery-limit", AMQPValue::LongLongInt(delivery_limit)),
+        // A full queue refuses events; the other ways to overflow drop them.
+        ("x-overflow", long_text("reject-publish")),
+    ])
 }
 
 impl Declaration<'_> {
@@ -312,8 +307,7 @@ impl Declaration<'_> {
         } else {
             "alternate-exchange"
         };
-        let mut arguments = FieldTable::default();
-        arguments.insert(argument.into(), AMQPValue::LongInt(0));
+        let arguments = table([(argument, AMQPValue::LongInt(0))]);
         self.send(channel, false, arguments).await
     }
 

@@ -1,6 +1,6 @@
-//! What PostgreSQL says, as what the caller can do.
+//! Errors of PostgreSQL, as what the caller can do.
 //!
-//! Texts are made here: PostgreSQL's own message and detail can quote values, and these are personal data.
+//! The texts are written here: PostgreSQL's own message and detail can quote values, which are personal data.
 
 use std::io::ErrorKind;
 
@@ -10,12 +10,12 @@ use sqlx::postgres::PgDatabaseError;
 
 use super::schema_name::SchemaName;
 use crate::store::{NO_SCHEMA, StoreError};
-use crate::tls::{self, Fault, Peer};
+use crate::tls::{self, Peer};
 
-/// What poolers answer to what they do not take.
+/// The answer of poolers to what they do not accept.
 const PROTOCOL_VIOLATION: &str = "08P01";
 
-/// What `apply.sql` fails with where the database dropped a row without an error: that of `limit`, and that of `offset`.
+/// The errors of `apply.sql` if the database dropped a row without an error: that of `limit`, and that of `offset`.
 const EVENT_IS_MISSING: &str = "2201W";
 const USER_IS_MISSING: &str = "2201X";
 
@@ -26,13 +26,13 @@ pub fn is_user_missing(error: &Error) -> bool {
         .is_some_and(|error| error.code().as_deref() == Some(USER_IS_MISSING))
 }
 
-/// What to say where a pooler has lost a prepared statement, or has that of another client under its name.
+/// The error of a pooler that has lost a prepared statement, or has that of another client under its name.
 pub const STATEMENTS_ARE_LOST: &str = "a transaction pooler is in front of the server, and does not follow prepared statements: give the server's direct address in DATABASE_URL, or session pooling, or let the pooler follow them (PgBouncer 1.21 or later with max_prepared_statements = 200)";
 
-/// The server has no room for another connection of this role.
+/// The server has no more connections for this role.
 pub const TOO_MANY_CONNECTIONS: &str = "53300";
 
-/// What to say where one connection came about, and no other beside it.
+/// The error if there is one connection, and no second one to be had.
 pub const ONE_CONNECTION: &str = "it gives one connection and no second one beside it, and clerk-sync needs at least two to write; raise `alter role … connection limit`, max_connections or the pooler's default_pool_size, or end other clients";
 
 /// Whether an error is that of a pooler: a prepared statement that is missing, one that is there already, and what it refuses.
@@ -69,14 +69,15 @@ fn remedy(sqlstate: &str) -> Remedy {
     }
 }
 
+/// The error of a read, or of a connection.
 pub fn of(error: Error) -> StoreError {
     match error {
         Error::Database(error) => of_database(&*error),
         Error::PoolTimedOut => StoreError::Unavailable(
             "no connection came about in time: the server is away or busy, a pooler has none that is free, or DATABASE_URL names another".into(),
         ),
-        Error::Io(error) => match tls::fault_of(&error) {
-            Some(fault) => StoreError::Incompatible(fault.explain(&Peer::POSTGRES)),
+        Error::Io(error) => match tls::explain(&error, &Peer::POSTGRES) {
+            Some(reason) => StoreError::Incompatible(reason),
             None if matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset) => {
                 StoreError::Unavailable(ENDED.into())
             }
@@ -100,7 +101,7 @@ pub fn of(error: Error) -> StoreError {
     }
 }
 
-/// The same of a write to a schema whose version is the newest: nothing is left to migrate.
+/// The error of a write to a schema whose version is the newest: nothing is left to migrate.
 pub fn of_write(error: Error) -> StoreError {
     let Error::Database(refusal) = &error else {
         return of(error);
@@ -109,7 +110,7 @@ pub fn of_write(error: Error) -> StoreError {
         Some(sqlstate @ ("42P01" | "42703" | "42P10" | "42804")) => {
             StoreError::Incompatible(format!(
                 "a write does not fit the tables, although the schema is up to date (SQLSTATE {sqlstate}){}: a table of the schema was changed by hand, or a trigger of yours on it fails; undo the change, or correct the trigger",
-                place(&**refusal)
+                objects(&**refusal)
             ))
         }
         _ => of(error),
@@ -120,15 +121,15 @@ const ENDED: &str = "the server ended the connection without a word; see that it
 
 const NOT_POSTGRES: &str = "what answers there does not speak PostgreSQL's protocol; give PostgreSQL's port, usually 5432, in DATABASE_URL (one that speaks TLS from the first byte is another)";
 
-/// sqlx's words.
+/// How sqlx says it.
 const NO_TLS: &str = "server does not support TLS";
 
-/// The error, with what there is to take out where the server has no TLS.
+/// The error, with what to take out if the server has no TLS.
 pub fn name_what_asks_for_tls(error: Error, asking: &str) -> Error {
     match error {
-        Error::Tls(error) if error.to_string() == NO_TLS && !asking.is_empty() => {
+        Error::Tls(error) if error.to_string() == NO_TLS => {
             let text = format!(
-                "TLS: PostgreSQL has no TLS and the settings ask for it; turn on ssl in postgresql.conf, or take out what asks for it ({asking}) where the wire is yours"
+                "TLS: PostgreSQL has no TLS and the settings ask for it; turn on ssl in postgresql.conf, or take out what asks for it ({asking}) if the network is trusted"
             );
             Error::Configuration(Box::new(StoreError::Incompatible(text)))
         }
@@ -137,11 +138,8 @@ pub fn name_what_asks_for_tls(error: Error, asking: &str) -> Error {
 }
 
 fn of_tls(error: &(dyn std::error::Error + 'static)) -> String {
-    let fault = match error.to_string().as_str() {
-        NO_TLS => Fault::Unavailable,
-        words => tls::fault_of(error).unwrap_or_else(|| Fault::NoAgreement(words.to_owned())),
-    };
-    fault.explain(&Peer::POSTGRES)
+    let peer = &Peer::POSTGRES;
+    tls::explain(error, peer).unwrap_or_else(|| peer.ended_the_handshake(&error.to_string()))
 }
 
 fn of_database(error: &dyn DatabaseError) -> StoreError {
@@ -153,16 +151,16 @@ fn of_database(error: &dyn DatabaseError) -> StoreError {
     let is_safe = ["prepared statement \"sqlx", "bind message supplies"]
         .iter()
         .any(|start| error.message().starts_with(start));
-    let says = if is_of_pooler(&sqlstate) && is_safe {
-        says(error)
+    let detail = if is_of_pooler(&sqlstate) && is_safe {
+        server_message(error)
     } else {
-        place(error)
+        objects(error)
     };
-    with_remedy(sqlstate, &says)
+    with_remedy(sqlstate, &detail)
 }
 
-fn with_remedy(sqlstate: String, says: &str) -> StoreError {
-    let text = format!("{} (SQLSTATE {sqlstate}){says}", meaning(&sqlstate));
+fn with_remedy(sqlstate: String, detail: &str) -> StoreError {
+    let text = format!("{} (SQLSTATE {sqlstate}){detail}", meaning(&sqlstate));
     match remedy(&sqlstate) {
         Remedy::Wait => StoreError::Unavailable(text),
         Remedy::Isolate => StoreError::Rejected {
@@ -173,17 +171,16 @@ fn with_remedy(sqlstate: String, says: &str) -> StoreError {
     }
 }
 
-/// What went wrong before a session could be used, with the server's own message: no row has been sent yet, so that it quotes
-/// none.
+/// The error of a session that does not start, with the server's own message: no row has been sent yet, so it quotes none.
 pub fn of_connecting(error: Error) -> Error {
     match error {
         Error::Database(error) => {
             let sqlstate = error.code().unwrap_or_default().into_owned();
-            let says = says(&*error);
+            let detail = server_message(&*error);
             let refusal = of_refusal(&sqlstate, error.message())
-                .map(|text| StoreError::Incompatible(text + &says));
+                .map(|text| StoreError::Incompatible(text + &detail));
             Error::Configuration(Box::new(
-                match refusal.unwrap_or_else(|| with_remedy(sqlstate, &says)) {
+                match refusal.unwrap_or_else(|| with_remedy(sqlstate, &detail)) {
                     // There is nothing to take apart.
                     StoreError::Rejected { text, .. } => StoreError::Unavailable(text),
                     other => other,
@@ -195,7 +192,7 @@ pub fn of_connecting(error: Error) -> Error {
 }
 
 /// The server's own message, on one line.
-fn says(error: &dyn DatabaseError) -> String {
+fn server_message(error: &dyn DatabaseError) -> String {
     const CHARS_MAX: usize = 300;
     let line = |letter: char| if letter.is_control() { ' ' } else { letter };
     format!(
@@ -209,7 +206,7 @@ fn says(error: &dyn DatabaseError) -> String {
     )
 }
 
-/// A refusal that is about TLS. PostgreSQL has one code for all refusals, and only its text tells.
+/// The error of a refusal that is about TLS; `None` for another. PostgreSQL has one code for all refusals, so its text decides.
 fn of_refusal(sqlstate: &str, message: &str) -> Option<String> {
     if sqlstate != "28000" {
         return None;
@@ -220,7 +217,7 @@ fn of_refusal(sqlstate: &str, message: &str) -> Option<String> {
     if message.contains("client certificate") {
         return Some(format!(
             "{} (SQLSTATE 28000)",
-            Fault::ClientCertificateWanted.explain(&Peer::POSTGRES)
+            Peer::POSTGRES.wants_client_certificate()
         ));
     }
     // The second is that of PostgreSQL 13.
@@ -230,8 +227,8 @@ fn of_refusal(sqlstate: &str, message: &str) -> Option<String> {
     })
 }
 
-/// Names of the schema's own things, which hold nothing of a user.
-fn place(error: &dyn DatabaseError) -> String {
+/// The names of the table, the column and the constraint, which hold nothing of a user.
+fn objects(error: &dyn DatabaseError) -> String {
     let Some(error) = error.try_downcast_ref::<PgDatabaseError>() else {
         return String::new();
     };
@@ -274,7 +271,7 @@ fn meaning(sqlstate: &str) -> &'static str {
         }
         "53100" => "the server's disk is full",
         TOO_MANY_CONNECTIONS => "the server has no more connections for this role",
-        "55P03" => "somebody else holds a lock on a table: try again",
+        "55P03" => "another session holds a lock on a table: try again",
         "57014" => "a statement took too long",
         "57P01" | "57P02" => "the server is stopping",
         "57P03" => "the server is starting",
@@ -290,13 +287,13 @@ fn meaning(sqlstate: &str) -> &'static str {
     }
 }
 
-/// The role's grants are not enough, before a write has met it.
+/// The error of a role without the grants to write.
 pub fn of_missing_grant() -> StoreError {
     StoreError::Incompatible(format!("{} (SQLSTATE 42501)", meaning("42501")))
 }
 
-/// What went wrong in a migration of a schema of this version. Its statements hold no data, so that the message of an object that is
-/// in the way quotes none.
+/// The error of a migration of a schema of this version. Its statements hold no data, so the message about an object that is in
+/// the way quotes none.
 pub fn of_migration(error: Error, schema: &SchemaName, version: Option<i64>) -> StoreError {
     match error {
         Error::Database(error)
@@ -304,7 +301,7 @@ pub fn of_migration(error: Error, schema: &SchemaName, version: Option<i64>) -> 
         {
             StoreError::Incompatible(format!(
                 "the schema {schema} has something that clerk-sync did not make{}. Rename it, or give clerk-sync another schema with DATABASE_SCHEMA. {}",
-                says(&*error),
+                server_message(&*error),
                 version.map_or_else(
                     || "Nothing was changed".into(),
                     |version| format!("The schema stays at version {version}")
@@ -320,7 +317,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refusal_for_want_of_tls_is_told_from_others_and_names_nobody() {
+    fn a_refusal_for_lack_of_tls_has_its_own_error_and_names_no_user() {
         for (message, words) in [
             (
                 r#"no pg_hba.conf entry for host "10.0.0.1", user "ada", database "d", no encryption"#,

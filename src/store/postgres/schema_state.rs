@@ -32,7 +32,7 @@ const TABLES: [&str; 3] = [VERSIONS, "users", "events"];
 const VERSIONS: &str = "_migrations";
 
 /// The table of settings. Without it a worker applies events all the same.
-pub const SETTINGS: &str = "settings";
+const SETTINGS: &str = "settings";
 
 /// The encoding that holds every character.
 const ENCODING: &str = "UTF8";
@@ -64,17 +64,14 @@ impl SchemaState {
     fn of(row: &PgRow, name: &SchemaName) -> Result<Self, Error> {
         let (found, taken): (Vec<String>, Vec<String>) =
             (row.try_get("found")?, row.try_get("taken")?);
-        let split = |names: &'_ [String]| -> Vec<_> {
-            let names = names.iter().filter_map(|name| name.split_once(' '));
-            names
-                .map(|(name, kind)| (name.to_owned(), kind.to_owned()))
-                .collect()
-        };
-        let mut found = split(&found);
+        let mut found: Vec<_> = found
+            .iter()
+            .filter_map(|name| name.split_once(' '))
+            .collect();
         let missing = missing(&found);
         let is_versioned: bool = row.try_get("is_versioned")?;
         if !is_versioned {
-            found.extend(split(&taken));
+            found.extend(taken.iter().filter_map(|name| name.split_once(' ')));
         }
         Ok(Self {
             name: name.clone(),
@@ -185,7 +182,7 @@ fn reject(fault: Option<SchemaFault>) -> Result<(), StoreError> {
 
 /// What the migrations did not make: all of it if there is no table of versions, else a table of ours that is of another kind. A
 /// view of ours may be replaced.
-fn foreign(found: &[(String, String)], is_versioned: bool) -> Vec<String> {
+fn foreign(found: &[(&str, &str)], is_versioned: bool) -> Vec<String> {
     let is_foreign = |name: &str, kind: &str| {
         !is_versioned || TABLES.contains(&name) && !matches!(kind, "r" | "p")
     };
@@ -196,7 +193,7 @@ fn foreign(found: &[(String, String)], is_versioned: bool) -> Vec<String> {
 }
 
 /// Tables of ours that are not there.
-fn missing(found: &[(String, String)]) -> Vec<&'static str> {
+fn missing(found: &[(&str, &str)]) -> Vec<&'static str> {
     let is_missing = |name: &&str| found.iter().all(|(found, _)| found != name);
     TABLES.into_iter().filter(is_missing).collect()
 }
@@ -219,17 +216,6 @@ fn kind_of(letter: &str) -> &'static str {
 mod tests {
     use super::*;
 
-    fn foreign(found: &[(&str, &str)], is_versioned: bool) -> Vec<String> {
-        super::foreign(&owned(found), is_versioned)
-    }
-
-    fn owned(found: &[(&str, &str)]) -> Vec<(String, String)> {
-        let names = found.iter();
-        names
-            .map(|(name, kind)| ((*name).into(), (*kind).into()))
-            .collect()
-    }
-
     fn schema(found: &[(&str, &str)], is_versioned: bool, hidden: &[&str]) -> SchemaState {
         SchemaState {
             name: SchemaName::default(),
@@ -237,7 +223,7 @@ mod tests {
             foreign: foreign(found, is_versioned),
             hidden: hidden.iter().map(|name| (*name).into()).collect(),
             is_versioned,
-            missing: missing(&owned(found)),
+            missing: missing(found),
             applied: None,
         }
     }
