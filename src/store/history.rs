@@ -110,14 +110,14 @@ impl Store {
             (i64::from(page.limit.get()) + 1).into(),
         ];
         let read = |row: &DatabaseRow| {
-            let superseded_at = row.shown_time("superseded_at")?;
+            let superseded_at = row.display_time("superseded_at")?;
             Ok(HistoryRow::of(
                 EventRow::read(row)?,
                 superseded_at,
                 row.get("has_payload")?,
             ))
         };
-        let rows = self.ask(|sql| &sql.history, &binds, read).await?;
+        let rows = self.query(|sql| &sql.history, &binds, read).await?;
         Ok(Listing::of(rows, page, |row| row.event.cursor()))
     }
 }

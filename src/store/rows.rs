@@ -63,13 +63,13 @@ impl TableRow {
             table,
             clerk_id: row.get("clerk_id")?,
             values: values.collect::<Result<_, _>>()?,
-            updated_at: row.shown_time("updated_at")?,
-            deleted_at: row.shown_time("deleted_at")?,
+            updated_at: row.display_time("updated_at")?,
+            deleted_at: row.display_time("deleted_at")?,
             data: row.json("data")?,
             event_id: row.get("event_id")?,
-            occurred_at: row.shown_time("occurred_at")?,
+            occurred_at: row.display_time("occurred_at")?,
             synced_at: row.required_time("synced_at")?,
-            erased_at: row.shown_time("erased_at")?,
+            erased_at: row.display_time("erased_at")?,
         })
     }
 
@@ -191,7 +191,7 @@ impl EventRow {
             event_id: row.get("event_id")?,
             event_type: row.get("event_type")?,
             clerk_id: row.get("clerk_id")?,
-            occurred_at: row.shown_time("occurred_at")?,
+            occurred_at: row.display_time("occurred_at")?,
             sent_at: row.required_time("sent_at")?,
             received_at: row.required_time("received_at")?,
             processed_at: row.required_time("processed_at")?,

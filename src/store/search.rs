@@ -52,7 +52,7 @@ impl Search {
         ]
     }
 
-    /// The parameters of the question whether many users begin with it.
+    /// The parameters of the query whether many users match.
     pub fn binds_of_count(&self, is_sqlite: bool) -> Vec<Bind<'_>> {
         let all = self.binds(is_sqlite);
         if is_sqlite {

@@ -247,10 +247,10 @@ impl Store {
     /// Fails if the database cannot be asked.
     pub async fn totals(&self) -> Result<Totals, StoreError> {
         let read = |row: &DatabaseRow| Ok((row.count("rows")?, row.count("deleted_rows")?));
-        let rows = self.ask(|sql| &sql.totals_of_rows, &[], read).await?;
+        let rows = self.query(|sql| &sql.totals_of_rows, &[], read).await?;
         let read =
             |row: &DatabaseRow| Ok((row.status()?, row.get("event_type")?, row.count("lines")?));
-        let groups = self.ask(|sql| &sql.totals, &[], read).await?;
+        let groups = self.query(|sql| &sql.totals, &[], read).await?;
         Ok(Totals::of(
             rows.first().copied().unwrap_or_default(),
             groups,
@@ -266,11 +266,13 @@ impl Store {
             Ok((
                 row.get("code")?,
                 row.count("lines")?,
-                row.shown_time("oldest")?,
+                row.display_time("oldest")?,
             ))
         };
         let binds = [(FAILED_MAX + 1).into()];
-        Ok(Failed::of(self.ask(|sql| &sql.failed, &binds, read).await?))
+        Ok(Failed::of(
+            self.query(|sql| &sql.failed, &binds, read).await?,
+        ))
     }
 
     /// The last hour minute by minute, counted up to 1,000,000 events, the newest. Reads so many rows: to be asked seldom.
@@ -288,7 +290,7 @@ impl Store {
             })
         };
         let binds = [since.into(), (RECENT_MAX + 1).into()];
-        let groups = self.ask(|sql| &sql.recent, &binds, read).await?;
+        let groups = self.query(|sql| &sql.recent, &binds, read).await?;
         Ok(Recent::of(&groups, since, now))
     }
 
@@ -297,8 +299,8 @@ impl Store {
     /// # Errors
     /// Fails if the database cannot be asked.
     pub async fn last_received_at(&self) -> Result<Option<Time>, StoreError> {
-        let read = |row: &DatabaseRow| row.shown_time("received_at");
-        let times = self.ask(|sql| &sql.last_received, &[], read).await?;
+        let read = |row: &DatabaseRow| row.display_time("received_at");
+        let times = self.query(|sql| &sql.last_received, &[], read).await?;
         Ok(times.first().copied().flatten())
     }
 }
