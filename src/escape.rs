@@ -1,5 +1,5 @@
-//! Text from outside as a person may look at it: no character of it drives a terminal, hides, or turns around what stands
-//! beside it. Each such character is shown by its number, as JSON writes it: `\u001b`.
+//! Escapes text from outside for people: no character controls a terminal, is invisible, or reverses its neighbors. Each such
+//! character is shown by its number, as JSON writes it: `\u001b`.
 //!
 //! Everything that prints for people goes through here: tables, errors, logs, pages. Pure.
 
@@ -11,7 +11,7 @@ pub fn visible(text: &str) -> Cow<'_, str> {
     shown(text, |_| None)
 }
 
-/// The text with its own line breaks and tabs, for a place of its own.
+/// The text with its own line breaks and tabs, for a block of text.
 #[must_use]
 pub fn visible_lines(text: &str) -> Cow<'_, str> {
     shown(text, |letter| {
@@ -19,8 +19,8 @@ pub fn visible_lines(text: &str) -> Cow<'_, str> {
     })
 }
 
-/// A JSON document that says the same and stays one line: what is raw in its texts is escaped there, and a line break
-/// between its tokens becomes a space.
+/// A JSON document with the same value on one line: raw control characters in its texts are escaped, and a line break between its
+/// tokens becomes a space.
 #[must_use]
 pub fn visible_json(json: &str) -> Cow<'_, str> {
     shown(json, |letter| {
@@ -28,7 +28,7 @@ pub fn visible_json(json: &str) -> Cow<'_, str> {
     })
 }
 
-/// The same for a document that has line breaks of ours.
+/// The same for a document that was indented by this program.
 #[must_use]
 pub fn visible_json_lines(json: &str) -> Cow<'_, str> {
     shown(json, |letter| match letter {
@@ -38,11 +38,11 @@ pub fn visible_json_lines(json: &str) -> Cow<'_, str> {
     })
 }
 
-/// Longest value that an error repeats, in characters: what somebody mistyped is shorter, and many a secret is not.
+/// Longest value that an error repeats, in characters: a typing error is shorter, and most secrets are not.
 const REPEATED_MAX: usize = 40;
 
-/// Whether an error may repeat a value that was given for something else: it is short, and neither a URL, which may hold a
-/// password, nor one of Clerk's secrets.
+/// Returns whether an error may repeat a value that was given for something else: it is short, and neither a URL, which may contain
+/// a password, nor one of Clerk's secrets.
 #[must_use]
 pub fn may_be_repeated(value: &str) -> bool {
     let lower = value.to_ascii_lowercase();
@@ -53,7 +53,7 @@ pub fn may_be_repeated(value: &str) -> bool {
     !is_secret && !lower.starts_with("sk_") && !is_url && value.chars().count() <= REPEATED_MAX
 }
 
-/// `kept` says what stands for a character that would otherwise be shown by its number.
+/// `kept` returns the replacement of a character, or `None` to escape it if it hides.
 fn shown(text: &str, kept: impl Fn(char) -> Option<char>) -> Cow<'_, str> {
     if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
         return Cow::Borrowed(text);
@@ -76,7 +76,7 @@ fn shown(text: &str, kept: impl Fn(char) -> Option<char>) -> Cow<'_, str> {
     Cow::Owned(seen)
 }
 
-/// Whether the character cannot be seen, or does something to what stands beside it.
+/// Returns whether the character is invisible or changes its neighbors.
 fn hides(before: Option<char>, letter: char, after: Option<char>) -> bool {
     match letter {
         // Control characters, DEL and C1 among them.
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_from_outside_drives_a_terminal_or_hides() {
+    fn no_text_controls_a_terminal_or_hides() {
         for (text, expected) in [
             ("Ada\u{1b}[2J", r"Ada\u001b[2J"),
             ("\u{1b}]0;title\u{7}", r"\u001b]0;title\u0007"),
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn what_belongs_to_writing_stays() {
+    fn characters_of_scripts_stay() {
         for text in [
             "Åsa Ünïcode 王小明 Ольга عمر",
             "क्\u{200d}ष",
@@ -209,12 +209,12 @@ mod tests {
     }
 
     #[test]
-    fn lines_stay_where_they_have_a_place_of_their_own() {
+    fn line_breaks_stay_in_a_block() {
         assert_eq!(visible_lines("a\tb\nc\r\u{1b}"), "a\tb\nc\\u000d\\u001b");
     }
 
     #[test]
-    fn json_says_the_same() {
+    fn escaped_json_has_the_same_value() {
         let value =
             serde_json::json!({"a\u{9b}": "x\u{7f}y\u{202e}z\u{e0041}\n", "b": "क्\u{200d}ष"});
         let raw = serde_json::to_string(&value)

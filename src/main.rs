@@ -1,4 +1,4 @@
-//! The program: parse, run the command, exit status.
+//! The program: reads the arguments, runs the command, returns its exit status.
 
 use std::process::ExitCode;
 
@@ -10,7 +10,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    // Two crates below would each install one, and rustls stops the program where it must guess.
+    // Two dependencies would each install a provider, and rustls panics if it cannot choose.
     if rustls::crypto::aws_lc_rs::default_provider()
         .install_default()
         .is_err()

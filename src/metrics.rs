@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_left_out() {
+    fn unknown_values_are_left_out() {
         let unknown = page(&Readings::default());
         for name in [
             "clerk_sync_queue_depth",

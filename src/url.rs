@@ -21,19 +21,25 @@ pub const ENCODE: &str = "percent-encode the user and the password: / as %2F, ? 
 pub struct Parts {
     /// In lower case.
     pub scheme: String,
+    /// The user; `None` if the URL has none.
     pub user: Option<String>,
+    /// The password; `None` if the URL has none.
     pub password: Option<SecretString>,
     /// A name, an address (of IPv6 without brackets), or the directory of a socket.
     pub host: Option<String>,
+    /// The port.
     pub port: Option<u16>,
     /// What follows the first `/`, decoded; it may be empty.
     pub path: Option<String>,
+    /// The parameters of the query.
     pub parameters: Vec<Parameter>,
 }
 
 /// One `name=value` of the query, decoded, or a variable that is read in its place.
 pub struct Parameter {
+    /// The name.
     pub name: String,
+    /// The value.
     pub value: SecretString,
     /// How an error names it.
     shown: String,
@@ -176,7 +182,9 @@ impl Parts {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{fault}; {remedy}")]
 pub struct UrlError {
+    /// What is wrong.
     pub fault: String,
+    /// How to fix it.
     pub remedy: String,
 }
 

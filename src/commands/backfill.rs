@@ -1,4 +1,4 @@
-//! `backfill`: the table filled from Clerk's list of users.
+//! `backfill`: fills the table from Clerk's list of users.
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -17,6 +17,7 @@ use crate::backfill::{
 use crate::clock::now;
 use crate::config::Config;
 use crate::escape::visible;
+use crate::format;
 use crate::shutdown::Shutdown;
 use crate::store::{self, Store};
 use crate::tasks;
@@ -40,7 +41,7 @@ pub struct Patience {
     patience: Duration,
 }
 
-/// Between two lines about the progress, where no terminal shows a bar.
+/// Between two lines about the progress, if no terminal shows a bar.
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
 
 pub async fn run(args: &BackfillArgs, config: &Config) -> anyhow::Result<ExitCode> {
@@ -49,20 +50,20 @@ pub async fn run(args: &BackfillArgs, config: &Config) -> anyhow::Result<ExitCod
     let store = Store::open(&config.store)?;
     startup::of_command("backfill", &store);
     let stop = stop_on_signal()?;
-    // An embedded file is made where there is none, as `serve` does; a server's schema is brought up to date once a release.
+    // An embedded file is created if there is none, as by `serve`; a server's schema is migrated once per release.
     if matches!(config.store, store::Options::Sqlite(_)) {
         store.migrate().await?;
     }
     store.schema_version().await?.check()?;
-    let identity = RunKey::of(
+    let key = RunKey::of(
         &config.clerk_api.url,
         config.clerk_api.key()?,
         store.place(),
     );
-    let resume = Resume::at(&config.data_dir, identity);
-    let mut shown = Shown::start(&api).await;
-    let tell = |news: Notice<'_>| match news {
-        Notice::Progress(tally) => shown.at(tally.seen, || {
+    let resume = Resume::at(&config.data_dir, key);
+    let mut progress = Progress::start(&api).await;
+    let notify = |notice: Notice<'_>| match notice {
+        Notice::Progress(tally) => progress.at(tally.seen, || {
             format!(
                 "{} users read, {} changed, {} unchanged",
                 tally.seen, tally.changed, tally.unchanged
@@ -76,10 +77,10 @@ pub async fn run(args: &BackfillArgs, config: &Config) -> anyhow::Result<ExitCod
         resume,
         args.restart,
         &stop,
-        tell,
+        notify,
     ))
     .await;
-    shown.end();
+    progress.end();
     store.close().await;
     report(&filled, started.elapsed(), args.json)?;
     match filled.end {
@@ -89,11 +90,11 @@ pub async fn run(args: &BackfillArgs, config: &Config) -> anyhow::Result<ExitCod
         ),
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(Stopped::Requested) => bail!(
-            "stopped: {} users are done; run it again to go on",
+            "stopped: {} users are done; run it again to continue",
             filled.progress.tally.seen
         ),
         Err(stopped) => bail!(
-            "{stopped}. {} users are done; run it again to go on",
+            "{stopped}. {} users are done; run it again to continue",
             filled.progress.tally.seen
         ),
     }
@@ -112,37 +113,37 @@ pub fn open(config: &Config, patience: &Patience) -> anyhow::Result<Arc<ClerkApi
     Ok(Arc::new(ClerkApi::open(options)?))
 }
 
-/// A stop that SIGINT or SIGTERM asks for; a second one ends the process at once.
+/// A stop that SIGINT or SIGTERM requests; a second one ends the process at once.
 pub fn stop_on_signal() -> anyhow::Result<Shutdown> {
     let (mut interrupt, mut terminate) = (
         signal(SignalKind::interrupt())?,
         signal(SignalKind::terminate())?,
     );
     let stop = Shutdown::default();
-    let asked = stop.clone();
+    let stopping = stop.clone();
     tasks::brief(async move {
         loop {
             tokio::select! {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
             }
-            if asked.is_requested() {
+            if stopping.is_requested() {
                 std::process::exit(1);
             }
-            asked.request();
+            stopping.request();
         }
     });
     Ok(stop)
 }
 
-/// How far it is, on standard error: a bar on a terminal, elsewhere a line now and then.
-pub struct Shown {
+/// The progress on standard error: a bar on a terminal, elsewhere a line every ten seconds.
+pub struct Progress {
     bar: indicatif::ProgressBar,
     is_terminal: bool,
-    told: Instant,
+    printed_at: Instant,
 }
 
-impl Shown {
+impl Progress {
     pub async fn start(api: &ClerkApi) -> Self {
         let is_terminal = std::io::stderr().is_terminal();
         // Only a bar has an end to show.
@@ -150,14 +151,14 @@ impl Shown {
         Self {
             bar: progress::bar(total),
             is_terminal,
-            told: Instant::now(),
+            printed_at: Instant::now(),
         }
     }
 
     pub fn at(&mut self, seen: u64, line: impl FnOnce() -> String) {
         self.bar.set_position(seen);
-        if !self.is_terminal && self.told.elapsed() >= LINE_INTERVAL {
-            self.told = Instant::now();
+        if !self.is_terminal && self.printed_at.elapsed() >= LINE_INTERVAL {
+            self.printed_at = Instant::now();
             output::note(&line());
         }
     }
@@ -169,7 +170,7 @@ impl Shown {
 
 #[derive(Serialize)]
 struct Report<'a> {
-    /// Whether the list was walked to its end.
+    /// Whether the list was read to its end.
     complete: bool,
     resumed: bool,
     #[serde(flatten)]
@@ -201,15 +202,15 @@ fn report(filled: &Filled, elapsed: Duration, json: bool) -> anyhow::Result<()> 
         ("changed", tally.changed.to_string()),
         ("unchanged", tally.unchanged.to_string()),
         ("failed", tally.failed.to_string()),
-        ("elapsed", format!("{:.1} s", elapsed.as_secs_f64())),
+        ("elapsed", format::duration(elapsed)),
     ]);
     if *resumed {
-        text += "It went on where it had been stopped; the numbers are of the whole walk.\n";
+        text += "It continued where it was stopped; the numbers are of the whole list.\n";
     }
     output::print(&(text + &of_failures(failures)))
 }
 
-/// One line for each: its ID and its fault, never what stood there.
+/// One line per user: the ID and the error, never a value.
 pub fn of_failures(failures: &[UserFailure]) -> String {
     let line = |failure: &UserFailure| {
         let id = failure.clerk_id.as_deref().unwrap_or("(no ID)");

@@ -1,8 +1,8 @@
-//! `check`: is everything there that the program needs? It asks, and changes nothing that it asks about; of itself it raises
-//! the limit of open files, as a server does.
+//! `check`: verifies settings and servers, and prints one line per finding. It changes nothing but its own limit of open
+//! files, which it raises as a server does.
 //!
-//! Each part is asked for itself, at the same time and within its own bound, so that one that is away hides no other. What is
-//! asked is in the parts; what it means is decided by pure functions here.
+//! The parts are checked at the same time, each with its own time limit, so that one that is unavailable hides no other. Each
+//! part inspects first; pure functions turn the inspection into findings.
 
 mod broker;
 mod clerk_api;
@@ -21,6 +21,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
+use super::exit::success_if;
 use super::output;
 use crate::config::{self, Config, ConfigErrors, Environment, Flags};
 use crate::store::{DatabaseReport, Store, StoreError};
@@ -48,19 +49,20 @@ struct Report {
     findings: Vec<Finding>,
 }
 
-/// Exit status 1 where anything fails. A setting that is wrong is a finding, too.
+/// Exit status 1 if anything fails. A setting that is wrong is a finding, too.
 pub async fn run(args: &CheckArgs, flags: &Flags) -> anyhow::Result<ExitCode> {
     let (findings, color) = match Environment::read(flags) {
         Ok(environment) => {
             let color = std::io::stdout().is_terminal() && !environment.refuses_color();
-            let (config, faults) = config::validate(&environment);
-            let mut findings = Box::pin(found(config, &faults, args.role)).await;
-            let doubts = config::unsubstituted(&environment).into_iter();
-            findings
-                .extend(doubts.map(|(what, remedy)| Finding::note("configuration", what, remedy)));
+            let (config, errors) = config::validate(&environment);
+            let mut findings = Box::pin(found(config, &errors, args.role)).await;
+            let unsubstituted = config::unsubstituted(&environment).into_iter();
+            findings.extend(
+                unsubstituted.map(|(what, remedy)| Finding::note("configuration", what, remedy)),
+            );
             (findings, color)
         }
-        Err(error) => (vec![settings::fault(&error)], false),
+        Err(error) => (vec![settings::error(&error)], false),
     };
     let failed = findings.iter().filter(|finding| finding.failed()).count();
     if args.json {
@@ -72,18 +74,14 @@ pub async fn run(args: &CheckArgs, flags: &Flags) -> anyhow::Result<ExitCode> {
     } else {
         output::print(&finding::lines(&findings, color))?;
     }
-    Ok(if failed == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(success_if(failed == 0))
 }
 
-async fn found(config: Option<Config>, faults: &ConfigErrors, role: Role) -> Vec<Finding> {
+async fn found(config: Option<Config>, errors: &ConfigErrors, role: Role) -> Vec<Finding> {
     let Some(config) = config else {
-        return faults.iter().map(settings::fault).collect();
+        return errors.iter().map(settings::error).collect();
     };
-    let mut findings = settings::of(&config, faults, role);
+    let mut findings = settings::of(&config, errors, role);
     if let Err(error) = telemetry::start(&config.telemetry, "off") {
         findings.push(Finding::fail(
             "configuration",
@@ -95,7 +93,7 @@ async fn found(config: Option<Config>, faults: &ConfigErrors, role: Role) -> Vec
         async {
             match role {
                 Role::Receiver => (Vec::new(), None),
-                Role::Serve | Role::Worker => database(&config, faults, role).await,
+                Role::Serve | Role::Worker => database(&config, errors, role).await,
             }
         },
         async {
@@ -106,7 +104,7 @@ async fn found(config: Option<Config>, faults: &ConfigErrors, role: Role) -> Vec
                 "AMQP_CLIENT_CERT",
                 "AMQP_CLIENT_KEY",
             ];
-            let is_known = !faults.concern(&names);
+            let is_known = !errors.concern(&names);
             let url = config.amqp_management_url.as_ref();
             let max_body_bytes = (role != Role::Worker).then_some(config.http.max_body_bytes);
             if is_known {
@@ -117,7 +115,7 @@ async fn found(config: Option<Config>, faults: &ConfigErrors, role: Role) -> Vec
         },
         async {
             let names = ["CLERK_SECRET_KEY", "CLERK_API_URL", "CLERK_API_CA"];
-            let is_known = !faults.concern(&names);
+            let is_known = !errors.concern(&names);
             if is_known {
                 clerk_api::check(&config.clerk_api).await
             } else {
@@ -127,7 +125,7 @@ async fn found(config: Option<Config>, faults: &ConfigErrors, role: Role) -> Vec
     );
     findings.extend(database.0);
     findings.extend(broker);
-    if !faults.concern(&["DATA_DIR", "DATABASE_URL", "AMQP_URL"]) {
+    if !errors.concern(&["DATA_DIR", "DATABASE_URL", "AMQP_URL"]) {
         findings.extend(machine::directories(&config, role));
     }
     if role != Role::Worker {
@@ -140,10 +138,10 @@ async fn found(config: Option<Config>, faults: &ConfigErrors, role: Role) -> Vec
 
 async fn database(
     config: &Config,
-    faults: &ConfigErrors,
+    errors: &ConfigErrors,
     role: Role,
 ) -> (Vec<Finding>, Option<Reading>) {
-    if faults.concern(&["DATABASE_URL", "DATABASE_CA"]) {
+    if errors.concern(&["DATABASE_URL", "DATABASE_CA"]) {
         return (Vec::new(), None);
     }
     let store = match Store::open(&config.store) {
@@ -160,7 +158,7 @@ async fn database(
         }
     };
     let (mut findings, inspection) = database::check(&store, config, role).await;
-    let is_known = !faults.concern(&["AMQP_URL", "AMQP_NAMESPACE", "DATA_DIR"]);
+    let is_known = !errors.concern(&["AMQP_URL", "AMQP_NAMESPACE", "DATA_DIR"]);
     if inspection.is_some() && is_known {
         findings.extend(in_time(worker_queue::check(&store, config)).await.flatten());
     }

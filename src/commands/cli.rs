@@ -53,7 +53,7 @@ pub enum Command {
     /// Report where the table has drifted from Clerk's list of users, and repair it; needs CLERK_SECRET_KEY
     ///
     /// Reports users that are missing here, stale here, or deleted at Clerk; exit status 1 if there are any. With --fix it repairs
-    /// them. It marks a user as deleted only after a complete reading of the list, and only if Clerk, asked once more, does not have the user.
+    /// them. It marks a user as deleted only after a complete reading of the list, and only if a second request to Clerk does not find the user.
     Reconcile(reconcile::ReconcileArgs),
     /// Print the completions of these commands for a shell
     Completions(completions::CompletionsArgs),

@@ -1,4 +1,4 @@
-//! `completions`: what makes a shell complete our commands and flags.
+//! `completions`: a script with which a shell completes our commands and flags.
 
 use std::process::ExitCode;
 
@@ -9,7 +9,7 @@ use super::output;
 
 #[derive(Debug, clap::Args)]
 pub struct CompletionsArgs {
-    /// The shell that is to read them
+    /// The shell that reads them
     #[arg(value_enum)]
     shell: Shell,
 }

@@ -1,20 +1,20 @@
-//! Asks a person before something that cannot be taken back.
+//! Asks a person before something that cannot be undone.
 
 use std::io::{self, IsTerminal, Write};
 
 use super::output;
 use crate::escape::visible;
 
-/// What came of the question.
+/// The answer to the question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Consent {
     Given,
     Refused,
-    /// Nobody can be asked: no terminal, and no `--yes`.
+    /// There is no terminal to ask on, and no `--yes`.
     Absent,
 }
 
-/// Prints `warning`, then asks `question` on a terminal, unless the arguments have said `yes`.
+/// Prints `warning`, then asks `question` on a terminal, unless `yes` is given.
 pub fn ask(warning: &str, question: &str, yes: bool) -> Consent {
     output::note(warning);
     if yes {

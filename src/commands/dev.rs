@@ -1,4 +1,4 @@
-//! `dev`: everything embedded, with a made-up signing secret, to try it out.
+//! `dev`: everything embedded, with a generated signing secret, to try it out.
 
 use std::fs;
 use std::io::Write;
@@ -28,7 +28,7 @@ use crate::{http, private_file};
 
 #[derive(Debug, clap::Args)]
 pub struct DevArgs {
-    /// Also send the history of a few made-up people, and show the rows it comes to
+    /// Also send the history of a few sample users, and print the resulting rows
     #[arg(long)]
     demo: bool,
 }
@@ -40,12 +40,12 @@ const URL_FILE: &str = "dev-url";
 
 pub async fn run(args: DevArgs, flags: Flags, mut config: Config) -> anyhow::Result<ExitCode> {
     let taken = take_a_free_port(&mut config.http);
-    let is_made_up = config.signing_secrets.is_empty();
-    // Taken beside those of the user: what `send` signs with it reaches `dev` alone.
-    let made_up = || format!("whsec_{}", STANDARD.encode(random_bytes::<24>()));
-    let secret = kept(&config.data_dir, SECRET_FILE, made_up)?;
+    let is_generated = config.signing_secrets.is_empty();
+    // Accepted beside the configured ones: what `send` signs with it reaches `dev` alone.
+    let generate = || format!("whsec_{}", STANDARD.encode(random_bytes::<24>()));
+    let secret = kept(&config.data_dir, SECRET_FILE, generate)?;
     config.signing_secrets.push(secret.clone());
-    // A token of the user's is not shown.
+    // A configured token is not printed.
     let mut token = None;
     if config.admin_token.is_none() {
         token = Some(kept(&config.data_dir, TOKEN_FILE, || {
@@ -54,14 +54,14 @@ pub async fn run(args: DevArgs, flags: Flags, mut config: Config) -> anyhow::Res
         config.admin_token.clone_from(&token);
     }
 
-    let secrets = Secrets::of(&config, true)?.with_made_up(secret, token.clone());
+    let secrets = Secrets::of(&config, true)?.with_generated(secret, token.clone());
     let mut signals = Signals::listen()?.of_terminal();
     let service = Service::start(&config, Role::Both, &secrets).await?;
     let url = startup::url(service.address, http::WEBHOOK_PATH);
-    let place = Place::announce(&config.data_dir, &url)?;
+    let url_file = UrlFile::write(&config.data_dir, &url)?;
     if let Some(taken) = taken {
         output::print(&format!(
-            "Port {taken} is taken: this one listens on {}.\n\n",
+            "Port {taken} is in use: this one listens on {}.\n\n",
             service.address.port()
         ))?;
     }
@@ -69,7 +69,7 @@ pub async fn run(args: DevArgs, flags: Flags, mut config: Config) -> anyhow::Res
         &url,
         &config,
         &service,
-        is_made_up,
+        is_generated,
         token.as_ref(),
     ))?;
     if args.demo {
@@ -82,7 +82,7 @@ pub async fn run(args: DevArgs, flags: Flags, mut config: Config) -> anyhow::Res
         token.is_some(),
     ))?;
     let ended = signals.until_the_end(&flags, &secrets).await;
-    drop(place);
+    drop(url_file);
     service.stop().await;
     ended?;
     Ok(ExitCode::SUCCESS)
@@ -91,7 +91,7 @@ pub async fn run(args: DevArgs, flags: Flags, mut config: Config) -> anyhow::Res
 /// How many ports are tried.
 const PORTS_MAX: u16 = 100;
 
-/// Takes the next port that is free if another program has that of the settings; returns the one that is taken.
+/// Chooses the next free port if another program has that of the settings. Returns the port that is in use, if any.
 fn take_a_free_port(options: &mut http::Options) -> Option<u16> {
     let wanted = options.port;
     let is_taken = |options: &http::Options| {
@@ -107,11 +107,11 @@ fn take_a_free_port(options: &mut http::Options) -> Option<u16> {
     (free != wanted).then_some(wanted)
 }
 
-/// The file in DATA_DIR that says where `dev` listens, for as long as it does.
-struct Place(PathBuf);
+/// The file in DATA_DIR with the URL of `dev`, while it listens.
+struct UrlFile(PathBuf);
 
-impl Place {
-    fn announce(directory: &Path, url: &str) -> anyhow::Result<Self> {
+impl UrlFile {
+    fn write(directory: &Path, url: &str) -> anyhow::Result<Self> {
         let path = directory.join(URL_FILE);
         let write = || {
             private_file::options()
@@ -124,14 +124,14 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for UrlFile {
     fn drop(&mut self) {
-        // One that is left behind does no harm: `send` signs for it with a secret that only `dev` takes.
+        // A file that stays does no harm: `send` signs for it with a secret that only `dev` accepts.
         drop(fs::remove_file(&self.0));
     }
 }
 
-/// What `dev` keeps in this directory, where it did.
+/// What `dev` keeps in this directory. Its values are `None` if it has never run.
 pub fn kept_here(data_dir: &Path) -> Dev {
     let read = |file| fs::read_to_string(data_dir.join(file)).ok();
     Dev {
@@ -140,13 +140,17 @@ pub fn kept_here(data_dir: &Path) -> Dev {
     }
 }
 
-/// The value in the file, made up and written where there is none.
-fn kept(data_dir: &Path, file: &str, made_up: impl Fn() -> String) -> anyhow::Result<SecretString> {
+/// The value in the file. Generates and writes one if there is none.
+fn kept(
+    data_dir: &Path,
+    file: &str,
+    generate: impl Fn() -> String,
+) -> anyhow::Result<SecretString> {
     let path = data_dir.join(file);
     if let Ok(text) = fs::read_to_string(&path) {
         return Ok(SecretString::from(text.trim()));
     }
-    let value = made_up();
+    let value = generate();
     let write = || {
         private_file::create_directory(data_dir)?;
         let mut file = private_file::options().create_new(true).open(&path)?;
@@ -167,15 +171,15 @@ fn random_bytes<const N: usize>() -> [u8; N] {
     bytes
 }
 
-/// The made-up secret is shown, so that it can be put into other tools; one of the user's is not.
+/// The generated secret is printed, so that it can be copied into other tools; a configured one is not.
 fn welcome(
     url: &str,
     config: &Config,
     service: &Service,
-    made_up: bool,
+    is_generated: bool,
     token: Option<&SecretString>,
 ) -> String {
-    let secret = if made_up {
+    let secret = if is_generated {
         config.signing_secrets[0].expose_secret()
     } else {
         "that of CLERK_WEBHOOK_SIGNING_SECRET"
@@ -195,8 +199,8 @@ fn welcome(
     ])
 }
 
-/// Commands that work as they stand, in another terminal in the same folder.
-fn next_steps(config: &Config, url: &str, environment: &Environment, made_up: bool) -> String {
+/// Commands that can be copied, for another terminal in the same folder.
+fn next_steps(config: &Config, url: &str, environment: &Environment, is_generated: bool) -> String {
     let hints = Hints::of(config, environment);
     let to = if url == send::DEFAULT_URL {
         String::new()
@@ -213,9 +217,9 @@ fn next_steps(config: &Config, url: &str, environment: &Environment, made_up: bo
         hints.command("events list --status failed"),
     );
     let file = quoted(&config.data_dir.join(TOKEN_FILE).display().to_string());
-    let token = match made_up {
+    let token = match is_generated {
         true => Some(format!("$(cat {file})")),
-        // A shell does not know the one of `.env` or of a flag.
+        // A shell does not have the one of `.env` or of a flag.
         false => environment
             .is_exported("ADMIN_TOKEN")
             .then(|| "$ADMIN_TOKEN".into()),
@@ -230,7 +234,7 @@ fn next_steps(config: &Config, url: &str, environment: &Environment, made_up: bo
 /// How long the demo's events may take to become rows.
 const DEMO_DEADLINE: Duration = Duration::from_secs(10);
 
-/// Sends a history over HTTP, as Svix would with its retries and bad order, and shows what it came to.
+/// Sends a history over HTTP, as Svix would with its retries and bad order, and prints the resulting rows.
 async fn demo(url: &str, config: &Config, service: &Service) -> anyhow::Result<()> {
     let secret = SigningSecret::parse(&config.signing_secrets[0])
         .map_err(|fault| anyhow!("the signing secret {fault}"))?;
@@ -283,15 +287,15 @@ async fn demo(url: &str, config: &Config, service: &Service) -> anyhow::Result<(
     Ok(())
 }
 
-/// Events in the order in which they are delivered, each with what it shows.
+/// Events in the order in which they are delivered, each with a description.
 struct History {
     people: Vec<ClerkId>,
     deliveries: Vec<(SampleEvent, String)>,
 }
 
 impl History {
-    /// Everybody signs up and changes something; then one is deleted in good order, one before a late update, and one
-    /// event comes twice.
+    /// Every person signs up and changes something; then one is deleted in order, one before a late update, and one
+    /// event is delivered twice.
     fn of(people: usize, now: Timestamp) -> Self {
         let before_ms = |ms: i64| Timestamp::from_ms(now.ms() - ms).unwrap_or(now);
         let people: Vec<Person> = (0..people)

@@ -1,4 +1,4 @@
-//! What stands behind an error of a library.
+//! The cause of an error of a library.
 
 use std::error::Error;
 

@@ -1,4 +1,4 @@
-//! `healthcheck`: what a container's health check runs, so that the image needs no other program.
+//! `healthcheck`: for a container's health check, so that the image needs no other program.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -21,18 +21,18 @@ pub async fn run(config: &Config) -> anyhow::Result<ExitCode> {
         .timeout(TIMEOUT)
         .no_proxy()
         .build()?;
-    let mut asked = Err(anyhow::anyhow!("no host to ask"));
+    let mut answer = Err(anyhow::anyhow!("no host to ask"));
     for host in hosts {
         let url = format!("http://{host}:{}/healthz", config.http.port);
-        asked = client
+        answer = client
             .get(&url)
             .send()
             .await
             .with_context(|| format!("nothing answers at {url}"));
-        if asked.is_ok() {
+        if answer.is_ok() {
             break;
         }
     }
-    asked?.error_for_status()?;
+    answer?.error_for_status()?;
     Ok(ExitCode::SUCCESS)
 }

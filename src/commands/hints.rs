@@ -1,10 +1,10 @@
-//! Commands that are printed for a person: they work as they stand, in another terminal in the same folder.
+//! Commands that are printed for a person to copy, for another terminal in the same folder.
 
 use crate::config::{self, Config, Environment};
 
-/// What each of them begins and ends with.
+/// What each of these commands starts and ends with.
 pub struct Hints {
-    /// By the name that it was called with: it need not be installed.
+    /// The name that it was called with: it need not be installed.
     program: String,
     flags: String,
 }
@@ -37,7 +37,7 @@ impl Hints {
     }
 }
 
-/// As a shell reads it back.
+/// The text as a shell reads it.
 pub fn quoted(text: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "/.-_:%@+=,".contains(c);
     if text.chars().all(is_plain) {

@@ -1,4 +1,4 @@
-//! `migrate`: the schema up to date, or whether it is.
+//! `migrate`: brings the schema up to date, or checks whether it is.
 
 use std::process::ExitCode;
 
@@ -8,7 +8,7 @@ use crate::store::Store;
 
 #[derive(Debug, clap::Args)]
 pub struct MigrateArgs {
-    /// Only say whether the schema is up to date; exit status 1 where it is not
+    /// Only check whether the schema is up to date; exit status 1 if it is not
     #[arg(long)]
     check: bool,
 }
@@ -31,7 +31,7 @@ pub async fn run(args: &MigrateArgs, config: &Config) -> anyhow::Result<ExitCode
             "The schema was brought from version {found} to {}.",
             now.wanted
         ),
-        None => format!("The schema was made (version {}).", now.wanted),
+        None => format!("The schema was created (version {}).", now.wanted),
     });
     store.close().await;
     Ok(ExitCode::SUCCESS)

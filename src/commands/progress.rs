@@ -1,4 +1,4 @@
-//! How far a long command is, on standard error; nothing where that is no terminal.
+//! The progress of a long command, on standard error if that is a terminal.
 
 use std::fmt::Write;
 use std::io::IsTerminal;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
-/// A bar where it is known how many there are, else a count. Nothing for a single one.
+/// A bar if the total is known, else a count. Hidden for a single one.
 pub fn bar(total: Option<u64>) -> ProgressBar {
     if total.is_some_and(|total| total < 2) || !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
@@ -20,8 +20,8 @@ pub fn bar(total: Option<u64>) -> ProgressBar {
     };
     let style = ProgressStyle::with_template(template).expect("the templates are well formed");
     let style = style.with_key("rate", |state: &ProgressState, text: &mut dyn Write| {
-        // A text in memory takes anything.
-        _ = write!(text, "{:.0} a second", state.per_sec());
+        // Writing to memory does not fail.
+        _ = write!(text, "{:.0} per second", state.per_sec());
     });
     let bar = bar.with_style(style);
     bar.enable_steady_tick(Duration::from_millis(200));

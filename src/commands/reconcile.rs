@@ -7,11 +7,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use serde::Serialize;
 
-use super::backfill::{Patience, Shown, of_failures, open, stop_on_signal};
+use super::backfill::{Patience, Progress, of_failures, open, stop_on_signal};
+use super::exit::success_if;
 use super::{output, startup};
 use crate::backfill::{self, Drift, DriftedUsers, ReconcileOptions, Stopped};
 use crate::config::Config;
 use crate::escape::visible;
+use crate::format;
 use crate::store::Store;
 
 #[derive(Debug, clap::Args)]
@@ -29,7 +31,7 @@ pub struct ReconcileArgs {
     json: bool,
 }
 
-/// Exit status 1 where a drift is left, as `check` has where something fails.
+/// Exit status 1 if a drift is left, as `check` has if something fails.
 pub async fn run(args: &ReconcileArgs, config: &Config) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
     let api = open(config, &args.patience)?;
@@ -37,8 +39,8 @@ pub async fn run(args: &ReconcileArgs, config: &Config) -> anyhow::Result<ExitCo
     startup::of_command("reconcile", &store);
     let stop = stop_on_signal()?;
     store.schema_version().await?.check()?;
-    let mut shown = Shown::start(&api).await;
-    let tell = |drift: &Drift| shown.at(drift.seen, || format!("{} users read", drift.seen));
+    let mut progress = Progress::start(&api).await;
+    let notify = |drift: &Drift| progress.at(drift.seen, || format!("{} users read", drift.seen));
     let options = ReconcileOptions {
         fix: args.fix,
         deletes_max: args.max_deletes,
@@ -48,10 +50,10 @@ pub async fn run(args: &ReconcileArgs, config: &Config) -> anyhow::Result<ExitCo
         &store,
         options,
         &stop,
-        tell,
+        notify,
     ))
     .await;
-    shown.end();
+    progress.end();
     store.close().await;
     report(&drift, end.is_ok(), args, started.elapsed())?;
     match end {
@@ -78,16 +80,12 @@ pub async fn run(args: &ReconcileArgs, config: &Config) -> anyhow::Result<ExitCo
     } else {
         drift.found()
     };
-    Ok(if left == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(success_if(left == 0))
 }
 
 #[derive(Serialize)]
 struct Report<'a> {
-    /// Whether the list was walked to its end, and everything compared.
+    /// Whether the list was read to its end, and everything compared.
     complete: bool,
     fix: bool,
     #[serde(flatten)]
@@ -114,7 +112,7 @@ fn report(
     if complete {
         fields.push(("users in the table", drift.live.to_string()));
     }
-    fields.extend([("elapsed", format!("{:.1} s", elapsed.as_secs_f64()))]);
+    fields.push(("elapsed", format::duration(elapsed)));
     let mut text = output::of_fields(&fields);
     text += &of_kind("missing in the table", &drift.missing);
     text += &of_kind("stale in the table", &drift.stale);
@@ -126,7 +124,7 @@ fn report(
     };
     text += &of_kind(deleted, &drift.deleted_at_clerk);
     text += &of_kind(
-        "deleted in the table, and at Clerk all the same",
+        "deleted in the table, but not at Clerk",
         &drift.deleted_here,
     );
     if drift.deleted_here.count > 0 {

@@ -13,17 +13,17 @@ use super::{
 use crate::config::{self, Config, ConfigError, Environment, Flags};
 use crate::telemetry;
 
-/// Runs what the arguments ask for.
+/// Runs the subcommand of the arguments. Returns the exit status.
 pub async fn run(cli: Cli) -> ExitCode {
     telemetry::watch_panics();
     let Cli { command, mut flags } = cli;
-    // Neither needs a configuration that can be read: the one says what is wrong with it.
+    // Neither needs a valid configuration: `check` reports what is wrong with it.
     match &command {
         Command::Check(args) => return finish(check::run(args, &flags).await),
         Command::Completions(args) => return finish(completions::run(args, Cli::command())),
         _ => {}
     }
-    // A server says what it does; a command prints what was asked for, and `dev` its own lines.
+    // A server logs what it does; a command prints its result, and `dev` its own lines.
     let filter = match command {
         Command::Serve | Command::Receiver | Command::Worker => "info",
         Command::Migrate(_) | Command::Backfill(_) | Command::Reconcile(_) => startup::FILTER,
@@ -38,7 +38,7 @@ pub async fn run(cli: Cli) -> ExitCode {
     let config = match configure(&flags, filter, uses_queue(&command)) {
         Ok(config) => config,
         Err(error) => {
-            tell(&error);
+            print_error(&error);
             return WRONG_USAGE.into();
         }
     };
@@ -60,22 +60,22 @@ pub async fn run(cli: Cli) -> ExitCode {
     finish(done)
 }
 
-/// The exit status, with a line for what went wrong.
+/// The exit status. Prints the error, if there is one.
 fn finish(done: anyhow::Result<ExitCode>) -> ExitCode {
     match done {
         Ok(status) => status,
         Err(error) if error.is::<ConfigError>() || error.is::<WrongUsage>() => {
-            tell(&error);
+            print_error(&error);
             WRONG_USAGE.into()
         }
         Err(error) => {
-            tell(&format!("{error:#}"));
+            print_error(&format!("{error:#}"));
             ExitCode::FAILURE
         }
     }
 }
 
-/// Whether it fails if `AMQP_URL` cannot be read. One that only asks the database does not.
+/// Whether the command fails if `AMQP_URL` cannot be read. One that only reads the database does not.
 fn uses_queue(command: &Command) -> bool {
     match command {
         Command::Users(_) => false,
@@ -89,16 +89,16 @@ fn configure(flags: &Flags, filter: &str, uses_queue: bool) -> Result<Config, St
     if !uses_queue {
         environment.ignore("AMQP_URL");
     }
-    let doubts = config::unsubstituted(&environment);
+    let unsubstituted = config::unsubstituted(&environment);
     let config = Config::resolve(&environment).map_err(|error| {
-        let doubts = doubts
+        let unsubstituted = unsubstituted
             .iter()
             .map(|(what, _)| format!(". {what}"))
             .collect::<String>();
-        format!("{error}{doubts}")
+        format!("{error}{unsubstituted}")
     })?;
     telemetry::start(&config.telemetry, filter)?;
-    for (what, remedy) in doubts {
+    for (what, remedy) in unsubstituted {
         tracing::warn!("{what}; {remedy}");
     }
     for ignored in config.ignored_settings() {
@@ -114,7 +114,7 @@ async fn send_events(args: send::SendArgs, config: &Config) -> anyhow::Result<Ex
     send::run_with_consent(args, configured, &dev::kept_here(&config.data_dir), hints).await
 }
 
-/// One line for a person.
-fn tell(error: &impl std::fmt::Display) {
+/// Prints one line for a person.
+fn print_error(error: &impl std::fmt::Display) {
     output::note(&format!("clerk-sync: {error}"));
 }

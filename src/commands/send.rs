@@ -134,7 +134,7 @@ fn read_rate(text: &str) -> Result<f64, String> {
         })
 }
 
-/// Sends what `args` ask for. If the target is not `dev`, a person agrees first: the events end in a table.
+/// Sends the events of `args`. If the target is not `dev`, a person agrees first: the events end in a table.
 pub async fn run_with_consent(
     mut args: SendArgs,
     configured: Option<SecretString>,
@@ -173,7 +173,7 @@ pub async fn run_with_consent(
     .await
 }
 
-/// Sends what `args` ask for with the first of `secrets`, and prints the result. Deliveries that failed make the exit status 1.
+/// Sends the events of `args`, signed with the first of `secrets`, and prints the result. Deliveries that failed make the exit status 1.
 async fn run(
     args: &SendArgs,
     secrets: Option<SecretString>,

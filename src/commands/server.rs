@@ -30,7 +30,7 @@ pub enum Role {
     Worker,
 }
 
-/// Longest time for the worker to finish what it has taken. With the 12 s of HTTP and the 3 s of the queue a stop stays
+/// Longest time for the worker to finish its batches. With the 12 s of HTTP and the 3 s of the queue a stop stays
 /// below the 25 s that an orchestrator is asked to give.
 const WORKER_GRACE: Duration = Duration::from_secs(9);
 
@@ -44,18 +44,18 @@ pub struct Service {
     http: JoinHandle<Option<std::io::Result<()>>>,
     http_handle: ServerHandle,
     worker: Option<JoinHandle<Option<()>>>,
-    /// Given first: not ready any more.
+    /// Requested first: not ready any more.
     stopping: Shutdown,
-    /// Given when no more requests come.
+    /// Requested when no more requests come.
     stop_worker: Shutdown,
-    /// Nothing where none are exported.
+    /// `None` if no traces are exported.
     traces: Option<Traces>,
-    /// Held as long as the embedded files are in use.
+    /// Held while the embedded files are in use.
     _lock: Option<DirectoryLock>,
 }
 
 impl Service {
-    /// Starts the role. Servers that are away are waited for in the background.
+    /// Starts the role. It waits in the background for servers that are unavailable.
     pub async fn start(config: &Config, role: Role, secrets: &Secrets) -> anyhow::Result<Self> {
         let listener = http::listen(&config.http).with_context(|| {
             let http::Options { host, port, .. } = &config.http;
@@ -141,7 +141,7 @@ impl Service {
         })
     }
 
-    /// Stop accepting, finish the answers in flight, stop taking, finish the batches, close.
+    /// Stops accepting, finishes the answers in flight, stops consuming, finishes the batches, closes.
     pub async fn stop(self) {
         self.stopping.request();
         self.http_handle.stop(true).await;
@@ -159,7 +159,7 @@ impl Service {
             self.queue.close().await;
             self.store.close().await;
         };
-        // No more spans begin. They are sent while the connections close.
+        // No more spans start. They are sent while the connections close.
         let send_traces = async {
             if let Some(traces) = self.traces {
                 traces.end().await;
@@ -167,7 +167,7 @@ impl Service {
         };
         let (closed, ()) = tokio::join!(tokio::time::timeout(CLOSE_GRACE, close), send_traces);
         if closed.is_err() {
-            info!("connections were cut, not closed; nothing is lost by that");
+            info!("connections were cut, not closed; nothing is lost");
         }
     }
 }
@@ -178,7 +178,7 @@ fn has_files(config: &Config, is_worker: bool) -> bool {
         || is_worker && matches!(config.store, store::Options::Sqlite(_))
 }
 
-/// Migrates where the role does so, then applies events until `stop`.
+/// Migrates if the role does so, then applies events until `stop`.
 async fn work(
     queue: Queue,
     identity: Option<Identity>,
@@ -195,12 +195,12 @@ async fn work(
     tokio::join!(apply, record_queue(identity, &store, &stop));
 }
 
-/// Records again and again which queue this worker takes from, so that `events replay` can tell another one. Nothing waits for it.
+/// Records at intervals which queue this worker consumes, so that `events replay` can recognize another one. Nothing waits for it.
 async fn record_queue(queue: Option<Identity>, store: &Store, stop: &Shutdown) {
     let Some(queue) = queue else { return };
     let (mut repair, mut upkeep) = (Backoff::for_repair(), Backoff::for_upkeep());
-    let (mut is_told, mut others) = (false, Vec::new());
-    // An outage, and a schema that is old, are told by the worker itself.
+    let (mut is_logged, mut others) = (false, Vec::new());
+    // The worker itself logs an outage, and an old schema.
     let is_current = async || {
         store
             .schema_version()
@@ -222,9 +222,10 @@ async fn record_queue(queue: Option<Identity>, store: &Store, stop: &Shutdown) {
                 &mut upkeep
             }
             Err(error) => {
-                if !is_told && matches!(error, StoreError::Incompatible(_)) && is_current().await {
+                if !is_logged && matches!(error, StoreError::Incompatible(_)) && is_current().await
+                {
                     warn!(%error, "the worker's queue could not be recorded, so `events replay` cannot compare it");
-                    is_told = true;
+                    is_logged = true;
                 }
                 &mut repair
             }
@@ -235,22 +236,22 @@ async fn record_queue(queue: Option<Identity>, store: &Store, stop: &Shutdown) {
     }
 }
 
-/// Migrates, as soon as the database answers; false when the process stops first.
+/// Migrates, as soon as the database answers. Returns false if the process stops first.
 async fn migrated(store: &Store, status: &worker::Status, stop: &Shutdown) -> bool {
     let (mut outage, mut repair) = (Backoff::for_outage(), Backoff::for_repair());
-    let mut told = None;
+    let mut logged = None;
     status.waits("the schema is being brought up to date, by this process or by another one that it waits for (the log names it)");
     while let Err(error) = store.migrate().await {
         let text = error.to_string();
         status.waits(format!(
             "the schema could not be brought up to date: {text}"
         ));
-        if told.as_ref() != Some(&text) {
+        if logged.as_ref() != Some(&text) {
             error!(
                 error = text,
                 "the schema could not be brought up to date; events wait in the queue"
             );
-            told = Some(text);
+            logged = Some(text);
         }
         let backoff = if matches!(error, StoreError::Incompatible(_)) {
             &mut repair

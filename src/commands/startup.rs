@@ -1,6 +1,6 @@
-//! What a process says of itself at its start: its version, its queue, its database, and where Clerk and people reach it.
+//! What a process logs at its start: its version, its queue, its database, and its URLs.
 //!
-//! Each role says what it has, and none says a name or a password of its servers.
+//! Each role logs what it has, and none logs a user name or a password.
 
 use std::io::IsTerminal;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -39,7 +39,7 @@ pub fn of_service(service: &Service, config: &Config, role: Role) {
         dashboard,
         "started"
     );
-    // Whoever sits at a terminal sees where the files are.
+    // At a terminal a person sees where the files are.
     if let Some(files) = files(config, role)
         && !std::io::stderr().is_terminal()
     {
@@ -90,7 +90,7 @@ pub fn database(store: &Store) -> String {
     }
 }
 
-/// What of the role is lost with the disk; `None` if nothing.
+/// What is lost with the disk. Returns `None` if nothing is.
 fn files(config: &Config, role: Role) -> Option<&'static str> {
     let queue = matches!(config.queue, queue::Options::Embedded(_));
     let database = role != Role::Receiver && matches!(config.store, store::Options::Sqlite(_));

@@ -57,7 +57,7 @@ fn a_server_in_which_a_vital_task_dies_stops_in_order_with_status_1() {
     );
     for part in [
         r#""task":"made by a test""#,
-        "src/commands/serve.rs:",
+        "src/commands/tests.rs:",
         "because a task died: made by a test",
     ] {
         assert!(told.contains(part), "{part} is missing in {told}");

@@ -8,7 +8,7 @@ use crate::escape::may_be_repeated;
 
 const NOT_SHOWN: &str = "(not shown)";
 
-/// What the arguments ask for. Ends the program where they cannot be read, and for `--help`.
+/// Reads the arguments. Exits if they cannot be read, and for `--help`.
 pub fn parse() -> Cli {
     Cli::try_parse().unwrap_or_else(|error| without_secrets(error).exit())
 }

@@ -1,6 +1,6 @@
 //! The text of a `.env` file as pairs of name and value.
 //!
-//! - One `NAME=value` a line, `export` before it or not. What stands behind ` #` is a comment. Nothing is substituted: `$` is a `$`.
+//! - One `NAME=value` per line, `export` before it or not. The text behind ` #` is a comment. Nothing is substituted: `$` is a `$`.
 //! - Quotes around a whole value, `'`, `"` or a backtick, are removed; between them a value may have several lines. Between double
 //!   quotes `\n`, `\r`, `\"` and `\\` are read as in most programs; everywhere else a backslash is a backslash.
 //! - Of two lines with one name the later counts, as in a shell, Compose and systemd.
@@ -10,7 +10,7 @@ use std::collections::HashMap;
 
 /// What is wrong with the file: where and what, never its text.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Fault {
+pub struct DotenvError {
     /// Counted from 1; `None` if it is the whole file.
     pub line: Option<usize>,
     pub what: String,
@@ -23,8 +23,8 @@ const AS_UTF_8: &str = "save it as UTF-8";
 pub fn parse(
     bytes: &[u8],
     is_ours: impl Fn(&str) -> bool,
-) -> Result<HashMap<String, String>, Fault> {
-    let whole = |what: &str| Fault {
+) -> Result<HashMap<String, String>, DotenvError> {
+    let whole = |what: &str| DotenvError {
         line: None,
         what: what.into(),
         remedy: AS_UTF_8,
@@ -49,7 +49,7 @@ pub fn parse(
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
-        let fault = |name: &str, what: &str| Fault {
+        let fault = |name: &str, what: &str| DotenvError {
             line: Some(number),
             what: format!("{name} {what}"),
             remedy: "write NAME=value, with a value of several words or with # between single quotes",
@@ -69,13 +69,11 @@ pub fn parse(
                         let (name, _) = assignment(line.trim_matches(is_blank))?;
                         is_ours(name).then_some((at, name))
                     });
-                // Most likely the quote was never meant to reach so far, and the setting would be missed.
+                // Most likely the quote was to end before, and the setting would be missed.
                 if let Some((inner, name)) = inner {
-                    return Err(Fault {
+                    return Err(DotenvError {
                         line: Some(next + 1 + inner),
-                        what: format!(
-                            "{name} stands inside the quotes that begin in line {number}"
-                        ),
+                        what: format!("{name} is inside the quotes that start in line {number}"),
                         remedy: "close the quotes",
                     });
                 }
@@ -90,7 +88,7 @@ pub fn parse(
                 return Err(fault(name, "holds a NUL character"));
             }
             if value.contains('\u{fffd}') {
-                return Err(Fault {
+                return Err(DotenvError {
                     remedy: AS_UTF_8,
                     ..fault(name, "is not UTF-8")
                 });
@@ -106,7 +104,7 @@ fn is_blank(c: char) -> bool {
     c.is_whitespace() || matches!(c, '\u{feff}' | '\u{200b}')
 }
 
-/// The name and what stands behind its `=`.
+/// The name and the text behind its `=`.
 fn assignment(line: &str) -> Option<(&str, &str)> {
     let (name, rest) = without_export(line).split_once('=')?;
     let name = name.trim_end();
@@ -126,7 +124,7 @@ fn is_of_name(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-')
 }
 
-/// What a line that is no assignment begins with: `NAME value`, `NAME: value`, `set NAME=value`, `$NAME=value`, `- NAME=value`,
+/// The first word of a line that is no assignment: `NAME value`, `NAME: value`, `set NAME=value`, `$NAME=value`, `- NAME=value`,
 /// `"NAME"=value`.
 fn first_word(line: &str) -> Option<&str> {
     let line = without_export(line);
@@ -143,10 +141,10 @@ fn first_word(line: &str) -> Option<&str> {
     is_setting.then_some(word)
 }
 
-/// The value that begins with `rest`, and how many of the `following` lines belong to it.
+/// The value that starts with `rest`, and how many of the `following` lines belong to it.
 fn value(rest: &str, following: &[&str]) -> Result<(String, usize), &'static str> {
-    let begins = rest.trim_start_matches(is_blank);
-    let Some(quote) = begins
+    let start = rest.trim_start_matches(is_blank);
+    let Some(quote) = start
         .chars()
         .next()
         .filter(|c| matches!(c, '\'' | '"' | '`'))
@@ -154,7 +152,7 @@ fn value(rest: &str, following: &[&str]) -> Result<(String, usize), &'static str
         return Ok((without_comment(rest).trim_matches(is_blank).into(), 0));
     };
     let mut value = String::new();
-    let mut line = &begins[1..];
+    let mut line = &start[1..];
     for more in 0..=following.len() {
         if let Some(behind) = until(line, quote, &mut value) {
             let behind = behind.trim_matches(is_blank);
@@ -171,7 +169,7 @@ fn value(rest: &str, following: &[&str]) -> Result<(String, usize), &'static str
     Err("has quotes that are never closed")
 }
 
-/// Reads up to the closing quote, and returns what stands behind it. Returns `None` if the line has none.
+/// Reads up to the closing quote, and returns the text behind it. Returns `None` if the line has none.
 fn until<'a>(line: &'a str, quote: char, value: &mut String) -> Option<&'a str> {
     let mut chars = line.char_indices().peekable();
     while let Some((at, c)) = chars.next() {
@@ -195,12 +193,12 @@ fn until<'a>(line: &'a str, quote: char, value: &mut String) -> Option<&'a str> 
     None
 }
 
-/// A `#` behind white space begins a comment; any other is part of the value.
+/// A `#` behind white space starts a comment; any other is part of the value.
 fn without_comment(rest: &str) -> &str {
-    let begins = rest
+    let start = rest
         .char_indices()
         .find(|(at, c)| *c == '#' && rest[..*at].ends_with(is_blank));
-    begins.map_or(rest, |(at, _)| &rest[..at])
+    start.map_or(rest, |(at, _)| &rest[..at])
 }
 
 #[cfg(test)]
@@ -213,7 +211,7 @@ mod tests {
         matches!(name, "DATABASE_URL" | "ADMIN_TOKEN" | "PORT")
     }
 
-    fn read(text: impl AsRef<[u8]>) -> Result<HashMap<String, String>, Fault> {
+    fn read(text: impl AsRef<[u8]>) -> Result<HashMap<String, String>, DotenvError> {
         parse(text.as_ref(), is_ours)
     }
 
@@ -331,7 +329,7 @@ mod tests {
         let fault = read("NAME='My App\nDATABASE_URL=hunter2\nOTHER=x'\n").unwrap_err();
         assert!(
             fault.line == Some(2)
-                && fault.what.contains("DATABASE_URL stands inside")
+                && fault.what.contains("DATABASE_URL is inside")
                 && fault.what.contains("line 1"),
             "{fault:?}"
         );

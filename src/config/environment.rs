@@ -39,11 +39,11 @@ impl Environment {
     /// If `.env` cannot be read.
     pub fn read(flags: &Flags) -> Result<Self, ConfigError> {
         let text = read_dotenv(Path::new(DOTENV))?;
-        let dotenv = dotenv::parse(&text, is_ours).map_err(|fault| {
-            let place = fault
+        let dotenv = dotenv::parse(&text, is_ours).map_err(|error| {
+            let place = error
                 .line
                 .map_or("the file .env".into(), |line| format!(".env line {line}:"));
-            wrong(&place, fault.what, fault.remedy)
+            wrong(&place, error.what, error.remedy)
         })?;
         // Variables that are no text are none of ours.
         let process = std::env::vars_os().filter_map(|(name, value)| {

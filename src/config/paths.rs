@@ -66,7 +66,7 @@ fn of_sqlite(rest: &str, home: Option<&Path>) -> Result<PathBuf, Wrong> {
     let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
     for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
         match parameter.split_once('=').unwrap_or((parameter, "")) {
-            // The file is made where it has to be, and by nobody else.
+            // The program creates the file, and no other program does.
             ("mode", "rw" | "rwc") | ("cache", "private") => {}
             ("mode", "memory") => return Err(IN_MEMORY),
             ("mode", _) => return Err(("has a mode that does not write", "leave ?mode= out")),

@@ -16,16 +16,20 @@ use crate::clerk::EventId;
 use crate::format;
 use crate::queue::Queue;
 use crate::replay::{self, DiscardReport, ReplayError, ReplayReport, Selection};
-use crate::store::{EventRow, Store};
+use crate::store::{EventFilter, EventRow, Page, Store};
 
 /// What the routes for operators need.
 #[derive(Clone)]
 pub struct Admin {
+    /// The database.
     pub store: Store,
+    /// The queue.
     pub queue: Queue,
     /// Follows the token as it is read again; `None` if it is not set.
     pub token: watch::Receiver<Option<Arc<AdminToken>>>,
+    /// The log of rejected requests.
     pub reject_log: Arc<RejectLog>,
+    /// Whether the parts of the role are ready.
     pub status: ServiceStatus,
 }
 
@@ -45,6 +49,20 @@ impl Admin {
         let id = EventId::new(id).ok_or_else(missing)?;
         let event = self.store.event(&id).await?.ok_or_else(missing)?;
         Ok((id, event))
+    }
+
+    /// The newest events that match a filter.
+    ///
+    /// # Errors
+    ///
+    /// If the database does not answer.
+    pub async fn newest(
+        &self,
+        filter: &EventFilter,
+        limit: NonZeroU32,
+    ) -> Result<Vec<EventRow>, Problem> {
+        let page = Page { limit, after: None };
+        Ok(self.store.events(filter, &page).await?.rows)
     }
 
     /// Replays failed events.

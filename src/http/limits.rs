@@ -125,16 +125,13 @@ impl BodyBytes {
     ///
     /// If too many bodies are in progress.
     pub fn add(&mut self, bytes: usize) -> Result<(), Problem> {
-        let full = || {
-            Problem::new(
-                Code::Overloaded,
-                "too many bodies are coming at once; send it again",
-            )
-        };
-        let bytes = u32::try_from(bytes).map_err(|_| full())?;
-        let more = Arc::clone(&self.share)
-            .try_acquire_many_owned(bytes)
-            .map_err(|_| full())?;
+        let more = u32::try_from(bytes)
+            .ok()
+            .and_then(|bytes| Arc::clone(&self.share).try_acquire_many_owned(bytes).ok())
+            .ok_or_else(|| {
+                let detail = "too many bodies are coming at once; send it again";
+                Problem::new(Code::Overloaded, detail)
+            })?;
         match &mut self.held {
             Some(held) => held.merge(more),
             None => self.held = Some(more),
@@ -180,17 +177,12 @@ fn open_files() -> usize {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: limit.maximum,
-        maximum: limit.maximum,
+        ..limit
     };
     // macOS refuses more than its own limit here; the soft limit stays then.
-    let current = if setrlimit(Resource::Nofile, raised).is_ok() {
-        limit.maximum
-    } else {
-        limit.current
-    };
-    current.map_or(usize::MAX, |files| {
-        usize::try_from(files).unwrap_or(usize::MAX)
-    })
+    let limit = setrlimit(Resource::Nofile, raised).map_or(limit, |()| raised);
+    let files = limit.current.and_then(|files| files.try_into().ok());
+    files.unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]

@@ -61,7 +61,7 @@ pub fn rejecting(problem: impl Fn() -> Problem + Clone + 'static) -> Route {
 pub async fn with_hint(request: &HttpRequest, payload: Payload, problem: Problem) -> Problem {
     if !is_delivery(request) {
         let path = request.path();
-        // Somebody tries the path by hand.
+        // A person tries the path manually.
         let is_near = path.to_ascii_lowercase().contains("webhook") && !is_webhook(path);
         return if is_near {
             problem.with_hint(hint(request))

@@ -19,8 +19,11 @@ use super::{head_requests, misdirected, routes};
 /// How HTTP is served. Plain data.
 #[derive(Debug, Clone)]
 pub struct Options {
+    /// The address or name to listen on.
     pub host: String,
+    /// The port.
     pub port: u16,
+    /// The largest body.
     pub max_body_bytes: usize,
 }
 
@@ -51,7 +54,9 @@ pub struct Parts {
     pub webhooks: Option<Webhooks>,
     /// `None` if it has no database.
     pub admin: Option<Admin>,
+    /// Whether the parts of the role are ready.
     pub status: ServiceStatus,
+    /// The log of rejected requests.
     pub reject_log: Arc<RejectLog>,
 }
 

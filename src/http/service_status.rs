@@ -37,7 +37,7 @@ pub type PartStatus = Result<(), Reason>;
 /// A count; `None` while it is made for the first time.
 pub type Counted<T> = Option<Answer<T>>;
 
-/// The parts of this process, and what they said last. Clones share the answers.
+/// The parts of this process and their last answers. Clones share the answers.
 #[derive(Clone)]
 pub struct ServiceStatus {
     queue: Queue,
@@ -91,7 +91,7 @@ impl ServiceStatus {
         }
     }
 
-    /// Returns whether the process has been told to stop.
+    /// Returns whether the process is shutting down.
     pub fn is_stopping(&self) -> bool {
         self.shutdown.is_requested()
     }
@@ -146,6 +146,10 @@ impl ServiceStatus {
     }
 
     /// The failed events by code, the last hour minute by minute, and everything, each counted.
+    ///
+    /// # Errors
+    ///
+    /// If the database does not answer.
     pub async fn counts(
         &self,
         store: &Store,

@@ -1,6 +1,6 @@
 //! The JSON of a sample event, byte for byte as Clerk writes it: compact, keys in alphabetical order.
 //!
-//! `bodies.json` has a template for each object; a text that begins with `$` in it stands for the value of that name.
+//! `bodies.json` has a template for each object; a text that starts with `$` in it stands for the value of that name.
 //! Sources: received bodies and Clerk's webhook schema of 2025-04-15.
 
 use std::sync::LazyLock;
@@ -72,7 +72,7 @@ pub fn body(
             "client_ip": client_ip,
             "user_agent": user_agent,
             "instance_id": INSTANCE_ID,
-            // A delete has no version, so its own time is the one that was asked for.
+            // A delete has no version, so its own time is `at`.
             "timestamp": at.ms() + if is_delete { 0 } else { lag },
             "type": kind.as_str(),
         }),

@@ -302,7 +302,7 @@ fn initials(given: &str, family: &str) -> String {
         .collect()
 }
 
-/// Clerk's picture of somebody who has none of their own.
+/// Clerk's picture of a user without one.
 fn image_url(id: &ClerkId, initials: &str) -> String {
     let options = format!(
         r#"{{"type":"default","iid":"{INSTANCE_ID}","rid":"{id}","initials":"{initials}"}}"#

@@ -1,7 +1,7 @@
 //! Numbers and IDs from a seed: SplitMix64, and IDs in the form of a KSUID.
 //!
 //! Written here and not taken from a crate because those may change their numbers from one version to the next, and a
-//! seed must keep its meaning. Good for made-up data and shuffles, never for a secret.
+//! seed must keep its meaning. Good for sample data and shuffles, never for a secret.
 
 use crate::clerk::Timestamp;
 

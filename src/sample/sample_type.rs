@@ -3,12 +3,19 @@
 /// A type of event that a sample can have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SampleType {
+    /// `user.created`
     UserCreated,
+    /// `user.updated`
     UserUpdated,
+    /// `user.deleted`
     UserDeleted,
+    /// `session.created`
     SessionCreated,
+    /// `email.created`
     EmailCreated,
+    /// `organization.created`
     OrganizationCreated,
+    /// `organizationMembership.created`
     OrganizationMembershipCreated,
 }
 

@@ -10,7 +10,9 @@ use crate::clerk::{ClerkId, RowVersion, Timestamp, Value};
 /// A row, as far as a change is compared with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KnownRow {
+    /// Clerk's ID.
     pub clerk_id: ClerkId,
+    /// Its version, and whether it is deleted or erased.
     pub state: RowVersion,
     /// One value for each column that is compared, in their order.
     pub compared: Vec<Value>,
@@ -19,6 +21,7 @@ pub struct KnownRow {
 /// A row that is not deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LiveRow {
+    /// Clerk's ID.
     pub clerk_id: ClerkId,
     /// `None` if no profile has reached the row.
     pub created_at: Option<Timestamp>,

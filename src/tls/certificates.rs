@@ -14,6 +14,7 @@ use secrecy::SecretSlice;
 pub struct PemFile {
     /// For an error, such as `DATABASE_CA_FILE`.
     pub setting: String,
+    /// The path.
     pub path: PathBuf,
 }
 
@@ -39,8 +40,11 @@ pub struct Material {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{setting} {fault}; {remedy}")]
 pub struct FileError {
+    /// The setting.
     pub setting: String,
+    /// What is wrong.
     pub fault: String,
+    /// How to fix it.
     pub remedy: &'static str,
 }
 

@@ -197,7 +197,7 @@ async fn a_body_that_the_broker_never_takes_is_refused_and_holds_up_no_other() {
     let found = place.found("broker_message_size", &[]);
     assert_eq!(found.len(), 1, "{found:?}");
     assert!(
-        found[0].starts_with("fail: RabbitMQ takes at most 100000 bytes in one message"),
+        found[0].starts_with("fail: RabbitMQ accepts at most 100000 bytes in one message"),
         "{found:?}"
     );
     assert!(
@@ -429,7 +429,7 @@ async fn a_policy_that_takes_events_out_is_named_and_loses_none() {
     })
     .await;
     assert!(
-        policies()[0].contains("is deleted with its events when nobody consumes it for 24 h"),
+        policies()[0].contains("is deleted with its events when it has no consumer for 24 h"),
         "{:?}",
         policies()
     );

@@ -132,7 +132,7 @@ fn every_command_of_the_documents_can_be_typed() {
 }
 
 #[test]
-fn somebody_knows_what_to_do_for_every_alert() {
+fn every_alert_has_instructions() {
     let operations = read("docs/operations.md");
     let mut alerts: Vec<String> = [
         "ClerkSyncSilence",

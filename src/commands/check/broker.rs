@@ -11,10 +11,10 @@ use crate::queue::{self, OpenError, QueueInspection, embedded, rabbitmq};
 /// The first RabbitMQ that keeps dead letters safe: at-least-once dead lettering came with it.
 const VERSION_MIN: (u32, u32) = (3, 10);
 
-/// From here on its makers still mend it.
+/// The oldest version that its makers maintain.
 const MAJOR_KEPT: u32 = 4;
 
-/// `max_body_bytes` where events are received.
+/// Checks the queue. `max_body_bytes` is `None` if the role receives no events.
 pub async fn check(
     options: &queue::Options,
     management_url: Option<&SecretString>,
@@ -29,7 +29,7 @@ pub async fn check(
     };
     let (mut findings, policies) = tokio::join!(check_amqp(options), policies);
     let is_reached = findings.iter().any(|finding| finding.check == "topology");
-    // Not beside the other questions: a broker with an alarm takes no message, and stops who sends one.
+    // Not at the same time: a broker with an alarm accepts no message, and blocks the connection that sends one.
     let has_alarm = findings
         .iter()
         .any(|finding| finding.check == "broker" && finding.failed());
@@ -67,7 +67,7 @@ async fn check_amqp(options: &queue::Options) -> Vec<Finding> {
             vec![Finding::fail(
                 "queue",
                 text,
-                "mend what is said, and run `clerk-sync check` again",
+                "fix this, and run `clerk-sync check` again",
             )]
         }
         None => vec![Finding::fail(
@@ -83,15 +83,15 @@ const ENOUGH_FOR_CLERK: u64 = 1 << 20;
 
 fn of_body_max(max: u64, max_body_bytes: usize) -> Finding {
     let what = format!(
-        "RabbitMQ takes at most {max} bytes in one message, and MAX_BODY_BYTES is {max_body_bytes}: larger webhooks get 413"
+        "RabbitMQ accepts at most {max} bytes in one message, and MAX_BODY_BYTES is {max_body_bytes}: larger webhooks get 413"
     );
-    let mend = format!("raise max_message_size in rabbitmq.conf, or set MAX_BODY_BYTES={max}");
+    let remedy = format!("raise max_message_size in rabbitmq.conf, or set MAX_BODY_BYTES={max}");
     let judge = if max < ENOUGH_FOR_CLERK {
         Finding::fail
     } else {
         Finding::note
     };
-    judge("broker_message_size", what, mend)
+    judge("broker_message_size", what, remedy)
 }
 
 fn of_nodes(nodes: &[NodeInspection]) -> Vec<Finding> {
@@ -106,24 +106,24 @@ fn of_node(node: &NodeInspection, all_away: bool) -> Vec<Finding> {
     let place = &node.place;
     if let Some(fault) = &node.fault {
         let refused = fault.contains("refuses") || fault.contains("REFUSED");
-        let mend = if refused {
+        let remedy = if refused {
             "correct the user, the password and the virtual host in AMQP_URL, or add them: `rabbitmqctl add_user`, `add_vhost`, `set_permissions`"
         } else {
             "start RabbitMQ there, or correct the host and the port in AMQP_URL"
         };
-        let (fault, mend) = finding::split(fault, mend);
+        let (fault, remedy) = finding::split(fault, remedy);
         let what = format!("{place}: {fault}");
-        // The others of the cluster do meanwhile.
+        // The other nodes of the cluster still work.
         return vec![if all_away {
-            Finding::fail("broker", what, mend)
+            Finding::fail("broker", what, remedy)
         } else {
-            Finding::note("broker", what, mend)
+            Finding::note("broker", what, remedy)
         }];
     }
     let mut findings = vec![match &node.version {
         None => Finding::note(
             "broker",
-            format!("{place} does not say its version"),
+            format!("{place} does not report its version"),
             "see that it is RabbitMQ 3.10 or later",
         ),
         Some((product, version)) => of_version(product, version, place),
@@ -133,7 +133,7 @@ fn of_node(node: &NodeInspection, all_away: bool) -> Vec<Finding> {
         findings.push(Finding::note(
             "broker",
             what,
-            "use amqps:// where the wire is not yours",
+            "use amqps:// if the network is not yours",
         ));
     }
     findings
@@ -160,12 +160,12 @@ fn of_version(product: &str, version: &str, place: &str) -> Finding {
         );
     }
     if number.0 < MAJOR_KEPT {
-        let mend =
+        let remedy =
             "upgrade to 4.x when you can, step by step: docs/operations.md, Upgrade RabbitMQ";
         return Finding::note(
             "broker",
-            format!("{what} works, and is no longer kept by its makers"),
-            mend,
+            format!("{what} works, and is no longer maintained by its makers"),
+            remedy,
         );
     }
     Finding::ok("broker", what)
@@ -174,11 +174,11 @@ fn of_version(product: &str, version: &str, place: &str) -> Finding {
 fn of_shared(shared: &TopologyInspection, namespace: &str) -> Vec<Finding> {
     let mut findings = Vec::new();
     if let Some(reason) = &shared.alarm {
-        let mend = "free memory or disk on the node (`rabbitmqctl status` names the alarm); meanwhile webhooks get 503 and Svix sends them again";
+        let remedy = "free memory or disk on the node (`rabbitmqctl status` names the alarm); meanwhile webhooks get 503 and Svix sends them again";
         findings.push(Finding::fail(
             "broker",
-            format!("it takes no events now: {reason}"),
-            mend,
+            format!("it accepts no events now: {reason}"),
+            remedy,
         ));
     }
     findings.push(of_user_rights(shared, namespace));
@@ -216,19 +216,19 @@ fn of_topology(shared: &TopologyInspection) -> Vec<Finding> {
             DeclaredState::Missing => missing.push(title.as_str()),
             DeclaredState::Earlier => {
                 let name = title.rsplit(' ').next().unwrap_or(title);
-                let mend = format!(
+                let remedy = format!(
                     "`rabbitmqctl delete_queue {name}` once it is empty: it is declared again within seconds, and the broker holds dead letters meanwhile"
                 );
                 findings.push(Finding::note(
                     "topology",
                     format!("{title} is as an earlier version declared it: it works, and a policy can empty it"),
-                    mend,
+                    remedy,
                 ));
             }
             DeclaredState::Different(difference) => {
                 let name = title.rsplit(' ').next().unwrap_or(title);
                 let kind = if title.contains("queue") { "queue" } else { "exchange" };
-                let mend = if kind == "queue" {
+                let remedy = if kind == "queue" {
                     format!(
                         "let a worker of the version that declared it empty it, then `rabbitmqctl delete_queue {name}`; or set another AMQP_NAMESPACE"
                     )
@@ -238,22 +238,22 @@ fn of_topology(shared: &TopologyInspection) -> Vec<Finding> {
                 findings.push(Finding::fail(
                     "topology",
                     format!("{title} exists with other arguments ({difference})"),
-                    mend,
+                    remedy,
                 ));
             }
             DeclaredState::Broken(reason) => findings.push(Finding::fail(
                 "topology",
-                format!("{title} cannot be asked: {reason}"),
+                format!("{title} cannot be inspected: {reason}"),
                 "see whether it has a leader and a majority: `rabbitmqctl list_queues name type leader online members`",
             )),
         }
     }
     if missing.len() == shared.declarations.len() {
-        let mend = "nothing to do: it is declared at the first start";
+        let remedy = "nothing to do: it is declared at the first start";
         findings.push(Finding::note(
             "topology",
-            "no exchange or queue is there yet",
-            mend,
+            "no exchange or queue exists yet",
+            remedy,
         ));
     } else if !missing.is_empty() {
         let what = format!("missing: {}", missing.join(", "));
@@ -282,11 +282,11 @@ fn of_file(options: &queue::Options, found: &embedded::FileInspection) -> Vec<Fi
     let path = path.display();
     let mut findings = vec![match found.events {
         None => {
-            let what = format!("embedded: {path} is not there yet");
+            let what = format!("embedded: {path} does not exist yet");
             Finding::note(
                 "queue",
                 what,
-                "nothing to do: it is made at the first start",
+                "nothing to do: it is created at the first start",
             )
         }
         Some(events) => Finding::ok(
@@ -310,7 +310,7 @@ mod tests {
     use crate::commands::check::finding::Severity;
 
     #[test]
-    fn versions_are_told_apart_by_number() {
+    fn versions_are_compared_by_number() {
         for (version, severity) in [
             ("3.9.29", Severity::Fail),
             ("3.10.0", Severity::Note),

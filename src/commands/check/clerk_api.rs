@@ -1,4 +1,4 @@
-//! Clerk's Backend API: whether the secret key is taken there, and what time it is there.
+//! Clerk's Backend API: whether it accepts the secret key, and what time it has.
 
 use std::time::Duration;
 
@@ -30,14 +30,15 @@ pub async fn check(api: &ClerkApi) -> (Vec<Finding>, Option<Reading>) {
     };
     let mut findings = Vec::new();
     if api.url.starts_with("http://") && !is_this_machine(&api.url) {
-        let what =
-            "CLERK_API_URL begins with http://: the secret key goes over the wire for all to read";
+        let what = "CLERK_API_URL begins with http://: the secret key is sent unencrypted";
         findings.push(Finding::note("clerk_api", what, "use https://"));
     }
-    let (finding, reading) = match ask(api, key.expose_secret()).await {
+    let (finding, reading) = match request(api, key.expose_secret()).await {
         Ok((status, is_list, reading)) => (judge(&api.url, status, is_list), reading),
-        Err(Unasked::File(error)) => (Finding::fail("clerk_api", error.what(), error.remedy), None),
-        Err(Unasked::Http(error)) => (unanswered(&api.url, &error), None),
+        Err(NoAnswer::File(error)) => {
+            (Finding::fail("clerk_api", error.what(), error.remedy), None)
+        }
+        Err(NoAnswer::Http(error)) => (unanswered(&api.url, &error), None),
     };
     findings.push(finding);
     (findings, reading)
@@ -45,7 +46,7 @@ pub async fn check(api: &ClerkApi) -> (Vec<Finding>, Option<Reading>) {
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-enum Unasked {
+enum NoAnswer {
     #[error(transparent)]
     File(#[from] FileError),
     #[error(transparent)]
@@ -54,14 +55,17 @@ enum Unasked {
 
 fn unanswered(url: &str, error: &reqwest::Error) -> Finding {
     if let Some(said) = tls::explain(error, &Peer::CLERK) {
-        let (what, mend) = finding::split(&said, "correct CLERK_API_URL");
-        return Finding::fail("clerk_api", format!("{url}: {what}"), mend);
+        let (what, remedy) = finding::split(&said, "correct CLERK_API_URL");
+        return Finding::fail("clerk_api", format!("{url}: {what}"), remedy);
     }
-    let mend = "see whether this machine reaches it (a firewall, a proxy in HTTPS_PROXY, the DNS), and CLERK_API_URL";
-    Finding::fail("clerk_api", format!("{url} {}", explain(error)), mend)
+    let remedy = "see whether this machine reaches it (a firewall, a proxy in HTTPS_PROXY, the DNS), and CLERK_API_URL";
+    Finding::fail("clerk_api", format!("{url} {}", explain(error)), remedy)
 }
 
-async fn ask(api: &ClerkApi, key: &str) -> Result<(StatusCode, bool, Option<Reading>), Unasked> {
+async fn request(
+    api: &ClerkApi,
+    key: &str,
+) -> Result<(StatusCode, bool, Option<Reading>), NoAnswer> {
     // A redirect could take the key elsewhere.
     let client = tls::http_client(&api.files)?
         .timeout(TIMEOUT)
@@ -101,7 +105,7 @@ async fn ask(api: &ClerkApi, key: &str) -> Result<(StatusCode, bool, Option<Read
 fn judge(url: &str, status: StatusCode, is_list: bool) -> Finding {
     let said = |what: &str| format!("{url} {what}");
     match status.as_u16() {
-        200 if is_list => Finding::ok("clerk_api", said("takes the secret key")),
+        200 if is_list => Finding::ok("clerk_api", said("accepts the secret key")),
         200 => Finding::fail(
             "clerk_api",
             said("answers, but not with users"),
@@ -109,7 +113,7 @@ fn judge(url: &str, status: StatusCode, is_list: bool) -> Finding {
         ),
         401 => Finding::fail(
             "clerk_api",
-            said("does not take the secret key (401)"),
+            said("does not accept the secret key (401)"),
             TAKE_THE_KEY,
         ),
         403 => Finding::fail(
@@ -124,7 +128,7 @@ fn judge(url: &str, status: StatusCode, is_list: bool) -> Finding {
         ),
         429 => Finding::note(
             "clerk_api",
-            said("has had too many requests (429); the key was not tried"),
+            said("has too many requests (429); the key was not checked"),
             "try again in a minute",
         ),
         300..=399 => Finding::fail(
@@ -140,7 +144,7 @@ fn judge(url: &str, status: StatusCode, is_list: bool) -> Finding {
     }
 }
 
-/// Without the URL, which is said already.
+/// The cause, without the URL.
 fn explain(error: &reqwest::Error) -> String {
     if error.is_timeout() {
         return format!("does not answer within {} s", TIMEOUT.as_secs());

@@ -1,4 +1,4 @@
-//! This machine's clock against others. A delivery whose time is more than 5 minutes from ours is refused, so a clock that
+//! This machine's clock, compared with others. A delivery whose time is more than 5 minutes from ours is refused, so a clock that
 //! is wrong by more refuses everything.
 
 use std::time::Duration;
@@ -7,7 +7,7 @@ use super::finding::Finding;
 use crate::clerk::TOLERANCE_MS;
 use crate::format;
 
-/// From here on it is worth a word, in milliseconds: NTP keeps a clock within a fraction of a second.
+/// From here on it is worth a note, in milliseconds: NTP keeps a clock within a fraction of a second.
 const NOTABLE_MS: i64 = 30_000;
 
 const SET_IT: &str =
@@ -33,7 +33,7 @@ pub fn judge(clerk: Option<Reading>, database: Option<Reading>) -> Vec<Finding> 
     match (clerk.map(Reading::ahead), database.map(Reading::ahead)) {
         (None, None) => findings.push(Finding::note(
             "clock",
-            "there is nothing to compare it with: neither Clerk's API nor a database server was asked",
+            "there is nothing to compare it with: neither Clerk's API nor a database server answered",
             "see that NTP runs: `timedatectl`",
         )),
         (Some(ahead), database) => {

@@ -10,12 +10,12 @@ use crate::store::{DatabaseReport, SchemaVersion, Store, StoreError, sqlite};
 /// The oldest PostgreSQL that the migrations are made for.
 const VERSION_MIN: i32 = 140_000;
 
-/// Connections of a process besides those of its batches: one for the dead ends, four for questions.
+/// Connections of a process besides those of its batches: one for dead letters, four for queries.
 const OTHER_CONNECTIONS: i64 = 5;
 
 const MIGRATE: &str = "run `clerk-sync migrate`; `clerk-sync serve` does so by itself";
 
-/// Asks, and judges what comes back; gives the answer too, for the clock.
+/// Inspects the database. Returns the findings, and the inspection for the clock.
 pub async fn check(
     store: &Store,
     config: &Config,
@@ -45,7 +45,7 @@ pub async fn check(
 }
 
 fn of_error(place: &str, error: &StoreError) -> Finding {
-    let (text, mend) = match error {
+    let (text, remedy) = match error {
         StoreError::Incompatible(text) if text.contains("pooler") => (
             text,
             "give the server's direct address in DATABASE_URL, or session pooling",
@@ -63,8 +63,8 @@ fn of_error(place: &str, error: &StoreError) -> Finding {
             "correct the user, the password and the database in DATABASE_URL, or pg_hba.conf on the server",
         ),
     };
-    let (what, mend) = finding::split(text, mend);
-    Finding::fail("database", format!("{place}: {what}"), mend)
+    let (what, remedy) = finding::split(text, remedy);
+    Finding::fail("database", format!("{place}: {what}"), remedy)
 }
 
 fn of_postgres(
@@ -75,7 +75,8 @@ fn of_postgres(
 ) -> Vec<Finding> {
     let number = found.version.split(' ').next().unwrap_or_default();
     let mut findings = Vec::new();
-    let mut fail = |what: &str, mend: &str| findings.push(Finding::fail("database", what, mend));
+    let mut fail =
+        |what: &str, remedy: &str| findings.push(Finding::fail("database", what, remedy));
     if found.version_number < VERSION_MIN {
         fail(
             &format!("PostgreSQL {number} is older than 14"),
@@ -83,20 +84,20 @@ fn of_postgres(
         );
     }
     if found.is_read_only {
-        let mend = "give the primary: one name that follows it, or the primary's own";
+        let remedy = "give the primary: one name that follows it, or the primary's own";
         fail(
             "the server only reads: it is a standby, or default_transaction_read_only is on",
-            mend,
+            remedy,
         );
     }
     if let Some(SchemaFault { what, fix }) = found.tables.lacks_characters() {
         fail(&what, &fix);
     }
     if !found.fsync {
-        let mend = "set fsync = on in postgresql.conf";
+        let remedy = "set fsync = on in postgresql.conf";
         fail(
             "fsync is off: a power failure can take what was acknowledged, or the whole database",
-            mend,
+            remedy,
         );
     }
     if findings.is_empty() {
@@ -114,12 +115,12 @@ fn of_postgres(
     let mut schema = of_schema(found.schema, name);
     if let Some(holder) = &found.migrating {
         schema.what = format!("{}; another process is migrating: {holder}", schema.what);
-        schema.mend = Some("wait for it; if none is, end the session that holds the lock".into());
+        schema.remedy = Some("wait for it; if none is, end the session that holds the lock".into());
     }
     if role == Role::Worker
-        && let Some(mend) = &mut schema.mend
+        && let Some(remedy) = &mut schema.remedy
     {
-        *mend = mend.replace("; `clerk-sync serve` does so by itself", "");
+        *remedy = remedy.replace("; `clerk-sync serve` does so by itself", "");
     }
     findings.push(schema);
     findings.push(of_rights(&found.rights, found.schema, name, role));
@@ -136,10 +137,10 @@ fn of_postgres(
     findings
 }
 
-/// What works as it is.
+/// What works, but a person should know.
 fn notes(found: &postgres::ServerReport, batches: i64) -> Vec<Finding> {
     let mut notes = Vec::new();
-    let mut note = |what: String, mend: &str| notes.push(Finding::note("database", what, mend));
+    let mut note = |what: String, remedy: &str| notes.push(Finding::note("database", what, remedy));
     if !found.full_page_writes {
         let what = "full_page_writes is off: safe only on a file system that never tears a page";
         note(
@@ -183,7 +184,7 @@ fn notes(found: &postgres::ServerReport, batches: i64) -> Vec<Finding> {
     notes
 }
 
-/// What is wrong with the schema whatever its version says.
+/// What is wrong with the schema, whatever its version.
 fn of_tables(found: &postgres::ServerReport) -> Option<Finding> {
     let tables = &found.tables;
     let lacks = || {
@@ -202,12 +203,12 @@ fn of_tables(found: &postgres::ServerReport) -> Option<Finding> {
 
 fn of_schema(schema: Option<SchemaVersion>, name: &SchemaName) -> Finding {
     let Some(SchemaVersion { found, wanted }) = schema else {
-        let mend =
+        let remedy =
             format!("grant usage on schema {name} and select on {name}._migrations to the role");
         return Finding::fail(
             "schema",
-            "its version cannot be read: the role may not look",
-            mend,
+            "its version cannot be read: the role may not read it",
+            remedy,
         );
     };
     match found {
@@ -235,13 +236,13 @@ fn of_rights(
 ) -> Finding {
     let is_current = schema.is_some_and(|schema| schema.found == Some(schema.wanted));
     if rights.apply == Some(false) {
-        let mend = format!(
+        let remedy = format!(
             "grant usage on schema {name}, select, insert, update, delete on {name}.users and {name}.events, and select on {name}._migrations to the role"
         );
         return Finding::fail(
             "database_rights",
             "the role may not read and write the tables",
-            mend,
+            remedy,
         );
     }
     match (rights.migrate, is_current) {
@@ -268,11 +269,11 @@ fn of_sqlite(place: &str, found: &sqlite::FileReport) -> Vec<Finding> {
     let mut findings = Vec::new();
     match found.is_private {
         None => {
-            let what = format!("SQLite: {place} is not there yet");
+            let what = format!("SQLite: {place} does not exist yet");
             return vec![Finding::note(
                 "database",
                 what,
-                "nothing to do: it is made at the first start",
+                "nothing to do: it is created at the first start",
             )];
         }
         Some(true) => findings.push(Finding::ok("database", format!("SQLite: {place}"))),
@@ -334,17 +335,17 @@ mod tests {
         }
     }
 
-    /// The lines that are not good.
-    fn said(server: &postgres::ServerReport, role: Role) -> Vec<String> {
+    /// The findings that are not ok.
+    fn problems(server: &postgres::ServerReport, role: Role) -> Vec<String> {
         let findings = of_postgres("db:5432/app", server, role, 2);
-        let bad = findings.iter().filter(|finding| finding.mend.is_some());
+        let bad = findings.iter().filter(|finding| finding.remedy.is_some());
         bad.map(|finding| format!("{:?} {}: {}", finding.severity, finding.check, finding.what))
             .collect()
     }
 
     #[test]
-    fn a_good_server_gets_no_word_of_blame() {
-        assert_eq!(said(&server(), Role::Serve), [""; 0]);
+    fn a_good_server_has_only_ok_findings() {
+        assert_eq!(problems(&server(), Role::Serve), [""; 0]);
     }
 
     #[test]
@@ -429,27 +430,27 @@ mod tests {
         for (change, expected) in faults {
             let mut server = server();
             change(&mut server);
-            let said = said(&server, Role::Serve);
+            let problems = problems(&server, Role::Serve);
             assert!(
-                said.len() == 1 && said[0].starts_with(expected),
-                "{expected}: {said:?}"
+                problems.len() == 1 && problems[0].starts_with(expected),
+                "{expected}: {problems:?}"
             );
         }
     }
 
     #[test]
-    fn a_worker_need_not_migrate_unless_somebody_must() {
+    fn a_worker_need_not_migrate_unless_the_schema_is_old() {
         let mut server = server();
         server.rights.migrate = false;
-        assert_eq!(said(&server, Role::Worker), [""; 0]);
+        assert_eq!(problems(&server, Role::Worker), [""; 0]);
         server.schema = Some(SchemaVersion {
             found: Some(2),
             wanted: 3,
         });
         assert_eq!(
-            said(&server, Role::Worker).len(),
+            problems(&server, Role::Worker).len(),
             2,
-            "an old schema, and no right to mend it"
+            "an old schema, and no right to migrate it"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! What a check found, and how it is shown: one line for a person, one object for a program.
+//! What a check finds, and its form: one line for a person, one object for a program.
 
 use serde::Serialize;
 
@@ -16,13 +16,14 @@ pub enum Severity {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// What was asked, such as `database_rights`.
+    /// What was checked, such as `database_rights`.
     pub check: &'static str,
     pub severity: Severity,
     /// What was found. Never a secret.
     pub what: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub mend: Option<String>,
+    /// What to do about it.
+    #[serde(rename = "mend", skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
 }
 
 impl Finding {
@@ -31,25 +32,25 @@ impl Finding {
             check,
             severity: Severity::Ok,
             what: what.into(),
-            mend: None,
+            remedy: None,
         }
     }
 
-    pub fn note(check: &'static str, what: impl Into<String>, mend: impl Into<String>) -> Self {
+    pub fn note(check: &'static str, what: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self {
             check,
             severity: Severity::Note,
             what: what.into(),
-            mend: Some(mend.into()),
+            remedy: Some(remedy.into()),
         }
     }
 
-    pub fn fail(check: &'static str, what: impl Into<String>, mend: impl Into<String>) -> Self {
+    pub fn fail(check: &'static str, what: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self {
             check,
             severity: Severity::Fail,
             what: what.into(),
-            mend: Some(mend.into()),
+            remedy: Some(remedy.into()),
         }
     }
 
@@ -58,8 +59,8 @@ impl Finding {
     }
 }
 
-/// An error that holds its remedy behind a `; ` as what and remedy; one that holds none, or a server's own words there, gets
-/// `otherwise`.
+/// Splits an error into what is wrong and the remedy behind `; `. One without a remedy, or with a server's own words there,
+/// gets `otherwise`.
 pub fn split<'a>(text: &'a str, otherwise: &'a str) -> (&'a str, &'a str) {
     let parts = text
         .split_once("; ")
@@ -87,13 +88,13 @@ pub fn lines(findings: &[Finding], color: bool) -> String {
             word
         };
         let name = finding.check.replace('_', " ");
-        let mend = finding
-            .mend
+        let remedy = finding
+            .remedy
             .as_ref()
-            .map(|mend| format!(" → {mend}"))
+            .map(|remedy| format!(" → {remedy}"))
             .unwrap_or_default();
         // What a server says of itself may have more than one line.
-        let said = format!("{}{mend}", finding.what).replace(['\n', '\r'], " ");
+        let said = format!("{}{remedy}", finding.what).replace(['\n', '\r'], " ");
         format!("{word}  {name:width$}  {}\n", visible(&said))
     };
     findings.iter().map(line).collect()

@@ -9,10 +9,10 @@ use super::role::Role;
 use crate::config::Config;
 use crate::{http, queue, store};
 
-/// Less free room than this, in bytes, is gone with one burst: the queue's log alone grows to 64 MiB.
+/// Less free space than this, in bytes, is gone with one burst: the queue's log alone grows to 64 MiB.
 const FREE_MIN: u64 = 128 << 20;
 
-/// Less than this, in bytes, is worth a word.
+/// Less than this, in bytes, is worth a note.
 const FREE_NOTABLE: u64 = 1 << 30;
 
 /// Of each directory that holds an embedded file of this role.
@@ -39,15 +39,15 @@ pub fn directories(config: &Config, role: Role) -> Vec<Finding> {
 
 fn of_directory(directory: &Path) -> Vec<Finding> {
     let name = directory.display();
-    let fail = |what: String, mend: &str| vec![Finding::fail("data_directory", what, mend)];
-    // What is not there yet is made in the nearest one that is.
+    let fail = |what: String, remedy: &str| vec![Finding::fail("data_directory", what, remedy)];
+    // A directory that does not exist is created in the nearest one that does.
     let Some(nearest) = directory
         .ancestors()
         .map(or_here)
         .find(|path| path.exists())
     else {
         return fail(
-            format!("{name} cannot be made"),
+            format!("{name} cannot be created"),
             "set DATA_DIR to a directory on a local disk",
         );
     };
@@ -58,44 +58,43 @@ fn of_directory(directory: &Path) -> Vec<Finding> {
         );
     }
     if access(nearest, Access::WRITE_OK | Access::EXEC_OK).is_err() {
-        let mend = "give it to the user that the program runs as (chown), or set DATA_DIR to another directory";
-        return fail(format!("{} cannot be written", nearest.display()), mend);
+        let remedy = "give it to the user that the program runs as (chown), or set DATA_DIR to another directory";
+        return fail(format!("{} cannot be written", nearest.display()), remedy);
     }
     if let Some(kind) = network_file_system(nearest) {
-        let mend = "set DATA_DIR to a directory on a local disk, or use RabbitMQ and PostgreSQL";
+        let remedy = "set DATA_DIR to a directory on a local disk, or use RabbitMQ and PostgreSQL";
         return fail(
             format!("{name} lies on {kind}: SQLite's files can be damaged there"),
-            mend,
+            remedy,
         );
     }
     let free = match statvfs(nearest) {
         Ok(found) => found.f_bavail.saturating_mul(found.f_frsize),
         Err(error) => {
             return fail(
-                format!("{name} cannot be asked for its room: {error}"),
+                format!("the free space of {name} cannot be read: {error}"),
                 "see whether its disk is there",
             );
         }
     };
-    let room = format!("{name}: {:.1} GiB free", free as f64 / (1u64 << 30) as f64);
+    let space = format!("{name}: {:.1} GiB free", free as f64 / (1u64 << 30) as f64);
     if free < FREE_MIN {
         return fail(
-            format!("{room}: a full disk refuses events with 503"),
-            "free some room, or set DATA_DIR to another disk",
+            format!("{space}: a full disk refuses events with 503"),
+            "free some space, or set DATA_DIR to another disk",
         );
     }
     let mut findings = vec![if free < FREE_NOTABLE {
         Finding::note(
             "data_directory",
-            room,
-            "free some room before the disk is full",
+            space,
+            "free some space before the disk is full",
         )
     } else {
-        Finding::ok("data_directory", room)
+        Finding::ok("data_directory", space)
     }];
     if nearest == directory && !is_private(directory) {
-        let what =
-            format!("others on this machine may look into {name}, which holds personal data");
+        let what = format!("others on this machine may read {name}, which holds personal data");
         findings.push(Finding::note(
             "data_directory",
             what,

@@ -13,13 +13,13 @@ use crate::worker::HOLD_MAX;
 
 const CHECK: &str = "policies";
 
-/// How the queues are taken out of a policy, and the operator's.
+/// How to exempt the queues from a policy of a user or of the operator.
 const EXEMPT: &str = "exempt our queues: docs/operations.md, Policies of the broker";
 
 /// Deliveries that our queue of events allows.
 const DELIVERIES: i64 = 20;
 
-/// A policy that matters, as a person is told of it: whether events get lost or fail by it, and what it does.
+/// The effect of a policy: whether events are lost or fail by it, and what it does.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Effect {
     is_harm: bool,
@@ -69,7 +69,7 @@ pub fn of(management: &PolicyInspection) -> Vec<Finding> {
 
 fn of_unseen(place: &str, unseen: &ManagementError) -> Finding {
     let by_hand = "or see yourself that `rabbitmqctl list_policies` and `list_operator_policies` give our queues no message-ttl, max-length, expires or overflow, and that `rabbitmqctl list_queues name messages messages_ready messages_unacknowledged` has no queue with more messages than the two others together";
-    let (why, mend) = match unseen {
+    let (why, remedy) = match unseen {
         ManagementError::Away(reason) => (
             format!("the management API does not answer at {place}: {reason}"),
             "turn it on with `rabbitmq-plugins enable rabbitmq_management`, or set AMQP_MANAGEMENT_URL",
@@ -92,7 +92,7 @@ fn of_unseen(place: &str, unseen: &ManagementError) -> Finding {
     let what = format!(
         "AMQP does not show them, nor how many events RabbitMQ holds because of one, and {why}"
     );
-    Finding::note(CHECK, what, format!("{mend}; {by_hand}"))
+    Finding::note(CHECK, what, format!("{remedy}; {by_hand}"))
 }
 
 fn of_effect(effect: &Effect, names: &[&str]) -> Finding {
@@ -111,13 +111,13 @@ fn of_held(
 ) -> Finding {
     let what =
         format!("RabbitMQ holds {held} events that expired in {name}, or were given up there");
-    let mend = match source {
+    let remedy = match source {
         Some(Source::Events) => "see that the queues of dead letters are there and take events",
         _ => {
             "see that a worker runs and its database takes writes: they are recorded as failed within three minutes; what stays longer: docs/operations.md, Policies of the broker"
         }
     };
-    Finding::note(CHECK, what, mend)
+    Finding::note(CHECK, what, remedy)
 }
 
 /// What the policies in force do to the events in a queue.
@@ -142,7 +142,7 @@ fn effects_on(queue: &QueuePolicy) -> Vec<Effect> {
         effect(
             true,
             format!(
-                "is deleted with its events when nobody consumes it for {}: expires",
+                "is deleted with its events when it has no consumer for {}: expires",
                 span(ms)
             ),
         );
@@ -187,9 +187,7 @@ fn effects_on(queue: &QueuePolicy) -> Vec<Effect> {
     if let Some(limit) = number("delivery-limit").filter(|limit| *limit < DELIVERIES) {
         effect(
             false,
-            format!(
-                "gives an event up after {limit} deliveries that came to nothing: delivery-limit"
-            ),
+            format!("gives an event up after {limit} failed deliveries: delivery-limit"),
         );
     }
     let held_max = i64::try_from(HOLD_MAX.as_millis()).unwrap_or(i64::MAX);
@@ -395,10 +393,10 @@ mod tests {
                 queues: Err(unseen),
             });
             assert_eq!((findings.len(), findings[0].severity), (1, Severity::Note));
-            let mend = findings[0].mend.as_ref().unwrap();
+            let remedy = findings[0].remedy.as_ref().unwrap();
             assert!(
-                mend.contains(words) && mend.contains("list_operator_policies"),
-                "{mend}"
+                remedy.contains(words) && remedy.contains("list_operator_policies"),
+                "{remedy}"
             );
         }
         let young = QueuePolicy {

@@ -7,15 +7,15 @@ use crate::{queue, store};
 
 const MAKE_A_TOKEN: &str = "set ADMIN_TOKEN, for example to what `openssl rand -hex 24` prints";
 
-/// One a fault. Each keeps the program from starting.
-pub fn fault(error: &ConfigError) -> Finding {
+/// An error of the configuration: it prevents the start.
+pub fn error(error: &ConfigError) -> Finding {
     Finding::fail("configuration", error.what(), error.remedy())
 }
 
-pub fn of(config: &Config, faults: &ConfigErrors, role: Role) -> Vec<Finding> {
-    let mut findings: Vec<_> = faults.iter().map(fault).collect();
+pub fn of(config: &Config, errors: &ConfigErrors, role: Role) -> Vec<Finding> {
+    let mut findings: Vec<_> = errors.iter().map(error).collect();
     if findings.is_empty() {
-        findings.push(Finding::ok("configuration", places(config, role)));
+        findings.push(Finding::ok("configuration", summary(config, role)));
     }
     let ignored = config.ignored_settings().into_iter();
     findings.extend(ignored.map(|what| {
@@ -25,10 +25,10 @@ pub fn of(config: &Config, faults: &ConfigErrors, role: Role) -> Vec<Finding> {
             "take them out, or correct their names",
         )
     }));
-    if role != Role::Worker && !faults.concern(&["CLERK_WEBHOOK_SIGNING_SECRET"]) {
+    if role != Role::Worker && !errors.concern(&["CLERK_WEBHOOK_SIGNING_SECRET"]) {
         findings.push(signing_secrets(config.signing_secrets.len()));
     }
-    if role != Role::Receiver && !faults.concern(&["ADMIN_TOKEN"]) {
+    if role != Role::Receiver && !errors.concern(&["ADMIN_TOKEN"]) {
         findings.push(match config.admin_token {
             Some(_) => Finding::ok("admin_token", "set"),
             None => Finding::note(
@@ -39,7 +39,7 @@ pub fn of(config: &Config, faults: &ConfigErrors, role: Role) -> Vec<Finding> {
         });
     }
     if role != Role::Serve
-        && !faults.concern(&["AMQP_URL"])
+        && !errors.concern(&["AMQP_URL"])
         && matches!(config.queue, queue::Options::Embedded(_))
     {
         findings.push(Finding::fail(
@@ -51,7 +51,7 @@ pub fn of(config: &Config, faults: &ConfigErrors, role: Role) -> Vec<Finding> {
     findings
 }
 
-fn places(config: &Config, role: Role) -> String {
+fn summary(config: &Config, role: Role) -> String {
     let queue = match &config.queue {
         queue::Options::RabbitMq(options) => format!("RabbitMQ, namespace {}", options.namespace),
         queue::Options::Embedded(_) => "an embedded queue".into(),
@@ -67,7 +67,7 @@ fn places(config: &Config, role: Role) -> String {
     )
 }
 
-/// Each was read already: one that is not well formed is a fault of the configuration.
+/// They are well formed: one that is not is an error of the configuration.
 fn signing_secrets(count: usize) -> Finding {
     match count {
         0 => Finding::fail(
@@ -78,7 +78,7 @@ fn signing_secrets(count: usize) -> Finding {
         1 => Finding::ok("signing_secrets", "1, well formed"),
         _ => Finding::note(
             "signing_secrets",
-            format!("{count}, well formed: deliveries under any of them are taken"),
+            format!("{count}, well formed: deliveries signed with any of them are accepted"),
             "keep the new one first, and take the old one out once every delivery matches the new one (clerk_sync_secret_matches_total)",
         ),
     }

@@ -1,4 +1,4 @@
-//! Whether the queue of the settings is the one that the workers of this database take from.
+//! Whether the queue of the settings is the one that the workers of this database consume.
 
 use super::finding::Finding;
 use crate::config::Config;
@@ -6,7 +6,7 @@ use crate::queue::{self, Identity};
 use crate::replay::worker_queues::{self, listed};
 use crate::store::Store;
 
-/// Asks both; nothing where either does not say, which other lines tell.
+/// Compares both. Returns `None` if one is not known; other findings report that.
 pub async fn check(store: &Store, config: &Config) -> Option<Finding> {
     let recorded = worker_queues::recorded(store).await.ok()?;
     judge(
@@ -24,8 +24,8 @@ fn judge(recorded: &[Identity], ours: Option<&Identity>) -> Option<Finding> {
     );
     let Some(ours) = ours else {
         let what = format!("{place}, and there is no embedded queue here");
-        let mend = "set AMQP_URL or DATA_DIR to that queue for `events replay`; a worker that starts here takes from a new one";
-        return Some(Finding::note("worker_queue", what, mend));
+        let remedy = "set AMQP_URL or DATA_DIR to that queue for `events replay`; a worker that starts here takes from a new one";
+        return Some(Finding::note("worker_queue", what, remedy));
     };
     if recorded.iter().any(|recorded| recorded.is(ours)) {
         if recorded.len() == 1 {
@@ -34,15 +34,15 @@ fn judge(recorded: &[Identity], ours: Option<&Identity>) -> Option<Finding> {
                 format!("workers take events from {ours}"),
             ));
         }
-        let mend = "if both are not meant to run, stop one, or give it another DATABASE_URL; this goes some minutes later";
-        return Some(Finding::note("worker_queue", place, mend));
+        let remedy = "if both are not meant to run, stop one, or give it another DATABASE_URL; this goes some minutes later";
+        return Some(Finding::note("worker_queue", place, remedy));
     }
     let what = format!("{place}; the queue here is {ours}");
-    let mend = format!(
+    let remedy = format!(
         "{}; a worker that starts here records its own",
         last.remedy(ours)
     );
-    Some(Finding::note("worker_queue", what, mend))
+    Some(Finding::note("worker_queue", what, remedy))
 }
 
 #[cfg(test)]
@@ -57,13 +57,13 @@ mod tests {
             namespace: namespace.into(),
         };
         let said = |ours: Option<&Identity>| judge(&[broker("live")], ours).unwrap();
-        assert!(said(Some(&broker("live"))).mend.is_none());
+        assert!(said(Some(&broker("live"))).remedy.is_none());
         let other = said(Some(&broker("test")));
-        assert!(!other.failed() && other.mend.unwrap().starts_with("set AMQP_NAMESPACE"));
+        assert!(!other.failed() && other.remedy.unwrap().starts_with("set AMQP_NAMESPACE"));
         assert!(said(None).what.contains("no embedded queue here"));
         let both = judge(&[broker("test"), broker("live")], Some(&broker("live"))).unwrap();
         assert!(
-            !both.failed() && both.mend.is_some() && both.what.contains("namespace test"),
+            !both.failed() && both.remedy.is_some() && both.what.contains("namespace test"),
             "{}",
             both.what
         );

@@ -37,7 +37,7 @@ pub struct Options {
     pub now: Timestamp,
 }
 
-/// The deliveries of one run. The events are made when they are asked for, so that a long run takes no memory.
+/// The deliveries of one run. The events are generated one by one, so that a long run takes no memory.
 pub struct Plan {
     options: Options,
     /// The event at each place, if they are shuffled.

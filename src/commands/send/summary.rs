@@ -141,7 +141,7 @@ impl Tally {
     }
 }
 
-/// What the arguments asked for.
+/// What was to be sent.
 #[derive(Debug, Clone, Serialize)]
 pub struct Run {
     /// `None` if a file was sent.

@@ -69,11 +69,11 @@ pub async fn show_event(
 /// Puts failed events back onto the queue under their own IDs, the newest first. The body says which: by a filter, by `ids`, or
 /// `"all": true`.
 ///
-/// It answers when they are there, which takes 20 s for 10,000 at the usual rate. What `dry_run` would come to is in `would`.
+/// It answers when they are there, which takes 20 s for 10,000 at the usual rate. What a `dry_run` would do is in `would`.
 #[utoipa::path(
     post, path = "/api/events/replay", tag = "events", request_body(content = bulk_request::Set),
     responses(
-        (status = 200, description = "What was done, or would be", body = ReplayReport),
+        (status = 200, description = "What was done, or would be done", body = ReplayReport),
         (status = 503, description = "`queue_unavailable`"),
     )
 )]
@@ -90,7 +90,7 @@ pub async fn replay_events(
     post, path = "/api/events/{id}/replay", tag = "events", request_body(content = bulk_request::One),
     params(("id" = String, Path, description = "The event's ID, msg_…")),
     responses(
-        (status = 200, description = "What was done, or would be", body = ReplayReport),
+        (status = 200, description = "What was done, or would be done", body = ReplayReport),
         (status = 503, description = "`queue_unavailable`"),
     )
 )]
@@ -107,7 +107,7 @@ pub async fn replay_event(
 /// `ids`, or `"all": true`.
 #[utoipa::path(
     post, path = "/api/events/discard", tag = "events", request_body(content = bulk_request::Set),
-    responses((status = 200, description = "What was done, or would be", body = DiscardReport))
+    responses((status = 200, description = "What was done, or would be done", body = DiscardReport))
 )]
 pub async fn discard_events(
     Operator(admin): Operator,
@@ -121,7 +121,7 @@ pub async fn discard_events(
 #[utoipa::path(
     post, path = "/api/events/{id}/discard", tag = "events", request_body(content = bulk_request::One),
     params(("id" = String, Path, description = "The event's ID, msg_…")),
-    responses((status = 200, description = "What was done, or would be", body = DiscardReport))
+    responses((status = 200, description = "What was done, or would be done", body = DiscardReport))
 )]
 pub async fn discard_event(
     Operator(admin): Operator,

@@ -141,7 +141,11 @@ pub fn history(query: &str) -> Result<Page, Problem> {
 }
 
 /// Rejects every query string, for routes whose body alone says what to do: a `dry_run` in the wrong place must not be ignored.
-pub(super) fn none(query: &str) -> Result<(), Problem> {
+///
+/// # Errors
+///
+/// If there is one.
+pub fn none(query: &str) -> Result<(), Problem> {
     if query.is_empty() {
         return Ok(());
     }
@@ -197,8 +201,14 @@ pub fn with_plus(query: &str, names: &[&str]) -> String {
     query.split('&').map(pair).collect::<Vec<_>>().join("&")
 }
 
+/// What is wrong with a text that no database stores.
 pub(super) const NO_NUL: &str = "it may not contain the character NUL";
 
+/// Reads a time, or an age before `now`.
+///
+/// # Errors
+///
+/// If it is neither.
 pub(super) fn time(
     name: &str,
     value: Option<String>,
@@ -239,10 +249,16 @@ fn page(
     })
 }
 
+/// Returns whether the cursor is one of a listing of events.
 pub(super) fn is_of_event(cursor: &Cursor) -> bool {
     matches!(cursor, Cursor::Event { .. })
 }
 
+/// Reads the cursor of a listing.
+///
+/// # Errors
+///
+/// If it is not one of this listing.
 pub(super) fn read_cursor(
     value: Option<String>,
     is_of_listing: fn(&Cursor) -> bool,
@@ -254,10 +270,12 @@ pub(super) fn read_cursor(
     value.map(read).transpose()
 }
 
+/// The error for a field or parameter, with what would be right.
 pub(super) fn wrong(name: &str, remedy: &str) -> Problem {
     invalid(format!("{name} is wrong: {remedy}"))
 }
 
+/// The error for a request that cannot be read.
 pub(super) fn invalid(detail: impl Into<std::borrow::Cow<'static, str>>) -> Problem {
     Problem::new(Code::InvalidRequest, detail)
 }

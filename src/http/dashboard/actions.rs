@@ -17,7 +17,7 @@ use crate::clock::now;
 use crate::http::admin::Admin;
 use crate::http::problem::Problem;
 use crate::replay::{ReplayPreview, Selection};
-use crate::store::{EventFilter, Page, Status, Time};
+use crate::store::{EventFilter, Status, Time};
 use crate::{format, replay};
 
 /// A part of the path, and a word of the buttons.
@@ -29,28 +29,17 @@ pub enum Action {
 }
 
 impl Action {
-    /// As a verb, for people.
-    pub fn verb(self) -> &'static str {
+    /// As a verb for people, as a part of a path and a command, and what was done as a value in an address.
+    fn words(self) -> [&'static str; 3] {
         match self {
-            Self::Replay => "Replay",
-            Self::Discard => "Discard",
-        }
-    }
-
-    /// As a part of a path, and as a command.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Replay => "replay",
-            Self::Discard => "discard",
+            Self::Replay => ["Replay", "replay", "replayed"],
+            Self::Discard => ["Discard", "discard", "discarded"],
         }
     }
 
     /// What was done, as a value in an address.
     pub fn done(self) -> &'static str {
-        match self {
-            Self::Replay => "replayed",
-            Self::Discard => "discarded",
-        }
+        self.words()[2]
     }
 
     /// Does it, and returns to how many events.
@@ -117,6 +106,7 @@ pub async fn preview(
     admin: Data<Admin>,
 ) -> Result<HttpResponse, DashboardError> {
     let (action, now) = (action.into_inner(), now());
+    let [verb, name, _] = action.words();
     let asked = PageQuery::read(request.query_string())?.without(&["status"]);
     // An age becomes a time, and events that fail from now on are left out: the form means the events that are shown here.
     let (filter, query) = fixed(&asked, now)?;
@@ -124,11 +114,7 @@ pub async fn preview(
         status: Some(Status::Failed),
         ..filter.clone()
     };
-    let sample = Page {
-        limit: SAMPLE,
-        after: None,
-    };
-    let sample = admin.store.events(&failed, &sample).await?;
+    let sample = admin.newest(&failed, SAMPLE).await?;
     let selection = matching(filter);
     let (count, would, next) = match action {
         Action::Replay => {
@@ -141,22 +127,22 @@ pub async fn preview(
         }
     };
     Ok(page(&PreviewPage {
-        frame: Frame::of(&session, "events", action.verb(), false),
-        verb: action.verb(),
-        path: format!("/events/{}", action.name()),
+        frame: Frame::of(&session, "events", verb, false),
+        verb,
+        path: format!("/events/{name}"),
         is_final: action == Action::Discard,
         back: asked.with("status", "failed").on("/events"),
         how_many: format::count(count, "event"),
         count,
         filter: filter_for_people(&query),
         outcomes: would.as_ref().map(outcomes).unwrap_or_default(),
-        more: next.map(|_| more(action, &query)),
+        more: next.map(|_| more(name, &query)),
         sample_heading: if count > u64::from(SAMPLE.get()) {
             format!("The newest {SAMPLE}")
         } else {
             "These".into()
         },
-        events: EventLine::all(&sample.rows, now),
+        events: EventLine::all(&sample, now),
         query,
     }))
 }
@@ -225,7 +211,7 @@ fn outcomes(would: &ReplayPreview) -> Vec<Outcome> {
 }
 
 /// The note that more events match than one form takes.
-fn more(action: Action, query: &PageQuery) -> String {
+fn more(command: &str, query: &PageQuery) -> String {
     let mut flags: String = given(query)
         .map(|(_, flag, value)| format!(" {flag} {value}"))
         .collect();
@@ -233,9 +219,8 @@ fn more(action: Action, query: &PageQuery) -> String {
         flags = " --all".into();
     }
     format!(
-        "More than {} match; these are the newest. Come back for the rest, or take them all by command: clerk-sync events {}{flags}",
-        format::number(EVENTS_MAX),
-        action.name()
+        "More than {} match; these are the newest. Come back for the rest, or take them all by command: clerk-sync events {command}{flags}",
+        format::number(EVENTS_MAX)
     )
 }
 

@@ -74,7 +74,7 @@ const TABLE: &[(&[&str], ErrorHelp)] = &[
     (
         &["rejected"],
         help(
-            "Another consumer rejected it, or somebody put it among the dead letters manually.",
+            "Another consumer rejected it, or it was put among the dead letters manually.",
             "See who consumes our queues (`rabbitmqctl list_consumers`), then replay it.",
         ),
     ),
@@ -85,7 +85,7 @@ const TABLE: &[(&[&str], ErrorHelp)] = &[
 ];
 
 const REJECTED: ErrorHelp = help(
-    "The database rejects the values, with a code of its own.",
+    "The database refuses the values, with a code of its own.",
     "The error says which. Fix what prevents it (a constraint, a trigger, a right), then replay it.",
 );
 

@@ -9,18 +9,19 @@ use askama::Template;
 
 use super::actions::Action;
 use super::auth::Posted;
+use super::error_help;
 use super::error_help::ErrorHelp;
 use super::page::{DashboardError, Frame, guarded, page, redirect};
 use super::page_query::PageQuery;
+use super::payload::{self, Payload};
 use super::session::Session;
-use super::view_models::{Block, EventLine, Pages, When};
-use super::{error_help, payload};
+use super::view_models::{EventLine, Pages, When};
 use crate::clerk::{EventId, Timestamp, api_object};
 use crate::clock::now;
 use crate::http::admin::Admin;
 use crate::http::problem::{Code, Problem};
 use crate::replay::Selection;
-use crate::store::{EventFilter, EventRow, Page, Status, Store, StoreError};
+use crate::store::{EventFilter, EventRow, Status, Store, StoreError};
 use crate::{format, replay};
 
 #[derive(Template)]
@@ -84,13 +85,8 @@ fn notice(query: &PageQuery) -> Option<String> {
 /// Other events of the same user, beside an event.
 const OTHERS: NonZeroU32 = NonZeroU32::new(8).expect("8 is not 0");
 
-/// A point in time of an event.
-struct Moment {
-    class: &'static str,
-    what: &'static str,
-    when: When,
-    note: Option<String>,
-}
+/// A point in time of an event: class, what happened, when, and a note.
+type Moment = (&'static str, &'static str, When, Option<String>);
 
 #[derive(Template)]
 #[template(path = "event.html")]
@@ -105,7 +101,7 @@ struct EventPage {
     can_act: bool,
     /// What a replay would do.
     preview: Option<String>,
-    payload: Option<Block>,
+    payload: Option<Payload>,
     moments: Vec<Moment>,
     deliveries: String,
     attempts: String,
@@ -141,15 +137,11 @@ pub async fn show(
         notice: notice_of_one(&event, &last_action),
         error_help: code.map(error_help::of),
         can_act,
-        preview: if can_act {
-            Some(preview(&admin.store, id, code.unwrap_or_default()).await?)
-        } else {
-            None
+        preview: match code.filter(|_| can_act) {
+            Some(code) => Some(preview(&admin.store, id, code).await?),
+            None => None,
         },
-        payload: event
-            .payload
-            .as_deref()
-            .map(|body| payload::show(body).into()),
+        payload: event.payload.as_deref().map(payload::show),
         moments: moments(&event, now),
         deliveries: format::number(event.deliveries.unsigned_abs()),
         attempts: format::number(event.attempts.unsigned_abs()),
@@ -171,7 +163,7 @@ async fn others(
     admin: &Admin,
     event: &EventRow,
     now: Timestamp,
-) -> Result<Vec<EventLine>, StoreError> {
+) -> Result<Vec<EventLine>, Problem> {
     if event.clerk_id.is_none() {
         return Ok(Vec::new());
     }
@@ -179,11 +171,7 @@ async fn others(
         clerk_id: event.clerk_id.clone(),
         ..EventFilter::default()
     };
-    let page = Page {
-        limit: OTHERS,
-        after: None,
-    };
-    let mut rows = admin.store.events(&filter, &page).await?.rows;
+    let mut rows = admin.newest(&filter, OTHERS).await?;
     rows.retain(|other| other.event_id != event.event_id);
     Ok(EventLine::all(&rows, now))
 }
@@ -259,14 +247,7 @@ fn moments(event: &EventRow, now: Timestamp) -> Vec<Moment> {
         ),
     ]
     .into_iter()
-    .filter_map(|(class, what, time, note)| {
-        Some(Moment {
-            class,
-            what,
-            when: When::at(time?, now),
-            note,
-        })
-    })
+    .filter_map(|(class, what, time, note)| Some((class, what, When::at(time?, now), note)))
     .collect()
 }
 

@@ -22,7 +22,7 @@ use crate::http::api::stats::{self, Stats};
 use crate::http::cache::Reason;
 use crate::http::service_status::CURRENT;
 use crate::http::webhook::receive::Webhooks;
-use crate::store::{EventFilter, EventRow, Minute, Page, Recent, Store, Time, Totals};
+use crate::store::{EventFilter, EventRow, Minute, Recent, Store, Time, Totals};
 
 /// Events that are shown as the latest.
 const LATEST: NonZeroU32 = NonZeroU32::new(8).expect("8 is not 0");
@@ -118,15 +118,9 @@ pub async fn show(
 
 /// The numbers of `/api/stats` and the newest rows, or why there are none.
 async fn ask_database(admin: &Admin) -> Result<(Stats, Vec<EventRow>), Reason> {
-    let page = Page {
-        limit: LATEST,
-        after: None,
-    };
     let all = EventFilter::default();
-    let (stats, latest) = tokio::join!(stats::read(admin), admin.store.events(&all, &page));
-    let stats = stats.map_err(|problem| problem.detail().to_owned())?;
-    let latest = latest.map_err(|error| error.to_string())?;
-    Ok((stats, latest.rows))
+    let answers = tokio::try_join!(stats::read(admin), admin.newest(&all, LATEST));
+    answers.map_err(|problem| problem.detail().into())
 }
 
 impl Numbers {

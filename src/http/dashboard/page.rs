@@ -26,7 +26,7 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// Around a page for a visitor who is logged in. A page further back in a listing stands still, so that nothing moves under the
+    /// Around a page for a visitor who is logged in. A page further back in a listing is not live, so that nothing moves under the
     /// reader.
     pub fn of(
         session: &Session,

@@ -1,9 +1,12 @@
 //! Payloads made readable: JSON with line breaks and otherwise byte for byte, anything else as text, and hidden characters by
 //! number.
 
+use askama::Template;
+use askama::filters::HtmlSafe;
 use serde_json::value::RawValue;
 
 use crate::escape::visible_lines;
+use crate::format;
 
 /// Most bytes of a payload that a page shows: ten times the largest user object seen. The whole can be saved.
 const SHOWN_MAX: usize = 64 * 1024;
@@ -12,34 +15,42 @@ const SHOWN_MAX: usize = 64 * 1024;
 const INDENT_MAX: usize = 32;
 
 /// A payload as a page shows it.
-pub struct Shown {
-    pub pieces: Vec<Piece>,
+#[derive(Template)]
+#[template(
+    source = r#"<pre class="payload" tabindex="0" aria-label="Payload"><code>{% for piece in pieces %}<span class="{{ piece.class }}">{{ piece.text }}</span>{% endfor %}</code></pre>{% if is_cut %}<p class="note">Only the beginning is shown.</p>{% endif %}"#,
+    ext = "html"
+)]
+pub struct Payload {
+    pieces: Vec<Piece>,
     /// What it is: `JSON`, `text`, or `bytes` that are no text.
     pub kind: &'static str,
-    pub bytes: usize,
-    pub is_cut: bool,
+    pub size: String,
+    is_cut: bool,
 }
+
+// Its own template has escaped it.
+impl HtmlSafe for Payload {}
 
 /// A stretch of one kind.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Piece {
+struct Piece {
     /// A class of the style sheet: `name`, `string`, `number`, `word`, or `plain`.
-    pub class: &'static str,
-    pub text: String,
+    class: &'static str,
+    text: String,
 }
 
 /// A body as it came.
-pub fn show(body: &(impl AsRef<[u8]> + ?Sized)) -> Shown {
+pub fn show(body: &(impl AsRef<[u8]> + ?Sized)) -> Payload {
     let body = body.as_ref();
     let (pieces, kind) = match std::str::from_utf8(body) {
         Ok(text) if serde_json::from_str::<&RawValue>(text).is_ok() => (of_json(text), "JSON"),
         Ok(_) => (of_bytes(body), "text"),
         Err(_) => (of_bytes(body), "bytes"),
     };
-    Shown {
+    Payload {
         pieces: pieces.list,
         kind,
-        bytes: body.len(),
+        size: format::bytes(body.len()),
         is_cut: pieces.is_cut,
     }
 }
@@ -152,7 +163,7 @@ impl Pieces {
 mod tests {
     use super::*;
 
-    fn text(shown: &Shown) -> String {
+    fn text(shown: &Payload) -> String {
         shown
             .pieces
             .iter()
@@ -216,7 +227,18 @@ mod tests {
                 text(&shown).len()
             );
             assert!(!text(&shown).is_empty());
-            assert!(shown.is_cut && shown.bytes == body.len());
+            assert!(shown.is_cut && shown.size == format::bytes(body.len()));
         }
+    }
+
+    #[test]
+    fn a_payload_is_escaped() {
+        let html = show(r#"{"a":"<script>alert(1)</script>"}"#)
+            .render()
+            .unwrap();
+        assert!(
+            !html.contains("<script>") && html.contains("&#60;script&#62;"),
+            "{html}"
+        );
     }
 }

@@ -48,7 +48,7 @@ pub fn start(token: &AdminToken, nonce: [u8; NONCE_BYTES], now: Timestamp) -> St
 
 /// Returns the session of a `Cookie` header, or `None` unless it has one that is sealed with this token and is still good.
 pub fn read(token: &AdminToken, header: &str, now: Timestamp) -> Option<Session> {
-    // A cookie set for another path or domain can stand beside ours under its name: any that is sealed will do.
+    // A cookie set for another path or domain can have the same name: any that is sealed will do.
     let values = header
         .split(';')
         .filter_map(|pair| pair.trim().split_once('='));

@@ -5,9 +5,9 @@ use askama::Template;
 
 use super::page::{DashboardError, Frame, page};
 use super::page_query::PageQuery;
-use super::payload;
+use super::payload::{self, Payload};
 use super::session::Session;
-use super::view_models::{Block, EventLine, Pages, Person, When};
+use super::view_models::{EventLine, Pages, Person, When};
 use crate::clerk::{ClerkId, Timestamp, api_object};
 use crate::clock::now;
 use crate::http::admin::Admin;
@@ -68,8 +68,8 @@ struct UserPage {
     event_id: Option<String>,
     /// Whether the profile came from no event, but from Clerk's list.
     is_reading: bool,
-    metadata: Vec<(&'static str, Block)>,
-    data: Option<Block>,
+    metadata: Vec<(&'static str, Payload)>,
+    data: Option<Payload>,
     history: Vec<Step>,
     pages: Pages,
 }
@@ -107,10 +107,7 @@ pub async fn show(
             .filter(|id| !api_object::is_reading(id)),
         is_reading: user.event_id.as_deref().is_some_and(api_object::is_reading),
         metadata: metadata(&user),
-        data: user
-            .data
-            .as_deref()
-            .map(|data| payload::show(data.get()).into()),
+        data: user.data.as_deref().map(|data| payload::show(data.get())),
         history: listing.rows.iter().map(|row| step(row, now)).collect(),
         pages,
         id: user.clerk_id,
@@ -190,7 +187,7 @@ fn times(user: &TableRow, now: Timestamp) -> Vec<(&'static str, When)> {
     .collect()
 }
 
-fn metadata(user: &TableRow) -> Vec<(&'static str, Block)> {
+fn metadata(user: &TableRow) -> Vec<(&'static str, Payload)> {
     [
         ("Public metadata", "public_metadata"),
         ("Private metadata", "private_metadata"),
@@ -199,7 +196,7 @@ fn metadata(user: &TableRow) -> Vec<(&'static str, Block)> {
     .into_iter()
     .filter_map(|(name, column)| {
         let json = user.json(column).filter(|json| *json != "{}")?;
-        Some((name, payload::show(json).into()))
+        Some((name, payload::show(json)))
     })
     .collect()
 }

@@ -7,7 +7,6 @@ use askama::filters::HtmlSafe;
 
 use super::encode::encode;
 use super::page_query::PageQuery;
-use super::payload::Shown;
 use crate::clerk::Timestamp;
 use crate::format;
 use crate::store::{Cursor, EventRow, Page, TableRow, Time};
@@ -27,7 +26,7 @@ pub struct When {
 }
 
 // Its own template has escaped it.
-impl askama::filters::HtmlSafe for When {}
+impl HtmlSafe for When {}
 
 impl When {
     /// The time as it looks at `now`.
@@ -53,31 +52,8 @@ pub struct Badge {
     pub word: &'static str,
 }
 
-/// A payload in a box.
-#[derive(Template)]
-#[template(
-    source = r#"<pre class="payload" tabindex="0" aria-label="Payload"><code>{% for piece in shown.pieces %}<span class="{{ piece.class }}">{{ piece.text }}</span>{% endfor %}</code></pre>{% if shown.is_cut %}<p class="note">Only the beginning is shown.</p>{% endif %}"#,
-    ext = "html"
-)]
-pub struct Block {
-    shown: Shown,
-    pub kind: &'static str,
-    pub size: String,
-}
-
-// Its own template has escaped each.
+// Its own template has escaped it.
 impl HtmlSafe for Badge {}
-impl HtmlSafe for Block {}
-
-impl From<Shown> for Block {
-    fn from(shown: Shown) -> Self {
-        Self {
-            kind: shown.kind,
-            size: format::bytes(shown.bytes),
-            shown,
-        }
-    }
-}
 
 /// The links below a page of a listing.
 pub struct Pages {
@@ -239,17 +215,5 @@ mod tests {
         for (name, expected) in pairs {
             assert_eq!(initials(name), expected, "{name}");
         }
-    }
-
-    #[test]
-    fn a_payload_is_escaped() {
-        let block = Block::from(super::super::payload::show(
-            br#"{"a":"<script>alert(1)</script>"}"#,
-        ));
-        let html = block.render().unwrap();
-        assert!(
-            !html.contains("<script>") && html.contains("&#60;script&#62;"),
-            "{html}"
-        );
     }
 }

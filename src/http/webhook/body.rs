@@ -9,10 +9,14 @@ use futures_util::StreamExt;
 use crate::http::limits::BodyBytes;
 use crate::http::problem::{Code, Problem};
 
-/// How long a body may take to come, in all. Svix gives up after 15 s.
+/// Longest time for the whole body. Svix gives up after 15 s.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The whole body, of at most `max` bytes. What comes in more than one piece is counted in `held`.
+/// Returns the whole body, of at most `max` bytes. A body in more than one chunk is counted in `held`.
+///
+/// # Errors
+///
+/// If it exceeds a limit of size, time or memory, or ends too early.
 pub async fn read(
     mut payload: web::Payload,
     announced: Option<usize>,
@@ -64,8 +68,8 @@ async fn read_chunk(payload: &mut web::Payload) -> Result<Option<Bytes>, Problem
     chunk.map_err(|_| Problem::new(Code::InvalidRequest, "the body ended before it was whole"))
 }
 
-/// A body that came in many chunks. A chunk itself is not kept: a byte of one can hold on to the whole buffer of its
-/// connection. Nor is one buffer made to grow: while it moves, a body would take three times its size.
+/// A body of many chunks. The chunks themselves are not kept: one byte of a chunk keeps the whole buffer of its connection alive.
+/// A single growing buffer is not used either: while it moves, it takes three times the size of the body.
 #[derive(Default)]
 struct Pieces {
     full: Vec<BytesMut>,

@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use actix_web::http::header::CONTENT_LENGTH;
 use actix_web::{HttpRequest, HttpResponse, web};
-use bytes::Bytes;
 use serde::Serialize;
 use tokio::sync::watch;
 use tracing::debug;
@@ -34,8 +33,11 @@ const VERIFIED_ELSEWHERE_ABOVE: usize = 64 * 1024;
 pub struct Webhooks {
     /// Follows the secrets as they are read again.
     pub verifier: watch::Receiver<Arc<Verifier>>,
+    /// The queue.
     pub queue: Queue,
+    /// The largest body.
     pub max_body_bytes: usize,
+    /// The log of rejected requests.
     pub reject_log: Arc<RejectLog>,
 }
 
@@ -85,12 +87,7 @@ pub async fn deliver(
     webhooks: web::Data<Webhooks>,
     capacity: web::Data<Capacity>,
 ) -> Result<HttpResponse, Problem> {
-    let header = |name: &str| {
-        request
-            .headers()
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-    };
+    let header = |name: &str| request.headers().get(name)?.to_str().ok();
     let mut span = trace::RequestSpan::start(WEBHOOK_PATH, header);
     let mut event_type = metrics::EventType::Other;
     let answer = async {
@@ -138,19 +135,23 @@ pub async fn verified(
     capacity: &Capacity,
 ) -> Result<Verified, Problem> {
     let headers = request.headers();
-    let delivery = Delivery::read(
-        headers
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_bytes())),
-        now(),
-    )?;
-    let announced = headers
-        .get(CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok()?.parse().ok());
+    let pairs = headers.iter();
+    let pairs = pairs.map(|(name, value)| (name.as_str(), value.as_bytes()));
+    let delivery = Delivery::read(pairs, now())?;
+    let announced = headers.get(CONTENT_LENGTH);
+    let announced = announced.and_then(|value| value.to_str().ok()?.parse().ok());
     let mut held = capacity.body(announced);
     let body = body::read(payload, announced, webhooks.max_body_bytes, &mut held).await?;
+    let verifier = Arc::clone(&webhooks.verifier.borrow());
     // From the end of this function on the queue counts the event's bytes, and no longer `held`.
-    verify(webhooks, delivery, body).await
+    if body.len() <= VERIFIED_ELSEWHERE_ABOVE {
+        return Ok(verifier.verify(delivery, body, now())?);
+    }
+    let verified = web::block(move || verifier.verify(delivery, body, now())).await;
+    Ok(verified.map_err(|_| {
+        let detail = "no thread was free to verify the body; send it again";
+        Problem::new(Code::Overloaded, detail)
+    })??)
 }
 
 /// Queues an event, or ignores it. Only an event that is answered with a 2xx counts as received.
@@ -181,18 +182,4 @@ async fn queue(
     webhooks.queue.publish(event).await?;
     debug!(event_id = %id, event_type, "an event was queued");
     Ok((WebhookResult::Queued, answer("queued", None)))
-}
-
-async fn verify(webhooks: &Webhooks, delivery: Delivery, body: Bytes) -> Result<Verified, Problem> {
-    let verifier = Arc::clone(&webhooks.verifier.borrow());
-    if body.len() <= VERIFIED_ELSEWHERE_ABOVE {
-        return Ok(verifier.verify(delivery, body, now())?);
-    }
-    let verified = web::block(move || verifier.verify(delivery, body, now())).await;
-    Ok(verified.map_err(|_| {
-        Problem::new(
-            Code::Overloaded,
-            "no thread was free to verify the body; send it again",
-        )
-    })??)
 }

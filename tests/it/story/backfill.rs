@@ -27,10 +27,10 @@ fn command(place: &Place, clerk: &ClerkInstance, arguments: &[&str]) -> Command 
 /// Runs it to its end: the exit status, what it printed as JSON, and what it told.
 fn backfill(place: &Place, clerk: &ClerkInstance, arguments: &[&str]) -> (i32, Value, String) {
     let mut command = command(place, clerk, &[&["--json"], arguments].concat());
-    told(command.output().unwrap())
+    output_of(command.output().unwrap())
 }
 
-fn told(output: Output) -> (i32, Value, String) {
+fn output_of(output: Output) -> (i32, Value, String) {
     let told = String::from_utf8(output.stderr).unwrap();
     let printed = String::from_utf8(output.stdout).unwrap();
     for text in [&told, &printed] {
@@ -150,9 +150,9 @@ async fn a_backfill_that_was_killed_or_stopped_goes_on_where_it_was() {
         let stopped = command(&place, &clerk, &["--json"]).spawn().unwrap();
         until("it is further", async || progress(&place) > done).await;
         signal(&stopped, "TERM");
-        let (status, json, said) = told(stopped.wait_with_output().unwrap());
+        let (status, json, said) = output_of(stopped.wait_with_output().unwrap());
         assert!(
-            status == 1 && said.contains("run it again to go on"),
+            status == 1 && said.contains("run it again to continue"),
             "{said}"
         );
         assert_eq!(
@@ -182,7 +182,7 @@ async fn a_progress_of_another_run_is_ignored_and_logged() {
         let child = command(&place, &clerk, &["--restart"]).spawn().unwrap();
         until("a page is done", async || progress(&place) >= 5).await;
         signal(&child, "INT");
-        assert_eq!(told(child.wait_with_output().unwrap()).0, 1);
+        assert_eq!(output_of(child.wait_with_output().unwrap()).0, 1);
         clerk.release();
         clerk.take_targets();
     };
@@ -211,7 +211,7 @@ async fn a_progress_of_another_run_is_ignored_and_logged() {
         .env("CLERK_SECRET_KEY", other_key)
         .output()
         .unwrap();
-    let (status, json, said) = told(output);
+    let (status, json, said) = output_of(output);
     assert_eq!((status, json["seen"].as_u64()), (0, Some(20)));
     starts_over(&said, "is of another CLERK_SECRET_KEY: starting over");
     clerk.set_key(KEY);
@@ -262,13 +262,13 @@ async fn transient_errors_are_waited_for() {
     let (status, _, said) = backfill(&place, &clerk, &["--patience", "1"]);
     assert_eq!(status, 1);
     assert!(
-        said.contains("(429); given up after") && said.contains("run it again to go on"),
+        said.contains("(429); given up after") && said.contains("run it again to continue"),
         "{said}"
     );
     let away = command(&place, &clerk, &["--patience", "1"])
         .env("CLERK_API_URL", "http://127.0.0.1:1")
         .output();
-    let (status, _, said) = told(away.unwrap());
+    let (status, _, said) = output_of(away.unwrap());
     assert!(
         status == 1 && said.contains("http://127.0.0.1:1/v1 cannot be reached: "),
         "{said}"
@@ -466,7 +466,7 @@ async fn events_that_arrive_during_the_run_win() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_never_stored_and_what_is_erased_holds_for_a_backfill_too() {
+async fn a_backfill_obeys_omitted_fields_and_erasure() {
     for place in places().await {
         let clerk = ClerkInstance::with_users(5, 7).await;
         let variables = [
@@ -482,7 +482,7 @@ async fn what_is_never_stored_and_what_is_erased_holds_for_a_backfill_too() {
             .envs(variables)
             .output()
             .unwrap();
-        let (status, json, said) = told(output);
+        let (status, json, said) = output_of(output);
         assert_eq!((status, numbers(&json)), (0, [7, 6, 1, 0]), "{said}");
         let erased = app.user("user_03").await.unwrap();
         assert!(

@@ -238,7 +238,7 @@ async fn an_embedded_place_is_asked_and_not_made() {
     for check in ["database", "queue"] {
         assert!(
             said.one(check)
-                .contains("is not there yet → nothing to do: it is made at the first start"),
+                .contains("does not exist yet → nothing to do: it is created at the first start"),
             "{check}"
         );
     }
@@ -584,7 +584,7 @@ async fn a_broker_with_an_alarm_is_told() {
     let said = check(&place, &[], &[("AMQP_URL", &proxy.url())]);
     let line = said.of("broker").pop().unwrap();
     assert!(
-        line.starts_with("fail: it takes no events now: low on disk → free memory or disk"),
+        line.starts_with("fail: it accepts no events now: low on disk → free memory or disk"),
         "{line}"
     );
     assert!(
@@ -610,7 +610,7 @@ async fn clerks_api_is_asked_with_the_key_and_for_the_time() {
     let good = ClerkApi::answering("200 OK", &date(0), r#"[{"id":"user_1"}]"#).await;
     let said = asked(&good);
     assert_eq!(said.status, 0, "{:#?}", said.findings);
-    assert!(said.one("clerk_api").ends_with("takes the secret key → "));
+    assert!(said.one("clerk_api").ends_with("accepts the secret key → "));
     assert!(
         said.one("clock").starts_with("ok: within"),
         "{}",
@@ -633,7 +633,7 @@ async fn clerks_api_is_asked_with_the_key_and_for_the_time() {
         (
             "401 Unauthorized",
             "{}",
-            "does not take the secret key (401) → copy the Secret key (sk_…)",
+            "does not accept the secret key (401) → copy the Secret key (sk_…)",
         ),
         ("403 Forbidden", "{}", "forbids it to this key (403)"),
         ("404 Not Found", "{}", "has no /users (404)"),

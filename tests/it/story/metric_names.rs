@@ -19,7 +19,7 @@ async fn full_page(place: &Place) -> Scrape {
 }
 
 #[tokio::test]
-async fn the_readme_lists_what_is_served_and_nothing_else() {
+async fn the_readme_lists_exactly_the_served_metrics() {
     let scrape = full_page(&Place::embedded()).await;
     let readme = include_str!("../../../README.md");
     let section = readme
@@ -61,7 +61,7 @@ async fn the_readme_lists_what_is_served_and_nothing_else() {
 }
 
 #[test]
-fn each_alert_says_what_it_is_and_what_to_do() {
+fn each_alert_has_a_description_and_a_runbook() {
     let rules = include_str!("../../../deploy/prometheus/rules.yml");
     let alerts: Vec<&str> = rules.split("- alert: ").skip(1).collect();
     assert_eq!(alerts.len(), 9);
@@ -95,7 +95,7 @@ fn named(text: &str) -> BTreeSet<&str> {
 }
 
 #[tokio::test]
-async fn rules_and_dashboard_use_what_is_served() {
+async fn rules_and_dashboard_use_served_metrics() {
     let scrape = full_page(&Place::embedded()).await;
     for (file, text) in [
         (

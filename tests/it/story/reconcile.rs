@@ -45,10 +45,10 @@ fn command(place: &Place, clerk: &ClerkInstance, arguments: &[&str]) -> Command 
 }
 
 fn reconcile(place: &Place, clerk: &ClerkInstance, arguments: &[&str]) -> (i32, Value, String) {
-    told(command(place, clerk, arguments).output().unwrap())
+    output_of(command(place, clerk, arguments).output().unwrap())
 }
 
-fn told(output: std::process::Output) -> (i32, Value, String) {
+fn output_of(output: std::process::Output) -> (i32, Value, String) {
     let told = String::from_utf8(output.stderr).unwrap();
     let printed = String::from_utf8(output.stdout).unwrap();
     for text in [&told, &printed] {
@@ -243,7 +243,7 @@ async fn an_incomplete_run_deletes_no_user() {
             .unwrap()
             .success()
     );
-    let (status, json, said) = told(stopped.wait_with_output().unwrap());
+    let (status, json, said) = output_of(stopped.wait_with_output().unwrap());
     assert!(
         status == 1 && said.contains("no user is marked as deleted before the end"),
         "{said}"
@@ -263,7 +263,7 @@ async fn an_incomplete_run_deletes_no_user() {
     until("two pages are given", async || clerk.pages_left() == 0).await;
     clerk.then(&[Trouble::RetryAfter(503, 60)]);
     clerk.release();
-    let (status, _, said) = told(child.wait_with_output().unwrap());
+    let (status, _, said) = output_of(child.wait_with_output().unwrap());
     assert!(
         status == 1 && said.contains("No user is marked as deleted after an incomplete run"),
         "{said}"
@@ -280,7 +280,7 @@ async fn an_incomplete_run_deletes_no_user() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_is_not_on_the_list_but_at_clerk_is_not_deleted() {
+async fn a_user_who_is_at_clerk_but_not_on_the_list_is_not_deleted() {
     let clerk = ClerkInstance::with_users(5, 12).await;
     let (place, store) = filled(&clerk).await;
     clerk.change(|accounts| {
@@ -403,7 +403,7 @@ async fn a_404_that_is_not_clerks_deletes_no_user() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_tombstone_whose_user_is_at_clerk_is_told_and_never_taken_back() {
+async fn a_tombstone_whose_user_is_at_clerk_is_reported_and_stays() {
     let clerk = ClerkInstance::with_users(5, 12).await;
     let (place, store) = filled(&clerk).await;
     store
@@ -435,7 +435,7 @@ async fn a_tombstone_whose_user_is_at_clerk_is_told_and_never_taken_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_user_who_cannot_be_read_is_told_and_not_taken_for_deleted() {
+async fn a_user_who_cannot_be_read_is_reported_and_not_deleted() {
     let clerk = ClerkInstance::with_users(5, 12).await;
     let (place, store) = filled(&clerk).await;
     clerk.change(|accounts| {

@@ -114,7 +114,7 @@ async fn a_dry_run_says_what_would_change() {
 }
 
 #[tokio::test]
-async fn failed_events_are_discarded_only_when_it_is_said_which() {
+async fn failed_events_are_discarded_only_if_they_are_selected() {
     let place = Place::embedded();
     let store = place.store();
     store.migrate().await.unwrap();
@@ -242,7 +242,7 @@ async fn a_replay_waits_for_its_outcomes_without_servers() {
 
 /// Whatever does not say which events means none: for both commands, with and without `--dry-run`.
 #[tokio::test]
-async fn a_command_says_which_events_it_means() {
+async fn a_command_must_select_events() {
     let place = Place::embedded();
     let store = place.store();
     store.migrate().await.unwrap();

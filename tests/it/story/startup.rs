@@ -269,7 +269,7 @@ async fn the_hints_of_dev_work_in_the_folder_of_an_application_whose_port_is_tak
         directory.map(|directory| command.env("DATA_DIR", directory));
         let dev = Dev::start(command);
         let all = dev.printed.join("\n");
-        assert!(all.contains(&format!("Port {port} is taken")), "{all}");
+        assert!(all.contains(&format!("Port {port} is in use")), "{all}");
         assert!(
             !all.contains(&format!("127.0.0.1:{port}/")) && !all.contains("hunter2"),
             "{all}"

@@ -188,7 +188,7 @@ async fn a_trace_goes_over_rabbitmq() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_trace_goes_over_the_embedded_queue_and_what_went_wrong_is_said() {
+async fn a_trace_crosses_the_embedded_queue_and_errors_are_recorded() {
     let (place, collector) = (Place::embedded(), Collector::start().await);
     // A variable may stand in the file as well.
     std::fs::write(
@@ -347,7 +347,7 @@ async fn an_event_that_is_given_back_stays_in_its_trace() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_caller_or_the_sampler_does_not_want_is_not_recorded() {
+async fn traces_that_the_caller_or_the_sampler_declines_are_not_recorded() {
     let (place, collector) = (Place::embedded(), Collector::start().await);
     let url = collector.url();
     let app = place.start(&["serve"], &variables(&url, "one")).await;
