@@ -236,7 +236,7 @@ mod tests {
         for part in [
             "created_at, sign_ins\n",
             "$42::timestamptz[], $43::bigint[]\n",
-            "sign_ins = case when <gone>",
+            "sign_ins = case when <erased>",
         ] {
             assert!(statement.contains(part), "{part}: {statement}");
         }
