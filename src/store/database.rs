@@ -222,7 +222,10 @@ impl Store {
         dispatch!(self, store => store.forget(id).await)
     }
 
-    /// Returns the rows. Fails if there are none and the role does not see every row.
+    /// Returns the rows.
+    ///
+    /// # Errors
+    /// Fails if there are none and the role does not see every row.
     pub(super) async fn check_visible<T>(
         &self,
         table: &str,

@@ -9,7 +9,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use secrecy::SecretSlice;
 
-/// A file, and the setting that names it.
+/// A PEM file, and the setting that names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PemFile {
     /// For an error, such as `DATABASE_CA_FILE`.
@@ -27,10 +27,10 @@ pub struct Files {
     pub client: Option<(PemFile, PemFile)>,
 }
 
-/// What was in the files.
+/// The content of the files.
 #[derive(Default)]
 pub struct Material {
-    /// PEM of all CAs; empty where none is given.
+    /// PEM of all CAs; empty if none is given.
     pub ca: String,
     /// PEM of the certificate, PEM of the key.
     pub client: Option<(Vec<u8>, SecretSlice<u8>)>,

@@ -154,7 +154,7 @@ fn what_may_be_a_login_is_not_taken_for_a_host() {
 }
 
 #[test]
-fn what_nobody_knows_is_ignored_if_it_demands_nothing() {
+fn unknown_parameters_are_ignored_if_they_demand_nothing() {
     let ignored =
         |query: &str| read(&format!("x://u@h/db?{query}")).unwrap().parameters[0].ignore();
     for query in [

@@ -29,6 +29,8 @@ mod soak;
 mod support;
 mod system;
 mod tls;
+mod tls_clerk_api;
+mod tls_demands;
 
 /// Held by the test that runs: each brings servers of its own, and two at once would only wait for the processor.
 static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());

@@ -2,7 +2,7 @@
 //! `/readyz`, with the setting that mends it; and what is set as it says works.
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use clerk_sync::store::Store;
 use serde_json::Value;
@@ -17,20 +17,20 @@ use crate::support::app::{App, SECRET, until};
 use crate::system::store;
 
 /// Where the program runs, and what is set for it.
-struct Place {
+pub(super) struct Place {
     directory: TempDir,
     variables: Vec<(&'static str, String)>,
 }
 
 impl Place {
-    fn new(variables: Vec<(&'static str, String)>) -> Self {
+    pub(super) fn new(variables: Vec<(&'static str, String)>) -> Self {
         Self {
             directory: TempDir::new(),
             variables,
         }
     }
 
-    fn command(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Command {
+    pub(super) fn command(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_clerk-sync"));
         command
             .args(arguments)
@@ -46,7 +46,7 @@ impl Place {
     }
 
     /// What `check` says of one part, as `severity: what → mend`.
-    fn check(&self, part: &str, variables: &[(&str, &str)]) -> String {
+    pub(super) fn check(&self, part: &str, variables: &[(&str, &str)]) -> String {
         let output = self
             .command(&["check", "--json"], variables)
             .output()
@@ -65,7 +65,13 @@ impl Place {
     }
 
     /// Starts a role and waits until the log and `/readyz` have these words.
-    async fn is_told(&self, role: &str, store: Store, variables: &[(&str, &str)], words: &str) {
+    pub(super) async fn is_told(
+        &self,
+        role: &str,
+        store: Store,
+        variables: &[(&str, &str)],
+        words: &str,
+    ) {
         let app = App::spawn(self.command(&[role], variables), store);
         until(&format!("the log has {words}"), async || {
             app.log()
@@ -83,7 +89,7 @@ impl Place {
     }
 }
 
-fn text(path: &Path) -> &str {
+pub(super) fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
@@ -462,191 +468,4 @@ async fn tls_to_rabbitmq_is_verified_as_it_is_set_and_each_fault_is_named() {
         );
     }
     assert_eq!(Node::url(1).split(':').next(), Some("amqp"));
-}
-
-/// An HTTPS server, which knows no user.
-struct Https(Child, u16);
-
-impl Https {
-    fn start(pair: &Pair) -> Self {
-        let port = free_port();
-        let mut command = Command::new("openssl");
-        command.args([
-            "s_server",
-            "-quiet",
-            "-www",
-            "-accept",
-            &format!("127.0.0.1:{port}"),
-        ]);
-        command
-            .arg("-cert")
-            .arg(&pair.certificate)
-            .arg("-key")
-            .arg(&pair.key);
-        Self(
-            command
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .spawn()
-                .unwrap(),
-            port,
-        )
-    }
-}
-
-impl Drop for Https {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn clerks_api_behind_a_ca_of_ones_own_is_trusted_once_it_is_given() {
-    let _alone = crate::ALONE.lock().await;
-    let (ca, other) = (Ca::new(), Ca::new());
-    let (ca_file, other_file) = (ca.certificate(), other.certificate());
-    let server = Https::start(&ca.sign("server", 2));
-    let url = |host: &str| format!("https://{host}:{}", server.1);
-    let place = Place::new(vec![(
-        "CLERK_SECRET_KEY",
-        "sk_test_abcdefghijklmnopqrstuvwxyz".into(),
-    )]);
-    let check = |url: &str, variables: &[(&str, &str)]| {
-        place.check(
-            "clerk_api",
-            &[variables, &[("CLERK_API_URL", url)]].concat(),
-        )
-    };
-    until("it listens", async || {
-        check(&url("127.0.0.1"), &[]).contains("unknown issuer")
-    })
-    .await;
-    let said = check(
-        &url("127.0.0.1"),
-        &[("CLERK_API_CA_FILE", text(&other_file))],
-    );
-    assert!(
-        said.contains("unknown issuer") && said.contains("CLERK_API_CA_FILE"),
-        "{said}"
-    );
-    let said = check(&url("localhost"), &[("CLERK_API_CA_FILE", text(&ca_file))]);
-    assert!(said.contains("not for the host of the URL"), "{said}");
-    for variables in [
-        &[("CLERK_API_CA_FILE", text(&ca_file))][..],
-        &[
-            ("SSL_CERT_FILE", text(&ca_file)),
-            ("CLERK_API_CA_FILE", text(&other_file)),
-        ],
-    ] {
-        let said = check(&url("127.0.0.1"), variables);
-        assert!(
-            said.contains("answers, but not with users") && said.contains("/v1 answers"),
-            "{said}"
-        );
-    }
-    // Nobody waits for a certificate to mend itself.
-    let output = place
-        .command(&["backfill"], &[("CLERK_API_URL", &url("127.0.0.1"))])
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(
-        !output.status.success() && said.contains("unknown issuer"),
-        "{said}"
-    );
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_demand_for_tls_is_never_dropped_where_the_server_has_none() {
-    let _alone = crate::ALONE.lock().await;
-    let postgres = Postgres::start().await;
-    let place = Place::new(Vec::new());
-    let base = format!("postgres://postgres@127.0.0.1:{}/postgres", postgres.port());
-    let check = |query: &str, variables: &[(&str, &str)]| {
-        place.check(
-            "database",
-            &[variables, &[("DATABASE_URL", &format!("{base}?{query}"))]].concat(),
-        )
-    };
-    let demands = [
-        "ssl=true",
-        "channel_binding=require",
-        "sslmode=require",
-        "sslmode=verify-ca",
-        "sslrootcert=system",
-    ];
-    for query in demands {
-        let said = check(query, &[]);
-        assert!(
-            said.contains("has no TLS and the settings ask for it"),
-            "{query}: {said}"
-        );
-        let name = query.split('=').next().unwrap();
-        assert!(
-            said.contains(&format!("take out what asks for it ({name}")),
-            "{query}: {said}"
-        );
-    }
-    for variable in [
-        ("PGSSLMODE", "require"),
-        ("PGREQUIRESSL", "1"),
-        ("PGCHANNELBINDING", "require"),
-    ] {
-        let said = check("", &[variable]);
-        assert!(
-            said.contains("has no TLS and the settings ask for it"),
-            "{variable:?}: {said}"
-        );
-        assert!(
-            said.contains(&format!("take out what asks for it ({}", variable.0)),
-            "{variable:?}: {said}"
-        );
-    }
-    let said = check("ssl=false&channel_binding=prefer&gssencmode=prefer", &[]);
-    assert!(!said.contains("TLS"), "{said}");
-    let strict = format!("{base}?ssl=true");
-    place
-        .is_told(
-            "serve",
-            store(&base),
-            &[("DATABASE_URL", &strict)],
-            "has no TLS and the settings ask for it",
-        )
-        .await;
-    // Another server's port.
-    // Its files go with it.
-    let ca = Ca::new();
-    let other = Https::start(&ca.sign("server", 2));
-    for (mode, words) in [
-        ("disable", "ended the connection without a word"),
-        ("prefer", "does not speak PostgreSQL's"),
-    ] {
-        let url = format!(
-            "postgres://postgres@127.0.0.1:{}/postgres?sslmode={mode}",
-            other.1
-        );
-        until("it listens", async || {
-            !place
-                .check("database", &[("DATABASE_URL", &url)])
-                .contains("refused")
-        })
-        .await;
-        let said = place.check("database", &[("DATABASE_URL", &url)]);
-        assert!(said.contains(words), "{said}");
-    }
-    for (scheme, mend) in [("amqp", "is it the TLS port?"), ("amqps", "5671")] {
-        let said = place.check(
-            "broker",
-            &[(
-                "AMQP_URL",
-                &format!("{scheme}://127.0.0.1:{}", postgres.port()),
-            )],
-        );
-        assert!(
-            said.starts_with("fail: ") && said.split(" → ").nth(1).unwrap().contains(mend),
-            "{said}"
-        );
-    }
 }

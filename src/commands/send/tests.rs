@@ -212,8 +212,8 @@ async fn every_event_arrives_once_signed_and_readable() {
 }
 
 #[tokio::test]
-async fn one_event_is_told_in_words_with_the_next_commands() {
-    let told = async |body: &'static str, line: &str| {
+async fn one_event_is_reported_in_words_with_the_next_commands() {
+    let printed = async |body: &'static str, line: &str| {
         let receiver = Receiver::start(move |_| (Duration::ZERO, HttpResponse::Ok().body(body)));
         let summary = receiver.send(line).await;
         let event = receiver.taken().remove(0);
@@ -229,7 +229,7 @@ async fn one_event_is_told_in_words_with_the_next_commands() {
         let text = in_words(&summary, &planned, &Hints::without_flags());
         (text, event.id().to_string())
     };
-    let (text, id) = told(r#"{"status":"queued"}"#, "user.created --user user_1").await;
+    let (text, id) = printed(r#"{"status":"queued"}"#, "user.created --user user_1").await;
     assert!(
         text.starts_with(&format!("queued {id}, about user_1, in ")),
         "{text}"
@@ -240,12 +240,12 @@ async fn one_event_is_told_in_words_with_the_next_commands() {
         text.ends_with(&format!("Look at it:\n  {}", hints.join("\n  "))),
         "{text}"
     );
-    let (text, id) = told(r#"{"status":"ignored"}"#, "session.created").await;
+    let (text, id) = printed(r#"{"status":"ignored"}"#, "session.created").await;
     assert!(
         text.starts_with(&format!("ignored {id}")) && text.contains("only user.created"),
         "{text}"
     );
-    let (text, _) = told("hello", "user.created").await;
+    let (text, _) = printed("hello", "user.created").await;
     assert!(text.contains("not by clerk-sync"), "{text}");
 }
 
@@ -305,7 +305,7 @@ async fn a_wrong_secret_is_refused_and_the_exit_status_says_so() {
         (refused.refused[0].status, refused.refused[0].code.as_str()),
         (400, "invalid_signature")
     );
-    assert_eq!(refused.reasons.len(), 1, "the same reason is told once");
+    assert_eq!(refused.reasons.len(), 1, "the same reason is reported once");
     assert!(receiver.taken().is_empty());
 
     let with_url = |line: &str| args(&format!("{line} --url {}", receiver.url));
@@ -381,7 +381,7 @@ async fn a_receiver_that_is_away_for_now_is_tried_again_only_when_asked_to() {
     assert_eq!(
         (summary.retries, summary.refused[0].status),
         (0, 413),
-        "a retry can't mend a 4xx"
+        "a retry cannot fix a 4xx"
     );
 }
 
@@ -402,17 +402,17 @@ async fn a_redirect_is_a_failure_and_is_not_followed() {
 
 #[tokio::test]
 async fn nothing_listening_is_a_failure_that_names_the_cause() {
-    // Port 1 is tcpmux's, which nobody runs.
+    // Port 1 is tcpmux's, which does not run here.
     let args = args("user.created --count 2 --url http://me:hidden@127.0.0.1:1/");
     let summary = summary(&args).await;
     assert_eq!((summary.sent, summary.failed, summary.accepted), (2, 2, 0));
     assert!(summary.latency_ms.is_none());
-    let told = serde_json::to_string(&summary).unwrap() + &summary.table();
+    let printed = serde_json::to_string(&summary).unwrap() + &summary.table();
     assert!(
-        told.contains("cannot connect: Connection refused"),
-        "{told}"
+        printed.contains("cannot connect: Connection refused"),
+        "{printed}"
     );
-    assert!(!told.contains("hidden"), "{told}");
+    assert!(!printed.contains("hidden"), "{printed}");
 }
 
 #[tokio::test]
@@ -514,7 +514,7 @@ async fn one_user_gets_versions_that_rise() {
 }
 
 #[tokio::test]
-async fn a_run_that_is_stopped_waits_for_what_is_on_its_way_and_tells_what_was_sent() {
+async fn a_stopped_run_waits_for_requests_in_flight_and_reports_what_was_sent() {
     let args = args("user.created --count 100000 --rate 1000");
     let shutdown = Shutdown::default();
     let stop = shutdown.clone();
@@ -581,7 +581,7 @@ fn the_command_line_is_consistent() {
 
 #[test]
 fn wrong_usage_says_what_would_be_right() {
-    for (line, told) in [
+    for (line, printed) in [
         (
             "user.renamed",
             "user.created, user.updated, user.deleted, session.created",
@@ -601,6 +601,6 @@ fn wrong_usage_says_what_would_be_right() {
     ] {
         let error = parse(line).unwrap_err();
         assert_eq!(error.exit_code(), 2, "{line}");
-        assert!(error.to_string().contains(told), "{line}: {error}");
+        assert!(error.to_string().contains(printed), "{line}: {error}");
     }
 }

@@ -19,7 +19,7 @@ use crate::http::{health, metrics, webhook};
 #[openapi(
     info(
         title = "clerk-sync",
-        description = "Keeps a table of users in step with Clerk. Errors are problem documents (RFC 9457); `code` tells one from another. Times are RFC 3339 in UTC, with milliseconds.",
+        description = "Keeps a table of users in step with Clerk. Errors are problem documents (RFC 9457); `code` names the kind. Times are RFC 3339 in UTC, with milliseconds.",
     ),
     servers((url = "/", description = "This server")),
     paths(

@@ -81,7 +81,7 @@ impl InFlightRows {
             .is_some_and(|last| lease.seqs.iter().any(|seq| *seq <= last));
         if is_isolated {
             rows.has_isolated = true;
-            lease.kind = Kind::Isolated;
+            lease.kind = LeaseKind::Isolated;
         }
         is_isolated
     }
@@ -108,21 +108,24 @@ impl InFlightRows {
             rows.newest = rows.newest.max(Some(rows.cursor));
         }
         seqs.retain(|seq| !rows.poison.contains(seq));
-        self.lease(seqs, Kind::Normal)
+        self.lease(seqs, LeaseKind::Normal)
     }
 
     /// Leases up to `count` returned rows, lowest first.
     pub fn lease_returned(self: &Arc<Self>, count: usize) -> Lease {
-        self.lease(take_first(&mut self.rows().returned, count), Kind::Normal)
+        self.lease(
+            take_first(&mut self.rows().returned, count),
+            LeaseKind::Normal,
+        )
     }
 
     /// Leases up to `count` poison rows.
     pub fn lease_poison(self: &Arc<Self>, count: usize) -> Lease {
         let seqs = take_first(&mut self.rows().poison_waiting, count);
-        self.lease(seqs, Kind::Poison)
+        self.lease(seqs, LeaseKind::Poison)
     }
 
-    fn lease(self: &Arc<Self>, seqs: Vec<i64>, kind: Kind) -> Lease {
+    fn lease(self: &Arc<Self>, seqs: Vec<i64>, kind: LeaseKind) -> Lease {
         Lease {
             seqs,
             kind,
@@ -173,12 +176,12 @@ fn take_first(seqs: &mut BTreeSet<i64>, count: usize) -> Vec<i64> {
 pub struct Lease {
     /// Ascending.
     seqs: Vec<i64>,
-    kind: Kind,
+    kind: LeaseKind,
     in_flight: Arc<InFlightRows>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum LeaseKind {
     Normal,
     Isolated,
     Poison,
@@ -209,16 +212,16 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if self.seqs.is_empty() && self.kind != Kind::Isolated {
+        if self.seqs.is_empty() && self.kind != LeaseKind::Isolated {
             return;
         }
         let mut rows = self.in_flight.rows();
         let returned = match self.kind {
-            Kind::Normal | Kind::Isolated => &mut rows.returned,
-            Kind::Poison => &mut rows.poison_waiting,
+            LeaseKind::Normal | LeaseKind::Isolated => &mut rows.returned,
+            LeaseKind::Poison => &mut rows.poison_waiting,
         };
         returned.extend(self.seqs.drain(..));
-        rows.has_isolated &= self.kind != Kind::Isolated;
+        rows.has_isolated &= self.kind != LeaseKind::Isolated;
         drop(rows);
         self.in_flight.wake();
     }

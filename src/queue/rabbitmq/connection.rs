@@ -70,7 +70,7 @@ pub struct Broker {
 /// A connection that is kept open from the time when it is wanted. Clones share it.
 #[derive(Clone)]
 pub struct Connection {
-    state: watch::Receiver<State>,
+    state: watch::Receiver<ConnectionState>,
     wanted: Shutdown,
     closing: Shutdown,
     limits: Arc<Limits>,
@@ -94,7 +94,7 @@ impl Purpose {
 }
 
 #[derive(Clone)]
-enum State {
+enum ConnectionState {
     /// Not wanted yet, or the first attempt has just started.
     Idle,
     Connecting(Arc<str>),
@@ -145,7 +145,7 @@ impl Session {
 impl Connection {
     /// A connection that is not wanted yet.
     pub fn new(broker: Broker, purpose: Purpose) -> Self {
-        let (sender, state) = watch::channel(State::Idle);
+        let (sender, state) = watch::channel(ConnectionState::Idle);
         let connection = Self {
             state,
             wanted: Shutdown::default(),
@@ -179,22 +179,23 @@ impl Connection {
 
     /// Whether nothing is known of the broker yet: no attempt to connect has ended or taken long.
     pub fn is_starting(&self) -> bool {
-        matches!(&*self.state.borrow(), State::Idle)
+        matches!(&*self.state.borrow(), ConnectionState::Idle)
     }
 
     /// Returns when the first attempt to connect has succeeded, failed or taken long. Cancel-safe.
     pub async fn started(&self) {
-        self.wait_for(|state| !matches!(state, State::Idle)).await;
+        self.wait_for(|state| !matches!(state, ConnectionState::Idle))
+            .await;
     }
 
     /// Whether the connection is open and not blocked, or not wanted at all.
     pub fn ready(&self) -> Result<(), Unavailable> {
         let reason = match &*self.state.borrow() {
-            State::Idle if !self.wanted.is_requested() => return Ok(()),
-            State::Idle => "connecting to RabbitMQ".into(),
-            State::Connecting(reason) => reason.to_string(),
-            State::Closed => "the connection to RabbitMQ is closed".into(),
-            State::Open(session) => match &*session.blocked.borrow() {
+            ConnectionState::Idle if !self.wanted.is_requested() => return Ok(()),
+            ConnectionState::Idle => "connecting to RabbitMQ".into(),
+            ConnectionState::Connecting(reason) => reason.to_string(),
+            ConnectionState::Closed => "the connection to RabbitMQ is closed".into(),
+            ConnectionState::Open(session) => match &*session.blocked.borrow() {
                 None => return Ok(()),
                 Some(reason) => format!("RabbitMQ takes no events now: {reason}"),
             },
@@ -205,7 +206,7 @@ impl Connection {
     /// The open session; `None` during an outage.
     pub fn current(&self) -> Option<Arc<Session>> {
         match &*self.state.borrow() {
-            State::Open(session) if !session.is_ended() => Some(Arc::clone(session)),
+            ConnectionState::Open(session) if !session.is_ended() => Some(Arc::clone(session)),
             _ => None,
         }
     }
@@ -215,8 +216,10 @@ impl Connection {
         let mut state = self.state.clone();
         loop {
             match &*state.borrow_and_update() {
-                State::Open(session) if !session.is_ended() => return Some(Arc::clone(session)),
-                State::Closed => return None,
+                ConnectionState::Open(session) if !session.is_ended() => {
+                    return Some(Arc::clone(session));
+                }
+                ConnectionState::Closed => return None,
                 _ => {}
             }
             state.changed().await.ok()?;
@@ -226,10 +229,11 @@ impl Connection {
     /// Closes the connection in order.
     pub async fn close(&self) {
         self.closing.request();
-        self.wait_for(|state| matches!(state, State::Closed)).await;
+        self.wait_for(|state| matches!(state, ConnectionState::Closed))
+            .await;
     }
 
-    async fn wait_for(&self, is_reached: impl FnMut(&State) -> bool) {
+    async fn wait_for(&self, is_reached: impl FnMut(&ConnectionState) -> bool) {
         // Fails when the supervisor is gone: then there is nothing to wait for.
         drop(self.state.clone().wait_for(is_reached).await);
     }
@@ -238,7 +242,7 @@ impl Connection {
 struct Supervisor {
     broker: Broker,
     purpose: Purpose,
-    state: watch::Sender<State>,
+    state: watch::Sender<ConnectionState>,
     wanted: Shutdown,
     closing: Shutdown,
 }
@@ -254,7 +258,7 @@ impl Supervisor {
         let work = move || Arc::clone(&working).run();
         let died = move || {
             // Otherwise its users wait for it.
-            if let State::Open(session) = &*dying.state.borrow() {
+            if let ConnectionState::Open(session) = &*dying.state.borrow() {
                 session.end();
             }
             dying.set_connecting(
@@ -272,7 +276,8 @@ impl Supervisor {
     }
 
     fn set_connecting(&self, reason: &str) {
-        self.state.send_replace(State::Connecting(reason.into()));
+        self.state
+            .send_replace(ConnectionState::Connecting(reason.into()));
     }
 
     async fn run(self: Arc<Self>) {
@@ -280,7 +285,7 @@ impl Supervisor {
             _ = self.keep_open() => {}
             () = self.state.closed() => {}
         }
-        self.state.send_replace(State::Closed);
+        self.state.send_replace(ConnectionState::Closed);
     }
 
     /// Returns `None` when the connection is to be closed.
@@ -360,7 +365,7 @@ impl Supervisor {
         let connected = match timeout(SILENT_AFTER, &mut connecting).await {
             Ok(connected) => connected,
             Err(_) => {
-                if matches!(&*self.state.borrow(), State::Idle) {
+                if matches!(&*self.state.borrow(), ConnectionState::Idle) {
                     self.set_connecting("RabbitMQ has not answered yet");
                 }
                 connecting.await
@@ -377,7 +382,8 @@ impl Supervisor {
         if self.purpose == Purpose::Publish {
             self.broker.limits.forget_body_max();
         }
-        self.state.send_replace(State::Open(Arc::clone(session)));
+        self.state
+            .send_replace(ConnectionState::Open(Arc::clone(session)));
         let reason = tokio::select! {
             () = self.closing.requested() => "the program stops".to_string(),
             () = session.ended() => "a channel failed; it connects again".to_string(),

@@ -33,12 +33,12 @@ pub struct Consumer {
     source: Source,
     options: ConsumerOptions,
     prefetch: Prefetch,
-    state: State,
+    state: ConsumerState,
 }
 
 /// What a consumer does. The futures are kept over calls: to drop one would return the prefetched events to the broker, and
 /// count a delivery of each.
-enum State {
+enum ConsumerState {
     /// Waits for a connection and opens a channel; `None` once the connection is closed for good.
     Connecting(BoxFuture<'static, Option<ConsumerChannel>>),
     /// The channel delivers, or is paused.
@@ -65,7 +65,7 @@ impl Consumer {
             source,
             options,
             prefetch: Prefetch::new(source, options),
-            state: State::Stopped,
+            state: ConsumerState::Stopped,
         };
         consumer.connect();
         consumer
@@ -85,12 +85,12 @@ impl Consumer {
     async fn next_batch_of(&mut self, count: usize) -> Option<Batch> {
         loop {
             match &mut self.state {
-                State::Connecting(connecting) => {
+                ConsumerState::Connecting(connecting) => {
                     let opened = connecting.await;
-                    self.state = opened.map_or(State::Stopped, State::Open);
+                    self.state = opened.map_or(ConsumerState::Stopped, ConsumerState::Open);
                 }
-                State::Changing(_) => self.finish_change().await,
-                State::Open(channel) => {
+                ConsumerState::Changing(_) => self.finish_change().await,
+                ConsumerState::Open(channel) => {
                     if channel.has_in_flight() {
                         self.prefetch.raise();
                     }
@@ -116,8 +116,10 @@ impl Consumer {
                         self.connect();
                     }
                 }
-                State::Draining(channel) => return channel.take_batch(self.options.batch_max),
-                State::Stopped => return None,
+                ConsumerState::Draining(channel) => {
+                    return channel.take_batch(self.options.batch_max);
+                }
+                ConsumerState::Stopped => return None,
             }
         }
     }
@@ -128,14 +130,14 @@ impl Consumer {
             source: self.source,
             prefetch: self.prefetch.now(),
         };
-        self.state = State::Connecting(open(self.connection.clone(), subscription).boxed());
+        self.state = ConsumerState::Connecting(open(self.connection.clone(), subscription).boxed());
     }
 
     /// Pauses the open channel, and resumes it with `prefetch` if that is given.
     fn change(&mut self, prefetch: Option<u16>) {
-        match replace(&mut self.state, State::Stopped) {
-            State::Open(channel) => {
-                self.state = State::Changing(changed(channel, prefetch).boxed())
+        match replace(&mut self.state, ConsumerState::Stopped) {
+            ConsumerState::Open(channel) => {
+                self.state = ConsumerState::Changing(changed(channel, prefetch).boxed())
             }
             other => self.state = other,
         }
@@ -143,9 +145,9 @@ impl Consumer {
 
     /// Waits for a channel that changes. Cancel-safe.
     async fn finish_change(&mut self) {
-        if let State::Changing(changing) = &mut self.state {
+        if let ConsumerState::Changing(changing) = &mut self.state {
             match changing.await {
-                Some(channel) => self.state = State::Open(channel),
+                Some(channel) => self.state = ConsumerState::Open(channel),
                 None => self.connect(),
             }
         }
@@ -155,10 +157,12 @@ impl Consumer {
     async fn channel(&mut self) -> Option<&mut ConsumerChannel> {
         self.finish_change().await;
         match &mut self.state {
-            State::Open(channel) | State::Draining(channel) => {
+            ConsumerState::Open(channel) | ConsumerState::Draining(channel) => {
                 Some(channel).filter(|channel| !channel.session.is_ended())
             }
-            State::Connecting(_) | State::Changing(_) | State::Stopped => None,
+            ConsumerState::Connecting(_) | ConsumerState::Changing(_) | ConsumerState::Stopped => {
+                None
+            }
         }
     }
 
@@ -190,7 +194,7 @@ impl Consumer {
         }
         let channel = self.channel().await?;
         for batch in batches.into_iter().rev() {
-            channel.put_back(batch);
+            channel.prepend_batch(batch);
         }
         if self.republish_prefetched().await == 0 {
             return None;
@@ -199,8 +203,8 @@ impl Consumer {
             let batch_max = self.options.batch_max;
             return self.channel().await?.take_batch(batch_max);
         }
-        if let State::Open(channel) | State::Draining(channel) =
-            replace(&mut self.state, State::Stopped)
+        if let ConsumerState::Open(channel) | ConsumerState::Draining(channel) =
+            replace(&mut self.state, ConsumerState::Stopped)
         {
             channel.nack_all().await;
         }
@@ -259,7 +263,7 @@ impl Consumer {
             return 0;
         }
         let count = rest.len();
-        channel.put_back_prefetched(rest);
+        channel.prepend(rest);
         count
     }
 
@@ -267,11 +271,11 @@ impl Consumer {
     pub async fn stop(&mut self) {
         // Otherwise its events in flight are delivered again.
         drop(timeout(CANCEL_TIMEOUT, self.finish_change()).await);
-        if let State::Open(mut channel) | State::Draining(mut channel) =
-            replace(&mut self.state, State::Stopped)
+        if let ConsumerState::Open(mut channel) | ConsumerState::Draining(mut channel) =
+            replace(&mut self.state, ConsumerState::Stopped)
             && channel.pause().await
         {
-            self.state = State::Draining(channel);
+            self.state = ConsumerState::Draining(channel);
         }
     }
 }

@@ -244,14 +244,14 @@ impl ConsumerChannel {
     }
 
     /// Puts a batch before all prefetched events. Events of another channel are delivered again anyway.
-    pub fn put_back(&mut self, batch: Batch) {
+    pub fn prepend_batch(&mut self, batch: Batch) {
         if let Lease::RabbitMq(DeliveryTags { channel, tags }) = batch.lease
             && channel == self.number
         {
             self.in_flight -= tags.len();
             let delivered = batch.events.into_iter().zip(tags);
             let may_be_poison = batch.may_be_poison;
-            self.put_back_prefetched(
+            self.prepend(
                 delivered
                     .map(|(event, tag)| Delivered {
                         event,
@@ -268,7 +268,8 @@ impl ConsumerChannel {
         self.prefetched.take_all()
     }
 
-    pub fn put_back_prefetched(&mut self, delivered: Vec<Delivered>) {
+    /// Puts events before all prefetched ones.
+    pub fn prepend(&mut self, delivered: Vec<Delivered>) {
         self.prefetched.push_front(delivered);
     }
 

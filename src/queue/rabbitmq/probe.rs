@@ -8,7 +8,7 @@
 //! - The permissions to write and to read: a binding that does not exist is removed.
 //! - A leader: a queue that is empty and has no consumer is asked for a message, since one without a leader looks the same. A
 //!   message that arrives just then is returned.
-//! - An alarm: a message to an exchange that does not exist. The broker tells a publisher that it takes nothing now.
+//! - An alarm: a message to an exchange that does not exist. The broker notifies a publisher that it accepts nothing now.
 
 use std::borrow::Cow;
 use std::time::Duration;

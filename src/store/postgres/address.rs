@@ -1,12 +1,12 @@
-//! Where the server is and how to get in: `DATABASE_URL` as typed data, read strictly.
+//! The address of the server and the login: `DATABASE_URL` as typed data, read strictly.
 //!
-//! sqlx gets a URL that is made here, of parts that were checked. It never sees the original, so it cannot log it, and no
-//! demand for TLS is lost because sqlx does not know the parameter (`tls.rs`).
+//! sqlx gets a URL that is built here from checked parts. It never sees the original, so it cannot log it, and no demand for
+//! TLS is lost because sqlx does not know the parameter (`tls_demands.rs`).
 //!
 //! sqlx itself still reads `PGHOST`, `PGHOSTADDR`, `PGPORT`, `PGUSER`, `PGPASSWORD`, `PGPASSFILE` (or `~/.pgpass`) and
 //! `PGOPTIONS`, for what the URL leaves out. What libpq's other variables demand of TLS is read here (`DEFAULTS`).
 
-mod tls;
+mod tls_demands;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use crate::store::StoreError;
 use crate::tls::{Files, PemFile, system_roots};
 use crate::url::{self, Parameter, UrlError, encode, refuse, refuse_several};
-use tls::{Demands, Mode};
+use tls_demands::{Demands, Mode};
 
 /// A database on a server. Holds the password.
 #[derive(Clone, Default)]

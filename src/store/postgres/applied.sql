@@ -1,2 +1,2 @@
--- The migrations that were made. Asked only where their table is there.
+-- The migrations that were made. Read only if their table exists.
 select version, checksum, success from clerk._migrations order by version

@@ -127,6 +127,7 @@ fn each<'a, R, T>(rows: &'a [R], read: impl Fn(&'a R) -> T) -> Vec<T> {
     rows.iter().map(read).collect()
 }
 
+/// A time as PostgreSQL takes it.
 pub(super) fn utc(time: Timestamp) -> DateTime<Utc> {
     DateTime::from_timestamp_millis(time.ms())
         .expect("chrono can hold every time up to the year 9999")

@@ -1,4 +1,4 @@
--- What the server, the database and the role are like. The catalogs alone are asked, which everybody may read; the names are
+-- What the server, the database and the role are like. Only the catalogs are read, which every role may do; the names are
 -- looked up there, since to_regclass fails for a role that may not use the schema.
 with
     schema as (

@@ -1,4 +1,4 @@
--- Who holds this advisory lock: the two halves of its number are apart in pg_locks.
+-- The session that holds this advisory lock: the two halves of its number are apart in pg_locks.
 select 'session ' || pid || coalesce(' of ' || nullif(application_name, ''), '') || ', ' || coalesce(state, 'unknown')
        || coalesce(' since ' || date_trunc('second', coalesce(state_change, backend_start)), '') as holder
   from pg_locks join pg_stat_activity using (pid)

@@ -1,4 +1,4 @@
--- The table of versions. Of sqlx's form, so that it can be read by what sqlx brings.
+-- The table of versions, in sqlx's form, so that sqlx's own tools can read it.
 create table clerk._migrations (
     version bigint primary key,
     description text not null,

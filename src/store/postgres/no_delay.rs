@@ -1,8 +1,8 @@
 //! `TCP_NODELAY` on the sockets to the database.
 //!
-//! sqlx 0.9.0 leaves Nagle's algorithm on and gives its socket to nobody. Over TLS a statement above 16 KiB is two writes then,
-//! and the second one waits for the server's delayed acknowledgement, some 40 ms. So the process looks through its own file
-//! descriptors, once a connection, and sets the option itself.
+//! sqlx 0.9.0 leaves Nagle's algorithm on and does not give its socket away. Over TLS a statement above 16 KiB is two writes
+//! then, and the second one waits for the server's delayed acknowledgement, some 40 ms. So the process searches its own file
+//! descriptors, once per connection, and sets the option itself.
 //!
 //! This is the only file of the crate that may have `unsafe`. The way out: a release of sqlx with transact-rs/sqlx#4336 sets
 //! the option; then this file goes, and `unsafe_code` in Cargo.toml is `forbid` again.
@@ -20,8 +20,8 @@ use rustix::net::{getpeername, sockopt};
 /// The process's own file descriptors, on Linux and on macOS.
 const OWN: [&str; 2] = ["/proc/self/fd", "/dev/fd"];
 
-/// Sets the option on every TCP socket of this process that is connected to this port. To be called after connecting. Where
-/// the descriptors cannot be listed the option stays as it is: that is slow, and not wrong.
+/// Sets the option on every TCP socket of this process that is connected to this port. To be called after connecting. If the
+/// descriptors cannot be listed, the option stays as it is: that is slow, and not wrong.
 pub fn set(port: u16) {
     let Some(entries) = OWN.iter().find_map(|folder| std::fs::read_dir(folder).ok()) else {
         return;

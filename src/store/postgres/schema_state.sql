@@ -1,5 +1,5 @@
--- What the schema clerk holds of what the migrations make, and whether the role sees all of it. The catalogs alone are asked,
--- which everybody may read; the names are looked up there, since to_regclass fails for a role that may not use the schema.
+-- What the schema holds of what the migrations make, and whether the role sees all of it. Only the catalogs are read,
+-- which every role may do; the names are looked up there, since to_regclass fails for a role that may not use the schema.
 with found as (
     select c.oid, c.relname::text as name, c.relkind::text as kind
       from pg_class c join pg_namespace n on n.oid = c.relnamespace

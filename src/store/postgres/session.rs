@@ -70,7 +70,7 @@ impl SessionSettings {
     };
     /// Those of a session that only reads.
     pub const READER: Self = Self {
-        sql: include_str!("session_for_questions.sql"),
+        sql: include_str!("session_for_reads.sql"),
         is_optional: true,
     };
 }
@@ -158,7 +158,7 @@ impl Server {
 
     /// Forgets what is known of a pooler. To be called when an answer shows that the address leads to something else.
     pub fn forget_pooling(&self) {
-        // Whoever holds it is finding it out again.
+        // The holder of the lock is already finding it out again.
         if let Ok(mut pooling) = self.pooling.try_lock() {
             *pooling = None;
         }

@@ -1,4 +1,4 @@
--- How a session for writes begins. What it may take: a statement that hangs must not hold a batch for ever, and one that waits
+-- The settings of a session that writes. The limits: a statement that hangs must not hold a batch for ever, and one that waits
 -- for another's lock is better tried again.
 set statement_timeout = '30s';
 set lock_timeout = '5s';
@@ -8,6 +8,6 @@ set idle_in_transaction_session_timeout = '30s';
 -- index.
 set plan_cache_mode = force_generic_plan;
 set enable_seqscan = off;
--- What the queue is told is done must be on disk: a commit that is only in memory could be lost after it was acknowledged.
+-- What is acknowledged must be on disk: a commit that is only in memory could be lost.
 -- A database that waits for more than its own disk, such as remote_apply, keeps doing so.
 select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') = 'off'

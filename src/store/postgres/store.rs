@@ -75,6 +75,9 @@ impl Store {
 
     /// Runs on one of the connections for reads, so that a command needs no second one. The connection is closed, and with it
     /// the lock, unless all was made.
+    ///
+    /// # Errors
+    /// Fails if a migration cannot be made.
     pub async fn migrate(&self) -> Result<(), StoreError> {
         let mut connection = self.readers.acquire().await.map_err(error::of)?;
         migrate::migrate(connection.connection(), self.readers.sql()).await?;
@@ -83,11 +86,17 @@ impl Store {
     }
 
     /// The newest migration of a schema that is ours.
+    ///
+    /// # Errors
+    /// As there.
     pub async fn schema_version(&self) -> Result<SchemaVersion, StoreError> {
         Ok(self.schema().await?.1)
     }
 
     /// Fails where nothing was found, and may be there: the role does not see every row.
+    ///
+    /// # Errors
+    /// Fails if row-level security hides rows.
     pub(in crate::store) async fn unless_hidden(
         &self,
         table: &str,
@@ -125,6 +134,9 @@ impl Store {
     }
 
     /// Checks that this process can work with the schema.
+    ///
+    /// # Errors
+    /// Fails if it cannot.
     pub async fn check_schema(&self) -> Result<(), StoreError> {
         let (schema, version) = self.schema().await?;
         self.accept(version)?;
@@ -146,6 +158,9 @@ impl Store {
     /// Whether a batch may be tried: a server that stands by for another, or has no more room, answers every query all
     /// the same. If the last batch was not written, a write that changes nothing is tried. It may succeed where an insert
     /// fails, so it does not clear the fault.
+    ///
+    /// # Errors
+    /// Fails if no write can be made.
     pub async fn writable(&self) -> Result<(), StoreError> {
         let sql = self.readers.sql();
         let rows = self.query(sql.may_write.clone(), &[]).await?;
@@ -160,6 +175,9 @@ impl Store {
     }
 
     /// Why the last batch was not written, until one is committed.
+    ///
+    /// # Errors
+    /// Fails with that fault.
     pub fn last_fault(&self) -> Result<(), StoreError> {
         self.fault().clone().map_or(Ok(()), Err)
     }
@@ -188,7 +206,10 @@ impl Store {
         written
     }
 
-    /// See `store::Store::inspect`.
+    /// See [`crate::store::Store::inspect`].
+    ///
+    /// # Errors
+    /// As there.
     pub async fn inspect(&self) -> Result<ServerReport, StoreError> {
         probe::inspect(&self.server, &self.readers)
             .await
@@ -205,7 +226,10 @@ impl Store {
         }
     }
 
-    /// See `store::Store::apply`.
+    /// See [`crate::store::Store::apply`].
+    ///
+    /// # Errors
+    /// As there.
     pub async fn apply(&self, write: &Write) -> Result<Vec<Outcome>, StoreError> {
         if write.records.is_empty() && write.changes.is_empty() {
             return Ok(Vec::new());
@@ -224,11 +248,19 @@ impl Store {
         written
     }
 
+    /// See [`crate::store::Store::prune`].
+    ///
+    /// # Errors
+    /// As there.
     pub async fn prune(&self, older_than: Timestamp, limit: u32) -> Result<u64, StoreError> {
         let binds = [older_than.into(), limit.into()];
         count(&self.write(|sql| &sql.prune, &binds).await?, "lines")
     }
 
+    /// See [`crate::store::Store::discard`].
+    ///
+    /// # Errors
+    /// As there.
     pub async fn discard(&self, ids: &[EventId]) -> Result<Vec<String>, StoreError> {
         let ids: Vec<_> = ids.iter().map(EventId::as_str).collect();
         let rows = self.write(|sql| &sql.discard, &[ids.into()]).await?;
@@ -236,16 +268,28 @@ impl Store {
         types.map_err(error::of)
     }
 
+    /// See [`crate::store::Store::set`].
+    ///
+    /// # Errors
+    /// As there.
     pub async fn set(&self, name: &str, value: &str) -> Result<(), StoreError> {
         let binds = [name.into(), value.into()];
         self.write(|sql| &sql.set, &binds).await.map(drop)
     }
 
+    /// See [`crate::store::Store::erase`].
+    ///
+    /// # Errors
+    /// As there.
     pub async fn erase(&self, id: &ClerkId) -> Result<(u64, u64), StoreError> {
         let rows = self.write(|sql| &sql.erase, &[id.as_str().into()]).await?;
         Ok((count(&rows, "users")?, count(&rows, "payloads")?))
     }
 
+    /// See [`crate::store::Store::scrub`].
+    ///
+    /// # Errors
+    /// As there.
     pub async fn scrub(&self, limit: u32) -> Result<u64, StoreError> {
         count(
             &self.write(|sql| &sql.scrub, &[limit.into()]).await?,
@@ -253,6 +297,10 @@ impl Store {
         )
     }
 
+    /// See [`crate::store::Store::empty_payloads`].
+    ///
+    /// # Errors
+    /// As there.
     pub async fn empty_payloads(&self, limit: u32) -> Result<u64, StoreError> {
         let rows = self
             .write(|sql| &sql.empty_payloads, &[limit.into()])
@@ -260,6 +308,10 @@ impl Store {
         count(&rows, "payloads")
     }
 
+    /// See [`crate::store::Store::forget`].
+    ///
+    /// # Errors
+    /// As there.
     pub async fn forget(&self, id: &ClerkId) -> Result<(u64, u64), StoreError> {
         let rows = self.write(|sql| &sql.forget, &[id.as_str().into()]).await?;
         Ok((count(&rows, "users")?, count(&rows, "events")?))
@@ -280,6 +332,9 @@ impl Store {
     }
 
     /// The rows that a query returns.
+    ///
+    /// # Errors
+    /// Fails if the database does not answer.
     pub async fn query(
         &self,
         statement: SqlStr,
@@ -288,6 +343,7 @@ impl Store {
         rows(&self.readers, statement, binds).await
     }
 
+    /// See [`crate::store::Store::close`].
     pub async fn close(&self) {
         tokio::join!(self.writers.close(), self.readers.close());
     }

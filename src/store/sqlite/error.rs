@@ -1,4 +1,4 @@
-//! What SQLite says, as what the caller can do.
+//! Errors of SQLite, as what the caller can do.
 
 use std::path::Path;
 
@@ -8,11 +8,12 @@ use sqlx::migrate::MigrateError;
 
 use crate::store::{NO_SCHEMA, StoreError};
 
+/// The error of a statement, or of opening the file.
 pub fn of(path: &Path, error: Error) -> StoreError {
     match error {
         Error::Database(error) => of_database(path, &*error),
         Error::PoolTimedOut => {
-            StoreError::Unavailable("all connections are busy with questions".into())
+            StoreError::Unavailable("all connections are busy with reads".into())
         }
         Error::PoolClosed => StoreError::Unavailable("the store is closed".into()),
         Error::ColumnDecode { index, .. } => StoreError::Incompatible(format!(
@@ -30,62 +31,59 @@ fn result_code(error: &dyn DatabaseError) -> u32 {
     error.code().and_then(|code| code.parse().ok()).unwrap_or(0)
 }
 
-/// Whether the statement does not fit what is in the file.
-fn is_schema(error: &dyn DatabaseError) -> bool {
-    result_code(error) & 0xFF == 1
-}
+/// The primary result code of a statement that does not fit the tables of the file.
+const SCHEMA: u32 = 1;
 
 fn of_database(path: &Path, error: &dyn DatabaseError) -> StoreError {
     let file = path.display();
+    let unavailable = |what: &str| StoreError::Unavailable(format!("{file} {what}"));
     let code = result_code(error);
     match code & 0xFF {
-        5 | 6 => StoreError::Unavailable(format!("{file} is being written by another process")),
-        8 => StoreError::Unavailable(format!(
-            "{file} cannot be written: check its permissions and those of its folder"
-        )),
-        10 => StoreError::Unavailable(format!("{file} cannot be read or written: check the disk")),
-        13 => StoreError::Unavailable(format!("{file} has no more room: free some on its disk")),
+        5 | 6 => unavailable("is being written by another process"),
+        8 => unavailable("cannot be written: check its permissions and those of its folder"),
+        10 => unavailable("cannot be read or written: check the disk"),
+        13 => unavailable("has no more room: free some on its disk"),
         14 if !path.exists() => StoreError::Incompatible(format!(
             "{file} is missing: run `clerk-sync dev` or `clerk-sync serve` first, or set DATA_DIR or DATABASE_URL"
         )),
-        14 => StoreError::Unavailable(format!(
-            "{file} cannot be opened: check its permissions and those of its folder"
-        )),
+        14 => unavailable("cannot be opened: check its permissions and those of its folder"),
         11 | 26 => damaged(path),
         18..=20 => StoreError::Rejected {
             code: format!("sqlite_{code}"),
             text: format!("SQLite cannot hold a value (result code {code})"),
         },
-        1 => StoreError::Incompatible(format!("{NO_SCHEMA} ({file})")),
-        _ => StoreError::Unavailable(format!("{file} reports an error (result code {code})")),
+        SCHEMA => StoreError::Incompatible(format!("{NO_SCHEMA} ({file})")),
+        _ => unavailable(&format!("reports an error (result code {code})")),
     }
 }
 
+/// The error of a file that is damaged.
 pub fn damaged(path: &Path) -> StoreError {
     StoreError::Incompatible(format!(
-        "{} is damaged or no SQLite database: bring back a backup, or move it away with its -wal file and start with an empty one. Nothing was changed",
+        "{} is damaged or no SQLite database: restore a backup, or move it away with its -wal file and start with an empty one. Nothing was changed",
         path.display()
     ))
 }
 
+/// The error of a migration.
 pub fn of_migration(path: &Path, error: MigrateError) -> StoreError {
+    let incompatible = StoreError::Incompatible;
+    let file = path.display();
     match error {
-        MigrateError::ExecuteMigration(Error::Database(error), _) if is_schema(&*error) => {
-            StoreError::Incompatible(format!(
-                "{} holds tables of another program: give clerk-sync a file of its own by DATA_DIR or DATABASE_URL",
-                path.display()
+        MigrateError::ExecuteMigration(Error::Database(error), _)
+            if result_code(&*error) & 0xFF == SCHEMA =>
+        {
+            incompatible(format!(
+                "{file} holds tables of another program: give clerk-sync a file of its own by DATA_DIR or DATABASE_URL"
             ))
         }
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => of(path, error),
-        MigrateError::VersionMissing(version) => StoreError::Incompatible(format!(
+        MigrateError::VersionMissing(version) => incompatible(format!(
             "its schema has migration {version}, which this program does not know: use a newer clerk-sync"
         )),
-        MigrateError::VersionMismatch(version) => StoreError::Incompatible(format!(
+        MigrateError::VersionMismatch(version) => incompatible(format!(
             "its migration {version} is not the one of this program: use the clerk-sync that made the schema"
         )),
-        _ => StoreError::Incompatible(format!(
-            "the migrations of {} cannot be read",
-            path.display()
-        )),
+        _ => incompatible(format!("the migrations of {file} cannot be read")),
     }
 }

@@ -45,6 +45,9 @@ const FOLDED: [&str; 3] = ["email", "first_name", "last_name"];
 const ROWS: i64 = 500;
 
 /// Fills the column of the rows that were there before it.
+///
+/// # Errors
+/// Fails if SQLite refuses it.
 pub async fn fill(connection: &mut SqliteConnection) -> Result<(), Error> {
     let mut after = String::new();
     loop {

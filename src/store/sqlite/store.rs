@@ -83,6 +83,9 @@ impl Store {
     }
 
     /// Creates the file and its directory if they are missing.
+    ///
+    /// # Errors
+    /// Fails if a migration cannot be made.
     pub async fn migrate(&self) -> Result<(), StoreError> {
         if let Some(directory) = self.path.parent() {
             private_file::create_directory(directory).map_err(|error| {
@@ -118,6 +121,9 @@ impl Store {
     }
 
     /// Checks for damage. A transient fault is no error here: it is met again at the first write.
+    ///
+    /// # Errors
+    /// Fails for a damaged file.
     pub async fn check(&self) -> Result<(), StoreError> {
         if !self.path.exists() {
             return Ok(());
@@ -141,6 +147,10 @@ impl Store {
         }
     }
 
+    /// See [`crate::store::Store::schema_version`].
+    ///
+    /// # Errors
+    /// As there.
     pub async fn schema_version(&self) -> Result<SchemaVersion, StoreError> {
         let wanted = MIGRATIONS
             .iter()
@@ -162,7 +172,10 @@ impl Store {
         Ok(SchemaVersion { found, wanted })
     }
 
-    /// See `store::Store::inspect`.
+    /// See [`crate::store::Store::inspect`].
+    ///
+    /// # Errors
+    /// As there.
     pub async fn inspect(&self) -> Result<FileReport, StoreError> {
         self.check().await?;
         let schema = self.schema_version().await?;
@@ -172,11 +185,15 @@ impl Store {
         Ok(FileReport { schema, is_private })
     }
 
+    /// See [`crate::store::Store::place`].
     pub fn place(&self) -> String {
         self.path.display().to_string()
     }
 
-    /// See `store::Store::apply`.
+    /// See [`crate::store::Store::apply`].
+    ///
+    /// # Errors
+    /// As there.
     pub async fn apply(&self, write: &Write) -> Result<Vec<Outcome>, StoreError> {
         if write.records.is_empty() && write.changes.is_empty() {
             return Ok(Vec::new());
@@ -185,6 +202,10 @@ impl Store {
             .await
     }
 
+    /// See [`crate::store::Store::prune`].
+    ///
+    /// # Errors
+    /// As there.
     pub async fn prune(&self, older_than: Timestamp, limit: u32) -> Result<u64, StoreError> {
         let prune = sqlx::query(include_str!("prune.sql"))
             .bind(older_than.ms())
@@ -192,6 +213,10 @@ impl Store {
         self.execute(prune).await
     }
 
+    /// See [`crate::store::Store::discard`].
+    ///
+    /// # Errors
+    /// As there.
     pub async fn discard(&self, ids: &[EventId]) -> Result<Vec<String>, StoreError> {
         let discard = sqlx::query_scalar(include_str!("discard.sql"))
             .bind(apply::json(ids.iter().map(EventId::as_str)))
@@ -200,6 +225,10 @@ impl Store {
             .await
     }
 
+    /// See [`crate::store::Store::set`].
+    ///
+    /// # Errors
+    /// As there.
     pub async fn set(&self, name: &str, value: &str) -> Result<(), StoreError> {
         let set = sqlx::query(include_str!("set.sql"))
             .bind(name)
@@ -208,21 +237,37 @@ impl Store {
         self.execute(set).await.map(drop)
     }
 
+    /// See [`crate::store::Store::erase`].
+    ///
+    /// # Errors
+    /// As there.
     pub async fn erase(&self, id: &ClerkId) -> Result<(u64, u64), StoreError> {
         self.write(async |connection| apply::erase(connection, id).await)
             .await
     }
 
+    /// See [`crate::store::Store::empty_payloads`].
+    ///
+    /// # Errors
+    /// As there.
     pub async fn empty_payloads(&self, limit: u32) -> Result<u64, StoreError> {
         let empty = SqlStr::clone(&statements::EMPTY_PAYLOADS_OF_ERASED);
         self.execute(sqlx::query(empty).bind(limit)).await
     }
 
+    /// See [`crate::store::Store::scrub`].
+    ///
+    /// # Errors
+    /// As there.
     pub async fn scrub(&self, limit: u32) -> Result<u64, StoreError> {
         self.write(async |connection| apply::scrub(connection, limit).await)
             .await
     }
 
+    /// See [`crate::store::Store::forget`].
+    ///
+    /// # Errors
+    /// As there.
     pub async fn forget(&self, id: &ClerkId) -> Result<(u64, u64), StoreError> {
         self.write(async |connection| apply::forget(connection, id).await)
             .await
@@ -262,6 +307,9 @@ impl Store {
 
     /// Checks that a write can be made. One is tried if the last one failed: a read does not show a missing permission, or a
     /// full disk.
+    ///
+    /// # Errors
+    /// Fails if no write can be made.
     pub async fn writable(&self) -> Result<(), StoreError> {
         if !self.is_failing.load(Ordering::Relaxed) {
             return Ok(());
@@ -272,6 +320,9 @@ impl Store {
     }
 
     /// The rows that a query returns.
+    ///
+    /// # Errors
+    /// Fails if the database does not answer.
     pub async fn query(
         &self,
         statement: SqlStr,
@@ -292,6 +343,7 @@ impl Store {
         rows.map_err(|error| self.fault(error))
     }
 
+    /// See [`crate::store::Store::close`].
     pub async fn close(&self) {
         self.readers.close().await;
         if let Some(connection) = self.writer.lock().await.take() {
@@ -300,6 +352,7 @@ impl Store {
         }
     }
 
+    /// An error of SQLite, as what the caller can do.
     pub(in crate::store) fn fault(&self, error: sqlx::Error) -> StoreError {
         error::of(&self.path, error)
     }

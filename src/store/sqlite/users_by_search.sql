@@ -1,6 +1,6 @@
 -- Users by what a person typed: a whole Clerk ID, or the beginning of something else; of people alone case does not count. Each beginning is a
 -- range of its index, from the text to the first one after all that begin with it. A plus keeps SQLite from the index of what stands
--- behind it: without, it would read all users in order, whoever they are.
+-- behind it: without, it would read all users in order.
 select <row>
   from users
  where (clerk_id = ?8

@@ -5,6 +5,7 @@ mod erasure;
 mod gauges;
 mod plans;
 mod postgres;
+mod postgres_connections;
 mod postgres_missing_rows;
 mod questions;
 mod queue;

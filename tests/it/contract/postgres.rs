@@ -1,21 +1,17 @@
 //! What only PostgreSQL can get wrong: collations, neighbors in the database, and wires.
 
-use std::time::{Duration, Instant};
-
 use clerk_sync::clerk::{ClerkId, EventType, SignedEvent};
 use clerk_sync::sample::Person;
 use clerk_sync::store::{self, Keep, Outcome, Page, Store, StoreError, UserFilter};
 use clerk_sync::worker::plan::plan;
-use futures_util::future::join_all;
 use sqlx::migrate::Migrate;
 use sqlx::{AssertSqlSafe, Executor, PgConnection};
 
 use crate::support::app::until;
 use crate::support::database::TestDatabase;
 use crate::support::history::{at, delete, event, update};
-use crate::support::proxy::Proxy;
 
-fn open(url: &str) -> Store {
+pub(super) fn open(url: &str) -> Store {
     let options = store::postgres::Options {
         schema: Default::default(),
         address: url.parse().unwrap(),
@@ -184,98 +180,6 @@ pub(super) async fn waiting(watcher: &mut PgConnection) -> i64 {
         .unwrap()
 }
 
-/// A machine that loses power ends no connection: the next one may work at once, and must be used. Takes as long as the
-/// store waits for an answer, 35 s.
-#[tokio::test(flavor = "multi_thread")]
-async fn connections_that_go_dead_hold_nothing_up() {
-    let database = TestDatabase::create().await;
-    let (url, proxy) = through_a_proxy(&database.url()).await;
-    let store = open(&url);
-    store.migrate().await.unwrap();
-    // Every connection that the store may have is there, and waits for an answer when the wire goes dead.
-    let (mut lock, mut watcher) = (database.connect().await, database.connect().await);
-    lock.execute("begin; lock table clerk.users, clerk.events in access exclusive mode")
-        .await
-        .unwrap();
-    let writes: Vec<_> = (0..3)
-        .map(|n| {
-            let (store, event) = (
-                store.clone(),
-                update(&format!("msg_{n}"), &format!("user_{n}"), 1),
-            );
-            tokio::spawn(async move { store.apply(&plan(&[event])).await })
-        })
-        .collect();
-    let user = ClerkId::new("user_1").unwrap();
-    let questions = join_all((0..4).map(|_| store.user(&user)));
-    // Who asks goes away, as at a shutdown; who writes waits for an answer.
-    tokio::select! {
-        _ = questions => panic!("an answer came in spite of the lock"),
-        () = until("all seven wait for the lock", async || waiting(&mut watcher).await == 7) => proxy.go_dead(),
-    }
-    lock.execute("rollback").await.unwrap();
-    until("the store answers again", async || {
-        store.ping().await.is_ok()
-    })
-    .await;
-    for write in writes {
-        let error = write.await.unwrap().unwrap_err();
-        assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
-    }
-    let again = plan(&[update("msg_9", "user_9", 1)]);
-    until("the store writes again", async || {
-        store.apply(&again).await.is_ok()
-    })
-    .await;
-}
-
-/// The same for connections that nobody used at the time: each is found out in no more than seconds.
-#[tokio::test(flavor = "multi_thread")]
-async fn idle_connections_that_go_dead_hold_nothing_up() {
-    let database = TestDatabase::create().await;
-    let (url, proxy) = through_a_proxy(&database.url()).await;
-    let store = open(&url);
-    store.migrate().await.unwrap();
-    let (mut lock, mut watcher) = (database.connect().await, database.connect().await);
-    lock.execute("begin; lock table clerk.users in access exclusive mode")
-        .await
-        .unwrap();
-    let writes: Vec<_> = (0..3)
-        .map(|n| plan(&[update(&format!("msg_{n}"), &format!("user_{n}"), 1)]))
-        .collect();
-    let writing = join_all(writes.iter().map(|write| store.apply(write)));
-    let releasing = async {
-        until("all three connections are used", async || {
-            waiting(&mut watcher).await == 3
-        })
-        .await;
-        lock.execute("rollback").await.unwrap();
-    };
-    tokio::join!(writing, releasing);
-
-    for n in 3..5 {
-        // One that was used within the last second is not asked whether it lives.
-        let used = Instant::now();
-        until("they were used longer ago", async || {
-            used.elapsed() > Duration::from_millis(1100)
-        })
-        .await;
-        proxy.go_dead();
-        let again = plan(&[update(&format!("msg_{n}"), &format!("user_{n}"), 1)]);
-        let since = Instant::now();
-        until("the store writes again", async || {
-            store.apply(&again).await.is_ok()
-        })
-        .await;
-        // Less than a statement without an answer takes, and each of three is asked for a second.
-        assert!(
-            since.elapsed() < Duration::from_secs(20),
-            "{:?}",
-            since.elapsed()
-        );
-    }
-}
-
 /// What a write sees of its row is older than what it meets there.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_that_loses_to_one_that_came_meanwhile_is_stale() {
@@ -404,20 +308,6 @@ async fn what_is_recorded_is_what_the_statement_did() {
     }
 }
 
-/// The URL with the proxy in the place of the server, and the proxy.
-async fn through_a_proxy(url: &str) -> (String, Proxy) {
-    let mut url = reqwest::Url::parse(url).unwrap();
-    let proxy = Proxy::before(format!(
-        "{}:{}",
-        url.host_str().unwrap(),
-        url.port().unwrap_or(5432)
-    ))
-    .await;
-    url.set_host(Some("127.0.0.1")).unwrap();
-    url.set_port(Some(proxy.address.port())).unwrap();
-    (url.to_string(), proxy)
-}
-
 /// The first of many processes may take its time with a large table; the others wait for it.
 #[tokio::test]
 async fn a_migration_waits_for_another_however_long_it_takes() {
@@ -471,48 +361,6 @@ async fn a_commit_is_on_disk_in_a_database_that_commits_asynchronously() {
             .unwrap();
         assert_eq!(seen, wanted, "in a database with {default}");
     }
-}
-
-/// As after a failover: the server that is connected to only reads from now on, and a new connection finds one that writes.
-#[tokio::test]
-async fn a_server_that_only_reads_is_waited_for_and_left_for_one_that_writes() {
-    let database = TestDatabase::create().await;
-    let store = migrated(&database).await;
-    let mut outside = database.connect().await;
-    let name: String = sqlx::query_scalar("select current_database()")
-        .fetch_one(&mut outside)
-        .await
-        .unwrap();
-    let only_reads = async |outside: &mut PgConnection, on: &str| {
-        let set = format!("alter database \"{name}\" set default_transaction_read_only = {on}");
-        outside.execute(AssertSqlSafe(set)).await.unwrap();
-    };
-    only_reads(&mut outside, "on").await;
-    let others = "select count(pg_terminate_backend(pid)) from pg_stat_activity
-                   where datname = current_database() and pid <> pg_backend_pid()";
-    let write = plan(&[update("msg_1", "user_1", 10)]);
-    until("it only reads", async || {
-        outside.execute(others).await.unwrap();
-        matches!(store.ping().await, Err(StoreError::Unavailable(text)) if text.contains("only reads"))
-    })
-    .await;
-    until(
-        "no write is taken",
-        async || matches!(store.apply(&write).await, Err(StoreError::Unavailable(text)) if text.contains("only reads")),
-    )
-    .await;
-    only_reads(&mut outside, "off").await;
-    // Nobody ends the connections that there are: the store itself leaves them.
-    until("it may be written to again", async || {
-        store.usable().await.is_ok()
-    })
-    .await;
-    assert!(
-        store.ping().await.is_err(),
-        "there is no row to try a write on"
-    );
-    assert_eq!(store.apply(&write).await.unwrap(), [Outcome::Applied]);
-    store.ping().await.unwrap();
 }
 
 #[tokio::test]

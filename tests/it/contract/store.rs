@@ -76,7 +76,7 @@ super::both_arms! {
     a_tie_is_decided_by_the_id_byte_by_byte
     the_earliest_delete_stays_and_a_late_update_fills_the_tombstone
     an_event_that_comes_again_is_only_counted
-    a_failed_event_is_tried_anew
+    a_failed_event_is_tried_again
     a_discarded_event_comes_back_only_to_succeed
     a_write_that_is_given_up_half_way_holds_nothing_up
     a_status_does_not_depend_on_how_batches_are_cut
@@ -282,7 +282,7 @@ async fn an_event_that_comes_again_is_only_counted(place: Place) {
     assert_eq!(user(&store, "user_1").await.synced_at, row.synced_at);
 }
 
-async fn a_failed_event_is_tried_anew(place: Place) {
+async fn a_failed_event_is_tried_again(place: Place) {
     let store = place.migrated().await;
     let event = update("msg_1", "user_1", 10);
     let failure = EventFailure {

@@ -37,6 +37,7 @@ mod reconcile;
 mod replay;
 mod return_to_queue;
 mod rotation;
+mod row_security;
 mod samples;
 mod schema;
 mod schema_name;

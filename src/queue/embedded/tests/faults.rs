@@ -234,7 +234,7 @@ async fn a_writer_that_dies_is_not_ready_and_starts_again() {
 }
 
 #[tokio::test]
-async fn a_writer_that_nobody_can_reach_any_more_ends() {
+async fn a_writer_without_a_handle_ends() {
     let place = Place::new();
     let queue = place.open().await;
     let mut consumer = consumer(&queue, 10);

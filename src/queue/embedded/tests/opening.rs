@@ -140,7 +140,7 @@ async fn many_may_make_the_file_at_once() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn nobody_else_can_read_the_bodies() {
+async fn no_other_user_can_read_the_bodies() {
     use std::os::unix::fs::PermissionsExt;
 
     let place = Place::new();

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use secrecy::ExposeSecret;
 
-use super::tls::Mode;
+use super::tls_demands::Mode;
 use super::*;
 
 fn read(url: &str) -> Address {
@@ -270,7 +270,7 @@ fn what_hosts_and_other_clients_put_into_their_urls_is_read_in_silence() {
 }
 
 #[test]
-fn what_nobody_knows_is_ignored_and_named() {
+fn unknown_parameters_are_ignored_and_named() {
     let url = "postgres://u:p@db/app?search_path=a&schema=b&TimeZone=UTC&statement_timeout=5s&lock_timeout=1&pooling=true&applicationName=x";
     let names = [
         "search_path",

@@ -1,6 +1,0 @@
--- How a session for questions begins.
-set statement_timeout = '30s';
-set lock_timeout = '5s';
-set idle_in_transaction_session_timeout = '30s';
--- A part of a filter that is not asked for is null; only a plan made for the question can leave it out.
-set plan_cache_mode = force_custom_plan
