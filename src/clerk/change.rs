@@ -92,7 +92,11 @@ impl Change {
 
     /// What the profile says for a column. Returns `None` without a profile, or if the table has no such column.
     pub fn value(&self, column: &str) -> Option<&Value> {
-        let (_, profile) = self.profile.as_ref()?;
-        profile.values.get(self.table.place(column)?)
+        self.value_at(self.table.place(column)?)
+    }
+
+    /// The same for the column in this place.
+    pub fn value_at(&self, place: usize) -> Option<&Value> {
+        self.profile.as_ref()?.1.values.get(place)
     }
 }

@@ -14,8 +14,7 @@ const INDEXED_TEXT_MAX: usize = 1000;
 
 /// Everything that is special about one table. Parsing, SQL, rows, JSON and schemas are made from it.
 ///
-/// Each table has more columns, which are the same in all: `clerk_id`, `data`, the version (`updated_at`, `occurred_at`,
-/// `event_id`), `deleted_at`, `synced_at` and `erased_at`.
+/// Each table has more columns, which are the same in all: see `row_columns`.
 pub struct Table {
     /// The name in both databases.
     pub name: &'static str,
@@ -28,6 +27,21 @@ pub struct Table {
     /// Words for a field that are nothing like its name.
     pub synonyms: &'static [(&'static str, &'static str)],
 }
+
+/// The columns of every table before its own.
+static BEFORE: [Column; 1] = [text("clerk_id", "Clerk's ID.")];
+
+/// The columns of every table behind its own.
+#[rustfmt::skip]
+static BEHIND: [Column; 7] = [
+    time("updated_at", "When it was last changed at Clerk; first part of the version."),
+    time("deleted_at", "When it was deleted at Clerk: the earliest delete. Never cleared."),
+    json("data", "The whole object as Clerk sent it."),
+    text("event_id", "svix-id of the event that the profile came from; null in a row that only a delete has reached."),
+    time("occurred_at", "Time of the event that the profile came from."),
+    time("synced_at", "When clerk-sync last wrote this row."),
+    time("erased_at", "When the data of the row was erased."),
+];
 
 /// A type of event that fills a table.
 #[derive(Debug, PartialEq, Eq)]
@@ -276,6 +290,11 @@ impl Table {
     /// The place of a column in the rows. Returns `None` if the table has no such column.
     pub fn place(&self, column: &str) -> Option<usize> {
         self.columns.iter().position(|known| known.name == column)
+    }
+
+    /// All columns of a row, in their order.
+    pub fn row_columns(&self) -> impl Iterator<Item = &Column> {
+        BEFORE.iter().chain(self.columns).chain(&BEHIND)
     }
 
     /// The columns that are compared with Clerk's list.
