@@ -47,6 +47,7 @@ fn id(name: &str) -> EventId {
 pub struct ListedUser {
     /// `None` if it cannot be read.
     pub id: Option<ClerkId>,
+    /// The change, or why the object is rejected.
     pub read: Result<Change, Rejection>,
 }
 

@@ -337,27 +337,38 @@ fn place(error: &serde_json::Error) -> String {
 /// What an event says.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
+    /// The ID.
     pub id: EventId,
+    /// When the event occurred.
     pub occurred_at: Timestamp,
+    /// What it changes.
     pub change: Change,
 }
 
 /// Why an event can never be applied as it is. The texts name places and limits, never what the body holds.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Rejection {
+    /// The body is not JSON.
     #[error("the body cannot be read as a JSON object: {0}")]
     NotJson(String),
+    /// The body has no type.
     #[error("the body has no type, or one that is no text")]
     MissingType,
+    /// The type belongs to no synced table.
     #[error("only user.created, user.updated and user.deleted can be applied")]
     UnsupportedType,
+    /// The ID is missing or cannot be used.
     #[error("the user's ID cannot be read: {0}")]
     InvalidId(&'static str),
+    /// A time is missing, not positive or too far ahead.
     #[error("{field} {fault}")]
     ImplausibleTime {
+        /// The field.
         field: &'static str,
+        /// What is wrong.
         fault: &'static str,
     },
+    /// No database stores a value of the object.
     #[error("no database can store data: {0}")]
     Unstorable(&'static str),
 }

@@ -23,6 +23,7 @@ pub enum OmitError {
     Needed(&'static str),
     /// No table has such a field: what was meant to be omitted would be stored.
     Unknown {
+        /// The name.
         name: String,
         /// `None` if the name is like no field.
         nearest: Option<&'static str>,

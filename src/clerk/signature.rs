@@ -32,15 +32,19 @@ const KEY_MIN: usize = 16;
 /// Why a delivery is refused. Every one is the fault of the sender, or of our clock or secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SignatureError {
+    /// A header is missing.
     #[error("the header svix-{0} is missing")]
     MissingHeader(&'static str),
+    /// A header has a wrong form.
     #[error("the header svix-{0} {1}")]
     InvalidHeader(&'static str, &'static str),
+    /// The time of the signature is too far from now.
     #[error("svix-timestamp is {0} than 5 minutes: check that this machine's clock is right")]
     TimestampOutOfTolerance(&'static str),
     #[error(
         "no signature matches: check that the signing secret is the one of this endpoint in Clerk's dashboard, and that nothing between changes the body"
     )]
+    /// No secret matches the signature.
     InvalidSignature,
 }
 
@@ -205,6 +209,7 @@ pub struct Verifier {
 /// A delivery with a valid signature.
 #[derive(Debug)]
 pub struct Verified {
+    /// The event.
     pub event: SignedEvent,
     /// The places in the list of the secrets that signed it, from 0; at least one. In a rotation there may be two.
     pub secrets: Vec<usize>,

@@ -100,12 +100,18 @@ enum Source {
 /// The value of a column.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Value {
+    /// No value.
     #[default]
     Null,
+    /// A text.
     Text(Box<str>),
+    /// A truth value.
     Boolean(bool),
+    /// A whole number.
     Integer(i64),
+    /// A time.
     Time(Timestamp),
+    /// A JSON object.
     Json(Json),
 }
 
@@ -338,20 +344,10 @@ pub(super) fn id_of(object: &Object<'_>) -> Result<ClerkId, &'static str> {
     ClerkId::new(&id).ok_or("data.id is not 1 to 255 characters")
 }
 
-/// A copy of the table of users with one more column.
-#[cfg(test)]
-pub(crate) fn users_with(column: Column) -> &'static Table {
-    let users = &super::tables::users::TABLE;
-    let columns = [users.columns, &[column]].concat();
-    Box::leak(Box::new(Table {
-        columns: columns.leak(),
-        ..*users
-    }))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clerk::tables::users::users_with;
 
     #[test]
     fn a_column_that_is_added_to_the_list_is_read() {

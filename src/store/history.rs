@@ -17,6 +17,7 @@ use crate::clerk::{ClerkId, EventId, Fields, SignedEvent, Version, api_object, t
 /// An event of a user, and what it did.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct HistoryRow {
+    /// The event.
     #[serde(flatten)]
     pub event: EventRow,
     /// When the event occurred that made it stale; null if that one is not recorded.

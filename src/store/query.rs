@@ -15,8 +15,11 @@ use crate::format;
 pub struct UserFilter {
     /// The primary address; case does not count.
     pub email: Option<String>,
+    /// The phone number.
     pub phone: Option<String>,
+    /// The user name.
     pub username: Option<String>,
+    /// Your own ID.
     pub external_id: Option<String>,
     /// What a person typed: a whole Clerk ID, or the beginning of an e-mail address, a phone number, a username, an external ID,
     /// a first or a last name, or of both. Case does not count but in external IDs.
@@ -28,8 +31,11 @@ pub struct UserFilter {
 /// Selects events. Every part that is given must hold.
 #[derive(Debug, Clone, Default)]
 pub struct EventFilter {
+    /// The status; `None` for all.
     pub status: Option<Status>,
+    /// The type; `None` for all.
     pub event_type: Option<String>,
+    /// Clerk's ID.
     pub clerk_id: Option<String>,
     /// Of failed events, and of discarded ones that had failed. With the status `failed` it has an index of its own.
     pub error_code: Option<String>,
@@ -80,6 +86,7 @@ fn within(ms: i64) -> Timestamp {
 /// A page of a listing.
 #[derive(Debug, Clone)]
 pub struct Page {
+    /// Most rows of a page.
     pub limit: NonZeroU32,
     /// Where the page before ended; `None` for the first page.
     pub after: Option<Cursor>,
@@ -101,6 +108,7 @@ impl Page {
 /// Rows, and where the next page starts.
 #[derive(Debug, Clone)]
 pub struct Listing<T> {
+    /// The rows of the page.
     pub rows: Vec<T>,
     /// `None` if there are no more.
     pub next: Option<Cursor>,
@@ -120,11 +128,16 @@ impl<T> Listing<T> {
 /// The place of a row in the order of its listing. It stays valid while rows change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cursor {
+    /// A user.
     User {
+        /// Clerk's ID.
         clerk_id: String,
     },
+    /// An event.
     Event {
+        /// When it was received.
         received_at: Timestamp,
+        /// The event's ID.
         event_id: EventId,
     },
 }

@@ -18,35 +18,54 @@ use crate::clerk::{EventId, Kind, Table, Value};
 /// A row of a synced table.
 #[derive(Debug, Clone)]
 pub struct TableRow {
+    /// The table.
     pub table: &'static Table,
+    /// Clerk's ID.
     pub clerk_id: String,
     /// One for each column of the table, in its order.
     pub values: Box<[Value]>,
+    /// Clerk's time of the profile; `None` without a profile.
     pub updated_at: Option<Time>,
+    /// The time of the delete; `None` if not deleted.
     pub deleted_at: Option<Time>,
     /// The whole object.
     pub data: Option<Box<RawValue>>,
+    /// The event's ID.
     pub event_id: Option<String>,
+    /// When the event occurred.
     pub occurred_at: Option<Time>,
+    /// When the row was last changed.
     pub synced_at: Time,
+    /// When it was erased; `None` if it was not.
     pub erased_at: Option<Time>,
 }
 
 /// A row of `events`.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct EventRow {
+    /// The event's ID.
     pub event_id: String,
+    /// The type.
     pub event_type: String,
+    /// Clerk's ID.
     pub clerk_id: Option<String>,
+    /// When the event occurred.
     pub occurred_at: Option<Time>,
     /// `svix-timestamp` of the delivery that made the row.
     pub sent_at: Time,
+    /// When it was received.
     pub received_at: Time,
+    /// When it was last processed.
     pub processed_at: Time,
+    /// The status.
     pub status: Status,
+    /// How often it was delivered.
     pub deliveries: i64,
+    /// How often it was tried.
     pub attempts: i64,
+    /// Why it failed; `None` if it did not.
     pub error: Option<String>,
+    /// The code of the error; `None` if it did not fail.
     pub error_code: Option<String>,
     /// Of a stale event: the event whose newer version was there.
     pub superseded_by: Option<String>,
@@ -225,7 +244,8 @@ fn lossy_text<S: Serializer>(bytes: &Option<Vec<u8>>, serializer: S) -> Result<S
 mod tests {
     use super::*;
     use crate::clerk::Timestamp;
-    use crate::clerk::table::{integer, users_with};
+    use crate::clerk::table::integer;
+    use crate::clerk::tables::users::users_with;
     use crate::store::template::{Dialect, render};
 
     #[test]

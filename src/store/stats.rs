@@ -18,6 +18,7 @@ use crate::clerk::Timestamp;
 pub struct Totals {
     /// Rows of users, deleted ones too.
     pub users: u64,
+    /// Users who are deleted.
     pub deleted_users: u64,
     /// Rows of `events`.
     pub events: u64,
@@ -30,7 +31,9 @@ pub struct Totals {
 /// The failed events, which wait for an operator.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Failed {
+    /// How many.
     pub count: u64,
+    /// How many by error code.
     pub by_code: BTreeMap<String, u64>,
     /// When the oldest of them was received.
     pub oldest_received_at: Option<Time>,
@@ -56,10 +59,15 @@ pub struct Recent {
 /// Events that were received in one minute, by outcome.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Minute {
+    /// The time.
     pub at: Time,
+    /// How many were applied.
     pub applied: u64,
+    /// How many were stale.
     pub stale: u64,
+    /// How many failed.
     pub failed: u64,
+    /// How many were discarded.
     pub discarded: u64,
 }
 
@@ -69,15 +77,20 @@ pub struct Minute {
 pub struct Lag {
     /// How many events.
     pub count: u64,
+    /// The median, in milliseconds.
     pub p50_ms: Option<u64>,
+    /// The 95th percentile, in milliseconds.
     pub p95_ms: Option<u64>,
+    /// The 99th percentile, in milliseconds.
     pub p99_ms: Option<u64>,
 }
 
 /// The lag of what was received in the minutes from `at` on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct LagSince {
+    /// The time.
     pub at: Time,
+    /// The lag.
     #[serde(flatten)]
     pub lag: Lag,
 }

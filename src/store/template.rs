@@ -28,7 +28,9 @@ pub(super) const PARAMETERS_BEFORE_COLUMNS: usize = 21;
 /// The database that a statement is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
+    /// PostgreSQL.
     Postgres,
+    /// SQLite.
     Sqlite,
 }
 

@@ -16,9 +16,11 @@ pub struct Write {
 /// A row of `events` to write.
 #[derive(Debug, Clone)]
 pub struct Record {
+    /// The event.
     pub event: SignedEvent,
     /// How often the event is in the batch.
     pub deliveries: u32,
+    /// What it parsed to.
     pub parsed: Parsed,
 }
 
@@ -27,7 +29,9 @@ pub struct Record {
 pub enum Parsed {
     /// It was parsed.
     Readable {
+        /// Clerk's ID.
         clerk_id: ClerkId,
+        /// When the event occurred.
         occurred_at: Timestamp,
         /// `data.updated_at` of its profile; `None` for a delete.
         updated_at: Option<Timestamp>,
@@ -39,6 +43,7 @@ pub enum Parsed {
     Failed {
         /// The row that it is about; `None` if that could not be read.
         clerk_id: Option<ClerkId>,
+        /// Why it failed.
         failure: EventFailure,
     },
 }
