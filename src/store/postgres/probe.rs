@@ -20,11 +20,17 @@ pub struct ServerReport {
     pub version_number: i32,
     /// What the schema holds.
     pub tables: SchemaState,
+    /// How connections reach the server.
     pub pooling: Pooling,
+    /// Whether the server syncs its files.
     pub fsync: bool,
+    /// Whether the server logs whole pages.
     pub full_page_writes: bool,
+    /// When the server answers a commit.
     pub synchronous_commit: String,
+    /// Whether the server compresses with lz4.
     pub has_lz4: bool,
+    /// Whether the server only reads.
     pub is_read_only: bool,
     /// Whether the connection is safe from others: encrypted, or within this machine.
     pub is_private: bool,
@@ -38,6 +44,7 @@ pub struct ServerReport {
     pub migrations: Option<SchemaFault>,
     /// The session that migrates now; `None` if none does.
     pub migrating: Option<String>,
+    /// The rights of the role.
     pub rights: Rights,
 }
 
