@@ -9,6 +9,7 @@ use crate::clerk::EventId;
 
 /// What a replay did, or would do.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = Done)]
 pub struct ReplayReport {
     /// Whether nothing was changed.
     pub dry_run: bool,
@@ -26,6 +27,7 @@ pub struct ReplayReport {
 
 /// What the events of a replay would do to the table as it is now.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = Would)]
 pub struct ReplayPreview {
     /// They would change their row.
     pub apply: u64,
@@ -46,6 +48,7 @@ pub struct Replayed {
 
 /// What a discard did, or would do.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = Discarded)]
 pub struct DiscardReport {
     /// Whether nothing was changed.
     pub dry_run: bool,

@@ -25,7 +25,9 @@ pub(super) use dispatch;
 /// A database. Clones share its connections.
 #[derive(Clone)]
 pub enum Store {
+    /// PostgreSQL.
     Postgres(postgres::Store),
+    /// SQLite.
     Sqlite(sqlite::Store),
 }
 
@@ -33,7 +35,9 @@ pub enum Store {
 #[derive(Debug, Clone)]
 #[expect(clippy::large_enum_variant, reason = "made once a process")]
 pub enum Options {
+    /// PostgreSQL.
     Postgres(postgres::Options),
+    /// SQLite.
     Sqlite(sqlite::Options),
 }
 
@@ -41,7 +45,9 @@ pub enum Options {
 #[derive(Debug, Clone)]
 #[expect(clippy::large_enum_variant, reason = "made once, by `check`")]
 pub enum DatabaseReport {
+    /// PostgreSQL.
     Postgres(postgres::ServerReport),
+    /// SQLite.
     Sqlite(sqlite::FileReport),
 }
 

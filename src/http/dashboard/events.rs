@@ -75,7 +75,7 @@ fn notice(query: &PageQuery) -> Option<String> {
     let count = format::count(query.get("number").parse().ok()?, "event");
     match query.get("done") {
         "replayed" => Some(format!(
-            "{count} put back onto the queue. Those that are applied now leave this list by themselves."
+            "{count} published to the queue again. Those that are applied now leave this list by themselves."
         )),
         "discarded" => Some(format!("{count} discarded.")),
         _ => None,

@@ -20,11 +20,17 @@ pub struct ServerReport {
     pub version_number: i32,
     /// What the schema holds.
     pub tables: SchemaState,
+    /// Whether a pooler is in front of the server.
     pub pooling: Pooling,
+    /// Whether a commit is forced to disk.
     pub fsync: bool,
+    /// Whether a page that was written in part can be restored.
     pub full_page_writes: bool,
+    /// How a commit is waited for.
     pub synchronous_commit: String,
+    /// Whether columns can be compressed with lz4.
     pub has_lz4: bool,
+    /// Whether the server only reads.
     pub is_read_only: bool,
     /// Whether the connection is safe from others: encrypted, or within this machine.
     pub is_private: bool,
@@ -38,6 +44,7 @@ pub struct ServerReport {
     pub migrations: Option<SchemaFault>,
     /// The session that migrates now; `None` if none does.
     pub migrating: Option<String>,
+    /// What the role may do.
     pub rights: Rights,
 }
 

@@ -5,7 +5,9 @@ use crate::store::StoreError;
 /// What a person must fix in the database, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SchemaFault {
+    /// What is wrong.
     pub what: String,
+    /// What to do.
     pub fix: String,
 }
 

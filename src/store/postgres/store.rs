@@ -25,11 +25,13 @@ use crate::store::{Keep, Outcome, Parsed, SchemaVersion, StoreError, Write};
 /// The server, and how it is used. Plain data.
 #[derive(Debug, Clone)]
 pub struct Options {
+    /// Where the server is, and the login.
     pub address: Address,
     /// The schema that holds the tables.
     pub schema: SchemaName,
     /// Most connections for writes.
     pub connections: u32,
+    /// What is kept of events and of deleted users.
     pub keep: Keep,
 }
 

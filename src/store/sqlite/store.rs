@@ -26,13 +26,16 @@ use crate::store::{Keep, Outcome, SchemaVersion, StoreError, Write};
 /// The file, and what is kept in it. Plain data.
 #[derive(Debug, Clone)]
 pub struct Options {
+    /// Of the file.
     pub path: PathBuf,
+    /// What is kept of events and of deleted users.
     pub keep: Keep,
 }
 
 /// What the file is like.
 #[derive(Debug, Clone)]
 pub struct FileReport {
+    /// Of the file.
     pub schema: SchemaVersion,
     /// Whether other users of this machine cannot read the file; `None` if there is no file.
     pub is_private: Option<bool>,

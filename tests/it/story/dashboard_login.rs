@@ -238,7 +238,7 @@ async fn a_forged_form_does_nothing() {
     assert_eq!(
         other.log_in(TOKEN).await.status,
         403,
-        "nobody is logged in by another site"
+        "another site logs no visitor in"
     );
     let event = app.event("msg_1").await.unwrap();
     assert_eq!(

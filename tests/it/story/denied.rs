@@ -1,5 +1,5 @@
-//! What a person must mend: a grant that is missing, a role that is not there, a rule of the application's own. It is said once and
-//! clearly, readiness shows it, nothing is lost, and work goes on by itself once it is mended.
+//! Errors that need an operator: a missing grant, a missing role, a constraint of the application. Each is logged once, readiness
+//! shows it, no event is lost, and the work continues by itself once it is fixed.
 
 use std::time::{Duration, Instant};
 
@@ -217,7 +217,7 @@ async fn a_worker_is_not_ready_while_every_write_is_rejected() {
     let mut admin = place.database().connect().await;
     assert_eq!(app.deliver("msg_0", update("user_0")).await.status, 200);
     app.settled("msg_0").await;
-    for (number, (breaks, mends, words)) in (1..).zip(faults) {
+    for (number, (breaks, fixes, words)) in (1..).zip(faults) {
         admin.execute(AssertSqlSafe(breaks)).await.unwrap();
         let id = format!("msg_{number}");
         assert_eq!(
@@ -240,7 +240,7 @@ async fn a_worker_is_not_ready_while_every_write_is_rejected() {
             said.elapsed() > Duration::from_secs(3)
         })
         .await;
-        admin.execute(AssertSqlSafe(mends)).await.unwrap();
+        admin.execute(AssertSqlSafe(fixes)).await.unwrap();
         // The same event shows that the database takes writes again.
         until("it is ready", async || {
             readiness(&app).await.starts_with("200")

@@ -150,7 +150,7 @@ async fn a_thousand_idle_connections_starve_no_client() {
             started.elapsed()
         );
     }
-    // Whoever says nothing is sent away after the time for a request's head.
+    // A silent client is disconnected after the time for a request's head.
     let mut buffer = [0; 256];
     until("an idle connection is closed", async || {
         idle[0].read(&mut buffer).await.is_ok()
@@ -306,7 +306,7 @@ async fn half_sent_bodies_are_limited_together_and_leave_capacity_for_usual_ones
         assert!(started.elapsed() < DEADLINE);
     }
     assert!(refused > 50, "{refused} were refused");
-    // What was held is given back: the largest body passes again.
+    // The bytes are released: the largest body passes again.
     let fits = format!("{BODY}{}", " ".repeat(MIB - BODY.len()));
     until("there is room again", async || {
         app.try_deliver("msg_fits", fits.clone())

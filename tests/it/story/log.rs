@@ -1,4 +1,4 @@
-//! The log: for whoever asks, a line for each event with its ID and its user's; else no more lines the more events come.
+//! The log: at level debug a line for each event with its ID and its user's; else the number of lines does not grow with events.
 
 use clerk_sync::store::Status;
 use serde_json::{Value, json};
@@ -68,17 +68,17 @@ async fn each_event_has_its_lines_at_level_debug() {
         }
     }
     // The log is read to its end a little later than it is written.
-    let told = |wanted: &str, count: usize| {
+    let logged = |wanted: &str, count: usize| {
         lines(&app)
             .iter()
             .filter(|line| line["message"] == wanted)
             .count()
             == count
     };
-    until("all are told", async || {
-        told("event applied or recorded", 4)
-            && told("an event was queued", 4)
-            && told("an event of another type was ignored", 1)
+    until("all are logged", async || {
+        logged("event applied or recorded", 4)
+            && logged("an event was queued", 4)
+            && logged("an event of another type was ignored", 1)
     })
     .await;
     let lines = lines(&app);
@@ -174,21 +174,21 @@ async fn more_events_make_no_more_lines_and_failures_are_logged_once_per_batch()
     }
     // The other warning is of the start: the files are on a disk that may go.
     let is_of_events = |line: &Value| line["level"] == "WARN" && line["files"].is_null();
-    let told = || {
+    let logged = || {
         lines(&receiving)
             .into_iter()
             .filter(is_of_events)
             .collect::<Vec<Value>>()
     };
     let failed = || {
-        told()
+        logged()
             .iter()
             .map(|line| line["failed"].as_u64().unwrap())
             .sum::<u64>()
     };
-    until("all are told", async || failed() >= 60).await;
-    assert_eq!(failed(), 60, "{:?}", told());
-    for line in told() {
+    until("all are logged", async || failed() >= 60).await;
+    assert_eq!(failed(), 60, "{:?}", logged());
+    for line in logged() {
         assert_eq!(line["error_code"], "not_json");
         assert!(
             line["event_id"].as_str().unwrap().starts_with("msg_bad_"),

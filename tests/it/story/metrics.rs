@@ -181,7 +181,7 @@ pub fn is_clean(scrape: &Scrape) {
     ] {
         assert!(
             !scrape.text.contains(private),
-            "{private} is told: {}",
+            "{private} is reported: {}",
             scrape.text
         );
     }
@@ -228,7 +228,7 @@ async fn one_process_reports_everything() {
 
     story(&app).await;
     refused(&app).await;
-    let scrape = scrape_until(&app, "all is told", |scrape| {
+    let scrape = scrape_until(&app, "everything is reported", |scrape| {
         scrape.get("clerk_sync_failed_events") == Some(2.0)
             && scrape.get("clerk_sync_queue_depth") == Some(0.0)
     })
@@ -261,7 +261,7 @@ async fn one_process_reports_everything() {
         Some(1.0)
     );
 
-    // A replay is an event more, and its lag begins anew.
+    // A replay is another event, and its lag starts again.
     place.succeed(&["events", "replay", "msg_cut"]);
     let scrape = scrape_until(&app, "it failed again", |scrape| {
         scrape.get(r#"clerk_sync_events_total{status="failed",type="other"}"#) == Some(2.0)
@@ -307,7 +307,7 @@ async fn a_receiver_and_a_worker_each_report_their_part() {
         "a receiver has no database"
     );
 
-    let scrape = scrape_until(&worker, "all is told", |scrape| {
+    let scrape = scrape_until(&worker, "everything is reported", |scrape| {
         scrape.get("clerk_sync_failed_events") == Some(2.0)
             && scrape.get("clerk_sync_queue_depth") == Some(0.0)
     })

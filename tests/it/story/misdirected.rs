@@ -199,14 +199,14 @@ async fn a_signed_delivery_to_a_wrong_path_gets_the_right_one_and_is_counted_and
         let expected = (number + 1) as f64;
         assert_eq!(counted, Some(expected), "{method} {path}");
     }
-    let told = |app: &App| {
+    let logged = |app: &App| {
         app.log()
             .iter()
             .filter(|line| line.contains("come to a wrong path"))
             .count()
     };
-    until("it is logged", async || told(&app) > 0).await;
-    assert_eq!(told(&app), 1, "once a minute");
+    until("it is logged", async || logged(&app) > 0).await;
+    assert_eq!(logged(&app), 1, "once a minute");
     let log = app.log().join("\n");
     assert!(
         log.contains(r#""right_path":"/api/webhooks/clerk""#),
@@ -241,7 +241,7 @@ async fn an_unsigned_request_gets_the_hint_and_counts_nothing() {
         ]),
     ] {
         let large = vec![b' '; 3 * 1024 * 1024];
-        // The answer may come before all of a body that nobody wants is written.
+        // The answer may come before an unwanted body is written.
         let Some(response) = app.send("POST", "/api/webhooks", &given, large).await else {
             continue;
         };

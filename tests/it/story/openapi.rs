@@ -1,4 +1,4 @@
-//! What a program is told of the routes: each one that is served, as it is served.
+//! The OpenAPI document: it describes each route that is served, as it is served.
 
 use std::collections::BTreeSet;
 
@@ -63,11 +63,11 @@ async fn every_route_is_in_the_document_and_rejects_a_request_without_token() {
     assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
 
     let operations = operations(&document);
-    let told: BTreeSet<_> = operations
+    let described: BTreeSet<_> = operations
         .iter()
         .map(|(method, path, _)| (method.clone(), path.clone()))
         .collect();
-    assert_eq!(told, served());
+    assert_eq!(described, served());
     let ids: BTreeSet<_> = operations
         .iter()
         .map(|(.., operation)| operation["operationId"].as_str().unwrap())
@@ -102,7 +102,7 @@ async fn every_route_is_in_the_document_and_rejects_a_request_without_token() {
         );
         assert!(
             operation["responses"].get(expected.to_string()).is_some(),
-            "{method} {path} does not tell {expected}"
+            "{method} {path} does not name {expected}"
         );
     }
 }
@@ -128,7 +128,7 @@ async fn every_problem_and_every_reference_is_in_the_document() {
     {
         assert!(
             text.contains(&format!("`{code}`")),
-            "no operation tells of {code}"
+            "no operation names {code}"
         );
     }
     for reference in text

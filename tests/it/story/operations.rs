@@ -1,5 +1,5 @@
-//! What docs/operations.md tells an operator to do, done: backups that are brought back, a database or a queue that is lost
-//! and rebuilt from what Svix sends again, an upgrade with the old version at work.
+//! The procedures of docs/operations.md: a backup that is restored, a lost database or queue that is rebuilt from redeliveries, an
+//! upgrade while the old version works.
 
 use std::collections::BTreeMap;
 
@@ -230,7 +230,7 @@ async fn a_lost_queue_is_filled_again_from_redeliveries() {
     for exchange in ["events", "dead", "unrouted"] {
         place.namespace().delete_exchange(exchange).await;
     }
-    // Nothing is acknowledged that nothing could keep; the receiver makes the queue anew by itself.
+    // No event is acknowledged without a queue; the receiver declares the queue again by itself.
     until("the receiver takes events again", async || {
         let answer = receiver
             .try_deliver(&later.0[0].0, later.0[0].1.clone())

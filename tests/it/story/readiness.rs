@@ -1,4 +1,4 @@
-//! `/readyz` and `/metrics`: what they say of a worker that does not apply, and what they cost whoever asks too often.
+//! `/readyz` and `/metrics` of a worker that does not apply events, and how often they ask the database.
 
 use std::time::{Duration, Instant};
 
@@ -121,7 +121,7 @@ async fn a_worker_without_its_schema_reports_that_it_applies_nothing() {
     .await;
 }
 
-/// From the start to the end: what is told as a death must be one.
+/// From the start to the stop: no task is reported dead that is not.
 async fn no_task_dies(place: Place) {
     let mut app = place.serve().await;
     assert_eq!(app.deliver("msg_1", BODY).await.status, 200);

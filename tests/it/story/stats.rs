@@ -90,7 +90,7 @@ async fn stats_report_the_state_of_the_service_without_servers() {
     stats_report_the_state_of_the_service(Place::embedded()).await;
 }
 
-/// What waits is told with the age of the oldest, where the queue can say; and why where it cannot.
+/// Waiting events are reported with the age of the oldest if the queue knows it, else with the reason.
 #[tokio::test(flavor = "multi_thread")]
 async fn events_that_wait_in_the_queue_are_counted() {
     let place = Place::servers().await;
@@ -144,7 +144,7 @@ async fn a_user_is_found_by_the_beginning_of_a_name_and_the_history_says_why() {
     assert_eq!(get(&app, "/api/users?q=ada").await.body["users"], json!([]));
 
     let first = get(&app, "/api/users/user_1/history?limit=2").await.body;
-    let told = |row: &Value| {
+    let summary = |row: &Value| {
         assert!(
             row["lag_ms"].as_u64().is_some()
                 && row["received_at"].is_string()
@@ -161,7 +161,7 @@ async fn a_user_is_found_by_the_beginning_of_a_name_and_the_history_says_why() {
         .as_array()
         .unwrap()
         .iter()
-        .map(told)
+        .map(summary)
         .collect();
     assert_eq!(
         rows,

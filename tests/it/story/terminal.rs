@@ -1,4 +1,4 @@
-//! What commands show of what came from outside, and what they do when nobody reads it any more.
+//! How commands print text from outside, and what they do when their output is not read any more.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ExitStatus, Stdio};
@@ -209,7 +209,7 @@ async fn output_that_cannot_be_written_is_an_error() {
     assert!(app.stop().success());
 }
 
-/// Whoever reads the log can go away: the program works on.
+/// The reader of the log can go away: the program continues.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_without_a_reader_blocks_nothing() {
     let place = Place::embedded();

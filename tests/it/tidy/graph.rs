@@ -84,12 +84,12 @@ impl Graph {
     /// Returns the files that a module reaches, each with the name it uses there and the line.
     fn reached(&self, inside: &[String], module: &Module) -> Vec<(String, String, usize)> {
         let names = &module.names;
-        let uses = names.uses.iter().filter(|used| match used.is_public {
-            true => names.words.contains(&used.name),
-            false => true,
+        // Inline modules are tests, which may use anything.
+        let uses = names.uses.iter().filter(|used| {
+            !used.is_inline && (!used.is_public || names.words.contains(&used.name))
         });
         let uses = uses.map(|used| (&used.path, used.name.as_str()));
-        let paths = names.paths.iter();
+        let paths = names.paths.iter().filter(|path| path.here == inside);
         let paths = paths.map(|path| (path, path.segments.last().map_or("", String::as_str)));
         uses.chain(paths)
             .filter_map(|(path, name)| {

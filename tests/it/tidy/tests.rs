@@ -1,5 +1,6 @@
 //! Each rule of the parent catches what it names, however it is written, and nothing else.
 
+use super::graph;
 use super::scan::Source;
 use super::{FILE_LINES_MAX, MAY_IMPORT, circle, faults, is_drawer};
 
@@ -305,4 +306,56 @@ fn a_statement_that_nothing_includes_is_caught() {
         let other = text.replace("apply", "read");
         assert_eq!(said(&format!("//! Other.\n{other}")), caught, "{other}");
     }
+}
+
+/// Returns the files of each circle, from the arrow to remove on.
+fn circles(files: &[(&str, &str)]) -> Vec<Vec<String>> {
+    let sources: Vec<_> = files
+        .iter()
+        .map(|(path, text)| Source::new(path, text))
+        .collect();
+    let circles = graph::circles(&graph::arrows(&sources));
+    let files = |circle: Vec<graph::Arrow>| circle.into_iter().map(|arrow| arrow.from).collect();
+    circles.into_iter().map(files).collect()
+}
+
+#[test]
+fn a_circle_between_files_is_found() {
+    let parent = ("src/a/mod.rs", "mod b; pub struct A; fn f() { b::g() }");
+    let child = ("src/a/b.rs", "use super::A; pub fn g(a: A) {}");
+    assert_eq!(circles(&[parent, child]).len(), 1);
+    let siblings = [
+        ("src/a/mod.rs", "mod b; mod c;"),
+        ("src/a/b.rs", "use super::c::{One, Two}; pub struct B;"),
+        (
+            "src/a/c.rs",
+            "pub struct One(crate::a::b::B); pub struct Two;",
+        ),
+    ];
+    assert_eq!(circles(&siblings), [["src/a/c.rs", "src/a/b.rs"]]);
+    let by_module = [
+        ("src/a.rs", "use crate::b; pub fn f() { b::g() }"),
+        ("src/b.rs", "pub fn g() { crate::a::f() }"),
+    ];
+    assert_eq!(circles(&by_module).len(), 1);
+}
+
+#[test]
+fn a_parent_that_only_passes_names_on_is_in_no_circle() {
+    for parent in [
+        "mod b; mod c; pub use b::B; pub use c::C;",
+        "mod b; mod c; pub use b::*; pub use c::C;",
+    ] {
+        let files = [
+            ("src/a/mod.rs", parent),
+            ("src/a/b.rs", "pub struct B;"),
+            ("src/a/c.rs", "use super::B; pub struct C(B);"),
+        ];
+        assert_eq!(circles(&files), [[""; 0]; 0], "{parent}");
+    }
+    let test = [
+        ("src/a.rs", "pub struct A; mod tests { use crate::b::f; }"),
+        ("src/b.rs", "use crate::a::A; pub fn f(a: A) {}"),
+    ];
+    assert_eq!(circles(&test), [[""; 0]; 0], "a test may use anything");
 }
