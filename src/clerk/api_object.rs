@@ -1,16 +1,16 @@
-//! Clerk's list of users: what a page of it says, as changes that the rule can join.
+//! An object of Clerk's lists as a change that the rule can join.
 //!
-//! A user object that was read from the list is no event, so it has neither `svix-id` nor time of its own. It gets the lowest
-//! version that its `updated_at` allows: `(updated_at, Timestamp::MIN, LISTED)`. From that follows, by the join alone:
+//! An object that was read from a list is no event: it has neither `svix-id` nor a time of its own. It gets the lowest version
+//! that its `updated_at` allows: `(updated_at, Timestamp::MIN, LISTED)`. From that follows, by the join alone:
 //!
-//! - It fills a row that has nothing, or an older `updated_at`, and an event with a later one overrules it, whichever comes first.
-//! - An event with the same `updated_at` tells of the same state and wins over it, in either order: each event occurred later than
+//! - It fills a row without a profile, or with an older `updated_at`. An event with a later one overrules it, in either order.
+//! - An event with the same `updated_at` has the same state and wins over it, in either order: each event occurred later than
 //!   `Timestamp::MIN`.
 //! - Read again it is the same version, which alters nothing.
-//! - It never says `deleted_at`, and the join keeps the earliest one that anybody said. So a page that was read before a delete
-//!   and is written after it fills a profile at most, and brings nobody back.
+//! - It has no `deleted_at`, and the join keeps the earliest one. So a page that was read before a delete and is written after
+//!   it fills a profile at most, and restores no deleted row.
 //!
-//! The rule needs no case for any of this, and so neither do the stores.
+//! The rule needs no special case for any of this, and neither do the stores.
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -25,13 +25,13 @@ use super::redact::OmittedFields;
 use super::table::{Table, id_of};
 use super::tables::users;
 
-/// What stands for an event's ID in the version of a user that was read from the list.
+/// In the place of an event's ID, in the version of an object that was read from the list.
 pub static LISTED: LazyLock<EventId> = LazyLock::new(|| id("backfill"));
 
 /// The same for a row that differs from the list though it has the same `updated_at`; see `overruling`.
 static CORRECTED: LazyLock<EventId> = LazyLock::new(|| id("reconcile"));
 
-/// Whether this stands for no event in the version of a row, but for a reading of the list.
+/// Whether this ID in the version of a row is that of no event, but of an object that was read from the list.
 pub fn is_reading(event_id: &str) -> bool {
     [&*LISTED, &*CORRECTED]
         .iter()
@@ -45,13 +45,14 @@ fn id(name: &str) -> EventId {
 /// One user of a page.
 #[derive(Debug)]
 pub struct ListedUser {
-    /// Nothing where it cannot be read.
+    /// `None` if it cannot be read.
     pub id: Option<ClerkId>,
+    /// The change, or why the object is rejected.
     pub read: Result<Change, Rejection>,
 }
 
-/// The text of a body. A byte that is no UTF-8 becomes the escape of a NUL character, which no database holds: it fails the one
-/// user in whom it stands, and not the page.
+/// The text of a body. A byte that is no UTF-8 becomes the escape of a NUL character, which no database stores: it fails the one
+/// user whose object has it, not the page.
 pub fn text(body: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(body) {
         Ok(text) => Cow::Borrowed(text),
@@ -72,7 +73,7 @@ pub fn text(body: &[u8]) -> Cow<'_, str> {
     }
 }
 
-/// The users of a page, in its order; nothing where it is no list.
+/// The users of a page, in its order. Returns `None` if the page is no list.
 pub fn read_page(page: &str, omitted: &OmittedFields, now: Timestamp) -> Option<Vec<ListedUser>> {
     let users: Vec<&RawValue> = serde_json::from_str(page).ok()?;
     Some(
@@ -132,8 +133,8 @@ fn change(
     })
 }
 
-/// The change that overrules a row of the same `updated_at` and another content: a row that was altered past the rule, or filled with other
-/// `OMIT_FIELDS`. It is as of the reading, which shows no older state than any event of this `updated_at` that occurred before it.
+/// The change that overrules a row with the same `updated_at` and other values: a row that was altered by hand, or filled with other
+/// `OMIT_FIELDS`. Its time is that of the reading, which shows no older state than any event of this `updated_at` before it.
 pub fn overruling(listed: Change, read_at: Timestamp) -> Change {
     let profile = listed.profile.map(|(version, profile)| {
         (
@@ -148,8 +149,8 @@ pub fn overruling(listed: Change, read_at: Timestamp) -> Change {
     Change { profile, ..listed }
 }
 
-/// The change that says that Clerk has no such user any more. The true `user.deleted` occurred before it was missed, and the join keeps the
-/// earliest: when that event comes after all, its time stands.
+/// The change that says that Clerk has no such user any more. The true delete occurred before it was missed, and the join keeps the
+/// earliest: if its event still arrives, its time counts.
 pub fn deleted(id: ClerkId, missed_at: Timestamp) -> Change {
     Change {
         table: &users::TABLE,

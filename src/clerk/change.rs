@@ -21,7 +21,9 @@ pub struct Version {
 /// What one or more events say of one object.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Change {
+    /// The table.
     pub table: &'static Table,
+    /// Clerk's ID.
     pub clerk_id: ClerkId,
     /// The newest profile; `None` if no event brought one.
     pub profile: Option<(Version, Profile)>,
@@ -34,6 +36,7 @@ pub struct Change {
 pub struct RowVersion {
     /// `None` if no profile has reached the row.
     pub version: Option<Version>,
+    /// The time of the delete; `None` if not deleted.
     pub deleted_at: Option<Timestamp>,
     /// Whether its data was erased. Such a row is never filled again.
     pub is_erased: bool,
@@ -92,7 +95,11 @@ impl Change {
 
     /// What the profile says for a column. Returns `None` without a profile, or if the table has no such column.
     pub fn value(&self, column: &str) -> Option<&Value> {
-        let (_, profile) = self.profile.as_ref()?;
-        profile.values.get(self.table.place(column)?)
+        self.value_at(self.table.place(column)?)
+    }
+
+    /// The same for the column in this place.
+    pub fn value_at(&self, place: usize) -> Option<&Value> {
+        self.profile.as_ref()?.1.values.get(place)
     }
 }

@@ -13,7 +13,7 @@ use super::json::Object;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fields(BTreeMap<String, u64>);
 
-/// Differs in every version, and says only that there is one.
+/// Differs in every version, and says nothing more.
 const IN_EVERY_VERSION: &str = "updated_at";
 
 impl Fields {
@@ -51,7 +51,7 @@ impl Fields {
     }
 }
 
-/// Of the value, however it is written. One that is too deep to be read is taken as it is written.
+/// The digest of a value, however it is written. One that is too deep to be parsed counts as it is written.
 fn digest(value: &RawValue) -> u64 {
     let mut hasher = DefaultHasher::new();
     match serde_json::from_str::<Value>(value.get()) {

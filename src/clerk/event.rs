@@ -1,7 +1,7 @@
-//! An event of Clerk's: from a signed body that was not read yet to what it says of one object.
+//! An event of Clerk's: the signed body, and what it says of one object.
 //!
-//! `SignedEvent` is made by a verifier, or restored from where we stored it ourselves. `parse` is the one way from bytes to
-//! `Event`; after it a wrong ID or time cannot be written down.
+//! A `SignedEvent` is made by a verifier, or restored from our own queue or table. `parse` is the one way from bytes to an
+//! `Event`, which has no wrong ID and no wrong time.
 
 use std::sync::Arc;
 
@@ -9,82 +9,13 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use super::change::{Change, Version};
+use super::event_type::EventType;
 use super::id::{ClerkId, EventId, Timestamp};
 use super::json::{self, Object};
 use super::redact::OmittedFields;
-use super::table::{EventKind, Table, id_of};
-use super::tables;
+use super::table::id_of;
 
-/// The `type` in the body.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum EventType {
-    /// It fills a table.
-    Synced(&'static Table, &'static EventKind),
-    /// The body is not JSON or has no `type`: queued all the same, so that it ends as a failed event.
-    Unreadable,
-    /// Any other type: ignored.
-    Other(Box<str>),
-}
-
-/// The name of the types that have none; no event of Clerk's has it.
-const UNREADABLE: &str = "user.unreadable";
-
-impl EventType {
-    /// Reads the type of a body without judging the rest of it.
-    pub fn read(body: &[u8]) -> Self {
-        let outer = std::str::from_utf8(body)
-            .ok()
-            .and_then(|text| Object::read(text).ok());
-        outer
-            .and_then(|outer| Self::of(&outer))
-            .unwrap_or(Self::Unreadable)
-    }
-
-    /// Returns `None` for an object without a type.
-    fn of(outer: &Object<'_>) -> Option<Self> {
-        let name: Box<str> = json::read(outer.get("type")?)?;
-        Some(if *name == *UNREADABLE {
-            Self::Other(name)
-        } else {
-            Self::named(&name)
-        })
-    }
-
-    /// The type under the name that `as_str` gave it.
-    pub fn named(name: &str) -> Self {
-        match tables::of_event(name) {
-            Some((table, kind)) => Self::Synced(table, kind),
-            None if name == UNREADABLE => Self::Unreadable,
-            None => Self::Other(name.into()),
-        }
-    }
-
-    /// The name.
-    pub fn as_str(&self) -> &str {
-        match self {
-            Self::Other(name) => name,
-            known => known.known_name().unwrap_or_default(),
-        }
-    }
-
-    /// The name, which is the routing key too: an unreadable event is routed as the events of users are. Returns `None` for
-    /// other types, whose names come from outside.
-    pub fn known_name(&self) -> Option<&'static str> {
-        match self {
-            Self::Synced(_, kind) => Some(kind.name),
-            Self::Unreadable => Some(UNREADABLE),
-            Self::Other(_) => None,
-        }
-    }
-
-    /// Whether it says that Clerk has deleted the object.
-    pub fn is_delete(&self) -> bool {
-        matches!(self, Self::Synced(_, kind) if kind.deletes)
-    }
-}
-
-/// The trace that an event is a part of, as the two headers of W3C's Trace Context name it. It only travels along, and is read
-/// elsewhere.
+/// The trace of an event: the two headers of W3C's Trace Context. An event carries it; `trace` reads it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TraceContext {
     parent: Box<str>,
@@ -92,12 +23,12 @@ pub struct TraceContext {
 }
 
 impl TraceContext {
-    /// `traceparent` has 55 characters in the version that there is; a later one may have some more.
+    /// `traceparent` has 55 characters in today's version; a later one may have more.
     const PARENT_MAX: usize = 128;
-    /// What `tracestate` may have at least, by the specification.
+    /// The length that the specification asks for at least.
     const STATE_MAX: usize = 512;
 
-    /// Takes what can be a `traceparent`; a `tracestate` that cannot be one is left out.
+    /// Returns `None` if `parent` cannot be a `traceparent`. A `state` that cannot be a `tracestate` is left out.
     pub fn new(parent: &str, state: &str) -> Option<Self> {
         let is_plain = |text: &str| text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
         if parent.is_empty() || parent.len() > Self::PARENT_MAX || !is_plain(parent) {
@@ -114,17 +45,18 @@ impl TraceContext {
         })
     }
 
+    /// `traceparent`.
     pub fn parent(&self) -> &str {
         &self.parent
     }
 
-    /// Empty where there is none.
+    /// `tracestate`; may be empty.
     pub fn state(&self) -> &str {
         &self.state
     }
 }
 
-/// Why a queue gave an event up. It only travels along, and is recorded as the failure.
+/// Why a queue gave up on an event. An event carries it, and it is recorded as the failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetter {
     /// `events.error_code`.
@@ -133,7 +65,7 @@ pub struct DeadLetter {
     pub text: String,
 }
 
-/// A body whose signature is good and which nobody has read yet.
+/// A body with a valid signature that is not parsed yet.
 #[derive(Debug, Clone)]
 pub struct SignedEvent {
     id: EventId,
@@ -146,18 +78,7 @@ pub struct SignedEvent {
 }
 
 impl SignedEvent {
-    /// Only `signature` calls this: the signature has been checked.
-    pub(super) fn verified(
-        id: EventId,
-        sent_at: Timestamp,
-        received_at: Timestamp,
-        body: Bytes,
-    ) -> Self {
-        let event_type = EventType::read(&body);
-        Self::restored(id, event_type, sent_at, received_at, body)
-    }
-
-    /// An event that was verified before and comes back from our own queue or table.
+    /// An event whose signature was verified, now or before it was stored in our own queue or table.
     pub fn restored(
         id: EventId,
         event_type: EventType,
@@ -176,7 +97,7 @@ impl SignedEvent {
         }
     }
 
-    /// The same with an empty body, which stands for one that must not be kept.
+    /// The same with an empty body, which stands for one that must not be stored.
     pub fn without_body(&self) -> Self {
         Self {
             body: Bytes::new(),
@@ -192,7 +113,7 @@ impl SignedEvent {
         }
     }
 
-    /// The trace that it is a part of.
+    /// The trace that it is a part of. Returns `None` if there is none.
     pub fn trace(&self) -> Option<&TraceContext> {
         self.trace.as_deref()
     }
@@ -205,15 +126,17 @@ impl SignedEvent {
         }
     }
 
-    /// Why its queue gave it up, where the queue says so.
+    /// Why its queue gave up on it. Returns `None` if the queue does not say so.
     pub fn dead_letter(&self) -> Option<&DeadLetter> {
         self.dead_letter.as_deref()
     }
 
+    /// The `svix-id`.
     pub fn id(&self) -> &EventId {
         &self.id
     }
 
+    /// The type in the body.
     pub fn event_type(&self) -> &EventType {
         &self.event_type
     }
@@ -223,10 +146,12 @@ impl SignedEvent {
         self.sent_at
     }
 
+    /// When it was received; of a replay, when it was replayed.
     pub fn received_at(&self) -> Timestamp {
         self.received_at
     }
 
+    /// The bytes that were signed, less the omitted fields.
     pub fn body(&self) -> &Bytes {
         &self.body
     }
@@ -412,27 +337,38 @@ fn place(error: &serde_json::Error) -> String {
 /// What an event says.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
+    /// The ID.
     pub id: EventId,
+    /// When the event occurred.
     pub occurred_at: Timestamp,
+    /// What it changes.
     pub change: Change,
 }
 
-/// Why an event can never be applied as it is. The texts name places and limits, never what stood there.
+/// Why an event can never be applied as it is. The texts name places and limits, never what the body holds.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Rejection {
+    /// The body is not JSON.
     #[error("the body cannot be read as a JSON object: {0}")]
     NotJson(String),
+    /// The body has no type.
     #[error("the body has no type, or one that is no text")]
     MissingType,
+    /// The type belongs to no synced table.
     #[error("only user.created, user.updated and user.deleted can be applied")]
     UnsupportedType,
+    /// The ID is missing or cannot be used.
     #[error("the user's ID cannot be read: {0}")]
     InvalidId(&'static str),
+    /// A time is missing, not positive or too far ahead.
     #[error("{field} {fault}")]
     ImplausibleTime {
+        /// The field.
         field: &'static str,
+        /// What is wrong.
         fault: &'static str,
     },
+    /// No database stores a value of the object.
     #[error("no database can store data: {0}")]
     Unstorable(&'static str),
 }

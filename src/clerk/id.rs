@@ -11,30 +11,35 @@ impl Timestamp {
     /// 9999-12-31T23:59:59.999Z: what PostgreSQL, SQLite's date functions and RFC 3339 can all write.
     const MAX_MS: i64 = 253_402_300_799_999;
 
+    /// The earliest time.
     pub const MIN: Self = Self(1);
+    /// The latest time.
     pub const MAX: Self = Self(Self::MAX_MS);
 
+    /// Returns `None` for a time outside the range.
     pub fn from_ms(ms: i64) -> Option<Self> {
         (1..=Self::MAX_MS).contains(&ms).then_some(Self(ms))
     }
 
+    /// Returns `None` for a time outside the range.
     pub fn from_seconds(seconds: i64) -> Option<Self> {
         seconds.checked_mul(1000).and_then(Self::from_ms)
     }
 
+    /// Milliseconds since 1970.
     pub fn ms(self) -> i64 {
         self.0
     }
 }
 
-/// The `svix-id`: what tells one event from another, over every retry and replay. Ordered byte by byte.
+/// The `svix-id`: identifies an event over every retry and replay. Ordered byte by byte.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventId(Arc<str>);
 
 impl EventId {
     const LENGTH_MAX: usize = 255;
 
-    /// Takes 1 to 255 of `A–Z a–z 0–9 _ -`. No dot: see `signature`.
+    /// Accepts 1 to 255 of `A–Z a–z 0–9 _ -`; returns `None` for any other text. No dot: see `signature`.
     pub fn new(text: &str) -> Option<Self> {
         let valid = (1..=Self::LENGTH_MAX).contains(&text.len())
             && text
@@ -43,6 +48,7 @@ impl EventId {
         valid.then(|| Self(text.into()))
     }
 
+    /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -54,13 +60,14 @@ impl fmt::Display for EventId {
     }
 }
 
-/// A user's ID at Clerk: 1 to 255 characters.
+/// The ID of an object at Clerk: 1 to 255 characters.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClerkId(Arc<str>);
 
 impl ClerkId {
     const CHARACTERS_MAX: usize = 255;
 
+    /// Returns `None` for a text of another length, or with a NUL character.
     pub fn new(text: &str) -> Option<Self> {
         let valid = !text.is_empty()
             && text.chars().nth(Self::CHARACTERS_MAX).is_none()
@@ -68,6 +75,7 @@ impl ClerkId {
         valid.then(|| Self(text.into()))
     }
 
+    /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
     }

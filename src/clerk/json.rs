@@ -1,7 +1,7 @@
 //! Lenient reading of JSON: fields by name, values as they came, and what no database can hold.
 //!
-//! Clerk's events differ from its published types, so nothing here fails for a field of another shape: it is just not
-//! there. Where a name occurs twice the last one counts, as in JavaScript and in PostgreSQL's jsonb.
+//! Clerk's events differ from its published types, so a field of another shape is no error here: it counts as
+//! missing. If a name occurs twice the last one counts, as in JavaScript and in PostgreSQL's jsonb.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -71,9 +71,8 @@ impl<'a> Object<'a> {
     }
 }
 
-/// Calls `each` with every element of the array `json`, as long as it is an array.
+/// Calls `each` with every element of the array `json`. A value that is no array has no elements.
 pub fn for_each_element<'a>(json: &'a RawValue, each: impl FnMut(&'a RawValue)) {
-    // A value that is no array has no elements: that is the lenient reading, so the error says nothing more.
     let _not_an_array =
         serde_json::Deserializer::from_str(json.get()).deserialize_seq(Elements(each));
 }

@@ -6,6 +6,7 @@ pub mod api_object;
 pub mod change;
 mod diff;
 pub mod event;
+mod event_type;
 pub mod id;
 mod json;
 mod nearest_field;
@@ -16,7 +17,8 @@ pub mod tables;
 
 pub use change::{Change, RowVersion, Version};
 pub use diff::Fields;
-pub use event::{DeadLetter, Event, EventType, Rejection, SignedEvent, TraceContext};
+pub use event::{DeadLetter, Event, Rejection, SignedEvent, TraceContext};
+pub use event_type::EventType;
 pub use id::{ClerkId, EventId, Timestamp};
 pub use redact::{OmitError, OmittedFields};
 pub use signature::{Delivery, SignatureError, SigningSecret, TOLERANCE_MS, Verified, Verifier};

@@ -1,6 +1,6 @@
-//! Fields of Clerk's user object that are never stored: they are taken out of an event's body before anybody reads it.
+//! `OMIT_FIELDS`: fields of Clerk's objects that are never stored. Parsing removes them from the object and the body.
 //!
-//! Everything else of the body stays as it came: the values are copied, not written anew. A body that is no JSON has no
+//! Everything else of the body stays as it came: the values are copied, not serialized again. A body that is no JSON has no
 //! fields, and stays whole.
 
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use super::tables;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OmittedFields(Arc<[Box<str>]>);
 
-/// What decides which row an event goes to, and which event is the newest.
+/// The fields that decide which row an event goes to, and which event is the newest.
 const NEEDED: [&str; 2] = ["id", "updated_at"];
 
 /// A name that cannot be omitted.
@@ -21,9 +21,11 @@ const NEEDED: [&str; 2] = ["id", "updated_at"];
 pub enum OmitError {
     /// Without this field no event could be applied.
     Needed(&'static str),
-    /// No field of Clerk's user object: what was meant to be omitted would be stored.
+    /// No table has such a field: what was meant to be omitted would be stored.
     Unknown {
+        /// The name.
         name: String,
+        /// `None` if the name is like no field.
         nearest: Option<&'static str>,
     },
 }

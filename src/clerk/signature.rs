@@ -1,12 +1,12 @@
-//! Who sent it: the headers of a delivery, the secrets, and the one way from raw bytes to a signed event.
+//! Signatures: the headers of a delivery, the secrets, and the one way from raw bytes to a signed event.
 //!
-//! What is signed is `id.timestamp.body`. A dot in the ID would let somebody who holds an old signed body move the
-//! boundaries and present it as a new one, so IDs with a dot are refused before anything is verified (the Standard
-//! Webhooks specification asks for IDs without dots). `now` is an argument: nothing here asks for the time.
+//! The signed text is `id.timestamp.body`. With a dot in the ID, an old signed body could be sent as a new one with other
+//! boundaries. So IDs with a dot are refused before anything is verified (the Standard Webhooks specification asks for IDs
+//! without dots). `now` is an argument: nothing here reads the clock.
 //!
-//! The svix crate signs what we send, and a test compares its judgement with ours. It does not verify what comes: it hashes
-//! without the processor's own instructions, 7 µs a body where aws-lc takes 1.5, copies the body for it, and refuses one that
-//! is not UTF-8 before it looks at the signature. Such a body, well signed, came from Clerk all the same.
+//! The svix crate signs what we send, and a test compares its verification with ours. It does not verify deliveries: it hashes
+//! without the processor's own instructions (7 µs per body, aws-lc takes 1.5), copies the body for it, and refuses a body that
+//! is not UTF-8 before it checks the signature. Such a body, well signed, is from Clerk all the same.
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::hmac;
@@ -17,6 +17,7 @@ use secrecy::{ExposeSecret, SecretString};
 use svix::webhooks::Webhook;
 
 use super::event::SignedEvent;
+use super::event_type::EventType;
 use super::id::{EventId, Timestamp};
 
 /// How far `svix-timestamp` may be from our clock, in milliseconds, both ways: 5 minutes, as Svix's own libraries.
@@ -28,18 +29,22 @@ const SIGNATURE_HEADER_MAX: usize = 4096;
 /// Shortest key, in bytes, that a signing secret may hold. Svix makes 24.
 const KEY_MIN: usize = 16;
 
-/// Why a delivery is not taken. Every one is the sender's fault, or our clock's or secret's.
+/// Why a delivery is refused. Every one is the fault of the sender, or of our clock or secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SignatureError {
+    /// A header is missing.
     #[error("the header svix-{0} is missing")]
     MissingHeader(&'static str),
+    /// A header has a wrong form.
     #[error("the header svix-{0} {1}")]
     InvalidHeader(&'static str, &'static str),
+    /// The time of the signature is too far from now.
     #[error("svix-timestamp is {0} than 5 minutes: check that this machine's clock is right")]
     TimestampOutOfTolerance(&'static str),
     #[error(
         "no signature matches: check that the signing secret is the one of this endpoint in Clerk's dashboard, and that nothing between changes the body"
     )]
+    /// No secret matches the signature.
     InvalidSignature,
 }
 
@@ -50,6 +55,9 @@ pub struct SigningSecret {
 }
 
 impl SigningSecret {
+    /// Reads the text of a secret.
+    ///
+    /// # Errors
     /// Says what is wrong with the text, never what it is.
     pub fn parse(secret: &SecretString) -> Result<Self, &'static str> {
         let encoded = secret
@@ -96,32 +104,41 @@ impl SigningSecret {
     }
 }
 
-/// The headers of one delivery: present once each, well formed, and in time. Read before the body is.
+/// The headers of one delivery: present once each, well formed, and in time. They are read before the body.
 pub struct Delivery {
     id: EventId,
     sent_at: Timestamp,
-    /// One or more, each with its version, with a space between.
+    /// One or more, each with its version, separated by spaces.
     signatures: String,
 }
 
 impl Delivery {
-    /// Reads the headers `svix-*`, or where there is none of these, `webhook-*`.
+    /// Reads the headers `svix-*`, or if there is none of these, `webhook-*`.
+    ///
+    /// # Errors
+    /// Says which header is missing, wrong, or of another time than `now`.
     pub fn read<'a>(
         headers: impl Iterator<Item = (&'a str, &'a [u8])>,
         now: Timestamp,
     ) -> Result<Self, SignatureError> {
-        let [mut svix, mut webhook] = [Family::default(), Family::default()];
+        const PARTS: [&str; 3] = ["id", "timestamp", "signature"];
+        let [mut svix, mut webhook] = [[Header::default(); PARTS.len()]; 2];
         for (name, value) in headers {
-            if let Some(part) = name.strip_prefix("svix-") {
-                svix.add(part, value);
-            } else if let Some(part) = name.strip_prefix("webhook-") {
-                webhook.add(part, value);
+            let family = [("svix-", &mut svix), ("webhook-", &mut webhook)]
+                .into_iter()
+                .find_map(|(prefix, family)| Some((name.strip_prefix(prefix)?, family)));
+            let Some((part, family)) = family else {
+                continue;
+            };
+            if let Some(place) = PARTS.iter().position(|known| *known == part) {
+                family[place].value = value;
+                family[place].count += 1;
             }
         }
-        let family = if svix.is_empty() { webhook } else { svix };
-        let id = family.id.only("id")?;
-        let timestamp = family.timestamp.only("timestamp")?;
-        let signature = family.signature.only("signature")?;
+        let is_svix = svix.iter().any(|header| header.count > 0);
+        let family = if is_svix { svix } else { webhook };
+        let only = |place: usize| family[place].only(PARTS[place]);
+        let (id, timestamp, signature) = (only(0)?, only(1)?, only(2)?);
 
         let id = EventId::new(id).ok_or(SignatureError::InvalidHeader(
             "id",
@@ -146,59 +163,28 @@ impl Delivery {
     }
 }
 
-/// The headers of one family, `svix-*` or `webhook-*`.
-#[derive(Default)]
-struct Family<'a> {
-    id: Field<'a>,
-    timestamp: Field<'a>,
-    signature: Field<'a>,
-}
-
-impl<'a> Family<'a> {
-    fn add(&mut self, part: &str, value: &'a [u8]) {
-        match part {
-            "id" => self.id.add(value),
-            "timestamp" => self.timestamp.add(value),
-            "signature" => self.signature.add(value),
-            _ => {}
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        [&self.id, &self.timestamp, &self.signature]
-            .iter()
-            .all(|field| field.count == 0)
-    }
-}
-
-#[derive(Default)]
-struct Field<'a> {
+/// The values of one header: the last, and how many there are.
+#[derive(Clone, Copy, Default)]
+struct Header<'a> {
     value: &'a [u8],
     count: usize,
 }
 
-impl<'a> Field<'a> {
-    fn add(&mut self, value: &'a [u8]) {
-        self.value = value;
-        self.count += 1;
-    }
-
+impl<'a> Header<'a> {
     fn only(self, part: &'static str) -> Result<&'a str, SignatureError> {
+        let invalid = |fault| SignatureError::InvalidHeader(part, fault);
         match self.count {
             0 => Err(SignatureError::MissingHeader(part)),
             1 => std::str::from_utf8(self.value)
                 .ok()
                 .filter(|text| text.bytes().all(|byte| matches!(byte, b'\t' | b' '..=b'~')))
-                .ok_or(SignatureError::InvalidHeader(part, "is not plain text")),
-            _ => Err(SignatureError::InvalidHeader(
-                part,
-                "is there more than once",
-            )),
+                .ok_or(invalid("is not plain text")),
+            _ => Err(invalid("is there more than once")),
         }
     }
 }
 
-/// Only the one way to write a number: what is signed is the text.
+/// Accepts one way to write a number: the text is signed.
 fn read_seconds(text: &str) -> Option<Timestamp> {
     let plain = !text.starts_with('0') && text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse()
@@ -215,25 +201,30 @@ fn check_tolerance(sent_at: Timestamp, now: Timestamp) -> Result<(), SignatureEr
     }
 }
 
-/// Checks deliveries against every secret that is valid now.
+/// Verifies deliveries against every secret that is valid now.
 pub struct Verifier {
     secrets: Vec<SigningSecret>,
 }
 
-/// A delivery whose signature is good.
+/// A delivery with a valid signature.
 #[derive(Debug)]
 pub struct Verified {
+    /// The event.
     pub event: SignedEvent,
-    /// The places of the secrets that it was signed with in the list, from 0; at least one. In a rotation it may be two.
+    /// The places in the list of the secrets that signed it, from 0; at least one. In a rotation there may be two.
     pub secrets: Vec<usize>,
 }
 
 impl Verifier {
+    /// Any of these secrets is valid.
     pub fn new(secrets: Vec<SigningSecret>) -> Self {
         Self { secrets }
     }
 
-    /// Takes the raw bytes of the body: any change to them, even of white space, breaks the signature.
+    /// Verifies the raw bytes of the body: any change to them, even of white space, breaks the signature.
+    ///
+    /// # Errors
+    /// Fails if no secret signed the delivery.
     pub fn verify(
         &self,
         delivery: Delivery,
@@ -250,7 +241,13 @@ impl Verifier {
             return Err(SignatureError::InvalidSignature);
         }
         Ok(Verified {
-            event: SignedEvent::verified(delivery.id, delivery.sent_at, now, body),
+            event: SignedEvent::restored(
+                delivery.id,
+                EventType::read(&body),
+                delivery.sent_at,
+                now,
+                body,
+            ),
             secrets,
         })
     }

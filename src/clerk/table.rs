@@ -14,8 +14,7 @@ const INDEXED_TEXT_MAX: usize = 1000;
 
 /// Everything that is special about one table. Parsing, SQL, rows, JSON and schemas are made from it.
 ///
-/// Each table has more columns, which are the same in all: `clerk_id`, `data`, the version (`updated_at`, `occurred_at`,
-/// `event_id`), `deleted_at`, `synced_at` and `erased_at`.
+/// Each table has more columns, which are the same in all: see `row_columns`.
 pub struct Table {
     /// The name in both databases.
     pub name: &'static str,
@@ -28,6 +27,21 @@ pub struct Table {
     /// Words for a field that are nothing like its name.
     pub synonyms: &'static [(&'static str, &'static str)],
 }
+
+/// The columns of every table before its own.
+static BEFORE: [Column; 1] = [text("clerk_id", "Clerk's ID.")];
+
+/// The columns of every table behind its own.
+#[rustfmt::skip]
+static BEHIND: [Column; 7] = [
+    time("updated_at", "When it was last changed at Clerk; first part of the version."),
+    time("deleted_at", "When it was deleted at Clerk: the earliest delete. Never cleared."),
+    json("data", "The whole object as Clerk sent it."),
+    text("event_id", "svix-id of the event that the profile came from; null in a row that only a delete has reached."),
+    time("occurred_at", "Time of the event that the profile came from."),
+    time("synced_at", "When clerk-sync last wrote this row."),
+    time("erased_at", "When the data of the row was erased."),
+];
 
 /// A type of event that fills a table.
 #[derive(Debug, PartialEq, Eq)]
@@ -86,12 +100,18 @@ enum Source {
 /// The value of a column.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Value {
+    /// No value.
     #[default]
     Null,
+    /// A text.
     Text(Box<str>),
+    /// A truth value.
     Boolean(bool),
+    /// A whole number.
     Integer(i64),
+    /// A time.
     Time(Timestamp),
+    /// A JSON object.
     Json(Json),
 }
 
@@ -278,6 +298,11 @@ impl Table {
         self.columns.iter().position(|known| known.name == column)
     }
 
+    /// All columns of a row, in their order.
+    pub fn row_columns(&self) -> impl Iterator<Item = &Column> {
+        BEFORE.iter().chain(self.columns).chain(&BEHIND)
+    }
+
     /// The columns that are compared with Clerk's list.
     pub fn compared(&self) -> impl Iterator<Item = &'static Column> {
         self.columns.iter().filter(|column| column.is_compared)
@@ -319,20 +344,10 @@ pub(super) fn id_of(object: &Object<'_>) -> Result<ClerkId, &'static str> {
     ClerkId::new(&id).ok_or("data.id is not 1 to 255 characters")
 }
 
-/// A copy of the table of users with one more column.
-#[cfg(test)]
-pub(crate) fn users_with(column: Column) -> &'static Table {
-    let users = &super::tables::users::TABLE;
-    let columns = [users.columns, &[column]].concat();
-    Box::leak(Box::new(Table {
-        columns: columns.leak(),
-        ..*users
-    }))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clerk::tables::users::users_with;
 
     #[test]
     fn a_column_that_is_added_to_the_list_is_read() {

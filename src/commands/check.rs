@@ -27,7 +27,7 @@ use crate::config::{self, Config, ConfigErrors, Environment, Flags};
 use crate::store::{DatabaseReport, Store, StoreError};
 use crate::telemetry;
 use clock::Reading;
-use finding::Finding;
+use finding::{Finding, fail, note};
 use part::in_time;
 use role::Role;
 
@@ -57,9 +57,8 @@ pub async fn run(args: &CheckArgs, flags: &Flags) -> anyhow::Result<ExitCode> {
             let (config, errors) = config::validate(&environment);
             let mut findings = Box::pin(found(config, &errors, args.role)).await;
             let unsubstituted = config::unsubstituted(&environment).into_iter();
-            findings.extend(
-                unsubstituted.map(|(what, remedy)| Finding::note("configuration", what, remedy)),
-            );
+            findings
+                .extend(unsubstituted.map(|(what, remedy)| note("configuration", what, remedy)));
             (findings, color)
         }
         Err(error) => (vec![settings::error(&error)], false),
@@ -83,11 +82,7 @@ async fn found(config: Option<Config>, errors: &ConfigErrors, role: Role) -> Vec
     };
     let mut findings = settings::of(&config, errors, role);
     if let Err(error) = telemetry::start(&config.telemetry, "off") {
-        findings.push(Finding::fail(
-            "configuration",
-            error,
-            "correct or unset RUST_LOG",
-        ));
+        findings.push(fail("configuration", error, "correct or unset RUST_LOG"));
     }
     let (database, broker, clerk) = tokio::join!(
         async {
@@ -151,10 +146,7 @@ async fn database(
             | StoreError::Incompatible(text)
             | StoreError::Rejected { text, .. },
         ) => {
-            return (
-                vec![Finding::fail("database", text, "correct DATABASE_URL")],
-                None,
-            );
+            return (vec![fail("database", text, "correct DATABASE_URL")], None);
         }
     };
     let (mut findings, inspection) = database::check(&store, config, role).await;

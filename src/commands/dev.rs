@@ -302,39 +302,26 @@ impl History {
             .map(|_| Person::generate(rand::random(), before_ms(60_000)))
             .collect();
         let mut deliveries = Vec::new();
+        let mut add = |event: SampleEvent, what: &str, person: &Person, note: &str| {
+            deliveries.push((event, format!("user.{what}  {}{note}", person.name())));
+        };
         for person in &people {
-            deliveries.push((
-                person.created(before_ms(60_000)),
-                format!("user.created  {}", person.name()),
-            ));
+            add(person.created(before_ms(60_000)), "created", person, "");
         }
         for person in &people {
-            deliveries.push((
-                person.updated(before_ms(30_000), 1),
-                format!("user.updated  {}", person.name()),
-            ));
+            add(person.updated(before_ms(30_000), 1), "updated", person, "");
         }
         let (leaver, late) = (&people[0], &people[1]);
         let update = late.updated(before_ms(10_000), 2);
-        deliveries.push((
-            leaver.deleted(before_ms(5_000)),
-            format!("user.deleted  {}", leaver.name()),
-        ));
-        deliveries.push((
-            late.deleted(before_ms(5_000)),
-            format!("user.deleted  {}", late.name()),
-        ));
-        deliveries.push((
+        add(leaver.deleted(before_ms(5_000)), "deleted", leaver, "");
+        add(late.deleted(before_ms(5_000)), "deleted", late, "");
+        add(
             update.clone(),
-            format!(
-                "user.updated  {}, late: from before the delete",
-                late.name()
-            ),
-        ));
-        deliveries.push((
-            update,
-            format!("user.updated  {}, the same event again", late.name()),
-        ));
+            "updated",
+            late,
+            ", late: from before the delete",
+        );
+        add(update, "updated", late, ", the same event again");
         Self {
             people: people.iter().map(|person| person.id.clone()).collect(),
             deliveries,

@@ -12,6 +12,7 @@ mod events;
 mod exit;
 mod healthcheck;
 mod hints;
+mod loopback;
 mod migrate;
 mod output;
 mod progress;

@@ -11,6 +11,7 @@ use crate::clerk::Timestamp;
 pub struct Seeded(u64);
 
 impl Seeded {
+    /// Returns the numbers of this seed.
     pub fn new(seed: u64) -> Self {
         Self(seed)
     }
@@ -33,6 +34,7 @@ impl Seeded {
         Self(state)
     }
 
+    /// Returns the next number.
     pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -46,6 +48,7 @@ impl Seeded {
         usize::try_from(self.number() % (limit as u64).max(1)).expect("it is below a usize")
     }
 
+    /// Returns `true` in this many of 100 cases.
     pub fn percent(&mut self, chance: usize) -> bool {
         self.below(100) < chance
     }

@@ -7,7 +7,7 @@ use crate::clerk::Timestamp;
 pub enum Bind<'a> {
     Text(Option<&'a str>),
     /// A text that is put together for the statement.
-    Made(Option<String>),
+    Owned(Option<String>),
     Boolean(Option<bool>),
     Integer(i64),
     Time(Option<Timestamp>),
@@ -28,7 +28,7 @@ macro_rules! from {
 from! {
     &'a str => text Self::Text(Some(text));
     Option<&'a str> => text Self::Text(text);
-    Option<String> => text Self::Made(text);
+    Option<String> => text Self::Owned(text);
     Option<bool> => value Self::Boolean(value);
     i64 => number Self::Integer(number);
     u32 => number Self::Integer(number.into());

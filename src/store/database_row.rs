@@ -40,13 +40,13 @@ impl DatabaseRow {
     }
 
     /// A time for programs.
-    pub fn shown_time(&self, column: &str) -> Result<Option<Time>, Error> {
+    pub fn display_time(&self, column: &str) -> Result<Option<Time>, Error> {
         Ok(self.time(column)?.map(Time))
     }
 
     /// A time that is never null.
     pub fn required_time(&self, column: &str) -> Result<Time, Error> {
-        required(self.shown_time(column)?, column)
+        required(self.display_time(column)?, column)
     }
 
     /// A JSON text.

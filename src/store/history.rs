@@ -1,4 +1,4 @@
-//! What each event of a user did, and why.
+//! The history of a user: what each event did, and why.
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -14,18 +14,19 @@ use super::time::Time;
 use super::{Store, StoreError};
 use crate::clerk::{ClerkId, EventId, Fields, SignedEvent, Version, api_object, tables};
 
-/// An event of a user's, and what came of it.
+/// An event of a user, and what it did.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct HistoryRow {
+    /// The event.
     #[serde(flatten)]
     pub event: EventRow,
-    /// When the event behind which it is stale occurred, where that one's line is there.
+    /// When the event occurred that made it stale; null if that one is not recorded.
     pub superseded_at: Option<Time>,
     /// From receipt to commit; of an event that was tried again, to the last try.
     pub lag_ms: u64,
     /// What it did and why, for a person.
     pub why: String,
-    /// The fields of the user object that differ from the version before. Nothing where that or this one's payload is not kept.
+    /// The fields of the user object that differ from the version before; null if the payload of either is not kept.
     pub changed: Option<Vec<String>>,
     /// Whether the payload is kept.
     pub has_payload: bool,
@@ -53,11 +54,11 @@ impl HistoryRow {
     }
 }
 
-/// Events before the page whose payloads are looked at too: the version before its oldest one is among them, unless as many events
-/// of the user have come to nothing since.
+/// Events before the page whose payloads are read too: the version before its oldest one is among them, unless as many events
+/// of the user were stale since.
 const LOOK_BACK: NonZeroU32 = NonZeroU32::new(50).expect("50 is not 0");
 
-/// Longest payload that is compared, in bytes, and payloads that are held at once: 4 MiB at most together. Clerk's have a few thousand.
+/// Longest payload that is compared, in bytes, and most payloads in memory at once: 4 MiB together. Clerk's have a few thousand bytes.
 const COMPARED_BYTES_MAX: i64 = 256 * 1024;
 const COMPARED_AT_ONCE: usize = 16;
 
@@ -110,19 +111,19 @@ impl Store {
             (i64::from(page.limit.get()) + 1).into(),
         ];
         let read = |row: &DatabaseRow| {
-            let superseded_at = row.shown_time("superseded_at")?;
+            let superseded_at = row.display_time("superseded_at")?;
             Ok(HistoryRow::of(
                 EventRow::read(row)?,
                 superseded_at,
                 row.get("has_payload")?,
             ))
         };
-        let rows = self.ask(|sql| &sql.history, &binds, read).await?;
+        let rows = self.query(|sql| &sql.history, &binds, read).await?;
         Ok(Listing::of(rows, page, |row| row.event.cursor()))
     }
 }
 
-/// The versions by event; none of which the payload is not kept, or is too long.
+/// The versions by event, of those whose payload is kept and not too long.
 async fn read_versions(
     store: &Store,
     rows: &[&HistoryRow],
@@ -144,8 +145,8 @@ fn version(event: &SignedEvent) -> Option<(String, (Version, Fields))> {
     Some((event.id().to_string(), (version, Fields::of(&profile.data))))
 }
 
-/// What this row's version differs in from the one before it. Versions of one user were applied in their own order, so that the one
-/// before is the greatest of those that are less, unless one that nobody can read any more came between.
+/// The fields in which this row's version differs from the one before it. Versions of one user were applied in their own order, so the
+/// one before is the greatest of those that are less. Returns `None` if one without a payload came between.
 fn changed(
     row: &HistoryRow,
     versions: &[&HistoryRow],
@@ -166,7 +167,7 @@ fn changed(
     (!came_between).then(|| fields.changed_since(fields_before))
 }
 
-/// One sentence, which quotes nothing of the event's body.
+/// One sentence, which never quotes the event's body.
 fn why(event: &EventRow, superseded_at: Option<Time>) -> String {
     let is_delete = tables::is_delete(&event.event_type);
     let failure = || match (&event.error_code, &event.error) {

@@ -42,7 +42,7 @@ impl Store {
                 compared: compared.collect::<Result<_, _>>()?,
             })
         };
-        self.ask(|sql| &sql.known_rows, &[ids.into()], read).await
+        self.query(|sql| &sql.known_rows, &[ids.into()], read).await
     }
 
     /// Up to `limit` users that are not deleted, by `clerk_id`, after this one.
@@ -62,6 +62,6 @@ impl Store {
                 created_at: row.time("created_at")?,
             })
         };
-        self.ask(|sql| &sql.live_rows, &binds, read).await
+        self.query(|sql| &sql.live_rows, &binds, read).await
     }
 }

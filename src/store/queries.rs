@@ -1,4 +1,4 @@
-//! The questions that both databases are asked, each in its own SQL.
+//! The queries that both databases have, each in its own SQL.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ macro_rules! queries {
             pub fn postgres(finish: impl Fn(String) -> String) -> Self {
                 let render = |sql| finish(template::render(sql, &users::TABLE, Dialect::Postgres, &[]));
                 Self {
-                    $($name: made(render(include_str!(concat!("postgres/", stringify!($name), ".sql")))),)*
+                    $($name: statement(render(include_str!(concat!("postgres/", stringify!($name), ".sql")))),)*
                 }
             }
 
@@ -28,7 +28,7 @@ macro_rules! queries {
             pub fn sqlite() -> Self {
                 let render = |sql| template::render(sql, &users::TABLE, Dialect::Sqlite, &[]);
                 Self {
-                    $($name: made(render(include_str!(concat!("sqlite/", stringify!($name), ".sql")))),)*
+                    $($name: statement(render(include_str!(concat!("sqlite/", stringify!($name), ".sql")))),)*
                 }
             }
         }
@@ -41,7 +41,7 @@ queries! {
 }
 
 /// The text as a statement: it is made of files of ours and checked names.
-pub fn made(sql: String) -> SqlStr {
+pub fn statement(sql: String) -> SqlStr {
     // Shared: a clone of an owned text would copy it.
     AssertSqlSafe(Arc::<str>::from(sql)).into_sql_str()
 }

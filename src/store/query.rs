@@ -1,4 +1,4 @@
-//! What may be asked of a store: filters, and pages that neither skip nor repeat a row while rows change.
+//! Filters, and pages that neither skip nor repeat a row while rows change.
 
 use std::num::NonZeroU32;
 use std::str::FromStr;
@@ -10,26 +10,32 @@ use super::event_status::Status;
 use crate::clerk::{ClerkId, EventId, Timestamp};
 use crate::format;
 
-/// Which users. Every part that is given must hold.
+/// Selects users. Every part that is given must hold.
 #[derive(Debug, Clone, Default)]
 pub struct UserFilter {
     /// The primary address; case does not count.
     pub email: Option<String>,
+    /// The phone number.
     pub phone: Option<String>,
+    /// The user name.
     pub username: Option<String>,
+    /// Your own ID.
     pub external_id: Option<String>,
     /// What a person typed: a whole Clerk ID, or the beginning of an e-mail address, a phone number, a username, an external ID,
     /// a first or a last name, or of both. Case does not count but in external IDs.
     pub q: Option<String>,
-    /// Only deleted ones, only the others, or both where nothing is given.
+    /// Only deleted ones, only the others, or with `None` both.
     pub deleted: Option<bool>,
 }
 
-/// Which events. Every part that is given must hold.
+/// Selects events. Every part that is given must hold.
 #[derive(Debug, Clone, Default)]
 pub struct EventFilter {
+    /// The status; `None` for all.
     pub status: Option<Status>,
+    /// The type; `None` for all.
     pub event_type: Option<String>,
+    /// Clerk's ID.
     pub clerk_id: Option<String>,
     /// Of failed events, and of discarded ones that had failed. With the status `failed` it has an index of its own.
     pub error_code: Option<String>,
@@ -40,6 +46,9 @@ pub struct EventFilter {
 }
 
 /// Reads a date, a time, or an age before `now`, as people and programs write them in a filter.
+///
+/// # Errors
+/// Says what to give.
 pub fn read_time(text: &str, now: Timestamp) -> Result<Timestamp, &'static str> {
     let age = || {
         let age = i64::try_from(format::read_duration(text)?.as_millis()).ok()?;
@@ -65,7 +74,7 @@ pub fn read_time(text: &str, now: Timestamp) -> Result<Timestamp, &'static str> 
         .ok_or("give a date (2026-11-23, in UTC), a time (2026-11-23T16:00:00Z) or an age (90s, 15m, 2h, 7d)")
 }
 
-/// The nearest time that an event can have: before or after it there is none to find.
+/// The nearest time that an event can have.
 fn within(ms: i64) -> Timestamp {
     Timestamp::from_ms(ms).unwrap_or(if ms < 1 {
         Timestamp::MIN
@@ -74,11 +83,12 @@ fn within(ms: i64) -> Timestamp {
     })
 }
 
-/// A part of a listing.
+/// A page of a listing.
 #[derive(Debug, Clone)]
 pub struct Page {
+    /// Most rows of a page.
     pub limit: NonZeroU32,
-    /// Where the part before ended.
+    /// Where the page before ended; `None` for the first page.
     pub after: Option<Cursor>,
 }
 
@@ -95,16 +105,17 @@ impl Page {
     }
 }
 
-/// Rows, and where to go on.
+/// Rows, and where the next page starts.
 #[derive(Debug, Clone)]
 pub struct Listing<T> {
+    /// The rows of the page.
     pub rows: Vec<T>,
-    /// Nothing when there are no more.
+    /// `None` if there are no more.
     pub next: Option<Cursor>,
 }
 
 impl<T> Listing<T> {
-    /// From up to `limit + 1` rows: the one too many tells that there are more.
+    /// From up to `limit + 1` rows: the last one shows that there are more.
     pub(super) fn of(mut rows: Vec<T>, page: &Page, cursor: impl Fn(&T) -> Option<Cursor>) -> Self {
         let limit = page.limit.get() as usize;
         let more = rows.len() > limit;
@@ -114,14 +125,19 @@ impl<T> Listing<T> {
     }
 }
 
-/// The place of a row in the order of its listing. It stays good while rows come and go.
+/// The place of a row in the order of its listing. It stays valid while rows change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cursor {
+    /// A user.
     User {
+        /// Clerk's ID.
         clerk_id: String,
     },
+    /// An event.
     Event {
+        /// When it was received.
         received_at: Timestamp,
+        /// The event's ID.
         event_id: EventId,
     },
 }

@@ -1,4 +1,4 @@
-//! The questions about rows and events, once for both databases.
+//! Reading rows and events: each query once for both databases.
 
 use sqlx::{Error, SqlStr};
 
@@ -14,18 +14,18 @@ use crate::clerk::tables::users;
 use crate::clerk::{ClerkId, EventId, EventType, SignedEvent};
 
 impl Store {
-    /// The rows that answer a question, read by `read`.
-    pub(super) async fn ask<T>(
+    /// The rows that a query returns, each read by `read`.
+    pub(super) async fn query<T>(
         &self,
         statement: impl Fn(&Queries) -> &SqlStr,
         binds: &[Bind<'_>],
         read: impl Fn(&DatabaseRow) -> Result<T, Error>,
     ) -> Result<Vec<T>, StoreError> {
-        self.ask_in_words(statement(self.queries()).clone(), binds, read)
+        self.query_statement(statement(self.queries()).clone(), binds, read)
             .await
     }
 
-    async fn ask_in_words<T>(
+    async fn query_statement<T>(
         &self,
         statement: SqlStr,
         binds: &[Bind<'_>],
@@ -33,11 +33,11 @@ impl Store {
     ) -> Result<Vec<T>, StoreError> {
         let rows: Vec<_> = match self {
             Self::Postgres(store) => {
-                let rows = store.ask(statement, binds).await?;
+                let rows = store.query(statement, binds).await?;
                 rows.into_iter().map(DatabaseRow::Postgres).collect()
             }
             Self::Sqlite(store) => {
-                let rows = store.ask(statement, binds).await?;
+                let rows = store.query(statement, binds).await?;
                 rows.into_iter().map(DatabaseRow::Sqlite).collect()
             }
         };
@@ -51,7 +51,7 @@ impl Store {
     /// Fails if the database cannot be asked, or hides rows.
     pub async fn user(&self, id: &ClerkId) -> Result<Option<TableRow>, StoreError> {
         let rows = self
-            .ask(|sql| &sql.row, &[id.as_str().into()], read_user)
+            .query(|sql| &sql.row, &[id.as_str().into()], read_user)
             .await?;
         self.check_visible("users", rows).await.map(first)
     }
@@ -97,7 +97,7 @@ impl Store {
         if let Some(search) = &search {
             binds.extend(search.binds(is_sqlite));
         }
-        let rows = self.ask_in_words(statement, &binds, read_user).await?;
+        let rows = self.query_statement(statement, &binds, read_user).await?;
         let rows = self.check_visible("users", rows).await?;
         Ok(Listing::of(rows, page, TableRow::cursor))
     }
@@ -105,7 +105,7 @@ impl Store {
     /// Whether many users begin with what was typed.
     async fn is_common(&self, search: &Search) -> Result<bool, StoreError> {
         let binds = search.binds_of_count(matches!(self, Self::Sqlite(_)));
-        let answer = self.ask(
+        let answer = self.query(
             |sql| &sql.search_is_common,
             &binds,
             |row| row.get("is_common"),
@@ -119,7 +119,7 @@ impl Store {
     /// Fails if the database cannot be asked, or hides rows.
     pub async fn event(&self, id: &EventId) -> Result<Option<EventRow>, StoreError> {
         let rows = self
-            .ask(|sql| &sql.event, &[id.as_str().into()], EventRow::read)
+            .query(|sql| &sql.event, &[id.as_str().into()], EventRow::read)
             .await?;
         self.check_visible("events", rows).await.map(first)
     }
@@ -134,7 +134,7 @@ impl Store {
         payload_max: u32,
     ) -> Result<Vec<EventRow>, StoreError> {
         let binds = [texts(ids), payload_max.into()];
-        self.ask(|sql| &sql.events_by_id, &binds, EventRow::read)
+        self.query(|sql| &sql.events_by_id, &binds, EventRow::read)
             .await
     }
 
@@ -163,7 +163,9 @@ impl Store {
             (i64::from(page.limit.get()) + 1).into(),
             filter.error_code.as_deref().into(),
         ];
-        let rows = self.ask_in_words(statement, &binds, EventRow::read).await?;
+        let rows = self
+            .query_statement(statement, &binds, EventRow::read)
+            .await?;
         let rows = self.check_visible("events", rows).await?;
         Ok(Listing::of(rows, page, EventRow::cursor))
     }
@@ -183,7 +185,7 @@ impl Store {
                 row.get::<Vec<u8>>("payload")?.into(),
             ))
         };
-        self.ask(|sql| &sql.payloads, &[texts(ids), bytes_max.into()], read)
+        self.query(|sql| &sql.payloads, &[texts(ids), bytes_max.into()], read)
             .await
     }
 
@@ -194,7 +196,7 @@ impl Store {
     ) -> Result<(u64, u64), StoreError> {
         let read = |row: &DatabaseRow| Ok((row.count("events")?, row.count("payloads")?));
         let binds = [id.as_str().into()];
-        let counts = self.ask(|sql| &sql.count_events_of_user, &binds, read);
+        let counts = self.query(|sql| &sql.count_events_of_user, &binds, read);
         Ok(first(counts.await?).unwrap_or_default())
     }
 
@@ -204,7 +206,7 @@ impl Store {
     /// Fails if the database cannot be asked.
     pub async fn failed_count(&self, limit: u32) -> Result<u64, StoreError> {
         let binds = [limit.into()];
-        let counts = self.ask(|sql| &sql.failed_count, &binds, |row| row.count("events"));
+        let counts = self.query(|sql| &sql.failed_count, &binds, |row| row.count("events"));
         Ok(first(counts.await?).unwrap_or_default())
     }
 }

@@ -4,9 +4,9 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use sqlx::Error;
+use utoipa::ToSchema;
 use utoipa::openapi::schema::{ObjectBuilder, SchemaFormat, SchemaType, Type};
-use utoipa::openapi::{KnownFormat, RefOr, Schema};
-use utoipa::{PartialSchema, ToSchema};
+use utoipa::openapi::{KnownFormat, Schema};
 
 use super::database_row::DatabaseRow;
 use super::event_status::Status;
@@ -18,39 +18,58 @@ use crate::clerk::{EventId, Kind, Table, Value};
 /// A row of a synced table.
 #[derive(Debug, Clone)]
 pub struct TableRow {
+    /// The table.
     pub table: &'static Table,
+    /// Clerk's ID.
     pub clerk_id: String,
     /// One for each column of the table, in its order.
     pub values: Box<[Value]>,
+    /// Clerk's time of the profile; `None` without a profile.
     pub updated_at: Option<Time>,
+    /// The time of the delete; `None` if not deleted.
     pub deleted_at: Option<Time>,
     /// The whole object.
     pub data: Option<Box<RawValue>>,
+    /// The event's ID.
     pub event_id: Option<String>,
+    /// When the event occurred.
     pub occurred_at: Option<Time>,
+    /// When the row was last changed.
     pub synced_at: Time,
+    /// When it was erased; `None` if it was not.
     pub erased_at: Option<Time>,
 }
 
-/// A line of `events`.
+/// A row of `events`.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct EventRow {
+    /// The event's ID.
     pub event_id: String,
+    /// The type.
     pub event_type: String,
+    /// Clerk's ID.
     pub clerk_id: Option<String>,
+    /// When the event occurred.
     pub occurred_at: Option<Time>,
-    /// `svix-timestamp` of the delivery that made the line.
+    /// `svix-timestamp` of the delivery that made the row.
     pub sent_at: Time,
+    /// When it was received.
     pub received_at: Time,
+    /// When it was last processed.
     pub processed_at: Time,
+    /// The status.
     pub status: Status,
+    /// How often it was delivered.
     pub deliveries: i64,
+    /// How often it was tried.
     pub attempts: i64,
+    /// Why it failed; `None` if it did not.
     pub error: Option<String>,
+    /// The code of the error; `None` if it did not fail.
     pub error_code: Option<String>,
-    /// The event whose newer version was there; of a stale one.
+    /// Of a stale event: the event whose newer version was there.
     pub superseded_by: Option<String>,
-    /// The raw body, where it is kept and was asked for. Written as text; bytes that are no text are replaced.
+    /// The raw body, if it is kept and was asked for. Written as text; bytes that are no text are replaced.
     #[schema(value_type = Option<String>, nullable = false)]
     #[serde(serialize_with = "lossy_text", skip_serializing_if = "Option::is_none")]
     pub payload: Option<Vec<u8>>,
@@ -63,13 +82,13 @@ impl TableRow {
             table,
             clerk_id: row.get("clerk_id")?,
             values: values.collect::<Result<_, _>>()?,
-            updated_at: row.shown_time("updated_at")?,
-            deleted_at: row.shown_time("deleted_at")?,
+            updated_at: row.display_time("updated_at")?,
+            deleted_at: row.display_time("deleted_at")?,
             data: row.json("data")?,
             event_id: row.get("event_id")?,
-            occurred_at: row.shown_time("occurred_at")?,
+            occurred_at: row.display_time("occurred_at")?,
             synced_at: row.required_time("synced_at")?,
-            erased_at: row.shown_time("erased_at")?,
+            erased_at: row.display_time("erased_at")?,
         })
     }
 
@@ -117,63 +136,33 @@ impl TableRow {
 
     /// The JSON Schema of the rows of a table.
     pub fn schema(table: &Table) -> Schema {
-        let text = || ObjectBuilder::new().schema_type(Type::String);
-        let time = || match Time::schema() {
-            RefOr::T(Schema::Object(time)) => time.into(),
-            _ => text(),
-        };
-        let of_kind = |kind| match kind {
-            Kind::Text => text(),
-            Kind::Boolean => ObjectBuilder::new().schema_type(Type::Boolean),
-            Kind::Integer => ObjectBuilder::new()
-                .schema_type(Type::Integer)
-                .format(Some(SchemaFormat::KnownFormat(KnownFormat::Int64))),
-            Kind::Time => time(),
-            Kind::Json => ObjectBuilder::new().schema_type(Type::Object),
-        };
-        let own = table.columns.iter();
-        let own = own.map(|column| (column.name, of_kind(column.kind), column.description));
-        let object = || ObjectBuilder::new().schema_type(Type::Object);
-        let first = [("clerk_id", text(), "Clerk's ID.")];
-        let last = [
-            (
-                "updated_at",
-                time(),
-                "When it was last changed at Clerk; first part of the version.",
-            ),
-            (
-                "deleted_at",
-                time(),
-                "When it was deleted at Clerk: the earliest delete. Never cleared.",
-            ),
-            ("data", object(), "The whole object as Clerk sent it."),
-            (
-                "event_id",
-                text(),
-                "svix-id of the event that the profile came from; null in a row that only a delete has reached.",
-            ),
-            (
-                "occurred_at",
-                time(),
-                "Time of the event that the profile came from.",
-            ),
-            ("synced_at", time(), "When clerk-sync last wrote this row."),
-            ("erased_at", time(), "When the data of the row was erased."),
-        ];
-        let columns = first.into_iter().chain(own).chain(last);
-        let row = columns.fold(ObjectBuilder::new(), |row, (name, schema, description)| {
-            let is_required = matches!(name, "clerk_id" | "synced_at");
-            let schema = schema.build();
-            let schema_type = match schema.schema_type.clone() {
-                SchemaType::Type(of) if !is_required => SchemaType::Array(vec![of, Type::Null]),
-                of => of,
-            };
-            let schema = ObjectBuilder::from(schema)
-                .schema_type(schema_type)
-                .description(Some(description));
-            let row = row.property(name, schema);
-            if is_required { row.required(name) } else { row }
-        });
+        let row = table
+            .row_columns()
+            .fold(ObjectBuilder::new(), |row, column| {
+                let is_required = matches!(column.name, "clerk_id" | "synced_at");
+                let (of, format) = match column.kind {
+                    Kind::Text => (Type::String, None),
+                    Kind::Boolean => (Type::Boolean, None),
+                    Kind::Integer => (Type::Integer, Some(KnownFormat::Int64)),
+                    Kind::Time => (Type::String, Some(KnownFormat::DateTime)),
+                    Kind::Json => (Type::Object, None),
+                };
+                let schema_type = if is_required {
+                    SchemaType::Type(of)
+                } else {
+                    SchemaType::Array(vec![of, Type::Null])
+                };
+                let schema = ObjectBuilder::new()
+                    .schema_type(schema_type)
+                    .format(format.map(SchemaFormat::KnownFormat))
+                    .description(Some(column.description));
+                let row = row.property(column.name, schema);
+                if is_required {
+                    row.required(column.name)
+                } else {
+                    row
+                }
+            });
         row.description(Some(format!("A row of `{}`.", table.name)))
             .into()
     }
@@ -221,7 +210,7 @@ impl EventRow {
             event_id: row.get("event_id")?,
             event_type: row.get("event_type")?,
             clerk_id: row.get("clerk_id")?,
-            occurred_at: row.shown_time("occurred_at")?,
+            occurred_at: row.display_time("occurred_at")?,
             sent_at: row.required_time("sent_at")?,
             received_at: row.required_time("received_at")?,
             processed_at: row.required_time("processed_at")?,
@@ -235,7 +224,7 @@ impl EventRow {
         })
     }
 
-    /// Nothing where the line's ID is none, which no line of ours has.
+    /// Returns `None` if the row's ID is no event ID, which no row of ours has.
     pub(super) fn cursor(&self) -> Option<Cursor> {
         Some(Cursor::Event {
             received_at: self.received_at.0,
@@ -255,7 +244,8 @@ fn lossy_text<S: Serializer>(bytes: &Option<Vec<u8>>, serializer: S) -> Result<S
 mod tests {
     use super::*;
     use crate::clerk::Timestamp;
-    use crate::clerk::table::{integer, users_with};
+    use crate::clerk::table::integer;
+    use crate::clerk::tables::users::users_with;
     use crate::store::template::{Dialect, render};
 
     #[test]
@@ -266,7 +256,7 @@ mod tests {
         for part in [
             "created_at, sign_ins\n",
             "$42::timestamptz[], $43::bigint[]\n",
-            "sign_ins = case when <gone>",
+            "sign_ins = case when <erased>",
         ] {
             assert!(statement.contains(part), "{part}: {statement}");
         }

@@ -1,9 +1,9 @@
-//! What a person types to find a user, as what the indexes can look for: beginnings of texts. Pure.
+//! The search for a user: what a person types, as the beginnings of texts that the indexes find. Pure.
 
 use super::bind::Bind;
 use super::sqlite::lowercase::fold;
 
-/// The beginnings to look for. Whatever one of them finds is found.
+/// The beginnings to look for. A user who matches one of them is found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Search {
     /// As it was typed: a whole Clerk ID, or the beginning of an address, a name of any kind or an ID of the application.
@@ -15,7 +15,7 @@ pub(super) struct Search {
 }
 
 impl Search {
-    /// Nothing where nothing was typed but space.
+    /// Returns `None` for white space alone.
     pub fn of(typed: &str) -> Option<Self> {
         let text = typed.trim();
         let names = text
@@ -52,7 +52,7 @@ impl Search {
         ]
     }
 
-    /// The parameters of the question whether many users begin with it.
+    /// The parameters of the query whether many users match.
     pub fn binds_of_count(&self, is_sqlite: bool) -> Vec<Bind<'_>> {
         let all = self.binds(is_sqlite);
         if is_sqlite {
@@ -81,9 +81,9 @@ fn folded_range(beginning: Option<&str>) -> [Bind<'static>; 2] {
     [folded.into(), end.into()]
 }
 
-/// Users who begin with what was typed: from so many on, of a million one in a hundred, it is faster to read all users in order until a page
-/// is full than to find and sort them. Neither database can know before it asks: SQLite plans a statement without its values, and
-/// PostgreSQL takes a beginning for as common as the texts around it.
+/// From so many matching users on (one in a hundred of a million) it is faster to read all users in order until a page is full than
+/// to find and sort them. Neither database knows it in time: SQLite plans a statement without its values, and PostgreSQL takes a
+/// beginning for as common as the texts around it.
 pub(super) const COMMON_FROM: i64 = 10_000;
 
 /// People write a number with brackets, points and spaces; Clerk as +12025550123.
@@ -95,7 +95,7 @@ fn phone(text: &str) -> Option<String> {
     (is_number && !digits.is_empty()).then(|| format!("+{digits}"))
 }
 
-/// The beginning as the left part of a `like` pattern, in which nothing of it is a wildcard.
+/// The beginning as the left part of a `like` pattern, without wildcards of its own.
 pub(super) fn escaped(beginning: &str) -> String {
     let mut pattern = String::with_capacity(beginning.len());
     for c in beginning.chars() {

@@ -10,7 +10,7 @@ impl Store {
     pub async fn setting(&self, name: &str) -> Result<Option<String>, StoreError> {
         let binds = [name.into()];
         let settings = self
-            .ask(|sql| &sql.setting, &binds, |row| row.get("value"))
+            .query(|sql| &sql.setting, &binds, |row| row.get("value"))
             .await?;
         let settings = self.check_visible("settings", settings).await?;
         Ok(settings.into_iter().next())

@@ -1,6 +1,6 @@
-//! What the tables come to, in numbers: all of it, what waits for a person, and the last hour minute by minute.
+//! Statistics of the tables: totals, the failed events, and the last hour minute by minute.
 //!
-//! The stores count; what a count means is put together here, once for both.
+//! The databases count; these functions combine the counts, once for both.
 
 use std::collections::BTreeMap;
 
@@ -13,24 +13,27 @@ use super::time::Time;
 use super::{Store, StoreError};
 use crate::clerk::Timestamp;
 
-/// Everything that is there. Counting it reads a whole index or table: ask seldom.
+/// The number of all rows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Totals {
     /// Rows of users, deleted ones too.
     pub users: u64,
+    /// Users who are deleted.
     pub deleted_users: u64,
-    /// Lines of events.
+    /// Rows of `events`.
     pub events: u64,
-    /// These by status; each status is there.
+    /// The same by status, with every status.
     pub by_status: BTreeMap<&'static str, u64>,
-    /// These by type and status.
+    /// The same by type and status.
     pub by_type: BTreeMap<String, BTreeMap<&'static str, u64>>,
 }
 
-/// The failed events: what waits for a person.
+/// The failed events, which wait for an operator.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Failed {
+    /// How many.
     pub count: u64,
+    /// How many by error code.
     pub by_code: BTreeMap<String, u64>,
     /// When the oldest of them was received.
     pub oldest_received_at: Option<Time>,
@@ -38,12 +41,12 @@ pub struct Failed {
     pub capped: bool,
 }
 
-/// What was received lately, and what became of it.
+/// The events received lately, and their outcomes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Recent {
-    /// The beginning of the first minute.
+    /// The start of the first minute.
     pub since: Time,
-    /// Every minute since then, quiet ones too; the last one is not over.
+    /// Every minute since then, also those without events; the last one is not over.
     pub minutes: Vec<Minute>,
     /// From receipt to commit, of all of them.
     pub lag: Lag,
@@ -53,39 +56,49 @@ pub struct Recent {
     pub capped: bool,
 }
 
-/// Events that were received in one minute, by what became of them.
+/// Events that were received in one minute, by outcome.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Minute {
+    /// The time.
     pub at: Time,
+    /// How many were applied.
     pub applied: u64,
+    /// How many were stale.
     pub stale: u64,
+    /// How many failed.
     pub failed: u64,
+    /// How many were discarded.
     pub discarded: u64,
 }
 
-/// Percentiles from receipt to commit in milliseconds, to two digits; nothing where nothing was applied. Of events that were
-/// applied or found stale at the first try: what waited for a person says nothing about the service.
+/// Percentiles from receipt to commit in milliseconds, to two digits; null without events. Of events that were applied or stale at
+/// the first attempt: what waited for an operator does not describe the service.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Lag {
     /// How many events.
     pub count: u64,
+    /// The median, in milliseconds.
     pub p50_ms: Option<u64>,
+    /// The 95th percentile, in milliseconds.
     pub p95_ms: Option<u64>,
+    /// The 99th percentile, in milliseconds.
     pub p99_ms: Option<u64>,
 }
 
 /// The lag of what was received in the minutes from `at` on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct LagSince {
+    /// The time.
     pub at: Time,
+    /// The lag.
     #[serde(flatten)]
     pub lag: Lag,
 }
 
-/// Most failed events that are counted; more say the same.
+/// Most failed events that are counted.
 const FAILED_MAX: u32 = 100_000;
 
-/// Most events of the last hour that are counted: 277 a second. Where more come, their newest million says how it is now.
+/// Most events of the last hour that are counted: 277 per second. If there are more, the newest million describes the present.
 const RECENT_MAX: u32 = 1_000_000;
 
 /// Minutes that `Recent` looks back, the one that is not over among them.
@@ -96,91 +109,63 @@ const LAG_STEP: usize = 2;
 
 const MINUTE_MS: i64 = 60_000;
 
-/// The beginning of the first minute of the last hour.
+/// The start of the first minute of the last hour.
 fn an_hour_before(now: Timestamp) -> Timestamp {
     let minute = now.ms() / MINUTE_MS;
     Timestamp::from_ms((minute - MINUTES + 1) * MINUTE_MS).unwrap_or(now)
 }
 
-/// Lines that have a status and a type in common.
-struct Group {
-    pub status: Status,
-    pub event_type: String,
-    pub count: u64,
-}
-
 impl Totals {
-    fn of(users: u64, deleted_users: u64, groups: Vec<Group>) -> Self {
+    /// From the numbers of rows, and of events by status and type.
+    fn of((users, deleted_users): (u64, u64), groups: Vec<(Status, String, u64)>) -> Self {
+        let zeros = Status::ALL.map(|status| (status.as_str(), 0));
         let mut totals = Self {
             users,
             deleted_users,
             events: 0,
-            by_status: Status::ALL
-                .into_iter()
-                .map(|status| (status.as_str(), 0))
-                .collect(),
+            by_status: zeros.into(),
             by_type: BTreeMap::new(),
         };
-        for Group {
-            status,
-            event_type,
-            count,
-        } in groups
-        {
+        for (status, event_type, count) in groups {
+            let of_type = totals.by_type.entry(event_type).or_default();
+            for counts in [&mut totals.by_status, of_type] {
+                *counts.entry(status.as_str()).or_default() += count;
+            }
             totals.events += count;
-            *totals.by_status.entry(status.as_str()).or_default() += count;
-            *totals
-                .by_type
-                .entry(event_type)
-                .or_default()
-                .entry(status.as_str())
-                .or_default() += count;
         }
         totals
     }
 }
 
-/// Failed lines that have a code in common.
-struct FailedGroup {
-    pub code: String,
-    pub count: u64,
-    pub oldest_received_at: Option<Time>,
-}
-
 impl Failed {
-    /// From up to `FAILED_MAX + 1` lines: the one too many tells that there are more.
-    fn of(groups: Vec<FailedGroup>) -> Self {
-        let mut failed = Self::default();
-        for FailedGroup {
-            code,
+    /// From counts by code, each with the time of the oldest event, of up to `FAILED_MAX + 1` rows: the last one shows that
+    /// there are more.
+    fn of(groups: Vec<(String, u64, Option<Time>)>) -> Self {
+        let count = groups.iter().map(|(_, count, _)| count).sum();
+        Self {
             count,
-            oldest_received_at,
-        } in groups
-        {
-            failed.count += count;
-            *failed.by_code.entry(code).or_default() += count;
-            failed.oldest_received_at = [failed.oldest_received_at, oldest_received_at]
+            oldest_received_at: groups.iter().filter_map(|(.., oldest)| *oldest).min(),
+            capped: count > u64::from(FAILED_MAX),
+            by_code: groups
                 .into_iter()
-                .flatten()
-                .min();
+                .map(|(code, count, _)| (code, count))
+                .collect(),
         }
-        failed.capped = failed.count > u64::from(FAILED_MAX);
-        failed
     }
 }
 
-/// Lines of one minute that have a status and a lag in common.
+/// Events of one minute with one status and one lag.
 struct RecentGroup {
-    /// The beginning of the minute.
+    /// The start of the minute.
     pub at: Timestamp,
     pub status: Status,
-    /// To two digits; nothing where it says nothing.
+    /// To two digits; `None` for an event that does not count for the lag.
     pub lag_ms: Option<u64>,
     pub count: u64,
 }
 
 impl Recent {
-    /// From up to `RECENT_MAX + 1` lines, the newest: where there are more, the oldest minute is not whole and is left out.
+    /// From up to `RECENT_MAX + 1` events, the newest: if there are more, the oldest minute is not whole and is left out.
     fn of(groups: &[RecentGroup], since: Timestamp, now: Timestamp) -> Self {
         let counted: u64 = groups.iter().map(|group| group.count).sum();
         let capped = counted > u64::from(RECENT_MAX);
@@ -275,17 +260,14 @@ impl Store {
     /// Fails if the database cannot be asked.
     pub async fn totals(&self) -> Result<Totals, StoreError> {
         let read = |row: &DatabaseRow| Ok((row.count("rows")?, row.count("deleted_rows")?));
-        let rows = self.ask(|sql| &sql.totals_of_rows, &[], read).await?;
-        let (users, deleted_users) = rows.first().copied().unwrap_or_default();
-        let read = |row: &DatabaseRow| {
-            Ok(Group {
-                status: row.status()?,
-                event_type: row.get("event_type")?,
-                count: row.count("lines")?,
-            })
-        };
-        let groups = self.ask(|sql| &sql.totals, &[], read).await?;
-        Ok(Totals::of(users, deleted_users, groups))
+        let rows = self.query(|sql| &sql.totals_of_rows, &[], read).await?;
+        let read =
+            |row: &DatabaseRow| Ok((row.status()?, row.get("event_type")?, row.count("lines")?));
+        let groups = self.query(|sql| &sql.totals, &[], read).await?;
+        Ok(Totals::of(
+            rows.first().copied().unwrap_or_default(),
+            groups,
+        ))
     }
 
     /// The failed events by code, counted up to 100,000.
@@ -294,15 +276,15 @@ impl Store {
     /// Fails if the database cannot be asked.
     pub async fn failed(&self) -> Result<Failed, StoreError> {
         let read = |row: &DatabaseRow| {
-            Ok(FailedGroup {
-                code: row.get("code")?,
-                count: row.count("lines")?,
-                oldest_received_at: row.shown_time("oldest")?,
-            })
+            Ok((
+                row.get("code")?,
+                row.count("lines")?,
+                row.display_time("oldest")?,
+            ))
         };
-        let limit = FAILED_MAX + 1;
+        let binds = [(FAILED_MAX + 1).into()];
         Ok(Failed::of(
-            self.ask(|sql| &sql.failed, &[limit.into()], read).await?,
+            self.query(|sql| &sql.failed, &binds, read).await?,
         ))
     }
 
@@ -321,7 +303,7 @@ impl Store {
             })
         };
         let binds = [since.into(), (RECENT_MAX + 1).into()];
-        let groups = self.ask(|sql| &sql.recent, &binds, read).await?;
+        let groups = self.query(|sql| &sql.recent, &binds, read).await?;
         Ok(Recent::of(&groups, since, now))
     }
 
@@ -330,8 +312,8 @@ impl Store {
     /// # Errors
     /// Fails if the database cannot be asked.
     pub async fn last_received_at(&self) -> Result<Option<Time>, StoreError> {
-        let read = |row: &DatabaseRow| row.shown_time("received_at");
-        let times = self.ask(|sql| &sql.last_received, &[], read).await?;
+        let read = |row: &DatabaseRow| row.display_time("received_at");
+        let times = self.query(|sql| &sql.last_received, &[], read).await?;
         Ok(times.first().copied().flatten())
     }
 }
@@ -430,7 +412,7 @@ mod tests {
         assert!(recent.capped);
         assert_eq!((recent.since, recent.minutes.len()), (Time(at(51)), 9));
         assert_eq!(recent.lag.count, u64::from(RECENT_MAX));
-        // So many in this very minute that no whole one is left: then nothing is said of any.
+        // So many in this very minute that no whole one is left.
         let recent = Recent::of(
             &[group(59, 1, u64::from(RECENT_MAX) + 1)],
             an_hour_before(now()),

@@ -20,18 +20,6 @@ use crate::clerk::{Column, Kind, Table, tables};
 /// The columns of a profile that every table has.
 const SHARED: [&str; 4] = ["updated_at", "data", "event_id", "occurred_at"];
 
-/// The columns of a row before and behind the table's own.
-const ROW_START: [&str; 1] = ["clerk_id"];
-const ROW_END: [&str; 7] = [
-    "updated_at",
-    "deleted_at",
-    "data",
-    "event_id",
-    "occurred_at",
-    "synced_at",
-    "erased_at",
-];
-
 const EVENT: &str = "event_id, event_type, clerk_id, occurred_at, sent_at, received_at, processed_at, status, deliveries, attempts, error, error_code, superseded_by";
 
 /// The parameters of `postgres/apply.sql` before those of the table's own columns.
@@ -40,7 +28,9 @@ pub(super) const PARAMETERS_BEFORE_COLUMNS: usize = 21;
 /// The database that a statement is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
+    /// PostgreSQL.
     Postgres,
+    /// SQLite.
     Sqlite,
 }
 
@@ -97,25 +87,14 @@ fn list(items: impl Iterator<Item = String>) -> String {
 }
 
 fn row(table: &Table, dialect: Dialect) -> String {
-    let own = table
-        .columns
-        .iter()
-        .map(|column| (column.name, column.kind));
-    let shared = |names: &'static [&str]| {
-        let kind = |name| {
-            if name == "data" {
-                Kind::Json
-            } else {
-                Kind::Text
-            }
-        };
-        names.iter().map(move |name| (*name, kind(*name)))
-    };
-    let columns = shared(&ROW_START).chain(own).chain(shared(&ROW_END));
-    list(columns.map(|(name, kind)| match (dialect, kind) {
-        (Dialect::Postgres, Kind::Json) => format!("{name}::text as {name}"),
-        _ => name.to_owned(),
-    }))
+    list(
+        table
+            .row_columns()
+            .map(|column| match (dialect, column.kind) {
+                (Dialect::Postgres, Kind::Json) => format!("{0}::text as {0}", column.name),
+                _ => column.name.to_owned(),
+            }),
+    )
 }
 
 fn stored(column: &Column) -> String {

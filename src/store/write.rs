@@ -1,44 +1,49 @@
-//! What is applied in one transaction, and what comes of it.
+//! A write: what is applied in one transaction, and its outcomes.
 
 use std::borrow::Cow;
 
 use crate::clerk::{Change, ClerkId, Rejection, SignedEvent, Timestamp, Version};
 
-/// Changes of users, and the events that they came from.
+/// Changes of rows, and records of the events that they came from.
 #[derive(Debug, Clone, Default)]
 pub struct Write {
-    /// One a user, sorted by `clerk_id`, so that two workers never wait for each other in a circle.
+    /// One per row, sorted by `clerk_id`, so that two workers never wait for each other in a circle.
     pub changes: Vec<Change>,
-    /// One an event, sorted by `event_id`, for the same reason.
+    /// One per event, sorted by `event_id`, for the same reason.
     pub records: Vec<Record>,
 }
 
-/// A line of `events` to be.
+/// A row of `events` to write.
 #[derive(Debug, Clone)]
 pub struct Record {
+    /// The event.
     pub event: SignedEvent,
     /// How often the event is in the batch.
     pub deliveries: u32,
+    /// What it parsed to.
     pub parsed: Parsed,
 }
 
-/// What became of reading an event.
+/// The result of parsing an event.
 #[derive(Debug, Clone)]
 pub enum Parsed {
-    /// It could be read.
+    /// It was parsed.
     Readable {
+        /// Clerk's ID.
         clerk_id: ClerkId,
+        /// When the event occurred.
         occurred_at: Timestamp,
-        /// The time its profile is as of; nothing for a delete.
+        /// `data.updated_at` of its profile; `None` for a delete.
         updated_at: Option<Timestamp>,
-        /// Whether it alters what the events before it in the same write come to. One that does not is `stale`
-        /// whatever is in the table; one that does is `applied` if it alters the row as well.
+        /// Whether it alters the join of the events before it in the same write. If not, it is `stale` whatever the table
+        /// holds; if so, it is `applied` if it alters the row too.
         changed_within_write: bool,
     },
-    /// It never can be applied as it is.
+    /// It can never be applied as it is.
     Failed {
-        /// The user it is about, where that could be read.
+        /// The row that it is about; `None` if that could not be read.
         clerk_id: Option<ClerkId>,
+        /// Why it failed.
         failure: EventFailure,
     },
 }
@@ -48,7 +53,7 @@ pub enum Parsed {
 pub struct EventFailure {
     /// `events.error_code`.
     pub code: Cow<'static, str>,
-    /// `events.error`: what is wrong and where, never what stood there.
+    /// `events.error`: what is wrong and where, never what the body holds.
     pub text: String,
 }
 
@@ -69,7 +74,7 @@ impl Write {
                 .is_sorted_by(|a, b| a.event.id() < b.event.id())
     }
 
-    /// The same where nothing of a deleted user is kept: a change that deletes brings no profile.
+    /// The same for `ON_DELETE=scrub`: a change that deletes has no profile.
     pub(super) fn without_profiles_of_deleted(&self) -> Self {
         let mut write = self.clone();
         write
@@ -132,17 +137,17 @@ impl Record {
     }
 }
 
-/// What became of an event: one for each record of a write, in its order.
+/// The outcome of an event: one for each record of a write, in its order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// It altered the row.
     Applied,
-    /// What it says was superseded before.
+    /// A newer version, or an earlier delete, was there.
     Stale,
-    /// Its line was there, and is not a failed one: one more delivery is counted.
+    /// It was recorded before, and not as failed: one more delivery is counted.
     Repeated,
     /// It is kept with its payload until it is replayed or discarded.
     Failed,
-    /// It cannot be applied, and nothing of it is kept for a replay: its user's data was erased.
+    /// It cannot be applied, and its payload is not kept for a replay: the data of its row was erased.
     Discarded,
 }

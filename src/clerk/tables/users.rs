@@ -106,6 +106,17 @@ fn read_contact(entry: &RawValue, field: &str, primary: &str) -> Option<(Box<str
     (id == primary).then_some((contact, status.as_deref() == Some("verified")))
 }
 
+/// A copy of the table of users with one more column.
+#[cfg(test)]
+pub(crate) fn users_with(column: crate::clerk::table::Column) -> &'static Table {
+    let users = &TABLE;
+    let columns = [users.columns, &[column]].concat();
+    Box::leak(Box::new(Table {
+        columns: columns.leak(),
+        ..*users
+    }))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,7 +2,7 @@
 
 use secrecy::SecretString;
 
-use super::finding::{self, Finding};
+use super::finding::{self, Finding, fail, note, ok};
 use super::part::in_time;
 use crate::format;
 use crate::queue::rabbitmq::{DeclaredState, NodeInspection, TopologyInspection};
@@ -64,13 +64,13 @@ async fn check_amqp(options: &queue::Options) -> Vec<Finding> {
         }
         Some(Ok(QueueInspection::Embedded(found))) => of_file(options, &found),
         Some(Err(OpenError(text))) => {
-            vec![Finding::fail(
+            vec![fail(
                 "queue",
                 text,
                 "fix this, and run `clerk-sync check` again",
             )]
         }
-        None => vec![Finding::fail(
+        None => vec![fail(
             "broker",
             "RabbitMQ does not answer in time",
             "see whether it runs: `rabbitmqctl status`",
@@ -86,11 +86,7 @@ fn of_body_max(max: u64, max_body_bytes: usize) -> Finding {
         "RabbitMQ accepts at most {max} bytes in one message, and MAX_BODY_BYTES is {max_body_bytes}: larger webhooks get 413"
     );
     let remedy = format!("raise max_message_size in rabbitmq.conf, or set MAX_BODY_BYTES={max}");
-    let judge = if max < ENOUGH_FOR_CLERK {
-        Finding::fail
-    } else {
-        Finding::note
-    };
+    let judge = if max < ENOUGH_FOR_CLERK { fail } else { note };
     judge("broker_message_size", what, remedy)
 }
 
@@ -115,13 +111,13 @@ fn of_node(node: &NodeInspection, all_away: bool) -> Vec<Finding> {
         let what = format!("{place}: {fault}");
         // The other nodes of the cluster still work.
         return vec![if all_away {
-            Finding::fail("broker", what, remedy)
+            fail("broker", what, remedy)
         } else {
-            Finding::note("broker", what, remedy)
+            note("broker", what, remedy)
         }];
     }
     let mut findings = vec![match &node.version {
-        None => Finding::note(
+        None => note(
             "broker",
             format!("{place} does not report its version"),
             "see that it is RabbitMQ 3.10 or later",
@@ -130,7 +126,7 @@ fn of_node(node: &NodeInspection, all_away: bool) -> Vec<Finding> {
     }];
     if !node.is_private {
         let what = format!("the connection to {place} is not encrypted");
-        findings.push(Finding::note(
+        findings.push(note(
             "broker",
             what,
             "use amqps:// if the network is not yours",
@@ -146,14 +142,14 @@ fn of_version(product: &str, version: &str, place: &str) -> Finding {
         .map(|part| part.parse::<u32>().unwrap_or(0));
     let number = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
     if product != "RabbitMQ" {
-        return Finding::note(
+        return note(
             "broker",
             what,
             "clerk-sync is made for RabbitMQ and tested with nothing else",
         );
     }
     if number < VERSION_MIN {
-        return Finding::fail(
+        return fail(
             "broker",
             format!("{what} is too old"),
             "upgrade to 3.10 at least, better to the newest 4.x",
@@ -162,20 +158,20 @@ fn of_version(product: &str, version: &str, place: &str) -> Finding {
     if number.0 < MAJOR_KEPT {
         let remedy =
             "upgrade to 4.x when you can, step by step: docs/operations.md, Upgrade RabbitMQ";
-        return Finding::note(
+        return note(
             "broker",
             format!("{what} works, and is no longer maintained by its makers"),
             remedy,
         );
     }
-    Finding::ok("broker", what)
+    ok("broker", what)
 }
 
 fn of_shared(shared: &TopologyInspection, namespace: &str) -> Vec<Finding> {
     let mut findings = Vec::new();
     if let Some(reason) = &shared.alarm {
         let remedy = "free memory or disk on the node (`rabbitmqctl status` names the alarm); meanwhile webhooks get 503 and Svix sends them again";
-        findings.push(Finding::fail(
+        findings.push(fail(
             "broker",
             format!("it accepts no events now: {reason}"),
             remedy,
@@ -188,7 +184,7 @@ fn of_shared(shared: &TopologyInspection, namespace: &str) -> Vec<Finding> {
 
 fn of_user_rights(shared: &TopologyInspection, namespace: &str) -> Finding {
     if shared.refused.is_empty() {
-        return Finding::ok(
+        return ok(
             "broker_rights",
             "the user may configure, write and read what is needed",
         );
@@ -200,7 +196,7 @@ fn of_user_rights(shared: &TopologyInspection, namespace: &str) -> Finding {
         .collect();
     let own = format!("'^{}\\.'", namespace.replace('.', "\\."));
     let what = format!("the user may not {}", refused.join(", "));
-    Finding::fail(
+    fail(
         "broker_rights",
         what,
         format!("rabbitmqctl set_permissions --vhost VHOST USER {own} {own} {own}"),
@@ -219,7 +215,7 @@ fn of_topology(shared: &TopologyInspection) -> Vec<Finding> {
                 let remedy = format!(
                     "`rabbitmqctl delete_queue {name}` once it is empty: it is declared again within seconds, and the broker holds dead letters meanwhile"
                 );
-                findings.push(Finding::note(
+                findings.push(note(
                     "topology",
                     format!("{title} is as an earlier version declared it: it works, and a policy can empty it"),
                     remedy,
@@ -235,13 +231,13 @@ fn of_topology(shared: &TopologyInspection) -> Vec<Finding> {
                 } else {
                     "delete it in the management pages once its queues are empty; or set another AMQP_NAMESPACE".into()
                 };
-                findings.push(Finding::fail(
+                findings.push(fail(
                     "topology",
                     format!("{title} exists with other arguments ({difference})"),
                     remedy,
                 ));
             }
-            DeclaredState::Broken(reason) => findings.push(Finding::fail(
+            DeclaredState::Broken(reason) => findings.push(fail(
                 "topology",
                 format!("{title} cannot be inspected: {reason}"),
                 "see whether it has a leader and a majority: `rabbitmqctl list_queues name type leader online members`",
@@ -250,14 +246,10 @@ fn of_topology(shared: &TopologyInspection) -> Vec<Finding> {
     }
     if missing.len() == shared.declarations.len() {
         let remedy = "nothing to do: it is declared at the first start";
-        findings.push(Finding::note(
-            "topology",
-            "no exchange or queue exists yet",
-            remedy,
-        ));
+        findings.push(note("topology", "no exchange or queue exists yet", remedy));
     } else if !missing.is_empty() {
         let what = format!("missing: {}", missing.join(", "));
-        findings.push(Finding::note(
+        findings.push(note(
             "topology",
             what,
             "start a receiver or a worker: it declares what is missing, and within seconds where it runs",
@@ -267,7 +259,7 @@ fn of_topology(shared: &TopologyInspection) -> Vec<Finding> {
         let waiting = shared.waiting.map_or_else(String::new, |events| {
             format!("; {} waiting", format::count(events, "event"))
         });
-        findings.push(Finding::ok(
+        findings.push(ok(
             "topology",
             format!("every exchange and queue is as it must be{waiting}"),
         ));
@@ -283,13 +275,13 @@ fn of_file(options: &queue::Options, found: &embedded::FileInspection) -> Vec<Fi
     let mut findings = vec![match found.events {
         None => {
             let what = format!("embedded: {path} does not exist yet");
-            Finding::note(
+            note(
                 "queue",
                 what,
                 "nothing to do: it is created at the first start",
             )
         }
-        Some(events) => Finding::ok(
+        Some(events) => ok(
             "queue",
             format!(
                 "embedded: {path}; {} waiting",
@@ -299,7 +291,7 @@ fn of_file(options: &queue::Options, found: &embedded::FileInspection) -> Vec<Fi
     }];
     if !found.is_private {
         let what = format!("others on this machine may read {path}, which holds personal data");
-        findings.push(Finding::note("queue", what, format!("chmod 600 {path}")));
+        findings.push(note("queue", what, format!("chmod 600 {path}")));
     }
     findings
 }

@@ -7,8 +7,10 @@ use reqwest::header::DATE;
 use secrecy::ExposeSecret;
 
 use super::clock::Reading;
-use super::finding::{self, Finding};
+use super::finding::{self, Finding, fail, note, ok};
 use crate::clock::now;
+use crate::commands::error_cause::deepest_cause;
+use crate::commands::loopback::is_loopback;
 use crate::config::ClerkApi;
 use crate::tls::{self, FileError, Peer};
 
@@ -17,11 +19,11 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest answer that is read: one user has a few KiB.
 const ANSWER_MAX: usize = 1 << 20;
 
-const TAKE_THE_KEY: &str = "copy the Secret key (sk_…) of the same instance from Clerk's dashboard, Configure > API keys, into CLERK_SECRET_KEY";
+const COPY_THE_KEY: &str = "copy the Secret key (sk_…) of the same instance from Clerk's dashboard, Configure > API keys, into CLERK_SECRET_KEY";
 
 pub async fn check(api: &ClerkApi) -> (Vec<Finding>, Option<Reading>) {
     let Some(key) = &api.secret_key else {
-        let finding = Finding::note(
+        let finding = note(
             "clerk_api",
             "CLERK_SECRET_KEY is not set: only backfill and reconcile need it",
             "nothing to do for webhooks",
@@ -29,15 +31,13 @@ pub async fn check(api: &ClerkApi) -> (Vec<Finding>, Option<Reading>) {
         return (vec![finding], None);
     };
     let mut findings = Vec::new();
-    if api.url.starts_with("http://") && !is_this_machine(&api.url) {
+    if api.url.starts_with("http://") && !api.url.parse().is_ok_and(|url| is_loopback(&url)) {
         let what = "CLERK_API_URL begins with http://: the secret key is sent unencrypted";
-        findings.push(Finding::note("clerk_api", what, "use https://"));
+        findings.push(note("clerk_api", what, "use https://"));
     }
     let (finding, reading) = match request(api, key.expose_secret()).await {
         Ok((status, is_list, reading)) => (judge(&api.url, status, is_list), reading),
-        Err(NoAnswer::File(error)) => {
-            (Finding::fail("clerk_api", error.what(), error.remedy), None)
-        }
+        Err(NoAnswer::File(error)) => (fail("clerk_api", error.what(), error.remedy), None),
         Err(NoAnswer::Http(error)) => (unanswered(&api.url, &error), None),
     };
     findings.push(finding);
@@ -56,10 +56,10 @@ enum NoAnswer {
 fn unanswered(url: &str, error: &reqwest::Error) -> Finding {
     if let Some(said) = tls::explain(error, &Peer::CLERK) {
         let (what, remedy) = finding::split(&said, "correct CLERK_API_URL");
-        return Finding::fail("clerk_api", format!("{url}: {what}"), remedy);
+        return fail("clerk_api", format!("{url}: {what}"), remedy);
     }
     let remedy = "see whether this machine reaches it (a firewall, a proxy in HTTPS_PROXY, the DNS), and CLERK_API_URL";
-    Finding::fail("clerk_api", format!("{url} {}", explain(error)), remedy)
+    fail("clerk_api", format!("{url} {}", explain(error)), remedy)
 }
 
 async fn request(
@@ -103,45 +103,27 @@ async fn request(
 }
 
 fn judge(url: &str, status: StatusCode, is_list: bool) -> Finding {
-    let said = |what: &str| format!("{url} {what}");
-    match status.as_u16() {
-        200 if is_list => Finding::ok("clerk_api", said("accepts the secret key")),
-        200 => Finding::fail(
-            "clerk_api",
-            said("answers, but not with users"),
-            "set CLERK_API_URL to https://api.clerk.com/v1",
-        ),
-        401 => Finding::fail(
-            "clerk_api",
-            said("does not accept the secret key (401)"),
-            TAKE_THE_KEY,
-        ),
-        403 => Finding::fail(
-            "clerk_api",
-            said("forbids it to this key (403)"),
-            TAKE_THE_KEY,
-        ),
-        404 => Finding::fail(
-            "clerk_api",
-            said("has no /users (404)"),
-            "set CLERK_API_URL to https://api.clerk.com/v1",
-        ),
-        429 => Finding::note(
-            "clerk_api",
-            said("has too many requests (429); the key was not checked"),
-            "try again in a minute",
-        ),
-        300..=399 => Finding::fail(
-            "clerk_api",
-            said(&format!("points elsewhere ({status})")),
-            "set CLERK_API_URL to where it points, if that is Clerk's",
-        ),
-        _ => Finding::fail(
-            "clerk_api",
-            said(&format!("answers {status}")),
+    let fix_url = "set CLERK_API_URL to https://api.clerk.com/v1";
+    let (what, remedy) = match status.as_u16() {
+        200 if is_list => return ok("clerk_api", format!("{url} accepts the secret key")),
+        429 => {
+            let what = format!("{url} has too many requests (429); the key was not checked");
+            return note("clerk_api", what, "try again in a minute");
+        }
+        200 => ("answers, but not with users", fix_url),
+        401 => ("does not accept the secret key (401)", COPY_THE_KEY),
+        403 => ("forbids it to this key (403)", COPY_THE_KEY),
+        404 => ("has no /users (404)", fix_url),
+        300..=399 => {
+            let remedy = "set CLERK_API_URL to where it points, if that is Clerk's";
+            (&*format!("points elsewhere ({status})"), remedy)
+        }
+        _ => (
+            &*format!("answers {status}"),
             "try again later; see status.clerk.com",
         ),
-    }
+    };
+    fail("clerk_api", format!("{url} {what}"), remedy)
 }
 
 /// The cause, without the URL.
@@ -149,18 +131,6 @@ fn explain(error: &reqwest::Error) -> String {
     if error.is_timeout() {
         return format!("does not answer within {} s", TIMEOUT.as_secs());
     }
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
+    let cause = deepest_cause(error).unwrap_or_else(|| error.to_string());
     format!("cannot be reached: {cause}")
-}
-
-fn is_this_machine(url: &str) -> bool {
-    let Ok(url) = reqwest::Url::parse(url) else {
-        return false;
-    };
-    let host = url.host_str().unwrap_or_default();
-    let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
-    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::finding::Finding;
+use super::finding::{Finding, fail, note, ok};
 use crate::clerk::TOLERANCE_MS;
 use crate::format;
 
@@ -31,7 +31,7 @@ impl Reading {
 pub fn judge(clerk: Option<Reading>, database: Option<Reading>) -> Vec<Finding> {
     let mut findings = Vec::new();
     match (clerk.map(Reading::ahead), database.map(Reading::ahead)) {
-        (None, None) => findings.push(Finding::note(
+        (None, None) => findings.push(note(
             "clock",
             "there is nothing to compare it with: neither Clerk's API nor a database server answered",
             "see that NTP runs: `timedatectl`",
@@ -40,7 +40,7 @@ pub fn judge(clerk: Option<Reading>, database: Option<Reading>) -> Vec<Finding> 
             findings.push(of(ahead, "Clerk's"));
             if let Some(ahead) = database.filter(|ahead| ahead.abs() >= NOTABLE_MS) {
                 let what = format!("this machine's is {} the database's", distance(ahead));
-                findings.push(Finding::note(
+                findings.push(note(
                     "clock",
                     what,
                     "set the clock of the database server: synced_at comes from it",
@@ -56,12 +56,12 @@ fn of(ahead: i64, whose: &str) -> Finding {
     let what = format!("this machine's is {} {whose}", distance(ahead));
     if ahead.abs() >= TOLERANCE_MS {
         let what = format!("{what}: with a clock that is 5 minutes off every delivery is refused");
-        return Finding::fail("clock", what, SET_IT);
+        return fail("clock", what, SET_IT);
     }
     if ahead.abs() >= NOTABLE_MS {
-        return Finding::note("clock", what, SET_IT);
+        return note("clock", what, SET_IT);
     }
-    Finding::ok(
+    ok(
         "clock",
         format!("within {} s of {whose}", ahead.abs() / 1000 + 1),
     )

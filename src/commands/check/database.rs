@@ -1,6 +1,6 @@
 //! The database: whether it answers, what it is, whether its schema is ours, and what the role may do.
 
-use super::finding::{self, Finding};
+use super::finding::{self, Finding, fail, note, ok};
 use super::part::in_time;
 use super::role::Role;
 use crate::config::Config;
@@ -22,8 +22,9 @@ pub async fn check(
     role: Role,
 ) -> (Vec<Finding>, Option<DatabaseReport>) {
     let place = store.place();
-    match in_time(store.inspect()).await {
-        Some(Ok(inspection)) => {
+    let found = in_time(store.inspect()).await;
+    match found.unwrap_or_else(|| Err(StoreError::Unavailable("it does not answer".into()))) {
+        Ok(inspection) => {
             let batches = i64::try_from(config.worker.concurrency.get()).unwrap_or(i64::MAX);
             let findings = match &inspection {
                 DatabaseReport::Postgres(inspection) => {
@@ -33,38 +34,30 @@ pub async fn check(
             };
             (findings, Some(inspection))
         }
-        Some(Err(error)) => (vec![of_error(&place, &error)], None),
-        None => (
-            vec![of_error(
-                &place,
-                &StoreError::Unavailable("it does not answer".into()),
-            )],
-            None,
-        ),
+        Err(error) => (vec![of_error(&place, &error)], None),
     }
 }
 
 fn of_error(place: &str, error: &StoreError) -> Finding {
-    let (text, remedy) = match error {
-        StoreError::Incompatible(text) if text.contains("pooler") => (
-            text,
-            "give the server's direct address in DATABASE_URL, or session pooling",
-        ),
-        StoreError::Unavailable(text) if text.contains("(SQLSTATE 53300)") => (
-            text,
-            "raise `alter role … connection limit` or max_connections, or end other clients",
-        ),
-        StoreError::Unavailable(text) => (
-            text,
-            "start the server, or correct the host and the port in DATABASE_URL",
-        ),
-        StoreError::Incompatible(text) | StoreError::Rejected { text, .. } => (
-            text,
-            "correct the user, the password and the database in DATABASE_URL, or pg_hba.conf on the server",
-        ),
+    let (StoreError::Unavailable(text)
+    | StoreError::Incompatible(text)
+    | StoreError::Rejected { text, .. }) = error;
+    let remedy = match error {
+        StoreError::Incompatible(text) if text.contains("pooler") => {
+            "give the server's direct address in DATABASE_URL, or session pooling"
+        }
+        StoreError::Unavailable(text) if text.contains("(SQLSTATE 53300)") => {
+            "raise `alter role … connection limit` or max_connections, or end other clients"
+        }
+        StoreError::Unavailable(_) => {
+            "start the server, or correct the host and the port in DATABASE_URL"
+        }
+        _ => {
+            "correct the user, the password and the database in DATABASE_URL, or pg_hba.conf on the server"
+        }
     };
     let (what, remedy) = finding::split(text, remedy);
-    Finding::fail("database", format!("{place}: {what}"), remedy)
+    fail("database", format!("{place}: {what}"), remedy)
 }
 
 fn of_postgres(
@@ -74,37 +67,32 @@ fn of_postgres(
     batches: i64,
 ) -> Vec<Finding> {
     let number = found.version.split(' ').next().unwrap_or_default();
-    let mut findings = Vec::new();
-    let mut fail =
-        |what: &str, remedy: &str| findings.push(Finding::fail("database", what, remedy));
-    if found.version_number < VERSION_MIN {
-        fail(
-            &format!("PostgreSQL {number} is older than 14"),
+    let old = format!("PostgreSQL {number} is older than 14");
+    let failures = [
+        (
+            found.version_number < VERSION_MIN,
+            &*old,
             "use PostgreSQL 14 or later",
-        );
-    }
-    if found.is_read_only {
-        let remedy = "give the primary: one name that follows it, or the primary's own";
-        fail(
+        ),
+        (
+            found.is_read_only,
             "the server only reads: it is a standby, or default_transaction_read_only is on",
-            remedy,
-        );
-    }
-    if let Some(SchemaFault { what, fix }) = found.tables.lacks_characters() {
-        fail(&what, &fix);
-    }
-    if !found.fsync {
-        let remedy = "set fsync = on in postgresql.conf";
-        fail(
-            "fsync is off: a power failure can take what was acknowledged, or the whole database",
-            remedy,
-        );
-    }
+            "give the primary: one name that follows it, or the primary's own",
+        ),
+        (
+            !found.fsync,
+            "fsync is off: a power failure can lose what was acknowledged, or the whole database",
+            "set fsync = on in postgresql.conf",
+        ),
+    ];
+    let failures = failures.into_iter().filter(|(applies, ..)| *applies);
+    let mut findings: Vec<_> = failures
+        .map(|(_, what, remedy)| fail("database", what, remedy))
+        .collect();
+    let encoding = found.tables.lacks_characters();
+    findings.extend(encoding.map(|SchemaFault { what, fix }| fail("database", what, fix)));
     if findings.is_empty() {
-        findings.push(Finding::ok(
-            "database",
-            format!("PostgreSQL {number} at {place}"),
-        ));
+        findings.push(ok("database", format!("PostgreSQL {number} at {place}")));
     }
     findings.extend(notes(found, batches));
     if let Some(finding) = of_tables(found) {
@@ -128,7 +116,7 @@ fn of_postgres(
         let what = format!(
             "the role may not write {name}.settings: workers cannot record their queue, and `events replay` is refused"
         );
-        findings.push(Finding::note(
+        findings.push(note(
             "database_rights",
             what,
             format!("grant select, insert, update on {name}.settings to the role"),
@@ -139,49 +127,47 @@ fn of_postgres(
 
 /// What works, but a person should know.
 fn notes(found: &postgres::ServerReport, batches: i64) -> Vec<Finding> {
-    let mut notes = Vec::new();
-    let mut note = |what: String, remedy: &str| notes.push(Finding::note("database", what, remedy));
-    if !found.full_page_writes {
-        let what = "full_page_writes is off: safe only on a file system that never tears a page";
-        note(
-            what.into(),
+    let (left, needed) = (
+        found.connections_left,
+        batches.saturating_add(OTHER_CONNECTIONS),
+    );
+    let few = format!("the server has {left} connections left; a process takes up to {needed}");
+    let notes = [
+        (
+            !found.full_page_writes,
+            "full_page_writes is off: safe only on a file system that never tears a page",
             "set full_page_writes = on unless you know that yours does not",
-        );
-    }
-    if found.synchronous_commit == "off" {
-        let what = "synchronous_commit is off; clerk-sync turns it on for its own writes";
-        note(what.into(), "nothing to do for clerk-sync");
-    }
-    if !found.has_lz4 {
-        note(
-            "this server has no lz4: large columns are compressed with pglz, which is slower"
-                .into(),
+        ),
+        (
+            found.synchronous_commit == "off",
+            "synchronous_commit is off; clerk-sync turns it on for its own writes",
+            "nothing to do for clerk-sync",
+        ),
+        (
+            !found.has_lz4,
+            "this server has no lz4: large columns are compressed with pglz, which is slower",
             "use a build with lz4",
-        );
-    }
-    if !found.is_private {
-        let what = "the connection to another machine is not encrypted";
-        note(
-            what.into(),
-            "add ?sslmode=verify-full to DATABASE_URL where the wire is not yours",
-        );
-    }
-    if found.pooling == Pooling::Transaction {
-        let what = "a transaction pooler is in front of the server: it works, without limits on what a statement may take";
-        note(
-            what.into(),
+        ),
+        (
+            !found.is_private,
+            "the connection to another machine is not encrypted",
+            "add ?sslmode=verify-full to DATABASE_URL if the network is not yours",
+        ),
+        (
+            found.pooling == Pooling::Transaction,
+            "a transaction pooler is in front of the server: it works, without limits on the time of a statement",
             "`alter role … set statement_timeout = '30s'` and `set lock_timeout = '5s'`, or give the direct address in DATABASE_URL",
-        );
-    }
-    let needed = batches.saturating_add(OTHER_CONNECTIONS);
-    if found.connections_left < needed {
-        let what = format!(
-            "the server has {} connections left; a process takes up to {needed}",
-            found.connections_left
-        );
-        note(what, "raise max_connections, or lower WORKER_CONCURRENCY");
-    }
+        ),
+        (
+            left < needed,
+            &*few,
+            "raise max_connections, or lower WORKER_CONCURRENCY",
+        ),
+    ];
+    let notes = notes.into_iter().filter(|(applies, ..)| *applies);
     notes
+        .map(|(_, what, remedy)| note("database", what, remedy))
+        .collect()
 }
 
 /// What is wrong with the schema, whatever its version.
@@ -192,7 +178,7 @@ fn of_tables(found: &postgres::ServerReport) -> Option<Finding> {
             .schema
             .and_then(|version| tables.lacks_tables(version))
     };
-    let fault = |check| move |SchemaFault { what, fix }| Finding::fail(check, what, fix);
+    let fault = |check| move |SchemaFault { what, fix }| fail(check, what, fix);
     let schema = tables
         .is_of_another()
         .or_else(|| found.migrations.clone())
@@ -205,7 +191,7 @@ fn of_schema(schema: Option<SchemaVersion>, name: &SchemaName) -> Finding {
     let Some(SchemaVersion { found, wanted }) = schema else {
         let remedy =
             format!("grant usage on schema {name} and select on {name}._migrations to the role");
-        return Finding::fail(
+        return fail(
             "schema",
             "its version cannot be read: the role may not read it",
             remedy,
@@ -213,18 +199,18 @@ fn of_schema(schema: Option<SchemaVersion>, name: &SchemaName) -> Finding {
     };
     match found {
         Some(found) if found == wanted => {
-            Finding::ok("schema", format!("version {found}, that of this program"))
+            ok("schema", format!("version {found}, that of this program"))
         }
         Some(found) if found > wanted => {
             let what = format!("version {found} is newer than this program's {wanted}");
-            Finding::fail("schema", what, "use a newer clerk-sync")
+            fail("schema", what, "use a newer clerk-sync")
         }
-        Some(found) => Finding::fail(
+        Some(found) => fail(
             "schema",
             format!("version {found}, and this program needs {wanted}"),
             MIGRATE,
         ),
-        None => Finding::fail("schema", "it is missing", MIGRATE),
+        None => fail("schema", "it is missing", MIGRATE),
     }
 }
 
@@ -239,23 +225,23 @@ fn of_rights(
         let remedy = format!(
             "grant usage on schema {name}, select, insert, update, delete on {name}.users and {name}.events, and select on {name}._migrations to the role"
         );
-        return Finding::fail(
+        return fail(
             "database_rights",
             "the role may not read and write the tables",
             remedy,
         );
     }
     match (rights.migrate, is_current) {
-        (true, _) => Finding::ok("database_rights", "the role may migrate, read and write"),
+        (true, _) => ok("database_rights", "the role may migrate, read and write"),
         (false, true) if role == Role::Worker => {
-            Finding::ok("database_rights", "the role may read and write")
+            ok("database_rights", "the role may read and write")
         }
-        (false, true) => Finding::note(
+        (false, true) => note(
             "database_rights",
             "the role may read and write, and not migrate",
             "let another role run `clerk-sync migrate` before the next release",
         ),
-        (false, false) => Finding::fail(
+        (false, false) => fail(
             "database_rights",
             "the role may not migrate, and the schema is not up to date",
             format!(
@@ -270,22 +256,18 @@ fn of_sqlite(place: &str, found: &sqlite::FileReport) -> Vec<Finding> {
     match found.is_private {
         None => {
             let what = format!("SQLite: {place} does not exist yet");
-            return vec![Finding::note(
+            return vec![note(
                 "database",
                 what,
                 "nothing to do: it is created at the first start",
             )];
         }
-        Some(true) => findings.push(Finding::ok("database", format!("SQLite: {place}"))),
+        Some(true) => findings.push(ok("database", format!("SQLite: {place}"))),
         Some(false) => {
             let what = format!(
                 "SQLite: others on this machine may read {place}, which holds personal data"
             );
-            findings.push(Finding::note(
-                "database",
-                what,
-                format!("chmod 600 {place}"),
-            ));
+            findings.push(note("database", what, format!("chmod 600 {place}")));
         }
     }
     findings.push(of_schema(Some(found.schema), &SchemaName::default()));

@@ -26,34 +26,36 @@ pub struct Finding {
     pub remedy: Option<String>,
 }
 
+fn finding(
+    check: &'static str,
+    severity: Severity,
+    what: impl Into<String>,
+    remedy: Option<String>,
+) -> Finding {
+    Finding {
+        check,
+        severity,
+        what: what.into(),
+        remedy,
+    }
+}
+
+/// All is well.
+pub fn ok(check: &'static str, what: impl Into<String>) -> Finding {
+    finding(check, Severity::Ok, what, None)
+}
+
+/// It works, but a person should know.
+pub fn note(check: &'static str, what: impl Into<String>, remedy: impl Into<String>) -> Finding {
+    finding(check, Severity::Note, what, Some(remedy.into()))
+}
+
+/// The program cannot work.
+pub fn fail(check: &'static str, what: impl Into<String>, remedy: impl Into<String>) -> Finding {
+    finding(check, Severity::Fail, what, Some(remedy.into()))
+}
+
 impl Finding {
-    pub fn ok(check: &'static str, what: impl Into<String>) -> Self {
-        Self {
-            check,
-            severity: Severity::Ok,
-            what: what.into(),
-            remedy: None,
-        }
-    }
-
-    pub fn note(check: &'static str, what: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self {
-            check,
-            severity: Severity::Note,
-            what: what.into(),
-            remedy: Some(remedy.into()),
-        }
-    }
-
-    pub fn fail(check: &'static str, what: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self {
-            check,
-            severity: Severity::Fail,
-            what: what.into(),
-            remedy: Some(remedy.into()),
-        }
-    }
-
     pub fn failed(&self) -> bool {
         self.severity == Severity::Fail
     }
@@ -120,9 +122,9 @@ mod tests {
     #[test]
     fn every_finding_is_one_line_and_color_is_asked_for() {
         let findings = [
-            Finding::ok("database", "PostgreSQL 17"),
-            Finding::note("database_rights", "no migration", "give it\nanother role"),
-            Finding::fail("clock", "off", "set it"),
+            ok("database", "PostgreSQL 17"),
+            note("database_rights", "no migration", "give it\nanother role"),
+            fail("clock", "off", "set it"),
         ];
         let plain = lines(&findings, false);
         let expected = "ok    database         PostgreSQL 17\n\

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access, statvfs};
 
-use super::finding::Finding;
+use super::finding::{Finding, fail, note, ok};
 use super::role::Role;
 use crate::config::Config;
 use crate::{http, queue, store};
@@ -39,31 +39,31 @@ pub fn directories(config: &Config, role: Role) -> Vec<Finding> {
 
 fn of_directory(directory: &Path) -> Vec<Finding> {
     let name = directory.display();
-    let fail = |what: String, remedy: &str| vec![Finding::fail("data_directory", what, remedy)];
+    let failure = |what: String, remedy: &str| vec![fail("data_directory", what, remedy)];
     // A directory that does not exist is created in the nearest one that does.
     let Some(nearest) = directory
         .ancestors()
         .map(or_here)
         .find(|path| path.exists())
     else {
-        return fail(
+        return failure(
             format!("{name} cannot be created"),
             "set DATA_DIR to a directory on a local disk",
         );
     };
     if !nearest.is_dir() {
-        return fail(
+        return failure(
             format!("{} is no directory", nearest.display()),
             "set DATA_DIR to a directory on a local disk",
         );
     }
     if access(nearest, Access::WRITE_OK | Access::EXEC_OK).is_err() {
         let remedy = "give it to the user that the program runs as (chown), or set DATA_DIR to another directory";
-        return fail(format!("{} cannot be written", nearest.display()), remedy);
+        return failure(format!("{} cannot be written", nearest.display()), remedy);
     }
     if let Some(kind) = network_file_system(nearest) {
         let remedy = "set DATA_DIR to a directory on a local disk, or use RabbitMQ and PostgreSQL";
-        return fail(
+        return failure(
             format!("{name} lies on {kind}: SQLite's files can be damaged there"),
             remedy,
         );
@@ -71,7 +71,7 @@ fn of_directory(directory: &Path) -> Vec<Finding> {
     let free = match statvfs(nearest) {
         Ok(found) => found.f_bavail.saturating_mul(found.f_frsize),
         Err(error) => {
-            return fail(
+            return failure(
                 format!("the free space of {name} cannot be read: {error}"),
                 "see whether its disk is there",
             );
@@ -79,27 +79,23 @@ fn of_directory(directory: &Path) -> Vec<Finding> {
     };
     let space = format!("{name}: {:.1} GiB free", free as f64 / (1u64 << 30) as f64);
     if free < FREE_MIN {
-        return fail(
+        return failure(
             format!("{space}: a full disk refuses events with 503"),
             "free some space, or set DATA_DIR to another disk",
         );
     }
     let mut findings = vec![if free < FREE_NOTABLE {
-        Finding::note(
+        note(
             "data_directory",
             space,
             "free some space before the disk is full",
         )
     } else {
-        Finding::ok("data_directory", space)
+        ok("data_directory", space)
     }];
     if nearest == directory && !is_private(directory) {
         let what = format!("others on this machine may read {name}, which holds personal data");
-        findings.push(Finding::note(
-            "data_directory",
-            what,
-            format!("chmod 700 {name}"),
-        ));
+        findings.push(note("data_directory", what, format!("chmod 700 {name}")));
     }
     findings
 }
@@ -144,11 +140,11 @@ pub fn open_files() -> Finding {
         let what = format!(
             "this shell may open {files}: {seats} connections are served at once, not {seats_max}"
         );
-        return Finding::note(
+        return note(
             "open_files",
             what,
             "raise the hard limit (`ulimit -Hn`, LimitNOFILE= in a unit) to 11052",
         );
     }
-    Finding::ok("open_files", format!("enough for {seats} connections"))
+    ok("open_files", format!("enough for {seats} connections"))
 }

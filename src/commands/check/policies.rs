@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::finding::Finding;
+use super::finding::{Finding, fail, note, ok};
 use crate::format;
 use crate::queue::Source;
 use crate::queue::rabbitmq::{ManagementError, PolicyInspection, QueuePolicy};
@@ -52,14 +52,14 @@ pub fn of(management: &PolicyInspection) -> Vec<Finding> {
         .collect();
     if let Some(queue) = young.first() {
         let what = format!("{place} has no figures of {} yet", queue.name);
-        findings.push(Finding::note(
+        findings.push(note(
             CHECK,
             what,
             "run `clerk-sync check` again in ten seconds",
         ));
     }
     if findings.is_empty() {
-        findings.push(Finding::ok(
+        findings.push(ok(
             CHECK,
             format!("none of RabbitMQ's takes events out of our queues ({place})"),
         ));
@@ -92,15 +92,15 @@ fn of_unseen(place: &str, unseen: &ManagementError) -> Finding {
     let what = format!(
         "AMQP does not show them, nor how many events RabbitMQ holds because of one, and {why}"
     );
-    Finding::note(CHECK, what, format!("{remedy}; {by_hand}"))
+    note(CHECK, what, format!("{remedy}; {by_hand}"))
 }
 
 fn of_effect(effect: &Effect, names: &[&str]) -> Finding {
     let what = format!("{} {} ({})", names.join(", "), effect.what, effect.policy);
     if effect.is_harm {
-        Finding::fail(CHECK, what, EXEMPT)
+        fail(CHECK, what, EXEMPT)
     } else {
-        Finding::note(CHECK, what, EXEMPT)
+        note(CHECK, what, EXEMPT)
     }
 }
 
@@ -117,7 +117,7 @@ fn of_held(
             "see that a worker runs and its database takes writes: they are recorded as failed within three minutes; what stays longer: docs/operations.md, Policies of the broker"
         }
     };
-    Finding::note(CHECK, what, remedy)
+    note(CHECK, what, remedy)
 }
 
 /// What the policies in force do to the events in a queue.
@@ -308,7 +308,7 @@ mod tests {
                 Source::Events,
                 json!({"delivery-limit": 3}),
                 Severity::Note,
-                "after 3 deliveries",
+                "after 3 failed deliveries",
             ),
             (
                 Source::Events,

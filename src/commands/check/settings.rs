@@ -1,6 +1,6 @@
 //! The configuration itself: what is wrong with it, and what is not set.
 
-use super::finding::Finding;
+use super::finding::{Finding, fail, note, ok};
 use super::role::Role;
 use crate::config::{Config, ConfigError, ConfigErrors};
 use crate::{queue, store};
@@ -9,17 +9,17 @@ const MAKE_A_TOKEN: &str = "set ADMIN_TOKEN, for example to what `openssl rand -
 
 /// An error of the configuration: it prevents the start.
 pub fn error(error: &ConfigError) -> Finding {
-    Finding::fail("configuration", error.what(), error.remedy())
+    fail("configuration", error.what(), error.remedy())
 }
 
 pub fn of(config: &Config, errors: &ConfigErrors, role: Role) -> Vec<Finding> {
     let mut findings: Vec<_> = errors.iter().map(error).collect();
     if findings.is_empty() {
-        findings.push(Finding::ok("configuration", summary(config, role)));
+        findings.push(ok("configuration", summary(config, role)));
     }
     let ignored = config.ignored_settings().into_iter();
     findings.extend(ignored.map(|what| {
-        Finding::note(
+        note(
             "configuration",
             what,
             "take them out, or correct their names",
@@ -30,8 +30,8 @@ pub fn of(config: &Config, errors: &ConfigErrors, role: Role) -> Vec<Finding> {
     }
     if role != Role::Receiver && !errors.concern(&["ADMIN_TOKEN"]) {
         findings.push(match config.admin_token {
-            Some(_) => Finding::ok("admin_token", "set"),
-            None => Finding::note(
+            Some(_) => ok("admin_token", "set"),
+            None => note(
                 "admin_token",
                 "not set: the dashboard and the API answer 403",
                 MAKE_A_TOKEN,
@@ -42,7 +42,7 @@ pub fn of(config: &Config, errors: &ConfigErrors, role: Role) -> Vec<Finding> {
         && !errors.concern(&["AMQP_URL"])
         && matches!(config.queue, queue::Options::Embedded(_))
     {
-        findings.push(Finding::fail(
+        findings.push(fail(
             "configuration",
             "AMQP_URL is not set, and the embedded queue serves one process alone",
             "set AMQP_URL, or run `clerk-sync serve`, which receives and works in one process",
@@ -70,13 +70,13 @@ fn summary(config: &Config, role: Role) -> String {
 /// They are well formed: one that is not is an error of the configuration.
 fn signing_secrets(count: usize) -> Finding {
     match count {
-        0 => Finding::fail(
+        0 => fail(
             "signing_secrets",
             "none is set: `serve` and `receiver` refuse to start",
             "set CLERK_WEBHOOK_SIGNING_SECRET to the Signing Secret (whsec_…) of your endpoint in Clerk's dashboard, Configure > Webhooks",
         ),
-        1 => Finding::ok("signing_secrets", "1, well formed"),
-        _ => Finding::note(
+        1 => ok("signing_secrets", "1, well formed"),
+        _ => note(
             "signing_secrets",
             format!("{count}, well formed: deliveries signed with any of them are accepted"),
             "keep the new one first, and take the old one out once every delivery matches the new one (clerk_sync_secret_matches_total)",

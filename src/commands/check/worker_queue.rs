@@ -1,6 +1,6 @@
 //! Whether the queue of the settings is the one that the workers of this database consume.
 
-use super::finding::Finding;
+use super::finding::{Finding, note, ok};
 use crate::config::Config;
 use crate::queue::{self, Identity};
 use crate::replay::worker_queues::{self, listed};
@@ -25,24 +25,24 @@ fn judge(recorded: &[Identity], ours: Option<&Identity>) -> Option<Finding> {
     let Some(ours) = ours else {
         let what = format!("{place}, and there is no embedded queue here");
         let remedy = "set AMQP_URL or DATA_DIR to that queue for `events replay`; a worker that starts here takes from a new one";
-        return Some(Finding::note("worker_queue", what, remedy));
+        return Some(note("worker_queue", what, remedy));
     };
     if recorded.iter().any(|recorded| recorded.is(ours)) {
         if recorded.len() == 1 {
-            return Some(Finding::ok(
+            return Some(ok(
                 "worker_queue",
                 format!("workers take events from {ours}"),
             ));
         }
         let remedy = "if both are not meant to run, stop one, or give it another DATABASE_URL; this goes some minutes later";
-        return Some(Finding::note("worker_queue", place, remedy));
+        return Some(note("worker_queue", place, remedy));
     }
     let what = format!("{place}; the queue here is {ours}");
     let remedy = format!(
         "{}; a worker that starts here records its own",
         last.remedy(ours)
     );
-    Some(Finding::note("worker_queue", what, remedy))
+    Some(note("worker_queue", what, remedy))
 }
 
 #[cfg(test)]

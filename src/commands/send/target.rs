@@ -6,7 +6,7 @@
 use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::sender::is_loopback;
+use crate::commands::loopback::is_loopback;
 
 /// What `clerk-sync dev` keeps in DATA_DIR.
 #[derive(Debug, Default)]

@@ -7,7 +7,7 @@ use sqlx::{Arguments, Error, Row};
 use super::pool::Pool;
 use super::{connection, error};
 use crate::clerk::tables::users;
-use crate::clerk::{Change, ClerkId, Kind, Timestamp};
+use crate::clerk::{ClerkId, Kind, Timestamp, Version};
 use crate::store::template::PARAMETERS_BEFORE_COLUMNS;
 use crate::store::{Keep, OnDelete, Outcome, Parsed, Payloads, Record, Write};
 
@@ -48,53 +48,41 @@ async fn apply_once(pool: &Pool, write: &Write, keep: Keep) -> Result<Vec<Outcom
     );
 
     // Every array below is as long as `changes` or as `records`: PostgreSQL would fill up a shorter one with nulls.
-    let of_changes = write.changes.iter();
-    let versions = of_changes.clone().map(Change::version);
-    let data = of_changes.clone().map(|change| {
-        let (_, profile) = change.profile.as_ref()?;
-        Some(&*profile.data)
-    });
+    let changes = &write.changes;
+    let version = |read: fn(&Version) -> DateTime<Utc>| {
+        each(changes, move |change| change.version().map(read))
+    };
     let query = sqlx::query_with(pool.sql().apply.clone(), arguments)
-        .bind(all(of_changes
-            .clone()
-            .map(|change| change.clerk_id.as_str())))
-        .bind(all(versions
-            .clone()
-            .map(|version| version.map(|v| utc(v.updated_at)))))
-        .bind(all(of_changes
-            .clone()
-            .map(|change| change.deleted_at.map(utc))))
-        .bind(all(data))
-        .bind(all(versions
-            .clone()
-            .map(|version| version.map(|v| v.event_id.as_str()))))
-        .bind(all(
-            versions.map(|version| version.map(|v| utc(v.occurred_at)))
-        ));
+        .bind(each(changes, |change| change.clerk_id.as_str()))
+        .bind(version(|version| utc(version.updated_at)))
+        .bind(each(changes, |change| change.deleted_at.map(utc)))
+        .bind(each(changes, |change| {
+            Some(&*change.profile.as_ref()?.1.data)
+        }))
+        .bind(each(changes, |change| {
+            Some(change.version()?.event_id.as_str())
+        }))
+        .bind(version(|version| utc(version.occurred_at)));
 
-    let records = write.records.iter();
-    let events = records.clone().map(|record| &record.event);
-    let changes = records.clone().map(|record| match &record.parsed {
+    let records = &write.records;
+    let change_of = |record: &Record| match &record.parsed {
         Parsed::Readable { clerk_id, .. } => write.change(clerk_id),
         Parsed::Failed { .. } => None,
-    });
-    let failures = records.clone().map(Record::failure);
+    };
     let keeps = |record: &Record| keep.payloads == Payloads::All || record.failure().is_some();
     let mut query = query
-        .bind(all(events.clone().map(|event| event.id().as_str())))
-        .bind(all(events.clone().map(|event| event.event_type().as_str())))
-        .bind(all(records
-            .clone()
-            .map(|record| record.clerk_id().map(ClerkId::as_str))))
-        .bind(all(records
-            .clone()
-            .map(|record| record.occurred_at().map(utc))))
-        .bind(all(events.clone().map(|event| utc(event.sent_at()))))
-        .bind(all(events.map(|event| utc(event.received_at()))))
-        .bind(all(records
-            .clone()
-            .map(|record| record.version().map(|v| utc(v.updated_at)))))
-        .bind(all(records.clone().map(|record| {
+        .bind(each(records, |record| record.event.id().as_str()))
+        .bind(each(records, |record| record.event.event_type().as_str()))
+        .bind(each(records, |record| {
+            record.clerk_id().map(ClerkId::as_str)
+        }))
+        .bind(each(records, |record| record.occurred_at().map(utc)))
+        .bind(each(records, |record| utc(record.event.sent_at())))
+        .bind(each(records, |record| utc(record.event.received_at())))
+        .bind(each(records, |record| {
+            Some(utc(record.version()?.updated_at))
+        }))
+        .bind(each(records, |record| {
             matches!(
                 record.parsed,
                 Parsed::Readable {
@@ -102,36 +90,32 @@ async fn apply_once(pool: &Pool, write: &Write, keep: Keep) -> Result<Vec<Outcom
                     ..
                 }
             )
-        })))
-        .bind(all(changes
-            .clone()
-            .map(|change| Some(change?.version()?.event_id.as_str()))))
-        .bind(all(records
-            .clone()
-            .map(|record| i64::from(record.deliveries))))
-        .bind(all(failures
-            .clone()
-            .map(|failure| failure.map(|failure| &*failure.text))))
-        .bind(all(
-            failures.map(|failure| failure.map(|failure| &*failure.code))
-        ))
-        .bind(all(records.map(|record| {
+        }))
+        .bind(each(records, |record| {
+            Some(change_of(record)?.version()?.event_id.as_str())
+        }))
+        .bind(each(records, |record| i64::from(record.deliveries)))
+        .bind(each(records, |record| Some(&*record.failure()?.text)))
+        .bind(each(records, |record| Some(&*record.failure()?.code)))
+        .bind(each(records, |record| {
             keeps(record).then_some(&record.event.body()[..])
-        })))
-        .bind(all(changes.map(|change| change?.deleted_at.map(utc))))
+        }))
+        .bind(each(records, |record| {
+            change_of(record)?.deleted_at.map(utc)
+        }))
         .bind(keep.on_delete == OnDelete::Scrub);
 
     for (place, column) in table.columns.iter().enumerate() {
-        let values = write.changes.iter().map(|change| {
-            let (_, profile) = change.profile.as_ref()?;
-            Some(&profile.values[place])
-        });
         query = match column.kind {
-            Kind::Text => query.bind(all(values.map(|value| value?.as_text()))),
-            Kind::Json => query.bind(all(values.map(|value| value?.as_json()))),
-            Kind::Boolean => query.bind(all(values.map(|value| value?.as_bool()))),
-            Kind::Integer => query.bind(all(values.map(|value| value?.as_integer()))),
-            Kind::Time => query.bind(all(values.map(|value| value?.as_time().map(utc)))),
+            Kind::Text => query.bind(each(changes, |change| change.value_at(place)?.as_text())),
+            Kind::Json => query.bind(each(changes, |change| change.value_at(place)?.as_json())),
+            Kind::Boolean => query.bind(each(changes, |change| change.value_at(place)?.as_bool())),
+            Kind::Integer => {
+                query.bind(each(changes, |change| change.value_at(place)?.as_integer()))
+            }
+            Kind::Time => query.bind(each(changes, |change| {
+                change.value_at(place)?.as_time().map(utc)
+            })),
         };
     }
     let mut lines = connection::rows(pool, query).await?;
@@ -139,8 +123,8 @@ async fn apply_once(pool: &Pool, write: &Write, keep: Keep) -> Result<Vec<Outcom
     lines.iter().map(outcome).collect()
 }
 
-fn all<T>(values: impl Iterator<Item = T>) -> Vec<T> {
-    values.collect()
+fn each<'a, R, T>(rows: &'a [R], read: impl Fn(&'a R) -> T) -> Vec<T> {
+    rows.iter().map(read).collect()
 }
 
 /// A time as PostgreSQL takes it.

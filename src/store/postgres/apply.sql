@@ -30,21 +30,21 @@ written as (
            )
     on conflict (clerk_id) do update set
         -- The newest profile, all of its columns or none. A change without a profile has nulls for a version, which are
-        -- greater than nothing. Nothing of who is gone.
-        {{ column = case when <gone> then null when <newer> then excluded.column else row.column end }},
-        erased_at = case when <gone> then coalesce(row.erased_at, now()) end,
+        -- less than any other. An erased row keeps no profile.
+        {{ column = case when <erased> then null when <newer> then excluded.column else row.column end }},
+        erased_at = case when <erased> then coalesce(row.erased_at, now()) end,
         -- The earliest delete, never cleared: least() skips nulls.
         deleted_at = least(row.deleted_at, excluded.deleted_at),
-        -- A microsecond more where another write has come between, so that this statement can tell.
+        -- A microsecond more if another write has come between, so that this statement can see it.
         synced_at = case when row.synced_at = excluded.synced_at then now() else now() + interval '1 microsecond' end
-    -- Nothing new, nothing written.
+    -- A change that alters nothing writes nothing.
     where <alters>
     returning clerk_id, event_id, deleted_at, erased_at, synced_at <> now() as raced
 ),
 emptied as (
-    -- What is kept of the events of who is gone. That of a delete holds nothing personal, and may still be replayed. The
-    -- events of this write are seen to below: no line is touched twice. Nearly always nobody is: asked first and by itself,
-    -- so that no line is looked at then.
+    -- The payloads of the events of erased rows. That of a delete holds no personal data, and may still be replayed. The events
+    -- of this write are handled below: no row is written twice. Nearly always no row is erased: that is checked first and by
+    -- itself, so that no event is read then.
     update clerk.events
        set payload = null, status = case when status = 'failed' then 'discarded' else status end
      where (select bool_or(erased_at is not null) from written)
@@ -53,10 +53,10 @@ emptied as (
        and event_type not in (<deletes>)
        and event_id <> all ($7::text[])
 ),
-judged as (
+with_status as (
     select record.event_id, event_type, record.clerk_id, record.occurred_at, sent_at, received_at, record.updated_at,
            case
-               -- It could not be replayed, and would change nothing: its user's row is never filled again.
+               -- A replay would change nothing: an erased row is never filled again.
                when error_code is not null and <withheld> then 'discarded'
                when error_code is not null then 'failed'
                -- Superseded by an event before it in this write.
@@ -78,8 +78,8 @@ judged as (
                else 'stale'
            end as status,
            deliveries, error, error_code, case when <withheld> then null else payload end as payload,
-           -- For a profile that is stale: the version that is there now, which is no older. A row that this write left alone is known
-           -- only as it was before; where another write came between, whoever asks later looks at the row.
+           -- For a profile that is stale: the version that is there now, which is no older. A row that this write did not alter is known
+           -- only as it was before; if another write came between, the history reads the row later.
            case when record.updated_at is not null then coalesce(
                written.event_id,
                case when (old.updated_at, old.occurred_at, old.event_id)
@@ -103,7 +103,7 @@ recorded as (
     )
     select event_id, event_type, clerk_id, occurred_at, sent_at, received_at, now(), status, deliveries, error, error_code,
            payload, case when status = 'stale' then current end
-      from judged
+      from with_status
      order by event_id collate "C"
     on conflict (event_id) do update set
         deliveries = line.deliveries + excluded.deliveries,

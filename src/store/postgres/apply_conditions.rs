@@ -2,11 +2,11 @@
 
 /// The conditions of `apply.sql`, by the marks that stand for them.
 pub const CONDITIONS: [(&str, &str); 5] = [
-    // Whether a change has anything for its row; made of the two below.
+    // Whether a change alters its row; made of the two below.
     (
         "<alters>",
         "((least(row.deleted_at, excluded.deleted_at) is distinct from row.deleted_at
-             or case when <gone> then row.erased_at is null
+             or case when <erased> then row.erased_at is null
                      else excluded.event_id is not null and <newer> end) is true)",
     ),
     (
@@ -14,11 +14,11 @@ pub const CONDITIONS: [(&str, &str); 5] = [
         "(row.event_id is null or (excluded.updated_at, excluded.occurred_at, excluded.event_id) > (row.updated_at, row.occurred_at, row.event_id))",
     ),
     (
-        "<gone>",
+        "<erased>",
         "(row.erased_at is not null or $21 and (row.deleted_at is not null or excluded.deleted_at is not null))",
     ),
-    // Of a record: whose user is gone keeps no payload, but for a delete's. `old` has no row of a user of whom
-    // this write has nothing but events that cannot be read.
+    // Whether a record keeps no payload: its row is erased, and it is no delete. `old` lacks the row if this write has no event
+    // of it that can be applied.
     (
         "<withheld>",
         "(event_type not in (<deletes>) and (coalesce(written.erased_at, old.erased_at) is not null
@@ -26,7 +26,7 @@ pub const CONDITIONS: [(&str, &str); 5] = [
                     select from clerk.<table> as gone
                      where gone.clerk_id = record.clerk_id and gone.erased_at is not null)))",
     ),
-    // A failed event is never taken for a duplicate. A discarded one comes back only to succeed.
+    // Whether a recorded event is applied again: a failed one always, a discarded one only to succeed.
     (
         "<tried>",
         "(line.status = 'failed' or line.status = 'discarded' and excluded.status <> 'failed')",

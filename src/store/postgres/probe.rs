@@ -20,15 +20,15 @@ pub struct ServerReport {
     pub version_number: i32,
     /// What the schema holds.
     pub tables: SchemaState,
-    /// Whether a pooler is in front of the server.
+    /// How connections reach the server.
     pub pooling: Pooling,
-    /// Whether a commit is forced to disk.
+    /// Whether the server syncs its files.
     pub fsync: bool,
-    /// Whether a page that was written in part can be restored.
+    /// Whether the server logs whole pages.
     pub full_page_writes: bool,
-    /// How a commit is waited for.
+    /// When the server answers a commit.
     pub synchronous_commit: String,
-    /// Whether columns can be compressed with lz4.
+    /// Whether the server compresses with lz4.
     pub has_lz4: bool,
     /// Whether the server only reads.
     pub is_read_only: bool,
@@ -44,7 +44,7 @@ pub struct ServerReport {
     pub migrations: Option<SchemaFault>,
     /// The session that migrates now; `None` if none does.
     pub migrating: Option<String>,
-    /// What the role may do.
+    /// The rights of the role.
     pub rights: Rights,
 }
 

@@ -7,7 +7,7 @@ use crate::store::StoreError;
 pub struct SchemaFault {
     /// What is wrong.
     pub what: String,
-    /// What to do.
+    /// How to fix it.
     pub fix: String,
 }
 

@@ -12,9 +12,9 @@ use crate::store::{SchemaVersion, StoreError};
 /// What the catalogs say of the schema.
 #[derive(Debug, Clone)]
 pub struct SchemaState {
-    /// Of the schema.
+    /// The name.
     pub name: SchemaName,
-    /// Of the database.
+    /// The encoding of the database.
     pub encoding: String,
     /// What has a name that the migrations use, and was not made by them, such as `users (a foreign table)`.
     pub foreign: Vec<String>,

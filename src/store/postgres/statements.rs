@@ -5,7 +5,7 @@ use sqlx::SqlStr;
 use super::apply_conditions::CONDITIONS;
 use super::schema_name::SchemaName;
 use crate::clerk::tables::users;
-use crate::store::queries::{Queries, made};
+use crate::store::queries::{Queries, statement};
 use crate::store::template::{self, Dialect};
 
 /// Declares `Statements` with a field for each `.sql` file of this directory that names a table.
@@ -47,7 +47,7 @@ impl Statements {
 fn render(sql: &str, schema: &SchemaName) -> SqlStr {
     let sql = template::render(sql, &users::TABLE, Dialect::Postgres, &CONDITIONS);
     // `SchemaName` holds nothing that SQL could read as more than a name.
-    made(in_schema(&sql, schema))
+    statement(in_schema(&sql, schema))
 }
 
 /// The statement with `schema` for `clerk`, which every file writes: before the dot of a name, after `schema`, and as a text.

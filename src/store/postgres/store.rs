@@ -25,13 +25,13 @@ use crate::store::{Keep, Outcome, Parsed, SchemaVersion, StoreError, Write};
 /// The server, and how it is used. Plain data.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Where the server is, and the login.
+    /// The address of the server.
     pub address: Address,
     /// The schema that holds the tables.
     pub schema: SchemaName,
     /// Most connections for writes.
     pub connections: u32,
-    /// What is kept of events and of deleted users.
+    /// What to keep of events and deleted users.
     pub keep: Keep,
 }
 
@@ -157,7 +157,7 @@ impl Store {
         checked
     }
 
-    /// Whether a batch may be tried: a server that stands by for another, or has no more room, answers every question all
+    /// Whether a batch may be tried: a server that stands by for another, or has no more room, answers every query all
     /// the same. If the last batch was not written, a write that changes nothing is tried. It may succeed where an insert
     /// fails, so it does not clear the fault.
     ///
@@ -165,13 +165,13 @@ impl Store {
     /// Fails if no write can be made.
     pub async fn writable(&self) -> Result<(), StoreError> {
         let sql = self.readers.sql();
-        let rows = self.ask(sql.may_write.clone(), &[]).await?;
+        let rows = self.query(sql.may_write.clone(), &[]).await?;
         let allowed = rows.first().map(|row| row.try_get(0)).transpose();
         if allowed.map_err(error::of)? != Some(true) {
             return Err(error::of_missing_grant());
         }
         if self.last_fault().is_err() {
-            self.ask(sql.try_write.clone(), &[]).await?;
+            self.query(sql.try_write.clone(), &[]).await?;
         }
         Ok(())
     }
@@ -328,16 +328,16 @@ impl Store {
         rows(&self.writers, statement, binds).await
     }
 
-    /// The questions, for the schema of this store.
+    /// The queries, for the schema of this store.
     pub fn queries(&self) -> &Queries {
         &self.readers.sql().queries
     }
 
-    /// The rows that answer a question.
+    /// The rows that a query returns.
     ///
     /// # Errors
     /// Fails if the database does not answer.
-    pub async fn ask(
+    pub async fn query(
         &self,
         statement: SqlStr,
         binds: &[Bind<'_>],
@@ -360,7 +360,7 @@ async fn rows(
     for bind in binds {
         query = match bind {
             Bind::Text(text) => query.bind(*text),
-            Bind::Made(text) => query.bind(text.as_deref()),
+            Bind::Owned(text) => query.bind(text.as_deref()),
             Bind::Boolean(value) => query.bind(*value),
             Bind::Integer(number) => query.bind(*number),
             Bind::Time(time) => query.bind(time.map(apply::utc)),

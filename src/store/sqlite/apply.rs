@@ -14,7 +14,7 @@ use crate::clock::now;
 use crate::store::database_row::DatabaseRow;
 use crate::store::{Keep, OnDelete, Outcome, Parsed, Payloads, Record, Status, Write};
 
-/// Applies and records; one outcome a record, in order.
+/// Applies and records. Returns one outcome per record, in order.
 pub async fn apply(
     connection: &mut SqliteConnection,
     write: &Write,
@@ -23,7 +23,7 @@ pub async fn apply(
     // Immediate: a transaction that only becomes a writer later fails at once where another process writes.
     let mut transaction = connection.begin_with("begin immediate").await?;
     let rows = rows_before(&mut transaction, write).await?;
-    let lines = lines_before(&mut transaction, write).await?;
+    let before = statuses_before(&mut transaction, write).await?;
     let now_ms = now().ms();
     let written = join(&mut transaction, &write.changes, now_ms, keep.on_delete).await?;
     for (id, row) in &written {
@@ -32,34 +32,34 @@ pub async fn apply(
         }
     }
     let none = RowVersion::default();
-    let line = |record| {
+    let with_status = |record| {
         let id = Record::clerk_id(record);
         let before = id.and_then(|id| rows.get(id)).unwrap_or(&none);
         let row = id.and_then(|id| written.get(id));
-        // An erased row has no payloads, but for a delete's, which holds nothing personal.
+        // The events of an erased row have no payloads, but for a delete's, which has no personal data.
         let is_erased = row.map_or(before.is_erased, |row| row.is_erased);
         let withheld = is_erased && !record.event.event_type().is_delete();
         let status = match status(record, before, row, write) {
-            // It could not be replayed, and would change nothing.
+            // A replay would change nothing.
             Status::Failed if withheld => Status::Discarded,
             status => status,
         };
         let keeps = keep.payloads == Payloads::All || record.failure().is_some();
-        Line {
+        NewEvent {
             record,
             status,
             superseded_by: current(record, before, row).filter(|_| status == Status::Stale),
             keeps: keeps && !withheld,
         }
     };
-    let recorded: Vec<_> = write.records.iter().map(line).collect();
+    let recorded: Vec<_> = write.records.iter().map(with_status).collect();
     let now = record_events(&mut transaction, &recorded, now_ms).await?;
     transaction.commit().await?;
-    let outcome = |line: &Line<'_>| {
-        let id = line.record.event.id();
+    let outcome = |event: &NewEvent<'_>| {
+        let id = event.record.event.id();
         outcome(
-            lines.get(id).copied(),
-            now.get(id).copied().unwrap_or(line.status),
+            before.get(id).copied(),
+            now.get(id).copied().unwrap_or(event.status),
         )
     };
     Ok(recorded.iter().map(outcome).collect())
@@ -89,7 +89,7 @@ async fn rows_before(
 }
 
 /// The statuses of all events of a write that were recorded before.
-async fn lines_before(
+async fn statuses_before(
     connection: &mut SqliteConnection,
     write: &Write,
 ) -> Result<HashMap<EventId, Status>, Error> {
@@ -97,14 +97,14 @@ async fn lines_before(
         .records
         .iter()
         .map(|record| record.event.id().as_str());
-    let rows = sqlx::query(include_str!("lines_before.sql"))
+    let rows = sqlx::query(include_str!("statuses_before.sql"))
         .bind(json(ids))
         .fetch_all(connection)
         .await?;
-    rows.into_iter().map(line_status).collect()
+    rows.into_iter().map(recorded_status).collect()
 }
 
-fn line_status(row: SqliteRow) -> Result<(EventId, Status), Error> {
+fn recorded_status(row: SqliteRow) -> Result<(EventId, Status), Error> {
     let row = DatabaseRow::Sqlite(row);
     Ok((row.event_id()?, row.status()?))
 }
@@ -120,12 +120,12 @@ const SHARED_COLUMNS: usize = 9;
 /// The statement without and with the erasure of deleted rows.
 static JOIN: LazyLock<[Rows; 2]> = LazyLock::new(|| {
     let newer = "(<table>.event_id is null or (excluded.updated_at, excluded.occurred_at, excluded.event_id) > (<table>.updated_at, <table>.occurred_at, <table>.event_id))";
-    let gone = [
+    let erased = [
         "<table>.erased_at is not null",
         "(<table>.erased_at is not null or <table>.deleted_at is not null or excluded.deleted_at is not null)",
     ];
-    gone.map(|gone| {
-        let conditions = [("<newer>", newer), ("<gone>", gone)];
+    erased.map(|erased| {
+        let conditions = [("<newer>", newer), ("<erased>", erased)];
         Rows::of(
             &statements::render(include_str!("join.sql"), &conditions),
             SHARED_COLUMNS + users::TABLE.columns.len(),
@@ -172,7 +172,7 @@ async fn join(
                 .bind(deleted_at.filter(|_| scrubs).map(|_| now_ms))
                 .bind(profile.and_then(|profile| lowercase::of_profile(change.table, profile)));
             for place in 0..change.table.columns.len() {
-                query = match profile.map(|profile| &profile.values[place]) {
+                query = match change.value_at(place) {
                     None | Some(Value::Null) => query.bind(None::<i64>),
                     Some(Value::Text(text) | Value::Json(text)) => query.bind(&**text),
                     Some(Value::Boolean(value)) => query.bind(*value),
@@ -243,7 +243,7 @@ async fn erase_within(
     Ok((users, empty_payloads(transaction, id).await?))
 }
 
-/// Deletes a user's row and events; how many of each.
+/// Deletes a user's row and events. Returns how many of each.
 pub async fn forget(connection: &mut SqliteConnection, id: &ClerkId) -> Result<(u64, u64), Error> {
     let mut transaction = connection.begin_with("begin immediate").await?;
     let users = sqlx::query("delete from users where clerk_id = ?1").bind(id.as_str());
@@ -254,7 +254,7 @@ pub async fn forget(connection: &mut SqliteConnection, id: &ClerkId) -> Result<(
     Ok((users, events))
 }
 
-/// The status of an event: the words are in `postgres/apply.sql`.
+/// The status of an event, as `postgres/apply.sql` explains it.
 fn status(record: &Record, before: &RowVersion, row: Option<&Joined>, write: &Write) -> Status {
     let Parsed::Readable {
         clerk_id,
@@ -279,7 +279,7 @@ fn status(record: &Record, before: &RowVersion, row: Option<&Joined>, write: &Wr
     }
 }
 
-/// The version that a stale profile is behind, and that is there now. Returns `None` for any other event.
+/// The event whose version made a profile stale. Returns `None` for any other event.
 fn current<'a>(
     record: &Record,
     before: &'a RowVersion,
@@ -291,8 +291,8 @@ fn current<'a>(
         .or(before.map(|before| &before.event_id))
 }
 
-/// A line to be.
-struct Line<'a> {
+/// A row of `events` to write.
+struct NewEvent<'a> {
     record: &'a Record,
     status: Status,
     superseded_by: Option<&'a EventId>,
@@ -300,16 +300,16 @@ struct Line<'a> {
     keeps: bool,
 }
 
-/// Inserts or updates the lines; their statuses now.
+/// Inserts or updates rows of `events`. Returns their statuses now.
 async fn record_events(
     connection: &mut SqliteConnection,
-    lines: &[Line<'_>],
+    events: &[NewEvent<'_>],
     now_ms: i64,
 ) -> Result<HashMap<EventId, Status>, Error> {
-    let mut statuses = HashMap::with_capacity(lines.len());
-    for (statement, part) in RECORD.parts(lines) {
+    let mut statuses = HashMap::with_capacity(events.len());
+    for (statement, part) in RECORD.parts(events) {
         let mut query = sqlx::query(AssertSqlSafe(statement));
-        for Line {
+        for NewEvent {
             record,
             status,
             superseded_by,
@@ -334,7 +334,7 @@ async fn record_events(
                 .bind(superseded_by.map(EventId::as_str));
         }
         for row in query.fetch_all(&mut *connection).await? {
-            statuses.extend([line_status(row)?]);
+            statuses.extend([recorded_status(row)?]);
         }
     }
     Ok(statuses)

@@ -1,5 +1,5 @@
--- Events recorded, a row for each; a template. A failed event is never taken for a duplicate: it is tried anew. A discarded one
--- comes back only to succeed. Any other line only counts one more delivery.
+-- Records events. A failed event is never taken for a duplicate: it is applied again. A discarded one comes back only to
+-- succeed. Of any other event only the delivery is counted.
 insert into events (
     event_id, event_type, clerk_id, occurred_at, sent_at, received_at, processed_at, status, deliveries, attempts, error,
     error_code, payload, superseded_by

@@ -5,11 +5,11 @@ use std::sync::LazyLock;
 use sqlx::SqlStr;
 
 use crate::clerk::tables::users;
-use crate::store::queries::{Queries, made};
+use crate::store::queries::{Queries, statement};
 use crate::store::template::{self, Dialect};
 use crate::store::{EventFilter, Status, UserFilter};
 
-/// The questions.
+/// The queries.
 pub static QUERIES: LazyLock<Queries> = LazyLock::new(Queries::sqlite);
 
 /// The statement, for the table of users.
@@ -20,7 +20,7 @@ pub fn render(sql: &str, conditions: &[(&str, &str)]) -> String {
 /// Declares a static for a statement in a file.
 macro_rules! statement {
     ($($name:ident = $sql:expr;)*) => {
-        $(pub static $name: LazyLock<SqlStr> = LazyLock::new(|| made(render($sql, &[])));)*
+        $(pub static $name: LazyLock<SqlStr> = LazyLock::new(|| statement(render($sql, &[])));)*
     };
 }
 

@@ -26,16 +26,16 @@ use crate::store::{Keep, Outcome, SchemaVersion, StoreError, Write};
 /// The file, and what is kept in it. Plain data.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Of the file.
+    /// The path.
     pub path: PathBuf,
-    /// What is kept of events and of deleted users.
+    /// What to keep of events and deleted users.
     pub keep: Keep,
 }
 
 /// What the file is like.
 #[derive(Debug, Clone)]
 pub struct FileReport {
-    /// Of the file.
+    /// The version of the schema.
     pub schema: SchemaVersion,
     /// Whether other users of this machine cannot read the file; `None` if there is no file.
     pub is_private: Option<bool>,
@@ -322,11 +322,11 @@ impl Store {
             .map(drop)
     }
 
-    /// The rows that answer a question.
+    /// The rows that a query returns.
     ///
     /// # Errors
     /// Fails if the database does not answer.
-    pub async fn ask(
+    pub async fn query(
         &self,
         statement: SqlStr,
         binds: &[Bind<'_>],
@@ -335,7 +335,7 @@ impl Store {
         for bind in binds {
             query = match bind {
                 Bind::Text(text) => query.bind(*text),
-                Bind::Made(text) => query.bind(text.as_deref()),
+                Bind::Owned(text) => query.bind(text.as_deref()),
                 Bind::Boolean(value) => query.bind(*value),
                 Bind::Integer(number) => query.bind(*number),
                 Bind::Time(time) => query.bind(time.map(Timestamp::ms)),
@@ -400,7 +400,7 @@ const IS_FOLDED: &str =
 async fn migrate(connection: &mut SqliteConnection) -> Result<(), sqlx::migrate::MigrateError> {
     let mut migrator = Migrator::with_migrations(MIGRATIONS.iter().cloned().collect());
     migrator.dangerous_set_table_name("_migrations");
-    // Locked from the first question on: two processes would both find the schema missing.
+    // Locked from the first query on: two processes would both find the schema missing.
     let mut transaction = connection.begin_with("begin immediate").await?;
     let is_folded: bool = sqlx::query_scalar(IS_FOLDED)
         .fetch_one(&mut *transaction)

@@ -1,4 +1,4 @@
-//! The lists of columns, compared with what the migrations make and what the documents say.
+//! The lists of columns, compared with what the migrations make.
 
 use clerk_sync::clerk::{Kind, Table, tables};
 use sqlx::{Connection, SqliteConnection};
