@@ -50,18 +50,18 @@ fn a_server_in_which_a_vital_task_dies_stops_in_order_with_status_1() {
         "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD",
     );
     let output = program.output().unwrap();
-    let told = String::from_utf8_lossy(&output.stderr);
+    let log = String::from_utf8_lossy(&output.stderr);
     assert!(
         output.status.success(),
-        "the server ends by itself, with status 1: {told}"
+        "the server ends by itself, with status 1: {log}"
     );
     for part in [
         r#""task":"made by a test""#,
         "src/commands/tests.rs:",
         "because a task died: made by a test",
     ] {
-        assert!(told.contains(part), "{part} is missing in {told}");
+        assert!(log.contains(part), "{part} is missing in {log}");
     }
-    assert!(!told.contains("ada@"), "{told}");
+    assert!(!log.contains("ada@"), "{log}");
     std::fs::remove_dir_all(directory).unwrap();
 }

@@ -72,6 +72,7 @@ impl Environment {
         Self::with_flags(&Flags::default(), variables)
     }
 
+    /// Returns an environment with these variables and flags.
     #[cfg(test)]
     pub fn with_flags(flags: &Flags, variables: &[(&str, &str)]) -> Self {
         let process = variables
@@ -80,6 +81,7 @@ impl Environment {
         Self::of(flags, process.collect(), HashMap::new())
     }
 
+    /// Returns an environment with these variables in `.env`.
     #[cfg(test)]
     pub fn with_dotenv(flags: &Flags, variables: &[(&str, &str)]) -> Self {
         Self::of(flags, HashMap::new(), Self::with(variables).process)

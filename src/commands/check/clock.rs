@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn clerks_clock_tells_whose_is_wrong() {
+    fn clerks_clock_shows_which_one_is_wrong() {
         let findings = judge(ours_ahead(0), ours_ahead(600_000));
         assert_eq!(
             findings

@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn every_key_that_takes_events_out_of_a_queue_is_told() {
+    fn every_key_that_takes_events_out_of_a_queue_is_reported() {
         for (source, definition, severity, words) in [
             (
                 Source::Events,

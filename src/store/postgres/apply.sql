@@ -37,7 +37,7 @@ written as (
         deleted_at = least(row.deleted_at, excluded.deleted_at),
         -- A microsecond more if another write has come between, so that this statement can see it.
         synced_at = case when row.synced_at = excluded.synced_at then now() else now() + interval '1 microsecond' end
-    -- A change that alters nothing writes nothing.
+    -- A change without effect is not written.
     where <alters>
     returning clerk_id, event_id, deleted_at, erased_at, synced_at <> now() as raced
 ),
@@ -107,7 +107,7 @@ recorded as (
      order by event_id collate "C"
     on conflict (event_id) do update set
         deliveries = line.deliveries + excluded.deliveries,
-        -- A failed event is never taken for a duplicate: it is tried anew. A discarded one comes back only to succeed.
+        -- A failed event is never taken for a duplicate: it is tried again. A discarded one comes back only to succeed.
         attempts      = case when <tried> then line.attempts + 1 else line.attempts end,
         processed_at  = case when <tried> then excluded.processed_at else line.processed_at end,
         clerk_id      = case when <tried> then excluded.clerk_id else line.clerk_id end,

@@ -3,7 +3,7 @@
 set statement_timeout = '30s';
 set lock_timeout = '5s';
 set idle_in_transaction_session_timeout = '30s';
--- A plan is made once: to plan a write anew costs as much as to make it, where it is of one event. A plan that is kept must be
+-- A plan is made once: to plan a write again costs as much as the write itself, if it has one event. A plan that is kept must be
 -- good for tables that were small when it was made, so none reads a table from end to end: all that is written is found by an
 -- index.
 set plan_cache_mode = force_generic_plan;

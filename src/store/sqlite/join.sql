@@ -14,7 +14,7 @@ on conflict (clerk_id) do update set
     -- The earliest delete, never cleared. SQLite's min() is null where either is, so it is no help.
     deleted_at = case when excluded.deleted_at is not null and (<table>.deleted_at is null or excluded.deleted_at < <table>.deleted_at) then excluded.deleted_at else <table>.deleted_at end,
     synced_at = excluded.synced_at
--- A change that alters nothing writes nothing.
+-- A change without effect is not written.
 where (excluded.deleted_at is not null and (<table>.deleted_at is null or excluded.deleted_at < <table>.deleted_at))
    or case when <erased> then <table>.erased_at is null else excluded.event_id is not null and <newer> end
 returning clerk_id, event_id, erased_at is not null as is_erased
