@@ -1,9 +1,9 @@
-//! The pieces of an event's way by the instructions they take: the same number whatever else the machine does, so that noise
-//! hides no regression. `scripts/bench --instructions`.
+//! The pieces of an event's way by the instructions they take: the same number whatever else the
+//! machine does, so that noise hides no regression. `scripts/bench --instructions`.
 //!
-//! Each piece is run by this program under callgrind, so and so often, and more often: the difference is the piece alone.
-//! callgrind shows the program an older processor, without instructions for SHA, so `verify` takes more there than it does by
-//! itself.
+//! Each piece is run by this program under callgrind, so and so often, and more often: the
+//! difference is the piece alone. callgrind shows the program an older processor, without
+//! instructions for SHA, so `verify` takes more there than it does by itself.
 
 #![allow(clippy::print_stdout, reason = "the figures are what it is for")]
 

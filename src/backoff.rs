@@ -1,7 +1,7 @@
 //! The intervals between retries, as named policies; the only file that uses the `backoff` crate.
 //!
-//! `backoff` is no longer maintained (RUSTSEC-2025-0012). It computes intervals here and does nothing else; to replace
-//! it, rewrite this file.
+//! `backoff` is no longer maintained (RUSTSEC-2025-0012). It computes intervals here and does
+//! nothing else; to replace it, rewrite this file.
 
 mod retry_after;
 
@@ -21,12 +21,14 @@ impl Backoff {
         Self::between(Duration::from_millis(50), Duration::from_secs(30))
     }
 
-    /// Returns the policy for errors that need an operator (a missing schema, a wrong password): from 1 s to 30 s.
+    /// Returns the policy for errors that need an operator (a missing schema, a wrong password):
+    /// from 1 s to 30 s.
     pub fn for_repair() -> Self {
         Self::between(Duration::from_secs(1), Duration::from_secs(30))
     }
 
-    /// Returns the policy for regular writes: every 28 to 52 s, so that processes that started together drift apart.
+    /// Returns the policy for regular writes: every 28 to 52 s, so that processes that started
+    /// together drift apart.
     pub fn for_upkeep() -> Self {
         Self::between(Duration::from_secs(40), Duration::from_secs(40))
     }

@@ -1,7 +1,8 @@
 //! Flags, environment and `.env` to one configuration, once, before a port is opened.
 //!
-//! Flags win over the environment, which wins over `.env`. For a secret, `NAME_FILE` names a file that holds the value.
-//! Each error names the variable, what is wrong with it and what would be right, and never a secret.
+//! Flags win over the environment, which wins over `.env`. For a secret, `NAME_FILE` names a file
+//! that holds the value. Each error names the variable, what is wrong with it and what would be
+//! right, and never a secret.
 
 mod addresses;
 mod dotenv;

@@ -1,5 +1,5 @@
-//! Escapes text from outside for people: no character controls a terminal, is invisible, or reverses its neighbors. Each such
-//! character is shown by its number, as JSON writes it: `\u001b`.
+//! Escapes text from outside for people: no character controls a terminal, is invisible, or
+//! reverses its neighbors. Each such character is shown by its number, as JSON writes it: `\u001b`.
 //!
 //! Everything that prints for people goes through here: tables, errors, logs, pages. Pure.
 
@@ -19,8 +19,8 @@ pub fn visible_lines(text: &str) -> Cow<'_, str> {
     })
 }
 
-/// A JSON document with the same value on one line: raw control characters in its texts are escaped, and a line break between its
-/// tokens becomes a space.
+/// A JSON document with the same value on one line: raw control characters in its texts are
+/// escaped, and a line break between its tokens becomes a space.
 #[must_use]
 pub fn visible_json(json: &str) -> Cow<'_, str> {
     shown(json, |letter| {
@@ -38,11 +38,12 @@ pub fn visible_json_lines(json: &str) -> Cow<'_, str> {
     })
 }
 
-/// Longest value that an error repeats, in characters: a typing error is shorter, and most secrets are not.
+/// Longest value that an error repeats, in characters: a typing error is shorter, and most secrets
+/// are not.
 const REPEATED_MAX: usize = 40;
 
-/// Returns whether an error may repeat a value that was given for something else: it is short, and neither a URL, which may contain
-/// a password, nor one of Clerk's secrets.
+/// Returns whether an error may repeat a value that was given for something else: it is short, and
+/// neither a URL, which may contain a password, nor one of Clerk's secrets.
 #[must_use]
 pub fn may_be_repeated(value: &str) -> bool {
     let lower = value.to_ascii_lowercase();
@@ -85,7 +86,8 @@ fn hides(before: Option<char>, letter: char, after: Option<char>) -> bool {
         '\u{200c}' | '\u{200d}' => !(before.is_some_and(is_joined) && after.is_some_and(is_joined)),
         // Text or picture: of symbols alone.
         '\u{fe0e}' | '\u{fe0f}' => !before.is_some_and(is_symbol),
-        // What Unicode calls format characters or ignorable by default, and separators of lines and paragraphs.
+        // What Unicode calls format characters or ignorable by default, and separators of lines and
+        // paragraphs.
         '\u{ad}'
         | '\u{34f}'
         | '\u{600}'..='\u{605}'

@@ -1,15 +1,17 @@
-//! Ages, durations, sizes and numbers as people read them, and durations as people write them. Pure.
+//! Ages, durations, sizes and numbers as people read them, and durations as people write them.
+//! Pure.
 
 use std::time::Duration;
 
-/// How long ago something was, in its largest units: `42 s ago`, `3 h 5 min ago`, or `in 2 min`, since clocks differ.
+/// How long ago something was, in its largest units: `42 s ago`, `3 h 5 min ago`, or `in 2 min`,
+/// since clocks differ.
 pub fn age(ms: i64) -> String {
     let seconds = ms.unsigned_abs() / 1000;
     let span = match seconds {
         0 => return "just now".into(),
-        ..60 => format!("{seconds} s"),
-        ..3600 => format!("{} min", seconds / 60),
-        ..86_400 => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+        1..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min", seconds / 60),
+        3600..86_400 => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
         _ => count(seconds / 86_400, "day"),
     };
     if ms < 0 {
@@ -61,8 +63,8 @@ pub fn count(count: u64, noun: &str) -> String {
 /// A size in memory or on disk: `80 bytes`, `2 KiB`.
 pub fn bytes(bytes: usize) -> String {
     match bytes {
-        ..1024 => format!("{bytes} bytes"),
-        ..1_048_576 => format!("{} KiB", bytes.div_ceil(1024)),
+        0..1024 => format!("{bytes} bytes"),
+        1024..1_048_576 => format!("{} KiB", bytes.div_ceil(1024)),
         _ => format!("{} MiB", bytes.div_ceil(1_048_576)),
     }
 }

@@ -1,8 +1,9 @@
 //! clerk-sync keeps a table of users in step with Clerk.
 //!
-//! The modules stand in the order in which an event meets them: `http` takes a delivery and verifies it with `clerk`,
-//! `queue` keeps it on disk, `worker` takes batches and plans one write for each, `store` applies it. Nothing below
-//! knows what is above it; `commands` is the only place where the parts meet.
+//! The modules stand in the order in which an event meets them: `http` takes a delivery and
+//! verifies it with `clerk`, `queue` keeps it on disk, `worker` takes batches and plans one write
+//! for each, `store` applies it. Nothing below knows what is above it; `commands` is the only place
+//! where the parts meet.
 
 pub mod clerk;
 pub mod http;

@@ -22,7 +22,8 @@ impl<T: PartialEq> LoggedState<T> {
         is_new
     }
 
-    /// Returns whether a condition that lasts is to be logged: the first time, then again after each `interval`.
+    /// Returns whether a condition that lasts is to be logged: the first time, then again after
+    /// each `interval`.
     pub fn is_due(&self, state: T, interval: Duration) -> bool {
         let mut logged = self.lock();
         let is_repeated = replace(&mut logged.0, state) == logged.0;

@@ -19,7 +19,8 @@ use process::Process;
 pub use prometheus::CONTENT_TYPE;
 use prometheus::{Page, decimal};
 
-/// Signing secrets by their place in the list, from 1; those after the eighth share one series. A rotation has two.
+/// Signing secrets by their place in the list, from 1; those after the eighth share one series. A
+/// rotation has two.
 const SECRETS: [&str; 9] = ["1", "2", "3", "4", "5", "6", "7", "8", "more"];
 
 /// Histograms of durations count microseconds.
@@ -51,7 +52,8 @@ static APPLY: Histogram<15> = Histogram::new([
 static BATCH: Histogram<13> =
     Histogram::new([1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000]);
 
-/// From the millisecond of a quiet minute to the hours of an outage. Times of receipt are whole milliseconds.
+/// From the millisecond of a quiet minute to the hours of an outage. Times of receipt are whole
+/// milliseconds.
 static LAG: Histogram<21> = Histogram::new([
     1_000,
     2_000,
@@ -123,7 +125,8 @@ pub fn dead_letter(reason: DeadLetterReason) {
     DEAD_LETTERS.add(0, reason as usize, 1);
 }
 
-/// Counts the time from the receipt of an event to its commit. Clocks of two machines can make it negative.
+/// Counts the time from the receipt of an event to its commit. Clocks of two machines can make it
+/// negative.
 pub fn lag(ms: i64) {
     let micros = ms.saturating_mul(1000);
     LAG.observe(u64::try_from(micros).unwrap_or(0));

@@ -1,4 +1,5 @@
-//! Private files and directories: only the user of the process can read them, since they hold personal data.
+//! Private files and directories: only the user of the process can read them, since they hold
+//! personal data.
 
 use std::fs::{DirBuilder, OpenOptions};
 use std::io;

@@ -1,7 +1,7 @@
 //! Replays failed events (publishes them again), or discards them.
 //!
-//! - A replay publishes an event under its own ID, on the same path as all events. So no event is applied twice, and a
-//!   replay that was stopped can be run again.
+//! - A replay publishes an event under its own ID, on the same path as all events. So no event is
+//!   applied twice, and a replay that was stopped can be run again.
 //! - The event stays failed until a worker has tried it again; that counts in `attempts`.
 //! - A replay has a rate limit, so that it does not delay new events.
 
@@ -46,8 +46,8 @@ pub enum ReplayError {
     },
 }
 
-/// Publishes failed events again, at most `rate` per second. Counts in `report`, so that a caller that stops it knows how
-/// far it got, and calls `notify` after each event. Cancel-safe.
+/// Publishes failed events again, at most `rate` per second. Counts in `report`, so that a caller
+/// that stops it knows how far it got, and calls `notify` after each event. Cancel-safe.
 pub async fn replay(
     store: &Store,
     queue: &Queue,
@@ -136,8 +136,8 @@ pub async fn preview(store: &Store, selection: &Selection) -> Result<ReplayRepor
     Ok(report)
 }
 
-/// Sets failed events to discarded; they are pruned with the other old rows. Calls `notify` with the count so far, after
-/// some hundreds each.
+/// Sets failed events to discarded; they are pruned with the other old rows. Calls `notify` with
+/// the count so far, after some hundreds each.
 pub async fn discard(
     store: &Store,
     selection: &Selection,

@@ -1,9 +1,10 @@
-//! Sample events: users who do not exist, and the events that Clerk would send of them; for `send`, `dev`, tests and
-//! benches.
+//! Sample events: users who do not exist, and the events that Clerk would send of them; for `send`,
+//! `dev`, tests and benches.
 //!
-//! Bodies have the fields, the order of keys and the size of received ones. Addresses, numbers and hosts are of the
-//! ranges that are reserved for documentation, so no person can be reached by them. The same seed and times give the
-//! same bytes, on every machine and in every release: so the generator of numbers is our own.
+//! Bodies have the fields, the order of keys and the size of received ones. Addresses, numbers and
+//! hosts are of the ranges that are reserved for documentation, so no person can be reached by
+//! them. The same seed and times give the same bytes, on every machine and in every release: so the
+//! generator of numbers is our own.
 
 mod body;
 mod event;

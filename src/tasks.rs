@@ -1,9 +1,12 @@
 //! Long-lived tasks: the death of each is logged with its consequence.
 //!
 //! - A task dies of a panic, or if it ends although no stop was requested.
-//! - `restarted` is for work that can be started again: what a panic leaves half done there is safe to drop.
-//! - `vital` is for the rest: its death shuts the process down, with status 1. An orchestrator starts it again.
-//! - `brief` is for work that ends by itself or with the process, and whose caller notices a failure.
+//! - `restarted` is for work that can be started again: what a panic leaves half done there is safe
+//!   to drop.
+//! - `vital` is for the rest: its death shuts the process down, with status 1. An orchestrator
+//!   starts it again.
+//! - `brief` is for work that ends by itself or with the process, and whose caller notices a
+//!   failure.
 //!
 //! No other file of the program spawns a task or a thread; `tests/it/tidy.rs` lists the exceptions.
 
@@ -49,12 +52,14 @@ pub async fn death() -> String {
     died.ok().and_then(|name| name.clone()).unwrap_or_default()
 }
 
-/// Spawns work that ends by itself or with the process. A caller that needs the result notices if there is none.
+/// Spawns work that ends by itself or with the process. A caller that needs the result notices if
+/// there is none.
 pub fn brief<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
     tokio::spawn(work)
 }
 
-/// Spawns work whose death shuts the process down, unless `stop` was requested before. Returns `None` after a panic.
+/// Spawns work whose death shuts the process down, unless `stop` was requested before. Returns
+/// `None` after a panic.
 pub fn vital<T: Send + 'static>(
     task: &'static str,
     stop: &Shutdown,
@@ -70,7 +75,8 @@ pub fn vital<T: Send + 'static>(
     })
 }
 
-/// Runs work until it ends as requested. After a death it calls `died` and runs the work again, less often each time.
+/// Runs work until it ends as requested. After a death it calls `died` and runs the work again,
+/// less often each time.
 pub async fn restarted<F: Future<Output = ()>>(
     task: &'static str,
     is_stopping: impl Fn() -> bool,

@@ -1,5 +1,5 @@
-//! Logs on stderr, for people or for programs, and traces over OpenTelemetry. No body, e-mail address or secret is logged,
-//! at any level.
+//! Logs on stderr, for people or for programs, and traces over OpenTelemetry. No body, e-mail
+//! address or secret is logged, at any level.
 
 mod lines;
 pub mod traces;
@@ -37,13 +37,14 @@ pub struct Options {
     pub traces: Option<traces::Options>,
 }
 
-/// clerk-sync logs the errors of these libraries itself, with what to do; lapin also logs every connection that we close as
-/// an error. A filter that names one of them wins, up to `LIBRARIES_MAX`.
+/// clerk-sync logs the errors of these libraries itself, with what to do; lapin also logs every
+/// connection that we close as an error. A filter that names one of them wins, up to
+/// `LIBRARIES_MAX`.
 const QUIET: &str =
     "lapin=off,actix_server=warn,actix_http=warn,rustls_platform_verifier=off,sqlx=warn";
 
-/// Above this level libraries log details for their authors: lapin 4.12 the name of the broker's user, a later version
-/// perhaps a header or a body. No filter turns that on.
+/// Above this level libraries log details for their authors: lapin 4.12 the name of the broker's
+/// user, a later version perhaps a header or a body. No filter turns that on.
 const LIBRARIES_MAX: Level = Level::INFO;
 
 /// Starts logging to stderr. Call it once.
@@ -85,7 +86,8 @@ pub fn watch_panics() {
 }
 
 fn may_be_logged(metadata: &Metadata<'_>) -> bool {
-    // sqlx quotes a line of ~/.pgpass, or a parameter of a URL, that it cannot read: it may be part of a password.
+    // sqlx quotes a line of ~/.pgpass, or a parameter of a URL, that it cannot read: it may be part
+    // of a password.
     let quotes = metadata.target().starts_with("sqlx_postgres::options")
         && ["line", "value"]
             .iter()

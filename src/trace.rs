@@ -2,8 +2,10 @@
 //!
 //! - If no traces are exported, each function here only reads one variable.
 //! - The message on the queue carries the trace context of its publish.
-//! - A batch has events of many traces. So a write has a trace of its own, with links to its events and back.
-//! - Spans contain the ID, the type, the user's ID and the outcome of an event, and no other value of it.
+//! - A batch has events of many traces. So a write has a trace of its own, with links to its events
+//!   and back.
+//! - Spans contain the ID, the type, the user's ID and the outcome of an event, and no other value
+//!   of it.
 
 use std::collections::HashMap;
 use std::sync::OnceLock;
@@ -100,7 +102,8 @@ fn fail(span: &mut Span, kind: &'static str) {
 pub struct RequestSpan(Span);
 
 impl RequestSpan {
-    /// Starts the span, as part of the trace in the request's headers. Returns `None` if no traces are exported.
+    /// Starts the span, as part of the trace in the request's headers. Returns `None` if no traces
+    /// are exported.
     pub fn start<'a>(
         route: &'static str,
         header: impl Fn(&str) -> Option<&'a str>,
@@ -131,7 +134,8 @@ impl RequestSpan {
             "http.response.status_code",
             i64::from(status),
         ));
-        // An error of the client is no error of a server span (OpenTelemetry's conventions for HTTP spans).
+        // An error of the client is no error of a server span (OpenTelemetry's conventions for HTTP
+        // spans).
         match problem {
             Some(code) if status >= 500 => fail(&mut self.0, code),
             Some(code) => self.0.set_attribute(KeyValue::new("error.type", code)),
@@ -167,7 +171,8 @@ impl PublishSpan {
     }
 }
 
-/// The spans of the events of a batch: each until its outcome, or until the event is returned to the queue.
+/// The spans of the events of a batch: each until its outcome, or until the event is returned to
+/// the queue.
 pub struct EventSpans(HashMap<EventId, Vec<Span>>);
 
 /// The outcome of an event.

@@ -1,8 +1,9 @@
 //! Reads the URL of a server into its parts, strictly, before a driver sees it.
 //!
-//! A driver that cannot read a URL quotes what it took for a host, a port or a parameter. That is a piece of the password
-//! if `/`, `?` or `#` in it was not percent-encoded. So an error here holds no part of the URL but the name of a parameter,
-//! and that only if it cannot be a piece of a password.
+//! A driver that cannot read a URL quotes what it took for a host, a port or a parameter. That is a
+//! piece of the password if `/`, `?` or `#` in it was not percent-encoded. So an error here holds
+//! no part of the URL but the name of a parameter, and that only if it cannot be a piece of a
+//! password.
 
 #[cfg(test)]
 mod tests;
@@ -116,8 +117,8 @@ impl Parameter {
         self.error("which clerk-sync cannot satisfy", remedy)
     }
 
-    /// Checks that a name that no reader knows may be ignored: it is certainly that of a parameter, and it demands nothing of
-    /// TLS or of authentication.
+    /// Checks that a name that no reader knows may be ignored: it is certainly that of a parameter,
+    /// and it demands nothing of TLS or of authentication.
     ///
     /// # Errors
     /// Fails if it may not.
@@ -150,8 +151,8 @@ impl Parts {
             .any(|parameter| parameter.name == name)
     }
 
-    /// Gives each parameter to `take`, which returns whether it knows the name, but for those `without_effect`. Returns the
-    /// names that have no effect because no reader knows them.
+    /// Gives each parameter to `take`, which returns whether it knows the name, but for those
+    /// `without_effect`. Returns the names that have no effect because no reader knows them.
     ///
     /// # Errors
     /// Fails for a name that is given twice, for one that may not be ignored, and if `take` does.
@@ -295,11 +296,12 @@ pub fn read(text: &str) -> Result<Parts, UrlError> {
     Ok(parts)
 }
 
-/// Lowest port that is believed of a host that may as well be a user: servers of databases and brokers have higher ones, and
-/// many a password begins with a year.
+/// Lowest port that is believed of a host that may as well be a user: servers of databases and
+/// brokers have higher ones, and many a password begins with a year.
 const PORT_MIN: u16 = 5000;
 
-/// If a URL has no login, its host, port and path may be one that was not encoded: `app:24/word%40host/db`.
+/// If a URL has no login, its host, port and path may be one that was not encoded:
+/// `app:24/word%40host/db`.
 fn refuse_what_may_be_a_login(parts: &Parts, raw_path: &str) -> Result<(), UrlError> {
     let path = parts.path.as_deref().unwrap_or_default();
     // RabbitMQ's own virtual host is written `//` by some.

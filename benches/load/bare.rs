@@ -1,4 +1,5 @@
-//! The limits: what the broker, the database and HTTP can do here by themselves, with as little around them as can be.
+//! The limits: what the broker, the database and HTTP can do here by themselves, with as little
+//! around them as can be.
 
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -23,7 +24,8 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 use crate::crowd::{Crowd, SECRET};
 use crate::place::{Database, Place};
 
-/// Publishes with lapin alone, `in_flight` unconfirmed on each of `channels` channels of one connection; a second.
+/// Publishes with lapin alone, `in_flight` unconfirmed on each of `channels` channels of one
+/// connection; a second.
 pub async fn publish(
     place: &Place,
     crowd: &Arc<Crowd>,
@@ -110,8 +112,8 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// `events` as one write: the newest event of each user, sorted, since one statement cannot touch a row twice and two
-    /// must not wait for each other in a circle.
+    /// `events` as one write: the newest event of each user, sorted, since one statement cannot
+    /// touch a row twice and two must not wait for each other in a circle.
     pub fn of(events: &[SignedEvent]) -> Self {
         let mut newest = std::collections::BTreeMap::new();
         let mut lines = Vec::with_capacity(events.len());
@@ -205,7 +207,8 @@ fn utc(time: Timestamp) -> DateTime<Utc> {
     DateTime::from_timestamp_millis(time.ms()).unwrap_or_default()
 }
 
-/// Writes the batches over two connections at once, as the worker has two batches in flight; events a second.
+/// Writes the batches over two connections at once, as the worker has two batches in flight; events
+/// a second.
 pub async fn upsert(database: &Database, batches: Vec<Batch>) -> anyhow::Result<f64> {
     let events: usize = batches.iter().map(|batch| batch.events.len()).sum();
     let waiting = Arc::new(Mutex::new(batches.into_iter()));
@@ -245,7 +248,8 @@ fn next_of(waiting: &Mutex<std::vec::IntoIter<Batch>>) -> Option<Batch> {
         .next()
 }
 
-/// Serves HTTP until it is killed: takes the body, and, where it is to, verifies it as the receiver does. No queue.
+/// Serves HTTP until it is killed: takes the body, and, where it is to, verifies it as the receiver
+/// does. No queue.
 pub async fn serve_http(verifies: bool) -> anyhow::Result<()> {
     let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
     let secret = SigningSecret::parse(&SecretString::from(SECRET)).map_err(anyhow::Error::msg)?;

@@ -190,7 +190,8 @@ impl Bench {
         })
     }
 
-    /// The highest rate that holds: steps of a probe each, then the proof. Begins at what an earlier round found.
+    /// The highest rate that holds: steps of a probe each, then the proof. Begins at what an
+    /// earlier round found.
     pub async fn highest(
         &mut self,
         name: &'static str,
@@ -246,7 +247,8 @@ impl Bench {
         }
     }
 
-    /// How fast the backlog that waits is committed by a program that is started now; events a second.
+    /// How fast the backlog that waits is committed by a program that is started now; events a
+    /// second.
     pub async fn drained(
         &self,
         watch: Watch,

@@ -1,4 +1,5 @@
-//! One chart for the README: what is committed and accepted a second, on each side and at the limit.
+//! One chart for the README: what is committed and accepted a second, on each side and at the
+//! limit.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};

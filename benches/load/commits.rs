@@ -1,9 +1,10 @@
 //! When each transaction of a PostgreSQL server became visible to others, seen from outside.
 //!
-//! `events.processed_at` is the time at which a statement began, so it says nothing of the commit. Here a connection of
-//! its own asks for `pg_current_snapshot()` again and again: a transaction has committed in the first snapshot that holds
-//! it as ended. The time counted is that at which the answer was read, so a figure is too large by up to one interval and
-//! never too small. Afterwards `xmin` of a row names the transaction that wrote it.
+//! `events.processed_at` is the time at which a statement began, so it says nothing of the commit.
+//! Here a connection of its own asks for `pg_current_snapshot()` again and again: a transaction has
+//! committed in the first snapshot that holds it as ended. The time counted is that at which the
+//! answer was read, so a figure is too large by up to one interval and never too small. Afterwards
+//! `xmin` of a row names the transaction that wrote it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -61,7 +62,8 @@ impl Watch {
         Self { stop, seen }
     }
 
-    /// When each transaction that ended meanwhile was seen to have ended, by the lower 32 bits of its number.
+    /// When each transaction that ended meanwhile was seen to have ended, by the lower 32 bits of
+    /// its number.
     pub fn stop(self) -> anyhow::Result<Ended> {
         self.stop.store(true, Ordering::Relaxed);
         let seen = self
@@ -138,7 +140,8 @@ impl Ended {
         Self(ended)
     }
 
-    /// From due to committed, of those whose transaction is known; `wrote` says which transaction wrote the row of each.
+    /// From due to committed, of those whose transaction is known; `wrote` says which transaction
+    /// wrote the row of each.
     pub fn lag(&self, sent: &[Sent], wrote: &HashMap<String, u32>) -> Lag {
         let mut lag = Lag {
             micros: micros(),
@@ -156,7 +159,8 @@ impl Ended {
         lag
     }
 
-    /// How many rows a second were committed between the first transaction and the last, without those of the first.
+    /// How many rows a second were committed between the first transaction and the last, without
+    /// those of the first.
     pub fn rate(&self, rows: &[u32]) -> anyhow::Result<f64> {
         let mut by_time: BTreeMap<Instant, u64> = BTreeMap::new();
         for xid in rows {

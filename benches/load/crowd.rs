@@ -1,7 +1,9 @@
-//! Made-up users and an endless row of signed updates of theirs, cheap enough that the generator is no bottleneck.
+//! Made-up users and an endless row of signed updates of theirs, cheap enough that the generator is
+//! no bottleneck.
 //!
-//! A body is made once for each user, as Clerk writes it, and then only its times and IDs are written anew. What is sent
-//! has the size, the fields and the order of keys of received events, and each event is newer than the one before it.
+//! A body is made once for each user, as Clerk writes it, and then only its times and IDs are
+//! written anew. What is sent has the size, the fields and the order of keys of received events,
+//! and each event is newer than the one before it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -19,7 +21,8 @@ const PLACEHOLDER_MS: i64 = 1_700_000_123_457;
 /// When the users signed up: long before anything that is sent.
 const SIGNED_UP_MS: i64 = 1_690_000_000_000;
 
-/// Bodies that are kept ready: 13 MB of them. Those of more users are made when they are needed, which takes longer.
+/// Bodies that are kept ready: 13 MB of them. Those of more users are made when they are needed,
+/// which takes longer.
 const TEMPLATES_MAX: u32 = 5000;
 
 /// Where the body of a user has what differs from event to event.
@@ -49,7 +52,8 @@ pub struct Crowd {
 }
 
 impl Crowd {
-    /// `users` users, the same in every run; `run` tells the IDs of this run's events from every other's.
+    /// `users` users, the same in every run; `run` tells the IDs of this run's events from every
+    /// other's.
     pub fn of(users: u32, run: u64) -> Self {
         let ready = if users > TEMPLATES_MAX {
             0..0
@@ -69,7 +73,8 @@ impl Crowd {
         }
     }
 
-    /// Writes the body of the next update into `body`: of a user by chance, or of a user that nothing else is about.
+    /// Writes the body of the next update into `body`: of a user by chance, or of a user that
+    /// nothing else is about.
     pub fn next(&self, alone: bool, now: Timestamp, body: &mut Vec<u8>) -> Next {
         let number = self.drawn.fetch_add(1, Ordering::Relaxed);
         let mut random = Seeded::of(&[self.run, number]);

@@ -1,7 +1,7 @@
 //! clerk-sync with nothing beside it: the queue and the table in SQLite files.
 //!
-//! When a row is there for others is seen from outside: a connection that only reads asks again and again for lines that
-//! are new. Lines are only added, so their row numbers grow.
+//! When a row is there for others is seen from outside: a connection that only reads asks again and
+//! again for lines that are new. Lines are only added, so their row numbers grow.
 
 use std::collections::HashMap;
 use std::path::PathBuf;

@@ -45,7 +45,8 @@ fn middle(mut values: Vec<f64>) -> Option<f64> {
     }
 }
 
-/// A number as a person reads it: thousands in groups, small ones with a digit or two after the point.
+/// A number as a person reads it: thousands in groups, small ones with a digit or two after the
+/// point.
 pub fn short(value: f64) -> String {
     if value < 10.0 {
         return format!("{value:.2}");

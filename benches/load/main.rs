@@ -1,8 +1,10 @@
-//! Measures clerk-sync in one run against the limits of the machine and against what people would use instead.
+//! Measures clerk-sync in one run against the limits of the machine and against what people would
+//! use instead.
 //!
-//! `scripts/bench` builds and runs it; docs/performance.md says what each figure means. Both sides of a ratio are
-//! measured in the same round, since a machine is not the same from minute to minute. It makes a database, names at the
-//! broker and a directory of its own, and takes them away at the end, after a failure and after Ctrl-C too.
+//! `scripts/bench` builds and runs it; docs/performance.md says what each figure means. Both sides
+//! of a ratio are measured in the same round, since a machine is not the same from minute to
+//! minute. It makes a database, names at the broker and a directory of its own, and takes them away
+//! at the end, after a failure and after Ctrl-C too.
 
 #![allow(
     clippy::cast_possible_truncation,
@@ -68,7 +70,8 @@ struct Arguments {
     #[arg(long, hide = true, value_parser = ["plain", "verify"])]
     serve_http: Option<String>,
 
-    /// Takes events the plain way with so many writers until it is killed: the bench runs itself with this
+    /// Takes events the plain way with so many writers until it is killed: the bench runs itself
+    /// with this
     #[arg(long, hide = true)]
     serve_plain: Option<u16>,
 

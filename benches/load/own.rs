@@ -1,5 +1,5 @@
-//! The parts that need RabbitMQ and PostgreSQL: clerk-sync as it was built for release, with its defaults, beside the limits
-//! and the plain way.
+//! The parts that need RabbitMQ and PostgreSQL: clerk-sync as it was built for release, with its
+//! defaults, beside the limits and the plain way.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -80,7 +80,8 @@ async fn accept_of(
     bench.place.purge(&bench.broker.1, queue).await
 }
 
-/// Received to committed: the highest rate that holds, and what it costs; and that of the plain way.
+/// Received to committed: the highest rate that holds, and what it costs; and that of the plain
+/// way.
 pub async fn sustained(bench: &mut Bench) -> anyhow::Result<()> {
     bench.database.settle().await?;
     let program = bench.place.start("serve", Some(&bench.database)).await?;
@@ -342,7 +343,8 @@ pub async fn memory(bench: &mut Bench) -> anyhow::Result<()> {
     program.stop().await
 }
 
-/// From the start of the process to ready, with servers up and the schema current; and the size of the program.
+/// From the start of the process to ready, with servers up and the schema current; and the size of
+/// the program.
 pub async fn start(bench: &mut Bench) -> anyhow::Result<()> {
     for _ in 0..STARTS {
         let program = Program::start(bench.place.command("serve", Some(&bench.database))?)?;

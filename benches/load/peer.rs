@@ -1,4 +1,5 @@
-//! What people would use instead: a Node handler, inline or with a queue, under the same load and on the same servers.
+//! What people would use instead: a Node handler, inline or with a queue, under the same load and
+//! on the same servers.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -11,8 +12,8 @@ use crate::traffic::{Keep, Pace};
 
 const PATH: &str = "/webhooks";
 
-/// At an open load one event in so many is about a user of its own, by whose row the lag is seen: its own table keeps no
-/// record of events.
+/// At an open load one event in so many is about a user of its own, by whose row the lag is seen:
+/// its own table keeps no record of events.
 const MARKED: u64 = 20;
 
 /// Before anything is counted: Node compiles what is used often.

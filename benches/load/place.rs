@@ -1,4 +1,5 @@
-//! Where everything happens: a database, names at the broker and a directory of this run's own, taken away at its end.
+//! Where everything happens: a database, names at the broker and a directory of this run's own,
+//! taken away at its end.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -29,7 +30,8 @@ pub struct Place {
     pub directory: PathBuf,
 }
 
-/// The program that is measured: the one that cargo has just built, or another build to compare it with.
+/// The program that is measured: the one that cargo has just built, or another build to compare it
+/// with.
 pub fn program() -> PathBuf {
     std::env::var_os("CLERK_SYNC_BENCH_PROGRAM")
         .map_or(env!("CARGO_BIN_EXE_clerk-sync").into(), PathBuf::from)
@@ -50,8 +52,8 @@ impl Place {
             "TEST_DATABASE_URL",
             "postgres://postgres@127.0.0.1:5432/postgres",
         );
-        // Both sides talk to PostgreSQL without TLS: on one machine it would be measured, not the programs. What it costs is a
-        // part of its own.
+        // Both sides talk to PostgreSQL without TLS: on one machine it would be measured, not the
+        // programs. What it costs is a part of its own.
         let server = PgConnectOptions::from_str(&server)
             .context("TEST_DATABASE_URL")?
             .ssl_mode(PgSslMode::Disable);
@@ -280,12 +282,13 @@ impl Database {
         Ok(())
     }
 
-    /// Processor time so far of the server's processes for clerk-sync's connections, where they are on this machine. What the
-    /// server does for everybody, such as writing its log, is not in it.
+    /// Processor time so far of the server's processes for clerk-sync's connections, where they are
+    /// on this machine. What the server does for everybody, such as writing its log, is not in it.
     pub async fn processor_time(&self) -> anyhow::Result<Option<Duration>> {
         let ids = "select pid from pg_stat_activity where datname = current_database() and application_name = 'clerk-sync'";
         let ids: Vec<i32> = sqlx::query_scalar(ids).fetch_all(&self.pool).await?;
-        // In a container its processes have other numbers here, which may be anybody's: its command line names the database.
+        // In a container its processes have other numbers here, which may be anybody's: its command
+        // line names the database.
         let name = self.options.get_database().unwrap_or_default();
         let is_ours = |id: &u32| {
             let line = std::fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();

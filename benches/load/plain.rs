@@ -1,8 +1,10 @@
-//! A plain way, as a comparison: from HTTP through the broker into the database with actix-web, lapin and sqlx alone.
+//! A plain way, as a comparison: from HTTP through the broker into the database with actix-web,
+//! lapin and sqlx alone.
 //!
-//! It tells the machine from the program: what it takes is not clerk-sync's doing. Confirmed publishes to a queue of the same
-//! kind, the statement of `limit.upsert_*`, a batch is whatever waits. It verifies no signature, keeps aside nothing that
-//! fails, and one bad event or one outage ends it.
+//! It tells the machine from the program: what it takes is not clerk-sync's doing. Confirmed
+//! publishes to a queue of the same kind, the statement of `limit.upsert_*`, a batch is whatever
+//! waits. It verifies no signature, keeps aside nothing that fails, and one bad event or one outage
+//! ends it.
 
 use std::cell::Cell;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -115,7 +117,8 @@ pub async fn serve(writers: u16) -> anyhow::Result<()> {
     });
 
     let database: PgConnectOptions = variable("DATABASE_URL")?.parse()?;
-    // One plan for every size of a batch, as clerk-sync has; the name is that by which the server's processor time is told.
+    // One plan for every size of a batch, as clerk-sync has; the name is that by which the server's
+    // processor time is told.
     let database = database
         .options([("plan_cache_mode", "force_generic_plan")])
         .application_name("clerk-sync");
@@ -164,7 +167,8 @@ async fn take(request: HttpRequest, body: web::Bytes, outlet: web::Data<Outlet>)
     let turn = outlet.published.get();
     outlet.published.set(turn.wrapping_add(1));
     let channel = &outlet.channels[turn % CHANNELS];
-    // lapin numbers a publish at its first poll and this thread alone has the channel, so none gets another's confirm.
+    // lapin numbers a publish at its first poll and this thread alone has the channel, so none gets
+    // another's confirm.
     #[expect(
         clippy::disallowed_methods,
         reason = "a comparison is measured without our publisher"

@@ -1,6 +1,7 @@
 //! What is measured, as a child process: started, asked for its processor time and memory, stopped.
 //!
-//! A child is in a process group of its own, so that Ctrl-C reaches it through us, and is killed when its handle goes.
+//! A child is in a process group of its own, so that Ctrl-C reaches it through us, and is killed
+//! when its handle goes.
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -28,7 +29,8 @@ pub struct Program {
 }
 
 impl Program {
-    /// Starts it and waits until it says where it listens: a line of JSON with `address` on its standard error.
+    /// Starts it and waits until it says where it listens: a line of JSON with `address` on its
+    /// standard error.
     pub fn start(mut command: Command) -> anyhow::Result<Self> {
         command
             .stdin(Stdio::null())
@@ -190,7 +192,8 @@ impl Samples {
         self.0.last().map(|usage| usage.memory as f64 / 1e6)
     }
 
-    /// Processor time and memory of the last third of the time, as multiples of those of the first third.
+    /// Processor time and memory of the last third of the time, as multiples of those of the first
+    /// third.
     pub fn last_third_over_first(&self) -> Option<(f64, f64)> {
         let (first, last) = (self.0.first()?, self.0.last()?);
         let third = (last.at - first.at) / 3;
@@ -205,7 +208,8 @@ impl Samples {
 /// User and system time of a process since its start.
 pub fn processor_time(id: u32) -> Option<Duration> {
     let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
-    // The name, which can hold anything, is in brackets; utime and stime are fields 14 and 15 (proc(5)).
+    // The name, which can hold anything, is in brackets; utime and stime are fields 14 and 15
+    // (proc(5)).
     let fields: Vec<_> = stat.rsplit_once(") ")?.1.split(' ').collect();
     let ticks = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
     // The kernel says ticks of 1/100 s to every program, whatever its own are (USER_HZ).

@@ -397,7 +397,8 @@ struct Results<'a> {
     figures: &'a BTreeMap<String, Vec<f64>>,
 }
 
-/// Writes the file of this run; where. Runs that are quick or partial say so in their names and are not kept by git.
+/// Writes the file of this run; where. Runs that are quick or partial say so in their names and are
+/// not kept by git.
 pub fn write(
     figures: &Figures,
     machine: &Machine,

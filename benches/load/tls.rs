@@ -1,4 +1,5 @@
-//! The same work with TLS to PostgreSQL and without, turn and turn about: what an operator's default, `sslmode=prefer`, costs.
+//! The same work with TLS to PostgreSQL and without, turn and turn about: what an operator's
+//! default, `sslmode=prefer`, costs.
 
 use std::time::Duration;
 

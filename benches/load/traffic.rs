@@ -1,9 +1,10 @@
 //! The load: HTTP over connections that stay open, as fast as it is answered or at a fixed rate.
 //!
-//! At a fixed rate the load is open: each delivery is due at a time that no slow answer moves, and everything counts from
-//! then, so a server that stands still for a second is charged for all that came due in it (Tene's "coordinated
-//! omission"). The client is written by hand on TCP, since it shares the processor with what it measures. It has a thread of
-//! its own, and the same one is used for every server.
+//! At a fixed rate the load is open: each delivery is due at a time that no slow answer moves, and
+//! everything counts from then, so a server that stands still for a second is charged for all that
+//! came due in it (Tene's "coordinated omission"). The client is written by hand on TCP, since it
+//! shares the processor with what it measures. It has a thread of its own, and the same one is used
+//! for every server.
 
 use std::cell::{Cell, RefCell};
 use std::io::{Error, ErrorKind};
@@ -86,8 +87,8 @@ pub fn micros() -> Histogram<u64> {
 /// Longest wait for what is still unanswered at the end.
 const ANSWERS_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Shortest nap of the clock that says what is due: at high rates several deliveries are due at once, which is cheaper to
-/// say and still counted from the exact time.
+/// Shortest nap of the clock that says what is due: at high rates several deliveries are due at
+/// once, which is cheaper to say and still counted from the exact time.
 const NAP_MIN: Duration = Duration::from_micros(150);
 
 impl Load {

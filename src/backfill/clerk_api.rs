@@ -1,7 +1,7 @@
 //! Clerk's Backend API: pages of users, one user, and how many there are.
 //!
-//! Pure functions decide what an answer means. The secret key goes into one header and nowhere else. Redirects are not
-//! followed: one could take the key elsewhere. No error quotes an answer.
+//! Pure functions decide what an answer means. The secret key goes into one header and nowhere
+//! else. Redirects are not followed: one could take the key elsewhere. No error quotes an answer.
 
 use std::time::Duration;
 
@@ -22,9 +22,9 @@ use crate::tls::{self, Files, Peer};
 /// Users per page: the most that Clerk allows.
 const PAGE_USERS: &str = "500";
 
-/// The only order (with its reverse) in which Clerk takes a cursor. Neither the time of creation nor the ID ever changes,
-/// so no user moves. Ascending, so that new users come at the end; in Clerk's default order they would come before the
-/// first page.
+/// The only order (with its reverse) in which Clerk takes a cursor. Neither the time of creation
+/// nor the ID ever changes, so no user moves. Ascending, so that new users come at the end; in
+/// Clerk's default order they would come before the first page.
 pub const ORDER: &str = "+created_at";
 
 /// Largest page: 500 users with 8 KB of each kind of metadata have some 15 MiB.
@@ -38,8 +38,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest `Retry-After` that is obeyed in full; after that time a request does no harm.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
 
-/// Between two requests: half of what Clerk allows an instance (1,000 in 10 s, in development 100). The application
-/// shares that limit.
+/// Between two requests: half of what Clerk allows an instance (1,000 in 10 s, in development 100).
+/// The application shares that limit.
 const INTERVAL: Duration = Duration::from_millis(20);
 const INTERVAL_IN_DEVELOPMENT: Duration = Duration::from_millis(200);
 
@@ -133,8 +133,8 @@ impl ClerkApi {
         &self.options
     }
 
-    /// Returns the body of the page after this user, or of the first page. Returns `None` if Clerk does not know the user
-    /// (any more).
+    /// Returns the body of the page after this user, or of the first page. Returns `None` if Clerk
+    /// does not know the user (any more).
     pub async fn page(
         &self,
         after: Option<&ClerkId>,
@@ -270,7 +270,8 @@ fn judge(
     Err(RequestError::Refused(format!("{url} {why}")))
 }
 
-/// Clerk's errors are JSON with a list of `errors`. A proxy's 404 is not, and proves nothing about a user.
+/// Clerk's errors are JSON with a list of `errors`. A proxy's 404 is not, and proves nothing about
+/// a user.
 fn is_from_clerk(body: &[u8]) -> bool {
     serde_json::from_slice::<Value>(body).is_ok_and(|body| body["errors"].is_array())
 }

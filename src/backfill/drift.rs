@@ -38,7 +38,8 @@ pub fn row_state(listed: &Change, known: Option<&KnownRow>) -> RowState {
     }
 }
 
-/// Whether applying the change would alter the row. One that would not now never will: versions only grow, and what is erased stays so.
+/// Whether applying the change would alter the row. One that would not now never will: versions
+/// only grow, and what is erased stays so.
 pub fn alters(listed: &Change, known: Option<&KnownRow>, on_delete: OnDelete) -> bool {
     known.is_none_or(|known| {
         let state = &known.state;

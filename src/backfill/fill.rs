@@ -16,8 +16,8 @@ use crate::clerk::{ClerkId, Timestamp};
 use crate::shutdown::Shutdown;
 use crate::store::Store;
 
-/// Pages that are written at once, each in its own transaction: a write mostly waits for the server. With the one that
-/// is read ahead, at most four are in memory.
+/// Pages that are written at once, each in its own transaction: a write mostly waits for the
+/// server. With the one that is read ahead, at most four are in memory.
 const WRITES_AT_ONCE: usize = 3;
 
 /// What a run did, together with the stopped run that it continues.
@@ -38,8 +38,8 @@ pub enum Notice<'a> {
     Note(&'a str),
 }
 
-/// Reads Clerk's users and applies every one. Stops at the first error that needs an operator; the next run continues
-/// there.
+/// Reads Clerk's users and applies every one. Stops at the first error that needs an operator; the
+/// next run continues there.
 pub async fn fill(
     api: Arc<ClerkApi>,
     store: &Store,

@@ -1,9 +1,11 @@
 //! The pages of Clerk's list, in order, read ahead by one.
 //!
-//! - The list is complete only when Clerk has returned a page without users. A short page may be short for another
-//!   reason, and a part that is taken for the whole would mark the other users as deleted.
-//! - The cursor is the last user of the page before. Clerk does not know a cursor that was deleted meanwhile. Then the
-//!   reader goes back to the user before it, and reads some users twice, which changes nothing.
+//! - The list is complete only when Clerk has returned a page without users. A short page may be
+//!   short for another reason, and a part that is taken for the whole would mark the other users as
+//!   deleted.
+//! - The cursor is the last user of the page before. Clerk does not know a cursor that was deleted
+//!   meanwhile. Then the reader goes back to the user before it, and reads some users twice, which
+//!   changes nothing.
 
 use std::sync::Arc;
 
@@ -42,7 +44,8 @@ impl Pages {
         let (sender, pages) = mpsc::channel(1);
         let reading = tasks::brief(async move {
             let mut reader = Reader { api, cursors, stop };
-            // A page is read only when there is room for it: one is being written, and one is being read.
+            // A page is read only when there is room for it: one is being written, and one is being
+            // read.
             while let Ok(room) = sender.reserve().await {
                 let page = reader.next().await;
                 let is_last = !matches!(page, Ok(Some(_)));

@@ -1,14 +1,17 @@
 //! Compares the table with Clerk's list, and fixes the drift.
 //!
-//! Missing and old rows are fixed page by page, in the same way as a backfill. A user is marked as deleted only if
+//! Missing and old rows are fixed page by page, in the same way as a backfill. A user is marked as
+//! deleted only if
 //!
 //! 1. the whole list was read, and the user is not on it;
-//! 2. no more users are missing than a limit allows: the key of another instance must neither mark all users as deleted
-//!    (`within_limit`) nor import the users of that instance (`check_instance`);
+//! 2. no more users are missing than a limit allows: the key of another instance must neither mark
+//!    all users as deleted (`within_limit`) nor import the users of that instance
+//!    (`check_instance`);
 //! 3. Clerk, asked for this one user, answers in its own form that there is none.
 //!
-//! Of the users of the list only a digest is kept, 8 bytes each: 8 MB for a million. Two users with the same digest (a
-//! chance of one in a million with six million users) would hide one deleted user, and could not delete any.
+//! Of the users of the list only a digest is kept, 8 bytes each: 8 MB for a million. Two users with
+//! the same digest (a chance of one in a million with six million users) would hide one deleted
+//! user, and could not delete any.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroU32;
@@ -112,13 +115,15 @@ const REQUESTS_AT_ONCE: usize = 8;
 /// Users who are confirmed before they are marked, so that a stop loses little.
 const CONFIRMED_AT_ONCE: usize = 200;
 
-/// Users created shortly before the run, or since, are left for the next run: Clerk's list may lag behind its events.
+/// Users created shortly before the run, or since, are left for the next run: Clerk's list may lag
+/// behind its events.
 const YOUNG_MS: i64 = 5 * 60 * 1000;
 
 /// Tombstones that Clerk is asked for: more than a few mean a table of another instance.
 const REVIVED_MAX: usize = 1000;
 
-/// Reads Clerk's users and compares. If it stops early, the drift has what was found and fixed until then.
+/// Reads Clerk's users and compares. If it stops early, the drift has what was found and fixed
+/// until then.
 pub async fn reconcile(
     api: Arc<ClerkApi>,
     store: &Store,
@@ -171,7 +176,8 @@ impl Run<'_> {
         }
         // From here on the list is complete.
         self.listed.sort_unstable();
-        // A tombstone of a listed user was mostly written since the page was read. Then Clerk does not have the user now.
+        // A tombstone of a listed user was mostly written since the page was read. Then Clerk does
+        // not have the user now.
         let revived = std::mem::take(&mut self.revived);
         for (id, _) in self
             .confirm(&revived)
@@ -232,8 +238,8 @@ impl Run<'_> {
         self.fix(fixes).await
     }
 
-    /// Fails before the first row is fixed if the table has other users than the first ones of the list: then the list is
-    /// that of another instance, or the table was never filled.
+    /// Fails before the first row is fixed if the table has other users than the first ones of the
+    /// list: then the list is that of another instance, or the table was never filled.
     async fn check_instance(&self, listed: usize) -> Result<(), Stopped> {
         let is_intended = !self.options.fix || self.options.deletes_max.is_some();
         if is_intended || self.shared > 0 || listed == 0 {
@@ -257,7 +263,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Returns users whose rows are not deleted and who are not on the list: some of them, and how many there are.
+    /// Returns users whose rows are not deleted and who are not on the list: some of them, and how
+    /// many there are.
     async fn candidates(&mut self, started: Timestamp) -> Result<(Vec<ClerkId>, u64), Stopped> {
         let given = self.options.deletes_max.map(usize::try_from);
         let most = given
@@ -328,8 +335,9 @@ const DELETES_FREE: u64 = 10;
 /// One in so many rows.
 const DELETES_SHARE: u64 = 20;
 
-/// Returns whether so many of the rows may be marked as deleted, if the list and the table share so many users. Without a
-/// given limit: one in twenty, ten in a small table, and none if the two have no user in common.
+/// Returns whether so many of the rows may be marked as deleted, if the list and the table share so
+/// many users. Without a given limit: one in twenty, ten in a small table, and none if the two have
+/// no user in common.
 fn within_limit(deletes: u64, live: u64, shared: u64, given: Option<u64>) -> Result<(), String> {
     let default = DELETES_FREE
         .max(live / DELETES_SHARE)

@@ -1,12 +1,15 @@
 //! Where a stopped backfill continues: a small file in `DATA_DIR`.
 //!
-//! - It is written whole or not at all, and only after its users are in the database. So what a crash loses is read
-//!   again.
-//! - It holds for one instance of Clerk, one key and one database. The key is not in it, only a part of its digest.
-//! - It is ignored if the database does not have the last users that it names: that is another or an empty database.
+//! - It is written whole or not at all, and only after its users are in the database. So what a
+//!   crash loses is read again.
+//! - It holds for one instance of Clerk, one key and one database. The key is not in it, only a
+//!   part of its digest.
+//! - It is ignored if the database does not have the last users that it names: that is another or
+//!   an empty database.
 //! - It is deleted when the list is complete.
 //!
-//! The file is a convenience: if it cannot be written, the run continues, and starts over after a stop.
+//! The file is a convenience: if it cannot be written, the run continues, and starts over after a
+//! stop.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -44,7 +47,8 @@ impl RunKey {
     /// Returns the key of a run from this API, with this secret key, into this database.
     pub fn of(api: &str, key: &SecretString, database: String) -> Self {
         let digest = digest::digest(&digest::SHA256, key.expose_secret().as_bytes());
-        // Enough to distinguish keys, and of no use to anyone else: a key has more than 200 random bits.
+        // Enough to distinguish keys, and of no use to anyone else: a key has more than 200 random
+        // bits.
         let key = digest.as_ref()[..8].iter();
         Self {
             api: api.into(),
@@ -121,8 +125,8 @@ impl Resume {
         }
     }
 
-    /// Returns how far a stopped run of the same kind got, or `None` if there was none. The error says why it cannot be
-    /// continued.
+    /// Returns how far a stopped run of the same kind got, or `None` if there was none. The error
+    /// says why it cannot be continued.
     pub fn load(&self, now: Timestamp) -> Result<Option<Progress>, String> {
         let path = self.path.display();
         let text = match fs::read_to_string(&self.path) {
@@ -141,7 +145,8 @@ impl Resume {
         Ok(Some(saved.progress))
     }
 
-    /// Saves the progress if the last save is long enough ago, or `at_once`. Returns a note the first time that it fails.
+    /// Saves the progress if the last save is long enough ago, or `at_once`. Returns a note the
+    /// first time that it fails.
     pub fn save(&mut self, progress: &Progress, now: Timestamp, at_once: bool) -> Option<String> {
         let is_due = at_once || self.saved.is_none_or(|saved| saved.elapsed() >= INTERVAL);
         if !is_due || progress.cursors.is_empty() {

@@ -27,8 +27,8 @@ impl<'a> Retry<'a> {
         }
     }
 
-    /// Waits before the next attempt, at least as long as the server asked for. Fails at once if the patience would
-    /// end before.
+    /// Waits before the next attempt, at least as long as the server asked for. Fails at once if
+    /// the patience would end before.
     pub async fn wait(&mut self, what: &str, at_least: Option<Duration>) -> Result<(), Stopped> {
         let since = *self.since.get_or_insert_with(|| {
             tracing::warn!(longest_seconds = self.patience.as_secs(), "waiting: {what}");

@@ -70,8 +70,8 @@ impl PatientStore<'_> {
             .await
     }
 
-    /// Applies sorted changes, one per user, and returns the users that the database refuses. A refused write is halved
-    /// until the user is alone.
+    /// Applies sorted changes, one per user, and returns the users that the database refuses. A
+    /// refused write is halved until the user is alone.
     pub async fn apply(&self, changes: Vec<Change>) -> Result<Vec<UserFailure>, Stopped> {
         let (mut parts, mut failures) = (vec![changes], Vec::new());
         while let Some(changes) = parts.pop().filter(|part| !part.is_empty()) {

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 
-/// Reads `Retry-After` in both of its forms, seconds or a date. `date` is the server's own time (the `Date` header), from
-/// which the wait is counted, so that our clock need not be right; without it, the wait is counted from `now_ms`.
+/// Reads `Retry-After` in both of its forms, seconds or a date. `date` is the server's own time
+/// (the `Date` header), from which the wait is counted, so that our clock need not be right;
+/// without it, the wait is counted from `now_ms`.
 ///
 /// Returns `None` if it has another form. A date in the past is a wait of 0.
 pub fn retry_after(value: &str, date: Option<&str>, now_ms: i64) -> Option<Duration> {

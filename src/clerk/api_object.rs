@@ -1,14 +1,16 @@
 //! An object of Clerk's lists as a change that the rule can join.
 //!
-//! An object that was read from a list is no event: it has neither `svix-id` nor a time of its own. It gets the lowest version
-//! that its `updated_at` allows: `(updated_at, Timestamp::MIN, LISTED)`. From that follows, by the join alone:
+//! An object that was read from a list is no event: it has neither `svix-id` nor a time of its own.
+//! It gets the lowest version that its `updated_at` allows: `(updated_at, Timestamp::MIN, LISTED)`.
+//! From that follows, by the join alone:
 //!
-//! - It fills a row without a profile, or with an older `updated_at`. An event with a later one overrules it, in either order.
-//! - An event with the same `updated_at` has the same state and wins over it, in either order: each event occurred later than
-//!   `Timestamp::MIN`.
+//! - It fills a row without a profile, or with an older `updated_at`. An event with a later one
+//!   overrules it, in either order.
+//! - An event with the same `updated_at` has the same state and wins over it, in either order: each
+//!   event occurred later than `Timestamp::MIN`.
 //! - Read again it is the same version, which alters nothing.
-//! - It has no `deleted_at`, and the join keeps the earliest one. So a page that was read before a delete and is written after
-//!   it fills a profile at most, and restores no deleted row.
+//! - It has no `deleted_at`, and the join keeps the earliest one. So a page that was read before a
+//!   delete and is written after it fills a profile at most, and restores no deleted row.
 //!
 //! The rule needs no special case for any of this, and neither do the stores.
 
@@ -28,10 +30,12 @@ use super::tables::users;
 /// In the place of an event's ID, in the version of an object that was read from the list.
 pub static LISTED: LazyLock<EventId> = LazyLock::new(|| id("backfill"));
 
-/// The same for a row that differs from the list though it has the same `updated_at`; see `overruling`.
+/// The same for a row that differs from the list though it has the same `updated_at`; see
+/// `overruling`.
 static CORRECTED: LazyLock<EventId> = LazyLock::new(|| id("reconcile"));
 
-/// Whether this ID in the version of a row is that of no event, but of an object that was read from the list.
+/// Whether this ID in the version of a row is that of no event, but of an object that was read from
+/// the list.
 pub fn is_reading(event_id: &str) -> bool {
     [&*LISTED, &*CORRECTED]
         .iter()
@@ -51,8 +55,8 @@ pub struct ListedUser {
     pub read: Result<Change, Rejection>,
 }
 
-/// The text of a body. A byte that is no UTF-8 becomes the escape of a NUL character, which no database stores: it fails the one
-/// user whose object has it, not the page.
+/// The text of a body. A byte that is no UTF-8 becomes the escape of a NUL character, which no
+/// database stores: it fails the one user whose object has it, not the page.
 pub fn text(body: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(body) {
         Ok(text) => Cow::Borrowed(text),
@@ -120,7 +124,8 @@ fn change(
     let profile = table.profile(object, text.into());
     let created_at = || profile.values[table.place("created_at")?].as_time();
     let version = Version {
-        // Without one it is unknown how new it is: older than all that is known, but no older than the object.
+        // Without one it is unknown how new it is: older than all that is known, but no older than
+        // the object.
         updated_at: updated_at.or_else(created_at).unwrap_or(Timestamp::MIN),
         occurred_at: Timestamp::MIN,
         event_id: LISTED.clone(),
@@ -133,8 +138,9 @@ fn change(
     })
 }
 
-/// The change that overrules a row with the same `updated_at` and other values: a row that was altered by hand, or filled with other
-/// `OMIT_FIELDS`. Its time is that of the reading, which shows no older state than any event of this `updated_at` before it.
+/// The change that overrules a row with the same `updated_at` and other values: a row that was
+/// altered by hand, or filled with other `OMIT_FIELDS`. Its time is that of the reading, which
+/// shows no older state than any event of this `updated_at` before it.
 pub fn overruling(listed: Change, read_at: Timestamp) -> Change {
     let profile = listed.profile.map(|(version, profile)| {
         (
@@ -149,8 +155,8 @@ pub fn overruling(listed: Change, read_at: Timestamp) -> Change {
     Change { profile, ..listed }
 }
 
-/// The change that says that Clerk has no such user any more. The true delete occurred before it was missed, and the join keeps the
-/// earliest: if its event still arrives, its time counts.
+/// The change that says that Clerk has no such user any more. The true delete occurred before it
+/// was missed, and the join keeps the earliest: if its event still arrives, its time counts.
 pub fn deleted(id: ClerkId, missed_at: Timestamp) -> Change {
     Change {
         table: &users::TABLE,

@@ -1,8 +1,8 @@
 //! The rule: how the events about one object combine, and what alters its row.
 //!
-//! A change joins with another: the newest profile, the earliest delete. The join is commutative, associative and
-//! idempotent, so order, repeats, batches, replays and several workers at once cannot alter the result. Each store's
-//! upsert is this join in SQL.
+//! A change joins with another: the newest profile, the earliest delete. The join is commutative,
+//! associative and idempotent, so order, repeats, batches, replays and several workers at once
+//! cannot alter the result. Each store's upsert is this join in SQL.
 
 use super::id::{ClerkId, EventId, Timestamp};
 use super::table::{Profile, Table, Value};
@@ -14,7 +14,8 @@ pub struct Version {
     pub updated_at: Timestamp,
     /// The event's own time.
     pub occurred_at: Timestamp,
-    /// Decides between two events of the same millisecond: any order will do, as long as it is the same everywhere.
+    /// Decides between two events of the same millisecond: any order will do, as long as it is the
+    /// same everywhere.
     pub event_id: EventId,
 }
 
@@ -93,7 +94,8 @@ impl Change {
         self.profile.as_ref().map(|(version, _)| version)
     }
 
-    /// What the profile says for a column. Returns `None` without a profile, or if the table has no such column.
+    /// What the profile says for a column. Returns `None` without a profile, or if the table has no
+    /// such column.
     pub fn value(&self, column: &str) -> Option<&Value> {
         self.value_at(self.table.place(column)?)
     }

@@ -8,8 +8,9 @@ use serde_json::value::RawValue;
 
 use super::json::Object;
 
-/// The fields of one version, each with a digest of its value: enough to tell two versions apart, and small whatever the object holds.
-/// What is in an object one level down, such as `public_metadata.plan`, is a field of its own.
+/// The fields of one version, each with a digest of its value: enough to tell two versions apart,
+/// and small whatever the object holds. What is in an object one level down, such as
+/// `public_metadata.plan`, is a field of its own.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fields(BTreeMap<String, u64>);
 
@@ -51,7 +52,8 @@ impl Fields {
     }
 }
 
-/// The digest of a value, however it is written. One that is too deep to be parsed counts as it is written.
+/// The digest of a value, however it is written. One that is too deep to be parsed counts as it is
+/// written.
 fn digest(value: &RawValue) -> u64 {
     let mut hasher = DefaultHasher::new();
     match serde_json::from_str::<Value>(value.get()) {

@@ -1,7 +1,7 @@
 //! An event of Clerk's: the signed body, and what it says of one object.
 //!
-//! A `SignedEvent` is made by a verifier, or restored from our own queue or table. `parse` is the one way from bytes to an
-//! `Event`, which has no wrong ID and no wrong time.
+//! A `SignedEvent` is made by a verifier, or restored from our own queue or table. `parse` is the
+//! one way from bytes to an `Event`, which has no wrong ID and no wrong time.
 
 use std::sync::Arc;
 
@@ -15,7 +15,8 @@ use super::json::{self, Object};
 use super::redact::OmittedFields;
 use super::table::id_of;
 
-/// The trace of an event: the two headers of W3C's Trace Context. An event carries it; `trace` reads it.
+/// The trace of an event: the two headers of W3C's Trace Context. An event carries it; `trace`
+/// reads it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TraceContext {
     parent: Box<str>,
@@ -28,7 +29,8 @@ impl TraceContext {
     /// The length that the specification asks for at least.
     const STATE_MAX: usize = 512;
 
-    /// Returns `None` if `parent` cannot be a `traceparent`. A `state` that cannot be a `tracestate` is left out.
+    /// Returns `None` if `parent` cannot be a `traceparent`. A `state` that cannot be a
+    /// `tracestate` is left out.
     pub fn new(parent: &str, state: &str) -> Option<Self> {
         let is_plain = |text: &str| text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
         if parent.is_empty() || parent.len() > Self::PARENT_MAX || !is_plain(parent) {
@@ -78,7 +80,8 @@ pub struct SignedEvent {
 }
 
 impl SignedEvent {
-    /// An event whose signature was verified, now or before it was stored in our own queue or table.
+    /// An event whose signature was verified, now or before it was stored in our own queue or
+    /// table.
     pub fn restored(
         id: EventId,
         event_type: EventType,
@@ -156,7 +159,8 @@ impl SignedEvent {
         &self.body
     }
 
-    /// Whether it is a JSON object with neither `type` nor `data`: no event of Clerk's, but a test message of Svix's own.
+    /// Whether it is a JSON object with neither `type` nor `data`: no event of Clerk's, but a test
+    /// message of Svix's own.
     pub fn is_ping(&self) -> bool {
         self.event_type == EventType::Unreadable
             && std::str::from_utf8(&self.body).is_ok_and(|body| {
@@ -167,8 +171,8 @@ impl SignedEvent {
 
     /// Reads what the event says of its object.
     ///
-    /// Only the type, `data.id` and the times can make it fail, and what no database can hold; every other field may be
-    /// missing or of another shape.
+    /// Only the type, `data.id` and the times can make it fail, and what no database can hold;
+    /// every other field may be missing or of another shape.
     ///
     /// # Errors
     /// Says why the event can never be applied.
@@ -273,7 +277,8 @@ impl SignedEvent {
         })
     }
 
-    /// The ID of its object, even if the event cannot be applied. Returns `None` if it cannot be read.
+    /// The ID of its object, even if the event cannot be applied. Returns `None` if it cannot be
+    /// read.
     pub fn clerk_id(&self) -> Option<ClerkId> {
         let data = self.outer().ok()?.get("data")?;
         id_of(&Object::read(data.get()).ok()?).ok()
@@ -308,8 +313,8 @@ pub(super) fn plausible_time(
 /// How far a time may lie ahead, in milliseconds: 24 hours.
 const AHEAD_MAX_MS: i64 = 24 * 60 * 60 * 1000;
 
-/// Clerk's catalogue gives `timestamp` in seconds, its events in milliseconds. 100,000,000,000 is the year 1973 in
-/// milliseconds and 5138 in seconds: below it a number can only be seconds.
+/// Clerk's catalogue gives `timestamp` in seconds, its events in milliseconds. 100,000,000,000 is
+/// the year 1973 in milliseconds and 5138 in seconds: below it a number can only be seconds.
 const SECONDS_BELOW: i64 = 100_000_000_000;
 
 fn seconds_or_ms(number: i64) -> Option<Timestamp> {
@@ -345,7 +350,8 @@ pub struct Event {
     pub change: Change,
 }
 
-/// Why an event can never be applied as it is. The texts name places and limits, never what the body holds.
+/// Why an event can never be applied as it is. The texts name places and limits, never what the
+/// body holds.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Rejection {
     /// The body is not JSON.

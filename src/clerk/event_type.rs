@@ -9,7 +9,8 @@ use super::tables;
 pub enum EventType {
     /// It fills a table.
     Synced(&'static Table, &'static EventKind),
-    /// The body is not JSON or has no `type`: queued all the same, so that it ends as a failed event.
+    /// The body is not JSON or has no `type`: queued all the same, so that it ends as a failed
+    /// event.
     Unreadable,
     /// Any other type: ignored.
     Other(Box<str>),
@@ -56,8 +57,8 @@ impl EventType {
         }
     }
 
-    /// The name, which is the routing key too: an unreadable event is routed as the events of users are. Returns `None` for
-    /// other types, whose names come from outside.
+    /// The name, which is the routing key too: an unreadable event is routed as the events of users
+    /// are. Returns `None` for other types, whose names come from outside.
     pub fn known_name(&self) -> Option<&'static str> {
         match self {
             Self::Synced(_, kind) => Some(kind.name),

@@ -8,7 +8,8 @@ use std::sync::Arc;
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// 9999-12-31T23:59:59.999Z: what PostgreSQL, SQLite's date functions and RFC 3339 can all write.
+    /// 9999-12-31T23:59:59.999Z: what PostgreSQL, SQLite's date functions and RFC 3339 can all
+    /// write.
     const MAX_MS: i64 = 253_402_300_799_999;
 
     /// The earliest time.
@@ -39,7 +40,8 @@ pub struct EventId(Arc<str>);
 impl EventId {
     const LENGTH_MAX: usize = 255;
 
-    /// Accepts 1 to 255 of `A–Z a–z 0–9 _ -`; returns `None` for any other text. No dot: see `signature`.
+    /// Accepts 1 to 255 of `A–Z a–z 0–9 _ -`; returns `None` for any other text. No dot: see
+    /// `signature`.
     pub fn new(text: &str) -> Option<Self> {
         let valid = (1..=Self::LENGTH_MAX).contains(&text.len())
             && text

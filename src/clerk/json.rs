@@ -1,7 +1,8 @@
 //! Lenient reading of JSON: fields by name, values as they came, and what no database can hold.
 //!
-//! Clerk's events differ from its published types, so a field of another shape is no error here: it counts as
-//! missing. If a name occurs twice the last one counts, as in JavaScript and in PostgreSQL's jsonb.
+//! Clerk's events differ from its published types, so a field of another shape is no error here: it
+//! counts as missing. If a name occurs twice the last one counts, as in JavaScript and in
+//! PostgreSQL's jsonb.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -15,7 +16,8 @@ pub struct Object<'a>(Vec<Member<'a>>);
 
 /// A name and its value.
 pub struct Member<'a> {
-    /// What the name stands for. One that stands for no text is kept as it came, and so is like no other.
+    /// What the name stands for. One that stands for no text is kept as it came, and so is like no
+    /// other.
     pub name: Cow<'a, str>,
     /// As it came: half of a surrogate pair in one name must not make the others unreadable.
     raw_name: &'a RawValue,
@@ -54,8 +56,8 @@ impl<'a> Object<'a> {
         self.0.len() < before
     }
 
-    /// The object as text, with other values in the place of those that `replaced` returns one for. Everything else stays as it
-    /// came.
+    /// The object as text, with other values in the place of those that `replaced` returns one for.
+    /// Everything else stays as it came.
     pub fn write(&self, replaced: impl Fn(usize) -> Option<&'a str>) -> String {
         let mut text = String::from("{");
         for (place, member) in self.0.iter().enumerate() {
@@ -87,14 +89,16 @@ pub fn object(value: &RawValue) -> Option<&str> {
     Some(value.get()).filter(|text| text.starts_with('{'))
 }
 
-/// Most levels of arrays and objects in a stored document: half of what PostgreSQL 15 reads as jsonb with its default
-/// `max_stack_depth` of 2 MB (13,000 go in, 14,000 are error 54001). Both databases get the same limit.
+/// Most levels of arrays and objects in a stored document: half of what PostgreSQL 15 reads as
+/// jsonb with its default `max_stack_depth` of 2 MB (13,000 go in, 14,000 are error 54001). Both
+/// databases get the same limit.
 const DEPTH_MAX: usize = 6_000;
 
 /// Checks whether both databases can store the valid JSON text `json`.
 ///
 /// # Errors
-/// Says why none can. PostgreSQL's text and jsonb have no NUL character and no half of a surrogate pair; JSON can write both.
+/// Says why none can. PostgreSQL's text and jsonb have no NUL character and no half of a surrogate
+/// pair; JSON can write both.
 pub fn check_storable(json: &str) -> Result<(), &'static str> {
     const HALF: &str = "it holds half of a surrogate pair";
     if json.len() > DEPTH_MAX && depth(json) > DEPTH_MAX {
@@ -157,7 +161,8 @@ fn text_of(name: &RawValue) -> Cow<'_, str> {
     }
 }
 
-/// A name as it came: serde_json reads a name as text unless it is asked for through a type of its own.
+/// A name as it came: serde_json reads a name as text unless it is asked for through a type of its
+/// own.
 #[derive(Deserialize)]
 struct RawName<'a>(#[serde(borrow)] &'a RawValue);
 

@@ -1,6 +1,7 @@
 //! What Clerk says: signatures, events, objects, and the rule that orders them.
 //!
-//! Everything here is pure. Nothing in this folder opens a file, asks for the time or imports another module.
+//! Everything here is pure. Nothing in this folder opens a file, asks for the time or imports
+//! another module.
 
 pub mod api_object;
 pub mod change;

@@ -25,7 +25,8 @@ pub fn nearest(name: &str, table: &Table) -> Option<&'static str> {
     if least <= limit {
         return Some(field);
     }
-    // A column or a path such as `email_verified` and `data.private_metadata`: a word that a field begins with.
+    // A column or a path such as `email_verified` and `data.private_metadata`: a word that a field
+    // begins with.
     let long = words.iter().filter(|word| word.len() >= 4);
     let mut by_word = long.flat_map(|word| {
         let mut fields = table.fields.iter();
@@ -52,7 +53,8 @@ fn words(name: &str) -> Vec<String> {
     words
 }
 
-/// How far the name is from the field: from all of it, or, which counts for one more, from its beginning or its end.
+/// How far the name is from the field: from all of it, or, which counts for one more, from its
+/// beginning or its end.
 fn score(name: &str, field: &str) -> usize {
     let (name, field): (Vec<char>, Vec<char>) = (
         name.chars().collect(),

@@ -1,7 +1,8 @@
-//! `OMIT_FIELDS`: fields of Clerk's objects that are never stored. Parsing removes them from the object and the body.
+//! `OMIT_FIELDS`: fields of Clerk's objects that are never stored. Parsing removes them from the
+//! object and the body.
 //!
-//! Everything else of the body stays as it came: the values are copied, not serialized again. A body that is no JSON has no
-//! fields, and stays whole.
+//! Everything else of the body stays as it came: the values are copied, not serialized again. A
+//! body that is no JSON has no fields, and stays whole.
 
 use std::sync::Arc;
 
@@ -49,7 +50,8 @@ impl OmittedFields {
         Self(names.iter().map(|name| Box::from(*name)).collect())
     }
 
-    /// Removes the fields from an object. Returns the text of the rest, or `None` if it has none of them.
+    /// Removes the fields from an object. Returns the text of the rest, or `None` if it has none of
+    /// them.
     pub(super) fn remove_from(&self, object: &mut Object<'_>) -> Option<String> {
         if self.0.is_empty() {
             return None;

@@ -1,12 +1,15 @@
-//! Signatures: the headers of a delivery, the secrets, and the one way from raw bytes to a signed event.
+//! Signatures: the headers of a delivery, the secrets, and the one way from raw bytes to a signed
+//! event.
 //!
-//! The signed text is `id.timestamp.body`. With a dot in the ID, an old signed body could be sent as a new one with other
-//! boundaries. So IDs with a dot are refused before anything is verified (the Standard Webhooks specification asks for IDs
-//! without dots). `now` is an argument: nothing here reads the clock.
+//! The signed text is `id.timestamp.body`. With a dot in the ID, an old signed body could be sent
+//! as a new one with other boundaries. So IDs with a dot are refused before anything is verified
+//! (the Standard Webhooks specification asks for IDs without dots). `now` is an argument: nothing
+//! here reads the clock.
 //!
-//! The svix crate signs what we send, and a test compares its verification with ours. It does not verify deliveries: it hashes
-//! without the processor's own instructions (7 µs per body, aws-lc takes 1.5), copies the body for it, and refuses a body that
-//! is not UTF-8 before it checks the signature. Such a body, well signed, is from Clerk all the same.
+//! The svix crate signs what we send, and a test compares its verification with ours. It does not
+//! verify deliveries: it hashes without the processor's own instructions (7 µs per body, aws-lc
+//! takes 1.5), copies the body for it, and refuses a body that is not UTF-8 before it checks the
+//! signature. Such a body, well signed, is from Clerk all the same.
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::hmac;
@@ -20,7 +23,8 @@ use super::event::SignedEvent;
 use super::event_type::EventType;
 use super::id::{EventId, Timestamp};
 
-/// How far `svix-timestamp` may be from our clock, in milliseconds, both ways: 5 minutes, as Svix's own libraries.
+/// How far `svix-timestamp` may be from our clock, in milliseconds, both ways: 5 minutes, as Svix's
+/// own libraries.
 pub const TOLERANCE_MS: i64 = 5 * 60 * 1000;
 
 /// Longest signature header, in bytes. One signature has 47; a rotation sends two.
@@ -93,7 +97,8 @@ impl SigningSecret {
         BASE64.encode(context.sign())
     }
 
-    /// Whether one of the signatures is this secret's. The comparison takes the same time wherever two differ.
+    /// Whether one of the signatures is this secret's. The comparison takes the same time wherever
+    /// two differ.
     fn signed(&self, delivery: &Delivery, body: &[u8]) -> bool {
         let expected = self.signature(&delivery.id, delivery.sent_at, body);
         let mut given = delivery
@@ -104,7 +109,8 @@ impl SigningSecret {
     }
 }
 
-/// The headers of one delivery: present once each, well formed, and in time. They are read before the body.
+/// The headers of one delivery: present once each, well formed, and in time. They are read before
+/// the body.
 pub struct Delivery {
     id: EventId,
     sent_at: Timestamp,
@@ -211,7 +217,8 @@ pub struct Verifier {
 pub struct Verified {
     /// The event.
     pub event: SignedEvent,
-    /// The places in the list of the secrets that signed it, from 0; at least one. In a rotation there may be two.
+    /// The places in the list of the secrets that signed it, from 0; at least one. In a rotation
+    /// there may be two.
     pub secrets: Vec<usize>,
 }
 
@@ -221,7 +228,8 @@ impl Verifier {
         Self { secrets }
     }
 
-    /// Verifies the raw bytes of the body: any change to them, even of white space, breaks the signature.
+    /// Verifies the raw bytes of the body: any change to them, even of white space, breaks the
+    /// signature.
     ///
     /// # Errors
     /// Fails if no secret signed the delivery.

@@ -1,4 +1,5 @@
-//! What a synced table is: the events that fill it, its columns, and where each is in Clerk's object.
+//! What a synced table is: the events that fill it, its columns, and where each is in Clerk's
+//! object.
 
 use std::fmt;
 
@@ -8,11 +9,12 @@ use super::json::{self, Object};
 /// The text of a valid JSON value, exactly as Clerk sent it: numbers no double can hold stay whole.
 pub type Json = Box<str>;
 
-/// Longest text, in bytes, in a column with an index: PostgreSQL refuses index keys over 2,704 bytes (error 54000), and
-/// lower() can make a text longer. Clerk's own limits are far below.
+/// Longest text, in bytes, in a column with an index: PostgreSQL refuses index keys over 2,704
+/// bytes (error 54000), and lower() can make a text longer. Clerk's own limits are far below.
 const INDEXED_TEXT_MAX: usize = 1000;
 
-/// Everything that is special about one table. Parsing, SQL, rows, JSON and schemas are made from it.
+/// Everything that is special about one table. Parsing, SQL, rows, JSON and schemas are made from
+/// it.
 ///
 /// Each table has more columns, which are the same in all: see `row_columns`.
 pub struct Table {
@@ -22,7 +24,8 @@ pub struct Table {
     pub events: &'static [EventKind],
     /// The columns that are read from Clerk's object, in the order of the rows.
     pub columns: &'static [Column],
-    /// The fields of Clerk's object. Of two that are as near to a misspelled name, the first is meant.
+    /// The fields of Clerk's object. Of two that are as near to a misspelled name, the first is
+    /// meant.
     pub fields: &'static [&'static str],
     /// Words for a field that are nothing like its name.
     pub synonyms: &'static [(&'static str, &'static str)],
@@ -52,7 +55,8 @@ pub struct EventKind {
     pub deletes: bool,
 }
 
-/// A column that is read from Clerk's object. A field that is missing or of another shape makes it null; `data` keeps what came.
+/// A column that is read from Clerk's object. A field that is missing or of another shape makes it
+/// null; `data` keeps what came.
 #[derive(Clone)]
 pub struct Column {
     /// The name in both databases and in the API.
@@ -63,8 +67,8 @@ pub struct Column {
     pub description: &'static str,
     /// Whether people look rows up by it without regard to case; only of texts.
     pub is_folded: bool,
-    /// Whether `reconcile` compares it with Clerk's list. Some fields change without `updated_at`, and some are written in
-    /// another way in the list than in an event: these are not compared.
+    /// Whether `reconcile` compares it with Clerk's list. Some fields change without `updated_at`,
+    /// and some are written in another way in the list than in an event: these are not compared.
     pub is_compared: bool,
     /// Whether it has an index: then a text that is too long for one is null.
     pub is_indexed: bool,
@@ -308,8 +312,9 @@ impl Table {
         self.columns.iter().filter(|column| column.is_compared)
     }
 
-    /// Whether a row with these values, one for each compared column, holds what the profile says. A boolean that one of the
-    /// two leaves out is no difference: an event has fewer of them than the list.
+    /// Whether a row with these values, one for each compared column, holds what the profile says.
+    /// A boolean that one of the two leaves out is no difference: an event has fewer of them than
+    /// the list.
     pub fn agrees(&self, row: &[Value], profile: &Profile) -> bool {
         let columns = self.columns.iter().zip(&profile.values);
         let compared = columns.filter(|(column, _)| column.is_compared);

@@ -50,7 +50,8 @@ pub async fn run(args: &BackfillArgs, config: &Config) -> anyhow::Result<ExitCod
     let store = Store::open(&config.store)?;
     startup::of_command("backfill", &store);
     let stop = stop_on_signal()?;
-    // An embedded file is created if there is none, as by `serve`; a server's schema is migrated once per release.
+    // An embedded file is created if there is none, as by `serve`; a server's schema is migrated
+    // once per release.
     if matches!(config.store, store::Options::Sqlite(_)) {
         store.migrate().await?;
     }

@@ -1,8 +1,9 @@
-//! `check`: verifies settings and servers, and prints one line per finding. It changes nothing but its own limit of open
-//! files, which it raises as a server does.
+//! `check`: verifies settings and servers, and prints one line per finding. It changes nothing but
+//! its own limit of open files, which it raises as a server does.
 //!
-//! The parts are checked at the same time, each with its own time limit, so that one that is unavailable hides no other. Each
-//! part inspects first; pure functions turn the inspection into findings.
+//! The parts are checked at the same time, each with its own time limit, so that one that is
+//! unavailable hides no other. Each part inspects first; pure functions turn the inspection into
+//! findings.
 
 mod broker;
 mod clerk_api;

@@ -7,8 +7,8 @@ use crate::config::Flags;
 
 /// Keeps a table of users in step with Clerk.
 ///
-/// Clerk's webhooks come in over HTTP, wait on a durable queue, and become rows of a users table. Start with
-/// `clerk-sync dev --demo`.
+/// Clerk's webhooks come in over HTTP, wait on a durable queue, and become rows of a users table.
+/// Start with `clerk-sync dev --demo`.
 #[derive(Debug, Parser)]
 #[command(
     name = "clerk-sync",
@@ -47,13 +47,16 @@ pub enum Command {
     Events(events::EventsCommand),
     /// Fill the table from Clerk's list of users; needs CLERK_SECRET_KEY
     ///
-    /// Every user of the list is applied under the rule that events follow, so events may come in meanwhile, and a newer row is not
-    /// changed. After a stop, run it again: it continues where it was. Obeys Clerk's rate limit.
+    /// Every user of the list is applied under the rule that events follow, so events may come in
+    /// meanwhile, and a newer row is not changed. After a stop, run it again: it continues where it
+    /// was. Obeys Clerk's rate limit.
     Backfill(backfill::BackfillArgs),
-    /// Report where the table has drifted from Clerk's list of users, and repair it; needs CLERK_SECRET_KEY
+    /// Report where the table has drifted from Clerk's list of users, and repair it; needs
+    /// CLERK_SECRET_KEY
     ///
-    /// Reports users that are missing here, stale here, or deleted at Clerk; exit status 1 if there are any. With --fix it repairs
-    /// them. It marks a user as deleted only after a complete reading of the list, and only if a second request to Clerk does not find the user.
+    /// Reports users that are missing here, stale here, or deleted at Clerk; exit status 1 if there
+    /// are any. With --fix it repairs them. It marks a user as deleted only after a complete
+    /// reading of the list, and only if a second request to Clerk does not find the user.
     Reconcile(reconcile::ReconcileArgs),
     /// Print the completions of these commands for a shell
     Completions(completions::CompletionsArgs),

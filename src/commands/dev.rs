@@ -91,7 +91,8 @@ pub async fn run(args: DevArgs, flags: Flags, mut config: Config) -> anyhow::Res
 /// How many ports are tried.
 const PORTS_MAX: u16 = 100;
 
-/// Chooses the next free port if another program has that of the settings. Returns the port that is in use, if any.
+/// Chooses the next free port if another program has that of the settings. Returns the port that is
+/// in use, if any.
 fn take_a_free_port(options: &mut http::Options) -> Option<u16> {
     let wanted = options.port;
     let is_taken = |options: &http::Options| {
@@ -126,7 +127,8 @@ impl UrlFile {
 
 impl Drop for UrlFile {
     fn drop(&mut self) {
-        // A file that stays does no harm: `send` signs for it with a secret that only `dev` accepts.
+        // A file that stays does no harm: `send` signs for it with a secret that only `dev`
+        // accepts.
         drop(fs::remove_file(&self.0));
     }
 }
@@ -171,7 +173,8 @@ fn random_bytes<const N: usize>() -> [u8; N] {
     bytes
 }
 
-/// The generated secret is printed, so that it can be copied into other tools; a configured one is not.
+/// The generated secret is printed, so that it can be copied into other tools; a configured one is
+/// not.
 fn welcome(
     url: &str,
     config: &Config,
@@ -234,7 +237,8 @@ fn next_steps(config: &Config, url: &str, environment: &Environment, is_generate
 /// How long the demo's events may take to become rows.
 const DEMO_DEADLINE: Duration = Duration::from_secs(10);
 
-/// Sends a history over HTTP, as Svix would with its retries and bad order, and prints the resulting rows.
+/// Sends a history over HTTP, as Svix would with its retries and bad order, and prints the
+/// resulting rows.
 async fn demo(url: &str, config: &Config, service: &Service) -> anyhow::Result<()> {
     let secret = SigningSecret::parse(&config.signing_secrets[0])
         .map_err(|fault| anyhow!("the signing secret {fault}"))?;
@@ -294,8 +298,8 @@ struct History {
 }
 
 impl History {
-    /// Every person signs up and changes something; then one is deleted in order, one before a late update, and one
-    /// event is delivered twice.
+    /// Every person signs up and changes something; then one is deleted in order, one before a late
+    /// update, and one event is delivered twice.
     fn of(people: usize, now: Timestamp) -> Self {
         let before_ms = |ms: i64| Timestamp::from_ms(now.ms() - ms).unwrap_or(now);
         let people: Vec<Person> = (0..people)

@@ -1,9 +1,11 @@
 //! What commands print: tables and lists for people, JSON for programs.
 //!
-//! What came from outside is shown by `visible`: cells, fields and lines on standard error all go through it here. A reader
-//! that has read enough, such as `head`, is no error and changes no exit status.
+//! What came from outside is shown by `visible`: cells, fields and lines on standard error all go
+//! through it here. A reader that has read enough, such as `head`, is no error and changes no exit
+//! status.
 //!
-//! Color only on a terminal, and not if NO_COLOR (no-color.org) refuses it: it never has a meaning alone.
+//! Color only on a terminal, and not if NO_COLOR (no-color.org) refuses it: it never has a meaning
+//! alone.
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
@@ -21,7 +23,8 @@ use crate::store::{Listing, Status, Time};
 /// Space around a cell, in characters.
 const PADDING: u16 = 2;
 
-/// Width of the last column on a terminal that is too narrow for all of them; its own lines then break.
+/// Width of the last column on a terminal that is too narrow for all of them; its own lines then
+/// break.
 const LAST_COLUMN_MIN: u16 = 30;
 
 /// Writes to standard output. What is in it from outside must be `visible` already.
@@ -127,7 +130,8 @@ impl Cell {
     }
 }
 
-/// A table for a person. Its last column keeps to the width of the terminal; the others hold what one copies, whole.
+/// A table for a person. Its last column keeps to the width of the terminal; the others hold what
+/// one copies, whole.
 pub fn of_rows(header: &[&str], rows: impl IntoIterator<Item = Vec<Cell>>) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);

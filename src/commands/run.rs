@@ -75,7 +75,8 @@ fn finish(done: anyhow::Result<ExitCode>) -> ExitCode {
     }
 }
 
-/// Whether the command fails if `AMQP_URL` cannot be read. One that only reads the database does not.
+/// Whether the command fails if `AMQP_URL` cannot be read. One that only reads the database does
+/// not.
 fn uses_queue(command: &Command) -> bool {
     match command {
         Command::Users(_) => false,

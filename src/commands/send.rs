@@ -58,16 +58,19 @@ pub struct SendArgs {
     #[arg(value_name = "EVENT_TYPE", required_unless_present = "file", value_parser = event_types())]
     event_type: Option<SampleType>,
 
-    /// Where to post; default: where `clerk-sync dev` of this DATA_DIR listens, else http://127.0.0.1:3000/api/webhooks/clerk
+    /// Where to post; default: where `clerk-sync dev` of this DATA_DIR listens, else
+    /// http://127.0.0.1:3000/api/webhooks/clerk
     #[arg(long, value_name = "URL", value_parser = read_url)]
     url: Option<Url>,
 
-    /// Signing secret whsec_…; default: that of `clerk-sync dev` where it listens there, else the configured one. Others on this machine can
-    /// see a command line: better set CLERK_WEBHOOK_SIGNING_SECRET
+    /// Signing secret whsec_…; default: that of `clerk-sync dev` where it listens there, else the
+    /// configured one. Others on this machine can see a command line: better set
+    /// CLERK_WEBHOOK_SIGNING_SECRET
     #[arg(long, value_name = "SECRET")]
     secret: Option<SecretString>,
 
-    /// Clerk ID of the one user that all events are about; the same ID is the same sample user every time
+    /// Clerk ID of the one user that all events are about; the same ID is the same sample user
+    /// every time
     #[arg(long, value_name = "ID", value_parser = read_clerk_id, conflicts_with_all = ["users", "file"])]
     user: Option<ClerkId>,
 
@@ -79,8 +82,8 @@ pub struct SendArgs {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u32).range(1..=COUNT_MAX))]
     count: u32,
 
-    /// Deliveries per second, however long the answers take; latency counts from when each was due. Default: as fast as they
-    /// are answered
+    /// Deliveries per second, however long the answers take; latency counts from when each was due.
+    /// Default: as fast as they are answered
     #[arg(long, value_name = "N", value_parser = read_rate)]
     rate: Option<f64>,
 
@@ -96,7 +99,8 @@ pub struct SendArgs {
     #[arg(long)]
     duplicate: bool,
 
-    /// Send an event again after a 429, a 5xx or no answer, up to N times: after Retry-After, but 5 seconds at most
+    /// Send an event again after a 429, a 5xx or no answer, up to N times: after Retry-After, but 5
+    /// seconds at most
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = value_parser!(u32).range(0..=RETRIES_MAX))]
     retry: u32,
 
@@ -104,7 +108,8 @@ pub struct SendArgs {
     #[arg(long, value_name = "BODY.json")]
     file: Option<PathBuf>,
 
-    /// Decides the users and the order, so that a run can be repeated; default: a random one, which is printed
+    /// Decides the users and the order, so that a run can be repeated; default: a random one, which
+    /// is printed
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
 
@@ -134,7 +139,8 @@ fn read_rate(text: &str) -> Result<f64, String> {
         })
 }
 
-/// Sends the events of `args`. If the target is not `dev`, a person agrees first: the events end in a table.
+/// Sends the events of `args`. If the target is not `dev`, a person agrees first: the events end in
+/// a table.
 pub async fn run_with_consent(
     mut args: SendArgs,
     configured: Option<SecretString>,
@@ -173,7 +179,8 @@ pub async fn run_with_consent(
     .await
 }
 
-/// Sends the events of `args`, signed with the first of `secrets`, and prints the result. Deliveries that failed make the exit status 1.
+/// Sends the events of `args`, signed with the first of `secrets`, and prints the result.
+/// Deliveries that failed make the exit status 1.
 async fn run(
     args: &SendArgs,
     secrets: Option<SecretString>,

@@ -50,7 +50,8 @@ impl Signals {
         })
     }
 
-    /// The same for a process that goes with its terminal, if it has one: SIGHUP says that the terminal was closed.
+    /// The same for a process that goes with its terminal, if it has one: SIGHUP says that the
+    /// terminal was closed.
     pub fn of_terminal(self) -> Self {
         let stop_on_hang_up = std::io::stdin().is_terminal() || std::io::stderr().is_terminal();
         Self {
@@ -71,8 +72,8 @@ impl Signals {
         }
     }
 
-    /// Reads the secrets again on SIGHUP; returns on SIGTERM or SIGINT, and on a SIGHUP that stops. A second one of these ends the process at
-    /// once.
+    /// Reads the secrets again on SIGHUP; returns on SIGTERM or SIGINT, and on a SIGHUP that stops.
+    /// A second one of these ends the process at once.
     async fn follow(&mut self, flags: &Flags, secrets: &Secrets) {
         loop {
             tokio::select! {

@@ -30,8 +30,8 @@ pub enum Role {
     Worker,
 }
 
-/// Longest time for the worker to finish its batches. With the 12 s of HTTP and the 3 s of the queue a stop stays
-/// below the 25 s that an orchestrator is asked to give.
+/// Longest time for the worker to finish its batches. With the 12 s of HTTP and the 3 s of the
+/// queue a stop stays below the 25 s that an orchestrator is asked to give.
 const WORKER_GRACE: Duration = Duration::from_secs(9);
 
 const CLOSE_GRACE: Duration = Duration::from_secs(3);
@@ -141,7 +141,8 @@ impl Service {
         })
     }
 
-    /// Stops accepting, finishes the answers in flight, stops consuming, finishes the batches, closes.
+    /// Stops accepting, finishes the answers in flight, stops consuming, finishes the batches,
+    /// closes.
     pub async fn stop(self) {
         self.stopping.request();
         self.http_handle.stop(true).await;
@@ -195,7 +196,8 @@ async fn work(
     tokio::join!(apply, record_queue(identity, &store, &stop));
 }
 
-/// Records at intervals which queue this worker consumes, so that `events replay` can recognize another one. Nothing waits for it.
+/// Records at intervals which queue this worker consumes, so that `events replay` can recognize
+/// another one. Nothing waits for it.
 async fn record_queue(queue: Option<Identity>, store: &Store, stop: &Shutdown) {
     let Some(queue) = queue else { return };
     let (mut repair, mut upkeep) = (Backoff::for_repair(), Backoff::for_upkeep());

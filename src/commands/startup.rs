@@ -50,7 +50,8 @@ pub fn of_service(service: &Service, config: &Config, role: Role) {
     }
 }
 
-/// The URL by which this machine reaches what listens on `address`: one that listens on every address is reached by loopback.
+/// The URL by which this machine reaches what listens on `address`: one that listens on every
+/// address is reached by loopback.
 pub fn url(address: SocketAddr, path: &str) -> String {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),

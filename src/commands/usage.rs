@@ -1,4 +1,5 @@
-//! The arguments, and the errors about them: none repeats a value that may be a secret meant for something else.
+//! The arguments, and the errors about them: none repeats a value that may be a secret meant for
+//! something else.
 
 use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};

@@ -38,10 +38,12 @@ pub enum UsersCommand {
         #[command(flatten)]
         page: PageArgs,
     },
-    /// Erase a user's data: every column but the ID and the time of the delete, and the payloads of the user's events
+    /// Erase a user's data: every column but the ID and the time of the delete, and the payloads of
+    /// the user's events
     ///
-    /// Delete the user at Clerk first: the row of a deleted user is never filled again, that of another one is by the next
-    /// event. Events that still wait in the queue are not touched. Asks first on a terminal; elsewhere it needs --yes.
+    /// Delete the user at Clerk first: the row of a deleted user is never filled again, that of
+    /// another one is by the next event. Events that still wait in the queue are not touched. Asks
+    /// first on a terminal; elsewhere it needs --yes.
     Erase(EraseArgs),
 }
 
@@ -49,8 +51,8 @@ pub enum UsersCommand {
 pub struct EraseArgs {
     /// The user's Clerk ID, user_…
     id: String,
-    /// Delete the row and the rows of the user's events too, as if they had never existed. For the users of Clerk's own
-    /// examples, which always have the same IDs
+    /// Delete the row and the rows of the user's events too, as if they had never existed. For the
+    /// users of Clerk's own examples, which always have the same IDs
     #[arg(long)]
     forget: bool,
     /// Only print what would be erased
@@ -66,8 +68,8 @@ pub struct EraseArgs {
 
 #[derive(Debug, clap::Args)]
 pub struct ListArgs {
-    /// A whole Clerk ID, or the beginning of an e-mail address, a phone number, a username, an external ID, a first or a last
-    /// name, or of both names
+    /// A whole Clerk ID, or the beginning of an e-mail address, a phone number, a username, an
+    /// external ID, a first or a last name, or of both names
     #[arg(value_name = "TEXT")]
     text: Option<String>,
     /// The same as TEXT

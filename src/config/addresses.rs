@@ -1,6 +1,8 @@
-//! Where servers and files are: `HOST`, `CLERK_API_URL`, `DATABASE_URL`, `AMQP_URL`, and the files of TLS beside them.
+//! Where servers and files are: `HOST`, `CLERK_API_URL`, `DATABASE_URL`, `AMQP_URL`, and the files
+//! of TLS beside them.
 //!
-//! Each file of TLS is read here once, so that one that cannot be used stops the program before it opens a port.
+//! Each file of TLS is read here once, so that one that cannot be used stops the program before it
+//! opens a port.
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -85,8 +87,8 @@ pub fn management_url(environment: &Environment) -> Result<Option<SecretString>,
     Ok(url)
 }
 
-/// The URL of a server. Without one an embedded file is used: so one that is set and empty is an error, since another place
-/// was intended.
+/// The URL of a server. Without one an embedded file is used: so one that is set and empty is an
+/// error, since another place was intended.
 fn server(environment: &Environment, name: &str) -> Result<Option<SecretString>, ConfigError> {
     if environment.is_empty(name) {
         let remedy = "give the URL, or unset it to use the embedded file in DATA_DIR";

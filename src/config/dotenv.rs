@@ -1,10 +1,13 @@
 //! The text of a `.env` file as pairs of name and value.
 //!
-//! - One `NAME=value` per line, `export` before it or not. The text behind ` #` is a comment. Nothing is substituted: `$` is a `$`.
-//! - Quotes around a whole value, `'`, `"` or a backtick, are removed; between them a value may have several lines. Between double
-//!   quotes `\n`, `\r`, `\"` and `\\` are read as in most programs; everywhere else a backslash is a backslash.
+//! - One `NAME=value` per line, `export` before it or not. The text behind ` #` is a comment.
+//!   Nothing is substituted: `$` is a `$`.
+//! - Quotes around a whole value, `'`, `"` or a backtick, are removed; between them a value may
+//!   have several lines. Between double quotes `\n`, `\r`, `\"` and `\\` are read as in most
+//!   programs; everywhere else a backslash is a backslash.
 //! - Of two lines with one name the later counts, as in a shell, Compose and systemd.
-//! - The file is often another program's too. So a line that cannot be read is skipped, unless it is about a name of ours.
+//! - The file is often another program's too. So a line that cannot be read is skipped, unless it
+//!   is about a name of ours.
 
 use std::collections::HashMap;
 
@@ -124,8 +127,8 @@ fn is_of_name(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-')
 }
 
-/// The first word of a line that is no assignment: `NAME value`, `NAME: value`, `set NAME=value`, `$NAME=value`, `- NAME=value`,
-/// `"NAME"=value`.
+/// The first word of a line that is no assignment: `NAME value`, `NAME: value`, `set NAME=value`,
+/// `$NAME=value`, `- NAME=value`, `"NAME"=value`.
 fn first_word(line: &str) -> Option<&str> {
     let line = without_export(line);
     let line = line
@@ -169,7 +172,8 @@ fn value(rest: &str, following: &[&str]) -> Result<(String, usize), &'static str
     Err("has quotes that are never closed")
 }
 
-/// Reads up to the closing quote, and returns the text behind it. Returns `None` if the line has none.
+/// Reads up to the closing quote, and returns the text behind it. Returns `None` if the line has
+/// none.
 fn until<'a>(line: &'a str, quote: char, value: &mut String) -> Option<&'a str> {
     let mut chars = line.char_indices().peekable();
     while let Some((at, c)) = chars.next() {

@@ -1,10 +1,11 @@
-//! `--embedded`: how other commands find the embedded files that `dev` uses, whatever servers are set.
+//! `--embedded`: how other commands find the embedded files that `dev` uses, whatever servers are
+//! set.
 
 use super::environment::{Environment, SERVERS};
 use super::resolve::Config;
 
-/// The settings of `.env` whose values hold what other programs substitute, each with its remedy. Names the variable, never
-/// its value.
+/// The settings of `.env` whose values hold what other programs substitute, each with its remedy.
+/// Names the variable, never its value.
 pub fn unsubstituted(environment: &Environment) -> Vec<(String, &'static str)> {
     let what = |name| {
         format!("{name} in .env has ${{…}} or $NAME in it, and nothing is substituted there")
@@ -17,7 +18,8 @@ pub fn unsubstituted(environment: &Environment) -> Vec<(String, &'static str)> {
         .collect()
 }
 
-/// The flags with which a command that another shell runs in this folder finds the embedded files of `config`.
+/// The flags with which a command that another shell runs in this folder finds the embedded files
+/// of `config`.
 pub fn flags_of_other_commands(config: &Config, environment: &Environment) -> Vec<String> {
     let mut flags = Vec::new();
     let found = Config::resolve(&environment.of_folder());

@@ -13,7 +13,8 @@ use super::{dotenv, paths};
 
 type Variables = HashMap<String, String>;
 
-/// Flags, then the variables of the process, then those of `.env`: the first that has a name counts.
+/// Flags, then the variables of the process, then those of `.env`: the first that has a name
+/// counts.
 #[derive(Clone, Default)]
 pub struct Environment {
     flags: Variables,
@@ -31,8 +32,8 @@ const DOTENV: &str = ".env";
 const DOTENV_MAX: u64 = 1 << 20;
 
 impl Environment {
-    /// Reads the variables now. A line of `.env` about a setting of ours that cannot be read is an error: the secret it
-    /// was meant to set would be missed much later.
+    /// Reads the variables now. A line of `.env` about a setting of ours that cannot be read is an
+    /// error: the secret it was meant to set would be missed much later.
     ///
     /// # Errors
     ///
@@ -117,7 +118,8 @@ impl Environment {
         has(name) || has(&file_of(name))
     }
 
-    /// The names of settings in `.env` that hold `${NAME}`, or nothing but `$NAME`: other programs substitute there.
+    /// The names of settings in `.env` that hold `${NAME}`, or nothing but `$NAME`: other programs
+    /// substitute there.
     pub(super) fn unsubstituted(&self) -> Vec<&str> {
         let counts = |name: &str| self.of_process(name).is_none() && !self.flags.contains_key(name);
         let names = self.dotenv.iter();
@@ -147,8 +149,8 @@ impl Environment {
             .or_else(|| dotenv().filter(|value| !value.is_empty()))
     }
 
-    /// The value that the process has, of a variable of another program's such as libpq's: in `.env` it would be the
-    /// application's.
+    /// The value that the process has, of a variable of another program's such as libpq's: in
+    /// `.env` it would be the application's.
     pub(super) fn of_process(&self, name: &str) -> Option<&str> {
         self.process
             .get(name)
@@ -197,8 +199,9 @@ impl Environment {
         }
     }
 
-    /// Whether a secret was meant to be set and is empty: the variable is there, or the one that names its file, and
-    /// neither has a value. A flag hides both, and a variable of the process hides that of `.env`.
+    /// Whether a secret was meant to be set and is empty: the variable is there, or the one that
+    /// names its file, and neither has a value. A flag hides both, and a variable of the process
+    /// hides that of `.env`.
     pub(super) fn is_empty(&self, name: &str) -> bool {
         if let Some(flag) = self.flags.get(name) {
             return clean(flag).is_empty();
@@ -253,8 +256,9 @@ fn names_variable(value: &str) -> bool {
     is_whole || braces.any(|(name, rest)| !name.is_empty() && rest.starts_with(['}', ':']))
 }
 
-/// The value without white space, a byte order mark, and one pair of quotes around it, which `docker run --env-file` and some
-/// panels of hosters keep. No setting begins and ends with a quote.
+/// The value without white space, a byte order mark, and one pair of quotes around it, which
+/// `docker run --env-file` and some panels of hosters keep. No setting begins and ends with a
+/// quote.
 pub(super) fn clean(value: &str) -> &str {
     let value = value.trim_start_matches('\u{feff}').trim();
     let unquoted = ['"', '\'']

@@ -1,4 +1,5 @@
-//! The settings as flags of the command line. Each one with a value is also a variable of the environment.
+//! The settings as flags of the command line. Each one with a value is also a variable of the
+//! environment.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -10,8 +11,8 @@ use secrecy::SecretString;
 #[derive(clap::Args)]
 #[command(next_help_heading = "Settings")]
 struct Definitions {
-    /// Signing secret whsec_… of the endpoint in Clerk's dashboard; for rotation several, separated by commas, the new one first
-    /// [env: CLERK_WEBHOOK_SIGNING_SECRET]
+    /// Signing secret whsec_… of the endpoint in Clerk's dashboard; for rotation several, separated
+    /// by commas, the new one first [env: CLERK_WEBHOOK_SIGNING_SECRET]
     #[arg(long, value_name = "SECRET")]
     clerk_webhook_signing_secret: Option<String>,
     /// Secret key sk_… of Clerk's Backend API, for backfill and reconcile [env: CLERK_SECRET_KEY]
@@ -20,7 +21,8 @@ struct Definitions {
     /// Base URL of Clerk's Backend API [env: CLERK_API_URL] [default: https://api.clerk.com/v1]
     #[arg(long, value_name = "URL")]
     clerk_api_url: Option<String>,
-    /// PEM file with a CA for Clerk's API (of a proxy between), trusted beside the system's roots [env: CLERK_API_CA_FILE]
+    /// PEM file with a CA for Clerk's API (of a proxy between), trusted beside the system's roots
+    /// [env: CLERK_API_CA_FILE]
     #[arg(long, value_name = "PATH")]
     clerk_api_ca_file: Option<String>,
     /// postgres://… or sqlite://PATH [env: DATABASE_URL] [default: users.db in DATA_DIR]
@@ -32,10 +34,12 @@ struct Definitions {
     /// PEM file with a CA for PostgreSQL, trusted beside the system's roots [env: DATABASE_CA_FILE]
     #[arg(long, value_name = "PATH")]
     database_ca_file: Option<String>,
-    /// amqp://… or amqps://…; for a cluster one a node, separated by commas [env: AMQP_URL] [default: an embedded queue in DATA_DIR]
+    /// amqp://… or amqps://…; for a cluster one a node, separated by commas [env: AMQP_URL]
+    /// [default: an embedded queue in DATA_DIR]
     #[arg(long, value_name = "URL")]
     amqp_url: Option<String>,
-    /// http(s)://… of RabbitMQ's management API, for check [env: AMQP_MANAGEMENT_URL] [default: the host of AMQP_URL at its usual port]
+    /// http(s)://… of RabbitMQ's management API, for check [env: AMQP_MANAGEMENT_URL] [default: the
+    /// host of AMQP_URL at its usual port]
     #[arg(long, value_name = "URL")]
     amqp_management_url: Option<String>,
     /// PEM file with a CA for RabbitMQ, trusted beside the system's roots [env: AMQP_CA_FILE]
@@ -62,7 +66,8 @@ struct Definitions {
     /// Port that HTTP listens on; 0 takes a free one [env: PORT] [default: 3000]
     #[arg(long)]
     port: Option<String>,
-    /// Bearer token of /api/* other than the webhook; without one those answer 403 [env: ADMIN_TOKEN]
+    /// Bearer token of /api/* other than the webhook; without one those answer 403 [env:
+    /// ADMIN_TOKEN]
     #[arg(long, value_name = "TOKEN")]
     admin_token: Option<String>,
     /// Largest webhook, in bytes [env: MAX_BODY_BYTES] [default: 1048576]
@@ -74,13 +79,15 @@ struct Definitions {
     /// Batches in flight at once [env: WORKER_CONCURRENCY] [default: 2]
     #[arg(long, value_name = "BATCHES")]
     worker_concurrency: Option<String>,
-    /// Days that lines of the events table are kept, failed ones aside; 0 keeps all [env: EVENT_RETENTION_DAYS] [default: 30]
+    /// Days that lines of the events table are kept, failed ones aside; 0 keeps all [env:
+    /// EVENT_RETENTION_DAYS] [default: 30]
     #[arg(long, value_name = "DAYS")]
     event_retention_days: Option<String>,
     /// Which payloads the events table keeps: failed or all [env: EVENT_PAYLOADS] [default: failed]
     #[arg(long, value_name = "WHICH")]
     event_payloads: Option<String>,
-    /// What stays of a deleted user: keep (the profile) or scrub (the ID and the time of the delete) [env: ON_DELETE] [default: keep]
+    /// What stays of a deleted user: keep (the profile) or scrub (the ID and the time of the
+    /// delete) [env: ON_DELETE] [default: keep]
     #[arg(long, value_name = "WHAT")]
     on_delete: Option<String>,
     /// Fields of Clerk's user object that are never stored, separated by commas [env: OMIT_FIELDS]

@@ -8,7 +8,8 @@ pub enum UrlFault {
     /// No URL, or of another scheme.
     #[error("it is not an http:// or https:// URL")]
     NotHttp,
-    /// A password with one of these characters ends the host too early: its rest would go to another host.
+    /// A password with one of these characters ends the host too early: its rest would go to
+    /// another host.
     #[error(
         "it holds an @ behind the first /, ? or #: in a password write / as %2F, ? as %3F, # as %23"
     )]

@@ -1,6 +1,7 @@
 //! Paths of the embedded files: `DATA_DIR`, and a `DATABASE_URL` that names a SQLite file. Pure.
 //!
-//! What shells and other programs read in a special way is read in the same way or refused: never taken for a name.
+//! What shells and other programs read in a special way is read in the same way or refused: never
+//! taken for a name.
 
 use std::path::{Path, PathBuf};
 

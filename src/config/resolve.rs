@@ -135,7 +135,8 @@ impl Config {
         }
     }
 
-    /// A sentence for each URL with parameters that have no effect, and for a schema that SQLite does not have.
+    /// A sentence for each URL with parameters that have no effect, and for a schema that SQLite
+    /// does not have.
     pub fn ignored_settings(&self) -> Vec<String> {
         let (of_database, schema) = match &self.store {
             store::Options::Postgres(options) => (options.address.ignored().to_vec(), None),

@@ -22,7 +22,8 @@ impl ConfigErrors {
     }
 }
 
-/// Resolves what can be resolved: a setting that is wrong is ignored. Returns no configuration if that does not help.
+/// Resolves what can be resolved: a setting that is wrong is ignored. Returns no configuration if
+/// that does not help.
 pub fn validate(environment: &Environment) -> (Option<Config>, ConfigErrors) {
     let (mut environment, mut errors) = (environment.clone(), ConfigErrors::default());
     loop {

@@ -9,7 +9,8 @@ use crate::clerk::{OmitError, OmittedFields};
 use crate::escape::may_be_repeated;
 use crate::store::postgres::SchemaName;
 
-/// The description of a value that is not allowed. It may have been intended for another setting, such as one with a password in it.
+/// The description of a value that is not allowed. It may have been intended for another setting,
+/// such as one with a password in it.
 pub fn is(value: &str) -> String {
     if may_be_repeated(value) {
         format!("is {value:?}")

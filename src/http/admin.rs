@@ -113,8 +113,8 @@ impl Admin {
     }
 }
 
-/// The digest of the token. Digests are compared in constant time: the time of an answer reveals nothing of the token, not even
-/// its length.
+/// The digest of the token. Digests are compared in constant time: the time of an answer reveals
+/// nothing of the token, not even its length.
 pub struct AdminToken(Digest);
 
 impl AdminToken {

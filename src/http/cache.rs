@@ -1,8 +1,9 @@
 //! The last answer to a costly question, shared by every caller while it is fresh.
 //!
-//! - A question is asked at most once at a time, in a task of its own: a caller that disconnects does not cancel it.
-//! - A caller says how old the answer may be. The answer to a costly question is also kept for 50 times as long as it took, so
-//!   that it never takes more than a fiftieth of the database's time.
+//! - A question is asked at most once at a time, in a task of its own: a caller that disconnects
+//!   does not cancel it.
+//! - A caller says how old the answer may be. The answer to a costly question is also kept for 50
+//!   times as long as it took, so that it never takes more than a fiftieth of the database's time.
 //! - Without callers nothing is asked.
 
 use std::future::Future;
@@ -77,8 +78,8 @@ impl<T: Clone + Send + 'static> Cached<T> {
         })
     }
 
-    /// Returns the last answer if it is fresh, else a new one, or the old one if the new one takes too long. Returns `None` if
-    /// there was no answer yet in that time.
+    /// Returns the last answer if it is fresh, else a new one, or the old one if the new one takes
+    /// too long. Returns `None` if there was no answer yet in that time.
     ///
     /// # Errors
     ///

@@ -1,7 +1,8 @@
 //! HEAD, answered like GET by the same routes: the same status and headers, and no body.
 //!
-//! actix-http leaves the body of an answer to HEAD out by itself, but for requests that a client sends before it has the
-//! answer to the one before: there it goes by the last of them, and a body would be taken for the next answer.
+//! actix-http leaves the body of an answer to HEAD out by itself, but for requests that a client
+//! sends before it has the answer to the one before: there it goes by the last of them, and a body
+//! would be taken for the next answer.
 
 use std::convert::Infallible;
 use std::pin::Pin;

@@ -23,8 +23,9 @@ pub async fn alive() -> Json<Health> {
     Json(Health { status: "alive" })
 }
 
-/// Whether the role of this process can do its work: a receiver needs the queue, a worker the queue and the database, and must
-/// have started to apply events. The database is asked once a second at most.
+/// Whether the role of this process can do its work: a receiver needs the queue, a worker the queue
+/// and the database, and must have started to apply events. The database is asked once a second at
+/// most.
 #[utoipa::path(
     get, path = "/readyz", tag = "health",
     responses(
@@ -45,7 +46,8 @@ pub async fn ready(status: Data<ServiceStatus>) -> Result<Json<Health>, Problem>
     Err(Problem::not_ready(missing, reasons.join("; ")))
 }
 
-/// Returns the missing parts, and why. A worker that applies nothing is missing by itself only if its database is there.
+/// Returns the missing parts, and why. A worker that applies nothing is missing by itself only if
+/// its database is there.
 fn missing(
     is_stopping: bool,
     queue: PartStatus,

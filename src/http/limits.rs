@@ -1,5 +1,5 @@
-//! Limits on open connections and on the bytes of bodies in progress. Over a limit the answer is 503 at once, and other clients
-//! are served.
+//! Limits on open connections and on the bytes of bodies in progress. Over a limit the answer is
+//! 503 at once, and other clients are served.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -17,19 +17,20 @@ use super::problem::{Code, Problem};
 use super::reject_log::RejectLog;
 use crate::metrics::{self, EventType};
 
-/// Most open connections that are served, in the whole process. One that has had a request costs about 20 KiB, one whose
-/// head is still coming at most 128 KiB (actix-http's limit for a head).
+/// Most open connections that are served, in the whole process. One that has had a request costs
+/// about 20 KiB, one whose head is still coming at most 128 KiB (actix-http's limit for a head).
 const CONNECTIONS_MAX: usize = 8192;
 
-/// Open files that are left for what is not a connection from a client: the database's and the broker's connections, the
-/// embedded files, the logs, and those of a health check that comes when the limit is reached.
+/// Open files that are left for what is not a connection from a client: the database's and the
+/// broker's connections, the embedded files, the logs, and those of a health check that comes when
+/// the limit is reached.
 const OTHER_FILES: usize = 128;
 
 /// Bytes of bodies that are still coming, of each of the two kinds.
 const BODIES_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// What Clerk sends for a user is a few KiB. Bodies up to this size have a share of their own, so that large ones cannot
-/// shut them out.
+/// What Clerk sends for a user is a few KiB. Bodies up to this size have a share of their own, so
+/// that large ones cannot shut them out.
 const USUAL_BODY_MAX: usize = 64 * 1024;
 
 /// The limits of one process.
@@ -53,7 +54,8 @@ pub struct BodyBytes {
 }
 
 impl Capacity {
-    /// Limits for bodies up to `max_body_bytes`, and for the open files that the system gives this process.
+    /// Limits for bodies up to `max_body_bytes`, and for the open files that the system gives this
+    /// process.
     pub fn of_this_process(max_body_bytes: usize) -> Self {
         Self::new(max_body_bytes, open_files())
     }
@@ -71,7 +73,8 @@ impl Capacity {
         }
     }
 
-    /// Most connections that are accepted at all by one of `threads` threads; further ones wait in the system's backlog.
+    /// Most connections that are accepted at all by one of `threads` threads; further ones wait in
+    /// the system's backlog.
     pub fn accepted_by_each_of(&self, threads: usize) -> usize {
         (self.connections_max + self.connections_max / 3).div_ceil(threads.max(1))
     }
@@ -104,15 +107,16 @@ impl Capacity {
     }
 }
 
-/// Most connections that are served with so many open files. A quarter of what is possible is left for connections that are
-/// answered 503.
+/// Most connections that are served with so many open files. A quarter of what is possible is left
+/// for connections that are answered 503.
 fn connection_limit(open_files: usize) -> usize {
     CONNECTIONS_MAX
         .min(open_files.saturating_sub(OTHER_FILES) / 4 * 3)
         .max(1)
 }
 
-/// The open files of this process, the connections that it serves with these, and those that it would serve with more.
+/// The open files of this process, the connections that it serves with these, and those that it
+/// would serve with more.
 pub fn file_and_connection_limits() -> (usize, usize, usize) {
     let files = open_files();
     (files, connection_limit(files), CONNECTIONS_MAX)
@@ -140,8 +144,9 @@ impl BodyBytes {
     }
 }
 
-/// Answers requests on a connection without a permit with 503, and closes it. Health is answered all the same, so that no
-/// orchestrator stops a busy process, and so are the metrics, which show how busy it is.
+/// Answers requests on a connection without a permit with 503, and closes it. Health is answered
+/// all the same, so that no orchestrator stops a busy process, and so are the metrics, which show
+/// how busy it is.
 pub async fn reject_over_limit(
     request: ServiceRequest,
     next: Next<BoxBody>,
@@ -171,8 +176,8 @@ pub async fn reject_over_limit(
     Ok(answer)
 }
 
-/// How many files this process may open. The soft limit is 1,024 or less on many systems, for programs that use select(2);
-/// it is raised to what the system allows.
+/// How many files this process may open. The soft limit is 1,024 or less on many systems, for
+/// programs that use select(2); it is raised to what the system allows.
 fn open_files() -> usize {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {

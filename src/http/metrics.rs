@@ -1,4 +1,5 @@
-//! `/metrics`: what Prometheus reads. What is not counted where it happens is asked for here, at most every 5 s.
+//! `/metrics`: what Prometheus reads. What is not counted where it happens is asked for here, at
+//! most every 5 s.
 
 use actix_web::HttpResponse;
 use actix_web::http::header::CONTENT_TYPE;

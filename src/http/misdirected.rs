@@ -1,5 +1,6 @@
-//! Deliveries that miss the webhook's route, by their path or their method. Svix disables an endpoint after five days of them:
-//! so the answer names the right path, and a signed one is counted and logged.
+//! Deliveries that miss the webhook's route, by their path or their method. Svix disables an
+//! endpoint after five days of them: so the answer names the right path, and a signed one is
+//! counted and logged.
 
 use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -33,8 +34,8 @@ pub fn is_delivery(request: &HttpRequest) -> bool {
     count_headers(request) > 0
 }
 
-/// Answers a request that has all three headers and another path than the webhook's, before any route does: those of the API and
-/// the dashboard would ask it for a token.
+/// Answers a request that has all three headers and another path than the webhook's, before any
+/// route does: those of the API and the dashboard would ask it for a token.
 pub async fn reject_misdirected(
     mut request: ServiceRequest,
     next: Next<BoxBody>,
@@ -56,8 +57,8 @@ pub fn rejecting(problem: impl Fn() -> Problem + Clone + 'static) -> Route {
     })
 }
 
-/// The problem, with a hint if the request means to deliver an event. Reads a body only if it is a delivery, within the limits of
-/// the webhook's route.
+/// The problem, with a hint if the request means to deliver an event. Reads a body only if it is a
+/// delivery, within the limits of the webhook's route.
 pub async fn with_hint(request: &HttpRequest, payload: Payload, problem: Problem) -> Problem {
     if !is_delivery(request) {
         let path = request.path();

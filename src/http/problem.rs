@@ -15,7 +15,8 @@ use crate::metrics::WebhookResult;
 use crate::queue::PublishError;
 use crate::store::StoreError;
 
-/// When to try again after a 503, in seconds. Svix has a schedule of its own, whose second attempt comes after 5 s.
+/// When to try again after a 503, in seconds. Svix has a schedule of its own, whose second attempt
+/// comes after 5 s.
 const RETRY_AFTER_S: &str = "5";
 
 macro_rules! codes {

@@ -1,6 +1,7 @@
 //! Logs rejected requests, at most one line per code in 10 s.
 //!
-//! A wrong secret must be seen at once, and a stranger with a thousand requests per second must not fill the log.
+//! A wrong secret must be seen at once, and a stranger with a thousand requests per second must not
+//! fill the log.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
@@ -46,7 +47,8 @@ impl RejectLog {
         }
     }
 
-    /// Counts a signed delivery to a path or with a method that no route takes, and logs it if a line is due.
+    /// Counts a signed delivery to a path or with a method that no route takes, and logs it if a
+    /// line is due.
     pub fn log_misdirected(&self) {
         if let Some(deliveries) = self.misdirected.count(MISDIRECTED_EVERY_MS, now()) {
             warn!(

@@ -11,7 +11,8 @@ use super::problem::{Code, Problem};
 use super::webhook::receive::{Webhooks, deliver};
 use super::{dashboard, health, metrics};
 
-/// Adds the routes of a process: those of the webhook if it is a receiver, those for operators if it has a database.
+/// Adds the routes of a process: those of the webhook if it is a receiver, those for operators if
+/// it has a database.
 pub fn configure(config: &mut ServiceConfig, webhooks: Option<Webhooks>, admin: Option<Admin>) {
     config
         .service(get_only("/healthz", get().to(health::alive)))

@@ -27,15 +27,15 @@ pub struct Options {
     pub max_body_bytes: usize,
 }
 
-/// Longest time a connection without a request is kept, longer than the 60 s of the usual proxies before it, so that
-/// they, and not we, close it.
+/// Longest time a connection without a request is kept, longer than the 60 s of the usual proxies
+/// before it, so that they, and not we, close it.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
 /// Longest time the head of a request may take.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Longest time for the answers in flight at a stop: a body may take 10 s and a publish 10 s, and the worker needs the
-/// rest of the 25 s that a process is given.
+/// Longest time for the answers in flight at a stop: a body may take 10 s and a publish 10 s, and
+/// the worker needs the rest of the 25 s that a process is given.
 const SHUTDOWN_GRACE_S: u64 = 12;
 
 /// Binds the address, so that a wrong one is known before anything else starts.

@@ -1,5 +1,5 @@
-//! What `/readyz`, `/metrics`, `/api/stats` and the dashboard ask of the queue and the database: each question once, cached, so
-//! that any number of clients costs the servers little.
+//! What `/readyz`, `/metrics`, `/api/stats` and the dashboard ask of the queue and the database:
+//! each question once, cached, so that any number of clients costs the servers little.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,7 +73,8 @@ pub struct Waiting {
 }
 
 impl ServiceStatus {
-    /// The status of a process. `worker` is the database and the worker's own status, `None` for a receiver.
+    /// The status of a process. `worker` is the database and the worker's own status, `None` for a
+    /// receiver.
     pub fn new(queue: Queue, worker: Option<(Store, WorkerStatus)>, shutdown: Shutdown) -> Self {
         Self {
             queue,
@@ -101,7 +102,8 @@ impl ServiceStatus {
         self.queue.ready().map_err(reason)
     }
 
-    /// Returns whether the database answered, at most a second ago; `None` for a receiver. Anybody may ask, as often as they like.
+    /// Returns whether the database answered, at most a second ago; `None` for a receiver. Anybody
+    /// may ask, as often as they like.
     pub async fn database(&self) -> Option<PartStatus> {
         let (store, _) = self.worker.clone()?;
         let ask = || async move { store.ping().await.map_err(reason) };
@@ -126,8 +128,8 @@ impl ServiceStatus {
         answer.map(|answer| answer.value).unwrap_or_default()
     }
 
-    /// The number of failed events, for the metrics; `None` if the database does not say. Also makes the newest event known to
-    /// the metrics, once.
+    /// The number of failed events, for the metrics; `None` if the database does not say. Also
+    /// makes the newest event known to the metrics, once.
     pub async fn failed_count(&self) -> Option<u64> {
         let (store, _) = self.worker.clone()?;
         let answers = Arc::clone(&self.answers);

@@ -37,7 +37,8 @@ labels! {
         UserCreated = "user.created",
         UserUpdated = "user.updated",
         UserDeleted = "user.deleted",
-        /// Any other, and an unknown one: no part of a delivery is read before its signature is valid.
+        /// Any other, and an unknown one: no part of a delivery is read before its signature is
+        /// valid.
         Other = "other",
     } else Other
 }
@@ -74,7 +75,8 @@ labels! {
 }
 
 labels! {
-    /// Why a queue gave an event up. `Other` is what the database says when it refuses even that record.
+    /// Why a queue gave an event up. `Other` is what the database says when it refuses even that
+    /// record.
     DeadLetterReason {
         DeliveryLimit = "delivery_limit",
         Expired = "expired",
@@ -94,7 +96,8 @@ impl WebhookResult {
         Self::TimestampOutOfTolerance,
     ];
 
-    /// Returns the types of events that can have this answer: only some answers come after the type was read.
+    /// Returns the types of events that can have this answer: only some answers come after the type
+    /// was read.
     pub fn event_types(self) -> &'static [EventType] {
         match self {
             Self::Queued | Self::QueueUnavailable | Self::NotFound => EventType::ALL,

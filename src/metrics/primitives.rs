@@ -1,4 +1,5 @@
-//! Counters, levels and histograms: atomic numbers in fixed places. No lock, no look-up by text, no allocation.
+//! Counters, levels and histograms: atomic numbers in fixed places. No lock, no look-up by text, no
+//! allocation.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
@@ -53,9 +54,11 @@ impl Drop for InFlight {
     }
 }
 
-/// How values are distributed over buckets. Values and bounds are whole numbers of a small unit: the sum is exact.
+/// How values are distributed over buckets. Values and bounds are whole numbers of a small unit:
+/// the sum is exact.
 pub struct Histogram<const BOUNDS: usize> {
-    /// The greatest value of each bucket, rising. Greater values are only in the bucket of infinity.
+    /// The greatest value of each bucket, rising. Greater values are only in the bucket of
+    /// infinity.
     bounds: [u64; BOUNDS],
     within: [AtomicU64; BOUNDS],
     above: AtomicU64,

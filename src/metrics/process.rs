@@ -15,7 +15,8 @@ pub struct Process {
     pub open_files_max: Option<u64>,
 }
 
-/// Places in `/proc/self/stat` after the name of the program, from 0: see proc_pid_stat(5), which counts from 3.
+/// Places in `/proc/self/stat` after the name of the program, from 0: see proc_pid_stat(5), which
+/// counts from 3.
 const USER_TICKS: usize = 11;
 const SYSTEM_TICKS: usize = 12;
 const START_TICKS: usize = 19;

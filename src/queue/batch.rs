@@ -5,8 +5,8 @@ use std::num::NonZeroUsize;
 use super::embedded::in_flight::Lease as RowLease;
 use crate::clerk::SignedEvent;
 
-/// Most bytes of bodies in one batch; one body may be larger. A write holds them about ten times over, as columns, as
-/// arguments and on the wire; 500 bodies of the usual 3 KB are a fifth of it.
+/// Most bytes of bodies in one batch; one body may be larger. A write holds them about ten times
+/// over, as columns, as arguments and on the wire; 500 bodies of the usual 3 KB are a fifth of it.
 pub const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// Where a consumer takes events from.
@@ -18,7 +18,8 @@ pub enum Source {
     DeadLetters,
     /// Events that matched no binding.
     Unrouted,
-    /// Events that a policy of the broker took out of the queues of the two above, such as by a `message-ttl`.
+    /// Events that a policy of the broker took out of the queues of the two above, such as by a
+    /// `message-ttl`.
     Rescued,
 }
 
@@ -36,7 +37,8 @@ pub struct ConsumerOptions {
 pub struct Batch {
     /// The events, at least one.
     pub events: Vec<SignedEvent>,
-    /// Whether it is one event that was delivered so often without an acknowledgement that it may kill its consumer.
+    /// Whether it is one event that was delivered so often without an acknowledgement that it may
+    /// kill its consumer.
     pub may_be_poison: bool,
     pub(super) lease: Lease,
 }

@@ -1,10 +1,14 @@
 //! The queue on SQLite: one file, for one serving process. Other processes may publish into it.
 //!
-//! - A publish returns after the commit, and a commit is on disk: a confirmed event is there after a kill.
-//! - One task writes (`writer.rs`), all others hand it what to write. `in_flight.rs` knows which rows are leased.
+//! - A publish returns after the commit, and a commit is on disk: a confirmed event is there after
+//!   a kill.
+//! - One task writes (`writer.rs`), all others hand it what to write. `in_flight.rs` knows which
+//!   rows are leased.
 //! - A row leaves the file only by an acknowledgement.
-//! - An event that kills the process again and again is found and becomes a dead letter (`crash_guard.rs`).
-//! - The file must be on a local disk: SQLite's write-ahead log needs memory that all its processes share.
+//! - An event that kills the process again and again is found and becomes a dead letter
+//!   (`crash_guard.rs`).
+//! - The file must be on a local disk: SQLite's write-ahead log needs memory that all its processes
+//!   share.
 
 mod consumer;
 mod crash_guard;
@@ -40,11 +44,12 @@ use reader::Reader;
 use shared::{Shared, advice};
 use writer::{Ack, Publish, Writer};
 
-/// Most events that wait for the writer. It writes more than this per second; a sender that would wait longer had better try
-/// again.
+/// Most events that wait for the writer. It writes more than this per second; a sender that would
+/// wait longer had better try again.
 const WAITING_MAX: usize = 2048;
 
-/// Most bytes of bodies that wait for the writer: 64 MiB. One larger body is accepted when nothing else waits.
+/// Most bytes of bodies that wait for the writer: 64 MiB. One larger body is accepted when nothing
+/// else waits.
 const WAITING_BYTES_MAX: u32 = 64 * 1024 * 1024;
 
 /// Batches whose acknowledgement waits for the writer: more than there are consumers.
@@ -53,7 +58,8 @@ const ACKS_WAITING_MAX: usize = 64;
 /// Where the queue is.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The file, `DATA_DIR/queue.db`. SQLite keeps two more beside it while it is open, `-wal` and `-shm`: they belong to it.
+    /// The file, `DATA_DIR/queue.db`. SQLite keeps two more beside it while it is open, `-wal` and
+    /// `-shm`: they belong to it.
     pub path: PathBuf,
 }
 
@@ -86,7 +92,8 @@ pub async fn identity(options: &Options) -> Result<Option<String>, OpenError> {
 }
 
 impl Queue {
-    /// Opens the file; creates it if it is missing. Needs no lock: a process that takes events holds a `DirectoryLock` too.
+    /// Opens the file; creates it if it is missing. Needs no lock: a process that takes events
+    /// holds a `DirectoryLock` too.
     ///
     /// # Errors
     /// Fails for a file that is not a usable queue.
@@ -146,7 +153,8 @@ impl Queue {
         Consumer::new(self.shared.clone(), self.acks.clone(), source, batch_max)
     }
 
-    /// How many events are not acknowledged, those in flight too. Takes the same time for any number.
+    /// How many events are not acknowledged, those in flight too. Takes the same time for any
+    /// number.
     ///
     /// # Errors
     /// Fails if the file cannot be read.
@@ -183,8 +191,8 @@ impl Queue {
         self.shared.health.get()
     }
 
-    /// Writes what waits, then closes the file. Consumers get no more events; their events in flight are delivered again after
-    /// the next start.
+    /// Writes what waits, then closes the file. Consumers get no more events; their events in
+    /// flight are delivered again after the next start.
     pub async fn close(&self) {
         self.shared.closing.request();
         self.shared.in_flight.wake();
@@ -197,8 +205,8 @@ fn unavailable(error: sqlx::Error) -> Unavailable {
     Unavailable::new(advice(&error))
 }
 
-/// Runs the writer until it is no longer needed. A panic drops the current group: its events are refused, its rows are
-/// delivered again.
+/// Runs the writer until it is no longer needed. A panic drops the current group: its events are
+/// refused, its rows are delivered again.
 fn watch_writer(writer: Writer) {
     let (working, dying) = (Arc::clone(&writer.shared), Arc::clone(&writer.shared));
     let writer = Arc::new(tokio::sync::Mutex::new(writer));

@@ -31,7 +31,8 @@ pub enum Identity {
 }
 
 impl Identity {
-    /// Whether both are the same queue: one common host of a cluster is enough, and a file may be moved.
+    /// Whether both are the same queue: one common host of a cluster is enough, and a file may be
+    /// moved.
     pub fn is(&self, other: &Self) -> bool {
         match (self, other) {
             (
@@ -91,8 +92,8 @@ impl fmt::Display for Identity {
     }
 }
 
-/// The identity of the queue of these options; `None` for an embedded one that does not exist. Connects to no broker, and
-/// creates nothing.
+/// The identity of the queue of these options; `None` for an embedded one that does not exist.
+/// Connects to no broker, and creates nothing.
 ///
 /// # Errors
 /// Fails if the file cannot be read.

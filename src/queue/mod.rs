@@ -2,7 +2,8 @@
 //!
 //! Both queues keep the same contract; `tests/it/contract/queue.rs` tests it on real servers:
 //!
-//! - An event whose `publish` returned `Ok` is delivered to a consumer at least once, whatever is killed in between.
+//! - An event whose `publish` returned `Ok` is delivered to a consumer at least once, whatever is
+//!   killed in between.
 //! - An event is delivered again until a batch that holds it is acknowledged.
 //! - Order is not guaranteed.
 
@@ -35,7 +36,8 @@ pub enum Queue {
 }
 
 impl Queue {
-    /// Opens the queue. The connection to RabbitMQ is made in the background, and again after every outage.
+    /// Opens the queue. The connection to RabbitMQ is made in the background, and again after every
+    /// outage.
     ///
     /// # Errors
     /// Fails if an operator must fix the configuration or the file first.
@@ -46,9 +48,9 @@ impl Queue {
         }
     }
 
-    /// Returns a handle for publishing from this thread, one of `threads` that have one each. Must be called on a runtime
-    /// that has no other thread: an event then wakes no other thread. The handle lives as long as that runtime; events in
-    /// flight when it ends are not confirmed.
+    /// Returns a handle for publishing from this thread, one of `threads` that have one each. Must
+    /// be called on a runtime that has no other thread: an event then wakes no other thread. The
+    /// handle lives as long as that runtime; events in flight when it ends are not confirmed.
     pub fn on_this_thread(&self, threads: NonZeroUsize) -> Self {
         match self {
             Self::RabbitMq(queue) => Self::RabbitMq(queue.on_this_thread(threads)),
@@ -57,7 +59,8 @@ impl Queue {
         }
     }
 
-    /// Returns once the event is on disk and routed. May be cancelled at any time; the event may be stored all the same.
+    /// Returns once the event is on disk and routed. May be cancelled at any time; the event may be
+    /// stored all the same.
     ///
     /// # Errors
     /// After any error the event is not confirmed: the sender is to try again.
@@ -90,7 +93,8 @@ impl Queue {
         }
     }
 
-    /// How long an event may stay unacknowledged: `wanted`, or less if the queue is known to take it back earlier.
+    /// How long an event may stay unacknowledged: `wanted`, or less if the queue is known to take
+    /// it back earlier.
     pub fn hold_max(&self, wanted: Duration) -> Duration {
         match self {
             Self::RabbitMq(queue) => queue.hold_max(wanted),
@@ -128,8 +132,8 @@ impl Queue {
     /// When the oldest waiting event was received; `None` if no event waits.
     ///
     /// # Errors
-    /// Fails during an outage, and for RabbitMQ: over AMQP an event is only visible to its consumer, which counts as a
-    /// delivery.
+    /// Fails during an outage, and for RabbitMQ: over AMQP an event is only visible to its
+    /// consumer, which counts as a delivery.
     pub async fn oldest_received_at(&self) -> Result<Option<Timestamp>, Unavailable> {
         match self {
             Self::RabbitMq(_) => Err(Unavailable::new(
@@ -158,7 +162,8 @@ impl Queue {
         }
     }
 
-    /// Whether a consumer of this source ends once it has taken all events that were there at the start: no more can arrive.
+    /// Whether a consumer of this source ends once it has taken all events that were there at the
+    /// start: no more can arrive.
     pub fn has_end(&self, source: Source) -> bool {
         matches!(self, Self::Embedded(_)) && source != Source::Events
     }
@@ -181,8 +186,9 @@ pub enum Consumer {
 }
 
 impl Consumer {
-    /// Waits for one event, through any outage, then takes all that are ready, at most the consumer's `batch_max`. Returns
-    /// `None` once `stop` was called and all prefetched events are taken. Cancel-safe.
+    /// Waits for one event, through any outage, then takes all that are ready, at most the
+    /// consumer's `batch_max`. Returns `None` once `stop` was called and all prefetched events are
+    /// taken. Cancel-safe.
     pub async fn next_batch(&mut self) -> Option<Batch> {
         match self {
             Self::RabbitMq(consumer) => consumer.next_batch().await,
@@ -190,8 +196,8 @@ impl Consumer {
         }
     }
 
-    /// Like `next_batch`, but waits until the batch is full. To be called while other batches are in flight. After `stop`,
-    /// the rest is a full batch.
+    /// Like `next_batch`, but waits until the batch is full. To be called while other batches are
+    /// in flight. After `stop`, the rest is a full batch.
     pub async fn next_full_batch(&mut self) -> Option<Batch> {
         match self {
             Self::RabbitMq(consumer) => consumer.next_full_batch().await,
@@ -199,8 +205,8 @@ impl Consumer {
         }
     }
 
-    /// Acknowledges a batch. The acknowledgement may be sent some milliseconds later, during `next_batch`; at the latest when
-    /// the consumer is stopped or dropped.
+    /// Acknowledges a batch. The acknowledgement may be sent some milliseconds later, during
+    /// `next_batch`; at the latest when the consumer is stopped or dropped.
     ///
     /// # Errors
     /// Fails if the connection that delivered the batch is gone: its events are delivered again.
@@ -212,7 +218,8 @@ impl Consumer {
         }
     }
 
-    /// Has the queue send nothing more until the next batch is asked for. Prefetched events are taken first then.
+    /// Has the queue send nothing more until the next batch is asked for. Prefetched events are
+    /// taken first then.
     pub async fn pause(&mut self) {
         if let Self::RabbitMq(consumer) = self {
             // If the connection is gone, nothing arrives either.
@@ -220,12 +227,12 @@ impl Consumer {
         }
     }
 
-    /// Returns these batches and the prefetched events to the queue without spending a delivery of each event. Takes little
-    /// more than `PUBLISH_TIMEOUT`.
+    /// Returns these batches and the prefetched events to the queue without spending a delivery of
+    /// each event. Takes little more than `PUBLISH_TIMEOUT`.
     ///
-    /// A queue that takes no events now (it is full, or its broker has raised an alarm) cannot do that: then the rest is
-    /// returned as a batch, to be held and tried again. With `force` it goes back in any case, and each event spends a
-    /// delivery.
+    /// A queue that takes no events now (it is full, or its broker has raised an alarm) cannot do
+    /// that: then the rest is returned as a batch, to be held and tried again. With `force` it goes
+    /// back in any case, and each event spends a delivery.
     pub async fn return_all(&mut self, batches: Vec<Batch>, force: bool) -> Option<Batch> {
         match self {
             Self::RabbitMq(consumer) => consumer.return_all(batches, force).await,
@@ -234,8 +241,8 @@ impl Consumer {
         }
     }
 
-    /// Returns the prefetched events to the queue, so that they spend no delivery if the process dies. The queue sends nothing
-    /// more until the next batch is asked for.
+    /// Returns the prefetched events to the queue, so that they spend no delivery if the process
+    /// dies. The queue sends nothing more until the next batch is asked for.
     pub async fn return_prefetched(&mut self) {
         if let Self::RabbitMq(consumer) = self {
             consumer.return_prefetched().await;

@@ -21,7 +21,8 @@ pub enum QueueInspection {
     Embedded(embedded::FileInspection),
 }
 
-/// Inspects a queue, for an operator who sets it up. Creates and changes nothing. The queue need not be open.
+/// Inspects a queue, for an operator who sets it up. Creates and changes nothing. The queue need
+/// not be open.
 ///
 /// # Errors
 /// Fails for a file that is not a usable queue.

@@ -1,8 +1,9 @@
 //! The queue on RabbitMQ, for any number of receivers and workers.
 //!
-//! Two connections: one publishes, one consumes, since a memory alarm stops every connection that publishes. Each is kept open
-//! in sessions (`connection.rs`): after any error on a session all of it is dropped and built again, so that no half-alive
-//! channel, no acknowledgement of an older connection and no old topology is ever used.
+//! Two connections: one publishes, one consumes, since a memory alarm stops every connection that
+//! publishes. Each is kept open in sessions (`connection.rs`): after any error on a session all of
+//! it is dropped and built again, so that no half-alive channel, no acknowledgement of an older
+//! connection and no old topology is ever used.
 //!
 //! lapin's own recovery is off: it is young, and a fresh connection is simpler to reason about.
 
@@ -97,15 +98,15 @@ const QUESTION_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest prefix, in bytes: AMQP's names have 255, and the longest suffix has nine.
 const NAMESPACE_MAX: usize = 240;
 
-/// A process that consumes nothing by then is a publisher, and connects at once: its operator learns of a wrong password at the
-/// start, not at the first event.
+/// A process that consumes nothing by then is a publisher, and connects at once: its operator
+/// learns of a wrong password at the start, not at the first event.
 const PUBLISHES_AFTER: Duration = Duration::from_secs(1);
 
 impl Queue {
     /// Returns a handle. The two connections are made in the background, once they are needed.
     ///
-    /// Must be called on the program's own multi-thread runtime, which outlives every request: lapin's tasks live on the
-    /// runtime that connects, and the connection ends with it.
+    /// Must be called on the program's own multi-thread runtime, which outlives every request:
+    /// lapin's tasks live on the runtime that connects, and the connection ends with it.
     ///
     /// # Errors
     /// Fails if the namespace is too long.
@@ -234,7 +235,8 @@ pub async fn inspect(options: &Options) -> BrokerInspection {
     probe::inspect(options.address.nodes(), &Names::new(&options.namespace)).await
 }
 
-/// The largest body that the broker takes, if that is less than `bytes`; `None` if it takes them or does not answer.
+/// The largest body that the broker takes, if that is less than `bytes`; `None` if it takes them or
+/// does not answer.
 pub async fn inspect_body_max(options: &Options, bytes: usize) -> Option<u64> {
     let names = Names::new(&options.namespace);
     Box::pin(probe::body_max(options.address.nodes(), &names, bytes)).await

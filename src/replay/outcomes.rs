@@ -64,8 +64,8 @@ impl OutcomeStatus {
     }
 }
 
-/// Waits until each event was tried, or for `timeout`, and returns the outcomes in order. Calls `notify` with how many
-/// are known. Retries while the database is unavailable.
+/// Waits until each event was tried, or for `timeout`, and returns the outcomes in order. Calls
+/// `notify` with how many are known. Retries while the database is unavailable.
 pub async fn outcomes(
     store: &Store,
     replayed: &[Replayed],

@@ -12,7 +12,8 @@ use crate::store::{Cursor, EventFilter, EventRow, Page, Status, Store, StoreErro
 /// Events per query.
 pub const EVENTS_PER_QUERY: NonZeroU32 = NonZeroU32::new(200).expect("200 is not 0");
 
-/// Largest payload, in bytes, that is read together with others: twenty times the usual size. A larger one is read alone.
+/// Largest payload, in bytes, that is read together with others: twenty times the usual size. A
+/// larger one is read alone.
 const PAYLOAD_MAX: u32 = 64 * 1024;
 
 /// Which failed events.
@@ -132,7 +133,8 @@ pub async fn failed_event(
     }))
 }
 
-/// Returns those of the events that are failed: one query for all of them, and one for each large one.
+/// Returns those of the events that are failed: one query for all of them, and one for each large
+/// one.
 pub async fn failed_events(store: &Store, ids: &[EventId]) -> Result<Vec<SignedEvent>, StoreError> {
     let mut events = Vec::with_capacity(ids.len());
     for row in store.events_by_id(ids, PAYLOAD_MAX).await? {

@@ -1,5 +1,5 @@
-//! Which queues the workers of a database consume. Each worker records its queue regularly, and a command compares before
-//! it replays: on another queue an event would wait for ever.
+//! Which queues the workers of a database consume. Each worker records its queue regularly, and a
+//! command compares before it replays: on another queue an event would wait for ever.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +11,8 @@ use crate::store::{Store, StoreError};
 /// The name of the row in the table of settings.
 const SETTING: &str = "worker_queue";
 
-/// How long another queue is kept after it was recorded: several times the interval at which workers record theirs.
+/// How long another queue is kept after it was recorded: several times the interval at which
+/// workers record theirs.
 const KEPT_MS: u64 = 3 * 60 * 1000;
 
 /// A queue, and when a worker last recorded it.
@@ -47,7 +48,8 @@ impl Record {
         std::iter::once(self.last).chain(self.others)
     }
 
-    /// Returns the record after a worker has recorded `queue`, and the other queues in the record before.
+    /// Returns the record after a worker has recorded `queue`, and the other queues in the record
+    /// before.
     fn with(before: Option<Self>, queue: &Identity, now: Timestamp) -> (Self, Vec<Identity>) {
         let is_same = |other: &Identity| other.is(queue) || other == queue;
         let mut others: Vec<_> = before
@@ -77,11 +79,13 @@ impl Record {
     }
 }
 
-/// Records the queue of a running worker, and returns the other queues that were recorded in the last minutes.
+/// Records the queue of a running worker, and returns the other queues that were recorded in the
+/// last minutes.
 ///
 /// Two workers that record at the same moment can drop one another's queue until the next time.
 pub async fn record(store: &Store, queue: &Identity) -> Result<Vec<Identity>, StoreError> {
-    // A value that cannot be read is replaced: the worker of a version that was rolled back must be found, too.
+    // A value that cannot be read is replaced: the worker of a version that was rolled back must be
+    // found, too.
     let before = store
         .setting(SETTING)
         .await?
@@ -93,7 +97,8 @@ pub async fn record(store: &Store, queue: &Identity) -> Result<Vec<Identity>, St
     Ok(found)
 }
 
-/// Returns the queues that workers consume, the last recorded first; none in a database that only older versions used.
+/// Returns the queues that workers consume, the last recorded first; none in a database that only
+/// older versions used.
 pub async fn recorded(store: &Store) -> Result<Vec<Identity>, StoreError> {
     let Some(value) = store.setting(SETTING).await? else {
         return Ok(Vec::new());

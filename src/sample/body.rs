@@ -1,7 +1,8 @@
-//! The JSON of a sample event, byte for byte as Clerk writes it: compact, keys in alphabetical order.
+//! The JSON of a sample event, byte for byte as Clerk writes it: compact, keys in alphabetical
+//! order.
 //!
-//! `bodies.json` has a template for each object; a text that starts with `$` in it stands for the value of that name.
-//! Sources: received bodies and Clerk's webhook schema of 2025-04-15.
+//! `bodies.json` has a template for each object; a text that starts with `$` in it stands for the
+//! value of that name. Sources: received bodies and Clerk's webhook schema of 2025-04-15.
 
 use std::sync::LazyLock;
 

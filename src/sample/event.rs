@@ -32,8 +32,8 @@ impl Person {
         self.event(SampleType::UserCreated, at, 0)
     }
 
-    /// The `n`th `user.updated`, from 1. `updated_at` is `at`; the time of the last sign-in, the metadata and, by turns,
-    /// the last name and the second factor depend on `n`.
+    /// The `n`th `user.updated`, from 1. `updated_at` is `at`; the time of the last sign-in, the
+    /// metadata and, by turns, the last name and the second factor depend on `n`.
     pub fn updated(&self, at: Timestamp, n: u64) -> SampleEvent {
         self.event(SampleType::UserUpdated, at, n)
     }

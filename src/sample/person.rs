@@ -193,7 +193,8 @@ impl Person {
     }
 }
 
-/// The person of `seed`. Nothing but `signed_up_at` itself depends on it, so that a seed means the same user always.
+/// The person of `seed`. Nothing but `signed_up_at` itself depends on it, so that a seed means the
+/// same user always.
 fn generate(seed: u64, id: Option<ClerkId>, signed_up_at: Timestamp) -> Person {
     let random = &mut Seeded::of(&[seed]);
     // Any time will do for the time in an ID.

@@ -1,12 +1,13 @@
 //! Numbers and IDs from a seed: SplitMix64, and IDs in the form of a KSUID.
 //!
-//! Written here and not taken from a crate because those may change their numbers from one version to the next, and a
-//! seed must keep its meaning. Good for sample data and shuffles, never for a secret.
+//! Written here and not taken from a crate because those may change their numbers from one version
+//! to the next, and a seed must keep its meaning. Good for sample data and shuffles, never for a
+//! secret.
 
 use crate::clerk::Timestamp;
 
-/// A sequence of numbers that its seed determines. Source: Steele, Lea, Flood, "Fast splittable pseudorandom number
-/// generators", 2014.
+/// A sequence of numbers that its seed determines. Source: Steele, Lea, Flood, "Fast splittable
+/// pseudorandom number generators", 2014.
 #[derive(Debug, Clone)]
 pub struct Seeded(u64);
 
@@ -42,8 +43,8 @@ impl Seeded {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number below `limit`; 0 for a limit of 0. The preference for small numbers is below one in a billion for
-    /// limits up to ten billion.
+    /// A number below `limit`; 0 for a limit of 0. The preference for small numbers is below one in
+    /// a billion for limits up to ten billion.
     pub fn below(&mut self, limit: usize) -> usize {
         usize::try_from(self.number() % (limit as u64).max(1)).expect("it is below a usize")
     }
@@ -65,8 +66,8 @@ impl Seeded {
         list[self.below(list.len())]
     }
 
-    /// `prefix` and 27 characters of base 62: a KSUID, as Clerk's and Svix's IDs are. 4 bytes of time in seconds, 16
-    /// of chance, so IDs sort by time to the second.
+    /// `prefix` and 27 characters of base 62: a KSUID, as Clerk's and Svix's IDs are. 4 bytes of
+    /// time in seconds, 16 of chance, so IDs sort by time to the second.
     pub(super) fn ksuid(&mut self, prefix: &str, at: Timestamp) -> String {
         let seconds = u32::try_from(at.ms() / 1000 - KSUID_EPOCH).unwrap_or(0);
         let (high, low) = (self.number(), self.number());
@@ -116,7 +117,8 @@ mod tests {
 
     #[test]
     fn the_numbers_are_splitmix64s() {
-        // The first numbers of seed 1234567 by the reference implementation (prng.di.unimi.it/splitmix64.c).
+        // The first numbers of seed 1234567 by the reference implementation
+        // (prng.di.unimi.it/splitmix64.c).
         let mut random = Seeded::new(1_234_567);
         assert_eq!(random.number(), 6_457_827_717_110_365_317);
         assert_eq!(random.number(), 3_203_168_211_198_807_973);

@@ -1,4 +1,5 @@
-//! Sample events go the whole way: signed as Svix does, verified and parsed as the receiver and the worker do.
+//! Sample events go the whole way: signed as Svix does, verified and parsed as the receiver and the
+//! worker do.
 
 use std::collections::HashSet;
 

@@ -109,7 +109,8 @@ impl Store {
         dispatch!(self, store => store.place())
     }
 
-    /// Applies all of `write` or none of it, in one transaction. Returns one outcome per record, in order.
+    /// Applies all of `write` or none of it, in one transaction. Returns one outcome per record, in
+    /// order.
     ///
     /// A future that is dropped before it ends may have applied the write or not.
     ///
@@ -151,8 +152,9 @@ impl Store {
         dispatch!(self, store => store.keep.on_delete)
     }
 
-    /// Checks that a worker may take a batch: the database answers, its schema is this program's (or was, before the migration
-    /// of the next version), and it accepts writes as far as that can be tried. Takes 2 s at most.
+    /// Checks that a worker may take a batch: the database answers, its schema is this program's
+    /// (or was, before the migration of the next version), and it accepts writes as far as that can
+    /// be tried. Takes 2 s at most.
     ///
     /// # Errors
     /// Fails if a worker must not take a batch.
@@ -173,8 +175,9 @@ impl Store {
         answer.unwrap_or_else(|_| Err(StoreError::Unavailable("it does not answer".into())))
     }
 
-    /// The same, and that the last batch was written. Not for a worker, which would then never write again: only the next batch
-    /// can show that the database accepts writes, and it is the one that was not written.
+    /// The same, and that the last batch was written. Not for a worker, which would then never
+    /// write again: only the next batch can show that the database accepts writes, and it is the
+    /// one that was not written.
     ///
     /// # Errors
     /// Fails for both reasons.
@@ -186,7 +189,8 @@ impl Store {
         }
     }
 
-    /// Deletes up to `limit` rows of `events` that were received before `older_than` and are not failed. Returns how many.
+    /// Deletes up to `limit` rows of `events` that were received before `older_than` and are not
+    /// failed. Returns how many.
     ///
     /// # Errors
     /// Fails if the database refuses it.
@@ -194,7 +198,8 @@ impl Store {
         dispatch!(self, store => store.prune(older_than, limit).await)
     }
 
-    /// Sets failed events to discarded, by their IDs. Returns the type of each that was failed; others stay as they are.
+    /// Sets failed events to discarded, by their IDs. Returns the type of each that was failed;
+    /// others stay as they are.
     ///
     /// # Errors
     /// Fails if the database refuses it.
@@ -202,8 +207,8 @@ impl Store {
         dispatch!(self, store => store.discard(ids).await)
     }
 
-    /// Erases up to `limit` rows of deleted users, and the payloads of their events, for `ON_DELETE=scrub`. Returns how many
-    /// rows.
+    /// Erases up to `limit` rows of deleted users, and the payloads of their events, for
+    /// `ON_DELETE=scrub`. Returns how many rows.
     ///
     /// # Errors
     /// Fails if the database refuses it.
@@ -211,8 +216,9 @@ impl Store {
         dispatch!(self, store => store.scrub(limit).await)
     }
 
-    /// Empties up to `limit` payloads of events whose user is erased, for `ON_DELETE=scrub`. Returns how many. A delete empties
-    /// those that it sees; one that another worker writes at the same moment is left for this.
+    /// Empties up to `limit` payloads of events whose user is erased, for `ON_DELETE=scrub`.
+    /// Returns how many. A delete empties those that it sees; one that another worker writes at the
+    /// same moment is left for this.
     ///
     /// # Errors
     /// Fails if the database refuses it.

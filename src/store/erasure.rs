@@ -30,7 +30,8 @@ impl Erased {
 }
 
 impl Store {
-    /// What `erase` would erase of a user, and how many events are kept. Returns `None` if there is neither a row nor an event.
+    /// What `erase` would erase of a user, and how many events are kept. Returns `None` if there is
+    /// neither a row nor an event.
     ///
     /// # Errors
     /// Fails if the database cannot be asked.
@@ -41,8 +42,9 @@ impl Store {
         Ok(is_known.then(|| (Erased::of(user, payloads), events)))
     }
 
-    /// Erases a user's row, but for the ID and the times of the delete and of the erasure, and the payloads of the user's
-    /// events. Returns `None` if there is neither a row nor an event: a user whose events all failed has no row.
+    /// Erases a user's row, but for the ID and the times of the delete and of the erasure, and the
+    /// payloads of the user's events. Returns `None` if there is neither a row nor an event: a user
+    /// whose events all failed has no row.
     ///
     /// # Errors
     /// Fails if the database refuses it.

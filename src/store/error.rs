@@ -14,7 +14,8 @@ pub enum StoreError {
         /// What the database reports.
         text: String,
     },
-    /// Stop, operator action required: the schema, a grant, a password, a certificate. A remedy in the text follows a `; `.
+    /// Stop, operator action required: the schema, a grant, a password, a certificate. A remedy in
+    /// the text follows a `; `.
     #[error("the database cannot be used: {0}")]
     Incompatible(String),
 }
@@ -23,7 +24,8 @@ pub enum StoreError {
 pub const NO_SCHEMA: &str = "its schema is missing or old: run `clerk-sync migrate`";
 
 impl StoreError {
-    /// The text of the fault, the same for all statements that meet it, whatever code and object the server names.
+    /// The text of the fault, the same for all statements that meet it, whatever code and object
+    /// the server names.
     pub fn fault(&self) -> String {
         match self {
             Self::Incompatible(text) if text.starts_with(NO_SCHEMA) => NO_SCHEMA.into(),

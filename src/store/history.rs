@@ -26,7 +26,8 @@ pub struct HistoryRow {
     pub lag_ms: u64,
     /// What it did and why, for a person.
     pub why: String,
-    /// The fields of the user object that differ from the version before; null if the payload of either is not kept.
+    /// The fields of the user object that differ from the version before; null if the payload of
+    /// either is not kept.
     pub changed: Option<Vec<String>>,
     /// Whether the payload is kept.
     pub has_payload: bool,
@@ -54,17 +55,18 @@ impl HistoryRow {
     }
 }
 
-/// Events before the page whose payloads are read too: the version before its oldest one is among them, unless as many events
-/// of the user were stale since.
+/// Events before the page whose payloads are read too: the version before its oldest one is among
+/// them, unless as many events of the user were stale since.
 const LOOK_BACK: NonZeroU32 = NonZeroU32::new(50).expect("50 is not 0");
 
-/// Longest payload that is compared, in bytes, and most payloads in memory at once: 4 MiB together. Clerk's have a few thousand bytes.
+/// Longest payload that is compared, in bytes, and most payloads in memory at once: 4 MiB together.
+/// Clerk's have a few thousand bytes.
 const COMPARED_BYTES_MAX: i64 = 256 * 1024;
 const COMPARED_AT_ONCE: usize = 16;
 
 impl Store {
-    /// What each event of the user did and why, newest first by time of receipt, without payloads. The fields that changed are
-    /// named where payloads of applied events are kept.
+    /// What each event of the user did and why, newest first by time of receipt, without payloads.
+    /// The fields that changed are named where payloads of applied events are kept.
     ///
     /// # Errors
     /// Fails if the database cannot be asked.
@@ -145,8 +147,9 @@ fn version(event: &SignedEvent) -> Option<(String, (Version, Fields))> {
     Some((event.id().to_string(), (version, Fields::of(&profile.data))))
 }
 
-/// The fields in which this row's version differs from the one before it. Versions of one user were applied in their own order, so the
-/// one before is the greatest of those that are less. Returns `None` if one without a payload came between.
+/// The fields in which this row's version differs from the one before it. Versions of one user were
+/// applied in their own order, so the one before is the greatest of those that are less. Returns
+/// `None` if one without a payload came between.
 fn changed(
     row: &HistoryRow,
     versions: &[&HistoryRow],

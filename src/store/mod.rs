@@ -2,10 +2,10 @@
 //!
 //! Both databases follow the same contract; `tests/it/contract/store.rs` checks it.
 //!
-//! - `apply` joins every change of a write to its row (`clerk::change` is the rule) and records every event, in one
-//!   transaction: all of it or none of it.
-//! - Applying a write twice, or any writes in any order, gives the same rows; `synced_at`, `deliveries` and `attempts`
-//!   aside.
+//! - `apply` joins every change of a write to its row (`clerk::change` is the rule) and records
+//!   every event, in one transaction: all of it or none of it.
+//! - Applying a write twice, or any writes in any order, gives the same rows; `synced_at`,
+//!   `deliveries` and `attempts` aside.
 //! - A change that alters nothing writes nothing to `users`.
 
 mod bind;

@@ -21,8 +21,9 @@ pub struct UserFilter {
     pub username: Option<String>,
     /// Your own ID.
     pub external_id: Option<String>,
-    /// What a person typed: a whole Clerk ID, or the beginning of an e-mail address, a phone number, a username, an external ID,
-    /// a first or a last name, or of both. Case does not count but in external IDs.
+    /// What a person typed: a whole Clerk ID, or the beginning of an e-mail address, a phone
+    /// number, a username, an external ID, a first or a last name, or of both. Case does not count
+    /// but in external IDs.
     pub q: Option<String>,
     /// Only deleted ones, only the others, or with `None` both.
     pub deleted: Option<bool>,
@@ -37,7 +38,8 @@ pub struct EventFilter {
     pub event_type: Option<String>,
     /// Clerk's ID.
     pub clerk_id: Option<String>,
-    /// Of failed events, and of discarded ones that had failed. With the status `failed` it has an index of its own.
+    /// Of failed events, and of discarded ones that had failed. With the status `failed` it has an
+    /// index of its own.
     pub error_code: Option<String>,
     /// Received at this time or later.
     pub since: Option<Timestamp>,

@@ -124,7 +124,8 @@ impl Store {
         self.check_visible("events", rows).await.map(first)
     }
 
-    /// Events by their IDs, in no order, each with its payload unless that has more than `payload_max` bytes.
+    /// Events by their IDs, in no order, each with its payload unless that has more than
+    /// `payload_max` bytes.
     ///
     /// # Errors
     /// Fails if the database cannot be asked.
@@ -189,7 +190,8 @@ impl Store {
             .await
     }
 
-    /// How many events of the user are kept, and how many of them with a payload that an erasure would empty.
+    /// How many events of the user are kept, and how many of them with a payload that an erasure
+    /// would empty.
     pub(super) async fn count_events_of_user(
         &self,
         id: &ClerkId,

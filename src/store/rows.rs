@@ -1,4 +1,5 @@
-//! Rows as they are read, and as they are written for programs: one JSON object each, times in RFC 3339.
+//! Rows as they are read, and as they are written for programs: one JSON object each, times in RFC
+//! 3339.
 
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
@@ -69,7 +70,8 @@ pub struct EventRow {
     pub error_code: Option<String>,
     /// Of a stale event: the event whose newer version was there.
     pub superseded_by: Option<String>,
-    /// The raw body, if it is kept and was asked for. Written as text; bytes that are no text are replaced.
+    /// The raw body, if it is kept and was asked for. Written as text; bytes that are no text are
+    /// replaced.
     #[schema(value_type = Option<String>, nullable = false)]
     #[serde(serialize_with = "lossy_text", skip_serializing_if = "Option::is_none")]
     pub payload: Option<Vec<u8>>,

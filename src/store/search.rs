@@ -1,4 +1,5 @@
-//! The search for a user: what a person types, as the beginnings of texts that the indexes find. Pure.
+//! The search for a user: what a person types, as the beginnings of texts that the indexes find.
+//! Pure.
 
 use super::bind::Bind;
 use super::sqlite::lowercase::fold;
@@ -6,7 +7,8 @@ use super::sqlite::lowercase::fold;
 /// The beginnings to look for. A user who matches one of them is found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Search {
-    /// As it was typed: a whole Clerk ID, or the beginning of an address, a name of any kind or an ID of the application.
+    /// As it was typed: a whole Clerk ID, or the beginning of an address, a name of any kind or an
+    /// ID of the application.
     pub text: String,
     /// The beginning of a number as Clerk writes it, where the text can be one.
     pub phone: Option<String>,
@@ -28,7 +30,8 @@ impl Search {
         })
     }
 
-    /// The parameters of the search, behind those of the filter: PostgreSQL looks for patterns, SQLite for ranges.
+    /// The parameters of the search, behind those of the filter: PostgreSQL looks for patterns,
+    /// SQLite for ranges.
     pub fn binds(&self, is_sqlite: bool) -> Vec<Bind<'_>> {
         let phone = self.phone.as_deref().unwrap_or(&self.text);
         let (first, last) = self
@@ -81,9 +84,10 @@ fn folded_range(beginning: Option<&str>) -> [Bind<'static>; 2] {
     [folded.into(), end.into()]
 }
 
-/// From so many matching users on (one in a hundred of a million) it is faster to read all users in order until a page is full than
-/// to find and sort them. Neither database knows it in time: SQLite plans a statement without its values, and PostgreSQL takes a
-/// beginning for as common as the texts around it.
+/// From so many matching users on (one in a hundred of a million) it is faster to read all users in
+/// order until a page is full than to find and sort them. Neither database knows it in time: SQLite
+/// plans a statement without its values, and PostgreSQL takes a beginning for as common as the
+/// texts around it.
 pub(super) const COMMON_FROM: i64 = 10_000;
 
 /// People write a number with brackets, points and spaces; Clerk as +12025550123.

@@ -71,8 +71,9 @@ pub struct Minute {
     pub discarded: u64,
 }
 
-/// Percentiles from receipt to commit in milliseconds, to two digits; null without events. Of events that were applied or stale at
-/// the first attempt: what waited for an operator does not describe the service.
+/// Percentiles from receipt to commit in milliseconds, to two digits; null without events. Of
+/// events that were applied or stale at the first attempt: what waited for an operator does not
+/// describe the service.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Lag {
     /// How many events.
@@ -98,7 +99,8 @@ pub struct LagSince {
 /// Most failed events that are counted.
 const FAILED_MAX: u32 = 100_000;
 
-/// Most events of the last hour that are counted: 277 per second. If there are more, the newest million describes the present.
+/// Most events of the last hour that are counted: 277 per second. If there are more, the newest
+/// million describes the present.
 const RECENT_MAX: u32 = 1_000_000;
 
 /// Minutes that `Recent` looks back, the one that is not over among them.
@@ -138,8 +140,8 @@ impl Totals {
 }
 
 impl Failed {
-    /// From counts by code, each with the time of the oldest event, of up to `FAILED_MAX + 1` rows: the last one shows that
-    /// there are more.
+    /// From counts by code, each with the time of the oldest event, of up to `FAILED_MAX + 1` rows:
+    /// the last one shows that there are more.
     fn of(groups: Vec<(String, u64, Option<Time>)>) -> Self {
         let count = groups.iter().map(|(_, count, _)| count).sum();
         Self {
@@ -165,7 +167,8 @@ struct RecentGroup {
 }
 
 impl Recent {
-    /// From up to `RECENT_MAX + 1` events, the newest: if there are more, the oldest minute is not whole and is left out.
+    /// From up to `RECENT_MAX + 1` events, the newest: if there are more, the oldest minute is not
+    /// whole and is left out.
     fn of(groups: &[RecentGroup], since: Timestamp, now: Timestamp) -> Self {
         let counted: u64 = groups.iter().map(|group| group.count).sum();
         let capped = counted > u64::from(RECENT_MAX);
@@ -288,7 +291,8 @@ impl Store {
         ))
     }
 
-    /// The last hour minute by minute, counted up to 1,000,000 events, the newest. Reads so many rows: to be asked seldom.
+    /// The last hour minute by minute, counted up to 1,000,000 events, the newest. Reads so many
+    /// rows: to be asked seldom.
     ///
     /// # Errors
     /// Fails if the database cannot be asked.

@@ -1,4 +1,5 @@
-//! Statements, rendered from a template for one table when they are first needed, never for a value: those are bound.
+//! Statements, rendered from a template for one table when they are first needed, never for a
+//! value: those are bound.
 //!
 //! A template is an `.sql` file with marks:
 //!
@@ -39,7 +40,8 @@ pub fn profile_columns(table: &Table) -> impl Iterator<Item = &'static str> {
     table.columns.iter().map(|column| column.name).chain(SHARED)
 }
 
-/// The statement for a table, with these conditions. A condition may hold the marks of those behind it.
+/// The statement for a table, with these conditions. A condition may hold the marks of those behind
+/// it.
 pub fn render(
     template: &str,
     table: &Table,

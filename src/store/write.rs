@@ -7,7 +7,8 @@ use crate::clerk::{Change, ClerkId, Rejection, SignedEvent, Timestamp, Version};
 /// Changes of rows, and records of the events that they came from.
 #[derive(Debug, Clone, Default)]
 pub struct Write {
-    /// One per row, sorted by `clerk_id`, so that two workers never wait for each other in a circle.
+    /// One per row, sorted by `clerk_id`, so that two workers never wait for each other in a
+    /// circle.
     pub changes: Vec<Change>,
     /// One per event, sorted by `event_id`, for the same reason.
     pub records: Vec<Record>,
@@ -35,8 +36,8 @@ pub enum Parsed {
         occurred_at: Timestamp,
         /// `data.updated_at` of its profile; `None` for a delete.
         updated_at: Option<Timestamp>,
-        /// Whether it alters the join of the events before it in the same write. If not, it is `stale` whatever the table
-        /// holds; if so, it is `applied` if it alters the row too.
+        /// Whether it alters the join of the events before it in the same write. If not, it is
+        /// `stale` whatever the table holds; if so, it is `applied` if it alters the row too.
         changed_within_write: bool,
     },
     /// It can never be applied as it is.
@@ -148,6 +149,7 @@ pub enum Outcome {
     Repeated,
     /// It is kept with its payload until it is replayed or discarded.
     Failed,
-    /// It cannot be applied, and its payload is not kept for a replay: the data of its row was erased.
+    /// It cannot be applied, and its payload is not kept for a replay: the data of its row was
+    /// erased.
     Discarded,
 }

@@ -1,7 +1,7 @@
 //! Exports traces over OTLP to a collector, configured by OpenTelemetry's variables.
 //!
-//! A collector that is unavailable or hangs costs only its spans: they wait in a bounded queue of the SDK, whose own thread
-//! sends them, and drops those that do not fit.
+//! A collector that is unavailable or hangs costs only its spans: they wait in a bounded queue of
+//! the SDK, whose own thread sends them, and drops those that do not fit.
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
@@ -194,7 +194,8 @@ fn pairs(text: &str) -> impl Iterator<Item = (String, String)> {
     pairs.map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned()))
 }
 
-/// A comma, an equals sign or a space in a name or a value is `%2C`, `%3D` or `%20`. A `%` without two digits stands for itself.
+/// A comma, an equals sign or a space in a name or a value is `%2C`, `%3D` or `%20`. A `%` without
+/// two digits stands for itself.
 fn decoded(text: &str) -> String {
     percent_decode_str(text).decode_utf8_lossy().into_owned()
 }

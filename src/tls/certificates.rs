@@ -1,4 +1,5 @@
-//! PEM files: the CA that is trusted beside the system's roots, our certificate as a client, and its key.
+//! PEM files: the CA that is trusted beside the system's roots, our certificate as a client, and
+//! its key.
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -59,7 +60,8 @@ impl Files {
     /// Reads the files and checks that TLS can use them.
     ///
     /// # Errors
-    /// Fails for a file that is missing, unreadable, or no PEM of the right kind, and for a key of another certificate.
+    /// Fails for a file that is missing, unreadable, or no PEM of the right kind, and for a key of
+    /// another certificate.
     pub fn read(&self) -> Result<Material, FileError> {
         let ca = self.ca.iter().map(read_ca).collect::<Result<String, _>>()?;
         let client = self

@@ -1,4 +1,5 @@
-//! What an error of TLS means, and how a person fixes it. Time fixes none of them, so none of them is an outage.
+//! What an error of TLS means, and how a person fixes it. Time fixes none of them, so none of them
+//! is an outage.
 
 use std::error::Error;
 use std::io;
@@ -45,7 +46,8 @@ impl Peer {
         plain: "give a port of HTTPS in CLERK_API_URL",
     };
 
-    /// The text for a server that asks for a client certificate. A `; ` separates what is wrong from what to do.
+    /// The text for a server that asks for a client certificate. A `; ` separates what is wrong
+    /// from what to do.
     pub fn wants_client_certificate(&self) -> String {
         let Self { server, client, .. } = self;
         format!("TLS: {server} asks for a client certificate; give one with {client}")
@@ -146,8 +148,8 @@ impl Peer {
     }
 }
 
-/// What `error`, or one that it comes from, says of TLS, and what to do, with a `; ` between them. Returns `None` if it is about
-/// something else.
+/// What `error`, or one that it comes from, says of TLS, and what to do, with a `; ` between them.
+/// Returns `None` if it is about something else.
 pub fn explain(error: &(dyn Error + 'static), peer: &Peer) -> Option<String> {
     let mut next = Some(error);
     while let Some(error) = next {
@@ -166,7 +168,8 @@ pub fn explain(error: &(dyn Error + 'static), peer: &Peer) -> Option<String> {
     None
 }
 
-/// rustls writes a name as `DnsName("db.example")` or `IpAddress(127.0.0.1)`. One of another kind is for no host.
+/// rustls writes a name as `DnsName("db.example")` or `IpAddress(127.0.0.1)`. One of another kind
+/// is for no host.
 fn host(name: &str) -> Option<&str> {
     let name = name.strip_suffix(')')?;
     let host = name

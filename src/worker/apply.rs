@@ -77,7 +77,8 @@ impl Applier {
         self.apply_or_isolate(later, report).await
     }
 
-    /// Makes a write. If the database refuses it, the poison events are isolated and recorded as failed.
+    /// Makes a write. If the database refuses it, the poison events are isolated and recorded as
+    /// failed.
     async fn apply_or_isolate(
         &self,
         write: Write,
@@ -100,7 +101,8 @@ impl Applier {
         Ok(())
     }
 
-    /// A record holds nothing that a database refuses. If it is refused all the same, the event stays in the queue.
+    /// A record holds nothing that a database refuses. If it is refused all the same, the event
+    /// stays in the queue.
     async fn record_failed(
         &self,
         event: SignedEvent,

@@ -1,11 +1,13 @@
 //! Drains one source: takes its batches, has several applied at once, and acknowledges them.
 //!
-//! - One consumer per source, so that all events in flight are known: one that may be a poison message is applied while no
-//!   other event is in flight.
-//! - While a batch is in flight, the next one is taken when it is full or the first takes long. A write of one event costs
-//!   nearly as much as a write of ten, so events that arrive meanwhile share the next batch.
-//! - Batches are acknowledged in the order in which they were taken: one acknowledgement then covers all events up to it,
-//!   where out of order each event needs its own. A batch that takes long is not waited for.
+//! - One consumer per source, so that all events in flight are known: one that may be a poison
+//!   message is applied while no other event is in flight.
+//! - While a batch is in flight, the next one is taken when it is full or the first takes long. A
+//!   write of one event costs nearly as much as a write of ten, so events that arrive meanwhile
+//!   share the next batch.
+//! - Batches are acknowledged in the order in which they were taken: one acknowledgement then
+//!   covers all events up to it, where out of order each event needs its own. A batch that takes
+//!   long is not waited for.
 
 use std::collections::BTreeMap;
 use std::panic::resume_unwind;
@@ -22,14 +24,16 @@ use crate::queue::{Batch, Consumer, ConsumerOptions, Source};
 use crate::shutdown::Shutdown;
 use crate::tasks;
 
-/// How long a batch is held while the queue does not take it back either: below the 30 minutes, with time to return it.
+/// How long a batch is held while the queue does not take it back either: below the 30 minutes,
+/// with time to return it.
 const HOLD_WHILE_REFUSED: Duration = Duration::from_secs(25 * 60);
 
-/// How long to wait for a full batch while another is in flight: longer than the write of a full one takes. One that waits
-/// for a lock must not hold up the others.
+/// How long to wait for a full batch while another is in flight: longer than the write of a full
+/// one takes. One that waits for a lock must not hold up the others.
 const FULL_WITHIN: Duration = Duration::from_millis(50);
 
-/// How long nothing else is taken while a possible poison message is applied. What kills a process does it sooner.
+/// How long nothing else is taken while a possible poison message is applied. What kills a process
+/// does it sooner.
 const ISOLATED_MAX: Duration = Duration::from_secs(5);
 
 /// Drains one source.
@@ -80,8 +84,8 @@ impl Drain {
         }
     }
 
-    /// Runs until the worker stops. A panic is a bug, and no reason to stop: the events of the batch are delivered again. An
-    /// unexpected end is handled alike.
+    /// Runs until the worker stops. A panic is a bug, and no reason to stop: the events of the
+    /// batch are delivered again. An unexpected end is handled alike.
     pub async fn run_through_panics(self) {
         let task = match self.applier.source {
             Source::Events => "worker of events",
@@ -123,7 +127,8 @@ impl Drain {
         }
     }
 
-    /// Takes batches until the worker stops and all of them are done, or some must return to the queue.
+    /// Takes batches until the worker stops and all of them are done, or some must return to the
+    /// queue.
     async fn drain(&self, consumer: Consumer) -> Option<ReturnReason> {
         let mut in_flight = InFlight::new(consumer);
         let (mut stopping, mut outage) = (false, self.applier.outage.met());
@@ -141,7 +146,8 @@ impl Drain {
                     in_flight.consumer.stop().await;
                 }
                 Ok(()) = outage.changed(), if can_pause && !in_flight.is_paused => {
-                    // Events that are not delivered yet may expire; those that the broker retains do not.
+                    // Events that are not delivered yet may expire; those that the broker retains
+                    // do not.
                     in_flight.consumer.pause().await;
                     in_flight.is_paused = true;
                 }
@@ -175,8 +181,8 @@ impl Drain {
         }
     }
 
-    /// Starts to apply a batch. A possible poison message waits until nothing else is in flight, so that it counts against
-    /// no other event if it kills the process.
+    /// Starts to apply a batch. A possible poison message waits until nothing else is in flight, so
+    /// that it counts against no other event if it kills the process.
     async fn start(&self, in_flight: &mut InFlight, batch: Batch) {
         let since = Instant::now();
         if batch.may_be_poison {
@@ -210,7 +216,8 @@ impl Drain {
         self.acknowledge_in_order(in_flight).await;
     }
 
-    /// Acknowledges the applied batches that were taken before all that are being applied; the others too, if too many wait.
+    /// Acknowledges the applied batches that were taken before all that are being applied; the
+    /// others too, if too many wait.
     async fn acknowledge_in_order(&self, in_flight: &mut InFlight) {
         let batches = &mut in_flight.batches;
         let in_order = batches.values().take_while(|batch| batch.is_some()).count();
@@ -230,8 +237,9 @@ impl Drain {
         }
     }
 
-    /// Returns everything in flight to the queue. Returns the reason, or `None` if the batches could be applied after all:
-    /// while the queue does not take them, they are tried again in turn.
+    /// Returns everything in flight to the queue. Returns the reason, or `None` if the batches
+    /// could be applied after all: while the queue does not take them, they are tried again in
+    /// turn.
     async fn return_all(&self, in_flight: &mut InFlight) -> Option<ReturnReason> {
         let Unapplied {
             mut batches,

@@ -1,7 +1,8 @@
 //! Finds the poison events of a write that is refused, so that only they fail.
 //!
-//! A refused write is halved until the event that causes it stands alone: k poison events among n cost about k·log₂(n) more
-//! attempts. A panic counts as a refusal: it is a bug of clerk-sync, and must stop neither the worker nor the other events.
+//! A refused write is halved until the event that causes it stands alone: k poison events among n
+//! cost about k·log₂(n) more attempts. A panic counts as a refusal: it is a bug of clerk-sync, and
+//! must stop neither the worker nor the other events.
 
 use super::plan::{plan, split};
 use crate::clerk::SignedEvent;
@@ -11,9 +12,9 @@ use crate::store::{Parsed, Record, Write};
 ///
 /// # Errors
 /// Returns the record if it is the only one, and `None` if there is none.
-pub fn halve(mut write: Write) -> Result<[Write; 2], Option<Record>> {
+pub fn halve(mut write: Write) -> Result<[Write; 2], Option<Box<Record>>> {
     if write.records.len() < 2 {
-        return Err(write.records.pop());
+        return Err(write.records.pop().map(Box::new));
     }
     let middle = write.records.len() / 2;
     let (first, second) = match write.changes.as_slice() {
@@ -27,7 +28,8 @@ pub fn halve(mut write: Write) -> Result<[Write; 2], Option<Record>> {
                 .into_iter()
                 .partition(|record| matches!(record.parsed, Parsed::Failed { .. }));
             if failed.is_empty() {
-                // Events of one row are joined in one change: only the events themselves can be split.
+                // Events of one row are joined in one change: only the events themselves can be
+                // split.
                 let second = readable.split_off(middle);
                 (plan_again(readable), plan_again(second))
             } else {
@@ -133,7 +135,8 @@ mod tests {
                 refused.sort();
                 let expected: Vec<_> = poison.iter().map(|n| format!("msg_{n:03}")).collect();
                 assert_eq!(refused, expected);
-                // Each is at the end of at most 2·ceil(log2(500)) = 18 halvings, with two attempts each.
+                // Each is at the end of at most 2·ceil(log2(500)) = 18 halvings, with two attempts
+                // each.
                 assert!(
                     attempts <= 1 + poison.len() * 36,
                     "{attempts} attempts for {poison:?}"

@@ -1,8 +1,8 @@
 //! Queue to store: take a batch, plan one write, apply it, acknowledge the batch.
 //!
-//! A batch is acknowledged only after its write has committed. A write that fails now is made later, by the same worker or
-//! another. So an event is applied at least once, whatever is killed, and the rule in `clerk::change` makes a repetition do
-//! nothing.
+//! A batch is acknowledged only after its write has committed. A write that fails now is made
+//! later, by the same worker or another. So an event is applied at least once, whatever is killed,
+//! and the rule in `clerk::change` makes a repetition do nothing.
 
 mod apply;
 mod consume;
@@ -47,12 +47,13 @@ pub struct Options {
     pub retention: Option<Duration>,
 }
 
-/// The `hold_max` to use: RabbitMQ takes a batch back by force after 30 minutes (`consumer_timeout`) and closes the channel
-/// for it, and a batch may have waited for those before it. If the broker's timeout is known to be less, a batch is held for
-/// half of it.
+/// The `hold_max` to use: RabbitMQ takes a batch back by force after 30 minutes
+/// (`consumer_timeout`) and closes the channel for it, and a batch may have waited for those before
+/// it. If the broker's timeout is known to be less, a batch is held for half of it.
 pub const HOLD_MAX: Duration = Duration::from_secs(10 * 60);
 
-/// Applies events until `shutdown`, then finishes what was already taken. Keeps `status` up to date.
+/// Applies events until `shutdown`, then finishes what was already taken. Keeps `status` up to
+/// date.
 pub async fn run(queue: Queue, store: Store, options: Options, status: Status, shutdown: Shutdown) {
     let mut parts = JoinSet::new();
     let outage = Outage::default();

@@ -9,14 +9,14 @@ use crate::clerk::{Change, ClerkId, Event, EventId, OmittedFields, SignedEvent};
 use crate::queue::Source;
 use crate::store::{EventFailure, Parsed, Record, Write};
 
-/// The write of these events, in the order in which they were taken: one change per row, one record per event, both sorted by
-/// key.
+/// The write of these events, in the order in which they were taken: one change per row, one record
+/// per event, both sorted by key.
 pub fn plan(events: &[SignedEvent]) -> Write {
     plan_batch(events, Source::Events, &OmittedFields::default())
 }
 
-/// The write of a batch from `source`, without the omitted fields. Events of a secondary source are recorded as failed, with
-/// the reason that their queue gives.
+/// The write of a batch from `source`, without the omitted fields. Events of a secondary source are
+/// recorded as failed, with the reason that their queue gives.
 pub fn plan_batch(events: &[SignedEvent], source: Source, omitted: &OmittedFields) -> Write {
     plan_each(events, |event| {
         let read = AssertUnwindSafe(|| {
@@ -52,7 +52,8 @@ pub fn plan_failed(events: &[SignedEvent], failure: &EventFailure) -> Write {
 #[cfg(test)]
 pub const BUG: &str = "msg_with_a_bug";
 
-/// The failure of an event whose code panics. The text of the panic may quote the body, so it is not used.
+/// The failure of an event whose code panics. The text of the panic may quote the body, so it is
+/// not used.
 pub fn panicked() -> EventFailure {
     EventFailure {
         code: "panicked".into(),
@@ -60,7 +61,8 @@ pub fn panicked() -> EventFailure {
     }
 }
 
-/// Splits a write by users; each part keeps the order. Records that change no user are in the first part.
+/// Splits a write by users; each part keeps the order. Records that change no user are in the first
+/// part.
 pub fn split(write: Write, is_in_second: impl Fn(&ClerkId) -> bool) -> (Write, Write) {
     let (second, first): (Vec<Change>, Vec<Change>) = write
         .changes
@@ -93,7 +95,8 @@ fn dead_letter_failure(event: &SignedEvent) -> EventFailure {
     }
 }
 
-/// A record per event ID, and the joined changes of what `read` returns. A repeated ID adds to `deliveries`.
+/// A record per event ID, and the joined changes of what `read` returns. A repeated ID adds to
+/// `deliveries`.
 fn plan_each(
     events: &[SignedEvent],
     read: impl Fn(&SignedEvent) -> (SignedEvent, Result<Event, EventFailure>),

@@ -1,6 +1,7 @@
 //! The report of a batch: metrics, spans and the log.
 //!
-//! At `debug` the log has one line per batch and one per event. A flood of failed events does not fill the log.
+//! At `debug` the log has one line per batch and one per event. A flood of failed events does not
+//! fill the log.
 
 use std::time::{Duration, Instant};
 
@@ -141,7 +142,8 @@ impl Report {
         }
     }
 
-    /// A policy may take out more than what is recorded: what the broker retains appears nowhere else.
+    /// A policy may take out more than what is recorded: what the broker retains appears nowhere
+    /// else.
     fn log_expired(&self) {
         static LOGGED: LoggedState<()> = LoggedState::new(());
         if self.expired > 0 && LOGGED.is_due((), EXPIRED_EVERY) {

@@ -1,5 +1,5 @@
-//! Retention: a timer deletes old rows of `events`, and with `ON_DELETE=scrub` the data of deleted users, in small chunks
-//! between the batches.
+//! Retention: a timer deletes old rows of `events`, and with `ON_DELETE=scrub` the data of deleted
+//! users, in small chunks between the batches.
 
 use std::time::Duration;
 

@@ -1,5 +1,6 @@
-//! Retries during an outage of the database. The start of an outage is logged once, by the first part of the worker that
-//! meets it, and its end once, with the next successful write. An error that an operator must fix is logged every 30 s.
+//! Retries during an outage of the database. The start of an outage is logged once, by the first
+//! part of the worker that meets it, and its end once, with the next successful write. An error
+//! that an operator must fix is logged every 30 s.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -23,7 +24,8 @@ pub struct Outage {
     met: watch::Sender<()>,
 }
 
-/// What is logged of an outage. While servers restart one outage shows many errors; two parts may meet different ones in turn.
+/// What is logged of an outage. While servers restart one outage shows many errors; two parts may
+/// meet different ones in turn.
 #[derive(Debug, Default)]
 struct Logged {
     waiting: bool,

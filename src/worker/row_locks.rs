@@ -1,8 +1,10 @@
-//! Which users are being written, so that two writes of one process never wait for each other in the database.
+//! Which users are being written, so that two writes of one process never wait for each other in
+//! the database.
 //!
-//! A write that needs a row of another write waits for its commit with all of its own rows locked: two batches with one user
-//! in common would be written one after the other. So a batch locks its users here, and changes of users that an earlier
-//! batch has locked are written after that batch. This only affects speed: the database locks rows in any case.
+//! A write that needs a row of another write waits for its commit with all of its own rows locked:
+//! two batches with one user in common would be written one after the other. So a batch locks its
+//! users here, and changes of users that an earlier batch has locked are written after that batch.
+//! This only affects speed: the database locks rows in any case.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,7 +17,8 @@ use super::plan::split;
 use crate::clerk::ClerkId;
 use crate::store::Write;
 
-/// Longest wait for an earlier write: longer than a full one takes. One that hangs must not hold up all others.
+/// Longest wait for an earlier write: longer than a full one takes. One that hangs must not hold up
+/// all others.
 const WAIT_MAX: Duration = Duration::from_millis(500);
 
 /// The locks of the batches in flight. Clones share them.
@@ -35,8 +38,8 @@ pub struct RowLock {
 }
 
 impl RowLocks {
-    /// Locks the users of a write. Returns the part that can be written now, and the part whose users earlier batches have
-    /// locked.
+    /// Locks the users of a write. Returns the part that can be written now, and the part whose
+    /// users earlier batches have locked.
     pub fn lock(&self, write: Write) -> (RowLock, Write, Write) {
         let changes = write.changes.iter();
         let users = changes.map(|change| change.clerk_id.clone()).collect();
@@ -61,8 +64,8 @@ impl RowLocks {
 }
 
 impl RowLock {
-    /// Waits until the earlier batches are done, or one takes too long. No batch waits for a later one, so there is no
-    /// deadlock.
+    /// Waits until the earlier batches are done, or one takes too long. No batch waits for a later
+    /// one, so there is no deadlock.
     pub async fn wait_for_earlier(&mut self) {
         let done = async {
             for earlier in &mut self.earlier {

@@ -32,7 +32,8 @@ async fn row(store: &Store, id: &str) -> EventRow {
     panic!("{id} is never recorded")
 }
 
-/// A worker, and six events that are queued before it starts, so that they are one batch. The code panics at one of them.
+/// A worker, and six events that are queued before it starts, so that they are one batch. The code
+/// panics at one of them.
 struct Buggy {
     directory: std::path::PathBuf,
     queue: Queue,
@@ -87,7 +88,8 @@ impl Buggy {
 
     const IDS: [&str; 6] = ["msg_0", "msg_1", "msg_2", BUG, "msg_4", "msg_5"];
 
-    /// Asserts that the event with the bug fails alone and the worker continues. Returns the row of that event.
+    /// Asserts that the event with the bug fails alone and the worker continues. Returns the row of
+    /// that event.
     async fn fails_one(self) -> EventRow {
         for id in Self::IDS {
             let row = row(&self.store, id).await;

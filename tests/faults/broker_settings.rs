@@ -1,4 +1,5 @@
-//! Brokers with limits in their configuration: small messages, short timeouts, policies. The effect on events is reported.
+//! Brokers with limits in their configuration: small messages, short timeouts, policies. The effect
+//! on events is reported.
 
 use std::process::Command;
 
@@ -211,7 +212,8 @@ async fn a_body_that_the_broker_never_takes_is_refused_and_holds_up_no_other() {
         "it is enough"
     );
 
-    // Not known before, it is learned from the refusal; events that were published with it are published again.
+    // Not known before, it is learned from the refusal; events that were published with it are
+    // published again.
     let options = queue::rabbitmq::Options {
         address: Node::url(node.port()).parse().unwrap(),
         namespace: "bare".into(),
@@ -339,7 +341,8 @@ async fn a_policy_that_takes_events_out_is_named_and_loses_none() {
             },
         )
         .await;
-    // How long the broker waits until it tries again to route what it holds; three minutes otherwise.
+    // How long the broker waits until it tries again to route what it holds; three minutes
+    // otherwise.
     node.control(&[
         "eval",
         "application:set_env(rabbit, dead_letter_worker_publisher_confirm_timeout, 1000).",

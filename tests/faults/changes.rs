@@ -1,12 +1,14 @@
-//! Every change that the database makes, noted by the database itself: what is applied twice leaves two of a kind.
+//! Every change that the database makes, noted by the database itself: what is applied twice leaves
+//! two of a kind.
 
 use std::path::PathBuf;
 
 use sqlx::{Connection, Executor, PgConnection, SqliteConnection};
 
-/// A row of a user goes through each state at most once: its version only rises and its time of deletion only falls. So the
-/// same state twice is an event that was applied twice, or a write that changed nothing. And a line that says what became of
-/// an event says it once, unless the event failed.
+/// A row of a user goes through each state at most once: its version only rises and its time of
+/// deletion only falls. So the same state twice is an event that was applied twice, or a write that
+/// changed nothing. And a line that says what became of an event says it once, unless the event
+/// failed.
 const NOTE_IN_POSTGRES: &str = "
     create table public.changes (clerk_id text, state text);
     create function public.note_user() returns trigger language plpgsql as $$

@@ -11,7 +11,8 @@ use tokio::time::{Instant, interval};
 use crate::changes::Noted;
 use crate::flood::Expected;
 
-/// Longest wait for the last event of a flood: more than the longest wait of a worker between two tries, 39 s.
+/// Longest wait for the last event of a flood: more than the longest wait of a worker between two
+/// tries, 39 s.
 const SETTLED_WITHIN: Duration = Duration::from_secs(60);
 
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -21,7 +22,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 pub struct Findings {
     /// Events that got a 2xx and have no line.
     pub lost: usize,
-    /// Events that were applied more than once, by their rows or by their lines, and rows without an event.
+    /// Events that were applied more than once, by their rows or by their lines, and rows without
+    /// an event.
     pub doubled: usize,
     /// Users whose row is not the model's.
     pub wrong_rows: usize,

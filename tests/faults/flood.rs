@@ -1,4 +1,5 @@
-//! A flood of random histories: senders that deliver again until they get a 2xx, as Svix does, and what must come of it.
+//! A flood of random histories: senders that deliver again until they get a 2xx, as Svix does, and
+//! what must come of it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -18,7 +19,8 @@ use crate::support::history::{delete, update_that_occurred};
 /// Senders at once, each with one delivery on its way.
 const SENDERS: usize = 12;
 
-/// Between two deliveries of a sender. It leaves processor time for the servers that start and stop meanwhile.
+/// Between two deliveries of a sender. It leaves processor time for the servers that start and stop
+/// meanwhile.
 const PACE: Duration = Duration::from_millis(15);
 
 /// Few, so that versions collide and histories are long.

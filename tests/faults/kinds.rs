@@ -34,8 +34,9 @@ pub enum Kind {
     CutAfterCommit,
     /// Another session holds a lock on the table for longer than a statement waits for one.
     TableLocked,
-    /// The database's disk is full: first for its tables, then for its write-ahead log, which ends the server. Where the
-    /// tests may not make a disk of their own (see `disk.rs`), only the error that it makes.
+    /// The database's disk is full: first for its tables, then for its write-ahead log, which ends
+    /// the server. Where the tests may not make a disk of their own (see `disk.rs`), only the error
+    /// that it makes.
     DiskFull,
     /// The broker takes no publishes.
     MemoryAlarm,
@@ -43,7 +44,8 @@ pub enum Kind {
     ConnectionsClosed,
     /// An operator deletes the queue of events.
     QueueDeleted,
-    /// An operator deletes the exchange that events are published to: the broker closes the channels that do.
+    /// An operator deletes the exchange that events are published to: the broker closes the
+    /// channels that do.
     ExchangeDeleted,
 }
 

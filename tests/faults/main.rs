@@ -1,9 +1,11 @@
-//! The promises, kept while things break: random histories flood in, processes are killed, servers stop, wires are cut,
-//! and after each fault every event that got a 2xx is there and every row is the model's.
+//! The promises, kept while things break: random histories flood in, processes are killed, servers
+//! stop, wires are cut, and after each fault every event that got a 2xx is there and every row is
+//! the model's.
 //!
 //! `tls.rs` is the exception: it breaks nothing, and needs servers with certificates of their own.
 //!
-//! A run prints its seed and can be repeated with FAULT_SEED. `scripts/soak MINUTES` makes a long one.
+//! A run prints its seed and can be repeated with FAULT_SEED. `scripts/soak MINUTES` makes a long
+//! one.
 
 #![allow(
     clippy::unwrap_used,
@@ -32,5 +34,6 @@ mod tls;
 mod tls_clerk_api;
 mod tls_demands;
 
-/// Held by the test that runs: each brings servers of its own, and two at once would only wait for the processor.
+/// Held by the test that runs: each brings servers of its own, and two at once would only wait for
+/// the processor.
 static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());

@@ -1,5 +1,6 @@
-//! Servers with TLS and certificates of their own: each fault is called what it is, at once, by `check`, the log and
-//! `/readyz`, with the setting that mends it; and what is set as it says works.
+//! Servers with TLS and certificates of their own: each fault is called what it is, at once, by
+//! `check`, the log and `/readyz`, with the setting that mends it; and what is set as it says
+//! works.
 
 use std::path::Path;
 use std::process::Command;
@@ -416,7 +417,8 @@ async fn tls_to_rabbitmq_is_verified_as_it_is_set_and_each_fault_is_named() {
             "5671",
         ),
     ] {
-        // A broker that refuses may reset the connection before its reason is read: then the next look finds it.
+        // A broker that refuses may reset the connection before its reason is read: then the next
+        // look finds it.
         let mut said = check(&url, variables);
         for _ in 0..10 {
             if !said.contains(what) {

@@ -1,5 +1,5 @@
-//! docs/columns.md lists the columns of every synced table. It is generated: this test compares it with the list in
-//! `src/clerk/tables`, and writes it if `UPDATE_DOCS` is set.
+//! docs/columns.md lists the columns of every synced table. It is generated: this test compares it
+//! with the list in `src/clerk/tables`, and writes it if `UPDATE_DOCS` is set.
 
 use std::fmt::Write;
 

@@ -1,5 +1,5 @@
-//! The image and the Compose file: no root, a read-only file system, nothing more than is needed. And the program lives with
-//! that: it writes to `DATA_DIR` alone.
+//! The image and the Compose file: no root, a read-only file system, nothing more than is needed.
+//! And the program lives with that: it writes to `DATA_DIR` alone.
 
 use std::os::unix::process::CommandExt;
 
@@ -69,7 +69,8 @@ fn compose_starts_every_part_of_ours_with_a_read_only_file_system() {
     }
 }
 
-/// As in the image: a user who owns nothing but `DATA_DIR`, in a working directory that is not writable.
+/// As in the image: a user who owns nothing but `DATA_DIR`, in a working directory that is not
+/// writable.
 #[tokio::test]
 async fn the_program_writes_to_its_directory_alone() {
     let place = Place::embedded();

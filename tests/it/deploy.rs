@@ -1,5 +1,6 @@
-//! deploy/ and the documents agree with the program: settings that exist, commands that can be typed, alerts that somebody
-//! knows what to do for, links that lead somewhere. scripts/check-deploy asks systemd and Kubernetes.
+//! deploy/ and the documents agree with the program: settings that exist, commands that can be
+//! typed, alerts that somebody knows what to do for, links that lead somewhere.
+//! scripts/check-deploy asks systemd and Kubernetes.
 
 use std::path::{Path, PathBuf};
 

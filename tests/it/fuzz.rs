@@ -1,4 +1,5 @@
-//! Random input at every door that strangers or operators can reach: headers, signatures, bodies and query strings.
+//! Random input at every door that strangers or operators can reach: headers, signatures, bodies
+//! and query strings.
 //!
 //! A run prints its seed and can be repeated with FUZZ_SEED.
 

@@ -1,4 +1,5 @@
-//! The rule as laws, and random histories: the model, PostgreSQL and SQLite agree row by row and line by line.
+//! The rule as laws, and random histories: the model, PostgreSQL and SQLite agree row by row and
+//! line by line.
 
 mod compare;
 mod listed;
@@ -72,7 +73,8 @@ fn history() -> impl Strategy<Value = History> {
 }
 
 impl History {
-    /// The events, with IDs and users of this run alone. IDs alternate in case: bytes decide, not dictionaries.
+    /// The events, with IDs and users of this run alone. IDs alternate in case: bytes decide, not
+    /// dictionaries.
     fn signed(&self, run: usize) -> Vec<SignedEvent> {
         let sign = |(number, happened): (usize, &Happened)| {
             let id = format!(
@@ -188,7 +190,8 @@ impl Model {
     }
 }
 
-/// A runner whose every case can be run again: the seed is printed where a case fails, and taken from `LAW_SEED`.
+/// A runner whose every case can be run again: the seed is printed where a case fails, and taken
+/// from `LAW_SEED`.
 fn runner(cases: u32) -> TestRunner {
     let seed = std::env::var("LAW_SEED").map_or_else(
         |_| rand::random(),
@@ -312,7 +315,8 @@ fn every_history_comes_to_the_rows_and_lines_of_the_model() {
     runner(96).run(&history(), agree).unwrap();
 }
 
-/// Where nothing of deleted users is kept: the model's rows, and nothing but the tombstone of who was deleted.
+/// Where nothing of deleted users is kept: the model's rows, and nothing but the tombstone of who
+/// was deleted.
 #[test]
 fn every_history_comes_to_bare_tombstones_where_profiles_of_the_deleted_are_erased() {
     let places = Places::open(Keep {

@@ -1,7 +1,8 @@
-//! Tests of the sources: which module may import which, no circles between files, and what no file may contain.
+//! Tests of the sources: which module may import which, no circles between files, and what no file
+//! may contain.
 //!
-//! The scan reads words, not types, and skips comments and strings. To allow an import, change `MAY_IMPORT` and say why
-//! in ARCHITECTURE.md. A circle is reported with the arrow to remove.
+//! The scan reads words, not types, and skips comments and strings. To allow an import, change
+//! `MAY_IMPORT` and say why in ARCHITECTURE.md. A circle is reported with the arrow to remove.
 
 mod graph;
 mod paths;
@@ -146,8 +147,8 @@ const MAY_NOT_NAME: &[(&str, &str, &str)] = &[
     ),
 ];
 
-/// Where a statement may be put together at run time, and of what. Everywhere else it is a literal: what comes from outside
-/// is a parameter, never a piece of a statement.
+/// Where a statement may be put together at run time, and of what. Everywhere else it is a literal:
+/// what comes from outside is a parameter, never a piece of a statement.
 const MAY_ASSEMBLE_SQL: &[(&str, &str)] = &[
     ("benches/load/bare.rs", "the columns of the users table"),
     (
@@ -183,7 +184,8 @@ const MAY_ASSEMBLE_SQL: &[(&str, &str)] = &[
 /// The one file that may have `unsafe`.
 const MAY_BE_UNSAFE: &str = "src/store/postgres/no_delay.rs";
 
-/// Where a task is spawned beside `src/tasks.rs`, which watches them, and who notices there when one dies.
+/// Where a task is spawned beside `src/tasks.rs`, which watches them, and who notices there when
+/// one dies.
 const MAY_SPAWN: &[(&str, &str)] = &[
     ("src/tasks.rs", "the place"),
     (

@@ -1,7 +1,7 @@
 //! The table `users`.
 //!
-//! Sources: Clerk's webhook schema of 2025-04-15, its Backend API of 2026-05-12, and older bodies that were received. They
-//! differ, so every field may be missing, null or of another shape.
+//! Sources: Clerk's webhook schema of 2025-04-15, its Backend API of 2026-05-12, and older bodies
+//! that were received. They differ, so every field may be missing, null or of another shape.
 
 use serde_json::value::RawValue;
 
@@ -79,8 +79,9 @@ fn primary_phone(user: &Object<'_>) -> (Value, Value) {
     )
 }
 
-/// The primary one of a user's e-mail addresses or phone numbers, and whether it is verified. Both are null if the primary ID
-/// names no entry of the list, as in Clerk's own published example. `field` holds the address or the number.
+/// The primary one of a user's e-mail addresses or phone numbers, and whether it is verified. Both
+/// are null if the primary ID names no entry of the list, as in Clerk's own published example.
+/// `field` holds the address or the number.
 fn primary_contact(user: &Object<'_>, list: &str, id: &str, field: &str) -> (Value, Value) {
     let mut found = (Value::Null, Value::Null);
     if let (Some(list), Some(primary)) = (user.get(list), user.get(id).and_then(json::read)) {

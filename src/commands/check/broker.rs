@@ -1,4 +1,5 @@
-//! The queue: the nodes of RabbitMQ, what is declared there and what the user may do; or the embedded file.
+//! The queue: the nodes of RabbitMQ, what is declared there and what the user may do; or the
+//! embedded file.
 
 use secrecy::SecretString;
 
@@ -29,7 +30,8 @@ pub async fn check(
     };
     let (mut findings, policies) = tokio::join!(check_amqp(options), policies);
     let is_reached = findings.iter().any(|finding| finding.check == "topology");
-    // Not at the same time: a broker with an alarm accepts no message, and blocks the connection that sends one.
+    // Not at the same time: a broker with an alarm accepts no message, and blocks the connection
+    // that sends one.
     let has_alarm = findings
         .iter()
         .any(|finding| finding.check == "broker" && finding.failed());

@@ -1,5 +1,5 @@
-//! This machine's clock, compared with others. A delivery whose time is more than 5 minutes from ours is refused, so a clock that
-//! is wrong by more refuses everything.
+//! This machine's clock, compared with others. A delivery whose time is more than 5 minutes from
+//! ours is refused, so a clock that is wrong by more refuses everything.
 
 use std::time::Duration;
 
@@ -7,7 +7,8 @@ use super::finding::{Finding, fail, note, ok};
 use crate::clerk::TOLERANCE_MS;
 use crate::format;
 
-/// From here on it is worth a note, in milliseconds: NTP keeps a clock within a fraction of a second.
+/// From here on it is worth a note, in milliseconds: NTP keeps a clock within a fraction of a
+/// second.
 const NOTABLE_MS: i64 = 30_000;
 
 const SET_IT: &str =

@@ -1,4 +1,5 @@
-//! The database: whether it answers, what it is, whether its schema is ours, and what the role may do.
+//! The database: whether it answers, what it is, whether its schema is ours, and what the role may
+//! do.
 
 use super::finding::{self, Finding, fail, note, ok};
 use super::part::in_time;

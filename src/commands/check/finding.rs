@@ -61,8 +61,8 @@ impl Finding {
     }
 }
 
-/// Splits an error into what is wrong and the remedy behind `; `. One without a remedy, or with a server's own words there,
-/// gets `otherwise`.
+/// Splits an error into what is wrong and the remedy behind `; `. One without a remedy, or with a
+/// server's own words there, gets `otherwise`.
 pub fn split<'a>(text: &'a str, otherwise: &'a str) -> (&'a str, &'a str) {
     let parts = text
         .split_once("; ")

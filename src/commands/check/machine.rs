@@ -1,4 +1,5 @@
-//! This machine: the directory of the embedded files, and how many files the system lets the program open.
+//! This machine: the directory of the embedded files, and how many files the system lets the
+//! program open.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +10,8 @@ use super::role::Role;
 use crate::config::Config;
 use crate::{http, queue, store};
 
-/// Less free space than this, in bytes, is gone with one burst: the queue's log alone grows to 64 MiB.
+/// Less free space than this, in bytes, is gone with one burst: the queue's log alone grows to 64
+/// MiB.
 const FREE_MIN: u64 = 128 << 20;
 
 /// Less than this, in bytes, is worth a note.
@@ -114,8 +116,8 @@ fn is_private(directory: &Path) -> bool {
     std::fs::metadata(directory).map_or(true, |found| found.permissions().mode() & 0o077 == 0)
 }
 
-/// SQLite's write-ahead log needs memory that all of its processes share (sqlite.org/wal.html). The numbers are those of
-/// statfs(2).
+/// SQLite's write-ahead log needs memory that all of its processes share (sqlite.org/wal.html). The
+/// numbers are those of statfs(2).
 #[cfg(target_os = "linux")]
 fn network_file_system(path: &Path) -> Option<&'static str> {
     let found = rustix::fs::statfs(path).ok()?;

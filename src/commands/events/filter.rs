@@ -18,7 +18,8 @@ pub struct FilterArgs {
     /// Failed with this code, such as unrouted
     #[arg(long, value_name = "CODE", value_parser = NonEmptyStringValueParser::new())]
     error_code: Option<String>,
-    /// Received at this time or later: 2026-11-23, 2026-11-23T16:00:00Z, or an age such as 90s, 15m, 2h, 7d
+    /// Received at this time or later: 2026-11-23, 2026-11-23T16:00:00Z, or an age such as 90s,
+    /// 15m, 2h, 7d
     #[arg(long, value_name = "TIME", value_parser = read_time)]
     since: Option<Timestamp>,
     /// Received before this time

@@ -7,7 +7,8 @@ use crate::queue::{self, Queue, QueueInspection, rabbitmq};
 use crate::replay::worker_queues;
 use crate::store::Store;
 
-/// The queue of the settings, if workers of this database consume it. Creates no other queue, neither a file nor at a broker.
+/// The queue of the settings, if workers of this database consume it. Creates no other queue,
+/// neither a file nor at a broker.
 pub async fn open_queue(config: &Config, store: &Store, this_queue: bool) -> anyhow::Result<Queue> {
     let recorded = if this_queue {
         Vec::new()

@@ -30,7 +30,8 @@ pub struct ReplayArgs {
     /// Most events per second
     #[arg(long, value_name = "EVENTS", default_value_t = replay::RATE, value_parser = read_rate)]
     rate: NonZeroU32,
-    /// Wait until a worker has tried each event, and print the outcomes; exit status 1 if any failed again
+    /// Wait until a worker has tried each event, and print the outcomes; exit status 1 if any
+    /// failed again
     #[arg(long, conflicts_with = "dry_run")]
     wait: bool,
     /// Longest wait after the last event is on the queue, such as 90s or 5m

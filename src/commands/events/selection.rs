@@ -31,7 +31,8 @@ pub struct SelectionArgs {
 impl SelectionArgs {
     /// The failed events that are selected. `done` is what happens to them, such as `replayed`.
     ///
-    /// Fails if nothing is selected, so that no command is run by accident, or if an event is not failed.
+    /// Fails if nothing is selected, so that no command is run by accident, or if an event is not
+    /// failed.
     pub async fn of(self, store: &Store, done: &str) -> anyhow::Result<Selection> {
         match (self.ids.is_empty(), self.filter.is_empty(), self.all) {
             (true, true, false) => bail!(WrongUsage(

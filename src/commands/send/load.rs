@@ -1,7 +1,8 @@
 //! Many deliveries at once, at a rate or as fast as they are answered.
 //!
-//! With a rate the load is open: each delivery is due at a time that no slow answer moves, and its latency counts from
-//! then. A receiver that stops for a second is charged for everything that came due in it.
+//! With a rate the load is open: each delivery is due at a time that no slow answer moves, and its
+//! latency counts from then. A receiver that stops for a second is charged for everything that came
+//! due in it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,10 +18,12 @@ use crate::backoff::Backoff;
 use crate::sample::SampleEvent;
 use crate::shutdown::Shutdown;
 
-/// Longest wait before an event is sent again, whatever Retry-After says. Svix would wait for minutes; this is a test.
+/// Longest wait before an event is sent again, whatever Retry-After says. Svix would wait for
+/// minutes; this is a test.
 const RETRY_WAIT_MAX: Duration = Duration::from_secs(5);
 
-/// How late the timer may wake us: it counts in milliseconds. That much is ours and not the receiver's.
+/// How late the timer may wake us: it counts in milliseconds. That much is ours and not the
+/// receiver's.
 const TIMER_SLOP: Duration = Duration::from_millis(2);
 
 /// What every task of a run shares.
@@ -51,7 +54,8 @@ impl Load {
         while let Some(finished) = tasks.join_next().await {
             match finished {
                 Ok(tally) => total.join(tally),
-                // They are never aborted: only a panic ends one early, and it must not look like a good run.
+                // They are never aborted: only a panic ends one early, and it must not look like a
+                // good run.
                 Err(error) => std::panic::resume_unwind(error.into_panic()),
             }
         }
@@ -76,7 +80,8 @@ impl Load {
         tally
     }
 
-    /// The time from which the latency of the delivery at `place` counts. Returns `None` if the run is to stop.
+    /// The time from which the latency of the delivery at `place` counts. Returns `None` if the run
+    /// is to stop.
     async fn wait_until_due(&self, place: usize, start: Instant) -> Option<Instant> {
         let Some(rate) = self.rate else {
             return Some(Instant::now());

@@ -1,15 +1,16 @@
 //! What to send, and in which order. Pure, so that a seed decides it.
 //!
-//! Each user's versions rise by a millisecond from event to event, whatever order they are sent in: which one is the
-//! newest is certain. All lie in the past of the run, so none is refused for a time too far ahead.
+//! Each user's versions rise by a millisecond from event to event, whatever order they are sent in:
+//! which one is the newest is certain. All lie in the past of the run, so none is refused for a
+//! time too far ahead.
 
 use bytes::Bytes;
 
 use crate::clerk::{ClerkId, Timestamp};
 use crate::sample::{Person, SampleEvent, SampleType, Seeded};
 
-/// 2025-01-01. The sample users signed up in the year after it, each at a time of their own that stays the same from
-/// run to run: a `user.updated` must not change when its user was created.
+/// 2025-01-01. The sample users signed up in the year after it, each at a time of their own that
+/// stays the same from run to run: a `user.updated` must not change when its user was created.
 const SIGN_UPS_FROM_MS: i64 = 1_735_689_600_000;
 const YEAR_MS: usize = 365 * 86_400_000;
 
@@ -37,7 +38,8 @@ pub struct Options {
     pub now: Timestamp,
 }
 
-/// The deliveries of one run. The events are generated one by one, so that a long run takes no memory.
+/// The deliveries of one run. The events are generated one by one, so that a long run takes no
+/// memory.
 pub struct Plan {
     options: Options,
     /// The event at each place, if they are shuffled.
@@ -76,7 +78,8 @@ impl Plan {
         if self.options.duplicate { 2 } else { 1 }
     }
 
-    /// The delivery at `place`, from 0. Returns `None` beyond the last. The second copy of an event is the same to the byte.
+    /// The delivery at `place`, from 0. Returns `None` beyond the last. The second copy of an event
+    /// is the same to the byte.
     pub fn event(&self, place: usize) -> Option<Planned> {
         if place >= self.deliveries() {
             return None;

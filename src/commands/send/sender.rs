@@ -17,7 +17,8 @@ use crate::sample::SampleEvent;
 /// How long Svix waits for an answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Most of an answer that is read, in bytes: ours are below 1 KB, anything else that listens there may send more.
+/// Most of an answer that is read, in bytes: ours are below 1 KB, anything else that listens there
+/// may send more.
 const ANSWER_MAX: usize = 64 * 1024;
 
 /// Longest text that is taken from an answer, in characters: it goes to a terminal.
@@ -31,7 +32,8 @@ pub struct Sender {
 }
 
 impl Sender {
-    /// `connections` is how many stay open between deliveries; each delivery in flight has one of its own.
+    /// `connections` is how many stay open between deliveries; each delivery in flight has one of
+    /// its own.
     pub fn new(url: Url, secret: SigningSecret, connections: usize) -> Result<Self, PostError> {
         let mut builder = reqwest::Client::builder()
             .http1_only()
@@ -58,8 +60,9 @@ impl Sender {
         address(&self.url)
     }
 
-    /// Signs the event with the present time and posts it once. Every answer is an `Answer`, whatever its status; an
-    /// error means that there was none within 15 seconds; the receiver may have accepted the event.
+    /// Signs the event with the present time and posts it once. Every answer is an `Answer`,
+    /// whatever its status; an error means that there was none within 15 seconds; the receiver may
+    /// have accepted the event.
     pub async fn post(&self, event: &SampleEvent) -> Result<Answer, PostError> {
         let now = now();
         let signature = self.secret.sign(&event.id, now, &event.body);

@@ -10,7 +10,8 @@ use super::sender::{Answer, PostError};
 use crate::commands::output;
 use crate::format::number;
 
-/// Most different answers that are counted apart: whatever listens there may make up a new one each time.
+/// Most different answers that are counted apart: whatever listens there may make up a new one each
+/// time.
 const KINDS_MAX: usize = 50;
 
 /// Most different reasons that are reported.
@@ -30,7 +31,8 @@ pub struct Tally {
     answers: BTreeMap<(u16, String), u64>,
     failed: u64,
     reasons: Vec<String>,
-    /// Of answered deliveries, in microseconds. Grows with the longest one: there is one per connection.
+    /// Of answered deliveries, in microseconds. Grows with the longest one: there is one per
+    /// connection.
     latencies: Histogram<u32>,
 }
 

@@ -58,7 +58,8 @@ impl Receiver {
             .unwrap();
         let server = server.run();
         let handle = server.handle();
-        // On a thread of its own, so that it can be stopped from `drop` whatever the test's runtime is doing.
+        // On a thread of its own, so that it can be stopped from `drop` whatever the test's runtime
+        // is doing.
         let thread =
             std::thread::spawn(move || actix_web::rt::System::new().block_on(server).unwrap());
         Self {
@@ -261,7 +262,8 @@ async fn connections_stay_open() {
             .is_whole()
     );
     let connections = receiver.state.connections.load(Ordering::Relaxed);
-    // A connection that has just answered may not be back in the pool yet, so now and then one more is opened.
+    // A connection that has just answered may not be back in the pool yet, so now and then one more
+    // is opened.
     assert!(
         (1..50).contains(&connections),
         "{connections} connections for 500 deliveries"

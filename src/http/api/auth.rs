@@ -9,7 +9,8 @@ use actix_web::{FromRequest, HttpRequest, web};
 use crate::http::admin::Admin;
 use crate::http::problem::{Code, Problem};
 
-/// A request with the admin token, and what its handler needs: without the token no handler is reached.
+/// A request with the admin token, and what its handler needs: without the token no handler is
+/// reached.
 pub struct Operator(pub web::Data<Admin>);
 
 impl FromRequest for Operator {
@@ -47,7 +48,8 @@ fn authenticate(request: &HttpRequest, admin: &Admin) -> Result<(), Problem> {
     Err(Problem::new(Code::Unauthorized, detail))
 }
 
-/// The token of an `Authorization` header; the scheme before it is written in any case (RFC 9110, 11.1).
+/// The token of an `Authorization` header; the scheme before it is written in any case (RFC 9110,
+/// 11.1).
 fn bearer(header: &[u8]) -> Option<&[u8]> {
     let (scheme, token) = header.split_at_checked(7)?;
     scheme

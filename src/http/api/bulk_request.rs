@@ -1,4 +1,5 @@
-//! The body of a replay or a discard: which failed events. It selects every failed event only if it says so.
+//! The body of a replay or a discard: which failed events. It selects every failed event only if it
+//! says so.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -143,7 +144,8 @@ pub fn for_event(id: EventId, body: &[u8]) -> Result<BulkRequest, Problem> {
 }
 
 fn read(body: &[u8], known: &str) -> Result<Fields, Problem> {
-    // serde would take an array for the fields in their order; its error's own text can quote the body.
+    // serde would take an array for the fields in their order; its error's own text can quote the
+    // body.
     let (line, column) = if body.trim_ascii_start().starts_with(b"{") {
         match serde_json::from_slice::<Fields>(body) {
             Ok(fields)

@@ -66,10 +66,11 @@ pub async fn show_event(
     Ok(Json(admin.event(&id).await?.1))
 }
 
-/// Puts failed events back onto the queue under their own IDs, the newest first. The body says which: by a filter, by `ids`, or
-/// `"all": true`.
+/// Puts failed events back onto the queue under their own IDs, the newest first. The body says
+/// which: by a filter, by `ids`, or `"all": true`.
 ///
-/// It answers when they are there, which takes 20 s for 10,000 at the usual rate. What a `dry_run` would do is in `would`.
+/// It answers when they are there, which takes 20 s for 10,000 at the usual rate. What a `dry_run`
+/// would do is in `would`.
 #[utoipa::path(
     post, path = "/api/events/replay", tag = "events", request_body(content = bulk_request::Set),
     responses(
@@ -103,8 +104,8 @@ pub async fn replay_event(
     replay(&for_event(&request, &id, body, &admin).await?, &admin).await
 }
 
-/// Discards failed events, the newest first: they are no longer waiting for an operator. The body says which: by a filter, by
-/// `ids`, or `"all": true`.
+/// Discards failed events, the newest first: they are no longer waiting for an operator. The body
+/// says which: by a filter, by `ids`, or `"all": true`.
 #[utoipa::path(
     post, path = "/api/events/discard", tag = "events", request_body(content = bulk_request::Set),
     responses((status = 200, description = "What was done, or would be done", body = DiscardReport))

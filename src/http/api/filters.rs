@@ -1,4 +1,5 @@
-//! Query strings, read into filters. The same types describe the parameters in the OpenAPI document. Pure.
+//! Query strings, read into filters. The same types describe the parameters in the OpenAPI
+//! document. Pure.
 
 use std::num::NonZeroU32;
 use std::slice;
@@ -24,8 +25,9 @@ const ROWS: u32 = 50;
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct UserQuery {
-    /// A whole Clerk ID, or the beginning of an e-mail address, phone number, username, external ID, first or last name, or of
-    /// first and last name. Case counts in external IDs alone. A + is a plus; write a space as %20
+    /// A whole Clerk ID, or the beginning of an e-mail address, phone number, username, external
+    /// ID, first or last name, or of first and last name. Case counts in external IDs alone. A + is
+    /// a plus; write a space as %20
     q: Option<String>,
     /// The primary address; case does not count. A + is a plus
     email: Option<String>,
@@ -140,7 +142,8 @@ pub fn history(query: &str) -> Result<Page, Problem> {
     })
 }
 
-/// Rejects every query string, for routes whose body alone says what to do: a `dry_run` in the wrong place must not be ignored.
+/// Rejects every query string, for routes whose body alone says what to do: a `dry_run` in the
+/// wrong place must not be ignored.
 ///
 /// # Errors
 ///
@@ -154,10 +157,12 @@ pub fn none(query: &str) -> Result<(), Problem> {
     ))
 }
 
-/// Parameters in which a `+` is a plus and no space: addresses and numbers have one, and few people know that it is written `%2B`.
+/// Parameters in which a `+` is a plus and no space: addresses and numbers have one, and few people
+/// know that it is written `%2B`.
 const WITH_PLUS: [&str; 3] = ["email", "phone", "q"];
 
-/// Reads a query into its parameters, as texts, and these into a filter. Of a repeated one the last counts, but each must be right.
+/// Reads a query into its parameters, as texts, and these into a filter. Of a repeated one the last
+/// counts, but each must be right.
 fn read<Q: DeserializeOwned + IntoParams, F>(
     query: &str,
     filter: impl Fn(Q) -> Result<F, Problem>,
@@ -166,7 +171,8 @@ fn read<Q: DeserializeOwned + IntoParams, F>(
         .map_err(|_| invalid("the query string cannot be read"))?;
     let read = |pairs: &[(String, String)]| {
         let parameters: Value = pairs.iter().cloned().collect();
-        // Every parameter is an optional text, so that only a name can be wrong. The error's own text would quote it.
+        // Every parameter is an optional text, so that only a name can be wrong. The error's own
+        // text would quote it.
         let query = serde_json::from_value(parameters).map_err(|_| unknown::<Q>())?;
         // Databases store no NUL character, so nothing is found by one.
         if let Some((name, _)) = pairs.iter().find(|(_, value)| value.contains('\0')) {

@@ -1,6 +1,8 @@
-//! The routes for operators and their programs: users, events with the replay and discard of failed ones, and the numbers.
+//! The routes for operators and their programs: users, events with the replay and discard of failed
+//! ones, and the numbers.
 //!
-//! All but the OpenAPI document require the admin token. They know the store; a replay publishes to the queue like the webhook.
+//! All but the OpenAPI document require the admin token. They know the store; a replay publishes to
+//! the queue like the webhook.
 
 mod auth;
 mod bulk_request;

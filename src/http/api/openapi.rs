@@ -1,5 +1,5 @@
-//! `/api/openapi.json`: what this server can be asked, for programs. Made from the routes and types themselves, and open to
-//! everybody: it contains nothing that the README does not.
+//! `/api/openapi.json`: what this server can be asked, for programs. Made from the routes and types
+//! themselves, and open to everybody: it contains nothing that the README does not.
 
 use std::sync::LazyLock;
 
@@ -70,7 +70,8 @@ pub async fn openapi() -> HttpResponse {
 
 const TOKEN: &str = "admin_token";
 
-/// What follows from the kind of a route: its authentication and its problems. So no route has to repeat it.
+/// What follows from the kind of a route: its authentication and its problems. So no route has to
+/// repeat it.
 struct Common;
 
 impl Modify for Common {
@@ -135,7 +136,8 @@ fn complete(operation: &mut Operation, path: &str) {
     add_problems(operation, &codes);
 }
 
-/// Makes each response for an error a problem document that names all its codes, after the route's own description.
+/// Makes each response for an error a problem document that names all its codes, after the route's
+/// own description.
 fn add_problems(operation: &mut Operation, codes: &[Code]) {
     let responses = &mut operation.responses.responses;
     for code in codes {

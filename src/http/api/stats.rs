@@ -23,7 +23,8 @@ pub struct Stats {
     pub failed: Failed,
     /// Everything, counted a while ago. Null while it is counted for the first time.
     pub totals: Option<AsOf<Totals>>,
-    /// The last hour minute by minute, counted a while ago. Null while it is counted for the first time.
+    /// The last hour minute by minute, counted a while ago. Null while it is counted for the first
+    /// time.
     pub recent: Option<AsOf<Recent>>,
 }
 
@@ -69,9 +70,11 @@ pub async fn read(admin: &Admin) -> Result<Stats, Problem> {
     })
 }
 
-/// The state of the service in numbers: what waits, what failed, the last hour, and how much there is of everything.
+/// The state of the service in numbers: what waits, what failed, the last hour, and how much there
+/// is of everything.
 ///
-/// Counts are kept for a while, `as_of` says since when, so that this may be asked every second whatever the size of the tables.
+/// Counts are kept for a while, `as_of` says since when, so that this may be asked every second
+/// whatever the size of the tables.
 #[utoipa::path(
     get, path = "/api/stats", tag = "stats",
     responses((status = 200, description = "The numbers", body = Stats))

@@ -29,7 +29,8 @@ pub enum Action {
 }
 
 impl Action {
-    /// As a verb for people, as a part of a path and a command, and what was done as a value in an address.
+    /// As a verb for people, as a part of a path and a command, and what was done as a value in an
+    /// address.
     fn words(self) -> [&'static str; 3] {
         match self {
             Self::Replay => ["Replay", "replay", "replayed"],
@@ -55,7 +56,8 @@ impl Action {
     }
 }
 
-/// Most events that one form replays or discards: at the usual rate of a replay 2 s, and a preview reads each of them.
+/// Most events that one form replays or discards: at the usual rate of a replay 2 s, and a preview
+/// reads each of them.
 const EVENTS_MAX: u64 = 1000;
 
 /// Events that a preview shows.
@@ -108,7 +110,8 @@ pub async fn preview(
     let (action, now) = (action.into_inner(), now());
     let [verb, name, _] = action.words();
     let asked = PageQuery::read(request.query_string())?.without(&["status"]);
-    // An age becomes a time, and events that fail from now on are left out: the form means the events that are shown here.
+    // An age becomes a time, and events that fail from now on are left out: the form means the
+    // events that are shown here.
     let (filter, query) = fixed(&asked, now)?;
     let failed = EventFilter {
         status: Some(Status::Failed),
@@ -224,7 +227,8 @@ fn more(command: &str, query: &PageQuery) -> String {
     )
 }
 
-/// `POST /events/{action}`: the set that the preview showed. Without an end in time it would be another one by now.
+/// `POST /events/{action}`: the set that the preview showed. Without an end in time it would be
+/// another one by now.
 pub async fn run(
     form: Posted,
     action: Path<Action>,

@@ -1,5 +1,6 @@
-//! The style sheet, the script and the icon, which are compiled into the program. Their addresses contain a digest of their
-//! content, so that a browser keeps them for good and asks for a new version at once.
+//! The style sheet, the script and the icon, which are compiled into the program. Their addresses
+//! contain a digest of their content, so that a browser keeps them for good and asks for a new
+//! version at once.
 
 use std::sync::LazyLock;
 
@@ -10,7 +11,8 @@ pub struct Asset {
     name: &'static str,
     pub content_type: &'static str,
     pub bytes: &'static [u8],
-    /// The first digits of its digest: enough to tell versions apart, there is no attack to withstand.
+    /// The first digits of its digest: enough to tell versions apart, there is no attack to
+    /// withstand.
     pub digest: String,
 }
 

@@ -1,4 +1,5 @@
-//! Authenticates visitors by their session, and forms by their form token: no handler behind these extractors is reached without.
+//! Authenticates visitors by their session, and forms by their form token: no handler behind these
+//! extractors is reached without.
 
 use std::future::{Ready, ready};
 use std::sync::Arc;
@@ -136,8 +137,8 @@ fn site(request: &HttpRequest) -> Option<&[u8]> {
     Some(site.as_bytes())
 }
 
-/// Checks that a form was sent from a page of this server. A browser says so in headers that no page can set; a client without them
-/// is no browser, and needs the form token.
+/// Checks that a form was sent from a page of this server. A browser says so in headers that no
+/// page can set; a client without them is no browser, and needs the form token.
 ///
 /// # Errors
 ///

@@ -92,7 +92,8 @@ fn present(kinds: &[(&'static str, u64)]) -> impl Iterator<Item = (&'static str,
     kinds.iter().copied().filter(|(_, number)| *number > 0)
 }
 
-/// Lines over the same steps of time. A step without a value is a gap, and a value between two gaps is a dot.
+/// Lines over the same steps of time. A step without a value is a gap, and a value between two gaps
+/// is a dot.
 pub fn lines(classes: [&'static str; 2], steps: &[Values], description: String) -> Chart {
     let values = steps.iter().flat_map(|(_, values)| values);
     let most = values.flatten().max().copied();
@@ -169,7 +170,8 @@ fn step(steps: usize) -> f64 {
     WIDTH / as_float(steps.max(1) as u64)
 }
 
-/// The next of 1, 2, 5, 10, 20, 50, …: a top that people can read, and that does not jump with every event.
+/// The next of 1, 2, 5, 10, 20, 50, …: a top that people can read, and that does not jump with
+/// every event.
 fn round_up(most: u64) -> u64 {
     let mut power = 1_u64;
     loop {

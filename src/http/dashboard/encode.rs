@@ -15,7 +15,8 @@ pub fn encode(text: &str) -> String {
     utf8_percent_encode(text, RESERVED).to_string()
 }
 
-/// Escapes each character that a page would show by number as one of HTML's own numbers, so that the form sends what it was given.
+/// Escapes each character that a page would show by number as one of HTML's own numbers, so that
+/// the form sends what it was given.
 #[derive(Clone, Copy)]
 pub struct FieldText;
 

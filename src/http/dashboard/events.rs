@@ -269,7 +269,8 @@ pub async fn act(
     Ok(redirect(&format!("{address}?done={done}{attempts}")))
 }
 
-/// `GET /events/{id}/payload`: the body as it came. Whatever it contains, a browser saves it and does not open it.
+/// `GET /events/{id}/payload`: the body as it came. Whatever it contains, a browser saves it and
+/// does not open it.
 pub async fn payload(
     _: Session,
     id: Path<String>,

@@ -1,6 +1,7 @@
 //! Logging in with the admin token, and out.
 //!
-//! A wrong token costs a second, and only a few attempts at once are checked. So guessing a token of 16 characters is hopeless.
+//! A wrong token costs a second, and only a few attempts at once are checked. So guessing a token
+//! of 16 characters is hopeless.
 
 use std::time::Duration;
 
@@ -108,7 +109,8 @@ impl LoginPage {
     }
 }
 
-/// Returns the path if it is one of this server, else `/`. Browsers take `//host` and `/\host` for other servers.
+/// Returns the path if it is one of this server, else `/`. Browsers take `//host` and `/\host` for
+/// other servers.
 fn local(next: &str) -> &str {
     let is_path = next.starts_with('/') && !next[1..].starts_with(['/', '\\']);
     let is_plain = next.len() <= NEXT_MAX

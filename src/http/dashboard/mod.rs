@@ -1,9 +1,12 @@
-//! The dashboard: the state of the service in a browser, and the replay and discard of failed events.
+//! The dashboard: the state of the service in a browser, and the replay and discard of failed
+//! events.
 //!
-//! - It asks the same store as `/api`, so its numbers are the same; a replay publishes to the queue like the webhook.
-//! - Every page works without a script, by links and forms. The script only refreshes what is shown, and adds shortcuts.
-//! - Text from outside stays text: templates escape it, `page.rs` shows hidden characters by number, and the policy that every
-//!   page carries would stop the rest.
+//! - It asks the same store as `/api`, so its numbers are the same; a replay publishes to the queue
+//!   like the webhook.
+//! - Every page works without a script, by links and forms. The script only refreshes what is
+//!   shown, and adds shortcuts.
+//! - Text from outside stays text: templates escape it, `page.rs` shows hidden characters by
+//!   number, and the policy that every page carries would stop the rest.
 
 mod actions;
 mod assets;

@@ -1,4 +1,5 @@
-//! The pages of the dashboard: the frame around each, the headers that restrict the browser, and a page for each error.
+//! The pages of the dashboard: the frame around each, the headers that restrict the browser, and a
+//! page for each error.
 
 use std::fmt;
 
@@ -26,8 +27,8 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// Around a page for a visitor who is logged in. A page further back in a listing is not live, so that nothing moves under the
-    /// reader.
+    /// Around a page for a visitor who is logged in. A page further back in a listing is not live,
+    /// so that nothing moves under the reader.
     pub fn of(
         session: &Session,
         part: &'static str,
@@ -67,7 +68,8 @@ impl Frame {
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
                       form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
-/// With `same-origin` and not `no-referrer`: with that, browsers send the forms of this site without an origin.
+/// With `same-origin` and not `no-referrer`: with that, browsers send the forms of this site
+/// without an origin.
 const GUARDS: [(&str, &str); 7] = [
     ("content-security-policy", POLICY),
     ("x-content-type-options", "nosniff"),
@@ -117,7 +119,8 @@ pub fn redirect(path: &str) -> HttpResponse {
 pub enum DashboardError {
     /// The visitor is not logged in; where to go afterwards.
     LogIn { next: String },
-    /// A link on another site led here, so the browser did not send the cookie: it must ask once more by itself.
+    /// A link on another site led here, so the browser did not send the cookie: it must ask once
+    /// more by itself.
     AskAgain { path: String },
     /// There is no admin token.
     Disabled,

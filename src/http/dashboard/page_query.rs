@@ -13,8 +13,8 @@ use crate::store::{EventFilter, Page, UserFilter};
 pub struct PageQuery(Vec<(String, String)>);
 
 impl PageQuery {
-    /// Reads a query string. The form has no field for an address or number alone, so a `+` there was typed; in the search it is what
-    /// the browser makes of a space.
+    /// Reads a query string. The form has no field for an address or number alone, so a `+` there
+    /// was typed; in the search it is what the browser makes of a space.
     ///
     /// # Errors
     ///

@@ -1,5 +1,5 @@
-//! Payloads made readable: JSON with line breaks and otherwise byte for byte, anything else as text, and hidden characters by
-//! number.
+//! Payloads made readable: JSON with line breaks and otherwise byte for byte, anything else as
+//! text, and hidden characters by number.
 
 use askama::Template;
 use askama::filters::HtmlSafe;
@@ -8,7 +8,8 @@ use serde_json::value::RawValue;
 use crate::escape::visible_lines;
 use crate::format;
 
-/// Most bytes of a payload that a page shows: ten times the largest user object seen. The whole can be saved.
+/// Most bytes of a payload that a page shows: ten times the largest user object seen. The whole can
+/// be saved.
 const SHOWN_MAX: usize = 64 * 1024;
 
 /// Deepest level that is still indented further.

@@ -77,7 +77,8 @@ async fn asset(path: Path<(String, String)>) -> Result<HttpResponse, DashboardEr
     let (digest, name) = path.into_inner();
     let asset =
         assets::find(&name).ok_or_else(|| Problem::new(Code::NotFound, "there is no such file"))?;
-    // While versions are exchanged behind a balancer, a page of one can ask the other: it gets the file that is there, for now.
+    // While versions are exchanged behind a balancer, a page of one can ask the other: it gets the
+    // file that is there, for now.
     let cache_control = if digest == asset.digest {
         "public, max-age=31536000, immutable"
     } else {

@@ -1,8 +1,11 @@
-//! Sessions without a store: a cookie with the time when it expires, sealed with a key made of the admin token.
+//! Sessions without a store: a cookie with the time when it expires, sealed with a key made of the
+//! admin token.
 //!
-//! - Every process with the same token accepts the cookie, so several of them behind a balancer agree.
+//! - Every process with the same token accepts the cookie, so several of them behind a balancer
+//!   agree.
 //! - Another token is another key: a rotation logs everybody out.
-//! - A logout deletes the cookie. A copy of it stays good until it expires, or until the token changes.
+//! - A logout deletes the cookie. A copy of it stays good until it expires, or until the token
+//!   changes.
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::hmac;
@@ -46,7 +49,8 @@ pub fn start(token: &AdminToken, nonce: [u8; NONCE_BYTES], now: Timestamp) -> St
     format!("{text}.{}", URL_SAFE_NO_PAD.encode(seal))
 }
 
-/// Returns the session of a `Cookie` header, or `None` unless it has one that is sealed with this token and is still good.
+/// Returns the session of a `Cookie` header, or `None` unless it has one that is sealed with this
+/// token and is still good.
 pub fn read(token: &AdminToken, header: &str, now: Timestamp) -> Option<Session> {
     // A cookie set for another path or domain can have the same name: any that is sealed will do.
     let values = header
@@ -148,7 +152,8 @@ mod tests {
             let mut bytes = good.clone().into_bytes();
             bytes[place] = if bytes[place] == b'1' { b'2' } else { b'1' };
             let bad = String::from_utf8(bytes).unwrap();
-            // The last letter of base64 has bits that count for nothing; the decoder refuses what sets them.
+            // The last letter of base64 has bits that count for nothing; the decoder refuses what
+            // sets them.
             assert!(read(&ours, &header_of(&bad), at(0)).is_none(), "{bad}");
         }
         let (text, tag) = good.rsplit_once('.').unwrap();

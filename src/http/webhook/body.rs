@@ -12,7 +12,8 @@ use crate::http::problem::{Code, Problem};
 /// Longest time for the whole body. Svix gives up after 15 s.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Returns the whole body, of at most `max` bytes. A body in more than one chunk is counted in `held`.
+/// Returns the whole body, of at most `max` bytes. A body in more than one chunk is counted in
+/// `held`.
 ///
 /// # Errors
 ///
@@ -68,8 +69,9 @@ async fn read_chunk(payload: &mut web::Payload) -> Result<Option<Bytes>, Problem
     chunk.map_err(|_| Problem::new(Code::InvalidRequest, "the body ended before it was whole"))
 }
 
-/// A body of many chunks. The chunks themselves are not kept: one byte of a chunk keeps the whole buffer of its connection alive.
-/// A single growing buffer is not used either: while it moves, it takes three times the size of the body.
+/// A body of many chunks. The chunks themselves are not kept: one byte of a chunk keeps the whole
+/// buffer of its connection alive. A single growing buffer is not used either: while it moves, it
+/// takes three times the size of the body.
 #[derive(Default)]
 struct Pieces {
     full: Vec<BytesMut>,

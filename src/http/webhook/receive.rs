@@ -1,7 +1,7 @@
 //! Verifies a delivery, publishes its event, answers.
 //!
-//! What holds here: a 2xx is sent only after the queue has the event on disk, and nothing is read from a body before
-//! its signature is good.
+//! What holds here: a 2xx is sent only after the queue has the event on disk, and nothing is read
+//! from a body before its signature is good.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -24,8 +24,8 @@ use crate::metrics::{self, WebhookResult};
 use crate::queue::Queue;
 use crate::trace;
 
-/// Bodies above this many bytes are verified on a thread of their own: the SHA-256 of 64 KiB takes about 0.2 ms, of
-/// 1 MiB 3 ms, in which no other delivery would be answered.
+/// Bodies above this many bytes are verified on a thread of their own: the SHA-256 of 64 KiB takes
+/// about 0.2 ms, of 1 MiB 3 ms, in which no other delivery would be answered.
 const VERIFIED_ELSEWHERE_ABOVE: usize = 64 * 1024;
 
 /// What the route needs.
@@ -55,7 +55,8 @@ impl Webhooks {
 #[derive(Serialize, ToSchema)]
 #[schema(as = Delivery)]
 pub struct Answer<'a> {
-    /// `queued`, or `ignored` for a verified event of another type than the three, and for a ping of Svix's own.
+    /// `queued`, or `ignored` for a verified event of another type than the three, and for a ping
+    /// of Svix's own.
     status: &'static str,
     event_id: &'a str,
     /// The type of an event that is ignored.

@@ -1,9 +1,11 @@
 //! The consumer of the embedded queue: takes rows out of the queue file, in batches.
 //!
 //! - One read at a time, over all consumers: rows read after the cursor belong to one consumer.
-//! - A read continues when the call that started it is dropped, and the next call has its result: a new read would cost the
-//!   connection, since SQLite's answers cannot be left half read, and the work.
-//! - Nothing else is read in advance. Rows that were read for a consumer that is stopped or dropped are returned.
+//! - A read continues when the call that started it is dropped, and the next call has its result: a
+//!   new read would cost the connection, since SQLite's answers cannot be left half read, and the
+//!   work.
+//! - Nothing else is read in advance. Rows that were read for a consumer that is stopped or dropped
+//!   are returned.
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
@@ -25,7 +27,8 @@ use crate::queue::batch::{Batch, Lease as BatchLease, Source};
 use crate::queue::error::Unavailable;
 use crate::tasks;
 
-/// How often an idle consumer looks for rows of another process (`events replay`), which cannot wake it.
+/// How often an idle consumer looks for rows of another process (`events replay`), which cannot
+/// wake it.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Takes events in batches. Several share one queue.
@@ -122,7 +125,8 @@ impl Consumer {
         })
     }
 
-    /// Returns once the rows are deleted on disk. If it is dropped before, the rows are deleted or delivered again.
+    /// Returns once the rows are deleted on disk. If it is dropped before, the rows are deleted or
+    /// delivered again.
     ///
     /// # Errors
     /// Fails if the rows could not be deleted: they are delivered again.

@@ -1,13 +1,15 @@
-//! Finds events that kill the process: the file stores whether the process that takes events shut down in order, and if not, at
-//! which event it was.
+//! Finds events that kill the process: the file stores whether the process that takes events shut
+//! down in order, and if not, at which event it was.
 //!
-//! Without a delivery limit a poison event would kill every next process. RabbitMQ counts deliveries. Here that would cost a
-//! write per batch, so nothing is counted until there is a reason:
+//! Without a delivery limit a poison event would kill every next process. RabbitMQ counts
+//! deliveries. Here that would cost a write per batch, so nothing is counted until there is a
+//! reason:
 //!
 //! - After `CRASHES_MAX` crashes in a row, the oldest events are isolated.
-//! - An isolated event is leased while no other event is, and the file says which one it is. So the next crash was at this
-//!   event, and counts against it.
-//! - After `CRASHES_AT_EVENT_MAX` crashes it is a poison event: a dead letter, which is recorded as failed and not applied.
+//! - An isolated event is leased while no other event is, and the file says which one it is. So the
+//!   next crash was at this event, and counts against it.
+//! - After `CRASHES_AT_EVENT_MAX` crashes it is a poison event: a dead letter, which is recorded as
+//!   failed and not applied.
 //! - Once all isolated events are done, or no event waits, the count of crashes starts again.
 
 use sqlx::sqlite::SqliteConnection;
@@ -22,8 +24,9 @@ const CRASHES_MAX: i64 = 3;
 /// Crashes that count as chance though this event was isolated.
 const CRASHES_AT_EVENT_MAX: i64 = 5;
 
-/// How many events can be isolated, oldest first. Events are delivered in order, so those that were in flight are among the
-/// oldest; this is more than can be in flight (`WORKER_BATCH` times `WORKER_CONCURRENCY`, by default 1,000).
+/// How many events can be isolated, oldest first. Events are delivered in order, so those that were
+/// in flight are among the oldest; this is more than can be in flight (`WORKER_BATCH` times
+/// `WORKER_CONCURRENCY`, by default 1,000).
 const ISOLATED_MAX: i64 = 20_000;
 
 const FOUND: &str = "select running, unclean_ends, alone from session";
@@ -47,7 +50,8 @@ pub struct CrashGuard {
     file: QueueFile,
     /// Kept while events are isolated: each is written.
     connection: KeptConnection,
-    /// Set before the file says so: a call that is dropped in between must not prevent the write at the shutdown.
+    /// Set before the file says so: a call that is dropped in between must not prevent the write at
+    /// the shutdown.
     is_running: bool,
     has_started: bool,
     /// Whether the file still counts crashes before this process.
@@ -74,7 +78,8 @@ impl CrashGuard {
         }
     }
 
-    /// Starts when the first event is asked for: a process that only publishes does not count. `None` if it has started.
+    /// Starts when the first event is asked for: a process that only publishes does not count.
+    /// `None` if it has started.
     pub async fn start(&mut self) -> Result<Option<CrashFindings>, Error> {
         if self.has_started {
             return Ok(None);

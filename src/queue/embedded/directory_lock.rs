@@ -1,7 +1,7 @@
 //! A lock on the data directory: only one process may take events from it.
 //!
-//! Two of them would both deliver every event. The system releases the lock when the process ends, however it ends, so there is
-//! no stale lock to remove. Commands that only publish do not need it.
+//! Two of them would both deliver every event. The system releases the lock when the process ends,
+//! however it ends, so there is no stale lock to remove. Commands that only publish do not need it.
 
 use std::fs::{File, TryLockError};
 use std::io::Write;

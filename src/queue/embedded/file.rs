@@ -1,11 +1,12 @@
 //! The file of the embedded queue: created, checked and opened.
 //!
-//! - Only a file of this program, in a known version, is opened. Any other file is refused with an error that says what to do,
-//!   and not changed.
+//! - Only a file of this program, in a known version, is opened. Any other file is refused with an
+//!   error that says what to do, and not changed.
 //! - A commit is on disk when it returns: write-ahead log, `synchronous = FULL`.
-//! - The file keeps its greatest size: pages of acknowledged events are used again. The log beside it restarts after every full
-//!   checkpoint and is cut to `LOG_BYTES_MAX` then. It cannot restart during a read, so every read here is short; another
-//!   program that keeps a read open makes it grow until it ends.
+//! - The file keeps its greatest size: pages of acknowledged events are used again. The log beside
+//!   it restarts after every full checkpoint and is cut to `LOG_BYTES_MAX` then. It cannot restart
+//!   during a read, so every read here is short; another program that keeps a read open makes it
+//!   grow until it ends.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,7 +20,8 @@ use sqlx::{ConnectOptions, Connection, Executor};
 use crate::private_file;
 use crate::queue::error::OpenError;
 
-/// What upgrades a file to each version, from an empty one. `PRAGMA user_version` says how many of them it has.
+/// What upgrades a file to each version, from an empty one. `PRAGMA user_version` says how many of
+/// them it has.
 const UPGRADES: [&str; 3] = [
     include_str!("schema.sql"),
     include_str!("upgrade_2.sql"),
@@ -28,7 +30,8 @@ const UPGRADES: [&str; 3] = [
 
 const SCHEMA_VERSION: i64 = UPGRADES.len() as i64;
 
-/// What `PRAGMA application_id` says of a queue file: "CSQ1". Keeps the program from writing into another's database.
+/// What `PRAGMA application_id` says of a queue file: "CSQ1". Keeps the program from writing into
+/// another's database.
 const APPLICATION_ID: i64 = 0x4353_5131;
 
 /// Whether the file is new.
@@ -42,12 +45,14 @@ const IS_OLDER: &str = "select user_version < ?1 from pragma_user_version";
 /// Whether the file has an ID. A file of an older version has none.
 const HAS_IDENTITY: &str = "select exists (select 1 from sqlite_schema where name = 'identity')";
 
-/// Gives the file an ID, which stays when it is moved. The version does not change: an older version ignores the ID.
+/// Gives the file an ID, which stays when it is moved. The version does not change: an older
+/// version ignores the ID.
 const IDENTIFY: &str =
     "create table if not exists identity (id integer primary key check (id = 1), value text not null) strict;
      insert or ignore into identity values (1, lower(hex(randomblob(16))))";
 
-/// Before 3.51.3 two connections could damage a file when one of them restarted the write-ahead log.
+/// Before 3.51.3 two connections could damage a file when one of them restarted the write-ahead
+/// log.
 const SQLITE_VERSION_MIN: [u32; 3] = [3, 51, 3];
 
 /// Longest wait for a lock of another process, which only inserts a few rows.
@@ -56,11 +61,12 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time between attempts to switch to the write-ahead log, while several processes create the file.
 const SWITCH_AGAIN: Duration = Duration::from_millis(5);
 
-/// Size to which the write-ahead log is cut when it restarts, in bytes: more than it needs between two checkpoints.
+/// Size to which the write-ahead log is cut when it restarts, in bytes: more than it needs between
+/// two checkpoints.
 const LOG_BYTES_MAX: &str = "67108864";
 
-/// Largest file, in pages (16 MiB), that is checked for damage at opening. The check reads every page: with a backlog it
-/// would delay the start for minutes; usually the queue is empty.
+/// Largest file, in pages (16 MiB), that is checked for damage at opening. The check reads every
+/// page: with a backlog it would delay the start for minutes; usually the queue is empty.
 const CHECKED_PAGES_MAX: i64 = 4096;
 
 /// What was found at the path of a queue file.
@@ -115,7 +121,8 @@ impl QueueFile {
         let start = Instant::now();
         let mut connection = loop {
             match self.connect().await {
-                // The switch to the write-ahead log does not wait for a lock: SQLite is busy at once.
+                // The switch to the write-ahead log does not wait for a lock: SQLite is busy at
+                // once.
                 Err(error)
                     if primary_code(&error) == Some(BUSY) && start.elapsed() < BUSY_TIMEOUT =>
                 {
@@ -124,7 +131,8 @@ impl QueueFile {
                 connected => break connected.map_err(refused)?,
             }
         };
-        // SQLite opens a read-only file without an error, and fails at the first write, even of no rows.
+        // SQLite opens a read-only file without an error, and fails at the first write, even of no
+        // rows.
         let write = connection.execute("delete from queue where false").await;
         write.map_err(refused)?;
         Ok(connection)
@@ -166,7 +174,8 @@ impl QueueFile {
         true
     }
 
-    /// A connection that writes. The file must exist: a queue whose file was removed must fail, not start empty.
+    /// A connection that writes. The file must exist: a queue whose file was removed must fail, not
+    /// start empty.
     pub async fn connect(&self) -> Result<SqliteConnection, sqlx::Error> {
         let mut options = self
             .options()
@@ -193,11 +202,12 @@ impl QueueFile {
             .disable_statement_logging()
     }
 
-    /// Creates the directory and the file if they are missing. Bodies are personal data, so other users may not read them;
-    /// SQLite gives its log the permissions of the file.
+    /// Creates the directory and the file if they are missing. Bodies are personal data, so other
+    /// users may not read them; SQLite gives its log the permissions of the file.
     fn create(&self) -> io::Result<()> {
-        // A close of any handle on a file drops the locks that SQLite holds on it in the same process. So a file that may
-        // be in use is never opened here, and a new one is not used before it is closed.
+        // A close of any handle on a file drops the locks that SQLite holds on it in the same
+        // process. So a file that may be in use is never opened here, and a new one is not used
+        // before it is closed.
         static CREATING: Mutex<()> = Mutex::new(());
         let _creating = CREATING.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(directory) = self
@@ -224,7 +234,8 @@ impl QueueFile {
         if self.ask(connection, IS_EMPTY).await? {
             self.upgrade(connection, IS_EMPTY).await?;
         }
-        // Only after the check. An older program may run beside it: it names the columns that it knows.
+        // Only after the check. An older program may run beside it: it names the columns that it
+        // knows.
         if self.recognize(connection).await? < SCHEMA_VERSION {
             self.upgrade(connection, IS_OLDER).await?;
         }

@@ -1,4 +1,5 @@
-//! Which rows of the queue are leased to a consumer. In memory only: after a restart every row is delivered again.
+//! Which rows of the queue are leased to a consumer. In memory only: after a restart every row is
+//! delivered again.
 //!
 //! A row is in one of four states, and every way out of the second leads to one of the others:
 //! - not seen: its `seq` is greater than the cursor;
@@ -6,12 +7,14 @@
 //! - returned: its lease was dropped; the next batch takes it before any new row;
 //! - acknowledged: it is no longer in the file.
 //!
-//! Poison rows (`crash_guard.rs`) are in none of them: they are leased to the consumers of dead letters, or wait for one.
+//! Poison rows (`crash_guard.rs`) are in none of them: they are leased to the consumers of dead
+//! letters, or wait for one.
 //!
-//! Why the cursor skips no row: SQLite lets one transaction write at a time, over all processes. It gives a row its `seq` inside
-//! that transaction, greater than every one before (`autoincrement` remembers the greatest ever, deleted rows too). So rows
-//! become visible in the order of `seq`: a reader that sees row n sees every row before n that will ever be. The numbers of
-//! a transaction that was rolled back are given again, but nothing has seen them.
+//! Why the cursor skips no row: SQLite lets one transaction write at a time, over all processes. It
+//! gives a row its `seq` inside that transaction, greater than every one before (`autoincrement`
+//! remembers the greatest ever, deleted rows too). So rows become visible in the order of `seq`: a
+//! reader that sees row n sees every row before n that will ever be. The numbers of a transaction
+//! that was rolled back are given again, but nothing has seen them.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -59,7 +62,8 @@ impl InFlightRows {
         rows.poison_waiting = rows.poison.clone();
     }
 
-    /// How many of `count` rows may be leased now: one in isolation, and none while that one is leased.
+    /// How many of `count` rows may be leased now: one in isolation, and none while that one is
+    /// leased.
     pub fn allowed(&self, count: usize) -> usize {
         let rows = self.rows();
         match rows.isolated_up_to {
@@ -97,8 +101,8 @@ impl InFlightRows {
         self.rows().cursor
     }
 
-    /// Leases rows that were read after the cursor, except poison rows, and moves the cursor. `is_all` is true if there are no
-    /// more.
+    /// Leases rows that were read after the cursor, except poison rows, and moves the cursor.
+    /// `is_all` is true if there are no more.
     pub fn lease_new(self: &Arc<Self>, mut seqs: Vec<i64>, is_all: bool) -> Lease {
         let mut rows = self.rows();
         if let Some(last) = seqs.last() {
@@ -133,8 +137,8 @@ impl InFlightRows {
         }
     }
 
-    /// Whether about so many rows can be leased, without a read: another process may have published more. Numbers follow each
-    /// other without a gap, except for rows that were deleted by hand.
+    /// Whether about so many rows can be leased, without a read: another process may have published
+    /// more. Numbers follow each other without a gap, except for rows that were deleted by hand.
     pub fn has(&self, count: usize) -> bool {
         let rows = self.rows();
         let Some(newest) = rows.newest.filter(|_| count > 1) else {
@@ -161,7 +165,8 @@ impl InFlightRows {
     }
 
     fn rows(&self) -> MutexGuard<'_, Rows> {
-        // No code that holds the lock can leave the rows half changed, so a panic elsewhere does no harm.
+        // No code that holds the lock can leave the rows half changed, so a panic elsewhere does no
+        // harm.
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -5,7 +5,8 @@ use sqlx::{Connection, Error};
 
 use super::file::QueueFile;
 
-/// A connection that is opened when needed. An error drops it, and SQLite rolls back what was open; the next one is new.
+/// A connection that is opened when needed. An error drops it, and SQLite rolls back what was open;
+/// the next one is new.
 pub struct KeptConnection {
     file: QueueFile,
     is_reader: bool,

@@ -1,5 +1,5 @@
-//! The contract of the embedded queue, on real files. Faults are in `faults`, refusals at opening in `opening`, crashes in
-//! `crash_guard`.
+//! The contract of the embedded queue, on real files. Faults are in `faults`, refusals at opening
+//! in `opening`, crashes in `crash_guard`.
 
 mod crash_guard;
 mod faults;

@@ -1,12 +1,14 @@
 //! The one task that writes to the queue file.
 //!
-//! - It takes all that waits, publishes and acknowledgements, writes it in one transaction, and answers after the commit. The
-//!   longer a commit takes, the more wait for the next one: the groups find their size without a timer.
-//! - When a transaction fails, the acknowledgements of its group are tried once more without the publishes: a full disk
-//!   must not keep the queue from being drained.
-//! - After a failure `ready` reports it until a publish, or a trial in its place, has succeeded: if no events are sent to
-//!   a queue that is not ready, no event could show that it is ready again.
-//! - After a panic it starts again: its connection is dropped, with what was half done, and the callers try again.
+//! - It takes all that waits, publishes and acknowledgements, writes it in one transaction, and
+//!   answers after the commit. The longer a commit takes, the more wait for the next one: the
+//!   groups find their size without a timer.
+//! - When a transaction fails, the acknowledgements of its group are tried once more without the
+//!   publishes: a full disk must not keep the queue from being drained.
+//! - After a failure `ready` reports it until a publish, or a trial in its place, has succeeded: if
+//!   no events are sent to a queue that is not ready, no event could show that it is ready again.
+//! - After a panic it starts again: its connection is dropped, with what was half done, and the
+//!   callers try again.
 
 use std::sync::{Arc, LazyLock};
 
@@ -24,14 +26,15 @@ use crate::backoff::Backoff;
 use crate::clerk::{SignedEvent, TraceContext};
 use crate::queue::error::{PublishError, Unavailable};
 
-/// Most publishes in one transaction. More lower the cost per event only little, and the first one waits longer.
+/// Most publishes in one transaction. More lower the cost per event only little, and the first one
+/// waits longer.
 const GROUP_MAX: usize = 256;
 
 /// Most acknowledgements in one transaction: more than there are consumers.
 const ACKS_MAX: usize = 64;
 
-/// Rows per statement, largest first. Many rows per statement are several times faster than one; few sizes keep the number of
-/// prepared statements small.
+/// Rows per statement, largest first. Many rows per statement are several times faster than one;
+/// few sizes keep the number of prepared statements small.
 const ROWS: [usize; 3] = [32, 8, 1];
 
 static INSERTS: LazyLock<[Arc<str>; 3]> = LazyLock::new(|| {
@@ -72,8 +75,9 @@ pub struct Writer {
     pub connection: KeptConnection,
     pub publishes: mpsc::Receiver<Publish>,
     pub acks: mpsc::Receiver<Ack>,
-    /// When to try again whether a publish would succeed, after a failure. A successful trial does not reset the intervals: on a
-    /// disk with little space left, trials and publishes could take turns.
+    /// When to try again whether a publish would succeed, after a failure. A successful trial does
+    /// not reset the intervals: on a disk with little space left, trials and publishes could take
+    /// turns.
     pub trials: Backoff,
     pub next_trial: Instant,
     /// Dropped when all is done.
@@ -134,7 +138,7 @@ impl Writer {
                 self.shared.health.good();
             }
             Err(error) => {
-                if !self.shared.health.get().is_err() {
+                if self.shared.health.get().is_ok() {
                     self.next_trial = Instant::now() + self.trials.next_interval();
                 }
                 self.shared.health.failed(error);
@@ -162,7 +166,8 @@ impl Writer {
         }
     }
 
-    /// Writes all or nothing. Returns the greatest `seq` of the published events; `None` without any.
+    /// Writes all or nothing. Returns the greatest `seq` of the published events; `None` without
+    /// any.
     async fn transaction(
         &mut self,
         publishes: &[Publish],

@@ -1,7 +1,7 @@
 //! The address of a broker: `AMQP_URL` as typed data, parsed strictly.
 //!
-//! lapin gets checked parts and never the URL, so that it cannot quote it. A demand on TLS in a parameter is obeyed or an
-//! error.
+//! lapin gets checked parts and never the URL, so that it cannot quote it. A demand on TLS in a
+//! parameter is obeyed or an error.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -64,7 +64,8 @@ impl Address {
     /// Parses one URL per node, separated by commas. `files` apply if a URL names none.
     ///
     /// # Errors
-    /// Fails for a URL that cannot be parsed or satisfied. No error holds a part of the URL's values.
+    /// Fails for a URL that cannot be parsed or satisfied. No error holds a part of the URL's
+    /// values.
     pub fn read(urls: &str, files: &Files) -> Result<Self, UrlError> {
         let has_scheme = |url: &str| {
             url.trim().split_once("://").is_some_and(|(scheme, _)| {
@@ -104,7 +105,8 @@ impl NodeAddress {
         format!("{}:{}/{vhost}", bracketed(&authority.host), authority.port)
     }
 
-    /// The TLS configuration for lapin. The files are read at each connection, so that a new certificate is used.
+    /// The TLS configuration for lapin. The files are read at each connection, so that a new
+    /// certificate is used.
     ///
     /// # Errors
     /// Fails for a file that cannot be used.

@@ -3,7 +3,8 @@
 use lapin::ErrorKind;
 use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 
-/// Describes the error, without any part of the URL: lapin's own texts hold the broker's replies, I/O errors and states.
+/// Describes the error, without any part of the URL: lapin's own texts hold the broker's replies,
+/// I/O errors and states.
 pub fn describe(error: &lapin::Error) -> String {
     match error.kind() {
         ErrorKind::ProtocolError(amqp) => amqp.get_message().to_string(),

@@ -1,15 +1,18 @@
-//! One connection to the broker, kept open: a supervisor connects, declares the topology, watches, and starts over.
+//! One connection to the broker, kept open: a supervisor connects, declares the topology, watches,
+//! and starts over.
 //!
 //! States, and what each means for an event in flight:
 //!
-//! - *idle*, or at the start of the first attempt: nothing is known yet, so events wait, within the publisher's limits, for the
-//!   result of that attempt.
+//! - *idle*, or at the start of the first attempt: nothing is known yet, so events wait, within the
+//!   publisher's limits, for the result of that attempt.
 //! - *connecting*: no events are accepted; readiness reports the reason.
-//! - *open*: a session, with one AMQP connection. Any part that meets an error on it ends the session, and all of it is dropped:
-//!   publishes in flight fail, unacknowledged deliveries are delivered again.
-//! - *blocked*, within an open session: the broker takes no publishes (a memory or disk alarm). No events are accepted; those
-//!   in flight fail for their sender and may be stored all the same. The connection is kept, however long the alarm lasts: a
-//!   new one would seem free until its first publish, and the old one could not even be closed.
+//! - *open*: a session, with one AMQP connection. Any part that meets an error on it ends the
+//!   session, and all of it is dropped: publishes in flight fail, unacknowledged deliveries are
+//!   delivered again.
+//! - *blocked*, within an open session: the broker takes no publishes (a memory or disk alarm). No
+//!   events are accepted; those in flight fail for their sender and may be stored all the same. The
+//!   connection is kept, however long the alarm lasts: a new one would seem free until its first
+//!   publish, and the old one could not even be closed.
 //! - *closed*: for good.
 
 use std::pin::pin;
@@ -37,25 +40,29 @@ use crate::tasks;
 /// Longest time to connect and declare, and to answer about the topology.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A broker that has not answered by then counts as away until it does: callers that wait for the first attempt get an answer.
+/// A broker that has not answered by then counts as away until it does: callers that wait for the
+/// first attempt get an answer.
 const SILENT_AFTER: Duration = Duration::from_secs(1);
 
-/// How often a publishing connection checks that the topology is complete: a deleted queue is only visible to its consumer.
-/// Eleven short requests; events that arrive between them are kept as unrouted.
+/// How often a publishing connection checks that the topology is complete: a deleted queue is only
+/// visible to its consumer. Eleven short requests; events that arrive between them are kept as
+/// unrouted.
 const COMPLETE_EVERY: Duration = Duration::from_secs(5);
 
-/// Longest time to close in order, which a blocked connection cannot: with the publisher's flush below the 3 s that a stop
-/// has for the queue.
+/// Longest time to close in order, which a blocked connection cannot: with the publisher's flush
+/// below the 3 s that a stop has for the queue.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(1500);
 
-/// Seconds between heartbeats, unless the URL sets them: a dead peer is detected within two of them.
+/// Seconds between heartbeats, unless the URL sets them: a dead peer is detected within two of
+/// them.
 const HEARTBEAT_S: u16 = 20;
 
-/// Bytes per frame, unless the URL sets them: lapin keeps 32 of each direction in memory, and an event has 3 KB.
+/// Bytes per frame, unless the URL sets them: lapin keeps 32 of each direction in memory, and an
+/// event has 3 KB.
 const FRAME_MAX: u32 = 16 * 1024;
 
-/// A session that lasted this long was good: the next outage starts with short waits again. A broker or proxy that accepts and
-/// then ends connections does so at once.
+/// A session that lasted this long was good: the next outage starts with short waits again. A
+/// broker or proxy that accepts and then ends connections does so at once.
 const STABLE_AFTER: Duration = Duration::from_secs(2);
 
 /// Where to connect to, and what to declare.
@@ -247,11 +254,13 @@ struct Supervisor {
     closing: Shutdown,
 }
 
-/// The events of one connection. Each has exactly one listener, which always reads: several would share the events.
+/// The events of one connection. Each has exactly one listener, which always reads: several would
+/// share the events.
 type Events = BoxStream<'static, Event>;
 
 impl Supervisor {
-    /// Runs until the connection is closed, or no handle is left. A panic ends the open session; the next one is new.
+    /// Runs until the connection is closed, or no handle is left. A panic ends the open session;
+    /// the next one is new.
     fn start(self) {
         let supervisor = Arc::new(self);
         let (working, dying) = (Arc::clone(&supervisor), Arc::clone(&supervisor));

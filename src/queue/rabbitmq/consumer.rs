@@ -22,7 +22,8 @@ use crate::queue::error::{PUBLISH_TIMEOUT, Unavailable};
 /// How long the broker may take to create a consumer.
 const CONSUME_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Most events that are published again at once: as many as the channels take, and far below what may wait for them.
+/// Most events that are published again at once: as many as the channels take, and far below what
+/// may wait for them.
 const REPUBLISHED_AT_ONCE: usize = 256;
 
 /// A consumer of one source. It connects by itself.
@@ -36,14 +37,15 @@ pub struct Consumer {
     state: ConsumerState,
 }
 
-/// What a consumer does. The futures are kept over calls: to drop one would return the prefetched events to the broker, and
-/// count a delivery of each.
+/// What a consumer does. The futures are kept over calls: to drop one would return the prefetched
+/// events to the broker, and count a delivery of each.
 enum ConsumerState {
     /// Waits for a connection and opens a channel; `None` once the connection is closed for good.
     Connecting(BoxFuture<'static, Option<ConsumerChannel>>),
     /// The channel delivers, or is paused.
     Open(ConsumerChannel),
-    /// The channel is being paused or resumed with another prefetch; `None` if that fails. Takes some seconds at most.
+    /// The channel is being paused or resumed with another prefetch; `None` if that fails. Takes
+    /// some seconds at most.
     Changing(BoxFuture<'static, Option<ConsumerChannel>>),
     /// After `stop`: prefetched events are taken and acknowledged, and no more arrive.
     Draining(ConsumerChannel),
@@ -111,7 +113,8 @@ impl Consumer {
                     if channel.is_paused() && !channel.session.is_ended() {
                         self.change(Some(self.prefetch.now()));
                     } else {
-                        // The connection is lost, or the queue was deleted: all is created again, the queue too.
+                        // The connection is lost, or the queue was deleted: all is created again,
+                        // the queue too.
                         channel.session.end();
                         self.connect();
                     }
@@ -166,7 +169,8 @@ impl Consumer {
         }
     }
 
-    /// See `queue::Consumer::pause`. Returns false if the connection is lost: then everything in flight is delivered again.
+    /// See `queue::Consumer::pause`. Returns false if the connection is lost: then everything in
+    /// flight is delivered again.
     pub async fn pause(&mut self) -> bool {
         match self.channel().await {
             Some(channel) => channel.pause().await,
@@ -211,20 +215,22 @@ impl Consumer {
         None
     }
 
-    /// See `queue::Consumer::return_prefetched`. Events that the queue does not take now are taken later: a nack would spend a
-    /// delivery of each event for certain, and to keep it does so only if the process dies.
+    /// See `queue::Consumer::return_prefetched`. Events that the queue does not take now are taken
+    /// later: a nack would spend a delivery of each event for certain, and to keep it does so only
+    /// if the process dies.
     pub async fn return_prefetched(&mut self) {
         if self.pause().await {
             self.republish_prefetched().await;
         }
     }
 
-    /// Publishes the prefetched events again, and acknowledges those that the queue takes. Returns the number of the others.
-    /// The channel must be paused.
+    /// Publishes the prefetched events again, and acknowledges those that the queue takes. Returns
+    /// the number of the others. The channel must be paused.
     ///
-    /// A quorum queue counts every delivery that ends without an acknowledgement, by a kill or by a nack (RabbitMQ's guide to
-    /// quorum queues, "Poison Message Handling"; before 4.3 there is no other return). A long outage would spend the limit of
-    /// good events. The count of a message that is published again starts at 0, but a possible poison message is marked.
+    /// A quorum queue counts every delivery that ends without an acknowledgement, by a kill or by a
+    /// nack (RabbitMQ's guide to quorum queues, "Poison Message Handling"; before 4.3 there is no
+    /// other return). A long outage would spend the limit of good events. The count of a message
+    /// that is published again starts at 0, but a possible poison message is marked.
     async fn republish_prefetched(&mut self) -> usize {
         let (source, publisher) = (self.source, self.publisher.clone());
         let Some(channel) = self.channel().await else {
@@ -267,7 +273,8 @@ impl Consumer {
         count
     }
 
-    /// See `queue::Consumer::stop`. Prefetched events are still taken: to return them would count as a delivery of each.
+    /// See `queue::Consumer::stop`. Prefetched events are still taken: to return them would count
+    /// as a delivery of each.
     pub async fn stop(&mut self) {
         // Otherwise its events in flight are delivered again.
         drop(timeout(CANCEL_TIMEOUT, self.finish_change()).await);
@@ -280,7 +287,8 @@ impl Consumer {
     }
 }
 
-/// Waits for a connection and opens a channel, through any outage; `None` once the connection is closed for good.
+/// Waits for a connection and opens a channel, through any outage; `None` once the connection is
+/// closed for good.
 async fn open(connection: Connection, subscription: Subscription) -> Option<ConsumerChannel> {
     let mut backoff = Backoff::for_outage();
     loop {
@@ -300,8 +308,9 @@ async fn open(connection: Connection, subscription: Subscription) -> Option<Cons
     }
 }
 
-/// The same channel after a pause, resumed with `prefetch` if that is given; events prefetched and in flight stay valid. `None`
-/// if that fails: then the session is ended, and all of them are delivered again.
+/// The same channel after a pause, resumed with `prefetch` if that is given; events prefetched and
+/// in flight stay valid. `None` if that fails: then the session is ended, and all of them are
+/// delivered again.
 async fn changed(mut channel: ConsumerChannel, prefetch: Option<u16>) -> Option<ConsumerChannel> {
     if !channel.pause().await {
         return None;

@@ -1,7 +1,7 @@
 //! One channel with one consumer: what the broker sends over it, and what of that is acknowledged.
 //!
-//! One consumer per channel: an acknowledgement of several tags covers all earlier ones on the channel, and two of them at
-//! once could overtake each other, which closes the channel.
+//! One consumer per channel: an acknowledgement of several tags covers all earlier ones on the
+//! channel, and two of them at once could overtake each other, which closes the channel.
 
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
@@ -25,24 +25,25 @@ use super::prefetch::{Delivered, Prefetched};
 use super::topology::{self, DELIVERY_LIMIT, Names};
 use crate::queue::batch::{Batch, DeliveryTags, Lease, Source};
 
-/// Deliveries without an acknowledgement from which on an event may be a poison message: half of the queue's limit, so that
-/// the other half can be spent on it in isolation.
+/// Deliveries without an acknowledgement from which on an event may be a poison message: half of
+/// the queue's limit, so that the other half can be spent on it in isolation.
 const POISON_FROM: i64 = DELIVERY_LIMIT / 2;
 
 /// How often a wait for many deliveries counts them: a write of many takes several times as long.
 const COUNT_EVERY: Duration = Duration::from_millis(5);
 
-/// An acknowledgement waits for so many events, or so long: the broker writes each to its log, whatever number of events it
-/// is for. Events that are delivered again after a kill in between change nothing. Never for so many that the broker sends
-/// no more.
+/// An acknowledgement waits for so many events, or so long: the broker writes each to its log,
+/// whatever number of events it is for. Events that are delivered again after a kill in between
+/// change nothing. Never for so many that the broker sends no more.
 const ACKNOWLEDGED_TOGETHER: usize = 16;
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_millis(10);
 
-/// How long the broker may take to cancel a consumer. A stop has no time for a dead connection that seems alive.
+/// How long the broker may take to cancel a consumer. A stop has no time for a dead connection that
+/// seems alive.
 pub const CANCEL_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long the broker waits for an acknowledgement, in milliseconds: its own default, whatever is configured there. Known to
-/// RabbitMQ from 4.3 on; older versions only read their configuration.
+/// How long the broker waits for an acknowledgement, in milliseconds: its own default, whatever is
+/// configured there. Known to RabbitMQ from 4.3 on; older versions only read their configuration.
 const CONSUMER_TIMEOUT_MS: i64 = 30 * 60 * 1000;
 
 /// What to consume.
@@ -53,8 +54,8 @@ pub struct Subscription {
     pub prefetch: u16,
 }
 
-/// Whether the queue of this source counts deliveries, and gives an event up by their number. The limit of the other queues
-/// does not matter.
+/// Whether the queue of this source counts deliveries, and gives an event up by their number. The
+/// limit of the other queues does not matter.
 pub fn counts_deliveries(source: Source) -> bool {
     source == Source::Events
 }
@@ -123,7 +124,8 @@ impl ConsumerChannel {
                 prefetch,
             },
         ) = (&self.channel, &self.subscription);
-        // Quorum queues refuse a limit that channels share. It applies to the consumers created after it.
+        // Quorum queues refuse a limit that channels share. It applies to the consumers created
+        // after it.
         let qos = BasicQosOptions { global: false };
         channel.basic_qos(*prefetch, qos).await?;
         if *source == Source::Rescued {
@@ -149,7 +151,8 @@ impl ConsumerChannel {
         self.in_flight > 0
     }
 
-    /// Whether so many rescued events are prefetched that more could expire before they are delivered.
+    /// Whether so many rescued events are prefetched that more could expire before they are
+    /// delivered.
     pub fn is_full(&self) -> bool {
         let half = usize::from(self.subscription.prefetch) / 2;
         self.subscription.source == Source::Rescued
@@ -165,8 +168,8 @@ impl ConsumerChannel {
         matches!(self.stream, Stream::Delivering(_))
     }
 
-    /// Waits until `count` deliveries are prefetched, or enough to end a batch. Returns false if none is, and no more can
-    /// arrive. Cancel-safe.
+    /// Waits until `count` deliveries are prefetched, or enough to end a batch. Returns false if
+    /// none is, and no more can arrive. Cancel-safe.
     ///
     /// A wait for many only counts now and then, so that not every delivery wakes it.
     pub async fn wait_for(&mut self, count: usize) -> bool {
@@ -203,7 +206,8 @@ impl ConsumerChannel {
         }
     }
 
-    /// Takes what has arrived off the stream. Later deliveries wake nothing until the stream is awaited.
+    /// Takes what has arrived off the stream. Later deliveries wake nothing until the stream is
+    /// awaited.
     fn take_arrived(&mut self) {
         while let Stream::Delivering(deliveries) = &mut self.stream
             && let Some(next) = deliveries.next().now_or_never()
@@ -229,7 +233,8 @@ impl ConsumerChannel {
         });
     }
 
-    /// Returns a batch of the prefetched events; `None` if there is none. A possible poison message is alone in its batch.
+    /// Returns a batch of the prefetched events; `None` if there is none. A possible poison message
+    /// is alone in its batch.
     pub fn take_batch(&mut self, batch_max: NonZeroUsize) -> Option<Batch> {
         let taken = self.prefetched.take_batch(batch_max);
         let may_be_poison = taken.first()?.may_be_poison;
@@ -243,7 +248,8 @@ impl ConsumerChannel {
         })
     }
 
-    /// Puts a batch before all prefetched events. Events of another channel are delivered again anyway.
+    /// Puts a batch before all prefetched events. Events of another channel are delivered again
+    /// anyway.
     pub fn prepend_batch(&mut self, batch: Batch) {
         if let Lease::RabbitMq(DeliveryTags { channel, tags }) = batch.lease
             && channel == self.number
@@ -273,8 +279,8 @@ impl ConsumerChannel {
         self.prefetched.push_front(delivered);
     }
 
-    /// Has the broker send nothing more. What it has sent can be taken and acknowledged as before. Returns false, and ends the
-    /// session, if the broker does not answer.
+    /// Has the broker send nothing more. What it has sent can be taken and acknowledged as before.
+    /// Returns false, and ends the session, if the broker does not answer.
     pub async fn pause(&mut self) -> bool {
         let tag = match &self.stream {
             Stream::Delivering(deliveries) => deliveries.tag(),
@@ -308,7 +314,8 @@ impl ConsumerChannel {
         is_canceled
     }
 
-    /// Removes the bindings of rescued events, if this channel consumes them and only `own` of our consumers are left.
+    /// Removes the bindings of rescued events, if this channel consumes them and only `own` of our
+    /// consumers are left.
     async fn unbind_rescued(&self, own: u32) {
         if self.subscription.source == Source::Rescued {
             let unbound = topology::unbind_rescued(&self.channel, &self.subscription.names, own);
@@ -340,8 +347,8 @@ impl ConsumerChannel {
         Ok(())
     }
 
-    /// Acknowledges tags of this channel. One acknowledgement covers all earlier ones: if an earlier tag is not acknowledged,
-    /// each is acknowledged alone. A failure ends the session.
+    /// Acknowledges tags of this channel. One acknowledgement covers all earlier ones: if an
+    /// earlier tag is not acknowledged, each is acknowledged alone. A failure ends the session.
     pub async fn acknowledge(&mut self, tags: &[u64]) -> Result<(), ()> {
         let acknowledged = self.try_acknowledge(tags).await;
         acknowledged.map_err(|_| self.session.end())
@@ -386,14 +393,16 @@ impl ConsumerChannel {
         Ok(())
     }
 
-    /// Returns all unacknowledged events by a nack, and closes. Before RabbitMQ 4.3 it counts as a delivery of each event.
+    /// Returns all unacknowledged events by a nack, and closes. Before RabbitMQ 4.3 it counts as a
+    /// delivery of each event.
     pub async fn nack_all(mut self) {
         if self.send_ack().await.is_ok() {
             let options = BasicNackOptions {
                 multiple: true,
                 requeue: true,
             };
-            // The tag 0 stands for all deliveries. If it fails, the end of the channel does the same.
+            // The tag 0 stands for all deliveries. If it fails, the end of the channel does the
+            // same.
             let nack = self.channel.basic_nack(0, options);
             drop(timeout(CANCEL_TIMEOUT, nack).await);
         }
@@ -417,7 +426,8 @@ struct AcknowledgedTags {
 }
 
 impl AcknowledgedTags {
-    /// Whether these ascending tags are all up to their last that are not acknowledged: one acknowledgement covers them.
+    /// Whether these ascending tags are all up to their last that are not acknowledged: one
+    /// acknowledgement covers them.
     fn are_completed_by(&self, tags: &[u64]) -> bool {
         let Some(last) = tags.last() else {
             return false;

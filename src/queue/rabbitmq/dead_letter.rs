@@ -1,7 +1,7 @@
 //! Why an event is in a secondary queue: the broker's headers as an `error_code` and a text.
 //!
-//! A message that is dead-lettered again has an entry in `x-death` for each time. The first one is the cause: the later ones
-//! happened to a message that was in a secondary queue already.
+//! A message that is dead-lettered again has an entry in `x-death` for each time. The first one is
+//! the cause: the later ones happened to a message that was in a secondary queue already.
 
 use lapin::types::{AMQPValue, FieldTable};
 

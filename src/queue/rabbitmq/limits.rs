@@ -1,5 +1,5 @@
-//! Limits of a broker, learned from its refusals: the size of a message, and how long an event may stay unacknowledged. AMQP
-//! has no request for either.
+//! Limits of a broker, learned from its refusals: the size of a message, and how long an event may
+//! stay unacknowledged. AMQP has no request for either.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -47,8 +47,8 @@ impl Limits {
         self.body_max.store(0, Ordering::Relaxed);
     }
 
-    /// Learns from the refusal of one of these bodies. Returns the largest body that can be queued: the broker counts more
-    /// than the body.
+    /// Learns from the refusal of one of these bodies. Returns the largest body that can be queued:
+    /// the broker counts more than the body.
     pub fn learn_body_max(&self, refusal: TooLarge, bodies: impl Iterator<Item = usize>) -> u64 {
         let bodies = bodies
             .filter_map(|bytes| u64::try_from(bytes).ok())
@@ -90,7 +90,8 @@ fn too_large_in(text: &str) -> Option<TooLarge> {
     })
 }
 
-/// `delivery acknowledgement on channel 1 timed out. Timeout value used: 1800000 ms. …`, in RabbitMQ 3.10 to 4.2.
+/// `delivery acknowledgement on channel 1 timed out. Timeout value used: 1800000 ms. …`, in
+/// RabbitMQ 3.10 to 4.2.
 fn consumer_timeout_in(text: &str) -> Option<u64> {
     number_in(
         text.split_once("acknowledgement")?
@@ -118,7 +119,8 @@ pub fn is_above(bytes: usize, max: u64) -> bool {
     u64::try_from(bytes).is_ok_and(|bytes| bytes > max)
 }
 
-/// A time to live that no broker takes: the message is refused for it, once it is not refused for its size.
+/// A time to live that no broker takes: the message is refused for it, once it is not refused for
+/// its size.
 const NO_TIME: &str = "never";
 
 /// Whether this is the answer to `ask_body_max`.
@@ -126,8 +128,8 @@ pub fn is_answer(error: &lapin::Error) -> bool {
     too_large(error).is_some() || precondition(error).is_some_and(|text| text.contains(NO_TIME))
 }
 
-/// Asks whether a body of so many bytes can be queued, with a message that is refused in any case. Returns the limit if it cannot;
-/// `None` if it can or the broker does not answer.
+/// Asks whether a body of so many bytes can be queued, with a message that is refused in any case.
+/// Returns the limit if it cannot; `None` if it can or the broker does not answer.
 pub async fn ask_body_max(connection: &Connection, exchange: &str, bytes: usize) -> Option<u64> {
     let body = vec![0; bytes];
     let properties = BasicProperties::default().with_expiration(NO_TIME.into());

@@ -1,6 +1,7 @@
 //! RabbitMQ's management API: the policies of our queues, which AMQP does not show.
 //!
-//! It only reads. The figures there are some seconds old: a policy that was just set appears after up to ten.
+//! It only reads. The figures there are some seconds old: a policy that was just set appears after
+//! up to ten.
 
 use std::time::Duration;
 

@@ -22,14 +22,16 @@ const SENT_AT: &str = "svix-timestamp";
 /// The time of receipt in milliseconds: AMQP's own timestamp has only seconds.
 const RECEIVED_AT_MS: &str = "received-at-ms";
 
-/// Set on a possible poison message that is published again: the queue then counts its deliveries from 0.
+/// Set on a possible poison message that is published again: the queue then counts its deliveries
+/// from 0.
 const POSSIBLE_POISON: &str = "suspected";
 
 /// W3C's names for the trace of the event.
 const TRACEPARENT: &str = "traceparent";
 const TRACESTATE: &str = "tracestate";
 
-/// The routing key, one of four: an event that is not a known user event is routed like one that cannot be read.
+/// The routing key, one of four: an event that is not a known user event is routed like one that
+/// cannot be read.
 pub fn routing_key(event: &SignedEvent) -> &'static str {
     event.event_type().known_name().unwrap_or("user.unreadable")
 }
@@ -64,8 +66,8 @@ pub fn properties(event: &SignedEvent, may_be_poison: bool) -> BasicProperties {
         .with_headers(headers)
 }
 
-/// The event of a delivery from the queue of `source`. A message that was published by hand lacks some properties; it is not
-/// lost for that.
+/// The event of a delivery from the queue of `source`. A message that was published by hand lacks
+/// some properties; it is not lost for that.
 pub fn restore(delivery: Delivery, source: Source, names: &Names) -> SignedEvent {
     let properties = &delivery.properties;
     let time = |name| header(&delivery, name).and_then(integer);

@@ -1,6 +1,8 @@
-//! Prefetch: how many deliveries the broker may send in advance, and the buffer of those that are not taken yet.
+//! Prefetch: how many deliveries the broker may send in advance, and the buffer of those that are
+//! not taken yet.
 //!
-//! AMQP counts deliveries, and memory is counted in bytes: so the number follows the size of the last bodies.
+//! AMQP counts deliveries, and memory is counted in bytes: so the number follows the size of the
+//! last bodies.
 
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
@@ -14,25 +16,28 @@ const BATCHES_PREFETCHED: usize = 1;
 /// Largest prefetch; more only takes memory (RabbitMQ's guide sees no gain above some hundreds).
 const PREFETCH_MAX: usize = 2000;
 
-/// Bytes of bodies that a consumer may have prefetched and in flight. A thousand bodies of 3 KB are a tenth of it.
+/// Bytes of bodies that a consumer may have prefetched and in flight. A thousand bodies of 3 KB are
+/// a tenth of it.
 const BYTES_MAX: usize = 32 * 1024 * 1024;
 
-/// Prefetch while the size of bodies is not known: with the largest body that a receiver takes, 1 MiB unless
-/// `MAX_BODY_BYTES` is set, it fills `BYTES_MAX`.
+/// Prefetch while the size of bodies is not known: with the largest body that a receiver takes, 1
+/// MiB unless `MAX_BODY_BYTES` is set, it fills `BYTES_MAX`.
 const INITIAL: usize = 32;
 
-/// Prefetch of rescued events from the start: a policy's `message-ttl` takes what is not delivered yet.
-/// With half of them here no more is released (`ConsumerChannel::is_full`).
+/// Prefetch of rescued events from the start: a policy's `message-ttl` takes what is not delivered
+/// yet. With half of them here no more is released (`ConsumerChannel::is_full`).
 const RESCUED: usize = 10_000;
 
-/// Prefetch while a poison message may wait: all that a killed process had in flight count as delivered.
+/// Prefetch while a poison message may wait: all that a killed process had in flight count as
+/// delivered.
 const ISOLATED: usize = 1;
 
 /// Bytes in one batch that are enough to lower the prefetch for the size of bodies.
 const SIGNIFICANT_BYTES: usize = BYTES_MAX / 8;
 
-/// The prefetch: low at first, as high as the batches ask for once bodies are known to be small, low again when they are large.
-/// Deliveries that were sent before large bodies arrived are limited in number, not in bytes.
+/// The prefetch: low at first, as high as the batches ask for once bodies are known to be small,
+/// low again when they are large. Deliveries that were sent before large bodies arrived are limited
+/// in number, not in bytes.
 #[derive(Debug)]
 pub struct Prefetch {
     max: usize,
@@ -99,8 +104,8 @@ pub struct Delivered {
     pub may_be_poison: bool,
 }
 
-/// Deliveries that are not taken yet, in the order in which they arrived. The totals are kept, since every delivery asks
-/// whether a batch is full.
+/// Deliveries that are not taken yet, in the order in which they arrived. The totals are kept,
+/// since every delivery asks whether a batch is full.
 #[derive(Default)]
 pub struct Prefetched {
     deliveries: VecDeque<Delivered>,
@@ -117,8 +122,8 @@ impl Prefetched {
         self.deliveries.len()
     }
 
-    /// Whether these are `count` deliveries, or enough to end a batch: in bytes, or by a possible poison message, which is
-    /// alone in its batch.
+    /// Whether these are `count` deliveries, or enough to end a batch: in bytes, or by a possible
+    /// poison message, which is alone in its batch.
     pub fn fills(&self, count: usize) -> bool {
         self.count() >= count || self.bytes >= BATCH_BYTES_MAX || self.possible_poison > 0
     }

@@ -1,14 +1,16 @@
 //! Inspects a broker, without creating, binding or publishing anything.
 //!
-//! AMQP has no request for permissions or arguments, so each is probed by a request whose refusal is the answer:
+//! AMQP has no request for permissions or arguments, so each is probed by a request whose refusal
+//! is the answer:
 //!
-//! - Arguments: what exists is declared as we would, which changes nothing, or is refused with the difference. What is missing
-//!   is not declared.
+//! - Arguments: what exists is declared as we would, which changes nothing, or is refused with the
+//!   difference. What is missing is not declared.
 //! - The permission to declare: `Declaration::declare_impossible`.
 //! - The permissions to write and to read: a binding that does not exist is removed.
-//! - A leader: a queue that is empty and has no consumer is asked for a message, since one without a leader looks the same. A
-//!   message that arrives just then is returned.
-//! - An alarm: a message to an exchange that does not exist. The broker notifies a publisher that it accepts nothing now.
+//! - A leader: a queue that is empty and has no consumer is asked for a message, since one without
+//!   a leader looks the same. A message that arrives just then is returned.
+//! - An alarm: a message to an exchange that does not exist. The broker notifies a publisher that
+//!   it accepts nothing now.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -72,7 +74,8 @@ pub struct NodeInspection {
 pub struct TopologyInspection {
     /// The title of each exchange and queue, and its state.
     pub declarations: Vec<(String, DeclaredState)>,
-    /// The permissions that the user lacks: RabbitMQ's name of the permission, and the name of the exchange or queue.
+    /// The permissions that the user lacks: RabbitMQ's name of the permission, and the name of the
+    /// exchange or queue.
     pub refused: Vec<(&'static str, String)>,
     /// Why the broker takes no events now; `None` if it does.
     pub alarm: Option<String>,
@@ -127,7 +130,8 @@ pub async fn inspect(nodes: &[NodeAddress], names: &Names) -> BrokerInspection {
     inspection
 }
 
-/// Asks the first node that accepts the connection whether a body of so many bytes can be queued. Returns the limit if it cannot.
+/// Asks the first node that accepts the connection whether a body of so many bytes can be queued.
+/// Returns the limit if it cannot.
 pub async fn body_max(nodes: &[NodeAddress], names: &Names, bytes: usize) -> Option<u64> {
     for node in nodes {
         if let (_, Ok((connection, _events))) = meet(node).await {
@@ -143,7 +147,8 @@ fn missing_exchange(names: &Names) -> String {
     format!("{}.nowhere", names.namespace)
 }
 
-/// During an alarm the broker does not answer, and lapin sends nothing: the end of the process closes the connection then.
+/// During an alarm the broker does not answer, and lapin sends nothing: the end of the process
+/// closes the connection then.
 async fn close(connection: &Connection) {
     let close = connection.close(200, "checked".into());
     drop(timeout(Duration::from_millis(300), close).await);
@@ -181,7 +186,8 @@ fn is_this_machine(host: &str) -> bool {
     host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
-/// The product and version of a node. It sends them to every client, before any password; lapin does not expose them.
+/// The product and version of a node. It sends them to every client, before any password; lapin
+/// does not expose them.
 async fn greeting(address: &NodeAddress) -> Option<(String, String)> {
     let runtime = lapin::runtime::default_runtime().ok()?;
     let tls = address.tls().ok()?;
@@ -197,7 +203,8 @@ async fn greeting(address: &NodeAddress) -> Option<(String, String)> {
     let size = usize::try_from(u32::from_be_bytes([head[3], head[4], head[5], head[6]])).ok()?;
     let mut start = vec![0; (..=GREETING_MAX).contains(&size).then_some(size)?];
     socket.read_exact(&mut start).await.ok()?;
-    // Class and method, two bytes each, then the version of the protocol, one byte each: 10, 10, 0, 9.
+    // Class and method, two bytes each, then the version of the protocol, one byte each: 10, 10, 0,
+    // 9.
     let table = start.strip_prefix(&[0, 10, 0, 10, 0, 9])?;
     let (_, properties) = parse_field_table(table).ok()?;
     let text = |name: &str| match properties.inner().get(name) {
@@ -213,7 +220,8 @@ async fn inspect_topology(
     names: &Names,
 ) -> TopologyInspection {
     let mut found = TopologyInspection::default();
-    // Some refusals end the connection, and a silent broker answers nothing: the rest is not reported then.
+    // Some refusals end the connection, and a silent broker answers nothing: the rest is not
+    // reported then.
     let mut is_over = false;
     for declaration in topology::declarations(names) {
         let state = inspect_declaration(connection, &declaration, names, &mut found).await;
@@ -348,7 +356,8 @@ async fn waiting_events(connection: &Connection, name: &str) -> Result<u64, lapi
     Ok(events)
 }
 
-/// The permission that the user lacks to bind, and so to use, this queue and exchange; `None` if it has both.
+/// The permission that the user lacks to bind, and so to use, this queue and exchange; `None` if it
+/// has both.
 async fn refused_binding(
     connection: &Connection,
     queue: &str,
@@ -362,7 +371,8 @@ async fn refused_binding(
         channel.close(200, "checked".into()).await
     };
     let error = timeout(DECLARATION_TIMEOUT, unbound).await.ok()?.err()?;
-    // The queue must be writable, then the exchange readable; the text names the one that was refused.
+    // The queue must be writable, then the exchange readable; the text names the one that was
+    // refused.
     let text = channel_error(&error, AMQPSoftError::ACCESSREFUSED)?;
     Some(if text.contains("exchange") {
         ("read", exchange.to_owned())
@@ -371,7 +381,8 @@ async fn refused_binding(
     })
 }
 
-/// Why the broker takes no events now; `None` if it does. It sends the alarm to a connection that has published.
+/// Why the broker takes no events now; `None` if it does. It sends the alarm to a connection that
+/// has published.
 async fn alarm(connection: &Connection, mut events: Events, names: &Names) -> Option<String> {
     let blocked = async {
         loop {

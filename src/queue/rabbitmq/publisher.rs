@@ -1,12 +1,12 @@
 //! Publishes with confirms, several events at once, and answers only when the result is certain.
 //!
-//! lapin 4 has two traps, both seen in tests against a broker. When several tasks publish on one channel it reports false
-//! acknowledgements: so one task owns a channel, and all others hand it events. And a returned message can be attributed to
-//! the confirm of another one: so a batch is answered when all its confirms are in, and returned messages are recognized by
-//! their ID.
+//! lapin 4 has two traps, both seen in tests against a broker. When several tasks publish on one
+//! channel it reports false acknowledgements: so one task owns a channel, and all others hand it
+//! events. And a returned message can be attributed to the confirm of another one: so a batch is
+//! answered when all its confirms are in, and returned messages are recognized by their ID.
 //!
-//! `connection.rs` says what each state of the connection means for an event in flight. The caller may be dropped at any
-//! time: an event that was handed over is published all the same.
+//! `connection.rs` says what each state of the connection means for an event in flight. The caller
+//! may be dropped at any time: an event that was handed over is published all the same.
 
 use std::collections::HashSet;
 use std::pin::pin;
@@ -29,7 +29,8 @@ use crate::queue::error::PublishError;
 use crate::shutdown::Shutdown;
 use crate::tasks;
 
-/// Channels, each with a task: four use all that one connection can do. Threads with a publisher of their own share them.
+/// Channels, each with a task: four use all that one connection can do. Threads with a publisher of
+/// their own share them.
 const CHANNELS: usize = 4;
 
 /// Most events in flight on a channel. More are not faster, and all wait for the last confirm.
@@ -38,18 +39,21 @@ const BATCH_MAX: usize = 64;
 /// Most events of a thread that wait for a channel: about a tenth of a second's work.
 const WAITING_MAX: usize = 2048;
 
-/// Most bytes of bodies that wait or are in flight: 64 MiB. One larger body is accepted when there is nothing else.
+/// Most bytes of bodies that wait or are in flight: 64 MiB. One larger body is accepted when there
+/// is nothing else.
 const BYTES_MAX: u32 = 64 * 1024 * 1024;
 
-/// How long the confirms of a batch may take, below the 10 s of a publish, so that its callers get an answer.
+/// How long the confirms of a batch may take, below the 10 s of a publish, so that its callers get
+/// an answer.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// How long a channel may take to open: as long as a batch, and for the same reason.
 const CHANNEL_TIMEOUT: Duration = CONFIRM_TIMEOUT;
 
-/// A refusal can mean that the queue is full. It can also mean that the queue had no leader at the channel's first publish:
-/// then RabbitMQ (seen with 3.10) refuses everything on that channel forever, and accepts the same on a new one. So a channel
-/// that refuses is replaced; at most once in this time, as a full queue stays full.
+/// A refusal can mean that the queue is full. It can also mean that the queue had no leader at the
+/// channel's first publish: then RabbitMQ (seen with 3.10) refuses everything on that channel
+/// forever, and accepts the same on a new one. So a channel that refuses is replaced; at most once
+/// in this time, as a full queue stays full.
 const REPLACED_AT_MOST_EVERY: Duration = Duration::from_secs(1);
 
 /// How long `close` waits for events in flight. Events that are not confirmed by then fail.
@@ -115,8 +119,9 @@ impl Publisher {
         publisher.with_tasks(CHANNELS, &ending)
     }
 
-    /// A publisher whose tasks run on the current runtime, one of so many `threads`: if that is the thread of the caller, an
-    /// event and its answer wake no other thread. It shares the limit of memory and the end with `self`.
+    /// A publisher whose tasks run on the current runtime, one of so many `threads`: if that is the
+    /// thread of the caller, an event and its answer wake no other thread. It shares the limit of
+    /// memory and the end with `self`.
     pub fn on_this_thread(&self, threads: usize) -> Self {
         match self.ending.upgrade() {
             Some(ending) => self.with_tasks(CHANNELS.div_ceil(threads), &ending),
@@ -228,8 +233,8 @@ struct ChannelTask {
 }
 
 impl ChannelTask {
-    /// Runs until the queue closes or no handle is left. A panic leaves the channel in an unknown state, so the session is
-    /// ended; the events of its batch fail, and their senders try again.
+    /// Runs until the queue closes or no handle is left. A panic leaves the channel in an unknown
+    /// state, so the session is ended; the events of its batch fail, and their senders try again.
     fn start(self, hand_over: mpsc::WeakSender<Pending>) {
         let (connection, closing) = (self.connection.clone(), self.closing.clone());
         let task = Arc::new(self);
@@ -267,8 +272,8 @@ impl ChannelTask {
         }
     }
 
-    /// Returns the open session, or `None` when no more events can arrive. Once an outage is known, events that were handed
-    /// over before are refused at once.
+    /// Returns the open session, or `None` when no more events can arrive. Once an outage is known,
+    /// events that were handed over before are refused at once.
     async fn wait_for_connection(&self) -> Option<Arc<Session>> {
         self.closing.or(self.connection.started()).await?;
         let mut opened = pin!(self.connection.opened());
@@ -281,8 +286,8 @@ impl ChannelTask {
         }
     }
 
-    /// Waits for an event, then takes all that are ready; `None` once there are none and the queue closes, or no handle is left.
-    /// Cancel-safe.
+    /// Waits for an event, then takes all that are ready; `None` once there are none and the queue
+    /// closes, or no handle is left. Cancel-safe.
     async fn take(&self) -> Option<Vec<Pending>> {
         let mut batch = Vec::with_capacity(BATCH_MAX);
         let mut pending = self.pending.lock().await;
@@ -297,7 +302,8 @@ impl ChannelTask {
         }
     }
 
-    /// Publishes until the channel can no longer be used; first the events of `again`, which gets those of a closed channel.
+    /// Publishes until the channel can no longer be used; first the events of `again`, which gets
+    /// those of a closed channel.
     async fn publish_on(
         &self,
         session: &Session,
@@ -332,8 +338,9 @@ impl ChannelTask {
         }
     }
 
-    /// Publishes one batch and answers its callers. Returns whether the broker took all of it. Fails if the channel cannot be
-    /// used any more; events that are to be published on another go to `again`.
+    /// Publishes one batch and answers its callers. Returns whether the broker took all of it.
+    /// Fails if the channel cannot be used any more; events that are to be published on another go
+    /// to `again`.
     async fn publish(
         &self,
         session: &Session,
@@ -375,14 +382,15 @@ impl ChannelTask {
                     }
                 },
                 () = session.blocked() => {
-                    // The callers get their answer now. What lapin has is sent when the alarm is over, and the channel is
-                    // clean after the confirms.
+                    // The callers get their answer now. What lapin has is sent when the alarm is
+                    // over, and the channel is clean after the confirms.
                     answer(std::mem::take(&mut callers), Err(PublishError::Unavailable));
                     self.reject_until_unblocked(session).await;
                     deadline = Instant::now() + CONFIRM_TIMEOUT;
                 }
                 () = sleep_until(deadline) => {
-                    // Before the answer: nothing is known of this connection, so nothing more may go over it.
+                    // Before the answer: nothing is known of this connection, so nothing more may
+                    // go over it.
                     session.end();
                     break PublishError::TimedOut;
                 }
@@ -392,7 +400,8 @@ impl ChannelTask {
         Err(ChannelEnd::ConnectionLost)
     }
 
-    /// Rejects events that were handed over before the alarm was known, until the alarm or the session ends or the queue closes.
+    /// Rejects events that were handed over before the alarm was known, until the alarm or the
+    /// session ends or the queue closes.
     async fn reject_until_unblocked(&self, session: &Session) {
         loop {
             tokio::select! {
@@ -407,7 +416,8 @@ impl ChannelTask {
         }
     }
 
-    /// Publishes all events, then waits for all confirms. After an error nothing is known of any event.
+    /// Publishes all events, then waits for all confirms. After an error nothing is known of any
+    /// event.
     async fn confirm(
         &self,
         channel: &Channel,
@@ -436,16 +446,16 @@ impl ChannelTask {
                 message::properties(event, *may_be_poison),
             );
             let mut publish = Box::pin(publish);
-            // A publish is done when its bytes are on the wire. Started one after the other and awaited together, a whole
-            // batch leaves in few writes. lapin numbers an event and queues its frames within the first poll, so
-            // nothing comes between the two.
+            // A publish is done when its bytes are on the wire. Started one after the other and
+            // awaited together, a whole batch leaves in few writes. lapin numbers an event and
+            // queues its frames within the first poll, so nothing comes between the two.
             publishes.push(match publish.as_mut().now_or_never() {
                 Some(published) => Publishing::Done(published?),
                 None => Publishing::Started(publish),
             });
         }
-        // Resolves with the confirm of the last, and nearly always all are in by then. Each publish and each confirm, awaited
-        // alone, would wake this task.
+        // Resolves with the confirm of the last, and nearly always all are in by then. Each publish
+        // and each confirm, awaited alone, would wake this task.
         channel.wait_for_confirms().await?;
         let mut confirmations = Vec::with_capacity(events.len());
         for publish in publishes {
@@ -472,7 +482,8 @@ async fn open_channel(session: &Session) -> Result<Channel, lapin::Error> {
     Ok(channel)
 }
 
-/// The result of each event by the confirms of the whole batch. An event that is not confirmed explicitly is refused.
+/// The result of each event by the confirms of the whole batch. An event that is not confirmed
+/// explicitly is refused.
 fn results(
     events: &[Outgoing],
     confirmations: Vec<Confirmation>,

@@ -1,5 +1,5 @@
-//! The topology at the broker: declared at every connection, in full, without any default that changed between RabbitMQ 3.10
-//! and 4.
+//! The topology at the broker: declared at every connection, in full, without any default that
+//! changed between RabbitMQ 3.10 and 4.
 //!
 //! ```text
 //! NAMESPACE.events (topic) ──user.*──▶ NAMESPACE.users ──20 deliveries──▶ NAMESPACE.dead (fanout, queue)
@@ -9,12 +9,13 @@
 //! NAMESPACE.rescued (queue) ──taken out by a policy──▶ NAMESPACE.expired (fanout) ──▶ NAMESPACE.dead, .unrouted
 //! ```
 //!
-//! A policy can give the secondary queues a `message-ttl`, which no argument overrides. Messages that expire there are retained
-//! by the broker's at-least-once dead lettering until they can be routed: the last arrows, bindings, only exist while a worker
-//! records what arrives. So nothing is lost while no worker runs.
+//! A policy can give the secondary queues a `message-ttl`, which no argument overrides. Messages
+//! that expire there are retained by the broker's at-least-once dead lettering until they can be
+//! routed: the last arrows, bindings, only exist while a worker records what arrives. So nothing is
+//! lost while no worker runs.
 //!
-//! The broker never routes an expired message back into a queue in which it expired before: what expires in
-//! `NAMESPACE.rescued` goes to the other of the two.
+//! The broker never routes an expired message back into a queue in which it expired before: what
+//! expires in `NAMESPACE.rescued` goes to the other of the two.
 
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::protocol::AMQPSoftError;
@@ -39,11 +40,12 @@ pub struct Names {
     pub expired: String,
 }
 
-/// Deliveries of an event before it is a dead letter: enough for many outages, few enough that a poison message ends.
+/// Deliveries of an event before it is a dead letter: enough for many outages, few enough that a
+/// poison message ends.
 pub const DELIVERY_LIMIT: i64 = 20;
 
-/// The secondary queues lose nothing by deliveries: -1 means no limit to RabbitMQ 4 and a limit of 0 to 3.10, which drops at the
-/// first return.
+/// The secondary queues lose nothing by deliveries: -1 means no limit to RabbitMQ 4 and a limit of
+/// 0 to 3.10, which drops at the first return.
 const NO_DELIVERY_LIMIT: i64 = 1_000_000;
 
 /// Matches the routing keys of user events.
@@ -169,8 +171,8 @@ pub async fn declare(connection: &Connection, names: &Names) -> Result<(), Topol
     Ok(channel.close(200, "declared".into()).await?)
 }
 
-/// Whether every queue and exchange exists, by name alone: detects what was deleted, and not what was changed or unbound on
-/// purpose.
+/// Whether every queue and exchange exists, by name alone: detects what was deleted, and not what
+/// was changed or unbound on purpose.
 pub async fn is_complete(connection: &Connection, names: &Names) -> Result<bool, lapin::Error> {
     let channel = connection.create_channel().await?;
     for declaration in declarations(names) {
@@ -185,7 +187,8 @@ pub async fn is_complete(connection: &Connection, names: &Names) -> Result<bool,
     Ok(true)
 }
 
-/// Whether an error closed one channel and is handled by its user: something is missing, or has other arguments.
+/// Whether an error closed one channel and is handled by its user: something is missing, or has
+/// other arguments.
 pub fn is_answer(error: &lapin::Error) -> bool {
     let mismatch = channel_error(error, AMQPSoftError::PRECONDITIONFAILED);
     is_not_found(error) || mismatch.is_some_and(|text| text.contains("inequivalent"))
@@ -245,7 +248,8 @@ fn queue_options(passive: bool) -> QueueDeclareOptions {
 fn dead_lettering(exchange: &str, delivery_limit: i64) -> FieldTable {
     let mut arguments = quorum(delivery_limit);
     arguments.insert("x-dead-letter-exchange".into(), long_text(exchange));
-    // The other strategy republishes without confirms, and can lose a message. This one retains what it cannot route.
+    // The other strategy republishes without confirms, and can lose a message. This one retains
+    // what it cannot route.
     arguments.insert("x-dead-letter-strategy".into(), long_text("at-least-once"));
     arguments
 }
@@ -299,8 +303,9 @@ impl Declaration<'_> {
         self.send(channel, true, FieldTable::default()).await
     }
 
-    /// Declares it with an argument that no broker accepts: the error shows whether the user may declare this name.
-    /// (`rabbit_channel.erl` of RabbitMQ 3.10 to 4.3 checks the permission, then the type of these arguments.)
+    /// Declares it with an argument that no broker accepts: the error shows whether the user may
+    /// declare this name. (`rabbit_channel.erl` of RabbitMQ 3.10 to 4.3 checks the permission, then
+    /// the type of these arguments.)
     pub async fn declare_impossible(&self, channel: &Channel) -> Result<(), lapin::Error> {
         let argument = if self.is_queue() {
             "x-dead-letter-exchange"

@@ -1,10 +1,12 @@
 //! The address of the server and the login: `DATABASE_URL` as typed data, read strictly.
 //!
-//! sqlx gets a URL that is built here from checked parts. It never sees the original, so it cannot log it, and no demand for
-//! TLS is lost because sqlx does not know the parameter (`tls_demands.rs`).
+//! sqlx gets a URL that is built here from checked parts. It never sees the original, so it cannot
+//! log it, and no demand for TLS is lost because sqlx does not know the parameter
+//! (`tls_demands.rs`).
 //!
-//! sqlx itself still reads `PGHOST`, `PGHOSTADDR`, `PGPORT`, `PGUSER`, `PGPASSWORD`, `PGPASSFILE` (or `~/.pgpass`) and
-//! `PGOPTIONS`, for what the URL leaves out. What libpq's other variables demand of TLS is read here (`DEFAULTS`).
+//! sqlx itself still reads `PGHOST`, `PGHOSTADDR`, `PGPORT`, `PGUSER`, `PGPASSWORD`, `PGPASSFILE`
+//! (or `~/.pgpass`) and `PGOPTIONS`, for what the URL leaves out. What libpq's other variables
+//! demand of TLS is read here (`DEFAULTS`).
 
 mod tls_demands;
 
@@ -70,9 +72,10 @@ const DEFAULTS: [(&str, &str); 14] = [
     ("PGREQUIREAUTH", "require_auth"),
 ];
 
-/// Parameters that change nothing here, and that hosts and other clients put into their URLs: how many connections a client
-/// keeps, how it prepares statements, which schema it means. Those of Prisma; of Supabase, Vercel and Neon; of libpq; of
-/// node-postgres and postgres.js; of Rails, SQLAlchemy, Django, Doctrine and Ecto; of Go; of JDBC.
+/// Parameters that change nothing here, and that hosts and other clients put into their URLs: how
+/// many connections a client keeps, how it prepares statements, which schema it means. Those of
+/// Prisma; of Supabase, Vercel and Neon; of libpq; of node-postgres and postgres.js; of Rails,
+/// SQLAlchemy, Django, Doctrine and Ecto; of Go; of JDBC.
 const WITHOUT_EFFECT: &str = "
     schema pgbouncer connection_limit pool_timeout socket_timeout statement_cache_size max_connection_lifetime
     max_idle_connection_lifetime single_use_connections
@@ -107,7 +110,8 @@ impl Address {
     /// Reads a URL; `variable` gives libpq's variables, and `ca_file` is `DATABASE_CA_FILE`.
     ///
     /// # Errors
-    /// Fails for what cannot be read or cannot be satisfied. No error holds a part of the URL's values.
+    /// Fails for what cannot be read or cannot be satisfied. No error holds a part of the URL's
+    /// values.
     pub fn read(
         url: &str,
         variable: &dyn Fn(&str) -> Option<String>,

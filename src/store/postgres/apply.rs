@@ -11,7 +11,8 @@ use crate::clerk::{ClerkId, Kind, Timestamp, Version};
 use crate::store::template::PARAMETERS_BEFORE_COLUMNS;
 use crate::store::{Keep, OnDelete, Outcome, Parsed, Payloads, Record, Write};
 
-/// About as many bytes as the parameters of a write take: most are in the user's object, which the columns repeat some parts of.
+/// About as many bytes as the parameters of a write take: most are in the user's object, which the
+/// columns repeat some parts of.
 fn bytes(write: &Write) -> usize {
     const BESIDE_THE_OBJECT: usize = 1024;
     let objects = write
@@ -23,8 +24,8 @@ fn bytes(write: &Write) -> usize {
         + (write.changes.len() + write.records.len()) * BESIDE_THE_OBJECT / 2
 }
 
-/// How often a write is repeated in which a user's row is missing. Another write has to come between each time: a row that is
-/// missing in all of them was dropped by the database.
+/// How often a write is repeated in which a user's row is missing. Another write has to come
+/// between each time: a row that is missing in all of them was dropped by the database.
 const REPEATS: usize = 4;
 
 /// Applies and records; one outcome a record, in order.
@@ -47,7 +48,8 @@ async fn apply_once(pool: &Pool, write: &Write, keep: Keep) -> Result<Vec<Outcom
         bytes(write),
     );
 
-    // Every array below is as long as `changes` or as `records`: PostgreSQL would fill up a shorter one with nulls.
+    // Every array below is as long as `changes` or as `records`: PostgreSQL would fill up a shorter
+    // one with nulls.
     let changes = &write.changes;
     let version = |read: fn(&Version) -> DateTime<Utc>| {
         each(changes, move |change| change.version().map(read))

@@ -17,8 +17,8 @@ pub const CONDITIONS: [(&str, &str); 5] = [
         "<erased>",
         "(row.erased_at is not null or $21 and (row.deleted_at is not null or excluded.deleted_at is not null))",
     ),
-    // Whether a record keeps no payload: its row is erased, and it is no delete. `old` lacks the row if this write has no event
-    // of it that can be applied.
+    // Whether a record keeps no payload: its row is erased, and it is no delete. `old` lacks the
+    // row if this write has no event of it that can be applied.
     (
         "<withheld>",
         "(event_type not in (<deletes>) and (coalesce(written.erased_at, old.erased_at) is not null
@@ -26,7 +26,8 @@ pub const CONDITIONS: [(&str, &str); 5] = [
                     select from clerk.<table> as gone
                      where gone.clerk_id = record.clerk_id and gone.erased_at is not null)))",
     ),
-    // Whether a recorded event is applied again: a failed one always, a discarded one only to succeed.
+    // Whether a recorded event is applied again: a failed one always, a discarded one only to
+    // succeed.
     (
         "<tried>",
         "(line.status = 'failed' or line.status = 'discarded' and excluded.status <> 'failed')",

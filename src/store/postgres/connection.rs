@@ -1,7 +1,8 @@
 //! Runs queries over a pool's connections, each within a time limit.
 //!
-//! A server that loses power ends no connection, and sqlx waits for an answer without an end. So a query has a timeout here,
-//! and a connection whose query was not answered, for that or because the caller went away, is dropped.
+//! A server that loses power ends no connection, and sqlx waits for an answer without an end. So a
+//! query has a timeout here, and a connection whose query was not answered, for that or because the
+//! caller went away, is dropped.
 
 use std::time::Duration;
 
@@ -13,13 +14,15 @@ use tokio::time::timeout;
 use super::error;
 use super::pool::Pool;
 
-/// Longest wait for an answer: the server ends a statement after `statement_timeout`, and the rest is for the network.
+/// Longest wait for an answer: the server ends a statement after `statement_timeout`, and the rest
+/// is for the network.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(35);
 
 /// The server is a standby, since another took its place: the next connection may lead to that one.
 const READ_ONLY: &str = "25006";
 
-/// The rows that answer `query`. May be canceled at any time; the statement may take effect all the same.
+/// The rows that answer `query`. May be canceled at any time; the statement may take effect all the
+/// same.
 ///
 /// # Errors
 /// Fails if the server refuses the query or does not answer in time.
@@ -55,7 +58,8 @@ pub async fn run<T>(
     answer
 }
 
-/// Whether an error says that the server has ended the session, or is about to, or is not the one to ask.
+/// Whether an error says that the server has ended the session, or is about to, or is not the one
+/// to ask.
 fn ends_the_session(code: Option<&str>) -> bool {
     code.is_none_or(|code| code == READ_ONLY || code.starts_with("57P") || code.starts_with("08"))
 }

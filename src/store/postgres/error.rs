@@ -1,6 +1,7 @@
 //! Errors of PostgreSQL, as what the caller can do.
 //!
-//! The texts are written here: PostgreSQL's own message and detail can quote values, which are personal data.
+//! The texts are written here: PostgreSQL's own message and detail can quote values, which are
+//! personal data.
 
 use std::io::ErrorKind;
 
@@ -15,7 +16,8 @@ use crate::tls::{self, Peer};
 /// The answer of poolers to what they do not accept.
 const PROTOCOL_VIOLATION: &str = "08P01";
 
-/// The errors of `apply.sql` if the database dropped a row without an error: that of `limit`, and that of `offset`.
+/// The errors of `apply.sql` if the database dropped a row without an error: that of `limit`, and
+/// that of `offset`.
 const EVENT_IS_MISSING: &str = "2201W";
 const USER_IS_MISSING: &str = "2201X";
 
@@ -26,7 +28,8 @@ pub fn is_user_missing(error: &Error) -> bool {
         .is_some_and(|error| error.code().as_deref() == Some(USER_IS_MISSING))
 }
 
-/// The error of a pooler that has lost a prepared statement, or has that of another client under its name.
+/// The error of a pooler that has lost a prepared statement, or has that of another client under
+/// its name.
 pub const STATEMENTS_ARE_LOST: &str = "a transaction pooler is in front of the server, and does not follow prepared statements: give the server's direct address in DATABASE_URL, or session pooling, or let the pooler follow them (PgBouncer 1.21 or later with max_prepared_statements = 200)";
 
 /// The server has no more connections for this role.
@@ -35,7 +38,8 @@ pub const TOO_MANY_CONNECTIONS: &str = "53300";
 /// The error if there is one connection, and no second one to be had.
 pub const ONE_CONNECTION: &str = "it gives one connection and no second one beside it, and clerk-sync needs at least two to write; raise `alter role … connection limit`, max_connections or the pooler's default_pool_size, or end other clients";
 
-/// Whether an error is that of a pooler: a prepared statement that is missing, one that is there already, and what it refuses.
+/// Whether an error is that of a pooler: a prepared statement that is missing, one that is there
+/// already, and what it refuses.
 pub fn is_of_pooler(sqlstate: &str) -> bool {
     matches!(sqlstate, "26000" | "42P05" | PROTOCOL_VIOLATION)
 }
@@ -51,15 +55,17 @@ enum Remedy {
 /// The remedy for an SQLSTATE (PostgreSQL manual, appendix A).
 fn remedy(sqlstate: &str) -> Remedy {
     match sqlstate {
-        // A lock that others hold, an object in use, a statement or session that was ended from outside, a server that only
-        // reads after a failover, a transaction that had failed before.
+        // A lock that others hold, an object in use, a statement or session that was ended from
+        // outside, a server that only reads after a failover, a transaction that had failed before.
         "55P03" | "55006" | "57014" | "25006" | "25P02" => Remedy::Wait,
         EVENT_IS_MISSING | USER_IS_MISSING => Remedy::Stop,
         _ => match sqlstate.get(..2).unwrap_or_default() {
-            // Cardinality, data, integrity, program limits: something in the write. And what a trigger or a rule of the
-            // application's own says to some rows: raised errors, external routines, a view's check option.
+            // Cardinality, data, integrity, program limits: something in the write. And what a
+            // trigger or a rule of the application's own says to some rows: raised errors, external
+            // routines, a view's check option.
             "21" | "22" | "23" | "54" | "P0" | "38" | "39" | "44" => Remedy::Isolate,
-            // Passwords, databases, schemas, grants, syntax, features, statements a pooler has lost.
+            // Passwords, databases, schemas, grants, syntax, features, statements a pooler has
+            // lost.
             "28" | "3D" | "3F" | "42" | "0A" | "26" => Remedy::Stop,
             // What a pooler refuses, time does not fix.
             "08" if sqlstate == PROTOCOL_VIOLATION => Remedy::Stop,
@@ -81,7 +87,8 @@ pub fn of(error: Error) -> StoreError {
             None if matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset) => {
                 StoreError::Unavailable(ENDED.into())
             }
-            // The system's own words, such as those for a host that has no address: nothing of ours is in them.
+            // The system's own words, such as those for a host that has no address: nothing of ours
+            // is in them.
             None => StoreError::Unavailable(format!("the connection failed: {error}")),
         },
         Error::Tls(error) => StoreError::Incompatible(of_tls(&*error)),
@@ -147,7 +154,8 @@ fn of_database(error: &dyn DatabaseError) -> StoreError {
     if let Some(text) = of_refusal(&sqlstate, error.message()) {
         return StoreError::Incompatible(text);
     }
-    // The message of an error that PostgreSQL itself makes of these holds nothing but names of the driver's.
+    // The message of an error that PostgreSQL itself makes of these holds nothing but names of the
+    // driver's.
     let is_safe = ["prepared statement \"sqlx", "bind message supplies"]
         .iter()
         .any(|start| error.message().starts_with(start));
@@ -171,7 +179,8 @@ fn with_remedy(sqlstate: String, detail: &str) -> StoreError {
     }
 }
 
-/// The error of a session that does not start, with the server's own message: no row has been sent yet, so it quotes none.
+/// The error of a session that does not start, with the server's own message: no row has been sent
+/// yet, so it quotes none.
 pub fn of_connecting(error: Error) -> Error {
     match error {
         Error::Database(error) => {
@@ -206,7 +215,8 @@ fn server_message(error: &dyn DatabaseError) -> String {
     )
 }
 
-/// The error of a refusal that is about TLS; `None` for another. PostgreSQL has one code for all refusals, so its text decides.
+/// The error of a refusal that is about TLS; `None` for another. PostgreSQL has one code for all
+/// refusals, so its text decides.
 fn of_refusal(sqlstate: &str, message: &str) -> Option<String> {
     if sqlstate != "28000" {
         return None;
@@ -292,8 +302,8 @@ pub fn of_missing_grant() -> StoreError {
     StoreError::Incompatible(format!("{} (SQLSTATE 42501)", meaning("42501")))
 }
 
-/// The error of a migration of a schema of this version. Its statements hold no data, so the message about an object that is in
-/// the way quotes none.
+/// The error of a migration of a schema of this version. Its statements hold no data, so the
+/// message about an object that is in the way quotes none.
 pub fn of_migration(error: Error, schema: &SchemaName, version: Option<i64>) -> StoreError {
     match error {
         Error::Database(error)

@@ -1,8 +1,9 @@
-//! Makes the migrations. The version is read first, each migration is made in a transaction of its own, and one process makes
-//! them at a time. Those of a schema that has none are made in one transaction: if one fails, nothing is left behind.
+//! Makes the migrations. The version is read first, each migration is made in a transaction of its
+//! own, and one process makes them at a time. Those of a schema that has none are made in one
+//! transaction: if one fails, nothing is left behind.
 //!
-//! The lock belongs to the transaction. A pooler could hand a session with a lock to the next client, and every later migration
-//! would wait for it without an end.
+//! The lock belongs to the transaction. A pooler could hand a session with a lock to the next
+//! client, and every later migration would wait for it without an end.
 
 use std::time::{Duration, Instant};
 
@@ -16,8 +17,8 @@ use super::schema_state::SchemaState;
 use super::statements::Statements;
 use crate::store::StoreError;
 
-/// The limits of a migration. A change to a table that another session has locked must not make all others queue up behind it;
-/// otherwise it may take any time.
+/// The limits of a migration. A change to a table that another session has locked must not make all
+/// others queue up behind it; otherwise it may take any time.
 const LIMITS: &str = "set local lock_timeout = '5s'; set local statement_timeout = 0; \
                       set local idle_in_transaction_session_timeout = 0";
 
@@ -72,8 +73,8 @@ enum Progress {
     },
 }
 
-/// Makes the next migration, or all of them for a schema that has none, in one transaction with their records and the lock. The
-/// state is read again under the lock.
+/// Makes the next migration, or all of them for a schema that has none, in one transaction with
+/// their records and the lock. The state is read again under the lock.
 async fn make_next(
     connection: &mut PgConnection,
     sql: &Statements,
@@ -151,8 +152,8 @@ pub async fn lock_holder(
         .await
 }
 
-/// The number of the lock, one for each schema. That of the default schema is the one of sqlx's migrator, so that whichever
-/// holds it keeps the other out.
+/// The number of the lock, one for each schema. That of the default schema is the one of sqlx's
+/// migrator, so that whichever holds it keeps the other out.
 async fn lock_key(connection: &mut PgConnection, schema: &SchemaName) -> Result<i64, sqlx::Error> {
     let mut name: String = sqlx::query_scalar("select current_database()::text")
         .fetch_one(connection)

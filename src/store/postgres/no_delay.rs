@@ -1,11 +1,13 @@
 //! `TCP_NODELAY` on the sockets to the database.
 //!
-//! sqlx 0.9.0 leaves Nagle's algorithm on and does not give its socket away. Over TLS a statement above 16 KiB is two writes
-//! then, and the second one waits for the server's delayed acknowledgement, some 40 ms. So the process searches its own file
-//! descriptors, once per connection, and sets the option itself.
+//! sqlx 0.9.0 leaves Nagle's algorithm on and does not give its socket away. Over TLS a statement
+//! above 16 KiB is two writes then, and the second one waits for the server's delayed
+//! acknowledgement, some 40 ms. So the process searches its own file descriptors, once per
+//! connection, and sets the option itself.
 //!
-//! This is the only file of the crate that may have `unsafe`. The way out: a release of sqlx with transact-rs/sqlx#4336 sets
-//! the option; then this file goes, and `unsafe_code` in Cargo.toml is `forbid` again.
+//! This is the only file of the crate that may have `unsafe`. The way out: a release of sqlx with
+//! transact-rs/sqlx#4336 sets the option; then this file goes, and `unsafe_code` in Cargo.toml is
+//! `forbid` again.
 
 #![allow(
     unsafe_code,
@@ -20,8 +22,9 @@ use rustix::net::{getpeername, sockopt};
 /// The process's own file descriptors, on Linux and on macOS.
 const OWN: [&str; 2] = ["/proc/self/fd", "/dev/fd"];
 
-/// Sets the option on every TCP socket of this process that is connected to this port. To be called after connecting. If the
-/// descriptors cannot be listed, the option stays as it is: that is slow, and not wrong.
+/// Sets the option on every TCP socket of this process that is connected to this port. To be called
+/// after connecting. If the descriptors cannot be listed, the option stays as it is: that is slow,
+/// and not wrong.
 pub fn set(port: u16) {
     let Some(entries) = OWN.iter().find_map(|folder| std::fs::read_dir(folder).ok()) else {
         return;
@@ -36,8 +39,9 @@ fn set_on(number: RawFd, port: u16) {
     if number < 0 {
         return;
     }
-    // SAFETY: the number is not -1, and nothing is closed or kept. Another thread may close it meanwhile, and the system may
-    // give it to another file: then these calls fail, or set an option on a socket to the same port, which no one minds.
+    // SAFETY: the number is not -1, and nothing is closed or kept. Another thread may close it
+    // meanwhile, and the system may give it to another file: then these calls fail, or set an
+    // option on a socket to the same port, which no one minds.
     let socket = unsafe { BorrowedFd::borrow_raw(number) };
     let peer = getpeername(socket)
         .ok()

@@ -1,8 +1,8 @@
 //! Connections that are kept open between queries.
 //!
-//! sqlx's own pool checks a connection each time it is taken and each time it is returned: two more round trips for every
-//! write, which is one. Here a connection is checked when it has been idle for a while; the write itself finds one that broke
-//! since, and is made again.
+//! sqlx's own pool checks a connection each time it is taken and each time it is returned: two more
+//! round trips for every write, which is one. Here a connection is checked when it has been idle
+//! for a while; the write itself finds one that broke since, and is made again.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,14 +17,15 @@ use super::statements::Statements;
 /// Longest wait for a connection. The caller tries again.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Idle for longer, a connection is checked before it is used: a firewall or a proxy may have dropped it.
+/// Idle for longer, a connection is checked before it is used: a firewall or a proxy may have
+/// dropped it.
 const CHECK_AFTER: Duration = Duration::from_secs(1);
 
 /// Longest wait for the answer to the check, and for a connection to close.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Idle for longer, or older than this, it is closed: nothing that a session gathers is kept for ever, and a name that leads
-/// to another server is looked up again.
+/// Idle for longer, or older than this, it is closed: nothing that a session gathers is kept for
+/// ever, and a name that leads to another server is looked up again.
 const IDLE_MAX: Duration = Duration::from_secs(10 * 60);
 const AGE_MAX: Duration = Duration::from_secs(30 * 60);
 
@@ -37,7 +38,8 @@ struct Shared {
     settings: SessionSettings,
     statements: Arc<Statements>,
     permits: Arc<Semaphore>,
-    /// The one used last is at the end and is taken first: the others grow old. Each with the time of its return.
+    /// The one used last is at the end and is taken first: the others grow old. Each with the time
+    /// of its return.
     idle: Mutex<Vec<(Session, Instant)>>,
 }
 
@@ -74,7 +76,8 @@ impl Pool {
     /// Takes an open connection, or opens a new one.
     ///
     /// # Errors
-    /// Fails after 5 s if all are in use or the server does not answer, and if it refuses the session.
+    /// Fails after 5 s if all are in use or the server does not answer, and if it refuses the
+    /// session.
     pub async fn acquire(&self) -> Result<PooledConnection, Error> {
         let acquire = async {
             let permit = Arc::clone(&self.0.permits).acquire_owned().await;

@@ -1,4 +1,5 @@
-//! The schema as it is: whether clerk-sync made it, which migrations it has, and whether the role sees all of it.
+//! The schema as it is: whether clerk-sync made it, which migrations it has, and whether the role
+//! sees all of it.
 
 use sqlx::postgres::PgRow;
 use sqlx::{Error, PgConnection, Row};
@@ -16,7 +17,8 @@ pub struct SchemaState {
     pub name: SchemaName,
     /// The encoding of the database.
     pub encoding: String,
-    /// What has a name that the migrations use, and was not made by them, such as `users (a foreign table)`.
+    /// What has a name that the migrations use, and was not made by them, such as `users (a foreign
+    /// table)`.
     pub foreign: Vec<String>,
     /// Tables of which row-level security hides rows from this role, or refuses them.
     pub hidden: Vec<String>,
@@ -182,8 +184,8 @@ fn reject(fault: Option<SchemaFault>) -> Result<(), StoreError> {
     fault.map_or(Ok(()), |fault| Err(fault.into()))
 }
 
-/// What the migrations did not make: all of it if there is no table of versions, else a table of ours that is of another kind. A
-/// view of ours may be replaced.
+/// What the migrations did not make: all of it if there is no table of versions, else a table of
+/// ours that is of another kind. A view of ours may be replaced.
 fn foreign(found: &[(&str, &str)], is_versioned: bool) -> Vec<String> {
     let is_foreign = |name: &str, kind: &str| {
         !is_versioned || TABLES.contains(&name) && !matches!(kind, "r" | "p")

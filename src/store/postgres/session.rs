@@ -1,10 +1,11 @@
 //! Sessions with the server: how one starts, and whether a pooler is between us and it.
 //!
-//! The startup message has nothing but names in it, since poolers refuse the rest: settings are set after connecting, in one
-//! round trip. With transaction pooling a client has a server session for one transaction only: a setting would stay with the
-//! session and reach other clients, so none is set there, and nothing else is left in a session. There the driver needs a
-//! pooler that follows prepared statements. Unnamed ones do not help: sqlx prepares and executes in two round trips, each of
-//! which may reach another session.
+//! The startup message has nothing but names in it, since poolers refuse the rest: settings are set
+//! after connecting, in one round trip. With transaction pooling a client has a server session for
+//! one transaction only: a setting would stay with the session and reach other clients, so none is
+//! set there, and nothing else is left in a session. There the driver needs a pooler that follows
+//! prepared statements. Unnamed ones do not help: sqlx prepares and executes in two round trips,
+//! each of which may reach another session.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -36,8 +37,8 @@ pub struct Server {
     options: Arc<PgConnectOptions>,
     /// Found out with the first connection; `None` before.
     pooling: Arc<Mutex<Option<Pooling>>>,
-    /// Whether a connection has changed its session since: a pooler of several processes, of which the first two connections
-    /// missed each other.
+    /// Whether a connection has changed its session since: a pooler of several processes, of which
+    /// the first two connections missed each other.
     has_changed_session: Arc<AtomicBool>,
     /// The settings that ask for TLS.
     asking_for_tls: Arc<str>,
@@ -51,7 +52,8 @@ pub struct Session {
     pub opened_at: Instant,
 }
 
-/// Longest wait for a second session beside the first: a pooler may have to wait for one that is free.
+/// Longest wait for a second session beside the first: a pooler may have to wait for one that is
+/// free.
 const SECOND_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The settings of a new session.
@@ -100,7 +102,8 @@ impl Server {
     /// # Errors
     /// Fails for a file of TLS that cannot be used.
     pub fn at(address: &Address) -> Result<Self, StoreError> {
-        // Poolers refuse what they do not know in the startup message. Every server that is supported prints numbers in full.
+        // Poolers refuse what they do not know in the startup message. Every server that is
+        // supported prints numbers in full.
         let options = address
             .connect_options()?
             .extra_float_digits(None)
@@ -113,7 +116,8 @@ impl Server {
         })
     }
 
-    /// Opens a connection and applies the settings, if a session keeps any. Has no time limit of its own.
+    /// Opens a connection and applies the settings, if a session keeps any. Has no time limit of
+    /// its own.
     ///
     /// # Errors
     /// `Error::Configuration` holds a `StoreError` if the server or a pooler refuses the session.
@@ -156,7 +160,8 @@ impl Server {
         *self.pooling.lock().await
     }
 
-    /// Forgets what is known of a pooler. To be called when an answer shows that the address leads to something else.
+    /// Forgets what is known of a pooler. To be called when an answer shows that the address leads
+    /// to something else.
     pub fn forget_pooling(&self) {
         // The holder of the lock is already finding it out again.
         if let Ok(mut pooling) = self.pooling.try_lock() {
@@ -170,7 +175,8 @@ impl Server {
         self.forget_pooling();
     }
 
-    /// Returns `None` if there is no second connection to be had: it is asked for again with the next one.
+    /// Returns `None` if there is no second connection to be had: it is asked for again with the
+    /// next one.
     async fn find_pooling(&self, first: &mut PgConnection) -> Result<Option<Pooling>, Error> {
         // One at a time: it takes a second connection.
         let mut pooling = self.pooling.lock().await;
@@ -185,9 +191,9 @@ impl Server {
         Ok(*pooling)
     }
 
-    /// Detects transaction pooling. While a second connection is inside a transaction, the first must still have the session
-    /// that it had, and the second another one. Returns `None` if there is no second one: a wrong guess would leave settings in
-    /// sessions of others.
+    /// Detects transaction pooling. While a second connection is inside a transaction, the first
+    /// must still have the session that it had, and the second another one. Returns `None` if there
+    /// is no second one: a wrong guess would leave settings in sessions of others.
     async fn detect_pooling(&self, first: &mut PgConnection) -> Result<Option<Pooling>, Error> {
         let own = identity(first, IDENTITY).await?;
         // A pooler that goes round gives another one now.
@@ -212,10 +218,12 @@ impl Server {
             || is_named_as_pooler(self.options.get_host(), self.options.get_port())
             || again != own
             || held == own
-            // Not asked if the second has what was the first's: there may be no other, and the first would wait.
+            // Not asked if the second has what was the first's: there may be no other, and the
+            // first would wait.
             || identity(first, IDENTITY).await? != own;
         if is_shared {
-            // If it fails the connection is dropped inside its transaction, and the pooler ends the session.
+            // If it fails the connection is dropped inside its transaction, and the pooler ends the
+            // session.
             check_pooler(&mut second).await?;
         }
         let ended = second.execute("rollback").await;
@@ -241,7 +249,8 @@ impl Server {
     }
 }
 
-/// Whether it is the address of a hosted pooler. Those may have several processes, and two connections could miss each other.
+/// Whether it is the address of a hosted pooler. Those may have several processes, and two
+/// connections could miss each other.
 fn is_named_as_pooler(host: &str, port: u16) -> bool {
     let is_supabase = host.ends_with(".supabase.com") || host.ends_with(".supabase.co");
     let is_neon = host

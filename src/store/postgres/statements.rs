@@ -11,7 +11,8 @@ use crate::store::template::{self, Dialect};
 /// Declares `Statements` with a field for each `.sql` file of this directory that names a table.
 macro_rules! statements {
     ($($name:ident)*) => {
-        /// The statements that name a table, by the names of their files. A clone of one shares its text.
+        /// The statements that name a table, by the names of their files. A clone of one shares its
+        /// text.
         pub struct Statements {
             pub schema: SchemaName,
             /// Those that SQLite has too.
@@ -50,8 +51,8 @@ fn render(sql: &str, schema: &SchemaName) -> SqlStr {
     statement(in_schema(&sql, schema))
 }
 
-/// The statement with `schema` for `clerk`, which every file writes: before the dot of a name, after `schema`, and as a text.
-/// Quoted, so that a word of SQL is a name too.
+/// The statement with `schema` for `clerk`, which every file writes: before the dot of a name,
+/// after `schema`, and as a text. Quoted, so that a word of SQL is a name too.
 fn in_schema(sql: &str, schema: &SchemaName) -> String {
     sql.replace("clerk.", &format!("\"{schema}\"."))
         .replace("schema clerk ", &format!("schema \"{schema}\" "))

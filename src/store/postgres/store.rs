@@ -1,7 +1,7 @@
 //! The store on PostgreSQL.
 //!
-//! Nothing here opens a transaction: a `begin` that is cancelled leaves its connection inside one (sqlx 0.9), and a
-//! single statement is a transaction of its own.
+//! Nothing here opens a transaction: a `begin` that is cancelled leaves its connection inside one
+//! (sqlx 0.9), and a single statement is a transaction of its own.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -75,8 +75,8 @@ impl Store {
         })
     }
 
-    /// Runs on one of the connections for reads, so that a command needs no second one. The connection is closed, and with it
-    /// the lock, unless all was made.
+    /// Runs on one of the connections for reads, so that a command needs no second one. The
+    /// connection is closed, and with it the lock, unless all was made.
     ///
     /// # Errors
     /// Fails if a migration cannot be made.
@@ -145,8 +145,9 @@ impl Store {
         schema.check(version)
     }
 
-    /// Whether this process may work with the schema. The migrations of the next version leave this one working, so a process that
-    /// runs goes on until it is replaced. One that starts does not know what it would miss, and is refused.
+    /// Whether this process may work with the schema. The migrations of the next version leave this
+    /// one working, so a process that runs goes on until it is replaced. One that starts does not
+    /// know what it would miss, and is refused.
     fn accept(&self, version: SchemaVersion) -> Result<(), StoreError> {
         let checked = version.check();
         if checked.is_ok() {
@@ -157,9 +158,9 @@ impl Store {
         checked
     }
 
-    /// Whether a batch may be tried: a server that stands by for another, or has no more room, answers every query all
-    /// the same. If the last batch was not written, a write that changes nothing is tried. It may succeed where an insert
-    /// fails, so it does not clear the fault.
+    /// Whether a batch may be tried: a server that stands by for another, or has no more room,
+    /// answers every query all the same. If the last batch was not written, a write that changes
+    /// nothing is tried. It may succeed where an insert fails, so it does not clear the fault.
     ///
     /// # Errors
     /// Fails if no write can be made.

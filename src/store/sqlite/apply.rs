@@ -20,7 +20,8 @@ pub async fn apply(
     write: &Write,
     keep: Keep,
 ) -> Result<Vec<Outcome>, Error> {
-    // Immediate: a transaction that only becomes a writer later fails at once where another process writes.
+    // Immediate: a transaction that only becomes a writer later fails at once where another process
+    // writes.
     let mut transaction = connection.begin_with("begin immediate").await?;
     let rows = rows_before(&mut transaction, write).await?;
     let before = statuses_before(&mut transaction, write).await?;
@@ -36,7 +37,8 @@ pub async fn apply(
         let id = Record::clerk_id(record);
         let before = id.and_then(|id| rows.get(id)).unwrap_or(&none);
         let row = id.and_then(|id| written.get(id));
-        // The events of an erased row have no payloads, but for a delete's, which has no personal data.
+        // The events of an erased row have no payloads, but for a delete's, which has no personal
+        // data.
         let is_erased = row.map_or(before.is_erased, |row| row.is_erased);
         let withheld = is_erased && !record.event.event_type().is_delete();
         let status = match status(record, before, row, write) {
@@ -216,7 +218,8 @@ pub async fn erase(connection: &mut SqliteConnection, id: &ClerkId) -> Result<(u
     Ok(erased)
 }
 
-/// Erases up to `limit` rows of deleted users, and the payloads of their events. Returns how many rows.
+/// Erases up to `limit` rows of deleted users, and the payloads of their events. Returns how many
+/// rows.
 ///
 /// # Errors
 /// Fails if SQLite refuses it.

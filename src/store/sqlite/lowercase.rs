@@ -1,7 +1,8 @@
 //! Lower case of every script, as PostgreSQL's `lower()` makes it: SQLite's knows ASCII only.
 //!
-//! Each character has one lower case, whatever stands around it, as in a database with the collation C.UTF-8: `Å` is `å`, `İ` is `i`,
-//! `Σ` is `σ` at the end of a word too, and `ß` stays. A text that only ASCII changes needs nothing beside it.
+//! Each character has one lower case, whatever stands around it, as in a database with the
+//! collation C.UTF-8: `Å` is `å`, `İ` is `i`, `Σ` is `σ` at the end of a word too, and `ß` stays. A
+//! text that only ASCII changes needs nothing beside it.
 
 use serde_json::{Map, Value};
 use sqlx::sqlite::SqliteConnection;

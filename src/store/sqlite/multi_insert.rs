@@ -1,5 +1,5 @@
-//! Statements of several rows at once: each statement is a turn of two threads, and each row in one of its own costs more than
-//! SQLite takes for it.
+//! Statements of several rows at once: each statement is a turn of two threads, and each row in one
+//! of its own costs more than SQLite takes for it.
 
 use std::sync::Arc;
 
@@ -10,7 +10,8 @@ const ROWS: [usize; 3] = [32, 8, 1];
 pub struct Rows([Arc<str>; ROWS.len()]);
 
 impl Rows {
-    /// `<rows>` in the template stands for as many rows of `columns` parameters as are written at once.
+    /// `<rows>` in the template stands for as many rows of `columns` parameters as are written at
+    /// once.
     pub fn of(template: &str, columns: usize) -> Self {
         let row = format!("({})", vec!["?"; columns].join(", "));
         Self(ROWS.map(|rows| {

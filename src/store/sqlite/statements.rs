@@ -41,8 +41,8 @@ statement! {
     USERS_DELETED = include_str!("users_deleted.sql");
 }
 
-/// The statement whose index leads to the fewest rows. All take the same values, and each looks at the parts that this order
-/// leaves to it.
+/// The statement whose index leads to the fewest rows. All take the same values, and each looks at
+/// the parts that this order leaves to it.
 pub fn users(filter: &UserFilter) -> SqlStr {
     let statement = match filter {
         UserFilter { email: Some(_), .. } => &USERS_BY_EMAIL,

@@ -50,8 +50,8 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Between two tries where SQLite does not wait by itself.
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
 
-/// Largest file, in pages (64 MiB), that is checked for damage at the start: the check reads every page, at about 0.5 s for
-/// so many. Damage in a larger one shows when it is met.
+/// Largest file, in pages (64 MiB), that is checked for damage at the start: the check reads every
+/// page, at about 0.5 s for so many. Damage in a larger one shows when it is met.
 const CHECKED_PAGES_MAX: i64 = 16_384;
 
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -101,8 +101,8 @@ impl Store {
         migrated.map_err(|error| error::of_migration(&self.path, error))
     }
 
-    /// Opens the file, or creates it. Processes that create it at once fail to switch it to WAL, whatever the busy timeout, so
-    /// they try again for as long.
+    /// Opens the file, or creates it. Processes that create it at once fail to switch it to WAL,
+    /// whatever the busy timeout, so they try again for as long.
     async fn create(&self) -> Result<SqliteConnection, StoreError> {
         self.make_private();
         let options = durable(connect_options(&self.path)).create_if_missing(true);
@@ -117,8 +117,9 @@ impl Store {
         }
     }
 
-    /// Creates the file, for this user alone, if there is none: it will hold personal data, and SQLite gives the two files
-    /// beside it the same permissions. If that fails, SQLite reports why.
+    /// Creates the file, for this user alone, if there is none: it will hold personal data, and
+    /// SQLite gives the two files beside it the same permissions. If that fails, SQLite reports
+    /// why.
     fn make_private(&self) {
         drop(private_file::options().create_new(true).open(&self.path));
     }
@@ -282,8 +283,8 @@ impl Store {
         done.await.map(|done| done.rows_affected())
     }
 
-    /// Runs `write` on the connection that writes. After an error, which may have left it inside a transaction, the next write
-    /// opens another.
+    /// Runs `write` on the connection that writes. After an error, which may have left it inside a
+    /// transaction, the next write opens another.
     async fn write<T>(
         &self,
         write: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, sqlx::Error>,
@@ -308,8 +309,8 @@ impl Store {
         done
     }
 
-    /// Checks that a write can be made. One is tried if the last one failed: a read does not show a missing permission, or a
-    /// full disk.
+    /// Checks that a write can be made. One is tried if the last one failed: a read does not show a
+    /// missing permission, or a full disk.
     ///
     /// # Errors
     /// Fails if no write can be made.
@@ -380,8 +381,9 @@ fn connect_options(path: &std::path::Path) -> SqliteConnectOptions {
         .disable_statement_logging()
 }
 
-/// The options of a connection that writes. WAL, so that readers and the writer do not wait for each other: it stays with the
-/// file, and a reader cannot set it. `synchronous=FULL`, so that a commit is on disk.
+/// The options of a connection that writes. WAL, so that readers and the writer do not wait for
+/// each other: it stays with the file, and a reader cannot set it. `synchronous=FULL`, so that a
+/// commit is on disk.
 fn durable(options: SqliteConnectOptions) -> SqliteConnectOptions {
     options
         .journal_mode(SqliteJournalMode::Wal)

@@ -1,4 +1,5 @@
-//! Certificates of our own, made with openssl, which PostgreSQL's and RabbitMQ's packages need themselves.
+//! Certificates of our own, made with openssl, which PostgreSQL's and RabbitMQ's packages need
+//! themselves.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -61,7 +62,8 @@ impl Ca {
         self.file("ca.pem")
     }
 
-    /// A certificate for 127.0.0.1, and for no other name, which expires in so many days; in 0, at once.
+    /// A certificate for 127.0.0.1, and for no other name, which expires in so many days; in 0, at
+    /// once.
     pub fn sign(&self, name: &str, days: u32) -> Pair {
         let (key, request, certificate) = (
             format!("{name}.key"),

@@ -34,7 +34,8 @@ impl Postgres {
         postgres
     }
 
-    /// The same with TLS: this certificate, clients' of this CA, and these lines before those of its own pg_hba.conf.
+    /// The same with TLS: this certificate, clients' of this CA, and these lines before those of
+    /// its own pg_hba.conf.
     pub async fn start_with_tls(ca: &Ca, certificate: &Pair, access: &str) -> Self {
         let mut postgres = Self::make();
         let file = postgres.directory.path().join("disk/data/pg_hba.conf");
@@ -116,7 +117,8 @@ impl Postgres {
     /// Waits until it runs, and starts it where it does not.
     async fn runs(&mut self) {
         until("PostgreSQL starts", async || {
-            // What a killed server leaves behind, its processes and its memory, takes a moment to go.
+            // What a killed server leaves behind, its processes and its memory, takes a moment to
+            // go.
             if self
                 .server
                 .as_mut()
@@ -139,7 +141,8 @@ impl Postgres {
                 "unix_socket_directories=",
             ])
             .args(["-p", &self.port.to_string()]);
-        // A killed process loses nothing that it gave to the system; only a machine without power does.
+        // A killed process loses nothing that it gave to the system; only a machine without power
+        // does.
         server.args([
             "-c",
             "fsync=off",
@@ -222,7 +225,8 @@ impl Postgres {
         self.port
     }
 
-    /// The database, over the port of the server or of a proxy before it. Without TLS, so that a proxy may cut anywhere.
+    /// The database, over the port of the server or of a proxy before it. Without TLS, so that a
+    /// proxy may cut anywhere.
     pub fn url(port: u16) -> String {
         format!("postgres://postgres@127.0.0.1:{port}/postgres?sslmode=disable")
     }

@@ -11,7 +11,8 @@ use super::free_port;
 use crate::support::app::tempdir::TempDir;
 use crate::support::app::until;
 
-/// What the nodes of a cluster share: the cookie that lets them in with each other, and the register of their names.
+/// What the nodes of a cluster share: the cookie that lets them in with each other, and the
+/// register of their names.
 pub struct Family {
     programs: PathBuf,
     directory: TempDir,
@@ -161,7 +162,8 @@ impl Node<'_> {
         self.port
     }
 
-    /// The broker, over the port of the node or of a proxy before it. A dead peer is noticed within 4 s.
+    /// The broker, over the port of the node or of a proxy before it. A dead peer is noticed within
+    /// 4 s.
     pub fn url(port: u16) -> String {
         format!("amqp://guest:guest@127.0.0.1:{port}/%2f?heartbeat=2")
     }
@@ -185,8 +187,9 @@ impl Node<'_> {
             .unwrap()
     }
 
-    /// Messages in all queues, those in flight and those on their way to the dead letters too; `None` while
-    /// a queue has no leader. Asks the queues themselves: the broker's own listing is up to 5 s old.
+    /// Messages in all queues, those in flight and those on their way to the dead letters too;
+    /// `None` while a queue has no leader. Asks the queues themselves: the broker's own listing is
+    /// up to 5 s old.
     pub fn messages(&self) -> Option<u64> {
         self.count("true")
     }
@@ -209,15 +212,17 @@ impl Node<'_> {
         })
     }
 
-    /// Whether the workers for dead letters are up. One whose queue is deleted while it starts crashes over and over, until
-    /// the supervisor of them all gives up for good (seen with 3.10): then every queue with dead letters dies at its first.
+    /// Whether the workers for dead letters are up. One whose queue is deleted while it starts
+    /// crashes over and over, until the supervisor of them all gives up for good (seen with 3.10):
+    /// then every queue with dead letters dies at its first.
     pub fn dead_letters_work(&self) -> bool {
         self.try_control(&["eval", DEAD_LETTERS]).status.success()
     }
 
-    /// Brings the names of the quorum queues to the disk. A broker that is killed within moments of a queue's first
-    /// declaration has lost its name: the queue then never has a leader again, until it is deleted (seen with 3.10;
-    /// rabbitmq/rabbitmq-server#15725). That is not what these tests are for.
+    /// Brings the names of the quorum queues to the disk. A broker that is killed within moments of
+    /// a queue's first declaration has lost its name: the queue then never has a leader again,
+    /// until it is deleted (seen with 3.10; rabbitmq/rabbitmq-server#15725). That is not what these
+    /// tests are for.
     pub fn sync_names(&self) {
         self.control(&["eval", "[ok = dets:sync(Table) || Table <- dets:all()]."]);
     }
@@ -233,7 +238,8 @@ impl Node<'_> {
         self.home().join(name)
     }
 
-    /// Everything that a program of RabbitMQ's reads, so that it meets no other node on this machine.
+    /// Everything that a program of RabbitMQ's reads, so that it meets no other node on this
+    /// machine.
     fn program(&self, program: &str) -> Command {
         let mut command = Command::new(self.family.programs.join(program));
         command
@@ -278,7 +284,8 @@ impl Drop for Node<'_> {
     }
 }
 
-/// The folder of RabbitMQ's programs: on Debian not the wrappers on the path, which change to another user.
+/// The folder of RabbitMQ's programs: on Debian not the wrappers on the path, which change to
+/// another user.
 fn programs() -> PathBuf {
     if let Some(given) = std::env::var_os("TEST_RABBITMQ_PROGRAMS") {
         return given.into();

@@ -233,7 +233,8 @@ async fn who_was_deleted_before_is_erased_afterwards(place: Place) {
     assert_eq!((failed.status, failed.payload), (Status::Discarded, None));
 }
 
-/// Two workers that write in the same instant do not see each other: the payload of the one is there, the user of the other gone.
+/// Two workers that write in the same instant do not see each other: the payload of the one is
+/// there, the user of the other gone.
 async fn a_payload_that_came_beside_an_erasure_is_erased_afterwards(place: Place) {
     let store = place.migrated().await;
     fail(

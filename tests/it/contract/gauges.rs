@@ -1,4 +1,5 @@
-//! What the metrics ask both stores for: right, and from an index alone, however many rows there are.
+//! What the metrics ask both stores for: right, and from an index alone, however many rows there
+//! are.
 
 use clerk_sync::clerk::EventId;
 use sqlx::{AssertSqlSafe, Executor, Row};

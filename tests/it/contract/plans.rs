@@ -1,6 +1,8 @@
-//! Every question with every filter, on tables with many rows: which index leads to the answer, and how much is read on the way.
+//! Every question with every filter, on tables with many rows: which index leads to the answer, and
+//! how much is read on the way.
 //!
-//! `scripts/query-plans` does the same with a million users and ten million events, and prints the table of docs/query-plans.md.
+//! `scripts/query-plans` does the same with a million users and ten million events, and prints the
+//! table of docs/query-plans.md.
 
 use std::fmt::Write;
 
@@ -20,11 +22,12 @@ const IS_COMMON: &str = include_str!("../../../src/store/postgres/search_is_comm
 const EVENTS: &str = include_str!("../../../src/store/postgres/events.sql");
 const HISTORY: &str = include_str!("../../../src/store/postgres/history.sql");
 
-/// How much a question may read, in pages of 8 KiB, those of indexes among them. A page of fifty rows needs some hundreds when
-/// each row is on a page of its own.
+/// How much a question may read, in pages of 8 KiB, those of indexes among them. A page of fifty
+/// rows needs some hundreds when each row is on a page of its own.
 const PAGES_MAX: f64 = 1500.0;
 
-/// The same for a search: at worst some thousand users are found in three ways each before the newest fifty are known.
+/// The same for a search: at worst some thousand users are found in three ways each before the
+/// newest fifty are known.
 const SEARCH_PAGES_MAX: f64 = 40_000.0;
 
 /// A question, its statement and what is asked.
@@ -124,7 +127,8 @@ fn of_users() -> Vec<Case> {
     ]
 }
 
-/// Of a million users 50,000 begin with `ada` and 250,000 with `a`; those with an address that begins with `ada.2` are the oldest.
+/// Of a million users 50,000 begin with `ada` and 250,000 with `a`; those with an address that
+/// begins with `ada.2` are the oldest.
 fn of_searches(users: u64) -> Vec<Case> {
     let one =
         |name, q, phone, is_common| search(name, [q, phone, "null", "null"], is_common, users);
@@ -285,8 +289,9 @@ fn of_counts() -> Vec<Case> {
     ]
 }
 
-/// So many users and ten events of each: 3 % are stale, one in a thousand failed, one in a hundred thousand discarded; 15 % are of
-/// `user.created`, 5 % of `user.deleted`. A quarter of the users is called something with A, and 1 % is deleted.
+/// So many users and ten events of each: 3 % are stale, one in a thousand failed, one in a hundred
+/// thousand discarded; 15 % are of `user.created`, 5 % of `user.deleted`. A quarter of the users is
+/// called something with A, and 1 % is deleted.
 const FILL: &str = "
     insert into clerk.users (clerk_id, email, phone, username, external_id, first_name, last_name, deleted_at, data, updated_at, occurred_at, event_id)
     select 'user_' || lpad(n::text, 7, '0'), first || '.' || n || '@example.com', '+1' || (2000000000 + n), first || n, 'ext' || n,

@@ -110,7 +110,8 @@ async fn everything_has_a_comment_and_only_the_keys_are_unique() {
     assert_eq!(unique, "events_pkey settings_pkey users_pkey");
 }
 
-/// A role that may make schemas, one that an administrator made the schema for, and one that may only fill it.
+/// A role that may make schemas, one that an administrator made the schema for, and one that may
+/// only fill it.
 #[tokio::test]
 async fn a_role_without_superuser_migrates_and_works() {
     let grants = [
@@ -216,8 +217,9 @@ async fn an_event_that_loses_to_one_that_came_meanwhile_is_stale() {
     );
 }
 
-/// What came between has won where the record says so, whatever this write saw before: of a delete beside a profile, of a profile
-/// beside a delete, of one that is between two of this write, and of rows that were not there yet.
+/// What came between has won where the record says so, whatever this write saw before: of a delete
+/// beside a profile, of a profile beside a delete, of one that is between two of this write, and of
+/// rows that were not there yet.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_recorded_is_what_the_statement_did() {
     let database = TestDatabase::create().await;
@@ -423,7 +425,8 @@ async fn the_newest_user_comes_first_in_a_database_that_sorts_as_people_do() {
     assert!(page.after.is_none());
 }
 
-/// A row in two places costs each update two more pages, which in a large table are seldom in memory.
+/// A row in two places costs each update two more pages, which in a large table are seldom in
+/// memory.
 #[tokio::test]
 async fn a_row_of_the_usual_size_lies_in_one_place_with_room_for_the_next_version() {
     let database = TestDatabase::create().await;
@@ -461,7 +464,8 @@ async fn a_row_of_the_usual_size_lies_in_one_place_with_room_for_the_next_versio
         counted.0 == 50
     })
     .await;
-    // Two small rows can share a page, and the second of their updates finds room only once the first is committed everywhere.
+    // Two small rows can share a page, and the second of their updates finds room only once the
+    // first is committed everywhere.
     assert!(
         counted.1 >= 30,
         "{} of 50 updates touched no index",

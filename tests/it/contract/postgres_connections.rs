@@ -14,15 +14,16 @@ use crate::support::database::TestDatabase;
 use crate::support::history::update;
 use crate::support::proxy::Proxy;
 
-/// A machine that loses power ends no connection: the next one may work at once, and must be used. Takes as long as the
-/// store waits for an answer, 35 s.
+/// A machine that loses power ends no connection: the next one may work at once, and must be used.
+/// Takes as long as the store waits for an answer, 35 s.
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_that_go_dead_hold_nothing_up() {
     let database = TestDatabase::create().await;
     let (url, proxy) = through_a_proxy(&database.url()).await;
     let store = open(&url);
     store.migrate().await.unwrap();
-    // Every connection that the store may have is there, and waits for an answer when the wire goes dead.
+    // Every connection that the store may have is there, and waits for an answer when the wire goes
+    // dead.
     let (mut lock, mut watcher) = (database.connect().await, database.connect().await);
     lock.execute("begin; lock table clerk.users, clerk.events in access exclusive mode")
         .await
@@ -59,7 +60,8 @@ async fn connections_that_go_dead_hold_nothing_up() {
     .await;
 }
 
-/// The same for connections that nobody used at the time: each is found out in no more than seconds.
+/// The same for connections that nobody used at the time: each is found out in no more than
+/// seconds.
 #[tokio::test(flavor = "multi_thread")]
 async fn idle_connections_that_go_dead_hold_nothing_up() {
     let database = TestDatabase::create().await;
@@ -120,7 +122,8 @@ async fn through_a_proxy(url: &str) -> (String, Proxy) {
     (url.to_string(), proxy)
 }
 
-/// As after a failover: the server that is connected to only reads from now on, and a new connection finds one that writes.
+/// As after a failover: the server that is connected to only reads from now on, and a new
+/// connection finds one that writes.
 #[tokio::test]
 async fn a_server_that_only_reads_is_waited_for_and_left_for_one_that_writes() {
     let database = TestDatabase::create().await;

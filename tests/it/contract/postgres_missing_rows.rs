@@ -1,4 +1,5 @@
-//! A row that PostgreSQL drops is noticed, and one that another write has changed is not taken for it.
+//! A row that PostgreSQL drops is noticed, and one that another write has changed is not taken for
+//! it.
 
 use clerk_sync::store::{Outcome, StoreError};
 use clerk_sync::worker::plan::plan;
@@ -19,7 +20,8 @@ async fn versions(connection: &mut PgConnection) -> Vec<String> {
         .unwrap()
 }
 
-/// A trigger that returns nothing, or a partition's rule: the row is gone, and PostgreSQL says nothing.
+/// A trigger that returns nothing, or a partition's rule: the row is gone, and PostgreSQL says
+/// nothing.
 #[tokio::test]
 async fn a_row_that_the_database_drops_without_an_error_is_no_acknowledgement() {
     let database = TestDatabase::create().await;

@@ -1,4 +1,5 @@
-//! What people and programs ask both stores: who is it, what did each event do and why, and how much there is of everything.
+//! What people and programs ask both stores: who is it, what did each event do and why, and how
+//! much there is of everything.
 
 mod history;
 
@@ -135,8 +136,9 @@ async fn users_are_found_by_the_beginning_of_what_people_know(place: Place) {
     assert_eq!(store.users(&gone, &page(10)).await.unwrap().rows.len(), 1);
 }
 
-/// Both stores find the same people. A server may have been made for ASCII alone, so this has a database that knows more; what
-/// ICU and the C library make differently (`İ`, a `Σ` at the end) is left to `store/sqlite/lowercase.rs`.
+/// Both stores find the same people. A server may have been made for ASCII alone, so this has a
+/// database that knows more; what ICU and the C library make differently (`İ`, a `Σ` at the end) is
+/// left to `store/sqlite/lowercase.rs`.
 async fn case_does_not_count_in_any_script(place: Place) {
     let place = match place {
         Place::Postgres(_) => Place::Postgres(TestDatabase::create_with_icu().await),
@@ -257,7 +259,8 @@ async fn a_search_is_paged_like_any_list(place: Place) {
     );
 }
 
-/// So many who begin alike that they are looked for in another way, and one among them who is alone with the rest of the name.
+/// So many who begin alike that they are looked for in another way, and one among them who is alone
+/// with the rest of the name.
 async fn what_many_have_in_common_is_found_too(place: Place) {
     let store = place.migrated().await;
     let name = |n: usize| {

@@ -17,7 +17,8 @@ use crate::support::queues::{
     publish, publish_all, taking,
 };
 
-/// Makes `rabbitmq::name` and `embedded::name` of every `async fn name(arm: &Arm)`, so that no arm can be forgotten.
+/// Makes `rabbitmq::name` and `embedded::name` of every `async fn name(arm: &Arm)`, so that no arm
+/// can be forgotten.
 macro_rules! on_both_queues {
     ($(async fn $name:ident($arm:ident: &Arm) $story:block)*) => {
         $(async fn $name($arm: &Arm) $story)*
@@ -136,7 +137,8 @@ on_both_queues! {
     async fn a_batch_is_what_waits_up_to_its_limit(arm: &Arm) {
         let queue = arm.open().await;
         let mut consumer = consumer(&queue, 10);
-        // A broker that gets little of the processor hands them over one by one, and then none waits.
+        // A broker that gets little of the processor hands them over one by one, and then none
+        // waits.
         let since = Instant::now();
         for round in 0.. {
             publish_all(&queue, &names(&format!("msg_{round}"), 100)).await;

@@ -21,7 +21,8 @@ use crate::support::queues::{
     publish_all, ready, reason, taking,
 };
 
-/// What must be answered without asking the broker. It takes microseconds; a loaded machine gets its due.
+/// What must be answered without asking the broker. It takes microseconds; a loaded machine gets
+/// its due.
 const AT_ONCE: Duration = Duration::from_millis(500);
 
 pub async fn put(channel: &Channel, queue: String, properties: BasicProperties, body: &[u8]) {
@@ -269,7 +270,8 @@ async fn what_no_binding_takes_is_kept() {
     .await;
 }
 
-/// lapin can pin a returned message on another one's confirm, so they are distinguished by ID, under load.
+/// lapin can pin a returned message on another one's confirm, so they are distinguished by ID,
+/// under load.
 #[tokio::test(flavor = "multi_thread")]
 async fn unroutable_is_exactly_what_nothing_took() {
     Arm::rabbitmq(async |arm| {

@@ -1,4 +1,5 @@
-//! The wire between the program and RabbitMQ, broken: an alarm, silence, a cut, a close in the middle.
+//! The wire between the program and RabbitMQ, broken: an alarm, silence, a cut, a close in the
+//! middle.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +13,8 @@ use crate::support::broker;
 use crate::support::queues::{Arm, event, names, publish, publish_all, ready, reason};
 use crate::support::wire::Proxy;
 
-/// What must be answered without asking the broker. It takes microseconds; a loaded machine gets its due.
+/// What must be answered without asking the broker. It takes microseconds; a loaded machine gets
+/// its due.
 const AT_ONCE: Duration = Duration::from_millis(500);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -186,7 +188,8 @@ async fn a_broker_that_is_silent_from_the_start_is_known_to_be_away_soon() {
     });
     Arm::rabbitmq(async |arm| {
         let queue = arm.open_at(&url).await;
-        // The first one waits for what comes of the connection, and not until the attempt to connect is given up.
+        // The first one waits for what comes of the connection, and not until the attempt to
+        // connect is given up.
         let since = Instant::now();
         assert_eq!(
             queue.publish(event("msg_first")).await,

@@ -1,4 +1,5 @@
-//! A consumer of RabbitMQ: lost connections, stops, deleted queues, and messages that were published by hand.
+//! A consumer of RabbitMQ: lost connections, stops, deleted queues, and messages that were
+//! published by hand.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -62,7 +63,8 @@ async fn a_stop_ends_a_consumer_whose_last_batch_is_not_full() {
         // Nothing is prefetched before the first one is known to be harmless.
         assert_nothing_comes(&mut consumer).await;
         publish_all(&queue, &names("prefetched", 5)).await;
-        // Nothing is left at the broker: all five are on their way before the answer to the stop is.
+        // Nothing is left at the broker: all five are on their way before the answer to the stop
+        // is.
         until("they were prefetched", async || {
             arm.namespace().ready("users").await == Some(0)
         })

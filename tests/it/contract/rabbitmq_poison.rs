@@ -1,4 +1,5 @@
-//! A possible poison message is delivered alone, and events that were prefetched beside it are not lost by that.
+//! A possible poison message is delivered alone, and events that were prefetched beside it are not
+//! lost by that.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -118,7 +119,8 @@ async fn prefetched_events_are_returned_and_possible_poison_among_them_is_marked
         let (first, mut seen) = until_possible_poison(&mut consumer).await;
         assert_eq!(ids(&first), ["msg_first"]);
         consumer.return_prefetched().await;
-        // The second is among them; all are in the queue, so none has spent a delivery if this process dies.
+        // The second is among them; all are in the queue, so none has spent a delivery if this
+        // process dies.
         let left = u32::try_from(5 - seen.len()).unwrap();
         until("all others wait in the queue", async || {
             arm.namespace().ready("users").await == Some(left)

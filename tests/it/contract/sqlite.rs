@@ -1,4 +1,5 @@
-//! What only SQLite can get wrong: a file that is missing, empty or another's, who reads beside a writer, and plans.
+//! What only SQLite can get wrong: a file that is missing, empty or another's, who reads beside a
+//! writer, and plans.
 
 use std::path::Path;
 

@@ -1,5 +1,5 @@
-//! Random changes to every sample of an event: reading what comes of it never panics, ends in an event or in one of the
-//! known errors, and an error holds nothing of the body.
+//! Random changes to every sample of an event: reading what comes of it never panics, ends in an
+//! event or in one of the known errors, and an error holds nothing of the body.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -186,15 +186,16 @@ fn random_bodies_are_read_or_refused_in_words_that_hold_nothing_of_them() {
         ends.len() == 8 && ends.values().all(|count| *count >= 20),
         "not every end was reached: {ends:?}"
     );
-    // Faults of JSON, IDs, times and texts, as many as there are in `clerk`: more would hold something of the body.
+    // Faults of JSON, IDs, times and texts, as many as there are in `clerk`: more would hold
+    // something of the body.
     assert!(
         texts.len() <= 22,
         "an error depends on the body: {texts:#?}"
     );
 }
 
-/// The type that decides the way of an event, and the user that a failed one is filed under, are those of the whole
-/// reading.
+/// The type that decides the way of an event, and the user that a failed one is filed under, are
+/// those of the whole reading.
 fn check_agreement(
     event: &SignedEvent,
     read: &Result<Event, Rejection>,

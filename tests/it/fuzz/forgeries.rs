@@ -186,7 +186,8 @@ fn write_signature_anew(rng: &mut StdRng, request: &mut Request, all: &[Genuine]
     .into();
 }
 
-/// The last letter before the padding stands for 4 bits of the signature; here its 2 others are set too.
+/// The last letter before the padding stands for 4 bits of the signature; here its 2 others are set
+/// too.
 fn with_trailing_bits(rng: &mut StdRng, encoded: &str) -> String {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let (front, last) = encoded.trim_end_matches('=').split_at(42);
@@ -218,7 +219,8 @@ fn take_from_another(rng: &mut StdRng, request: &mut Request, all: &[Genuine]) {
     }
 }
 
-/// What is signed stays the same, to the byte; only where the ID ends and the body begins is another place.
+/// What is signed stays the same, to the byte; only where the ID ends and the body begins is
+/// another place.
 fn move_the_boundaries(rng: &mut StdRng, request: &mut Request) {
     let signed = [&*request.id, &*request.timestamp, &*request.body].join(&b'.');
     let dots: Vec<usize> = (0..signed.len())

@@ -1,4 +1,5 @@
-//! Deliveries that were really signed, and whether a request says the same as one of them: what may be accepted.
+//! Deliveries that were really signed, and whether a request says the same as one of them: what may
+//! be accepted.
 
 use std::fmt;
 
@@ -68,9 +69,10 @@ pub struct Genuine {
 }
 
 impl Genuine {
-    /// The first two are what comes every day. The next two hold `.NOW.` in the body: with other boundaries between ID,
-    /// time and body the same signed bytes are another request, and an old one would be in time again. One of these is
-    /// no UTF-8: such a body is verified by code of its own. The last comes a second too early.
+    /// The first two are what comes every day. The next two hold `.NOW.` in the body: with other
+    /// boundaries between ID, time and body the same signed bytes are another request, and an old
+    /// one would be in time again. One of these is no UTF-8: such a body is verified by code of its
+    /// own. The last comes a second too early.
     pub fn all() -> Vec<Self> {
         let now = now_s();
         let moved = format!("x.{now}.{{\"type\":\"user.updated\"}}");
@@ -120,8 +122,8 @@ impl Genuine {
         }
     }
 
-    /// Whether the request says the same and is in time: ID, time and body to the byte, and one signature of version 1
-    /// that decodes to the right bytes, in a header that may be sent.
+    /// Whether the request says the same and is in time: ID, time and body to the byte, and one
+    /// signature of version 1 that decodes to the right bytes, in a header that may be sent.
     pub fn is_said_by(&self, request: &Request) -> bool {
         let Request {
             id,

@@ -1,4 +1,5 @@
-//! Random headers: reading them never panics, and takes only what says the same as a delivery that was signed.
+//! Random headers: reading them never panics, and takes only what says the same as a delivery that
+//! was signed.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -126,7 +127,8 @@ fn named(family: &str, request: &Request) -> [Header; 3] {
     .map(|(part, value)| (format!("{family}-{part}"), value.clone()))
 }
 
-/// The request that the headers make: Svix's own family, or the other where nothing of that is there, each header once.
+/// The request that the headers make: Svix's own family, or the other where nothing of that is
+/// there, each header once.
 fn request(headers: &[Header], body: &[u8]) -> Option<Request> {
     let values = |family: &str, part: &str| -> Vec<&Vec<u8>> {
         let name = format!("{family}-{part}");

@@ -1,4 +1,5 @@
-//! Random query strings of `/api/events` and `/api/users`: each is read, or refused in words that hold nothing of it.
+//! Random query strings of `/api/events` and `/api/users`: each is read, or refused in words that
+//! hold nothing of it.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -133,7 +134,8 @@ fn written(pairs: &[(String, String, bool)]) -> String {
     pairs.iter().map(pair).collect::<Vec<_>>().join("&")
 }
 
-/// Pairs as they should be, pairs that are not escaped, with pieces of escapes between, or nothing of the kind.
+/// Pairs as they should be, pairs that are not escaped, with pieces of escapes between, or nothing
+/// of the kind.
 fn query() -> impl Strategy<Value = String> {
     let unescaped = |pairs: Vec<(String, String, bool)>| {
         pairs
@@ -197,7 +199,8 @@ fn random_query_strings_are_read_or_refused_in_words_that_hold_nothing_of_them()
     };
     super::runner(20_000).run(&query(), holds).unwrap();
     let (refusals, read) = (refusals.into_inner(), read.into_inner());
-    // Two for an unknown name, one for a string that cannot be read, and at most two for each name that is known.
+    // Two for an unknown name, one for a string that cannot be read, and at most two for each name
+    // that is known.
     assert!(
         (10..=3 + 2 * NAMES.len()).contains(&refusals.len()),
         "a refusal depends on what was asked: {refusals:#?}"
@@ -208,7 +211,8 @@ fn random_query_strings_are_read_or_refused_in_words_that_hold_nothing_of_them()
     );
 }
 
-/// What is read is what was asked, however it was escaped; of a name that comes twice, the last. Only NUL is refused.
+/// What is read is what was asked, however it was escaped; of a name that comes twice, the last.
+/// Only NUL is refused.
 #[test]
 fn random_texts_come_out_of_a_query_string_as_they_went_in() {
     let texts = ["email", "phone", "username", "external_id"];

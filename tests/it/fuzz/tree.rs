@@ -1,5 +1,5 @@
-//! JSON that can be changed into what no library would write: keys twice, halves of surrogate pairs, numbers without
-//! end, six thousand levels.
+//! JSON that can be changed into what no library would write: keys twice, halves of surrogate
+//! pairs, numbers without end, six thousand levels.
 
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -23,7 +23,8 @@ pub enum Tree {
 const UNMARKED: [&str; 2] = ["type", "status"];
 
 impl Tree {
-    /// Nearly every text gets the marker. IDs get it alike, so that what names a primary address still does.
+    /// Nearly every text gets the marker. IDs get it alike, so that what names a primary address
+    /// still does.
     pub fn marked(name: &str, value: &Value) -> Self {
         match value {
             Value::String(text) if !UNMARKED.contains(&name) => {

@@ -67,8 +67,8 @@ pub(super) async fn compare_lines(model: &Model, store: &Store) -> Result<(), Te
     Ok(())
 }
 
-/// Which of two workers comes first decides who is stale, but not how often an event was seen, nor what failed, nor that
-/// whoever won was applied.
+/// Which of two workers comes first decides who is stale, but not how often an event was seen, nor
+/// what failed, nor that whoever won was applied.
 pub(super) async fn compare_counts(model: &Model, store: &Store) -> Result<(), TestCaseError> {
     for (id, expected) in &model.lines {
         let line = line(store, id).await?;

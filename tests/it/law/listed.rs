@@ -1,5 +1,5 @@
-//! Users who were read from Clerk's list, among their events, in any order: one result, in which no reading overrules an event of the same
-//! `updated_at` and none brings anybody back.
+//! Users who were read from Clerk's list, among their events, in any order: one result, in which no
+//! reading overrules an event of the same `updated_at` and none brings anybody back.
 
 use std::collections::BTreeMap;
 

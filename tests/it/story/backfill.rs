@@ -1,4 +1,5 @@
-//! The table filled from Clerk's list of users: in pages, through stops and troubles, and beside events.
+//! The table filled from Clerk's list of users: in pages, through stops and troubles, and beside
+//! events.
 
 use std::process::{Child, Command, Output};
 use std::time::{Duration, Instant};
@@ -216,7 +217,8 @@ async fn a_progress_of_another_run_is_ignored_and_logged() {
     starts_over(&said, "is of another CLERK_SECRET_KEY: starting over");
     clerk.set_key(KEY);
 
-    // The same place with nothing in it, as after a disaster: the file speaks of users whom the table does not have.
+    // The same place with nothing in it, as after a disaster: the file speaks of users whom the
+    // table does not have.
     stop_early().await;
     let Place::Servers { database, .. } = &place else {
         unreachable!()
@@ -396,7 +398,8 @@ async fn a_user_who_cannot_be_read_or_written_is_named_and_stops_no_other() {
 async fn users_who_sign_up_or_leave_during_the_run_do_no_harm() {
     let place = Place::embedded();
     let clerk = ClerkInstance::with_users(5, 12).await;
-    // The cursor of the second page, and three before it, leave when it is asked for; somebody signs up at the end.
+    // The cursor of the second page, and three before it, leave when it is asked for; somebody
+    // signs up at the end.
     clerk.before_page(1, |accounts| {
         ["user_04", "user_03", "user_02", "user_01"]
             .iter()

@@ -13,7 +13,8 @@ const EVENTS: usize = 300;
 /// As large as a receiver lets one be, less the rest of the body.
 const METADATA_BYTES: usize = 1024 * 1024 - 1024;
 
-/// Above what two batches that are written and what is sent ahead take (300 MiB were seen), below all bodies besides (510 MiB).
+/// Above what two batches that are written and what is sent ahead take (300 MiB were seen), below
+/// all bodies besides (510 MiB).
 const RESIDENT_MAX_MIB: usize = 400;
 
 /// Most memory that the process has had at once.

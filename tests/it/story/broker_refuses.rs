@@ -1,4 +1,5 @@
-//! A broker that takes some and refuses others: the number of 2xx is exactly the number of events stored.
+//! A broker that takes some and refuses others: the number of 2xx is exactly the number of events
+//! stored.
 
 use std::collections::BTreeSet;
 
@@ -86,7 +87,8 @@ async fn a_2xx_is_exactly_a_stored_event() {
     );
 }
 
-/// Delivers until it is stopped, many at once. Returns the IDs that got a 2xx, and how many got none.
+/// Delivers until it is stopped, many at once. Returns the IDs that got a 2xx, and how many got
+/// none.
 async fn deliver_until(
     receiver: &App,
     sender: usize,

@@ -27,7 +27,8 @@ async fn failed_events_are_found_understood_and_replayed_with_sqlite() {
 async fn replay(place: Place) {
     let app = place.serve().await;
     let sent_s = clerk_sync::clock::now().ms() / 1000;
-    // 25 hours ahead of its delivery: implausible today, and plausible to a clock that runs an hour and a bit later.
+    // 25 hours ahead of its delivery: implausible today, and plausible to a clock that runs an hour
+    // and a bit later.
     let ahead = (sent_s + 25 * 3600) * 1000;
     let body = format!(
         r#"{{"data":{{"id":"user_1","first_name":"Ada","updated_at":{ahead}}},"timestamp":{ahead},"type":"user.updated"}}"#

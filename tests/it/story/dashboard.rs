@@ -1,4 +1,5 @@
-//! The pages of the dashboard as a browser sees them: links, headers, and the replay and discard of failed events.
+//! The pages of the dashboard as a browser sees them: links, headers, and the replay and discard of
+//! failed events.
 
 use std::collections::BTreeSet;
 
@@ -402,7 +403,8 @@ async fn a_bulk_action_takes_the_events_of_its_preview() {
         "{}",
         preview.text()
     );
-    // What fails after the preview is not meant. The clock of these events stands still, so one of now is made.
+    // What fails after the preview is not meant. The clock of these events stands still, so one of
+    // now is made.
     let later = update("msg_9", "user_1", 9);
     let later = clerk_sync::clerk::SignedEvent::restored(
         later.id().clone(),

@@ -93,7 +93,8 @@ async fn a_visitor_is_redirected_to_the_login_and_back() {
     );
 }
 
-/// A browser holds a strict cookie back on the way from another site, and sends it when the page itself asks.
+/// A browser holds a strict cookie back on the way from another site, and sends it when the page
+/// itself asks.
 #[tokio::test]
 async fn a_link_on_another_site_leads_to_the_page() {
     let place = Place::embedded();

@@ -1,4 +1,5 @@
-//! What RabbitMQ sets aside is not forgotten: it ends in `events` as failed, whole, and a replay applies it.
+//! What RabbitMQ sets aside is not forgotten: it ends in `events` as failed, whole, and a replay
+//! applies it.
 
 use clerk_sync::store::{EventRow, Status};
 use lapin::options::{BasicGetOptions, BasicRejectOptions};

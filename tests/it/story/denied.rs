@@ -1,5 +1,6 @@
-//! Errors that need an operator: a missing grant, a missing role, a constraint of the application. Each is logged once, readiness
-//! shows it, no event is lost, and the work continues by itself once it is fixed.
+//! Errors that need an operator: a missing grant, a missing role, a constraint of the application.
+//! Each is logged once, readiness shows it, no event is lost, and the work continues by itself once
+//! it is fixed.
 
 use std::time::{Duration, Instant};
 
@@ -36,7 +37,8 @@ async fn a_missing_role_or_grant_is_logged_once_and_waited_for() {
     let role = format!("{name}_denied");
     let mut url = reqwest::Url::parse(&database.url()).unwrap();
     url.set_username(&role).unwrap();
-    // A server that wants a password says of a role that is not there that the password is wrong, and of this one the same as any.
+    // A server that wants a password says of a role that is not there that the password is wrong,
+    // and of this one the same as any.
     url.set_password(Some("x")).unwrap();
     admin
         .execute(AssertSqlSafe(format!(
@@ -177,7 +179,8 @@ async fn a_row_that_a_trigger_of_the_application_rejects_fails_alone() {
     }
 }
 
-/// What is there can still be updated, and no event can be written: readiness must not take the one for the other.
+/// What is there can still be updated, and no event can be written: readiness must not take the one
+/// for the other.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_is_not_ready_while_every_write_is_rejected() {
     let refusing = |table: &str, raise: &str| {

@@ -358,8 +358,8 @@ async fn read_only_files_are_told_and_recovered_from() {
     until("it is ready", async || is_ready(&app).await).await;
 }
 
-/// Fills both files, and stops in good order, with nobody else reading, so that each is whole by itself: what is still in a
-/// `-wal` file heals a damaged one.
+/// Fills both files, and stops in good order, with nobody else reading, so that each is whole by
+/// itself: what is still in a `-wal` file heals a damaged one.
 async fn two_files_of_many_pages() -> Place {
     let place = Place::embedded();
     let app = place.serve().await;

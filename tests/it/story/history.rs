@@ -36,7 +36,8 @@ async fn with_history() -> Place {
     place
 }
 
-/// The text without what the clock has put into it: ages, lags, and the spaces that follow from their length.
+/// The text without what the clock has put into it: ages, lags, and the spaces that follow from
+/// their length.
 fn without_clock(text: &str) -> Vec<String> {
     let line = |line: &str| {
         let words: Vec<_> = line.split_whitespace().collect();

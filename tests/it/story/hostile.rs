@@ -1,4 +1,5 @@
-//! Bodies made to do harm: each ends as the contract says, alone, and its neighbors in the batch are applied.
+//! Bodies made to do harm: each ends as the contract says, alone, and its neighbors in the batch
+//! are applied.
 
 use clerk_sync::store::Status;
 use futures_util::future::join_all;

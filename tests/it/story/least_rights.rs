@@ -1,5 +1,5 @@
-//! What SECURITY.md says that each role needs is enough: a receiver without a database, a worker that may not make tables,
-//! and a broker's user who may touch nothing but the namespace.
+//! What SECURITY.md says that each role needs is enough: a receiver without a database, a worker
+//! that may not make tables, and a broker's user who may touch nothing but the namespace.
 
 use clerk_sync::store::Status;
 use sqlx::{AssertSqlSafe, Executor};

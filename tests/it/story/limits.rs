@@ -199,7 +199,8 @@ async fn over_the_limit_of_connections_the_answer_is_503_at_once_and_health_is_s
     let mut idle = Vec::new();
     let mut refused = None;
     until("all seats are taken", async || {
-        // A connection is accepted a moment after the client has it, and an idle one is held for 5 s.
+        // A connection is accepted a moment after the client has it, and an idle one is held for 5
+        // s.
         idle.clear();
         for _ in 0..400 {
             idle.push(TcpStream::connect(app.address).await.unwrap());
@@ -299,8 +300,8 @@ async fn half_sent_bodies_are_limited_together_and_leave_capacity_for_usual_ones
                 "a usual body is taken"
             );
             let more = memory_mib(&app).saturating_sub(before);
-            // 64 MiB of bodies, and what actix-http keeps of each connection's last burst: 167 in all where this was
-            // measured. Without a bound the bodies alone are 250.
+            // 64 MiB of bodies, and what actix-http keeps of each connection's last burst: 167 in
+            // all where this was measured. Without a bound the bodies alone are 250.
             assert!(more < 250, "{more} MiB more than before");
         }
         assert!(started.elapsed() < DEADLINE);

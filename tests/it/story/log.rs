@@ -1,4 +1,5 @@
-//! The log: at level debug a line for each event with its ID and its user's; else the number of lines does not grow with events.
+//! The log: at level debug a line for each event with its ID and its user's; else the number of
+//! lines does not grow with events.
 
 use clerk_sync::store::Status;
 use serde_json::{Value, json};

@@ -28,7 +28,8 @@ async fn two_workers_with_the_same_users_come_to_the_right_rows() {
         place.start(&["worker"], &small_batches).await,
     ];
 
-    // Every user's versions at once and in no order, so that both workers hold the same users all the time.
+    // Every user's versions at once and in no order, so that both workers hold the same users all
+    // the time.
     join_all((0..USERS).map(async |user| {
         join_all((0..VERSIONS).map(async |n| {
             let (id, body) = update(user, (n * 37) % VERSIONS);

@@ -1,4 +1,5 @@
-//! README, alerts and dashboards name the metrics that are served, and no delivery creates a time series.
+//! README, alerts and dashboards name the metrics that are served, and no delivery creates a time
+//! series.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,5 @@
-//! What Prometheus reads is what happened: in every role, with no more series for whatever comes in, and nothing personal.
+//! What Prometheus reads is what happened: in every role, with no more series for whatever comes
+//! in, and nothing personal.
 
 use clerk_sync::clerk::EventId;
 use clerk_sync::clock::now;
@@ -39,7 +40,8 @@ async fn scrape_until(app: &App, what: &str, holds: impl Fn(&Scrape) -> bool) ->
     scrape
 }
 
-/// Deliveries of every fate. One is applied, one comes too late, one comes twice, one cannot be read, one is no user's.
+/// Deliveries of every fate. One is applied, one comes too late, one comes twice, one cannot be
+/// read, one is no user's.
 async fn story(app: &App) {
     for (id, body) in [
         ("msg_created", body("user.created", "user_1", 0)),

@@ -1,5 +1,5 @@
-//! Requests that are a little off: HEAD, a trailing slash, the wrong path or method for a webhook, a `+` in an address, and
-//! the test message of Svix's own.
+//! Requests that are a little off: HEAD, a trailing slash, the wrong path or method for a webhook,
+//! a `+` in an address, and the test message of Svix's own.
 
 use clerk_sync::clerk::EventId;
 use clerk_sync::clock::now;
@@ -314,7 +314,8 @@ async fn each_role_names_the_path_of_webhooks() {
             "{path}: {detail}"
         );
     }
-    // The app of the tests signs with another secret, so nothing is counted, and it is in the log all the same.
+    // The app of the tests signs with another secret, so nothing is counted, and it is in the log
+    // all the same.
     assert_eq!(
         Scrape::of(&receiver)
             .await

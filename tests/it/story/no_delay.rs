@@ -1,4 +1,5 @@
-//! The sockets of the program to PostgreSQL, as the system has them: none waits for an acknowledgement before it sends the rest.
+//! The sockets of the program to PostgreSQL, as the system has them: none waits for an
+//! acknowledgement before it sends the rest.
 
 use std::net::SocketAddr;
 

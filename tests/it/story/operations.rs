@@ -1,5 +1,5 @@
-//! The procedures of docs/operations.md: a backup that is restored, a lost database or queue that is rebuilt from redeliveries, an
-//! upgrade while the old version works.
+//! The procedures of docs/operations.md: a backup that is restored, a lost database or queue that
+//! is rebuilt from redeliveries, an upgrade while the old version works.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,8 @@ const USERS: usize = 12;
 struct Sent(Vec<(String, String)>);
 
 impl Sent {
-    /// Versions of every user from one on to another; every third user is deleted in the last, and one body fails.
+    /// Versions of every user from one on to another; every third user is deleted in the last, and
+    /// one body fails.
     fn versions(range: std::ops::Range<usize>) -> Self {
         let last = range.end;
         let mut events = Vec::new();

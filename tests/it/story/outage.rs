@@ -1,4 +1,5 @@
-//! A server is away: nothing acknowledged is lost, nothing fails for it, and everything resumes by itself.
+//! A server is away: nothing acknowledged is lost, nothing fails for it, and everything resumes by
+//! itself.
 
 use std::time::{Duration, Instant};
 

@@ -46,7 +46,8 @@ async fn is_halted(outside: &mut PgConnection) -> bool {
         .unwrap()
 }
 
-/// The server notices late that a worker is dead which waits for a lock, and what that worker wrote stays locked so long.
+/// The server notices late that a worker is dead which waits for a lock, and what that worker wrote
+/// stays locked so long.
 async fn end_the_sessions_of_the_dead(outside: &mut PgConnection) {
     let end = "select count(pg_terminate_backend(pid)) from pg_stat_activity
         where application_name = 'clerk-sync' and datname = current_database() and wait_event_type = 'Lock'";
@@ -169,7 +170,8 @@ async fn an_event_that_kills_every_worker_fails_alone() {
 
     let kills =
         kill_until_it_is_given_up(&place, "worker", &[("WORKER_BATCH", "5")], &mut outside).await;
-    // Up to two deliveries a kill: what one channel of a dead connection returns, the other gets for a moment.
+    // Up to two deliveries a kill: what one channel of a dead connection returns, the other gets
+    // for a moment.
     assert!(kills >= 10, "it is given up after {kills} kills");
 
     lock.close().await.unwrap();
@@ -231,7 +233,8 @@ async fn possible_poison(channel: &Channel, queue: &str) -> BasicGetMessage {
     taken(channel, queue).await
 }
 
-/// A poison event kills its process soon; one that only waits for a lock must not hold up the others.
+/// A poison event kills its process soon; one that only waits for a lock must not hold up the
+/// others.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_possible_poison_message_that_takes_long_holds_up_the_others_only_for_a_while() {
     let place = Place::servers().await;

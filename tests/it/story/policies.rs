@@ -1,4 +1,5 @@
-//! A policy of the broker takes events out of our queues: none is lost, and each is kept with the reason that is true.
+//! A policy of the broker takes events out of our queues: none is lost, and each is kept with the
+//! reason that is true.
 
 use clerk_sync::store::Status;
 use lapin::options::{BasicGetOptions, BasicRejectOptions, QueueDeclareOptions};
@@ -145,7 +146,8 @@ async fn an_event_that_another_consumer_rejects_is_kept_as_rejected() {
     assert!(text.contains("list_consumers"), "{text}");
 }
 
-/// The broker holds what expires among the dead letters: the arguments say where to, and there is no binding.
+/// The broker holds what expires among the dead letters: the arguments say where to, and there is
+/// no binding.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_expires_among_the_dead_letters_is_held() {
     let place = Place::servers().await;
@@ -193,7 +195,8 @@ fn ways_out(place: &Place) -> usize {
         .count()
 }
 
-/// Most messages that the broker delivers from the queue of rescued events before one is acknowledged.
+/// Most messages that the broker delivers from the queue of rescued events before one is
+/// acknowledged.
 fn prefetch_of_rescued(place: &Place) -> Option<u64> {
     let listed = rabbitmqctl(&[
         "--formatter",
@@ -207,8 +210,8 @@ fn prefetch_of_rescued(place: &Place) -> Option<u64> {
     consumers.iter().find(|it| it["queue_name"] == rescued)?["prefetch_count"].as_u64()
 }
 
-/// What is delivered does not expire, and what the broker holds does not: so many are delivered from the first on, and none is let
-/// go that could not be recorded.
+/// What is delivered does not expire, and what the broker holds does not: so many are delivered
+/// from the first on, and none is let go that could not be recorded.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_broker_holds_what_expired_while_the_database_is_away() {
     let place = Place::servers().await;

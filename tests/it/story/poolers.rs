@@ -1,5 +1,6 @@
-//! PostgreSQL behind a real PgBouncer, with what it has by default: session pooling and transaction pooling work, what cannot work
-//! is named, and no other client of the pooler meets anything of ours.
+//! PostgreSQL behind a real PgBouncer, with what it has by default: session pooling and transaction
+//! pooling work, what cannot work is named, and no other client of the pooler meets anything of
+//! ours.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -296,7 +297,8 @@ async fn a_pooler_that_cannot_serve_is_named_with_the_direct_address() {
     }
 }
 
-/// A commit that is only in memory could be lost after it was acknowledged, and a setting of ours would reach other clients.
+/// A commit that is only in memory could be lost after it was acknowledged, and a setting of ours
+/// would reach other clients.
 #[tokio::test]
 async fn a_database_that_commits_asynchronously_is_refused_through_a_transaction_pooler() {
     let Some(program) = program().filter(can_follow) else {

@@ -1,4 +1,5 @@
-//! `/readyz` and `/metrics` of a worker that does not apply events, and how often they ask the database.
+//! `/readyz` and `/metrics` of a worker that does not apply events, and how often they ask the
+//! database.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,5 @@
-//! Compares the table with Clerk's list: every kind of drift is reported and fixed, and no user is deleted in error.
+//! Compares the table with Clerk's list: every kind of drift is reported and fixed, and no user is
+//! deleted in error.
 
 use std::process::Command;
 
@@ -127,7 +128,8 @@ async fn every_kind_of_drift_is_reported_and_fixed() {
             accounts.delete("user_03");
             accounts.delete("user_04");
         });
-        // The event of this one came before anybody was there to take it; a row that only an application made; one that was altered by hand.
+        // The event of this one came before anybody was there to take it; a row that only an
+        // application made; one that was altered by hand.
         store
             .apply(&plan(&[update("msg_alone", "user_05", 5)]))
             .await
@@ -180,7 +182,8 @@ async fn every_kind_of_drift_is_reported_and_fixed() {
             "{json}"
         );
 
-        // The lost events come after all: the true time of the delete stands, and an update of the same state wins.
+        // The lost events come after all: the true time of the delete stands, and an update of the
+        // same state wins.
         let late = [
             delete("msg_late", "user_03", 700),
             update("msg_same", "user_02", 600),

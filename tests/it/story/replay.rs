@@ -324,7 +324,8 @@ async fn a_dry_run_of_many_asks_few_questions() {
         let json = place.succeed(&["events", verb, "--all", "--dry-run", "--json"]);
         let json: Value = serde_json::from_str(&json).unwrap();
         assert_eq!(json[count], MANY + 1, "{json}");
-        // The server counts what a session did when it ends, or a second later: the questions of this test count as well.
+        // The server counts what a session did when it ends, or a second later: the questions of
+        // this test count as well.
         let questions = transactions().await - before;
         assert!(
             questions < 300,

@@ -22,7 +22,8 @@ const ROUNDS: i64 = 30;
 
 const EVENTS: i64 = 40;
 
-/// A database that answers, but whose disk is full (SQLSTATE 53100); it counts how often it was asked to write.
+/// A database that answers, but whose disk is full (SQLSTATE 53100); it counts how often it was
+/// asked to write.
 const FULL: &str = "
     create sequence public.refusals;
     create function public.refuse() returns trigger language plpgsql as $$

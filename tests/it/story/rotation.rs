@@ -94,7 +94,8 @@ async fn an_admin_token_is_changed_and_taken_away_on_sighup() {
     until("none is in force", async || status(NEW).await == 403).await;
 }
 
-/// Deliveries under the secret that is in force all the while, through many rotations: each is answered with 200.
+/// Deliveries under the secret that is in force all the while, through many rotations: each is
+/// answered with 200.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_delivery_is_dropped_while_secrets_are_read_again() {
     let place = Place::embedded();

@@ -57,7 +57,8 @@ async fn rows_that_row_level_security_hides_are_named_until_they_are_seen() {
     }
 }
 
-/// The tables are the role's own, and hide rows from their owner too. Of a superuser nothing is hidden.
+/// The tables are the role's own, and hide rows from their owner too. Of a superuser nothing is
+/// hidden.
 #[tokio::test(flavor = "multi_thread")]
 async fn forced_row_level_security_is_named_for_the_owner() {
     let place = Place::servers().await;

@@ -1,4 +1,5 @@
-//! Every sample of a Clerk event becomes the row that it should, column by column, in both databases.
+//! Every sample of a Clerk event becomes the row that it should, column by column, in both
+//! databases.
 
 use chrono::DateTime;
 use clerk_sync::store::Status;

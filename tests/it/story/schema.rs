@@ -1,5 +1,6 @@
-//! A database that is not as it should be: another program's tables, another encoding, rows that are hidden, a lock that somebody
-//! holds, an old schema. What is wrong is named by `migrate`, `serve`, `/readyz` and `check` alike, and nothing is touched.
+//! A database that is not as it should be: another program's tables, another encoding, rows that
+//! are hidden, a lock that somebody holds, an old schema. What is wrong is named by `migrate`,
+//! `serve`, `/readyz` and `check` alike, and nothing is touched.
 
 use clerk_sync::store::Status;
 use sqlx::migrate::Migrate;
@@ -324,7 +325,8 @@ async fn a_worker_on_an_old_schema_says_so_now_and_then() {
     says_so_now_and_then(&place).await;
 }
 
-/// Its parts meet it in other ways: one asks for the version, and the server refuses the statement of another.
+/// Its parts meet it in other ways: one asks for the version, and the server refuses the statement
+/// of another.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_without_a_schema_says_so_now_and_then() {
     says_so_now_and_then(&Place::servers().await).await;
@@ -354,7 +356,8 @@ fn time_of(line: &str) -> chrono::DateTime<chrono::Utc> {
     line["timestamp"].as_str().unwrap().parse().unwrap()
 }
 
-/// There is no row that a write could be tried on: only the next batch shows that the database takes writes again.
+/// There is no row that a write could be tried on: only the next batch shows that the database
+/// takes writes again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failed_write_is_not_forgotten_for_a_statement_that_touches_no_row() {
     let place = Place::servers().await;

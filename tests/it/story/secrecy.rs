@@ -1,4 +1,5 @@
-//! Nothing personal and no secret gets out: not in the log at any level, not in an answer, not in a recorded error.
+//! Nothing personal and no secret gets out: not in the log at any level, not in an answer, not in a
+//! recorded error.
 
 use clerk_sync::clerk::EventId;
 use clerk_sync::clock::now;

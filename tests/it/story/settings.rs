@@ -1,4 +1,5 @@
-//! Settings as people have them: in the folder of another application, from Windows, in quotes, empty, misspelled.
+//! Settings as people have them: in the folder of another application, from Windows, in quotes,
+//! empty, misspelled.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -22,7 +23,8 @@ fn run(command: &mut Command) -> (Option<i32>, String) {
     )
 }
 
-/// The program ends as for wrong usage, with one line that has these words and nothing of `hunter2`.
+/// The program ends as for wrong usage, with one line that has these words and nothing of
+/// `hunter2`.
 fn refused(command: &mut Command, words: &[&str]) {
     let (status, error) = run(command);
     assert_eq!(status, Some(2), "{command:?}: {error}");
@@ -265,7 +267,8 @@ async fn a_server_that_is_set_and_empty_is_no_embedded_file() {
         0,
         "nothing was made"
     );
-    // What Compose passes on as empty is as if it were not there, and so is a name whose file has the value.
+    // What Compose passes on as empty is as if it were not there, and so is a name whose file has
+    // the value.
     let url = place.directory().join("url");
     std::fs::write(&url, "sqlite://there.db").unwrap();
     let mut command = place.command(&["migrate"]);

@@ -1,4 +1,5 @@
-//! Who may send: every way to get a delivery wrong is refused with its code, and nothing of it is queued.
+//! Who may send: every way to get a delivery wrong is refused with its code, and nothing of it is
+//! queued.
 
 use clerk_sync::clerk::{Delivery, EventId, Timestamp, Verifier};
 use clerk_sync::clock::now;
@@ -218,8 +219,9 @@ async fn every_changed_body_is_rejected() {
 
 #[tokio::test]
 async fn an_old_body_cannot_be_replayed_by_moving_the_boundaries() {
-    // Somebody holds a delivery that was signed long ago, whose body happens to hold `.NOW.`: read with other
-    // boundaries, the very same signed bytes are ID `old.body`, time NOW and another body.
+    // Somebody holds a delivery that was signed long ago, whose body happens to hold `.NOW.`: read
+    // with other boundaries, the very same signed bytes are ID `old.body`, time NOW and another
+    // body.
     let now_s = now().ms() / 1000;
     let old_time = now_s - 100_000;
     let captured = format!(

@@ -286,7 +286,8 @@ async fn the_hints_of_dev_work_in_the_folder_of_an_application_whose_port_is_tak
         let hints = dev.hints();
         assert_eq!(hints.len(), 4, "{all}");
         let data = place.directory().join(directory.unwrap_or("data"));
-        // What `send` prints after one event can be typed, too. And what failed is replayed into the queue of `dev`.
+        // What `send` prints after one event can be typed, too. And what failed is replayed into
+        // the queue of `dev`.
         let send_one = hints[0].replace(" --count 1000", "");
         let replay = hints[2].replace("list --status failed", "replay --all --dry-run");
         let mut hints: Vec<String> = hints
@@ -362,8 +363,8 @@ async fn the_hints_of_dev_work_in_the_folder_of_an_application_whose_port_is_tak
 #[tokio::test]
 async fn dev_stops_with_its_terminal() {
     let place = Place::embedded();
-    // util-linux's `script` makes the terminal, which goes with it. The system tells the leader of its session, so that is `dev`
-    // and no shell, which may ignore the signal.
+    // util-linux's `script` makes the terminal, which goes with it. The system tells the leader of
+    // its session, so that is `dev` and no shell, which may ignore the signal.
     let mut script = Command::new("script");
     let line = format!("exec '{}' dev", env!("CARGO_BIN_EXE_clerk-sync"));
     script

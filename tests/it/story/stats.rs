@@ -90,7 +90,8 @@ async fn stats_report_the_state_of_the_service_without_servers() {
     stats_report_the_state_of_the_service(Place::embedded()).await;
 }
 
-/// Waiting events are reported with the age of the oldest if the queue knows it, else with the reason.
+/// Waiting events are reported with the age of the oldest if the queue knows it, else with the
+/// reason.
 #[tokio::test(flavor = "multi_thread")]
 async fn events_that_wait_in_the_queue_are_counted() {
     let place = Place::servers().await;

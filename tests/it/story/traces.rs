@@ -1,4 +1,5 @@
-//! A trace leads from the request over the queue to the commit, to a collector that may be away or hang.
+//! A trace leads from the request over the queue to the commit, to a collector that may be away or
+//! hang.
 
 use clerk_sync::clerk::EventId;
 use clerk_sync::clock::now;

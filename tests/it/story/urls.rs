@@ -1,5 +1,5 @@
-//! Addresses as people write them: what can be read works, the rest is refused before a port opens, and no piece of a
-//! password is printed by anything.
+//! Addresses as people write them: what can be read works, the rest is refused before a port opens,
+//! and no piece of a password is printed by anything.
 
 use std::process::{Command, Output};
 

@@ -1,4 +1,5 @@
-//! A replay goes to the queue that the workers take from, or nowhere; and who only looks makes nothing.
+//! A replay goes to the queue that the workers take from, or nowhere; and who only looks makes
+//! nothing.
 
 use std::path::Path;
 
@@ -150,7 +151,8 @@ async fn a_replay_to_a_queue_that_no_worker_reads_is_refused() {
         "{noted}"
     );
 
-    // The same broker by another name is refused too, unless the operator states that it is the same.
+    // The same broker by another name is refused too, unless the operator states that it is the
+    // same.
     let other_name = broker::url().replace("127.0.0.1", "localhost");
     assert_ne!(other_name, broker::url());
     let (status, said) = replay(&place, &[], &[("AMQP_URL", &other_name)], &[]);

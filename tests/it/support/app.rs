@@ -159,8 +159,9 @@ impl App {
         .unwrap()
     }
 
-    /// Delivers a body as Svix would, under this ID: again where the queue refused it. A busy RabbitMQ now and then refuses
-    /// an event that there is room for; nothing is promised then, and the next try is taken.
+    /// Delivers a body as Svix would, under this ID: again where the queue refused it. A busy
+    /// RabbitMQ now and then refuses an event that there is room for; nothing is promised then, and
+    /// the next try is taken.
     pub async fn deliver(&self, id: &str, body: impl Into<Vec<u8>>) -> Answer {
         let (body, started) = (body.into(), Instant::now());
         loop {
@@ -320,7 +321,8 @@ pub async fn answer(response: reqwest::Response) -> Option<Answer> {
     })
 }
 
-/// Waits for a condition, asking again and again, up to the deadline. A question that is never answered ends there too.
+/// Waits for a condition, asking again and again, up to the deadline. A question that is never
+/// answered ends there too.
 pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let asked = async {
         while !holds().await {

@@ -66,7 +66,8 @@ fn connections(namespace: &str, purpose: &str) -> Vec<String> {
         .collect()
 }
 
-/// Has the broker close the connections of a namespace for `publish` or `consume`, as an operator would.
+/// Has the broker close the connections of a namespace for `publish` or `consume`, as an operator
+/// would.
 pub fn close_connections(namespace: &str, purpose: &str) {
     let connections = connections(namespace, purpose);
     assert!(
@@ -88,7 +89,8 @@ impl Namespace {
     pub fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        // The random part: a process of an earlier run may have had this number, and left something behind.
+        // The random part: a process of an earlier run may have had this number, and left something
+        // behind.
         let random: u32 = rand::random();
         let name = format!(
             "clerk-sync-test-{}-{number}-{random:08x}",
@@ -108,13 +110,15 @@ impl Namespace {
         format!("{}.{part}", self.name)
     }
 
-    /// Limits the queue of user events by policy, as an operator would. Returns when the limit is in force.
+    /// Limits the queue of user events by policy, as an operator would. Returns when the limit is
+    /// in force.
     pub async fn limit_length(&self, length: usize) {
         self.set_policy(&["users"], &format!(r#"{{"max-length":{length}}}"#))
             .await;
     }
 
-    /// Gives these queues a policy, as an operator would. Returns when it is in force. There is one at a time.
+    /// Gives these queues a policy, as an operator would. Returns when it is in force. There is one
+    /// at a time.
     pub async fn set_policy(&self, parts: &[&str], definition: &str) {
         let pattern = format!(
             "^{}\\.({})$",
@@ -236,7 +240,8 @@ impl Namespace {
         connection.close(200, "deleted".into()).await.unwrap();
     }
 
-    /// What the broker keeps of this namespace, as JSON: `queues` or `exchanges`, with their arguments.
+    /// What the broker keeps of this namespace, as JSON: `queues` or `exchanges`, with their
+    /// arguments.
     pub fn listed(&self, kind: &str, columns: &[&str]) -> Vec<serde_json::Value> {
         let command = format!("list_{kind}");
         let listed = rabbitmqctl(&[&["--formatter", "json", &command], columns].concat());
@@ -336,9 +341,10 @@ impl Namespace {
 
 /// Sends one message the way of dead letters out of each queue, and waits for it at the end.
 ///
-/// Seen with RabbitMQ 3.10: a queue that is deleted within moments of its declaration meets its own dead-letter worker at its
-/// start, which then crashes over and over, until the supervisor of all such workers gives up; from then on, and until the
-/// broker is started again, every queue with at-least-once dead letters dies at its first event.
+/// Seen with RabbitMQ 3.10: a queue that is deleted within moments of its declaration meets its own
+/// dead-letter worker at its start, which then crashes over and over, until the supervisor of all
+/// such workers gives up; from then on, and until the broker is started again, every queue with
+/// at-least-once dead letters dies at its first event.
 async fn until_dead_letters_work(namespace: &str) -> Result<(), lapin::Error> {
     let (connection, channel) = connect().await;
     channel
@@ -416,7 +422,8 @@ impl Drop for Namespace {
             // A second panic would abort the other tests.
             let _cleared = std::panic::catch_unwind(|| rabbitmqctl(&["clear_policy", &name]));
         }
-        // A test that failed is inside a runtime that must not be blocked, so the tidying gets a thread.
+        // A test that failed is inside a runtime that must not be blocked, so the tidying gets a
+        // thread.
         let tidying = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()

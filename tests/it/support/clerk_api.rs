@@ -1,4 +1,5 @@
-//! A small HTTP server on loopback in the place of Clerk's Backend API: it answers every request alike, or never.
+//! A small HTTP server on loopback in the place of Clerk's Backend API: it answers every request
+//! alike, or never.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};

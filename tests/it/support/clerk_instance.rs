@@ -1,5 +1,6 @@
-//! An instance of Clerk's with users in it, behind its Backend API on loopback: the list with its cursor, one user, the count. It can be
-//! held up, break off, refuse and change in the middle of a walk.
+//! An instance of Clerk's with users in it, behind its Backend API on loopback: the list with its
+//! cursor, one user, the count. It can be held up, break off, refuse and change in the middle of a
+//! walk.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;

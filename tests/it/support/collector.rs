@@ -1,4 +1,5 @@
-//! A collector of traces: takes OTLP over HTTP as protobuf, and keeps what it got. It can hang, or refuse.
+//! A collector of traces: takes OTLP over HTTP as protobuf, and keeps what it got. It can hang, or
+//! refuse.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -24,7 +24,8 @@ impl TestDatabase {
         Self::create_with("").await
     }
 
-    /// One that orders text as people do: an ID's case does not count there until everything else is the same.
+    /// One that orders text as people do: an ID's case does not count there until everything else
+    /// is the same.
     pub async fn create_with_icu() -> Self {
         Self::create_with("locale_provider icu icu_locale 'en-US'").await
     }
@@ -95,7 +96,8 @@ impl TestDatabase {
         self.client(&arguments, from.into(), Stdio::null());
     }
 
-    /// Runs a program of PostgreSQL's own, with the prefix that reaches one of the server's version.
+    /// Runs a program of PostgreSQL's own, with the prefix that reaches one of the server's
+    /// version.
     fn client(&self, arguments: &[&str], stdin: Stdio, stdout: Stdio) {
         let prefix = std::env::var("TEST_PG_CLIENT").unwrap_or_default();
         // As it is called from there: a container has a port of its own.
@@ -146,7 +148,8 @@ fn server() -> PgConnectOptions {
 impl Drop for TestDatabase {
     fn drop(&mut self) {
         let sql = format!("drop database if exists {} with (force)", self.name);
-        // A test that failed is inside a runtime that must not be blocked, so the tidying gets a thread.
+        // A test that failed is inside a runtime that must not be blocked, so the tidying gets a
+        // thread.
         let tidying = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()

@@ -14,7 +14,8 @@ pub struct PgBouncer {
     directory: TempDir,
 }
 
-/// The program; nothing where the tests may run without it. `scripts/test` installs it, or says that it is left out.
+/// The program; nothing where the tests may run without it. `scripts/test` installs it, or says
+/// that it is left out.
 pub fn program() -> Option<PathBuf> {
     let given = std::env::var_os("TEST_PGBOUNCER").map(PathBuf::from);
     let usual = [
@@ -51,7 +52,8 @@ pub fn can_follow(program: &PathBuf) -> bool {
 }
 
 impl PgBouncer {
-    /// Starts it before the server of this URL, with these lines among its settings, which are its defaults otherwise.
+    /// Starts it before the server of this URL, with these lines among its settings, which are its
+    /// defaults otherwise.
     pub async fn before(program: &PathBuf, server_url: &str, settings: &[&str]) -> Self {
         let directory = TempDir::new();
         let port = std::net::TcpListener::bind("127.0.0.1:0")

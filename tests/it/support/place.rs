@@ -1,4 +1,5 @@
-//! Where a program under test keeps its events and rows: embedded files, or a database and queues of its own.
+//! Where a program under test keeps its events and rows: embedded files, or a database and queues
+//! of its own.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -119,7 +120,8 @@ impl Place {
         .unwrap()
     }
 
-    /// The program with these arguments, in this place and with nothing of the tests' own environment.
+    /// The program with these arguments, in this place and with nothing of the tests' own
+    /// environment.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_clerk-sync"));
         command
@@ -166,7 +168,8 @@ impl Place {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// Runs a command on a terminal of its own, where a person types `typed`; its exit status and all that the terminal shows.
+    /// Runs a command on a terminal of its own, where a person types `typed`; its exit status and
+    /// all that the terminal shows.
     pub fn on_a_terminal(
         &self,
         arguments: &[&str],

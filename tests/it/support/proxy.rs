@@ -1,4 +1,5 @@
-//! A TCP proxy before a server: the wire can be cut, stalled and restored, and connections can go dead.
+//! A TCP proxy before a server: the wire can be cut, stalled and restored, and connections can go
+//! dead.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -45,7 +46,8 @@ impl Proxy {
         let passing = wire.clone();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                // A connection that is dropped at once is what a client of a server that is away meets.
+                // A connection that is dropped at once is what a client of a server that is away
+                // meets.
                 if *passing.state.borrow() != State::Cut {
                     tokio::spawn(passing.clone().pass(client, server.clone()));
                 }
@@ -68,8 +70,8 @@ impl Proxy {
         self.wire.state.send_replace(State::Whole);
     }
 
-    /// The next pieces that the server sends are cut in the middle, and their connections with them: what was asked has
-    /// taken effect, and nobody hears of it.
+    /// The next pieces that the server sends are cut in the middle, and their connections with
+    /// them: what was asked has taken effect, and nobody hears of it.
     pub fn cut_next_answers(&self, count: usize) {
         self.wire.cuts.store(count, Ordering::SeqCst);
     }
@@ -79,8 +81,8 @@ impl Proxy {
         self.wire.cuts.load(Ordering::SeqCst)
     }
 
-    /// Every connection that there is goes dead, as when a machine loses power: it stays open, and nothing passes any
-    /// more. New ones work.
+    /// Every connection that there is goes dead, as when a machine loses power: it stays open, and
+    /// nothing passes any more. New ones work.
     pub fn go_dead(&self) {
         self.wire.dead.send_replace(());
     }

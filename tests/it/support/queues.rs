@@ -19,8 +19,8 @@ use super::broker::{self, Namespace};
 /// Time enough for what should not come.
 pub const QUIET: Duration = Duration::from_millis(300);
 
-/// Where one test's queue lies. Every queue that is opened here is closed at the end, however the test ends, before
-/// what it made is deleted: one that lives would make it anew.
+/// Where one test's queue lies. Every queue that is opened here is closed at the end, however the
+/// test ends, before what it made is deleted: one that lives would make it anew.
 pub struct Arm {
     place: Place,
     opened: Mutex<Vec<Queue>>,
@@ -126,8 +126,9 @@ pub fn names(prefix: &str, count: usize) -> BTreeSet<String> {
     (0..count).map(|n| format!("{prefix}_{n}")).collect()
 }
 
-/// Publishes until the event is taken, as Svix would: a busy RabbitMQ takes its time to let us in, and now and then refuses
-/// an event that there is room for; nothing is promised then, and the next try is taken.
+/// Publishes until the event is taken, as Svix would: a busy RabbitMQ takes its time to let us in,
+/// and now and then refuses an event that there is room for; nothing is promised then, and the next
+/// try is taken.
 pub async fn publish(queue: &Queue, event: SignedEvent) {
     let taken = async {
         while let Err(error) = queue.publish(event.clone()).await {

@@ -1,4 +1,5 @@
-//! A browser without a picture: cookies, forms and links, one request at a time, and no redirect is followed.
+//! A browser without a picture: cookies, forms and links, one request at a time, and no redirect is
+//! followed.
 
 use std::net::SocketAddr;
 

@@ -1,5 +1,6 @@
-//! Stands between a client and the real RabbitMQ, and breaks the wire: cuts it, holds the broker's answers back, raises an
-//! alarm, at once or for who publishes. The broker itself is shared with other tests, so none of this can be done there.
+//! Stands between a client and the real RabbitMQ, and breaks the wire: cuts it, holds the broker's
+//! answers back, raises an alarm, at once or for who publishes. The broker itself is shared with
+//! other tests, so none of this can be done there.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -74,14 +75,16 @@ impl Proxy {
         self.wire.alarms.send(blocked(reason)).unwrap();
     }
 
-    /// As a broker with an alarm: it lets everybody in, tells those who publish, and reads no more from these.
+    /// As a broker with an alarm: it lets everybody in, tells those who publish, and reads no more
+    /// from these.
     pub fn alarm_publishers(&self, reason: &'static str) {
         self.wire
             .deaf
             .send_replace(Some((BASIC_PUBLISH, Some(reason))));
     }
 
-    /// As a broker whose queues have no leader: who takes a message gets no answer, and nothing after it either.
+    /// As a broker whose queues have no leader: who takes a message gets no answer, and nothing
+    /// after it either.
     pub fn have_no_leader(&self) {
         self.wire.deaf.send_replace(Some((BASIC_GET, None)));
     }

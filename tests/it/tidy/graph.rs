@@ -1,7 +1,7 @@
 //! The graph of the source files: which file uses what another one defines, and its circles.
 //!
-//! A name that a module only passes on (`pub use`) counts for the file that defines it. So a parent that has only
-//! `mod` and `pub use` lines is in no circle.
+//! A name that a module only passes on (`pub use`) counts for the file that defines it. So a parent
+//! that has only `mod` and `pub use` lines is in no circle.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
@@ -37,7 +37,8 @@ struct Module {
 
 struct Graph(HashMap<Vec<String>, Module>);
 
-/// Passed-on names are followed this often, so that two modules that pass on each other's names end the search.
+/// Passed-on names are followed this often, so that two modules that pass on each other's names end
+/// the search.
 const PASSES_MAX: usize = 8;
 
 /// Returns every arrow between two of the files, sorted.
@@ -123,7 +124,8 @@ impl Graph {
         is_child.then(|| [inside, &path.segments].concat())
     }
 
-    /// Returns the file that defines a path and whether the path is a module; `None` if another crate defines it.
+    /// Returns the file that defines a path and whether the path is a module; `None` if another
+    /// crate defines it.
     fn definition(&self, path: &[String], passes: usize) -> Option<(String, bool)> {
         let length = (0..=path.len())
             .rev()
@@ -169,8 +171,8 @@ impl Graph {
     }
 }
 
-/// Returns circles until the arrows left have none. Of each, the first arrow is the one to remove: it has the fewest
-/// names.
+/// Returns circles until the arrows left have none. Of each, the first arrow is the one to remove:
+/// it has the fewest names.
 pub fn circles(arrows: &[Arrow]) -> Vec<Vec<Arrow>> {
     let mut left = arrows.to_vec();
     let mut circles = Vec::new();

@@ -1,7 +1,7 @@
 //! Reads which paths a Rust file writes: in `use` declarations and in code.
 //!
-//! A path is followed through `crate`, `self`, `super`, groups in braces and inline modules, as the language does.
-//! What macros generate is not seen.
+//! A path is followed through `crate`, `self`, `super`, groups in braces and inline modules, as the
+//! language does. What macros generate is not seen.
 
 use std::collections::HashSet;
 

@@ -22,7 +22,8 @@ impl Source {
         self.path.ends_with(".rs")
     }
 
-    /// Returns the path of its module in the crate: `["store", "sqlite"]`; empty for the root and for other files.
+    /// Returns the path of its module in the crate: `["store", "sqlite"]`; empty for the root and
+    /// for other files.
     pub fn module(&self) -> Vec<String> {
         let Some(inside) = self
             .path
@@ -38,8 +39,9 @@ impl Source {
         parts
     }
 
-    /// Returns the files that it includes with `include_str!`, as paths from the root. A macro that makes the path of a name,
-    /// such as `concat!("sqlite/", stringify!($name), ".sql")`, includes the file of every word of this file.
+    /// Returns the files that it includes with `include_str!`, as paths from the root. A macro that
+    /// makes the path of a name, such as `concat!("sqlite/", stringify!($name), ".sql")`, includes
+    /// the file of every word of this file.
     pub fn included(&self) -> Vec<String> {
         let tokens = tokens(&self.text);
         let folder = Path::new(&self.path).parent().unwrap_or(Path::new(""));
@@ -94,7 +96,8 @@ fn with_slashes(path: &Path) -> String {
         .join("/")
 }
 
-/// Returns every file below `top`, or `top` itself, whose name ends with one of these extensions; none if there is no `top`.
+/// Returns every file below `top`, or `top` itself, whose name ends with one of these extensions;
+/// none if there is no `top`.
 pub fn read_text(root: &Path, top: &str, extensions: &[&str]) -> Vec<Source> {
     let mut sources = Vec::new();
     let mut paths = vec![root.join(top)];
@@ -151,7 +154,8 @@ pub fn tokens(text: &str) -> Vec<(Token, usize)> {
     tokens
 }
 
-/// Returns the first token of `rest`, or `None` if it is none that counts, and its length, at least 1.
+/// Returns the first token of `rest`, or `None` if it is none that counts, and its length, at least
+/// 1.
 fn next_token(rest: &[char]) -> (Option<Token>, usize) {
     let second = rest.get(1).copied();
     match rest[0] {
@@ -230,7 +234,8 @@ fn raw(rest: &[char], prefix: usize, fences: usize) -> (Option<Token>, usize) {
     )
 }
 
-/// `'x'` and `'\n'` are characters; `'a` without a closing quote is a lifetime, whose name is no word that counts.
+/// `'x'` and `'\n'` are characters; `'a` without a closing quote is a lifetime, whose name is no
+/// word that counts.
 fn quote_or_lifetime(rest: &[char]) -> (Option<Token>, usize) {
     match (rest.get(1), rest.get(2)) {
         (Some('\\'), Some(_)) => (

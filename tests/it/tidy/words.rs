@@ -4,7 +4,8 @@ use std::path::Path;
 
 use super::scan;
 
-/// Words that a reader would have to translate, each with the plain one. A phrase is found across lines and inside names.
+/// Words that a reader would have to translate, each with the plain one. A phrase is found across
+/// lines and inside names.
 const DIALECT: &[(&str, &str)] = &[
     ("mend", "fix"),
     ("mends", "fixes"),
@@ -31,7 +32,8 @@ const DIALECT: &[(&str, &str)] = &[
     ("house", "crate"),
 ];
 
-/// Where such a word is a part of the contract: a key of JSON, an attribute, a name of an older version.
+/// Where such a word is a part of the contract: a key of JSON, an attribute, a name of an older
+/// version.
 const MAY_SAY: &[(&str, &str)] = &[
     ("mend", "src/commands/check/finding.rs"),
     ("mended", "src/backfill/reconcile.rs"),
@@ -74,7 +76,8 @@ fn dialect(text: &str) -> Vec<(&'static str, usize)> {
     found
 }
 
-/// Returns the words of a text in lower case, each with its line. `giveBack` and `give_back` are two words.
+/// Returns the words of a text in lower case, each with its line. `giveBack` and `give_back` are
+/// two words.
 fn words(text: &str) -> Vec<(String, usize)> {
     let (mut words, mut word, mut line) = (Vec::new(), String::new(), 1);
     let mut was_lower = false;

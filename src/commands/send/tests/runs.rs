@@ -19,7 +19,8 @@ async fn nothing_listening_is_a_failure_that_names_the_cause() {
 
 #[tokio::test]
 async fn latency_at_a_rate_counts_from_when_the_delivery_was_due() {
-    // The first answer takes half a second. With one connection the others wait behind it, which they must show.
+    // The first answer takes half a second. With one connection the others wait behind it, which
+    // they must show.
     let stalls = Receiver::start(|n| {
         (
             Duration::from_millis(if n == 0 { 500 } else { 0 }),

@@ -1,5 +1,6 @@
-//! Processes that crash while they have events: which event is isolated, and when it is given up. The crashes are only
-//! written into the file here; real processes are killed in `tests/it/story/poison.rs`.
+//! Processes that crash while they have events: which event is isolated, and when it is given up.
+//! The crashes are only written into the file here; real processes are killed in
+//! `tests/it/story/poison.rs`.
 
 use sqlx::Connection;
 

@@ -44,7 +44,8 @@ async fn a_full_disk_refuses_events_lets_the_queue_be_drained_and_is_usable_agai
         "what was refused is not there"
     );
 
-    // A publish that fails in the same transaction does not keep an acknowledgement from being written.
+    // A publish that fails in the same transaction does not keep an acknowledgement from being
+    // written.
     let mut consumer = consumer(&queue, 2);
     let batch = next(&mut consumer).await;
     let large = Bytes::from(vec![b'x'; 1024 * 1024]);
@@ -150,7 +151,8 @@ async fn events_beyond_what_may_wait_are_refused_at_once_and_those_that_wait_are
                 .await
         });
     }
-    // The writer holds one group, of up to 256, and waits for the file; the channel holds the others.
+    // The writer holds one group, of up to 256, and waits for the file; the channel holds the
+    // others.
     for _ in 0..1000 - 256 {
         assert_eq!(
             senders.join_next().await.unwrap().unwrap(),

@@ -103,7 +103,8 @@ async fn another_process_may_publish_into_the_file() {
     assert_eq!(ids(&next(&mut consumer).await), ["after"]);
 }
 
-/// The child publishes and says of each event when it was promised; the parent kills it in the middle.
+/// The child publishes and says of each event when it was promised; the parent kills it in the
+/// middle.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kill_loses_nothing_that_was_promised() {
     const CHILD: &str = "CLERK_SYNC_TEST_PUBLISH_INTO";
@@ -127,7 +128,8 @@ async fn a_kill_loses_nothing_that_was_promised() {
             .lines()
             .map(Result::unwrap);
         let before = promised.len();
-        // Other lines come from the test harness, the first one perhaps before the first event on one line.
+        // Other lines come from the test harness, the first one perhaps before the first event on
+        // one line.
         let promise = |line: String| line.split_once("promised ").map(|(_, id)| id.to_owned());
         promised.extend(lines.by_ref().filter_map(promise).take(300));
         child.kill().unwrap();

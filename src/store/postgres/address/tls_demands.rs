@@ -3,7 +3,8 @@
 use crate::tls::{Files, PemFile};
 use crate::url::{Parameter, UrlError, pair, refuse};
 
-/// How much is asked of TLS, in ascending order. libpq's `allow` is read as `prefer`, which encrypts more often.
+/// How much is asked of TLS, in ascending order. libpq's `allow` is read as `prefer`, which
+/// encrypts more often.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Mode {
     Disable,
@@ -212,7 +213,8 @@ impl Demands {
             }
             Some(Mode::Require) if !ca.is_empty() => Mode::VerifyCa,
             Some(mode) => mode,
-            // Who gives a CA wants it to be used; sslmode=prefer would go on without TLS if it does not match.
+            // Who gives a CA wants it to be used; sslmode=prefer would go on without TLS if it does
+            // not match.
             None if self.is_system || !ca.is_empty() => Mode::VerifyFull,
             None => Mode::Prefer,
         };

@@ -127,7 +127,8 @@ pub(super) async fn a_discarded_event_comes_back_only_to_succeed(place: Place) {
     );
 }
 
-/// A caller may go away at any moment: no connection stays inside a transaction, and no row stays locked.
+/// A caller may go away at any moment: no connection stays inside a transaction, and no row stays
+/// locked.
 pub(super) async fn a_write_that_is_given_up_half_way_holds_nothing_up(place: Place) {
     let store = place.migrated().await;
     let events: Vec<_> = (0..100)

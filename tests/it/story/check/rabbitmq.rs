@@ -39,7 +39,8 @@ async fn a_queue_with_other_arguments_is_named_and_left_alone() {
     connection.close(200, "done".into()).await.unwrap();
 }
 
-/// A queue that has really lost its leader would take its broker's dead lettering with it, and this broker is shared.
+/// A queue that has really lost its leader would take its broker's dead lettering with it, and this
+/// broker is shared.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_queue_without_a_leader_is_told() {
     let place = Place::servers().await;
