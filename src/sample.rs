@@ -6,11 +6,11 @@
 //! them. The same seed and times give the same bytes, on every machine and in every release: so the
 //! generator of numbers is our own.
 
-mod body;
 mod event;
 mod person;
 mod random;
 mod sample_type;
+mod template;
 
 pub use event::SampleEvent;
 pub use person::Person;

@@ -1,12 +1,16 @@
 //! Sample events: of a person, or of any bytes. Not signed yet.
 
 use bytes::Bytes;
+use serde_json::{Value, json};
 
-use super::body::body;
-use super::person::Person;
+use super::person::{INSTANCE_ID, PEOPLE, Person};
 use super::random::Seeded;
 use super::sample_type::SampleType;
+use super::template::named;
 use crate::clerk::{EventId, Timestamp};
+
+/// How Clerk names the client of an event that comes from its Backend API.
+const BACKEND_AGENT: &str = "clerk/clerk-sdk-go@v2.0.0";
 
 /// An event before it is signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,9 +52,125 @@ impl Person {
         // Seen from 1970 on, a time is positive.
         let mut random = Seeded::of(&[self.seed, kind as u64, at.ms().unsigned_abs(), n]);
         let event = SampleEvent::of_body(Bytes::new(), at, &mut random);
+        // Received events were made 4 to 58 ms after `updated_at`.
+        let lag = 4 + random.below(55) as i64;
+        let mut values = self.values(kind, at, n);
+        match kind {
+            SampleType::SessionCreated => {
+                values["client_id"] = random.ksuid("client_", at).into();
+                values["session_id"] = random.ksuid("sess_", at).into();
+                values["activity_id"] = random.ksuid("sess_activity_", at).into();
+            }
+            // A verification code: Clerk sends it before there is a user.
+            SampleType::EmailCreated => {
+                let code = format!("{:06}", random.below(1_000_000));
+                values["html"] = format!(
+                    "<!DOCTYPE html>\n<html><body>\
+                     <p>{code} is your Acme verification code</p></body></html>"
+                )
+                .into();
+                values["text"] = format!(
+                    "{code} is your verification code for Acme.\n\n\
+                     Do not share this with anyone.\n"
+                )
+                .into();
+                values["subject"] = format!("{code} is your verification code").into();
+                values["code"] = code.into();
+                values["message_id"] = random.ksuid("ema_", at).into();
+                values["to"] = json!(self.email.as_deref().unwrap_or("somebody@example.com"));
+            }
+            // The organization that the person founded: always the same. In a received body it was
+            // 29 ms older than the founder's membership.
+            SampleType::OrganizationCreated | SampleType::OrganizationMembershipCreated => {
+                let is_membership = kind == SampleType::OrganizationMembershipCreated;
+                let organization_id = Seeded::of(&[self.seed, 1]).ksuid("org_", self.signed_up_at);
+                values["organization_id"] = organization_id.into();
+                values["organization_at"] = (at.ms() - if is_membership { 29 } else { 0 }).into();
+                values["membership_id"] = random.ksuid("orgmem_", at).into();
+                values["slug"] = format!("fern-co-labs-{}", self.seed % 1_000_000).into();
+                let (email, username) = (self.email.as_ref(), self.username.as_ref());
+                values["identifier"] = json!(email.or(username).or(self.phone.as_ref()));
+            }
+            _ => {}
+        }
+        // A delete has no version, so its own time is `at`.
+        let is_delete = kind == SampleType::UserDeleted;
+        values["timestamp"] = (at.ms() + if is_delete { 0 } else { lag }).into();
+        if is_delete || (self.sign_up.is_import && kind == SampleType::UserCreated) {
+            values["ip"] = "".into();
+            values["user_agent"] = BACKEND_AGENT.into();
+        }
+        values["data"] = named(kind.as_str(), &values);
         SampleEvent {
-            body: body(self, kind, at, n, &mut random),
+            body: named("event", &values).to_string().into(),
             ..event
         }
+    }
+
+    /// The values of the templates: what is known of the person, as their event of this type at
+    /// `at` shows it.
+    fn values(&self, kind: SampleType, at: Timestamp, n: u64) -> Value {
+        let update = match kind {
+            SampleType::UserCreated => None,
+            SampleType::UserUpdated => Some(n),
+            // A session's user signed in once.
+            _ => Some(1),
+        };
+        let n = update.unwrap_or(0);
+        let sign_up = self.sign_up;
+        let signed_up_at = self.signed_up_at.ms();
+        // On for eight updates, off for eight: a second factor needs a password or a passkey.
+        let second_factor = n % 16 >= 8 && (sign_up.has_password || sign_up.has_passkey);
+        // Another plan after every second update.
+        let plans = &PEOPLE.plans;
+        let (plan, roles) = &plans[(self.variant + (n / 2 % 4) as usize) % plans.len()];
+
+        let mut values = serde_json::to_value(self).expect("a person is JSON");
+        let mut set = |name: &str, value: Value| values[name] = value;
+        set("id", self.id.as_str().into());
+        set("instance_id", INSTANCE_ID.into());
+        set("type", kind.as_str().into());
+        set("at", at.ms().into());
+        set("signed_up_at", signed_up_at.into());
+        let has_been_active = update.is_some() || !sign_up.is_import;
+        set("active_at", has_been_active.then(|| at.ms() - 1).into());
+        // A sign-in raised `updated_at` 34 ms later in a received body.
+        set("signed_in_at", update.map(|_| at.ms() - 34).into());
+        set("has_second_factor", second_factor.into());
+        set("mfa_enabled_at", second_factor.then(|| at.ms() - 12).into());
+        // An address is created before its user: 21 s in a received body. A code lives 10 minutes.
+        let code_expires_at = sign_up.attempts.map(|_| signed_up_at - 21_253 + 600_000);
+        set("code_expires_at", code_expires_at.into());
+        let password_updated_at = sign_up.has_password.then_some(signed_up_at);
+        set("password_updated_at", password_updated_at.into());
+        let legal_accepted_at = self.legal_accepted.then_some(signed_up_at);
+        set("legal_accepted_at", legal_accepted_at.into());
+        set("last_name_now", self.last_name_in(n).into());
+        set("has_image", sign_up.provider.is_some().into());
+        set(
+            "primary_email_id",
+            json!(self.email.as_ref().map(|_| &self.email_id)),
+        );
+        set(
+            "primary_phone_id",
+            json!(self.phone.as_ref().map(|_| &self.phone_id)),
+        );
+        set(
+            "external_account_id",
+            self.login_id.replacen("idn_", "eac_", 1).into(),
+        );
+        set(
+            "provider_user_id",
+            self.customer_id.trim_start_matches("cus_").into(),
+        );
+        set("is_banned", (n % 64 == 63).into());
+        set("is_onboarded", (n > 0).into());
+        set("is_toured", (n > 1).into());
+        set("visits", n.into());
+        set("plan", json!(plan));
+        set("roles", json!(roles));
+        set("theme", ["light", "dark"][self.variant / 4 % 2].into());
+        set("risk_score", (self.variant % 100).into());
+        values
     }
 }

@@ -1,7 +1,10 @@
 //! Sample users: names, addresses and the way they signed up, from a seed.
 
+use std::sync::LazyLock;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64_URL;
+use serde::{Deserialize, Serialize};
 
 use super::random::Seeded;
 use crate::clerk::{ClerkId, Timestamp};
@@ -9,121 +12,67 @@ use crate::clerk::{ClerkId, Timestamp};
 /// The Clerk application that all of them belong to.
 pub const INSTANCE_ID: &str = "ins_348x3W4jgOKgbtRnVycj4GtFPmE";
 
-/// Given names, and how they are written in an address.
-const GIVEN_NAMES: [(&str, &str); 32] = [
-    ("Ada", "ada"),
-    ("Milo", "milo"),
-    ("Noa", "noa"),
-    ("Greta", "greta"),
-    ("Tom", "tom"),
-    ("Lena", "lena"),
-    ("Ines", "ines"),
-    ("Oscar", "oscar"),
-    ("Zoë", "zoe"),
-    ("José", "jose"),
-    ("Søren", "soren"),
-    ("Łucja", "lucja"),
-    ("Žofie", "zofie"),
-    ("Åsa", "asa"),
-    ("Gül", "gul"),
-    ("Ngọc Ánh", "ngoc.anh"),
-    ("Siobhán", "siobhan"),
-    ("Þóra", "thora"),
-    ("Юлия", "yuliya"),
-    ("Олексій", "oleksii"),
-    ("Ελένη", "eleni"),
-    ("أمل", "amal"),
-    ("נועם", "noam"),
-    ("प्रिया", "priya"),
-    ("கவிதா", "kavitha"),
-    ("美咲", "misaki"),
-    ("伟", "wei"),
-    ("지우", "jiwoo"),
-    ("ณัฐ", "nat"),
-    ("Chinwe", "chinwe"),
-    ("Tāne", "tane"),
-    ("Sunny ☀️", "sunny"),
-];
+/// What people are made of. The order of the lists decides what a seed means.
+pub static PEOPLE: LazyLock<Vocabulary> = LazyLock::new(|| {
+    serde_json::from_str(include_str!("people.json")).expect("the vocabulary is JSON")
+});
 
-/// Family names, and how they are written in an address.
-const FAMILY_NAMES: [(&str, &str); 32] = [
-    ("Marsh", "marsh"),
-    ("Hart", "hart"),
-    ("Levin", "levin"),
-    ("Lund", "lund"),
-    ("Birch", "birch"),
-    ("Voss", "voss"),
-    ("Okafor", "okafor"),
-    ("Silva", "silva"),
-    ("Müller", "mueller"),
-    ("Núñez", "nunez"),
-    ("Sørensen", "sorensen"),
-    ("Wiśniewska", "wisniewska"),
-    ("Dvořák", "dvorak"),
-    ("Öberg", "oberg"),
-    ("Yıldız", "yildiz"),
-    ("Nguyễn", "nguyen"),
-    ("O’Brien", "obrien"),
-    ("Jónsdóttir", "jonsdottir"),
-    ("Смирнова", "smirnova"),
-    ("Шевченко", "shevchenko"),
-    ("Παππά", "pappa"),
-    ("خليل", "khalil"),
-    ("כהן", "cohen"),
-    ("शर्मा", "sharma"),
-    ("முருகன்", "murugan"),
-    ("佐藤", "sato"),
-    ("李", "li"),
-    ("김", "kim"),
-    ("ใจดี", "jaidee"),
-    ("d'Avila", "davila"),
-    ("Smith-Jones", "smith-jones"),
-    ("van der Berg", "vanderberg"),
-];
-
-const HOSTS: [&str; 3] = ["example.com", "example.org", "example.net"];
-
-const LOCALES: [Option<&str>; 8] = [
-    None,
-    None,
-    None,
-    Some("en-US"),
-    Some("pt-BR"),
-    Some("de-DE"),
-    Some("ja-JP"),
-    Some("ar-EG"),
-];
-
-const ADJECTIVES: [&str; 8] = [
-    "quiet", "brave", "late", "bright", "mild", "swift", "odd", "lucky",
-];
-const ANIMALS: [&str; 8] = [
-    "heron", "otter", "lynx", "finch", "bison", "gecko", "marten", "wren",
-];
+/// The lists of `people.json`.
+#[derive(Deserialize)]
+pub struct Vocabulary {
+    /// Given names, and how they are written in an address.
+    given_names: Vec<(String, String)>,
+    family_names: Vec<(String, String)>,
+    hosts: Vec<String>,
+    locales: Vec<Option<String>>,
+    adjectives: Vec<String>,
+    animals: Vec<String>,
+    browsers: Vec<String>,
+    /// Each with the roles of its users.
+    pub plans: Vec<(String, Vec<String>)>,
+    /// About as often as in an application for everybody.
+    pub sign_ups: Vec<SignUp>,
+}
 
 /// How a person signed up: decides what is known of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SignUp {
-    Password,
-    Google,
-    GitHub,
-    Passkey,
-    PhoneOnly,
-    UsernameOnly,
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SignUp {
+    /// Of 100 people, those below this one sign up this way or one before it.
+    below_percent: usize,
+    /// A person with a name has an email address.
+    has_name: bool,
+    pub has_password: bool,
+    pub has_passkey: bool,
     /// By the Backend API, with an ID of the application's own.
-    Import,
+    pub is_import: bool,
+    second_email_percent: usize,
+    phone_percent: usize,
+    username_percent: usize,
+    /// How the email address was verified.
+    verification: String,
+    strategy: String,
+    /// `None` if it needed no code.
+    pub attempts: Option<u32>,
+    /// Clerk's name of the provider that the person signs in with, if it is one.
+    pub provider: Option<String>,
+    scopes: String,
 }
 
 /// A sample user: what stays the same over all of their events.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Person {
     /// As Clerk makes it, or one's own.
+    #[serde(skip)]
     pub id: ClerkId,
+    #[serde(skip)]
     pub(super) signed_up_at: Timestamp,
-    pub(super) sign_up: SignUp,
+    #[serde(flatten)]
+    pub(super) sign_up: &'static SignUp,
     pub(super) first_name: Option<&'static str>,
     /// Some updates show another one, see `last_name_in`.
     pub(super) last_name: Option<&'static str>,
+    other_last_name: &'static str,
     /// The primary address: always verified.
     pub(super) email: Option<String>,
     /// A second address, never verified and not primary.
@@ -136,12 +85,12 @@ pub struct Person {
     pub(super) image_url: String,
     /// Of documentation's range 203.0.113.0/24.
     pub(super) ip: String,
+    user_agent: &'static str,
     pub(super) seed: u64,
-    other_last_name: &'static str,
-    pub(super) user_agent: usize,
-    pub(super) plan: usize,
+    /// Decides the metadata.
+    pub(super) variant: usize,
     pub(super) email_id: String,
-    pub(super) second_email_id: String,
+    second_email_id: String,
     pub(super) phone_id: String,
     /// Of the external account or the passkey.
     pub(super) login_id: String,
@@ -162,34 +111,18 @@ impl Person {
 
     /// The name, or what the person signs in with if there is none.
     pub fn name(&self) -> String {
-        let names: Vec<_> = [self.first_name, self.last_name]
-            .into_iter()
-            .flatten()
-            .collect();
-        let sign_in = [&self.username, &self.email, &self.phone]
-            .into_iter()
-            .flatten()
-            .next();
-        match (names.as_slice(), sign_in) {
-            ([], None) => self.id.to_string(),
-            ([], Some(name)) => name.clone(),
-            (names, _) => names.join(" "),
+        if let (Some(first), Some(last)) = (self.first_name, self.last_name) {
+            return format!("{first} {last}");
         }
+        let sign_in = [&self.username, &self.email, &self.phone];
+        let sign_in = sign_in.into_iter().flatten().next();
+        sign_in.cloned().unwrap_or_else(|| self.id.to_string())
     }
 
     /// The last name as update `n` shows it: half of the time the other one.
     pub(super) fn last_name_in(&self, n: u64) -> Option<&'static str> {
         let other = self.last_name.and(Some(self.other_last_name));
         if n % 8 < 4 { self.last_name } else { other }
-    }
-
-    /// Clerk's name of the provider that the person signs in with, if it is one.
-    pub(super) fn oauth(&self) -> Option<&'static str> {
-        match self.sign_up {
-            SignUp::Google => Some("oauth_google"),
-            SignUp::GitHub => Some("oauth_github"),
-            _ => None,
-        }
     }
 }
 
@@ -200,57 +133,59 @@ fn generate(seed: u64, id: Option<ClerkId>, signed_up_at: Timestamp) -> Person {
     // Any time will do for the time in an ID.
     let at = Timestamp::from_seconds(1_735_689_600 + random.below(30_000_000) as i64)
         .unwrap_or(signed_up_at);
-    let sign_up = sign_up(random);
-    let (given, family, other) = (
-        random.pick(&GIVEN_NAMES),
-        random.pick(&FAMILY_NAMES),
-        random.pick(&FAMILY_NAMES),
-    );
-    let anonymous = matches!(sign_up, SignUp::PhoneOnly | SignUp::UsernameOnly);
-    let oauth = matches!(sign_up, SignUp::Google | SignUp::GitHub);
-    let mut email = |chance| {
-        random
-            .percent(chance)
-            .then(|| address(given.1, family.1, random))
+    let drawn = random.below(100);
+    let mut sign_ups = PEOPLE.sign_ups.iter();
+    let sign_up = sign_ups
+        .find(|sign_up| drawn < sign_up.below_percent)
+        .expect("the last one has the rest");
+    let (given, given_ascii) = random.pick(&PEOPLE.given_names);
+    let (family, family_ascii) = random.pick(&PEOPLE.family_names);
+    let (other, _) = random.pick(&PEOPLE.family_names);
+    let mut email = |percent| {
+        random.percent(percent).then(|| {
+            let number = random.below(1_000_000);
+            let host = random.pick(&PEOPLE.hosts);
+            format!("{given_ascii}.{family_ascii}{number}@{host}")
+        })
     };
-    // Who comes by another provider brings one address and no number.
-    let (first, second) = (
-        email(if anonymous { 0 } else { 100 }),
-        email(if anonymous || oauth { 0 } else { 10 }),
-    );
+    let first_email = email(if sign_up.has_name { 100 } else { 0 });
+    let second_email = email(sign_up.second_email_percent);
     let id = id.unwrap_or_else(|| {
         ClerkId::new(&random.ksuid("user_", at))
             .expect("a prefix and 27 characters are within a Clerk ID's limits")
     });
-    let initials = if anonymous {
-        String::new()
-    } else {
-        initials(given.1, family.1)
-    };
+    let initials: String = [given_ascii, family_ascii]
+        .iter()
+        .filter(|_| sign_up.has_name)
+        .filter_map(|name| name.chars().next())
+        .map(|first| first.to_ascii_uppercase())
+        .collect();
     Person {
         signed_up_at,
         sign_up,
-        first_name: (!anonymous).then_some(given.0),
-        last_name: (!anonymous).then_some(family.0),
-        email: first,
-        second_email: second,
-        phone: (sign_up == SignUp::PhoneOnly || (!anonymous && !oauth && random.percent(12)))
-            .then(|| phone(random)),
-        username: (sign_up == SignUp::UsernameOnly || random.percent(15)).then(|| username(random)),
-        external_id: (sign_up == SignUp::Import)
+        first_name: sign_up.has_name.then_some(given.as_str()),
+        last_name: sign_up.has_name.then_some(family.as_str()),
+        other_last_name: if other == family { "Lindqvist" } else { other },
+        email: first_email,
+        second_email,
+        // +1 202 555 01xx is kept for fiction.
+        phone: is_drawn(random, sign_up.phone_percent)
+            .then(|| format!("+120255501{:02}", random.below(100))),
+        username: is_drawn(random, sign_up.username_percent).then(|| {
+            let adjective = random.pick(&PEOPLE.adjectives);
+            let animal = random.pick(&PEOPLE.animals);
+            format!("{adjective}_{animal}_{}", random.below(1_000_000))
+        }),
+        external_id: sign_up
+            .is_import
             .then(|| format!("legacy-{}", 10_000 + random.below(90_000))),
-        locale: random.pick(&LOCALES),
+        locale: random.pick(&PEOPLE.locales).as_deref(),
         legal_accepted: random.percent(30),
         image_url: image_url(&id, &initials),
         ip: format!("203.0.113.{}", 1 + random.below(254)),
+        user_agent: &PEOPLE.browsers[random.below(1_000_000) % PEOPLE.browsers.len()],
         seed,
-        other_last_name: if other.0 == family.0 {
-            "Lindqvist"
-        } else {
-            other.0
-        },
-        user_agent: random.below(1_000_000),
-        plan: random.below(1_000_000),
+        variant: random.below(1_000_000),
         email_id: random.ksuid("idn_", at),
         second_email_id: random.ksuid("idn_", at),
         phone_id: random.ksuid("idn_", at),
@@ -260,47 +195,13 @@ fn generate(seed: u64, id: Option<ClerkId>, signed_up_at: Timestamp) -> Person {
     }
 }
 
-/// About as often as in an application for everybody.
-fn sign_up(random: &mut Seeded) -> SignUp {
-    match random.below(100) {
-        0..50 => SignUp::Password,
-        50..68 => SignUp::Google,
-        68..75 => SignUp::GitHub,
-        75..82 => SignUp::Passkey,
-        82..90 => SignUp::PhoneOnly,
-        90..95 => SignUp::UsernameOnly,
-        _ => SignUp::Import,
+/// Returns `true` in this many of 100 cases. Draws no number for what is certain.
+fn is_drawn(random: &mut Seeded, percent: usize) -> bool {
+    match percent {
+        0 => false,
+        100 => true,
+        _ => random.percent(percent),
     }
-}
-
-fn address(given: &str, family: &str, random: &mut Seeded) -> String {
-    format!(
-        "{given}.{family}{}@{}",
-        random.below(1_000_000),
-        random.pick(&HOSTS)
-    )
-}
-
-/// +1 202 555 01xx is kept for fiction.
-fn phone(random: &mut Seeded) -> String {
-    format!("+120255501{:02}", random.below(100))
-}
-
-fn username(random: &mut Seeded) -> String {
-    format!(
-        "{}_{}_{}",
-        random.pick(&ADJECTIVES),
-        random.pick(&ANIMALS),
-        random.below(1_000_000)
-    )
-}
-
-fn initials(given: &str, family: &str) -> String {
-    [given, family]
-        .iter()
-        .filter_map(|name| name.chars().next())
-        .map(|first| first.to_ascii_uppercase())
-        .collect()
 }
 
 /// Clerk's picture of a user without one.

@@ -62,8 +62,8 @@ impl Seeded {
     }
 
     /// One of `list`, which is not empty.
-    pub(super) fn pick<T: Copy>(&mut self, list: &[T]) -> T {
-        list[self.below(list.len())]
+    pub(super) fn pick<'a, T>(&mut self, list: &'a [T]) -> &'a T {
+        &list[self.below(list.len())]
     }
 
     /// `prefix` and 27 characters of base 62: a KSUID, as Clerk's and Svix's IDs are. 4 bytes of

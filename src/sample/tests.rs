@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use secrecy::SecretString;
 
-use super::person::SignUp;
+use super::person::PEOPLE;
 use super::*;
 use crate::clerk::{
     ClerkId, Delivery, Event, EventType, SignedEvent, SigningSecret, Timestamp, Value, Verifier,
@@ -255,15 +255,7 @@ fn an_id_of_ones_own_is_taken_as_it_is_and_stands_for_one_person() {
 #[test]
 fn people_are_of_many_kinds_and_cannot_be_reached() {
     let people: Vec<_> = (0..500).map(person).collect();
-    for sign_up in [
-        SignUp::Password,
-        SignUp::Google,
-        SignUp::GitHub,
-        SignUp::Passkey,
-        SignUp::PhoneOnly,
-        SignUp::UsernameOnly,
-        SignUp::Import,
-    ] {
+    for sign_up in &PEOPLE.sign_ups {
         assert!(
             people.iter().any(|person| person.sign_up == sign_up),
             "{sign_up:?}"
