@@ -110,9 +110,9 @@ fn configure(flags: &Flags, filter: &str, uses_queue: bool) -> Result<Config, St
 
 async fn send_events(args: send::SendArgs, config: &Config) -> anyhow::Result<ExitCode> {
     // The first secret is the newest one in a rotation.
-    let configured = config.signing_secrets.first().cloned();
+    let configured = config.signing_secrets.first();
     let hints = hints::Hints::of(config, &Environment::read(&Flags::default())?);
-    send::run_with_consent(args, configured, &dev::kept_here(&config.data_dir), hints).await
+    send::run(&args, configured, &dev::kept_here(&config.data_dir), hints).await
 }
 
 /// Prints one line for a person.

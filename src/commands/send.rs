@@ -15,7 +15,6 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::value_parser;
 use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
-use serde::Serialize;
 
 use super::arguments::read_clerk_id;
 use super::confirm::{self, Consent};
@@ -28,9 +27,9 @@ use crate::config::read_http_url;
 use crate::sample::SampleType;
 use crate::shutdown::Shutdown;
 use load::Load;
-use plan::{Plan, Planned, Source};
+use plan::{Plan, Source};
 pub use sender::Sender;
-use summary::{Run, Summary};
+use summary::{Run, SingleEvent, Summary};
 pub use target::Dev;
 
 /// Where `clerk-sync dev` and `serve` listen by default.
@@ -123,7 +122,7 @@ pub struct SendArgs {
 }
 
 fn event_types() -> impl TypedValueParser<Value = SampleType> {
-    PossibleValuesParser::new(SampleType::ALL.map(SampleType::as_str))
+    PossibleValuesParser::new(SampleType::ALL.map(|(_, name)| name))
         .try_map(|name| SampleType::named(&name).ok_or("no such type"))
 }
 
@@ -139,20 +138,24 @@ fn read_rate(text: &str) -> Result<f64, String> {
         })
 }
 
-/// Sends the events of `args`. If the target is not `dev`, a person agrees first: the events end in
-/// a table.
-pub async fn run_with_consent(
-    mut args: SendArgs,
-    configured: Option<SecretString>,
+/// Sends the events of `args` and prints the result. Deliveries that failed make the exit status 1.
+/// If the target is not `dev`, a person agrees first: the events end in a table.
+///
+/// # Errors
+///
+/// If nothing was sent: no secret, no consent, or a file that cannot be read.
+pub async fn run(
+    args: &SendArgs,
+    configured: Option<&SecretString>,
     dev: &Dev,
     mut hints: Hints,
 ) -> anyhow::Result<ExitCode> {
-    let url = args.url.take().or_else(|| dev.url.clone());
+    let url = args.url.clone().or_else(|| dev.url.clone());
     let url = url.map_or_else(|| DEFAULT_URL.parse(), Ok);
     let url = url.context("the default URL cannot be read")?;
-    let chosen = target::choose(&url, args.secret.as_ref(), configured.as_ref(), dev);
+    let chosen = target::choose(&url, args.secret.as_ref(), configured, dev);
     let (secret, is_dev) = chosen.unzip();
-    signing_secret(secret.as_ref())?;
+    let secret = signing_secret(secret.as_ref())?;
     if is_dev != Some(true) {
         let user = args.user.as_ref().map(ClerkId::as_str);
         let warning = target::warning(&sender::address(&url), user);
@@ -168,31 +171,21 @@ pub async fn run_with_consent(
         // The tables of `dev` are found by flags, those of another program by its settings.
         hints = Hints::without_flags();
     }
-    run(
-        &SendArgs {
-            url: Some(url),
-            ..args
-        },
-        secret,
-        &hints,
-    )
-    .await
-}
-
-/// Sends the events of `args`, signed with the first of `secrets`, and prints the result.
-/// Deliveries that failed make the exit status 1.
-async fn run(
-    args: &SendArgs,
-    secrets: Option<SecretString>,
-    hints: &Hints,
-) -> anyhow::Result<ExitCode> {
-    let (plan, sender, run) = prepare(args, secrets)?;
-    let only = plan.event(0).filter(|_| plan.deliveries() == 1);
-    let summary = load(args, plan, sender, run).await;
-    match &only {
-        _ if args.json => output::print_json_lines(&[Document::of(only.as_ref(), &summary)])?,
-        Some(planned) if summary.is_whole() => {
-            output::print(&format!("{}\n", in_words(&summary, planned, hints)))?;
+    let load = prepare(args, url, secret)?;
+    let shutdown = load.shutdown.clone();
+    let mut sending = std::pin::pin!(load.run());
+    let summary = tokio::select! {
+        summary = &mut sending => summary,
+        Ok(()) = tokio::signal::ctrl_c() => {
+            // What was sent until now is still reported.
+            shutdown.request();
+            sending.await
+        }
+    };
+    match &summary.run.single {
+        _ if args.json => output::print_json_lines(&[&summary])?,
+        Some(event) if summary.is_whole() => {
+            output::print(&format!("{}\n", in_words(&summary, event, &hints)))?;
         }
         Some(_) => print_reasons(&summary),
         None => {
@@ -203,39 +196,9 @@ async fn run(
     Ok(success_if(summary.is_whole()))
 }
 
-/// The document of `--json`.
-#[derive(Serialize)]
-struct Document<'a> {
-    #[serde(flatten)]
-    only: Option<Only<'a>>,
-    #[serde(flatten)]
-    summary: &'a Summary,
-}
-
-/// The one event of a run.
-#[derive(Serialize)]
-struct Only<'a> {
-    event_id: &'a str,
-    clerk_id: Option<&'a str>,
-}
-
-impl<'a> Document<'a> {
-    fn of(only: Option<&'a Planned>, summary: &'a Summary) -> Self {
-        let only = only.map(|planned| Only {
-            event_id: planned.event.id.as_str(),
-            clerk_id: planned.clerk_id.as_ref().map(ClerkId::as_str),
-        });
-        Self { only, summary }
-    }
-}
-
 /// Everything that can be wrong before the first delivery.
-fn prepare(args: &SendArgs, secrets: Option<SecretString>) -> anyhow::Result<(Plan, Sender, Run)> {
-    let secret = signing_secret(args.secret.as_ref().or(secrets.as_ref()))?;
+fn prepare(args: &SendArgs, url: Url, secret: SigningSecret) -> anyhow::Result<Load> {
     let source = source(args)?;
-    let url = args.url.clone().context("no URL to post to")?;
-    let sender =
-        Sender::new(url, secret, args.connections).context("cannot set up the HTTP client")?;
     let (event_type, users) = match &source {
         Source::Body(_) => (None, None),
         Source::User { kind, .. } => (Some(kind.as_str()), Some(1)),
@@ -244,82 +207,72 @@ fn prepare(args: &SendArgs, secrets: Option<SecretString>) -> anyhow::Result<(Pl
     let seed = args
         .seed
         .unwrap_or_else(|| u64::from(rand::random::<u32>()));
-    let plan = Plan::new(plan::Options {
+    let mut plan = Plan {
         source,
         events: args.count,
-        shuffle: args.shuffle,
         duplicate: args.duplicate,
         seed,
         now: now(),
-    });
+        order: None,
+    };
+    if args.shuffle {
+        plan = plan.shuffled();
+    }
+    let only = plan.event(0).filter(|_| plan.deliveries() == 1);
     let run = Run {
+        single: only.map(|planned| SingleEvent {
+            event_id: planned.event.id.to_string(),
+            clerk_id: planned.clerk_id.as_ref().map(ClerkId::to_string),
+        }),
         event_type,
-        url: sender.address(),
+        url: sender::address(&url),
         seed,
         users,
     };
-    Ok((plan, sender, run))
+    let sender = Sender::new(url, secret, args.connections);
+    Ok(Load {
+        run,
+        sender: sender.context("cannot set up the HTTP client")?,
+        connections: args.connections,
+        rate: args.rate,
+        retries: args.retry,
+        progress: progress::bar(Some(plan.deliveries() as u64)),
+        plan,
+        shutdown: Shutdown::default(),
+    })
 }
 
 /// What happened to the one event that was accepted, and where to look at it.
-fn in_words(summary: &Summary, planned: &Planned, hints: &Hints) -> String {
-    let Planned { event, clerk_id } = planned;
-    let user = clerk_id.as_ref().map(ClerkId::as_str);
-    let about = user.map(|id| format!(", about {id}")).unwrap_or_default();
+fn in_words(summary: &Summary, event: &SingleEvent, hints: &Hints) -> String {
+    let SingleEvent { event_id, clerk_id } = event;
     let latency = summary.latency_ms.as_ref();
     let took = latency
         .map(|latency| format!(", in {:.1} ms", latency.max))
         .unwrap_or_default();
     if summary.ignored > 0 {
         return format!(
-            "ignored {}{took}\n\nThe signature is good, but only user.created, user.updated and user.deleted are kept.",
-            event.id
+            "ignored {event_id}{took}\n\nThe signature is good, but only user.created, \
+             user.updated and user.deleted are kept."
         );
     }
+    let about = clerk_id
+        .as_ref()
+        .map(|id| format!(", about {id}"))
+        .unwrap_or_default();
     if summary.queued == 0 {
-        return format!(
-            "accepted {}{about}{took}, but not by clerk-sync: see --url",
-            event.id
-        );
+        return format!("accepted {event_id}{about}{took}, but not by clerk-sync: see --url");
     }
-    let next = match user {
+    let next = match clerk_id {
         Some(id) => ["show", "history"]
             .map(|what| format!("users {what} {}", quoted(id)))
             .to_vec(),
-        None => vec![format!("events show {}", event.id)],
+        None => vec![format!("events show {event_id}")],
     };
     let next: String = next
         .iter()
         .map(|next| format!("\n  {}", hints.command(next)))
         .collect();
-    format!("queued {}{about}{took}\n\nLook at it:{next}", event.id)
-}
-
-async fn load(args: &SendArgs, plan: Plan, sender: Sender, run: Run) -> Summary {
-    let planned = plan.deliveries();
-    let shutdown = Shutdown::default();
-    let progress = progress::bar(Some(planned as u64));
-    let load = Load {
-        plan,
-        sender,
-        connections: args.connections,
-        rate: args.rate,
-        retries: args.retry,
-        progress: progress.clone(),
-        shutdown: shutdown.clone(),
-    };
-    let sending = load.run();
-    tokio::pin!(sending);
-    let (tally, took) = tokio::select! {
-        finished = &mut sending => finished,
-        Ok(()) = tokio::signal::ctrl_c() => {
-            // What was sent until now is still reported.
-            shutdown.request();
-            sending.await
-        }
-    };
-    progress.finish_and_clear();
-    tally.summary(run, planned, took)
+    format!("queued {event_id}{about}{took}\n\nLook at it:{next}")
 }
 
 fn source(args: &SendArgs) -> anyhow::Result<Source> {

@@ -147,22 +147,14 @@ impl Person {
         set("legal_accepted_at", legal_accepted_at.into());
         set("last_name_now", self.last_name_in(n).into());
         set("has_image", sign_up.provider.is_some().into());
-        set(
-            "primary_email_id",
-            json!(self.email.as_ref().map(|_| &self.email_id)),
-        );
-        set(
-            "primary_phone_id",
-            json!(self.phone.as_ref().map(|_| &self.phone_id)),
-        );
-        set(
-            "external_account_id",
-            self.login_id.replacen("idn_", "eac_", 1).into(),
-        );
-        set(
-            "provider_user_id",
-            self.customer_id.trim_start_matches("cus_").into(),
-        );
+        let primary_email_id = self.email.as_ref().map(|_| &*self.email_id);
+        set("primary_email_id", primary_email_id.into());
+        let primary_phone_id = self.phone.as_ref().map(|_| &*self.phone_id);
+        set("primary_phone_id", primary_phone_id.into());
+        let account_id = self.login_id.replacen("idn_", "eac_", 1);
+        set("external_account_id", account_id.into());
+        let provider_user_id = self.customer_id.trim_start_matches("cus_");
+        set("provider_user_id", provider_user_id.into());
         set("is_banned", (n % 64 == 63).into());
         set("is_onboarded", (n > 0).into());
         set("is_toured", (n > 1).into());

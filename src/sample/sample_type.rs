@@ -19,35 +19,29 @@ pub enum SampleType {
     OrganizationMembershipCreated,
 }
 
-const NAMES: [&str; 7] = [
-    "user.created",
-    "user.updated",
-    "user.deleted",
-    "session.created",
-    "email.created",
-    "organization.created",
-    "organizationMembership.created",
-];
-
 impl SampleType {
-    /// Every type, in the order of the variants.
-    pub const ALL: [Self; 7] = [
-        Self::UserCreated,
-        Self::UserUpdated,
-        Self::UserDeleted,
-        Self::SessionCreated,
-        Self::EmailCreated,
-        Self::OrganizationCreated,
-        Self::OrganizationMembershipCreated,
+    /// Every type and Clerk's name for it, in the order of the variants.
+    pub const ALL: [(Self, &'static str); 7] = [
+        (Self::UserCreated, "user.created"),
+        (Self::UserUpdated, "user.updated"),
+        (Self::UserDeleted, "user.deleted"),
+        (Self::SessionCreated, "session.created"),
+        (Self::EmailCreated, "email.created"),
+        (Self::OrganizationCreated, "organization.created"),
+        (
+            Self::OrganizationMembershipCreated,
+            "organizationMembership.created",
+        ),
     ];
 
     /// Clerk's name for the type.
     pub fn as_str(self) -> &'static str {
-        NAMES[self as usize]
+        Self::ALL[self as usize].1
     }
 
     /// The type of this name. Returns `None` if no sample has it.
     pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+        let mut all = Self::ALL.into_iter();
+        all.find_map(|(kind, known)| (known == name).then_some(kind))
     }
 }

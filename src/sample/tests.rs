@@ -162,7 +162,7 @@ fn alphabetical(json: &serde_json::Value) -> String {
 
 #[test]
 fn every_type_carries_its_name_and_reads_as_json() {
-    for kind in SampleType::ALL {
+    for (kind, _) in SampleType::ALL {
         let event = person(11).event(kind, at(0), 1);
         assert_eq!(
             receive(&event, at(0)).event_type(),

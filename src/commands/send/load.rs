@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::plan::Plan;
 use super::sender::{Answer, PostError, Sender};
-use super::summary::Tally;
+use super::summary::{Run, Summary, Tally};
 use crate::backoff::Backoff;
 use crate::sample::SampleEvent;
 use crate::shutdown::Shutdown;
@@ -28,6 +28,7 @@ const TIMER_SLOP: Duration = Duration::from_millis(2);
 
 /// What every task of a run shares.
 pub struct Load {
+    pub run: Run,
     pub plan: Plan,
     pub sender: Sender,
     pub connections: usize,
@@ -41,13 +42,14 @@ pub struct Load {
 }
 
 impl Load {
-    /// Sends everything. Returns the counts, and how long it took.
-    pub async fn run(self) -> (Tally, Duration) {
+    /// Sends everything. Returns the result.
+    pub async fn run(self) -> Summary {
         let load = Arc::new(self);
         let next = Arc::new(AtomicUsize::new(0));
         let start = Instant::now();
         let mut tasks = JoinSet::new();
-        for _ in 0..load.connections.min(load.plan.deliveries()) {
+        let planned = load.plan.deliveries();
+        for _ in 0..load.connections.min(planned) {
             tasks.spawn(load.clone().send_in_turn(next.clone(), start));
         }
         let mut total = Tally::default();
@@ -59,7 +61,8 @@ impl Load {
                 Err(error) => std::panic::resume_unwind(error.into_panic()),
             }
         }
-        (total, start.elapsed())
+        load.progress.finish_and_clear();
+        total.summary(load.run.clone(), planned, start.elapsed())
     }
 
     async fn send_in_turn(self: Arc<Self>, next: Arc<AtomicUsize>, start: Instant) -> Tally {

@@ -25,57 +25,42 @@ pub enum Source {
     Body(Bytes),
 }
 
-#[derive(Debug, Clone)]
-pub struct Options {
+/// The deliveries of one run. The events are generated one by one, so that a long run takes no
+/// memory.
+pub struct Plan {
     pub source: Source,
     /// Different events.
     pub events: u32,
-    pub shuffle: bool,
     /// Each event is sent twice.
     pub duplicate: bool,
     pub seed: u64,
     /// When the run started: the newest versions are of this time.
     pub now: Timestamp,
-}
-
-/// The deliveries of one run. The events are generated one by one, so that a long run takes no
-/// memory.
-pub struct Plan {
-    options: Options,
     /// The event at each place, if they are shuffled.
-    order: Option<Vec<u32>>,
-    /// Most events that one user has.
-    rounds: u32,
+    pub order: Option<Vec<u32>>,
 }
 
 impl Plan {
-    pub fn new(options: Options) -> Self {
-        let users = match options.source {
-            Source::People { users, .. } => users,
-            Source::User { .. } | Source::Body(_) => 1,
-        };
-        let order = options.shuffle.then(|| {
-            let mut order: Vec<u32> = (0..options.events).collect();
-            if options.duplicate {
-                order.extend(0..options.events);
-            }
-            Seeded::of(&[options.seed, u64::from(options.events)]).shuffle(&mut order);
-            order
-        });
+    /// The same events in an order that the seed decides.
+    pub fn shuffled(self) -> Self {
+        let mut order: Vec<u32> = (0..self.events).collect();
+        if self.duplicate {
+            order.extend(0..self.events);
+        }
+        Seeded::of(&[self.seed, u64::from(self.events)]).shuffle(&mut order);
         Self {
-            rounds: options.events.div_ceil(users.max(1)),
-            order,
-            options,
+            order: Some(order),
+            ..self
         }
     }
 
     /// How many deliveries there are.
     pub fn deliveries(&self) -> usize {
-        self.options.events as usize * self.copies()
+        self.events as usize * self.copies()
     }
 
     fn copies(&self) -> usize {
-        if self.options.duplicate { 2 } else { 1 }
+        if self.duplicate { 2 } else { 1 }
     }
 
     /// The delivery at `place`, from 0. Returns `None` beyond the last. The second copy of an event
@@ -88,20 +73,20 @@ impl Plan {
             Some(order) => u64::from(*order.get(place)?),
             None => (place / self.copies()) as u64,
         };
-        Some(match &self.options.source {
+        Some(match &self.source {
             Source::People { kind, users } => {
                 let users = u64::from(*users).max(1);
-                let mut random = Seeded::of(&[self.options.seed, index % users]);
+                let mut random = Seeded::of(&[self.seed, index % users]);
                 let person = Person::generate(random.number(), sign_up_time(&mut random));
-                self.about(&person, *kind, index / users)
+                self.about(&person, *kind, index, users)
             }
             Source::User { kind, id } => {
                 let signed_up_at = sign_up_time(&mut Seeded::of_text(id.as_str()));
-                self.about(&Person::with_id(id.clone(), signed_up_at), *kind, index)
+                self.about(&Person::with_id(id.clone(), signed_up_at), *kind, index, 1)
             }
             Source::Body(body) => {
-                let now = self.options.now;
-                let mut random = Seeded::of(&[self.options.seed, now.ms().unsigned_abs(), index]);
+                let now = self.now;
+                let mut random = Seeded::of(&[self.seed, now.ms().unsigned_abs(), index]);
                 Planned {
                     event: SampleEvent::of_body(body.clone(), now, &mut random),
                     clerk_id: None,
@@ -110,11 +95,14 @@ impl Plan {
         })
     }
 
-    fn about(&self, person: &Person, kind: SampleType, round: u64) -> Planned {
-        let behind = i64::from(self.rounds) - 1 - round.cast_signed();
-        let at = Timestamp::from_ms(self.options.now.ms() - behind).unwrap_or(self.options.now);
+    /// The event at `index`, if the events are spread over so many users.
+    fn about(&self, person: &Person, kind: SampleType, index: u64, users: u64) -> Planned {
+        let round = index / users;
+        let rounds = u64::from(self.events).div_ceil(users);
+        let behind = (rounds - 1 - round).cast_signed();
+        let at = Timestamp::from_ms(self.now.ms() - behind).unwrap_or(self.now);
         // From the time, so that the update of the next run shows something new as well.
-        let n = 1 + self.options.now.ms().unsigned_abs() / 1000 % 1000 + round;
+        let n = 1 + self.now.ms().unsigned_abs() / 1000 % 1000 + round;
         Planned {
             event: person.event(kind, at, n),
             clerk_id: Some(person.id.clone()),
@@ -142,22 +130,21 @@ mod tests {
 
     const NOW_MS: i64 = 1_795_000_000_000;
 
-    fn options(events: u32, users: u32) -> Options {
-        Options {
+    fn plan(events: u32, users: u32) -> Plan {
+        Plan {
             source: Source::People {
                 kind: SampleType::UserUpdated,
                 users,
             },
             events,
-            shuffle: false,
             duplicate: false,
             seed: 42,
             now: Timestamp::from_ms(NOW_MS).unwrap(),
+            order: None,
         }
     }
 
-    fn all(options: Options) -> Vec<Planned> {
-        let plan = Plan::new(options);
+    fn all(plan: Plan) -> Vec<Planned> {
         assert_eq!(plan.event(plan.deliveries()), None);
         (0..plan.deliveries())
             .map(|place| plan.event(place).unwrap())
@@ -178,12 +165,9 @@ mod tests {
 
     #[test]
     fn events_are_spread_evenly_and_each_users_versions_rise_by_one_up_to_now() {
-        for shuffle in [false, true] {
+        for plan in [plan(100, 8), plan(100, 8).shuffled()] {
             let mut versions: BTreeMap<_, Vec<i64>> = BTreeMap::new();
-            for planned in all(Options {
-                shuffle,
-                ..options(100, 8)
-            }) {
+            for planned in all(plan) {
                 let version = field(&planned, "updated_at");
                 versions.entry(planned.clerk_id).or_default().push(version);
             }
@@ -199,18 +183,12 @@ mod tests {
             }
         }
         // One event alone is of now.
-        assert_eq!(field(&all(options(1, 1))[0], "updated_at"), NOW_MS);
+        assert_eq!(field(&all(plan(1, 1))[0], "updated_at"), NOW_MS);
     }
 
     #[test]
     fn a_shuffle_sends_the_same_events_in_another_order() {
-        let (plain, shuffled) = (
-            all(options(200, 5)),
-            all(Options {
-                shuffle: true,
-                ..options(200, 5)
-            }),
-        );
+        let (plain, shuffled) = (all(plan(200, 5)), all(plan(200, 5).shuffled()));
         assert_ne!(ids(&plain), ids(&shuffled));
         let sorted = |list: &[Planned]| {
             let mut list: Vec<_> = ids(list).into_iter().map(str::to_owned).collect();
@@ -218,30 +196,24 @@ mod tests {
             list
         };
         assert_eq!(sorted(&plain), sorted(&shuffled));
-        assert_eq!(
-            ids(&shuffled),
-            ids(&all(Options {
-                shuffle: true,
-                ..options(200, 5)
-            }))
-        );
+        assert_eq!(ids(&shuffled), ids(&all(plan(200, 5).shuffled())));
     }
 
     #[test]
     fn a_duplicate_is_the_same_event_again_next_to_it_or_anywhere_when_shuffled() {
-        let plain = all(Options {
+        let plain = all(Plan {
             duplicate: true,
-            ..options(50, 5)
+            ..plan(50, 5)
         });
         assert_eq!(plain.len(), 100);
         assert!(plain.chunks(2).all(|pair| pair[0] == pair[1]));
         assert_eq!(ids(&plain).into_iter().collect::<HashSet<_>>().len(), 50);
 
-        let shuffled = all(Options {
+        let shuffled = Plan {
             duplicate: true,
-            shuffle: true,
-            ..options(50, 5)
-        });
+            ..plan(50, 5)
+        };
+        let shuffled = all(shuffled.shuffled());
         let mut counts: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
         for (place, id) in ids(&shuffled).into_iter().enumerate() {
             counts.entry(id).or_default().push(place);
@@ -258,25 +230,25 @@ mod tests {
 
     #[test]
     fn a_seed_names_the_same_users_in_every_run_and_they_keep_their_time_of_sign_up() {
-        let first = all(options(20, 20));
+        let first = all(plan(20, 20));
         let later = Timestamp::from_ms(NOW_MS + 5_000).unwrap();
         let created = Source::People {
             kind: SampleType::UserCreated,
             users: 20,
         };
-        let second = all(Options {
+        let second = all(Plan {
             now: later,
             source: created,
-            ..options(20, 20)
+            ..plan(20, 20)
         });
         for (a, b) in first.iter().zip(&second) {
             assert_eq!(a.clerk_id, b.clerk_id);
             assert_eq!(field(a, "created_at"), field(b, "created_at"));
             assert_ne!(a.event.id, b.event.id);
         }
-        let other = all(Options {
+        let other = all(Plan {
             seed: 43,
-            ..options(20, 20)
+            ..plan(20, 20)
         });
         assert!(
             first
@@ -293,10 +265,10 @@ mod tests {
                 kind: SampleType::UserUpdated,
                 id: id.clone(),
             };
-            all(Options {
+            all(Plan {
                 source,
                 seed,
-                ..options(10, 1)
+                ..plan(10, 1)
             })
         };
         assert!(
@@ -314,9 +286,9 @@ mod tests {
     #[test]
     fn a_body_is_sent_as_it_is_under_an_id_of_its_own_each_time() {
         let body = Bytes::from_static(b"\xffnot json");
-        let planned = all(Options {
+        let planned = all(Plan {
             source: Source::Body(body.clone()),
-            ..options(5, 1)
+            ..plan(5, 1)
         });
         assert!(
             planned

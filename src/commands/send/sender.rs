@@ -55,11 +55,6 @@ impl Sender {
         })
     }
 
-    /// The URL without the user name and password that the URL may hold.
-    pub fn address(&self) -> String {
-        address(&self.url)
-    }
-
     /// Signs the event with the present time and posts it once. Every answer is an `Answer`,
     /// whatever its status; an error means that there was none within 15 seconds; the receiver may
     /// have accepted the event.
@@ -233,12 +228,9 @@ mod tests {
 
     #[test]
     fn the_address_shows_no_password() {
-        let secret =
-            SigningSecret::parse(&"whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD".into()).unwrap();
         let url = "http://me:hidden@127.0.0.1:3000/api?token=hidden"
             .parse()
             .unwrap();
-        let sender = Sender::new(url, secret, 1).unwrap();
-        assert_eq!(sender.address(), "http://127.0.0.1:3000/api");
+        assert_eq!(address(&url), "http://127.0.0.1:3000/api");
     }
 }

@@ -146,6 +146,9 @@ impl Tally {
 /// What was to be sent.
 #[derive(Debug, Clone, Serialize)]
 pub struct Run {
+    /// `None` if there were several deliveries.
+    #[serde(flatten)]
+    pub single: Option<SingleEvent>,
     /// `None` if a file was sent.
     pub event_type: Option<&'static str>,
     /// Without a password.
@@ -154,6 +157,14 @@ pub struct Run {
     pub seed: u64,
     /// The users that the events were about; `None` if a file was sent.
     pub users: Option<u32>,
+}
+
+/// The one event of a run.
+#[derive(Debug, Clone, Serialize)]
+pub struct SingleEvent {
+    pub event_id: String,
+    /// The user that it is about; `None` if a file was sent.
+    pub clerk_id: Option<String>,
 }
 
 /// The result of a run, as `--json` prints it.
@@ -222,31 +233,23 @@ impl Summary {
             "not kept: only the events of users are",
         );
         row("accepted", others, "2xx, but not by clerk-sync");
-        for Refused {
-            status,
-            code,
-            count,
-        } in &self.refused
-        {
-            row("refused", *count, &format!("{status} {code}"));
+        for refused in &self.refused {
+            let note = format!("{} {}", refused.status, refused.code);
+            row("refused", refused.count, &note);
         }
         row("failed", self.failed, "without an answer");
         row("retried", self.retries, "");
         let (seconds, per_second) = (self.seconds, self.per_second);
-        rows.push((
-            "took",
-            format!("{seconds:.2} s, {per_second:.1} per second"),
-        ));
+        let took = format!("{seconds:.2} s, {per_second:.1} per second");
+        rows.push(("took", took));
         if let Some(Latency { p50, p90, p99, max }) = self.latency_ms {
             let text =
                 format!("p50 {p50:.2} ms, p90 {p90:.2} ms, p99 {p99:.2} ms, longest {max:.2} ms");
             rows.push(("latency", text));
         }
         let seed = self.run.seed;
-        rows.push((
-            "seed",
-            format!("{seed}  --seed {seed} sends the same users in the same order"),
-        ));
+        let seed = format!("{seed}  --seed {seed} sends the same users in the same order");
+        rows.push(("seed", seed));
         output::of_fields(&rows)
     }
 }
@@ -266,6 +269,7 @@ mod tests {
 
     fn run() -> Run {
         Run {
+            single: None,
             event_type: Some("user.created"),
             url: "http://127.0.0.1/".into(),
             seed: 7,

@@ -13,7 +13,6 @@ use clap::{CommandFactory, Parser};
 
 use super::*;
 use crate::clerk::{Delivery, SignedEvent, Verifier};
-use crate::sample::SampleEvent;
 
 const SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
 const OTHER_SECRET: &str = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
@@ -171,12 +170,22 @@ fn args(line: &str) -> SendArgs {
 }
 
 async fn run(args: &SendArgs, configured: Option<SecretString>) -> anyhow::Result<ExitCode> {
-    super::run(args, configured, &Hints::without_flags()).await
+    let args = SendArgs {
+        yes: true,
+        ..args.clone()
+    };
+    let (dev, hints) = (Dev::default(), Hints::without_flags());
+    super::run(&args, configured.as_ref(), &dev, hints).await
+}
+
+fn load(args: &SendArgs) -> anyhow::Result<Load> {
+    let secret = args.secret.clone().unwrap_or_else(|| SECRET.into());
+    let url = args.url.clone().or_else(|| DEFAULT_URL.parse().ok());
+    prepare(args, url.unwrap(), signing_secret(Some(&secret))?)
 }
 
 async fn summary(args: &SendArgs) -> Summary {
-    let (plan, sender, run) = prepare(args, Some(SECRET.into())).unwrap();
-    load(args, plan, sender, run).await
+    load(args).unwrap().run().await
 }
 
 #[tokio::test]
@@ -220,16 +229,8 @@ async fn one_event_is_reported_in_words_with_the_next_commands() {
         let receiver = Receiver::start(move |_| (Duration::ZERO, HttpResponse::Ok().body(body)));
         let summary = receiver.send(line).await;
         let event = receiver.taken().remove(0);
-        let clerk_id = event.parse().ok().map(|event| event.change.clerk_id);
-        let sample = SampleEvent {
-            id: event.id().clone(),
-            body: event.body().clone(),
-        };
-        let planned = Planned {
-            event: sample,
-            clerk_id,
-        };
-        let text = in_words(&summary, &planned, &Hints::without_flags());
+        let single = summary.run.single.as_ref().unwrap();
+        let text = in_words(&summary, single, &Hints::without_flags());
         (text, event.id().to_string())
     };
     let (text, id) = printed(r#"{"status":"queued"}"#, "user.created --user user_1").await;

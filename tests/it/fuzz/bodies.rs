@@ -49,7 +49,7 @@ impl Sample {
             files.into_iter().map(|path| std::fs::read(path).unwrap())
         };
         let person = Person::generate(7, at(-1000));
-        let made_up = SampleType::ALL.map(|kind| person.event(kind, at(0), 1).body.to_vec());
+        let made_up = SampleType::ALL.map(|(kind, _)| person.event(kind, at(0), 1).body.to_vec());
         let bodies = files(&folder)
             .chain(files(&folder.join("hostile")))
             .chain(made_up);

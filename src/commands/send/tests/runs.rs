@@ -64,10 +64,7 @@ async fn a_file_is_sent_to_the_byte() {
     let summary = receiver
         .send(&format!("--file {} --count 2 --duplicate", file.display()))
         .await;
-    let missing = prepare(
-        &args(&format!("--file {}/none", folder.display())),
-        Some(SECRET.into()),
-    );
+    let missing = load(&args(&format!("--file {}/none", folder.display())));
     std::fs::remove_dir_all(&folder).unwrap();
 
     assert_eq!((summary.accepted, summary.run.event_type), (4, None));
@@ -127,27 +124,15 @@ async fn a_stopped_run_waits_for_requests_in_flight_and_reports_what_was_sent() 
         }
         (Duration::ZERO, queued())
     });
-    let (plan, sender, run) = prepare(
-        &SendArgs {
-            url: Some(receiver.url.clone()),
-            ..args.clone()
-        },
-        Some(SECRET.into()),
-    )
-    .unwrap();
-    let planned = plan.deliveries();
-    let progress = indicatif::ProgressBar::hidden();
-    let load = Load {
-        plan,
-        sender,
-        connections: args.connections,
-        rate: args.rate,
-        retries: 0,
-        progress,
-        shutdown,
+    let args = SendArgs {
+        url: Some(receiver.url.clone()),
+        ..args
     };
-    let (tally, took) = load.run().await;
-    let summary = tally.summary(run, planned, took);
+    let summary = Load {
+        shutdown,
+        ..load(&args).unwrap()
+    };
+    let summary = summary.run().await;
     assert!(
         !summary.is_whole() && (21..1000).contains(&summary.sent),
         "{}",
