@@ -134,7 +134,7 @@ pub struct Person {
     pub(super) locale: Option<&'static str>,
     pub(super) legal_accepted: bool,
     pub(super) image_url: String,
-    /// Of documentation's range 203.0.113.0/24.
+    /// An address of the range 203.0.113.0/24, which is reserved for documentation.
     pub(super) ip: String,
     pub(super) seed: u64,
     other_last_name: &'static str,
@@ -213,7 +213,7 @@ fn generate(seed: u64, id: Option<ClerkId>, signed_up_at: Timestamp) -> Person {
             .percent(chance)
             .then(|| address(given.1, family.1, random))
     };
-    // Who comes by another provider brings one address and no number.
+    // A user who signed up with an OAuth provider has one address and no phone number.
     let (first, second) = (
         email(if anonymous { 0 } else { 100 }),
         email(if anonymous || oauth { 0 } else { 10 }),
