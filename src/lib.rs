@@ -1,9 +1,9 @@
 //! clerk-sync keeps a table of users in step with Clerk.
 //!
-//! The modules stand in the order in which an event meets them: `http` takes a delivery and
-//! verifies it with `clerk`, `queue` keeps it on disk, `worker` takes batches and plans one write
-//! for each, `store` applies it. Nothing below knows what is above it; `commands` is the only place
-//! where the parts meet.
+//! An event passes these modules in order: `http` receives a delivery and verifies it with `clerk`,
+//! `queue` keeps the event on disk, `worker` takes batches and plans one write for each, `store`
+//! applies the write. No module imports one that comes earlier on this path; only `commands`
+//! imports all of them.
 
 pub mod clerk;
 pub mod http;

@@ -30,7 +30,7 @@ pub struct Filled {
     pub end: Result<(), Stopped>,
 }
 
-/// What the caller hears during a run.
+/// What a run reports to its caller while it runs.
 pub enum Notice<'a> {
     /// The users so far.
     Progress(&'a Tally),

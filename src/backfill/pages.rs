@@ -19,7 +19,8 @@ use crate::clerk::{ClerkId, Timestamp};
 use crate::shutdown::Shutdown;
 use crate::tasks;
 
-/// Users who are kept as cursors. That all of them are deleted between two pages does not happen.
+/// Number of users who are kept as cursors: enough that not all of them are deleted between two
+/// pages.
 const CURSORS_MAX: usize = 10;
 
 /// A page of the list.

@@ -67,9 +67,10 @@ pub struct Drift {
     pub stale: DriftedUsers,
     /// The table has the same `updated_at` and other values: something else wrote them.
     pub different: DriftedUsers,
-    /// In the table, and not at Clerk, which was asked for each one, unless `unconfirmed`.
+    /// In the table and not at Clerk. Clerk confirmed each one, unless `unconfirmed`.
     pub deleted_at_clerk: DriftedUsers,
-    /// Whether those are more than the limit, so that Clerk was not asked.
+    /// Whether `deleted_at_clerk` has more users than the limit, so that they were not confirmed
+    /// with Clerk.
     pub unconfirmed: bool,
     /// Deleted in the table, and still at Clerk: a delete is never undone.
     pub deleted_here: DriftedUsers,
@@ -119,7 +120,8 @@ const CONFIRMED_AT_ONCE: usize = 200;
 /// behind its events.
 const YOUNG_MS: i64 = 5 * 60 * 1000;
 
-/// Tombstones that Clerk is asked for: more than a few mean a table of another instance.
+/// Most tombstones that are looked up at Clerk. More than a few mean that the table is that of
+/// another instance.
 const REVIVED_MAX: usize = 1000;
 
 /// Reads Clerk's users and compares. If it stops early, the drift has what was found and fixed

@@ -135,7 +135,7 @@ impl Resume {
             Err(error) => return Err(format!("{path} cannot be read ({error})")),
         };
         let saved: Saved = serde_json::from_str(&text)
-            .map_err(|_| format!("{path} is not a progress of this program's"))?;
+            .map_err(|_| format!("{path} is not a progress file of clerk-sync"))?;
         if let Some(name) = saved.run.difference(&self.run) {
             return Err(format!("{path} is of another {name}"));
         }

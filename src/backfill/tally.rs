@@ -1,4 +1,4 @@
-//! How many users a backfill has read, changed and left.
+//! Counts the users that a backfill has read, changed and left unchanged.
 
 use std::ops::AddAssign;
 

@@ -1,4 +1,4 @@
-//! An object of Clerk's lists as a change that the rule can join.
+//! Turns an object of Clerk's API (a user of the list) into a `Change`, as an event would be.
 //!
 //! An object that was read from a list is no event: it has neither `svix-id` nor a time of its own.
 //! It gets the lowest version that its `updated_at` allows: `(updated_at, Timestamp::MIN, LISTED)`.

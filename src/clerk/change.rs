@@ -1,4 +1,5 @@
-//! The rule: how the events about one object combine, and what alters its row.
+//! `Change`, and the rule (the join): how changes of one row combine, and which change alters the
+//! row.
 //!
 //! A change joins with another: the newest profile, the earliest delete. The join is commutative,
 //! associative and idempotent, so order, repeats, batches, replays and several workers at once
@@ -32,7 +33,7 @@ pub struct Change {
     pub deleted_at: Option<Timestamp>,
 }
 
-/// What of a row decides whether a change alters it.
+/// The columns of a row that decide whether a change alters it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RowVersion {
     /// `None` if no profile has reached the row.

@@ -209,7 +209,7 @@ impl SignedEvent {
         if data.iter().any(|(.., rest)| rest.is_some()) {
             event.body = outer.write(rest_of).into();
         }
-        // Of several the last one counts.
+        // If `data` occurs several times, the last one counts.
         let read = match data.last() {
             Some((_, value, object, rest)) => {
                 let text = rest.as_deref().unwrap_or(value.get());

@@ -16,8 +16,8 @@ pub struct Object<'a>(Vec<Member<'a>>);
 
 /// A name and its value.
 pub struct Member<'a> {
-    /// What the name stands for. One that stands for no text is kept as it came, and so is like no
-    /// other.
+    /// The name without its escapes. A name that is not valid text is kept as it was received, so
+    /// it equals no other.
     pub name: Cow<'a, str>,
     /// As it came: half of a surrogate pair in one name must not make the others unreadable.
     raw_name: &'a RawValue,
@@ -28,7 +28,7 @@ impl<'a> Object<'a> {
     /// Reads the members.
     ///
     /// # Errors
-    /// Fails if `json` is no object, or something stands behind it.
+    /// Fails if `json` is not an object, or if more text follows the object.
     pub fn read(json: &'a str) -> Result<Self, serde_json::Error> {
         let mut reader = serde_json::Deserializer::from_str(json);
         let object = reader.deserialize_map(Members {

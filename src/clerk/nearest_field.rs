@@ -62,7 +62,7 @@ fn score(name: &str, field: &str) -> usize {
     );
     let length = name.len().min(field.len());
     let parts = [&field[..length], &field[field.len() - length..]];
-    // Of a short name too little would be left to compare.
+    // With fewer letters the parts are too short to compare.
     let of_parts = parts
         .iter()
         .filter(|_| length >= 4)

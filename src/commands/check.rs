@@ -5,16 +5,16 @@
 //! unavailable hides no other. Each part inspects first; pure functions turn the inspection into
 //! findings.
 
-mod broker;
 mod clerk_api;
 mod clock;
 mod database;
 mod finding;
 mod machine;
-mod part;
 mod policies;
+mod queue;
 mod role;
 mod settings;
+mod time_limit;
 mod worker_queue;
 
 use std::io::IsTerminal;
@@ -29,12 +29,12 @@ use crate::store::{DatabaseReport, Store, StoreError};
 use crate::telemetry;
 use clock::Reading;
 use finding::{Finding, fail, note};
-use part::in_time;
 use role::Role;
+use time_limit::in_time;
 
 #[derive(Debug, clap::Args)]
 pub struct CheckArgs {
-    /// What the process that is to run needs: a receiver no database, a worker no signing secret
+    /// Role to check for: a receiver needs no database, a worker no signing secret
     #[arg(long, value_enum, default_value = "serve")]
     role: Role,
     /// One JSON document
@@ -104,7 +104,7 @@ async fn found(config: Option<Config>, errors: &ConfigErrors, role: Role) -> Vec
             let url = config.amqp_management_url.as_ref();
             let max_body_bytes = (role != Role::Worker).then_some(config.http.max_body_bytes);
             if is_known {
-                broker::check(&config.queue, url, max_body_bytes).await
+                queue::check(&config.queue, url, max_body_bytes).await
             } else {
                 Vec::new()
             }

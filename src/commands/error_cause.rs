@@ -1,4 +1,4 @@
-//! The cause of an error of a library.
+//! `deepest_cause`: the text at the end of an error's chain of sources.
 
 use std::error::Error;
 

@@ -21,7 +21,7 @@ pub async fn run(config: &Config) -> anyhow::Result<ExitCode> {
         .timeout(TIMEOUT)
         .no_proxy()
         .build()?;
-    let mut answer = Err(anyhow::anyhow!("no host to ask"));
+    let mut answer = Err(anyhow::anyhow!("the address has no host"));
     for host in hosts {
         let url = format!("http://{host}:{}/healthz", config.http.port);
         answer = client

@@ -1,4 +1,5 @@
-//! Commands that are printed for a person to copy, for another terminal in the same folder.
+//! Builds the example commands that `dev` and others print, to be copied into another terminal in
+//! the same folder.
 
 use crate::config::{self, Config, Environment};
 

@@ -1,4 +1,4 @@
-//! Which URLs this machine answers itself.
+//! `is_loopback`: whether the host of a URL is this machine.
 
 use reqwest::Url;
 

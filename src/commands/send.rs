@@ -159,13 +159,11 @@ pub async fn run(
     if is_dev != Some(true) {
         let user = args.user.as_ref().map(ClerkId::as_str);
         let warning = target::warning(&sender::address(&url), user);
-        match confirm::ask(&warning, "Send all the same?", args.yes) {
+        match confirm::ask(&warning, "Send anyway?", args.yes) {
             Consent::Given => {}
             Consent::Refused => bail!("nothing was sent"),
             Consent::Absent => {
-                bail!(WrongUsage(
-                    "nothing was sent: add --yes to send all the same"
-                ))
+                bail!(WrongUsage("nothing was sent: add --yes to send anyway"))
             }
         }
         // The tables of `dev` are found by flags, those of another program by its settings.

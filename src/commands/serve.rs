@@ -50,8 +50,8 @@ impl Signals {
         })
     }
 
-    /// The same for a process that goes with its terminal, if it has one: SIGHUP says that the
-    /// terminal was closed.
+    /// The same signals, but if the process has a terminal, SIGHUP stops it: the terminal was
+    /// closed.
     pub fn of_terminal(self) -> Self {
         let stop_on_hang_up = std::io::stdin().is_terminal() || std::io::stderr().is_terminal();
         Self {

@@ -1,4 +1,4 @@
-//! A server whose vital task dies stops in order.
+//! Tests of `server.rs`: when a required task dies, the server stops in order.
 
 use std::process::ExitCode;
 
@@ -8,7 +8,7 @@ use super::*;
 use crate::shutdown::Shutdown;
 use crate::tasks;
 
-/// Says that the test below started this one.
+/// Set by the test below when it starts this one in another process.
 const DIES: &str = "CLERK_SYNC_TEST_DIES";
 
 #[tokio::test(flavor = "multi_thread")]

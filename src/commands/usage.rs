@@ -1,5 +1,5 @@
-//! The arguments, and the errors about them: none repeats a value that may be a secret meant for
-//! something else.
+//! Parses the command line. Its errors never repeat a value that may be a secret, such as a URL
+//! after a misspelled flag.
 
 use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -18,7 +18,7 @@ fn without_secrets(mut error: clap::Error) -> clap::Error {
     let hidden: Vec<ContextKind> = error
         .context()
         .filter(|(kind, value)| match kind {
-            // Of other errors it is the name of a flag of ours.
+            // In other kinds of errors this is the name of one of our own flags.
             ContextKind::InvalidArg => {
                 error.kind() == ErrorKind::UnknownArgument && !is_harmless(value)
             }
@@ -31,7 +31,7 @@ fn without_secrets(mut error: clap::Error) -> clap::Error {
         error.insert(*kind, ContextValue::String(NOT_SHOWN.into()));
     }
     if !hidden.is_empty() {
-        // It repeats the argument.
+        // A suggestion repeats the argument.
         error.remove(ContextKind::Suggested);
     }
     error

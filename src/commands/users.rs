@@ -41,9 +41,9 @@ pub enum UsersCommand {
     /// Erase a user's data: every column but the ID and the time of the delete, and the payloads of
     /// the user's events
     ///
-    /// Delete the user at Clerk first: the row of a deleted user is never filled again, that of
-    /// another one is by the next event. Events that still wait in the queue are not touched. Asks
-    /// first on a terminal; elsewhere it needs --yes.
+    /// Delete the user at Clerk first: the row of a deleted user is never filled again, but the
+    /// next event of a live user fills the row. Events that still wait in the queue are not
+    /// touched. Asks first on a terminal; elsewhere it needs --yes.
     Erase(EraseArgs),
 }
 
@@ -329,7 +329,7 @@ fn of_report(report: &Report) -> String {
     let next = match (forgotten_events, erased.is_final) {
         (Some(_), _) => " The user's next event makes a new row.",
         (None, true) => " The row stays as a tombstone and is never filled again.",
-        // The warning has said what fills it.
+        // The question before already says that the next event fills the row again.
         (None, false) => "",
     };
     format!("{}: {}.{next}\n", visible(clerk_id), visible(&done))

@@ -25,7 +25,8 @@ pub struct Environment {
 /// The servers that may be those of the application whose folder it is. `--embedded` ignores them.
 pub(super) const SERVERS: [&str; 3] = ["DATABASE_URL", "AMQP_URL", "DATABASE_SCHEMA"];
 
-/// That of the working directory alone: one above it is another application's.
+/// Only the file of the working directory is read: one in a directory above may belong to another
+/// application.
 const DOTENV: &str = ".env";
 
 /// Largest `.env`, in bytes: more is something else.

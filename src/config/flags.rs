@@ -54,10 +54,10 @@ struct Definitions {
     /// Prefix of every exchange and queue name [env: AMQP_NAMESPACE] [default: clerk-sync]
     #[arg(long, value_name = "NAME")]
     amqp_namespace: Option<String>,
-    /// Where the embedded files live [env: DATA_DIR] [default: ./data]
+    /// Directory of the embedded files [env: DATA_DIR] [default: ./data]
     #[arg(long, value_name = "PATH")]
     data_dir: Option<String>,
-    /// Use the embedded files of DATA_DIR, as `dev` does, whatever DATABASE_URL and AMQP_URL are
+    /// Use the embedded files of DATA_DIR, as `dev` does, and ignore DATABASE_URL and AMQP_URL
     #[arg(long)]
     embedded: bool,
     /// Address that HTTP listens on [env: HOST] [default: 127.0.0.1]
@@ -79,7 +79,7 @@ struct Definitions {
     /// Batches in flight at once [env: WORKER_CONCURRENCY] [default: 2]
     #[arg(long, value_name = "BATCHES")]
     worker_concurrency: Option<String>,
-    /// Days that lines of the events table are kept, failed ones aside; 0 keeps all [env:
+    /// Days that rows of the events table are kept, except failed ones; 0 keeps all [env:
     /// EVENT_RETENTION_DAYS] [default: 30]
     #[arg(long, value_name = "DAYS")]
     event_retention_days: Option<String>,

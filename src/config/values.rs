@@ -1,4 +1,4 @@
-//! One setting each, from its text to its value: numbers, words of a choice, names.
+//! Parses the text of a setting to its value: a number, one word of a choice, a list of names.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! What `/api` and the dashboard share: the admin token, and what their routes need.
+//! `Admin`, the state and the actions that `/api` and the dashboard share; `AdminToken`, which
+//! compares the token.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! The last answer to a costly question, shared by every caller while it is fresh.
+//! `Cached`: the last result of a query to the database or the queue, shared by all callers while
+//! it is fresh.
 //!
 //! - A question is asked at most once at a time, in a task of its own: a caller that disconnects
 //!   does not cancel it.

@@ -1,8 +1,8 @@
 //! HEAD, answered like GET by the same routes: the same status and headers, and no body.
 //!
-//! actix-http leaves the body of an answer to HEAD out by itself, but for requests that a client
-//! sends before it has the answer to the one before: there it goes by the last of them, and a body
-//! would be taken for the next answer.
+//! actix-http itself omits the body of an answer to HEAD, but not reliably for pipelined requests:
+//! it uses the method of the last request, so that a body could be sent, which the client would
+//! read as the next answer.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -35,13 +35,13 @@ fn without_body(head: &mut ResponseHead, body: BoxBody) -> BoxBody {
     BoxBody::new(Nothing)
 }
 
-/// A body of any length, as its size says, of which nothing comes.
+/// An empty body that reports its size as a stream.
 struct Nothing;
 
 impl MessageBody for Nothing {
     type Error = Infallible;
 
-    /// What leaves the length that the head names.
+    /// A stream, so that actix-http keeps the `Content-Length` of the head.
     fn size(&self) -> BodySize {
         BodySize::Stream
     }

@@ -145,7 +145,7 @@ impl BodyBytes {
 }
 
 /// Answers requests on a connection without a permit with 503, and closes it. Health is answered
-/// all the same, so that no orchestrator stops a busy process, and so are the metrics, which show
+/// nevertheless, so that no orchestrator stops a busy process, and so are the metrics, which show
 /// how busy it is.
 pub async fn reject_over_limit(
     request: ServiceRequest,

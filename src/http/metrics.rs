@@ -1,5 +1,5 @@
-//! `/metrics`: what Prometheus reads. What is not counted where it happens is asked for here, at
-//! most every 5 s.
+//! `/metrics`: the page that Prometheus reads. States that are not counted, such as the depth of
+//! the queue, are queried here, at most every 5 s.
 
 use actix_web::HttpResponse;
 use actix_web::http::header::CONTENT_TYPE;

@@ -1,4 +1,4 @@
-//! The paths that more than the routes know.
+//! The URL paths that several modules use: those of the webhook and of the dashboard.
 
 /// The path that Clerk's endpoint URL ends with.
 pub const WEBHOOK_PATH: &str = "/api/webhooks/clerk";

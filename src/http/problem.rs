@@ -48,18 +48,18 @@ codes! {
     MissingHeader, "missing_header", 400, "A signature header is missing";
     InvalidHeader, "invalid_header", 400, "A signature header is malformed";
     InvalidSignature, "invalid_signature", 400, "The signature does not match";
-    TimestampOutOfTolerance, "timestamp_out_of_tolerance", 400, "The delivery is not of this time";
+    TimestampOutOfTolerance, "timestamp_out_of_tolerance", 400, "The timestamp is too far from now";
     InvalidRequest, "invalid_request", 400, "The request cannot be read";
     Unauthorized, "unauthorized", 401, "The admin token is missing or wrong";
     AdminDisabled, "admin_disabled", 403, "There is no admin token";
     RequestTimeout, "request_timeout", 408, "The request took too long";
-    NotFound, "not_found", 404, "There is nothing here";
+    NotFound, "not_found", 404, "Not found";
     MethodNotAllowed, "method_not_allowed", 405, "The method is not allowed here";
     BodyTooLarge, "body_too_large", 413, "The body is too large";
     QueueUnavailable, "queue_unavailable", 503, "The event could not be queued";
-    DatabaseUnavailable, "database_unavailable", 503, "The database cannot be asked";
+    DatabaseUnavailable, "database_unavailable", 503, "The database does not answer";
     NotReady, "not_ready", 503, "Not ready";
-    Overloaded, "overloaded", 503, "Too much at once";
+    Overloaded, "overloaded", 503, "The server is overloaded";
 }
 
 impl Code {

@@ -1,5 +1,5 @@
-//! What `/readyz`, `/metrics`, `/api/stats` and the dashboard ask of the queue and the database:
-//! each question once, cached, so that any number of clients costs the servers little.
+//! The state of the queue, the database and the worker for `/readyz`, `/metrics`, `/api/stats` and
+//! the dashboard. Each query is cached, so that any number of clients costs the servers little.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -102,8 +102,8 @@ impl ServiceStatus {
         self.queue.ready().map_err(reason)
     }
 
-    /// Returns whether the database answered, at most a second ago; `None` for a receiver. Anybody
-    /// may ask, as often as they like.
+    /// Returns whether the database answered, at most a second ago; `None` for a receiver. The
+    /// result is cached, so any number of calls is cheap.
     pub async fn database(&self) -> Option<PartStatus> {
         let (store, _) = self.worker.clone()?;
         let ask = || async move { store.ping().await.map_err(reason) };

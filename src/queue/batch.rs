@@ -1,4 +1,4 @@
-//! Events taken together, and how a consumer takes them.
+//! `Batch`, `Source` and `ConsumerOptions`: the types that both queues deliver events with.
 
 use std::num::NonZeroUsize;
 

@@ -9,7 +9,7 @@ pub const PUBLISH_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PublishError {
     /// There is no connection, or the file cannot be written.
-    #[error("the queue is away")]
+    #[error("the queue is unavailable")]
     Unavailable,
     /// The limit of events in memory is reached.
     #[error("too many events wait to be queued")]
@@ -20,7 +20,7 @@ pub enum PublishError {
     /// The queue or its disk is full.
     #[error("the queue refused the event: it is full")]
     Refused,
-    /// The event may be stored all the same.
+    /// The event may have been stored nevertheless.
     #[error("the queue did not answer in time")]
     TimedOut,
     /// It can never be queued with this configuration of the broker.

@@ -60,7 +60,7 @@ impl Queue {
     }
 
     /// Returns once the event is on disk and routed. May be cancelled at any time; the event may be
-    /// stored all the same.
+    /// stored nevertheless.
     ///
     /// # Errors
     /// After any error the event is not confirmed: the sender is to try again.
@@ -179,9 +179,9 @@ impl Queue {
 
 /// Takes events in batches.
 pub enum Consumer {
-    /// Of RabbitMQ.
+    /// The consumer of RabbitMQ.
     RabbitMq(Box<rabbitmq::Consumer>),
-    /// Of the SQLite file.
+    /// The consumer of the embedded queue.
     Embedded(embedded::Consumer),
 }
 

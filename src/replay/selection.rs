@@ -21,7 +21,8 @@ const PAYLOAD_MAX: u32 = 64 * 1024;
 pub enum Selection {
     /// These. Those that are not failed are skipped.
     Ids(Vec<EventId>),
-    /// Those that match the filter, the newest first; its status is ignored.
+    /// The failed events that match the filter, the newest first; the status of the filter is
+    /// ignored.
     Matching {
         /// Which events.
         filter: EventFilter,

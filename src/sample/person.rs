@@ -46,6 +46,7 @@ pub struct SignUp {
     pub has_passkey: bool,
     /// By the Backend API, with an ID of the application's own.
     pub is_import: bool,
+    /// A user who signed up with an OAuth provider has one address and no phone number.
     second_email_percent: usize,
     phone_percent: usize,
     username_percent: usize,
@@ -83,7 +84,7 @@ pub struct Person {
     pub(super) locale: Option<&'static str>,
     pub(super) legal_accepted: bool,
     pub(super) image_url: String,
-    /// Of documentation's range 203.0.113.0/24.
+    /// An address of the range 203.0.113.0/24, which is reserved for documentation.
     pub(super) ip: String,
     user_agent: &'static str,
     pub(super) seed: u64,

@@ -1,4 +1,4 @@
-//! The parameters of the statements that both databases have.
+//! `Bind`: a parameter of a statement, for either database.
 
 use crate::clerk::Timestamp;
 

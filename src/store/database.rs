@@ -1,4 +1,4 @@
-//! Either database, and what both do.
+//! `Store`: PostgreSQL or SQLite, and the operations that both have.
 
 use std::time::Duration;
 
@@ -175,9 +175,9 @@ impl Store {
         answer.unwrap_or_else(|_| Err(StoreError::Unavailable("it does not answer".into())))
     }
 
-    /// The same, and that the last batch was written. Not for a worker, which would then never
-    /// write again: only the next batch can show that the database accepts writes, and it is the
-    /// one that was not written.
+    /// As `usable`, and the last batch was written. Not for a worker, which would then never write
+    /// again: only the next batch can show that the database accepts writes, and it is the one that
+    /// was not written.
     ///
     /// # Errors
     /// Fails for both reasons.

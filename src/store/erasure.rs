@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 
-use super::query::{EventFilter, Page};
+use super::filter::{EventFilter, Page};
 use super::rows::TableRow;
 use super::{Store, StoreError, dispatch};
 use crate::clerk::ClerkId;
@@ -34,7 +34,7 @@ impl Store {
     /// neither a row nor an event.
     ///
     /// # Errors
-    /// Fails if the database cannot be asked.
+    /// Fails if the database does not answer.
     pub async fn would_erase(&self, id: &ClerkId) -> Result<Option<(Erased, u64)>, StoreError> {
         let user = self.user(id).await?;
         let (events, payloads) = self.count_events_of_user(id).await?;

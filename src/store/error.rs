@@ -24,8 +24,8 @@ pub enum StoreError {
 pub const NO_SCHEMA: &str = "its schema is missing or old: run `clerk-sync migrate`";
 
 impl StoreError {
-    /// The text of the fault, the same for all statements that meet it, whatever code and object
-    /// the server names.
+    /// The text of the fault without SQLSTATE and object, so that all statements that fail for one
+    /// reason have the same text.
     pub fn fault(&self) -> String {
         match self {
             Self::Incompatible(text) if text.starts_with(NO_SCHEMA) => NO_SCHEMA.into(),

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::database_row::DatabaseRow;
 use super::event_status::Status;
-use super::query::{Listing, Page};
+use super::filter::{Listing, Page};
 use super::rows::EventRow;
 use super::time::Time;
 use super::{Store, StoreError};
@@ -69,7 +69,7 @@ impl Store {
     /// The fields that changed are named where payloads of applied events are kept.
     ///
     /// # Errors
-    /// Fails if the database cannot be asked.
+    /// Fails if the database does not answer.
     pub async fn history(
         &self,
         id: &ClerkId,

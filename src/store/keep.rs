@@ -1,4 +1,4 @@
-//! The settings of what is kept: payloads of events, and the data of deleted users.
+//! `Keep`: what EVENT_PAYLOADS and ON_DELETE say is kept of events and of deleted users.
 
 /// How much of an event `events` keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -23,8 +23,8 @@ pub enum OnDelete {
 /// What is kept of events and of deleted users.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Keep {
-    /// Of events.
+    /// Which payloads of events are kept.
     pub payloads: Payloads,
-    /// Of deleted users.
+    /// What is kept of deleted users.
     pub on_delete: OnDelete,
 }

@@ -1,4 +1,4 @@
-//! What is known of many rows at once, for a comparison of a table with Clerk's list.
+//! Reads the versions of many rows at once, to compare a table with Clerk's list.
 
 use std::num::NonZeroU32;
 
@@ -31,7 +31,7 @@ impl Store {
     /// What is known of these users, in no order. Those without a row are left out.
     ///
     /// # Errors
-    /// Fails if the database cannot be asked.
+    /// Fails if the database does not answer.
     pub async fn known(&self, ids: &[ClerkId]) -> Result<Vec<KnownRow>, StoreError> {
         let ids: Vec<_> = ids.iter().map(ClerkId::as_str).collect();
         let read = |row: &DatabaseRow| {
@@ -48,7 +48,7 @@ impl Store {
     /// Up to `limit` users that are not deleted, by `clerk_id`, after this one.
     ///
     /// # Errors
-    /// Fails if the database cannot be asked.
+    /// Fails if the database does not answer.
     pub async fn live(
         &self,
         after: Option<&ClerkId>,

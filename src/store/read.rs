@@ -4,8 +4,8 @@ use sqlx::{Error, SqlStr};
 
 use super::bind::Bind;
 use super::database_row::DatabaseRow;
+use super::filter::{Cursor, EventFilter, Listing, Page, UserFilter};
 use super::queries::Queries;
-use super::query::{Cursor, EventFilter, Listing, Page, UserFilter};
 use super::rows::{EventRow, TableRow};
 use super::search::Search;
 use super::sqlite::lowercase::fold;
@@ -48,7 +48,7 @@ impl Store {
     /// One user. Returns `None` if there is no row.
     ///
     /// # Errors
-    /// Fails if the database cannot be asked, or hides rows.
+    /// Fails if the database does not answer, or if row-level security hides rows.
     pub async fn user(&self, id: &ClerkId) -> Result<Option<TableRow>, StoreError> {
         let rows = self
             .query(|sql| &sql.row, &[id.as_str().into()], read_user)
@@ -59,7 +59,7 @@ impl Store {
     /// Users by `clerk_id`, newest first: Clerk's IDs grow with time.
     ///
     /// # Errors
-    /// Fails if the database cannot be asked, or hides rows.
+    /// Fails if the database does not answer, or if row-level security hides rows.
     pub async fn users(
         &self,
         filter: &UserFilter,
@@ -116,7 +116,7 @@ impl Store {
     /// One row of `events`, with its payload. Returns `None` if there is none.
     ///
     /// # Errors
-    /// Fails if the database cannot be asked, or hides rows.
+    /// Fails if the database does not answer, or if row-level security hides rows.
     pub async fn event(&self, id: &EventId) -> Result<Option<EventRow>, StoreError> {
         let rows = self
             .query(|sql| &sql.event, &[id.as_str().into()], EventRow::read)
@@ -128,7 +128,7 @@ impl Store {
     /// `payload_max` bytes.
     ///
     /// # Errors
-    /// Fails if the database cannot be asked.
+    /// Fails if the database does not answer.
     pub async fn events_by_id(
         &self,
         ids: &[EventId],
@@ -142,7 +142,7 @@ impl Store {
     /// Rows of `events` by time of receipt, newest first, without their payloads.
     ///
     /// # Errors
-    /// Fails if the database cannot be asked, or hides rows.
+    /// Fails if the database does not answer, or if row-level security hides rows.
     pub async fn events(
         &self,
         filter: &EventFilter,
@@ -205,7 +205,7 @@ impl Store {
     /// How many events are failed, counted up to `limit`.
     ///
     /// # Errors
-    /// Fails if the database cannot be asked.
+    /// Fails if the database does not answer.
     pub async fn failed_count(&self, limit: u32) -> Result<u64, StoreError> {
         let binds = [limit.into()];
         let counts = self.query(|sql| &sql.failed_count, &binds, |row| row.count("events"));

@@ -11,7 +11,7 @@ use utoipa::openapi::{KnownFormat, Schema};
 
 use super::database_row::DatabaseRow;
 use super::event_status::Status;
-use super::query::Cursor;
+use super::filter::Cursor;
 use super::template::profile_columns;
 use super::time::Time;
 use crate::clerk::{EventId, Kind, Table, Value};
@@ -68,7 +68,7 @@ pub struct EventRow {
     pub error: Option<String>,
     /// The code of the error; `None` if it did not fail.
     pub error_code: Option<String>,
-    /// Of a stale event: the event whose newer version was there.
+    /// For a stale event: the ID of the event with the newer version.
     pub superseded_by: Option<String>,
     /// The raw body, if it is kept and was asked for. Written as text; bytes that are no text are
     /// replaced.

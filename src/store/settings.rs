@@ -6,7 +6,7 @@ impl Store {
     /// A setting, as JSON. Returns `None` if it is not set.
     ///
     /// # Errors
-    /// Fails if the database cannot be asked, or hides rows.
+    /// Fails if the database does not answer, or if row-level security hides rows.
     pub async fn setting(&self, name: &str) -> Result<Option<String>, StoreError> {
         let binds = [name.into()];
         let settings = self

@@ -176,7 +176,8 @@ impl Recent {
         let first = oldest
             .filter(|_| capped)
             .map_or(since.ms(), |oldest| oldest + MINUTE_MS);
-        // What was received by a clock that is ahead of ours counts to the last minute.
+        // Events that were received by a process whose clock is ahead are counted in the last
+        // minute.
         let last = now.ms() - now.ms() % MINUTE_MS;
         let starts: Vec<i64> = (first / MINUTE_MS..=last / MINUTE_MS)
             .map(|minute| minute * MINUTE_MS)
@@ -231,7 +232,7 @@ impl Minute {
 }
 
 impl Lag {
-    /// Of counts by lag, in several parts.
+    /// Computes the percentiles from counts by lag, which come in several parts.
     fn of(parts: &[BTreeMap<u64, u64>]) -> Self {
         let mut counts = BTreeMap::<u64, u64>::new();
         for (lag_ms, count) in parts.iter().flatten() {
@@ -260,7 +261,7 @@ impl Store {
     /// The number of all rows. Reads whole tables: to be asked seldom.
     ///
     /// # Errors
-    /// Fails if the database cannot be asked.
+    /// Fails if the database does not answer.
     pub async fn totals(&self) -> Result<Totals, StoreError> {
         let read = |row: &DatabaseRow| Ok((row.count("rows")?, row.count("deleted_rows")?));
         let rows = self.query(|sql| &sql.totals_of_rows, &[], read).await?;
@@ -276,7 +277,7 @@ impl Store {
     /// The failed events by code, counted up to 100,000.
     ///
     /// # Errors
-    /// Fails if the database cannot be asked.
+    /// Fails if the database does not answer.
     pub async fn failed(&self) -> Result<Failed, StoreError> {
         let read = |row: &DatabaseRow| {
             Ok((
@@ -295,7 +296,7 @@ impl Store {
     /// rows: to be asked seldom.
     ///
     /// # Errors
-    /// Fails if the database cannot be asked.
+    /// Fails if the database does not answer.
     pub async fn recent(&self, now: Timestamp) -> Result<Recent, StoreError> {
         let since = an_hour_before(now);
         let read = |row: &DatabaseRow| {
@@ -314,7 +315,7 @@ impl Store {
     /// When the last event was received, of those that are recorded. Returns `None` if none is.
     ///
     /// # Errors
-    /// Fails if the database cannot be asked.
+    /// Fails if the database does not answer.
     pub async fn last_received_at(&self) -> Result<Option<Time>, StoreError> {
         let read = |row: &DatabaseRow| row.display_time("received_at");
         let times = self.query(|sql| &sql.last_received, &[], read).await?;

@@ -1,5 +1,5 @@
-//! Statements, rendered from a template for one table when they are first needed, never for a
-//! value: those are bound.
+//! Renders the SQL templates with the names of one table and its columns, once. Values are never
+//! rendered but bound.
 //!
 //! A template is an `.sql` file with marks:
 //!

@@ -1,4 +1,4 @@
-//! A time as programs read it.
+//! `Time`: a time as RFC 3339 in UTC, with milliseconds.
 
 use chrono::{DateTime, SecondsFormat};
 use serde::{Serialize, Serializer};

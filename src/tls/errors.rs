@@ -1,5 +1,5 @@
-//! What an error of TLS means, and how a person fixes it. Time fixes none of them, so none of them
-//! is an outage.
+//! What an error of TLS means, and how a person fixes it. Retrying fixes none of them, so none
+//! counts as an outage.
 
 use std::error::Error;
 use std::io;

@@ -1,4 +1,5 @@
-//! Applies a batch to the store: every event is applied or recorded as failed, through any outage.
+//! Applies a batch to the store. Decides for each error whether to retry, to isolate events or to
+//! return the batch, so that every event is applied or recorded as failed.
 
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
@@ -101,8 +102,8 @@ impl Applier {
         Ok(())
     }
 
-    /// A record holds nothing that a database refuses. If it is refused all the same, the event
-    /// stays in the queue.
+    /// Records an event as failed. A database should accept every record; if it refuses one, the
+    /// event stays in the queue.
     async fn record_failed(
         &self,
         event: SignedEvent,

@@ -24,8 +24,8 @@ use crate::queue::{Batch, Consumer, ConsumerOptions, Source};
 use crate::shutdown::Shutdown;
 use crate::tasks;
 
-/// How long a batch is held while the queue does not take it back either: below the 30 minutes,
-/// with time to return it.
+/// How long a batch is held if the queue accepts no events either: below RabbitMQ's consumer
+/// timeout of 30 minutes, with time to return it.
 const HOLD_WHILE_REFUSED: Duration = Duration::from_secs(25 * 60);
 
 /// How long to wait for a full batch while another is in flight: longer than the write of a full
@@ -47,7 +47,7 @@ pub struct Drain {
 struct InFlight {
     consumer: Consumer,
     applying: JoinSet<Applied>,
-    /// In the order in which they were taken. `None` while a batch is being applied.
+    /// Batches in the order in which they were taken. `None` while a batch is being applied.
     batches: BTreeMap<u64, Option<Batch>>,
     taken: u64,
     /// Set while a possible poison message is applied: nothing else is taken before.
@@ -85,7 +85,7 @@ impl Drain {
     }
 
     /// Runs until the worker stops. A panic is a bug, and no reason to stop: the events of the
-    /// batch are delivered again. An unexpected end is handled alike.
+    /// batch are delivered again. An unexpected end is handled in the same way.
     pub async fn run_through_panics(self) {
         let task = match self.applier.source {
             Source::Events => "worker of events",

@@ -1,4 +1,5 @@
-//! Events to one write, without any I/O.
+//! Plans the write of a batch: parses its events and joins their changes; records dead letters as
+//! failed. No I/O.
 //!
 //! A panic while an event is read is a bug of clerk-sync. Only that event fails.
 

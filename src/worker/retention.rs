@@ -29,7 +29,8 @@ pub async fn run(store: Store, keep: Option<Duration>, outage: Outage, shutdown:
                 Some(time) => in_chunks(&outage, || store.prune(time, CHUNK)).await,
                 None => 0,
             };
-            // Users that were deleted while ON_DELETE was another: an event erases its own user.
+            // Users who were deleted while ON_DELETE was `keep`: with `scrub` the delete event
+            // itself erases its user.
             let (users, payloads) = match store.on_delete() {
                 OnDelete::Scrub => (
                     in_chunks(&outage, || store.scrub(CHUNK)).await,

@@ -1,6 +1,6 @@
-//! Retries during an outage of the database. The start of an outage is logged once, by the first
-//! part of the worker that meets it, and its end once, with the next successful write. An error
-//! that an operator must fix is logged every 30 s.
+//! The waits and the log of an outage of the database; `apply.rs` decides what is retried. The
+//! start of an outage is logged once, by the part of the worker that sees it first, and its end
+//! once, with the next successful write. An error that an operator must fix is logged every 30 s.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -24,8 +24,8 @@ pub struct Outage {
     met: watch::Sender<()>,
 }
 
-/// What is logged of an outage. While servers restart one outage shows many errors; two parts may
-/// meet different ones in turn.
+/// What was logged of an outage. While servers restart, one outage causes many errors, and parts
+/// may see different ones.
 #[derive(Debug, Default)]
 struct Logged {
     waiting: bool,
@@ -97,7 +97,7 @@ impl Logged {
 /// The retries of one part: with growing intervals, by the kind of error.
 pub struct Retry {
     outage: Outage,
-    /// With whether the error is permanent.
+    /// The waits, and whether they are those of a permanent error.
     backoff: Option<(Backoff, bool)>,
 }
 

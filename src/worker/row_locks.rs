@@ -72,7 +72,7 @@ impl RowLock {
                 while earlier.changed().await.is_ok() {}
             }
         };
-        // After that its rows are waited for in the database, as long as that allows.
+        // After that the write waits for the rows in the database, up to its lock timeout.
         _ = timeout(WAIT_MAX, done).await;
     }
 }

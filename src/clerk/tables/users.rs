@@ -1,4 +1,5 @@
-//! The table `users`.
+//! The table `users`: every column, and where it is in Clerk's user object. A new column is a line
+//! here.
 //!
 //! Sources: Clerk's webhook schema of 2025-04-15, its Backend API of 2026-05-12, and older bodies
 //! that were received. They differ, so every field may be missing, null or of another shape.

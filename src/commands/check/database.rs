@@ -2,8 +2,8 @@
 //! do.
 
 use super::finding::{self, Finding, fail, note, ok};
-use super::part::in_time;
 use super::role::Role;
+use super::time_limit::in_time;
 use crate::config::Config;
 use crate::store::postgres::{self, Pooling, Rights, SchemaFault, SchemaName};
 use crate::store::{DatabaseReport, SchemaVersion, Store, StoreError, sqlite};

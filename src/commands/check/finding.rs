@@ -9,7 +9,7 @@ use crate::escape::visible;
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     Ok,
-    /// It works as it is, and a person should know.
+    /// It works without any change, but a person should know about it.
     Note,
     Fail,
 }

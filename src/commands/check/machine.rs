@@ -17,7 +17,7 @@ const FREE_MIN: u64 = 128 << 20;
 /// Less than this, in bytes, is worth a note.
 const FREE_NOTABLE: u64 = 1 << 30;
 
-/// Of each directory that holds an embedded file of this role.
+/// Checks each directory that holds an embedded file of this role.
 pub fn directories(config: &Config, role: Role) -> Vec<Finding> {
     let queue =
         matches!(config.queue, queue::Options::Embedded(_)).then(|| config.data_dir.clone());
@@ -66,7 +66,7 @@ fn of_directory(directory: &Path) -> Vec<Finding> {
     if let Some(kind) = network_file_system(nearest) {
         let remedy = "set DATA_DIR to a directory on a local disk, or use RabbitMQ and PostgreSQL";
         return failure(
-            format!("{name} lies on {kind}: SQLite's files can be damaged there"),
+            format!("{name} is on {kind}: SQLite's files can be damaged there"),
             remedy,
         );
     }
@@ -135,7 +135,7 @@ fn network_file_system(_: &Path) -> Option<&'static str> {
     None
 }
 
-/// Of this process: that of a service may have another limit.
+/// Checks the limit of open files of this process. A service may have another limit.
 pub fn open_files() -> Finding {
     let (files, seats, seats_max) = http::file_and_connection_limits();
     if seats < seats_max {

@@ -1,6 +1,6 @@
-//! What the process that is to run does.
+//! `check --role`: the role whose needs are checked.
 
-/// What the process that is to run does.
+/// The role of the process that is to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Role {
     Serve,

@@ -34,7 +34,7 @@ fn judge(recorded: &[Identity], ours: Option<&Identity>) -> Option<Finding> {
                 format!("workers take events from {ours}"),
             ));
         }
-        let remedy = "if both are not meant to run, stop one, or give it another DATABASE_URL; this goes some minutes later";
+        let remedy = "if both are not meant to run, stop one, or give it another DATABASE_URL; this finding disappears some minutes later";
         return Some(note("worker_queue", place, remedy));
     }
     let what = format!("{place}; the queue here is {ours}");

@@ -121,7 +121,7 @@ impl Answer {
             title: Option<String>,
             detail: Option<String>,
         }
-        // Any other server may stand there, so any body will do.
+        // The target may be any server, so a body of any form is accepted.
         let fields: Fields = serde_json::from_slice(body).unwrap_or_default();
         let word = fields
             .code

@@ -10,7 +10,7 @@ use super::sender::{Answer, PostError};
 use crate::commands::output;
 use crate::format::number;
 
-/// Most different answers that are counted apart: whatever listens there may make up a new one each
+/// Most different answers that are counted separately: the target may send a different one each
 /// time.
 const KINDS_MAX: usize = 50;
 
@@ -27,7 +27,7 @@ const LATENCY_MAX_US: u64 = 86_400_000_000;
 pub struct Tally {
     /// How often events were sent again.
     pub retries: u64,
-    /// By status and by our word for it.
+    /// Number of answers by status and code.
     answers: BTreeMap<(u16, String), u64>,
     failed: u64,
     reasons: Vec<String>,

@@ -1,7 +1,8 @@
 //! Which table sample events are written to: that of `clerk-sync dev`, or another one. Pure.
 //!
-//! `dev` keeps a secret of its own and takes it beside the configured ones. Nothing else does: what
-//! is signed with it, and sent to this machine, ends in no table but that of `dev`.
+//! `dev` generates a secret of its own and accepts it in addition to the configured ones. No other
+//! process accepts it: events that are signed with it and sent to this machine are written to no
+//! table but that of `dev`.
 
 use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};

@@ -1,4 +1,4 @@
-//! `/api/openapi.json`: what this server can be asked, for programs. Made from the routes and types
+//! `/api/openapi.json`: the document of all routes, for programs. Made from the routes and types
 //! themselves, and open to everybody: it contains nothing that the README does not.
 
 use std::sync::LazyLock;

@@ -1,5 +1,5 @@
-//! Authenticates visitors by their session, and forms by their form token: no handler behind these
-//! extractors is reached without.
+//! The extractors `Session` and `Posted`: a handler that takes one is only called with a valid
+//! session or form token.
 
 use std::future::{Ready, ready};
 use std::sync::Arc;

@@ -18,7 +18,7 @@ const TABLE: &[(&[&str], ErrorHelp)] = &[
     (
         &["not_json", "missing_type", "invalid_id"],
         help(
-            "The body has not the form of a Clerk event.",
+            "The body does not have the form of a Clerk event.",
             "Look at the payload. If it is not Clerk's, discard it.",
         ),
     ),
@@ -53,7 +53,7 @@ const TABLE: &[(&[&str], ErrorHelp)] = &[
     (
         &["panicked"],
         help(
-            "clerk-sync met a bug of its own with it.",
+            "clerk-sync has a bug that this event triggers.",
             "Report it, without the payload. Replay it with a newer version.",
         ),
     ),
@@ -85,7 +85,7 @@ const TABLE: &[(&[&str], ErrorHelp)] = &[
 ];
 
 const REJECTED: ErrorHelp = help(
-    "The database refuses the values, with a code of its own.",
+    "The database refuses the values. The code ends with its SQLSTATE or result code.",
     "The error says which. Fix what prevents it (a constraint, a trigger, a right), then replay it.",
 );
 

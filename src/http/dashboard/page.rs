@@ -158,7 +158,7 @@ impl DashboardError {
             Self::Disabled => (StatusCode::FORBIDDEN, "The dashboard is turned off", ""),
             Self::Forged => (
                 StatusCode::FORBIDDEN,
-                "That was not done",
+                "The action was not carried out",
                 "The form did not come from this page, or its session is over. Go back, reload the page and send it again.",
             ),
             Self::TooManyLogins => (

@@ -120,7 +120,7 @@ fn of_json(json: &str) -> Pieces {
     pieces
 }
 
-/// Of a string at the start of valid JSON, with its quotes.
+/// The length in bytes of the string at the start of valid JSON, with its quotes.
 fn length_of_string(json: &str) -> usize {
     let mut bytes = json.bytes().enumerate().skip(1);
     while let Some((at, byte)) = bytes.next() {

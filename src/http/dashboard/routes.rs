@@ -64,7 +64,10 @@ async fn wrong_method(
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, actix_web::Error> {
-    let problem = Problem::new(Code::MethodNotAllowed, "this address takes another method");
+    let problem = Problem::new(
+        Code::MethodNotAllowed,
+        "this address does not accept this method",
+    );
     if misdirected::is_delivery(&request) {
         return Err(misdirected::with_hint(&request, payload, problem)
             .await

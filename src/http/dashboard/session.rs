@@ -27,7 +27,8 @@ pub const NONCE_BYTES: usize = 16;
 /// Longest cookie that is read, in bytes; a genuine one has about 90.
 const COOKIE_MAX: usize = 200;
 
-/// What a seal is for, so that a seal of one kind is none of another.
+/// Prefixes of what is sealed, so that the seal of a session is not valid for a form, nor the
+/// reverse.
 const SESSION: &[u8] = b"clerk-sync dashboard session\n";
 const FORM: &[u8] = b"clerk-sync dashboard form\n";
 

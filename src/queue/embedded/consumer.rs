@@ -1,4 +1,5 @@
-//! The consumer of the embedded queue: takes rows out of the queue file, in batches.
+//! The consumer of the embedded queue: reads rows in batches and leases them (`in_flight.rs`). A
+//! row leaves the file by its acknowledgement alone.
 //!
 //! - One read at a time, over all consumers: rows read after the cursor belong to one consumer.
 //! - A read continues when the call that started it is dropped, and the next call has its result: a
@@ -58,7 +59,7 @@ impl Consumer {
             },
             acks,
             taking: None,
-            // Nothing is routed here, so nothing is unrouted.
+            // The embedded queue has no routing, so these sources have no events.
             stopped: matches!(source, Source::Unrouted | Source::Rescued),
         }
     }
@@ -95,7 +96,8 @@ impl Consumer {
                 // Poison rows are known from the start.
                 Ok(None) if is_of_dead_letters => return None,
                 Ok(None) => {
-                    // What ended the wait does not matter: the next turn looks.
+                    // Rows or the timeout ended the wait: in either case the next turn of the loop
+                    // reads again.
                     let _news_or_time = tokio::time::timeout(LOOK_EVERY, news.changed()).await;
                 }
                 Err(error) => {

@@ -1,5 +1,5 @@
-//! Which rows of the queue are leased to a consumer. In memory only: after a restart every row is
-//! delivered again.
+//! Leases: which rows are taken by a consumer and not acknowledged yet. In memory only, nothing is
+//! marked in the file: after a restart every row is delivered again.
 //!
 //! A row is in one of four states, and every way out of the second leads to one of the others:
 //! - not seen: its `seq` is greater than the cursor;

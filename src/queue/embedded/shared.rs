@@ -1,4 +1,5 @@
-//! What the handles, the consumers and the writer of one queue file share.
+//! `Shared`: the leases, the reader and the health of one queue file, shared by its handles,
+//! consumers and writer.
 
 use std::sync::Arc;
 
@@ -68,10 +69,10 @@ pub fn advice(error: &sqlx::Error) -> &'static str {
             "the queue file cannot be written to its disk: make room (quotas and limits of a file's size count too), or look for the disk in the system's log"
         }
         Some(file::READ_ONLY) => {
-            "the queue file is read-only: give it back its permissions, or mount its disk for writing"
+            "the queue file is read-only: restore its write permission, or mount its disk for writing"
         }
         Some(file::CORRUPT | file::NOT_A_DATABASE) => {
-            "the queue file is damaged: stop, keep it with its -wal file, and start again for what to do"
+            "the queue file is damaged: stop clerk-sync, copy the file and its -wal file, and start again: the start reports what to do"
         }
         _ => {
             "the queue file cannot be written: check its disk, its permissions, and that no other program holds it"

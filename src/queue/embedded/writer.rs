@@ -204,7 +204,8 @@ impl Writer {
 
     /// Writes the log into the file, so that the file alone is the queue, and closes it.
     async fn close(&mut self) {
-        // Nothing may read while the log is cut, nor open the file again after it.
+        // While the write-ahead log is cut, and after that, the file must not be read or opened
+        // again.
         self.shared.closing.request();
         self.shared.reader.lock().await.close().await;
         let closed = async {

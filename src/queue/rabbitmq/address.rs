@@ -26,7 +26,7 @@ pub struct Address(Arc<[NodeAddress]>);
 pub struct NodeAddress {
     /// For lapin.
     pub uri: AMQPUri,
-    /// Of certificates.
+    /// The files of certificates.
     pub files: Files,
     /// The names of unknown parameters.
     ignored: Vec<String>,

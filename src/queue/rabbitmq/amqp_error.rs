@@ -1,4 +1,4 @@
-//! Errors of AMQP, in words and by kind.
+//! Describes lapin's errors for people, and recognizes errors that closed a channel.
 
 use lapin::ErrorKind;
 use lapin::protocol::{AMQPErrorKind, AMQPSoftError};

@@ -10,7 +10,7 @@
 //!   session, and all of it is dropped: publishes in flight fail, unacknowledged deliveries are
 //!   delivered again.
 //! - *blocked*, within an open session: the broker takes no publishes (a memory or disk alarm). No
-//!   events are accepted; those in flight fail for their sender and may be stored all the same. The
+//!   events are accepted; those in flight fail for their sender and may be stored nevertheless. The
 //!   connection is kept, however long the alarm lasts: a new one would seem free until its first
 //!   publish, and the old one could not even be closed.
 //! - *closed*: for good.
@@ -451,7 +451,8 @@ impl Supervisor {
                     info!(broker, "RabbitMQ takes events again");
                     session.blocked.send_replace(None);
                 }
-                // Of one channel: its user gets the error there, and `keep_complete` provokes it.
+                // An error that closed one channel only: the user of the channel handles it.
+                // `keep_complete` causes such errors.
                 Event::Error(error) if topology::is_answer(&error) || limits::is_answer(&error) => {
                 }
                 Event::Error(error) => {

@@ -238,7 +238,7 @@ impl Consumer {
         };
         let prefetched = channel.take_prefetched();
         let deadline = Instant::now() + PUBLISH_TIMEOUT;
-        // After the first refusal the queue is not asked again.
+        // After the first refusal no other event is published.
         let refused = AtomicBool::new(!counts_deliveries(source));
         let republish = async |event, may_be_poison| {
             let is_taken = !refused.load(Ordering::Relaxed) && {

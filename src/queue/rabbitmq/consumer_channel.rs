@@ -294,14 +294,14 @@ impl ConsumerChannel {
             self.session.end();
             return false;
         }
-        // While deliveries still arrive. If it fails, it stays bound, which loses nothing.
+        // Before the consumer is canceled. If this fails the bindings stay, which loses no event.
         self.unbind_rescued(1).await;
         let cancel = self
             .channel
             .basic_cancel(tag, BasicCancelOptions::default());
         let is_canceled = matches!(timeout(CANCEL_TIMEOUT, cancel).await, Ok(Ok(())));
         if is_canceled {
-            // Of two workers that pause together, the last.
+            // If two workers pause at the same time, the last one removes the bindings.
             self.unbind_rescued(0).await;
         }
         // Everything has arrived: it was sent before the answer.

@@ -1,4 +1,5 @@
-//! Why an event is in a secondary queue: the broker's headers as an `error_code` and a text.
+//! Reads from the broker's headers (`x-death`) why an event is a dead letter, as an `error_code`
+//! and a text. `worker/plan.rs` makes a failed record of it.
 //!
 //! A message that is dead-lettered again has an entry in `x-death` for each time. The first one is
 //! the cause: the later ones happened to a message that was in a secondary queue already.

@@ -1,4 +1,4 @@
-//! Headers and arguments of AMQP: made and read.
+//! Builds and reads the headers of messages and the arguments of declarations.
 
 use std::collections::BTreeMap;
 

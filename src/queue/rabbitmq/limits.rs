@@ -24,7 +24,7 @@ pub struct Limits {
 /// A message that is too large for the broker, in the broker's numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooLarge {
-    /// Of the refused message.
+    /// The size of the refused message.
     pub size: u64,
     /// Largest message.
     pub max: u64,

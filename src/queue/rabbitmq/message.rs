@@ -1,10 +1,12 @@
 //! An event as an AMQP message, and back.
 
+use std::collections::HashSet;
+
 use aws_lc_rs::digest;
 use bytes::Bytes;
-use lapin::BasicProperties;
 use lapin::message::Delivery;
 use lapin::types::{AMQPValue, MAX_SHORT_STRING_LENGTH};
+use lapin::{BasicProperties, Confirmation};
 
 use super::dead_letter;
 use super::header::{integer, long_text, table, text};
@@ -12,6 +14,7 @@ use super::topology::Names;
 use crate::clerk::{EventId, EventType, SignedEvent, Timestamp, TraceContext};
 use crate::clock::now;
 use crate::queue::batch::Source;
+use crate::queue::error::PublishError;
 
 /// AMQP's delivery mode for messages that are kept on disk.
 const PERSISTENT: u8 = 2;
@@ -124,6 +127,26 @@ fn unidentified(body: &[u8]) -> EventId {
         .collect();
     EventId::new(&format!("unidentified_{hex}"))
         .expect("letters, digits and an underscore make an ID")
+}
+
+/// The result of each event by the confirms of the whole batch. An event that is not confirmed
+/// explicitly is refused.
+pub fn results<'a>(
+    events: impl Iterator<Item = &'a EventId>,
+    confirmations: Vec<Confirmation>,
+) -> impl Iterator<Item = Result<(), PublishError>> {
+    let acknowledged: Vec<bool> = confirmations.iter().map(Confirmation::is_ack).collect();
+    let returned: HashSet<String> = confirmations
+        .into_iter()
+        .filter_map(Confirmation::take_message)
+        .filter_map(|message| Some(message.properties.message_id().as_ref()?.to_string()))
+        .collect();
+    let events = events.zip(acknowledged);
+    events.map(move |(id, is_acknowledged)| match is_acknowledged {
+        _ if returned.contains(id.as_str()) => Err(PublishError::Unroutable),
+        true => Ok(()),
+        false => Err(PublishError::Refused),
+    })
 }
 
 #[cfg(test)]

@@ -24,8 +24,9 @@ const BYTES_MAX: usize = 32 * 1024 * 1024;
 /// MiB unless `MAX_BODY_BYTES` is set, it fills `BYTES_MAX`.
 const INITIAL: usize = 32;
 
-/// Prefetch of rescued events from the start: a policy's `message-ttl` takes what is not delivered
-/// yet. With half of them here no more is released (`ConsumerChannel::is_full`).
+/// Prefetch of rescued events from the start: a policy's `message-ttl` expires events that are not
+/// delivered yet. Once half as many are prefetched, the broker releases no more
+/// (`ConsumerChannel::is_full`).
 const RESCUED: usize = 10_000;
 
 /// Prefetch while a poison message may wait: all that a killed process had in flight count as
@@ -55,7 +56,7 @@ impl Prefetch {
             // Redelivered messages wait at the head of the queue.
             Source::Events => (max, ISOLATED),
             Source::DeadLetters | Source::Unrouted => (max, max.min(INITIAL)),
-            // Whatever the size of batches: what is delivered does not expire.
+            // Independent of the size of batches: events that are delivered no longer expire.
             Source::Rescued => (max.max(RESCUED), max.max(RESCUED)),
         };
         Self { max, now }

@@ -8,7 +8,6 @@
 //! `connection.rs` says what each state of the connection means for an event in flight. The caller
 //! may be dropped at any time: an event that was handed over is published all the same.
 
-use std::collections::HashSet;
 use std::pin::pin;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -245,7 +244,7 @@ impl ChannelTask {
     }
 
     async fn run(self: Arc<Self>) {
-        // To be published first on the next channel.
+        // Events of the previous channel, which are published first on the next one.
         let mut again = Vec::new();
         while let Some(session) = self.wait_for_connection().await {
             match timeout(CHANNEL_TIMEOUT, open_channel(&session)).await {
@@ -358,7 +357,7 @@ impl ChannelTask {
                 confirmed = &mut confirmed => match confirmed {
                     Ok(confirmations) => {
                         let is_taken = confirmations.iter().all(Confirmation::is_ack);
-                        for (caller, result) in callers.into_iter().zip(results(&events, confirmations)) {
+                        for (caller, result) in callers.into_iter().zip(message::results(events.iter().map(|outgoing| outgoing.event.id()), confirmations)) {
                             answer(vec![caller], result);
                         }
                         return Ok(is_taken);
@@ -480,26 +479,6 @@ async fn open_channel(session: &Session) -> Result<Channel, lapin::Error> {
     let options = ConfirmSelectOptions { nowait: false };
     channel.confirm_select(options).await?;
     Ok(channel)
-}
-
-/// The result of each event by the confirms of the whole batch. An event that is not confirmed
-/// explicitly is refused.
-fn results(
-    events: &[Outgoing],
-    confirmations: Vec<Confirmation>,
-) -> impl Iterator<Item = Result<(), PublishError>> {
-    let acknowledged: Vec<bool> = confirmations.iter().map(Confirmation::is_ack).collect();
-    let returned: HashSet<String> = confirmations
-        .into_iter()
-        .filter_map(Confirmation::take_message)
-        .filter_map(|message| Some(message.properties.message_id().as_ref()?.to_string()))
-        .collect();
-    let events = events.iter().zip(acknowledged);
-    events.map(move |(outgoing, is_acknowledged)| match is_acknowledged {
-        _ if returned.contains(outgoing.event.id().as_str()) => Err(PublishError::Unroutable),
-        true => Ok(()),
-        false => Err(PublishError::Refused),
-    })
 }
 
 /// The task panics at this event.

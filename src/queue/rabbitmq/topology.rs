@@ -76,7 +76,8 @@ impl Names {
         }
     }
 
-    /// Queue and exchange of each binding that releases what the broker retains; the way out first.
+    /// Queue and exchange of each binding that releases the events that the broker retains. Those
+    /// by which events leave the rescued queue come first.
     fn releasing(&self) -> [(&str, &str); 3] {
         [
             (&self.unrouted, &self.expired),

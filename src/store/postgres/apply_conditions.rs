@@ -1,4 +1,4 @@
-//! The conditions that `apply.sql` repeats.
+//! SQL conditions that `apply.sql` uses in several places, each under a mark.
 
 /// The conditions of `apply.sql`, by the marks that stand for them.
 pub const CONDITIONS: [(&str, &str); 5] = [

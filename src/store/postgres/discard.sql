@@ -1,4 +1,4 @@
--- Failed events that a person has done with. A line that is not failed any more stays as it is.
+-- Discards failed events. A row that is not failed any more is not changed.
 update clerk.events
    set status = 'discarded', processed_at = now()
  where event_id = any ($1::text[])

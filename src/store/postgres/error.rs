@@ -1,4 +1,5 @@
-//! Errors of PostgreSQL, as what the caller can do.
+//! Sorts errors of PostgreSQL (SQLSTATE) by their remedy: wait and retry, isolate the event, or
+//! report to an operator.
 //!
 //! The texts are written here: PostgreSQL's own message and detail can quote values, which are
 //! personal data.
@@ -36,7 +37,7 @@ pub const STATEMENTS_ARE_LOST: &str = "a transaction pooler is in front of the s
 pub const TOO_MANY_CONNECTIONS: &str = "53300";
 
 /// The error if there is one connection, and no second one to be had.
-pub const ONE_CONNECTION: &str = "it gives one connection and no second one beside it, and clerk-sync needs at least two to write; raise `alter role … connection limit`, max_connections or the pooler's default_pool_size, or end other clients";
+pub const ONE_CONNECTION: &str = "it allows one connection and not a second one, and clerk-sync needs at least two to write; raise `alter role … connection limit`, max_connections or the pooler's default_pool_size, or end other clients";
 
 /// Whether an error is that of a pooler: a prepared statement that is missing, one that is there
 /// already, and what it refuses.
@@ -67,9 +68,9 @@ fn remedy(sqlstate: &str) -> Remedy {
             // Passwords, databases, schemas, grants, syntax, features, statements a pooler has
             // lost.
             "28" | "3D" | "3F" | "42" | "0A" | "26" => Remedy::Stop,
-            // What a pooler refuses, time does not fix.
+            // Errors of a pooler that refuses a feature: retrying does not help.
             "08" if sqlstate == PROTOCOL_VIOLATION => Remedy::Stop,
-            // Pool, rollbacks, resources, operators, system, and whatever is not known here.
+            // Pool, rollbacks, resources, operators, system, and every code that is not listed.
             _ => Remedy::Wait,
         },
     }
@@ -80,7 +81,7 @@ pub fn of(error: Error) -> StoreError {
     match error {
         Error::Database(error) => of_database(&*error),
         Error::PoolTimedOut => StoreError::Unavailable(
-            "no connection came about in time: the server is away or busy, a pooler has none that is free, or DATABASE_URL names another".into(),
+            "no connection could be opened in time: the server is unavailable or busy, a pooler has none that is free, or DATABASE_URL names another server".into(),
         ),
         Error::Io(error) => match tls::explain(&error, &Peer::POSTGRES) {
             Some(reason) => StoreError::Incompatible(reason),
@@ -92,10 +93,10 @@ pub fn of(error: Error) -> StoreError {
             None => StoreError::Unavailable(format!("the connection failed: {error}")),
         },
         Error::Tls(error) => StoreError::Incompatible(of_tls(&*error)),
-        // What the server says first is no answer of PostgreSQL's.
+        // The first bytes of the server's answer are not of PostgreSQL's protocol.
         Error::Protocol(_) => StoreError::Incompatible(NOT_POSTGRES.into()),
         Error::PoolClosed => StoreError::Unavailable("the store is closed".into()),
-        // What `of_connecting` made.
+        // An error that `of_connecting` has wrapped.
         Error::Configuration(source) => match source.downcast::<StoreError>() {
             Ok(error) => *error,
             Err(_) => StoreError::Unavailable("the connection does not work".into()),
@@ -255,7 +256,7 @@ fn objects(error: &dyn DatabaseError) -> String {
 
 fn meaning(sqlstate: &str) -> &'static str {
     match sqlstate {
-        "22P05" => "a text holds a character that PostgreSQL has not",
+        "22P05" => "a text holds a character that PostgreSQL cannot store",
         "22P02" => "a text is not valid JSON for PostgreSQL",
         "22003" => "a number is out of PostgreSQL's range",
         "22021" => "a text holds a NUL character",

@@ -1,4 +1,4 @@
--- One user and every event of that user, as if they had never been.
+-- Deletes the row of one user and every event of that user.
 with users as (
     delete from clerk.<table> where clerk_id = $1 returning 1
 ),

@@ -1,6 +1,6 @@
 -- The events of one user, the newest first, from after the cursor on, each with the one that it was stale behind and when that occurred.
 --
--- That one was noted as it was applied. Where it was not: a delete is behind the earliest one, and a profile behind the one that is there.
+-- The newer event was recorded in superseded_by. Where it was not: for a delete it is the earliest delete, for a profile the one of the row.
 with page as (
     select event_id, event_type, clerk_id, occurred_at, sent_at, received_at, processed_at, status, deliveries, attempts,
            error, error_code, payload is not null as has_payload,

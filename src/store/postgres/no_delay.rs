@@ -6,7 +6,7 @@
 //! connection, and sets the option itself.
 //!
 //! This is the only file of the crate that may have `unsafe`. The way out: a release of sqlx with
-//! transact-rs/sqlx#4336 sets the option; then this file goes, and `unsafe_code` in Cargo.toml is
+//! transact-rs/sqlx#4336 sets the option; then delete this file, and `unsafe_code` in Cargo.toml is
 //! `forbid` again.
 
 #![allow(

@@ -119,12 +119,13 @@ impl Pool {
         }
     }
 
-    /// Drops all that are open and not in use: what broke one has broken them too.
+    /// Drops all idle connections: the cause that broke one has broken the others too.
     pub fn drop_idle(&self) {
         self.0.idle().clear();
     }
 
-    /// The same, and finds out again whether there is a pooler: one has shown itself.
+    /// Drops idle connections, and has the next one detect poolers again: an error showed that
+    /// there is one.
     pub fn drop_idle_and_pooling(&self) {
         self.drop_idle();
         self.0.server.forget_pooling();

@@ -1,4 +1,4 @@
--- The oldest lines, but never a failed one: that waits for a person.
+-- Deletes the oldest rows of events, but never a failed one: that is kept until it is replayed or discarded.
 with gone as (
     delete from clerk.events
      where event_id in (

@@ -17,8 +17,8 @@ pub struct SchemaState {
     pub name: SchemaName,
     /// The encoding of the database.
     pub encoding: String,
-    /// What has a name that the migrations use, and was not made by them, such as `users (a foreign
-    /// table)`.
+    /// Objects with a name that the migrations use but that they did not create, such as `users (a
+    /// foreign table)`.
     pub foreign: Vec<String>,
     /// Tables of which row-level security hides rows from this role, or refuses them.
     pub hidden: Vec<String>,

@@ -1,4 +1,4 @@
--- The rows of users that were deleted before anybody said that such are to be erased.
+-- Erases users who were deleted before ON_DELETE was set to scrub.
 with erased as (
     update clerk.<table>
        set {{ column = null }},

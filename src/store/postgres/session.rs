@@ -175,8 +175,7 @@ impl Server {
         self.forget_pooling();
     }
 
-    /// Returns `None` if there is no second connection to be had: it is asked for again with the
-    /// next one.
+    /// Returns `None` if no second connection can be opened: the next connection tries again.
     async fn find_pooling(&self, first: &mut PgConnection) -> Result<Option<Pooling>, Error> {
         // One at a time: it takes a second connection.
         let mut pooling = self.pooling.lock().await;
@@ -196,7 +195,7 @@ impl Server {
     /// is no second one: a wrong guess would leave settings in sessions of others.
     async fn detect_pooling(&self, first: &mut PgConnection) -> Result<Option<Pooling>, Error> {
         let own = identity(first, IDENTITY).await?;
-        // A pooler that goes round gives another one now.
+        // A pooler that assigns sessions in turn answers with another session now.
         let again = identity(first, IDENTITY).await?;
         let open_second = async {
             let mut second = match self.open().await {
@@ -218,8 +217,8 @@ impl Server {
             || is_named_as_pooler(self.options.get_host(), self.options.get_port())
             || again != own
             || held == own
-            // Not asked if the second has what was the first's: there may be no other, and the
-            // first would wait.
+            // No query if the second connection has the first one's session: there may be no other
+            // session, and the query would wait.
             || identity(first, IDENTITY).await? != own;
         if is_shared {
             // If it fails the connection is dropped inside its transaction, and the pooler ends the

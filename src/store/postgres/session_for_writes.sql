@@ -9,5 +9,5 @@ set idle_in_transaction_session_timeout = '30s';
 set plan_cache_mode = force_generic_plan;
 set enable_seqscan = off;
 -- What is acknowledged must be on disk: a commit that is only in memory could be lost.
--- A database that waits for more than its own disk, such as remote_apply, keeps doing so.
+-- A stricter setting of the database, such as remote_apply, is kept.
 select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') = 'off'

@@ -1,2 +1,2 @@
--- The same, and the session is held until the end of the transaction.
+-- As session_identity.sql, and the session is held until the end of the transaction.
 begin; select pg_backend_pid() || ' ' || pg_postmaster_start_time()

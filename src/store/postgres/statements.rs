@@ -1,4 +1,5 @@
-//! Every statement, rendered for one schema when the store is opened.
+//! Every statement of PostgreSQL. `clerk` in the files is replaced by DATABASE_SCHEMA, once, when
+//! the store is opened.
 
 use sqlx::SqlStr;
 

@@ -146,8 +146,8 @@ impl Store {
     }
 
     /// Whether this process may work with the schema. The migrations of the next version leave this
-    /// one working, so a process that runs goes on until it is replaced. One that starts does not
-    /// know what it would miss, and is refused.
+    /// one working, so a process that already runs continues until it is replaced. A process of
+    /// this version that starts later is refused: it cannot know what changed.
     fn accept(&self, version: SchemaVersion) -> Result<(), StoreError> {
         let checked = version.check();
         if checked.is_ok() {
@@ -158,9 +158,9 @@ impl Store {
         checked
     }
 
-    /// Whether a batch may be tried: a server that stands by for another, or has no more room,
-    /// answers every query all the same. If the last batch was not written, a write that changes
-    /// nothing is tried. It may succeed where an insert fails, so it does not clear the fault.
+    /// Whether a batch may be tried: a standby, or a server whose disk is full, still answers every
+    /// query. If the last batch was not written, a write that changes nothing is tried. It may
+    /// succeed where an insert fails, so it does not clear the fault.
     ///
     /// # Errors
     /// Fails if no write can be made.

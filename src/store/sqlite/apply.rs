@@ -269,7 +269,7 @@ fn status(record: &Record, before: &RowVersion, row: Option<&Joined>, write: &Wr
     };
     let version = record.version();
     let newest = || write.change(clerk_id)?.version();
-    // Of the profiles of one write the newest one wins, if its row was altered.
+    // If the row was altered, it has the newest profile of this write; the others are stale.
     let won = row.is_some_and(|row| {
         version.is_none()
             || row.event_id.is_some() && row.event_id.as_ref() == newest().map(|v| &v.event_id)

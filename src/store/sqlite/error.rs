@@ -1,4 +1,5 @@
-//! Errors of SQLite, as what the caller can do.
+//! Sorts errors of SQLite (result codes) by their remedy: wait and retry, isolate the event, or
+//! report to an operator.
 
 use std::path::Path;
 

@@ -1,5 +1,4 @@
-//! The table filled from Clerk's list of users: in pages, through stops and troubles, and beside
-//! events.
+//! The table filled from Clerk's list: in pages, through stops and troubles, and beside events.
 
 use std::process::{Child, Command, Output};
 use std::time::{Duration, Instant};
@@ -25,23 +24,22 @@ fn command(place: &Place, clerk: &ClerkInstance, arguments: &[&str]) -> Command 
     command
 }
 
-/// Runs it to its end: the exit status, what it printed as JSON, and what it told.
+/// Runs it to its end: the exit status, what it printed as JSON, and its log.
 fn backfill(place: &Place, clerk: &ClerkInstance, arguments: &[&str]) -> (i32, Value, String) {
     let mut command = command(place, clerk, &[&["--json"], arguments].concat());
     output_of(command.output().unwrap())
 }
 
 fn output_of(output: Output) -> (i32, Value, String) {
-    let told = String::from_utf8(output.stderr).unwrap();
-    let printed = String::from_utf8(output.stdout).unwrap();
-    for text in [&told, &printed] {
+    let [log, printed] = [output.stderr, output.stdout].map(|b| String::from_utf8(b).unwrap());
+    for text in [&log, &printed] {
         assert!(
             !text.contains(KEY) && !text.contains("example.com") && !text.contains("classified"),
             "{text}"
         );
     }
     let json = serde_json::from_str(&printed).unwrap_or(Value::Null);
-    (output.status.code().unwrap(), json, told)
+    (output.status.code().unwrap(), json, log)
 }
 
 fn numbers(json: &Value) -> [u64; 4] {

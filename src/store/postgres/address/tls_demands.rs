@@ -3,8 +3,8 @@
 use crate::tls::{Files, PemFile};
 use crate::url::{Parameter, UrlError, pair, refuse};
 
-/// How much is asked of TLS, in ascending order. libpq's `allow` is read as `prefer`, which
-/// encrypts more often.
+/// How strict the connection is about TLS, in ascending order. libpq's `allow` is read as `prefer`,
+/// which encrypts more often.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Mode {
     Disable,
@@ -106,7 +106,7 @@ impl Demands {
             ("sslcert", _) => self.certificate = file(),
             ("sslkey", _) => self.key = file(),
             ("sslcertmode", "disable") => self.sends_no_certificate = true,
-            // What is so anyway.
+            // These demand nothing beyond the default.
             ("sslaccept", "accept_invalid_certs")
             | ("sslcertmode", "allow")
             | ("channel_binding" | "gssencmode", "disable" | "prefer")
@@ -213,8 +213,8 @@ impl Demands {
             }
             Some(Mode::Require) if !ca.is_empty() => Mode::VerifyCa,
             Some(mode) => mode,
-            // Who gives a CA wants it to be used; sslmode=prefer would go on without TLS if it does
-            // not match.
+            // If a CA is given it must be used: sslmode=prefer would connect without TLS if the
+            // certificate does not match.
             None if self.is_system || !ca.is_empty() => Mode::VerifyFull,
             None => Mode::Prefer,
         };

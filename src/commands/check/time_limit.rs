@@ -1,4 +1,4 @@
-//! The time limit of each part of a check.
+//! `in_time`: the time limit of each part of `check`.
 
 use std::time::Duration;
 

@@ -1,10 +1,10 @@
-//! The queue: the nodes of RabbitMQ, what is declared there and what the user may do; or the
-//! embedded file.
+//! Checks the queue: RabbitMQ's nodes, its topology and the permissions of the user; or the file of
+//! the embedded queue.
 
 use secrecy::SecretString;
 
 use super::finding::{self, Finding, fail, note, ok};
-use super::part::in_time;
+use super::time_limit::in_time;
 use crate::format;
 use crate::queue::rabbitmq::{DeclaredState, NodeInspection, TopologyInspection};
 use crate::queue::{self, OpenError, QueueInspection, embedded, rabbitmq};

@@ -38,8 +38,8 @@ pub struct EventFilter {
     pub event_type: Option<String>,
     /// Clerk's ID.
     pub clerk_id: Option<String>,
-    /// Of failed events, and of discarded ones that had failed. With the status `failed` it has an
-    /// index of its own.
+    /// The `error_code` of failed events, and of discarded ones that failed before. With the status
+    /// `failed` an index serves it.
     pub error_code: Option<String>,
     /// Received at this time or later.
     pub since: Option<Timestamp>,
