@@ -81,7 +81,7 @@ impl Scale {
 
 pub struct Bench {
     pub scale: Scale,
-    /// Tells this run's events from every other's.
+    /// Makes the IDs of this run's events unique.
     pub run: u64,
     pub place: Place,
     pub crowd: Arc<Crowd>,

@@ -35,7 +35,7 @@ impl Sight {
     }
 }
 
-/// Looks on until it is told to stop.
+/// Watches until it is stopped.
 pub struct Watch {
     stop: Arc<AtomicBool>,
     seen: JoinHandle<anyhow::Result<Vec<Seen>>>,

@@ -134,7 +134,7 @@ async fn offer(
         .place
         .until_empty(&bench.broker.1, &bench.place.queue("peer"))
         .await?;
-    // What its consumer has in hand is in its table at once.
+    // Events in flight at its consumer are in its table soon.
     tokio::time::sleep(std::time::Duration::from_millis(500)).await;
     let wrote = written(
         &bench.database,

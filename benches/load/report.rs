@@ -285,7 +285,7 @@ fn table(header: &[&str]) -> Table {
     table
 }
 
-/// What the figures depend on, and nothing that tells whose machine it is.
+/// What the figures depend on, and nothing that identifies the owner of the machine.
 #[derive(Serialize)]
 pub struct Machine {
     pub processor: Option<String>,

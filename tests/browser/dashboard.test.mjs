@@ -42,7 +42,7 @@ describe("a busy service", () => {
     await shoot(page, "event-failed");
     await place.sql("alter table clerk.users drop constraint no_edda");
     await page.getByRole("button", { name: "Replay" }).click();
-    // Nobody reloads: the page renews itself.
+    // The page reloads itself.
     await page.getByText("Replayed, and applied.").waitFor();
     await page.locator("#event-head .badge.applied").waitFor();
     assert.equal(await page.getByRole("button", { name: "Replay" }).count(), 0);
@@ -57,7 +57,7 @@ describe("a busy service", () => {
     const page = await browser.enter(place);
     const numbers = () =>
       page.$$eval("[data-number]", (all) => Object.fromEntries(all.map((one) => [one.id, Number(one.dataset.number)])));
-    // Both count anew every few seconds, and nothing comes meanwhile.
+    // Both count again every few seconds, and no event arrives meanwhile.
     await until("both say the same", async () => {
       await page.reload();
       const { body: stats } = await place.api("/api/stats");

@@ -86,7 +86,7 @@ impl<'n> Place<'n> {
         app
     }
 
-    /// What `check` finds of one kind, as `severity: what → mend`.
+    /// The findings of one check, as `severity: what → fix`.
     fn found(&self, check: &str, variables: &[(&str, &str)]) -> Vec<String> {
         let output = self
             .command(&["check", "--json"])
@@ -132,7 +132,7 @@ fn logged(app: &App, words: &str) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_body_that_the_broker_never_takes_is_refused_and_holds_up_no_other() {
+async fn a_body_that_is_too_large_for_the_broker_is_refused_and_delays_no_other() {
     let _alone = crate::ALONE.lock().await;
     let family = Family::new();
     let lines = "max_message_size = 100000\n".to_owned();

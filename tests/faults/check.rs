@@ -48,7 +48,7 @@ pub struct Traces {
     pub noted: Noted,
     /// When the flood began.
     pub since: Timestamp,
-    /// Whether events were replayed that had gone astray.
+    /// Whether unroutable events were replayed.
     pub were_replayed: bool,
 }
 

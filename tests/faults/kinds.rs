@@ -119,8 +119,8 @@ impl Kind {
         )
     }
 
-    /// Whether events may go where no worker applies them, and must be replayed.
-    pub fn leads_astray(self) -> bool {
+    /// Whether events may become unroutable, and must be replayed.
+    pub fn makes_unroutable(self) -> bool {
         matches!(self, Self::QueueDeleted | Self::ExchangeDeleted)
     }
 

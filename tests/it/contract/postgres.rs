@@ -221,7 +221,7 @@ async fn an_event_that_loses_to_one_that_came_meanwhile_is_stale() {
 /// beside a profile, of a profile beside a delete, of one that is between two of this write, and of
 /// rows that were not there yet.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_recorded_is_what_the_statement_did() {
+async fn the_record_says_what_the_statement_did() {
     let database = TestDatabase::create().await;
     let store = migrated(&database).await;
     let mut watcher = database.connect().await;
@@ -366,7 +366,7 @@ async fn a_commit_is_on_disk_in_a_database_that_commits_asynchronously() {
 }
 
 #[tokio::test]
-async fn a_refusal_names_the_place_and_quotes_nobody() {
+async fn a_rejected_write_names_the_constraint_and_quotes_no_value() {
     let database = TestDatabase::create().await;
     let store = migrated(&database).await;
     let mut connection = database.connect().await;

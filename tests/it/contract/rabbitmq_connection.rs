@@ -177,7 +177,7 @@ async fn a_close_waits_for_what_is_in_flight_but_not_for_long() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_broker_that_is_silent_from_the_start_is_known_to_be_away_soon() {
+async fn a_broker_that_is_silent_from_the_start_is_soon_reported_as_unavailable() {
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("amqp://guest:guest@{}/%2f", silent.local_addr().unwrap());
     let accepting = tokio::spawn(async move {

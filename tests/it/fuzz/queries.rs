@@ -128,7 +128,7 @@ fn written(pairs: &[(String, String, bool)]) -> String {
     let pair = |(name, value, all): &(String, String, bool)| {
         let has_plus = matches!(name.as_str(), "email" | "phone" | "q");
         let value = escape(value, *all, if has_plus { b'+' } else { b' ' });
-        // A name of ours that is escaped is one of ours no less, but nobody writes it so.
+        // An escaped name of ours means the same, but no client escapes it.
         format!("{}={value}", escape(name, *all && !has_plus, b' '))
     };
     pairs.iter().map(pair).collect::<Vec<_>>().join("&")

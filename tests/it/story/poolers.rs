@@ -115,7 +115,7 @@ async fn nothing_is_left_in(url: &str, server: &mut PgConnection) {
     let locks = "select count(*) from pg_locks where locktype = 'advisory'
                   and database = (select oid from pg_database where datname = current_database())";
     let locks: i64 = sqlx::query_scalar(locks).fetch_one(server).await.unwrap();
-    assert_eq!(locks, 0, "locks that nobody releases");
+    assert_eq!(locks, 0, "no lock is left");
 }
 
 /// With few sessions of the server, with many, and in turn, as PgBouncer and others hand them out.

@@ -152,7 +152,7 @@ async fn failed_events_are_discarded_only_if_they_are_selected() {
     assert_eq!(left.lines().count(), 3);
 }
 
-/// `--wait` says what became of each event.
+/// `--wait` prints the outcome of each event.
 async fn a_replay_waits_for_its_outcomes(place: Place) {
     let app = place.serve().await;
     app.store
@@ -207,7 +207,7 @@ async fn a_replay_waits_for_its_outcomes(place: Place) {
     );
     assert!(app.stop().success());
 
-    // Nobody works: the event waits on the queue.
+    // No worker runs: the event waits on the queue.
     let output = place.run(&["events", "replay", "msg_3", "--wait", "--timeout", "4"]);
     let said = String::from_utf8(output.stdout).unwrap();
     let noted = String::from_utf8(output.stderr).unwrap();

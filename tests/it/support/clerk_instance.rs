@@ -121,7 +121,7 @@ impl Accounts {
 }
 
 impl ClerkInstance {
-    /// With nobody in it, and at most so many users on a page.
+    /// Starts it without users, and with at most so many users on a page.
     pub async fn start(page_users: usize) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let state = State {
