@@ -1,4 +1,4 @@
-//! What every part of a run shares, and the search for the highest rate that holds.
+//! The shared state of a run, and the search for the highest rate that holds.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -96,7 +96,7 @@ pub struct Bench {
     pub found: HashMap<&'static str, f64>,
 }
 
-/// What came of an offered rate.
+/// The result of an offered rate.
 pub struct Offered {
     pub tally: Tally,
     pub lag: Lag,

@@ -19,7 +19,7 @@ use sqlx::{ConnectOptions, Connection, Row};
 
 use crate::traffic::{Sent, micros};
 
-/// What is looked at: often where milliseconds count, seldom where the processor is busy.
+/// What is sampled: often if milliseconds count, rarely if the processor is busy.
 #[derive(Clone, Copy)]
 pub enum Sight {
     Fine,

@@ -1,4 +1,4 @@
-//! What people would use instead: a Node handler, inline or with a queue, under the same load and
+//! The usual alternative: a Node handler, inline or with a queue, under the same load and
 //! on the same servers.
 
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! What is measured, as a child process: started, asked for its processor time and memory, stopped.
+//! The measured program as a child process: its start, processor time, memory and stop.
 //!
 //! A child is in a process group of its own, so that Ctrl-C reaches it through us, and is killed
 //! when its handle goes.

@@ -1,4 +1,4 @@
-//! What a run came to: the table of targets for a person, and a file for programs.
+//! The results of a run: a table of targets for a person, and a file for programs.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

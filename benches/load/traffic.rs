@@ -57,7 +57,7 @@ pub struct Sent {
     pub due: Instant,
 }
 
-/// What came of a load.
+/// The result of a load.
 pub struct Tally {
     /// From due to answered, in microseconds.
     pub answers: Histogram<u64>,

@@ -1,4 +1,4 @@
-//! What can break: for each kind how it begins, and how it ends.
+//! The kinds of faults: how each one starts, and how it stops.
 
 use std::time::Duration;
 

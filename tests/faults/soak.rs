@@ -15,7 +15,7 @@ use crate::servers::postgres::Postgres;
 use crate::servers::rabbitmq::Family;
 use crate::system::{System, seed};
 
-/// What a run comes to.
+/// The result of a run.
 #[derive(Default)]
 struct Report {
     rounds: usize,

@@ -117,7 +117,7 @@ impl History {
     }
 }
 
-/// What the contract says, one delivery after the other.
+/// The contract as a model, one delivery after the other.
 #[derive(Default)]
 struct Model {
     users: BTreeMap<ClerkId, Change>,

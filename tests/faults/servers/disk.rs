@@ -61,7 +61,7 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        // What is still open on it goes with its process.
+        // A file that is still open is closed with its process.
         run("umount", &["-l"], &self.0);
     }
 }

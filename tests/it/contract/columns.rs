@@ -1,4 +1,4 @@
-//! What goes in comes out: every column of both tables, on both stores.
+//! Every column of both tables is read as it was written, on both stores.
 
 use clerk_sync::clerk::{ClerkId, EventId};
 use clerk_sync::store::{Outcome, Store, Time};

@@ -1,4 +1,4 @@
-//! What is erased of a person, on both stores: on delete, by hand, and afterwards.
+//! Erasure of personal data, on both stores: on delete, by command, and afterwards.
 
 use clerk_sync::clerk::{ClerkId, EventId, SignedEvent};
 use clerk_sync::store::{

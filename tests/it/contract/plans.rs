@@ -53,7 +53,7 @@ fn by(name: &'static str, values: &str) -> Case {
     case(name, USERS, format!("{values}, 51"))
 }
 
-/// What a person typed, as the store makes it of that: first whether it is common, then the users.
+/// The two queries of a search: first whether the term is common, then the users.
 fn search(
     name: &'static str,
     [q, phone, first, last]: [&str; 4],

@@ -39,7 +39,7 @@ async fn dead_connections_delay_nothing() {
         .collect();
     let user = ClerkId::new("user_1").unwrap();
     let questions = join_all((0..4).map(|_| store.user(&user)));
-    // Who asks goes away, as at a shutdown; who writes waits for an answer.
+    // The reader is dropped, as at a shutdown; the writer waits for its answer.
     tokio::select! {
         _ = questions => panic!("an answer came in spite of the lock"),
         () = until("all seven wait for the lock", async || waiting(&mut watcher).await == 7) => proxy.go_dead(),

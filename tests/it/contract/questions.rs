@@ -1,5 +1,4 @@
-//! What people and programs ask both stores: who is it, what did each event do and why, and how
-//! much there is of everything.
+//! The queries of both stores: search of users, the history of a user with reasons, and counts.
 
 mod history;
 
@@ -427,7 +426,7 @@ async fn the_last_hour_is_counted_minute_by_minute(place: Place) {
     assert_eq!(recent.lag_series.len(), 30);
     assert_eq!(recent.lag_series[14].lag.count, 2);
 
-    // What was tried again says nothing about the lag.
+    // A retried event does not count for the lag.
     let again = received(&update("msg_6", "user_6", 1), before(60_000));
     fail(&store, std::slice::from_ref(&again)).await;
     apply(&store, &[again]).await;

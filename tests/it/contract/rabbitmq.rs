@@ -21,8 +21,8 @@ use crate::support::queues::{
     publish_all, ready, reason, taking,
 };
 
-/// What must be answered without asking the broker. It takes microseconds; a loaded machine gets
-/// its due.
+/// Limit for an answer without a request to the broker. It takes microseconds; the rest is for a
+/// loaded machine.
 const AT_ONCE: Duration = Duration::from_millis(500);
 
 pub async fn put(channel: &Channel, queue: String, properties: BasicProperties, body: &[u8]) {

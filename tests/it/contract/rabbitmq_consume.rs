@@ -60,11 +60,10 @@ async fn a_stop_ends_a_consumer_whose_last_batch_is_not_full() {
         let mut consumer = consumer(&queue, 10);
         publish_all(&queue, &names("first", 1)).await;
         drain(&mut consumer, 1).await;
-        // Nothing is prefetched before the first one is known to be harmless.
+        // No event is prefetched before the first one is known to be harmless.
         assert_nothing_comes(&mut consumer).await;
         publish_all(&queue, &names("prefetched", 5)).await;
-        // Nothing is left at the broker: all five are on their way before the answer to the stop
-        // is.
+        // The queue is empty: all five were sent before the answer to the stop.
         until("they were prefetched", async || {
             arm.namespace().ready("users").await == Some(0)
         })

@@ -1,5 +1,5 @@
-//! What only SQLite can get wrong: a file that is missing, empty or another's, who reads beside a
-//! writer, and plans.
+//! Tests of SQLite alone: a missing, empty or foreign file, readers beside a writer, and query
+//! plans.
 
 use std::path::Path;
 

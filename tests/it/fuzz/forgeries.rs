@@ -15,7 +15,7 @@ use super::genuine::{Genuine, Request, now_s, receive, verifier};
 const FORGERIES: u32 = 1_000_000;
 const THREADS: u32 = 2;
 
-/// What a thread saw.
+/// The results of one thread.
 #[derive(Default)]
 struct Seen {
     /// Refused before any signature was looked at.
@@ -219,8 +219,7 @@ fn take_from_another(rng: &mut StdRng, request: &mut Request, all: &[Genuine]) {
     }
 }
 
-/// What is signed stays the same, to the byte; only where the ID ends and the body begins is
-/// another place.
+/// Keeps the signed bytes, and moves the boundaries between ID, timestamp and body.
 fn move_the_boundaries(rng: &mut StdRng, request: &mut Request) {
     let signed = [&*request.id, &*request.timestamp, &*request.body].join(&b'.');
     let dots: Vec<usize> = (0..signed.len())

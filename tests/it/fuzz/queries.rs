@@ -211,7 +211,7 @@ fn random_query_strings_are_read_or_refused_in_words_that_hold_nothing_of_them()
     );
 }
 
-/// What is read is what was asked, however it was escaped; of a name that comes twice, the last.
+/// Values are read as they were sent, in any escaping; of a repeated name, the last one counts.
 /// Only NUL is refused.
 #[test]
 fn random_texts_come_out_of_a_query_string_as_they_went_in() {

@@ -20,7 +20,7 @@ enum Step {
         user: u8,
         updated_ms: i64,
     },
-    /// What `reconcile` says of somebody whom it misses at Clerk.
+    /// `reconcile` finds that Clerk does not have this user.
     Missed {
         user: u8,
         missed_ms: i64,

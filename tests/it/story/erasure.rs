@@ -180,7 +180,7 @@ async fn a_person_is_erased_and_forgotten_by_command() {
     assert!(String::from_utf8_lossy(&unknown.stderr).contains("user_1"));
 }
 
-/// What cannot be taken back is asked for, and what would happen is said first.
+/// The command prints what it would erase, and asks before it does.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_is_erased_only_when_somebody_agrees() {
     for place in [Place::embedded(), Place::servers().await] {

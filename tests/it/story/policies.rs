@@ -210,8 +210,8 @@ fn prefetch_of_rescued(place: &Place) -> Option<u64> {
     consumers.iter().find(|it| it["queue_name"] == rescued)?["prefetch_count"].as_u64()
 }
 
-/// What is delivered does not expire, and what the broker holds does not: so many are delivered
-/// from the first on, and none is let go that could not be recorded.
+/// Neither delivered messages expire, nor those that the broker holds. No event is acknowledged
+/// before it is recorded.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_broker_keeps_expired_events_while_the_database_is_away() {
     let place = Place::servers().await;

@@ -91,7 +91,7 @@ async fn session_pooling_works_and_has_the_limits() {
     assert!(app.stop().success());
 }
 
-/// What another client of the pooler meets in each session of the server that it gets.
+/// Asserts what another client of the pooler finds in each server session that it gets.
 async fn nothing_is_left_in(url: &str, server: &mut PgConnection) {
     let mut clients = Vec::new();
     for _ in 0..5 {

@@ -370,7 +370,7 @@ async fn a_key_of_another_instance_deletes_no_user() {
         );
         assert_eq!((status, deleted(&store).await), (0, users as u64), "{said}");
     }
-    // Not another instance, and yet more than one thinks: half of the users went.
+    // The same instance, but half of its users are deleted.
     let clerk = ClerkInstance::with_users(10, 30).await;
     let (place, store) = filled(&clerk).await;
     clerk.change(|accounts| (10..25).for_each(|number| accounts.delete(&format!("user_{number}"))));

@@ -1,4 +1,4 @@
-//! Nothing personal and no secret gets out: not in the log at any level, not in an answer, not in a
+//! No personal data and no secret leaks: not in the log at any level, not in a response, not in a
 //! recorded error.
 
 use clerk_sync::clerk::EventId;
@@ -19,7 +19,7 @@ const PASSWORD: &str = "password-that-must-not-leak";
 const EVERYTHING: &str =
     "trace,lapin=trace,actix_http=trace,actix_web=trace,actix_server=trace,sqlx=trace";
 
-/// What must not be seen, of each kind something.
+/// Examples of private values, one of each kind.
 const PRIVATE: [&str; 9] = [
     "ada.private@example.com",
     "+15550109876",

@@ -267,8 +267,8 @@ async fn a_server_that_is_set_and_empty_is_no_embedded_file() {
         0,
         "nothing was made"
     );
-    // What Compose passes on as empty is as if it were not there, and so is a name whose file has
-    // the value.
+    // An empty variable, as Compose passes it, counts as absent; so does one whose `_FILE` has the
+    // value.
     let url = place.directory().join("url");
     std::fs::write(&url, "sqlite://there.db").unwrap();
     let mut command = place.command(&["migrate"]);

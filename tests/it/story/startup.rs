@@ -1,4 +1,4 @@
-//! What each role says of itself at its start, and that what `dev` prints can be typed.
+//! Each role logs its configuration at its start; the commands that `dev` prints work.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -286,8 +286,8 @@ async fn the_hints_of_dev_work_in_the_folder_of_an_application_whose_port_is_tak
         let hints = dev.hints();
         assert_eq!(hints.len(), 4, "{all}");
         let data = place.directory().join(directory.unwrap_or("data"));
-        // What `send` prints after one event can be typed, too. And what failed is replayed into
-        // the queue of `dev`.
+        // The commands that `send` prints after one event work, too. Failed events are replayed
+        // into the queue of `dev`.
         let send_one = hints[0].replace(" --count 1000", "");
         let replay = hints[2].replace("list --status failed", "replay --all --dry-run");
         let mut hints: Vec<String> = hints

@@ -17,7 +17,7 @@ use super::history::EPOCH_MS;
 /// The key of every instance here, unless it has got another.
 pub const KEY: &str = "sk_live_abcdefghijklmnopqrstuvwxyz0123456789";
 
-/// What the next request for a page meets, in the place of the page.
+/// The response to the next request for a page, instead of the page.
 #[derive(Debug, Clone, Copy)]
 pub enum Trouble {
     Status(u16),

@@ -194,7 +194,7 @@ pub async fn ready(queue: &Queue) {
     until("the queue is ready", async || queue.ready().is_ok()).await;
 }
 
-/// What is in the queue's way.
+/// Returns why the queue is not ready, or `ready`.
 pub fn reason(queue: &Queue) -> String {
     queue
         .ready()
