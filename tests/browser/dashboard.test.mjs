@@ -1,4 +1,4 @@
-// What a person does with the dashboard, in a real browser, with the real program, PostgreSQL and RabbitMQ.
+// Tests of the dashboard in a real browser, with the real program, PostgreSQL and RabbitMQ.
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
@@ -11,7 +11,7 @@ let browser;
 before(async () => (browser = await Browser.launch()));
 after(async () => browser?.close());
 
-// Ends a visit; nothing that no page may do must have happened.
+// Closes a page, and asserts that it had no faults.
 async function leave(page) {
   await page.context().close();
   assert.deepEqual(page.faults, []);
@@ -27,7 +27,7 @@ describe("a busy service", () => {
   after(async () => place?.stop());
 
   test("a failed event is found, understood, replayed and seen applied", async () => {
-    // What a person on call meets: a constraint of their own refuses a row.
+    // The usual failure: a constraint of the application rejects a row.
     await place.sql("alter table clerk.users add constraint no_edda check (first_name <> 'Edda')");
     const edda = { ...people[9], id: "user_3Bedda", first: "Edda", last: "Quist" };
     await place.deliver("msg_3Bedda", event("user.created", edda, Date.now()));

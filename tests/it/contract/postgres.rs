@@ -217,8 +217,8 @@ async fn an_event_that_loses_to_one_that_came_meanwhile_is_stale() {
     );
 }
 
-/// Another write commits in between. The outcomes must be those of the final row: for a delete beside
-/// a profile, a profile beside a delete, a version between two of this write, and new rows.
+/// Another write commits in between. The outcomes must be those of the final row: for a delete
+/// beside a profile, a profile beside a delete, a version between two of this write, and new rows.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_record_says_what_the_statement_did() {
     let database = TestDatabase::create().await;

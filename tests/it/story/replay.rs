@@ -240,7 +240,7 @@ async fn a_replay_waits_for_its_outcomes_without_servers() {
     a_replay_waits_for_its_outcomes(Place::embedded()).await;
 }
 
-/// A command without a selection selects no events: for both commands, with and without `--dry-run`.
+/// Both commands select no events without a selection, with and without `--dry-run`.
 #[tokio::test]
 async fn a_command_must_select_events() {
     let place = Place::embedded();
