@@ -11,7 +11,7 @@ import yaml
 
 FOLDER = pathlib.Path("deploy/kubernetes")
 
-# Kinds of others, whose schemas are not those of Kubernetes.
+# Kinds of other projects, whose schemas Kubernetes does not have.
 FOREIGN = ("keda.sh/", "monitoring.coreos.com/", "kustomize.config.k8s.io/")
 
 

@@ -48,6 +48,9 @@ pub enum ReplayError {
 
 /// Publishes failed events again, at most `rate` per second. Counts in `report`, so that a caller
 /// that stops it knows how far it got, and calls `notify` after each event. Cancel-safe.
+///
+/// # Errors
+/// Fails when the store or the queue does; `report` has what was done until then.
 pub async fn replay(
     store: &Store,
     queue: &Queue,
@@ -94,6 +97,9 @@ async fn publish(queue: &Queue, event: SignedEvent) -> Result<(), PublishError> 
 }
 
 /// Returns what a replay would do.
+///
+/// # Errors
+/// Fails when the store cannot be read.
 pub async fn preview(store: &Store, selection: &Selection) -> Result<ReplayReport, StoreError> {
     let mut report = ReplayReport {
         dry_run: true,
@@ -138,6 +144,9 @@ pub async fn preview(store: &Store, selection: &Selection) -> Result<ReplayRepor
 
 /// Sets failed events to discarded; they are pruned with the other old rows. Calls `notify` with
 /// the count so far, after some hundreds each.
+///
+/// # Errors
+/// Fails when the store cannot be read or written.
 pub async fn discard(
     store: &Store,
     selection: &Selection,

@@ -212,7 +212,7 @@ fn utc(time: Timestamp) -> DateTime<Utc> {
 pub async fn upsert(database: &Database, batches: Vec<Batch>) -> anyhow::Result<f64> {
     let events: usize = batches.iter().map(|batch| batch.events.len()).sum();
     let waiting = Arc::new(Mutex::new(batches.into_iter()));
-    // Not from a pool, which asks a connection whether it lives each time it is handed back.
+    // Not from a pool, which checks each connection that is returned to it.
     let connections = [
         database.options.connect().await?,
         database.options.connect().await?,

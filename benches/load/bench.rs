@@ -1,4 +1,4 @@
-//! What every part of a run shares, and the search for the highest rate that holds.
+//! The shared state of a run, and the search for the highest rate that holds.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -81,7 +81,7 @@ impl Scale {
 
 pub struct Bench {
     pub scale: Scale,
-    /// Tells this run's events from every other's.
+    /// Makes the IDs of this run's events unique.
     pub run: u64,
     pub place: Place,
     pub crowd: Arc<Crowd>,
@@ -96,7 +96,7 @@ pub struct Bench {
     pub found: HashMap<&'static str, f64>,
 }
 
-/// What came of an offered rate.
+/// The result of an offered rate.
 pub struct Offered {
     pub tally: Tally,
     pub lag: Lag,

@@ -66,7 +66,7 @@ enum Side {
 }
 
 impl Side {
-    /// Colors that can be told apart on light and on dark.
+    /// Colors that can be distinguished on light and on dark.
     fn color(self) -> &'static str {
         match self {
             Self::Ours => "#6c47ff",

@@ -19,7 +19,7 @@ use sqlx::{ConnectOptions, Connection, Row};
 
 use crate::traffic::{Sent, micros};
 
-/// What is looked at: often where milliseconds count, seldom where the processor is busy.
+/// What is sampled: often if milliseconds count, rarely if the processor is busy.
 #[derive(Clone, Copy)]
 pub enum Sight {
     Fine,
@@ -35,7 +35,7 @@ impl Sight {
     }
 }
 
-/// Looks on until it is told to stop.
+/// Watches until it is stopped.
 pub struct Watch {
     stop: Arc<AtomicBool>,
     seen: JoinHandle<anyhow::Result<Vec<Seen>>>,

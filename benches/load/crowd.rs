@@ -1,9 +1,9 @@
 //! Made-up users and an endless row of signed updates of theirs, cheap enough that the generator is
 //! no bottleneck.
 //!
-//! A body is made once for each user, as Clerk writes it, and then only its times and IDs are
-//! written anew. What is sent has the size, the fields and the order of keys of received events,
-//! and each event is newer than the one before it.
+//! A body is made once for each user, as Clerk writes it. Each event then gets new times and IDs.
+//! What is sent has the size, the fields and the order of keys of received events, and each event
+//! is newer than the one before it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -52,8 +52,7 @@ pub struct Crowd {
 }
 
 impl Crowd {
-    /// `users` users, the same in every run; `run` tells the IDs of this run's events from every
-    /// other's.
+    /// `users` users, the same in every run; `run` makes the IDs of this run's events unique.
     pub fn of(users: u32, run: u64) -> Self {
         let ready = if users > TEMPLATES_MAX {
             0..0

@@ -1,4 +1,4 @@
-//! What was measured: for each name one value a round.
+//! The measured values: for each name, one value per round.
 
 use std::collections::BTreeMap;
 

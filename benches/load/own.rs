@@ -34,7 +34,7 @@ const PUBLISHED_AT_ONCE: usize = 256;
 /// Most writes by which the database's limit is measured: those of one event take a while.
 const WRITES_MAX: usize = 2000;
 
-/// Accepted a second: verified and confirmed, nobody consumes; and the plain way.
+/// Events accepted per second, verified and confirmed, without a consumer; and the plain way.
 pub async fn accept(bench: &mut Bench) -> anyhow::Result<()> {
     let program = bench.place.start("receiver", Some(&bench.database)).await?;
     let queue = bench.place.queue("users");

@@ -1,4 +1,4 @@
-//! What people would use instead: a Node handler, inline or with a queue, under the same load and
+//! The usual alternative: a Node handler, inline or with a queue, under the same load and
 //! on the same servers.
 
 use std::path::PathBuf;
@@ -134,7 +134,7 @@ async fn offer(
         .place
         .until_empty(&bench.broker.1, &bench.place.queue("peer"))
         .await?;
-    // What its consumer has in hand is in its table at once.
+    // Events in flight at its consumer are in its table soon.
     tokio::time::sleep(std::time::Duration::from_millis(500)).await;
     let wrote = written(
         &bench.database,

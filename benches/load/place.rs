@@ -45,7 +45,7 @@ pub struct Database {
 }
 
 impl Place {
-    /// Nothing is made yet.
+    /// Creates nothing yet.
     pub fn of_this_run(run: u64) -> anyhow::Result<Self> {
         let variable = |name, usual: &str| std::env::var(name).unwrap_or_else(|_| usual.to_owned());
         let server = variable(

@@ -1,7 +1,7 @@
 //! A plain way, as a comparison: from HTTP through the broker into the database with actix-web,
 //! lapin and sqlx alone.
 //!
-//! It tells the machine from the program: what it takes is not clerk-sync's doing. Confirmed
+//! It separates the cost of the machine from that of clerk-sync. Confirmed
 //! publishes to a queue of the same kind, the statement of `limit.upsert_*`, a batch is whatever
 //! waits. It verifies no signature, keeps aside nothing that fails, and one bad event or one outage
 //! ends it.
@@ -117,8 +117,8 @@ pub async fn serve(writers: u16) -> anyhow::Result<()> {
     });
 
     let database: PgConnectOptions = variable("DATABASE_URL")?.parse()?;
-    // One plan for every size of a batch, as clerk-sync has; the name is that by which the server's
-    // processor time is told.
+    // One plan for every size of a batch, as clerk-sync has; the server's processor time is
+    // measured by the name.
     let database = database
         .options([("plan_cache_mode", "force_generic_plan")])
         .application_name("clerk-sync");

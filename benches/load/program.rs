@@ -1,4 +1,4 @@
-//! What is measured, as a child process: started, asked for its processor time and memory, stopped.
+//! The measured program as a child process: its start, processor time, memory and stop.
 //!
 //! A child is in a process group of its own, so that Ctrl-C reaches it through us, and is killed
 //! when its handle goes.
@@ -47,7 +47,7 @@ impl Program {
                 .take()
                 .context("a child without its standard error")?,
         );
-        let (tell, told) = mpsc::channel();
+        let (sender, addresses) = mpsc::channel();
         std::thread::spawn(move || {
             for line in stderr.lines().map_while(Result::ok) {
                 let entry: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
@@ -55,13 +55,13 @@ impl Program {
                     .as_str()
                     .and_then(|address| address.parse().ok())
                 {
-                    Some(address) => drop(tell.send(address)),
+                    Some(address) => drop(sender.send(address)),
                     None if entry["level"] == "INFO" => {}
                     None => eprintln!("  it says: {line}"),
                 }
             }
         });
-        let Ok(address) = told.recv_timeout(PATIENCE) else {
+        let Ok(address) = addresses.recv_timeout(PATIENCE) else {
             drop(child.kill());
             drop(child.wait());
             bail!("the program does not say where it listens; its own lines are above");
@@ -153,7 +153,7 @@ impl UsageWatch {
         watch
     }
 
-    /// All samples up to now; none where the system does not say what a process uses.
+    /// All samples up to now; empty if the system does not report what a process uses.
     pub fn samples(&self) -> Samples {
         let mut samples = self
             .samples

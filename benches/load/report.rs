@@ -1,4 +1,4 @@
-//! What a run came to: the table of targets for a person, and a file for programs.
+//! The results of a run: a table of targets for a person, and a file for programs.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -285,7 +285,7 @@ fn table(header: &[&str]) -> Table {
     table
 }
 
-/// What the figures depend on, and nothing that tells whose machine it is.
+/// What the figures depend on, and nothing that identifies the owner of the machine.
 #[derive(Serialize)]
 pub struct Machine {
     pub processor: Option<String>,

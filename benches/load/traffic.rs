@@ -37,7 +37,7 @@ pub struct Load {
 pub enum Pace {
     /// One delivery after the other on each connection.
     Closed { lasts: Duration },
-    /// So many a second, whatever becomes of them.
+    /// So many per second, with any status.
     Open { rate: f64, lasts: Duration },
 }
 
@@ -57,7 +57,7 @@ pub struct Sent {
     pub due: Instant,
 }
 
-/// What came of a load.
+/// The result of a load.
 pub struct Tally {
     /// From due to answered, in microseconds.
     pub answers: Histogram<u64>,
@@ -94,7 +94,7 @@ const NAP_MIN: Duration = Duration::from_micros(150);
 impl Load {
     /// Sends, on a thread of its own, until the time is over and everything is answered.
     pub async fn run(self) -> anyhow::Result<Tally> {
-        let (tell, told) = oneshot::channel();
+        let (sender, tally) = oneshot::channel();
         std::thread::Builder::new()
             .name("load".into())
             .spawn(move || {
@@ -111,9 +111,9 @@ impl Load {
                                 .context("the load cannot be sent")
                         })
                     });
-                drop(tell.send(tally));
+                drop(sender.send(tally));
             })?;
-        told.await.context("the load ended early")?
+        tally.await.context("the load ended early")?
     }
 
     async fn send(self) -> std::io::Result<Tally> {
@@ -229,10 +229,10 @@ impl Sender {
             let status = connection.exchange(&request).await;
             self.note(&status, due, alone, next);
             if status.is_err() {
-                let Ok(anew) = Connection::to(self.address).await else {
+                let Ok(another) = Connection::to(self.address).await else {
                     return;
                 };
-                connection = anew;
+                connection = another;
             }
         }
     }

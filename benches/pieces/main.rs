@@ -1,5 +1,5 @@
 //! The pieces of an event's way by the clock: `cargo bench --bench pieces`. For changes that are
-//! smaller than what the clock of a busy machine can tell, there is `scripts/bench --instructions`.
+//! too small for the clock of a busy machine, there is `scripts/bench --instructions`.
 
 mod work;
 

@@ -135,6 +135,9 @@ impl ClerkApi {
 
     /// Returns the body of the page after this user, or of the first page. Returns `None` if Clerk
     /// does not know the user (any more).
+    ///
+    /// # Errors
+    /// Fails when Clerk refuses the key or the request, or when retries end or `stop` is requested.
     pub async fn page(
         &self,
         after: Option<&ClerkId>,
@@ -145,6 +148,9 @@ impl ClerkApi {
     }
 
     /// Returns whether Clerk has such a user.
+    ///
+    /// # Errors
+    /// As [`Self::page`], and for an answer that is not Clerk's.
     pub async fn has(&self, id: &ClerkId, stop: &Shutdown) -> Result<bool, Stopped> {
         let answer = self.get(&Resource::User(id), stop).await?;
         if !answer.is_known && !is_from_clerk(&answer.body) {

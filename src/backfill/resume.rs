@@ -125,8 +125,10 @@ impl Resume {
         }
     }
 
-    /// Returns how far a stopped run of the same kind got, or `None` if there was none. The error
-    /// says why it cannot be continued.
+    /// Returns how far a stopped run of the same kind got, or `None` if there was none.
+    ///
+    /// # Errors
+    /// Says why the run cannot be continued.
     pub fn load(&self, now: Timestamp) -> Result<Option<Progress>, String> {
         let path = self.path.display();
         let text = match fs::read_to_string(&self.path) {

@@ -98,6 +98,9 @@ impl ServiceStatus {
     }
 
     /// Returns whether a publish could succeed now.
+    ///
+    /// # Errors
+    /// Says why it could not.
     pub fn queue(&self) -> PartStatus {
         self.queue.ready().map_err(reason)
     }

@@ -66,6 +66,9 @@ impl OutcomeStatus {
 
 /// Waits until each event was tried, or for `timeout`, and returns the outcomes in order. Calls
 /// `notify` with how many are known. Retries while the database is unavailable.
+///
+/// # Errors
+/// Fails when an operator must fix the database first.
 pub async fn outcomes(
     store: &Store,
     replayed: &[Replayed],

@@ -83,6 +83,9 @@ impl Record {
 /// last minutes.
 ///
 /// Two workers that record at the same moment can drop one another's queue until the next time.
+///
+/// # Errors
+/// Fails when the setting cannot be read or written.
 pub async fn record(store: &Store, queue: &Identity) -> Result<Vec<Identity>, StoreError> {
     // A value that cannot be read is replaced: the worker of a version that was rolled back must be
     // found, too.
@@ -99,6 +102,9 @@ pub async fn record(store: &Store, queue: &Identity) -> Result<Vec<Identity>, St
 
 /// Returns the queues that workers consume, the last recorded first; none in a database that only
 /// older versions used.
+///
+/// # Errors
+/// Fails when the setting cannot be read.
 pub async fn recorded(store: &Store) -> Result<Vec<Identity>, StoreError> {
     let Some(value) = store.setting(SETTING).await? else {
         return Ok(Vec::new());

@@ -1,4 +1,4 @@
-// A headless Chromium, and pages that note whatever they should not do.
+// A headless Chromium, and pages that record their faults, such as errors and requests to other hosts.
 
 import { existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -10,7 +10,7 @@ import { TOKEN } from "./place.mjs";
 const PATHS = [process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
 export const SCREENSHOTS = new URL("../../target/screenshots/", import.meta.url).pathname;
 
-// Sandboxing needs rights that root in a container has not; the rest keeps the browser from asking anybody anything.
+// Sandboxing needs rights that root in a container lacks; the other flags stop the requests of the browser itself.
 const ARGUMENTS = [
   "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
   "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--font-render-hinting=none",
@@ -39,7 +39,7 @@ export class Browser {
     rmSync(this.profile, { recursive: true, force: true });
   }
 
-  // A page of a fresh visitor. `page.faults` has what no page may do.
+  // A page of a fresh visitor. `page.faults` lists what a page must not do.
   async visit(place, { viewport = DESKTOP, colorScheme = "light", javaScriptEnabled = true } = {}) {
     const context = await this.browser.newContext({
       viewport, colorScheme, javaScriptEnabled, baseURL: place.url, timezoneId: "Europe/Berlin", locale: "en-GB", reducedMotion: "reduce",

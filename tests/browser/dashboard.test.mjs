@@ -1,4 +1,4 @@
-// What a person does with the dashboard, in a real browser, with the real program, PostgreSQL and RabbitMQ.
+// Tests of the dashboard in a real browser, with the real program, PostgreSQL and RabbitMQ.
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
@@ -11,7 +11,7 @@ let browser;
 before(async () => (browser = await Browser.launch()));
 after(async () => browser?.close());
 
-// Ends a visit; nothing that no page may do must have happened.
+// Closes a page, and asserts that it had no faults.
 async function leave(page) {
   await page.context().close();
   assert.deepEqual(page.faults, []);
@@ -27,7 +27,7 @@ describe("a busy service", () => {
   after(async () => place?.stop());
 
   test("a failed event is found, understood, replayed and seen applied", async () => {
-    // What a person on call meets: a constraint of their own refuses a row.
+    // The usual failure: a constraint of the application rejects a row.
     await place.sql("alter table clerk.users add constraint no_edda check (first_name <> 'Edda')");
     const edda = { ...people[9], id: "user_3Bedda", first: "Edda", last: "Quist" };
     await place.deliver("msg_3Bedda", event("user.created", edda, Date.now()));
@@ -42,7 +42,7 @@ describe("a busy service", () => {
     await shoot(page, "event-failed");
     await place.sql("alter table clerk.users drop constraint no_edda");
     await page.getByRole("button", { name: "Replay" }).click();
-    // Nobody reloads: the page renews itself.
+    // The page reloads itself.
     await page.getByText("Replayed, and applied.").waitFor();
     await page.locator("#event-head .badge.applied").waitFor();
     assert.equal(await page.getByRole("button", { name: "Replay" }).count(), 0);
@@ -57,7 +57,7 @@ describe("a busy service", () => {
     const page = await browser.enter(place);
     const numbers = () =>
       page.$$eval("[data-number]", (all) => Object.fromEntries(all.map((one) => [one.id, Number(one.dataset.number)])));
-    // Both count anew every few seconds, and nothing comes meanwhile.
+    // Both count again every few seconds, and no event arrives meanwhile.
     await until("both say the same", async () => {
       await page.reload();
       const { body: stats } = await place.api("/api/stats");

@@ -86,7 +86,7 @@ impl<'n> Place<'n> {
         app
     }
 
-    /// What `check` finds of one kind, as `severity: what → mend`.
+    /// The findings of one check, as `severity: what → fix`.
     fn found(&self, check: &str, variables: &[(&str, &str)]) -> Vec<String> {
         let output = self
             .command(&["check", "--json"])
@@ -132,7 +132,7 @@ fn logged(app: &App, words: &str) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_body_that_the_broker_never_takes_is_refused_and_holds_up_no_other() {
+async fn a_body_that_is_too_large_for_the_broker_is_refused_and_delays_no_other() {
     let _alone = crate::ALONE.lock().await;
     let family = Family::new();
     let lines = "max_message_size = 100000\n".to_owned();
@@ -212,8 +212,8 @@ async fn a_body_that_the_broker_never_takes_is_refused_and_holds_up_no_other() {
         "it is enough"
     );
 
-    // Not known before, it is learned from the refusal; events that were published with it are
-    // published again.
+    // The limit is learned from the first refusal. Other events of that publish are published
+    // again.
     let options = queue::rabbitmq::Options {
         address: Node::url(node.port()).parse().unwrap(),
         namespace: "bare".into(),
@@ -437,7 +437,7 @@ async fn a_policy_that_takes_events_out_is_named_and_loses_none() {
         policies()
     );
 
-    // What it cannot see it says, with what to do.
+    // A missing right is reported, with what to do.
     node.control(&["add_user", "blind", "sesame"]);
     node.control(&["set_permissions", "blind", ".*", ".*", ".*"]);
     for (url, words) in [

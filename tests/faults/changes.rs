@@ -7,8 +7,7 @@ use sqlx::{Connection, Executor, PgConnection, SqliteConnection};
 
 /// A row of a user goes through each state at most once: its version only rises and its time of
 /// deletion only falls. So the same state twice is an event that was applied twice, or a write that
-/// changed nothing. And a line that says what became of an event says it once, unless the event
-/// failed.
+/// changed nothing. The record of an event gets its outcome once, unless the event failed.
 const NOTE_IN_POSTGRES: &str = "
     create table public.changes (clerk_id text, state text);
     create function public.note_user() returns trigger language plpgsql as $$

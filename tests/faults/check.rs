@@ -17,7 +17,7 @@ const SETTLED_WITHIN: Duration = Duration::from_secs(60);
 
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-/// What is not as it must be, in numbers and in words.
+/// Differences from the model, as numbers and as text.
 #[derive(Debug, Default)]
 pub struct Findings {
     /// Events that got a 2xx and have no line.
@@ -48,7 +48,7 @@ pub struct Traces {
     pub noted: Noted,
     /// When the flood began.
     pub since: Timestamp,
-    /// Whether events were replayed that had gone astray.
+    /// Whether unroutable events were replayed.
     pub were_replayed: bool,
 }
 

@@ -54,7 +54,7 @@ struct State {
     counts: Counts,
 }
 
-/// What the senders met.
+/// The responses that the senders got.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Counts {
     /// Events that got a 2xx.
@@ -237,7 +237,7 @@ impl State {
     }
 }
 
-/// What must have come of a flood.
+/// The expected result of a flood.
 pub struct Expected {
     /// What the IDs of its events begin with, and those of its users.
     pub prefix: String,

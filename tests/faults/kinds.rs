@@ -1,4 +1,4 @@
-//! What can break: for each kind how it begins, and how it ends.
+//! The kinds of faults: how each one starts, and how it stops.
 
 use std::time::Duration;
 
@@ -119,8 +119,8 @@ impl Kind {
         )
     }
 
-    /// Whether events may go where no worker applies them, and must be replayed.
-    pub fn leads_astray(self) -> bool {
+    /// Whether events may become unroutable, and must be replayed.
+    pub fn makes_unroutable(self) -> bool {
         matches!(self, Self::QueueDeleted | Self::ExchangeDeleted)
     }
 

@@ -15,7 +15,7 @@ use crate::servers::postgres::Postgres;
 use crate::servers::rabbitmq::Family;
 use crate::system::{System, seed};
 
-/// What a run comes to.
+/// The result of a run.
 #[derive(Default)]
 struct Report {
     rounds: usize,
@@ -91,7 +91,7 @@ fn chosen() -> Vec<Kind> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn nothing_is_lost_and_nothing_doubled_whatever_breaks() {
+async fn no_event_is_lost_or_applied_twice_whatever_breaks() {
     let _alone = crate::ALONE.lock().await;
     let (seed, at_least, began) = (seed(), at_least(), Instant::now());
     let mut random = StdRng::seed_from_u64(seed);
@@ -199,7 +199,7 @@ async fn one_round(
     }
     flood.accepts(50).await;
     let expected = flood.ends().await;
-    let were_replayed = kinds.iter().any(|kind| kind.leads_astray());
+    let were_replayed = kinds.iter().any(|kind| kind.makes_unroutable());
     if were_replayed {
         system.replay().await;
     }

@@ -130,7 +130,7 @@ impl<'a> System<'a> {
         .await;
     }
 
-    /// Deletes the queue of events, once it is empty: what comes meanwhile goes astray.
+    /// Deletes the queue of events, once it is empty. Later events are unroutable.
     pub async fn delete_queue(&self) {
         // See `Node::dead_letters_work`.
         until("the workers for dead letters are up", async || {
@@ -194,7 +194,7 @@ impl<'a> System<'a> {
         .await;
     }
 
-    /// Replays what went astray.
+    /// Replays the unroutable events.
     pub async fn replay(&self) {
         self.queues_are_empty().await;
         let replayed = self

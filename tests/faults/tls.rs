@@ -1,6 +1,5 @@
 //! Servers with TLS and certificates of their own: each fault is called what it is, at once, by
-//! `check`, the log and `/readyz`, with the setting that mends it; and what is set as it says
-//! works.
+//! `check`, the log and `/readyz`, with the setting that fixes it. A setting that is right works.
 
 use std::path::Path;
 use std::process::Command;
@@ -46,7 +45,7 @@ impl Place {
         command
     }
 
-    /// What `check` says of one part, as `severity: what → mend`.
+    /// The findings of one check, as `severity: what → fix`.
     pub(super) fn check(&self, part: &str, variables: &[(&str, &str)]) -> String {
         let output = self
             .command(&["check", "--json"], variables)
@@ -66,7 +65,7 @@ impl Place {
     }
 
     /// Starts a role and waits until the log and `/readyz` have these words.
-    pub(super) async fn is_told(
+    pub(super) async fn reports_error(
         &self,
         role: &str,
         store: Store,
@@ -159,9 +158,9 @@ async fn tls_to_postgresql_is_verified_as_it_is_set_and_each_fault_is_named() {
         );
         assert!(!said.contains("TLS"), "{url}: {said}");
     }
-    // Of this CA it is not: neither the wrong one nor none will do.
+    // Neither the wrong CA nor an absent one verifies this server.
     let wrong_root = format!("sslmode=require&sslrootcert={}", other_file.display());
-    for (url, variables, what, mend) in [
+    for (url, variables, what, fix) in [
         (
             url("127.0.0.1", "sslmode=verify-full"),
             &[][..],
@@ -205,12 +204,12 @@ async fn tls_to_postgresql_is_verified_as_it_is_set_and_each_fault_is_named() {
             "{url}: {said}"
         );
         assert!(
-            said.split(" → ").nth(1).unwrap().contains(mend),
+            said.split(" → ").nth(1).unwrap().contains(fix),
             "{url}: {said}"
         );
     }
     place
-        .is_told(
+        .reports_error(
             "serve",
             store(&Postgres::url(port)),
             &[("DATABASE_URL", &url("127.0.0.1", "sslmode=verify-full"))],
@@ -367,7 +366,7 @@ async fn tls_to_rabbitmq_is_verified_as_it_is_set_and_each_fault_is_named() {
     ];
     let wrong = [&[("AMQP_CA_FILE", text(&other_file))][..], &client].concat();
     let plain = |port: u16| format!("amqp://guest:guest@127.0.0.1:{port}");
-    for (url, variables, what, mend) in [
+    for (url, variables, what, fix) in [
         (
             url("127.0.0.1", ""),
             &[][..],
@@ -430,7 +429,7 @@ async fn tls_to_rabbitmq_is_verified_as_it_is_set_and_each_fault_is_named() {
             "{url}: {said}"
         );
         assert!(
-            said.split(" → ").nth(1).unwrap().contains(mend),
+            said.split(" → ").nth(1).unwrap().contains(fix),
             "{url}: {said}"
         );
         let variables = [variables, &[("AMQP_URL", url.as_str())]].concat();
@@ -441,7 +440,7 @@ async fn tls_to_rabbitmq_is_verified_as_it_is_set_and_each_fault_is_named() {
             },
         ));
         place
-            .is_told("receiver", postgres.unwrap(), &variables, what)
+            .reports_error("receiver", postgres.unwrap(), &variables, what)
             .await;
     }
     for (url, variables, words) in [

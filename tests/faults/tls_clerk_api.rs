@@ -46,7 +46,7 @@ impl Drop for Https {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn clerks_api_behind_a_ca_of_ones_own_is_trusted_once_it_is_given() {
+async fn a_clerk_api_with_a_private_ca_is_trusted_once_the_ca_is_set() {
     let _alone = crate::ALONE.lock().await;
     let (ca, other) = (Ca::new(), Ca::new());
     let (ca_file, other_file) = (ca.certificate(), other.certificate());
@@ -89,7 +89,7 @@ async fn clerks_api_behind_a_ca_of_ones_own_is_trusted_once_it_is_given() {
             "{said}"
         );
     }
-    // Nobody waits for a certificate to mend itself.
+    // A retry does not fix a certificate, so the command fails at once.
     let output = place
         .command(&["backfill"], &[("CLERK_API_URL", &url("127.0.0.1"))])
         .output()

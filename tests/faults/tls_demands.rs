@@ -9,7 +9,7 @@ use super::tls::Place;
 use super::tls_clerk_api::Https;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_demand_for_tls_is_never_dropped_where_the_server_has_none() {
+async fn required_tls_is_never_dropped_for_a_server_without_it() {
     let _alone = crate::ALONE.lock().await;
     let postgres = Postgres::start().await;
     let place = Place::new(Vec::new());
@@ -58,7 +58,7 @@ async fn a_demand_for_tls_is_never_dropped_where_the_server_has_none() {
     assert!(!said.contains("TLS"), "{said}");
     let strict = format!("{base}?ssl=true");
     place
-        .is_told(
+        .reports_error(
             "serve",
             store(&base),
             &[("DATABASE_URL", &strict)],
@@ -86,7 +86,7 @@ async fn a_demand_for_tls_is_never_dropped_where_the_server_has_none() {
         let said = place.check("database", &[("DATABASE_URL", &url)]);
         assert!(said.contains(words), "{said}");
     }
-    for (scheme, mend) in [("amqp", "is it the TLS port?"), ("amqps", "5671")] {
+    for (scheme, fix) in [("amqp", "is it the TLS port?"), ("amqps", "5671")] {
         let said = place.check(
             "broker",
             &[(
@@ -95,7 +95,7 @@ async fn a_demand_for_tls_is_never_dropped_where_the_server_has_none() {
             )],
         );
         assert!(
-            said.starts_with("fail: ") && said.split(" → ").nth(1).unwrap().contains(mend),
+            said.starts_with("fail: ") && said.split(" → ").nth(1).unwrap().contains(fix),
             "{said}"
         );
     }

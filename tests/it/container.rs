@@ -23,11 +23,11 @@ fn the_image_runs_as_a_user_that_is_not_root() {
     assert_eq!(
         users,
         [format!("{NOBODY}:{NOBODY}")],
-        "a number, by which Kubernetes can tell"
+        "a number, so that Kubernetes knows that it is not root"
     );
     let after = last.split("\nUSER ").nth(1).unwrap();
     assert!(!after.contains("\nRUN "), "nothing is installed by it");
-    // A secret in a layer is a secret told.
+    // Everyone who has the image can read its layers.
     for secret in ["WEBHOOK", "ADMIN_TOKEN", "DATABASE_URL", "AMQP_URL"] {
         assert!(!last.contains(secret), "the image names {secret}");
     }

@@ -63,7 +63,7 @@ fn settings_in(line: &str) -> Vec<String> {
 }
 
 #[test]
-fn every_setting_that_is_deployed_is_one_of_the_program() {
+fn every_deployed_setting_exists_in_the_program() {
     let readme = read("README.md");
     let known = |name: &str| {
         let variable = name.strip_suffix("_FILE").unwrap_or(name);

@@ -33,7 +33,7 @@ enum Happened {
         user: u8,
         occurred_ms: i64,
     },
-    /// What nobody can read.
+    /// A body that cannot be read.
     Noise,
 }
 
@@ -117,7 +117,7 @@ impl History {
     }
 }
 
-/// What the contract says, one delivery after the other.
+/// The contract as a model, one delivery after the other.
 #[derive(Default)]
 struct Model {
     users: BTreeMap<ClerkId, Change>,
@@ -285,7 +285,7 @@ impl Places {
 }
 
 #[test]
-fn every_history_comes_to_the_rows_and_lines_of_the_model() {
+fn every_history_ends_in_the_rows_and_records_of_the_model() {
     let places = Places::open(Keep::default());
     let run = std::cell::Cell::new(0);
     let agree = |history: History| {
@@ -315,10 +315,9 @@ fn every_history_comes_to_the_rows_and_lines_of_the_model() {
     runner(96).run(&history(), agree).unwrap();
 }
 
-/// Where nothing of deleted users is kept: the model's rows, and nothing but the tombstone of who
-/// was deleted.
+/// With erasure of deleted users: the model's rows, and a bare tombstone for each deleted user.
 #[test]
-fn every_history_comes_to_bare_tombstones_where_profiles_of_the_deleted_are_erased() {
+fn every_history_ends_in_bare_tombstones_if_deleted_profiles_are_erased() {
     let places = Places::open(Keep {
         on_delete: OnDelete::Scrub,
         ..Keep::default()
@@ -370,7 +369,7 @@ fn every_history_comes_to_bare_tombstones_where_profiles_of_the_deleted_are_eras
 
 /// Several workers at once: the rows do not depend on who comes first, and every event is counted.
 #[test]
-fn every_history_comes_to_the_same_rows_when_its_batches_are_applied_at_once() {
+fn every_history_ends_in_the_same_rows_if_its_batches_are_applied_at_once() {
     let places = Places::open(Keep::default());
     let run = std::cell::Cell::new(0);
     let agree = |history: History| {

@@ -318,13 +318,11 @@ fn faults_of_file(file: &Source) -> Vec<String> {
         let Token::Word(word) = token else { continue };
         let called = scan::punctuation(&tokens, at + 1, "!");
         if called && matches!(word.as_str(), "todo" | "unimplemented") {
-            fault(format!(
-                "`{word}!` is a path that nobody has built (line {line})"
-            ));
+            fault(format!("`{word}!` is unfinished code (line {line})"));
         }
         if word == "ignore" && at >= 2 && scan::punctuation(&tokens, at - 2, "#[") {
             fault(format!(
-                "`#[ignore]` hides a test; mend it or remove it (line {line})"
+                "`#[ignore]` hides a test; fix it or remove it (line {line})"
             ));
         }
         let assembles = matches!(word.as_str(), "AssertSqlSafe" | "raw_sql" | "QueryBuilder");
@@ -349,7 +347,7 @@ fn faults_of_file(file: &Source) -> Vec<String> {
             && scan::punctuation(&tokens, at + 1, "(")
         {
             fault(format!(
-                "`{word}` starts what nobody watches; use src/tasks.rs (line {line})"
+                "`{word}` starts an unwatched task; use src/tasks.rs (line {line})"
             ));
         }
         let sleeps = matches!(word.as_str(), "sleep" | "sleep_until" | "sleep_ms");
@@ -414,7 +412,7 @@ fn is_drawer(path: &str) -> bool {
         .any(|part| DRAWERS.contains(&part.split('.').next().unwrap_or(part)))
 }
 
-/// A statement in a file that no code includes is one that nobody runs.
+/// Returns a fault for each SQL file that no code includes.
 fn unused_statements(files: &[Source]) -> Vec<String> {
     let included: Vec<String> = files
         .iter()

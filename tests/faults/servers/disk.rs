@@ -15,7 +15,7 @@ const SPARE: u64 = 64 * 1024;
 pub struct Disk(PathBuf);
 
 impl Disk {
-    /// Mounts a disk at this folder; nothing where that is not allowed, or not Linux's way.
+    /// Mounts a disk at this folder; `None` if that is not allowed, or the system is not Linux.
     pub fn at(folder: &Path) -> Option<Self> {
         let options = format!("size={ROOM},mode=0755");
         let is_mounted = is_root()
@@ -61,7 +61,7 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        // What is still open on it goes with its process.
+        // A file that is still open is closed with its process.
         run("umount", &["-l"], &self.0);
     }
 }

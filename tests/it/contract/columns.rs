@@ -1,4 +1,4 @@
-//! What goes in comes out: every column of both tables, on both stores.
+//! Every column of both tables is read as it was written, on both stores.
 
 use clerk_sync::clerk::{ClerkId, EventId};
 use clerk_sync::store::{Outcome, Store, Time};
@@ -14,7 +14,7 @@ super::both_arms! {
 
     a_full_profile_fills_every_column
     a_full_profile_fills_every_column_of_a_tombstone
-    a_newer_profile_that_says_less_empties_the_columns
+    a_newer_profile_without_a_field_empties_its_column
     a_field_of_another_shape_is_a_null_and_stays_in_data
     numbers_and_text_come_back_as_they_were_sent
     a_line_has_every_column
@@ -137,7 +137,7 @@ fn expected(deleted_at: &Value) -> Value {
     })
 }
 
-async fn a_newer_profile_that_says_less_empties_the_columns(place: Place) {
+async fn a_newer_profile_without_a_field_empties_its_column(place: Place) {
     let store = place.migrated().await;
     row_after(&store, "msg_1", &full()).await;
     let row = row_after(

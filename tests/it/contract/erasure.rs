@@ -1,4 +1,4 @@
-//! What is erased of a person, on both stores: on delete, by hand, and afterwards.
+//! Erasure of personal data, on both stores: on delete, by command, and afterwards.
 
 use clerk_sync::clerk::{ClerkId, EventId, SignedEvent};
 use clerk_sync::store::{
@@ -17,10 +17,10 @@ super::both_arms! {
     a_deleted_user_is_a_bare_tombstone_whatever_the_order
     an_event_for_an_erased_user_is_stale_and_writes_nothing
     payloads_of_a_deleted_user_go_with_the_profile
-    who_was_deleted_before_is_erased_afterwards
+    a_user_deleted_earlier_is_erased_afterwards
     a_payload_that_came_beside_an_erasure_is_erased_afterwards
-    erasing_by_hand_is_for_good_where_the_user_is_deleted
-    a_forgotten_user_begins_anew
+    erasing_by_command_is_permanent_if_the_user_is_deleted
+    a_forgotten_user_can_be_created_again
 }
 
 const SCRUB: Keep = Keep {
@@ -208,7 +208,7 @@ async fn payloads_of_a_deleted_user_go_with_the_profile(place: Place) {
     assert!(line(&store, "msg_other").await.payload.is_some());
 }
 
-async fn who_was_deleted_before_is_erased_afterwards(place: Place) {
+async fn a_user_deleted_earlier_is_erased_afterwards(place: Place) {
     let keeping = place.migrated().await;
     for n in 0..5 {
         let user = format!("user_{n}");
@@ -262,7 +262,7 @@ async fn a_payload_that_came_beside_an_erasure_is_erased_afterwards(place: Place
     );
 }
 
-async fn erasing_by_hand_is_for_good_where_the_user_is_deleted(place: Place) {
+async fn erasing_by_command_is_permanent_if_the_user_is_deleted(place: Place) {
     let store = place.migrated().await;
     apply(
         &store,
@@ -328,7 +328,7 @@ async fn erasing_by_hand_is_for_good_where_the_user_is_deleted(place: Place) {
 }
 
 /// Clerk's "Send Example" always uses the same IDs, and its delete would shut them out for ever.
-async fn a_forgotten_user_begins_anew(place: Place) {
+async fn a_forgotten_user_can_be_created_again(place: Place) {
     let store = place.store(SCRUB);
     store.migrate().await.unwrap();
     apply(

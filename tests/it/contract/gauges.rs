@@ -1,5 +1,4 @@
-//! What the metrics ask both stores for: right, and from an index alone, however many rows there
-//! are.
+//! The gauges of both stores are right, and are read from an index alone with any number of rows.
 
 use clerk_sync::clerk::EventId;
 use sqlx::{AssertSqlSafe, Executor, Row};

@@ -35,7 +35,7 @@ struct Case {
     name: &'static str,
     sql: &'static str,
     values: String,
-    /// What may be read; nothing where the question counts, and is asked seldom.
+    /// Pages that may be read; `None` for a query that counts and is rare.
     pages_max: Option<f64>,
 }
 
@@ -53,7 +53,7 @@ fn by(name: &'static str, values: &str) -> Case {
     case(name, USERS, format!("{values}, 51"))
 }
 
-/// What a person typed, as the store makes it of that: first whether it is common, then the users.
+/// The two queries of a search: first whether the term is common, then the users.
 fn search(
     name: &'static str,
     [q, phone, first, last]: [&str; 4],
@@ -152,7 +152,7 @@ fn of_searches(users: u64) -> Vec<Case> {
         ),
         search("q, first and last name", both, true, users),
         one("q, one letter that 1 of 4 begins with", "a", "a", true),
-        one("q that finds nobody", "zzz", "zzz", false),
+        one("q that finds no user", "zzz", "zzz", false),
     ];
     searches.into_iter().flatten().collect()
 }
@@ -320,7 +320,7 @@ fn size() -> (u64, u64, bool) {
 }
 
 #[tokio::test]
-async fn no_question_reads_a_whole_table() {
+async fn no_query_reads_a_whole_table() {
     let (users, events, is_large) = size();
     let database = TestDatabase::create().await;
     let mut connection = filled(&database, users, events).await;

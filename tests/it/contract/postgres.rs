@@ -1,4 +1,4 @@
-//! What only PostgreSQL can get wrong: collations, neighbors in the database, and wires.
+//! Tests of PostgreSQL alone: collations, other tables in the database, and connections.
 
 use clerk_sync::clerk::{ClerkId, EventType, SignedEvent};
 use clerk_sync::sample::Person;
@@ -181,7 +181,7 @@ pub(super) async fn waiting(watcher: &mut PgConnection) -> i64 {
         .unwrap()
 }
 
-/// What a write sees of its row is older than what it meets there.
+/// Another write changes the row after this one has read it.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_that_loses_to_one_that_came_meanwhile_is_stale() {
     let database = TestDatabase::create().await;
@@ -217,21 +217,20 @@ async fn an_event_that_loses_to_one_that_came_meanwhile_is_stale() {
     );
 }
 
-/// What came between has won where the record says so, whatever this write saw before: of a delete
-/// beside a profile, of a profile beside a delete, of one that is between two of this write, and of
-/// rows that were not there yet.
+/// Another write commits in between. The outcomes must be those of the final row: for a delete
+/// beside a profile, a profile beside a delete, a version between two of this write, and new rows.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_recorded_is_what_the_statement_did() {
+async fn the_record_says_what_the_statement_did() {
     let database = TestDatabase::create().await;
     let store = migrated(&database).await;
     let mut watcher = database.connect().await;
-    // Holds a write once it has its row, as long as somebody has the lock.
+    // Holds a write once it has its row, as long as another session has the lock.
     let trigger = "create function public.hold() returns trigger language plpgsql as $$
             begin perform pg_advisory_xact_lock_shared(7); return new; end $$;
         create trigger hold after insert or update on clerk.users for each row execute function public.hold()";
     watcher.execute(trigger).await.unwrap();
     let (applied, stale) = (Outcome::Applied, Outcome::Stale);
-    // What is there, what comes between, what this write brings, and what each of it came to.
+    // The events before, those of the other write, those of this write, and its outcomes.
     type Events = Vec<SignedEvent>;
     let cases: Vec<(Events, Events, Events, Vec<Outcome>)> = vec![
         (
@@ -366,7 +365,7 @@ async fn a_commit_is_on_disk_in_a_database_that_commits_asynchronously() {
 }
 
 #[tokio::test]
-async fn a_refusal_names_the_place_and_quotes_nobody() {
+async fn a_rejected_write_names_the_constraint_and_quotes_no_value() {
     let database = TestDatabase::create().await;
     let store = migrated(&database).await;
     let mut connection = database.connect().await;

@@ -17,7 +17,7 @@ use crate::support::proxy::Proxy;
 /// A machine that loses power ends no connection: the next one may work at once, and must be used.
 /// Takes as long as the store waits for an answer, 35 s.
 #[tokio::test(flavor = "multi_thread")]
-async fn connections_that_go_dead_hold_nothing_up() {
+async fn dead_connections_delay_nothing() {
     let database = TestDatabase::create().await;
     let (url, proxy) = through_a_proxy(&database.url()).await;
     let store = open(&url);
@@ -39,7 +39,7 @@ async fn connections_that_go_dead_hold_nothing_up() {
         .collect();
     let user = ClerkId::new("user_1").unwrap();
     let questions = join_all((0..4).map(|_| store.user(&user)));
-    // Who asks goes away, as at a shutdown; who writes waits for an answer.
+    // The reader is dropped, as at a shutdown; the writer waits for its answer.
     tokio::select! {
         _ = questions => panic!("an answer came in spite of the lock"),
         () = until("all seven wait for the lock", async || waiting(&mut watcher).await == 7) => proxy.go_dead(),
@@ -60,10 +60,9 @@ async fn connections_that_go_dead_hold_nothing_up() {
     .await;
 }
 
-/// The same for connections that nobody used at the time: each is found out in no more than
-/// seconds.
+/// The same for idle connections: each dead one is detected within seconds.
 #[tokio::test(flavor = "multi_thread")]
-async fn idle_connections_that_go_dead_hold_nothing_up() {
+async fn idle_connections_that_die_delay_nothing() {
     let database = TestDatabase::create().await;
     let (url, proxy) = through_a_proxy(&database.url()).await;
     let store = open(&url);
@@ -152,7 +151,7 @@ async fn a_server_that_only_reads_is_waited_for_and_left_for_one_that_writes() {
     )
     .await;
     only_reads(&mut outside, "off").await;
-    // Nobody ends the connections that there are: the store itself leaves them.
+    // The server ends no connection: the store itself leaves them.
     until("it may be written to again", async || {
         store.usable().await.is_ok()
     })

@@ -85,7 +85,7 @@ async fn a_row_that_the_database_drops_without_an_error_is_no_acknowledgement() 
                 .unwrap();
         }
     }
-    // What alters no row needs none.
+    // A write that changes no row needs no row.
     let nul =
         "create trigger n before update on clerk.users for each row execute function public.nul()";
     outside.execute(nul).await.unwrap();

@@ -1,5 +1,4 @@
-//! What people and programs ask both stores: who is it, what did each event do and why, and how
-//! much there is of everything.
+//! The queries of both stores: search of users, the history of a user with reasons, and counts.
 
 mod history;
 
@@ -19,17 +18,17 @@ super::both_arms! {
     postgresql: crate::contract::store::Place::Postgres(crate::support::database::TestDatabase::create().await),
     sqlite: crate::contract::store::Place::Sqlite(crate::support::app::tempdir::TempDir::new());
 
-    users_are_found_by_the_beginning_of_what_people_know
+    users_are_found_by_the_start_of_a_name_or_address
     case_does_not_count_in_any_script
     a_search_is_paged_like_any_list
-    what_many_have_in_common_is_found_too
-    a_history_tells_every_event_of_one_user
+    a_name_that_many_users_share_is_found
+    a_history_lists_every_event_of_one_user
     a_history_is_paged_while_events_come
     the_version_that_was_there_is_noted_and_stays_noted
-    a_history_names_the_fields_that_changed_where_payloads_are_kept
+    a_history_names_the_changed_fields_if_payloads_are_kept
     everything_is_counted_by_status_and_type
     failed_events_are_counted_by_code
-    the_last_hour_is_told_minute_by_minute
+    the_last_hour_is_counted_minute_by_minute
 }
 
 async fn apply(store: &Store, events: &[SignedEvent]) {
@@ -64,7 +63,7 @@ async fn found(store: &Store, q: &str) -> Vec<String> {
     listing.rows.into_iter().map(|user| user.clerk_id).collect()
 }
 
-async fn users_are_found_by_the_beginning_of_what_people_know(place: Place) {
+async fn users_are_found_by_the_start_of_a_name_or_address(place: Place) {
     let store = place.migrated().await;
     let ada = json!({
         "email_addresses": email("Ada.L@Example.com"), "primary_email_address_id": "e", "first_name": "Ada", "last_name": "Van Dyk",
@@ -261,7 +260,7 @@ async fn a_search_is_paged_like_any_list(place: Place) {
 
 /// So many who begin alike that they are looked for in another way, and one among them who is alone
 /// with the rest of the name.
-async fn what_many_have_in_common_is_found_too(place: Place) {
+async fn a_name_that_many_users_share_is_found(place: Place) {
     let store = place.migrated().await;
     let name = |n: usize| {
         if n == 1234 {
@@ -373,7 +372,7 @@ async fn failed_events_are_counted_by_code(place: Place) {
     assert_eq!(store.last_received_at().await.unwrap().unwrap().0, at(9));
 }
 
-async fn the_last_hour_is_told_minute_by_minute(place: Place) {
+async fn the_last_hour_is_counted_minute_by_minute(place: Place) {
     let store = place.migrated().await;
     let now = now();
     let before = |ms: i64| Timestamp::from_ms(now.ms() - ms).unwrap();
@@ -427,7 +426,7 @@ async fn the_last_hour_is_told_minute_by_minute(place: Place) {
     assert_eq!(recent.lag_series.len(), 30);
     assert_eq!(recent.lag_series[14].lag.count, 2);
 
-    // What was tried again says nothing about the lag.
+    // A retried event does not count for the lag.
     let again = received(&update("msg_6", "user_6", 1), before(60_000));
     fail(&store, std::slice::from_ref(&again)).await;
     apply(&store, &[again]).await;

@@ -68,7 +68,7 @@ on_both_queues! {
         }
     }
 
-    async fn what_is_not_acknowledged_is_delivered_again(arm: &Arm) {
+    async fn an_unacknowledged_event_is_delivered_again(arm: &Arm) {
         let queue = arm.open().await;
         let sent = names("msg", 20);
         publish_all(&queue, &sent).await;
@@ -85,7 +85,7 @@ on_both_queues! {
         assert_eq!(again.into_iter().collect::<BTreeSet<_>>(), sent);
     }
 
-    async fn what_is_acknowledged_is_not_delivered_again(arm: &Arm) {
+    async fn an_acknowledged_event_is_not_delivered_again(arm: &Arm) {
         let queue = arm.open().await;
         let sent = names("msg", 20);
         publish_all(&queue, &sent).await;
@@ -95,7 +95,7 @@ on_both_queues! {
         assert_nothing_comes(&mut consumer(&queue, 7)).await;
     }
 
-    async fn what_is_acknowledged_is_gone_after_a_new_start(arm: &Arm) {
+    async fn an_acknowledged_event_is_gone_after_a_restart(arm: &Arm) {
         let queue = arm.open().await;
         publish_all(&queue, &names("done", 5)).await;
         drain(&mut consumer(&queue, 5), 5).await;
@@ -113,19 +113,19 @@ on_both_queues! {
         let queue = arm.open().await;
         let mut consumer_1 = consumer(&queue, 1);
         // Three batches in flight, in this order.
-        let mut in_hand = Vec::new();
+        let mut in_flight = Vec::new();
         for id in ["msg_a", "msg_b", "msg_c"] {
             publish(&queue, event(id)).await;
             if id != "msg_c" {
                 let batch = next(&mut consumer_1).await;
                 assert_eq!(ids(&batch), [id]);
-                in_hand.push(batch);
+                in_flight.push(batch);
             }
         }
         // The second is acknowledged, the first is not.
-        let second = in_hand.pop().unwrap();
+        let second = in_flight.pop().unwrap();
         consumer_1.ack(second).await.unwrap();
-        drop(in_hand);
+        drop(in_flight);
         drop(consumer_1);
 
         let mut consumer_2 = consumer(&queue, 1);
@@ -134,7 +134,7 @@ on_both_queues! {
         assert_nothing_comes(&mut consumer_2).await;
     }
 
-    async fn a_batch_is_what_waits_up_to_its_limit(arm: &Arm) {
+    async fn a_batch_has_the_waiting_events_up_to_its_limit(arm: &Arm) {
         let queue = arm.open().await;
         let mut consumer = consumer(&queue, 10);
         // A broker that gets little of the processor hands them over one by one, and then none
@@ -221,7 +221,7 @@ on_both_queues! {
         let sent = names("msg", 50);
         publish_all(&queue, &sent).await;
         let mut stopped = consumer(&queue, 10);
-        let in_hand = next(&mut stopped).await;
+        let in_flight = next(&mut stopped).await;
         stopped.stop().await;
         let mut seen = Vec::new();
         while let Some(batch) = timeout(DEADLINE, stopped.next_batch()).await.expect("it ends") {
@@ -230,8 +230,8 @@ on_both_queues! {
         }
         assert!(stopped.next_batch().await.is_none(), "and stays at its end");
         // A batch that was in flight all the time can still be acknowledged.
-        seen.extend(ids(&in_hand));
-        stopped.ack(in_hand).await.unwrap();
+        seen.extend(ids(&in_flight));
+        stopped.ack(in_flight).await.unwrap();
         drop(stopped);
 
         let mut other = consumer(&queue, 10);
@@ -302,7 +302,7 @@ on_both_queues! {
         assert_eq!(seen.into_iter().collect::<BTreeSet<_>>(), sent);
     }
 
-    async fn who_asked_for_a_publish_may_go_away(arm: &Arm) {
+    async fn the_caller_of_a_publish_may_go_away(arm: &Arm) {
         let queue = arm.open().await;
         let (kept, dropped) = (names("kept", 100), names("dropped", 100));
         let give_up = async |id: &String| {
@@ -321,7 +321,7 @@ on_both_queues! {
         }
     }
 
-    async fn depth_counts_what_waits(arm: &Arm) {
+    async fn depth_counts_the_waiting_events(arm: &Arm) {
         let queue = arm.open().await;
         until("nothing waits", async || queue.depth().await.is_ok_and(|depth| depth == 0)).await;
         publish_all(&queue, &names("msg", 25)).await;

@@ -21,8 +21,8 @@ use crate::support::queues::{
     publish_all, ready, reason, taking,
 };
 
-/// What must be answered without asking the broker. It takes microseconds; a loaded machine gets
-/// its due.
+/// Limit for an answer without a request to the broker. It takes microseconds; the rest is for a
+/// loaded machine.
 const AT_ONCE: Duration = Duration::from_millis(500);
 
 pub async fn put(channel: &Channel, queue: String, properties: BasicProperties, body: &[u8]) {
@@ -41,7 +41,7 @@ pub async fn put(channel: &Channel, queue: String, properties: BasicProperties, 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_topology_is_what_the_contract_says() {
+async fn the_topology_matches_the_contract() {
     Arm::rabbitmq(async |arm| {
         ready(&arm.open().await).await;
         // Again, where it is all there.
@@ -102,7 +102,7 @@ async fn the_topology_is_what_the_contract_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_is_what_the_contract_says() {
+async fn a_message_matches_the_contract() {
     Arm::rabbitmq(async |arm| {
         let queue = arm.open().await;
         publish(
@@ -211,7 +211,7 @@ async fn another_topology_is_named_and_left_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ok_is_exactly_what_a_full_queue_took() {
+async fn publish_returns_ok_only_for_what_a_full_queue_accepted() {
     const CONCURRENT: usize = 300;
     const LENGTH_MAX: usize = 150;
     Arm::rabbitmq(async |arm| {
@@ -256,7 +256,7 @@ async fn ok_is_exactly_what_a_full_queue_took() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_no_binding_takes_is_kept() {
+async fn an_event_that_no_binding_matches_is_kept() {
     Arm::rabbitmq(async |arm| {
         let queue = arm.open().await;
         ready(&queue).await;
@@ -273,7 +273,7 @@ async fn what_no_binding_takes_is_kept() {
 /// lapin can pin a returned message on another one's confirm, so they are distinguished by ID,
 /// under load.
 #[tokio::test(flavor = "multi_thread")]
-async fn unroutable_is_exactly_what_nothing_took() {
+async fn exactly_the_events_without_a_queue_are_unroutable() {
     Arm::rabbitmq(async |arm| {
         let queue = arm.open().await;
         ready(&queue).await;
@@ -364,7 +364,7 @@ async fn a_thread_publishes_for_itself_and_its_end_disturbs_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_only_publishes_notices_that_a_queue_or_an_exchange_was_deleted() {
+async fn a_publisher_notices_that_a_queue_or_an_exchange_was_deleted() {
     Arm::rabbitmq(async |arm| {
         let (queue, namespace) = (arm.open().await, arm.namespace());
         publish_all(&queue, &names("before", 3)).await;
@@ -409,11 +409,11 @@ async fn a_broker_that_cannot_be_used_is_explained_without_secrets() {
     let userinfo = good.split_once("://").unwrap().1.split_once('@').unwrap().0;
     let wrong_password = good.replacen(userinfo, "guest:sesame", 1);
     let wrong_vhost = format!("{}/sesame-street", good.rsplit_once('/').unwrap().0);
-    let nobody_there = "amqp://guest:sesame@127.0.0.1:1/%2f".to_string();
+    let closed_port = "amqp://guest:sesame@127.0.0.1:1/%2f".to_string();
     for (url, expected) in [
         (wrong_password, "refuses this user"),
         (wrong_vhost, "virtual host"),
-        (nobody_there, "no connection to RabbitMQ"),
+        (closed_port, "no connection to RabbitMQ"),
     ] {
         Arm::rabbitmq(async |arm| {
             let queue = arm.open_at(&url).await;

@@ -13,8 +13,8 @@ use crate::support::broker;
 use crate::support::queues::{Arm, event, names, publish, publish_all, ready, reason};
 use crate::support::wire::Proxy;
 
-/// What must be answered without asking the broker. It takes microseconds; a loaded machine gets
-/// its due.
+/// Limit for an answer without a request to the broker. It takes microseconds; the rest is for a
+/// loaded machine.
 const AT_ONCE: Duration = Duration::from_millis(500);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -95,7 +95,7 @@ async fn a_silent_broker_is_given_up_in_time() {
             queue.publish(event("msg_after")).await.is_ok()
         })
         .await;
-        // Nothing is known of the old connection, so it goes.
+        // The state of the old connection is unknown, so it is closed.
         until("it connects again", async || proxy.connections() > 1).await;
     })
     .await;
@@ -177,7 +177,7 @@ async fn a_close_waits_for_what_is_in_flight_but_not_for_long() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_broker_that_is_silent_from_the_start_is_known_to_be_away_soon() {
+async fn a_broker_that_is_silent_from_the_start_is_soon_reported_as_unavailable() {
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("amqp://guest:guest@{}/%2f", silent.local_addr().unwrap());
     let accepting = tokio::spawn(async move {
@@ -232,7 +232,7 @@ async fn publishing_goes_on_after_the_broker_closed_the_connection() {
         let publish = async {
             let mut taken = BTreeSet::new();
             let mut round = 0;
-            // Not as fast as it can: all of it is read back one by one.
+            // Slowly: all messages are read back one by one.
             let mut pace = tokio::time::interval(Duration::from_millis(20));
             while !closed.load(Ordering::SeqCst) {
                 pace.tick().await;

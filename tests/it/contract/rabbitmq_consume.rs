@@ -26,19 +26,19 @@ async fn a_batch_of_a_closed_connection_is_delivered_again() {
         publish_all(&queue, &sent).await;
         let mut consumer = consumer(&queue, 10);
         // All are in flight, so that later events come from another connection.
-        let mut in_hand = Vec::new();
-        while in_hand
+        let mut in_flight = Vec::new();
+        while in_flight
             .iter()
             .map(|batch: &Batch| batch.events.len())
             .sum::<usize>()
             < sent.len()
         {
-            in_hand.push(next(&mut consumer).await);
+            in_flight.push(next(&mut consumer).await);
         }
         broker::close_connections(arm.namespace().name(), "consume");
         // The same consumer is built again, and the old batch means nothing to it.
         let again = next(&mut consumer).await;
-        for batch in in_hand {
+        for batch in in_flight {
             consumer.ack(batch).await.unwrap_err();
         }
         let mut seen: BTreeSet<_> = ids(&again).into_iter().collect();
@@ -60,11 +60,10 @@ async fn a_stop_ends_a_consumer_whose_last_batch_is_not_full() {
         let mut consumer = consumer(&queue, 10);
         publish_all(&queue, &names("first", 1)).await;
         drain(&mut consumer, 1).await;
-        // Nothing is prefetched before the first one is known to be harmless.
+        // No event is prefetched before the first one is known to be harmless.
         assert_nothing_comes(&mut consumer).await;
         publish_all(&queue, &names("prefetched", 5)).await;
-        // Nothing is left at the broker: all five are on their way before the answer to the stop
-        // is.
+        // The queue is empty: all five were sent before the answer to the stop.
         until("they were prefetched", async || {
             arm.namespace().ready("users").await == Some(0)
         })
@@ -122,7 +121,7 @@ async fn a_deleted_queue_is_declared_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_delivered_too_often_is_a_dead_letter() {
+async fn an_event_that_is_delivered_too_often_is_a_dead_letter() {
     Arm::rabbitmq(async |arm| {
         let queue = arm.open().await;
         publish(&queue, event("msg_poison")).await;

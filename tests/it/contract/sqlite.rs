@@ -1,5 +1,5 @@
-//! What only SQLite can get wrong: a file that is missing, empty or another's, who reads beside a
-//! writer, and plans.
+//! Tests of SQLite alone: a missing, empty or foreign file, readers beside a writer, and query
+//! plans.
 
 use std::path::Path;
 
@@ -41,7 +41,7 @@ fn incompatible<T>(result: Result<T, StoreError>) -> String {
 }
 
 #[tokio::test]
-async fn a_question_never_makes_the_file() {
+async fn a_query_never_creates_the_file() {
     let directory = TempDir::new();
     let path = directory.path().join("users.db");
     let store = open(&path);
@@ -130,7 +130,7 @@ async fn one_reads_while_another_writes_and_a_second_writer_waits() {
 
 /// A file from before there was a lower case of every script.
 #[tokio::test]
-async fn rows_that_are_there_are_found_in_any_case_after_the_migration() {
+async fn existing_rows_are_found_in_any_letter_case_after_the_migration() {
     let directory = TempDir::new();
     let path = directory.path().join("users.db");
     let store = open(&path);

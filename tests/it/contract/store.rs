@@ -1,4 +1,4 @@
-//! What both stores promise.
+//! The contract of both stores.
 
 mod filters;
 mod outcomes;
@@ -272,7 +272,7 @@ async fn the_earliest_delete_stays_and_a_late_update_fills_the_tombstone(place: 
 async fn a_write_is_all_or_nothing(place: Place) {
     let store = place.migrated().await;
     let mut write = plan(&[update("msg_1", "user_1", 10), update("msg_2", "user_2", 10)]);
-    // What the database refuses, behind the door that keeps such things out.
+    // A value that the database rejects, and that validation would not let through.
     match &place {
         Place::Postgres(_) => {
             let profile = &mut write.changes[1].profile.as_mut().unwrap().1;

@@ -243,7 +243,7 @@ fn check_refusal(rejection: &Rejection, text: &str) -> Result<(), TestCaseError>
     Ok(())
 }
 
-/// What is read can be stored, and is what another reader of JSON finds there.
+/// A parsed body can be stored, and another JSON parser reads the same values.
 fn check_event(event: &SignedEvent, read: &Event) -> Result<(), TestCaseError> {
     let is_plausible = |time: Timestamp| time.ms() <= event.sent_at().ms() + AHEAD_MAX_MS;
     prop_assert!(is_plausible(read.occurred_at));

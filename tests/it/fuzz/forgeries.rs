@@ -1,4 +1,4 @@
-//! A million requests that nobody signed, each close to one that somebody did: none is accepted.
+//! A million requests with forged signatures, each close to a genuine one: none is accepted.
 
 use std::thread;
 
@@ -15,7 +15,7 @@ use super::genuine::{Genuine, Request, now_s, receive, verifier};
 const FORGERIES: u32 = 1_000_000;
 const THREADS: u32 = 2;
 
-/// What a thread saw.
+/// The results of one thread.
 #[derive(Default)]
 struct Seen {
     /// Refused before any signature was looked at.
@@ -89,7 +89,7 @@ fn forge(rng: &mut StdRng, request: &mut Request, all: &[Genuine]) {
         4 => spoil(rng, &mut request.signature),
         5 => write_another_id(rng, &mut request.id),
         6 => write_another_time(rng, &mut request.timestamp),
-        7..=9 => write_signature_anew(rng, request, all),
+        7..=9 => write_another_signature(rng, request, all),
         10 => take_from_another(rng, request, all),
         _ => move_the_boundaries(rng, request),
     }
@@ -109,7 +109,7 @@ fn spoil(rng: &mut StdRng, bytes: &mut Vec<u8>) {
     }
 }
 
-/// Another ID of the characters that are allowed, so that only the signature can tell.
+/// Another ID of the characters that are allowed, so that only the signature shows it.
 fn write_another_id(rng: &mut StdRng, id: &mut Vec<u8>) {
     let letter = *b"abcXYZ019_-".choose(rng).unwrap();
     if id.is_empty() || rng.random() {
@@ -136,7 +136,7 @@ fn write_another_time(rng: &mut StdRng, timestamp: &mut Vec<u8>) {
 }
 
 /// Signatures that are nearly right, or right but written otherwise.
-fn write_signature_anew(rng: &mut StdRng, request: &mut Request, all: &[Genuine]) {
+fn write_another_signature(rng: &mut StdRng, request: &mut Request, all: &[Genuine]) {
     // That of the request's own body where there is one: the others would not be close.
     let own = all
         .iter()
@@ -219,8 +219,7 @@ fn take_from_another(rng: &mut StdRng, request: &mut Request, all: &[Genuine]) {
     }
 }
 
-/// What is signed stays the same, to the byte; only where the ID ends and the body begins is
-/// another place.
+/// Keeps the signed bytes, and moves the boundaries between ID, timestamp and body.
 fn move_the_boundaries(rng: &mut StdRng, request: &mut Request) {
     let signed = [&*request.id, &*request.timestamp, &*request.body].join(&b'.');
     let dots: Vec<usize> = (0..signed.len())

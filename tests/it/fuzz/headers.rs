@@ -157,7 +157,7 @@ fn request(headers: &[Header], body: &[u8]) -> Option<Request> {
 }
 
 #[test]
-fn random_headers_are_taken_only_where_they_say_the_same_as_genuine_ones() {
+fn random_headers_are_accepted_only_if_they_mean_the_same_as_genuine_ones() {
     let (all, verifier) = (Genuine::all(), verifier());
     let ends = RefCell::new(BTreeMap::<_, u32>::new());
     let cases = (

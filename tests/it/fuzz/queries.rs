@@ -128,7 +128,7 @@ fn written(pairs: &[(String, String, bool)]) -> String {
     let pair = |(name, value, all): &(String, String, bool)| {
         let has_plus = matches!(name.as_str(), "email" | "phone" | "q");
         let value = escape(value, *all, if has_plus { b'+' } else { b' ' });
-        // A name of ours that is escaped is one of ours no less, but nobody writes it so.
+        // An escaped name of ours means the same, but no client escapes it.
         format!("{}={value}", escape(name, *all && !has_plus, b' '))
     };
     pairs.iter().map(pair).collect::<Vec<_>>().join("&")
@@ -211,7 +211,7 @@ fn random_query_strings_are_read_or_refused_in_words_that_hold_nothing_of_them()
     );
 }
 
-/// What is read is what was asked, however it was escaped; of a name that comes twice, the last.
+/// Values are read as they were sent, in any escaping; of a repeated name, the last one counts.
 /// Only NUL is refused.
 #[test]
 fn random_texts_come_out_of_a_query_string_as_they_went_in() {

@@ -175,7 +175,7 @@ impl Edit {
         (place, change).prop_map(|(place, change)| Self { place, change })
     }
 
-    /// Changes nothing where the place is not there.
+    /// Changes nothing if the tree has no such place.
     pub fn apply(&self, tree: &mut Tree) {
         let nth = |tree: &Tree, index: &Index| match tree.below() {
             0 => None,

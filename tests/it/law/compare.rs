@@ -67,8 +67,8 @@ pub(super) async fn compare_lines(model: &Model, store: &Store) -> Result<(), Te
     Ok(())
 }
 
-/// Which of two workers comes first decides who is stale, but not how often an event was seen, nor
-/// what failed, nor that whoever won was applied.
+/// The order of two workers decides which events are stale. It does not change how often an event
+/// was delivered, which events failed, and that the newest was applied.
 pub(super) async fn compare_counts(model: &Model, store: &Store) -> Result<(), TestCaseError> {
     for (id, expected) in &model.lines {
         let line = line(store, id).await?;
@@ -95,7 +95,7 @@ pub(super) async fn compare_counts(model: &Model, store: &Store) -> Result<(), T
     Ok(())
 }
 
-/// Whoever came first: what is stale is so behind a version of the same user that is no older.
+/// In any order: an event is stale only behind a version of the same user that is not older.
 pub(super) async fn compare_reasons(
     events: &[SignedEvent],
     store: &Store,

@@ -20,7 +20,7 @@ enum Step {
         user: u8,
         updated_ms: i64,
     },
-    /// What `reconcile` says of somebody whom it misses at Clerk.
+    /// `reconcile` finds that Clerk does not have this user.
     Missed {
         user: u8,
         missed_ms: i64,
@@ -134,7 +134,7 @@ fn readings_of_the_list_and_events_come_to_one_row_in_any_order() {
     runner(64).run(&steps(), agree).unwrap();
 }
 
-/// Told without the join: the newest `updated_at` wins, and of those an event, where there is one.
+/// Computed without the join: the newest `updated_at` wins; of equal ones, an event wins.
 fn must_be_right(
     writes: &[Write],
     id: &ClerkId,

@@ -277,7 +277,7 @@ async fn many_events_are_replayed_or_discarded_by_filter_in_portions() {
     assert!(app.user("user_1").await.is_none());
 }
 
-/// Whatever does not say which events means none of them.
+/// A request without a selection selects no events.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_without_a_selection_is_rejected() {
     let place = Place::embedded();

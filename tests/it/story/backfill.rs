@@ -393,7 +393,7 @@ async fn a_user_who_cannot_be_read_or_written_is_named_and_stops_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn users_who_sign_up_or_leave_during_the_run_do_no_harm() {
+async fn users_who_sign_up_or_leave_during_the_run_cause_no_error() {
     let place = Place::embedded();
     let clerk = ClerkInstance::with_users(5, 12).await;
     // The cursor of the second page, and three before it, leave when it is asked for; somebody

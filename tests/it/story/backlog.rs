@@ -7,7 +7,7 @@ use crate::support::app::{App, Place, until};
 use crate::support::broker;
 use crate::support::history::{EPOCH_MS, event};
 
-/// So many that a worker with all of them in memory is told from one with a part.
+/// Enough to distinguish a worker with all of them in memory from one with a part.
 const EVENTS: usize = 300;
 
 /// As large as a receiver lets one be, less the rest of the body.

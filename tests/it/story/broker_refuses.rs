@@ -13,7 +13,7 @@ use crate::support::app::{App, Place, SECRET, until};
 
 const CONCURRENT: usize = 300;
 const ROUNDS: usize = 4;
-/// What the queue holds before it refuses.
+/// Capacity of the queue before it refuses.
 const LENGTH_MAX: usize = 150;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -163,7 +163,7 @@ async fn a_deleted_exchange_is_declared_again_and_no_2xx_is_lost() {
         .into_iter()
         .collect();
     assert!(stored.contains("msg_probe"), "the queue is bound again");
-    // What comes between the exchange's declaration and the binding is kept there.
+    // An event between the declaration of the exchange and the binding is kept there.
     stored.extend(place.namespace().take_all("unrouted").await);
     let lost: Vec<_> = acknowledged.difference(&stored).collect();
     assert!(lost.is_empty(), "lost: {lost:?}");

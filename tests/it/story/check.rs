@@ -1,4 +1,4 @@
-//! `check` says what is there and what is missing, each with its mend, and changes nothing.
+//! `check` says what is there and what is missing, each with its fix, and changes nothing.
 
 mod clerk_api;
 mod rabbitmq;
@@ -26,7 +26,7 @@ struct Said {
 }
 
 impl Said {
-    /// The findings of a check, as `severity: what → mend`.
+    /// The findings of a check, as `severity: what → fix`.
     fn of(&self, check: &str) -> Vec<String> {
         let of = self
             .findings
@@ -94,7 +94,7 @@ fn check(place: &Place, arguments: &[&str], variables: &[(&str, &str)]) -> Said 
         assert_eq!(
             severity == "ok",
             finding["mend"].is_null(),
-            "what is not good has its mend: {finding}"
+            "every finding but `ok` has a fix: {finding}"
         );
     }
     let heads = lines
@@ -113,7 +113,7 @@ fn check(place: &Place, arguments: &[&str], variables: &[(&str, &str)]) -> Said 
     ] {
         let stream = String::from_utf8_lossy(stream);
         for secret in [SECRET, SECOND_SECRET, KEY, TOKEN, "sesame"] {
-            assert!(!stream.contains(secret), "a secret is told: {stream}");
+            assert!(!stream.contains(secret), "a secret is printed: {stream}");
         }
     }
     assert_eq!(json.status.code(), text.status.code());
@@ -156,7 +156,7 @@ fn nothing_at_the_broker(place: &Place) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn servers_that_are_ready_are_found_so() {
+async fn check_reports_that_servers_are_ready() {
     let place = Place::servers().await;
     assert!(place.serve().await.stop().success());
     let said = check(&place, &[], &[]);
@@ -234,7 +234,7 @@ async fn servers_that_are_ready_are_found_so() {
 }
 
 #[tokio::test]
-async fn an_embedded_place_is_asked_and_not_made() {
+async fn check_reads_embedded_files_and_creates_none() {
     let place = Place::embedded();
     let said = check(&place, &[], &[]);
     assert_eq!(said.status, 0, "{:#?}", said.findings);
@@ -295,7 +295,7 @@ async fn an_embedded_place_is_asked_and_not_made() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_schema_that_is_missing_old_or_newer_is_told_with_what_to_do() {
+async fn a_schema_that_is_missing_old_or_newer_is_reported_with_what_to_do() {
     let place = Place::servers().await;
     let said = check(&place, &[], &[]);
     assert_eq!(said.status, 1);
@@ -342,7 +342,7 @@ async fn a_schema_that_is_missing_old_or_newer_is_told_with_what_to_do() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_part_that_is_away_hides_no_other() {
+async fn an_unavailable_server_hides_no_other_finding() {
     let place = Place::servers().await;
     let namespace = place.namespace().name().to_owned();
     place.succeed(&["migrate"]);
@@ -426,7 +426,7 @@ async fn a_part_that_is_away_hides_no_other() {
 /// A role that the server does not know.
 fn absent_role(place: &Place) -> String {
     let mut url = reqwest::Url::parse(&database(place).url()).unwrap();
-    url.set_username("nobody_of_this_name").unwrap();
+    url.set_username("absent_role").unwrap();
     url.set_password(Some("sesame")).unwrap();
     url.to_string()
 }

@@ -69,7 +69,7 @@ async fn replay(place: Place) {
         "a dry run changes nothing"
     );
 
-    // What made the event fail is mended: here by a later time of delivery.
+    // The cause of the failure is fixed: here by a later time of delivery.
     place_sent_at_later(&place, "msg_ahead").await;
     let done: Value =
         serde_json::from_str(&place.succeed(&["events", "replay", "--all", "--json"])).unwrap();
@@ -134,7 +134,7 @@ async fn place_sent_at_later(place: &Place, id: &str) {
 }
 
 #[tokio::test]
-async fn users_are_found_by_what_people_know_of_them() {
+async fn users_are_found_by_email_username_and_external_id() {
     let place = Place::embedded();
     let app = place.serve().await;
     let body = r#"{"data":{"email_addresses":[{"email_address":"Ada@Example.com","id":"idn_1","verification":{"status":"verified"}}],"external_id":"ext_7","first_name":"Ada","id":"user_1","primary_email_address_id":"idn_1","updated_at":1795172400018,"username":"ada"},"timestamp":1795172400033,"type":"user.created"}"#;
@@ -192,7 +192,7 @@ async fn users_are_found_by_what_people_know_of_them() {
 }
 
 #[tokio::test]
-async fn twenty_thousand_events_come_to_the_newest_version_of_each_user() {
+async fn twenty_thousand_events_end_in_the_newest_version_of_each_user() {
     let place = Place::servers().await;
     // Payloads are kept, so that the newest version can be read from what was sent.
     let variables = [
@@ -252,7 +252,7 @@ async fn twenty_thousand_events_come_to_the_newest_version_of_each_user() {
 }
 
 #[tokio::test]
-async fn a_wrong_setting_stops_the_program_with_one_line_that_says_what_would_be_right() {
+async fn a_wrong_setting_stops_the_program_and_one_line_says_what_is_valid() {
     let place = Place::embedded();
     let secret_twice = [
         ("CLERK_WEBHOOK_SIGNING_SECRET", SECRET),
@@ -365,7 +365,7 @@ fn free_port() -> u16 {
 }
 
 #[tokio::test]
-async fn migrate_says_what_it_did_and_check_only_looks() {
+async fn migrate_says_what_it_did_and_check_changes_nothing() {
     let place = Place::servers().await;
     let run = |arguments: &[&str]| {
         let output = place.run(arguments);
@@ -385,7 +385,7 @@ async fn migrate_says_what_it_did_and_check_only_looks() {
 }
 
 #[tokio::test]
-async fn old_events_go_after_the_days_that_are_set_and_failed_ones_stay() {
+async fn old_events_are_deleted_after_the_days_that_are_set_and_failed_ones_stay() {
     use clerk_sync::clerk::{EventId, EventType, SignedEvent, Timestamp};
     let place = Place::servers().await;
     let store = place.store();
@@ -454,7 +454,7 @@ async fn wrong_usage_is_2_and_help_is_0() {
 }
 
 #[tokio::test]
-async fn a_missing_database_is_said_with_what_to_do() {
+async fn a_missing_database_is_reported_with_what_to_do() {
     let place = Place::embedded();
     let output = place.run(&["users", "list"]);
     assert_eq!(output.status.code(), Some(1));

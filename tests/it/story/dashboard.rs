@@ -63,7 +63,7 @@ pub fn assert_guarded(page: &Page) {
     );
 }
 
-/// What the policy would stop is not there to begin with.
+/// Asserts that the page has no inline script or style, which its policy would block.
 pub fn assert_nothing_inline(page: &Page) {
     let tags: Vec<_> = page
         .body
@@ -78,7 +78,7 @@ pub fn assert_nothing_inline(page: &Page) {
             "{}: <{tag}>",
             page.path
         );
-        // What stands in quotes is a value.
+        // Quoted text is a value.
         let names: String = tag.split('"').step_by(2).collect();
         assert!(
             !tag.starts_with("style") && !names.contains(" style="),
@@ -403,8 +403,8 @@ async fn a_bulk_action_takes_the_events_of_its_preview() {
         "{}",
         preview.text()
     );
-    // What fails after the preview is not meant. The clock of these events stands still, so one of
-    // now is made.
+    // An event that fails after the preview is not included. The other events have a fixed time, so
+    // this one gets the time of now.
     let later = update("msg_9", "user_1", 9);
     let later = clerk_sync::clerk::SignedEvent::restored(
         later.id().clone(),

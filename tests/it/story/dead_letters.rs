@@ -1,5 +1,5 @@
-//! What RabbitMQ sets aside is not forgotten: it ends in `events` as failed, whole, and a replay
-//! applies it.
+//! Dead letters of RabbitMQ are recorded in `events` as failed, with payload, and a replay applies
+//! them.
 
 use clerk_sync::store::{EventRow, Status};
 use lapin::options::{BasicGetOptions, BasicRejectOptions};

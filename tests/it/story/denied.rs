@@ -179,8 +179,7 @@ async fn a_row_that_a_trigger_of_the_application_rejects_fails_alone() {
     }
 }
 
-/// What is there can still be updated, and no event can be written: readiness must not take the one
-/// for the other.
+/// Existing rows can still be updated, but no event can be inserted. Readiness must detect that.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_is_not_ready_while_every_write_is_rejected() {
     let refusing = |table: &str, raise: &str| {

@@ -288,7 +288,7 @@ async fn events_wait_while_the_users_file_has_no_room() {
 
 /// As somebody who is not root: root may write to everything.
 #[tokio::test(flavor = "multi_thread")]
-async fn read_only_files_are_told_and_recovered_from() {
+async fn read_only_files_are_reported_and_recovered_from() {
     if !is_root() {
         println!("only root can run the program as another user");
         return;
@@ -303,13 +303,13 @@ async fn read_only_files_are_told_and_recovered_from() {
     run("chown", &["-R", "65534:65534", data_text]);
     let start = |how: &str| {
         let mut command = serve_in(&place, &data, "exec", &[]);
-        let as_nobody = format!(
+        let as_other_user = format!(
             "exec {how} setpriv --reuid=65534 --regid=65534 --clear-groups {} serve",
             program.display()
         );
         let mut shell = Command::new("sh");
         shell
-            .args(["-c", &as_nobody])
+            .args(["-c", &as_other_user])
             .env_clear()
             .current_dir("/")
             .stdin(std::process::Stdio::null());
@@ -358,8 +358,8 @@ async fn read_only_files_are_told_and_recovered_from() {
     until("it is ready", async || is_ready(&app).await).await;
 }
 
-/// Fills both files, and stops in good order, with nobody else reading, so that each is whole by
-/// itself: what is still in a `-wal` file heals a damaged one.
+/// Fills both files, and stops in good order. No other process reads, so each file is complete:
+/// a `-wal` file would repair a damaged one.
 async fn two_files_of_many_pages() -> Place {
     let place = Place::embedded();
     let app = place.serve().await;

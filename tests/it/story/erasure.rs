@@ -108,7 +108,7 @@ async fn a_deleted_person_leaves_nothing_behind_without_servers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_was_deleted_before_it_was_set_is_erased_at_the_next_start() {
+async fn users_deleted_before_the_setting_are_erased_at_the_next_start() {
     let place = Place::servers().await;
     let app = place.serve().await;
     deliver(&app, "msg_1", update(10, false)).await;
@@ -180,7 +180,7 @@ async fn a_person_is_erased_and_forgotten_by_command() {
     assert!(String::from_utf8_lossy(&unknown.stderr).contains("user_1"));
 }
 
-/// What cannot be taken back is asked for, and what would happen is said first.
+/// The command prints what it would erase, and asks before it does.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_is_erased_only_when_somebody_agrees() {
     for place in [Place::embedded(), Place::servers().await] {
@@ -214,7 +214,7 @@ async fn a_person_is_erased_only_when_somebody_agrees() {
         assert_eq!(said.matches("still at Clerk").count(), 1, "{said}");
         assert!(is_there().await && !said.contains(MARK));
 
-        // Nobody can be asked here.
+        // Without a terminal the command cannot ask.
         let output = place.run(&["users", "erase", "user_1"]);
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!(
@@ -262,7 +262,7 @@ async fn a_person_is_erased_only_when_somebody_agrees() {
     }
 }
 
-/// In a column, in `data`, in a payload, whatever becomes of the event.
+/// In a column, in `data`, in a payload, with any outcome of the event.
 async fn omitted_fields_are_never_stored(place: Place) {
     let variables = [
         ("CLERK_WEBHOOK_SIGNING_SECRET", SECRET),

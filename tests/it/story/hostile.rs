@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::samples::samples;
 use crate::support::app::{App, Place};
 
-/// What becomes of `tests/samples/hostile/*`: `applied`, `ignored`, or the code it fails with.
+/// The outcome of each of `tests/samples/hostile/*`: `applied`, `ignored`, or its error code.
 const FATES: [(&str, &str); 33] = [
     ("bom-at-start.json", "not_json"),
     ("data-array.json", "invalid_id"),
@@ -136,7 +136,7 @@ async fn check_fate(app: &App, id: &str, fate: &str, body: &[u8]) {
     let error = event.error.unwrap();
     assert!(
         error.len() > 10 && !error.contains("hostile"),
-        "a telling error without what stood there: {error}"
+        "a clear error that quotes nothing of the body: {error}"
     );
 }
 

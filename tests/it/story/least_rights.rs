@@ -1,5 +1,5 @@
-//! What SECURITY.md says that each role needs is enough: a receiver without a database, a worker
-//! that may not make tables, and a broker's user who may touch nothing but the namespace.
+//! Each role works with the rights that SECURITY.md lists: a receiver without a database, a worker
+//! that may not create tables, and a user of the broker with access to the namespace alone.
 
 use clerk_sync::store::Status;
 use sqlx::{AssertSqlSafe, Executor};
@@ -89,7 +89,7 @@ async fn each_role_works_with_the_least_rights() {
     let worker = place.start(&["worker"], &worker).await;
     assert_eq!(worker.settled("msg_1").await.status, Status::Applied);
     assert_eq!(worker.settled("msg_2").await.status, Status::Failed);
-    // What a person does with it has the same rights.
+    // The commands have the same rights.
     for arguments in [
         &["events", "discard", "msg_2"][..],
         &["users", "erase", "user_1", "--yes"],

@@ -123,6 +123,7 @@ async fn rules_and_dashboard_use_served_metrics() {
     }
 }
 
+/// Sends deliveries of many kinds, valid and invalid ones.
 #[tokio::test]
 async fn no_delivery_creates_a_time_series() {
     let place = Place::embedded();

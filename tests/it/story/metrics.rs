@@ -1,5 +1,5 @@
-//! What Prometheus reads is what happened: in every role, with no more series for whatever comes
-//! in, and nothing personal.
+//! Metrics count what happened, in every role. No input adds a series, and no personal data is in
+//! one.
 
 use clerk_sync::clerk::EventId;
 use clerk_sync::clock::now;
@@ -396,7 +396,6 @@ async fn while_a_server_is_unavailable_no_old_value_is_reported() {
     .await;
 }
 
-/// Whatever a stranger or Clerk sends, and however many kinds of it.
 #[tokio::test]
 async fn a_rotation_shows_which_secret_is_in_use() {
     let place = Place::embedded();

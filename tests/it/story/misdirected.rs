@@ -254,7 +254,7 @@ async fn an_unsigned_request_gets_the_hint_and_counts_nothing() {
             "{answer:?}"
         );
     }
-    // What a redirect from http to https makes of a delivery.
+    // A redirect from http to https turns a delivery into this.
     let signature =
         signing_secret(SECRET).sign(&EventId::new("msg_2").unwrap(), now(), BODY.as_bytes());
     let signed = app::headers("msg_2", now(), &signature);

@@ -11,7 +11,7 @@ use crate::support::app::{App, Place, SECRET, until};
 
 const USERS: usize = 12;
 
-/// What Svix keeps and can send again: the same IDs, the same bodies.
+/// The deliveries that Svix keeps and can send again, with the same IDs and bodies.
 struct Sent(Vec<(String, String)>);
 
 impl Sent {
@@ -296,7 +296,7 @@ async fn an_old_version_keeps_working_across_the_migration_of_the_next() {
     again.deliver_to(&app).await;
     again.settled_in(&app.store).await;
 
-    // What it was is known here; one that starts does not know what it would miss.
+    // The running old version keeps working; one that starts now refuses the newer schema.
     let second = place.start_unready(&["worker"], &[]);
     until("an old version that starts says so", async || {
         let answer = second.get("/readyz").await.unwrap();

@@ -159,7 +159,7 @@ async fn a_receiver_refuses_at_once_while_the_broker_is_away_and_resumes_by_itse
 
 /// Another transaction locks the row of one user: the others need not wait.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_write_that_waits_for_a_lock_holds_up_no_other_user() {
+async fn a_write_that_waits_for_a_lock_delays_no_other_user() {
     let place = Place::servers().await;
     let Place::Servers { database, .. } = &place else {
         unreachable!()

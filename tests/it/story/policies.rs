@@ -149,7 +149,7 @@ async fn an_event_that_another_consumer_rejects_is_kept_as_rejected() {
 /// The broker holds what expires among the dead letters: the arguments say where to, and there is
 /// no binding.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_expires_among_the_dead_letters_is_held() {
+async fn an_expired_dead_letter_is_kept() {
     let place = Place::servers().await;
     let receiver = receiver(&place).await;
     place
@@ -210,10 +210,10 @@ fn prefetch_of_rescued(place: &Place) -> Option<u64> {
     consumers.iter().find(|it| it["queue_name"] == rescued)?["prefetch_count"].as_u64()
 }
 
-/// What is delivered does not expire, and what the broker holds does not: so many are delivered
-/// from the first on, and none is let go that could not be recorded.
+/// Neither delivered messages expire, nor those that the broker holds. No event is acknowledged
+/// before it is recorded.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_broker_holds_what_expired_while_the_database_is_away() {
+async fn the_broker_keeps_expired_events_while_the_database_is_away() {
     let place = Place::servers().await;
     let receiver = receiver(&place).await;
     let Place::Servers { database, .. } = &place else {
@@ -257,7 +257,7 @@ async fn the_broker_holds_what_expired_while_the_database_is_away() {
 
 /// RabbitMQ holds for good what expired in a queue that leads back to itself.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_expires_where_it_was_rescued_is_recorded_all_the_same() {
+async fn a_rescued_event_that_expires_is_recorded() {
     let place = Place::servers().await;
     let receiver = receiver(&place).await;
     assert_eq!(deliver(&receiver).await, 5);

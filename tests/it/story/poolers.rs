@@ -91,7 +91,7 @@ async fn session_pooling_works_and_has_the_limits() {
     assert!(app.stop().success());
 }
 
-/// What another client of the pooler meets in each session of the server that it gets.
+/// Asserts what another client of the pooler finds in each server session that it gets.
 async fn nothing_is_left_in(url: &str, server: &mut PgConnection) {
     let mut clients = Vec::new();
     for _ in 0..5 {
@@ -115,7 +115,7 @@ async fn nothing_is_left_in(url: &str, server: &mut PgConnection) {
     let locks = "select count(*) from pg_locks where locktype = 'advisory'
                   and database = (select oid from pg_database where datname = current_database())";
     let locks: i64 = sqlx::query_scalar(locks).fetch_one(server).await.unwrap();
-    assert_eq!(locks, 0, "locks that nobody releases");
+    assert_eq!(locks, 0, "no lock is left");
 }
 
 /// With few sessions of the server, with many, and in turn, as PgBouncer and others hand them out.

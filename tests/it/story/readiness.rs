@@ -41,7 +41,7 @@ async fn any_number_of_health_checks_asks_the_database_once_a_second() {
     };
     let app = place.serve().await;
     let mut connection = PgConnection::connect(&database.url()).await.unwrap();
-    // What is there without anybody who asks: the worker, and this connection's own question.
+    // The baseline without health checks: the worker, and the query of this connection.
     let before = transactions(&mut connection).await;
     let lasts = Duration::from_secs(3);
     let (ready, metrics) = tokio::join!(ask(&app, "/readyz", lasts), ask(&app, "/metrics", lasts));

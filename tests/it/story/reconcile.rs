@@ -50,9 +50,9 @@ fn reconcile(place: &Place, clerk: &ClerkInstance, arguments: &[&str]) -> (i32, 
 }
 
 fn output_of(output: std::process::Output) -> (i32, Value, String) {
-    let told = String::from_utf8(output.stderr).unwrap();
+    let log = String::from_utf8(output.stderr).unwrap();
     let printed = String::from_utf8(output.stdout).unwrap();
-    for text in [&told, &printed] {
+    for text in [&log, &printed] {
         assert!(
             !text.contains(KEY) && !text.contains("example.com"),
             "{text}"
@@ -61,7 +61,7 @@ fn output_of(output: std::process::Output) -> (i32, Value, String) {
     (
         output.status.code().unwrap(),
         serde_json::from_str(&printed).unwrap_or(Value::Null),
-        told,
+        log,
     )
 }
 
@@ -150,7 +150,7 @@ async fn every_kind_of_drift_is_reported_and_fixed() {
         assert_eq!(
             user(&store, "user_06").await.unwrap().synced_at,
             before.synced_at,
-            "it only tells"
+            "a report changes nothing"
         );
         assert_eq!(
             (
@@ -370,7 +370,7 @@ async fn a_key_of_another_instance_deletes_no_user() {
         );
         assert_eq!((status, deleted(&store).await), (0, users as u64), "{said}");
     }
-    // Not another instance, and yet more than one thinks: half of the users went.
+    // The same instance, but half of its users are deleted.
     let clerk = ClerkInstance::with_users(10, 30).await;
     let (place, store) = filled(&clerk).await;
     clerk.change(|accounts| (10..25).for_each(|number| accounts.delete(&format!("user_{number}"))));

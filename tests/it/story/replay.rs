@@ -152,7 +152,7 @@ async fn failed_events_are_discarded_only_if_they_are_selected() {
     assert_eq!(left.lines().count(), 3);
 }
 
-/// `--wait` says what became of each event.
+/// `--wait` prints the outcome of each event.
 async fn a_replay_waits_for_its_outcomes(place: Place) {
     let app = place.serve().await;
     app.store
@@ -207,7 +207,7 @@ async fn a_replay_waits_for_its_outcomes(place: Place) {
     );
     assert!(app.stop().success());
 
-    // Nobody works: the event waits on the queue.
+    // No worker runs: the event waits on the queue.
     let output = place.run(&["events", "replay", "msg_3", "--wait", "--timeout", "4"]);
     let said = String::from_utf8(output.stdout).unwrap();
     let noted = String::from_utf8(output.stderr).unwrap();
@@ -240,7 +240,7 @@ async fn a_replay_waits_for_its_outcomes_without_servers() {
     a_replay_waits_for_its_outcomes(Place::embedded()).await;
 }
 
-/// Whatever does not say which events means none: for both commands, with and without `--dry-run`.
+/// Both commands select no events without a selection, with and without `--dry-run`.
 #[tokio::test]
 async fn a_command_must_select_events() {
     let place = Place::embedded();

@@ -136,7 +136,7 @@ async fn an_outage_of_many_rounds_makes_no_event_a_dead_letter() {
     queue.close().await;
 }
 
-/// What is published again is refused: the batch is held on to, which spends no delivery.
+/// The queue refuses the returned events: the worker holds the batch, which costs no delivery.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outage_while_the_queue_is_full_spends_no_deliveries() {
     let place = Place::servers().await;

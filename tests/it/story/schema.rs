@@ -242,7 +242,7 @@ pub(super) async fn stranger(admin: &mut PgConnection, place: &Place) -> (String
 
 /// As SECURITY.md has it: the owner migrates, and the role that serves may not.
 #[tokio::test(flavor = "multi_thread")]
-async fn serve_needs_neither_the_lock_nor_the_right_where_there_is_nothing_to_migrate() {
+async fn serve_needs_neither_lock_nor_right_if_there_is_nothing_to_migrate() {
     let place = Place::servers().await;
     place.succeed(&["migrate"]);
     let mut admin = place.database().connect().await;
@@ -316,23 +316,23 @@ async fn many_migrations_at_once_are_one() {
 
 /// Logged at once and every 30 s from then on, by however many parts of the worker.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_on_an_old_schema_says_so_now_and_then() {
+async fn a_worker_on_an_old_schema_logs_it_at_intervals() {
     let place = Place::servers().await;
     place.succeed(&["migrate"]);
     let mut connection = place.database().connect().await;
     let old = "delete from clerk._migrations where version = (select max(version) from clerk._migrations)";
     connection.execute(old).await.unwrap();
-    says_so_now_and_then(&place).await;
+    logs_it_at_intervals(&place).await;
 }
 
 /// Its parts meet it in other ways: one asks for the version, and the server refuses the statement
 /// of another.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_without_a_schema_says_so_now_and_then() {
-    says_so_now_and_then(&Place::servers().await).await;
+async fn a_worker_without_a_schema_logs_it_at_intervals() {
+    logs_it_at_intervals(&Place::servers().await).await;
 }
 
-async fn says_so_now_and_then(place: &Place) {
+async fn logs_it_at_intervals(place: &Place) {
     let worker = place.start_unready(&["worker"], &[]);
     let what = "run `clerk-sync migrate`";
     until("the log says so again", async || said(&worker, what) > 1).await;
@@ -394,7 +394,7 @@ async fn a_failed_write_is_not_forgotten_for_a_statement_that_touches_no_row() {
 
 /// One connection is enough for a command that asks one thing, and for migrations.
 #[tokio::test(flavor = "multi_thread")]
-async fn commands_do_with_one_connection() {
+async fn commands_need_only_one_connection() {
     let place = Place::servers().await;
     let mut admin = place.database().connect().await;
     let name: String = sqlx::query_scalar("select current_database()")

@@ -50,7 +50,7 @@ async fn count(place: &Place, sql: &'static str) -> i64 {
 
 /// The schema `clerk` is that of Supabase's wrapper of Clerk.
 #[tokio::test(flavor = "multi_thread")]
-async fn everything_works_in_another_schema_where_clerk_is_taken() {
+async fn everything_works_in_another_schema_if_clerk_is_taken() {
     let place = Place::servers().await;
     let wrapper = "create foreign data wrapper other; create server clerk_server foreign data wrapper other; create schema clerk;
          create foreign table clerk.users (id text, attrs jsonb) server clerk_server";

@@ -1,4 +1,4 @@
-//! Nothing personal and no secret gets out: not in the log at any level, not in an answer, not in a
+//! No personal data and no secret leaks: not in the log at any level, not in a response, not in a
 //! recorded error.
 
 use clerk_sync::clerk::EventId;
@@ -12,14 +12,14 @@ use crate::support::app::{
 };
 use crate::support::proxy::Proxy;
 
-const ADMIN_TOKEN: &str = "admin-token-that-nobody-may-see";
-const PASSWORD: &str = "password-that-nobody-may-see";
+const ADMIN_TOKEN: &str = "admin-token-that-must-not-leak";
+const PASSWORD: &str = "password-that-must-not-leak";
 
 /// As much as a filter can ask for, of the libraries that carry private things too.
 const EVERYTHING: &str =
     "trace,lapin=trace,actix_http=trace,actix_web=trace,actix_server=trace,sqlx=trace";
 
-/// What must not be seen, of each kind something.
+/// Examples of private values, one of each kind.
 const PRIVATE: [&str; 9] = [
     "ada.private@example.com",
     "+15550109876",
@@ -106,7 +106,7 @@ fn log_is_clean(app: &App) {
     let log = app.log();
     assert!(
         log.iter().any(|line| line.contains(r#""level":"DEBUG""#)),
-        "the log tells everything there is"
+        "the log has the level DEBUG"
     );
     for line in log {
         assert_is_clean("the log", &line);
@@ -260,9 +260,9 @@ async fn nothing_private_gets_out_of_a_process_without_servers() {
     log_is_clean(&app);
 }
 
-/// Passwords of servers that are not there, or refuse them; at the start and by command.
+/// Passwords of servers that are unavailable, or refuse them; at the start and by command.
 #[tokio::test(flavor = "multi_thread")]
-async fn no_password_of_a_server_is_told() {
+async fn no_password_of_a_server_is_printed() {
     let place = Place::embedded();
     let broker = reqwest::Url::parse(&crate::support::broker::url()).unwrap();
     let mut wrong = broker.clone();
@@ -275,13 +275,13 @@ async fn no_password_of_a_server_is_told() {
         ("RUST_LOG", EVERYTHING),
     ];
     let app = place.start_unready(&["serve"], &variables);
-    let told = |what: &str| {
+    let is_logged = |what: &str| {
         app.log()
             .iter()
             .any(|line| line.contains("ERROR") && line.contains(what))
     };
     until("both are away", async || {
-        told("RabbitMQ") && told("database")
+        is_logged("RabbitMQ") && is_logged("database")
     })
     .await;
     for line in app.log() {

@@ -99,7 +99,7 @@ async fn a_dotenv_of_an_application_is_read_as_it_stands() {
     .await;
     dotenv(&place, "ADMIN_TOKEN='never closed hunter2\n");
     app.signal("HUP");
-    until("it is told", async || {
+    until("it is logged", async || {
         app.log().iter().any(|line| line.contains(".env line 1"))
     })
     .await;
@@ -192,7 +192,7 @@ async fn a_dotenv_that_cannot_be_read_is_named_and_not_shown() {
 
 /// `docker run --env-file` keeps the quotes of the file, and so do some panels of hosters.
 #[tokio::test]
-async fn one_pair_of_quotes_around_a_value_is_not_of_it() {
+async fn one_pair_of_quotes_around_a_value_is_removed() {
     let token = "a token of letters";
     let quoted = format!("\"{token}\"");
     let secret = format!("'{SECRET}'");
@@ -267,8 +267,8 @@ async fn a_server_that_is_set_and_empty_is_no_embedded_file() {
         0,
         "nothing was made"
     );
-    // What Compose passes on as empty is as if it were not there, and so is a name whose file has
-    // the value.
+    // An empty variable, as Compose passes it, counts as absent; so does one whose `_FILE` has the
+    // value.
     let url = place.directory().join("url");
     std::fs::write(&url, "sqlite://there.db").unwrap();
     let mut command = place.command(&["migrate"]);
@@ -434,7 +434,7 @@ fn files(directory: &Path) -> Vec<(String, u32)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_makes_the_data_directory_makes_it_for_one_user() {
+async fn the_data_directory_is_created_for_one_user() {
     let clerk = ClerkInstance::with_users(2, 3).await;
     let place = Place::embedded();
     let mut running_files = Vec::new();

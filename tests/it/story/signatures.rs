@@ -1,5 +1,4 @@
-//! Who may send: every way to get a delivery wrong is refused with its code, and nothing of it is
-//! queued.
+//! Every kind of invalid delivery is rejected with its own code, and is not queued.
 
 use clerk_sync::clerk::{Delivery, EventId, Timestamp, Verifier};
 use clerk_sync::clock::now;

@@ -1,4 +1,4 @@
-//! What each role says of itself at its start, and that what `dev` prints can be typed.
+//! Each role logs its configuration at its start; the commands that `dev` prints work.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -9,7 +9,7 @@ use crate::support::app::{App, DEADLINE, Place, SECRET, until};
 use crate::support::clerk_instance::ClerkInstance;
 
 /// The lines of a log with this message.
-fn told(log: &[String], message: &str) -> Vec<Value> {
+fn logged(log: &[String], message: &str) -> Vec<Value> {
     let lines = log
         .iter()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok());
@@ -17,7 +17,7 @@ fn told(log: &[String], message: &str) -> Vec<Value> {
         .filter(|line| {
             line["message"]
                 .as_str()
-                .is_some_and(|told| told.starts_with(message))
+                .is_some_and(|text| text.starts_with(message))
         })
         .collect()
 }
@@ -25,10 +25,10 @@ fn told(log: &[String], message: &str) -> Vec<Value> {
 /// The one line of the start.
 async fn started(app: &App) -> Value {
     until("it says that it started", async || {
-        !told(&app.log(), "started").is_empty()
+        !logged(&app.log(), "started").is_empty()
     })
     .await;
-    let mut lines = told(&app.log(), "started");
+    let mut lines = logged(&app.log(), "started");
     assert_eq!(lines.len(), 1, "{lines:?}");
     lines.remove(0)
 }
@@ -98,7 +98,7 @@ async fn each_role_says_what_it_has_and_no_password() {
             .find(|word| line.to_string().contains(word));
         assert_eq!(secret, None, "{line}");
         assert!(
-            told(&app.log(), "keep DATA_DIR").is_empty(),
+            logged(&app.log(), "keep DATA_DIR").is_empty(),
             "no file is used"
         );
         assert!(app.stop().success());
@@ -118,10 +118,10 @@ async fn files_without_a_terminal_are_a_warning_and_a_dashboard_without_a_token_
         "{line}"
     );
     until("it warns", async || {
-        !told(&app.log(), "keep DATA_DIR on a disk that stays").is_empty()
+        !logged(&app.log(), "keep DATA_DIR on a disk that stays").is_empty()
     })
     .await;
-    let warning = &told(&app.log(), "keep DATA_DIR")[0];
+    let warning = &logged(&app.log(), "keep DATA_DIR")[0];
     assert_eq!(
         (&warning["level"], &warning["files"]),
         (&"WARN".into(), &"queue and database".into())
@@ -170,7 +170,7 @@ async fn commands_that_write_say_which_database() {
                 .lines()
                 .map(String::from)
                 .collect();
-            let lines = told(&log, "started");
+            let lines = logged(&log, "started");
             assert_eq!(lines.len(), 1, "{arguments:?}: {log:?}");
             assert_eq!(
                 (&lines[0]["command"], &lines[0]["database"]),
@@ -200,12 +200,12 @@ impl Dev {
     fn start(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
-        let (tell, lines) = std::sync::mpsc::channel();
+        let (sender, lines) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
             stdout
                 .lines()
                 .map_while(Result::ok)
-                .for_each(|line| drop(tell.send(line)))
+                .for_each(|line| drop(sender.send(line)))
         });
         let mut printed: Vec<String> = Vec::new();
         let is_last = |line: &String| line.contains("curl -H");
@@ -286,8 +286,8 @@ async fn the_hints_of_dev_work_in_the_folder_of_an_application_whose_port_is_tak
         let hints = dev.hints();
         assert_eq!(hints.len(), 4, "{all}");
         let data = place.directory().join(directory.unwrap_or("data"));
-        // What `send` prints after one event can be typed, too. And what failed is replayed into
-        // the queue of `dev`.
+        // The commands that `send` prints after one event work, too. Failed events are replayed
+        // into the queue of `dev`.
         let send_one = hints[0].replace(" --count 1000", "");
         let replay = hints[2].replace("list --status failed", "replay --all --dry-run");
         let mut hints: Vec<String> = hints
@@ -363,8 +363,8 @@ async fn the_hints_of_dev_work_in_the_folder_of_an_application_whose_port_is_tak
 #[tokio::test]
 async fn dev_stops_with_its_terminal() {
     let place = Place::embedded();
-    // util-linux's `script` makes the terminal, which goes with it. The system tells the leader of
-    // its session, so that is `dev` and no shell, which may ignore the signal.
+    // The terminal of util-linux's `script` goes with it. The system then signals the leader of the
+    // session. So `dev` runs there without a shell, which may ignore the signal.
     let mut script = Command::new("script");
     let line = format!("exec '{}' dev", env!("CARGO_BIN_EXE_clerk-sync"));
     script

@@ -1,4 +1,4 @@
-//! What an operator asks: is it working, who is it, and what did this user's events do.
+//! Statistics and look-ups for operators: state of the service, users, and the history of a user.
 
 use clerk_sync::store::Status;
 use serde_json::{Value, json};

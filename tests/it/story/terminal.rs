@@ -270,7 +270,7 @@ async fn a_reader_that_closes_its_pipe_is_no_error() {
         (&["users", "show", &user], 0),
         (&["users", "show", "user_9"], 1),
         (&["users", "history", &user], 0),
-        (&["users", "list", "--q", "nobody"], 0),
+        (&["users", "list", "--q", "zzz"], 0),
         (&["events", "list"], 0),
         (&["events", "list", "--limit", "1"], 0),
         (&["events", "show", "msg_1"], 0),

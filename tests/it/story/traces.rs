@@ -145,7 +145,7 @@ fn lead_from_the_request_to_the_commit(
         "postgres://",
         "amqp://",
     ] {
-        assert!(!text.contains(private), "{private} is told: {text}");
+        assert!(!text.contains(private), "{private} is sent: {text}");
     }
 }
 
@@ -295,7 +295,7 @@ async fn a_batch_is_one_write_that_all_its_events_are_linked_to() {
 
 /// The database is away, the worker stops: the event goes back to the queue, and its trace with it.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_event_that_is_given_back_stays_in_its_trace() {
+async fn an_event_that_is_returned_stays_in_its_trace() {
     let (place, collector) = (Place::servers().await, Collector::start().await);
     let Place::Servers { database, .. } = &place else {
         unreachable!()
@@ -331,19 +331,19 @@ async fn an_event_that_is_given_back_stays_in_its_trace() {
         .unwrap();
     assert_eq!(attempt.attributes["error.type"], "unavailable");
     assert!(app.stop().success());
-    let given_back = &collector.with("process", "error.type", "given_back")[0];
-    assert!(given_back.is_error && given_back.trace == TRACE);
+    let returned = &collector.with("process", "error.type", "given_back")[0];
+    assert!(returned.is_error && returned.trace == TRACE);
 
     proxy.restore();
     let app = place.start(&["serve"], &variables).await;
     assert_eq!(app.settled("msg_1").await.status, Status::Applied);
     let processed = || collector.with("process", "event_id", "msg_1");
-    until("it is told", async || processed().len() == 2).await;
+    until("the span arrives", async || processed().len() == 2).await;
     let applied = &processed()[1];
     assert_eq!(applied.attributes["status"], "applied");
     assert_eq!(
         (&applied.trace, &applied.parent),
-        (&given_back.trace, &given_back.parent)
+        (&returned.trace, &returned.parent)
     );
 }
 
@@ -375,7 +375,7 @@ async fn traces_that_the_caller_or_the_sampler_declines_are_not_recorded() {
     assert!(collector.spans().iter().all(|span| span.service != "two"));
 }
 
-/// What nobody asked for is not on the wire.
+/// No header is added without a collector.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_collector_nothing_is_added_to_a_message() {
     let (place, collector) = (Place::servers().await, Collector::start().await);
@@ -412,12 +412,12 @@ async fn without_a_collector_nothing_is_added_to_a_message() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_collector_that_is_away_or_hangs_holds_nothing_up() {
+async fn a_collector_that_is_unavailable_or_hangs_delays_nothing() {
     let place = Place::embedded();
     let collector = Collector::start().await;
-    let nobody = "http://127.0.0.1:1";
+    let unreachable = "http://127.0.0.1:1";
     for (round, url, manner) in [
-        (0, nobody.to_owned(), Manner::Good),
+        (0, unreachable.to_owned(), Manner::Good),
         (1, collector.url(), Manner::Refuses),
         (2, collector.url(), Manner::Hangs),
     ] {
@@ -440,7 +440,7 @@ async fn a_collector_that_is_away_or_hangs_holds_nothing_up() {
         for number in 0..100 {
             app.settled(&format!("msg_{round}_{number}")).await;
         }
-        let told = |app: &App| {
+        let warnings = |app: &App| {
             app.log()
                 .iter()
                 .filter(|line| line.contains("traces cannot be sent"))
@@ -450,14 +450,14 @@ async fn a_collector_that_is_away_or_hangs_holds_nothing_up() {
         if manner == Manner::Hangs {
             until("it hangs", async || !collector.requests().is_empty()).await;
         } else {
-            until("it is said", async || told(&app) == 1).await;
+            until("it is said", async || warnings(&app) == 1).await;
         }
         let errors = app
             .log()
             .iter()
             .filter(|line| line.contains(r#""level":"ERROR""#))
             .count();
-        assert!(told(&app) <= 1 && errors == 0, "once, and as no error");
+        assert!(warnings(&app) <= 1 && errors == 0, "once, and as no error");
         assert!(app.stop().success());
     }
     assert!(collector.spans().is_empty() && !collector.requests().is_empty());

@@ -8,8 +8,8 @@ use serde_json::Value;
 use crate::support::app::{App, Place, SECRET};
 use crate::support::{broker, database};
 
-/// Runs the command for a person who wants to see everything; what it printed.
-fn told(place: &Place, arguments: &[&str], variables: &[(&str, &str)]) -> (Output, String) {
+/// Runs the command with every log line; returns its output, and all that it printed.
+fn run(place: &Place, arguments: &[&str], variables: &[(&str, &str)]) -> (Output, String) {
     let mut command = place.command(arguments);
     command
         .env("RUST_LOG", "trace")
@@ -33,7 +33,7 @@ fn is_refused(
     secrets: &[&str],
 ) {
     for arguments in commands {
-        let (output, said) = told(place, arguments, &[(name, url)]);
+        let (output, said) = run(place, arguments, &[(name, url)]);
         let status = if arguments[0] == "check" { 1 } else { 2 };
         assert_eq!(output.status.code(), Some(status), "{url}: {said}");
         assert!(said.contains(name) && said.contains(words), "{url}: {said}");
@@ -140,10 +140,10 @@ fn no_piece_of_a_password_is_printed_however_the_url_is_cut() {
             &["Winter", "hunter2", "no-verify"],
         );
     }
-    // What nobody knows is named, and stops nothing.
+    // An unknown parameter is named, and stops nothing.
     let url = "postgres://app:Winter@127.0.0.1:1/db?search_path=hunter2&passwort=hunter2";
     for (arguments, word) in [(&["check"][..], "note"), (&["migrate"], "WARN")] {
-        let (_, said) = told(&place, arguments, &[("DATABASE_URL", url)]);
+        let (_, said) = run(&place, arguments, &[("DATABASE_URL", url)]);
         let line = said
             .lines()
             .find(|line| line.contains("have no effect here: search_path, passwort"));
@@ -152,10 +152,10 @@ fn no_piece_of_a_password_is_printed_however_the_url_is_cut() {
             "{said}"
         );
     }
-    // What is encoded is read, and shown by nobody.
+    // An encoded password is decoded, and never printed.
     let good = "postgres://app:%2F7M%2Br%3FE':dHz@127.0.0.1:1/db?schema=public&pgbouncer=true";
     for arguments in [&["check"][..], &["migrate"]] {
-        let (_, said) = told(&place, arguments, &[("DATABASE_URL", good)]);
+        let (_, said) = run(&place, arguments, &[("DATABASE_URL", good)]);
         assert!(
             said.contains("127.0.0.1:1/db") || said.contains("refused"),
             "{said}"
@@ -180,7 +180,7 @@ fn a_line_of_a_password_file_is_not_quoted() {
         ("DATABASE_URL", "postgres://app@127.0.0.1:1/db"),
         ("PGPASSFILE", file.to_str().unwrap()),
     ];
-    let (output, said) = told(&place, &["migrate"], &variables);
+    let (output, said) = run(&place, &["migrate"], &variables);
     assert!(
         !output.status.success() && !said.contains("hunter2"),
         "{said}"
@@ -268,14 +268,14 @@ async fn urls_of_every_form_lead_to_the_servers() {
         .append_pair("connection_limit", "1")
         .append_pair("connect_timeout", "10");
     assert!(database::server_url().starts_with("postgres"));
-    let (output, said) = told(&place, &["migrate"], &[("DATABASE_URL", url.as_str())]);
+    let (output, said) = run(&place, &["migrate"], &[("DATABASE_URL", url.as_str())]);
     assert!(output.status.success() && !said.contains("WARN"), "{said}");
     let with_parameters = |url: &str| {
         let separator = if url.contains('?') { '&' } else { '?' };
         format!("{url}{separator}heartbeat=7&connection_attempts=3&auth_mechanism=plain")
     };
     let amqp = with_parameters(&broker::url());
-    let (_, said) = told(
+    let (_, said) = run(
         &place,
         &["check", "--json"],
         &[("AMQP_URL", &amqp), ("RUST_LOG", "info")],

@@ -242,7 +242,7 @@ async fn the_last_worker_that_started_says_which_queue_it_is() {
 
 /// The record is there, and this role does not see it: that is not the same as none.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_record_that_row_level_security_hides_is_no_missing_one() {
+async fn a_record_hidden_by_row_level_security_is_not_reported_as_missing() {
     let place = Place::servers().await;
     let app = place.serve().await;
     until("the queue is recorded", async || {
@@ -366,7 +366,7 @@ async fn a_stray_worker_is_warned_of_and_takes_nothing_from_the_workers_that_run
 
 /// A database that only older programs have used, and one whose schema is older.
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_record_there_must_at_least_be_such_a_queue() {
+async fn without_a_record_of_a_worker_the_queue_must_exist() {
     let place = Place::servers().await;
     let app = place.serve().await;
     until("the queue is recorded", async || {
@@ -428,7 +428,7 @@ async fn an_embedded_queue_is_known_wherever_it_is_moved_and_another_is_refused(
 
 /// Neither a file, nor a directory, nor a schema.
 #[tokio::test(flavor = "multi_thread")]
-async fn who_only_looks_makes_nothing() {
+async fn commands_create_no_file_directory_or_schema() {
     let commands: [&[&str]; 17] = [
         &["users", "list"],
         &["users", "show", "user_1"],

@@ -38,18 +38,19 @@ fn client() -> reqwest::Client {
 /// Reads the log to its end in the background; returns the address once the program says it.
 fn follow_log(child: &mut Child, log: Arc<Mutex<Vec<String>>>) -> SocketAddr {
     let stderr = BufReader::new(child.stderr.take().unwrap());
-    let (tell, told) = std::sync::mpsc::channel();
+    let (sender, addresses) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         for line in stderr.lines().map_while(Result::ok) {
             if let Ok(entry) = serde_json::from_str::<serde_json::Value>(&line)
                 && let Some(address) = entry["address"].as_str()
             {
-                let _ = tell.send(address.parse().unwrap());
+                let _ = sender.send(address.parse().unwrap());
             }
             log.lock().unwrap().push(line);
         }
     });
-    told.recv_timeout(DEADLINE)
+    addresses
+        .recv_timeout(DEADLINE)
         .expect("the program did not say where it listens")
 }
 

@@ -164,7 +164,7 @@ impl Namespace {
             mandatory: true,
             immediate: false,
         };
-        #[expect(clippy::disallowed_methods, reason = "nobody else has this channel")]
+        #[expect(clippy::disallowed_methods, reason = "the channel has no other user")]
         let published = channel
             .basic_publish(
                 "".into(),
@@ -208,7 +208,7 @@ impl Namespace {
         ids
     }
 
-    /// Messages that are ready to be taken from a queue; nothing where there is no such queue.
+    /// Messages that are ready to be taken from a queue; `None` if there is no such queue.
     pub async fn ready(&self, part: &str) -> Option<u32> {
         let (connection, channel) = connect().await;
         let passive = QueueDeclareOptions {
@@ -381,7 +381,7 @@ async fn until_dead_letters_work(namespace: &str) -> Result<(), lapin::Error> {
             immediate: false,
         };
         let persistent = BasicProperties::default().with_delivery_mode(2);
-        #[expect(clippy::disallowed_methods, reason = "nobody else has this channel")]
+        #[expect(clippy::disallowed_methods, reason = "the channel has no other user")]
         channel
             .basic_publish(
                 "".into(),

@@ -17,7 +17,7 @@ use super::history::EPOCH_MS;
 /// The key of every instance here, unless it has got another.
 pub const KEY: &str = "sk_live_abcdefghijklmnopqrstuvwxyz0123456789";
 
-/// What the next request for a page meets, in the place of the page.
+/// The response to the next request for a page, instead of the page.
 #[derive(Debug, Clone, Copy)]
 pub enum Trouble {
     Status(u16),
@@ -121,7 +121,7 @@ impl Accounts {
 }
 
 impl ClerkInstance {
-    /// With nobody in it, and at most so many users on a page.
+    /// Starts it without users, and with at most so many users on a page.
     pub async fn start(page_users: usize) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let state = State {

@@ -19,8 +19,7 @@ pub fn event(id: &str, body: impl Into<Bytes>) -> SignedEvent {
     SignedEvent::restored(EventId::new(id).unwrap(), event_type, at(0), at(0), body)
 }
 
-/// An update as of `updated_ms` that occurred then; the first name tells which event a row came
-/// from.
+/// An update as of `updated_ms` that occurred then; the first name is the ID of the event.
 pub fn update(id: &str, user: &str, updated_ms: i64) -> SignedEvent {
     update_that_occurred(id, user, updated_ms, updated_ms)
 }

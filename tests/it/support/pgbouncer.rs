@@ -14,7 +14,7 @@ pub struct PgBouncer {
     directory: TempDir,
 }
 
-/// The program; nothing where the tests may run without it. `scripts/test` installs it, or says
+/// The program; `None` if the tests may run without it. `scripts/test` installs it, or says
 /// that it is left out.
 pub fn program() -> Option<PathBuf> {
     let given = std::env::var_os("TEST_PGBOUNCER").map(PathBuf::from);

@@ -71,7 +71,7 @@ impl Proxy {
     }
 
     /// The next pieces that the server sends are cut in the middle, and their connections with
-    /// them: what was asked has taken effect, and nobody hears of it.
+    /// them: the request took effect, and its answer is lost.
     pub fn cut_next_answers(&self, count: usize) {
         self.wire.cuts.store(count, Ordering::SeqCst);
     }
@@ -105,7 +105,7 @@ impl Wire {
             Ok(()) = dead.changed() => true,
         };
         if died {
-            // Both ends stay open, and nobody reads them.
+            // Both ends stay open, and are not read.
             std::future::pending::<()>().await;
         }
     }

@@ -20,7 +20,7 @@ use super::broker::{self, Namespace};
 pub const QUIET: Duration = Duration::from_millis(300);
 
 /// Where one test's queue lies. Every queue that is opened here is closed at the end, however the
-/// test ends, before what it made is deleted: one that lives would make it anew.
+/// test ends, before what it made is deleted: an open one would declare it again.
 pub struct Arm {
     place: Place,
     opened: Mutex<Vec<Queue>>,
@@ -194,7 +194,7 @@ pub async fn ready(queue: &Queue) {
     until("the queue is ready", async || queue.ready().is_ok()).await;
 }
 
-/// What is in the queue's way.
+/// Returns why the queue is not ready, or `ready`.
 pub fn reason(queue: &Queue) -> String {
     queue
         .ready()

@@ -58,12 +58,12 @@ impl Scrape {
         }
     }
 
-    /// The value of a series; nothing where it is not there.
+    /// The value of a series; `None` if it is absent.
     pub fn get(&self, series: &str) -> Option<f64> {
         self.samples.get(series).copied()
     }
 
-    /// The series of a metric that are not nothing.
+    /// The series of a metric that are not zero.
     pub fn counted(&self, metric: &str) -> Vec<(&str, f64)> {
         let begins = format!("{metric}{{");
         self.samples

@@ -16,7 +16,7 @@ pub struct Visitor {
     headers: HeaderMap,
 }
 
-/// What came back.
+/// The response.
 pub struct Page {
     pub path: String,
     pub status: u16,
@@ -146,7 +146,7 @@ impl Page {
             .collect()
     }
 
-    /// What a person reads.
+    /// The visible text.
     pub fn text(&self) -> String {
         let main = self.body.split_once("<main").map_or("", |(_, main)| main);
         let text: String = main

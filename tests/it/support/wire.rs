@@ -29,7 +29,7 @@ struct Wire {
     /// Frames of ours, to every client.
     alarms: broadcast::Sender<Vec<u8>>,
     cuts: broadcast::Sender<()>,
-    /// What the broker never reads, and why the client is told to stop, if it is.
+    /// What the broker never reads, and the reason of the alarm, if there is one.
     deaf: watch::Sender<Option<([u8; 4], Option<&'static str>)>>,
 }
 
@@ -75,8 +75,8 @@ impl Proxy {
         self.wire.alarms.send(blocked(reason)).unwrap();
     }
 
-    /// As a broker with an alarm: it lets everybody in, tells those who publish, and reads no more
-    /// from these.
+    /// Behaves as a broker with an alarm: it accepts every connection, notifies those that publish,
+    /// and reads no more from these.
     pub fn alarm_publishers(&self, reason: &'static str) {
         self.wire
             .deaf

@@ -96,19 +96,22 @@ fn with_slashes(path: &Path) -> String {
         .join("/")
 }
 
-/// Returns every file below `top`, or `top` itself, whose name ends with one of these extensions;
-/// none if there is no `top`.
+/// Returns every file below `top`, or `top` itself, with one of these extensions, where `""` is
+/// a name without one; none if there is no `top`. Skips installed packages.
 pub fn read_text(root: &Path, top: &str, extensions: &[&str]) -> Vec<Source> {
     let mut sources = Vec::new();
     let mut paths = vec![root.join(top)];
     while let Some(path) = paths.pop() {
+        if path.ends_with("node_modules") {
+            continue;
+        }
         if path.is_dir() {
             let entries = fs::read_dir(&path).expect("a folder of the sources can be read");
             paths.extend(entries.map(|entry| entry.expect("an entry can be read").path()));
-        } else if path
-            .extension()
-            .is_some_and(|extension| extensions.iter().any(|one| extension == *one))
-        {
+        } else if path.is_file() && {
+            let extension = path.extension().unwrap_or_default();
+            extensions.iter().any(|one| extension == *one)
+        } {
             let text = fs::read_to_string(&path)
                 .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
             let inside = path

@@ -17,7 +17,7 @@ fn the_table_has_no_circle() {
     );
 }
 
-/// What the scan says of one file in the house, without the line numbers.
+/// Returns the faults of one file, without the line numbers.
 fn says(path: &str, text: &str) -> Vec<String> {
     let files = [Source::new(path, &format!("//! For a test.\n{text}"))];
     faults(&files)
@@ -172,7 +172,7 @@ fn a_drawer_is_caught_as_a_file_and_as_a_folder() {
 }
 
 #[test]
-fn what_nobody_built_and_what_nobody_runs_is_caught() {
+fn unfinished_code_and_ignored_tests_are_caught() {
     for text in [
         "fn f() { todo!() }",
         "fn f() { todo![] }",
@@ -217,7 +217,7 @@ fn unsafe_code_is_caught_everywhere_but_in_one_file() {
 }
 
 #[test]
-fn a_task_that_nobody_watches_is_caught() {
+fn an_unwatched_task_is_caught() {
     for text in [
         "fn f() { tokio::spawn(work()); }",
         "use tokio::spawn; fn f() { spawn(work()); }",

@@ -21,7 +21,7 @@ pub(super) fn received(event: &SignedEvent, at: Timestamp) -> SignedEvent {
     )
 }
 
-pub(super) async fn a_history_tells_every_event_of_one_user(place: Place) {
+pub(super) async fn a_history_lists_every_event_of_one_user(place: Place) {
     let store = place.migrated().await;
     apply(&store, &[update("msg_1", "user_1", 10)]).await;
     apply(&store, &[update("msg_2", "user_1", 5)]).await;
@@ -44,12 +44,12 @@ pub(super) async fn a_history_tells_every_event_of_one_user(place: Place) {
         .await
         .unwrap();
     let rows = history(&store, "user_1").await;
-    let told: Vec<_> = rows
+    let reasons: Vec<_> = rows
         .iter()
         .map(|row| (row.event.event_id.as_str(), row.why.as_str()))
         .collect();
     assert_eq!(
-        told,
+        reasons,
         [
             (
                 "msg_6",
@@ -167,7 +167,7 @@ pub(super) async fn the_version_that_was_there_is_noted_and_stays_noted(place: P
     ] {
         assert_eq!(behind(id).await.as_deref(), newer, "{id}");
     }
-    // What comes again is only counted, and what failed before is told anew.
+    // A repeated event is only counted; one that failed before gets its new outcome.
     fail(&store, &[update("msg_0", "user_1", 0)]).await;
     apply(
         &store,
@@ -197,7 +197,7 @@ pub(super) async fn the_version_that_was_there_is_noted_and_stays_noted(place: P
     assert_eq!(rows[0].why, "the row had this version already");
 }
 
-pub(super) async fn a_history_names_the_fields_that_changed_where_payloads_are_kept(place: Place) {
+pub(super) async fn a_history_names_the_changed_fields_if_payloads_are_kept(place: Place) {
     place.migrated().await;
     let store = place.store(Keep {
         payloads: Payloads::All,
@@ -245,17 +245,17 @@ pub(super) async fn a_history_names_the_fields_that_changed_where_payloads_are_k
             })
             .collect()
     };
-    let told = |id: &str, names: Option<&str>| (id.to_owned(), names.map(str::to_owned));
+    let change = |id: &str, names: Option<&str>| (id.to_owned(), names.map(str::to_owned));
     let expected = [
-        told("msg_5", Some("")),
-        told(
+        change("msg_5", Some("")),
+        change(
             "msg_4",
             Some("first_name last_name public_metadata.plan username"),
         ),
-        told("msg_3", None),
-        told("msg_2", Some("public_metadata.plan")),
-        told("msg_1", None),
-        told("msg_9", None),
+        change("msg_3", None),
+        change("msg_2", Some("public_metadata.plan")),
+        change("msg_1", None),
+        change("msg_9", None),
     ];
     assert_eq!(changed(&history(&store, "user_1").await), expected);
     // On a page of its own, a version finds the one before it all the same.
@@ -269,7 +269,7 @@ pub(super) async fn a_history_names_the_fields_that_changed_where_payloads_are_k
         }
     }
     assert_eq!(changed(&rows), expected);
-    // What stands between two versions and cannot be read leaves both untold.
+    // What stands between two versions and cannot be read leaves both without changed fields.
     let failed_alone = place.store(Keep::default());
     apply(&failed_alone, &[version(6, json!({"username": "eve"}))]).await;
     apply(
@@ -279,7 +279,7 @@ pub(super) async fn a_history_names_the_fields_that_changed_where_payloads_are_k
     .await;
     assert_eq!(
         changed(&history(&store, "user_1").await)[..2],
-        [told("msg_7", None), told("msg_6", None)]
+        [change("msg_7", None), change("msg_6", None)]
     );
     assert!(
         history(&failed_alone, "user_1")

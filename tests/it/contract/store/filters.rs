@@ -85,14 +85,14 @@ pub(super) async fn users_are_found_by_every_filter(place: Place) {
         deleted: Some(n == 3),
     };
     assert_eq!(found(all("Eve", 3)).await, ["user_3"]);
-    let nobody: [&str; 0] = [];
+    let no_user: [&str; 0] = [];
     assert_eq!(
         found(UserFilter {
             email: Some("Ada@example.com".into()),
             ..all("Bob", 2)
         })
         .await,
-        nobody
+        no_user
     );
     assert_eq!(
         found(UserFilter {
@@ -100,7 +100,7 @@ pub(super) async fn users_are_found_by_every_filter(place: Place) {
             ..all("Bob", 2)
         })
         .await,
-        nobody
+        no_user
     );
     assert_eq!(
         found(UserFilter {
@@ -109,7 +109,7 @@ pub(super) async fn users_are_found_by_every_filter(place: Place) {
             ..all("Bob", 2)
         })
         .await,
-        nobody
+        no_user
     );
     assert_eq!(
         found(UserFilter {
@@ -118,7 +118,7 @@ pub(super) async fn users_are_found_by_every_filter(place: Place) {
             ..all("Bob", 2)
         })
         .await,
-        nobody
+        no_user
     );
     assert_eq!(
         found(UserFilter {
@@ -126,7 +126,7 @@ pub(super) async fn users_are_found_by_every_filter(place: Place) {
             ..all("Bob", 2)
         })
         .await,
-        nobody
+        no_user
     );
 }
 
@@ -291,11 +291,11 @@ pub(super) async fn events_are_found_by_every_filter(place: Place) {
     };
     assert_eq!(found(code("missing_type")).await, ["msg_3"]);
     assert_eq!(found(code("not_json")).await.len(), 0);
-    let of_nobody = EventFilter {
+    let of_no_event = EventFilter {
         clerk_id: Some("user_1".into()),
         ..code("missing_type")
     };
-    assert_eq!(found(of_nobody).await.len(), 0);
+    assert_eq!(found(of_no_event).await.len(), 0);
     assert_eq!(
         found(EventFilter {
             status: None,

@@ -70,7 +70,7 @@ pub(super) async fn a_failed_event_is_tried_again(place: Place) {
     );
     assert_eq!(first_name(&store, "user_1").await.as_deref(), Some("msg_1"));
 
-    // What was applied is never failed again by a letter that comes late.
+    // A late dead letter never changes an applied event to failed.
     assert_eq!(store.apply(&failed).await.unwrap(), [Outcome::Repeated]);
     assert_eq!(line(&store, "msg_1").await.status, Status::Applied);
 }

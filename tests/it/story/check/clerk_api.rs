@@ -104,7 +104,7 @@ async fn clerks_api_is_asked_with_the_key_and_for_the_time() {
 }
 
 #[tokio::test]
-async fn every_setting_that_is_wrong_is_told_at_once() {
+async fn every_wrong_setting_is_reported_at_once() {
     let place = Place::embedded();
     let directory = place.directory();
     let said = check(
@@ -123,7 +123,7 @@ async fn every_setting_that_is_wrong_is_told_at_once() {
     );
     let lines = said.of("configuration");
     assert_eq!((said.status, lines.len()), (1, 4), "{lines:#?}");
-    for (name, mend) in [
+    for (name, fix) in [
         (
             "CLERK_WEBHOOK_SIGNING_SECRET_FILE",
             "give the path of a file",
@@ -135,9 +135,9 @@ async fn every_setting_that_is_wrong_is_told_at_once() {
         ("DATABASE_URL", "give a URL such as postgres://"),
         ("PORT", "give a number"),
     ] {
-        let is_told =
-            |line: &String| line.starts_with(&format!("fail: {name} ")) && line.contains(mend);
-        assert!(lines.iter().any(is_told), "{name}: {lines:#?}");
+        let is_finding =
+            |line: &String| line.starts_with(&format!("fail: {name} ")) && line.contains(fix);
+        assert!(lines.iter().any(is_finding), "{name}: {lines:#?}");
     }
     assert!(
         said.of("database").is_empty() && said.one("queue").starts_with("note"),

@@ -42,7 +42,7 @@ async fn a_queue_with_other_arguments_is_named_and_left_alone() {
 /// A queue that has really lost its leader would take its broker's dead lettering with it, and this
 /// broker is shared.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_queue_without_a_leader_is_told() {
+async fn a_queue_without_a_leader_is_reported() {
     let place = Place::servers().await;
     assert!(place.serve().await.stop().success());
     let proxy = Proxy::start().await;
@@ -152,7 +152,7 @@ async fn rights_that_are_missing_are_named_before_they_are_needed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_broker_with_an_alarm_is_told() {
+async fn a_broker_with_an_alarm_is_reported() {
     let place = Place::servers().await;
     let proxy = Proxy::start().await;
     proxy.alarm_publishers("low on disk");

@@ -11,12 +11,12 @@ async fn dev_demo_sends_a_history_shows_the_rows_and_keeps_serving() {
         .spawn()
         .unwrap();
     let stdout = BufReader::new(child.stdout.take().unwrap());
-    let (tell, told) = std::sync::mpsc::channel();
+    let (sender, lines) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         stdout
             .lines()
             .map_while(Result::ok)
-            .for_each(|line| drop(tell.send(line)))
+            .for_each(|line| drop(sender.send(line)))
     });
     let mut printed = Vec::new();
     while !printed
@@ -24,7 +24,8 @@ async fn dev_demo_sends_a_history_shows_the_rows_and_keeps_serving() {
         .is_some_and(|line: &String| line.contains("Serving. Stop with Ctrl-C"))
     {
         printed.push(
-            told.recv_timeout(DEADLINE)
+            lines
+                .recv_timeout(DEADLINE)
                 .unwrap_or_else(|_| panic!("it ended with {printed:#?}")),
         );
     }
