@@ -180,13 +180,25 @@ impl SignedEvent {
         self.parse_without(&OmittedFields::default()).1
     }
 
-    /// The event without the fields that are not stored.
+    /// The event without the fields that are not stored. Does not read what it says.
     pub fn without(&self, omitted: &OmittedFields) -> Self {
-        self.parse_without(omitted).0
+        self.redact_then(omitted, |_, _, _| Ok(())).0
     }
 
     /// The event without the fields that are not stored, and what it says.
     pub fn parse_without(&self, omitted: &OmittedFields) -> (Self, Result<Event, Rejection>) {
+        self.redact_then(omitted, |outer, object, text| {
+            self.read(outer, object, text)
+        })
+    }
+
+    /// Removes the fields, and calls `read` with the outer object, and with the object in `data`
+    /// and its text: the JSON is scanned once for both.
+    fn redact_then<T>(
+        &self,
+        omitted: &OmittedFields,
+        read: impl FnOnce(&Object<'_>, Option<&Object<'_>>, &str) -> Result<T, Rejection>,
+    ) -> (Self, Result<T, Rejection>) {
         let outer = match self.outer() {
             Ok(outer) => outer,
             Err(rejection) => return (self.clone(), Err(rejection)),
@@ -210,14 +222,14 @@ impl SignedEvent {
             event.body = outer.write(rest_of).into();
         }
         // If `data` occurs several times, the last one counts.
-        let read = match data.last() {
+        let result = match data.last() {
             Some((_, value, object, rest)) => {
                 let text = rest.as_deref().unwrap_or(value.get());
-                self.read(&outer, object.as_ref(), text)
+                read(&outer, object.as_ref(), text)
             }
-            None => self.read(&outer, None, ""),
+            None => read(&outer, None, ""),
         };
-        (event, read)
+        (event, result)
     }
 
     fn outer(&self) -> Result<Object<'_>, Rejection> {

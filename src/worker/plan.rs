@@ -33,13 +33,15 @@ pub fn plan_batch(events: &[SignedEvent], source: Source, omitted: &OmittedField
                 }
             }
         });
-        catch_unwind(read).unwrap_or_else(|_| match *omitted == OmittedFields::default() {
-            true => (event.clone(), Err(panicked())),
-            // The body may hold omitted fields.
-            false => (event.without_body(), Err(EventFailure {
-                text: "clerk-sync met a bug of its own while it took out OMIT_FIELDS, so the body is not kept; report it, and repair the row with `clerk-sync reconcile --fix`".into(),
-                ..panicked()
-            })),
+        catch_unwind(read).unwrap_or_else(|_| {
+            match catch_unwind(AssertUnwindSafe(|| event.without(omitted))) {
+                Ok(event) => (event, Err(panicked())),
+                // The body may hold omitted fields.
+                Err(_) => (event.without_body(), Err(EventFailure {
+                    text: "clerk-sync met a bug of its own while it took out OMIT_FIELDS, so the body is not kept; report it, and repair the row with `clerk-sync reconcile --fix`".into(),
+                    ..panicked()
+                })),
+            }
         })
     })
 }
@@ -295,5 +297,23 @@ mod tests {
             matches!(&write.records[0].parsed, Parsed::Failed { failure, .. } if failure.code == "not_json")
         );
         assert!(matches!(write.records[1].parsed, Parsed::Readable { .. }));
+    }
+
+    #[test]
+    fn an_event_that_meets_a_bug_keeps_its_body_without_the_omitted_fields() {
+        let omitted = OmittedFields::parse("first_name").unwrap();
+        let write = plan_batch(&[update(BUG, "user_1", 1)], Source::Events, &omitted);
+        let [record] = &write.records[..] else {
+            panic!("{write:?}")
+        };
+        let Parsed::Failed { failure, .. } = &record.parsed else {
+            panic!("{record:?}")
+        };
+        assert_eq!(failure.code, "panicked");
+        let body = std::str::from_utf8(record.event.body()).unwrap();
+        assert!(
+            body.contains("user_1") && !body.contains("first_name"),
+            "{body}"
+        );
     }
 }
