@@ -16,7 +16,7 @@ pub struct PageArgs {
     /// Most rows, up to 500
     #[arg(long, default_value = "50", value_parser = read_limit)]
     limit: NonZeroU32,
-    /// Continue where a list ended
+    /// Continue where the page before ended
     #[arg(long, value_name = "CURSOR")]
     cursor: Option<Cursor>,
     /// One JSON object per line

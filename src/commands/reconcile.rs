@@ -124,7 +124,7 @@ fn report(
     };
     text += &of_kind(deleted, &drift.deleted_at_clerk);
     text += &of_kind(
-        "deleted in the table, but not at Clerk",
+        "deleted in the table, but still at Clerk",
         &drift.deleted_here,
     );
     if drift.deleted_here.count > 0 {

@@ -18,13 +18,9 @@ pub fn of(config: &Config, errors: &ConfigErrors, role: Role) -> Vec<Finding> {
         findings.push(ok("configuration", summary(config, role)));
     }
     let ignored = config.ignored_settings().into_iter();
-    findings.extend(ignored.map(|what| {
-        note(
-            "configuration",
-            what,
-            "take them out, or correct their names",
-        )
-    }));
+    findings.extend(
+        ignored.map(|what| note("configuration", what, "take it out, or correct its name")),
+    );
     if role != Role::Worker && !errors.concern(&["CLERK_WEBHOOK_SIGNING_SECRET"]) {
         findings.push(signing_secrets(config.signing_secrets.len()));
     }

@@ -239,8 +239,13 @@ impl Summary {
         }
         row("failed", self.failed, "without an answer");
         row("retried", self.retries, "");
-        let (seconds, per_second) = (self.seconds, self.per_second);
-        let took = format!("{seconds:.2} s, {per_second:.1} per second");
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "no rate is so high"
+        )]
+        let per_second = number(self.per_second.round() as u64);
+        let took = format!("{:.2} s, {per_second} per second", self.seconds);
         rows.push(("took", took));
         if let Some(Latency { p50, p90, p99, max }) = self.latency_ms {
             let text =
