@@ -236,7 +236,7 @@ impl SignedEvent {
         let text = std::str::from_utf8(&self.body).map_err(|e| {
             Rejection::NotJson(format!("it is not UTF-8 from byte {} on", e.valid_up_to()))
         })?;
-        Object::read(text).map_err(|e| Rejection::NotJson(place(&e)))
+        Object::read_outer(text).map_err(|e| Rejection::NotJson(place(&e)))
     }
 
     /// Reads the object in `data`, whose text is `text`.

@@ -24,7 +24,7 @@ impl EventType {
     pub fn read(body: &[u8]) -> Self {
         let outer = std::str::from_utf8(body)
             .ok()
-            .and_then(|text| Object::read(text).ok());
+            .and_then(|text| Object::read_outer(text).ok());
         outer
             .and_then(|outer| Self::of(&outer))
             .unwrap_or(Self::Unreadable)

@@ -30,10 +30,20 @@ impl<'a> Object<'a> {
     /// # Errors
     /// Fails if `json` is not an object, or if more text follows the object.
     pub fn read(json: &'a str) -> Result<Self, serde_json::Error> {
+        Self::with_capacity(json, (json.len() / BYTES_PER_MEMBER).min(MEMBERS_MAX))
+    }
+
+    /// Reads the members of Clerk's outer object, which are few.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn read_outer(json: &'a str) -> Result<Self, serde_json::Error> {
+        Self::with_capacity(json, OUTER_MEMBERS)
+    }
+
+    fn with_capacity(json: &'a str, capacity: usize) -> Result<Self, serde_json::Error> {
         let mut reader = serde_json::Deserializer::from_str(json);
-        let object = reader.deserialize_map(Members {
-            capacity: (json.len() / BYTES_PER_MEMBER).min(MEMBERS_MAX),
-        })?;
+        let object = reader.deserialize_map(Members { capacity })?;
         reader.end()?;
         Ok(object)
     }
@@ -173,6 +183,7 @@ struct Members {
 
 const BYTES_PER_MEMBER: usize = 32;
 const MEMBERS_MAX: usize = 64;
+const OUTER_MEMBERS: usize = 8;
 
 impl<'de> Visitor<'de> for Members {
     type Value = Object<'de>;

@@ -18,7 +18,7 @@ use crate::backoff::Backoff;
 use crate::clerk::{OmittedFields, SignedEvent};
 use crate::queue::{Queue, Source};
 use crate::shutdown::Shutdown;
-use crate::store::{EventFailure, Store, StoreError, Write};
+use crate::store::{EventFailure, Record, Store, StoreError, Write};
 
 /// Applies the events of one source.
 pub struct Applier {
@@ -95,7 +95,7 @@ impl Applier {
             };
             match halve(part) {
                 Ok([first, second]) => parts.extend([second, first]),
-                Err(Some(record)) => self.record_failed(record.event, &refusal, report).await?,
+                Err(Some(record)) => self.record_failed(*record, &refusal, report).await?,
                 Err(None) => {}
             }
         }
@@ -106,11 +106,15 @@ impl Applier {
     /// event stays in the queue.
     async fn record_failed(
         &self,
-        event: SignedEvent,
+        record: Record,
         refusal: &EventFailure,
         report: &mut Report,
     ) -> Result<(), ReturnReason> {
-        let failed = plan_failed(std::slice::from_ref(&event), refusal);
+        let event = &record.event;
+        let mut failed = plan_failed(std::slice::from_ref(event), refusal);
+        for again in &mut failed.records {
+            again.deliveries = record.deliveries;
+        }
         let Err(again) = self.attempt(&failed, report).await? else {
             return Ok(());
         };

@@ -148,7 +148,8 @@ impl QueueFile {
             return Ok(found);
         }
         let reader = self.connect_reader().await;
-        let connection = &mut reader.map_err(|error| self.refused(&error))?;
+        let mut reader = reader.map_err(|error| self.refused(&error))?;
+        let connection = &mut reader;
         if self.ask::<bool>(connection, IS_EMPTY).await? {
             return Ok(found);
         }
@@ -162,6 +163,8 @@ impl QueueFile {
         } else {
             String::new()
         });
+        // The last connection to close takes the files beside it away.
+        drop(reader.close().await);
         Ok(found)
     }
 

@@ -173,7 +173,13 @@ impl Consumer {
     /// flight is delivered again.
     pub async fn pause(&mut self) -> bool {
         match self.channel().await {
-            Some(channel) => channel.pause().await,
+            Some(channel) => {
+                let is_paused = channel.pause().await;
+                if !is_paused {
+                    channel.session.end();
+                }
+                is_paused
+            }
             None => false,
         }
     }
@@ -313,6 +319,7 @@ async fn open(connection: Connection, subscription: Subscription) -> Option<Cons
 /// delivered again.
 async fn changed(mut channel: ConsumerChannel, prefetch: Option<u16>) -> Option<ConsumerChannel> {
     if !channel.pause().await {
+        channel.session.end();
         return None;
     }
     if let Some(prefetch) = prefetch {

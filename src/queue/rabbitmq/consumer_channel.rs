@@ -254,7 +254,7 @@ impl ConsumerChannel {
         if let Lease::RabbitMq(DeliveryTags { channel, tags }) = batch.lease
             && channel == self.number
         {
-            self.in_flight -= tags.len();
+            self.in_flight = self.in_flight.saturating_sub(tags.len());
             let delivered = batch.events.into_iter().zip(tags);
             let may_be_poison = batch.may_be_poison;
             self.prepend(
@@ -280,18 +280,14 @@ impl ConsumerChannel {
     }
 
     /// Has the broker send nothing more. What it has sent can be taken and acknowledged as before.
-    /// Returns false, and ends the session, if the broker does not answer.
+    /// Returns false if the broker does not answer: the channel is then of no use.
     pub async fn pause(&mut self) -> bool {
         let tag = match &self.stream {
             Stream::Delivering(deliveries) => deliveries.tag(),
             Stream::Paused => return true,
-            Stream::Ended => {
-                self.session.end();
-                return false;
-            }
+            Stream::Ended => return false,
         };
         if self.send_ack().await.is_err() {
-            self.session.end();
             return false;
         }
         // Before the consumer is canceled. If this fails the bindings stay, which loses no event.
@@ -308,8 +304,6 @@ impl ConsumerChannel {
         self.take_arrived();
         if is_canceled {
             self.stream = Stream::Paused;
-        } else {
-            self.session.end();
         }
         is_canceled
     }
@@ -343,7 +337,7 @@ impl ConsumerChannel {
             return Err(());
         }
         self.acknowledge(&tags.tags).await?;
-        self.in_flight -= tags.tags.len();
+        self.in_flight = self.in_flight.saturating_sub(tags.tags.len());
         Ok(())
     }
 
@@ -355,7 +349,8 @@ impl ConsumerChannel {
     }
 
     async fn try_acknowledge(&mut self, tags: &[u64]) -> Result<(), lapin::Error> {
-        let Some(last) = tags.last() else {
+        // Batches that return together are not in the order of their tags.
+        let Some(last) = tags.iter().max() else {
             return Ok(());
         };
         let is_completed = self.acknowledged.are_completed_by(tags);
@@ -426,10 +421,10 @@ struct AcknowledgedTags {
 }
 
 impl AcknowledgedTags {
-    /// Whether these ascending tags are all up to their last that are not acknowledged: one
+    /// Whether these tags, in any order, are all up to their last that are not acknowledged: one
     /// acknowledgement covers them.
     fn are_completed_by(&self, tags: &[u64]) -> bool {
-        let Some(last) = tags.last() else {
+        let Some(last) = tags.iter().max() else {
             return false;
         };
         let before = self.beyond.range(..last).count() + tags.len();
@@ -453,6 +448,8 @@ mod tests {
     fn an_acknowledgement_covers_earlier_tags_only_if_none_is_left_out() {
         let mut acknowledged = AcknowledgedTags::default();
         assert!(acknowledged.are_completed_by(&[1, 2, 3]));
+        assert!(acknowledged.are_completed_by(&[3, 1, 2]), "in any order");
+        assert!(!acknowledged.are_completed_by(&[4, 1, 2]), "3 is left out");
         acknowledged.add(&[1, 2, 3]);
         assert!(!acknowledged.are_completed_by(&[5, 6]), "4 is in flight");
         acknowledged.add(&[5, 6]);

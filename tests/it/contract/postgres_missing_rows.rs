@@ -85,6 +85,12 @@ async fn a_row_that_the_database_drops_without_an_error_is_no_acknowledgement() 
                 .unwrap();
         }
     }
+    // A worker whose role may not use `settings` is to resume all the same.
+    let rename = "alter table clerk.settings rename to elsewhere";
+    outside.execute(rename).await.unwrap();
+    store.usable().await.unwrap();
+    let rename = "alter table clerk.elsewhere rename to settings";
+    outside.execute(rename).await.unwrap();
     // A write that changes no row needs no row.
     let nul =
         "create trigger n before update on clerk.users for each row execute function public.nul()";
