@@ -3,28 +3,27 @@
 
 mod work;
 
-use criterion::{Criterion, Throughput};
+use divan::Bencher;
+use divan::counter::ItemsCount;
 
-use work::{PIECES, Work};
+use work::{PIECES, Piece, Work};
 
 /// The program's own.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() {
-    let mut criterion = Criterion::default().configure_from_args();
+    divan::main();
+}
+
+#[divan::bench(args = &PIECES)]
+fn piece(bencher: Bencher, piece: &Piece) {
     let work = Work::new();
-    let mut group = criterion.benchmark_group("pieces");
-    for piece in &PIECES {
-        group.throughput(Throughput::Elements(piece.events));
-        group.bench_function(piece.name, |bencher| {
-            let mut number = 0;
-            bencher.iter(|| {
-                (piece.run)(&work, number);
-                number += 1;
-            });
+    let mut number = 0;
+    bencher
+        .counter(ItemsCount::new(piece.events))
+        .bench_local(|| {
+            (piece.run)(&work, number);
+            number += 1;
         });
-    }
-    group.finish();
-    criterion.final_summary();
 }

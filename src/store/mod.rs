@@ -11,6 +11,7 @@
 mod bind;
 mod database;
 mod database_row;
+mod embedded_migrations;
 mod erasure;
 mod error;
 mod event_status;

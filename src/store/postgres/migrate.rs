@@ -11,11 +11,12 @@ use sqlx::{Connection, Executor, PgConnection};
 use tracing::{info, warn};
 
 use super::error;
-use super::migrations::{self, EMBEDDED};
+use super::migrations;
 use super::schema_name::SchemaName;
 use super::schema_state::SchemaState;
 use super::statements::Statements;
 use crate::store::StoreError;
+use crate::store::embedded_migrations::POSTGRES as EMBEDDED;
 
 /// The limits of a migration. A change to a table that another session has locked must not make all
 /// others queue up behind it; otherwise it may take any time.

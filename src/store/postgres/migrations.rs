@@ -1,14 +1,12 @@
 //! The migrations of this program, and those that a database has.
 
-use sqlx::migrate::{Migration, Migrator};
+use sqlx::migrate::Migration;
 use sqlx::postgres::PgRow;
 use sqlx::{Error, Row};
 
 use super::schema_fault::SchemaFault;
 use crate::store::SchemaVersion;
-
-/// All of them, in order.
-pub static EMBEDDED: Migrator = sqlx::migrate!("migrations/postgres");
+use crate::store::embedded_migrations::POSTGRES as EMBEDDED;
 
 /// The version of the newest migration of this program.
 pub fn newest() -> i64 {

@@ -21,6 +21,7 @@ use crate::clerk::{ClerkId, EventId, Timestamp};
 use crate::clock::now;
 use crate::private_file;
 use crate::store::bind::Bind;
+use crate::store::embedded_migrations::SQLITE as EMBEDDED;
 use crate::store::{Keep, Outcome, SchemaVersion, StoreError, Write};
 
 /// The file, and what is kept in it. Plain data.
@@ -156,7 +157,7 @@ impl Store {
     /// # Errors
     /// As there.
     pub async fn schema_version(&self) -> Result<SchemaVersion, StoreError> {
-        let wanted = MIGRATIONS
+        let wanted = EMBEDDED
             .iter()
             .map(|migration| migration.version)
             .max()
@@ -392,15 +393,13 @@ fn durable(options: SqliteConnectOptions) -> SqliteConnectOptions {
         .pragma("secure_delete", "on")
 }
 
-static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
-
 /// Whether the rows that are there have their lower case.
 const IS_FOLDED: &str =
     "select exists (select 1 from pragma_table_info('users') where name = 'folded')";
 
 /// One process at a time: sqlx has no lock for SQLite, so a transaction of ours is one.
 async fn migrate(connection: &mut SqliteConnection) -> Result<(), sqlx::migrate::MigrateError> {
-    let mut migrator = Migrator::with_migrations(MIGRATIONS.iter().cloned().collect());
+    let mut migrator = Migrator::with_migrations(EMBEDDED.iter().cloned().collect());
     migrator.dangerous_set_table_name("_migrations");
     // Locked from the first query on: two processes would both find the schema missing.
     let mut transaction = connection.begin_with("begin immediate").await?;
