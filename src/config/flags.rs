@@ -83,7 +83,8 @@ struct Definitions {
     /// EVENT_RETENTION_DAYS] [default: 30]
     #[arg(long, value_name = "DAYS")]
     event_retention_days: Option<String>,
-    /// Which payloads the events table keeps: failed or all [env: EVENT_PAYLOADS] [default: failed]
+    /// Which payloads the events table keeps: failed or all; `dev` keeps all [env: EVENT_PAYLOADS]
+    /// [default: failed]
     #[arg(long, value_name = "WHICH")]
     event_payloads: Option<String>,
     /// What stays of a deleted user: keep (the profile) or scrub (the ID and the time of the
