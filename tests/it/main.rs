@@ -10,11 +10,11 @@
     reason = "tests find their servers through the environment"
 )]
 
-mod columns_page;
 mod container;
 mod contract;
 mod deploy;
 mod fuzz;
+mod generated_pages;
 mod law;
 mod story;
 #[allow(dead_code, reason = "the fault suite uses the rest of it")]
