@@ -49,6 +49,8 @@ const NOT_RUN: &[(&str, &str)] = &[
     ("install", "it changes the system"),
     ("cd", "it names a folder of the reader's"),
     ("editor", "as cd"),
+    ("ssh", "it needs another machine"),
+    ("gh", "it needs the network"),
     ("mv", "as cd"),
     ("cp", "as cd"),
     ("tar", "as cd"),
@@ -294,7 +296,7 @@ impl Served {
         }
         // What a person answers when asked.
         for asks in ["clerk-sync send", "clerk-sync users erase"] {
-            if !command.contains("--dry-run") {
+            if !command.contains("--dry-run") && !command.contains("--yes") {
                 command = command.replace(asks, &format!("{asks} --yes"));
             }
         }
@@ -302,9 +304,11 @@ impl Served {
         if !command.contains("--url") {
             command = command.replace("clerk-sync send", &url);
         }
+        let port = self.app.address.port().to_string();
         let mut variables = vec![
             ("CLERK_WEBHOOK_SIGNING_SECRET", SECRET),
             ("ADMIN_TOKEN", TOKEN),
+            ("PORT", &port),
         ];
         let url = self.clerk.url();
         variables.extend([("CLERK_SECRET_KEY", KEY), ("CLERK_API_URL", &url)]);
