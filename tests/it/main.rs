@@ -13,6 +13,7 @@
 mod container;
 mod contract;
 mod deploy;
+mod docs;
 mod fuzz;
 mod generated_pages;
 mod law;
