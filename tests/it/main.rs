@@ -14,6 +14,7 @@ mod columns_page;
 mod container;
 mod contract;
 mod deploy;
+mod docs;
 mod fuzz;
 mod law;
 mod story;
