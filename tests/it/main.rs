@@ -17,6 +17,7 @@ mod docs;
 mod fuzz;
 mod generated_pages;
 mod law;
+mod performance_page;
 mod story;
 #[allow(dead_code, reason = "the fault suite uses the rest of it")]
 mod support;
