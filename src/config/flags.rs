@@ -4,9 +4,10 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 use secrecy::SecretString;
 
+<<<<<<< HEAD
 /// The flags as clap defines them. Their values are read by name into `Flags`.
 #[derive(clap::Args)]
 #[command(next_help_heading = "Settings")]
@@ -98,27 +99,28 @@ struct Definitions {
     #[arg(long, value_name = "FORM")]
     log_format: Option<String>,
 }
+=======
+use super::settings::{Fallback, Setting};
+
+/// The flag that has no variable.
+const EMBEDDED: &str = "embedded";
+>>>>>>> main
 
 /// The flags that `-h` lists; `--help` lists all of them.
 const IN_SHORT_HELP: [&str; 6] = [
-    "database_url",
-    "amqp_url",
-    "data_dir",
-    "embedded",
-    "host",
-    "port",
+    "DATABASE_URL",
+    "AMQP_URL",
+    "DATA_DIR",
+    EMBEDDED,
+    "HOST",
+    "PORT",
 ];
 
-static DEFINITIONS: LazyLock<Command> =
-    LazyLock::new(|| Definitions::augment_args(Command::new("settings")));
-
-/// The names of the flags that have a value.
-pub(super) fn names() -> impl Iterator<Item = &'static str> {
-    let flags = DEFINITIONS.get_arguments();
-    flags
-        .filter(|flag| flag.get_action().takes_values())
-        .map(|flag| flag.get_id().as_str())
-}
+/// The settings that have a flag, each with its name.
+static FLAGS: LazyLock<Vec<(String, &'static Setting)>> = LazyLock::new(|| {
+    let settings = Setting::all().filter(|setting| setting.has_flag());
+    settings.map(|setting| (setting.flag(), setting)).collect()
+});
 
 /// The settings that the command line gives.
 #[derive(Debug, Clone, Default)]
@@ -139,13 +141,34 @@ impl Flags {
     }
 }
 
+fn arguments() -> impl Iterator<Item = Arg> {
+    let of_setting = |(flag, setting): &'static (String, &Setting)| {
+        let default = match setting.default {
+            Fallback::Value(default) | Fallback::Words(default) => format!(" [default: {default}]"),
+            Fallback::Absent => String::new(),
+        };
+        let Setting { name, meaning, .. } = setting;
+        Arg::new(*name)
+            .long(flag.as_str())
+            .value_name(setting.value_name)
+            // Backticks are for the page.
+            .help(format!("{meaning} [env: {name}]{default}").replace('`', ""))
+    };
+    let embedded = Arg::new(EMBEDDED)
+        .long(EMBEDDED)
+        .action(ArgAction::SetTrue)
+        .help("Use the embedded files of DATA_DIR, as `dev` does, and ignore DATABASE_URL and AMQP_URL");
+    FLAGS.iter().map(of_setting).chain([embedded])
+}
+
 impl Args for Flags {
     fn augment_args(command: Command) -> Command {
-        let flag = |flag: &Arg| {
+        command.args(arguments().map(|flag| {
             let is_short = IN_SHORT_HELP.contains(&flag.get_id().as_str());
-            flag.clone().global(true).hide_short_help(!is_short)
-        };
-        command.args(DEFINITIONS.get_arguments().map(flag))
+            flag.global(true)
+                .help_heading("Settings")
+                .hide_short_help(!is_short)
+        }))
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -155,71 +178,18 @@ impl Args for Flags {
 
 impl FromArgMatches for Flags {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let value = |name| {
-            Some((
-                variable(name),
-                matches.get_one::<String>(name)?.as_str().into(),
-            ))
+        let value = |(_, setting): &(String, &Setting)| {
+            let value = matches.get_one::<String>(setting.name)?;
+            Some((setting.name.into(), value.as_str().into()))
         };
         Ok(Self {
-            values: names().filter_map(value).collect(),
-            embedded: matches.get_flag("embedded"),
+            values: FLAGS.iter().filter_map(value).collect(),
+            embedded: matches.get_flag(EMBEDDED),
         })
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
         *self = Self::from_arg_matches(matches)?;
         Ok(())
-    }
-}
-
-/// The variable of a flag.
-pub(super) fn variable(flag: &str) -> String {
-    flag.to_uppercase()
-}
-
-/// The signing secrets of webhooks.
-pub(super) const SIGNING_SECRET: &str = "CLERK_WEBHOOK_SIGNING_SECRET";
-
-/// An older name of the same.
-pub(super) const OLDER_SIGNING_SECRET: &str = "CLERK_WEBHOOK_SECRET";
-
-/// Variables that have no flag. OpenTelemetry's begin with `OTEL_`.
-const WITHOUT_FLAG: [&str; 4] = [OLDER_SIGNING_SECRET, "RUST_LOG", "NO_COLOR", "TERM"];
-
-/// Whether clerk-sync reads a variable of this name, or a file that it names.
-pub(super) fn is_ours(name: &str) -> bool {
-    let of_file = name.strip_suffix("_FILE").unwrap_or(name);
-    let is_known =
-        |name| WITHOUT_FLAG.contains(&name) || names().any(|flag| variable(flag) == name);
-    is_known(name) || is_known(of_file) || name.starts_with("OTEL_")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn flags_files_and_the_rest_are_ours_and_nothing_else() {
-        for name in [
-            "DATABASE_URL",
-            "DATABASE_URL_FILE",
-            "PORT",
-            "CLERK_WEBHOOK_SECRET",
-            "OTEL_SERVICE_NAME",
-        ] {
-            assert!(is_ours(name), "{name}");
-        }
-        for name in [
-            "",
-            "_FILE",
-            "NEXT_PUBLIC_NAME",
-            "CLERK_PUBLISHABLE_KEY",
-            "database_url",
-            "PGPASSWORD",
-            "HOME",
-        ] {
-            assert!(!is_ours(name), "{name}");
-        }
     }
 }

@@ -7,6 +7,7 @@ use sqlx::Error;
 use sqlx::error::DatabaseError;
 use sqlx::migrate::MigrateError;
 
+use crate::clerk::ErrorCode;
 use crate::store::{NO_SCHEMA, StoreError};
 
 /// The error of a statement, or of opening the file.
@@ -55,7 +56,7 @@ fn of_database(path: &Path, error: &dyn DatabaseError) -> StoreError {
                 _ => "SQLite cannot hold a value",
             };
             StoreError::Rejected {
-                code: format!("sqlite_{code}"),
+                code: format!("{}{code}", ErrorCode::Sqlite.name()),
                 text: format!("{what} (result code {code})"),
             }
         }
