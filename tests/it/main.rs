@@ -17,6 +17,7 @@ mod deploy;
 mod docs;
 mod fuzz;
 mod law;
+mod release;
 mod story;
 #[allow(dead_code, reason = "the fault suite uses the rest of it")]
 mod support;
