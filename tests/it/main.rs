@@ -10,14 +10,15 @@
     reason = "tests find their servers through the environment"
 )]
 
-mod columns_page;
 mod container;
 mod contract;
 mod deploy;
 mod docs;
 mod fuzz;
+mod generated_pages;
 mod law;
 mod release;
+mod performance_page;
 mod story;
 #[allow(dead_code, reason = "the fault suite uses the rest of it")]
 mod support;
