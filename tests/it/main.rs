@@ -17,8 +17,8 @@ mod docs;
 mod fuzz;
 mod generated_pages;
 mod law;
-mod release;
 mod performance_page;
+mod release;
 mod story;
 #[allow(dead_code, reason = "the fault suite uses the rest of it")]
 mod support;
