@@ -14,6 +14,7 @@ use anyhow::Context;
 use super::arguments::{PageArgs, read_event_id};
 use super::output::{self, Cell, or_dash};
 use crate::clerk::Timestamp;
+use crate::clerk::error_code::{self, ERRORS_PAGE};
 use crate::clock::now;
 use crate::config::Config;
 use crate::escape::{visible, visible_json_lines};
@@ -70,9 +71,18 @@ async fn list(args: ListArgs, store: &Store) -> anyhow::Result<ExitCode> {
     let status = args.status.as_deref().and_then(Status::named);
     let filter = args.filter.with_status(status);
     let listing = store.events(&filter, &args.page.page()).await?;
-    output::print_listing(&listing, args.page.json, "No events match.", |rows| {
+    let is_failed = |event: &EventRow| event.status == Status::Failed;
+    let failed = listing.rows.iter().find(|event| is_failed(event));
+    let status = output::print_listing(&listing, args.page.json, "No events match.", |rows| {
         of_events(rows, now())
-    })
+    });
+    if let (Some(event), false) = (failed, args.page.json) {
+        let id = &event.event_id;
+        output::note(&format!(
+            "What to do: `clerk-sync events show {id}`; {ERRORS_PAGE} has every code"
+        ));
+    }
+    status
 }
 
 fn of_events(events: &[EventRow], now: Timestamp) -> String {
@@ -126,6 +136,15 @@ fn of_event(event: &EventRow, now: Timestamp) -> String {
     if event.status == Status::Failed || event.error.is_some() {
         fields.push(("error_code", or_dash(event.error_code.as_ref())));
         fields.push(("error", or_dash(event.error.as_ref())));
+    }
+    if let (Status::Failed, Some(code)) = (event.status, &event.error_code) {
+        let help = error_code::help_for(code);
+        fields.push(("meaning", help.meaning.into()));
+        fields.push((
+            "what to do",
+            format!("{} A replay {}", help.what_to_do, help.replay),
+        ));
+        fields.push(("more", error_code::page_of(code)));
     }
     if event.status == Status::Stale {
         fields.push(("superseded_by", or_dash(event.superseded_by.as_ref())));

@@ -22,6 +22,7 @@ mod webhook;
 pub use admin::{Admin, AdminToken};
 pub use limits::file_and_connection_limits;
 pub use paths::{DASHBOARD_PATH, WEBHOOK_PATH};
+pub use problem::Code as ProblemCode;
 pub use reject_log::RejectLog;
 pub use server::{Options, Parts, listen, serve};
 pub use service_status::ServiceStatus;

@@ -10,12 +10,12 @@
     reason = "tests find their servers through the environment"
 )]
 
-mod columns_page;
 mod container;
 mod contract;
 mod deploy;
 mod docs;
 mod fuzz;
+mod generated_pages;
 mod law;
 mod performance_page;
 mod story;

@@ -7,6 +7,7 @@ use sqlx::Error;
 use sqlx::error::DatabaseError;
 use sqlx::migrate::MigrateError;
 
+use crate::clerk::ErrorCode;
 use crate::store::{NO_SCHEMA, StoreError};
 
 /// The error of a statement, or of opening the file.
@@ -50,7 +51,7 @@ fn of_database(path: &Path, error: &dyn DatabaseError) -> StoreError {
         14 => unavailable("cannot be opened: check its permissions and those of its folder"),
         11 | 26 => damaged(path),
         18..=20 => StoreError::Rejected {
-            code: format!("sqlite_{code}"),
+            code: format!("{}{code}", ErrorCode::Sqlite.name()),
             text: format!("SQLite cannot hold a value (result code {code})"),
         },
         SCHEMA => StoreError::Incompatible(format!("{NO_SCHEMA} ({file})")),
