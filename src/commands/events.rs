@@ -2,7 +2,7 @@
 
 mod discard;
 mod filter;
-mod outcomes;
+mod preview;
 mod queue;
 mod replay;
 mod selection;

@@ -119,7 +119,7 @@ settings! {
     Flag EVENT_RETENTION_DAYS "DAYS", Value("30"), "`serve`, `worker`",
         "Age in days at which rows of the `events` table are deleted, except failed ones; 0 keeps all";
     Flag EVENT_PAYLOADS "WHICH", Value("failed"), "`serve`, `worker`",
-        "Which payloads the `events` table keeps: `failed` or `all`";
+        "Which payloads the `events` table keeps: `failed` or `all`; `dev` keeps all";
     Flag ON_DELETE "WHAT", Value("keep"), "`serve`, `worker`, `backfill`, `reconcile`",
         "What stays of a deleted user: `keep` (the profile) or `scrub` (the ID and the time of the delete)";
     Flag OMIT_FIELDS "FIELDS", Absent, "`serve`, `worker`, `backfill`, `reconcile`",

@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader};
 
 use serde_json::Value;
 
-use crate::support::app::{DEADLINE, Place, SECRET, until};
+use crate::support::app::{Place, SECRET, until};
 
 fn json_lines(text: &str) -> Vec<Value> {
     text.lines()
