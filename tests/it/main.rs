@@ -18,6 +18,7 @@ mod fuzz;
 mod generated_pages;
 mod law;
 mod performance_page;
+mod release;
 mod story;
 #[allow(dead_code, reason = "the fault suite uses the rest of it")]
 mod support;
