@@ -73,10 +73,11 @@ Exit status: 1 if a check fails.")]
     /// The events end up in the table of the server. Unless that is `clerk-sync dev` of the same
     /// DATA_DIR, it asks first.
     #[command(after_long_help = "Examples:
-  clerk-sync send user.created
+  clerk-sync send user.created --wait              # until its row is there
   clerk-sync send user.updated --count 20000 --connections 64 --shuffle --duplicate
 
-Exit status: 1 if an event was not answered with a 2xx.")]
+Exit status: 1 if an event was not answered with a 2xx; with --wait, also if one failed other than \
+     by --break, or was not recorded in time.")]
     Send(send::SendArgs),
     /// Query the users table
     #[command(subcommand)]
