@@ -14,6 +14,7 @@ mod http_url;
 mod paths;
 mod resolve;
 mod secrets;
+mod settings;
 mod validate;
 mod values;
 
@@ -24,6 +25,7 @@ pub use flags::Flags;
 pub use http_url::{UrlFault, read_http_url};
 pub use resolve::{ClerkApi, Config};
 pub use secrets::{admin_token, signing_secrets, verifier};
+pub use settings::{Fallback, SETTINGS, Setting};
 pub use validate::{ConfigErrors, validate};
 
 #[cfg(test)]

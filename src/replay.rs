@@ -23,7 +23,7 @@ use crate::queue::{PUBLISH_TIMEOUT, PublishError, Queue};
 use crate::store::{Status, Store, StoreError};
 
 pub use outcomes::{Outcome, OutcomeStatus, outcomes};
-pub use report::{DiscardReport, ReplayPreview, ReplayReport, Replayed};
+pub use report::{DiscardReport, Published, ReplayPreview, ReplayReport};
 pub use selection::Selection;
 use selection::{SelectedIds, failed_event, failed_events};
 
@@ -57,7 +57,7 @@ pub async fn replay(
     selection: &Selection,
     rate: NonZeroU32,
     report: &mut ReplayReport,
-    mut notify: impl FnMut(u64, Replayed),
+    mut notify: impl FnMut(u64, Published),
 ) -> Result<(), ReplayError> {
     let mut pace = interval(Duration::from_secs(1) / rate.get());
     // A pause is not made up for.
@@ -74,7 +74,7 @@ pub async fn replay(
             return Err(ReplayError::Queue { event_id, reason });
         }
         report.replayed += 1;
-        notify(report.replayed, Replayed { event_id, attempts });
+        notify(report.replayed, Published { event_id, attempts });
     }
     report.next = selected.cursor();
     Ok(())

@@ -7,12 +7,14 @@
 //! generator of numbers is our own.
 
 mod event;
+mod fault;
 mod person;
 mod random;
 mod sample_type;
 mod template;
 
 pub use event::SampleEvent;
+pub use fault::Fault;
 pub use person::Person;
 pub use random::Seeded;
 pub use sample_type::SampleType;

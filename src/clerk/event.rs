@@ -9,6 +9,7 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use super::change::{Change, Version};
+use super::error_code::ErrorCode;
 use super::event_type::EventType;
 use super::id::{ClerkId, EventId, Timestamp};
 use super::json::{self, Object};
@@ -62,7 +63,7 @@ impl TraceContext {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetter {
     /// `events.error_code`.
-    pub code: &'static str,
+    pub code: ErrorCode,
     /// What happened to it, and what to do.
     pub text: String,
 }
@@ -394,14 +395,15 @@ pub enum Rejection {
 impl Rejection {
     /// The name in `events.error_code`.
     pub fn code(&self) -> &'static str {
-        match self {
-            Self::NotJson(_) => "not_json",
-            Self::MissingType => "missing_type",
-            Self::UnsupportedType => "unsupported_type",
-            Self::InvalidId(_) => "invalid_id",
-            Self::ImplausibleTime { .. } => "implausible_time",
-            Self::Unstorable(_) => "unstorable",
-        }
+        let code = match self {
+            Self::NotJson(_) => ErrorCode::NotJson,
+            Self::MissingType => ErrorCode::MissingType,
+            Self::UnsupportedType => ErrorCode::UnsupportedType,
+            Self::InvalidId(_) => ErrorCode::InvalidId,
+            Self::ImplausibleTime { .. } => ErrorCode::ImplausibleTime,
+            Self::Unstorable(_) => ErrorCode::Unstorable,
+        };
+        code.name()
     }
 }
 

@@ -6,6 +6,7 @@
 pub mod api_object;
 pub mod change;
 mod diff;
+pub mod error_code;
 pub mod event;
 mod event_type;
 pub mod id;
@@ -18,6 +19,7 @@ pub mod tables;
 
 pub use change::{Change, RowVersion, Version};
 pub use diff::Fields;
+pub use error_code::ErrorCode;
 pub use event::{DeadLetter, Event, Rejection, SignedEvent, TraceContext};
 pub use event_type::EventType;
 pub use id::{ClerkId, EventId, Timestamp};

@@ -1,34 +1,36 @@
 //! `dev`: everything embedded, with a generated signing secret, to try it out.
 
+mod demo;
+
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use rand::Rng;
 use secrecy::{ExposeSecret, SecretString};
-use tokio::time::Instant;
 
 use super::hints::{Hints, quoted};
 use super::secrets::Secrets;
 use super::serve::Signals;
 use super::server::{Role, Service};
-use super::{output, startup, users};
-use crate::backoff::Backoff;
-use crate::clerk::{ClerkId, SigningSecret, Timestamp};
+use super::{output, startup};
+use crate::clerk::SigningSecret;
 use crate::clock::now;
 use crate::commands::send::{self, Dev, Sender};
 use crate::config::{Config, Environment, Flags};
-use crate::sample::{Person, SampleEvent};
-use crate::{http, private_file};
+use crate::http::{self, AdminToken};
+use crate::private_file;
+use crate::store;
+use demo::Demo;
 
 #[derive(Debug, clap::Args)]
 pub struct DevArgs {
-    /// Also send the history of a few sample users, and print the resulting rows
+    /// Also send the events of a few sample users, of which one comes twice, one late, and one
+    /// fails; print what they did and how to repair it
     #[arg(long)]
     demo: bool,
 }
@@ -39,6 +41,7 @@ const TOKEN_FILE: &str = "dev-admin-token";
 const URL_FILE: &str = "dev-url";
 
 pub async fn run(args: DevArgs, flags: Flags, mut config: Config) -> anyhow::Result<ExitCode> {
+    config = config.with_all_payloads(&Environment::read(&flags)?);
     let taken = take_a_free_port(&mut config.http);
     let is_generated = config.signing_secrets.is_empty();
     // Accepted beside the configured ones: what `send` signs with it reaches `dev` alone.
@@ -72,15 +75,15 @@ pub async fn run(args: DevArgs, flags: Flags, mut config: Config) -> anyhow::Res
         is_generated,
         token.as_ref(),
     ))?;
+    let base = url.replace(http::WEBHOOK_PATH, http::DASHBOARD_PATH);
+    let mut demo = None;
     if args.demo {
-        demo(&url, &config, &service).await?;
+        let secret = SigningSecret::parse(&config.signing_secrets[0])
+            .map_err(|fault| anyhow!("the signing secret {fault}"))?;
+        let sender = Sender::new(url.parse()?, secret, 1)?;
+        demo = Some(demo::run(&sender, &service.store, &base).await?);
     }
-    output::print(&next_steps(
-        &config,
-        &url,
-        &Environment::read(&Flags::default())?,
-        token.is_some(),
-    ))?;
+    output::print(&next_steps(&config, &url, demo.as_ref(), token.is_some())?)?;
     let ended = signals.until_the_end(&flags, &secrets).await;
     drop(url_file);
     service.stop().await;
@@ -202,23 +205,45 @@ fn welcome(
     ])
 }
 
-/// Commands that can be copied, for another terminal in the same folder.
-fn next_steps(config: &Config, url: &str, environment: &Environment, is_generated: bool) -> String {
-    let hints = Hints::of(config, environment);
+/// The login link, and commands that can be copied, for another terminal in the same folder.
+fn next_steps(
+    config: &Config,
+    url: &str,
+    demo: Option<&Demo>,
+    is_generated: bool,
+) -> anyhow::Result<String> {
+    // As the other terminal has it: without the flags of this one.
+    let environment = Environment::read(&Flags::default())?;
+    let hints = Hints::of(config, &environment);
+    let mut steps = String::from("\nServing. Stop with Ctrl-C.\n");
+    if let Some(token) = &config.admin_token {
+        let base = url.trim_end_matches(http::WEBHOOK_PATH);
+        let path = AdminToken::new(token).login_path(now());
+        steps += &format!(
+            "\nOpen the dashboard. This link logs in once, within 10 minutes:\n  {base}{path}\n"
+        );
+    }
+    steps += "\nTry in another terminal:\n";
+    let mut add = |line: String| steps += &format!("  {line}\n");
     let to = if url == send::DEFAULT_URL {
         String::new()
     } else {
         format!(" --url {}", quoted(url))
     };
-    let mut steps = format!(
-        "\nServing. Stop with Ctrl-C. Try in another terminal:\n\
-         \x20 {}\n\
-         \x20 {}\n\
-         \x20 {}\n",
-        hints.command(&format!("send user.updated --count 1000{to}")),
-        hints.command("users list"),
-        hints.command("events list --status failed"),
-    );
+    add(hints.command("users list"));
+    if let store::Options::Sqlite(file) = &config.store {
+        let file = quoted(&file.path.display().to_string());
+        let query = "select email, first_name, deleted_at from users";
+        add(format!("sqlite3 {file} '{query}'"));
+    }
+    add(hints.command("events list --status failed"));
+    if let Some(Demo { failed, late_user }) = demo {
+        if let Some(event) = failed {
+            add(hints.command(&format!("events replay {} --wait", event.event_id)));
+        }
+        add(hints.command(&format!("users history {late_user}")));
+    }
+    add(hints.command(&format!("send user.updated --count 1000{to}")));
     let file = quoted(&config.data_dir.join(TOKEN_FILE).display().to_string());
     let token = match is_generated {
         true => Some(format!("$(cat {file})")),
@@ -229,106 +254,9 @@ fn next_steps(config: &Config, url: &str, environment: &Environment, is_generate
     };
     if let Some(token) = token {
         let api = quoted(&url.replace(http::WEBHOOK_PATH, "/api/users"));
-        steps += &format!("  curl -H \"Authorization: Bearer {token}\" {api}\n");
+        add(format!(
+            "curl -H \"Authorization: Bearer {token}\" \\\n    {api}"
+        ));
     }
-    steps
-}
-
-/// How long the demo's events may take to become rows.
-const DEMO_DEADLINE: Duration = Duration::from_secs(10);
-
-/// Sends a history over HTTP, as Svix would with its retries and bad order, and prints the
-/// resulting rows.
-async fn demo(url: &str, config: &Config, service: &Service) -> anyhow::Result<()> {
-    let secret = SigningSecret::parse(&config.signing_secrets[0])
-        .map_err(|fault| anyhow!("the signing secret {fault}"))?;
-    let sender = Sender::new(url.parse()?, secret, 1)?;
-    let history = History::of(5, now());
-    output::print(&format!(
-        "\nSending {} signed events of {} people:\n",
-        history.deliveries.len(),
-        history.people.len()
-    ))?;
-    for (event, what) in &history.deliveries {
-        let answer = sender.post(event).await?;
-        if !answer.is_accepted() {
-            bail!(
-                "the event {what} was answered {} {}",
-                answer.status,
-                answer.word
-            );
-        }
-        output::print(&format!("  {what}\n"))?;
-    }
-    let mut waiting = Backoff::for_outage();
-    let deadline = Instant::now() + DEMO_DEADLINE;
-    for (event, what) in &history.deliveries {
-        while service
-            .store
-            .event(&event.id)
-            .await
-            .ok()
-            .flatten()
-            .is_none()
-        {
-            if Instant::now() > deadline {
-                bail!(
-                    "the event {what} was queued but not applied within {} s; see the log",
-                    DEMO_DEADLINE.as_secs()
-                );
-            }
-            waiting.wait().await;
-        }
-    }
-    let mut rows = Vec::new();
-    for person in &history.people {
-        rows.extend(service.store.user(person).await?);
-    }
-    output::print(&format!(
-        "\nThe users table now:\n{}",
-        users::of_users(&rows, now())
-    ))?;
-    Ok(())
-}
-
-/// Events in the order in which they are delivered, each with a description.
-struct History {
-    people: Vec<ClerkId>,
-    deliveries: Vec<(SampleEvent, String)>,
-}
-
-impl History {
-    /// Every person signs up and changes something; then one is deleted in order, one before a late
-    /// update, and one event is delivered twice.
-    fn of(people: usize, now: Timestamp) -> Self {
-        let before_ms = |ms: i64| Timestamp::from_ms(now.ms() - ms).unwrap_or(now);
-        let people: Vec<Person> = (0..people)
-            .map(|_| Person::generate(rand::random(), before_ms(60_000)))
-            .collect();
-        let mut deliveries = Vec::new();
-        let mut add = |event: SampleEvent, what: &str, person: &Person, note: &str| {
-            deliveries.push((event, format!("user.{what}  {}{note}", person.name())));
-        };
-        for person in &people {
-            add(person.created(before_ms(60_000)), "created", person, "");
-        }
-        for person in &people {
-            add(person.updated(before_ms(30_000), 1), "updated", person, "");
-        }
-        let (leaver, late) = (&people[0], &people[1]);
-        let update = late.updated(before_ms(10_000), 2);
-        add(leaver.deleted(before_ms(5_000)), "deleted", leaver, "");
-        add(late.deleted(before_ms(5_000)), "deleted", late, "");
-        add(
-            update.clone(),
-            "updated",
-            late,
-            ", late: from before the delete",
-        );
-        add(update, "updated", late, ", the same event again");
-        Self {
-            people: people.iter().map(|person| person.id.clone()).collect(),
-            deliveries,
-        }
-    }
+    Ok(steps)
 }

@@ -2,7 +2,7 @@
 
 mod discard;
 mod filter;
-mod outcomes;
+mod preview;
 mod queue;
 mod replay;
 mod selection;
@@ -14,6 +14,7 @@ use anyhow::Context;
 use super::arguments::{PageArgs, read_event_id};
 use super::output::{self, Cell, or_dash};
 use crate::clerk::Timestamp;
+use crate::clerk::error_code::{self, ERRORS_PAGE};
 use crate::clock::now;
 use crate::config::Config;
 use crate::escape::{visible, visible_json_lines};
@@ -23,18 +24,39 @@ use filter::FilterArgs;
 #[derive(Debug, clap::Subcommand)]
 pub enum EventsCommand {
     /// List events, the newest first
+    #[command(after_long_help = "Examples:
+  clerk-sync events list --status failed   # what failed, each with its error code
+  clerk-sync events list --user user_2abc --since 2h")]
     List(ListArgs),
-    /// Show one event, with its payload where it is kept
+    /// Show one event, with its payload if it is kept
+    ///
+    /// Of a failed event it also prints what its error code means and what to do.
+    #[command(after_long_help = "Examples:
+  clerk-sync events show msg_2abc")]
     Show {
         /// The event's ID, msg_…
         id: String,
-        /// One JSON document
+        /// Print one JSON document
         #[arg(long)]
         json: bool,
     },
     /// Publish failed events again, under the same IDs
+    ///
+    /// An event that works now becomes applied, or stale if a newer version is there. Otherwise it
+    /// stays failed, with one more of its attempts. A second replay does no harm. The events go to
+    /// the queue that the workers recorded in the database; another one is refused.
+    #[command(after_long_help = "Examples:
+  clerk-sync events replay --all --dry-run         # what would be replayed, with which outcome
+  clerk-sync events replay msg_2abc --wait         # one event, and its outcome
+  clerk-sync events replay --since 2h              # all that failed in the last two hours
+  clerk-sync events replay --error-code unrouted   # all that failed with this code
+
+Exit status: with --wait, 1 if an event failed again or was not tried in time.")]
     Replay(replay::ReplayArgs),
     /// Discard failed events you do not want to replay; they are deleted with other old rows
+    #[command(after_long_help = "Examples:
+  clerk-sync events discard msg_2abc
+  clerk-sync events discard --type user.updated --until 2026-01-01 --dry-run")]
     Discard(discard::DiscardArgs),
 }
 
@@ -46,6 +68,7 @@ impl EventsCommand {
 
 #[derive(Debug, clap::Args)]
 pub struct ListArgs {
+    /// Outcome of the event
     #[arg(long, value_parser = ["applied", "stale", "failed", "discarded"])]
     status: Option<String>,
     #[command(flatten)]
@@ -70,9 +93,18 @@ async fn list(args: ListArgs, store: &Store) -> anyhow::Result<ExitCode> {
     let status = args.status.as_deref().and_then(Status::named);
     let filter = args.filter.with_status(status);
     let listing = store.events(&filter, &args.page.page()).await?;
-    output::print_listing(&listing, args.page.json, "No events match.", |rows| {
+    let is_failed = |event: &EventRow| event.status == Status::Failed;
+    let failed = listing.rows.iter().find(|event| is_failed(event));
+    let status = output::print_listing(&listing, args.page.json, "No events match.", |rows| {
         of_events(rows, now())
-    })
+    });
+    if let (Some(event), false) = (failed, args.page.json) {
+        let id = &event.event_id;
+        output::note(&format!(
+            "What to do: `clerk-sync events show {id}`; {ERRORS_PAGE} has every code"
+        ));
+    }
+    status
 }
 
 fn of_events(events: &[EventRow], now: Timestamp) -> String {
@@ -126,6 +158,15 @@ fn of_event(event: &EventRow, now: Timestamp) -> String {
     if event.status == Status::Failed || event.error.is_some() {
         fields.push(("error_code", or_dash(event.error_code.as_ref())));
         fields.push(("error", or_dash(event.error.as_ref())));
+    }
+    if let (Status::Failed, Some(code)) = (event.status, &event.error_code) {
+        let help = error_code::help_for(code);
+        fields.push(("meaning", help.meaning.into()));
+        fields.push((
+            "what to do",
+            format!("{} A replay {}", help.what_to_do, help.replay),
+        ));
+        fields.push(("more", error_code::page_of(code)));
     }
     if event.status == Status::Stale {
         fields.push(("superseded_by", or_dash(event.superseded_by.as_ref())));

@@ -14,6 +14,7 @@ mod healthcheck;
 mod hints;
 mod loopback;
 mod migrate;
+mod outcomes;
 mod output;
 mod progress;
 mod reconcile;

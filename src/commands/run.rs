@@ -11,12 +11,14 @@ use super::{
     send, serve, server, startup, users,
 };
 use crate::config::{self, Config, ConfigError, Environment, Flags};
+use crate::store::Store;
 use crate::telemetry;
 
 /// Runs the subcommand of the arguments. Returns the exit status.
 pub async fn run(cli: Cli) -> ExitCode {
     telemetry::watch_panics();
     let Cli { command, mut flags } = cli;
+    let given = flags.clone();
     // Neither needs a valid configuration: `check` reports what is wrong with it.
     match &command {
         Command::Check(args) => return finish(check::run(args, &flags).await),
@@ -48,7 +50,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Receiver => serve::run(flags, config, server::Role::Receiver).await,
         Command::Worker => serve::run(flags, config, server::Role::Worker).await,
         Command::Migrate(args) => migrate::run(&args, &config).await,
-        Command::Send(args) => send_events(args, &config).await,
+        Command::Send(args) => send_events(args, &given, &config).await,
         Command::Users(command) => users::run(command, &config).await,
         Command::Events(command) => events::run(command, &config).await,
         Command::Backfill(args) => backfill::run(&args, &config).await,
@@ -108,11 +110,24 @@ fn configure(flags: &Flags, filter: &str, uses_queue: bool) -> Result<Config, St
     Ok(config)
 }
 
-async fn send_events(args: send::SendArgs, config: &Config) -> anyhow::Result<ExitCode> {
+async fn send_events(
+    args: send::SendArgs,
+    given: &Flags,
+    config: &Config,
+) -> anyhow::Result<ExitCode> {
     // The first secret is the newest one in a rotation.
     let configured = config.signing_secrets.first();
     let hints = hints::Hints::of(config, &Environment::read(&Flags::default())?);
-    send::run(&args, configured, &dev::kept_here(&config.data_dir), hints).await
+    let open_store = |is_dev| {
+        let of_settings = || Config::resolve(&Environment::read(given)?);
+        let options = match is_dev {
+            true => config.store.clone(),
+            false => of_settings()?.store,
+        };
+        Ok(Store::open(&options)?)
+    };
+    let dev = dev::kept_here(&config.data_dir);
+    send::run(&args, configured, &dev, hints, open_store).await
 }
 
 /// Prints one line for a person.

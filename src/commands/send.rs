@@ -9,23 +9,27 @@ mod target;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::value_parser;
 use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
+use serde::Serialize;
 
-use super::arguments::read_clerk_id;
+use super::arguments::{read_clerk_id, read_wait};
 use super::confirm::{self, Consent};
 use super::exit::{WrongUsage, success_if};
 use super::hints::{Hints, quoted};
-use super::{output, progress};
+use super::{outcomes, output, progress};
 use crate::clerk::{ClerkId, SigningSecret};
 use crate::clock::now;
 use crate::config::read_http_url;
-use crate::sample::SampleType;
+use crate::replay::{Outcome, Published};
+use crate::sample::{Fault, SampleType};
 use crate::shutdown::Shutdown;
+use crate::store::Store;
 use load::Load;
 use plan::{Plan, Source};
 pub use sender::Sender;
@@ -40,6 +44,9 @@ const USERS_DEFAULT: u32 = 1000;
 
 /// Most events of one run: a shuffled plan of them takes 80 MB.
 const COUNT_MAX: i64 = 10_000_000;
+
+/// Most events that are waited for: each is asked for by its ID.
+const WAIT_COUNT_MAX: u32 = 100_000;
 
 /// Most connections: what a process may open by default on most systems.
 const CONNECTIONS_MAX: i64 = 1024;
@@ -98,6 +105,20 @@ pub struct SendArgs {
     #[arg(long)]
     duplicate: bool,
 
+    /// Make every event fail: to see what a failed event looks like, and what reports it
+    #[arg(long = "break", value_name = "HOW", conflicts_with = "file")]
+    fault: Option<Fault>,
+
+    /// Wait until a worker has recorded every event in the database (that of `dev` where it listens
+    /// there, else DATABASE_URL), and print the outcomes; exit status 1 if any is missing or
+    /// failed, other than by --break
+    #[arg(long)]
+    wait: bool,
+
+    /// Longest wait after the last event was sent, such as 90s or 5m
+    #[arg(long, value_name = "DURATION", default_value = "60s", requires = "wait", value_parser = read_wait)]
+    timeout: Duration,
+
     /// Send an event again after a 429, a 5xx or no answer, up to N times: after Retry-After, but 5
     /// seconds at most
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = value_parser!(u32).range(0..=RETRIES_MAX))]
@@ -138,8 +159,9 @@ fn read_rate(text: &str) -> Result<f64, String> {
         })
 }
 
-/// Sends the events of `args` and prints the result. Deliveries that failed make the exit status 1.
-/// If the target is not `dev`, a person agrees first: the events end in a table.
+/// Sends the events of `args` and prints the result. Deliveries and outcomes that failed make the
+/// exit status 1. `open_store` opens the database of `dev`, or that of the settings. If the target is
+/// not `dev`, a person agrees first: the events end in a table.
 ///
 /// # Errors
 ///
@@ -149,6 +171,7 @@ pub async fn run(
     configured: Option<&SecretString>,
     dev: &Dev,
     mut hints: Hints,
+    open_store: impl FnOnce(bool) -> anyhow::Result<Store>,
 ) -> anyhow::Result<ExitCode> {
     let url = args.url.clone().or_else(|| dev.url.clone());
     let url = url.map_or_else(|| DEFAULT_URL.parse(), Ok);
@@ -170,6 +193,8 @@ pub async fn run(
         hints = Hints::without_flags();
     }
     let load = prepare(args, url, secret)?;
+    let store = args.wait.then(|| open_store(is_dev == Some(true)));
+    let store = store.transpose()?;
     let shutdown = load.shutdown.clone();
     let mut sending = std::pin::pin!(load.run());
     let summary = tokio::select! {
@@ -180,23 +205,81 @@ pub async fn run(
             sending.await
         }
     };
-    match &summary.run.single {
-        _ if args.json => output::print_json_lines(&[&summary])?,
-        Some(event) if summary.is_whole() => {
-            output::print(&format!("{}\n", in_words(&summary, event, &hints)))?;
-        }
-        Some(_) => print_reasons(&summary),
-        None => {
-            output::print(&summary.table())?;
-            print_reasons(&summary);
-        }
+    let single = summary.run.single.as_ref();
+    let single = single.filter(|_| summary.is_whole());
+    if !args.json {
+        output::print(&match single {
+            Some(event) => in_words(&summary, event),
+            None if summary.run.single.is_some() => String::new(),
+            None => summary.table(),
+        })?;
+        print_reasons(&summary);
     }
-    Ok(success_if(summary.is_whole()))
+    let outcomes = match store {
+        Some(store) => Some(outcomes_of(&summary, &store, args.timeout).await?),
+        None => None,
+    };
+    let is_done = summary.is_whole() && are_as_expected(outcomes.as_deref(), args.fault);
+    if args.json {
+        output::print_json_lines(&[Report { summary, outcomes }])?;
+        return Ok(success_if(is_done));
+    }
+    if let Some(outcomes) = outcomes.filter(|outcomes| !outcomes.is_empty()) {
+        let only = outcomes.iter().filter(|_| outcomes.len() == 1);
+        let only: String = only
+            .map(|outcome| outcomes::of_outcome(outcome, ""))
+            .collect();
+        output::print(&(only + &outcomes::of_counts("Sent", &outcomes)))?;
+    }
+    if let Some(event) = single.filter(|_| summary.queued > 0) {
+        output::print(&where_to_look(event, args.fault.is_some(), &hints))?;
+    }
+    Ok(success_if(is_done))
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Report {
+    #[serde(flatten)]
+    summary: Summary,
+    /// With `--wait`: one for each event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcomes: Option<Vec<Outcome>>,
+}
+
+/// Waits for the outcomes of the events that were queued.
+async fn outcomes_of(
+    summary: &Summary,
+    store: &Store,
+    timeout: Duration,
+) -> anyhow::Result<Vec<Outcome>> {
+    let published = summary.queued_ids.iter().cloned().map(Published::first);
+    let outcomes = outcomes::wait(store, &published.collect::<Vec<_>>(), timeout).await?;
+    store.close().await;
+    outcomes.context("stopped: the events are sent; see the outcomes with `clerk-sync events list`")
+}
+
+/// Whether every event has the outcome that it was sent for.
+fn are_as_expected(outcomes: Option<&[Outcome]>, fault: Option<Fault>) -> bool {
+    let mut outcomes = outcomes.into_iter().flatten();
+    outcomes.all(|outcome| match fault {
+        Some(fault) => outcome.error_code.as_deref() == Some(fault.code()),
+        None => !outcome.status.is_bad(),
+    })
 }
 
 /// Everything that can be wrong before the first delivery.
 fn prepare(args: &SendArgs, url: Url, secret: SigningSecret) -> anyhow::Result<Load> {
     let source = source(args)?;
+    let is_profile = |kind| matches!(kind, SampleType::UserCreated | SampleType::UserUpdated);
+    if args.fault.is_some() && !args.event_type.is_some_and(is_profile) {
+        bail!(WrongUsage("--break is for user.created and user.updated"));
+    }
+    if args.wait && args.count > WAIT_COUNT_MAX {
+        bail!(WrongUsage(
+            "--wait is for at most 100000 events: see the others with `clerk-sync events list`"
+        ));
+    }
     let (event_type, users) = match &source {
         Source::Body(_) => (None, None),
         Source::User { kind, .. } => (Some(kind.as_str()), Some(1)),
@@ -209,6 +292,7 @@ fn prepare(args: &SendArgs, url: Url, secret: SigningSecret) -> anyhow::Result<L
         source,
         events: args.count,
         duplicate: args.duplicate,
+        fault: args.fault,
         seed,
         now: now(),
         order: None,
@@ -234,43 +318,46 @@ fn prepare(args: &SendArgs, url: Url, secret: SigningSecret) -> anyhow::Result<L
         connections: args.connections,
         rate: args.rate,
         retries: args.retry,
+        keeps_ids: args.wait,
         progress: progress::bar(Some(plan.deliveries() as u64)),
         plan,
         shutdown: Shutdown::default(),
     })
 }
 
-/// What happened to the one event that was accepted, and where to look at it.
-fn in_words(summary: &Summary, event: &SingleEvent, hints: &Hints) -> String {
+/// What happened to the one event that was accepted.
+fn in_words(summary: &Summary, event: &SingleEvent) -> String {
     let SingleEvent { event_id, clerk_id } = event;
     let latency = summary.latency_ms.as_ref();
-    let took = latency
-        .map(|latency| format!(", in {:.1} ms", latency.max))
-        .unwrap_or_default();
+    let took = latency.map(|latency| format!(", in {:.1} ms", latency.max));
+    let took = took.unwrap_or_default();
     if summary.ignored > 0 {
         return format!(
             "ignored {event_id}{took}\n\nThe signature is good, but only user.created, \
-             user.updated and user.deleted are kept."
+             user.updated and user.deleted are kept.\n"
         );
     }
-    let about = clerk_id
-        .as_ref()
-        .map(|id| format!(", about {id}"))
-        .unwrap_or_default();
+    let about = clerk_id.as_ref().map(|id| format!(", about {id}"));
+    let about = about.unwrap_or_default();
     if summary.queued == 0 {
-        return format!("accepted {event_id}{about}{took}, but not by clerk-sync: see --url");
+        return format!("accepted {event_id}{about}{took}, but not by clerk-sync: see --url\n");
     }
+    format!("queued {event_id}{about}{took}\n")
+}
+
+/// Commands that show the one event that was queued.
+fn where_to_look(event: &SingleEvent, is_broken: bool, hints: &Hints) -> String {
+    let SingleEvent { event_id, clerk_id } = event;
     let next = match clerk_id {
-        Some(id) => ["show", "history"]
+        Some(id) if !is_broken => ["show", "history"]
             .map(|what| format!("users {what} {}", quoted(id)))
             .to_vec(),
-        None => vec![format!("events show {event_id}")],
+        _ => vec![format!("events show {event_id}")],
     };
-    let next: String = next
+    let next = next
         .iter()
-        .map(|next| format!("\n  {}", hints.command(next)))
-        .collect();
-    format!("queued {event_id}{about}{took}\n\nLook at it:{next}")
+        .map(|next| format!("  {}\n", hints.command(next)));
+    format!("\nLook at it:\n{}", next.collect::<String>())
 }
 
 fn source(args: &SendArgs) -> anyhow::Result<Source> {

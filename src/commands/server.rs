@@ -11,8 +11,9 @@ use tracing::{error, info, warn};
 
 use super::secrets::Secrets;
 use crate::backoff::Backoff;
+use crate::clock::now;
 use crate::config::Config;
-use crate::http::{self, Admin, RejectLog, ServiceStatus, Webhooks};
+use crate::http::{self, Admin, LoginLinks, RejectLog, ServiceStatus, Webhooks};
 use crate::queue::embedded::DirectoryLock;
 use crate::queue::{self, Identity, Queue};
 use crate::replay::worker_queues;
@@ -101,6 +102,7 @@ impl Service {
             store: store.clone(),
             queue: queue.clone(),
             token: secrets.admin_token.subscribe(),
+            login_links: Arc::new(LoginLinks::since(now())),
             reject_log: Arc::clone(&reject_log),
             status: service_status.clone(),
         });

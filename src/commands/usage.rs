@@ -1,17 +1,17 @@
 //! Parses the command line. Its errors never repeat a value that may be a secret, such as a URL
-//! after a misspelled flag.
+//! after a misspelled flag, and show hidden characters of a value by number.
 
 use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::cli::Cli;
-use crate::escape::may_be_repeated;
+use crate::escape::{may_be_repeated, visible};
 
 const NOT_SHOWN: &str = "(not shown)";
 
 /// Reads the arguments. Exits if they cannot be read, and for `--help`.
 pub fn parse() -> Cli {
-    Cli::try_parse().unwrap_or_else(|error| without_secrets(error).exit())
+    Cli::try_parse().unwrap_or_else(|error| printable(error).exit())
 }
 
 fn without_secrets(mut error: clap::Error) -> clap::Error {
@@ -37,6 +37,32 @@ fn without_secrets(mut error: clap::Error) -> clap::Error {
     error
 }
 
+/// The error as a terminal may show it: an argument can be a copied ID with characters that control
+/// a terminal.
+fn printable(error: clap::Error) -> clap::Error {
+    let mut error = without_secrets(error);
+    let context = error.context();
+    let shown: Vec<_> = context
+        .filter_map(|(kind, value)| Some((kind, shown(value)?)))
+        .collect();
+    for (kind, value) in shown {
+        error.insert(kind, value);
+    }
+    error
+}
+
+/// The value with hidden characters by number; `None` for one that is no text from outside.
+fn shown(value: &ContextValue) -> Option<ContextValue> {
+    match value {
+        ContextValue::String(text) => Some(ContextValue::String(visible(text).into_owned())),
+        ContextValue::Strings(texts) => {
+            let texts = texts.iter().map(|text| visible(text).into_owned());
+            Some(ContextValue::Strings(texts.collect()))
+        }
+        _ => None,
+    }
+}
+
 fn is_harmless(value: &ContextValue) -> bool {
     match value {
         ContextValue::String(text) => may_be_repeated(text),
@@ -51,7 +77,7 @@ mod tests {
 
     fn said(arguments: &[&str]) -> String {
         let error = Cli::try_parse_from([&["clerk-sync"], arguments].concat()).unwrap_err();
-        without_secrets(error).to_string()
+        printable(error).to_string()
     }
 
     #[test]
@@ -92,6 +118,29 @@ mod tests {
             let said = said(arguments);
             assert!(!said.contains("hunter2"), "{arguments:?}: {said}");
             assert!(said.contains("error: "), "{arguments:?}: {said}");
+        }
+    }
+
+    #[test]
+    fn hidden_characters_are_shown_by_number() {
+        let hostile = "a\u{1b}[2J\u{202e}b\nc";
+        for arguments in [
+            &[hostile][..],
+            &["users", hostile],
+            &["users", "list", "--deleted", hostile],
+            &["events", "list", "--since", hostile],
+            &["events", "show", "msg_1", hostile],
+            &["events", "replay", hostile],
+            &[&format!("--{hostile}"), "migrate"],
+            &["send", hostile],
+        ] {
+            let error = Cli::try_parse_from([&["clerk-sync"], arguments].concat()).unwrap_err();
+            let text = printable(error).render().ansi().to_string();
+            assert!(
+                text.contains(r"a\u001b[2J\u202eb\u000ac") && !text.contains('\u{202e}'),
+                "{arguments:?}: {text}"
+            );
+            assert!(!text.contains("\u{1b}[2J"), "{arguments:?}: {text}");
         }
     }
 

@@ -20,7 +20,7 @@ use crate::url::{UrlError, is_ipv6};
 
 /// The host to listen on, as the system takes it: an IPv6 address without brackets.
 pub fn listening_host(environment: &Environment) -> Result<String, ConfigError> {
-    let text = environment.get("HOST").unwrap_or("127.0.0.1");
+    let text = environment.get_or_default("HOST");
     let inner = text
         .strip_prefix('[')
         .and_then(|rest| rest.strip_suffix(']'));
@@ -49,9 +49,7 @@ pub fn listening_host(environment: &Environment) -> Result<String, ConfigError> 
 
 /// The base URL of Clerk's Backend API, with its version, as Clerk's SDKs add it.
 pub fn clerk_api_url(environment: &Environment) -> Result<String, ConfigError> {
-    let text = environment
-        .get("CLERK_API_URL")
-        .unwrap_or("https://api.clerk.com");
+    let text = environment.get_or_default("CLERK_API_URL");
     // A name and a password in it would be sent, and shown.
     let url = read_http_url(text)
         .ok()
@@ -105,10 +103,7 @@ pub fn queue_options(
     environment: &Environment,
     data_dir: &Path,
 ) -> Result<queue::Options, ConfigError> {
-    let namespace = environment
-        .get("AMQP_NAMESPACE")
-        .unwrap_or("clerk-sync")
-        .to_owned();
+    let namespace = environment.get_or_default("AMQP_NAMESPACE").to_owned();
     let is_valid = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     if !(1..=NAMESPACE_MAX).contains(&namespace.len()) || !namespace.bytes().all(is_valid) {
         return Err(wrong(

@@ -1,8 +1,22 @@
-//! `--embedded`: how other commands find the embedded files that `dev` uses, whatever servers are
-//! set.
+//! What `dev` sets, and `--embedded`: how other commands find the embedded files that it uses,
+//! whatever servers are set.
 
 use super::environment::{Environment, SERVERS};
 use super::resolve::Config;
+use crate::store::{Options, Payloads};
+
+impl Config {
+    /// The same with the payloads of all events, unless a setting says which are kept: who tries it
+    /// wants to see what came.
+    #[must_use]
+    pub fn with_all_payloads(mut self, environment: &Environment) -> Self {
+        if let (Options::Sqlite(file), None) = (&mut self.store, environment.get("EVENT_PAYLOADS"))
+        {
+            file.keep.payloads = Payloads::All;
+        }
+        self
+    }
+}
 
 /// The settings of `.env` whose values hold what other programs substitute, each with its remedy.
 /// Names the variable, never its value.

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::error::{ConfigError, wrong};
-use super::flags::{Flags, OLDER_SIGNING_SECRET, SIGNING_SECRET, is_ours};
+use super::flags::Flags;
+use super::settings::{OLDER_SIGNING_SECRET, SIGNING_SECRET, default_of, is_ours};
 use super::{dotenv, paths};
 
 type Variables = HashMap<String, String>;
@@ -142,12 +143,17 @@ impl Environment {
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         debug_assert!(
             is_ours(name),
-            "{name} is not in config/flags.rs, so that no .env can set it"
+            "{name} is not in config/settings.rs, so that no .env can set it"
         );
         let flag = self.flags.get(name).map(|flag| clean(flag));
         let dotenv = || self.dotenv.get(name).map(|value| clean(value));
         flag.or_else(|| self.of_process(name))
             .or_else(|| dotenv().filter(|value| !value.is_empty()))
+    }
+
+    /// The same, or the value that holds without the setting.
+    pub(super) fn get_or_default(&self, name: &str) -> &str {
+        self.get(name).or(default_of(name)).unwrap_or_default()
     }
 
     /// The value that the process has, of a variable of another program's such as libpq's: in

@@ -70,12 +70,12 @@ impl Config {
     ///
     /// For the first setting that is wrong.
     pub fn resolve(environment: &Environment) -> Result<Self, ConfigError> {
-        let data_dir = environment.get("DATA_DIR").unwrap_or("./data");
+        let data_dir = environment.get_or_default("DATA_DIR");
         let data_dir = paths::typed(data_dir, environment.home().as_deref())
             .map_err(|(fault, remedy)| wrong("DATA_DIR", fault, remedy))?;
         let worker = worker::Options {
-            batch_max: number(environment, "WORKER_BATCH", 500, 1..=10_000)?,
-            concurrency: number(environment, "WORKER_CONCURRENCY", 2, 1..=64)?,
+            batch_max: number(environment, "WORKER_BATCH", 1..=10_000)?,
+            concurrency: number(environment, "WORKER_CONCURRENCY", 1..=64)?,
             hold_max: worker::HOLD_MAX,
             omitted: omitted(environment)?,
             retention: retention(environment)?,
@@ -102,8 +102,8 @@ impl Config {
             store: addresses::store_options(environment, &data_dir, worker.concurrency, keep)?,
             http: http::Options {
                 host: addresses::listening_host(environment)?,
-                port: number(environment, "PORT", 3000, 0..=65_535)?,
-                max_body_bytes: number(environment, "MAX_BODY_BYTES", 1 << 20, 1024..=64 << 20)?,
+                port: number(environment, "PORT", 0..=65_535)?,
+                max_body_bytes: number(environment, "MAX_BODY_BYTES", 1024..=64 << 20)?,
             },
             worker,
             telemetry: telemetry::Options {

@@ -4,7 +4,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::environment::{Environment, clean};
 use super::error::{ConfigError, wrong};
-use super::flags::{OLDER_SIGNING_SECRET, SIGNING_SECRET};
+use super::settings::{OLDER_SIGNING_SECRET, SIGNING_SECRET};
 use crate::clerk::{SigningSecret, Verifier};
 
 /// Shorter tokens can be guessed.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use clap::{Args, Command, FromArgMatches};
 
-use super::flags::{SIGNING_SECRET, names, variable};
+use super::settings::SIGNING_SECRET;
 use super::*;
 use crate::{queue, store};
 
@@ -176,16 +176,16 @@ fn other_commands_get_the_flags_that_they_need() {
 #[test]
 fn every_flag_is_read_and_can_be_forgotten() {
     let command = Flags::augment_args(Command::new("x"));
-    for name in names() {
-        let flag = format!("--{}", name.replace('_', "-"));
+    for setting in Setting::all().filter(|setting| setting.has_flag()) {
+        let (name, flag) = (setting.name, format!("--{}", setting.flag()));
         let matches = command.clone().get_matches_from(["x", &flag, "value"]);
         let flags = Flags::from_arg_matches(&matches).unwrap();
         assert_eq!(flags.values.len(), 1, "{flag}");
         assert!(!format!("{flags:?}").contains("value\""), "{flags:?}");
         let mut environment = Environment::with_flags(&flags, &[]);
-        assert_eq!(environment.get(&variable(name)), Some("value"));
-        environment.forget(&variable(name));
-        assert_eq!(environment.get(&variable(name)), None, "{flag}");
+        assert_eq!(environment.get(name), Some("value"));
+        environment.forget(name);
+        assert_eq!(environment.get(name), None, "{flag}");
     }
 }
 

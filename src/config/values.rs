@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::environment::Environment;
 use super::error::{ConfigError, wrong};
+use super::settings::default_of;
 use crate::clerk::{OmitError, OmittedFields};
 use crate::escape::may_be_repeated;
 use crate::store::postgres::SchemaName;
@@ -23,11 +24,9 @@ pub fn is(value: &str) -> String {
 pub fn number<T: TryFrom<usize>>(
     environment: &Environment,
     name: &str,
-    default: usize,
     range: RangeInclusive<usize>,
 ) -> Result<T, ConfigError> {
-    let default = default.to_string();
-    let text = environment.get(name).unwrap_or(&default);
+    let text = environment.get_or_default(name);
     let number = text
         .parse()
         .ok()
@@ -36,6 +35,7 @@ pub fn number<T: TryFrom<usize>>(
         .and_then(|number| number.try_into().ok())
         .ok_or_else(|| {
             let (min, max) = range.into_inner();
+            let default = default_of(name).unwrap_or_default();
             wrong(
                 name,
                 is(text),
@@ -44,14 +44,14 @@ pub fn number<T: TryFrom<usize>>(
         })
 }
 
-/// A value by its word; the first one if the setting is absent.
+/// A value by its word; the first one if the setting is absent and has no default.
 pub fn choice<T: Copy>(
     environment: &Environment,
     name: &str,
     choices: [(&str, T); 2],
 ) -> Result<T, ConfigError> {
     let [first, second] = choices;
-    match environment.get(name) {
+    match environment.get(name).or(default_of(name)) {
         None => Ok(first.1),
         Some(word) if word == first.0 => Ok(first.1),
         Some(word) if word == second.0 => Ok(second.1),
@@ -68,7 +68,7 @@ pub fn retention(environment: &Environment) -> Result<Option<Duration>, ConfigEr
     /// A hundred years: more is a mistake.
     const DAYS_MAX: usize = 36_525;
     let name = "EVENT_RETENTION_DAYS";
-    let days: u64 = number(environment, name, 30, 0..=DAYS_MAX).map_err(|_| {
+    let days: u64 = number(environment, name, 0..=DAYS_MAX).map_err(|_| {
         let text = environment.get(name).unwrap_or_default();
         wrong(
             name,
@@ -82,10 +82,8 @@ pub fn retention(environment: &Environment) -> Result<Option<Duration>, ConfigEr
 /// The schema of the tables in PostgreSQL.
 pub fn schema(environment: &Environment) -> Result<SchemaName, ConfigError> {
     let name = "DATABASE_SCHEMA";
-    environment.get(name).map_or_else(
-        || Ok(SchemaName::default()),
-        |text| SchemaName::new(text).ok_or_else(|| wrong(name, is(text), SchemaName::REMEDY)),
-    )
+    let text = environment.get_or_default(name);
+    SchemaName::new(text).ok_or_else(|| wrong(name, is(text), SchemaName::REMEDY))
 }
 
 /// What is written between names in other lists.

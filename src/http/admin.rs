@@ -10,10 +10,12 @@ use aws_lc_rs::hmac;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::watch;
 
+use super::login_link::{self, LoginLinks};
+use super::paths::LOGIN_PATH;
 use super::problem::{Code, Problem};
 use super::reject_log::RejectLog;
 use super::service_status::ServiceStatus;
-use crate::clerk::EventId;
+use crate::clerk::{EventId, Timestamp};
 use crate::format;
 use crate::queue::Queue;
 use crate::replay::{self, DiscardReport, ReplayError, ReplayReport, Selection};
@@ -28,6 +30,8 @@ pub struct Admin {
     pub queue: Queue,
     /// Follows the token as it is read again; `None` if it is not set.
     pub token: watch::Receiver<Option<Arc<AdminToken>>>,
+    /// The login links that were used.
+    pub login_links: Arc<LoginLinks>,
     /// The log of rejected requests.
     pub reject_log: Arc<RejectLog>,
     /// Whether the parts of the role are ready.
@@ -129,7 +133,13 @@ impl AdminToken {
         verify_slices_are_equal(self.0.as_ref(), digest(&SHA256, guess).as_ref()).is_ok()
     }
 
-    /// The key that seals the dashboard's sessions. It changes with the token.
+    /// The path of a link that logs in to the dashboard once, within 10 minutes. Who has it is as
+    /// good as who has the token, so it is never logged.
+    pub fn login_path(&self, now: Timestamp) -> String {
+        format!("{LOGIN_PATH}?link={}", login_link::make(&self.key(), now))
+    }
+
+    /// The key that seals the dashboard's sessions and login links. It changes with the token.
     pub(super) fn key(&self) -> hmac::Key {
         hmac::Key::new(hmac::HMAC_SHA256, self.0.as_ref())
     }

@@ -9,6 +9,7 @@ mod dashboard;
 mod head_requests;
 mod health;
 mod limits;
+mod login_link;
 mod metrics;
 mod misdirected;
 mod paths;
@@ -21,7 +22,9 @@ mod webhook;
 
 pub use admin::{Admin, AdminToken};
 pub use limits::file_and_connection_limits;
+pub use login_link::LoginLinks;
 pub use paths::{DASHBOARD_PATH, WEBHOOK_PATH};
+pub use problem::Code as ProblemCode;
 pub use reject_log::RejectLog;
 pub use server::{Options, Parts, listen, serve};
 pub use service_status::ServiceStatus;

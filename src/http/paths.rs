@@ -9,6 +9,9 @@ pub const ALTERNATE_WEBHOOK_PATH: &str = "/api/webhooks/clerk/";
 /// The path of the dashboard's first page.
 pub const DASHBOARD_PATH: &str = "/";
 
+/// The path of the dashboard's login.
+pub const LOGIN_PATH: &str = "/login";
+
 /// Returns whether the path is the webhook's.
 pub fn is_webhook(path: &str) -> bool {
     path == WEBHOOK_PATH || path == ALTERNATE_WEBHOOK_PATH

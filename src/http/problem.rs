@@ -1,4 +1,5 @@
 //! Errors over HTTP: one table of codes, and the problem documents (RFC 9457) that report them.
+//! docs/errors.md is made from the table.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,6 +12,7 @@ use utoipa::ToSchema;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 
 use crate::clerk::SignatureError;
+use crate::clerk::error_code::ERRORS_PAGE;
 use crate::metrics::WebhookResult;
 use crate::queue::PublishError;
 use crate::store::StoreError;
@@ -20,11 +22,11 @@ use crate::store::StoreError;
 const RETRY_AFTER_S: &str = "5";
 
 macro_rules! codes {
-    ($($code:ident, $name:literal, $status:literal, $title:literal;)*) => {
+    ($($code:ident, $name:literal, $status:literal, $title:literal: $cause:literal, $remedy:literal;)*) => {
         /// What distinguishes one problem from another for a program. The names are public.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum Code {
-            $($code),*
+            $(#[doc = $title] $code),*
         }
 
         impl Code {
@@ -40,26 +42,63 @@ macro_rules! codes {
                     $(Self::$code => ($name, $status, $title)),*
                 }
             }
+
+            /// How it comes about, and what to do: for docs/errors.md.
+            pub const fn help(self) -> (&'static str, &'static str) {
+                match self {
+                    $(Self::$code => ($cause, $remedy)),*
+                }
+            }
         }
     };
 }
 
 codes! {
-    MissingHeader, "missing_header", 400, "A signature header is missing";
-    InvalidHeader, "invalid_header", 400, "A signature header is malformed";
-    InvalidSignature, "invalid_signature", 400, "The signature does not match";
-    TimestampOutOfTolerance, "timestamp_out_of_tolerance", 400, "The timestamp is too far from now";
-    InvalidRequest, "invalid_request", 400, "The request cannot be read";
-    Unauthorized, "unauthorized", 401, "The admin token is missing or wrong";
-    AdminDisabled, "admin_disabled", 403, "There is no admin token";
-    RequestTimeout, "request_timeout", 408, "The request took too long";
-    NotFound, "not_found", 404, "Not found";
-    MethodNotAllowed, "method_not_allowed", 405, "The method is not allowed here";
-    BodyTooLarge, "body_too_large", 413, "The body is too large";
-    QueueUnavailable, "queue_unavailable", 503, "The event could not be queued";
-    DatabaseUnavailable, "database_unavailable", 503, "The database does not answer";
-    NotReady, "not_ready", 503, "Not ready";
-    Overloaded, "overloaded", 503, "The server is overloaded";
+    MissingHeader, "missing_header", 400, "A signature header is missing":
+        "The request is not one of Clerk's, or a proxy removes `svix-id`, `svix-timestamp` or `svix-signature`.",
+        "Have the proxy pass these headers. A request that is not Clerk's is refused rightly.";
+    InvalidHeader, "invalid_header", 400, "A signature header is malformed":
+        "A signature header is there twice, or it has not the form that Svix gives it.",
+        "Have the proxy pass each header once and unchanged.";
+    InvalidSignature, "invalid_signature", 400, "The signature does not match":
+        "`CLERK_WEBHOOK_SIGNING_SECRET` is the secret of another endpoint or another instance, or a proxy changes the body.",
+        "Copy the Signing Secret of this endpoint from Clerk's dashboard, Configure > Webhooks. Have the proxy pass the body unchanged.";
+    TimestampOutOfTolerance, "timestamp_out_of_tolerance", 400, "The timestamp is too far from now":
+        "The clock of this machine is more than 5 minutes wrong, a proxy held the request for so long, or an old request was sent again by hand.",
+        "Synchronize the clock (NTP); `clerk-sync check` compares it with Clerk's.";
+    InvalidRequest, "invalid_request", 400, "The request cannot be read":
+        "A parameter or a field of the body is unknown or has a wrong value, or the body did not come whole.",
+        "The `detail` names it, and says what would be right. [api.md](api.md) lists the parameters.";
+    Unauthorized, "unauthorized", 401, "The admin token is missing or wrong":
+        "The request has no `Authorization` header, or another token than `ADMIN_TOKEN` in it.",
+        "Send `Authorization: Bearer` and the value of `ADMIN_TOKEN`. After a change of its file or of `.env`, send SIGHUP or restart.";
+    AdminDisabled, "admin_disabled", 403, "There is no admin token":
+        "`ADMIN_TOKEN` is not set, so the API and the dashboard are off.",
+        "Set `ADMIN_TOKEN` to a long random text, such as what `openssl rand -hex 24` prints, and restart.";
+    RequestTimeout, "request_timeout", 408, "The request took too long":
+        "The body took more than 10 seconds to arrive.",
+        "Nothing, for a slow network: Svix sends the event again. A proxy should read a request whole before it passes it on.";
+    NotFound, "not_found", 404, "Not found":
+        "No row has this ID, the path is misspelled, or a receiver was asked for what is in the database.",
+        "The `detail` says which. Clerk delivers to `/api/webhooks/clerk`. For users, events and numbers ask a process that runs `serve` or `worker`.";
+    MethodNotAllowed, "method_not_allowed", 405, "The method is not allowed here":
+        "The path exists, and takes another method.",
+        "Use a method that the `Allow` header names. The webhook takes POST.";
+    BodyTooLarge, "body_too_large", 413, "The body is too large":
+        "A webhook has more than `MAX_BODY_BYTES`, or more than one message of RabbitMQ may have. Or the body of a replay or a discard has more than 64 KiB.",
+        "Raise `MAX_BODY_BYTES` (and `max_message_size` in rabbitmq.conf), and have the event sent again from Clerk's dashboard. For a replay give fewer IDs.";
+    QueueUnavailable, "queue_unavailable", 503, "The event could not be queued":
+        "The queue did not confirm the event in time: RabbitMQ is away, has an alarm, or its queue is full; or the disk of the embedded queue is full.",
+        "Nothing is lost: Svix sends the event again. `clerk-sync check` says what is wrong with the queue.";
+    DatabaseUnavailable, "database_unavailable", 503, "The database does not answer":
+        "The database is away, slow, or refuses the user. Webhooks do not need it: their events wait in the queue.",
+        "`clerk-sync check` says what is wrong with the database. Ask again after it is fixed.";
+    NotReady, "not_ready", 503, "Not ready":
+        "A part that the role needs is missing: `missing` lists `queue`, `database`, `worker` or `process`. At a start and a stop this is usual.",
+        "If it stays, the `detail` says why. `clerk-sync check` says more.";
+    Overloaded, "overloaded", 503, "The server is overloaded":
+        "There are more connections, or more bytes of bodies that are still coming, than the process may hold.",
+        "Send the request again. If it happens often, start another receiver, or raise the limit of open files (`ulimit -n`).";
 }
 
 impl Code {
@@ -141,7 +180,7 @@ impl Problem {
 #[derive(Serialize, ToSchema)]
 #[schema(as = Problem)]
 pub struct Document<'a> {
-    /// `urn:clerk-sync:problem:` and the code.
+    /// The page of the code in the documents of clerk-sync, such as `docs/errors.md#not_found`.
     r#type: String,
     /// What the code means, in a few words.
     title: &'static str,
@@ -188,7 +227,7 @@ impl ResponseError for Problem {
             response.insert_header((ALLOW, allow));
         }
         let document = Document {
-            r#type: format!("urn:clerk-sync:problem:{code}"),
+            r#type: format!("{ERRORS_PAGE}#{code}"),
             title,
             status,
             detail: &self.detail,

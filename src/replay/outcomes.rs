@@ -1,18 +1,18 @@
-//! Waits for the outcomes of replayed events, until a worker has tried each of them.
+//! Waits for the outcomes of published events, until a worker has tried each of them.
 
 use std::time::Duration;
 
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::report::Replayed;
+use super::report::Published;
 use super::selection::EVENTS_PER_QUERY;
 use crate::store::{EventRow, Status, Store, StoreError};
 
 /// Between two rounds of queries.
 const INTERVAL: Duration = Duration::from_millis(250);
 
-/// The outcome of a replayed event.
+/// The outcome of a published event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Outcome {
     /// The event.
@@ -27,7 +27,7 @@ pub struct Outcome {
     pub error: Option<String>,
 }
 
-/// How a replayed event ended.
+/// How a published event ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OutcomeStatus {
@@ -71,17 +71,17 @@ impl OutcomeStatus {
 /// Fails when an operator must fix the database first.
 pub async fn outcomes(
     store: &Store,
-    replayed: &[Replayed],
+    published: &[Published],
     timeout: Duration,
     notify: impl Fn(u64),
 ) -> Result<Vec<Outcome>, StoreError> {
     let deadline = Instant::now() + timeout;
-    let mut outcomes: Vec<_> = replayed.iter().map(waiting).collect();
+    let mut outcomes: Vec<_> = published.iter().map(waiting).collect();
     loop {
-        let waiting = outcomes.iter().zip(replayed).enumerate();
+        let waiting = outcomes.iter().zip(published).enumerate();
         let waiting = waiting.filter(|(_, (outcome, _))| outcome.status == OutcomeStatus::Waiting);
         let waiting: Vec<_> = waiting.map(|(at, (_, event))| (at, event)).collect();
-        notify((replayed.len() - waiting.len()) as u64);
+        notify((published.len() - waiting.len()) as u64);
         if waiting.is_empty() || Instant::now() >= deadline {
             return Ok(outcomes);
         }
@@ -105,9 +105,10 @@ pub async fn outcomes(
     }
 }
 
-fn outcome(event: &Replayed, row: Option<&EventRow>) -> Outcome {
+fn outcome(event: &Published, row: Option<&EventRow>) -> Outcome {
     let mut outcome = waiting(event);
     outcome.status = match row.map(|row| row.status) {
+        None if event.attempts == 0 => OutcomeStatus::Waiting,
         None => OutcomeStatus::Gone,
         Some(Status::Applied) => OutcomeStatus::Applied,
         Some(Status::Stale) => OutcomeStatus::Stale,
@@ -124,7 +125,7 @@ fn outcome(event: &Replayed, row: Option<&EventRow>) -> Outcome {
     outcome
 }
 
-fn waiting(event: &Replayed) -> Outcome {
+fn waiting(event: &Published) -> Outcome {
     Outcome {
         event_id: event.event_id.to_string(),
         status: OutcomeStatus::Waiting,

@@ -37,13 +37,21 @@ pub struct ReplayPreview {
     pub fail: BTreeMap<String, u64>,
 }
 
-/// An event that is on the queue again.
+/// An event that is on the queue, for the first time or again.
 #[derive(Debug, Clone)]
-pub struct Replayed {
+pub struct Published {
     /// The event.
     pub event_id: EventId,
-    /// How often it had been tried before.
+    /// How often it had been tried before; 0 if it is new.
     pub attempts: i64,
+}
+
+impl Published {
+    /// An event that is published for the first time.
+    pub fn first(event_id: EventId) -> Self {
+        let attempts = 0;
+        Self { event_id, attempts }
+    }
 }
 
 /// What a discard did, or would do.

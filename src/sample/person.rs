@@ -110,6 +110,22 @@ impl Person {
         generate(seed, Some(id), signed_up_at)
     }
 
+    /// Whether the person has a name, and with it an email address.
+    pub fn has_name(&self) -> bool {
+        self.sign_up.has_name
+    }
+
+    /// A new account of the same person, with the same addresses and another ID.
+    #[must_use]
+    pub fn with_new_account(&self, seed: u64, signed_up_at: Timestamp) -> Self {
+        Self {
+            seed,
+            signed_up_at,
+            id: generate(seed, None, signed_up_at).id,
+            ..self.clone()
+        }
+    }
+
     /// The name, or what the person signs in with if there is none.
     pub fn name(&self) -> String {
         if let (Some(first), Some(last)) = (self.first_name, self.last_name) {

@@ -284,3 +284,24 @@ fn people_are_of_many_kinds_and_cannot_be_reached() {
         assert!(person.ip.starts_with("203.0.113."), "{}", person.ip);
     }
 }
+
+#[test]
+fn a_fault_fails_the_event_with_its_code() {
+    let person = person(7);
+    for fault in [Fault::Nul, Fault::Time, Fault::Json] {
+        for event in [person.created(at(0)), person.updated(at(0), 3)] {
+            let broken = fault.in_event(event.clone(), at(0));
+            assert_eq!(broken.id, event.id);
+            let error = receive(&broken, at(0)).parse().unwrap_err();
+            assert_eq!(error.code(), fault.code());
+        }
+    }
+}
+
+#[test]
+fn a_new_account_has_the_same_addresses_under_another_id() {
+    let person = person(7);
+    let again = person.with_new_account(8, at(0));
+    assert_eq!((again.name(), &again.email), (person.name(), &person.email));
+    assert!(again.id != person.id && again.created(at(0)).id != person.created(at(0)).id);
+}

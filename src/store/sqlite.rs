@@ -1,6 +1,7 @@
 //! SQLite: one file, one writer at a time.
 
 mod apply;
+mod demo_rule;
 mod error;
 pub(super) mod lowercase;
 mod multi_insert;

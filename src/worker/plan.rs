@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::clerk::{Change, ClerkId, Event, EventId, OmittedFields, SignedEvent};
+use crate::clerk::{Change, ClerkId, ErrorCode, Event, EventId, OmittedFields, SignedEvent};
 use crate::queue::Source;
 use crate::store::{EventFailure, Parsed, Record, Write};
 
@@ -59,7 +59,7 @@ pub const BUG: &str = "msg_with_a_bug";
 /// not used.
 pub fn panicked() -> EventFailure {
     EventFailure {
-        code: "panicked".into(),
+        code: ErrorCode::Panicked.name().into(),
         text: "clerk-sync met a bug of its own at this event; report it, and replay the event with a version that fixes it".into(),
     }
 }
@@ -85,12 +85,12 @@ pub fn split(write: Write, is_in_second: impl Fn(&ClerkId) -> bool) -> (Write, W
 fn dead_letter_failure(event: &SignedEvent) -> EventFailure {
     match event.dead_letter() {
         Some(dead_letter) => EventFailure {
-            code: dead_letter.code.into(),
+            code: dead_letter.code.name().into(),
             text: dead_letter.text.clone(),
         },
         // The embedded queue has one reason, and does not store it.
         None => EventFailure {
-            code: "delivery_limit".into(),
+            code: ErrorCode::DeliveryLimit.name().into(),
             text:
                 "it was delivered more often than the queue allows without being applied; replay it"
                     .into(),

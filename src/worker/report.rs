@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{debug, warn};
 
-use crate::clerk::{ClerkId, EventId, SignedEvent};
+use crate::clerk::{ClerkId, ErrorCode, EventId, SignedEvent, error_code};
 use crate::clock::now;
 use crate::logged_state::LoggedState;
 use crate::metrics::{self, DeadLetterReason, EventStatus, EventType};
@@ -98,7 +98,7 @@ impl Report {
         }
         if let (true, Parsed::Failed { failure, .. }) = (self.source != Source::Events, parsed) {
             metrics::dead_letter(DeadLetterReason::of(&failure.code));
-            self.expired += usize::from(failure.code == "expired");
+            self.expired += usize::from(failure.code == ErrorCode::Expired.name());
         }
         // The age of a dead letter does not show how fast events are applied.
         if self.source == Source::Events {
@@ -170,7 +170,7 @@ impl Report {
             "batch applied or recorded"
         );
         if let Some((event_id, EventFailure { code, text })) = &self.failed {
-            warn!(%event_id, error_code = %code, reason = %text, failed, "events failed, this one first; see `clerk-sync events list --status failed`");
+            warn!(%event_id, error_code = %code, reason = %text, help = error_code::page_of(code), failed, "events failed, this one first; see `clerk-sync events list --status failed`");
         }
     }
 }

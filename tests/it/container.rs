@@ -69,6 +69,72 @@ fn compose_starts_every_part_of_ours_with_a_read_only_file_system() {
     }
 }
 
+/// The names of `NAME=` and `#NAME=` in .env.example.
+fn names_in_the_example() -> Vec<String> {
+    let is_name = |name: &str| {
+        name.len() > 2
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
+    };
+    let example = read(".env.example");
+    let names = example
+        .lines()
+        .filter_map(|line| line.trim_start_matches('#').split_once('='))
+        .map(|(name, _)| name.to_owned())
+        .filter(|name| is_name(name))
+        .collect::<Vec<_>>();
+    assert!(names.len() > 30, "{names:?}");
+    names
+}
+
+#[test]
+fn compose_needs_the_first_three_values_of_the_example_and_no_other() {
+    let compose = read("docker-compose.yml");
+    let mut needed: Vec<_> = compose
+        .split("${")
+        .skip(1)
+        .filter_map(|rest| rest.split('}').next()?.split_once(":?"))
+        .map(|(name, _)| name)
+        .collect();
+    needed.sort_unstable();
+    let mut first = names_in_the_example();
+    first.truncate(3);
+    first.sort_unstable();
+    assert_eq!(needed, first);
+    assert_eq!(
+        needed,
+        [
+            "ADMIN_TOKEN",
+            "CLERK_WEBHOOK_SIGNING_SECRET",
+            "DATABASE_URL"
+        ]
+    );
+}
+
+#[test]
+fn compose_passes_on_every_setting_of_the_example() {
+    let compose = read("docker-compose.yml");
+    let passed: Vec<_> = compose
+        .split("environment: &environment\n")
+        .nth(1)
+        .unwrap()
+        .lines()
+        .take_while(|line| line.starts_with("    "))
+        .filter_map(|line| Some(line.trim().split_once(':')?.0))
+        .collect();
+    for name in names_in_the_example() {
+        // What Compose itself reads. The older name is of no use where the newer one is needed, and a
+        // file of this machine is not in the container.
+        let is_composes = compose.contains(&format!("${{{name}:-")) || name == "COMPOSE_PROFILES";
+        let is_left_out = name == "CLERK_WEBHOOK_SECRET" || name.ends_with("_FILE");
+        assert!(
+            is_composes || is_left_out || passed.contains(&name.as_str()),
+            "docker-compose.yml does not pass on {name}"
+        );
+    }
+}
+
 /// As in the image: a user who owns nothing but `DATA_DIR`, in a working directory that is not
 /// writable.
 #[tokio::test]

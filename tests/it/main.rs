@@ -10,12 +10,15 @@
     reason = "tests find their servers through the environment"
 )]
 
-mod columns_page;
 mod container;
 mod contract;
 mod deploy;
+mod docs;
 mod fuzz;
+mod generated_pages;
 mod law;
+mod performance_page;
+mod release;
 mod story;
 #[allow(dead_code, reason = "the fault suite uses the rest of it")]
 mod support;

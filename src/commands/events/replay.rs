@@ -1,27 +1,22 @@
 //! `events replay`: publishes failed events again, and waits for their outcomes.
 
-use std::convert::Infallible;
 use std::num::NonZeroU32;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::bail;
-use indicatif::ProgressBar;
 use serde::Serialize;
 
-use super::outcomes::{of_outcomes, of_preview};
+use super::preview::of_preview;
 use super::queue::open_queue;
 use super::selection::{self, SelectionArgs};
 use crate::commands::arguments::read_wait;
 use crate::commands::exit::success_if;
-use crate::commands::{output, progress};
+use crate::commands::{outcomes, output, progress};
 use crate::config::Config;
 use crate::format;
 use crate::replay::{self, Outcome, ReplayReport};
 use crate::store::Store;
-
-/// Longest wait without a line: a worker takes what is replayed in less.
-const SILENT_MAX: Duration = Duration::from_secs(3);
 
 #[derive(Debug, clap::Args)]
 pub struct ReplayArgs {
@@ -43,7 +38,7 @@ pub struct ReplayArgs {
     /// Only print what would be replayed, and with which outcome
     #[arg(long)]
     dry_run: bool,
-    /// One JSON document
+    /// Print one JSON document
     #[arg(long)]
     json: bool,
 }
@@ -90,14 +85,10 @@ pub async fn run(args: ReplayArgs, config: &Config, store: &Store) -> anyhow::Re
     queue.close().await;
     let published = published(done.replayed);
     let outcomes = if args.wait && matches!(ended, Some(Ok(()))) {
-        let bar = progress::bar(Some(done.replayed));
-        let known = |count| bar.set_position(count);
-        let outcomes = tokio::select! {
-            outcomes = replay::outcomes(store, &replayed, args.timeout, known) => outcomes?,
-            never = note_waiting(&bar, done.replayed, args.timeout) => match never {},
-            _ = tokio::signal::ctrl_c() => bail!("stopped: {published}; see the outcomes with `clerk-sync events list`"),
+        let outcomes = outcomes::wait(store, &replayed, args.timeout).await?;
+        let Some(outcomes) = outcomes else {
+            bail!("stopped: {published}; see the outcomes with `clerk-sync events list`")
         };
-        bar.finish_and_clear();
         Some(outcomes)
     } else {
         None
@@ -117,7 +108,11 @@ pub async fn run(args: ReplayArgs, config: &Config, store: &Store) -> anyhow::Re
     if !args.json {
         output::print(&match outcomes {
             _ if done.replayed == 0 => "There are no failed events to replay.\n".into(),
-            Some(outcomes) => of_outcomes(outcomes),
+            Some(outcomes) => {
+                let lines = outcomes.iter();
+                let lines = lines.map(|outcome| outcomes::of_outcome(outcome, " again"));
+                lines.collect::<String>() + &outcomes::of_counts("Replayed", outcomes)
+            }
             None => format!(
                 "{published}; see the outcomes with `clerk-sync events list`, or replay with --wait.\n"
             ),
@@ -130,19 +125,6 @@ pub async fn run(args: ReplayArgs, config: &Config, store: &Store) -> anyhow::Re
             .flatten()
             .any(|outcome| outcome.status.is_bad()),
     ))
-}
-
-/// Prints once, after a few seconds, what the command waits for.
-async fn note_waiting(bar: &ProgressBar, replayed: u64, timeout: Duration) -> Infallible {
-    tokio::time::sleep(SILENT_MAX).await;
-    let waiting = format::count(replayed.saturating_sub(bar.position()), "event");
-    bar.suspend(|| {
-        output::note(&format!(
-            "Waiting for a worker to take {waiting}, for up to {}.",
-            format::duration(timeout)
-        ))
-    });
-    std::future::pending().await
 }
 
 /// How many events are on the queue again.

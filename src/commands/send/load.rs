@@ -36,6 +36,8 @@ pub struct Load {
     pub rate: Option<f64>,
     /// How often an event is sent again after a transient failure.
     pub retries: u32,
+    /// Whether the IDs of queued events are kept.
+    pub keeps_ids: bool,
     pub progress: indicatif::ProgressBar,
     /// Ends the run early, after the deliveries in flight.
     pub shutdown: Shutdown,
@@ -78,6 +80,9 @@ impl Load {
             let (result, retries) = self.deliver(&planned.event).await;
             tally.retries += retries;
             tally.add(&result, from.elapsed());
+            if self.keeps_ids && result.is_ok_and(|answer| answer.word == "queued") {
+                tally.queued_ids.insert(planned.event.id);
+            }
             self.progress.inc(1);
         }
         tally

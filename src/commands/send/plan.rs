@@ -7,7 +7,7 @@
 use bytes::Bytes;
 
 use crate::clerk::{ClerkId, Timestamp};
-use crate::sample::{Person, SampleEvent, SampleType, Seeded};
+use crate::sample::{Fault, Person, SampleEvent, SampleType, Seeded};
 
 /// 2025-01-01. The sample users signed up in the year after it, each at a time of their own that
 /// stays the same from run to run: a `user.updated` must not change when its user was created.
@@ -33,6 +33,8 @@ pub struct Plan {
     pub events: u32,
     /// Each event is sent twice.
     pub duplicate: bool,
+    /// What is wrong with every event.
+    pub fault: Option<Fault>,
     pub seed: u64,
     /// When the run started: the newest versions are of this time.
     pub now: Timestamp,
@@ -103,8 +105,12 @@ impl Plan {
         let at = Timestamp::from_ms(self.now.ms() - behind).unwrap_or(self.now);
         // From the time, so that the update of the next run shows something new as well.
         let n = 1 + self.now.ms().unsigned_abs() / 1000 % 1000 + round;
+        let event = person.event(kind, at, n);
         Planned {
-            event: person.event(kind, at, n),
+            event: match self.fault {
+                Some(fault) => fault.in_event(event, self.now),
+                None => event,
+            },
             clerk_id: Some(person.id.clone()),
         }
     }
@@ -138,6 +144,7 @@ mod tests {
             },
             events,
             duplicate: false,
+            fault: None,
             seed: 42,
             now: Timestamp::from_ms(NOW_MS).unwrap(),
             order: None,

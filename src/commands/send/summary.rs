@@ -1,12 +1,13 @@
 //! The result of many deliveries: counted while they run, reported at the end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use super::sender::{Answer, PostError};
+use crate::clerk::EventId;
 use crate::commands::output;
 use crate::format::number;
 
@@ -27,6 +28,8 @@ const LATENCY_MAX_US: u64 = 86_400_000_000;
 pub struct Tally {
     /// How often events were sent again.
     pub retries: u64,
+    /// Of queued events, if they are kept.
+    pub queued_ids: BTreeSet<EventId>,
     /// Number of answers by status and code.
     answers: BTreeMap<(u16, String), u64>,
     failed: u64,
@@ -41,6 +44,7 @@ impl Default for Tally {
         let latencies = Histogram::new(LATENCY_DIGITS);
         Self {
             retries: 0,
+            queued_ids: BTreeSet::new(),
             answers: BTreeMap::new(),
             failed: 0,
             reasons: Vec::new(),
@@ -72,6 +76,7 @@ impl Tally {
     /// Adds the counts of another task.
     pub fn join(&mut self, other: Self) {
         self.retries += other.retries;
+        self.queued_ids.extend(other.queued_ids);
         self.failed += other.failed;
         for (kind, count) in other.answers {
             self.count(kind, count);
@@ -120,6 +125,7 @@ impl Tally {
             per_second: 0.0,
             latency_ms,
             reasons: self.reasons,
+            queued_ids: self.queued_ids,
         };
         for ((status, code), count) in self.answers {
             summary.sent += count;
@@ -189,6 +195,8 @@ pub struct Summary {
     pub latency_ms: Option<Latency>,
     /// The first few different ones.
     pub reasons: Vec<String>,
+    #[serde(skip)]
+    pub queued_ids: BTreeSet<EventId>,
 }
 
 /// Deliveries that were answered with one error.

@@ -175,7 +175,8 @@ async fn run(args: &SendArgs, configured: Option<SecretString>) -> anyhow::Resul
         ..args.clone()
     };
     let (dev, hints) = (Dev::default(), Hints::without_flags());
-    super::run(&args, configured.as_ref(), &dev, hints).await
+    let open_store = |_| anyhow::bail!("--wait is not given");
+    super::run(&args, configured.as_ref(), &dev, hints, open_store).await
 }
 
 fn load(args: &SendArgs) -> anyhow::Result<Load> {
@@ -230,7 +231,8 @@ async fn one_event_is_reported_in_words_with_the_next_commands() {
         let summary = receiver.send(line).await;
         let event = receiver.taken().remove(0);
         let single = summary.run.single.as_ref().unwrap();
-        let text = in_words(&summary, single, &Hints::without_flags());
+        let hints = Hints::without_flags();
+        let text = in_words(&summary, single) + &where_to_look(single, false, &hints);
         (text, event.id().to_string())
     };
     let (text, id) = printed(r#"{"status":"queued"}"#, "user.created --user user_1").await;
@@ -241,7 +243,7 @@ async fn one_event_is_reported_in_words_with_the_next_commands() {
     let hints = ["users show user_1", "users history user_1"]
         .map(|words| Hints::without_flags().command(words));
     assert!(
-        text.ends_with(&format!("Look at it:\n  {}", hints.join("\n  "))),
+        text.ends_with(&format!("Look at it:\n  {}\n", hints.join("\n  "))),
         "{text}"
     );
     let (text, id) = printed(r#"{"status":"ignored"}"#, "session.created").await;

@@ -1,12 +1,13 @@
-//! Logging in with the admin token, and out.
+//! Logging in with the admin token or a login link, and out.
 //!
 //! A wrong token costs a second, and only a few attempts at once are checked. So guessing a token
-//! of 16 characters is hopeless.
+//! of 16 characters is hopeless. A login link is used up by its form, not by the page: programs
+//! that fetch links, for a preview or a scan, request the page alone.
 
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::SET_COOKIE;
+use actix_web::http::header::{HeaderValue, REFERRER_POLICY, SET_COOKIE};
 use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
 use rand::Rng;
@@ -16,6 +17,7 @@ use super::auth::{self, FormFields, Posted};
 use super::page::{DashboardError, Frame, page, page_of, redirect};
 use super::session::{self, NONCE_BYTES};
 use crate::clock::now;
+use crate::http::paths::LOGIN_PATH;
 use crate::http::problem::{Code, Problem};
 
 /// Attempts that this process checks at once.
@@ -27,34 +29,55 @@ const WRONG_TOKEN_DELAY: Duration = Duration::from_secs(1);
 /// Longest path to go on to after logging in, in bytes; a longer one is dropped.
 const NEXT_MAX: usize = 2000;
 
+/// The words on a login that failed.
+const WRONG_TOKEN: &str = "That is not the token. Check the settings of the server.";
+const BAD_LINK: &str = "This link was used before, or it is older than 10 minutes or than this process. Log in with the token.";
+
 #[derive(Template)]
 #[template(path = "login.html")]
-struct LoginPage {
+struct LoginPage<'a> {
     frame: Frame,
-    next: String,
-    is_wrong: bool,
+    next: &'a str,
+    /// A login link that is good; `None` asks for the token.
+    link: Option<&'a str>,
+    /// Why the last attempt failed.
+    fault: Option<&'static str>,
     /// Whether others on the network can read the token.
     is_unencrypted: bool,
 }
 
-/// The page to go on to after logging in.
+/// What an address of the login page may have.
 #[derive(serde::Deserialize)]
-pub struct Next {
+pub struct LoginQuery {
+    /// The page to go on to after logging in.
     #[serde(default)]
     next: String,
+    /// A login link.
+    link: Option<String>,
 }
 
 /// `GET /login`
 pub async fn show(
     request: HttpRequest,
-    query: web::Query<Next>,
+    query: web::Query<LoginQuery>,
 ) -> Result<HttpResponse, DashboardError> {
     let token = auth::token(&request)?;
     let next = local(&query.next);
-    Ok(match auth::session_of(&request, &token) {
-        Some(_) => redirect(next),
-        None => page(&LoginPage::new(&request, next, false)),
-    })
+    if auth::session_of(&request, &token).is_some() {
+        return Ok(redirect(next));
+    }
+    let links = &auth::admin(&request).login_links;
+    let link = query.link.as_deref();
+    let good = link.filter(|link| links.is_good(&token.key(), link, now()));
+    let fault = (link.is_some() && good.is_none()).then_some(BAD_LINK);
+    let mut response = page(&LoginPage {
+        link: good,
+        ..LoginPage::new(&request, next, fault)
+    });
+    // The address may hold a link, so no request for a file of the page names it.
+    let referrer = HeaderValue::from_static("strict-origin");
+    response.headers_mut().insert(REFERRER_POLICY, referrer);
+    Ok(response)
 }
 
 /// `POST /login`
@@ -69,11 +92,19 @@ pub async fn log_in(
     let _attempt = ATTEMPTS
         .try_acquire()
         .map_err(|_| DashboardError::TooManyLogins)?;
-    if !token.is(form.get("token").trim().as_bytes()) {
-        let problem = Problem::new(Code::Unauthorized, "a login with a wrong token");
-        auth::admin(&request).reject_log.log(&problem);
+    let admin = auth::admin(&request);
+    let fault = match form.get("link") {
+        "" if token.is(form.get("token").trim().as_bytes()) => None,
+        "" => Some((WRONG_TOKEN, "a login with a wrong token")),
+        link if admin.login_links.use_up(&token.key(), link, now()) => None,
+        _ => Some((BAD_LINK, "a login with a link that is used or too old")),
+    };
+    if let Some((fault, logged)) = fault {
+        admin
+            .reject_log
+            .log(&Problem::new(Code::Unauthorized, logged));
         tokio::time::sleep(WRONG_TOKEN_DELAY).await;
-        let page = LoginPage::new(&request, next, true);
+        let page = LoginPage::new(&request, next, Some(fault));
         return Ok(page_of(StatusCode::UNAUTHORIZED, &page));
     }
     let mut nonce = [0; NONCE_BYTES];
@@ -86,7 +117,7 @@ pub async fn log_in(
 /// `POST /logout`
 pub async fn log_out(request: HttpRequest, _: Posted) -> HttpResponse {
     let cookie = session::forget(auth::is_https(&request));
-    with_cookie(redirect("/login"), &cookie)
+    with_cookie(redirect(LOGIN_PATH), &cookie)
 }
 
 fn with_cookie(mut response: HttpResponse, cookie: &str) -> HttpResponse {
@@ -95,15 +126,16 @@ fn with_cookie(mut response: HttpResponse, cookie: &str) -> HttpResponse {
     response
 }
 
-impl LoginPage {
-    fn new(request: &HttpRequest, next: &str, is_wrong: bool) -> Self {
+impl<'a> LoginPage<'a> {
+    fn new(request: &HttpRequest, next: &'a str, fault: Option<&'static str>) -> Self {
         let is_local = request
             .peer_addr()
             .is_some_and(|address| address.ip().to_canonical().is_loopback());
         Self {
             frame: Frame::outside("", "Log in"),
-            next: next.to_owned(),
-            is_wrong,
+            next,
+            link: None,
+            fault,
             is_unencrypted: !is_local && !auth::is_https(request),
         }
     }
@@ -117,7 +149,7 @@ fn local(next: &str) -> &str {
         && next
             .bytes()
             .all(|byte| byte.is_ascii_graphic() && byte != b'\\');
-    if is_path && is_plain && !next.starts_with("/login") {
+    if is_path && is_plain && !next.starts_with(LOGIN_PATH) {
         next
     } else {
         "/"
@@ -160,7 +192,8 @@ mod tests {
         let seen = |forwarded: &str| {
             let request = TestRequest::default().peer_addr("192.0.2.1:4000".parse().unwrap());
             let request = request.insert_header(("x-forwarded-proto", forwarded));
-            let page = LoginPage::new(&request.to_http_request(), "/", false);
+            let request = request.to_http_request();
+            let page = LoginPage::new(&request, "/", None);
             page.render().unwrap()
         };
         assert!(

@@ -13,7 +13,6 @@ mod assets;
 mod auth;
 mod chart;
 mod encode;
-mod error_help;
 mod events;
 mod login;
 mod overview;

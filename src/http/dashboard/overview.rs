@@ -9,12 +9,12 @@ use askama::Template;
 
 use super::chart::{self, Chart};
 use super::encode::encode;
-use super::error_help::{self, ErrorHelp};
 use super::page::{DashboardError, Frame, page};
 use super::session::Session;
 use super::status::{Headline, Snapshot, Tile};
 use super::view_models::{EventLine, When, of_ms};
 use crate::clerk::Timestamp;
+use crate::clerk::error_code::{self, ErrorHelp};
 use crate::clock::now;
 use crate::format;
 use crate::http::admin::Admin;
@@ -137,7 +137,7 @@ impl Numbers {
             code: code.clone(),
             encoded: encode(code),
             count: format::number(*count),
-            help: error_help::of(code),
+            help: error_code::help_for(code),
         });
         let and_more = if failed.capped { " and more" } else { "" };
         let totals = totals.as_ref();

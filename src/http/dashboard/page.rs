@@ -12,6 +12,7 @@ use super::assets;
 use super::encode::encode;
 use super::session::Session;
 use crate::escape::visible_lines;
+use crate::http::paths::LOGIN_PATH;
 use crate::http::problem::{Code, Problem};
 
 /// What is around a page.
@@ -219,8 +220,8 @@ impl ResponseError for DashboardError {
 /// The login page, which goes on to another page afterwards.
 fn login_path(next: &str) -> String {
     match next {
-        "/" => "/login".into(),
-        _ => format!("/login?next={}", encode(next)),
+        "/" => LOGIN_PATH.into(),
+        _ => format!("{LOGIN_PATH}?next={}", encode(next)),
     }
 }
 

@@ -15,10 +15,11 @@ const SHOWN_MAX: usize = 64 * 1024;
 /// Deepest level that is still indented further.
 const INDENT_MAX: usize = 32;
 
-/// A payload as a page shows it.
+/// A payload as a page shows it. Each piece is isolated, so that text from right to left does not
+/// reorder what is beside it.
 #[derive(Template)]
 #[template(
-    source = r#"<pre class="payload" tabindex="0" aria-label="Payload"><code>{% for piece in pieces %}<span class="{{ piece.class }}">{{ piece.text }}</span>{% endfor %}</code></pre>{% if is_cut %}<p class="note">Only the beginning is shown.</p>{% endif %}"#,
+    source = r#"<pre class="payload" tabindex="0" aria-label="Payload"><code>{% for piece in pieces %}<bdi class="{{ piece.class }}">{{ piece.text }}</bdi>{% endfor %}</code></pre>{% if is_cut %}<p class="note">Only the beginning is shown.</p>{% endif %}"#,
     ext = "html"
 )]
 pub struct Payload {
@@ -229,6 +230,17 @@ mod tests {
             );
             assert!(!text(&shown).is_empty());
             assert!(shown.is_cut && shown.size == format::bytes(body.len()));
+        }
+    }
+
+    #[test]
+    fn text_from_right_to_left_reorders_nothing_beside_it() {
+        let html = show("{\"עמר\":5}").render().unwrap();
+        for piece in [
+            r#"<bdi class="name">&#34;עמר&#34;</bdi>"#,
+            r#"<bdi class="number">5</bdi>"#,
+        ] {
+            assert!(html.contains(piece), "{piece}: {html}");
         }
     }
 

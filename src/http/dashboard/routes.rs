@@ -9,7 +9,7 @@ use askama::Template;
 use super::page::{DashboardError, Frame, guarded, page_of};
 use super::{actions, assets, events, login, overview, users};
 use crate::http::misdirected;
-use crate::http::paths::DASHBOARD_PATH;
+use crate::http::paths::{DASHBOARD_PATH, LOGIN_PATH};
 use crate::http::problem::{Code, Problem};
 
 /// Adds the pages. The data of `/api` is theirs too.
@@ -17,7 +17,7 @@ pub fn configure(config: &mut ServiceConfig) {
     config
         .service(page(DASHBOARD_PATH, get().to(overview::show)))
         .service(page("/assets/{digest}/{name}", get().to(asset)))
-        .service(page("/login", get().to(login::show)).route(post().to(login::log_in)))
+        .service(page(LOGIN_PATH, get().to(login::show)).route(post().to(login::log_in)))
         .service(page("/logout", post().to(login::log_out)))
         .service(page("/events", get().to(events::list)))
         .service(

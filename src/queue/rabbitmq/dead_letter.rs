@@ -8,7 +8,7 @@ use lapin::types::{AMQPValue, FieldTable};
 
 use super::header::{integer, text};
 use super::topology::Names;
-use crate::clerk::{DeadLetter, Timestamp};
+use crate::clerk::{DeadLetter, ErrorCode, Timestamp};
 use crate::queue::batch::Source;
 
 /// The first death of a message.
@@ -28,7 +28,7 @@ pub fn of(
 ) -> DeadLetter {
     match headers.and_then(first_death) {
         None if source != Source::Unrouted => DeadLetter {
-            code: "rejected",
+            code: ErrorCode::Rejected,
             text: format!(
                 "it is in {} without a reason (x-death): somebody published it there; replay it or discard it",
                 names.of_source(source)
@@ -36,7 +36,7 @@ pub fn of(
         },
         Some(death) if death.queue != names.unrouted => died(&death, received_at),
         _ => DeadLetter {
-            code: "unrouted",
+            code: ErrorCode::Unrouted,
             text: "no queue was bound for it when it came; replay it".into(),
         },
     }
@@ -84,31 +84,31 @@ fn died(death: &Death<'_>, received_at: Timestamp) -> DeadLetter {
     let look = "look at `rabbitmqctl list_policies` and `list_operator_policies`";
     let (code, text) = match *reason {
         "delivery_limit" => (
-            "delivery_limit",
+            ErrorCode::DeliveryLimit,
             format!(
                 "{queue} gave it up{after}: it was delivered more often than the queue allows without being applied; find what ended the workers that had it, then replay it"
             ),
         ),
         "expired" => (
-            "expired",
+            ErrorCode::Expired,
             format!(
                 "it expired in {queue}{after}, before a worker had applied it: a policy gives the queue a message-ttl ({look}). Take the queue out of that policy, then replay it"
             ),
         ),
         "maxlen" => (
-            "maxlen",
+            ErrorCode::Maxlen,
             format!(
                 "{queue} dropped it{after}, before a worker had applied it, because it was full: a policy gives the queue a max-length and an overflow other than reject-publish ({look}). Take the queue out of that policy, then replay it"
             ),
         ),
         "rejected" => (
-            "rejected",
+            ErrorCode::Rejected,
             format!(
                 "a consumer of {queue} rejected it{after}, and clerk-sync rejects nothing: find who else consumes the queue (`rabbitmqctl list_consumers`), then replay it"
             ),
         ),
         _ => (
-            "rejected",
+            ErrorCode::Rejected,
             format!(
                 "{queue} gave it up{after} for a reason that this version does not know; replay it"
             ),
@@ -182,7 +182,7 @@ mod tests {
                 Some(&headers(&[("ns.users", reason, 90_000)])),
                 Source::DeadLetters,
             );
-            assert_eq!(letter.code, code);
+            assert_eq!(letter.code.name(), code);
             assert!(
                 letter.text.contains(words) && letter.text.contains("25 h after"),
                 "{}",
@@ -198,7 +198,7 @@ mod tests {
             ("ns.users", "delivery_limit", 90),
         ]);
         let letter = judged(Some(&twice), Source::Rescued);
-        assert_eq!(letter.code, "delivery_limit");
+        assert_eq!(letter.code.name(), "delivery_limit");
         assert!(
             letter.text.contains("ns.users gave it up 90 s after"),
             "{}",
@@ -213,16 +213,19 @@ mod tests {
                 .contains("expired in ns.dead 100 s after")
         );
         let unrouted = headers(&[("ns.unrouted", "expired", 1)]);
-        assert_eq!(judged(Some(&unrouted), Source::Rescued).code, "unrouted");
+        assert_eq!(
+            judged(Some(&unrouted), Source::Rescued).code.name(),
+            "unrouted"
+        );
     }
 
     #[test]
     fn a_missing_reason_is_reported() {
-        assert_eq!(judged(None, Source::Unrouted).code, "unrouted");
+        assert_eq!(judged(None, Source::Unrouted).code.name(), "unrouted");
         for headers in [None, Some(FieldTable::default())] {
             let letter = judged(headers.as_ref(), Source::DeadLetters);
             assert!(
-                letter.code == "rejected" && letter.text.contains("without a reason"),
+                letter.code == ErrorCode::Rejected && letter.text.contains("without a reason"),
                 "{}",
                 letter.text
             );

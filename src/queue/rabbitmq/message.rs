@@ -304,6 +304,6 @@ mod tests {
         };
         assert!(restored(Source::Events).dead_letter().is_none());
         let dead_letter = restored(Source::DeadLetters);
-        assert_eq!(dead_letter.dead_letter().unwrap().code, "expired");
+        assert_eq!(dead_letter.dead_letter().unwrap().code.name(), "expired");
     }
 }

@@ -11,6 +11,7 @@ use sqlx::error::DatabaseError;
 use sqlx::postgres::PgDatabaseError;
 
 use super::schema_name::SchemaName;
+use crate::clerk::ErrorCode;
 use crate::store::{NO_SCHEMA, StoreError};
 use crate::tls::{self, Peer};
 
@@ -174,7 +175,7 @@ fn with_remedy(sqlstate: String, detail: &str) -> StoreError {
         Remedy::Wait => StoreError::Unavailable(text),
         Remedy::Isolate => StoreError::Rejected {
             text,
-            code: format!("sqlstate_{sqlstate}"),
+            code: format!("{}{sqlstate}", ErrorCode::Sqlstate.name()),
         },
         Remedy::Stop => StoreError::Incompatible(text),
     }

@@ -7,6 +7,7 @@ use sqlx::Error;
 use sqlx::error::DatabaseError;
 use sqlx::migrate::MigrateError;
 
+use crate::clerk::ErrorCode;
 use crate::store::{NO_SCHEMA, StoreError};
 
 /// The error of a statement, or of opening the file.
@@ -49,10 +50,16 @@ fn of_database(path: &Path, error: &dyn DatabaseError) -> StoreError {
         )),
         14 => unavailable("cannot be opened: check its permissions and those of its folder"),
         11 | 26 => damaged(path),
-        18..=20 => StoreError::Rejected {
-            code: format!("sqlite_{code}"),
-            text: format!("SQLite cannot hold a value (result code {code})"),
-        },
+        primary @ 18..=20 => {
+            let what = match primary {
+                19 => "a constraint or trigger of the file refuses a row",
+                _ => "SQLite cannot hold a value",
+            };
+            StoreError::Rejected {
+                code: format!("{}{code}", ErrorCode::Sqlite.name()),
+                text: format!("{what} (result code {code})"),
+            }
+        }
         SCHEMA => StoreError::Incompatible(format!("{NO_SCHEMA} ({file})")),
         _ => unavailable(&format!("reports an error (result code {code})")),
     }

@@ -104,7 +104,7 @@ impl Store {
 
     /// Opens the file, or creates it. Processes that create it at once fail to switch it to WAL,
     /// whatever the busy timeout, so they try again for as long.
-    async fn create(&self) -> Result<SqliteConnection, StoreError> {
+    pub(super) async fn create(&self) -> Result<SqliteConnection, StoreError> {
         self.make_private();
         let options = durable(connect_options(&self.path)).create_if_missing(true);
         let started = Instant::now();

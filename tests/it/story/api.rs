@@ -67,6 +67,7 @@ async fn every_route_needs_the_token() {
             (403, "admin_disabled"),
             "{path}"
         );
+        assert_eq!(answer.body["type"], "docs/errors.md#admin_disabled");
         assert!(
             answer.body["detail"]
                 .as_str()

@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader};
 
 use serde_json::Value;
 
-use crate::support::app::{DEADLINE, Place, SECRET, until};
+use crate::support::app::{Place, SECRET, until};
 
 fn json_lines(text: &str) -> Vec<Value> {
     text.lines()
@@ -40,10 +40,15 @@ async fn replay(place: Place) {
 
     let failed = || json_lines(&place.succeed(&["events", "list", "--status", "failed", "--json"]));
     assert_eq!(failed().len(), 2);
-    let table = place.succeed(&["events", "list", "--status", "failed"]);
+    let listed = place.run(&["events", "list", "--status", "failed"]);
+    let [table, hint] = [listed.stdout, listed.stderr].map(|text| String::from_utf8(text).unwrap());
     assert!(
         table.contains("msg_ahead") && table.contains("failed: implausible_time"),
         "{table}"
+    );
+    assert!(
+        hint.contains("clerk-sync events show msg_") && hint.contains("docs/errors.md"),
+        "{hint}"
     );
     let shown: Value =
         serde_json::from_str(&place.succeed(&["events", "show", "msg_ahead", "--json"])).unwrap();
@@ -54,6 +59,10 @@ async fn replay(place: Place) {
     let shown = place.succeed(&["events", "show", "msg_text"]);
     assert!(
         shown.contains("not_json") && shown.contains("no JSON at all"),
+        "{shown}"
+    );
+    assert!(
+        shown.contains("A replay does not help") && shown.contains("docs/errors.md#not_json"),
         "{shown}"
     );
 

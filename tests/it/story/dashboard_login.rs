@@ -1,5 +1,7 @@
 //! Login, sessions and forms of the dashboard: who gets a page, and which forms are accepted.
 
+use clerk_sync::clock::now;
+use clerk_sync::http::AdminToken;
 use clerk_sync::store::Status;
 
 use super::dashboard::{TOKEN, assert_guarded, assert_nothing_inline, log_in, serve};
@@ -258,4 +260,113 @@ async fn a_forged_form_does_nothing() {
         "/login"
     );
     assert_eq!(visitor.get("/").await.status, 303, "logged out");
+}
+
+/// The path of a link that `dev` would print.
+fn login_path(token: &str) -> String {
+    AdminToken::new(&token.into()).login_path(now())
+}
+
+fn value(path: &str) -> &str {
+    path.strip_prefix("/login?link=").unwrap()
+}
+
+#[tokio::test]
+async fn a_link_logs_in_once() {
+    let place = Place::embedded();
+    let app = serve(&place).await;
+    let path = login_path(TOKEN);
+    let link = value(&path).to_owned();
+    // What fetches links for a preview does not use it up, and gets no session.
+    for _ in 0..3 {
+        let page = Visitor::of(&app).get(&path).await;
+        assert_eq!((page.status, page.header("set-cookie")), (200, ""));
+        assert!(page.text().contains("logs you in once"), "{}", page.body);
+        assert_eq!(page.header("referrer-policy"), "strict-origin");
+        assert_eq!(page.header("cache-control"), "no-store");
+        assert_nothing_inline(&page);
+        assert_eq!(page.hidden_fields()[1], ("link".into(), link.clone()));
+    }
+    let mut elsewhere = Visitor::of(&app);
+    elsewhere.set("sec-fetch-site", "cross-site");
+    let forged = elsewhere.post("/login", &[("link", &link)]).await;
+    assert_eq!(forged.status, 403, "another site uses no link up");
+
+    let mut visitor = Visitor::of(&app);
+    let page = visitor.get(&format!("{path}&next=%2Fusers")).await;
+    let fields = page.hidden_fields();
+    let fields: Vec<_> = fields
+        .iter()
+        .map(|(a, b)| (a.as_str(), b.as_str()))
+        .collect();
+    let page = visitor.post("/login", &fields).await;
+    assert_eq!((page.status, page.location()), (303, "/users"));
+    assert_eq!(visitor.get("/users").await.status, 200);
+    assert_eq!(
+        visitor.get(&path).await.location(),
+        "/",
+        "nothing to do there"
+    );
+
+    let mut second = Visitor::of(&app);
+    let page = second.get(&path).await;
+    assert!(page.text().contains("was used before"), "{}", page.body);
+    assert!(page.text().contains("Admin token"), "{}", page.body);
+    let page = second.post("/login", &[("link", &link)]).await;
+    assert_eq!((page.status, page.header("set-cookie")), (401, ""));
+    assert_guarded(&page);
+    assert_eq!(second.get("/users").await.status, 303);
+
+    let log = app.log().join("\n");
+    assert!(log.contains("used or too old"), "{log}");
+    assert!(!log.contains(&link), "the link is in the log");
+}
+
+#[tokio::test]
+async fn a_link_of_another_token_or_from_before_the_start_is_refused() {
+    let place = Place::embedded();
+    let early = login_path(TOKEN);
+    // Links have seconds.
+    let second = || now().ms() / 1000;
+    let made = second();
+    until("the next second", async || second() > made).await;
+    let app = serve(&place).await;
+    let of_another = login_path("another-token-of-some-length");
+    for path in [&early, &of_another, "/login?link=", "/login?link=x"] {
+        let page = Visitor::of(&app).get(path).await;
+        assert_eq!(page.status, 200);
+        assert!(page.text().contains("was used before"), "{path}");
+    }
+    for link in [value(&early), value(&of_another), "x", "\u{e9}"] {
+        let page = Visitor::of(&app).post("/login", &[("link", link)]).await;
+        assert_eq!(page.status, 401, "{link}");
+    }
+    let good = login_path(TOKEN);
+    let fields = [("link", value(&good))];
+    assert_eq!(Visitor::of(&app).post("/login", &fields).await.status, 303);
+}
+
+#[tokio::test]
+async fn of_many_who_have_a_link_one_gets_in() {
+    let place = Place::embedded();
+    let app = serve(&place).await;
+    let path = login_path(TOKEN);
+    let use_it = || async {
+        Visitor::of(&app)
+            .post("/login", &[("link", value(&path))])
+            .await
+            .status
+    };
+    let answers = futures_util::future::join_all((0..8).map(|_| use_it())).await;
+    assert_eq!(
+        answers.iter().filter(|status| **status == 303).count(),
+        1,
+        "{answers:?}"
+    );
+    assert!(
+        answers
+            .iter()
+            .all(|status| [303, 401, 429].contains(status)),
+        "{answers:?}"
+    );
 }

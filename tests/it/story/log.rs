@@ -187,6 +187,7 @@ async fn more_events_make_no_more_lines_and_failures_are_logged_once_per_batch()
     assert_eq!(failed(), 60, "{:?}", logged());
     for line in logged() {
         assert_eq!(line["error_code"], "not_json");
+        assert_eq!(line["help"], "docs/errors.md#not_json");
         assert!(
             line["event_id"].as_str().unwrap().starts_with("msg_bad_"),
             "{line}"

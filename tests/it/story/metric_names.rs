@@ -1,5 +1,5 @@
-//! README, alerts and dashboards name the metrics that are served, and no delivery creates a time
-//! series.
+//! The page of metrics, alerts and dashboards name the metrics that are served, and no delivery
+//! creates a time series.
 
 use std::collections::BTreeSet;
 
@@ -20,10 +20,10 @@ async fn full_page(place: &Place) -> Scrape {
 }
 
 #[tokio::test]
-async fn the_readme_lists_exactly_the_served_metrics() {
+async fn the_page_lists_exactly_the_served_metrics() {
     let scrape = full_page(&Place::embedded()).await;
-    let readme = include_str!("../../../README.md");
-    let section = readme
+    let page = include_str!("../../../docs/observability.md");
+    let section = page
         .split("\n## ")
         .find(|section| section.starts_with("Metrics\n"))
         .expect("a section Metrics");

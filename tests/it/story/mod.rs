@@ -42,6 +42,7 @@ mod samples;
 mod schema;
 mod schema_name;
 mod secrecy;
+mod send_outcomes;
 mod send_target;
 mod settings;
 mod signatures;

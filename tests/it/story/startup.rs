@@ -1,9 +1,12 @@
 //! Each role logs its configuration at its start; the commands that `dev` prints work.
 
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{AssertSqlSafe, ConnectOptions};
 
 use crate::support::app::{App, DEADLINE, Place, SECRET, until};
 use crate::support::clerk_instance::ClerkInstance;
@@ -208,7 +211,7 @@ impl Dev {
                 .for_each(|line| drop(sender.send(line)))
         });
         let mut printed: Vec<String> = Vec::new();
-        let is_last = |line: &String| line.contains("curl -H");
+        let is_last = |line: &String| line.trim().ends_with("/api/users");
         while !printed.last().is_some_and(is_last) {
             printed.push(
                 lines
@@ -219,13 +222,16 @@ impl Dev {
         Self { child, printed }
     }
 
-    fn hints(&self) -> Vec<&str> {
+    /// The commands to try. One of them has two lines.
+    fn hints(&self) -> Vec<String> {
         let steps = self
             .printed
             .iter()
             .skip_while(|line| !line.contains("Try in another terminal"))
             .skip(1);
-        steps.map(|line| line.trim()).collect()
+        let steps: Vec<_> = steps.map(|line| line.trim()).collect();
+        let steps = steps.join("\n").replace("\\\n", "\\\r");
+        steps.lines().map(|step| step.replace('\r', "\n")).collect()
     }
 }
 
@@ -234,6 +240,20 @@ impl Drop for Dev {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Runs the statement of the line for sqlite3 on the file, as soon as it has tables.
+async fn look(line: &str, file: &Path) {
+    let statement = line.split('\'').rev().nth(1).unwrap().to_owned();
+    let options = SqliteConnectOptions::new().filename(file).read_only(true);
+    until("the statement can be run", async || {
+        let Ok(mut connection) = options.connect().await else {
+            return false;
+        };
+        let statement = sqlx::query(AssertSqlSafe(statement.clone()));
+        statement.fetch_all(&mut connection).await.is_ok()
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -283,24 +303,26 @@ async fn the_hints_of_dev_work_in_the_folder_of_an_application_whose_port_is_tak
         ] {
             assert!(all.contains(word), "{word}: {all}");
         }
-        let hints = dev.hints();
-        assert_eq!(hints.len(), 4, "{all}");
+        let mut hints = dev.hints();
+        assert_eq!(hints.len(), 5, "{all}");
         let data = place.directory().join(directory.unwrap_or("data"));
         // The commands that `send` prints after one event work, too. Failed events are replayed
         // into the queue of `dev`.
-        let send_one = hints[0].replace(" --count 1000", "");
-        let replay = hints[2].replace("list --status failed", "replay --all --dry-run");
-        let mut hints: Vec<String> = hints
-            .into_iter()
-            .map(String::from)
-            .chain([send_one.clone(), replay])
-            .collect();
+        let [_, query, failed, send, _] = &hints[..] else {
+            panic!("{hints:?}")
+        };
+        let send_one = send.replace(" --count 1000", "");
+        let replay = failed.replace("list --status failed", "replay --all --dry-run");
+        look(query, &data.join("users.db")).await;
+        hints.swap(0, 3);
+        hints.extend([send_one.clone(), replay]);
         hints.reverse();
         while let Some(hint) = hints.pop() {
             // As another terminal has it: nothing is exported.
             let mut shell = Command::new("sh");
-            // There is no curl everywhere.
-            let typed = format!("curl() {{ printf '%s\\n' \"$@\"; }}; {hint}");
+            // There is no curl and no sqlite3 everywhere.
+            let print = "printf '%s\\n' \"$@\"";
+            let typed = format!("curl() {{ {print}; }}; sqlite3() {{ {print}; }}; {hint}");
             shell
                 .args(["-c", &typed])
                 .current_dir(place.directory())

@@ -26,13 +26,18 @@ pub struct Page {
 
 impl Visitor {
     pub fn of(app: &App) -> Self {
+        Self::before(&app.address.to_string())
+    }
+
+    /// Before the server at an address.
+    pub fn before(address: &str) -> Self {
         let client = reqwest::Client::builder()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .build();
         Self {
             client: client.unwrap(),
-            address: app.address,
+            address: address.parse().unwrap(),
             cookie: None,
             headers: HeaderMap::new(),
         }

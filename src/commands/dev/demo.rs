@@ -1,0 +1,196 @@
+//! `dev --demo`: a history as Clerk delivers it, with an event that comes twice, one that comes
+//! late and one that the database refuses.
+//!
+//! Each event is made when it is shown and sent at once; only the late one waits for two others. So
+//! all times are real.
+
+use std::time::Duration;
+
+use anyhow::bail;
+use tokio::time::{Instant, sleep};
+
+use crate::backoff::Backoff;
+use crate::clerk::ClerkId;
+use crate::clock::now;
+use crate::commands::output::{self, Cell, of_rows, or_dash};
+use crate::commands::send::Sender;
+use crate::sample::{Person, SampleEvent};
+use crate::store::{EventRow, Status, Store, TableRow};
+
+/// How long an event may take to be recorded.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Between an event and its delivery. Clerk gives an event a time up to 58 ms after that of the
+/// change, and it must not be ahead of the delivery.
+const DELIVERY_DELAY: Duration = Duration::from_millis(60);
+
+/// What `dev` points at afterwards.
+pub struct Demo {
+    /// The event that failed; `None` if the settings leave out what it fails for.
+    pub failed: Option<EventRow>,
+    /// The user that the late event is about.
+    pub late_user: ClerkId,
+}
+
+/// Sends the history. Prints it, the rows and what the events did. `base` is the dashboard's URL.
+pub async fn run(sender: &Sender, store: &Store, base: &str) -> anyhow::Result<Demo> {
+    let mut people = Vec::new();
+    while people.len() < 4 {
+        let person = Person::generate(rand::random(), now());
+        // Names that a reader can tell apart, in letters that every terminal aligns.
+        let is_new = |known: &Person| known.name() != person.name();
+        if person.has_name() && person.name().is_ascii() && people.iter().all(is_new) {
+            people.push(person);
+        }
+    }
+    let [first, second, late, leaver] = &people[..] else {
+        unreachable!("there are four")
+    };
+    output::print("\nSending signed events to the webhook, as Clerk does:\n")?;
+    let mut history = History {
+        sender,
+        store,
+        sent: Vec::new(),
+    };
+    for person in &people {
+        let event = person.created(now());
+        history.send(&event, "created", person, "").await?;
+    }
+    let event = first.updated(now(), 1);
+    history.send(&event, "updated", first, "").await?;
+    let event = second.updated(now(), 1);
+    history.send(&event, "updated", second, "").await?;
+    let note = ", the same event again";
+    history.send(&event, "updated", second, note).await?;
+
+    let held_back = late.updated(now(), 1);
+    sleep(DELIVERY_DELAY).await;
+    let event = late.updated(now(), 2);
+    history.send(&event, "updated", late, "").await?;
+    let event = late.deleted(now());
+    history.send(&event, "deleted", late, "").await?;
+    let note = ", late: from before the two above";
+    history.send(&held_back, "updated", late, note).await?;
+
+    let event = leaver.deleted(now());
+    history.send(&event, "deleted", leaver, "").await?;
+    let again = leaver.with_new_account(rand::random(), now());
+    let event = again.created(now());
+    if let Store::Sqlite(file) = store {
+        file.set_demo_rule(true).await?;
+    }
+    let note = ", a new account with the old address";
+    let sent = history.send(&event, "created", &again, note).await;
+    if let Store::Sqlite(file) = store {
+        file.set_demo_rule(false).await?;
+    }
+    sent?;
+
+    let mut rows = Vec::new();
+    for person in people.iter().chain([&again]) {
+        rows.extend(store.user(&person.id).await?);
+    }
+    output::print(&format!("\nThe users table now:\n{}", of_users(&rows)))?;
+    let events = history.outcomes().await?;
+    output::print(&format!("\n{}", summary(&events, base)))?;
+    Ok(Demo {
+        failed: events.into_iter().find(is_failed),
+        late_user: late.id.clone(),
+    })
+}
+
+fn is_failed(event: &EventRow) -> bool {
+    event.status == Status::Failed
+}
+
+/// The events that were sent.
+struct History<'a> {
+    sender: &'a Sender,
+    store: &'a Store,
+    sent: Vec<SampleEvent>,
+}
+
+impl History<'_> {
+    /// Sends an event, and waits until a worker has recorded this delivery.
+    async fn send(
+        &mut self,
+        event: &SampleEvent,
+        what: &str,
+        person: &Person,
+        note: &str,
+    ) -> anyhow::Result<()> {
+        sleep(DELIVERY_DELAY).await;
+        let what = format!("user.{what}  {}{note}", person.name());
+        let answer = self.sender.post(event).await?;
+        if !answer.is_accepted() {
+            let (status, word) = (answer.status, answer.word);
+            bail!("the event {what} was answered {status} {word}");
+        }
+        output::print(&format!("  {what}\n"))?;
+        self.sent.push(event.clone());
+        let deliveries = self.sent.iter().filter(|sent| sent.id == event.id).count();
+        let (mut waiting, deadline) = (Backoff::for_outage(), Instant::now() + DEADLINE);
+        loop {
+            let row = self.store.event(&event.id).await.ok().flatten();
+            if row.is_some_and(|row| row.deliveries >= deliveries as i64) {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                let seconds = DEADLINE.as_secs();
+                bail!(
+                    "the event {what} was queued but not applied within {seconds} s; see the log"
+                );
+            }
+            waiting.wait().await;
+        }
+    }
+
+    /// The rows of `events`, each once.
+    async fn outcomes(&self) -> anyhow::Result<Vec<EventRow>> {
+        let mut ids: Vec<_> = self.sent.iter().map(|event| event.id.clone()).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        Ok(self.store.events_by_id(&ids, 0).await?)
+    }
+}
+
+/// The rows, as narrow as a terminal.
+fn of_users(users: &[TableRow]) -> String {
+    let rows = users.iter().map(|user| {
+        let names = [user.text("first_name"), user.text("last_name")];
+        let names: Vec<_> = names.into_iter().flatten().collect();
+        vec![
+            Cell::new(names.join(" ")),
+            Cell::new(or_dash(user.text("email"))),
+            Cell::new(or_dash(user.deleted_at.map(output::local))),
+        ]
+    });
+    of_rows(&["NAME", "E-MAIL", "DELETED"], rows)
+}
+
+/// What the events did, and where to look at the one that failed.
+fn summary(events: &[EventRow], base: &str) -> String {
+    let number = |status| events.iter().filter(|event| event.status == status).count() as u64;
+    let repeated: i64 = events.iter().map(|event| event.deliveries - 1).sum();
+    let failed = events.iter().find(|event| is_failed(event));
+    let page = failed.map(|event| format!("{base}events/{}", event.event_id));
+    let page = page.unwrap_or_default();
+    let lines = [
+        (number(Status::Applied), "changed their row".into()),
+        (repeated.cast_unsigned(), "came twice: counted once".into()),
+        (
+            number(Status::Stale),
+            "came late: the row did not change".into(),
+        ),
+        (number(Status::Failed), format!("failed: open {page}")),
+    ];
+    let mut text = format!("What the {} events did:\n", events.len());
+    for (number, what) in lines.into_iter().filter(|(number, _)| *number > 0) {
+        text += &format!("  {number} {what}\n");
+    }
+    if failed.is_some() {
+        text += "\nThe one failed because the demo had set a rule in the database: an address is\n\
+                 used once. The rule is gone, the event is kept: a replay repairs the row.\n";
+    }
+    text
+}

@@ -1,0 +1,109 @@
+//! docs/performance.md has the figures of the newest full run of `scripts/bench`: of its targets,
+//! and of its summary.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+const RESULTS: &str = "benches/results";
+
+/// Figures of the summary, as written there, and what each is in the results.
+const SUMMARY: &[(&str, &str)] = &[
+    ("10,370", "accept.rate"),
+    ("4,814", "node.receiver.rate"),
+    ("4,406", "sustained.rate"),
+    ("1,364", "node.queued.rate"),
+    ("2,627", "node.inline.rate"),
+    ("9,332", "drain.rate"),
+    ("7,022", "embedded.drained"),
+    ("2.4", "latency.200.commit_p50_ms"),
+    ("23", "latency.200.commit_p99_ms"),
+    ("20", "memory.idle_mb"),
+    ("60", "memory.loaded_mb"),
+    ("114", "node.receiver.memory_mb"),
+    ("124", "node.queued.memory_mb"),
+    ("12,939", "backfill.rate"),
+    ("24.7", "program.size_mb"),
+];
+
+fn read(path: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The newest results, and their file. Short and partial runs have other names.
+fn newest() -> (String, Value) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(RESULTS);
+    let names = std::fs::read_dir(folder).unwrap();
+    let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let name = names
+        .filter(|name| name.starts_with("20") && name.ends_with(".json"))
+        .max()
+        .expect("results of a full run");
+    let results = serde_json::from_str(&read(&format!("{RESULTS}/{name}"))).unwrap();
+    (name, results)
+}
+
+/// The number in a cell such as `9,508`.
+fn number(cell: &str) -> f64 {
+    cell.trim()
+        .replace(',', "")
+        .parse()
+        .unwrap_or_else(|_| panic!("no number: {cell}"))
+}
+
+/// Whether a figure is written as it was measured, to as many digits as are written.
+fn is_rounded(written: &str, measured: f64) -> bool {
+    let decimals = written
+        .split_once('.')
+        .map_or(0, |(_, digits)| digits.len());
+    let half = 0.5 / 10_f64.powi(i32::try_from(decimals).unwrap());
+    (number(written) - measured).abs() <= half * 1.001
+}
+
+#[test]
+fn the_page_has_the_targets_of_the_newest_run() {
+    let (name, results) = newest();
+    let page = read("docs/performance.md");
+    assert!(
+        page.contains(&format!("(../{RESULTS}/{name})")),
+        "{name} is not the run of the page"
+    );
+    let targets = results["targets"].as_array().unwrap();
+    let rows: Vec<Vec<&str>> = page
+        .lines()
+        .filter(|line| line.ends_with("| yes |") || line.ends_with("| no |"))
+        .map(|line| line.trim_matches('|').split(" | ").map(str::trim).collect())
+        .filter(|cells: &Vec<&str>| cells.len() == 4)
+        .filter(|cells| cells[1].starts_with(['≥', '≤']))
+        .collect();
+    assert_eq!(rows.len(), targets.len());
+    for (row, target) in rows.iter().zip(targets) {
+        let is_met = if target["met"].as_bool().unwrap() {
+            "yes"
+        } else {
+            "no"
+        };
+        assert_eq!(
+            (row[1], row[3]),
+            (target["target"].as_str().unwrap(), is_met)
+        );
+        let measured = target["figure"].as_f64().unwrap();
+        assert!(is_rounded(row[2], measured), "{}: {measured}", row[0]);
+    }
+}
+
+#[test]
+fn the_summary_has_the_middle_of_the_rounds() {
+    let (_, results) = newest();
+    let page = read("docs/performance.md");
+    let summary = page.split("## How to measure").next().unwrap();
+    for (written, figure) in SUMMARY {
+        assert!(summary.contains(written), "{written}: {figure}");
+        let rounds = results["figures"][figure].as_array().unwrap();
+        let mut rounds: Vec<f64> = rounds.iter().map(|round| round.as_f64().unwrap()).collect();
+        rounds.sort_by(f64::total_cmp);
+        let middle = rounds[rounds.len() / 2];
+        assert!(is_rounded(written, middle), "{figure}: {middle}");
+    }
+}
