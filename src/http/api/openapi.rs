@@ -1,5 +1,5 @@
 //! `/api/openapi.json`: the document of all routes, for programs. Made from the routes and types
-//! themselves, and open to everybody: it contains nothing that the README does not.
+//! themselves, and open to everybody: it contains nothing that docs/api.md does not.
 
 use std::sync::LazyLock;
 
