@@ -14,12 +14,12 @@ use crate::store::{self, Cursor, Page};
 #[derive(Debug, Args)]
 pub struct PageArgs {
     /// Most rows, up to 500
-    #[arg(long, default_value = "50", value_parser = read_limit)]
+    #[arg(long, value_name = "ROWS", default_value = "50", value_parser = read_limit)]
     limit: NonZeroU32,
-    /// Continue where the page before ended
+    /// Continue after the page before, which printed the cursor
     #[arg(long, value_name = "CURSOR")]
     cursor: Option<Cursor>,
-    /// One JSON object per line
+    /// Print one JSON object per line
     #[arg(long)]
     pub json: bool,
 }
@@ -37,7 +37,7 @@ impl PageArgs {
 /// The flag of commands that can print a document for programs.
 #[derive(Debug, Clone, Copy, Args)]
 pub struct JsonArg {
-    /// One JSON document
+    /// Print one JSON document
     #[arg(long)]
     pub json: bool,
 }

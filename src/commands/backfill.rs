@@ -29,7 +29,7 @@ pub struct BackfillArgs {
     restart: bool,
     #[command(flatten)]
     patience: Patience,
-    /// One JSON document
+    /// Print one JSON document
     #[arg(long)]
     json: bool,
 }

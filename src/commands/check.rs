@@ -37,7 +37,7 @@ pub struct CheckArgs {
     /// Role to check for: a receiver needs no database, a worker no signing secret
     #[arg(long, value_enum, default_value = "serve")]
     role: Role,
-    /// One JSON document
+    /// Print one JSON document
     #[arg(long)]
     json: bool,
 }

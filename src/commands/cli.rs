@@ -26,18 +26,58 @@ pub struct Cli {
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
     /// Try it out: everything embedded, with a generated signing secret
+    ///
+    /// Keeps the secret and an admin token in DATA_DIR, and prints the webhook's URL, the dashboard's
+    /// and the next commands to try. Ignores DATABASE_URL and AMQP_URL. If the port is taken, it
+    /// takes the next one.
+    #[command(after_long_help = "Examples:
+  clerk-sync dev --demo")]
     Dev(dev::DevArgs),
     /// Receive and apply events in one process; migrates first
+    ///
+    /// Without DATABASE_URL and AMQP_URL it works with files in DATA_DIR. SIGTERM stops it within
+    /// 25 s, after what is in flight. SIGHUP reads the secrets again.
+    #[command(after_long_help = "Examples:
+  DATABASE_URL=postgres://app@127.0.0.1/app clerk-sync serve")]
     Serve,
     /// Only receive events; needs AMQP_URL
+    ///
+    /// It needs no database. Start as many as you like, behind a load balancer with TLS.
+    #[command(after_long_help = "Examples:
+  HOST=0.0.0.0 clerk-sync receiver")]
     Receiver,
     /// Only apply events; needs AMQP_URL
+    ///
+    /// It needs no signing secret. Start as many as you like. It serves health, metrics, the API and
+    /// the dashboard on its own PORT.
+    #[command(after_long_help = "Examples:
+  PORT=3001 clerk-sync worker")]
     Worker,
     /// Bring the database schema up to date
+    #[command(after_long_help = "Examples:
+  clerk-sync migrate --check
+
+Exit status: with --check, 1 if the schema is not up to date.")]
     Migrate(migrate::MigrateArgs),
     /// Check settings, database, broker, Clerk's API and clock; print one line per finding
+    ///
+    /// Each line has what to do. It creates and changes nothing.
+    #[command(after_long_help = "Examples:
+  clerk-sync check
+  clerk-sync check --role worker --json
+
+Exit status: 1 if a check fails.")]
     Check(check::CheckArgs),
     /// Sign sample events and post them
+    ///
+    /// The events end up in the table of the server. Unless that is `clerk-sync dev` of the same
+    /// DATA_DIR, it asks first.
+    #[command(after_long_help = "Examples:
+  clerk-sync send user.created --wait              # until its row is there
+  clerk-sync send user.updated --count 20000 --connections 64 --shuffle --duplicate
+
+Exit status: 1 if an event was not answered with a 2xx; with --wait, also if one failed other than \
+     by --break, or was not recorded in time.")]
     Send(send::SendArgs),
     /// Query the users table
     #[command(subcommand)]
@@ -50,17 +90,29 @@ pub enum Command {
     /// Every user of the list is applied under the rule that events follow, so events may come in
     /// meanwhile, and a newer row is not changed. After a stop, run it again: it continues where it
     /// was. Obeys Clerk's rate limit.
+    #[command(after_long_help = "Examples:
+  clerk-sync backfill
+
+Exit status: 1 if a user could not be read; the others are written.")]
     Backfill(backfill::BackfillArgs),
     /// Report where the table has drifted from Clerk's list of users, and repair it; needs
     /// CLERK_SECRET_KEY
     ///
-    /// Reports users that are missing here, stale here, or deleted at Clerk; exit status 1 if there
-    /// are any. With --fix it repairs them. It marks a user as deleted only after a complete
-    /// reading of the list, and only if a second request to Clerk does not find the user.
+    /// Reports users that are missing here, stale here, or deleted at Clerk. With --fix it repairs
+    /// them. It marks a user as deleted only after a complete reading of the list, and only if a
+    /// second request to Clerk does not find the user.
+    #[command(after_long_help = "Examples:
+  clerk-sync reconcile         # changes nothing
+  clerk-sync reconcile --fix
+
+Exit status: 1 if drift is left.")]
     Reconcile(reconcile::ReconcileArgs),
     /// Print the completions of these commands for a shell
+    #[command(after_long_help = "Examples:
+  clerk-sync completions bash > ~/.local/share/bash-completion/completions/clerk-sync")]
     Completions(completions::CompletionsArgs),
-    /// Check that the server on this machine is alive (for containers)
+    /// Check that the server on this machine is alive, for the health check of a container
+    #[command(after_long_help = "Exit status: 1 if it is not.")]
     #[command(hide = true)]
     Healthcheck,
 }

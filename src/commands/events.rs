@@ -24,18 +24,39 @@ use filter::FilterArgs;
 #[derive(Debug, clap::Subcommand)]
 pub enum EventsCommand {
     /// List events, the newest first
+    #[command(after_long_help = "Examples:
+  clerk-sync events list --status failed   # what failed, each with its error code
+  clerk-sync events list --user user_2abc --since 2h")]
     List(ListArgs),
-    /// Show one event, with its payload where it is kept
+    /// Show one event, with its payload if it is kept
+    ///
+    /// Of a failed event it also prints what its error code means and what to do.
+    #[command(after_long_help = "Examples:
+  clerk-sync events show msg_2abc")]
     Show {
         /// The event's ID, msg_…
         id: String,
-        /// One JSON document
+        /// Print one JSON document
         #[arg(long)]
         json: bool,
     },
     /// Publish failed events again, under the same IDs
+    ///
+    /// An event that works now becomes applied, or stale if a newer version is there. Otherwise it
+    /// stays failed, with one more of its attempts. A second replay does no harm. The events go to
+    /// the queue that the workers recorded in the database; another one is refused.
+    #[command(after_long_help = "Examples:
+  clerk-sync events replay --all --dry-run         # what would be replayed, with which outcome
+  clerk-sync events replay msg_2abc --wait         # one event, and its outcome
+  clerk-sync events replay --since 2h              # all that failed in the last two hours
+  clerk-sync events replay --error-code unrouted   # all that failed with this code
+
+Exit status: with --wait, 1 if an event failed again or was not tried in time.")]
     Replay(replay::ReplayArgs),
     /// Discard failed events you do not want to replay; they are deleted with other old rows
+    #[command(after_long_help = "Examples:
+  clerk-sync events discard msg_2abc
+  clerk-sync events discard --type user.updated --until 2026-01-01 --dry-run")]
     Discard(discard::DiscardArgs),
 }
 
@@ -47,6 +68,7 @@ impl EventsCommand {
 
 #[derive(Debug, clap::Args)]
 pub struct ListArgs {
+    /// Outcome of the event
     #[arg(long, value_parser = ["applied", "stale", "failed", "discarded"])]
     status: Option<String>,
     #[command(flatten)]

@@ -8,6 +8,7 @@ use std::time::Duration;
 use indicatif::ProgressBar;
 
 use super::{output, progress};
+use crate::clerk::error_code::ERRORS_PAGE;
 use crate::escape::visible;
 use crate::format;
 use crate::replay::{self, Outcome, OutcomeStatus, Published};
@@ -105,6 +106,9 @@ pub fn of_counts(verb: &str, outcomes: &[Outcome]) -> String {
         format::count(outcomes.len() as u64, "event"),
         counts.join(", ")
     );
+    if of(OutcomeStatus::Failed).next().is_some() {
+        text += &format!("{ERRORS_PAGE} has every code, with what to do.\n");
+    }
     let waiting = of(OutcomeStatus::Waiting).count() as u64;
     if waiting > 0 {
         text += &format!(

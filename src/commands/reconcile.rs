@@ -21,12 +21,12 @@ pub struct ReconcileArgs {
     /// Fix the drift: update rows, and mark users as deleted who are not at Clerk any more
     #[arg(long)]
     fix: bool,
-    /// Most users to be marked as deleted [default: one in twenty, 10 in a small table, never all]
+    /// Most users to be marked as deleted [default: one in twenty users, 10 in a small table, never all]
     #[arg(long, value_name = "USERS", requires = "fix")]
     max_deletes: Option<u64>,
     #[command(flatten)]
     patience: Patience,
-    /// One JSON document
+    /// Print one JSON document
     #[arg(long)]
     json: bool,
 }

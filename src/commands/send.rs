@@ -160,7 +160,8 @@ fn read_rate(text: &str) -> Result<f64, String> {
 }
 
 /// Sends the events of `args` and prints the result. Deliveries and outcomes that failed make the
-/// exit status 1. `open_store` opens the database of `dev`, or that of the settings. If the target is not `dev`, a person agrees first: the events end in a table.
+/// exit status 1. `open_store` opens the database of `dev`, or that of the settings. If the target is
+/// not `dev`, a person agrees first: the events end in a table.
 ///
 /// # Errors
 ///
@@ -223,12 +224,12 @@ pub async fn run(
         output::print_json_lines(&[Report { summary, outcomes }])?;
         return Ok(success_if(is_done));
     }
-    if let Some(outcomes) = &outcomes {
+    if let Some(outcomes) = outcomes.filter(|outcomes| !outcomes.is_empty()) {
         let only = outcomes.iter().filter(|_| outcomes.len() == 1);
         let only: String = only
             .map(|outcome| outcomes::of_outcome(outcome, ""))
             .collect();
-        output::print(&(only + &outcomes::of_counts("Sent", outcomes)))?;
+        output::print(&(only + &outcomes::of_counts("Sent", &outcomes)))?;
     }
     if let Some(event) = single.filter(|_| summary.queued > 0) {
         output::print(&where_to_look(event, args.fault.is_some(), &hints))?;

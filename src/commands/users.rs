@@ -20,18 +20,26 @@ use crate::store::{Erased, HistoryRow, Store, TableRow, Time, UserFilter};
 #[derive(Debug, clap::Subcommand)]
 pub enum UsersCommand {
     /// List users, the newest first
+    #[command(after_long_help = "Examples:
+  clerk-sync users list ada@exam                  # by the beginning of an address, a number or a name
+  clerk-sync users list --email ada@example.com   # exactly this one
+  clerk-sync users list --deleted false --json")]
     List(ListArgs),
     /// Show one user, with every column
+    #[command(after_long_help = "Examples:
+  clerk-sync users show user_2abc --json")]
     Show {
         /// The user's Clerk ID, user_…
         id: String,
-        /// One JSON document
+        /// Print one JSON document
         #[arg(long)]
         json: bool,
     },
     /// Show what each event of a user did and why, the newest first
     ///
     /// Where EVENT_PAYLOADS=all keeps the payloads, it names the fields that changed.
+    #[command(after_long_help = "Examples:
+  clerk-sync users history user_2abc")]
     History {
         /// The user's Clerk ID, user_…
         id: String,
@@ -44,6 +52,9 @@ pub enum UsersCommand {
     /// Delete the user at Clerk first: the row of a deleted user is never filled again, but the
     /// next event of a live user fills the row. Events that still wait in the queue are not
     /// touched. Asks first on a terminal; elsewhere it needs --yes.
+    #[command(after_long_help = "Examples:
+  clerk-sync users erase user_2abc --dry-run   # what would be erased
+  clerk-sync users erase user_2abc")]
     Erase(EraseArgs),
 }
 
@@ -61,7 +72,7 @@ pub struct EraseArgs {
     /// Do not ask first
     #[arg(long)]
     yes: bool,
-    /// One JSON document
+    /// Print one JSON document
     #[arg(long)]
     json: bool,
 }
@@ -81,12 +92,14 @@ pub struct ListArgs {
     /// Primary phone number, such as +12025550123
     #[arg(long)]
     phone: Option<String>,
+    /// Username
     #[arg(long)]
     username: Option<String>,
-    #[arg(long)]
+    /// Your own ID of the user
+    #[arg(long, value_name = "ID")]
     external_id: Option<String>,
     /// Deleted users: only these (true), only the others (false), or all (any)
-    #[arg(long, default_value = "any", value_parser = ["true", "false", "any"])]
+    #[arg(long, value_name = "WHICH", default_value = "any", value_parser = ["true", "false", "any"])]
     deleted: String,
     #[command(flatten)]
     page: PageArgs,

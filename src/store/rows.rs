@@ -64,9 +64,9 @@ pub struct EventRow {
     pub deliveries: i64,
     /// How often it was tried.
     pub attempts: i64,
-    /// Why it failed; `None` if it did not.
+    /// Why it failed; null if it did not.
     pub error: Option<String>,
-    /// The code of the error; `None` if it did not fail.
+    /// The code of the error; null if it did not fail.
     pub error_code: Option<String>,
     /// For a stale event: the ID of the event with the newer version.
     pub superseded_by: Option<String>,

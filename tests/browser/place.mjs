@@ -81,12 +81,14 @@ export class Place {
     this.data = data;
     this.namespace = namespace;
     this.log = [];
+    this.printed = [];
   }
 
-  // Starts a role and waits until it is ready.
+  // Starts a role, with arguments if it is a list, and waits until it is ready.
   async start(role = "serve", more = {}) {
     const env = { ...this.variables, CLERK_WEBHOOK_SIGNING_SECRET: SECRET, ADMIN_TOKEN: TOKEN, ...more };
-    this.child = spawn(PROGRAM, [role], { env, cwd: this.directory, stdio: ["ignore", "ignore", "pipe"] });
+    this.child = spawn(PROGRAM, [role].flat(), { env, cwd: this.directory, stdio: ["ignore", "pipe", "pipe"] });
+    createInterface({ input: this.child.stdout }).on("line", (line) => this.printed.push(line));
     this.ended = new Promise((resolve) => this.child.once("exit", resolve));
     const address = new Promise((resolve, reject) => {
       this.child.once("error", reject);

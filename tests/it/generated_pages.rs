@@ -1,6 +1,8 @@
 //! Pages of docs/ with blocks that are made from the code. Each block is compared with the code, and
 //! written if `UPDATE_DOCS` is set. The text around the blocks is written by hand, in the page.
 
+mod api;
+mod cli;
 mod columns;
 mod configuration;
 mod errors;

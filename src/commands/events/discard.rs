@@ -15,7 +15,7 @@ pub struct DiscardArgs {
     /// Only print how many would be discarded
     #[arg(long)]
     dry_run: bool,
-    /// One JSON document
+    /// Print one JSON document
     #[arg(long)]
     json: bool,
 }

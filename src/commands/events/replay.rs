@@ -38,7 +38,7 @@ pub struct ReplayArgs {
     /// Only print what would be replayed, and with which outcome
     #[arg(long)]
     dry_run: bool,
-    /// One JSON document
+    /// Print one JSON document
     #[arg(long)]
     json: bool,
 }

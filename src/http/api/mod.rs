@@ -13,3 +13,4 @@ pub(super) mod stats;
 pub(super) mod users;
 
 pub use filters::{events as read_events_query, users as read_users_query, with_plus};
+pub use openapi::document as openapi_document;

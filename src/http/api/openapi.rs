@@ -1,5 +1,5 @@
 //! `/api/openapi.json`: the document of all routes, for programs. Made from the routes and types
-//! themselves, and open to everybody: it contains nothing that the README does not.
+//! themselves, and open to everybody: docs/api.md is made from it.
 
 use std::sync::LazyLock;
 
@@ -43,7 +43,7 @@ use crate::http::{health, metrics, webhook};
     modifiers(&Common),
     tags(
         (name = "users", description = "The users table"),
-        (name = "events", description = "The record of every event, and the replay and discard of failed ones"),
+        (name = "events", description = "Events, their replay and discard"),
         (name = "stats", description = "Is it working?"),
         (name = "webhook", description = "Where Clerk delivers"),
         (name = "health", description = "For orchestrators"),
@@ -57,6 +57,11 @@ static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
         .expect("a document without maps of other keys than texts is JSON")
 });
 
+/// The document of every route.
+pub fn document() -> &'static str {
+    &DOCUMENT
+}
+
 /// This document.
 #[utoipa::path(
     get, path = "/api/openapi.json", tag = "health",
@@ -65,7 +70,7 @@ static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
 pub async fn openapi() -> HttpResponse {
     HttpResponse::Ok()
         .content_type("application/json")
-        .body(DOCUMENT.as_str())
+        .body(document())
 }
 
 const TOKEN: &str = "admin_token";

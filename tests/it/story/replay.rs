@@ -196,7 +196,8 @@ async fn a_replay_waits_for_its_outcomes(place: Place) {
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(
         said.contains("msg_3  failed again: not_json: ")
-            && said.contains("Replayed 1 event: 1 failed"),
+            && said.contains("Replayed 1 event: 1 failed")
+            && said.contains("docs/errors.md"),
         "{said}"
     );
     fail(&app.store, &[update("msg_4", "user_2", 99)]).await;

@@ -61,6 +61,12 @@ fn check(place: &Place, target: &[&str], variables: &[(&str, &str)]) {
         "{printed}"
     );
 
+    let (status, printed) = send(&["session.created", "--wait"]);
+    assert!(
+        status == Some(0) && printed.contains("only user.created") && !printed.contains("Sent"),
+        "{printed}"
+    );
+
     for (how, code) in BROKEN {
         let event = ["user.created", "--user", "user_2", "--break", how, "--wait"];
         let (status, printed) = send(&event);

@@ -1,0 +1,272 @@
+//! docs/api.md: every route with its parameters, body and answers, from the OpenAPI document.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+use clerk_sync::http::{ProblemCode, api};
+use serde_json::Value;
+
+use super::{compare, table};
+
+/// An example of each route, which is run with the other commands of the documents.
+const EXAMPLES: &[(&str, &str)] = &[
+    (
+        "deliver",
+        "clerk-sync send user.created --url http://127.0.0.1:3000/api/webhooks/clerk",
+    ),
+    (
+        "list_users",
+        "curl -H \"Authorization: Bearer $ADMIN_TOKEN\" 'http://127.0.0.1:3000/api/users?email=ada@example.com'",
+    ),
+    (
+        "show_user",
+        "curl -H \"Authorization: Bearer $ADMIN_TOKEN\" http://127.0.0.1:3000/api/users/user_2abc",
+    ),
+    (
+        "user_history",
+        "curl -H \"Authorization: Bearer $ADMIN_TOKEN\" 'http://127.0.0.1:3000/api/users/user_2abc/history?limit=10'",
+    ),
+    (
+        "list_events",
+        "curl -H \"Authorization: Bearer $ADMIN_TOKEN\" 'http://127.0.0.1:3000/api/events?status=failed&since=2h'",
+    ),
+    (
+        "show_event",
+        "curl -H \"Authorization: Bearer $ADMIN_TOKEN\" http://127.0.0.1:3000/api/events/msg_2abc",
+    ),
+    (
+        "replay_events",
+        "curl -H \"Authorization: Bearer $ADMIN_TOKEN\" http://127.0.0.1:3000/api/events/replay -d '{\"since\":\"2h\",\"dry_run\":true}'",
+    ),
+    (
+        "replay_event",
+        "curl -H \"Authorization: Bearer $ADMIN_TOKEN\" -X POST http://127.0.0.1:3000/api/events/msg_2abc/replay",
+    ),
+    (
+        "discard_events",
+        "curl -H \"Authorization: Bearer $ADMIN_TOKEN\" http://127.0.0.1:3000/api/events/discard -d '{\"ids\":[\"msg_2abc\"]}'",
+    ),
+    (
+        "discard_event",
+        "curl -H \"Authorization: Bearer $ADMIN_TOKEN\" -X POST http://127.0.0.1:3000/api/events/msg_2abc/discard",
+    ),
+    (
+        "stats",
+        "curl -H \"Authorization: Bearer $ADMIN_TOKEN\" http://127.0.0.1:3000/api/stats",
+    ),
+    ("alive", "curl http://127.0.0.1:3000/healthz"),
+    ("ready", "curl http://127.0.0.1:3000/readyz"),
+    ("metrics", "curl http://127.0.0.1:3000/metrics"),
+    ("openapi", "curl http://127.0.0.1:3000/api/openapi.json"),
+];
+
+#[test]
+fn the_page_of_the_api_is_its_openapi_document() {
+    let document: Value = serde_json::from_str(api::openapi_document()).unwrap();
+    let schemas = &document["components"]["schemas"];
+    let (mut index, mut routes) = (Vec::new(), String::new());
+    let mut shown = BTreeSet::new();
+    let groups = document["tags"].as_array().unwrap();
+    for group in ["webhook", "users", "events", "stats", "health"] {
+        let tag = groups.iter().find(|tag| tag["name"] == group).unwrap();
+        write!(routes, "## {}\n\n", text(&tag["description"])).unwrap();
+        for (path, method, operation) in operations(&document, group) {
+            let name = format!("{} {path}", method.to_uppercase());
+            let anchor: String = name.to_lowercase().replace(' ', "-");
+            let anchor = anchor.replace(['/', '{', '}', '.'], "");
+            let summary = text(&operation["summary"]);
+            index.push([format!("[`{name}`](#{anchor})"), summary]);
+            routes += &route(&name, operation);
+            shown.extend(operation["operationId"].as_str().map(str::to_owned));
+        }
+    }
+    for (id, _) in EXAMPLES {
+        assert!(shown.remove(*id), "no route is {id}");
+    }
+    assert!(shown.is_empty(), "give an example of {shown:?}");
+    let mut types = String::new();
+    for (name, schema) in schemas.as_object().unwrap() {
+        // A problem is described above, and a row has its own page.
+        let is_elsewhere = ["Problem", "User", "Time"].contains(&name.as_str());
+        let (including, fields) = fields(schema);
+        if is_elsewhere || fields.is_empty() {
+            continue;
+        }
+        write!(types, "### {name}\n\n{}\n\n", text(&schema["description"])).unwrap();
+        for other in including {
+            write!(types, "The fields of {other}, and:\n\n").unwrap();
+        }
+        write!(types, "{}\n", table(["field", "type", "meaning"], fields)).unwrap();
+    }
+    compare(
+        "docs/api.md",
+        &[
+            ("list of routes", &table(["route", "does"], index)),
+            ("routes", &routes),
+            ("types", &types),
+        ],
+    );
+}
+
+fn operations<'d>(document: &'d Value, tag: &str) -> Vec<(&'d str, &'d str, &'d Value)> {
+    let paths = document["paths"].as_object().unwrap().iter();
+    let each = paths.flat_map(|(path, item)| {
+        let operations = item.as_object().unwrap().iter();
+        operations.map(move |(method, operation)| (path.as_str(), method.as_str(), operation))
+    });
+    let mut found: Vec<_> = each
+        .filter(|(.., operation)| operation["tags"][0] == tag)
+        .collect();
+    found.sort_by_key(|(path, ..)| path.len());
+    found
+}
+
+fn route(name: &str, operation: &Value) -> String {
+    let mut page = format!("### {name}\n\n{}\n\n", text(&operation["summary"]));
+    if operation["description"].is_string() {
+        write!(page, "{}\n\n", text(&operation["description"])).unwrap();
+    }
+    let id = operation["operationId"].as_str().unwrap();
+    let (_, example) = EXAMPLES
+        .iter()
+        .find(|(of, _)| *of == id)
+        .unwrap_or(&("", ""));
+    write!(page, "```sh\n{example}\n```\n\n").unwrap();
+    if let Some(parameters) = operation["parameters"].as_array() {
+        let rows = parameters.iter().map(|parameter| {
+            let schema = &parameter["schema"];
+            let mut default = text(&schema["default"]);
+            if !default.is_empty() {
+                default = format!("`{default}`");
+            }
+            let name = format!("`{}`", text(&parameter["name"]));
+            [name, kind(schema), text(&parameter["description"]), default]
+        });
+        let header = ["parameter", "type", "meaning", "default"];
+        write!(page, "{}\n", table(header, rows)).unwrap();
+    }
+    let body = &operation["requestBody"];
+    if let Some(content) = body["content"].get("application/json") {
+        let parts = [kind(&content["schema"]), text(&body["description"])];
+        let parts: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+        write!(page, "- **Body:** {}\n", parts.join(". ")).unwrap();
+    }
+    let mut problems = Vec::new();
+    for (status, response) in operation["responses"].as_object().unwrap() {
+        let about = text(&response["description"]);
+        if status == "200" {
+            let mut content = response["content"].as_object().unwrap().values();
+            let kind = kind(&content.next().unwrap()["schema"]);
+            writeln!(page, "- **200:** {kind}. {about}").unwrap();
+        } else {
+            problems.push(format!("{status} {}", with_links(&about)));
+        }
+    }
+    write!(page, "- **Errors:** {}\n\n", problems.join("; ")).unwrap();
+    page
+}
+
+/// Every code as a link to its section in docs/errors.md.
+fn with_links(text: &str) -> String {
+    ProblemCode::ALL.iter().fold(text.to_owned(), |text, code| {
+        let name = code.name();
+        text.replace(
+            &format!("`{name}`"),
+            &format!("[`{name}`](errors.md#{name})"),
+        )
+    })
+}
+
+/// The text of a value, on one line.
+fn text(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.replace('\n', " "),
+        other => other.to_string(),
+    }
+}
+
+/// The types whose fields it has, and its own fields: of several forms those of each.
+fn fields(schema: &Value) -> (Vec<String>, Vec<[String; 3]>) {
+    let parts = ["allOf", "oneOf"]
+        .iter()
+        .filter_map(|word| schema[word].as_array());
+    let (mut including, mut found): (Vec<String>, Vec<[String; 3]>) = (Vec::new(), Vec::new());
+    for part in parts.flatten() {
+        including.extend(part["$ref"].as_str().map(|_| kind(part)));
+        let (more, fields) = fields(part);
+        including.extend(more);
+        for field in fields {
+            found.retain(|[name, ..]| *name != field[0]);
+            found.push(field);
+        }
+    }
+    for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+        // What a form must not have.
+        if field["type"] == "null" {
+            continue;
+        }
+        let about = [&field["description"], &field["oneOf"][0]["description"]];
+        let about = about
+            .iter()
+            .map(|about| text(about))
+            .find(|about| !about.is_empty());
+        found.push([format!("`{name}`"), kind(field), about.unwrap_or_default()]);
+    }
+    (including, found)
+}
+
+fn kind(schema: &Value) -> String {
+    if let Some(path) = schema["$ref"].as_str() {
+        let name = path.rsplit('/').next().unwrap();
+        return match name {
+            "Time" => "time".into(),
+            "User" => "[User](columns.md#users)".into(),
+            "Status" => "`applied`, `stale`, `failed` or `discarded`".into(),
+            name => format!("[{name}](#{})", name.to_lowercase()),
+        };
+    }
+    if let Some(values) = schema["enum"].as_array() {
+        let values: Vec<_> = values
+            .iter()
+            .map(|value| format!("`{}`", text(value)))
+            .collect();
+        return values.join(", ");
+    }
+    if let Some(forms) = schema["oneOf"].as_array() {
+        let (null, forms): (Vec<_>, Vec<_>) = forms.iter().partition(|form| form["type"] == "null");
+        let null = null.iter().map(|_| "null".to_owned());
+        return forms
+            .into_iter()
+            .map(kind)
+            .chain(null)
+            .collect::<Vec<_>>()
+            .join(" or ");
+    }
+    if schema["anyOf"].is_array() {
+        return "date, time or age".into();
+    }
+    let types = match &schema["type"] {
+        Value::Array(types) => types.iter().map(text).collect(),
+        other => vec![text(other)],
+    };
+    let is_optional = types.iter().any(|name| name == "null");
+    let names = types
+        .iter()
+        .filter(|name| *name != "null")
+        .map(|name| match name.as_str() {
+            "array" => format!("list of {}", kind(&schema["items"])),
+            "object" if schema["additionalProperties"].is_object() => {
+                format!("object of {}", kind(&schema["additionalProperties"]))
+            }
+            "string" if schema["format"] == "date-time" => "time".into(),
+            "string" => "text".into(),
+            "" => "any JSON".into(),
+            other => other.to_owned(),
+        });
+    let mut name = names.collect::<Vec<_>>().join(" or ");
+    if let (Some(min), Some(max)) = (schema["minimum"].as_u64(), schema["maximum"].as_u64()) {
+        write!(name, ", {min} to {max}").unwrap();
+    }
+    if is_optional { name + " or null" } else { name }
+}
