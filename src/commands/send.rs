@@ -195,6 +195,10 @@ pub async fn run(
     let load = prepare(args, url, secret)?;
     let store = args.wait.then(|| open_store(is_dev == Some(true)));
     let store = store.transpose()?;
+    // Before anything is sent. `dev` migrates at its start.
+    if let (Some(store), Some(false)) = (&store, is_dev) {
+        store.schema_version().await?.check()?;
+    }
     let shutdown = load.shutdown.clone();
     let mut sending = std::pin::pin!(load.run());
     let summary = tokio::select! {

@@ -7,9 +7,11 @@
 
 use std::process::{Output, Stdio};
 
-use super::page::{self, Page};
+use clerk_sync::config::Setting;
+
+use super::fixture;
+use super::page::{self, root};
 use super::shell::{self, Call};
-use super::{fixture, page::root};
 use crate::support::app::{App, Place, SECRET};
 use crate::support::clerk_api::ClerkApi;
 use crate::support::clerk_instance::{ClerkInstance, KEY};
@@ -178,15 +180,9 @@ fn ours_behind_dashes(call: &Call) -> Option<Vec<String>> {
     }
 }
 
-/// Whether the page of settings has this variable, or the file of it.
+/// Whether the program reads this variable, or the file that it names.
 fn is_setting(name: &str) -> bool {
-    let variable = name.strip_suffix("_FILE").unwrap_or(name);
-    let pages = ["docs/configuration.md", "README.md"];
-    let mut pages = pages.iter().filter(|path| root().join(path).exists());
-    let page = Page::read(&root().join(pages.next().unwrap()));
-    [name, variable]
-        .iter()
-        .any(|name| page.text.contains(&format!("`{name}`")))
+    Setting::named(name).is_some()
 }
 
 /// Reads commands of ours without doing them: with `--help` at their end.
