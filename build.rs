@@ -19,6 +19,8 @@ fn list(folder: &Path) -> String {
     let entries = fs::read_dir(folder).expect("a folder of migrations");
     let mut paths: Vec<_> = entries
         .map(|entry| entry.expect("an entry").path())
+        // Editors and systems leave other files.
+        .filter(|path| path.extension().is_some_and(|ending| ending == "sql"))
         .collect();
     paths.sort();
     let items = paths.iter().map(|path| {

@@ -1,5 +1,6 @@
 //! The pieces of an event's way that need no server, each on the same made-up events.
 
+use std::fmt;
 use std::hint::black_box;
 
 use clerk_sync::clerk::{
@@ -30,6 +31,12 @@ pub struct Piece {
     pub name: &'static str,
     pub events: u64,
     pub run: fn(&Work, usize),
+}
+
+impl fmt::Display for Piece {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
 }
 
 pub const PIECES: [Piece; 4] = [

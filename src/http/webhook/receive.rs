@@ -76,7 +76,7 @@ pub struct Answer<'a> {
     ),
     request_body(content = serde_json::Value, description = "The event, up to MAX_BODY_BYTES"),
     responses(
-        (status = 200, description = "The queue has it, or it is not of a type that is kept", body = Answer),
+        (status = 200, description = "The queue has it, or it is not of a type that is synced", body = Answer),
         (status = 400, description = "`missing_header`, `invalid_header`, `invalid_signature`, `timestamp_out_of_tolerance`"),
         (status = 413, description = "`body_too_large`: larger than MAX_BODY_BYTES, or than one message of RabbitMQ may be"),
         (status = 503, description = "`queue_unavailable`"),

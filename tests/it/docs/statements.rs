@@ -15,7 +15,7 @@ use super::page::{self, Block, Page};
 use crate::support::app::Place;
 
 /// What is there before the first block of a page, beside our tables: roles that pages grant rights
-/// to, and the function by which Supabase names who asks.
+/// to, a table of the application, and the function by which Supabase names who asks.
 const PRELUDE: &str = "
     do $$
     declare role text;
@@ -27,6 +27,7 @@ const PRELUDE: &str = "
         end loop;
     end
     $$;
+    create table public.invoices (clerk_id text not null);
     create schema auth;
     create function auth.jwt() returns jsonb language sql stable
         as $$ select nullif(current_setting('request.jwt.claims', true), '')::jsonb $$";
