@@ -1,6 +1,6 @@
 //! Every metric: what is counted where it happens, and the page that Prometheus reads.
 //!
-//! - No other module names a metric. README's table lists them all, and a test compares the two.
+//! - No other module names a metric. docs/observability.md lists them all, and a test compares the two.
 //! - To count is one addition to a number in a fixed place.
 //! - An unknown value is left out: an old value would be taken for a new one.
 

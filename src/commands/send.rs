@@ -64,14 +64,14 @@ pub struct SendArgs {
     #[arg(value_name = "EVENT_TYPE", required_unless_present = "file", value_parser = event_types())]
     event_type: Option<SampleType>,
 
-    /// Where to post; default: where `clerk-sync dev` of this DATA_DIR listens, else
-    /// http://127.0.0.1:3000/api/webhooks/clerk
+    /// Where to post [default: where `clerk-sync dev` of this DATA_DIR listens, else
+    /// http://127.0.0.1:3000/api/webhooks/clerk]
     #[arg(long, value_name = "URL", value_parser = read_url)]
     url: Option<Url>,
 
-    /// Signing secret whsec_…; default: that of `clerk-sync dev` where it listens there, else the
-    /// configured one. Others on this machine can see a command line: better set
-    /// CLERK_WEBHOOK_SIGNING_SECRET
+    /// Signing secret whsec_…; better set CLERK_WEBHOOK_SIGNING_SECRET, since others on this machine
+    /// can see a command line [default: that of `clerk-sync dev` where it listens there, else the
+    /// configured one]
     #[arg(long, value_name = "SECRET")]
     secret: Option<SecretString>,
 
@@ -80,7 +80,7 @@ pub struct SendArgs {
     #[arg(long, value_name = "ID", value_parser = read_clerk_id, conflicts_with_all = ["users", "file"])]
     user: Option<ClerkId>,
 
-    /// How many sample users the events are spread over; default: one per event, at most 1000
+    /// How many sample users the events are spread over [default: one per event, at most 1000]
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=COUNT_MAX), conflicts_with = "file")]
     users: Option<u32>,
 
@@ -88,8 +88,8 @@ pub struct SendArgs {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u32).range(1..=COUNT_MAX))]
     count: u32,
 
-    /// Deliveries per second, however long the answers take; latency counts from when each was due.
-    /// Default: as fast as they are answered
+    /// Deliveries per second, however long the answers take; latency counts from when each was due
+    /// [default: as fast as they are answered]
     #[arg(long, value_name = "N", value_parser = read_rate)]
     rate: Option<f64>,
 
@@ -128,8 +128,8 @@ pub struct SendArgs {
     #[arg(long, value_name = "BODY.json")]
     file: Option<PathBuf>,
 
-    /// Decides the users and the order, so that a run can be repeated; default: a random one, which
-    /// is printed
+    /// Decides the users and the order, so that a run can be repeated [default: a random one, which
+    /// is printed]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
 
@@ -195,6 +195,10 @@ pub async fn run(
     let load = prepare(args, url, secret)?;
     let store = args.wait.then(|| open_store(is_dev == Some(true)));
     let store = store.transpose()?;
+    // Before anything is sent. `dev` migrates at its start.
+    if let (Some(store), Some(false)) = (&store, is_dev) {
+        store.schema_version().await?.check()?;
+    }
     let shutdown = load.shutdown.clone();
     let mut sending = std::pin::pin!(load.run());
     let summary = tokio::select! {

@@ -74,23 +74,23 @@ settings! {
         "Secret key `sk_…` of Clerk's Backend API";
     Flag CLERK_API_URL "URL", Value("https://api.clerk.com/v1"), "the same",
         "Base URL of Clerk's Backend API; without a path, `/v1` is added";
-    Flag CLERK_API_CA_FILE "PATH", Words("the system's roots"), "the same",
+    Flag CLERK_API_CA_FILE "PATH", Absent, "the same",
         "PEM file with a CA for Clerk's API (of a proxy between), trusted beside the system's roots";
 
     "Database":
     Secret DATABASE_URL "URL", Words("`users.db` in `DATA_DIR`"), "all but `receiver`",
-        "`postgres://…` or `sqlite://PATH` (`sqlite:///PATH` from the root, `sqlite://~/PATH` from your home directory; `%20` for a space)";
+        "Database: `postgres://…` or `sqlite://PATH` (`sqlite:///PATH` from the root, `sqlite://~/PATH` from your home directory; `%20` for a space)";
     Flag DATABASE_SCHEMA "NAME", Value("clerk"), "all but `receiver`",
         "Schema of the tables in PostgreSQL: up to 63 lower case letters, digits and `_`, no digit first. Each schema has its own tables, migrations and queue record";
-    Flag DATABASE_CA_FILE "PATH", Words("the system's roots"), "all but `receiver`",
+    Flag DATABASE_CA_FILE "PATH", Absent, "all but `receiver`",
         "PEM file with a CA for PostgreSQL, trusted beside the system's roots";
 
     "Queue":
     Secret AMQP_URL "URL", Words("an embedded queue, `queue.db` in `DATA_DIR`"), "`serve`, `receiver`, `worker`, `events replay`, `check`",
-        "`amqp://…` or `amqps://…` of RabbitMQ; for a cluster one URL for each node, separated by commas. `receiver` and `worker` need it";
+        "Queue: `amqp://…` or `amqps://…` of RabbitMQ; for a cluster one URL for each node, separated by commas; needed by `receiver` and `worker`";
     Secret AMQP_MANAGEMENT_URL "URL", Words("host and user of `AMQP_URL`, port 15672, or 15671 with `amqps://`"), "`check`",
         "`http(s)://USER:PASSWORD@HOST:PORT` of RabbitMQ's management API, where `check` sees policies";
-    Flag AMQP_CA_FILE "PATH", Words("the system's roots"), "as `AMQP_URL`",
+    Flag AMQP_CA_FILE "PATH", Absent, "as `AMQP_URL`",
         "PEM file with a CA for RabbitMQ, trusted beside the system's roots";
     Flag AMQP_CLIENT_CERT_FILE "PATH", Absent, "as `AMQP_URL`",
         "PEM file with the client's certificate for RabbitMQ";

@@ -33,7 +33,7 @@ describe("a busy service", () => {
     await place.deliver("msg_3Bedda", event("user.created", edda, Date.now()));
     await place.settled("msg_3Bedda", "failed");
     const page = await browser.enter(place);
-    await shoot(page, "readme", false);
+    await shoot(page, "overview-failed", false);
     await page.getByRole("link", { name: "sqlstate_23514", exact: true }).click();
     await page.getByRole("link", { name: /user\.created/ }).click();
     await page.getByText(/refuses the values/).first().waitFor();

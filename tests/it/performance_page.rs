@@ -1,5 +1,5 @@
 //! docs/performance.md has the figures of the newest full run of `scripts/bench`: of its targets,
-//! and of its summary.
+//! and of its summary. README has some of them.
 
 use std::path::Path;
 
@@ -24,6 +24,12 @@ const SUMMARY: &[(&str, &str)] = &[
     ("124", "node.queued.memory_mb"),
     ("12,939", "backfill.rate"),
     ("24.7", "program.size_mb"),
+];
+
+/// Figures of README that are not in the summary.
+const README: &[(&str, &str)] = &[
+    ("23 MB", "accept.memory_mb"),
+    ("2.3 ms", "plain.latency.200.commit_p50_ms"),
 ];
 
 fn read(path: &str) -> String {
@@ -100,10 +106,38 @@ fn the_summary_has_the_middle_of_the_rounds() {
     let summary = page.split("## How to measure").next().unwrap();
     for (written, figure) in SUMMARY {
         assert!(summary.contains(written), "{written}: {figure}");
-        let rounds = results["figures"][figure].as_array().unwrap();
-        let mut rounds: Vec<f64> = rounds.iter().map(|round| round.as_f64().unwrap()).collect();
-        rounds.sort_by(f64::total_cmp);
-        let middle = rounds[rounds.len() / 2];
+        let middle = middle(&results, figure);
         assert!(is_rounded(written, middle), "{figure}: {middle}");
+    }
+}
+
+/// The figure of the middle round.
+fn middle(results: &Value, figure: &str) -> f64 {
+    let rounds = results["figures"][figure].as_array().unwrap();
+    let mut rounds: Vec<f64> = rounds.iter().map(|round| round.as_f64().unwrap()).collect();
+    rounds.sort_by(f64::total_cmp);
+    rounds[rounds.len() / 2]
+}
+
+#[test]
+fn the_readme_has_figures_of_the_same_run() {
+    let (name, results) = newest();
+    let readme = read("README.md");
+    assert!(readme.contains(&format!("({RESULTS}/{name})")), "{name}");
+    let rows = readme.split("| | clerk-sync | beside it |").nth(1).unwrap();
+    let rows = rows.split("\n\n").next().unwrap();
+    let numbers = rows
+        .split(|letter: char| !(letter.is_ascii_digit() || matches!(letter, ',' | '.')))
+        .filter(|word| word.starts_with(|letter: char| letter.is_ascii_digit()));
+    // At how many events per second a latency was measured is no figure.
+    let numbers: Vec<_> = numbers.filter(|number| *number != "200").collect();
+    assert_eq!(numbers.len(), 9);
+    for number in numbers {
+        let figures = SUMMARY.iter().chain(README);
+        let mut figures = figures.filter(|(written, _)| written.split(' ').next() == Some(number));
+        assert!(
+            figures.any(|(_, figure)| is_rounded(number, middle(&results, figure))),
+            "{number}"
+        );
     }
 }

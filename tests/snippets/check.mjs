@@ -15,6 +15,20 @@ const LANGUAGES = new Set(["ts", "tsx", "prisma"]);
 // What the reader of a page has already.
 const GIVEN = { "db/index.ts": 'import { drizzle } from "drizzle-orm/node-postgres";\nexport const db = drizzle(process.env.DATABASE_URL!);\n' };
 
+// The query of a page in README, without Next.js around it.
+const GIVEN_TO = {
+  "README.md": {
+    "query.ts": `import { eq } from "drizzle-orm";
+import { db } from "@/db";
+import { users } from "@/db/clerk";
+export async function user(userId: string) {
+  const [user] = await db.select().from(users).where(eq(users.clerkId, userId));
+  return user;
+}
+`,
+  },
+};
+
 // Returns the blocks of a page, each with its language, its line and its text.
 function blocks(text) {
   const found = [];
@@ -39,7 +53,7 @@ function extract(page) {
   if (files.length === 0) return null;
   const folder = join(FOLDER, "pages", page.replaceAll("/", "_"));
   rmSync(folder, { recursive: true, force: true });
-  const written = new Map(Object.entries(GIVEN));
+  const written = new Map(Object.entries({ ...GIVEN, ...GIVEN_TO[page] }));
   const named = new Set();
   for (const { text, line, language } of files) {
     const name = text.match(/^\/\/ (\S+)\n/)?.[1];

@@ -15,6 +15,7 @@ const DEADLINE_MS = 30_000;
 
 // Each takes a Clerk ID and returns the row, or nothing.
 const READERS = {
+  "README.md": [["query.ts", "user"]],
   "docs/quickstart-nextjs.md": [
     ["lib/users.ts", "userById"],
     ["db/queries.ts", "activeUser"],

@@ -13,9 +13,8 @@ use super::page::{DashboardError, Frame, guarded, page, redirect};
 use super::page_query::PageQuery;
 use super::payload::{self, Payload};
 use super::session::Session;
-use super::view_models::{EventLine, Pages, When};
-use crate::clerk::error_code::{self, ErrorHelp};
-use crate::clerk::{EventId, Timestamp, api_object};
+use super::view_models::{EventLine, Help, Pages, When};
+use crate::clerk::{EventId, Timestamp, api_object, error_code};
 use crate::clock::now;
 use crate::http::admin::Admin;
 use crate::http::problem::{Code, Problem};
@@ -96,9 +95,7 @@ struct EventPage {
     notice: Option<(&'static str, &'static str)>,
     error_text: String,
     /// `None` if the event did not fail.
-    error_help: Option<ErrorHelp>,
-    /// Where the help is.
-    error_page: String,
+    error_help: Option<Help>,
     can_act: bool,
     /// What a replay would do.
     preview: Option<String>,
@@ -136,8 +133,7 @@ pub async fn show(
     Ok(page(&EventPage {
         frame: Frame::of(&session, "events", event.event_type.as_str(), true),
         notice: notice_of_one(&event, &last_action),
-        error_help: code.map(error_code::help_for),
-        error_page: code.map_or(String::new(), error_code::page_of),
+        error_help: code.map(Help::of),
         can_act,
         preview: match code.filter(|_| can_act) {
             Some(code) => Some(preview(&admin.store, id, code).await?),
@@ -215,7 +211,7 @@ async fn preview(store: &Store, id: EventId, error_code: &str) -> Result<String,
             "it would fail again, for the same reason.".into()
         }
         (_, _, Some(code)) => {
-            let meaning = error_code::help_for(code).meaning;
+            let meaning = error_code::help_for(code).meaning.replace('`', "");
             format!("it would fail again, with {code}. {meaning}")
         }
         _ => "it is not failed any more.".into(),

@@ -12,9 +12,8 @@ use super::encode::encode;
 use super::page::{DashboardError, Frame, page};
 use super::session::Session;
 use super::status::{Headline, Snapshot, Tile};
-use super::view_models::{EventLine, When, of_ms};
+use super::view_models::{EventLine, Help, When, of_ms};
 use crate::clerk::Timestamp;
-use crate::clerk::error_code::{self, ErrorHelp};
 use crate::clock::now;
 use crate::format;
 use crate::http::admin::Admin;
@@ -63,7 +62,7 @@ struct FailedGroup {
     /// The code as a value in an address.
     encoded: String,
     count: String,
-    help: ErrorHelp,
+    help: Help,
 }
 
 /// A number with its name.
@@ -137,7 +136,7 @@ impl Numbers {
             code: code.clone(),
             encoded: encode(code),
             count: format::number(*count),
-            help: error_code::help_for(code),
+            help: Help::of(code),
         });
         let and_more = if failed.capped { " and more" } else { "" };
         let totals = totals.as_ref();

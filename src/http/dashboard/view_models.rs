@@ -7,7 +7,7 @@ use askama::filters::HtmlSafe;
 
 use super::encode::encode;
 use super::page_query::PageQuery;
-use crate::clerk::Timestamp;
+use crate::clerk::{Timestamp, error_code};
 use crate::format;
 use crate::store::{Cursor, EventRow, Page, TableRow, Time};
 
@@ -55,6 +55,43 @@ pub struct Badge {
 
 // Its own template has escaped it.
 impl HtmlSafe for Badge {}
+
+/// A text of ours, with what stands between backticks as code.
+#[derive(Template, Clone, Copy)]
+#[template(
+    source = r#"{% for part in text.split('`') %}{% if loop.index0 % 2 == 1 %}<code>{{ part }}</code>{% else %}{{ part }}{% endif %}{% endfor %}"#,
+    ext = "html"
+)]
+pub struct WithCode {
+    text: &'static str,
+}
+
+// Its own template has escaped it.
+impl HtmlSafe for WithCode {}
+
+/// What an error code means, and what to do.
+pub struct Help {
+    pub meaning: WithCode,
+    pub what_to_do: WithCode,
+    pub replay: WithCode,
+    /// Where there is more.
+    pub page: String,
+}
+
+impl Help {
+    /// The help for a recorded code.
+    pub fn of(error_code: &str) -> Self {
+        let help = error_code::help_for(error_code);
+        let [meaning, what_to_do, replay] =
+            [help.meaning, help.what_to_do, help.replay].map(|text| WithCode { text });
+        Self {
+            meaning,
+            what_to_do,
+            replay,
+            page: error_code::page_of(error_code),
+        }
+    }
+}
 
 /// The links below a page of a listing.
 pub struct Pages {
@@ -193,6 +230,17 @@ fn initials(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_stands_between_backticks_is_code() {
+        let text = WithCode {
+            text: "Run `a <b>`, then `c`.",
+        };
+        assert_eq!(
+            text.render().unwrap(),
+            "Run <code>a &#60;b&#62;</code>, then <code>c</code>."
+        );
+    }
 
     #[test]
     fn a_time_has_its_utc_form_and_its_age() {

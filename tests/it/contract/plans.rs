@@ -116,7 +116,7 @@ fn of_users() -> Vec<Case> {
             "'Ada.20@Example.com', null, null, null, false, null",
         ),
         case(
-            "README: who can sign in",
+            "docs/sql.md: who can sign in",
             "select * from clerk.active_users order by clerk_id desc limit 50",
             "",
         ),

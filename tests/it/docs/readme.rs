@@ -1,4 +1,4 @@
-//! A page says first whom it is for.
+//! A page says first whom it is for, and the first page of all is read in a few minutes.
 
 use super::page;
 
@@ -7,6 +7,20 @@ const FOR_EVERYBODY: &[&str] = &["README.md", "CHANGELOG.md"];
 
 /// Pages that do not say it yet.
 const NOT_YET: &[&str] = &["ARCHITECTURE.md"];
+
+const README_LINES_MAX: usize = 160;
+const README_WORDS_MAX: usize = 1_200;
+
+#[test]
+fn the_readme_is_short() {
+    let readme = page::Page::read(&page::root().join("README.md"));
+    let (lines, words) = (
+        readme.text.lines().count(),
+        readme.text.split_whitespace().count(),
+    );
+    assert!(lines <= README_LINES_MAX, "README.md has {lines} lines");
+    assert!(words <= README_WORDS_MAX, "README.md has {words} words");
+}
 
 #[test]
 fn every_page_begins_with_whom_it_is_for() {

@@ -23,9 +23,9 @@ impl Call {
         self.words.first().map_or("", String::as_str)
     }
 
-    /// Returns the arguments behind the first word of this text.
+    /// Returns the arguments behind the last word of this text.
     pub fn after(&self, word: &str) -> Option<&[String]> {
-        let at = self.words.iter().position(|other| other == word)?;
+        let at = self.words.iter().rposition(|other| other == word)?;
         Some(&self.words[at + 1..])
     }
 }

@@ -174,6 +174,7 @@ async fn an_event_that_breaks_a_rule_of_the_application_fails() {
         for event in ["msg_1", "msg_2"] {
             let signed_up = fixture::sign_up(event, &event.replace("msg", "user"));
             app.deliver(event, signed_up.body().to_vec()).await;
+            app.settled(event).await;
         }
         let failed = app.settled("msg_2").await;
         assert_eq!(failed.status, Status::Failed, "{rule}");

@@ -96,7 +96,7 @@ fn the_page_of_the_api_is_its_openapi_document() {
         for other in including {
             write!(types, "The fields of {other}, and:\n\n").unwrap();
         }
-        write!(types, "{}\n", table(["field", "type", "meaning"], fields)).unwrap();
+        writeln!(types, "{}", table(["field", "type", "meaning"], fields)).unwrap();
     }
     compare(
         "docs/api.md",
@@ -143,13 +143,13 @@ fn route(name: &str, operation: &Value) -> String {
             [name, kind(schema), text(&parameter["description"]), default]
         });
         let header = ["parameter", "type", "meaning", "default"];
-        write!(page, "{}\n", table(header, rows)).unwrap();
+        writeln!(page, "{}", table(header, rows)).unwrap();
     }
     let body = &operation["requestBody"];
     if let Some(content) = body["content"].get("application/json") {
         let parts = [kind(&content["schema"]), text(&body["description"])];
         let parts: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
-        write!(page, "- **Body:** {}\n", parts.join(". ")).unwrap();
+        writeln!(page, "- **Body:** {}", parts.join(". ")).unwrap();
     }
     let mut problems = Vec::new();
     for (status, response) in operation["responses"].as_object().unwrap() {

@@ -47,12 +47,7 @@ fn add(command: &Command, name: &str, index: &mut Vec<[String; 2]>, text: &mut S
     let own = command.get_arguments().filter(|arg| is_own(arg));
     let rows: Vec<_> = own.map(row).collect();
     if !rows.is_empty() {
-        write!(
-            text,
-            "{}\n",
-            table(["argument", "meaning", "default"], rows)
-        )
-        .unwrap();
+        writeln!(text, "{}", table(["argument", "meaning", "default"], rows)).unwrap();
     }
     let after = command.get_after_long_help().map(ToString::to_string);
     for part in after.iter().flat_map(|after| after.split("\n\n")) {

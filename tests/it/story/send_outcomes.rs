@@ -130,6 +130,49 @@ async fn an_event_that_no_worker_takes_is_waited_for_no_longer_than_asked() {
     assert!(receiver.stop().success());
 }
 
+/// The events would be applied, and waited for in vain.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_cannot_be_asked_is_reported_before_anything_is_sent() {
+    let place = Place::servers().await;
+    let app = place.serve().await;
+    let url = app.webhook_url();
+    let event = [
+        "user.created",
+        "--user",
+        "user_1",
+        "--wait",
+        "--yes",
+        "--url",
+        &url,
+    ];
+    for (variables, named) in [
+        (
+            [
+                CONFIGURED,
+                ("DATABASE_URL", "postgres://u:hunter2@127.0.0.1:1/app"),
+            ],
+            "not available",
+        ),
+        (
+            [CONFIGURED, ("DATABASE_URL", "sqlite://nowhere.db")],
+            "clerk-sync migrate",
+        ),
+    ] {
+        let (status, printed) = send(&place, &event, &variables);
+        assert_eq!(status, Some(1), "{printed}");
+        assert!(
+            printed.contains(named) && !printed.contains("hunter2"),
+            "{printed}"
+        );
+    }
+    // Sent after those, so that they would be here.
+    let (status, printed) = send(&place, &event, &[CONFIGURED]);
+    assert_eq!(status, Some(0), "{printed}");
+    let history = place.succeed(&["users", "history", "user_1", "--json"]);
+    assert_eq!(history.lines().count(), 1, "{history}");
+    assert!(app.stop().success());
+}
+
 #[test]
 fn what_cannot_be_broken_or_waited_for_is_wrong_usage() {
     let place = Place::embedded();
