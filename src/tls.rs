@@ -7,5 +7,7 @@
 mod certificates;
 mod errors;
 
-pub use certificates::{FileError, Files, Material, PemFile, http_client, system_roots};
+pub use certificates::{
+    FileError, Files, Material, PemFile, http_client, http_client_for, system_roots,
+};
 pub use errors::{Peer, explain};

@@ -88,7 +88,7 @@ error_codes! {
         "helps once the cause is removed.";
     Sqlite, "sqlite_":
         "SQLite refuses the values. The code ends with its result code.",
-        "Something was added to our tables that Clerk's values break, such as a unique index, or a value is too large for SQLite.",
+        "Something was added to our tables that Clerk's values break, such as a unique index. Or a value is too large for SQLite.",
         "Remove what was added.",
         "helps once the cause is removed.";
     DeliveryLimit, "delivery_limit":

@@ -112,9 +112,9 @@ Exit status: 1 if an event was not answered with a 2xx; with --wait, also if one
     Events(events::EventsCommand),
     /// Fill the table from Clerk's list of users; needs CLERK_SECRET_KEY
     ///
-    /// Every user of the list is applied under the rule that events follow, so events may come in
+    /// Every user of the list is applied under the rule that events follow. So events may come in
     /// meanwhile, and a newer row is not changed. After a stop, run it again: it continues where it
-    /// was. Obeys Clerk's rate limit.
+    /// was. It uses half of Clerk's rate limit.
     #[command(after_long_help = "Examples:
   clerk-sync backfill
 
@@ -124,8 +124,8 @@ Exit status: 1 if a user could not be read; the others are written.")]
     /// CLERK_SECRET_KEY
     ///
     /// Reports users that are missing here, stale here, or deleted at Clerk. With --fix it repairs
-    /// them. It marks a user as deleted only after a complete reading of the list, and only if a
-    /// second request to Clerk does not find the user.
+    /// them. It marks a user as deleted only after it has read the whole list, and only if Clerk
+    /// confirms it for this user.
     #[command(after_long_help = "Examples:
   clerk-sync reconcile         # changes nothing
   clerk-sync reconcile --fix

@@ -37,7 +37,12 @@ pub async fn run(args: &OpenArgs, config: &Config) -> anyhow::Result<ExitCode> {
         "ADMIN_TOKEN is not set, so there is nothing to log in with: set it to the token of the server",
     )?;
     let token = AdminToken::new(&token);
-    let client = loopback::client(TIMEOUT)?;
+    let client = match &args.url {
+        Some(url) if url.scheme() == "https" || !loopback::is_loopback(url) => {
+            Client::builder().timeout(TIMEOUT).build()?
+        }
+        _ => loopback::client(TIMEOUT)?,
+    };
     let mut found = Err(anyhow::anyhow!("the address has no host"));
     for base in bases {
         found = link_to(&client, &base, &token).await;

@@ -64,10 +64,10 @@ codes! {
         "`CLERK_WEBHOOK_SIGNING_SECRET` is the secret of another endpoint or another instance, or a proxy changes the body.",
         "Copy the Signing Secret of this endpoint from Clerk's dashboard, Configure > Webhooks. Have the proxy pass the body unchanged.";
     TimestampOutOfTolerance, "timestamp_out_of_tolerance", 400, "The timestamp is too far from now":
-        "The clock of this machine is more than 5 minutes wrong, a proxy held the request for so long, or an old request was sent again by hand.",
+        "The clock of this machine is more than 5 minutes wrong. Or a proxy held the request for so long, or a person sent an old one again.",
         "Synchronize the clock (NTP); `clerk-sync check` compares it with Clerk's.";
     InvalidRequest, "invalid_request", 400, "The request cannot be read":
-        "A parameter or a field of the body is unknown or has a wrong value, or the body did not come whole.",
+        "A parameter or a field of the body is unknown or has a wrong value. Or the body did not come whole.",
         "The `detail` names it, and says what would be right. [api.md](api.md) lists the parameters.";
     Unauthorized, "unauthorized", 401, "The admin token is missing or wrong":
         "The request has no `Authorization` header, or another token than `ADMIN_TOKEN` in it.",

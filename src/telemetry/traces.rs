@@ -21,7 +21,7 @@ use tokio::runtime::Handle;
 use tracing::{info, warn};
 
 use crate::logged_state::LoggedState;
-use crate::trace;
+use crate::{tls, trace};
 
 /// Where traces go and what they contain. Plain data.
 #[derive(Debug, Clone)]
@@ -217,7 +217,7 @@ impl Traces {
             .collect();
         let exporter = SpanExporter::builder()
             .with_http()
-            .with_http_client(Collector::new(options.timeout)?)
+            .with_http_client(Collector::new(&options.endpoint.parse()?, options.timeout)?)
             .with_endpoint(&options.endpoint)
             .with_protocol(Protocol::HttpBinary)
             .with_timeout(options.timeout)
@@ -258,8 +258,8 @@ struct Collector {
 }
 
 impl Collector {
-    fn new(timeout: Duration) -> reqwest::Result<Self> {
-        let client = reqwest::Client::builder().timeout(timeout).build()?;
+    fn new(endpoint: &reqwest::Url, timeout: Duration) -> reqwest::Result<Self> {
+        let client = tls::http_client_for(endpoint).timeout(timeout).build()?;
         Ok(Self {
             client,
             runtime: Handle::current(),

@@ -4,6 +4,7 @@
 use std::os::unix::process::CommandExt;
 
 use crate::support::app::{App, Place, SECRET, until};
+use crate::support::collector::Collector;
 
 /// The user of the image.
 const NOBODY: u32 = 65_532;
@@ -133,6 +134,37 @@ fn compose_passes_on_every_setting_of_the_example() {
             "docker-compose.yml does not pass on {name}"
         );
     }
+}
+
+/// An empty Debian has no CA certificates. What needs no TLS works there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_system_without_certificates_serves_sends_and_is_healthy() {
+    let none = [("SSL_CERT_FILE", "/nowhere"), ("SSL_CERT_DIR", "/nowhere")];
+    let place = Place::embedded();
+    let collector = Collector::start().await;
+    let endpoint = collector.url();
+    let settings = [
+        ("CLERK_WEBHOOK_SIGNING_SECRET", SECRET),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint),
+    ];
+    let app = place.start(&["serve"], &[settings, none].concat()).await;
+    let run = |arguments: &[&str]| {
+        let mut command = place.command(arguments);
+        command
+            .envs(none)
+            .env("PORT", app.address.port().to_string())
+            .env("CLERK_WEBHOOK_SIGNING_SECRET", SECRET);
+        let output = command.output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments:?}: {error}");
+    };
+    run(&["healthcheck"]);
+    run(&["send", "user.created", "--yes", "--url", &app.webhook_url()]);
+    until("the span of the delivery arrived", async || {
+        !collector.spans().is_empty()
+    })
+    .await;
+    assert!(app.stop().success());
 }
 
 /// As in the image: a user who owns nothing but `DATA_DIR`, in a working directory that is not

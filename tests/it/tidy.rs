@@ -117,7 +117,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("sample", &["clerk"]),
     ("metrics", &[]),
     ("trace", &["clerk"]),
-    ("telemetry", &["escape", "logged_state", "tasks", "trace"]),
+    (
+        "telemetry",
+        &["escape", "logged_state", "tasks", "tls", "trace"],
+    ),
     ("tasks", &["backoff", "shutdown"]),
     ("tls", &[]),
     ("url", &[]),

@@ -13,6 +13,7 @@ use crate::commands::error_cause::deepest_cause;
 use crate::commands::loopback::is_loopback;
 use crate::escape::visible;
 use crate::sample::SampleEvent;
+use crate::tls;
 
 /// How long Svix waits for an answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
@@ -35,7 +36,7 @@ impl Sender {
     /// `connections` is how many stay open between deliveries; each delivery in flight has one of
     /// its own.
     pub fn new(url: Url, secret: SigningSecret, connections: usize) -> Result<Self, PostError> {
-        let mut builder = reqwest::Client::builder()
+        let mut builder = tls::http_client_for(&url)
             .http1_only()
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
