@@ -26,7 +26,6 @@ use super::failure::{NAMED_MAX, Stopped, UserFailure, name_more};
 use super::pages::{ListPage, Pages};
 use super::store::{PatientStore, sorted};
 use crate::clerk::{Change, ClerkId, Timestamp, api_object};
-use crate::format;
 use crate::shutdown::Shutdown;
 use crate::store::Store;
 
@@ -347,15 +346,13 @@ fn within_limit(deletes: u64, live: u64, shared: u64, given: Option<u64>) -> Res
         .max(live / DELETES_SHARE)
         .min(CANDIDATES_MAX as u64);
     let most = given.unwrap_or(default);
-    let users = format::count(live, "user");
+    let users = if live == 1 { "user" } else { "users" };
     let why = if deletes > 0 && shared == 0 && given.is_none() {
-        format!("Clerk's list has none of the table's {users}")
+        format!("Clerk's list has none of the table's {live} {users}")
     } else if deletes > most {
+        let are = if deletes == 1 { "is" } else { "are" };
         format!(
-            "{} of the table's {users} {} not on Clerk's list, more than the {} that may be marked as deleted",
-            format::number(deletes),
-            if deletes == 1 { "is" } else { "are" },
-            format::number(most)
+            "{deletes} of the table's {live} {users} {are} not on Clerk's list, more than the {most} that may be marked as deleted"
         )
     } else {
         return Ok(());

@@ -101,7 +101,7 @@ async fn list(mut args: ListArgs, store: &Store) -> anyhow::Result<ExitCode> {
     let status = args.status.as_deref().and_then(Status::named);
     let filter = std::mem::take(&mut args.filter).with_status(status);
     if args.follow {
-        return follow::run(args, filter, store).await;
+        return follow::run(&args.page, &filter, store).await;
     }
     let listing = store.events(&filter, &args.page.page()).await?;
     let is_failed = |event: &EventRow| event.status == Status::Failed;

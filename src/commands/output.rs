@@ -24,7 +24,7 @@ pub fn print(text: &str) -> anyhow::Result<()> {
     print_while_read(text).map(drop)
 }
 
-/// The same. Returns whether somebody still reads it.
+/// The same. Returns whether it is still read.
 pub fn print_while_read(text: &str) -> anyhow::Result<bool> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
@@ -52,7 +52,7 @@ pub fn print_json_lines(rows: &[impl Serialize]) -> anyhow::Result<()> {
     print(&lines)
 }
 
-/// Writes one JSON object. Returns whether somebody still reads it.
+/// Writes one JSON object. Returns whether it is still read.
 pub fn print_json_line(row: &impl Serialize) -> anyhow::Result<bool> {
     let line = serde_json::to_string(row)?;
     print_while_read(&format!("{}\n", visible_json(&line)))

@@ -72,7 +72,7 @@ struct Waiting {
 /// Exit status 1 if something does not work. Failed events alone are no such thing.
 pub async fn run(args: JsonArg, config: &Config) -> anyhow::Result<ExitCode> {
     let store = Store::open(&config.store)?;
-    let report = ask(config, &store).await;
+    let report = Box::pin(ask(config, &store)).await;
     store.close().await;
     if args.json {
         output::print_json(&report)?;

@@ -15,10 +15,11 @@ pub fn has_color() -> bool {
 /// Columns of the terminal that standard output is; `None` if it is something else, where no line
 /// is broken or shortened. COLUMNS wins, as in other programs.
 pub fn width() -> Option<u16> {
-    let set = std::env::var("COLUMNS").ok();
-    let set = set.and_then(|text| text.parse().ok());
-    set.filter(|columns| *columns > 0)
-        .or_else(|| comfy_table::Table::new().width())
+    let set = std::env::var_os("COLUMNS");
+    let set = set.and_then(|text| text.to_str()?.parse().ok());
+    set.or_else(|| comfy_table::Table::new().width())
+        // A terminal that does not know its width says 0.
+        .filter(|columns| *columns > 0)
 }
 
 /// The text with its lines broken between words at this width. The first line starts behind

@@ -9,7 +9,7 @@ use std::num::NonZeroU32;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::ListArgs;
+use crate::commands::arguments::PageArgs;
 use crate::commands::output::{self, or_dash};
 use crate::commands::terminal;
 use crate::escape::visible;
@@ -34,11 +34,11 @@ const KNOWN_MAX: usize = 50_000;
 type Known = HashMap<String, (Time, Status, i64)>;
 
 /// Prints the newest events, the oldest of them first, and then each one that is recorded. Ends
-/// with Ctrl-C, or once nobody reads the output.
-pub async fn run(args: ListArgs, filter: EventFilter, store: &Store) -> anyhow::Result<ExitCode> {
-    let json = args.page.json;
-    let mut rows = look(&filter, None, store).await?;
-    let printed = args.page.page().limit.get() as usize;
+/// with Ctrl-C, or once its output is not read any more.
+pub async fn run(args: &PageArgs, filter: &EventFilter, store: &Store) -> anyhow::Result<ExitCode> {
+    let json = args.json;
+    let mut rows = look(filter, None, store).await?;
+    let printed = args.page().limit.get() as usize;
     let older = rows.split_off(printed.min(rows.len()));
     let mut known: Known = older.iter().map(outcome).collect();
     let mut is_read = show(&rows, &mut known, json)?;
@@ -49,7 +49,7 @@ pub async fn run(args: ListArgs, filter: EventFilter, store: &Store) -> anyhow::
             _ = tokio::signal::ctrl_c() => break,
         }
         let newest = known.values().map(|(received_at, ..)| *received_at).max();
-        match look(&filter, newest, store).await {
+        match look(filter, newest, store).await {
             Ok(rows) => {
                 is_away = false;
                 is_read = show(&rows, &mut known, json)?;
@@ -96,7 +96,7 @@ fn outcome(row: &EventRow) -> (String, (Time, Status, i64)) {
     (row.event_id.clone(), outcome)
 }
 
-/// Prints what is not known yet, the oldest first. Returns whether somebody still reads it.
+/// Prints what is not known yet, the oldest first. Returns whether it is still read.
 fn show(rows: &[EventRow], known: &mut Known, json: bool) -> anyhow::Result<bool> {
     let mut is_read = true;
     for row in rows.iter().rev() {
