@@ -163,9 +163,9 @@ mod tests {
     fn a_time_has_its_zone() {
         let time = Time(Timestamp::from_ms(1_795_400_000_999).unwrap());
         for (seconds, expected) in [
-            (0, "2026-11-22 23:33:20 UTC"),
-            (3600, "2026-11-23 00:33:20 +01:00"),
-            (-12_600, "2026-11-22 20:03:20 -03:30"),
+            (0, "2026-11-23 02:13:20 UTC"),
+            (3600, "2026-11-23 03:13:20 +01:00"),
+            (-12_600, "2026-11-22 22:43:20 -03:30"),
         ] {
             let zone = FixedOffset::east_opt(seconds).unwrap();
             assert_eq!(zoned(time, &zone), expected);
