@@ -77,12 +77,12 @@ pub async fn run(sender: &Sender, store: &Store, base: &str) -> anyhow::Result<D
     let again = leaver.with_new_account(rand::random(), now());
     let event = again.created(now());
     if let Store::Sqlite(file) = store {
-        file.set_demo_rule(true).await?;
+        file.set_demo_rule(Some(&again.id)).await;
     }
     let note = ", a new account with the old address";
     let sent = history.send(&event, "created", &again, note).await;
     if let Store::Sqlite(file) = store {
-        file.set_demo_rule(false).await?;
+        file.set_demo_rule(None).await;
     }
     sent?;
 
@@ -189,7 +189,7 @@ fn summary(events: &[EventRow], base: &str) -> String {
         text += &format!("  {number} {what}\n");
     }
     if failed.is_some() {
-        text += "\nThe one failed because the demo had set a rule in the database: an address is\n\
+        text += "\nThe one failed because the demo had set a rule for this account: an address is\n\
                  used once. The rule is gone, the event is kept: a replay repairs the row.\n";
     }
     text
