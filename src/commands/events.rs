@@ -18,7 +18,7 @@ use crate::clerk::error_code::{self, ERRORS_PAGE};
 use crate::clock::now;
 use crate::config::Config;
 use crate::escape::{visible, visible_json_lines};
-use crate::store::{EventRow, Status, Store};
+use crate::store::{EventRow, EventWithPayload, Status, Store};
 use filter::FilterArgs;
 
 #[derive(Debug, clap::Subcommand)]
@@ -138,7 +138,8 @@ async fn show(id: &str, json: bool, store: &Store) -> anyhow::Result<ExitCode> {
         .await?;
     let event =
         found.with_context(|| format!("no event has the ID {id}; see `clerk-sync events list`"))?;
-    output::print_one(&event, json, || of_event(&event, now()))
+    let event = EventWithPayload::from(event);
+    output::print_one(&event, json, || of_event(&event.event, now()))
 }
 
 fn of_event(event: &EventRow, now: Timestamp) -> String {

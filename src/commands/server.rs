@@ -102,6 +102,8 @@ impl Service {
             store: store.clone(),
             queue: queue.clone(),
             token: secrets.admin_token.subscribe(),
+            read_token: secrets.read_token.subscribe(),
+            read_private: config.read_private,
             login_links: Arc::new(LoginLinks::since(now())),
             reject_log: Arc::clone(&reject_log),
             status: service_status.clone(),

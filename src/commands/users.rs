@@ -125,6 +125,7 @@ async fn list(args: ListArgs, store: &Store) -> anyhow::Result<ExitCode> {
         external_id: args.external_id,
         q: args.text.or(args.q),
         deleted: args.deleted.parse().ok(),
+        ids: None,
     };
     let listing = store.users(&filter, &args.page.page()).await?;
     output::print_listing(&listing, args.page.json, "No users match.", |rows| {

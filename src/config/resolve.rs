@@ -20,6 +20,10 @@ pub struct Config {
     pub clerk_api: ClerkApi,
     /// `None` if none is set: then the API and the dashboard are off.
     pub admin_token: Option<SecretString>,
+    /// `None` if none is set.
+    pub read_token: Option<SecretString>,
+    /// Whether the read token sees private metadata, whole objects and payloads.
+    pub read_private: bool,
     /// The queue to publish to and to consume.
     pub queue: queue::Options,
     /// Only `check` connects there. `None`: at the host of `AMQP_URL`.
@@ -96,6 +100,12 @@ impl Config {
                 secret_key: secrets::clerk_secret_key(environment)?,
             },
             admin_token: secrets::admin_token(environment)?,
+            read_token: secrets::read_token(environment)?,
+            read_private: choice(
+                environment,
+                "READ_PRIVATE",
+                [("true", true), ("false", false)],
+            )?,
             amqp_management_url: addresses::management_url(environment)?,
             queue: addresses::queue_options(environment, &data_dir)?,
             has_schema: environment.get("DATABASE_SCHEMA").is_some(),

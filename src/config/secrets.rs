@@ -8,7 +8,7 @@ use super::settings::{OLDER_SIGNING_SECRET, SIGNING_SECRET};
 use crate::clerk::{SigningSecret, Verifier};
 
 /// Shorter tokens can be guessed.
-const ADMIN_TOKEN_CHARACTERS_MIN: usize = 16;
+const TOKEN_CHARACTERS_MIN: usize = 16;
 
 /// The verifier of these secrets.
 ///
@@ -80,14 +80,34 @@ pub(super) fn clerk_secret_key(
 ///
 /// If it is too short, or its file cannot be read.
 pub fn admin_token(environment: &Environment) -> Result<Option<SecretString>, ConfigError> {
-    let token = environment.secret("ADMIN_TOKEN")?;
+    token(environment, "ADMIN_TOKEN")
+}
+
+/// The token that only reads. Returns `None` if it is not set.
+///
+/// # Errors
+///
+/// As for the admin token, or if it is the same.
+pub fn read_token(environment: &Environment) -> Result<Option<SecretString>, ConfigError> {
+    let token = token(environment, "READ_TOKEN")?;
+    let admin = admin_token(environment)?;
+    let texts = [&token, &admin].map(|token| token.as_ref().map(|token| token.expose_secret()));
+    if texts[0].is_some() && texts[0] == texts[1] {
+        let remedy = "generate another one with `openssl rand -hex 24`: who has this one could do everything";
+        return Err(wrong("READ_TOKEN", "is the same as ADMIN_TOKEN", remedy));
+    }
+    Ok(token)
+}
+
+fn token(environment: &Environment, name: &str) -> Result<Option<SecretString>, ConfigError> {
+    let token = environment.secret(name)?;
     let characters = |token: &SecretString| token.expose_secret().chars().count();
     if token
         .as_ref()
-        .is_some_and(|token| characters(token) < ADMIN_TOKEN_CHARACTERS_MIN)
+        .is_some_and(|token| characters(token) < TOKEN_CHARACTERS_MIN)
     {
         let remedy = "generate a long one with `openssl rand -hex 24`";
-        return Err(wrong("ADMIN_TOKEN", "has fewer than 16 characters", remedy));
+        return Err(wrong(name, "has fewer than 16 characters", remedy));
     }
     Ok(token)
 }

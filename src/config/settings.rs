@@ -108,6 +108,10 @@ settings! {
         "Port that HTTP listens on; 0 takes a free one";
     Secret ADMIN_TOKEN "TOKEN", Words("none: the API and the dashboard answer 403"), "`serve`, `worker`",
         "Bearer token of `/api/*` other than the webhook, and of the dashboard; 16 characters at least";
+    Secret READ_TOKEN "TOKEN", Absent, "`serve`, `worker`",
+        "Bearer token that only reads `/api/*`, for applications: without `private_metadata`, `data` and payloads, and not in the dashboard; 16 characters at least";
+    Flag READ_PRIVATE "BOOLEAN", Value("false"), "`serve`, `worker`",
+        "`true` shows `private_metadata`, `data` and payloads to `READ_TOKEN` too";
     Flag MAX_BODY_BYTES "BYTES", Value("1048576"), "`serve`, `receiver`",
         "Largest webhook, in bytes; a larger one is answered 413";
 

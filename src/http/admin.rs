@@ -30,6 +30,10 @@ pub struct Admin {
     pub queue: Queue,
     /// Follows the token as it is read again; `None` if it is not set.
     pub token: watch::Receiver<Option<Arc<AdminToken>>>,
+    /// The same of the token that only reads.
+    pub read_token: watch::Receiver<Option<Arc<AdminToken>>>,
+    /// Whether that token sees private metadata, whole objects and payloads.
+    pub read_private: bool,
     /// The login links that were used.
     pub login_links: Arc<LoginLinks>,
     /// The log of rejected requests.

@@ -5,6 +5,7 @@
 mod admin;
 pub mod api;
 mod cache;
+mod compress;
 mod dashboard;
 mod head_requests;
 mod health;
@@ -15,6 +16,7 @@ mod misdirected;
 mod paths;
 mod problem;
 mod reject_log;
+mod request_id;
 mod routes;
 mod server;
 mod service_status;

@@ -11,6 +11,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 
+use super::request_id;
 use crate::clerk::SignatureError;
 use crate::clerk::error_code::ERRORS_PAGE;
 use crate::metrics::WebhookResult;
@@ -69,12 +70,15 @@ codes! {
     InvalidRequest, "invalid_request", 400, "The request cannot be read":
         "A parameter or a field of the body is unknown or has a wrong value. Or the body did not come whole.",
         "The `detail` names it, and says what would be right. [api.md](api.md) lists the parameters.";
-    Unauthorized, "unauthorized", 401, "The admin token is missing or wrong":
-        "The request has no `Authorization` header, or another token than `ADMIN_TOKEN` in it.",
-        "Send `Authorization: Bearer` and the value of `ADMIN_TOKEN`. After a change of its file or of `.env`, send SIGHUP or restart.";
+    Unauthorized, "unauthorized", 401, "The token is missing or wrong":
+        "The request has no `Authorization` header, or another token in it than `ADMIN_TOKEN` or `READ_TOKEN`.",
+        "Send `Authorization: Bearer` and the value of `ADMIN_TOKEN` or `READ_TOKEN`. After a change of its file or of `.env`, send SIGHUP or restart.";
     AdminDisabled, "admin_disabled", 403, "There is no admin token":
-        "`ADMIN_TOKEN` is not set, so the API and the dashboard are off.",
+        "Neither `ADMIN_TOKEN` nor `READ_TOKEN` is set, so the API and the dashboard are off.",
         "Set `ADMIN_TOKEN` to a long random text, such as what `openssl rand -hex 24` prints, and restart.";
+    Forbidden, "forbidden", 403, "The token may not do this":
+        "`READ_TOKEN` was sent to a route that changes something, or with `fields` that names what it does not see.",
+        "Send the value of `ADMIN_TOKEN`. For private metadata, `data` and payloads by `READ_TOKEN` set `READ_PRIVATE=true`.";
     RequestTimeout, "request_timeout", 408, "The request took too long":
         "The body took more than 10 seconds to arrive.",
         "Nothing, for a slow network: Svix sends the event again. A proxy should read a request whole before it passes it on.";
@@ -84,6 +88,9 @@ codes! {
     MethodNotAllowed, "method_not_allowed", 405, "The method is not allowed here":
         "The path exists, and takes another method.",
         "Use a method that the `Allow` header names. The webhook takes POST.";
+    NotFailed, "not_failed", 409, "The event is not failed":
+        "A replay or a discard of an event that is applied, stale or discarded. Often another person or program was faster.",
+        "Nothing: the `detail` says what the event is now. Only failed events are replayed or discarded.";
     BodyTooLarge, "body_too_large", 413, "The body is too large":
         "A webhook has more than `MAX_BODY_BYTES`, or more than one message of RabbitMQ may have. Or the body of a replay or a discard has more than 64 KiB.",
         "Raise `MAX_BODY_BYTES` (and `max_message_size` in rabbitmq.conf), and have the event sent again from Clerk's dashboard. For a replay give fewer IDs.";
@@ -123,6 +130,8 @@ impl Code {
 pub struct Problem {
     code: Code,
     detail: Cow<'static, str>,
+    /// The parameter or the field of the body that is wrong, if one is.
+    param: Option<Cow<'static, str>>,
     /// The methods that are allowed, if the method is the problem.
     allow: Option<&'static str>,
     /// The parts that are not ready, if that is the problem.
@@ -135,6 +144,7 @@ impl Problem {
         Self {
             code,
             detail: detail.into(),
+            param: None,
             allow: None,
             missing: Vec::new(),
         }
@@ -148,6 +158,19 @@ impl Problem {
     /// What is wrong this time, and what to do.
     pub fn detail(&self) -> &str {
         &self.detail
+    }
+
+    /// The same with the parameter, or the field of the body, that is wrong.
+    pub fn about(self, param: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            param: Some(param.into()),
+            ..self
+        }
+    }
+
+    /// The parameter, or the field of the body, that is wrong.
+    pub fn param(&self) -> Option<&str> {
+        self.param.as_deref()
     }
 
     /// The same with a hint after the detail.
@@ -190,6 +213,15 @@ pub struct Document<'a> {
     detail: &'a str,
     #[schema(schema_with = code_schema)]
     code: &'static str,
+    /// The parameter, or the field of the body, that is wrong; absent if it is none of the
+    /// route's.
+    #[schema(nullable = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    param: Option<&'a str>,
+    /// The ID of the request, as in the header `x-request-id` of the answer and in the log.
+    #[schema(nullable = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<String>,
     /// The parts that are not ready, if that is the problem.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     missing: &'a [&'static str],
@@ -232,6 +264,8 @@ impl ResponseError for Problem {
             status,
             detail: &self.detail,
             code,
+            param: self.param(),
+            request_id: request_id::current(),
             missing: &self.missing,
         };
         response.body(serde_json::to_vec(&document).expect("a problem is plain text and numbers"))

@@ -9,6 +9,7 @@ use tracing::warn;
 
 use super::paths::WEBHOOK_PATH;
 use super::problem::{Code, Problem};
+use super::request_id;
 use crate::clerk::Timestamp;
 use crate::clock::now;
 
@@ -41,6 +42,7 @@ impl RejectLog {
             warn!(
                 code = code.name(),
                 refused,
+                request_id = request_id::current(),
                 detail = problem.detail(),
                 "requests are rejected"
             );

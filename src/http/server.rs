@@ -14,7 +14,7 @@ use super::limits::{self, Capacity};
 use super::reject_log::RejectLog;
 use super::service_status::ServiceStatus;
 use super::webhook::receive::Webhooks;
-use super::{head_requests, misdirected, routes};
+use super::{compress, head_requests, misdirected, request_id, routes};
 
 /// How HTTP is served. Plain data.
 #[derive(Debug, Clone)]
@@ -86,7 +86,9 @@ pub fn serve(
         App::new()
             .wrap(from_fn(misdirected::reject_misdirected))
             .wrap(from_fn(limits::reject_over_limit))
+            .wrap(from_fn(compress::answers_of_api))
             .wrap(from_fn(head_requests::as_get))
+            .wrap(from_fn(request_id::with_id))
             .app_data(web::Data::new(capacity.clone()))
             .app_data(web::Data::from(reject_log))
             .app_data(web::Data::new(status))

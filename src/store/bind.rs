@@ -12,7 +12,7 @@ pub enum Bind<'a> {
     Integer(i64),
     Time(Option<Timestamp>),
     /// A list: an array, or in SQLite a JSON text.
-    Texts(Vec<&'a str>),
+    Texts(Option<Vec<&'a str>>),
 }
 
 macro_rules! from {
@@ -34,5 +34,6 @@ from! {
     u32 => number Self::Integer(number.into());
     Timestamp => time Self::Time(Some(time));
     Option<Timestamp> => time Self::Time(time);
-    Vec<&'a str> => texts Self::Texts(texts);
+    Vec<&'a str> => texts Self::Texts(Some(texts));
+    Option<Vec<&'a str>> => texts Self::Texts(texts);
 }

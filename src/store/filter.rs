@@ -25,6 +25,8 @@ pub struct UserFilter {
     /// number, a username, an external ID, a first or a last name, or of both. Case does not count
     /// but in external IDs.
     pub q: Option<String>,
+    /// Only users with one of these Clerk IDs.
+    pub ids: Option<Vec<String>>,
     /// Only deleted ones, only the others, or with `None` both.
     pub deleted: Option<bool>,
 }
@@ -41,6 +43,8 @@ pub struct EventFilter {
     /// The `error_code` of failed events, and of discarded ones that failed before. With the status
     /// `failed` an index serves it.
     pub error_code: Option<String>,
+    /// Only events with one of these IDs.
+    pub ids: Option<Vec<EventId>>,
     /// Received at this time or later.
     pub since: Option<Timestamp>,
     /// Received before this time.

@@ -34,6 +34,9 @@ pub struct HistoryRow {
 }
 
 impl HistoryRow {
+    /// The fields beside those of the event, in their order.
+    pub const MORE_FIELDS: [&str; 5] = ["superseded_at", "lag_ms", "why", "changed", "has_payload"];
+
     fn of(event: EventRow, superseded_at: Option<Time>, has_payload: bool) -> Self {
         let lag_ms = (event.processed_at.0.ms() - event.received_at.0.ms())
             .max(0)

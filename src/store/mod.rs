@@ -42,7 +42,7 @@ pub use filter::{Cursor, EventFilter, Listing, Page, UserFilter, read_time};
 pub use history::HistoryRow;
 pub use keep::{Keep, OnDelete, Payloads};
 pub use lookup::{KnownRow, LiveRow};
-pub use rows::{EventRow, TableRow};
+pub use rows::{EventRow, EventWithPayload, TableRow};
 pub use schema_version::SchemaVersion;
 pub use stats::{Failed, Lag, LagSince, Minute, Recent, Totals};
 pub use time::Time;

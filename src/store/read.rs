@@ -65,6 +65,27 @@ impl Store {
         filter: &UserFilter,
         page: &Page,
     ) -> Result<Listing<TableRow>, StoreError> {
+        self.list_users(filter, page, true).await
+    }
+
+    /// The same without `data`, by far the longest column: it is not read at all.
+    ///
+    /// # Errors
+    /// See `users`.
+    pub async fn users_without_data(
+        &self,
+        filter: &UserFilter,
+        page: &Page,
+    ) -> Result<Listing<TableRow>, StoreError> {
+        self.list_users(filter, page, false).await
+    }
+
+    async fn list_users(
+        &self,
+        filter: &UserFilter,
+        page: &Page,
+        with_data: bool,
+    ) -> Result<Listing<TableRow>, StoreError> {
         let is_sqlite = matches!(self, Self::Sqlite(_));
         let search = filter.q.as_deref().and_then(Search::of);
         let statement = match &search {
@@ -93,6 +114,12 @@ impl Store {
                 _ => Bind::Text(None),
             },
             (i64::from(page.limit.get()) + 1).into(),
+            filter
+                .ids
+                .as_ref()
+                .map(|ids| ids.iter().map(String::as_str).collect::<Vec<_>>())
+                .into(),
+            Some(with_data).into(),
         ];
         if let Some(search) = &search {
             binds.extend(search.binds(is_sqlite));
@@ -163,6 +190,7 @@ impl Store {
             event_id,
             (i64::from(page.limit.get()) + 1).into(),
             filter.error_code.as_deref().into(),
+            filter.ids.as_deref().map_or(Bind::Texts(None), texts),
         ];
         let rows = self
             .query_statement(statement, &binds, EventRow::read)

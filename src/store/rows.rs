@@ -206,7 +206,51 @@ impl Serialize for Shown<'_> {
     }
 }
 
+/// An event with its payload as text and as JSON.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = Event)]
+pub struct EventWithPayload {
+    /// The event.
+    #[serde(flatten)]
+    pub event: EventRow,
+    /// The payload as JSON; absent if it is not kept, or is no JSON that every program can read.
+    #[schema(value_type = Option<serde_json::Value>, nullable = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub payload_json: Option<Box<RawValue>>,
+}
+
+impl From<EventRow> for EventWithPayload {
+    fn from(event: EventRow) -> Self {
+        let payload_json = event.payload.as_deref().and_then(|body| {
+            // Unlike the raw value, this refuses a lone surrogate, and what is nested too deep.
+            serde_json::from_slice::<serde_json::Value>(body).ok()?;
+            serde_json::from_slice(body).ok()
+        });
+        Self {
+            event,
+            payload_json,
+        }
+    }
+}
+
 impl EventRow {
+    /// The fields of a row without its payload, in their order.
+    pub const FIELDS: [&str; 13] = [
+        "event_id",
+        "event_type",
+        "clerk_id",
+        "occurred_at",
+        "sent_at",
+        "received_at",
+        "processed_at",
+        "status",
+        "deliveries",
+        "attempts",
+        "error",
+        "error_code",
+        "superseded_by",
+    ];
+
     pub(super) fn read(row: &DatabaseRow) -> Result<Self, Error> {
         Ok(Self {
             event_id: row.get("event_id")?,
@@ -245,9 +289,9 @@ fn lossy_text<S: Serializer>(bytes: &Option<Vec<u8>>, serializer: S) -> Result<S
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clerk::Timestamp;
     use crate::clerk::table::integer;
     use crate::clerk::tables::users::users_with;
+    use crate::clerk::{EventId, Timestamp};
     use crate::store::template::{Dialect, render};
 
     #[test]
@@ -300,5 +344,52 @@ mod tests {
             "description": "How often the user signed in.",
         });
         assert_eq!(schema["properties"]["sign_ins"], expected);
+    }
+
+    fn event(payload: &str) -> EventRow {
+        let at = Time(Timestamp::MIN);
+        EventRow {
+            event_id: EventId::new("msg_1").unwrap().to_string(),
+            event_type: "user.updated".into(),
+            clerk_id: None,
+            occurred_at: None,
+            sent_at: at,
+            received_at: at,
+            processed_at: at,
+            status: Status::Failed,
+            deliveries: 1,
+            attempts: 1,
+            error: None,
+            error_code: None,
+            superseded_by: None,
+            payload: Some(payload.into()),
+        }
+    }
+
+    #[test]
+    fn the_fields_of_an_event_are_those_that_are_written() {
+        let without = EventRow {
+            payload: None,
+            ..event("")
+        };
+        let written = serde_json::to_string(&without).unwrap();
+        let places: Vec<_> = EventRow::FIELDS
+            .iter()
+            .map(|name| written.find(&format!("\"{name}\":")).expect(name))
+            .collect();
+        assert!(places.is_sorted());
+        let written = serde_json::to_value(&without).unwrap();
+        assert_eq!(written.as_object().unwrap().len(), EventRow::FIELDS.len());
+    }
+
+    #[test]
+    fn a_payload_is_json_as_it_came_or_none() {
+        let json = |payload: &str| EventWithPayload::from(event(payload)).payload_json;
+        let whole = r#"{"n":12345678901234567890123,"n":1.10}"#;
+        assert_eq!(json(whole).unwrap().get(), whole);
+        let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
+        for none in ["", "{", "{} {}", r#""\ud800""#, &deep] {
+            assert!(json(none).is_none(), "{none}");
+        }
     }
 }

@@ -8,6 +8,7 @@
 //! | `{{ … }}` | the text once for each column of a profile, with `column` for its name |
 //! | `<table>` | the table's name |
 //! | `<row>` | the columns of a row as they are read |
+//! | `<listed>` | the same without `data` |
 //! | `<event>` | the columns of a row of `events` but the payload |
 //! | `<columns>` | the table's own columns |
 //! | `<compared>` | those that are compared with Clerk's list |
@@ -68,7 +69,8 @@ pub fn render(
     let parameters = (PARAMETERS_BEFORE_COLUMNS + 1..).zip(table.columns);
     for (mark, text) in [
         ("<table>", table.name.to_owned()),
-        ("<row>", row(table, dialect)),
+        ("<row>", row(table, dialect, |_| true)),
+        ("<listed>", row(table, dialect, |name| name != "data")),
         ("<event>", EVENT.to_owned()),
         ("<columns>", own(name)),
         ("<compared>", list(table.compared().map(name))),
@@ -88,10 +90,11 @@ fn list(items: impl Iterator<Item = String>) -> String {
     items.collect::<Vec<_>>().join(", ")
 }
 
-fn row(table: &Table, dialect: Dialect) -> String {
+fn row(table: &Table, dialect: Dialect, is_read: fn(&str) -> bool) -> String {
     list(
         table
             .row_columns()
+            .filter(|column| is_read(column.name))
             .map(|column| match (dialect, column.kind) {
                 (Dialect::Postgres, Kind::Json) => format!("{0}::text as {0}", column.name),
                 _ => column.name.to_owned(),

@@ -113,7 +113,7 @@ describe("a busy service", () => {
     await page.getByRole("button", { name: `Discard ${FAILED.unstorable} events` }).click();
     await page.getByText(`${FAILED.unstorable} events discarded.`).waitFor();
     const { body } = await place.api("/api/events?status=discarded");
-    assert.deepEqual(body.events.map((one) => one.error_code), Array(FAILED.unstorable).fill("unstorable"));
+    assert.deepEqual(body.data.map((one) => one.error_code), Array(FAILED.unstorable).fill("unstorable"));
     await leave(page);
   });
 

@@ -51,6 +51,7 @@ impl FilterArgs {
             event_type,
             clerk_id,
             error_code,
+            ids: None,
             since,
             until,
         }

@@ -85,6 +85,7 @@ pub async fn count(selection: &Selection, store: &Store) -> anyhow::Result<Optio
         event_type: None,
         clerk_id: None,
         error_code: None,
+        ids: None,
         since: None,
         until: None,
     } = filter

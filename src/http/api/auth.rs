@@ -1,4 +1,4 @@
-//! Authenticates requests to `/api` by the admin token.
+//! Authenticates requests to `/api`: the admin token does everything, the read token reads.
 
 use std::future::{Ready, ready};
 
@@ -13,38 +13,77 @@ use crate::http::problem::{Code, Problem};
 /// reached.
 pub struct Operator(pub web::Data<Admin>);
 
+/// A request with the admin token or the read token.
+pub struct Reader {
+    pub admin: web::Data<Admin>,
+    /// Whether it may see private metadata, whole objects and payloads.
+    pub sees_private: bool,
+}
+
+/// Whose token it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Holder {
+    Admin,
+    Reader,
+}
+
 impl FromRequest for Operator {
     type Error = Problem;
     type Future = Ready<Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let admin = request
-            .app_data::<web::Data<Admin>>()
-            .expect("the routes are configured with their data");
-        let authenticated = authenticate(request, admin);
-        ready(match authenticated {
-            Ok(()) => Ok(Self(admin.clone())),
-            Err(problem) => {
-                admin.reject_log.log(&problem);
-                Err(problem)
+        ready(authenticated(request).and_then(|(admin, holder)| {
+            if holder == Holder::Admin {
+                return Ok(Self(admin));
             }
-        })
+            let detail = "READ_TOKEN only reads: send the value of ADMIN_TOKEN to change something";
+            Err(Problem::new(Code::Forbidden, detail))
+        }))
     }
 }
 
-fn authenticate(request: &HttpRequest, admin: &Admin) -> Result<(), Problem> {
-    let token = admin.token.borrow().clone().ok_or_else(|| {
-        Problem::new(
+impl FromRequest for Reader {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(authenticated(request).map(|(admin, holder)| Self {
+            sees_private: holder == Holder::Admin || admin.read_private,
+            admin,
+        }))
+    }
+}
+
+fn authenticated(request: &HttpRequest) -> Result<(web::Data<Admin>, Holder), Problem> {
+    let admin = request
+        .app_data::<web::Data<Admin>>()
+        .expect("the routes are configured with their data");
+    let holder = holder(request, admin).inspect_err(|problem| admin.reject_log.log(problem))?;
+    Ok((admin.clone(), holder))
+}
+
+fn holder(request: &HttpRequest, admin: &Admin) -> Result<Holder, Problem> {
+    let (all, read) = (
+        admin.token.borrow().clone(),
+        admin.read_token.borrow().clone(),
+    );
+    if all.is_none() && read.is_none() {
+        return Err(Problem::new(
             Code::AdminDisabled,
             "set ADMIN_TOKEN to a long random text, and send it as `Authorization: Bearer TOKEN`",
-        )
-    })?;
+        ));
+    }
     let header = request.headers().get(AUTHORIZATION);
-    let detail = match header.and_then(|value| bearer(value.as_bytes())) {
-        Some(guess) if token.is(guess) => return Ok(()),
-        Some(_) => "the token is not ADMIN_TOKEN's",
-        None => "send the admin token as `Authorization: Bearer TOKEN`",
+    let Some(guess) = header.and_then(|value| bearer(value.as_bytes())) else {
+        let detail = "send the admin token or the read token as `Authorization: Bearer TOKEN`";
+        return Err(Problem::new(Code::Unauthorized, detail));
     };
+    for (token, holder) in [(all, Holder::Admin), (read, Holder::Reader)] {
+        if token.is_some_and(|token| token.is(guess)) {
+            return Ok(holder);
+        }
+    }
+    let detail = "the token is neither ADMIN_TOKEN's nor READ_TOKEN's";
     Err(Problem::new(Code::Unauthorized, detail))
 }
 

@@ -6,12 +6,14 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Number;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::Schema;
 use utoipa::{PartialSchema, ToSchema};
 
-use super::filters::{NO_NUL, invalid, is_of_event, read_cursor, time, whole, wrong};
+use super::filters::{NO_NUL, is_of_event, read_cursor, time, whole};
+use super::invalid::{invalid, renamed, wrong};
 use crate::clerk::{EventId, Timestamp};
 use crate::http::problem::Problem;
 use crate::replay::{self, Selection};
@@ -40,8 +42,8 @@ pub struct BulkRequest {
 #[serde(deny_unknown_fields, default)]
 struct Fields {
     status: Option<String>,
-    r#type: Option<String>,
-    user: Option<String>,
+    event_type: Option<String>,
+    clerk_id: Option<String>,
     error_code: Option<String>,
     since: Option<String>,
     until: Option<String>,
@@ -64,14 +66,15 @@ pub fn for_set(body: &[u8], now: Timestamp) -> Result<BulkRequest, Problem> {
     }
     let fields = read(
         body,
-        "type, user, error_code, since, until (texts), ids (a list of texts), all (true), limit, rate (numbers), cursor (a text) and dry_run (true or false)",
+        "event_type, clerk_id, error_code, since, until (texts), ids (a list of texts), all (true), limit, rate (numbers), cursor (a text) and dry_run (true or false)",
     )?;
     let (rate, dry_run) = (fields.rate()?, fields.dry_run);
     let filter = EventFilter {
         status: None,
-        event_type: not_empty("type", fields.r#type)?,
-        clerk_id: not_empty("user", fields.user)?,
+        event_type: not_empty("event_type", fields.event_type)?,
+        clerk_id: not_empty("clerk_id", fields.clerk_id)?,
         error_code: not_empty("error_code", fields.error_code)?,
+        ids: None,
         since: time("since", fields.since, now)?,
         until: time("until", fields.until, now)?,
     };
@@ -120,8 +123,8 @@ pub fn for_event(id: EventId, body: &[u8]) -> Result<BulkRequest, Problem> {
     };
     let fields = read(body, "rate (a number) and dry_run (true or false)")?;
     let selectors = [
-        ("type", fields.r#type.is_some()),
-        ("user", fields.user.is_some()),
+        ("event_type", fields.event_type.is_some()),
+        ("clerk_id", fields.clerk_id.is_some()),
         ("error_code", fields.error_code.is_some()),
         ("since", fields.since.is_some()),
         ("until", fields.until.is_some()),
@@ -144,6 +147,10 @@ pub fn for_event(id: EventId, body: &[u8]) -> Result<BulkRequest, Problem> {
 }
 
 fn read(body: &[u8], known: &str) -> Result<Fields, Problem> {
+    let given = serde_json::from_slice::<BTreeMap<String, IgnoredAny>>(body).unwrap_or_default();
+    if let Some(problem) = renamed(given.keys().map(String::as_str), |_| true) {
+        return Err(problem);
+    }
     // serde would take an array for the fields in their order; its error's own text can quote the
     // body.
     let (line, column) = if body.trim_ascii_start().starts_with(b"{") {
@@ -219,7 +226,7 @@ fn event_ids(ids: &[String]) -> Result<Vec<EventId>, Problem> {
 
 fn selects_nothing() -> Problem {
     invalid(
-        "the body does not say which events: give a filter (type, user, error_code, since, until), or `ids`, or `\"all\": true`",
+        "the body does not say which events: give a filter (event_type, clerk_id, error_code, since, until), or `ids`, or `\"all\": true`",
     )
 }
 
@@ -285,25 +292,27 @@ mod tests {
         };
         assert_eq!(matching(r#"{"all":true}"#).1, u64::from(EVENTS.get()));
         assert_eq!(
-            matching(r#"{"all":true,"limit":1e2,"ids":null,"type":null,"status":"failed"}"#).1,
+            matching(r#"{"all":true,"limit":1e2,"ids":null,"event_type":null,"status":"failed"}"#)
+                .1,
             100
         );
         let (filter, limit) =
-            matching(r#"{"type":"user.created","since":"1d","limit":5,"all":false}"#);
+            matching(r#"{"event_type":"user.created","since":"1d","limit":5,"all":false}"#);
         assert_eq!(
             (filter.event_type.as_deref(), filter.since.is_some(), limit),
             (Some("user.created"), true, 5)
         );
         for part in [
-            r#""user":"user_1""#,
+            r#""clerk_id":"user_1""#,
             r#""error_code":"unrouted""#,
             r#""until":"2026-11-23""#,
         ] {
             matching(&format!("{{{part}}}"));
         }
-        let request =
-            set(r#"{"ids":["msg_1","msg_2"],"dry_run":true,"rate":82.0,"all":false,"user":null}"#)
-                .unwrap();
+        let request = set(
+            r#"{"ids":["msg_1","msg_2"],"dry_run":true,"rate":82.0,"all":false,"clerk_id":null}"#,
+        )
+        .unwrap();
         assert!(
             matches!(&request.selection, Selection::Ids(ids) if ids.len() == 2)
                 && request.dry_run
@@ -326,23 +335,24 @@ mod tests {
             r#"{"cursor":"e.5.msg_1"}"#,
             r#"{"status":"failed"}"#,
             r#"{"all":false}"#,
-            r#"{"all":null,"ids":null,"type":null}"#,
+            r#"{"all":null,"ids":null,"event_type":null}"#,
             r#"{"ids":[]}"#,
             r#"{"ids":[""]}"#,
             r#"{"ids":["no.id"]}"#,
             r#"{"ids":"msg_1"}"#,
             r#"{"ids":["msg_1"],"all":true}"#,
-            r#"{"ids":["msg_1"],"user":"user_1"}"#,
+            r#"{"ids":["msg_1"],"clerk_id":"user_1"}"#,
             r#"{"ids":["msg_1"],"limit":1}"#,
-            r#"{"all":true,"user":"user_1"}"#,
+            r#"{"all":true,"clerk_id":"user_1"}"#,
             r#"{"all":"true"}"#,
             r#"{"all":1}"#,
-            r#"{"type":""}"#,
-            r#"{"user":"","all":true}"#,
+            r#"{"event_type":""}"#,
+            r#"{"clerk_id":"","all":true}"#,
             r#"{"error_code":""}"#,
             r#"{"since":""}"#,
-            r#"{"typ":"user.created"}"#,
-            r#"{"event_type":"user.created"}"#,
+            r#"{"event_typ":"user.created"}"#,
+            r#"{"type":"user.created"}"#,
+            r#"{"user":"user_1"}"#,
             r#"{"all":true,"dryrun":true}"#,
             r#"{"all":true,"limit":0}"#,
             r#"{"all":true,"limit":10001}"#,
@@ -352,7 +362,7 @@ mod tests {
             r#"{"all":true,"rate":1.5}"#,
             r#"{"all":true,"status":"applied"}"#,
             r#"{"since":"soon"}"#,
-            r#"{"user":"a\u0000b"}"#,
+            r#"{"clerk_id":"a\u0000b"}"#,
             "[]",
             "no JSON",
             &too_many,
@@ -367,7 +377,11 @@ mod tests {
 
     #[test]
     fn a_request_for_one_event_needs_no_body() {
-        for body in ["", "{}", r#"{"user":null,"ids":null,"status":"failed"}"#] {
+        for body in [
+            "",
+            "{}",
+            r#"{"clerk_id":null,"ids":null,"status":"failed"}"#,
+        ] {
             let request = one(body).unwrap();
             assert_eq!((request.dry_run, request.rate), (false, replay::RATE));
         }
@@ -379,7 +393,14 @@ mod tests {
 
     #[test]
     fn a_request_for_one_event_may_not_select_others() {
-        for name in ["type", "user", "error_code", "since", "until", "cursor"] {
+        for name in [
+            "event_type",
+            "clerk_id",
+            "error_code",
+            "since",
+            "until",
+            "cursor",
+        ] {
             let problem = one(&format!(r#"{{"{name}":"x"}}"#)).unwrap_err();
             assert!(
                 problem.code() == Code::InvalidRequest && problem.detail().contains(name),

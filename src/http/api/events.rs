@@ -1,19 +1,22 @@
 //! `/api/events`: the record of every event, and the replay and discard of failed ones.
 
-use actix_web::HttpRequest;
 use actix_web::web::{Json, Path};
+use actix_web::{HttpRequest, HttpResponse};
 use bytes::Bytes;
 use serde::Serialize;
+use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::auth::Operator;
+use super::auth::{Operator, Reader};
 use super::bulk_request::{self, BulkRequest};
-use super::filters::{self, EventQuery};
+use super::entity_tag;
+use super::fields::Rows;
+use super::filters::{self, EventQuery, OneQuery};
 use crate::clock::now;
 use crate::http::admin::Admin;
 use crate::http::problem::{Code, Problem};
 use crate::replay::{self, DiscardReport, ReplayReport};
-use crate::store::{EventRow, Status};
+use crate::store::{EventRow, EventWithPayload, Status};
 
 /// Longest body, in bytes: a filter is a few hundred.
 pub const BODY_MAX: usize = 64 * 1024;
@@ -25,7 +28,8 @@ type Body = Result<Bytes, actix_web::Error>;
 #[derive(Serialize, ToSchema)]
 pub struct Events {
     /// Without their payloads.
-    events: Vec<EventRow>,
+    #[schema(value_type = Vec<EventRow>)]
+    data: Vec<Box<RawValue>>,
     /// The `cursor` of the next page; null on the last one.
     next: Option<String>,
 }
@@ -36,34 +40,38 @@ pub struct Events {
 #[utoipa::path(
     get, path = "/api/events", tag = "events", params(EventQuery),
     responses((status = 200, description = "A page of events", body = Events, links(
-        ("event" = (operation_id = "show_event", parameters(("id" = "$response.body#/events/0/event_id")))),
-        ("replay" = (operation_id = "replay_event", parameters(("id" = "$response.body#/events/0/event_id")))),
-        ("discard" = (operation_id = "discard_event", parameters(("id" = "$response.body#/events/0/event_id")))),
+        ("event" = (operation_id = "show_event", parameters(("id" = "$response.body#/data/0/event_id")))),
+        ("replay" = (operation_id = "replay_event", parameters(("id" = "$response.body#/data/0/event_id")))),
+        ("discard" = (operation_id = "discard_event", parameters(("id" = "$response.body#/data/0/event_id")))),
         ("next_page" = (operation_id = "list_events", parameters(("cursor" = "$response.body#/next")))),
     )))
 )]
-pub async fn list_events(
-    Operator(admin): Operator,
-    request: HttpRequest,
-) -> Result<Json<Events>, Problem> {
-    let (filter, page) = filters::events(request.query_string(), now())?;
-    let listing = admin.store.events(&filter, &page).await?;
+pub async fn list_events(reader: Reader, request: HttpRequest) -> Result<Json<Events>, Problem> {
+    let (filter, page, fields) = filters::events_and_fields(request.query_string(), now())?;
+    let fields = fields.for_token(reader.sees_private)?;
+    let listing = reader.admin.store.events(&filter, &page).await?;
     Ok(Json(Events {
-        events: listing.rows,
+        data: fields.pick_all(&listing.rows),
         next: listing.next.map(|cursor| cursor.to_string()),
     }))
 }
 
-/// One event, with its payload if it is kept.
+/// One event, with its payload as text and as JSON if it is kept.
 #[utoipa::path(
-    get, path = "/api/events/{id}", tag = "events", params(("id" = String, Path, description = "The event's ID, msg_…")),
-    responses((status = 200, description = "The event", body = EventRow))
+    get, path = "/api/events/{id}", tag = "events",
+    params(("id" = String, Path, description = "The event's ID, msg_…"), OneQuery),
+    responses((status = 200, description = "The event", body = EventWithPayload))
 )]
 pub async fn show_event(
-    Operator(admin): Operator,
+    reader: Reader,
+    request: HttpRequest,
     id: Path<String>,
-) -> Result<Json<EventRow>, Problem> {
-    Ok(Json(admin.event(&id).await?.1))
+) -> Result<HttpResponse, Problem> {
+    let fields = filters::one(Rows::Event, request.query_string())?;
+    let fields = fields.for_token(reader.sees_private)?;
+    let (_, event) = reader.admin.event(&id).await?;
+    let row = fields.pick(&EventWithPayload::from(event));
+    Ok(entity_tag::answer(&request, &row))
 }
 
 /// Puts failed events back onto the queue under their own IDs, the newest first. The body says
@@ -92,6 +100,7 @@ pub async fn replay_events(
     params(("id" = String, Path, description = "The event's ID, msg_…")),
     responses(
         (status = 200, description = "What was done, or would be done", body = ReplayReport),
+        (status = 409, description = "`not_failed`"),
         (status = 503, description = "`queue_unavailable`"),
     )
 )]
@@ -122,7 +131,10 @@ pub async fn discard_events(
 #[utoipa::path(
     post, path = "/api/events/{id}/discard", tag = "events", request_body(content = bulk_request::One),
     params(("id" = String, Path, description = "The event's ID, msg_…")),
-    responses((status = 200, description = "What was done, or would be done", body = DiscardReport))
+    responses(
+        (status = 200, description = "What was done, or would be done", body = DiscardReport),
+        (status = 409, description = "`not_failed`"),
+    )
 )]
 pub async fn discard_event(
     Operator(admin): Operator,
@@ -150,10 +162,9 @@ async fn for_event(
     if event.status == Status::Failed {
         return Ok(request);
     }
-    Err(filters::invalid(format!(
-        "the event is {}; only failed ones are replayed or discarded",
-        event.status.as_str()
-    )))
+    let status = event.status.as_str();
+    let detail = format!("the event is {status}; only failed ones are replayed or discarded");
+    Err(Problem::new(Code::NotFailed, detail))
 }
 
 fn read(request: &HttpRequest, body: Body) -> Result<Bytes, Problem> {

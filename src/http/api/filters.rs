@@ -12,8 +12,10 @@ use utoipa::IntoParams;
 use utoipa::openapi::path::ParameterIn;
 use utoipa::openapi::schema::Schema;
 
-use crate::clerk::Timestamp;
-use crate::http::problem::{Code, Problem};
+use super::fields::{Fields, Rows};
+use super::invalid::{invalid, renamed, wrong};
+use crate::clerk::{ClerkId, EventId, Timestamp};
+use crate::http::problem::Problem;
 use crate::store::{Cursor, EventFilter, Page, Status, UserFilter, read_time};
 
 /// Rows per page: most of them, and the default.
@@ -39,6 +41,10 @@ pub struct UserQuery {
     external_id: Option<String>,
     /// Deleted users: only these, only the others, or all
     deleted: Option<String>,
+    /// Clerk IDs, separated by commas: up to 100. Those without a row are left out
+    ids: Option<String>,
+    /// Names of fields, separated by commas: only these; without it, all but `data`
+    fields: Option<String>,
     /// Most rows of a page
     limit: Option<String>,
     /// `next` of the page before
@@ -53,15 +59,19 @@ pub struct EventQuery {
     /// The outcome
     status: Option<String>,
     /// The type, such as user.updated
-    r#type: Option<String>,
+    event_type: Option<String>,
     /// Clerk ID of the user
-    user: Option<String>,
+    clerk_id: Option<String>,
     /// Failed with this code, such as unrouted
     error_code: Option<String>,
     /// Received at this time or later: a date (in UTC), a time, or an age such as 90s, 15m, 2h, 7d
     since: Option<String>,
     /// Received before this time: a date (in UTC), a time, or an age such as 90s, 15m, 2h, 7d
     until: Option<String>,
+    /// IDs of events, separated by commas: up to 100. Those that do not exist are left out
+    ids: Option<String>,
+    /// Names of fields, separated by commas: only these
+    fields: Option<String>,
     /// Most rows of a page
     limit: Option<String>,
     /// `next` of the page before
@@ -73,10 +83,21 @@ pub struct EventQuery {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct HistoryQuery {
+    /// Names of fields, separated by commas: only these
+    fields: Option<String>,
     /// Most rows of a page
     limit: Option<String>,
     /// `next` of the page before
     cursor: Option<String>,
+}
+
+/// The query of a route for one row.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct OneQuery {
+    /// Names of fields, separated by commas: only these
+    fields: Option<String>,
 }
 
 /// The filter and the page of `GET /api/events?…`.
@@ -85,6 +106,18 @@ pub struct HistoryQuery {
 ///
 /// If a parameter is unknown or has a wrong value; names it, and what would be right.
 pub fn events(query: &str, now: Timestamp) -> Result<(EventFilter, Page), Problem> {
+    events_and_fields(query, now).map(|(filter, page, _)| (filter, page))
+}
+
+/// The same with the fields of the answer.
+///
+/// # Errors
+///
+/// See [`events`].
+pub fn events_and_fields(
+    query: &str,
+    now: Timestamp,
+) -> Result<(EventFilter, Page, Fields), Problem> {
     read(query, |query: EventQuery| {
         let status = query.status.map(|value| {
             Status::named(&value)
@@ -92,9 +125,10 @@ pub fn events(query: &str, now: Timestamp) -> Result<(EventFilter, Page), Proble
         });
         let mut filter = EventFilter {
             status: status.transpose()?,
-            event_type: query.r#type,
-            clerk_id: query.user,
+            event_type: query.event_type,
+            clerk_id: query.clerk_id,
             error_code: query.error_code,
+            ids: ids(query.ids, |id| EventId::new(id))?,
             since: time("since", query.since, now)?,
             until: time("until", query.until, now)?,
         };
@@ -102,7 +136,8 @@ pub fn events(query: &str, now: Timestamp) -> Result<(EventFilter, Page), Proble
         if filter.error_code.is_some() {
             filter.status.get_or_insert(Status::Failed);
         }
-        Ok((filter, page(query.limit, query.cursor, is_of_event)?))
+        let page = page(query.limit, query.cursor, is_of_event)?;
+        Ok((filter, page, Fields::read(Rows::Events, query.fields)?))
     })
 }
 
@@ -112,6 +147,15 @@ pub fn events(query: &str, now: Timestamp) -> Result<(EventFilter, Page), Proble
 ///
 /// See [`events`].
 pub fn users(query: &str) -> Result<(UserFilter, Page), Problem> {
+    users_and_fields(query).map(|(filter, page, _)| (filter, page))
+}
+
+/// The same with the fields of the answer.
+///
+/// # Errors
+///
+/// See [`events`].
+pub fn users_and_fields(query: &str) -> Result<(UserFilter, Page, Fields), Problem> {
     read(query, |query: UserQuery| {
         let filter = UserFilter {
             email: query.email,
@@ -119,6 +163,7 @@ pub fn users(query: &str) -> Result<(UserFilter, Page), Problem> {
             username: query.username,
             external_id: query.external_id,
             q: query.q,
+            ids: ids(query.ids, |id| ClerkId::new(id).map(|id| id.to_string()))?,
             deleted: match query.deleted.as_deref() {
                 Some("true") => Some(true),
                 Some("false") => Some(false),
@@ -127,19 +172,47 @@ pub fn users(query: &str) -> Result<(UserFilter, Page), Problem> {
             },
         };
         let is_of_user = |cursor: &Cursor| matches!(cursor, Cursor::User { .. });
-        Ok((filter, page(query.limit, query.cursor, is_of_user)?))
+        let page = page(query.limit, query.cursor, is_of_user)?;
+        Ok((filter, page, Fields::read(Rows::Users, query.fields)?))
     })
 }
 
-/// The page of `GET /api/users/{id}/history?…`.
+/// The page and the fields of `GET /api/users/{id}/history?…`.
 ///
 /// # Errors
 ///
 /// See [`events`].
-pub fn history(query: &str) -> Result<Page, Problem> {
+pub fn history(query: &str) -> Result<(Page, Fields), Problem> {
     read(query, |query: HistoryQuery| {
-        page(query.limit, query.cursor, is_of_event)
+        let page = page(query.limit, query.cursor, is_of_event)?;
+        Ok((page, Fields::read(Rows::History, query.fields)?))
     })
+}
+
+/// The fields of an answer with one row.
+///
+/// # Errors
+///
+/// See [`events`].
+pub fn one(rows: Rows, query: &str) -> Result<Fields, Problem> {
+    read(query, |query: OneQuery| Fields::read(rows, query.fields))
+}
+
+/// Most IDs in one list.
+const IDS_MAX: usize = 100;
+
+/// Reads IDs, separated by commas.
+fn ids<T>(
+    value: Option<String>,
+    read: impl Fn(&str) -> Option<T>,
+) -> Result<Option<Vec<T>>, Problem> {
+    let read = |value: String| {
+        let ids = value.split(',').take(IDS_MAX + 1).map(&read);
+        let ids: Option<Vec<_>> = ids.collect();
+        ids.filter(|ids| ids.len() <= IDS_MAX)
+            .ok_or_else(|| wrong("ids", "give 1 to 100 IDs, separated by commas"))
+    };
+    value.map(read).transpose()
 }
 
 /// Rejects every query string, for routes whose body alone says what to do: a `dry_run` in the
@@ -173,7 +246,7 @@ fn read<Q: DeserializeOwned + IntoParams, F>(
         let parameters: Value = pairs.iter().cloned().collect();
         // Every parameter is an optional text, so that only a name can be wrong. The error's own
         // text would quote it.
-        let query = serde_json::from_value(parameters).map_err(|_| unknown::<Q>())?;
+        let query = serde_json::from_value(parameters).map_err(|_| unknown::<Q>(names(pairs)))?;
         // Databases store no NUL character, so nothing is found by one.
         if let Some((name, _)) = pairs.iter().find(|(_, value)| value.contains('\0')) {
             return Err(wrong(name, NO_NUL));
@@ -186,9 +259,16 @@ fn read<Q: DeserializeOwned + IntoParams, F>(
     read(&pairs)
 }
 
-fn unknown<Q: IntoParams>() -> Problem {
+fn names(pairs: &[(String, String)]) -> impl Iterator<Item = &str> {
+    pairs.iter().map(|(name, _)| &**name)
+}
+
+fn unknown<'n, Q: IntoParams>(names: impl Iterator<Item = &'n str>) -> Problem {
     let known = Q::into_params(|| Some(ParameterIn::Query));
     let mut known: Vec<_> = known.into_iter().map(|parameter| parameter.name).collect();
+    if let Some(problem) = renamed(names, |new| known.iter().any(|name| name == new)) {
+        return problem;
+    }
     let last = known.pop().unwrap_or_default();
     invalid(format!(
         "a parameter is unknown; there are {} and {last}",
@@ -276,16 +356,6 @@ pub(super) fn read_cursor(
     value.map(read).transpose()
 }
 
-/// The error for a field or parameter, with what would be right.
-pub(super) fn wrong(name: &str, remedy: &str) -> Problem {
-    invalid(format!("{name} is wrong: {remedy}"))
-}
-
-/// The error for a request that cannot be read.
-pub(super) fn invalid(detail: impl Into<std::borrow::Cow<'static, str>>) -> Problem {
-    Problem::new(Code::InvalidRequest, detail)
-}
-
 /// A schema as utoipa has it, from JSON.
 pub(super) fn schema(json: Value) -> Schema {
     serde_json::from_value(json).expect("each schema here is valid")
@@ -302,6 +372,15 @@ pub(super) fn parameter_schema(path: &str, name: &str) -> Value {
         "limit" => {
             json!({"type": "integer", "minimum": 1, "maximum": ROWS_MAX, "default": ROWS})
         }
+        "fields" => {
+            let names = Rows::of_path(path)
+                .map(Rows::names)
+                .unwrap_or_default()
+                .join("|");
+            pattern(&format!("^({names})(,({names}))*$"))
+        }
+        "ids" if path == "/api/users" => pattern(r"^[^,\u0000]{1,255}(,[^,\u0000]{1,255}){0,99}$"),
+        "ids" => pattern("^[A-Za-z0-9_-]{1,255}(,[A-Za-z0-9_-]{1,255}){0,99}$"),
         "cursor" if path == "/api/users" => pattern(r"^u\.[^\u0000]{1,255}$"),
         "cursor" => pattern(r"^e\.[1-9][0-9]{0,13}\.[A-Za-z0-9_-]{1,255}$"),
         "since" | "until" => json!({"anyOf": [
@@ -323,7 +402,7 @@ mod tests {
 
     #[test]
     fn a_query_is_read_into_its_filter() {
-        let query = "status=failed&type=user.updated&user=user_1&since=2h&until=2026-11-23&limit=7&cursor=e.5.msg_1";
+        let query = "status=failed&event_type=user.updated&clerk_id=user_1&since=2h&until=2026-11-23&limit=7&cursor=e.5.msg_1";
         let (filter, page) = events(query, now()).unwrap();
         assert_eq!(
             (filter.status, filter.clerk_id.as_deref()),
@@ -390,7 +469,7 @@ mod tests {
             ("limit=0", "limit"),
             ("cursor=u.user_1", "cursor"),
             ("statsu=failed", "status"),
-            ("user=a%00b", "user"),
+            ("clerk_id=a%00b", "clerk_id"),
         ] {
             let problem = events(query, now()).unwrap_err();
             assert!(

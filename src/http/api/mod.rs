@@ -1,13 +1,16 @@
 //! The routes for operators and their programs: users, events with the replay and discard of failed
 //! ones, and the numbers.
 //!
-//! All but the OpenAPI document require the admin token. They know the store; a replay publishes to
+//! All but the OpenAPI document require a token. They know the store; a replay publishes to
 //! the queue like the webhook.
 
 mod auth;
 mod bulk_request;
+mod entity_tag;
 pub(super) mod events;
+mod fields;
 mod filters;
+mod invalid;
 pub(super) mod openapi;
 pub(super) mod stats;
 pub(super) mod users;

@@ -7,7 +7,7 @@ use actix_web::HttpResponse;
 use serde_json::json;
 use utoipa::openapi::path::{Operation, ParameterIn};
 use utoipa::openapi::security::{SecurityRequirement, SecurityScheme};
-use utoipa::openapi::{RefOr, Required, Response};
+use utoipa::openapi::{RefOr, Required, Response, Schema};
 use utoipa::{Modify, OpenApi};
 
 use super::filters::{parameter_schema, schema};
@@ -73,7 +73,11 @@ pub async fn openapi() -> HttpResponse {
         .body(document())
 }
 
-const TOKEN: &str = "admin_token";
+const ADMIN_TOKEN: &str = "admin_token";
+const READ_TOKEN: &str = "read_token";
+
+/// Rows of which a request may name the fields that it wants.
+const ROWS: [&str; 4] = ["User", "EventRow", "Event", "HistoryRow"];
 
 /// What follows from the kind of a route: its authentication and its problems. So no route has to
 /// repeat it.
@@ -81,20 +85,69 @@ struct Common;
 
 impl Modify for Common {
     fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
-        let scheme =
-            json!({"type": "http", "scheme": "bearer", "description": "The value of ADMIN_TOKEN"});
-        let scheme: SecurityScheme = serde_json::from_value(scheme).expect("the scheme is valid");
         let components = openapi.components.get_or_insert_default();
-        components.add_security_scheme(TOKEN, scheme);
+        for (name, description) in [
+            (
+                ADMIN_TOKEN,
+                "The value of ADMIN_TOKEN, which does everything",
+            ),
+            (READ_TOKEN, "The value of READ_TOKEN, which reads"),
+        ] {
+            let scheme = json!({"type": "http", "scheme": "bearer", "description": description});
+            let scheme: SecurityScheme =
+                serde_json::from_value(scheme).expect("the scheme is valid");
+            components.add_security_scheme(name, scheme);
+        }
+        for name in ROWS {
+            let row = components.schemas.get_mut(name);
+            remove_required(row.expect("each row has a schema"));
+        }
         for (path, item) in &mut openapi.paths.paths {
-            for operation in [&mut item.get, &mut item.post].into_iter().flatten() {
-                complete(operation, path);
+            let is_row = path.ends_with("/{id}");
+            if let Some(operation) = &mut item.get {
+                complete(operation, path, &[ADMIN_TOKEN, READ_TOKEN]);
+                if is_row {
+                    add_entity_tag(operation);
+                }
+            }
+            if let Some(operation) = &mut item.post {
+                complete(operation, path, &[ADMIN_TOKEN]);
             }
         }
     }
 }
 
-fn complete(operation: &mut Operation, path: &str) {
+/// With `fields` an answer has only some of a row.
+fn remove_required(schema: &mut RefOr<Schema>) {
+    match schema {
+        RefOr::T(Schema::Object(object)) => object.required.clear(),
+        RefOr::T(Schema::AllOf(all)) => all.items.iter_mut().for_each(remove_required),
+        _ => {}
+    }
+}
+
+/// The tag of a row, and the answer to who has it already.
+fn add_entity_tag(operation: &mut Operation) {
+    let parameter = json!({
+        "name": "If-None-Match",
+        "in": "header",
+        "required": false,
+        "description": "`ETag` of an answer before: 304 without a body if nothing has changed since",
+        "schema": {"type": "string"},
+    });
+    let parameter = serde_json::from_value(parameter).expect("the parameter is valid");
+    operation.parameters.get_or_insert_default().push(parameter);
+    let tag = json!({"ETag": {"description": "For `If-None-Match`", "schema": {"type": "string"}}});
+    let known = json!({"description": "The row is as `If-None-Match` has it", "headers": &tag});
+    let known: Response = serde_json::from_value(known).expect("the response is valid");
+    let responses = &mut operation.responses.responses;
+    responses.insert("304".into(), known.into());
+    if let Some(RefOr::T(row)) = responses.get_mut("200") {
+        row.headers = serde_json::from_value(tag).expect("the header is valid");
+    }
+}
+
+fn complete(operation: &mut Operation, path: &str, tokens: &[&str]) {
     let has_id = path.contains("{id}");
     let tags = operation.tags.iter().flatten();
     let needs_token = tags
@@ -117,8 +170,8 @@ fn complete(operation: &mut Operation, path: &str) {
         codes.extend([Code::BodyTooLarge, Code::RequestTimeout]);
     }
     if needs_token {
-        let requirement = SecurityRequirement::new(TOKEN, [""; 0]);
-        operation.security = Some(vec![requirement]);
+        let requirement = |token: &&str| SecurityRequirement::new(*token, [""; 0]);
+        operation.security = Some(tokens.iter().map(requirement).collect());
         // The body for one event may be missing; for a set it selects the events.
         if let Some(RefOr::T(body)) = &mut operation.request_body {
             body.required = Some(if has_id {
@@ -130,6 +183,7 @@ fn complete(operation: &mut Operation, path: &str) {
         codes.extend([
             Code::Unauthorized,
             Code::AdminDisabled,
+            Code::Forbidden,
             Code::DatabaseUnavailable,
             // In a receiver, which has no database.
             Code::NotFound,

@@ -4,7 +4,7 @@ use actix_web::web::Json;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::auth::Operator;
+use super::auth::Reader;
 use crate::clock::now;
 use crate::http::admin::Admin;
 use crate::http::cache::{Answer, Reason};
@@ -79,6 +79,6 @@ pub async fn read(admin: &Admin) -> Result<Stats, Problem> {
     get, path = "/api/stats", tag = "stats",
     responses((status = 200, description = "The numbers", body = Stats))
 )]
-pub async fn stats(Operator(admin): Operator) -> Result<Json<Stats>, Problem> {
-    Ok(Json(read(&admin).await?))
+pub async fn stats(reader: Reader) -> Result<Json<Stats>, Problem> {
+    Ok(Json(read(&reader.admin).await?))
 }

@@ -1,13 +1,16 @@
 //! `/api/users`: the users table, and what each event of a user did.
 
-use actix_web::HttpRequest;
 use actix_web::web::{Json, Path};
+use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
+use serde_json::value::RawValue;
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-use super::auth::Operator;
-use super::filters::{self, HistoryQuery, UserQuery};
+use super::auth::Reader;
+use super::entity_tag;
+use super::fields::Rows;
+use super::filters::{self, HistoryQuery, OneQuery, UserQuery};
 use crate::clerk::{ClerkId, tables};
 use crate::http::admin::Admin;
 use crate::http::problem::{Code, Problem};
@@ -17,7 +20,7 @@ use crate::store::{HistoryRow, TableRow};
 #[derive(Serialize, ToSchema)]
 pub struct Users {
     #[schema(value_type = Vec<User>)]
-    pub users: Vec<TableRow>,
+    pub data: Vec<Box<RawValue>>,
     /// The `cursor` of the next page; null on the last one.
     pub next: Option<String>,
 }
@@ -36,7 +39,8 @@ impl ToSchema for User {}
 /// A page of a user's history.
 #[derive(Serialize, ToSchema)]
 pub struct History {
-    pub history: Vec<HistoryRow>,
+    #[schema(value_type = Vec<HistoryRow>)]
+    pub data: Vec<Box<RawValue>>,
     /// The `cursor` of the next page; null on the last one.
     pub next: Option<String>,
 }
@@ -47,33 +51,41 @@ pub struct History {
 #[utoipa::path(
     get, path = "/api/users", tag = "users", params(UserQuery),
     responses((status = 200, description = "A page of users", body = Users, links(
-        ("user" = (operation_id = "show_user", parameters(("id" = "$response.body#/users/0/clerk_id")))),
-        ("history" = (operation_id = "user_history", parameters(("id" = "$response.body#/users/0/clerk_id")))),
+        ("user" = (operation_id = "show_user", parameters(("id" = "$response.body#/data/0/clerk_id")))),
+        ("history" = (operation_id = "user_history", parameters(("id" = "$response.body#/data/0/clerk_id")))),
         ("next_page" = (operation_id = "list_users", parameters(("cursor" = "$response.body#/next")))),
     )))
 )]
-pub async fn list_users(
-    Operator(admin): Operator,
-    request: HttpRequest,
-) -> Result<Json<Users>, Problem> {
-    let (filter, page) = filters::users(request.query_string())?;
-    let listing = admin.store.users(&filter, &page).await?;
+pub async fn list_users(reader: Reader, request: HttpRequest) -> Result<Json<Users>, Problem> {
+    let (filter, page, fields) = filters::users_and_fields(request.query_string())?;
+    let fields = fields.for_token(reader.sees_private)?;
+    let store = &reader.admin.store;
+    let listing = if fields.has("data") {
+        store.users(&filter, &page).await?
+    } else {
+        store.users_without_data(&filter, &page).await?
+    };
     Ok(Json(Users {
-        users: listing.rows,
+        data: fields.pick_all(&listing.rows),
         next: listing.next.map(|cursor| cursor.to_string()),
     }))
 }
 
 /// One user.
 #[utoipa::path(
-    get, path = "/api/users/{id}", tag = "users", params(("id" = String, Path, description = "Clerk ID, user_…")),
+    get, path = "/api/users/{id}", tag = "users",
+    params(("id" = String, Path, description = "Clerk ID, user_…"), OneQuery),
     responses((status = 200, description = "The user", body = User))
 )]
 pub async fn show_user(
-    Operator(admin): Operator,
+    reader: Reader,
+    request: HttpRequest,
     id: Path<String>,
-) -> Result<Json<TableRow>, Problem> {
-    Ok(Json(find(&clerk_id(&id)?, &admin).await?))
+) -> Result<HttpResponse, Problem> {
+    let fields = filters::one(Rows::User, request.query_string())?;
+    let fields = fields.for_token(reader.sees_private)?;
+    let row = fields.pick(&find(&clerk_id(&id)?, &reader.admin).await?);
+    Ok(entity_tag::answer(&request, &row))
 }
 
 /// What each event of a user did and why, the newest first by time of receipt.
@@ -85,19 +97,21 @@ pub async fn show_user(
     responses((status = 200, description = "A page of the history", body = History))
 )]
 pub async fn user_history(
-    Operator(admin): Operator,
+    reader: Reader,
     id: Path<String>,
     request: HttpRequest,
 ) -> Result<Json<History>, Problem> {
-    let page = filters::history(request.query_string())?;
+    let (page, fields) = filters::history(request.query_string())?;
+    let fields = fields.for_token(reader.sees_private)?;
+    let admin = &reader.admin;
     let id = clerk_id(&id)?;
     let listing = admin.store.history(&id, &page).await?;
     // An event that failed may be all there is of a user.
     if listing.rows.is_empty() {
-        find(&id, &admin).await?;
+        find(&id, admin).await?;
     }
     Ok(Json(History {
-        history: listing.rows,
+        data: fields.pick_all(&listing.rows),
         next: listing.next.map(|cursor| cursor.to_string()),
     }))
 }

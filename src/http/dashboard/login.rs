@@ -166,7 +166,7 @@ mod tests {
     fn a_login_does_not_lead_to_another_server() {
         for good in [
             "/",
-            "/events?status=failed&type=user.created",
+            "/events?status=failed&event_type=user.created",
             "/users/user_1",
         ] {
             assert_eq!(local(good), good);

@@ -111,14 +111,14 @@ mod tests {
 
     #[test]
     fn an_empty_field_does_not_filter() {
-        let query = "status=failed&type=&user=+user_1+&since=&done=replayed";
+        let query = "status=failed&event_type=&clerk_id=+user_1+&since=&done=replayed";
         let query = PageQuery::read(query).unwrap();
         assert_eq!(query.get("done"), "replayed");
         let query = query.without(&["done"]);
-        assert_eq!(query.encoded(), "status=failed&user=user_1");
+        assert_eq!(query.encoded(), "status=failed&clerk_id=user_1");
         assert_eq!(
             query.with("status", "stale").on("/events"),
-            "/events?user=user_1&status=stale"
+            "/events?clerk_id=user_1&status=stale"
         );
         assert!(query.is_narrow());
         let cursor = PageQuery::read("cursor=e.1.msg_1").unwrap();

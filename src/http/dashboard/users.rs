@@ -32,7 +32,10 @@ pub async fn list(
     let now = now();
     let query = PageQuery::read(request.query_string())?;
     let (filter, page_of_list) = query.users()?;
-    let listing = admin.store.users(&filter, &page_of_list).await?;
+    let listing = admin
+        .store
+        .users_without_data(&filter, &page_of_list)
+        .await?;
     let people = listing.rows.iter().map(|user| Person::of(user, now));
     let pages = Pages::of(&page_of_list, listing.next, &query, "/users");
     Ok(page(&UsersPage {

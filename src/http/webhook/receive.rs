@@ -61,7 +61,7 @@ pub struct Answer<'a> {
     event_id: &'a str,
     /// The type of an event that is ignored.
     #[serde(skip_serializing_if = "Option::is_none")]
-    r#type: Option<&'a str>,
+    event_type: Option<&'a str>,
 }
 
 /// A delivery of Clerk's, signed by Svix: 200 only once the queue has the event on disk.
@@ -161,13 +161,13 @@ async fn queue(
     event: SignedEvent,
 ) -> Result<(WebhookResult, HttpResponse), Problem> {
     let (id, received_at) = (event.id().clone(), event.received_at());
-    let answer = |status, r#type: Option<&str>| {
+    let answer = |status, event_type: Option<&str>| {
         let event_id = id.as_str();
         metrics::event_received(received_at.ms());
         HttpResponse::Ok().json(Answer {
             status,
             event_id,
-            r#type,
+            event_type,
         })
     };
     let ignored = match event.event_type() {

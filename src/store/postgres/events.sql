@@ -6,6 +6,7 @@ select <event>, null::bytea as payload
    and ($2::text is null or event_type = $2::text)
    and ($3::text is null or clerk_id = $3::text)
    and ($9::text is null or error_code = $9::text)
+   and ($10::text[] is null or event_id = any ($10::text[]))
    and ($4::timestamptz is null or received_at >= $4::timestamptz)
    and ($5::timestamptz is null or received_at < $5::timestamptz)
    -- Where the page before ended.

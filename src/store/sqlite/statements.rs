@@ -32,10 +32,12 @@ statement! {
     EVENTS_BY_CODE = include_str!("events_by_code.sql");
     EVENTS_BY_STATUS = include_str!("events_by_status.sql");
     EVENTS_BY_TYPE = include_str!("events_by_type.sql");
+    EVENTS_OF_IDS = include_str!("events_of_ids.sql");
     EVENTS_OF_USER = include_str!("events_of_user.sql");
     ROWS_BEFORE = include_str!("rows_before.sql");
     USERS_BY_EMAIL = include_str!("users_by_email.sql");
     USERS_BY_EXTERNAL_ID = include_str!("users_by_external_id.sql");
+    USERS_BY_IDS = include_str!("users_by_ids.sql");
     USERS_BY_PHONE = include_str!("users_by_phone.sql");
     USERS_BY_USERNAME = include_str!("users_by_username.sql");
     USERS_DELETED = include_str!("users_deleted.sql");
@@ -45,6 +47,7 @@ statement! {
 /// the parts that this order leaves to it.
 pub fn users(filter: &UserFilter) -> SqlStr {
     let statement = match filter {
+        UserFilter { ids: Some(_), .. } => &USERS_BY_IDS,
         UserFilter { email: Some(_), .. } => &USERS_BY_EMAIL,
         UserFilter { phone: Some(_), .. } => &USERS_BY_PHONE,
         UserFilter {
@@ -69,6 +72,7 @@ const USUAL_TYPE: &str = "user.updated";
 /// The same for events.
 pub fn events(filter: &EventFilter) -> SqlStr {
     let statement = match filter {
+        EventFilter { ids: Some(_), .. } => &EVENTS_OF_IDS,
         EventFilter {
             clerk_id: Some(_), ..
         } => &EVENTS_OF_USER,

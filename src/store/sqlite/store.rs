@@ -370,7 +370,12 @@ impl Store {
                 Bind::Boolean(value) => query.bind(*value),
                 Bind::Integer(number) => query.bind(*number),
                 Bind::Time(time) => query.bind(time.map(Timestamp::ms)),
-                Bind::Texts(texts) => query.bind(apply::json(texts.iter().copied())),
+                Bind::Texts(texts) => {
+                    let json = texts
+                        .as_ref()
+                        .map(|texts| apply::json(texts.iter().copied()));
+                    query.bind(json)
+                }
             };
         }
         let rows = query.fetch_all(&self.readers).await;

@@ -1,5 +1,5 @@
 -- Users by email, by its index. Parts of the filter that lead to a row less surely are not asked for where they are null.
-select <row>
+select <listed>, case when ?9 then data end as data
   from users
  where coalesce(folded ->> '$.email', lower(email)) = ?1
    and (?2 is null or phone = ?2)

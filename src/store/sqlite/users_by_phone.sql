@@ -1,5 +1,5 @@
 -- Users by phone, by its index. Parts of the filter that lead to a row less surely are not asked for where they are null.
-select <row>
+select <listed>, case when ?9 then data end as data
   from users
  where phone = ?2
    and (?3 is null or username = ?3)

@@ -1,5 +1,5 @@
 -- Users by username, by its index.
-select <row>
+select <listed>, case when ?9 then data end as data
   from users
  where username = ?3
    and (?5 is null or (deleted_at is not null) = ?5)

@@ -50,7 +50,7 @@ fn case(name: &'static str, sql: &'static str, values: impl Into<String>) -> Cas
 
 /// email, phone, username, external_id, deleted, and where the page before ended.
 fn by(name: &'static str, values: &str) -> Case {
-    case(name, USERS, format!("{values}, 51"))
+    case(name, USERS, format!("{values}, 51, null, false"))
 }
 
 /// The two queries of a search: first whether the term is common, then the users.
@@ -62,8 +62,9 @@ fn search(
 ) -> [Case; 2] {
     // One in a hundred, as 10,000 of a million are.
     let common_from = users / 100;
-    let values_of_users =
-        format!("null, null, null, null, null, null, 51, '{q}', '{q}', '{phone}', {first}, {last}");
+    let values_of_users = format!(
+        "null, null, null, null, null, null, 51, null, false, '{q}', '{q}', '{phone}', {first}, {last}"
+    );
     let (sql, asked) = if is_common {
         (SEARCH_IN_ORDER, values_of_users)
     } else {
@@ -82,7 +83,7 @@ fn search(
 
 /// status, type, user, since, until, and where the page before ended.
 fn events(name: &'static str, values: &str) -> Case {
-    case(name, EVENTS, format!("{values}, 51, null"))
+    case(name, EVENTS, format!("{values}, 51, null, null"))
 }
 
 /// Failed events of one code, within bounds of time or not.
@@ -90,7 +91,7 @@ fn of_code(name: &'static str, bounds: &str, code: &str) -> Case {
     case(
         name,
         EVENTS,
-        format!("'failed', null, null, {bounds}, null, null, 51, '{code}'"),
+        format!("'failed', null, null, {bounds}, null, null, 51, '{code}', null"),
     )
 }
 
@@ -118,6 +119,11 @@ fn of_users() -> Vec<Case> {
             "docs/sql.md: who can sign in",
             "select * from clerk.active_users order by clerk_id desc limit 50",
             "",
+        ),
+        case(
+            "ids",
+            USERS,
+            "null, null, null, null, null, null, 51, array['user_0000007', 'user_0100007'], false",
         ),
         case(
             "one user",
@@ -182,24 +188,27 @@ fn of_events() -> Vec<Case> {
             "'discarded', null, null, null, null, null, null",
         ),
         events(
-            "type=user.updated",
+            "event_type=user.updated",
             "null, 'user.updated', null, null, null, null, null",
         ),
         events(
-            "type=user.created",
+            "event_type=user.created",
             "null, 'user.created', null, null, null, null, null",
         ),
         events(
-            "type=user.unreadable, 1 of 100,000",
+            "event_type=user.unreadable, 1 of 100,000",
             "null, 'user.unreadable', null, null, null, null, null",
         ),
         events(
             "a type that there is not",
             "null, 'no.such', null, null, null, null, null",
         ),
-        events("user", "null, null, 'user_0000007', null, null, null, null"),
         events(
-            "a user that there is not",
+            "clerk_id",
+            "null, null, 'user_0000007', null, null, null, null",
+        ),
+        events(
+            "a clerk_id that there is not",
             "null, null, 'user_none', null, null, null, null",
         ),
         events(
@@ -207,15 +216,15 @@ fn of_events() -> Vec<Case> {
             &format!("null, null, null, {day}, null, null"),
         ),
         events(
-            "status=applied and type=user.deleted",
+            "status=applied and event_type=user.deleted",
             "'applied', 'user.deleted', null, null, null, null, null",
         ),
         events(
-            "status=stale and type=user.deleted",
+            "status=stale and event_type=user.deleted",
             "'stale', 'user.deleted', null, null, null, null, null",
         ),
         events(
-            "status=failed, type and user",
+            "status=failed, event_type and clerk_id",
             "'failed', 'user.updated', 'user_0000007', null, null, null, null",
         ),
         events(
@@ -227,11 +236,11 @@ fn of_events() -> Vec<Case> {
             &format!("'discarded', null, null, {day}, null, null"),
         ),
         events(
-            "type=user.deleted, since and until",
+            "event_type=user.deleted, since and until",
             &format!("null, 'user.deleted', null, {day}, null, null"),
         ),
         events(
-            "user, since and until",
+            "clerk_id, since and until",
             &format!("null, null, 'user_0000007', {day}, null, null"),
         ),
         events(
@@ -245,6 +254,11 @@ fn of_events() -> Vec<Case> {
         of_code("error_code", "null, null", "unstorable"),
         of_code("a code that there is not", "null, null", "no_such"),
         of_code("error_code, since and until", day, "unstorable"),
+        case(
+            "ids of events",
+            EVENTS,
+            "null, null, null, null, null, null, null, 51, null, array['msg_7', 'msg_8']",
+        ),
         case(
             "one event",
             include_str!("../../../src/store/postgres/event.sql"),

@@ -219,6 +219,14 @@ async fn every_look_up_finds_its_index() {
             "users_external_id (external_id=?)",
         ),
         (
+            include_str!("../../../src/store/sqlite/users_by_ids.sql"),
+            "sqlite_autoindex_users_1 (clerk_id=?)",
+        ),
+        (
+            include_str!("../../../src/store/sqlite/events_of_ids.sql"),
+            "sqlite_autoindex_events_1 (event_id=?)",
+        ),
+        (
             include_str!("../../../src/store/sqlite/users.sql"),
             "sqlite_autoindex_users_1 (clerk_id<?)",
         ),

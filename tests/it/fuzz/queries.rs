@@ -17,10 +17,10 @@ const MARKER: &str = "zqzqzqzq";
 /// Longest text of a refusal, in bytes.
 const REFUSAL_MAX: usize = 200;
 
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 16] = [
     "status",
-    "type",
-    "user",
+    "event_type",
+    "clerk_id",
     "since",
     "until",
     "limit",
@@ -30,6 +30,11 @@ const NAMES: [&str; 12] = [
     "username",
     "external_id",
     "deleted",
+    "ids",
+    "fields",
+    // Older names.
+    "type",
+    "user",
 ];
 
 fn name() -> impl Strategy<Value = String> {
@@ -52,6 +57,7 @@ fn value() -> impl Strategy<Value = String> {
         "15m",
         "e.5.msg_1",
         "u.user_1",
+        "clerk_id,event_id",
     ];
     let wrong = vec![
         "501",

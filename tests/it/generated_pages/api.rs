@@ -158,6 +158,8 @@ fn route(name: &str, operation: &Value) -> String {
             let mut content = response["content"].as_object().unwrap().values();
             let kind = kind(&content.next().unwrap()["schema"]);
             writeln!(page, "- **200:** {kind}. {about}").unwrap();
+        } else if status == "304" {
+            writeln!(page, "- **304:** {about}").unwrap();
         } else {
             problems.push(format!("{status} {}", with_links(&about)));
         }

@@ -146,10 +146,10 @@ async fn a_failed_event_is_found_and_replayed(place: Place) {
     app.settled("msg_2").await;
 
     let found = get(&app, "/api/events?status=failed").await;
-    assert_eq!(ids(&found, "events", "event_id"), ["msg_1"]);
-    assert_eq!(found.body["events"][0]["error_code"], "delivery_limit");
+    assert_eq!(ids(&found, "data", "event_id"), ["msg_1"]);
+    assert_eq!(found.body["data"][0]["error_code"], "delivery_limit");
     assert!(
-        found.body["events"][0].get("payload").is_none(),
+        found.body["data"][0].get("payload").is_none(),
         "a list has no payloads"
     );
     let shown = get(&app, "/api/events/msg_1").await;
@@ -188,20 +188,22 @@ async fn a_failed_event_is_found_and_replayed(place: Place) {
         "msg_1"
     );
     let found = get(&app, "/api/users?deleted=false&limit=1").await;
-    assert_eq!(ids(&found, "users", "clerk_id"), ["user_2"]);
+    assert_eq!(ids(&found, "data", "clerk_id"), ["user_2"]);
     let next = format!(
         "/api/users?limit=1&cursor={}",
         found.body["next"].as_str().unwrap()
     );
     let found = get(&app, &next).await;
     assert_eq!(
-        (ids(&found, "users", "clerk_id"), &found.body["next"]),
+        (ids(&found, "data", "clerk_id"), &found.body["next"]),
         (vec!["user_1".into()], &Value::Null)
     );
 
     let again = post(&app, "/api/events/msg_1/replay", json!({})).await;
-    assert_eq!((again.status, again.code()), (400, "invalid_request"));
+    assert_eq!((again.status, again.code()), (409, "not_failed"));
     assert!(again.body["detail"].as_str().unwrap().contains("applied"));
+    let again = post(&app, "/api/events/msg_1/discard", json!({})).await;
+    assert_eq!((again.status, again.code()), (409, "not_failed"));
     assert!(app.stop().success());
 }
 
@@ -227,11 +229,11 @@ async fn many_events_are_replayed_or_discarded_by_filter_in_portions() {
     let some = post(
         &app,
         "/api/events/replay",
-        json!({"user": "user_0", "limit": 3}),
+        json!({"clerk_id": "user_0", "limit": 3}),
     )
     .await;
     assert_eq!(some.body["replayed"], 3);
-    let rest = json!({"user": "user_0", "limit": 3, "cursor": some.body["next"]});
+    let rest = json!({"clerk_id": "user_0", "limit": 3, "cursor": some.body["next"]});
     let rest = post(&app, "/api/events/replay", rest).await;
     assert_eq!(
         (&rest.body["replayed"], rest.body.get("next")),
@@ -250,7 +252,7 @@ async fn many_events_are_replayed_or_discarded_by_filter_in_portions() {
     let tried = post(
         &app,
         "/api/events/discard",
-        json!({"user": "user_1", "dry_run": true}),
+        json!({"clerk_id": "user_1", "dry_run": true}),
     )
     .await;
     assert_eq!(
@@ -260,12 +262,12 @@ async fn many_events_are_replayed_or_discarded_by_filter_in_portions() {
     let discarded = post(&app, "/api/events/msg_1/discard", json!({})).await;
     assert_eq!(discarded.body["discarded"], 1);
     assert_eq!(app.event("msg_1").await.unwrap().status, Status::Discarded);
-    let discarded = post(&app, "/api/events/discard", json!({"user": "user_1"})).await;
+    let discarded = post(&app, "/api/events/discard", json!({"clerk_id": "user_1"})).await;
     assert_eq!(discarded.body["discarded"], 2);
     assert_eq!(
         ids(
             &get(&app, "/api/events?status=failed").await,
-            "events",
+            "data",
             "event_id"
         ),
         [""; 0]
@@ -296,7 +298,7 @@ async fn a_request_without_a_selection_is_rejected() {
             json!({"all": false}),
             json!({"ids": []}),
             json!({"ids": ["msg_0"], "all": true}),
-            json!({"type": ""}),
+            json!({"event_type": ""}),
             json!({"typ": "user.updated"}),
         ] {
             let answer = post(&app, path, body.clone()).await;
@@ -331,7 +333,7 @@ async fn a_request_without_a_selection_is_rejected() {
         ("/api/events/msg_1/replay?x", json!({})),
         (
             "/api/events/msg_1/discard",
-            json!({"ids": ["msg_2"], "type": "user.deleted"}),
+            json!({"ids": ["msg_2"], "event_type": "user.deleted"}),
         ),
         ("/api/events/msg_1/replay", json!({"all": true})),
     ] {
@@ -430,7 +432,7 @@ async fn an_error_names_what_is_wrong_or_unknown() {
             "{body}"
         );
     }
-    let huge = json!({"user": "x".repeat(70_000)});
+    let huge = json!({"clerk_id": "x".repeat(70_000)});
     assert_eq!(
         post(&app, "/api/events/replay", huge).await.code(),
         "body_too_large"

@@ -144,13 +144,13 @@ async fn text_from_outside_stays_text() {
         ["name", "text", "type", "time", "bidi"].map(|event| format!("/events/msg_{event}")),
     );
     let asked = format!(
-        "/events?user={}&error_code=%22%3E%3Cscript%3E",
+        "/events?clerk_id={}&error_code=%22%3E%3Cscript%3E",
         urlencoded(HOSTILE)
     );
     paths.extend([
         asked,
         format!("/users?q={}", urlencoded(HOSTILE)),
-        format!("/events/discard?user={}", urlencoded(HOSTILE)),
+        format!("/events/discard?clerk_id={}", urlencoded(HOSTILE)),
     ]);
     for path in paths {
         let page = visitor.get(&path).await;
@@ -168,7 +168,10 @@ async fn text_from_outside_stays_text() {
     }
     // A form sends back what it was given.
     let asked = visitor
-        .get(&format!("/events?user={}", urlencoded("user_\u{202e}4")))
+        .get(&format!(
+            "/events?clerk_id={}",
+            urlencoded("user_\u{202e}4")
+        ))
         .await
         .body;
     assert!(asked.contains("value=\"user_&#8238;4\""), "{asked}");
@@ -392,7 +395,9 @@ async fn a_bulk_action_takes_the_events_of_its_preview() {
         .collect();
     fail(&app.store, &events).await;
     let mut visitor = log_in(&app).await;
-    let preview = visitor.get("/events/discard?user=user_1&since=7000d").await;
+    let preview = visitor
+        .get("/events/discard?clerk_id=user_1&since=7000d")
+        .await;
     assert!(
         preview.text().contains("Discard 3 events?"),
         "{}",
@@ -433,7 +438,7 @@ async fn a_bulk_action_takes_the_events_of_its_preview() {
         "it came later"
     );
 
-    let preview = visitor.get("/events/replay?user=user_0").await;
+    let preview = visitor.get("/events/replay?clerk_id=user_0").await;
     let said = preview.text();
     assert!(
         said.contains("Replay 4 events?") && said.contains("4 would be applied"),
@@ -464,7 +469,7 @@ async fn a_bulk_action_takes_the_events_of_its_preview() {
         "a set without an end in time is refused: {}",
         open.body
     );
-    let nothing = visitor.get("/events/discard?type=user.created").await;
+    let nothing = visitor.get("/events/discard?event_type=user.created").await;
     assert!(
         nothing.text().contains("No failed event matches"),
         "{}",

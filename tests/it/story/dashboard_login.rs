@@ -41,12 +41,12 @@ async fn a_visitor_is_redirected_to_the_login_and_back() {
     let app = serve(&place).await;
     let mut visitor = Visitor::of(&app);
     assert_eq!(visitor.get("/").await.location(), "/login");
-    let page = visitor.get("/events?status=failed&user=a%26b").await;
+    let page = visitor.get("/events?status=failed&clerk_id=a%26b").await;
     assert_eq!(
         (page.status, page.location()),
         (
             303,
-            "/login?next=%2Fevents%3Fstatus%3Dfailed%26user%3Da%2526b"
+            "/login?next=%2Fevents%3Fstatus%3Dfailed%26clerk_id%3Da%2526b"
         )
     );
     assert_guarded(&page);
@@ -103,11 +103,11 @@ async fn a_link_on_another_site_leads_to_the_page() {
     let app = serve(&place).await;
     let mut visitor = Visitor::of(&app);
     visitor.set("sec-fetch-site", "cross-site");
-    let page = visitor.get("/events?user=\"><script>").await;
+    let page = visitor.get("/events?clerk_id=\"><script>").await;
     assert_eq!(page.status, 200);
     assert!(
         page.body
-            .contains("http-equiv=\"refresh\" content=\"0; url=/events?user="),
+            .contains("http-equiv=\"refresh\" content=\"0; url=/events?clerk_id="),
         "{}",
         page.body
     );

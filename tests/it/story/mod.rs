@@ -1,6 +1,7 @@
 //! What a user does and sees, with the real program.
 
 mod api;
+mod api_forms;
 mod backfill;
 mod backlog;
 mod broker_refuses;
@@ -32,6 +33,7 @@ mod outage;
 mod poison;
 mod policies;
 mod poolers;
+mod read_token;
 mod readiness;
 mod reconcile;
 mod replay;

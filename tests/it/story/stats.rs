@@ -141,8 +141,8 @@ async fn a_user_is_found_by_the_beginning_of_a_name_and_the_history_says_why() {
     )
     .await;
     let found = get(&app, "/api/users?q=MSG_ada").await.body;
-    assert_eq!(found["users"][0]["clerk_id"], "user_1");
-    assert_eq!(get(&app, "/api/users?q=ada").await.body["users"], json!([]));
+    assert_eq!(found["data"][0]["clerk_id"], "user_1");
+    assert_eq!(get(&app, "/api/users?q=ada").await.body["data"], json!([]));
 
     let first = get(&app, "/api/users/user_1/history?limit=2").await.body;
     let summary = |row: &Value| {
@@ -158,7 +158,7 @@ async fn a_user_is_found_by_the_beginning_of_a_name_and_the_history_says_why() {
             row["changed"].clone(),
         )
     };
-    let rows: Vec<_> = first["history"]
+    let rows: Vec<_> = first["data"]
         .as_array()
         .unwrap()
         .iter()
@@ -182,7 +182,7 @@ async fn a_user_is_found_by_the_beginning_of_a_name_and_the_history_says_why() {
         ]
     );
     assert!(
-        first["history"][0]["why"]
+        first["data"][0]["why"]
             .as_str()
             .unwrap()
             .contains("a newer version was there, of msg_Ada2")
@@ -193,16 +193,13 @@ async fn a_user_is_found_by_the_beginning_of_a_name_and_the_history_says_why() {
     );
     let rest = get(&app, &rest).await.body;
     assert_eq!(
-        (&rest["history"][0]["event_id"], &rest["next"]),
+        (&rest["data"][0]["event_id"], &rest["next"]),
         (&json!("msg_Ada1"), &Value::Null)
     );
 
     // A user of whom there is nothing but an event that failed.
     fail(&app.store, &[update("msg_9", "user_9", 1)]).await;
     let failed = get(&app, "/api/users/user_9/history").await.body;
-    assert_eq!(
-        failed["history"][0]["why"],
-        "delivery_limit: made by a test"
-    );
+    assert_eq!(failed["data"][0]["why"], "delivery_limit: made by a test");
     assert_eq!(app.event("msg_9").await.unwrap().status, Status::Failed);
 }

@@ -77,6 +77,7 @@ pub(super) async fn users_are_found_by_every_filter(place: Place) {
     );
     // Every part counts, whichever of them has led to the row.
     let all = |name: &str, n: usize| UserFilter {
+        ids: None,
         email: Some(format!("{name}@example.com")),
         phone: Some(format!("+1202555010{n}")),
         username: Some(name.into()),
@@ -128,6 +129,58 @@ pub(super) async fn users_are_found_by_every_filter(place: Place) {
         .await,
         no_user
     );
+    // A list of IDs is a part like the others; one without a row is left out.
+    let ids = |ids: &[&str]| UserFilter {
+        ids: Some(ids.iter().map(|id| (*id).to_owned()).collect()),
+        ..none()
+    };
+    assert_eq!(
+        found(ids(&["user_1", "user_9", "user_3", "user_1"])).await,
+        ["user_3", "user_1"]
+    );
+    assert_eq!(found(ids(&["user_9"])).await, no_user);
+    for other in [
+        UserFilter {
+            deleted: Some(false),
+            ..none()
+        },
+        UserFilter {
+            email: Some("Ada@example.com".into()),
+            ..none()
+        },
+        UserFilter {
+            q: Some("ada".into()),
+            ..none()
+        },
+    ] {
+        let filter = UserFilter {
+            ids: Some(vec!["user_1".into(), "user_3".into()]),
+            ..other
+        };
+        assert_eq!(found(filter.clone()).await, ["user_1"], "{filter:?}");
+        let filter = UserFilter {
+            ids: Some(vec!["user_2".into(), "user_3".into()]),
+            ..filter
+        };
+        let expected: &[&str] = if filter.deleted == Some(false) {
+            &["user_2"]
+        } else {
+            &[]
+        };
+        assert_eq!(found(filter).await, expected);
+    }
+    for filter in [none(), ids(&["user_1"]), all("Bob", 2)] {
+        let whole = store.users(&filter, &page(10)).await.unwrap().rows;
+        let without = store.users_without_data(&filter, &page(10)).await.unwrap();
+        assert!(whole.iter().any(|user| user.data.is_some()));
+        assert!(without.rows.iter().all(|user| user.data.is_none()));
+        let names = |rows: &[TableRow]| {
+            rows.iter()
+                .map(|row| row.clerk_id.clone())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(names(&whole), names(&without.rows));
+    }
 }
 
 pub(super) async fn pages_neither_skip_nor_repeat_while_rows_come(place: Place) {
@@ -192,6 +245,16 @@ pub(super) async fn events_are_found_by_every_filter(place: Place) {
             .collect()
     };
     let none = EventFilter::default;
+    let ids = |ids: &[&str]| EventFilter {
+        ids: Some(ids.iter().map(|id| EventId::new(id).unwrap()).collect()),
+        ..none()
+    };
+    assert_eq!(found(ids(&["msg_2", "msg_9x", "msg_3"])).await.len(), 2);
+    let failed = EventFilter {
+        status: Some(Status::Failed),
+        ..ids(&["msg_2", "msg_3"])
+    };
+    assert_eq!(found(failed).await, ["msg_3"]);
     assert_eq!(
         found(EventFilter {
             status: Some(Status::Failed),
