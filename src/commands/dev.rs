@@ -105,7 +105,8 @@ async fn show_demo(config: &Config, store: &Store, url: &str) -> Option<Demo> {
             .map_err(|fault| anyhow!("the signing secret {fault}"))?;
         let sender = Sender::new(url.parse()?, secret, 1)?;
         let base = url.replace(http::WEBHOOK_PATH, http::DASHBOARD_PATH);
-        demo::run(&sender, store, &base).await
+        // It is large.
+        Box::pin(demo::run(&sender, store, &base)).await
     };
     run.await
         .inspect_err(|error| {
