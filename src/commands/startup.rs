@@ -39,14 +39,22 @@ pub fn of_service(service: &Service, config: &Config, role: Role) {
         dashboard,
         "started"
     );
+    let users = (config.is_default_store && role != Role::Receiver).then(|| {
+        format!(
+            "DATABASE_URL is not set: users go to SQLite in {}",
+            service.store.place()
+        )
+    });
     // At a terminal a person sees where the files are.
-    if let Some(files) = files(config, role)
-        && !std::io::stderr().is_terminal()
-    {
-        warn!(
-            files,
-            "keep DATA_DIR on a disk that stays: a container's own disk is deleted with it. For servers set DATABASE_URL and AMQP_URL"
-        );
+    match files(config, role).filter(|_| !std::io::stderr().is_terminal()) {
+        None => users.into_iter().for_each(|users| warn!("{users}")),
+        Some(files) => {
+            let users = users.map(|users| format!("{users}; ")).unwrap_or_default();
+            warn!(
+                files,
+                "{users}keep DATA_DIR on a disk that stays: a container's own disk is deleted with it. For servers set DATABASE_URL and AMQP_URL"
+            );
+        }
     }
 }
 

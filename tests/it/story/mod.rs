@@ -14,6 +14,7 @@ mod dead_letters;
 mod denied;
 mod embedded_files;
 mod erasure;
+mod first_start;
 mod history;
 mod hostile;
 mod kill;
