@@ -213,8 +213,8 @@ pub struct Document<'a> {
     detail: &'a str,
     #[schema(schema_with = code_schema)]
     code: &'static str,
-    /// The parameter, or the field of the body, that is wrong; absent if it is none of the
-    /// route's.
+    /// The parameter, the header of a delivery, or the field of the body, that is wrong; absent
+    /// if it is none of the route's.
     #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     param: Option<&'a str>,
@@ -292,7 +292,12 @@ impl From<SignatureError> for Problem {
             SignatureError::TimestampOutOfTolerance(_) => Code::TimestampOutOfTolerance,
             SignatureError::InvalidSignature => Code::InvalidSignature,
         };
-        Self::new(code, error.to_string())
+        let header = match error {
+            SignatureError::MissingHeader(part) | SignatureError::InvalidHeader(part, _) => part,
+            SignatureError::TimestampOutOfTolerance(_) => "timestamp",
+            SignatureError::InvalidSignature => return Self::new(code, error.to_string()),
+        };
+        Self::new(code, error.to_string()).about(format!("svix-{header}"))
     }
 }
 

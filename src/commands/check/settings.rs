@@ -34,6 +34,14 @@ pub fn of(config: &Config, errors: &ConfigErrors, role: Role) -> Vec<Finding> {
             ),
         });
     }
+    if config.read_token.is_some() && role != Role::Receiver && !errors.concern(&["READ_TOKEN"]) {
+        let sees = if config.read_private {
+            "set; it sees everything (READ_PRIVATE)"
+        } else {
+            "set; it does not see private_metadata, data and payloads"
+        };
+        findings.push(ok("read_token", sees));
+    }
     if role != Role::Serve
         && !errors.concern(&["AMQP_URL"])
         && matches!(config.queue, queue::Options::Embedded(_))

@@ -128,7 +128,7 @@ pub fn events_and_fields(
             event_type: query.event_type,
             clerk_id: query.clerk_id,
             error_code: query.error_code,
-            ids: ids(query.ids, |id| EventId::new(id))?,
+            ids: ids(query.ids, EventId::new)?,
             since: time("since", query.since, now)?,
             until: time("until", query.until, now)?,
         };

@@ -184,6 +184,12 @@ async fn a_delivery_with_wrong_headers_is_rejected_with_its_code() {
                 && answer.body["detail"].is_string()
                 && answer.body["type"].is_string()
         );
+        let param = answer.body["param"].as_str();
+        assert_eq!(
+            param.is_some_and(|param| param.starts_with("svix-")),
+            code != "invalid_signature",
+            "case {number}: {param:?}"
+        );
     }
     only_good_ones_were_queued(&app, "msg_bad").await;
     let refusals = app

@@ -169,4 +169,14 @@ async fn every_wrong_setting_is_reported_at_once() {
     );
     assert!(none.one("signing_secrets").starts_with("fail: none is set"));
     assert!(none.one("admin_token").starts_with("note: not set"));
+    let reader = ("READ_TOKEN", "reads-and-does-nothing-else");
+    for (private, said) in [("false", "does not see"), ("true", "sees everything")] {
+        let found = check(&place, &[], &[reader, ("READ_PRIVATE", private)]).one("read_token");
+        assert!(
+            found.starts_with("ok: set; ") && found.contains(said),
+            "{found}"
+        );
+    }
+    let wrong = check(&place, &[], &[("READ_PRIVATE", "yes")]).one("configuration");
+    assert!(wrong.starts_with("fail: READ_PRIVATE "), "{wrong}");
 }
