@@ -60,7 +60,7 @@ impl Service {
     pub async fn start(config: &Config, role: Role, secrets: &Secrets) -> anyhow::Result<Self> {
         let is_receiver = role != Role::Worker;
         let is_worker = role != Role::Receiver;
-        // Before the port: whoever started it twice needs no other port.
+        // Before the port: a second start in one directory needs no other port.
         let lock = if has_files(config, is_worker) {
             Some(DirectoryLock::take(&config.data_dir)?)
         } else {

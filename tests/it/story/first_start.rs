@@ -158,7 +158,7 @@ async fn a_database_that_is_missing_is_to_be_created() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_role_that_may_not_create_the_schema_is_told_what_check_tells() {
+async fn a_role_that_may_not_create_the_schema_gets_the_remedy_of_check() {
     let place = Place::servers().await;
     let mut admin = place.database().connect().await;
     let role: String = sqlx::query_scalar("select current_database() || '_poor'")

@@ -44,6 +44,7 @@ mod row_security;
 mod samples;
 mod schema;
 mod schema_name;
+mod second_terminal;
 mod secrecy;
 mod send_outcomes;
 mod send_target;
