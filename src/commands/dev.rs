@@ -25,7 +25,7 @@ use crate::commands::send::{self, Dev, Sender};
 use crate::config::{Config, Environment, Flags};
 use crate::http::{self, AdminToken};
 use crate::private_file;
-use crate::store;
+use crate::store::{self, Store};
 use demo::Demo;
 
 #[derive(Debug, clap::Args)]
@@ -78,20 +78,44 @@ pub async fn run(args: DevArgs, flags: Flags, mut config: Config) -> anyhow::Res
         is_generated,
         token.as_ref(),
     ))?;
-    let base = url.replace(http::WEBHOOK_PATH, http::DASHBOARD_PATH);
-    let mut demo = None;
-    if args.demo {
-        let secret = SigningSecret::parse(&config.signing_secrets[0])
-            .map_err(|fault| anyhow!("the signing secret {fault}"))?;
-        let sender = Sender::new(url.parse()?, secret, 1)?;
-        demo = Some(demo::run(&sender, &service.store, &base).await?);
-    }
-    output::print(&next_steps(&config, &url, demo.as_ref(), token.is_some())?)?;
-    let ended = signals.until_the_end(&flags, &secrets).await;
+    let show = async {
+        let demo = match args.demo {
+            true => show_demo(&config, &service.store, &url).await,
+            false => None,
+        };
+        let steps = next_steps(&config, &url, demo.as_ref(), token.is_some());
+        steps.and_then(|steps| output::print(&steps))
+    };
+    // A signal ends the demo, too.
+    let ended = async {
+        tokio::select! {
+            ended = signals.until_the_end(&flags, &secrets) => return ended,
+            shown = show => shown?,
+        }
+        signals.until_the_end(&flags, &secrets).await
+    };
+    let ended = ended.await;
     drop(url_file);
     service.stop().await;
     ended?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Runs the demo. A fault of it does not end the server: it is printed.
+async fn show_demo(config: &Config, store: &Store, url: &str) -> Option<Demo> {
+    let run = async {
+        let secret = SigningSecret::parse(&config.signing_secrets[0])
+            .map_err(|fault| anyhow!("the signing secret {fault}"))?;
+        let sender = Sender::new(url.parse()?, secret, 1)?;
+        let base = url.replace(http::WEBHOOK_PATH, http::DASHBOARD_PATH);
+        // It is large.
+        Box::pin(demo::run(&sender, store, &base)).await
+    };
+    run.await
+        .inspect_err(|error| {
+            output::note(&format!("The demo broke off: {error:#}. `dev` goes on."));
+        })
+        .ok()
 }
 
 /// How many ports are tried.

@@ -17,21 +17,23 @@ use crate::store::{Store, StoreError};
 /// Longest wait without a line: a worker takes what is published in less.
 const SILENT_MAX: Duration = Duration::from_secs(3);
 
-/// Waits until each event was tried, or for `timeout`. Returns `None` after Ctrl-C.
+/// Waits until each event was tried, or for `timeout`. Returns the outcomes known until then, and
+/// how the wait ended: `None` after Ctrl-C.
 pub async fn wait(
     store: &Store,
     published: &[Published],
     timeout: Duration,
-) -> Result<Option<Vec<Outcome>>, StoreError> {
+) -> (Vec<Outcome>, Option<Result<(), StoreError>>) {
+    let mut outcomes = Vec::new();
     let bar = progress::bar(Some(published.len() as u64));
     let known = |count| bar.set_position(count);
-    let outcomes = tokio::select! {
-        outcomes = replay::outcomes(store, published, timeout, known) => Some(outcomes?),
+    let ended = tokio::select! {
+        ended = replay::outcomes(store, published, timeout, &mut outcomes, known) => Some(ended),
         never = note_waiting(&bar, published.len() as u64, timeout) => match never {},
         _ = tokio::signal::ctrl_c() => None,
     };
     bar.finish_and_clear();
-    Ok(outcomes)
+    (outcomes, ended)
 }
 
 /// Prints once, after a few seconds, what the command waits for.
@@ -109,12 +111,11 @@ pub fn of_counts(verb: &str, outcomes: &[Outcome]) -> String {
     if of(OutcomeStatus::Failed).next().is_some() {
         text += &format!("{ERRORS_PAGE} has every code, with what to do.\n");
     }
-    let waiting = of(OutcomeStatus::Waiting).count() as u64;
-    if waiting > 0 {
-        text += &format!(
-            "No worker took {} in time: see whether one runs (`clerk-sync check`). The queue keeps the others; `clerk-sync events list` shows their outcomes.\n",
-            format::count(waiting, "event")
-        );
-    }
     text
+}
+
+/// How many of them no worker has tried.
+pub fn waiting(outcomes: &[Outcome]) -> u64 {
+    let is_waiting = |outcome: &&Outcome| outcome.status == OutcomeStatus::Waiting;
+    outcomes.iter().filter(is_waiting).count() as u64
 }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::value_parser;
 use reqwest::Url;
@@ -26,6 +26,8 @@ use super::{outcomes, output, progress};
 use crate::clerk::{ClerkId, SigningSecret};
 use crate::clock::now;
 use crate::config::read_http_url;
+use crate::format;
+use crate::http::WEBHOOK_PATH;
 use crate::replay::{Outcome, Published};
 use crate::sample::{Fault, SampleType};
 use crate::shutdown::Shutdown;
@@ -219,48 +221,89 @@ pub async fn run(
         })?;
         print_reasons(&summary);
     }
-    let outcomes = match store {
-        Some(store) => Some(outcomes_of(&summary, &store, args.timeout).await?),
-        None => None,
+    let (outcomes, waited) = match store {
+        Some(store) => {
+            let (outcomes, waited) = outcomes_of(&summary, &store, args.timeout).await;
+            (Some(outcomes), waited)
+        }
+        None => (None, Ok(())),
     };
-    let is_done = summary.is_whole() && are_as_expected(outcomes.as_deref(), args.fault);
+    // With --wait, an event that clerk-sync never had is missing.
+    let foreign = if args.wait { summary.foreign() } else { 0 };
+    let is_done =
+        summary.is_whole() && foreign == 0 && are_as_expected(outcomes.as_deref(), args.fault);
+    let waiting = outcomes::waiting(outcomes.as_deref().unwrap_or_default());
     if args.json {
-        output::print_json_lines(&[Report { summary, outcomes }])?;
-        return Ok(success_if(is_done));
-    }
-    if let Some(outcomes) = outcomes.filter(|outcomes| !outcomes.is_empty()) {
+        output::print_json_lines(&[Report {
+            summary: &summary,
+            outcomes,
+        }])?;
+    } else if let Some(outcomes) = outcomes.filter(|outcomes| !outcomes.is_empty()) {
         let only = outcomes.iter().filter(|_| outcomes.len() == 1);
         let only: String = only
             .map(|outcome| outcomes::of_outcome(outcome, ""))
             .collect();
         output::print(&(only + &outcomes::of_counts("Sent", &outcomes)))?;
     }
-    if let Some(event) = single.filter(|_| summary.queued > 0) {
+    if foreign > 0 {
+        output::note(&of_foreign(foreign, &summary));
+    }
+    waited?;
+    if waiting > 0 {
+        output::note(&of_waiting(waiting, &hints));
+    }
+    if let Some(event) = single.filter(|_| !args.json && summary.queued > 0 && waiting == 0) {
         output::print(&where_to_look(event, args.fault.is_some(), &hints))?;
     }
     Ok(success_if(is_done))
 }
 
+/// What to check if another program accepted events that are waited for.
+fn of_foreign(foreign: u64, summary: &Summary) -> String {
+    let (foreign, sent) = (format::number(foreign), format::number(summary.sent));
+    let url = &summary.run.url;
+    format!(
+        "Not recorded: {foreign} of {sent} deliveries. What accepted them at {url} is not clerk-sync. Check --url: the path of clerk-sync is {WEBHOOK_PATH}."
+    )
+}
+
+/// What to check if no worker has recorded events in the database of this command.
+fn of_waiting(waiting: u64, hints: &Hints) -> String {
+    format!(
+        "No worker recorded {} in time in the database of this command. The server may use another one: `{}` shows which one this is, and how many events wait for a worker.",
+        format::count(waiting, "event"),
+        hints.command("check")
+    )
+}
+
 /// What `--json` prints.
 #[derive(Serialize)]
-struct Report {
+struct Report<'a> {
     #[serde(flatten)]
-    summary: Summary,
+    summary: &'a Summary,
     /// With `--wait`: one for each event.
     #[serde(skip_serializing_if = "Option::is_none")]
     outcomes: Option<Vec<Outcome>>,
 }
 
-/// Waits for the outcomes of the events that were queued.
+/// Waits for the outcomes of the events that were queued. Returns those known when the wait ended,
+/// and why it ended early.
 async fn outcomes_of(
     summary: &Summary,
     store: &Store,
     timeout: Duration,
-) -> anyhow::Result<Vec<Outcome>> {
+) -> (Vec<Outcome>, anyhow::Result<()>) {
     let published = summary.queued_ids.iter().cloned().map(Published::first);
-    let outcomes = outcomes::wait(store, &published.collect::<Vec<_>>(), timeout).await?;
+    let published: Vec<_> = published.collect();
+    let (outcomes, ended) = outcomes::wait(store, &published, timeout).await;
     store.close().await;
-    outcomes.context("stopped: the events are sent; see the outcomes with `clerk-sync events list`")
+    let ended = match ended {
+        Some(ended) => ended.map_err(Into::into),
+        None => Err(anyhow!(
+            "stopped: the events are sent; see the outcomes with `clerk-sync events list`"
+        )),
+    };
+    (outcomes, ended)
 }
 
 /// Whether every event has the outcome that it was sent for.

@@ -64,26 +64,28 @@ impl OutcomeStatus {
     }
 }
 
-/// Waits until each event was tried, or for `timeout`, and returns the outcomes in order. Calls
-/// `notify` with how many are known. Retries while the database is unavailable.
+/// Waits until each event was tried, or for `timeout`. Keeps the outcomes in `outcomes`, in order,
+/// so that a caller that stops it has those known until then; calls `notify` with how many are.
+/// Retries while the database is unavailable.
 ///
 /// # Errors
-/// Fails when an operator must fix the database first.
+/// Fails when an operator must fix the database first; `outcomes` has what was known until then.
 pub async fn outcomes(
     store: &Store,
     published: &[Published],
     timeout: Duration,
+    outcomes: &mut Vec<Outcome>,
     notify: impl Fn(u64),
-) -> Result<Vec<Outcome>, StoreError> {
+) -> Result<(), StoreError> {
     let deadline = Instant::now() + timeout;
-    let mut outcomes: Vec<_> = published.iter().map(waiting).collect();
+    *outcomes = published.iter().map(waiting).collect();
     loop {
         let waiting = outcomes.iter().zip(published).enumerate();
         let waiting = waiting.filter(|(_, (outcome, _))| outcome.status == OutcomeStatus::Waiting);
         let waiting: Vec<_> = waiting.map(|(at, (_, event))| (at, event)).collect();
         notify((published.len() - waiting.len()) as u64);
         if waiting.is_empty() || Instant::now() >= deadline {
-            return Ok(outcomes);
+            return Ok(());
         }
         for page in waiting.chunks(EVENTS_PER_QUERY.get() as usize) {
             let ids: Vec<_> = page

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 const RESULTS: &str = "benches/results";
 
-/// Figures of the summary, as written there, and what each is in the results.
+/// Figures of the summary, as written there with what follows, and what each is in the results.
 const SUMMARY: &[(&str, &str)] = &[
     ("10,370", "accept.rate"),
     ("4,814", "node.receiver.rate"),
@@ -16,14 +16,14 @@ const SUMMARY: &[(&str, &str)] = &[
     ("2,627", "node.inline.rate"),
     ("9,332", "drain.rate"),
     ("7,022", "embedded.drained"),
-    ("2.4", "latency.200.commit_p50_ms"),
-    ("23", "latency.200.commit_p99_ms"),
-    ("20", "memory.idle_mb"),
-    ("60", "memory.loaded_mb"),
-    ("114", "node.receiver.memory_mb"),
-    ("124", "node.queued.memory_mb"),
+    ("2.4 ms", "latency.200.commit_p50_ms"),
+    ("23 ms", "latency.200.commit_p99_ms"),
+    ("20 MB idle", "memory.idle_mb"),
+    ("60 MB at full load", "memory.loaded_mb"),
+    ("114 and", "node.receiver.memory_mb"),
+    ("124 MB", "node.queued.memory_mb"),
     ("12,939", "backfill.rate"),
-    ("24.7", "program.size_mb"),
+    ("24.7 MB", "program.size_mb"),
 ];
 
 /// Figures of README that are not in the summary.
@@ -58,8 +58,10 @@ fn number(cell: &str) -> f64 {
         .unwrap_or_else(|_| panic!("no number: {cell}"))
 }
 
-/// Whether a figure is written as it was measured, to as many digits as are written.
+/// Whether a figure is written as it was measured, to as many digits as are written. What follows
+/// the number is its unit.
 fn is_rounded(written: &str, measured: f64) -> bool {
+    let written = written.split(' ').next().unwrap();
     let decimals = written
         .split_once('.')
         .map_or(0, |(_, digits)| digits.len());

@@ -85,14 +85,11 @@ pub async fn run(args: ReplayArgs, config: &Config, store: &Store) -> anyhow::Re
     bar.finish_and_clear();
     queue.close().await;
     let published = published(done.replayed);
-    let outcomes = if args.wait && matches!(ended, Some(Ok(()))) {
-        let outcomes = outcomes::wait(store, &replayed, args.timeout).await?;
-        let Some(outcomes) = outcomes else {
-            bail!("stopped: {published}; see the outcomes with `clerk-sync events list`")
-        };
-        Some(outcomes)
+    let (outcomes, waited) = if args.wait && matches!(ended, Some(Ok(()))) {
+        let (outcomes, waited) = outcomes::wait(store, &replayed, args.timeout).await;
+        (Some(outcomes), waited)
     } else {
-        None
+        (None, Some(Ok(())))
     };
     let outcomes = outcomes.as_deref();
     if args.json {
@@ -112,12 +109,21 @@ pub async fn run(args: ReplayArgs, config: &Config, store: &Store) -> anyhow::Re
             Some(outcomes) => {
                 let lines = outcomes.iter();
                 let lines = lines.map(|outcome| outcomes::of_outcome(outcome, " again"));
-                lines.collect::<String>() + &outcomes::of_counts("Replayed", outcomes)
+                let counts = outcomes::of_counts("Replayed", outcomes);
+                let advice = match waited {
+                    Some(Ok(())) => of_waiting(outcomes::waiting(outcomes)),
+                    _ => String::new(),
+                };
+                lines.collect::<String>() + &counts + &advice
             }
             None => format!(
                 "{published}; see the outcomes with `clerk-sync events list`, or replay with --wait.\n"
             ),
         })?;
+    }
+    match waited {
+        Some(waited) => waited?,
+        None => bail!("stopped: {published}; see the outcomes with `clerk-sync events list`"),
     }
     Ok(success_if(
         !outcomes
@@ -126,6 +132,19 @@ pub async fn run(args: ReplayArgs, config: &Config, store: &Store) -> anyhow::Re
             .flatten()
             .any(|outcome| outcome.status.is_bad()),
     ))
+}
+
+/// What becomes of the events that no worker has tried.
+fn of_waiting(waiting: u64) -> String {
+    let (it, outcome) = match waiting {
+        0 => return String::new(),
+        1 => ("it", "its outcome"),
+        _ => ("them", "their outcomes"),
+    };
+    format!(
+        "No worker took {} in time: see whether one runs; `clerk-sync check` shows how many events wait. The queue keeps {it}; `clerk-sync events list` shows {outcome}.\n",
+        format::count(waiting, "event")
+    )
 }
 
 /// How many events are on the queue again.

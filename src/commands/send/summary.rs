@@ -222,6 +222,11 @@ impl Summary {
         self.accepted == self.planned
     }
 
+    /// How many deliveries a program accepted that is not clerk-sync.
+    pub fn foreign(&self) -> u64 {
+        self.accepted - self.queued - self.ignored
+    }
+
     /// The result for people: one line per number that is not zero.
     pub fn table(&self) -> String {
         let mut sent = number(self.sent);
@@ -234,13 +239,12 @@ impl Summary {
                 rows.push((name, format!("{}  {note}", number(count)).trim_end().into()));
             }
         };
-        let others = self.accepted - self.queued - self.ignored;
         row(
             "ignored",
             self.ignored,
             "not kept: only the events of users are",
         );
-        row("accepted", others, "2xx, but not by clerk-sync");
+        row("accepted", self.foreign(), "2xx, but not by clerk-sync");
         for refused in &self.refused {
             let note = format!("{} {}", refused.status, refused.code);
             row("refused", refused.count, &note);

@@ -1,37 +1,26 @@
-//! The rule that `dev --demo` sets in its file for a moment, so that the database refuses an event
-//! as an application's own constraint or trigger would.
+//! The rule by which the database refuses an event of `dev --demo`, as an application's own
+//! constraint or trigger would.
+//!
+//! It is made of temporary objects: they belong to the connection that writes and are never in the
+//! file. So the rule ends with its process, however that ends, and no other process has it.
 
-use sqlx::Connection;
+use sqlx::SqliteConnection;
 
-use super::store::Store;
-use crate::store::StoreError;
+use crate::clerk::ClerkId;
 
-/// A deleted user keeps the address, so a new account with it is refused. A trigger and no unique
-/// index: the rows that are there do not matter.
-const SET: &str = "create trigger demo_address_once before insert on users
-    when exists (select 1 from users where email = new.email and clerk_id <> new.clerk_id)
+/// The one account that is refused.
+const ACCOUNT: &str = "create temp table demo_account as select ? as clerk_id";
+
+/// A deleted user keeps the address. A trigger and no unique index: the rows that are there do not
+/// matter.
+const RULE: &str = "create temp trigger demo_address_once before insert on main.users
+    when new.clerk_id in (select clerk_id from temp.demo_account) and exists
+        (select 1 from main.users where email = new.email and clerk_id <> new.clerk_id)
     begin select raise(abort, 'the address is taken'); end";
 
-const REMOVE: &str = "drop trigger if exists demo_address_once";
-
-impl Store {
-    /// Sets the rule that no two rows of `users` have the same address, or removes it.
-    ///
-    /// # Errors
-    ///
-    /// If the file cannot be written.
-    pub async fn set_demo_rule(&self, is_set: bool) -> Result<(), StoreError> {
-        let mut connection = self.create().await?;
-        let statements = if is_set {
-            &[REMOVE, SET][..]
-        } else {
-            &[REMOVE]
-        };
-        for statement in statements {
-            let done = sqlx::query(*statement).execute(&mut connection).await;
-            done.map_err(|error| self.fault(error))?;
-        }
-        drop(connection.close().await);
-        Ok(())
-    }
+/// Makes this connection refuse the account if another row has its address.
+pub async fn set(connection: &mut SqliteConnection, account: &ClerkId) -> Result<(), sqlx::Error> {
+    let account = sqlx::query(ACCOUNT).bind(account.as_str());
+    account.execute(&mut *connection).await?;
+    sqlx::query(RULE).execute(connection).await.map(drop)
 }

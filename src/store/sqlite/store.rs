@@ -16,7 +16,7 @@ use sqlx::sqlite::{
 use sqlx::{ConnectOptions, Connection, SqlStr, Sqlite};
 use tokio::sync::Mutex;
 
-use super::{apply, error, lowercase, statements};
+use super::{apply, demo_rule, error, lowercase, statements};
 use crate::clerk::{ClerkId, EventId, Timestamp};
 use crate::clock::now;
 use crate::private_file;
@@ -60,12 +60,20 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub struct Store {
     path: PathBuf,
-    /// Opened at the first write, and again after it failed.
-    writer: Arc<Mutex<Option<SqliteConnection>>>,
+    writer: Arc<Mutex<Writer>>,
     /// Whether the last write failed, and was not rejected.
     is_failing: Arc<AtomicBool>,
     readers: SqlitePool,
     pub(in crate::store) keep: Keep,
+}
+
+/// What writes to the file.
+#[derive(Default)]
+struct Writer {
+    /// Opened at the first write, and again after it failed.
+    connection: Option<SqliteConnection>,
+    /// The account that each connection refuses, see [`demo_rule`].
+    refused: Option<ClerkId>,
 }
 
 impl Store {
@@ -103,7 +111,7 @@ impl Store {
 
     /// Opens the file, or creates it. Processes that create it at once fail to switch it to WAL,
     /// whatever the busy timeout, so they try again for as long.
-    pub(super) async fn create(&self) -> Result<SqliteConnection, StoreError> {
+    async fn create(&self) -> Result<SqliteConnection, StoreError> {
         self.make_private();
         let options = durable(connect_options(&self.path)).create_if_missing(true);
         let started = Instant::now();
@@ -290,15 +298,15 @@ impl Store {
         write: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, sqlx::Error>,
     ) -> Result<T, StoreError> {
         let mut writer = self.writer.lock().await;
-        if writer.is_none() {
-            let options = durable(connect_options(&self.path));
-            *writer = Some(options.connect().await.map_err(|error| self.fault(error))?);
+        if writer.connection.is_none() {
+            let opened = self.open_to_write(writer.refused.as_ref()).await;
+            writer.connection = Some(opened.map_err(|error| self.fault(error))?);
         }
-        let connection = writer.as_mut();
+        let connection = writer.connection.as_mut();
         let connection =
             connection.ok_or(StoreError::Unavailable("the file is not open".into()))?;
         let done = write(connection).await.map_err(|error| {
-            *writer = None;
+            writer.connection = None;
             self.fault(error)
         });
         let is_failing = matches!(
@@ -307,6 +315,28 @@ impl Store {
         );
         self.is_failing.store(is_failing, Ordering::Relaxed);
         done
+    }
+
+    async fn open_to_write(
+        &self,
+        refused: Option<&ClerkId>,
+    ) -> Result<SqliteConnection, sqlx::Error> {
+        let options = durable(connect_options(&self.path));
+        let mut connection = options.connect().await?;
+        if let Some(account) = refused {
+            demo_rule::set(&mut connection, account).await?;
+        }
+        Ok(connection)
+    }
+
+    /// Refuses this account if another row has its address, until this is called with `None`: for
+    /// `dev --demo`.
+    pub async fn set_demo_rule(&self, account: Option<&ClerkId>) {
+        let mut writer = self.writer.lock().await;
+        writer.refused = account.cloned();
+        // The next write opens another. The rule goes with its connection: that cannot fail, as a
+        // statement could.
+        writer.connection = None;
     }
 
     /// Checks that a write can be made. One is tried if the last one failed: a read does not show a
@@ -355,7 +385,7 @@ impl Store {
     /// See [`crate::store::Store::close`].
     pub async fn close(&self) {
         self.readers.close().await;
-        if let Some(connection) = self.writer.lock().await.take() {
+        if let Some(connection) = self.writer.lock().await.connection.take() {
             // Everything is committed; closing only tidies the files up.
             drop(connection.close().await);
         }

@@ -301,3 +301,51 @@ async fn every_look_up_finds_its_index() {
         );
     }
 }
+
+/// No other account meets the rule of `dev --demo`, no other process, and none that opens the file
+/// later.
+#[tokio::test]
+async fn the_rule_of_the_demo_is_for_its_own_account_in_its_own_process() {
+    let directory = TempDir::new();
+    let path = directory.path().join("users.db");
+    let options = store::sqlite::Options {
+        path: path.clone(),
+        keep: Keep::default(),
+    };
+    let demo = store::sqlite::Store::open(&options);
+    demo.migrate().await.unwrap();
+    // Every one of these accounts has one address.
+    let write = |id: &str, user: &str| {
+        let emails = r#"[{"id":"idn_1","email_address":"ada@example.com"}]"#;
+        let data = format!(
+            r#"{{"id":"{user}","updated_at":{EPOCH_MS},"primary_email_address_id":"idn_1","email_addresses":{emails}}}"#
+        );
+        let body = format!(r#"{{"data":{data},"timestamp":{EPOCH_MS},"type":"user.created"}}"#);
+        plan(&[event(id, body)])
+    };
+    demo.apply(&write("msg_1", "user_1")).await.unwrap();
+
+    let account = "user_o'brien";
+    demo.set_demo_rule(Some(&ClerkId::new(account).unwrap()))
+        .await;
+    // As often as it is tried: a connection that met an error is replaced.
+    for _ in 0..2 {
+        let refused = demo.apply(&write("msg_2", account)).await;
+        assert!(
+            matches!(&refused, Err(StoreError::Rejected { code, .. }) if code == "sqlite_1811"),
+            "{refused:?}"
+        );
+    }
+    demo.apply(&write("msg_3", "user_3")).await.unwrap();
+    let triggers = "select count(*) from sqlite_schema where type = 'trigger'";
+    let row = connect(&path).await.fetch_one(triggers).await.unwrap();
+    assert_eq!(row.get::<i64, _>(0), 0);
+    open(&path).apply(&write("msg_2", account)).await.unwrap();
+
+    let again = "user_o'hara";
+    demo.set_demo_rule(Some(&ClerkId::new(again).unwrap()))
+        .await;
+    assert!(demo.apply(&write("msg_4", again)).await.is_err());
+    demo.set_demo_rule(None).await;
+    demo.apply(&write("msg_4", again)).await.unwrap();
+}

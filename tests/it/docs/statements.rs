@@ -54,7 +54,7 @@ async fn every_statement_for_sqlite_runs() {
     let place = Place::embedded();
     fixture::fill(&place.store()).await;
     let file = format!("sqlite://{}/users.db", place.directory().display());
-    let mut faults = String::new();
+    let (mut faults, mut count) = (String::new(), 0);
     for page in page::all() {
         let options = SqliteConnectOptions::from_str(&file).unwrap();
         let mut connection = sqlx::SqliteConnection::connect_with(&options)
@@ -62,10 +62,12 @@ async fn every_statement_for_sqlite_runs() {
             .unwrap();
         let mut transaction = connection.begin().await.unwrap();
         let blocks = blocks(&page, "sql sqlite");
+        count += blocks.len();
         run::<Sqlite>(&mut transaction, &page, &blocks, &mut faults).await;
         transaction.rollback().await.unwrap();
     }
     assert!(faults.is_empty(), "\n{faults}");
+    assert!(count > 2, "{count} blocks were found");
 }
 
 fn blocks(page: &Page, language: &str) -> Vec<Block> {

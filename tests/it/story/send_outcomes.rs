@@ -1,8 +1,12 @@
 //! `send --wait` prints the outcome of each event, and `send --break` makes it a failure.
 
-use serde_json::Value;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::Child;
 
-use crate::support::app::{Place, SECRET};
+use serde_json::Value;
+use sqlx::Executor;
+
+use crate::support::app::{App, Place, SECRET};
 
 const CONFIGURED: (&str, &str) = ("CLERK_WEBHOOK_SIGNING_SECRET", SECRET);
 
@@ -124,9 +128,168 @@ async fn an_event_that_no_worker_takes_is_waited_for_no_longer_than_asked() {
     let (status, printed) = send(&place, &event, &[CONFIGURED]);
     assert_eq!(status, Some(1), "{printed}");
     assert!(
-        printed.contains("  waiting") && printed.contains("No worker took 1 event in time"),
+        printed.contains("  waiting\nSent 1 event: 1 waiting.\n")
+            && printed
+                .contains("No worker recorded 1 event in time in the database of this command.")
+            && printed.contains("The server may use another one")
+            && printed.contains("clerk-sync check`"),
         "{printed}"
     );
+    assert!(
+        !printed.contains("users show"),
+        "it is not there: {printed}"
+    );
+    assert!(receiver.stop().success());
+}
+
+/// The server works with one database, the command looks at another.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_in_another_database_is_reported_as_such() {
+    let (place, other) = (Place::servers().await, Place::servers().await);
+    other.succeed(&["migrate"]);
+    let app = place.serve().await;
+    let url = app.webhook_url();
+    let event = ["user.created", "--count", "2", "--wait", "--timeout", "1s"];
+    let event = [&event[..], &["--yes", "--url", &url]].concat();
+    let database = other.database().url();
+    let variables = [CONFIGURED, ("DATABASE_URL", database.as_str())];
+    let (status, printed) = send(&place, &event, &variables);
+    assert_eq!(status, Some(1), "{printed}");
+    assert!(
+        printed.contains("No worker recorded 2 events in time in the database of this command."),
+        "{printed}"
+    );
+    // What the sentence names shows it.
+    let mut check = place.command(&["check"]);
+    let checked = check.envs(variables).output().unwrap();
+    let checked = String::from_utf8(checked.stdout).unwrap();
+    let name = database.rsplit('/').next().unwrap().split('?').next();
+    assert!(checked.contains(name.unwrap()), "{name:?}: {checked}");
+    assert!(app.stop().success());
+}
+
+/// Says yes to everything, as a wrong URL may.
+fn start_a_foreign_server() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let mut reader = BufReader::new(stream);
+            let mut length = 0;
+            loop {
+                let mut line = String::new();
+                reader.read_line(&mut line).unwrap();
+                let line = line.trim().to_lowercase();
+                if let Some(value) = line.strip_prefix("content-length:") {
+                    length = value.trim().parse().unwrap();
+                }
+                if line.is_empty() {
+                    break;
+                }
+            }
+            reader.read_exact(&mut vec![0; length]).unwrap();
+            let answer = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok";
+            reader.into_inner().write_all(answer.as_bytes()).unwrap();
+        }
+    });
+    url
+}
+
+#[test]
+fn what_another_program_accepts_is_not_recorded() {
+    let place = Place::embedded();
+    place.succeed(&["migrate"]);
+    let url = start_a_foreign_server();
+    let target = ["--url", &url, "--secret", SECRET, "--yes"];
+    for (arguments, said) in [
+        (&["user.created"][..], "Not recorded: 1 of 1 deliveries."),
+        (
+            &["user.created", "--count", "5", "--break", "nul", "--json"],
+            "Not recorded: 5 of 5 deliveries.",
+        ),
+    ] {
+        let (status, printed) = send(&place, &[arguments, &target, &["--wait"]].concat(), &[]);
+        assert_eq!(status, Some(1), "{printed}");
+        assert!(
+            printed.contains(said) && printed.contains("Check --url"),
+            "{printed}"
+        );
+        // A load on any receiver is no fault.
+        let (status, printed) = send(&place, &[arguments, &target].concat(), &[]);
+        assert!(
+            status == Some(0) && !printed.contains("Not recorded"),
+            "{printed}"
+        );
+    }
+}
+
+/// `send --wait` of two events that no worker takes, once it waits.
+async fn start_to_wait(place: &Place, form: &[&str]) -> (App, Child) {
+    place.succeed(&["migrate"]);
+    let receiver = place.start(&["receiver"], &[CONFIGURED]).await;
+    let mut command = place.command(&["send", "user.created", "--count", "2", "--wait", "--yes"]);
+    command.args(["--url", &receiver.webhook_url()]).args(form);
+    let mut child = command.envs([CONFIGURED]).spawn().unwrap();
+    let stderr = child.stderr.as_mut().unwrap();
+    let mut lines = BufReader::new(stderr).lines().map(Result::unwrap);
+    assert!(lines.any(|line| line.starts_with("Waiting for a worker")));
+    (receiver, child)
+}
+
+/// The exit status, and what it printed on standard output and then on standard error.
+fn ended(child: Child) -> (Option<i32>, String, String) {
+    let output = child.wait_with_output().unwrap();
+    let [printed, error] =
+        [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+    (output.status.code(), printed, error)
+}
+
+fn assert_both_wait(printed: &str) {
+    let json: Value = serde_json::from_str(printed).unwrap_or_else(|_| panic!("{printed}"));
+    let outcomes = json["outcomes"].as_array().unwrap();
+    assert_eq!((&json["queued"], outcomes.len()), (&2.into(), 2));
+    assert!(
+        outcomes
+            .iter()
+            .all(|outcome| outcome["status"] == "waiting")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wait_that_is_stopped_still_reports_what_was_sent() {
+    for form in [&["--json"][..], &[]] {
+        let place = Place::servers().await;
+        let (receiver, child) = start_to_wait(&place, form).await;
+        let id = child.id().to_string();
+        let sent = std::process::Command::new("kill")
+            .args(["-INT", &id])
+            .status();
+        assert!(sent.unwrap().success());
+        let (status, printed, error) = ended(child);
+        assert_eq!(status, Some(1), "{error}");
+        assert!(error.contains("stopped: the events are sent"), "{error}");
+        assert!(!error.contains("in time"), "{error}");
+        if form.is_empty() {
+            assert!(printed.contains("Sent 2 events: 2 waiting."), "{printed}");
+        } else {
+            assert_both_wait(&printed);
+        }
+        assert!(receiver.stop().success());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_fails_during_the_wait_leaves_the_report_of_what_was_sent() {
+    let place = Place::servers().await;
+    let (receiver, child) = start_to_wait(&place, &["--json"]).await;
+    let mut connection = place.database().connect().await;
+    let rename = "alter table clerk.events rename to events_of_before";
+    connection.execute(rename).await.unwrap();
+    let (status, printed, error) = ended(child);
+    assert_eq!(status, Some(1), "{error}");
+    assert!(error.contains("clerk-sync migrate"), "{error}");
+    assert!(!error.contains("in time"), "{error}");
+    assert_both_wait(&printed);
     assert!(receiver.stop().success());
 }
 

@@ -1,8 +1,12 @@
 //! `dev` as a newcomer uses it.
 
-use std::process::Child;
+use std::process::{Child, Command, ExitStatus};
+use std::time::Instant;
+
+use sqlx::ConnectOptions;
 
 use super::*;
+use crate::support::app::DEADLINE;
 use crate::support::visitor::Visitor;
 
 /// `dev --demo`, and all that it prints until it waits.
@@ -13,27 +17,57 @@ struct Demo {
 }
 
 impl Demo {
+    /// Starts it, and reads until it has printed all.
     fn start() -> Self {
+        let demo = Self::start_with(&[], "/api/users");
+        assert!(demo.printed.contains("Try in another terminal"));
+        demo
+    }
+
+    /// Starts it, and reads up to the line that ends so.
+    fn start_with(variables: &[(&str, &str)], last: &str) -> Self {
         let place = Place::embedded();
         let mut child = place
             .command(&["dev", "--demo"])
             .env("LOG_FORMAT", "pretty")
+            .envs(variables.iter().copied())
             .spawn()
             .unwrap();
-        let mut printed = String::new();
         let stdout = BufReader::new(child.stdout.take().unwrap());
-        for line in stdout.lines() {
-            printed += &format!("{}\n", line.unwrap());
-            if printed.trim_end().ends_with("/api/users") {
-                break;
-            }
-        }
-        assert!(printed.contains("Try in another terminal"), "{printed}");
-        Self {
+        let mut demo = Self {
             place,
             child,
-            printed,
+            printed: String::new(),
+        };
+        let (sender, lines) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            for line in stdout.lines().map_while(Result::ok) {
+                // Read to its end, whether or not the test still looks.
+                let _ = sender.send(line);
+            }
+        });
+        let deadline = Instant::now() + DEADLINE;
+        while !demo.printed.trim_end().ends_with(last) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let line = lines.recv_timeout(left);
+            let line = line.unwrap_or_else(|error| panic!("{error}: {}", demo.printed));
+            demo.printed += &format!("{line}\n");
         }
+        demo
+    }
+
+    /// Sends a signal. The exit status it leads to.
+    async fn signal(&mut self, name: &str) -> ExitStatus {
+        let id = self.child.id().to_string();
+        let sent = Command::new("kill")
+            .args([&format!("-{name}"), &id])
+            .status();
+        assert!(sent.unwrap().success());
+        until("the program ends", async || {
+            self.child.try_wait().unwrap().is_some()
+        })
+        .await;
+        self.child.wait().unwrap()
     }
 
     fn line(&self, part: &str) -> &str {
@@ -49,7 +83,7 @@ impl Demo {
 
     /// Runs the line as another terminal does.
     fn type_in(&self, part: &str) -> String {
-        let mut shell = std::process::Command::new("sh");
+        let mut shell = Command::new("sh");
         let shell = shell.args(["-c", self.line(part)]).env_clear();
         let output = shell.current_dir(self.place.directory()).output().unwrap();
         let error = String::from_utf8_lossy(&output.stderr);
@@ -74,9 +108,10 @@ async fn the_demo_shows_a_repeated_a_late_and_a_failed_event_and_what_it_prints_
     let mut demo = Demo::start();
     let all = &demo.printed;
     for said in [
-        "What the 11 events did:",
+        // They add up.
+        "What the 12 deliveries did:",
         "  9 changed their row",
-        "  1 came twice: counted once",
+        "  1 came a second time: counted once",
         "  1 came late: the row did not change",
         "  1 failed: open http://127.0.0.1:",
     ] {
@@ -170,11 +205,52 @@ async fn the_demo_shows_a_repeated_a_late_and_a_failed_event_and_what_it_prints_
     let sent = demo.type_in("send user.updated").replace(',', "");
     assert!(sent.contains("queued   1000"), "{sent}");
 
-    let stopped = std::process::Command::new("kill")
-        .args(["-TERM", &demo.child.id().to_string()])
-        .status();
-    assert!(stopped.unwrap().success());
-    assert!(demo.child.wait().unwrap().success());
+    assert!(demo.signal("TERM").await.success());
+}
+
+/// The demo has its rule set while it prints its last event.
+#[tokio::test]
+async fn a_demo_that_is_killed_leaves_no_rule_in_the_file() {
+    let mut demo = Demo::start_with(&[], ", a new account with the old address");
+    assert!(!demo.signal("KILL").await.success());
+    let app = demo.place.serve().await;
+    for (event, id) in [("msg_1", "user_1"), ("msg_2", "user_2")] {
+        let body = format!(
+            r#"{{"data":{{"id":"{id}","primary_email_address_id":"idn_1","email_addresses":[{{"id":"idn_1","email_address":"ada@example.com"}}],"updated_at":1700000000000}},"type":"user.created"}}"#
+        );
+        app.deliver(event, body).await;
+        let settled = app.settled(event).await;
+        assert_eq!(settled.status.as_str(), "applied", "{settled:?}");
+    }
+    let file = demo.place.directory().join("users.db");
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(file);
+    let mut connection = options.connect().await.unwrap();
+    let triggers = "select count(*) from sqlite_schema where type = 'trigger'";
+    let triggers: i64 = sqlx::query_scalar(triggers)
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+    assert_eq!(triggers, 0);
+    assert!(app.stop().success());
+}
+
+/// Its events are refused, since they are larger than is allowed here.
+#[tokio::test]
+async fn a_demo_that_breaks_off_does_not_end_the_server() {
+    let mut demo = Demo::start_with(&[("MAX_BODY_BYTES", "1024")], "/api/users");
+    assert!(demo.printed.contains("Serving. Stop with Ctrl-C."));
+    assert!(!demo.printed.contains("events replay"), "{}", demo.printed);
+    let base = demo.after("dashboard ").trim();
+    let mut visitor = Visitor::before(base.trim_matches('/').trim_start_matches("http://"));
+    assert_eq!(visitor.get("/login").await.status, 200);
+    assert!(demo.signal("TERM").await.success());
+    let mut error = String::new();
+    let mut stderr = demo.child.stderr.take().unwrap();
+    std::io::Read::read_to_string(&mut stderr, &mut error).unwrap();
+    assert!(
+        error.contains("The demo broke off: the event user.created") && error.contains("413"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
