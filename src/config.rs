@@ -21,7 +21,7 @@ mod values;
 pub use embedded::{flags_of_other_commands, unsubstituted};
 pub use environment::Environment;
 pub use error::ConfigError;
-pub use flags::Flags;
+pub use flags::{Flags, ListedFlags};
 pub use http_url::{UrlFault, read_http_url};
 pub use resolve::{ClerkApi, Config};
 pub use secrets::{admin_token, read_token, signing_secrets, verifier};

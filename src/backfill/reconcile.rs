@@ -244,7 +244,8 @@ impl Run<'_> {
     /// list: then the list is that of another instance, or the table was never filled.
     async fn check_instance(&self, listed: usize) -> Result<(), Stopped> {
         let is_intended = !self.options.fix || self.options.deletes_max.is_some();
-        if is_intended || self.shared > 0 || listed == 0 {
+        // An empty table is filled: then its users are those of the pages before.
+        if is_intended || self.shared > 0 || self.drift.fixed > 0 || listed == 0 {
             return Ok(());
         }
         if self.store.live(None, NonZeroU32::MIN).await?.is_empty() {
@@ -345,11 +346,13 @@ fn within_limit(deletes: u64, live: u64, shared: u64, given: Option<u64>) -> Res
         .max(live / DELETES_SHARE)
         .min(CANDIDATES_MAX as u64);
     let most = given.unwrap_or(default);
+    let users = if live == 1 { "user" } else { "users" };
     let why = if deletes > 0 && shared == 0 && given.is_none() {
-        format!("Clerk's list has none of the table's {live} users")
+        format!("Clerk's list has none of the table's {live} {users}")
     } else if deletes > most {
+        let are = if deletes == 1 { "is" } else { "are" };
         format!(
-            "{deletes} of the table's {live} users are not on Clerk's list, more than the {most} that may be marked as deleted"
+            "{deletes} of the table's {live} {users} {are} not on Clerk's list, more than the {most} that may be marked as deleted"
         )
     } else {
         return Ok(());

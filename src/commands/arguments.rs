@@ -19,6 +19,9 @@ pub struct PageArgs {
     /// Continue after the page before, which printed the cursor
     #[arg(long, value_name = "CURSOR")]
     cursor: Option<Cursor>,
+    /// Show every column, whole, on a terminal of any width
+    #[arg(long, conflicts_with = "json")]
+    pub wide: bool,
     /// Print one JSON object per line
     #[arg(long)]
     pub json: bool,

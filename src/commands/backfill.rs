@@ -42,7 +42,7 @@ pub struct Patience {
 }
 
 /// Between two lines about the progress, if no terminal shows a bar.
-const LINE_INTERVAL: Duration = Duration::from_secs(10);
+const LINE_INTERVAL: Duration = Duration::from_secs(5);
 
 pub async fn run(args: &BackfillArgs, config: &Config) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
@@ -66,8 +66,10 @@ pub async fn run(args: &BackfillArgs, config: &Config) -> anyhow::Result<ExitCod
     let notify = |notice: Notice<'_>| match notice {
         Notice::Progress(tally) => progress.at(tally.seen, || {
             format!(
-                "{} users read, {} changed, {} unchanged",
-                tally.seen, tally.changed, tally.unchanged
+                "{} read, {} changed, {} unchanged",
+                format::count(tally.seen, "user"),
+                format::number(tally.changed),
+                format::number(tally.unchanged)
             )
         }),
         Notice::Note(note) => output::note(&format!("clerk-sync: {note}")),
@@ -84,20 +86,29 @@ pub async fn run(args: &BackfillArgs, config: &Config) -> anyhow::Result<ExitCod
     progress.end();
     store.close().await;
     report(&filled, started.elapsed(), args.json)?;
-    match filled.end {
-        Ok(()) if filled.progress.tally.failed > 0 => bail!(
-            "{} users could not be read or written, the others were; see above, clean their metadata at Clerk, and run it again",
-            filled.progress.tally.failed
+    let verdict = verdict(&filled)?;
+    if !args.json {
+        output::print(&format!("{verdict}\n"))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The last line: what was done, or as an error what was not.
+fn verdict(filled: &Filled) -> anyhow::Result<String> {
+    let Tally { seen, failed, .. } = filled.progress.tally;
+    let users = format::count(seen, "user");
+    let are = if seen == 1 { "is" } else { "are" };
+    match &filled.end {
+        Ok(()) if failed > 0 => bail!(
+            "{} could not be read or written, the others were; see above, clean their metadata at Clerk, and run it again",
+            format::count(failed, "user")
         ),
-        Ok(()) => Ok(ExitCode::SUCCESS),
-        Err(Stopped::Requested) => bail!(
-            "stopped: {} users are done; run it again to continue",
-            filled.progress.tally.seen
-        ),
-        Err(stopped) => bail!(
-            "{stopped}. {} users are done; run it again to continue",
-            filled.progress.tally.seen
-        ),
+        Ok(()) if seen == 0 => Ok("Done: Clerk's list is empty.".into()),
+        Ok(()) => Ok(format!("Done: {users} of Clerk's list {are} in the table.")),
+        Err(Stopped::Requested) => {
+            bail!("stopped: {users} {are} done; run it again to continue")
+        }
+        Err(stopped) => bail!("{stopped}. {users} {are} done; run it again to continue"),
     }
 }
 
@@ -137,7 +148,7 @@ pub fn stop_on_signal() -> anyhow::Result<Shutdown> {
     Ok(stop)
 }
 
-/// The progress on standard error: a bar on a terminal, elsewhere a line every ten seconds.
+/// The progress on standard error: a bar on a terminal, elsewhere a line every five seconds.
 pub struct Progress {
     bar: indicatif::ProgressBar,
     is_terminal: bool,
@@ -199,10 +210,10 @@ fn report(filled: &Filled, elapsed: Duration, json: bool) -> anyhow::Result<()> 
         });
     }
     let mut text = output::of_fields(&[
-        ("users read", tally.seen.to_string()),
-        ("changed", tally.changed.to_string()),
-        ("unchanged", tally.unchanged.to_string()),
-        ("failed", tally.failed.to_string()),
+        ("users read", format::number(tally.seen)),
+        ("changed", format::number(tally.changed)),
+        ("unchanged", format::number(tally.unchanged)),
+        ("failed", format::number(tally.failed)),
         ("elapsed", format::duration(elapsed)),
     ]);
     if *resumed {

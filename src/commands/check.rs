@@ -23,7 +23,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use super::exit::success_if;
-use super::{output, startup};
+use super::{output, startup, terminal};
 use crate::config::{self, Config, ConfigErrors, Environment, Flags};
 use crate::store::{DatabaseReport, Store, StoreError};
 use crate::telemetry;
@@ -72,7 +72,7 @@ pub async fn run(args: &CheckArgs, flags: &Flags) -> anyhow::Result<ExitCode> {
             findings,
         })?;
     } else {
-        output::print(&finding::lines(&findings, color))?;
+        output::print(&finding::lines(&findings, color, terminal::width()))?;
     }
     Ok(success_if(failed == 0))
 }

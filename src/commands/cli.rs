@@ -2,8 +2,9 @@
 
 use clap::Parser;
 
-use super::{backfill, check, completions, dev, events, migrate, reconcile, send, users};
-use crate::config::Flags;
+use super::arguments::JsonArg;
+use super::{backfill, check, completions, dev, events, migrate, open, reconcile, send, users};
+use crate::config::{Flags, ListedFlags};
 
 /// Keeps a table of users in step with Clerk.
 ///
@@ -14,7 +15,10 @@ use crate::config::Flags;
     name = "clerk-sync",
     version,
     max_term_width = 100,
-    disable_help_subcommand = true
+    after_long_help = "Examples:
+  clerk-sync dev --demo                   # try it
+  clerk-sync status                       # does it work?
+  clerk-sync events list --status failed  # what waits for you"
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -68,6 +72,27 @@ Exit status: with --check, 1 if the schema is not up to date.")]
 
 Exit status: 1 if a check fails.")]
     Check(check::CheckArgs),
+    /// Say whether everything works, as the overview of the dashboard does
+    ///
+    /// It asks the database, the queue and the server on this machine: what waits, the lag, the last
+    /// event, the failed events. It changes nothing.
+    #[command(after_long_help = "Examples:
+  clerk-sync status
+  clerk-sync status --json
+
+Exit status: 1 if the database, the queue or the server on this machine does not work, or if no \
+     server takes events that wait in the embedded queue. Failed events alone do not count.")]
+    Status(JsonArg),
+    /// Open the dashboard in the browser, logged in by a link that works once
+    ///
+    /// The link is good for 10 minutes and for one login. It is made with ADMIN_TOKEN, or with the
+    /// token of `clerk-sync dev`. Where no browser can be started, the link is printed.
+    #[command(after_long_help = "Examples:
+  clerk-sync open
+  clerk-sync open --print --url https://sync.example.com
+
+Exit status: 1 if no server answers there, or it does not accept the link.")]
+    Open(open::OpenArgs),
     /// Sign sample events and post them
     ///
     /// The events end up in the table of the server. Unless that is `clerk-sync dev` of the same
@@ -107,6 +132,8 @@ Exit status: 1 if a user could not be read; the others are written.")]
 
 Exit status: 1 if drift is left.")]
     Reconcile(reconcile::ReconcileArgs),
+    /// List every setting: its flag, its variable, its meaning and its default
+    Settings(ListedFlags),
     /// Print the completions of these commands for a shell
     #[command(after_long_help = "Examples:
   clerk-sync completions bash > ~/.local/share/bash-completion/completions/clerk-sync")]

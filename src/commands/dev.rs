@@ -147,6 +147,12 @@ pub fn kept_here(data_dir: &Path) -> Dev {
     }
 }
 
+/// The admin token that `dev` keeps in this directory. Returns `None` if it has made none.
+pub fn token_kept_here(data_dir: &Path) -> Option<SecretString> {
+    let text = fs::read_to_string(data_dir.join(TOKEN_FILE)).ok()?;
+    Some(SecretString::from(text.trim()))
+}
+
 /// The value in the file. Generates and writes one if there is none.
 fn kept(
     data_dir: &Path,

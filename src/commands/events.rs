@@ -2,6 +2,7 @@
 
 mod discard;
 mod filter;
+mod follow;
 mod preview;
 mod queue;
 mod replay;
@@ -12,7 +13,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 
 use super::arguments::{PageArgs, read_event_id};
-use super::output::{self, Cell, or_dash};
+use super::output::{self, Cell, Column, Table, or_dash};
 use super::startup;
 use crate::clerk::Timestamp;
 use crate::clerk::error_code::{self, ERRORS_PAGE};
@@ -25,13 +26,16 @@ use filter::FilterArgs;
 #[derive(Debug, clap::Subcommand)]
 pub enum EventsCommand {
     /// List events, the newest first
+    #[command(visible_alias = "ls")]
     #[command(after_long_help = "Examples:
   clerk-sync events list --status failed   # what failed, each with its error code
-  clerk-sync events list --user user_2abc --since 2h")]
+  clerk-sync events list --user user_2abc --since 2h
+  clerk-sync events list --follow          # each event as its outcome is recorded")]
     List(ListArgs),
     /// Show one event, with its payload if it is kept
     ///
     /// Of a failed event it also prints what its error code means and what to do.
+    #[command(visible_alias = "get")]
     #[command(after_long_help = "Examples:
   clerk-sync events show msg_2abc")]
     Show {
@@ -76,6 +80,10 @@ pub struct ListArgs {
     filter: FilterArgs,
     #[command(flatten)]
     page: PageArgs,
+    /// Print the newest events, the oldest of them first, and then each one that is recorded, until
+    /// Ctrl-C
+    #[arg(short, long, conflicts_with_all = ["cursor", "until", "wide"])]
+    follow: bool,
 }
 
 pub async fn run(command: EventsCommand, config: &Config) -> anyhow::Result<ExitCode> {
@@ -91,9 +99,12 @@ pub async fn run(command: EventsCommand, config: &Config) -> anyhow::Result<Exit
     done
 }
 
-async fn list(args: ListArgs, store: &Store, source: &str) -> anyhow::Result<ExitCode> {
+async fn list(mut args: ListArgs, store: &Store, source: &str) -> anyhow::Result<ExitCode> {
     let status = args.status.as_deref().and_then(Status::named);
-    let filter = args.filter.with_status(status);
+    let filter = std::mem::take(&mut args.filter).with_status(status);
+    if args.follow {
+        return follow::run(&args.page, &filter, store).await;
+    }
     let listing = store.events(&filter, &args.page.page()).await?;
     let is_failed = |event: &EventRow| event.status == Status::Failed;
     let failed = listing.rows.iter().find(|event| is_failed(event));
@@ -101,7 +112,7 @@ async fn list(args: ListArgs, store: &Store, source: &str) -> anyhow::Result<Exi
         &listing,
         args.page.json,
         &format!("No events match{source}."),
-        |rows| of_events(rows, now()),
+        |rows| of_events(rows, now(), args.page.wide),
     );
     if let (Some(event), false) = (failed, args.page.json) {
         let id = &event.event_id;
@@ -112,7 +123,16 @@ async fn list(args: ListArgs, store: &Store, source: &str) -> anyhow::Result<Exi
     status
 }
 
-fn of_events(events: &[EventRow], now: Timestamp) -> String {
+fn of_events(events: &[EventRow], now: Timestamp, wide: bool) -> Table {
+    const COLUMNS: [Column; 7] = [
+        Column::new("RECEIVED").first_out(2),
+        Column::new("AGE").last_out(1),
+        Column::new("EVENT ID"),
+        Column::new("TYPE").at_least(12),
+        Column::new("USER").first_out(3),
+        Column::new("SEEN").first_out(1),
+        Column::new("STATUS").at_least(14),
+    ];
     let rows = events.iter().map(|event| {
         let status = event.status.as_str();
         let status = event
@@ -129,12 +149,7 @@ fn of_events(events: &[EventRow], now: Timestamp) -> String {
             Cell::of_status(event.status, status),
         ]
     });
-    output::of_rows(
-        &[
-            "RECEIVED", "AGE", "EVENT ID", "TYPE", "USER", "SEEN", "STATUS",
-        ],
-        rows,
-    )
+    output::of_columns(&COLUMNS, rows, wide)
 }
 
 async fn show(id: &str, json: bool, store: &Store, source: &str) -> anyhow::Result<ExitCode> {

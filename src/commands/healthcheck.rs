@@ -5,27 +5,16 @@ use std::time::Duration;
 
 use anyhow::Context;
 
+use super::loopback;
 use crate::config::Config;
-use crate::url::bracketed;
 
 const TIMEOUT: Duration = Duration::from_secs(3);
 
 pub async fn run(config: &Config) -> anyhow::Result<ExitCode> {
-    // A server that listens on every address answers on these.
-    let hosts = match config.http.host.as_str() {
-        "0.0.0.0" => vec!["127.0.0.1".to_owned()],
-        "::" => vec!["127.0.0.1".to_owned(), "[::1]".to_owned()],
-        host => vec![bracketed(host)],
-    };
-    // Without TLS: the CAs of the system need not be read, and a small container has none.
-    let client = reqwest::Client::builder()
-        .tls_certs_only([])
-        .timeout(TIMEOUT)
-        .no_proxy()
-        .build()?;
+    let client = loopback::client(TIMEOUT)?;
     let mut answer = Err(anyhow::anyhow!("the address has no host"));
-    for host in hosts {
-        let url = format!("http://{host}:{}/healthz", config.http.port);
+    for base in loopback::base_urls(&config.http) {
+        let url = format!("{base}/healthz");
         answer = client
             .get(&url)
             .send()

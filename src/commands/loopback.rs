@@ -1,6 +1,11 @@
-//! `is_loopback`: whether the host of a URL is this machine.
+//! This machine in a URL: whether its host is this machine, and where a server of the settings listens.
 
-use reqwest::Url;
+use std::time::Duration;
+
+use reqwest::{Client, Url};
+
+use crate::http;
+use crate::url::bracketed;
 
 /// Whether the host of the URL is this machine.
 pub fn is_loopback(url: &Url) -> bool {
@@ -10,6 +15,28 @@ pub fn is_loopback(url: &Url) -> bool {
         || host
             .parse()
             .is_ok_and(|ip: std::net::IpAddr| ip.is_loopback() || ip.is_unspecified())
+}
+
+/// Where a server with these settings is reached from this machine: one that listens on every
+/// address answers on these.
+pub fn base_urls(options: &http::Options) -> Vec<String> {
+    let hosts = match options.host.as_str() {
+        "0.0.0.0" => vec!["127.0.0.1".to_owned()],
+        "::" => vec!["127.0.0.1".to_owned(), "[::1]".to_owned()],
+        host => vec![bracketed(host)],
+    };
+    let url = |host| format!("http://{host}:{}", options.port);
+    hosts.into_iter().map(url).collect()
+}
+
+/// A client for servers on this machine. Without TLS: the CAs of the system need not be read, and a
+/// small container has none.
+pub fn client(timeout: Duration) -> reqwest::Result<Client> {
+    Client::builder()
+        .tls_certs_only([])
+        .timeout(timeout)
+        .no_proxy()
+        .build()
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::backfill::{Patience, Progress, of_failures, open, stop_on_signal};
 use super::exit::success_if;
-use super::{output, startup};
+use super::{output, startup, terminal};
 use crate::backfill::{self, Drift, DriftedUsers, ReconcileOptions, Stopped};
 use crate::config::Config;
 use crate::escape::visible;
@@ -40,7 +40,11 @@ pub async fn run(args: &ReconcileArgs, config: &Config) -> anyhow::Result<ExitCo
     let stop = stop_on_signal()?;
     store.schema_version().await?.check()?;
     let mut progress = Progress::start(&api).await;
-    let notify = |drift: &Drift| progress.at(drift.seen, || format!("{} users read", drift.seen));
+    let notify = |drift: &Drift| {
+        progress.at(drift.seen, || {
+            format!("{} read", format::count(drift.seen, "user"))
+        });
+    };
     let options = ReconcileOptions {
         fix: args.fix,
         deletes_max: args.max_deletes,
@@ -56,6 +60,15 @@ pub async fn run(args: &ReconcileArgs, config: &Config) -> anyhow::Result<ExitCo
     progress.end();
     store.close().await;
     report(&drift, end.is_ok(), args, started.elapsed())?;
+    let (left, verdict) = verdict(&drift, end, args.fix)?;
+    if !args.json {
+        output::print(&format!("{}\n", visible(&verdict)))?;
+    }
+    Ok(success_if(left == 0))
+}
+
+/// How many users still drift, and the last line: what is so, or as an error what is not known.
+fn verdict(drift: &Drift, end: Result<(), Stopped>, fix: bool) -> anyhow::Result<(u64, String)> {
     match end {
         Err(Stopped::Requested) => {
             bail!("stopped: no user is marked as deleted before the end; run it again")
@@ -65,22 +78,43 @@ pub async fn run(args: &ReconcileArgs, config: &Config) -> anyhow::Result<ExitCo
         }
         Ok(()) => {}
     }
-    if let (true, Some(why)) = (args.fix, &drift.refused) {
-        bail!("{why}");
+    let fixed = match drift.fixed {
+        0 => String::new(),
+        rows => format!("Fixed {}. ", format::count(rows, "row")),
+    };
+    if let (true, Some(why)) = (fix, &drift.refused) {
+        bail!("{fixed}{why}");
     }
     if drift.failed > 0 {
         bail!(
-            "{} users could not be read or written, so nothing is known of them; see above",
-            drift.failed
+            "{fixed}{} could not be read or written, so nothing is known of {}; see above",
+            format::count(drift.failed, "user"),
+            if drift.failed == 1 {
+                "this one"
+            } else {
+                "them"
+            }
         );
     }
+    let found = drift.found();
+    let users = format::count(found, "user");
+    let have = if found == 1 { "has" } else { "have" };
     // Fixed rows have no drift left; a tombstone whose user is at Clerk cannot be fixed.
-    let left = if args.fix {
-        drift.deleted_here.count
-    } else {
-        drift.found()
+    let left = if fix { drift.deleted_here.count } else { found };
+    let verdict = match (found, &drift.refused) {
+        (0, _) => "Nothing has drifted.".into(),
+        _ if fix && left == 0 => format!("{fixed}No drift is left."),
+        _ if fix => format!(
+            "{fixed}{} cannot be fixed: see above.",
+            format::count(left, "user")
+        ),
+        (_, Some(why)) => format!("{users} {have} drifted. {why}."),
+        (_, None) if drift.deleted_here.count == found => {
+            format!("{users} {have} drifted, which --fix does not change: see above.")
+        }
+        (_, None) => format!("{users} {have} drifted: `clerk-sync reconcile --fix` fixes it."),
     };
-    Ok(success_if(left == 0))
+    Ok((left, verdict))
 }
 
 #[derive(Serialize)]
@@ -108,9 +142,9 @@ fn report(
             elapsed_ms,
         });
     }
-    let mut fields = vec![("users at Clerk", drift.seen.to_string())];
+    let mut fields = vec![("users at Clerk", format::number(drift.seen))];
     if complete {
-        fields.push(("users in the table", drift.live.to_string()));
+        fields.push(("users in the table", format::number(drift.live)));
     }
     fields.push(("elapsed", format::duration(elapsed)));
     let mut text = output::of_fields(&fields);
@@ -128,18 +162,10 @@ fn report(
         &drift.deleted_here,
     );
     if drift.deleted_here.count > 0 {
-        text += "  A delete is never taken back. If one is wrong (Clerk's examples use the same IDs): `clerk-sync users erase ID --forget`, then\n  `clerk-sync backfill`.\n";
+        let advice = "A delete is never taken back. If one is wrong (Clerk's examples use the same IDs): `clerk-sync users erase ID --forget`, then `clerk-sync backfill`.";
+        text += &format!("  {}\n", terminal::wrapped(advice, 2, terminal::width()));
     }
     text += &of_failures(&drift.failures);
-    text += &match (drift.found(), args.fix) {
-        (0, _) if drift.failed == 0 && complete => "Nothing has drifted.\n".into(),
-        (0, _) => String::new(),
-        (_, true) => format!("{} rows were fixed.\n", drift.fixed),
-        (_, false) => match &drift.refused {
-            Some(why) => format!("{why}.\n"),
-            None => "`clerk-sync reconcile --fix` fixes it.\n".into(),
-        },
-    };
     output::print(&text)
 }
 
@@ -147,13 +173,13 @@ fn of_kind(what: &str, kind: &DriftedUsers) -> String {
     if kind.count == 0 {
         return String::new();
     }
-    let mut text = format!("{} {what}:\n", kind.count);
+    let mut text = format!("{} {what}:\n", format::number(kind.count));
     kind.ids
         .iter()
         .for_each(|id| text += &format!("  {}\n", visible(id)));
     match kind.count.saturating_sub(kind.ids.len() as u64) {
         0 => {}
-        more => text += &format!("  and {more} more\n"),
+        more => text += &format!("  and {} more\n", format::number(more)),
     }
     text
 }

@@ -7,8 +7,8 @@ use clap::CommandFactory;
 use super::cli::{Cli, Command};
 use super::exit::{WRONG_USAGE, WrongUsage};
 use super::{
-    backfill, check, completions, dev, events, healthcheck, hints, migrate, output, reconcile,
-    send, serve, server, startup, users,
+    backfill, check, completions, dev, events, healthcheck, hints, migrate, open, output,
+    reconcile, send, serve, server, settings, startup, status, usage, users,
 };
 use crate::config::{self, Config, ConfigError, Environment, Flags};
 use crate::store::Store;
@@ -19,10 +19,11 @@ pub async fn run(cli: Cli) -> ExitCode {
     telemetry::watch_panics();
     let Cli { command, mut flags } = cli;
     let given = flags.clone();
-    // Neither needs a valid configuration: `check` reports what is wrong with it.
+    // None needs a valid configuration: `check` reports what is wrong with it.
     match &command {
         Command::Check(args) => return finish(check::run(args, &flags).await),
         Command::Completions(args) => return finish(completions::run(args, Cli::command())),
+        Command::Settings(_) => return finish(settings::run(&mut usage::command())),
         _ => {}
     }
     // A server logs what it does; a command prints its result, and `dev` its own lines.
@@ -51,6 +52,7 @@ pub async fn run(cli: Cli) -> ExitCode {
             | Command::Backfill(_)
             | Command::Reconcile(_)
             | Command::Migrate(_)
+            | Command::Status(_)
     ) {
         note_other_database(&config);
     }
@@ -65,9 +67,11 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Events(command) => events::run(command, &config).await,
         Command::Backfill(args) => backfill::run(&args, &config).await,
         Command::Reconcile(args) => reconcile::run(&args, &config).await,
+        Command::Status(args) => status::run(args, &config).await,
+        Command::Open(args) => open::run(&args, &config).await,
         Command::Healthcheck => healthcheck::run(&config).await,
         // Done above.
-        Command::Check(_) | Command::Completions(_) => Ok(ExitCode::SUCCESS),
+        Command::Check(_) | Command::Completions(_) | Command::Settings(_) => Ok(ExitCode::SUCCESS),
     };
     finish(done)
 }
@@ -91,7 +95,7 @@ fn finish(done: anyhow::Result<ExitCode>) -> ExitCode {
 /// not.
 fn uses_queue(command: &Command) -> bool {
     match command {
-        Command::Users(_) => false,
+        Command::Users(_) | Command::Open(_) => false,
         Command::Events(command) => command.uses_queue(),
         _ => true,
     }

@@ -1,17 +1,46 @@
 //! Parses the command line. Its errors never repeat a value that may be a secret, such as a URL
 //! after a misspelled flag, and show hidden characters of a value by number.
 
-use clap::Parser;
+use std::ffi::OsString;
+
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Command, CommandFactory, FromArgMatches};
 
 use super::cli::Cli;
 use crate::escape::{may_be_repeated, visible};
 
 const NOT_SHOWN: &str = "(not shown)";
 
+/// Where the help of every command says that the settings are.
+const SETTINGS: &str =
+    "Settings of all commands: `clerk-sync help settings`, docs/configuration.md";
+
 /// Reads the arguments. Exits if they cannot be read, and for `--help`.
 pub fn parse() -> Cli {
-    Cli::try_parse().unwrap_or_else(|error| printable(error).exit())
+    read(std::env::args_os()).unwrap_or_else(|error| printable(error).exit())
+}
+
+fn read(words: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Cli, clap::Error> {
+    let mut command = command();
+    let matches = command.try_get_matches_from_mut(words)?;
+    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+}
+
+/// The commands, with the line about settings at the end of each help.
+pub fn command() -> Command {
+    with_settings(Cli::command())
+}
+
+fn with_settings(command: Command) -> Command {
+    let command = command.mut_subcommands(with_settings);
+    if command.get_name() == "settings" {
+        return command;
+    }
+    let long = command.get_after_long_help().map(ToString::to_string);
+    let long = long.map_or(String::new(), |text| format!("{text}\n\n"));
+    command
+        .after_help(SETTINGS)
+        .after_long_help(format!("{long}{SETTINGS}"))
 }
 
 fn without_secrets(mut error: clap::Error) -> clap::Error {
@@ -76,7 +105,7 @@ mod tests {
     use super::*;
 
     fn said(arguments: &[&str]) -> String {
-        let error = Cli::try_parse_from([&["clerk-sync"], arguments].concat()).unwrap_err();
+        let error = read([&["clerk-sync"], arguments].concat()).unwrap_err();
         printable(error).to_string()
     }
 
@@ -134,7 +163,7 @@ mod tests {
             &[&format!("--{hostile}"), "migrate"],
             &["send", hostile],
         ] {
-            let error = Cli::try_parse_from([&["clerk-sync"], arguments].concat()).unwrap_err();
+            let error = read([&["clerk-sync"], arguments].concat()).unwrap_err();
             let text = printable(error).render().ansi().to_string();
             assert!(
                 text.contains(r"a\u001b[2J\u202eb\u000ac") && !text.contains('\u{202e}'),
@@ -150,5 +179,54 @@ mod tests {
         assert!(said(&["send", "user.create"]).contains("'user.create'"));
         assert!(said(&["migrate", "--dry"]).contains("'--dry'"));
         assert!(said(&["send", "user.created", "--count", "many"]).contains("--count"));
+    }
+
+    /// What comes after the usage of each command: its own options, its examples, and one line
+    /// about the settings of all.
+    #[test]
+    fn the_help_of_every_command_has_its_own_options_examples_and_one_line_about_settings() {
+        fn each(command: &Command, path: &[&str]) {
+            let below: Vec<_> = command
+                .get_subcommands()
+                .filter(|command| command.get_name() != "help")
+                .collect();
+            for command in &below {
+                each(command, &[path, &[command.get_name()]].concat());
+            }
+            let help = said(&[path, &["--help"]].concat());
+            let short = said(&[path, &["-h"]].concat());
+            if path == ["settings"] {
+                assert!(help.contains("--omit-fields <FIELDS>") && help.contains("RUST_LOG"));
+                return;
+            }
+            for help in [&help, &short] {
+                assert_eq!(help.matches(SETTINGS).count(), 1, "{path:?}: {help}");
+                assert!(!help.contains("--omit-fields"), "{path:?}: {help}");
+            }
+            if below.is_empty() && !command.is_hide_set() {
+                let example = format!("  clerk-sync {}", path.join(" "));
+                let examples = help.split_once("Examples:\n").unwrap_or_default().1;
+                assert!(
+                    examples.contains(example.trim_start()),
+                    "{path:?} has no example: {help}"
+                );
+            }
+        }
+        each(&Cli::command(), &[]);
+    }
+
+    #[test]
+    fn a_command_has_the_names_that_others_give_it() {
+        for words in [
+            &["users", "ls"][..],
+            &["users", "get", "user_1"],
+            &["events", "ls", "-f"],
+            &["events", "get", "msg_1"],
+        ] {
+            assert!(read([&["clerk-sync"], words].concat()).is_ok(), "{words:?}");
+        }
+        let help = said(&["help", "events", "list"]);
+        assert!(help.contains("--follow"), "{help}");
+        assert!(said(&["help", "settings"]).contains("--database-url"));
     }
 }

@@ -9,8 +9,9 @@ use serde::Serialize;
 use super::arguments::{PageArgs, read_clerk_id};
 use super::confirm::{self, Consent};
 use super::exit::WrongUsage;
-use super::output::{self, Cell, or_dash};
+use super::output::{self, Cell, Column, Table, or_dash};
 use super::startup;
+use super::terminal;
 use crate::clerk::{ClerkId, Timestamp, Value};
 use crate::clock::now;
 use crate::config::Config;
@@ -21,12 +22,14 @@ use crate::store::{Erased, HistoryRow, Store, TableRow, Time, UserFilter};
 #[derive(Debug, clap::Subcommand)]
 pub enum UsersCommand {
     /// List users, the newest first
+    #[command(visible_alias = "ls")]
     #[command(after_long_help = "Examples:
-  clerk-sync users list ada@exam                  # by the beginning of an address, a number or a name
+  clerk-sync users list ada@exam                  # what begins so: address, number or name
   clerk-sync users list --email ada@example.com   # exactly this one
   clerk-sync users list --deleted false --json")]
     List(ListArgs),
     /// Show one user, with every column
+    #[command(visible_alias = "get")]
     #[command(after_long_help = "Examples:
   clerk-sync users show user_2abc --json")]
     Show {
@@ -134,7 +137,7 @@ async fn list(args: ListArgs, store: &Store, source: &str) -> anyhow::Result<Exi
         &listing,
         args.page.json,
         &format!("No users match{source}."),
-        |rows| of_users(rows, now()),
+        |rows| of_users(rows, now(), args.page.wide),
     )
 }
 
@@ -147,7 +150,7 @@ fn no_user(id: &str, source: &str) -> anyhow::Error {
 }
 
 /// A table of users with the columns that distinguish them.
-pub fn of_users(users: &[TableRow], now: Timestamp) -> String {
+fn of_users(users: &[TableRow], now: Timestamp, wide: bool) -> Table {
     let rows = users.iter().map(|user| {
         let age = |time: Option<Time>| or_dash(time.map(|time| output::age(time, now)));
         let names = [user.text("first_name"), user.text("last_name")];
@@ -165,15 +168,15 @@ pub fn of_users(users: &[TableRow], now: Timestamp) -> String {
             Cell::new(or_dash((!names.is_empty()).then(|| names.join(" ")))),
         ]
     });
-    let header = [
-        "CLERK ID",
-        "UPDATED",
-        "AGE",
-        "DELETED",
-        "E-MAIL, PHONE OR NAME",
-        "NAME",
+    const COLUMNS: [Column; 6] = [
+        Column::new("CLERK ID"),
+        Column::new("UPDATED").first_out(1),
+        Column::new("AGE").first_out(2),
+        Column::new("DELETED").last_out(2),
+        Column::new("CONTACT").at_least(20),
+        Column::new("NAME").at_least(8).last_out(1),
     ];
-    output::of_rows(&header, rows)
+    output::of_columns(&COLUMNS, rows, wide)
 }
 
 async fn show(id: &str, json: bool, store: &Store, source: &str) -> anyhow::Result<ExitCode> {
@@ -198,11 +201,21 @@ async fn history(
         );
     }
     let none = "No events of this user are kept (EVENT_RETENTION_DAYS says for how long).";
-    output::print_listing(&listing, page.json, none, |rows| of_history(rows, now()))
+    output::print_listing(&listing, page.json, none, |rows| {
+        of_history(rows, now(), page.wide)
+    })
 }
 
-/// One line for an event, and one below it for what it did.
-fn of_history(history: &[HistoryRow], now: Timestamp) -> String {
+/// One line for an event, and below it what it did.
+fn of_history(history: &[HistoryRow], now: Timestamp, wide: bool) -> Table {
+    const COLUMNS: [Column; 6] = [
+        Column::new("RECEIVED").first_out(1),
+        Column::new("AGE").last_out(2),
+        Column::new("STATUS"),
+        Column::new("TYPE").at_least(12),
+        Column::new("LAG").last_out(1),
+        Column::new("EVENT ID"),
+    ];
     let rows = history.iter().map(|HistoryRow { event, lag_ms, .. }| {
         vec![
             Cell::new(output::local(event.received_at)),
@@ -213,23 +226,29 @@ fn of_history(history: &[HistoryRow], now: Timestamp) -> String {
             Cell::new(&event.event_id),
         ]
     });
-    let table = output::of_rows(
-        &["RECEIVED", "AGE", "STATUS", "TYPE", "LAG", "EVENT ID"],
-        rows,
-    );
+    let table = output::of_columns(&COLUMNS, rows, wide);
     let what = history.iter().map(|row| match &row.changed {
         None => row.why.clone(),
         Some(names) if names.is_empty() => format!("{}; no field differs", row.why),
         Some(names) => format!("{}: {}", row.why, names.join(", ")),
     });
-    let below =
-        std::iter::once(String::new()).chain(what.map(|what| format!("   {}\n", visible(&what))));
-    table
+    let width = terminal::width();
+    let below = |what: String| terminal::wrapped(&visible(&what), INDENT.len(), width);
+    let below = what.map(|what| format!("{INDENT}{}\n", below(what)));
+    let lines = table
+        .text
         .lines()
-        .zip(below)
-        .map(|(line, below)| format!("{line}\n{below}"))
-        .collect()
+        .zip(std::iter::once(String::new()).chain(below));
+    Table {
+        text: lines
+            .map(|(line, below)| format!("{line}\n{below}"))
+            .collect(),
+        ..table
+    }
 }
+
+/// Before the line that says what an event did.
+const INDENT: &str = "   ";
 
 fn of_user(user: &TableRow, now: Timestamp) -> String {
     let time = |value| or_dash(Option::map(value, |time| output::local_and_age(time, now)));

@@ -12,16 +12,6 @@ use super::settings::{Fallback, Setting};
 /// The flag that has no variable.
 const EMBEDDED: &str = "embedded";
 
-/// The flags that `-h` lists; `--help` lists all of them.
-const IN_SHORT_HELP: [&str; 6] = [
-    "DATABASE_URL",
-    "AMQP_URL",
-    "DATA_DIR",
-    EMBEDDED,
-    "HOST",
-    "PORT",
-];
-
 /// The settings that have a flag, each with its name.
 static FLAGS: LazyLock<Vec<(String, &'static Setting)>> = LazyLock::new(|| {
     let settings = Setting::all().filter(|setting| setting.has_flag());
@@ -67,14 +57,53 @@ fn arguments() -> impl Iterator<Item = Arg> {
     FLAGS.iter().map(of_setting).chain([embedded])
 }
 
+/// The flags of every command. Their help is hidden in all but one.
+fn of_every_command(is_hidden: bool) -> impl Iterator<Item = Arg> {
+    arguments().map(move |flag| flag.global(true).help_heading("Settings").hide(is_hidden))
+}
+
+/// The same flags, for the command whose help lists them.
+#[derive(Debug)]
+pub struct ListedFlags;
+
+impl Args for ListedFlags {
+    fn augment_args(command: Command) -> Command {
+        let mut without_flag = String::from("Variables without a flag:\n");
+        for Setting { name, meaning, .. } in Setting::all().filter(|setting| !setting.has_flag()) {
+            without_flag += &format!("  {name}\n          {}\n", meaning.replace('`', ""));
+        }
+        command
+            .args(of_every_command(false))
+            .after_long_help(format!("{without_flag}\n{WHERE}"))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+/// What holds for all of them.
+const WHERE: &str = "A flag wins over a variable, and a variable over the file .env of the working directory. A secret \
+     can be in a file that NAME_FILE names. More is in docs/configuration.md.
+
+Examples:
+  clerk-sync settings
+  clerk-sync users list --data-dir ./other
+  PORT=3001 clerk-sync serve";
+
+impl FromArgMatches for ListedFlags {
+    fn from_arg_matches(_: &ArgMatches) -> Result<Self, clap::Error> {
+        Ok(Self)
+    }
+
+    fn update_from_arg_matches(&mut self, _: &ArgMatches) -> Result<(), clap::Error> {
+        Ok(())
+    }
+}
+
 impl Args for Flags {
     fn augment_args(command: Command) -> Command {
-        command.args(arguments().map(|flag| {
-            let is_short = IN_SHORT_HELP.contains(&flag.get_id().as_str());
-            flag.global(true)
-                .help_heading("Settings")
-                .hide_short_help(!is_short)
-        }))
+        command.args(of_every_command(true))
     }
 
     fn augment_args_for_update(command: Command) -> Command {

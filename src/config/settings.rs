@@ -136,6 +136,8 @@ settings! {
         "Filter of the log, such as `info,clerk_sync=debug`; libraries never log above `info`";
     Variable NO_COLOR "1", Absent, "all",
         "With any value, what is printed has no color";
+    Variable COLUMNS "NUMBER", Words("the width of the terminal"), "all that print tables or text",
+        "Columns to which tables and lines are fitted; without it and without a terminal they are as wide as they are";
     Variable TERM "NAME", Absent, "all",
         "With the value `dumb`, what is printed has no color";
 

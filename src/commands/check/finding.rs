@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::commands::terminal;
 use crate::escape::visible;
 
 /// How much it matters.
@@ -70,8 +71,9 @@ pub fn split<'a>(text: &'a str, otherwise: &'a str) -> (&'a str, &'a str) {
     parts.unwrap_or((text, otherwise))
 }
 
-/// One line each, the columns aligned. A reader that has no color loses nothing.
-pub fn lines(findings: &[Finding], color: bool) -> String {
+/// One line each, the columns aligned; on a terminal of this width as many as it needs. A reader
+/// that has no color loses nothing.
+pub fn lines(findings: &[Finding], color: bool, columns: Option<u16>) -> String {
     let width = findings
         .iter()
         .map(|finding| finding.check.len())
@@ -96,8 +98,21 @@ pub fn lines(findings: &[Finding], color: bool) -> String {
             .map(|remedy| format!(" → {remedy}"))
             .unwrap_or_default();
         // What a server says of itself may have more than one line.
-        let said = format!("{}{remedy}", finding.what).replace(['\n', '\r'], " ");
-        format!("{word}  {name:width$}  {}\n", visible(&said))
+        let on_one_line = |text: &str| visible(&text.replace(['\n', '\r'], " ")).into_owned();
+        let said = on_one_line(&format!("{}{remedy}", finding.what));
+        let indent = "note  ".len() + width + "  ".len();
+        let wrapped = |text: &str| terminal::wrapped(text, indent, columns);
+        let has_room =
+            columns.is_none_or(|columns| indent + said.chars().count() <= usize::from(columns));
+        let said = match &finding.remedy {
+            Some(remedy) if !has_room => {
+                let what = wrapped(&on_one_line(&finding.what));
+                let remedy = wrapped(&format!("→ {}", on_one_line(remedy)));
+                format!("{what}\n{:indent$}{remedy}", "")
+            }
+            _ => wrapped(&said),
+        };
+        format!("{word}  {name:width$}  {said}\n")
     };
     findings.iter().map(line).collect()
 }
@@ -126,12 +141,20 @@ mod tests {
             note("database_rights", "no migration", "give it\nanother role"),
             fail("clock", "off", "set it"),
         ];
-        let plain = lines(&findings, false);
+        let plain = lines(&findings, false, None);
         let expected = "ok    database         PostgreSQL 17\n\
                         note  database rights  no migration → give it another role\n\
                         fail  clock            off → set it\n";
         assert_eq!(plain, expected);
-        let painted = lines(&findings, true);
+        assert_eq!(
+            lines(&findings, false, Some(42)),
+            "ok    database         PostgreSQL 17\n\
+             note  database rights  no migration\n\
+             \u{20}                      → give it another\n\
+             \u{20}                      role\n\
+             fail  clock            off → set it\n"
+        );
+        let painted = lines(&findings, true, None);
         assert_eq!(painted.matches('\x1b').count(), 6, "the word of each line");
         let bare = ["\x1b[32m", "\x1b[33m", "\x1b[1;31m", "\x1b[0m"];
         assert_eq!(

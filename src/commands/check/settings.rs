@@ -2,10 +2,13 @@
 
 use super::finding::{Finding, fail, note, ok};
 use super::role::Role;
+use crate::commands::dev;
 use crate::config::{Config, ConfigError, ConfigErrors};
 use crate::{queue, store};
 
 const MAKE_A_TOKEN: &str = "set ADMIN_TOKEN, for example to what `openssl rand -hex 24` prints";
+
+const SET_A_SECRET: &str = "set CLERK_WEBHOOK_SIGNING_SECRET to the Signing Secret (whsec_…) of your endpoint in Clerk's dashboard, Configure > Webhooks";
 
 /// An error of the configuration: it prevents the start.
 pub fn error(error: &ConfigError) -> Finding {
@@ -13,6 +16,8 @@ pub fn error(error: &ConfigError) -> Finding {
 }
 
 pub fn of(config: &Config, errors: &ConfigErrors, role: Role) -> Vec<Finding> {
+    let of_dev = dev::kept_here(&config.data_dir).secret.is_some();
+    let token_of_dev = dev::token_kept_here(&config.data_dir).is_some();
     let mut findings: Vec<_> = errors.iter().map(error).collect();
     if findings.is_empty() {
         findings.push(ok("configuration", summary(config, role)));
@@ -22,11 +27,16 @@ pub fn of(config: &Config, errors: &ConfigErrors, role: Role) -> Vec<Finding> {
         ignored.map(|what| note("configuration", what, "take it out, or correct its name")),
     );
     if role != Role::Worker && !errors.concern(&["CLERK_WEBHOOK_SIGNING_SECRET"]) {
-        findings.push(signing_secrets(config.signing_secrets.len()));
+        findings.push(signing_secrets(config.signing_secrets.len(), of_dev));
     }
     if role != Role::Receiver && !errors.concern(&["ADMIN_TOKEN"]) {
         findings.push(match config.admin_token {
             Some(_) => ok("admin_token", "set"),
+            None if token_of_dev => note(
+                "admin_token",
+                "`clerk-sync dev` has its own in DATA_DIR; with `serve` and `worker` the dashboard and the API answer 403",
+                MAKE_A_TOKEN,
+            ),
             None => note(
                 "admin_token",
                 "not set: the dashboard and the API answer 403",
@@ -72,12 +82,17 @@ fn summary(config: &Config, role: Role) -> String {
 }
 
 /// They are well formed: one that is not is an error of the configuration.
-fn signing_secrets(count: usize) -> Finding {
+fn signing_secrets(count: usize, of_dev: bool) -> Finding {
     match count {
+        0 if of_dev => note(
+            "signing_secrets",
+            "`clerk-sync dev` has its own in DATA_DIR; `serve` and `receiver` refuse to start without one",
+            SET_A_SECRET,
+        ),
         0 => fail(
             "signing_secrets",
             "none is set: `serve` and `receiver` refuse to start",
-            "set CLERK_WEBHOOK_SIGNING_SECRET to the Signing Secret (whsec_…) of your endpoint in Clerk's dashboard, Configure > Webhooks",
+            SET_A_SECRET,
         ),
         1 => ok("signing_secrets", "1, well formed"),
         _ => note(

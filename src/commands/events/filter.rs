@@ -7,7 +7,7 @@ use crate::commands::arguments::read_time;
 use crate::store::{EventFilter, Status};
 
 /// The arguments that select events.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub struct FilterArgs {
     /// Type, such as user.updated
     #[arg(long = "type", value_name = "TYPE", value_parser = NonEmptyStringValueParser::new())]

@@ -20,6 +20,9 @@ use crate::support::history::fail;
 /// Commands of ours that run until they are stopped.
 const ENDLESS: &[&str] = &["dev", "serve", "receiver", "worker"];
 
+/// Commands of ours that open a browser at an address of the reader's.
+const OPENING: &[&str] = &["open"];
+
 /// Commands of ours that compare the table with Clerk's list. They have a place of their own, where
 /// the two agree.
 const COMPARING: &[&str] = &["backfill", "reconcile"];
@@ -124,7 +127,8 @@ impl Kind {
                 let name = call.words.get(1).map_or("", String::as_str);
                 runs = true;
                 compares |= COMPARING.contains(&name);
-                stays |= ENDLESS.contains(&name);
+                stays |= ENDLESS.contains(&name) || OPENING.contains(&name);
+                stays |= call.words.iter().any(|word| word == "--follow");
                 read.push(call.words[1..].to_vec());
             } else if program == "curl" {
                 let is_ours = call

@@ -12,7 +12,7 @@ fn the_page_of_commands_is_their_help() {
     let mut root = Cli::command();
     root.build();
     let (mut index, mut text) = (Vec::new(), String::new());
-    for command in root.get_subcommands() {
+    for command in root.get_subcommands().filter(|command| is_ours(command)) {
         add(command, command.get_name(), &mut index, &mut text);
     }
     let index = table(["command", "does"], index);
@@ -24,7 +24,8 @@ fn the_page_of_commands_is_their_help() {
 
 /// Adds a command that does something, or those below it.
 fn add(command: &Command, name: &str, index: &mut Vec<[String; 2]>, text: &mut String) {
-    let mut below = command.get_subcommands().peekable();
+    let below = command.get_subcommands();
+    let mut below = below.filter(|command| is_ours(command)).peekable();
     if below.peek().is_some() {
         below.for_each(|command| {
             let name = format!("{name} {}", command.get_name());
@@ -44,12 +45,21 @@ fn add(command: &Command, name: &str, index: &mut Vec<[String; 2]>, text: &mut S
         write!(text, "{more}\n\n").unwrap();
     }
     write!(text, "```text\n{usage}\n```\n\n").unwrap();
+    for alias in command.get_visible_aliases() {
+        let name = name.rsplit_once(' ').map_or("", |(group, _)| group);
+        write!(text, "`{name} {alias}` is the same.\n\n").unwrap();
+    }
     let own = command.get_arguments().filter(|arg| is_own(arg));
     let rows: Vec<_> = own.map(row).collect();
     if !rows.is_empty() {
         writeln!(text, "{}", table(["argument", "meaning", "default"], rows)).unwrap();
     }
+    // That of the settings lists those without a flag.
     let after = command.get_after_long_help().map(ToString::to_string);
+    let after = after.map(|after| match after.split_once("Examples:") {
+        Some((_, examples)) => format!("Examples:{examples}"),
+        None => after,
+    });
     for part in after.iter().flat_map(|after| after.split("\n\n")) {
         match part.strip_prefix("Examples:\n") {
             Some(examples) => {
@@ -64,6 +74,11 @@ fn add(command: &Command, name: &str, index: &mut Vec<[String; 2]>, text: &mut S
             .unwrap(),
         }
     }
+}
+
+/// `help` prints what the page has.
+fn is_ours(command: &Command) -> bool {
+    command.get_name() != "help"
 }
 
 /// Settings are on a page of their own, and every command has `--help`.

@@ -50,7 +50,7 @@ fn the_example_of_env_names_every_setting_and_no_other() {
         .collect();
     // The others of OpenTelemetry are in its own documents, and a terminal's are the terminal's.
     let is_listed = |name: &str| {
-        !["NO_COLOR", "TERM"].contains(&name)
+        !["COLUMNS", "NO_COLOR", "TERM"].contains(&name)
             && (!name.starts_with("OTEL_") || name == "OTEL_EXPORTER_OTLP_ENDPOINT")
     };
     for Setting { name, .. } in Setting::all().filter(|setting| is_listed(setting.name)) {

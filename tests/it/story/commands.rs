@@ -192,7 +192,7 @@ async fn users_are_found_by_email_username_and_external_id() {
     let shown = place.succeed(&["users", "show", "user_1"]);
     assert!(shown.contains("Ada@Example.com (verified)"), "{shown}");
     assert!(
-        shown.contains("updated_at          2026-11-20 11:00:00 ("),
+        shown.contains("updated_at          2026-11-20 11:00:00 UTC ("),
         "local time, and the age: {shown}"
     );
     let unknown = place.run(&["users", "show", "user_9"]);

@@ -36,10 +36,13 @@ fn every_shell_gets_its_completions_whatever_the_settings() {
 
 /// What bash offers where the cursor stands after these words.
 fn bash_offers(place: &Place, words: &[&str]) -> Vec<String> {
-    let script = place.succeed(&["completions", "bash"]);
+    // Longer than an argument may be.
+    let script = place.directory().join("completions");
+    std::fs::write(&script, place.succeed(&["completions", "bash"])).unwrap();
+    let script = script.display();
     let current = words.len() - 1;
     let ask = format!(
-        "{script}\nCOMP_WORDS=({}); COMP_CWORD={current}; _clerk__sync clerk-sync '{}' '{}'; printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+        ". {script}\nCOMP_WORDS=({}); COMP_CWORD={current}; _clerk__sync clerk-sync '{}' '{}'; printf '%s\\n' \"${{COMPREPLY[@]}}\"",
         words.join(" "),
         words[current],
         words[current - 1],
@@ -76,6 +79,17 @@ fn bash_completes_commands_flags_and_values() {
         bash_offers(&place, &["clerk-sync", "check", "--role", "w"]),
         ["worker"]
     );
+    for (words, offered) in [
+        (&["clerk-sync", "stat"][..], "status"),
+        (&["clerk-sync", "help", "sett"], "settings"),
+        (&["clerk-sync", "events", "list", "--fol"], "--follow"),
+        (&["clerk-sync", "events", "ls", "--wi"], "--wide"),
+        (&["clerk-sync", "open", "--pr"], "--print"),
+        // Flags that only `help settings` lists.
+        (&["clerk-sync", "status", "--omit"], "--omit-fields"),
+    ] {
+        assert_eq!(bash_offers(&place, words), [offered], "{words:?}");
+    }
     let commands = bash_offers(&place, &["clerk-sync", "\"\""]);
     for command in [
         "serve",

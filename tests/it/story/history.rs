@@ -68,13 +68,13 @@ async fn a_history_explains_what_each_event_did() {
         without_clock(&printed),
         [
             "RECEIVED AGE STATUS TYPE LAG EVENT ID",
-            "2026-11-20 11:00:00 applied user.deleted msg_4",
+            "2026-11-20 11:00:00 UTC applied user.deleted msg_4",
             "it marked the user as deleted",
-            "2026-11-20 11:00:00 applied user.updated msg_3",
+            "2026-11-20 11:00:00 UTC applied user.updated msg_3",
             "it changed the row: first_name",
-            "2026-11-20 11:00:00 stale user.updated msg_2",
+            "2026-11-20 11:00:00 UTC stale user.updated msg_2",
             "a newer version was there, of msg_3, which occurred at 2026-11-20T11:00:00.030Z",
-            "2026-11-20 11:00:00 applied user.updated msg_1",
+            "2026-11-20 11:00:00 UTC applied user.updated msg_1",
             "it changed the row",
         ]
     );
@@ -141,7 +141,7 @@ async fn a_stale_event_names_the_newer_one() {
         listed,
         [
             "RECEIVED AGE EVENT ID TYPE USER SEEN STATUS",
-            "2026-11-20 11:00:00 msg_5 user.updated user_2 1 failed: delivery_limit",
+            "2026-11-20 11:00:00 UTC msg_5 user.updated user_2 1 failed: delivery_limit",
         ]
     );
 }
