@@ -147,7 +147,9 @@ fn notes(found: &postgres::ServerReport, batches: i64) -> Vec<Finding> {
         found.connections_left,
         batches.saturating_add(OTHER_CONNECTIONS),
     );
-    let few = format!("the server has {left} connections left; a process takes up to {needed}");
+    let plural = if left == 1 { "" } else { "s" };
+    let few =
+        format!("the server has {left} connection{plural} left; a process takes up to {needed}");
     let notes = [
         (
             !found.full_page_writes,

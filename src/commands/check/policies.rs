@@ -109,8 +109,8 @@ fn of_held(
         name, held, source, ..
     }: &QueuePolicy,
 ) -> Finding {
-    let what =
-        format!("RabbitMQ holds {held} events that expired in {name}, or were given up there");
+    let events = format::count(*held, "event");
+    let what = format!("RabbitMQ holds {events} that expired in {name}, or were given up there");
     let remedy = match source {
         Some(Source::Events) => "see that the queues of dead letters are there and take events",
         _ => {
