@@ -23,7 +23,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use super::exit::success_if;
-use super::{output, terminal};
+use super::{output, startup, terminal};
 use crate::config::{self, Config, ConfigErrors, Environment, Flags};
 use crate::store::{DatabaseReport, Store, StoreError};
 use crate::telemetry;
@@ -154,6 +154,13 @@ async fn database(
     let is_known = !errors.concern(&["AMQP_URL", "AMQP_NAMESPACE", "DATA_DIR"]);
     if inspection.is_some() && is_known {
         findings.extend(in_time(worker_queue::check(&store, config)).await.flatten());
+    }
+    if let Some(other) = startup::other_database(config) {
+        findings.push(note(
+            "database",
+            other,
+            "set DATABASE_URL to check that one",
+        ));
     }
     let reading = match inspection {
         Some(DatabaseReport::Postgres(found)) => found.clock,

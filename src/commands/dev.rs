@@ -4,7 +4,7 @@ mod demo;
 
 use std::fs;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, anyhow};
@@ -14,6 +14,7 @@ use rand::Rng;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::hints::{Hints, quoted};
+use super::live_note::{self, LiveNote};
 use super::secrets::Secrets;
 use super::serve::Signals;
 use super::server::{Role, Service};
@@ -61,7 +62,9 @@ pub async fn run(args: DevArgs, flags: Flags, mut config: Config) -> anyhow::Res
     let mut signals = Signals::listen()?.of_terminal();
     let service = Service::start(&config, Role::Both, &secrets).await?;
     let url = startup::url(service.address, http::WEBHOOK_PATH);
-    let url_file = UrlFile::write(&config.data_dir, &url)?;
+    let file = config.data_dir.join(URL_FILE);
+    let url_file = LiveNote::write(file.clone(), &url)
+        .with_context(|| format!("cannot write {}", file.display()))?;
     if let Some(taken) = taken {
         output::print(&format!(
             "Port {taken} is in use: this one listens on {}.\n\n",
@@ -135,37 +138,12 @@ fn take_a_free_port(options: &mut http::Options) -> Option<u16> {
     (free != wanted).then_some(wanted)
 }
 
-/// The file in DATA_DIR with the URL of `dev`, while it listens.
-struct UrlFile(PathBuf);
-
-impl UrlFile {
-    fn write(directory: &Path, url: &str) -> anyhow::Result<Self> {
-        let path = directory.join(URL_FILE);
-        let write = || {
-            private_file::options()
-                .truncate(true)
-                .open(&path)?
-                .write_all(url.as_bytes())
-        };
-        write().with_context(|| format!("cannot write {}", path.display()))?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for UrlFile {
-    fn drop(&mut self) {
-        // A file that stays does no harm: `send` signs for it with a secret that only `dev`
-        // accepts.
-        drop(fs::remove_file(&self.0));
-    }
-}
-
 /// What `dev` keeps in this directory. Its values are `None` if it has never run.
 pub fn kept_here(data_dir: &Path) -> Dev {
     let read = |file| fs::read_to_string(data_dir.join(file)).ok();
     Dev {
         secret: read(SECRET_FILE).map(|text| SecretString::from(text.trim())),
-        url: read(URL_FILE).and_then(|text| text.trim().parse().ok()),
+        url: live_note::read(&data_dir.join(URL_FILE)).and_then(|text| text.trim().parse().ok()),
     }
 }
 

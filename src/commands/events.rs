@@ -14,6 +14,7 @@ use anyhow::Context;
 
 use super::arguments::{PageArgs, read_event_id};
 use super::output::{self, Cell, Column, Table, or_dash};
+use super::startup;
 use crate::clerk::Timestamp;
 use crate::clerk::error_code::{self, ERRORS_PAGE};
 use crate::clock::now;
@@ -87,17 +88,18 @@ pub struct ListArgs {
 
 pub async fn run(command: EventsCommand, config: &Config) -> anyhow::Result<ExitCode> {
     let store = Store::open(&config.store)?;
+    let source = startup::source(config);
     let done = match command {
-        EventsCommand::List(args) => list(args, &store).await,
-        EventsCommand::Show { id, json } => show(&id, json, &store).await,
+        EventsCommand::List(args) => list(args, &store, &source).await,
+        EventsCommand::Show { id, json } => show(&id, json, &store, &source).await,
         EventsCommand::Replay(args) => replay::run(args, config, &store).await,
-        EventsCommand::Discard(args) => discard::run(args, &store).await,
+        EventsCommand::Discard(args) => discard::run(args, &store, &source).await,
     };
     store.close().await;
     done
 }
 
-async fn list(mut args: ListArgs, store: &Store) -> anyhow::Result<ExitCode> {
+async fn list(mut args: ListArgs, store: &Store, source: &str) -> anyhow::Result<ExitCode> {
     let status = args.status.as_deref().and_then(Status::named);
     let filter = std::mem::take(&mut args.filter).with_status(status);
     if args.follow {
@@ -106,9 +108,12 @@ async fn list(mut args: ListArgs, store: &Store) -> anyhow::Result<ExitCode> {
     let listing = store.events(&filter, &args.page.page()).await?;
     let is_failed = |event: &EventRow| event.status == Status::Failed;
     let failed = listing.rows.iter().find(|event| is_failed(event));
-    let status = output::print_listing(&listing, args.page.json, "No events match.", |rows| {
-        of_events(rows, now(), args.page.wide)
-    });
+    let status = output::print_listing(
+        &listing,
+        args.page.json,
+        &format!("No events match{source}."),
+        |rows| of_events(rows, now(), args.page.wide),
+    );
     if let (Some(event), false) = (failed, args.page.json) {
         let id = &event.event_id;
         output::note(&format!(
@@ -147,12 +152,13 @@ fn of_events(events: &[EventRow], now: Timestamp, wide: bool) -> Table {
     output::of_columns(&COLUMNS, rows, wide)
 }
 
-async fn show(id: &str, json: bool, store: &Store) -> anyhow::Result<ExitCode> {
+async fn show(id: &str, json: bool, store: &Store, source: &str) -> anyhow::Result<ExitCode> {
     let found = store
         .event(&read_event_id(id).map_err(anyhow::Error::msg)?)
         .await?;
-    let event =
-        found.with_context(|| format!("no event has the ID {id}; see `clerk-sync events list`"))?;
+    let event = found.with_context(|| {
+        format!("no event has the ID {id}{source}; see `clerk-sync events list`")
+    })?;
     let event = EventWithPayload::from(event);
     output::print_one(&event, json, || of_event(&event.event, now()))
 }

@@ -12,6 +12,7 @@ mod events;
 mod exit;
 mod healthcheck;
 mod hints;
+mod live_note;
 mod loopback;
 mod migrate;
 mod open;

@@ -45,6 +45,17 @@ pub async fn run(cli: Cli) -> ExitCode {
             return WRONG_USAGE.into();
         }
     };
+    if matches!(
+        command,
+        Command::Users(_)
+            | Command::Events(_)
+            | Command::Backfill(_)
+            | Command::Reconcile(_)
+            | Command::Migrate(_)
+            | Command::Status(_)
+    ) {
+        note_other_database(&config);
+    }
     let done = match command {
         Command::Dev(args) => dev::run(args, flags, config).await,
         Command::Serve => serve::run(flags, config, server::Role::Both).await,
@@ -113,6 +124,13 @@ fn configure(flags: &Flags, filter: &str, uses_queue: bool) -> Result<Config, St
     Ok(config)
 }
 
+/// Says that a server of this directory uses another database than the file that is asked.
+fn note_other_database(config: &Config) {
+    if let Some(other) = startup::other_database(config) {
+        output::note(&format!("{other}: set DATABASE_URL to ask that one"));
+    }
+}
+
 async fn send_events(
     args: send::SendArgs,
     given: &Flags,
@@ -123,11 +141,12 @@ async fn send_events(
     let hints = hints::Hints::of(config, &Environment::read(&Flags::default())?);
     let open_store = |is_dev| {
         let of_settings = || Config::resolve(&Environment::read(given)?);
-        let options = match is_dev {
-            true => config.store.clone(),
-            false => of_settings()?.store,
-        };
-        Ok(Store::open(&options)?)
+        if is_dev {
+            return Ok(Store::open(&config.store)?);
+        }
+        let config = of_settings()?;
+        note_other_database(&config);
+        Ok(Store::open(&config.store)?)
     };
     let dev = dev::kept_here(&config.data_dir);
     send::run(&args, configured, &dev, hints, open_store).await

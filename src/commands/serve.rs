@@ -24,7 +24,9 @@ pub async fn run(flags: Flags, config: Config, role: Role) -> anyhow::Result<Exi
     let mut signals = Signals::listen()?;
     let service = Service::start(&config, role, &secrets).await?;
     startup::of_service(&service, &config, role);
+    let note = startup::note_database(&service, &config, role);
     let ended = signals.until_the_end(&flags, &secrets).await;
+    drop(note);
     service.stop().await;
     ended?;
     info!("stopped");

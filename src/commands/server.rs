@@ -58,6 +58,14 @@ pub struct Service {
 impl Service {
     /// Starts the role. It waits in the background for servers that are unavailable.
     pub async fn start(config: &Config, role: Role, secrets: &Secrets) -> anyhow::Result<Self> {
+        let is_receiver = role != Role::Worker;
+        let is_worker = role != Role::Receiver;
+        // Before the port: a second start in one directory needs no other port.
+        let lock = if has_files(config, is_worker) {
+            Some(DirectoryLock::take(&config.data_dir)?)
+        } else {
+            None
+        };
         let listener = http::listen(&config.http).with_context(|| {
             let http::Options { host, port, .. } = &config.http;
             format!("cannot listen on {host}:{port} (choose another address with HOST and PORT)")
@@ -70,13 +78,6 @@ impl Service {
             .map(Traces::start)
             .transpose()
             .context("traces cannot be exported")?;
-        let is_receiver = role != Role::Worker;
-        let is_worker = role != Role::Receiver;
-        let lock = if has_files(config, is_worker) {
-            Some(DirectoryLock::take(&config.data_dir)?)
-        } else {
-            None
-        };
         let queue = Queue::open(&config.queue).await?;
         if is_receiver {
             queue.expect_bodies(config.http.max_body_bytes);
@@ -255,7 +256,7 @@ async fn migrated(store: &Store, status: &worker::Status, stop: &Shutdown) -> bo
         if logged.as_ref() != Some(&text) {
             error!(
                 error = text,
-                "the schema could not be brought up to date; events wait in the queue"
+                "the schema could not be brought up to date; events wait in the queue. `clerk-sync check` names the fix"
             );
             logged = Some(text);
         }

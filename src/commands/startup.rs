@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use tracing::{info, warn};
 
+use super::live_note::{self, LiveNote};
 use super::server::{Role, Service};
 use crate::config::Config;
 use crate::store::Store;
@@ -19,11 +20,7 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The lines of a server, once it listens.
 pub fn of_service(service: &Service, config: &Config, role: Role) {
-    let name = match role {
-        Role::Both => "serve",
-        Role::Receiver => "receiver",
-        Role::Worker => "worker",
-    };
+    let name = name(role);
     let database = (role != Role::Receiver).then(|| database(&service.store));
     let webhook_url = (role != Role::Worker).then(|| url(service.address, http::WEBHOOK_PATH));
     let dashboard = (role != Role::Receiver).then(|| match config.admin_token {
@@ -39,14 +36,68 @@ pub fn of_service(service: &Service, config: &Config, role: Role) {
         dashboard,
         "started"
     );
+    let users = (config.is_default_store && role != Role::Receiver).then(|| {
+        format!(
+            "DATABASE_URL is not set: users go to SQLite in {}",
+            service.store.place()
+        )
+    });
     // At a terminal a person sees where the files are.
-    if let Some(files) = files(config, role)
-        && !std::io::stderr().is_terminal()
-    {
-        warn!(
-            files,
-            "keep DATA_DIR on a disk that stays: a container's own disk is deleted with it. For servers set DATABASE_URL and AMQP_URL"
-        );
+    match files(config, role).filter(|_| !std::io::stderr().is_terminal()) {
+        None => users.into_iter().for_each(|users| warn!("{users}")),
+        Some(files) => {
+            let users = users.map(|users| format!("{users}; ")).unwrap_or_default();
+            warn!(
+                files,
+                "{users}keep DATA_DIR on a disk that stays: a container's own disk is deleted with it. For servers set DATABASE_URL and AMQP_URL"
+            );
+        }
+    }
+}
+
+fn name(role: Role) -> &'static str {
+    match role {
+        Role::Both => "serve",
+        Role::Receiver => "receiver",
+        Role::Worker => "worker",
+    }
+}
+
+/// The file in DATA_DIR that says which database a server of this directory uses.
+const DATABASE_FILE: &str = "serve-database";
+
+/// Says in DATA_DIR which database this server uses, if it is another than a command finds there
+/// without DATABASE_URL. The directory is not made for it, and nothing waits for it.
+pub fn note_database(service: &Service, config: &Config, role: Role) -> Option<LiveNote> {
+    let is_of_directory = match &config.store {
+        store::Options::Sqlite(file) => file.path.starts_with(&config.data_dir),
+        store::Options::Postgres(_) => false,
+    };
+    if is_of_directory || role == Role::Receiver {
+        return None;
+    }
+    let text = format!(
+        "`clerk-sync {}` of this directory uses {}",
+        name(role),
+        database(&service.store)
+    );
+    LiveNote::write(config.data_dir.join(DATABASE_FILE), &text).ok()
+}
+
+/// Which other database a server of this directory uses, for a command that uses the file of
+/// DATA_DIR because DATABASE_URL is not set.
+pub fn other_database(config: &Config) -> Option<String> {
+    live_note::read(&config.data_dir.join(DATABASE_FILE)).filter(|_| config.is_default_store)
+}
+
+/// Where a command looked that found nothing, if no setting says where.
+pub fn source(config: &Config) -> String {
+    match &config.store {
+        store::Options::Sqlite(file) if config.is_default_store => format!(
+            ", in SQLite {} (DATABASE_URL is not set)",
+            file.path.display()
+        ),
+        _ => String::new(),
     }
 }
 

@@ -10,6 +10,7 @@ use super::arguments::{PageArgs, read_clerk_id};
 use super::confirm::{self, Consent};
 use super::exit::WrongUsage;
 use super::output::{self, Cell, Column, Table, or_dash};
+use super::startup;
 use super::terminal;
 use crate::clerk::{ClerkId, Timestamp, Value};
 use crate::clock::now;
@@ -110,17 +111,18 @@ pub struct ListArgs {
 
 pub async fn run(command: UsersCommand, config: &Config) -> anyhow::Result<ExitCode> {
     let store = Store::open(&config.store)?;
+    let source = startup::source(config);
     let done = match command {
-        UsersCommand::List(args) => list(args, &store).await,
-        UsersCommand::Show { id, json } => show(&id, json, &store).await,
-        UsersCommand::History { id, page } => history(&id, &page, &store).await,
-        UsersCommand::Erase(args) => erase(&args, &store).await,
+        UsersCommand::List(args) => list(args, &store, &source).await,
+        UsersCommand::Show { id, json } => show(&id, json, &store, &source).await,
+        UsersCommand::History { id, page } => history(&id, &page, &store, &source).await,
+        UsersCommand::Erase(args) => erase(&args, &store, &source).await,
     };
     store.close().await;
     done
 }
 
-async fn list(args: ListArgs, store: &Store) -> anyhow::Result<ExitCode> {
+async fn list(args: ListArgs, store: &Store, source: &str) -> anyhow::Result<ExitCode> {
     let filter = UserFilter {
         email: args.email,
         phone: args.phone,
@@ -131,17 +133,20 @@ async fn list(args: ListArgs, store: &Store) -> anyhow::Result<ExitCode> {
         ids: None,
     };
     let listing = store.users(&filter, &args.page.page()).await?;
-    output::print_listing(&listing, args.page.json, "No users match.", |rows| {
-        of_users(rows, now(), args.page.wide)
-    })
+    output::print_listing(
+        &listing,
+        args.page.json,
+        &format!("No users match{source}."),
+        |rows| of_users(rows, now(), args.page.wide),
+    )
 }
 
 fn clerk_id(id: &str) -> anyhow::Result<ClerkId> {
     read_clerk_id(id).map_err(anyhow::Error::msg)
 }
 
-fn no_user(id: &str) -> anyhow::Error {
-    anyhow!("no user has the ID {id}; see `clerk-sync users list`")
+fn no_user(id: &str, source: &str) -> anyhow::Error {
+    anyhow!("no user has the ID {id}{source}; see `clerk-sync users list`")
 }
 
 /// A table of users with the columns that distinguish them.
@@ -174,19 +179,26 @@ fn of_users(users: &[TableRow], now: Timestamp, wide: bool) -> Table {
     output::of_columns(&COLUMNS, rows, wide)
 }
 
-async fn show(id: &str, json: bool, store: &Store) -> anyhow::Result<ExitCode> {
+async fn show(id: &str, json: bool, store: &Store, source: &str) -> anyhow::Result<ExitCode> {
     let user = store
         .user(&clerk_id(id)?)
         .await?
-        .ok_or_else(|| no_user(id))?;
+        .ok_or_else(|| no_user(id, source))?;
     output::print_one(&user, json, || of_user(&user, now()))
 }
 
-async fn history(id: &str, page: &PageArgs, store: &Store) -> anyhow::Result<ExitCode> {
+async fn history(
+    id: &str,
+    page: &PageArgs,
+    store: &Store,
+    source: &str,
+) -> anyhow::Result<ExitCode> {
     let (clerk_id, part) = (clerk_id(id)?, page.page());
     let listing = store.history(&clerk_id, &part).await?;
     if listing.rows.is_empty() && part.after.is_none() && store.user(&clerk_id).await?.is_none() {
-        bail!("no user has the ID {id}, and no event is about one; see `clerk-sync users list`");
+        bail!(
+            "no user has the ID {id}, and no event is about one{source}; see `clerk-sync users list`"
+        );
     }
     let none = "No events of this user are kept (EVENT_RETENTION_DAYS says for how long).";
     output::print_listing(&listing, page.json, none, |rows| {
@@ -289,13 +301,13 @@ struct Report {
     forgotten_events: Option<u64>,
 }
 
-async fn erase(args: &EraseArgs, store: &Store) -> anyhow::Result<ExitCode> {
+async fn erase(args: &EraseArgs, store: &Store, source: &str) -> anyhow::Result<ExitCode> {
     let id = &*args.id;
     let clerk_id = clerk_id(id)?;
     let (erased, events) = store
         .would_erase(&clerk_id)
         .await?
-        .ok_or_else(|| no_user(id))?;
+        .ok_or_else(|| no_user(id, source))?;
     let state = if erased.is_final {
         format!("{id} is deleted at Clerk.")
     } else {
@@ -322,7 +334,10 @@ async fn erase(args: &EraseArgs, store: &Store) -> anyhow::Result<ExitCode> {
         )),
     }
     report.dry_run = false;
-    report.erased = store.erase(&clerk_id).await?.ok_or_else(|| no_user(id))?;
+    report.erased = store
+        .erase(&clerk_id)
+        .await?
+        .ok_or_else(|| no_user(id, source))?;
     if args.forget {
         report.forgotten_events = Some(store.forget(&clerk_id).await?.1);
     }

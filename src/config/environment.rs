@@ -21,6 +21,8 @@ pub struct Environment {
     flags: Variables,
     process: Variables,
     dotenv: Variables,
+    /// Whether `--embedded` is given.
+    is_embedded: bool,
 }
 
 /// The servers that may be those of the application whose folder it is. `--embedded` ignores them.
@@ -62,6 +64,7 @@ impl Environment {
             flags: values.collect(),
             process,
             dotenv,
+            is_embedded: flags.embedded,
         };
         if flags.embedded {
             environment.forget_servers();
@@ -111,6 +114,11 @@ impl Environment {
         self.process
             .get(name)
             .is_some_and(|value| !clean(value).is_empty())
+    }
+
+    /// Whether the database is SQLite because nothing was said of it.
+    pub(super) fn lacks_database(&self) -> bool {
+        !self.is_embedded && !self.names("DATABASE_URL")
     }
 
     /// Whether there is the variable, or the one that names its file, with a value or without.

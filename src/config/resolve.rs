@@ -30,6 +30,8 @@ pub struct Config {
     pub amqp_management_url: Option<SecretString>,
     /// The database.
     pub store: store::Options,
+    /// Whether it is the SQLite file of `DATA_DIR` because `DATABASE_URL` is not set.
+    pub is_default_store: bool,
     /// Whether `DATABASE_SCHEMA` is set.
     has_schema: bool,
     /// The directory of the embedded files.
@@ -63,7 +65,7 @@ impl ClerkApi {
         let remedy = "copy the Secret key (sk_live_… or sk_test_…) from Clerk's dashboard, Configure > API keys";
         self.secret_key
             .as_ref()
-            .ok_or_else(|| wrong("CLERK_SECRET_KEY", "is not set", remedy))
+            .ok_or_else(|| wrong("CLERK_SECRET_KEY", secrets::absent(), remedy))
     }
 }
 
@@ -108,6 +110,7 @@ impl Config {
             )?,
             amqp_management_url: addresses::management_url(environment)?,
             queue: addresses::queue_options(environment, &data_dir)?,
+            is_default_store: environment.lacks_database(),
             has_schema: environment.get("DATABASE_SCHEMA").is_some(),
             store: addresses::store_options(environment, &data_dir, worker.concurrency, keep)?,
             http: http::Options {

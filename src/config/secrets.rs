@@ -19,7 +19,7 @@ pub fn verifier(secrets: &[SecretString]) -> Result<Verifier, ConfigError> {
     if secrets.is_empty() {
         return Err(wrong(
             SIGNING_SECRET,
-            "is not set",
+            absent(),
             "copy the Signing Secret (whsec_…) of your endpoint from Clerk's dashboard, Configure > Webhooks; to try it out without Clerk run `clerk-sync dev`",
         ));
     }
@@ -71,6 +71,13 @@ pub(super) fn clerk_secret_key(
         let remedy = "copy the Secret key (sk_live_… or sk_test_…) from Clerk's dashboard, Configure > API keys; the Publishable key (pk_…) and the Signing Secret (whsec_…) are others";
         return Err(wrong("CLERK_SECRET_KEY", "does not begin with sk_", remedy));
     }
+    let remedy = "copy the Secret key whole from Clerk's dashboard, Configure > API keys; it has letters, digits and _ alone";
+    require_whole("CLERK_SECRET_KEY", key.as_ref(), remedy)?;
+    let text = key.as_ref().map_or("", |key| key.expose_secret());
+    if text.contains(|letter: char| !letter.is_ascii_graphic()) {
+        let fault = "has a character that no key has (not shown)";
+        return Err(wrong("CLERK_SECRET_KEY", fault, remedy));
+    }
     Ok(key)
 }
 
@@ -106,8 +113,35 @@ fn token(environment: &Environment, name: &str) -> Result<Option<SecretString>, 
         .as_ref()
         .is_some_and(|token| characters(token) < TOKEN_CHARACTERS_MIN)
     {
-        let remedy = "generate a long one with `openssl rand -hex 24`";
-        return Err(wrong(name, "has fewer than 16 characters", remedy));
+        return Err(wrong(name, "has fewer than 16 characters", MAKE_A_TOKEN));
     }
+    require_whole(name, token.as_ref(), MAKE_A_TOKEN)?;
     Ok(token)
+}
+
+const MAKE_A_TOKEN: &str = "generate a long one with `openssl rand -hex 24`";
+
+/// Refuses a value that no program generates, such as a placeholder that a page ends with an
+/// ellipsis.
+fn require_whole(
+    name: &str,
+    secret: Option<&SecretString>,
+    remedy: &str,
+) -> Result<(), ConfigError> {
+    let text = secret.map(ExposeSecret::expose_secret).unwrap_or_default();
+    if text.ends_with('…') || text.ends_with("...") {
+        return Err(wrong(name, "is cut off: it ends with an ellipsis", remedy));
+    }
+    Ok(())
+}
+
+/// Where a setting that is absent was looked for.
+pub(super) fn absent() -> String {
+    let other = std::path::Path::new(".env.local");
+    let other = if other.exists() {
+        "; .env.local is not read"
+    } else {
+        ""
+    };
+    format!("is not set (not in the environment, nor in ./.env{other})")
 }

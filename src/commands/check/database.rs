@@ -43,7 +43,22 @@ fn of_error(place: &str, error: &StoreError) -> Finding {
     let (StoreError::Unavailable(text)
     | StoreError::Incompatible(text)
     | StoreError::Rejected { text, .. }) = error;
+    let create = format!(
+        "create it (`createdb {}`), or correct the name in DATABASE_URL",
+        place
+            .rsplit('/')
+            .next()
+            .and_then(|name| name.split(',').next())
+            .unwrap_or_default()
+    );
     let remedy = match error {
+        StoreError::Incompatible(text) if text.contains("(SQLSTATE 3D000)") => {
+            return fail(
+                "database",
+                format!("{place}: the database does not exist (SQLSTATE 3D000)"),
+                create,
+            );
+        }
         StoreError::Incompatible(text) if text.contains("pooler") => {
             "give the server's direct address in DATABASE_URL, or session pooling"
         }
@@ -247,9 +262,7 @@ fn of_rights(
         (false, false) => fail(
             "database_rights",
             "the role may not migrate, and the schema is not up to date",
-            format!(
-                "run `clerk-sync migrate` as the owner of the schema {name}, or `grant create on database … to` the role"
-            ),
+            name.remedy_of_migrator(),
         ),
     }
 }

@@ -20,8 +20,8 @@ pub struct DiscardArgs {
     json: bool,
 }
 
-pub async fn run(args: DiscardArgs, store: &Store) -> anyhow::Result<ExitCode> {
-    let selection = args.selection.of(store, "discarded").await?;
+pub async fn run(args: DiscardArgs, store: &Store, source: &str) -> anyhow::Result<ExitCode> {
+    let selection = args.selection.of(store, source, "discarded").await?;
     let bar = progress::bar(selection::count(&selection, store).await?);
     let progress = |count| bar.set_position(count);
     let done = replay::discard(store, &selection, args.dry_run, progress).await;
@@ -32,7 +32,7 @@ pub async fn run(args: DiscardArgs, store: &Store) -> anyhow::Result<ExitCode> {
             "{} would be discarded.\n",
             format::count(count, "failed event")
         ),
-        (false, 0) => "There are no failed events to discard.\n".into(),
+        (false, 0) => format!("There are no failed events to discard{source}.\n"),
         (false, count) => format!("Discarded {}.\n", format::count(count, "event")),
     })
 }

@@ -12,7 +12,7 @@ use super::queue::open_queue;
 use super::selection::{self, SelectionArgs};
 use crate::commands::arguments::read_wait;
 use crate::commands::exit::success_if;
-use crate::commands::{outcomes, output, progress};
+use crate::commands::{outcomes, output, progress, startup};
 use crate::config::Config;
 use crate::format;
 use crate::replay::{self, Outcome, ReplayReport};
@@ -63,7 +63,8 @@ struct Report<'a> {
 }
 
 pub async fn run(args: ReplayArgs, config: &Config, store: &Store) -> anyhow::Result<ExitCode> {
-    let selection = args.selection.of(store, "replayed").await?;
+    let source = startup::source(config);
+    let selection = args.selection.of(store, &source, "replayed").await?;
     if args.dry_run {
         let preview = replay::preview(store, &selection).await?;
         return output::print_one(&preview, args.json, || of_preview(&preview));
@@ -104,7 +105,7 @@ pub async fn run(args: ReplayArgs, config: &Config, store: &Store) -> anyhow::Re
     }
     if !args.json {
         output::print(&match outcomes {
-            _ if done.replayed == 0 => "There are no failed events to replay.\n".into(),
+            _ if done.replayed == 0 => format!("There are no failed events to replay{source}.\n"),
             Some(outcomes) => {
                 let lines = outcomes.iter();
                 let lines = lines.map(|outcome| outcomes::of_outcome(outcome, " again"));

@@ -29,11 +29,12 @@ pub struct SelectionArgs {
 }
 
 impl SelectionArgs {
-    /// The failed events that are selected. `done` is what happens to them, such as `replayed`.
+    /// The failed events that are selected. `done` is what happens to them, such as
+    /// `replayed`; `source` names the database of an ID that is not there.
     ///
     /// Fails if nothing is selected, so that no command is run by accident, or if an event is not
     /// failed.
-    pub async fn of(self, store: &Store, done: &str) -> anyhow::Result<Selection> {
+    pub async fn of(self, store: &Store, source: &str, done: &str) -> anyhow::Result<Selection> {
         match (self.ids.is_empty(), self.filter.is_empty(), self.all) {
             (true, true, false) => bail!(WrongUsage(
                 "give the IDs of the events, or a filter such as --type or --since, or --all for every failed event"
@@ -44,7 +45,7 @@ impl SelectionArgs {
                 ))
             }
             (false, true, false) => {
-                require_failed(&self.ids, store, done).await?;
+                require_failed(&self.ids, store, source, done).await?;
                 Ok(Selection::Ids(self.ids))
             }
             (true, is_all, all) if is_all == all => Ok(Selection::Matching {
@@ -59,11 +60,16 @@ impl SelectionArgs {
     }
 }
 
-async fn require_failed(ids: &[EventId], store: &Store, done: &str) -> anyhow::Result<()> {
+async fn require_failed(
+    ids: &[EventId],
+    store: &Store,
+    source: &str,
+    done: &str,
+) -> anyhow::Result<()> {
     let rows = store.events_by_id(ids, 0).await?;
     for id in ids {
         match rows.iter().find(|row| row.event_id == id.as_str()) {
-            None => bail!("no event has the ID {id}; see `clerk-sync events list`"),
+            None => bail!("no event has the ID {id}{source}; see `clerk-sync events list`"),
             Some(row) if row.status == Status::Failed => {}
             Some(row) => bail!(
                 "{id} is {}, only failed events are {done}",

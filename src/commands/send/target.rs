@@ -1,8 +1,8 @@
 //! Which table sample events are written to: that of `clerk-sync dev`, or another one. Pure.
 //!
-//! `dev` generates a secret of its own and accepts it in addition to the configured ones. No other
-//! process accepts it: events that are signed with it and sent to this machine are written to no
-//! table but that of `dev`.
+//! `dev` generates a secret of its own and accepts it in addition to the configured ones. Where it
+//! runs, events that are signed with it are written to its table. The secret alone shows nothing:
+//! another program may have been given it.
 
 use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
@@ -27,16 +27,15 @@ pub fn choose(
     configured: Option<&SecretString>,
     dev: &Dev,
 ) -> Option<(SecretString, bool)> {
-    let here = dev.secret.as_ref().filter(|_| is_loopback(url));
-    let is_running = dev
-        .url
-        .as_ref()
-        .is_some_and(|dev| dev.port_or_known_default() == url.port_or_known_default());
+    let is_running = dev.url.as_ref().is_some_and(|dev| {
+        is_loopback(url) && dev.port_or_known_default() == url.port_or_known_default()
+    });
+    let here = dev.secret.as_ref().filter(|_| is_running);
     let secret = match (given, configured, here) {
         (Some(given), ..) => given,
-        (None, _, Some(here)) if is_running => here,
-        (None, Some(configured), _) => configured,
-        (None, None, _) => dev.secret.as_ref()?,
+        (None, _, Some(here)) => here,
+        (None, Some(configured), None) => configured,
+        (None, None, None) => dev.secret.as_ref()?,
     };
     let is_dev =
         here.is_some_and(|here| here.expose_secret().trim() == secret.expose_secret().trim());
@@ -64,7 +63,7 @@ mod tests {
         let (here, there) = ("http://127.0.0.1:3000/api", "https://sync.example.com/api");
         let (running, elsewhere) = ("http://127.0.0.1:3000/", "http://127.0.0.1:3001/");
         for (url, given, configured, kept, runs_at, expected) in [
-            (here, None, None, Some(DEVS), None, Some((DEVS, true))),
+            (here, None, None, Some(DEVS), None, Some((DEVS, false))),
             (
                 here,
                 None,
@@ -95,6 +94,14 @@ mod tests {
                 Some(OURS),
                 Some(DEVS),
                 None,
+                Some((DEVS, false)),
+            ),
+            (
+                here,
+                Some(DEVS),
+                Some(OURS),
+                Some(DEVS),
+                Some(running),
                 Some((DEVS, true)),
             ),
             (

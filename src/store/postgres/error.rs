@@ -264,7 +264,9 @@ fn meaning(sqlstate: &str) -> &'static str {
         "54000" | "54001" => "a value exceeds a limit of PostgreSQL",
         "28P01" => "the password is wrong: check DATABASE_URL",
         "28000" => "the server does not let this role in: check DATABASE_URL and pg_hba.conf",
-        "3D000" => "the database does not exist: check DATABASE_URL",
+        "3D000" => {
+            "the database does not exist: create it with createdb, or correct its name in DATABASE_URL"
+        }
         "42501" => "the role may not do this: SECURITY.md lists the grants that each role needs",
         "42P01" | "42703" | "3F000" => NO_SCHEMA,
         "25006" => "the server only reads",
@@ -318,6 +320,12 @@ pub fn of_migration(error: Error, schema: &SchemaName, version: Option<i64>) -> 
                     || "Nothing was changed".into(),
                     |version| format!("The schema stays at version {version}")
                 )
+            ))
+        }
+        Error::Database(error) if error.code().as_deref() == Some("42501") => {
+            StoreError::Incompatible(format!(
+                "the role may not migrate; {} (SQLSTATE 42501)",
+                schema.remedy_of_migrator()
             ))
         }
         other => of(other),

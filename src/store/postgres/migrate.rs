@@ -132,8 +132,15 @@ async fn make_next(
     let version = migrations::version(state.applied()).0.found;
     made.await
         .map_err(|error| error::of_migration(error, &sql.schema, version))?;
-    for migration in pending {
-        info!(version = migration.version, description = %migration.description, "migration applied");
+    if state.applied().is_empty() {
+        info!(
+            version = EMBEDDED.iter().map(|it| it.version).max(),
+            "schema created"
+        );
+    } else {
+        for migration in pending {
+            info!(version = migration.version, description = %migration.description, "migration applied");
+        }
     }
     Ok(Progress::Made)
 }

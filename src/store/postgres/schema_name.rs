@@ -22,6 +22,13 @@ impl SchemaName {
         (is_name && !is_reserved).then(|| Self(name.into()))
     }
 
+    /// What to do if the role may not create or change the schema.
+    pub fn remedy_of_migrator(&self) -> String {
+        format!(
+            "run `clerk-sync migrate` as the owner of the schema {self}, or `grant create on database … to` the role"
+        )
+    }
+
     /// Whether it is the one that a program without `DATABASE_SCHEMA` uses.
     pub fn is_default(&self) -> bool {
         *self == Self::default()

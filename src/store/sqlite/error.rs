@@ -52,7 +52,7 @@ fn of_database(path: &Path, error: &dyn DatabaseError) -> StoreError {
         11 | 26 => damaged(path),
         primary @ 18..=20 => {
             let what = match primary {
-                19 => "a constraint or trigger of the file refuses a row",
+                19 => "a constraint or trigger of the SQLite database refuses a row",
                 _ => "SQLite cannot hold a value",
             };
             StoreError::Rejected {

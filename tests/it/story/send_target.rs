@@ -60,8 +60,10 @@ async fn a_table_that_is_not_devs_is_asked_about() {
             "{said}"
         );
     }
-    // With the secret of `dev` alone, another program takes nothing.
+    // The secret of `dev` alone makes no `dev`, and another program takes nothing with it.
     let (status, said) = send(&place, &["--url", &url], &[]);
+    assert!(status == Some(2) && said.contains("--yes"), "{said}");
+    let (status, said) = send(&place, &["--url", &url, "--yes"], &[]);
     assert!(
         status == Some(1) && said.contains("invalid_signature"),
         "{said}"

@@ -20,7 +20,7 @@ fn logged(log: &[String], message: &str) -> Vec<Value> {
         .filter(|line| {
             line["message"]
                 .as_str()
-                .is_some_and(|text| text.starts_with(message))
+                .is_some_and(|text| text.contains(message))
         })
         .collect()
 }
