@@ -126,7 +126,10 @@ fn the_readme_has_figures_of_the_same_run() {
     let (name, results) = newest();
     let readme = read("README.md");
     assert!(readme.contains(&format!("({RESULTS}/{name})")), "{name}");
-    let rows = readme.split("| | clerk-sync | compared with |").nth(1).unwrap();
+    let rows = readme
+        .split("| | clerk-sync | compared with |")
+        .nth(1)
+        .unwrap();
     let rows = rows.split("\n\n").next().unwrap();
     let numbers = rows
         .split(|letter: char| !(letter.is_ascii_digit() || matches!(letter, ',' | '.')))
