@@ -21,7 +21,7 @@ use super::server::{Role, Service};
 use super::{output, startup};
 use crate::clerk::SigningSecret;
 use crate::clock::now;
-use crate::commands::send::{self, Dev, Sender};
+use crate::commands::send::{Dev, Sender};
 use crate::config::{Config, Environment, Flags};
 use crate::http::{self, AdminToken};
 use crate::private_file;
@@ -233,11 +233,6 @@ fn next_steps(
     }
     steps += "\nTry in another terminal:\n";
     let mut add = |line: String| steps += &format!("  {line}\n");
-    let to = if url == send::DEFAULT_URL {
-        String::new()
-    } else {
-        format!(" --url {}", quoted(url))
-    };
     add(hints.command("users list"));
     if let store::Options::Sqlite(file) = &config.store {
         let file = quoted(&file.path.display().to_string());
@@ -251,7 +246,7 @@ fn next_steps(
         }
         add(hints.command(&format!("users history {late_user}")));
     }
-    add(hints.command(&format!("send user.updated --count 1000{to}")));
+    add(hints.command("send user.updated --count 1000"));
     let file = quoted(&config.data_dir.join(TOKEN_FILE).display().to_string());
     let token = match is_generated {
         true => Some(format!("$(cat {file})")),

@@ -181,29 +181,34 @@ fn of_event(event: &EventRow, now: Timestamp) -> String {
         fields.push(("error_code", or_dash(event.error_code.as_ref())));
         fields.push(("error", or_dash(event.error.as_ref())));
     }
-    if let (Status::Failed, Some(code)) = (event.status, &event.error_code) {
-        let help = error_code::help_for(code);
-        fields.push(("meaning", help.meaning.into()));
-        fields.push((
-            "what to do",
-            format!("{} A replay {}", help.what_to_do, help.replay),
-        ));
-        fields.push(("more", error_code::page_of(code)));
-    }
     if event.status == Status::Stale {
         fields.push(("superseded_by", or_dash(event.superseded_by.as_ref())));
     }
-    match &event.payload {
-        None => fields.push(("payload", "not kept (EVENT_PAYLOADS=all keeps it)".into())),
-        Some(body) => {
-            return format!(
-                "{}payload\n{}\n",
-                output::of_fields(&fields),
-                of_payload(body)
-            );
+    let payload = match &event.payload {
+        None => {
+            fields.push(("payload", "not kept (EVENT_PAYLOADS=all keeps it)".into()));
+            String::new()
         }
-    }
-    output::of_fields(&fields)
+        Some(body) => format!("payload\n{}\n", of_payload(body)),
+    };
+    output::of_fields(&fields) + &payload + &advice(event)
+}
+
+/// What the error of a failed event means. It comes last: a payload can be longer than a screen.
+fn advice(event: &EventRow) -> String {
+    let failed = event.error_code.as_ref();
+    let Some(code) = failed.filter(|_| event.status == Status::Failed) else {
+        return String::new();
+    };
+    let help = error_code::help_for(code);
+    output::of_fields(&[
+        ("meaning", help.meaning.into()),
+        (
+            "what to do",
+            format!("{} A replay {}", help.what_to_do, help.replay),
+        ),
+        ("more", error_code::page_of(code)),
+    ])
 }
 
 /// JSON with line breaks of ours; anything else on one line, so that it looks like nothing else.

@@ -2,15 +2,17 @@
 
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::CommandFactory;
 
 use super::cli::{Cli, Command};
 use super::exit::{WRONG_USAGE, WrongUsage};
 use super::{
-    backfill, check, completions, dev, events, healthcheck, hints, migrate, open, output,
+    backfill, check, completions, dev, events, healthcheck, hints, loopback, migrate, open, output,
     reconcile, send, serve, server, settings, startup, status, usage, users,
 };
 use crate::config::{self, Config, ConfigError, Environment, Flags};
+use crate::http;
 use crate::store::Store;
 use crate::telemetry;
 
@@ -149,7 +151,9 @@ async fn send_events(
         Ok(Store::open(&config.store)?)
     };
     let dev = dev::kept_here(&config.data_dir);
-    send::run(&args, configured, &dev, hints, open_store).await
+    let local = loopback::base_urls(&config.http)[0].clone() + http::WEBHOOK_PATH;
+    let local = local.parse().context("HOST is not part of a URL")?;
+    send::run(&args, configured, &dev, local, hints, open_store).await
 }
 
 /// Prints one line for a person.

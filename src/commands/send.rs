@@ -38,8 +38,8 @@ pub use sender::Sender;
 use summary::{Run, SingleEvent, Summary};
 pub use target::Dev;
 
-/// Where `clerk-sync dev` and `serve` listen by default.
-pub const DEFAULT_URL: &str = "http://127.0.0.1:3000/api/webhooks/clerk";
+/// An example of a URL to post to.
+const EXAMPLE_URL: &str = "http://127.0.0.1:3000/api/webhooks/clerk";
 
 /// Sample users that events are spread over by default.
 const USERS_DEFAULT: u32 = 1000;
@@ -67,7 +67,7 @@ pub struct SendArgs {
     event_type: Option<SampleType>,
 
     /// Where to post [default: where `clerk-sync dev` of this DATA_DIR listens, else
-    /// http://127.0.0.1:3000/api/webhooks/clerk]
+    /// /api/webhooks/clerk at HOST and PORT]
     #[arg(long, value_name = "URL", value_parser = read_url)]
     url: Option<Url>,
 
@@ -150,7 +150,7 @@ fn event_types() -> impl TypedValueParser<Value = SampleType> {
 }
 
 fn read_url(text: &str) -> Result<Url, String> {
-    read_http_url(text).map_err(|fault| format!("{fault}; give one such as {DEFAULT_URL}"))
+    read_http_url(text).map_err(|fault| format!("{fault}; give one such as {EXAMPLE_URL}"))
 }
 
 fn read_rate(text: &str) -> Result<f64, String> {
@@ -162,7 +162,8 @@ fn read_rate(text: &str) -> Result<f64, String> {
 }
 
 /// Sends the events of `args` and prints the result. Deliveries and outcomes that failed make the
-/// exit status 1. `open_store` opens the database of `dev`, or that of the settings. If the target is
+/// exit status 1. `local` is where a server of the
+/// settings listens on this machine. `open_store` opens the database of `dev`, or that of the settings. If the target is
 /// not `dev`, a person agrees first: the events end in a table.
 ///
 /// # Errors
@@ -172,23 +173,23 @@ pub async fn run(
     args: &SendArgs,
     configured: Option<&SecretString>,
     dev: &Dev,
+    local: Url,
     mut hints: Hints,
     open_store: impl FnOnce(bool) -> anyhow::Result<Store>,
 ) -> anyhow::Result<ExitCode> {
     let url = args.url.clone().or_else(|| dev.url.clone());
-    let url = url.map_or_else(|| DEFAULT_URL.parse(), Ok);
-    let url = url.context("the default URL cannot be read")?;
+    let url = url.unwrap_or(local);
     let chosen = target::choose(&url, args.secret.as_ref(), configured, dev);
     let (secret, is_dev) = chosen.unzip();
     let secret = signing_secret(secret.as_ref())?;
     if is_dev != Some(true) {
         let user = args.user.as_ref().map(ClerkId::as_str);
         let warning = target::warning(&sender::address(&url), user);
-        match confirm::ask(&warning, "Send anyway?", args.yes) {
+        match confirm::ask(&warning, "Send?", args.yes) {
             Consent::Given => {}
             Consent::Refused => bail!("nothing was sent"),
             Consent::Absent => {
-                bail!(WrongUsage("nothing was sent: add --yes to send anyway"))
+                bail!(WrongUsage("nothing was sent: add --yes to agree"))
             }
         }
         // The tables of `dev` are found by flags, those of another program by its settings.
@@ -456,7 +457,7 @@ fn print_reasons(summary: &Summary) {
     }
     if summary.failed > 0 && summary.failed == summary.sent {
         output::note(&format!(
-            "Nothing accepts events at {}: start `clerk-sync dev`, or see --url.",
+            "Nothing accepts events at {}: start `clerk-sync serve`, or `clerk-sync dev` to try it without your database, or give the address of a server with --url.",
             summary.run.url
         ));
     }

@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::format;
 use crate::http;
 use crate::queue::{self, QueueInspection};
-use crate::store::{Failed, Lag, Store, StoreError, Time, Totals};
+use crate::store::{self, Failed, Lag, Store, StoreError, Time, Totals};
 
 /// Longest wait for one answer of the database, and for the queue.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -91,6 +91,9 @@ async fn ask(config: &Config, store: &Store) -> Report {
             waiting(&found.map_err(|error| error.to_string())?)
         }),
         in_time("the database", async {
+            if let Some(why) = not_set_up(config) {
+                return Err(why);
+            }
             let version = store.schema_version().await;
             version.and_then(|version| version.check()).map_err(text)?;
             let (last, failed, recent) =
@@ -110,7 +113,7 @@ async fn ask(config: &Config, store: &Store) -> Report {
     let mut problems = Vec::new();
     if let Err(why) = &numbers {
         let why = why.trim_end_matches('.');
-        let (first, rest) = why.split_at(usize::from(why.starts_with('t')));
+        let (first, rest) = why.split_at(usize::from(why.starts_with(['t', 'n'])));
         problems.push(format!("{}{rest}.", first.to_uppercase()));
     }
     if let Err(why) = &queue {
@@ -182,6 +185,20 @@ fn waiting(found: &QueueInspection) -> Result<Option<u64>, String> {
 
 /// The server that `dev` runs here, or one with these settings: its base URL, and why it is not
 /// ready. Returns `None` if nothing answers.
+/// Why there is no database to ask, in a directory where clerk-sync was never started.
+fn not_set_up(config: &Config) -> Option<String> {
+    let store::Options::Sqlite(file) = &config.store else {
+        return None;
+    };
+    let is_missing = config.is_default_store && !file.path.exists();
+    is_missing.then(|| {
+        format!(
+            "nothing is set up here: DATABASE_URL is not set, and {} is missing; run this in the directory where clerk-sync was started, or set DATABASE_URL",
+            file.path.display()
+        )
+    })
+}
+
 async fn server(config: &Config) -> Option<(Server, Option<String>)> {
     let of_dev = dev::kept_here(&config.data_dir).url;
     let of_dev = of_dev.map(|url| url.as_str().trim_end_matches(http::WEBHOOK_PATH).to_owned());
@@ -212,7 +229,7 @@ fn of_report(report: &Report) -> String {
             let state = if *ready { "ready" } else { "not ready" };
             format!("{state}, at {url}")
         }
-        None => "none answers on this machine; others are not seen from here".into(),
+        None => "none answers at HOST and PORT; others are not seen from here".into(),
     };
     let depth = report.queue.depth;
     let waiting = match depth {

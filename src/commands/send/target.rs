@@ -48,7 +48,7 @@ pub fn warning(address: &str, about: Option<&str>) -> String {
         .map(|id| format!(", and the row of {id} is overwritten"))
         .unwrap_or_default();
     format!(
-        "The target {address} is not `clerk-sync dev` of this DATA_DIR: if it accepts this signing secret, sample events will be written to its table{whom}."
+        "The server at {address} is not `clerk-sync dev` of this DATA_DIR. If it accepts this signing secret, made-up users will be written to its database{whom}."
     )
 }
 

@@ -176,12 +176,13 @@ async fn run(args: &SendArgs, configured: Option<SecretString>) -> anyhow::Resul
     };
     let (dev, hints) = (Dev::default(), Hints::without_flags());
     let open_store = |_| anyhow::bail!("--wait is not given");
-    super::run(&args, configured.as_ref(), &dev, hints, open_store).await
+    let local = EXAMPLE_URL.parse()?;
+    super::run(&args, configured.as_ref(), &dev, local, hints, open_store).await
 }
 
 fn load(args: &SendArgs) -> anyhow::Result<Load> {
     let secret = args.secret.clone().unwrap_or_else(|| SECRET.into());
-    let url = args.url.clone().or_else(|| DEFAULT_URL.parse().ok());
+    let url = args.url.clone().or_else(|| EXAMPLE_URL.parse().ok());
     prepare(args, url.unwrap(), signing_secret(Some(&secret))?)
 }
 

@@ -80,6 +80,26 @@ async fn a_table_that_is_not_devs_is_asked_about() {
     assert!(app.stop().success());
 }
 
+/// Where `.env` or the shell has the PORT of `serve`, a second terminal needs no --url.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_url_events_go_where_the_settings_have_a_server_listen() {
+    let place = Place::embedded();
+    let app = place.serve().await;
+    let url: reqwest::Url = app.webhook_url().parse().unwrap();
+    let port = url.port().unwrap().to_string();
+    let variables = [CONFIGURED, ("PORT", &port)];
+    let (status, said) = send(&place, &["--yes", "--wait"], &variables);
+    assert_eq!(status, Some(0), "{said}");
+    assert!(is_there(&app).await);
+    assert!(app.stop().success());
+    let (status, said) = send(&place, &["--yes"], &variables);
+    assert_eq!(status, Some(1), "{said}");
+    assert!(
+        said.contains(&format!("Nothing accepts events at {url}")) && said.contains("--url"),
+        "{said}"
+    );
+}
+
 /// `dev` takes its own secret beside those that are configured, also after they were read again.
 #[tokio::test(flavor = "multi_thread")]
 async fn dev_is_not_asked_about_whatever_is_configured() {
