@@ -24,7 +24,7 @@ pub async fn alive() -> Json<Health> {
 }
 
 /// Whether the role of this process can do its work: a receiver needs the queue, a worker the queue
-/// and the database, and must have started to apply events. The database is asked once a second at
+/// and the database, and must have started to apply events. The database is asked once per second at
 /// most.
 #[utoipa::path(
     get, path = "/readyz", tag = "health",

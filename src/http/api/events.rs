@@ -74,7 +74,7 @@ pub async fn show_event(
     Ok(entity_tag::answer(&request, &row))
 }
 
-/// Puts failed events back onto the queue under their own IDs, the newest first. The body says
+/// Publishes failed events again, under their own IDs, the newest first. The body says
 /// which: by a filter, by `ids`, or `"all": true`.
 ///
 /// It answers when they are there, which takes 20 s for 10,000 at the usual rate. What a `dry_run`
@@ -94,7 +94,7 @@ pub async fn replay_events(
     replay(&for_set(&request, body)?, &admin).await
 }
 
-/// Puts one failed event back onto the queue. The body may be empty.
+/// Publishes one failed event again. The body may be empty.
 #[utoipa::path(
     post, path = "/api/events/{id}/replay", tag = "events", request_body(content = bulk_request::One),
     params(("id" = String, Path, description = "The event's ID, msg_…")),
@@ -113,7 +113,7 @@ pub async fn replay_event(
     replay(&for_event(&request, &id, body, &admin).await?, &admin).await
 }
 
-/// Discards failed events, the newest first: they are no longer waiting for an operator. The body
+/// Discards failed events, the newest first: they no longer wait for a person. The body
 /// says which: by a filter, by `ids`, or `"all": true`.
 #[utoipa::path(
     post, path = "/api/events/discard", tag = "events", request_body(content = bulk_request::Set),
