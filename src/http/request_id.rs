@@ -1,8 +1,6 @@
 //! The ID of a request: in the answer, in a problem, and in the log line about it, so that the one
 //! leads to the other.
 
-use std::fmt::Write;
-
 use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{HeaderName, HeaderValue};
@@ -19,12 +17,13 @@ const CHARACTERS_MAX: usize = 64;
 
 tokio::task_local! {
     /// Set while a request is answered.
-    static CURRENT: String;
+    static CURRENT: HeaderValue;
 }
 
 /// The ID of the request that is answered here. Returns `None` outside of one.
 pub fn current() -> Option<String> {
-    CURRENT.try_with(Clone::clone).ok()
+    let id = CURRENT.try_with(|id| id.to_str().map(str::to_owned));
+    id.ok()?.ok()
 }
 
 /// Answers the request under its ID. A failure of the API or the dashboard is logged with it; the
@@ -33,8 +32,9 @@ pub async fn with_id(
     request: ServiceRequest,
     next: Next<BoxBody>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
-    let given = request.headers().get(&HEADER).and_then(plain);
-    let id = given.map_or_else(make, str::to_owned);
+    let given = request.headers().get(&HEADER);
+    let given = given.filter(|value| is_plain(value)).cloned();
+    let id = given.unwrap_or_else(make);
     let mut answer = CURRENT.scope(id.clone(), next.call(request)).await?;
     let path = answer.request().path();
     let has_own_line = is_webhook(path) || matches!(path, "/healthz" | "/readyz" | "/metrics");
@@ -44,26 +44,21 @@ pub async fn with_id(
     {
         // The pattern of the route, and not the path: that has IDs of people in it.
         let route = answer.request().match_pattern();
-        warn!(request_id = id, route, %error, "a request could not be answered");
+        warn!(request_id = id.to_str().ok(), route, %error, "a request could not be answered");
     }
-    if let Ok(value) = HeaderValue::from_str(&id) {
-        answer.headers_mut().insert(HEADER, value);
-    }
+    answer.headers_mut().insert(HEADER, id);
     Ok(answer)
 }
 
-/// A client's ID, if it can stand in a log as it is.
-fn plain(value: &HeaderValue) -> Option<&str> {
-    let id = value.to_str().ok()?;
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    let is_short = (1..=CHARACTERS_MAX).contains(&id.len());
-    (is_short && id.chars().all(is_plain)).then_some(id)
+/// Whether a client's ID can stand in a log as it is.
+fn is_plain(id: &HeaderValue) -> bool {
+    let is_plain = |c: &u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.');
+    (1..=CHARACTERS_MAX).contains(&id.len()) && id.as_bytes().iter().all(is_plain)
 }
 
-fn make() -> String {
-    let mut id = String::from("req_");
-    write!(id, "{:032x}", rand::random::<u128>()).expect("a text takes every character");
-    id
+fn make() -> HeaderValue {
+    let id = format!("req_{:032x}", rand::random::<u128>());
+    HeaderValue::try_from(id).expect("letters and digits")
 }
 
 #[cfg(test)]
@@ -72,7 +67,7 @@ mod tests {
 
     #[test]
     fn an_id_of_a_client_is_short_and_plain() {
-        let is_taken = |id: &str| plain(&HeaderValue::from_bytes(id.as_bytes()).unwrap()).is_some();
+        let is_taken = |id: &str| is_plain(&HeaderValue::from_bytes(id.as_bytes()).unwrap());
         for id in [
             "a",
             "req_0f",
@@ -89,6 +84,6 @@ mod tests {
     #[test]
     fn two_requests_have_two_ids() {
         assert_ne!(make(), make());
-        assert!(plain(&HeaderValue::from_str(&make()).unwrap()).is_some());
+        assert!(is_plain(&make()));
     }
 }
