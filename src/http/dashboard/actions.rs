@@ -186,7 +186,7 @@ fn filter_for_people(query: &PageQuery) -> Vec<(&'static str, String)> {
         };
         (name, value)
     });
-    [("Result", "failed".to_owned())]
+    [("Outcome", "failed".to_owned())]
         .into_iter()
         .chain(fields)
         .collect()
