@@ -30,12 +30,16 @@ static ASSETS: LazyLock<[Asset; 3]> = LazyLock::new(|| {
         asset(
             "app.css",
             "text/css; charset=utf-8",
-            include_bytes!("assets/app.css"),
+            concat!(include_str!("assets/css/base.css")).as_bytes(),
         ),
         asset(
             "app.js",
             "text/javascript; charset=utf-8",
-            include_bytes!("assets/app.js"),
+            concat!(
+                include_str!("assets/js/keys.js"),
+                include_str!("assets/js/renew.js"),
+            )
+            .as_bytes(),
         ),
         asset(
             "icon.svg",

@@ -1,9 +1,10 @@
 //! The real program as a child process, on a free port, with servers and files of its own.
 
+use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use clerk_sync::clerk::{ClerkId, EventId, SigningSecret, Timestamp};
@@ -35,30 +36,67 @@ fn client() -> reqwest::Client {
         .unwrap()
 }
 
-/// Reads the log to its end in the background; returns the address once the program says it.
-fn follow_log(child: &mut Child, log: Arc<Mutex<Vec<String>>>) -> SocketAddr {
-    let stderr = BufReader::new(child.stderr.take().unwrap());
-    let (sender, addresses) = std::sync::mpsc::channel();
-    std::thread::spawn(move || {
-        for line in stderr.lines().map_while(Result::ok) {
-            if let Ok(entry) = serde_json::from_str::<serde_json::Value>(&line)
-                && let Some(address) = entry["address"].as_str()
-            {
-                let _ = sender.send(address.parse().unwrap());
-            }
-            log.lock().unwrap().push(line);
+/// What the program writes to stderr. It goes into a file, and not through a pipe that a thread
+/// reads: a line that was written before an answer is there once the answer is.
+struct Log(Mutex<LogFile>);
+
+struct LogFile {
+    reader: BufReader<File>,
+    /// The last line, as far as it is written.
+    part: Vec<u8>,
+    lines: Vec<String>,
+}
+
+impl Log {
+    /// The log, and the end that a program writes to.
+    fn new() -> (Self, File) {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let reader = BufReader::new(file.reopen().unwrap());
+        let log = LogFile {
+            reader,
+            part: Vec::new(),
+            lines: Vec::new(),
+        };
+        (Self(Mutex::new(log)), file.into_file())
+    }
+
+    /// The lines so far.
+    fn lines(&self) -> Vec<String> {
+        let mut log = self.0.lock().unwrap();
+        let LogFile {
+            reader,
+            part,
+            lines,
+        } = &mut *log;
+        while reader.read_until(b'\n', part).unwrap() > 0 && part.ends_with(b"\n") {
+            part.pop();
+            lines.push(String::from_utf8_lossy(&std::mem::take(part)).into_owned());
         }
-    });
-    addresses
-        .recv_timeout(DEADLINE)
-        .expect("the program did not say where it listens")
+        lines.clone()
+    }
+
+    /// The address, once the program says it.
+    fn address(&self) -> SocketAddr {
+        let started = Instant::now();
+        while started.elapsed() < DEADLINE {
+            let said = self.lines().iter().find_map(|line| {
+                let entry: serde_json::Value = serde_json::from_str(line).ok()?;
+                Some(entry["address"].as_str()?.parse().unwrap())
+            });
+            if let Some(address) = said {
+                return address;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        panic!("the program did not say where it listens");
+    }
 }
 
 /// A running program. It is killed when the test ends without stopping it.
 pub struct App {
     child: Child,
     pub address: SocketAddr,
-    log: Arc<Mutex<Vec<String>>>,
+    log: Log,
     client: reqwest::Client,
     pub store: Store,
     secret: SigningSecret,
@@ -81,13 +119,13 @@ impl Answer {
 impl App {
     /// Starts the program, which writes to `store`, and waits until it listens.
     pub fn spawn(mut command: Command, store: Store) -> Self {
-        let mut child = command
+        let (log, stderr) = Log::new();
+        let child = command
             .stdout(Stdio::null())
-            .stderr(Stdio::piped())
+            .stderr(stderr)
             .spawn()
             .unwrap();
-        let log = Arc::new(Mutex::new(Vec::new()));
-        let address = follow_log(&mut child, Arc::clone(&log));
+        let address = log.address();
         Self {
             child,
             address,
@@ -254,7 +292,7 @@ impl App {
     }
 
     pub fn log(&self) -> Vec<String> {
-        self.log.lock().unwrap().clone()
+        self.log.lines()
     }
 
     /// The process's ID.
