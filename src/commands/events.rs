@@ -20,7 +20,7 @@ use crate::clerk::error_code::{self, ERRORS_PAGE};
 use crate::clock::now;
 use crate::config::Config;
 use crate::escape::{visible, visible_json_lines};
-use crate::store::{EventRow, EventWithPayload, Status, Store};
+use crate::store::{EventRow, Status, Store};
 use filter::FilterArgs;
 
 #[derive(Debug, clap::Subcommand)]
@@ -154,12 +154,11 @@ fn of_events(events: &[EventRow], now: Timestamp, wide: bool) -> Table {
 
 async fn show(id: &str, json: bool, store: &Store, source: &str) -> anyhow::Result<ExitCode> {
     let found = store
-        .event(&read_event_id(id).map_err(anyhow::Error::msg)?)
+        .whole_event(&read_event_id(id).map_err(anyhow::Error::msg)?)
         .await?;
     let event = found.with_context(|| {
         format!("no event has the ID {id}{source}; see `clerk-sync events list`")
     })?;
-    let event = EventWithPayload::from(event);
     output::print_one(&event, json, || of_event(&event.event, now()))
 }
 

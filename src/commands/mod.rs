@@ -1,5 +1,6 @@
 //! The subcommands, and the only place where the parts meet.
 
+mod actor;
 mod arguments;
 mod backfill;
 mod check;

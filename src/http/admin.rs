@@ -18,8 +18,8 @@ use super::service_status::ServiceStatus;
 use crate::clerk::{EventId, Timestamp};
 use crate::format;
 use crate::queue::Queue;
-use crate::replay::{self, DiscardReport, ReplayError, ReplayReport, Selection};
-use crate::store::{EventFilter, EventRow, Page, Store};
+use crate::replay::{self, ReplayError, ReplayReport, Selection};
+use crate::store::{Actor, EventFilter, EventRow, Page, Store, WholeEvent};
 
 /// What the routes for operators need.
 #[derive(Clone)]
@@ -49,15 +49,19 @@ impl Admin {
     ///
     /// If there is none, or the database does not answer.
     pub async fn event(&self, id: &str) -> Result<(EventId, EventRow), Problem> {
-        let missing = || {
-            Problem::new(
-                Code::NotFound,
-                "no event has this ID; rows of events are deleted after EVENT_RETENTION_DAYS, failed ones stay",
-            )
-        };
-        let id = EventId::new(id).ok_or_else(missing)?;
-        let event = self.store.event(&id).await?.ok_or_else(missing)?;
+        let id = EventId::new(id).ok_or_else(no_event)?;
+        let event = self.store.event(&id).await?.ok_or_else(no_event)?;
         Ok((id, event))
+    }
+
+    /// The event with this ID, with all that is kept of it.
+    ///
+    /// # Errors
+    ///
+    /// If there is none, or the database does not answer.
+    pub async fn whole_event(&self, id: &str) -> Result<WholeEvent, Problem> {
+        let id = EventId::new(id).ok_or_else(no_event)?;
+        self.store.whole_event(&id).await?.ok_or_else(no_event)
     }
 
     /// The newest events that match a filter.
@@ -74,7 +78,7 @@ impl Admin {
         Ok(self.store.events(filter, &page).await?.rows)
     }
 
-    /// Replays failed events.
+    /// Replays failed events, for `actor`.
     ///
     /// # Errors
     ///
@@ -83,6 +87,7 @@ impl Admin {
         &self,
         selection: &Selection,
         rate: NonZeroU32,
+        actor: &Actor,
     ) -> Result<ReplayReport, Problem> {
         let mut report = ReplayReport::default();
         let replay = replay::replay(
@@ -90,6 +95,7 @@ impl Admin {
             &self.queue,
             selection,
             rate,
+            actor,
             &mut report,
             |_, _| (),
         );
@@ -107,19 +113,13 @@ impl Admin {
             format!("{count} {verb} back on the queue; {error}"),
         ))
     }
+}
 
-    /// Discards failed events, or returns how many it would discard.
-    ///
-    /// # Errors
-    ///
-    /// If the database does not answer.
-    pub async fn discard(
-        &self,
-        selection: &Selection,
-        dry_run: bool,
-    ) -> Result<DiscardReport, Problem> {
-        Ok(replay::discard(&self.store, selection, dry_run, |_| ()).await?)
-    }
+fn no_event() -> Problem {
+    Problem::new(
+        Code::NotFound,
+        "no event has this ID; rows of events are deleted after EVENT_RETENTION_DAYS, failed ones stay",
+    )
 }
 
 /// The digest of the token. Digests are compared in constant time: the time of an answer reveals

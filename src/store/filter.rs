@@ -146,12 +146,18 @@ pub enum Cursor {
         /// The event's ID.
         event_id: EventId,
     },
+    /// A row of the audit.
+    Act {
+        /// Its ID: 20 hexadecimal digits.
+        id: String,
+    },
 }
 
 impl std::fmt::Display for Cursor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::User { clerk_id } => write!(f, "u.{clerk_id}"),
+            Self::Act { id } => write!(f, "a.{id}"),
             Self::Event {
                 received_at,
                 event_id,
@@ -178,10 +184,18 @@ impl FromStr for Cursor {
             Some(("u", id)) if ClerkId::new(id).is_some() => Ok(Self::User {
                 clerk_id: id.into(),
             }),
+            Some(("a", id)) if is_id_of_act(id) => Ok(Self::Act { id: id.into() }),
             Some(("e", rest)) => event(rest).ok_or("is no cursor of this listing"),
             _ => Err("is no cursor of this listing"),
         }
     }
+}
+
+fn is_id_of_act(text: &str) -> bool {
+    text.len() == 20
+        && text
+            .bytes()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 #[cfg(test)]
@@ -234,6 +248,9 @@ mod tests {
                 received_at: Timestamp::from_ms(1_795_172_400_000).unwrap(),
                 event_id: EventId::new("msg_1").unwrap(),
             },
+            Cursor::Act {
+                id: "01a1b2c3d4e5f6071829".into(),
+            },
         ];
         for cursor in cursors {
             assert_eq!(cursor.to_string().parse(), Ok(cursor));
@@ -248,6 +265,9 @@ mod tests {
             "e.0.msg_1",
             "e.+5.msg_1",
             "e.05.msg_1",
+            "a.",
+            "a.1",
+            "a.01a1b2c3d4e5f607182G",
         ] {
             assert!(bad.parse::<Cursor>().is_err(), "{bad}");
         }

@@ -8,6 +8,9 @@
 //!   `deliveries` and `attempts` aside.
 //! - A change that alters nothing writes nothing to `users`.
 
+mod act;
+mod attempts;
+mod audit;
 mod bind;
 mod database;
 mod database_row;
@@ -30,11 +33,15 @@ pub mod sqlite;
 mod stats;
 pub mod template;
 mod time;
+mod whole_event;
 mod write;
 
 use database::dispatch;
 use error::NO_SCHEMA;
 
+pub use act::{Act, Action, Actor, Credential, EventAct};
+pub use attempts::Attempt;
+pub use audit::AuditFilter;
 pub use database::{DatabaseReport, Options, Store};
 pub use erasure::Erased;
 pub use error::StoreError;
@@ -43,8 +50,9 @@ pub use filter::{Cursor, EventFilter, Listing, Page, UserFilter, read_time};
 pub use history::HistoryRow;
 pub use keep::{Keep, OnDelete, Payloads};
 pub use lookup::{KnownRow, LiveRow};
-pub use rows::{EventRow, EventWithPayload, TableRow};
+pub use rows::{EventRow, TableRow};
 pub use schema_version::SchemaVersion;
 pub use stats::{Failed, Lag, LagSince, Minute, Recent, Totals};
 pub use time::Time;
+pub use whole_event::WholeEvent;
 pub use write::{EventFailure, Outcome, Parsed, Record, Write};

@@ -42,7 +42,11 @@ impl Rows {
         match self {
             Self::Users | Self::User => users::TABLE.row_columns().map(|it| it.name).collect(),
             Self::Events => EventRow::FIELDS.into(),
-            Self::Event => [&EventRow::FIELDS[..], &["payload", "payload_json"]].concat(),
+            Self::Event => [
+                &EventRow::FIELDS[..],
+                &["payload", "attempts_log", "audit", "payload_json"],
+            ]
+            .concat(),
             Self::History => [&EventRow::FIELDS[..], &HistoryRow::MORE_FIELDS].concat(),
         }
     }

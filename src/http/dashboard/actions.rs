@@ -17,7 +17,7 @@ use crate::clock::now;
 use crate::http::admin::Admin;
 use crate::http::problem::Problem;
 use crate::replay::{ReplayPreview, Selection};
-use crate::store::{EventFilter, Status, Time};
+use crate::store::{Actor, EventFilter, Status, Time};
 use crate::{format, replay};
 
 /// A part of the path, and a word of the buttons.
@@ -43,15 +43,26 @@ impl Action {
         self.words()[2]
     }
 
-    /// Does it, and returns to how many events.
+    /// Does it for `actor`, and returns to how many events.
     ///
     /// # Errors
     ///
     /// If a server does not answer. Then it may be done to some of the events.
-    pub async fn run(self, admin: &Admin, selection: &Selection) -> Result<u64, Problem> {
+    pub async fn run(
+        self,
+        admin: &Admin,
+        selection: &Selection,
+        actor: &Actor,
+    ) -> Result<u64, Problem> {
         Ok(match self {
-            Self::Replay => admin.replay(selection, replay::RATE).await?.replayed,
-            Self::Discard => admin.discard(selection, false).await?.discarded,
+            Self::Replay => {
+                let replay = admin.replay(selection, replay::RATE, actor);
+                replay.await?.replayed
+            }
+            Self::Discard => {
+                let discard = replay::discard(&admin.store, selection, actor, |_| ());
+                discard.await?.discarded
+            }
         })
     }
 }
@@ -125,7 +136,7 @@ pub async fn preview(
             (done.replayed, done.would, done.next)
         }
         Action::Discard => {
-            let done = admin.discard(&selection, true).await?;
+            let done = replay::preview_discard(&admin.store, &selection).await?;
             (done.discarded, None, done.next)
         }
     };
@@ -240,7 +251,8 @@ pub async fn run(
             "the form has no end in time: start from the list of failed events",
         ));
     }
-    let count = action.run(&admin, &matching(filter)).await?;
+    let selection = matching(filter);
+    let count = action.run(&admin, &selection, form.actor()).await?;
     Ok(redirect(&format!(
         "/events?status=failed&done={}&number={count}",
         action.done()

@@ -251,14 +251,15 @@ fn moments(event: &EventRow, now: Timestamp) -> Vec<Moment> {
 
 /// `POST /events/{id}/{action}`
 pub async fn act(
-    _: Posted,
+    form: Posted,
     path: Path<(String, Action)>,
     admin: Data<Admin>,
 ) -> Result<HttpResponse, DashboardError> {
     let (id, action) = path.into_inner();
     let (id, event) = admin.event(&id).await?;
     let address = format!("/events/{id}");
-    let count = action.run(&admin, &Selection::Ids(vec![id])).await?;
+    let selection = Selection::Ids(vec![id]);
+    let count = action.run(&admin, &selection, form.actor()).await?;
     let done = if count == 1 { action.done() } else { "late" };
     let attempts = match action {
         Action::Replay => format!("&attempts={}", event.attempts),

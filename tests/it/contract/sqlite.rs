@@ -13,7 +13,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Executor, Row};
 
 use super::store::page;
 use crate::support::app::tempdir::TempDir;
-use crate::support::history::{EPOCH_MS, event, update};
+use crate::support::history::{EPOCH_MS, event, operator, update};
 
 fn open(path: &Path) -> Store {
     let options = store::sqlite::Options {
@@ -183,7 +183,7 @@ async fn existing_rows_are_found_in_any_letter_case_after_the_migration() {
         "the view has all but the one for look-ups"
     );
     store
-        .erase(&ClerkId::new("user_1199").unwrap())
+        .erase(&ClerkId::new("user_1199").unwrap(), &operator())
         .await
         .unwrap();
     let kept = "select count(*) from users where folded is not null and first_name is null";
