@@ -23,4 +23,3 @@ create table audit (
     -- What the actor gave as the reason, or the value that was set.
     reason text
 ) strict;
-create index audit_by_user on audit (clerk_id, id) where clerk_id is not null;

@@ -1,48 +1,62 @@
 //! Who runs a command, for the audit: the user and the host.
 
-use std::env;
 use std::fs;
 
 use crate::store::{Actor, Credential};
 
 /// The user who runs this command, as `user@host`.
 pub fn actor() -> Actor {
-    let parts = [Some(user()), host()];
+    let parts = [user(), host()];
     let address: Vec<_> = parts.into_iter().flatten().collect();
     Actor {
         credential: Credential::Command,
-        address: Some(address.join("@")),
+        address: Some(address.join("@")).filter(|address| !address.is_empty()),
         forwarded_for: None,
     }
 }
 
-/// The name of the user, or the number where there is no name, as in a container.
-fn user() -> String {
-    let variable = |name| env::var(name).ok().filter(|user| !user.is_empty());
-    let named = variable("USER").or_else(|| variable("LOGNAME"));
-    named
-        .or_else(|| variable("USERNAME"))
-        .unwrap_or_else(number)
-}
-
+/// The name of the process's user, or its number where there is no name, as in a container. A
+/// variable such as `USER` could be set to anything.
 #[cfg(unix)]
-fn number() -> String {
-    format!("uid {}", rustix::process::getuid().as_raw())
+fn user() -> Option<String> {
+    let id = rustix::process::getuid().as_raw();
+    let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    Some(name_of(id, &users).unwrap_or_else(|| format!("uid {id}")))
 }
 
 #[cfg(not(unix))]
-fn number() -> String {
-    "a user".into()
+fn user() -> Option<String> {
+    None
 }
 
-/// The name of this machine. Returns `None` if the system does not give it in a file or a variable.
+/// The name of a user in a file such as `/etc/passwd`.
+#[cfg(unix)]
+fn name_of(id: u32, users: &str) -> Option<String> {
+    let id = id.to_string();
+    users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)? == id).then(|| name.to_owned())
+    })
+}
+
+/// The name of this machine. Returns `None` if the system does not give it in a file.
 fn host() -> Option<String> {
-    let file = fs::read_to_string("/proc/sys/kernel/hostname").ok();
-    let variable = || {
-        env::var("HOSTNAME")
-            .or_else(|_| env::var("COMPUTERNAME"))
-            .ok()
-    };
-    let name = file.or_else(variable)?;
+    let kernel = fs::read_to_string("/proc/sys/kernel/hostname");
+    let name = kernel
+        .or_else(|_| fs::read_to_string("/etc/hostname"))
+        .ok()?;
     Some(name.trim().to_owned()).filter(|name| !name.is_empty())
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_has_the_name_of_the_number() {
+        let users = "root:x:0:0:root:/root:/bin/sh\nada:x:1000:1000::/home/ada:/bin/sh\nbroken\n";
+        assert_eq!(name_of(1000, users).as_deref(), Some("ada"));
+        assert_eq!((name_of(100, users), name_of(1, "")), (None, None));
+    }
 }

@@ -2,6 +2,7 @@
 
 mod actor;
 mod arguments;
+mod audit;
 mod backfill;
 mod check;
 mod cli;

@@ -4,7 +4,7 @@ use actix_web::web::{self, ServiceConfig, get, post};
 use actix_web::{Resource, Route};
 
 use super::admin::Admin;
-use super::api::{events, openapi, stats, users};
+use super::api::{audit, events, openapi, stats, users};
 use super::misdirected::rejecting;
 use super::paths::{ALTERNATE_WEBHOOK_PATH, WEBHOOK_PATH};
 use super::problem::{Code, Problem};
@@ -34,7 +34,12 @@ pub fn configure(config: &mut ServiceConfig, webhooks: Option<Webhooks>, admin: 
             dashboard::configure(config);
         }
         None => {
-            for path in ["/api/users{rest:.*}", "/api/events{rest:.*}", "/api/stats"] {
+            for path in [
+                "/api/users{rest:.*}",
+                "/api/events{rest:.*}",
+                "/api/audit",
+                "/api/stats",
+            ] {
                 config.service(web::resource(path).default_service(rejecting(no_database)));
             }
             dashboard::configure_without_database(config);
@@ -51,6 +56,7 @@ fn add_api(config: &mut ServiceConfig) {
             "/api/users/{id}/history",
             get().to(users::user_history),
         ))
+        .service(get_only("/api/audit", get().to(audit::list_audit)))
         .service(get_only("/api/stats", get().to(stats::stats)))
         .service(get_only("/api/events", get().to(events::list_events)))
         .service(post_only(

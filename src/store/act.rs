@@ -11,6 +11,7 @@ use super::filter::{Cursor, EventFilter};
 use super::time::Time;
 use crate::clerk::{ClerkId, EventId, Timestamp};
 use crate::clock::now;
+use crate::format;
 
 /// What was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -87,6 +88,15 @@ impl Credential {
         }
     }
 
+    /// Returns the text for people.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::AdminToken => "admin token",
+            Self::Dashboard => "dashboard",
+            Self::Command => "command",
+        }
+    }
+
     fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|actor| actor.as_str() == name)
     }
@@ -116,6 +126,21 @@ pub struct EventAct {
     pub address: Option<String>,
     /// The client's address as a proxy names it; a client can write it too.
     pub forwarded_for: Option<String>,
+}
+
+impl EventAct {
+    /// Where the actor was, for people.
+    pub fn place(&self) -> String {
+        place(self.address.as_deref(), self.forwarded_for.as_deref())
+    }
+}
+
+fn place(address: Option<&str>, forwarded_for: Option<&str>) -> String {
+    let address = address.unwrap_or("an unknown address");
+    match forwarded_for {
+        Some(client) => format!("{address}, for {client}"),
+        None => address.to_owned(),
+    }
 }
 
 /// A row of `audit`.
@@ -204,6 +229,58 @@ impl Act {
         Self { reason, ..self }
     }
 
+    /// The fields in their order.
+    pub const FIELDS: [&str; 11] = [
+        "id",
+        "at",
+        "action",
+        "actor",
+        "address",
+        "forwarded_for",
+        "event_id",
+        "clerk_id",
+        "count",
+        "filter",
+        "reason",
+    ];
+
+    /// Where the actor was, for people.
+    pub fn place(&self) -> String {
+        place(self.address.as_deref(), self.forwarded_for.as_deref())
+    }
+
+    /// Which events it was about and why, for people; not the event or the user that it names.
+    pub fn details(&self) -> String {
+        let events = self.count.filter(|_| self.event_id.is_none());
+        let events = events.map(|count| {
+            let what = match self.action {
+                Action::Erased => "payload",
+                _ => "event",
+            };
+            format::count(count.unsigned_abs(), what)
+        });
+        let filter = self.filter.as_deref().map(|filter| {
+            let parts: Map<String, Value> = serde_json::from_str(filter.get()).unwrap_or_default();
+            let parts = parts
+                .iter()
+                .filter_map(|(name, value)| Some((name, value.as_str()?)));
+            let parts: Vec<_> = parts
+                .map(|(name, value)| format!("{name}={value}"))
+                .collect();
+            if parts.is_empty() {
+                "every failed one".into()
+            } else {
+                parts.join(", ")
+            }
+        });
+        let events = match (events, filter) {
+            (Some(events), Some(filter)) => Some(format!("{events}: {filter}")),
+            (events, filter) => events.or(filter),
+        };
+        let parts = [events, self.reason.clone()];
+        parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
+    }
+
     /// As the statements take it.
     pub(super) fn json(&self) -> String {
         serde_json::to_string(self).expect("a row can always be written as JSON")
@@ -255,6 +332,46 @@ mod tests {
         assert!(act.id.starts_with(&id_of(act.at.0)));
         let cursor = act.cursor().unwrap();
         assert_eq!(cursor.to_string().parse(), Ok(cursor));
+    }
+
+    #[test]
+    fn an_act_says_what_it_was_about() {
+        let actor = Actor {
+            credential: Credential::AdminToken,
+            address: Some("192.0.2.1".into()),
+            forwarded_for: Some("203.0.113.9".into()),
+        };
+        let of = |count, act: Act| Act { count, ..act }.details();
+        let act = || Act::new(Action::Replayed, &actor);
+        let filter = EventFilter {
+            error_code: Some("unrouted".into()),
+            clerk_id: Some("user_1".into()),
+            ..EventFilter::default()
+        };
+        let narrow = act().about_events(&filter);
+        assert_eq!(narrow.place(), "192.0.2.1, for 203.0.113.9");
+        assert_eq!(
+            of(Some(2), narrow),
+            "2 events: clerk_id=user_1, error_code=unrouted"
+        );
+        let all = act().about_events(&EventFilter::default());
+        assert_eq!(of(Some(1), all), "1 event: every failed one");
+        let one = act().about_event(&EventId::new("msg_1").unwrap());
+        assert_eq!(of(Some(1), one), "");
+        assert_eq!(of(None, act().because("50 per second")), "50 per second");
+    }
+
+    #[test]
+    fn the_fields_are_those_that_are_written() {
+        let actor = Actor {
+            credential: Credential::Command,
+            address: None,
+            forwarded_for: None,
+        };
+        let written = serde_json::to_value(Act::new(Action::Paused, &actor)).unwrap();
+        let written = written.as_object().unwrap();
+        assert!(written.len() == Act::FIELDS.len());
+        assert!(Act::FIELDS.iter().all(|name| written.contains_key(*name)));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::fields::{Fields, Rows};
 use super::invalid::{invalid, renamed, wrong};
 use crate::clerk::{ClerkId, EventId, Timestamp};
 use crate::http::problem::Problem;
-use crate::store::{Cursor, EventFilter, Page, Status, UserFilter, read_time};
+use crate::store::{Action, Cursor, EventFilter, Page, Status, UserFilter, read_time};
 
 /// Rows per page: most of them, and the default.
 const ROWS_MAX: u32 = 500;
@@ -236,7 +236,11 @@ const WITH_PLUS: [&str; 3] = ["email", "phone", "q"];
 
 /// Reads a query into its parameters, as texts, and these into a filter. Of a repeated one the last
 /// counts, but each must be right.
-fn read<Q: DeserializeOwned + IntoParams, F>(
+///
+/// # Errors
+///
+/// If a parameter is unknown or has a wrong value.
+pub(super) fn read<Q: DeserializeOwned + IntoParams, F>(
     query: &str,
     filter: impl Fn(Q) -> Result<F, Problem>,
 ) -> Result<F, Problem> {
@@ -319,7 +323,12 @@ pub(super) fn whole(number: &Number) -> Option<u64> {
         .or_else(|| number.as_f64()?.to_string().parse().ok())
 }
 
-fn page(
+/// The page that a query asks for.
+///
+/// # Errors
+///
+/// If the limit or the cursor is wrong.
+pub(super) fn page(
     limit: Option<String>,
     cursor: Option<String>,
     is_of_listing: fn(&Cursor) -> bool,
@@ -365,6 +374,7 @@ pub(super) fn schema(json: Value) -> Schema {
 pub(super) fn parameter_schema(path: &str, name: &str) -> Value {
     let pattern = |pattern: &str| json!({"type": "string", "pattern": pattern});
     match name {
+        "action" => json!({"type": "string", "enum": Action::ALL}),
         "status" => json!({"type": "string", "enum": Status::ALL}),
         "deleted" => {
             json!({"type": "string", "enum": ["true", "false", "any"], "default": "any"})
@@ -382,6 +392,7 @@ pub(super) fn parameter_schema(path: &str, name: &str) -> Value {
         "ids" if path == "/api/users" => pattern(r"^[^,\u0000]{1,255}(,[^,\u0000]{1,255}){0,99}$"),
         "ids" => pattern("^[A-Za-z0-9_-]{1,255}(,[A-Za-z0-9_-]{1,255}){0,99}$"),
         "cursor" if path == "/api/users" => pattern(r"^u\.[^\u0000]{1,255}$"),
+        "cursor" if path == "/api/audit" => pattern("^a\\.[0-9a-f]{20}$"),
         "cursor" => pattern(r"^e\.[1-9][0-9]{0,13}\.[A-Za-z0-9_-]{1,255}$"),
         "since" | "until" => json!({"anyOf": [
             pattern("^[0-9]{1,5}[smhd]$"),

@@ -8,6 +8,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use askama::Template;
 
 use super::actions::Action;
+use super::audit::Acts;
 use super::auth::Posted;
 use super::page::{DashboardError, Frame, guarded, page, redirect};
 use super::page_query::PageQuery;
@@ -101,6 +102,7 @@ struct EventPage {
     preview: Option<String>,
     payload: Option<Payload>,
     moments: Vec<Moment>,
+    acts: Acts,
     deliveries: String,
     attempts: String,
     superseded_by: Option<String>,
@@ -126,7 +128,8 @@ pub async fn show(
     admin: Data<Admin>,
 ) -> Result<HttpResponse, DashboardError> {
     let now = now();
-    let (id, event) = admin.event(&id).await?;
+    let whole = admin.whole_event(&id).await?;
+    let (acts, event) = (Acts::of(&whole, now), whole.event);
     let can_act = event.status == Status::Failed;
     let code = event.error_code.as_deref();
     let connection = request.connection_info().clone();
@@ -135,12 +138,13 @@ pub async fn show(
         notice: notice_of_one(&event, &last_action),
         error_help: code.map(Help::of),
         can_act,
-        preview: match code.filter(|_| can_act) {
-            Some(code) => Some(preview(&admin.store, id, code).await?),
-            None => None,
+        preview: match (code, EventId::new(&event.event_id)) {
+            (Some(code), Some(id)) if can_act => Some(preview(&admin.store, id, code).await?),
+            _ => None,
         },
         payload: event.payload.as_deref().map(payload::show),
         moments: moments(&event, now),
+        acts,
         deliveries: format::number(event.deliveries.unsigned_abs()),
         attempts: format::number(event.attempts.unsigned_abs()),
         superseded_by: event

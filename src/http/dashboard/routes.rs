@@ -7,7 +7,7 @@ use actix_web::{HttpRequest, HttpResponse, Resource, Route};
 use askama::Template;
 
 use super::page::{DashboardError, Frame, guarded, page_of};
-use super::{actions, assets, events, login, overview, users};
+use super::{actions, assets, audit, events, login, overview, users};
 use crate::http::misdirected;
 use crate::http::paths::{DASHBOARD_PATH, LOGIN_PATH};
 use crate::http::problem::{Code, Problem};
@@ -33,6 +33,7 @@ pub fn configure(config: &mut ServiceConfig) {
             "/events/{id}/{action:replay|discard}",
             post().to(events::act),
         ))
+        .service(page("/audit", get().to(audit::list)))
         .service(page("/users", get().to(users::list)))
         .service(page("/users/{id}", get().to(users::show)));
 }

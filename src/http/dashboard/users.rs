@@ -1,8 +1,11 @@
 //! `/users`: the users table, and one user with everything that is known and the history.
 
+use std::num::NonZeroU32;
+
 use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
 
+use super::audit::ActLine;
 use super::page::{DashboardError, Frame, page};
 use super::page_query::PageQuery;
 use super::payload::{self, Payload};
@@ -12,7 +15,7 @@ use crate::clerk::{ClerkId, Timestamp, api_object};
 use crate::clock::now;
 use crate::http::admin::Admin;
 use crate::http::problem::{Code, Problem};
-use crate::store::{HistoryRow, Status, TableRow};
+use crate::store::{Action, AuditFilter, HistoryRow, Page, Status, TableRow};
 
 #[derive(Template)]
 #[template(path = "users.html")]
@@ -66,6 +69,8 @@ struct UserPage {
     id: String,
     person: Person,
     is_erased: bool,
+    /// The last erasure by a person.
+    erasure: Option<ActLine>,
     profile: Vec<(&'static str, String)>,
     times: Vec<(&'static str, When)>,
     event_id: Option<String>,
@@ -96,12 +101,14 @@ pub async fn show(
     let id = ClerkId::new(&id).ok_or_else(missing)?;
     let user = admin.store.user(&id).await?.ok_or_else(missing)?;
     let listing = admin.store.history(&id, &page_of_history).await?;
+    let erasure = erasure(&admin, &user, now).await?;
     let person = Person::of(&user, now);
     let path = format!("/users/{}", person.path);
     let pages = Pages::of(&page_of_history, listing.next, &query, &path);
     Ok(page(&UserPage {
         frame: Frame::of(&session, "users", person.name.as_str(), !pages.is_later),
         is_erased: user.erased_at.is_some(),
+        erasure,
         profile: profile(&user),
         times: times(&user, now),
         event_id: user
@@ -116,6 +123,24 @@ pub async fn show(
         id: user.clerk_id,
         person,
     }))
+}
+
+async fn erasure(
+    admin: &Admin,
+    user: &TableRow,
+    now: Timestamp,
+) -> Result<Option<ActLine>, Problem> {
+    let filter = AuditFilter {
+        action: Some(Action::Erased),
+        clerk_id: Some(user.clerk_id.clone()),
+        ..AuditFilter::default()
+    };
+    let newest = Page {
+        limit: NonZeroU32::MIN,
+        after: None,
+    };
+    let acts = admin.store.audit(&filter, &newest).await?.rows;
+    Ok(acts.first().map(|act| ActLine::of(act, now)))
 }
 
 fn step(row: &HistoryRow, now: Timestamp) -> Step {

@@ -9,7 +9,7 @@ use super::encode::encode;
 use super::page_query::PageQuery;
 use crate::clerk::{Timestamp, error_code};
 use crate::format;
-use crate::store::{Cursor, EventRow, Page, TableRow, Time};
+use crate::store::{Cursor, EventRow, Page, Status, TableRow, Time};
 
 /// A time in UTC, with how long ago it was.
 #[derive(Template)]
@@ -55,6 +55,14 @@ pub struct Badge {
 
 // Its own template has escaped it.
 impl HtmlSafe for Badge {}
+
+impl Badge {
+    /// An outcome, or a status.
+    pub fn of(status: Status) -> Self {
+        let class = status.as_str();
+        Self { class, word: class }
+    }
+}
 
 /// A text of ours, with what stands between backticks as code.
 #[derive(Template, Clone, Copy)]
@@ -139,15 +147,11 @@ impl EventLine {
 
     /// An event as it looks at `now`.
     pub fn of(event: &EventRow, now: Timestamp) -> Self {
-        let status = event.status.as_str();
         let lag_ms = event.processed_at.0.ms() - event.received_at.0.ms();
         Self {
             id: event.event_id.clone(),
             event_type: event.event_type.clone(),
-            badge: Badge {
-                class: status,
-                word: status,
-            },
+            badge: Badge::of(event.status),
             error_code: event.error_code.clone(),
             user: event.clerk_id.as_ref().map(|id| UserLink {
                 id: id.clone(),
