@@ -101,7 +101,7 @@ pub async fn show(
     let id = ClerkId::new(&id).ok_or_else(missing)?;
     let user = admin.store.user(&id).await?.ok_or_else(missing)?;
     let listing = admin.store.history(&id, &page_of_history).await?;
-    let erasure = erasure(&admin, &user, now).await?;
+    let erasure = erasure(&admin, &user, now).await;
     let person = Person::of(&user, now);
     let path = format!("/users/{}", person.path);
     let pages = Pages::of(&page_of_history, listing.next, &query, &path);
@@ -125,11 +125,8 @@ pub async fn show(
     }))
 }
 
-async fn erasure(
-    admin: &Admin,
-    user: &TableRow,
-    now: Timestamp,
-) -> Result<Option<ActLine>, Problem> {
+/// The last erasure of the user by a person. Returns `None` too if the role may not read the audit.
+async fn erasure(admin: &Admin, user: &TableRow, now: Timestamp) -> Option<ActLine> {
     let filter = AuditFilter {
         action: Some(Action::Erased),
         clerk_id: Some(user.clerk_id.clone()),
@@ -139,8 +136,8 @@ async fn erasure(
         limit: NonZeroU32::MIN,
         after: None,
     };
-    let acts = admin.store.audit(&filter, &newest).await?.rows;
-    Ok(acts.first().map(|act| ActLine::of(act, now)))
+    let acts = admin.store.audit(&filter, &newest).await.ok()?.rows;
+    acts.first().map(|act| ActLine::of(act, now))
 }
 
 fn step(row: &HistoryRow, now: Timestamp) -> Step {
