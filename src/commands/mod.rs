@@ -11,6 +11,7 @@ mod error_cause;
 mod events;
 mod exit;
 mod healthcheck;
+mod heartbeat;
 mod hints;
 mod live_note;
 mod loopback;

@@ -93,6 +93,23 @@ impl Queue {
         }
     }
 
+    /// Marks the messages that this process publishes, so that workers know of it. The embedded queue
+    /// serves one process, which knows itself.
+    pub fn mark_messages(&self, mark: &str) {
+        if let Self::RabbitMq(queue) = self {
+            queue.mark_messages(mark);
+        }
+    }
+
+    /// The marks of messages that consumers have had since the last call, each with how long ago.
+    /// They are text from outside.
+    pub fn take_heard(&self) -> Vec<(String, Duration)> {
+        match self {
+            Self::RabbitMq(queue) => queue.take_heard(),
+            Self::Embedded(_) => Vec::new(),
+        }
+    }
+
     /// How long an event may stay unacknowledged: `wanted`, or less if the queue is known to take
     /// it back earlier.
     pub fn hold_max(&self, wanted: Duration) -> Duration {

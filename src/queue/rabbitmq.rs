@@ -17,6 +17,7 @@ mod dead_letter;
 mod header;
 mod limits;
 mod management;
+mod marks;
 mod message;
 mod prefetch;
 mod probe;
@@ -37,6 +38,7 @@ use crate::tasks;
 use crate::url::bracketed;
 use connection::{Broker, Connection, Purpose};
 use limits::{TooLarge, ask_body_max};
+use marks::Marks;
 use publisher::Publisher;
 use topology::Names;
 
@@ -87,6 +89,7 @@ impl Options {
 #[derive(Clone)]
 pub struct Queue {
     names: Arc<Names>,
+    marks: Arc<Marks>,
     publishing: Connection,
     consuming: Connection,
     pub(super) publisher: Publisher,
@@ -123,10 +126,12 @@ impl Queue {
             limits: Arc::default(),
         };
         let publishing = Connection::new(broker.clone(), Purpose::Publish);
+        let marks = Arc::<Marks>::default();
         let queue = Self {
-            publisher: Publisher::start(&publishing, &names),
+            publisher: Publisher::start(&publishing, &names, &marks),
             consuming: Connection::new(broker, Purpose::Consume),
             names,
+            marks,
             publishing,
         };
         let publisher = queue.clone();
@@ -166,6 +171,16 @@ impl Queue {
         });
     }
 
+    /// See `queue::Queue::mark_messages`.
+    pub fn mark_messages(&self, mark: &str) {
+        self.marks.set_own(mark);
+    }
+
+    /// See `queue::Queue::take_heard`.
+    pub fn take_heard(&self) -> Vec<(String, Duration)> {
+        self.marks.take_heard()
+    }
+
     /// See `queue::Queue::hold_max`.
     pub fn hold_max(&self, wanted: Duration) -> Duration {
         let timeout = self.consuming.limits().consumer_timeout();
@@ -182,8 +197,9 @@ impl Queue {
     /// See `queue::Queue::consume`.
     pub fn consume(&self, source: Source, options: ConsumerOptions) -> Consumer {
         self.consuming.want();
-        let (connection, names) = (self.consuming.clone(), Arc::clone(&self.names));
-        Consumer::new(connection, self.publisher.clone(), names, source, options)
+        let of_queue = (Arc::clone(&self.names), Arc::clone(&self.marks));
+        let (connection, publisher) = (self.consuming.clone(), self.publisher.clone());
+        Consumer::new(connection, publisher, of_queue, source, options)
     }
 
     /// The number of waiting messages in the queue, without those in flight.

@@ -9,6 +9,7 @@
 //! - A change that alters nothing writes nothing to `users`.
 
 mod bind;
+mod control;
 mod database;
 mod database_row;
 mod embedded_migrations;
@@ -20,6 +21,7 @@ mod history;
 mod keep;
 mod lookup;
 pub mod postgres;
+mod processes;
 mod queries;
 mod read;
 mod rows;
@@ -35,6 +37,7 @@ mod write;
 use database::dispatch;
 use error::NO_SCHEMA;
 
+pub use control::{Control, Pause, read_rate};
 pub use database::{DatabaseReport, Options, Store};
 pub use erasure::Erased;
 pub use error::StoreError;
@@ -43,6 +46,7 @@ pub use filter::{Cursor, EventFilter, Listing, Page, UserFilter, read_time};
 pub use history::HistoryRow;
 pub use keep::{Keep, OnDelete, Payloads};
 pub use lookup::{KnownRow, LiveRow};
+pub use processes::{Process, ProcessDescription, RECEIVER, SignOfLife};
 pub use rows::{EventRow, EventWithPayload, TableRow};
 pub use schema_version::SchemaVersion;
 pub use stats::{Failed, Lag, LagSince, Minute, Recent, Totals};

@@ -12,6 +12,7 @@ use tracing::warn;
 
 use super::connection::Connection;
 use super::consumer_channel::{CANCEL_TIMEOUT, ConsumerChannel, Subscription, counts_deliveries};
+use super::marks::Marks;
 use super::prefetch::Prefetch;
 use super::publisher::Publisher;
 use super::topology::Names;
@@ -31,6 +32,7 @@ pub struct Consumer {
     connection: Connection,
     publisher: Publisher,
     names: Arc<Names>,
+    marks: Arc<Marks>,
     source: Source,
     options: ConsumerOptions,
     prefetch: Prefetch,
@@ -56,7 +58,7 @@ impl Consumer {
     pub(super) fn new(
         connection: Connection,
         publisher: Publisher,
-        names: Arc<Names>,
+        (names, marks): (Arc<Names>, Arc<Marks>),
         source: Source,
         options: ConsumerOptions,
     ) -> Self {
@@ -64,6 +66,7 @@ impl Consumer {
             connection,
             publisher,
             names,
+            marks,
             source,
             options,
             prefetch: Prefetch::new(source, options),
@@ -130,6 +133,7 @@ impl Consumer {
     fn connect(&mut self) {
         let subscription = Subscription {
             names: Arc::clone(&self.names),
+            marks: Arc::clone(&self.marks),
             source: self.source,
             prefetch: self.prefetch.now(),
         };

@@ -20,6 +20,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::connection::Session;
 use super::header::table;
+use super::marks::Marks;
 use super::message;
 use super::prefetch::{Delivered, Prefetched};
 use super::topology::{self, DELIVERY_LIMIT, Names};
@@ -50,6 +51,7 @@ const CONSUMER_TIMEOUT_MS: i64 = 30 * 60 * 1000;
 #[derive(Clone)]
 pub struct Subscription {
     pub names: Arc<Names>,
+    pub marks: Arc<Marks>,
     pub source: Source,
     pub prefetch: u16,
 }
@@ -122,6 +124,7 @@ impl ConsumerChannel {
                 names,
                 source,
                 prefetch,
+                ..
             },
         ) = (&self.channel, &self.subscription);
         // Quorum queues refuse a limit that channels share. It applies to the consumers created
@@ -222,7 +225,15 @@ impl ConsumerChannel {
             self.stream = Stream::Ended;
             return;
         };
-        let Subscription { names, source, .. } = &self.subscription;
+        let Subscription {
+            names,
+            source,
+            marks,
+            ..
+        } = &self.subscription;
+        if let Some(receiver) = message::receiver(&delivery) {
+            marks.hear(receiver);
+        }
         let may_be_poison = counts_deliveries(*source)
             && (message::is_marked_as_possible_poison(&delivery)
                 || message::unacknowledged_deliveries(&delivery) >= POISON_FROM);

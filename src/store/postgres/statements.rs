@@ -36,7 +36,7 @@ macro_rules! statements {
 
 statements! {
     applied apply discard empty_payloads erase forget inspect make_migrations may_write prune record_migration
-    schema_state scrub set try_write
+    record_processes remove_process schema_state scrub set try_write
 }
 
 impl Statements {

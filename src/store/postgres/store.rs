@@ -285,6 +285,24 @@ impl Store {
         self.write(|sql| &sql.set, &binds).await.map(drop)
     }
 
+    /// See [`crate::store::Store::record_processes`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn record_processes(&self, signs: &str) -> Result<(), StoreError> {
+        let recorded = self.write(|sql| &sql.record_processes, &[signs.into()]);
+        recorded.await.map(drop)
+    }
+
+    /// See [`crate::store::Store::remove_process`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn remove_process(&self, process_id: &str) -> Result<(), StoreError> {
+        let removed = self.write(|sql| &sql.remove_process, &[process_id.into()]);
+        removed.await.map(drop)
+    }
+
     /// See [`crate::store::Store::erase`].
     ///
     /// # Errors
