@@ -69,6 +69,12 @@ export class Browser {
   }
 }
 
+// Closes a page, and asserts that it had no faults.
+export async function leave(page) {
+  await page.context().close();
+  assert.deepEqual(page.faults, []);
+}
+
 export async function logIn(page) {
   await page.getByLabel("Admin token").fill(TOKEN);
   await page.getByRole("button", { name: "Log in" }).click();

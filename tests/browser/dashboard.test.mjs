@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { Browser, DESKTOP, PHONE, hasSidewaysScroll, logIn, shoot } from "./browser.mjs";
+import { Browser, DESKTOP, PHONE, hasSidewaysScroll, leave, logIn, shoot } from "./browser.mjs";
 import { FAILED, fill } from "./busy_hour.mjs";
 import { event, eventId, people } from "./people.mjs";
 import { Place, TOKEN, until } from "./place.mjs";
@@ -10,12 +10,6 @@ import { Place, TOKEN, until } from "./place.mjs";
 let browser;
 before(async () => (browser = await Browser.launch()));
 after(async () => browser?.close());
-
-// Closes a page, and asserts that it had no faults.
-async function leave(page) {
-  await page.context().close();
-  assert.deepEqual(page.faults, []);
-}
 
 describe("a busy service", () => {
   let place;

@@ -50,14 +50,17 @@ struct LogFile {
 impl Log {
     /// The log, and the end that a program writes to.
     fn new() -> (Self, File) {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        let reader = BufReader::new(file.reopen().unwrap());
+        // Both ends stay open after the file has no name any more.
+        let directory = tempdir::TempDir::new();
+        let path = directory.path().join("log");
+        let written = File::create(&path).unwrap();
+        let reader = BufReader::new(File::open(&path).unwrap());
         let log = LogFile {
             reader,
             part: Vec::new(),
             lines: Vec::new(),
         };
-        (Self(Mutex::new(log)), file.into_file())
+        (Self(Mutex::new(log)), written)
     }
 
     /// The lines so far.
