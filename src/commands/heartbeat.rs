@@ -137,19 +137,20 @@ impl Recorder {
 
 /// This process, in its role.
 pub fn this_process(role: &str) -> ProcessDescription {
+    let (pid, started_at_ms) = (std::process::id(), now().ms());
+    described(role, env!("CARGO_PKG_VERSION"), &host(), pid, started_at_ms)
+}
+
+/// The name of this machine, or of the container.
+pub fn host() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname")
         .or_else(|_| std::fs::read_to_string("/etc/hostname"))
         .unwrap_or_default();
     let host: String = host.trim().chars().filter(|c| is_of_host(*c)).collect();
-    let host = if host.is_empty() { "unknown" } else { &host };
-    let host = &host[..host.len().min(HOST_MAX)];
-    described(
-        role,
-        env!("CARGO_PKG_VERSION"),
-        host,
-        std::process::id(),
-        now().ms(),
-    )
+    match host.is_empty() {
+        true => "unknown".into(),
+        false => host.chars().take(HOST_MAX).collect(),
+    }
 }
 
 fn described(

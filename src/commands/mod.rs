@@ -6,6 +6,7 @@ mod check;
 mod cli;
 mod completions;
 mod confirm;
+mod control;
 mod dev;
 mod error_cause;
 mod events;

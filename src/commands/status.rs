@@ -3,6 +3,7 @@
 //! It asks the database, the queue and the server on this machine, and changes nothing.
 
 use std::cmp::Reverse;
+use std::num::NonZeroU32;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use crate::config::Config;
 use crate::format;
 use crate::http;
 use crate::queue::{self, QueueInspection};
-use crate::store::{self, Failed, Lag, Store, StoreError, Time, Totals};
+use crate::store::{self, Control, Failed, Lag, Pause, Store, StoreError, Time, Totals};
 
 /// Longest wait for one answer of the database, and for the queue.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -41,6 +42,10 @@ struct Report {
     server: Option<Server>,
     database: Place,
     queue: Waiting,
+    /// The pause of applying; null while events are applied, or if the database does not say.
+    paused: Option<Pause>,
+    /// Most events per second that all workers together apply; null without a limit.
+    rate_limit: Option<NonZeroU32>,
     /// This and the following are null if the database does not say.
     last_received_at: Option<Time>,
     /// From receipt to commit, in the last hour.
@@ -96,12 +101,18 @@ async fn ask(config: &Config, store: &Store) -> Report {
             }
             let version = store.schema_version().await;
             version.and_then(|version| version.check()).map_err(text)?;
-            let (last, failed, recent) =
-                tokio::join!(store.last_received_at(), store.failed(), store.recent(now));
+            let (last, failed, recent, control) = tokio::join!(
+                store.last_received_at(),
+                store.failed(),
+                store.recent(now),
+                store.control(),
+            );
             Ok((
                 last.map_err(text)?,
                 failed.map_err(text)?,
                 recent.map_err(text)?.lag,
+                // A role that may not read the settings still reads the rest.
+                control.unwrap_or_default(),
             ))
         }),
     );
@@ -130,9 +141,9 @@ async fn ask(config: &Config, store: &Store) -> Report {
     if let (None, true, Some(1..)) = (&server, is_one_process, depth) {
         problems.push("No server takes the events that wait: start `clerk-sync serve`.".into());
     }
-    let (last_received_at, failed, lag) = match numbers {
-        Ok((last, failed, lag)) => (last, Some(failed), Some(lag)),
-        Err(_) => (None, None, None),
+    let (last_received_at, failed, lag, control) = match numbers {
+        Ok((last, failed, lag, control)) => (last, Some(failed), Some(lag), control),
+        Err(_) => (None, None, None, Control::default()),
     };
     Report {
         as_of: Time(now),
@@ -147,6 +158,8 @@ async fn ask(config: &Config, store: &Store) -> Report {
             depth,
             is_away: queue.is_err(),
         },
+        paused: control.paused,
+        rate_limit: control.rate_limit,
         last_received_at,
         lag,
         failed,
@@ -284,8 +297,15 @@ fn of_report(report: &Report) -> String {
 
 /// The worst first.
 fn headline(report: &Report) -> Vec<String> {
-    if !report.ok {
-        return report.problems.clone();
+    let now = report.as_of.0;
+    let paused = report.paused.as_ref().map(|pause| {
+        let since = output::local_and_age(pause.paused_at, now);
+        let reason = pause.reason.as_deref();
+        let reason = reason.map_or(String::new(), |reason| format!(": {reason}"));
+        format!("Paused since {since}{reason}. Events wait in the queue until `clerk-sync resume`.")
+    });
+    if !report.ok || paused.is_some() {
+        return paused.into_iter().chain(report.problems.clone()).collect();
     }
     let failed = report.failed.as_ref().map_or(0, |failed| failed.count);
     let p95_ms = report.lag.as_ref().and_then(|lag| lag.p95_ms);
@@ -356,6 +376,8 @@ mod tests {
                 depth: Some(1),
                 is_away: false,
             },
+            paused: None,
+            rate_limit: None,
             last_received_at: Some(Time(now)),
             lag: Some(Lag::default()),
             failed: Some(Failed {

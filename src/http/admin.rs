@@ -4,6 +4,7 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
+use actix_web::HttpRequest;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{Digest, SHA256, digest};
 use aws_lc_rs::hmac;
@@ -119,6 +120,47 @@ impl Admin {
         dry_run: bool,
     ) -> Result<DiscardReport, Problem> {
         Ok(replay::discard(&self.store, selection, dry_run, |_| ()).await?)
+    }
+
+    /// Has all workers stop applying. Returns false if it is paused already.
+    ///
+    /// # Errors
+    ///
+    /// If the database does not answer.
+    pub async fn pause(&self, reason: Option<String>, by: String) -> Result<bool, Problem> {
+        let (_, is_new) = self.store.pause(reason, by).await?;
+        self.status.control_has_changed();
+        Ok(is_new)
+    }
+
+    /// Has all workers apply again. Returns false if nothing was paused.
+    ///
+    /// # Errors
+    ///
+    /// If the database does not answer.
+    pub async fn resume(&self) -> Result<bool, Problem> {
+        let ended = self.store.resume().await?;
+        self.status.control_has_changed();
+        Ok(ended.is_some())
+    }
+
+    /// Limits the events per second of all workers together. Returns false if it is so already.
+    ///
+    /// # Errors
+    ///
+    /// If the database does not answer.
+    pub async fn set_rate_limit(&self, limit: Option<NonZeroU32>) -> Result<bool, Problem> {
+        let before = self.store.set_rate_limit(limit).await?;
+        self.status.control_has_changed();
+        Ok(before != limit)
+    }
+}
+
+/// What a person pauses with, and from where, for those who find it paused.
+pub fn paused_by(what: &str, request: &HttpRequest) -> String {
+    match request.peer_addr() {
+        Some(address) => format!("{what}, from {}", address.ip().to_canonical()),
+        None => what.to_owned(),
     }
 }
 

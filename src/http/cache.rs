@@ -116,6 +116,11 @@ impl<T: Clone + Send + 'static> Cached<T> {
         }
     }
 
+    /// Has the next caller ask, however fresh the last answer is.
+    pub fn forget(&self) {
+        self.state().ended = None;
+    }
+
     /// Returns whether the caller has to ask.
     fn start(&self, max_age: Duration) -> bool {
         let mut state = self.state();

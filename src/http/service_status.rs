@@ -14,7 +14,7 @@ use crate::clock::now;
 use crate::metrics;
 use crate::queue::Queue;
 use crate::shutdown::Shutdown;
-use crate::store::{Failed, Recent, Store, Time, Totals};
+use crate::store::{Control, Failed, Recent, Store, Time, Totals};
 
 /// How old an answer may be for a page or a program that asks every few seconds.
 pub const CURRENT: Duration = Duration::from_millis(500);
@@ -52,6 +52,7 @@ type WorkerStatus = watch::Receiver<Option<Reason>>;
 
 struct Answers {
     database: Arc<Cached<()>>,
+    control: Arc<Cached<Control>>,
     waiting: Arc<Cached<Waiting>>,
     failed: Arc<Cached<Failed>>,
     failed_count: Arc<Cached<u64>>,
@@ -82,6 +83,7 @@ impl ServiceStatus {
             shutdown,
             answers: Arc::new(Answers {
                 database: Cached::timed(),
+                control: Cached::timed(),
                 waiting: Cached::timed(),
                 failed: Cached::costly(),
                 failed_count: Cached::timed(),
@@ -115,6 +117,21 @@ impl ServiceStatus {
             Some(_) => Ok(()),
             None => Err("the database does not answer".into()),
         }))
+    }
+
+    /// Whether applying is paused, and its rate limit, at most this long ago; `None` for a receiver,
+    /// and if the database does not say within 2 s. Nothing is asked of one that does not answer.
+    pub async fn control(&self, max_age: Duration) -> Option<Control> {
+        let (store, _) = self.worker.clone()?;
+        self.database().await?.ok()?;
+        let ask = || async move { in_time(store.control()).await };
+        let answer = self.answers.control.get(max_age, ask).await;
+        Some(answer.ok()??.value)
+    }
+
+    /// Forgets the last answer about the control: this process has changed it.
+    pub fn control_has_changed(&self) {
+        self.answers.control.forget();
     }
 
     /// Returns whether the worker applies events; `None` for a receiver.

@@ -114,7 +114,8 @@ impl Store {
     /// # Errors
     /// Fails if the database does not answer, or if row-level security hides rows.
     pub async fn control(&self) -> Result<Control, StoreError> {
-        let read = |row: &super::database_row::DatabaseRow| Ok((row.get("name")?, row.get("value")?));
+        let read =
+            |row: &super::database_row::DatabaseRow| Ok((row.get("name")?, row.get("value")?));
         let rows = self.query(|sql| &sql.control, &[], read).await?;
         Control::of(self.check_visible("settings", rows).await?)
     }
@@ -207,6 +208,9 @@ mod tests {
         let row = |value: &str| Control::of(vec![("pause".into(), value.into())]);
         assert_eq!(row("null").ok(), Some(Control::default()));
         let error = row("7").unwrap_err().to_string();
-        assert!(error.contains("a newer clerk-sync has written its setting pause"), "{error}");
+        assert!(
+            error.contains("a newer clerk-sync has written its setting pause"),
+            "{error}"
+        );
     }
 }

@@ -113,9 +113,7 @@ impl Store {
     /// # Errors
     /// Fails if the database does not answer, or if row-level security hides rows.
     pub async fn processes(&self) -> Result<Vec<Process>, StoreError> {
-        let rows = self
-            .query(|sql| &sql.processes, &[], Process::read)
-            .await?;
+        let rows = self.query(|sql| &sql.processes, &[], Process::read).await?;
         self.check_visible("processes", rows).await
     }
 

@@ -175,7 +175,10 @@ impl View {
         self.is_paused = control.paused.is_some();
         if self.rate_limit != control.rate_limit {
             let events_per_second = control.rate_limit.map(NonZeroU32::get);
-            info!(events_per_second, "the rate limit of all workers has changed");
+            info!(
+                events_per_second,
+                "the rate limit of all workers has changed"
+            );
             self.rate_limit = control.rate_limit;
         }
         self.budget = control.rate_limit.map(|limit| {

@@ -14,7 +14,7 @@ use super::auth::{Operator, Reader};
 use super::events::{Body, read_body};
 use super::filters;
 use super::invalid::{invalid, wrong};
-use crate::http::admin::Admin;
+use crate::http::admin::{Admin, paused_by};
 use crate::http::problem::Problem;
 use crate::store::{Control, Pause, Process, read_rate};
 
@@ -102,8 +102,7 @@ pub async fn pause(
     let PauseRequest { reason } = read(&body, "reason (a text)")?;
     let reason = Pause::read_reason(reason.as_deref().unwrap_or_default())
         .map_err(|remedy| wrong("reason", remedy))?;
-    let paused_by = by("API", &request);
-    let changed = admin.pause(reason, paused_by).await?;
+    let changed = admin.pause(reason, paused_by("the API", &request)).await?;
     controlled(&admin, changed).await
 }
 
@@ -117,7 +116,7 @@ pub async fn resume(
     request: HttpRequest,
 ) -> Result<Json<Controlled>, Problem> {
     filters::none(request.query_string())?;
-    let changed = admin.resume(&request).await?;
+    let changed = admin.resume().await?;
     controlled(&admin, changed).await
 }
 
@@ -132,14 +131,16 @@ pub async fn set_rate_limit(
     body: Body,
 ) -> Result<Json<Controlled>, Problem> {
     let body = read_body(&request, body)?;
-    let RateLimitRequest { events_per_second } = read(&body, "events_per_second (a number or null)")?;
+    let RateLimitRequest { events_per_second } =
+        read(&body, "events_per_second (a number or null)")?;
     let limit: Option<NonZeroU32> = events_per_second
         .map(|number| {
             let whole = filters::whole(&number).map(|number| number.to_string());
-            read_rate(&whole.unwrap_or_default()).map_err(|remedy| wrong("events_per_second", remedy))
+            read_rate(&whole.unwrap_or_default())
+                .map_err(|remedy| wrong("events_per_second", remedy))
         })
         .transpose()?;
-    let changed = admin.set_rate_limit(limit, &request).await?;
+    let changed = admin.set_rate_limit(limit).await?;
     controlled(&admin, changed).await
 }
 

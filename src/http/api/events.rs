@@ -22,7 +22,7 @@ use crate::store::{EventRow, EventWithPayload, Status};
 pub const BODY_MAX: usize = 64 * 1024;
 
 /// A body that may be too long.
-type Body = Result<Bytes, actix_web::Error>;
+pub type Body = Result<Bytes, actix_web::Error>;
 
 /// A page of events.
 #[derive(Serialize, ToSchema)]
@@ -146,7 +146,7 @@ pub async fn discard_event(
 }
 
 fn for_set(request: &HttpRequest, body: Body) -> Result<BulkRequest, Problem> {
-    bulk_request::for_set(&read(request, body)?, now())
+    bulk_request::for_set(&read_body(request, body)?, now())
 }
 
 /// The request for one event, which must be there and be failed.
@@ -156,7 +156,7 @@ async fn for_event(
     body: Body,
     admin: &Admin,
 ) -> Result<BulkRequest, Problem> {
-    let body = read(request, body)?;
+    let body = read_body(request, body)?;
     let (id, event) = admin.event(id).await?;
     let request = bulk_request::for_event(id, &body)?;
     if event.status == Status::Failed {
@@ -167,7 +167,12 @@ async fn for_event(
     Err(Problem::new(Code::NotFailed, detail))
 }
 
-fn read(request: &HttpRequest, body: Body) -> Result<Bytes, Problem> {
+/// Reads a body whole.
+///
+/// # Errors
+///
+/// If it is too long, or there are query parameters.
+pub fn read_body(request: &HttpRequest, body: Body) -> Result<Bytes, Problem> {
     filters::none(request.query_string())?;
     body.map_err(|_| {
         Problem::new(

@@ -6,6 +6,7 @@
 
 mod auth;
 mod bulk_request;
+pub(super) mod control;
 mod entity_tag;
 pub(super) mod events;
 mod fields;

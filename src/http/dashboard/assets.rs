@@ -30,7 +30,11 @@ static ASSETS: LazyLock<[Asset; 3]> = LazyLock::new(|| {
         asset(
             "app.css",
             "text/css; charset=utf-8",
-            concat!(include_str!("assets/css/base.css")).as_bytes(),
+            concat!(
+                include_str!("assets/css/base.css"),
+                include_str!("assets/css/control.css"),
+            )
+            .as_bytes(),
         ),
         asset(
             "app.js",

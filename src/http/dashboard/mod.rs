@@ -12,6 +12,7 @@ mod actions;
 mod assets;
 mod auth;
 mod chart;
+mod control;
 mod encode;
 mod events;
 mod login;

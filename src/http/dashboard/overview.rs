@@ -97,6 +97,7 @@ pub async fn show(
         queue: status.queue(),
         database: answers.as_ref().map(|_| ()).map_err(Reason::clone),
         worker: status.worker().unwrap_or(Ok(())),
+        paused: session.paused.as_ref(),
         waiting: &waiting,
         database_name: match admin.store {
             Store::Postgres(_) => "PostgreSQL",

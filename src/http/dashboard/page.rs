@@ -11,20 +11,42 @@ use askama::Template;
 use super::assets;
 use super::encode::encode;
 use super::session::Session;
+use super::view_models::When;
+use crate::clock::now;
 use crate::escape::visible_lines;
 use crate::http::paths::LOGIN_PATH;
 use crate::http::problem::{Code, Problem};
+use crate::store::Pause;
 
 /// What is around a page.
 pub struct Frame {
     pub title: String,
-    /// The part of the dashboard that the page belongs to: `overview`, `events`, `users`, or empty.
+    /// The part of the dashboard that the page belongs to: `overview`, `events`, `users`, `control`, or empty.
     pub part: &'static str,
     /// The session's; `None` if the visitor is not logged in.
     pub form_token: Option<String>,
+    /// The pause of applying, for the notice above the page.
+    pub paused: Option<PauseNotice>,
     /// Whether the page refreshes itself.
     pub is_live: bool,
     pub version: &'static str,
+}
+
+/// The notice of a pause.
+pub struct PauseNotice {
+    pub since: When,
+    pub reason: Option<String>,
+    pub by: String,
+}
+
+impl PauseNotice {
+    pub fn of(pause: &Pause) -> Self {
+        Self {
+            since: When::at(pause.paused_at, now()),
+            reason: pause.reason.clone(),
+            by: pause.paused_by.clone(),
+        }
+    }
 }
 
 impl Frame {
@@ -38,6 +60,7 @@ impl Frame {
     ) -> Self {
         Self {
             form_token: Some(session.form_token.clone()),
+            paused: session.paused.as_ref().map(PauseNotice::of),
             is_live,
             ..Self::outside(part, title)
         }
@@ -49,6 +72,7 @@ impl Frame {
             title: title.into(),
             part,
             form_token: None,
+            paused: None,
             is_live: false,
             version: env!("CARGO_PKG_VERSION"),
         }

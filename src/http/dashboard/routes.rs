@@ -7,7 +7,7 @@ use actix_web::{HttpRequest, HttpResponse, Resource, Route};
 use askama::Template;
 
 use super::page::{DashboardError, Frame, guarded, page_of};
-use super::{actions, assets, events, login, overview, users};
+use super::{actions, assets, control, events, login, overview, users};
 use crate::http::misdirected;
 use crate::http::paths::{DASHBOARD_PATH, LOGIN_PATH};
 use crate::http::problem::{Code, Problem};
@@ -32,6 +32,13 @@ pub fn configure(config: &mut ServiceConfig) {
         .service(page(
             "/events/{id}/{action:replay|discard}",
             post().to(events::act),
+        ))
+        .service(page("/control", get().to(control::show)))
+        .service(page("/control/pause", post().to(control::pause)))
+        .service(page("/control/resume", post().to(control::resume)))
+        .service(page(
+            "/control/rate-limit",
+            post().to(control::set_rate_limit),
         ))
         .service(page("/users", get().to(users::list)))
         .service(page("/users/{id}", get().to(users::show)));

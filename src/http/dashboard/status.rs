@@ -4,7 +4,7 @@ use super::view_models::{When, of_ms};
 use crate::clerk::Timestamp;
 use crate::format;
 use crate::http::service_status::{PartStatus, Waiting};
-use crate::store::{EventRow, Failed, Recent};
+use crate::store::{EventRow, Failed, Pause, Recent};
 
 /// What the parts report.
 pub struct Snapshot<'a> {
@@ -14,6 +14,8 @@ pub struct Snapshot<'a> {
     pub queue: PartStatus,
     pub database: PartStatus,
     pub worker: PartStatus,
+    /// The pause of applying.
+    pub paused: Option<&'a Pause>,
     pub waiting: &'a Waiting,
     /// The name of the database.
     pub database_name: &'static str,
@@ -101,6 +103,15 @@ impl Snapshot<'_> {
         };
         if !broken.is_empty() {
             return headline("bad", broken.into(), lines);
+        }
+        if let Some(pause) = self.paused {
+            let reason = pause.reason.as_deref();
+            let reason = reason.map_or(String::new(), |reason| format!(": {reason}"));
+            let line =
+                "Webhooks are received, and events wait in the queue until a person resumes.";
+            let since = When::at(pause.paused_at, self.now).age;
+            let heading = format!("Paused, since {since}{reason}");
+            return headline("warn", heading, vec![line.into()]);
         }
         let failed = self.failed.map_or(0, |failed| failed.count);
         if failed > 0 {
@@ -239,6 +250,7 @@ mod tests {
             queue: Ok(()),
             database: Ok(()),
             worker: Ok(()),
+            paused: None,
             waiting: &WAITING,
             database_name: "PostgreSQL",
             failed: None,

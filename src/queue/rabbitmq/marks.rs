@@ -36,19 +36,20 @@ impl Marks {
     /// Remembers a mark, and that it was seen now.
     pub fn hear(&self, mark: &str) {
         let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        match heard.get_mut(mark) {
-            Some(at) => *at = Instant::now(),
-            None if heard.len() < HEARD_MAX && mark.len() <= MARK_MAX => {
-                heard.insert(mark.to_owned(), Instant::now());
-            }
-            None => {}
+        if let Some(at) = heard.get_mut(mark) {
+            *at = Instant::now();
+        } else if heard.len() < HEARD_MAX && mark.len() <= MARK_MAX {
+            heard.insert(mark.to_owned(), Instant::now());
         }
     }
 
     /// Returns the marks that were seen since the last call, each with how long ago.
     pub fn take_heard(&self) -> Vec<(String, Duration)> {
         let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        heard.drain().map(|(mark, at)| (mark, at.elapsed())).collect()
+        heard
+            .drain()
+            .map(|(mark, at)| (mark, at.elapsed()))
+            .collect()
     }
 }
 

@@ -98,7 +98,10 @@ impl SchemaState {
     /// # Errors
     /// `Incompatible`, which names what a person must fix.
     pub fn check(&self, version: SchemaVersion) -> Result<(), StoreError> {
-        let hides = self.hidden.iter().any(|name| !OPTIONAL.contains(&name.as_str()));
+        let hides = self
+            .hidden
+            .iter()
+            .any(|name| !OPTIONAL.contains(&name.as_str()));
         let hides_rows = || self.hides_rows().filter(|_| hides);
         let fault = self.is_of_another().or_else(hides_rows);
         reject(fault.or_else(|| self.lacks_tables(version)))

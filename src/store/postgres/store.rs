@@ -290,8 +290,10 @@ impl Store {
     /// # Errors
     /// As there.
     pub async fn record_processes(&self, signs: &str) -> Result<(), StoreError> {
-        let recorded = self.write(|sql| &sql.record_processes, &[signs.into()]);
-        recorded.await.map(drop)
+        let binds = [signs.into()];
+        self.write(|sql| &sql.record_processes, &binds)
+            .await
+            .map(drop)
     }
 
     /// See [`crate::store::Store::remove_process`].
@@ -299,8 +301,10 @@ impl Store {
     /// # Errors
     /// As there.
     pub async fn remove_process(&self, process_id: &str) -> Result<(), StoreError> {
-        let removed = self.write(|sql| &sql.remove_process, &[process_id.into()]);
-        removed.await.map(drop)
+        let binds = [process_id.into()];
+        self.write(|sql| &sql.remove_process, &binds)
+            .await
+            .map(drop)
     }
 
     /// See [`crate::store::Store::erase`].

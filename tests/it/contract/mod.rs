@@ -1,6 +1,7 @@
 //! One suite per seam: the same tests for both arms, on real servers.
 
 mod columns;
+mod control;
 mod erasure;
 mod gauges;
 mod plans;

@@ -8,6 +8,7 @@ mod broker_refuses;
 mod check;
 mod commands;
 mod completions;
+mod control;
 mod dashboard;
 mod dashboard_login;
 mod dead_letters;
