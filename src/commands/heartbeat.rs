@@ -182,8 +182,8 @@ pub fn mark(process: &ProcessDescription) -> String {
     format!("{MARK}{version} {host} {pid} {started_at_ms}")
 }
 
-/// Reads the mark of a receiver. Returns `None` for any other text: whoever may publish can write
-/// what they like.
+/// Reads the mark of a receiver. Returns `None` for any other text: a program that may
+/// publish can write what it likes.
 fn receiver(mark: &str) -> Option<ProcessDescription> {
     let mut parts = mark.strip_prefix(MARK)?.split(' ');
     let mut next = || parts.next();

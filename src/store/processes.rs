@@ -20,7 +20,7 @@ const GONE_AFTER: Duration = Duration::from_secs(10 * 60);
 /// A process as it describes itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ProcessDescription {
-    /// Tells one start from every other.
+    /// Distinguishes one start from every other.
     pub process_id: String,
     /// `serve`, `worker`, `dev` or `receiver`.
     pub role: String,

@@ -129,7 +129,7 @@ impl ControlView {
     async fn read(&self) -> Result<(Control, u64), StoreError> {
         let control = self.0.store.control().await?;
         let others = match control.rate_limit {
-            // Whoever may not read the processes has the limit alone.
+            // A role that may not read the processes has the limit alone.
             Some(_) => match self.0.store.other_workers(&self.0.process_id).await {
                 Err(error @ StoreError::Unavailable(_)) => return Err(error),
                 others => others.unwrap_or(0),

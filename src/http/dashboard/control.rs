@@ -5,7 +5,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use askama::Template;
 
 use super::auth::Posted;
-use super::page::{DashboardError, Frame, PauseNotice, page, redirect};
+use super::page::{DashboardError, Frame, page, redirect};
 use super::session::Session;
 use super::view_models::When;
 use crate::clerk::Timestamp;
@@ -21,11 +21,18 @@ const PATH: &str = "/control";
 #[template(path = "control.html")]
 struct ControlPage {
     frame: Frame,
-    paused: Option<PauseNotice>,
+    paused: Option<PauseLine>,
     rate_limit: Option<String>,
     /// The same as the value of a field.
     rate_value: String,
     processes: Vec<ProcessLine>,
+}
+
+/// A pause for people.
+struct PauseLine {
+    since: When,
+    reason: Option<String>,
+    by: String,
 }
 
 /// A process for people.
@@ -70,7 +77,11 @@ pub async fn show(session: Session, admin: Data<Admin>) -> Result<HttpResponse, 
     processes.sort_by_key(|process| process.gone);
     Ok(page(&ControlPage {
         frame: Frame::of(&session, "control", "Control", true),
-        paused: control.paused.as_ref().map(PauseNotice::of),
+        paused: control.paused.map(|pause| PauseLine {
+            since: When::at(pause.paused_at, now),
+            reason: pause.reason,
+            by: pause.paused_by,
+        }),
         rate_limit: control
             .rate_limit
             .map(|limit| format::count(limit.get().into(), "event")),

@@ -11,12 +11,12 @@ use askama::Template;
 use super::assets;
 use super::encode::encode;
 use super::session::Session;
-use super::view_models::When;
 use crate::clock::now;
 use crate::escape::visible_lines;
+use crate::format;
 use crate::http::paths::LOGIN_PATH;
 use crate::http::problem::{Code, Problem};
-use crate::store::Pause;
+use crate::store::{Pause, Time};
 
 /// What is around a page.
 pub struct Frame {
@@ -34,17 +34,17 @@ pub struct Frame {
 
 /// The notice of a pause.
 pub struct PauseNotice {
-    pub since: When,
+    pub since: Time,
+    pub age: String,
     pub reason: Option<String>,
-    pub by: String,
 }
 
 impl PauseNotice {
-    pub fn of(pause: &Pause) -> Self {
+    fn of(pause: &Pause) -> Self {
         Self {
-            since: When::at(pause.paused_at, now()),
+            since: pause.paused_at,
+            age: format::age(now().ms() - pause.paused_at.0.ms()),
             reason: pause.reason.clone(),
-            by: pause.paused_by.clone(),
         }
     }
 }

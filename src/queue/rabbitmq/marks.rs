@@ -10,7 +10,7 @@ use lapin::types::ShortString;
 /// Longest mark, in bytes; a longer one is ignored.
 pub const MARK_MAX: usize = 200;
 
-/// Most marks that are remembered at a time: whoever may publish can make up as many as they like.
+/// Most marks that are remembered at a time: a program that may publish can invent any number.
 const HEARD_MAX: usize = 200;
 
 /// The mark of this process, and those of others.
