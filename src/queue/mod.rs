@@ -129,6 +129,15 @@ impl Queue {
         }
     }
 
+    /// How many events the consumers of this process have taken or prefetched and not acknowledged.
+    /// `None` for the embedded queue, whose `depth` counts them.
+    pub fn taken(&self) -> Option<u64> {
+        match self {
+            Self::RabbitMq(queue) => Some(queue.taken.get()),
+            Self::Embedded(_) => None,
+        }
+    }
+
     /// When the oldest waiting event was received; `None` if no event waits.
     ///
     /// # Errors

@@ -21,6 +21,7 @@ mod message;
 mod prefetch;
 mod probe;
 mod publisher;
+mod taken;
 mod topology;
 
 use std::num::NonZeroUsize;
@@ -38,6 +39,7 @@ use crate::url::bracketed;
 use connection::{Broker, Connection, Purpose};
 use limits::{TooLarge, ask_body_max};
 use publisher::Publisher;
+use taken::TakenCount;
 use topology::Names;
 
 pub use address::{Address, NodeAddress};
@@ -90,6 +92,7 @@ pub struct Queue {
     publishing: Connection,
     consuming: Connection,
     pub(super) publisher: Publisher,
+    pub(super) taken: TakenCount,
 }
 
 /// Longest wait for an answer about the queue.
@@ -128,6 +131,7 @@ impl Queue {
             consuming: Connection::new(broker, Purpose::Consume),
             names,
             publishing,
+            taken: TakenCount::default(),
         };
         let publisher = queue.clone();
         tasks::brief(async move {
@@ -183,7 +187,18 @@ impl Queue {
     pub fn consume(&self, source: Source, options: ConsumerOptions) -> Consumer {
         self.consuming.want();
         let (connection, names) = (self.consuming.clone(), Arc::clone(&self.names));
-        Consumer::new(connection, self.publisher.clone(), names, source, options)
+        // `depth` is that of the queue of events, and so is this.
+        let taken = match source {
+            Source::Events => self.taken.clone(),
+            _ => TakenCount::default(),
+        };
+        Consumer::new(
+            connection,
+            self.publisher.clone(),
+            names,
+            (source, options),
+            taken,
+        )
     }
 
     /// The number of waiting messages in the queue, without those in flight.

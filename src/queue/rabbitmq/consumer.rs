@@ -14,6 +14,7 @@ use super::connection::Connection;
 use super::consumer_channel::{CANCEL_TIMEOUT, ConsumerChannel, Subscription, counts_deliveries};
 use super::prefetch::Prefetch;
 use super::publisher::Publisher;
+use super::taken::TakenCount;
 use super::topology::Names;
 use crate::backoff::Backoff;
 use crate::queue::batch::{Batch, ConsumerOptions, DeliveryTags, Source};
@@ -34,6 +35,7 @@ pub struct Consumer {
     source: Source,
     options: ConsumerOptions,
     prefetch: Prefetch,
+    taken: TakenCount,
     state: ConsumerState,
 }
 
@@ -57,8 +59,8 @@ impl Consumer {
         connection: Connection,
         publisher: Publisher,
         names: Arc<Names>,
-        source: Source,
-        options: ConsumerOptions,
+        (source, options): (Source, ConsumerOptions),
+        taken: TakenCount,
     ) -> Self {
         let mut consumer = Self {
             connection,
@@ -67,6 +69,7 @@ impl Consumer {
             source,
             options,
             prefetch: Prefetch::new(source, options),
+            taken,
             state: ConsumerState::Stopped,
         };
         consumer.connect();
@@ -132,6 +135,7 @@ impl Consumer {
             names: Arc::clone(&self.names),
             source: self.source,
             prefetch: self.prefetch.now(),
+            taken: self.taken.clone(),
         };
         self.state = ConsumerState::Connecting(open(self.connection.clone(), subscription).boxed());
     }

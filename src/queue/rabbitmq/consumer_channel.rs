@@ -22,6 +22,7 @@ use super::connection::Session;
 use super::header::table;
 use super::message;
 use super::prefetch::{Delivered, Prefetched};
+use super::taken::{TakenCount, TakenShare};
 use super::topology::{self, DELIVERY_LIMIT, Names};
 use crate::queue::batch::{Batch, DeliveryTags, Lease, Source};
 
@@ -52,6 +53,8 @@ pub struct Subscription {
     pub names: Arc<Names>,
     pub source: Source,
     pub prefetch: u16,
+    /// Where events are counted until they are acknowledged.
+    pub taken: TakenCount,
 }
 
 /// Whether the queue of this source counts deliveries, and gives an event up by their number. The
@@ -73,6 +76,8 @@ pub struct ConsumerChannel {
     pending_ack: Option<PendingAck>,
     /// Events that were taken and are not acknowledged.
     in_flight: usize,
+    /// These and the prefetched ones, for others to see.
+    taken: TakenShare,
 }
 
 /// What the broker sends.
@@ -101,6 +106,7 @@ impl ConsumerChannel {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let channel = session.connection.create_channel().await?;
         let mut opened = Self {
+            taken: subscription.taken.share(),
             session,
             channel,
             subscription,
@@ -122,6 +128,7 @@ impl ConsumerChannel {
                 names,
                 source,
                 prefetch,
+                ..
             },
         ) = (&self.channel, &self.subscription);
         // Quorum queues refuse a limit that channels share. It applies to the consumers created
@@ -231,6 +238,11 @@ impl ConsumerChannel {
             may_be_poison,
             event: message::restore(delivery, *source, names),
         });
+        self.count_taken();
+    }
+
+    fn count_taken(&mut self) {
+        self.taken.set(self.prefetched.count() + self.in_flight);
     }
 
     /// Returns a batch of the prefetched events; `None` if there is none. A possible poison message
@@ -277,6 +289,7 @@ impl ConsumerChannel {
     /// Puts events before all prefetched ones.
     pub fn prepend(&mut self, delivered: Vec<Delivered>) {
         self.prefetched.push_front(delivered);
+        self.count_taken();
     }
 
     /// Has the broker send nothing more. What it has sent can be taken and acknowledged as before.
@@ -338,6 +351,7 @@ impl ConsumerChannel {
         }
         self.acknowledge(&tags.tags).await?;
         self.in_flight = self.in_flight.saturating_sub(tags.tags.len());
+        self.count_taken();
         Ok(())
     }
 
