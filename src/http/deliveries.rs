@@ -1,4 +1,4 @@
-//! What became of the deliveries to this process since it started: when the last one was accepted,
+//! The deliveries to this process since it started: when the last one was accepted,
 //! and which were refused, by reason. In memory alone, in a fixed place for each reason.
 
 use std::collections::BTreeMap;

@@ -4,9 +4,9 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::admin::Admin;
 use crate::clerk::Timestamp;
 use crate::clock::now;
+use crate::queue::Queue;
 use crate::replay::{
     self, Outcome, OutcomeStatus, Published, ReplayReport, Selection, newly_published, update,
 };
@@ -42,7 +42,7 @@ struct Progress {
     ended: Option<Result<(), String>>,
 }
 
-/// What became of a run until now.
+/// A run as it is now.
 pub struct Seen {
     /// How many events were published again.
     pub published: u64,
@@ -58,7 +58,8 @@ impl ReplayRuns {
     /// Starts a replay, and returns its run.
     pub fn start(
         &self,
-        admin: &Admin,
+        store: &Store,
+        queue: &Queue,
         selection: Selection,
         expected: u64,
         from: String,
@@ -78,7 +79,7 @@ impl ReplayRuns {
         }
         drop(runs);
         let publishing = Publishing(Arc::clone(&run));
-        let (store, queue) = (admin.store.clone(), admin.queue.clone());
+        let (store, queue) = (store.clone(), queue.clone());
         tasks::brief(async move {
             let mut report = ReplayReport::default();
             let progress = &publishing.0.progress;
@@ -115,7 +116,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl ReplayRun {
-    /// Asks the database what became of the published events that no worker had tried yet.
+    /// Asks the database for the outcomes of the published events that no worker had tried yet.
     pub async fn look(&self, store: &Store) -> Seen {
         let Progress { published, ended } = lock(&self.progress).clone();
         let mut outcomes = self.outcomes.lock().await;

@@ -99,7 +99,7 @@ impl ServiceStatus {
         }
     }
 
-    /// What became of the deliveries to this process.
+    /// The deliveries to this process, counted.
     pub fn deliveries(&self) -> &Arc<Deliveries> {
         &self.deliveries
     }
@@ -174,7 +174,7 @@ impl ServiceStatus {
     pub async fn recent(&self, store: &Store, range: Range) -> Result<Counted<Recent>, Reason> {
         let store = store.clone();
         let recent = &self.answers.recent[range as usize];
-        // A thirtieth of a bucket: nobody sees the difference.
+        // A thirtieth of a bucket: no difference can be seen.
         let max_age = Duration::from_millis(range.bucket_ms().unsigned_abs() / 30);
         recent
             .get(max_age, || async move {

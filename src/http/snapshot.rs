@@ -259,7 +259,7 @@ mod tests {
             count: 2,
             ..Failed::default()
         };
-        let told = |refused: &Refused| {
+        let headline_with = |refused: &Refused| {
             Snapshot {
                 failed: Some(&failed),
                 refused: Some(refused),
@@ -267,7 +267,7 @@ mod tests {
             }
             .headline()
         };
-        let headline = told(&refused);
+        let headline = headline_with(&refused);
         assert_eq!(
             headline.heading,
             "Deliveries are refused: their signature does not match"
@@ -279,7 +279,11 @@ mod tests {
             "{line}"
         );
         refused.last_accepted_at = Some(at(-50_000));
-        assert!(told(&refused).heading.starts_with("Working; 2 events"));
+        assert!(
+            headline_with(&refused)
+                .heading
+                .starts_with("Working; 2 events")
+        );
     }
 
     #[test]

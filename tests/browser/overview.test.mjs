@@ -109,7 +109,7 @@ describe("the overview of a busy service", () => {
     await leave(page);
   });
 
-  test("a bulk replay shows what became of each event", async () => {
+  test("a bulk replay shows the outcome of each event", async () => {
     const page = await browser.enter(place);
     await page.getByRole("link", { name: "Replay… those with implausible_time" }).click();
     await page.getByRole("button", { name: `Replay ${FAILED.implausible_time} events` }).click();

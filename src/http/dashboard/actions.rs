@@ -255,7 +255,7 @@ pub async fn run(
     if *action == Action::Replay {
         let expected = admin.discard(&selection, true).await?.discarded;
         let runs = &admin.replay_runs;
-        let run = runs.start(&admin, selection, expected, from);
+        let run = runs.start(&admin.store, &admin.queue, selection, expected, from);
         return Ok(redirect(&format!("/replays/{}", run.id)));
     }
     let count = action.run(&admin, &selection).await?;

@@ -258,7 +258,7 @@ fn facts(totals: &Totals) -> Vec<Fact> {
     .into()
 }
 
-/// Counts are said to be old from this age on, in milliseconds: less is seen by nobody.
+/// Counts are said to be old from this age on, in milliseconds: less cannot be seen.
 const OLD_MS: i64 = 20_000;
 
 impl Charts {

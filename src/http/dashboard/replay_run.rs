@@ -1,4 +1,4 @@
-//! `/replays/{id}`: what became of a replay of many events, while it runs and afterwards.
+//! `/replays/{id}`: the outcomes of a replay of many events, while it runs and afterwards.
 
 use std::collections::BTreeMap;
 

@@ -167,14 +167,14 @@ mod tests {
             database_name: "PostgreSQL",
             last_type: None,
         };
-        let told = |snapshot: &Snapshot, process: &Process| {
+        let read = |snapshot: &Snapshot, process: &Process| {
             let tiles = tiles(snapshot, process).into_iter();
             tiles
                 .map(|tile| (tile.value, tile.note))
                 .collect::<Vec<_>>()
         };
         let expected = |value: &str, note: &str| (value.to_owned(), note.to_owned());
-        let shown = told(&snapshot, &worker);
+        let shown = read(&snapshot, &worker);
         assert_eq!(
             shown[0],
             expected("Not here", "this process takes no webhooks")
@@ -190,6 +190,6 @@ mod tests {
             queue: Err("connecting to RabbitMQ".into()),
             ..snapshot
         };
-        assert_eq!(told(&away, &both)[0].0, "Refusing");
+        assert_eq!(read(&away, &both)[0].0, "Refusing");
     }
 }

@@ -40,7 +40,7 @@ pub struct Webhooks {
     pub max_body_bytes: usize,
     /// The log of rejected requests.
     pub reject_log: Arc<RejectLog>,
-    /// What became of the deliveries.
+    /// Counts the deliveries.
     pub deliveries: Arc<Deliveries>,
 }
 

@@ -1,5 +1,5 @@
 //! The overview of the dashboard says nothing that is not so: what waits while the database is away,
-//! a signing secret that is wrong, what was received when, and what became of a bulk replay.
+//! a signing secret that is wrong, what was received when, and the outcomes of a bulk replay.
 
 use clerk_sync::clerk::{EventId, SignedEvent};
 use clerk_sync::clock::now;
@@ -103,10 +103,10 @@ async fn a_wrong_signing_secret_is_seen_at_once_until_a_delivery_is_accepted() {
         let said = String::from_utf8(output.stdout).unwrap();
         said.split_whitespace().collect::<Vec<_>>().join(" ")
     };
-    let told = status();
+    let printed = status();
     assert!(
-        told.starts_with(heading) && told.contains("1 invalid_signature, the last"),
-        "{told}"
+        printed.starts_with(heading) && printed.contains("1 invalid_signature, the last"),
+        "{printed}"
     );
 
     assert_eq!(deliver_with_second_secret(&app, "msg_2").await, 200);
@@ -215,7 +215,7 @@ async fn a_range_is_chosen_and_a_bar_leads_to_its_events() {
     assert_eq!(visitor.get("/?range=2h").await.status, 400);
 }
 
-async fn a_bulk_replay_shows_what_became_of_each_event(place: Place) {
+async fn a_bulk_replay_shows_the_outcome_of_each_event(place: Place) {
     let app = serve(&place).await;
     let mut events: Vec<_> = (0..3)
         .map(|n| update(&format!("msg_{n}"), &format!("user_{n}"), n))
@@ -261,11 +261,11 @@ async fn a_bulk_replay_shows_what_became_of_each_event(place: Place) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bulk_replay_shows_what_became_of_each_event_with_servers() {
-    a_bulk_replay_shows_what_became_of_each_event(Place::servers().await).await;
+async fn a_bulk_replay_shows_the_outcome_of_each_event_with_servers() {
+    a_bulk_replay_shows_the_outcome_of_each_event(Place::servers().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bulk_replay_shows_what_became_of_each_event_without_servers() {
-    a_bulk_replay_shows_what_became_of_each_event(Place::embedded()).await;
+async fn a_bulk_replay_shows_the_outcome_of_each_event_without_servers() {
+    a_bulk_replay_shows_the_outcome_of_each_event(Place::embedded()).await;
 }
