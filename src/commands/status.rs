@@ -135,10 +135,7 @@ async fn ask(config: &Config, store: &Store) -> Report {
             .as_ref()
             .map(|_| ())
             .map_err(|why| why.as_str().into()),
-        database: database
-            .as_ref()
-            .map(|()| ())
-            .map_err(|why| why.as_str().into()),
+        database: database.clone().map_err(Into::into),
         worker: Ok(()),
         waiting: &waiting,
         failed: numbers.as_ref().map(|(_, failed, _)| failed),

@@ -108,13 +108,7 @@ impl<T: Clone + Send + 'static> Cached<T> {
             let answer = ask();
             tasks::brief(async move { question.run(answer).await });
         }
-        let state = self.state();
-        let (is_asking, wait) = (
-            state.is_asking,
-            self.wait[usize::from(state.last.is_some())],
-        );
-        drop(state);
-        if is_asking {
+        if let Some(wait) = self.wait() {
             // A timeout is no error: the old answer is returned.
             let _in_time = tokio::time::timeout(wait, answered).await;
         }
@@ -123,6 +117,13 @@ impl<T: Clone + Send + 'static> Cached<T> {
             Some(error) => Err(Arc::clone(error)),
             None => Ok(state.last.clone()),
         }
+    }
+
+    /// How long a caller waits for the answer to a question in progress; `None` if there is none.
+    fn wait(&self) -> Option<Duration> {
+        let state = self.state();
+        let wait = self.wait[usize::from(state.last.is_some())];
+        state.is_asking.then_some(wait)
     }
 
     /// Returns whether the caller has to ask.

@@ -227,6 +227,13 @@ impl Consumer {
         }
     }
 
+    /// Counts what has arrived since the last batch was asked for: see `Queue::taken`.
+    pub fn count_arrived(&mut self) {
+        if let Self::RabbitMq(consumer) = self {
+            consumer.count_arrived();
+        }
+    }
+
     /// Has the queue send nothing more until the next batch is asked for. Prefetched events are
     /// taken first then.
     pub async fn pause(&mut self) {

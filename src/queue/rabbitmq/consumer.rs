@@ -173,6 +173,13 @@ impl Consumer {
         }
     }
 
+    /// See `queue::Consumer::count_arrived`.
+    pub fn count_arrived(&mut self) {
+        if let ConsumerState::Open(channel) | ConsumerState::Draining(channel) = &mut self.state {
+            channel.take_arrived();
+        }
+    }
+
     /// See `queue::Consumer::pause`. Returns false if the connection is lost: then everything in
     /// flight is delivered again.
     pub async fn pause(&mut self) -> bool {

@@ -215,7 +215,7 @@ impl ConsumerChannel {
 
     /// Takes what has arrived off the stream. Later deliveries wake nothing until the stream is
     /// awaited.
-    fn take_arrived(&mut self) {
+    pub fn take_arrived(&mut self) {
         while let Stream::Delivering(deliveries) = &mut self.stream
             && let Some(next) = deliveries.next().now_or_never()
         {

@@ -196,11 +196,9 @@ async fn a_range_is_chosen_and_a_bar_leads_to_its_events() {
         );
         let page = visitor.get(&format!("/?range={range}")).await;
         let links = page.links();
-        let bars = links.iter().filter(|link| link.contains("since="));
-        let mut bars: Vec<_> = bars.filter(|link| link.contains("status=failed")).collect();
-        bars.dedup();
-        assert_eq!(bars.len(), number + 1, "{range}: {links:?}");
-        let listed = visitor.get(bars[0]).await;
+        let mut bars = links.iter().filter(|link| link.contains("since="));
+        let oldest = bars.find(|link| link.contains("status=failed"));
+        let listed = visitor.get(oldest.unwrap()).await;
         assert_eq!(listed.status, 200);
         let oldest = format!("/events/msg_{}", ages[number]);
         let events = listed.links();
@@ -223,7 +221,7 @@ async fn a_bulk_replay_shows_the_outcome_of_each_event(place: Place) {
     events.extend(["msg_8", "msg_9"].map(|id| event(id, "no JSON")));
     fail(&app.store, &events).await;
     let mut visitor = log_in(&app).await;
-    let since = "1970-01-01";
+    let since = "2000-01-01";
     let filter = format!("error_code=delivery_limit&since={since}");
     let preview = visitor.get(&format!("/events/replay?{filter}")).await;
     let fields = preview.hidden_fields();
@@ -254,8 +252,11 @@ async fn a_bulk_replay_shows_the_outcome_of_each_event(place: Place) {
 
     // Nothing is left; and a run of another process is not known.
     let page = visitor.post("/events/replay", &fields).await;
-    let said = visitor.get(page.location()).await.text();
-    assert!(said.contains("Nothing was left to replay"), "{said}");
+    until("nothing is left", async || {
+        let said = visitor.get(page.location()).await.text();
+        said.contains("Nothing was left to replay")
+    })
+    .await;
     assert_eq!(visitor.get("/replays/none").await.status, 404);
     assert!(app.stop().success());
 }
