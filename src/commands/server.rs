@@ -108,15 +108,16 @@ impl Service {
 
         let (stopping, stop_worker) = (Shutdown::default(), Shutdown::default());
         let reject_log = Arc::<RejectLog>::default();
+        let status = worker::Status::default();
+        let of_worker = is_worker.then(|| (store.clone(), status.subscribe()));
+        let service_status = ServiceStatus::new(queue.clone(), of_worker, stopping.clone());
         let webhooks = is_receiver.then(|| Webhooks {
             verifier: secrets.verifier.subscribe(),
             queue: queue.clone(),
             max_body_bytes: config.http.max_body_bytes,
             reject_log: Arc::clone(&reject_log),
+            deliveries: Arc::clone(service_status.deliveries()),
         });
-        let status = worker::Status::default();
-        let of_worker = is_worker.then(|| (store.clone(), status.subscribe()));
-        let service_status = ServiceStatus::new(queue.clone(), of_worker, stopping.clone());
         let admin = is_worker.then(|| Admin {
             store: store.clone(),
             queue: queue.clone(),
@@ -125,6 +126,7 @@ impl Service {
             read_private: config.read_private,
             login_links: Arc::new(LoginLinks::since(now())),
             reject_log: Arc::clone(&reject_log),
+            replay_runs: http::ReplayRuns::default(),
             status: service_status.clone(),
         });
         let parts = http::Parts {

@@ -15,6 +15,7 @@ use super::login_link::{self, LoginLinks};
 use super::paths::LOGIN_PATH;
 use super::problem::{Code, Problem};
 use super::reject_log::RejectLog;
+use super::replay_runs::ReplayRuns;
 use super::service_status::ServiceStatus;
 use crate::clerk::{EventId, Timestamp};
 use crate::format;
@@ -39,6 +40,8 @@ pub struct Admin {
     pub login_links: Arc<LoginLinks>,
     /// The log of rejected requests.
     pub reject_log: Arc<RejectLog>,
+    /// The replays that were started in the dashboard.
+    pub replay_runs: ReplayRuns,
     /// Whether the parts of the role are ready.
     pub status: ServiceStatus,
 }

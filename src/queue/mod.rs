@@ -146,6 +146,15 @@ impl Queue {
         }
     }
 
+    /// How many events the consumers of this process have taken or prefetched and not acknowledged.
+    /// `None` for the embedded queue, whose `depth` counts them.
+    pub fn taken(&self) -> Option<u64> {
+        match self {
+            Self::RabbitMq(queue) => Some(queue.taken.get()),
+            Self::Embedded(_) => None,
+        }
+    }
+
     /// When the oldest waiting event was received; `None` if no event waits.
     ///
     /// # Errors
@@ -232,6 +241,13 @@ impl Consumer {
             (Self::RabbitMq(consumer), Lease::RabbitMq(tags)) => consumer.ack(tags).await,
             (Self::Embedded(consumer), Lease::Embedded(lease)) => consumer.ack(lease).await,
             _ => Err(Unavailable::new("the batch belongs to another queue")),
+        }
+    }
+
+    /// Counts what has arrived since the last batch was asked for: see `Queue::taken`.
+    pub fn count_arrived(&mut self) {
+        if let Self::RabbitMq(consumer) = self {
+            consumer.count_arrived();
         }
     }
 

@@ -22,6 +22,7 @@ mod message;
 mod prefetch;
 mod probe;
 mod publisher;
+mod taken;
 mod topology;
 
 use std::num::NonZeroUsize;
@@ -40,6 +41,7 @@ use connection::{Broker, Connection, Purpose};
 use limits::{TooLarge, ask_body_max};
 use marks::Marks;
 use publisher::Publisher;
+use taken::TakenCount;
 use topology::Names;
 
 pub use address::{Address, NodeAddress};
@@ -93,6 +95,7 @@ pub struct Queue {
     publishing: Connection,
     consuming: Connection,
     pub(super) publisher: Publisher,
+    pub(super) taken: TakenCount,
 }
 
 /// Longest wait for an answer about the queue.
@@ -133,6 +136,7 @@ impl Queue {
             names,
             marks,
             publishing,
+            taken: TakenCount::default(),
         };
         let publisher = queue.clone();
         tasks::brief(async move {
@@ -198,8 +202,18 @@ impl Queue {
     pub fn consume(&self, source: Source, options: ConsumerOptions) -> Consumer {
         self.consuming.want();
         let of_queue = (Arc::clone(&self.names), Arc::clone(&self.marks));
-        let (connection, publisher) = (self.consuming.clone(), self.publisher.clone());
-        Consumer::new(connection, publisher, of_queue, source, options)
+        // `depth` is that of the queue of events, and so is this.
+        let taken = match source {
+            Source::Events => self.taken.clone(),
+            _ => TakenCount::default(),
+        };
+        Consumer::new(
+            self.consuming.clone(),
+            self.publisher.clone(),
+            of_queue,
+            (source, options),
+            taken,
+        )
     }
 
     /// The number of waiting messages in the queue, without those in flight.

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::{sleep_until, timeout};
+use tokio::time::{sleep, sleep_until, timeout};
 use tracing::{info, warn};
 
 use super::apply::Applier;
@@ -33,6 +33,9 @@ const HOLD_WHILE_REFUSED: Duration = Duration::from_secs(25 * 60);
 /// How long to wait for a full batch while another is in flight: longer than the write of a full
 /// one takes. One that waits for a lock must not hold up the others.
 const FULL_WITHIN: Duration = Duration::from_millis(50);
+
+/// How often events that arrive while no batch can be taken are counted.
+const COUNT_EVERY: Duration = Duration::from_secs(1);
 
 /// How long nothing else is taken while a possible poison message is applied. What kills a process
 /// does it sooner.
@@ -176,6 +179,8 @@ impl Drain {
                     outage.mark_unchanged();
                     in_flight.is_paused = false;
                 }
+                // What an outage keeps here is seen by operators.
+                () = sleep(COUNT_EVERY), if !has_capacity => in_flight.consumer.count_arrived(),
                 batch = next(&mut in_flight.consumer, applying), if has_capacity => match batch {
                     Some(batch) => self.start(&mut in_flight, batch).await,
                     None => {

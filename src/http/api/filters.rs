@@ -16,7 +16,7 @@ use super::fields::{Fields, Rows};
 use super::invalid::{invalid, renamed, wrong};
 use crate::clerk::{ClerkId, EventId, Timestamp};
 use crate::http::problem::Problem;
-use crate::store::{Cursor, EventFilter, Page, Status, UserFilter, read_time};
+use crate::store::{Cursor, EventFilter, Page, Range, Status, UserFilter, read_time};
 
 /// Rows per page: most of them, and the default.
 const ROWS_MAX: u32 = 500;
@@ -236,7 +236,11 @@ const WITH_PLUS: [&str; 3] = ["email", "phone", "q"];
 
 /// Reads a query into its parameters, as texts, and these into a filter. Of a repeated one the last
 /// counts, but each must be right.
-fn read<Q: DeserializeOwned + IntoParams, F>(
+///
+/// # Errors
+///
+/// See [`events`].
+pub(super) fn read<Q: DeserializeOwned + IntoParams, F>(
     query: &str,
     filter: impl Fn(Q) -> Result<F, Problem>,
 ) -> Result<F, Problem> {
@@ -366,6 +370,7 @@ pub(super) fn parameter_schema(path: &str, name: &str) -> Value {
     let pattern = |pattern: &str| json!({"type": "string", "pattern": pattern});
     match name {
         "status" => json!({"type": "string", "enum": Status::ALL}),
+        "range" => json!({"type": "string", "enum": Range::ALL, "default": Range::default()}),
         "deleted" => {
             json!({"type": "string", "enum": ["true", "false", "any"], "default": "any"})
         }

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use super::auth::Posted;
 use super::page::{DashboardError, Frame, page, redirect};
 use super::page_query::PageQuery;
+use super::replay_run::list_query;
 use super::session::Session;
 use super::view_models::EventLine;
 use crate::clerk::Timestamp;
@@ -88,6 +89,8 @@ struct PreviewPage {
     /// Whether it cannot be undone.
     is_final: bool,
     back: String,
+    /// The filter of the list that it was asked from, for the way back afterwards.
+    from: String,
     how_many: String,
     count: u64,
     /// The filter, for people.
@@ -109,7 +112,12 @@ pub async fn preview(
 ) -> Result<HttpResponse, DashboardError> {
     let (action, now) = (action.into_inner(), now());
     let [verb, name, _] = action.words();
-    let asked = PageQuery::read(request.query_string())?.without(&["status"]);
+    let asked = PageQuery::read(request.query_string())?;
+    let from = match asked.get("from") {
+        "" => asked.encoded(),
+        from => from.to_owned(),
+    };
+    let asked = asked.without(&["status", "from"]);
     // An age becomes a time, and events that fail from now on are left out: the form means the
     // events that are shown here.
     let (filter, query) = fixed(&asked, now)?;
@@ -134,7 +142,8 @@ pub async fn preview(
         verb,
         path: format!("/events/{name}"),
         is_final: action == Action::Discard,
-        back: asked.with("status", "failed").on("/events"),
+        back: list_query(&from)?.on("/events"),
+        from,
         how_many: format::count(count, "event"),
         count,
         filter: filter_for_people(&query),
@@ -234,15 +243,24 @@ pub async fn run(
     action: Path<Action>,
     admin: Data<Admin>,
 ) -> Result<HttpResponse, DashboardError> {
-    let (filter, _) = PageQuery::of(form.fields()).events(now())?;
+    let fields = PageQuery::of(form.fields());
+    let from = fields.get("from").to_owned();
+    let (filter, _) = fields.without(&["from"]).events(now())?;
     if filter.until.is_none() {
         return Err(DashboardError::invalid(
             "the form has no end in time: start from the list of failed events",
         ));
     }
-    let count = action.run(&admin, &matching(filter)).await?;
-    Ok(redirect(&format!(
-        "/events?status=failed&done={}&number={count}",
-        action.done()
-    )))
+    let selection = matching(filter);
+    if *action == Action::Replay {
+        let expected = admin.discard(&selection, true).await?.discarded;
+        let runs = &admin.replay_runs;
+        let run = runs.start(&admin.store, &admin.queue, selection, expected, from);
+        return Ok(redirect(&format!("/replays/{}", run.id)));
+    }
+    let count = action.run(&admin, &selection).await?;
+    let list = list_query(&from)?.with("done", action.done());
+    Ok(redirect(
+        &list.with("number", &count.to_string()).on("/events"),
+    ))
 }

@@ -33,6 +33,7 @@ static ASSETS: LazyLock<[Asset; 3]> = LazyLock::new(|| {
             concat!(
                 include_str!("assets/css/base.css"),
                 include_str!("assets/css/control.css"),
+                include_str!("assets/css/overview.css"),
             )
             .as_bytes(),
         ),
@@ -41,6 +42,8 @@ static ASSETS: LazyLock<[Asset; 3]> = LazyLock::new(|| {
             "text/javascript; charset=utf-8",
             concat!(
                 include_str!("assets/js/keys.js"),
+                include_str!("assets/js/zone.js"),
+                include_str!("assets/js/chart.js"),
                 include_str!("assets/js/renew.js"),
             )
             .as_bytes(),

@@ -72,9 +72,6 @@ pub async fn list(
 fn notice(query: &PageQuery) -> Option<String> {
     let count = format::count(query.get("number").parse().ok()?, "event");
     match query.get("done") {
-        "replayed" => Some(format!(
-            "{count} published to the queue again. Those that are applied now leave this list by themselves."
-        )),
         "discarded" => Some(format!("{count} discarded.")),
         _ => None,
     }

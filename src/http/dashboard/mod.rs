@@ -20,9 +20,11 @@ mod overview;
 mod page;
 mod page_query;
 mod payload;
+mod refused;
+mod replay_run;
 mod routes;
 mod session;
-mod status;
+mod tiles;
 mod users;
 mod view_models;
 

@@ -1,13 +1,11 @@
 //! The routes of the dashboard's pages, and of their files.
 
-use actix_web::http::StatusCode;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use actix_web::web::{self, Path, Payload, ServiceConfig, get, post};
 use actix_web::{HttpRequest, HttpResponse, Resource, Route};
-use askama::Template;
 
-use super::page::{DashboardError, Frame, guarded, page_of};
-use super::{actions, assets, control, events, login, overview, users};
+use super::page::{DashboardError, guarded};
+use super::{actions, assets, control, events, login, overview, replay_run, users};
 use crate::http::misdirected;
 use crate::http::paths::{DASHBOARD_PATH, LOGIN_PATH};
 use crate::http::problem::{Code, Problem};
@@ -40,25 +38,19 @@ pub fn configure(config: &mut ServiceConfig) {
             "/control/rate-limit",
             post().to(control::set_rate_limit),
         ))
+        .service(page("/replays/{id}", get().to(replay_run::show)))
         .service(page("/users", get().to(users::list)))
         .service(page("/users/{id}", get().to(users::show)));
 }
 
-#[derive(Template)]
-#[template(path = "no_database.html")]
-struct NoDatabase {
-    frame: Frame,
-}
-
 /// Adds the first page of a process that has no database.
 pub fn configure_without_database(config: &mut ServiceConfig) {
-    let no_database = || async {
-        let frame = Frame::outside("", "A receiver");
-        page_of(StatusCode::NOT_FOUND, &NoDatabase { frame })
-    };
     config
         .service(page("/assets/{digest}/{name}", get().to(asset)))
-        .service(page(DASHBOARD_PATH, get().to(no_database)));
+        .service(page(
+            DASHBOARD_PATH,
+            get().to(overview::show_without_database),
+        ));
 }
 
 fn page(path: &str, route: Route) -> Resource {

@@ -1,7 +1,5 @@
 //! Rows and times as pages show them: texts, addresses and badges for the templates. Pure.
 
-use std::time::Duration;
-
 use askama::Template;
 use askama::filters::HtmlSafe;
 
@@ -69,6 +67,13 @@ pub struct WithCode {
 // Its own template has escaped it.
 impl HtmlSafe for WithCode {}
 
+impl WithCode {
+    /// The text as a part of a page.
+    pub fn of(text: &'static str) -> Self {
+        Self { text }
+    }
+}
+
 /// What an error code means, and what to do.
 pub struct Help {
     pub meaning: WithCode,
@@ -83,7 +88,7 @@ impl Help {
     pub fn of(error_code: &str) -> Self {
         let help = error_code::help_for(error_code);
         let [meaning, what_to_do, replay] =
-            [help.meaning, help.what_to_do, help.replay].map(|text| WithCode { text });
+            [help.meaning, help.what_to_do, help.replay].map(WithCode::of);
         Self {
             meaning,
             what_to_do,
@@ -154,14 +159,9 @@ impl EventLine {
                 path: encode(id),
             }),
             received: When::at(event.received_at, now),
-            lag: of_ms(lag_ms.max(0).unsigned_abs()),
+            lag: format::ms(lag_ms.max(0).unsigned_abs()),
         }
     }
-}
-
-/// A duration in milliseconds, for people.
-pub fn of_ms(ms: u64) -> String {
-    format::duration(Duration::from_millis(ms))
 }
 
 /// A row of `users`, as far as it identifies a person.

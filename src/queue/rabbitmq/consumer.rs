@@ -15,6 +15,7 @@ use super::consumer_channel::{CANCEL_TIMEOUT, ConsumerChannel, Subscription, cou
 use super::marks::Marks;
 use super::prefetch::Prefetch;
 use super::publisher::Publisher;
+use super::taken::TakenCount;
 use super::topology::Names;
 use crate::backoff::Backoff;
 use crate::queue::batch::{Batch, ConsumerOptions, DeliveryTags, Source};
@@ -36,6 +37,7 @@ pub struct Consumer {
     source: Source,
     options: ConsumerOptions,
     prefetch: Prefetch,
+    taken: TakenCount,
     state: ConsumerState,
 }
 
@@ -59,8 +61,8 @@ impl Consumer {
         connection: Connection,
         publisher: Publisher,
         (names, marks): (Arc<Names>, Arc<Marks>),
-        source: Source,
-        options: ConsumerOptions,
+        (source, options): (Source, ConsumerOptions),
+        taken: TakenCount,
     ) -> Self {
         let mut consumer = Self {
             connection,
@@ -70,6 +72,7 @@ impl Consumer {
             source,
             options,
             prefetch: Prefetch::new(source, options),
+            taken,
             state: ConsumerState::Stopped,
         };
         consumer.connect();
@@ -136,6 +139,7 @@ impl Consumer {
             marks: Arc::clone(&self.marks),
             source: self.source,
             prefetch: self.prefetch.now(),
+            taken: self.taken.clone(),
         };
         self.state = ConsumerState::Connecting(open(self.connection.clone(), subscription).boxed());
     }
@@ -170,6 +174,13 @@ impl Consumer {
             ConsumerState::Connecting(_) | ConsumerState::Changing(_) | ConsumerState::Stopped => {
                 None
             }
+        }
+    }
+
+    /// See `queue::Consumer::count_arrived`.
+    pub fn count_arrived(&mut self) {
+        if let ConsumerState::Open(channel) | ConsumerState::Draining(channel) = &mut self.state {
+            channel.take_arrived();
         }
     }
 

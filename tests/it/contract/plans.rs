@@ -298,7 +298,12 @@ fn of_counts() -> Vec<Case> {
         count(
             "the last hour",
             include_str!("../../../src/store/postgres/recent.sql"),
-            "date_trunc('minute', now()) - interval '59 minutes', 1000001",
+            "date_trunc('minute', now()) - interval '59 minutes', 1000001, 60000",
+        ),
+        count(
+            "the last 30 days",
+            include_str!("../../../src/store/postgres/recent.sql"),
+            "now() - interval '30 days', 2000001, 43200000",
         ),
     ]
 }

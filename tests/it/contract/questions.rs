@@ -5,7 +5,7 @@ mod history;
 use bytes::Bytes;
 use clerk_sync::clerk::{ClerkId, EventId, SignedEvent, Timestamp};
 use clerk_sync::clock::now;
-use clerk_sync::store::{Cursor, HistoryRow, Keep, Lag, Payloads, Store, UserFilter};
+use clerk_sync::store::{Cursor, HistoryRow, Keep, Lag, Payloads, Range, Store, UserFilter};
 use clerk_sync::worker::plan::plan;
 use history::*;
 use serde_json::{Value, json};
@@ -388,10 +388,10 @@ async fn the_last_hour_is_counted_minute_by_minute(place: Place) {
         &[received(&update("msg_5", "user_2", 5), before(30 * 60_000))],
     )
     .await;
-    let recent = store.recent(now).await.unwrap();
-    assert_eq!((recent.minutes.len(), recent.capped), (60, false));
-    assert_eq!(recent.minutes[0].at, recent.since);
-    let minute = &recent.minutes[29];
+    let recent = store.recent(Range::Hour, now).await.unwrap();
+    assert_eq!((recent.buckets.len(), recent.capped), (60, false));
+    assert_eq!(recent.buckets[0].at, recent.since);
+    let minute = &recent.buckets[29];
     assert_eq!(
         (
             minute.applied,
@@ -401,10 +401,10 @@ async fn the_last_hour_is_counted_minute_by_minute(place: Place) {
         ),
         (1, 1, 1, 0)
     );
-    assert_eq!(recent.minutes[59].applied, 1);
+    assert_eq!(recent.buckets[59].applied, 1);
     assert_eq!(
         recent
-            .minutes
+            .buckets
             .iter()
             .map(|minute| minute.applied)
             .sum::<u64>(),
@@ -423,13 +423,21 @@ async fn the_last_hour_is_counted_minute_by_minute(place: Place) {
         (3, Some(1_800_000), Some(1_800_000))
     );
     assert!(p50_ms.is_some());
-    assert_eq!(recent.lag_series.len(), 30);
-    assert_eq!(recent.lag_series[14].lag.count, 2);
+    assert_eq!(recent.buckets[29].lag.count, 2);
+    // A longer range has the older event too, and the same buckets whenever it is asked.
+    let day = store.recent(Range::Day, now).await.unwrap();
+    let applied = day.buckets.iter().map(|bucket| bucket.applied);
+    assert_eq!((day.buckets.len(), applied.sum::<u64>()), (48, 3));
+    assert!(
+        day.buckets
+            .iter()
+            .all(|bucket| bucket.at.0.ms() % 1_800_000 == 0)
+    );
 
     // A retried event does not count for the lag.
     let again = received(&update("msg_6", "user_6", 1), before(60_000));
     fail(&store, std::slice::from_ref(&again)).await;
     apply(&store, &[again]).await;
-    let recent = store.recent(now).await.unwrap();
-    assert_eq!((recent.minutes[58].applied, recent.lag.count), (1, 3));
+    let recent = store.recent(Range::Hour, now).await.unwrap();
+    assert_eq!((recent.buckets[58].applied, recent.lag.count), (1, 3));
 }

@@ -34,6 +34,7 @@ mod operations;
 mod operator;
 mod outage;
 mod outputs;
+mod overview;
 mod poison;
 mod policies;
 mod poolers;
