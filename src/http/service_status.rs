@@ -150,6 +150,17 @@ impl ServiceStatus {
         Some(answer.ok()??.value)
     }
 
+    /// The failed events by code, counted.
+    ///
+    /// # Errors
+    ///
+    /// If the database does not answer.
+    pub async fn failed(&self, store: &Store) -> Result<Counted<Failed>, Reason> {
+        let store = store.clone();
+        let ask = || async move { store.failed().await.map_err(reason) };
+        self.answers.failed.get(CURRENT, ask).await
+    }
+
     /// The failed events by code, the last hour minute by minute, and everything, each counted.
     ///
     /// # Errors
@@ -159,17 +170,10 @@ impl ServiceStatus {
         &self,
         store: &Store,
     ) -> Result<(Counted<Failed>, Counted<Recent>, Counted<Totals>), Reason> {
-        let [for_failed, for_recent, for_totals] = [store; 3].map(Store::clone);
-        let Answers {
-            failed,
-            recent,
-            totals,
-            ..
-        } = &*self.answers;
+        let [for_recent, for_totals] = [store; 2].map(Store::clone);
+        let Answers { recent, totals, .. } = &*self.answers;
         tokio::try_join!(
-            failed.get(CURRENT, || async move {
-                for_failed.failed().await.map_err(reason)
-            }),
+            self.failed(store),
             recent.get(RECENT_AGE, || async move {
                 for_recent.recent(now()).await.map_err(reason)
             }),

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::auth::Posted;
 use super::page::{DashboardError, Frame, page, redirect};
-use super::page_query::PageQuery;
+use super::page_query::{IDS, PageQuery};
 use super::session::Session;
 use super::view_models::EventLine;
 use crate::clerk::Timestamp;
@@ -60,6 +60,10 @@ impl Action {
 /// reads each of them.
 const EVENTS_MAX: u64 = 1000;
 
+/// The field of a form of selected events that says which list it is of: its query string, after a
+/// question mark.
+const FROM: &str = "from";
+
 /// Events that a preview shows.
 const SAMPLE: NonZeroU32 = NonZeroU32::new(10).expect("10 is not 0");
 
@@ -109,7 +113,16 @@ pub async fn preview(
 ) -> Result<HttpResponse, DashboardError> {
     let (action, now) = (action.into_inner(), now());
     let [verb, name, _] = action.words();
-    let asked = PageQuery::read(request.query_string())?.without(&["status"]);
+    let asked = PageQuery::read(request.query_string())?;
+    let list = asked.get(FROM).strip_prefix('?').map(PageQuery::read);
+    let asked = asked.without(&["status", FROM]);
+    let list = list.transpose()?;
+    // Without IDs it would be about all events.
+    if let Some(list) = &list
+        && asked.get(IDS).is_empty()
+    {
+        return Ok(redirect(&list.with("done", "none").on("/events")));
+    }
     // An age becomes a time, and events that fail from now on are left out: the form means the
     // events that are shown here.
     let (filter, query) = fixed(&asked, now)?;
@@ -134,7 +147,9 @@ pub async fn preview(
         verb,
         path: format!("/events/{name}"),
         is_final: action == Action::Discard,
-        back: asked.with("status", "failed").on("/events"),
+        back: list
+            .unwrap_or_else(|| asked.with("status", "failed"))
+            .on("/events"),
         how_many: format::count(count, "event"),
         count,
         filter: filter_for_people(&query),
@@ -161,7 +176,10 @@ fn matching(filter: EventFilter) -> Selection {
 /// The filter with its times as points in time, and the same as fields.
 fn fixed(query: &PageQuery, now: Timestamp) -> Result<(EventFilter, PageQuery), DashboardError> {
     let (mut filter, _) = query.events(now)?;
-    filter.until.get_or_insert(now);
+    // Selected events are these, whenever they came.
+    if filter.ids.is_none() {
+        filter.until.get_or_insert(now);
+    }
     let time = |time: Option<Timestamp>| time.map_or(String::new(), |time| Time(time).to_string());
     let query = query
         .with("since", &time(filter.since))
@@ -186,8 +204,15 @@ fn filter_for_people(query: &PageQuery) -> Vec<(&'static str, String)> {
         };
         (name, value)
     });
+    let ids = query
+        .get(IDS)
+        .split(',')
+        .filter(|id| !id.is_empty())
+        .count();
+    let selected = (ids > 0).then(|| ("Selected", format::count(ids as u64, "event")));
     [("Outcome", "failed".to_owned())]
         .into_iter()
+        .chain(selected)
         .chain(fields)
         .collect()
 }
@@ -235,7 +260,7 @@ pub async fn run(
     admin: Data<Admin>,
 ) -> Result<HttpResponse, DashboardError> {
     let (filter, _) = PageQuery::of(form.fields()).events(now())?;
-    if filter.until.is_none() {
+    if filter.until.is_none() && filter.ids.is_none() {
         return Err(DashboardError::invalid(
             "the form has no end in time: start from the list of failed events",
         ));

@@ -24,6 +24,8 @@ pub struct Frame {
     pub form_token: Option<String>,
     /// Whether the page refreshes itself.
     pub is_live: bool,
+    /// What the box of the search holds.
+    pub search: String,
     pub version: &'static str,
 }
 
@@ -50,6 +52,7 @@ impl Frame {
             part,
             form_token: None,
             is_live: false,
+            search: String::new(),
             version: env!("CARGO_PKG_VERSION"),
         }
     }

@@ -7,7 +7,9 @@ use actix_web::{HttpRequest, HttpResponse, Resource, Route};
 use askama::Template;
 
 use super::page::{DashboardError, Frame, guarded, page_of};
-use super::{actions, assets, events, login, overview, users};
+use super::{
+    actions, assets, event_list, events, export, login, overview, search, user_list, users,
+};
 use crate::http::misdirected;
 use crate::http::paths::{DASHBOARD_PATH, LOGIN_PATH};
 use crate::http::problem::{Code, Problem};
@@ -19,7 +21,9 @@ pub fn configure(config: &mut ServiceConfig) {
         .service(page("/assets/{digest}/{name}", get().to(asset)))
         .service(page(LOGIN_PATH, get().to(login::show)).route(post().to(login::log_in)))
         .service(page("/logout", post().to(login::log_out)))
-        .service(page("/events", get().to(events::list)))
+        .service(page("/search", get().to(search::show)))
+        .service(page("/events", get().to(event_list::list)))
+        .service(page("/events/export", get().to(export::events)))
         .service(
             page(
                 "/events/{action:replay|discard}",
@@ -33,7 +37,8 @@ pub fn configure(config: &mut ServiceConfig) {
             "/events/{id}/{action:replay|discard}",
             post().to(events::act),
         ))
-        .service(page("/users", get().to(users::list)))
+        .service(page("/users", get().to(user_list::list)))
+        .service(page("/users/export", get().to(export::users)))
         .service(page("/users/{id}", get().to(users::show)));
 }
 
