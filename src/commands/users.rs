@@ -83,8 +83,8 @@ pub struct EraseArgs {
 
 #[derive(Debug, clap::Args)]
 pub struct ListArgs {
-    /// A whole Clerk ID, or the beginning of an e-mail address, a phone number, a username, an
-    /// external ID, a first or a last name, or of both names
+    /// The beginning of a Clerk ID, an e-mail address, a phone number, a username, an external ID, a
+    /// first or a last name, or of both names
     #[arg(value_name = "TEXT")]
     text: Option<String>,
     /// The same as TEXT

@@ -200,6 +200,17 @@ impl ServiceStatus {
             .await
     }
 
+    /// The failed events by code, counted.
+    ///
+    /// # Errors
+    ///
+    /// If the database does not answer.
+    pub async fn failed(&self, store: &Store) -> Result<Counted<Failed>, Reason> {
+        let store = store.clone();
+        let ask = || async move { store.failed().await.map_err(reason) };
+        self.answers.failed.get(CURRENT, ask).await
+    }
+
     /// The failed events by code, and everything, each counted.
     ///
     /// # Errors
@@ -209,15 +220,11 @@ impl ServiceStatus {
         &self,
         store: &Store,
     ) -> Result<(Counted<Failed>, Counted<Totals>), Reason> {
-        let [for_failed, for_totals] = [store; 2].map(Store::clone);
-        let Answers { failed, totals, .. } = &*self.answers;
+        let for_totals = store.clone();
+        let ask = || async move { for_totals.totals().await.map_err(reason) };
         tokio::try_join!(
-            failed.get(CURRENT, || async move {
-                for_failed.failed().await.map_err(reason)
-            }),
-            totals.get(TOTALS_AGE, || async move {
-                for_totals.totals().await.map_err(reason)
-            }),
+            self.failed(store),
+            self.answers.totals.get(TOTALS_AGE, ask)
         )
     }
 }

@@ -21,9 +21,9 @@ pub struct UserFilter {
     pub username: Option<String>,
     /// Your own ID.
     pub external_id: Option<String>,
-    /// What a person typed: a whole Clerk ID, or the beginning of an e-mail address, a phone
-    /// number, a username, an external ID, a first or a last name, or of both. Case does not count
-    /// but in external IDs.
+    /// What a person typed: the beginning of a Clerk ID, an e-mail address, a phone number, a
+    /// username, an external ID, a first or a last name, or of both. Case does not count but in
+    /// IDs.
     pub q: Option<String>,
     /// Only users with one of these Clerk IDs.
     pub ids: Option<Vec<String>>,

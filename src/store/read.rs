@@ -1,13 +1,16 @@
 //! Reading rows and events: each query once for both databases.
 
+use std::num::NonZeroU32;
+
 use sqlx::{Error, SqlStr};
 
 use super::bind::Bind;
 use super::database_row::DatabaseRow;
+use super::event_status::Status;
 use super::filter::{Cursor, EventFilter, Listing, Page, UserFilter};
 use super::queries::Queries;
 use super::rows::{EventRow, TableRow};
-use super::search::Search;
+use super::search::{Search, end_of};
 use super::sqlite::lowercase::fold;
 use super::{Store, StoreError};
 use crate::clerk::tables::users;
@@ -166,6 +169,24 @@ impl Store {
             .await
     }
 
+    /// Events whose ID begins with this text, by ID, without their payloads.
+    ///
+    /// # Errors
+    /// Fails if the database does not answer.
+    pub async fn events_that_begin(
+        &self,
+        beginning: &str,
+        limit: NonZeroU32,
+    ) -> Result<Vec<EventRow>, StoreError> {
+        if EventId::new(beginning).is_none() {
+            return Ok(Vec::new());
+        }
+        let end = end_of(beginning);
+        let binds = [beginning.into(), (&*end).into(), limit.get().into()];
+        self.query(|sql| &sql.events_that_begin, &binds, EventRow::read)
+            .await
+    }
+
     /// Rows of `events` by time of receipt, newest first, without their payloads.
     ///
     /// # Errors
@@ -197,6 +218,32 @@ impl Store {
             .await?;
         let rows = self.check_visible("events", rows).await?;
         Ok(Listing::of(rows, page, EventRow::cursor))
+    }
+
+    /// The IDs of the failed events that were received just after this one, and just before it.
+    ///
+    /// # Errors
+    /// Fails if the database does not answer.
+    pub async fn failed_beside(
+        &self,
+        event: &EventRow,
+    ) -> Result<(Option<String>, Option<String>), StoreError> {
+        let binds = [event.received_at.0.into(), (&*event.event_id).into()];
+        let read = |row: &DatabaseRow| row.get("event_id");
+        let filter = EventFilter {
+            status: Some(Status::Failed),
+            ..EventFilter::default()
+        };
+        let page = Page {
+            limit: NonZeroU32::MIN,
+            after: event.cursor(),
+        };
+        let (after, before) = tokio::try_join!(
+            self.query(|sql| &sql.failed_after, &binds, read),
+            self.events(&filter, &page)
+        )?;
+        let before = first(before.rows).map(|event| event.event_id);
+        Ok((first(after), before))
     }
 
     /// The events with these IDs whose payloads are kept and have at most `bytes_max` bytes.

@@ -27,9 +27,9 @@ const ROWS: u32 = 50;
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct UserQuery {
-    /// A whole Clerk ID, or the beginning of an e-mail address, phone number, username, external
-    /// ID, first or last name, or of first and last name. Case counts in external IDs alone. A + is
-    /// a plus; write a space as %20
+    /// The beginning of a Clerk ID, an e-mail address, phone number, username, external ID, first or
+    /// last name, or of first and last name. Case counts in IDs alone. A + is a plus; write a space
+    /// as %20
     q: Option<String>,
     /// The primary address; case does not count. A + is a plus
     email: Option<String>,

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::auth::Posted;
 use super::page::{DashboardError, Frame, page, redirect};
-use super::page_query::PageQuery;
+use super::page_query::{IDS, PageQuery};
 use super::replay_run::list_query;
 use super::session::Session;
 use super::view_models::EventLine;
@@ -60,6 +60,10 @@ impl Action {
 /// Most events that one form replays or discards: at the usual rate of a replay 2 s, and a preview
 /// reads each of them.
 const EVENTS_MAX: u64 = 1000;
+
+/// The field that says which list the events are of: its query string; after a question mark in a
+/// form of selected events.
+const FROM: &str = "from";
 
 /// Events that a preview shows.
 const SAMPLE: NonZeroU32 = NonZeroU32::new(10).expect("10 is not 0");
@@ -113,11 +117,16 @@ pub async fn preview(
     let (action, now) = (action.into_inner(), now());
     let [verb, name, _] = action.words();
     let asked = PageQuery::read(request.query_string())?;
-    let from = match asked.get("from") {
+    let from = match asked.get(FROM) {
         "" => asked.encoded(),
         from => from.to_owned(),
     };
-    let asked = asked.without(&["status", "from"]);
+    let list = list_query(&from)?;
+    let asked = asked.without(&["status", FROM]);
+    // A form of selected events: without IDs it would be about all events.
+    if from.starts_with('?') && asked.get(IDS).is_empty() {
+        return Ok(redirect(&list.with("done", "none").on("/events")));
+    }
     // An age becomes a time, and events that fail from now on are left out: the form means the
     // events that are shown here.
     let (filter, query) = fixed(&asked, now)?;
@@ -142,7 +151,7 @@ pub async fn preview(
         verb,
         path: format!("/events/{name}"),
         is_final: action == Action::Discard,
-        back: list_query(&from)?.on("/events"),
+        back: list.on("/events"),
         from,
         how_many: format::count(count, "event"),
         count,
@@ -170,7 +179,10 @@ fn matching(filter: EventFilter) -> Selection {
 /// The filter with its times as points in time, and the same as fields.
 fn fixed(query: &PageQuery, now: Timestamp) -> Result<(EventFilter, PageQuery), DashboardError> {
     let (mut filter, _) = query.events(now)?;
-    filter.until.get_or_insert(now);
+    // Selected events are these, whenever they came.
+    if filter.ids.is_none() {
+        filter.until.get_or_insert(now);
+    }
     let time = |time: Option<Timestamp>| time.map_or(String::new(), |time| Time(time).to_string());
     let query = query
         .with("since", &time(filter.since))
@@ -195,8 +207,15 @@ fn filter_for_people(query: &PageQuery) -> Vec<(&'static str, String)> {
         };
         (name, value)
     });
+    let ids = query
+        .get(IDS)
+        .split(',')
+        .filter(|id| !id.is_empty())
+        .count();
+    let selected = (ids > 0).then(|| ("Selected", format::count(ids as u64, "event")));
     [("Outcome", "failed".to_owned())]
         .into_iter()
+        .chain(selected)
         .chain(fields)
         .collect()
 }
@@ -244,9 +263,9 @@ pub async fn run(
     admin: Data<Admin>,
 ) -> Result<HttpResponse, DashboardError> {
     let fields = PageQuery::of(form.fields());
-    let from = fields.get("from").to_owned();
-    let (filter, _) = fields.without(&["from"]).events(now())?;
-    if filter.until.is_none() {
+    let from = fields.get(FROM).to_owned();
+    let (filter, _) = fields.without(&[FROM]).events(now())?;
+    if filter.until.is_none() && filter.ids.is_none() {
         return Err(DashboardError::invalid(
             "the form has no end in time: start from the list of failed events",
         ));

@@ -34,6 +34,7 @@ static ASSETS: LazyLock<[Asset; 3]> = LazyLock::new(|| {
                 include_str!("assets/css/base.css"),
                 include_str!("assets/css/control.css"),
                 include_str!("assets/css/overview.css"),
+                include_str!("assets/css/lists.css"),
             )
             .as_bytes(),
         ),
@@ -44,6 +45,7 @@ static ASSETS: LazyLock<[Asset; 3]> = LazyLock::new(|| {
                 include_str!("assets/js/keys.js"),
                 include_str!("assets/js/zone.js"),
                 include_str!("assets/js/chart.js"),
+                include_str!("assets/js/lists.js"),
                 include_str!("assets/js/renew.js"),
             )
             .as_bytes(),

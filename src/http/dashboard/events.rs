@@ -1,4 +1,4 @@
-//! `/events`: the record of every event; and one event with everything that is known of it.
+//! `/events/{id}`: one event with everything that is known of it.
 
 use std::num::NonZeroU32;
 
@@ -10,10 +10,9 @@ use askama::Template;
 use super::actions::Action;
 use super::auth::Posted;
 use super::page::{DashboardError, Frame, guarded, page, redirect};
-use super::page_query::PageQuery;
 use super::payload::{self, Payload};
 use super::session::Session;
-use super::view_models::{EventLine, Help, Pages, When};
+use super::view_models::{EventLine, Help, When};
 use crate::clerk::{EventId, Timestamp, api_object, error_code};
 use crate::clock::now;
 use crate::http::admin::Admin;
@@ -21,61 +20,6 @@ use crate::http::problem::{Code, Problem};
 use crate::replay::Selection;
 use crate::store::{EventFilter, EventRow, Status, Store, StoreError};
 use crate::{format, replay};
-
-#[derive(Template)]
-#[template(path = "events.html")]
-struct EventsPage {
-    frame: Frame,
-    query: PageQuery,
-    statuses: [&'static str; 4],
-    /// Types that the filter offers; another one can be typed into the address.
-    types: [&'static str; 3],
-    events: Vec<EventLine>,
-    notice: Option<String>,
-    /// The filter as a query string for the bulk actions, if the events are failed ones.
-    bulk_query: Option<String>,
-    pages: Pages,
-}
-
-/// `GET /events`
-pub async fn list(
-    session: Session,
-    request: HttpRequest,
-    admin: Data<Admin>,
-) -> Result<HttpResponse, DashboardError> {
-    let now = now();
-    let query = PageQuery::read(request.query_string())?;
-    let notice = notice(&query);
-    let mut query = query.without(&["done", "number"]);
-    let (filter, page_of_list) = query.events(now)?;
-    // A code alone means failed events; the form says so.
-    if let Some(status) = filter.status {
-        query = query.with("status", status.as_str());
-    }
-    let listing = admin.store.events(&filter, &page_of_list).await?;
-    let can_act = filter.status == Some(Status::Failed) && !listing.rows.is_empty();
-    let set = query.without(&["cursor", "status", "limit"]);
-    let pages = Pages::of(&page_of_list, listing.next, &query, "/events");
-    Ok(page(&EventsPage {
-        frame: Frame::of(&session, "events", "Events", !pages.is_later),
-        statuses: Status::ALL.map(Status::as_str),
-        types: ["user.created", "user.updated", "user.deleted"],
-        events: EventLine::all(&listing.rows, now),
-        notice,
-        bulk_query: can_act.then(|| set.encoded()),
-        pages,
-        query,
-    }))
-}
-
-/// What a bulk action has done a moment ago, as its redirect says.
-fn notice(query: &PageQuery) -> Option<String> {
-    let count = format::count(query.get("number").parse().ok()?, "event");
-    match query.get("done") {
-        "discarded" => Some(format!("{count} discarded.")),
-        _ => None,
-    }
-}
 
 /// Other events of the same user, beside an event.
 const OTHERS: NonZeroU32 = NonZeroU32::new(8).expect("8 is not 0");
@@ -102,6 +46,9 @@ struct EventPage {
     attempts: String,
     superseded_by: Option<String>,
     others: Vec<EventLine>,
+    /// The failed events that were received just after this one, and just before it.
+    newer_failed: Option<String>,
+    older_failed: Option<String>,
     /// The address of this server, as the browser knows it.
     base: String,
 }
@@ -125,6 +72,7 @@ pub async fn show(
     let now = now();
     let (id, event) = admin.event(&id).await?;
     let can_act = event.status == Status::Failed;
+    let (newer_failed, older_failed) = admin.store.failed_beside(&event).await?;
     let code = event.error_code.as_deref();
     let connection = request.connection_info().clone();
     Ok(page(&EventPage {
@@ -145,6 +93,8 @@ pub async fn show(
             .clone()
             .filter(|by| *by != event.event_id && !api_object::is_reading(by)),
         others: others(&admin, &event, now).await?,
+        newer_failed,
+        older_failed,
         base: format!("{}://{}", connection.scheme(), connection.host()),
         error_text: event
             .error

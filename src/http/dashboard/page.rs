@@ -29,6 +29,8 @@ pub struct Frame {
     pub paused: Option<PauseNotice>,
     /// Whether the page refreshes itself.
     pub is_live: bool,
+    /// What the box of the search holds.
+    pub search: String,
     pub version: &'static str,
 }
 
@@ -74,6 +76,7 @@ impl Frame {
             form_token: None,
             paused: None,
             is_live: false,
+            search: String::new(),
             version: env!("CARGO_PKG_VERSION"),
         }
     }

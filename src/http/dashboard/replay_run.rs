@@ -81,9 +81,14 @@ pub async fn show(
 ///
 /// If it cannot be decoded.
 pub fn list_query(from: &str) -> Result<PageQuery, DashboardError> {
-    let query = PageQuery::read(from)?;
+    let query = PageQuery::read(from.strip_prefix('?').unwrap_or(from))?;
     let query = query.without(&["cursor", "limit", "done", "number", "from"]);
-    Ok(query.with("status", "failed"))
+    // A list of selected events may be of any outcome.
+    Ok(if from.starts_with('?') {
+        query
+    } else {
+        query.with("status", "failed")
+    })
 }
 
 fn heading(seen: &Seen, expected: u64, waiting: u64) -> String {

@@ -5,7 +5,10 @@ use actix_web::web::{self, Path, Payload, ServiceConfig, get, post};
 use actix_web::{HttpRequest, HttpResponse, Resource, Route};
 
 use super::page::{DashboardError, guarded};
-use super::{actions, assets, control, events, login, overview, replay_run, users};
+use super::{
+    actions, assets, control, event_list, events, export, login, overview, replay_run, search,
+    user_list, users,
+};
 use crate::http::misdirected;
 use crate::http::paths::{DASHBOARD_PATH, LOGIN_PATH};
 use crate::http::problem::{Code, Problem};
@@ -17,7 +20,9 @@ pub fn configure(config: &mut ServiceConfig) {
         .service(page("/assets/{digest}/{name}", get().to(asset)))
         .service(page(LOGIN_PATH, get().to(login::show)).route(post().to(login::log_in)))
         .service(page("/logout", post().to(login::log_out)))
-        .service(page("/events", get().to(events::list)))
+        .service(page("/search", get().to(search::show)))
+        .service(page("/events", get().to(event_list::list)))
+        .service(page("/events/export", get().to(export::events)))
         .service(
             page(
                 "/events/{action:replay|discard}",
@@ -39,7 +44,8 @@ pub fn configure(config: &mut ServiceConfig) {
             post().to(control::set_rate_limit),
         ))
         .service(page("/replays/{id}", get().to(replay_run::show)))
-        .service(page("/users", get().to(users::list)))
+        .service(page("/users", get().to(user_list::list)))
+        .service(page("/users/export", get().to(export::users)))
         .service(page("/users/{id}", get().to(users::show)));
 }
 

@@ -1,4 +1,4 @@
-//! `/users`: the users table, and one user with everything that is known and the history.
+//! `/users/{id}`: one user with everything that is known, and the history.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
@@ -13,38 +13,6 @@ use crate::clock::now;
 use crate::http::admin::Admin;
 use crate::http::problem::{Code, Problem};
 use crate::store::{HistoryRow, Status, TableRow};
-
-#[derive(Template)]
-#[template(path = "users.html")]
-struct UsersPage {
-    frame: Frame,
-    query: PageQuery,
-    users: Vec<Person>,
-    pages: Pages,
-}
-
-/// `GET /users`
-pub async fn list(
-    session: Session,
-    request: HttpRequest,
-    admin: web::Data<Admin>,
-) -> Result<HttpResponse, DashboardError> {
-    let now = now();
-    let query = PageQuery::read(request.query_string())?;
-    let (filter, page_of_list) = query.users()?;
-    let listing = admin
-        .store
-        .users_without_data(&filter, &page_of_list)
-        .await?;
-    let people = listing.rows.iter().map(|user| Person::of(user, now));
-    let pages = Pages::of(&page_of_list, listing.next, &query, "/users");
-    Ok(page(&UsersPage {
-        frame: Frame::of(&session, "users", "Users", !pages.is_later),
-        users: people.collect(),
-        pages,
-        query,
-    }))
-}
 
 /// An event of a user, and what it did.
 struct Step {

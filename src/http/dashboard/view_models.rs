@@ -1,5 +1,8 @@
 //! Rows and times as pages show them: texts, addresses and badges for the templates. Pure.
 
+use std::collections::HashMap;
+use std::time::Duration;
+
 use askama::Template;
 use askama::filters::HtmlSafe;
 
@@ -7,7 +10,7 @@ use super::encode::encode;
 use super::page_query::PageQuery;
 use crate::clerk::{Timestamp, error_code};
 use crate::format;
-use crate::store::{Cursor, EventRow, Page, TableRow, Time};
+use crate::store::{Cursor, EventRow, Page, Status, TableRow, Time};
 
 /// A time in UTC, with how long ago it was.
 #[derive(Template)]
@@ -17,9 +20,9 @@ use crate::store::{Cursor, EventRow, Page, TableRow, Time};
 )]
 pub struct When {
     /// RFC 3339, for the browser.
-    iso: String,
+    pub iso: String,
     /// To the second, with `UTC`.
-    utc: String,
+    pub utc: String,
     pub age: String,
 }
 
@@ -99,6 +102,7 @@ impl Help {
 }
 
 /// The links below a page of a listing.
+#[derive(Default)]
 pub struct Pages {
     /// Whether there are newer pages.
     pub is_later: bool,
@@ -120,6 +124,8 @@ impl Pages {
 /// The user of an event.
 pub struct UserLink {
     pub id: String,
+    /// What people call the user, if that is known.
+    pub name: Option<String>,
     /// The ID as a part of a path.
     pub path: String,
 }
@@ -142,6 +148,24 @@ impl EventLine {
         events.iter().map(|event| Self::of(event, now)).collect()
     }
 
+    /// The same, with the names of their users by ID.
+    pub fn all_named(
+        events: &[EventRow],
+        names: &HashMap<String, String>,
+        now: Timestamp,
+    ) -> Vec<Self> {
+        let mut lines = Self::all(events, now);
+        for user in lines.iter_mut().filter_map(|line| line.user.as_mut()) {
+            user.name = names.get(&user.id).cloned();
+        }
+        lines
+    }
+
+    /// Returns whether it can be replayed or discarded.
+    pub fn is_failed(&self) -> bool {
+        self.badge.class == Status::Failed.as_str()
+    }
+
     /// An event as it looks at `now`.
     pub fn of(event: &EventRow, now: Timestamp) -> Self {
         let status = event.status.as_str();
@@ -156,6 +180,7 @@ impl EventLine {
             error_code: event.error_code.clone(),
             user: event.clerk_id.as_ref().map(|id| UserLink {
                 id: id.clone(),
+                name: None,
                 path: encode(id),
             }),
             received: When::at(event.received_at, now),
@@ -179,19 +204,7 @@ pub struct Person {
 impl Person {
     /// A user as they look at `now`.
     pub fn of(user: &TableRow, now: Timestamp) -> Self {
-        let names = [user.text("first_name"), user.text("last_name")];
-        let names = names.into_iter().flatten().map(str::trim);
-        let name = names.filter(|name| !name.is_empty());
-        let name = name.collect::<Vec<_>>().join(" ");
-        let name = [
-            Some(&*name),
-            user.text("username"),
-            user.text("email"),
-            user.text("phone"),
-        ]
-        .into_iter()
-        .flatten()
-        .find(|name| !name.trim().is_empty());
+        let name = name_of(user);
         let or_dash = |column| user.text(column).unwrap_or("—").to_owned();
         let flag = |holds: Option<bool>, class, word| {
             (holds == Some(true)).then_some(Badge { class, word })
@@ -202,8 +215,8 @@ impl Person {
             flag(user.boolean("locked"), "stale", "locked"),
         ];
         Self {
-            initials: name.map_or("?".into(), initials),
-            name: name.unwrap_or("no name").to_owned(),
+            initials: name.as_deref().map_or("?".into(), initials),
+            name: name.unwrap_or_else(|| "no name".into()),
             email: or_dash("email"),
             phone: or_dash("phone"),
             flags: flags.into_iter().flatten().collect(),
@@ -212,6 +225,18 @@ impl Person {
             path: encode(&user.clerk_id),
         }
     }
+}
+
+/// What people call a user: the name, or what else is known; `None` if nothing is.
+pub fn name_of(user: &TableRow) -> Option<String> {
+    let names = [user.text("first_name"), user.text("last_name")];
+    let names = names.into_iter().flatten().map(str::trim);
+    let name = names.filter(|name| !name.is_empty());
+    let name = name.collect::<Vec<_>>().join(" ");
+    let others = ["username", "email", "phone"].map(|column| user.text(column));
+    let all = [Some(&*name)].into_iter().chain(others).flatten();
+    let mut known = all.filter(|name| !name.trim().is_empty());
+    known.next().map(str::to_owned)
 }
 
 /// The first letters of the first and the last word.

@@ -62,15 +62,17 @@ fn search(
 ) -> [Case; 2] {
     // One in a hundred, as 10,000 of a million are.
     let common_from = users / 100;
+    // As a pattern without wildcards of its own.
+    let pattern = q.replace('_', "\\_");
     let values_of_users = format!(
-        "null, null, null, null, null, null, 51, null, false, '{q}', '{q}', '{phone}', {first}, {last}"
+        "null, null, null, null, null, null, 51, null, false, '{q}', '{pattern}', '{phone}', {first}, {last}"
     );
     let (sql, asked) = if is_common {
         (SEARCH_IN_ORDER, values_of_users)
     } else {
         (SEARCH, format!("{values_of_users}, {common_from}"))
     };
-    let values = format!("'{q}', '{phone}', {last}, {common_from}");
+    let values = format!("'{pattern}', '{phone}', {last}, {common_from}");
     let bounded = |case: Case| Case {
         pages_max: Some(SEARCH_PAGES_MAX),
         ..case
@@ -141,6 +143,7 @@ fn of_searches(users: u64) -> Vec<Case> {
     let both = ["ada lovelace70", "ada lovelace70", "'ada'", "'lovelace70'"];
     let searches = [
         one("q, a whole Clerk ID", "user_0000007", "user_0000007", false),
+        one("q, the beginning of all Clerk IDs", "user_", "user_", false),
         one(
             "q, a whole address",
             "ada.20@example.com",
@@ -258,6 +261,16 @@ fn of_events() -> Vec<Case> {
             "ids of events",
             EVENTS,
             "null, null, null, null, null, null, null, 51, null, array['msg_7', 'msg_8']",
+        ),
+        case(
+            "the failed event after another one",
+            include_str!("../../../src/store/postgres/failed_after.sql"),
+            "now() - interval '1 hour', 'msg_1'",
+        ),
+        case(
+            "events whose ID begins so",
+            include_str!("../../../src/store/postgres/events_that_begin.sql"),
+            "'msg_7', 'msg_8', 10",
         ),
         case(
             "one event",

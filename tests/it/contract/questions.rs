@@ -5,7 +5,7 @@ mod history;
 use bytes::Bytes;
 use clerk_sync::clerk::{ClerkId, EventId, SignedEvent, Timestamp};
 use clerk_sync::clock::now;
-use clerk_sync::store::{Cursor, HistoryRow, Keep, Lag, Payloads, Range, Store, UserFilter};
+use clerk_sync::store::{Cursor, HistoryRow, Keep, Lag, Page, Payloads, Range, Store, UserFilter};
 use clerk_sync::worker::plan::plan;
 use history::*;
 use serde_json::{Value, json};
@@ -22,6 +22,7 @@ super::both_arms! {
     case_does_not_count_in_any_script
     a_search_is_paged_like_any_list
     a_name_that_many_users_share_is_found
+    events_are_found_by_the_start_of_their_id
     a_history_lists_every_event_of_one_user
     a_history_is_paged_while_events_come
     the_version_that_was_there_is_noted_and_stays_noted
@@ -84,7 +85,10 @@ async fn users_are_found_by_the_start_of_a_name_or_address(place: Place) {
     .await;
     for (q, expected) in [
         ("user_2", &["user_2"][..]),
-        ("user_", &[]),
+        ("user_", &["user_3", "user_2", "user_1"]),
+        ("user_4", &[]),
+        ("user%", &[]),
+        ("USER_2", &[]),
         ("ada.l@EX", &["user_1"]),
         ("ADA", &["user_3", "user_1"]),
         ("  ada  ", &["user_3", "user_1"]),
@@ -111,6 +115,20 @@ async fn users_are_found_by_the_start_of_a_name_or_address(place: Place) {
     ] {
         assert_eq!(found(&store, q).await, expected, "{q:?}");
     }
+    // All IDs begin alike, so a page and a filter end what is read.
+    let mut after = None;
+    for expected in ["user_3", "user_2", "user_1"] {
+        let filter = UserFilter {
+            q: Some("us".into()),
+            deleted: Some(false),
+            ..UserFilter::default()
+        };
+        let page = Page { after, ..page(1) };
+        let listing = store.users(&filter, &page).await.unwrap();
+        assert_eq!(listing.rows[0].clerk_id, expected);
+        after = listing.next;
+    }
+    assert!(after.is_none());
     // Every other part counts too.
     let both = UserFilter {
         q: Some("ada".into()),
@@ -133,6 +151,31 @@ async fn users_are_found_by_the_start_of_a_name_or_address(place: Place) {
         ..UserFilter::default()
     };
     assert_eq!(store.users(&gone, &page(10)).await.unwrap().rows.len(), 1);
+}
+
+async fn events_are_found_by_the_start_of_their_id(place: Place) {
+    let store = place.migrated().await;
+    let ids = ["msg_a", "msg_a1", "msg_aZ", "msg_B", "msg_-", "other"];
+    for id in ids {
+        apply(&store, &[update(id, "user_1", 1)]).await;
+    }
+    let limit = |limit| std::num::NonZeroU32::new(limit).unwrap();
+    for (beginning, expected) in [
+        ("msg_a", &["msg_a", "msg_a1", "msg_aZ"][..]),
+        ("msg_aZ", &["msg_aZ"]),
+        ("msg_A", &[]),
+        ("msg_", &["msg_-", "msg_B", "msg_a", "msg_a1", "msg_aZ"]),
+        ("other", &["other"]),
+        ("%", &[]),
+        ("", &[]),
+        ("é", &[]),
+    ] {
+        let rows = store.events_that_begin(beginning, limit(9)).await.unwrap();
+        let found: Vec<_> = rows.iter().map(|row| &*row.event_id).collect();
+        assert_eq!(found, expected, "{beginning:?}");
+    }
+    let rows = store.events_that_begin("msg_", limit(2)).await.unwrap();
+    assert_eq!(rows.len(), 2);
 }
 
 /// Both stores find the same people. A server may have been made for ASCII alone, so this has a

@@ -34,11 +34,11 @@
 
   const parts = (root) => [...root.querySelectorAll("[data-part][id]")];
 
-  // What a reader has under the hand stays: marked text, an open question, a field that is being filled in.
+  // What a reader has under the hand stays: marked text, an open question, a selected row, a field that is being filled in.
   function isInUse(part) {
     const selection = document.getSelection();
     if (selection && !selection.isCollapsed && part.contains(selection.anchorNode)) return true;
-    if (part.querySelector("details[open]")) return true;
+    if (part.querySelector("details[open], input:checked")) return true;
     const active = document.activeElement;
     return part.contains(active) && active.matches("input, select, textarea");
   }
