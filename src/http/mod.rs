@@ -7,6 +7,7 @@ pub mod api;
 mod cache;
 mod compress;
 mod dashboard;
+mod error_pages;
 mod head_requests;
 mod health;
 mod limits;

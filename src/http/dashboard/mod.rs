@@ -11,9 +11,11 @@
 mod actions;
 mod assets;
 mod auth;
+mod change;
 mod chart;
 mod encode;
 mod events;
+mod json_view;
 mod login;
 mod overview;
 mod page;
@@ -26,4 +28,5 @@ mod users;
 mod view_models;
 
 pub use encode::FieldText;
+pub use page::problem_page;
 pub use routes::{configure, configure_without_database};

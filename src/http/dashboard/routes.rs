@@ -34,7 +34,11 @@ pub fn configure(config: &mut ServiceConfig) {
             post().to(events::act),
         ))
         .service(page("/users", get().to(users::list)))
-        .service(page("/users/{id}", get().to(users::show)));
+        .service(page("/users/{id}", get().to(users::show)))
+        .service(page(
+            "/users/{id}/{column:data|public_metadata|private_metadata|unsafe_metadata}",
+            get().to(users::save),
+        ));
 }
 
 #[derive(Template)]

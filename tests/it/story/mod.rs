@@ -9,6 +9,7 @@ mod check;
 mod commands;
 mod completions;
 mod dashboard;
+mod dashboard_event;
 mod dashboard_login;
 mod dead_letters;
 mod denied;

@@ -70,6 +70,7 @@
       if (!response.ok) throw new Error(String(response.status));
       const page = new DOMParser().parseFromString(await response.text(), "text/html");
       if (paused) return;
+      document.title = page.title;
       const [old, fresh] = [parts(document), parts(page)];
       const names = (list) => list.map((part) => part.id).join(" ");
       if (names(old) === names(fresh)) {
