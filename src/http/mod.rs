@@ -8,6 +8,7 @@ mod cache;
 mod compress;
 mod dashboard;
 mod deliveries;
+mod error_pages;
 mod head_requests;
 mod health;
 mod limits;

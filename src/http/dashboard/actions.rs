@@ -147,7 +147,12 @@ pub async fn preview(
         }
     };
     Ok(page(&PreviewPage {
-        frame: Frame::of(&session, "events", verb, false),
+        frame: Frame::of(
+            &session,
+            "events",
+            format!("{verb} {}? · Events", format::count(count, "event")),
+            false,
+        ),
         verb,
         path: format!("/events/{name}"),
         is_final: action == Action::Discard,

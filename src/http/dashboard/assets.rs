@@ -35,6 +35,9 @@ static ASSETS: LazyLock<[Asset; 3]> = LazyLock::new(|| {
                 include_str!("assets/css/control.css"),
                 include_str!("assets/css/overview.css"),
                 include_str!("assets/css/lists.css"),
+                include_str!("assets/css/links.css"),
+                include_str!("assets/css/json.css"),
+                include_str!("assets/css/diff.css"),
             )
             .as_bytes(),
         ),
@@ -46,6 +49,7 @@ static ASSETS: LazyLock<[Asset; 3]> = LazyLock::new(|| {
                 include_str!("assets/js/zone.js"),
                 include_str!("assets/js/chart.js"),
                 include_str!("assets/js/lists.js"),
+                include_str!("assets/js/copy.js"),
                 include_str!("assets/js/renew.js"),
             )
             .as_bytes(),

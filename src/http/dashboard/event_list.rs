@@ -80,7 +80,7 @@ pub async fn list(
     let failed = admin.status.failed(&admin.store).await.ok().flatten();
     let failed = failed.as_ref().map(|answer| &answer.value);
     let mut page = EventsPage {
-        frame: Frame::of(&session, "events", "Events", false),
+        frame: Frame::of(&session, "events", query.title("Events"), false),
         statuses: Vec::new(),
         types: choices::types(query.get("event_type")),
         codes: choices::codes(failed, query.get("error_code")),
@@ -142,14 +142,7 @@ fn notice(query: &PageQuery) -> Option<(&'static str, String)> {
         return Some(("warn", "Nothing was done: no event was selected.".into()));
     }
     let count = format::count(query.get("number").parse().ok()?, "event");
-    Some((
-        "good",
-        match query.get("done") {
-            "replayed" => format!(
-                "{count} published to the queue again. Those that are applied now leave this list by themselves."
-            ),
-            "discarded" => format!("{count} discarded."),
-            _ => return None,
-        },
-    ))
+    query
+        .is("done", "discarded")
+        .then(|| ("good", format!("{count} discarded.")))
 }

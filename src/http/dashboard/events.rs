@@ -2,15 +2,15 @@
 
 use std::num::NonZeroU32;
 
-use actix_web::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
 use actix_web::web::{Data, Path, Query};
 use actix_web::{HttpRequest, HttpResponse};
 use askama::Template;
 
 use super::actions::Action;
 use super::auth::Posted;
-use super::page::{DashboardError, Frame, guarded, page, redirect};
-use super::payload::{self, Payload};
+use super::change::Change;
+use super::page::{DashboardError, Frame, page, redirect, saved};
+use super::payload::{self, Order, Payload};
 use super::session::Session;
 use super::view_models::{EventLine, Help, When};
 use crate::clerk::{EventId, Timestamp, api_object, error_code};
@@ -39,8 +39,9 @@ struct EventPage {
     error_help: Option<Help>,
     can_act: bool,
     /// What a replay would do.
-    preview: Option<String>,
+    preview: Option<Preview>,
     payload: Option<Payload>,
+    change: Option<Change>,
     moments: Vec<Moment>,
     deliveries: String,
     attempts: String,
@@ -53,12 +54,22 @@ struct EventPage {
     base: String,
 }
 
-/// What was done with an event a moment ago, in its page's address.
+impl EventPage {
+    /// Whether a replay is certain to fail.
+    fn fails(&self) -> bool {
+        self.preview.as_ref().is_some_and(|preview| preview.fails)
+    }
+}
+
+/// What the address of an event's page says: what was done with it a moment ago, and how its payload
+/// is shown.
 #[derive(serde::Deserialize)]
-pub struct LastAction {
+pub struct Asked {
     done: Option<String>,
     /// The attempts before.
     attempts: Option<i64>,
+    /// `sorted` if the names of the payload are to be sorted.
+    names: Option<String>,
 }
 
 /// `GET /events/{id}`
@@ -66,7 +77,7 @@ pub async fn show(
     session: Session,
     request: HttpRequest,
     id: Path<String>,
-    last_action: Query<LastAction>,
+    asked: Query<Asked>,
     admin: Data<Admin>,
 ) -> Result<HttpResponse, DashboardError> {
     let now = now();
@@ -76,15 +87,19 @@ pub async fn show(
     let code = event.error_code.as_deref();
     let connection = request.connection_info().clone();
     Ok(page(&EventPage {
-        frame: Frame::of(&session, "events", event.event_type.as_str(), true),
-        notice: notice_of_one(&event, &last_action),
+        frame: Frame::of(&session, "events", title(&event), true),
+        notice: notice_of_one(&event, &asked),
         error_help: code.map(Help::of),
         can_act,
         preview: match code.filter(|_| can_act) {
             Some(code) => Some(preview(&admin.store, id, code).await?),
             None => None,
         },
-        payload: event.payload.as_deref().map(payload::show),
+        payload: event
+            .payload
+            .as_deref()
+            .map(|body| shown_payload(body, &event.event_id, &asked, now)),
+        change: Change::of(&admin.store, &event, now).await?,
         moments: moments(&event, now),
         deliveries: format::number(event.deliveries.unsigned_abs()),
         attempts: format::number(event.attempts.unsigned_abs()),
@@ -104,6 +119,31 @@ pub async fn show(
     }))
 }
 
+/// What the tab of an event says: its ID, what it came to, its type.
+fn title(event: &EventRow) -> String {
+    let status = event.status.as_str();
+    format!(
+        "{} {status} · {} · Events",
+        event.event_id, event.event_type
+    )
+}
+
+fn shown_payload(body: &[u8], id: &str, asked: &Asked, now: Timestamp) -> Payload {
+    let is_sorted = asked.names.as_deref() == Some("sorted");
+    let query = if is_sorted { "" } else { "?names=sorted" };
+    let order = Order {
+        is_sorted,
+        other: format!("/events/{id}{query}#payload"),
+    };
+    payload::show(
+        "Payload",
+        body,
+        format!("/events/{id}/payload"),
+        &order,
+        now,
+    )
+}
+
 async fn others(
     admin: &Admin,
     event: &EventRow,
@@ -121,7 +161,7 @@ async fn others(
     Ok(EventLine::all(&rows, now))
 }
 
-fn notice_of_one(event: &EventRow, last: &LastAction) -> Option<(&'static str, &'static str)> {
+fn notice_of_one(event: &EventRow, last: &Asked) -> Option<(&'static str, &'static str)> {
     let was_tried = last.attempts.is_some_and(|before| event.attempts > before);
     Some(match (last.done.as_deref()?, event.status) {
         ("replayed", Status::Applied) => ("good", "Replayed, and applied."),
@@ -146,12 +186,18 @@ fn notice_of_one(event: &EventRow, last: &LastAction) -> Option<(&'static str, &
     })
 }
 
-/// What a replay would do, in words.
-async fn preview(store: &Store, id: EventId, error_code: &str) -> Result<String, StoreError> {
+/// What a replay would do now.
+struct Preview {
+    text: String,
+    /// Whether it is certain to fail again.
+    fails: bool,
+}
+
+async fn preview(store: &Store, id: EventId, error_code: &str) -> Result<Preview, StoreError> {
     let preview = replay::preview(store, &Selection::Ids(vec![id])).await?;
     let would = preview.would.unwrap_or_default();
     let code = would.fail.keys().next();
-    Ok(match (would.apply, would.be_stale, code) {
+    let text = match (would.apply, would.be_stale, code) {
         (1.., _, _) => "it would be applied.".into(),
         (_, 1.., _) => "it would change nothing, since a newer version is there.".into(),
         (_, _, Some(code)) if code == error_code => {
@@ -162,7 +208,9 @@ async fn preview(store: &Store, id: EventId, error_code: &str) -> Result<String,
             format!("it would fail again, with {code}. {meaning}")
         }
         _ => "it is not failed any more.".into(),
-    })
+    };
+    let fails = code.is_some();
+    Ok(Preview { text, fails })
 }
 
 /// The known times of an event, in the order in which they should be.
@@ -214,8 +262,7 @@ pub async fn act(
     Ok(redirect(&format!("{address}?done={done}{attempts}")))
 }
 
-/// `GET /events/{id}/payload`: the body as it came. Whatever it contains, a browser saves it and
-/// does not open it.
+/// `GET /events/{id}/payload`: the body as it came.
 pub async fn payload(
     _: Session,
     id: Path<String>,
@@ -224,10 +271,5 @@ pub async fn payload(
     let (id, event) = admin.event(&id).await?;
     let missing = || Problem::new(Code::NotFound, "the payload of this event is not kept");
     let body = event.payload.ok_or_else(missing)?;
-    let disposition = format!("attachment; filename=\"{id}.json\"");
-    Ok(guarded(HttpResponse::Ok())
-        .insert_header((CACHE_CONTROL, "no-store"))
-        .insert_header((CONTENT_TYPE, "application/octet-stream"))
-        .insert_header((CONTENT_DISPOSITION, disposition))
-        .body(body))
+    Ok(saved(id.as_str(), body))
 }

@@ -11,6 +11,7 @@
 mod actions;
 mod assets;
 mod auth;
+mod change;
 mod chart;
 mod choices;
 mod control;
@@ -20,6 +21,7 @@ mod event_list;
 mod events;
 mod export;
 mod field_faults;
+mod json_view;
 mod login;
 mod overview;
 mod page;
@@ -37,4 +39,5 @@ mod users;
 mod view_models;
 
 pub use encode::FieldText;
+pub use page::problem_page;
 pub use routes::{configure, configure_without_database};

@@ -3,8 +3,11 @@
 
 use std::fmt;
 
+use actix_web::body::MessageBody;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER};
+use actix_web::http::header::{
+    CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER,
+};
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use askama::Template;
 
@@ -16,6 +19,7 @@ use crate::escape::visible_lines;
 use crate::format;
 use crate::http::paths::LOGIN_PATH;
 use crate::http::problem::{Code, Problem};
+use crate::http::request_id;
 use crate::store::{Pause, Time};
 
 /// What is around a page.
@@ -134,6 +138,16 @@ pub fn page_of(status: StatusCode, page: &impl Template) -> HttpResponse {
         .body(visible_lines(&page).into_owned())
 }
 
+/// A body as it came. Whatever it contains, a browser saves it and does not open it.
+pub fn saved(name: &str, body: impl MessageBody + 'static) -> HttpResponse {
+    let disposition = format!("attachment; filename=\"{name}.json\"");
+    guarded(HttpResponse::Ok())
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .insert_header((CONTENT_TYPE, "application/octet-stream"))
+        .insert_header((CONTENT_DISPOSITION, disposition))
+        .body(body)
+}
+
 /// A redirect to another page, which the browser requests with GET.
 pub fn redirect(path: &str) -> HttpResponse {
     guarded(HttpResponse::SeeOther())
@@ -206,9 +220,45 @@ impl DashboardError {
 #[template(path = "error.html")]
 struct ErrorPage<'a> {
     frame: Frame,
-    heading: &'static str,
+    heading: &'a str,
     text: &'a str,
     is_disabled: bool,
+    what_to_do: &'static str,
+    /// Whether the same request may succeed later.
+    is_temporary: bool,
+    /// Of a failure of the server, which logs it under this ID.
+    request_id: Option<String>,
+}
+
+impl<'a> ErrorPage<'a> {
+    fn of(status: StatusCode, heading: &'a str, text: &'a str) -> Self {
+        Self {
+            frame: Frame::outside("", heading),
+            heading,
+            text,
+            is_disabled: false,
+            what_to_do: what_to_do(status),
+            is_temporary: matches!(status.as_u16(), 429 | 503),
+            request_id: request_id::current().filter(|_| status.is_server_error()),
+        }
+    }
+}
+
+/// What helps after an answer with this status, whatever the problem was.
+fn what_to_do(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        400 => "Correct the address, or go back and fill in the form again.",
+        403 => "",
+        404 => "Check the address, or start from one of these pages.",
+        405 => "Use the links and buttons of the dashboard: they lead to the right address.",
+        429 | 503 => "Nothing is lost. Wait a moment, then try again.",
+        _ => "Go back, and try again.",
+    }
+}
+
+/// The page for an error that did not come from a page. `text` says what is wrong.
+pub fn problem_page(status: StatusCode, heading: &str, text: &str) -> HttpResponse {
+    page_of(status, &ErrorPage::of(status, heading, text))
 }
 
 #[derive(Template)]
@@ -230,10 +280,8 @@ impl ResponseError for DashboardError {
         }
         let (status, heading, text) = self.row();
         let page = ErrorPage {
-            frame: Frame::outside("", heading),
-            heading,
-            text,
             is_disabled: matches!(self, Self::Disabled),
+            ..ErrorPage::of(status, heading, text)
         };
         let mut response = page_of(status, &page);
         if matches!(status.as_u16(), 429 | 503) {
@@ -255,6 +303,23 @@ fn login_path(next: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_that_passes_offers_another_try() {
+        let page = |error: &DashboardError| {
+            let (status, heading, text) = error.row();
+            ErrorPage::of(status, heading, text).render().unwrap()
+        };
+        let again = "<a class=\"button\" href=\"\">Try again</a>";
+        let away = Problem::new(Code::DatabaseUnavailable, "it is away").into();
+        for error in [&DashboardError::TooManyLogins, &away] {
+            assert!(page(error).contains(again), "{error}");
+            let headers = error.error_response().headers().clone();
+            assert_eq!(headers.get(RETRY_AFTER).unwrap(), "5");
+        }
+        assert!(!page(&DashboardError::Forged).contains(again));
+        assert!(!page(&DashboardError::invalid("wrong")).contains(again));
+    }
 
     #[test]
     fn a_path_survives_the_query_string() {

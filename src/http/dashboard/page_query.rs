@@ -80,6 +80,20 @@ impl PageQuery {
         names.any(|name| name != "cursor" && name != "limit")
     }
 
+    /// The name of a listing with what it is filtered by, for the tab of a browser.
+    pub fn title(&self, listing: &str) -> String {
+        let fields = self.0.iter();
+        let fields = fields.filter(|(name, _)| !matches!(&**name, "cursor" | "limit"));
+        let mut values: Vec<_> = fields.map(|(_, value)| value.as_str()).collect();
+        if !self.get("cursor").is_empty() {
+            values.push("older");
+        }
+        if values.is_empty() {
+            return listing.to_owned();
+        }
+        format!("{listing}: {}", values.join(", "))
+    }
+
     /// The same with another value of a field; without the field if the value is empty.
     pub fn with(&self, name: &str, value: &str) -> Self {
         let fields = self.0.iter().map(|(name, value)| (&**name, &**value));
@@ -182,6 +196,17 @@ mod tests {
         let cursor = PageQuery::read("cursor=e.1.msg_1").unwrap();
         assert!(!cursor.is_narrow());
         assert_eq!(PageQuery::read("").unwrap().on("/events"), "/events");
+    }
+
+    #[test]
+    fn a_title_says_what_is_listed() {
+        let title = |query: &str| PageQuery::read(query).unwrap().title("Events");
+        assert_eq!(title(""), "Events");
+        assert_eq!(
+            title("status=failed&error_code=not_json&limit=5"),
+            "Events: failed, not_json"
+        );
+        assert_eq!(title("cursor=e.1.msg_1"), "Events: older");
     }
 
     #[test]

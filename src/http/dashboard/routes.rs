@@ -46,7 +46,11 @@ pub fn configure(config: &mut ServiceConfig) {
         .service(page("/replays/{id}", get().to(replay_run::show)))
         .service(page("/users", get().to(user_list::list)))
         .service(page("/users/export", get().to(export::users)))
-        .service(page("/users/{id}", get().to(users::show)));
+        .service(page("/users/{id}", get().to(users::show)))
+        .service(page(
+            "/users/{id}/{column:data|public_metadata|private_metadata|unsafe_metadata}",
+            get().to(users::save),
+        ));
 }
 
 /// Adds the first page of a process that has no database.

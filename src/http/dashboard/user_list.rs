@@ -44,7 +44,7 @@ pub async fn list(
     let query = PageQuery::read(request.query_string())?;
     let faults = query.faults_of_users();
     let mut page = UsersPage {
-        frame: Frame::of(&session, "users", "Users", false),
+        frame: Frame::of(&session, "users", query.title("Users"), false),
         deleted: choices::deleted(query.get("deleted")),
         users: Vec::new(),
         pages: Pages::default(),

@@ -1,6 +1,7 @@
 //! The queries of both stores: search of users, the history of a user with reasons, and counts.
 
 mod history;
+mod row_change;
 
 use bytes::Bytes;
 use clerk_sync::clerk::{ClerkId, EventId, SignedEvent, Timestamp};
@@ -8,6 +9,7 @@ use clerk_sync::clock::now;
 use clerk_sync::store::{Cursor, HistoryRow, Keep, Lag, Page, Payloads, Range, Store, UserFilter};
 use clerk_sync::worker::plan::plan;
 use history::*;
+use row_change::*;
 use serde_json::{Value, json};
 
 use super::store::{Place, page};
@@ -27,6 +29,7 @@ super::both_arms! {
     a_history_is_paged_while_events_come
     the_version_that_was_there_is_noted_and_stays_noted
     a_history_names_the_changed_fields_if_payloads_are_kept
+    an_applied_event_is_compared_with_the_version_before
     everything_is_counted_by_status_and_type
     failed_events_are_counted_by_code
     the_last_hour_is_counted_minute_by_minute

@@ -249,7 +249,7 @@ async fn every_link_leads_to_a_page() {
     .await;
 
     let (mut seen, mut left) = (BTreeSet::new(), vec!["/".to_owned()]);
-    while let Some(path) = left.pop().filter(|_| seen.len() < 400) {
+    while let Some(path) = left.pop().filter(|_| seen.len() < 1000) {
         if !seen.insert(path.clone()) {
             continue;
         }

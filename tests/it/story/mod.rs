@@ -10,6 +10,7 @@ mod commands;
 mod completions;
 mod control;
 mod dashboard;
+mod dashboard_event;
 mod dashboard_lists;
 mod dashboard_login;
 mod dead_letters;

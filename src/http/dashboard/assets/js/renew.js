@@ -100,6 +100,7 @@
       isBack();
       const page = new DOMParser().parseFromString(await response.text(), "text/html");
       if (paused) return;
+      document.title = page.title;
       const [old, fresh] = [parts(document), parts(page)];
       const names = (list) => list.map((part) => part.id).join(" ");
       if (names(old) === names(fresh)) {
