@@ -12,6 +12,8 @@ mod fields;
 mod filters;
 mod invalid;
 pub(super) mod openapi;
+mod parameters;
+mod sort;
 pub(super) mod stats;
 pub(super) mod users;
 
