@@ -3,10 +3,13 @@
 use std::num::NonZeroU32;
 use std::str::FromStr;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, NaiveDate};
 
 use super::bind::Bind;
 use super::event_status::Status;
+use super::sort::Sort;
 use crate::clerk::{ClerkId, EventId, Timestamp};
 use crate::format;
 
@@ -29,6 +32,21 @@ pub struct UserFilter {
     pub ids: Option<Vec<String>>,
     /// Only deleted ones, only the others, or with `None` both.
     pub deleted: Option<bool>,
+}
+
+impl UserFilter {
+    /// Whether an index leads to the users in this order. A search has one order, and deleted users
+    /// have an index of their own.
+    pub fn has_index_for(&self, sort: Sort) -> bool {
+        match self {
+            Self { q: Some(_), .. } => sort == Sort::NEWEST_USERS,
+            Self {
+                deleted: Some(true),
+                ..
+            } => sort.is_by_id(),
+            _ => true,
+        }
+    }
 }
 
 /// Selects events. Every part that is given must hold.
@@ -106,6 +124,9 @@ impl Page {
                 received_at,
                 event_id,
             }) => [(*received_at).into(), event_id.as_str().into()],
+            Some(Cursor::Sorted { value, id, .. }) => {
+                [time_of(value.as_deref()).into(), id.as_str().into()]
+            }
             _ => [Bind::Time(None), Bind::Text(None)],
         }
     }
@@ -146,6 +167,26 @@ pub enum Cursor {
         /// The event's ID.
         event_id: EventId,
     },
+    /// A row of a list in another order than the usual one.
+    Sorted {
+        /// The order.
+        sort: Sort,
+        /// The value of its column, if there is one beside the ID: of a time its milliseconds.
+        value: Option<String>,
+        /// The ID.
+        id: String,
+    },
+}
+
+impl Cursor {
+    /// The order of the list that it is of.
+    pub fn sort(&self) -> Sort {
+        match self {
+            Self::User { .. } => Sort::NEWEST_USERS,
+            Self::Event { .. } => Sort::NEWEST_EVENTS,
+            Self::Sorted { sort, .. } => *sort,
+        }
+    }
 }
 
 impl std::fmt::Display for Cursor {
@@ -156,6 +197,11 @@ impl std::fmt::Display for Cursor {
                 received_at,
                 event_id,
             } => write!(f, "e.{}.{event_id}", received_at.ms()),
+            Self::Sorted { sort, value, id } => {
+                let value = value.as_ref();
+                let value = value.map(|value| format!("v{}", URL_SAFE_NO_PAD.encode(value)));
+                write!(f, "s.{sort}.{}.{id}", value.unwrap_or_default())
+            }
         }
     }
 }
@@ -167,10 +213,8 @@ impl FromStr for Cursor {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let event = |rest: &str| {
             let (ms, id) = rest.split_once('.')?;
-            let received_at =
-                Timestamp::from_ms(ms.parse().ok()?).filter(|time| time.ms().to_string() == ms)?;
             Some(Self::Event {
-                received_at,
+                received_at: time_of(Some(ms))?,
                 event_id: EventId::new(id)?,
             })
         };
@@ -179,9 +223,45 @@ impl FromStr for Cursor {
                 clerk_id: id.into(),
             }),
             Some(("e", rest)) => event(rest).ok_or("is no cursor of this listing"),
+            Some(("s", rest)) => sorted(rest).ok_or("is no cursor of this listing"),
             _ => Err("is no cursor of this listing"),
         }
     }
+}
+
+fn sorted(text: &str) -> Option<Cursor> {
+    let mut parts = text.splitn(3, '.');
+    let (name, value, id) = (parts.next()?, parts.next()?, parts.next()?);
+    let value = match value.strip_prefix('v') {
+        Some(encoded) => {
+            let bytes = URL_SAFE_NO_PAD.decode(encoded).ok()?;
+            Some(
+                String::from_utf8(bytes)
+                    .ok()
+                    .filter(|text| !text.contains('\0'))?,
+            )
+        }
+        None => value.is_empty().then_some(None)?,
+    };
+    let sort =
+        Sort::named(name, &Sort::OF_EVENTS).or_else(|| Sort::named(name, &Sort::OF_USERS))?;
+    let is_place = if sort.is_of_events() {
+        EventId::new(id).is_some() && time_of(value.as_deref()).is_some()
+    } else {
+        ClerkId::new(id).is_some() && (value.is_none() || !sort.is_by_id())
+    };
+    let is_usual = [Sort::NEWEST_EVENTS, Sort::NEWEST_USERS].contains(&sort);
+    (is_place && !is_usual).then(|| Cursor::Sorted {
+        sort,
+        value,
+        id: id.into(),
+    })
+}
+
+/// A time in a cursor.
+fn time_of(ms: Option<&str>) -> Option<Timestamp> {
+    let time = Timestamp::from_ms(ms?.parse().ok()?);
+    time.filter(|time| Some(&*time.ms().to_string()) == ms)
 }
 
 #[cfg(test)]
@@ -224,6 +304,17 @@ mod tests {
         }
     }
 
+    fn sorted(sort: &str, value: Option<&str>, id: &str) -> Cursor {
+        let of_events = Sort::named(sort, &Sort::OF_EVENTS);
+        Cursor::Sorted {
+            sort: of_events
+                .or_else(|| Sort::named(sort, &Sort::OF_USERS))
+                .unwrap(),
+            value: value.map(str::to_owned),
+            id: id.into(),
+        }
+    }
+
     #[test]
     fn a_cursor_reads_back_what_it_wrote() {
         let cursors = [
@@ -234,6 +325,11 @@ mod tests {
                 received_at: Timestamp::from_ms(1_795_172_400_000).unwrap(),
                 event_id: EventId::new("msg_1").unwrap(),
             },
+            sorted("received_at", Some("1795172400000"), "msg_1"),
+            sorted("-email", Some("Ada.é@example.com"), "user_1.x"),
+            sorted("username", Some(""), "user_1"),
+            sorted("username", None, "user_1"),
+            sorted("clerk_id", None, "user_1"),
         ];
         for cursor in cursors {
             assert_eq!(cursor.to_string().parse(), Ok(cursor));
@@ -248,6 +344,17 @@ mod tests {
             "e.0.msg_1",
             "e.+5.msg_1",
             "e.05.msg_1",
+            "s.received_at.vMQ",
+            "s.received_at..msg_1",
+            "s.received_at.vMDU.msg_1",
+            "s.-received_at.vNQ.msg_1",
+            "s.-clerk_id..user_1",
+            "s.clerk_id.vNQ.user_1",
+            "s.updated_at.vNQ.user_1",
+            "s.email.NQ.user_1",
+            "s.email.vNR.user_1",
+            "s.email.vAA.user_1",
+            "s.email.vNQ.",
         ] {
             assert!(bad.parse::<Cursor>().is_err(), "{bad}");
         }

@@ -10,6 +10,7 @@ use super::database_row::DatabaseRow;
 use super::event_status::Status;
 use super::filter::{Listing, Page};
 use super::rows::EventRow;
+use super::sort::Sort;
 use super::time::Time;
 use super::{Store, StoreError};
 use crate::clerk::{
@@ -163,7 +164,9 @@ impl Store {
             ))
         };
         let rows = self.query(|sql| &sql.history, &binds, read).await?;
-        Ok(Listing::of(rows, page, |row| row.event.cursor()))
+        Ok(Listing::of(rows, page, |row| {
+            row.event.cursor(Sort::NEWEST_EVENTS)
+        }))
     }
 }
 

@@ -34,9 +34,9 @@ pub struct Events {
     next: Option<String>,
 }
 
-/// Events, the newest first by time of receipt, without their payloads.
+/// Events by time of receipt, without their payloads.
 ///
-/// Every filter that is given must hold. Pages neither skip nor repeat an event while others come.
+/// The newest first, or in the order of `sort`. Every filter that is given must hold. Pages neither skip nor repeat an event while others come.
 #[utoipa::path(
     get, path = "/api/events", tag = "events", params(EventQuery),
     responses((status = 200, description = "A page of events", body = Events, links(
@@ -47,9 +47,9 @@ pub struct Events {
     )))
 )]
 pub async fn list_events(reader: Reader, request: HttpRequest) -> Result<Json<Events>, Problem> {
-    let (filter, page, fields) = filters::events_and_fields(request.query_string(), now())?;
+    let (filter, page, sort, fields) = filters::list_of_events(request.query_string(), now())?;
     let fields = fields.for_token(reader.sees_private)?;
-    let listing = reader.admin.store.events(&filter, &page).await?;
+    let listing = reader.admin.store.events_in(sort, &filter, &page).await?;
     Ok(Json(Events {
         data: fields.pick_all(&listing.rows),
         next: listing.next.map(|cursor| cursor.to_string()),

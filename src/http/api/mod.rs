@@ -13,6 +13,8 @@ mod fields;
 mod filters;
 mod invalid;
 pub(super) mod openapi;
+mod parameters;
+mod sort;
 pub(super) mod stats;
 pub(super) mod users;
 

@@ -10,7 +10,7 @@ use utoipa::openapi::security::{SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{RefOr, Required, Response, Schema};
 use utoipa::{Modify, OpenApi};
 
-use super::filters::{parameter_schema, schema};
+use super::parameters::{parameter_schema, schema};
 use super::{control, events, stats, users};
 use crate::http::problem::{Code, Document};
 use crate::http::{health, metrics, webhook};

@@ -361,6 +361,11 @@ impl Store {
         &self.readers.sql().queries
     }
 
+    /// The statement of a list, with these conditions.
+    pub fn list(&self, sql: &str, conditions: &[(&str, &str)]) -> SqlStr {
+        self.readers.sql().list(sql, conditions)
+    }
+
     /// The rows that a query returns.
     ///
     /// # Errors

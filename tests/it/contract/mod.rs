@@ -14,6 +14,7 @@ mod rabbitmq;
 mod rabbitmq_connection;
 mod rabbitmq_consume;
 mod rabbitmq_poison;
+mod sorts;
 mod sqlite;
 mod store;
 mod tables;
