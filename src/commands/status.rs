@@ -146,7 +146,9 @@ async fn ask(config: &Config, store: &Store) -> Report {
         database: database.clone().map_err(Into::into),
         worker: Ok(()),
         waiting: &waiting,
-        paused: numbers.as_ref().and_then(|(.., control)| control.paused.as_ref()),
+        paused: numbers
+            .as_ref()
+            .and_then(|(.., control)| control.paused.as_ref()),
         failed: numbers.as_ref().map(|(_, failed, ..)| failed),
         last_received_at: numbers.as_ref().and_then(|(last, ..)| *last),
         hour: numbers.as_ref().map(|(_, _, hour, _)| hour),

@@ -222,10 +222,7 @@ impl ServiceStatus {
     ) -> Result<(Counted<Failed>, Counted<Totals>), Reason> {
         let for_totals = store.clone();
         let ask = || async move { for_totals.totals().await.map_err(reason) };
-        tokio::try_join!(
-            self.failed(store),
-            self.answers.totals.get(TOTALS_AGE, ask)
-        )
+        tokio::try_join!(self.failed(store), self.answers.totals.get(TOTALS_AGE, ask))
     }
 }
 

@@ -1,7 +1,6 @@
 //! Rows and times as pages show them: texts, addresses and badges for the templates. Pure.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use askama::Template;
 use askama::filters::HtmlSafe;
