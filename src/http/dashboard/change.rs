@@ -256,6 +256,6 @@ mod tests {
         assert!(cell.text.len() <= SHOWN_MAX && cell.whole.as_deref() == Some(&*long));
         assert!(cell.size.is_none());
         let cut = Cell::of("x", &Excerpt::of(&long, 300), Timestamp::MIN);
-        assert_eq!(cut.size.as_deref(), Some("602 B"));
+        assert_eq!(cut.size.as_deref(), Some("602 bytes"));
     }
 }

@@ -221,7 +221,8 @@ impl DashboardError {
 struct ErrorPage<'a> {
     frame: Frame,
     heading: &'a str,
-    text: &'a str,
+    /// A sentence, or empty.
+    text: String,
     is_disabled: bool,
     what_to_do: &'static str,
     /// Whether the same request may succeed later.
@@ -232,10 +233,15 @@ struct ErrorPage<'a> {
 
 impl<'a> ErrorPage<'a> {
     fn of(status: StatusCode, heading: &'a str, text: &'a str) -> Self {
+        let end = if text.is_empty() || text.ends_with('.') {
+            ""
+        } else {
+            "."
+        };
         Self {
             frame: Frame::outside("", heading),
             heading,
-            text,
+            text: format!("{text}{end}"),
             is_disabled: false,
             what_to_do: what_to_do(status),
             is_temporary: matches!(status.as_u16(), 429 | 503),

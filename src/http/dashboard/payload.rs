@@ -44,8 +44,8 @@ pub struct Head {
     size: String,
     /// The address that it is saved from.
     file: String,
-    /// `None` if there is nothing to sort.
-    order: Option<Order>,
+    /// `None` if there is no choice.
+    pub order: Option<Order>,
 }
 
 // Their own templates have escaped them.

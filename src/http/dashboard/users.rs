@@ -219,7 +219,10 @@ fn metadata(
     .into_iter()
     .filter_map(|(name, column)| {
         let json = user.json(column).filter(|json| *json != "{}")?;
-        Some((name, shown(name, column, json)))
+        let mut shown = shown(name, column, json);
+        // The link above the whole object sorts these too.
+        shown.head.order = None;
+        Some((name, shown))
     })
     .collect()
 }
