@@ -45,7 +45,7 @@ describe("the overview of a busy service", () => {
   test("ranges are links, and a bar leads to its events, by pointer and by keyboard", async () => {
     const page = await browser.enter(place);
     await page.locator("#charts .ticks").first().waitFor();
-    const ticks = () => page.locator("#rate-heading >> xpath=ancestor::section").locator(".ticks text").allInnerTexts();
+    const ticks = () => page.locator("#rate-heading >> xpath=ancestor::section").locator(".ticks text").allTextContents();
     assert.match((await ticks())[0], /^\d\d:(00|15|30|45) UTC$/);
     for (const [range, heading] of [["24h", "last 24 hours"], ["30d", "last 30 days"], ["7d", "last 7 days"]]) {
       await page.getByRole("link", { name: range, exact: true }).click();

@@ -316,10 +316,12 @@ mod tests {
     use super::*;
     use crate::store::Lag;
 
-    /// Buckets from 16:00 on.
+    /// Buckets from 16:00 on, or from the whole bucket before.
     fn recent(range: Range, buckets: &[(u64, u64, Option<u64>)]) -> Recent {
         let at = |place: usize| {
-            let start = 1_795_449_600_000 + i64::try_from(place).unwrap() * range.bucket_ms();
+            let start = 1_795_449_600_000;
+            let first = start - start % range.bucket_ms();
+            let start = first + i64::try_from(place).unwrap() * range.bucket_ms();
             Time(Timestamp::from_ms(start).unwrap())
         };
         let bucket =

@@ -65,24 +65,28 @@
   // While no answer comes, the first thing on the page is that, and no longer what the last answer said. The next answer replaces
   // it: that of a part by itself, a notice by `isBack`.
   function noAnswer(reason) {
-    const last = `What is shown here is of ${new Date(lastAnswer).toLocaleTimeString()}, your time. The page asks again by itself.`;
-    const headline = document.getElementById("status");
+    const time = document.createElement("time");
+    time.dateTime = new Date(lastAnswer).toISOString();
+    time.textContent = `${time.dateTime.slice(0, 10)} ${time.dateTime.slice(11, 19)}\u00a0UTC`;
+    const line = document.createElement("p");
+    line.append("What is shown here is of ", time, ". The page asks again by itself.");
+    announce(line);
+    const headline = document.querySelector(".headline[data-part]");
     if (headline) {
       headline.className = "headline bad";
       headline.querySelector(".mark").className = "mark bad";
       headline.querySelector("h1").textContent = reason;
       headline.querySelectorAll("p").forEach((line) => line.remove());
-      const line = document.createElement("p");
-      line.textContent = last;
       headline.querySelector("h1").after(line);
       return;
     }
-    const notice = document.getElementById("no-answer") ?? document.createElement("p");
+    document.getElementById("no-answer")?.remove();
+    const notice = document.createElement("div");
     notice.id = "no-answer";
     notice.className = "notice bad";
     notice.setAttribute("role", "status");
-    notice.textContent = `${reason}. ${last}`;
-    if (!notice.isConnected) document.getElementById("main").prepend(notice);
+    notice.append(`${reason}.`, line);
+    document.getElementById("main").prepend(notice);
   }
 
   function isBack() {
