@@ -82,7 +82,7 @@ impl Sort {
     /// and `<order>` the order. Of events `<past>` compares with the cursor, `<direction>` is that
     /// of both columns, and `<from>` and `<to>` are the bounds of time in SQLite.
     ///
-    /// `leads` says whether the order chooses the index, and not the filter: SQLite must be told.
+    /// `leads` says whether the order chooses the index, and not the filter: SQLite does not choose well by itself.
     pub fn marks(self, dialect: Dialect, part: Part, leads: bool) -> Vec<(&'static str, String)> {
         let (past, before, direction) = if self.descending {
             ("<", ">", "desc")

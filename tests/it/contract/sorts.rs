@@ -25,12 +25,12 @@ async fn apply(store: &Store, events: &[SignedEvent]) {
 /// Every third user has no address, every fourth shares one but for the case, and so on.
 fn person(n: usize) -> SignedEvent {
     let mut data = json!({"id": format!("user_{n:02}"), "updated_at": EPOCH_MS});
-    if n % 3 > 0 {
+    if !n.is_multiple_of(3) {
         let address = ["Ada", "ada", "é", "Zoe"][n % 4].to_owned() + &format!("{}@x.com", n % 5);
         data["email_addresses"] = json!([{"email_address": address, "id": "e"}]);
         data["primary_email_address_id"] = "e".into();
     }
-    if n % 2 > 0 {
+    if !n.is_multiple_of(2) {
         data["phone_numbers"] = json!([{"phone_number": format!("+1{}", n % 7), "id": "p"}]);
         data["primary_phone_number_id"] = "p".into();
     }

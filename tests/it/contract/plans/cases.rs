@@ -52,8 +52,8 @@ fn sorted(case: Case, sort: &str, part: Part) -> Case {
 
 /// Users in an order, where the page before ended with this value and this ID.
 fn users_in(name: &'static str, sort: &str, part: Part, [value, id]: [&str; 2]) -> Case {
-    let value = match sort.trim_start_matches('-') {
-        "clerk_id" => String::new(),
+    let value = match (sort.trim_start_matches('-'), part) {
+        ("clerk_id", _) | (_, Part::Nulls { .. }) => String::new(),
         _ => format!(", {value}"),
     };
     let values = format!("null, null, null, null, null, {id}, 51, null, false{value}");
