@@ -122,8 +122,25 @@ impl ControlView {
         if self.view().is_fresh() {
             return;
         }
-        let read = timeout(READ_TIMEOUT, self.read()).await;
-        self.view().keep(read.ok(), Instant::now());
+        let read = timeout(READ_TIMEOUT, self.read()).await.ok();
+        if let Some(Err(error)) = &read {
+            self.log(error).await;
+        }
+        self.view().keep(read.and_then(Result::ok), Instant::now());
+    }
+
+    /// Logs once that the settings cannot be read. The write that follows meets an outage or an old
+    /// schema, and logs it.
+    async fn log(&self, error: &StoreError) {
+        let is_transient = matches!(error, StoreError::Unavailable(_));
+        if is_transient || self.view().is_fault_logged {
+            return;
+        }
+        let version = timeout(READ_TIMEOUT, self.0.store.schema_version()).await;
+        if version.is_ok_and(|version| version.is_ok_and(|version| version.check().is_ok())) {
+            warn!(%error, "the settings of a pause and a rate limit cannot be read: this worker does not obey them");
+            self.view().is_fault_logged = true;
+        }
     }
 
     async fn read(&self) -> Result<(Control, u64), StoreError> {
@@ -150,19 +167,11 @@ impl View {
         self.read_at.is_some_and(|at| at.elapsed() < VIEW_AGE)
     }
 
-    /// Keeps an answer; `None` if there was none in time.
-    fn keep(&mut self, read: Option<Result<(Control, u64), StoreError>>, now: Instant) {
+    /// Keeps an answer, with the number of other workers; `None` if there was none.
+    fn keep(&mut self, read: Option<(Control, u64)>, now: Instant) {
         self.read_at = Some(now);
-        let (control, others) = match read {
-            Some(Ok(answer)) => answer,
-            // The write that follows meets the outage, and logs it.
-            None | Some(Err(StoreError::Unavailable(_))) => return,
-            Some(Err(error)) => {
-                if !std::mem::replace(&mut self.is_fault_logged, true) {
-                    warn!(%error, "the settings of a pause and a rate limit cannot be read: this worker does not obey them");
-                }
-                return;
-            }
+        let Some((control, others)) = read else {
+            return;
         };
         self.is_fault_logged = false;
         match &control.paused {
@@ -263,7 +272,7 @@ mod tests {
         let (mut view, start) = (View::default(), Instant::now());
         let later = |seconds| start + Duration::from_secs(seconds);
         assert_eq!(view.permit(10_000, start), Permit::Now, "without a limit");
-        view.keep(Some(Ok((control(Some(100)), 1))), start);
+        view.keep(Some((control(Some(100)), 1)), start);
         let batch = view.budget.unwrap().batch_max().get();
         assert_eq!(batch, 10, "half of the limit, in five batches per second");
         assert_eq!(
@@ -276,17 +285,17 @@ mod tests {
         let second = permitted(&mut view, batch, later(100), 1);
         assert!((50..=60).contains(&second), "{second}");
         // Another worker comes.
-        view.keep(Some(Ok((control(Some(100)), 3))), later(200));
+        view.keep(Some((control(Some(100)), 3)), later(200));
         let third = permitted(&mut view, 5, later(201), 4);
         assert!((100..=106).contains(&third), "{third}");
-        view.keep(Some(Ok((control(None), 3))), later(300));
+        view.keep(Some((control(None), 3)), later(300));
         assert_eq!(view.permit(10_000, later(300)), Permit::Now);
     }
 
     #[test]
     fn a_share_below_one_event_per_second_is_kept() {
         let (mut view, start) = (View::default(), Instant::now());
-        view.keep(Some(Ok((control(Some(1)), 9))), start);
+        view.keep(Some((control(Some(1)), 9)), start);
         assert_eq!(permitted(&mut view, 1, start, 100), 9);
     }
 
@@ -301,16 +310,10 @@ mod tests {
             }),
             rate_limit: None,
         };
-        view.keep(Some(Ok((paused, 0))), now);
-        for error in [
-            None,
-            Some(Err(StoreError::Unavailable("away".into()))),
-            Some(Err(StoreError::Incompatible("no grant".into()))),
-        ] {
-            view.keep(error, now);
-            assert_eq!(view.permit(1, now), Permit::No(ReturnReason::Paused));
-        }
-        view.keep(Some(Ok((Control::default(), 0))), now);
+        view.keep(Some((paused, 0)), now);
+        view.keep(None, now);
+        assert_eq!(view.permit(1, now), Permit::No(ReturnReason::Paused));
+        view.keep(Some((Control::default(), 0)), now);
         assert_eq!(view.permit(1, now), Permit::Now);
     }
 }

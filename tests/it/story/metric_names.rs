@@ -12,12 +12,13 @@ use crate::support::scrape::{Scrape, family};
 
 /// Returns the page of a process that has a sample of every metric.
 async fn full_page(place: &Place) -> Scrape {
+    place.succeed(&["migrate"]);
+    let limit = std::num::NonZeroU32::new(1000);
+    place.store().set_rate_limit(limit).await.unwrap();
     let app = place.serve().await;
     app.deliver("msg_1", body("user.updated", "user_1", 0))
         .await;
     assert_eq!(app.settled("msg_1").await.status, Status::Applied);
-    let limit = std::num::NonZeroU32::new(1000);
-    app.store.set_rate_limit(limit).await.unwrap();
     Scrape::of(&app).await
 }
 
