@@ -27,10 +27,10 @@ impl Backoff {
         Self::between(Duration::from_secs(1), Duration::from_secs(30))
     }
 
-    /// Returns the policy for regular writes: every 28 to 52 s, so that processes that started
+    /// Returns the policy for regular writes: every 8 to 16 s, so that processes that started
     /// together drift apart.
     pub fn for_upkeep() -> Self {
-        Self::between(Duration::from_secs(40), Duration::from_secs(40))
+        Self::between(Duration::from_secs(12), Duration::from_secs(12))
     }
 
     fn between(first: Duration, longest: Duration) -> Self {

@@ -41,6 +41,11 @@ pub fn duration(duration: Duration) -> String {
     format!("{text} {unit}")
 }
 
+/// The same in milliseconds.
+pub fn ms(ms: u64) -> String {
+    duration(Duration::from_millis(ms))
+}
+
 /// A number with a comma between thousands: `1,234,567`.
 pub fn number(number: u64) -> String {
     let digits = number.to_string();
@@ -54,10 +59,13 @@ pub fn number(number: u64) -> String {
     text
 }
 
-/// A number and its noun: `1 event`, `2,000 events`.
+/// A number and its noun: `1 event`, `2,000 events`, `2 deliveries`.
 pub fn count(count: u64, noun: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{} {noun}{plural}", number(count))
+    match (count, noun.strip_suffix('y')) {
+        (1, _) => format!("1 {noun}"),
+        (_, Some(stem)) if !stem.ends_with('a') => format!("{} {stem}ies", number(count)),
+        _ => format!("{} {noun}s", number(count)),
+    }
 }
 
 /// A size in memory or on disk: `80 bytes`, `2 KiB`.
@@ -131,6 +139,10 @@ mod tests {
         assert_eq!(
             [1, 2000].map(|events| count(events, "event")),
             ["1 event", "2,000 events"]
+        );
+        assert_eq!(
+            ["day", "delivery"].map(|noun| count(2, noun)),
+            ["2 days", "2 deliveries"]
         );
         assert_eq!(
             [80, 1500, 1 << 21].map(bytes),

@@ -9,6 +9,7 @@ mod primitives;
 mod process;
 mod prometheus;
 
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -150,6 +151,10 @@ pub struct Readings {
     pub queue_depth: Option<u64>,
     /// Failed rows of `events`; `None` if unknown.
     pub failed_events: Option<u64>,
+    /// Whether applying is paused; `None` if unknown.
+    pub paused: Option<bool>,
+    /// Most events per second of all workers together; `None` without a limit.
+    pub rate_limit: Option<NonZeroU32>,
     /// Open connections that are served.
     pub connections: u64,
 }
@@ -271,6 +276,16 @@ fn write_state(page: &mut Page, readings: &Readings) {
         "clerk_sync_failed_events",
         "Failed events that wait for a person; beyond 100000 they are not counted.",
         readings.failed_events,
+    );
+    page.gauge(
+        "clerk_sync_paused",
+        "Whether an operator has paused the applying of events, 1 or 0.",
+        readings.paused.map(u8::from),
+    );
+    page.gauge(
+        "clerk_sync_rate_limit",
+        "Most events per second that all workers together apply; absent without a limit.",
+        readings.rate_limit,
     );
     let mut ready = page.gauges(
         "clerk_sync_ready",

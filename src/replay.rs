@@ -24,7 +24,7 @@ use crate::metrics::{self, EventStatus, EventType};
 use crate::queue::{PUBLISH_TIMEOUT, PublishError, Queue};
 use crate::store::{Action, Actor, Status, Store, StoreError};
 
-pub use outcomes::{Outcome, OutcomeStatus, outcomes};
+pub use outcomes::{Outcome, OutcomeStatus, newly_published, outcomes, update};
 pub use report::{DiscardReport, Published, ReplayPreview, ReplayReport};
 pub use selection::Selection;
 use selection::{EVENTS_PER_QUERY, SelectedIds, failed_event, failed_events};

@@ -24,6 +24,9 @@ pub enum Stopped {
     /// An operator must fix something at the database's side.
     #[error(transparent)]
     Store(StoreError),
+    /// A person has paused the applying of changes.
+    #[error("applying is paused: `clerk-sync resume` ends that")]
+    Paused,
     /// A signal asked for it.
     #[error("stopped")]
     Requested,

@@ -71,10 +71,15 @@ impl PatientStore<'_> {
     }
 
     /// Applies sorted changes, one per user, and returns the users that the database refuses. A
-    /// refused write is halved until the user is alone.
+    /// refused write is halved until the user is alone. Nothing is written during a pause.
     pub async fn apply(&self, changes: Vec<Change>) -> Result<Vec<UserFailure>, Stopped> {
         let (mut parts, mut failures) = (vec![changes], Vec::new());
         while let Some(changes) = parts.pop().filter(|part| !part.is_empty()) {
+            // Where it cannot be read, workers do not obey either.
+            let control = self.store.control().await;
+            if control.is_ok_and(|control| control.paused.is_some()) {
+                return Err(Stopped::Paused);
+            }
             let records = Vec::new();
             let mut write = Write { changes, records };
             match self.retry(async || self.store.apply(&write).await).await {

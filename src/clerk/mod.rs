@@ -18,7 +18,7 @@ pub mod table;
 pub mod tables;
 
 pub use change::{Change, RowVersion, Version};
-pub use diff::Fields;
+pub use diff::{Detail, Difference, Excerpt, Fields};
 pub use error_code::ErrorCode;
 pub use event::{DeadLetter, Event, Rejection, SignedEvent, TraceContext};
 pub use event_type::EventType;

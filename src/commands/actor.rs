@@ -2,15 +2,16 @@
 
 use std::fs;
 
+use super::heartbeat;
 use crate::store::{Actor, Credential};
 
 /// The user who runs this command, as `user@host`.
 pub fn actor() -> Actor {
-    let parts = [user(), host()];
-    let address: Vec<_> = parts.into_iter().flatten().collect();
+    let host = heartbeat::host();
+    let address = user().map_or_else(|| host.clone(), |user| format!("{user}@{host}"));
     Actor {
         credential: Credential::Command,
-        address: Some(address.join("@")).filter(|address| !address.is_empty()),
+        address: Some(address),
         forwarded_for: None,
     }
 }
@@ -38,15 +39,6 @@ fn name_of(id: u32, users: &str) -> Option<String> {
         let name = fields.next()?;
         (fields.nth(1)? == id).then(|| name.to_owned())
     })
-}
-
-/// The name of this machine. Returns `None` if the system does not give it in a file.
-fn host() -> Option<String> {
-    let kernel = fs::read_to_string("/proc/sys/kernel/hostname");
-    let name = kernel
-        .or_else(|_| fs::read_to_string("/etc/hostname"))
-        .ok()?;
-    Some(name.trim().to_owned()).filter(|name| !name.is_empty())
 }
 
 #[cfg(all(test, unix))]

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::exit::WrongUsage;
 use crate::clerk::{ClerkId, EventId, Timestamp};
 use crate::clock::now;
 use crate::format;
-use crate::store::{self, Cursor, Page};
+use crate::store::{self, Cursor, Page, Sort};
 
 /// The part of a list to print, and its form.
 #[derive(Debug, Args)]
@@ -28,6 +29,25 @@ pub struct PageArgs {
 }
 
 impl PageArgs {
+    /// The part of a list in this order, which is that of the cursor unless one is given.
+    ///
+    /// # Errors
+    ///
+    /// If the cursor is of a list in another order, or of other rows.
+    pub fn page_in(&self, sort: Option<Sort>, usual: Sort) -> anyhow::Result<(Page, Sort)> {
+        let of_cursor = self.cursor.as_ref().map(Cursor::sort);
+        let sort = sort.or(of_cursor).unwrap_or(usual);
+        match of_cursor {
+            Some(other) if other.is_of_events() != usual.is_of_events() => {
+                Err(WrongUsage("--cursor is of another list").into())
+            }
+            Some(other) if other != sort => {
+                Err(WrongUsage("--cursor is of this list in another order").into())
+            }
+            _ => Ok((self.page(), sort)),
+        }
+    }
+
     /// The part of the list.
     pub fn page(&self) -> Page {
         Page {
@@ -50,6 +70,26 @@ fn read_limit(text: &str) -> Result<NonZeroU32, &'static str> {
     limit
         .filter(|limit: &NonZeroU32| limit.get() <= 500)
         .ok_or("give a number from 1 to 500")
+}
+
+/// Reads an order of events.
+pub fn read_order_of_events(text: &str) -> Result<Sort, String> {
+    read_order(text, &Sort::OF_EVENTS)
+}
+
+/// Reads an order of users.
+pub fn read_order_of_users(text: &str) -> Result<Sort, String> {
+    read_order(text, &Sort::OF_USERS)
+}
+
+fn read_order(text: &str, columns: &[&'static str]) -> Result<Sort, String> {
+    let names = || {
+        format!(
+            "an index has these orders: {}",
+            Sort::names(columns).join(", ")
+        )
+    };
+    Sort::named(text, columns).ok_or_else(names)
 }
 
 /// Reads the ID of an event.

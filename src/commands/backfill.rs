@@ -10,7 +10,7 @@ use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::arguments::read_wait;
-use super::{output, progress, startup};
+use super::{control, output, progress, startup};
 use crate::backfill::{
     self, ClerkApi, Filled, Notice, Resume, RunKey, Stopped, Tally, UserFailure,
 };
@@ -56,6 +56,7 @@ pub async fn run(args: &BackfillArgs, config: &Config) -> anyhow::Result<ExitCod
         store.migrate().await?;
     }
     store.schema_version().await?.check()?;
+    control::refuse_if_paused(&store, "backfill").await?;
     let key = RunKey::of(
         &config.clerk_api.url,
         config.clerk_api.key()?,

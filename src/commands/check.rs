@@ -25,7 +25,7 @@ use serde::Serialize;
 use super::exit::success_if;
 use super::{output, startup, terminal};
 use crate::config::{self, Config, ConfigErrors, Environment, Flags};
-use crate::store::{DatabaseReport, Store, StoreError};
+use crate::store::{Control, DatabaseReport, Store, StoreError};
 use crate::telemetry;
 use clock::Reading;
 use finding::{Finding, fail, note};
@@ -154,6 +154,23 @@ async fn database(
     let is_known = !errors.concern(&["AMQP_URL", "AMQP_NAMESPACE", "DATA_DIR"]);
     if inspection.is_some() && is_known {
         findings.extend(in_time(worker_queue::check(&store, config)).await.flatten());
+    }
+    if inspection.is_some()
+        && let Some(Ok(control)) = in_time(store.control()).await
+        && let Control {
+            paused: Some(pause),
+            ..
+        } = control
+    {
+        let reason = pause
+            .reason
+            .map_or(String::new(), |reason| format!(": {reason}"));
+        let what = format!("applying is paused since {}{reason}", pause.paused_at);
+        findings.push(note(
+            "paused",
+            what,
+            "run `clerk-sync resume` when events may be applied",
+        ));
     }
     if let Some(other) = startup::other_database(config) {
         findings.push(note(

@@ -4,7 +4,8 @@ use clap::Parser;
 
 use super::arguments::JsonArg;
 use super::{
-    audit, backfill, check, completions, dev, events, migrate, open, reconcile, send, users,
+    audit, backfill, check, completions, control, dev, events, migrate, open, reconcile, send,
+    users,
 };
 use crate::config::{Flags, ListedFlags};
 
@@ -85,6 +86,24 @@ Exit status: 1 if a check fails.")]
 Exit status: 1 if the database, the queue or the server on this machine does not work, or if no \
      server takes events that wait in the embedded queue. Failed events alone do not count.")]
     Status(JsonArg),
+    /// Have all workers stop applying events, within a second; receivers go on
+    ///
+    /// Events are received, and wait in the queue until `resume`. The switch is in the database: all
+    /// workers of it obey, and it survives restarts. A pause that is there already stays as it is.
+    #[command(after_long_help = "Examples:
+  clerk-sync pause --reason 'migration of orders'")]
+    Pause(control::PauseArgs),
+    /// Have all workers apply events again
+    #[command(after_long_help = "Examples:
+  clerk-sync resume")]
+    Resume(JsonArg),
+    /// Limit how many events per second all workers together apply
+    ///
+    /// Each worker takes an equal share. Without an argument it prints the limit.
+    #[command(after_long_help = "Examples:
+  clerk-sync rate-limit 200
+  clerk-sync rate-limit off")]
+    RateLimit(control::RateLimitArgs),
     /// Open the dashboard in the browser, logged in by a link that works once
     ///
     /// The link is good for 10 minutes and for one login. It is made with ADMIN_TOKEN, or with the

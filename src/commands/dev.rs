@@ -60,7 +60,7 @@ pub async fn run(args: DevArgs, flags: Flags, mut config: Config) -> anyhow::Res
 
     let secrets = Secrets::of(&config, true)?.with_generated(secret, token.clone());
     let mut signals = Signals::listen()?.of_terminal();
-    let service = Service::start(&config, Role::Both, &secrets).await?;
+    let service = Service::start(&config, Role::Dev, &secrets).await?;
     let url = startup::url(service.address, http::WEBHOOK_PATH);
     let file = config.data_dir.join(URL_FILE);
     let url_file = LiveNote::write(file.clone(), &url)

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
-use super::arguments::{PageArgs, read_event_id};
+use super::arguments::{PageArgs, read_event_id, read_order_of_events};
 use super::output::{self, Cell, Column, Table, or_dash};
 use super::startup;
 use crate::clerk::Timestamp;
@@ -20,7 +20,7 @@ use crate::clerk::error_code::{self, ERRORS_PAGE};
 use crate::clock::now;
 use crate::config::Config;
 use crate::escape::{visible, visible_json_lines};
-use crate::store::{EventRow, Status, Store, WholeEvent};
+use crate::store::{EventRow, Sort, Status, Store, WholeEvent};
 use filter::FilterArgs;
 
 #[derive(Debug, clap::Subcommand)]
@@ -78,11 +78,14 @@ pub struct ListArgs {
     status: Option<String>,
     #[command(flatten)]
     filter: FilterArgs,
+    /// Order by time of receipt: received_at for the oldest first, -received_at for the newest
+    #[arg(long, value_name = "ORDER", allow_hyphen_values = true, value_parser = read_order_of_events)]
+    sort: Option<Sort>,
     #[command(flatten)]
     page: PageArgs,
     /// Print the newest events, the oldest of them first, and then each one that is recorded, until
     /// Ctrl-C
-    #[arg(short, long, conflicts_with_all = ["cursor", "until", "wide"])]
+    #[arg(short, long, conflicts_with_all = ["sort", "cursor", "until", "wide"])]
     follow: bool,
 }
 
@@ -105,7 +108,8 @@ async fn list(mut args: ListArgs, store: &Store, source: &str) -> anyhow::Result
     if args.follow {
         return follow::run(&args.page, &filter, store).await;
     }
-    let listing = store.events(&filter, &args.page.page()).await?;
+    let (page, sort) = args.page.page_in(args.sort, Sort::NEWEST_EVENTS)?;
+    let listing = store.events_in(sort, &filter, &page).await?;
     let is_failed = |event: &EventRow| event.status == Status::Failed;
     let failed = listing.rows.iter().find(|event| is_failed(event));
     let status = output::print_listing(

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::backfill::{Patience, Progress, of_failures, open, stop_on_signal};
 use super::exit::success_if;
-use super::{output, startup, terminal};
+use super::{control, output, startup, terminal};
 use crate::backfill::{self, Drift, DriftedUsers, ReconcileOptions, Stopped};
 use crate::config::Config;
 use crate::escape::visible;
@@ -39,6 +39,9 @@ pub async fn run(args: &ReconcileArgs, config: &Config) -> anyhow::Result<ExitCo
     startup::of_command("reconcile", &store);
     let stop = stop_on_signal()?;
     store.schema_version().await?.check()?;
+    if args.fix {
+        control::refuse_if_paused(&store, "reconcile --fix").await?;
+    }
     let mut progress = Progress::start(&api).await;
     let notify = |drift: &Drift| {
         progress.at(drift.seen, || {

@@ -8,8 +8,8 @@ use clap::CommandFactory;
 use super::cli::{Cli, Command};
 use super::exit::{WRONG_USAGE, WrongUsage};
 use super::{
-    audit, backfill, check, completions, dev, events, healthcheck, hints, loopback, migrate, open,
-    output, reconcile, send, serve, server, settings, startup, status, usage, users,
+    audit, backfill, check, completions, control, dev, events, healthcheck, hints, loopback,
+    migrate, open, output, reconcile, send, serve, server, settings, startup, status, usage, users,
 };
 use crate::config::{self, Config, ConfigError, Environment, Flags};
 use crate::http;
@@ -55,6 +55,9 @@ pub async fn run(cli: Cli) -> ExitCode {
             | Command::Reconcile(_)
             | Command::Migrate(_)
             | Command::Status(_)
+            | Command::Pause(_)
+            | Command::Resume(_)
+            | Command::RateLimit(_)
     ) {
         note_other_database(&config);
     }
@@ -71,6 +74,9 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Backfill(args) => backfill::run(&args, &config).await,
         Command::Reconcile(args) => reconcile::run(&args, &config).await,
         Command::Status(args) => status::run(args, &config).await,
+        Command::Pause(args) => control::pause(args, &config).await,
+        Command::Resume(args) => control::resume(args, &config).await,
+        Command::RateLimit(args) => control::rate_limit(args, &config).await,
         Command::Open(args) => open::run(&args, &config).await,
         Command::Healthcheck => healthcheck::run(&config).await,
         // Done above.
@@ -98,7 +104,12 @@ fn finish(done: anyhow::Result<ExitCode>) -> ExitCode {
 /// not.
 fn uses_queue(command: &Command) -> bool {
     match command {
-        Command::Users(_) | Command::Audit(_) | Command::Open(_) => false,
+        Command::Users(_)
+        | Command::Audit(_)
+        | Command::Open(_)
+        | Command::Pause(_)
+        | Command::Resume(_)
+        | Command::RateLimit(_) => false,
         Command::Events(command) => command.uses_queue(),
         _ => true,
     }

@@ -9,16 +9,16 @@ use anyhow::Context;
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
+use super::heartbeat::{self, Heartbeat};
 use super::secrets::Secrets;
 use crate::backoff::Backoff;
 use crate::clock::now;
 use crate::config::Config;
 use crate::http::{self, Admin, LoginLinks, RejectLog, ServiceStatus, Webhooks};
 use crate::queue::embedded::DirectoryLock;
-use crate::queue::{self, Identity, Queue};
-use crate::replay::worker_queues;
+use crate::queue::{self, Queue};
 use crate::shutdown::Shutdown;
-use crate::store::{self, Store, StoreError};
+use crate::store::{self, RECEIVER, Store, StoreError};
 use crate::tasks;
 use crate::telemetry::traces::Traces;
 use crate::worker;
@@ -27,8 +27,22 @@ use crate::worker;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     Both,
+    /// As `Both`, for `dev`.
+    Dev,
     Receiver,
     Worker,
+}
+
+impl Role {
+    /// The command that starts it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Both => "serve",
+            Self::Dev => "dev",
+            Self::Receiver => RECEIVER,
+            Self::Worker => "worker",
+        }
+    }
 }
 
 /// Longest time for the worker to finish its batches. With the 12 s of HTTP and the 3 s of the
@@ -83,6 +97,10 @@ impl Service {
             queue.expect_bodies(config.http.max_body_bytes);
         }
         let identity = queue::identity(&config.queue).await?;
+        let process = heartbeat::this_process(role.name());
+        if role == Role::Receiver {
+            queue.mark_messages(&heartbeat::mark(&process));
+        }
         let store = Store::open(&config.store)?;
         if is_worker {
             store.check().await?;
@@ -90,15 +108,16 @@ impl Service {
 
         let (stopping, stop_worker) = (Shutdown::default(), Shutdown::default());
         let reject_log = Arc::<RejectLog>::default();
+        let status = worker::Status::default();
+        let of_worker = is_worker.then(|| (store.clone(), status.subscribe()));
+        let service_status = ServiceStatus::new(queue.clone(), of_worker, stopping.clone());
         let webhooks = is_receiver.then(|| Webhooks {
             verifier: secrets.verifier.subscribe(),
             queue: queue.clone(),
             max_body_bytes: config.http.max_body_bytes,
             reject_log: Arc::clone(&reject_log),
+            deliveries: Arc::clone(service_status.deliveries()),
         });
-        let status = worker::Status::default();
-        let of_worker = is_worker.then(|| (store.clone(), status.subscribe()));
-        let service_status = ServiceStatus::new(queue.clone(), of_worker, stopping.clone());
         let admin = is_worker.then(|| Admin {
             store: store.clone(),
             queue: queue.clone(),
@@ -107,6 +126,7 @@ impl Service {
             read_private: config.read_private,
             login_links: Arc::new(LoginLinks::since(now())),
             reject_log: Arc::clone(&reject_log),
+            replay_runs: http::ReplayRuns::default(),
             status: service_status.clone(),
         });
         let parts = http::Parts {
@@ -118,13 +138,16 @@ impl Service {
         let (server, http_handle) = http::serve(listener, &config.http, parts)?;
         match role {
             Role::Worker => info!(%address, "working; health is at /readyz"),
-            Role::Both | Role::Receiver => info!(%address, path = http::WEBHOOK_PATH, "receiving"),
+            _ => info!(%address, path = http::WEBHOOK_PATH, "receiving"),
         }
         let worker = is_worker.then(|| {
             let work = work(
-                queue.clone(),
-                identity,
-                store.clone(),
+                Heartbeat {
+                    process,
+                    queue: queue.clone(),
+                    identity,
+                    store: store.clone(),
+                },
                 config.worker.clone(),
                 role,
                 status,
@@ -186,61 +209,19 @@ fn has_files(config: &Config, is_worker: bool) -> bool {
 
 /// Migrates if the role does so, then applies events until `stop`.
 async fn work(
-    queue: Queue,
-    identity: Option<Identity>,
-    store: Store,
+    heartbeat: Heartbeat,
     options: worker::Options,
     role: Role,
     status: worker::Status,
     stop: Shutdown,
 ) {
-    if role == Role::Both && !migrated(&store, &status, &stop).await {
+    let (queue, store) = (heartbeat.queue.clone(), heartbeat.store.clone());
+    if role != Role::Worker && !migrated(&store, &status, &stop).await {
         return;
     }
-    let apply = worker::run(queue, store.clone(), options, status, stop.clone());
-    tokio::join!(apply, record_queue(identity, &store, &stop));
-}
-
-/// Records at intervals which queue this worker consumes, so that `events replay` can recognize
-/// another one. Nothing waits for it.
-async fn record_queue(queue: Option<Identity>, store: &Store, stop: &Shutdown) {
-    let Some(queue) = queue else { return };
-    let (mut repair, mut upkeep) = (Backoff::for_repair(), Backoff::for_upkeep());
-    let (mut is_logged, mut others) = (false, Vec::new());
-    // The worker itself logs an outage, and an old schema.
-    let is_current = async || {
-        store
-            .schema_version()
-            .await
-            .is_ok_and(|version| version.check().is_ok())
-    };
-    while let Some(recorded) = stop.or(worker_queues::record(store, &queue)).await {
-        let backoff = match recorded {
-            Ok(found) => {
-                for other in found.iter().filter(|other| !others.contains(*other)) {
-                    warn!(
-                        %queue,
-                        %other,
-                        "a worker of this database has recorded another queue than this one; `events replay` takes either for some minutes, then the queues of the workers that still run. If both are not meant to run, stop one, or give it another DATABASE_URL"
-                    );
-                }
-                others = found;
-                repair.reset();
-                &mut upkeep
-            }
-            Err(error) => {
-                if !is_logged && matches!(error, StoreError::Incompatible(_)) && is_current().await
-                {
-                    warn!(%error, "the worker's queue could not be recorded, so `events replay` cannot compare it");
-                    is_logged = true;
-                }
-                &mut repair
-            }
-        };
-        if stop.or(backoff.wait()).await.is_none() {
-            return;
-        }
-    }
+    let process_id = &heartbeat.process.process_id;
+    let apply = worker::run(queue, store, options, process_id, status, stop.clone());
+    tokio::join!(apply, heartbeat.run(&stop));
 }
 
 /// Migrates, as soon as the database answers. Returns false if the process stops first.

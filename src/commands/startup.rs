@@ -20,7 +20,7 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The lines of a server, once it listens.
 pub fn of_service(service: &Service, config: &Config, role: Role) {
-    let name = name(role);
+    let name = role.name();
     let database = (role != Role::Receiver).then(|| database(&service.store));
     let webhook_url = (role != Role::Worker).then(|| url(service.address, http::WEBHOOK_PATH));
     let dashboard = (role != Role::Receiver).then(|| match config.admin_token {
@@ -55,14 +55,6 @@ pub fn of_service(service: &Service, config: &Config, role: Role) {
     }
 }
 
-fn name(role: Role) -> &'static str {
-    match role {
-        Role::Both => "serve",
-        Role::Receiver => "receiver",
-        Role::Worker => "worker",
-    }
-}
-
 /// The file in DATA_DIR that says which database a server of this directory uses.
 const DATABASE_FILE: &str = "serve-database";
 
@@ -78,7 +70,7 @@ pub fn note_database(service: &Service, config: &Config, role: Role) -> Option<L
     }
     let text = format!(
         "`clerk-sync {}` of this directory uses {}",
-        name(role),
+        role.name(),
         database(&service.store)
     );
     LiveNote::write(config.data_dir.join(DATABASE_FILE), &text).ok()

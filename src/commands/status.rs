@@ -3,9 +3,11 @@
 //! It asks the database, the queue and the server on this machine, and changes nothing.
 
 use std::cmp::Reverse;
+use std::num::NonZeroU32;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use secrecy::ExposeSecret;
 use serde::Serialize;
 use tokio::time::timeout;
 
@@ -16,9 +18,9 @@ use crate::clerk::Timestamp;
 use crate::clock::now;
 use crate::config::Config;
 use crate::format;
-use crate::http;
+use crate::http::{self, Headline, Refused, Snapshot};
 use crate::queue::{self, QueueInspection};
-use crate::store::{self, Failed, Lag, Store, StoreError, Time, Totals};
+use crate::store::{self, Control, Failed, Lag, Pause, Range, Store, StoreError, Time, Totals};
 
 /// Longest wait for one answer of the database, and for the queue.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -26,27 +28,34 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest wait for the server on this machine.
 const SERVER_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// A lag that is a warning, in milliseconds.
-const LAG_WARN_MS: u64 = 60_000;
-
 /// What is known, and what does not work.
 #[derive(Debug, Serialize)]
 struct Report {
     as_of: Time,
     /// Whether nothing is in `problems`.
     ok: bool,
+    /// What the overview of the dashboard says first.
+    headline: String,
+    /// Sentences that explain it, if it is no more than a warning.
+    notes: Vec<String>,
     /// What does not work, a sentence each.
     problems: Vec<String>,
     /// The server on this machine; null if none listens there.
     server: Option<Server>,
     database: Place,
     queue: Waiting,
+    /// The pause of applying; null while events are applied, or if the database does not say.
+    paused: Option<Pause>,
+    /// Most events per second that all workers together apply; null without a limit.
+    rate_limit: Option<NonZeroU32>,
     /// This and the following are null if the database does not say.
     last_received_at: Option<Time>,
     /// From receipt to commit, in the last hour.
     lag: Option<Lag>,
     failed: Option<Failed>,
     totals: Option<Totals>,
+    /// The deliveries that the server on this machine refused; null if it does not say.
+    refused: Option<Refused>,
 }
 
 #[derive(Debug, Serialize)]
@@ -91,17 +100,23 @@ async fn ask(config: &Config, store: &Store) -> Report {
             waiting(&found.map_err(|error| error.to_string())?)
         }),
         in_time("the database", async {
-            if let Some(why) = not_set_up(config) {
-                return Err(why);
+            if not_set_up(config).is_some() {
+                return Err(String::new());
             }
             let version = store.schema_version().await;
             version.and_then(|version| version.check()).map_err(text)?;
-            let (last, failed, recent) =
-                tokio::join!(store.last_received_at(), store.failed(), store.recent(now));
+            let (last, failed, recent, control) = tokio::join!(
+                store.last_received_at(),
+                store.failed(),
+                store.recent(Range::Hour, now),
+                store.control(),
+            );
             Ok((
                 last.map_err(text)?,
                 failed.map_err(text)?,
-                recent.map_err(text)?.lag,
+                recent.map_err(text)?,
+                // A role that may not read the settings still reads the rest.
+                control.unwrap_or_default(),
             ))
         }),
     );
@@ -110,33 +125,61 @@ async fn ask(config: &Config, store: &Store) -> Report {
         Ok(_) => timeout(TIMEOUT, store.totals()).await.ok(),
         Err(_) => None,
     };
-    let mut problems = Vec::new();
-    if let Err(why) = &numbers {
-        let why = why.trim_end_matches('.');
-        let (first, rest) = why.split_at(usize::from(why.starts_with(['t', 'n'])));
-        problems.push(format!("{}{rest}.", first.to_uppercase()));
-    }
-    if let Err(why) = &queue {
-        problems.push(format!(
-            "The queue does not work: {}.",
-            why.trim_end_matches('.')
-        ));
-    }
-    if let Some((server, Some(why))) = &server {
-        problems.push(format!("The server at {} is not ready: {why}.", server.url));
-    }
+    let refused = match &server {
+        Some((server, None)) => refused(config, &server.url).await,
+        _ => None,
+    };
     let depth = queue.as_ref().ok().copied().flatten();
-    let is_one_process = matches!(config.queue, queue::Options::Embedded(_));
-    if let (None, true, Some(1..)) = (&server, is_one_process, depth) {
-        problems.push("No server takes the events that wait: start `clerk-sync serve`.".into());
+    let (database, numbers) = match numbers {
+        Ok(numbers) => (Ok(()), Some(numbers)),
+        Err(why) => (Err(why), None),
+    };
+    let waiting = http::Waiting {
+        depth,
+        ..http::Waiting::default()
+    };
+    let headline = Snapshot {
+        queue: queue
+            .as_ref()
+            .map(|_| ())
+            .map_err(|why| why.as_str().into()),
+        database: database.clone().map_err(Into::into),
+        worker: Ok(()),
+        waiting: &waiting,
+        paused: numbers
+            .as_ref()
+            .and_then(|(.., control)| control.paused.as_ref()),
+        failed: numbers.as_ref().map(|(_, failed, ..)| failed),
+        last_received_at: numbers.as_ref().and_then(|(last, ..)| *last),
+        hour: numbers.as_ref().map(|(_, _, hour, _)| hour),
+        refused: refused.as_ref(),
+        now,
     }
-    let (last_received_at, failed, lag) = match numbers {
-        Ok((last, failed, lag)) => (last, Some(failed), Some(lag)),
-        Err(_) => (None, None, None),
+    .headline();
+    let Headline { heading, lines, .. } = match not_set_up(config) {
+        Some(why) => Headline {
+            class: "bad",
+            heading: "Nothing is set up here".into(),
+            lines: vec![why],
+        },
+        None => headline,
+    };
+    let others = elsewhere(config, server.as_ref(), depth);
+    let is_broken = queue.is_err() || database.is_err();
+    let (headline, notes, problems) = match (is_broken, others.is_empty()) {
+        (true, _) => (heading, Vec::new(), [lines, others].concat()),
+        (false, false) => ("Something does not work".into(), Vec::new(), others),
+        (false, true) => (heading, lines, others),
+    };
+    let (last_received_at, failed, lag, control) = match numbers {
+        Some((last, failed, hour, control)) => (last, Some(failed), Some(hour.lag), control),
+        None => (None, None, None, Control::default()),
     };
     Report {
         as_of: Time(now),
         ok: problems.is_empty(),
+        headline,
+        notes,
         problems,
         server: server.map(|(server, _)| server),
         database: Place {
@@ -147,11 +190,43 @@ async fn ask(config: &Config, store: &Store) -> Report {
             depth,
             is_away: queue.is_err(),
         },
+        paused: control.paused,
+        rate_limit: control.rate_limit,
         last_received_at,
         lag,
         failed,
         totals: totals.and_then(Result::ok),
+        refused,
     }
+}
+
+/// What does not work beside the queue and the database.
+fn elsewhere(
+    config: &Config,
+    server: Option<&(Server, Option<String>)>,
+    depth: Option<u64>,
+) -> Vec<String> {
+    let is_one_process = matches!(config.queue, queue::Options::Embedded(_));
+    match (server, depth) {
+        (Some((server, Some(why))), _) => {
+            vec![format!("The server at {} is not ready: {why}.", server.url)]
+        }
+        (None, Some(1..)) if is_one_process => {
+            vec!["No server takes the events that wait: start `clerk-sync serve`.".into()]
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// The deliveries that the server at this URL refused, if a token is known here and it answers.
+async fn refused(config: &Config, base: &str) -> Option<Refused> {
+    let token = config.admin_token.clone();
+    let token = token.or_else(|| dev::token_kept_here(&config.data_dir))?;
+    let client = loopback::client(SERVER_TIMEOUT).ok()?;
+    let request = client.get(format!("{base}/api/stats"));
+    let answer = request.bearer_auth(token.expose_secret()).send().await;
+    let mut body: serde_json::Value = answer.ok()?.json().await.ok()?;
+    serde_json::from_value(body["refused"].take()).ok()
 }
 
 fn text(error: StoreError) -> String {
@@ -183,8 +258,6 @@ fn waiting(found: &QueueInspection) -> Result<Option<u64>, String> {
     }
 }
 
-/// The server that `dev` runs here, or one with these settings: its base URL, and why it is not
-/// ready. Returns `None` if nothing answers.
 /// Why there is no database to ask, in a directory where clerk-sync was never started.
 fn not_set_up(config: &Config) -> Option<String> {
     let store::Options::Sqlite(file) = &config.store else {
@@ -193,12 +266,14 @@ fn not_set_up(config: &Config) -> Option<String> {
     let is_missing = config.is_default_store && !file.path.exists();
     is_missing.then(|| {
         format!(
-            "nothing is set up here: DATABASE_URL is not set, and {} is missing; run this in the directory where clerk-sync was started, or set DATABASE_URL",
+            "DATABASE_URL is not set, and {} is missing: run this in the directory where clerk-sync was started, or set DATABASE_URL",
             file.path.display()
         )
     })
 }
 
+/// The server that `dev` runs here, or one with these settings: its base URL, and why it is not
+/// ready. Returns `None` if nothing answers.
 async fn server(config: &Config) -> Option<(Server, Option<String>)> {
     let of_dev = dev::kept_here(&config.data_dir).url;
     let of_dev = of_dev.map(|url| url.as_str().trim_end_matches(http::WEBHOOK_PATH).to_owned());
@@ -271,7 +346,12 @@ fn of_report(report: &Report) -> String {
         ));
         fields.push(("events kept", format!("{events}: {}", parts.join(", "))));
     }
-    let lines: String = headline(report)
+    if let Some(refused) = &report.refused
+        && !refused.by_reason.is_empty()
+    {
+        fields.push(("refused", of_refused(refused, now)));
+    }
+    let lines: String = said(report)
         .iter()
         .map(|line| format!("{}\n", terminal::wrapped(line, 0, terminal::width())))
         .collect();
@@ -282,27 +362,37 @@ fn of_report(report: &Report) -> String {
     )
 }
 
-/// The worst first.
-fn headline(report: &Report) -> Vec<String> {
-    if !report.ok {
-        return report.problems.clone();
-    }
+/// The headline of the overview, and what explains it.
+fn said(report: &Report) -> Vec<String> {
+    let mut lines = vec![format!("{}.", report.headline)];
+    lines.extend_from_slice(&report.problems);
+    lines.extend_from_slice(&report.notes);
     let failed = report.failed.as_ref().map_or(0, |failed| failed.count);
-    let p95_ms = report.lag.as_ref().and_then(|lag| lag.p95_ms);
-    if failed > 0 {
-        let wait = if failed == 1 { "waits" } else { "wait" };
-        return vec![format!(
-            "It works, and {} {wait} for you: `clerk-sync events list --status failed`.",
-            format::count(failed, "failed event")
-        )];
+    if report.ok && failed > 0 {
+        lines.push("`clerk-sync events list --status failed` lists them.".into());
     }
-    if p95_ms.is_some_and(|p95_ms| p95_ms > LAG_WARN_MS) {
-        return vec!["It works, but events wait long until they are applied.".into()];
-    }
-    if report.last_received_at.is_none() {
-        return vec!["Ready for the first event.".into()];
-    }
-    vec!["Everything works.".into()]
+    lines
+}
+
+/// Since the server started.
+fn of_refused(refused: &Refused, now: Timestamp) -> String {
+    let reasons = refused.by_reason.iter().map(|(reason, refusals)| {
+        let ago = format::age(now.ms() - refusals.last_at.0.ms());
+        format!(
+            "{} {reason}, the last {ago}",
+            format::number(refusals.count)
+        )
+    });
+    let accepted = match refused.last_accepted_at {
+        Some(time) => format!("accepted {}", format::age(now.ms() - time.0.ms())),
+        None => "none accepted".into(),
+    };
+    let reasons: Vec<_> = reasons.collect();
+    format!(
+        "{}; {accepted}, since the server started {}",
+        reasons.join("; "),
+        format::age(now.ms() - refused.since.0.ms())
+    )
 }
 
 fn of_lag(lag: &Lag) -> String {
@@ -335,62 +425,4 @@ fn of_failed(failed: &Failed, now: Timestamp) -> String {
         codes.join(", "),
         output::local_and_age(oldest, now)
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn report(failed: u64) -> Report {
-        let now = Timestamp::from_ms(1_795_400_000_000).unwrap();
-        Report {
-            as_of: Time(now),
-            ok: true,
-            problems: Vec::new(),
-            server: None,
-            database: Place {
-                place: "SQLite".into(),
-            },
-            queue: Waiting {
-                place: "embedded".into(),
-                depth: Some(1),
-                is_away: false,
-            },
-            last_received_at: Some(Time(now)),
-            lag: Some(Lag::default()),
-            failed: Some(Failed {
-                count: failed,
-                ..Failed::default()
-            }),
-            totals: None,
-        }
-    }
-
-    #[test]
-    fn the_worst_comes_first() {
-        assert_eq!(headline(&report(0)), ["Everything works."]);
-        assert!(headline(&report(1))[0].starts_with("It works, and 1 failed event waits for you"));
-        assert!(headline(&report(2))[0].starts_with("It works, and 2 failed events wait for you"));
-        let slow = Report {
-            lag: Some(Lag {
-                count: 1,
-                p50_ms: Some(1),
-                p95_ms: Some(60_001),
-                p99_ms: None,
-            }),
-            ..report(0)
-        };
-        assert!(headline(&slow)[0].contains("wait long"));
-        let away = Report {
-            ok: false,
-            problems: vec!["The queue does not work: gone.".into()],
-            ..report(2)
-        };
-        assert_eq!(headline(&away), away.problems);
-        let first = Report {
-            last_received_at: None,
-            ..report(0)
-        };
-        assert_eq!(headline(&first), ["Ready for the first event."]);
-    }
 }

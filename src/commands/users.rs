@@ -7,7 +7,7 @@ use anyhow::{anyhow, bail};
 use serde::Serialize;
 
 use super::actor::actor;
-use super::arguments::{PageArgs, read_clerk_id};
+use super::arguments::{PageArgs, read_clerk_id, read_order_of_users};
 use super::confirm::{self, Consent};
 use super::exit::WrongUsage;
 use super::output::{self, Cell, Column, Table, or_dash};
@@ -18,7 +18,7 @@ use crate::clock::now;
 use crate::config::Config;
 use crate::escape::visible;
 use crate::format;
-use crate::store::{Erased, HistoryRow, Store, TableRow, Time, UserFilter};
+use crate::store::{Erased, HistoryRow, Sort, Store, TableRow, Time, UserFilter};
 
 #[derive(Debug, clap::Subcommand)]
 pub enum UsersCommand {
@@ -84,8 +84,8 @@ pub struct EraseArgs {
 
 #[derive(Debug, clap::Args)]
 pub struct ListArgs {
-    /// A whole Clerk ID, or the beginning of an e-mail address, a phone number, a username, an
-    /// external ID, a first or a last name, or of both names
+    /// The beginning of a Clerk ID, an e-mail address, a phone number, a username, an external ID, a
+    /// first or a last name, or of both names
     #[arg(value_name = "TEXT")]
     text: Option<String>,
     /// The same as TEXT
@@ -106,6 +106,10 @@ pub struct ListArgs {
     /// Deleted users: only these (true), only the others (false), or all (any)
     #[arg(long, value_name = "WHICH", default_value = "any", value_parser = ["true", "false", "any"])]
     deleted: String,
+    /// Order by clerk_id, email, phone, username or external_id; with a minus, as in -clerk_id, the
+    /// greatest first. Users without a value come last
+    #[arg(long, value_name = "ORDER", allow_hyphen_values = true, value_parser = read_order_of_users)]
+    sort: Option<Sort>,
     #[command(flatten)]
     page: PageArgs,
 }
@@ -133,7 +137,13 @@ async fn list(args: ListArgs, store: &Store, source: &str) -> anyhow::Result<Exi
         deleted: args.deleted.parse().ok(),
         ids: None,
     };
-    let listing = store.users(&filter, &args.page.page()).await?;
+    let (page, sort) = args.page.page_in(args.sort, Sort::NEWEST_USERS)?;
+    if !filter.has_index_for(sort) {
+        bail!(WrongUsage(
+            "the order is -clerk_id with TEXT, and clerk_id or -clerk_id with --deleted true"
+        ));
+    }
+    let listing = store.users_in(sort, &filter, &page, true).await?;
     output::print_listing(
         &listing,
         args.page.json,
@@ -194,7 +204,8 @@ async fn history(
     store: &Store,
     source: &str,
 ) -> anyhow::Result<ExitCode> {
-    let (clerk_id, part) = (clerk_id(id)?, page.page());
+    let usual = Sort::NEWEST_EVENTS;
+    let (clerk_id, (part, _)) = (clerk_id(id)?, page.page_in(Some(usual), usual)?);
     let listing = store.history(&clerk_id, &part).await?;
     if listing.rows.is_empty() && part.after.is_none() && store.user(&clerk_id).await?.is_none() {
         bail!(

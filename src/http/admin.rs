@@ -4,6 +4,7 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
+use actix_web::HttpRequest;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{Digest, SHA256, digest};
 use aws_lc_rs::hmac;
@@ -14,12 +15,13 @@ use super::login_link::{self, LoginLinks};
 use super::paths::LOGIN_PATH;
 use super::problem::{Code, Problem};
 use super::reject_log::RejectLog;
+use super::replay_runs::ReplayRuns;
 use super::service_status::ServiceStatus;
 use crate::clerk::{EventId, Timestamp};
 use crate::format;
 use crate::queue::Queue;
 use crate::replay::{self, ReplayError, ReplayReport, Selection};
-use crate::store::{Actor, EventFilter, EventRow, Page, Store, WholeEvent};
+use crate::store::{Act, Action, Actor, EventFilter, EventRow, Page, Store, WholeEvent};
 
 /// What the routes for operators need.
 #[derive(Clone)]
@@ -38,6 +40,8 @@ pub struct Admin {
     pub login_links: Arc<LoginLinks>,
     /// The log of rejected requests.
     pub reject_log: Arc<RejectLog>,
+    /// The replays that were started in the dashboard.
+    pub replay_runs: ReplayRuns,
     /// Whether the parts of the role are ready.
     pub status: ServiceStatus,
 }
@@ -112,6 +116,68 @@ impl Admin {
             code,
             format!("{count} {verb} back on the queue; {error}"),
         ))
+    }
+
+    /// Has all workers stop applying. Returns false if it is paused already.
+    ///
+    /// # Errors
+    ///
+    /// If the database does not answer.
+    pub async fn pause(
+        &self,
+        reason: Option<String>,
+        by: String,
+        actor: &Actor,
+    ) -> Result<bool, Problem> {
+        let (_, is_new) = self.store.pause(reason.clone(), by).await?;
+        self.status.control_has_changed();
+        if is_new {
+            let act = Act::new(Action::Paused, actor).because(reason);
+            self.store.record_act(&act).await?;
+        }
+        Ok(is_new)
+    }
+
+    /// Has all workers apply again. Returns false if nothing was paused.
+    ///
+    /// # Errors
+    ///
+    /// If the database does not answer.
+    pub async fn resume(&self, actor: &Actor) -> Result<bool, Problem> {
+        let ended = self.store.resume().await?;
+        self.status.control_has_changed();
+        if ended.is_some() {
+            let act = Act::new(Action::Resumed, actor);
+            self.store.record_act(&act).await?;
+        }
+        Ok(ended.is_some())
+    }
+
+    /// Limits the events per second of all workers together. Returns false if it is so already.
+    ///
+    /// # Errors
+    ///
+    /// If the database does not answer.
+    pub async fn set_rate_limit(
+        &self,
+        limit: Option<NonZeroU32>,
+        actor: &Actor,
+    ) -> Result<bool, Problem> {
+        let before = self.store.set_rate_limit(limit).await?;
+        self.status.control_has_changed();
+        if before != limit {
+            let act = Act::new(Action::RateLimited, actor).because_of_limit(limit);
+            self.store.record_act(&act).await?;
+        }
+        Ok(before != limit)
+    }
+}
+
+/// What a person pauses with, and from where, for those who find it paused.
+pub fn paused_by(what: &str, request: &HttpRequest) -> String {
+    match request.peer_addr() {
+        Some(address) => format!("{what}, from {}", address.ip().to_canonical()),
+        None => what.to_owned(),
     }
 }
 

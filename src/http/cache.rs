@@ -20,8 +20,11 @@ use crate::tasks;
 /// How long the answer to a costly question is kept, as a multiple of the time that it took.
 const COSTLY_FACTOR: u32 = 50;
 
-/// How long a caller waits for a new answer to a costly question before it gets the old one.
+/// How long a caller waits for the first answer to a costly question.
 const COSTLY_WAIT: Duration = Duration::from_secs(2);
+
+/// How long it waits for a new answer before it gets the old one.
+const RENEWAL_WAIT: Duration = Duration::from_millis(200);
 
 /// The same for a question with a timeout of its own, of 2 s: callers get its answer.
 const TIMED_WAIT: Duration = Duration::from_secs(5);
@@ -35,8 +38,8 @@ pub struct Cached<T> {
     answered: Notify,
     /// See `COSTLY_FACTOR`; 0 for a question with a timeout of its own.
     factor: u32,
-    /// Longest wait of a caller for a new answer.
-    wait: Duration,
+    /// Longest wait of a caller for the first answer, and for a later one.
+    wait: [Duration; 2],
 }
 
 struct State<T> {
@@ -57,15 +60,15 @@ pub struct Answer<T> {
 impl<T: Clone + Send + 'static> Cached<T> {
     /// A question whose answer may take long, such as a count.
     pub fn costly() -> Arc<Self> {
-        Self::new(COSTLY_FACTOR, COSTLY_WAIT)
+        Self::new(COSTLY_FACTOR, [COSTLY_WAIT, RENEWAL_WAIT])
     }
 
     /// A question that ends within 2 s.
     pub fn timed() -> Arc<Self> {
-        Self::new(0, TIMED_WAIT)
+        Self::new(0, [TIMED_WAIT; 2])
     }
 
-    fn new(factor: u32, wait: Duration) -> Arc<Self> {
+    fn new(factor: u32, wait: [Duration; 2]) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::new(State {
                 last: None,
@@ -105,15 +108,27 @@ impl<T: Clone + Send + 'static> Cached<T> {
             let answer = ask();
             tasks::brief(async move { question.run(answer).await });
         }
-        if self.state().is_asking {
+        if let Some(wait) = self.wait() {
             // A timeout is no error: the old answer is returned.
-            let _in_time = tokio::time::timeout(self.wait, answered).await;
+            let _in_time = tokio::time::timeout(wait, answered).await;
         }
         let state = self.state();
         match &state.error {
             Some(error) => Err(Arc::clone(error)),
             None => Ok(state.last.clone()),
         }
+    }
+
+    /// Has the next caller ask, however fresh the last answer is.
+    pub fn forget(&self) {
+        self.state().ended = None;
+    }
+
+    /// How long a caller waits for the answer to a question in progress; `None` if there is none.
+    fn wait(&self) -> Option<Duration> {
+        let state = self.state();
+        let wait = self.wait[usize::from(state.last.is_some())];
+        state.is_asking.then_some(wait)
     }
 
     /// Returns whether the caller has to ask.
@@ -209,7 +224,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_caller_that_has_waited_long_enough_gets_the_old_answer() {
-        let cached = Cached::<u32>::new(0, Duration::ZERO);
+        let cached = Cached::<u32>::new(0, [Duration::ZERO; 2]);
         assert_eq!(value(cached.get(Duration::ZERO, pending).await), None);
         // That question is in progress, so no other starts.
         let second = cached.get(Duration::ZERO, || async { unreachable!() });

@@ -5,13 +5,21 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::problem::Problem;
-use super::service_status::{PartStatus, ServiceStatus};
+use super::service_status::{CURRENT, PartStatus, ServiceStatus};
 
 /// The health of the process.
 #[derive(Serialize, ToSchema)]
 pub struct Health {
     /// `alive` or `ready`.
     status: &'static str,
+    /// True while applying is paused: events are received and wait in the queue. Absent otherwise.
+    #[serde(skip_serializing_if = "is_false")]
+    paused: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's form")]
+fn is_false(paused: &bool) -> bool {
+    !paused
 }
 
 /// Whether the process runs.
@@ -20,12 +28,15 @@ pub struct Health {
     responses((status = 200, description = "It does", body = Health))
 )]
 pub async fn alive() -> Json<Health> {
-    Json(Health { status: "alive" })
+    Json(Health {
+        status: "alive",
+        paused: false,
+    })
 }
 
 /// Whether the role of this process can do its work: a receiver needs the queue, a worker the queue
-/// and the database, and must have started to apply events. The database is asked once per second at
-/// most.
+/// and the database, and must have started to apply events, or be paused. The database is asked once
+/// per second at most.
 #[utoipa::path(
     get, path = "/readyz", tag = "health",
     responses(
@@ -41,7 +52,11 @@ pub async fn ready(status: Data<ServiceStatus>) -> Result<Json<Health>, Problem>
         status.worker().unwrap_or(Ok(())),
     );
     if missing.is_empty() {
-        return Ok(Json(Health { status: "ready" }));
+        let control = status.control(CURRENT).await;
+        return Ok(Json(Health {
+            status: "ready",
+            paused: control.is_some_and(|control| control.paused.is_some()),
+        }));
     }
     Err(Problem::not_ready(missing, reasons.join("; ")))
 }

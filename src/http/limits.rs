@@ -12,7 +12,7 @@ use actix_web::{ResponseError, web};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::paths::is_webhook;
+use super::paths::{is_of_health, is_webhook};
 use super::problem::{Code, Problem};
 use super::reject_log::RejectLog;
 use crate::metrics::{self, EventType};
@@ -154,7 +154,7 @@ pub async fn reject_over_limit(
     if request.conn_data::<ConnectionPermit>().is_some() {
         return next.call(request).await;
     }
-    let mut answer = if matches!(request.path(), "/healthz" | "/readyz" | "/metrics") {
+    let mut answer = if is_of_health(request.path()) {
         next.call(request).await?
     } else {
         let problem = Problem::new(

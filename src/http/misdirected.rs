@@ -14,7 +14,7 @@ use super::paths::{WEBHOOK_PATH, is_webhook};
 use super::problem::{Code, Problem};
 use super::reject_log::RejectLog;
 use super::webhook::receive::{Webhooks, type_label, verified};
-use crate::metrics::{self, EventType, WebhookResult};
+use crate::metrics::{EventType, WebhookResult};
 
 /// The three headers of a delivery, each in either family.
 const HEADERS: [[&str; 2]; 3] = [
@@ -72,8 +72,9 @@ pub async fn with_hint(request: &HttpRequest, payload: Payload, problem: Problem
     }
     let problem = problem.with_hint(hint(request));
     let event_type = signed_type(request, payload).await;
-    if let Some(event_type) = event_type {
-        metrics::webhook(WebhookResult::NotFound, event_type);
+    if let Some((webhooks, event_type)) = request.app_data::<Data<Webhooks>>().zip(event_type) {
+        let deliveries = &webhooks.deliveries;
+        deliveries.answered(WebhookResult::NotFound, event_type);
     }
     if let Some(reject_log) = request.app_data::<Data<RejectLog>>() {
         match event_type {

@@ -17,6 +17,11 @@ pub fn is_webhook(path: &str) -> bool {
     path == WEBHOOK_PATH || path == ALTERNATE_WEBHOOK_PATH
 }
 
+/// Returns whether the path is one that orchestrators and Prometheus ask.
+pub fn is_of_health(path: &str) -> bool {
+    matches!(path, "/healthz" | "/readyz" | "/metrics")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -199,6 +199,14 @@ impl Problem {
     }
 }
 
+/// What a page says of a problem. Each answer with a problem carries it.
+pub struct ShownProblem {
+    /// What the code means.
+    pub title: &'static str,
+    /// What is wrong this time, and what to do.
+    pub detail: Cow<'static, str>,
+}
+
 /// A problem document (RFC 9457).
 #[derive(Serialize, ToSchema)]
 #[schema(as = Problem)]
@@ -268,7 +276,13 @@ impl ResponseError for Problem {
             request_id: request_id::current(),
             missing: &self.missing,
         };
-        response.body(serde_json::to_vec(&document).expect("a problem is plain text and numbers"))
+        let body = serde_json::to_vec(&document).expect("a problem is plain text and numbers");
+        let mut response = response.body(body);
+        response.extensions_mut().insert(ShownProblem {
+            title,
+            detail: self.detail.clone(),
+        });
+        response
     }
 }
 

@@ -7,7 +7,7 @@ use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use tracing::warn;
 
-use super::paths::is_webhook;
+use super::paths::{is_of_health, is_webhook};
 
 /// The header in which a client may give the ID, and in which every answer has it.
 const HEADER: HeaderName = HeaderName::from_static("x-request-id");
@@ -37,7 +37,7 @@ pub async fn with_id(
     let id = given.unwrap_or_else(make);
     let mut answer = CURRENT.scope(id.clone(), next.call(request)).await?;
     let path = answer.request().path();
-    let has_own_line = is_webhook(path) || matches!(path, "/healthz" | "/readyz" | "/metrics");
+    let has_own_line = is_webhook(path) || is_of_health(path);
     if answer.status().is_server_error()
         && !has_own_line
         && let Some(error) = answer.response().error()

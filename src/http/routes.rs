@@ -4,7 +4,7 @@ use actix_web::web::{self, ServiceConfig, get, post};
 use actix_web::{Resource, Route};
 
 use super::admin::Admin;
-use super::api::{audit, events, openapi, stats, users};
+use super::api::{audit, control, events, openapi, stats, users};
 use super::misdirected::rejecting;
 use super::paths::{ALTERNATE_WEBHOOK_PATH, WEBHOOK_PATH};
 use super::problem::{Code, Problem};
@@ -34,18 +34,26 @@ pub fn configure(config: &mut ServiceConfig, webhooks: Option<Webhooks>, admin: 
             dashboard::configure(config);
         }
         None => {
-            for path in [
-                "/api/users{rest:.*}",
-                "/api/events{rest:.*}",
-                "/api/audit",
-                "/api/stats",
-            ] {
+            for path in WITH_DATABASE {
                 config.service(web::resource(path).default_service(rejecting(no_database)));
             }
             dashboard::configure_without_database(config);
         }
     }
 }
+
+/// The paths of the API that need a database.
+const WITH_DATABASE: [&str; 9] = [
+    "/api/users{rest:.*}",
+    "/api/events{rest:.*}",
+    "/api/audit",
+    "/api/stats",
+    "/api/control",
+    "/api/processes",
+    "/api/pause",
+    "/api/resume",
+    "/api/rate-limit",
+];
 
 fn add_api(config: &mut ServiceConfig) {
     config
@@ -58,6 +66,17 @@ fn add_api(config: &mut ServiceConfig) {
         ))
         .service(get_only("/api/audit", get().to(audit::list_audit)))
         .service(get_only("/api/stats", get().to(stats::stats)))
+        .service(get_only("/api/control", get().to(control::show_control)))
+        .service(get_only(
+            "/api/processes",
+            get().to(control::list_processes),
+        ))
+        .service(post_only("/api/pause", post().to(control::pause)))
+        .service(post_only("/api/resume", post().to(control::resume)))
+        .service(post_only(
+            "/api/rate-limit",
+            post().to(control::set_rate_limit),
+        ))
         .service(get_only("/api/events", get().to(events::list_events)))
         .service(post_only(
             "/api/events/replay",

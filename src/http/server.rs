@@ -14,7 +14,7 @@ use super::limits::{self, Capacity};
 use super::reject_log::RejectLog;
 use super::service_status::ServiceStatus;
 use super::webhook::receive::Webhooks;
-use super::{compress, head_requests, misdirected, request_id, routes};
+use super::{compress, error_pages, head_requests, misdirected, request_id, routes};
 
 /// How HTTP is served. Plain data.
 #[derive(Debug, Clone)]
@@ -86,6 +86,7 @@ pub fn serve(
         App::new()
             .wrap(from_fn(misdirected::reject_misdirected))
             .wrap(from_fn(limits::reject_over_limit))
+            .wrap(from_fn(error_pages::for_browsers))
             .wrap(from_fn(compress::answers_of_api))
             .wrap(from_fn(head_requests::as_get))
             .wrap(from_fn(request_id::with_id))

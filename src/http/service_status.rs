@@ -10,16 +10,16 @@ use tokio::time::timeout;
 use utoipa::ToSchema;
 
 use super::cache::{Answer, Cached, Reason};
+use super::deliveries::Deliveries;
 use crate::clock::now;
 use crate::metrics;
 use crate::queue::Queue;
 use crate::shutdown::Shutdown;
-use crate::store::{Failed, Recent, Store, Time, Totals};
+use crate::store::{Control, Failed, Range, Recent, Store, Time, Totals};
 
 /// How old an answer may be for a page or a program that asks every few seconds.
 pub const CURRENT: Duration = Duration::from_millis(500);
 const READINESS_AGE: Duration = Duration::from_secs(1);
-const RECENT_AGE: Duration = Duration::from_secs(2);
 const TOTALS_AGE: Duration = Duration::from_secs(10);
 
 /// How old an answer may be for Prometheus, which asks every 15 s or so.
@@ -44,6 +44,7 @@ pub struct ServiceStatus {
     /// `None` for a receiver: it works while the database is away.
     worker: Option<(Store, WorkerStatus)>,
     shutdown: Shutdown,
+    deliveries: Arc<Deliveries>,
     answers: Arc<Answers>,
 }
 
@@ -52,10 +53,12 @@ type WorkerStatus = watch::Receiver<Option<Reason>>;
 
 struct Answers {
     database: Arc<Cached<()>>,
+    control: Arc<Cached<Control>>,
     waiting: Arc<Cached<Waiting>>,
     failed: Arc<Cached<Failed>>,
     failed_count: Arc<Cached<u64>>,
-    recent: Arc<Cached<Recent>>,
+    /// One for each range.
+    recent: [Arc<Cached<Recent>>; Range::ALL.len()],
     totals: Arc<Cached<Totals>>,
     /// Set once the metrics know the newest event: from then on this process sees new ones itself.
     newest: OnceCell<()>,
@@ -64,10 +67,14 @@ struct Answers {
 /// Events that wait in the queue.
 #[derive(Debug, Clone, Default, Serialize, ToSchema)]
 pub struct Waiting {
-    /// How many; null if the queue does not say.
+    /// How many wait to be taken; null if the queue does not say. The embedded queue counts those
+    /// that are taken and not applied yet too.
     pub depth: Option<u64>,
     /// When the oldest of them was received; null if none waits or the queue does not say.
     pub oldest_received_at: Option<Time>,
+    /// How many this process has taken from RabbitMQ and not applied yet, such as while the database
+    /// is away; null for the embedded queue.
+    pub taken: Option<u64>,
     /// Why one of these is not known.
     pub unknown: Option<String>,
 }
@@ -80,16 +87,23 @@ impl ServiceStatus {
             queue,
             worker,
             shutdown,
+            deliveries: Arc::default(),
             answers: Arc::new(Answers {
                 database: Cached::timed(),
+                control: Cached::timed(),
                 waiting: Cached::timed(),
                 failed: Cached::costly(),
                 failed_count: Cached::timed(),
-                recent: Cached::costly(),
+                recent: Range::ALL.map(|_| Cached::costly()),
                 totals: Cached::costly(),
                 newest: OnceCell::new(),
             }),
         }
+    }
+
+    /// The deliveries to this process, counted.
+    pub fn deliveries(&self) -> &Arc<Deliveries> {
+        &self.deliveries
     }
 
     /// Returns whether the process is shutting down.
@@ -117,6 +131,21 @@ impl ServiceStatus {
         }))
     }
 
+    /// Whether applying is paused, and its rate limit, at most this long ago; `None` for a receiver,
+    /// and if the database does not say within 2 s. Nothing is asked of one that does not answer.
+    pub async fn control(&self, max_age: Duration) -> Option<Control> {
+        let (store, _) = self.worker.clone()?;
+        self.database().await?.ok()?;
+        let ask = || async move { in_time(store.control()).await };
+        let answer = self.answers.control.get(max_age, ask).await;
+        Some(answer.ok()??.value)
+    }
+
+    /// Forgets the last answer about the control: this process has changed it.
+    pub fn control_has_changed(&self) {
+        self.answers.control.forget();
+    }
+
     /// Returns whether the worker applies events; `None` for a receiver.
     pub fn worker(&self) -> Option<PartStatus> {
         let (_, status) = self.worker.as_ref()?;
@@ -128,7 +157,11 @@ impl ServiceStatus {
         let queue = self.queue.clone();
         let ask = || async move { Ok(ask_queue(&queue).await) };
         let answer = self.answers.waiting.get(max_age, ask).await.ok().flatten();
-        answer.map(|answer| answer.value).unwrap_or_default()
+        Waiting {
+            // Known without a question.
+            taken: self.queue.taken(),
+            ..answer.map(|answer| answer.value).unwrap_or_default()
+        }
     }
 
     /// The number of failed events, for the metrics; `None` if the database does not say. Also
@@ -150,7 +183,35 @@ impl ServiceStatus {
         Some(answer.ok()??.value)
     }
 
-    /// The failed events by code, the last hour minute by minute, and everything, each counted.
+    /// What was received in a range, counted.
+    ///
+    /// # Errors
+    ///
+    /// If the database does not answer.
+    pub async fn recent(&self, store: &Store, range: Range) -> Result<Counted<Recent>, Reason> {
+        let store = store.clone();
+        let recent = &self.answers.recent[range as usize];
+        // A thirtieth of a bucket: no difference can be seen.
+        let max_age = Duration::from_millis(range.bucket_ms().unsigned_abs() / 30);
+        recent
+            .get(max_age, || async move {
+                store.recent(range, now()).await.map_err(reason)
+            })
+            .await
+    }
+
+    /// The failed events by code, counted.
+    ///
+    /// # Errors
+    ///
+    /// If the database does not answer.
+    pub async fn failed(&self, store: &Store) -> Result<Counted<Failed>, Reason> {
+        let store = store.clone();
+        let ask = || async move { store.failed().await.map_err(reason) };
+        self.answers.failed.get(CURRENT, ask).await
+    }
+
+    /// The failed events by code, and everything, each counted.
     ///
     /// # Errors
     ///
@@ -158,25 +219,10 @@ impl ServiceStatus {
     pub async fn counts(
         &self,
         store: &Store,
-    ) -> Result<(Counted<Failed>, Counted<Recent>, Counted<Totals>), Reason> {
-        let [for_failed, for_recent, for_totals] = [store; 3].map(Store::clone);
-        let Answers {
-            failed,
-            recent,
-            totals,
-            ..
-        } = &*self.answers;
-        tokio::try_join!(
-            failed.get(CURRENT, || async move {
-                for_failed.failed().await.map_err(reason)
-            }),
-            recent.get(RECENT_AGE, || async move {
-                for_recent.recent(now()).await.map_err(reason)
-            }),
-            totals.get(TOTALS_AGE, || async move {
-                for_totals.totals().await.map_err(reason)
-            }),
-        )
+    ) -> Result<(Counted<Failed>, Counted<Totals>), Reason> {
+        let for_totals = store.clone();
+        let ask = || async move { for_totals.totals().await.map_err(reason) };
+        tokio::try_join!(self.failed(store), self.answers.totals.get(TOTALS_AGE, ask))
     }
 }
 
@@ -200,6 +246,7 @@ async fn ask_queue(queue: &Queue) -> Waiting {
     let error = depth.as_ref().err().or(oldest.as_ref().err());
     Waiting {
         unknown: error.map(ToString::to_string),
+        taken: None,
         depth: depth.ok(),
         oldest_received_at: oldest.ok().flatten().map(Time),
     }

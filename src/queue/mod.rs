@@ -93,6 +93,23 @@ impl Queue {
         }
     }
 
+    /// Marks the messages that this process publishes, so that workers know of it. The embedded queue
+    /// serves one process, which knows itself.
+    pub fn mark_messages(&self, mark: &str) {
+        if let Self::RabbitMq(queue) = self {
+            queue.mark_messages(mark);
+        }
+    }
+
+    /// The marks of messages that consumers have had since the last call, each with how long ago.
+    /// They are text from outside.
+    pub fn take_heard(&self) -> Vec<(String, Duration)> {
+        match self {
+            Self::RabbitMq(queue) => queue.take_heard(),
+            Self::Embedded(_) => Vec::new(),
+        }
+    }
+
     /// How long an event may stay unacknowledged: `wanted`, or less if the queue is known to take
     /// it back earlier.
     pub fn hold_max(&self, wanted: Duration) -> Duration {
@@ -126,6 +143,15 @@ impl Queue {
         match self {
             Self::RabbitMq(queue) => queue.depth().await,
             Self::Embedded(queue) => queue.depth().await,
+        }
+    }
+
+    /// How many events the consumers of this process have taken or prefetched and not acknowledged.
+    /// `None` for the embedded queue, whose `depth` counts them.
+    pub fn taken(&self) -> Option<u64> {
+        match self {
+            Self::RabbitMq(queue) => Some(queue.taken.get()),
+            Self::Embedded(_) => None,
         }
     }
 
@@ -215,6 +241,13 @@ impl Consumer {
             (Self::RabbitMq(consumer), Lease::RabbitMq(tags)) => consumer.ack(tags).await,
             (Self::Embedded(consumer), Lease::Embedded(lease)) => consumer.ack(lease).await,
             _ => Err(Unavailable::new("the batch belongs to another queue")),
+        }
+    }
+
+    /// Counts what has arrived since the last batch was asked for: see `Queue::taken`.
+    pub fn count_arrived(&mut self) {
+        if let Self::RabbitMq(consumer) = self {
+            consumer.count_arrived();
         }
     }
 

@@ -17,10 +17,12 @@ mod dead_letter;
 mod header;
 mod limits;
 mod management;
+mod marks;
 mod message;
 mod prefetch;
 mod probe;
 mod publisher;
+mod taken;
 mod topology;
 
 use std::num::NonZeroUsize;
@@ -37,7 +39,9 @@ use crate::tasks;
 use crate::url::bracketed;
 use connection::{Broker, Connection, Purpose};
 use limits::{TooLarge, ask_body_max};
+use marks::Marks;
 use publisher::Publisher;
+use taken::TakenCount;
 use topology::Names;
 
 pub use address::{Address, NodeAddress};
@@ -87,9 +91,11 @@ impl Options {
 #[derive(Clone)]
 pub struct Queue {
     names: Arc<Names>,
+    marks: Arc<Marks>,
     publishing: Connection,
     consuming: Connection,
     pub(super) publisher: Publisher,
+    pub(super) taken: TakenCount,
 }
 
 /// Longest wait for an answer about the queue.
@@ -123,11 +129,14 @@ impl Queue {
             limits: Arc::default(),
         };
         let publishing = Connection::new(broker.clone(), Purpose::Publish);
+        let marks = Arc::<Marks>::default();
         let queue = Self {
-            publisher: Publisher::start(&publishing, &names),
+            publisher: Publisher::start(&publishing, &names, &marks),
             consuming: Connection::new(broker, Purpose::Consume),
             names,
+            marks,
             publishing,
+            taken: TakenCount::default(),
         };
         let publisher = queue.clone();
         tasks::brief(async move {
@@ -166,6 +175,16 @@ impl Queue {
         });
     }
 
+    /// See `queue::Queue::mark_messages`.
+    pub fn mark_messages(&self, mark: &str) {
+        self.marks.set_own(mark);
+    }
+
+    /// See `queue::Queue::take_heard`.
+    pub fn take_heard(&self) -> Vec<(String, Duration)> {
+        self.marks.take_heard()
+    }
+
     /// See `queue::Queue::hold_max`.
     pub fn hold_max(&self, wanted: Duration) -> Duration {
         let timeout = self.consuming.limits().consumer_timeout();
@@ -182,8 +201,19 @@ impl Queue {
     /// See `queue::Queue::consume`.
     pub fn consume(&self, source: Source, options: ConsumerOptions) -> Consumer {
         self.consuming.want();
-        let (connection, names) = (self.consuming.clone(), Arc::clone(&self.names));
-        Consumer::new(connection, self.publisher.clone(), names, source, options)
+        let of_queue = (Arc::clone(&self.names), Arc::clone(&self.marks));
+        // `depth` is that of the queue of events, and so is this.
+        let taken = match source {
+            Source::Events => self.taken.clone(),
+            _ => TakenCount::default(),
+        };
+        Consumer::new(
+            self.consuming.clone(),
+            self.publisher.clone(),
+            of_queue,
+            (source, options),
+            taken,
+        )
     }
 
     /// The number of waiting messages in the queue, without those in flight.

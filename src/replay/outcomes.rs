@@ -78,37 +78,53 @@ pub async fn outcomes(
     notify: impl Fn(u64),
 ) -> Result<(), StoreError> {
     let deadline = Instant::now() + timeout;
-    *outcomes = published.iter().map(waiting).collect();
+    *outcomes = published.iter().map(newly_published).collect();
     loop {
-        let waiting = outcomes.iter().zip(published).enumerate();
-        let waiting = waiting.filter(|(_, (outcome, _))| outcome.status == OutcomeStatus::Waiting);
-        let waiting: Vec<_> = waiting.map(|(at, (_, event))| (at, event)).collect();
-        notify((published.len() - waiting.len()) as u64);
-        if waiting.is_empty() || Instant::now() >= deadline {
+        let waiting = outcomes.iter();
+        let waiting = waiting.filter(|outcome| outcome.status == OutcomeStatus::Waiting);
+        let waiting = waiting.count();
+        notify((published.len() - waiting) as u64);
+        if waiting == 0 || Instant::now() >= deadline {
             return Ok(());
         }
-        for page in waiting.chunks(EVENTS_PER_QUERY.get() as usize) {
-            let ids: Vec<_> = page
-                .iter()
-                .map(|(_, event)| event.event_id.clone())
-                .collect();
-            let rows = match store.events_by_id(&ids, 0).await {
-                Err(StoreError::Unavailable(_)) => break,
-                rows => rows?,
-            };
-            for (at, event) in page {
-                let row = rows
-                    .iter()
-                    .find(|row| row.event_id == event.event_id.as_str());
-                outcomes[*at] = outcome(event, row);
-            }
+        match update(store, published, outcomes).await {
+            Err(StoreError::Unavailable(_)) => {}
+            updated => updated?,
         }
         tokio::time::sleep_until(deadline.min(Instant::now() + INTERVAL)).await;
     }
 }
 
+/// Asks once for the outcomes of the events that wait, of those published in the same order.
+///
+/// # Errors
+/// Fails if the database does not answer; `outcomes` has what was known until then.
+pub async fn update(
+    store: &Store,
+    published: &[Published],
+    outcomes: &mut [Outcome],
+) -> Result<(), StoreError> {
+    let waiting = outcomes.iter().zip(published).enumerate();
+    let waiting = waiting.filter(|(_, (outcome, _))| outcome.status == OutcomeStatus::Waiting);
+    let waiting: Vec<_> = waiting.map(|(at, (_, event))| (at, event)).collect();
+    for page in waiting.chunks(EVENTS_PER_QUERY.get() as usize) {
+        let ids: Vec<_> = page
+            .iter()
+            .map(|(_, event)| event.event_id.clone())
+            .collect();
+        let rows = store.events_by_id(&ids, 0).await?;
+        for (at, event) in page {
+            let row = rows
+                .iter()
+                .find(|row| row.event_id == event.event_id.as_str());
+            outcomes[*at] = outcome(event, row);
+        }
+    }
+    Ok(())
+}
+
 fn outcome(event: &Published, row: Option<&EventRow>) -> Outcome {
-    let mut outcome = waiting(event);
+    let mut outcome = newly_published(event);
     outcome.status = match row.map(|row| row.status) {
         None if event.attempts == 0 => OutcomeStatus::Waiting,
         None => OutcomeStatus::Gone,
@@ -127,7 +143,8 @@ fn outcome(event: &Published, row: Option<&EventRow>) -> Outcome {
     outcome
 }
 
-fn waiting(event: &Published) -> Outcome {
+/// The outcome of an event that no worker has tried yet.
+pub fn newly_published(event: &Published) -> Outcome {
     Outcome {
         event_id: event.event_id.to_string(),
         status: OutcomeStatus::Waiting,

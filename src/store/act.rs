@@ -1,5 +1,7 @@
 //! Actions of operators: who did what, when and to which events or user.
 
+use std::num::NonZeroU32;
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -207,6 +209,12 @@ impl Act {
     /// The same about the events that a filter selects.
     #[must_use]
     pub fn about_events(self, filter: &EventFilter) -> Self {
+        if let Some(ids) = &filter.ids {
+            return match &ids[..] {
+                [id] => self.about_event(id),
+                _ => self,
+            };
+        }
         let time = |time: Option<Timestamp>| time.map(|time| Time(time).to_string());
         let parts = [
             ("event_type", filter.event_type.clone()),
@@ -222,11 +230,17 @@ impl Act {
         Self { filter, ..self }
     }
 
-    /// The same with a reason, or the value that is set.
+    /// The same with a reason, if one is given.
     #[must_use]
-    pub fn because(self, reason: impl Into<String>) -> Self {
-        let reason = Some(reason.into());
+    pub fn because(self, reason: Option<String>) -> Self {
         Self { reason, ..self }
+    }
+
+    /// The same with the limit that is set, or that none is.
+    #[must_use]
+    pub fn because_of_limit(self, limit: Option<NonZeroU32>) -> Self {
+        let limit = limit.map_or("none".into(), |limit| format!("{limit} per second"));
+        self.because(Some(limit))
     }
 
     /// The fields in their order.
@@ -358,7 +372,10 @@ mod tests {
         assert_eq!(of(Some(1), all), "1 event: every failed one");
         let one = act().about_event(&EventId::new("msg_1").unwrap());
         assert_eq!(of(Some(1), one), "");
-        assert_eq!(of(None, act().because("50 per second")), "50 per second");
+        assert_eq!(
+            of(None, act().because_of_limit(NonZeroU32::new(50))),
+            "50 per second"
+        );
     }
 
     #[test]

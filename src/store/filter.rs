@@ -3,10 +3,13 @@
 use std::num::NonZeroU32;
 use std::str::FromStr;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, NaiveDate};
 
 use super::bind::Bind;
 use super::event_status::Status;
+use super::sort::Sort;
 use crate::clerk::{ClerkId, EventId, Timestamp};
 use crate::format;
 
@@ -21,14 +24,29 @@ pub struct UserFilter {
     pub username: Option<String>,
     /// Your own ID.
     pub external_id: Option<String>,
-    /// What a person typed: a whole Clerk ID, or the beginning of an e-mail address, a phone
-    /// number, a username, an external ID, a first or a last name, or of both. Case does not count
-    /// but in external IDs.
+    /// What a person typed: the beginning of a Clerk ID, an e-mail address, a phone number, a
+    /// username, an external ID, a first or a last name, or of both. Case does not count but in
+    /// IDs.
     pub q: Option<String>,
     /// Only users with one of these Clerk IDs.
     pub ids: Option<Vec<String>>,
     /// Only deleted ones, only the others, or with `None` both.
     pub deleted: Option<bool>,
+}
+
+impl UserFilter {
+    /// Whether an index leads to the users in this order. A search has one order, and deleted users
+    /// have an index of their own.
+    pub fn has_index_for(&self, sort: Sort) -> bool {
+        match self {
+            Self { q: Some(_), .. } => sort == Sort::NEWEST_USERS,
+            Self {
+                deleted: Some(true),
+                ..
+            } => sort.is_by_id(),
+            _ => true,
+        }
+    }
 }
 
 /// Selects events. Every part that is given must hold.
@@ -106,6 +124,9 @@ impl Page {
                 received_at,
                 event_id,
             }) => [(*received_at).into(), event_id.as_str().into()],
+            Some(Cursor::Sorted { value, id, .. }) => {
+                [time_of(value.as_deref()).into(), id.as_str().into()]
+            }
             _ => [Bind::Time(None), Bind::Text(None)],
         }
     }
@@ -151,6 +172,28 @@ pub enum Cursor {
         /// Its ID: 20 hexadecimal digits.
         id: String,
     },
+    /// A row of a list in another order than the usual one.
+    Sorted {
+        /// The order.
+        sort: Sort,
+        /// The value of its column, if there is one beside the ID: of a time its milliseconds.
+        value: Option<String>,
+        /// The ID.
+        id: String,
+    },
+}
+
+impl Cursor {
+    /// The order of the list that it is of.
+    pub fn sort(&self) -> Sort {
+        match self {
+            Self::User { .. } => Sort::NEWEST_USERS,
+            Self::Event { .. } => Sort::NEWEST_EVENTS,
+            // The audit has one order: this is none of a list that is sorted.
+            Self::Act { .. } => Sort::NEWEST_EVENTS,
+            Self::Sorted { sort, .. } => *sort,
+        }
+    }
 }
 
 impl std::fmt::Display for Cursor {
@@ -162,6 +205,11 @@ impl std::fmt::Display for Cursor {
                 received_at,
                 event_id,
             } => write!(f, "e.{}.{event_id}", received_at.ms()),
+            Self::Sorted { sort, value, id } => {
+                let value = value.as_ref();
+                let value = value.map(|value| format!("v{}", URL_SAFE_NO_PAD.encode(value)));
+                write!(f, "s.{sort}.{}.{id}", value.unwrap_or_default())
+            }
         }
     }
 }
@@ -173,10 +221,8 @@ impl FromStr for Cursor {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let event = |rest: &str| {
             let (ms, id) = rest.split_once('.')?;
-            let received_at =
-                Timestamp::from_ms(ms.parse().ok()?).filter(|time| time.ms().to_string() == ms)?;
             Some(Self::Event {
-                received_at,
+                received_at: time_of(Some(ms))?,
                 event_id: EventId::new(id)?,
             })
         };
@@ -186,6 +232,7 @@ impl FromStr for Cursor {
             }),
             Some(("a", id)) if is_id_of_act(id) => Ok(Self::Act { id: id.into() }),
             Some(("e", rest)) => event(rest).ok_or("is no cursor of this listing"),
+            Some(("s", rest)) => sorted(rest).ok_or("is no cursor of this listing"),
             _ => Err("is no cursor of this listing"),
         }
     }
@@ -196,6 +243,41 @@ fn is_id_of_act(text: &str) -> bool {
         && text
             .bytes()
             .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+fn sorted(text: &str) -> Option<Cursor> {
+    let mut parts = text.splitn(3, '.');
+    let (name, value, id) = (parts.next()?, parts.next()?, parts.next()?);
+    let value = match value.strip_prefix('v') {
+        Some(encoded) => {
+            let bytes = URL_SAFE_NO_PAD.decode(encoded).ok()?;
+            Some(
+                String::from_utf8(bytes)
+                    .ok()
+                    .filter(|text| !text.contains('\0'))?,
+            )
+        }
+        None => value.is_empty().then_some(None)?,
+    };
+    let sort =
+        Sort::named(name, &Sort::OF_EVENTS).or_else(|| Sort::named(name, &Sort::OF_USERS))?;
+    let is_place = if sort.is_of_events() {
+        EventId::new(id).is_some() && time_of(value.as_deref()).is_some()
+    } else {
+        ClerkId::new(id).is_some() && (value.is_none() || !sort.is_by_id())
+    };
+    let is_usual = [Sort::NEWEST_EVENTS, Sort::NEWEST_USERS].contains(&sort);
+    (is_place && !is_usual).then(|| Cursor::Sorted {
+        sort,
+        value,
+        id: id.into(),
+    })
+}
+
+/// A time in a cursor.
+fn time_of(ms: Option<&str>) -> Option<Timestamp> {
+    let time = Timestamp::from_ms(ms?.parse().ok()?);
+    time.filter(|time| Some(&*time.ms().to_string()) == ms)
 }
 
 #[cfg(test)]
@@ -238,6 +320,17 @@ mod tests {
         }
     }
 
+    fn sorted(sort: &str, value: Option<&str>, id: &str) -> Cursor {
+        let of_events = Sort::named(sort, &Sort::OF_EVENTS);
+        Cursor::Sorted {
+            sort: of_events
+                .or_else(|| Sort::named(sort, &Sort::OF_USERS))
+                .unwrap(),
+            value: value.map(str::to_owned),
+            id: id.into(),
+        }
+    }
+
     #[test]
     fn a_cursor_reads_back_what_it_wrote() {
         let cursors = [
@@ -251,6 +344,11 @@ mod tests {
             Cursor::Act {
                 id: "01a1b2c3d4e5f6071829".into(),
             },
+            sorted("received_at", Some("1795172400000"), "msg_1"),
+            sorted("-email", Some("Ada.é@example.com"), "user_1.x"),
+            sorted("username", Some(""), "user_1"),
+            sorted("username", None, "user_1"),
+            sorted("clerk_id", None, "user_1"),
         ];
         for cursor in cursors {
             assert_eq!(cursor.to_string().parse(), Ok(cursor));
@@ -268,6 +366,17 @@ mod tests {
             "a.",
             "a.1",
             "a.01a1b2c3d4e5f607182G",
+            "s.received_at.vMQ",
+            "s.received_at..msg_1",
+            "s.received_at.vMDU.msg_1",
+            "s.-received_at.vNQ.msg_1",
+            "s.-clerk_id..user_1",
+            "s.clerk_id.vNQ.user_1",
+            "s.updated_at.vNQ.user_1",
+            "s.email.NQ.user_1",
+            "s.email.vNR.user_1",
+            "s.email.vAA.user_1",
+            "s.email.vNQ.",
         ] {
             assert!(bad.parse::<Cursor>().is_err(), "{bad}");
         }

@@ -10,9 +10,12 @@ use super::database_row::DatabaseRow;
 use super::event_status::Status;
 use super::filter::{Listing, Page};
 use super::rows::EventRow;
+use super::sort::Sort;
 use super::time::Time;
 use super::{Store, StoreError};
-use crate::clerk::{ClerkId, EventId, Fields, SignedEvent, Version, api_object, tables};
+use crate::clerk::{
+    ClerkId, Detail, Difference, EventId, Fields, SignedEvent, Version, api_object, tables,
+};
 
 /// An event of a user, and what it did.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -29,6 +32,9 @@ pub struct HistoryRow {
     /// The fields of the user object that differ from the version before; null if the payload of
     /// either is not kept.
     pub changed: Option<Vec<String>>,
+    /// The same with the values, and with the columns that are derived from other fields.
+    #[serde(skip)]
+    pub differences: Vec<Difference>,
     /// Whether the payload is kept.
     pub has_payload: bool,
 }
@@ -37,7 +43,7 @@ impl HistoryRow {
     /// The fields beside those of the event, in their order.
     pub const MORE_FIELDS: [&str; 5] = ["superseded_at", "lag_ms", "why", "changed", "has_payload"];
 
-    fn of(event: EventRow, superseded_at: Option<Time>, has_payload: bool) -> Self {
+    pub(super) fn of(event: EventRow, superseded_at: Option<Time>, has_payload: bool) -> Self {
         let lag_ms = (event.processed_at.0.ms() - event.received_at.0.ms())
             .max(0)
             .unsigned_abs();
@@ -48,24 +54,50 @@ impl HistoryRow {
             lag_ms,
             why,
             changed: None,
+            differences: Vec::new(),
             has_payload,
         }
     }
 
     /// Whether the row was what this event says, once.
-    fn is_version(&self) -> bool {
+    pub(super) fn is_version(&self) -> bool {
         self.event.status == Status::Applied && !tables::is_delete(&self.event.event_type)
     }
 }
 
+/// What an applied event changed of its row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RowChange {
+    /// What differs from the version before.
+    Known {
+        /// The event of that version; `None` if this one is the first.
+        before: Option<String>,
+        /// The differences.
+        differences: Vec<Difference>,
+    },
+    /// The payload of the event is not kept, or is too long to be compared.
+    NoPayload,
+    /// The payload of the event before is not kept.
+    NotComparable,
+}
+
+/// Versions by the ID of their event, with their fields.
+pub(super) type Versions = HashMap<String, (Version, Fields)>;
+
 /// Events before the page whose payloads are read too: the version before its oldest one is among
 /// them, unless as many events of the user were stale since.
-const LOOK_BACK: NonZeroU32 = NonZeroU32::new(50).expect("50 is not 0");
+pub(super) const LOOK_BACK: NonZeroU32 = NonZeroU32::new(50).expect("50 is not 0");
 
 /// Longest payload that is compared, in bytes, and most payloads in memory at once: 4 MiB together.
 /// Clerk's have a few thousand bytes.
 const COMPARED_BYTES_MAX: i64 = 256 * 1024;
 const COMPARED_AT_ONCE: usize = 16;
+
+/// Kept of each version of a history: the beginnings of its values.
+const IN_HISTORY: Detail = Detail {
+    levels: 1,
+    text_max: 60,
+};
 
 impl Store {
     /// What each event of the user did and why, newest first by time of receipt, without payloads.
@@ -94,16 +126,24 @@ impl Store {
         };
         let rows = listing.rows.iter().chain(&older);
         let versions: Vec<_> = rows.filter(|row| row.is_version()).collect();
-        let known = read_versions(self, &versions).await?;
+        let known = read_versions(self, &versions, IN_HISTORY).await?;
         let rows = listing.rows.iter();
-        let changed: Vec<_> = rows.map(|row| changed(row, &versions, &known)).collect();
-        for (row, changed) in listing.rows.iter_mut().zip(changed) {
-            row.changed = changed;
+        let changes: Vec<_> = rows.map(|row| change(row, &versions, &known)).collect();
+        for (row, change) in listing.rows.iter_mut().zip(changes) {
+            if let RowChange::Known {
+                before: Some(_),
+                differences,
+            } = change
+            {
+                let fields = differences.iter().filter(|field| !field.is_derived);
+                row.changed = Some(fields.map(|field| field.name.clone()).collect());
+                row.differences = differences;
+            }
         }
         Ok(listing)
     }
 
-    async fn history_page(
+    pub(super) async fn history_page(
         &self,
         id: &ClerkId,
         page: &Page,
@@ -124,15 +164,18 @@ impl Store {
             ))
         };
         let rows = self.query(|sql| &sql.history, &binds, read).await?;
-        Ok(Listing::of(rows, page, |row| row.event.cursor()))
+        Ok(Listing::of(rows, page, |row| {
+            row.event.cursor(Sort::NEWEST_EVENTS)
+        }))
     }
 }
 
 /// The versions by event, of those whose payload is kept and not too long.
-async fn read_versions(
+pub(super) async fn read_versions(
     store: &Store,
     rows: &[&HistoryRow],
-) -> Result<HashMap<String, (Version, Fields)>, StoreError> {
+    detail: Detail,
+) -> Result<Versions, StoreError> {
     let ids = rows
         .iter()
         .filter(|row| row.has_payload)
@@ -140,37 +183,49 @@ async fn read_versions(
     let mut versions = HashMap::new();
     for ids in ids.collect::<Vec<_>>().chunks(COMPARED_AT_ONCE) {
         let events = store.payloads(ids, COMPARED_BYTES_MAX).await?;
-        versions.extend(events.iter().filter_map(version));
+        versions.extend(events.iter().filter_map(|event| version(event, detail)));
     }
     Ok(versions)
 }
 
-fn version(event: &SignedEvent) -> Option<(String, (Version, Fields))> {
-    let (version, profile) = event.parse().ok()?.change.profile?;
-    Some((event.id().to_string(), (version, Fields::of(&profile.data))))
+fn version(event: &SignedEvent, detail: Detail) -> Option<(String, (Version, Fields))> {
+    let change = event.parse().ok()?.change;
+    let (version, profile) = change.profile?;
+    let fields = Fields::of(change.table, &profile, detail);
+    Some((event.id().to_string(), (version, fields)))
 }
 
-/// The fields in which this row's version differs from the one before it. Versions of one user were
-/// applied in their own order, so the one before is the greatest of those that are less. Returns
-/// `None` if one without a payload came between.
-fn changed(
-    row: &HistoryRow,
-    versions: &[&HistoryRow],
-    known: &HashMap<String, (Version, Fields)>,
-) -> Option<Vec<String>> {
-    let (version, fields) = known.get(&row.event.event_id)?;
+/// What this row's version changed of the one before it. Versions of one user were applied in their
+/// own order, so the one before is the greatest of those that are less. It is not known if one
+/// without a payload came between.
+pub(super) fn change(row: &HistoryRow, versions: &[&HistoryRow], known: &Versions) -> RowChange {
+    let Some((version, fields)) = known.get(&row.event.event_id) else {
+        return RowChange::NoPayload;
+    };
     let less = versions
         .iter()
         .filter_map(|row| Some((row, known.get(&row.event.event_id)?)));
     let less = less.filter(|(_, (other, _))| other < version);
-    let (before, (_, fields_before)) = less.max_by(|(_, (a, _)), (_, (b, _))| a.cmp(b))?;
-    let is_unknown = |row: &&&HistoryRow| !known.contains_key(&row.event.event_id);
-    let between = before.event.processed_at..=row.event.processed_at;
-    let came_between = versions
-        .iter()
-        .filter(is_unknown)
-        .any(|row| between.contains(&row.event.processed_at));
-    (!came_between).then(|| fields.changed_since(fields_before))
+    let before = less.max_by(|(_, (a, _)), (_, (b, _))| a.cmp(b));
+    let since = before.map(|(before, _)| before.event.processed_at);
+    let came_between = versions.iter().any(|other| {
+        let processed_at = other.event.processed_at;
+        !known.contains_key(&other.event.event_id)
+            && since.is_none_or(|since| since <= processed_at)
+            && processed_at <= row.event.processed_at
+    });
+    match before {
+        _ if came_between => RowChange::NotComparable,
+        Some((before, (_, fields_before))) => RowChange::Known {
+            before: Some(before.event.event_id.clone()),
+            differences: fields.differences(fields_before),
+        },
+        None if row.event.event_type.ends_with(".created") => RowChange::Known {
+            before: None,
+            differences: fields.differences(&Fields::default()),
+        },
+        None => RowChange::NotComparable,
+    }
 }
 
 /// One sentence, which never quotes the event's body.

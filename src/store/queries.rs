@@ -36,8 +36,8 @@ macro_rules! queries {
 }
 
 queries! {
-    audit count_events_of_user event events events_by_id failed failed_count history known_rows last_received live_rows payloads
-    recent row search_is_common setting totals totals_of_rows users users_by_search users_by_search_in_order
+    audit control count_events_of_user event events_by_id events_that_begin failed failed_count history known_rows
+    last_received live_rows other_workers payloads processes recent row search_is_common setting totals totals_of_rows
 }
 
 /// The text as a statement: it is made of files of ours and checked names.

@@ -1,14 +1,14 @@
 //! Reading rows and events: each query once for both databases.
 
+use std::num::NonZeroU32;
+
 use sqlx::{Error, SqlStr};
 
 use super::bind::Bind;
 use super::database_row::DatabaseRow;
-use super::filter::{Cursor, EventFilter, Listing, Page, UserFilter};
 use super::queries::Queries;
 use super::rows::{EventRow, TableRow};
-use super::search::Search;
-use super::sqlite::lowercase::fold;
+use super::search::{Search, end_of};
 use super::{Store, StoreError};
 use crate::clerk::tables::users;
 use crate::clerk::{ClerkId, EventId, EventType, SignedEvent};
@@ -25,7 +25,7 @@ impl Store {
             .await
     }
 
-    async fn query_statement<T>(
+    pub(super) async fn query_statement<T>(
         &self,
         statement: SqlStr,
         binds: &[Bind<'_>],
@@ -56,81 +56,8 @@ impl Store {
         self.check_visible("users", rows).await.map(first)
     }
 
-    /// Users by `clerk_id`, newest first: Clerk's IDs grow with time.
-    ///
-    /// # Errors
-    /// Fails if the database does not answer, or if row-level security hides rows.
-    pub async fn users(
-        &self,
-        filter: &UserFilter,
-        page: &Page,
-    ) -> Result<Listing<TableRow>, StoreError> {
-        self.list_users(filter, page, true).await
-    }
-
-    /// The same without `data`, by far the longest column: it is not read at all.
-    ///
-    /// # Errors
-    /// See `users`.
-    pub async fn users_without_data(
-        &self,
-        filter: &UserFilter,
-        page: &Page,
-    ) -> Result<Listing<TableRow>, StoreError> {
-        self.list_users(filter, page, false).await
-    }
-
-    async fn list_users(
-        &self,
-        filter: &UserFilter,
-        page: &Page,
-        with_data: bool,
-    ) -> Result<Listing<TableRow>, StoreError> {
-        let is_sqlite = matches!(self, Self::Sqlite(_));
-        let search = filter.q.as_deref().and_then(Search::of);
-        let statement = match &search {
-            Some(search) if self.is_common(search).await? => {
-                self.queries().users_by_search_in_order.clone()
-            }
-            Some(_) => self.queries().users_by_search.clone(),
-            None => match self {
-                Self::Postgres(_) => self.queries().users.clone(),
-                Self::Sqlite(_) => super::sqlite::statements::users(filter),
-            },
-        };
-        let email = filter.email.as_deref();
-        let mut binds: Vec<Bind<'_>> = vec![
-            if is_sqlite {
-                email.map(fold).into()
-            } else {
-                email.into()
-            },
-            filter.phone.as_deref().into(),
-            filter.username.as_deref().into(),
-            filter.external_id.as_deref().into(),
-            filter.deleted.into(),
-            match &page.after {
-                Some(Cursor::User { clerk_id }) => clerk_id.as_str().into(),
-                _ => Bind::Text(None),
-            },
-            (i64::from(page.limit.get()) + 1).into(),
-            filter
-                .ids
-                .as_ref()
-                .map(|ids| ids.iter().map(String::as_str).collect::<Vec<_>>())
-                .into(),
-            Some(with_data).into(),
-        ];
-        if let Some(search) = &search {
-            binds.extend(search.binds(is_sqlite));
-        }
-        let rows = self.query_statement(statement, &binds, read_user).await?;
-        let rows = self.check_visible("users", rows).await?;
-        Ok(Listing::of(rows, page, TableRow::cursor))
-    }
-
     /// Whether many users begin with what was typed.
-    async fn is_common(&self, search: &Search) -> Result<bool, StoreError> {
+    pub(super) async fn is_common(&self, search: &Search) -> Result<bool, StoreError> {
         let binds = search.binds_of_count(matches!(self, Self::Sqlite(_)));
         let answer = self.query(
             |sql| &sql.search_is_common,
@@ -166,37 +93,22 @@ impl Store {
             .await
     }
 
-    /// Rows of `events` by time of receipt, newest first, without their payloads.
+    /// Events whose ID begins with this text, by ID, without their payloads.
     ///
     /// # Errors
-    /// Fails if the database does not answer, or if row-level security hides rows.
-    pub async fn events(
+    /// Fails if the database does not answer.
+    pub async fn events_that_begin(
         &self,
-        filter: &EventFilter,
-        page: &Page,
-    ) -> Result<Listing<EventRow>, StoreError> {
-        let statement = match self {
-            Self::Postgres(_) => self.queries().events.clone(),
-            Self::Sqlite(_) => super::sqlite::statements::events(filter),
-        };
-        let [received_at, event_id] = page.after_event();
-        let binds = [
-            filter.status.map(|status| status.as_str()).into(),
-            filter.event_type.as_deref().into(),
-            filter.clerk_id.as_deref().into(),
-            filter.since.into(),
-            filter.until.into(),
-            received_at,
-            event_id,
-            (i64::from(page.limit.get()) + 1).into(),
-            filter.error_code.as_deref().into(),
-            filter.ids.as_deref().map_or(Bind::Texts(None), texts),
-        ];
-        let rows = self
-            .query_statement(statement, &binds, EventRow::read)
-            .await?;
-        let rows = self.check_visible("events", rows).await?;
-        Ok(Listing::of(rows, page, EventRow::cursor))
+        beginning: &str,
+        limit: NonZeroU32,
+    ) -> Result<Vec<EventRow>, StoreError> {
+        if EventId::new(beginning).is_none() {
+            return Ok(Vec::new());
+        }
+        let end = end_of(beginning);
+        let binds = [beginning.into(), (&*end).into(), limit.get().into()];
+        self.query(|sql| &sql.events_that_begin, &binds, EventRow::read)
+            .await
     }
 
     /// The events with these IDs whose payloads are kept and have at most `bytes_max` bytes.
@@ -241,7 +153,7 @@ impl Store {
     }
 }
 
-fn read_user(row: &DatabaseRow) -> Result<TableRow, Error> {
+pub(super) fn read_user(row: &DatabaseRow) -> Result<TableRow, Error> {
     TableRow::read(row, &users::TABLE)
 }
 
@@ -249,6 +161,6 @@ pub(super) fn first<T>(rows: Vec<T>) -> Option<T> {
     rows.into_iter().next()
 }
 
-fn texts(ids: &[EventId]) -> Bind<'_> {
+pub(super) fn texts(ids: &[EventId]) -> Bind<'_> {
     ids.iter().map(EventId::as_str).collect::<Vec<_>>().into()
 }

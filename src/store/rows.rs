@@ -12,6 +12,7 @@ use utoipa::openapi::{KnownFormat, Schema};
 use super::database_row::DatabaseRow;
 use super::event_status::Status;
 use super::filter::Cursor;
+use super::sort::Sort;
 use super::template::profile_columns;
 use super::time::Time;
 use crate::clerk::{EventId, Kind, Table, Value};
@@ -130,10 +131,14 @@ impl TableRow {
             .collect()
     }
 
-    pub(super) fn cursor(&self) -> Option<Cursor> {
-        Some(Cursor::User {
-            clerk_id: self.clerk_id.clone(),
-        })
+    pub(super) fn cursor(&self, sort: Sort) -> Option<Cursor> {
+        let id = self.clerk_id.clone();
+        if sort == Sort::NEWEST_USERS {
+            return Some(Cursor::User { clerk_id: id });
+        }
+        let value = sort.nullable_column().and_then(|column| self.text(column));
+        let value = value.map(str::to_owned);
+        Some(Cursor::Sorted { sort, value, id })
     }
 
     /// The JSON Schema of the rows of a table.
@@ -244,10 +249,19 @@ impl EventRow {
     }
 
     /// Returns `None` if the row's ID is no event ID, which no row of ours has.
-    pub(super) fn cursor(&self) -> Option<Cursor> {
-        Some(Cursor::Event {
-            received_at: self.received_at.0,
-            event_id: EventId::new(&self.event_id)?,
+    pub(super) fn cursor(&self, sort: Sort) -> Option<Cursor> {
+        let received_at = self.received_at.0;
+        if sort == Sort::NEWEST_EVENTS {
+            let event_id = EventId::new(&self.event_id)?;
+            return Some(Cursor::Event {
+                received_at,
+                event_id,
+            });
+        }
+        Some(Cursor::Sorted {
+            sort,
+            value: Some(received_at.ms().to_string()),
+            id: self.event_id.clone(),
         })
     }
 }

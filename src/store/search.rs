@@ -7,8 +7,8 @@ use super::sqlite::lowercase::fold;
 /// The beginnings to look for. A user who matches one of them is found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Search {
-    /// As it was typed: a whole Clerk ID, or the beginning of an address, a name of any kind or an
-    /// ID of the application.
+    /// As it was typed: the beginning of a Clerk ID, an address, a name of any kind or an ID of the
+    /// application.
     pub text: String,
     /// The beginning of a number as Clerk writes it, where the text can be one.
     pub phone: Option<String>,

@@ -1,6 +1,7 @@
 //! `Time`: a time as RFC 3339 in UTC, with milliseconds.
 
 use chrono::{DateTime, SecondsFormat};
+use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use utoipa::openapi::schema::{ObjectBuilder, SchemaFormat, Type};
 use utoipa::openapi::{KnownFormat, RefOr, Schema};
@@ -29,10 +30,10 @@ impl Serialize for Time {
 impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let time = DateTime::parse_from_rfc3339(&text).map_err(serde::de::Error::custom)?;
-        Timestamp::from_ms(time.timestamp_millis())
-            .map(Self)
-            .ok_or_else(|| serde::de::Error::custom("it is no time of an event"))
+        let time = DateTime::parse_from_rfc3339(&text).map_err(D::Error::custom)?;
+        let time = Timestamp::from_ms(time.timestamp_millis());
+        time.map(Self)
+            .ok_or_else(|| D::Error::custom("the time is not one of ours"))
     }
 }
 

@@ -8,10 +8,12 @@ use futures_util::FutureExt;
 use tokio::time::timeout;
 use tracing::error;
 
+use super::control::ControlView;
 use super::isolate::halve;
 use super::plan::{panicked, plan_batch, plan_failed};
 use super::report::Report;
 use super::retry::Outage;
+use super::return_reason::ReturnReason;
 use super::row_locks::RowLocks;
 use super::status::Status;
 use crate::backoff::Backoff;
@@ -30,30 +32,35 @@ pub struct Applier {
     pub hold_max: Duration,
     pub row_locks: RowLocks,
     pub outage: Outage,
+    pub control: ControlView,
     pub status: Status,
     pub shutdown: Shutdown,
 }
 
-/// Why a batch returns to the queue.
-#[derive(Clone, Copy)]
-pub enum ReturnReason {
-    /// The outage of the database is too long.
-    HeldTooLong,
-    /// The worker stops during an outage of the database.
-    Stopping,
-}
-
 impl Applier {
-    /// Waits until the store can be used. Returns false if the worker is to stop first.
-    pub async fn store_is_ready(&self) -> bool {
+    /// Waits until the store can be used and applying is not paused. Returns false if the worker is
+    /// to stop first.
+    pub async fn may_take_events(&self) -> bool {
         let mut retry = self.outage.retry();
-        while let Err(error) = self.store.usable().await {
-            self.status.waits(error.to_string());
-            if self.shutdown.or(retry.wait(&error)).await.is_none() {
+        loop {
+            while let Err(error) = self.store.usable().await {
+                self.status.waits(error.to_string());
+                if self.shutdown.or(retry.wait(&error)).await.is_none() {
+                    return false;
+                }
+            }
+            if self.shutdown.is_requested() {
+                return false;
+            }
+            if !self.control.is_paused().await {
+                return true;
+            }
+            // A person wants it so: no part is missing.
+            self.status.applies();
+            if self.shutdown.or(self.control.resumed()).await.is_none() {
                 return false;
             }
         }
-        !self.shutdown.is_requested()
     }
 
     /// Applies events that were taken at `since`, and records every one.
@@ -61,6 +68,7 @@ impl Applier {
     /// # Errors
     /// Fails if the batch must return to the queue; part of it may be applied.
     pub async fn apply(&self, events: &[SignedEvent], since: Instant) -> Result<(), ReturnReason> {
+        self.control.permit(events.len(), &self.shutdown).await?;
         let mut report = Report::start(events, self.source, self.queue.system(), since);
         let write = plan_batch(events, self.source, &self.omitted);
         let applied = self.apply_by_rows(write, &mut report).await;
@@ -131,6 +139,9 @@ impl Applier {
     ) -> Result<Result<(), EventFailure>, ReturnReason> {
         let mut retry = self.outage.retry();
         loop {
+            if self.control.is_paused().await {
+                return Err(ReturnReason::Paused);
+            }
             let (mut span, start) = (report.write(write, self.store.system()), Instant::now());
             let error = match self.store.apply(write).await {
                 Ok(outcomes) => {

@@ -10,15 +10,17 @@
 //!   long is not waited for.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::{sleep_until, timeout};
+use tokio::time::{sleep, sleep_until, timeout};
 use tracing::{info, warn};
 
-use super::apply::{Applier, ReturnReason};
+use super::apply::Applier;
+use super::return_reason::ReturnReason;
 use crate::backoff::Backoff;
 use crate::queue::{Batch, Consumer, ConsumerOptions, Source};
 use crate::shutdown::Shutdown;
@@ -31,6 +33,9 @@ const HOLD_WHILE_REFUSED: Duration = Duration::from_secs(25 * 60);
 /// How long to wait for a full batch while another is in flight: longer than the write of a full
 /// one takes. One that waits for a lock must not hold up the others.
 const FULL_WITHIN: Duration = Duration::from_millis(50);
+
+/// How often events that arrive while no batch can be taken are counted.
+const COUNT_EVERY: Duration = Duration::from_secs(1);
 
 /// How long nothing else is taken while a possible poison message is applied. What kills a process
 /// does it sooner.
@@ -46,6 +51,8 @@ pub struct Drain {
 /// The batches that are taken and not acknowledged.
 struct InFlight {
     consumer: Consumer,
+    /// Most events in a batch of this consumer.
+    batch_max: NonZeroUsize,
     applying: JoinSet<Applied>,
     /// Batches in the order in which they were taken. `None` while a batch is being applied.
     batches: BTreeMap<u64, Option<Batch>>,
@@ -109,28 +116,38 @@ impl Drain {
 
     async fn run(&self) {
         // No batch is taken while it could only be held.
-        while self.applier.store_is_ready().await {
+        while self.applier.may_take_events().await {
             let Applier {
                 queue,
                 source,
                 status,
                 ..
             } = &*self.applier;
-            let consumer = queue.consume(*source, self.options);
+            let batch_max = self.batch_max();
+            let options = ConsumerOptions {
+                batch_max,
+                ..self.options
+            };
+            let consumer = queue.consume(*source, options);
             status.applies();
-            match self.drain(consumer).await {
+            match self.drain(InFlight::new(consumer, batch_max)).await {
                 Some(ReturnReason::HeldTooLong) => {
                     warn!("the database is away: events wait in the queue");
                 }
+                Some(ReturnReason::Paused | ReturnReason::OtherRate) => {}
                 Some(ReturnReason::Stopping) | None => return,
             }
         }
     }
 
+    /// Most events in a batch: fewer under a rate limit.
+    fn batch_max(&self) -> NonZeroUsize {
+        self.applier.control.batch_max(self.options.batch_max)
+    }
+
     /// Takes batches until the worker stops and all of them are done, or some must return to the
     /// queue.
-    async fn drain(&self, consumer: Consumer) -> Option<ReturnReason> {
-        let mut in_flight = InFlight::new(consumer);
+    async fn drain(&self, mut in_flight: InFlight) -> Option<ReturnReason> {
         let (mut stopping, mut outage) = (false, self.applier.outage.met());
         loop {
             let applying = in_flight.applying.len();
@@ -158,10 +175,12 @@ impl Drain {
                 () = sleep_until(isolated_until.into()), if in_flight.isolated_until.is_some() => {
                     in_flight.isolated_until = None;
                 }
-                _ = self.applier.store_is_ready(), if can_pause && in_flight.is_paused => {
+                _ = self.applier.may_take_events(), if can_pause && in_flight.is_paused => {
                     outage.mark_unchanged();
                     in_flight.is_paused = false;
                 }
+                // What an outage keeps here is seen by operators.
+                () = sleep(COUNT_EVERY), if !has_capacity => in_flight.consumer.count_arrived(),
                 batch = next(&mut in_flight.consumer, applying), if has_capacity => match batch {
                     Some(batch) => self.start(&mut in_flight, batch).await,
                     None => {
@@ -185,6 +204,9 @@ impl Drain {
     /// that it counts against no other event if it kills the process.
     async fn start(&self, in_flight: &mut InFlight, batch: Batch) {
         let since = Instant::now();
+        if in_flight.batch_max != self.batch_max() {
+            return in_flight.returns(batch, since, ReturnReason::OtherRate);
+        }
         if batch.may_be_poison {
             self.finish_all(in_flight).await;
             if let Some(unapplied) = &mut in_flight.unapplied {
@@ -278,9 +300,10 @@ impl Drain {
 }
 
 impl InFlight {
-    fn new(consumer: Consumer) -> Self {
+    fn new(consumer: Consumer, batch_max: NonZeroUsize) -> Self {
         Self {
             consumer,
+            batch_max,
             applying: JoinSet::new(),
             batches: BTreeMap::new(),
             taken: 0,
@@ -300,13 +323,18 @@ impl InFlight {
             return;
         };
         self.batches.remove(&taken.number);
+        self.returns(taken.batch, taken.since, reason);
+    }
+
+    /// Adds a batch to those that return to the queue.
+    fn returns(&mut self, batch: Batch, since: Instant, reason: ReturnReason) {
         let unapplied = self.unapplied.get_or_insert(Unapplied {
             batches: Vec::new(),
-            since: taken.since,
+            since,
             reason,
         });
-        unapplied.since = unapplied.since.min(taken.since);
-        unapplied.batches.push(taken.batch);
+        unapplied.since = unapplied.since.min(since);
+        unapplied.batches.push(batch);
     }
 }
 

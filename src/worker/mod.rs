@@ -6,11 +6,13 @@
 
 mod apply;
 mod consume;
+mod control;
 mod isolate;
 pub mod plan;
 mod report;
 mod retention;
 mod retry;
+mod return_reason;
 mod row_locks;
 mod status;
 #[cfg(test)]
@@ -28,6 +30,7 @@ use crate::store::Store;
 use crate::tasks;
 use apply::Applier;
 use consume::Drain;
+use control::ControlView;
 use retry::Outage;
 use row_locks::RowLocks;
 pub use status::{Reason, Status};
@@ -53,10 +56,18 @@ pub struct Options {
 pub const HOLD_MAX: Duration = Duration::from_secs(10 * 60);
 
 /// Applies events until `shutdown`, then finishes what was already taken. Keeps `status` up to
-/// date.
-pub async fn run(queue: Queue, store: Store, options: Options, status: Status, shutdown: Shutdown) {
+/// date. `process_id` is that of this process in the table of processes.
+pub async fn run(
+    queue: Queue,
+    store: Store,
+    options: Options,
+    process_id: &str,
+    status: Status,
+    shutdown: Shutdown,
+) {
     let mut parts = JoinSet::new();
     let outage = Outage::default();
+    let control = ControlView::new(store.clone(), process_id.to_owned());
     let sources = [Source::Events]
         .iter()
         .chain(queue.secondary_sources())
@@ -75,6 +86,7 @@ pub async fn run(queue: Queue, store: Store, options: Options, status: Status, s
             hold_max: options.hold_max,
             row_locks: RowLocks::default(),
             outage: outage.clone(),
+            control: control.clone(),
             status,
             shutdown: shutdown.clone(),
         };
@@ -96,6 +108,7 @@ pub async fn run(queue: Queue, store: Store, options: Options, status: Status, s
                 store.clone(),
                 options.retention,
                 outage.clone(),
+                control.clone(),
                 shutdown.clone(),
             )
         },

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
+use super::control::ControlView;
 use super::retry::Outage;
 use crate::clerk::Timestamp;
 use crate::clock::now;
@@ -24,26 +25,32 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// on. They stay as long as rows of `events` if that is longer.
 const AUDIT_KEEP: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 
-/// Runs until `shutdown`. If `keep` is `None`, rows stay forever.
-pub async fn run(store: Store, keep: Option<Duration>, outage: Outage, shutdown: Shutdown) {
+/// Runs until `shutdown`; changes nothing during a pause. If `keep` is `None`, rows stay forever.
+pub async fn run(
+    store: Store,
+    keep: Option<Duration>,
+    outage: Outage,
+    control: ControlView,
+    shutdown: Shutdown,
+) {
     loop {
         let round = async {
             let older_than = keep.and_then(ago);
             let rows = match older_than {
-                Some(time) => in_chunks(&outage, || store.prune(time, CHUNK)).await,
+                Some(time) => in_chunks((&outage, &control), || store.prune(time, CHUNK)).await,
                 None => 0,
             };
             // Users who were deleted while ON_DELETE was `keep`: with `scrub` the delete event
             // itself erases its user.
             let (users, payloads) = match store.on_delete() {
                 OnDelete::Scrub => (
-                    in_chunks(&outage, || store.scrub(CHUNK)).await,
-                    in_chunks(&outage, || store.empty_payloads(CHUNK)).await,
+                    in_chunks((&outage, &control), || store.scrub(CHUNK)).await,
+                    in_chunks((&outage, &control), || store.empty_payloads(CHUNK)).await,
                 ),
                 OnDelete::Keep => (0, 0),
             };
             if let Some(time) = keep.and_then(|keep| ago(keep.max(AUDIT_KEEP))) {
-                prune_audit(&store, time).await;
+                prune_audit(&store, &control, time).await;
             }
             (rows, users, payloads)
         };
@@ -67,8 +74,9 @@ pub async fn run(store: Store, keep: Option<Duration>, outage: Outage, shutdown:
 
 /// Deletes old rows of `audit`. A role that may not do it works without: an hour later it is tried
 /// again.
-async fn prune_audit(store: &Store, older_than: Timestamp) {
+async fn prune_audit(store: &Store, control: &ControlView, older_than: Timestamp) {
     loop {
+        control.resumed().await;
         match store.prune_audit(older_than, CHUNK).await {
             Ok(0) => return,
             Ok(_) => tokio::time::sleep(PAUSE).await,
@@ -85,13 +93,15 @@ fn ago(age: Duration) -> Option<Timestamp> {
     Timestamp::from_ms(now().ms().saturating_sub(age_ms))
 }
 
-/// Calls `chunk` until it changes nothing more, through any outage. Returns the number of rows.
+/// Calls `chunk` until it changes nothing more, through any outage and pause. Returns the number of
+/// rows.
 async fn in_chunks<F: Future<Output = Result<u64, StoreError>>>(
-    outage: &Outage,
+    (outage, control): (&Outage, &ControlView),
     chunk: impl Fn() -> F,
 ) -> u64 {
     let (mut done, mut retry) = (0, outage.retry());
     loop {
+        control.resumed().await;
         let chunk = chunk().await;
         if matches!(chunk, Ok(1..)) {
             outage.ended();

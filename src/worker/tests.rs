@@ -73,6 +73,7 @@ impl Buggy {
             queue.clone(),
             store.clone(),
             options,
+            "a test",
             status.clone(),
             shutdown.clone(),
         ));

@@ -36,8 +36,9 @@ export async function fill(place) {
         from clerk.events
     )
     update clerk.events as e
-       set received_at = now() - (3540 - 3530 * case when e.status = 'failed' then 0.35 + 0.6 * s.x else power(s.n / ${bodies.length + 1}.0, 0.8) end)
-                                 * interval '1 second',
+       -- Whole milliseconds, as all times of events are.
+       set received_at = date_trunc('milliseconds', now() - (3540 - 3530 * case when e.status = 'failed' then 0.35 + 0.6 * s.x
+                                      else power(s.n / ${bodies.length + 1}.0, 0.8) end) * interval '1 second'),
            sent_at = now() - interval '1 hour'
       from spread as s where s.event_id = e.event_id`);
   await place.sql(`

@@ -71,7 +71,7 @@ describe("a busy service", () => {
       assert.equal(await row.locator("td.number").innerText(), String(number), code);
     }
     assert.equal(stats.failed.by_code.implausible_time, FAILED.implausible_time);
-    const sum = stats.recent.minutes.reduce((sum, minute) => sum + minute.applied + minute.stale + minute.failed + minute.discarded, 0);
+    const sum = stats.recent.buckets.reduce((sum, minute) => sum + minute.applied + minute.stale + minute.failed + minute.discarded, 0);
     assert.match(await page.locator("#rate-summary").innerText(), new RegExp(`^${sum}\\b`));
     assert.equal(await page.locator("#rate-heading + .legend, #charts svg").count() > 0, true);
     await leave(page);

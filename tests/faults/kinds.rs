@@ -1,6 +1,6 @@
 //! The kinds of faults: how each one starts, and how it stops.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::{Connection, Executor, PgConnection};
 
@@ -38,6 +38,8 @@ pub enum Kind {
     /// the server. Where the tests may not make a disk of their own (see `disk.rs`), only the error
     /// that it makes.
     DiskFull,
+    /// A person pauses the applying of events, and resumes.
+    Paused,
     /// The broker takes no publishes.
     MemoryAlarm,
     /// An operator closes every connection to the broker.
@@ -50,7 +52,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::ReceiverKilled,
         Self::WorkerKilled,
         Self::BothKilled,
@@ -69,6 +71,7 @@ impl Kind {
         Self::CutAfterCommit,
         Self::TableLocked,
         Self::DiskFull,
+        Self::Paused,
         Self::MemoryAlarm,
         Self::ConnectionsClosed,
         Self::QueueDeleted,
@@ -95,6 +98,7 @@ impl Kind {
             Self::CutAfterCommit => "cut between commit and answer",
             Self::TableLocked => "table locked",
             Self::DiskFull => "database's disk full",
+            Self::Paused => "paused",
             Self::MemoryAlarm => "broker's memory alarm",
             Self::ConnectionsClosed => "connections closed by the broker",
             Self::QueueDeleted => "queue deleted",
@@ -149,6 +153,8 @@ impl Kind {
                 "worker's wire",
                 "database's wire",
             ],
+            // A worker that is away does not show that it obeys, nor does one without a database.
+            Self::Paused => &["worker", "database", "database's wire"],
             Self::WorkerCutOff => &["worker's wire"],
             Self::DatabaseStopped | Self::DatabaseKilled | Self::TableLocked | Self::DiskFull => {
                 &["database"]
@@ -204,6 +210,7 @@ impl Kind {
             }
             Self::DiskFull if system.postgres.has_disk() => system.postgres.fill_disk(),
             Self::DiskFull => _ = system.postgres.connect().await.execute(FULL).await.unwrap(),
+            Self::Paused => _ = system.store().pause(None, "a test".into()).await.unwrap(),
             Self::QueueDeleted => system.delete_queue().await,
             Self::ExchangeDeleted => system.delete_exchange().await,
             Self::MemoryAlarm => {
@@ -219,6 +226,9 @@ impl Kind {
         }
     }
 }
+
+/// How long a worker may take to obey a pause, and to end the batches that are in flight.
+const OBEYED_WITHIN: Duration = Duration::from_secs(2);
 
 /// How many answers are cut, each on a connection that works.
 const CUTS: usize = 4;
@@ -289,6 +299,14 @@ impl Broken {
                     system.postgres.fill_log().await;
                 }
             }
+            // Receivers go on, and nothing is applied.
+            Kind::Paused => {
+                let since = Instant::now();
+                until("the worker obeys", async || since.elapsed() > OBEYED_WITHIN).await;
+                let applied = system.store().totals().await.unwrap().events;
+                flood.accepts(200).await;
+                assert_eq!(system.store().totals().await.unwrap().events, applied);
+            }
             Kind::ExchangeDeleted => flood.is_refused(1).await,
             Kind::QueueDeleted => system.queue_is_bound().await,
             _ => flood.is_answered(200).await,
@@ -315,6 +333,7 @@ impl Broken {
                 system.wires.worker_to_broker.restore();
             }
             Kind::TableLocked => self.lock.expect("it holds the lock").close().await.unwrap(),
+            Kind::Paused => _ = system.store().resume().await.unwrap(),
             Kind::DiskFull if system.postgres.has_disk() => system.postgres.make_room().await,
             Kind::DiskFull => {
                 system

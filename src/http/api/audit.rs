@@ -50,7 +50,8 @@ pub struct Audit {
 /// Who replayed, discarded, erased or paused, the newest first.
 ///
 /// A bulk action is one row, with its filter and the number of events. Rows stay for 400 days, or for
-/// `EVENT_RETENTION_DAYS` if that is longer; those of erasures stay for good.
+/// `EVENT_RETENTION_DAYS` if that is longer; those of erasures stay for good. `READ_TOKEN` sees the
+/// addresses too.
 #[utoipa::path(
     get, path = "/api/audit", tag = "audit", params(AuditQuery),
     responses((status = 200, description = "A page of the audit", body = Audit, links(

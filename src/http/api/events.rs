@@ -22,7 +22,7 @@ use crate::store::{EventRow, Status, WholeEvent};
 pub const BODY_MAX: usize = 64 * 1024;
 
 /// A body that may be too long.
-type Body = Result<Bytes, actix_web::Error>;
+pub type Body = Result<Bytes, actix_web::Error>;
 
 /// A page of events.
 #[derive(Serialize, ToSchema)]
@@ -34,9 +34,9 @@ pub struct Events {
     next: Option<String>,
 }
 
-/// Events, the newest first by time of receipt, without their payloads.
+/// Events by time of receipt, without their payloads.
 ///
-/// Every filter that is given must hold. Pages neither skip nor repeat an event while others come.
+/// The newest first, or in the order of `sort`. Every filter that is given must hold. Pages neither skip nor repeat an event while others come.
 #[utoipa::path(
     get, path = "/api/events", tag = "events", params(EventQuery),
     responses((status = 200, description = "A page of events", body = Events, links(
@@ -47,9 +47,9 @@ pub struct Events {
     )))
 )]
 pub async fn list_events(reader: Reader, request: HttpRequest) -> Result<Json<Events>, Problem> {
-    let (filter, page, fields) = filters::events_and_fields(request.query_string(), now())?;
+    let (filter, page, sort, fields) = filters::list_of_events(request.query_string(), now())?;
     let fields = fields.for_token(reader.sees_private)?;
-    let listing = reader.admin.store.events(&filter, &page).await?;
+    let listing = reader.admin.store.events_in(sort, &filter, &page).await?;
     Ok(Json(Events {
         data: fields.pick_all(&listing.rows),
         next: listing.next.map(|cursor| cursor.to_string()),
@@ -147,7 +147,7 @@ pub async fn discard_event(
 }
 
 fn for_set(request: &HttpRequest, body: Body) -> Result<BulkRequest, Problem> {
-    bulk_request::for_set(&read(request, body)?, now())
+    bulk_request::for_set(&read_body(request, body)?, now())
 }
 
 /// The request for one event, which must be there and be failed.
@@ -157,7 +157,7 @@ async fn for_event(
     body: Body,
     admin: &Admin,
 ) -> Result<BulkRequest, Problem> {
-    let body = read(request, body)?;
+    let body = read_body(request, body)?;
     let (id, event) = admin.event(id).await?;
     let request = bulk_request::for_event(id, &body)?;
     if event.status == Status::Failed {
@@ -168,7 +168,12 @@ async fn for_event(
     Err(Problem::new(Code::NotFailed, detail))
 }
 
-fn read(request: &HttpRequest, body: Body) -> Result<Bytes, Problem> {
+/// Reads a body whole.
+///
+/// # Errors
+///
+/// If it is too long, or there are query parameters.
+pub fn read_body(request: &HttpRequest, body: Body) -> Result<Bytes, Problem> {
     filters::none(request.query_string())?;
     body.map_err(|_| {
         Problem::new(

@@ -7,29 +7,29 @@ use std::slice;
 use actix_web::web::Query;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Number, Value, json};
+use serde_json::{Number, Value};
 use utoipa::IntoParams;
 use utoipa::openapi::path::ParameterIn;
-use utoipa::openapi::schema::Schema;
 
 use super::fields::{Fields, Rows};
 use super::invalid::{invalid, renamed, wrong};
+use super::sort;
 use crate::clerk::{ClerkId, EventId, Timestamp};
 use crate::http::problem::Problem;
-use crate::store::{Action, Cursor, EventFilter, Page, Status, UserFilter, read_time};
+use crate::store::{Cursor, EventFilter, Page, Sort, Status, UserFilter, read_time};
 
 /// Rows per page: most of them, and the default.
-const ROWS_MAX: u32 = 500;
-const ROWS: u32 = 50;
+pub(super) const ROWS_MAX: u32 = 500;
+pub(super) const ROWS: u32 = 50;
 
 /// The query of `GET /api/users`.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct UserQuery {
-    /// A whole Clerk ID, or the beginning of an e-mail address, phone number, username, external
-    /// ID, first or last name, or of first and last name. Case counts in external IDs alone. A + is
-    /// a plus; write a space as %20
+    /// The beginning of a Clerk ID, an e-mail address, phone number, username, external ID, first or
+    /// last name, or of first and last name. Case counts in IDs alone. A + is a plus; write a space
+    /// as %20
     q: Option<String>,
     /// The primary address; case does not count. A + is a plus
     email: Option<String>,
@@ -47,6 +47,9 @@ pub struct UserQuery {
     fields: Option<String>,
     /// Most rows of a page
     limit: Option<String>,
+    /// The order: by one of these columns, with a `-` the greatest first. Users without a value in
+    /// it come last. With `deleted=true` only by `clerk_id`; `q` has the usual order
+    sort: Option<String>,
     /// `next` of the page before
     cursor: Option<String>,
 }
@@ -74,6 +77,8 @@ pub struct EventQuery {
     fields: Option<String>,
     /// Most rows of a page
     limit: Option<String>,
+    /// The order: `received_at` for the oldest first
+    sort: Option<String>,
     /// `next` of the page before
     cursor: Option<String>,
 }
@@ -100,24 +105,26 @@ pub struct OneQuery {
     fields: Option<String>,
 }
 
-/// The filter and the page of `GET /api/events?…`.
+/// The filter and the page of `GET /api/events?…`, the newest events first.
 ///
 /// # Errors
 ///
 /// If a parameter is unknown or has a wrong value; names it, and what would be right.
 pub fn events(query: &str, now: Timestamp) -> Result<(EventFilter, Page), Problem> {
-    events_and_fields(query, now).map(|(filter, page, _)| (filter, page))
+    let (filter, page, sort, _) = list_of_events(query, now)?;
+    only(sort, Sort::NEWEST_EVENTS)?;
+    Ok((filter, page))
 }
 
-/// The same with the fields of the answer.
+/// The same in any order, with the fields of the answer.
 ///
 /// # Errors
 ///
 /// See [`events`].
-pub fn events_and_fields(
+pub fn list_of_events(
     query: &str,
     now: Timestamp,
-) -> Result<(EventFilter, Page, Fields), Problem> {
+) -> Result<(EventFilter, Page, Sort, Fields), Problem> {
     read(query, |query: EventQuery| {
         let status = query.status.map(|value| {
             Status::named(&value)
@@ -136,26 +143,40 @@ pub fn events_and_fields(
         if filter.error_code.is_some() {
             filter.status.get_or_insert(Status::Failed);
         }
-        let page = page(query.limit, query.cursor, is_of_event)?;
-        Ok((filter, page, Fields::read(Rows::Events, query.fields)?))
+        let is_of_list = |cursor: &Cursor| cursor.sort().is_of_events();
+        let page = page(query.limit, query.cursor, is_of_list)?;
+        let name = query.sort.as_deref();
+        let sort = sort::read(name, &page, &Sort::OF_EVENTS, Sort::NEWEST_EVENTS)?;
+        let fields = Fields::read(Rows::Events, query.fields)?;
+        Ok((filter, page, sort, fields))
     })
 }
 
-/// The filter and the page of `GET /api/users?…`.
+/// The filter and the page of `GET /api/users?…`, the newest users first.
 ///
 /// # Errors
 ///
 /// See [`events`].
 pub fn users(query: &str) -> Result<(UserFilter, Page), Problem> {
-    users_and_fields(query).map(|(filter, page, _)| (filter, page))
+    let (filter, page, sort, _) = list_of_users(query)?;
+    only(sort, Sort::NEWEST_USERS)?;
+    Ok((filter, page))
 }
 
-/// The same with the fields of the answer.
+/// For lists that have one order.
+fn only(sort: Sort, usual: Sort) -> Result<(), Problem> {
+    if sort == usual {
+        return Ok(());
+    }
+    Err(wrong("sort", "this list has the newest first"))
+}
+
+/// The same in any order, with the fields of the answer.
 ///
 /// # Errors
 ///
 /// See [`events`].
-pub fn users_and_fields(query: &str) -> Result<(UserFilter, Page, Fields), Problem> {
+pub fn list_of_users(query: &str) -> Result<(UserFilter, Page, Sort, Fields), Problem> {
     read(query, |query: UserQuery| {
         let filter = UserFilter {
             email: query.email,
@@ -171,9 +192,13 @@ pub fn users_and_fields(query: &str) -> Result<(UserFilter, Page, Fields), Probl
                 Some(_) => return Err(wrong("deleted", "give true, false or any")),
             },
         };
-        let is_of_user = |cursor: &Cursor| matches!(cursor, Cursor::User { .. });
-        let page = page(query.limit, query.cursor, is_of_user)?;
-        Ok((filter, page, Fields::read(Rows::Users, query.fields)?))
+        let is_of_list = |cursor: &Cursor| !cursor.sort().is_of_events();
+        let page = page(query.limit, query.cursor, is_of_list)?;
+        let name = query.sort.as_deref();
+        let sort = sort::read(name, &page, &Sort::OF_USERS, Sort::NEWEST_USERS)?;
+        sort::check(sort, &filter)?;
+        let fields = Fields::read(Rows::Users, query.fields)?;
+        Ok((filter, page, sort, fields))
     })
 }
 
@@ -365,44 +390,6 @@ pub(super) fn read_cursor(
     value.map(read).transpose()
 }
 
-/// A schema as utoipa has it, from JSON.
-pub(super) fn schema(json: Value) -> Schema {
-    serde_json::from_value(json).expect("each schema here is valid")
-}
-
-/// The schema of a parameter, in JSON.
-pub(super) fn parameter_schema(path: &str, name: &str) -> Value {
-    let pattern = |pattern: &str| json!({"type": "string", "pattern": pattern});
-    match name {
-        "action" => json!({"type": "string", "enum": Action::ALL}),
-        "status" => json!({"type": "string", "enum": Status::ALL}),
-        "deleted" => {
-            json!({"type": "string", "enum": ["true", "false", "any"], "default": "any"})
-        }
-        "limit" => {
-            json!({"type": "integer", "minimum": 1, "maximum": ROWS_MAX, "default": ROWS})
-        }
-        "fields" => {
-            let names = Rows::of_path(path)
-                .map(Rows::names)
-                .unwrap_or_default()
-                .join("|");
-            pattern(&format!("^({names})(,({names}))*$"))
-        }
-        "ids" if path == "/api/users" => pattern(r"^[^,\u0000]{1,255}(,[^,\u0000]{1,255}){0,99}$"),
-        "ids" => pattern("^[A-Za-z0-9_-]{1,255}(,[A-Za-z0-9_-]{1,255}){0,99}$"),
-        "cursor" if path == "/api/users" => pattern(r"^u\.[^\u0000]{1,255}$"),
-        "cursor" if path == "/api/audit" => pattern("^a\\.[0-9a-f]{20}$"),
-        "cursor" => pattern(r"^e\.[1-9][0-9]{0,13}\.[A-Za-z0-9_-]{1,255}$"),
-        "since" | "until" => json!({"anyOf": [
-            pattern("^[0-9]{1,5}[smhd]$"),
-            {"type": "string", "format": "date"},
-            {"type": "string", "format": "date-time"},
-        ]}),
-        _ => pattern(r"^[^\u0000]*$"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -479,6 +466,8 @@ mod tests {
             ("limit=501", "limit"),
             ("limit=0", "limit"),
             ("cursor=u.user_1", "cursor"),
+            ("sort=occurred_at", "received_at, -received_at"),
+            ("sort=received_at", "newest first"),
             ("statsu=failed", "status"),
             ("clerk_id=a%00b", "clerk_id"),
         ] {

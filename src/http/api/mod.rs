@@ -7,12 +7,15 @@
 pub(super) mod audit;
 mod auth;
 mod bulk_request;
+pub(super) mod control;
 mod entity_tag;
 pub(super) mod events;
 mod fields;
 mod filters;
 mod invalid;
 pub(super) mod openapi;
+mod parameters;
+mod sort;
 pub(super) mod stats;
 pub(super) mod users;
 

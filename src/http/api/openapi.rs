@@ -10,8 +10,8 @@ use utoipa::openapi::security::{SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{RefOr, Required, Response, Schema};
 use utoipa::{Modify, OpenApi};
 
-use super::filters::{parameter_schema, schema};
-use super::{audit, events, stats, users};
+use super::parameters::{parameter_schema, schema};
+use super::{audit, control, events, stats, users};
 use crate::http::problem::{Code, Document};
 use crate::http::{health, metrics, webhook};
 
@@ -38,6 +38,11 @@ use crate::http::{health, metrics, webhook};
         events::discard_event,
         audit::list_audit,
         stats::stats,
+        control::show_control,
+        control::pause,
+        control::resume,
+        control::set_rate_limit,
+        control::list_processes,
         openapi,
     ),
     components(schemas(Document)),
@@ -47,6 +52,7 @@ use crate::http::{health, metrics, webhook};
         (name = "events", description = "Events, their replay and discard"),
         (name = "audit", description = "Who acted"),
         (name = "stats", description = "Is it working?"),
+        (name = "control", description = "Pause, resume, rate limit, processes"),
         (name = "webhook", description = "Where Clerk delivers"),
         (name = "health", description = "For orchestrators"),
     )
@@ -154,7 +160,7 @@ fn complete(operation: &mut Operation, path: &str, tokens: &[&str]) {
     let tags = operation.tags.iter().flatten();
     let needs_token = tags
         .into_iter()
-        .any(|tag| ["users", "events", "audit", "stats"].contains(&tag.as_str()));
+        .any(|tag| ["users", "events", "audit", "stats", "control"].contains(&tag.as_str()));
     let mut has_query = false;
     for parameter in operation.parameters.iter_mut().flatten() {
         if let RefOr::T(parameter) = parameter
@@ -174,9 +180,9 @@ fn complete(operation: &mut Operation, path: &str, tokens: &[&str]) {
     if needs_token {
         let requirement = |token: &&str| SecurityRequirement::new(*token, [""; 0]);
         operation.security = Some(tokens.iter().map(requirement).collect());
-        // The body for one event may be missing; for a set it selects the events.
+        // The body for one event and that of a pause may be missing.
         if let Some(RefOr::T(body)) = &mut operation.request_body {
-            body.required = Some(if has_id {
+            body.required = Some(if has_id || path == "/api/pause" {
                 Required::False
             } else {
                 Required::True

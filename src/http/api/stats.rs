@@ -1,16 +1,21 @@
 //! `/api/stats`: whether the service works, in numbers.
 
+use actix_web::HttpRequest;
 use actix_web::web::Json;
-use serde::Serialize;
-use utoipa::ToSchema;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::auth::Reader;
+use super::filters;
+use super::invalid::wrong;
 use crate::clock::now;
 use crate::http::admin::Admin;
 use crate::http::cache::{Answer, Reason};
+use crate::http::deliveries::Refused;
 use crate::http::problem::{Code, Problem};
 use crate::http::service_status::{CURRENT, Waiting};
-use crate::store::{Failed, Recent, Time, Totals};
+use crate::http::webhook::receive::Webhooks;
+use crate::store::{Failed, Range, Recent, Time, Totals};
 
 /// The state of the service in numbers.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -23,9 +28,11 @@ pub struct Stats {
     pub failed: Failed,
     /// Everything, counted a while ago. Null while it is counted for the first time.
     pub totals: Option<AsOf<Totals>>,
-    /// The last hour minute by minute, counted a while ago. Null while it is counted for the first
+    /// What was received in the range, counted a while ago. Null while it is counted for the first
     /// time.
     pub recent: Option<AsOf<Recent>>,
+    /// The deliveries that this process refused; null if it takes none.
+    pub refused: Option<Refused>,
 }
 
 /// A count, and when it was true.
@@ -45,19 +52,40 @@ impl<T> From<Answer<T>> for AsOf<T> {
     }
 }
 
+/// The query of `GET /api/stats`.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct StatsQuery {
+    /// How far back `recent` goes: in buckets of a minute, 30 minutes, 3 hours or 12 hours
+    range: Option<String>,
+}
+
+/// The range of a query.
+///
+/// # Errors
+///
+/// If it is none of the four.
+pub fn range(name: Option<&str>) -> Result<Range, Problem> {
+    let range = name.map_or(Some(Range::default()), Range::named);
+    range.ok_or_else(|| wrong("range", "give 1h, 24h, 7d or 30d"))
+}
+
 /// The numbers of `GET /api/stats`.
 ///
 /// # Errors
 ///
 /// If the database does not answer.
-pub async fn read(admin: &Admin) -> Result<Stats, Problem> {
-    let (queue, last_received_at, counts) = tokio::join!(
+pub async fn read(admin: &Admin, range: Range, receives: bool) -> Result<Stats, Problem> {
+    let (queue, last_received_at, counts, recent) = tokio::join!(
         admin.status.waiting(CURRENT),
         admin.store.last_received_at(),
         admin.status.counts(&admin.store),
+        admin.status.recent(&admin.store, range),
     );
     let unavailable = |reason: Reason| Problem::new(Code::DatabaseUnavailable, reason.to_string());
-    let (failed, recent, totals) = counts.map_err(unavailable)?;
+    let (failed, totals) = counts.map_err(unavailable)?;
+    let recent = recent.map_err(unavailable)?;
     Ok(Stats {
         as_of: Time(now()),
         queue,
@@ -67,18 +95,29 @@ pub async fn read(admin: &Admin) -> Result<Stats, Problem> {
             .value,
         recent: recent.map(AsOf::from),
         totals: totals.map(AsOf::from),
+        refused: receives.then(|| admin.status.deliveries().refused()),
     })
 }
 
-/// The state of the service in numbers: what waits, what failed, the last hour, and how much there
-/// is of everything.
+/// The state of the service in numbers: what waits, what failed, what was received lately, and how
+/// much there is of everything.
 ///
 /// Counts are kept for a while, `as_of` says since when, so that this may be asked every second
 /// whatever the size of the tables.
 #[utoipa::path(
-    get, path = "/api/stats", tag = "stats",
+    get, path = "/api/stats", tag = "stats", params(StatsQuery),
     responses((status = 200, description = "The numbers", body = Stats))
 )]
-pub async fn stats(reader: Reader) -> Result<Json<Stats>, Problem> {
-    Ok(Json(read(&reader.admin).await?))
+pub async fn stats(reader: Reader, request: HttpRequest) -> Result<Json<Stats>, Problem> {
+    let asked = |query: StatsQuery| range(query.range.as_deref());
+    let range = filters::read(request.query_string(), asked)?;
+    let receives = takes_webhooks(&request);
+    Ok(Json(read(&reader.admin, range, receives).await?))
+}
+
+/// Whether this process takes webhooks.
+pub fn takes_webhooks(request: &HttpRequest) -> bool {
+    request
+        .app_data::<actix_web::web::Data<Webhooks>>()
+        .is_some()
 }

@@ -45,9 +45,9 @@ pub struct History {
     pub next: Option<String>,
 }
 
-/// Users, the newest Clerk ID first.
+/// Users, by their Clerk IDs or another column.
 ///
-/// Every filter that is given must hold. Pages neither skip nor repeat a user while rows come.
+/// The newest ID first, or in the order of `sort`. Every filter that is given must hold. Pages neither skip nor repeat a user while rows come.
 #[utoipa::path(
     get, path = "/api/users", tag = "users", params(UserQuery),
     responses((status = 200, description = "A page of users", body = Users, links(
@@ -57,14 +57,11 @@ pub struct History {
     )))
 )]
 pub async fn list_users(reader: Reader, request: HttpRequest) -> Result<Json<Users>, Problem> {
-    let (filter, page, fields) = filters::users_and_fields(request.query_string())?;
+    let (filter, page, sort, fields) = filters::list_of_users(request.query_string())?;
     let fields = fields.for_token(reader.sees_private)?;
     let store = &reader.admin.store;
-    let listing = if fields.has("data") {
-        store.users(&filter, &page).await?
-    } else {
-        store.users_without_data(&filter, &page).await?
-    };
+    let with_data = fields.has("data");
+    let listing = store.users_in(sort, &filter, &page, with_data).await?;
     Ok(Json(Users {
         data: fields.pick_all(&listing.rows),
         next: listing.next.map(|cursor| cursor.to_string()),

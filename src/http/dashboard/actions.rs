@@ -9,7 +9,8 @@ use serde::Deserialize;
 
 use super::auth::Posted;
 use super::page::{DashboardError, Frame, page, redirect};
-use super::page_query::PageQuery;
+use super::page_query::{IDS, PageQuery};
+use super::replay_run::list_query;
 use super::session::Session;
 use super::view_models::EventLine;
 use crate::clerk::Timestamp;
@@ -71,6 +72,10 @@ impl Action {
 /// reads each of them.
 const EVENTS_MAX: u64 = 1000;
 
+/// The field that says which list the events are of: its query string; after a question mark in a
+/// form of selected events.
+const FROM: &str = "from";
+
 /// Events that a preview shows.
 const SAMPLE: NonZeroU32 = NonZeroU32::new(10).expect("10 is not 0");
 
@@ -99,6 +104,8 @@ struct PreviewPage {
     /// Whether it cannot be undone.
     is_final: bool,
     back: String,
+    /// The filter of the list that it was asked from, for the way back afterwards.
+    from: String,
     how_many: String,
     count: u64,
     /// The filter, for people.
@@ -120,7 +127,17 @@ pub async fn preview(
 ) -> Result<HttpResponse, DashboardError> {
     let (action, now) = (action.into_inner(), now());
     let [verb, name, _] = action.words();
-    let asked = PageQuery::read(request.query_string())?.without(&["status"]);
+    let asked = PageQuery::read(request.query_string())?;
+    let from = match asked.get(FROM) {
+        "" => asked.encoded(),
+        from => from.to_owned(),
+    };
+    let list = list_query(&from)?;
+    let asked = asked.without(&["status", FROM]);
+    // A form of selected events: without IDs it would be about all events.
+    if from.starts_with('?') && asked.get(IDS).is_empty() {
+        return Ok(redirect(&list.with("done", "none").on("/events")));
+    }
     // An age becomes a time, and events that fail from now on are left out: the form means the
     // events that are shown here.
     let (filter, query) = fixed(&asked, now)?;
@@ -141,11 +158,17 @@ pub async fn preview(
         }
     };
     Ok(page(&PreviewPage {
-        frame: Frame::of(&session, "events", verb, false),
+        frame: Frame::of(
+            &session,
+            "events",
+            format!("{verb} {}? · Events", format::count(count, "event")),
+            false,
+        ),
         verb,
         path: format!("/events/{name}"),
         is_final: action == Action::Discard,
-        back: asked.with("status", "failed").on("/events"),
+        back: list.on("/events"),
+        from,
         how_many: format::count(count, "event"),
         count,
         filter: filter_for_people(&query),
@@ -172,7 +195,10 @@ fn matching(filter: EventFilter) -> Selection {
 /// The filter with its times as points in time, and the same as fields.
 fn fixed(query: &PageQuery, now: Timestamp) -> Result<(EventFilter, PageQuery), DashboardError> {
     let (mut filter, _) = query.events(now)?;
-    filter.until.get_or_insert(now);
+    // Selected events are these, whenever they came.
+    if filter.ids.is_none() {
+        filter.until.get_or_insert(now);
+    }
     let time = |time: Option<Timestamp>| time.map_or(String::new(), |time| Time(time).to_string());
     let query = query
         .with("since", &time(filter.since))
@@ -197,8 +223,15 @@ fn filter_for_people(query: &PageQuery) -> Vec<(&'static str, String)> {
         };
         (name, value)
     });
+    let ids = query
+        .get(IDS)
+        .split(',')
+        .filter(|id| !id.is_empty())
+        .count();
+    let selected = (ids > 0).then(|| ("Selected", format::count(ids as u64, "event")));
     [("Outcome", "failed".to_owned())]
         .into_iter()
+        .chain(selected)
         .chain(fields)
         .collect()
 }
@@ -245,16 +278,33 @@ pub async fn run(
     action: Path<Action>,
     admin: Data<Admin>,
 ) -> Result<HttpResponse, DashboardError> {
-    let (filter, _) = PageQuery::of(form.fields()).events(now())?;
-    if filter.until.is_none() {
+    let fields = PageQuery::of(form.fields());
+    let from = fields.get(FROM).to_owned();
+    let (filter, _) = fields.without(&[FROM]).events(now())?;
+    if filter.until.is_none() && filter.ids.is_none() {
         return Err(DashboardError::invalid(
             "the form has no end in time: start from the list of failed events",
         ));
     }
     let selection = matching(filter);
+    if *action == Action::Replay {
+        let expected = replay::preview_discard(&admin.store, &selection)
+            .await?
+            .discarded;
+        let runs = &admin.replay_runs;
+        let run = runs.start(
+            &admin.store,
+            &admin.queue,
+            selection,
+            form.actor(),
+            expected,
+            from,
+        );
+        return Ok(redirect(&format!("/replays/{}", run.id)));
+    }
     let count = action.run(&admin, &selection, form.actor()).await?;
-    Ok(redirect(&format!(
-        "/events?status=failed&done={}&number={count}",
-        action.done()
-    )))
+    let list = list_query(&from)?.with("done", action.done());
+    Ok(redirect(
+        &list.with("number", &count.to_string()).on("/events"),
+    ))
 }

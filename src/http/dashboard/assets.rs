@@ -30,13 +30,26 @@ static ASSETS: LazyLock<[Asset; 3]> = LazyLock::new(|| {
         asset(
             "app.css",
             "text/css; charset=utf-8",
-            concat!(include_str!("assets/css/base.css")).as_bytes(),
+            concat!(
+                include_str!("assets/css/base.css"),
+                include_str!("assets/css/control.css"),
+                include_str!("assets/css/overview.css"),
+                include_str!("assets/css/lists.css"),
+                include_str!("assets/css/links.css"),
+                include_str!("assets/css/json.css"),
+                include_str!("assets/css/diff.css"),
+            )
+            .as_bytes(),
         ),
         asset(
             "app.js",
             "text/javascript; charset=utf-8",
             concat!(
                 include_str!("assets/js/keys.js"),
+                include_str!("assets/js/zone.js"),
+                include_str!("assets/js/chart.js"),
+                include_str!("assets/js/lists.js"),
+                include_str!("assets/js/copy.js"),
                 include_str!("assets/js/renew.js"),
             )
             .as_bytes(),

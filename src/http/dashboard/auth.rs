@@ -1,7 +1,6 @@
 //! The extractors `Session` and `Posted`: a handler that takes one is only called with a valid
 //! session or form token.
 
-use std::future::{Ready, ready};
 use std::sync::Arc;
 
 use actix_web::dev::Payload;
@@ -15,6 +14,7 @@ use super::session::{self, Session};
 use crate::clock::now;
 use crate::http::actor::actor;
 use crate::http::admin::{Admin, AdminToken};
+use crate::http::service_status::CURRENT;
 use crate::store::{Actor, Credential};
 
 /// The form field that holds the session's form token.
@@ -51,10 +51,19 @@ pub fn is_https(request: &HttpRequest) -> bool {
 /// A visitor who is logged in.
 impl FromRequest for Session {
     type Error = DashboardError;
-    type Future = Ready<Result<Self, DashboardError>>;
+    type Future = LocalBoxFuture<'static, Result<Self, DashboardError>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(authenticate(request))
+        let session = authenticate(request);
+        let status = admin(request).status.clone();
+        Box::pin(async move {
+            let session = session?;
+            let control = status.control(CURRENT).await;
+            Ok(Self {
+                paused: control.and_then(|control| control.paused),
+                ..session
+            })
+        })
     }
 }
 

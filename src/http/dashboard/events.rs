@@ -1,8 +1,7 @@
-//! `/events`: the record of every event; and one event with everything that is known of it.
+//! `/events/{id}`: one event with everything that is known of it.
 
 use std::num::NonZeroU32;
 
-use actix_web::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
 use actix_web::web::{Data, Path, Query};
 use actix_web::{HttpRequest, HttpResponse};
 use askama::Template;
@@ -10,11 +9,11 @@ use askama::Template;
 use super::actions::Action;
 use super::audit::Acts;
 use super::auth::Posted;
-use super::page::{DashboardError, Frame, guarded, page, redirect};
-use super::page_query::PageQuery;
-use super::payload::{self, Payload};
+use super::change::Change;
+use super::page::{DashboardError, Frame, page, redirect, saved};
+use super::payload::{self, Order, Payload};
 use super::session::Session;
-use super::view_models::{EventLine, Help, Pages, When};
+use super::view_models::{EventLine, Help, When};
 use crate::clerk::{EventId, Timestamp, api_object, error_code};
 use crate::clock::now;
 use crate::http::admin::Admin;
@@ -22,64 +21,6 @@ use crate::http::problem::{Code, Problem};
 use crate::replay::Selection;
 use crate::store::{EventFilter, EventRow, Status, Store, StoreError};
 use crate::{format, replay};
-
-#[derive(Template)]
-#[template(path = "events.html")]
-struct EventsPage {
-    frame: Frame,
-    query: PageQuery,
-    statuses: [&'static str; 4],
-    /// Types that the filter offers; another one can be typed into the address.
-    types: [&'static str; 3],
-    events: Vec<EventLine>,
-    notice: Option<String>,
-    /// The filter as a query string for the bulk actions, if the events are failed ones.
-    bulk_query: Option<String>,
-    pages: Pages,
-}
-
-/// `GET /events`
-pub async fn list(
-    session: Session,
-    request: HttpRequest,
-    admin: Data<Admin>,
-) -> Result<HttpResponse, DashboardError> {
-    let now = now();
-    let query = PageQuery::read(request.query_string())?;
-    let notice = notice(&query);
-    let mut query = query.without(&["done", "number"]);
-    let (filter, page_of_list) = query.events(now)?;
-    // A code alone means failed events; the form says so.
-    if let Some(status) = filter.status {
-        query = query.with("status", status.as_str());
-    }
-    let listing = admin.store.events(&filter, &page_of_list).await?;
-    let can_act = filter.status == Some(Status::Failed) && !listing.rows.is_empty();
-    let set = query.without(&["cursor", "status", "limit"]);
-    let pages = Pages::of(&page_of_list, listing.next, &query, "/events");
-    Ok(page(&EventsPage {
-        frame: Frame::of(&session, "events", "Events", !pages.is_later),
-        statuses: Status::ALL.map(Status::as_str),
-        types: ["user.created", "user.updated", "user.deleted"],
-        events: EventLine::all(&listing.rows, now),
-        notice,
-        bulk_query: can_act.then(|| set.encoded()),
-        pages,
-        query,
-    }))
-}
-
-/// What a bulk action has done a moment ago, as its redirect says.
-fn notice(query: &PageQuery) -> Option<String> {
-    let count = format::count(query.get("number").parse().ok()?, "event");
-    match query.get("done") {
-        "replayed" => Some(format!(
-            "{count} published to the queue again. Those that are applied now leave this list by themselves."
-        )),
-        "discarded" => Some(format!("{count} discarded.")),
-        _ => None,
-    }
-}
 
 /// Other events of the same user, beside an event.
 const OTHERS: NonZeroU32 = NonZeroU32::new(8).expect("8 is not 0");
@@ -99,24 +40,38 @@ struct EventPage {
     error_help: Option<Help>,
     can_act: bool,
     /// What a replay would do.
-    preview: Option<String>,
+    preview: Option<Preview>,
     payload: Option<Payload>,
+    change: Option<Change>,
     moments: Vec<Moment>,
     acts: Acts,
     deliveries: String,
     attempts: String,
     superseded_by: Option<String>,
     others: Vec<EventLine>,
+    /// The failed events that were received just after this one, and just before it.
+    newer_failed: Option<String>,
+    older_failed: Option<String>,
     /// The address of this server, as the browser knows it.
     base: String,
 }
 
-/// What was done with an event a moment ago, in its page's address.
+impl EventPage {
+    /// Whether a replay is certain to fail.
+    fn fails(&self) -> bool {
+        self.preview.as_ref().is_some_and(|preview| preview.fails)
+    }
+}
+
+/// What the address of an event's page says: what was done with it a moment ago, and how its payload
+/// is shown.
 #[derive(serde::Deserialize)]
-pub struct LastAction {
+pub struct Asked {
     done: Option<String>,
     /// The attempts before.
     attempts: Option<i64>,
+    /// `sorted` if the names of the payload are to be sorted.
+    names: Option<String>,
 }
 
 /// `GET /events/{id}`
@@ -124,25 +79,30 @@ pub async fn show(
     session: Session,
     request: HttpRequest,
     id: Path<String>,
-    last_action: Query<LastAction>,
+    asked: Query<Asked>,
     admin: Data<Admin>,
 ) -> Result<HttpResponse, DashboardError> {
     let now = now();
     let whole = admin.whole_event(&id).await?;
     let (acts, event) = (Acts::of(&whole, now), whole.event);
     let can_act = event.status == Status::Failed;
+    let (newer_failed, older_failed) = admin.store.failed_beside(&event).await?;
     let code = event.error_code.as_deref();
     let connection = request.connection_info().clone();
     Ok(page(&EventPage {
-        frame: Frame::of(&session, "events", event.event_type.as_str(), true),
-        notice: notice_of_one(&event, &last_action),
+        frame: Frame::of(&session, "events", title(&event), true),
+        notice: notice_of_one(&event, &asked),
         error_help: code.map(Help::of),
         can_act,
         preview: match (code, EventId::new(&event.event_id)) {
             (Some(code), Some(id)) if can_act => Some(preview(&admin.store, id, code).await?),
             _ => None,
         },
-        payload: event.payload.as_deref().map(payload::show),
+        payload: event
+            .payload
+            .as_deref()
+            .map(|body| shown_payload(body, &event.event_id, &asked, now)),
+        change: Change::of(&admin.store, &event, now).await?,
         moments: moments(&event, now),
         acts,
         deliveries: format::number(event.deliveries.unsigned_abs()),
@@ -152,6 +112,8 @@ pub async fn show(
             .clone()
             .filter(|by| *by != event.event_id && !api_object::is_reading(by)),
         others: others(&admin, &event, now).await?,
+        newer_failed,
+        older_failed,
         base: format!("{}://{}", connection.scheme(), connection.host()),
         error_text: event
             .error
@@ -159,6 +121,31 @@ pub async fn show(
             .unwrap_or_else(|| "No reason was kept.".into()),
         event: EventLine::of(&event, now),
     }))
+}
+
+/// What the tab of an event says: its ID, what it came to, its type.
+fn title(event: &EventRow) -> String {
+    let status = event.status.as_str();
+    format!(
+        "{} {status} · {} · Events",
+        event.event_id, event.event_type
+    )
+}
+
+fn shown_payload(body: &[u8], id: &str, asked: &Asked, now: Timestamp) -> Payload {
+    let is_sorted = asked.names.as_deref() == Some("sorted");
+    let query = if is_sorted { "" } else { "?names=sorted" };
+    let order = Order {
+        is_sorted,
+        other: format!("/events/{id}{query}#payload"),
+    };
+    payload::show(
+        "Payload",
+        body,
+        format!("/events/{id}/payload"),
+        &order,
+        now,
+    )
 }
 
 async fn others(
@@ -178,7 +165,7 @@ async fn others(
     Ok(EventLine::all(&rows, now))
 }
 
-fn notice_of_one(event: &EventRow, last: &LastAction) -> Option<(&'static str, &'static str)> {
+fn notice_of_one(event: &EventRow, last: &Asked) -> Option<(&'static str, &'static str)> {
     let was_tried = last.attempts.is_some_and(|before| event.attempts > before);
     Some(match (last.done.as_deref()?, event.status) {
         ("replayed", Status::Applied) => ("good", "Replayed, and applied."),
@@ -203,12 +190,18 @@ fn notice_of_one(event: &EventRow, last: &LastAction) -> Option<(&'static str, &
     })
 }
 
-/// What a replay would do, in words.
-async fn preview(store: &Store, id: EventId, error_code: &str) -> Result<String, StoreError> {
+/// What a replay would do now.
+struct Preview {
+    text: String,
+    /// Whether it is certain to fail again.
+    fails: bool,
+}
+
+async fn preview(store: &Store, id: EventId, error_code: &str) -> Result<Preview, StoreError> {
     let preview = replay::preview(store, &Selection::Ids(vec![id])).await?;
     let would = preview.would.unwrap_or_default();
     let code = would.fail.keys().next();
-    Ok(match (would.apply, would.be_stale, code) {
+    let text = match (would.apply, would.be_stale, code) {
         (1.., _, _) => "it would be applied.".into(),
         (_, 1.., _) => "it would change nothing, since a newer version is there.".into(),
         (_, _, Some(code)) if code == error_code => {
@@ -219,7 +212,9 @@ async fn preview(store: &Store, id: EventId, error_code: &str) -> Result<String,
             format!("it would fail again, with {code}. {meaning}")
         }
         _ => "it is not failed any more.".into(),
-    })
+    };
+    let fails = code.is_some();
+    Ok(Preview { text, fails })
 }
 
 /// The known times of an event, in the order in which they should be.
@@ -272,8 +267,7 @@ pub async fn act(
     Ok(redirect(&format!("{address}?done={done}{attempts}")))
 }
 
-/// `GET /events/{id}/payload`: the body as it came. Whatever it contains, a browser saves it and
-/// does not open it.
+/// `GET /events/{id}/payload`: the body as it came.
 pub async fn payload(
     _: Session,
     id: Path<String>,
@@ -282,10 +276,5 @@ pub async fn payload(
     let (id, event) = admin.event(&id).await?;
     let missing = || Problem::new(Code::NotFound, "the payload of this event is not kept");
     let body = event.payload.ok_or_else(missing)?;
-    let disposition = format!("attachment; filename=\"{id}.json\"");
-    Ok(guarded(HttpResponse::Ok())
-        .insert_header((CACHE_CONTROL, "no-store"))
-        .insert_header((CONTENT_TYPE, "application/octet-stream"))
-        .insert_header((CONTENT_DISPOSITION, disposition))
-        .body(body))
+    Ok(saved(id.as_str(), body))
 }

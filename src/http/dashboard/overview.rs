@@ -1,4 +1,5 @@
-//! `/`: whether the service works, which events failed, and the latest ones.
+//! `/`: whether the service works, which events failed and which deliveries were refused, and the
+//! latest events.
 
 use std::cmp::Reverse;
 use std::num::NonZeroU32;
@@ -10,18 +11,20 @@ use askama::Template;
 use super::chart::{self, Chart};
 use super::encode::encode;
 use super::page::{DashboardError, Frame, page};
+use super::page_query::PageQuery;
+use super::refused::RefusedCard;
 use super::session::Session;
-use super::status::{Headline, Snapshot, Tile};
-use super::view_models::{EventLine, Help, When, of_ms};
+use super::tiles::{Process, Tile, tiles, waiting};
+use super::view_models::{EventLine, Help, When};
 use crate::clerk::Timestamp;
 use crate::clock::now;
 use crate::format;
 use crate::http::admin::Admin;
-use crate::http::api::stats::{self, Stats};
+use crate::http::api::stats::{self, AsOf, Stats};
 use crate::http::cache::Reason;
-use crate::http::service_status::CURRENT;
-use crate::http::webhook::receive::Webhooks;
-use crate::store::{EventFilter, EventRow, Minute, Recent, Store, Time, Totals};
+use crate::http::service_status::{CURRENT, ServiceStatus};
+use crate::http::snapshot::{Headline, Snapshot};
+use crate::store::{EventFilter, EventRow, Range, Recent, Store, Totals};
 
 /// Events that are shown as the latest.
 const LATEST: NonZeroU32 = NonZeroU32::new(8).expect("8 is not 0");
@@ -32,13 +35,17 @@ struct OverviewPage {
     frame: Frame,
     headline: Headline,
     tiles: Vec<Tile>,
+    /// `None` if no delivery was refused here.
+    refused: Option<RefusedCard>,
     /// `None` while the database is away.
     numbers: Option<Numbers>,
 }
 
 /// The content of the tables, counted.
 struct Numbers {
-    hour: Option<Hour>,
+    /// Path and words of each range, and whether it is shown.
+    ranges: Vec<(String, &'static str, bool)>,
+    charts: Option<Charts>,
     failed: Vec<FailedGroup>,
     failed_number: u64,
     failed_count: String,
@@ -48,12 +55,17 @@ struct Numbers {
     totals_counted: Option<String>,
 }
 
-/// The last hour.
-struct Hour {
+/// What was received lately.
+struct Charts {
+    /// `last hour`, and `minute`.
+    range: &'static str,
+    bucket: &'static str,
     lag: Chart,
     rate: Chart,
     rate_summary: String,
     lag_summary: String,
+    /// How long ago it was counted, if not just now.
+    counted: Option<String>,
 }
 
 /// Failed events of one code.
@@ -81,55 +93,129 @@ pub async fn show(
 ) -> Result<HttpResponse, DashboardError> {
     let now = now();
     let status = &admin.status;
+    let receives = stats::takes_webhooks(&request);
+    let query = PageQuery::read(request.query_string())?;
+    let name = Some(query.get("range")).filter(|name| !name.is_empty());
+    let range = stats::range(name)?;
     let answers = match status.database().await {
         Some(Err(reason)) => Err(reason),
-        _ => ask_database(&admin).await,
+        _ => ask_database(&admin, range, receives).await,
     };
     // The queue can be asked while the database is away.
     let waiting = match &answers {
-        Ok((stats, _)) => stats.queue.clone(),
+        Ok(answers) => answers.stats.queue.clone(),
         Err(_) => status.waiting(CURRENT).await,
     };
     let seen = answers.as_ref().ok();
+    let refused = receives.then(|| status.deliveries().refused());
+    let last = seen.and_then(|answers| answers.latest.first());
     let snapshot = Snapshot {
-        receives: request.app_data::<Data<Webhooks>>().is_some(),
-        is_stopping: status.is_stopping(),
         queue: status.queue(),
         database: answers.as_ref().map(|_| ()).map_err(Reason::clone),
         worker: status.worker().unwrap_or(Ok(())),
+        paused: session.paused.as_ref(),
         waiting: &waiting,
+        failed: seen.map(|answers| &answers.stats.failed),
+        last_received_at: last.map(|event| event.received_at),
+        hour: seen.and_then(|answers| answers.hour.as_ref()),
+        refused: refused.as_ref(),
+        now,
+    };
+    let process = Process {
+        receives,
+        is_stopping: status.is_stopping(),
         database_name: match admin.store {
             Store::Postgres(_) => "PostgreSQL",
             Store::Sqlite(_) => "SQLite",
         },
-        failed: seen.map(|(stats, _)| &stats.failed),
-        last: seen.and_then(|(_, latest)| latest.first()),
-        recent: seen.and_then(|(stats, _)| stats.recent.as_ref().map(|recent| &recent.counts)),
-        now,
+        last_type: last.map(|event| &*event.event_type),
     };
     Ok(page(&OverviewPage {
         frame: Frame::of(&session, "overview", "Overview", true),
         headline: snapshot.headline(),
-        tiles: snapshot.tiles(),
-        numbers: seen.map(|(stats, latest)| Numbers::of(stats, latest, now)),
+        tiles: tiles(&snapshot, &process),
+        refused: refused.as_ref().and_then(|of| RefusedCard::of(of, now)),
+        numbers: seen.map(|answers| Numbers::of(answers, range, now)),
     }))
 }
 
+#[derive(Template)]
+#[template(path = "no_database.html")]
+struct NoDatabasePage {
+    frame: Frame,
+    headline: Headline,
+    waiting: String,
+    refused: Option<RefusedCard>,
+}
+
+/// `GET /` of a process that has no database: its queue, and the deliveries that it refused. They
+/// are in its metrics too, which need no token either.
+pub async fn show_without_database(status: Data<ServiceStatus>) -> HttpResponse {
+    let now = now();
+    let in_queue = status.waiting(CURRENT).await;
+    let refused = status.deliveries().refused();
+    let snapshot = Snapshot {
+        queue: status.queue(),
+        database: Ok(()),
+        worker: Ok(()),
+        paused: None,
+        waiting: &in_queue,
+        failed: None,
+        last_received_at: refused.last_accepted_at,
+        hour: None,
+        refused: Some(&refused),
+        now,
+    };
+    page(&NoDatabasePage {
+        frame: Frame::outside("", "A receiver"),
+        headline: snapshot.headline(),
+        waiting: waiting(&snapshot),
+        refused: RefusedCard::of(&refused, now),
+    })
+}
+
+/// What the database knows.
+struct Answers {
+    stats: Stats,
+    hour: Option<Recent>,
+    latest: Vec<EventRow>,
+}
+
 /// The numbers of `/api/stats` and the newest rows, or why there are none.
-async fn ask_database(admin: &Admin) -> Result<(Stats, Vec<EventRow>), Reason> {
+async fn ask_database(admin: &Admin, range: Range, receives: bool) -> Result<Answers, Reason> {
     let all = EventFilter::default();
-    let answers = tokio::try_join!(stats::read(admin), admin.newest(&all, LATEST));
-    answers.map_err(|problem| problem.detail().into())
+    let hour = async {
+        let hour = admin.status.recent(&admin.store, Range::Hour).await;
+        Ok(hour.ok().flatten().map(|hour| hour.value))
+    };
+    let answers = tokio::try_join!(
+        stats::read(admin, range, receives),
+        hour,
+        admin.newest(&all, LATEST)
+    );
+    let (stats, hour, latest) = answers.map_err(|problem| Reason::from(problem.detail()))?;
+    Ok(Answers {
+        stats,
+        hour,
+        latest,
+    })
 }
 
 impl Numbers {
-    fn of(stats: &Stats, latest: &[EventRow], now: Timestamp) -> Self {
+    fn of(answers: &Answers, range: Range, now: Timestamp) -> Self {
         let Stats {
             failed,
             totals,
             recent,
             ..
-        } = stats;
+        } = &answers.stats;
+        let ranges = Range::ALL.map(|of| {
+            let path = match of {
+                Range::Hour => "/".into(),
+                _ => format!("/?range={}", of.name()),
+            };
+            (path, of.name(), of == range)
+        });
         let mut groups: Vec<_> = failed.by_code.iter().collect();
         groups.sort_by_key(|(_, count)| Reverse(**count));
         let groups = groups.into_iter().map(|(code, count)| FailedGroup {
@@ -141,12 +227,13 @@ impl Numbers {
         let and_more = if failed.capped { " and more" } else { "" };
         let totals = totals.as_ref();
         Self {
-            hour: recent.as_ref().map(|recent| Hour::of(&recent.counts)),
+            ranges: ranges.into(),
+            charts: recent.as_ref().map(|recent| Charts::of(recent, now)),
             failed: groups.collect(),
             failed_number: failed.count,
             failed_count: format::number(failed.count) + and_more,
             oldest_failed: failed.oldest_received_at.map(|time| When::at(time, now)),
-            latest: EventLine::all(latest, now),
+            latest: EventLine::all(&answers.latest, now),
             totals: totals.map_or(Vec::new(), |totals| facts(&totals.counts)),
             totals_counted: totals.map(|totals| When::at(totals.as_of, now).age),
         }
@@ -173,72 +260,67 @@ fn facts(totals: &Totals) -> Vec<Fact> {
     .into()
 }
 
-impl Hour {
-    fn of(recent: &Recent) -> Self {
+/// Counts are said to be old from this age on, in milliseconds: less cannot be seen.
+const OLD_MS: i64 = 20_000;
+
+impl Charts {
+    fn of(counted: &AsOf<Recent>, now: Timestamp) -> Self {
+        let recent = &counted.counts;
+        let (range, bucket) = match recent.range {
+            Range::Hour => ("last hour", "minute"),
+            Range::Day => ("last 24 hours", "30 minutes"),
+            Range::Week => ("last 7 days", "3 hours"),
+            Range::Month => ("last 30 days", "12 hours"),
+        };
         let lag = lag_summary(recent);
-        let lag_description = lag.as_deref().unwrap_or("nothing was applied");
-        let lag_description = format!("Lag over the last hour. {lag_description}");
-        let lag_steps = recent.lag_series.iter();
-        let lag_steps: Vec<_> = lag_steps
-            .map(|step| (clock(step.at), [step.lag.p50_ms, step.lag.p95_ms]))
-            .collect();
-        let rate_steps = recent.minutes.iter();
-        let rate_steps: Vec<_> = rate_steps
-            .map(|minute| (clock(minute.at), outcomes(minute)))
-            .collect();
+        let lag_description = lag.as_deref().unwrap_or("Nothing was applied");
+        let lag_description = format!("Lag, {range}. {lag_description}");
         let rate_summary = rate_summary(recent);
-        let rate_description = format!("Events per minute by outcome. {rate_summary}");
+        let rate_description = format!("Events per {bucket} by outcome, {range}. {rate_summary}");
+        let age_ms = now.ms() - counted.as_of.0.ms();
         Self {
-            lag: chart::lines(["p50", "p95"], &lag_steps, lag_description),
-            rate: chart::stacks(&rate_steps, rate_description),
+            range,
+            bucket,
+            lag: chart::lines(recent, lag_description),
+            rate: chart::stacks(recent, rate_description),
             rate_summary,
             lag_summary: lag.unwrap_or_else(|| "From receipt to commit".into()),
+            counted: (age_ms >= OLD_MS).then(|| format::age(age_ms)),
         }
     }
-}
-
-fn clock(time: Time) -> String {
-    format!("{} UTC", &time.to_string()[11..16])
-}
-
-fn outcomes(minute: &Minute) -> [(&'static str, u64); 4] {
-    [
-        ("applied", minute.applied),
-        ("stale", minute.stale),
-        ("failed", minute.failed),
-        ("discarded", minute.discarded),
-    ]
 }
 
 fn lag_summary(recent: &Recent) -> Option<String> {
     let lag = &recent.lag;
     Some(format!(
-        "Median {}, 95 of 100 within {}, 99 within {}, from receipt to commit",
-        of_ms(lag.p50_ms?),
-        of_ms(lag.p95_ms?),
-        of_ms(lag.p99_ms?)
+        "Median {}, p95 {}, p99 {}, from receipt to commit",
+        format::ms(lag.p50_ms?),
+        format::ms(lag.p95_ms?),
+        format::ms(lag.p99_ms?)
     ))
 }
 
 fn rate_summary(recent: &Recent) -> String {
-    let mut sums = [
-        ("applied", 0),
-        ("stale", 0),
-        ("failed", 0),
-        ("discarded", 0),
-    ];
-    for minute in &recent.minutes {
-        for (sum, (_, number)) in sums.iter_mut().zip(outcomes(minute)) {
-            sum.1 += number;
+    let mut sums = [0; 4];
+    for bucket in &recent.buckets {
+        for (sum, (_, number)) in sums.iter_mut().zip(chart::outcomes(bucket)) {
+            *sum += number;
         }
     }
-    let all = sums.iter().map(|(_, number)| number).sum();
+    let all = sums.iter().sum();
+    let [applied, stale, discarded, failed] = sums;
+    let kinds = [
+        ("applied", applied),
+        ("stale", stale),
+        ("failed", failed),
+        ("discarded", discarded),
+    ];
     let since = if recent.capped {
-        "Of the newest minutes alone, since there are so many: "
+        "Of the newest part alone, since there are so many: "
     } else {
         ""
     };
     let colon = if all == 0 { "" } else { ": " };
     let events = format::count(all, "event");
-    format!("{since}{events}{colon}{}", chart::summary(&sums))
+    format!("{since}{events}{colon}{}", chart::summary(&kinds))
 }

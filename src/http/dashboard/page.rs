@@ -3,28 +3,56 @@
 
 use std::fmt;
 
+use actix_web::body::MessageBody;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER};
+use actix_web::http::header::{
+    CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER,
+};
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use askama::Template;
 
 use super::assets;
 use super::encode::encode;
 use super::session::Session;
+use crate::clock::now;
 use crate::escape::visible_lines;
+use crate::format;
 use crate::http::paths::LOGIN_PATH;
 use crate::http::problem::{Code, Problem};
+use crate::http::request_id;
+use crate::store::{Pause, Time};
 
 /// What is around a page.
 pub struct Frame {
     pub title: String,
-    /// The part of the dashboard that the page belongs to: `overview`, `events`, `users`, or empty.
+    /// The part of the dashboard that the page belongs to: `overview`, `events`, `users`, `control`, or empty.
     pub part: &'static str,
     /// The session's; `None` if the visitor is not logged in.
     pub form_token: Option<String>,
+    /// The pause of applying, for the notice above the page.
+    pub paused: Option<PauseNotice>,
     /// Whether the page refreshes itself.
     pub is_live: bool,
+    /// What the box of the search holds.
+    pub search: String,
     pub version: &'static str,
+}
+
+/// The notice of a pause.
+pub struct PauseNotice {
+    pub since: Time,
+    pub age: String,
+    pub reason: Option<String>,
+}
+
+impl PauseNotice {
+    fn of(pause: &Pause) -> Self {
+        Self {
+            since: pause.paused_at,
+            age: format::age(now().ms() - pause.paused_at.0.ms()),
+            reason: pause.reason.clone(),
+        }
+    }
 }
 
 impl Frame {
@@ -38,6 +66,7 @@ impl Frame {
     ) -> Self {
         Self {
             form_token: Some(session.form_token.clone()),
+            paused: session.paused.as_ref().map(PauseNotice::of),
             is_live,
             ..Self::outside(part, title)
         }
@@ -49,7 +78,9 @@ impl Frame {
             title: title.into(),
             part,
             form_token: None,
+            paused: None,
             is_live: false,
+            search: String::new(),
             version: env!("CARGO_PKG_VERSION"),
         }
     }
@@ -105,6 +136,16 @@ pub fn page_of(status: StatusCode, page: &impl Template) -> HttpResponse {
         .insert_header((CONTENT_TYPE, "text/html; charset=utf-8"))
         // The templates have no hidden characters, so these come from outside.
         .body(visible_lines(&page).into_owned())
+}
+
+/// A body as it came. Whatever it contains, a browser saves it and does not open it.
+pub fn saved(name: &str, body: impl MessageBody + 'static) -> HttpResponse {
+    let disposition = format!("attachment; filename=\"{name}.json\"");
+    guarded(HttpResponse::Ok())
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .insert_header((CONTENT_TYPE, "application/octet-stream"))
+        .insert_header((CONTENT_DISPOSITION, disposition))
+        .body(body)
 }
 
 /// A redirect to another page, which the browser requests with GET.
@@ -179,9 +220,51 @@ impl DashboardError {
 #[template(path = "error.html")]
 struct ErrorPage<'a> {
     frame: Frame,
-    heading: &'static str,
-    text: &'a str,
+    heading: &'a str,
+    /// A sentence, or empty.
+    text: String,
     is_disabled: bool,
+    what_to_do: &'static str,
+    /// Whether the same request may succeed later.
+    is_temporary: bool,
+    /// Of a failure of the server, which logs it under this ID.
+    request_id: Option<String>,
+}
+
+impl<'a> ErrorPage<'a> {
+    fn of(status: StatusCode, heading: &'a str, text: &'a str) -> Self {
+        let end = if text.is_empty() || text.ends_with('.') {
+            ""
+        } else {
+            "."
+        };
+        Self {
+            frame: Frame::outside("", heading),
+            heading,
+            text: format!("{text}{end}"),
+            is_disabled: false,
+            what_to_do: what_to_do(status),
+            is_temporary: matches!(status.as_u16(), 429 | 503),
+            request_id: request_id::current().filter(|_| status.is_server_error()),
+        }
+    }
+}
+
+/// What helps after an answer with this status, whatever the problem was.
+fn what_to_do(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        400 => "Correct the address, or go back and fill in the form again.",
+        403 => "",
+        404 => "Check the address, or start from one of these pages.",
+        405 => "Use the links and buttons of the dashboard: they lead to the right address.",
+        429 | 503 => "Nothing is lost. Wait a moment, then try again.",
+        _ => "Go back, and try again.",
+    }
+}
+
+/// The page for an error that did not come from a page. `text` says what is wrong.
+pub fn problem_page(status: StatusCode, heading: &str, text: &str) -> HttpResponse {
+    page_of(status, &ErrorPage::of(status, heading, text))
 }
 
 #[derive(Template)]
@@ -203,10 +286,8 @@ impl ResponseError for DashboardError {
         }
         let (status, heading, text) = self.row();
         let page = ErrorPage {
-            frame: Frame::outside("", heading),
-            heading,
-            text,
             is_disabled: matches!(self, Self::Disabled),
+            ..ErrorPage::of(status, heading, text)
         };
         let mut response = page_of(status, &page);
         if matches!(status.as_u16(), 429 | 503) {
@@ -228,6 +309,23 @@ fn login_path(next: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_that_passes_offers_another_try() {
+        let page = |error: &DashboardError| {
+            let (status, heading, text) = error.row();
+            ErrorPage::of(status, heading, text).render().unwrap()
+        };
+        let again = "<a class=\"button\" href=\"\">Try again</a>";
+        let away = Problem::new(Code::DatabaseUnavailable, "it is away").into();
+        for error in [&DashboardError::TooManyLogins, &away] {
+            assert!(page(error).contains(again), "{error}");
+            let headers = error.error_response().headers().clone();
+            assert_eq!(headers.get(RETRY_AFTER).unwrap(), "5");
+        }
+        assert!(!page(&DashboardError::Forged).contains(again));
+        assert!(!page(&DashboardError::invalid("wrong")).contains(again));
+    }
 
     #[test]
     fn a_path_survives_the_query_string() {

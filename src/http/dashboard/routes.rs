@@ -1,13 +1,14 @@
 //! The routes of the dashboard's pages, and of their files.
 
-use actix_web::http::StatusCode;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use actix_web::web::{self, Path, Payload, ServiceConfig, get, post};
 use actix_web::{HttpRequest, HttpResponse, Resource, Route};
-use askama::Template;
 
-use super::page::{DashboardError, Frame, guarded, page_of};
-use super::{actions, assets, audit, events, login, overview, users};
+use super::page::{DashboardError, guarded};
+use super::{
+    actions, assets, audit, control, event_list, events, export, login, overview, replay_run,
+    search, user_list, users,
+};
 use crate::http::misdirected;
 use crate::http::paths::{DASHBOARD_PATH, LOGIN_PATH};
 use crate::http::problem::{Code, Problem};
@@ -19,7 +20,9 @@ pub fn configure(config: &mut ServiceConfig) {
         .service(page("/assets/{digest}/{name}", get().to(asset)))
         .service(page(LOGIN_PATH, get().to(login::show)).route(post().to(login::log_in)))
         .service(page("/logout", post().to(login::log_out)))
-        .service(page("/events", get().to(events::list)))
+        .service(page("/search", get().to(search::show)))
+        .service(page("/events", get().to(event_list::list)))
+        .service(page("/events/export", get().to(export::events)))
         .service(
             page(
                 "/events/{action:replay|discard}",
@@ -34,25 +37,31 @@ pub fn configure(config: &mut ServiceConfig) {
             post().to(events::act),
         ))
         .service(page("/audit", get().to(audit::list)))
-        .service(page("/users", get().to(users::list)))
-        .service(page("/users/{id}", get().to(users::show)));
-}
-
-#[derive(Template)]
-#[template(path = "no_database.html")]
-struct NoDatabase {
-    frame: Frame,
+        .service(page("/control", get().to(control::show)))
+        .service(page("/control/pause", post().to(control::pause)))
+        .service(page("/control/resume", post().to(control::resume)))
+        .service(page(
+            "/control/rate-limit",
+            post().to(control::set_rate_limit),
+        ))
+        .service(page("/replays/{id}", get().to(replay_run::show)))
+        .service(page("/users", get().to(user_list::list)))
+        .service(page("/users/export", get().to(export::users)))
+        .service(page("/users/{id}", get().to(users::show)))
+        .service(page(
+            "/users/{id}/{column:data|public_metadata|private_metadata|unsafe_metadata}",
+            get().to(users::save),
+        ));
 }
 
 /// Adds the first page of a process that has no database.
 pub fn configure_without_database(config: &mut ServiceConfig) {
-    let no_database = || async {
-        let frame = Frame::outside("", "A receiver");
-        page_of(StatusCode::NOT_FOUND, &NoDatabase { frame })
-    };
     config
         .service(page("/assets/{digest}/{name}", get().to(asset)))
-        .service(page(DASHBOARD_PATH, get().to(no_database)));
+        .service(page(
+            DASHBOARD_PATH,
+            get().to(overview::show_without_database),
+        ));
 }
 
 fn page(path: &str, route: Route) -> Resource {

@@ -14,6 +14,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::clerk::Timestamp;
 use crate::http::admin::AdminToken;
+use crate::store::Pause;
 
 /// The cookie's name.
 const COOKIE: &str = "clerk_sync_session";
@@ -37,6 +38,8 @@ const FORM: &[u8] = b"clerk-sync dashboard form\n";
 pub struct Session {
     /// What every form contains, and no other site can know.
     pub form_token: String,
+    /// The pause of applying, which every page shows.
+    pub paused: Option<Pause>,
 }
 
 /// The cookie's value for a session that starts now.
@@ -73,6 +76,7 @@ fn prove(token: &AdminToken, value: &str, now: Timestamp) -> Option<Session> {
     let expires_s: i64 = expires_s.parse().ok()?;
     (now.ms() / 1000 < expires_s).then(|| Session {
         form_token: URL_SAFE_NO_PAD.encode(seal(token, FORM, text)),
+        paused: None,
     })
 }
 

@@ -1,14 +1,16 @@
-//! `/users`: the users table, and one user with everything that is known and the history.
+//! `/users/{id}`: one user with everything that is known, and the history.
 
 use std::num::NonZeroU32;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
+use serde_json::value::RawValue;
 
 use super::audit::ActLine;
-use super::page::{DashboardError, Frame, page};
+use super::change::{self, ColumnChange};
+use super::page::{DashboardError, Frame, page, saved};
 use super::page_query::PageQuery;
-use super::payload::{self, Payload};
+use super::payload::{self, Order, Payload};
 use super::session::Session;
 use super::view_models::{EventLine, Pages, Person, When};
 use crate::clerk::{ClerkId, Timestamp, api_object};
@@ -16,38 +18,6 @@ use crate::clock::now;
 use crate::http::admin::Admin;
 use crate::http::problem::{Code, Problem};
 use crate::store::{Action, AuditFilter, HistoryRow, Page, Status, TableRow};
-
-#[derive(Template)]
-#[template(path = "users.html")]
-struct UsersPage {
-    frame: Frame,
-    query: PageQuery,
-    users: Vec<Person>,
-    pages: Pages,
-}
-
-/// `GET /users`
-pub async fn list(
-    session: Session,
-    request: HttpRequest,
-    admin: web::Data<Admin>,
-) -> Result<HttpResponse, DashboardError> {
-    let now = now();
-    let query = PageQuery::read(request.query_string())?;
-    let (filter, page_of_list) = query.users()?;
-    let listing = admin
-        .store
-        .users_without_data(&filter, &page_of_list)
-        .await?;
-    let people = listing.rows.iter().map(|user| Person::of(user, now));
-    let pages = Pages::of(&page_of_list, listing.next, &query, "/users");
-    Ok(page(&UsersPage {
-        frame: Frame::of(&session, "users", "Users", !pages.is_later),
-        users: people.collect(),
-        pages,
-        query,
-    }))
-}
 
 /// An event of a user, and what it did.
 struct Step {
@@ -59,8 +29,16 @@ struct Step {
     is_sentence: bool,
     /// The event whose newer version was there.
     behind: Option<String>,
-    changed: Option<Vec<String>>,
+    /// What it changed, as far as that is known.
+    changes: Vec<ColumnChange>,
+    /// How many more columns it changed.
+    more_changes: usize,
+    /// Whether it is known to have changed no column of interest.
+    is_same: bool,
 }
+
+/// Most columns that a line of the history shows; the page of the event has all.
+const CHANGES_MAX: usize = 6;
 
 #[derive(Template)]
 #[template(path = "user.html")]
@@ -82,6 +60,30 @@ struct UserPage {
     pages: Pages,
 }
 
+fn missing() -> Problem {
+    Problem::new(
+        Code::NotFound,
+        "no user has this ID here; an event of this user may be in the queue, or may have failed",
+    )
+}
+
+/// `GET /users/{id}/{column}`: a JSON column as it is kept.
+pub async fn save(
+    _: Session,
+    path: web::Path<(String, String)>,
+    admin: web::Data<Admin>,
+) -> Result<HttpResponse, DashboardError> {
+    let (id, column) = path.into_inner();
+    let id = ClerkId::new(&id).ok_or_else(missing)?;
+    let user = admin.store.user(&id).await?.ok_or_else(missing)?;
+    let json = match &*column {
+        "data" => user.data.as_deref().map(RawValue::get),
+        _ => user.json(&column),
+    };
+    let is_empty = || Problem::new(Code::NotFound, "this column of the user is empty");
+    Ok(saved(&column, json.ok_or_else(is_empty)?.to_owned()))
+}
+
 /// `GET /users/{id}`
 pub async fn show(
     session: Session,
@@ -89,14 +91,9 @@ pub async fn show(
     id: web::Path<String>,
     admin: web::Data<Admin>,
 ) -> Result<HttpResponse, DashboardError> {
-    let missing = || {
-        Problem::new(
-            Code::NotFound,
-            "no user has this ID here; an event of this user may be in the queue, or may have failed",
-        )
-    };
     let now = now();
-    let query = PageQuery::read(request.query_string())?;
+    let asked = PageQuery::read(request.query_string())?;
+    let query = asked.without(&["names"]);
     let (_, page_of_history) = query.events(now)?;
     let id = ClerkId::new(&id).ok_or_else(missing)?;
     let user = admin.store.user(&id).await?.ok_or_else(missing)?;
@@ -104,9 +101,23 @@ pub async fn show(
     let erasure = erasure(&admin, &user, now).await;
     let person = Person::of(&user, now);
     let path = format!("/users/{}", person.path);
+    let is_sorted = asked.is("names", "sorted");
+    let other = query.with("names", if is_sorted { "" } else { "sorted" });
+    let order = Order {
+        is_sorted,
+        other: format!("{}#data", other.on(&path)),
+    };
+    let shown = |label, column: &str, json: &str| {
+        payload::show(label, json, format!("{path}/{column}"), &order, now)
+    };
     let pages = Pages::of(&page_of_history, listing.next, &query, &path);
     Ok(page(&UserPage {
-        frame: Frame::of(&session, "users", person.name.as_str(), !pages.is_later),
+        frame: Frame::of(
+            &session,
+            "users",
+            format!("{} · {} · Users", person.name, person.id),
+            !pages.is_later,
+        ),
         is_erased: user.erased_at.is_some(),
         erasure,
         profile: profile(&user),
@@ -116,8 +127,11 @@ pub async fn show(
             .clone()
             .filter(|id| !api_object::is_reading(id)),
         is_reading: user.event_id.as_deref().is_some_and(api_object::is_reading),
-        metadata: metadata(&user),
-        data: user.data.as_deref().map(|data| payload::show(data.get())),
+        metadata: metadata(&user, shown),
+        data: user
+            .data
+            .as_deref()
+            .map(|data| shown("As Clerk sent it", "data", data.get())),
         history: listing.rows.iter().map(|row| step(row, now)).collect(),
         pages,
         id: user.clerk_id,
@@ -149,13 +163,16 @@ fn step(row: &HistoryRow, now: Timestamp) -> Step {
     // The ID in the sentence becomes a link.
     let parts = behind.and_then(|by| row.why.split_once(by));
     let (why, why_then) = parts.unwrap_or((&row.why, ""));
+    let changes = change::columns(&row.differences, now);
     Step {
         event: EventLine::of(&row.event, now),
         why: why.to_owned(),
         why_then: why_then.to_owned(),
         is_sentence: row.event.status != Status::Failed,
         behind: behind.filter(|_| parts.is_some()).map(str::to_owned),
-        changed: row.changed.clone(),
+        more_changes: changes.len().saturating_sub(CHANGES_MAX),
+        is_same: row.changed.as_ref().is_some_and(Vec::is_empty),
+        changes: changes.into_iter().take(CHANGES_MAX).collect(),
     }
 }
 
@@ -212,7 +229,10 @@ fn times(user: &TableRow, now: Timestamp) -> Vec<(&'static str, When)> {
     .collect()
 }
 
-fn metadata(user: &TableRow) -> Vec<(&'static str, Payload)> {
+fn metadata(
+    user: &TableRow,
+    shown: impl Fn(&'static str, &str, &str) -> Payload,
+) -> Vec<(&'static str, Payload)> {
     [
         ("Public metadata", "public_metadata"),
         ("Private metadata", "private_metadata"),
@@ -221,7 +241,10 @@ fn metadata(user: &TableRow) -> Vec<(&'static str, Payload)> {
     .into_iter()
     .filter_map(|(name, column)| {
         let json = user.json(column).filter(|json| *json != "{}")?;
-        Some((name, payload::show(json)))
+        let mut shown = shown(name, column, json);
+        // The link above the whole object sorts these too.
+        shown.head.order = None;
+        Some((name, shown))
     })
     .collect()
 }

@@ -1,6 +1,6 @@
 //! Rows and times as pages show them: texts, addresses and badges for the templates. Pure.
 
-use std::time::Duration;
+use std::collections::HashMap;
 
 use askama::Template;
 use askama::filters::HtmlSafe;
@@ -19,9 +19,9 @@ use crate::store::{Cursor, EventRow, Page, Status, TableRow, Time};
 )]
 pub struct When {
     /// RFC 3339, for the browser.
-    iso: String,
+    pub iso: String,
     /// To the second, with `UTC`.
-    utc: String,
+    pub utc: String,
     pub age: String,
 }
 
@@ -77,6 +77,13 @@ pub struct WithCode {
 // Its own template has escaped it.
 impl HtmlSafe for WithCode {}
 
+impl WithCode {
+    /// The text as a part of a page.
+    pub fn of(text: &'static str) -> Self {
+        Self { text }
+    }
+}
+
 /// What an error code means, and what to do.
 pub struct Help {
     pub meaning: WithCode,
@@ -91,7 +98,7 @@ impl Help {
     pub fn of(error_code: &str) -> Self {
         let help = error_code::help_for(error_code);
         let [meaning, what_to_do, replay] =
-            [help.meaning, help.what_to_do, help.replay].map(|text| WithCode { text });
+            [help.meaning, help.what_to_do, help.replay].map(WithCode::of);
         Self {
             meaning,
             what_to_do,
@@ -102,6 +109,7 @@ impl Help {
 }
 
 /// The links below a page of a listing.
+#[derive(Default)]
 pub struct Pages {
     /// Whether there are newer pages.
     pub is_later: bool,
@@ -123,6 +131,8 @@ impl Pages {
 /// The user of an event.
 pub struct UserLink {
     pub id: String,
+    /// What people call the user, if that is known.
+    pub name: Option<String>,
     /// The ID as a part of a path.
     pub path: String,
 }
@@ -145,6 +155,24 @@ impl EventLine {
         events.iter().map(|event| Self::of(event, now)).collect()
     }
 
+    /// The same, with the names of their users by ID.
+    pub fn all_named(
+        events: &[EventRow],
+        names: &HashMap<String, String>,
+        now: Timestamp,
+    ) -> Vec<Self> {
+        let mut lines = Self::all(events, now);
+        for user in lines.iter_mut().filter_map(|line| line.user.as_mut()) {
+            user.name = names.get(&user.id).cloned();
+        }
+        lines
+    }
+
+    /// Returns whether it can be replayed or discarded.
+    pub fn is_failed(&self) -> bool {
+        self.badge.class == Status::Failed.as_str()
+    }
+
     /// An event as it looks at `now`.
     pub fn of(event: &EventRow, now: Timestamp) -> Self {
         let lag_ms = event.processed_at.0.ms() - event.received_at.0.ms();
@@ -155,17 +183,13 @@ impl EventLine {
             error_code: event.error_code.clone(),
             user: event.clerk_id.as_ref().map(|id| UserLink {
                 id: id.clone(),
+                name: None,
                 path: encode(id),
             }),
             received: When::at(event.received_at, now),
-            lag: of_ms(lag_ms.max(0).unsigned_abs()),
+            lag: format::ms(lag_ms.max(0).unsigned_abs()),
         }
     }
-}
-
-/// A duration in milliseconds, for people.
-pub fn of_ms(ms: u64) -> String {
-    format::duration(Duration::from_millis(ms))
 }
 
 /// A row of `users`, as far as it identifies a person.
@@ -183,19 +207,7 @@ pub struct Person {
 impl Person {
     /// A user as they look at `now`.
     pub fn of(user: &TableRow, now: Timestamp) -> Self {
-        let names = [user.text("first_name"), user.text("last_name")];
-        let names = names.into_iter().flatten().map(str::trim);
-        let name = names.filter(|name| !name.is_empty());
-        let name = name.collect::<Vec<_>>().join(" ");
-        let name = [
-            Some(&*name),
-            user.text("username"),
-            user.text("email"),
-            user.text("phone"),
-        ]
-        .into_iter()
-        .flatten()
-        .find(|name| !name.trim().is_empty());
+        let name = name_of(user);
         let or_dash = |column| user.text(column).unwrap_or("—").to_owned();
         let flag = |holds: Option<bool>, class, word| {
             (holds == Some(true)).then_some(Badge { class, word })
@@ -206,8 +218,8 @@ impl Person {
             flag(user.boolean("locked"), "stale", "locked"),
         ];
         Self {
-            initials: name.map_or("?".into(), initials),
-            name: name.unwrap_or("no name").to_owned(),
+            initials: name.as_deref().map_or("?".into(), initials),
+            name: name.unwrap_or_else(|| "no name".into()),
             email: or_dash("email"),
             phone: or_dash("phone"),
             flags: flags.into_iter().flatten().collect(),
@@ -216,6 +228,18 @@ impl Person {
             path: encode(&user.clerk_id),
         }
     }
+}
+
+/// What people call a user: the name, or what else is known; `None` if nothing is.
+pub fn name_of(user: &TableRow) -> Option<String> {
+    let names = [user.text("first_name"), user.text("last_name")];
+    let names = names.into_iter().flatten().map(str::trim);
+    let name = names.filter(|name| !name.is_empty());
+    let name = name.collect::<Vec<_>>().join(" ");
+    let others = ["username", "email", "phone"].map(|column| user.text(column));
+    let all = [Some(&*name)].into_iter().chain(others).flatten();
+    let mut known = all.filter(|name| !name.trim().is_empty());
+    known.next().map(str::to_owned)
 }
 
 /// The first letters of the first and the last word.

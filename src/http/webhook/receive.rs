@@ -16,6 +16,7 @@ use utoipa::ToSchema;
 use super::body;
 use crate::clerk::{Delivery, EventType, SignedEvent, Verified, Verifier};
 use crate::clock::now;
+use crate::http::deliveries::Deliveries;
 use crate::http::limits::Capacity;
 use crate::http::paths::WEBHOOK_PATH;
 use crate::http::problem::{Code, Problem};
@@ -39,6 +40,8 @@ pub struct Webhooks {
     pub max_body_bytes: usize,
     /// The log of rejected requests.
     pub reject_log: Arc<RejectLog>,
+    /// Counts the deliveries.
+    pub deliveries: Arc<Deliveries>,
 }
 
 impl Webhooks {
@@ -113,7 +116,7 @@ pub async fn deliver(
         |problem: &Problem| problem.code().into(),
         |(result, _)| *result,
     );
-    metrics::webhook(result, event_type);
+    webhooks.deliveries.answered(result, event_type);
     answer
         .map(|(_, response)| response)
         .inspect_err(|problem| webhooks.reject_log.log(problem))

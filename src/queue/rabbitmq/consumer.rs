@@ -12,8 +12,10 @@ use tracing::warn;
 
 use super::connection::Connection;
 use super::consumer_channel::{CANCEL_TIMEOUT, ConsumerChannel, Subscription, counts_deliveries};
+use super::marks::Marks;
 use super::prefetch::Prefetch;
 use super::publisher::Publisher;
+use super::taken::TakenCount;
 use super::topology::Names;
 use crate::backoff::Backoff;
 use crate::queue::batch::{Batch, ConsumerOptions, DeliveryTags, Source};
@@ -31,9 +33,11 @@ pub struct Consumer {
     connection: Connection,
     publisher: Publisher,
     names: Arc<Names>,
+    marks: Arc<Marks>,
     source: Source,
     options: ConsumerOptions,
     prefetch: Prefetch,
+    taken: TakenCount,
     state: ConsumerState,
 }
 
@@ -56,17 +60,19 @@ impl Consumer {
     pub(super) fn new(
         connection: Connection,
         publisher: Publisher,
-        names: Arc<Names>,
-        source: Source,
-        options: ConsumerOptions,
+        (names, marks): (Arc<Names>, Arc<Marks>),
+        (source, options): (Source, ConsumerOptions),
+        taken: TakenCount,
     ) -> Self {
         let mut consumer = Self {
             connection,
             publisher,
             names,
+            marks,
             source,
             options,
             prefetch: Prefetch::new(source, options),
+            taken,
             state: ConsumerState::Stopped,
         };
         consumer.connect();
@@ -130,8 +136,10 @@ impl Consumer {
     fn connect(&mut self) {
         let subscription = Subscription {
             names: Arc::clone(&self.names),
+            marks: Arc::clone(&self.marks),
             source: self.source,
             prefetch: self.prefetch.now(),
+            taken: self.taken.clone(),
         };
         self.state = ConsumerState::Connecting(open(self.connection.clone(), subscription).boxed());
     }
@@ -166,6 +174,13 @@ impl Consumer {
             ConsumerState::Connecting(_) | ConsumerState::Changing(_) | ConsumerState::Stopped => {
                 None
             }
+        }
+    }
+
+    /// See `queue::Consumer::count_arrived`.
+    pub fn count_arrived(&mut self) {
+        if let ConsumerState::Open(channel) | ConsumerState::Draining(channel) = &mut self.state {
+            channel.take_arrived();
         }
     }
 

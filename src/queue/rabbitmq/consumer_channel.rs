@@ -20,8 +20,10 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::connection::Session;
 use super::header::table;
+use super::marks::Marks;
 use super::message;
 use super::prefetch::{Delivered, Prefetched};
+use super::taken::{TakenCount, TakenShare};
 use super::topology::{self, DELIVERY_LIMIT, Names};
 use crate::queue::batch::{Batch, DeliveryTags, Lease, Source};
 
@@ -50,8 +52,11 @@ const CONSUMER_TIMEOUT_MS: i64 = 30 * 60 * 1000;
 #[derive(Clone)]
 pub struct Subscription {
     pub names: Arc<Names>,
+    pub marks: Arc<Marks>,
     pub source: Source,
     pub prefetch: u16,
+    /// Where events are counted until they are acknowledged.
+    pub taken: TakenCount,
 }
 
 /// Whether the queue of this source counts deliveries, and gives an event up by their number. The
@@ -73,6 +78,8 @@ pub struct ConsumerChannel {
     pending_ack: Option<PendingAck>,
     /// Events that were taken and are not acknowledged.
     in_flight: usize,
+    /// These and the prefetched ones, for others to see.
+    taken: TakenShare,
 }
 
 /// What the broker sends.
@@ -101,6 +108,7 @@ impl ConsumerChannel {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let channel = session.connection.create_channel().await?;
         let mut opened = Self {
+            taken: subscription.taken.share(),
             session,
             channel,
             subscription,
@@ -122,6 +130,7 @@ impl ConsumerChannel {
                 names,
                 source,
                 prefetch,
+                ..
             },
         ) = (&self.channel, &self.subscription);
         // Quorum queues refuse a limit that channels share. It applies to the consumers created
@@ -208,7 +217,7 @@ impl ConsumerChannel {
 
     /// Takes what has arrived off the stream. Later deliveries wake nothing until the stream is
     /// awaited.
-    fn take_arrived(&mut self) {
+    pub fn take_arrived(&mut self) {
         while let Stream::Delivering(deliveries) = &mut self.stream
             && let Some(next) = deliveries.next().now_or_never()
         {
@@ -222,7 +231,15 @@ impl ConsumerChannel {
             self.stream = Stream::Ended;
             return;
         };
-        let Subscription { names, source, .. } = &self.subscription;
+        let Subscription {
+            names,
+            source,
+            marks,
+            ..
+        } = &self.subscription;
+        if let Some(receiver) = message::receiver(&delivery) {
+            marks.hear(receiver);
+        }
         let may_be_poison = counts_deliveries(*source)
             && (message::is_marked_as_possible_poison(&delivery)
                 || message::unacknowledged_deliveries(&delivery) >= POISON_FROM);
@@ -231,6 +248,11 @@ impl ConsumerChannel {
             may_be_poison,
             event: message::restore(delivery, *source, names),
         });
+        self.count_taken();
+    }
+
+    fn count_taken(&mut self) {
+        self.taken.set(self.prefetched.count() + self.in_flight);
     }
 
     /// Returns a batch of the prefetched events; `None` if there is none. A possible poison message
@@ -277,6 +299,7 @@ impl ConsumerChannel {
     /// Puts events before all prefetched ones.
     pub fn prepend(&mut self, delivered: Vec<Delivered>) {
         self.prefetched.push_front(delivered);
+        self.count_taken();
     }
 
     /// Has the broker send nothing more. What it has sent can be taken and acknowledged as before.
@@ -338,6 +361,7 @@ impl ConsumerChannel {
         }
         self.acknowledge(&tags.tags).await?;
         self.in_flight = self.in_flight.saturating_sub(tags.tags.len());
+        self.count_taken();
         Ok(())
     }
 

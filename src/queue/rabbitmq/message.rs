@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use aws_lc_rs::digest;
 use bytes::Bytes;
 use lapin::message::Delivery;
-use lapin::types::{AMQPValue, MAX_SHORT_STRING_LENGTH};
+use lapin::types::{AMQPValue, MAX_SHORT_STRING_LENGTH, ShortString};
 use lapin::{BasicProperties, Confirmation};
 
 use super::dead_letter;
@@ -39,8 +39,13 @@ pub fn routing_key(event: &SignedEvent) -> &'static str {
     event.event_type().known_name().unwrap_or("user.unreadable")
 }
 
-/// The properties of the message. Marks a possible poison message.
-pub fn properties(event: &SignedEvent, may_be_poison: bool) -> BasicProperties {
+/// The properties of the message, with the mark of the receiver that publishes it. Marks a possible
+/// poison message.
+pub fn properties(
+    event: &SignedEvent,
+    may_be_poison: bool,
+    receiver: Option<&ShortString>,
+) -> BasicProperties {
     let received_at_ms = event.received_at().ms();
     let trace = event.trace();
     let state = trace.map(TraceContext::state);
@@ -60,7 +65,11 @@ pub fn properties(event: &SignedEvent, may_be_poison: bool) -> BasicProperties {
     // A type that is too long for AMQP is read from the body again.
     let event_type = Some(event.event_type().as_str());
     let event_type = event_type.filter(|name| name.len() <= MAX_SHORT_STRING_LENGTH);
-    BasicProperties::default()
+    let properties = match receiver {
+        Some(mark) => BasicProperties::default().with_app_id(mark.clone()),
+        None => BasicProperties::default(),
+    };
+    properties
         .with_delivery_mode(PERSISTENT)
         .with_content_type("application/json".into())
         .with_message_id(event.id().as_str().into())
@@ -106,6 +115,12 @@ pub fn unacknowledged_deliveries(delivery: &Delivery) -> i64 {
     header(delivery, "x-delivery-count")
         .and_then(integer)
         .unwrap_or(0)
+}
+
+/// The mark of the receiver that published it, if it has one.
+pub fn receiver(delivery: &Delivery) -> Option<&str> {
+    let mark = delivery.properties.app_id().as_ref()?;
+    Some(mark.as_str())
 }
 
 /// Whether it was published again as a possible poison message.
@@ -173,7 +188,7 @@ mod tests {
             Timestamp::from_ms(received).unwrap(),
             Bytes::from_static(b"\xff{}"),
         );
-        let back = restore(delivery(properties(&event, false), event.body()));
+        let back = restore(delivery(properties(&event, false, None), event.body()));
         assert_eq!(back.id(), event.id());
         assert_eq!(back.event_type(), event.event_type());
         assert_eq!(
@@ -194,7 +209,7 @@ mod tests {
             Bytes::new(),
         );
         assert_eq!(
-            restore(delivery(properties(&event, false), b"")).trace(),
+            restore(delivery(properties(&event, false, None), b"")).trace(),
             None
         );
         for state in ["", "vendor=1"] {
@@ -204,7 +219,7 @@ mod tests {
             );
             let event = event.clone().with_trace(trace.clone());
             assert_eq!(
-                restore(delivery(properties(&event, false), b"")).trace(),
+                restore(delivery(properties(&event, false, None), b"")).trace(),
                 trace.as_ref()
             );
         }
@@ -240,7 +255,7 @@ mod tests {
             let id = EventId::new("msg_1").unwrap();
             let event = SignedEvent::restored(id, EventType::named(name), at, at, body);
             assert_eq!(
-                restore(delivery(properties(&event, false), event.body())).event_type(),
+                restore(delivery(properties(&event, false, None), event.body())).event_type(),
                 event.event_type()
             );
         }

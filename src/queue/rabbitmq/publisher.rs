@@ -21,6 +21,7 @@ use tracing::warn;
 
 use super::connection::{Connection, Session};
 use super::limits::{is_above, too_large};
+use super::marks::Marks;
 use super::message;
 use super::topology::Names;
 use crate::clerk::SignedEvent;
@@ -63,6 +64,7 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 pub struct Publisher {
     connection: Connection,
     names: Arc<Names>,
+    marks: Arc<Marks>,
     hand_over: mpsc::Sender<Pending>,
     memory: Arc<Semaphore>,
     closing: Shutdown,
@@ -101,13 +103,14 @@ impl Drop for LastHandle {
 
 impl Publisher {
     /// Starts the tasks of a connection.
-    pub fn start(connection: &Connection, names: &Arc<Names>) -> Self {
+    pub fn start(connection: &Connection, names: &Arc<Names>, marks: &Arc<Marks>) -> Self {
         let (ending, ended) = watch::channel(());
         let ending = Arc::new(ending);
         let closing = Shutdown::default();
         let publisher = Self {
             connection: connection.clone(),
             names: Arc::clone(names),
+            marks: Arc::clone(marks),
             hand_over: mpsc::channel(1).0,
             memory: Arc::new(Semaphore::new(BYTES_MAX as usize)),
             _handles: Arc::new(LastHandle(closing.clone())),
@@ -136,6 +139,7 @@ impl Publisher {
             let task = ChannelTask {
                 connection: self.connection.clone(),
                 exchange: self.names.events.clone(),
+                marks: Arc::clone(&self.marks),
                 pending: Arc::clone(&pending),
                 closing: self.closing.clone(),
                 _ending: Arc::clone(ending),
@@ -225,6 +229,7 @@ enum ChannelEnd {
 struct ChannelTask {
     connection: Connection,
     exchange: String,
+    marks: Arc<Marks>,
     /// Shared with the other tasks: a free one takes what is there.
     pending: Arc<Mutex<mpsc::Receiver<Pending>>>,
     closing: Shutdown,
@@ -442,7 +447,7 @@ impl ChannelTask {
                 message::routing_key(event).into(),
                 options,
                 event.body(),
-                message::properties(event, *may_be_poison),
+                message::properties(event, *may_be_poison, self.marks.own()),
             );
             let mut publish = Box::pin(publish);
             // A publish is done when its bytes are on the wire. Started one after the other and

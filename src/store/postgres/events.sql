@@ -1,4 +1,4 @@
--- Events by time of receipt, newest first, from after the cursor on, without their payloads. A part of the filter that is null
+-- Events by time of receipt, the newest or the oldest first, from after the cursor on, without their payloads. A part of the filter that is null
 -- is not asked for.
 select <event>, null::bytea as payload
   from clerk.events
@@ -10,6 +10,6 @@ select <event>, null::bytea as payload
    and ($4::timestamptz is null or received_at >= $4::timestamptz)
    and ($5::timestamptz is null or received_at < $5::timestamptz)
    -- Where the page before ended.
-   and ($6::timestamptz is null or (received_at, event_id) < ($6::timestamptz, $7::text collate "C"))
- order by received_at desc, event_id desc
+   and ($6::timestamptz is null or (received_at, event_id) <past> ($6::timestamptz, $7::text collate "C"))
+ order by received_at <direction>, event_id <direction>
  limit $8::bigint

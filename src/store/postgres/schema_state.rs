@@ -36,7 +36,7 @@ const TABLES: [&str; 3] = [VERSIONS, "users", "events"];
 const VERSIONS: &str = "_migrations";
 
 /// Tables without which a worker applies events all the same.
-const BESIDE: [&str; 2] = ["settings", "audit"];
+const OPTIONAL: [&str; 3] = ["settings", "processes", "audit"];
 
 /// The encoding that holds every character.
 const ENCODING: &str = "UTF8";
@@ -98,7 +98,10 @@ impl SchemaState {
     /// # Errors
     /// `Incompatible`, which names what a person must fix.
     pub fn check(&self, version: SchemaVersion) -> Result<(), StoreError> {
-        let hides = self.hidden.iter().any(|name| !BESIDE.contains(&&**name));
+        let hides = self
+            .hidden
+            .iter()
+            .any(|name| !OPTIONAL.contains(&name.as_str()));
         let hides_rows = || self.hides_rows().filter(|_| hides);
         let fault = self.is_of_another().or_else(hides_rows);
         reject(fault.or_else(|| self.lacks_tables(version)))
@@ -288,7 +291,7 @@ mod tests {
             "{hidden}"
         );
         assert!(
-            schema(&MADE, true, &BESIDE).check(VERSION).is_ok(),
+            schema(&MADE, true, &OPTIONAL).check(VERSION).is_ok(),
             "events can be applied"
         );
         assert!(schema(&MADE, true, &["users"]).check_versions().is_ok());

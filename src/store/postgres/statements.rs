@@ -25,7 +25,7 @@ macro_rules! statements {
             /// Renders all of them.
             pub fn new(schema: SchemaName) -> Self {
                 Self {
-                    $($name: render(include_str!(concat!(stringify!($name), ".sql")), &schema),)*
+                    $($name: render(include_str!(concat!(stringify!($name), ".sql")), &schema, &CONDITIONS),)*
                     queries: Queries::postgres(|sql| in_schema(&sql, &schema)),
                     schema,
                 }
@@ -36,18 +36,23 @@ macro_rules! statements {
 
 statements! {
     applied apply discard empty_payloads erase forget inspect make_migrations may_write prune prune_audit record_act
-    record_migration record_replay schema_state scrub set try_write
+    record_migration record_processes record_replay remove_process schema_state scrub set try_write
 }
 
 impl Statements {
     /// A statement of a migration, for the schema.
     pub fn render(&self, sql: &str) -> SqlStr {
-        render(sql, &self.schema)
+        render(sql, &self.schema, &CONDITIONS)
+    }
+
+    /// The statement of a list, with these conditions.
+    pub fn list(&self, sql: &str, conditions: &[(&str, &str)]) -> SqlStr {
+        render(sql, &self.schema, conditions)
     }
 }
 
-fn render(sql: &str, schema: &SchemaName) -> SqlStr {
-    let sql = template::render(sql, &users::TABLE, Dialect::Postgres, &CONDITIONS);
+fn render(sql: &str, schema: &SchemaName, conditions: &[(&str, &str)]) -> SqlStr {
+    let sql = template::render(sql, &users::TABLE, Dialect::Postgres, conditions);
     // `SchemaName` holds nothing that SQL could read as more than a name.
     statement(in_schema(&sql, schema))
 }

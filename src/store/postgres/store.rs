@@ -274,6 +274,28 @@ impl Store {
         self.write(|sql| &sql.set, &binds).await.map(drop)
     }
 
+    /// See [`crate::store::Store::record_processes`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn record_processes(&self, signs: &str) -> Result<(), StoreError> {
+        let binds = [signs.into()];
+        self.write(|sql| &sql.record_processes, &binds)
+            .await
+            .map(drop)
+    }
+
+    /// See [`crate::store::Store::remove_process`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn remove_process(&self, process_id: &str) -> Result<(), StoreError> {
+        let binds = [process_id.into()];
+        self.write(|sql| &sql.remove_process, &binds)
+            .await
+            .map(drop)
+    }
+
     /// See [`crate::store::Store::scrub`].
     ///
     /// # Errors
@@ -309,6 +331,11 @@ impl Store {
     /// The queries, for the schema of this store.
     pub fn queries(&self) -> &Queries {
         &self.readers.sql().queries
+    }
+
+    /// The statement of a list, with these conditions.
+    pub fn list(&self, sql: &str, conditions: &[(&str, &str)]) -> SqlStr {
+        self.readers.sql().list(sql, conditions)
     }
 
     /// The rows that a query returns.

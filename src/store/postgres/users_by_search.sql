@@ -1,8 +1,21 @@
--- Users by what a person typed: a whole Clerk ID, or the beginning of something else; of people alone case does not count. `like`, because an index
+-- Users by what a person typed: the beginning of something; of people alone case does not count. `like`, because an index
 -- with text_pattern_ops serves it in any collation. Each beginning is looked for in the order of its index, which leaves the server no other
--- way, whatever it thinks of how many there are; search_is_common.sql has found that there are fewer than the limit.
+-- way, whatever it thinks of how many there are; search_is_common.sql has found that there are fewer than the limit. All IDs begin
+-- alike: of these the newest are enough, since they are listed first.
 with found as (
-    (select clerk_id, email, phone, username, external_id, deleted_at from clerk.users where clerk_id = $10::text)
+    (select clerk_id, email, phone, username, external_id, deleted_at
+       from clerk.users
+      where clerk_id >= $10::text
+        and clerk_id like $11::text || '%'
+        and ($1::text is null or lower(email) = lower($1::text))
+        and ($2::text is null or phone = $2::text)
+        and ($3::text is null or username = $3::text)
+        and ($4::text is null or external_id = $4::text)
+        and ($5::boolean is null or (deleted_at is not null) = $5::boolean)
+        and ($8::text[] is null or clerk_id = any ($8::text[]))
+        and ($6::text is null or clerk_id < $6::text)
+      order by clerk_id desc
+      limit $7::bigint)
     union all
     (select clerk_id, email, phone, username, external_id, deleted_at from clerk.users where lower(email) like lower($11::text) || '%' order by lower(email) using ~<~ limit $15::bigint)
     union all

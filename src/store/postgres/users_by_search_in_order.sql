@@ -8,7 +8,7 @@ select <listed>, case when $9::boolean then data::text end as data
    and ($4::text is null or external_id = $4::text)
    and ($5::boolean is null or (deleted_at is not null) = $5::boolean)
    and ($8::text[] is null or clerk_id = any ($8::text[]))
-   and (clerk_id = $10::text
+   and (clerk_id >= $10::text and clerk_id like $11::text || '%'
         or lower(email) || '' like lower($11::text) || '%'
         or phone || '' like $12::text || '%'
         or username || '' like $11::text || '%'

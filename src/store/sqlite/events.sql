@@ -1,14 +1,12 @@
--- Events by time of receipt, newest first, from after the cursor on, without their payloads. SQLite plans a statement
+-- Events by time of receipt, the newest or the oldest first, from after the cursor on, without their payloads. SQLite plans a statement
 -- without its values, so the parts of the filter that have an index have statements of their own.
 select <event>, null as payload
   from events
  where (?1 is null or status = ?1)
    and (?2 is null or event_type = ?2)
    and (?9 is null or error_code = ?9)
-   and received_at >= coalesce(?4, 0)
-   -- One bound, so that the index leads to where the page begins: before the end that was asked for (times are whole
-   -- milliseconds), and not after where the page before ended.
-   and received_at <= min(coalesce(?5 - 1, 9223372036854775807), coalesce(?6, 9223372036854775807))
-   and (?6 is null or (received_at, event_id) < (?6, ?7))
- order by received_at desc, event_id desc
+   and received_at >= <from>
+   and received_at <= <to>
+   and (?6 is null or (received_at, event_id) <past> (?6, ?7))
+ order by received_at <direction>, event_id <direction>
  limit ?8

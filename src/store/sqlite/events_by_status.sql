@@ -6,10 +6,8 @@ select <event>, null as payload
    and status = ?1
    and (?2 is null or event_type = ?2)
    and (?9 is null or error_code = ?9)
-   and received_at >= coalesce(?4, 0)
-   -- One bound, so that the index leads to where the page begins: before the end that was asked for (times are whole
-   -- milliseconds), and not after where the page before ended.
-   and received_at <= min(coalesce(?5 - 1, 9223372036854775807), coalesce(?6, 9223372036854775807))
-   and (?6 is null or (received_at, event_id) < (?6, ?7))
- order by received_at desc, event_id desc
+   and received_at >= <from>
+   and received_at <= <to>
+   and (?6 is null or (received_at, event_id) <past> (?6, ?7))
+ order by received_at <direction>, event_id <direction>
  limit ?8

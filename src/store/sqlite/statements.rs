@@ -6,6 +6,7 @@ use sqlx::SqlStr;
 
 use crate::clerk::tables::users;
 use crate::store::queries::{Queries, statement};
+use crate::store::sort::Sort;
 use crate::store::template::{self, Dialect};
 use crate::store::{EventFilter, Status, UserFilter};
 
@@ -40,68 +41,61 @@ statement! {
     EMPTY_PAYLOADS = include_str!("empty_payloads.sql");
     EMPTY_PAYLOADS_OF_ERASED = include_str!("empty_payloads_of_erased.sql");
     ERASE = include_str!("erase.sql");
-    EVENTS_BY_CODE = include_str!("events_by_code.sql");
-    EVENTS_BY_STATUS = include_str!("events_by_status.sql");
-    EVENTS_BY_TYPE = include_str!("events_by_type.sql");
-    EVENTS_OF_IDS = include_str!("events_of_ids.sql");
-    EVENTS_OF_USER = include_str!("events_of_user.sql");
     RECORD_REPLAY = include_str!("record_replay.sql");
     ROWS_BEFORE = include_str!("rows_before.sql");
-    USERS_BY_EMAIL = include_str!("users_by_email.sql");
-    USERS_BY_EXTERNAL_ID = include_str!("users_by_external_id.sql");
-    USERS_BY_IDS = include_str!("users_by_ids.sql");
-    USERS_BY_PHONE = include_str!("users_by_phone.sql");
-    USERS_BY_USERNAME = include_str!("users_by_username.sql");
-    USERS_DELETED = include_str!("users_deleted.sql");
 }
 
-/// The statement whose index leads to the fewest rows. All take the same values, and each looks at
-/// the parts that this order leaves to it.
-pub fn users(filter: &UserFilter) -> SqlStr {
-    let statement = match filter {
-        UserFilter { ids: Some(_), .. } => &USERS_BY_IDS,
-        UserFilter { email: Some(_), .. } => &USERS_BY_EMAIL,
-        UserFilter { phone: Some(_), .. } => &USERS_BY_PHONE,
+/// The statement whose index leads to the fewest users, and whether the index is that of the order.
+/// All take the same values, and each looks at the parts that this order leaves to it.
+pub fn users(filter: &UserFilter, is_common: Option<bool>, sort: Sort) -> (&'static str, bool) {
+    let by_filter = match filter {
+        _ if is_common == Some(true) => {
+            return (include_str!("users_by_search_in_order.sql"), true);
+        }
+        _ if is_common.is_some() => return (include_str!("users_by_search.sql"), false),
+        UserFilter { ids: Some(_), .. } => return (include_str!("users_by_ids.sql"), false),
+        UserFilter { email: Some(_), .. } => include_str!("users_by_email.sql"),
+        UserFilter { phone: Some(_), .. } => include_str!("users_by_phone.sql"),
         UserFilter {
             external_id: Some(_),
             ..
-        } => &USERS_BY_EXTERNAL_ID,
+        } => include_str!("users_by_external_id.sql"),
         UserFilter {
             username: Some(_), ..
-        } => &USERS_BY_USERNAME,
+        } => include_str!("users_by_username.sql"),
         UserFilter {
             deleted: Some(true),
             ..
-        } => &USERS_DELETED,
-        _ => return QUERIES.users.clone(),
+        } => include_str!("users_deleted.sql"),
+        _ => return (include_str!("users.sql"), true),
     };
-    SqlStr::clone(statement)
+    // Each of these indexes has the users of one value in the order of their IDs, or few of them.
+    (by_filter, sort.is_by_id())
 }
 
 /// The type that most events have; the index by type leaves it out.
 const USUAL_TYPE: &str = "user.updated";
 
 /// The same for events.
-pub fn events(filter: &EventFilter) -> SqlStr {
-    let statement = match filter {
-        EventFilter { ids: Some(_), .. } => &EVENTS_OF_IDS,
+pub fn events(filter: &EventFilter) -> &'static str {
+    match filter {
+        EventFilter { ids: Some(_), .. } => include_str!("events_of_ids.sql"),
         EventFilter {
             clerk_id: Some(_), ..
-        } => &EVENTS_OF_USER,
+        } => include_str!("events_of_user.sql"),
         EventFilter {
             status: Some(Status::Failed),
             error_code: Some(_),
             ..
-        } => &EVENTS_BY_CODE,
+        } => include_str!("events_by_code.sql"),
         EventFilter {
             status: Some(status),
             ..
-        } if *status != Status::Applied => &EVENTS_BY_STATUS,
+        } if *status != Status::Applied => include_str!("events_by_status.sql"),
         EventFilter {
             event_type: Some(name),
             ..
-        } if name != USUAL_TYPE => &EVENTS_BY_TYPE,
-        _ => return QUERIES.events.clone(),
-    };
-    SqlStr::clone(statement)
+        } if name != USUAL_TYPE => include_str!("events_by_type.sql"),
+        _ => include_str!("events.sql"),
+    }
 }

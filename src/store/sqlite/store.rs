@@ -238,6 +238,26 @@ impl Store {
         self.execute(set).await.map(drop)
     }
 
+    /// See [`crate::store::Store::record_processes`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn record_processes(&self, signs: &str) -> Result<(), StoreError> {
+        let record = sqlx::query(include_str!("record_processes.sql")).bind(signs);
+        self.execute(record).await?;
+        let forget = sqlx::query(include_str!("forget_processes.sql"));
+        self.execute(forget).await.map(drop)
+    }
+
+    /// See [`crate::store::Store::remove_process`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn remove_process(&self, process_id: &str) -> Result<(), StoreError> {
+        let remove = sqlx::query(include_str!("remove_process.sql")).bind(process_id);
+        self.execute(remove).await.map(drop)
+    }
+
     /// See [`crate::store::Store::empty_payloads`].
     ///
     /// # Errors

@@ -5,7 +5,7 @@ select <listed>, case when ?9 then data end as data
    and (?3 is null or username = ?3)
    and (?4 is null or external_id = ?4)
    and (?5 is null or (deleted_at is not null) = ?5)
-   -- Where the page before ended. Every text is less than any blob, so without a cursor nothing is left out.
-   and clerk_id < coalesce(?6, x'')
- order by clerk_id desc
+   -- Where the page before ended.
+   and <after>
+ order by <order>
  limit ?7

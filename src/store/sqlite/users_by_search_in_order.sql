@@ -1,7 +1,7 @@
 -- As users_by_search.sql, for what many users are found by: read in order, the page is soon full.
 select <listed>, case when ?9 then data end as data
   from users
- where (clerk_id = ?10
+ where (clerk_id >= ?10 and clerk_id < ?11
         or coalesce(folded ->> '$.email', lower(email)) >= ?18 and coalesce(folded ->> '$.email', lower(email)) < ?19
         or phone >= ?12 and phone < ?13
         or username >= ?10 and username < ?11

@@ -2,7 +2,7 @@
 select <listed>, case when ?9 then data end as data
   from users
  where deleted_at is not null
-   -- Where the page before ended. Every text is less than any blob, so without a cursor nothing is left out.
-   and clerk_id < coalesce(?6, x'')
- order by clerk_id desc
+   -- Where the page before ended.
+   and <after>
+ order by <order>
  limit ?7

@@ -343,7 +343,7 @@ async fn an_erasure_is_recorded_with_its_effect(place: Place) {
 async fn the_audit_is_found_by_every_filter_and_page(place: Place) {
     let store = place.migrated().await;
     let start = now();
-    let pause = Act::new(Action::Paused, &operator()).because("the disk is full");
+    let pause = Act::new(Action::Paused, &operator()).because(Some("the disk is full".into()));
     store.record_act(&pause).await.unwrap();
     tick().await;
     let about = EventId::new("msg_1").unwrap();

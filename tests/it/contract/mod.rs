@@ -2,6 +2,7 @@
 
 mod audit;
 mod columns;
+mod control;
 mod erasure;
 mod gauges;
 mod plans;
@@ -14,6 +15,7 @@ mod rabbitmq;
 mod rabbitmq_connection;
 mod rabbitmq_consume;
 mod rabbitmq_poison;
+mod sorts;
 mod sqlite;
 mod store;
 mod tables;

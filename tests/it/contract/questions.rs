@@ -1,13 +1,17 @@
 //! The queries of both stores: search of users, the history of a user with reasons, and counts.
 
 mod history;
+mod row_change;
 
 use bytes::Bytes;
 use clerk_sync::clerk::{ClerkId, EventId, SignedEvent, Timestamp};
 use clerk_sync::clock::now;
-use clerk_sync::store::{Act, Action, Cursor, HistoryRow, Keep, Lag, Payloads, Store, UserFilter};
+use clerk_sync::store::{
+    Act, Action, Cursor, HistoryRow, Keep, Lag, Page, Payloads, Range, Store, UserFilter,
+};
 use clerk_sync::worker::plan::plan;
 use history::*;
+use row_change::*;
 use serde_json::{Value, json};
 
 use super::store::{Place, page};
@@ -22,10 +26,12 @@ super::both_arms! {
     case_does_not_count_in_any_script
     a_search_is_paged_like_any_list
     a_name_that_many_users_share_is_found
+    events_are_found_by_the_start_of_their_id
     a_history_lists_every_event_of_one_user
     a_history_is_paged_while_events_come
     the_version_that_was_there_is_noted_and_stays_noted
     a_history_names_the_changed_fields_if_payloads_are_kept
+    an_applied_event_is_compared_with_the_version_before
     everything_is_counted_by_status_and_type
     failed_events_are_counted_by_code
     the_last_hour_is_counted_minute_by_minute
@@ -84,7 +90,10 @@ async fn users_are_found_by_the_start_of_a_name_or_address(place: Place) {
     .await;
     for (q, expected) in [
         ("user_2", &["user_2"][..]),
-        ("user_", &[]),
+        ("user_", &["user_3", "user_2", "user_1"]),
+        ("user_4", &[]),
+        ("user%", &[]),
+        ("USER_2", &[]),
         ("ada.l@EX", &["user_1"]),
         ("ADA", &["user_3", "user_1"]),
         ("  ada  ", &["user_3", "user_1"]),
@@ -111,6 +120,20 @@ async fn users_are_found_by_the_start_of_a_name_or_address(place: Place) {
     ] {
         assert_eq!(found(&store, q).await, expected, "{q:?}");
     }
+    // All IDs begin alike, so a page and a filter end what is read.
+    let mut after = None;
+    for expected in ["user_3", "user_2", "user_1"] {
+        let filter = UserFilter {
+            q: Some("us".into()),
+            deleted: Some(false),
+            ..UserFilter::default()
+        };
+        let page = Page { after, ..page(1) };
+        let listing = store.users(&filter, &page).await.unwrap();
+        assert_eq!(listing.rows[0].clerk_id, expected);
+        after = listing.next;
+    }
+    assert!(after.is_none());
     // Every other part counts too.
     let both = UserFilter {
         q: Some("ada".into()),
@@ -133,6 +156,31 @@ async fn users_are_found_by_the_start_of_a_name_or_address(place: Place) {
         ..UserFilter::default()
     };
     assert_eq!(store.users(&gone, &page(10)).await.unwrap().rows.len(), 1);
+}
+
+async fn events_are_found_by_the_start_of_their_id(place: Place) {
+    let store = place.migrated().await;
+    let ids = ["msg_a", "msg_a1", "msg_aZ", "msg_B", "msg_-", "other"];
+    for id in ids {
+        apply(&store, &[update(id, "user_1", 1)]).await;
+    }
+    let limit = |limit| std::num::NonZeroU32::new(limit).unwrap();
+    for (beginning, expected) in [
+        ("msg_a", &["msg_a", "msg_a1", "msg_aZ"][..]),
+        ("msg_aZ", &["msg_aZ"]),
+        ("msg_A", &[]),
+        ("msg_", &["msg_-", "msg_B", "msg_a", "msg_a1", "msg_aZ"]),
+        ("other", &["other"]),
+        ("%", &[]),
+        ("", &[]),
+        ("é", &[]),
+    ] {
+        let rows = store.events_that_begin(beginning, limit(9)).await.unwrap();
+        let found: Vec<_> = rows.iter().map(|row| &*row.event_id).collect();
+        assert_eq!(found, expected, "{beginning:?}");
+    }
+    let rows = store.events_that_begin("msg_", limit(2)).await.unwrap();
+    assert_eq!(rows.len(), 2);
 }
 
 /// Both stores find the same people. A server may have been made for ASCII alone, so this has a
@@ -389,10 +437,10 @@ async fn the_last_hour_is_counted_minute_by_minute(place: Place) {
         &[received(&update("msg_5", "user_2", 5), before(30 * 60_000))],
     )
     .await;
-    let recent = store.recent(now).await.unwrap();
-    assert_eq!((recent.minutes.len(), recent.capped), (60, false));
-    assert_eq!(recent.minutes[0].at, recent.since);
-    let minute = &recent.minutes[29];
+    let recent = store.recent(Range::Hour, now).await.unwrap();
+    assert_eq!((recent.buckets.len(), recent.capped), (60, false));
+    assert_eq!(recent.buckets[0].at, recent.since);
+    let minute = &recent.buckets[29];
     assert_eq!(
         (
             minute.applied,
@@ -402,10 +450,10 @@ async fn the_last_hour_is_counted_minute_by_minute(place: Place) {
         ),
         (1, 1, 1, 0)
     );
-    assert_eq!(recent.minutes[59].applied, 1);
+    assert_eq!(recent.buckets[59].applied, 1);
     assert_eq!(
         recent
-            .minutes
+            .buckets
             .iter()
             .map(|minute| minute.applied)
             .sum::<u64>(),
@@ -424,13 +472,21 @@ async fn the_last_hour_is_counted_minute_by_minute(place: Place) {
         (3, Some(1_800_000), Some(1_800_000))
     );
     assert!(p50_ms.is_some());
-    assert_eq!(recent.lag_series.len(), 30);
-    assert_eq!(recent.lag_series[14].lag.count, 2);
+    assert_eq!(recent.buckets[29].lag.count, 2);
+    // A longer range has the older event too, and the same buckets whenever it is asked.
+    let day = store.recent(Range::Day, now).await.unwrap();
+    let applied = day.buckets.iter().map(|bucket| bucket.applied);
+    assert_eq!((day.buckets.len(), applied.sum::<u64>()), (48, 3));
+    assert!(
+        day.buckets
+            .iter()
+            .all(|bucket| bucket.at.0.ms() % 1_800_000 == 0)
+    );
 
     // A retried event does not count for the lag.
     let again = received(&update("msg_6", "user_6", 1), before(60_000));
     fail(&store, std::slice::from_ref(&again)).await;
     apply(&store, &[again]).await;
-    let recent = store.recent(now).await.unwrap();
-    assert_eq!((recent.minutes[58].applied, recent.lag.count), (1, 3));
+    let recent = store.recent(Range::Hour, now).await.unwrap();
+    assert_eq!((recent.buckets[58].applied, recent.lag.count), (1, 3));
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use clerk_sync::clerk::ClerkId;
 use clerk_sync::clerk::tables::users::TABLE;
 use clerk_sync::store::template::{self, Dialect};
-use clerk_sync::store::{self, EventFilter, Keep, Store, StoreError, UserFilter};
+use clerk_sync::store::{self, EventFilter, Keep, Part, Sort, Store, StoreError, UserFilter};
 use clerk_sync::worker::plan::plan;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor, Row};
@@ -287,19 +287,82 @@ async fn every_look_up_finds_its_index() {
             "sqlite_autoindex_events_1 (event_id=?)",
         ),
     ];
+    // In these the filter leads to the rows, and the order follows.
+    let follow = [
+        include_str!("../../../src/store/sqlite/users_by_ids.sql"),
+        include_str!("../../../src/store/sqlite/users_by_search.sql"),
+    ];
     for (sql, index) in cases {
-        let sql = template::render(sql, &TABLE, Dialect::Sqlite, &[]);
-        let explain = AssertSqlSafe(format!("explain query plan {sql}"));
-        let rows = sqlx::raw_sql(explain)
-            .fetch_all(&mut connection)
-            .await
-            .unwrap();
-        let plan: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
-        assert!(
-            plan.iter().any(|step| step.contains(index)),
-            "{plan:?} without {index}:\n{sql}"
-        );
+        let marks = if sql.contains("<past>") {
+            Sort::NEWEST_EVENTS.marks(Dialect::Sqlite, Part::Values, true)
+        } else {
+            Sort::NEWEST_USERS.marks(Dialect::Sqlite, Part::Values, !follow.contains(&sql))
+        };
+        let plan = plan_of(&mut connection, sql, &marks).await;
+        assert!(plan.contains(index), "{plan} without {index}:\n{sql}");
     }
+}
+
+/// Every order is that of an index; at most the rows of one value are sorted.
+#[tokio::test]
+async fn every_order_finds_its_index() {
+    const SORTS_ALL: &str = "TEMP B-TREE FOR ORDER BY";
+    let directory = TempDir::new();
+    let path = directory.path().join("users.db");
+    open(&path).migrate().await.unwrap();
+    let mut connection = connect(&path).await;
+    for name in Sort::names(&Sort::OF_USERS) {
+        let sort = Sort::named(&name, &Sort::OF_USERS).unwrap();
+        let sql = include_str!("../../../src/store/sqlite/users.sql");
+        let index = match name.trim_start_matches('-') {
+            "clerk_id" => "sqlite_autoindex_users_1 (clerk_id".into(),
+            "email" => "users_email_folded (<expr>".to_owned(),
+            column => format!("users_{column} ({column}"),
+        };
+        let marks = sort.marks(Dialect::Sqlite, Part::Values, true);
+        let values = plan_of(&mut connection, sql, &marks).await;
+        assert!(
+            values.contains(&index) && !values.contains(SORTS_ALL),
+            "{name}: {values}"
+        );
+        if sort.is_by_id() {
+            continue;
+        }
+        for (are_common, index) in [
+            (false, &*index),
+            (true, "sqlite_autoindex_users_1 (clerk_id"),
+        ] {
+            let marks = sort.marks(Dialect::Sqlite, Part::Nulls { are_common }, true);
+            let nulls = plan_of(&mut connection, sql, &marks).await;
+            assert!(nulls.contains(index), "{name}: {nulls}");
+        }
+    }
+    let oldest_first = Sort::named("received_at", &Sort::OF_EVENTS).unwrap();
+    for sql in [
+        include_str!("../../../src/store/sqlite/events.sql"),
+        include_str!("../../../src/store/sqlite/events_of_user.sql"),
+        include_str!("../../../src/store/sqlite/events_by_status.sql"),
+        include_str!("../../../src/store/sqlite/events_by_type.sql"),
+        include_str!("../../../src/store/sqlite/events_by_code.sql"),
+    ] {
+        let marks = oldest_first.marks(Dialect::Sqlite, Part::Values, true);
+        let plan = plan_of(&mut connection, sql, &marks).await;
+        let is_in_order =
+            plan.contains("received_at>? AND received_at<?") && !plan.contains(SORTS_ALL);
+        assert!(is_in_order, "{plan}:\n{sql}");
+    }
+}
+
+/// How SQLite plans the statement, with these conditions.
+async fn plan_of(connection: &mut SqliteConnection, sql: &str, marks: &[(&str, String)]) -> String {
+    let marks: Vec<_> = marks.iter().map(|(mark, text)| (*mark, &**text)).collect();
+    let sql = template::render(sql, &TABLE, Dialect::Sqlite, &marks);
+    let rows = sqlx::raw_sql(AssertSqlSafe(format!("explain query plan {sql}")))
+        .fetch_all(connection)
+        .await
+        .unwrap();
+    let steps: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
+    steps.join("; ")
 }
 
 /// No other account meets the rule of `dev --demo`, no other process, and none that opens the file

@@ -308,7 +308,13 @@ impl Served {
         ];
         let url = self.clerk.url();
         variables.extend([("CLERK_SECRET_KEY", KEY), ("CLERK_API_URL", &url)]);
-        run(&self.place, &command, &variables)
+        let result = run(&self.place, &command, &variables);
+        if command.contains("pause") || command.contains("rate-limit") {
+            // The next command needs events that are applied.
+            self.app.store.resume().await.unwrap();
+            self.app.store.set_rate_limit(None).await.unwrap();
+        }
+        result
     }
 }
 

@@ -349,3 +349,151 @@ async fn a_long_answer_is_compressed_where_the_client_accepts_it() {
         assert!(!answer.headers().contains_key("content-encoding"), "{path}");
     }
 }
+
+/// The other way round, page by page, by the cursors alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_has_the_order_that_is_asked_for() {
+    for place in [Place::embedded(), Place::servers().await] {
+        let app = serve(&place, &[]).await;
+        let person = |n: usize, address: Option<&str>| {
+            let emails = address.map(|text| json!([{"email_address": text, "id": "e"}]));
+            let data = json!({
+                "id": format!("user_{n}"), "updated_at": 1_795_172_400_000_i64,
+                "email_addresses": emails.unwrap_or(json!([])), "primary_email_address_id": address.map(|_| "e"),
+            });
+            json!({"data": data, "type": "user.created"}).to_string()
+        };
+        let people = [
+            Some("b@x.com"),
+            None,
+            Some("A@x.com"),
+            Some("a@x.com"),
+            None,
+        ];
+        for (n, address) in people.into_iter().enumerate() {
+            app.deliver(&format!("msg_{n}"), person(n, address)).await;
+            app.settled(&format!("msg_{n}")).await;
+        }
+        for (list, key, expected) in [
+            (
+                "/api/users?sort=email",
+                "clerk_id",
+                ["user_2", "user_3", "user_0", "user_1", "user_4"],
+            ),
+            (
+                "/api/users?sort=-email",
+                "clerk_id",
+                ["user_0", "user_3", "user_2", "user_4", "user_1"],
+            ),
+            (
+                "/api/users?sort=clerk_id",
+                "clerk_id",
+                ["user_0", "user_1", "user_2", "user_3", "user_4"],
+            ),
+            (
+                "/api/events?sort=received_at",
+                "event_id",
+                ["msg_0", "msg_1", "msg_2", "msg_3", "msg_4"],
+            ),
+            (
+                "/api/events?sort=-received_at",
+                "event_id",
+                ["msg_4", "msg_3", "msg_2", "msg_1", "msg_0"],
+            ),
+        ] {
+            let (mut ids, mut path) = (Vec::new(), format!("{list}&limit=2"));
+            loop {
+                let page = get(&app, &path).await;
+                assert_eq!(page.status, 200, "{path}: {}", page.body);
+                let rows = page.body["data"].as_array().unwrap();
+                ids.extend(rows.iter().map(|row| row[key].as_str().unwrap().to_owned()));
+                let Some(next) = page.body["next"].as_str() else {
+                    break;
+                };
+                let (route, _) = list.split_once('?').unwrap();
+                path = format!("{route}?limit=2&cursor={next}");
+            }
+            assert_eq!(ids, expected, "{list}");
+        }
+        for (path, param, says) in [
+            (
+                "/api/users?sort=created_at",
+                "sort",
+                "clerk_id, -clerk_id, email, -email, phone",
+            ),
+            (
+                "/api/events?sort=processed_at",
+                "sort",
+                "received_at, -received_at",
+            ),
+            (
+                "/api/users?sort=email&q=a",
+                "sort",
+                "with q the order is -clerk_id",
+            ),
+            (
+                "/api/users?sort=email&deleted=true",
+                "sort",
+                "clerk_id or -clerk_id",
+            ),
+            ("/api/users?cursor=s.email..user_1&q=a", "sort", "with q"),
+            (
+                "/api/users?cursor=s.received_at.vNQ.msg_1",
+                "cursor",
+                "next",
+            ),
+            (
+                "/api/events?sort=received_at&cursor=e.5.msg_1",
+                "cursor",
+                "sort=-received_at",
+            ),
+            (
+                "/api/users?sort=email&cursor=u.user_3",
+                "cursor",
+                "sort=-clerk_id",
+            ),
+        ] {
+            let refused = get(&app, path).await;
+            assert_eq!((refused.status, refused.code()), (400, "invalid_request"));
+            assert_eq!(refused.body["param"], param, "{path}");
+            assert!(
+                refused.body["detail"].as_str().unwrap().contains(says),
+                "{}",
+                refused.body
+            );
+        }
+
+        let by_address = place.succeed(&[
+            "users", "list", "--sort", "-email", "--json", "--limit", "1",
+        ]);
+        assert!(
+            by_address.contains(r#""clerk_id":"user_0""#),
+            "{by_address}"
+        );
+        let oldest = place.succeed(&[
+            "events",
+            "list",
+            "--sort",
+            "received_at",
+            "--json",
+            "--limit",
+            "1",
+        ]);
+        assert!(oldest.contains(r#""event_id":"msg_0""#), "{oldest}");
+        for wrong in [
+            &["users", "list", "--sort", "created_at"][..],
+            &["users", "list", "--sort", "email", "ada"],
+            &["users", "list", "--cursor", "e.5.msg_1"],
+            &[
+                "events",
+                "list",
+                "--sort",
+                "received_at",
+                "--cursor",
+                "e.5.msg_1",
+            ],
+        ] {
+            assert_eq!(place.run(wrong).status.code(), Some(2), "{wrong:?}");
+        }
+    }
+}

@@ -192,7 +192,7 @@ async fn who_acted_is_kept_and_shown(place: Place) {
     // And in the dashboard.
     let page = visitor.get("/events/msg_1").await.text();
     for part in [
-        "Attempts newest first 2 applied",
+        "Attemptsnewest first 2 applied",
         "1 failed",
         "delivery_limit made by a test",
         "Who acted",

@@ -158,7 +158,7 @@ async fn every_process_accepts_the_session_and_a_rotation_ends_it() {
     assert_eq!(elsewhere.get("/users").await.status, 200);
     let overview = elsewhere.get("/").await;
     assert!(
-        overview.body.contains("Elsewhere"),
+        overview.body.contains("this process takes no webhooks"),
         "a worker does not receive"
     );
     std::fs::write(&file, "another-token-of-some-length").unwrap();
@@ -183,7 +183,7 @@ async fn every_process_accepts_the_session_and_a_rotation_ends_it() {
         )
         .await;
     let page = Visitor::of(&receiver).get("/").await;
-    assert_eq!(page.status, 404);
+    assert_eq!(page.status, 200);
     assert!(page.body.contains("clerk-sync worker"), "{}", page.body);
 }
 

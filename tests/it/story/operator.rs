@@ -65,7 +65,7 @@ async fn status_says_whether_everything_works(place: Place) {
     let text = command.env("PORT", port.to_string()).output().unwrap();
     let text = String::from_utf8(text.stdout).unwrap();
     assert!(
-        text.starts_with("It works, and 1 failed event waits for you")
+        text.starts_with("Working; 1 event failed and waits for you.")
             && text.contains(&format!("ready, at http://127.0.0.1:{port}")),
         "{text}"
     );
@@ -91,7 +91,7 @@ async fn status_names_what_does_not_work_and_fails() {
     let problem = json["problems"][0].as_str().unwrap();
     assert!(
         code == 1
-            && problem.starts_with("Nothing is set up here")
+            && json["headline"] == "Nothing is set up here"
             && problem.contains("DATABASE_URL"),
         "{json}"
     );
@@ -121,7 +121,7 @@ async fn status_names_what_does_not_work_and_fails() {
         .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(
-        output.status.code() == Some(1) && text.starts_with("The queue does not work: "),
+        output.status.code() == Some(1) && text.starts_with("The queue does not work."),
         "{text}"
     );
 }

@@ -21,7 +21,7 @@ fn update(number: usize) -> (String, String) {
 }
 
 /// The URL with the proxy in the place of the server, and the proxy.
-async fn through_a_proxy(url: &str) -> (String, Proxy) {
+pub async fn through_a_proxy(url: &str) -> (String, Proxy) {
     let mut url = Url::parse(url).unwrap();
     let server = format!("{}:{}", url.host_str().unwrap(), url.port().unwrap());
     let proxy = Proxy::before(server).await;

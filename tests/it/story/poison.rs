@@ -283,6 +283,7 @@ async fn a_possible_poison_message_that_takes_long_holds_up_the_others_only_for_
         queue.clone(),
         place.store(),
         options,
+        "a test",
         worker::Status::default(),
         stop.clone(),
     ));

@@ -83,6 +83,7 @@ impl Worker {
             queue.clone(),
             place.store(),
             options,
+            "a test",
             worker::Status::default(),
             stop.clone(),
         ));

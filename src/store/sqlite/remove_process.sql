@@ -1,0 +1,2 @@
+-- Forgets a process that stops.
+delete from processes where process_id = ?1

@@ -1,0 +1,319 @@
+//! What the control in the database allows this worker now: whether applying is paused, and the
+//! worker's share of the rate limit.
+//!
+//! Before each write the view is read again if it is older than 400 ms: so a worker obeys within a
+//! second, one without events asks nothing, and a busy one asks little. A database that does not
+//! answer leaves the last view; the write itself meets the outage.
+
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::time::{sleep, timeout};
+use tracing::{info, warn};
+
+use super::return_reason::ReturnReason;
+use crate::shutdown::Shutdown;
+use crate::store::{Control, Store, StoreError};
+
+/// How old the view may be, and how often a paused worker asks.
+const VIEW_AGE: Duration = Duration::from_millis(400);
+
+/// Longest wait for an answer of the database.
+const READ_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Batches per second under a rate limit: the events of one come at once, so no second has more
+/// than a fifth above its limit.
+const BATCHES_PER_SECOND: f64 = 5.0;
+
+/// The view of one worker. Clones share it.
+#[derive(Clone)]
+pub struct ControlView(Arc<Shared>);
+
+struct Shared {
+    store: Store,
+    process_id: String,
+    view: Mutex<View>,
+    /// Held by the part of the worker that asks.
+    asking: tokio::sync::Mutex<()>,
+}
+
+#[derive(Default)]
+struct View {
+    /// When it was read last, in vain or not.
+    read_at: Option<Instant>,
+    is_paused: bool,
+    rate_limit: Option<NonZeroU32>,
+    budget: Option<Budget>,
+    is_fault_logged: bool,
+}
+
+/// The events that may be applied under a rate limit: they accrue with time.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Budget {
+    /// This worker's share of the limit, in events per second.
+    share: f64,
+    events: f64,
+    filled_at: Instant,
+}
+
+/// Whether events may be applied now.
+#[derive(Debug, PartialEq)]
+enum Permit {
+    Now,
+    After(Duration),
+    No(ReturnReason),
+}
+
+impl ControlView {
+    pub fn new(store: Store, process_id: String) -> Self {
+        Self(Arc::new(Shared {
+            store,
+            process_id,
+            view: Mutex::default(),
+            asking: tokio::sync::Mutex::default(),
+        }))
+    }
+
+    /// Whether applying is paused.
+    pub async fn is_paused(&self) -> bool {
+        self.renew().await;
+        self.view().is_paused
+    }
+
+    /// Returns once applying is not paused. Cancel-safe.
+    pub async fn resumed(&self) {
+        while self.is_paused().await {
+            sleep(VIEW_AGE).await;
+        }
+    }
+
+    /// Returns once so many events may be applied, and counts them.
+    ///
+    /// # Errors
+    /// Fails if they must return to the queue.
+    pub async fn permit(&self, events: usize, shutdown: &Shutdown) -> Result<(), ReturnReason> {
+        loop {
+            self.renew().await;
+            let permit = self.view().permit(events, Instant::now());
+            match permit {
+                Permit::Now => return Ok(()),
+                Permit::No(reason) => return Err(reason),
+                Permit::After(wait) => {
+                    let wait = sleep(wait.min(VIEW_AGE));
+                    shutdown.or(wait).await.ok_or(ReturnReason::Stopping)?;
+                }
+            }
+        }
+    }
+
+    /// Most events in a batch: `wanted`, or fewer under a rate limit.
+    pub fn batch_max(&self, wanted: NonZeroUsize) -> NonZeroUsize {
+        let budget = self.view().budget;
+        budget.map_or(wanted, |budget| wanted.min(budget.batch_max()))
+    }
+
+    /// Reads the view if it is too old.
+    async fn renew(&self) {
+        if self.view().is_fresh() {
+            return;
+        }
+        let _asking = self.0.asking.lock().await;
+        if self.view().is_fresh() {
+            return;
+        }
+        let read = timeout(READ_TIMEOUT, self.read()).await.ok();
+        if let Some(Err(error)) = &read {
+            self.log(error).await;
+        }
+        self.view().keep(read.and_then(Result::ok), Instant::now());
+    }
+
+    /// Logs once that the settings cannot be read. The write that follows meets an outage or an old
+    /// schema, and logs it.
+    async fn log(&self, error: &StoreError) {
+        let is_transient = matches!(error, StoreError::Unavailable(_));
+        if is_transient || self.view().is_fault_logged {
+            return;
+        }
+        let version = timeout(READ_TIMEOUT, self.0.store.schema_version()).await;
+        if version.is_ok_and(|version| version.is_ok_and(|version| version.check().is_ok())) {
+            warn!(%error, "the settings of a pause and a rate limit cannot be read: this worker does not obey them");
+            self.view().is_fault_logged = true;
+        }
+    }
+
+    async fn read(&self) -> Result<(Control, u64), StoreError> {
+        let control = self.0.store.control().await?;
+        let others = match control.rate_limit {
+            // A role that may not read the processes has the limit alone.
+            Some(_) => match self.0.store.other_workers(&self.0.process_id).await {
+                Err(error @ StoreError::Unavailable(_)) => return Err(error),
+                others => others.unwrap_or(0),
+            },
+            None => 0,
+        };
+        Ok((control, others))
+    }
+
+    fn view(&self) -> MutexGuard<'_, View> {
+        // No code that holds the lock can leave it half changed.
+        self.0.view.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl View {
+    fn is_fresh(&self) -> bool {
+        self.read_at.is_some_and(|at| at.elapsed() < VIEW_AGE)
+    }
+
+    /// Keeps an answer, with the number of other workers; `None` if there was none.
+    fn keep(&mut self, read: Option<(Control, u64)>, now: Instant) {
+        self.read_at = Some(now);
+        let Some((control, others)) = read else {
+            return;
+        };
+        self.is_fault_logged = false;
+        match &control.paused {
+            Some(pause) if !self.is_paused => {
+                info!(since = %pause.paused_at, by = pause.paused_by, reason = pause.reason, "paused: events wait in the queue until `clerk-sync resume`");
+            }
+            None if self.is_paused => info!("resumed: events are applied again"),
+            _ => {}
+        }
+        self.is_paused = control.paused.is_some();
+        if self.rate_limit != control.rate_limit {
+            let events_per_second = control.rate_limit.map(NonZeroU32::get);
+            info!(
+                events_per_second,
+                "the rate limit of all workers has changed"
+            );
+            self.rate_limit = control.rate_limit;
+        }
+        self.budget = control.rate_limit.map(|limit| {
+            #[expect(clippy::cast_precision_loss, reason = "there are not so many workers")]
+            let share = f64::from(limit.get()) / (others + 1) as f64;
+            let before = self.budget.unwrap_or(Budget {
+                share,
+                events: 0.0,
+                filled_at: now,
+            });
+            Budget { share, ..before }
+        });
+    }
+
+    /// Whether so many events may be applied now; counts them if they may.
+    fn permit(&mut self, events: usize, now: Instant) -> Permit {
+        if self.is_paused {
+            return Permit::No(ReturnReason::Paused);
+        }
+        match &mut self.budget {
+            Some(budget) => budget.permit(events, now),
+            None => Permit::Now,
+        }
+    }
+}
+
+impl Budget {
+    fn batch_max(self) -> NonZeroUsize {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a share is at most a million"
+        )]
+        let events = (self.share / BATCHES_PER_SECOND).ceil() as usize;
+        NonZeroUsize::new(events).unwrap_or(NonZeroUsize::MIN)
+    }
+
+    fn permit(&mut self, events: usize, now: Instant) -> Permit {
+        let most = self.batch_max().get();
+        if events > most {
+            return Permit::No(ReturnReason::OtherRate);
+        }
+        #[expect(clippy::cast_precision_loss, reason = "at most a million")]
+        let (events, most) = (events as f64, most as f64);
+        let accrued = now.duration_since(self.filled_at).as_secs_f64() * self.share;
+        self.events = (self.events + accrued).min(most);
+        self.filled_at = now;
+        if self.events >= events {
+            self.events -= events;
+            return Permit::Now;
+        }
+        Permit::After(Duration::from_secs_f64((events - self.events) / self.share))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn control(limit: Option<u32>) -> Control {
+        Control {
+            paused: None,
+            rate_limit: limit.and_then(NonZeroU32::new),
+        }
+    }
+
+    /// Events that are permitted within `seconds`, asked for in batches of `events`.
+    fn permitted(view: &mut View, events: usize, from: Instant, seconds: u64) -> usize {
+        let (mut now, mut done) = (from, 0);
+        while now < from + Duration::from_secs(seconds) {
+            match view.permit(events, now) {
+                Permit::Now => done += events,
+                Permit::After(wait) => now += wait.max(Duration::from_millis(1)),
+                Permit::No(_) => return done,
+            }
+        }
+        done
+    }
+
+    #[test]
+    fn a_second_has_its_share_of_the_limit_and_little_more() {
+        let (mut view, start) = (View::default(), Instant::now());
+        let later = |seconds| start + Duration::from_secs(seconds);
+        assert_eq!(view.permit(10_000, start), Permit::Now, "without a limit");
+        view.keep(Some((control(Some(100)), 1)), start);
+        let batch = view.budget.unwrap().batch_max().get();
+        assert_eq!(batch, 10, "half of the limit, in five batches per second");
+        assert_eq!(
+            view.permit(batch + 1, start),
+            Permit::No(ReturnReason::OtherRate)
+        );
+        let first = permitted(&mut view, batch, start, 1);
+        assert!((40..=50).contains(&first), "{first}");
+        // A long rest saves one batch, not more.
+        let second = permitted(&mut view, batch, later(100), 1);
+        assert!((50..=60).contains(&second), "{second}");
+        // Another worker comes.
+        view.keep(Some((control(Some(100)), 3)), later(200));
+        let third = permitted(&mut view, 5, later(201), 4);
+        assert!((100..=106).contains(&third), "{third}");
+        view.keep(Some((control(None), 3)), later(300));
+        assert_eq!(view.permit(10_000, later(300)), Permit::Now);
+    }
+
+    #[test]
+    fn a_share_below_one_event_per_second_is_kept() {
+        let (mut view, start) = (View::default(), Instant::now());
+        view.keep(Some((control(Some(1)), 9)), start);
+        assert_eq!(permitted(&mut view, 1, start, 100), 9);
+    }
+
+    #[test]
+    fn an_error_leaves_the_last_view() {
+        let (mut view, now) = (View::default(), Instant::now());
+        let paused = Control {
+            paused: Some(crate::store::Pause {
+                paused_at: crate::store::Time(crate::clock::now()),
+                reason: None,
+                paused_by: "a test".into(),
+            }),
+            rate_limit: None,
+        };
+        view.keep(Some((paused, 0)), now);
+        view.keep(None, now);
+        assert_eq!(view.permit(1, now), Permit::No(ReturnReason::Paused));
+        view.keep(Some((Control::default(), 0)), now);
+        assert_eq!(view.permit(1, now), Permit::Now);
+    }
+}
