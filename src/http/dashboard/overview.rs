@@ -2,6 +2,7 @@
 //! latest events.
 
 use std::cmp::Reverse;
+use std::collections::HashMap;
 use std::num::NonZeroU32;
 
 use actix_web::web::Data;
@@ -15,6 +16,7 @@ use super::page_query::PageQuery;
 use super::refused::RefusedCard;
 use super::session::Session;
 use super::tiles::{Process, Tile, tiles, waiting};
+use super::user_names;
 use super::view_models::{EventLine, Help, When};
 use crate::clerk::Timestamp;
 use crate::clock::now;
@@ -179,6 +181,8 @@ struct Answers {
     stats: Stats,
     hour: Option<Recent>,
     latest: Vec<EventRow>,
+    /// The names of their users by Clerk ID.
+    names: HashMap<String, String>,
 }
 
 /// The numbers of `/api/stats` and the newest rows, or why there are none.
@@ -194,10 +198,12 @@ async fn ask_database(admin: &Admin, range: Range, receives: bool) -> Result<Ans
         admin.newest(&all, LATEST)
     );
     let (stats, hour, latest) = answers.map_err(|problem| Reason::from(problem.detail()))?;
+    let names = user_names::of_events(&admin.store, &latest).await;
     Ok(Answers {
         stats,
         hour,
         latest,
+        names: names.map_err(|error| Reason::from(error.to_string()))?,
     })
 }
 
@@ -233,7 +239,7 @@ impl Numbers {
             failed_number: failed.count,
             failed_count: format::number(failed.count) + and_more,
             oldest_failed: failed.oldest_received_at.map(|time| When::at(time, now)),
-            latest: EventLine::all(&answers.latest, now),
+            latest: EventLine::all_named(&answers.latest, &answers.names, now),
             totals: totals.map_or(Vec::new(), |totals| facts(&totals.counts)),
             totals_counted: totals.map(|totals| When::at(totals.as_of, now).age),
         }
