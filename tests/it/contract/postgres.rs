@@ -74,7 +74,7 @@ async fn the_applications_own_migrations_are_not_touched() {
         .fetch_one(&mut connection)
         .await
         .unwrap();
-    assert_eq!(ours, "_migrations audit events settings users");
+    assert_eq!(ours, "_migrations audit events processes settings users");
 }
 
 #[tokio::test]
@@ -107,7 +107,7 @@ async fn everything_has_a_comment_and_only_the_keys_are_unique() {
         .fetch_one(&mut connection)
         .await
         .unwrap();
-    assert_eq!(unique, "audit_pkey events_pkey settings_pkey users_pkey");
+    assert_eq!(unique, "audit_pkey events_pkey processes_pkey settings_pkey users_pkey");
 }
 
 /// A role that may make schemas, one that an administrator made the schema for, and one that may
