@@ -324,7 +324,7 @@ async fn the_pause_is_shown_everywhere_and_changed_from_everywhere() {
     assert_eq!(scraped.get("clerk_sync_rate_limit"), Some(50.0));
     let status = place.run(&["status"]);
     let text = String::from_utf8(status.stdout).unwrap();
-    assert!(text.starts_with("Paused since "), "{text}");
+    assert!(text.starts_with("Paused, since "), "{text}");
     let checked = String::from_utf8(place.run(&["check"]).stdout).unwrap();
     assert!(checked.contains("applying is paused since"), "{checked}");
     let twice = place.succeed(&["pause", "--reason", "other"]);

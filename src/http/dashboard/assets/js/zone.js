@@ -41,8 +41,10 @@
       time.title = `${utc} · ${exact(time.dateTime)}`;
     }
     for (const label of root.querySelectorAll("text[data-at]")) {
-      text(label, () => inChart(label.dataset.at, label.dataset.form, "withZone" in label.dataset));
+      text(label, () => inChart(label.dataset.at, label.dataset.form, false));
     }
+    const { timeZoneName } = partsOf(new Date());
+    for (const name of root.querySelectorAll(".zone-name")) text(name, () => timeZoneName);
     for (const title of root.querySelectorAll("title[data-at]")) {
       const shown = text(title, (was) => was.replace(/^.*? UTC/, inChart(title.dataset.at, title.dataset.form, true)));
       title.parentNode.querySelector("a[aria-label]")?.setAttribute("aria-label", shown);
