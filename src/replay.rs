@@ -4,6 +4,8 @@
 //!   applied twice, and a replay that was stopped can be run again.
 //! - The event stays failed until a worker has tried it again; that counts in `attempts`.
 //! - A replay has a rate limit, so that it does not delay new events.
+//! - Who asked for it is recorded with each event, and in the audit: before the events are
+//!   published, in parts of a second.
 
 mod outcomes;
 mod report;
@@ -20,12 +22,12 @@ use crate::backoff::Backoff;
 use crate::clerk::{EventId, SignedEvent};
 use crate::metrics::{self, EventStatus, EventType};
 use crate::queue::{PUBLISH_TIMEOUT, PublishError, Queue};
-use crate::store::{Status, Store, StoreError};
+use crate::store::{Action, Actor, Status, Store, StoreError};
 
 pub use outcomes::{Outcome, OutcomeStatus, newly_published, outcomes, update};
 pub use report::{DiscardReport, Published, ReplayPreview, ReplayReport};
 pub use selection::Selection;
-use selection::{SelectedIds, failed_event, failed_events};
+use selection::{EVENTS_PER_QUERY, SelectedIds, failed_event, failed_events};
 
 /// Default rate in events per second: a tenth of what a worker applies, or less.
 pub const RATE: NonZeroU32 = NonZeroU32::new(500).expect("500 is not 0");
@@ -47,7 +49,8 @@ pub enum ReplayError {
 }
 
 /// Publishes failed events again, at most `rate` per second. Counts in `report`, so that a caller
-/// that stops it knows how far it got, and calls `notify` after each event. Cancel-safe.
+/// that stops it knows how far it got, and calls `notify` after each event. Records `actor`.
+/// Cancel-safe.
 ///
 /// # Errors
 /// Fails when the store or the queue does; `report` has what was done until then.
@@ -56,6 +59,7 @@ pub async fn replay(
     queue: &Queue,
     selection: &Selection,
     rate: NonZeroU32,
+    actor: &Actor,
     report: &mut ReplayReport,
     mut notify: impl FnMut(u64, Published),
 ) -> Result<(), ReplayError> {
@@ -63,21 +67,29 @@ pub async fn replay(
     // A pause is not made up for.
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut selected = SelectedIds::new(store, selection);
-    while let Some(event_id) = selected.next().await? {
-        let Some((event, attempts)) = failed_event(store, &event_id).await? else {
-            report.skipped += 1;
-            continue;
-        };
-        pace.tick().await;
-        if let Err(reason) = publish(queue, event).await {
-            let event_id = event_id.to_string();
-            return Err(ReplayError::Queue { event_id, reason });
+    let act = selection.act(Action::Replayed, actor);
+    loop {
+        // At most what is published within a second.
+        let ids = selected.next_page(rate.min(EVENTS_PER_QUERY)).await?;
+        if ids.is_empty() {
+            report.next = selected.cursor();
+            return Ok(());
         }
-        report.replayed += 1;
-        notify(report.replayed, Published { event_id, attempts });
+        store.record_replay(&ids, &act).await?;
+        for event_id in ids {
+            let Some((event, attempts)) = failed_event(store, &event_id).await? else {
+                report.skipped += 1;
+                continue;
+            };
+            pace.tick().await;
+            if let Err(reason) = publish(queue, event).await {
+                let event_id = event_id.to_string();
+                return Err(ReplayError::Queue { event_id, reason });
+            }
+            report.replayed += 1;
+            notify(report.replayed, Published { event_id, attempts });
+        }
     }
-    report.next = selected.cursor();
-    Ok(())
 }
 
 /// Publishes with retries: the connection to the queue is made in the background.
@@ -108,7 +120,7 @@ pub async fn preview(store: &Store, selection: &Selection) -> Result<ReplayRepor
     let mut preview = ReplayPreview::default();
     let mut selected = SelectedIds::new(store, selection);
     loop {
-        let ids = selected.next_page().await?;
+        let ids = selected.next_page(EVENTS_PER_QUERY).await?;
         if ids.is_empty() {
             break;
         }
@@ -142,40 +154,56 @@ pub async fn preview(store: &Store, selection: &Selection) -> Result<ReplayRepor
     Ok(report)
 }
 
-/// Sets failed events to discarded; they are pruned with the other old rows. Calls `notify` with
-/// the count so far, after some hundreds each.
+/// Sets failed events to discarded, and records `actor`; they are pruned with the other old rows.
+/// Calls `notify` with the count so far, after some hundreds each.
 ///
 /// # Errors
 /// Fails when the store cannot be read or written.
 pub async fn discard(
     store: &Store,
     selection: &Selection,
-    dry_run: bool,
+    actor: &Actor,
     notify: impl Fn(u64),
 ) -> Result<DiscardReport, StoreError> {
-    let mut report = DiscardReport {
-        dry_run,
-        ..DiscardReport::default()
-    };
+    let mut report = DiscardReport::default();
+    let act = selection.act(Action::Discarded, actor);
     let mut selected = SelectedIds::new(store, selection);
     loop {
-        let ids = selected.next_page().await?;
+        let ids = selected.next_page(EVENTS_PER_QUERY).await?;
         if ids.is_empty() {
             report.next = selected.cursor();
             return Ok(report);
         }
-        let discarded = if dry_run {
-            count_failed(store, selection, &ids).await?
-        } else {
-            let types = store.discard(&ids).await?;
-            for name in &types {
-                metrics::events(EventStatus::Discarded, EventType::of(name), 1);
-            }
-            types.len()
-        };
-        report.discarded += discarded as u64;
-        report.skipped += ids.len().saturating_sub(discarded) as u64;
+        let types = store.discard(&ids, &act).await?;
+        for name in &types {
+            metrics::events(EventStatus::Discarded, EventType::of(name), 1);
+        }
+        report.count(types.len(), ids.len());
         notify(report.discarded);
+    }
+}
+
+/// Returns what a discard would do.
+///
+/// # Errors
+/// Fails when the store cannot be read.
+pub async fn preview_discard(
+    store: &Store,
+    selection: &Selection,
+) -> Result<DiscardReport, StoreError> {
+    let mut report = DiscardReport {
+        dry_run: true,
+        ..DiscardReport::default()
+    };
+    let mut selected = SelectedIds::new(store, selection);
+    loop {
+        let ids = selected.next_page(EVENTS_PER_QUERY).await?;
+        if ids.is_empty() {
+            report.next = selected.cursor();
+            return Ok(report);
+        }
+        let failed = count_failed(store, selection, &ids).await?;
+        report.count(failed, ids.len());
     }
 }
 

@@ -4,7 +4,8 @@ use clap::Parser;
 
 use super::arguments::JsonArg;
 use super::{
-    backfill, check, completions, control, dev, events, migrate, open, reconcile, send, users,
+    audit, backfill, check, completions, control, dev, events, migrate, open, reconcile, send,
+    users,
 };
 use crate::config::{Flags, ListedFlags};
 
@@ -130,6 +131,11 @@ Exit status: 1 if an event was not answered with a 2xx; with --wait, also if one
     /// Query the events, and replay failed ones
     #[command(subcommand)]
     Events(events::EventsCommand),
+    /// Show who replayed, discarded, erased or paused, the newest first
+    #[command(after_long_help = "Examples:
+  clerk-sync audit --since 7d
+  clerk-sync audit --action erased --json")]
+    Audit(audit::AuditArgs),
     /// Fill the table from Clerk's list of users; needs CLERK_SECRET_KEY
     ///
     /// Every user of the list is applied under the rule that events follow. So events may come in

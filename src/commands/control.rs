@@ -7,12 +7,13 @@ use std::process::ExitCode;
 use anyhow::bail;
 use serde::Serialize;
 
+use super::actor::actor;
 use super::arguments::JsonArg;
 use super::{heartbeat, output};
 use crate::clock::now;
 use crate::config::Config;
 use crate::format;
-use crate::store::{Control, Pause, Store, read_rate};
+use crate::store::{Act, Action, Control, Pause, Store, read_rate};
 
 #[derive(Debug, clap::Args)]
 pub struct PauseArgs {
@@ -66,7 +67,11 @@ pub async fn pause(args: PauseArgs, config: &Config) -> anyhow::Result<ExitCode>
     let store = open(config).await?;
     let reason = args.reason.and_then(|reason| reason.0);
     let by = format!("a command on {}", heartbeat::host());
-    let (pause, changed) = store.pause(reason, by).await?;
+    let (pause, changed) = store.pause(reason.clone(), by).await?;
+    if changed {
+        let act = Act::new(Action::Paused, &actor()).because(reason);
+        store.record_act(&act).await?;
+    }
     finish(&store, changed, args.json.json, |_| {
         let since = output::local_and_age(pause.paused_at, now());
         if changed {
@@ -84,6 +89,11 @@ pub async fn pause(args: PauseArgs, config: &Config) -> anyhow::Result<ExitCode>
 pub async fn resume(args: JsonArg, config: &Config) -> anyhow::Result<ExitCode> {
     let store = open(config).await?;
     let ended = store.resume().await?;
+    if ended.is_some() {
+        store
+            .record_act(&Act::new(Action::Resumed, &actor()))
+            .await?;
+    }
     finish(&store, ended.is_some(), args.json, |_| match &ended {
         Some(pause) => format!(
             "Resumed, after {}. Workers apply events again within a second.\n",
@@ -98,7 +108,7 @@ pub async fn resume(args: JsonArg, config: &Config) -> anyhow::Result<ExitCode> 
 pub async fn rate_limit(args: RateLimitArgs, config: &Config) -> anyhow::Result<ExitCode> {
     let store = open(config).await?;
     let changed = match args.limit {
-        Some(Limit(limit)) => store.set_rate_limit(limit).await? != limit,
+        Some(Limit(limit)) => limit_rate(&store, limit).await?,
         None => false,
     };
     finish(&store, changed, args.json.json, |control| {
@@ -111,6 +121,16 @@ pub async fn rate_limit(args: RateLimitArgs, config: &Config) -> anyhow::Result<
         }
     })
     .await
+}
+
+/// Sets the limit, and records who did. Returns whether it changed.
+async fn limit_rate(store: &Store, limit: Option<NonZeroU32>) -> anyhow::Result<bool> {
+    let changed = store.set_rate_limit(limit).await? != limit;
+    if changed {
+        let act = Act::new(Action::RateLimited, &actor()).because_of_limit(limit);
+        store.record_act(&act).await?;
+    }
+    Ok(changed)
 }
 
 async fn open(config: &Config) -> anyhow::Result<Store> {

@@ -20,7 +20,7 @@ use crate::clerk::error_code::{self, ERRORS_PAGE};
 use crate::clock::now;
 use crate::config::Config;
 use crate::escape::{visible, visible_json_lines};
-use crate::store::{EventRow, EventWithPayload, Sort, Status, Store};
+use crate::store::{EventRow, Sort, Status, Store, WholeEvent};
 use filter::FilterArgs;
 
 #[derive(Debug, clap::Subcommand)]
@@ -32,7 +32,7 @@ pub enum EventsCommand {
   clerk-sync events list --user user_2abc --since 2h
   clerk-sync events list --follow          # each event as its outcome is recorded")]
     List(ListArgs),
-    /// Show one event, with its payload if it is kept
+    /// Show one event, with its attempts, who acted on it, and its payload if it is kept
     ///
     /// Of a failed event it also prints what its error code means and what to do.
     #[command(visible_alias = "get")]
@@ -158,16 +158,16 @@ fn of_events(events: &[EventRow], now: Timestamp, wide: bool) -> Table {
 
 async fn show(id: &str, json: bool, store: &Store, source: &str) -> anyhow::Result<ExitCode> {
     let found = store
-        .event(&read_event_id(id).map_err(anyhow::Error::msg)?)
+        .whole_event(&read_event_id(id).map_err(anyhow::Error::msg)?)
         .await?;
     let event = found.with_context(|| {
         format!("no event has the ID {id}{source}; see `clerk-sync events list`")
     })?;
-    let event = EventWithPayload::from(event);
-    output::print_one(&event, json, || of_event(&event.event, now()))
+    output::print_one(&event, json, || of_event(&event, now()))
 }
 
-fn of_event(event: &EventRow, now: Timestamp) -> String {
+fn of_event(whole: &WholeEvent, now: Timestamp) -> String {
+    let event = &whole.event;
     let time = |time| output::local_and_age(time, now);
     let mut fields = vec![
         ("event_id", event.event_id.clone()),
@@ -195,7 +195,37 @@ fn of_event(event: &EventRow, now: Timestamp) -> String {
         }
         Some(body) => format!("payload\n{}\n", of_payload(body)),
     };
-    output::of_fields(&fields) + &payload + &advice(event)
+    output::of_fields(&fields) + &of_attempts(whole, now) + &payload + &advice(event)
+}
+
+/// The attempts if there were several, and who acted on the event if someone did.
+fn of_attempts(whole: &WholeEvent, now: Timestamp) -> String {
+    let log = &whole.attempts_log;
+    let attempts = whole.event.attempts.unsigned_abs();
+    let earlier = attempts.saturating_sub(log.len() as u64);
+    let mut lines: Vec<_> = (earlier + 1..)
+        .zip(log)
+        .filter(|_| attempts > 1)
+        .map(|(number, attempt)| {
+            let reason = [&attempt.error_code, &attempt.error];
+            let reason = reason.into_iter().flatten();
+            let reason: String = reason.map(|text| format!(": {text}")).collect();
+            let at = output::local_and_age(attempt.at, now);
+            let outcome = attempt.outcome.as_str();
+            (
+                format!("attempt {number}"),
+                format!("{at} {outcome}{reason}"),
+            )
+        })
+        .collect();
+    lines.extend(whole.audit.iter().map(|act| {
+        let at = output::local_and_age(act.at, now);
+        let by = format!("{at} by {}, {}", act.actor.words(), act.place());
+        (act.action.as_str().into(), by)
+    }));
+    let lines = lines.iter().map(|(name, text)| (&**name, text.clone()));
+    let lines: Vec<_> = lines.collect();
+    output::of_fields(&lines)
 }
 
 /// What the error of a failed event means. It comes last: a payload can be longer than a screen.

@@ -1,6 +1,8 @@
 //! The subcommands, and the only place where the parts meet.
 
+mod actor;
 mod arguments;
+mod audit;
 mod backfill;
 mod check;
 mod cli;

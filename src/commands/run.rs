@@ -8,8 +8,8 @@ use clap::CommandFactory;
 use super::cli::{Cli, Command};
 use super::exit::{WRONG_USAGE, WrongUsage};
 use super::{
-    backfill, check, completions, control, dev, events, healthcheck, hints, loopback, migrate,
-    open, output, reconcile, send, serve, server, settings, startup, status, usage, users,
+    audit, backfill, check, completions, control, dev, events, healthcheck, hints, loopback,
+    migrate, open, output, reconcile, send, serve, server, settings, startup, status, usage, users,
 };
 use crate::config::{self, Config, ConfigError, Environment, Flags};
 use crate::http;
@@ -70,6 +70,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Send(args) => send_events(args, &given, &config).await,
         Command::Users(command) => users::run(command, &config).await,
         Command::Events(command) => events::run(command, &config).await,
+        Command::Audit(args) => audit::run(args, &config).await,
         Command::Backfill(args) => backfill::run(&args, &config).await,
         Command::Reconcile(args) => reconcile::run(&args, &config).await,
         Command::Status(args) => status::run(args, &config).await,
@@ -104,6 +105,7 @@ fn finish(done: anyhow::Result<ExitCode>) -> ExitCode {
 fn uses_queue(command: &Command) -> bool {
     match command {
         Command::Users(_)
+        | Command::Audit(_)
         | Command::Open(_)
         | Command::Pause(_)
         | Command::Resume(_)

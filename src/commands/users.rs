@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{anyhow, bail};
 use serde::Serialize;
 
+use super::actor::actor;
 use super::arguments::{PageArgs, read_clerk_id, read_order_of_users};
 use super::confirm::{self, Consent};
 use super::exit::WrongUsage;
@@ -345,12 +346,13 @@ async fn erase(args: &EraseArgs, store: &Store, source: &str) -> anyhow::Result<
         )),
     }
     report.dry_run = false;
+    let actor = actor();
     report.erased = store
-        .erase(&clerk_id)
+        .erase(&clerk_id, &actor)
         .await?
         .ok_or_else(|| no_user(id, source))?;
     if args.forget {
-        report.forgotten_events = Some(store.forget(&clerk_id).await?.1);
+        report.forgotten_events = Some(store.forget(&clerk_id, &actor).await?.1);
     }
     print_report(&report, args.json)
 }

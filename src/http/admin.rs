@@ -20,8 +20,8 @@ use super::service_status::ServiceStatus;
 use crate::clerk::{EventId, Timestamp};
 use crate::format;
 use crate::queue::Queue;
-use crate::replay::{self, DiscardReport, ReplayError, ReplayReport, Selection};
-use crate::store::{EventFilter, EventRow, Page, Store};
+use crate::replay::{self, ReplayError, ReplayReport, Selection};
+use crate::store::{Act, Action, Actor, EventFilter, EventRow, Page, Store, WholeEvent};
 
 /// What the routes for operators need.
 #[derive(Clone)]
@@ -53,15 +53,19 @@ impl Admin {
     ///
     /// If there is none, or the database does not answer.
     pub async fn event(&self, id: &str) -> Result<(EventId, EventRow), Problem> {
-        let missing = || {
-            Problem::new(
-                Code::NotFound,
-                "no event has this ID; rows of events are deleted after EVENT_RETENTION_DAYS, failed ones stay",
-            )
-        };
-        let id = EventId::new(id).ok_or_else(missing)?;
-        let event = self.store.event(&id).await?.ok_or_else(missing)?;
+        let id = EventId::new(id).ok_or_else(no_event)?;
+        let event = self.store.event(&id).await?.ok_or_else(no_event)?;
         Ok((id, event))
+    }
+
+    /// The event with this ID, with all that is kept of it.
+    ///
+    /// # Errors
+    ///
+    /// If there is none, or the database does not answer.
+    pub async fn whole_event(&self, id: &str) -> Result<WholeEvent, Problem> {
+        let id = EventId::new(id).ok_or_else(no_event)?;
+        self.store.whole_event(&id).await?.ok_or_else(no_event)
     }
 
     /// The newest events that match a filter.
@@ -78,7 +82,7 @@ impl Admin {
         Ok(self.store.events(filter, &page).await?.rows)
     }
 
-    /// Replays failed events.
+    /// Replays failed events, for `actor`.
     ///
     /// # Errors
     ///
@@ -87,6 +91,7 @@ impl Admin {
         &self,
         selection: &Selection,
         rate: NonZeroU32,
+        actor: &Actor,
     ) -> Result<ReplayReport, Problem> {
         let mut report = ReplayReport::default();
         let replay = replay::replay(
@@ -94,6 +99,7 @@ impl Admin {
             &self.queue,
             selection,
             rate,
+            actor,
             &mut report,
             |_, _| (),
         );
@@ -112,27 +118,23 @@ impl Admin {
         ))
     }
 
-    /// Discards failed events, or returns how many it would discard.
-    ///
-    /// # Errors
-    ///
-    /// If the database does not answer.
-    pub async fn discard(
-        &self,
-        selection: &Selection,
-        dry_run: bool,
-    ) -> Result<DiscardReport, Problem> {
-        Ok(replay::discard(&self.store, selection, dry_run, |_| ()).await?)
-    }
-
     /// Has all workers stop applying. Returns false if it is paused already.
     ///
     /// # Errors
     ///
     /// If the database does not answer.
-    pub async fn pause(&self, reason: Option<String>, by: String) -> Result<bool, Problem> {
-        let (_, is_new) = self.store.pause(reason, by).await?;
+    pub async fn pause(
+        &self,
+        reason: Option<String>,
+        by: String,
+        actor: &Actor,
+    ) -> Result<bool, Problem> {
+        let (_, is_new) = self.store.pause(reason.clone(), by).await?;
         self.status.control_has_changed();
+        if is_new {
+            let act = Act::new(Action::Paused, actor).because(reason);
+            self.store.record_act(&act).await?;
+        }
         Ok(is_new)
     }
 
@@ -141,9 +143,13 @@ impl Admin {
     /// # Errors
     ///
     /// If the database does not answer.
-    pub async fn resume(&self) -> Result<bool, Problem> {
+    pub async fn resume(&self, actor: &Actor) -> Result<bool, Problem> {
         let ended = self.store.resume().await?;
         self.status.control_has_changed();
+        if ended.is_some() {
+            let act = Act::new(Action::Resumed, actor);
+            self.store.record_act(&act).await?;
+        }
         Ok(ended.is_some())
     }
 
@@ -152,9 +158,17 @@ impl Admin {
     /// # Errors
     ///
     /// If the database does not answer.
-    pub async fn set_rate_limit(&self, limit: Option<NonZeroU32>) -> Result<bool, Problem> {
+    pub async fn set_rate_limit(
+        &self,
+        limit: Option<NonZeroU32>,
+        actor: &Actor,
+    ) -> Result<bool, Problem> {
         let before = self.store.set_rate_limit(limit).await?;
         self.status.control_has_changed();
+        if before != limit {
+            let act = Act::new(Action::RateLimited, actor).because_of_limit(limit);
+            self.store.record_act(&act).await?;
+        }
         Ok(before != limit)
     }
 }
@@ -165,6 +179,13 @@ pub fn paused_by(what: &str, request: &HttpRequest) -> String {
         Some(address) => format!("{what}, from {}", address.ip().to_canonical()),
         None => what.to_owned(),
     }
+}
+
+fn no_event() -> Problem {
+    Problem::new(
+        Code::NotFound,
+        "no event has this ID; rows of events are deleted after EVENT_RETENTION_DAYS, failed ones stay",
+    )
 }
 
 /// The digest of the token. Digests are compared in constant time: the time of an answer reveals

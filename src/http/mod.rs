@@ -2,6 +2,7 @@
 //!
 //! `routes.rs` lists the routes, `limits.rs` has the limits, `problem.rs` the errors.
 
+mod actor;
 mod admin;
 pub mod api;
 mod cache;

@@ -10,7 +10,7 @@ use crate::queue::Queue;
 use crate::replay::{
     self, Outcome, OutcomeStatus, Published, ReplayReport, Selection, newly_published, update,
 };
-use crate::store::{Store, StoreError};
+use crate::store::{Actor, Store, StoreError};
 use crate::tasks;
 
 /// How long a run is kept, and most runs: each has the IDs of a thousand events at most.
@@ -61,6 +61,7 @@ impl ReplayRuns {
         store: &Store,
         queue: &Queue,
         selection: Selection,
+        actor: &Actor,
         expected: u64,
         from: String,
     ) -> Arc<ReplayRun> {
@@ -79,7 +80,7 @@ impl ReplayRuns {
         }
         drop(runs);
         let publishing = Publishing(Arc::clone(&run));
-        let (store, queue) = (store.clone(), queue.clone());
+        let (store, queue, actor) = (store.clone(), queue.clone(), actor.clone());
         tasks::brief(async move {
             let mut report = ReplayReport::default();
             let progress = &publishing.0.progress;
@@ -88,6 +89,7 @@ impl ReplayRuns {
                 &queue,
                 &selection,
                 replay::RATE,
+                &actor,
                 &mut report,
                 |_, published| lock(progress).published.push(published),
             );

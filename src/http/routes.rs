@@ -4,7 +4,7 @@ use actix_web::web::{self, ServiceConfig, get, post};
 use actix_web::{Resource, Route};
 
 use super::admin::Admin;
-use super::api::{control, events, openapi, stats, users};
+use super::api::{audit, control, events, openapi, stats, users};
 use super::misdirected::rejecting;
 use super::paths::{ALTERNATE_WEBHOOK_PATH, WEBHOOK_PATH};
 use super::problem::{Code, Problem};
@@ -43,9 +43,10 @@ pub fn configure(config: &mut ServiceConfig, webhooks: Option<Webhooks>, admin: 
 }
 
 /// The paths of the API that need a database.
-const WITH_DATABASE: [&str; 8] = [
+const WITH_DATABASE: [&str; 9] = [
     "/api/users{rest:.*}",
     "/api/events{rest:.*}",
+    "/api/audit",
     "/api/stats",
     "/api/control",
     "/api/processes",
@@ -63,6 +64,7 @@ fn add_api(config: &mut ServiceConfig) {
             "/api/users/{id}/history",
             get().to(users::user_history),
         ))
+        .service(get_only("/api/audit", get().to(audit::list_audit)))
         .service(get_only("/api/stats", get().to(stats::stats)))
         .service(get_only("/api/control", get().to(control::show_control)))
         .service(get_only(

@@ -68,3 +68,11 @@ pub struct DiscardReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
 }
+
+impl DiscardReport {
+    /// Counts so many discarded events among these.
+    pub(super) fn count(&mut self, discarded: usize, selected: usize) {
+        self.discarded += discarded as u64;
+        self.skipped += selected.saturating_sub(discarded) as u64;
+    }
+}

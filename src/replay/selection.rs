@@ -7,7 +7,9 @@ use bytes::Bytes;
 
 use crate::clerk::{self, EventId, SignedEvent};
 use crate::clock::now;
-use crate::store::{Cursor, EventFilter, EventRow, Page, Status, Store, StoreError};
+use crate::store::{
+    Act, Action, Actor, Cursor, EventFilter, EventRow, Page, Status, Store, StoreError,
+};
 
 /// Events per query.
 pub const EVENTS_PER_QUERY: NonZeroU32 = NonZeroU32::new(200).expect("200 is not 0");
@@ -31,6 +33,20 @@ pub enum Selection {
         /// Where to start; `None` for the newest.
         after: Option<Cursor>,
     },
+}
+
+impl Selection {
+    /// What is recorded of an action on the events.
+    pub fn act(&self, action: Action, actor: &Actor) -> Act {
+        let act = Act::new(action, actor);
+        match self {
+            Self::Ids(ids) => match &ids[..] {
+                [id] => act.about_event(id),
+                _ => act,
+            },
+            Self::Matching { filter, .. } => act.about_events(filter),
+        }
+    }
 }
 
 /// The IDs of selected events, read page by page.
@@ -80,7 +96,7 @@ impl<'a> SelectedIds<'a> {
     }
 
     /// Returns the next ID, or `None` at the end or at the limit.
-    pub async fn next(&mut self) -> Result<Option<EventId>, StoreError> {
+    async fn next(&mut self) -> Result<Option<EventId>, StoreError> {
         if self.left == 0 {
             return Ok(None);
         }
@@ -104,10 +120,10 @@ impl<'a> SelectedIds<'a> {
         Ok(self.ids.pop_front())
     }
 
-    /// Returns as many of the next IDs as fit into a query; none at the end.
-    pub async fn next_page(&mut self) -> Result<Vec<EventId>, StoreError> {
+    /// Returns the next IDs, at most so many; none at the end.
+    pub async fn next_page(&mut self, most: NonZeroU32) -> Result<Vec<EventId>, StoreError> {
         let mut ids = Vec::new();
-        while ids.len() < EVENTS_PER_QUERY.get() as usize
+        while ids.len() < most.get() as usize
             && let Some(id) = self.next().await?
         {
             ids.push(id);

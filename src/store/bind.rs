@@ -9,7 +9,7 @@ pub enum Bind<'a> {
     /// A text that is put together for the statement.
     Owned(Option<String>),
     Boolean(Option<bool>),
-    Integer(i64),
+    Integer(Option<i64>),
     Time(Option<Timestamp>),
     /// A list: an array, or in SQLite a JSON text.
     Texts(Option<Vec<&'a str>>),
@@ -30,8 +30,9 @@ from! {
     Option<&'a str> => text Self::Text(text);
     Option<String> => text Self::Owned(text);
     Option<bool> => value Self::Boolean(value);
-    i64 => number Self::Integer(number);
-    u32 => number Self::Integer(number.into());
+    i64 => number Self::Integer(Some(number));
+    Option<i64> => number Self::Integer(number);
+    u32 => number Self::Integer(Some(number.into()));
     Timestamp => time Self::Time(Some(time));
     Option<Timestamp> => time Self::Time(time);
     Vec<&'a str> => texts Self::Texts(Some(texts));

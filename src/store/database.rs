@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::act::{Act, Action, Actor};
 use super::error::StoreError;
 use super::keep::OnDelete;
 use super::queries::Queries;
@@ -198,13 +199,13 @@ impl Store {
         dispatch!(self, store => store.prune(older_than, limit).await)
     }
 
-    /// Sets failed events to discarded, by their IDs. Returns the type of each that was failed;
-    /// others stay as they are.
+    /// Sets failed events to discarded, by their IDs, and records who did. Returns the type of each
+    /// that was failed; others stay as they are. Calls for the same act count together.
     ///
     /// # Errors
     /// Fails if the database refuses it.
-    pub async fn discard(&self, ids: &[EventId]) -> Result<Vec<String>, StoreError> {
-        dispatch!(self, store => store.discard(ids).await)
+    pub async fn discard(&self, ids: &[EventId], act: &Act) -> Result<Vec<String>, StoreError> {
+        dispatch!(self, store => store.discard(ids, act).await)
     }
 
     /// Erases up to `limit` rows of deleted users, and the payloads of their events, for
@@ -226,12 +227,14 @@ impl Store {
         dispatch!(self, store => store.empty_payloads(limit).await)
     }
 
-    /// Deletes a user's row and all of the user's events. Returns how many of each.
+    /// Deletes a user's row and all of the user's events, and records who did. Returns how many of
+    /// each.
     ///
     /// # Errors
     /// Fails if the database refuses it.
-    pub async fn forget(&self, id: &ClerkId) -> Result<(u64, u64), StoreError> {
-        dispatch!(self, store => store.forget(id).await)
+    pub async fn forget(&self, id: &ClerkId, by: &Actor) -> Result<(u64, u64), StoreError> {
+        let act = Act::new(Action::Forgotten, by).about_user(id);
+        dispatch!(self, store => store.forget(id, &act).await)
     }
 
     /// Returns the rows.

@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU32;
 
+use super::act::{Act, Action, Actor};
 use super::filter::{EventFilter, Page};
 use super::rows::TableRow;
 use super::{Store, StoreError, dispatch};
@@ -43,14 +44,15 @@ impl Store {
     }
 
     /// Erases a user's row, but for the ID and the times of the delete and of the erasure, and the
-    /// payloads of the user's events. Returns `None` if there is neither a row nor an event: a user
+    /// payloads of the user's events, and records who did. Returns `None` if there is neither a row nor an event: a user
     /// whose events all failed has no row.
     ///
     /// # Errors
     /// Fails if the database refuses it.
-    pub async fn erase(&self, id: &ClerkId) -> Result<Option<Erased>, StoreError> {
+    pub async fn erase(&self, id: &ClerkId, by: &Actor) -> Result<Option<Erased>, StoreError> {
         let user = self.user(id).await?;
-        let (_, payloads) = dispatch!(self, store => store.erase(id).await?);
+        let act = Act::new(Action::Erased, by).about_user(id);
+        let (_, payloads) = dispatch!(self, store => store.erase(id, &act).await?);
         let is_known = user.is_some() || payloads > 0 || self.has_events(id).await?;
         Ok(is_known.then(|| Erased::of(user, payloads)))
     }

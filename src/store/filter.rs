@@ -167,6 +167,11 @@ pub enum Cursor {
         /// The event's ID.
         event_id: EventId,
     },
+    /// A row of the audit.
+    Act {
+        /// Its ID: 20 hexadecimal digits.
+        id: String,
+    },
     /// A row of a list in another order than the usual one.
     Sorted {
         /// The order.
@@ -184,6 +189,8 @@ impl Cursor {
         match self {
             Self::User { .. } => Sort::NEWEST_USERS,
             Self::Event { .. } => Sort::NEWEST_EVENTS,
+            // The audit has one order: this is none of a list that is sorted.
+            Self::Act { .. } => Sort::NEWEST_EVENTS,
             Self::Sorted { sort, .. } => *sort,
         }
     }
@@ -193,6 +200,7 @@ impl std::fmt::Display for Cursor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::User { clerk_id } => write!(f, "u.{clerk_id}"),
+            Self::Act { id } => write!(f, "a.{id}"),
             Self::Event {
                 received_at,
                 event_id,
@@ -222,11 +230,19 @@ impl FromStr for Cursor {
             Some(("u", id)) if ClerkId::new(id).is_some() => Ok(Self::User {
                 clerk_id: id.into(),
             }),
+            Some(("a", id)) if is_id_of_act(id) => Ok(Self::Act { id: id.into() }),
             Some(("e", rest)) => event(rest).ok_or("is no cursor of this listing"),
             Some(("s", rest)) => sorted(rest).ok_or("is no cursor of this listing"),
             _ => Err("is no cursor of this listing"),
         }
     }
+}
+
+fn is_id_of_act(text: &str) -> bool {
+    text.len() == 20
+        && text
+            .bytes()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 fn sorted(text: &str) -> Option<Cursor> {
@@ -325,6 +341,9 @@ mod tests {
                 received_at: Timestamp::from_ms(1_795_172_400_000).unwrap(),
                 event_id: EventId::new("msg_1").unwrap(),
             },
+            Cursor::Act {
+                id: "01a1b2c3d4e5f6071829".into(),
+            },
             sorted("received_at", Some("1795172400000"), "msg_1"),
             sorted("-email", Some("Ada.é@example.com"), "user_1.x"),
             sorted("username", Some(""), "user_1"),
@@ -344,6 +363,9 @@ mod tests {
             "e.0.msg_1",
             "e.+5.msg_1",
             "e.05.msg_1",
+            "a.",
+            "a.1",
+            "a.01a1b2c3d4e5f607182G",
             "s.received_at.vMQ",
             "s.received_at..msg_1",
             "s.received_at.vMDU.msg_1",

@@ -8,6 +8,9 @@
 //!   `deliveries` and `attempts` aside.
 //! - A change that alters nothing writes nothing to `users`.
 
+mod act;
+mod attempts;
+mod audit;
 mod bind;
 mod control;
 mod database;
@@ -36,11 +39,15 @@ pub mod sqlite;
 mod stats;
 pub mod template;
 mod time;
+mod whole_event;
 mod write;
 
 use database::dispatch;
 use error::NO_SCHEMA;
 
+pub use act::{Act, Action, Actor, Credential, EventAct};
+pub use attempts::Attempt;
+pub use audit::AuditFilter;
 pub use control::{Control, Pause, read_rate};
 pub use database::{DatabaseReport, Options, Store};
 pub use erasure::Erased;
@@ -52,9 +59,10 @@ pub use keep::{Keep, OnDelete, Payloads};
 pub use lookup::{KnownRow, LiveRow};
 pub use processes::{Process, ProcessDescription, RECEIVER, SignOfLife};
 pub use recent::{Bucket, Lag, Range, Recent};
-pub use rows::{EventRow, EventWithPayload, TableRow};
+pub use rows::{EventRow, TableRow};
 pub use schema_version::SchemaVersion;
 pub use sort::{Part, Sort};
 pub use stats::{Failed, Totals};
 pub use time::Time;
+pub use whole_event::WholeEvent;
 pub use write::{EventFailure, Outcome, Parsed, Record, Write};

@@ -1,5 +1,6 @@
 //! PostgreSQL: one schema, one statement per write.
 
+mod acts;
 mod address;
 mod apply;
 mod apply_conditions;

@@ -36,7 +36,7 @@ macro_rules! queries {
 }
 
 queries! {
-    control count_events_of_user event events_by_id events_that_begin failed failed_count history known_rows
+    audit control count_events_of_user event events_by_id events_that_begin failed failed_count history known_rows
     last_received live_rows other_workers payloads processes recent row search_is_common setting totals totals_of_rows
 }
 

@@ -211,33 +211,6 @@ impl Serialize for Shown<'_> {
     }
 }
 
-/// An event with its payload as text and as JSON.
-#[derive(Debug, Clone, Serialize, ToSchema)]
-#[schema(as = Event)]
-pub struct EventWithPayload {
-    /// The event.
-    #[serde(flatten)]
-    pub event: EventRow,
-    /// The payload as JSON; absent if it is not kept, or is no JSON that every program can read.
-    #[schema(value_type = Option<serde_json::Value>, nullable = false)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub payload_json: Option<Box<RawValue>>,
-}
-
-impl From<EventRow> for EventWithPayload {
-    fn from(event: EventRow) -> Self {
-        let payload_json = event.payload.as_deref().and_then(|body| {
-            // Unlike the raw value, this refuses a lone surrogate, and what is nested too deep.
-            serde_json::from_slice::<serde_json::Value>(body).ok()?;
-            serde_json::from_slice(body).ok()
-        });
-        Self {
-            event,
-            payload_json,
-        }
-    }
-}
-
 impl EventRow {
     /// The fields of a row without its payload, in their order.
     pub const FIELDS: [&str; 13] = [
@@ -394,16 +367,5 @@ mod tests {
         assert!(places.is_sorted());
         let written = serde_json::to_value(&without).unwrap();
         assert_eq!(written.as_object().unwrap().len(), EventRow::FIELDS.len());
-    }
-
-    #[test]
-    fn a_payload_is_json_as_it_came_or_none() {
-        let json = |payload: &str| EventWithPayload::from(event(payload)).payload_json;
-        let whole = r#"{"n":12345678901234567890123,"n":1.10}"#;
-        assert_eq!(json(whole).unwrap().get(), whole);
-        let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
-        for none in ["", "{", "{} {}", r#""\ud800""#, &deep] {
-            assert!(json(none).is_none(), "{none}");
-        }
     }
 }

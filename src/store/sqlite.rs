@@ -1,5 +1,6 @@
 //! SQLite: one file, one writer at a time.
 
+mod acts;
 mod apply;
 mod demo_rule;
 mod error;

@@ -1,5 +1,5 @@
-//! Retention: a timer deletes old rows of `events`, and with `ON_DELETE=scrub` the data of deleted
-//! users, in small chunks between the batches.
+//! Retention: a timer deletes old rows of `events` and of `audit`, and with `ON_DELETE=scrub` the
+//! data of deleted users, in small chunks between the batches.
 
 use std::time::Duration;
 
@@ -20,6 +20,10 @@ const CHUNK: u32 = 1000;
 
 /// Time between two chunks, so that the batches have the database most of the time.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// How long rows of `audit` stay at least, erasures aside: longer than a year that is looked back
+/// on. They stay as long as rows of `events` if that is longer.
+const AUDIT_KEEP: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 
 /// Runs until `shutdown`; changes nothing during a pause. If `keep` is `None`, rows stay forever.
 pub async fn run(
@@ -45,6 +49,9 @@ pub async fn run(
                 ),
                 OnDelete::Keep => (0, 0),
             };
+            if let Some(time) = keep.and_then(|keep| ago(keep.max(AUDIT_KEEP))) {
+                prune_audit(&store, &control, time).await;
+            }
             (rows, users, payloads)
         };
         let Some((rows, users, payloads)) = shutdown.or(round).await else {
@@ -61,6 +68,22 @@ pub async fn run(
         }
         if shutdown.or(tokio::time::sleep(EVERY)).await.is_none() {
             return;
+        }
+    }
+}
+
+/// Deletes old rows of `audit`. A role that may not do it works without: an hour later it is tried
+/// again.
+async fn prune_audit(store: &Store, control: &ControlView, older_than: Timestamp) {
+    loop {
+        control.resumed().await;
+        match store.prune_audit(older_than, CHUNK).await {
+            Ok(0) => return,
+            Ok(_) => tokio::time::sleep(PAUSE).await,
+            Err(error) => {
+                warn!(%error, "old rows of the audit could not be removed; trying again in an hour");
+                return;
+            }
         }
     }
 }

@@ -128,17 +128,35 @@ fn of_postgres(
     }
     findings.push(schema);
     findings.push(of_rights(&found.rights, found.schema, name, role));
-    if found.rights.apply == Some(true) && found.rights.record == Some(false) {
-        let what = format!(
-            "the role may not write {name}.settings: workers cannot record their queue, and `events replay` is refused"
-        );
-        findings.push(note(
-            "database_rights",
-            what,
-            format!("grant select, insert, update on {name}.settings to the role"),
-        ));
+    if found.rights.apply == Some(true) {
+        findings.extend(of_rights_beside(&found.rights, name));
     }
     findings
+}
+
+/// Rights without which events are applied all the same.
+fn of_rights_beside(rights: &Rights, name: &SchemaName) -> Vec<Finding> {
+    let rows = [
+        (
+            rights.record,
+            "settings: workers cannot record their queue, and `events replay` is refused",
+            "select, insert, update on",
+            "settings",
+        ),
+        (
+            rights.audit,
+            "audit: who replays, discards or erases cannot be recorded, so that these are refused",
+            "select, insert, update, delete on",
+            "audit",
+        ),
+    ];
+    let missing = rows.into_iter().filter(|(may, ..)| *may == Some(false));
+    let finding = |(_, what, rights, table)| {
+        let what = format!("the role may not write {name}.{what}");
+        let remedy = format!("grant {rights} {name}.{table} to the role");
+        note("database_rights", what, remedy)
+    };
+    missing.map(finding).collect()
 }
 
 /// What works, but a person should know.
@@ -299,6 +317,7 @@ mod tests {
         migrate: true,
         apply: Some(true),
         record: Some(true),
+        audit: Some(true),
     };
 
     fn server() -> postgres::ServerReport {
@@ -349,7 +368,7 @@ mod tests {
     #[test]
     fn what_loses_events_fails_and_what_is_slow_or_open_is_noted() {
         type Change = fn(&mut postgres::ServerReport);
-        let faults: [(Change, &str); 18] = [
+        let faults: [(Change, &str); 19] = [
             (
                 |server| server.version_number = 130_018,
                 "Fail database: PostgreSQL 17.2 is older than 14",
@@ -419,6 +438,10 @@ mod tests {
             (
                 |server| server.rights.record = Some(false),
                 "Note database_rights: the role may not write clerk.settings",
+            ),
+            (
+                |server| server.rights.audit = Some(false),
+                "Note database_rights: the role may not write clerk.audit",
             ),
             (
                 |server| server.rights.migrate = false,

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use super::selection::{self, SelectionArgs};
+use crate::commands::actor::actor;
 use crate::commands::{output, progress};
 use crate::format;
 use crate::replay;
@@ -24,7 +25,11 @@ pub async fn run(args: DiscardArgs, store: &Store, source: &str) -> anyhow::Resu
     let selection = args.selection.of(store, source, "discarded").await?;
     let bar = progress::bar(selection::count(&selection, store).await?);
     let progress = |count| bar.set_position(count);
-    let done = replay::discard(store, &selection, args.dry_run, progress).await;
+    let done = if args.dry_run {
+        replay::preview_discard(store, &selection).await
+    } else {
+        replay::discard(store, &selection, &actor(), progress).await
+    };
     bar.finish_and_clear();
     let done = done?;
     output::print_one(&done, args.json, || match (done.dry_run, done.discarded) {

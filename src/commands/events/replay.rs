@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::preview::of_preview;
 use super::queue::open_queue;
 use super::selection::{self, SelectionArgs};
+use crate::commands::actor::actor;
 use crate::commands::arguments::read_wait;
 use crate::commands::exit::success_if;
 use crate::commands::{outcomes, output, progress, startup};
@@ -70,6 +71,7 @@ pub async fn run(args: ReplayArgs, config: &Config, store: &Store) -> anyhow::Re
         return output::print_one(&preview, args.json, || of_preview(&preview));
     }
     let queue = open_queue(config, store, args.this_queue).await?;
+    let actor = actor();
     let (mut done, mut replayed) = (ReplayReport::default(), Vec::new());
     let bar = progress::bar(selection::count(&selection, store).await?);
     let progress = |count, event| {
@@ -79,7 +81,7 @@ pub async fn run(args: ReplayArgs, config: &Config, store: &Store) -> anyhow::Re
         }
     };
     let ended = tokio::select! {
-        ended = replay::replay(store, &queue, &selection, args.rate, &mut done, progress) => Some(ended),
+        ended = replay::replay(store, &queue, &selection, args.rate, &actor, &mut done, progress) => Some(ended),
         _ = tokio::signal::ctrl_c() => None,
     };
     bar.finish_and_clear();

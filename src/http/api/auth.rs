@@ -6,12 +6,17 @@ use actix_web::dev::Payload;
 use actix_web::http::header::AUTHORIZATION;
 use actix_web::{FromRequest, HttpRequest, web};
 
+use crate::http::actor::actor;
 use crate::http::admin::Admin;
 use crate::http::problem::{Code, Problem};
+use crate::store::{Actor, Credential};
 
 /// A request with the admin token, and what its handler needs: without the token no handler is
 /// reached.
-pub struct Operator(pub web::Data<Admin>);
+pub struct Operator {
+    pub admin: web::Data<Admin>,
+    pub actor: Actor,
+}
 
 /// A request with the admin token or the read token.
 pub struct Reader {
@@ -34,7 +39,8 @@ impl FromRequest for Operator {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         ready(authenticated(request).and_then(|(admin, holder)| {
             if holder == Holder::Admin {
-                return Ok(Self(admin));
+                let actor = actor(request, Credential::AdminToken);
+                return Ok(Self { admin, actor });
             }
             let detail = "READ_TOKEN only reads: send the value of ADMIN_TOKEN to change something";
             Err(Problem::new(Code::Forbidden, detail))

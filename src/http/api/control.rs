@@ -89,7 +89,7 @@ pub async fn list_processes(
     responses((status = 200, description = "The control", body = Controlled))
 )]
 pub async fn pause(
-    Operator(admin): Operator,
+    operator: Operator,
     request: HttpRequest,
     body: Body,
 ) -> Result<Json<Controlled>, Problem> {
@@ -102,8 +102,11 @@ pub async fn pause(
     let PauseRequest { reason } = read(&body, "reason (a text)")?;
     let reason = Pause::read_reason(reason.as_deref().unwrap_or_default())
         .map_err(|remedy| wrong("reason", remedy))?;
-    let changed = admin.pause(reason, paused_by("the API", &request)).await?;
-    controlled(&admin, changed).await
+    let admin = &operator.admin;
+    let changed = admin
+        .pause(reason, paused_by("the API", &request), &operator.actor)
+        .await?;
+    controlled(admin, changed).await
 }
 
 /// Has all workers apply events again.
@@ -111,13 +114,11 @@ pub async fn pause(
     post, path = "/api/resume", tag = "control",
     responses((status = 200, description = "The control", body = Controlled))
 )]
-pub async fn resume(
-    Operator(admin): Operator,
-    request: HttpRequest,
-) -> Result<Json<Controlled>, Problem> {
+pub async fn resume(operator: Operator, request: HttpRequest) -> Result<Json<Controlled>, Problem> {
     filters::none(request.query_string())?;
-    let changed = admin.resume().await?;
-    controlled(&admin, changed).await
+    let admin = &operator.admin;
+    let changed = admin.resume(&operator.actor).await?;
+    controlled(admin, changed).await
 }
 
 /// Limits how many events per second all workers together apply, or removes the limit.
@@ -126,7 +127,7 @@ pub async fn resume(
     responses((status = 200, description = "The control", body = Controlled))
 )]
 pub async fn set_rate_limit(
-    Operator(admin): Operator,
+    operator: Operator,
     request: HttpRequest,
     body: Body,
 ) -> Result<Json<Controlled>, Problem> {
@@ -140,8 +141,9 @@ pub async fn set_rate_limit(
                 .map_err(|remedy| wrong("events_per_second", remedy))
         })
         .transpose()?;
-    let changed = admin.set_rate_limit(limit).await?;
-    controlled(&admin, changed).await
+    let admin = &operator.admin;
+    let changed = admin.set_rate_limit(limit, &operator.actor).await?;
+    controlled(admin, changed).await
 }
 
 async fn controlled(admin: &Admin, changed: bool) -> Result<Json<Controlled>, Problem> {

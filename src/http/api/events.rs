@@ -16,7 +16,7 @@ use crate::clock::now;
 use crate::http::admin::Admin;
 use crate::http::problem::{Code, Problem};
 use crate::replay::{self, DiscardReport, ReplayReport};
-use crate::store::{EventRow, EventWithPayload, Status};
+use crate::store::{EventRow, Status, WholeEvent};
 
 /// Longest body, in bytes: a filter is a few hundred.
 pub const BODY_MAX: usize = 64 * 1024;
@@ -56,11 +56,11 @@ pub async fn list_events(reader: Reader, request: HttpRequest) -> Result<Json<Ev
     }))
 }
 
-/// One event, with its payload as text and as JSON if it is kept.
+/// One event, with its attempts, who acted on it, and its payload as text and as JSON if it is kept.
 #[utoipa::path(
     get, path = "/api/events/{id}", tag = "events",
     params(("id" = String, Path, description = "The event's ID, msg_…"), OneQuery),
-    responses((status = 200, description = "The event", body = EventWithPayload))
+    responses((status = 200, description = "The event", body = WholeEvent))
 )]
 pub async fn show_event(
     reader: Reader,
@@ -69,8 +69,7 @@ pub async fn show_event(
 ) -> Result<HttpResponse, Problem> {
     let fields = filters::one(Rows::Event, request.query_string())?;
     let fields = fields.for_token(reader.sees_private)?;
-    let (_, event) = reader.admin.event(&id).await?;
-    let row = fields.pick(&EventWithPayload::from(event));
+    let row = fields.pick(&reader.admin.whole_event(&id).await?);
     Ok(entity_tag::answer(&request, &row))
 }
 
@@ -87,11 +86,11 @@ pub async fn show_event(
     )
 )]
 pub async fn replay_events(
-    Operator(admin): Operator,
+    operator: Operator,
     request: HttpRequest,
     body: Body,
 ) -> Result<Json<ReplayReport>, Problem> {
-    replay(&for_set(&request, body)?, &admin).await
+    replay(&for_set(&request, body)?, &operator).await
 }
 
 /// Publishes one failed event again. The body may be empty.
@@ -105,12 +104,13 @@ pub async fn replay_events(
     )
 )]
 pub async fn replay_event(
-    Operator(admin): Operator,
+    operator: Operator,
     request: HttpRequest,
     id: Path<String>,
     body: Body,
 ) -> Result<Json<ReplayReport>, Problem> {
-    replay(&for_event(&request, &id, body, &admin).await?, &admin).await
+    let asked = for_event(&request, &id, body, &operator.admin).await?;
+    replay(&asked, &operator).await
 }
 
 /// Discards failed events, the newest first: they no longer wait for a person. The body
@@ -120,11 +120,11 @@ pub async fn replay_event(
     responses((status = 200, description = "What was done, or would be done", body = DiscardReport))
 )]
 pub async fn discard_events(
-    Operator(admin): Operator,
+    operator: Operator,
     request: HttpRequest,
     body: Body,
 ) -> Result<Json<DiscardReport>, Problem> {
-    discard(&for_set(&request, body)?, &admin).await
+    discard(&for_set(&request, body)?, &operator).await
 }
 
 /// Discards one failed event. The body may be empty.
@@ -137,12 +137,13 @@ pub async fn discard_events(
     )
 )]
 pub async fn discard_event(
-    Operator(admin): Operator,
+    operator: Operator,
     request: HttpRequest,
     id: Path<String>,
     body: Body,
 ) -> Result<Json<DiscardReport>, Problem> {
-    discard(&for_event(&request, &id, body, &admin).await?, &admin).await
+    let asked = for_event(&request, &id, body, &operator.admin).await?;
+    discard(&asked, &operator).await
 }
 
 fn for_set(request: &HttpRequest, body: Body) -> Result<BulkRequest, Problem> {
@@ -182,16 +183,24 @@ pub fn read_body(request: &HttpRequest, body: Body) -> Result<Bytes, Problem> {
     })
 }
 
-async fn replay(request: &BulkRequest, admin: &Admin) -> Result<Json<ReplayReport>, Problem> {
-    let selection = &request.selection;
+async fn replay(request: &BulkRequest, operator: &Operator) -> Result<Json<ReplayReport>, Problem> {
+    let (admin, selection) = (&operator.admin, &request.selection);
     Ok(Json(if request.dry_run {
         replay::preview(&admin.store, selection).await?
     } else {
-        admin.replay(selection, request.rate).await?
+        let replay = admin.replay(selection, request.rate, &operator.actor);
+        replay.await?
     }))
 }
 
-async fn discard(request: &BulkRequest, admin: &Admin) -> Result<Json<DiscardReport>, Problem> {
-    let discarded = admin.discard(&request.selection, request.dry_run);
-    Ok(Json(discarded.await?))
+async fn discard(
+    request: &BulkRequest,
+    operator: &Operator,
+) -> Result<Json<DiscardReport>, Problem> {
+    let (store, selection) = (&operator.admin.store, &request.selection);
+    Ok(Json(if request.dry_run {
+        replay::preview_discard(store, selection).await?
+    } else {
+        replay::discard(store, selection, &operator.actor, |_| ()).await?
+    }))
 }

@@ -9,7 +9,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use super::invalid::wrong;
 use crate::clerk::tables::users;
 use crate::http::problem::{Code, Problem};
-use crate::store::{EventRow, HistoryRow};
+use crate::store::{Act, EventRow, HistoryRow};
 
 /// What the read token does not see unless READ_PRIVATE is set.
 const PRIVATE: [&str; 4] = ["private_metadata", "data", "payload", "payload_json"];
@@ -22,6 +22,7 @@ pub enum Rows {
     Events,
     Event,
     History,
+    Audit,
 }
 
 impl Rows {
@@ -33,6 +34,7 @@ impl Rows {
             "/api/users/{id}/history" => Self::History,
             "/api/events" => Self::Events,
             "/api/events/{id}" => Self::Event,
+            "/api/audit" => Self::Audit,
             _ => return None,
         })
     }
@@ -42,7 +44,12 @@ impl Rows {
         match self {
             Self::Users | Self::User => users::TABLE.row_columns().map(|it| it.name).collect(),
             Self::Events => EventRow::FIELDS.into(),
-            Self::Event => [&EventRow::FIELDS[..], &["payload", "payload_json"]].concat(),
+            Self::Event => [
+                &EventRow::FIELDS[..],
+                &["payload", "attempts_log", "audit", "payload_json"],
+            ]
+            .concat(),
+            Self::Audit => Act::FIELDS.into(),
             Self::History => [&EventRow::FIELDS[..], &HistoryRow::MORE_FIELDS].concat(),
         }
     }

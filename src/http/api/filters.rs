@@ -264,7 +264,7 @@ const WITH_PLUS: [&str; 3] = ["email", "phone", "q"];
 ///
 /// # Errors
 ///
-/// See [`events`].
+/// If a parameter is unknown or has a wrong value.
 pub(super) fn read<Q: DeserializeOwned + IntoParams, F>(
     query: &str,
     filter: impl Fn(Q) -> Result<F, Problem>,
@@ -348,7 +348,12 @@ pub(super) fn whole(number: &Number) -> Option<u64> {
         .or_else(|| number.as_f64()?.to_string().parse().ok())
 }
 
-fn page(
+/// The page that a query asks for.
+///
+/// # Errors
+///
+/// If the limit or the cursor is wrong.
+pub(super) fn page(
     limit: Option<String>,
     cursor: Option<String>,
     is_of_listing: fn(&Cursor) -> bool,

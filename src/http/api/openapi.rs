@@ -11,7 +11,7 @@ use utoipa::openapi::{RefOr, Required, Response, Schema};
 use utoipa::{Modify, OpenApi};
 
 use super::parameters::{parameter_schema, schema};
-use super::{control, events, stats, users};
+use super::{audit, control, events, stats, users};
 use crate::http::problem::{Code, Document};
 use crate::http::{health, metrics, webhook};
 
@@ -36,6 +36,7 @@ use crate::http::{health, metrics, webhook};
         events::replay_event,
         events::discard_events,
         events::discard_event,
+        audit::list_audit,
         stats::stats,
         control::show_control,
         control::pause,
@@ -49,6 +50,7 @@ use crate::http::{health, metrics, webhook};
     tags(
         (name = "users", description = "The users table"),
         (name = "events", description = "Events, their replay and discard"),
+        (name = "audit", description = "Who acted"),
         (name = "stats", description = "Is it working?"),
         (name = "control", description = "Pause, resume, rate limit, processes"),
         (name = "webhook", description = "Where Clerk delivers"),
@@ -83,7 +85,7 @@ const ADMIN_TOKEN: &str = "admin_token";
 const READ_TOKEN: &str = "read_token";
 
 /// Rows of which a request may name the fields that it wants.
-const ROWS: [&str; 4] = ["User", "EventRow", "Event", "HistoryRow"];
+const ROWS: [&str; 5] = ["User", "EventRow", "Event", "HistoryRow", "Act"];
 
 /// What follows from the kind of a route: its authentication and its problems. So no route has to
 /// repeat it.
@@ -158,7 +160,7 @@ fn complete(operation: &mut Operation, path: &str, tokens: &[&str]) {
     let tags = operation.tags.iter().flatten();
     let needs_token = tags
         .into_iter()
-        .any(|tag| ["users", "events", "stats", "control"].contains(&tag.as_str()));
+        .any(|tag| ["users", "events", "audit", "stats", "control"].contains(&tag.as_str()));
     let mut has_query = false;
     for parameter in operation.parameters.iter_mut().flatten() {
         if let RefOr::T(parameter) = parameter

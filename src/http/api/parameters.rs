@@ -5,7 +5,7 @@ use utoipa::openapi::schema::Schema;
 
 use super::fields::Rows;
 use super::filters::{ROWS, ROWS_MAX};
-use crate::store::{Range, Sort, Status};
+use crate::store::{Action, Range, Sort, Status};
 
 /// A schema as utoipa has it, from JSON.
 pub(super) fn schema(json: Value) -> Schema {
@@ -17,6 +17,7 @@ pub(super) fn parameter_schema(path: &str, name: &str) -> Value {
     let sorts = |columns: &[&'static str], usual: Sort| json!({"type": "string", "enum": Sort::names(columns), "default": usual.to_string()});
     let pattern = |pattern: &str| json!({"type": "string", "pattern": pattern});
     match name {
+        "action" => json!({"type": "string", "enum": Action::ALL}),
         "status" => json!({"type": "string", "enum": Status::ALL}),
         "range" => json!({"type": "string", "enum": Range::ALL, "default": Range::default()}),
         "deleted" => {
@@ -42,6 +43,7 @@ pub(super) fn parameter_schema(path: &str, name: &str) -> Value {
         "cursor" if path == "/api/events" => pattern(
             r"^(e\.[1-9][0-9]{0,13}|s\.received_at\.v[A-Za-z0-9_-]+)\.[A-Za-z0-9_-]{1,255}$",
         ),
+        "cursor" if path == "/api/audit" => pattern("^a\\.[0-9a-f]{20}$"),
         "cursor" => pattern(r"^e\.[1-9][0-9]{0,13}\.[A-Za-z0-9_-]{1,255}$"),
         "since" | "until" => json!({"anyOf": [
             pattern("^[0-9]{1,5}[smhd]$"),

@@ -18,7 +18,7 @@ use crate::clock::now;
 use crate::http::admin::Admin;
 use crate::http::problem::Problem;
 use crate::replay::{ReplayPreview, Selection};
-use crate::store::{EventFilter, Status, Time};
+use crate::store::{Actor, EventFilter, Status, Time};
 use crate::{format, replay};
 
 /// A part of the path, and a word of the buttons.
@@ -44,15 +44,26 @@ impl Action {
         self.words()[2]
     }
 
-    /// Does it, and returns to how many events.
+    /// Does it for `actor`, and returns to how many events.
     ///
     /// # Errors
     ///
     /// If a server does not answer. Then it may be done to some of the events.
-    pub async fn run(self, admin: &Admin, selection: &Selection) -> Result<u64, Problem> {
+    pub async fn run(
+        self,
+        admin: &Admin,
+        selection: &Selection,
+        actor: &Actor,
+    ) -> Result<u64, Problem> {
         Ok(match self {
-            Self::Replay => admin.replay(selection, replay::RATE).await?.replayed,
-            Self::Discard => admin.discard(selection, false).await?.discarded,
+            Self::Replay => {
+                let replay = admin.replay(selection, replay::RATE, actor);
+                replay.await?.replayed
+            }
+            Self::Discard => {
+                let discard = replay::discard(&admin.store, selection, actor, |_| ());
+                discard.await?.discarded
+            }
         })
     }
 }
@@ -142,7 +153,7 @@ pub async fn preview(
             (done.replayed, done.would, done.next)
         }
         Action::Discard => {
-            let done = admin.discard(&selection, true).await?;
+            let done = replay::preview_discard(&admin.store, &selection).await?;
             (done.discarded, None, done.next)
         }
     };
@@ -277,12 +288,21 @@ pub async fn run(
     }
     let selection = matching(filter);
     if *action == Action::Replay {
-        let expected = admin.discard(&selection, true).await?.discarded;
+        let expected = replay::preview_discard(&admin.store, &selection)
+            .await?
+            .discarded;
         let runs = &admin.replay_runs;
-        let run = runs.start(&admin.store, &admin.queue, selection, expected, from);
+        let run = runs.start(
+            &admin.store,
+            &admin.queue,
+            selection,
+            form.actor(),
+            expected,
+            from,
+        );
         return Ok(redirect(&format!("/replays/{}", run.id)));
     }
-    let count = action.run(&admin, &selection).await?;
+    let count = action.run(&admin, &selection, form.actor()).await?;
     let list = list_query(&from)?.with("done", action.done());
     Ok(redirect(
         &list.with("number", &count.to_string()).on("/events"),

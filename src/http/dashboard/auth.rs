@@ -12,8 +12,10 @@ use futures_util::future::LocalBoxFuture;
 use super::page::DashboardError;
 use super::session::{self, Session};
 use crate::clock::now;
+use crate::http::actor::actor;
 use crate::http::admin::{Admin, AdminToken};
 use crate::http::service_status::CURRENT;
+use crate::store::{Actor, Credential};
 
 /// The form field that holds the session's form token.
 pub const FORM_TOKEN: &str = "form_token";
@@ -85,13 +87,25 @@ fn authenticate(request: &HttpRequest) -> Result<Session, DashboardError> {
 }
 
 /// A form that a visitor who is logged in has sent from a page of this server.
-pub struct Posted(FormFields);
+pub struct Posted {
+    form: FormFields,
+    actor: Actor,
+}
 
 impl Posted {
     /// The fields but the form token, and but those that were left empty.
     pub fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
-        let fields = self.0.0.iter().map(|(name, value)| (&**name, value.trim()));
+        let fields = self
+            .form
+            .0
+            .iter()
+            .map(|(name, value)| (&**name, value.trim()));
         fields.filter(|(name, value)| *name != FORM_TOKEN && !value.is_empty())
+    }
+
+    /// Who has sent it.
+    pub fn actor(&self) -> &Actor {
+        &self.actor
     }
 }
 
@@ -102,10 +116,11 @@ impl FromRequest for Posted {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let session = check_origin(request).and_then(|()| authenticate(request));
         let form = FormFields::read(request, payload);
+        let actor = actor(request, Credential::Dashboard);
         Box::pin(async move {
             let (session, form) = (session?, form.await?);
             if session.wrote(form.get(FORM_TOKEN)) {
-                Ok(Self(form))
+                Ok(Self { form, actor })
             } else {
                 Err(DashboardError::Forged)
             }

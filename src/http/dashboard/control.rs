@@ -105,14 +105,14 @@ pub async fn pause(
     let reason = Pause::read_reason(reason)
         .map_err(|_| DashboardError::invalid("the reason is one line of up to 200 characters"))?;
     admin
-        .pause(reason, paused_by("the dashboard", &request))
+        .pause(reason, paused_by("the dashboard", &request), form.actor())
         .await?;
     Ok(redirect(PATH))
 }
 
 /// `POST /control/resume`
-pub async fn resume(_: Posted, admin: Data<Admin>) -> Result<HttpResponse, DashboardError> {
-    admin.resume().await?;
+pub async fn resume(form: Posted, admin: Data<Admin>) -> Result<HttpResponse, DashboardError> {
+    admin.resume(form.actor()).await?;
     Ok(redirect(PATH))
 }
 
@@ -129,7 +129,7 @@ pub async fn set_rate_limit(
             )
         })?),
     };
-    admin.set_rate_limit(limit).await?;
+    admin.set_rate_limit(limit, form.actor()).await?;
     Ok(redirect(PATH))
 }
 

@@ -7,6 +7,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use askama::Template;
 
 use super::actions::Action;
+use super::audit::Acts;
 use super::auth::Posted;
 use super::change::Change;
 use super::page::{DashboardError, Frame, page, redirect, saved};
@@ -43,6 +44,7 @@ struct EventPage {
     payload: Option<Payload>,
     change: Option<Change>,
     moments: Vec<Moment>,
+    acts: Acts,
     deliveries: String,
     attempts: String,
     superseded_by: Option<String>,
@@ -81,7 +83,8 @@ pub async fn show(
     admin: Data<Admin>,
 ) -> Result<HttpResponse, DashboardError> {
     let now = now();
-    let (id, event) = admin.event(&id).await?;
+    let whole = admin.whole_event(&id).await?;
+    let (acts, event) = (Acts::of(&whole, now), whole.event);
     let can_act = event.status == Status::Failed;
     let (newer_failed, older_failed) = admin.store.failed_beside(&event).await?;
     let code = event.error_code.as_deref();
@@ -91,9 +94,9 @@ pub async fn show(
         notice: notice_of_one(&event, &asked),
         error_help: code.map(Help::of),
         can_act,
-        preview: match code.filter(|_| can_act) {
-            Some(code) => Some(preview(&admin.store, id, code).await?),
-            None => None,
+        preview: match (code, EventId::new(&event.event_id)) {
+            (Some(code), Some(id)) if can_act => Some(preview(&admin.store, id, code).await?),
+            _ => None,
         },
         payload: event
             .payload
@@ -101,6 +104,7 @@ pub async fn show(
             .map(|body| shown_payload(body, &event.event_id, &asked, now)),
         change: Change::of(&admin.store, &event, now).await?,
         moments: moments(&event, now),
+        acts,
         deliveries: format::number(event.deliveries.unsigned_abs()),
         attempts: format::number(event.attempts.unsigned_abs()),
         superseded_by: event
@@ -246,14 +250,15 @@ fn moments(event: &EventRow, now: Timestamp) -> Vec<Moment> {
 
 /// `POST /events/{id}/{action}`
 pub async fn act(
-    _: Posted,
+    form: Posted,
     path: Path<(String, Action)>,
     admin: Data<Admin>,
 ) -> Result<HttpResponse, DashboardError> {
     let (id, action) = path.into_inner();
     let (id, event) = admin.event(&id).await?;
     let address = format!("/events/{id}");
-    let count = action.run(&admin, &Selection::Ids(vec![id])).await?;
+    let selection = Selection::Ids(vec![id]);
+    let count = action.run(&admin, &selection, form.actor()).await?;
     let done = if count == 1 { action.done() } else { "late" };
     let attempts = match action {
         Action::Replay => format!("&attempts={}", event.attempts),

@@ -10,6 +10,7 @@
 
 mod actions;
 mod assets;
+mod audit;
 mod auth;
 mod change;
 mod chart;

@@ -6,8 +6,8 @@ use actix_web::{HttpRequest, HttpResponse, Resource, Route};
 
 use super::page::{DashboardError, guarded};
 use super::{
-    actions, assets, control, event_list, events, export, login, overview, replay_run, search,
-    user_list, users,
+    actions, assets, audit, control, event_list, events, export, login, overview, replay_run,
+    search, user_list, users,
 };
 use crate::http::misdirected;
 use crate::http::paths::{DASHBOARD_PATH, LOGIN_PATH};
@@ -36,6 +36,7 @@ pub fn configure(config: &mut ServiceConfig) {
             "/events/{id}/{action:replay|discard}",
             post().to(events::act),
         ))
+        .service(page("/audit", get().to(audit::list)))
         .service(page("/control", get().to(control::show)))
         .service(page("/control/pause", post().to(control::pause)))
         .service(page("/control/resume", post().to(control::resume)))

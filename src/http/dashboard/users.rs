@@ -1,9 +1,12 @@
 //! `/users/{id}`: one user with everything that is known, and the history.
 
+use std::num::NonZeroU32;
+
 use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
 use serde_json::value::RawValue;
 
+use super::audit::ActLine;
 use super::change::{self, ColumnChange};
 use super::page::{DashboardError, Frame, page, saved};
 use super::page_query::PageQuery;
@@ -14,7 +17,7 @@ use crate::clerk::{ClerkId, Timestamp, api_object};
 use crate::clock::now;
 use crate::http::admin::Admin;
 use crate::http::problem::{Code, Problem};
-use crate::store::{HistoryRow, Status, TableRow};
+use crate::store::{Action, AuditFilter, HistoryRow, Page, Status, TableRow};
 
 /// An event of a user, and what it did.
 struct Step {
@@ -44,6 +47,8 @@ struct UserPage {
     id: String,
     person: Person,
     is_erased: bool,
+    /// The last erasure by a person.
+    erasure: Option<ActLine>,
     profile: Vec<(&'static str, String)>,
     times: Vec<(&'static str, When)>,
     event_id: Option<String>,
@@ -93,6 +98,7 @@ pub async fn show(
     let id = ClerkId::new(&id).ok_or_else(missing)?;
     let user = admin.store.user(&id).await?.ok_or_else(missing)?;
     let listing = admin.store.history(&id, &page_of_history).await?;
+    let erasure = erasure(&admin, &user, now).await;
     let person = Person::of(&user, now);
     let path = format!("/users/{}", person.path);
     let is_sorted = asked.is("names", "sorted");
@@ -113,6 +119,7 @@ pub async fn show(
             !pages.is_later,
         ),
         is_erased: user.erased_at.is_some(),
+        erasure,
         profile: profile(&user),
         times: times(&user, now),
         event_id: user
@@ -130,6 +137,21 @@ pub async fn show(
         id: user.clerk_id,
         person,
     }))
+}
+
+/// The last erasure of the user by a person. Returns `None` too if the role may not read the audit.
+async fn erasure(admin: &Admin, user: &TableRow, now: Timestamp) -> Option<ActLine> {
+    let filter = AuditFilter {
+        action: Some(Action::Erased),
+        clerk_id: Some(user.clerk_id.clone()),
+        ..AuditFilter::default()
+    };
+    let newest = Page {
+        limit: NonZeroU32::MIN,
+        after: None,
+    };
+    let acts = admin.store.audit(&filter, &newest).await.ok()?.rows;
+    acts.first().map(|act| ActLine::of(act, now))
 }
 
 fn step(row: &HistoryRow, now: Timestamp) -> Step {

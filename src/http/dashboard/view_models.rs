@@ -56,6 +56,14 @@ pub struct Badge {
 // Its own template has escaped it.
 impl HtmlSafe for Badge {}
 
+impl Badge {
+    /// An outcome, or a status.
+    pub fn of(status: Status) -> Self {
+        let class = status.as_str();
+        Self { class, word: class }
+    }
+}
+
 /// A text of ours, with what stands between backticks as code.
 #[derive(Template, Clone, Copy)]
 #[template(
@@ -167,15 +175,11 @@ impl EventLine {
 
     /// An event as it looks at `now`.
     pub fn of(event: &EventRow, now: Timestamp) -> Self {
-        let status = event.status.as_str();
         let lag_ms = event.processed_at.0.ms() - event.received_at.0.ms();
         Self {
             id: event.event_id.clone(),
             event_type: event.event_type.clone(),
-            badge: Badge {
-                class: status,
-                word: status,
-            },
+            badge: Badge::of(event.status),
             error_code: event.error_code.clone(),
             user: event.clerk_id.as_ref().map(|id| UserLink {
                 id: id.clone(),

@@ -109,6 +109,8 @@ recorded as (
         deliveries = line.deliveries + excluded.deliveries,
         -- A failed event is never taken for a duplicate: it is tried again. A discarded one comes back only to succeed.
         attempts      = case when <tried> then line.attempts + 1 else line.attempts end,
+        -- The first attempt is in the columns of the row alone, as nearly every event's only one.
+        attempts_log  = case when <tried> then <attempts> else line.attempts_log end,
         processed_at  = case when <tried> then excluded.processed_at else line.processed_at end,
         clerk_id      = case when <tried> then excluded.clerk_id else line.clerk_id end,
         occurred_at   = case when <tried> then excluded.occurred_at else line.occurred_at end,

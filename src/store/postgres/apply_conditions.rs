@@ -1,7 +1,7 @@
-//! SQL conditions that `apply.sql` uses in several places, each under a mark.
+//! SQL conditions and expressions that statements use in several places, each under a mark.
 
-/// The conditions of `apply.sql`, by the marks that stand for them.
-pub const CONDITIONS: [(&str, &str); 5] = [
+/// The conditions and expressions, by the marks that stand for them.
+pub const CONDITIONS: [(&str, &str); 9] = [
     // Whether a change alters its row; made of the two below.
     (
         "<alters>",
@@ -31,5 +31,36 @@ pub const CONDITIONS: [(&str, &str); 5] = [
     (
         "<tried>",
         "(line.status = 'failed' or line.status = 'discarded' and excluded.status <> 'failed')",
+    ),
+    // The last 19 attempts, of which the last one is in the columns of the row if there is no log
+    // yet, and this one. An event that is tried again has failed before.
+    (
+        "<attempts>",
+        "jsonb_path_query_array(
+             coalesce(line.attempts_log, jsonb_build_array(jsonb_build_object(
+                 'at', to_char(line.processed_at at time zone 'UTC', <rfc3339>), 'outcome', 'failed', 'error_code', line.error_code, 'error', line.error))),
+             '$[last - 18 to last]'
+         ) || jsonb_build_array(jsonb_build_object(
+             'at', to_char(excluded.processed_at at time zone 'UTC', <rfc3339>), 'outcome', excluded.status, 'error_code', excluded.error_code, 'error', excluded.error))",
+    ),
+    ("<rfc3339>", "'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'"),
+    // The last 19 acts on an event, and the one that is given as JSON.
+    (
+        "<acted>",
+        "jsonb_path_query_array(coalesce(line.audit, '[]'), '$[last - 18 to last]')
+             || jsonb_build_array($2::jsonb - '{id,event_id,clerk_id,count,filter,reason}'::text[])",
+    ),
+    // Inserts the act that is given as JSON into the audit, or adds to its count. Takes the count
+    // from `done`; nothing is inserted if that has no row.
+    (
+        "<recorded>",
+        "insert into clerk.audit (id, at, action, actor, address, forwarded_for, event_id, clerk_id, filter, reason, count)
+             select act.*, done.count
+               from done,
+                    jsonb_to_record($2::jsonb) as act (
+                        id text, at timestamptz, action text, actor text, address text, forwarded_for text, event_id text,
+                        clerk_id text, filter jsonb, reason text
+                    )
+             on conflict (id) do update set count = audit.count + excluded.count",
     ),
 ];

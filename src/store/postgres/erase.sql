@@ -1,4 +1,4 @@
--- One user's row, if there is one, and the payloads of the user's events. A row that is deleted bears erased_at from now on; another one is filled
+-- One user's row, if there is one, and the payloads of the user's events; and who erased them. A row that is deleted bears erased_at from now on; another one is filled
 -- again by the next event.
 with erased as (
     update clerk.<table>
@@ -16,5 +16,10 @@ emptied as (
        -- It holds nothing personal, and may still be replayed.
        and event_type not in (<deletes>)
     returning 1
-)
+),
+done as (
+    select (select count(*) from emptied) as count
+     where exists (select from erased) or exists (select from emptied)
+),
+recorded as (<recorded>)
 select (select count(*) from erased) as users, (select count(*) from emptied) as payloads

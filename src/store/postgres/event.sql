@@ -1,4 +1,4 @@
--- One event, with its payload.
-select <event>, payload
+-- One event, with its payload, its attempts and who acted on it.
+select <event>, payload, attempts_log::text as attempts_log, audit::text as audit
   from clerk.events
  where event_id = $1

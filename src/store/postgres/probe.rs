@@ -57,6 +57,8 @@ pub struct Rights {
     pub apply: Option<bool>,
     /// Whether it can record which queue its workers use; `None` if there is no table for it.
     pub record: Option<bool>,
+    /// Whether it can record who acts; `None` if there is no table for it.
+    pub audit: Option<bool>,
 }
 
 /// Inspects the server over one connection.
@@ -94,6 +96,7 @@ pub async fn inspect(server: &Server, readers: &Pool) -> Result<ServerReport, Er
         },
         apply: flag("may_write")?.map(|may| may && may_read),
         record: flag("may_record")?,
+        audit: flag("may_audit")?,
     };
     let report = ServerReport {
         version: row.try_get("version")?,

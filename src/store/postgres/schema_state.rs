@@ -36,7 +36,7 @@ const TABLES: [&str; 3] = [VERSIONS, "users", "events"];
 const VERSIONS: &str = "_migrations";
 
 /// Tables without which a worker applies events all the same.
-const OPTIONAL: [&str; 2] = ["settings", "processes"];
+const OPTIONAL: [&str; 3] = ["settings", "processes", "audit"];
 
 /// The encoding that holds every character.
 const ENCODING: &str = "UTF8";

@@ -35,8 +35,8 @@ macro_rules! statements {
 }
 
 statements! {
-    applied apply discard empty_payloads erase forget inspect make_migrations may_write prune record_migration
-    record_processes remove_process schema_state scrub set try_write
+    applied apply discard empty_payloads erase forget inspect make_migrations may_write prune prune_audit record_act
+    record_migration record_processes record_replay remove_process schema_state scrub set try_write
 }
 
 impl Statements {

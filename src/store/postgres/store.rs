@@ -17,7 +17,7 @@ use super::schema_state::SchemaState;
 use super::session::{Server, SessionSettings};
 use super::statements::Statements;
 use super::{apply, connection, error, migrate, migrations};
-use crate::clerk::{ClerkId, EventId, Timestamp};
+use crate::clerk::Timestamp;
 use crate::store::bind::Bind;
 use crate::store::queries::Queries;
 use crate::store::{Keep, Outcome, Parsed, SchemaVersion, StoreError, Write};
@@ -265,17 +265,6 @@ impl Store {
         count(&self.write(|sql| &sql.prune, &binds).await?, "lines")
     }
 
-    /// See [`crate::store::Store::discard`].
-    ///
-    /// # Errors
-    /// As there.
-    pub async fn discard(&self, ids: &[EventId]) -> Result<Vec<String>, StoreError> {
-        let ids: Vec<_> = ids.iter().map(EventId::as_str).collect();
-        let rows = self.write(|sql| &sql.discard, &[ids.into()]).await?;
-        let types: Result<_, _> = rows.iter().map(|row| row.try_get("event_type")).collect();
-        types.map_err(error::of)
-    }
-
     /// See [`crate::store::Store::set`].
     ///
     /// # Errors
@@ -307,15 +296,6 @@ impl Store {
             .map(drop)
     }
 
-    /// See [`crate::store::Store::erase`].
-    ///
-    /// # Errors
-    /// As there.
-    pub async fn erase(&self, id: &ClerkId) -> Result<(u64, u64), StoreError> {
-        let rows = self.write(|sql| &sql.erase, &[id.as_str().into()]).await?;
-        Ok((count(&rows, "users")?, count(&rows, "payloads")?))
-    }
-
     /// See [`crate::store::Store::scrub`].
     ///
     /// # Errors
@@ -338,16 +318,8 @@ impl Store {
         count(&rows, "payloads")
     }
 
-    /// See [`crate::store::Store::forget`].
-    ///
-    /// # Errors
-    /// As there.
-    pub async fn forget(&self, id: &ClerkId) -> Result<(u64, u64), StoreError> {
-        let rows = self.write(|sql| &sql.forget, &[id.as_str().into()]).await?;
-        Ok((count(&rows, "users")?, count(&rows, "events")?))
-    }
-
-    async fn write(
+    /// The rows that a statement returns which writes.
+    pub(super) async fn write(
         &self,
         statement: impl Fn(&Statements) -> &SqlStr,
         binds: &[Bind<'_>],
@@ -403,7 +375,8 @@ async fn rows(
     connection::rows(pool, query).await.map_err(error::of)
 }
 
-fn count(rows: &[PgRow], column: &str) -> Result<u64, StoreError> {
+/// A count in the first row.
+pub(super) fn count(rows: &[PgRow], column: &str) -> Result<u64, StoreError> {
     let count: Result<i64, _> = rows.first().map_or(Ok(0), |row| row.try_get(column));
     count.map(i64::unsigned_abs).map_err(error::of)
 }

@@ -207,17 +207,6 @@ async fn empty_payloads(connection: &mut SqliteConnection, id: &ClerkId) -> Resu
     Ok(emptied.rows_affected())
 }
 
-/// Erases a user's row and the payloads of the user's events. Returns how many of each.
-///
-/// # Errors
-/// Fails if SQLite refuses it.
-pub async fn erase(connection: &mut SqliteConnection, id: &ClerkId) -> Result<(u64, u64), Error> {
-    let mut transaction = connection.begin_with("begin immediate").await?;
-    let erased = erase_within(&mut transaction, id).await?;
-    transaction.commit().await?;
-    Ok(erased)
-}
-
 /// Erases up to `limit` rows of deleted users, and the payloads of their events. Returns how many
 /// rows.
 ///
@@ -229,32 +218,22 @@ pub async fn scrub(connection: &mut SqliteConnection, limit: u32) -> Result<u64,
     let ids = ids.bind(limit).fetch_all(&mut *transaction).await?;
     let mut users = 0;
     for id in ids.iter().filter_map(|id| ClerkId::new(id)) {
-        users += erase_within(&mut transaction, &id).await?.0;
+        users += erase(&mut transaction, &id).await?.0;
     }
     transaction.commit().await?;
     Ok(users)
 }
 
-async fn erase_within(
-    transaction: &mut SqliteConnection,
-    id: &ClerkId,
-) -> Result<(u64, u64), Error> {
+/// Erases a user's row and the payloads of the user's events. Returns how many of each.
+///
+/// # Errors
+/// Fails if SQLite refuses it.
+pub async fn erase(transaction: &mut SqliteConnection, id: &ClerkId) -> Result<(u64, u64), Error> {
     let erase = sqlx::query(SqlStr::clone(&statements::ERASE))
         .bind(id.as_str())
         .bind(now().ms());
     let users = erase.execute(&mut *transaction).await?.rows_affected();
     Ok((users, empty_payloads(transaction, id).await?))
-}
-
-/// Deletes a user's row and events. Returns how many of each.
-pub async fn forget(connection: &mut SqliteConnection, id: &ClerkId) -> Result<(u64, u64), Error> {
-    let mut transaction = connection.begin_with("begin immediate").await?;
-    let users = sqlx::query("delete from users where clerk_id = ?1").bind(id.as_str());
-    let users = users.execute(&mut *transaction).await?.rows_affected();
-    let events = sqlx::query("delete from events where clerk_id = ?1").bind(id.as_str());
-    let events = events.execute(&mut *transaction).await?.rows_affected();
-    transaction.commit().await?;
-    Ok((users, events))
 }
 
 /// The status of an event, as `postgres/apply.sql` explains it.

@@ -8,6 +8,22 @@ values <rows>
 on conflict (event_id) do update set
     deliveries = events.deliveries + excluded.deliveries,
     attempts = case when <tried> then events.attempts + 1 else events.attempts end,
+    -- The last 19 attempts, of which the last one is in the columns of the row if there is no log yet, and this one. An event that is
+    -- tried again has failed before.
+    attempts_log = case when <tried> then (
+        select json_insert(
+                   case when json_array_length(log) < 20 then log else json_remove(log, '$[0]') end,
+                   '$[#]',
+                   json_object('at', strftime('%Y-%m-%dT%H:%M:%fZ', excluded.processed_at / 1000.0, 'unixepoch'),
+                               'outcome', excluded.status, 'error_code', excluded.error_code, 'error', excluded.error)
+               )
+          from (
+                   select coalesce(events.attempts_log, json_array(
+                              json_object('at', strftime('%Y-%m-%dT%H:%M:%fZ', events.processed_at / 1000.0, 'unixepoch'),
+                                          'outcome', 'failed', 'error_code', events.error_code, 'error', events.error)
+                          )) as log
+               )
+    ) else events.attempts_log end,
     processed_at = case when <tried> then excluded.processed_at else events.processed_at end,
     clerk_id = case when <tried> then excluded.clerk_id else events.clerk_id end,
     occurred_at = case when <tried> then excluded.occurred_at else events.occurred_at end,

@@ -18,18 +18,30 @@ pub fn render(sql: &str, conditions: &[(&str, &str)]) -> String {
     template::render(sql, &users::TABLE, Dialect::Sqlite, conditions)
 }
 
+/// The last 19 acts on an event, and the one that is given as JSON.
+const ACTED: (&str, &str) = (
+    "<acted>",
+    "json_insert(
+         case when json_array_length(coalesce(audit, '[]')) < 20 then coalesce(audit, '[]') else json_remove(audit, '$[0]') end,
+         '$[#]',
+         json_remove(?2, '$.id', '$.event_id', '$.clerk_id', '$.count', '$.filter', '$.reason')
+     )",
+);
+
 /// Declares a static for a statement in a file.
 macro_rules! statement {
     ($($name:ident = $sql:expr;)*) => {
-        $(pub static $name: LazyLock<SqlStr> = LazyLock::new(|| statement(render($sql, &[])));)*
+        $(pub static $name: LazyLock<SqlStr> = LazyLock::new(|| statement(render($sql, &[ACTED])));)*
     };
 }
 
 statement! {
     DELETED_NOT_ERASED = include_str!("deleted_not_erased.sql");
+    DISCARD = include_str!("discard.sql");
     EMPTY_PAYLOADS = include_str!("empty_payloads.sql");
     EMPTY_PAYLOADS_OF_ERASED = include_str!("empty_payloads_of_erased.sql");
     ERASE = include_str!("erase.sql");
+    RECORD_REPLAY = include_str!("record_replay.sql");
     ROWS_BEFORE = include_str!("rows_before.sql");
 }
 

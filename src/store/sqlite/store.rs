@@ -17,7 +17,7 @@ use sqlx::{ConnectOptions, Connection, SqlStr, Sqlite};
 use tokio::sync::Mutex;
 
 use super::{apply, demo_rule, error, lowercase, statements};
-use crate::clerk::{ClerkId, EventId, Timestamp};
+use crate::clerk::{ClerkId, Timestamp};
 use crate::clock::now;
 use crate::private_file;
 use crate::store::bind::Bind;
@@ -226,18 +226,6 @@ impl Store {
         self.execute(prune).await
     }
 
-    /// See [`crate::store::Store::discard`].
-    ///
-    /// # Errors
-    /// As there.
-    pub async fn discard(&self, ids: &[EventId]) -> Result<Vec<String>, StoreError> {
-        let discard = sqlx::query_scalar(include_str!("discard.sql"))
-            .bind(apply::json(ids.iter().map(EventId::as_str)))
-            .bind(now().ms());
-        self.write(async |connection| discard.fetch_all(connection).await)
-            .await
-    }
-
     /// See [`crate::store::Store::set`].
     ///
     /// # Errors
@@ -270,15 +258,6 @@ impl Store {
         self.execute(remove).await.map(drop)
     }
 
-    /// See [`crate::store::Store::erase`].
-    ///
-    /// # Errors
-    /// As there.
-    pub async fn erase(&self, id: &ClerkId) -> Result<(u64, u64), StoreError> {
-        self.write(async |connection| apply::erase(connection, id).await)
-            .await
-    }
-
     /// See [`crate::store::Store::empty_payloads`].
     ///
     /// # Errors
@@ -297,24 +276,18 @@ impl Store {
             .await
     }
 
-    /// See [`crate::store::Store::forget`].
-    ///
-    /// # Errors
-    /// As there.
-    pub async fn forget(&self, id: &ClerkId) -> Result<(u64, u64), StoreError> {
-        self.write(async |connection| apply::forget(connection, id).await)
-            .await
-    }
-
     /// Runs one statement that writes. Returns how many rows it changed.
-    async fn execute(&self, query: Query<'_, Sqlite, SqliteArguments>) -> Result<u64, StoreError> {
+    pub(super) async fn execute(
+        &self,
+        query: Query<'_, Sqlite, SqliteArguments>,
+    ) -> Result<u64, StoreError> {
         let done = self.write(async |connection| query.execute(connection).await);
         done.await.map(|done| done.rows_affected())
     }
 
     /// Runs `write` on the connection that writes. After an error, which may have left it inside a
     /// transaction, the next write opens another.
-    async fn write<T>(
+    pub(super) async fn write<T>(
         &self,
         write: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, sqlx::Error>,
     ) -> Result<T, StoreError> {

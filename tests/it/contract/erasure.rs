@@ -8,7 +8,7 @@ use clerk_sync::worker::plan::plan;
 use serde_json::Value;
 
 use super::store::Place;
-use crate::support::history::{at, delete, event, fail, update};
+use crate::support::history::{at, delete, event, fail, operator, update};
 
 super::both_arms! {
     postgresql: crate::contract::store::Place::Postgres(crate::support::database::TestDatabase::create().await),
@@ -281,7 +281,7 @@ async fn erasing_by_command_is_permanent_if_the_user_is_deleted(place: Place) {
     .await;
     let id = ClerkId::new("user_1").unwrap();
     let (preview, events) = store.would_erase(&id).await.unwrap().unwrap();
-    let erased = store.erase(&id).await.unwrap().unwrap();
+    let erased = store.erase(&id, &operator()).await.unwrap().unwrap();
     assert_eq!((&preview, events), (&erased, 4));
     let columns = vec![
         "first_name",
@@ -298,7 +298,7 @@ async fn erasing_by_command_is_permanent_if_the_user_is_deleted(place: Place) {
             is_final: true
         }
     );
-    let again = store.erase(&id).await.unwrap().unwrap();
+    let again = store.erase(&id, &operator()).await.unwrap().unwrap();
     assert_eq!(
         again,
         Erased {
@@ -314,7 +314,14 @@ async fn erasing_by_command_is_permanent_if_the_user_is_deleted(place: Place) {
     tombstone(&store, "user_1").await;
 
     let other = ClerkId::new("user_2").unwrap();
-    assert!(!store.erase(&other).await.unwrap().unwrap().is_final);
+    assert!(
+        !store
+            .erase(&other, &operator())
+            .await
+            .unwrap()
+            .unwrap()
+            .is_final
+    );
     assert!(find(&store, "user_2").await.unwrap().data.is_none());
     assert_eq!(
         apply(&store, &[update("msg_6", "user_2", 5)]).await,
@@ -322,7 +329,10 @@ async fn erasing_by_command_is_permanent_if_the_user_is_deleted(place: Place) {
         "it is filled again"
     );
     assert_eq!(
-        store.erase(&ClerkId::new("user_9").unwrap()).await.unwrap(),
+        store
+            .erase(&ClerkId::new("user_9").unwrap(), &operator())
+            .await
+            .unwrap(),
         None
     );
 }
@@ -341,8 +351,8 @@ async fn a_forgotten_user_can_be_created_again(place: Place) {
     )
     .await;
     let id = ClerkId::new("user_1").unwrap();
-    assert_eq!(store.forget(&id).await.unwrap(), (1, 2));
-    assert_eq!(store.forget(&id).await.unwrap(), (0, 0));
+    assert_eq!(store.forget(&id, &operator()).await.unwrap(), (1, 2));
+    assert_eq!(store.forget(&id, &operator()).await.unwrap(), (0, 0));
     assert!(find(&store, "user_1").await.is_none());
     assert_eq!(
         apply(&store, &[update("msg_1", "user_1", 10)]).await,

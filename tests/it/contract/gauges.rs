@@ -1,12 +1,13 @@
 //! The gauges of both stores are right, and are read from an index alone with any number of rows.
 
 use clerk_sync::clerk::EventId;
+use clerk_sync::store::{Act, Action};
 use sqlx::{AssertSqlSafe, Executor, Row};
 
 use super::store::Place;
 use crate::support::app::tempdir::TempDir;
 use crate::support::database::TestDatabase;
-use crate::support::history::{event, fail, update};
+use crate::support::history::{event, fail, operator, update};
 
 super::both_arms! {
     postgresql: crate::contract::store::Place::Postgres(crate::support::database::TestDatabase::create().await),
@@ -32,11 +33,12 @@ async fn failed_events_are_counted_and_known_by_their_type_when_they_are_discard
     );
 
     let ids = ["msg_1", "msg_3", "msg_none"].map(|id| EventId::new(id).unwrap());
-    let mut types = store.discard(&ids).await.unwrap();
+    let act = Act::new(Action::Discarded, &operator());
+    let mut types = store.discard(&ids, &act).await.unwrap();
     types.sort_unstable();
     assert_eq!(types, ["user.unreadable", "user.updated"]);
     assert!(
-        store.discard(&ids).await.unwrap().is_empty(),
+        store.discard(&ids, &act).await.unwrap().is_empty(),
         "they are no longer failed"
     );
     assert_eq!(store.failed_count(100).await.unwrap(), 1);

@@ -1,5 +1,6 @@
 //! One suite per seam: the same tests for both arms, on real servers.
 
+mod audit;
 mod columns;
 mod control;
 mod erasure;

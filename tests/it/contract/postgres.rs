@@ -74,7 +74,7 @@ async fn the_applications_own_migrations_are_not_touched() {
         .fetch_one(&mut connection)
         .await
         .unwrap();
-    assert_eq!(ours, "_migrations events settings users");
+    assert_eq!(ours, "_migrations audit events settings users");
 }
 
 #[tokio::test]
@@ -83,7 +83,7 @@ async fn everything_has_a_comment_and_only_the_keys_are_unique() {
     migrated(&database).await;
     let mut connection = database.connect().await;
     let silent = "select coalesce(string_agg(c.relname || '.' || a.attname, ' '), '') from pg_attribute a join pg_class c on c.oid = a.attrelid
-        where c.oid in ('clerk.users'::regclass, 'clerk.events'::regclass, 'clerk.settings'::regclass) and a.attnum > 0 and col_description(c.oid, a.attnum) is null";
+        where c.oid in ('clerk.users'::regclass, 'clerk.events'::regclass, 'clerk.settings'::regclass, 'clerk.audit'::regclass) and a.attnum > 0 and col_description(c.oid, a.attnum) is null";
     let silent: String = sqlx::query_scalar(silent)
         .fetch_one(&mut connection)
         .await
@@ -107,7 +107,7 @@ async fn everything_has_a_comment_and_only_the_keys_are_unique() {
         .fetch_one(&mut connection)
         .await
         .unwrap();
-    assert_eq!(unique, "events_pkey settings_pkey users_pkey");
+    assert_eq!(unique, "audit_pkey events_pkey settings_pkey users_pkey");
 }
 
 /// A role that may make schemas, one that an administrator made the schema for, and one that may

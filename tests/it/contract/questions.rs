@@ -6,7 +6,9 @@ mod row_change;
 use bytes::Bytes;
 use clerk_sync::clerk::{ClerkId, EventId, SignedEvent, Timestamp};
 use clerk_sync::clock::now;
-use clerk_sync::store::{Cursor, HistoryRow, Keep, Lag, Page, Payloads, Range, Store, UserFilter};
+use clerk_sync::store::{
+    Act, Action, Cursor, HistoryRow, Keep, Lag, Page, Payloads, Range, Store, UserFilter,
+};
 use clerk_sync::worker::plan::plan;
 use history::*;
 use row_change::*;
@@ -14,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::store::{Place, page};
 use crate::support::database::TestDatabase;
-use crate::support::history::{EPOCH_MS, delete, event, fail, update};
+use crate::support::history::{EPOCH_MS, delete, event, fail, operator, update};
 
 super::both_arms! {
     postgresql: crate::contract::store::Place::Postgres(crate::support::database::TestDatabase::create().await),
@@ -259,7 +261,8 @@ async fn case_does_not_count_in_any_script(place: Place) {
         (vec!["user_1".to_owned()], vec![])
     );
     assert!(found(&store, "åsa").await.is_empty());
-    store.erase(&ClerkId::new("user_1").unwrap()).await.unwrap();
+    let user = ClerkId::new("user_1").unwrap();
+    store.erase(&user, &operator()).await.unwrap();
     assert!(found(&store, "çelik").await.is_empty());
 }
 

@@ -64,6 +64,23 @@ impl Place {
         }
     }
 
+    /// The number that `sql` counts, in which `{schema}` stands as for `execute`.
+    pub(super) async fn count(&self, sql: &str) -> i64 {
+        match self {
+            Self::Postgres(database) => {
+                let sql = sqlx::AssertSqlSafe(sql.replace("{schema}", "clerk."));
+                let mut connection = database.connect().await;
+                sqlx::query_scalar(sql).fetch_one(&mut connection).await
+            }
+            Self::Sqlite(directory) => {
+                let sql = sqlx::AssertSqlSafe(sql.replace("{schema}", ""));
+                let mut connection = sqlite(directory).await;
+                sqlx::query_scalar(sql).fetch_one(&mut connection).await
+            }
+        }
+        .unwrap()
+    }
+
     pub(super) async fn migrated(&self) -> Store {
         let store = self.store(Keep::default());
         store.migrate().await.unwrap();

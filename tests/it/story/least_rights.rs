@@ -10,7 +10,7 @@ use crate::support::broker::{self, rabbitmqctl};
 /// As in SECURITY.md.
 const GRANTS: &str = "
     grant usage on schema clerk to {role};
-    grant select, insert, update, delete on clerk.users, clerk.events to {role};
+    grant select, insert, update, delete on clerk.users, clerk.events, clerk.audit to {role};
     grant select, insert, update on clerk.settings to {role};
     grant select, insert, update, delete on clerk.processes to {role};
     grant select on clerk._migrations to {role};

@@ -2,6 +2,7 @@
 
 mod api;
 mod api_forms;
+mod audit;
 mod backfill;
 mod backlog;
 mod broker_refuses;

@@ -186,5 +186,5 @@ async fn the_parameters_are_those_that_are_read() {
             .collect();
         assert_eq!(known, names.iter().copied().collect(), "{path}");
     }
-    assert_eq!(asked, 5);
+    assert_eq!(asked, 7);
 }

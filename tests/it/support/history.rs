@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use clerk_sync::clerk::{EventId, EventType, SignedEvent, Timestamp};
-use clerk_sync::store::{EventFailure, Store};
+use clerk_sync::store::{Actor, Credential, EventFailure, Store};
 use clerk_sync::worker::plan::plan_failed;
 
 /// The time that all others here are counted from, in milliseconds.
@@ -45,6 +45,15 @@ pub fn delete(id: &str, user: &str, occurred_ms: i64) -> SignedEvent {
         id,
         format!(r#"{{"data":{data},"timestamp":{occurred},"type":"user.deleted"}}"#),
     )
+}
+
+/// Who acts in the tests of the stores.
+pub fn operator() -> Actor {
+    Actor {
+        credential: Credential::AdminToken,
+        address: Some("192.0.2.1".into()),
+        forwarded_for: None,
+    }
 }
 
 /// Records the events as failed, though nothing is wrong with them (any more).

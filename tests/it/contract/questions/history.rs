@@ -39,8 +39,9 @@ pub(super) async fn a_history_lists_every_event_of_one_user(place: Place) {
         &[update("msg_5", "user_1", 40), update("msg_6", "user_1", 50)],
     )
     .await;
+    let act = Act::new(Action::Discarded, &operator());
     store
-        .discard(&[EventId::new("msg_6").unwrap()])
+        .discard(&[EventId::new("msg_6").unwrap()], &act)
         .await
         .unwrap();
     let rows = history(&store, "user_1").await;
@@ -80,7 +81,7 @@ pub(super) async fn a_history_lists_every_event_of_one_user(place: Place) {
     assert!(history(&store, "user_9").await.is_empty());
     // The line of the newer one may be gone, or its ID be all there is.
     store
-        .forget(&ClerkId::new("user_2").unwrap())
+        .forget(&ClerkId::new("user_2").unwrap(), &operator())
         .await
         .unwrap();
     let json = serde_json::to_value(&rows[4]).unwrap();
