@@ -159,6 +159,7 @@ mod tests {
             last_received_at: None,
             hour: None,
             refused: None,
+            paused: None,
             now: Timestamp::from_ms(1_795_400_000_000).unwrap(),
         };
         let worker = Process {
