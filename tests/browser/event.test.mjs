@@ -132,7 +132,7 @@ test("an error is a page that says what to do", async () => {
   const page = await browser.enter(place);
   for (const [path, status] of [["/nowhere", 404], ["/events/msg_none", 404], ["/events?status=lost", 400], ["/logout", 405]]) {
     assert.equal((await page.goto(path)).status(), status, path);
-    await page.getByRole("link", { name: "Events" }).waitFor();
+    await page.getByRole("link", { name: "Events", exact: true }).waitFor();
     await shoot(page, `error-${status}`, false);
   }
   page.faults = page.faults.filter((fault) => !/status of 40[045]/.test(fault));

@@ -3,6 +3,8 @@
 set statement_timeout = '30s';
 set lock_timeout = '5s';
 set idle_in_transaction_session_timeout = '30s';
+-- To compile a plan takes a second, and a statement here some milliseconds.
+set jit = off;
 -- A plan is made once: to plan a write again costs as much as the write itself, if it has one event. A plan that is kept must be
 -- good for tables that were small when it was made, so none reads a table from end to end: all that is written is found by an
 -- index.

@@ -62,6 +62,7 @@ pub async fn filled(database: &TestDatabase, users: u64, events: u64) -> PgConne
         "vacuum analyze clerk.users",
         "vacuum analyze clerk.events",
         "set plan_cache_mode = force_custom_plan",
+        "set jit = off",
     ] {
         connection.execute(statement).await.unwrap();
     }

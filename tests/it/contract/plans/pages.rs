@@ -19,7 +19,7 @@ const TOKEN: &str = "correct-horse-battery-staple";
 const MS_MAX: f64 = 300.0;
 
 /// Every page: its name and its address.
-const PAGES: [(&str, &str); 24] = [
+const PAGES: [(&str, &str); 34] = [
     ("Overview", "/"),
     ("Events", "/events"),
     ("Events, a later page", "/events?cursor=LATER"),
@@ -65,7 +65,26 @@ const PAGES: [(&str, &str); 24] = [
     ("Deleted users", "/users?deleted=true"),
     ("A user", "/users/user_0000007"),
     ("The user with the most events", "/users/user_0000003"),
+    ("Overview of 24 hours", "/?range=24h"),
+    ("Overview of 7 days", "/?range=7d"),
+    ("Overview of 30 days", "/?range=30d"),
+    ("Search: the ID of an event", "/search?q=msg_1000"),
+    ("Search: the beginning of IDs", "/search?q=msg_10"),
+    ("Search: a last name", "/search?q=lovelace7x"),
+    ("Search: nothing is found", "/search?q=zzz"),
+    (
+        "Events as a file, 1,000 rows",
+        "/events/export?format=csv&limit=1000",
+    ),
+    (
+        "Users as a file, 1,000 rows",
+        "/users/export?format=csv&limit=1000",
+    ),
+    ("Control", "/control"),
 ];
+
+/// The statements of counts that no page waits for: they are made in the background, and kept.
+const COUNTS: [&str; 4] = ["failed", "recent", "totals", "totals_of_rows"];
 
 /// A statement that was sent, as the server explained it.
 struct Statement {
@@ -73,6 +92,7 @@ struct Statement {
     name: String,
     plan: Value,
     ms: f64,
+    is_compiled: bool,
 }
 
 pub async fn every_page_asks_little(database: TestDatabase, is_large: bool) {
@@ -90,30 +110,41 @@ pub async fn every_page_asks_little(database: TestDatabase, is_large: bool) {
     assert_eq!(visitor.log_in(TOKEN).await.status, 303);
     let files = files();
     let (mut table, mut faults) = (String::new(), String::new());
-    let mut counts = BTreeMap::<String, (f64, String)>::new();
+    let mut counts = BTreeMap::<(String, &str), (f64, String)>::new();
     let ago = clerk_sync::clock::now().ms() - 7 * 86_400_000;
     for (name, path) in PAGES {
         let path = path.replace("LATER", &format!("e.{ago}.msg_1"));
-        // The first answer fills the caches, and has counts that the second finds counted.
+        // The first answer fills the caches.
         let first = ask(&mut visitor, &app, &path, &files).await;
         let second = ask(&mut visitor, &app, &path, &files).await;
-        for statement in first {
-            let again = second.iter().any(|other| other.name == statement.name);
-            if !again && statement.ms > 1.0 {
-                let used = indexes(&statement.plan).join(", ");
-                let count = counts.entry(statement.name).or_insert((0.0, used));
-                count.0 = count.0.max(statement.ms);
-            }
+        let is_count = |statement: &Statement| COUNTS.contains(&&*statement.name);
+        let (again, second): (Vec<_>, Vec<_>) = second.into_iter().partition(is_count);
+        for statement in first.into_iter().filter(is_count).chain(again) {
+            let used = indexes(&statement.plan).join(", ");
+            let count = counts.entry((statement.name, name)).or_insert((0.0, used));
+            count.0 = count.0.max(statement.ms);
         }
         let ms: f64 = second.iter().map(|statement| statement.ms).sum();
         writeln!(table, "| **{name}** `{path}` | | | **{ms:.1}** |").unwrap();
-        for Statement { name, plan, ms } in &second {
+        for Statement {
+            name,
+            plan,
+            ms,
+            is_compiled,
+        } in &second
+        {
             let pages =
                 number_of(plan, "Shared Hit Blocks") + number_of(plan, "Shared Read Blocks");
             let used = indexes(plan).join(", ");
             writeln!(table, "| {name} | {used} | {pages} | {ms:.1} |").unwrap();
-            if scans(plan) {
-                writeln!(faults, "{path}: {name} reads a whole table:\n{plan:#}").unwrap();
+            // What opens a session is sent before its settings.
+            let is_compiled = *is_compiled && !name.starts_with("session_");
+            if is_compiled || scans(plan) {
+                writeln!(
+                    faults,
+                    "{path}: {name} is compiled, or reads a whole table:\n{plan:#}"
+                )
+                .unwrap();
             }
         }
         assert!(!second.is_empty(), "{path} asks the database nothing");
@@ -127,19 +158,21 @@ pub async fn every_page_asks_little(database: TestDatabase, is_large: bool) {
             "| page, and its statements | indexes | pages | ms |\n| --- | --- | --- | --- |\n{table}"
         );
         println!("| count | indexes | ms |\n| --- | --- | --- |");
-        for (name, (ms, used)) in &counts {
-            println!("| {name} | {used} | {ms:.0} |");
+        for ((name, page), (ms, used)) in &counts {
+            println!("| {name} ({page}) | {used} | {ms:.0} |");
         }
     }
     assert!(faults.is_empty(), "{table}\n{faults}");
 }
 
-/// Lets the server send the plan of each statement to the program that sent it.
+/// Lets the server send the plan of each statement to the program that sent it, and compile each that
+/// may be compiled: that takes longer than any statement of a page.
 async fn explain_everything(database: &TestDatabase) {
     let mut connection = database.connect().await;
     let settings = "load 'auto_explain';
         do $$ begin
             execute format('alter database %I set session_preload_libraries = auto_explain', current_database());
+            execute format('alter database %I set jit_above_cost = 0', current_database());
             execute format('alter database %I set auto_explain.log_min_duration = 0', current_database());
             execute format('alter database %I set auto_explain.log_analyze = on', current_database());
             execute format('alter database %I set auto_explain.log_buffers = on', current_database());
@@ -162,7 +195,7 @@ async fn ask(
 ) -> Vec<Statement> {
     let before = app.log().len();
     let page = visitor.get(path).await;
-    assert_eq!(page.status, 200, "{path}: {}", page.text());
+    assert!(page.status < 400, "{path}: {}", page.text());
     let log = app.log();
     log[before..]
         .iter()
@@ -186,6 +219,7 @@ fn statement(line: &str, files: &BTreeMap<String, String>) -> Option<Statement> 
     let name = files.get(first).map_or(first, |name| name).to_owned();
     Some(Statement {
         name,
+        is_compiled: plan["JIT"].is_object(),
         plan: plan["Plan"].take(),
         ms: duration.parse().unwrap(),
     })
