@@ -107,7 +107,10 @@ async fn everything_has_a_comment_and_only_the_keys_are_unique() {
         .fetch_one(&mut connection)
         .await
         .unwrap();
-    assert_eq!(unique, "audit_pkey events_pkey processes_pkey settings_pkey users_pkey");
+    assert_eq!(
+        unique,
+        "audit_pkey events_pkey processes_pkey settings_pkey users_pkey"
+    );
 }
 
 /// A role that may make schemas, one that an administrator made the schema for, and one that may
