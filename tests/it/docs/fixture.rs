@@ -2,8 +2,8 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use clerk_sync::clerk::SignedEvent;
-use clerk_sync::store::Store;
+use clerk_sync::clerk::{ClerkId, SignedEvent};
+use clerk_sync::store::{Act, Action, Actor, Credential, Store};
 use clerk_sync::worker::plan::plan;
 use serde_json::{Value, json};
 
@@ -42,7 +42,7 @@ pub fn number() -> u32 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
-/// Records three people, one of whom has left, and an event of each outcome.
+/// Records three people, one of whom has left, an event of each outcome, and an erasure.
 pub async fn fill(store: &Store) {
     store.migrate().await.unwrap();
     let ada = user(ADA, "ada@example.com", ["Ada", "Lovelace"], "pro");
@@ -71,4 +71,17 @@ pub async fn fill(store: &Store) {
         store.apply(&plan(&[event])).await.unwrap();
     }
     fail(store, &[sign_up("msg_2abcFailed", "user_2abcAlan")]).await;
+    // Tried twice.
+    for _ in 0..2 {
+        let again = event("msg_2abcAgain", body("user.updated", &ada));
+        fail(store, &[again]).await;
+    }
+    let operator = Actor {
+        credential: Credential::Command,
+        address: Some("ops@db1".into()),
+        forwarded_for: None,
+    };
+    let erasure = Act::new(Action::Erased, &operator);
+    let gone = ClerkId::new("user_2abcGone").unwrap();
+    store.record_act(&erasure.about_user(&gone)).await.unwrap();
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
+use std::sync::LazyLock;
 
 use clerk_sync::http::{ProblemCode, api};
 use serde_json::Value;
@@ -51,6 +52,30 @@ const EXAMPLES: &[(&str, &str)] = &[
         "curl -H \"Authorization: Bearer $ADMIN_TOKEN\" -X POST http://127.0.0.1:3000/api/events/msg_2abc/discard",
     ),
     (
+        "list_audit",
+        "curl -H \"Authorization: Bearer $ADMIN_TOKEN\" 'http://127.0.0.1:3000/api/audit?action=replayed&limit=10'",
+    ),
+    (
+        "show_control",
+        "curl -H \"Authorization: Bearer $ADMIN_TOKEN\" http://127.0.0.1:3000/api/control",
+    ),
+    (
+        "list_processes",
+        "curl -H \"Authorization: Bearer $ADMIN_TOKEN\" http://127.0.0.1:3000/api/processes",
+    ),
+    (
+        "pause",
+        "curl -H \"Authorization: Bearer $ADMIN_TOKEN\" http://127.0.0.1:3000/api/pause -d '{\"reason\":\"a migration of ours\"}'",
+    ),
+    (
+        "resume",
+        "curl -H \"Authorization: Bearer $ADMIN_TOKEN\" -X POST http://127.0.0.1:3000/api/resume",
+    ),
+    (
+        "set_rate_limit",
+        "curl -H \"Authorization: Bearer $ADMIN_TOKEN\" http://127.0.0.1:3000/api/rate-limit -d '{\"events_per_second\":200}'",
+    ),
+    (
         "stats",
         "curl -H \"Authorization: Bearer $ADMIN_TOKEN\" http://127.0.0.1:3000/api/stats",
     ),
@@ -67,7 +92,11 @@ fn the_page_of_the_api_is_its_openapi_document() {
     let (mut index, mut routes) = (Vec::new(), String::new());
     let mut shown = BTreeSet::new();
     let groups = document["tags"].as_array().unwrap();
-    for group in ["webhook", "users", "events", "stats", "health"] {
+    let order = [
+        "webhook", "users", "events", "audit", "stats", "control", "health",
+    ];
+    assert_eq!(groups.len(), order.len(), "every group is on the page");
+    for group in order {
         let tag = groups.iter().find(|tag| tag["name"] == group).unwrap();
         write!(routes, "## {}\n\n", text(&tag["description"])).unwrap();
         for (path, method, operation) in operations(&document, group) {
@@ -218,22 +247,35 @@ fn fields(schema: &Value) -> (Vec<String>, Vec<[String; 3]>) {
     (including, found)
 }
 
+/// A schema of the document by its name.
+fn schema_named(name: &str) -> &'static Value {
+    static DOCUMENT: LazyLock<Value> =
+        LazyLock::new(|| serde_json::from_str(api::openapi_document()).unwrap());
+    &DOCUMENT["components"]["schemas"][name]
+}
+
+fn one_of(values: &[Value]) -> String {
+    let values: Vec<_> = values
+        .iter()
+        .map(|value| format!("`{}`", text(value)))
+        .collect();
+    values.join(", ")
+}
+
 fn kind(schema: &Value) -> String {
     if let Some(path) = schema["$ref"].as_str() {
         let name = path.rsplit('/').next().unwrap();
         return match name {
             "Time" => "time".into(),
             "User" => "[User](columns.md#users)".into(),
-            "Status" => "`applied`, `stale`, `failed` or `discarded`".into(),
-            name => format!("[{name}](#{})", name.to_lowercase()),
+            name => match schema_named(name)["enum"].as_array() {
+                Some(values) => one_of(values),
+                None => format!("[{name}](#{})", name.to_lowercase()),
+            },
         };
     }
     if let Some(values) = schema["enum"].as_array() {
-        let values: Vec<_> = values
-            .iter()
-            .map(|value| format!("`{}`", text(value)))
-            .collect();
-        return values.join(", ");
+        return one_of(values);
     }
     if let Some(forms) = schema["oneOf"].as_array() {
         let (null, forms): (Vec<_>, Vec<_>) = forms.iter().partition(|form| form["type"] == "null");

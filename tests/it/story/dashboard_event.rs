@@ -263,8 +263,8 @@ async fn a_browser_gets_errors_as_pages_and_a_program_as_problems() {
             "start from one of these pages",
         ),
         ("/events/msg_1?attempts=x", 400, "Correct the address"),
-        ("/events?status=lost", 400, "Correct the address"),
-        ("/users?deleted=maybe", 400, "Correct the address"),
+        ("/events?status=lost", 400, "The filter is wrong"),
+        ("/users?deleted=maybe", 400, "is wrong"),
         ("/logout", 405, "Use the links and buttons"),
     ] {
         let page = visitor.get(path).await;

@@ -112,7 +112,7 @@ async fn rights_that_are_missing_are_named_before_they_are_needed() {
     place.succeed(&["migrate"]);
     let after = check(&place, &[], &[("DATABASE_URL", url.as_str())]);
     let grants = "grant usage on schema clerk to {role}; grant select on clerk._migrations to {role};
-        grant select, insert, update on clerk.settings to {role}; grant select, insert, update, delete on clerk.users, clerk.events to {role}";
+        grant select, insert, update on clerk.settings to {role}; grant select, insert, update, delete on clerk.users, clerk.events, clerk.audit, clerk.processes to {role}";
     admin
         .execute(AssertSqlSafe(grants.replace("{role}", &role)))
         .await
