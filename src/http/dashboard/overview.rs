@@ -26,7 +26,9 @@ use crate::http::api::stats::{self, AsOf, Stats};
 use crate::http::cache::Reason;
 use crate::http::service_status::{CURRENT, ServiceStatus};
 use crate::http::snapshot::{Headline, Snapshot};
-use crate::store::{EventFilter, EventRow, Range, Recent, Store, Totals};
+use crate::store::{
+    self, EventFilter, EventRow, RECEIVER, Range, Recent, Store, StoreError, Totals,
+};
 
 /// Events that are shown as the latest.
 const LATEST: NonZeroU32 = NonZeroU32::new(8).expect("8 is not 0");
@@ -123,8 +125,13 @@ pub async fn show(
         refused: refused.as_ref(),
         now,
     };
+    let receivers = match seen {
+        Some(_) if !receives => heard_of(&admin.store).await?,
+        _ => Vec::new(),
+    };
     let process = Process {
         receives,
+        receivers: &receivers,
         is_stopping: status.is_stopping(),
         database_name: match admin.store {
             Store::Postgres(_) => "PostgreSQL",
@@ -139,6 +146,13 @@ pub async fn show(
         refused: refused.as_ref().and_then(|of| RefusedCard::of(of, now)),
         numbers: seen.map(|answers| Numbers::of(answers, range, now)),
     }))
+}
+
+/// The receivers that workers have heard of in the last minutes.
+async fn heard_of(store: &Store) -> Result<Vec<store::Process>, StoreError> {
+    let mut processes = store.processes().await?;
+    processes.retain(|process| process.role == RECEIVER && !process.gone);
+    Ok(processes)
 }
 
 #[derive(Template)]

@@ -4,6 +4,7 @@ use super::view_models::When;
 use crate::format;
 use crate::http::service_status::PartStatus;
 use crate::http::snapshot::{Snapshot, is_slow};
+use crate::store;
 
 /// A part at a glance.
 pub struct Tile {
@@ -19,6 +20,8 @@ pub struct Tile {
 pub struct Process<'a> {
     /// Whether this process takes webhooks.
     pub receives: bool,
+    /// The receivers that workers have heard of lately, by their events.
+    pub receivers: &'a [store::Process],
     pub is_stopping: bool,
     /// The name of the database.
     pub database_name: &'static str,
@@ -73,7 +76,19 @@ pub fn tiles(snapshot: &Snapshot, process: &Process) -> Vec<Tile> {
 
 fn receiver(snapshot: &Snapshot, process: &Process) -> Reading {
     if !process.receives {
-        return reading("idle", "Not here", "this process takes no webhooks");
+        let heard_of = process.receivers.iter().map(|receiver| receiver.seen_at);
+        return match heard_of.max_by_key(|seen_at| seen_at.0) {
+            Some(last) => {
+                let age = When::at(last, snapshot.now).age;
+                let count = format::number(process.receivers.len() as u64);
+                reading(
+                    "idle",
+                    format!("{count} elsewhere"),
+                    format!("an event from one {age}"),
+                )
+            }
+            None => reading("idle", "Not here", "this process takes no webhooks"),
+        };
     }
     if process.is_stopping {
         return reading("warn", "Stopping", "this process stops");
@@ -164,6 +179,7 @@ mod tests {
         };
         let worker = Process {
             receives: false,
+            receivers: &[],
             is_stopping: false,
             database_name: "PostgreSQL",
             last_type: None,

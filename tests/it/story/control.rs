@@ -253,6 +253,13 @@ async fn a_receiver_is_known_by_its_events_and_a_stopped_process_leaves() {
             .any(|row| row["role"] == "receiver" && row["pid"] == receiver.id())
     })
     .await;
+    let mut visitor = Visitor::of(&workers[0]);
+    visitor.log_in(TOKEN).await;
+    let overview = visitor.get("/").await.text();
+    assert!(
+        overview.contains("1 elsewhere an event from one"),
+        "{overview}"
+    );
     let all = rows(&workers[0]).await;
     assert_eq!(all.len(), 3, "{all:?}");
     assert!(
