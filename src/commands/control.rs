@@ -67,11 +67,11 @@ pub async fn pause(args: PauseArgs, config: &Config) -> anyhow::Result<ExitCode>
     let store = open(config).await?;
     let reason = args.reason.and_then(|reason| reason.0);
     let by = format!("a command on {}", heartbeat::host());
-    let (pause, changed) = store.pause(reason.clone(), by).await?;
-    if changed {
-        let act = Act::new(Action::Paused, &actor()).because(reason);
+    if store.control().await?.paused.is_none() {
+        let act = Act::new(Action::Paused, &actor()).because(reason.clone());
         store.record_act(&act).await?;
     }
+    let (pause, changed) = store.pause(reason, by).await?;
     finish(&store, changed, args.json.json, |_| {
         let since = output::local_and_age(pause.paused_at, now());
         if changed {
@@ -88,12 +88,12 @@ pub async fn pause(args: PauseArgs, config: &Config) -> anyhow::Result<ExitCode>
 /// Has all workers apply events again.
 pub async fn resume(args: JsonArg, config: &Config) -> anyhow::Result<ExitCode> {
     let store = open(config).await?;
-    let ended = store.resume().await?;
-    if ended.is_some() {
+    if store.control().await?.paused.is_some() {
         store
             .record_act(&Act::new(Action::Resumed, &actor()))
             .await?;
     }
+    let ended = store.resume().await?;
     finish(&store, ended.is_some(), args.json, |_| match &ended {
         Some(pause) => format!(
             "Resumed, after {}. Workers apply events again within a second.\n",
@@ -125,12 +125,11 @@ pub async fn rate_limit(args: RateLimitArgs, config: &Config) -> anyhow::Result<
 
 /// Sets the limit, and records who did. Returns whether it changed.
 async fn limit_rate(store: &Store, limit: Option<NonZeroU32>) -> anyhow::Result<bool> {
-    let changed = store.set_rate_limit(limit).await? != limit;
-    if changed {
+    if store.control().await?.rate_limit != limit {
         let act = Act::new(Action::RateLimited, &actor()).because_of_limit(limit);
         store.record_act(&act).await?;
     }
-    Ok(changed)
+    Ok(store.set_rate_limit(limit).await? != limit)
 }
 
 async fn open(config: &Config) -> anyhow::Result<Store> {

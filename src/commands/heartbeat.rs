@@ -2,6 +2,7 @@
 //! has had events from, and the queue that it consumes, so that `events replay` can recognize
 //! another one. Nothing waits for it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tracing::warn;
@@ -85,7 +86,11 @@ impl Heartbeat {
             process: self.process.clone(),
             age_ms: 0,
         };
-        receivers.chain([own]).collect()
+        // Two marks can name one process, and the database takes each once.
+        let signs = receivers
+            .chain([own])
+            .map(|sign| (sign.process.process_id.clone(), sign));
+        signs.collect::<BTreeMap<_, _>>().into_values().collect()
     }
 
     async fn record_queue(&self, others: &mut Vec<Identity>) -> Result<(), StoreError> {
@@ -160,8 +165,10 @@ fn described(
     pid: u32,
     started_at_ms: i64,
 ) -> ProcessDescription {
+    // A mark comes from outside: it must not take the ID of a worker.
+    let prefix = if role == RECEIVER { "receiver-" } else { "" };
     ProcessDescription {
-        process_id: format!("{host}-{pid}-{started_at_ms}"),
+        process_id: format!("{prefix}{host}-{pid}-{started_at_ms}"),
         role: role.into(),
         version: version.into(),
         host: host.into(),

@@ -331,6 +331,13 @@ fn of_report(report: &Report) -> String {
                 .map_or_else(unknown, |failed| of_failed(failed, now)),
         ),
     ];
+    if let Some(limit) = report.rate_limit {
+        let limit = format::count(limit.get().into(), "event");
+        fields.push((
+            "rate limit",
+            format!("{limit} per second, of all workers together"),
+        ));
+    }
     if let Some(totals) = &report.totals {
         let count = |word| totals.by_status.get(word).copied().unwrap_or(0);
         let parts = ["applied", "stale", "failed", "discarded"]
@@ -369,7 +376,7 @@ fn said(report: &Report) -> Vec<String> {
     lines.extend_from_slice(&report.notes);
     let failed = report.failed.as_ref().map_or(0, |failed| failed.count);
     if report.ok && failed > 0 {
-        lines.push("`clerk-sync events list --status failed` lists them.".into());
+        lines.push("`clerk-sync events list --status failed` lists the failed events.".into());
     }
     lines
 }

@@ -129,12 +129,12 @@ impl Admin {
         by: String,
         actor: &Actor,
     ) -> Result<bool, Problem> {
-        let (_, is_new) = self.store.pause(reason.clone(), by).await?;
-        self.status.control_has_changed();
-        if is_new {
-            let act = Act::new(Action::Paused, actor).because(reason);
+        if self.store.control().await?.paused.is_none() {
+            let act = Act::new(Action::Paused, actor).because(reason.clone());
             self.store.record_act(&act).await?;
         }
+        let (_, is_new) = self.store.pause(reason, by).await?;
+        self.status.control_has_changed();
         Ok(is_new)
     }
 
@@ -144,12 +144,12 @@ impl Admin {
     ///
     /// If the database does not answer.
     pub async fn resume(&self, actor: &Actor) -> Result<bool, Problem> {
-        let ended = self.store.resume().await?;
-        self.status.control_has_changed();
-        if ended.is_some() {
+        if self.store.control().await?.paused.is_some() {
             let act = Act::new(Action::Resumed, actor);
             self.store.record_act(&act).await?;
         }
+        let ended = self.store.resume().await?;
+        self.status.control_has_changed();
         Ok(ended.is_some())
     }
 
@@ -163,12 +163,12 @@ impl Admin {
         limit: Option<NonZeroU32>,
         actor: &Actor,
     ) -> Result<bool, Problem> {
-        let before = self.store.set_rate_limit(limit).await?;
-        self.status.control_has_changed();
-        if before != limit {
+        if self.store.control().await?.rate_limit != limit {
             let act = Act::new(Action::RateLimited, actor).because_of_limit(limit);
             self.store.record_act(&act).await?;
         }
+        let before = self.store.set_rate_limit(limit).await?;
+        self.status.control_has_changed();
         Ok(before != limit)
     }
 }

@@ -60,11 +60,19 @@ impl Headline {
 }
 
 impl Snapshot<'_> {
-    /// The worst of everything first.
+    /// The worst of everything first. A pause is said with whatever is worse.
     pub fn headline(&self) -> Headline {
+        let mut worst = self.worst();
+        if let Some(pause) = self.paused().filter(|pause| pause.heading != worst.heading) {
+            worst.lines.push(format!("{}.", pause.heading));
+        }
+        worst
+    }
+
+    fn worst(&self) -> Headline {
         self.broken()
-            .or_else(|| self.paused())
             .or_else(|| self.refusing())
+            .or_else(|| self.paused())
             .or_else(|| self.failing())
             .or_else(|| self.behind())
             .unwrap_or_else(|| {
@@ -108,8 +116,12 @@ impl Snapshot<'_> {
         let reason = pause.reason.as_deref();
         let reason = reason.map_or(String::new(), |reason| format!(": {reason}"));
         let heading = format!("Paused, since {since}{reason}");
-        let line = "Webhooks are received, and events wait in the queue until a person resumes.";
-        Some(Headline::new("warn", heading, vec![line.into()]))
+        let mut lines = vec!["Events wait in the queue until a person resumes.".to_owned()];
+        lines.extend(
+            self.failing()
+                .map(|failing| format!("{}.", failing.heading)),
+        );
+        Some(Headline::new("warn", heading, lines))
     }
 
     fn refusing(&self) -> Option<Headline> {

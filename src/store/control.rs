@@ -6,6 +6,7 @@ use std::num::NonZeroU32;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::database_row::DatabaseRow;
 use super::time::Time;
 use super::{Store, StoreError};
 use crate::clerk::Timestamp;
@@ -114,10 +115,23 @@ impl Store {
     /// # Errors
     /// Fails if the database does not answer, or if row-level security hides rows.
     pub async fn control(&self) -> Result<Control, StoreError> {
-        let read =
-            |row: &super::database_row::DatabaseRow| Ok((row.get("name")?, row.get("value")?));
-        let rows = self.query(|sql| &sql.control, &[], read).await?;
+        let rows = self.query(|sql| &sql.control, &[], read_setting).await?;
         Control::of(self.check_visible("settings", rows).await?)
+    }
+
+    /// The same for a worker, by the connections that its writes use: those of readers may be busy,
+    /// and a pause must be seen all the same. Rows that row-level security hides are not noticed.
+    ///
+    /// # Errors
+    /// Fails if the database does not answer.
+    pub async fn control_before_write(&self) -> Result<Control, StoreError> {
+        let Self::Postgres(store) = self else {
+            return self.control().await;
+        };
+        let rows = store.control_before_write().await?;
+        let rows = rows.into_iter().map(DatabaseRow::Postgres);
+        let rows: Result<_, _> = rows.map(|row| read_setting(&row)).collect();
+        Control::of(rows.map_err(|error| self.error(error))?)
     }
 
     /// Has all workers stop applying. If it is paused already, that pause stays as it is. Returns
@@ -180,6 +194,10 @@ impl Store {
             .map_err(|error| StoreError::Incompatible(error.to_string()))?;
         self.set(name, &value).await
     }
+}
+
+fn read_setting(row: &DatabaseRow) -> Result<(String, String), sqlx::Error> {
+    Ok((row.get("name")?, row.get("value")?))
 }
 
 #[cfg(test)]

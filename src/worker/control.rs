@@ -46,6 +46,9 @@ struct View {
     rate_limit: Option<NonZeroU32>,
     budget: Option<Budget>,
     is_fault_logged: bool,
+    /// Other workers that count, and since when fewer are seen.
+    others: u64,
+    fewer_since: Option<Instant>,
 }
 
 /// The events that may be applied under a rate limit: they accrue with time.
@@ -56,6 +59,10 @@ struct Budget {
     events: f64,
     filled_at: Instant,
 }
+
+/// For how long fewer workers must be seen until fewer count: longer than a worker takes for its
+/// next sign of life after an outage of the database.
+const FEWER_AFTER: Duration = Duration::from_secs(60);
 
 /// Whether events may be applied now.
 #[derive(Debug, PartialEq)]
@@ -138,13 +145,19 @@ impl ControlView {
         }
         let version = timeout(READ_TIMEOUT, self.0.store.schema_version()).await;
         if version.is_ok_and(|version| version.is_ok_and(|version| version.check().is_ok())) {
-            warn!(%error, "the settings of a pause and a rate limit cannot be read: this worker does not obey them");
+            warn!(%error, "the settings of a pause and a rate limit cannot be read: this worker does not see changes of them, and keeps to what it read last");
             self.view().is_fault_logged = true;
         }
     }
 
     async fn read(&self) -> Result<(Control, u64), StoreError> {
-        let control = self.0.store.control().await?;
+        // The first read also shows whether rows are hidden from this role.
+        let is_first = self.view().read_at.is_none();
+        let control = if is_first {
+            self.0.store.control().await?
+        } else {
+            self.0.store.control_before_write().await?
+        };
         let others = match control.rate_limit {
             // A role that may not read the processes has the limit alone.
             Some(_) => match self.0.store.other_workers(&self.0.process_id).await {
@@ -165,6 +178,20 @@ impl ControlView {
 impl View {
     fn is_fresh(&self) -> bool {
         self.read_at.is_some_and(|at| at.elapsed() < VIEW_AGE)
+    }
+
+    /// How many other workers count, when so many are seen. After an outage of the database their
+    /// signs of life are old, and they work all the same: fewer count only after a while.
+    fn others_that_count(&mut self, seen: u64, now: Instant) -> u64 {
+        if seen < self.others {
+            let since = *self.fewer_since.get_or_insert(now);
+            if now.duration_since(since) < FEWER_AFTER {
+                return self.others;
+            }
+        }
+        self.fewer_since = None;
+        self.others = seen;
+        seen
     }
 
     /// Keeps an answer, with the number of other workers; `None` if there was none.
@@ -190,6 +217,7 @@ impl View {
             );
             self.rate_limit = control.rate_limit;
         }
+        let others = self.others_that_count(others, now);
         self.budget = control.rate_limit.map(|limit| {
             #[expect(clippy::cast_precision_loss, reason = "there are not so many workers")]
             let share = f64::from(limit.get()) / (others + 1) as f64;
@@ -226,20 +254,19 @@ impl Budget {
     }
 
     fn permit(&mut self, events: usize, now: Instant) -> Permit {
-        let most = self.batch_max().get();
-        if events > most {
-            return Permit::No(ReturnReason::OtherRate);
-        }
         #[expect(clippy::cast_precision_loss, reason = "at most a million")]
-        let (events, most) = (events as f64, most as f64);
+        let (events, most) = (events as f64, self.batch_max().get() as f64);
         let accrued = now.duration_since(self.filled_at).as_secs_f64() * self.share;
         self.events = (self.events + accrued).min(most);
         self.filled_at = now;
-        if self.events >= events {
+        // A larger batch, taken before the share fell and not accepted back by the queue, is
+        // applied at once; those behind it wait for as long as it would have.
+        let needed = events.min(most);
+        if self.events >= needed {
             self.events -= events;
             return Permit::Now;
         }
-        Permit::After(Duration::from_secs_f64((events - self.events) / self.share))
+        Permit::After(Duration::from_secs_f64((needed - self.events) / self.share))
     }
 }
 
@@ -275,10 +302,6 @@ mod tests {
         view.keep(Some((control(Some(100)), 1)), start);
         let batch = view.budget.unwrap().batch_max().get();
         assert_eq!(batch, 10, "half of the limit, in five batches per second");
-        assert_eq!(
-            view.permit(batch + 1, start),
-            Permit::No(ReturnReason::OtherRate)
-        );
         let first = permitted(&mut view, batch, start, 1);
         assert!((40..=50).contains(&first), "{first}");
         // A long rest saves one batch, not more.
@@ -288,6 +311,10 @@ mod tests {
         view.keep(Some((control(Some(100)), 3)), later(200));
         let third = permitted(&mut view, 5, later(201), 4);
         assert!((100..=106).contains(&third), "{third}");
+        // A batch that is too large is paid for afterwards.
+        assert_eq!(view.permit(100, later(250)), Permit::Now);
+        let debt = permitted(&mut view, 5, later(250), 3);
+        assert_eq!(debt, 0, "it took the share of 4 s, less what was saved");
         view.keep(Some((control(None), 3)), later(300));
         assert_eq!(view.permit(10_000, later(300)), Permit::Now);
     }
@@ -297,6 +324,21 @@ mod tests {
         let (mut view, start) = (View::default(), Instant::now());
         view.keep(Some((control(Some(1)), 9)), start);
         assert_eq!(permitted(&mut view, 1, start, 100), 9);
+    }
+
+    #[test]
+    fn after_an_outage_workers_whose_signs_are_old_count_for_a_while() {
+        let (mut view, start) = (View::default(), Instant::now());
+        let mut share = |others, seconds| {
+            let at = start + Duration::from_secs(seconds);
+            view.keep(Some((control(Some(100)), others)), at);
+            view.budget.unwrap().share
+        };
+        assert!((share(3, 0) - 25.0).abs() < 0.01);
+        assert!((share(0, 10) - 25.0).abs() < 0.01);
+        assert!((share(1, 69) - 25.0).abs() < 0.01);
+        assert!((share(1, 70) - 50.0).abs() < 0.01);
+        assert!((share(3, 71) - 25.0).abs() < 0.01);
     }
 
     #[test]

@@ -149,6 +149,12 @@ fn of_rights_beside(rights: &Rights, name: &SchemaName) -> Vec<Finding> {
             "select, insert, update, delete on",
             "audit",
         ),
+        (
+            rights.be_seen,
+            "processes: this process is not in the list of processes, and workers do not share a rate limit: each takes all of it",
+            "select, insert, update, delete on",
+            "processes",
+        ),
     ];
     let missing = rows.into_iter().filter(|(may, ..)| *may == Some(false));
     let finding = |(_, what, rights, table)| {
@@ -318,6 +324,7 @@ mod tests {
         apply: Some(true),
         record: Some(true),
         audit: Some(true),
+        be_seen: Some(true),
     };
 
     fn server() -> postgres::ServerReport {

@@ -50,6 +50,8 @@ pub struct PauseRequest {
 #[serde(deny_unknown_fields)]
 pub struct RateLimitRequest {
     /// Most events per second that all workers together apply; null removes the limit.
+    // Not `default`: a body without the field must not remove the limit.
+    #[serde(deserialize_with = "Option::deserialize")]
     #[schema(value_type = Option<u32>, required = true, minimum = 1, maximum = 1_000_000)]
     events_per_second: Option<Number>,
 }

@@ -251,7 +251,7 @@ pub fn none(query: &str) -> Result<(), Problem> {
         return Ok(());
     }
     Err(invalid(
-        "this route takes no query parameters: put them into the JSON body, such as {\"dry_run\": true}",
+        "this route takes no query parameters; those of a POST go into its JSON body",
     ))
 }
 
@@ -299,10 +299,14 @@ fn unknown<'n, Q: IntoParams>(names: impl Iterator<Item = &'n str>) -> Problem {
         return problem;
     }
     let last = known.pop().unwrap_or_default();
-    invalid(format!(
-        "a parameter is unknown; there are {} and {last}",
-        known.join(", ")
-    ))
+    invalid(if known.is_empty() {
+        format!("a parameter is unknown; there is {last} alone")
+    } else {
+        format!(
+            "a parameter is unknown; there are {} and {last}",
+            known.join(", ")
+        )
+    })
 }
 
 /// The query with each `+` in the values of these parameters as `%2B`.

@@ -133,6 +133,11 @@ pub async fn preview(
         from => from.to_owned(),
     };
     let list = list_query(&from)?;
+    if !matches!(asked.get("status"), "" | "failed") {
+        return Err(DashboardError::invalid(
+            "only failed events can be replayed or discarded",
+        ));
+    }
     let asked = asked.without(&["status", FROM]);
     // A form of selected events: without IDs it would be about all events.
     if from.starts_with('?') && asked.get(IDS).is_empty() {

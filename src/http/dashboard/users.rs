@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use super::audit::ActLine;
 use super::change::{self, ColumnChange};
-use super::page::{DashboardError, Frame, page, saved};
+use super::page::{DashboardError, Frame, page, redirect, saved};
 use super::page_query::PageQuery;
 use super::payload::{self, Order, Payload};
 use super::session::Session;
@@ -17,7 +17,7 @@ use crate::clerk::{ClerkId, Timestamp, api_object};
 use crate::clock::now;
 use crate::http::admin::Admin;
 use crate::http::problem::{Code, Problem};
-use crate::store::{Action, AuditFilter, HistoryRow, Page, Status, TableRow};
+use crate::store::{Action, AuditFilter, EventFilter, HistoryRow, Page, Status, TableRow};
 
 /// An event of a user, and what it did.
 struct Step {
@@ -96,7 +96,19 @@ pub async fn show(
     let query = asked.without(&["names"]);
     let (_, page_of_history) = query.events(now)?;
     let id = ClerkId::new(&id).ok_or_else(missing)?;
-    let user = admin.store.user(&id).await?.ok_or_else(missing)?;
+    let Some(user) = admin.store.user(&id).await? else {
+        // Its first event may have failed: there is no row, and its events say why.
+        let of_user = EventFilter {
+            clerk_id: Some(id.to_string()),
+            ..EventFilter::default()
+        };
+        let events = admin.newest(&of_user, NonZeroU32::MIN).await?;
+        if events.is_empty() {
+            return Err(missing().into());
+        }
+        let events = PageQuery::default().with("clerk_id", id.as_str());
+        return Ok(redirect(&events.on("/events")));
+    };
     let listing = admin.store.history(&id, &page_of_history).await?;
     let erasure = erasure(&admin, &user, now).await;
     let person = Person::of(&user, now);

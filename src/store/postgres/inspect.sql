@@ -9,7 +9,7 @@ with
     tables as (
         select c.oid, c.relname, pg_has_role(c.relowner, 'member') as owned
           from pg_class c join schema on schema.oid = c.relnamespace
-         where c.relname in ('users', 'events', 'settings', 'audit', '_migrations')
+         where c.relname in ('users', 'events', 'settings', 'audit', 'processes', '_migrations')
     )
 select
     current_setting('server_version') as version,
@@ -38,4 +38,7 @@ select
        from tables where relname = 'settings') as may_record,
     (select has_table_privilege(oid, 'select') and has_table_privilege(oid, 'insert')
             and has_table_privilege(oid, 'update') and has_table_privilege(oid, 'delete')
-       from tables where relname = 'audit') as may_audit
+       from tables where relname = 'audit') as may_audit,
+    (select has_table_privilege(oid, 'select') and has_table_privilege(oid, 'insert')
+            and has_table_privilege(oid, 'update') and has_table_privilege(oid, 'delete')
+       from tables where relname = 'processes') as may_be_seen

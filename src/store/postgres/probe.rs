@@ -59,6 +59,8 @@ pub struct Rights {
     pub record: Option<bool>,
     /// Whether it can record who acts; `None` if there is no table for it.
     pub audit: Option<bool>,
+    /// Whether it can record its processes; `None` if there is no table for it.
+    pub be_seen: Option<bool>,
 }
 
 /// Inspects the server over one connection.
@@ -97,6 +99,7 @@ pub async fn inspect(server: &Server, readers: &Pool) -> Result<ServerReport, Er
         apply: flag("may_write")?.map(|may| may && may_read),
         record: flag("may_record")?,
         audit: flag("may_audit")?,
+        be_seen: flag("may_be_seen")?,
     };
     let report = ServerReport {
         version: row.try_get("version")?,

@@ -318,6 +318,14 @@ impl Store {
         count(&rows, "payloads")
     }
 
+    /// See [`crate::store::Store::control_before_write`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn control_before_write(&self) -> Result<Vec<PgRow>, StoreError> {
+        self.write(|sql| &sql.queries.control, &[]).await
+    }
+
     /// The rows that a statement returns which writes.
     pub(super) async fn write(
         &self,

@@ -300,6 +300,7 @@ async fn the_pause_is_shown_everywhere_and_changed_from_everywhere() {
         r#"{"events_per_second":0}"#,
         r#"{"events_per_second":1.5}"#,
         "{}x",
+        "{}",
         "",
     ] {
         let wrong = app.api_bytes(TOKEN, "/api/rate-limit", body).await;
@@ -463,7 +464,7 @@ async fn a_role_without_rights_on_settings_and_processes_applies_events() {
     deliver(&receiver, 0..3).await;
     applied_once(&receiver, 0..3).await;
     until("each fault is logged", async || {
-        said(&worker, "this worker does not obey them") == 1
+        said(&worker, "this worker does not see changes of them") == 1
             && said(&worker, "this process could not be recorded") == 1
     })
     .await;
