@@ -93,6 +93,11 @@ pub struct Posted {
 }
 
 impl Posted {
+    /// Whether the form has this field, empty or not.
+    pub fn has(&self, name: &str) -> bool {
+        self.form.0.iter().any(|(field, _)| *field == *name)
+    }
+
     /// The fields but the form token, and but those that were left empty.
     pub fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
         let fields = self

@@ -121,6 +121,12 @@ pub async fn set_rate_limit(
     form: Posted,
     admin: Data<Admin>,
 ) -> Result<HttpResponse, DashboardError> {
+    // Another form, or a misspelled field, must not remove the limit.
+    if !form.has("events_per_second") {
+        return Err(DashboardError::invalid(
+            "the form has no events_per_second: start from the page Control",
+        ));
+    }
     let limit = match field(&form, "events_per_second") {
         "" => None,
         text => Some(read_rate(text).map_err(|_| {
