@@ -21,6 +21,13 @@ pub fn age(ms: i64) -> String {
     }
 }
 
+/// The text with a capital at its beginning.
+pub fn capitalized(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().map(|first| first.to_ascii_uppercase());
+    first.into_iter().chain(letters).collect()
+}
+
 /// A duration with three figures at most: `4 ms`, `1.25 s`, `2 min`, `24 h`, `7 days`.
 pub fn duration(duration: Duration) -> String {
     let ms = duration.as_secs_f64() * 1000.0;

@@ -82,8 +82,8 @@ static LAG: Histogram<21> = Histogram::new([
 /// Counts the answer to a delivery.
 pub fn webhook(result: WebhookResult, event_type: EventType) {
     let known = result.event_types().contains(&event_type);
-    let event_type = if known { event_type } else { EventType::Other };
-    WEBHOOKS.add(result as usize, event_type as usize, 1);
+    let event_type = if known { event_type } else { EventType::OTHER };
+    WEBHOOKS.add(result as usize, event_type.place(), 1);
 }
 
 /// Counts a delivery that was answered with a 2xx, by the place of its signing secret, from 0.
@@ -118,7 +118,7 @@ pub fn applied(took: Duration) {
 
 /// Counts events by outcome.
 pub fn events(status: EventStatus, event_type: EventType, count: u64) {
-    EVENTS.add(status as usize, event_type as usize, count);
+    EVENTS.add(status as usize, event_type.place(), count);
 }
 
 /// Counts an event that its queue gave up and that was recorded as failed.
@@ -178,7 +178,7 @@ fn write_receiver(page: &mut Page, readings: &Readings) {
         for event_type in result.event_types() {
             webhooks.sample(
                 &[("result", result.name()), ("type", event_type.name())],
-                WEBHOOKS.get(*result as usize, *event_type as usize),
+                WEBHOOKS.get(*result as usize, event_type.place()),
             );
         }
     }
@@ -187,7 +187,7 @@ fn write_receiver(page: &mut Page, readings: &Readings) {
         "Deliveries that cannot be trusted, by reason. Those of webhooks_total with the same result.",
     );
     for reason in WebhookResult::DISTRUST {
-        let count = WEBHOOKS.get(reason as usize, EventType::Other as usize);
+        let count = WEBHOOKS.get(reason as usize, EventType::OTHER.place());
         failures.sample(&[("reason", reason.name())], count);
     }
     let mut matches = page.counter(
@@ -228,7 +228,7 @@ fn write_worker(page: &mut Page) {
         for event_type in EventType::ALL {
             events.sample(
                 &[("status", status.name()), ("type", event_type.name())],
-                EVENTS.get(*status as usize, *event_type as usize),
+                EVENTS.get(*status as usize, event_type.place()),
             );
         }
     }
@@ -346,7 +346,7 @@ mod tests {
         ]
         .map(EventType::of)
         .to_vec();
-        assert!(types.iter().all(|of| *of == EventType::Other));
+        assert!(types.iter().all(|of| *of == EventType::OTHER));
     }
 
     #[test]

@@ -12,14 +12,14 @@ mod report;
 mod selection;
 pub mod worker_queues;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::backoff::Backoff;
-use crate::clerk::{EventId, SignedEvent};
+use crate::clerk::{EventId, SignedEvent, tables};
 use crate::metrics::{self, EventStatus, EventType};
 use crate::queue::{PUBLISH_TIMEOUT, PublishError, Queue};
 use crate::store::{Action, Actor, Status, Store, StoreError};
@@ -134,18 +134,20 @@ pub async fn preview(store: &Store, selection: &Selection) -> Result<ReplayRepor
                 Ok(event) => changes.push(event.change),
             }
         }
-        let mut users: Vec<_> = changes
-            .iter()
-            .map(|change| change.clerk_id.clone())
-            .collect();
-        users.sort_unstable();
-        users.dedup();
-        let rows = store.known(&users).await?.into_iter();
-        let rows: HashMap<_, _> = rows.map(|row| (row.clerk_id.clone(), row)).collect();
-        for change in &changes {
-            match rows.get(&change.clerk_id) {
-                Some(row) if !change.alters_row(&row.state) => preview.be_stale += 1,
-                _ => preview.apply += 1,
+        for table in tables::ALL {
+            let of_table: Vec<_> = changes.iter().filter(|one| one.table == *table).collect();
+            let ids = of_table.iter().map(|change| change.clerk_id.clone());
+            let ids: Vec<_> = ids.collect::<BTreeSet<_>>().into_iter().collect();
+            if ids.is_empty() {
+                continue;
+            }
+            let rows = store.known(table, &ids).await?.into_iter();
+            let rows: HashMap<_, _> = rows.map(|row| (row.clerk_id.clone(), row)).collect();
+            for change in of_table {
+                match rows.get(&change.clerk_id) {
+                    Some(row) if !change.alters_row(&row.state) => preview.be_stale += 1,
+                    _ => preview.apply += 1,
+                }
             }
         }
     }

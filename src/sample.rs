@@ -1,5 +1,5 @@
-//! Sample events: users who do not exist, and the events that Clerk would send of them; for `send`,
-//! `dev`, tests and benches.
+//! Sample events: users and organizations that do not exist, and the events that Clerk would send of
+//! them; for `send`, `dev`, tests and benches.
 //!
 //! Bodies have the fields, the order of keys and the size of received ones. Addresses, numbers and
 //! hosts are of the ranges that are reserved for documentation, so no person can be reached by
@@ -8,6 +8,7 @@
 
 mod event;
 mod fault;
+mod organization;
 mod person;
 mod random;
 mod sample_type;
@@ -15,9 +16,10 @@ mod template;
 
 pub use event::SampleEvent;
 pub use fault::Fault;
+pub use organization::{Member, Organization};
 pub use person::Person;
 pub use random::Seeded;
-pub use sample_type::SampleType;
+pub use sample_type::{Object, SampleType};
 
 #[cfg(test)]
 mod tests;

@@ -37,7 +37,7 @@ pub async fn backfill(bench: &mut Bench) -> anyhow::Result<()> {
     database.pool.execute("truncate clerk.users").await?;
 
     let mut command = bench.place.command("backfill", Some(&database))?;
-    command.args(["--restart", "--json"]);
+    command.args(["users", "--restart", "--json"]);
     command
         .env("CLERK_API_URL", format!("http://{}{BASE}", list.address))
         .env("CLERK_SECRET_KEY", KEY);

@@ -159,7 +159,9 @@ impl Batch {
                 Kind::Boolean => query.bind(all(values.map(Value::as_bool))),
                 Kind::Integer => query.bind(all(values.map(Value::as_integer))),
                 Kind::Time => query.bind(all(values.map(|value| value.as_time().map(utc)))),
-                Kind::Json => query.bind(all(values.map(|value| json(value.as_json()?)))),
+                Kind::Json | Kind::Texts => {
+                    query.bind(all(values.map(|value| json(value.as_json()?))))
+                }
             };
         }
         query.execute(database).await?;
@@ -178,7 +180,7 @@ static UPSERT: LazyLock<String> = LazyLock::new(|| {
             Kind::Boolean => "boolean",
             Kind::Integer => "bigint",
             Kind::Time => "timestamptz",
-            Kind::Json => "jsonb",
+            Kind::Json | Kind::Texts => "jsonb",
         };
         format!("${place}::{kind}[]")
     };

@@ -37,7 +37,7 @@ const WRITES_MAX: usize = 2000;
 /// Events accepted per second, verified and confirmed, without a consumer; and the plain way.
 pub async fn accept(bench: &mut Bench) -> anyhow::Result<()> {
     let program = bench.place.start("receiver", Some(&bench.database)).await?;
-    let queue = bench.place.queue("users");
+    let queue = bench.place.queue("events");
     accept_of(bench, "accept", program, &queue).await?;
     let queue = plain::queue(bench).await?;
     let program = plain::start_receiver(bench, &queue).await?;
@@ -196,7 +196,7 @@ pub async fn drain(bench: &mut Bench) -> anyhow::Result<()> {
 async fn drain_plain(bench: &mut Bench) -> anyhow::Result<()> {
     fill(bench, &bench.crowd).await?;
     let watch = Watch::start(&bench.database.options, Sight::Coarse);
-    let queue = bench.place.queue("users");
+    let queue = bench.place.queue("events");
     let program = plain::start(bench, &queue).await?;
     let usage = program.watch();
     let count = u64::from(bench.scale.backlog);
@@ -244,7 +244,7 @@ pub async fn drain_of(
     let (rate, _) = bench.drained(watch, database, count.into()).await?;
     bench
         .place
-        .until_empty(&bench.broker.1, &bench.place.queue("users"))
+        .until_empty(&bench.broker.1, &bench.place.queue("events"))
         .await?;
     let usage = usage.samples();
     let broker = micros_each(broker, bench.place.broker_time(), count.into());

@@ -223,7 +223,7 @@ impl Place {
         }
         let (connection, channel) = self.broker().await?;
         // A queue or an exchange that is not there is deleted all the same (RabbitMQ since 3.2).
-        for name in ["users", "dead", "unrouted", "rescued", "bare", "peer"] {
+        for name in ["events", "dead", "unrouted", "rescued", "bare", "peer"] {
             let options = QueueDeleteOptions {
                 if_unused: false,
                 if_empty: false,

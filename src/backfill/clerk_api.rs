@@ -1,7 +1,7 @@
-//! Clerk's Backend API: pages of users, one user, and how many there are.
+//! A client of Clerk's Backend API: one request after another, within the rate limit.
 //!
-//! Pure functions decide what an answer means. The secret key goes into one header and nowhere
-//! else. Redirects are not followed: one could take the key elsewhere. No error quotes an answer.
+//! The secret key goes into one header and nowhere else. Redirects are not followed: one could take
+//! the key elsewhere. No error quotes an answer.
 
 use std::time::Duration;
 
@@ -13,19 +13,12 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::failure::Stopped;
+use super::request::{API_VERSION, Answer, Request, RequestError, SET_THE_URL, judge};
 use super::retry::Retry;
 use crate::backoff::retry_after;
-use crate::clerk::{ClerkId, OmittedFields, Timestamp};
+use crate::clerk::{OmittedFields, Table, Timestamp};
 use crate::shutdown::Shutdown;
 use crate::tls::{self, Files, Peer};
-
-/// Users per page: the most that Clerk allows.
-const PAGE_USERS: &str = "500";
-
-/// The only order (with its reverse) in which Clerk takes a cursor. Neither the time of creation
-/// nor the ID ever changes, so no user moves. Ascending, so that new users come at the end; in
-/// Clerk's default order they would come before the first page.
-pub const ORDER: &str = "+created_at";
 
 /// Largest page: 500 users with 8 KB of each kind of metadata have some 15 MiB.
 const PAGE_BYTES_MAX: usize = 32 << 20;
@@ -42,8 +35,6 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
 /// The application shares that limit.
 const INTERVAL: Duration = Duration::from_millis(20);
 const INTERVAL_IN_DEVELOPMENT: Duration = Duration::from_millis(200);
-
-const SET_THE_URL: &str = "set CLERK_API_URL to https://api.clerk.com/v1";
 
 /// Which instance of Clerk to read, and how long to retry. Plain data.
 #[derive(Debug, Clone)]
@@ -70,27 +61,6 @@ pub struct ClerkApi {
     interval: Duration,
     /// When the next request may be made.
     next: Mutex<Instant>,
-}
-
-/// Why a request has no answer that can be used.
-#[derive(Debug, PartialEq, Eq)]
-enum RequestError {
-    /// Try again; after this time if the server asked for one.
-    Wait(String, Option<Duration>),
-    Refused(String),
-}
-
-struct Answer {
-    /// Whether Clerk knows the user of the request.
-    is_known: bool,
-    body: Vec<u8>,
-}
-
-/// What is requested.
-enum Resource<'a> {
-    Page { after: Option<&'a ClerkId> },
-    Count,
-    User(&'a ClerkId),
 }
 
 impl ClerkApi {
@@ -133,47 +103,24 @@ impl ClerkApi {
         &self.options
     }
 
-    /// Returns the body of the page after this user, or of the first page. Returns `None` if Clerk
-    /// does not know the user (any more).
-    ///
-    /// # Errors
-    /// Fails when Clerk refuses the key or the request, or when retries end or `stop` is requested.
-    pub async fn page(
-        &self,
-        after: Option<&ClerkId>,
-        stop: &Shutdown,
-    ) -> Result<Option<Vec<u8>>, Stopped> {
-        let answer = self.get(&Resource::Page { after }, stop).await?;
-        Ok(answer.is_known.then_some(answer.body))
-    }
-
-    /// Returns whether Clerk has such a user.
-    ///
-    /// # Errors
-    /// As [`Self::page`], and for an answer that is not Clerk's.
-    pub async fn has(&self, id: &ClerkId, stop: &Shutdown) -> Result<bool, Stopped> {
-        let answer = self.get(&Resource::User(id), stop).await?;
-        if !answer.is_known && !is_from_clerk(&answer.body) {
-            return Err(Stopped::Refused(format!(
-                "{} answers 404 for a user, but not in Clerk's form, so it proves nothing: {SET_THE_URL}",
-                self.options.url
-            )));
-        }
-        Ok(answer.is_known)
-    }
-
-    /// Returns how many users there are, or `None` if that cannot be known now.
-    pub async fn count(&self) -> Option<u64> {
-        let answer = self.try_once(&Resource::Count).await.ok()?;
-        let count: Value = serde_json::from_slice(&answer.body).ok()?;
+    /// Returns how many objects of a table there are, or `None` if that cannot be known now.
+    pub(super) async fn count(&self, table: &'static Table) -> Option<u64> {
+        let answer = self.try_once(&Request::count(table)).await.ok()?;
+        let Answer::Found(body) = answer else {
+            return None;
+        };
+        let count: Value = serde_json::from_slice(&body).ok()?;
         count["total_count"].as_u64()
     }
 
     /// Requests until there is an answer that can be used.
-    async fn get(&self, resource: &Resource<'_>, stop: &Shutdown) -> Result<Answer, Stopped> {
+    ///
+    /// # Errors
+    /// Fails when Clerk refuses the key or the request, or when retries end or `stop` is requested.
+    pub(super) async fn get(&self, request: &Request, stop: &Shutdown) -> Result<Answer, Stopped> {
         let mut retry = Retry::new(self.options.patience, stop);
         loop {
-            let tried = stop.or(self.try_once(resource)).await;
+            let tried = stop.or(self.try_once(request)).await;
             match tried.ok_or(Stopped::Requested)? {
                 Ok(answer) => return Ok(answer),
                 Err(RequestError::Wait(what, at_least)) => retry.wait(&what, at_least).await?,
@@ -182,30 +129,38 @@ impl ClerkApi {
         }
     }
 
-    async fn try_once(&self, resource: &Resource<'_>) -> Result<Answer, RequestError> {
+    async fn try_once(&self, request: &Request) -> Result<Answer, RequestError> {
         self.take_turn().await;
         let (url, key) = (&self.options.url, self.options.key.expose_secret());
         let failed = |error| unanswered(url, &error);
-        let request = self.client.get(self.url(resource)).bearer_auth(key);
-        let mut answer = request.send().await.map_err(failed)?;
+        let (name, version) = API_VERSION;
+        let sent = self.client.get(request.url(&self.base));
+        let sent = sent.bearer_auth(key).header(name, version).send();
+        let mut answer = sent.await.map_err(failed)?;
         let header = |name| answer.headers().get(name)?.to_str().ok();
         let now_ms = (self.options.now)().ms();
         let retry_after = header(RETRY_AFTER)
             .and_then(|value| retry_after(value, header(DATE), now_ms))
             .map(limited);
-        let is_known = judge(url, answer.status().as_u16(), retry_after, resource)?;
+        let status = answer.status().as_u16();
         let length = answer.content_length().unwrap_or_default();
         let mut body = Vec::with_capacity(usize::try_from(length).unwrap_or(0).min(PAGE_BYTES_MAX));
-        while let Some(chunk) = answer.chunk().await.map_err(failed)? {
+        // Of other answers only the code of Clerk's error counts.
+        let is_read = matches!(status, 200 | 400..=499);
+        while let Some(chunk) = answer.chunk().await.map_err(failed)?.filter(|_| is_read) {
             if body.len() + chunk.len() > PAGE_BYTES_MAX {
                 return Err(RequestError::Refused(format!(
-                    "{url} answers with more than {} MiB at once, more than any page of users: see whether CLERK_API_URL is right",
-                    PAGE_BYTES_MAX >> 20
+                    "{url} answers with more than {} MiB at once, more than any page of {}: see whether CLERK_API_URL is right",
+                    PAGE_BYTES_MAX >> 20,
+                    request.table.plural
                 )));
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(Answer { is_known, body })
+        match status {
+            200 => Ok(Answer::Found(body)),
+            _ => judge(url, status, &body, retry_after, request),
+        }
     }
 
     /// Waits until the next request may be made.
@@ -218,68 +173,6 @@ impl ClerkApi {
         };
         tokio::time::sleep_until(at).await;
     }
-
-    fn url(&self, resource: &Resource<'_>) -> Url {
-        let mut url = self.base.clone();
-        let name = match resource {
-            Resource::Page { .. } => None,
-            Resource::Count => Some("count"),
-            Resource::User(id) => Some(id.as_str()),
-        };
-        // An http(s) URL always has a path.
-        if let Ok(mut path) = url.path_segments_mut() {
-            path.pop_if_empty().push("users").extend(name);
-        }
-        if let Resource::Page { after } = resource {
-            let cursor = after.map(|id| ("starting_after", id.as_str()));
-            let parameters = [("limit", PAGE_USERS), ("order_by", ORDER)];
-            // This encodes the plus sign: a bare one means a space.
-            url.query_pairs_mut()
-                .extend_pairs(parameters.into_iter().chain(cursor));
-        }
-        url
-    }
-}
-
-/// Returns whether Clerk knows the user, or why the status is an error.
-fn judge(
-    url: &str,
-    status: u16,
-    retry_after: Option<Duration>,
-    resource: &Resource<'_>,
-) -> Result<bool, RequestError> {
-    let has_cursor = matches!(resource, Resource::Page { after: Some(_) });
-    let why = match status {
-        200 => return Ok(true),
-        404 if has_cursor || matches!(resource, Resource::User(_)) => return Ok(false),
-        400 | 422 if has_cursor => return Ok(false),
-        408 | 429 | 500..=599 => {
-            let why = match status {
-                429 => "has had too many requests (429)".to_owned(),
-                _ => format!("answers {status}; see status.clerk.com"),
-            };
-            return Err(RequestError::Wait(format!("{url} {why}"), retry_after));
-        }
-        401 | 403 => {
-            let verb = match status {
-                401 => "does not take the",
-                _ => "forbids it to this",
-            };
-            format!(
-                "{verb} secret key ({status}): copy the Secret key (sk_…) of the right instance from Clerk's dashboard, Configure > API keys, into CLERK_SECRET_KEY"
-            )
-        }
-        404 => format!("has no /users (404): {SET_THE_URL}"),
-        300..=399 => format!("points elsewhere ({status}): {SET_THE_URL}"),
-        _ => format!("answers {status}: {SET_THE_URL}, and see status.clerk.com"),
-    };
-    Err(RequestError::Refused(format!("{url} {why}")))
-}
-
-/// Clerk's errors are JSON with a list of `errors`. A proxy's 404 is not, and proves nothing about
-/// a user.
-fn is_from_clerk(body: &[u8]) -> bool {
-    serde_json::from_slice::<Value>(body).is_ok_and(|body| body["errors"].is_array())
 }
 
 /// Limits a `Retry-After`: at least one second, so that 0 is no invitation to hurry.
@@ -313,36 +206,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn some_answers_are_transient_and_others_need_an_operator() {
-        let user = ClerkId::new("user_1").unwrap();
-        let (first, later) = (
-            Resource::Page { after: None },
-            Resource::Page { after: Some(&user) },
-        );
-        let one = Resource::User(&user);
-        let judged = |status, resource| judge("https://clerk", status, None, resource);
-        assert_eq!(judged(200, &later), Ok(true));
-        for status in [408, 429, 500, 502, 503, 504, 529] {
-            assert!(
-                matches!(judged(status, &first), Err(RequestError::Wait(_, None))),
-                "{status}"
-            );
-        }
-        for status in [301, 400, 401, 402, 403, 404, 410, 422] {
-            assert!(
-                matches!(judged(status, &first), Err(RequestError::Refused(_))),
-                "{status}"
-            );
-        }
-        for status in [400, 404, 422] {
-            assert_eq!(judged(status, &later), Ok(false));
-        }
-        // A request that is refused for its form says nothing of the user.
-        assert!(matches!(judged(422, &one), Err(RequestError::Refused(_))));
-        assert_eq!(judged(404, &one), Ok(false));
-    }
-
-    #[test]
     fn retry_after_is_obeyed_within_limits() {
         let wait = |text| {
             retry_after(text, Some("Sun, 06 Nov 1994 08:49:37 GMT"), 0)
@@ -360,15 +223,5 @@ mod tests {
             [Some(60), Some(1)]
         );
         assert_eq!([wait("soon"), wait("-1")], [None; 2]);
-    }
-
-    #[test]
-    fn only_clerks_own_404_says_that_a_user_is_gone() {
-        assert!(is_from_clerk(
-            br#"{"errors":[{"code":"resource_not_found"}],"clerk_trace_id":"x"}"#
-        ));
-        for other in [&b"<html>Not Found</html>"[..], b"", b"{}", b"[]"] {
-            assert!(!is_from_clerk(other));
-        }
     }
 }

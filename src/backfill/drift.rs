@@ -1,9 +1,9 @@
-//! Compares a user of Clerk's list with the row of the same ID: pure decisions.
+//! Compares an object of Clerk's list with the row of the same ID: pure decisions.
 
 use crate::clerk::Change;
 use crate::store::{KnownRow, OnDelete};
 
-/// How a row compares to the user of the list.
+/// How a row compares to the object of the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RowState {
     /// There is no row.
@@ -18,7 +18,7 @@ pub enum RowState {
     Deleted,
 }
 
-/// Compares a listed user with its row.
+/// Compares a listed object with its row.
 pub fn row_state(listed: &Change, known: Option<&KnownRow>) -> RowState {
     let Some(known) = known else {
         return RowState::Missing;
@@ -31,7 +31,11 @@ pub fn row_state(listed: &Change, known: Option<&KnownRow>) -> RowState {
     };
     match ours.updated_at.cmp(&theirs.updated_at) {
         std::cmp::Ordering::Less => RowState::Older,
-        std::cmp::Ordering::Equal if !listed.table.agrees(&known.compared, profile) => {
+        std::cmp::Ordering::Equal
+            if !listed
+                .table
+                .agrees(&known.compared, profile, known.is_erased) =>
+        {
             RowState::Different
         }
         _ => RowState::Current,
@@ -43,7 +47,9 @@ pub fn row_state(listed: &Change, known: Option<&KnownRow>) -> RowState {
 pub fn alters(listed: &Change, known: Option<&KnownRow>, on_delete: OnDelete) -> bool {
     known.is_none_or(|known| {
         let state = &known.state;
-        let will_be_erased = on_delete == OnDelete::Scrub && state.deleted_at.is_some();
+        let will_be_erased = on_delete == OnDelete::Scrub
+            && state.deleted_at.is_some()
+            && listed.table.is_erased_whole();
         !will_be_erased && listed.alters_row(state)
     })
 }
@@ -53,7 +59,8 @@ mod tests {
     use super::super::store::sorted;
     use super::*;
     use crate::clerk::{
-        ClerkId, EventId, OmittedFields, RowVersion, Timestamp, Value, Version, api_object, tables,
+        ClerkId, EventId, OmittedFields, Paging, RowVersion, Timestamp, Value, Version, api_object,
+        tables,
     };
 
     fn at(ms: i64) -> Timestamp {
@@ -62,8 +69,9 @@ mod tests {
 
     fn listed(updated_ms: i64) -> Change {
         let text = format!(r#"[{{"id":"user_1","first_name":"Ada","updated_at":{updated_ms}}}]"#);
-        let mut users = api_object::read_page(&text, &OmittedFields::default(), at(1000)).unwrap();
-        users.remove(0).read.unwrap()
+        let (table, omitted) = (&tables::users::TABLE, OmittedFields::default());
+        let page = api_object::read_page(table, Paging::Cursor, &text, &omitted, at(1000));
+        page.unwrap().objects.remove(0).read.unwrap()
     }
 
     fn known(updated_ms: i64) -> KnownRow {
@@ -81,6 +89,7 @@ mod tests {
                 version: Some(version),
                 ..RowVersion::default()
             },
+            is_erased: false,
             compared: compared("first_name", name),
         }
     }
@@ -104,7 +113,11 @@ mod tests {
             is_erased,
             ..row.state
         };
-        KnownRow { state, ..row }
+        KnownRow {
+            state,
+            is_erased,
+            ..row
+        }
     }
 
     #[test]
@@ -140,6 +153,31 @@ mod tests {
             RowState::Current,
             "the list leaves it out"
         );
+    }
+
+    #[test]
+    fn what_was_erased_of_a_row_is_no_difference() {
+        let table = &tables::organization_invitations::TABLE;
+        let text = r#"{"data":[{"id":"orginv_1","email_address":"a@example.com","role":"org:member","updated_at":50}],"total_count":1}"#;
+        let omitted = OmittedFields::default();
+        let page = api_object::read_page(table, Paging::Offset, text, &omitted, at(1000));
+        let listed = page.unwrap().objects.remove(0).read.unwrap();
+        let row = |role: &str, is_erased| {
+            let role = Value::Text(role.into());
+            let values = table.compared().map(|column| match column.name {
+                "role" => role.clone(),
+                _ => Value::Null,
+            });
+            KnownRow {
+                is_erased,
+                compared: values.collect(),
+                ..known(50)
+            }
+        };
+        let state = |row| row_state(&listed, Some(&row));
+        assert_eq!(state(row("org:member", true)), RowState::Current);
+        assert_eq!(state(row("org:member", false)), RowState::Different);
+        assert_eq!(state(row("org:admin", true)), RowState::Different);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Why a run stops, and which users could not be read or written.
+//! Why a run stops, and which objects could not be read or written.
 
 use std::time::Duration;
 
@@ -21,6 +21,9 @@ pub enum Stopped {
         /// How long it was waited for.
         waited: Duration,
     },
+    /// The instance does not have such objects (any more).
+    #[error("Clerk says that organizations are not turned on for this instance")]
+    NotEnabled,
     /// An operator must fix something at the database's side.
     #[error(transparent)]
     Store(StoreError),
@@ -32,9 +35,9 @@ pub enum Stopped {
     Requested,
 }
 
-/// A user who could not be read or written. The values of the user are not in it.
+/// An object that could not be read, written or compared. Its values are not in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UserFailure {
+pub struct ObjectFailure {
     /// `None` if the ID itself cannot be read.
     pub clerk_id: Option<String>,
     /// The same codes as those of events.
@@ -43,8 +46,8 @@ pub struct UserFailure {
     pub error: String,
 }
 
-impl UserFailure {
-    /// Returns the failure of a user whose object is rejected.
+impl ObjectFailure {
+    /// Returns the failure of an object that is rejected.
     pub fn rejected(id: Option<&ClerkId>, rejection: &Rejection) -> Self {
         Self {
             clerk_id: id.map(ToString::to_string),
@@ -52,9 +55,18 @@ impl UserFailure {
             error: rejection.to_string(),
         }
     }
+
+    /// Returns the failure of a row of which Clerk cannot be asked.
+    pub fn unconfirmed(id: &ClerkId) -> Self {
+        Self {
+            clerk_id: Some(id.to_string()),
+            error_code: "unconfirmed".into(),
+            error: "the row lacks what Clerk must be asked with, so it is not known whether it is deleted".into(),
+        }
+    }
 }
 
-/// Most users that are named, of each kind; the others are counted.
+/// Most objects that are named, of each kind; the others are counted.
 pub const NAMED_MAX: usize = 100;
 
 /// Names as many more as there is room for.

@@ -1,11 +1,12 @@
-//! The pages of Clerk's list, in order, read ahead by one.
+//! The pages of one of Clerk's lists, in order, read ahead by one.
 //!
-//! - The list is complete only when Clerk has returned a page without users. A short page may be
-//!   short for another reason, and a part that is taken for the whole would mark the other users as
-//!   deleted.
-//! - The cursor is the last user of the page before. Clerk does not know a cursor that was deleted
-//!   meanwhile. Then the reader goes back to the user before it, and reads some users twice, which
-//!   changes nothing.
+//! - The list is complete only when Clerk has returned a page without other objects. A short page
+//!   may be short for another reason, and a part that is taken for the whole would mark the other
+//!   objects as deleted.
+//! - The cursor is the last object of the page before. Clerk does not know a cursor that was deleted
+//!   meanwhile. Then the reader goes back to the object before it, and reads some objects twice,
+//!   which changes nothing.
+//! - A list without cursors is read by offsets: see `offset`.
 
 use std::sync::Arc;
 
@@ -14,41 +15,39 @@ use tokio::task::JoinHandle;
 
 use super::clerk_api::ClerkApi;
 use super::failure::Stopped;
-use crate::clerk::api_object::{self, ListedUser};
-use crate::clerk::{ClerkId, Timestamp};
+use super::place::Place;
+use super::request::{Answer, From, Listing, SET_THE_URL};
+use crate::clerk::api_object::{self, ListedObject, ListedPage};
+use crate::clerk::{Paging, Timestamp};
 use crate::shutdown::Shutdown;
 use crate::tasks;
 
-/// Number of users who are kept as cursors: enough that not all of them are deleted between two
-/// pages.
-const CURSORS_MAX: usize = 10;
-
 /// A page of the list.
 #[derive(Debug)]
-pub struct ListPage {
-    pub users: Vec<ListedUser>,
+pub struct ReadPage {
+    pub objects: Vec<ListedObject>,
     /// When it was requested: it shows no older state.
     pub read_at: Timestamp,
-    /// The last users so far; the next page starts after the very last one.
-    pub cursors: Vec<ClerkId>,
+    /// The end of the page.
+    pub place: Place,
 }
 
 /// Reads pages until it is dropped.
 pub struct Pages {
-    pages: mpsc::Receiver<Result<Option<ListPage>, Stopped>>,
+    pages: mpsc::Receiver<Result<Option<ReadPage>, Stopped>>,
     reading: JoinHandle<()>,
 }
 
 impl Pages {
-    /// Starts at the first user, or after the last of the cursors.
-    pub fn start(api: Arc<ClerkApi>, cursors: Vec<ClerkId>, stop: Shutdown) -> Self {
+    /// Starts at this place of the list.
+    pub(super) fn start(api: Arc<ClerkApi>, list: Listing, place: Place, stop: Shutdown) -> Self {
         let (sender, pages) = mpsc::channel(1);
         let reading = tasks::brief(async move {
-            let mut reader = Reader { api, cursors, stop };
+            let mut reader = Reader { list, place };
             // A page is read only when there is room for it: one is being written, and one is being
             // read.
             while let Ok(room) = sender.reserve().await {
-                let page = reader.next().await;
+                let page = reader.next(&api, &stop).await;
                 let is_last = !matches!(page, Ok(Some(_)));
                 room.send(page);
                 if is_last {
@@ -60,7 +59,7 @@ impl Pages {
     }
 
     /// Returns the next page, or `None` at the end of the list.
-    pub async fn next(&mut self) -> Result<Option<ListPage>, Stopped> {
+    pub async fn next(&mut self) -> Result<Option<ReadPage>, Stopped> {
         let page = self.pages.recv().await;
         page.unwrap_or_else(|| refused("clerk-sync has a bug in reading a page; report it"))
     }
@@ -72,62 +71,101 @@ impl Drop for Pages {
     }
 }
 
-struct Reader {
-    api: Arc<ClerkApi>,
-    cursors: Vec<ClerkId>,
-    stop: Shutdown,
+/// Reads one page after another.
+pub(super) struct Reader {
+    pub list: Listing,
+    pub place: Place,
 }
 
 impl Reader {
-    async fn next(&mut self) -> Result<Option<ListPage>, Stopped> {
-        let options = self.api.options();
-        let url = &options.url;
-        let (read_at, body) = loop {
-            let read_at = (options.now)();
-            if let Some(body) = self.api.page(self.cursors.last(), &self.stop).await? {
-                break (read_at, body);
+    /// Returns the next page, or `None` at the end of the list.
+    pub async fn next(
+        &mut self,
+        api: &ClerkApi,
+        stop: &Shutdown,
+    ) -> Result<Option<ReadPage>, Stopped> {
+        match self.list.paging {
+            Paging::Cursor => self.after_cursor(api, stop).await,
+            Paging::Offset => self.at_offset(api, stop).await,
+        }
+    }
+
+    async fn after_cursor(
+        &mut self,
+        api: &ClerkApi,
+        stop: &Shutdown,
+    ) -> Result<Option<ReadPage>, Stopped> {
+        let (url, plural) = (&api.options().url, self.list.table.plural);
+        let (read_at, page) = loop {
+            let last = self.place.last();
+            let from = last.as_ref().map_or(From::Start, From::After);
+            if let Some(found) = self.read(api, from, stop).await? {
+                break found;
             }
-            self.cursors.pop();
-            if self.cursors.is_empty() {
+            self.place.step_back();
+            if self.place.is_start() {
                 return refused(format!(
-                    "{url} does not know the last users any more, and so not where to continue: run it again with --restart"
+                    "{url} does not know the last {plural} any more, and so not where to continue: run it again with --restart"
                 ));
             }
         };
-        let body = api_object::text(&body);
-        let Some(users) = api_object::read_page(&body, &options.omitted, read_at) else {
+        let (objects, cursor) = (page.objects, self.place.last());
+        if cursor.is_some() && objects.iter().any(|object| object.id == cursor) {
             return refused(format!(
-                "{url} answers, but not with a list of users: set CLERK_API_URL to https://api.clerk.com/v1"
+                "{url} returns the same {plural} again and again: it does not know starting_after. {SET_THE_URL}"
+            ));
+        }
+        if objects.is_empty() {
+            return Ok(None);
+        }
+        if objects.iter().all(|object| object.id.is_none()) {
+            return refused(format!(
+                "none of the {} {plural} of a page has an ID that can be read, so there is no cursor to continue from: report it to Clerk",
+                objects.len()
+            ));
+        }
+        let position = self.place.position();
+        self.place.advance(position, objects.len(), &objects);
+        Ok(Some(self.page(objects, read_at)))
+    }
+
+    /// Returns what Clerk answers and when it was asked, or `None` if it does not know the cursor,
+    /// or the list.
+    pub(super) async fn read(
+        &self,
+        api: &ClerkApi,
+        from: From<'_>,
+        stop: &Shutdown,
+    ) -> Result<Option<(Timestamp, ListedPage)>, Stopped> {
+        let (options, table) = (api.options(), self.list.table);
+        let read_at = (options.now)();
+        let body = match api.get(&self.list.page(from), stop).await? {
+            Answer::Found(body) => body,
+            Answer::Unknown => return Ok(None),
+            Answer::NotEnabled => return Err(Stopped::NotEnabled),
+        };
+        let body = api_object::text(&body);
+        let paging = self.list.paging;
+        let page = api_object::read_page(table, paging, &body, &options.omitted, read_at);
+        let Some(page) = page else {
+            return refused(format!(
+                "{} answers, but not with a list of {}: {SET_THE_URL}",
+                options.url, table.plural
             ));
         };
-        let cursor = self.cursors.last();
-        if cursor.is_some() && users.iter().any(|user| user.id.as_ref() == cursor) {
-            return refused(format!(
-                "{url} returns the same users again and again: it does not know starting_after. Set CLERK_API_URL to https://api.clerk.com/v1"
-            ));
-        }
-        let before = self.cursors.len();
-        self.cursors
-            .extend(users.iter().filter_map(|user| user.id.clone()));
-        if self.cursors.len() == before {
-            if users.is_empty() {
-                return Ok(None);
-            }
-            return refused(format!(
-                "none of the {} users of a page has an ID that can be read, so there is no cursor to continue from: report it to Clerk",
-                users.len()
-            ));
-        }
-        let excess = self.cursors.len().saturating_sub(CURSORS_MAX);
-        self.cursors.drain(..excess);
-        Ok(Some(ListPage {
-            users,
+        Ok(Some((read_at, page)))
+    }
+
+    /// Returns a page that ends at the place.
+    pub(super) fn page(&self, objects: Vec<ListedObject>, read_at: Timestamp) -> ReadPage {
+        ReadPage {
+            objects,
             read_at,
-            cursors: self.cursors.clone(),
-        }))
+            place: self.place.clone(),
+        }
     }
 }
 
-fn refused<T>(why: impl Into<String>) -> Result<T, Stopped> {
+pub(super) fn refused<T>(why: impl Into<String>) -> Result<T, Stopped> {
     Err(Stopped::Refused(why.into()))
 }

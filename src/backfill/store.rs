@@ -1,4 +1,4 @@
-//! The store with retries. A user that the database refuses is isolated from the others.
+//! The store with retries. An object that the database refuses is isolated from the others.
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -6,40 +6,42 @@ use std::time::Duration;
 
 use futures_util::future::try_join_all;
 
-use super::failure::{Stopped, UserFailure};
+use super::failure::{ObjectFailure, Stopped};
 use super::retry::Retry;
-use crate::clerk::api_object::ListedUser;
-use crate::clerk::{Change, ClerkId};
+use crate::clerk::api_object::ListedObject;
+use crate::clerk::{Change, ClerkId, Table};
 use crate::shutdown::Shutdown;
 use crate::store::{KnownRow, LiveRow, Store, StoreError, Write};
 
-/// Users per query: two queries for a page of Clerk's list, side by side.
+/// Objects per query: two queries for a page of Clerk's list, side by side.
 const IDS_PER_QUERY: usize = 250;
 
-/// A store whose outages are waited for.
+/// One table of a store whose outages are waited for.
+#[derive(Clone, Copy)]
 pub struct PatientStore<'a> {
     pub store: &'a Store,
+    pub table: &'static Table,
     pub patience: Duration,
     pub stop: &'a Shutdown,
 }
 
-/// The users of a page beside their rows.
+/// The objects of a page beside their rows.
 pub struct Compared {
-    /// One per user, sorted.
+    /// One per object, sorted.
     pub changes: Vec<Change>,
     pub rows: HashMap<ClerkId, KnownRow>,
-    /// The users who cannot be read.
-    pub failures: Vec<UserFailure>,
+    /// The objects that cannot be read.
+    pub failures: Vec<ObjectFailure>,
 }
 
 impl PatientStore<'_> {
-    /// Returns the users of a page as changes, with the rows that the table has of them.
-    pub async fn compare(&self, users: Vec<ListedUser>) -> Result<Compared, Stopped> {
-        let (mut changes, mut failures) = (Vec::with_capacity(users.len()), Vec::new());
-        for user in users {
-            match user.read {
+    /// Returns the objects of a page as changes, with the rows that the table has of them.
+    pub async fn compare(&self, objects: Vec<ListedObject>) -> Result<Compared, Stopped> {
+        let (mut changes, mut failures) = (Vec::with_capacity(objects.len()), Vec::new());
+        for object in objects {
+            match object.read {
                 Ok(change) => changes.push(change),
-                Err(why) => failures.push(UserFailure::rejected(user.id.as_ref(), &why)),
+                Err(why) => failures.push(ObjectFailure::rejected(object.id.as_ref(), &why)),
             }
         }
         let changes = sorted(changes);
@@ -51,11 +53,12 @@ impl PatientStore<'_> {
         })
     }
 
-    /// Returns the rows of these users, without those that have none.
+    /// Returns the rows of these objects, without those that have none.
     pub async fn rows(&self, ids: &[ClerkId]) -> Result<HashMap<ClerkId, KnownRow>, Stopped> {
         let queries = ids.chunks(IDS_PER_QUERY);
-        let rows =
-            try_join_all(queries.map(|ids| self.retry(async || self.store.known(ids).await)));
+        let rows = try_join_all(
+            queries.map(|ids| self.retry(async || self.store.known(self.table, ids).await)),
+        );
         let rows = rows.await?.into_iter().flatten();
         Ok(rows.map(|row| (row.clerk_id.clone(), row)).collect())
     }
@@ -66,13 +69,13 @@ impl PatientStore<'_> {
         after: Option<&ClerkId>,
         limit: NonZeroU32,
     ) -> Result<Vec<LiveRow>, Stopped> {
-        self.retry(async || self.store.live(after, limit).await)
+        self.retry(async || self.store.live(self.table, after, limit).await)
             .await
     }
 
-    /// Applies sorted changes, one per user, and returns the users that the database refuses. A
-    /// refused write is halved until the user is alone. Nothing is written during a pause.
-    pub async fn apply(&self, changes: Vec<Change>) -> Result<Vec<UserFailure>, Stopped> {
+    /// Applies sorted changes, one per object, and returns the objects that the database refuses. A
+    /// refused write is halved until the object is alone. Nothing is written during a pause.
+    pub async fn apply(&self, changes: Vec<Change>) -> Result<Vec<ObjectFailure>, Stopped> {
         let (mut parts, mut failures) = (vec![changes], Vec::new());
         while let Some(changes) = parts.pop().filter(|part| !part.is_empty()) {
             // Where it cannot be read, workers do not obey either.
@@ -80,13 +83,16 @@ impl PatientStore<'_> {
             if control.is_ok_and(|control| control.paused.is_some()) {
                 return Err(Stopped::Paused);
             }
-            let records = Vec::new();
-            let mut write = Write { changes, records };
+            let mut write = Write {
+                table: self.table,
+                changes,
+                records: Vec::new(),
+            };
             match self.retry(async || self.store.apply(&write).await).await {
                 Ok(_) => {}
                 Err(Stopped::Store(StoreError::Rejected { code, text })) => {
                     if let [change] = &*write.changes {
-                        failures.push(UserFailure {
+                        failures.push(ObjectFailure {
                             clerk_id: Some(change.clerk_id.to_string()),
                             error_code: code,
                             error: text,
@@ -118,7 +124,7 @@ impl PatientStore<'_> {
     }
 }
 
-/// Returns the changes as a write needs them: one per user, sorted.
+/// Returns the changes as a write needs them: one per object, sorted.
 pub fn sorted(mut changes: Vec<Change>) -> Vec<Change> {
     changes.sort_by(|a, b| a.clerk_id.cmp(&b.clerk_id));
     let mut joined: Vec<Change> = Vec::with_capacity(changes.len());

@@ -1,10 +1,10 @@
-//! Counts the users that a backfill has read, changed and left unchanged.
+//! Counts the objects that a backfill has read, changed and left unchanged.
 
 use std::ops::AddAssign;
 
 use serde::{Deserialize, Serialize};
 
-/// Users by outcome.
+/// Objects by outcome.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
     /// Read from Clerk.

@@ -1,4 +1,4 @@
-//! Turns an object of Clerk's API (a user of the list) into a `Change`, as an event would be.
+//! Turns an object of Clerk's API (one of a list) into a `Change`, as an event would be.
 //!
 //! An object that was read from a list is no event: it has neither `svix-id` nor a time of its own.
 //! It gets the lowest version that its `updated_at` allows: `(updated_at, Timestamp::MIN, LISTED)`.
@@ -23,9 +23,9 @@ use super::change::{Change, Version};
 use super::event::{Rejection, plausible_time};
 use super::id::{ClerkId, EventId, Timestamp};
 use super::json::{self, Object};
+use super::list::Paging;
 use super::redact::OmittedFields;
 use super::table::{Table, id_of};
-use super::tables::users;
 
 /// In the place of an event's ID, in the version of an object that was read from the list.
 pub static LISTED: LazyLock<EventId> = LazyLock::new(|| id("backfill"));
@@ -46,17 +46,35 @@ fn id(name: &str) -> EventId {
     EventId::new(name).expect("lower case letters are of the characters of an event ID")
 }
 
-/// One user of a page.
+/// A page of a list.
 #[derive(Debug)]
-pub struct ListedUser {
+pub struct ListedPage {
+    /// Its objects, in their order.
+    pub objects: Vec<ListedObject>,
+    /// How many objects the whole list has; `None` if the page does not say it.
+    pub total: Option<u64>,
+}
+
+/// One object of a page.
+#[derive(Debug)]
+pub struct ListedObject {
     /// `None` if it cannot be read.
     pub id: Option<ClerkId>,
     /// The change, or why the object is rejected.
     pub read: Result<Change, Rejection>,
 }
 
+impl ListedObject {
+    /// When it was created. Returns `None` if that cannot be read.
+    pub fn created_at(&self) -> Option<Timestamp> {
+        let change = self.read.as_ref().ok()?;
+        let (_, profile) = change.profile.as_ref()?;
+        profile.values[change.table.place("created_at")?].as_time()
+    }
+}
+
 /// The text of a body. A byte that is no UTF-8 becomes the escape of a NUL character, which no
-/// database stores: it fails the one user whose object has it, not the page.
+/// database stores: it fails the one object that has it, not the page.
 pub fn text(body: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(body) {
         Ok(text) => Cow::Borrowed(text),
@@ -77,34 +95,58 @@ pub fn text(body: &[u8]) -> Cow<'_, str> {
     }
 }
 
-/// The users of a page, in its order. Returns `None` if the page is no list.
-pub fn read_page(page: &str, omitted: &OmittedFields, now: Timestamp) -> Option<Vec<ListedUser>> {
-    let users: Vec<&RawValue> = serde_json::from_str(page).ok()?;
-    Some(
-        users
-            .into_iter()
-            .map(|user| read_one(user, omitted, now))
-            .collect(),
-    )
+/// A page of Clerk's `{data, total_count}`.
+#[derive(serde::Deserialize)]
+struct Counted<'a> {
+    #[serde(borrow)]
+    data: Vec<&'a RawValue>,
+    total_count: u64,
 }
 
-fn read_one(user: &RawValue, omitted: &OmittedFields, now: Timestamp) -> ListedUser {
-    let table = &users::TABLE;
-    let read = Object::read(user.get());
+/// Reads a page of the objects of a table. Returns `None` if it has another form.
+pub fn read_page(
+    table: &'static Table,
+    paging: Paging,
+    page: &str,
+    omitted: &OmittedFields,
+    now: Timestamp,
+) -> Option<ListedPage> {
+    let (objects, total) = match paging {
+        Paging::Cursor => (serde_json::from_str::<Vec<&RawValue>>(page).ok()?, None),
+        Paging::Offset => {
+            let counted: Counted<'_> = serde_json::from_str(page).ok()?;
+            (counted.data, Some(counted.total_count))
+        }
+    };
+    let objects = objects.into_iter();
+    let objects = objects.map(|object| read_one(table, object, omitted, now));
+    Some(ListedPage {
+        objects: objects.collect(),
+        total,
+    })
+}
+
+fn read_one(
+    table: &'static Table,
+    object: &RawValue,
+    omitted: &OmittedFields,
+    now: Timestamp,
+) -> ListedObject {
+    let read = Object::read(object.get());
     let id = read
         .as_ref()
         .map_err(|_| "data is no object")
         .and_then(id_of);
     match (read, id) {
-        (Ok(mut object), Ok(id)) => {
-            let rest = omitted.remove_from(&mut object);
-            let text = rest.as_deref().unwrap_or(user.get());
-            ListedUser {
-                read: change(table, id.clone(), &object, text, now),
+        (Ok(mut fields), Ok(id)) => {
+            let rest = omitted.remove_from(&mut fields, Some(table));
+            let text = rest.as_deref().unwrap_or(object.get());
+            ListedObject {
+                read: change(table, id.clone(), &fields, text, now),
                 id: Some(id),
             }
         }
-        (_, id) => ListedUser {
+        (_, id) => ListedObject {
             id: None,
             read: Err(Rejection::InvalidId(id.err().unwrap_or_default())),
         },
@@ -155,11 +197,11 @@ pub fn overruling(listed: Change, read_at: Timestamp) -> Change {
     Change { profile, ..listed }
 }
 
-/// The change that says that Clerk has no such user any more. The true delete occurred before it
+/// The change that says that Clerk has no such object any more. The true delete occurred before it
 /// was missed, and the join keeps the earliest: if its event still arrives, its time counts.
-pub fn deleted(id: ClerkId, missed_at: Timestamp) -> Change {
+pub fn deleted(table: &'static Table, id: ClerkId, missed_at: Timestamp) -> Change {
     Change {
-        table: &users::TABLE,
+        table,
         clerk_id: id,
         profile: None,
         deleted_at: Some(missed_at),
@@ -168,14 +210,20 @@ pub fn deleted(id: ClerkId, missed_at: Timestamp) -> Change {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tables::{organization_invitations, users};
     use super::*;
 
     fn now() -> Timestamp {
         Timestamp::from_ms(1_795_000_000_000).unwrap()
     }
 
-    fn page(text: &str) -> Vec<ListedUser> {
-        read_page(text, &OmittedFields::default(), now()).unwrap()
+    fn page(text: &str) -> Vec<ListedObject> {
+        read(text, &OmittedFields::default()).unwrap()
+    }
+
+    fn read(text: &str, omitted: &OmittedFields) -> Option<Vec<ListedObject>> {
+        let page = read_page(&users::TABLE, Paging::Cursor, text, omitted, now())?;
+        Some(page.objects)
     }
 
     #[test]
@@ -194,7 +242,7 @@ mod tests {
                 "user_1", "user_2", "", "", "user_3", "user_4", "user_5", "user_6"
             ]
         );
-        let code = |user: &ListedUser| user.read.as_ref().err().map_or("", Rejection::code);
+        let code = |user: &ListedObject| user.read.as_ref().err().map_or("", Rejection::code);
         let codes: Vec<_> = users.iter().map(code).collect();
         let expected = [
             "",
@@ -220,7 +268,7 @@ mod tests {
                 .ms()
         };
         assert_eq!([0, 6, 7].map(updated_at), [5, 1, 3]);
-        assert!(read_page("{}", &OmittedFields::default(), now()).is_none());
+        assert!(read("{}", &OmittedFields::default()).is_none());
     }
 
     #[test]
@@ -239,7 +287,23 @@ mod tests {
     fn what_is_omitted_is_in_no_change() {
         let omitted = OmittedFields::parse("private_metadata").unwrap();
         let text = r#"[{"id":"user_1","updated_at":5,"private_metadata":{"a":"secret"}}]"#;
-        let users = read_page(text, &omitted, now()).unwrap();
+        let users = read(text, &omitted).unwrap();
         assert!(!format!("{users:?}").contains("secret"));
+    }
+
+    #[test]
+    fn a_page_with_a_count_has_its_objects_in_data() {
+        let read = |text: &str| {
+            let table = &organization_invitations::TABLE;
+            let omitted = OmittedFields::default();
+            read_page(table, Paging::Offset, text, &omitted, now())
+        };
+        let invitation = r#"{"id":"orginv_1","updated_at":5,"url":"https://token"}"#;
+        let page = read(&format!(r#"{{"data":[{invitation}],"total_count":7}}"#)).unwrap();
+        assert_eq!((page.objects.len(), page.total), (1, Some(7)));
+        assert!(!format!("{page:?}").contains("token"), "{page:?}");
+        for other in ["[]", "{}", r#"{"data":[]}"#, "<html>"] {
+            assert!(read(other).is_none(), "{other}");
+        }
     }
 }

@@ -44,13 +44,30 @@ pub struct RowVersion {
     pub is_erased: bool,
 }
 
+/// Which parts of a change alter what they are joined to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Altering {
+    /// The profile: it is newer.
+    pub profile: bool,
+    /// The delete: it is earlier.
+    pub delete: bool,
+}
+
+impl Altering {
+    /// Whether any part does.
+    pub fn any(self) -> bool {
+        self.profile || self.delete
+    }
+}
+
 impl RowVersion {
-    /// Whether a profile of this version, or a delete at this time, alters the row.
-    pub fn is_altered_by(&self, version: Option<&Version>, deleted_at: Option<Timestamp>) -> bool {
-        let newer = version > self.version.as_ref();
-        let earlier =
-            deleted_at.is_some_and(|ours| self.deleted_at.is_none_or(|theirs| ours < theirs));
-        newer && !self.is_erased || earlier
+    /// What of a profile of this version, and of a delete at this time, alters the row.
+    pub fn altered_by(&self, version: Option<&Version>, deleted_at: Option<Timestamp>) -> Altering {
+        Altering {
+            profile: version > self.version.as_ref() && !self.is_erased,
+            delete: deleted_at
+                .is_some_and(|ours| self.deleted_at.is_none_or(|theirs| ours < theirs)),
+        }
     }
 }
 
@@ -76,18 +93,25 @@ impl Change {
         }
     }
 
-    /// Whether joining `self` to `before` would alter it.
-    pub fn alters(&self, before: &Self) -> bool {
-        self.alters_row(&RowVersion {
+    /// What joining `self` to `before` would alter of it.
+    pub fn altering(&self, before: Option<&Self>) -> Altering {
+        let before = before.map(|before| RowVersion {
             version: before.version().cloned(),
             deleted_at: before.deleted_at,
             is_erased: false,
-        })
+        });
+        let before = before.unwrap_or_default();
+        before.altered_by(self.version(), self.deleted_at)
+    }
+
+    /// Whether joining `self` to `before` would alter it.
+    pub fn alters(&self, before: &Self) -> bool {
+        self.altering(Some(before)).any()
     }
 
     /// Whether applying the change would alter the row.
     pub fn alters_row(&self, row: &RowVersion) -> bool {
-        row.is_altered_by(self.version(), self.deleted_at)
+        row.altered_by(self.version(), self.deleted_at).any()
     }
 
     /// The version of the profile. Returns `None` for a change without one.

@@ -13,51 +13,9 @@ use super::error_code::ErrorCode;
 use super::event_type::EventType;
 use super::id::{ClerkId, EventId, Timestamp};
 use super::json::{self, Object};
-use super::redact::OmittedFields;
+use super::redact::{OmittedFields, in_place_of_no_object};
 use super::table::id_of;
-
-/// The trace of an event: the two headers of W3C's Trace Context. An event carries it; `trace`
-/// reads it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TraceContext {
-    parent: Box<str>,
-    state: Box<str>,
-}
-
-impl TraceContext {
-    /// `traceparent` has 55 characters in today's version; a later one may have more.
-    const PARENT_MAX: usize = 128;
-    /// The length that the specification asks for at least.
-    const STATE_MAX: usize = 512;
-
-    /// Returns `None` if `parent` cannot be a `traceparent`. A `state` that cannot be a
-    /// `tracestate` is left out.
-    pub fn new(parent: &str, state: &str) -> Option<Self> {
-        let is_plain = |text: &str| text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
-        if parent.is_empty() || parent.len() > Self::PARENT_MAX || !is_plain(parent) {
-            return None;
-        }
-        let state = if state.len() <= Self::STATE_MAX && is_plain(state) {
-            state
-        } else {
-            ""
-        };
-        Some(Self {
-            parent: parent.into(),
-            state: state.into(),
-        })
-    }
-
-    /// `traceparent`.
-    pub fn parent(&self) -> &str {
-        &self.parent
-    }
-
-    /// `tracestate`; may be empty.
-    pub fn state(&self) -> &str {
-        &self.state
-    }
-}
+use super::trace_context::TraceContext;
 
 /// Why a queue gave up on an event. An event carries it, and it is recorded as the failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -183,34 +141,37 @@ impl SignedEvent {
 
     /// The event without the fields that are not stored. Does not read what it says.
     pub fn without(&self, omitted: &OmittedFields) -> Self {
-        self.redact_then(omitted, |_, _, _| Ok(())).0
+        self.redact_then(omitted, |_| Ok(())).0
     }
 
     /// The event without the fields that are not stored, and what it says.
     pub fn parse_without(&self, omitted: &OmittedFields) -> (Self, Result<Event, Rejection>) {
-        self.redact_then(omitted, |outer, object, text| {
-            self.read(outer, object, text)
-        })
+        self.redact_then(omitted, |parts| self.read(parts))
     }
 
-    /// Removes the fields, and calls `read` with the outer object, and with the object in `data`
-    /// and its text: the JSON is scanned once for both.
+    /// Removes the fields, and calls `read` with what is left: the JSON is scanned once for both.
     fn redact_then<T>(
         &self,
         omitted: &OmittedFields,
-        read: impl FnOnce(&Object<'_>, Option<&Object<'_>>, &str) -> Result<T, Rejection>,
+        read: impl FnOnce(Parts<'_>) -> Result<T, Rejection>,
     ) -> (Self, Result<T, Rejection>) {
         let outer = match self.outer() {
             Ok(outer) => outer,
             Err(rejection) => return (self.clone(), Err(rejection)),
         };
+        let event_type = EventType::of(&outer);
+        let table = match event_type {
+            Some(EventType::Synced(table, _)) => Some(table),
+            _ => None,
+        };
         let mut data = Vec::with_capacity(1);
         for (place, member) in outer.members().iter().enumerate() {
             if member.name == "data" {
                 let mut object = Object::read(member.value.get()).ok();
-                let rest = object
-                    .as_mut()
-                    .and_then(|object| omitted.remove_from(object));
+                let rest = match &mut object {
+                    Some(object) => omitted.remove_from(object, table),
+                    None => in_place_of_no_object(table),
+                };
                 data.push((place, member.value, object, rest));
             }
         }
@@ -223,13 +184,18 @@ impl SignedEvent {
             event.body = outer.write(rest_of).into();
         }
         // If `data` occurs several times, the last one counts.
-        let result = match data.last() {
+        let (object, text) = match data.last() {
             Some((_, value, object, rest)) => {
-                let text = rest.as_deref().unwrap_or(value.get());
-                read(&outer, object.as_ref(), text)
+                (object.as_ref(), rest.as_deref().unwrap_or(value.get()))
             }
-            None => read(&outer, None, ""),
+            None => (None, ""),
         };
+        let result = read(Parts {
+            outer: &outer,
+            event_type,
+            object,
+            text,
+        });
         (event, result)
     }
 
@@ -240,15 +206,14 @@ impl SignedEvent {
         Object::read_outer(text).map_err(|e| Rejection::NotJson(place(&e)))
     }
 
-    /// Reads the object in `data`, whose text is `text`.
-    fn read(
-        &self,
-        outer: &Object<'_>,
-        object: Option<&Object<'_>>,
-        text: &str,
-    ) -> Result<Event, Rejection> {
-        let event_type = EventType::of(outer).ok_or(Rejection::MissingType)?;
-        let EventType::Synced(table, kind) = event_type else {
+    fn read(&self, parts: Parts<'_>) -> Result<Event, Rejection> {
+        let Parts {
+            outer,
+            event_type,
+            object,
+            text,
+        } = parts;
+        let EventType::Synced(table, kind) = event_type.ok_or(Rejection::MissingType)? else {
             return Err(Rejection::UnsupportedType);
         };
         let no_object = if outer.get("data").is_some() {
@@ -269,7 +234,8 @@ impl SignedEvent {
         };
         if kind.deletes {
             change.deleted_at = Some(occurred_at);
-        } else {
+        }
+        if kind.has_profile {
             let updated_at = time(
                 "data.updated_at",
                 object.get("updated_at"),
@@ -352,6 +318,17 @@ fn place(error: &serde_json::Error) -> String {
     )
 }
 
+/// The parts of a body, without the fields that are not stored.
+struct Parts<'a> {
+    outer: &'a Object<'a>,
+    /// `None` if the body has no type.
+    event_type: Option<EventType>,
+    /// The object in `data`; `None` if there is none.
+    object: Option<&'a Object<'a>>,
+    /// Its text.
+    text: &'a str,
+}
+
 /// What an event says.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
@@ -374,10 +351,10 @@ pub enum Rejection {
     #[error("the body has no type, or one that is no text")]
     MissingType,
     /// The type belongs to no synced table.
-    #[error("only user.created, user.updated and user.deleted can be applied")]
+    #[error("no table is filled by events of this type")]
     UnsupportedType,
     /// The ID is missing or cannot be used.
-    #[error("the user's ID cannot be read: {0}")]
+    #[error("the object's ID cannot be read: {0}")]
     InvalidId(&'static str),
     /// A time is missing, not positive or too far ahead.
     #[error("{field} {fault}")]

@@ -67,6 +67,12 @@ impl EventType {
         }
     }
 
+    /// Whether it says that Clerk has deleted the object, and nothing else of it: such a body holds
+    /// nothing personal.
+    pub fn is_bare_delete(&self) -> bool {
+        matches!(self, Self::Synced(_, kind) if kind.deletes && !kind.has_profile)
+    }
+
     /// Whether it says that Clerk has deleted the object.
     pub fn is_delete(&self) -> bool {
         matches!(self, Self::Synced(_, kind) if kind.deletes)

@@ -60,15 +60,15 @@ impl<'a> Object<'a> {
     }
 
     /// Removes the members of which `keep` is false; whether there was any.
-    pub fn retain(&mut self, keep: impl Fn(&str) -> bool) -> bool {
+    pub fn retain(&mut self, keep: impl Fn(&Member<'a>) -> bool) -> bool {
         let before = self.0.len();
-        self.0.retain(|member| keep(&member.name));
+        self.0.retain(keep);
         self.0.len() < before
     }
 
     /// The object as text, with other values in the place of those that `replaced` returns one for.
     /// Everything else stays as it came.
-    pub fn write(&self, replaced: impl Fn(usize) -> Option<&'a str>) -> String {
+    pub fn write<'b>(&self, replaced: impl Fn(usize) -> Option<&'b str>) -> String {
         let mut text = String::from("{");
         for (place, member) in self.0.iter().enumerate() {
             if place > 0 {
@@ -97,6 +97,11 @@ pub fn read<'a, T: Deserialize<'a>>(value: &'a RawValue) -> Option<T> {
 /// The value's own text. Returns `None` if it is no object.
 pub fn object(value: &RawValue) -> Option<&str> {
     Some(value.get()).filter(|text| text.starts_with('{'))
+}
+
+/// The value's own text. Returns `None` if it is no array of texts.
+pub fn texts(value: &RawValue) -> Option<&str> {
+    read::<Vec<Cow<'_, str>>>(value).map(|_| value.get())
 }
 
 /// Most levels of arrays and objects in a stored document: half of what PostgreSQL 15 reads as

@@ -5,24 +5,32 @@
 
 pub mod api_object;
 pub mod change;
+pub mod column;
 mod diff;
 pub mod error_code;
 pub mod event;
 mod event_type;
 pub mod id;
 mod json;
+pub mod list;
 mod nearest_field;
 pub mod redact;
 pub mod signature;
+mod sync;
 pub mod table;
 pub mod tables;
+mod trace_context;
 
-pub use change::{Change, RowVersion, Version};
+pub use change::{Altering, Change, RowVersion, Version};
+pub use column::{Column, Kind, Value};
 pub use diff::{Detail, Difference, Excerpt, Fields};
 pub use error_code::ErrorCode;
-pub use event::{DeadLetter, Event, Rejection, SignedEvent, TraceContext};
+pub use event::{DeadLetter, Event, Rejection, SignedEvent};
 pub use event_type::EventType;
 pub use id::{ClerkId, EventId, Timestamp};
+pub use list::{List, One, Paging};
 pub use redact::{OmitError, OmittedFields};
 pub use signature::{Delivery, SignatureError, SigningSecret, TOLERANCE_MS, Verified, Verifier};
-pub use table::{Column, Kind, Profile, Table, Value};
+pub use sync::{SyncedTables, UnknownTable};
+pub use table::{Profile, Table};
+pub use trace_context::TraceContext;

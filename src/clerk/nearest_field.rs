@@ -1,4 +1,4 @@
-//! Which field of Clerk's object a misspelled name means.
+//! Which field of Clerk's object a misspelled name means, or which other name of a few.
 
 use super::table::Table;
 
@@ -16,13 +16,7 @@ pub fn nearest(name: &str, table: &Table) -> Option<&'static str> {
     if let Some((_, field)) = table.synonyms.iter().find(|(word, _)| is_meant(word)) {
         return Some(field);
     }
-    let limit = (whole.len() / 3).clamp(1, 4);
-    let scores = table
-        .fields
-        .iter()
-        .map(|field| (score(&whole, field), *field));
-    let (least, field) = scores.min_by_key(|(score, _)| *score)?;
-    if least <= limit {
+    if let Some(field) = nearest_of(name, table.fields.iter().copied()) {
         return Some(field);
     }
     // A column or a path such as `email_verified` and `data.private_metadata`: a word that a field
@@ -33,6 +27,19 @@ pub fn nearest(name: &str, table: &Table) -> Option<&'static str> {
         fields.find(|field| field.starts_with(&**word))
     });
     by_word.next().copied()
+}
+
+/// Which of these names a wrong one most likely means, letter by letter. Returns `None` if it is
+/// like none.
+pub(super) fn nearest_of(
+    name: &str,
+    known: impl Iterator<Item = &'static str>,
+) -> Option<&'static str> {
+    let whole: String = words(name).concat().chars().take(COMPARED_MAX).collect();
+    let limit = (whole.len() / 3).clamp(1, 4);
+    let scores = known.map(|known| (score(&whole, known), known));
+    let (least, nearest) = scores.min_by_key(|(score, _)| *score)?;
+    (least <= limit).then_some(nearest)
 }
 
 /// `privateMetadata`, `PRIVATE-METADATA` and `private_metadata` are the same two words.

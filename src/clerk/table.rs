@@ -1,25 +1,24 @@
-//! What a synced table is: the events that fill it, its columns, and where each is in Clerk's
-//! object.
+//! What a synced table is: the events that fill it, its columns, and what is erased of it.
 
 use std::fmt;
 
-use super::id::{ClerkId, Timestamp};
+use super::id::ClerkId;
 use super::json::{self, Object};
 
-/// The text of a valid JSON value, exactly as Clerk sent it: numbers no double can hold stay whole.
-pub type Json = Box<str>;
+pub use super::column::{Column, Json, Kind, Value, boolean, integer, json, text, texts, time};
 
-/// Longest text, in bytes, in a column with an index: PostgreSQL refuses index keys over 2,704
-/// bytes (error 54000), and lower() can make a text longer. Clerk's own limits are far below.
-const INDEXED_TEXT_MAX: usize = 1000;
-
-/// Everything that is special about one table. Parsing, SQL, rows, JSON and schemas are made from
-/// it.
+/// Everything that is special about one table: parsing, SQL, rows, JSON and schemas come from it.
 ///
 /// Each table has more columns, which are the same in all: see `row_columns`.
 pub struct Table {
     /// The name in both databases.
     pub name: &'static str,
+    /// What one row is called in texts, and several in texts, commands, routes and `SYNC`.
+    pub singular: &'static str,
+    /// See `singular`.
+    pub plural: &'static str,
+    /// What Clerk's IDs of its rows begin with, before the underscore.
+    pub id_prefix: &'static str,
     /// The types of the events that fill it.
     pub events: &'static [EventKind],
     /// The columns that are read from Clerk's object, in the order of the rows.
@@ -29,6 +28,43 @@ pub struct Table {
     pub fields: &'static [&'static str],
     /// Words for a field that are nothing like its name.
     pub synonyms: &'static [(&'static str, &'static str)],
+    /// Fields that are never stored, neither in a column nor in `data` nor in a payload.
+    pub never_stored: &'static [NeverStored],
+    /// The columns that name a user, with whose data the row's is erased; empty if none does.
+    pub erased_with: &'static [Owner],
+    /// The JSON of sample events of every type of it; see `sample`.
+    pub sample: &'static str,
+    /// The views of it in both databases, with all of its columns.
+    pub views: &'static [View],
+    /// How Clerk's Backend API lists the objects.
+    pub list: super::list::List,
+}
+
+/// A view of a table.
+#[derive(Debug, PartialEq, Eq)]
+pub struct View {
+    /// The name in both databases.
+    pub name: &'static str,
+    /// Which rows it shows: one sentence for the documentation.
+    pub shows: &'static str,
+}
+
+/// A field of which nothing is ever stored, or one member of its object only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NeverStored {
+    /// The field.
+    pub field: &'static str,
+    /// The member that is stored; `None` if the field is left out.
+    pub except: Option<&'static str>,
+}
+
+/// A column that says whose data a row holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owner {
+    /// It holds the user's ID.
+    Id(&'static str),
+    /// It holds one of the user's e-mail addresses.
+    Address(&'static str),
 }
 
 /// The columns of every table before its own.
@@ -53,70 +89,37 @@ pub struct EventKind {
     pub name: &'static str,
     /// Whether it says that Clerk has deleted the object.
     pub deletes: bool,
+    /// Whether it carries the whole object.
+    pub has_profile: bool,
 }
 
-/// A column that is read from Clerk's object. A field that is missing or of another shape makes it
-/// null; `data` keeps what came.
-#[derive(Clone)]
-pub struct Column {
-    /// The name in both databases and in the API.
-    pub name: &'static str,
-    /// What it holds.
-    pub kind: Kind,
-    /// One sentence for the documentation and the API's schema.
-    pub description: &'static str,
-    /// Whether people look rows up by it without regard to case; only of texts.
-    pub is_folded: bool,
-    /// Whether `reconcile` compares it with Clerk's list. Some fields change without `updated_at`,
-    /// and some are written in another way in the list than in an event: these are not compared.
-    pub is_compared: bool,
-    /// Whether it has an index: then a text that is too long for one is null.
-    pub is_indexed: bool,
-    source: Source,
-}
+impl EventKind {
+    /// An event that carries the object.
+    pub const fn profile(name: &'static str) -> Self {
+        Self {
+            name,
+            deletes: false,
+            has_profile: true,
+        }
+    }
 
-/// What a column holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// A text.
-    Text,
-    /// True or false.
-    Boolean,
-    /// A whole number of 64 bits.
-    Integer,
-    /// A time in milliseconds.
-    Time,
-    /// A JSON object.
-    Json,
-}
+    /// An event that says that the object is deleted, and nothing else.
+    pub const fn delete(name: &'static str) -> Self {
+        Self {
+            name,
+            deletes: true,
+            has_profile: false,
+        }
+    }
 
-/// Where the value of a column is.
-#[derive(Clone)]
-enum Source {
-    /// In the field of the column's name.
-    Field,
-    /// In several fields, which hold the value of the next column too.
-    Pair(fn(&Object<'_>) -> (Value, Value)),
-    /// See the column before.
-    Previous,
-}
-
-/// The value of a column.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Value {
-    /// No value.
-    #[default]
-    Null,
-    /// A text.
-    Text(Box<str>),
-    /// A truth value.
-    Boolean(bool),
-    /// A whole number.
-    Integer(i64),
-    /// A time.
-    Time(Timestamp),
-    /// A JSON object.
-    Json(Json),
+    /// The same with the object as it was last.
+    pub const fn delete_with_profile(name: &'static str) -> Self {
+        Self {
+            name,
+            deletes: true,
+            has_profile: true,
+        }
+    }
 }
 
 /// What an event says of an object.
@@ -126,164 +129,6 @@ pub struct Profile {
     pub values: Box<[Value]>,
     /// The whole object.
     pub data: Json,
-}
-
-/// A column of texts.
-pub const fn text(name: &'static str, description: &'static str) -> Column {
-    column(name, Kind::Text, description)
-}
-
-/// A column of booleans.
-pub const fn boolean(name: &'static str, description: &'static str) -> Column {
-    column(name, Kind::Boolean, description)
-}
-
-/// A column of whole numbers.
-pub const fn integer(name: &'static str, description: &'static str) -> Column {
-    column(name, Kind::Integer, description)
-}
-
-/// A column of times.
-pub const fn time(name: &'static str, description: &'static str) -> Column {
-    column(name, Kind::Time, description)
-}
-
-/// A column of JSON objects.
-pub const fn json(name: &'static str, description: &'static str) -> Column {
-    column(name, Kind::Json, description)
-}
-
-/// A column that holds the field of its own name.
-const fn column(name: &'static str, kind: Kind, description: &'static str) -> Column {
-    Column {
-        name,
-        kind,
-        description,
-        is_folded: false,
-        is_compared: false,
-        is_indexed: false,
-        source: Source::Field,
-    }
-}
-
-impl Column {
-    /// The same, derived from several fields, which hold the value of the next column too.
-    pub const fn derived(self, read: fn(&Object<'_>) -> (Value, Value)) -> Self {
-        Self {
-            source: Source::Pair(read),
-            ..self
-        }
-    }
-
-    /// The same, derived together with the column before.
-    pub const fn with_previous(self) -> Self {
-        Self {
-            source: Source::Previous,
-            ..self
-        }
-    }
-
-    /// The same with an index: a text that is too long for one is null.
-    pub const fn indexed(self) -> Self {
-        Self {
-            is_indexed: true,
-            ..self
-        }
-    }
-
-    /// The same, found without regard to case.
-    pub const fn folded(self) -> Self {
-        Self {
-            is_folded: true,
-            ..self
-        }
-    }
-
-    /// The same, compared with Clerk's list.
-    pub const fn compared(self) -> Self {
-        Self {
-            is_compared: true,
-            ..self
-        }
-    }
-
-    fn read(&self, object: &Object<'_>, next: &mut Value) -> Value {
-        let value = match self.source {
-            Source::Field => object
-                .get(self.name)
-                .map_or(Value::Null, |value| self.kind.read(value)),
-            Source::Pair(read) => {
-                let (value, second) = read(object);
-                *next = second;
-                value
-            }
-            Source::Previous => std::mem::take(next),
-        };
-        match value {
-            Value::Text(text) if self.is_indexed && text.len() > INDEXED_TEXT_MAX => {
-                *next = Value::Null;
-                Value::Null
-            }
-            value => value,
-        }
-    }
-}
-
-impl Kind {
-    fn read(self, value: &serde_json::value::RawValue) -> Value {
-        let read = match self {
-            Self::Text => json::read(value).map(Value::Text),
-            Self::Boolean => json::read(value).map(Value::Boolean),
-            Self::Integer => json::read(value).map(Value::Integer),
-            Self::Time => json::read(value)
-                .and_then(Timestamp::from_ms)
-                .map(Value::Time),
-            Self::Json => json::object(value).map(|text| Value::Json(text.into())),
-        };
-        read.unwrap_or_default()
-    }
-}
-
-impl Value {
-    /// The text. Returns `None` for any other value.
-    pub fn as_text(&self) -> Option<&str> {
-        match self {
-            Self::Text(text) => Some(text),
-            _ => None,
-        }
-    }
-
-    /// The truth value. Returns `None` for any other value.
-    pub fn as_bool(&self) -> Option<bool> {
-        match self {
-            Self::Boolean(value) => Some(*value),
-            _ => None,
-        }
-    }
-
-    /// The number. Returns `None` for any other value.
-    pub fn as_integer(&self) -> Option<i64> {
-        match self {
-            Self::Integer(value) => Some(*value),
-            _ => None,
-        }
-    }
-
-    /// The time. Returns `None` for any other value.
-    pub fn as_time(&self) -> Option<Timestamp> {
-        match self {
-            Self::Time(time) => Some(*time),
-            _ => None,
-        }
-    }
-
-    /// The text of a JSON object. Returns `None` for any other value.
-    pub fn as_json(&self) -> Option<&str> {
-        match self {
-            Self::Json(json) => Some(json),
-            _ => None,
-        }
-    }
 }
 
 impl Table {
@@ -302,9 +147,46 @@ impl Table {
         self.columns.iter().position(|known| known.name == column)
     }
 
+    /// Whether an erasure leaves nothing of a row but its ID and times: a row that is a user.
+    pub fn is_erased_whole(&self) -> bool {
+        self.erased_with.is_empty()
+    }
+
+    /// Whether an erasure empties this column of a profile. Of a row that belongs to a user, what is
+    /// personal goes; that the row is there, and where it belongs, stays.
+    pub fn is_erased(&self, column: &str) -> bool {
+        let mut personal = self.columns.iter().filter(|column| column.is_personal);
+        self.is_erased_whole() || column == "data" || personal.any(|known| known.name == column)
+    }
+
     /// All columns of a row, in their order.
     pub fn row_columns(&self) -> impl Iterator<Item = &Column> {
         BEFORE.iter().chain(self.columns).chain(&BEHIND)
+    }
+
+    /// The columns by which lists can be filtered.
+    pub fn filtered(&self) -> impl Iterator<Item = &'static Column> {
+        self.columns.iter().filter(|column| column.is_filtered)
+    }
+
+    /// The columns by whose beginnings lists can be searched.
+    pub fn searched(&self) -> impl Iterator<Item = &'static Column> {
+        self.columns.iter().filter(|column| column.is_searched)
+    }
+
+    /// The column with the time at which a row expires. Returns `None` if its rows do not.
+    pub fn expiry(&self) -> Option<&'static Column> {
+        self.columns.iter().find(|column| column.is_expiry)
+    }
+
+    /// The singular with its article: `an organization`.
+    pub fn one(&self) -> String {
+        // A word with u begins as `user` does.
+        let article = match self.singular.chars().next() {
+            Some('a' | 'e' | 'i' | 'o') => "an",
+            _ => "a",
+        };
+        format!("{article} {}", self.singular)
     }
 
     /// The columns that are compared with Clerk's list.
@@ -314,12 +196,13 @@ impl Table {
 
     /// Whether a row with these values, one for each compared column, holds what the profile says.
     /// A boolean that one of the two leaves out is no difference: an event has fewer of them than
-    /// the list.
-    pub fn agrees(&self, row: &[Value], profile: &Profile) -> bool {
+    /// the list. Nor is what an erasure has emptied, if the row `is_erased`.
+    pub fn agrees(&self, row: &[Value], profile: &Profile, is_erased: bool) -> bool {
         let columns = self.columns.iter().zip(&profile.values);
         let compared = columns.filter(|(column, _)| column.is_compared);
         compared.zip(row).all(|((column, ours), theirs)| {
             ours == theirs
+                || is_erased && self.is_erased(column.name)
                 || column.kind == Kind::Boolean && (*ours == Value::Null || *theirs == Value::Null)
         })
     }
@@ -352,6 +235,7 @@ pub(super) fn id_of(object: &Object<'_>) -> Result<ClerkId, &'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clerk::column::INDEXED_TEXT_MAX;
     use crate::clerk::tables::users::users_with;
 
     #[test]

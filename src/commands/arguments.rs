@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::exit::WrongUsage;
-use crate::clerk::{ClerkId, EventId, Timestamp};
+use crate::clerk::{ClerkId, EventId, Table, Timestamp};
 use crate::clock::now;
 use crate::format;
 use crate::store::{self, Cursor, Page, Sort};
@@ -36,15 +36,30 @@ impl PageArgs {
     /// If the cursor is of a list in another order, or of other rows.
     pub fn page_in(&self, sort: Option<Sort>, usual: Sort) -> anyhow::Result<(Page, Sort)> {
         let of_cursor = self.cursor.as_ref().map(Cursor::sort);
-        let sort = sort.or(of_cursor).unwrap_or(usual);
+        let sort = sort.or(of_cursor.flatten()).unwrap_or(usual);
         match of_cursor {
-            Some(other) if other.is_of_events() != usual.is_of_events() => {
+            Some(None) => Err(WrongUsage("--cursor is of another list").into()),
+            Some(Some(other)) if other.is_of_events() != usual.is_of_events() => {
                 Err(WrongUsage("--cursor is of another list").into())
             }
-            Some(other) if other != sort => {
+            Some(Some(other)) if other != sort => {
                 Err(WrongUsage("--cursor is of this list in another order").into())
             }
             _ => Ok((self.page(), sort)),
+        }
+    }
+
+    /// The part of a list of the rows of this table, which has one order.
+    ///
+    /// # Errors
+    ///
+    /// If the cursor is of another list.
+    pub fn page_of(&self, table: &Table) -> anyhow::Result<Page> {
+        match &self.cursor {
+            Some(cursor) if !cursor.is_of(table) => {
+                Err(WrongUsage("--cursor is of another list").into())
+            }
+            _ => Ok(self.page()),
         }
     }
 

@@ -5,7 +5,7 @@ use clap::Parser;
 use super::arguments::JsonArg;
 use super::{
     audit, backfill, check, completions, control, dev, events, migrate, open, reconcile, send,
-    users,
+    tables, users,
 };
 use crate::config::{Flags, ListedFlags};
 
@@ -128,6 +128,8 @@ Exit status: 1 if an event was not answered with a 2xx; with --wait, also if one
     /// Query the users table
     #[command(subcommand)]
     Users(users::UsersCommand),
+    #[command(flatten)]
+    Table(tables::TableCommand),
     /// Query the events, and replay failed ones
     #[command(subcommand)]
     Events(events::EventsCommand),
@@ -136,25 +138,28 @@ Exit status: 1 if an event was not answered with a 2xx; with --wait, also if one
   clerk-sync audit --since 7d
   clerk-sync audit --action erased --json")]
     Audit(audit::AuditArgs),
-    /// Fill the table from Clerk's list of users; needs CLERK_SECRET_KEY
+    /// Fill the tables from Clerk's lists; needs CLERK_SECRET_KEY
     ///
-    /// Every user of the list is applied under the rule that events follow. So events may come in
+    /// Every object of the lists is applied under the rule that events follow. So events may come in
     /// meanwhile, and a newer row is not changed. After a stop, run it again: it continues where it
-    /// was. It uses half of Clerk's rate limit.
+    /// was. It uses half of Clerk's rate limit. If organizations are not turned on at Clerk, their
+    /// tables are skipped.
     #[command(after_long_help = "Examples:
   clerk-sync backfill
+  clerk-sync backfill organizations memberships
 
-Exit status: 1 if a user could not be read; the others are written.")]
+Exit status: 1 if an object could not be read; the others are written.")]
     Backfill(backfill::BackfillArgs),
-    /// Report where the table has drifted from Clerk's list of users, and repair it; needs
+    /// Report where the tables have drifted from Clerk's lists, and repair them; needs
     /// CLERK_SECRET_KEY
     ///
-    /// Reports users that are missing here, stale here, or deleted at Clerk. With --fix it repairs
-    /// them. It marks a user as deleted only after it has read the whole list, and only if Clerk
-    /// confirms it for this user.
+    /// Reports objects that are missing here, stale here, or deleted at Clerk. With --fix it repairs
+    /// their rows. It marks a row as deleted only after it has read the whole list, and only if Clerk
+    /// confirms it for this object. Clerk does not list all invitations: none is marked as deleted.
     #[command(after_long_help = "Examples:
   clerk-sync reconcile         # changes nothing
   clerk-sync reconcile --fix
+  clerk-sync reconcile users --fix
 
 Exit status: 1 if drift is left.")]
     Reconcile(reconcile::ReconcileArgs),

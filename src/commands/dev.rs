@@ -20,6 +20,7 @@ use super::serve::Signals;
 use super::server::{Role, Service};
 use super::{output, startup};
 use crate::clerk::SigningSecret;
+use crate::clerk::tables::organization_memberships;
 use crate::clock::now;
 use crate::commands::send::{Dev, Sender};
 use crate::config::{Config, Environment, Flags};
@@ -240,11 +241,19 @@ fn next_steps(
         add(format!("sqlite3 {file} '{query}'"));
     }
     add(hints.command("events list --status failed"));
-    if let Some(Demo { failed, late_user }) = demo {
+    if let Some(Demo {
+        failed,
+        late_user,
+        organization,
+    }) = demo
+    {
         if let Some(event) = failed {
             add(hints.command(&format!("events replay {} --wait", event.event_id)));
         }
         add(hints.command(&format!("users history {late_user}")));
+        let memberships = organization_memberships::TABLE.plural;
+        let members = format!("{memberships} list --organization {organization}");
+        add(hints.command(&members));
     }
     add(hints.command("send user.updated --count 1000"));
     let file = quoted(&config.data_dir.join(TOKEN_FILE).display().to_string());

@@ -132,7 +132,7 @@ fn of_events(events: &[EventRow], now: Timestamp, wide: bool) -> Table {
         Column::new("RECEIVED").first_out(2),
         Column::new("AGE").last_out(1),
         Column::new("EVENT ID"),
-        Column::new("TYPE").at_least(12),
+        Column::new("TYPE").at_least(12).keeping_end(),
         Column::new("USER").first_out(3),
         Column::new("SEEN").first_out(1),
         Column::new("STATUS").at_least(14),

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
-/// A bar if the total is known, else a count. Hidden for a single one.
+/// A bar if the total is known, else a count. Hidden for a single one. A message stands behind the
+/// number.
 pub fn bar(total: Option<u64>) -> ProgressBar {
     if total.is_some_and(|total| total < 2) || !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
@@ -14,9 +15,12 @@ pub fn bar(total: Option<u64>) -> ProgressBar {
     let (bar, template) = match total {
         Some(total) => (
             ProgressBar::new(total),
-            "{bar:30} {human_pos} of {human_len}, {rate}, {eta} left",
+            "{bar:30} {human_pos} of {human_len}{msg}, {rate}, {eta} left",
         ),
-        None => (ProgressBar::no_length(), "{spinner} {human_pos}, {rate}"),
+        None => (
+            ProgressBar::no_length(),
+            "{spinner} {human_pos}{msg}, {rate}",
+        ),
     };
     let style = ProgressStyle::with_template(template).expect("the templates are well formed");
     let style = style.with_key("rate", |state: &ProgressState, text: &mut dyn Write| {

@@ -9,7 +9,8 @@ use super::cli::{Cli, Command};
 use super::exit::{WRONG_USAGE, WrongUsage};
 use super::{
     audit, backfill, check, completions, control, dev, events, healthcheck, hints, loopback,
-    migrate, open, output, reconcile, send, serve, server, settings, startup, status, usage, users,
+    migrate, open, output, reconcile, send, serve, server, settings, startup, status, tables,
+    usage, users,
 };
 use crate::config::{self, Config, ConfigError, Environment, Flags};
 use crate::http;
@@ -50,6 +51,7 @@ pub async fn run(cli: Cli) -> ExitCode {
     if matches!(
         command,
         Command::Users(_)
+            | Command::Table(_)
             | Command::Events(_)
             | Command::Backfill(_)
             | Command::Reconcile(_)
@@ -69,6 +71,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Migrate(args) => migrate::run(&args, &config).await,
         Command::Send(args) => send_events(args, &given, &config).await,
         Command::Users(command) => users::run(command, &config).await,
+        Command::Table(command) => tables::run(command, &config).await,
         Command::Events(command) => events::run(command, &config).await,
         Command::Audit(args) => audit::run(args, &config).await,
         Command::Backfill(args) => backfill::run(&args, &config).await,
@@ -105,6 +108,7 @@ fn finish(done: anyhow::Result<ExitCode>) -> ExitCode {
 fn uses_queue(command: &Command) -> bool {
     match command {
         Command::Users(_)
+        | Command::Table(_)
         | Command::Audit(_)
         | Command::Open(_)
         | Command::Pause(_)

@@ -3,11 +3,11 @@
 mod load;
 mod plan;
 mod sender;
+mod source;
 mod summary;
 mod target;
 
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -33,16 +33,17 @@ use crate::sample::{Fault, SampleType};
 use crate::shutdown::Shutdown;
 use crate::store::Store;
 use load::Load;
-use plan::{Plan, Source};
+use plan::Plan;
 pub use sender::Sender;
+use source::{Ids, Source};
 use summary::{Run, SingleEvent, Summary};
 pub use target::Dev;
 
 /// An example of a URL to post to.
 const EXAMPLE_URL: &str = "http://127.0.0.1:3000/api/webhooks/clerk";
 
-/// Sample users that events are spread over by default.
-const USERS_DEFAULT: u32 = 1000;
+/// What events are about that fill no table, or that a file has.
+const USERS: &str = "users";
 
 /// Most events of one run: a shuffled plan of them takes 80 MB.
 const COUNT_MAX: i64 = 10_000_000;
@@ -77,12 +78,23 @@ pub struct SendArgs {
     #[arg(long, value_name = "SECRET")]
     secret: Option<SecretString>,
 
-    /// Clerk ID of the one user that all events are about; the same ID is the same sample user
-    /// every time
+    /// Clerk ID of the one user that all events are about: the user, the founder, the member or who
+    /// is invited; the same ID is the same sample user every time
     #[arg(long, value_name = "ID", value_parser = read_clerk_id, conflicts_with_all = ["users", "file"])]
     user: Option<ClerkId>,
 
-    /// How many sample users the events are spread over [default: one per event, at most 1000]
+    /// Clerk ID of the one organization that all events are about
+    #[arg(long, value_name = "ID", value_parser = read_clerk_id, conflicts_with = "file")]
+    organization: Option<ClerkId>,
+
+    /// Clerk ID of the object itself if it is no user and no organization, such as a membership:
+    /// someone who joins again gets a new one [default: one that is always the same for the user
+    /// and the organization]
+    #[arg(long, value_name = "ID", value_parser = read_clerk_id, conflicts_with_all = ["users", "file"])]
+    id: Option<ClerkId>,
+
+    /// How many sample users the events are spread over, or organizations, memberships…; ten users
+    /// are in each organization [default: one per event, at most 1000]
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=COUNT_MAX), conflicts_with = "file")]
     users: Option<u32>,
 
@@ -145,7 +157,7 @@ pub struct SendArgs {
 }
 
 fn event_types() -> impl TypedValueParser<Value = SampleType> {
-    PossibleValuesParser::new(SampleType::ALL.map(|(_, name)| name))
+    PossibleValuesParser::new(SampleType::all().map(SampleType::as_str))
         .try_map(|name| SampleType::named(&name).ok_or("no such type"))
 }
 
@@ -183,8 +195,10 @@ pub async fn run(
     let (secret, is_dev) = chosen.unzip();
     let secret = signing_secret(secret.as_ref())?;
     if is_dev != Some(true) {
-        let user = args.user.as_ref().map(ClerkId::as_str);
-        let warning = target::warning(&sender::address(&url), user);
+        let ids = [&args.id, &args.user, &args.organization];
+        let about = ids.into_iter().flatten().next().map(ClerkId::as_str);
+        let plural = args.event_type.map_or(USERS, plural);
+        let warning = target::warning(&sender::address(&url), plural, about);
         match confirm::ask(&warning, "Send?", args.yes) {
             Consent::Given => {}
             Consent::Refused => bail!("nothing was sent"),
@@ -319,9 +333,10 @@ fn are_as_expected(outcomes: Option<&[Outcome]>, fault: Option<Fault>) -> bool {
 /// Everything that can be wrong before the first delivery.
 fn prepare(args: &SendArgs, url: Url, secret: SigningSecret) -> anyhow::Result<Load> {
     let source = source(args)?;
-    let is_profile = |kind| matches!(kind, SampleType::UserCreated | SampleType::UserUpdated);
-    if args.fault.is_some() && !args.event_type.is_some_and(is_profile) {
-        bail!(WrongUsage("--break is for user.created and user.updated"));
+    if args.fault.is_some() && !args.event_type.is_some_and(SampleType::has_profile) {
+        bail!(WrongUsage(
+            "--break is for events that carry a whole object, such as user.updated"
+        ));
     }
     if args.wait && args.count > WAIT_COUNT_MAX {
         bail!(WrongUsage(
@@ -330,8 +345,7 @@ fn prepare(args: &SendArgs, url: Url, secret: SigningSecret) -> anyhow::Result<L
     }
     let (event_type, users) = match &source {
         Source::Body(_) => (None, None),
-        Source::User { kind, .. } => (Some(kind.as_str()), Some(1)),
-        Source::People { kind, users } => (Some(kind.as_str()), Some(*users)),
+        Source::People { kind, users, .. } => (Some(kind.as_str()), Some(*users)),
     };
     let seed = args
         .seed
@@ -353,6 +367,7 @@ fn prepare(args: &SendArgs, url: Url, secret: SigningSecret) -> anyhow::Result<L
         single: only.map(|planned| SingleEvent {
             event_id: planned.event.id.to_string(),
             clerk_id: planned.clerk_id.as_ref().map(ClerkId::to_string),
+            plural: args.event_type.map_or(USERS, plural),
         }),
         event_type,
         url: sender::address(&url),
@@ -375,14 +390,14 @@ fn prepare(args: &SendArgs, url: Url, secret: SigningSecret) -> anyhow::Result<L
 
 /// What happened to the one event that was accepted.
 fn in_words(summary: &Summary, event: &SingleEvent) -> String {
-    let SingleEvent { event_id, clerk_id } = event;
+    let (event_id, clerk_id) = (&event.event_id, &event.clerk_id);
     let latency = summary.latency_ms.as_ref();
     let took = latency.map(|latency| format!(", in {:.1} ms", latency.max));
     let took = took.unwrap_or_default();
     if summary.ignored > 0 {
         return format!(
-            "ignored {event_id}{took}\n\nThe signature is good, but only user.created, \
-             user.updated and user.deleted are kept.\n"
+            "ignored {event_id}{took}\n\nThe signature is good, but the server does not keep \
+             events of this type.\n"
         );
     }
     let about = clerk_id.as_ref().map(|id| format!(", about {id}"));
@@ -395,10 +410,14 @@ fn in_words(summary: &Summary, event: &SingleEvent) -> String {
 
 /// Commands that show the one event that was queued.
 fn where_to_look(event: &SingleEvent, is_broken: bool, hints: &Hints) -> String {
-    let SingleEvent { event_id, clerk_id } = event;
+    let SingleEvent {
+        event_id,
+        clerk_id,
+        plural,
+    } = event;
     let next = match clerk_id {
         Some(id) if !is_broken => ["show", "history"]
-            .map(|what| format!("users {what} {}", quoted(id)))
+            .map(|what| format!("{plural} {what} {}", quoted(id)))
             .to_vec(),
         _ => vec![format!("events show {event_id}")],
     };
@@ -410,32 +429,23 @@ fn where_to_look(event: &SingleEvent, is_broken: bool, hints: &Hints) -> String 
 
 fn source(args: &SendArgs) -> anyhow::Result<Source> {
     if let Some(path) = &args.file {
-        return Ok(Source::Body(read_body(path)?.into()));
+        return Source::of_file(path);
     }
     let kind = args
         .event_type
         .context("add an EVENT_TYPE to send, or --file")?;
-    Ok(match &args.user {
-        Some(id) => Source::User {
-            kind,
-            id: id.clone(),
-        },
-        None => Source::People {
-            kind,
-            users: args.users.unwrap_or(USERS_DEFAULT).min(args.count),
-        },
-    })
+    let ids = Ids {
+        user: args.user.clone(),
+        organization: args.organization.clone(),
+        object: args.id.clone(),
+    };
+    Ok(Source::of(kind, ids, args.users, args.count)?)
 }
 
-fn read_body(path: &Path) -> anyhow::Result<Vec<u8>> {
-    if path != Path::new("-") {
-        return std::fs::read(path)
-            .with_context(|| format!("cannot read --file {}", path.display()));
-    }
-    let mut body = Vec::new();
-    let read = std::io::stdin().lock().read_to_end(&mut body);
-    read.context("cannot read the body from standard input")?;
-    Ok(body)
+/// What the objects that events of this type are about are called in texts and commands. Those that
+/// fill no table are about users.
+fn plural(kind: SampleType) -> &'static str {
+    kind.table().map_or(USERS, |table| table.plural)
 }
 
 /// The first of a list of secrets.

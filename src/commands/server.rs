@@ -114,6 +114,7 @@ impl Service {
         let webhooks = is_receiver.then(|| Webhooks {
             verifier: secrets.verifier.subscribe(),
             queue: queue.clone(),
+            synced: config.synced.clone(),
             max_body_bytes: config.http.max_body_bytes,
             reject_log: Arc::clone(&reject_log),
             deliveries: Arc::clone(service_status.deliveries()),

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::arguments::JsonArg;
 use super::exit::success_if;
 use super::{dev, loopback, output, startup, terminal};
-use crate::clerk::Timestamp;
+use crate::clerk::{Timestamp, tables};
 use crate::clock::now;
 use crate::config::Config;
 use crate::format;
@@ -343,14 +343,7 @@ fn of_report(report: &Report) -> String {
         let parts = ["applied", "stale", "failed", "discarded"]
             .map(|word| format!("{} {word}", format::number(count(word))));
         let events = format::number(totals.events);
-        fields.push((
-            "users",
-            format!(
-                "{}, of these {} deleted",
-                format::number(totals.users),
-                format::number(totals.deleted_users)
-            ),
-        ));
+        fields.extend(of_tables(totals));
         fields.push(("events kept", format!("{events}: {}", parts.join(", "))));
     }
     if let Some(refused) = &report.refused
@@ -367,6 +360,21 @@ fn of_report(report: &Report) -> String {
         crate::escape::visible_lines(&lines),
         output::of_fields(&fields)
     )
+}
+
+/// The rows of each table that has some. Users are always there.
+fn of_tables(totals: &Totals) -> Vec<(&'static str, String)> {
+    let counted = tables::ALL.iter().filter_map(|table| {
+        let of_table = totals.tables.get(table.name).copied().unwrap_or_default();
+        let is_shown = of_table.rows > 0 || table.name == tables::users::TABLE.name;
+        let text = format!(
+            "{}, of these {} deleted",
+            format::number(of_table.rows),
+            format::number(of_table.deleted_rows)
+        );
+        is_shown.then_some((table.plural, text))
+    });
+    counted.collect()
 }
 
 /// The headline of the overview, and what explains it.

@@ -21,11 +21,13 @@ const SHORTENED: &str = "…";
 
 /// A column, and what happens to it on a narrow terminal.
 #[derive(Debug, Clone, Copy)]
-pub struct Column {
-    name: &'static str,
+pub struct Column<'n> {
+    name: &'n str,
     /// Least width; `None` if it is never shortened.
     least: Option<u16>,
     leave: Leave,
+    /// Whether it is shortened at its beginning.
+    keeps_end: bool,
 }
 
 /// When a column is left out. A lower number is left out first.
@@ -38,13 +40,22 @@ enum Leave {
     Never,
 }
 
-impl Column {
+impl<'n> Column<'n> {
     /// A column that is always there, and whole.
-    pub const fn new(name: &'static str) -> Self {
+    pub const fn new(name: &'n str) -> Self {
         Self {
             name,
             least: None,
             leave: Leave::Never,
+            keeps_end: false,
+        }
+    }
+
+    /// The same, shortened at its beginning: the end of a cell says more.
+    pub const fn keeping_end(self) -> Self {
+        Self {
+            keeps_end: true,
+            ..self
         }
     }
 
@@ -101,7 +112,21 @@ impl Cell {
     }
 
     fn shown(&self) -> comfy_table::Cell {
+        self.toned(visible(&self.text).into_owned())
+    }
+
+    /// Its end, of this width.
+    fn end_of(&self, width: u16) -> comfy_table::Cell {
         let text = visible(&self.text);
+        let left_out = text.chars().count().saturating_sub(usize::from(width));
+        if left_out == 0 {
+            return self.shown();
+        }
+        let end = text.chars().skip(left_out + SHORTENED.chars().count());
+        self.toned(SHORTENED.chars().chain(end).collect())
+    }
+
+    fn toned(&self, text: String) -> comfy_table::Cell {
         match self.status {
             Some(status) => toned(text, |cell| match status {
                 Status::Applied => cell.fg(Color::Green),
@@ -142,20 +167,7 @@ pub fn of_rows(header: &[&'static str], rows: impl IntoIterator<Item = Vec<Cell>
 }
 
 fn laid_out(columns: &[Column], rows: &[Vec<Cell>], room: Option<u16>) -> Table {
-    let mut table = comfy_table::Table::new();
-    table.load_style(presets::NOTHING);
-    table.set_content_arrangement(ContentArrangement::Disabled);
-    table.set_truncation_indicator(SHORTENED);
-    table.set_header(
-        columns
-            .iter()
-            .map(|column| toned(column.name, |cell| cell.add_attribute(Attribute::Bold))),
-    );
-    for row in rows {
-        let mut row = Row::from(row.iter().map(Cell::shown));
-        row.max_height(1);
-        table.add_row(row);
-    }
+    let mut table = filled(columns, rows, |_, cell| cell.shown());
     let whole = table.column_max_content_widths();
     let is_empty = |at: usize| {
         rows.iter()
@@ -165,6 +177,12 @@ fn laid_out(columns: &[Column], rows: &[Vec<Cell>], room: Option<u16>) -> Table 
         Some(room) => widths(columns, &whole, room, is_empty),
         None => whole.iter().copied().map(Some).collect(),
     };
+    if columns.iter().any(|column| column.keeps_end) {
+        table = filled(columns, rows, |at, cell| match widths[at] {
+            Some(width) if columns[at].keeps_end => cell.end_of(width),
+            _ => cell.shown(),
+        });
+    }
     for (column, width) in table.column_iter_mut().zip(&widths) {
         // No text has it: a cell is cut anywhere, and not only between words.
         column.set_delimiter('\0');
@@ -181,6 +199,26 @@ fn laid_out(columns: &[Column], rows: &[Vec<Cell>], room: Option<u16>) -> Table 
             .zip(&whole)
             .all(|(width, whole)| *width == Some(*whole)),
     }
+}
+
+fn filled(
+    columns: &[Column],
+    rows: &[Vec<Cell>],
+    shown: impl Fn(usize, &Cell) -> comfy_table::Cell,
+) -> comfy_table::Table {
+    let mut table = comfy_table::Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_content_arrangement(ContentArrangement::Disabled);
+    table.set_truncation_indicator(SHORTENED);
+    let bold = |column: &Column| toned(column.name, |cell| cell.add_attribute(Attribute::Bold));
+    table.set_header(columns.iter().map(bold));
+    for row in rows {
+        let cells = row.iter().enumerate();
+        let mut row = Row::from(cells.map(|(at, cell)| shown(at, cell)));
+        row.max_height(1);
+        table.add_row(row);
+    }
+    table
 }
 
 /// The width of each column; `None` for one that is left out.
@@ -288,6 +326,19 @@ mod tests {
             shown(Some(47), "Ada Lovelace", "-"),
             " 2026-11-29  msg_3MXmBdXu  5 min  Ada Lovelace"
         );
+    }
+
+    #[test]
+    fn a_cell_whose_end_says_more_is_shortened_at_its_beginning() {
+        let columns = [
+            Column::new("ID"),
+            Column::new("TYPE").at_least(8).keeping_end(),
+        ];
+        let row = ["msg_1", "organizationMembership.deleted"].map(Cell::new);
+        let short = ["msg_2", "user.created"].map(Cell::new);
+        let text = laid_out(&columns, &[row.into(), short.into()], Some(25)).text;
+        let lines: Vec<_> = text.lines().skip(1).collect();
+        assert_eq!(lines, [" msg_1  …bership.deleted", " msg_2  user.created"]);
     }
 
     #[test]

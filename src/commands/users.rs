@@ -1,24 +1,23 @@
 //! `users`: the users table by command.
 
 use std::process::ExitCode;
-use std::time::Duration;
 
-use anyhow::{anyhow, bail};
+use anyhow::bail;
 use serde::Serialize;
 
 use super::actor::actor;
-use super::arguments::{PageArgs, read_clerk_id, read_order_of_users};
+use super::arguments::{PageArgs, read_order_of_users};
 use super::confirm::{self, Consent};
 use super::exit::WrongUsage;
 use super::output::{self, Cell, Column, Table, or_dash};
+use super::row_output::{self, clerk_id};
 use super::startup;
-use super::terminal;
-use crate::clerk::{ClerkId, Timestamp, Value};
+use crate::clerk::{Table as Synced, Timestamp, tables};
 use crate::clock::now;
 use crate::config::Config;
 use crate::escape::visible;
 use crate::format;
-use crate::store::{Erased, HistoryRow, Sort, Store, TableRow, Time, UserFilter};
+use crate::store::{Erased, Sort, Store, TableRow, Time, UserFilter};
 
 #[derive(Debug, clap::Subcommand)]
 pub enum UsersCommand {
@@ -119,8 +118,12 @@ pub async fn run(command: UsersCommand, config: &Config) -> anyhow::Result<ExitC
     let source = startup::source(config);
     let done = match command {
         UsersCommand::List(args) => list(args, &store, &source).await,
-        UsersCommand::Show { id, json } => show(&id, json, &store, &source).await,
-        UsersCommand::History { id, page } => history(&id, &page, &store, &source).await,
+        UsersCommand::Show { id, json } => {
+            row_output::show(USERS, &id, json, &store, &source).await
+        }
+        UsersCommand::History { id, page } => {
+            row_output::history(USERS, &id, &page, &store, &source).await
+        }
         UsersCommand::Erase(args) => erase(&args, &store, &source).await,
     };
     store.close().await;
@@ -152,12 +155,10 @@ async fn list(args: ListArgs, store: &Store, source: &str) -> anyhow::Result<Exi
     )
 }
 
-fn clerk_id(id: &str) -> anyhow::Result<ClerkId> {
-    read_clerk_id(id).map_err(anyhow::Error::msg)
-}
+const USERS: &Synced = &tables::users::TABLE;
 
 fn no_user(id: &str, source: &str) -> anyhow::Error {
-    anyhow!("no user has the ID {id}{source}; see `clerk-sync users list`")
+    row_output::no_row(USERS, id, source)
 }
 
 /// A table of users with the columns that distinguish them.
@@ -188,118 +189,6 @@ fn of_users(users: &[TableRow], now: Timestamp, wide: bool) -> Table {
         Column::new("NAME").at_least(8).last_out(1),
     ];
     output::of_columns(&COLUMNS, rows, wide)
-}
-
-async fn show(id: &str, json: bool, store: &Store, source: &str) -> anyhow::Result<ExitCode> {
-    let user = store
-        .user(&clerk_id(id)?)
-        .await?
-        .ok_or_else(|| no_user(id, source))?;
-    output::print_one(&user, json, || of_user(&user, now()))
-}
-
-async fn history(
-    id: &str,
-    page: &PageArgs,
-    store: &Store,
-    source: &str,
-) -> anyhow::Result<ExitCode> {
-    let usual = Sort::NEWEST_EVENTS;
-    let (clerk_id, (part, _)) = (clerk_id(id)?, page.page_in(Some(usual), usual)?);
-    let listing = store.history(&clerk_id, &part).await?;
-    if listing.rows.is_empty() && part.after.is_none() && store.user(&clerk_id).await?.is_none() {
-        bail!(
-            "no user has the ID {id}, and no event is about one{source}; see `clerk-sync users list`"
-        );
-    }
-    let none = "No events of this user are kept (EVENT_RETENTION_DAYS says for how long).";
-    output::print_listing(&listing, page.json, none, |rows| {
-        of_history(rows, now(), page.wide)
-    })
-}
-
-/// One line for an event, and below it what it did.
-fn of_history(history: &[HistoryRow], now: Timestamp, wide: bool) -> Table {
-    const COLUMNS: [Column; 6] = [
-        Column::new("RECEIVED").first_out(1),
-        Column::new("AGE").last_out(2),
-        Column::new("STATUS"),
-        Column::new("TYPE").at_least(12),
-        Column::new("LAG").last_out(1),
-        Column::new("EVENT ID"),
-    ];
-    let rows = history.iter().map(|HistoryRow { event, lag_ms, .. }| {
-        vec![
-            Cell::new(output::local(event.received_at)),
-            Cell::new(output::age(event.received_at, now)),
-            Cell::of_status(event.status, event.status.as_str()),
-            Cell::new(&event.event_type),
-            Cell::new(format::duration(Duration::from_millis(*lag_ms))),
-            Cell::new(&event.event_id),
-        ]
-    });
-    let table = output::of_columns(&COLUMNS, rows, wide);
-    let what = history.iter().map(|row| match &row.changed {
-        None => row.why.clone(),
-        Some(names) if names.is_empty() => format!("{}; no field differs", row.why),
-        Some(names) => format!("{}: {}", row.why, names.join(", ")),
-    });
-    let width = terminal::width();
-    let below = |what: String| terminal::wrapped(&visible(&what), INDENT.len(), width);
-    let below = what.map(|what| format!("{INDENT}{}\n", below(what)));
-    let lines = table
-        .text
-        .lines()
-        .zip(std::iter::once(String::new()).chain(below));
-    Table {
-        text: lines
-            .map(|(line, below)| format!("{line}\n{below}"))
-            .collect(),
-        ..table
-    }
-}
-
-/// Before the line that says what an event did.
-const INDENT: &str = "   ";
-
-fn of_user(user: &TableRow, now: Timestamp) -> String {
-    let time = |value| or_dash(Option::map(value, |time| output::local_and_age(time, now)));
-    // A contact and whether it is verified are one line.
-    let is_verified = |column| user.boolean(&format!("{column}_verified"));
-    let columns = user.table.columns.iter().zip(&user.values);
-    let shown = columns.filter(|(column, _)| !column.name.ends_with("_verified"));
-    let own = shown.map(|(column, value)| {
-        let text = match value {
-            Value::Null => "-".into(),
-            Value::Text(contact) if matches!(column.name, "email" | "phone") => {
-                let not = if is_verified(column.name) == Some(true) {
-                    ""
-                } else {
-                    "not "
-                };
-                format!("{contact} ({not}verified)")
-            }
-            Value::Text(text) | Value::Json(text) => text.to_string(),
-            Value::Boolean(value) => value.to_string(),
-            Value::Integer(number) => number.to_string(),
-            Value::Time(at) => time(Some(Time(*at))),
-        };
-        (column.name, text)
-    });
-    // A user that was read from Clerk's list has none.
-    let occurred_at = user.occurred_at.filter(|time| time.0 != Timestamp::MIN);
-    let last = [
-        ("updated_at", time(user.updated_at)),
-        ("deleted_at", time(user.deleted_at)),
-        ("event_id", or_dash(user.event_id.as_ref())),
-        ("occurred_at", time(occurred_at)),
-        ("synced_at", time(Some(user.synced_at))),
-        ("erased_at", time(user.erased_at)),
-        ("data", "the whole object: --json".into()),
-    ];
-    let first = [("clerk_id", user.clerk_id.clone())];
-    let fields: Vec<_> = first.into_iter().chain(own).chain(last).collect();
-    output::of_fields(&fields)
 }
 
 #[derive(Serialize)]

@@ -6,8 +6,9 @@ use secrecy::SecretString;
 
 use super::environment::Environment;
 use super::error::{ConfigError, wrong};
-use super::values::{choice, number, omitted, retention};
+use super::values::{choice, number, omitted, retention, synced};
 use super::{addresses, paths, secrets};
+use crate::clerk::SyncedTables;
 use crate::store::{OnDelete, Payloads};
 use crate::telemetry::{self, LogFormat, traces};
 use crate::{http, queue, store, tls, worker};
@@ -18,6 +19,8 @@ pub struct Config {
     pub signing_secrets: Vec<SecretString>,
     /// Clerk's Backend API.
     pub clerk_api: ClerkApi,
+    /// The tables that are synced.
+    pub synced: SyncedTables,
     /// `None` if none is set: then the API and the dashboard are off.
     pub admin_token: Option<SecretString>,
     /// `None` if none is set.
@@ -101,6 +104,7 @@ impl Config {
                 files: addresses::clerk_api_files(environment)?,
                 secret_key: secrets::clerk_secret_key(environment)?,
             },
+            synced: synced(environment)?,
             admin_token: secrets::admin_token(environment)?,
             read_token: secrets::read_token(environment)?,
             read_private: choice(

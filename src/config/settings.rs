@@ -77,6 +77,9 @@ settings! {
     Flag CLERK_API_CA_FILE "PATH", Absent, "the same",
         "PEM file with a CA for Clerk's API (of a proxy between), trusted beside the system's roots";
 
+    Flag SYNC "TABLES", Words("all"), "`serve`, `receiver`, `backfill`, `reconcile`; `check` shows it",
+        "Which objects are synced: names that `backfill` takes, separated by commas, such as `users,organizations,memberships`. Events of the others are answered `ignored`";
+
     "Database":
     Secret DATABASE_URL "URL", Words("`users.db` in `DATA_DIR`"), "all but `receiver`",
         "Database: `postgres://…` or `sqlite://PATH` (`sqlite:///PATH` from the root, `sqlite://~/PATH` from your home directory; `%20` for a space)";

@@ -65,6 +65,21 @@ fn what_stays_and_what_is_never_stored_is_set_by_name() {
 }
 
 #[test]
+fn a_table_that_is_not_synced_is_named_with_the_nearest_one() {
+    let resolve = |value| Config::resolve(&Environment::with(&[("SYNC", value)]));
+    assert!(resolve("").unwrap().synced.has_all());
+    let two = resolve("memberships,users").unwrap().synced;
+    let plurals: Vec<_> = two.iter().map(|table| table.plural).collect();
+    assert_eq!(plurals, ["users", "memberships"]);
+    let error = resolve("users,organisations").err().unwrap().to_string();
+    assert!(
+        error.starts_with("SYNC names \"organisations\"")
+            && error.contains("did you mean organizations?"),
+        "{error}"
+    );
+}
+
+#[test]
 fn without_servers_everything_is_embedded_in_one_place() {
     let config = Config::resolve(&Environment::with(&[("DATA_DIR", "/somewhere")])).unwrap();
     let queue::Options::Embedded(queue) = config.queue else {
@@ -198,6 +213,7 @@ fn no_error_repeats_what_was_meant_for_another_setting() {
         "EVENT_RETENTION_DAYS",
         "OMIT_FIELDS",
         "DATABASE_SCHEMA",
+        "SYNC",
     ] {
         let error = Config::resolve(&environment(name))
             .err()

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::environment::Environment;
 use super::error::{ConfigError, wrong};
 use super::settings::default_of;
-use crate::clerk::{OmitError, OmittedFields};
+use crate::clerk::{OmitError, OmittedFields, SyncedTables, UnknownTable, tables};
 use crate::escape::may_be_repeated;
 use crate::store::postgres::SchemaName;
 
@@ -123,5 +123,27 @@ pub fn omitted(environment: &Environment) -> Result<OmittedFields, ConfigError> 
             }
         };
         wrong("OMIT_FIELDS", fault, remedy)
+    })
+}
+
+/// The tables that are synced.
+pub fn synced(environment: &Environment) -> Result<SyncedTables, ConfigError> {
+    let text = environment.get("SYNC").unwrap_or_default();
+    SyncedTables::parse(text).map_err(|UnknownTable { name, nearest }| {
+        let shown = match may_be_repeated(&name) {
+            true => format!("{name:?}"),
+            false => "something (not shown)".into(),
+        };
+        let all: Vec<_> = tables::ALL.iter().map(|table| table.plural).collect();
+        let all = all.join(", ");
+        let remedy = match nearest {
+            Some(nearest) => format!("did you mean {nearest}? Name any of {all}"),
+            None => format!("name any of {all}, separated by commas"),
+        };
+        wrong(
+            "SYNC",
+            format!("names {shown}, which is not synced"),
+            remedy,
+        )
     })
 }

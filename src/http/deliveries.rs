@@ -159,16 +159,16 @@ mod tests {
         };
         assert_eq!(alarm(), None);
         // A stranger who tries the URL.
-        deliveries.answered(WebhookResult::MissingHeader, EventType::Other);
+        deliveries.answered(WebhookResult::MissingHeader, EventType::OTHER);
         assert_eq!(alarm(), None);
         for _ in 0..2 {
-            deliveries.answered(WebhookResult::InvalidSignature, EventType::Other);
+            deliveries.answered(WebhookResult::InvalidSignature, EventType::OTHER);
         }
         assert_eq!(alarm(), Some(("invalid_signature".into(), 2)));
         let mut refused = deliveries.refused();
         let later = Timestamp::from_ms(now().ms() + LATELY_MS).unwrap();
         assert_eq!(refused.alarming(later), None, "a day later");
-        deliveries.answered(WebhookResult::Queued, EventType::UserCreated);
+        deliveries.answered(WebhookResult::Queued, EventType::of("user.created"));
         assert_eq!(alarm(), None);
         assert_eq!(deliveries.refused().by_reason.len(), 2, "they still count");
         refused.last_accepted_at = Some(refused.since);

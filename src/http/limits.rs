@@ -165,7 +165,7 @@ pub async fn reject_over_limit(
             reject_log.log(&problem);
         }
         if is_webhook(request.path()) {
-            metrics::webhook(problem.code().into(), EventType::Other);
+            metrics::webhook(problem.code().into(), EventType::OTHER);
         }
         request.into_response(problem.error_response())
     };

@@ -1,15 +1,17 @@
 //! Every route of the server but the dashboard's pages.
 
 use actix_web::web::{self, ServiceConfig, get, post};
-use actix_web::{Resource, Route};
+use actix_web::{HttpRequest, Resource, Route};
 
 use super::admin::Admin;
-use super::api::{audit, control, events, openapi, stats, users};
+use super::api::auth::Reader;
+use super::api::{audit, control, events, openapi, stats, tables, users};
 use super::misdirected::rejecting;
 use super::paths::{ALTERNATE_WEBHOOK_PATH, WEBHOOK_PATH};
 use super::problem::{Code, Problem};
 use super::webhook::receive::{Webhooks, deliver};
 use super::{dashboard, health, metrics};
+use crate::clerk::{Table, tables as synced};
 
 /// Adds the routes of a process: those of the webhook if it is a receiver, those for operators if
 /// it has a database.
@@ -31,10 +33,17 @@ pub fn configure(config: &mut ServiceConfig, webhooks: Option<Webhooks>, admin: 
         Some(admin) => {
             config.app_data(web::Data::new(admin));
             add_api(config);
+            add_tables(config);
             dashboard::configure(config);
         }
         None => {
-            for path in WITH_DATABASE {
+            let of_table = |table: &&Table| format!("/api/{}{{rest:.*}}", table.plural);
+            let of_tables = synced::ALL.iter().map(of_table);
+            for path in WITH_DATABASE
+                .map(str::to_owned)
+                .into_iter()
+                .chain(of_tables)
+            {
                 config.service(web::resource(path).default_service(rejecting(no_database)));
             }
             dashboard::configure_without_database(config);
@@ -43,8 +52,7 @@ pub fn configure(config: &mut ServiceConfig, webhooks: Option<Webhooks>, admin: 
 }
 
 /// The paths of the API that need a database.
-const WITH_DATABASE: [&str; 9] = [
-    "/api/users{rest:.*}",
+const WITH_DATABASE: [&str; 8] = [
     "/api/events{rest:.*}",
     "/api/audit",
     "/api/stats",
@@ -59,11 +67,6 @@ fn add_api(config: &mut ServiceConfig) {
     config
         .app_data(web::PayloadConfig::new(events::BODY_MAX))
         .service(get_only("/api/users", get().to(users::list_users)))
-        .service(get_only("/api/users/{id}", get().to(users::show_user)))
-        .service(get_only(
-            "/api/users/{id}/history",
-            get().to(users::user_history),
-        ))
         .service(get_only("/api/audit", get().to(audit::list_audit)))
         .service(get_only("/api/stats", get().to(stats::stats)))
         .service(get_only("/api/control", get().to(control::show_control)))
@@ -95,6 +98,34 @@ fn add_api(config: &mut ServiceConfig) {
             "/api/events/{id}/discard",
             post().to(events::discard_event),
         ));
+}
+
+/// Adds the routes of every table. That of the list of users is its own.
+fn add_tables(config: &mut ServiceConfig) {
+    type Id = web::Path<String>;
+    for table in synced::others() {
+        let list = move |reader: Reader, request: HttpRequest| tables::list(table, reader, request);
+        config.service(get_only(&format!("/api/{}", table.plural), get().to(list)));
+    }
+    for table in synced::ALL.iter().copied() {
+        let path = format!("/api/{}/{{id}}", table.plural);
+        let show = move |reader: Reader, request: HttpRequest, id: Id| {
+            tables::show(table, reader, request, id.into_inner())
+        };
+        let history = move |reader: Reader, request: HttpRequest, id: Id| {
+            tables::history(table, reader, request, id.into_inner())
+        };
+        config
+            .service(get_only(&path, get().to(show)))
+            .service(get_only(&format!("{path}/history"), get().to(history)));
+        for (other, column) in synced::lists_of(table) {
+            let list = move |reader: Reader, request: HttpRequest, id: Id| {
+                tables::list_of_row(other, table, column, reader, request, id.into_inner())
+            };
+            let path = format!("{path}/{}", other.plural);
+            config.service(get_only(&path, get().to(list)));
+        }
+    }
 }
 
 /// The answer for every other path.

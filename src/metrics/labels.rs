@@ -1,5 +1,7 @@
 //! The values of labels: closed sets, so that no sender can create time series.
 
+use crate::clerk::tables;
+
 /// A set of label values. With `else`, `of` returns that value for every other name.
 macro_rules! labels {
     ($(#[$about:meta])* $set:ident { $($(#[$note:meta])* $value:ident = $name:literal,)+ } $(else $other:ident)?) => {
@@ -31,16 +33,56 @@ macro_rules! labels {
     };
 }
 
-labels! {
-    /// The type of an event.
-    EventType {
-        UserCreated = "user.created",
-        UserUpdated = "user.updated",
-        UserDeleted = "user.deleted",
-        /// Any other, and an unknown one: no part of a delivery is read before its signature is
-        /// valid.
-        Other = "other",
-    } else Other
+/// The type of an event: one that fills a table, or any other. No part of a delivery is read before
+/// its signature is valid, so an unknown one is another too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EventType(usize);
+
+impl EventType {
+    /// How many there are.
+    pub const COUNT: usize = {
+        let (mut count, mut table) = (1, 0);
+        while table < tables::ALL.len() {
+            count += tables::ALL[table].events.len();
+            table += 1;
+        }
+        count
+    };
+
+    /// All, in the order of their places.
+    pub const ALL: &[Self] = &{
+        let mut all = [Self::OTHER; Self::COUNT];
+        let mut place = 0;
+        while place < all.len() {
+            all[place] = Self(place);
+            place += 1;
+        }
+        all
+    };
+
+    /// Any type that fills no table.
+    pub const OTHER: Self = Self(Self::COUNT - 1);
+
+    /// The place in `ALL`.
+    pub fn place(self) -> usize {
+        self.0
+    }
+
+    /// The value as text.
+    pub fn name(self) -> &'static str {
+        Self::names().nth(self.0).unwrap_or("other")
+    }
+
+    /// The value of this name.
+    pub fn of(name: &str) -> Self {
+        let place = Self::names().position(|known| known == name);
+        place.map_or(Self::OTHER, Self)
+    }
+
+    fn names() -> impl Iterator<Item = &'static str> {
+        let events = tables::ALL.iter().flat_map(|table| table.events);
+        events.map(|kind| kind.name)
+    }
 }
 
 labels! {
@@ -101,7 +143,7 @@ impl WebhookResult {
     pub fn event_types(self) -> &'static [EventType] {
         match self {
             Self::Queued | Self::QueueUnavailable | Self::NotFound => EventType::ALL,
-            _ => &[EventType::Other],
+            _ => &[EventType::OTHER],
         }
     }
 }

@@ -234,7 +234,7 @@ impl Queue {
             let session = connection
                 .current()
                 .ok_or_else(|| Unavailable::new("the connection to RabbitMQ is not open"))?;
-            let counts = topology::counts(&session.connection, &self.names.users).await;
+            let counts = topology::counts(&session.connection, &self.names.events).await;
             counts.map_err(|_| Unavailable::new("RabbitMQ does not say how many events wait"))
         };
         match timeout(QUESTION_TIMEOUT, counts).await {

@@ -1,13 +1,13 @@
-//! Sample events: of a person, or of any bytes. Not signed yet.
+//! Sample events: of a person, or of any bytes; `organization.rs` has those of organizations. Not signed yet.
 
 use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::person::{INSTANCE_ID, PEOPLE, Person};
 use super::random::Seeded;
-use super::sample_type::SampleType;
+use super::sample_type::{Object, SampleType};
 use super::template::named;
-use crate::clerk::{EventId, Timestamp};
+use crate::clerk::{EventId, Timestamp, tables};
 
 /// How Clerk names the client of an event that comes from its Backend API.
 const BACKEND_AGENT: &str = "clerk/clerk-sdk-go@v2.0.0";
@@ -30,39 +30,76 @@ impl SampleEvent {
     }
 }
 
+/// What an event has beside its object.
+pub(super) struct Envelope {
+    id: EventId,
+    /// Received events were made 4 to 58 ms after `updated_at`.
+    lag_ms: i64,
+}
+
+impl Envelope {
+    pub(super) fn draw(at: Timestamp, random: &mut Seeded) -> Self {
+        Self {
+            id: SampleEvent::of_body(Bytes::new(), at, random).id,
+            lag_ms: 4 + random.below(55) as i64,
+        }
+    }
+
+    /// The event whose templates have these values.
+    pub(super) fn event(self, kind: SampleType, at: Timestamp, mut values: Value) -> SampleEvent {
+        // A delete has no version, so its own time is `at`.
+        let is_delete = kind.deletes();
+        values["timestamp"] = (at.ms() + if is_delete { 0 } else { self.lag_ms }).into();
+        if is_delete {
+            values["ip"] = "".into();
+            values["user_agent"] = BACKEND_AGENT.into();
+        }
+        values["data"] = named(kind.as_str(), &values);
+        SampleEvent {
+            id: self.id,
+            body: named("event", &values).to_string().into(),
+        }
+    }
+}
+
 impl Person {
     /// The `user.created` of this person. `updated_at` is `at`.
     pub fn created(&self, at: Timestamp) -> SampleEvent {
-        self.event(SampleType::UserCreated, at, 0)
+        self.of_user(0, at, 0)
     }
 
     /// The `n`th `user.updated`, from 1. `updated_at` is `at`; the time of the last sign-in, the
     /// metadata and, by turns, the last name and the second factor depend on `n`.
     pub fn updated(&self, at: Timestamp, n: u64) -> SampleEvent {
-        self.event(SampleType::UserUpdated, at, n)
+        self.of_user(1, at, n)
     }
 
     /// The `user.deleted` of this person. It holds no version: only the event's own time, `at`.
     pub fn deleted(&self, at: Timestamp) -> SampleEvent {
-        self.event(SampleType::UserDeleted, at, 0)
+        self.of_user(2, at, 0)
     }
 
-    /// An event of any type. `n` counts updates and has no effect on other types.
+    fn of_user(&self, place: usize, at: Timestamp, n: u64) -> SampleEvent {
+        let kind = SampleType::named(tables::users::TABLE.events[place].name);
+        self.event(kind.expect("every event of a table has a sample"), at, n)
+    }
+
+    /// An event of a type that is about a user; `Member` has those of all types. `n` counts updates
+    /// and has no effect on other types.
     pub fn event(&self, kind: SampleType, at: Timestamp, n: u64) -> SampleEvent {
+        debug_assert_eq!(kind.object(), Object::User, "{}", kind.as_str());
         // Seen from 1970 on, a time is positive.
-        let mut random = Seeded::of(&[self.seed, kind as u64, at.ms().unsigned_abs(), n]);
-        let event = SampleEvent::of_body(Bytes::new(), at, &mut random);
-        // Received events were made 4 to 58 ms after `updated_at`.
-        let lag = 4 + random.below(55) as i64;
+        let mut random = Seeded::of(&[self.seed, kind.number(), at.ms().unsigned_abs(), n]);
+        let envelope = Envelope::draw(at, &mut random);
         let mut values = self.values(kind, at, n);
-        match kind {
-            SampleType::SessionCreated => {
+        match kind.as_str() {
+            "session.created" => {
                 values["client_id"] = random.ksuid("client_", at).into();
                 values["session_id"] = random.ksuid("sess_", at).into();
                 values["activity_id"] = random.ksuid("sess_activity_", at).into();
             }
             // A verification code: Clerk sends it before there is a user.
-            SampleType::EmailCreated => {
+            "email.created" => {
                 let code = format!("{:06}", random.below(1_000_000));
                 values["html"] = format!(
                     "<!DOCTYPE html>\n<html><body>\
@@ -79,42 +116,23 @@ impl Person {
                 values["message_id"] = random.ksuid("ema_", at).into();
                 values["to"] = json!(self.email.as_deref().unwrap_or("somebody@example.com"));
             }
-            // The organization that the person founded: always the same. In a received body it was
-            // 29 ms older than the founder's membership.
-            SampleType::OrganizationCreated | SampleType::OrganizationMembershipCreated => {
-                let is_membership = kind == SampleType::OrganizationMembershipCreated;
-                let organization_id = Seeded::of(&[self.seed, 1]).ksuid("org_", self.signed_up_at);
-                values["organization_id"] = organization_id.into();
-                values["organization_at"] = (at.ms() - if is_membership { 29 } else { 0 }).into();
-                values["membership_id"] = random.ksuid("orgmem_", at).into();
-                values["slug"] = format!("fern-co-labs-{}", self.seed % 1_000_000).into();
-                let (email, username) = (self.email.as_ref(), self.username.as_ref());
-                values["identifier"] = json!(email.or(username).or(self.phone.as_ref()));
-            }
             _ => {}
         }
-        // A delete has no version, so its own time is `at`.
-        let is_delete = kind == SampleType::UserDeleted;
-        values["timestamp"] = (at.ms() + if is_delete { 0 } else { lag }).into();
-        if is_delete || (self.sign_up.is_import && kind == SampleType::UserCreated) {
+        if self.sign_up.is_import && kind.creates() {
             values["ip"] = "".into();
             values["user_agent"] = BACKEND_AGENT.into();
         }
-        values["data"] = named(kind.as_str(), &values);
-        SampleEvent {
-            body: named("event", &values).to_string().into(),
-            ..event
-        }
+        envelope.event(kind, at, values)
     }
 
     /// The values of the templates: what is known of the person, as their event of this type at
     /// `at` shows it.
-    fn values(&self, kind: SampleType, at: Timestamp, n: u64) -> Value {
-        let update = match kind {
-            SampleType::UserCreated => None,
-            SampleType::UserUpdated => Some(n),
+    pub(super) fn values(&self, kind: SampleType, at: Timestamp, n: u64) -> Value {
+        let update = match kind.table() {
+            Some(_) if kind.creates() => None,
+            Some(_) => Some(n),
             // A session's user signed in once.
-            _ => Some(1),
+            None => Some(1),
         };
         let n = update.unwrap_or(0);
         let sign_up = self.sign_up;

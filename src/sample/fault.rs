@@ -29,7 +29,7 @@ impl Fault {
         }
     }
 
-    /// The event of a user with this fault.
+    /// The event with this fault; it carries a whole object.
     #[must_use]
     pub fn in_event(self, mut event: SampleEvent, now: Timestamp) -> SampleEvent {
         if self == Self::Json {

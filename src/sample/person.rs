@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64_URL;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::random::Seeded;
 use crate::clerk::{ClerkId, Timestamp};
@@ -32,6 +33,11 @@ pub struct Vocabulary {
     pub plans: Vec<(String, Vec<String>)>,
     /// About as often as in an application for everybody.
     pub sign_ups: Vec<SignUp>,
+    /// Names of organizations, and how they are written in a slug.
+    pub organizations: Vec<(String, String)>,
+    pub teams: Vec<String>,
+    /// The values of an admin, and those of a member.
+    pub member_roles: [Map<String, Value>; 2],
 }
 
 /// How a person signed up: decides what is known of them.
@@ -134,6 +140,12 @@ impl Person {
         let sign_in = [&self.username, &self.email, &self.phone];
         let sign_in = sign_in.into_iter().flatten().next();
         sign_in.cloned().unwrap_or_else(|| self.id.to_string())
+    }
+
+    /// What the person signs in with: the email address before the user name before the phone.
+    pub(super) fn identifier(&self) -> Option<&str> {
+        let sign_in = [&self.email, &self.username, &self.phone];
+        sign_in.into_iter().flatten().next().map(String::as_str)
     }
 
     /// The last name as update `n` shows it: half of the time the other one.

@@ -120,9 +120,11 @@ impl Store {
     pub async fn apply(&self, write: &Write) -> Result<Vec<Outcome>, StoreError> {
         debug_assert!(
             write.is_in_order(),
-            "a write has one change a user and one record an event, sorted"
+            "a write has one change a row of its table and one record an event, sorted"
         );
-        let scrubs = self.on_delete() == OnDelete::Scrub
+        let keep = dispatch!(self, store => store.keep);
+        let whole = write;
+        let scrubs = keep.scrubs(write.table)
             && write
                 .changes
                 .iter()
@@ -132,7 +134,18 @@ impl Store {
         } else {
             write
         };
-        dispatch!(self, store => store.apply(write).await)
+        // Before the row of the user, which has the addresses, is erased; and afterwards what was
+        // written in between.
+        let owners = self.owners_scrubbed_by(whole).await?;
+        if let Some(owners) = &owners {
+            self.erase_owned(owners, true).await?;
+        }
+        let outcomes = dispatch!(self, store => store.apply(write).await)?;
+        if let Some(owners) = &owners {
+            self.erase_owned(owners, true).await?;
+        }
+        self.erase_late(write).await?;
+        Ok(outcomes)
     }
 
     /// The name of the database system in traces.
@@ -208,27 +221,8 @@ impl Store {
         dispatch!(self, store => store.discard(ids, act).await)
     }
 
-    /// Erases up to `limit` rows of deleted users, and the payloads of their events, for
-    /// `ON_DELETE=scrub`. Returns how many rows.
-    ///
-    /// # Errors
-    /// Fails if the database refuses it.
-    pub async fn scrub(&self, limit: u32) -> Result<u64, StoreError> {
-        dispatch!(self, store => store.scrub(limit).await)
-    }
-
-    /// Empties up to `limit` payloads of events whose user is erased, for `ON_DELETE=scrub`.
-    /// Returns how many. A delete empties those that it sees; one that another worker writes at the
-    /// same moment is left for this.
-    ///
-    /// # Errors
-    /// Fails if the database refuses it.
-    pub async fn empty_payloads(&self, limit: u32) -> Result<u64, StoreError> {
-        dispatch!(self, store => store.empty_payloads(limit).await)
-    }
-
     /// Deletes a user's row and all of the user's events, and records who did. Returns how many of
-    /// each.
+    /// each. Rows of other tables keep the user's ID; see `erase`.
     ///
     /// # Errors
     /// Fails if the database refuses it.

@@ -83,7 +83,7 @@ impl DatabaseRow {
             Kind::Text => self
                 .get::<Option<String>>(name)?
                 .map(|text| Value::Text(text.into())),
-            Kind::Json => self
+            Kind::Json | Kind::Texts => self
                 .get::<Option<String>>(name)?
                 .map(|text| Value::Json(text.into())),
             Kind::Boolean => self.get::<Option<bool>>(name)?.map(Value::Boolean),

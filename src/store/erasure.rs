@@ -1,33 +1,74 @@
-//! Erases what is stored of a user.
+//! Erases what is stored of a user: the user's row, what rows of other tables hold of the user, and
+//! the payloads of the events of all these.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
 use super::act::{Act, Action, Actor};
+use super::bind::Bind;
+use super::database_row::DatabaseRow;
 use super::filter::{EventFilter, Page};
+use super::read::first;
 use super::rows::TableRow;
+use super::sqlite::lowercase::fold;
+use super::write::Write;
 use super::{Store, StoreError, dispatch};
-use crate::clerk::ClerkId;
+use crate::clerk::tables::users;
+use crate::clerk::{ClerkId, Table, tables};
 
 /// What was erased of a user.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Erased {
-    /// The columns that were not null.
+    /// The columns of the user's row that were not null.
     pub columns: Vec<&'static str>,
-    /// Payloads of the user's events.
+    /// Rows of other tables that held something personal, by what the rows are called.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub other_rows: BTreeMap<&'static str, u64>,
+    /// Payloads of the events of the user, and of those rows.
     pub payloads: u64,
     /// Whether the row is never filled again: that of a deleted user.
     pub is_final: bool,
 }
 
 impl Erased {
-    fn of(user: Option<TableRow>, payloads: u64) -> Self {
+    fn of(user: Option<TableRow>, other_rows: BTreeMap<&'static str, u64>, payloads: u64) -> Self {
         let columns = user.as_ref().map(TableRow::filled_profile_columns);
         Self {
             columns: columns.unwrap_or_default(),
+            other_rows,
             payloads,
             is_final: user.is_some_and(|user| user.deleted_at.is_some()),
         }
     }
+}
+
+/// Whose data is erased.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Owners {
+    /// Clerk's IDs of the users.
+    pub ids: Vec<String>,
+    /// Their e-mail addresses.
+    pub addresses: Vec<String>,
+}
+
+impl Owners {
+    /// As the statements take them.
+    pub fn binds(&self) -> [Bind<'_>; 2] {
+        [&self.ids, &self.addresses]
+            .map(|texts| texts.iter().map(String::as_str).collect::<Vec<_>>().into())
+    }
+
+    /// What a payload that is theirs holds.
+    pub fn mentions(&self) -> impl Iterator<Item = &str> {
+        let all = self.ids.iter().chain(&self.addresses);
+        all.map(String::as_str)
+    }
+}
+
+/// The tables whose rows belong to users.
+fn owned_tables() -> impl Iterator<Item = &'static Table> {
+    let tables = tables::ALL.iter().copied();
+    tables.filter(|table| !table.erased_with.is_empty())
 }
 
 impl Store {
@@ -38,23 +79,43 @@ impl Store {
     /// Fails if the database does not answer.
     pub async fn would_erase(&self, id: &ClerkId) -> Result<Option<(Erased, u64)>, StoreError> {
         let user = self.user(id).await?;
-        let (events, payloads) = self.count_events_of_user(id).await?;
+        let (events, mut payloads) = self.count_events_of_user(id).await?;
         let is_known = user.is_some() || events > 0;
-        Ok(is_known.then(|| (Erased::of(user, payloads), events)))
+        let owners = self.owners(&[id], &[]).await?;
+        let mut other_rows = BTreeMap::new();
+        for table in owned_tables() {
+            let [ids, addresses] = owners.binds();
+            let mentions: Vec<_> = owners.mentions().collect();
+            let binds = [ids, addresses, mentions.into()];
+            let read = |row: &DatabaseRow| Ok((row.count("rows")?, row.count("payloads")?));
+            let counted = self.query(|sql| &sql.of(table).owned, &binds, read).await?;
+            let (rows, of_table) = first(counted).unwrap_or_default();
+            payloads += of_table;
+            if rows > 0 {
+                other_rows.insert(table.plural, rows);
+            }
+        }
+        Ok(is_known.then(|| (Erased::of(user, other_rows, payloads), events)))
     }
 
-    /// Erases a user's row, but for the ID and the times of the delete and of the erasure, and the
-    /// payloads of the user's events, and records who did. Returns `None` if there is neither a row nor an event: a user
-    /// whose events all failed has no row.
+    /// Erases a user's row, but for the ID and the times of the delete and of the erasure; what
+    /// rows of other tables hold of the user; and the payloads of the events of all these; and
+    /// records who did. Returns `None` if there is neither a row nor an event: a user whose events
+    /// all failed has no row.
     ///
     /// # Errors
     /// Fails if the database refuses it.
     pub async fn erase(&self, id: &ClerkId, by: &Actor) -> Result<Option<Erased>, StoreError> {
         let user = self.user(id).await?;
+        let is_final = user.as_ref().is_some_and(|user| user.deleted_at.is_some());
+        // Before the user's row, which has the addresses: an erasure that fails between is repeated.
+        let owners = self.owners(&[id], &[]).await?;
+        let (other_rows, of_others) = self.erase_owned(&owners, is_final).await?;
         let act = Act::new(Action::Erased, by).about_user(id);
         let (_, payloads) = dispatch!(self, store => store.erase(id, &act).await?);
+        let payloads = payloads + of_others;
         let is_known = user.is_some() || payloads > 0 || self.has_events(id).await?;
-        Ok(is_known.then(|| Erased::of(user, payloads)))
+        Ok(is_known.then(|| Erased::of(user, other_rows, payloads)))
     }
 
     async fn has_events(&self, id: &ClerkId) -> Result<bool, StoreError> {
@@ -67,5 +128,114 @@ impl Store {
             after: None,
         };
         Ok(!self.events(&filter, &page).await?.rows.is_empty())
+    }
+
+    /// Erases up to `limit` rows of users who were deleted before `ON_DELETE` was `scrub`, with all
+    /// that is theirs. Returns how many rows.
+    ///
+    /// # Errors
+    /// Fails if the database refuses it.
+    pub async fn scrub(&self, limit: u32) -> Result<u64, StoreError> {
+        let binds = [limit.into()];
+        let deleted = self.queries().of(&users::TABLE).deleted_not_erased.clone();
+        let ids = self.query_statement(deleted, &binds, DatabaseRow::clerk_id);
+        let ids = ids.await?;
+        if ids.is_empty() {
+            return Ok(0);
+        }
+        let ids: Vec<_> = ids.iter().collect();
+        let owners = self.owners(&ids, &[]).await?;
+        self.erase_owned(&owners, true).await?;
+        let ids: Vec<_> = ids.into_iter().map(ClerkId::as_str).collect();
+        dispatch!(self, store => store.scrub(&ids).await)
+    }
+
+    /// Empties up to `limit` payloads of events whose row is erased, for `ON_DELETE=scrub`. Returns
+    /// how many. An erasure empties those that it sees; one that another worker writes at the same
+    /// moment is left for this.
+    ///
+    /// # Errors
+    /// Fails if the database refuses it.
+    pub async fn empty_payloads(&self, limit: u32) -> Result<u64, StoreError> {
+        let mut emptied = 0;
+        for table in owned_tables().chain([&users::TABLE]) {
+            emptied += dispatch!(self, store => store.empty_payloads(table, limit).await?);
+        }
+        Ok(emptied)
+    }
+
+    /// The users that this write deletes, if their data is erased with it.
+    pub(super) async fn owners_scrubbed_by(
+        &self,
+        write: &Write,
+    ) -> Result<Option<Owners>, StoreError> {
+        let keep = dispatch!(self, store => store.keep);
+        if !keep.scrubs(write.table) {
+            return Ok(None);
+        }
+        let deleted = write
+            .changes
+            .iter()
+            .filter(|change| change.deleted_at.is_some());
+        let (mut ids, mut objects) = (Vec::new(), Vec::new());
+        for change in deleted {
+            ids.push(&change.clerk_id);
+            objects.extend(change.profile.as_ref().map(|(_, profile)| &*profile.data));
+        }
+        if ids.is_empty() {
+            return Ok(None);
+        }
+        self.owners(&ids, &objects).await.map(Some)
+    }
+
+    /// These users, with the addresses in their rows and in these objects.
+    async fn owners(&self, ids: &[&ClerkId], objects: &[&str]) -> Result<Owners, StoreError> {
+        let ids: Vec<_> = ids.iter().map(|id| id.as_str()).collect();
+        let binds = [ids.clone().into()];
+        let read = |row: &DatabaseRow| row.get::<String>("data");
+        let rows = self.query(|sql| &sql.of(&users::TABLE).data_of_rows, &binds, read);
+        let rows = rows.await?;
+        let objects = objects
+            .iter()
+            .copied()
+            .chain(rows.iter().map(String::as_str));
+        let mut addresses: Vec<_> = objects.flat_map(users::addresses).collect();
+        if matches!(self, Self::Sqlite(_)) {
+            let folded: Vec<_> = addresses.iter().map(|address| fold(address)).collect();
+            addresses.extend(folded);
+        }
+        Ok(Owners {
+            ids: ids.into_iter().map(str::to_owned).collect(),
+            addresses,
+        })
+    }
+
+    /// Erases what rows of other tables hold of these users, for good or until the next event.
+    /// Returns how many rows of each kind, and how many payloads.
+    pub(super) async fn erase_owned(
+        &self,
+        owners: &Owners,
+        is_final: bool,
+    ) -> Result<(BTreeMap<&'static str, u64>, u64), StoreError> {
+        let (mut rows, mut payloads) = (BTreeMap::new(), 0);
+        for table in owned_tables() {
+            let (erased, emptied) =
+                dispatch!(self, store => store.erase_owned(table, owners, is_final).await?);
+            payloads += emptied;
+            if erased > 0 {
+                rows.insert(table.plural, erased);
+            }
+        }
+        Ok((rows, payloads))
+    }
+
+    /// Erases those rows of a write whose user was erased before.
+    pub(super) async fn erase_late(&self, write: &Write) -> Result<(), StoreError> {
+        if write.table.erased_with.is_empty() || write.changes.is_empty() {
+            return Ok(());
+        }
+        let ids = write.changes.iter().map(|change| change.clerk_id.as_str());
+        let ids: Vec<_> = ids.collect();
+        dispatch!(self, store => store.erase_late(write.table, &ids).await)
     }
 }

@@ -10,7 +10,8 @@ use chrono::{DateTime, NaiveDate};
 use super::bind::Bind;
 use super::event_status::Status;
 use super::sort::Sort;
-use crate::clerk::{ClerkId, EventId, Timestamp};
+use crate::clerk::tables::{self, users};
+use crate::clerk::{ClerkId, EventId, Table, Timestamp};
 use crate::format;
 
 /// Selects users. Every part that is given must hold.
@@ -167,6 +168,13 @@ pub enum Cursor {
         /// The event's ID.
         event_id: EventId,
     },
+    /// A row of another table than users.
+    Row {
+        /// The table.
+        table: &'static Table,
+        /// Clerk's ID.
+        clerk_id: String,
+    },
     /// A row of the audit.
     Act {
         /// Its ID: 20 hexadecimal digits.
@@ -184,14 +192,31 @@ pub enum Cursor {
 }
 
 impl Cursor {
-    /// The order of the list that it is of.
-    pub fn sort(&self) -> Sort {
+    /// The order of the list that it is of. Returns `None` for a list that has one order.
+    pub fn sort(&self) -> Option<Sort> {
         match self {
-            Self::User { .. } => Sort::NEWEST_USERS,
-            Self::Event { .. } => Sort::NEWEST_EVENTS,
-            // The audit has one order: this is none of a list that is sorted.
-            Self::Act { .. } => Sort::NEWEST_EVENTS,
-            Self::Sorted { sort, .. } => *sort,
+            Self::User { .. } => Some(Sort::NEWEST_USERS),
+            Self::Event { .. } => Some(Sort::NEWEST_EVENTS),
+            Self::Row { .. } | Self::Act { .. } => None,
+            Self::Sorted { sort, .. } => Some(*sort),
+        }
+    }
+
+    /// Whether it is of a list of events.
+    pub fn is_of_events(&self) -> bool {
+        self.sort().is_some_and(Sort::is_of_events)
+    }
+
+    /// Whether it is of a list of users.
+    pub fn is_of_users(&self) -> bool {
+        self.sort().is_some_and(|sort| !sort.is_of_events())
+    }
+
+    /// Whether it is of a list of the rows of this table.
+    pub fn is_of(&self, rows_of: &Table) -> bool {
+        match self {
+            Self::Row { table, .. } => *table == rows_of,
+            _ => self.is_of_users() && rows_of.name == users::TABLE.name,
         }
     }
 }
@@ -200,6 +225,7 @@ impl std::fmt::Display for Cursor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::User { clerk_id } => write!(f, "u.{clerk_id}"),
+            Self::Row { table, clerk_id } => write!(f, "r.{}.{clerk_id}", table.name),
             Self::Act { id } => write!(f, "a.{id}"),
             Self::Event {
                 received_at,
@@ -230,6 +256,7 @@ impl FromStr for Cursor {
             Some(("u", id)) if ClerkId::new(id).is_some() => Ok(Self::User {
                 clerk_id: id.into(),
             }),
+            Some(("r", rest)) => row(rest).ok_or("is no cursor of this listing"),
             Some(("a", id)) if is_id_of_act(id) => Ok(Self::Act { id: id.into() }),
             Some(("e", rest)) => event(rest).ok_or("is no cursor of this listing"),
             Some(("s", rest)) => sorted(rest).ok_or("is no cursor of this listing"),
@@ -243,6 +270,16 @@ fn is_id_of_act(text: &str) -> bool {
         && text
             .bytes()
             .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+fn row(text: &str) -> Option<Cursor> {
+    let (name, id) = text.split_once('.')?;
+    // Users have a cursor of their own.
+    let table = tables::named(name).filter(|table| table.name != users::TABLE.name)?;
+    Some(Cursor::Row {
+        table,
+        clerk_id: ClerkId::new(id)?.to_string(),
+    })
 }
 
 fn sorted(text: &str) -> Option<Cursor> {
@@ -344,6 +381,10 @@ mod tests {
             Cursor::Act {
                 id: "01a1b2c3d4e5f6071829".into(),
             },
+            Cursor::Row {
+                table: &tables::organizations::TABLE,
+                clerk_id: "org_1.x".into(),
+            },
             sorted("received_at", Some("1795172400000"), "msg_1"),
             sorted("-email", Some("Ada.é@example.com"), "user_1.x"),
             sorted("username", Some(""), "user_1"),
@@ -363,6 +404,10 @@ mod tests {
             "e.0.msg_1",
             "e.+5.msg_1",
             "e.05.msg_1",
+            "r.organizations.",
+            "r.users.user_1",
+            "r.events.msg_1",
+            "r.organizations",
             "a.",
             "a.1",
             "a.01a1b2c3d4e5f607182G",

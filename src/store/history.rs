@@ -1,4 +1,4 @@
-//! The history of a user: what each event did, and why.
+//! The history of a row: what each event did, and why.
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -14,10 +14,10 @@ use super::sort::Sort;
 use super::time::Time;
 use super::{Store, StoreError};
 use crate::clerk::{
-    ClerkId, Detail, Difference, EventId, Fields, SignedEvent, Version, api_object, tables,
+    ClerkId, Detail, Difference, EventId, Fields, SignedEvent, Table, Version, api_object, tables,
 };
 
-/// An event of a user, and what it did.
+/// An event about a row, and what it did.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct HistoryRow {
     /// The event.
@@ -29,7 +29,7 @@ pub struct HistoryRow {
     pub lag_ms: u64,
     /// What it did and why, for a person.
     pub why: String,
-    /// The fields of the user object that differ from the version before; null if the payload of
+    /// The fields of Clerk's object that differ from the version before; null if the payload of
     /// either is not kept.
     pub changed: Option<Vec<String>>,
     /// The same with the values, and with the columns that are derived from other fields.
@@ -43,11 +43,16 @@ impl HistoryRow {
     /// The fields beside those of the event, in their order.
     pub const MORE_FIELDS: [&str; 5] = ["superseded_at", "lag_ms", "why", "changed", "has_payload"];
 
-    pub(super) fn of(event: EventRow, superseded_at: Option<Time>, has_payload: bool) -> Self {
+    pub(super) fn of(
+        table: &Table,
+        event: EventRow,
+        superseded_at: Option<Time>,
+        has_payload: bool,
+    ) -> Self {
         let lag_ms = (event.processed_at.0.ms() - event.received_at.0.ms())
             .max(0)
             .unsigned_abs();
-        let why = why(&event, superseded_at);
+        let why = why(table, &event, superseded_at);
         Self {
             event,
             superseded_at,
@@ -61,7 +66,8 @@ impl HistoryRow {
 
     /// Whether the row was what this event says, once.
     pub(super) fn is_version(&self) -> bool {
-        self.event.status == Status::Applied && !tables::is_delete(&self.event.event_type)
+        let kind = tables::of_event(&self.event.event_type);
+        self.event.status == Status::Applied && kind.is_some_and(|(_, kind)| kind.has_profile)
     }
 }
 
@@ -85,7 +91,7 @@ pub enum RowChange {
 pub(super) type Versions = HashMap<String, (Version, Fields)>;
 
 /// Events before the page whose payloads are read too: the version before its oldest one is among
-/// them, unless as many events of the user were stale since.
+/// them, unless as many events about the row were stale since.
 pub(super) const LOOK_BACK: NonZeroU32 = NonZeroU32::new(50).expect("50 is not 0");
 
 /// Longest payload that is compared, in bytes, and most payloads in memory at once: 4 MiB together.
@@ -100,17 +106,18 @@ const IN_HISTORY: Detail = Detail {
 };
 
 impl Store {
-    /// What each event of the user did and why, newest first by time of receipt, without payloads.
+    /// What each event about a row did and why, newest first by time of receipt, without payloads.
     /// The fields that changed are named where payloads of applied events are kept.
     ///
     /// # Errors
     /// Fails if the database does not answer.
     pub async fn history(
         &self,
+        table: &'static Table,
         id: &ClerkId,
         page: &Page,
     ) -> Result<Listing<HistoryRow>, StoreError> {
-        let mut listing = self.history_page(id, page).await?;
+        let mut listing = self.history_page(table, id, page).await?;
         if !listing.rows.iter().any(HistoryRow::is_version) {
             return Ok(listing);
         }
@@ -120,7 +127,7 @@ impl Store {
                     limit: LOOK_BACK,
                     after: Some(next),
                 };
-                self.history_page(id, &page).await?.rows
+                self.history_page(table, id, &page).await?.rows
             }
             None => Vec::new(),
         };
@@ -130,6 +137,10 @@ impl Store {
         let rows = listing.rows.iter();
         let changes: Vec<_> = rows.map(|row| change(row, &versions, &known)).collect();
         for (row, change) in listing.rows.iter_mut().zip(changes) {
+            // A delete is described by what it is, even if it carries the object.
+            if tables::is_delete(&row.event.event_type) {
+                continue;
+            }
             if let RowChange::Known {
                 before: Some(_),
                 differences,
@@ -145,6 +156,7 @@ impl Store {
 
     pub(super) async fn history_page(
         &self,
+        table: &'static Table,
         id: &ClerkId,
         page: &Page,
     ) -> Result<Listing<HistoryRow>, StoreError> {
@@ -158,12 +170,15 @@ impl Store {
         let read = |row: &DatabaseRow| {
             let superseded_at = row.display_time("superseded_at")?;
             Ok(HistoryRow::of(
+                table,
                 EventRow::read(row)?,
                 superseded_at,
                 row.get("has_payload")?,
             ))
         };
-        let rows = self.query(|sql| &sql.history, &binds, read).await?;
+        let rows = self
+            .query(|sql| &sql.of(table).history, &binds, read)
+            .await?;
         Ok(Listing::of(rows, page, |row| {
             row.event.cursor(Sort::NEWEST_EVENTS)
         }))
@@ -195,7 +210,7 @@ fn version(event: &SignedEvent, detail: Detail) -> Option<(String, (Version, Fie
     Some((event.id().to_string(), (version, fields)))
 }
 
-/// What this row's version changed of the one before it. Versions of one user were applied in their
+/// What this row's version changed of the one before it. Versions of one row were applied in their
 /// own order, so the one before is the greatest of those that are less. It is not known if one
 /// without a payload came between.
 pub(super) fn change(row: &HistoryRow, versions: &[&HistoryRow], known: &Versions) -> RowChange {
@@ -229,7 +244,10 @@ pub(super) fn change(row: &HistoryRow, versions: &[&HistoryRow], known: &Version
 }
 
 /// One sentence, which never quotes the event's body.
-fn why(event: &EventRow, superseded_at: Option<Time>) -> String {
+fn why(table: &Table, event: &EventRow, superseded_at: Option<Time>) -> String {
+    let Table {
+        singular, plural, ..
+    } = table;
     let is_delete = tables::is_delete(&event.event_type);
     let failure = || match (&event.error_code, &event.error) {
         (Some(code), Some(error)) => format!("{code}: {error}"),
@@ -240,7 +258,7 @@ fn why(event: &EventRow, superseded_at: Option<Time>) -> String {
             .unwrap_or_else(|| "no reason was kept".into()),
     };
     match event.status {
-        Status::Applied if is_delete => "it marked the user as deleted".into(),
+        Status::Applied if is_delete => format!("it marked the {singular} as deleted"),
         Status::Applied => "it changed the row".into(),
         Status::Failed => failure(),
         Status::Discarded if event.error_code.is_some() => {
@@ -254,12 +272,14 @@ fn why(event: &EventRow, superseded_at: Option<Time>) -> String {
             match &event.superseded_by {
                 Some(id) if *id == event.event_id => "the row had this version already".into(),
                 Some(id) if api_object::is_reading(id) => {
-                    "a newer version was there, read from Clerk's list of users".into()
+                    format!("a newer version was there, read from Clerk's list of {plural}")
                 }
-                Some(id) if is_delete => format!("the user was deleted already, by {id}{when}"),
+                Some(id) if is_delete => {
+                    format!("the {singular} was deleted already, by {id}{when}")
+                }
                 Some(id) => format!("a newer version was there, of {id}{when}"),
-                None if is_delete => "the user was deleted already".into(),
-                None => "a newer version was there, or the user's data is erased".into(),
+                None if is_delete => format!("the {singular} was deleted already"),
+                None => format!("a newer version was there, or the {singular}'s data is erased"),
             }
         }
     }

@@ -1,5 +1,8 @@
 //! `Keep`: what EVENT_PAYLOADS and ON_DELETE say is kept of events and of deleted users.
 
+use crate::clerk::Table;
+use crate::clerk::tables::users;
+
 /// How much of an event `events` keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Payloads {
@@ -27,4 +30,11 @@ pub struct Keep {
     pub payloads: Payloads,
     /// What is kept of deleted users.
     pub on_delete: OnDelete,
+}
+
+impl Keep {
+    /// Whether a delete erases the row of this table.
+    pub fn scrubs(self, table: &Table) -> bool {
+        self.on_delete == OnDelete::Scrub && *table == users::TABLE
+    }
 }

@@ -106,7 +106,9 @@ impl Store {
         let (id, value) = match after {
             Some(Cursor::User { clerk_id }) => (Some(&**clerk_id), None),
             Some(Cursor::Sorted { value, id, .. }) => (Some(&**id), value.as_deref()),
-            Some(Cursor::Event { .. } | Cursor::Act { .. }) | None => (None, None),
+            Some(Cursor::Event { .. } | Cursor::Row { .. } | Cursor::Act { .. }) | None => {
+                (None, None)
+            }
         };
         let address = |text: &str| if is_sqlite { fold(text) } else { text.into() };
         let mut binds: Vec<Bind<'_>> = vec![

@@ -4,16 +4,18 @@ use std::num::NonZeroU32;
 
 use super::database_row::DatabaseRow;
 use super::{Store, StoreError};
-use crate::clerk::tables::users;
-use crate::clerk::{ClerkId, RowVersion, Timestamp, Value};
+use crate::clerk::{ClerkId, RowVersion, Table, Timestamp, Value};
 
 /// A row, as far as a change is compared with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KnownRow {
     /// Clerk's ID.
     pub clerk_id: ClerkId,
-    /// Its version, and whether it is deleted or erased.
+    /// Its version, and whether it is deleted. A row that an erasure leaves something of is not
+    /// erased here: a newer profile alters it.
     pub state: RowVersion,
+    /// Whether what is personal in it was erased.
+    pub is_erased: bool,
     /// One value for each column that is compared, in their order.
     pub compared: Vec<Value>,
 }
@@ -28,29 +30,36 @@ pub struct LiveRow {
 }
 
 impl Store {
-    /// What is known of these users, in no order. Those without a row are left out.
+    /// What a table knows of these objects, in no order. Those without a row are left out.
     ///
     /// # Errors
     /// Fails if the database does not answer.
-    pub async fn known(&self, ids: &[ClerkId]) -> Result<Vec<KnownRow>, StoreError> {
+    pub async fn known(&self, table: &Table, ids: &[ClerkId]) -> Result<Vec<KnownRow>, StoreError> {
         let ids: Vec<_> = ids.iter().map(ClerkId::as_str).collect();
         let read = |row: &DatabaseRow| {
-            let compared = users::TABLE.compared().map(|column| row.value(column));
+            let compared = table.compared().map(|column| row.value(column));
+            let state = row.state()?;
             Ok(KnownRow {
                 clerk_id: row.clerk_id()?,
-                state: row.state()?,
+                is_erased: state.is_erased,
+                state: RowVersion {
+                    is_erased: state.is_erased && table.is_erased_whole(),
+                    ..state
+                },
                 compared: compared.collect::<Result<_, _>>()?,
             })
         };
-        self.query(|sql| &sql.known_rows, &[ids.into()], read).await
+        self.query(|sql| &sql.of(table).known_rows, &[ids.into()], read)
+            .await
     }
 
-    /// Up to `limit` users that are not deleted, by `clerk_id`, after this one.
+    /// Up to `limit` rows of a table that are not deleted, by `clerk_id`, after this one.
     ///
     /// # Errors
     /// Fails if the database does not answer.
     pub async fn live(
         &self,
+        table: &Table,
         after: Option<&ClerkId>,
         limit: NonZeroU32,
     ) -> Result<Vec<LiveRow>, StoreError> {
@@ -62,6 +71,7 @@ impl Store {
                 created_at: row.time("created_at")?,
             })
         };
-        self.query(|sql| &sql.live_rows, &binds, read).await
+        self.query(|sql| &sql.of(table).live_rows, &binds, read)
+            .await
     }
 }

@@ -5,6 +5,7 @@ mod address;
 mod apply;
 mod apply_conditions;
 mod connection;
+mod erasure;
 pub(super) mod error;
 mod migrate;
 mod migrations;

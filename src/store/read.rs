@@ -50,10 +50,7 @@ impl Store {
     /// # Errors
     /// Fails if the database does not answer, or if row-level security hides rows.
     pub async fn user(&self, id: &ClerkId) -> Result<Option<TableRow>, StoreError> {
-        let rows = self
-            .query(|sql| &sql.row, &[id.as_str().into()], read_user)
-            .await?;
-        self.check_visible("users", rows).await.map(first)
+        self.row(&users::TABLE, id).await
     }
 
     /// Whether many users begin with what was typed.

@@ -20,8 +20,11 @@ impl Store {
     /// # Errors
     /// Fails if the database does not answer.
     pub async fn row_change(&self, event: &EventRow) -> Result<RowChange, StoreError> {
-        let ids = event.clerk_id.as_deref().and_then(ClerkId::new);
-        let (Some(clerk_id), Some(event_id)) = (ids, EventId::new(&event.event_id)) else {
+        let clerk_id = event.clerk_id.as_deref().and_then(ClerkId::new);
+        let event_id = EventId::new(&event.event_id);
+        let kind = tables::of_event(&event.event_type);
+        let (Some(clerk_id), Some(event_id), Some((table, kind))) = (clerk_id, event_id, kind)
+        else {
             return Ok(RowChange::NoPayload);
         };
         // What was applied before this event had been received before that.
@@ -34,8 +37,8 @@ impl Store {
                 event_id,
             }),
         };
-        let rows = self.history_page(&clerk_id, &page).await?.rows;
-        if tables::is_delete(&event.event_type) {
+        let rows = self.history_page(table, &clerk_id, &page).await?.rows;
+        if kind.deletes && !kind.has_profile {
             return Ok(deletion(event, &rows));
         }
         let versions: Vec<_> = rows.iter().filter(|row| row.is_version()).collect();
@@ -45,7 +48,36 @@ impl Store {
             return Ok(RowChange::NotComparable);
         };
         let known = read_versions(self, &versions, WHOLE).await?;
-        Ok(change(row, &versions, &known))
+        let change = change(row, &versions, &known);
+        if !kind.deletes {
+            return Ok(change);
+        }
+        // A delete that carries the object is a version like any other, unless a newer one was
+        // there.
+        let version = |id: &str| known.get(id).map(|(version, _)| version);
+        let was_newer = versions.iter().any(|other| {
+            other.event.processed_at < event.processed_at
+                && version(&other.event.event_id) > version(&event.event_id)
+        });
+        Ok(match (change, deletion(event, &rows)) {
+            (
+                RowChange::Known {
+                    before,
+                    mut differences,
+                },
+                RowChange::Known {
+                    differences: deleted_at,
+                    ..
+                },
+            ) if !was_newer => {
+                differences.extend(deleted_at);
+                RowChange::Known {
+                    before,
+                    differences,
+                }
+            }
+            (_, deleted) => deleted,
+        })
     }
 }
 

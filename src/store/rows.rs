@@ -153,6 +153,7 @@ impl TableRow {
                     Kind::Integer => (Type::Integer, Some(KnownFormat::Int64)),
                     Kind::Time => (Type::String, Some(KnownFormat::DateTime)),
                     Kind::Json => (Type::Object, None),
+                    Kind::Texts => (Type::Array, None),
                 };
                 let schema_type = if is_required {
                     SchemaType::Type(of)
@@ -288,7 +289,7 @@ mod tests {
         let statement = render(upsert, table, Dialect::Postgres, &[]);
         for part in [
             "created_at, sign_ins\n",
-            "$42::timestamptz[], $43::bigint[]\n",
+            "$43::timestamptz[], $44::bigint[]\n",
             "sign_ins = case when <erased>",
         ] {
             assert!(statement.contains(part), "{part}: {statement}");

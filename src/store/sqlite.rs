@@ -3,9 +3,12 @@
 mod acts;
 mod apply;
 mod demo_rule;
+mod erasure;
 mod error;
+mod json_texts;
 pub(super) mod lowercase;
 mod multi_insert;
+mod payloads;
 pub(super) mod statements;
 mod store;
 

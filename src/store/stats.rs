@@ -11,6 +11,7 @@ use super::database_row::DatabaseRow;
 use super::event_status::Status;
 use super::time::Time;
 use super::{Store, StoreError};
+use crate::clerk::tables::{self, users};
 
 /// The number of all rows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -19,12 +20,23 @@ pub struct Totals {
     pub users: u64,
     /// Users who are deleted.
     pub deleted_users: u64,
+    /// Rows of each synced table, by its name.
+    pub tables: BTreeMap<&'static str, TableTotals>,
     /// Rows of `events`.
     pub events: u64,
     /// The same by status, with every status.
     pub by_status: BTreeMap<&'static str, u64>,
     /// The same by type and status.
     pub by_type: BTreeMap<String, BTreeMap<&'static str, u64>>,
+}
+
+/// The number of rows of a table.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct TableTotals {
+    /// Rows, deleted ones too.
+    pub rows: u64,
+    /// Rows that are deleted.
+    pub deleted_rows: u64,
 }
 
 /// The failed events, which wait for an operator.
@@ -45,11 +57,13 @@ const FAILED_MAX: u32 = 100_000;
 
 impl Totals {
     /// From the numbers of rows, and of events by status and type.
-    fn of((users, deleted_users): (u64, u64), groups: Vec<(Status, String, u64)>) -> Self {
+    fn of(tables: BTreeMap<&'static str, TableTotals>, groups: Vec<(Status, String, u64)>) -> Self {
+        let users = tables.get(users::TABLE.name).copied().unwrap_or_default();
         let zeros = Status::ALL.map(|status| (status.as_str(), 0));
         let mut totals = Self {
-            users,
-            deleted_users,
+            users: users.rows,
+            deleted_users: users.deleted_rows,
+            tables,
             events: 0,
             by_status: zeros.into(),
             by_type: BTreeMap::new(),
@@ -88,15 +102,22 @@ impl Store {
     /// # Errors
     /// Fails if the database does not answer.
     pub async fn totals(&self) -> Result<Totals, StoreError> {
-        let read = |row: &DatabaseRow| Ok((row.count("rows")?, row.count("deleted_rows")?));
-        let rows = self.query(|sql| &sql.totals_of_rows, &[], read).await?;
+        let read = |row: &DatabaseRow| {
+            Ok(TableTotals {
+                rows: row.count("rows")?,
+                deleted_rows: row.count("deleted_rows")?,
+            })
+        };
+        let mut of_tables = BTreeMap::new();
+        for table in tables::ALL {
+            let counted = self.query(|sql| &sql.of(table).totals_of_rows, &[], read);
+            let counted = counted.await?.first().copied();
+            of_tables.insert(table.name, counted.unwrap_or_default());
+        }
         let read =
             |row: &DatabaseRow| Ok((row.status()?, row.get("event_type")?, row.count("lines")?));
         let groups = self.query(|sql| &sql.totals, &[], read).await?;
-        Ok(Totals::of(
-            rows.first().copied().unwrap_or_default(),
-            groups,
-        ))
+        Ok(Totals::of(of_tables, groups))
     }
 
     /// The failed events by code, counted up to 100,000.

@@ -6,17 +6,25 @@
 //! | mark | stands for |
 //! | --- | --- |
 //! | `{{ … }}` | the text once for each column of a profile, with `column` for its name |
+//! | `[[ … ]]` | the text, for what an erasure leaves nothing of: in a pattern the column, elsewhere a row of the table |
 //! | `<table>` | the table's name |
 //! | `<row>` | the columns of a row as they are read |
 //! | `<listed>` | the same without `data` |
 //! | `<event>` | the columns of a row of `events` but the payload |
 //! | `<columns>` | the table's own columns |
 //! | `<compared>` | those that are compared with Clerk's list |
-//! | `<stored>`, `<parameters>` | the own columns as PostgreSQL stores them, and their parameters from 22 on |
+//! | `<stored>`, `<parameters>` | the own columns as PostgreSQL stores them, and their parameters from 23 on |
 //! | `<deletes>` | the types of the events that delete |
+//! | `<bare_deletes>` | those of them that carry nothing but the ID, so nothing personal |
+//! | `<events>` | the types of the events of the table |
+//! | `<tables>` | the names of all synced tables, as texts |
+//! | `<nothing_personal>` | sets the personal columns to null |
+//! | `<owned>` | whether a row holds data of the users with the IDs or the addresses of parameters 1 and 2 |
+//! | `<owner_is_erased>` | whether the data of the user whose ID the row holds is erased |
 //!
 //! Further marks stand for a condition; the caller gives these.
 
+use crate::clerk::table::{EventKind, Owner};
 use crate::clerk::{Column, Kind, Table, tables};
 
 /// The columns of a profile that every table has.
@@ -25,7 +33,7 @@ const SHARED: [&str; 4] = ["updated_at", "data", "event_id", "occurred_at"];
 const EVENT: &str = "event_id, event_type, clerk_id, occurred_at, sent_at, received_at, processed_at, status, deliveries, attempts, error, error_code, superseded_by";
 
 /// The parameters of `postgres/apply.sql` before those of the table's own columns.
-pub(super) const PARAMETERS_BEFORE_COLUMNS: usize = 21;
+pub(super) const PARAMETERS_BEFORE_COLUMNS: usize = 22;
 
 /// The database that a statement is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,13 +65,17 @@ pub fn render(
     {
         statement += before;
         let columns = profile_columns(table);
-        statement += &list(columns.map(|column| pattern.trim().replace("column", column)));
+        statement += &list(columns.map(|column| {
+            let pattern = only_if(table.is_erased(column), pattern.trim());
+            pattern.replace("column", column)
+        }));
         rest = after;
     }
     statement += rest;
     for (mark, condition) in conditions {
         statement = statement.replace(mark, condition);
     }
+    statement = only_if(table.is_erased_whole(), &statement);
     let own = |write: fn(&Column) -> String| list(table.columns.iter().map(write));
     let name = |column: &Column| column.name.to_owned();
     let parameters = (PARAMETERS_BEFORE_COLUMNS + 1..).zip(table.columns);
@@ -79,11 +91,32 @@ pub fn render(
             "<parameters>",
             list(parameters.map(|(place, column)| format!("${place}::{}[]", bound_type(column)))),
         ),
-        ("<deletes>", deletes()),
+        ("<events>", types(table.events.iter())),
+        ("<deletes>", events(|kind| kind.deletes)),
+        ("<bare_deletes>", events(|kind| !kind.has_profile)),
+        ("<nothing_personal>", nothing_personal(table, dialect)),
+        ("<owned>", owned(table, dialect)),
+        ("<owner_is_erased>", owner_is_erased(table, dialect)),
+        (
+            "<tables>",
+            list(tables::ALL.iter().map(|table| format!("'{}'", table.name))),
+        ),
     ] {
         statement = statement.replace(mark, &text);
     }
     statement
+}
+
+/// The text with what is in double brackets, or without it.
+fn only_if(is_kept: bool, text: &str) -> String {
+    let mut parts = text.split("[[");
+    let mut kept = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (optional, rest) = part.split_once("]]").unwrap_or((part, ""));
+        kept += if is_kept { optional } else { "" };
+        kept += rest;
+    }
+    kept
 }
 
 fn list(items: impl Iterator<Item = String>) -> String {
@@ -96,38 +129,87 @@ fn row(table: &Table, dialect: Dialect, is_read: fn(&str) -> bool) -> String {
             .row_columns()
             .filter(|column| is_read(column.name))
             .map(|column| match (dialect, column.kind) {
-                (Dialect::Postgres, Kind::Json) => format!("{0}::text as {0}", column.name),
+                (Dialect::Postgres, kind) if kind.is_json() => {
+                    format!("{0}::text as {0}", column.name)
+                }
                 _ => column.name.to_owned(),
             }),
     )
 }
 
 fn stored(column: &Column) -> String {
-    let cast = if column.kind == Kind::Json {
-        "::jsonb"
-    } else {
-        ""
-    };
+    let cast = if column.kind.is_json() { "::jsonb" } else { "" };
     format!("{}{cast}", column.name)
 }
 
 /// PostgreSQL's type of a parameter. JSON is bound as text, which costs nothing to encode.
 fn bound_type(column: &Column) -> &'static str {
     match column.kind {
-        Kind::Text | Kind::Json => "text",
+        Kind::Text | Kind::Json | Kind::Texts => "text",
         Kind::Boolean => "boolean",
         Kind::Integer => "bigint",
         Kind::Time => "timestamptz",
     }
 }
 
-fn deletes() -> String {
+/// The types of these events of all tables, as texts.
+fn events(is_meant: fn(&EventKind) -> bool) -> String {
     let events = tables::ALL.iter().flat_map(|table| table.events);
-    list(
-        events
-            .filter(|kind| kind.deletes)
-            .map(|kind| format!("'{}'", kind.name)),
-    )
+    types(events.filter(|kind| is_meant(kind)))
+}
+
+fn types<'a>(events: impl Iterator<Item = &'a EventKind>) -> String {
+    list(events.map(|kind| format!("'{}'", kind.name)))
+}
+
+fn nothing_personal(table: &Table, dialect: Dialect) -> String {
+    let personal = profile_columns(table).filter(|column| table.is_erased(column));
+    let folded = (dialect == Dialect::Sqlite).then_some("folded");
+    list(personal.chain(folded).map(|name| format!("{name} = null")))
+}
+
+/// Is false for a table whose rows belong to no user.
+fn owned(table: &Table, dialect: Dialect) -> String {
+    let owned = |owner: &Owner| match (dialect, owner) {
+        (Dialect::Postgres, Owner::Id(column)) => format!("{column} = any ($1::text[])"),
+        (Dialect::Postgres, Owner::Address(column)) => {
+            format!("lower({column}) in (select lower(address) from unnest($2::text[]) as address)")
+        }
+        (Dialect::Sqlite, Owner::Id(column)) => {
+            format!("{column} in (select value from json_each(?1))")
+        }
+        (Dialect::Sqlite, Owner::Address(column)) => {
+            format!(
+                "coalesce(folded ->> '$.{column}', lower({column})) in (select value from json_each(?2))"
+            )
+        }
+    };
+    any(table.erased_with.iter().map(owned))
+}
+
+fn owner_is_erased(table: &Table, dialect: Dialect) -> String {
+    let schema = match dialect {
+        Dialect::Postgres => "clerk.",
+        Dialect::Sqlite => "",
+    };
+    let is_erased = |owner: &Owner| {
+        let Owner::Id(column) = owner else {
+            return None;
+        };
+        Some(format!(
+            "exists (select 1 from {schema}users as owner where owner.clerk_id = {schema}{}.{column} and owner.erased_at is not null)",
+            table.name
+        ))
+    };
+    any(table.erased_with.iter().filter_map(is_erased))
+}
+
+fn any(conditions: impl Iterator<Item = String>) -> String {
+    let conditions: Vec<_> = conditions.collect();
+    match conditions.is_empty() {
+        true => "false".into(),
+        false => format!("({})", conditions.join(" or ")),
+    }
 }
 
 #[cfg(test)]

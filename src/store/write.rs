@@ -2,11 +2,13 @@
 
 use std::borrow::Cow;
 
-use crate::clerk::{Change, ClerkId, Rejection, SignedEvent, Timestamp, Version};
+use crate::clerk::{Altering, Change, ClerkId, Rejection, SignedEvent, Table, Timestamp, Version};
 
-/// Changes of rows, and records of the events that they came from.
-#[derive(Debug, Clone, Default)]
+/// Changes of rows of one table, and records of the events that they came from.
+#[derive(Debug, Clone)]
 pub struct Write {
+    /// The table of the changes. A record of an event that could not be read may be in any write.
+    pub table: &'static Table,
     /// One per row, sorted by `clerk_id`, so that two workers never wait for each other in a
     /// circle.
     pub changes: Vec<Change>,
@@ -34,11 +36,13 @@ pub enum Parsed {
         clerk_id: ClerkId,
         /// When the event occurred.
         occurred_at: Timestamp,
-        /// `data.updated_at` of its profile; `None` for a delete.
+        /// `data.updated_at` of its profile; `None` without one.
         updated_at: Option<Timestamp>,
-        /// Whether it alters the join of the events before it in the same write. If not, it is
-        /// `stale` whatever the table holds; if so, it is `applied` if it alters the row too.
-        changed_within_write: bool,
+        /// Whether it is a delete.
+        deletes: bool,
+        /// What of it alters the join of the events before it in the same write. The rest is
+        /// without effect whatever the table holds; this is `applied` if it alters the row too.
+        altering: Altering,
     },
     /// It can never be applied as it is.
     Failed {
@@ -68,8 +72,19 @@ impl From<Rejection> for EventFailure {
 }
 
 impl Write {
+    /// A write of nothing.
+    pub fn empty(table: &'static Table) -> Self {
+        Self {
+            table,
+            changes: Vec::new(),
+            records: Vec::new(),
+        }
+    }
+
     pub(super) fn is_in_order(&self) -> bool {
-        self.changes.is_sorted_by(|a, b| a.clerk_id < b.clerk_id)
+        let is_of_table = |change: &Change| change.table == self.table;
+        self.changes.iter().all(is_of_table)
+            && self.changes.is_sorted_by(|a, b| a.clerk_id < b.clerk_id)
             && self
                 .records
                 .is_sorted_by(|a, b| a.event.id() < b.event.id())
@@ -121,7 +136,29 @@ impl Record {
         }
     }
 
-    /// The version of the profile. Returns `None` for a delete, and if the event could not be read.
+    /// When the object was deleted. Returns `None` if the event is no delete, and if it could not be
+    /// read.
+    pub(super) fn deleted_at(&self) -> Option<Timestamp> {
+        match &self.parsed {
+            Parsed::Readable {
+                occurred_at,
+                deletes: true,
+                ..
+            } => Some(*occurred_at),
+            _ => None,
+        }
+    }
+
+    /// What of the event alters the join of those before it in the same write: nothing if it could
+    /// not be read.
+    pub(super) fn altering(&self) -> Altering {
+        match &self.parsed {
+            Parsed::Readable { altering, .. } => *altering,
+            Parsed::Failed { .. } => Altering::default(),
+        }
+    }
+
+    /// The version of the profile. Returns `None` without one, and if the event could not be read.
     pub(super) fn version(&self) -> Option<Version> {
         match &self.parsed {
             Parsed::Readable {

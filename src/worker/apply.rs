@@ -70,10 +70,20 @@ impl Applier {
     pub async fn apply(&self, events: &[SignedEvent], since: Instant) -> Result<(), ReturnReason> {
         self.control.permit(events.len(), &self.shutdown).await?;
         let mut report = Report::start(events, self.source, self.queue.system(), since);
-        let write = plan_batch(events, self.source, &self.omitted);
-        let applied = self.apply_by_rows(write, &mut report).await;
+        let applied = self.apply_each(events, &mut report).await;
         report.finish();
         applied
+    }
+
+    async fn apply_each(
+        &self,
+        events: &[SignedEvent],
+        report: &mut Report,
+    ) -> Result<(), ReturnReason> {
+        for write in plan_batch(events, self.source, &self.omitted) {
+            self.apply_by_rows(write, report).await?;
+        }
+        Ok(())
     }
 
     async fn apply_by_rows(&self, write: Write, report: &mut Report) -> Result<(), ReturnReason> {

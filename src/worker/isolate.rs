@@ -5,7 +5,7 @@
 //! must stop neither the worker nor the other events.
 
 use super::plan::{plan, split};
-use crate::clerk::SignedEvent;
+use crate::clerk::{SignedEvent, Table};
 use crate::store::{Parsed, Record, Write};
 
 /// Halves a refused write. The first half is to be attempted first.
@@ -16,15 +16,15 @@ pub fn halve(mut write: Write) -> Result<[Write; 2], Option<Box<Record>>> {
     if write.records.len() < 2 {
         return Err(write.records.pop().map(Box::new));
     }
-    let middle = write.records.len() / 2;
+    let (middle, table) = (write.records.len() / 2, write.table);
     let (first, second) = match write.changes.as_slice() {
         [] => {
             let second = write.records.split_off(middle);
-            (records_only(write.records), records_only(second))
+            (write, records_only(table, second))
         }
         [_] => {
-            let (failed, mut readable): (Vec<_>, Vec<_>) = write
-                .records
+            let records = std::mem::take(&mut write.records);
+            let (failed, mut readable): (Vec<_>, Vec<_>) = records
                 .into_iter()
                 .partition(|record| matches!(record.parsed, Parsed::Failed { .. }));
             if failed.is_empty() {
@@ -33,8 +33,8 @@ pub fn halve(mut write: Write) -> Result<[Write; 2], Option<Box<Record>>> {
                 let second = readable.split_off(middle);
                 (plan_again(readable), plan_again(second))
             } else {
-                let (changes, records) = (write.changes, readable);
-                (records_only(failed), Write { changes, records })
+                let records = readable;
+                (records_only(table, failed), Write { records, ..write })
             }
         }
         changes => {
@@ -45,10 +45,10 @@ pub fn halve(mut write: Write) -> Result<[Write; 2], Option<Box<Record>>> {
     Ok([first, second])
 }
 
-fn records_only(records: Vec<Record>) -> Write {
+fn records_only(table: &'static Table, records: Vec<Record>) -> Write {
     Write {
-        changes: Vec::new(),
         records,
+        ..Write::empty(table)
     }
 }
 

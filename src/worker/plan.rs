@@ -1,4 +1,4 @@
-//! Plans the write of a batch: parses its events and joins their changes; records dead letters as
+//! Plans the writes of a batch, one per table: parses its events and joins their changes; records dead letters as
 //! failed. No I/O.
 //!
 //! A panic while an event is read is a bug of clerk-sync. Only that event fails.
@@ -6,19 +6,26 @@
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::clerk::{Change, ClerkId, ErrorCode, Event, EventId, OmittedFields, SignedEvent};
+use crate::clerk::{
+    Change, ClerkId, ErrorCode, Event, EventId, EventType, OmittedFields, SignedEvent, Table,
+    tables,
+};
 use crate::queue::Source;
 use crate::store::{EventFailure, Parsed, Record, Write};
 
-/// The write of these events, in the order in which they were taken: one change per row, one record
-/// per event, both sorted by key.
+/// The write of events of one table, in the order in which they were taken.
 pub fn plan(events: &[SignedEvent]) -> Write {
-    plan_batch(events, Source::Events, &OmittedFields::default())
+    one_of(plan_batch(
+        events,
+        Source::Events,
+        &OmittedFields::default(),
+    ))
 }
 
-/// The write of a batch from `source`, without the omitted fields. Events of a secondary source are
-/// recorded as failed, with the reason that their queue gives.
-pub fn plan_batch(events: &[SignedEvent], source: Source, omitted: &OmittedFields) -> Write {
+/// The writes of a batch from `source`, one per table, without the omitted fields: one change per
+/// row, one record per event, both sorted by key. Events of a secondary source are recorded as
+/// failed, with the reason that their queue gives.
+pub fn plan_batch(events: &[SignedEvent], source: Source, omitted: &OmittedFields) -> Vec<Write> {
     plan_each(events, |event| {
         let read = AssertUnwindSafe(|| {
             #[cfg(test)]
@@ -46,10 +53,20 @@ pub fn plan_batch(events: &[SignedEvent], source: Source, omitted: &OmittedField
     })
 }
 
-/// Records that keep these events as failed, all for the same reason. Changes no row.
+/// Records that keep these events of one table as failed, all for the same reason. Changes no row.
 pub fn plan_failed(events: &[SignedEvent], failure: &EventFailure) -> Write {
-    plan_each(events, |event| (event.clone(), Err(failure.clone())))
+    one_of(plan_each(events, |event| {
+        (event.clone(), Err(failure.clone()))
+    }))
 }
+
+fn one_of(mut writes: Vec<Write>) -> Write {
+    debug_assert!(writes.len() <= 1, "the events are of one table");
+    writes.pop().unwrap_or_else(|| Write::empty(UNKNOWN))
+}
+
+/// The table whose write has the records of events of an unknown type: they change no row.
+const UNKNOWN: &Table = &tables::users::TABLE;
 
 /// The code panics at this event.
 #[cfg(test)]
@@ -64,7 +81,7 @@ pub fn panicked() -> EventFailure {
     }
 }
 
-/// Splits a write by users; each part keeps the order. Records that change no user are in the first
+/// Splits a write by rows; each part keeps the order. Records that change no row are in the first
 /// part.
 pub fn split(write: Write, is_in_second: impl Fn(&ClerkId) -> bool) -> (Write, Write) {
     let (second, first): (Vec<Change>, Vec<Change>) = write
@@ -78,7 +95,12 @@ pub fn split(write: Write, is_in_second: impl Fn(&ClerkId) -> bool) -> (Write, W
             matches!(&record.parsed, Parsed::Readable { clerk_id, .. } if is_in_second(clerk_id))
         })
     };
-    let part = |changes, records| Write { changes, records };
+    let table = write.table;
+    let part = |changes, records| Write {
+        table,
+        changes,
+        records,
+    };
     (part(first, first_records), part(second, second_records))
 }
 
@@ -98,40 +120,81 @@ fn dead_letter_failure(event: &SignedEvent) -> EventFailure {
     }
 }
 
-/// A record per event ID, and the joined changes of what `read` returns. A repeated ID adds to
-/// `deliveries`.
+/// What is planned for one table.
+struct Part {
+    table: &'static Table,
+    changes: HashMap<ClerkId, Change>,
+    records: Vec<Record>,
+}
+
+impl Part {
+    /// The part of a table, which is added if there is none yet.
+    fn of(parts: &mut Vec<Self>, table: &'static Table) -> usize {
+        let place = parts.iter().position(|part| part.table == table);
+        place.unwrap_or_else(|| {
+            parts.push(Self {
+                table,
+                changes: HashMap::new(),
+                records: Vec::new(),
+            });
+            parts.len() - 1
+        })
+    }
+
+    fn finish(self) -> Write {
+        let mut changes: Vec<_> = self.changes.into_values().collect();
+        let mut records = self.records;
+        changes.sort_unstable_by(|a, b| a.clerk_id.cmp(&b.clerk_id));
+        records.sort_unstable_by(|a, b| a.event.id().cmp(b.event.id()));
+        Write {
+            table: self.table,
+            changes,
+            records,
+        }
+    }
+}
+
+/// A record per event ID, and the joined changes of what `read` returns, by tables. A repeated ID
+/// adds to `deliveries`.
 fn plan_each(
     events: &[SignedEvent],
     read: impl Fn(&SignedEvent) -> (SignedEvent, Result<Event, EventFailure>),
-) -> Write {
-    let mut places: HashMap<&EventId, usize> = HashMap::with_capacity(events.len());
-    let mut records: Vec<Record> = Vec::with_capacity(events.len());
-    let mut changes: HashMap<ClerkId, Change> = HashMap::new();
+) -> Vec<Write> {
+    let mut places: HashMap<&EventId, (usize, usize)> = HashMap::with_capacity(events.len());
+    let mut parts = Vec::with_capacity(1);
     for event in events {
-        if let Some(place) = places.get(event.id()) {
-            records[*place].deliveries += 1;
+        if let Some((part, place)) = places.get(event.id()) {
+            let part: &mut Part = &mut parts[*part];
+            part.records[*place].deliveries += 1;
             continue;
         }
-        places.insert(event.id(), records.len());
+        let id = event.id();
         let (event, read) = read(event);
+        let table = match (&read, event.event_type()) {
+            (Ok(read), _) => read.change.table,
+            (Err(_), EventType::Synced(table, _)) => table,
+            (Err(_), _) => UNKNOWN,
+        };
+        let place = Part::of(&mut parts, table);
+        let part = &mut parts[place];
+        places.insert(id, (place, part.records.len()));
         let parsed = match read {
-            Ok(read) => join(&mut changes, read),
+            Ok(read) => join(&mut part.changes, read),
             Err(failure) => Parsed::Failed {
                 // A bug in reading it must not prevent its record.
                 clerk_id: catch_unwind(AssertUnwindSafe(|| event.clerk_id())).unwrap_or(None),
                 failure,
             },
         };
-        records.push(Record {
+        part.records.push(Record {
             event,
             deliveries: 1,
             parsed,
         });
     }
-    let mut changes: Vec<_> = changes.into_values().collect();
-    changes.sort_unstable_by(|a, b| a.clerk_id.cmp(&b.clerk_id));
-    records.sort_unstable_by(|a, b| a.event.id().cmp(b.event.id()));
-    Write { changes, records }
+    // What belongs to users comes before users: an erasure of a user in the same batch sees it.
+    parts.sort_by_key(|part| part.table.is_erased_whole());
+    parts.into_iter().map(Part::finish).collect()
 }
 
 /// Joins an event into `changes`.
@@ -148,8 +211,9 @@ fn join(
         .profile
         .as_ref()
         .map(|(version, _)| version.updated_at);
+    let deletes = change.deleted_at.is_some();
     let before = changes.remove(&clerk_id);
-    let changed_within_write = before.as_ref().is_none_or(|before| change.alters(before));
+    let altering = change.altering(before.as_ref());
     let joined = match before {
         Some(before) => before.join(change),
         None => change,
@@ -159,7 +223,8 @@ fn join(
         clerk_id,
         occurred_at,
         updated_at,
-        changed_within_write,
+        deletes,
+        altering,
     }
 }
 
@@ -168,7 +233,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::clerk::{EventType, Timestamp};
+    use crate::clerk::Timestamp;
 
     fn at(ms: i64) -> Timestamp {
         Timestamp::from_ms(1_700_000_000_000 + ms).unwrap()
@@ -203,25 +268,15 @@ mod tests {
         )
     }
 
-    fn changed_within_write(write: &Write) -> Vec<(&str, bool)> {
-        let changed_within_write = |parsed: &Parsed| {
-            matches!(
-                parsed,
-                Parsed::Readable {
-                    changed_within_write: true,
-                    ..
-                }
-            )
+    /// Whether each event alters the join of those before it.
+    fn altering(write: &Write) -> Vec<(&str, bool)> {
+        let alters = |parsed: &Parsed| match parsed {
+            Parsed::Readable { altering, .. } => altering.any(),
+            Parsed::Failed { .. } => false,
         };
-        write
-            .records
-            .iter()
-            .map(|record| {
-                (
-                    record.event.id().as_str(),
-                    changed_within_write(&record.parsed),
-                )
-            })
+        let records = write.records.iter();
+        records
+            .map(|record| (record.event.id().as_str(), alters(&record.parsed)))
             .collect()
     }
 
@@ -237,7 +292,7 @@ mod tests {
         assert_eq!(change.version().unwrap().event_id.as_str(), "msg_3");
         assert_eq!(change.value("first_name").unwrap().as_text(), Some("msg_3"));
         assert_eq!(
-            changed_within_write(&write),
+            altering(&write),
             [("msg_1", true), ("msg_2", false), ("msg_3", true)]
         );
     }
@@ -267,7 +322,7 @@ mod tests {
         let write = plan(&[update("msg_1", "user_a", 1), update("msg_1", "user_a", 1)]);
         assert_eq!(write.records.len(), 1);
         assert_eq!(write.records[0].deliveries, 2);
-        assert_eq!(changed_within_write(&write), [("msg_1", true)]);
+        assert_eq!(altering(&write), [("msg_1", true)]);
     }
 
     #[test]
@@ -281,7 +336,7 @@ mod tests {
         assert_eq!(change.deleted_at, Some(at(40)));
         assert!(change.profile.is_some());
         assert_eq!(
-            changed_within_write(&write),
+            altering(&write),
             [("msg_1", true), ("msg_2", true), ("msg_3", true)]
         );
     }
@@ -302,7 +357,11 @@ mod tests {
     #[test]
     fn an_event_that_meets_a_bug_keeps_its_body_without_the_omitted_fields() {
         let omitted = OmittedFields::parse("first_name").unwrap();
-        let write = plan_batch(&[update(BUG, "user_1", 1)], Source::Events, &omitted);
+        let write = one_of(plan_batch(
+            &[update(BUG, "user_1", 1)],
+            Source::Events,
+            &omitted,
+        ));
         let [record] = &write.records[..] else {
             panic!("{write:?}")
         };

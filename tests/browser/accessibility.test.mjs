@@ -5,7 +5,7 @@ import { createRequire } from "node:module";
 import { readFileSync } from "node:fs";
 import { after, before, describe, test } from "node:test";
 import { Browser, DESKTOP, PHONE, hasSidewaysScroll, leave, logIn, shoot } from "./browser.mjs";
-import { event, eventId, people } from "./people.mjs";
+import { ADA_IN_FERN, FERN, INVITATION, event, eventId, organizationEvents, people } from "./people.mjs";
 import { Place, TOKEN, until } from "./place.mjs";
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
@@ -30,7 +30,16 @@ const PAGES = {
   users: "/users",
   "users-none": "/users?q=unknown",
   user: `/users/${ada.id}`,
+  organizations: "/organizations",
+  organization: `/organizations/${FERN}`,
+  memberships: "/memberships",
+  membership: `/memberships/${ADA_IN_FERN}`,
+  invitations: "/invitations?status=pending",
+  "invitations-wrong": "/invitations?deleted=maybe",
+  "invitations-none": "/invitations?email_address=unknown",
+  invitation: `/invitations/${INVITATION}`,
   search: "/search?q=ada",
+  "search-organizations": "/search?q=fern",
   "search-none": "/search?q=unknown",
   control: "/control",
   audit: "/audit",
@@ -59,6 +68,7 @@ before(async () => {
   assert.equal(answer.status, 200, await answer.text());
   await until("it failed again", async () => (await place.api(`/api/events/${HOPELESS}`)).body.attempts === 2);
   for (const [n, person] of people.slice(1, 9).entries()) await send(eventId(10 + n), event("user.created", person, now), "applied");
+  for (const [n, body] of organizationEvents(now).entries()) await send(eventId(30 + n), body, "applied");
 });
 after(async () => {
   await place?.stop();

@@ -81,7 +81,7 @@ describe("lists", () => {
       await page.mouse.click(cell.x + cell.width - 4, cell.y + cell.height / 2);
       await page.waitForURL(new RegExp(`/events/${id}$`));
       await page.goBack();
-      await page.locator(".rows tbody tr").first().locator("td[data-label=User] a").click();
+      await page.locator(".rows tbody tr").first().locator("td[data-label=Row] a").click();
       await page.waitForURL(/\/users\/user_/);
       await leave(page);
     }

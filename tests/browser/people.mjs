@@ -49,6 +49,42 @@ export function event(type, person, at_ms, more = {}) {
   return { data, object: "event", type, timestamp: at_ms };
 }
 
+// Two organizations, their members and invitations, as of `at_ms`: bodies of events in their order, each with a number of its own.
+export const FERN = "org_3B00bQx7LmW2kTzR4vNc8YpJd5sH";
+const TERN = "org_3B01bQx7LmW2kTzR4vNc8YpJd5sH";
+export const ADA_IN_FERN = "orgmem_3B00bQx7LmW2kTzR4vNc8YpJd5sH";
+export const INVITATION = "orginv_3B00bQx7LmW2kTzR4vNc8YpJd5sH";
+
+export function organizationEvents(at_ms) {
+  const times = { created_at: at_ms - 86_400_000, updated_at: at_ms };
+  const metadata = { public_metadata: { plan: "team" }, private_metadata: {} };
+  const organization = (id, name, slug) => ({
+    id, object: "organization", name, slug, image_url: "https://img.clerk.com/made-up", created_by: people[0].id, members_count: 2,
+    max_allowed_memberships: 5, admin_delete_enabled: true, ...metadata, ...times,
+  });
+  const membership = (id, organization, person, role) => ({
+    id, object: "organization_membership", organization: { id: organization }, public_user_data: { user_id: person.id }, role,
+    role_name: role, permissions: ["org:sys_profile:manage", "org:sys_memberships:read"], ...metadata, ...times,
+  });
+  const invitation = (id, address, status, expires_at) => ({
+    id, object: "organization_invitation", organization_id: FERN, email_address: address, role: "org:member", role_name: "Member",
+    inviter_id: people[0].id, status, expires_at, url: "https://accounts.example.com/made-up", ...metadata, ...times,
+  });
+  const left = membership("orgmem_3B02bQx7LmW2kTzR4vNc8YpJd5sH", FERN, people[2], "org:member");
+  const bodies = [
+    ["organization.created", organization(FERN, "Fern & Co", "fern-co")],
+    ["organization.created", organization(TERN, "Tern", null)],
+    ["organizationMembership.created", membership(ADA_IN_FERN, FERN, people[0], "org:admin")],
+    ["organizationMembership.created", membership("orgmem_3B01bQx7LmW2kTzR4vNc8YpJd5sH", FERN, people[1], "org:member")],
+    ["organizationMembership.created", left],
+    ["organizationMembership.deleted", left],
+    ["organizationMembership.created", membership("orgmem_3B03bQx7LmW2kTzR4vNc8YpJd5sH", TERN, people[0], "org:member")],
+    ["organizationInvitation.created", invitation(INVITATION, "nora.lind@example.org", "pending", at_ms + 86_400_000)],
+    ["organizationInvitation.created", invitation("orginv_3B01bQx7LmW2kTzR4vNc8YpJd5sH", "late@example.org", "pending", at_ms - 60_000)],
+  ];
+  return bodies.map(([type, data], n) => ({ data, object: "event", type, timestamp: at_ms + n }));
+}
+
 // The n-th ID of an event, as long as Svix's.
 export const eventId = (n) => `msg_3A${String(n).padStart(4, "0")}kqLw8YtZb6RmXc2NvPh3J`;
 

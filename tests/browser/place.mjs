@@ -151,7 +151,7 @@ export class Place {
 // The queues of a namespace stay after its program; rabbitmqctl takes them away.
 async function deleteQueues(namespace) {
   const [command, ...first] = (process.env.TEST_RABBITMQCTL ?? "rabbitmqctl").split(" ");
-  for (const queue of ["users", "dead", "unrouted", "rescued"]) {
+  for (const queue of ["events", "dead", "unrouted", "rescued"]) {
     const child = spawn(command, [...first, "--quiet", "delete_queue", `${namespace}.${queue}`], { stdio: "ignore" });
     await new Promise((resolve) => child.once("exit", resolve).once("error", resolve));
   }

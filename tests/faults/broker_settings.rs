@@ -375,7 +375,7 @@ async fn a_policy_that_takes_events_out_is_named_and_loses_none() {
         "{found:?}"
     );
     assert!(found.iter().any(|line| {
-        line.contains("ns.users has a message-ttl: events that no worker takes within 500 ms")
+        line.contains("ns.events has a message-ttl: events that no worker takes within 500 ms")
     }));
     for number in 0..5 {
         assert_eq!(
@@ -424,7 +424,7 @@ async fn a_policy_that_takes_events_out_is_named_and_loses_none() {
         "--apply-to",
         "queues",
         "theirs",
-        "^ns\\.users",
+        "^ns\\.events",
         r#"{"expires":86400000}"#,
     ]);
     until("check names it", async || {

@@ -112,7 +112,7 @@ async fn the_death_of_the_leader_s_node_loses_nothing_and_service_resumes() {
 /// The node that leads the queue of events.
 fn leader_of(nodes: &[Node<'_>]) -> usize {
     let listed = nodes[0].control(&["list_queues", "name", "leader"]);
-    let name = format!("{NAMESPACE}.users\t");
+    let name = format!("{NAMESPACE}.events\t");
     let line = listed
         .lines()
         .find(|line| line.starts_with(&name))

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use clerk_sync::clerk::{Change, ClerkId, EventId, SignedEvent, SigningSecret};
+use clerk_sync::clerk::{Change, ClerkId, EventId, SignedEvent, SigningSecret, tables};
 use clerk_sync::clock::now;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::support::app::{DEADLINE, SECRET, headers, signing_secret, until};
-use crate::support::history::{delete, update_that_occurred};
+use crate::support::history::{delete_in, update_in};
 
 /// Senders at once, each with one delivery on its way.
 const SENDERS: usize = 12;
@@ -23,8 +23,8 @@ const SENDERS: usize = 12;
 /// meanwhile.
 const PACE: Duration = Duration::from_millis(15);
 
-/// Few, so that versions collide and histories are long.
-const USERS: u32 = 40;
+/// Few, so that versions collide and histories are long; half of them are users.
+const ROWS: u32 = 20;
 
 /// Svix gives up after 15 s.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
@@ -149,9 +149,9 @@ impl Flood {
             .await
             .expect("every event is accepted in the end");
         let state = self.shared.state();
-        let prefixes = ["msg", "user"].map(|kind| format!("{kind}_{}_", self.shared.name));
+        let name = &self.shared.name;
         Expected::of(
-            prefixes,
+            [format!("msg_{name}_"), format!("_{name}_")],
             state.accepted.values().cloned().collect(),
             state.counts,
         )
@@ -211,7 +211,7 @@ impl Shared {
 }
 
 impl State {
-    /// A new event of a random user, or one that was sent before.
+    /// A new event of a random row of any table, or one that was sent before.
     fn next(&mut self, name: &str) -> SignedEvent {
         if !self.events.is_empty() && self.random.random_ratio(1, 5) {
             return self.events[self.random.random_range(0..self.events.len())].clone();
@@ -222,15 +222,20 @@ impl State {
             "msg_{name}_{}{number}",
             if number.is_multiple_of(2) { "a" } else { "B" }
         );
-        let user = format!("user_{name}_{}", self.random.random_range(0..USERS));
+        let table = match self.random.random_bool(0.5) {
+            true => tables::ALL[0],
+            false => tables::ALL[self.random.random_range(0..tables::ALL.len())],
+        };
+        let row = self.random.random_range(0..ROWS);
+        let row = format!("{}_{name}_{row}", table.singular);
         let (updated_ms, occurred_ms) = (
             self.random.random_range(0..200),
             self.random.random_range(0..20),
         );
         let event = if self.random.random_ratio(1, 12) {
-            delete(&id, &user, updated_ms)
+            delete_in(table, &id, &row, updated_ms, updated_ms + occurred_ms)
         } else {
-            update_that_occurred(&id, &user, updated_ms, updated_ms + occurred_ms)
+            update_in(table, &id, &row, updated_ms, updated_ms + occurred_ms)
         };
         self.events.push(event.clone());
         event
@@ -239,16 +244,17 @@ impl State {
 
 /// The expected result of a flood.
 pub struct Expected {
-    /// What the IDs of its events begin with, and those of its users.
+    /// What the IDs of its events begin with.
     pub prefix: String,
-    pub user_prefix: String,
+    /// What is in the IDs of its rows alone.
+    pub row_mark: String,
     pub events: Vec<SignedEvent>,
     pub rows: BTreeMap<ClerkId, Change>,
     pub counts: Counts,
 }
 
 impl Expected {
-    fn of([prefix, user_prefix]: [String; 2], events: Vec<SignedEvent>, counts: Counts) -> Self {
+    fn of([prefix, row_mark]: [String; 2], events: Vec<SignedEvent>, counts: Counts) -> Self {
         let mut rows: BTreeMap<ClerkId, Change> = BTreeMap::new();
         for event in &events {
             let change = event.parse().unwrap().change;
@@ -260,7 +266,7 @@ impl Expected {
         }
         Self {
             prefix,
-            user_prefix,
+            row_mark,
             events,
             rows,
             counts,

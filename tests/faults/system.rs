@@ -2,6 +2,7 @@
 
 use std::process::{Command, Stdio};
 
+use clerk_sync::clerk::tables;
 use clerk_sync::store::{self, Keep, Store};
 use lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions};
 use lapin::types::FieldTable;
@@ -138,19 +139,21 @@ impl<'a> System<'a> {
         })
         .await;
         let (connection, channel) = self.channel().await;
-        let [users, events] = ["users", "events"].map(|part| format!("{NAMESPACE}.{part}"));
-        let users = users.as_str();
-        channel
-            .queue_unbind(
-                users.into(),
-                events.into(),
-                "user.*".into(),
-                FieldTable::default(),
-            )
-            .await
-            .unwrap();
+        let events = format!("{NAMESPACE}.events");
+        let events = events.as_str();
+        for key in event_keys() {
+            channel
+                .queue_unbind(
+                    events.into(),
+                    events.into(),
+                    key.into(),
+                    FieldTable::default(),
+                )
+                .await
+                .unwrap();
+        }
         until("the queue is empty", async || {
-            self.broker.messages_in(users) == Some(0)
+            self.broker.messages_in(events) == Some(0)
         })
         .await;
         let options = QueueDeleteOptions {
@@ -158,7 +161,7 @@ impl<'a> System<'a> {
             if_empty: false,
             nowait: false,
         };
-        let lost = channel.queue_delete(users.into(), options).await.unwrap();
+        let lost = channel.queue_delete(events.into(), options).await.unwrap();
         assert_eq!(lost, 0, "it was not empty");
         connection.close(200, "deleted".into()).await.unwrap();
     }
@@ -176,9 +179,12 @@ impl<'a> System<'a> {
         connection.close(200, "deleted".into()).await.unwrap();
     }
 
-    /// Waits until events find their way to the queue again.
+    /// Waits until events of every kind find their way to the queue again.
     pub async fn queue_is_bound(&self) {
-        let binding = format!("{NAMESPACE}.events\t{NAMESPACE}.users\tuser.*");
+        let name = format!("{NAMESPACE}.events");
+        let bindings: Vec<_> = event_keys()
+            .map(|key| format!("{name}\t{name}\t{key}"))
+            .collect();
         until("the queue is bound", async || {
             let columns = [
                 "list_bindings",
@@ -186,10 +192,10 @@ impl<'a> System<'a> {
                 "destination_name",
                 "routing_key",
             ];
-            self.broker
-                .control(&columns)
-                .lines()
-                .any(|line| line == binding)
+            let listed = self.broker.control(&columns);
+            bindings
+                .iter()
+                .all(|binding| listed.lines().any(|line| line == binding))
         })
         .await;
     }
@@ -277,4 +283,10 @@ pub fn store(url: &str) -> Store {
         keep: Keep::default(),
     };
     Store::open(&store::Options::Postgres(options)).unwrap()
+}
+
+/// What the queue of events is bound to.
+fn event_keys() -> impl Iterator<Item = String> {
+    let first = tables::ALL.iter().map(|table| table.events[0].name);
+    first.map(|name| format!("{}.*", name.split('.').next().unwrap()))
 }

@@ -10,5 +10,6 @@ mod fixture;
 mod links;
 mod page;
 mod readme;
+mod row_security;
 mod shell;
 mod statements;

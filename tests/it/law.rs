@@ -1,5 +1,5 @@
-//! The rule as laws, and random histories: the model, PostgreSQL and SQLite agree row by row and
-//! line by line.
+//! The rule as laws, and random histories of the rows of all tables together: the model, PostgreSQL
+//! and SQLite agree row by row and line by line.
 
 mod compare;
 mod listed;
@@ -8,9 +8,10 @@ use compare::*;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 
-use clerk_sync::clerk::{Change, ClerkId, EventId, SignedEvent};
-use clerk_sync::store::{self, EventRow, Keep, OnDelete, Status, Store, TableRow};
-use clerk_sync::worker::plan::plan;
+use clerk_sync::clerk::{Change, ClerkId, EventId, OmittedFields, SignedEvent, tables};
+use clerk_sync::queue::Source;
+use clerk_sync::store::{self, EventRow, Keep, OnDelete, Status, Store, TableRow, Write};
+use clerk_sync::worker::plan::plan_batch;
 use futures_util::future::join_all;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
@@ -19,30 +20,45 @@ use tokio::runtime::Runtime;
 
 use crate::support::app::tempdir::TempDir;
 use crate::support::database::TestDatabase;
-use crate::support::history::{delete, event, update_that_occurred};
+use crate::support::history::{delete_in, event, update_in};
 
 /// One thing that happened; small numbers, so that versions collide.
 #[derive(Debug, Clone)]
 enum Happened {
     Update {
-        user: u8,
+        /// The place in the list of tables.
+        table: usize,
+        row: u8,
         updated_ms: i64,
         occurred_ms: i64,
     },
+    /// An update where the table has no deletes. A delete may carry a profile that is older or newer
+    /// than it.
     Delete {
-        user: u8,
+        table: usize,
+        row: u8,
+        updated_ms: i64,
         occurred_ms: i64,
     },
     /// A body that cannot be read.
     Noise,
 }
 
-fn happened() -> impl Strategy<Value = Happened> {
+/// What happens to users.
+fn happened() -> BoxedStrategy<Happened> {
+    happened_in(1)
+}
+
+/// What happens in the first tables.
+fn happened_in(tables: usize) -> BoxedStrategy<Happened> {
+    let update = (0..tables, 0..4_u8, 0..6_i64, 0..4_i64);
+    let delete = (0..tables, 0..4_u8, 0..6_i64, 0..6_i64);
     prop_oneof![
-        6 => (0..4_u8, 0..6_i64, 0..4_i64).prop_map(|(user, updated_ms, occurred_ms)| Happened::Update { user, updated_ms, occurred_ms }),
-        2 => (0..4_u8, 0..6_i64).prop_map(|(user, occurred_ms)| Happened::Delete { user, occurred_ms }),
+        6 => update.prop_map(|(table, row, updated_ms, occurred_ms)| Happened::Update { table, row, updated_ms, occurred_ms }),
+        2 => delete.prop_map(|(table, row, updated_ms, occurred_ms)| Happened::Delete { table, row, updated_ms, occurred_ms }),
         1 => Just(Happened::Noise),
     ]
+    .boxed()
 }
 
 /// Deliveries: events by number, repeated and shuffled, and where the batches are cut.
@@ -53,8 +69,13 @@ struct History {
     cuts: Vec<usize>,
 }
 
+/// Histories of rows of all tables.
 fn history() -> impl Strategy<Value = History> {
-    prop::collection::vec(happened(), 1..24).prop_flat_map(|events| {
+    history_of(happened_in(tables::ALL.len()))
+}
+
+fn history_of(happened: BoxedStrategy<Happened>) -> impl Strategy<Value = History> {
+    prop::collection::vec(happened, 1..32).prop_flat_map(|events| {
         let all: Vec<usize> = (0..events.len()).collect();
         let again = prop::collection::vec(0..events.len(), 0..12);
         let deliveries =
@@ -83,17 +104,24 @@ impl History {
             );
             match happened {
                 Happened::Update {
-                    user,
+                    table,
+                    row,
                     updated_ms,
                     occurred_ms,
-                } => update_that_occurred(
-                    &id,
-                    &format!("user_{run}_{user}"),
-                    *updated_ms,
-                    *occurred_ms,
-                ),
-                Happened::Delete { user, occurred_ms } => {
-                    delete(&id, &format!("user_{run}_{user}"), *occurred_ms)
+                } => {
+                    let table = tables::ALL[*table];
+                    let row = format!("{}_{run}_{row}", table.singular);
+                    update_in(table, &id, &row, *updated_ms, *occurred_ms)
+                }
+                Happened::Delete {
+                    table,
+                    row,
+                    updated_ms,
+                    occurred_ms,
+                } => {
+                    let table = tables::ALL[*table];
+                    let row = format!("{}_{run}_{row}", table.singular);
+                    delete_in(table, &id, &row, *updated_ms, *occurred_ms)
                 }
                 Happened::Noise => event(&id, "noise"),
             }
@@ -120,7 +148,7 @@ impl History {
 /// The contract as a model, one delivery after the other.
 #[derive(Default)]
 struct Model {
-    users: BTreeMap<ClerkId, Change>,
+    rows: BTreeMap<ClerkId, Change>,
     lines: HashMap<String, Line>,
 }
 
@@ -145,10 +173,13 @@ impl Model {
         // A profile that is stale is so behind the version that the batch leaves.
         for event in overtaken {
             let Ok(read) = event.parse() else { continue };
+            if read.change.deleted_at.is_some() {
+                continue;
+            }
             let newest = read
                 .change
                 .profile
-                .and(self.users[&read.change.clerk_id].profile.as_ref());
+                .and(self.rows[&read.change.clerk_id].profile.as_ref());
             let line = self.lines.get_mut(event.id().as_str()).unwrap();
             line.superseded_by = newest.map(|(version, _)| version.event_id.to_string());
         }
@@ -171,7 +202,7 @@ impl Model {
         seen.attempts += i64::from(is_first_of_batch);
         let read = event.parse().ok()?;
         let id = read.change.clerk_id.clone();
-        let before = self.users.remove(&id);
+        let before = self.rows.remove(&id);
         let alters = before
             .as_ref()
             .is_none_or(|before| read.change.alters(before));
@@ -185,7 +216,7 @@ impl Model {
             Some(before) => before.join(read.change),
             None => read.change,
         };
-        self.users.insert(id, after);
+        self.rows.insert(id, after);
         Some(status)
     }
 }
@@ -212,26 +243,40 @@ fn the_join_is_commutative_associative_and_idempotent() {
     let changes = || prop::collection::vec(happened(), 3);
     let mut runner = runner(5000);
     let law = |happened: Vec<Happened>| {
-        let same_user = |happened: Happened| match happened {
+        // Memberships: their deletes carry profiles.
+        let membership = tables::ALL
+            .iter()
+            .position(|table| table.singular == "membership")
+            .unwrap();
+        let same_row = |happened: Happened| match happened {
             Happened::Update {
                 updated_ms,
                 occurred_ms,
                 ..
             } => Happened::Update {
-                user: 0,
+                table: membership,
+                row: 0,
                 updated_ms,
                 occurred_ms,
             },
-            Happened::Delete { occurred_ms, .. } => Happened::Delete {
-                user: 0,
+            Happened::Delete {
+                updated_ms,
+                occurred_ms,
+                ..
+            } => Happened::Delete {
+                table: membership,
+                row: 0,
+                updated_ms,
                 occurred_ms,
             },
             Happened::Noise => Happened::Delete {
-                user: 0,
+                table: membership,
+                row: 0,
+                updated_ms: 3,
                 occurred_ms: 3,
             },
         };
-        let events = happened.into_iter().map(same_user).collect();
+        let events = happened.into_iter().map(same_row).collect();
         let history = History {
             events,
             deliveries: Vec::new(),
@@ -304,7 +349,9 @@ fn every_history_ends_in_the_rows_and_records_of_the_model() {
         places.runtime.block_on(async {
             for store in &places.stores {
                 for batch in history.batches() {
-                    store.apply(&plan(&deliveries[batch])).await.unwrap();
+                    for write in writes(&deliveries[batch]) {
+                        store.apply(&write).await.unwrap();
+                    }
                 }
                 compare_rows(&model, store).await?;
                 compare_lines(&model, store).await?;
@@ -312,7 +359,7 @@ fn every_history_ends_in_the_rows_and_records_of_the_model() {
             compare_stores(&model, &places.stores).await
         })
     };
-    runner(96).run(&history(), agree).unwrap();
+    runner(160).run(&history(), agree).unwrap();
 }
 
 /// With erasure of deleted users: the model's rows, and a bare tombstone for each deleted user.
@@ -337,7 +384,7 @@ fn every_history_ends_in_bare_tombstones_if_deleted_profiles_are_erased() {
             .into_iter()
             .for_each(|batch| model.deliver_batch(&deliveries[batch]));
         model
-            .users
+            .rows
             .values_mut()
             .filter(|user| user.deleted_at.is_some())
             .for_each(|user| user.profile = None);
@@ -346,13 +393,13 @@ fn every_history_ends_in_bare_tombstones_if_deleted_profiles_are_erased() {
                 let writes: Vec<_> = history
                     .batches()
                     .into_iter()
-                    .map(|batch| plan(&deliveries[batch]))
+                    .flat_map(|batch| writes(&deliveries[batch]))
                     .collect();
                 for applied in join_all(writes.iter().map(|write| store.apply(write))).await {
                     applied.unwrap();
                 }
                 compare_rows(&model, store).await?;
-                for (id, change) in &model.users {
+                for (id, change) in &model.rows {
                     prop_assert_eq!(
                         row(store, id).await?.erased_at.is_some(),
                         change.deleted_at.is_some(),
@@ -364,7 +411,7 @@ fn every_history_ends_in_bare_tombstones_if_deleted_profiles_are_erased() {
             Ok(())
         })
     };
-    runner(64).run(&history(), agree).unwrap();
+    runner(64).run(&history_of(happened()), agree).unwrap();
 }
 
 /// Several workers at once: the rows do not depend on who comes first, and every event is counted.
@@ -390,7 +437,7 @@ fn every_history_ends_in_the_same_rows_if_its_batches_are_applied_at_once() {
                 let writes: Vec<_> = history
                     .batches()
                     .into_iter()
-                    .map(|batch| plan(&deliveries[batch]))
+                    .flat_map(|batch| writes(&deliveries[batch]))
                     .collect();
                 for applied in join_all(writes.iter().map(|write| store.apply(write))).await {
                     applied.unwrap();
@@ -403,6 +450,11 @@ fn every_history_ends_in_the_same_rows_if_its_batches_are_applied_at_once() {
         })
     };
     runner(64).run(&history(), agree).unwrap();
+}
+
+/// The writes of a batch, as a worker makes them.
+fn writes(events: &[SignedEvent]) -> Vec<Write> {
+    plan_batch(events, Source::Events, &OmittedFields::default())
 }
 
 fn postgres(database: &TestDatabase, keep: Keep) -> Store {

@@ -115,7 +115,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     ("clerk", &[]),
     ("sample", &["clerk"]),
-    ("metrics", &[]),
+    ("metrics", &["clerk"]),
     ("trace", &["clerk"]),
     (
         "telemetry",

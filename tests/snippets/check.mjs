@@ -1,16 +1,23 @@
-// Compiles the TypeScript of the pages, validates their Prisma schemas, and runs what reads rows against a real database.
+// Compiles the TypeScript of the pages, validates their Prisma schemas, and runs what reads rows and what makes migrations against a
+// real database.
 //
-// The first line of a block names its file: `// db/clerk.ts`. The files of a page are a project of their own, `@/` is its root.
-// scripts/check-snippets calls it, with the packages of package.json installed in the folder that it names.
+// The first line of a block names its file: `// db/clerk.ts`, in Python `# app/models.py`. The files of a page are a project of their own, `@/` is its root.
+// scripts/check-snippets calls it, with the packages of package.json installed in the folder that it names,
+// and those of requirements.txt in the virtual environment.
 
 import { spawnSync } from "node:child_process";
 import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { runAll } from "./rows.mjs";
+import { createRequire, register } from "node:module";
+import { migrateAll } from "./migrations.mjs";
+import { readAll } from "./rows.mjs";
 
 const ROOT = new URL("../..", import.meta.url).pathname;
-const FOLDER = process.argv[2];
-const LANGUAGES = new Set(["ts", "tsx", "prisma"]);
+const [FOLDER, VENV] = process.argv.slice(2);
+// The ending of a file in each language.
+const LANGUAGES = new Map([["ts", ".ts"], ["tsx", ".tsx"], ["prisma", ".prisma"], ["python", ".py"]]);
+// Its migration tools are run.
+const MIGRATED = "docs/orm.md";
 
 // What the reader of a page has already.
 const GIVEN = { "db/index.ts": 'import { drizzle } from "drizzle-orm/node-postgres";\nexport const db = drizzle(process.env.DATABASE_URL!);\n' };
@@ -56,8 +63,9 @@ function extract(page) {
   const written = new Map(Object.entries({ ...GIVEN, ...GIVEN_TO[page] }));
   const named = new Set();
   for (const { text, line, language } of files) {
-    const name = text.match(/^\/\/ (\S+)\n/)?.[1];
-    if (!name?.endsWith(`.${language}`)) throw new Error(`${page}:${line}: the first line must name the file: // db/clerk.${language}`);
+    const name = text.match(/^(?:\/\/|#) (\S+)\n/)?.[1];
+    const ending = LANGUAGES.get(language);
+    if (!name?.endsWith(ending)) throw new Error(`${page}:${line}: the first line must name the file: // db/clerk${ending}`);
     if (named.has(name)) throw new Error(`${page}:${line}: ${name} was there before`);
     named.add(name);
     written.set(name, text);
@@ -95,4 +103,14 @@ for (const { page, folder, names } of projects) {
   run(folder, "tsc", "--project", ".");
   console.log(`${page}: ${names.length} files compiled${schemas.length ? ", its Prisma schema is valid" : ""}`);
 }
-await runAll(FOLDER, projects);
+const pg = createRequire(join(FOLDER, "package.json"))("pg");
+// Connections of the pages' pools end with their database.
+process.on("uncaughtException", (error) => {
+  if (error.code === "57P01") return;
+  console.error(error);
+  process.exit(1);
+});
+register("./imports.mjs", import.meta.url);
+await readAll(pg, projects);
+await migrateAll(FOLDER, VENV, pg, projects.find(({ page }) => page === MIGRATED));
+process.exit(0);

@@ -3,15 +3,14 @@
 import { spawn, spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
-import { createRequire, register } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { pathToFileURL } from "node:url";
 
 const SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
-const USER = "user_2abcSnippet";
-const DEADLINE_MS = 30_000;
+export const USER = "user_2abcSnippet";
+export const ORGANIZATION = "org_2abcSnippet";
 
 // Each takes a Clerk ID and returns the row, or nothing.
 const READERS = {
@@ -24,8 +23,15 @@ const READERS = {
   ],
 };
 
-// Makes a database, has clerk-sync write a user to it, calls `use` with the client, and drops it.
-async function withUser(pg, use) {
+// What clerk-sync is sent: the user, their organization and their membership.
+const SENT = [
+  ["user.created", "--user", USER],
+  ["organization.created", "--organization", ORGANIZATION],
+  ["organizationMembership.created", "--organization", ORGANIZATION, "--user", USER],
+];
+
+// Makes a database, has clerk-sync write rows to it, calls `use` with its URL and the user's address, and drops it.
+export async function withRows(pg, use) {
   const server = new URL(process.env.TEST_DATABASE_URL ?? "postgres://postgres@127.0.0.1:5432/postgres");
   const name = `clerk_sync_snippets_${randomBytes(6).toString("hex")}`;
   const own = new URL(server);
@@ -35,10 +41,16 @@ async function withUser(pg, use) {
   await admin.query(`create database ${name}`);
   const directory = mkdtempSync(join(tmpdir(), "clerk-sync-snippets-"));
   const env = { PATH: process.env.PATH, DATA_DIR: directory, PORT: "0", LOG_FORMAT: "json", DATABASE_URL: own.href, CLERK_WEBHOOK_SIGNING_SECRET: SECRET };
-  const serving = spawn(process.env.CLERK_SYNC, ["serve"], { env, cwd: directory, stdio: ["ignore", "ignore", "pipe"] });
-  const ended = new Promise((resolve) => serving.once("exit", resolve));
+  const clerkSync = (...words) => {
+    const done = spawnSync(process.env.CLERK_SYNC, words, { env, cwd: directory, encoding: "utf8" });
+    if (done.status !== 0) throw new Error(`clerk-sync ${words.join(" ")}: ${done.stdout}${done.stderr}`);
+  };
+  let serving, ended;
   const client = new pg.Client({ connectionString: own.href });
   try {
+    clerkSync("migrate");
+    serving = spawn(process.env.CLERK_SYNC, ["serve"], { env, cwd: directory, stdio: ["ignore", "ignore", "pipe"] });
+    ended = new Promise((resolve) => serving.once("exit", resolve));
     const url = await new Promise((resolve, reject) => {
       ended.then(() => reject(new Error("clerk-sync serve ended")));
       createInterface({ input: serving.stderr }).on("line", (line) => {
@@ -46,21 +58,13 @@ async function withUser(pg, use) {
         if (found) resolve(`http://${found[1]}/api/webhooks/clerk`);
       });
     });
-    const sent = spawnSync(process.env.CLERK_SYNC, ["send", "user.created", "--user", USER, "--url", url, "--yes"], { env, cwd: directory, encoding: "utf8" });
-    if (sent.status !== 0) throw new Error(`clerk-sync send: ${sent.stderr}`);
+    // Each returns when a worker has recorded the event.
+    for (const words of SENT) clerkSync("send", ...words, "--url", url, "--yes", "--wait");
     await client.connect();
-    const end = Date.now() + DEADLINE_MS;
-    for (;;) {
-      const { rows } = await client.query("select email from clerk.users where clerk_id = $1", [USER]).catch(() => ({ rows: [] }));
-      if (rows.length) {
-        await use(own.href, rows[0].email);
-        return;
-      }
-      if (Date.now() > end) throw new Error("waited in vain for the row");
-      await new Promise((resolve) => setTimeout(resolve, 25));
-    }
+    const { rows } = await client.query("select email from clerk.users where clerk_id = $1", [USER]);
+    await use(own.href, rows[0].email);
   } finally {
-    serving.kill("SIGTERM");
+    serving?.kill("SIGTERM");
     await ended;
     await client.end();
     await admin.query(`drop database ${name} with (force)`);
@@ -70,14 +74,8 @@ async function withUser(pg, use) {
 }
 
 // Runs the readers of the projects: each finds the user, and finds nothing for an ID that is not there.
-export async function runAll(folder, projects) {
-  const pg = createRequire(join(folder, "package.json"))("pg");
-  // Connections of the pages' pools end with their database.
-  process.on("uncaughtException", (error) => {
-    if (error.code !== "57P01") throw error;
-  });
-  register("./imports.mjs", import.meta.url);
-  await withUser(pg, async (url, email) => {
+export async function readAll(pg, projects) {
+  await withRows(pg, async (url, email) => {
     process.env.DATABASE_URL = url;
     for (const { page, folder: project } of projects) {
       for (const [file, name] of READERS[page] ?? []) {
@@ -89,5 +87,4 @@ export async function runAll(folder, projects) {
       }
     }
   });
-  process.exit(0);
 }

@@ -7,16 +7,20 @@
 use serde_json::value::RawValue;
 
 use crate::clerk::json::{self, Object};
-use crate::clerk::table::{EventKind, Table, Value, boolean, json, text, time};
+use crate::clerk::list::{List, One, Paging};
+use crate::clerk::table::{EventKind, Table, Value, View, boolean, json, text, time};
 
 /// Clerk's users.
 #[rustfmt::skip]
 pub static TABLE: Table = Table {
     name: "users",
+    singular: "user",
+    plural: "users",
+    id_prefix: "user",
     events: &[
-        EventKind { name: "user.created", deletes: false },
-        EventKind { name: "user.updated", deletes: false },
-        EventKind { name: "user.deleted", deletes: true },
+        EventKind::profile("user.created"),
+        EventKind::profile("user.updated"),
+        EventKind::delete("user.deleted"),
     ],
     columns: &[
         text("email", "Primary e-mail address. Not unique over time.").derived(primary_email).indexed().folded().compared(),
@@ -60,6 +64,20 @@ pub static TABLE: Table = Table {
         ("photo", "image_url"),
         ("wallet", "web3_wallets"),
     ],
+    never_stored: &[],
+    erased_with: &[],
+    sample: include_str!("users.json"),
+    views: &[View {
+        name: "active_users",
+        shows: "Users who are not deleted.",
+    }],
+    list: List {
+        path: "users",
+        parameters: &[],
+        paging: Paging::Cursor,
+        one: One::Object("users/{clerk_id}"),
+        is_whole: true,
+    },
 };
 
 fn primary_email(user: &Object<'_>) -> (Value, Value) {
@@ -108,6 +126,20 @@ fn read_contact(entry: &RawValue, field: &str, primary: &str) -> Option<(Box<str
         .and_then(|value| Object::read(value.get()).ok());
     let status = verification.and_then(|object| json::read::<String>(object.get("status")?));
     (id == primary).then_some((contact, status.as_deref() == Some("verified")))
+}
+
+/// The user's e-mail addresses, of which one is the primary one. `data` is the user object.
+pub fn addresses(data: &str) -> Vec<String> {
+    let mut addresses = Vec::new();
+    let user = Object::read(data).ok();
+    if let Some(list) = user.and_then(|user| user.get("email_addresses")) {
+        json::for_each_element(list, |entry| {
+            let entry = Object::read(entry.get()).ok();
+            let address = entry.and_then(|entry| json::read(entry.get("email_address")?));
+            addresses.extend::<Option<String>>(address);
+        });
+    }
+    addresses
 }
 
 /// A copy of the table of users with one more column.

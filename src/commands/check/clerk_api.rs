@@ -8,6 +8,7 @@ use secrecy::ExposeSecret;
 
 use super::clock::Reading;
 use super::finding::{self, Finding, fail, note, ok};
+use crate::backfill::API_VERSION;
 use crate::clock::now;
 use crate::commands::error_cause::deepest_cause;
 use crate::commands::loopback::is_loopback;
@@ -72,9 +73,11 @@ async fn request(
         .redirect(reqwest::redirect::Policy::none())
         .build()?;
     let before = now();
+    let (name, version) = API_VERSION;
     let mut answer = client
         .get(format!("{}/users?limit=1", api.url))
         .bearer_auth(key)
+        .header(name, version)
         .send()
         .await?;
     let after = now();

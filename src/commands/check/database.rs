@@ -4,6 +4,7 @@
 use super::finding::{self, Finding, fail, note, ok};
 use super::role::Role;
 use super::time_limit::in_time;
+use crate::clerk::tables;
 use crate::config::Config;
 use crate::store::postgres::{self, Pooling, Rights, SchemaFault, SchemaName};
 use crate::store::{DatabaseReport, SchemaVersion, Store, StoreError, sqlite};
@@ -264,8 +265,11 @@ fn of_rights(
 ) -> Finding {
     let is_current = schema.is_some_and(|schema| schema.found == Some(schema.wanted));
     if rights.apply == Some(false) {
+        let synced = tables::ALL.iter().map(|table| table.name).chain(["events"]);
+        let synced: Vec<_> = synced.map(|table| format!("{name}.{table}")).collect();
         let remedy = format!(
-            "grant usage on schema {name}, select, insert, update, delete on {name}.users and {name}.events, and select on {name}._migrations to the role"
+            "grant usage on schema {name}, select, insert, update, delete on {}, and select on {name}._migrations to the role",
+            synced.join(", ")
         );
         return fail(
             "database_rights",

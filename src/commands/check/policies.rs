@@ -227,7 +227,7 @@ mod tests {
 
     fn queue(source: Source, definition: Value) -> QueuePolicy {
         let name = if source == Source::Events {
-            "ns.users"
+            "ns.events"
         } else {
             "ns.dead"
         };
@@ -406,7 +406,7 @@ mod tests {
         assert!(
             found(vec![young])[0]
                 .what
-                .contains("no figures of ns.users yet")
+                .contains("no figures of ns.events yet")
         );
         let held = QueuePolicy {
             held: 5,

@@ -2,6 +2,7 @@
 
 use super::finding::{Finding, fail, note, ok};
 use super::role::Role;
+use crate::clerk::SyncedTables;
 use crate::commands::dev;
 use crate::config::{Config, ConfigError, ConfigErrors};
 use crate::{queue, store};
@@ -26,6 +27,9 @@ pub fn of(config: &Config, errors: &ConfigErrors, role: Role) -> Vec<Finding> {
     findings.extend(
         ignored.map(|what| note("configuration", what, "take it out, or correct its name")),
     );
+    if role != Role::Worker && !errors.concern(&["SYNC"]) {
+        findings.push(synced(&config.synced));
+    }
     if role != Role::Worker && !errors.concern(&["CLERK_WEBHOOK_SIGNING_SECRET"]) {
         findings.push(signing_secrets(config.signing_secrets.len(), of_dev));
     }
@@ -63,6 +67,18 @@ pub fn of(config: &Config, errors: &ConfigErrors, role: Role) -> Vec<Finding> {
         ));
     }
     findings
+}
+
+fn synced(synced: &SyncedTables) -> Finding {
+    let plurals: Vec<_> = synced.iter().map(|table| table.plural).collect();
+    let plurals = plurals.join(", ");
+    ok(
+        "sync",
+        match synced.has_all() {
+            true => plurals,
+            false => format!("{plurals}; events of all others are answered `ignored`"),
+        },
+    )
 }
 
 fn summary(config: &Config, role: Role) -> String {

@@ -1,5 +1,5 @@
-//! `dev --demo`: a history as Clerk delivers it, with an event that comes twice, one that comes
-//! late and one that the database refuses.
+//! `dev --demo`: a history as Clerk delivers it, with an event that comes twice, two that come late
+//! and one that the database refuses; of users and of an organization.
 //!
 //! Each event is made when it is shown and sent at once; only the late one waits for two others. So
 //! all times are real.
@@ -10,11 +10,12 @@ use anyhow::bail;
 use tokio::time::{Instant, sleep};
 
 use crate::backoff::Backoff;
-use crate::clerk::ClerkId;
+use crate::clerk::tables::organization_memberships;
+use crate::clerk::{ClerkId, EventType};
 use crate::clock::now;
 use crate::commands::output::{self, Cell, of_rows, or_dash};
 use crate::commands::send::Sender;
-use crate::sample::{Person, SampleEvent};
+use crate::sample::{Member, Organization, Person, SampleEvent, SampleType};
 use crate::store::{EventRow, Status, Store, TableRow};
 
 /// How long an event may take to be recorded: far above what a loaded machine needs.
@@ -30,6 +31,8 @@ pub struct Demo {
     pub failed: Option<EventRow>,
     /// The user that the late event is about.
     pub late_user: ClerkId,
+    /// The organization.
+    pub organization: ClerkId,
 }
 
 /// Sends the history. Prints it, the rows and what the deliveries did. `base` is the dashboard's URL.
@@ -39,7 +42,9 @@ pub async fn run(sender: &Sender, store: &Store, base: &str) -> anyhow::Result<D
         let person = Person::generate(rand::random(), now());
         // Names that a reader can tell apart, in letters that every terminal aligns.
         let is_new = |known: &Person| known.name() != person.name();
-        if person.has_name() && person.name().is_ascii() && people.iter().all(is_new) {
+        let organization = Organization::founded_by(person.clone()).name;
+        let is_ascii = person.name().is_ascii() && organization.is_ascii();
+        if person.has_name() && is_ascii && people.iter().all(is_new) {
             people.push(person);
         }
     }
@@ -54,48 +59,53 @@ pub async fn run(sender: &Sender, store: &Store, base: &str) -> anyhow::Result<D
     };
     for person in &people {
         let event = person.created(now());
-        history.send(&event, "created", person, "").await?;
+        history.send(&event, &person.name(), "").await?;
     }
     let event = first.updated(now(), 1);
-    history.send(&event, "updated", first, "").await?;
+    history.send(&event, &first.name(), "").await?;
     let event = second.updated(now(), 1);
-    history.send(&event, "updated", second, "").await?;
+    history.send(&event, &second.name(), "").await?;
     let note = ", the same event again";
-    history.send(&event, "updated", second, note).await?;
+    history.send(&event, &second.name(), note).await?;
 
     let held_back = late.updated(now(), 1);
     sleep(DELIVERY_DELAY).await;
     let event = late.updated(now(), 2);
-    history.send(&event, "updated", late, "").await?;
+    history.send(&event, &late.name(), "").await?;
     let event = late.deleted(now());
-    history.send(&event, "deleted", late, "").await?;
+    history.send(&event, &late.name(), "").await?;
     let note = ", late: from before the two above";
-    history.send(&held_back, "updated", late, note).await?;
+    history.send(&held_back, &late.name(), note).await?;
 
     let event = leaver.deleted(now());
-    history.send(&event, "deleted", leaver, "").await?;
+    history.send(&event, &leaver.name(), "").await?;
     let again = leaver.with_new_account(rand::random(), now());
     let event = again.created(now());
     if let Store::Sqlite(file) = store {
         file.set_demo_rule(Some(&again.id)).await;
     }
     let note = ", a new account with the old address";
-    let sent = history.send(&event, "created", &again, note).await;
+    let sent = history.send(&event, &again.name(), note).await;
     if let Store::Sqlite(file) = store {
         file.set_demo_rule(None).await;
     }
     sent?;
+    let organization = history.send_members(first, second).await?;
 
     let mut rows = Vec::new();
     for person in people.iter().chain([&again]) {
         rows.extend(store.user(&person.id).await?);
     }
     output::print(&format!("\nThe users table now:\n{}", of_users(&rows)))?;
+    let name = organization.name;
+    let members = members(store, &organization, &people).await?;
+    output::print(&format!("\nThe members of {name} now:\n{members}"))?;
     let events = history.outcomes().await?;
     output::print(&format!("\n{}", summary(&events, base)))?;
     Ok(Demo {
         failed: events.into_iter().find(is_failed),
         late_user: late.id.clone(),
+        organization: organization.id,
     })
 }
 
@@ -112,15 +122,10 @@ struct History<'a> {
 
 impl History<'_> {
     /// Sends an event, and waits until a worker has recorded this delivery.
-    async fn send(
-        &mut self,
-        event: &SampleEvent,
-        what: &str,
-        person: &Person,
-        note: &str,
-    ) -> anyhow::Result<()> {
+    async fn send(&mut self, event: &SampleEvent, whom: &str, note: &str) -> anyhow::Result<()> {
         sleep(DELIVERY_DELAY).await;
-        let what = format!("user.{what}  {}{note}", person.name());
+        let event_type = EventType::read(&event.body);
+        let what = format!("{}  {whom}{note}", event_type.as_str());
         let answer = self.sender.post(event).await?;
         if !answer.is_accepted() {
             let (status, word) = (answer.status, answer.word);
@@ -145,6 +150,34 @@ impl History<'_> {
         }
     }
 
+    /// Sends the events of an organization that `founder` founded. The other member leaves and joins
+    /// again, and the event of the leaving comes last: it ends the membership before, not the new
+    /// one.
+    async fn send_members(
+        &mut self,
+        founder: &Person,
+        other: &Person,
+    ) -> anyhow::Result<Organization> {
+        let founder = Member::founder(founder.clone());
+        let other = Member::new(other.clone(), founder.organization.clone());
+        let name = founder.organization.name;
+        let event = event_of(&founder, "organization.created");
+        self.send(&event, name, "").await?;
+        for member in [&founder, &other] {
+            let event = event_of(member, JOINED);
+            self.send(&event, &member.person.name(), "").await?;
+        }
+        let left = event_of(&other, "organizationMembership.deleted");
+        sleep(DELIVERY_DELAY).await;
+        let again = other.again(rand::random(), now());
+        let whom = again.person.name();
+        let note = ", again: a new membership";
+        self.send(&event_of(&again, JOINED), &whom, note).await?;
+        let note = ", late: of the old one";
+        self.send(&left, &whom, note).await?;
+        Ok(founder.organization)
+    }
+
     /// The rows of `events`, each once.
     async fn outcomes(&self) -> anyhow::Result<Vec<EventRow>> {
         let mut ids: Vec<_> = self.sent.iter().map(|event| event.id.clone()).collect();
@@ -152,6 +185,40 @@ impl History<'_> {
         ids.dedup();
         Ok(self.store.events_by_id(&ids, 0).await?)
     }
+}
+
+/// By which a user joins an organization.
+const JOINED: &str = "organizationMembership.created";
+
+/// The event of this type, of now.
+fn event_of(member: &Member, event_type: &str) -> SampleEvent {
+    let kind = SampleType::named(event_type).expect("every type of a table has a sample");
+    member.event(kind, now(), 0)
+}
+
+/// Who is a member by the view, as narrow as a terminal.
+async fn members(
+    store: &Store,
+    organization: &Organization,
+    people: &[Person],
+) -> anyhow::Result<String> {
+    let (table, id) = (&organization_memberships::TABLE, organization.id.as_str());
+    let view = &table.views[0];
+    let members = store
+        .rows_of_view(table, view, "organization_id", id)
+        .await?;
+    let rows = members.iter().map(|member| {
+        let user = member.text("user_id");
+        let person = people
+            .iter()
+            .find(|person| Some(person.id.as_str()) == user);
+        vec![
+            Cell::new(person.map(Person::name).unwrap_or_default()),
+            Cell::new(or_dash(member.text("role"))),
+            Cell::new(or_dash(member.time("created_at").map(output::local))),
+        ]
+    });
+    Ok(of_rows(&["NAME", "ROLE", "JOINED"], rows))
 }
 
 /// The rows, as narrow as a terminal.

@@ -12,7 +12,7 @@ pub struct FilterArgs {
     /// Type, such as user.updated
     #[arg(long = "type", value_name = "TYPE", value_parser = NonEmptyStringValueParser::new())]
     event_type: Option<String>,
-    /// Clerk ID of the user
+    /// Clerk ID of the row that it is about, such as user_… or org_…
     #[arg(long, value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
     user: Option<String>,
     /// Failed with this code, such as unrouted

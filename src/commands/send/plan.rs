@@ -1,29 +1,12 @@
 //! What to send, and in which order. Pure, so that a seed decides it.
 //!
-//! Each user's versions rise by a millisecond from event to event, whatever order they are sent in:
+//! Each object's versions rise by a millisecond from event to event, whatever order they are sent in:
 //! which one is the newest is certain. All lie in the past of the run, so none is refused for a
 //! time too far ahead.
 
-use bytes::Bytes;
-
+use super::source::{Source, person, person_of};
 use crate::clerk::{ClerkId, Timestamp};
-use crate::sample::{Fault, Person, SampleEvent, SampleType, Seeded};
-
-/// 2025-01-01. The sample users signed up in the year after it, each at a time of their own that
-/// stays the same from run to run: a `user.updated` must not change when its user was created.
-const SIGN_UPS_FROM_MS: i64 = 1_735_689_600_000;
-const YEAR_MS: usize = 365 * 86_400_000;
-
-/// Where the events come from.
-#[derive(Debug, Clone)]
-pub enum Source {
-    /// Events of `kind`, spread evenly over `users` sample users.
-    People { kind: SampleType, users: u32 },
-    /// Events of `kind` about one user.
-    User { kind: SampleType, id: ClerkId },
-    /// These bytes, under a new ID for each event.
-    Body(Bytes),
-}
+use crate::sample::{Fault, Object, SampleEvent, Seeded};
 
 /// The deliveries of one run. The events are generated one by one, so that a long run takes no
 /// memory.
@@ -76,15 +59,26 @@ impl Plan {
             None => (place / self.copies()) as u64,
         };
         Some(match &self.source {
-            Source::People { kind, users } => {
+            Source::People { kind, users, ids } => {
                 let users = u64::from(*users).max(1);
-                let mut random = Seeded::of(&[self.seed, index % users]);
-                let person = Person::generate(random.number(), sign_up_time(&mut random));
-                self.about(&person, *kind, index, users)
-            }
-            Source::User { kind, id } => {
-                let signed_up_at = sign_up_time(&mut Seeded::of_text(id.as_str()));
-                self.about(&Person::with_id(id.clone(), signed_up_at), *kind, index, 1)
+                let (number, round) = (index % users, index / users);
+                let (at, n) = self.version(round, users);
+                // Of a user alone, which is quicker than with an organization.
+                let (event, clerk_id) = if kind.object() == Object::User {
+                    let user = ids.user.as_ref().map(person_of);
+                    let user = user.unwrap_or_else(|| person(self.seed, number));
+                    (user.event(*kind, at, n), user.id)
+                } else {
+                    let member = ids.member(*kind, self.seed, number);
+                    (member.event(*kind, at, n), member.object_id(*kind))
+                };
+                Planned {
+                    event: match self.fault {
+                        Some(fault) => fault.in_event(event, self.now),
+                        None => event,
+                    },
+                    clerk_id: Some(clerk_id),
+                }
             }
             Source::Body(body) => {
                 let now = self.now;
@@ -97,31 +91,19 @@ impl Plan {
         })
     }
 
-    /// The event at `index`, if the events are spread over so many users.
-    fn about(&self, person: &Person, kind: SampleType, index: u64, users: u64) -> Planned {
-        let round = index / users;
-        let rounds = u64::from(self.events).div_ceil(users);
+    /// The version of an object's event in a round, if the events are spread over so many objects,
+    /// and the number of its update.
+    fn version(&self, round: u64, objects: u64) -> (Timestamp, u64) {
+        let rounds = u64::from(self.events).div_ceil(objects);
         let behind = (rounds - 1 - round).cast_signed();
         let at = Timestamp::from_ms(self.now.ms() - behind).unwrap_or(self.now);
         // From the time, so that the update of the next run shows something new as well.
         let n = 1 + self.now.ms().unsigned_abs() / 1000 % 1000 + round;
-        let event = person.event(kind, at, n);
-        Planned {
-            event: match self.fault {
-                Some(fault) => fault.in_event(event, self.now),
-                None => event,
-            },
-            clerk_id: Some(person.id.clone()),
-        }
+        (at, n)
     }
 }
 
-fn sign_up_time(random: &mut Seeded) -> Timestamp {
-    Timestamp::from_ms(SIGN_UPS_FROM_MS + random.below(YEAR_MS) as i64)
-        .expect("the year 2025 is a valid time")
-}
-
-/// An event, and the user it is about if that is known.
+/// An event, and the ID of what it is about if that is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Planned {
     pub event: SampleEvent,
@@ -132,16 +114,25 @@ pub struct Planned {
 mod tests {
     use std::collections::{BTreeMap, HashSet};
 
+    use bytes::Bytes;
+
+    use super::super::source::Ids;
     use super::*;
+    use crate::sample::SampleType;
 
     const NOW_MS: i64 = 1_795_000_000_000;
 
+    fn people(kind: &str, users: u32, ids: Ids) -> Source {
+        Source::People {
+            kind: SampleType::named(kind).unwrap(),
+            users,
+            ids,
+        }
+    }
+
     fn plan(events: u32, users: u32) -> Plan {
         Plan {
-            source: Source::People {
-                kind: SampleType::UserUpdated,
-                users,
-            },
+            source: people("user.updated", users, Ids::default()),
             events,
             duplicate: false,
             fault: None,
@@ -239,10 +230,7 @@ mod tests {
     fn a_seed_names_the_same_users_in_every_run_and_they_keep_their_time_of_sign_up() {
         let first = all(plan(20, 20));
         let later = Timestamp::from_ms(NOW_MS + 5_000).unwrap();
-        let created = Source::People {
-            kind: SampleType::UserCreated,
-            users: 20,
-        };
+        let created = people("user.created", 20, Ids::default());
         let second = all(Plan {
             now: later,
             source: created,
@@ -268,12 +256,13 @@ mod tests {
     fn one_user_gets_every_event_and_is_the_same_person_under_every_seed() {
         let id = ClerkId::new("user_1").unwrap();
         let of = |seed| {
-            let source = Source::User {
-                kind: SampleType::UserUpdated,
-                id: id.clone(),
+            let user = Some(id.clone());
+            let ids = Ids {
+                user,
+                ..Ids::default()
             };
             all(Plan {
-                source,
+                source: people("user.updated", 1, ids),
                 seed,
                 ..plan(10, 1)
             })
@@ -303,5 +292,62 @@ mod tests {
                 .all(|planned| planned.event.body == body && planned.clerk_id.is_none())
         );
         assert_eq!(ids(&planned).into_iter().collect::<HashSet<_>>().len(), 5);
+    }
+
+    /// With one seed, the members are the users of that seed, ten in each of its organizations, and
+    /// a later event of a membership is about the same one.
+    #[test]
+    fn a_seed_names_the_same_users_organizations_and_memberships_in_events_of_all_types() {
+        let of = |kind, users, ids| {
+            all(Plan {
+                source: people(kind, users, ids),
+                ..plan(users, users)
+            })
+        };
+        let about = |planned: &Planned| planned.clerk_id.as_ref().unwrap().to_string();
+        let every = |kind, users| of(kind, users, Ids::default());
+        let users: Vec<_> = every("user.created", 40).iter().map(about).collect();
+        let organizations: Vec<_> = every("organization.created", 4).iter().map(about).collect();
+        let joined = every("organizationMembership.created", 40);
+        let left = every("organizationMembership.deleted", 40);
+        let data = |planned: &Planned| {
+            let json: serde_json::Value = serde_json::from_slice(&planned.event.body).unwrap();
+            json["data"].clone()
+        };
+        for (place, (joined, left)) in joined.iter().zip(&left).enumerate() {
+            assert_eq!(joined.clerk_id, left.clerk_id);
+            let data = data(joined);
+            assert_eq!(data["id"], about(joined));
+            assert_eq!(data["public_user_data"]["user_id"], users[place]);
+            assert_eq!(data["organization"]["id"], organizations[place / 10]);
+        }
+        let ids: HashSet<_> = joined.iter().map(about).collect();
+        assert_eq!(ids.len(), 40);
+
+        let named = |text| ClerkId::new(text).ok_or(());
+        let organization = named("org_1").ok();
+        let ids = Ids {
+            organization,
+            ..Ids::default()
+        };
+        assert!(!ids.name_one(SampleType::named("organizationMembership.created").unwrap()));
+        assert!(ids.name_one(SampleType::named("organization.updated").unwrap()));
+        let members = of("organizationMembership.created", 40, ids.clone());
+        assert!(
+            members
+                .iter()
+                .all(|planned| data(planned)["organization"]["id"] == "org_1")
+        );
+        let ids = Ids {
+            user: named("user_1").ok(),
+            object: named("orgmem_1").ok(),
+            ..ids
+        };
+        let one = data(&of("organizationMembership.created", 1, ids)[0]);
+        assert_eq!(
+            (&one["id"], &one["organization"]["id"]),
+            (&"orgmem_1".into(), &"org_1".into())
+        );
+        assert_eq!(one["public_user_data"]["user_id"], "user_1");
     }
 }

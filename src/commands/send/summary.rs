@@ -161,7 +161,7 @@ pub struct Run {
     pub url: String,
     /// Repeats the run.
     pub seed: u64,
-    /// The users that the events were about; `None` if a file was sent.
+    /// How many users, organizations, memberships… the events were about; `None` if a file was sent.
     pub users: Option<u32>,
 }
 
@@ -169,8 +169,11 @@ pub struct Run {
 #[derive(Debug, Clone, Serialize)]
 pub struct SingleEvent {
     pub event_id: String,
-    /// The user that it is about; `None` if a file was sent.
+    /// ID of what it is about; `None` if a file was sent.
     pub clerk_id: Option<String>,
+    /// What that is called in commands, such as `users`.
+    #[serde(skip)]
+    pub plural: &'static str,
 }
 
 /// The result of a run, as `--json` prints it.
@@ -242,7 +245,7 @@ impl Summary {
         row(
             "ignored",
             self.ignored,
-            "not kept: only the events of users are",
+            "not kept: the server does not keep this type",
         );
         row("accepted", self.foreign(), "2xx, but not by clerk-sync");
         for refused in &self.refused {

@@ -42,13 +42,13 @@ pub fn choose(
     Some((secret.clone(), is_dev))
 }
 
-/// What the target does with the events, for a person who has to agree.
-pub fn warning(address: &str, about: Option<&str>) -> String {
+/// What the target does with the events, for a person who has to agree. They are about `plural`.
+pub fn warning(address: &str, plural: &str, about: Option<&str>) -> String {
     let whom = about
         .map(|id| format!(", and the row of {id} is overwritten"))
         .unwrap_or_default();
     format!(
-        "The server at {address} is not `clerk-sync dev` of this DATA_DIR. If it accepts this signing secret, made-up users will be written to its database{whom}."
+        "The server at {address} is not `clerk-sync dev` of this DATA_DIR. If it accepts this signing secret, made-up {plural} will be written to its database{whom}."
     )
 }
 

@@ -249,7 +249,15 @@ async fn one_event_is_reported_in_words_with_the_next_commands() {
     );
     let (text, id) = printed(r#"{"status":"ignored"}"#, "session.created").await;
     assert!(
-        text.starts_with(&format!("ignored {id}")) && text.contains("only user.created"),
+        text.starts_with(&format!("ignored {id}"))
+            && text.contains("does not keep events of this type"),
+        "{text}"
+    );
+    let line = "organizationMembership.created --id orgmem_1";
+    let (text, _) = printed(r#"{"status":"queued"}"#, line).await;
+    let hint = Hints::without_flags().command("memberships show orgmem_1");
+    assert!(
+        text.contains(", about orgmem_1") && text.contains(&hint),
         "{text}"
     );
     let (text, _) = printed("hello", "user.created").await;

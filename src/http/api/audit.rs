@@ -8,8 +8,9 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::auth::Reader;
 use super::fields::{Fields, Rows};
-use super::filters::{page, read, time};
+use super::filters::{page, time};
 use super::invalid::wrong;
+use super::query_string::read;
 use crate::clerk::Timestamp;
 use crate::clock::now;
 use crate::http::problem::Problem;

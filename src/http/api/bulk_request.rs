@@ -12,8 +12,9 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::Schema;
 use utoipa::{PartialSchema, ToSchema};
 
-use super::filters::{NO_NUL, is_of_event, read_cursor, time, whole};
+use super::filters::{is_of_event, read_cursor, time, whole};
 use super::invalid::{invalid, renamed, wrong};
+use super::query_string::NO_NUL;
 use crate::clerk::{EventId, Timestamp};
 use crate::http::problem::Problem;
 use crate::replay::{self, Selection};

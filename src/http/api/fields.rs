@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::invalid::wrong;
-use crate::clerk::tables::users;
+use crate::clerk::{Table, tables};
 use crate::http::problem::{Code, Problem};
 use crate::store::{Act, EventRow, HistoryRow};
 
@@ -17,8 +17,10 @@ const PRIVATE: [&str; 4] = ["private_metadata", "data", "payload", "payload_json
 /// A kind of row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rows {
-    Users,
-    User,
+    /// Those of a table.
+    List(&'static Table),
+    /// One of a table.
+    One(&'static Table),
     Events,
     Event,
     History,
@@ -28,21 +30,42 @@ pub enum Rows {
 impl Rows {
     /// The rows that a route answers with.
     pub fn of_path(path: &str) -> Option<Self> {
-        Some(match path {
-            "/api/users" => Self::Users,
-            "/api/users/{id}" => Self::User,
-            "/api/users/{id}/history" => Self::History,
-            "/api/events" => Self::Events,
-            "/api/events/{id}" => Self::Event,
-            "/api/audit" => Self::Audit,
-            _ => return None,
-        })
+        match path {
+            "/api/events" => return Some(Self::Events),
+            "/api/events/{id}" => return Some(Self::Event),
+            "/api/audit" => return Some(Self::Audit),
+            _ => {}
+        }
+        let table = |plural| {
+            tables::ALL
+                .iter()
+                .copied()
+                .find(|table| table.plural == plural)
+        };
+        let parts: Vec<_> = path.strip_prefix("/api/")?.split('/').collect();
+        match *parts {
+            [plural] => table(plural).map(Self::List),
+            [plural, _] => table(plural).map(Self::One),
+            [_, _, "history"] => Some(Self::History),
+            [_, _, plural] => table(plural).map(Self::List),
+            _ => None,
+        }
+    }
+
+    /// The table that they are of. Returns `None` for events and what is about them.
+    pub fn table(self) -> Option<&'static Table> {
+        match self {
+            Self::List(table) | Self::One(table) => Some(table),
+            _ => None,
+        }
     }
 
     /// Every field that `fields` may name, in the order of the rows.
     pub fn names(self) -> Vec<&'static str> {
         match self {
-            Self::Users | Self::User => users::TABLE.row_columns().map(|it| it.name).collect(),
+            Self::List(table) | Self::One(table) => {
+                table.row_columns().map(|column| column.name).collect()
+            }
             Self::Events => EventRow::FIELDS.into(),
             Self::Event => [
                 &EventRow::FIELDS[..],
@@ -56,7 +79,10 @@ impl Rows {
 
     /// What is left out unless `fields` names it.
     fn left_out(self) -> &'static [&'static str] {
-        if self == Self::Users { &["data"] } else { &[] }
+        match self {
+            Self::List(_) => &["data"],
+            _ => &[],
+        }
     }
 }
 
@@ -180,6 +206,8 @@ impl<'de> Visitor<'de> for PairsVisitor {
 mod tests {
     use super::*;
 
+    const USERS: &Table = &tables::users::TABLE;
+
     fn fields(rows: Rows, named: Option<&str>, sees_private: bool) -> Result<Fields, Problem> {
         Fields::read(rows, named.map(str::to_owned))?.for_token(sees_private)
     }
@@ -198,15 +226,15 @@ mod tests {
                 .get()
                 .to_owned()
         };
-        assert_eq!(pick(Rows::User, None, true), row.get());
+        assert_eq!(pick(Rows::One(USERS), None, true), row.get());
         assert_eq!(
-            pick(Rows::Users, Some("data,clerk_id"), true),
+            pick(Rows::List(USERS), Some("data,clerk_id"), true),
             r#"{"clerk_id":"user_1","data":{"n":12345678901234567890123,"f":1.10}}"#
         );
         for (rows, sees) in [
-            (Rows::Users, true),
-            (Rows::Users, false),
-            (Rows::User, false),
+            (Rows::List(USERS), true),
+            (Rows::List(USERS), false),
+            (Rows::One(USERS), false),
         ] {
             assert_eq!(
                 pick(rows, None, sees),
@@ -218,10 +246,10 @@ mod tests {
     #[test]
     fn a_name_is_one_of_the_rows_own() {
         for (rows, named) in [
-            (Rows::Users, ""),
-            (Rows::Users, "clerk_id,"),
-            (Rows::Users, "clerk_id, email"),
-            (Rows::Users, "payload"),
+            (Rows::List(USERS), ""),
+            (Rows::List(USERS), "clerk_id,"),
+            (Rows::List(USERS), "clerk_id, email"),
+            (Rows::List(USERS), "payload"),
             (Rows::Events, "payload"),
             (Rows::History, "payload"),
             (Rows::Event, "email"),
@@ -232,7 +260,7 @@ mod tests {
                 (Code::InvalidRequest, Some("fields"))
             );
         }
-        for rows in [Rows::User, Rows::Users] {
+        for rows in [Rows::One(USERS), Rows::List(USERS)] {
             for named in ["data", "email,private_metadata"] {
                 assert!(fields(rows, Some(named), true).unwrap().has("data") == (named == "data"));
                 let problem = fields(rows, Some(named), false).unwrap_err();

@@ -2,18 +2,16 @@
 //! document. Pure.
 
 use std::num::NonZeroU32;
-use std::slice;
 
-use actix_web::web::Query;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
-use serde_json::{Number, Value};
+use serde_json::Number;
 use utoipa::IntoParams;
-use utoipa::openapi::path::ParameterIn;
 
 use super::fields::{Fields, Rows};
-use super::invalid::{invalid, renamed, wrong};
+use super::invalid::{invalid, wrong};
+use super::query_string::read;
 use super::sort;
+use crate::clerk::tables::users;
 use crate::clerk::{ClerkId, EventId, Timestamp};
 use crate::http::problem::Problem;
 use crate::store::{Cursor, EventFilter, Page, Sort, Status, UserFilter, read_time};
@@ -63,7 +61,7 @@ pub struct EventQuery {
     status: Option<String>,
     /// The type, such as user.updated
     event_type: Option<String>,
-    /// Clerk ID of the user
+    /// Clerk ID of the row that it is about, such as user_… or org_…
     clerk_id: Option<String>,
     /// Failed with this code, such as unrouted
     error_code: Option<String>,
@@ -83,7 +81,7 @@ pub struct EventQuery {
     cursor: Option<String>,
 }
 
-/// The query of `GET /api/users/{id}/history`.
+/// The query of `GET /api/users/{id}/history`, and of the same of every table.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -143,8 +141,7 @@ pub fn list_of_events(
         if filter.error_code.is_some() {
             filter.status.get_or_insert(Status::Failed);
         }
-        let is_of_list = |cursor: &Cursor| cursor.sort().is_of_events();
-        let page = page(query.limit, query.cursor, is_of_list)?;
+        let page = page(query.limit, query.cursor, Cursor::is_of_events)?;
         let name = query.sort.as_deref();
         let sort = sort::read(name, &page, &Sort::OF_EVENTS, Sort::NEWEST_EVENTS)?;
         let fields = Fields::read(Rows::Events, query.fields)?;
@@ -185,24 +182,32 @@ pub fn list_of_users(query: &str) -> Result<(UserFilter, Page, Sort, Fields), Pr
             external_id: query.external_id,
             q: query.q,
             ids: ids(query.ids, |id| ClerkId::new(id).map(|id| id.to_string()))?,
-            deleted: match query.deleted.as_deref() {
-                Some("true") => Some(true),
-                Some("false") => Some(false),
-                Some("any") | None => None,
-                Some(_) => return Err(wrong("deleted", "give true, false or any")),
-            },
+            deleted: which("deleted", query.deleted.as_deref())?,
         };
-        let is_of_list = |cursor: &Cursor| !cursor.sort().is_of_events();
-        let page = page(query.limit, query.cursor, is_of_list)?;
+        let page = page(query.limit, query.cursor, Cursor::is_of_users)?;
         let name = query.sort.as_deref();
         let sort = sort::read(name, &page, &Sort::OF_USERS, Sort::NEWEST_USERS)?;
         sort::check(sort, &filter)?;
-        let fields = Fields::read(Rows::Users, query.fields)?;
+        let fields = Fields::read(Rows::List(&users::TABLE), query.fields)?;
         Ok((filter, page, sort, fields))
     })
 }
 
-/// The page and the fields of `GET /api/users/{id}/history?…`.
+/// Reads which rows to show: those of which it is true, the others, or with `None` both.
+///
+/// # Errors
+///
+/// If it is none of the three.
+pub(super) fn which(name: &str, value: Option<&str>) -> Result<Option<bool>, Problem> {
+    match value {
+        Some("true") => Ok(Some(true)),
+        Some("false") => Ok(Some(false)),
+        Some("any") | None => Ok(None),
+        Some(_) => Err(wrong(name, "give true, false or any")),
+    }
+}
+
+/// The page and the fields of `GET /api/users/{id}/history?…`, and of the other tables'.
 ///
 /// # Errors
 ///
@@ -227,7 +232,11 @@ pub fn one(rows: Rows, query: &str) -> Result<Fields, Problem> {
 const IDS_MAX: usize = 100;
 
 /// Reads IDs, separated by commas.
-fn ids<T>(
+///
+/// # Errors
+///
+/// If one is no ID, or there are too many.
+pub(super) fn ids<T>(
     value: Option<String>,
     read: impl Fn(&str) -> Option<T>,
 ) -> Result<Option<Vec<T>>, Problem> {
@@ -254,74 +263,6 @@ pub fn none(query: &str) -> Result<(), Problem> {
         "this route takes no query parameters; those of a POST go into its JSON body",
     ))
 }
-
-/// Parameters in which a `+` is a plus and no space: addresses and numbers have one, and few people
-/// know that it is written `%2B`.
-const WITH_PLUS: [&str; 3] = ["email", "phone", "q"];
-
-/// Reads a query into its parameters, as texts, and these into a filter. Of a repeated one the last
-/// counts, but each must be right.
-///
-/// # Errors
-///
-/// If a parameter is unknown or has a wrong value.
-pub(super) fn read<Q: DeserializeOwned + IntoParams, F>(
-    query: &str,
-    filter: impl Fn(Q) -> Result<F, Problem>,
-) -> Result<F, Problem> {
-    let pairs = Query::<Vec<(String, String)>>::from_query(&with_plus(query, &WITH_PLUS))
-        .map_err(|_| invalid("the query string cannot be read"))?;
-    let read = |pairs: &[(String, String)]| {
-        let parameters: Value = pairs.iter().cloned().collect();
-        // Every parameter is an optional text, so that only a name can be wrong. The error's own
-        // text would quote it.
-        let query = serde_json::from_value(parameters).map_err(|_| unknown::<Q>(names(pairs)))?;
-        // Databases store no NUL character, so nothing is found by one.
-        if let Some((name, _)) = pairs.iter().find(|(_, value)| value.contains('\0')) {
-            return Err(wrong(name, NO_NUL));
-        }
-        filter(query)
-    };
-    for pair in &*pairs {
-        read(slice::from_ref(pair))?;
-    }
-    read(&pairs)
-}
-
-fn names(pairs: &[(String, String)]) -> impl Iterator<Item = &str> {
-    pairs.iter().map(|(name, _)| &**name)
-}
-
-fn unknown<'n, Q: IntoParams>(names: impl Iterator<Item = &'n str>) -> Problem {
-    let known = Q::into_params(|| Some(ParameterIn::Query));
-    let mut known: Vec<_> = known.into_iter().map(|parameter| parameter.name).collect();
-    if let Some(problem) = renamed(names, |new| known.iter().any(|name| name == new)) {
-        return problem;
-    }
-    let last = known.pop().unwrap_or_default();
-    invalid(if known.is_empty() {
-        format!("a parameter is unknown; there is {last} alone")
-    } else {
-        format!(
-            "a parameter is unknown; there are {} and {last}",
-            known.join(", ")
-        )
-    })
-}
-
-/// The query with each `+` in the values of these parameters as `%2B`.
-pub fn with_plus(query: &str, names: &[&str]) -> String {
-    let pair = |pair: &str| match pair.split_once('=') {
-        Some((name, value)) if names.contains(&name) => {
-            format!("{name}={}", value.replace('+', "%2B"))
-        }
-        _ => pair.to_owned(),
-    };
-    query.split('&').map(pair).collect::<Vec<_>>().join("&")
-}
-
-/// What is wrong with a text that no database stores.
-pub(super) const NO_NUL: &str = "it may not contain the character NUL";
 
 /// Reads a time, or an age before `now`.
 ///
@@ -360,7 +301,7 @@ pub(super) fn whole(number: &Number) -> Option<u64> {
 pub(super) fn page(
     limit: Option<String>,
     cursor: Option<String>,
-    is_of_listing: fn(&Cursor) -> bool,
+    is_of_listing: impl Fn(&Cursor) -> bool,
 ) -> Result<Page, Problem> {
     let limit = match limit {
         Some(limit) => limit.parse().ok(),
@@ -385,7 +326,7 @@ pub(super) fn is_of_event(cursor: &Cursor) -> bool {
 /// If it is not one of this listing.
 pub(super) fn read_cursor(
     value: Option<String>,
-    is_of_listing: fn(&Cursor) -> bool,
+    is_of_listing: impl Fn(&Cursor) -> bool,
 ) -> Result<Option<Cursor>, Problem> {
     let read = |value: String| {
         let cursor = value.parse().ok().filter(is_of_listing);

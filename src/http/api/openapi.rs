@@ -11,15 +11,18 @@ use utoipa::openapi::{RefOr, Required, Response, Schema};
 use utoipa::{Modify, OpenApi};
 
 use super::parameters::{parameter_schema, schema};
-use super::{audit, control, events, stats, users};
+use super::table_operations;
+use super::{audit, control, events, stats, tables, users};
+use crate::clerk::tables as synced;
 use crate::http::problem::{Code, Document};
 use crate::http::{health, metrics, webhook};
+use crate::store::HistoryRow;
 
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "clerk-sync",
-        description = "Keeps a table of users in step with Clerk. Errors are problem documents (RFC 9457); `code` names the kind. Times are RFC 3339 in UTC, with milliseconds.",
+        description = "Keeps tables in step with Clerk: users, organizations, memberships, invitations. Errors are problem documents (RFC 9457); `code` names the kind. Times are RFC 3339 in UTC, with milliseconds.",
     ),
     servers((url = "/", description = "This server")),
     paths(
@@ -28,8 +31,6 @@ use crate::http::{health, metrics, webhook};
         health::ready,
         metrics::metrics,
         users::list_users,
-        users::show_user,
-        users::user_history,
         events::list_events,
         events::show_event,
         events::replay_events,
@@ -45,7 +46,7 @@ use crate::http::{health, metrics, webhook};
         control::list_processes,
         openapi,
     ),
-    components(schemas(Document)),
+    components(schemas(Document, tables::History, HistoryRow)),
     modifiers(&Common),
     tags(
         (name = "users", description = "The users table"),
@@ -85,7 +86,7 @@ const ADMIN_TOKEN: &str = "admin_token";
 const READ_TOKEN: &str = "read_token";
 
 /// Rows of which a request may name the fields that it wants.
-const ROWS: [&str; 5] = ["User", "EventRow", "Event", "HistoryRow", "Act"];
+const ROWS: [&str; 4] = ["EventRow", "Event", "HistoryRow", "Act"];
 
 /// What follows from the kind of a route: its authentication and its problems. So no route has to
 /// repeat it.
@@ -93,6 +94,7 @@ struct Common;
 
 impl Modify for Common {
     fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        table_operations::add(openapi);
         let components = openapi.components.get_or_insert_default();
         for (name, description) in [
             (
@@ -106,8 +108,12 @@ impl Modify for Common {
                 serde_json::from_value(scheme).expect("the scheme is valid");
             components.add_security_scheme(name, scheme);
         }
-        for name in ROWS {
-            let row = components.schemas.get_mut(name);
+        let of_tables = synced::ALL
+            .iter()
+            .copied()
+            .map(table_operations::schema_name);
+        for name in ROWS.map(str::to_owned).into_iter().chain(of_tables) {
+            let row = components.schemas.get_mut(&name);
             remove_required(row.expect("each row has a schema"));
         }
         for (path, item) in &mut openapi.paths.paths {
@@ -157,10 +163,10 @@ fn add_entity_tag(operation: &mut Operation) {
 
 fn complete(operation: &mut Operation, path: &str, tokens: &[&str]) {
     let has_id = path.contains("{id}");
-    let tags = operation.tags.iter().flatten();
-    let needs_token = tags
-        .into_iter()
-        .any(|tag| ["users", "events", "audit", "stats", "control"].contains(&tag.as_str()));
+    let needs_token = operation.tags.iter().flatten().any(|tag| {
+        let is_table = synced::ALL.iter().any(|table| table.plural == tag);
+        is_table || ["events", "audit", "stats", "control"].contains(&tag.as_str())
+    });
     let mut has_query = false;
     for parameter in operation.parameters.iter_mut().flatten() {
         if let RefOr::T(parameter) = parameter

@@ -16,29 +16,34 @@ pub(super) fn schema(json: Value) -> Schema {
 pub(super) fn parameter_schema(path: &str, name: &str) -> Value {
     let sorts = |columns: &[&'static str], usual: Sort| json!({"type": "string", "enum": Sort::names(columns), "default": usual.to_string()});
     let pattern = |pattern: &str| json!({"type": "string", "pattern": pattern});
+    let rows = Rows::of_path(path);
+    let is_of_users = path == "/api/users";
     match name {
         "action" => json!({"type": "string", "enum": Action::ALL}),
-        "status" => json!({"type": "string", "enum": Status::ALL}),
+        "status" if path == "/api/events" => json!({"type": "string", "enum": Status::ALL}),
         "range" => json!({"type": "string", "enum": Range::ALL, "default": Range::default()}),
-        "deleted" => {
+        "deleted" | "expired" => {
             json!({"type": "string", "enum": ["true", "false", "any"], "default": "any"})
         }
         "limit" => {
             json!({"type": "integer", "minimum": 1, "maximum": ROWS_MAX, "default": ROWS})
         }
         "fields" => {
-            let names = Rows::of_path(path)
-                .map(Rows::names)
-                .unwrap_or_default()
-                .join("|");
+            let names = rows.map(Rows::names).unwrap_or_default().join("|");
             pattern(&format!("^({names})(,({names}))*$"))
         }
-        "ids" if path == "/api/users" => pattern(r"^[^,\u0000]{1,255}(,[^,\u0000]{1,255}){0,99}$"),
+        "ids" if matches!(rows, Some(Rows::List(_))) => {
+            pattern(r"^[^,\u0000]{1,255}(,[^,\u0000]{1,255}){0,99}$")
+        }
         "ids" => pattern("^[A-Za-z0-9_-]{1,255}(,[A-Za-z0-9_-]{1,255}){0,99}$"),
-        "sort" if path == "/api/users" => sorts(&Sort::OF_USERS, Sort::NEWEST_USERS),
+        "sort" if is_of_users => sorts(&Sort::OF_USERS, Sort::NEWEST_USERS),
         "sort" => sorts(&Sort::OF_EVENTS, Sort::NEWEST_EVENTS),
-        "cursor" if path == "/api/users" => {
+        "cursor" if is_of_users => {
             pattern(r"^(u|s\.-?[a-z_]+\.(v[A-Za-z0-9_-]*)?)\.[^\u0000]{1,255}$")
+        }
+        "cursor" if matches!(rows, Some(Rows::List(_))) => {
+            let table = rows.and_then(Rows::table).map_or("", |table| table.name);
+            pattern(&format!(r"^r\.{table}\.[^\u0000]{{1,255}}$"))
         }
         "cursor" if path == "/api/events" => pattern(
             r"^(e\.[1-9][0-9]{0,13}|s\.received_at\.v[A-Za-z0-9_-]+)\.[A-Za-z0-9_-]{1,255}$",

@@ -2,7 +2,7 @@
 
 use super::invalid::wrong;
 use crate::http::problem::Problem;
-use crate::store::{Page, Sort, UserFilter};
+use crate::store::{Cursor, Page, Sort, UserFilter};
 
 /// Reads the order of a list by one of these columns. Without the parameter it is that of the
 /// cursor, if there is one.
@@ -16,7 +16,7 @@ pub fn read(
     columns: &[&'static str],
     usual: Sort,
 ) -> Result<Sort, Problem> {
-    let of_cursor = page.after.as_ref().map(|cursor| cursor.sort());
+    let of_cursor = page.after.as_ref().and_then(Cursor::sort);
     let Some(name) = value else {
         return Ok(of_cursor.unwrap_or(usual));
     };

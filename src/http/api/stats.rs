@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::auth::Reader;
-use super::filters;
 use super::invalid::wrong;
+use super::query_string;
 use crate::clock::now;
 use crate::http::admin::Admin;
 use crate::http::cache::{Answer, Reason};
@@ -110,7 +110,7 @@ pub async fn read(admin: &Admin, range: Range, receives: bool) -> Result<Stats, 
 )]
 pub async fn stats(reader: Reader, request: HttpRequest) -> Result<Json<Stats>, Problem> {
     let asked = |query: StatsQuery| range(query.range.as_deref());
-    let range = filters::read(request.query_string(), asked)?;
+    let range = query_string::read(request.query_string(), asked)?;
     let receives = takes_webhooks(&request);
     Ok(Json(read(&reader.admin, range, receives).await?))
 }

@@ -1,20 +1,17 @@
-//! `/api/users`: the users table, and what each event of a user did.
+//! `/api/users`: the list of users, with every order that an index has.
 
-use actix_web::web::{Json, Path};
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::HttpRequest;
+use actix_web::web::Json;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::auth::Reader;
-use super::entity_tag;
-use super::fields::Rows;
-use super::filters::{self, HistoryQuery, OneQuery, UserQuery};
-use crate::clerk::{ClerkId, tables};
-use crate::http::admin::Admin;
-use crate::http::problem::{Code, Problem};
-use crate::store::{HistoryRow, TableRow};
+use super::filters::{self, UserQuery};
+use crate::clerk::tables;
+use crate::http::problem::Problem;
+use crate::store::TableRow;
 
 /// A page of users.
 #[derive(Serialize, ToSchema)]
@@ -35,15 +32,6 @@ impl PartialSchema for User {
 }
 
 impl ToSchema for User {}
-
-/// A page of a user's history.
-#[derive(Serialize, ToSchema)]
-pub struct History {
-    #[schema(value_type = Vec<HistoryRow>)]
-    pub data: Vec<Box<RawValue>>,
-    /// The `cursor` of the next page; null on the last one.
-    pub next: Option<String>,
-}
 
 /// Users, by their Clerk IDs or another column.
 ///
@@ -66,61 +54,4 @@ pub async fn list_users(reader: Reader, request: HttpRequest) -> Result<Json<Use
         data: fields.pick_all(&listing.rows),
         next: listing.next.map(|cursor| cursor.to_string()),
     }))
-}
-
-/// One user.
-#[utoipa::path(
-    get, path = "/api/users/{id}", tag = "users",
-    params(("id" = String, Path, description = "Clerk ID, user_…"), OneQuery),
-    responses((status = 200, description = "The user", body = User))
-)]
-pub async fn show_user(
-    reader: Reader,
-    request: HttpRequest,
-    id: Path<String>,
-) -> Result<HttpResponse, Problem> {
-    let fields = filters::one(Rows::User, request.query_string())?;
-    let fields = fields.for_token(reader.sees_private)?;
-    let row = fields.pick(&find(&clerk_id(&id)?, &reader.admin).await?);
-    Ok(entity_tag::answer(&request, &row))
-}
-
-/// What each event of a user did and why, the newest first by time of receipt.
-///
-/// With `EVENT_PAYLOADS=all` it names the fields that changed.
-#[utoipa::path(
-    get, path = "/api/users/{id}/history", tag = "users",
-    params(("id" = String, Path, description = "Clerk ID, user_…"), HistoryQuery),
-    responses((status = 200, description = "A page of the history", body = History))
-)]
-pub async fn user_history(
-    reader: Reader,
-    id: Path<String>,
-    request: HttpRequest,
-) -> Result<Json<History>, Problem> {
-    let (page, fields) = filters::history(request.query_string())?;
-    let fields = fields.for_token(reader.sees_private)?;
-    let admin = &reader.admin;
-    let id = clerk_id(&id)?;
-    let listing = admin.store.history(&id, &page).await?;
-    // An event that failed may be all there is of a user.
-    if listing.rows.is_empty() {
-        find(&id, admin).await?;
-    }
-    Ok(Json(History {
-        data: fields.pick_all(&listing.rows),
-        next: listing.next.map(|cursor| cursor.to_string()),
-    }))
-}
-
-async fn find(id: &ClerkId, admin: &Admin) -> Result<TableRow, Problem> {
-    admin.store.user(id).await?.ok_or_else(no_user)
-}
-
-fn clerk_id(id: &str) -> Result<ClerkId, Problem> {
-    ClerkId::new(id).ok_or_else(no_user)
-}
-
-fn no_user() -> Problem {
-    Problem::new(Code::NotFound, "no user has this ID")
 }

@@ -82,7 +82,7 @@ const SAMPLE: NonZeroU32 = NonZeroU32::new(10).expect("10 is not 0");
 /// The fields of the filter, with their names for people and their flags.
 const FILTER: [(&str, &str, &str); 5] = [
     ("event_type", "Type", "--type"),
-    ("clerk_id", "User", "--user"),
+    ("clerk_id", "Row", "--user"),
     ("error_code", "Error code", "--error-code"),
     ("since", "Received since", "--since"),
     ("until", "Received until", "--until"),

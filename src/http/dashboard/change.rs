@@ -1,9 +1,12 @@
-//! What an event changed of its row, as its page and the history of its user show it.
+//! What an event changed of its row, as its page and the history of the row show it.
+
+use std::borrow::Cow;
 
 use askama::Template;
 use askama::filters::HtmlSafe;
 
 use super::json_view;
+use super::names::table_of;
 use super::view_models::When;
 use crate::clerk::{Difference, Excerpt, Timestamp, api_object, tables};
 use crate::format;
@@ -44,7 +47,7 @@ impl HtmlSafe for Cell {}
 #[template(path = "change.html")]
 pub struct Change {
     /// What is said in place of the columns, or above them.
-    text: &'static str,
+    text: Cow<'static, str>,
     /// The event that the text ends with.
     other: Option<String>,
     columns: Vec<ColumnChange>,
@@ -72,9 +75,9 @@ impl Change {
         }))
     }
 
-    fn says(text: &'static str, other: Option<String>) -> Self {
+    fn says(text: impl Into<Cow<'static, str>>, other: Option<String>) -> Self {
         Self {
-            text,
+            text: text.into(),
             other,
             columns: Vec::new(),
             more: 0,
@@ -111,7 +114,7 @@ impl Change {
             (None, false) => "This is the first version.",
         };
         Self {
-            text,
+            text: text.into(),
             other: before,
             columns,
             more,
@@ -122,28 +125,30 @@ impl Change {
         let newer = event.superseded_by.clone();
         let is_own = newer.as_deref() == Some(&*event.event_id);
         let is_delete = tables::is_delete(&event.event_type);
+        let singular = table_of(&event.event_type).singular;
         match newer.filter(|by| !is_own && !api_object::is_reading(by)) {
             _ if is_own => Self::says(
                 "It changed nothing: the row had this version already.",
                 None,
             ),
             Some(by) if is_delete => Self::says(
-                "It changed nothing: the user was deleted already, by",
+                format!("It changed nothing: the {singular} was deleted already, by"),
                 Some(by),
             ),
             Some(by) => Self::says(
                 "It changed nothing: the row had a newer version, that of",
                 Some(by),
             ),
-            None if is_delete => {
-                Self::says("It changed nothing: the user was deleted already.", None)
-            }
+            None if is_delete => Self::says(
+                format!("It changed nothing: the {singular} was deleted already."),
+                None,
+            ),
             None => Self::says("It changed nothing: the row had a newer version.", None),
         }
     }
 
     /// The parts of the text, of which every other one is code.
-    fn parts(&self) -> std::str::Split<'static, char> {
+    fn parts(&self) -> std::str::Split<'_, char> {
         self.text.split('`')
     }
 }
@@ -229,7 +234,7 @@ mod tests {
             difference("last_sign_in_at", None, Some("1795172400018")),
         ];
         let change = Change {
-            text: "Compared with `this`, that of",
+            text: "Compared with `this`, that of".into(),
             other: Some("msg_1".into()),
             columns: columns(&differences, Timestamp::MIN),
             more: 0,

@@ -1,7 +1,6 @@
 //! The options of a form's list: those that are known, and the chosen one whatever it is. Pure.
 
-use crate::clerk::tables::users;
-use crate::clerk::{ErrorCode, EventType};
+use crate::clerk::{Column, ErrorCode, EventType, tables};
 use crate::format;
 use crate::store::{Failed, Status};
 
@@ -47,8 +46,10 @@ pub fn statuses(chosen: &str) -> Vec<Choice> {
 
 /// The types of events that are synced, and that of an unreadable one.
 pub fn event_types() -> impl Iterator<Item = &'static str> {
-    let synced = users::TABLE.events.iter().map(|kind| kind.name);
-    synced.chain(EventType::Unreadable.known_name())
+    let synced = tables::ALL.iter().flat_map(|table| table.events);
+    synced
+        .map(|kind| kind.name)
+        .chain(EventType::Unreadable.known_name())
 }
 
 /// The types of events.
@@ -87,11 +88,27 @@ pub fn codes(failed: Option<&Failed>, chosen: &str) -> Vec<Choice> {
 
 /// Which users to show, by whether they are deleted.
 pub fn deleted(chosen: &str) -> Vec<Choice> {
+    which(chosen, "deleted")
+}
+
+/// Which rows to show, by whether they are so.
+pub fn which(chosen: &str, so: &str) -> Vec<Choice> {
     let known = [
-        ("any", "all"),
-        ("false", "not deleted"),
-        ("true", "deleted"),
+        ("any", "all".to_owned()),
+        ("false", format!("not {so}")),
+        ("true", so.to_owned()),
     ];
+    let known = known.map(|(value, text)| (value.to_owned(), text));
+    choices(known, chosen)
+}
+
+/// The known values of a column, with the choice of any. Returns none if they are not known.
+pub fn known_values(column: &Column, chosen: &str) -> Vec<Choice> {
+    if column.known_values.is_empty() {
+        return Vec::new();
+    }
+    let known = column.known_values.iter().map(|value| (*value, *value));
+    let known = [("", "any")].into_iter().chain(known);
     let known = known.map(|(value, text)| (value.to_owned(), text.to_owned()));
     choices(known, chosen)
 }
@@ -108,11 +125,8 @@ mod tests {
         };
         assert_eq!(chosen(statuses("stale")), ["stale"]);
         assert_eq!(chosen(statuses("")), [""; 0]);
-        assert_eq!(
-            chosen(types("organization.created")),
-            ["organization.created"]
-        );
-        assert_eq!(types("organization.created").len(), types("").len() + 1);
+        assert_eq!(chosen(types("session.created")), ["session.created"]);
+        assert_eq!(types("session.created").len(), types("").len() + 1);
         assert_eq!(chosen(codes(None, "sqlstate_23514")), ["sqlstate_23514"]);
         assert_eq!(chosen(deleted("maybe")), ["maybe"]);
         assert!(

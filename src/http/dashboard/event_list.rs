@@ -7,10 +7,10 @@ use askama::Template;
 
 use super::choices::{self, Choice};
 use super::field_faults::FieldFaults;
+use super::names::Names;
 use super::page::{DashboardError, Frame, page_of};
 use super::page_query::PageQuery;
 use super::session::Session;
-use super::user_names;
 use super::view_models::{EventLine, Pages};
 use crate::clerk::Timestamp;
 use crate::clock::now;
@@ -115,7 +115,7 @@ impl EventsPage {
             self.query = self.query.with("status", status.as_str());
         }
         let listing = admin.store.events(&filter, &page).await?;
-        let names = user_names::of_events(&admin.store, &listing.rows).await?;
+        let names = Names::of_events(&admin.store, &listing.rows).await?;
         let can_act = filter.status == Some(Status::Failed) && !listing.rows.is_empty();
         let set = self.query.without(&["cursor", "status", "limit"]);
         self.bulk_query = can_act.then(|| set.encoded());

@@ -10,6 +10,7 @@ use super::actions::Action;
 use super::audit::Acts;
 use super::auth::Posted;
 use super::change::Change;
+use super::names::table_of;
 use super::page::{DashboardError, Frame, page, redirect, saved};
 use super::payload::{self, Order, Payload};
 use super::session::Session;
@@ -22,7 +23,7 @@ use crate::replay::Selection;
 use crate::store::{EventFilter, EventRow, Status, Store, StoreError};
 use crate::{format, replay};
 
-/// Other events of the same user, beside an event.
+/// Other events about the same row, beside an event.
 const OTHERS: NonZeroU32 = NonZeroU32::new(8).expect("8 is not 0");
 
 /// A point in time of an event: class, what happened, when, and a note.
@@ -48,6 +49,9 @@ struct EventPage {
     deliveries: String,
     attempts: String,
     superseded_by: Option<String>,
+    /// What its row is called.
+    singular: &'static str,
+    kind_of_row: String,
     others: Vec<EventLine>,
     /// The failed events that were received just after this one, and just before it.
     newer_failed: Option<String>,
@@ -111,6 +115,8 @@ pub async fn show(
             .superseded_by
             .clone()
             .filter(|by| *by != event.event_id && !api_object::is_reading(by)),
+        singular: table_of(&event.event_type).singular,
+        kind_of_row: format::capitalized(table_of(&event.event_type).singular),
         others: others(&admin, &event, now).await?,
         newer_failed,
         older_failed,

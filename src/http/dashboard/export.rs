@@ -1,5 +1,5 @@
-//! `/events/export` and `/users/export`: a whole list as a file, CSV or JSON, page by page from the
-//! database. Without payloads, and without the whole objects of users.
+//! `/events/export`, `/users/export` and so on: a whole list as a file, CSV or JSON, page by page from the
+//! database. Without payloads, and without whole objects.
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -15,12 +15,14 @@ use super::csv;
 use super::page::{DashboardError, guarded};
 use super::page_query::PageQuery;
 use super::session::Session;
-use crate::clerk::tables::users;
+use crate::clerk::{Table, tables};
 use crate::clock::now;
 use crate::format;
 use crate::http::admin::Admin;
 use crate::http::problem::Problem;
-use crate::store::{Cursor, EventFilter, EventRow, Page, Store, StoreError, Time, UserFilter};
+use crate::store::{
+    Cursor, EventFilter, EventRow, Page, Store, StoreError, TableFilter, Time, UserFilter,
+};
 
 /// Most rows of a file.
 const ROWS_MAX: u32 = 100_000;
@@ -32,6 +34,7 @@ const ROWS_PER_QUERY: NonZeroU32 = NonZeroU32::new(200).expect("200 is not 0");
 enum Rows {
     Events(EventFilter),
     Users(UserFilter),
+    Table(&'static Table, TableFilter),
 }
 
 impl Rows {
@@ -39,10 +42,8 @@ impl Rows {
     fn columns(&self) -> Vec<&'static str> {
         match self {
             Self::Events(_) => EventRow::FIELDS.into(),
-            Self::Users(_) => {
-                let columns = users::TABLE.row_columns().map(|column| column.name);
-                columns.filter(|name| *name != "data").collect()
-            }
+            Self::Users(_) => columns_of(&tables::users::TABLE),
+            Self::Table(table, _) => columns_of(table),
         }
     }
 
@@ -63,8 +64,17 @@ impl Rows {
                 let listing = store.users_without_data(filter, page).await?;
                 (all(listing.rows.iter().map(json).collect()), listing.next)
             }
+            Self::Table(table, filter) => {
+                let listing = store.rows(table, filter, page, false).await?;
+                (all(listing.rows.iter().map(json).collect()), listing.next)
+            }
         })
     }
+}
+
+fn columns_of(table: &'static Table) -> Vec<&'static str> {
+    let columns = table.row_columns().map(|column| column.name);
+    columns.filter(|name| *name != "data").collect()
 }
 
 fn json(row: &impl Serialize) -> String {
@@ -233,6 +243,26 @@ pub async fn users(
         &admin,
         Rows::Users(filter),
         "users",
+        format,
+        rows_max,
+        page.after,
+    )
+    .await
+}
+
+/// `GET /organizations/export`, and so of each table.
+pub async fn rows(
+    table: &'static Table,
+    _: Session,
+    request: HttpRequest,
+    admin: Data<Admin>,
+) -> Result<HttpResponse, DashboardError> {
+    let (query, format, rows_max) = asked(&request)?;
+    let (filter, page) = query.rows(table)?;
+    export(
+        &admin,
+        Rows::Table(table, filter),
+        table.plural,
         format,
         rows_max,
         page.after,

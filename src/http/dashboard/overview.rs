@@ -2,7 +2,6 @@
 //! latest events.
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
 use std::num::NonZeroU32;
 
 use actix_web::web::Data;
@@ -11,14 +10,14 @@ use askama::Template;
 
 use super::chart::{self, Chart};
 use super::encode::encode;
+use super::names::Names;
 use super::page::{DashboardError, Frame, page};
 use super::page_query::PageQuery;
 use super::refused::RefusedCard;
 use super::session::Session;
 use super::tiles::{Process, Tile, tiles, waiting};
-use super::user_names;
 use super::view_models::{EventLine, Help, When};
-use crate::clerk::Timestamp;
+use crate::clerk::{Timestamp, tables};
 use crate::clock::now;
 use crate::format;
 use crate::http::admin::Admin;
@@ -84,9 +83,17 @@ struct FailedGroup {
 /// A number with its name.
 struct Fact {
     id: &'static str,
-    name: &'static str,
+    name: String,
     number: u64,
     text: String,
+}
+
+impl OverviewPage {
+    /// What the names of the events begin with that Clerk is to send.
+    fn families(&self) -> impl Iterator<Item = &'static str> {
+        let first = tables::ALL.iter().filter_map(|table| table.events.first());
+        first.filter_map(|kind| kind.name.split('.').next())
+    }
 }
 
 /// `GET /`
@@ -195,8 +202,8 @@ struct Answers {
     stats: Stats,
     hour: Option<Recent>,
     latest: Vec<EventRow>,
-    /// The names of their users by Clerk ID.
-    names: HashMap<String, String>,
+    /// The names of their rows.
+    names: Names,
 }
 
 /// The numbers of `/api/stats` and the newest rows, or why there are none.
@@ -212,7 +219,7 @@ async fn ask_database(admin: &Admin, range: Range, receives: bool) -> Result<Ans
         admin.newest(&all, LATEST)
     );
     let (stats, hour, latest) = answers.map_err(|problem| Reason::from(problem.detail()))?;
-    let names = user_names::of_events(&admin.store, &latest).await;
+    let names = Names::of_events(&admin.store, &latest).await;
     Ok(Answers {
         stats,
         hour,
@@ -262,22 +269,34 @@ impl Numbers {
 
 fn facts(totals: &Totals) -> Vec<Fact> {
     let status = |word| totals.by_status.get(word).copied().unwrap_or(0);
-    [
-        ("users", "Users", totals.users),
-        ("deleted_users", "Deleted of these", totals.deleted_users),
-        ("events", "Events kept", totals.events),
-        ("applied", "Applied", status("applied")),
-        ("stale", "Stale", status("stale")),
-        ("failed", "Failed", status("failed")),
-        ("discarded", "Discarded", status("discarded")),
-    ]
-    .map(|(id, name, number)| Fact {
+    let of_users = [
+        ("users", "Users".to_owned(), totals.users),
+        (
+            "deleted_users",
+            "Deleted of these".into(),
+            totals.deleted_users,
+        ),
+    ];
+    let others = tables::others().map(|table| {
+        let of_table = totals.tables.get(table.name).copied().unwrap_or_default();
+        let name = format::capitalized(table.plural);
+        (table.plural, name, of_table.rows)
+    });
+    let of_events = [
+        ("events", "Events kept".to_owned(), totals.events),
+        ("applied", "Applied".into(), status("applied")),
+        ("stale", "Stale".into(), status("stale")),
+        ("failed", "Failed".into(), status("failed")),
+        ("discarded", "Discarded".into(), status("discarded")),
+    ];
+    let all = of_users.into_iter().chain(others).chain(of_events);
+    all.map(|(id, name, number)| Fact {
         id,
         name,
         number,
         text: format::number(number),
     })
-    .into()
+    .collect()
 }
 
 /// Counts are said to be old from this age on, in milliseconds: less cannot be seen.

@@ -14,6 +14,7 @@ use askama::Template;
 use super::assets;
 use super::encode::encode;
 use super::session::Session;
+use crate::clerk::tables;
 use crate::clock::now;
 use crate::escape::visible_lines;
 use crate::format;
@@ -25,7 +26,8 @@ use crate::store::{Pause, Time};
 /// What is around a page.
 pub struct Frame {
     pub title: String,
-    /// The part of the dashboard that the page belongs to: `overview`, `events`, `users`, `control`, or empty.
+    /// The part of the dashboard that the page belongs to: `overview`, `events`, a table, `control`, or
+    /// empty.
     pub part: &'static str,
     /// The session's; `None` if the visitor is not logged in.
     pub form_token: Option<String>,
@@ -88,6 +90,15 @@ impl Frame {
     /// The form token of a page for a visitor who is logged in.
     pub fn token(&self) -> &str {
         self.form_token.as_deref().unwrap_or_default()
+    }
+
+    /// The lists of the tables: path, name, and whether the page belongs to it.
+    pub fn lists(&self) -> impl Iterator<Item = (String, String, bool)> {
+        tables::ALL.iter().map(|table| {
+            let plural = table.plural;
+            let name = format::capitalized(plural);
+            (format!("/{plural}"), name, self.part == plural)
+        })
     }
 
     /// The address of a file of the dashboard.

@@ -6,10 +6,10 @@ use chrono::{DateTime, NaiveDate, NaiveDateTime, SecondsFormat};
 use super::encode::encode;
 use super::field_faults::FieldFaults;
 use super::page::DashboardError;
-use crate::clerk::Timestamp;
-use crate::http::api::{read_events_query, read_users_query, with_plus};
+use crate::clerk::{Table, Timestamp};
+use crate::http::api::{read_events_query, read_table_query, read_users_query, with_plus};
 use crate::http::problem::Problem;
-use crate::store::{EventFilter, Page, UserFilter};
+use crate::store::{EventFilter, Page, TableFilter, UserFilter};
 
 /// The fields of a filter as they were typed, without the empty ones.
 #[derive(Debug, Clone, Default)]
@@ -145,6 +145,21 @@ impl PageQuery {
     /// What is wrong with each field of a listing of users.
     pub fn faults_of_users(&self) -> FieldFaults {
         self.faults(read_users_query)
+    }
+
+    /// What is wrong with each field of a listing of rows of a table.
+    pub fn faults_of_rows(&self, table: &'static Table) -> FieldFaults {
+        self.faults(|query| read_table_query(table, None, query))
+    }
+
+    /// The filter and the page of a listing of rows of a table.
+    ///
+    /// # Errors
+    ///
+    /// If a field is wrong.
+    pub fn rows(&self, table: &'static Table) -> Result<(TableFilter, Page), DashboardError> {
+        let (filter, page, _) = read_table_query(table, None, &self.encoded())?;
+        Ok((filter, page))
     }
 
     /// The filter and the page of a listing of events.

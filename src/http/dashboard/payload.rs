@@ -38,7 +38,7 @@ pub struct Payload {
 #[template(path = "payload_head.html")]
 pub struct Head {
     /// What is shown, for people who do not see it.
-    label: &'static str,
+    label: String,
     /// What it is: `JSON`, `text`, or `bytes` that are no text.
     kind: &'static str,
     size: String,
@@ -54,7 +54,7 @@ impl HtmlSafe for Head {}
 
 /// A body as it came, which can be saved from `file`.
 pub fn show(
-    label: &'static str,
+    label: impl Into<String>,
     body: &(impl AsRef<[u8]> + ?Sized),
     file: String,
     order: &Order,
@@ -69,7 +69,7 @@ pub fn show(
         .filter(|json| json.len() <= SHOWN_MAX)
         .and_then(|json| json_view::lines(json, order.is_sorted, now));
     let head = Head {
-        label,
+        label: label.into(),
         kind: match (json, text) {
             (Some(_), _) => "JSON",
             (_, Ok(_)) => "text",

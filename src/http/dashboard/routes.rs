@@ -5,10 +5,13 @@ use actix_web::web::{self, Path, Payload, ServiceConfig, get, post};
 use actix_web::{HttpRequest, HttpResponse, Resource, Route};
 
 use super::page::{DashboardError, guarded};
+use super::session::Session;
 use super::{
     actions, assets, audit, control, event_list, events, export, login, overview, replay_run,
-    search, user_list, users,
+    row_list, row_page, search, user_list, users,
 };
+use crate::clerk::tables;
+use crate::http::admin::Admin;
 use crate::http::misdirected;
 use crate::http::paths::{DASHBOARD_PATH, LOGIN_PATH};
 use crate::http::problem::{Code, Problem};
@@ -52,6 +55,37 @@ pub fn configure(config: &mut ServiceConfig) {
             "/users/{id}/{column:data|public_metadata|private_metadata|unsafe_metadata}",
             get().to(users::save),
         ));
+    add_tables(config);
+}
+
+/// Adds the pages of every table but users.
+fn add_tables(config: &mut ServiceConfig) {
+    type Shared = web::Data<Admin>;
+    for table in tables::others() {
+        let list = move |session: Session, request: HttpRequest, admin: Shared| {
+            row_list::list(table, session, request, admin)
+        };
+        let export = move |session: Session, request: HttpRequest, admin: Shared| {
+            export::rows(table, session, request, admin)
+        };
+        let show =
+            move |session: Session, request: HttpRequest, id: Path<String>, admin: Shared| {
+                row_page::show(table, session, request, id, admin)
+            };
+        let save = move |session: Session, path: Path<(String, String)>, admin: Shared| {
+            row_page::save(table, session, path, admin)
+        };
+        let path = format!("/{}", table.plural);
+        let columns: Vec<_> = row_page::json_columns(table).collect();
+        config
+            .service(page(&path, get().to(list)))
+            .service(page(&format!("{path}/export"), get().to(export)))
+            .service(page(&format!("{path}/{{id}}"), get().to(show)))
+            .service(page(
+                &format!("{path}/{{id}}/{{column:{}}}", columns.join("|")),
+                get().to(save),
+            ));
+    }
 }
 
 /// Adds the first page of a process that has no database.

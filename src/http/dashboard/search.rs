@@ -8,17 +8,19 @@ use actix_web::{HttpRequest, HttpResponse};
 use askama::Template;
 
 use super::choices::{error_codes, event_types};
-use super::encode::encode;
 use super::field_faults::FieldFaults;
+use super::names::Names;
 use super::page::{DashboardError, Frame, page_of, redirect};
 use super::page_query::PageQuery;
+use super::row_page::events_about;
+use super::row_table::{Cell, RowTable};
 use super::session::Session;
-use super::user_names;
-use super::view_models::{EventLine, Person};
-use crate::clerk::{ClerkId, EventId};
+use super::view_models::{EventLine, Person, RowLink};
+use crate::clerk::{ClerkId, EventId, Table, tables};
 use crate::clock::now;
+use crate::format;
 use crate::http::admin::Admin;
-use crate::store::{EventFilter, Page, StoreError, UserFilter};
+use crate::store::{Page, Store, StoreError, TableFilter, UserFilter};
 
 /// Rows of each kind that the page shows.
 const SHOWN: NonZeroU32 = NonZeroU32::new(10).expect("10 is not 0");
@@ -30,6 +32,8 @@ struct SearchPage {
     q: String,
     faults: FieldFaults,
     found: Found,
+    /// What the search looks at in tables other than users.
+    searched: Vec<(String, String)>,
 }
 
 /// What was found, by kind.
@@ -38,10 +42,65 @@ struct Found {
     users: Vec<Person>,
     /// Where all users who match are.
     all_users: String,
+    /// Rows of the other tables.
+    rows: Vec<FoundRows>,
     events: Vec<EventLine>,
     /// Lists of events, each with its address.
     codes: Vec<(String, String)>,
     types: Vec<(String, String)>,
+}
+
+/// Rows of a table.
+struct FoundRows {
+    plural: &'static str,
+    heading: String,
+    /// Where all that match are.
+    all: String,
+    table: RowTable,
+}
+
+impl FoundRows {
+    /// The rows of each table that is searched.
+    async fn all(store: &Store, query: &PageQuery, q: &str) -> Result<Vec<Self>, StoreError> {
+        let mut all = Vec::new();
+        let filter = TableFilter {
+            q: Some(q.to_owned()),
+            ..TableFilter::default()
+        };
+        let page = Page {
+            limit: SHOWN,
+            after: None,
+        };
+        for table in searched_tables() {
+            let rows = store.rows(table, &filter, &page, false).await?.rows;
+            if rows.is_empty() {
+                continue;
+            }
+            let names = Names::of_rows(store, &rows).await?;
+            all.push(Self {
+                plural: table.plural,
+                heading: format::capitalized(table.plural),
+                all: query.on(&format!("/{}", table.plural)),
+                table: RowTable::of(table, &rows, &names, None, now()),
+            });
+        }
+        Ok(all)
+    }
+}
+
+fn searched_tables() -> impl Iterator<Item = &'static Table> {
+    tables::others().filter(|table| table.searched().next().is_some())
+}
+
+/// What the search looks at in each of these tables, for people.
+fn searched() -> Vec<(String, String)> {
+    let columns = |table: &Table| {
+        let names: Vec<_> = table.searched().map(|column| column.name).collect();
+        names.join(", ")
+    };
+    searched_tables()
+        .map(|table| (table.one(), columns(table)))
+        .collect()
 }
 
 /// `GET /search`
@@ -62,7 +121,7 @@ pub async fn show(
             return Ok(redirect(&address));
         }
         if !q.is_empty() {
-            found = Found::of(&admin, &query, &q).await?;
+            found = Box::pin(Found::of(&admin, &query, &q)).await?;
         }
         if let Some(address) = found.only() {
             return Ok(redirect(&address));
@@ -75,11 +134,12 @@ pub async fn show(
         q,
         faults,
         found,
+        searched: searched(),
     };
     Ok(page_of(status, &page))
 }
 
-/// The page of the event or user with this ID. Of a user without a row the events are shown.
+/// The page of the event or row with this ID. Of an ID without a row the events are shown.
 async fn exact(admin: &Admin, q: &str) -> Result<Option<String>, DashboardError> {
     if let Some(id) = EventId::new(q)
         && admin
@@ -94,15 +154,12 @@ async fn exact(admin: &Admin, q: &str) -> Result<Option<String>, DashboardError>
     let Some(id) = ClerkId::new(q) else {
         return Ok(None);
     };
-    if admin.store.user(&id).await?.is_some() {
-        return Ok(Some(format!("/users/{}", encode(q))));
+    for table in tables::ALL {
+        if admin.store.row(table, &id).await?.is_some() {
+            return Ok(Some(RowLink::of(table, q, None).path));
+        }
     }
-    let filter = EventFilter {
-        clerk_id: Some(q.to_owned()),
-        ..EventFilter::default()
-    };
-    let events = admin.newest(&filter, NonZeroU32::MIN).await?;
-    Ok((!events.is_empty()).then(|| list_of_events("clerk_id", q)))
+    events_about(admin, &id).await
 }
 
 fn list_of_events(field: &str, value: &str) -> String {
@@ -121,19 +178,19 @@ impl Found {
             limit: SHOWN,
             after: None,
         };
-        let (users, events) = tokio::try_join!(
+        let (users, rows, events) = tokio::try_join!(
             store.users_without_data(&filter, &page),
+            FoundRows::all(store, query, q),
             store.events_that_begin(q, SHOWN)
         )?;
-        let names = user_names::of_events(store, &events).await?;
+        let names = Names::of_events(store, &events).await?;
         let failed = admin.status.failed(store).await.ok().flatten();
         let codes = error_codes(failed.as_ref().map(|answer| &answer.value));
-        // Codes and types are lower case.
         let beginning = q.to_ascii_lowercase();
         let lists = |field: &str, values: Vec<String>| {
             let values = values
                 .into_iter()
-                .filter(|value| value.starts_with(&beginning));
+                .filter(|value| value.to_ascii_lowercase().starts_with(&beginning));
             let list = |value: String| (list_of_events(field, &value), value);
             values.map(list).collect::<Vec<_>>()
         };
@@ -144,6 +201,7 @@ impl Found {
                 .map(|user| Person::of(user, now))
                 .collect(),
             all_users: query.on("/users"),
+            rows,
             events: EventLine::all_named(&events, &names, now),
             codes: lists(
                 "error_code",
@@ -161,6 +219,7 @@ impl Found {
     fn kinds(&self) -> usize {
         let kinds = [
             self.users.is_empty(),
+            self.rows.is_empty(),
             self.events.is_empty(),
             self.codes.is_empty(),
             self.types.is_empty(),
@@ -176,7 +235,11 @@ impl Found {
         match (&*self.events, &*self.codes, &*self.types) {
             ([event], ..) => Some(format!("/events/{}", event.id)),
             (_, [(address, _)], _) | (_, _, [(address, _)]) => Some(address.clone()),
-            _ => (!self.users.is_empty()).then(|| self.all_users.clone()),
+            _ if !self.users.is_empty() => Some(self.all_users.clone()),
+            _ => match &*self.rows {
+                [found] => Some(found.all.clone()),
+                _ => None,
+            },
         }
     }
 }

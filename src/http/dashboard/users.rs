@@ -7,38 +7,19 @@ use askama::Template;
 use serde_json::value::RawValue;
 
 use super::audit::ActLine;
-use super::change::{self, ColumnChange};
+use super::history_steps::Step;
 use super::page::{DashboardError, Frame, page, redirect, saved};
 use super::page_query::PageQuery;
-use super::payload::{self, Order, Payload};
+use super::payload::{self, Payload};
+use super::row_page::{events_about, order};
+use super::row_table::{Cell, Related};
 use super::session::Session;
-use super::view_models::{EventLine, Pages, Person, When};
-use crate::clerk::{ClerkId, Timestamp, api_object};
+use super::view_models::{Pages, Person, When};
+use crate::clerk::{ClerkId, Timestamp, api_object, tables};
 use crate::clock::now;
 use crate::http::admin::Admin;
 use crate::http::problem::{Code, Problem};
-use crate::store::{Action, AuditFilter, EventFilter, HistoryRow, Page, Status, TableRow};
-
-/// An event of a user, and what it did.
-struct Step {
-    event: EventLine,
-    why: String,
-    /// The part of the reason after the ID that it names.
-    why_then: String,
-    /// Whether the reason is a sentence, and does not start with a code.
-    is_sentence: bool,
-    /// The event whose newer version was there.
-    behind: Option<String>,
-    /// What it changed, as far as that is known.
-    changes: Vec<ColumnChange>,
-    /// How many more columns it changed.
-    more_changes: usize,
-    /// Whether it is known to have changed no column of interest.
-    is_same: bool,
-}
-
-/// Most columns that a line of the history shows; the page of the event has all.
-const CHANGES_MAX: usize = 6;
+use crate::store::{Action, AuditFilter, Page, TableRow};
 
 #[derive(Template)]
 #[template(path = "user.html")]
@@ -57,6 +38,7 @@ struct UserPage {
     metadata: Vec<(&'static str, Payload)>,
     data: Option<Payload>,
     history: Vec<Step>,
+    related: Vec<Related>,
     pages: Pages,
 }
 
@@ -97,28 +79,17 @@ pub async fn show(
     let (_, page_of_history) = query.events(now)?;
     let id = ClerkId::new(&id).ok_or_else(missing)?;
     let Some(user) = admin.store.user(&id).await? else {
-        // Its first event may have failed: there is no row, and its events say why.
-        let of_user = EventFilter {
-            clerk_id: Some(id.to_string()),
-            ..EventFilter::default()
-        };
-        let events = admin.newest(&of_user, NonZeroU32::MIN).await?;
-        if events.is_empty() {
-            return Err(missing().into());
-        }
-        let events = PageQuery::default().with("clerk_id", id.as_str());
-        return Ok(redirect(&events.on("/events")));
+        let events = events_about(&admin, &id).await?;
+        return Ok(redirect(&events.ok_or_else(missing)?));
     };
-    let listing = admin.store.history(&id, &page_of_history).await?;
+    let listing = admin
+        .store
+        .history(&tables::users::TABLE, &id, &page_of_history)
+        .await?;
     let erasure = erasure(&admin, &user, now).await;
     let person = Person::of(&user, now);
     let path = format!("/users/{}", person.path);
-    let is_sorted = asked.is("names", "sorted");
-    let other = query.with("names", if is_sorted { "" } else { "sorted" });
-    let order = Order {
-        is_sorted,
-        other: format!("{}#data", other.on(&path)),
-    };
+    let order = order(&asked, &query, &path);
     let shown = |label, column: &str, json: &str| {
         payload::show(label, json, format!("{path}/{column}"), &order, now)
     };
@@ -144,7 +115,8 @@ pub async fn show(
             .data
             .as_deref()
             .map(|data| shown("As Clerk sent it", "data", data.get())),
-        history: listing.rows.iter().map(|row| step(row, now)).collect(),
+        history: Step::all(&listing.rows, now),
+        related: Related::of(&admin.store, &tables::users::TABLE, id.as_str(), now).await?,
         pages,
         id: user.clerk_id,
         person,
@@ -164,28 +136,6 @@ async fn erasure(admin: &Admin, user: &TableRow, now: Timestamp) -> Option<ActLi
     };
     let acts = admin.store.audit(&filter, &newest).await.ok()?.rows;
     acts.first().map(|act| ActLine::of(act, now))
-}
-
-fn step(row: &HistoryRow, now: Timestamp) -> Step {
-    let behind = row
-        .event
-        .superseded_by
-        .as_deref()
-        .filter(|by| *by != row.event.event_id);
-    // The ID in the sentence becomes a link.
-    let parts = behind.and_then(|by| row.why.split_once(by));
-    let (why, why_then) = parts.unwrap_or((&row.why, ""));
-    let changes = change::columns(&row.differences, now);
-    Step {
-        event: EventLine::of(&row.event, now),
-        why: why.to_owned(),
-        why_then: why_then.to_owned(),
-        is_sentence: row.event.status != Status::Failed,
-        behind: behind.filter(|_| parts.is_some()).map(str::to_owned),
-        more_changes: changes.len().saturating_sub(CHANGES_MAX),
-        is_same: row.changed.as_ref().is_some_and(Vec::is_empty),
-        changes: changes.into_iter().take(CHANGES_MAX).collect(),
-    }
 }
 
 /// The columns of the profile, with their names for people.

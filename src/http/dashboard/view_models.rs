@@ -1,13 +1,12 @@
 //! Rows and times as pages show them: texts, addresses and badges for the templates. Pure.
 
-use std::collections::HashMap;
-
 use askama::Template;
 use askama::filters::HtmlSafe;
 
 use super::encode::encode;
+use super::names::{Names, name_of, table_of};
 use super::page_query::PageQuery;
-use crate::clerk::{Timestamp, error_code};
+use crate::clerk::{Table, Timestamp, error_code};
 use crate::format;
 use crate::store::{Cursor, EventRow, Page, Status, TableRow, Time};
 
@@ -128,13 +127,32 @@ impl Pages {
     }
 }
 
-/// The user of an event.
-pub struct UserLink {
+/// A link to a row of any table.
+pub struct RowLink {
     pub id: String,
-    /// What people call the user, if that is known.
+    /// What people call it, if that is known.
     pub name: Option<String>,
-    /// The ID as a part of a path.
+    /// Where its page is.
     pub path: String,
+}
+
+impl RowLink {
+    /// A link to a row, with its name if that is known.
+    pub fn of(table: &Table, id: &str, name: Option<String>) -> Self {
+        Self {
+            path: format!("/{}/{}", table.plural, encode(id)),
+            id: id.to_owned(),
+            name,
+        }
+    }
+
+    /// All that is known: the name and the ID.
+    pub fn title(&self) -> String {
+        match &self.name {
+            Some(name) => format!("{name} {}", self.id),
+            None => self.id.clone(),
+        }
+    }
 }
 
 /// A row of `events`.
@@ -144,7 +162,7 @@ pub struct EventLine {
     pub event_type: String,
     pub badge: Badge,
     pub error_code: Option<String>,
-    pub user: Option<UserLink>,
+    pub row: Option<RowLink>,
     pub received: When,
     pub lag: String,
 }
@@ -155,17 +173,16 @@ impl EventLine {
         events.iter().map(|event| Self::of(event, now)).collect()
     }
 
-    /// The same, with the names of their users by ID.
-    pub fn all_named(
-        events: &[EventRow],
-        names: &HashMap<String, String>,
-        now: Timestamp,
-    ) -> Vec<Self> {
-        let mut lines = Self::all(events, now);
-        for user in lines.iter_mut().filter_map(|line| line.user.as_mut()) {
-            user.name = names.get(&user.id).cloned();
-        }
-        lines
+    /// The same, with the names of their rows.
+    pub fn all_named(events: &[EventRow], names: &Names, now: Timestamp) -> Vec<Self> {
+        let line = |event: &EventRow| {
+            let mut line = Self::of(event, now);
+            if let Some(row) = &mut line.row {
+                row.name = names.of(table_of(&event.event_type), &row.id);
+            }
+            line
+        };
+        events.iter().map(line).collect()
     }
 
     /// Returns whether it can be replayed or discarded.
@@ -181,11 +198,10 @@ impl EventLine {
             event_type: event.event_type.clone(),
             badge: Badge::of(event.status),
             error_code: event.error_code.clone(),
-            user: event.clerk_id.as_ref().map(|id| UserLink {
-                id: id.clone(),
-                name: None,
-                path: encode(id),
-            }),
+            row: event
+                .clerk_id
+                .as_deref()
+                .map(|id| RowLink::of(table_of(&event.event_type), id, None)),
             received: When::at(event.received_at, now),
             lag: format::ms(lag_ms.max(0).unsigned_abs()),
         }
@@ -228,18 +244,6 @@ impl Person {
             path: encode(&user.clerk_id),
         }
     }
-}
-
-/// What people call a user: the name, or what else is known; `None` if nothing is.
-pub fn name_of(user: &TableRow) -> Option<String> {
-    let names = [user.text("first_name"), user.text("last_name")];
-    let names = names.into_iter().flatten().map(str::trim);
-    let name = names.filter(|name| !name.is_empty());
-    let name = name.collect::<Vec<_>>().join(" ");
-    let others = ["username", "email", "phone"].map(|column| user.text(column));
-    let all = [Some(&*name)].into_iter().chain(others).flatten();
-    let mut known = all.filter(|name| !name.trim().is_empty());
-    known.next().map(str::to_owned)
 }
 
 /// The first letters of the first and the last word.

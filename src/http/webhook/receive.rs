@@ -14,7 +14,7 @@ use tracing::debug;
 use utoipa::ToSchema;
 
 use super::body;
-use crate::clerk::{Delivery, EventType, SignedEvent, Verified, Verifier};
+use crate::clerk::{Delivery, EventType, SignedEvent, SyncedTables, Verified, Verifier};
 use crate::clock::now;
 use crate::http::deliveries::Deliveries;
 use crate::http::limits::Capacity;
@@ -36,6 +36,8 @@ pub struct Webhooks {
     pub verifier: watch::Receiver<Arc<Verifier>>,
     /// The queue.
     pub queue: Queue,
+    /// The tables whose events are queued.
+    pub synced: SyncedTables,
     /// The largest body.
     pub max_body_bytes: usize,
     /// The log of rejected requests.
@@ -58,8 +60,8 @@ impl Webhooks {
 #[derive(Serialize, ToSchema)]
 #[schema(as = Delivery)]
 pub struct Answer<'a> {
-    /// `queued`, or `ignored` for a verified event of another type than the three, and for a ping
-    /// of Svix's own.
+    /// `queued`, or `ignored` for a verified event of a type that is not synced (see SYNC), and for a
+    /// ping of Svix's own.
     status: &'static str,
     event_id: &'a str,
     /// The type of an event that is ignored.
@@ -93,7 +95,7 @@ pub async fn deliver(
 ) -> Result<HttpResponse, Problem> {
     let header = |name: &str| request.headers().get(name)?.to_str().ok();
     let mut span = trace::RequestSpan::start(WEBHOOK_PATH, header);
-    let mut event_type = metrics::EventType::Other;
+    let mut event_type = metrics::EventType::OTHER;
     let answer = async {
         let Verified { mut event, secrets } =
             verified(&request, payload, &webhooks, &capacity).await?;
@@ -173,10 +175,11 @@ async fn queue(
             event_type,
         })
     };
-    let ignored = match event.event_type() {
+    let event_type = event.event_type();
+    let ignored = match webhooks.synced.takes(event_type) {
         _ if event.is_ping() => Some(None),
-        EventType::Other(name) => Some(Some(&**name)),
-        _ => None,
+        false => Some(Some(event_type.as_str())),
+        true => None,
     };
     if let Some(name) = ignored {
         debug!(event_id = %id, is_ping = name.is_none(), "an event of another type was ignored");

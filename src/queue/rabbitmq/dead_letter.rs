@@ -172,14 +172,14 @@ mod tests {
             (
                 "expired",
                 "expired",
-                "expired in ns.users 25 h after its receipt",
+                "expired in ns.events 25 h after its receipt",
             ),
             ("maxlen", "maxlen", "max-length"),
             ("rejected", "rejected", "list_consumers"),
             ("of_the_future", "rejected", "does not know"),
         ] {
             let letter = judged(
-                Some(&headers(&[("ns.users", reason, 90_000)])),
+                Some(&headers(&[("ns.events", reason, 90_000)])),
                 Source::DeadLetters,
             );
             assert_eq!(letter.code.name(), code);
@@ -195,12 +195,12 @@ mod tests {
     fn the_first_death_is_the_cause() {
         let mut twice = headers(&[
             ("ns.dead", "expired", 100),
-            ("ns.users", "delivery_limit", 90),
+            ("ns.events", "delivery_limit", 90),
         ]);
         let letter = judged(Some(&twice), Source::Rescued);
         assert_eq!(letter.code.name(), "delivery_limit");
         assert!(
-            letter.text.contains("ns.users gave it up 90 s after"),
+            letter.text.contains("ns.events gave it up 90 s after"),
             "{}",
             letter.text
         );

@@ -245,10 +245,10 @@ mod tests {
     fn the_answers_of_both_versions_are_parsed() {
         let read = |text: &str| serde_json::from_str::<QueuePolicy>(text).unwrap();
         let young =
-            read(r#"{"name":"ns.users","arguments":{"x-queue-type":"quorum"},"type":"quorum"}"#);
+            read(r#"{"name":"ns.events","arguments":{"x-queue-type":"quorum"},"type":"quorum"}"#);
         assert_eq!(
             (young.name.as_str(), young.effective_policy_definition),
-            ("ns.users", None)
+            ("ns.events", None)
         );
         let none =
             read(r#"{"name":"q","effective_policy_definition":[],"policy":null,"messages_dlx":0}"#);

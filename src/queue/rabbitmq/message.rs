@@ -307,7 +307,7 @@ mod tests {
     #[test]
     fn an_event_that_was_moved_back_from_a_secondary_queue_is_no_dead_letter() {
         let death = table([
-            ("queue", long_text("ns.users")),
+            ("queue", long_text("ns.events")),
             ("reason", long_text("expired")),
         ]);
         let deaths = vec![AMQPValue::FieldTable(death)];

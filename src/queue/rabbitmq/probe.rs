@@ -232,13 +232,7 @@ async fn inspect_topology(
         }
     }
     if !is_over {
-        let named_alike = [
-            &names.events,
-            &names.users,
-            &names.dead,
-            &names.unrouted,
-            &names.rescued,
-        ];
+        let named_alike = [&names.events, &names.dead, &names.unrouted, &names.rescued];
         let bindings = named_alike.map(|name| (name, name));
         for (queue, exchange) in bindings.into_iter().chain([(&names.dead, &names.expired)]) {
             found
@@ -273,7 +267,7 @@ async fn inspect_declaration(
     let waiting = waiting_events(connection, declaration.name);
     match timeout(DECLARATION_TIMEOUT, waiting).await {
         Ok(Ok(events)) => {
-            if declaration.name == names.users {
+            if declaration.name == names.events {
                 found.waiting = Some(events);
             }
             state

@@ -2,7 +2,7 @@
 //! changed between RabbitMQ 3.10 and 4.
 //!
 //! ```text
-//! NAMESPACE.events (topic) ──user.*──▶ NAMESPACE.users ──20 deliveries──▶ NAMESPACE.dead (fanout, queue)
+//! NAMESPACE.events (topic) ──user.*, …──▶ NAMESPACE.events ──20 deliveries──▶ NAMESPACE.dead (fanout, queue)
 //!        └────────no matching binding──────────▶ NAMESPACE.unrouted (fanout, queue)
 //!
 //! NAMESPACE.dead, .unrouted (queues) ──taken out by a policy──▶ NAMESPACE.rescued (fanout) ──▶ NAMESPACE.rescued
@@ -17,6 +17,8 @@
 //! The broker never routes an expired message back into a queue in which it expired before: what
 //! expires in `NAMESPACE.rescued` goes to the other of the two.
 
+use std::collections::BTreeSet;
+
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::protocol::AMQPSoftError;
 use lapin::types::{AMQPValue, FieldTable};
@@ -25,6 +27,7 @@ use tracing::warn;
 
 use super::amqp_error::channel_error;
 use super::header::{long_text, table};
+use crate::clerk::tables;
 use crate::queue::batch::Source;
 
 /// Every name at the broker. An exchange and its queue have one name.
@@ -32,7 +35,6 @@ use crate::queue::batch::Source;
 pub struct Names {
     pub namespace: String,
     pub events: String,
-    pub users: String,
     pub dead: String,
     pub unrouted: String,
     pub rescued: String,
@@ -48,8 +50,12 @@ pub const DELIVERY_LIMIT: i64 = 20;
 /// 0 to 3.10, which drops at the first return.
 const NO_DELIVERY_LIMIT: i64 = 1_000_000;
 
-/// Matches the routing keys of user events.
-const USER_EVENTS: &str = "user.*";
+/// The patterns that match the routing keys of the events of every table: `user.*`, and so on.
+fn event_keys() -> BTreeSet<String> {
+    let events = tables::ALL.iter().flat_map(|table| table.events);
+    let families = events.filter_map(|kind| Some(kind.name.split_once('.')?.0));
+    families.map(|family| format!("{family}.*")).collect()
+}
 
 impl Names {
     /// The names with this prefix.
@@ -58,7 +64,6 @@ impl Names {
         Self {
             namespace: namespace.into(),
             events: name("events"),
-            users: name("users"),
             dead: name("dead"),
             unrouted: name("unrouted"),
             rescued: name("rescued"),
@@ -69,7 +74,7 @@ impl Names {
     /// The queue of a source.
     pub fn of_source(&self, source: Source) -> &str {
         match source {
-            Source::Events => &self.users,
+            Source::Events => &self.events,
             Source::DeadLetters => &self.dead,
             Source::Unrouted => &self.unrouted,
             Source::Rescued => &self.rescued,
@@ -138,7 +143,7 @@ pub fn declarations(names: &Names) -> [Declaration<'_>; 9] {
         fanout(&names.unrouted),
         secondary(&names.unrouted),
         exchange(ExchangeKind::Topic, &names.events, events),
-        queue(&names.users, DELIVERY_LIMIT, &names.dead),
+        queue(&names.events, DELIVERY_LIMIT, &names.dead),
     ]
 }
 
@@ -162,12 +167,11 @@ pub async fn declare(connection: &Connection, names: &Names) -> Result<(), Topol
             "the queue is as an earlier version declared it, and a policy can empty it; see `clerk-sync check`"
         );
     }
-    for (queue, exchange, key) in [
-        (&names.dead, &names.dead, ""),
-        (&names.unrouted, &names.unrouted, ""),
-        (&names.users, &names.events, USER_EVENTS),
-    ] {
-        bind(&channel, queue, exchange, key).await?;
+    for name in [&names.dead, &names.unrouted] {
+        bind(&channel, name, name, "").await?;
+    }
+    for key in event_keys() {
+        bind(&channel, &names.events, &names.events, &key).await?;
     }
     Ok(channel.close(200, "declared".into()).await?)
 }

@@ -4,6 +4,7 @@ use sqlx::Row;
 
 use super::error;
 use super::store::{Store, count};
+use crate::clerk::tables::users;
 use crate::clerk::{ClerkId, EventId};
 use crate::store::{Act, StoreError};
 
@@ -54,7 +55,9 @@ impl Store {
     /// As there.
     pub async fn erase(&self, id: &ClerkId, act: &Act) -> Result<(u64, u64), StoreError> {
         let binds = [id.as_str().into(), Some(act.json()).into()];
-        let rows = self.write(|sql| &sql.erase, &binds).await?;
+        let rows = self
+            .write(|sql| &sql.of(&users::TABLE).erase, &binds)
+            .await?;
         Ok((count(&rows, "users")?, count(&rows, "payloads")?))
     }
 
@@ -64,7 +67,9 @@ impl Store {
     /// As there.
     pub async fn forget(&self, id: &ClerkId, act: &Act) -> Result<(u64, u64), StoreError> {
         let binds = [id.as_str().into(), Some(act.json()).into()];
-        let rows = self.write(|sql| &sql.forget, &binds).await?;
+        let rows = self
+            .write(|sql| &sql.of(&users::TABLE).forget, &binds)
+            .await?;
         Ok((count(&rows, "users")?, count(&rows, "events")?))
     }
 }

@@ -6,10 +6,9 @@ use sqlx::{Arguments, Error, Row};
 
 use super::pool::Pool;
 use super::{connection, error};
-use crate::clerk::tables::users;
 use crate::clerk::{ClerkId, Kind, Timestamp, Version};
 use crate::store::template::PARAMETERS_BEFORE_COLUMNS;
-use crate::store::{Keep, OnDelete, Outcome, Parsed, Payloads, Record, Write};
+use crate::store::{Keep, Outcome, Parsed, Payloads, Record, Write};
 
 /// About as many bytes as the parameters of a write take: most are in the user's object, which the
 /// columns repeat some parts of.
@@ -24,7 +23,7 @@ fn bytes(write: &Write) -> usize {
         + (write.changes.len() + write.records.len()) * BESIDE_THE_OBJECT / 2
 }
 
-/// How often a write is repeated in which a user's row is missing. Another write has to come
+/// How often a write is repeated in which a row is missing. Another write has to come
 /// between each time: a row that is missing in all of them was dropped by the database.
 const REPEATS: usize = 4;
 
@@ -32,7 +31,7 @@ const REPEATS: usize = 4;
 pub async fn apply(pool: &Pool, write: &Write, keep: Keep) -> Result<Vec<Outcome>, Error> {
     for _ in 0..REPEATS {
         match apply_once(pool, write, keep).await {
-            Err(error) if error::is_user_missing(&error) => {}
+            Err(error) if error::is_row_missing(&error) => {}
             done => return done,
         }
     }
@@ -40,7 +39,7 @@ pub async fn apply(pool: &Pool, write: &Write, keep: Keep) -> Result<Vec<Outcome
 }
 
 async fn apply_once(pool: &Pool, write: &Write, keep: Keep) -> Result<Vec<Outcome>, Error> {
-    let table = &users::TABLE;
+    let table = write.table;
     // Grown by doubling it would be copied several times, and take up to twice the memory.
     let mut arguments = PgArguments::default();
     arguments.reserve(
@@ -54,7 +53,7 @@ async fn apply_once(pool: &Pool, write: &Write, keep: Keep) -> Result<Vec<Outcom
     let version = |read: fn(&Version) -> DateTime<Utc>| {
         each(changes, move |change| change.version().map(read))
     };
-    let query = sqlx::query_with(pool.sql().apply.clone(), arguments)
+    let query = sqlx::query_with(pool.sql().of(table).apply.clone(), arguments)
         .bind(each(changes, |change| change.clerk_id.as_str()))
         .bind(version(|version| utc(version.updated_at)))
         .bind(each(changes, |change| change.deleted_at.map(utc)))
@@ -84,15 +83,7 @@ async fn apply_once(pool: &Pool, write: &Write, keep: Keep) -> Result<Vec<Outcom
         .bind(each(records, |record| {
             Some(utc(record.version()?.updated_at))
         }))
-        .bind(each(records, |record| {
-            matches!(
-                record.parsed,
-                Parsed::Readable {
-                    changed_within_write: true,
-                    ..
-                }
-            )
-        }))
+        .bind(each(records, |record| record.altering().profile))
         .bind(each(records, |record| {
             Some(change_of(record)?.version()?.event_id.as_str())
         }))
@@ -105,12 +96,15 @@ async fn apply_once(pool: &Pool, write: &Write, keep: Keep) -> Result<Vec<Outcom
         .bind(each(records, |record| {
             change_of(record)?.deleted_at.map(utc)
         }))
-        .bind(keep.on_delete == OnDelete::Scrub);
+        .bind(keep.scrubs(table))
+        .bind(each(records, |record| record.altering().delete));
 
     for (place, column) in table.columns.iter().enumerate() {
         query = match column.kind {
             Kind::Text => query.bind(each(changes, |change| change.value_at(place)?.as_text())),
-            Kind::Json => query.bind(each(changes, |change| change.value_at(place)?.as_json())),
+            Kind::Json | Kind::Texts => {
+                query.bind(each(changes, |change| change.value_at(place)?.as_json()))
+            }
             Kind::Boolean => query.bind(each(changes, |change| change.value_at(place)?.as_bool())),
             Kind::Integer => {
                 query.bind(each(changes, |change| change.value_at(place)?.as_integer()))

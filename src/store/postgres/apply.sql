@@ -1,8 +1,8 @@
 -- One write, in one statement and so in one transaction: every change joined to its row, every event recorded.
 -- `template.rs` says what the marks stand for.
--- Parameters 1 to 6 are columns of changes that every table has, and those from 22 on the table's own: one element a row, sorted
--- by clerk_id. 7 to 20 are columns of records, one element an event, sorted by event_id. Sorted, so that two workers lock rows in
--- one order and never wait in a circle. 21 says whether the data of deleted rows is erased.
+-- Parameters 1 to 6 are columns of changes that every table has, and those from 23 on the table's own: one element a row, sorted
+-- by clerk_id. 7 to 20 and 22 are columns of records, one element an event, sorted by event_id. Sorted, so that two workers lock
+-- rows in one order and never wait in a circle. 21 says whether the data of deleted rows is erased.
 with old as materialized (
     -- The rows as they were: what a record needs to say whether its event altered anything. Each is looked up by its key, once,
     -- whatever the planner knows of the table.
@@ -30,8 +30,8 @@ written as (
            )
     on conflict (clerk_id) do update set
         -- The newest profile, all of its columns or none. A change without a profile has nulls for a version, which are
-        -- less than any other. An erased row keeps no profile.
-        {{ column = case when <erased> then null when <newer> then excluded.column else row.column end }},
+        -- less than any other. An erased row keeps nothing personal.
+        {{ column = case [[when <erased> then null]] when <newer> then excluded.column else row.column end }},
         erased_at = case when <erased> then coalesce(row.erased_at, now()) end,
         -- The earliest delete, never cleared: least() skips nulls.
         deleted_at = least(row.deleted_at, excluded.deleted_at),
@@ -42,7 +42,7 @@ written as (
     returning clerk_id, event_id, deleted_at, erased_at, synced_at <> now() as raced
 ),
 emptied as (
-    -- The payloads of the events of erased rows. That of a delete holds no personal data, and may still be replayed. The events
+    -- The payloads of the events of erased rows. One that holds an ID alone is not personal, and may still be replayed. The events
     -- of this write are handled below: no row is written twice. Nearly always no row is erased: that is checked first and by
     -- itself, so that no event is read then.
     update clerk.events
@@ -50,7 +50,7 @@ emptied as (
      where (select bool_or(erased_at is not null) from written)
        and clerk_id in (select clerk_id from written where erased_at is not null)
        and payload is not null
-       and event_type not in (<deletes>)
+       and event_type not in (<bare_deletes>)
        and event_id <> all ($7::text[])
 ),
 with_status as (
@@ -59,17 +59,16 @@ with_status as (
                -- A replay would change nothing: an erased row is never filled again.
                when error_code is not null and <withheld> then 'discarded'
                when error_code is not null then 'failed'
-               -- Superseded by an event before it in this write.
-               when not changed_within_write then 'stale'
-               -- A delete altered the row when this write's earliest one won, and it is earlier than the one that was there. Where
-               -- another write came between, `old` is not what was there: then only the earliest is known to have altered it.
-               when record.updated_at is null
+               -- A delete altered the row when this write's earliest one won, and it is earlier than the one that was there, and than
+               -- those before it in this write. Where another write came between, `old` is not what was there: then only the earliest
+               -- is known to have altered it.
+               when delete_alters
                     and written.deleted_at = earliest
                     and case when raced then record.occurred_at = earliest
                              else old.deleted_at is null or record.occurred_at < old.deleted_at end then 'applied'
                -- A profile altered the row when this write's newest one won, and it is newer than the one that was there; the
                -- same holds of it.
-               when record.updated_at is not null
+               when profile_alters
                     and written.event_id = newest
                     and case when raced then record.event_id = newest
                              else old.event_id is null
@@ -80,7 +79,7 @@ with_status as (
            deliveries, error, error_code, case when <withheld> then null else payload end as payload,
            -- For a profile that is stale: the version that is there now, which is no older. A row that this write did not alter is known
            -- only as it was before; if another write came between, the history reads the row later.
-           case when record.updated_at is not null then coalesce(
+           case when record.updated_at is not null and event_type not in (<deletes>) then coalesce(
                written.event_id,
                case when (old.updated_at, old.occurred_at, old.event_id)
                          >= (record.updated_at, record.occurred_at, record.event_id collate "C") then old.event_id end
@@ -88,10 +87,10 @@ with_status as (
       from unnest(
                $7::text[], $8::text[], $9::text[], $10::timestamptz[], $11::timestamptz[], $12::timestamptz[],
                $13::timestamptz[], $14::boolean[], $15::text[], $16::bigint[], $17::text[], $18::text[], $19::bytea[],
-               $20::timestamptz[]
+               $20::timestamptz[], $22::boolean[]
            ) as record (
-               event_id, event_type, clerk_id, occurred_at, sent_at, received_at, updated_at, changed_within_write, newest, deliveries,
-               error, error_code, payload, earliest
+               event_id, event_type, clerk_id, occurred_at, sent_at, received_at, updated_at, profile_alters, newest, deliveries,
+               error, error_code, payload, earliest, delete_alters
            )
       left join old on old.clerk_id = record.clerk_id
       left join written on written.clerk_id = record.clerk_id
@@ -125,7 +124,7 @@ recorded as (
 )
 select event_id, status, tried from recorded
 -- A trigger can drop a row without an error. Nothing may be committed then, and a negative number is an error here: of `limit`
--- where an event is missing, of `offset` where a user is. A user is missing as well where another write has come between and
+-- where an event is missing, of `offset` where a row is. A row is missing as well where another write has come between and
 -- left nothing to alter: `apply.rs` repeats the write, which sees that row in `old`.
  limit case when (select count(*) from recorded) < cardinality($7::text[]) then -1 end
 offset case when (select count(*) from written) + (select count(*) from old where not is_altered) < cardinality($1::text[])

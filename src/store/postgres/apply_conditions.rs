@@ -6,8 +6,7 @@ pub const CONDITIONS: [(&str, &str); 9] = [
     (
         "<alters>",
         "((least(row.deleted_at, excluded.deleted_at) is distinct from row.deleted_at
-             or case when <erased> then row.erased_at is null
-                     else excluded.event_id is not null and <newer> end) is true)",
+             or case [[when <erased> then row.erased_at is null]] when excluded.event_id is not null then <newer> end) is true)",
     ),
     (
         "<newer>",
@@ -21,7 +20,7 @@ pub const CONDITIONS: [(&str, &str); 9] = [
     // row if this write has no event of it that can be applied.
     (
         "<withheld>",
-        "(event_type not in (<deletes>) and (coalesce(written.erased_at, old.erased_at) is not null
+        "(event_type not in (<bare_deletes>) and (coalesce(written.erased_at, old.erased_at) is not null
              or error_code is not null and exists (
                     select from clerk.<table> as gone
                      where gone.clerk_id = record.clerk_id and gone.erased_at is not null)))",

@@ -14,7 +14,7 @@ emptied as (
      where clerk_id = $1
        and payload is not null
        -- It holds nothing personal, and may still be replayed.
-       and event_type not in (<deletes>)
+       and event_type not in (<bare_deletes>)
     returning 1
 ),
 done as (

@@ -24,7 +24,7 @@ const EVENT_IS_MISSING: &str = "2201W";
 const USER_IS_MISSING: &str = "2201X";
 
 /// Whether `apply.sql` failed because it wrote fewer rows of users than it was given.
-pub fn is_user_missing(error: &Error) -> bool {
+pub fn is_row_missing(error: &Error) -> bool {
     error
         .as_database_error()
         .is_some_and(|error| error.code().as_deref() == Some(USER_IS_MISSING))
@@ -277,7 +277,7 @@ fn meaning(sqlstate: &str) -> &'static str {
             "the database dropped a user's row without an error, so that nothing was written: a trigger or a rule on its table users returns nothing; drop it"
         }
         "0A000" => {
-            "the server does not take a write: a rule on the table users or events is in its way (drop it), or a table was changed by hand"
+            "the server does not take a write: a rule on a synced table or on events is in its way (drop it), or a table was changed by hand"
         }
         "26000" | "42P05" => STATEMENTS_ARE_LOST,
         PROTOCOL_VIOLATION => {

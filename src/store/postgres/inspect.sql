@@ -9,7 +9,7 @@ with
     tables as (
         select c.oid, c.relname, pg_has_role(c.relowner, 'member') as owned
           from pg_class c join schema on schema.oid = c.relnamespace
-         where c.relname in ('users', 'events', 'settings', 'audit', 'processes', '_migrations')
+         where c.relname in (<tables>, 'events', 'settings', 'audit', 'processes', '_migrations')
     )
 select
     current_setting('server_version') as version,
@@ -33,7 +33,7 @@ select
     (select has_table_privilege(oid, 'select') from tables where relname = '_migrations') as may_read_migrations,
     (select bool_and(has_table_privilege(oid, 'select') and has_table_privilege(oid, 'insert')
                      and has_table_privilege(oid, 'update') and has_table_privilege(oid, 'delete'))
-       from tables where relname in ('users', 'events')) as may_write,
+       from tables where relname in (<tables>, 'events')) as may_write,
     (select has_table_privilege(oid, 'select') and has_table_privilege(oid, 'insert') and has_table_privilege(oid, 'update')
        from tables where relname = 'settings') as may_record,
     (select has_table_privilege(oid, 'select') and has_table_privilege(oid, 'insert')

@@ -8,6 +8,7 @@ use super::migrations::Applied;
 use super::schema_fault::SchemaFault;
 use super::schema_name::SchemaName;
 use super::statements::Statements;
+use crate::clerk::tables;
 use crate::store::{SchemaVersion, StoreError};
 
 /// What the catalogs say of the schema.
@@ -30,8 +31,11 @@ pub struct SchemaState {
     pub applied: Option<Vec<Applied>>,
 }
 
-/// The tables that the program reads and writes.
-const TABLES: [&str; 3] = [VERSIONS, "users", "events"];
+/// The tables that the program reads and writes, the bookkeeping first.
+fn needed() -> impl Iterator<Item = &'static str> {
+    let synced = tables::ALL.iter().map(|table| table.name);
+    [VERSIONS].into_iter().chain(synced).chain(["events"])
+}
 
 const VERSIONS: &str = "_migrations";
 
@@ -191,7 +195,7 @@ fn reject(fault: Option<SchemaFault>) -> Result<(), StoreError> {
 /// ours that is of another kind. A view of ours may be replaced.
 fn foreign(found: &[(&str, &str)], is_versioned: bool) -> Vec<String> {
     let is_foreign = |name: &str, kind: &str| {
-        !is_versioned || TABLES.contains(&name) && !matches!(kind, "r" | "p")
+        !is_versioned || needed().any(|needed| needed == name) && !matches!(kind, "r" | "p")
     };
     let others = found.iter().filter(|(name, kind)| is_foreign(name, kind));
     others
@@ -202,7 +206,7 @@ fn foreign(found: &[(&str, &str)], is_versioned: bool) -> Vec<String> {
 /// Tables of ours that are not there.
 fn missing(found: &[(&str, &str)]) -> Vec<&'static str> {
     let is_missing = |name: &&str| found.iter().all(|(found, _)| found != name);
-    TABLES.into_iter().filter(is_missing).collect()
+    needed().filter(is_missing).collect()
 }
 
 fn kind_of(letter: &str) -> &'static str {
@@ -236,12 +240,16 @@ mod tests {
     }
 
     /// As the migrations leave it.
-    const MADE: [(&str, &str); 4] = [
-        ("_migrations", "r"),
-        ("users", "r"),
-        ("events", "r"),
-        ("active_users", "v"),
-    ];
+    fn made() -> Vec<(&'static str, &'static str)> {
+        let tables = needed().map(|name| (name, "r"));
+        tables.chain([("active_users", "v")]).collect()
+    }
+
+    /// The same without the table of events.
+    fn without_events() -> Vec<(&'static str, &'static str)> {
+        let made = made().into_iter();
+        made.filter(|(name, _)| *name != "events").collect()
+    }
 
     const VERSION: SchemaVersion = SchemaVersion {
         found: Some(3),
@@ -250,7 +258,7 @@ mod tests {
 
     #[test]
     fn what_the_migrations_made_is_ours_and_nothing_else_is() {
-        assert_eq!(schema(&MADE, true, &[]).check(VERSION).ok(), Some(()));
+        assert_eq!(schema(&made(), true, &[]).check(VERSION).ok(), Some(()));
         assert!(
             foreign(&[], false).is_empty(),
             "an empty schema may be filled"
@@ -281,7 +289,7 @@ mod tests {
     #[test]
     fn each_fault_names_the_table_and_what_to_do() {
         let text = |schema: SchemaState| schema.check(VERSION).unwrap_err().to_string();
-        let hidden = text(schema(&MADE, true, &["events", "users"]));
+        let hidden = text(schema(&made(), true, &["events", "users"]));
         assert!(
             hidden.contains("row-level security hides rows of clerk.events and clerk.users"),
             "{hidden}"
@@ -291,24 +299,24 @@ mod tests {
             "{hidden}"
         );
         assert!(
-            schema(&MADE, true, &OPTIONAL).check(VERSION).is_ok(),
+            schema(&made(), true, &OPTIONAL).check(VERSION).is_ok(),
             "events can be applied"
         );
-        assert!(schema(&MADE, true, &["users"]).check_versions().is_ok());
-        assert!(schema(&MADE, true, &[VERSIONS]).check_versions().is_err());
-        let missing = text(schema(&MADE[..2], true, &[]));
+        assert!(schema(&made(), true, &["users"]).check_versions().is_ok());
+        assert!(schema(&made(), true, &[VERSIONS]).check_versions().is_err());
+        let missing = text(schema(&without_events(), true, &[]));
         assert!(missing.contains("clerk.events is missing"), "{missing}");
         let old = SchemaVersion {
             found: Some(1),
             ..VERSION
         };
         assert!(
-            schema(&MADE[..2], true, &[]).check(old).is_ok(),
+            schema(&without_events(), true, &[]).check(old).is_ok(),
             "a later migration makes it"
         );
         let latin = SchemaState {
             encoding: "LATIN1".into(),
-            ..schema(&MADE, true, &[])
+            ..schema(&made(), true, &[])
         };
         assert!(
             latin

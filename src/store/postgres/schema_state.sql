@@ -3,7 +3,7 @@
 with found as (
     select c.oid, c.relname::text as name, c.relkind::text as kind
       from pg_class c join pg_namespace n on n.oid = c.relnamespace
-     where n.nspname = 'clerk' and c.relname in ('_migrations', 'users', 'events', 'settings', 'processes', 'audit', 'active_users')
+     where n.nspname = 'clerk' and c.relname in ('_migrations', <tables>, 'events', 'settings', 'processes', 'audit', 'active_users')
 ),
 applies as (
     -- The policies that hold for this role: those of a role that it has, or of everybody.
@@ -23,19 +23,13 @@ select
               select c.relname::text, c.relkind::text
                 from pg_class c join pg_namespace n on n.oid = c.relnamespace
                where n.nspname = 'clerk' and c.oid not in (select oid from found)
-                 and c.relname in (
-                     'settings', 'processes', 'users_email', 'users_phone', 'users_username', 'users_external_id', 'users_deleted',
-                     'users_email_prefix', 'users_phone_prefix', 'users_username_prefix', 'users_external_id_prefix',
-                     'users_first_name_prefix', 'users_last_name_prefix', 'events_received_at', 'events_clerk_id',
-                     'events_failed', 'events_by_status', 'events_by_type', 'events_by_code', 'events_payloads',
-                     'audit', 'audit_by_action', 'audit_by_event', 'audit_by_user'
-                 )
+                 and c.relname in (<made>)
               union all
               -- Not the types of relations, nor those of arrays, which make way by themselves.
               select t.typname::text, 'T'
                 from pg_type t join pg_namespace n on n.oid = t.typnamespace
                where n.nspname = 'clerk' and t.typrelid = 0 and not exists (select from pg_type e where e.typarray = t.oid)
-                 and t.typname in ('_migrations', 'users', 'events', 'active_users', 'settings', 'processes', 'audit')
+                 and t.typname in ('_migrations', <made>)
           ) as other (name, kind)
     ), '{}') as taken,
     -- The columns that the versions are read from.

@@ -1,4 +1,4 @@
--- Erases users who were deleted before ON_DELETE was set to scrub.
+-- Erases those of these rows that are deleted, and the payloads of their events.
 with erased as (
     update clerk.<table>
        set {{ column = null }},
@@ -7,10 +7,10 @@ with erased as (
      where clerk_id in (
                select clerk_id
                  from clerk.<table>
-                where deleted_at is not null
+                where clerk_id = any ($1::text[])
+                  and deleted_at is not null
                   and erased_at is null
                 order by clerk_id
-                limit $1
                   -- Two workers that do this do not wait for each other.
                   for update skip locked
            )
@@ -21,6 +21,6 @@ emptied as (
        set payload = null, status = case when status = 'failed' then 'discarded' else status end
      where clerk_id in (select clerk_id from erased)
        and payload is not null
-       and event_type not in (<deletes>)
+       and event_type not in (<bare_deletes>)
 )
-select count(*) as users from erased
+select count(*) as rows from erased

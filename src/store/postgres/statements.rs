@@ -4,14 +4,15 @@
 use sqlx::SqlStr;
 
 use super::apply_conditions::CONDITIONS;
+use super::migrations;
 use super::schema_name::SchemaName;
-use crate::clerk::tables::users;
-use crate::store::queries::{Queries, statement};
+use crate::clerk::{Table, tables};
+use crate::store::queries::{Queries, find, of_each, statement};
 use crate::store::template::{self, Dialect};
 
 /// Declares `Statements` with a field for each `.sql` file of this directory that names a table.
 macro_rules! statements {
-    ($($name:ident)*) => {
+    (once: $($name:ident)*; of each table: $($of_table:ident)*;) => {
         /// The statements that name a table, by the names of their files. A clone of one shares its
         /// text.
         pub struct Statements {
@@ -19,13 +20,28 @@ macro_rules! statements {
             /// Those that SQLite has too.
             pub queries: Queries,
             $(pub $name: SqlStr,)*
+            tables: Box<[(&'static Table, TableStatements)]>,
+        }
+
+        /// Those that are about one table.
+        pub struct TableStatements {
+            $(pub $of_table: SqlStr,)*
         }
 
         impl Statements {
             /// Renders all of them.
             pub fn new(schema: SchemaName) -> Self {
+                let made = migrations::names_made().map(|name| format!("'{name}'"));
+                let made = made.collect::<Vec<_>>().join(", ");
+                let mut conditions = CONDITIONS.to_vec();
+                conditions.push(("<made>", &made));
+                let render = |sql, table| render(sql, table, &schema, &conditions);
+                let of_table = |table| TableStatements {
+                    $($of_table: render(include_str!(concat!(stringify!($of_table), ".sql")), table),)*
+                };
                 Self {
-                    $($name: render(include_str!(concat!(stringify!($name), ".sql")), &schema, &CONDITIONS),)*
+                    $($name: render(include_str!(concat!(stringify!($name), ".sql")), ANY),)*
+                    tables: of_each(of_table),
                     queries: Queries::postgres(|sql| in_schema(&sql, &schema)),
                     schema,
                 }
@@ -35,24 +51,40 @@ macro_rules! statements {
 }
 
 statements! {
-    applied apply discard empty_payloads erase forget inspect make_migrations may_write prune prune_audit record_act
-    record_migration record_processes record_replay remove_process schema_state scrub set try_write
+    once:
+        applied discard inspect make_migrations may_write prune prune_audit record_act record_migration
+        record_processes record_replay remove_process schema_state set try_write;
+    of each table:
+        apply empty_payloads erase erase_late erase_owned forget scrub;
 }
+
+/// For the statements that are about no table.
+const ANY: &Table = &tables::users::TABLE;
 
 impl Statements {
     /// A statement of a migration, for the schema.
     pub fn render(&self, sql: &str) -> SqlStr {
-        render(sql, &self.schema, &CONDITIONS)
+        render(sql, ANY, &self.schema, &CONDITIONS)
+    }
+
+    /// The statements that are about this table.
+    pub fn of(&self, table: &Table) -> &TableStatements {
+        find(&self.tables, table)
+    }
+
+    /// The statement of a list of rows of this table.
+    pub fn list_of(&self, table: &Table, sql: &str) -> SqlStr {
+        render(sql, table, &self.schema, &[])
     }
 
     /// The statement of a list, with these conditions.
     pub fn list(&self, sql: &str, conditions: &[(&str, &str)]) -> SqlStr {
-        render(sql, &self.schema, conditions)
+        render(sql, ANY, &self.schema, conditions)
     }
 }
 
-fn render(sql: &str, schema: &SchemaName, conditions: &[(&str, &str)]) -> SqlStr {
-    let sql = template::render(sql, &users::TABLE, Dialect::Postgres, conditions);
+fn render(sql: &str, table: &Table, schema: &SchemaName, conditions: &[(&str, &str)]) -> SqlStr {
+    let sql = template::render(sql, table, Dialect::Postgres, conditions);
     // `SchemaName` holds nothing that SQL could read as more than a name.
     statement(in_schema(&sql, schema))
 }
@@ -79,7 +111,7 @@ mod tests {
         );
         let statements = Statements::new(schema);
         for sql in [
-            &statements.apply,
+            &statements.of(ANY).apply,
             &statements.inspect,
             &statements.schema_state,
         ] {
@@ -89,6 +121,7 @@ mod tests {
         }
         assert!(
             statements
+                .of(ANY)
                 .apply
                 .as_str()
                 .contains(r#"insert into "app".users"#)

@@ -17,7 +17,7 @@ use super::schema_state::SchemaState;
 use super::session::{Server, SessionSettings};
 use super::statements::Statements;
 use super::{apply, connection, error, migrate, migrations};
-use crate::clerk::Timestamp;
+use crate::clerk::{Table, Timestamp};
 use crate::store::bind::Bind;
 use crate::store::queries::Queries;
 use crate::store::{Keep, Outcome, Parsed, SchemaVersion, StoreError, Write};
@@ -296,28 +296,6 @@ impl Store {
             .map(drop)
     }
 
-    /// See [`crate::store::Store::scrub`].
-    ///
-    /// # Errors
-    /// As there.
-    pub async fn scrub(&self, limit: u32) -> Result<u64, StoreError> {
-        count(
-            &self.write(|sql| &sql.scrub, &[limit.into()]).await?,
-            "users",
-        )
-    }
-
-    /// See [`crate::store::Store::empty_payloads`].
-    ///
-    /// # Errors
-    /// As there.
-    pub async fn empty_payloads(&self, limit: u32) -> Result<u64, StoreError> {
-        let rows = self
-            .write(|sql| &sql.empty_payloads, &[limit.into()])
-            .await?;
-        count(&rows, "payloads")
-    }
-
     /// See [`crate::store::Store::control_before_write`].
     ///
     /// # Errors
@@ -339,6 +317,11 @@ impl Store {
     /// The queries, for the schema of this store.
     pub fn queries(&self) -> &Queries {
         &self.readers.sql().queries
+    }
+
+    /// The statement of a list of rows of this table.
+    pub fn list_of(&self, table: &Table, sql: &str) -> SqlStr {
+        self.readers.sql().list_of(table, sql)
     }
 
     /// The statement of a list, with these conditions.

@@ -5,7 +5,8 @@ use std::sync::LazyLock;
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{Connection, Error, SqlStr};
 
-use super::apply;
+use super::erasure;
+use super::json_texts::json;
 use super::statements::{DISCARD, RECORD_REPLAY};
 use super::store::Store;
 use crate::clerk::{ClerkId, EventId};
@@ -36,7 +37,7 @@ impl Store {
         act: &Act,
     ) -> Result<Vec<String>, StoreError> {
         let found = sqlx::query_scalar(SqlStr::clone(statement))
-            .bind(apply::json(ids.iter().map(EventId::as_str)))
+            .bind(json(ids.iter().map(EventId::as_str)))
             .bind(act.json());
         self.write(async |connection| {
             let mut transaction = connection.begin_with("begin immediate").await?;
@@ -75,7 +76,7 @@ impl Store {
     pub async fn erase(&self, id: &ClerkId, act: &Act) -> Result<(u64, u64), StoreError> {
         self.write(async |connection| {
             let mut transaction = connection.begin_with("begin immediate").await?;
-            let (users, payloads) = apply::erase(&mut transaction, id).await?;
+            let (users, payloads) = erasure::erase(&mut transaction, id.as_str()).await?;
             if users + payloads > 0 {
                 record(&mut transaction, act, i64::try_from(payloads).ok()).await?;
             }

@@ -4,15 +4,16 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
-use sqlx::{AssertSqlSafe, Connection, Error, SqlStr};
+use sqlx::{AssertSqlSafe, Connection, Error};
 
+use super::json_texts::json;
 use super::multi_insert::Rows;
+use super::payloads::empty_payloads_of;
 use super::{lowercase, statements};
-use crate::clerk::tables::users;
 use crate::clerk::{Change, ClerkId, EventId, RowVersion, Timestamp, Value};
 use crate::clock::now;
 use crate::store::database_row::DatabaseRow;
-use crate::store::{Keep, OnDelete, Outcome, Parsed, Payloads, Record, Status, Write};
+use crate::store::{Keep, Outcome, Parsed, Payloads, Record, Status, Write};
 
 /// Applies and records. Returns one outcome per record, in order.
 pub async fn apply(
@@ -26,10 +27,10 @@ pub async fn apply(
     let rows = rows_before(&mut transaction, write).await?;
     let before = statuses_before(&mut transaction, write).await?;
     let now_ms = now().ms();
-    let written = join(&mut transaction, &write.changes, now_ms, keep.on_delete).await?;
+    let written = join(&mut transaction, write, now_ms, keep).await?;
     for (id, row) in &written {
         if row.is_erased {
-            empty_payloads(&mut transaction, id).await?;
+            empty_payloads_of(&mut transaction, id.as_str()).await?;
         }
     }
     let none = RowVersion::default();
@@ -40,7 +41,7 @@ pub async fn apply(
         // The events of an erased row have no payloads, but for a delete's, which has no personal
         // data.
         let is_erased = row.map_or(before.is_erased, |row| row.is_erased);
-        let withheld = is_erased && !record.event.event_type().is_delete();
+        let withheld = is_erased && !record.event.event_type().is_bare_delete();
         let status = match status(record, before, row, write) {
             // A replay would change nothing.
             Status::Failed if withheld => Status::Discarded,
@@ -79,7 +80,7 @@ async fn rows_before(
     write: &Write,
 ) -> Result<HashMap<ClerkId, RowVersion>, Error> {
     let ids = write.records.iter().filter_map(Record::clerk_id);
-    let rows = sqlx::query(SqlStr::clone(&statements::ROWS_BEFORE))
+    let rows = sqlx::query(statements::of(write.table).rows_before.clone())
         .bind(json(ids.map(ClerkId::as_str)))
         .fetch_all(connection)
         .await?;
@@ -111,30 +112,6 @@ fn recorded_status(row: SqliteRow) -> Result<(EventId, Status), Error> {
     Ok((row.event_id()?, row.status()?))
 }
 
-/// The texts as a JSON array, which is how SQLite takes a list.
-pub(super) fn json<'a>(texts: impl Iterator<Item = &'a str>) -> String {
-    serde_json::to_string(&texts.collect::<Vec<_>>()).expect("texts can always be written as JSON")
-}
-
-/// The columns that every row has beside the table's own.
-const SHARED_COLUMNS: usize = 9;
-
-/// The statement without and with the erasure of deleted rows.
-static JOIN: LazyLock<[Rows; 2]> = LazyLock::new(|| {
-    let newer = "(<table>.event_id is null or (excluded.updated_at, excluded.occurred_at, excluded.event_id) > (<table>.updated_at, <table>.occurred_at, <table>.event_id))";
-    let erased = [
-        "<table>.erased_at is not null",
-        "(<table>.erased_at is not null or <table>.deleted_at is not null or excluded.deleted_at is not null)",
-    ];
-    erased.map(|erased| {
-        let conditions = [("<newer>", newer), ("<erased>", erased)];
-        Rows::of(
-            &statements::render(include_str!("join.sql"), &conditions),
-            SHARED_COLUMNS + users::TABLE.columns.len(),
-        )
-    })
-});
-
 static RECORD: LazyLock<Rows> = LazyLock::new(|| {
     const COLUMNS: usize = 14;
     let tried =
@@ -148,13 +125,15 @@ static RECORD: LazyLock<Rows> = LazyLock::new(|| {
 /// The rows that were altered.
 async fn join(
     connection: &mut SqliteConnection,
-    changes: &[Change],
+    write: &Write,
     now_ms: i64,
-    on_delete: OnDelete,
+    keep: Keep,
 ) -> Result<HashMap<ClerkId, Joined>, Error> {
-    let scrubs = on_delete == OnDelete::Scrub;
-    let mut joined = HashMap::with_capacity(changes.len());
-    for (statement, part) in JOIN[usize::from(scrubs)].parts(changes) {
+    let scrubs = keep.scrubs(write.table);
+    let mut joined = HashMap::with_capacity(write.changes.len());
+    for (statement, part) in
+        statements::of(write.table).join[usize::from(scrubs)].parts(&write.changes)
+    {
         let mut query = sqlx::query(AssertSqlSafe(statement));
         for change in part {
             let (version, profile) = change
@@ -199,62 +178,28 @@ async fn join(
     Ok(joined)
 }
 
-async fn empty_payloads(connection: &mut SqliteConnection, id: &ClerkId) -> Result<u64, Error> {
-    let emptied = sqlx::query(SqlStr::clone(&statements::EMPTY_PAYLOADS))
-        .bind(id.as_str())
-        .execute(connection)
-        .await?;
-    Ok(emptied.rows_affected())
-}
-
-/// Erases up to `limit` rows of deleted users, and the payloads of their events. Returns how many
-/// rows.
-///
-/// # Errors
-/// Fails if SQLite refuses it.
-pub async fn scrub(connection: &mut SqliteConnection, limit: u32) -> Result<u64, Error> {
-    let mut transaction = connection.begin_with("begin immediate").await?;
-    let ids = sqlx::query_scalar::<_, String>(SqlStr::clone(&statements::DELETED_NOT_ERASED));
-    let ids = ids.bind(limit).fetch_all(&mut *transaction).await?;
-    let mut users = 0;
-    for id in ids.iter().filter_map(|id| ClerkId::new(id)) {
-        users += erase(&mut transaction, &id).await?.0;
-    }
-    transaction.commit().await?;
-    Ok(users)
-}
-
-/// Erases a user's row and the payloads of the user's events. Returns how many of each.
-///
-/// # Errors
-/// Fails if SQLite refuses it.
-pub async fn erase(transaction: &mut SqliteConnection, id: &ClerkId) -> Result<(u64, u64), Error> {
-    let erase = sqlx::query(SqlStr::clone(&statements::ERASE))
-        .bind(id.as_str())
-        .bind(now().ms());
-    let users = erase.execute(&mut *transaction).await?.rows_affected();
-    Ok((users, empty_payloads(transaction, id).await?))
-}
-
 /// The status of an event, as `postgres/apply.sql` explains it.
 fn status(record: &Record, before: &RowVersion, row: Option<&Joined>, write: &Write) -> Status {
     let Parsed::Readable {
-        clerk_id,
-        changed_within_write,
-        ..
+        clerk_id, altering, ..
     } = &record.parsed
     else {
         return Status::Failed;
     };
-    let version = record.version();
-    let newest = || write.change(clerk_id)?.version();
+    let newest = write.change(clerk_id).and_then(Change::version);
+    // What is not personal is filled after an erasure too.
+    let before = RowVersion {
+        is_erased: before.is_erased && write.table.is_erased_whole(),
+        ..before.clone()
+    };
+    let alters = before.altered_by(record.version().as_ref(), record.deleted_at());
     // If the row was altered, it has the newest profile of this write; the others are stale.
-    let won = row.is_some_and(|row| {
-        version.is_none()
-            || row.event_id.is_some() && row.event_id.as_ref() == newest().map(|v| &v.event_id)
+    let is_applied = row.is_some_and(|row| {
+        let has_won =
+            row.event_id.is_some() && row.event_id.as_ref() == newest.map(|v| &v.event_id);
+        altering.delete && alters.delete || altering.profile && alters.profile && has_won
     });
-    let deleted_at = record.occurred_at().filter(|_| version.is_none());
-    if *changed_within_write && won && before.is_altered_by(version.as_ref(), deleted_at) {
+    if is_applied {
         Status::Applied
     } else {
         Status::Stale
@@ -267,7 +212,8 @@ fn current<'a>(
     before: &'a RowVersion,
     row: Option<&'a Joined>,
 ) -> Option<&'a EventId> {
-    let version = record.version()?;
+    let is_delete = record.event.event_type().is_delete();
+    let version = record.version().filter(|_| !is_delete)?;
     let before = before.version.as_ref().filter(|before| **before >= version);
     row.and_then(|row| row.event_id.as_ref())
         .or(before.map(|before| &before.event_id))

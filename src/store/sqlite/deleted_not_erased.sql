@@ -1,2 +1,2 @@
--- Users who were deleted before ON_DELETE was set to scrub.
+-- Rows that were deleted before ON_DELETE was set to scrub.
 select clerk_id from <table> where deleted_at is not null and erased_at is null order by clerk_id limit ?1

@@ -3,4 +3,4 @@ update events
    set payload = null, status = case when status = 'failed' then 'discarded' else status end
  where clerk_id = ?1
    and payload is not null
-   and event_type not in (<deletes>)
+   and event_type not in (<bare_deletes>)

@@ -4,8 +4,10 @@ use std::sync::LazyLock;
 
 use sqlx::SqlStr;
 
+use super::multi_insert::Rows;
+use crate::clerk::Table;
 use crate::clerk::tables::users;
-use crate::store::queries::{Queries, statement};
+use crate::store::queries::{Queries, find, of_each, statement};
 use crate::store::sort::Sort;
 use crate::store::template::{self, Dialect};
 use crate::store::{EventFilter, Status, UserFilter};
@@ -13,9 +15,62 @@ use crate::store::{EventFilter, Status, UserFilter};
 /// The queries.
 pub static QUERIES: LazyLock<Queries> = LazyLock::new(Queries::sqlite);
 
-/// The statement, for the table of users.
+/// The statement of no table, or of the table of users.
 pub fn render(sql: &str, conditions: &[(&str, &str)]) -> String {
     template::render(sql, &users::TABLE, Dialect::Sqlite, conditions)
+}
+
+/// The statements that are about one table and write it.
+pub struct TableStatements {
+    pub empty_failed_payloads: SqlStr,
+    pub empty_payloads_of_erased: SqlStr,
+    pub erase: SqlStr,
+    pub erase_late: SqlStr,
+    pub erase_owned: SqlStr,
+    /// Without and with the erasure of deleted rows.
+    pub join: [Rows; 2],
+    pub rows_before: SqlStr,
+}
+
+impl TableStatements {
+    fn new(table: &Table) -> Self {
+        let render = |sql| statement(template::render(sql, table, Dialect::Sqlite, &[]));
+        Self {
+            empty_failed_payloads: render(include_str!("empty_failed_payloads.sql")),
+            empty_payloads_of_erased: render(include_str!("empty_payloads_of_erased.sql")),
+            erase: render(include_str!("erase.sql")),
+            erase_late: render(include_str!("erase_late.sql")),
+            erase_owned: render(include_str!("erase_owned.sql")),
+            join: join(table),
+            rows_before: render(include_str!("rows_before.sql")),
+        }
+    }
+}
+
+/// The columns that every row has beside the table's own.
+const SHARED_COLUMNS: usize = 9;
+
+fn join(table: &Table) -> [Rows; 2] {
+    let newer = "(<table>.event_id is null or (excluded.updated_at, excluded.occurred_at, excluded.event_id) > (<table>.updated_at, <table>.occurred_at, <table>.event_id))";
+    let erased = [
+        "<table>.erased_at is not null",
+        "(<table>.erased_at is not null or <table>.deleted_at is not null or excluded.deleted_at is not null)",
+    ];
+    erased.map(|erased| {
+        let conditions = [("<newer>", newer), ("<erased>", erased)];
+        let sql = include_str!("join.sql");
+        Rows::of(
+            &template::render(sql, table, Dialect::Sqlite, &conditions),
+            SHARED_COLUMNS + table.columns.len(),
+        )
+    })
+}
+
+/// The statements that are about this table and write it.
+pub fn of(table: &Table) -> &'static TableStatements {
+    static TABLES: LazyLock<Box<[(&Table, TableStatements)]>> =
+        LazyLock::new(|| of_each(TableStatements::new));
+    find(&TABLES, table)
 }
 
 /// The last 19 acts on an event, and the one that is given as JSON.
@@ -36,13 +91,9 @@ macro_rules! statement {
 }
 
 statement! {
-    DELETED_NOT_ERASED = include_str!("deleted_not_erased.sql");
     DISCARD = include_str!("discard.sql");
     EMPTY_PAYLOADS = include_str!("empty_payloads.sql");
-    EMPTY_PAYLOADS_OF_ERASED = include_str!("empty_payloads_of_erased.sql");
-    ERASE = include_str!("erase.sql");
     RECORD_REPLAY = include_str!("record_replay.sql");
-    ROWS_BEFORE = include_str!("rows_before.sql");
 }
 
 /// The statement whose index leads to the fewest users, and whether the index is that of the order.

@@ -16,7 +16,8 @@ use sqlx::sqlite::{
 use sqlx::{ConnectOptions, Connection, SqlStr, Sqlite};
 use tokio::sync::Mutex;
 
-use super::{apply, demo_rule, error, lowercase, statements};
+use super::json_texts::json;
+use super::{apply, demo_rule, error, lowercase};
 use crate::clerk::{ClerkId, Timestamp};
 use crate::clock::now;
 use crate::private_file;
@@ -258,24 +259,6 @@ impl Store {
         self.execute(remove).await.map(drop)
     }
 
-    /// See [`crate::store::Store::empty_payloads`].
-    ///
-    /// # Errors
-    /// As there.
-    pub async fn empty_payloads(&self, limit: u32) -> Result<u64, StoreError> {
-        let empty = SqlStr::clone(&statements::EMPTY_PAYLOADS_OF_ERASED);
-        self.execute(sqlx::query(empty).bind(limit)).await
-    }
-
-    /// See [`crate::store::Store::scrub`].
-    ///
-    /// # Errors
-    /// As there.
-    pub async fn scrub(&self, limit: u32) -> Result<u64, StoreError> {
-        self.write(async |connection| apply::scrub(connection, limit).await)
-            .await
-    }
-
     /// Runs one statement that writes. Returns how many rows it changed.
     pub(super) async fn execute(
         &self,
@@ -365,10 +348,8 @@ impl Store {
                 Bind::Integer(number) => query.bind(*number),
                 Bind::Time(time) => query.bind(time.map(Timestamp::ms)),
                 Bind::Texts(texts) => {
-                    let json = texts
-                        .as_ref()
-                        .map(|texts| apply::json(texts.iter().copied()));
-                    query.bind(json)
+                    let texts = texts.as_ref().map(|texts| json(texts.iter().copied()));
+                    query.bind(texts)
                 }
             };
         }

@@ -294,6 +294,7 @@ async fn erasing_by_command_is_permanent_if_the_user_is_deleted(place: Place) {
         erased,
         Erased {
             columns,
+            other_rows: Default::default(),
             payloads: 1,
             is_final: true
         }
@@ -303,6 +304,7 @@ async fn erasing_by_command_is_permanent_if_the_user_is_deleted(place: Place) {
         again,
         Erased {
             columns: Vec::new(),
+            other_rows: Default::default(),
             payloads: 0,
             is_final: true
         }

@@ -4,7 +4,9 @@ mod audit;
 mod columns;
 mod control;
 mod erasure;
+mod erasure_of_others;
 mod gauges;
+mod memberships;
 mod plans;
 mod postgres;
 mod postgres_connections;
@@ -18,6 +20,7 @@ mod rabbitmq_poison;
 mod sorts;
 mod sqlite;
 mod store;
+mod table_lists;
 mod tables;
 
 /// Makes of each `async fn name(place: Place)` here a test for each arm: no arm can be forgotten.

@@ -10,7 +10,7 @@ mod pages;
 
 use std::fmt::Write;
 
-use clerk_sync::clerk::tables::users::TABLE;
+use clerk_sync::clerk::tables::{self, users::TABLE};
 use clerk_sync::store::template::{self, Dialect};
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Executor, PgConnection, Row};
@@ -114,9 +114,8 @@ fn nodes(node: &Value) -> Vec<&Value> {
 /// Whether a large table is read as a whole, by whatever way.
 fn scans(plan: &Value) -> bool {
     let is_large = |node: &Value| {
-        ["users", "events"]
-            .map(Value::from)
-            .contains(&node["Relation Name"])
+        let name = node["Relation Name"].as_str().unwrap_or_default();
+        name == "events" || tables::named(name).is_some()
     };
     let mut nodes = nodes(plan).into_iter();
     nodes.any(|node| node["Node Type"] == "Seq Scan" && is_large(node))

@@ -368,11 +368,17 @@ async fn everything_is_counted_by_status_and_type(place: Place) {
     )
     .await;
     let totals = serde_json::to_value(store.totals().await.unwrap()).unwrap();
+    let mut of_tables = json!({});
+    for table in clerk_sync::clerk::tables::ALL {
+        of_tables[table.name] = json!({"rows": 0, "deleted_rows": 0});
+    }
+    of_tables["users"] = json!({"rows": 2, "deleted_rows": 1});
     assert_eq!(
         totals,
         json!({
             "users": 2,
             "deleted_users": 1,
+            "tables": of_tables,
             "events": 5,
             "by_status": {"applied": 3, "stale": 1, "failed": 1, "discarded": 0},
             "by_type": {

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use clerk_sync::clerk::EventType;
+use clerk_sync::clerk::{EventType, tables};
 use clerk_sync::queue::{PublishError, Source};
 use futures_util::future::join_all;
 use lapin::options::{BasicPublishOptions, QueueDeclareOptions};
@@ -57,7 +57,7 @@ async fn the_topology_matches_the_contract() {
         let mut queues = namespace.listed("queues", &["name", "durable", "arguments"]);
         queues.sort_by_key(|queue| queue["name"].to_string());
         let found: Vec<_> = queues.iter().map(|queue| queue["name"].as_str().unwrap().to_owned()).collect();
-        assert_eq!(found, ["dead", "rescued", "unrouted", "users"].map(name));
+        assert_eq!(found, ["dead", "events", "rescued", "unrouted"].map(name));
         assert!(queues.iter().all(|queue| queue["durable"] == json!(true)), "{queues:?}");
         let declared = |limit, letters_to| {
             json!({
@@ -65,10 +65,11 @@ async fn the_topology_matches_the_contract() {
                 "x-dead-letter-exchange": name(letters_to), "x-dead-letter-strategy": "at-least-once",
             })
         };
-        for (parked, letters_to) in queues.iter().zip(["rescued", "expired", "rescued"]) {
-            assert_eq!(Value::from(arguments(parked)), declared(1_000_000, letters_to));
+        let expected =
+            [(1_000_000, "rescued"), (20, "dead"), (1_000_000, "expired"), (1_000_000, "rescued")];
+        for (queue, (limit, letters_to)) in queues.iter().zip(expected) {
+            assert_eq!(Value::from(arguments(queue)), declared(limit, letters_to));
         }
-        assert_eq!(Value::from(arguments(&queues[3])), declared(20, "dead"));
 
         let mut exchanges = namespace.listed("exchanges", &["name", "type", "durable", "arguments"]);
         exchanges.sort_by_key(|exchange| exchange["name"].to_string());
@@ -89,14 +90,18 @@ async fn the_topology_matches_the_contract() {
             })
             .collect();
         bindings.sort();
-        assert_eq!(
-            bindings,
-            [
-                [name("dead"), name("dead"), String::new()],
-                [name("events"), name("users"), "user.*".into()],
-                [name("unrouted"), name("unrouted"), String::new()],
-            ]
-        );
+        let of_tables = tables::ALL.iter().map(|table| {
+            let family = table.events[0].name.split('.').next().unwrap();
+            [name("events"), name("events"), format!("{family}.*")]
+        });
+        let mut expected: Vec<_> = of_tables.collect();
+        expected.extend(["dead", "unrouted"].map(|part| [name(part), name(part), String::new()]));
+        expected.sort();
+        assert_eq!(bindings, expected);
+        let keys: Vec<_> = bindings.iter().map(|[.., key]| key.as_str()).collect();
+        for key in ["user.*", "organization.*", "organizationMembership.*", "organizationInvitation.*"] {
+            assert!(keys.contains(&key), "{key}: {keys:?}");
+        }
     })
     .await;
 }
@@ -117,7 +122,7 @@ async fn a_message_matches_the_contract() {
         let (connection, channel) = broker::connect().await;
         let options = lapin::options::BasicGetOptions { no_ack: true };
         let message = channel
-            .basic_get(arm.namespace().queue("users").into(), options)
+            .basic_get(arm.namespace().queue("events").into(), options)
             .await
             .unwrap()
             .unwrap();
@@ -145,7 +150,7 @@ async fn a_message_matches_the_contract() {
 #[tokio::test(flavor = "multi_thread")]
 async fn another_topology_is_named_and_left_alone() {
     Arm::rabbitmq(async |arm| {
-        let users = arm.namespace().queue("users");
+        let users = arm.namespace().queue("events");
         let (connection, channel) = broker::connect().await;
         let durable = QueueDeclareOptions {
             passive: false,
@@ -203,7 +208,7 @@ async fn another_topology_is_named_and_left_alone() {
         );
 
         // Once it is out of the way the program goes on by itself.
-        arm.namespace().delete_queue("users").await;
+        arm.namespace().delete_queue("events").await;
         ready(&queue).await;
         publish(&queue, event("msg_2")).await;
     })
@@ -233,7 +238,7 @@ async fn publish_returns_ok_only_for_what_a_full_queue_accepted() {
                 }
             }
         }
-        let stored = arm.namespace().take_all("users").await;
+        let stored = arm.namespace().take_all("events").await;
         assert_eq!(
             stored.len(),
             taken.len(),
@@ -317,7 +322,7 @@ async fn exactly_the_events_without_a_queue_are_unroutable() {
         }
         assert_eq!(
             namespace
-                .take_all("users")
+                .take_all("events")
                 .await
                 .into_iter()
                 .collect::<BTreeSet<_>>(),
@@ -368,9 +373,9 @@ async fn a_publisher_notices_that_a_queue_or_an_exchange_was_deleted() {
     Arm::rabbitmq(async |arm| {
         let (queue, namespace) = (arm.open().await, arm.namespace());
         publish_all(&queue, &names("before", 3)).await;
-        assert_eq!(namespace.take_all("users").await.len(), 3);
-        namespace.delete_queue("users").await;
-        let users = json!(namespace.queue("users"));
+        assert_eq!(namespace.take_all("events").await.len(), 3);
+        namespace.delete_queue("events").await;
+        let users = json!(namespace.queue("events"));
         let bindings = || {
             namespace.listed(
                 "bindings",
@@ -385,7 +390,7 @@ async fn a_publisher_notices_that_a_queue_or_an_exchange_was_deleted() {
         .await;
         let connection = namespace.connections("publish");
         publish(&queue, event("after")).await;
-        assert_eq!(namespace.take_all("users").await, ["after"]);
+        assert_eq!(namespace.take_all("events").await, ["after"]);
 
         namespace.delete_exchange("unrouted").await;
         let unrouted = json!(namespace.queue("unrouted"));

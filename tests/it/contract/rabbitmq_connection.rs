@@ -31,7 +31,7 @@ async fn an_alarm_fails_what_is_in_flight_and_keeps_the_connection() {
             async move { queue.publish(event("msg_in_flight")).await }
         });
         until("the broker has it", async || {
-            arm.namespace().ready("users").await == Some(2)
+            arm.namespace().ready("events").await == Some(2)
         })
         .await;
         let since = Instant::now();
@@ -64,7 +64,7 @@ async fn an_alarm_fails_what_is_in_flight_and_keeps_the_connection() {
         assert_eq!(proxy.connections(), 1, "the channels were not clean");
         assert!(
             !arm.namespace()
-                .take_all("users")
+                .take_all("events")
                 .await
                 .contains(&"msg_blocked".into()),
             "it was never given to lapin"
@@ -115,7 +115,7 @@ async fn a_cut_fails_what_is_in_flight_at_once() {
             })
             .collect();
         until("the broker has some", async || {
-            arm.namespace().ready("users").await > Some(1)
+            arm.namespace().ready("events").await > Some(1)
         })
         .await;
         // Held on, so that no confirm slips through before the cut.
@@ -145,14 +145,14 @@ async fn a_close_waits_for_what_is_in_flight_but_not_for_long() {
         let in_flight = async |id: &'static str| {
             let queue = arm.open_at(&proxy.url()).await;
             ready(&queue).await;
-            let waiting = arm.namespace().ready("users").await;
+            let waiting = arm.namespace().ready("events").await;
             proxy.hold();
             let answer = tokio::spawn({
                 let queue = queue.clone();
                 async move { queue.publish(event(id)).await }
             });
             until("the broker has it", async || {
-                arm.namespace().ready("users").await > waiting
+                arm.namespace().ready("events").await > waiting
             })
             .await;
             (queue, answer)
@@ -273,7 +273,7 @@ async fn publishing_goes_on_after_the_broker_closed_the_connection() {
             after.len() == 1 && after != before,
             "it is another connection: {before:?}, {after:?}"
         );
-        let stored: BTreeSet<_> = namespace.take_all("users").await.into_iter().collect();
+        let stored: BTreeSet<_> = namespace.take_all("events").await.into_iter().collect();
         assert!(
             stored.is_superset(&taken),
             "lost: {:?}",

@@ -65,7 +65,7 @@ async fn a_stop_ends_a_consumer_whose_last_batch_is_not_full() {
         publish_all(&queue, &names("prefetched", 5)).await;
         // The queue is empty: all five were sent before the answer to the stop.
         until("they were prefetched", async || {
-            arm.namespace().ready("users").await == Some(0)
+            arm.namespace().ready("events").await == Some(0)
         })
         .await;
         consumer.stop().await;
@@ -93,12 +93,12 @@ async fn a_deleted_queue_is_declared_again() {
         let mut consumer = consumer(&queue, 10);
         publish_all(&queue, &names("before", 3)).await;
         drain(&mut consumer, 3).await;
-        arm.namespace().delete_queue("users").await;
+        arm.namespace().delete_queue("events").await;
         // Only who consumes notices.
         let wait = async { drain(&mut consumer, 1).await };
         let publish = async {
             // Between its declaration and its binding an event would go to the unrouted ones.
-            let users = json!(arm.namespace().queue("users"));
+            let users = json!(arm.namespace().queue("events"));
             let bindings = || {
                 arm.namespace().listed(
                     "bindings",
@@ -153,7 +153,7 @@ async fn a_message_published_by_hand_gets_the_same_id_each_time() {
             .confirm_select(lapin::options::ConfirmSelectOptions { nowait: false })
             .await
             .unwrap();
-        let users = arm.namespace().queue("users");
+        let users = arm.namespace().queue("events");
         let dotted = BasicProperties::default().with_message_id("not.an.id".into());
         put(
             &channel,

@@ -51,7 +51,7 @@ async fn put_possible_poison(arm: &Arm, id: &str) {
         mandatory: true,
         immediate: false,
     };
-    let queue = arm.namespace().queue("users").into();
+    let queue = arm.namespace().queue("events").into();
     #[expect(
         clippy::disallowed_methods,
         reason = "by hand, as a stranger would; no other task has this channel"
@@ -90,7 +90,7 @@ async fn nothing_is_prefetched_beside_a_message_that_was_delivered_many_times() 
     Arm::rabbitmq(async |arm| {
         let queue = arm.open().await;
         publish(&queue, event("msg_poison")).await;
-        make_possible_poison(arm, "users").await;
+        make_possible_poison(arm, "events").await;
         publish_all(&queue, &names("msg", 6)).await;
         let mut consumer = consumer(&queue, 4);
         let possible_poison = next(&mut consumer).await;
@@ -98,7 +98,7 @@ async fn nothing_is_prefetched_beside_a_message_that_was_delivered_many_times() 
         assert_eq!(ids(&possible_poison), ["msg_poison"]);
         consumer.return_prefetched().await;
         until("all others wait in the queue", async || {
-            arm.namespace().ready("users").await == Some(6)
+            arm.namespace().ready("events").await == Some(6)
         })
         .await;
         consumer.ack(possible_poison).await.unwrap();
@@ -123,7 +123,7 @@ async fn prefetched_events_are_returned_and_possible_poison_among_them_is_marked
         // process dies.
         let left = u32::try_from(5 - seen.len()).unwrap();
         until("all others wait in the queue", async || {
-            arm.namespace().ready("users").await == Some(left)
+            arm.namespace().ready("events").await == Some(left)
         })
         .await;
         consumer.ack(first).await.unwrap();

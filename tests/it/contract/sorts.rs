@@ -62,7 +62,7 @@ async fn pages(
         let Some(next) = listing.next else {
             return rows;
         };
-        assert_eq!(next.sort(), sort);
+        assert_eq!(next.sort(), Some(sort));
         page.after = Some(next.to_string().parse().unwrap());
         between().await;
     }
@@ -209,7 +209,7 @@ async fn events_are_listed_from_either_end(place: Place) {
             let Some(next) = listing.next else {
                 return ids;
             };
-            assert_eq!(next.sort(), sort);
+            assert_eq!(next.sort(), Some(sort));
             page.after = Some(next.to_string().parse().unwrap());
         }
     };

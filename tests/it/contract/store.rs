@@ -8,6 +8,7 @@ use outcomes::*;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use clerk_sync::clerk::tables::users;
 use clerk_sync::clerk::{ClerkId, EventId, SignedEvent};
 use clerk_sync::store::{
     self, EventFailure, EventFilter, EventRow, Keep, Outcome, Page, Payloads, Status, Store,
@@ -139,7 +140,7 @@ async fn first_name(store: &Store, id: &str) -> Option<String> {
 
 async fn an_empty_write_is_nothing(place: Place) {
     let store = place.migrated().await;
-    assert_eq!(store.apply(&Write::default()).await.unwrap(), []);
+    assert_eq!(store.apply(&Write::empty(&users::TABLE)).await.unwrap(), []);
 }
 
 async fn the_newest_profile_wins_whatever_the_order(place: Place) {

@@ -28,7 +28,7 @@ fn type_of(kind: Kind) -> &'static str {
         Kind::Boolean => "boolean",
         Kind::Integer => "bigint",
         Kind::Time => "timestamp with time zone",
-        Kind::Json => "jsonb",
+        Kind::Json | Kind::Texts => "jsonb",
     }
 }
 
@@ -55,7 +55,7 @@ async fn the_migrations_of_postgresql_make_the_columns_of_the_list() {
     let mut connection = database.connect().await;
     for table in tables::ALL {
         let found: Vec<Described> = sqlx::query_as(
-            "select column_name::text, data_type::text, col_description('clerk.users'::regclass, ordinal_position)
+            "select column_name::text, data_type::text, col_description(('clerk.' || table_name)::regclass, ordinal_position)
                from information_schema.columns
               where table_schema = 'clerk' and table_name = $1
               order by column_name collate \"C\"",

@@ -1,8 +1,8 @@
 //! Every command of the pages runs, or it is of a kind that cannot run here.
 //!
 //! `clerk-sync …` and `curl …` run in a shell, beside a real server with events in it, and must
-//! succeed. In them `user_2abc` stands for a user who has just signed up, `msg_2abc` for an event
-//! that failed, and `http://127.0.0.1:3000` for the server. What does not end by itself is only
+//! succeed. In them `user_2abc` stands for a user who has just signed up, `org_2abc` for an
+//! organization, and so of each table, `msg_2abc` for an event that failed, and `http://127.0.0.1:3000` for the server. What does not end by itself is only
 //! read: with `--help` at its end.
 
 use std::process::{Output, Stdio};

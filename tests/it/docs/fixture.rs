@@ -2,12 +2,13 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use clerk_sync::clerk::{ClerkId, SignedEvent};
+use clerk_sync::clerk::{ClerkId, SignedEvent, tables};
+use clerk_sync::sample::{Member, Organization, Person, SampleType};
 use clerk_sync::store::{Act, Action, Actor, Credential, Store};
 use clerk_sync::worker::plan::plan;
 use serde_json::{Value, json};
 
-use crate::support::history::{EPOCH_MS, event, fail};
+use crate::support::history::{EPOCH_MS, at, event, fail};
 
 /// The person whom the pages ask for: `ada@example.com`.
 pub const ADA: &str = "user_2abcAdaLovelace";
@@ -42,7 +43,51 @@ pub fn number() -> u32 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
-/// Records three people, one of whom has left, an event of each outcome, and an erasure.
+/// The organization that the pages ask for.
+pub const ORGANIZATION: &str = "org_2abcAnalytical";
+
+fn organization() -> Value {
+    json!({
+        "id": ORGANIZATION, "object": "organization", "name": "Analytical Engines", "slug": "analytical",
+        "members_count": 2, "max_allowed_memberships": 5, "created_by": ADA, "public_metadata": {"plan": "team"},
+        "created_at": EPOCH_MS, "updated_at": EPOCH_MS,
+    })
+}
+
+/// The event by which a user joins or leaves an organization, or changes the role; `at` counts from
+/// the time of all others.
+pub fn membership(
+    event_id: &str,
+    event_type: &str,
+    id: &str,
+    [organization, user, role]: [&str; 3],
+    at: i64,
+) -> SignedEvent {
+    let data = json!({
+        "id": id, "object": "organization_membership", "role": role, "role_name": role,
+        "permissions": ["org:sys_memberships:read", "org:sys_memberships:manage"],
+        "organization": {"id": organization, "object": "organization", "name": "Analytical Engines"},
+        "public_user_data": {"user_id": user, "first_name": "Somebody", "identifier": "somebody@example.com"},
+        "public_metadata": {}, "private_metadata": {}, "created_at": EPOCH_MS + at, "updated_at": EPOCH_MS + at,
+    });
+    let body =
+        json!({"type": event_type, "object": "event", "timestamp": EPOCH_MS + at, "data": data});
+    event(event_id, body.to_string())
+}
+
+fn invitation() -> Value {
+    // In the year 2100: the view compares it with the clock.
+    json!({
+        "id": "orginv_2abcCharles", "object": "organization_invitation", "organization_id": ORGANIZATION,
+        "email_address": "charles@example.com", "role": "org:member", "role_name": "Member", "status": "pending",
+        "inviter_id": ADA, "url": "https://accounts.example.com/v1/tickets/accept?ticket=made-up",
+        "expires_at": 4_102_444_800_000_i64, "public_metadata": {}, "private_metadata": {},
+        "created_at": EPOCH_MS, "updated_at": EPOCH_MS,
+    })
+}
+
+/// Records three people, one of whom has left, an event of each outcome, and an erasure; an
+/// organization of two of them, one of whom has joined again, and an invitation.
 pub async fn fill(store: &Store) {
     store.migrate().await.unwrap();
     let ada = user(ADA, "ada@example.com", ["Ada", "Lovelace"], "pro");
@@ -66,6 +111,42 @@ pub async fn fill(store: &Store) {
                 &json!({"id": "user_2abcGrace", "deleted": true}),
             ),
         ),
+        event(
+            "msg_2abcFounded",
+            body("organization.created", &organization()),
+        ),
+        membership(
+            "msg_2abcJoined",
+            "organizationMembership.created",
+            "orgmem_2abcAda",
+            [ORGANIZATION, ADA, "org:admin"],
+            0,
+        ),
+        membership(
+            "msg_2abcMember",
+            "organizationMembership.created",
+            "orgmem_2abcAlan",
+            [ORGANIZATION, "user_2abcAlan", "org:member"],
+            0,
+        ),
+        membership(
+            "msg_2abcLeft",
+            "organizationMembership.deleted",
+            "orgmem_2abcAlan",
+            [ORGANIZATION, "user_2abcAlan", "org:member"],
+            10,
+        ),
+        membership(
+            "msg_2abcRejoined",
+            "organizationMembership.created",
+            "orgmem_2abcAlanAgain",
+            [ORGANIZATION, "user_2abcAlan", "org:member"],
+            20,
+        ),
+        event(
+            "msg_2abcInvited",
+            body("organizationInvitation.created", &invitation()),
+        ),
     ];
     for event in events {
         store.apply(&plan(&[event])).await.unwrap();
@@ -76,6 +157,7 @@ pub async fn fill(store: &Store) {
         let again = event("msg_2abcAgain", body("user.updated", &ada));
         fail(store, &[again]).await;
     }
+    fill_others(store).await;
     let operator = Actor {
         credential: Credential::Command,
         address: Some("ops@db1".into()),
@@ -84,4 +166,19 @@ pub async fn fill(store: &Store) {
     let erasure = Act::new(Action::Erased, &operator);
     let gone = ClerkId::new("user_2abcGone").unwrap();
     store.record_act(&erasure.about_user(&gone)).await.unwrap();
+}
+
+/// A row of each table but users, which the pages ask for: `org_2abc`, `orgmem_2abc`.
+async fn fill_others(store: &Store) {
+    let id = |prefix: &str| ClerkId::new(&format!("{prefix}_2abc")).unwrap();
+    let person = Person::with_id(ClerkId::new("user_2abcFounder").unwrap(), at(-1000));
+    let organization = Organization::with_id(id("org"), person.clone());
+    let mut member = Member::new(person, organization);
+    for table in tables::others() {
+        member.id = Some(id(table.id_prefix));
+        let kind = SampleType::named(table.events[0].name).unwrap();
+        let sample = member.event(kind, at(0), 0);
+        let event = event(sample.id.as_str(), sample.body);
+        store.apply(&plan(&[event])).await.unwrap();
+    }
 }

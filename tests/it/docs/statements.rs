@@ -3,9 +3,11 @@
 //! The blocks of a page run in their order in one transaction, which is rolled back at the end.
 //! `$1` stands for the ID of a user. A block that begins with a question must have an answer.
 
+use std::num::NonZeroU32;
 use std::str::FromStr;
 
-use clerk_sync::store::Status;
+use clerk_sync::clerk::tables;
+use clerk_sync::store::{Page as Listed, Status, TableFilter};
 use futures_util::TryStreamExt;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, Connection, Database, Either, Executor, Postgres, Sqlite};
@@ -16,7 +18,7 @@ use crate::support::app::Place;
 
 /// What is there before the first block of a page, beside our tables: roles that pages grant rights
 /// to, a table of the application, and the function by which Supabase names who asks.
-const PRELUDE: &str = "
+pub const PRELUDE: &str = "
     do $$
     declare role text;
     begin
@@ -71,14 +73,14 @@ async fn every_statement_for_sqlite_runs() {
     assert!(count > 2, "{count} blocks were found");
 }
 
-fn blocks(page: &Page, language: &str) -> Vec<Block> {
+pub fn blocks(page: &Page, language: &str) -> Vec<Block> {
     let mut blocks = page.blocks();
     blocks.retain(|block| block.language == language);
     blocks
 }
 
 /// Runs the blocks up to the first that fails: a transaction that failed takes no more.
-async fn run<D: Database>(
+pub async fn run<D: Database>(
     connection: &mut D::Connection,
     page: &Page,
     blocks: &[Block],
@@ -217,4 +219,31 @@ async fn the_view_of_the_page_shows_people_their_own_row() {
     assert_eq!(rows(&mut transaction, &claims).await, ["ada@example.com"]);
     assert!(rows(&mut transaction, "").await.is_empty());
     transaction.rollback().await.unwrap();
+}
+
+/// What `docs/columns.md` says of views is there, in both databases, with the columns of the table.
+#[tokio::test]
+async fn the_views_of_every_table_show_its_rows() {
+    for place in [Place::servers().await, Place::embedded()] {
+        let store = place.store();
+        fixture::fill(&store).await;
+        for table in tables::ALL {
+            for view in table.views {
+                let page = Listed {
+                    limit: NonZeroU32::new(500).unwrap(),
+                    after: None,
+                };
+                let filter = TableFilter::default();
+                let all = store.rows(table, &filter, &page, false).await;
+                let all = all.unwrap().rows;
+                let mut shown = 0;
+                for row in &all {
+                    let id = row.clerk_id.as_str();
+                    let rows = store.rows_of_view(table, view, "clerk_id", id).await;
+                    shown += rows.unwrap().len();
+                }
+                assert!(shown > 0 && shown <= all.len(), "{}: {shown}", view.name);
+            }
+        }
+    }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::sync::LazyLock;
 
+use clerk_sync::clerk::{Table, tables};
 use clerk_sync::http::{ProblemCode, api};
 use serde_json::Value;
 
@@ -18,14 +19,6 @@ const EXAMPLES: &[(&str, &str)] = &[
     (
         "list_users",
         "curl -H \"Authorization: Bearer $ADMIN_TOKEN\" 'http://127.0.0.1:3000/api/users?email=ada@example.com'",
-    ),
-    (
-        "show_user",
-        "curl -H \"Authorization: Bearer $ADMIN_TOKEN\" http://127.0.0.1:3000/api/users/user_2abc",
-    ),
-    (
-        "user_history",
-        "curl -H \"Authorization: Bearer $ADMIN_TOKEN\" 'http://127.0.0.1:3000/api/users/user_2abc/history?limit=10'",
     ),
     (
         "list_events",
@@ -85,6 +78,56 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("openapi", "curl http://127.0.0.1:3000/api/openapi.json"),
 ];
 
+/// The table whose rows have this schema.
+fn row_of(schema: &str) -> Option<&'static Table> {
+    let is_name =
+        |table: &&&Table| schema.to_lowercase() == table.singular && schema != table.singular;
+    tables::ALL.iter().find(is_name).copied()
+}
+
+/// The examples above, and those of the tables.
+fn examples() -> Vec<(String, String)> {
+    let fixed = EXAMPLES
+        .iter()
+        .map(|(id, example)| ((*id).to_owned(), (*example).to_owned()));
+    let mut all: Vec<_> = fixed.collect();
+    let mut add = |id: String, path: String| {
+        let url = format!("http://127.0.0.1:3000/api/{path}");
+        let url = if path.contains('?') {
+            format!("'{url}'")
+        } else {
+            url
+        };
+        all.push((
+            id,
+            format!("curl -H \"Authorization: Bearer $ADMIN_TOKEN\" {url}"),
+        ));
+    };
+    for table in tables::ALL {
+        let (one, many) = (table.singular, table.plural);
+        let id = format!("{}_2abc", table.id_prefix);
+        if table.name != "users" {
+            add(
+                format!("list_{many}"),
+                format!("{many}?deleted=false&limit=10"),
+            );
+        }
+        add(format!("show_{one}"), format!("{many}/{id}"));
+        add(
+            format!("{one}_history"),
+            format!("{many}/{id}/history?limit=10"),
+        );
+        for (other, _) in tables::lists_of(table) {
+            let list = other.plural;
+            add(
+                format!("{one}_{list}"),
+                format!("{many}/{id}/{list}?deleted=false"),
+            );
+        }
+    }
+    all
+}
+
 #[test]
 fn the_page_of_the_api_is_its_openapi_document() {
     let document: Value = serde_json::from_str(api::openapi_document()).unwrap();
@@ -92,9 +135,14 @@ fn the_page_of_the_api_is_its_openapi_document() {
     let (mut index, mut routes) = (Vec::new(), String::new());
     let mut shown = BTreeSet::new();
     let groups = document["tags"].as_array().unwrap();
-    let order = [
-        "webhook", "users", "events", "audit", "stats", "control", "health",
-    ];
+    let examples = examples();
+    let of_tables = tables::ALL.iter().map(|table| table.plural);
+    let others = ["events", "audit", "stats", "control", "health"];
+    let order: Vec<_> = ["webhook"]
+        .into_iter()
+        .chain(of_tables)
+        .chain(others)
+        .collect();
     assert_eq!(groups.len(), order.len(), "every group is on the page");
     for group in order {
         let tag = groups.iter().find(|tag| tag["name"] == group).unwrap();
@@ -105,18 +153,18 @@ fn the_page_of_the_api_is_its_openapi_document() {
             let anchor = anchor.replace(['/', '{', '}', '.'], "");
             let summary = text(&operation["summary"]);
             index.push([format!("[`{name}`](#{anchor})"), summary]);
-            routes += &route(&name, operation);
+            routes += &route(&name, operation, &examples);
             shown.extend(operation["operationId"].as_str().map(str::to_owned));
         }
     }
-    for (id, _) in EXAMPLES {
-        assert!(shown.remove(*id), "no route is {id}");
+    for (id, _) in &examples {
+        assert!(shown.remove(id), "no route is {id}");
     }
     assert!(shown.is_empty(), "give an example of {shown:?}");
     let mut types = String::new();
     for (name, schema) in schemas.as_object().unwrap() {
         // A problem is described above, and a row has its own page.
-        let is_elsewhere = ["Problem", "User", "Time"].contains(&name.as_str());
+        let is_elsewhere = ["Problem", "Time"].contains(&name.as_str()) || row_of(name).is_some();
         let (including, fields) = fields(schema);
         if is_elsewhere || fields.is_empty() {
             continue;
@@ -150,16 +198,14 @@ fn operations<'d>(document: &'d Value, tag: &str) -> Vec<(&'d str, &'d str, &'d 
     found
 }
 
-fn route(name: &str, operation: &Value) -> String {
+fn route(name: &str, operation: &Value, examples: &[(String, String)]) -> String {
     let mut page = format!("### {name}\n\n{}\n\n", text(&operation["summary"]));
     if operation["description"].is_string() {
         write!(page, "{}\n\n", text(&operation["description"])).unwrap();
     }
     let id = operation["operationId"].as_str().unwrap();
-    let (_, example) = EXAMPLES
-        .iter()
-        .find(|(of, _)| *of == id)
-        .unwrap_or(&("", ""));
+    let example = examples.iter().find(|(of, _)| of == id);
+    let example = example.map_or("", |(_, example)| example);
     write!(page, "```sh\n{example}\n```\n\n").unwrap();
     if let Some(parameters) = operation["parameters"].as_array() {
         let rows = parameters.iter().map(|parameter| {
@@ -267,7 +313,10 @@ fn kind(schema: &Value) -> String {
         let name = path.rsplit('/').next().unwrap();
         return match name {
             "Time" => "time".into(),
-            "User" => "[User](columns.md#users)".into(),
+            name if row_of(name).is_some() => {
+                let table = row_of(name).map_or("", |table| table.name);
+                format!("[{name}](columns.md#{table})")
+            }
             name => match schema_named(name)["enum"].as_array() {
                 Some(values) => one_of(values),
                 None => format!("[{name}](#{})", name.to_lowercase()),

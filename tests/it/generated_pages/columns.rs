@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use clerk_sync::clerk::table::Kind;
+use clerk_sync::clerk::table::{Kind, Table};
 use clerk_sync::clerk::tables;
 
 use super::{compare, table};
@@ -18,6 +18,7 @@ fn the_page_of_columns_is_that_of_the_tables() {
                 Kind::Integer => "integer",
                 Kind::Time => "time",
                 Kind::Json => "JSON",
+                Kind::Texts => "JSON array of texts",
             };
             let index = match (column.is_indexed, column.is_folded) {
                 (_, true) => "by `lower(…)`",
@@ -28,7 +29,35 @@ fn the_page_of_columns_is_that_of_the_tables() {
             [name, kind.into(), index.into(), column.description.into()]
         });
         let rows = table(["column", "type", "index", "meaning"], rows);
-        write!(page, "## {}\n\n{rows}\n", synced.name).unwrap();
+        let name = synced.name;
+        write!(page, "## {name}\n\n{}{rows}\n", about(synced)).unwrap();
     }
     compare("docs/columns.md", &[("columns", &page)]);
+}
+
+/// What holds for the table as a whole: its events, its views, and what is never stored.
+fn about(table: &Table) -> String {
+    let events = table.events.iter().map(|kind| {
+        let deletes = if kind.deletes { " (a delete)" } else { "" };
+        format!("`{}`{deletes}", kind.name)
+    });
+    let events: Vec<_> = events.collect();
+    let mut about = format!("- Filled by {}.\n", events.join(", "));
+    for view in table.views {
+        let (name, shows) = (view.name, view.shows);
+        writeln!(about, "- View `{name}`: {shows}").unwrap();
+    }
+    for never in table.never_stored {
+        let field = never.field;
+        let except = never
+            .except
+            .map(|member| format!(", except `{field}.{member}`"));
+        let except = except.unwrap_or_default();
+        writeln!(
+            about,
+            "- Never stored, in a column, in `data` or in a payload: `{field}`{except}."
+        )
+        .unwrap();
+    }
+    about + "\n"
 }

@@ -1,10 +1,14 @@
 //! Compares the model with the stores, and the stores with each other.
 
+use clerk_sync::clerk::Table;
+
 use super::*;
 
 pub(super) async fn row(store: &Store, id: &ClerkId) -> Result<TableRow, TestCaseError> {
+    let is_of = |table: &&Table| id.as_str().starts_with(table.singular);
+    let table = tables::ALL.iter().copied().find(is_of).unwrap();
     store
-        .user(id)
+        .row(table, id)
         .await
         .unwrap()
         .ok_or_else(|| TestCaseError::fail(format!("{id} has no row")))
@@ -16,7 +20,7 @@ pub(super) async fn line(store: &Store, id: &str) -> Result<EventRow, TestCaseEr
 }
 
 pub(super) async fn compare_rows(model: &Model, store: &Store) -> Result<(), TestCaseError> {
-    for (id, change) in &model.users {
+    for (id, change) in &model.rows {
         let row = row(store, id).await?;
         let version = change.version();
         prop_assert_eq!(
@@ -31,10 +35,20 @@ pub(super) async fn compare_rows(model: &Model, store: &Store) -> Result<(), Tes
             row.occurred_at.map(|time| time.0),
             version.map(|version| version.occurred_at)
         );
-        prop_assert_eq!(
-            row.text("first_name"),
-            change.value("first_name").and_then(|name| name.as_text())
-        );
+        for (place, column) in change.table.columns.iter().enumerate() {
+            let expected = change.value_at(place).cloned().unwrap_or_default();
+            let found = row.value(column.name);
+            if column.kind.is_json() {
+                let json = |value: &clerk_sync::clerk::Value| -> Option<Value> {
+                    value
+                        .as_json()
+                        .map(|text| serde_json::from_str(text).unwrap())
+                };
+                prop_assert_eq!(json(found), json(&expected), "{} {}", id, column.name);
+            } else {
+                prop_assert_eq!(found, &expected, "{} {}", id, column.name);
+            }
+        }
         prop_assert_eq!(row.data.is_some(), version.is_some());
         prop_assert_eq!(row.deleted_at.map(|time| time.0), change.deleted_at);
     }
@@ -81,7 +95,7 @@ pub(super) async fn compare_counts(model: &Model, store: &Store) -> Result<(), T
         );
     }
     let winners = model
-        .users
+        .rows
         .values()
         .filter_map(|change| change.profile.as_ref());
     for (version, _) in winners {
@@ -138,7 +152,7 @@ pub(super) async fn compare_stores(
         row.as_object_mut().unwrap().remove(ours).unwrap();
         row
     };
-    for id in model.users.keys() {
+    for id in model.rows.keys() {
         let [one, two] = [row(one, id).await?, row(two, id).await?]
             .map(|row| serde_json::to_value(row).unwrap());
         prop_assert_eq!(without(one, "synced_at"), without(two, "synced_at"));

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use clerk_sync::clerk::{Change, ClerkId, OmittedFields, api_object};
+use clerk_sync::clerk::{Change, ClerkId, OmittedFields, Paging, api_object, tables};
 use clerk_sync::store::{Keep, Write};
 use clerk_sync::worker::plan::plan;
 use futures_util::future::join_all;
@@ -42,9 +42,10 @@ fn reading(run: usize, user: u8, updated_ms: i64) -> Change {
     let page = format!(
         r#"[{{"id":"user_{run}_{user}","first_name":"listed_{updated_ms}","updated_at":{at}}}]"#
     );
-    let mut users =
-        api_object::read_page(&page, &OmittedFields::default(), clerk_sync::clock::now()).unwrap();
-    users.remove(0).read.unwrap()
+    let (table, omitted) = (&tables::users::TABLE, OmittedFields::default());
+    let now = clerk_sync::clock::now();
+    let page = api_object::read_page(table, Paging::Cursor, &page, &omitted, now);
+    page.unwrap().objects.remove(0).read.unwrap()
 }
 
 /// The steps as writes, one each.
@@ -59,7 +60,8 @@ fn writes(steps: &[Step], run: usize) -> Vec<Write> {
         cuts: Vec::new(),
     };
     let mut events = history.signed(run).into_iter();
-    let of_change = |change| Write {
+    let of_change = |change: Change| Write {
+        table: change.table,
         changes: vec![change],
         records: Vec::new(),
     };
@@ -67,6 +69,7 @@ fn writes(steps: &[Step], run: usize) -> Vec<Write> {
         Step::Event(_) => plan(&[events.next().unwrap()]),
         Step::Reading { user, updated_ms } => of_change(reading(run, *user, *updated_ms)),
         Step::Missed { user, missed_ms } => of_change(api_object::deleted(
+            &tables::users::TABLE,
             ClerkId::new(&format!("user_{run}_{user}")).unwrap(),
             at(*missed_ms),
         )),

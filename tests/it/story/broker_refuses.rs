@@ -52,7 +52,7 @@ async fn a_2xx_is_exactly_a_stored_event() {
             }
         }
     }
-    let stored = place.namespace().take_all("users").await;
+    let stored = place.namespace().take_all("events").await;
     assert_eq!(
         stored.len(),
         acknowledged.len(),
@@ -158,7 +158,7 @@ async fn a_deleted_exchange_is_declared_again_and_no_2xx_is_lost() {
     let acknowledged: BTreeSet<String> = acknowledged.into_iter().flatten().collect();
     let mut stored: BTreeSet<String> = place
         .namespace()
-        .take_all("users")
+        .take_all("events")
         .await
         .into_iter()
         .collect();

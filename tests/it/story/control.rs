@@ -6,6 +6,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use crate::support::app::{App, Place, SECRET, until};
+use crate::support::database::synced_tables;
 use crate::support::scrape::Scrape;
 use crate::support::visitor::Visitor;
 
@@ -444,11 +445,12 @@ async fn a_role_without_rights_on_settings_and_processes_applies_events() {
         "clerk_sync_{}",
         place.namespace().name().replace(['-', '.'], "_")
     );
+    let synced = synced_tables();
     let grants = format!(
         "create role {role} login;
          grant usage on schema clerk to {role};
          grant select on clerk._migrations to {role};
-         grant select, insert, update, delete on clerk.users, clerk.events to {role}"
+         grant select, insert, update, delete on {synced}, clerk.events to {role}"
     );
     let mut owner = place.database().connect().await;
     owner.execute(sqlx::AssertSqlSafe(grants)).await.unwrap();

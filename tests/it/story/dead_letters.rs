@@ -55,7 +55,7 @@ async fn an_event_that_was_delivered_too_often_is_kept_as_failed() {
     until("the queue has given it up", async || {
         let get = BasicGetOptions { no_ack: false };
         let taken = channel
-            .basic_get(place.namespace().queue("users").into(), get)
+            .basic_get(place.namespace().queue("events").into(), get)
             .await
             .unwrap();
         if let Some(message) = taken {

@@ -8,6 +8,7 @@ use clerk_sync::store::Status;
 use sqlx::{AssertSqlSafe, Executor};
 
 use crate::support::app::{App, Place, SECRET, until};
+use crate::support::database::synced_tables;
 
 fn update(user: &str) -> String {
     format!(
@@ -85,7 +86,8 @@ async fn a_missing_role_or_grant_is_logged_once_and_waited_for() {
             .contains("SECURITY.md lists the grants")
     })
     .await;
-    let granted = format!("grant insert, update, delete on clerk.users, clerk.events to {role}");
+    let synced = synced_tables();
+    let granted = format!("grant insert, update, delete on {synced}, clerk.events to {role}");
     admin.execute(AssertSqlSafe(granted)).await.unwrap();
     assert_eq!(worker.settled("msg_1").await.status, Status::Applied);
 
@@ -200,7 +202,7 @@ async fn a_worker_is_not_ready_while_every_write_is_rejected() {
         (
             "create rule nothing as on insert to clerk.events do instead nothing".into(),
             "drop rule nothing on clerk.events".into(),
-            "a rule on the table users or events",
+            "a rule on a synced table or on events",
         ),
         (
             refusing("users", "insufficient_privilege"),

@@ -7,14 +7,13 @@ use sqlx::{AssertSqlSafe, Executor};
 use crate::support::app::{Place, SECRET};
 use crate::support::broker::{self, rabbitmqctl};
 
-/// As in SECURITY.md.
-const GRANTS: &str = "
-    grant usage on schema clerk to {role};
-    grant select, insert, update, delete on clerk.users, clerk.events, clerk.audit to {role};
-    grant select, insert, update on clerk.settings to {role};
-    grant select, insert, update, delete on clerk.processes to {role};
-    grant select on clerk._migrations to {role};
-";
+/// The grants of SECURITY.md for this role.
+fn grants(role: &str) -> String {
+    let page = include_str!("../../../SECURITY.md");
+    let start = page.find("grant usage on schema clerk").unwrap();
+    let grants = page[start..].split("```").next().unwrap();
+    grants.replace("to clerk_sync;", &format!("to {role};"))
+}
 
 const BODY: &str = r#"{"data":{"id":"user_1","updated_at":1795172400018},"timestamp":1795172400033,"type":"user.updated"}"#;
 
@@ -54,12 +53,11 @@ async fn each_role_works_with_the_least_rights() {
         .fetch_one(&mut admin)
         .await
         .unwrap();
-    let made =
-        format!("drop role if exists {role}; create role {role} login password 'x';{GRANTS}");
-    admin
-        .execute(AssertSqlSafe(made.replace("{role}", &role)))
-        .await
-        .unwrap();
+    let made = format!(
+        "drop role if exists {role}; create role {role} login password 'x'; {}",
+        grants(&role)
+    );
+    admin.execute(AssertSqlSafe(made)).await.unwrap();
     let mut database_url = reqwest::Url::parse(&database.url()).unwrap();
     database_url.set_username(&role).unwrap();
     database_url.set_password(Some("x")).unwrap();

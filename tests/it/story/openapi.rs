@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use clerk_sync::clerk::tables;
 use serde_json::{Value, json};
 
 use crate::support::app::{App, Place, SECRET};
@@ -18,6 +19,17 @@ fn served() -> BTreeSet<(String, String)> {
         let calls = ROUTES.split(call).skip(1);
         let paths = calls.filter_map(|rest| rest.trim_start().strip_prefix('"')?.split('"').next());
         served.extend(paths.map(|path| (method.to_owned(), path.to_owned())));
+    }
+    for table in tables::ALL {
+        let path = format!("/api/{}", table.plural);
+        let more = ["", "/{id}", "/{id}/history"].map(|end| format!("{path}{end}"));
+        let lists = tables::lists_of(table);
+        let lists = lists.map(|(other, _)| format!("{path}/{{id}}/{}", other.plural));
+        served.extend(
+            more.into_iter()
+                .chain(lists)
+                .map(|path| ("get".to_owned(), path)),
+        );
     }
     served
 }
@@ -181,5 +193,12 @@ async fn the_parameters_are_those_that_are_read() {
             .collect();
         assert_eq!(known, names.iter().copied().collect(), "{path}");
     }
-    assert_eq!(asked, 7);
+    assert_eq!(
+        asked,
+        7 + 3 * tables::others().count()
+            + tables::ALL
+                .iter()
+                .flat_map(|table| tables::lists_of(table))
+                .count()
+    );
 }

@@ -222,10 +222,10 @@ async fn a_lost_queue_is_filled_again_from_redeliveries() {
     lost.deliver_to(&receiver).await;
     let waiting = u32::try_from(lost.0.len()).unwrap();
     until("all wait", async || {
-        place.namespace().ready("users").await == Some(waiting)
+        place.namespace().ready("events").await == Some(waiting)
     })
     .await;
-    for queue in ["users", "dead", "unrouted"] {
+    for queue in ["events", "dead", "unrouted"] {
         place.namespace().delete_queue(queue).await;
     }
     for exchange in ["events", "dead", "unrouted"] {

@@ -4,12 +4,12 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use clerk_sync::clerk::{EventId, EventType, SignedEvent, Timestamp};
+use clerk_sync::clerk::{EventId, EventType, SignedEvent, Timestamp, tables};
 use clerk_sync::store::{EventFailure, Store};
 use clerk_sync::worker::plan::{plan, plan_failed};
 use serde_json::{Value, json};
 use sqlx::sqlite::SqliteConnection;
-use sqlx::{Connection, Executor};
+use sqlx::{AssertSqlSafe, Connection, Executor};
 
 use crate::support::app::Place;
 use crate::support::clerk_instance::ClerkInstance;
@@ -48,6 +48,92 @@ fn user(id: &str, seconds: i64, names: [&str; 2], address: &str) -> Value {
         "public_metadata": {"plan": "pro", "since": "2019"}, "private_metadata": {}, "unsafe_metadata": {},
         "created_at": at(0).ms(), "updated_at": at(seconds).ms(),
     })
+}
+
+const FERN: &str = "org_3MN8KUe5exCviC6zBqerONVOupW";
+
+/// An organization with two members, one of whom leaves and joins again, and an invitation that has
+/// expired.
+fn of_organizations() -> Vec<(&'static str, i64, String)> {
+    let fern = |seconds, name: &str| {
+        json!({
+            "id": FERN, "object": "organization", "name": name, "slug": "fern-co", "members_count": 1,
+            "created_by": ADA, "max_allowed_memberships": 5, "admin_delete_enabled": true,
+            "public_metadata": {}, "private_metadata": {}, "created_at": at(0).ms(), "updated_at": at(seconds).ms(),
+        })
+    };
+    let member = |id: &str, user: &str, role: &str, seconds| {
+        json!({
+            "id": id, "object": "organization_membership", "role": role, "organization": {"id": FERN},
+            "public_user_data": {"user_id": user}, "permissions": ["org:sys_profile:manage"],
+            "created_at": at(seconds).ms(), "updated_at": at(seconds).ms(),
+        })
+    };
+    let first = member(
+        "orgmem_3MN8KR68BPmqwe3NDOAlynFPPHw",
+        ALAN,
+        "org:member",
+        4100,
+    );
+    let again = member(
+        "orgmem_3MNa9Xk2WcVbLr8dJqTmYpGhSfE",
+        ALAN,
+        "org:billing_manager",
+        4300,
+    );
+    let ada = member("orgmem_3MN8KUw5PLznsOY5YJSi3hHm7Zt", ADA, "org:admin", 4000);
+    let invitation = json!({
+        "id": "orginv_3MNMvDaEWz1lv4A9nwH9BXdt62p", "object": "organization_invitation", "organization_id": FERN,
+        "email_address": "nora.lind@example.org", "role": "org:member", "inviter_id": ADA, "status": "pending",
+        "expires_at": at(90_000).ms(), "created_at": at(4400).ms(), "updated_at": at(4400).ms(),
+    });
+    let of = |id, event_type: &str, seconds, data: &Value| {
+        (id, seconds, of_type(event_type, seconds, data))
+    };
+    vec![
+        of(
+            "msg_3MnOy1TqzN4cVbLr8dJkWmYpGhS",
+            "organization.created",
+            4000,
+            &fern(4000, "Fern"),
+        ),
+        of(
+            "msg_3MnOy2HsuK7eXfPv2gQaZnCiDtB",
+            "organization.updated",
+            4050,
+            &fern(4050, "Fern & Co"),
+        ),
+        of(
+            "msg_3MnOy3RwyJ3gTiUm6kEoVbFqLzX",
+            "organizationMembership.created",
+            4000,
+            &ada,
+        ),
+        of(
+            "msg_3MnOy4VbcH8jRlSp1nGtYeKwMuA",
+            "organizationMembership.created",
+            4100,
+            &first,
+        ),
+        of(
+            "msg_3MnOy5ZdfG5mPoQr9qIvWhLyNxC",
+            "organizationMembership.deleted",
+            4200,
+            &first,
+        ),
+        of(
+            "msg_3MnOy6CghF2pNrOt7sKxUjMzPvE",
+            "organizationMembership.created",
+            4300,
+            &again,
+        ),
+        of(
+            "msg_3MnOy7FjkE9rLtMv5uMzSlNbQwG",
+            "organizationInvitation.created",
+            4400,
+            &invitation,
+        ),
+    ]
 }
 
 /// Three people, of whom one has left, and events of each outcome; always the same.
@@ -129,6 +215,12 @@ async fn fill(place: &Place) {
         let write = plan_failed(&[event(id, seconds, body)], &failure);
         store.apply(&write).await.unwrap();
     }
+    for (id, seconds, body) in of_organizations() {
+        store
+            .apply(&plan(&[event(id, seconds, body)]))
+            .await
+            .unwrap();
+    }
     store.close().await;
     // A worker would have taken 42 ms.
     let file = place.directory().join("users.db");
@@ -138,9 +230,11 @@ async fn fill(place: &Place) {
     file.execute("update events set processed_at = received_at + 42")
         .await
         .unwrap();
-    file.execute("update users set synced_at = occurred_at + 84")
-        .await
-        .unwrap();
+    for table in tables::ALL {
+        let name = table.name;
+        let steady = format!("update {name} set synced_at = coalesce(occurred_at, 1) + 84");
+        file.execute(AssertSqlSafe(steady)).await.unwrap();
+    }
     file.close().await.unwrap();
 }
 
@@ -214,6 +308,23 @@ async fn what_is_in_the_tables_fits_the_terminal() {
         ("users-list-wide", &["users", "list", "--wide"]),
         ("users-show", &["users", "show", ADA]),
         ("users-history", &["users", "history", ADA]),
+        ("organizations-list", &["organizations", "list"]),
+        ("organizations-show", &["organizations", "show", FERN]),
+        ("organizations-history", &["organizations", "history", FERN]),
+        ("memberships-list", &["memberships", "list"]),
+        (
+            "memberships-of-user",
+            &["memberships", "list", "--user", ADA, "--deleted", "false"],
+        ),
+        ("memberships-list-wide", &["memberships", "list", "--wide"]),
+        (
+            "invitations-list",
+            &["invitations", "list", "--status", "pending"],
+        ),
+        (
+            "invitations-none",
+            &["invitations", "list", "--expired", "false"],
+        ),
         ("events-list", &["events", "list"]),
         ("events-list-wide", &["events", "list", "--wide"]),
         (

@@ -253,7 +253,7 @@ async fn a_possible_poison_message_that_takes_long_holds_up_the_others_only_for_
         .await
         .unwrap();
     let (connection, channel) = broker::connect().await;
-    let users = place.namespace().queue("users");
+    let users = place.namespace().queue("events");
     let publish = async |id: &str| {
         let event = history::update(id, &format!("user_{id}"), 0);
         until("it is queued", async || {

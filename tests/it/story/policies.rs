@@ -72,7 +72,7 @@ async fn an_event_that_expires_in_the_queue_is_kept_as_expired() {
     let receiver = receiver(&place).await;
     place
         .namespace()
-        .set_policy(&["users"], r#"{"message-ttl":500}"#)
+        .set_policy(&["events"], r#"{"message-ttl":500}"#)
         .await;
     assert_eq!(deliver(&receiver).await, 5);
     until("all are dead letters", async || {
@@ -82,7 +82,7 @@ async fn an_event_that_expires_in_the_queue_is_kept_as_expired() {
     let worker = place.start(&["worker"], &[]).await;
     let text = failed_with(&worker, 0..5, "expired").await;
     assert!(
-        text.contains(&place.namespace().queue("users")) && text.contains("message-ttl"),
+        text.contains(&place.namespace().queue("events")) && text.contains("message-ttl"),
         "{text}"
     );
     place.namespace().lift_limit().await;
@@ -99,7 +99,7 @@ async fn an_event_that_a_full_queue_drops_is_kept_as_maxlen() {
     let receiver = receiver(&place).await;
     place
         .namespace()
-        .set_policy(&["users"], r#"{"max-length":3,"overflow":"drop-head"}"#)
+        .set_policy(&["events"], r#"{"max-length":3,"overflow":"drop-head"}"#)
         .await;
     assert_eq!(deliver(&receiver).await, 5);
     until("two are dead letters", async || {
@@ -129,7 +129,7 @@ async fn an_event_that_another_consumer_rejects_is_kept_as_rejected() {
     let (connection, channel) = connect().await;
     let get = BasicGetOptions { no_ack: false };
     while let Some(message) = channel
-        .basic_get(place.namespace().queue("users").into(), get)
+        .basic_get(place.namespace().queue("events").into(), get)
         .await
         .unwrap()
     {
@@ -155,7 +155,7 @@ async fn an_expired_dead_letter_is_kept() {
     place
         .namespace()
         .set_policy(
-            &["users", "dead", "unrouted", "rescued"],
+            &["events", "dead", "unrouted", "rescued"],
             r#"{"message-ttl":300}"#,
         )
         .await;
@@ -270,7 +270,7 @@ async fn a_rescued_event_that_expires_is_recorded() {
     let (connection, channel) = connect().await;
     let get = BasicGetOptions { no_ack: true };
     while let Some(message) = channel
-        .basic_get(place.namespace().queue("users").into(), get)
+        .basic_get(place.namespace().queue("events").into(), get)
         .await
         .unwrap()
     {
@@ -362,7 +362,7 @@ async fn a_dead_letter_that_somebody_moves_back_is_an_event_again() {
     let receiver = receiver(&place).await;
     place
         .namespace()
-        .set_policy(&["users"], r#"{"message-ttl":300}"#)
+        .set_policy(&["events"], r#"{"message-ttl":300}"#)
         .await;
     assert_eq!(deliver(&receiver).await, 5);
     until("all are dead letters", async || {
@@ -380,7 +380,7 @@ async fn a_dead_letter_that_somebody_moves_back_is_an_event_again() {
         place
             .namespace()
             .put(
-                "users",
+                "events",
                 message.delivery.properties.clone(),
                 &message.delivery.data,
             )

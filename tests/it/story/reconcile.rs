@@ -1,5 +1,5 @@
-//! Compares the table with Clerk's list: every kind of drift is reported and fixed, and no user is
-//! deleted in error.
+//! Compares the table of users with Clerk's list: every kind of drift is reported and fixed, and no
+//! user is deleted in error. `backfill_tables` has the other tables.
 
 use std::process::Command;
 
@@ -10,7 +10,8 @@ use clerk_sync::worker::plan::plan;
 use serde_json::{Value, json};
 
 use crate::support::app::{Place, until};
-use crate::support::clerk_instance::{ClerkInstance, KEY, Trouble};
+use crate::support::clerk_instance::{ClerkInstance, Trouble};
+use crate::support::clerk_lists_run::Printed;
 use crate::support::history::{EPOCH_MS, at, delete, event, update};
 
 /// Both stores, with a table.
@@ -27,7 +28,7 @@ async fn filled(clerk: &ClerkInstance) -> (Place, Store) {
     let place = Place::embedded();
     assert!(
         place
-            .command(&["backfill"])
+            .command(&["backfill", "users"])
             .envs(clerk.variables())
             .output()
             .unwrap()
@@ -40,7 +41,7 @@ async fn filled(clerk: &ClerkInstance) -> (Place, Store) {
 }
 
 fn command(place: &Place, clerk: &ClerkInstance, arguments: &[&str]) -> Command {
-    let mut command = place.command(&[&["reconcile", "--json"], arguments].concat());
+    let mut command = place.command(&[&["reconcile", "users", "--json"], arguments].concat());
     command.envs(clerk.variables());
     command
 }
@@ -50,19 +51,8 @@ fn reconcile(place: &Place, clerk: &ClerkInstance, arguments: &[&str]) -> (i32, 
 }
 
 fn output_of(output: std::process::Output) -> (i32, Value, String) {
-    let log = String::from_utf8(output.stderr).unwrap();
-    let printed = String::from_utf8(output.stdout).unwrap();
-    for text in [&log, &printed] {
-        assert!(
-            !text.contains(KEY) && !text.contains("example.com"),
-            "{text}"
-        );
-    }
-    (
-        output.status.code().unwrap(),
-        serde_json::from_str(&printed).unwrap_or(Value::Null),
-        log,
-    )
+    let printed = Printed::of(output);
+    (printed.status, printed.users(), printed.said)
 }
 
 /// The users of a kind.
@@ -103,7 +93,7 @@ async fn every_kind_of_drift_is_reported_and_fixed() {
         let clerk = ClerkInstance::with_users(5, 12).await;
         assert!(
             place
-                .command(&["backfill"])
+                .command(&["backfill", "users"])
                 .envs(clerk.variables())
                 .output()
                 .unwrap()
@@ -144,7 +134,7 @@ async fn every_kind_of_drift_is_reported_and_fixed() {
         assert_eq!(ids(&json, "deleted_at_clerk"), ["user_03", "user_04"]);
         assert!(ids(&json, "deleted_here").is_empty());
         assert_eq!(
-            (&json["complete"], json["mended"].as_u64()),
+            (&json["complete"], json["fixed"].as_u64()),
             (&true.into(), Some(0))
         );
         assert_eq!(
@@ -161,7 +151,7 @@ async fn every_kind_of_drift_is_reported_and_fixed() {
         );
 
         let (status, json, said) = reconcile(&place, &clerk, &["--fix"]);
-        assert_eq!((status, json["mended"].as_u64()), (0, Some(5)), "{said}");
+        assert_eq!((status, json["fixed"].as_u64()), (0, Some(5)), "{said}");
         let name = async |id: &str| {
             let user = user(&store, id).await.unwrap();
             user.text("first_name").unwrap().to_owned()
@@ -248,7 +238,7 @@ async fn an_incomplete_run_deletes_no_user() {
     );
     let (status, json, said) = output_of(stopped.wait_with_output().unwrap());
     assert!(
-        status == 1 && said.contains("no user is marked as deleted before the end"),
+        status == 1 && said.contains("none of the users are marked as deleted before the end"),
         "{said}"
     );
     assert_eq!(
@@ -268,7 +258,8 @@ async fn an_incomplete_run_deletes_no_user() {
     clerk.release();
     let (status, _, said) = output_of(child.wait_with_output().unwrap());
     assert!(
-        status == 1 && said.contains("No user is marked as deleted after an incomplete run"),
+        status == 1
+            && said.contains("None of the users are marked as deleted after an incomplete run"),
         "{said}"
     );
     assert_eq!(deleted(&store).await, 0);
@@ -426,7 +417,7 @@ async fn a_tombstone_whose_user_is_at_clerk_is_reported_and_stays() {
     );
     assert!(user(&store, "user_03").await.unwrap().deleted_at.is_some());
     let text = place
-        .command(&["reconcile"])
+        .command(&["reconcile", "users"])
         .envs(clerk.variables())
         .output()
         .unwrap();

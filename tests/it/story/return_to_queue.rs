@@ -151,7 +151,7 @@ async fn an_outage_while_the_queue_is_full_spends_no_deliveries() {
     for _ in 0..EVENTS {
         let get = BasicGetOptions { no_ack: false };
         let message = channel
-            .basic_get(place.namespace().queue("users").into(), get)
+            .basic_get(place.namespace().queue("events").into(), get)
             .await
             .unwrap()
             .expect("it waits");

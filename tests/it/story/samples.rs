@@ -2,6 +2,7 @@
 //! databases.
 
 use chrono::DateTime;
+use clerk_sync::clerk::{ClerkId, Table, tables};
 use clerk_sync::store::Status;
 use serde_json::{Value, json};
 
@@ -48,8 +49,9 @@ async fn check_every_sample(place: Place) {
             continue;
         }
         let parsed: Value = serde_json::from_slice(&body).unwrap();
-        if parsed["type"].as_str().unwrap().starts_with("user.") {
-            check_user_event(&app, &name, &format!("msg_{number}"), body).await;
+        let event_type = parsed["type"].as_str().unwrap();
+        if let Some((table, _)) = tables::of_event(event_type) {
+            check_event(&app, table, &name, &format!("msg_{number}"), body).await;
             rows += 1;
         } else {
             let answer = app.deliver(&format!("msg_{number}"), body).await;
@@ -60,16 +62,16 @@ async fn check_every_sample(place: Place) {
             );
         }
     }
-    assert!(rows >= 22, "only {rows} samples were of user events");
+    assert!(rows >= 33, "only {rows} samples were of synced events");
     assert!(app.stop().success());
 }
 
-/// Several samples are of one user: each gets an ID of its own here, so that each has its own row.
-async fn check_user_event(app: &App, name: &str, id: &str, body: Vec<u8>) {
+/// Several samples are of one object: each gets an ID of its own here, so that each has its own row.
+async fn check_event(app: &App, table: &'static Table, name: &str, id: &str, body: Vec<u8>) {
     let parsed: Value = serde_json::from_slice(&body).unwrap();
-    let user_id = parsed["data"]["id"].as_str().unwrap();
-    let own_id = format!("{user_id}_{id}");
-    let body = String::from_utf8(body).unwrap().replace(user_id, &own_id);
+    let clerk_id = parsed["data"]["id"].as_str().unwrap();
+    let own_id = format!("{clerk_id}_{id}");
+    let body = String::from_utf8(body).unwrap().replace(clerk_id, &own_id);
 
     let answer = app.deliver(id, body.clone()).await;
     assert_eq!(answer.status, 200, "{name}: {:?}", answer.body);
@@ -82,13 +84,14 @@ async fn check_user_event(app: &App, name: &str, id: &str, body: Vec<u8>) {
     assert_eq!(event.status, Status::Applied, "{name}: {:?}", event.error);
     assert_eq!(event.clerk_id.as_deref(), Some(&*own_id), "{name}");
 
-    let row = app
-        .user(&own_id)
-        .await
-        .unwrap_or_else(|| panic!("{name} left no row"));
+    let row = app.store.row(table, &ClerkId::new(&own_id).unwrap()).await;
+    let row = row.unwrap().unwrap_or_else(|| panic!("{name} left no row"));
     let mut row = serde_json::to_value(row).unwrap();
     row.as_object_mut().unwrap().remove("synced_at").unwrap();
-    let expected = expected_row(&serde_json::from_str(&body).unwrap(), id);
+    let expected = match table == &tables::users::TABLE {
+        true => expected_user(&serde_json::from_str(&body).unwrap(), id),
+        false => written_row(name, [clerk_id, &own_id], id),
+    };
     for (column, value) in expected.as_object().unwrap() {
         assert_eq!(row[column], *value, "{name}: column {column}");
     }
@@ -99,8 +102,20 @@ async fn check_user_event(app: &App, name: &str, id: &str, body: Vec<u8>) {
     );
 }
 
+/// The row of `tests/samples/rows`, of the event's own object.
+fn written_row(name: &str, [clerk_id, own_id]: [&str; 2], event_id: &str) -> Value {
+    let written = samples("rows").into_iter().find(|(known, _)| known == name);
+    let (_, written) = written.unwrap_or_else(|| panic!("there is no tests/samples/rows/{name}"));
+    let written = String::from_utf8(written).unwrap();
+    let event = format!("{:?}", event_id);
+    let written = written
+        .replace(clerk_id, own_id)
+        .replace("\"EVENT\"", &event);
+    serde_json::from_str(&written).unwrap()
+}
+
 /// The row by the words of the contract, written without the program's code.
-fn expected_row(event: &Value, event_id: &str) -> Value {
+fn expected_user(event: &Value, event_id: &str) -> Value {
     let data = &event["data"];
     let sent = event["timestamp"].as_i64().unwrap();
     let occurred_ms = if sent < 100_000_000_000 {
@@ -145,7 +160,7 @@ fn expected_row(event: &Value, event_id: &str) -> Value {
 }
 
 fn tombstone(data: &Value, occurred_ms: i64) -> Value {
-    let empty = expected_row(
+    let empty = expected_user(
         &json!({"timestamp": occurred_ms, "data": {"id": data["id"]}}),
         "",
     );

@@ -7,7 +7,7 @@ use sqlx::migrate::Migrate;
 use sqlx::{AssertSqlSafe, Executor, PgConnection, Row};
 
 use crate::support::app::{App, Place, SECRET, until};
-use crate::support::database::TestDatabase;
+use crate::support::database::{TestDatabase, synced_tables};
 use crate::support::pgbouncer::{PgBouncer, program};
 
 pub(super) const BODY: &str = r#"{"data":{"id":"user_1","updated_at":1795172400018},"timestamp":1795172400033,"type":"user.updated"}"#;
@@ -230,9 +230,10 @@ pub(super) async fn stranger(admin: &mut PgConnection, place: &Place) -> (String
         .await
         .unwrap();
     let role = format!("{name}_stranger");
+    let synced = synced_tables();
     let made = format!(
         "drop role if exists {role}; create role {role} login; grant usage on schema clerk to {role};
-         grant select, insert, update, delete on clerk.users, clerk.events to {role}; grant select on clerk._migrations to {role}"
+         grant select, insert, update, delete on {synced}, clerk.events to {role}; grant select on clerk._migrations to {role}"
     );
     admin.execute(AssertSqlSafe(made)).await.unwrap();
     let mut url = reqwest::Url::parse(&place.database().url()).unwrap();

@@ -389,7 +389,7 @@ async fn without_a_collector_nothing_is_added_to_a_message() {
         deliver_traced(&receiver, "msg_1", update("user_1", 0), true).await;
         let get = BasicGetOptions { no_ack: true };
         let message = channel
-            .basic_get(place.namespace().queue("users").into(), get)
+            .basic_get(place.namespace().queue("events").into(), get)
             .await
             .unwrap()
             .unwrap();

@@ -129,7 +129,7 @@ async fn a_replay_to_a_queue_that_no_worker_reads_is_refused() {
             && said.contains(&namespace),
         "{said}"
     );
-    assert_eq!(wrong.ready("users").await, None, "nothing is declared");
+    assert_eq!(wrong.ready("events").await, None, "nothing is declared");
 
     // `check` says so beforehand.
     let check = |variables: &[(&str, &str)]| {
@@ -387,7 +387,7 @@ async fn without_a_record_of_a_worker_the_queue_must_exist() {
         status == Some(1) && said.contains("there is no queue"),
         "{said}"
     );
-    assert_eq!(wrong.ready("users").await, None, "nothing is declared");
+    assert_eq!(wrong.ready("events").await, None, "nothing is declared");
     let (status, said) = replay(&place, &["--wait"], &[], &[]);
     assert_eq!(status, Some(0), "{said}");
     assert!(app.stop().success());
@@ -480,7 +480,7 @@ async fn commands_create_no_file_directory_or_schema() {
                     .unwrap();
                 assert!(is_absent, "{arguments:?}: {said}");
                 assert_eq!(
-                    place.namespace().ready("users").await,
+                    place.namespace().ready("events").await,
                     None,
                     "{arguments:?}: {said}"
                 );

@@ -110,10 +110,10 @@ impl Namespace {
         format!("{}.{part}", self.name)
     }
 
-    /// Limits the queue of user events by policy, as an operator would. Returns when the limit is
+    /// Limits the queue of events by policy, as an operator would. Returns when the limit is
     /// in force.
     pub async fn limit_length(&self, length: usize) {
-        self.set_policy(&["users"], &format!(r#"{{"max-length":{length}}}"#))
+        self.set_policy(&["events"], &format!(r#"{{"max-length":{length}}}"#))
             .await;
     }
 
@@ -146,7 +146,7 @@ impl Namespace {
     pub async fn lift_limit(&self) {
         rabbitmqctl(&["clear_policy", &self.name]);
         self.limited.store(false, Ordering::Relaxed);
-        let line = format!("{}\t{}", self.queue("users"), self.name);
+        let line = format!("{}\t{}", self.queue("events"), self.name);
         until("the policy is gone", async || {
             !rabbitmqctl(&["list_queues", "name", "policy"]).contains(&line)
         })
@@ -260,10 +260,16 @@ impl Namespace {
 
     pub async fn bind(&self, key: &str) {
         let (connection, channel) = connect().await;
-        let (users, events) = (self.queue("users").into(), self.queue("events").into());
+        let events = self.queue("events");
         let options = QueueBindOptions { nowait: false };
         channel
-            .queue_bind(users, events, key.into(), options, FieldTable::default())
+            .queue_bind(
+                events.as_str().into(),
+                events.as_str().into(),
+                key.into(),
+                options,
+                FieldTable::default(),
+            )
             .await
             .unwrap();
         connection.close(200, "bound".into()).await.unwrap();
@@ -281,7 +287,7 @@ impl Namespace {
     }
 
     pub async fn unbind(&self, key: &str) {
-        self.unbind_queue("users", "events", key).await;
+        self.unbind_queue("events", "events", key).await;
     }
 
     pub async fn unbind_queue(&self, queue: &str, exchange: &str, key: &str) {
@@ -314,7 +320,7 @@ impl Namespace {
             // A queue that is not there, or not as the program declares it, needs none of this.
             drop(dead_letters);
             let (connection, channel) = connect().await;
-            for part in ["users", "dead", "unrouted", "rescued"] {
+            for part in ["events", "dead", "unrouted", "rescued"] {
                 let options = QueueDeleteOptions {
                     if_unused: false,
                     if_empty: false,
@@ -350,8 +356,8 @@ async fn until_dead_letters_work(namespace: &str) -> Result<(), lapin::Error> {
     channel
         .confirm_select(ConfirmSelectOptions { nowait: false })
         .await?;
-    let [users, dead, unrouted, rescued] =
-        ["users", "dead", "unrouted", "rescued"].map(|part| format!("{namespace}.{part}"));
+    let [events, dead, unrouted, rescued] =
+        ["events", "dead", "unrouted", "rescued"].map(|part| format!("{namespace}.{part}"));
     let bind = QueueBindOptions { nowait: false };
     let expired = format!("{namespace}.expired");
     for (queue, exchange) in [(&rescued, &rescued), (&dead, &expired)] {
@@ -366,7 +372,7 @@ async fn until_dead_letters_work(namespace: &str) -> Result<(), lapin::Error> {
             .await?;
     }
     for (from, to) in [
-        (&users, &dead),
+        (&events, &dead),
         (&dead, &rescued),
         (&unrouted, &rescued),
         (&rescued, &dead),

@@ -1,18 +1,19 @@
-//! An instance of Clerk's with users in it, behind its Backend API on loopback: the list with its
-//! cursor, one user, the count. It can be held up, break off, refuse and change in the middle of a
-//! walk.
+//! An instance of Clerk's, behind its Backend API on loopback: the lists, by cursor and by offset,
+//! one object, the count. It can be held up, break off, refuse and change in the middle of a run.
+//! Requests without the version of the API are refused.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::history::EPOCH_MS;
+pub use super::clerk_lists::Accounts;
+use super::clerk_lists::{LISTS, error};
 
 /// The key of every instance here, unless it has got another.
 pub const KEY: &str = "sk_live_abcdefghijklmnopqrstuvwxyz0123456789";
@@ -36,7 +37,7 @@ pub struct ClerkInstance {
 }
 
 struct Shared {
-    page_users: usize,
+    page_max: usize,
     state: Mutex<State>,
     /// How many pages may be given.
     allowed: watch::Sender<usize>,
@@ -54,82 +55,20 @@ struct State {
     pages: usize,
     /// Targets of the requests, without the base.
     targets: Vec<String>,
-    ignores_cursors: bool,
+    ignores_place: bool,
     has_strange_404: bool,
 }
 
-/// The users, in the order of their creation.
-#[derive(Default)]
-pub struct Accounts(Vec<Account>);
-
-struct Account {
-    id: String,
-    created_ms: i64,
-    text: String,
-    is_listed: bool,
-}
-
-impl Accounts {
-    /// A user who was created at this time and has not changed since.
-    pub fn sign_up(&mut self, id: &str, created_ms: i64) {
-        let (at, address) = (EPOCH_MS + created_ms, format!("{id}_mail"));
-        let user = json!({
-            "id": id, "object": "user", "first_name": format!("listed_{created_ms}"), "created_at": at, "updated_at": at,
-            "email_addresses": [{"id": address, "email_address": format!("{id}@example.com"), "verification": {"status": "verified"}}],
-            "primary_email_address_id": address, "banned": false, "locked": false, "private_metadata": {"note": "classified"},
-        });
-        self.put(id, created_ms, &user.to_string());
-    }
-
-    /// Any text in the place of a user object.
-    pub fn put(&mut self, id: &str, created_ms: i64, text: &str) {
-        self.delete(id);
-        let account = Account {
-            id: id.into(),
-            created_ms,
-            text: text.into(),
-            is_listed: true,
-        };
-        let place = self
-            .0
-            .partition_point(|other| (other.created_ms, &*other.id) < (created_ms, id));
-        self.0.insert(place, account);
-    }
-
-    /// Changes fields of a user, as of this time.
-    pub fn update(&mut self, id: &str, updated_ms: i64, fields: &Value) {
-        let account = self.0.iter_mut().find(|account| account.id == id).unwrap();
-        let mut user: Value = serde_json::from_str(&account.text).unwrap();
-        user["updated_at"] = (EPOCH_MS + updated_ms).into();
-        user.as_object_mut()
-            .unwrap()
-            .extend(fields.as_object().unwrap().clone());
-        account.text = user.to_string();
-    }
-
-    pub fn delete(&mut self, id: &str) {
-        self.0.retain(|account| account.id != id);
-    }
-
-    /// Whom the list does not show yet.
-    pub fn hide_from_list(&mut self, id: &str) {
-        self.0
-            .iter_mut()
-            .filter(|account| account.id == id)
-            .for_each(|account| account.is_listed = false);
-    }
-}
-
 impl ClerkInstance {
-    /// Starts it without users, and with at most so many users on a page.
-    pub async fn start(page_users: usize) -> Self {
+    /// Starts it empty, and with at most so many objects on a page.
+    pub async fn start(page_max: usize) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let state = State {
             key: KEY.into(),
             ..State::default()
         };
         let shared = Arc::new(Shared {
-            page_users,
+            page_max,
             state: Mutex::new(state),
             allowed: watch::Sender::new(usize::MAX),
         });
@@ -147,8 +86,8 @@ impl ClerkInstance {
     }
 
     /// With users `user_00`, `user_01` …, one created every 10 ms.
-    pub async fn with_users(page_users: usize, users: usize) -> Self {
-        let instance = Self::start(page_users).await;
+    pub async fn with_users(page_max: usize, users: usize) -> Self {
+        let instance = Self::start(page_max).await;
         instance.change(|accounts| {
             for number in 0..users {
                 accounts.sign_up(
@@ -191,8 +130,9 @@ impl ClerkInstance {
         self.shared.state.lock().unwrap().key = key.into();
     }
 
-    pub fn ignore_cursors(&self) {
-        self.shared.state.lock().unwrap().ignores_cursors = true;
+    /// Every page is the first one from now on.
+    pub fn ignore_place(&self) {
+        self.shared.state.lock().unwrap().ignores_place = true;
     }
 
     /// Like a proxy that knows no such path.
@@ -241,12 +181,18 @@ async fn serve(mut client: TcpStream, shared: Arc<Shared>) {
             .strip_prefix("/v1")
             .unwrap()
             .to_owned();
-        let is_page = target.split('?').next() == Some("/users");
+        let path = target.split('?').next().unwrap();
+        let is_count = target.contains("limit=1&") || target.ends_with("limit=1");
+        let is_page = LISTS.contains(&&path[1..]) && !is_count;
+        let head = head.to_lowercase();
+        let has_version = head.contains("\r\nclerk-api-version: 2025-11-10\r\n");
         let is_known = {
             let mut state = shared.state.lock().unwrap();
             state.targets.push(target.clone());
-            head.to_lowercase()
-                .contains(&format!("authorization: bearer {}\r\n", state.key))
+            head.contains(&format!(
+                "authorization: bearer {}\r\n",
+                state.key.to_lowercase()
+            ))
         };
         if is_page && is_known {
             let mut allowed = shared.allowed.subscribe();
@@ -256,14 +202,20 @@ async fn serve(mut client: TcpStream, shared: Arc<Shared>) {
                 .await
                 .unwrap();
         }
-        let (status, headers, body) =
-            shared
-                .state
-                .lock()
-                .unwrap()
-                .answer(&target, is_known, shared.page_users);
+        let (status, headers, body) = if !has_version {
+            let body = error("api_version_missing", "which version of the API?");
+            (400, String::new(), body)
+        } else if !is_known {
+            let body = error("secret_key_invalid", "invalid key");
+            (401, String::new(), body)
+        } else {
+            let mut state = shared.state.lock().unwrap();
+            state.answer(&target, is_page, shared.page_max)
+        };
         let length = body.len();
-        let head = format!("HTTP/1.1 {status} -\r\ncontent-length: {length}\r\n{headers}\r\n");
+        let head = format!(
+            "HTTP/1.1 {status} -\r\ncontent-length: {length}\r\ncontent-type: application/json\r\n{headers}\r\n"
+        );
         let is_cut = status == 200 && headers.contains("x-cut");
         let body = if is_cut { &body[..length / 2] } else { &body };
         if client
@@ -285,46 +237,64 @@ async fn read_head(client: &mut TcpStream) -> Option<String> {
     String::from_utf8(head).ok()
 }
 
-const NO_SUCH_USER: &str =
-    r#"{"errors":[{"message":"not found","code":"resource_not_found"}],"clerk_trace_id":"x"}"#;
+fn parameter<'a>(query: &'a str, name: &str) -> Option<&'a str> {
+    let mut all = query.split('&').filter_map(|pair| pair.split_once('='));
+    all.find(|(found, _)| *found == name)
+        .map(|(_, value)| value)
+}
+
+fn not_found() -> (u16, String, String) {
+    let body = error("resource_not_found", "not found");
+    (404, String::new(), body)
+}
 
 impl State {
     /// Status, headers and body.
-    fn answer(&mut self, target: &str, is_known: bool, page_users: usize) -> (u16, String, String) {
-        if !is_known {
-            return (
-                401,
-                String::new(),
-                r#"{"errors":[{"code":"secret_key_invalid"}]}"#.into(),
-            );
-        }
+    fn answer(&mut self, target: &str, is_page: bool, page_max: usize) -> (u16, String, String) {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        match path {
-            "/users" => self.page(query, page_users),
-            "/users/count" => (
-                200,
-                String::new(),
-                json!({"total_count": self.accounts.0.len()}).to_string(),
-            ),
-            _ => {
-                let id = path.strip_prefix("/users/").unwrap();
-                match self.accounts.0.iter().find(|account| account.id == id) {
-                    Some(account) => (200, String::new(), account.text.clone()),
-                    None if self.has_strange_404 => {
-                        (404, String::new(), "<html>Not Found</html>".into())
-                    }
-                    None => (404, String::new(), NO_SUCH_USER.into()),
-                }
+        let parts: Vec<_> = path[1..].split('/').collect();
+        if parts[0] != "users" && self.accounts.is_without_organizations {
+            // The statuses that the OpenAPI file has for each list.
+            let status = match parts[0] {
+                "organization_memberships" => 400,
+                "organization_invitations" => 404,
+                _ => 403,
+            };
+            let body = error("organization_not_enabled_in_instance", "turned off");
+            return (status, String::new(), body);
+        }
+        let found = match parts[..] {
+            ["users", "count"] => {
+                let count = json!({"object": "total_count", "total_count": self.accounts.users()});
+                Some(count.to_string())
             }
+            [list] if is_page => return self.page(list, query, page_max),
+            ["users"] => self.accounts.users_after(None, limit(query)),
+            [list] => Some(self.accounts.page(list, None, None, (0, limit(query)))),
+            [list, id] => self.accounts.object(list, id).map(String::from),
+            ["organizations", organization, "memberships"] => {
+                let is_known = self
+                    .accounts
+                    .object("organizations", organization)
+                    .is_some();
+                let (list, user) = ("organization_memberships", parameter(query, "user_id"));
+                let place = place(query, page_max);
+                let page = self.accounts.page(list, Some(organization), user, place);
+                is_known.then_some(page)
+            }
+            ["organizations", organization, "invitations", id] => {
+                self.accounts.invitation(organization, id)
+            }
+            _ => None,
+        };
+        match found {
+            Some(body) => (200, String::new(), body),
+            None if self.has_strange_404 => (404, String::new(), "<html>Not Found</html>".into()),
+            None => not_found(),
         }
     }
 
-    fn page(&mut self, query: &str, page_users: usize) -> (u16, String, String) {
-        let parameter = |name: &str| {
-            let mut all = query.split('&').filter_map(|pair| pair.split_once('='));
-            all.find(|(found, _)| *found == name)
-                .map(|(_, value)| value.to_owned())
-        };
+    fn page(&mut self, list: &str, query: &str, page_max: usize) -> (u16, String, String) {
         let mut headers = String::new();
         match self.troubles.pop_front() {
             Some(Trouble::Status(status)) => return (status, headers, "no page".into()),
@@ -345,15 +315,12 @@ impl State {
             Some(Trouble::Cut) => headers = "x-cut: yes\r\n".into(),
             None => {}
         }
-        // As Clerk's documents say: a cursor in this order alone, and 500 users at most.
+        // The order in which no object moves.
         assert_eq!(
-            parameter("order_by").as_deref(),
+            parameter(query, "order_by"),
             Some("%2Bcreated_at"),
             "{query}"
         );
-        assert!(parameter("offset").is_none(), "{query}");
-        let limit: usize = parameter("limit").unwrap().parse().unwrap();
-        assert!((1..=500).contains(&limit), "{query}");
         let page = self.pages;
         self.pages += usize::from(headers.is_empty());
         let (due, later): (Vec<_>, Vec<_>) = std::mem::take(&mut self.events)
@@ -362,19 +329,34 @@ impl State {
         self.events = later;
         due.into_iter()
             .for_each(|(_, event)| event(&mut self.accounts));
-        let accounts = &self.accounts.0;
-        let after = match parameter("starting_after").filter(|_| !self.ignores_cursors) {
-            None => 0,
-            Some(id) => match accounts.iter().position(|account| account.id == id) {
-                Some(place) => place + 1,
-                None => return (404, headers, NO_SUCH_USER.into()),
-            },
-        };
-        let listed = accounts[after..].iter().filter(|account| account.is_listed);
-        let texts: Vec<_> = listed
-            .take(limit.min(page_users))
-            .map(|account| account.text.as_str())
-            .collect();
-        (200, headers, format!("[{}]", texts.join(",")))
+        let (offset, limit) = place(query, page_max);
+        if list == "users" {
+            // As Clerk's documents say: with a cursor no offset.
+            assert!(parameter(query, "offset").is_none(), "{query}");
+            let cursor = parameter(query, "starting_after").filter(|_| !self.ignores_place);
+            return match self.accounts.users_after(cursor, limit) {
+                Some(body) => (200, headers, body),
+                None => not_found(),
+            };
+        }
+        assert!(parameter(query, "starting_after").is_none(), "{query}");
+        let offset = if self.ignores_place { 0 } else { offset };
+        let organization = parameter(query, "organization_id");
+        let page = self
+            .accounts
+            .page(list, organization, None, (offset, limit));
+        (200, headers, page)
     }
+}
+
+/// At most 500, as Clerk's documents say.
+fn limit(query: &str) -> usize {
+    let limit = parameter(query, "limit").unwrap().parse().unwrap();
+    assert!((1..=500).contains(&limit), "{query}");
+    limit
+}
+
+fn place(query: &str, page_max: usize) -> (usize, usize) {
+    let offset = parameter(query, "offset").map_or(0, |offset| offset.parse().unwrap());
+    (offset, limit(query).min(page_max))
 }

@@ -1,5 +1,6 @@
 //! A database of its own on the PostgreSQL server, dropped with the value.
 
+use clerk_sync::clerk::tables;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::str::FromStr;
@@ -163,4 +164,12 @@ impl Drop for TestDatabase {
         });
         let _ = tidying.join();
     }
+}
+
+/// The names of the synced tables, as a grant lists them.
+pub fn synced_tables() -> String {
+    let names = tables::ALL
+        .iter()
+        .map(|table| format!("clerk.{}", table.name));
+    names.collect::<Vec<_>>().join(", ")
 }

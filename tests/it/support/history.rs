@@ -1,9 +1,10 @@
 //! Small events by hand, and writes made of them as the worker makes them.
 
 use bytes::Bytes;
-use clerk_sync::clerk::{EventId, EventType, SignedEvent, Timestamp};
+use clerk_sync::clerk::{EventId, EventType, SignedEvent, Table, Timestamp};
 use clerk_sync::store::{Actor, Credential, EventFailure, Store};
 use clerk_sync::worker::plan::plan_failed;
+use serde_json::{Value, json};
 
 /// The time that all others here are counted from, in milliseconds.
 pub const EPOCH_MS: i64 = 1_795_172_400_000;
@@ -45,6 +46,57 @@ pub fn delete(id: &str, user: &str, occurred_ms: i64) -> SignedEvent {
         id,
         format!(r#"{{"data":{data},"timestamp":{occurred},"type":"user.deleted"}}"#),
     )
+}
+
+/// An update of a row of any table. Every text of it is the ID of the event.
+pub fn update_in(
+    table: &Table,
+    id: &str,
+    row: &str,
+    updated_ms: i64,
+    occurred_ms: i64,
+) -> SignedEvent {
+    let updates = || table.events.iter().filter(|kind| !kind.deletes);
+    // The type makes no difference.
+    let kind = updates().nth(id.len() % updates().count()).unwrap();
+    let data = object(id, row, updated_ms);
+    let occurred = EPOCH_MS + occurred_ms;
+    let body = json!({"data": data, "timestamp": occurred, "type": kind.name});
+    event(id, body.to_string())
+}
+
+/// A delete of a row of any table: with the object as of `updated_ms` where Clerk sends it. An
+/// update where Clerk sends no delete.
+pub fn delete_in(
+    table: &Table,
+    id: &str,
+    row: &str,
+    updated_ms: i64,
+    occurred_ms: i64,
+) -> SignedEvent {
+    let Some(kind) = table.events.iter().find(|kind| kind.deletes) else {
+        return update_in(table, id, row, updated_ms, occurred_ms);
+    };
+    let data = match kind.has_profile {
+        true => object(id, row, updated_ms),
+        false => json!({"deleted": true, "id": row}),
+    };
+    let occurred = EPOCH_MS + occurred_ms;
+    let body = json!({"data": data, "timestamp": occurred, "type": kind.name});
+    event(id, body.to_string())
+}
+
+/// The fields of every table's object.
+fn object(id: &str, row: &str, updated_ms: i64) -> Value {
+    json!({
+        "id": row, "updated_at": EPOCH_MS + updated_ms, "created_at": EPOCH_MS,
+        "first_name": id, "name": id, "slug": id, "role": id, "status": id, "email_address": id,
+        "organization_id": format!("org_{updated_ms}"), "user_id": format!("user_{updated_ms}"),
+        "members_count": updated_ms, "permissions": [id], "public_metadata": {"event": id},
+        "organization": {"id": format!("org_{updated_ms}"), "name": "Never Stored"},
+        "public_user_data": {"user_id": format!("user_{updated_ms}"), "identifier": "never.stored@example.com"},
+        "url": "https://example.com/never-stored",
+    })
 }
 
 /// Who acts in the tests of the stores.

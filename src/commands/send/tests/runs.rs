@@ -153,6 +153,17 @@ fn the_command_line_is_consistent() {
         ("user.created", 1),
         ("user.created --count 5000", 1000),
         ("user.created --count 5000 --users 3", 3),
+        ("user.updated --count 5000 --user user_1", 1),
+        ("organization.created --count 40 --organization org_1", 1),
+        (
+            "organizationMembership.created --count 40 --organization org_1",
+            40,
+        ),
+        ("organizationMembership.created --count 40 --user user_1", 1),
+        (
+            "organizationInvitation.accepted --count 40 --id orginv_1",
+            1,
+        ),
     ] {
         let source = source(&parse(line).unwrap()).unwrap();
         assert!(
@@ -172,7 +183,7 @@ fn wrong_usage_says_what_would_be_right() {
     for (line, printed) in [
         (
             "user.renamed",
-            "user.created, user.updated, user.deleted, session.created",
+            "user.created, user.updated, user.deleted, organization.created",
         ),
         ("", "EVENT_TYPE"),
         ("user.created --url ftp://127.0.0.1/", "http://"),
@@ -183,12 +194,23 @@ fn wrong_usage_says_what_would_be_right() {
         ("user.created --connections 1025", "1..=1024"),
         ("user.created --count 0", "1..=10000000"),
         ("user.created --user u --users 3", "cannot be used with"),
+        ("user.created --id u --users 3", "cannot be used with"),
         ("--file x --users 3", "cannot be used with"),
         ("--file x --user u", "cannot be used with"),
         ("user.created --user", "a value is required"),
     ] {
         let error = parse(line).unwrap_err();
         assert_eq!(error.exit_code(), 2, "{line}");
+        assert!(error.to_string().contains(printed), "{line}: {error}");
+    }
+    for (line, printed) in [
+        ("user.created --organization org_1", "--organization is for"),
+        ("user.created --id user_1", "--user"),
+        ("organization.updated --id org_1", "--organization"),
+        ("organization.deleted --break nul", "whole object"),
+    ] {
+        let error = load(&args(line)).err().unwrap();
+        assert!(error.is::<WrongUsage>(), "{line}");
         assert!(error.to_string().contains(printed), "{line}: {error}");
     }
 }

@@ -1,12 +1,14 @@
 //! Tables with many rows.
 
+use clerk_sync::clerk::{Table, tables};
 use clerk_sync::store::{self, Keep, Store};
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, Executor, PgConnection, Row};
 
 use crate::support::database::TestDatabase;
 
-/// So many users and ten events of each, over 30 days: 3 % are stale, one in a thousand failed, one
+/// So many memberships, a tenth of them of one organization and 2 % of one user; the oldest 2 % are of an organization that has no
+/// newer ones. A quarter of organizations and of invitations. And so many users and ten events of each, over 30 days: 3 % are stale, one in a thousand failed, one
 /// in a hundred thousand discarded; 15 % are of `user.created`, 5 % of `user.deleted`, and 1 % are of
 /// one user. A quarter of the users is called something with A, 1 % is deleted, half have no number.
 const FILL: &str = r#"
@@ -25,7 +27,23 @@ const FILL: &str = r#"
            case when n % 100000 = 7 then 'discarded' when n % 1000 = 9 then 'failed' when n % 33 = 1 then 'stale' else 'applied' end,
            case when n % 1000 = 9 then 'made by a test' end, case when n % 1000 = 9 then 'unstorable' end,
            case when n % 1000 = 9 then convert_to('{"type":"user.updated","data":{"id":"user_1","filler":"' || repeat(md5(n::text), 40) || '"}}', 'UTF8') end
-      from (select n, now() - ({events} - n) * (interval '30 days' / {events}) as at from generate_series(1, {events}) n) as history"#;
+      from (select n, now() - ({events} - n) * (interval '30 days' / {events}) as at from generate_series(1, {events}) n) as history;
+    insert into clerk.organizations (clerk_id, name, slug, created_by, deleted_at, data, updated_at, occurred_at, event_id)
+    select 'org_' || lpad(n::text, 7, '0'), initcap(word) || ' ' || n, word || '-' || n, 'user_0000007', case when n % 100 = 0 then now() end,
+           jsonb_build_object('id', n, 'filler', repeat(md5(n::text), 6)), now(), now(), 'msg_' || n
+      from (select n, (array['fern','tern','acme','kilo','lima'])[n % 5 + 1] as word from generate_series(1, {users} / 4) n) as names;
+    insert into clerk.organization_memberships (clerk_id, organization_id, user_id, role, deleted_at, data, updated_at, occurred_at, event_id)
+    select 'orgmem_' || lpad(n::text, 7, '0'),
+           'org_' || lpad(case when n <= {users} / 50 then 2 when n % 10 = 3 then 1 else 3 + n % ({users} / 4 - 2) end || '', 7, '0'),
+           'user_' || lpad(case when n % 50 = 7 then 7 else (hashint4(n) & 2147483647) % {users} end || '', 7, '0'),
+           case when n % 10 = 3 and n % 100 <> 3 then 'org:member' else 'org:admin' end, case when n % 20 = 11 then now() end,
+           jsonb_build_object('id', n, 'filler', repeat(md5(n::text), 6)), now(), now(), 'msg_' || n
+      from generate_series(1, {users}) n;
+    insert into clerk.organization_invitations (clerk_id, organization_id, email_address, status, expires_at, data, updated_at, occurred_at, event_id)
+    select 'orginv_' || lpad(n::text, 7, '0'), 'org_' || lpad(case when n % 10 = 3 then 1 else n % 1000 end || '', 7, '0'), 'Person.' || n || '@Example.com',
+           case when n % 50 = 1 then 'pending' else 'accepted' end, now() + (n % 60 - 30) * interval '1 day',
+           jsonb_build_object('id', n, 'filler', repeat(md5(n::text), 6)), now(), now(), 'msg_' || n
+      from generate_series(1, {users} / 4) n"#;
 
 /// A database with so many rows, and a connection to it that plans as the store does.
 pub async fn filled(database: &TestDatabase, users: u64, events: u64) -> PgConnection {
@@ -42,7 +60,7 @@ pub async fn filled(database: &TestDatabase, users: u64, events: u64) -> PgConne
     let mut connection = database.connect().await;
     // Indexes are made faster than they are kept up.
     let indexes = "select indexname, indexdef from pg_indexes where schemaname = 'clerk'
-         and tablename in ('users', 'events') and indexname not in (select conname from pg_constraint)";
+         and tablename <> 'audit' and indexname not in (select conname from pg_constraint)";
     let indexes = connection.fetch_all(indexes).await.unwrap();
     let fill = FILL
         .replace("{users}", &users.to_string())
@@ -53,20 +71,43 @@ pub async fn filled(database: &TestDatabase, users: u64, events: u64) -> PgConne
         .iter()
         .map(drop)
         .chain([fill])
+        .chain(tables::others().map(|table| fill_rest(table, users / 4)))
         .chain(indexes.iter().map(create));
     for step in steps.collect::<Vec<_>>() {
         connection.execute(AssertSqlSafe(step)).await.unwrap();
     }
     // Each on its own: a vacuum is in no transaction.
     for statement in [
-        "vacuum analyze clerk.users",
-        "vacuum analyze clerk.events",
+        "vacuum analyze",
         "set plan_cache_mode = force_custom_plan",
         "set jit = off",
     ] {
         connection.execute(statement).await.unwrap();
     }
     connection
+}
+
+/// Fills a table that `FILL` does not know: each row has a user, an organization and a text of its
+/// own, as far as the table has columns for them.
+fn fill_rest(table: &Table, rows: u64) -> String {
+    let name = table.name;
+    let columns = table.columns.iter().filter(|column| column.is_indexed);
+    let (mut names, mut values) = (String::new(), String::new());
+    for column in columns {
+        let value = match column.id_of {
+            Some("organizations") => "'org_' || lpad(n % 1000 || '', 7, '0')",
+            Some(_) => "'user_' || lpad(n % 1000 || '', 7, '0')",
+            None => "'text-' || n",
+        };
+        names += &format!(", {}", column.name);
+        values += &format!(", {value}");
+    }
+    let prefix = table.id_prefix;
+    format!(
+        "insert into clerk.{name} (clerk_id, updated_at, occurred_at, event_id{names})
+         select '{prefix}_' || lpad(n || '', 7, '0'), now(), now(), 'msg_' || n{values}
+           from generate_series(1, {rows}) n where not exists (select from clerk.{name})"
+    )
 }
 
 fn text(row: &PgRow, column: &str) -> String {

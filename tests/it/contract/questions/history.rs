@@ -1,10 +1,12 @@
 //! The history of a user.
 
+use clerk_sync::clerk::tables::users;
+
 use super::*;
 
 pub(super) async fn history(store: &Store, id: &str) -> Vec<HistoryRow> {
     store
-        .history(&ClerkId::new(id).unwrap(), &page(100))
+        .history(&users::TABLE, &ClerkId::new(id).unwrap(), &page(100))
         .await
         .unwrap()
         .rows
@@ -102,7 +104,7 @@ pub(super) async fn a_history_is_paged_while_events_come(place: Place) {
     let (id, mut seen) = (ClerkId::new("user_1").unwrap(), Vec::new());
     let mut page = page(7);
     loop {
-        let listing = store.history(&id, &page).await.unwrap();
+        let listing = store.history(&users::TABLE, &id, &page).await.unwrap();
         seen.extend(listing.rows.into_iter().map(|row| row.event.event_id));
         page.after = listing.next;
         if page.after.is_none() {
@@ -262,7 +264,7 @@ pub(super) async fn a_history_names_the_changed_fields_if_payloads_are_kept(plac
     // On a page of its own, a version finds the one before it all the same.
     let (id, mut page, mut rows) = (ClerkId::new("user_1").unwrap(), page(1), Vec::new());
     loop {
-        let listing = store.history(&id, &page).await.unwrap();
+        let listing = store.history(&users::TABLE, &id, &page).await.unwrap();
         rows.extend(listing.rows);
         page.after = listing.next;
         if page.after.is_none() {

@@ -28,7 +28,8 @@ async fn clerks_api_is_asked_with_the_key_and_for_the_time() {
     let head = good.heads().remove(0).to_lowercase();
     assert!(
         head.starts_with("get /v1/users?limit=1 ")
-            && head.contains(&format!("authorization: bearer {KEY}")),
+            && head.contains(&format!("authorization: bearer {KEY}"))
+            && head.contains("clerk-api-version: 2025-11-10\r\n"),
         "{head}"
     );
 

@@ -1,11 +1,12 @@
 //! `check` and the broker: queues, rights, alarms.
 
 use super::*;
+use crate::support::database::synced_tables;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_queue_with_other_arguments_is_named_and_left_alone() {
     let place = Place::servers().await;
-    let name = place.namespace().queue("users");
+    let name = place.namespace().queue("events");
     let (connection, channel) = broker::connect().await;
     let options = QueueDeclareOptions {
         passive: false,
@@ -65,7 +66,7 @@ async fn rights_that_are_missing_are_named_before_they_are_needed() {
         "set_permissions",
         &user,
         "^other\\.",
-        &format!("^{namespace}\\.(events|users)$"),
+        &format!("^{namespace}\\.events$"),
         ".*",
     ]);
     let mut amqp_url = reqwest::Url::parse(&broker::url()).unwrap();
@@ -84,7 +85,7 @@ async fn rights_that_are_missing_are_named_before_they_are_needed() {
         );
     }
     assert!(
-        !line.contains(&format!("write {namespace}.users")) && !line.contains("read"),
+        !line.contains(&format!("write {namespace}.events")) && !line.contains("read"),
         "{line}"
     );
     assert!(
@@ -112,9 +113,13 @@ async fn rights_that_are_missing_are_named_before_they_are_needed() {
     place.succeed(&["migrate"]);
     let after = check(&place, &[], &[("DATABASE_URL", url.as_str())]);
     let grants = "grant usage on schema clerk to {role}; grant select on clerk._migrations to {role};
-        grant select, insert, update on clerk.settings to {role}; grant select, insert, update, delete on clerk.users, clerk.events, clerk.audit, clerk.processes to {role}";
+        grant select, insert, update on clerk.settings to {role}; grant select, insert, update, delete on {synced}, clerk.events, clerk.audit, clerk.processes to {role}";
     admin
-        .execute(AssertSqlSafe(grants.replace("{role}", &role)))
+        .execute(AssertSqlSafe(
+            grants
+                .replace("{role}", &role)
+                .replace("{synced}", &synced_tables()),
+        ))
         .await
         .unwrap();
     let granted = check(

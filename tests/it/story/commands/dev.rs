@@ -109,8 +109,8 @@ async fn the_demo_shows_a_repeated_a_late_and_a_failed_event_and_what_it_prints_
     let all = &demo.printed;
     for said in [
         // They add up.
-        "What the 12 deliveries did:",
-        "  9 changed their row",
+        "What the 17 deliveries did:",
+        "  14 changed their row",
         "  1 came a second time: counted once",
         "  1 came late: the row did not change",
         "  1 failed: open http://127.0.0.1:",
@@ -132,13 +132,13 @@ async fn the_demo_shows_a_repeated_a_late_and_a_failed_event_and_what_it_prints_
     };
     assert_eq!(
         (of("applied").len(), of("stale").len(), of("failed").len()),
-        (9, 1, 1)
+        (14, 1, 1)
     );
     let deliveries: i64 = events
         .iter()
         .map(|event| event["deliveries"].as_i64().unwrap())
         .sum();
-    assert_eq!(deliveries, 12);
+    assert_eq!(deliveries, 17);
     // Real times: each came after its change, and soon. That of a failed event is not recorded.
     for event in events.iter().filter(|event| event["status"] != "failed") {
         let ms = |name: &str| {
@@ -196,6 +196,19 @@ async fn the_demo_shows_a_repeated_a_late_and_a_failed_event_and_what_it_prints_
         demo.json(&["events", "list", "--status", "failed"])
             .is_empty()
     );
+
+    // Who left and joined again has two memberships: the old one ended late, and the view has the
+    // new one alone.
+    let (_, members) = demo.printed.split_once("\nThe members of ").unwrap();
+    let (members, _) = members.split_once("\n\n").unwrap();
+    assert_eq!(members.matches("org:").count(), 2, "{members}");
+    let listed = demo.type_in("memberships list");
+    assert!(listed.contains("org:admin"), "{listed}");
+    let count = |deleted: &str| {
+        demo.json(&["memberships", "list", "--deleted", deleted])
+            .len()
+    };
+    assert_eq!((count("any"), count("false")), (3, 2));
 
     // `dev` keeps the payloads of all events.
     let applied = of("applied")[0]["event_id"].as_str().unwrap();

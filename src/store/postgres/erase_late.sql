@@ -1,0 +1,18 @@
+-- Of the rows with these IDs, erases those whose user was erased before they were written, and the payloads of their events.
+with erased as (
+    update clerk.<table>
+       set <nothing_personal>, erased_at = now(), synced_at = now()
+     where clerk_id = any ($1::text[])
+       and erased_at is null
+       and <owner_is_erased>
+    returning clerk_id
+),
+emptied as (
+    update clerk.events
+       set payload = null, status = case when status = 'failed' then 'discarded' else status end
+     where clerk_id in (select clerk_id from erased)
+       and payload is not null
+       and event_type not in (<bare_deletes>)
+    returning 1
+)
+select (select count(*) from erased) as rows, (select count(*) from emptied) as payloads

@@ -1,0 +1,57 @@
+//! Erases what is stored of users.
+
+use super::store::{Store, count};
+use crate::clerk::Table;
+use crate::clerk::tables::users;
+use crate::store::StoreError;
+use crate::store::erasure::Owners;
+
+impl Store {
+    /// Erases those of these users that are deleted, and the payloads of their events. Returns how
+    /// many users.
+    ///
+    /// # Errors
+    /// Fails if the server refuses it.
+    pub async fn scrub(&self, ids: &[&str]) -> Result<u64, StoreError> {
+        let binds = [ids.to_vec().into()];
+        let rows = self.write(|sql| &sql.of(&users::TABLE).scrub, &binds);
+        count(&rows.await?, "rows")
+    }
+
+    /// See [`crate::store::Store::empty_payloads`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn empty_payloads(&self, table: &Table, limit: u32) -> Result<u64, StoreError> {
+        let binds = [limit.into()];
+        let rows = self.write(|sql| &sql.of(table).empty_payloads, &binds);
+        count(&rows.await?, "payloads")
+    }
+
+    /// Erases what rows of this table hold of users. Returns how many rows and payloads.
+    ///
+    /// # Errors
+    /// Fails if the server refuses it.
+    pub(in crate::store) async fn erase_owned(
+        &self,
+        table: &Table,
+        owners: &Owners,
+        is_final: bool,
+    ) -> Result<(u64, u64), StoreError> {
+        let [ids, addresses] = owners.binds();
+        let mentions: Vec<_> = owners.mentions().collect();
+        let binds = [ids, addresses, Some(is_final).into(), mentions.into()];
+        let rows = self.write(|sql| &sql.of(table).erase_owned, &binds).await?;
+        Ok((count(&rows, "rows")?, count(&rows, "payloads")?))
+    }
+
+    /// Of these rows, erases those whose user is erased.
+    ///
+    /// # Errors
+    /// Fails if the server refuses it.
+    pub async fn erase_late(&self, table: &Table, ids: &[&str]) -> Result<(), StoreError> {
+        let binds = [ids.to_vec().into()];
+        let erased = self.write(|sql| &sql.of(table).erase_late, &binds);
+        erased.await.map(drop)
+    }
+}
