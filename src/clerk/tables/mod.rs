@@ -1,5 +1,6 @@
 //! The synced tables. A new one is a file here, and a line in `ALL`.
 
+pub mod organization_domains;
 pub mod organization_invitations;
 pub mod organization_memberships;
 pub mod organizations;
@@ -13,6 +14,7 @@ pub const ALL: &[&Table] = &[
     &organizations::TABLE,
     &organization_memberships::TABLE,
     &organization_invitations::TABLE,
+    &organization_domains::TABLE,
 ];
 
 /// The table that events of this type fill. Returns `None` for a type that fills none.
