@@ -39,7 +39,7 @@ ARG TARGETARCH
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="clerk-sync" \
-      org.opencontainers.image.description="Keeps a table of users in step with Clerk" \
+      org.opencontainers.image.description="Keeps tables of users and organizations in step with Clerk" \
       org.opencontainers.image.licenses="MIT OR Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"

@@ -77,9 +77,9 @@ error_codes! {
         "Ask Clerk. Any later update fills the row; then discard this one.",
         "does not help: a time ahead is compared with the time of sending, which stays as it is.";
     Unstorable, "unstorable":
-        "The user object holds a NUL character, half a surrogate pair, or 6,000 levels: no database takes it.",
-        "The application wrote such a value into the user's metadata, often a part of a text that was cut.",
-        "Clean the user's metadata at Clerk. The next update fills the row; then discard this one.",
+        "The object holds a NUL character, half a surrogate pair, or 6,000 levels: no database takes it.",
+        "The application wrote such a value into metadata, often a part of a text that was cut.",
+        "Clean the metadata at Clerk. The next update fills the row; then discard this one.",
         "does not help: the body stays as it is.";
     Sqlstate, "sqlstate_":
         "PostgreSQL refuses the values. The code ends with its SQLSTATE.",

@@ -14,6 +14,7 @@ pub mod id;
 mod json;
 pub mod list;
 mod nearest_field;
+pub mod owners;
 pub mod redact;
 pub mod signature;
 mod sync;

@@ -66,8 +66,11 @@ impl OmittedFields {
         }
         let never_stored = |name: &str| never_stored(table, name);
         let is_omitted = |name: &str| {
-            self.0.iter().any(|field| **field == *name)
-                || never_stored(name).is_some_and(|field| field.except.is_none())
+            // Of a field of which only an ID is stored, the ID stays: by it a row is found and erased.
+            match never_stored(name) {
+                Some(field) => field.except.is_none(),
+                None => self.0.iter().any(|field| **field == *name),
+            }
         };
         let is_shorter = object.retain(|member| !is_omitted(&member.name));
         let members = object.members().iter();

@@ -9,9 +9,9 @@ use super::{
 };
 use crate::config::{Flags, ListedFlags};
 
-/// Keeps a table of users in step with Clerk.
+/// Keeps tables of users and organizations in step with Clerk.
 ///
-/// Clerk's webhooks come in over HTTP, wait on a durable queue, and become rows of a users table.
+/// Clerk's webhooks come in over HTTP, wait on a durable queue, and become rows of a database.
 /// Start with `clerk-sync dev --demo`.
 #[derive(Debug, Parser)]
 #[command(

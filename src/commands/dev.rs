@@ -20,7 +20,7 @@ use super::serve::Signals;
 use super::server::{Role, Service};
 use super::{output, startup};
 use crate::clerk::SigningSecret;
-use crate::clerk::tables::organization_memberships;
+use crate::clerk::tables::{organization_memberships, users};
 use crate::clock::now;
 use crate::commands::send::{Dev, Sender};
 use crate::config::{Config, Environment, Flags};
@@ -104,13 +104,18 @@ pub async fn run(args: DevArgs, flags: Flags, mut config: Config) -> anyhow::Res
 
 /// Runs the demo. A fault of it does not end the server: it is printed.
 async fn show_demo(config: &Config, store: &Store, url: &str) -> Option<Demo> {
+    let synced = &config.synced;
+    if !synced.has(&users::TABLE) {
+        output::note("No demo: it is about users, and SYNC leaves them out.");
+        return None;
+    }
     let run = async {
         let secret = SigningSecret::parse(&config.signing_secrets[0])
             .map_err(|fault| anyhow!("the signing secret {fault}"))?;
         let sender = Sender::new(url.parse()?, secret, 1)?;
         let base = url.replace(http::WEBHOOK_PATH, http::DASHBOARD_PATH);
         // It is large.
-        Box::pin(demo::run(&sender, store, &base)).await
+        Box::pin(demo::run(&sender, store, &base, synced)).await
     };
     run.await
         .inspect_err(|error| {
@@ -252,8 +257,10 @@ fn next_steps(
         }
         add(hints.command(&format!("users history {late_user}")));
         let memberships = organization_memberships::TABLE.plural;
-        let members = format!("{memberships} list --organization {organization}");
-        add(hints.command(&members));
+        if let Some(organization) = organization {
+            let members = format!("{memberships} list --organization {organization}");
+            add(hints.command(&members));
+        }
     }
     add(hints.command("send user.updated --count 1000"));
     let file = quoted(&config.data_dir.join(TOKEN_FILE).display().to_string());

@@ -133,7 +133,7 @@ fn of_events(events: &[EventRow], now: Timestamp, wide: bool) -> Table {
         Column::new("AGE").last_out(1),
         Column::new("EVENT ID"),
         Column::new("TYPE").at_least(12).keeping_end(),
-        Column::new("USER").first_out(3),
+        Column::new("CLERK ID").first_out(3),
         Column::new("SEEN").first_out(1),
         Column::new("STATUS").at_least(14),
     ];

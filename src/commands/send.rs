@@ -195,8 +195,7 @@ pub async fn run(
     let (secret, is_dev) = chosen.unzip();
     let secret = signing_secret(secret.as_ref())?;
     if is_dev != Some(true) {
-        let ids = [&args.id, &args.user, &args.organization];
-        let about = ids.into_iter().flatten().next().map(ClerkId::as_str);
+        let about = overwritten(args).map(ClerkId::as_str);
         let plural = args.event_type.map_or(USERS, plural);
         let warning = target::warning(&sender::address(&url), plural, about);
         match confirm::ask(&warning, "Send?", args.yes) {
@@ -440,6 +439,18 @@ fn source(args: &SendArgs) -> anyhow::Result<Source> {
         object: args.id.clone(),
     };
     Ok(Source::of(kind, ids, args.users, args.count)?)
+}
+
+/// The ID of the row that the events are about, if it is given. Returns `None` if each is of another
+/// row, and if the IDs are those of what the rows name.
+fn overwritten(args: &SendArgs) -> Option<&ClerkId> {
+    let table = args.event_type.and_then(SampleType::table);
+    let of_table = match table.map(|table| table.id_prefix) {
+        Some("user") | None => args.user.as_ref(),
+        Some("org") => args.organization.as_ref(),
+        Some(_) => None,
+    };
+    args.id.as_ref().or(of_table)
 }
 
 /// What the objects that events of this type are about are called in texts and commands. Those that

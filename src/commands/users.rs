@@ -288,9 +288,13 @@ fn of_report(report: &Report) -> String {
 /// What an erasure does, each step with its verb; a step with nothing to do is left out.
 fn steps(report: &Report, [erase, empty, delete]: [&str; 3]) -> Vec<String> {
     let Report {
-        erased: Erased {
-            columns, payloads, ..
-        },
+        erased:
+            Erased {
+                columns,
+                other_rows,
+                payloads,
+                ..
+            },
         forgotten_events,
         ..
     } = report;
@@ -298,6 +302,13 @@ fn steps(report: &Report, [erase, empty, delete]: [&str; 3]) -> Vec<String> {
     if !columns.is_empty() {
         let count = format::count(columns.len() as u64, "column");
         steps.push(format!("{erase} {count} ({})", columns.join(", ")));
+    }
+    for (plural, rows) in other_rows {
+        let mut tables = tables::ALL.iter();
+        let table = tables.find(|table| table.plural == *plural);
+        let of_table = table.map_or(*plural, |table| table.singular);
+        let count = format::count(*rows, of_table);
+        steps.push(format!("{erase} what is personal in {count}"));
     }
     if *payloads > 0 {
         steps.push(format!("{empty} {}", format::count(*payloads, "payload")));

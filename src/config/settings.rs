@@ -130,7 +130,7 @@ settings! {
     Flag ON_DELETE "WHAT", Value("keep"), "`serve`, `worker`, `backfill`, `reconcile`",
         "What stays of a deleted user: `keep` (the profile) or `scrub` (the ID and the time of the delete)";
     Flag OMIT_FIELDS "FIELDS", Absent, "`serve`, `worker`, `backfill`, `reconcile`",
-        "Fields of Clerk's user object that are never stored, separated by commas: not in a column, in `data` or in a payload";
+        "Fields of Clerk's objects that are never stored, separated by commas: not in a column, in `data` or in a payload";
 
     "Logs":
     Flag LOG_FORMAT "FORM", Words("`pretty` on a terminal, else `json`"), "all",

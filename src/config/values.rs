@@ -119,7 +119,7 @@ pub fn omitted(environment: &Environment) -> Result<OmittedFields, ConfigError> 
                         "did you mean {nearest}? Name whole fields, separated by commas"
                     ),
                 };
-                (format!("names {shown} that Clerk's user object does not have"), remedy)
+                (format!("names {shown} that Clerk's objects do not have"), remedy)
             }
         };
         wrong("OMIT_FIELDS", fault, remedy)

@@ -1,14 +1,13 @@
 //! Erases what is stored of a user: the user's row, what rows of other tables hold of the user, and
 //! the payloads of the events of all these.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU32;
 
 use super::act::{Act, Action, Actor};
 use super::bind::Bind;
 use super::database_row::DatabaseRow;
 use super::filter::{EventFilter, Page};
-use super::read::first;
 use super::rows::TableRow;
 use super::sqlite::lowercase::fold;
 use super::write::Write;
@@ -57,12 +56,6 @@ impl Owners {
         [&self.ids, &self.addresses]
             .map(|texts| texts.iter().map(String::as_str).collect::<Vec<_>>().into())
     }
-
-    /// What a payload that is theirs holds.
-    pub fn mentions(&self) -> impl Iterator<Item = &str> {
-        let all = self.ids.iter().chain(&self.addresses);
-        all.map(String::as_str)
-    }
 }
 
 /// The tables whose rows belong to users.
@@ -80,21 +73,19 @@ impl Store {
     pub async fn would_erase(&self, id: &ClerkId) -> Result<Option<(Erased, u64)>, StoreError> {
         let user = self.user(id).await?;
         let (events, mut payloads) = self.count_events_of_user(id).await?;
-        let is_known = user.is_some() || events > 0;
         let owners = self.owners(&[id], &[]).await?;
         let mut other_rows = BTreeMap::new();
         for table in owned_tables() {
-            let [ids, addresses] = owners.binds();
-            let mentions: Vec<_> = owners.mentions().collect();
-            let binds = [ids, addresses, mentions.into()];
-            let read = |row: &DatabaseRow| Ok((row.count("rows")?, row.count("payloads")?));
-            let counted = self.query(|sql| &sql.of(table).owned, &binds, read).await?;
-            let (rows, of_table) = first(counted).unwrap_or_default();
-            payloads += of_table;
-            if rows > 0 {
-                other_rows.insert(table.plural, rows);
+            let rows = self.owned_rows(table, &owners).await?;
+            payloads += rows.values().sum::<u64>();
+            let count = rows.len() as u64;
+            let rows = rows.into_keys().collect();
+            payloads += self.failed_of(table, &owners, &rows).await?.count();
+            if count > 0 {
+                other_rows.insert(table.plural, count);
             }
         }
+        let is_known = user.is_some() || events > 0 || payloads > 0 || !other_rows.is_empty();
         Ok(is_known.then(|| (Erased::of(user, other_rows, payloads), events)))
     }
 
@@ -110,11 +101,22 @@ impl Store {
         let is_final = user.as_ref().is_some_and(|user| user.deleted_at.is_some());
         // Before the user's row, which has the addresses: an erasure that fails between is repeated.
         let owners = self.owners(&[id], &[]).await?;
-        let (other_rows, of_others) = self.erase_owned(&owners, is_final).await?;
+        let (mut other_rows, of_others) = self.erase_owned(&owners, is_final).await?;
         let act = Act::new(Action::Erased, by).about_user(id);
         let (_, payloads) = dispatch!(self, store => store.erase(id, &act).await?);
-        let payloads = payloads + of_others;
-        let is_known = user.is_some() || payloads > 0 || self.has_events(id).await?;
+        // And what a worker has written in between; it may have deleted the user too.
+        let now = self.user(id).await?;
+        let is_final = now.is_some_and(|user| user.deleted_at.is_some());
+        let (more, of_more) = self.erase_owned(&owners, is_final).await?;
+        if is_final || other_rows.is_empty() {
+            for (plural, rows) in more {
+                let known = other_rows.entry(plural).or_default();
+                *known = rows.max(*known);
+            }
+        }
+        let payloads = payloads + of_others + of_more;
+        let is_known =
+            user.is_some() || payloads > 0 || !other_rows.is_empty() || self.has_events(id).await?;
         Ok(is_known.then(|| Erased::of(user, other_rows, payloads)))
     }
 
@@ -147,7 +149,10 @@ impl Store {
         let owners = self.owners(&ids, &[]).await?;
         self.erase_owned(&owners, true).await?;
         let ids: Vec<_> = ids.into_iter().map(ClerkId::as_str).collect();
-        dispatch!(self, store => store.scrub(&ids).await)
+        let rows = dispatch!(self, store => store.scrub(&ids).await)?;
+        // And what a worker has written in between.
+        self.erase_owned(&owners, true).await?;
+        Ok(rows)
     }
 
     /// Empties up to `limit` payloads of events whose row is erased, for `ON_DELETE=scrub`. Returns
@@ -164,7 +169,21 @@ impl Store {
         Ok(emptied)
     }
 
-    /// The users that this write deletes, if their data is erased with it.
+    /// The rows of a table that hold data of these users, each with the number of payloads that go
+    /// with it.
+    async fn owned_rows(
+        &self,
+        table: &Table,
+        owners: &Owners,
+    ) -> Result<HashMap<String, u64>, StoreError> {
+        let read = |row: &DatabaseRow| Ok((row.get::<String>("clerk_id")?, row.count("payloads")?));
+        let binds = owners.binds();
+        let rows = self.query(|sql| &sql.of(table).owned, &binds, read).await?;
+        Ok(rows.into_iter().collect())
+    }
+
+    /// The users that this write deletes, and those who were erased before and whose profile it
+    /// brings, if their data is erased with it.
     pub(super) async fn owners_scrubbed_by(
         &self,
         write: &Write,
@@ -173,12 +192,14 @@ impl Store {
         if !keep.scrubs(write.table) {
             return Ok(None);
         }
-        let deleted = write
-            .changes
-            .iter()
-            .filter(|change| change.deleted_at.is_some());
+        let brought = write.changes.iter().filter(|it| it.profile.is_some());
+        let brought: Vec<_> = brought.map(|change| change.clerk_id.clone()).collect();
+        let erased = self.erased(&users::TABLE, &brought).await?;
+        let theirs = write.changes.iter().filter(|change| {
+            change.deleted_at.is_some() || erased.contains(change.clerk_id.as_str())
+        });
         let (mut ids, mut objects) = (Vec::new(), Vec::new());
-        for change in deleted {
+        for change in theirs {
             ids.push(&change.clerk_id);
             objects.extend(change.profile.as_ref().map(|(_, profile)| &*profile.data));
         }
@@ -219,9 +240,13 @@ impl Store {
     ) -> Result<(BTreeMap<&'static str, u64>, u64), StoreError> {
         let (mut rows, mut payloads) = (BTreeMap::new(), 0);
         for table in owned_tables() {
+            let owned = self.owned_rows(table, owners).await?;
+            let failed = self
+                .failed_of(table, owners, &owned.into_keys().collect())
+                .await?;
             let (erased, emptied) =
                 dispatch!(self, store => store.erase_owned(table, owners, is_final).await?);
-            payloads += emptied;
+            payloads += emptied + self.empty_failed(&failed).await?;
             if erased > 0 {
                 rows.insert(table.plural, erased);
             }
@@ -229,8 +254,9 @@ impl Store {
         Ok((rows, payloads))
     }
 
-    /// Erases those rows of a write whose user was erased before.
+    /// Erases those rows of a write whose user was erased before, and payloads of its failed events.
     pub(super) async fn erase_late(&self, write: &Write) -> Result<(), StoreError> {
+        self.empty_late(write).await?;
         if write.table.erased_with.is_empty() || write.changes.is_empty() {
             return Ok(());
         }

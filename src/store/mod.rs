@@ -19,6 +19,7 @@ mod embedded_migrations;
 mod erasure;
 mod error;
 mod event_status;
+mod failed_payloads;
 mod filter;
 mod history;
 mod keep;

@@ -54,7 +54,7 @@ queries! {
         audit control count_events_of_user event events_by_id events_that_begin failed failed_count
         last_received other_workers payloads processes recent search_is_common setting totals;
     of each table:
-        data_of_rows deleted_not_erased history known_rows live_rows owned row totals_of_rows;
+        data_of_rows deleted_not_erased failed_events history known_rows live_rows owned row totals_of_rows;
 }
 
 /// For the statements that are about no table.

@@ -170,17 +170,26 @@ fn nothing_personal(table: &Table, dialect: Dialect) -> String {
 
 /// Is false for a table whose rows belong to no user.
 fn owned(table: &Table, dialect: Dialect) -> String {
+    // An address does not count in a row that names another user: people delete an account and sign
+    // up again with the same address.
+    let ids = table.erased_with.iter().filter_map(|owner| match owner {
+        Owner::Id(column) => Some(format!(" and {column} is null")),
+        Owner::Address(_) => None,
+    });
+    let names_no_user: String = ids.collect();
     let owned = |owner: &Owner| match (dialect, owner) {
         (Dialect::Postgres, Owner::Id(column)) => format!("{column} = any ($1::text[])"),
         (Dialect::Postgres, Owner::Address(column)) => {
-            format!("lower({column}) in (select lower(address) from unnest($2::text[]) as address)")
+            format!(
+                "lower({column}) in (select lower(address) from unnest($2::text[]) as address){names_no_user}"
+            )
         }
         (Dialect::Sqlite, Owner::Id(column)) => {
             format!("{column} in (select value from json_each(?1))")
         }
         (Dialect::Sqlite, Owner::Address(column)) => {
             format!(
-                "coalesce(folded ->> '$.{column}', lower({column})) in (select value from json_each(?2))"
+                "coalesce(folded ->> '$.{column}', lower({column})) in (select value from json_each(?2)){names_no_user}"
             )
         }
     };

@@ -136,7 +136,7 @@ pub fn addresses(data: &str) -> Vec<String> {
         json::for_each_element(list, |entry| {
             let entry = Object::read(entry.get()).ok();
             let address = entry.and_then(|entry| json::read(entry.get("email_address")?));
-            addresses.extend::<Option<String>>(address);
+            addresses.extend(address.filter(|address: &String| !address.is_empty()));
         });
     }
     addresses

@@ -10,8 +10,8 @@ use anyhow::bail;
 use tokio::time::{Instant, sleep};
 
 use crate::backoff::Backoff;
-use crate::clerk::tables::organization_memberships;
-use crate::clerk::{ClerkId, EventType};
+use crate::clerk::tables::{organization_memberships, organizations};
+use crate::clerk::{ClerkId, EventType, SyncedTables};
 use crate::clock::now;
 use crate::commands::output::{self, Cell, of_rows, or_dash};
 use crate::commands::send::Sender;
@@ -31,12 +31,18 @@ pub struct Demo {
     pub failed: Option<EventRow>,
     /// The user that the late event is about.
     pub late_user: ClerkId,
-    /// The organization.
-    pub organization: ClerkId,
+    /// The organization; `None` if it was not shown.
+    pub organization: Option<ClerkId>,
 }
 
-/// Sends the history. Prints it, the rows and what the deliveries did. `base` is the dashboard's URL.
-pub async fn run(sender: &Sender, store: &Store, base: &str) -> anyhow::Result<Demo> {
+/// Sends the history, with an organization if its tables are synced. Prints it, the rows and what the
+/// deliveries did. `base` is the dashboard's URL.
+pub async fn run(
+    sender: &Sender,
+    store: &Store,
+    base: &str,
+    synced: &SyncedTables,
+) -> anyhow::Result<Demo> {
     let mut people = Vec::new();
     while people.len() < 4 {
         let person = Person::generate(rand::random(), now());
@@ -90,22 +96,29 @@ pub async fn run(sender: &Sender, store: &Store, base: &str) -> anyhow::Result<D
         file.set_demo_rule(None).await;
     }
     sent?;
-    let organization = history.send_members(first, second).await?;
+    let shows_members =
+        synced.has(&organizations::TABLE) && synced.has(&organization_memberships::TABLE);
+    let organization = match shows_members {
+        true => Some(history.send_members(first, second).await?),
+        false => None,
+    };
 
     let mut rows = Vec::new();
     for person in people.iter().chain([&again]) {
         rows.extend(store.user(&person.id).await?);
     }
     output::print(&format!("\nThe users table now:\n{}", of_users(&rows)))?;
-    let name = organization.name;
-    let members = members(store, &organization, &people).await?;
-    output::print(&format!("\nThe members of {name} now:\n{members}"))?;
+    if let Some(organization) = &organization {
+        let members = members(store, organization, &people).await?;
+        let name = organization.name;
+        output::print(&format!("\nThe members of {name} now:\n{members}"))?;
+    }
     let events = history.outcomes().await?;
     output::print(&format!("\n{}", summary(&events, base)))?;
     Ok(Demo {
         failed: events.into_iter().find(is_failed),
         late_user: late.id.clone(),
-        organization: organization.id,
+        organization: organization.map(|organization| organization.id),
     })
 }
 

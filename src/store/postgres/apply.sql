@@ -50,6 +50,7 @@ emptied as (
      where (select bool_or(erased_at is not null) from written)
        and clerk_id in (select clerk_id from written where erased_at is not null)
        and payload is not null
+       and ([[true or ]]status <> 'failed')
        and event_type not in (<bare_deletes>)
        and event_id <> all ($7::text[])
 ),

@@ -17,10 +17,11 @@ pub const CONDITIONS: [(&str, &str); 9] = [
         "(row.erased_at is not null or $21 and (row.deleted_at is not null or excluded.deleted_at is not null))",
     ),
     // Whether a record keeps no payload: its row is erased, and it is no delete. `old` lacks the
-    // row if this write has no event of it that can be applied.
+    // row if this write has no event of it that can be applied. Failed events of rows that belong
+    // to users: see failed_payloads.rs.
     (
         "<withheld>",
-        "(event_type not in (<bare_deletes>) and (coalesce(written.erased_at, old.erased_at) is not null
+        "(event_type not in (<bare_deletes>) and ([[true or ]]error_code is null) and (coalesce(written.erased_at, old.erased_at) is not null
              or error_code is not null and exists (
                     select from clerk.<table> as gone
                      where gone.clerk_id = record.clerk_id and gone.erased_at is not null)))",

@@ -7,6 +7,7 @@ with emptied as (
                select event_id
                  from clerk.events as line
                 where payload is not null
+                  and ([[true or ]]status <> 'failed')
                   and event_type not in (<bare_deletes>)
                   and exists (select from clerk.<table> as gone
                                where gone.clerk_id = line.clerk_id and gone.erased_at is not null)

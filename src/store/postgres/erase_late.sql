@@ -9,9 +9,10 @@ with erased as (
 ),
 emptied as (
     update clerk.events
-       set payload = null, status = case when status = 'failed' then 'discarded' else status end
+       set payload = null
      where clerk_id in (select clerk_id from erased)
        and payload is not null
+       and status <> 'failed'
        and event_type not in (<bare_deletes>)
     returning 1
 )

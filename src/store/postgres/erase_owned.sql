@@ -1,5 +1,5 @@
 -- Erases what this table holds of users: $1 are their IDs, $2 their e-mail addresses, $3 says whether for good; and the payloads of the
--- events of those rows. An event that failed has no row: one whose payload holds an ID or an address, of $4, keeps none either.
+-- events of those rows, but for failed ones: failed_payloads.rs says why.
 with erased as (
     update clerk.<table>
        set <nothing_personal>,
@@ -18,17 +18,10 @@ with erased as (
 ),
 emptied as (
     update clerk.events
-       set payload = null, status = case when status = 'failed' then 'discarded' else status end
-     where event_id in (
-               select event_id from clerk.events where clerk_id in (select clerk_id from erased)
-               union all
-               select event_id
-                 from clerk.events
-                where status = 'failed'
-                  and event_type in (<events>)
-                  and exists (select from unnest($4::text[]) as mention where position(convert_to(mention, 'UTF8') in payload) > 0)
-           )
+       set payload = null
+     where clerk_id in (select clerk_id from erased)
        and payload is not null
+       and status <> 'failed'
        and event_type not in (<bare_deletes>)
     returning 1
 )

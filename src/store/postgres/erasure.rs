@@ -4,7 +4,9 @@ use super::store::{Store, count};
 use crate::clerk::Table;
 use crate::clerk::tables::users;
 use crate::store::StoreError;
+use crate::store::bind::Bind;
 use crate::store::erasure::Owners;
+use crate::store::failed_payloads::Payloads;
 
 impl Store {
     /// Erases those of these users that are deleted, and the payloads of their events. Returns how
@@ -39,10 +41,24 @@ impl Store {
         is_final: bool,
     ) -> Result<(u64, u64), StoreError> {
         let [ids, addresses] = owners.binds();
-        let mentions: Vec<_> = owners.mentions().collect();
-        let binds = [ids, addresses, Some(is_final).into(), mentions.into()];
+        let binds = [ids, addresses, Some(is_final).into()];
         let rows = self.write(|sql| &sql.of(table).erase_owned, &binds).await?;
         Ok((count(&rows, "rows")?, count(&rows, "payloads")?))
+    }
+
+    /// Empties payloads of failed events. Returns how many.
+    ///
+    /// # Errors
+    /// Fails if the server refuses it.
+    pub(in crate::store) async fn empty_failed(
+        &self,
+        payloads: &Payloads,
+    ) -> Result<u64, StoreError> {
+        let binds = payloads.texts().map(Bind::from);
+        count(
+            &self.write(|sql| &sql.empty_failed, &binds).await?,
+            "payloads",
+        )
     }
 
     /// Of these rows, erases those whose user is erased.

@@ -52,7 +52,7 @@ macro_rules! statements {
 
 statements! {
     once:
-        applied discard inspect make_migrations may_write prune prune_audit record_act record_migration
+        applied discard empty_failed inspect make_migrations may_write prune prune_audit record_act record_migration
         record_processes record_replay remove_process schema_state set try_write;
     of each table:
         apply empty_payloads erase erase_late erase_owned forget scrub;

@@ -30,7 +30,7 @@ pub async fn apply(
     let written = join(&mut transaction, write, now_ms, keep).await?;
     for (id, row) in &written {
         if row.is_erased {
-            empty_payloads_of(&mut transaction, id.as_str()).await?;
+            empty_payloads_of(&mut transaction, write.table, id.as_str()).await?;
         }
     }
     let none = RowVersion::default();
@@ -41,7 +41,9 @@ pub async fn apply(
         // The events of an erased row have no payloads, but for a delete's, which has no personal
         // data.
         let is_erased = row.map_or(before.is_erased, |row| row.is_erased);
-        let withheld = is_erased && !record.event.event_type().is_bare_delete();
+        // Failed events of rows that belong to users: see failed_payloads.rs.
+        let is_kept = record.failure().is_some() && !write.table.is_erased_whole();
+        let withheld = is_erased && !is_kept && !record.event.event_type().is_bare_delete();
         let status = match status(record, before, row, write) {
             // A replay would change nothing.
             Status::Failed if withheld => Status::Discarded,

@@ -5,6 +5,7 @@ update events
            select event_id
              from events as line
             where payload is not null
+              and ([[true or ]]status <> 'failed')
               and event_type not in (<bare_deletes>)
               and exists (select 1 from <table> as gone where gone.clerk_id = line.clerk_id and gone.erased_at is not null)
             limit ?1

@@ -1,7 +1,7 @@
 //! Erases what is stored of users.
 
 use sqlx::sqlite::SqliteConnection;
-use sqlx::{Connection, Error};
+use sqlx::{Connection, Error, SqlStr};
 
 use super::json_texts::json;
 use super::payloads::empty_payloads_of;
@@ -12,6 +12,7 @@ use crate::clerk::tables::users;
 use crate::clock::now;
 use crate::store::StoreError;
 use crate::store::erasure::Owners;
+use crate::store::failed_payloads::Payloads;
 
 impl Store {
     /// Erases those of these users that are deleted, and the payloads of their events. Returns how
@@ -53,7 +54,6 @@ impl Store {
     ) -> Result<(u64, u64), StoreError> {
         let sql = statements::of(table);
         let texts = |texts: &[String]| json(texts.iter().map(String::as_str));
-        let mentions = json(owners.mentions());
         self.write(async |connection| {
             let mut transaction = connection.begin_with("begin immediate").await?;
             let at = now().ms();
@@ -63,10 +63,9 @@ impl Store {
                 .bind(is_final.then_some(at))
                 .bind(at);
             let ids: Vec<String> = erase.fetch_all(&mut *transaction).await?;
-            let failed = sqlx::query(sql.empty_failed_payloads.clone()).bind(&mentions);
-            let mut payloads = failed.execute(&mut *transaction).await?.rows_affected();
+            let mut payloads = 0;
             for id in &ids {
-                payloads += empty_payloads_of(&mut transaction, id).await?;
+                payloads += empty_payloads_of(&mut transaction, table, id).await?;
             }
             transaction.commit().await?;
             Ok((ids.len() as u64, payloads))
@@ -87,9 +86,31 @@ impl Store {
                 .bind(now().ms());
             let erased: Vec<String> = erase.fetch_all(&mut *transaction).await?;
             for id in &erased {
-                empty_payloads_of(&mut transaction, id).await?;
+                empty_payloads_of(&mut transaction, table, id).await?;
             }
             transaction.commit().await
+        })
+        .await
+    }
+
+    /// Empties payloads of failed events. Returns how many.
+    ///
+    /// # Errors
+    /// Fails if SQLite refuses it.
+    pub(in crate::store) async fn empty_failed(
+        &self,
+        payloads: &Payloads,
+    ) -> Result<u64, StoreError> {
+        let [discarded, bare, bodies] = payloads.texts().map(|texts| json(texts.into_iter()));
+        self.write(async |connection| {
+            let mut transaction = connection.begin_with("begin immediate").await?;
+            let discard = sqlx::query(SqlStr::clone(&statements::DISCARD_FAILED)).bind(&discarded);
+            let rows = discard.execute(&mut *transaction).await?.rows_affected();
+            let keep = sqlx::query(SqlStr::clone(&statements::KEEP_BARE));
+            let keep = keep.bind(&bare).bind(&bodies).execute(&mut *transaction);
+            let rows = rows + keep.await?.rows_affected();
+            transaction.commit().await?;
+            Ok(rows)
         })
         .await
     }
@@ -104,5 +125,8 @@ pub async fn erase(transaction: &mut SqliteConnection, id: &str) -> Result<(u64,
         .bind(id)
         .bind(now().ms());
     let rows = erase.execute(&mut *transaction).await?.rows_affected();
-    Ok((rows, empty_payloads_of(transaction, id).await?))
+    Ok((
+        rows,
+        empty_payloads_of(transaction, &users::TABLE, id).await?,
+    ))
 }

@@ -1,24 +1,14 @@
--- How many rows of this table hold data of users (?1 are their IDs, ?2 their e-mail addresses in lower case), and how many payloads go with
--- it (?3 are the texts that those hold).
-with owned as (
-    select clerk_id
-      from <table>
-     where <owned>
-       and erased_at is null
-)
-select (select count(*) from owned) as rows,
+-- The rows of this table that hold data of users, and how many payloads go with each but for those of failed events; the parameters are
+-- those of erase_owned.sql.
+select clerk_id,
        (
            select count(*)
-             from events
-            where event_id in (
-                      select event_id from events where clerk_id in (select clerk_id from owned)
-                      union all
-                      select event_id
-                        from events
-                       where status = 'failed'
-                         and event_type in (<events>)
-                         and exists (select 1 from json_each(?3) as mention where instr(payload, cast(mention.value as blob)) > 0)
-                  )
-              and payload is not null
-              and event_type not in (<bare_deletes>)
+             from events as line
+            where line.clerk_id = <table>.clerk_id
+              and line.payload is not null
+              and line.status <> 'failed'
+              and line.event_type not in (<bare_deletes>)
        ) as payloads
+  from <table>
+ where <owned>
+   and erased_at is null

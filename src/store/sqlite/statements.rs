@@ -22,7 +22,6 @@ pub fn render(sql: &str, conditions: &[(&str, &str)]) -> String {
 
 /// The statements that are about one table and write it.
 pub struct TableStatements {
-    pub empty_failed_payloads: SqlStr,
     pub empty_payloads_of_erased: SqlStr,
     pub erase: SqlStr,
     pub erase_late: SqlStr,
@@ -36,7 +35,6 @@ impl TableStatements {
     fn new(table: &Table) -> Self {
         let render = |sql| statement(template::render(sql, table, Dialect::Sqlite, &[]));
         Self {
-            empty_failed_payloads: render(include_str!("empty_failed_payloads.sql")),
             empty_payloads_of_erased: render(include_str!("empty_payloads_of_erased.sql")),
             erase: render(include_str!("erase.sql")),
             erase_late: render(include_str!("erase_late.sql")),
@@ -92,7 +90,10 @@ macro_rules! statement {
 
 statement! {
     DISCARD = include_str!("discard.sql");
+    DISCARD_FAILED = include_str!("discard_failed.sql");
     EMPTY_PAYLOADS = include_str!("empty_payloads.sql");
+    EMPTY_PAYLOADS_OF_ROW = include_str!("empty_payloads_of_row.sql");
+    KEEP_BARE = include_str!("keep_bare.sql");
     RECORD_REPLAY = include_str!("record_replay.sql");
 }
 

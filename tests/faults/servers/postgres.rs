@@ -3,6 +3,7 @@
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sqlx::postgres::PgConnection;
 use sqlx::{Connection, Executor};
@@ -24,6 +25,8 @@ pub struct Postgres {
     /// Settings besides ours.
     settings: Vec<String>,
     server: Option<Child>,
+    /// How often it had ended itself before its disk was filled.
+    panics_before: AtomicUsize,
 }
 
 impl Postgres {
@@ -87,6 +90,7 @@ impl Postgres {
             port,
             settings,
             server: None,
+            panics_before: AtomicUsize::new(0),
         };
         // Small files of the log, so that it soon needs another one.
         let made = postgres
@@ -168,6 +172,8 @@ impl Postgres {
 
     /// Fills its disk.
     pub fn fill_disk(&self) {
+        // The flood alone may end the server from now on.
+        self.panics_before.store(self.panics(), Ordering::Relaxed);
         self.disk.as_ref().expect("it has one").fill();
     }
 
@@ -176,7 +182,7 @@ impl Postgres {
         if !self.has_disk() {
             return;
         }
-        let before = self.panics();
+        let before = self.panics_before.load(Ordering::Relaxed);
         if let Some(mut connection) = self.try_connect().await {
             let write = "select pg_logical_emit_message(false, 'a test', repeat('x', 500000))";
             while connection.execute(write).await.is_ok() {}

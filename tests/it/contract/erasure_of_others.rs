@@ -16,6 +16,10 @@ super::both_arms! {
     nothing_personal_is_left_of_a_deleted_user_in_any_table_whatever_the_order
     users_who_were_deleted_earlier_take_their_other_rows_along
     a_command_erases_the_rows_of_other_tables_and_says_how_many
+    failed_events_of_other_people_stay_as_they_are
+    a_failed_delete_is_kept_without_what_is_personal
+    what_comes_after_an_erasure_is_erased_too
+    a_user_without_a_row_can_be_erased
 }
 
 const SCRUB: Keep = Keep {
@@ -293,5 +297,157 @@ async fn a_command_erases_the_rows_of_other_tables_and_says_how_many(place: Plac
             .json("private_metadata")
             .map(|text| text.contains("of Ada")),
         Some(true)
+    );
+}
+
+/// An event that fails: its time is no number.
+fn failing(id: &str, event_type: &str, data: Value) -> SignedEvent {
+    let body = json!({"type": event_type, "timestamp": "bad", "data": data});
+    event(id, body.to_string())
+}
+
+async fn kept(store: &Store, id: &str) -> (Status, Option<String>) {
+    let event = store
+        .event(&EventId::new(id).unwrap())
+        .await
+        .unwrap()
+        .unwrap();
+    let payload = event.payload.map(|bytes| String::from_utf8(bytes).unwrap());
+    (event.status, payload)
+}
+
+async fn failed_events_of_other_people_stay_as_they_are(place: Place) {
+    let store = place.migrated().await;
+    let user = json!({
+        "id": "user_nn", "email_addresses": [
+            {"id": "idn_1", "email_address": "nn@example.com"}, {"id": "idn_2", "email_address": ""},
+        ],
+    });
+    apply(&store, &[body("msg_nn", "user.updated", 1, user)]).await;
+    let others = [
+        failing(
+            "msg_1",
+            "organizationInvitation.created",
+            json!({"id": "orginv_1", "email_address": "ann@example.com"}),
+        ),
+        failing(
+            "msg_2",
+            "organizationInvitation.created",
+            json!({"id": "orginv_2", "inviter_id": "user_nn", "email_address": "bo@example.com"}),
+        ),
+        failing(
+            "msg_3",
+            "organizationMembership.deleted",
+            json!({"id": "orgmem_3", "public_user_data": {"user_id": "user_bo"}, "public_metadata": {"friend": "user_nn"}}),
+        ),
+        // The address of an account that is gone, in the hands of another.
+        failing(
+            "msg_4",
+            "organizationInvitation.accepted",
+            json!({"id": "orginv_4", "user_id": "user_new", "email_address": "nn@example.com"}),
+        ),
+    ];
+    apply(&store, &others).await;
+    let theirs = [
+        failing(
+            "msg_5",
+            "organizationInvitation.created",
+            json!({"id": "orginv_5", "email_address": "NN@Example.com"}),
+        ),
+        event(
+            "msg_6",
+            r#"{"data":{"id":"orginv_6","email_address":"nn\u0040example.com"},"timestamp":"bad","type":"organizationInvitation.created"}"#,
+        ),
+    ];
+    apply(&store, &theirs).await;
+    let id = ClerkId::new("user_nn").unwrap();
+    let (preview, _) = store.would_erase(&id).await.unwrap().unwrap();
+    let erased = store.erase(&id, &operator()).await.unwrap().unwrap();
+    assert_eq!((preview.payloads, erased.payloads), (2, 2));
+    for event in &others {
+        let (status, payload) = kept(&store, event.id().as_str()).await;
+        assert!(
+            status == Status::Failed && payload.is_some(),
+            "{}",
+            event.id()
+        );
+    }
+    for event in &theirs {
+        assert_eq!(
+            kept(&store, event.id().as_str()).await,
+            (Status::Discarded, None),
+            "{}",
+            event.id()
+        );
+    }
+}
+
+async fn a_failed_delete_is_kept_without_what_is_personal(place: Place) {
+    let store = place.migrated().await;
+    apply(&store, &[
+        membership("msg_1", "user_ada", "organizationMembership.created", 1),
+        failing("msg_2", "organizationMembership.deleted", json!({
+            "id": "orgmem_of_user_ada", "public_user_data": {"user_id": "user_ada"}, "private_metadata": {"note": "of Ada"},
+        })),
+    ]).await;
+    let ada = ClerkId::new("user_ada").unwrap();
+    store.erase(&ada, &operator()).await.unwrap().unwrap();
+    let expected = r#"{"data":{"id":"orgmem_of_user_ada"},"timestamp":"bad","type":"organizationMembership.deleted"}"#;
+    assert_eq!(
+        kept(&store, "msg_2").await,
+        (Status::Failed, Some(expected.into()))
+    );
+    // As a replay would bring it, were its time right.
+    let right = expected.replace("\"bad\"", &(EPOCH_MS + 9).to_string());
+    apply(&store, &[event("msg_2", right)]).await;
+    assert_eq!(kept(&store, "msg_2").await.0, Status::Applied);
+    assert!(
+        row(&store, "membership", "orgmem_of_user_ada")
+            .await
+            .deleted_at
+            .is_some()
+    );
+}
+
+async fn what_comes_after_an_erasure_is_erased_too(place: Place) {
+    drop(place.migrated().await);
+    let store = place.store(SCRUB);
+    let late = of_ada();
+    // The delete came first, and the profile last: only it says which addresses are hers.
+    apply(&store, &[deleted()]).await;
+    for event in late.iter().rev() {
+        apply(&store, std::slice::from_ref(event)).await;
+    }
+    apply(&store, &[failing("msg_late", "organizationMembership.created", json!({
+        "id": "orgmem_other", "public_user_data": {"user_id": "user_ada"}, "private_metadata": {"note": "of Ada"},
+    }))]).await;
+    let stored = stored(&store, &late).await;
+    for secret in SECRETS {
+        assert!(!stored.contains(secret), "{secret}: {stored}");
+    }
+    assert_eq!(kept(&store, "msg_late").await, (Status::Discarded, None));
+}
+
+async fn a_user_without_a_row_can_be_erased(place: Place) {
+    let store = place.migrated().await;
+    apply(
+        &store,
+        &[membership(
+            "msg_1",
+            "user_x",
+            "organizationMembership.created",
+            1,
+        )],
+    )
+    .await;
+    let id = ClerkId::new("user_x").unwrap();
+    let (preview, _) = store.would_erase(&id).await.unwrap().unwrap();
+    let erased = store.erase(&id, &operator()).await.unwrap().unwrap();
+    assert_eq!((&preview, erased.other_rows.len()), (&erased, 1));
+    assert_eq!(
+        row(&store, "membership", "orgmem_of_user_x")
+            .await
+            .json("private_metadata"),
+        None
     );
 }

@@ -140,7 +140,7 @@ async fn a_stale_event_names_the_newer_one() {
     assert_eq!(
         listed,
         [
-            "RECEIVED AGE EVENT ID TYPE USER SEEN STATUS",
+            "RECEIVED AGE EVENT ID TYPE CLERK ID SEEN STATUS",
             "2026-11-20 11:00:00 UTC msg_5 user.updated user_2 1 failed: delivery_limit",
         ]
     );
