@@ -41,7 +41,7 @@ pub struct Processes {
 #[serde(deny_unknown_fields, default)]
 pub struct PauseRequest {
     /// Why, on one line: everybody who finds it paused sees this.
-    #[schema(max_length = 200)]
+    #[schema(max_length = 200, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     reason: Option<String>,
 }
 
