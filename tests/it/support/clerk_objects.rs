@@ -69,10 +69,12 @@ pub fn invitation(id: &str, organization: &Value, created_ms: i64) -> Value {
 pub fn domain(id: &str, organization: &Value, created_ms: i64) -> Value {
     let at = EPOCH_MS + created_ms;
     let verification = json!({"status": "verified", "strategy": "affiliation_email_code", "attempts": 1, "expire_at": at, "verified_at": null});
+    // Clerk's schema calls it nullable, and takes no null.
+    let owned = json!({"status": "verified", "strategy": "txt_record", "attempts": 1, "expire_at": null, "verified_at": at});
     json!({
         "id": id, "object": "organization_domain", "organization_id": organization["id"], "name": format!("{created_ms}.example.org"),
         "enrollment_mode": "automatic_invitation", "affiliation_email_address": null, "affiliation_verification": verification,
-        "ownership_verification": null, "verification": verification, "total_pending_invitations": 0, "total_pending_suggestions": 0,
+        "ownership_verification": owned, "verification": verification, "total_pending_invitations": 0, "total_pending_suggestions": 0,
         "public_organization_data": copy(organization), "created_at": at, "updated_at": at,
     })
 }
@@ -80,7 +82,7 @@ pub fn domain(id: &str, organization: &Value, created_ms: i64) -> Value {
 /// What other objects hold of an organization.
 fn copy(organization: &Value) -> Value {
     json!({
-        "id": organization["id"], "name": organization["name"], "slug": organization["slug"],
+        "id": organization["id"], "name": organization["name"], "slug": organization["slug"].as_str().unwrap_or_default(),
         "image_url": organization["image_url"], "has_image": false,
     })
 }
