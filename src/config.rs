@@ -24,7 +24,7 @@ pub use error::ConfigError;
 pub use flags::{Flags, ListedFlags};
 pub use http_url::{UrlFault, read_http_url};
 pub use resolve::{ClerkApi, Config};
-pub use secrets::{admin_token, read_token, signing_secrets, verifier};
+pub use secrets::{admin_token, clerk_secret_key, read_token, signing_secrets, verifier};
 pub use settings::{Fallback, SETTINGS, Setting};
 pub use validate::{ConfigErrors, validate};
 

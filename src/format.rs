@@ -21,6 +21,14 @@ pub fn age(ms: i64) -> String {
     }
 }
 
+/// An RFC 3339 time in UTC, to the second and without its zone: `2026-11-23 02:11:20`.
+pub fn to_second(rfc3339: &str) -> String {
+    // The parts of a year with four digits have fixed places.
+    let (date, time) = (rfc3339.get(..10), rfc3339.get(11..19));
+    date.zip(time)
+        .map_or_else(|| rfc3339.into(), |(date, time)| format!("{date} {time}"))
+}
+
 /// The text with a capital at its beginning.
 pub fn capitalized(text: &str) -> String {
     let mut letters = text.chars();

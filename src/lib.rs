@@ -12,6 +12,7 @@ pub mod store;
 pub mod worker;
 
 pub mod backfill;
+pub mod refresh;
 pub mod replay;
 pub mod sample;
 

@@ -13,12 +13,14 @@ use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-pub use labels::{DeadLetterReason, EventStatus, EventType, WebhookResult};
+pub use labels::{DeadLetterReason, EventStatus, EventType, RefreshResult, WebhookResult};
 pub use primitives::InFlight;
 use primitives::{Counters, Histogram, Level};
 use process::Process;
 pub use prometheus::CONTENT_TYPE;
 use prometheus::{Page, decimal};
+
+use crate::clerk::{ChangeKind, Table, tables};
 
 /// Signing secrets by their place in the list, from 1; those after the eighth share one series. A
 /// rotation has two.
@@ -32,6 +34,8 @@ static SECRET_MATCHES: Counters<1, { SECRETS.len() }> = Counters::new();
 static SECRETS_IN_FORCE: AtomicUsize = AtomicUsize::new(0);
 static EVENTS: Counters<{ EventStatus::COUNT }, { EventType::COUNT }> = Counters::new();
 static DEAD_LETTERS: Counters<1, { DeadLetterReason::COUNT }> = Counters::new();
+static REFRESHES: Counters<1, { RefreshResult::COUNT }> = Counters::new();
+static CHANGES: Counters<{ tables::ALL.len() }, { ChangeKind::ALL.len() }> = Counters::new();
 static PUBLISHES_IN_FLIGHT: Level = Level::new();
 
 /// In milliseconds since 1970; 0 before the first event.
@@ -126,6 +130,18 @@ pub fn dead_letter(reason: DeadLetterReason) {
     DEAD_LETTERS.add(0, reason as usize, 1);
 }
 
+/// Counts a refresh of a user.
+pub fn refreshed(result: RefreshResult) {
+    REFRESHES.add(0, result as usize, 1);
+}
+
+/// Counts changes of rows that were recorded for applications.
+pub fn changes(table: &Table, kind: ChangeKind, count: u64) {
+    if let Some(place) = tables::ALL.iter().position(|known| *known == table) {
+        CHANGES.add(place, kind as usize, count);
+    }
+}
+
 /// Counts the time from the receipt of an event to its commit. Clocks of two machines can make it
 /// negative.
 pub fn lag(ms: i64) {
@@ -155,6 +171,9 @@ pub struct Readings {
     pub paused: Option<bool>,
     /// Most events per second of all workers together; `None` without a limit.
     pub rate_limit: Option<NonZeroU32>,
+    /// Age of the oldest change of a row that is not published yet, 0 if there is none; `None` if
+    /// no changes are published, or unknown.
+    pub change_feed_lag: Option<Duration>,
     /// Open connections that are served.
     pub connections: u64,
 }
@@ -240,6 +259,24 @@ fn write_worker(page: &mut Page) {
         let count = DEAD_LETTERS.get(0, *reason as usize);
         dead_letters.sample(&[("reason", reason.name())], count);
     }
+    let mut refreshes = page.counter(
+        "clerk_sync_refreshes_total",
+        "Refreshes of users, by answer: refreshed, or the code of the problem. Those that share one request to Clerk count each.",
+    );
+    for result in RefreshResult::ALL {
+        let count = REFRESHES.get(0, *result as usize);
+        refreshes.sample(&[("result", result.name())], count);
+    }
+    let mut changes = page.counter(
+        "clerk_sync_changes_total",
+        "Changes of rows that this process recorded in the change feed, by table and kind.",
+    );
+    for (place, table) in tables::ALL.iter().enumerate() {
+        for kind in ChangeKind::ALL {
+            let count = CHANGES.get(place, kind as usize);
+            changes.sample(&[("table", table.name), ("change", kind.as_str())], count);
+        }
+    }
     page.histogram(
         "clerk_sync_batch_size",
         "Events taken from the queue together.",
@@ -276,6 +313,12 @@ fn write_state(page: &mut Page, readings: &Readings) {
         "clerk_sync_failed_events",
         "Failed events that wait for a person; beyond 100000 they are not counted.",
         readings.failed_events,
+    );
+    let lag_ms = readings.change_feed_lag.map(|lag| lag.as_millis());
+    page.gauge(
+        "clerk_sync_change_feed_lag_seconds",
+        "Age of the oldest change of a row that is not published yet, 0 if there is none; absent if no changes are published.",
+        lag_ms.map(|ms| decimal(u64::try_from(ms).unwrap_or(u64::MAX), 1000)),
     );
     page.gauge(
         "clerk_sync_paused",
@@ -384,6 +427,7 @@ mod tests {
         for name in [
             "clerk_sync_queue_depth",
             "clerk_sync_failed_events",
+            "clerk_sync_change_feed_lag_seconds",
             "clerk_sync_ready",
         ] {
             assert!(!unknown.contains(name), "{name}");
@@ -391,12 +435,14 @@ mod tests {
         let readings = Readings {
             queue_depth: Some(0),
             failed_events: Some(7),
+            change_feed_lag: Some(Duration::from_millis(1500)),
             ..Readings::default()
         };
         let known = page(&readings);
         assert!(
             known.contains("\nclerk_sync_queue_depth 0\n")
                 && known.contains("\nclerk_sync_failed_events 7\n")
+                && known.contains("\nclerk_sync_change_feed_lag_seconds 1.5\n")
         );
     }
 }

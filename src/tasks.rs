@@ -15,6 +15,7 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::error;
@@ -56,6 +57,19 @@ pub async fn death() -> String {
 /// there is none.
 pub fn brief<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
     tokio::spawn(work)
+}
+
+/// The same on another runtime than the caller's, which may end before the work does.
+pub fn brief_on<T: Send + 'static>(
+    runtime: &Handle,
+    work: impl Future<Output = T> + Send + 'static,
+) -> JoinHandle<T> {
+    runtime.spawn(work)
+}
+
+/// The same on this thread alone, for work that cannot go to another.
+pub fn brief_here<T: 'static>(work: impl Future<Output = T> + 'static) -> JoinHandle<T> {
+    tokio::task::spawn_local(work)
 }
 
 /// Spawns work whose death shuts the process down, unless `stop` was requested before. Returns

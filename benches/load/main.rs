@@ -24,6 +24,7 @@ mod chart;
 mod commits;
 mod crowd;
 mod embedded;
+mod feed;
 mod figures;
 mod own;
 mod peer;
@@ -90,6 +91,8 @@ enum Part {
     Peer,
     /// Received to committed a second
     Sustained,
+    /// The same with the change feed and without
+    Feed,
     /// A backlog, drained
     Drain,
     /// The same over a large table
@@ -210,6 +213,7 @@ async fn measure_part(bench: &mut Bench, part: Part) -> anyhow::Result<()> {
         Part::Accept => Box::pin(own::accept(bench)).await,
         Part::Peer => Box::pin(peer::peer(bench)).await,
         Part::Sustained => Box::pin(own::sustained(bench)).await,
+        Part::Feed => Box::pin(feed::feed(bench)).await,
         Part::Drain => Box::pin(own::drain(bench)).await,
         Part::Many => Box::pin(own::drain_many(bench)).await,
         Part::Latency => Box::pin(own::latency(bench)).await,

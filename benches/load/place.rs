@@ -37,11 +37,17 @@ pub fn program() -> PathBuf {
         .map_or(env!("CARGO_BIN_EXE_clerk-sync").into(), PathBuf::from)
 }
 
+/// The queue of an application that listens to the exchange of changes.
+pub const APPLICATION: &str = "application";
+
 /// A database with the schema.
+#[derive(Clone)]
 pub struct Database {
     pub options: PgConnectOptions,
     pub pool: PgPool,
     url: String,
+    /// Whether a program that is started with it records changes of rows for applications.
+    pub change_feed: bool,
 }
 
 impl Place {
@@ -82,6 +88,7 @@ impl Place {
             address: url.parse()?,
             connections: 1,
             keep: Keep::default(),
+            change_feed: false,
         };
         let store = Store::open(&store::Options::Postgres(store))?;
         store.migrate().await?;
@@ -90,7 +97,12 @@ impl Place {
             .max_connections(2)
             .connect_with(options.clone())
             .await?;
-        Ok(Database { options, pool, url })
+        Ok(Database {
+            options,
+            pool,
+            url,
+            change_feed: false,
+        })
     }
 
     pub async fn broker(&self) -> anyhow::Result<(Connection, Channel)> {
@@ -131,6 +143,9 @@ impl Place {
             .env("LOG_FORMAT", "json")
             .env("CLERK_WEBHOOK_SIGNING_SECRET", SECRET);
         if let Some(database) = database {
+            if database.change_feed {
+                command.env("CHANGE_FEED", "on");
+            }
             command.env("DATABASE_URL", &database.url);
             command
                 .env("AMQP_URL", &self.amqp_url)
@@ -187,6 +202,16 @@ impl Place {
         Ok(())
     }
 
+    pub async fn delete_queue(&self, channel: &Channel, queue: &str) -> anyhow::Result<()> {
+        let options = QueueDeleteOptions {
+            if_unused: false,
+            if_empty: false,
+            nowait: false,
+        };
+        channel.queue_delete(queue.into(), options).await?;
+        Ok(())
+    }
+
     /// A durable quorum queue, as the program's own.
     pub async fn declare(&self, channel: &Channel, queue: &str) -> anyhow::Result<()> {
         let options = QueueDeclareOptions {
@@ -223,17 +248,20 @@ impl Place {
         }
         let (connection, channel) = self.broker().await?;
         // A queue or an exchange that is not there is deleted all the same (RabbitMQ since 3.2).
-        for name in ["events", "dead", "unrouted", "rescued", "bare", "peer"] {
-            let options = QueueDeleteOptions {
-                if_unused: false,
-                if_empty: false,
-                nowait: false,
-            };
-            channel
-                .queue_delete(self.queue(name).into(), options)
-                .await?;
+        for name in [
+            "events",
+            "dead",
+            "unrouted",
+            "rescued",
+            "bare",
+            "peer",
+            APPLICATION,
+        ] {
+            self.delete_queue(&channel, &self.queue(name)).await?;
         }
-        for name in ["events", "dead", "unrouted", "rescued", "expired"] {
+        for name in [
+            "events", "dead", "unrouted", "rescued", "expired", "changes",
+        ] {
             let options = ExchangeDeleteOptions {
                 if_unused: false,
                 nowait: false,
@@ -273,12 +301,23 @@ impl Database {
             options: self.options.clone(),
             pool: self.pool.clone(),
             url,
+            change_feed: self.change_feed,
         }
     }
 
-    /// Empties the record, so that each part begins alike; the users stay.
+    /// The same database for a program that records changes of rows for applications.
+    pub fn with_change_feed(&self) -> Self {
+        Self {
+            change_feed: true,
+            ..self.clone()
+        }
+    }
+
+    /// Empties the record and the change feed, so that each part begins alike; the users stay.
     pub async fn forget_events(&self) -> anyhow::Result<()> {
-        self.pool.execute("truncate clerk.events").await?;
+        self.pool
+            .execute("truncate clerk.events, clerk.changes")
+            .await?;
         Ok(())
     }
 

@@ -174,6 +174,16 @@ const TARGETS: &[Target] = &[
         Ratio("tls.drain.rate", "clear.drain.rate"),
         0.9,
     ),
+    at_least(
+        "committed, sustained: with the change feed / without",
+        Ratio("feed.on.rate", "feed.off.rate"),
+        0.85,
+    ),
+    at_least(
+        "a backlog: with the change feed / without",
+        Ratio("feed.on.drain.rate", "feed.off.drain.rate"),
+        0.85,
+    ),
 ];
 
 /// What is measured of the plain way too, where its name begins with `plain.`.

@@ -1,4 +1,4 @@
-//! A client of Clerk's Backend API: one request after another, within the rate limit.
+//! A client of Clerk's Backend API: its requests start one after another, within the rate limit.
 //!
 //! The secret key goes into one header and nowhere else. Redirects are not followed: one could take
 //! the key elsewhere. No error quotes an answer.
@@ -25,8 +25,25 @@ const PAGE_BYTES_MAX: usize = 32 << 20;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Timeout of a whole answer: Clerk takes some seconds for a page of a large instance.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// What one request may take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// How many processes make such requests: each takes an equal share of the rate.
+    pub processes: u32,
+    /// Longest wait until it may be made.
+    pub turn: Duration,
+    /// Timeout of a whole answer.
+    pub answer: Duration,
+}
+
+impl Limits {
+    /// Those of a run over lists: Clerk takes some seconds for a page of a large instance.
+    const OF_LISTS: Self = Self {
+        processes: 1,
+        turn: Duration::MAX,
+        answer: Duration::from_secs(30),
+    };
+}
 
 /// Longest `Retry-After` that is obeyed in full; after that time a request does no harm.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
@@ -78,7 +95,6 @@ impl ClerkApi {
         let client = tls::http_client(&options.files)
             .map_err(|error| Stopped::Refused(error.to_string()))?
             .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(ANSWER_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(|error| {
@@ -105,7 +121,8 @@ impl ClerkApi {
 
     /// Returns how many objects of a table there are, or `None` if that cannot be known now.
     pub(super) async fn count(&self, table: &'static Table) -> Option<u64> {
-        let answer = self.try_once(&Request::count(table)).await.ok()?;
+        let request = Request::count(table);
+        let answer = self.try_once(&request, Limits::OF_LISTS).await.ok()?;
         let Answer::Found(body) = answer else {
             return None;
         };
@@ -120,21 +137,32 @@ impl ClerkApi {
     pub(super) async fn get(&self, request: &Request, stop: &Shutdown) -> Result<Answer, Stopped> {
         let mut retry = Retry::new(self.options.patience, stop);
         loop {
-            let tried = stop.or(self.try_once(request)).await;
+            let tried = stop.or(self.try_once(request, Limits::OF_LISTS)).await;
             match tried.ok_or(Stopped::Requested)? {
                 Ok(answer) => return Ok(answer),
-                Err(RequestError::Wait(what, at_least)) => retry.wait(&what, at_least).await?,
+                Err(RequestError::Away(what, at_least) | RequestError::TooMany(what, at_least)) => {
+                    retry.wait(&what, at_least).await?
+                }
                 Err(RequestError::Refused(what)) => return Err(Stopped::Refused(what)),
             }
         }
     }
 
-    async fn try_once(&self, request: &Request) -> Result<Answer, RequestError> {
-        self.take_turn().await;
+    /// Requests once.
+    ///
+    /// # Errors
+    /// Fails without an answer that can be used, or if its turn would come too late.
+    pub(super) async fn try_once(
+        &self,
+        request: &Request,
+        limits: Limits,
+    ) -> Result<Answer, RequestError> {
+        self.take_turn(limits).await?;
         let (url, key) = (&self.options.url, self.options.key.expose_secret());
-        let failed = |error| unanswered(url, &error);
+        let failed = |error| unanswered(url, &error, limits.answer);
         let (name, version) = API_VERSION;
         let sent = self.client.get(request.url(&self.base));
+        let sent = sent.timeout(limits.answer);
         let sent = sent.bearer_auth(key).header(name, version).send();
         let mut answer = sent.await.map_err(failed)?;
         let header = |name| answer.headers().get(name)?.to_str().ok();
@@ -164,14 +192,29 @@ impl ClerkApi {
     }
 
     /// Waits until the next request may be made.
-    async fn take_turn(&self) {
+    ///
+    /// # Errors
+    /// Fails at once if that would be too late. Then it takes no turn.
+    async fn take_turn(&self, limits: Limits) -> Result<(), RequestError> {
         let at = {
-            let mut next = self.next.lock().await;
-            let at = (*next).max(Instant::now());
-            *next = at + self.interval;
+            let (mut next, now) = (self.next.lock().await, Instant::now());
+            let at = (*next).max(now);
+            if at - now > limits.turn {
+                let what =
+                    "refreshes have used their half of Clerk's rate limit, or Clerk asked to wait";
+                return Err(RequestError::TooMany(what.into(), Some(limited(at - now))));
+            }
+            *next = at + self.interval * limits.processes;
             at
         };
         tokio::time::sleep_until(at).await;
+        Ok(())
+    }
+
+    /// Makes no request before this time is over.
+    pub(super) async fn hold_back(&self, wait: Duration) {
+        let mut next = self.next.lock().await;
+        *next = (*next).max(Instant::now() + wait);
     }
 }
 
@@ -181,16 +224,16 @@ fn limited(asked: Duration) -> Duration {
 }
 
 /// Returns the error of a request without an answer: transient, unless TLS is the cause.
-fn unanswered(url: &str, error: &reqwest::Error) -> RequestError {
+fn unanswered(url: &str, error: &reqwest::Error, timeout: Duration) -> RequestError {
     if let Some(reason) = tls::explain(error, &Peer::CLERK) {
         return RequestError::Refused(format!("{url}: {reason}"));
     }
     // Without the URL, which comes first already.
     let why = match error.is_timeout() {
-        true => format!("does not answer within {} s", ANSWER_TIMEOUT.as_secs()),
+        true => format!("does not answer within {} s", timeout.as_secs()),
         false => format!("cannot be reached: {}", root_cause(error)),
     };
-    RequestError::Wait(format!("{url} {why}"), None)
+    RequestError::Away(format!("{url} {why}"), None)
 }
 
 fn root_cause(error: &reqwest::Error) -> String {

@@ -1,5 +1,5 @@
 //! Reads Clerk's lists from start to end: to fill the tables (`fill`), and to find their drift
-//! (`reconcile`).
+//! (`reconcile`). `object` reads one object, for `refresh`.
 //!
 //! Every object that is read becomes a `Change` (`clerk::api_object`) and goes through
 //! `Store::apply`: the same join and the same SQL as an event. So it does no harm to read a list
@@ -16,6 +16,7 @@ mod confirm;
 mod drift;
 mod failure;
 mod fill;
+mod object;
 mod offset;
 mod pages;
 mod place;
@@ -31,6 +32,7 @@ mod tally;
 pub use clerk_api::{ClerkApi, Options};
 pub use failure::{ObjectFailure, Stopped};
 pub use fill::{Filled, FilledTable, fill};
+pub use object::{ObjectError, object};
 pub use reconcile::{ReconcileOptions, Reconciled, reconcile};
 pub use request::API_VERSION;
 pub use resume::{Resume, RunKey};

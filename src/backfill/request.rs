@@ -172,7 +172,9 @@ fn owned(parameters: &[(&'static str, &'static str)]) -> Vec<(&'static str, Stri
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum RequestError {
     /// Try again; after this time if the server asked for one.
-    Wait(String, Option<Duration>),
+    Away(String, Option<Duration>),
+    /// The same, after too many requests.
+    TooMany(String, Option<Duration>),
     Refused(String),
 }
 
@@ -209,12 +211,13 @@ pub(super) fn judge(
             "answers 404 for one {}, but not in Clerk's form, so it proves nothing: {SET_THE_URL}",
             request.table.singular
         ),
-        408 | 429 | 500..=599 => {
-            let why = match status {
-                429 => "has had too many requests (429)".to_owned(),
-                _ => format!("answers {status}; see status.clerk.com"),
-            };
-            return Err(RequestError::Wait(format!("{url} {why}"), retry_after));
+        429 => {
+            let what = format!("{url} has had too many requests (429)");
+            return Err(RequestError::TooMany(what, retry_after));
+        }
+        408 | 500..=599 => {
+            let what = format!("{url} answers {status}; see status.clerk.com");
+            return Err(RequestError::Away(what, retry_after));
         }
         401 | 403 => {
             let verb = match status {
@@ -264,15 +267,19 @@ mod tests {
         let user = ClerkId::new("user_1").unwrap();
         let list = Listing::whole(&users::TABLE);
         let (first, later) = (list.page(From::Start), list.page(From::After(&user)));
-        for status in [408, 429, 500, 502, 503, 504, 529] {
+        for status in [408, 500, 502, 503, 504, 529] {
             assert!(
                 matches!(
                     judged(status, b"", &first),
-                    Err(RequestError::Wait(_, None))
+                    Err(RequestError::Away(_, None))
                 ),
                 "{status}"
             );
         }
+        assert!(matches!(
+            judged(429, b"", &first),
+            Err(RequestError::TooMany(_, None))
+        ));
         for status in [301, 400, 401, 402, 403, 404, 410, 422] {
             assert!(
                 matches!(judged(status, GONE, &first), Err(RequestError::Refused(_))),

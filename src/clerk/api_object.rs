@@ -126,6 +126,17 @@ pub fn read_page(
     })
 }
 
+/// Reads one object of a table. Returns `None` if the text is no JSON.
+pub fn read_object(
+    table: &'static Table,
+    object: &str,
+    omitted: &OmittedFields,
+    now: Timestamp,
+) -> Option<ListedObject> {
+    let object = serde_json::from_str::<&RawValue>(object).ok()?;
+    Some(read_one(table, object, omitted, now))
+}
+
 fn read_one(
     table: &'static Table,
     object: &RawValue,

@@ -5,6 +5,7 @@
 
 pub mod api_object;
 pub mod change;
+mod change_kind;
 pub mod column;
 mod diff;
 pub mod error_code;
@@ -23,6 +24,7 @@ pub mod tables;
 mod trace_context;
 
 pub use change::{Altering, Change, RowVersion, Version};
+pub use change_kind::ChangeKind;
 pub use column::{Column, Kind, Value};
 pub use diff::{Detail, Difference, Excerpt, Fields};
 pub use error_code::ErrorCode;

@@ -80,7 +80,8 @@ pub struct JsonArg {
     pub json: bool,
 }
 
-fn read_limit(text: &str) -> Result<NonZeroU32, &'static str> {
+/// Reads the most rows of a page.
+pub fn read_limit(text: &str) -> Result<NonZeroU32, &'static str> {
     let limit = text.parse().ok();
     limit
         .filter(|limit: &NonZeroU32| limit.get() <= 500)

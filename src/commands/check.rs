@@ -5,6 +5,7 @@
 //! unavailable hides no other. Each part inspects first; pure functions turn the inspection into
 //! findings.
 
+mod change_feed;
 mod clerk_api;
 mod clock;
 mod database;
@@ -88,7 +89,7 @@ async fn found(config: Option<Config>, errors: &ConfigErrors, role: Role) -> Vec
     let (database, broker, clerk) = tokio::join!(
         async {
             match role {
-                Role::Receiver => (Vec::new(), None),
+                Role::Receiver => OfDatabase::default(),
                 Role::Serve | Role::Worker => database(&config, errors, role).await,
             }
         },
@@ -103,8 +104,9 @@ async fn found(config: Option<Config>, errors: &ConfigErrors, role: Role) -> Vec
             let is_known = !errors.concern(&names);
             let url = config.amqp_management_url.as_ref();
             let max_body_bytes = (role != Role::Worker).then_some(config.http.max_body_bytes);
+            let publishes_changes = role != Role::Receiver && config.store.change_feed();
             if is_known {
-                queue::check(&config.queue, url, max_body_bytes).await
+                queue::check(&config.queue, url, max_body_bytes, publishes_changes).await
             } else {
                 Vec::new()
             }
@@ -119,7 +121,10 @@ async fn found(config: Option<Config>, errors: &ConfigErrors, role: Role) -> Vec
             }
         },
     );
-    findings.extend(database.0);
+    findings.extend(database.findings);
+    if role != Role::Receiver && !errors.concern(&["CHANGE_FEED"]) {
+        findings.push(change_feed::judge(&config, database.records_changes));
+    }
     findings.extend(broker);
     if !errors.concern(&["DATA_DIR", "DATABASE_URL", "AMQP_URL"]) {
         findings.extend(machine::directories(&config, role));
@@ -128,17 +133,22 @@ async fn found(config: Option<Config>, errors: &ConfigErrors, role: Role) -> Vec
         findings.push(machine::open_files());
     }
     findings.extend(clerk.0);
-    findings.extend(clock::judge(clerk.1, database.1));
+    findings.extend(clock::judge(clerk.1, database.clock));
     findings
 }
 
-async fn database(
-    config: &Config,
-    errors: &ConfigErrors,
-    role: Role,
-) -> (Vec<Finding>, Option<Reading>) {
+/// What the database says.
+#[derive(Default)]
+struct OfDatabase {
+    findings: Vec<Finding>,
+    clock: Option<Reading>,
+    /// Whether its workers record changes of rows, if that is known.
+    records_changes: Option<bool>,
+}
+
+async fn database(config: &Config, errors: &ConfigErrors, role: Role) -> OfDatabase {
     if errors.concern(&["DATABASE_URL", "DATABASE_CA"]) {
-        return (Vec::new(), None);
+        return OfDatabase::default();
     }
     let store = match Store::open(&config.store) {
         Ok(store) => store,
@@ -147,7 +157,10 @@ async fn database(
             | StoreError::Incompatible(text)
             | StoreError::Rejected { text, .. },
         ) => {
-            return (vec![fail("database", text, "correct DATABASE_URL")], None);
+            return OfDatabase {
+                findings: vec![fail("database", text, "correct DATABASE_URL")],
+                ..OfDatabase::default()
+            };
         }
     };
     let (mut findings, inspection) = database::check(&store, config, role).await;
@@ -172,6 +185,10 @@ async fn database(
             "run `clerk-sync resume` when events may be applied",
         ));
     }
+    let records_changes = match inspection {
+        Some(_) => in_time(change_feed::of_workers(&store)).await.flatten(),
+        None => None,
+    };
     if let Some(other) = startup::other_database(config) {
         findings.push(note(
             "database",
@@ -183,11 +200,12 @@ async fn database(
         Some(DatabaseReport::Postgres(found)) => found.clock,
         _ => None,
     };
-    (
+    OfDatabase {
         findings,
-        reading.map(|(theirs, ours)| Reading {
+        clock: reading.map(|(theirs, ours)| Reading {
             theirs_ms: theirs.ms(),
             ours_ms: ours.ms(),
         }),
-    )
+        records_changes,
+    }
 }

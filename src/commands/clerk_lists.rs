@@ -6,14 +6,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use secrecy::SecretString;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::arguments::read_wait;
 use super::{output, progress};
 use crate::backfill::{self, ClerkApi, Notice, ObjectFailure};
-use crate::clerk::{SyncedTables, Table, tables};
+use crate::clerk::{OmittedFields, SyncedTables, Table, tables};
 use crate::clock::now;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::escape::visible;
 use crate::format;
 use crate::shutdown::Shutdown;
@@ -56,15 +57,28 @@ impl ListArgs {
     /// # Errors
     /// If the key is not set, or if the settings cannot be used.
     pub fn open(&self, config: &Config) -> anyhow::Result<Arc<ClerkApi>> {
+        let key = config.clerk_api.key()?.clone();
         let options = backfill::Options {
-            url: config.clerk_api.url.clone(),
-            files: config.clerk_api.files.clone(),
-            key: config.clerk_api.key()?.clone(),
-            omitted: config.worker.omitted.clone(),
             patience: self.patience,
-            now,
+            ..of_instance(&config.clerk_api, &config.worker.omitted, key)
         };
         Ok(Arc::new(ClerkApi::open(options)?))
+    }
+}
+
+/// The instance that is configured, for one request at a time.
+pub fn of_instance(
+    clerk_api: &config::ClerkApi,
+    omitted: &OmittedFields,
+    key: SecretString,
+) -> backfill::Options {
+    backfill::Options {
+        url: clerk_api.url.clone(),
+        files: clerk_api.files.clone(),
+        key,
+        omitted: omitted.clone(),
+        patience: Duration::ZERO,
+        now,
     }
 }
 

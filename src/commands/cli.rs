@@ -4,8 +4,8 @@ use clap::Parser;
 
 use super::arguments::JsonArg;
 use super::{
-    audit, backfill, check, completions, control, dev, events, migrate, open, reconcile, send,
-    tables, users,
+    audit, backfill, changes, check, completions, control, dev, events, migrate, open, reconcile,
+    send, tables, users,
 };
 use crate::config::{Flags, ListedFlags};
 
@@ -133,6 +133,17 @@ Exit status: 1 if an event was not answered with a 2xx; with --wait, also if one
     /// Query the events, and replay failed ones
     #[command(subcommand)]
     Events(events::EventsCommand),
+    /// Print the change feed: what happened to which row, oldest first; recorded with CHANGE_FEED=on
+    ///
+    /// Each line names the row, the columns that changed, and the event that changed it. A cursor
+    /// continues where a page ended. Applications read the same by `GET /api/changes`, or from the
+    /// exchange of changes in RabbitMQ.
+    #[command(after_long_help = "Examples:
+  clerk-sync changes --follow
+  clerk-sync changes --table users --json
+
+Exit status: 1 if changes after the cursor are missing.")]
+    Changes(changes::ChangesArgs),
     /// Show who replayed, discarded, erased or paused, the newest first
     #[command(after_long_help = "Examples:
   clerk-sync audit --since 7d

@@ -42,6 +42,9 @@ impl Heartbeat {
         let mut processes = Recorder::new(
             "this process could not be recorded, so the list of processes and the shares of a rate limit lack it",
         );
+        let mut feed = Recorder::new(
+            "it could not be checked whether every worker records changes, so readers of the change feed may miss some",
+        );
         let mut others = Vec::new();
         let mut is_recorded = false;
         loop {
@@ -49,11 +52,13 @@ impl Heartbeat {
                 (
                     self.store.record_processes(&self.signs()).await,
                     self.record_queue(&mut others).await,
+                    self.watch_change_feed().await,
                 )
             };
-            let Some((process, queue)) = stop.or(record).await else {
+            let Some((process, queue, watched)) = stop.or(record).await else {
                 break;
             };
+            feed.is_done(watched, &self.store).await;
             is_recorded |= process.is_ok();
             let process = processes.is_done(process, &self.store).await;
             let backoff = if queues.is_done(queue, &self.store).await && process {
@@ -80,17 +85,26 @@ impl Heartbeat {
             Some(SignOfLife {
                 process: receiver(&mark)?,
                 age_ms: u64::try_from(age.as_millis()).ok()?,
+                change_feed: None,
             })
         });
         let own = SignOfLife {
             process: self.process.clone(),
             age_ms: 0,
+            change_feed: Some(self.store.has_change_feed()),
         };
         // Two marks can name one process, and the database takes each once.
         let signs = receivers
             .chain([own])
             .map(|sign| (sign.process.process_id.clone(), sign));
         signs.collect::<BTreeMap<_, _>>().into_values().collect()
+    }
+
+    async fn watch_change_feed(&self) -> Result<(), StoreError> {
+        match self.store.has_change_feed() {
+            true => self.store.watch_change_feed().await,
+            false => Ok(()),
+        }
     }
 
     async fn record_queue(&self, others: &mut Vec<Identity>) -> Result<(), StoreError> {

@@ -45,7 +45,16 @@ pub async fn show(
 ) -> anyhow::Result<ExitCode> {
     let row = store.row(table, &clerk_id(id)?).await?;
     let row = row.ok_or_else(|| no_row(table, id, source))?;
-    output::print_one(&row, json, || of_row(&row, now()))
+    print_row(&row, json)
+}
+
+/// Prints a row, with every column.
+///
+/// # Errors
+///
+/// If it cannot be printed.
+pub fn print_row(row: &TableRow, json: bool) -> anyhow::Result<ExitCode> {
+    output::print_one(row, json, || of_row(row, now()))
 }
 
 /// Prints what each event about a row did and why.

@@ -8,9 +8,9 @@ use clap::CommandFactory;
 use super::cli::{Cli, Command};
 use super::exit::{WRONG_USAGE, WrongUsage};
 use super::{
-    audit, backfill, check, completions, control, dev, events, healthcheck, hints, loopback,
-    migrate, open, output, reconcile, send, serve, server, settings, startup, status, tables,
-    usage, users,
+    audit, backfill, changes, check, completions, control, dev, events, healthcheck, hints,
+    loopback, migrate, open, output, reconcile, send, serve, server, settings, startup, status,
+    tables, usage, users,
 };
 use crate::config::{self, Config, ConfigError, Environment, Flags};
 use crate::http;
@@ -53,6 +53,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Users(_)
             | Command::Table(_)
             | Command::Events(_)
+            | Command::Changes(_)
             | Command::Backfill(_)
             | Command::Reconcile(_)
             | Command::Migrate(_)
@@ -73,6 +74,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Users(command) => users::run(command, &config).await,
         Command::Table(command) => tables::run(command, &config).await,
         Command::Events(command) => events::run(command, &config).await,
+        Command::Changes(args) => changes::run(args, &config).await,
         Command::Audit(args) => audit::run(args, &config).await,
         Command::Backfill(args) => backfill::run(&args, &config).await,
         Command::Reconcile(args) => reconcile::run(&args, &config).await,
@@ -110,6 +112,7 @@ fn uses_queue(command: &Command) -> bool {
         Command::Users(_)
         | Command::Table(_)
         | Command::Audit(_)
+        | Command::Changes(_)
         | Command::Open(_)
         | Command::Pause(_)
         | Command::Resume(_)

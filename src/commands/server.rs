@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::http::{self, Admin, LoginLinks, RejectLog, ServiceStatus, Webhooks};
 use crate::queue::embedded::DirectoryLock;
 use crate::queue::{self, Queue};
+use crate::refresh::{self, Refresher};
 use crate::shutdown::Shutdown;
 use crate::store::{self, RECEIVER, Store, StoreError};
 use crate::tasks;
@@ -125,6 +126,12 @@ impl Service {
             token: secrets.admin_token.subscribe(),
             read_token: secrets.read_token.subscribe(),
             read_private: config.read_private,
+            refresher: Refresher::new(refresh::Parts {
+                store: store.clone(),
+                clerk_api: secrets.clerk_api.subscribe(),
+                synced: config.synced.clone(),
+                process_id: process.process_id.clone(),
+            }),
             login_links: Arc::new(LoginLinks::since(now())),
             reject_log: Arc::clone(&reject_log),
             replay_runs: http::ReplayRuns::default(),

@@ -2,7 +2,8 @@
 //!
 //! It asks the database, the queue and the server on this machine, and changes nothing.
 
-use std::cmp::Reverse;
+mod numbers;
+
 use std::num::NonZeroU32;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -13,14 +14,17 @@ use tokio::time::timeout;
 
 use super::arguments::JsonArg;
 use super::exit::success_if;
-use super::{dev, loopback, output, startup, terminal};
-use crate::clerk::{Timestamp, tables};
+use super::{dev, feed_workers, loopback, output, startup, terminal};
+use crate::clerk::Timestamp;
 use crate::clock::now;
 use crate::config::Config;
 use crate::format;
-use crate::http::{self, Headline, Refused, Snapshot};
+use crate::http::{self, ChangeFeedStatus, Headline, Refused, Snapshot};
 use crate::queue::{self, QueueInspection};
-use crate::store::{self, Control, Failed, Lag, Pause, Range, Store, StoreError, Time, Totals};
+use crate::store::{
+    self, Control, Failed, Lag, Pause, Range, Recent, Store, StoreError, Time, Totals,
+};
+use numbers::{of_change_feed, of_failed, of_lag, of_refused, of_tables};
 
 /// Longest wait for one answer of the database, and for the queue.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -54,6 +58,8 @@ struct Report {
     lag: Option<Lag>,
     failed: Option<Failed>,
     totals: Option<Totals>,
+    /// How far the change feed is; null if it is off.
+    change_feed: Option<ChangeFeedStatus>,
     /// The deliveries that the server on this machine refused; null if it does not say.
     refused: Option<Refused>,
 }
@@ -96,7 +102,7 @@ async fn ask(config: &Config, store: &Store) -> Report {
     let (server, queue, numbers) = tokio::join!(
         server(config),
         in_time("the queue", async {
-            let found = queue::inspect(&config.queue).await;
+            let found = queue::inspect(&config.queue, false).await;
             waiting(&found.map_err(|error| error.to_string())?)
         }),
         in_time("the database", async {
@@ -105,19 +111,21 @@ async fn ask(config: &Config, store: &Store) -> Report {
             }
             let version = store.schema_version().await;
             version.and_then(|version| version.check()).map_err(text)?;
-            let (last, failed, recent, control) = tokio::join!(
+            let (last, failed, recent, control, change_feed) = tokio::join!(
                 store.last_received_at(),
                 store.failed(),
                 store.recent(Range::Hour, now),
                 store.control(),
+                change_feed(config, store, now),
             );
-            Ok((
-                last.map_err(text)?,
-                failed.map_err(text)?,
-                recent.map_err(text)?,
+            Ok(Numbers {
+                last_received_at: last.map_err(text)?,
+                failed: failed.map_err(text)?,
+                hour: recent.map_err(text)?,
                 // A role that may not read the settings still reads the rest.
-                control.unwrap_or_default(),
-            ))
+                control: control.unwrap_or_default(),
+                change_feed: change_feed.map_err(text)?,
+            })
         }),
     );
     // It reads whole tables.
@@ -138,6 +146,8 @@ async fn ask(config: &Config, store: &Store) -> Report {
         depth,
         ..http::Waiting::default()
     };
+    let known = numbers.as_ref();
+    let change_feed = known.and_then(|numbers| numbers.change_feed);
     let headline = Snapshot {
         queue: queue
             .as_ref()
@@ -146,12 +156,11 @@ async fn ask(config: &Config, store: &Store) -> Report {
         database: database.clone().map_err(Into::into),
         worker: Ok(()),
         waiting: &waiting,
-        paused: numbers
-            .as_ref()
-            .and_then(|(.., control)| control.paused.as_ref()),
-        failed: numbers.as_ref().map(|(_, failed, ..)| failed),
-        last_received_at: numbers.as_ref().and_then(|(last, ..)| *last),
-        hour: numbers.as_ref().map(|(_, _, hour, _)| hour),
+        paused: known.and_then(|numbers| numbers.control.paused.as_ref()),
+        failed: known.map(|numbers| &numbers.failed),
+        last_received_at: known.and_then(|numbers| numbers.last_received_at),
+        hour: known.map(|numbers| &numbers.hour),
+        change_feed,
         refused: refused.as_ref(),
         now,
     }
@@ -164,6 +173,11 @@ async fn ask(config: &Config, store: &Store) -> Report {
         },
         None => headline,
     };
+    let is_off_here = change_feed.is_some() && !store.has_change_feed();
+    let lines = match is_off_here {
+        true => [lines, vec![feed_workers::OFF_HERE.into()]].concat(),
+        false => lines,
+    };
     let others = elsewhere(config, server.as_ref(), depth);
     let is_broken = queue.is_err() || database.is_err();
     let (headline, notes, problems) = match (is_broken, others.is_empty()) {
@@ -171,9 +185,14 @@ async fn ask(config: &Config, store: &Store) -> Report {
         (false, false) => ("Something does not work".into(), Vec::new(), others),
         (false, true) => (heading, lines, others),
     };
-    let (last_received_at, failed, lag, control) = match numbers {
-        Some((last, failed, hour, control)) => (last, Some(failed), Some(hour.lag), control),
-        None => (None, None, None, Control::default()),
+    let last_received_at = known.and_then(|numbers| numbers.last_received_at);
+    let (failed, lag, control) = match numbers {
+        Some(numbers) => (
+            Some(numbers.failed),
+            Some(numbers.hour.lag),
+            numbers.control,
+        ),
+        None => (None, None, Control::default()),
     };
     Report {
         as_of: Time(now),
@@ -196,8 +215,38 @@ async fn ask(config: &Config, store: &Store) -> Report {
         lag,
         failed,
         totals: totals.and_then(Result::ok),
+        change_feed,
         refused,
     }
+}
+
+/// What the database knows.
+struct Numbers {
+    last_received_at: Option<Time>,
+    failed: Failed,
+    hour: Recent,
+    control: Control,
+    change_feed: Option<ChangeFeedStatus>,
+}
+
+/// How far the change feed is. Returns `None` if it is off: the worker that started last has it
+/// off, and this environment too, or none has started.
+async fn change_feed(
+    config: &Config,
+    store: &Store,
+    now: Timestamp,
+) -> Result<Option<ChangeFeedStatus>, StoreError> {
+    let is_on_here = store.has_change_feed();
+    let state = match store.change_feed_state().await {
+        Ok(state) => state,
+        // Without the feed the role may have no right to read it.
+        Err(_) if !is_on_here => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let is_published = !matches!(config.queue, queue::Options::Embedded(_));
+    let is_on =
+        state.is_on || (is_on_here && feed_workers::record_changes(store, &state).await.is_some());
+    Ok(is_on.then(|| ChangeFeedStatus::of(&state, is_published, now)))
 }
 
 /// What does not work beside the queue and the database.
@@ -331,6 +380,9 @@ fn of_report(report: &Report) -> String {
                 .map_or_else(unknown, |failed| of_failed(failed, now)),
         ),
     ];
+    if let Some(feed) = &report.change_feed {
+        fields.push(("change feed", of_change_feed(feed, now)));
+    }
     if let Some(limit) = report.rate_limit {
         let limit = format::count(limit.get().into(), "event");
         fields.push((
@@ -362,21 +414,6 @@ fn of_report(report: &Report) -> String {
     )
 }
 
-/// The rows of each table that has some. Users are always there.
-fn of_tables(totals: &Totals) -> Vec<(&'static str, String)> {
-    let counted = tables::ALL.iter().filter_map(|table| {
-        let of_table = totals.tables.get(table.name).copied().unwrap_or_default();
-        let is_shown = of_table.rows > 0 || table.name == tables::users::TABLE.name;
-        let text = format!(
-            "{}, of these {} deleted",
-            format::number(of_table.rows),
-            format::number(of_table.deleted_rows)
-        );
-        is_shown.then_some((table.plural, text))
-    });
-    counted.collect()
-}
-
 /// The headline of the overview, and what explains it.
 fn said(report: &Report) -> Vec<String> {
     let mut lines = vec![format!("{}.", report.headline)];
@@ -387,57 +424,4 @@ fn said(report: &Report) -> Vec<String> {
         lines.push("`clerk-sync events list --status failed` lists the failed events.".into());
     }
     lines
-}
-
-/// Since the server started.
-fn of_refused(refused: &Refused, now: Timestamp) -> String {
-    let reasons = refused.by_reason.iter().map(|(reason, refusals)| {
-        let ago = format::age(now.ms() - refusals.last_at.0.ms());
-        format!(
-            "{} {reason}, the last {ago}",
-            format::number(refusals.count)
-        )
-    });
-    let accepted = match refused.last_accepted_at {
-        Some(time) => format!("accepted {}", format::age(now.ms() - time.0.ms())),
-        None => "none accepted".into(),
-    };
-    let reasons: Vec<_> = reasons.collect();
-    format!(
-        "{}; {accepted}, since the server started {}",
-        reasons.join("; "),
-        format::age(now.ms() - refused.since.0.ms())
-    )
-}
-
-fn of_lag(lag: &Lag) -> String {
-    let of = |ms| format::duration(Duration::from_millis(ms));
-    match (lag.p50_ms, lag.p95_ms) {
-        (Some(p50_ms), Some(p95_ms)) => format!(
-            "p95 {}, median {} ({} in the last hour)",
-            of(p95_ms),
-            of(p50_ms),
-            format::count(lag.count, "event")
-        ),
-        _ => "no event in the last hour".into(),
-    }
-}
-
-fn of_failed(failed: &Failed, now: Timestamp) -> String {
-    let mut codes: Vec<_> = failed.by_code.iter().collect();
-    codes.sort_by_key(|(_, count)| Reverse(**count));
-    let codes: Vec<_> = codes
-        .iter()
-        .map(|(code, count)| format!("{} {code}", format::number(**count)))
-        .collect();
-    let Some(oldest) = failed.oldest_received_at else {
-        return "none".into();
-    };
-    let more = if failed.capped { " and more" } else { "" };
-    format!(
-        "{}{more}: {}; the oldest from {}",
-        format::number(failed.count),
-        codes.join(", "),
-        output::local_and_age(oldest, now)
-    )
 }

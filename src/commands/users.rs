@@ -1,22 +1,27 @@
 //! `users`: the users table by command.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::bail;
 use serde::Serialize;
+use tokio::sync::watch;
 
 use super::actor::actor;
 use super::arguments::{PageArgs, read_order_of_users};
+use super::clerk_lists;
 use super::confirm::{self, Consent};
 use super::exit::WrongUsage;
 use super::output::{self, Cell, Column, Table, or_dash};
 use super::row_output::{self, clerk_id};
 use super::startup;
+use crate::backfill::ClerkApi;
 use crate::clerk::{Table as Synced, Timestamp, tables};
 use crate::clock::now;
 use crate::config::Config;
 use crate::escape::visible;
 use crate::format;
+use crate::refresh::{self, Refresher};
 use crate::store::{Erased, Sort, Store, TableRow, Time, UserFilter};
 
 #[derive(Debug, clap::Subcommand)]
@@ -49,6 +54,22 @@ pub enum UsersCommand {
         id: String,
         #[command(flatten)]
         page: PageArgs,
+    },
+    /// Ask Clerk for one user, and apply the answer; needs CLERK_SECRET_KEY
+    ///
+    /// The answer is applied under the rule that events follow, and the row is printed: a newer row
+    /// is not changed, a deleted one stays deleted. It is one request to Clerk.
+    #[command(after_long_help = "Examples:
+  clerk-sync users refresh user_2abc
+  clerk-sync users refresh user_2abc --json
+
+Exit status: 1 if Clerk has no such user, or gives no answer that can be used. The row stays as it is.")]
+    Refresh {
+        /// The user's Clerk ID, user_…
+        id: String,
+        /// Print one JSON document
+        #[arg(long)]
+        json: bool,
     },
     /// Erase a user's data: every column but the ID and the time of the delete, and the payloads of
     /// the user's events
@@ -124,6 +145,7 @@ pub async fn run(command: UsersCommand, config: &Config) -> anyhow::Result<ExitC
         UsersCommand::History { id, page } => {
             row_output::history(USERS, &id, &page, &store, &source).await
         }
+        UsersCommand::Refresh { id, json } => refresh_user(&id, json, &store, config).await,
         UsersCommand::Erase(args) => erase(&args, &store, &source).await,
     };
     store.close().await;
@@ -156,6 +178,26 @@ async fn list(args: ListArgs, store: &Store, source: &str) -> anyhow::Result<Exi
 }
 
 const USERS: &Synced = &tables::users::TABLE;
+
+async fn refresh_user(
+    id: &str,
+    json: bool,
+    store: &Store,
+    config: &Config,
+) -> anyhow::Result<ExitCode> {
+    let key = config.clerk_api.key()?.clone();
+    let options = clerk_lists::of_instance(&config.clerk_api, &config.worker.omitted, key);
+    let api = Arc::new(ClerkApi::open(options)?);
+    store.schema_version().await?.check()?;
+    let refresher = Refresher::new(refresh::Parts {
+        store: store.clone(),
+        clerk_api: watch::Sender::new(Some(api)).subscribe(),
+        synced: config.synced.clone(),
+        process_id: String::new(),
+    });
+    let row = refresher.refresh(id).await?;
+    row_output::print_row(&row, json)
+}
 
 fn no_user(id: &str, source: &str) -> anyhow::Error {
     row_output::no_row(USERS, id, source)

@@ -129,9 +129,16 @@ pub fn store_options(
     data_dir: &Path,
     connections: NonZeroUsize,
     keep: store::Keep,
+    change_feed: bool,
 ) -> Result<store::Options, ConfigError> {
     let schema = values::schema(environment)?;
-    let sqlite = |path| store::Options::Sqlite(sqlite::Options { path, keep });
+    let sqlite = |path| {
+        store::Options::Sqlite(sqlite::Options {
+            path,
+            keep,
+            change_feed,
+        })
+    };
     let Some(url) = server(environment, "DATABASE_URL")? else {
         return Ok(sqlite(data_dir.join("users.db")));
     };
@@ -154,8 +161,12 @@ pub fn store_options(
     Ok(store::Options::Postgres(postgres::Options {
         address: postgres(url, environment)?,
         schema,
-        connections: connections.get().try_into().unwrap_or(u32::MAX),
+        // The turn to publish changes holds one while the broker confirms.
+        connections: u32::try_from(connections.get())
+            .unwrap_or(u32::MAX)
+            .saturating_add(u32::from(change_feed)),
         keep,
+        change_feed,
     }))
 }
 

@@ -87,7 +87,8 @@ impl Config {
             concurrency: number(environment, "WORKER_CONCURRENCY", 1..=64)?,
             hold_max: worker::HOLD_MAX,
             omitted: omitted(environment)?,
-            retention: retention(environment)?,
+            retention: retention(environment, "EVENT_RETENTION_DAYS")?,
+            change_retention: retention(environment, "CHANGE_RETENTION_DAYS")?,
         };
         let payloads = [("failed", Payloads::Failed), ("all", Payloads::All)];
         let on_delete = [("keep", OnDelete::Keep), ("scrub", OnDelete::Scrub)];
@@ -95,6 +96,7 @@ impl Config {
             payloads: choice(environment, "EVENT_PAYLOADS", payloads)?,
             on_delete: choice(environment, "ON_DELETE", on_delete)?,
         };
+        let change_feed = choice(environment, "CHANGE_FEED", [("on", true), ("off", false)])?;
         let format = [("pretty", LogFormat::Pretty), ("json", LogFormat::Json)];
         let format = choice(environment, "LOG_FORMAT", format)?;
         let config = Self {
@@ -116,7 +118,13 @@ impl Config {
             queue: addresses::queue_options(environment, &data_dir)?,
             is_default_store: environment.lacks_database(),
             has_schema: environment.get("DATABASE_SCHEMA").is_some(),
-            store: addresses::store_options(environment, &data_dir, worker.concurrency, keep)?,
+            store: addresses::store_options(
+                environment,
+                &data_dir,
+                worker.concurrency,
+                keep,
+                change_feed,
+            )?,
             http: http::Options {
                 host: addresses::listening_host(environment)?,
                 port: number(environment, "PORT", 0..=65_535)?,

@@ -1,4 +1,5 @@
-//! The secrets: those of webhooks and the admin token can be read again while the program runs.
+//! The secrets: those of webhooks and of Clerk's API, and the tokens. All of these can be read again
+//! while the program runs.
 
 use secrecy::{ExposeSecret, SecretString};
 
@@ -60,9 +61,11 @@ fn signing_secret(secret: &SecretString) -> Result<SigningSecret, ConfigError> {
 }
 
 /// The secret key of Clerk's Backend API. Returns `None` if it is not set.
-pub(super) fn clerk_secret_key(
-    environment: &Environment,
-) -> Result<Option<SecretString>, ConfigError> {
+///
+/// # Errors
+///
+/// If it is not well formed, or its file cannot be read.
+pub fn clerk_secret_key(environment: &Environment) -> Result<Option<SecretString>, ConfigError> {
     let key = environment.secret("CLERK_SECRET_KEY")?;
     if key
         .as_ref()

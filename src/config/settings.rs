@@ -70,14 +70,14 @@ settings! {
         "Signing secret `whsec_…` of the endpoint in Clerk's dashboard; for rotation several, separated by commas or spaces, the new one first";
     SecretVariable CLERK_WEBHOOK_SECRET "SECRET", Absent, "the same",
         "Older name of the signing secret, read where the newer one is absent";
-    Secret CLERK_SECRET_KEY "KEY", Absent, "`backfill`, `reconcile`; `check` tries it",
+    Secret CLERK_SECRET_KEY "KEY", Absent, "`backfill`, `reconcile`; `serve`, `worker` and `users refresh` for refreshes; `check` tries it",
         "Secret key `sk_…` of Clerk's Backend API";
     Flag CLERK_API_URL "URL", Value("https://api.clerk.com/v1"), "the same",
         "Base URL of Clerk's Backend API; without a path, `/v1` is added";
     Flag CLERK_API_CA_FILE "PATH", Absent, "the same",
         "PEM file with a CA for Clerk's API (of a proxy between), trusted beside the system's roots";
 
-    Flag SYNC "TABLES", Words("all"), "`serve`, `receiver`, `backfill`, `reconcile`; `check` shows it",
+    Flag SYNC "TABLES", Words("all"), "`serve`, `receiver`, `worker`, `backfill`, `reconcile`, `users refresh`; `check` shows it",
         "Which objects are synced: names that `backfill` takes, separated by commas, such as `users,organizations,memberships`. Events of the others are answered `ignored`";
 
     "Database":
@@ -125,11 +125,15 @@ settings! {
         "Batches in flight at once";
     Flag EVENT_RETENTION_DAYS "DAYS", Value("30"), "`serve`, `worker`",
         "Age in days at which rows of the `events` table are deleted, except failed ones; 0 keeps all";
+    Flag CHANGE_FEED "SWITCH", Value("off"), "`serve`, `worker`, `backfill`, `reconcile`, `users refresh`, `users erase`; `check` shows it",
+        "`on` records every change of a synced row in the `changes` table, for applications. Give all of them the same value";
+    Flag CHANGE_RETENTION_DAYS "DAYS", Value("7"), "`serve`, `worker`",
+        "Age in days at which rows of the `changes` table are deleted, except those that wait for RabbitMQ; 0 keeps all";
     Flag EVENT_PAYLOADS "WHICH", Value("failed"), "`serve`, `worker`",
         "Which payloads the `events` table keeps: `failed` or `all`; `dev` keeps all";
-    Flag ON_DELETE "WHAT", Value("keep"), "`serve`, `worker`, `backfill`, `reconcile`",
+    Flag ON_DELETE "WHAT", Value("keep"), "`serve`, `worker`, `backfill`, `reconcile`, `users refresh`",
         "What stays of a deleted user: `keep` (the profile) or `scrub` (the ID and the time of the delete)";
-    Flag OMIT_FIELDS "FIELDS", Absent, "`serve`, `worker`, `backfill`, `reconcile`",
+    Flag OMIT_FIELDS "FIELDS", Absent, "`serve`, `worker`, `backfill`, `reconcile`, `users refresh`",
         "Fields of Clerk's objects that are never stored, separated by commas: not in a column, in `data` or in a payload";
 
     "Logs":

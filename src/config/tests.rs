@@ -1,6 +1,7 @@
 //! What flags, variables and `.env` resolve to.
 
 use std::path::Path;
+use std::time::Duration;
 
 use clap::{Args, Command, FromArgMatches};
 
@@ -76,6 +77,27 @@ fn a_table_that_is_not_synced_is_named_with_the_nearest_one() {
         error.starts_with("SYNC names \"organisations\"")
             && error.contains("did you mean organizations?"),
         "{error}"
+    );
+}
+
+#[test]
+fn the_change_feed_is_off_until_it_is_turned_on_and_kept_for_a_week() {
+    let resolve = |variables: &[(&str, &str)]| {
+        let config = Config::resolve(&Environment::with(variables)).unwrap();
+        let days = |age: Duration| age.as_secs() / 86_400;
+        (
+            config.store.change_feed(),
+            config.worker.change_retention.map(days),
+        )
+    };
+    assert_eq!(resolve(&[]), (false, Some(7)));
+    assert_eq!(resolve(&[("CHANGE_FEED", "off")]), (false, Some(7)));
+    let postgres = ("DATABASE_URL", "postgres://db/app");
+    let on = ("CHANGE_FEED", "on");
+    assert_eq!(resolve(&[on, ("CHANGE_RETENTION_DAYS", "0")]), (true, None));
+    assert_eq!(
+        resolve(&[on, postgres, ("CHANGE_RETENTION_DAYS", "30")]),
+        (true, Some(30))
     );
 }
 
@@ -211,6 +233,8 @@ fn no_error_repeats_what_was_meant_for_another_setting() {
         "PORT",
         "ON_DELETE",
         "EVENT_RETENTION_DAYS",
+        "CHANGE_FEED",
+        "CHANGE_RETENTION_DAYS",
         "OMIT_FIELDS",
         "DATABASE_SCHEMA",
         "SYNC",

@@ -63,17 +63,17 @@ pub fn choice<T: Copy>(
     }
 }
 
-/// How long events are kept. Returns `None` if they are never deleted.
-pub fn retention(environment: &Environment) -> Result<Option<Duration>, ConfigError> {
+/// How long rows are kept. Returns `None` if they are never deleted.
+pub fn retention(environment: &Environment, name: &str) -> Result<Option<Duration>, ConfigError> {
     /// A hundred years: more is a mistake.
     const DAYS_MAX: usize = 36_525;
-    let name = "EVENT_RETENTION_DAYS";
     let days: u64 = number(environment, name, 0..=DAYS_MAX).map_err(|_| {
         let text = environment.get(name).unwrap_or_default();
+        let default = default_of(name).unwrap_or_default();
         wrong(
             name,
             is(text),
-            "give a number of days, such as 30, or 0 to keep all",
+            format!("give a number of days, such as {default}, or 0 to keep all"),
         )
     })?;
     Ok((days > 0).then(|| Duration::from_secs(days * 24 * 60 * 60)))

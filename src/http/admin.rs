@@ -20,6 +20,7 @@ use super::service_status::ServiceStatus;
 use crate::clerk::{EventId, Timestamp};
 use crate::format;
 use crate::queue::Queue;
+use crate::refresh::Refresher;
 use crate::replay::{self, ReplayError, ReplayReport, Selection};
 use crate::store::{Act, Action, Actor, EventFilter, EventRow, Page, Store, WholeEvent};
 
@@ -40,6 +41,8 @@ pub struct Admin {
     pub login_links: Arc<LoginLinks>,
     /// The log of rejected requests.
     pub reject_log: Arc<RejectLog>,
+    /// Asks Clerk for one user.
+    pub refresher: Refresher,
     /// The replays that were started in the dashboard.
     pub replay_runs: ReplayRuns,
     /// Whether the parts of the role are ready.

@@ -1,4 +1,4 @@
-//! Limits on open connections and on the bytes of bodies in progress. Over a limit the answer is
+//! Limits on open connections, on those that wait, and on the bytes of bodies in progress. Over a limit the answer is
 //! 503 at once, and other clients are served.
 
 use std::any::Any;
@@ -21,6 +21,11 @@ use crate::metrics::{self, EventType};
 /// about 20 KiB, one whose head is still coming at most 128 KiB (actix-http's limit for a head).
 const CONNECTIONS_MAX: usize = 8192;
 
+/// Most requests that wait for a row or for changes, in the whole process: sign-ups of some minutes
+/// at once. Each holds its connection for up to 30 s, so they never take more than half of those
+/// that are served.
+const WAITS_MAX: usize = 4096;
+
 /// Open files that are left for what is not a connection from a client: the database's and the
 /// broker's connections, the embedded files, the logs, and those of a health check that comes when
 /// the limit is reached.
@@ -38,12 +43,18 @@ const USUAL_BODY_MAX: usize = 64 * 1024;
 pub struct Capacity {
     connections: Arc<Semaphore>,
     connections_max: usize,
+    waits: Arc<Semaphore>,
     usual_bodies: Arc<Semaphore>,
     large_bodies: Arc<Semaphore>,
 }
 
 /// The permit of a connection that is served. Released when it closes.
 struct ConnectionPermit {
+    _permit: OwnedSemaphorePermit,
+}
+
+/// The permit of a request that waits. Released when it is answered, or its client has gone.
+pub struct WaitPermit {
     _permit: OwnedSemaphorePermit,
 }
 
@@ -68,6 +79,7 @@ impl Capacity {
         Self {
             connections: Arc::new(Semaphore::new(connections_max)),
             connections_max,
+            waits: Arc::new(Semaphore::new(wait_limit(connections_max))),
             usual_bodies: Arc::new(Semaphore::new(BODIES_BYTES_MAX)),
             large_bodies: Arc::new(Semaphore::new(large)),
         }
@@ -92,6 +104,12 @@ impl Capacity {
             .saturating_sub(self.connections.available_permits()) as u64
     }
 
+    /// A permit to wait. Returns `None` if too many wait already.
+    pub fn wait(&self) -> Option<WaitPermit> {
+        let permit = Arc::clone(&self.waits).try_acquire_owned().ok()?;
+        Some(WaitPermit { _permit: permit })
+    }
+
     /// Counts the bytes of a body that announced its length, or did not.
     pub fn body(&self, announced: Option<usize>) -> BodyBytes {
         let is_usual = announced.is_some_and(|bytes| bytes <= USUAL_BODY_MAX);
@@ -113,6 +131,11 @@ fn connection_limit(open_files: usize) -> usize {
     CONNECTIONS_MAX
         .min(open_files.saturating_sub(OTHER_FILES) / 4 * 3)
         .max(1)
+}
+
+/// Most requests that wait, of so many connections that are served.
+fn wait_limit(connections_max: usize) -> usize {
+    WAITS_MAX.min(connections_max / 2)
 }
 
 /// The open files of this process, the connections that it serves with these, and those that it
@@ -209,6 +232,17 @@ mod tests {
             1,
             "at least one"
         );
+    }
+
+    #[test]
+    fn those_that_wait_leave_half_of_the_connections_and_release_their_permits() {
+        let capacity = Capacity::new(1 << 20, OTHER_FILES + 16);
+        assert_eq!(capacity.connections_max, 12);
+        let waits: Vec<_> = (0..6).map(|_| capacity.wait()).collect();
+        assert!(waits.iter().all(Option::is_some) && capacity.wait().is_none());
+        drop(waits);
+        assert!(capacity.wait().is_some());
+        assert_eq!(wait_limit(CONNECTIONS_MAX), WAITS_MAX);
     }
 
     #[test]

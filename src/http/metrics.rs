@@ -18,13 +18,17 @@ pub async fn metrics(status: Data<ServiceStatus>, capacity: Data<Capacity>) -> H
     let of_database = async {
         let database = status.database().await;
         // Nothing more is asked of a database that does not answer.
-        let (failed_events, control) = match database {
-            Some(Ok(())) => tokio::join!(status.failed_count(), status.control(METRICS_AGE)),
-            _ => (None, None),
+        let answers = match database {
+            Some(Ok(())) => tokio::join!(
+                status.failed_count(),
+                status.control(METRICS_AGE),
+                status.change_feed_lag()
+            ),
+            _ => (None, None, None),
         };
-        (database, failed_events, control)
+        (database, answers)
     };
-    let (waiting, (database, failed_events, control)) =
+    let (waiting, (database, (failed_events, control, change_feed_lag))) =
         tokio::join!(status.waiting(METRICS_AGE), of_database);
     let queue = status.queue();
     let parts = [
@@ -40,6 +44,7 @@ pub async fn metrics(status: Data<ServiceStatus>, capacity: Data<Capacity>) -> H
         // A cached answer of a queue that is away is not reported.
         queue_depth: waiting.depth.filter(|_| queue.is_ok()),
         failed_events,
+        change_feed_lag,
         paused: control.as_ref().map(|control| control.paused.is_some()),
         rate_limit: control.and_then(|control| control.rate_limit),
         connections: capacity.connections(),

@@ -6,6 +6,8 @@ mod actor;
 mod admin;
 pub mod api;
 mod cache;
+mod change_feed_status;
+mod complete_writes;
 mod compress;
 mod dashboard;
 mod deliveries;
@@ -28,6 +30,7 @@ mod snapshot;
 mod webhook;
 
 pub use admin::{Admin, AdminToken};
+pub use change_feed_status::ChangeFeedStatus;
 pub use deliveries::{Deliveries, Refused};
 pub use limits::file_and_connection_limits;
 pub use login_link::LoginLinks;

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -18,9 +19,9 @@ use crate::metrics::WebhookResult;
 use crate::queue::PublishError;
 use crate::store::StoreError;
 
-/// When to try again after a 503, in seconds. Svix has a schedule of its own, whose second attempt
-/// comes after 5 s.
-const RETRY_AFTER_S: &str = "5";
+/// When to try again after a 503, if nothing better is known. Svix has a schedule of its own, whose
+/// second attempt comes after 5 s.
+const RETRY_AFTER_USUAL: Duration = Duration::from_secs(5);
 
 macro_rules! codes {
     ($($code:ident, $name:literal, $status:literal, $title:literal: $cause:literal, $remedy:literal;)*) => {
@@ -88,12 +89,36 @@ codes! {
     MethodNotAllowed, "method_not_allowed", 405, "The method is not allowed here":
         "The path exists, and takes another method.",
         "Use a method that the `Allow` header names. The webhook takes POST.";
+    ClerkKeyMissing, "clerk_key_missing", 409, "There is no secret key of Clerk":
+        "A refresh asks Clerk's Backend API, and `CLERK_SECRET_KEY` is not set.",
+        "Copy the Secret key (`sk_…`) from Clerk's dashboard, Configure > API keys, into `CLERK_SECRET_KEY`. After a change of its file or of `.env`, send SIGHUP or restart.";
+    NotSynced, "not_synced", 409, "The table is not synced":
+        "A refresh of a user was asked for, and `SYNC` does not name `users`. No event would keep the row up to date.",
+        "Add `users` to `SYNC`, restart, and run `clerk-sync backfill users`.";
     NotFailed, "not_failed", 409, "The event is not failed":
         "A replay or a discard of an event that is applied, stale or discarded. Often another person or program was faster.",
         "Nothing: the `detail` says what the event is now. Only failed events are replayed or discarded.";
+    ChangeFeedOff, "change_feed_off", 409, "The change feed is off":
+        "The process that answers `GET /api/changes` does not have `CHANGE_FEED=on`, so it records no changes.",
+        "Set `CHANGE_FEED=on` for this process and for every worker, and restart them.";
+    CursorExpired, "cursor_expired", 410, "Changes are missing":
+        "The `after` of `GET /api/changes` is older than what is kept (`CHANGE_RETENTION_DAYS`), the feed was off in between, or the database was restored from a backup.",
+        "Read the tables again, then the feed without `after`. [changes.md](changes.md#when-a-cursor-has-expired) shows how.";
     BodyTooLarge, "body_too_large", 413, "The body is too large":
         "A webhook has more than `MAX_BODY_BYTES`, or more than one message of RabbitMQ may have. Or the body of a replay or a discard has more than 64 KiB.",
         "Raise `MAX_BODY_BYTES` (and `max_message_size` in rabbitmq.conf), and have the event sent again from Clerk's dashboard. For a replay give fewer IDs.";
+    ClerkRateLimited, "clerk_rate_limited", 429, "Too many requests to Clerk":
+        "Clerk answers 429, or refreshes have used their half of Clerk's rate limit. The other half is for the application.",
+        "Ask again after the seconds of `Retry-After`. A user who has just signed up comes with a webhook too: `GET /api/users/{id}?wait=5` waits for it and asks Clerk nothing.";
+    ClerkObjectInvalid, "clerk_object_invalid", 502, "Clerk's object cannot be stored":
+        "Clerk answers with a user that the database cannot store, such as one with the character NUL in its metadata. An event about this user fails for the same reason.",
+        "The `detail` says what is wrong. Correct it at Clerk, and ask again.";
+    ClerkUnavailable, "clerk_unavailable", 503, "Clerk does not answer":
+        "A refresh got no usable answer from Clerk: Clerk is away or slow, refuses the secret key, or `CLERK_API_URL` is wrong.",
+        "The `detail` says which. Show the page without the row, and ask again later; `clerk-sync check` tries the key.";
+    Paused, "paused", 503, "Applying is paused":
+        "A person has paused the applying of events, and a refresh writes a row as they do.",
+        "Ask again after `clerk-sync resume`. `clerk-sync status` says who paused, and why.";
     QueueUnavailable, "queue_unavailable", 503, "The event could not be queued":
         "The queue did not confirm the event in time: RabbitMQ is away, has an alarm, or its queue is full; or the disk of the embedded queue is full.",
         "Nothing is lost: Svix sends the event again. `clerk-sync check` says what is wrong with the queue.";
@@ -103,6 +128,9 @@ codes! {
     NotReady, "not_ready", 503, "Not ready":
         "A part that the role needs is missing: `missing` lists `queue`, `database`, `worker` or `process`. At a start and a stop this is usual.",
         "If it stays, the `detail` says why. `clerk-sync check` says more.";
+    TooManyWaiting, "too_many_waiting", 503, "Too many requests wait":
+        "The process already holds as many requests with `wait` as it may. Requests without `wait` are answered as usual.",
+        "Ask again later, or without `wait`. If it happens often, start another process, or raise the limit of open files (`ulimit -n`).";
     Overloaded, "overloaded", 503, "The server is overloaded":
         "There are more connections, or more bytes of bodies that are still coming, than the process may hold.",
         "Send the request again. If it happens often, start another receiver, or raise the limit of open files (`ulimit -n`).";
@@ -136,6 +164,8 @@ pub struct Problem {
     allow: Option<&'static str>,
     /// The parts that are not ready, if that is the problem.
     missing: Vec<&'static str>,
+    /// When to try again, if it is known.
+    retry_after: Option<Duration>,
 }
 
 impl Problem {
@@ -147,6 +177,15 @@ impl Problem {
             param: None,
             allow: None,
             missing: Vec::new(),
+            retry_after: None,
+        }
+    }
+
+    /// The same with the time after which to try again.
+    pub fn after(self, retry_after: impl Into<Option<Duration>>) -> Self {
+        Self {
+            retry_after: retry_after.into(),
+            ..self
         }
     }
 
@@ -257,8 +296,11 @@ impl ResponseError for Problem {
         let (code, status, title) = self.code.row();
         let mut response = HttpResponse::build(self.code.status());
         response.insert_header((CONTENT_TYPE, "application/problem+json"));
-        if status == 503 {
-            response.insert_header((RETRY_AFTER, RETRY_AFTER_S));
+        if matches!(status, 429 | 503) {
+            let wait = self.retry_after.unwrap_or(RETRY_AFTER_USUAL);
+            // Whole seconds, and none too few.
+            let seconds = wait.as_millis().div_ceil(1000);
+            response.insert_header((RETRY_AFTER, seconds.to_string()));
         }
         if status == 401 {
             response.insert_header((WWW_AUTHENTICATE, "Bearer"));
@@ -341,16 +383,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_503_says_when_to_try_again_and_nothing_else_does() {
+    fn every_429_and_503_says_when_to_try_again_and_nothing_else_does() {
         for code in Code::ALL {
             let response = Problem::new(code, "detail").error_response();
-            let is_503 = response.status() == StatusCode::SERVICE_UNAVAILABLE;
+            let may_try_again = matches!(response.status().as_u16(), 429 | 503);
             assert_eq!(
                 response.headers().contains_key(RETRY_AFTER),
-                is_503,
+                may_try_again,
                 "{code:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_wait_is_in_whole_seconds_and_never_too_short() {
+        let of = |wait| {
+            let problem = Problem::new(Code::ClerkRateLimited, "detail").after(wait);
+            let response = problem.error_response();
+            let value = response.headers().get(RETRY_AFTER);
+            value.unwrap().to_str().unwrap().to_owned()
+        };
+        let waits = [None, Some(2_001), Some(30_000)];
+        let waits = waits.map(|ms| of(ms.map(Duration::from_millis)));
+        assert_eq!(waits, ["5", "3", "30"]);
     }
 
     #[test]

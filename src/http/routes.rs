@@ -5,7 +5,7 @@ use actix_web::{HttpRequest, Resource, Route};
 
 use super::admin::Admin;
 use super::api::auth::Reader;
-use super::api::{audit, control, events, openapi, stats, tables, users};
+use super::api::{audit, changes, control, events, openapi, refresh, stats, tables, users};
 use super::misdirected::rejecting;
 use super::paths::{ALTERNATE_WEBHOOK_PATH, WEBHOOK_PATH};
 use super::problem::{Code, Problem};
@@ -52,9 +52,10 @@ pub fn configure(config: &mut ServiceConfig, webhooks: Option<Webhooks>, admin: 
 }
 
 /// The paths of the API that need a database.
-const WITH_DATABASE: [&str; 8] = [
+const WITH_DATABASE: [&str; 9] = [
     "/api/events{rest:.*}",
     "/api/audit",
+    "/api/changes",
     "/api/stats",
     "/api/control",
     "/api/processes",
@@ -67,7 +68,12 @@ fn add_api(config: &mut ServiceConfig) {
     config
         .app_data(web::PayloadConfig::new(events::BODY_MAX))
         .service(get_only("/api/users", get().to(users::list_users)))
+        .service(post_only(
+            "/api/users/{id}/refresh",
+            post().to(refresh::refresh_user),
+        ))
         .service(get_only("/api/audit", get().to(audit::list_audit)))
+        .service(get_only("/api/changes", get().to(changes::list_changes)))
         .service(get_only("/api/stats", get().to(stats::stats)))
         .service(get_only("/api/control", get().to(control::show_control)))
         .service(get_only(

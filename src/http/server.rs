@@ -14,7 +14,9 @@ use super::limits::{self, Capacity};
 use super::reject_log::RejectLog;
 use super::service_status::ServiceStatus;
 use super::webhook::receive::Webhooks;
-use super::{compress, error_pages, head_requests, misdirected, request_id, routes};
+use super::{
+    complete_writes, compress, error_pages, head_requests, misdirected, request_id, routes,
+};
 
 /// How HTTP is served. Plain data.
 #[derive(Debug, Clone)]
@@ -90,6 +92,8 @@ pub fn serve(
             .wrap(from_fn(compress::answers_of_api))
             .wrap(from_fn(head_requests::as_get))
             .wrap(from_fn(request_id::with_id))
+            // The outermost: the others are in its task.
+            .wrap(from_fn(complete_writes::complete_writes))
             .app_data(web::Data::new(capacity.clone()))
             .app_data(web::Data::from(reject_log))
             .app_data(web::Data::new(status))
@@ -98,6 +102,9 @@ pub fn serve(
     })
     .keep_alive(KEEP_ALIVE)
     .client_request_timeout(HEAD_TIMEOUT)
+    // A client that has closed its end is gone, as for the usual proxies: a request that waits ends
+    // then. Otherwise its handler would run on to the end of the wait.
+    .h1_allow_half_closed(false)
     .workers(threads.get())
     .max_connections(accepted)
     .on_connect(move |connection, extensions| admitting.admit(connection, extensions))

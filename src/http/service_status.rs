@@ -10,12 +10,13 @@ use tokio::time::timeout;
 use utoipa::ToSchema;
 
 use super::cache::{Answer, Cached, Reason};
+use super::change_feed_status::ChangeFeedStatus;
 use super::deliveries::Deliveries;
 use crate::clock::now;
 use crate::metrics;
 use crate::queue::Queue;
 use crate::shutdown::Shutdown;
-use crate::store::{Control, Failed, Range, Recent, Store, Time, Totals};
+use crate::store::{ChangeFeedState, Control, Failed, Range, Recent, Store, Time, Totals};
 
 /// How old an answer may be for a page or a program that asks every few seconds.
 pub const CURRENT: Duration = Duration::from_millis(500);
@@ -57,6 +58,7 @@ struct Answers {
     waiting: Arc<Cached<Waiting>>,
     failed: Arc<Cached<Failed>>,
     failed_count: Arc<Cached<u64>>,
+    change_feed: Arc<Cached<ChangeFeedState>>,
     /// One for each range.
     recent: [Arc<Cached<Recent>>; Range::ALL.len()],
     totals: Arc<Cached<Totals>>,
@@ -94,6 +96,7 @@ impl ServiceStatus {
                 waiting: Cached::timed(),
                 failed: Cached::costly(),
                 failed_count: Cached::timed(),
+                change_feed: Cached::timed(),
                 recent: Range::ALL.map(|_| Cached::costly()),
                 totals: Cached::costly(),
                 newest: OnceCell::new(),
@@ -109,6 +112,11 @@ impl ServiceStatus {
     /// Returns whether the process is shutting down.
     pub fn is_stopping(&self) -> bool {
         self.shutdown.is_requested()
+    }
+
+    /// Returns when the process shuts down. Cancel-safe.
+    pub async fn stopping(&self) {
+        self.shutdown.requested().await;
     }
 
     /// Returns whether a publish could succeed now.
@@ -181,6 +189,53 @@ impl ServiceStatus {
         };
         let answer = self.answers.failed_count.get(METRICS_AGE, ask).await;
         Some(answer.ok()??.value)
+    }
+
+    /// Age of the oldest change of a row that is not published yet, zero if there is none; `None` if
+    /// this process publishes no changes, or if the database does not say.
+    pub async fn change_feed_lag(&self) -> Option<Duration> {
+        let (store, _) = self.worker.as_ref()?;
+        if !self.publishes_changes() || !store.has_change_feed() {
+            return None;
+        }
+        let feed = self.change_feed(store, METRICS_AGE).await.ok()??;
+        feed.lag_ms.map(Duration::from_millis)
+    }
+
+    /// How far the change feed is, by what the database said at most this long ago. Returns `None`
+    /// if the feed is off, here and in the worker that started last.
+    ///
+    /// # Errors
+    ///
+    /// If the feed is on here, and the database does not answer.
+    pub async fn change_feed(
+        &self,
+        store: &Store,
+        max_age: Duration,
+    ) -> Result<Option<ChangeFeedStatus>, Reason> {
+        let is_on_here = store.has_change_feed();
+        let store = store.clone();
+        let ask = || async move { in_time(store.change_feed_state()).await };
+        let state = match self.answers.change_feed.get(max_age, ask).await {
+            Ok(Some(state)) => state.value,
+            Ok(None) => return Ok(None),
+            // Without the feed the role may have no right to read it.
+            Err(_) if !is_on_here => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let status = ChangeFeedStatus::of(&state, self.publishes_changes(), now());
+        // This process is a worker, too.
+        let recording = state.is_on && is_on_here;
+        let is_on = state.is_on || is_on_here;
+        Ok(is_on.then_some(ChangeFeedStatus {
+            recording,
+            ..status
+        }))
+    }
+
+    /// Whether changes of rows go to an exchange, if they are recorded.
+    fn publishes_changes(&self) -> bool {
+        !matches!(self.queue, Queue::Embedded(_))
     }
 
     /// What was received in a range, counted.

@@ -1,6 +1,7 @@
 //! Whether the service works, in words: what its parts report, and one headline over all of them.
 //! The overview of the dashboard and the command `status` say the same. Pure.
 
+use super::change_feed_status::ChangeFeedStatus;
 use super::deliveries::{Refused, remedy};
 use super::service_status::{PartStatus, Waiting};
 use crate::clerk::Timestamp;
@@ -25,6 +26,8 @@ pub struct Snapshot<'a> {
     pub last_received_at: Option<Time>,
     /// The last hour; `None` while it is counted for the first time.
     pub hour: Option<&'a Recent>,
+    /// How far the change feed is; `None` if it is off, or not known.
+    pub change_feed: Option<ChangeFeedStatus>,
     /// `None` if it is not known, or no deliveries come here.
     pub refused: Option<&'a Refused>,
     /// The time of all of these.
@@ -72,6 +75,8 @@ impl Snapshot<'_> {
     fn worst(&self) -> Headline {
         self.broken()
             .or_else(|| self.refusing())
+            .or_else(|| self.not_recording())
+            .or_else(|| self.publishing_late())
             .or_else(|| self.paused())
             .or_else(|| self.failing())
             .or_else(|| self.behind())
@@ -144,6 +149,32 @@ impl Snapshot<'_> {
         Some(Headline::new("warn", heading, vec![line]))
     }
 
+    fn not_recording(&self) -> Option<Headline> {
+        self.change_feed.filter(|feed| !feed.recording)?;
+        let line = "A worker runs with CHANGE_FEED=off, and applications do not see what it changes. Set CHANGE_FEED=on for every worker, and restart it. Or set it to off everywhere.";
+        let heading = "Working; a worker does not record changes";
+        Some(self.with_failing(heading.into(), line.into()))
+    }
+
+    fn publishing_late(&self) -> Option<Headline> {
+        let (oldest, lag_ms) = self.change_feed?.late()?;
+        let oldest = format::to_second(&oldest.to_string());
+        let line = format!(
+            "The oldest change of a row that is not published was made at {oldest} UTC. None is lost: all are recorded, and published in their order. Run clerk-sync check, then read the logs of the workers with CHANGE_FEED=on: one of them publishes, and says why it cannot."
+        );
+        let heading = format!("Working; the change feed is {} behind", format::ms(lag_ms));
+        Some(self.with_failing(heading, line))
+    }
+
+    /// A warning that failed events are less than.
+    fn with_failing(&self, heading: String, line: String) -> Headline {
+        let failing = self
+            .failing()
+            .map(|failing| format!("{}.", failing.heading));
+        let lines = [line].into_iter().chain(failing).collect();
+        Headline::new("warn", heading, lines)
+    }
+
     fn failing(&self) -> Option<Headline> {
         let failed = self.failed.map(|failed| failed.count).filter(|n| *n > 0)?;
         let wait = if failed == 1 { "waits" } else { "wait" };
@@ -200,6 +231,7 @@ mod tests {
 
     use super::*;
     use crate::http::deliveries::Refusals;
+    use crate::store::ChangeFeedState;
 
     static WAITING: Waiting = Waiting {
         depth: Some(3),
@@ -218,6 +250,7 @@ mod tests {
             failed: None,
             last_received_at: None,
             hour: None,
+            change_feed: None,
             refused: None,
             now: Timestamp::from_ms(1_795_400_000_000).unwrap(),
         }
@@ -309,6 +342,68 @@ mod tests {
             headline_with(&refused)
                 .heading
                 .starts_with("Working; 2 events")
+        );
+    }
+
+    #[test]
+    fn changes_that_are_published_late_come_before_what_waits_for_a_person() {
+        let oldest = Time(Timestamp::from_ms(snapshot().now.ms() - 120_000).unwrap());
+        let state = ChangeFeedState {
+            is_on: true,
+            oldest_unpublished_at: Some(oldest),
+            ..ChangeFeedState::default()
+        };
+        let feed = |is_published| Some(ChangeFeedStatus::of(&state, is_published, snapshot().now));
+        let failed = Failed {
+            count: 2,
+            ..Failed::default()
+        };
+        let late = Snapshot {
+            change_feed: feed(true),
+            failed: Some(&failed),
+            ..snapshot()
+        };
+        assert_headline(&late, "warn", "Working; the change feed is 2 min behind");
+        let lines = late.headline().lines;
+        assert!(
+            lines[0].contains("made at 2026-11-23 02:11:20 UTC.")
+                && lines[0].contains("clerk-sync check")
+                && lines[1] == "Working; 2 events failed and wait for you.",
+            "{lines:?}"
+        );
+        let away = Snapshot {
+            queue: Err("connecting to RabbitMQ".into()),
+            ..late
+        };
+        assert_headline(&away, "bad", "The queue does not work");
+        let embedded = Snapshot {
+            change_feed: feed(false),
+            ..snapshot()
+        };
+        assert_headline(&embedded, "good", "Ready for the first event");
+    }
+
+    #[test]
+    fn a_worker_that_records_nothing_comes_before_changes_that_are_published_late() {
+        let state = ChangeFeedState {
+            oldest_unpublished_at: Some(Time(Timestamp::MIN)),
+            ..ChangeFeedState::default()
+        };
+        let failed = Failed {
+            count: 1,
+            ..Failed::default()
+        };
+        let off = Snapshot {
+            change_feed: Some(ChangeFeedStatus::of(&state, true, snapshot().now)),
+            failed: Some(&failed),
+            ..snapshot()
+        };
+        assert_headline(&off, "warn", "Working; a worker does not record changes");
+        let lines = off.headline().lines;
+        assert!(
+            lines[0].contains("Set CHANGE_FEED=on for every worker")
+                && lines[1] == "Working; 1 event failed and waits for you.",
+            "{lines:?}"
         );
     }
 

@@ -129,6 +129,18 @@ labels! {
     } else Other
 }
 
+labels! {
+    /// How a refresh of a user was answered: with the row, or the code of the problem.
+    RefreshResult {
+        Refreshed = "refreshed",
+        NotFound = "not_found",
+        ClerkKeyMissing = "clerk_key_missing",
+        ClerkRateLimited = "clerk_rate_limited",
+        ClerkUnavailable = "clerk_unavailable",
+        Other = "other",
+    }
+}
+
 impl WebhookResult {
     /// The answers to deliveries that cannot be trusted.
     pub const DISTRUST: [Self; 4] = [

@@ -8,6 +8,7 @@
 //! - Order is not guaranteed.
 
 mod batch;
+mod change_message;
 pub mod embedded;
 mod error;
 mod identity;
@@ -22,6 +23,7 @@ use crate::{metrics, trace};
 use batch::Lease;
 
 pub use batch::{Batch, ConsumerOptions, Source};
+pub use change_message::ChangeMessage;
 pub use error::{OpenError, PUBLISH_TIMEOUT, PublishError, Unavailable};
 pub use identity::{Identity, identity};
 pub use options::{Options, QueueInspection, inspect};
@@ -82,6 +84,15 @@ impl Queue {
         }
         span.end(published.err().map(PublishError::kind));
         published
+    }
+
+    /// Declares the exchange of changes of rows, in the background, and returns what publishes to
+    /// it. Returns `None` for the embedded queue: no application could bind a queue to it.
+    pub fn change_publisher(&self) -> Option<rabbitmq::ChangePublisher> {
+        match self {
+            Self::RabbitMq(queue) => Some(queue.change_publisher()),
+            Self::Embedded(_) => None,
+        }
     }
 
     /// Logs a warning, once it is known, if bodies of this many bytes cannot be queued.

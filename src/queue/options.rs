@@ -22,15 +22,18 @@ pub enum QueueInspection {
 }
 
 /// Inspects a queue, for an operator who sets it up. Creates and changes nothing. The queue need
-/// not be open.
+/// not be open. With `publishes_changes` the exchange of changes of rows is inspected, too.
 ///
 /// # Errors
 /// Fails for a file that is not a usable queue.
-pub async fn inspect(options: &Options) -> Result<QueueInspection, OpenError> {
+pub async fn inspect(
+    options: &Options,
+    publishes_changes: bool,
+) -> Result<QueueInspection, OpenError> {
     match options {
-        Options::RabbitMq(options) => {
-            Ok(QueueInspection::RabbitMq(rabbitmq::inspect(options).await))
-        }
+        Options::RabbitMq(options) => Ok(QueueInspection::RabbitMq(
+            rabbitmq::inspect(options, publishes_changes).await,
+        )),
         Options::Embedded(options) => {
             Ok(QueueInspection::Embedded(embedded::inspect(options).await?))
         }

@@ -1,7 +1,7 @@
 //! The queue on RabbitMQ, for any number of receivers and workers.
 //!
 //! Two connections: one publishes, one consumes, since a memory alarm stops every connection that
-//! publishes. Each is kept open in sessions (`connection.rs`): after any error on a session all of
+//! publishes. A third one publishes changes of rows, if there is a change feed. Each is kept open in sessions (`connection.rs`): after any error on a session all of
 //! it is dropped and built again, so that no half-alive channel, no acknowledgement of an older
 //! connection and no old topology is ever used.
 //!
@@ -9,6 +9,8 @@
 
 mod address;
 mod amqp_error;
+mod change_publisher;
+mod confirmed;
 mod connect;
 mod connection;
 mod consumer;
@@ -22,6 +24,7 @@ mod message;
 mod prefetch;
 mod probe;
 mod publisher;
+mod purpose;
 mod taken;
 mod topology;
 
@@ -37,14 +40,16 @@ use super::batch::{ConsumerOptions, Source};
 use super::error::{OpenError, Unavailable};
 use crate::tasks;
 use crate::url::bracketed;
-use connection::{Broker, Connection, Purpose};
+use connection::{Broker, Connection};
 use limits::{TooLarge, ask_body_max};
 use marks::Marks;
 use publisher::Publisher;
+use purpose::Purpose;
 use taken::TakenCount;
 use topology::Names;
 
 pub use address::{Address, NodeAddress};
+pub use change_publisher::ChangePublisher;
 pub use consumer::Consumer;
 pub use management::{ManagementError, PolicyInspection, QueuePolicy};
 pub use probe::{BrokerInspection, DeclaredState, NodeInspection, TopologyInspection};
@@ -70,6 +75,11 @@ impl Options {
         places.join(", ")
     }
 
+    /// The exchange of changes of rows.
+    pub fn change_exchange(&self) -> String {
+        Names::new(&self.namespace).changes
+    }
+
     /// The host of every node, with its port if that is not a usual one, and the virtual host.
     pub fn hosts_and_vhost(&self) -> (Vec<String>, String) {
         let nodes = self.address.nodes();
@@ -90,6 +100,7 @@ impl Options {
 /// A handle on the broker. Clones share its connections.
 #[derive(Clone)]
 pub struct Queue {
+    broker: Broker,
     names: Arc<Names>,
     marks: Arc<Marks>,
     publishing: Connection,
@@ -132,7 +143,8 @@ impl Queue {
         let marks = Arc::<Marks>::default();
         let queue = Self {
             publisher: Publisher::start(&publishing, &names, &marks),
-            consuming: Connection::new(broker, Purpose::Consume),
+            consuming: Connection::new(broker.clone(), Purpose::Consume),
+            broker,
             names,
             marks,
             publishing,
@@ -152,6 +164,11 @@ impl Queue {
             publisher: self.publisher.on_this_thread(threads.get()),
             ..self.clone()
         }
+    }
+
+    /// See `queue::Queue::change_publisher`.
+    pub fn change_publisher(&self) -> ChangePublisher {
+        ChangePublisher::connect(self.broker.clone())
     }
 
     /// See `queue::Queue::expect_bodies`. Asks at each connection.
@@ -260,9 +277,11 @@ impl Queue {
     }
 }
 
-/// Inspects the broker without changing it.
-pub async fn inspect(options: &Options) -> BrokerInspection {
-    probe::inspect(options.address.nodes(), &Names::new(&options.namespace)).await
+/// Inspects the broker without changing it; with `publishes_changes` the exchange of changes of
+/// rows, too.
+pub async fn inspect(options: &Options, publishes_changes: bool) -> BrokerInspection {
+    let names = Names::new(&options.namespace);
+    probe::inspect(options.address.nodes(), &names, publishes_changes).await
 }
 
 /// The largest body that the broker takes, if that is less than `bytes`; `None` if it takes them or

@@ -42,6 +42,16 @@ pub enum Options {
     Sqlite(sqlite::Options),
 }
 
+impl Options {
+    /// Whether changes of rows are recorded for applications.
+    pub fn change_feed(&self) -> bool {
+        match self {
+            Self::Postgres(options) => options.change_feed,
+            Self::Sqlite(options) => options.change_feed,
+        }
+    }
+}
+
 /// What a database is like: for the person who sets it up.
 #[derive(Debug, Clone)]
 #[expect(clippy::large_enum_variant, reason = "made once, by `check`")]
@@ -141,6 +151,7 @@ impl Store {
             self.erase_owned(owners, true).await?;
         }
         let outcomes = dispatch!(self, store => store.apply(write).await)?;
+        self.wake_for(write);
         if let Some(owners) = &owners {
             self.erase_owned(owners, true).await?;
         }

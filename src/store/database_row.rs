@@ -116,7 +116,10 @@ pub fn required<T>(value: Option<T>, column: &str) -> Result<T, Error> {
     value.ok_or_else(|| decode(column, "it holds what this program never writes"))
 }
 
-fn decode(column: &str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+pub(super) fn decode(
+    column: &str,
+    source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> Error {
     Error::ColumnDecode {
         index: column.into(),
         source: source.into(),

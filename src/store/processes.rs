@@ -42,6 +42,8 @@ pub struct SignOfLife {
     pub process: ProcessDescription,
     /// In milliseconds.
     pub age_ms: u64,
+    /// Whether it records changes; `None` if it does not apply events.
+    pub change_feed: Option<bool>,
 }
 
 /// A process that is recorded.

@@ -51,10 +51,10 @@ macro_rules! queries {
 
 queries! {
     once:
-        audit control count_events_of_user event events_by_id events_that_begin failed failed_count
-        last_received other_workers payloads processes recent search_is_common setting totals;
+        audit change_marks change_feed_state changes changes_of_row control count_events_of_user event events_by_id events_that_begin failed failed_count
+        last_received other_workers payloads processes recent search_is_common setting totals workers_without_feed;
     of each table:
-        data_of_rows deleted_not_erased failed_events history known_rows live_rows owned row totals_of_rows;
+        data_of_rows deleted_not_erased existing_rows failed_events history known_rows live_rows owned row totals_of_rows;
 }
 
 /// For the statements that are about no table.

@@ -6,6 +6,7 @@
 //! | mark | stands for |
 //! | --- | --- |
 //! | `{{ … }}` | the text once for each column of a profile, with `column` for its name |
+//! | `{< … >}` | the same for each column that the change feed names |
 //! | `[[ … ]]` | the text, for what an erasure leaves nothing of: in a pattern the column, elsewhere a row of the table |
 //! | `<table>` | the table's name |
 //! | `<row>` | the columns of a row as they are read |
@@ -14,6 +15,8 @@
 //! | `<columns>` | the table's own columns |
 //! | `<compared>` | those that are compared with Clerk's list |
 //! | `<stored>`, `<parameters>` | the own columns as PostgreSQL stores them, and their parameters from 23 on |
+//! | `<own_of_row>` | the table's own columns, of `row` |
+//! | `<last>` | the number of the parameter after those of the own columns |
 //! | `<deletes>` | the types of the events that delete |
 //! | `<bare_deletes>` | those of them that carry nothing but the ID, so nothing personal |
 //! | `<events>` | the types of the events of the table |
@@ -45,7 +48,7 @@ pub enum Dialect {
 }
 
 /// Every column of a table that a profile fills: all but the ID and our own.
-pub fn profile_columns(table: &Table) -> impl Iterator<Item = &'static str> {
+pub fn profile_columns(table: &Table) -> impl Iterator<Item = &'static str> + Clone {
     table.columns.iter().map(|column| column.name).chain(SHARED)
 }
 
@@ -57,24 +60,13 @@ pub fn render(
     dialect: Dialect,
     conditions: &[(&str, &str)],
 ) -> String {
-    let mut statement = String::with_capacity(template.len() * 4);
-    let mut rest = template;
-    while let Some((before, (pattern, after))) = rest
-        .split_once("{{")
-        .and_then(|(before, tail)| Some((before, tail.split_once("}}")?)))
-    {
-        statement += before;
-        let columns = profile_columns(table);
-        statement += &list(columns.map(|column| {
-            let pattern = only_if(table.is_erased(column), pattern.trim());
-            pattern.replace("column", column)
-        }));
-        rest = after;
-    }
-    statement += rest;
+    // A condition may hold patterns, and a pattern conditions.
+    let mut statement = template.to_owned();
     for (mark, condition) in conditions {
         statement = statement.replace(mark, condition);
     }
+    statement = repeat(&statement, ("{{", "}}"), table, profile_columns(table));
+    statement = repeat(&statement, ("{<", ">}"), table, named_in_changes(table));
     statement = only_if(table.is_erased_whole(), &statement);
     let own = |write: fn(&Column) -> String| list(table.columns.iter().map(write));
     let name = |column: &Column| column.name.to_owned();
@@ -91,6 +83,11 @@ pub fn render(
             "<parameters>",
             list(parameters.map(|(place, column)| format!("${place}::{}[]", bound_type(column)))),
         ),
+        ("<own_of_row>", own(|column| format!("row.{}", column.name))),
+        (
+            "<last>",
+            (PARAMETERS_BEFORE_COLUMNS + table.columns.len() + 1).to_string(),
+        ),
         ("<events>", types(table.events.iter())),
         ("<deletes>", events(|kind| kind.deletes)),
         ("<bare_deletes>", events(|kind| !kind.has_profile)),
@@ -105,6 +102,32 @@ pub fn render(
         statement = statement.replace(mark, &text);
     }
     statement
+}
+
+/// The template with each pattern between these marks once for each of these columns.
+fn repeat(
+    template: &str,
+    (open, close): (&str, &str),
+    table: &Table,
+    columns: impl Iterator<Item = &'static str> + Clone,
+) -> String {
+    // The time of a delete is none of a profile's columns, and stays.
+    let is_erased =
+        |column| table.is_erased(column) && profile_columns(table).any(|known| known == column);
+    let mut statement = String::with_capacity(template.len() * 4);
+    let mut rest = template;
+    while let Some((before, (pattern, after))) = rest
+        .split_once(open)
+        .and_then(|(before, tail)| Some((before, tail.split_once(close)?)))
+    {
+        statement += before;
+        statement += &list(columns.clone().map(|column| {
+            let pattern = only_if(is_erased(column), pattern.trim());
+            pattern.replace("column", column)
+        }));
+        rest = after;
+    }
+    statement + rest
 }
 
 /// The text with what is in double brackets, or without it.
@@ -160,6 +183,13 @@ fn events(is_meant: fn(&EventKind) -> bool) -> String {
 
 fn types<'a>(events: impl Iterator<Item = &'a EventKind>) -> String {
     list(events.map(|kind| format!("'{}'", kind.name)))
+}
+
+/// The columns that the change feed names: not those that are others with every event and say nothing
+/// of the object.
+fn named_in_changes(table: &Table) -> impl Iterator<Item = &'static str> + Clone {
+    let own = table.columns.iter().map(|column| column.name);
+    own.chain(["updated_at", "deleted_at"])
 }
 
 fn nothing_personal(table: &Table, dialect: Dialect) -> String {

@@ -1,8 +1,11 @@
 //! A write: what is applied in one transaction, and its outcomes.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
-use crate::clerk::{Altering, Change, ClerkId, Rejection, SignedEvent, Table, Timestamp, Version};
+use crate::clerk::{
+    Altering, Change, ClerkId, EventId, Rejection, SignedEvent, Table, Timestamp, Version,
+};
 
 /// Changes of rows of one table, and records of the events that they came from.
 #[derive(Debug, Clone)]
@@ -99,6 +102,20 @@ impl Write {
             .filter(|change| change.deleted_at.is_some())
             .for_each(|change| change.profile = None);
         write
+    }
+
+    /// The events whose deletes this write makes, by the IDs of the rows. One that no event made, as
+    /// `reconcile`'s, is not among them.
+    pub(super) fn deleting_events(&self) -> HashMap<&ClerkId, &EventId> {
+        let deletes = |record: &&Record| {
+            let change = record.clerk_id().and_then(|id| self.change(id));
+            record.altering().delete
+                && change.is_some_and(|change| change.deleted_at == record.deleted_at())
+        };
+        let records = self.records.iter().filter(deletes);
+        records
+            .filter_map(|record| Some((record.clerk_id()?, record.event.id())))
+            .collect()
     }
 
     /// What this write says of a row.

@@ -2,9 +2,11 @@
 //! return the batch, so that every event is applied or recorded as failed.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
+use tokio::sync::OnceCell;
 use tokio::time::timeout;
 use tracing::error;
 
@@ -35,6 +37,8 @@ pub struct Applier {
     pub control: ControlView,
     pub status: Status,
     pub shutdown: Shutdown,
+    /// Set once it is noted in the database whether changes are recorded.
+    pub feed_noted: Arc<OnceCell<()>>,
 }
 
 impl Applier {
@@ -43,7 +47,7 @@ impl Applier {
     pub async fn may_take_events(&self) -> bool {
         let mut retry = self.outage.retry();
         loop {
-            while let Err(error) = self.store.usable().await {
+            while let Err(error) = self.usable().await {
                 self.status.waits(error.to_string());
                 if self.shutdown.or(retry.wait(&error)).await.is_none() {
                     return false;
@@ -61,6 +65,14 @@ impl Applier {
                 return false;
             }
         }
+    }
+
+    /// Whether the store can be used. The first write of this process comes after it was noted whether
+    /// changes are recorded.
+    async fn usable(&self) -> Result<(), StoreError> {
+        self.store.usable().await?;
+        let note = || self.store.note_change_feed();
+        self.feed_noted.get_or_try_init(note).await.map(drop)
     }
 
     /// Applies events that were taken at `since`, and records every one.

@@ -9,6 +9,7 @@ mod consume;
 mod control;
 mod isolate;
 pub mod plan;
+mod publish_changes;
 mod report;
 mod retention;
 mod retry;
@@ -19,6 +20,7 @@ mod status;
 mod tests;
 
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -31,6 +33,7 @@ use crate::tasks;
 use apply::Applier;
 use consume::Drain;
 use control::ControlView;
+use retention::Retention;
 use retry::Outage;
 use row_locks::RowLocks;
 pub use status::{Reason, Status};
@@ -48,6 +51,8 @@ pub struct Options {
     pub omitted: OmittedFields,
     /// How long rows of `events` are kept. `None` keeps them forever.
     pub retention: Option<Duration>,
+    /// How long rows of `changes` are kept. `None` keeps them forever.
+    pub change_retention: Option<Duration>,
 }
 
 /// The `hold_max` to use: RabbitMQ takes a batch back by force after 30 minutes
@@ -67,6 +72,7 @@ pub async fn run(
 ) {
     let mut parts = JoinSet::new();
     let outage = Outage::default();
+    let feed_noted = Arc::default();
     let control = ControlView::new(store.clone(), process_id.to_owned());
     let sources = [Source::Events]
         .iter()
@@ -89,6 +95,7 @@ pub async fn run(
             control: control.clone(),
             status,
             shutdown: shutdown.clone(),
+            feed_noted: Arc::clone(&feed_noted),
         };
         let consumer_options = ConsumerOptions {
             batch_max: options.batch_max,
@@ -96,23 +103,38 @@ pub async fn run(
         };
         parts.spawn(Drain::new(applier, consumer_options).run_through_panics());
     }
-    parts.spawn(tasks::restarted(
-        "retention",
-        {
-            let shutdown = shutdown.clone();
-            move || shutdown.is_requested()
-        },
-        || {},
+    let publishes_changes = store.has_change_feed() && matches!(queue, Queue::RabbitMq(_));
+    let is_stopping = {
+        let shutdown = shutdown.clone();
+        move || shutdown.is_requested()
+    };
+    let keep = Retention {
+        events: options.retention,
+        changes: options.change_retention,
+        keeps_unpublished: publishes_changes,
+    };
+    let prune = {
+        let (store, shutdown) = (store.clone(), shutdown.clone());
         move || {
             retention::run(
                 store.clone(),
-                options.retention,
+                keep,
                 outage.clone(),
                 control.clone(),
                 shutdown.clone(),
             )
-        },
+        }
+    };
+    parts.spawn(tasks::restarted(
+        "retention",
+        is_stopping.clone(),
+        || {},
+        prune,
     ));
+    if publishes_changes {
+        let publish = move || publish_changes::run(store.clone(), queue.clone(), shutdown.clone());
+        parts.spawn(tasks::restarted("change feed", is_stopping, || {}, publish));
+    }
     while let Some(ended) = parts.join_next().await {
         if let Err(error) = ended
             && let Ok(panic) = error.try_into_panic()

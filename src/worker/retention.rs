@@ -1,4 +1,4 @@
-//! Retention: a timer deletes old rows of `events` and of `audit`, and with `ON_DELETE=scrub` the
+//! Retention: a timer deletes old rows of `events`, `audit` and `changes`, and with `ON_DELETE=scrub` the
 //! data of deleted users, in small chunks between the batches.
 
 use std::time::Duration;
@@ -25,46 +25,56 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// on. They stay as long as rows of `events` if that is longer.
 const AUDIT_KEEP: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 
-/// Runs until `shutdown`; changes nothing during a pause. If `keep` is `None`, rows stay forever.
+/// How long rows are kept. `None` keeps them forever.
+#[derive(Debug, Clone, Copy)]
+pub struct Retention {
+    /// Of `events`.
+    pub events: Option<Duration>,
+    /// Of `changes`.
+    pub changes: Option<Duration>,
+    /// Whether changes stay until they are published.
+    pub keeps_unpublished: bool,
+}
+
+/// Runs until `shutdown`; changes nothing during a pause.
 pub async fn run(
     store: Store,
-    keep: Option<Duration>,
+    keep: Retention,
     outage: Outage,
     control: ControlView,
     shutdown: Shutdown,
 ) {
+    let parts = (&outage, &control);
     loop {
         let round = async {
-            let older_than = keep.and_then(ago);
-            let rows = match older_than {
-                Some(time) => in_chunks((&outage, &control), || store.prune(time, CHUNK)).await,
-                None => 0,
-            };
+            if let Some(time) = keep.events.and_then(ago) {
+                let rows = in_chunks(parts, || store.prune(time, CHUNK)).await;
+                log(rows, "old rows of events were pruned");
+            }
+            if let Some(time) = keep.changes.and_then(ago)
+                && has_changes(&store).await
+            {
+                let prune = || store.prune_changes(time, keep.keeps_unpublished, CHUNK);
+                log(
+                    prune_if_allowed("changes", &control, prune).await,
+                    "old changes were pruned",
+                );
+            }
             // Users who were deleted while ON_DELETE was `keep`: with `scrub` the delete event
             // itself erases its user.
-            let (users, payloads) = match store.on_delete() {
-                OnDelete::Scrub => (
-                    in_chunks((&outage, &control), || store.scrub(CHUNK)).await,
-                    in_chunks((&outage, &control), || store.empty_payloads(CHUNK)).await,
-                ),
-                OnDelete::Keep => (0, 0),
-            };
-            if let Some(time) = keep.and_then(|keep| ago(keep.max(AUDIT_KEEP))) {
-                prune_audit(&store, &control, time).await;
+            if store.on_delete() == OnDelete::Scrub {
+                let users = in_chunks(parts, || store.scrub(CHUNK)).await;
+                log(users, "the data of deleted users was erased");
+                let payloads = in_chunks(parts, || store.empty_payloads(CHUNK)).await;
+                log(payloads, "payloads of events of erased users were erased");
             }
-            (rows, users, payloads)
+            if let Some(time) = keep.events.and_then(|keep| ago(keep.max(AUDIT_KEEP))) {
+                let prune = || store.prune_audit(time, CHUNK);
+                prune_if_allowed("the audit", &control, prune).await;
+            }
         };
-        let Some((rows, users, payloads)) = shutdown.or(round).await else {
+        if shutdown.or(round).await.is_none() {
             return;
-        };
-        if rows > 0 {
-            info!(rows, "old rows of events were pruned");
-        }
-        if users > 0 {
-            info!(users, "the data of deleted users was erased");
-        }
-        if payloads > 0 {
-            info!(payloads, "payloads of events of erased users were erased");
         }
         if shutdown.or(tokio::time::sleep(EVERY)).await.is_none() {
             return;
@@ -72,17 +82,38 @@ pub async fn run(
     }
 }
 
-/// Deletes old rows of `audit`. A role that may not do it works without: an hour later it is tried
-/// again.
-async fn prune_audit(store: &Store, control: &ControlView, older_than: Timestamp) {
+fn log(rows: u64, what: &'static str) {
+    if rows > 0 {
+        info!(rows, "{what}");
+    }
+}
+
+/// Whether changes are recorded, or are left from the time when they were. Without the feed the
+/// role may have no rights to them.
+async fn has_changes(store: &Store) -> bool {
+    store.has_change_feed()
+        || matches!(store.change_feed_state().await, Ok(state) if state.oldest_kept_at.is_some())
+}
+
+/// Calls `chunk` until it deletes nothing more. Returns the number of rows. A role that may not do
+/// it works without: an hour later it is tried again.
+async fn prune_if_allowed<F: Future<Output = Result<u64, StoreError>>>(
+    table: &'static str,
+    control: &ControlView,
+    chunk: impl Fn() -> F,
+) -> u64 {
+    let mut rows = 0;
     loop {
         control.resumed().await;
-        match store.prune_audit(older_than, CHUNK).await {
-            Ok(0) => return,
-            Ok(_) => tokio::time::sleep(PAUSE).await,
+        match chunk().await {
+            Ok(0) => return rows,
+            Ok(more) => {
+                rows += more;
+                tokio::time::sleep(PAUSE).await;
+            }
             Err(error) => {
-                warn!(%error, "old rows of the audit could not be removed; trying again in an hour");
-                return;
+                warn!(%error, "old rows of {table} could not be removed; trying again in an hour");
+                return rows;
             }
         }
     }

@@ -54,6 +54,7 @@ impl Buggy {
         let options = store::sqlite::Options {
             path: directory.join("users.db"),
             keep: Keep::default(),
+            change_feed: false,
         };
         let store = Store::open(&store::Options::Sqlite(options)).unwrap();
         store.migrate().await.unwrap();
@@ -68,6 +69,7 @@ impl Buggy {
             hold_max: HOLD_MAX,
             omitted,
             retention: None,
+            change_retention: None,
         };
         let working = tokio::spawn(run(
             queue.clone(),

@@ -30,6 +30,7 @@ const PAGES = {
   users: "/users",
   "users-none": "/users?q=unknown",
   user: `/users/${ada.id}`,
+  "user-changes": `/users/${people[1].id}`,
   organizations: "/organizations",
   organization: `/organizations/${FERN}`,
   memberships: "/memberships",
@@ -48,11 +49,14 @@ const PAGES = {
   invalid: "/events?status=lost",
 };
 
+// On a desktop their IDs are whole.
+const LISTS = ["overview", "events", "users", "organizations", "memberships", "invitations", "user", "user-changes"];
+
 let browser;
 let place;
 before(async () => {
   browser = await Browser.launch();
-  place = await Place.embedded().start("serve", { EVENT_PAYLOADS: "all" });
+  place = await Place.embedded().start("serve", { EVENT_PAYLOADS: "all", CHANGE_FEED: "on" });
   const now = Date.now();
   const send = async (id, body, status) => {
     await place.deliver(id, body);
@@ -68,6 +72,10 @@ before(async () => {
   assert.equal(answer.status, 200, await answer.text());
   await until("it failed again", async () => (await place.api(`/api/events/${HOPELESS}`)).body.attempts === 2);
   for (const [n, person] of people.slice(1, 9).entries()) await send(eventId(10 + n), event("user.created", person, now), "applied");
+  // More changes than are shown at once.
+  for (let n = 1; n <= 6; n++) {
+    await send(eventId(20 + n), event("user.updated", people[1], now + n, { username: `name_${n}`, locale: n % 2 ? "en" : "nb" }), "applied");
+  }
   for (const [n, body] of organizationEvents(now).entries()) await send(eventId(30 + n), body, "applied");
 });
 after(async () => {
@@ -100,6 +108,13 @@ function smallTargets(page) {
     }
     return small;
   });
+}
+
+// IDs in lists that are cut off.
+function cutIds(page) {
+  return page.evaluate(() => [...document.querySelectorAll(".list .id, .recent .id")]
+    .filter((id) => [id, id.closest("a"), id.closest("td")].some((one) => one && one.clientWidth > 0 && one.scrollWidth > one.clientWidth))
+    .map((id) => id.textContent));
 }
 
 // Links in running text whose color alone marks them.
@@ -152,6 +167,7 @@ describe("every page is accessible", () => {
     test(part, async () => {
       const answer = await page.goto(path);
       await look(part);
+      if (LISTS.includes(part)) assert.deepEqual(await cutIds(page), []);
       if (answer.ok()) {
         const title = await page.title();
         const { pathname, search } = new URL(page.url());

@@ -62,6 +62,7 @@ impl<'n> Place<'n> {
         Store::open(&store::Options::Sqlite(store::sqlite::Options {
             path,
             keep: Keep::default(),
+            change_feed: false,
         }))
         .unwrap()
     }

@@ -8,8 +8,8 @@ use clerk_sync::clerk::{Change, Timestamp, Value};
 use clerk_sync::store::{EventFilter, EventRow, Page, Status, Store, TableRow};
 use tokio::time::{Instant, interval};
 
-use crate::changes::Noted;
 use crate::flood::Expected;
+use crate::noted::Noted;
 
 /// Longest wait for the last event of a flood: more than the longest wait of a worker between two
 /// tries, 39 s.
@@ -27,6 +27,8 @@ pub struct Findings {
     pub doubled: usize,
     /// Rows that are not the model's.
     pub wrong_rows: usize,
+    /// What is wrong with the change feed.
+    pub wrong_changes: usize,
     /// Events that failed, though nothing is wrong with them.
     pub failed: usize,
     pub words: Vec<String>,
@@ -37,6 +39,7 @@ impl Findings {
         self.lost += other.lost;
         self.doubled += other.doubled;
         self.wrong_rows += other.wrong_rows;
+        self.wrong_changes += other.wrong_changes;
         self.failed += other.failed;
         self.words.extend(other.words);
     }

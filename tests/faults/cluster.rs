@@ -4,9 +4,9 @@ use std::process::Command;
 
 use clerk_sync::clock::now;
 
-use crate::changes::Noted;
 use crate::check::{Traces, check};
 use crate::flood::{Flood, Target};
+use crate::noted::Noted;
 use crate::servers::postgres::Postgres;
 use crate::servers::rabbitmq::{Family, Node};
 use crate::support::app::tempdir::TempDir;

@@ -6,9 +6,10 @@ use clerk_sync::clock::now;
 use clerk_sync::queue::{self, Queue};
 use clerk_sync::store::{self, Keep, Store};
 
-use crate::changes::Noted;
 use crate::check::{Traces, check};
+use crate::feed::check_table;
 use crate::flood::{Flood, Target};
+use crate::noted::Noted;
 use crate::support::app::tempdir::TempDir;
 use crate::support::app::{App, SECRET, until};
 use crate::system::seed;
@@ -24,6 +25,7 @@ async fn a_process_without_servers_that_is_killed_loses_nothing() {
         let options = store::sqlite::Options {
             path: directory.path().join("users.db"),
             keep: Keep::default(),
+            change_feed: true,
         };
         Store::open(&store::Options::Sqlite(options)).unwrap()
     };
@@ -37,6 +39,7 @@ async fn a_process_without_servers_that_is_killed_loses_nothing() {
         command
             .env("PORT", "0")
             .env("LOG_FORMAT", "json")
+            .env("CHANGE_FEED", "on")
             .env("CLERK_WEBHOOK_SIGNING_SECRET", SECRET);
         App::spawn(command, store())
     };
@@ -79,6 +82,8 @@ async fn a_process_without_servers_that_is_killed_loses_nothing() {
         "FAULT_SEED={seed}: {:#?}",
         findings.words
     );
+    let words = check_table(&store(), &expected).await;
+    assert!(words.is_empty(), "FAULT_SEED={seed}: {words:#?}");
     assert!(app.stop().success());
     let options = queue::embedded::Options {
         path: directory.path().join("queue.db"),

@@ -18,12 +18,14 @@
 )]
 
 mod broker_settings;
-mod changes;
 mod check;
 mod cluster;
 mod embedded;
+mod feed;
+mod feed_workers;
 mod flood;
 mod kinds;
+mod noted;
 mod servers;
 mod soak;
 #[allow(dead_code, reason = "the other tests use the rest of it")]

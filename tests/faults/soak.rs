@@ -36,6 +36,7 @@ impl std::fmt::Display for Report {
             lost,
             doubled,
             wrong_rows,
+            wrong_changes,
             failed,
             ..
         } = self.findings;
@@ -52,7 +53,7 @@ impl std::fmt::Display for Report {
         write!(f, "outages: {}; ", self.faults(|kind| !kind.is_kill()))?;
         write!(
             f,
-            "lost {lost}, doubled {doubled}, wrong rows {wrong_rows}, failed {failed}"
+            "lost {lost}, doubled {doubled}, wrong rows {wrong_rows}, wrong changes {wrong_changes}, failed {failed}"
         )
     }
 }
@@ -97,7 +98,7 @@ async fn no_event_is_lost_or_applied_twice_whatever_breaks() {
     let mut random = StdRng::seed_from_u64(seed);
     let family = Family::new();
     let broker = family.start("faults").await;
-    let mut system = System::start(Postgres::start().await, broker).await;
+    let mut system = System::start(Postgres::start().await, broker, 1).await;
     println!(
         "servers and programs are up after {:.1} s",
         began.elapsed().as_secs_f64()
@@ -209,7 +210,10 @@ async fn one_round(
         since,
         were_replayed,
     };
-    let findings = check(&traces, &expected).await;
+    let mut findings = check(&traces, &expected).await;
+    let of_feed = system.check_feed(&expected).await;
+    findings.wrong_changes += of_feed.len();
+    findings.words.extend(of_feed);
     system.queues_are_empty().await;
     (expected.counts, findings)
 }

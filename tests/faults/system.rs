@@ -8,8 +8,9 @@ use lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, ConnectionProperties};
 
-use crate::changes::Noted;
-use crate::flood::Target;
+use crate::feed::{Apis, Feed, TOKEN};
+use crate::flood::{Expected, Target};
+use crate::noted::Noted;
 use crate::servers::postgres::Postgres;
 use crate::servers::rabbitmq::Node;
 use crate::support::app::tempdir::TempDir;
@@ -26,7 +27,12 @@ pub struct System<'a> {
     pub target: Target,
     directory: TempDir,
     receiver: Option<App>,
-    worker: Option<App>,
+    workers: Vec<App>,
+    worker_count: usize,
+    /// Where the workers' API is.
+    apis: Apis,
+    /// The applications that follow the change feed.
+    feed: Option<Feed>,
 }
 
 pub struct Wires {
@@ -52,7 +58,7 @@ pub fn seed() -> u64 {
 }
 
 impl<'a> System<'a> {
-    pub async fn start(postgres: Postgres, broker: Node<'a>) -> Self {
+    pub async fn start(postgres: Postgres, broker: Node<'a>, worker_count: usize) -> Self {
         let broker_at = format!("127.0.0.1:{}", broker.port());
         let wires = Wires {
             receiver_to_broker: Proxy::before(broker_at.clone()).await,
@@ -67,7 +73,10 @@ impl<'a> System<'a> {
             target,
             directory,
             receiver: None,
-            worker: None,
+            workers: Vec::new(),
+            worker_count,
+            apis: Apis::new(Vec::new()),
+            feed: None,
         };
         let migrated = system.command("migrate").output().unwrap();
         assert!(
@@ -78,42 +87,74 @@ impl<'a> System<'a> {
         system.start_role(Role::Receiver);
         system.start_role(Role::Worker);
         system.is_ready().await;
-        system.broker.sync_names();
         system.noted().begin().await;
+        let broker = Node::url(system.broker.port());
+        system.feed = Some(Feed::follow(&system.apis, broker, NAMESPACE).await);
+        system.broker.sync_names();
         system
     }
 
     pub fn start_role(&mut self, role: Role) {
-        let name = match role {
-            Role::Receiver => "receiver",
-            Role::Worker => "worker",
-        };
-        let app = App::spawn(self.command(name), self.store());
         match role {
             Role::Receiver => {
+                let app = App::spawn(self.command("receiver"), self.store());
                 self.target.send_replace(Some(app.webhook_url()));
                 self.receiver = Some(app);
             }
-            Role::Worker => self.worker = Some(app),
+            Role::Worker => {
+                while self.workers.len() < self.worker_count {
+                    let app = App::spawn(self.command("worker"), self.store());
+                    self.workers.push(app);
+                }
+                self.show_apis();
+            }
         }
+    }
+
+    fn show_apis(&self) {
+        let apis = self.workers.iter();
+        let apis = apis.map(|worker| format!("http://{}", worker.address));
+        self.apis.send_replace(apis.collect());
     }
 
     /// `kill -9`
     pub fn kill_role(&mut self, role: Role) {
-        let app = match role {
+        let killed: Vec<_> = match role {
             Role::Receiver => {
                 self.target.send_replace(None);
-                self.receiver.take()
+                self.receiver.take().into_iter().collect()
             }
-            Role::Worker => self.worker.take(),
+            Role::Worker => self.workers.drain(..).collect(),
         };
-        let mut app = app.expect("it runs");
+        self.show_apis();
+        assert!(!killed.is_empty(), "it runs");
+        for mut app in killed {
+            app.signal("KILL");
+            app.wait();
+        }
+    }
+
+    /// `kill -9` of the worker that has run for longest; the others go on.
+    pub fn kill_a_worker(&mut self) {
+        let mut app = self.workers.remove(0);
+        self.show_apis();
         app.signal("KILL");
         app.wait();
     }
 
+    /// Holds the change feed against what the applications have seen of it, and against the model.
+    pub async fn check_feed(&self, expected: &Expected) -> Vec<String> {
+        let feed = self.feed.as_ref().expect("it is followed from the start");
+        feed.check(&self.store(), expected).await
+    }
+
+    /// How many messages of the exchange came more than once.
+    pub fn repeated_changes(&self) -> usize {
+        self.feed.as_ref().map_or(0, Feed::repeated)
+    }
+
     pub async fn is_ready(&self) {
-        for app in [&self.receiver, &self.worker].into_iter().flatten() {
+        for app in self.receiver.iter().chain(&self.workers) {
             until("the program is ready", async || {
                 app.get("/readyz")
                     .await
@@ -231,9 +272,8 @@ impl<'a> System<'a> {
 
     /// How often the worker has begun to wait for the database.
     pub fn waits_for_database(&self) -> usize {
-        let log = self.worker.as_ref().map_or_else(Vec::new, App::log);
-        log.iter()
-            .filter(|line| line.contains("waiting for the database"))
+        let logs = self.workers.iter().flat_map(App::log);
+        logs.filter(|line| line.contains("waiting for the database"))
             .count()
     }
 
@@ -271,6 +311,7 @@ impl<'a> System<'a> {
             .env("LOG_FORMAT", "json")
             .env("RUST_LOG", "info");
         command.env("CLERK_WEBHOOK_SIGNING_SECRET", SECRET);
+        command.env("CHANGE_FEED", "on").env("READ_TOKEN", TOKEN);
         command
     }
 }
@@ -281,6 +322,7 @@ pub fn store(url: &str) -> Store {
         address: url.parse().unwrap(),
         connections: 2,
         keep: Keep::default(),
+        change_feed: true,
     };
     Store::open(&store::Options::Postgres(options)).unwrap()
 }

@@ -437,6 +437,7 @@ async fn tls_to_rabbitmq_is_verified_as_it_is_set_and_each_fault_is_named() {
             clerk_sync::store::sqlite::Options {
                 path: place.directory.path().join("users.db"),
                 keep: clerk_sync::store::Keep::default(),
+                change_feed: false,
             },
         ));
         place

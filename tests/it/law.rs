@@ -464,6 +464,7 @@ fn postgres(database: &TestDatabase, keep: Keep) -> Store {
         address,
         connections: 4,
         keep,
+        change_feed: false,
     };
     Store::open(&store::Options::Postgres(options)).unwrap()
 }
@@ -473,6 +474,7 @@ fn sqlite(directory: &TempDir, keep: Keep) -> Store {
     Store::open(&store::Options::Sqlite(store::sqlite::Options {
         path,
         keep,
+        change_feed: false,
     }))
     .unwrap()
 }

@@ -28,6 +28,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "http",
             "metrics",
             "queue",
+            "refresh",
             "replay",
             "sample",
             "shutdown",
@@ -58,9 +59,13 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "http",
         &[
-            "clerk", "clock", "metrics", "queue", "replay", "shutdown", "store", "tasks", "trace",
-            "escape", "format",
+            "clerk", "clock", "metrics", "queue", "refresh", "replay", "shutdown", "store",
+            "tasks", "trace", "escape", "format",
         ],
+    ),
+    (
+        "refresh",
+        &["backfill", "clerk", "logged_state", "metrics", "store"],
     ),
     (
         "replay",
@@ -111,7 +116,17 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     (
         "store",
-        &["clerk", "clock", "format", "private_file", "tls", "url"],
+        &[
+            "backoff",
+            "clerk",
+            "clock",
+            "format",
+            "metrics",
+            "private_file",
+            "tasks",
+            "tls",
+            "url",
+        ],
     ),
     ("clerk", &[]),
     ("sample", &["clerk"]),
@@ -181,6 +196,10 @@ const MAY_ASSEMBLE_SQL: &[(&str, &str)] = &[
     (
         "src/store/sqlite/apply.rs",
         "our templates with our conditions",
+    ),
+    (
+        "src/store/sqlite/record_changes.rs",
+        "our templates with the names of tables and columns",
     ),
 ];
 

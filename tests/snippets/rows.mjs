@@ -3,6 +3,7 @@
 import { spawn, spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
+import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -19,7 +20,10 @@ const READERS = {
     ["lib/users.ts", "userById"],
     ["db/queries.ts", "activeUser"],
     ["lib/prisma.ts", "clerkUser"],
-    ["lib/wait.ts", "waitForUser"],
+  ],
+  "docs/sign-up.md": [
+    ["lib/clerk-sync.ts", "waitForUser"],
+    ["lib/clerk-sync.ts", "refreshUser"],
   ],
 };
 
@@ -29,6 +33,20 @@ const SENT = [
   ["organization.created", "--organization", ORGANIZATION],
   ["organizationMembership.created", "--organization", ORGANIZATION, "--user", USER],
 ];
+
+// The tokens of the server, as the pages name them.
+const TOKENS = { ADMIN_TOKEN: "an-admin-token-of-the-pages", READ_TOKEN: "a-read-token-of-the-pages" };
+
+// Clerk's API: this user alone is there, as old as can be, so that the row stays as the event has made it.
+async function startClerk() {
+  const clerk = createServer((request, response) => {
+    const isKnown = request.url === `/v1/users/${USER}`;
+    const body = isKnown ? { object: "user", id: USER, created_at: 1, updated_at: 1 } : { errors: [{ code: "resource_not_found" }] };
+    response.writeHead(isKnown ? 200 : 404, { "content-type": "application/json" }).end(JSON.stringify(body));
+  });
+  await new Promise((resolve) => clerk.listen(0, "127.0.0.1", resolve));
+  return clerk;
+}
 
 // Makes a database, has clerk-sync write rows to it, calls `use` with its URL and the user's address, and drops it.
 export async function withRows(pg, use) {
@@ -40,7 +58,10 @@ export async function withRows(pg, use) {
   await admin.connect();
   await admin.query(`create database ${name}`);
   const directory = mkdtempSync(join(tmpdir(), "clerk-sync-snippets-"));
-  const env = { PATH: process.env.PATH, DATA_DIR: directory, PORT: "0", LOG_FORMAT: "json", DATABASE_URL: own.href, CLERK_WEBHOOK_SIGNING_SECRET: SECRET };
+  const clerk = await startClerk();
+  const ofClerk = { CLERK_SECRET_KEY: "sk_test_of_the_pages", CLERK_API_URL: `http://127.0.0.1:${clerk.address().port}/v1` };
+  const place = { DATA_DIR: directory, PORT: "0", LOG_FORMAT: "json", DATABASE_URL: own.href, CLERK_WEBHOOK_SIGNING_SECRET: SECRET };
+  const env = { PATH: process.env.PATH, ...place, ...ofClerk, ...TOKENS };
   const clerkSync = (...words) => {
     const done = spawnSync(process.env.CLERK_SYNC, words, { env, cwd: directory, encoding: "utf8" });
     if (done.status !== 0) throw new Error(`clerk-sync ${words.join(" ")}: ${done.stdout}${done.stderr}`);
@@ -62,10 +83,11 @@ export async function withRows(pg, use) {
     for (const words of SENT) clerkSync("send", ...words, "--url", url, "--yes", "--wait");
     await client.connect();
     const { rows } = await client.query("select email from clerk.users where clerk_id = $1", [USER]);
-    await use(own.href, rows[0].email);
+    await use(own.href, rows[0].email, new URL(url).origin);
   } finally {
     serving?.kill("SIGTERM");
     await ended;
+    clerk.close();
     await client.end();
     await admin.query(`drop database ${name} with (force)`);
     await admin.end();
@@ -75,8 +97,10 @@ export async function withRows(pg, use) {
 
 // Runs the readers of the projects: each finds the user, and finds nothing for an ID that is not there.
 export async function readAll(pg, projects) {
-  await withRows(pg, async (url, email) => {
+  await withRows(pg, async (url, email, clerkSync) => {
     process.env.DATABASE_URL = url;
+    process.env.CLERK_SYNC_URL = clerkSync;
+    for (const [name, token] of Object.entries(TOKENS)) process.env[`CLERK_SYNC_${name}`] = token;
     for (const { page, folder: project } of projects) {
       for (const [file, name] of READERS[page] ?? []) {
         const module = await import(pathToFileURL(join(project, "out", file.replace(/\.ts$/, ".js"))));

@@ -26,7 +26,7 @@ pub async fn check(api: &ClerkApi) -> (Vec<Finding>, Option<Reading>) {
     let Some(key) = &api.secret_key else {
         let finding = note(
             "clerk_api",
-            "CLERK_SECRET_KEY is not set: only backfill and reconcile need it",
+            "CLERK_SECRET_KEY is not set: only backfill, reconcile and refresh need it",
             "nothing to do for webhooks",
         );
         return (vec![finding], None);

@@ -15,11 +15,13 @@ const VERSION_MIN: (u32, u32) = (3, 10);
 /// The oldest version that its makers maintain.
 const MAJOR_KEPT: u32 = 4;
 
-/// Checks the queue. `max_body_bytes` is `None` if the role receives no events.
+/// Checks the queue. `max_body_bytes` is `None` if the role receives no events; with
+/// `publishes_changes` it publishes changes of rows.
 pub async fn check(
     options: &queue::Options,
     management_url: Option<&SecretString>,
     max_body_bytes: Option<usize>,
+    publishes_changes: bool,
 ) -> Vec<Finding> {
     let policies = async {
         let queue::Options::RabbitMq(options) = options else {
@@ -28,7 +30,7 @@ pub async fn check(
         let found = in_time(rabbitmq::inspect_policies(options, management_url)).await;
         found.as_ref().map_or_else(Vec::new, super::policies::of)
     };
-    let (mut findings, policies) = tokio::join!(check_amqp(options), policies);
+    let (mut findings, policies) = tokio::join!(check_amqp(options, publishes_changes), policies);
     let is_reached = findings.iter().any(|finding| finding.check == "topology");
     // Not at the same time: a broker with an alarm accepts no message, and blocks the connection
     // that sends one.
@@ -51,8 +53,8 @@ pub async fn check(
     findings
 }
 
-async fn check_amqp(options: &queue::Options) -> Vec<Finding> {
-    match in_time(queue::inspect(options)).await {
+async fn check_amqp(options: &queue::Options, publishes_changes: bool) -> Vec<Finding> {
+    match in_time(queue::inspect(options, publishes_changes)).await {
         Some(Ok(QueueInspection::RabbitMq(found))) => {
             let namespace = match options {
                 queue::Options::RabbitMq(options) => options.namespace.as_str(),
@@ -231,7 +233,7 @@ fn of_topology(shared: &TopologyInspection) -> Vec<Finding> {
                         "let a worker of the version that declared it empty it, then `rabbitmqctl delete_queue {name}`; or set another AMQP_NAMESPACE"
                     )
                 } else {
-                    "delete it in the management pages once its queues are empty; or set another AMQP_NAMESPACE".into()
+                    "stop the applications that consume from it, and delete it in the management pages; start them once it is declared again, within a minute: they bind their queues again, whose bindings are deleted with it".into()
                 };
                 findings.push(fail(
                     "topology",

@@ -52,7 +52,7 @@ pub async fn open_queue(config: &Config, store: &Store, this_queue: bool) -> any
 }
 
 async fn require_queue(config: &Config, queue: &queue::Identity) -> anyhow::Result<()> {
-    let QueueInspection::RabbitMq(found) = queue::inspect(&config.queue).await? else {
+    let QueueInspection::RabbitMq(found) = queue::inspect(&config.queue, false).await? else {
         return Ok(());
     };
     let is_empty = |topology: &rabbitmq::TopologyInspection| {

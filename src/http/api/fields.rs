@@ -45,7 +45,7 @@ impl Rows {
         let parts: Vec<_> = path.strip_prefix("/api/")?.split('/').collect();
         match *parts {
             [plural] => table(plural).map(Self::List),
-            [plural, _] => table(plural).map(Self::One),
+            [plural, _] | [plural, _, "refresh"] => table(plural).map(Self::One),
             [_, _, "history"] => Some(Self::History),
             [_, _, plural] => table(plural).map(Self::List),
             _ => None,

@@ -2,6 +2,7 @@
 //! document. Pure.
 
 use std::num::NonZeroU32;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::Number;
@@ -10,9 +11,9 @@ use utoipa::IntoParams;
 use super::fields::{Fields, Rows};
 use super::invalid::{invalid, wrong};
 use super::query_string::read;
-use super::sort;
+use super::{sort, wait};
 use crate::clerk::tables::users;
-use crate::clerk::{ClerkId, EventId, Timestamp};
+use crate::clerk::{ClerkId, EventId, Table, Timestamp};
 use crate::http::problem::Problem;
 use crate::store::{Cursor, EventFilter, Page, Sort, Status, UserFilter, read_time};
 
@@ -94,13 +95,25 @@ pub struct HistoryQuery {
     cursor: Option<String>,
 }
 
-/// The query of a route for one row.
+/// The query of a route for one event.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct OneQuery {
     /// Names of fields, separated by commas: only these
     fields: Option<String>,
+}
+
+/// The query of a route for one row of a table.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct RowQuery {
+    /// Names of fields, separated by commas: only these
+    fields: Option<String>,
+    /// Seconds to wait for a row that does not exist yet: it is answered as soon as it does, and 404
+    /// after so long
+    wait: Option<String>,
 }
 
 /// The filter and the page of `GET /api/events?…`, the newest events first.
@@ -219,13 +232,25 @@ pub fn history(query: &str) -> Result<(Page, Fields), Problem> {
     })
 }
 
-/// The fields of an answer with one row.
+/// The fields of an answer with one event.
 ///
 /// # Errors
 ///
 /// See [`events`].
 pub fn one(rows: Rows, query: &str) -> Result<Fields, Problem> {
     read(query, |query: OneQuery| Fields::read(rows, query.fields))
+}
+
+/// The fields of an answer with one row of a table, and how long to wait for it.
+///
+/// # Errors
+///
+/// See [`events`].
+pub fn row(table: &'static Table, query: &str) -> Result<(Fields, Duration), Problem> {
+    read(query, |query: RowQuery| {
+        let fields = Fields::read(Rows::One(table), query.fields)?;
+        Ok((fields, wait::read(query.wait.as_deref())?))
+    })
 }
 
 /// Most IDs in one list.

@@ -7,6 +7,7 @@
 pub(super) mod audit;
 pub(super) mod auth;
 mod bulk_request;
+pub(super) mod changes;
 pub(super) mod control;
 mod entity_tag;
 pub(super) mod events;
@@ -16,12 +17,14 @@ mod invalid;
 pub(super) mod openapi;
 mod parameters;
 mod query_string;
+pub(super) mod refresh;
 mod sort;
 pub(super) mod stats;
 mod table_operations;
 mod table_query;
 pub(super) mod tables;
 pub(super) mod users;
+mod wait;
 
 pub use audit::query as read_audit_query;
 pub use filters::{events as read_events_query, users as read_users_query};

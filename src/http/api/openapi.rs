@@ -12,7 +12,7 @@ use utoipa::{Modify, OpenApi};
 
 use super::parameters::{parameter_schema, schema};
 use super::table_operations;
-use super::{audit, control, events, stats, tables, users};
+use super::{audit, changes, control, events, refresh, stats, tables, users};
 use crate::clerk::tables as synced;
 use crate::http::problem::{Code, Document};
 use crate::http::{health, metrics, webhook};
@@ -31,12 +31,14 @@ use crate::store::HistoryRow;
         health::ready,
         metrics::metrics,
         users::list_users,
+        refresh::refresh_user,
         events::list_events,
         events::show_event,
         events::replay_events,
         events::replay_event,
         events::discard_events,
         events::discard_event,
+        changes::list_changes,
         audit::list_audit,
         stats::stats,
         control::show_control,
@@ -50,6 +52,7 @@ use crate::store::HistoryRow;
     modifiers(&Common),
     tags(
         (name = "users", description = "The users table"),
+        (name = "changes", description = "What happened to rows, for applications"),
         (name = "events", description = "Events, their replay and discard"),
         (name = "audit", description = "Who acted"),
         (name = "stats", description = "Is it working?"),
@@ -165,18 +168,22 @@ fn complete(operation: &mut Operation, path: &str, tokens: &[&str]) {
     let has_id = path.contains("{id}");
     let needs_token = operation.tags.iter().flatten().any(|tag| {
         let is_table = synced::ALL.iter().any(|table| table.plural == tag);
-        is_table || ["events", "audit", "stats", "control"].contains(&tag.as_str())
+        is_table || ["changes", "events", "audit", "stats", "control"].contains(&tag.as_str())
     });
-    let mut has_query = false;
+    let (mut has_query, mut may_wait) = (false, false);
     for parameter in operation.parameters.iter_mut().flatten() {
         if let RefOr::T(parameter) = parameter
             && matches!(parameter.parameter_in, ParameterIn::Query)
         {
             has_query = true;
+            may_wait |= parameter.name == "wait";
             parameter.schema = Some(schema(parameter_schema(path, &parameter.name)).into());
         }
     }
     let mut codes = vec![Code::Overloaded];
+    if may_wait {
+        codes.extend([Code::TooManyWaiting, Code::NotReady]);
+    }
     if has_query || operation.request_body.is_some() {
         codes.push(Code::InvalidRequest);
     }
@@ -242,7 +249,7 @@ fn problem(status: &str, description: &str) -> Response {
         "401" => {
             json!({"WWW-Authenticate": {"description": "Bearer", "schema": {"type": "string"}}})
         }
-        "503" => {
+        "429" | "503" => {
             json!({"Retry-After": {"description": "Seconds after which to try again", "schema": {"type": "string"}}})
         }
         _ => json!({}),

@@ -5,6 +5,8 @@ use utoipa::openapi::schema::Schema;
 
 use super::fields::Rows;
 use super::filters::{ROWS, ROWS_MAX};
+use super::wait::WAIT_MAX_S;
+use crate::clerk::tables;
 use crate::store::{Action, Range, Sort, Status};
 
 /// A schema as utoipa has it, from JSON.
@@ -25,6 +27,7 @@ pub(super) fn parameter_schema(path: &str, name: &str) -> Value {
         "deleted" | "expired" => {
             json!({"type": "string", "enum": ["true", "false", "any"], "default": "any"})
         }
+        "wait" => json!({"type": "integer", "minimum": 0, "maximum": WAIT_MAX_S, "default": 0}),
         "limit" => {
             json!({"type": "integer", "minimum": 1, "maximum": ROWS_MAX, "default": ROWS})
         }
@@ -48,6 +51,11 @@ pub(super) fn parameter_schema(path: &str, name: &str) -> Value {
         "cursor" if path == "/api/events" => pattern(
             r"^(e\.[1-9][0-9]{0,13}|s\.received_at\.v[A-Za-z0-9_-]+)\.[A-Za-z0-9_-]{1,255}$",
         ),
+        "after" => pattern(r"^(latest|c\.[0-9]{1,18}\.[0-9]{1,18})$"),
+        "table" => {
+            let names = tables::ALL.iter().map(|table| table.name);
+            json!({"type": "string", "enum": names.collect::<Vec<_>>()})
+        }
         "cursor" if path == "/api/audit" => pattern("^a\\.[0-9a-f]{20}$"),
         "cursor" => pattern(r"^e\.[1-9][0-9]{0,13}\.[A-Za-z0-9_-]{1,255}$"),
         "since" | "until" => json!({"anyOf": [

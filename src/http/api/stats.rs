@@ -11,6 +11,7 @@ use super::query_string;
 use crate::clock::now;
 use crate::http::admin::Admin;
 use crate::http::cache::{Answer, Reason};
+use crate::http::change_feed_status::ChangeFeedStatus;
 use crate::http::deliveries::Refused;
 use crate::http::problem::{Code, Problem};
 use crate::http::service_status::{CURRENT, Waiting};
@@ -31,6 +32,9 @@ pub struct Stats {
     /// What was received in the range, counted a while ago. Null while it is counted for the first
     /// time.
     pub recent: Option<AsOf<Recent>>,
+    /// How far the change feed is; null if `CHANGE_FEED` is `off`, here and in the worker that
+    /// started last.
+    pub change_feed: Option<ChangeFeedStatus>,
     /// The deliveries that this process refused; null if it takes none.
     pub refused: Option<Refused>,
 }
@@ -77,11 +81,12 @@ pub fn range(name: Option<&str>) -> Result<Range, Problem> {
 ///
 /// If the database does not answer.
 pub async fn read(admin: &Admin, range: Range, receives: bool) -> Result<Stats, Problem> {
-    let (queue, last_received_at, counts, recent) = tokio::join!(
+    let (queue, last_received_at, counts, recent, change_feed) = tokio::join!(
         admin.status.waiting(CURRENT),
         admin.store.last_received_at(),
         admin.status.counts(&admin.store),
         admin.status.recent(&admin.store, range),
+        admin.status.change_feed(&admin.store, CURRENT),
     );
     let unavailable = |reason: Reason| Problem::new(Code::DatabaseUnavailable, reason.to_string());
     let (failed, totals) = counts.map_err(unavailable)?;
@@ -95,6 +100,7 @@ pub async fn read(admin: &Admin, range: Range, receives: bool) -> Result<Stats, 
             .value,
         recent: recent.map(AsOf::from),
         totals: totals.map(AsOf::from),
+        change_feed: change_feed.map_err(unavailable)?,
         refused: receives.then(|| admin.status.deliveries().refused()),
     })
 }

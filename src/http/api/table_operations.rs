@@ -7,7 +7,7 @@ use utoipa::openapi::path::{ParameterIn, PathItem};
 use utoipa::openapi::schema::Schema;
 use utoipa::openapi::{Components, OpenApi};
 
-use super::filters::{HistoryQuery, OneQuery};
+use super::filters::{HistoryQuery, RowQuery};
 use super::table_query::{self, Parameter};
 use crate::clerk::{Column, Table, tables};
 use crate::format::capitalized;
@@ -129,8 +129,10 @@ fn show(table: &Table) -> Value {
         table,
         &format!("show_{singular}"),
         &format!("One {singular}."),
-        None,
-        with_id::<OneQuery>(table),
+        Some(&format!(
+            "With `wait` it answers as soon as the {singular} is in the table, such as right after a sign-up."
+        )),
+        with_id::<RowQuery>(table),
         &json!({
             "description": format!("The {singular}"),
             "content": content(&schema_name(table)),

@@ -1,17 +1,18 @@
 //! The routes of every synced table, made from the list of tables: its rows, one row, and what each
 //! event about a row did. Users have a list of their own: see `users.rs`.
 
+use std::time::Duration;
+
 use actix_web::web::Json;
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 use serde_json::value::RawValue;
+use tokio::time::Instant;
 use utoipa::ToSchema;
 
 use super::auth::Reader;
 use super::entity_tag;
-use super::fields::Rows;
-use super::filters;
-use super::table_query;
+use super::{filters, table_query, wait};
 use crate::clerk::{ClerkId, Column, Table};
 use crate::http::problem::{Code, Problem};
 use crate::store::{HistoryRow, TableRow};
@@ -92,16 +93,22 @@ async fn page(
 ///
 /// # Errors
 ///
-/// If there is no such row, or the database does not answer.
+/// If there is no such row, also after the wait, if the database does not answer, or if too many
+/// wait.
 pub async fn show(
     table: &'static Table,
     reader: Reader,
     request: HttpRequest,
     id: String,
 ) -> Result<HttpResponse, Problem> {
-    let fields = filters::one(Rows::One(table), request.query_string())?;
+    let (fields, wait) = filters::row(table, request.query_string())?;
     let fields = fields.for_token(reader.sees_private)?;
-    let row = find(table, &clerk_id(table, &id)?, &reader).await?;
+    let id = clerk_id(table, &id)?;
+    let row = if wait.is_zero() {
+        find(table, &id, &reader).await?
+    } else {
+        find_within(wait, table, &id, &reader, &request).await?
+    };
     Ok(entity_tag::answer(&request, &fields.pick(&row)))
 }
 
@@ -133,6 +140,32 @@ pub async fn history(
 async fn find(table: &'static Table, id: &ClerkId, reader: &Reader) -> Result<TableRow, Problem> {
     let row = reader.admin.store.row(table, id).await?;
     row.ok_or_else(|| no_row(table))
+}
+
+/// The row, as soon as it exists.
+async fn find_within(
+    wait: Duration,
+    table: &'static Table,
+    id: &ClerkId,
+    reader: &Reader,
+    request: &HttpRequest,
+) -> Result<TableRow, Problem> {
+    let until = Instant::now() + wait;
+    let waiting = reader.admin.store.wait_for_row(table, id, until);
+    let found = wait::within_limit(request, &reader.admin.status, waiting).await?;
+    let found = match found {
+        Some(found) => found?,
+        // A row that is there needs no wait.
+        None => Some(
+            reader
+                .admin
+                .store
+                .row(table, id)
+                .await?
+                .ok_or_else(wait::too_many)?,
+        ),
+    };
+    found.ok_or_else(|| no_row(table))
 }
 
 fn clerk_id(table: &Table, id: &str) -> Result<ClerkId, Problem> {

@@ -9,7 +9,7 @@ use askama::Template;
 use super::actions::Action;
 use super::audit::Acts;
 use super::auth::Posted;
-use super::change::Change;
+use super::event_diff::EventDiff;
 use super::names::table_of;
 use super::page::{DashboardError, Frame, page, redirect, saved};
 use super::payload::{self, Order, Payload};
@@ -43,7 +43,7 @@ struct EventPage {
     /// What a replay would do.
     preview: Option<Preview>,
     payload: Option<Payload>,
-    change: Option<Change>,
+    change: Option<EventDiff>,
     moments: Vec<Moment>,
     acts: Acts,
     deliveries: String,
@@ -106,7 +106,7 @@ pub async fn show(
             .payload
             .as_deref()
             .map(|body| shown_payload(body, &event.event_id, &asked, now)),
-        change: Change::of(&admin.store, &event, now).await?,
+        change: EventDiff::of(&admin.store, &event, now).await?,
         moments: moments(&event, now),
         acts,
         deliveries: format::number(event.deliveries.unsigned_abs()),

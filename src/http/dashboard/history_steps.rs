@@ -1,6 +1,6 @@
 //! The history of a row as its page shows it: what each event did, and why. Pure.
 
-use super::change::{self, ColumnChange};
+use super::event_diff::{self, ColumnChange};
 use super::view_models::EventLine;
 use crate::clerk::Timestamp;
 use crate::store::{HistoryRow, Status};
@@ -41,7 +41,7 @@ impl Step {
         // The ID in the sentence becomes a link.
         let parts = behind.and_then(|by| row.why.split_once(by));
         let (why, why_then) = parts.unwrap_or((&row.why, ""));
-        let changes = change::columns(&row.differences, now);
+        let changes = event_diff::columns(&row.differences, now);
         Self {
             event: EventLine::of(&row.event, now),
             why: why.to_owned(),

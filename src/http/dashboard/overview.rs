@@ -129,6 +129,7 @@ pub async fn show(
         failed: seen.map(|answers| &answers.stats.failed),
         last_received_at: last.map(|event| event.received_at),
         hour: seen.and_then(|answers| answers.hour.as_ref()),
+        change_feed: seen.and_then(|answers| answers.stats.change_feed),
         refused: refused.as_ref(),
         now,
     };
@@ -186,6 +187,7 @@ pub async fn show_without_database(status: Data<ServiceStatus>) -> HttpResponse 
         failed: None,
         last_received_at: refused.last_accepted_at,
         hour: None,
+        change_feed: None,
         refused: Some(&refused),
         now,
     };

@@ -13,6 +13,7 @@ use super::names::{Names, name_of};
 use super::page::{DashboardError, Frame, page, redirect, saved};
 use super::page_query::PageQuery;
 use super::payload::{self, Order, Payload};
+use super::recent_changes::RecentChanges;
 use super::row_table::{Cell, Related, flags, label};
 use super::session::Session;
 use super::view_models::{Badge, Pages, RowLink, When};
@@ -41,6 +42,8 @@ struct RowPage {
     is_reading: bool,
     objects: Vec<(String, Payload)>,
     data: Option<Payload>,
+    /// `None` if the change feed is off.
+    changes: Option<RecentChanges>,
     history: Vec<Step>,
     pages: Pages,
 }
@@ -115,6 +118,7 @@ pub async fn show(
         return Ok(redirect(&events.ok_or_else(|| missing(table))?));
     };
     let listing = store.history(table, &id, &page_of_history).await?;
+    let changes = RecentChanges::of(store, table, &id, now).await?;
     let related = Related::of(store, table, id.as_str(), now).await?;
     let names = Names::of_rows(store, std::slice::from_ref(&row)).await?;
     let link = RowLink::of(table, &row.clerk_id, name_of(&row));
@@ -150,6 +154,7 @@ pub async fn show(
             .data
             .as_deref()
             .map(|data| shown("As Clerk sent it".into(), "data", data.get())),
+        changes,
         history: Step::all(&listing.rows, now),
         table,
         heading,

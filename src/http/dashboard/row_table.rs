@@ -16,8 +16,8 @@ pub struct RowTable {
     pub first: String,
     /// Whether the rows have names.
     pub has_names: bool,
-    /// The other columns.
-    pub columns: Vec<String>,
+    /// The other columns, and whether each has the IDs of other rows.
+    pub columns: Vec<(String, bool)>,
     pub rows: Vec<RowLine>,
 }
 
@@ -86,7 +86,10 @@ impl RowTable {
         Self {
             first: named_by.map_or("Clerk ID".into(), |column| label(column.name)),
             has_names: named_by.is_some(),
-            columns: columns.iter().map(|column| label(column.name)).collect(),
+            columns: columns
+                .iter()
+                .map(|column| (label(column.name), column.id_of.is_some()))
+                .collect(),
             rows: rows.iter().map(line).collect(),
         }
     }
@@ -190,7 +193,11 @@ mod tests {
             let without =
                 without.map(|place| &tables::organization_memberships::TABLE.columns[place]);
             let shown = RowTable::of(table, &[], &Names::default(), without, Timestamp::MIN);
-            (shown.first, shown.columns)
+            let columns = shown.columns.into_iter();
+            (
+                shown.first,
+                columns.map(|(name, _)| name).collect::<Vec<_>>(),
+            )
         };
         let memberships = &tables::organization_memberships::TABLE;
         let (first, shown) = columns(memberships, None);

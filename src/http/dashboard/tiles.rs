@@ -1,7 +1,9 @@
 //! The parts of the service at a glance: a tile for each. Pure.
 
 use super::view_models::When;
+use crate::clerk::Timestamp;
 use crate::format;
+use crate::http::change_feed_status::ChangeFeedStatus;
 use crate::http::service_status::PartStatus;
 use crate::http::snapshot::{Snapshot, is_slow};
 use crate::store;
@@ -49,8 +51,10 @@ fn ready(status: &PartStatus, note: impl Into<String>) -> Reading {
     }
 }
 
-/// The tiles in the order of the page.
+/// The tiles in the order of the page. The change feed has one only while it is on.
 pub fn tiles(snapshot: &Snapshot, process: &Process) -> Vec<Tile> {
+    let feed = snapshot.change_feed.as_ref();
+    let feed = feed.map(|feed| ("feed", "Change feed", change_feed(feed, snapshot.now)));
     [
         ("receiver", "Receiver", receiver(snapshot, process)),
         ("queue", "Queue", ready(&snapshot.queue, waiting(snapshot))),
@@ -64,6 +68,7 @@ pub fn tiles(snapshot: &Snapshot, process: &Process) -> Vec<Tile> {
         ("failed", "Failed", failed(snapshot)),
     ]
     .into_iter()
+    .chain(feed)
     .map(|(id, name, (class, value, note))| Tile {
         id,
         name,
@@ -152,11 +157,42 @@ fn failed(snapshot: &Snapshot) -> Reading {
     }
 }
 
+/// Whether all changes are recorded, and how far behind the published ones are. Where none is
+/// published, the newest one.
+fn change_feed(feed: &ChangeFeedStatus, now: Timestamp) -> Reading {
+    let age = |time| When::at(time, now).age;
+    if !feed.recording {
+        return reading("warn", "Off", "in a worker, which does not record changes");
+    }
+    if let Some((oldest, lag_ms)) = feed.behind() {
+        let class = if feed.late().is_some() {
+            "warn"
+        } else {
+            "none"
+        };
+        let oldest = When::at(oldest, now).utc;
+        let note = format!("behind; oldest unpublished change: {oldest}");
+        return reading(class, format::ms(lag_ms), note);
+    }
+    match (feed.lag_ms, feed.newest_at, feed.oldest_kept_at) {
+        (Some(_), Some(newest), _) => {
+            let note = format!("every change; the newest is from {}", age(newest));
+            reading("good", "Published", note)
+        }
+        (Some(_), None, _) => reading("good", "Published", "no change is kept"),
+        (None, Some(newest), Some(oldest)) => {
+            let note = format!("the newest change; kept since {}", age(oldest));
+            reading("none", age(newest), note)
+        }
+        (None, ..) => reading("none", NO_VALUE, "no change is kept"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clerk::Timestamp;
     use crate::http::service_status::Waiting;
+    use crate::store::{ChangeFeedState, Time};
 
     #[test]
     fn a_tile_says_only_what_is_known() {
@@ -173,6 +209,7 @@ mod tests {
             failed: None,
             last_received_at: None,
             hour: None,
+            change_feed: None,
             refused: None,
             paused: None,
             now: Timestamp::from_ms(1_795_400_000_000).unwrap(),
@@ -208,5 +245,68 @@ mod tests {
             ..snapshot
         };
         assert_eq!(read(&away, &both)[0].0, "Refusing");
+    }
+
+    #[test]
+    fn the_feed_says_how_far_behind_it_is_or_what_is_kept() {
+        let now = Timestamp::from_ms(1_795_400_000_000).unwrap();
+        let ago = |s: i64| Some(Time(Timestamp::from_ms(now.ms() - s * 1000).unwrap()));
+        let state = |unpublished| ChangeFeedState {
+            is_on: true,
+            oldest_kept_at: ago(6 * 86_400),
+            newest_at: ago(3),
+            oldest_unpublished_at: unpublished,
+        };
+        let empty = ChangeFeedState {
+            is_on: true,
+            ..ChangeFeedState::default()
+        };
+        let off = ChangeFeedState {
+            is_on: false,
+            ..state(ago(120))
+        };
+        for (state, is_published, class, value, note) in [
+            (
+                state(None),
+                true,
+                "good",
+                "Published",
+                "every change; the newest is from 3 s ago",
+            ),
+            (
+                state(ago(20)),
+                true,
+                "none",
+                "20 s",
+                "behind; oldest unpublished change: 2026-11-23 02:13:00\u{a0}UTC",
+            ),
+            (
+                state(ago(120)),
+                true,
+                "warn",
+                "2 min",
+                "behind; oldest unpublished change: 2026-11-23 02:11:20\u{a0}UTC",
+            ),
+            (empty, true, "good", "Published", "no change is kept"),
+            (
+                state(ago(90)),
+                false,
+                "none",
+                "3 s ago",
+                "the newest change; kept since 6 days ago",
+            ),
+            (empty, false, "none", "—", "no change is kept"),
+            (
+                off,
+                true,
+                "warn",
+                "Off",
+                "in a worker, which does not record changes",
+            ),
+        ] {
+            let feed = ChangeFeedStatus::of(&state, is_published, now);
+            let read = change_feed(&feed, now);
+            assert_eq!((read.0, &*read.1, &*read.2), (class, value, note));
+        }
     }
 }

@@ -11,6 +11,7 @@ use super::history_steps::Step;
 use super::page::{DashboardError, Frame, page, redirect, saved};
 use super::page_query::PageQuery;
 use super::payload::{self, Payload};
+use super::recent_changes::RecentChanges;
 use super::row_page::{events_about, order};
 use super::row_table::{Cell, Related};
 use super::session::Session;
@@ -37,6 +38,8 @@ struct UserPage {
     is_reading: bool,
     metadata: Vec<(&'static str, Payload)>,
     data: Option<Payload>,
+    /// `None` if the change feed is off.
+    changes: Option<RecentChanges>,
     history: Vec<Step>,
     related: Vec<Related>,
     pages: Pages,
@@ -115,6 +118,7 @@ pub async fn show(
             .data
             .as_deref()
             .map(|data| shown("As Clerk sent it", "data", data.get())),
+        changes: RecentChanges::of(&admin.store, &tables::users::TABLE, &id, now).await?,
         history: Step::all(&listing.rows, now),
         related: Related::of(&admin.store, &tables::users::TABLE, id.as_str(), now).await?,
         pages,

@@ -32,9 +32,7 @@ impl When {
     pub fn at(time: Time, now: Timestamp) -> Self {
         let iso = time.to_string();
         Self {
-            // A `Timestamp` lies between 1970 and 9999, so the parts of its RFC 3339 form have
-            // fixed places.
-            utc: format!("{} {}\u{a0}UTC", &iso[..10], &iso[11..19]),
+            utc: format!("{}\u{a0}UTC", format::to_second(&iso)),
             age: format::age(now.ms() - time.0.ms()),
             iso,
         }

@@ -30,6 +30,7 @@ use super::address::NodeAddress;
 use super::amqp_error::describe;
 use super::connect::{ConnectError, connect};
 use super::limits::{self, Limits};
+use super::purpose::Purpose;
 use super::topology::{self, Names, TopologyError};
 use crate::backoff::Backoff;
 use crate::logged_state::LoggedState;
@@ -81,23 +82,6 @@ pub struct Connection {
     wanted: Shutdown,
     closing: Shutdown,
     limits: Arc<Limits>,
-}
-
-/// What a connection is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Purpose {
-    Publish,
-    Consume,
-}
-
-impl Purpose {
-    /// As the broker lists it.
-    fn name(self) -> &'static str {
-        match self {
-            Self::Publish => "publish",
-            Self::Consume => "consume",
-        }
-    }
 }
 
 #[derive(Clone)]
@@ -355,7 +339,8 @@ impl Supervisor {
             let connection = connect(node, uri, properties).await?;
             // From the start on: lapin keeps no event for a later listener.
             let events = connection.events_listener().boxed();
-            topology::declare(&connection, &self.broker.names)
+            self.purpose
+                .declare(&connection, &self.broker.names)
                 .await
                 .map_err(|error| match error {
                     TopologyError::Broker(error) => ConnectError::of(&node.uri.scheme, error),
@@ -397,7 +382,7 @@ impl Supervisor {
             () = self.closing.requested() => "the program stops".to_string(),
             () = session.ended() => "a channel failed; it connects again".to_string(),
             reason = self.watch(&broker, session, events) => reason,
-            reason = self.keep_complete(session), if self.purpose == Purpose::Publish => reason,
+            reason = self.keep_complete(session), if self.purpose != Purpose::Consume => reason,
         };
         session.end();
         self.set_connecting(&reason);
@@ -421,7 +406,7 @@ impl Supervisor {
                 // lapin would keep the requests until the alarm is over.
                 continue;
             }
-            let complete = timeout(CONNECT_TIMEOUT, topology::is_complete(connection, names));
+            let complete = timeout(CONNECT_TIMEOUT, self.purpose.is_complete(connection, names));
             // A lost connection is detected elsewhere.
             if !matches!(complete.await, Ok(Ok(false))) {
                 continue;
@@ -431,7 +416,7 @@ impl Supervisor {
                 namespace,
                 "a queue or an exchange was deleted; all that is missing is declared again"
             );
-            match timeout(CONNECT_TIMEOUT, topology::declare(connection, names)).await {
+            match timeout(CONNECT_TIMEOUT, self.purpose.declare(connection, names)).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => return error.to_string(),
                 Err(_) => return "RabbitMQ does not answer".into(),

@@ -17,7 +17,7 @@ use crate::queue::batch::Source;
 use crate::queue::error::PublishError;
 
 /// AMQP's delivery mode for messages that are kept on disk.
-const PERSISTENT: u8 = 2;
+pub const PERSISTENT: u8 = 2;
 
 /// `svix-timestamp`, in seconds.
 const SENT_AT: &str = "svix-timestamp";

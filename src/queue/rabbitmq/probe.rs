@@ -7,6 +7,7 @@
 //!   difference. What is missing is not declared.
 //! - The permission to declare: `Declaration::declare_impossible`.
 //! - The permissions to write and to read: a binding that does not exist is removed.
+//! - The permission to publish changes: a binding of exchanges that does not exist is removed.
 //! - A leader: a queue that is empty and has no consumer is asked for a message, since one without
 //!   a leader looks the same. A message that arrives just then is returned.
 //! - An alarm: a message to an exchange that does not exist. The broker notifies a publisher that
@@ -17,7 +18,7 @@ use std::time::Duration;
 
 use futures_util::stream::BoxStream;
 use futures_util::{AsyncReadExt, AsyncWriteExt, StreamExt};
-use lapin::options::{BasicGetOptions, BasicNackOptions};
+use lapin::options::{BasicGetOptions, BasicNackOptions, ExchangeUnbindOptions};
 use lapin::protocol::AMQPSoftError;
 use lapin::tcp::AMQPUriTcpExt;
 use lapin::types::parsing::parse_field_table;
@@ -110,7 +111,11 @@ impl DeclaredState {
 }
 
 /// Inspects a broker.
-pub async fn inspect(nodes: &[NodeAddress], names: &Names) -> BrokerInspection {
+pub async fn inspect(
+    nodes: &[NodeAddress],
+    names: &Names,
+    publishes_changes: bool,
+) -> BrokerInspection {
     let mut inspection = BrokerInspection {
         nodes: Vec::new(),
         topology: None,
@@ -119,7 +124,8 @@ pub async fn inspect(nodes: &[NodeAddress], names: &Names) -> BrokerInspection {
         match connected {
             Ok((connection, events)) => {
                 if inspection.topology.is_none() {
-                    inspection.topology = Some(inspect_topology(&connection, events, names).await);
+                    let found = inspect_topology(&connection, events, names, publishes_changes);
+                    inspection.topology = Some(found.await);
                 }
                 close(&connection).await;
             }
@@ -218,12 +224,14 @@ async fn inspect_topology(
     connection: &Connection,
     events: Events,
     names: &Names,
+    publishes_changes: bool,
 ) -> TopologyInspection {
     let mut found = TopologyInspection::default();
     // Some refusals end the connection, and a silent broker answers nothing: the rest is not
     // reported then.
     let mut is_over = false;
-    for declaration in topology::declarations(names) {
+    let changes = publishes_changes.then(|| topology::change_exchange(names));
+    for declaration in topology::declarations(names).into_iter().chain(changes) {
         let state = inspect_declaration(connection, &declaration, names, &mut found).await;
         is_over = state == DeclaredState::SILENT || !connection.status().connected();
         found.declarations.push((declaration.title(), state));
@@ -238,6 +246,11 @@ async fn inspect_topology(
             found
                 .refused
                 .extend(refused_binding(connection, queue, exchange).await);
+        }
+        if publishes_changes {
+            found
+                .refused
+                .extend(refused_publish(connection, names).await);
         }
     }
     found.refused.sort();
@@ -373,6 +386,24 @@ async fn refused_binding(
     } else {
         ("write", queue.to_owned())
     })
+}
+
+/// The permission to publish to the exchange of changes, if the user lacks it. It is the one to bind
+/// the exchange to another, and a binding that does not exist is removed.
+async fn refused_publish(connection: &Connection, names: &Names) -> Option<(&'static str, String)> {
+    let unbound = async {
+        let channel = connection.create_channel().await?;
+        let (to, from) = (names.changes.as_str().into(), names.events.as_str().into());
+        let (options, arguments) = (ExchangeUnbindOptions::default(), FieldTable::default());
+        channel
+            .exchange_unbind(to, from, UNUSED_KEY.into(), options, arguments)
+            .await?;
+        channel.close(200, "checked".into()).await
+    };
+    let error = timeout(DECLARATION_TIMEOUT, unbound).await.ok()?.err()?;
+    let text = channel_error(&error, AMQPSoftError::ACCESSREFUSED)?;
+    let is_its_own = text.contains(&format!("'{}'", names.changes));
+    is_its_own.then(|| ("write", names.changes.clone()))
 }
 
 /// Why the broker takes no events now; `None` if it does. It sends the alarm to a connection that

@@ -12,13 +12,12 @@ use std::pin::pin;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use futures_util::FutureExt;
-use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
-use lapin::{Channel, Confirmation, PublisherConfirm};
+use lapin::{Channel, Confirmation};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::warn;
 
+use super::confirmed::{self, open_channel};
 use super::connection::{Connection, Session};
 use super::limits::{is_above, too_large};
 use super::marks::Marks;
@@ -427,63 +426,19 @@ impl ChannelTask {
         channel: &Channel,
         events: &[Outgoing],
     ) -> Result<Vec<Confirmation>, lapin::Error> {
-        let options = BasicPublishOptions {
-            mandatory: true,
-            immediate: false,
-        };
-        let mut publishes = Vec::with_capacity(events.len());
-        for Outgoing {
-            event,
-            may_be_poison,
-        } in events
-        {
-            let exchange = self.exchange.as_str().into();
-            #[expect(
-                clippy::disallowed_methods,
-                reason = "the one place: this task alone publishes on this channel"
-            )]
-            let publish = channel.basic_publish(
-                exchange,
-                message::routing_key(event).into(),
-                options,
-                event.body(),
-                message::properties(event, *may_be_poison, self.marks.own()),
-            );
-            let mut publish = Box::pin(publish);
-            // A publish is done when its bytes are on the wire. Started one after the other and
-            // awaited together, a whole batch leaves in few writes. lapin numbers an event and
-            // queues its frames within the first poll, so nothing comes between the two.
-            publishes.push(match publish.as_mut().now_or_never() {
-                Some(published) => Publishing::Done(published?),
-                None => Publishing::Started(publish),
-            });
-        }
-        // Resolves with the confirm of the last, and nearly always all are in by then. Each publish
-        // and each confirm, awaited alone, would wake this task.
-        channel.wait_for_confirms().await?;
-        let mut confirmations = Vec::with_capacity(events.len());
-        for publish in publishes {
-            let confirm = match publish {
-                Publishing::Done(confirm) => confirm,
-                Publishing::Started(publish) => publish.await?,
-            };
-            confirmations.push(confirm.await?);
-        }
-        Ok(confirmations)
+        let messages = events.iter().map(|outgoing| {
+            let Outgoing {
+                event,
+                may_be_poison,
+            } = outgoing;
+            confirmed::Outgoing {
+                routing_key: message::routing_key(event).into(),
+                body: event.body(),
+                properties: message::properties(event, *may_be_poison, self.marks.own()),
+            }
+        });
+        confirmed::publish(channel, &self.exchange, true, messages).await
     }
-}
-
-/// A publish whose frames lapin has.
-enum Publishing<F> {
-    Started(F),
-    Done(PublisherConfirm),
-}
-
-async fn open_channel(session: &Session) -> Result<Channel, lapin::Error> {
-    let channel = session.connection.create_channel().await?;
-    let options = ConfirmSelectOptions { nowait: false };
-    channel.confirm_select(options).await?;
-    Ok(channel)
 }
 
 /// The task panics at this event.

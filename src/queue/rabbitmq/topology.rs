@@ -14,6 +14,9 @@
 //! routed: the last arrows, bindings, only exist while a worker records what arrives. So nothing is
 //! lost while no worker runs.
 //!
+//! With the change feed a worker also declares `NAMESPACE.changes` (topic), without a queue: that of
+//! each application is its own.
+//!
 //! The broker never routes an expired message back into a queue in which it expired before: what
 //! expires in `NAMESPACE.rescued` goes to the other of the two.
 
@@ -40,6 +43,8 @@ pub struct Names {
     pub rescued: String,
     /// Only an exchange.
     pub expired: String,
+    /// Only an exchange, for applications. It is there if changes of rows are published.
+    pub changes: String,
 }
 
 /// Deliveries of an event before it is a dead letter: enough for many outages, few enough that a
@@ -68,6 +73,7 @@ impl Names {
             unrouted: name("unrouted"),
             rescued: name("rescued"),
             expired: name("expired"),
+            changes: name("changes"),
         }
     }
 
@@ -96,10 +102,12 @@ impl Names {
 #[derive(Debug, thiserror::Error)]
 pub enum TopologyError {
     /// It exists with other arguments, and is not changed.
-    #[error(
-        "{title} exists with other arguments and is left as it is ({difference}); delete it once it is empty, or set another AMQP_NAMESPACE"
-    )]
-    Mismatch { title: String, difference: String },
+    #[error("{title} exists with other arguments and is left as it is ({difference}); {remedy}")]
+    Mismatch {
+        title: String,
+        difference: String,
+        remedy: &'static str,
+    },
     #[error(transparent)]
     Broker(#[from] lapin::Error),
 }
@@ -147,6 +155,23 @@ pub fn declarations(names: &Names) -> [Declaration<'_>; 9] {
     ]
 }
 
+/// The exchange of changes of rows. Applications bind queues of their own to it.
+pub fn change_exchange(names: &Names) -> Declaration<'_> {
+    Declaration {
+        exchange: Some(ExchangeKind::Topic),
+        name: &names.changes,
+        arguments: FieldTable::default(),
+        earlier: None,
+    }
+}
+
+/// Declares the exchange of changes, over a channel of its own: a mismatch closes it.
+pub async fn declare_changes(connection: &Connection, names: &Names) -> Result<(), TopologyError> {
+    let channel = connection.create_channel().await?;
+    change_exchange(names).declare(&channel).await?;
+    Ok(channel.close(200, "declared".into()).await?)
+}
+
 /// Declares the topology, over a channel of its own: a mismatch closes it.
 pub async fn declare(connection: &Connection, names: &Names) -> Result<(), TopologyError> {
     let mut channel = connection.create_channel().await?;
@@ -176,11 +201,14 @@ pub async fn declare(connection: &Connection, names: &Names) -> Result<(), Topol
     Ok(channel.close(200, "declared".into()).await?)
 }
 
-/// Whether every queue and exchange exists, by name alone: detects what was deleted, and not what
-/// was changed or unbound on purpose.
-pub async fn is_complete(connection: &Connection, names: &Names) -> Result<bool, lapin::Error> {
+/// Whether every one of these queues and exchanges exists, by name alone: detects what was deleted,
+/// and not what was changed or unbound on purpose.
+pub async fn is_complete(
+    connection: &Connection,
+    declarations: &[Declaration<'_>],
+) -> Result<bool, lapin::Error> {
     let channel = connection.create_channel().await?;
-    for declaration in declarations(names) {
+    for declaration in declarations {
         match declaration.find(&channel).await {
             Ok(()) => {}
             // It closes the channel.
@@ -280,6 +308,16 @@ impl Declaration<'_> {
         format!("the {kind} {}", self.name)
     }
 
+    /// What to do if it exists with other arguments.
+    fn remedy(&self) -> &'static str {
+        if self.is_queue() {
+            "delete it once it is empty, or set another AMQP_NAMESPACE"
+        } else {
+            // An exchange holds no messages, but its bindings go with it.
+            "delete it: it is declared again, and applications then bind their queues again"
+        }
+    }
+
     /// Creates it if it is missing. Fails if it exists with other arguments.
     pub async fn declare(&self, channel: &Channel) -> Result<(), TopologyError> {
         let declared = self.send(channel, false, self.arguments.clone()).await;
@@ -289,6 +327,7 @@ impl Declaration<'_> {
                 Some(difference) => TopologyError::Mismatch {
                     title: self.title(),
                     difference: difference.to_owned(),
+                    remedy: self.remedy(),
                 },
                 None => TopologyError::Broker(error),
             }

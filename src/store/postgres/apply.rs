@@ -1,12 +1,13 @@
 //! A write as the arrays that `apply.sql` takes, and the outcomes it gives.
 
 use chrono::{DateTime, Utc};
-use sqlx::postgres::PgArguments;
+use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::{Arguments, Error, Row};
 
 use super::pool::Pool;
 use super::{connection, error};
-use crate::clerk::{ClerkId, Kind, Timestamp, Version};
+use crate::clerk::{ChangeKind, ClerkId, Kind, Table, Timestamp, Version};
+use crate::metrics;
 use crate::store::template::PARAMETERS_BEFORE_COLUMNS;
 use crate::store::{Keep, Outcome, Parsed, Payloads, Record, Write};
 
@@ -114,9 +115,27 @@ async fn apply_once(pool: &Pool, write: &Write, keep: Keep) -> Result<Vec<Outcom
             })),
         };
     }
+    if pool.sql().has_change_feed {
+        let deleting = write.deleting_events();
+        query = query.bind(each(changes, |change| {
+            Some(deleting.get(&change.clerk_id)?.as_str())
+        }));
+    }
     let mut lines = connection::rows(pool, query).await?;
+    // Behind the outcomes are counts of changes, which have no event.
+    for counted in lines.extract_if(.., |line| id_of(line).is_empty()) {
+        count_changes(table, &counted)?;
+    }
     lines.sort_unstable_by(|a, b| id_of(a).cmp(id_of(b)));
     lines.iter().map(outcome).collect()
+}
+
+fn count_changes(table: &Table, line: &PgRow) -> Result<(), Error> {
+    if let Some(kind) = ChangeKind::named(line.try_get("change")?) {
+        let count: i64 = line.try_get("changes")?;
+        metrics::changes(table, kind, count.unsigned_abs());
+    }
+    Ok(())
 }
 
 fn each<'a, R, T>(rows: &'a [R], read: impl Fn(&'a R) -> T) -> Vec<T> {
@@ -129,11 +148,11 @@ pub(super) fn utc(time: Timestamp) -> DateTime<Utc> {
         .expect("chrono can hold every time up to the year 9999")
 }
 
-fn id_of(line: &sqlx::postgres::PgRow) -> &str {
+fn id_of(line: &PgRow) -> &str {
     line.try_get("event_id").unwrap_or_default()
 }
 
-fn outcome(line: &sqlx::postgres::PgRow) -> Result<Outcome, Error> {
+fn outcome(line: &PgRow) -> Result<Outcome, Error> {
     Ok(match (line.try_get("tried")?, line.try_get("status")?) {
         (false, _) => Outcome::Repeated,
         (true, "applied") => Outcome::Applied,

@@ -2,11 +2,12 @@
 -- `template.rs` says what the marks stand for.
 -- Parameters 1 to 6 are columns of changes that every table has, and those from 23 on the table's own: one element a row, sorted
 -- by clerk_id. 7 to 20 and 22 are columns of records, one element an event, sorted by event_id. Sorted, so that two workers lock
--- rows in one order and never wait in a circle. 21 says whether the data of deleted rows is erased.
+-- rows in one order and never wait in a circle. 21 says whether the data of deleted rows is erased. With the change feed a last one has
+-- the events that delete, one element a row.
 with old as materialized (
     -- The rows as they were: what a record needs to say whether its event altered anything. Each is looked up by its key, once,
     -- whatever the planner knows of the table.
-    select row.clerk_id, row.updated_at, row.occurred_at, row.event_id, row.deleted_at, row.erased_at, <alters> as is_altered
+    select row.clerk_id, row.updated_at, row.occurred_at, row.event_id, row.deleted_at, row.erased_at, <alters> as is_altered<old_columns>
       from unnest($1::text[], $2::timestamptz[], $3::timestamptz[], $5::text[], $6::timestamptz[])
                as excluded (clerk_id, updated_at, deleted_at, event_id, occurred_at)
       join clerk.<table> as row on row.clerk_id = excluded.clerk_id
@@ -39,7 +40,18 @@ written as (
         synced_at = case when row.synced_at = excluded.synced_at then now() else now() + interval '1 microsecond' end
     -- A change without effect is not written.
     where <alters>
-    returning clerk_id, event_id, deleted_at, erased_at, synced_at <> now() as raced
+    returning clerk_id, event_id, deleted_at, erased_at, synced_at <> now() as raced<written_columns>
+),
+<changed>
+arrived as (
+    -- Wakes those who wait for a row that is new. A payload of 8,000 bytes is refused: an empty one says that there are many.
+    select pg_notify('clerk_sync_rows', case when octet_length(ids) < 7900 then ids else '' end) as notified
+      from (
+               select json_agg(clerk_id)::text as ids
+                 from written
+                where not exists (select from old where old.clerk_id = written.clerk_id)
+           ) as new
+     where ids is not null
 ),
 emptied as (
     -- The payloads of the events of erased rows. One that holds an ID alone is not personal, and may still be replayed. The events
@@ -123,10 +135,13 @@ recorded as (
     -- now() is the time of this statement: a line that bears it was tried here, any other was only counted.
     returning event_id, status, processed_at = now() as tried
 )
-select event_id, status, tried from recorded
+select event_id, status, tried<no_change> from recorded
+<counted>
 -- A trigger can drop a row without an error. Nothing may be committed then, and a negative number is an error here: of `limit`
 -- where an event is missing, of `offset` where a row is. A row is missing as well where another write has come between and
 -- left nothing to alter: `apply.rs` repeats the write, which sees that row in `old`.
  limit case when (select count(*) from recorded) < cardinality($7::text[]) then -1 end
 offset case when (select count(*) from written) + (select count(*) from old where not is_altered) < cardinality($1::text[])
-            then -1 end
+            then -1
+            -- These make the notifications, which go out with the commit.
+            else (select 0 * count(notified) from arrived)<notified> end

@@ -64,3 +64,39 @@ pub const CONDITIONS: [(&str, &str); 9] = [
              on conflict (id) do update set count = audit.count + excluded.count",
     ),
 ];
+
+/// What statements have more with the change feed, or nothing.
+pub const WITHOUT_CHANGE_FEED: [(&str, &str); 9] = [
+    ("<old_columns>", ""),
+    ("<before_columns>", ""),
+    ("<notified>", ""),
+    ("<written_columns>", ""),
+    ("<changed>", ""),
+    ("<no_change>", ""),
+    ("<counted>", ""),
+    ("<erased_recorded>", ""),
+    ("<changes>", "0::bigint"),
+];
+
+/// See [`WITHOUT_CHANGE_FEED`].
+pub const WITH_CHANGE_FEED: [(&str, &str); 9] = [
+    ("<old_columns>", ", <own_of_row>"),
+    ("<before_columns>", ", {< column >}"),
+    (
+        "<notified>",
+        " + (select 0 * count(pg_notify('clerk_changes', '')) from (select from changed limit 1) as one)",
+    ),
+    ("<written_columns>", ", updated_at, <columns>"),
+    ("<changed>", include_str!("record_changes.sql")),
+    (
+        "<no_change>",
+        ", null::text as change, null::bigint as changes",
+    ),
+    // How many changes of each kind, behind the outcomes.
+    (
+        "<counted>",
+        "union all select null, null, null, change, count(*) from changed group by change",
+    ),
+    ("<erased_recorded>", include_str!("record_erased.sql")),
+    ("<changes>", "(select count(notified) from changed)"),
+];

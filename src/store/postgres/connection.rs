@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use super::error;
 use super::pool::Pool;
+use crate::store::StoreError;
 
 /// Longest wait for an answer: the server ends a statement after `statement_timeout`, and the rest
 /// is for the network.
@@ -56,6 +57,16 @@ pub async fn run<T>(
         Err(_) => {}
     }
     answer
+}
+
+/// An answer, or an error if it does not come in time.
+///
+/// # Errors
+/// Fails if the server refuses the query or does not answer in time.
+pub async fn within<T>(answer: impl Future<Output = Result<T, Error>>) -> Result<T, StoreError> {
+    let answer = timeout(ANSWER_TIMEOUT, answer).await;
+    let answer = answer.unwrap_or_else(|_| Err(Error::Io(std::io::ErrorKind::TimedOut.into())));
+    answer.map_err(error::of)
 }
 
 /// Whether an error says that the server has ended the session, or is about to, or is not the one

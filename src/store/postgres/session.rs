@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use sqlx::postgres::PgConnectOptions;
-use sqlx::{ConnectOptions, Connection, Error, Executor, PgConnection, Row};
+use sqlx::postgres::{PgConnectOptions, PgListener, PgNotification, PgPool, PgPoolOptions};
+use sqlx::{Acquire, ConnectOptions, Connection, Error, Executor, PgConnection, Row};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 use tracing::info;
@@ -52,6 +52,17 @@ pub struct Session {
     pub opened_at: Instant,
 }
 
+/// A connection that listens.
+pub struct Listener {
+    listener: PgListener,
+    /// sqlx listens on connections of its own pool alone. This one has a single connection, and
+    /// another is never opened in its place.
+    pool: PgPool,
+    /// Which session of the server listens.
+    identity: String,
+    server: Server,
+}
+
 /// Longest wait for a second session beside the first: a pooler may have to wait for one that is
 /// free.
 const SECOND_TIMEOUT: Duration = Duration::from_secs(3);
@@ -63,6 +74,9 @@ pub struct SessionSettings {
     /// Whether a session may do without them if it is unknown whether it keeps any.
     is_optional: bool,
 }
+
+/// Longest wait for a connection that listens to close.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl SessionSettings {
     /// Those of a session that writes.
@@ -93,6 +107,36 @@ impl Session {
     pub async fn is_unchanged(&mut self) -> Result<bool, Error> {
         let now = identity(&mut self.connection, IDENTITY).await?;
         Ok(self.identity.as_ref().is_none_or(|before| *before == now))
+    }
+}
+
+impl Listener {
+    /// The next notification. Returns `None` if the connection is lost. Cancel-safe.
+    ///
+    /// # Errors
+    /// Fails if the connection does not work.
+    pub async fn next(&mut self) -> Result<Option<PgNotification>, Error> {
+        self.listener.try_recv().await
+    }
+
+    /// Whether the connection works, and still has the session that listens.
+    pub async fn is_unchanged(&mut self) -> bool {
+        let Ok(connection) = self.listener.acquire().await else {
+            return false;
+        };
+        let Ok(now) = identity(connection, IDENTITY).await else {
+            return false;
+        };
+        if now != self.identity {
+            self.server.note_changed_session();
+        }
+        now == self.identity
+    }
+
+    /// Closes it in good order if the server answers.
+    pub async fn close(self) {
+        drop(self.listener);
+        drop(timeout(CLOSE_TIMEOUT, self.pool.close()).await);
     }
 }
 
@@ -153,6 +197,44 @@ impl Server {
             no_delay::set(self.options.get_port());
         }
         Ok(connection)
+    }
+
+    /// Opens a connection that listens on these channels. Returns `None` if no session can:
+    /// behind a transaction pooler, and if it is unknown whether there is one. Has no time limit of its
+    /// own.
+    ///
+    /// # Errors
+    /// As [`Self::connect`]; and fails if the server does not let it listen, as a standby.
+    pub async fn listen(&self, channels: [&str; 2]) -> Result<Option<Listener>, Error> {
+        let listener = self.start_listening(channels).await;
+        listener.map_err(|error| error::name_what_asks_for_tls(error, &self.asking_for_tls))
+    }
+
+    async fn start_listening(&self, channels: [&str; 2]) -> Result<Option<Listener>, Error> {
+        let pool = PgPoolOptions::new()
+            .max_connections(1)
+            .max_lifetime(None)
+            .idle_timeout(None)
+            // It waits for a server that refuses connections, and the caller's limit is shorter.
+            .acquire_slow_threshold(Duration::from_secs(60))
+            .connect_lazy_with((*self.options).clone());
+        let opened = PgListener::connect_with(&pool).await;
+        let mut listener = opened.map_err(error::of_connecting)?;
+        listener.eager_reconnect(false);
+        // The pool is closed only after the listener is dropped.
+        listener.ignore_pool_close_event(true);
+        let pooling = self.find_pooling(listener.acquire().await?).await?;
+        if pooling != Some(Pooling::Session) {
+            return Ok(None);
+        }
+        listener.listen_all(channels).await?;
+        let identity = identity(listener.acquire().await?, IDENTITY).await?;
+        Ok(Some(Listener {
+            listener,
+            pool,
+            identity,
+            server: self.clone(),
+        }))
     }
 
     /// Whether a pooler is between us and the server; `None` before the first connection.

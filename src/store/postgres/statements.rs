@@ -3,7 +3,7 @@
 
 use sqlx::SqlStr;
 
-use super::apply_conditions::CONDITIONS;
+use super::apply_conditions::{CONDITIONS, WITH_CHANGE_FEED, WITHOUT_CHANGE_FEED};
 use super::migrations;
 use super::schema_name::SchemaName;
 use crate::clerk::{Table, tables};
@@ -17,6 +17,8 @@ macro_rules! statements {
         /// text.
         pub struct Statements {
             pub schema: SchemaName,
+            /// Whether they record what they change.
+            pub has_change_feed: bool,
             /// Those that SQLite has too.
             pub queries: Queries,
             $(pub $name: SqlStr,)*
@@ -29,11 +31,12 @@ macro_rules! statements {
         }
 
         impl Statements {
-            /// Renders all of them.
-            pub fn new(schema: SchemaName) -> Self {
+            /// Renders all of them, with the change feed or without it.
+            pub fn new(schema: SchemaName, change_feed: bool) -> Self {
                 let made = migrations::names_made().map(|name| format!("'{name}'"));
                 let made = made.collect::<Vec<_>>().join(", ");
-                let mut conditions = CONDITIONS.to_vec();
+                let feed = if change_feed { WITH_CHANGE_FEED } else { WITHOUT_CHANGE_FEED };
+                let mut conditions = [&CONDITIONS[..], &feed[..]].concat();
                 conditions.push(("<made>", &made));
                 let render = |sql, table| render(sql, table, &schema, &conditions);
                 let of_table = |table| TableStatements {
@@ -44,6 +47,7 @@ macro_rules! statements {
                     tables: of_each(of_table),
                     queries: Queries::postgres(|sql| in_schema(&sql, &schema)),
                     schema,
+                    has_change_feed: change_feed,
                 }
             }
         }
@@ -52,8 +56,9 @@ macro_rules! statements {
 
 statements! {
     once:
-        applied discard empty_failed inspect make_migrations may_write prune prune_audit record_act record_migration
-        record_processes record_replay remove_process schema_state set try_write;
+        applied change_writers discard empty_failed identity inspect set_published make_migrations may_write prune prune_audit
+        prune_changes record_act record_migration record_processes record_replay remove_process schema_state set
+        take_publish_turn try_write;
     of each table:
         apply empty_payloads erase erase_late erase_owned forget scrub;
 }
@@ -109,7 +114,7 @@ mod tests {
             in_schema(migration, &schema),
             r#"comment on schema "app" is 'x'; create table "app".users (clerk_id text);"#
         );
-        let statements = Statements::new(schema);
+        let statements = Statements::new(schema, true);
         for sql in [
             &statements.of(ANY).apply,
             &statements.inspect,

@@ -10,16 +10,18 @@ use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row, SqlStr};
 
 use super::address::Address;
-use super::pool::Pool;
+use super::pool::{Pool, PooledConnection};
 use super::probe::{self, ServerReport};
 use super::schema_name::SchemaName;
 use super::schema_state::SchemaState;
 use super::session::{Server, SessionSettings};
+use super::settling::Settling;
 use super::statements::Statements;
-use super::{apply, connection, error, migrate, migrations};
+use super::{apply, connection, error, listen, migrate, migrations};
 use crate::clerk::{Table, Timestamp};
 use crate::store::bind::Bind;
 use crate::store::queries::Queries;
+use crate::store::waiters::Waiters;
 use crate::store::{Keep, Outcome, Parsed, SchemaVersion, StoreError, Write};
 
 /// The server, and how it is used. Plain data.
@@ -33,6 +35,8 @@ pub struct Options {
     pub connections: u32,
     /// What to keep of events and deleted users.
     pub keep: Keep,
+    /// Whether changes of rows are recorded for applications.
+    pub change_feed: bool,
 }
 
 /// Most connections for reads, so that these never wait for a write.
@@ -49,6 +53,9 @@ pub struct Store {
     /// Whether the schema has been this program's since the process started.
     was_current: Arc<AtomicBool>,
     pub(in crate::store) keep: Keep,
+    pub(in crate::store) change_feed: bool,
+    pub(super) settling: Arc<tokio::sync::Mutex<Settling>>,
+    pub(in crate::store) waiters: Arc<Waiters>,
 }
 
 impl Store {
@@ -58,20 +65,24 @@ impl Store {
     /// Fails for a file of TLS that cannot be used.
     pub fn open(options: &Options) -> Result<Self, StoreError> {
         let server = Server::at(&options.address)?;
-        let statements = Arc::new(Statements::new(options.schema.clone()));
+        let statements = Arc::new(Statements::new(options.schema.clone(), options.change_feed));
         let pool =
             |settings, size| Pool::new(server.clone(), settings, Arc::clone(&statements), size);
         Ok(Self {
-            // One more than batches in flight: the secondary sources are drained beside them.
+            // More than batches in flight: the secondary sources are drained beside them, and changes
+            // are published.
             writers: pool(
                 SessionSettings::WRITER,
-                options.connections.saturating_add(1),
+                options.connections + 1 + u32::from(options.change_feed),
             ),
             readers: pool(SessionSettings::READER, READERS),
             server,
             fault: Arc::default(),
             was_current: Arc::default(),
             keep: options.keep,
+            change_feed: options.change_feed,
+            settling: Arc::default(),
+            waiters: Arc::default(),
         })
     }
 
@@ -314,6 +325,16 @@ impl Store {
         rows(&self.writers, statement, binds).await
     }
 
+    /// A connection that writes.
+    pub(super) async fn writer(&self) -> Result<PooledConnection, StoreError> {
+        self.writers.acquire().await.map_err(error::of)
+    }
+
+    /// The statements, for the schema of this store.
+    pub(super) fn sql(&self) -> &Statements {
+        self.writers.sql()
+    }
+
     /// The queries, for the schema of this store.
     pub fn queries(&self) -> &Queries {
         &self.readers.sql().queries
@@ -341,8 +362,18 @@ impl Store {
         rows(&self.readers, statement, binds).await
     }
 
+    /// Follows the database for those who wait, until the task ends. `query` finds the rows that
+    /// are waited for.
+    pub async fn follow<F>(&self, task: u64, query: impl Fn() -> F)
+    where
+        F: Future<Output = Result<(), StoreError>>,
+    {
+        listen::follow(&self.server, &self.waiters, task, query).await;
+    }
+
     /// See [`crate::store::Store::close`].
     pub async fn close(&self) {
+        self.waiters.close().await;
         tokio::join!(self.writers.close(), self.readers.close());
     }
 }

@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, Connection, Error};
 use super::json_texts::json;
 use super::multi_insert::Rows;
 use super::payloads::empty_payloads_of;
-use super::{lowercase, statements};
+use super::{lowercase, record_changes, statements};
 use crate::clerk::{Change, ClerkId, EventId, RowVersion, Timestamp, Value};
 use crate::clock::now;
 use crate::store::database_row::DatabaseRow;
@@ -20,6 +20,7 @@ pub async fn apply(
     connection: &mut SqliteConnection,
     write: &Write,
     keep: Keep,
+    change_feed: bool,
 ) -> Result<Vec<Outcome>, Error> {
     // Immediate: a transaction that only becomes a writer later fails at once where another process
     // writes.
@@ -27,7 +28,17 @@ pub async fn apply(
     let rows = rows_before(&mut transaction, write).await?;
     let before = statuses_before(&mut transaction, write).await?;
     let now_ms = now().ms();
+    let newest_change = match change_feed {
+        true => {
+            record_changes::set_deleting(&mut transaction, write).await?;
+            Some(record_changes::newest(&mut transaction).await?)
+        }
+        false => None,
+    };
     let written = join(&mut transaction, write, now_ms, keep).await?;
+    if let Some(newest) = newest_change {
+        record_changes::count_recorded(&mut transaction, write.table, newest).await?;
+    }
     for (id, row) in &written {
         if row.is_erased {
             empty_payloads_of(&mut transaction, write.table, id.as_str()).await?;

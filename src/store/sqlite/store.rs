@@ -17,12 +17,13 @@ use sqlx::{ConnectOptions, Connection, SqlStr, Sqlite};
 use tokio::sync::Mutex;
 
 use super::json_texts::json;
-use super::{apply, demo_rule, error, lowercase};
+use super::{apply, demo_rule, error, file_changes, lowercase, record_changes};
 use crate::clerk::{ClerkId, Timestamp};
 use crate::clock::now;
 use crate::private_file;
 use crate::store::bind::Bind;
 use crate::store::embedded_migrations::SQLITE as EMBEDDED;
+use crate::store::waiters::Waiters;
 use crate::store::{Keep, Outcome, SchemaVersion, StoreError, Write};
 
 /// The file, and what is kept in it. Plain data.
@@ -32,6 +33,8 @@ pub struct Options {
     pub path: PathBuf,
     /// What to keep of events and deleted users.
     pub keep: Keep,
+    /// Whether changes of rows are recorded for applications.
+    pub change_feed: bool,
 }
 
 /// What the file is like.
@@ -61,12 +64,14 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A handle on the file. Clones share its connections.
 #[derive(Clone)]
 pub struct Store {
-    path: PathBuf,
+    pub(super) path: PathBuf,
     writer: Arc<Mutex<Writer>>,
     /// Whether the last write failed, and was not rejected.
     is_failing: Arc<AtomicBool>,
     readers: SqlitePool,
     pub(in crate::store) keep: Keep,
+    pub(in crate::store) change_feed: bool,
+    pub(in crate::store) waiters: Arc<Waiters>,
 }
 
 /// What writes to the file.
@@ -92,6 +97,8 @@ impl Store {
             is_failing: Arc::default(),
             readers,
             keep: options.keep,
+            change_feed: options.change_feed,
+            waiters: Arc::default(),
         }
     }
 
@@ -212,8 +219,10 @@ impl Store {
         if write.records.is_empty() && write.changes.is_empty() {
             return Ok(Vec::new());
         }
-        self.write(async |connection| apply::apply(connection, write, self.keep).await)
-            .await
+        self.write(async |connection| {
+            apply::apply(connection, write, self.keep, self.change_feed).await
+        })
+        .await
     }
 
     /// See [`crate::store::Store::prune`].
@@ -300,6 +309,9 @@ impl Store {
     ) -> Result<SqliteConnection, sqlx::Error> {
         let options = durable(connect_options(&self.path));
         let mut connection = options.connect().await?;
+        if self.change_feed {
+            record_changes::install_triggers(&mut connection).await?;
+        }
         if let Some(account) = refused {
             demo_rule::set(&mut connection, account).await?;
         }
@@ -357,8 +369,19 @@ impl Store {
         rows.map_err(|error| self.fault(error))
     }
 
+    /// Follows the file for those who wait, until the task ends. `query` finds the rows that are
+    /// waited for.
+    pub async fn follow<F>(&self, task: u64, query: impl Fn() -> F)
+    where
+        F: Future<Output = Result<(), StoreError>>,
+    {
+        let options = connect_options(&self.path).read_only(true);
+        file_changes::follow(&options, &self.waiters, task, query).await;
+    }
+
     /// See [`crate::store::Store::close`].
     pub async fn close(&self) {
+        self.waiters.close().await;
         self.readers.close().await;
         if let Some(connection) = self.writer.lock().await.connection.take() {
             // Everything is committed; closing only tidies the files up.

@@ -60,6 +60,7 @@ fn sign(process_id: &str, role: &str, age_ms: u64) -> SignOfLife {
             started_at_ms: 1_795_172_400_123,
         },
         age_ms,
+        change_feed: Some(false),
     }
 }
 

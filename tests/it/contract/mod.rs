@@ -1,6 +1,8 @@
 //! One suite per seam: the same tests for both arms, on real servers.
 
 mod audit;
+mod change_readers;
+mod changes;
 mod columns;
 mod control;
 mod erasure;
@@ -9,11 +11,14 @@ mod gauges;
 mod memberships;
 mod plans;
 mod postgres;
+mod postgres_changes;
 mod postgres_connections;
 mod postgres_missing_rows;
+mod postgres_waiting;
 mod questions;
 mod queue;
 mod rabbitmq;
+mod rabbitmq_changes;
 mod rabbitmq_connection;
 mod rabbitmq_consume;
 mod rabbitmq_poison;
@@ -22,6 +27,7 @@ mod sqlite;
 mod store;
 mod table_lists;
 mod tables;
+mod waiting;
 
 /// Makes of each `async fn name(place: Place)` here a test for each arm: no arm can be forgotten.
 macro_rules! both_arms {

@@ -115,7 +115,7 @@ fn nodes(node: &Value) -> Vec<&Value> {
 fn scans(plan: &Value) -> bool {
     let is_large = |node: &Value| {
         let name = node["Relation Name"].as_str().unwrap_or_default();
-        name == "events" || tables::named(name).is_some()
+        matches!(name, "events" | "changes") || tables::named(name).is_some()
     };
     let mut nodes = nodes(plan).into_iter();
     nodes.any(|node| node["Node Type"] == "Seq Scan" && is_large(node))

@@ -18,6 +18,7 @@ pub(super) fn open(url: &str) -> Store {
         address: url.parse().unwrap(),
         connections: 2,
         keep: Keep::default(),
+        change_feed: false,
     };
     Store::open(&store::Options::Postgres(options)).unwrap()
 }
@@ -75,7 +76,14 @@ async fn the_applications_own_migrations_are_not_touched() {
         .fetch_one(&mut connection)
         .await
         .unwrap();
-    let others = ["_migrations", "audit", "events", "processes", "settings"];
+    let others = [
+        "_migrations",
+        "audit",
+        "changes",
+        "events",
+        "processes",
+        "settings",
+    ];
     assert_eq!(ours, names(&others, ""));
 }
 
@@ -110,7 +118,7 @@ async fn everything_has_a_comment_and_only_the_keys_are_unique() {
         .fetch_one(&mut connection)
         .await
         .unwrap();
-    let others = ["audit", "events", "processes", "settings"];
+    let others = ["audit", "changes", "events", "processes", "settings"];
     assert_eq!(unique, names(&others, "_pkey"));
 }
 

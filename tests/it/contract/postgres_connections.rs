@@ -108,7 +108,7 @@ async fn idle_connections_that_die_delay_nothing() {
 }
 
 /// The URL with the proxy in the place of the server, and the proxy.
-async fn through_a_proxy(url: &str) -> (String, Proxy) {
+pub(super) async fn through_a_proxy(url: &str) -> (String, Proxy) {
     let mut url = reqwest::Url::parse(url).unwrap();
     let proxy = Proxy::before(format!(
         "{}:{}",

@@ -19,6 +19,7 @@ fn open(path: &Path) -> Store {
     let options = store::sqlite::Options {
         path: path.into(),
         keep: Keep::default(),
+        change_feed: false,
     };
     Store::open(&store::Options::Sqlite(options)).unwrap()
 }
@@ -374,6 +375,7 @@ async fn the_rule_of_the_demo_is_for_its_own_account_in_its_own_process() {
     let options = store::sqlite::Options {
         path: path.clone(),
         keep: Keep::default(),
+        change_feed: false,
     };
     let demo = store::sqlite::Store::open(&options);
     demo.migrate().await.unwrap();

@@ -30,16 +30,22 @@ pub(super) enum Place {
 
 impl Place {
     pub(super) fn store(&self, keep: Keep) -> Store {
+        self.store_with(keep, false)
+    }
+
+    pub(super) fn store_with(&self, keep: Keep, change_feed: bool) -> Store {
         let options = match self {
             Self::Postgres(database) => store::Options::Postgres(store::postgres::Options {
                 schema: Default::default(),
                 address: database.url().parse().unwrap(),
                 connections: 4,
                 keep,
+                change_feed,
             }),
             Self::Sqlite(directory) => store::Options::Sqlite(store::sqlite::Options {
                 path: directory.path().join("users.db"),
                 keep,
+                change_feed,
             }),
         };
         Store::open(&options).unwrap()

@@ -45,6 +45,7 @@ const NOT_RUN: &[(&str, &str)] = &[
         "systemctl",
         "scripts/check-deploy asks systemd about the units",
     ),
+    ("npm", "scripts/check-examples runs the examples"),
     ("systemd-sysusers", "as systemctl"),
     ("journalctl", "as systemctl"),
     ("install", "it changes the system"),
@@ -247,28 +248,42 @@ fn without_variables(command: &str) -> &str {
 }
 
 const TOKEN: &str = "a-token-of-the-tests";
+const READ_TOKEN: &str = "reads-and-does-nothing-else";
 
 /// A running server.
 struct Served {
     place: Place,
     app: App,
+    /// What `check` asks.
     clerk: ClerkApi,
+    /// What a refresh asks.
+    users: ClerkInstance,
 }
 
 impl Served {
     async fn start() -> Self {
         let place = Place::servers().await;
-        // What `check` asks for.
         let date = now_as_a_date();
         let users = r#"[{"id":"user_1"}]"#;
         let clerk = ClerkApi::answering("200 OK", &[("date", date)], users).await;
+        let instance = ClerkInstance::with_users(500, 3).await;
+        let [(_, key), (_, url)] = instance.variables();
         let variables = [
             ("CLERK_WEBHOOK_SIGNING_SECRET", SECRET),
             ("ADMIN_TOKEN", TOKEN),
+            ("CLERK_SECRET_KEY", &*key),
+            ("CLERK_API_URL", &*url),
+            ("READ_TOKEN", READ_TOKEN),
+            ("CHANGE_FEED", "on"),
         ];
         let app = place.start(&["serve"], &variables).await;
         fixture::fill(&app.store).await;
-        Self { place, app, clerk }
+        Self {
+            place,
+            app,
+            clerk,
+            users: instance,
+        }
     }
 
     async fn run(&mut self, command: &str) -> Result<(), String> {
@@ -279,6 +294,7 @@ impl Served {
         self.app.deliver(&id, signed_up.body().to_vec()).await;
         self.app.settled(&id).await;
         fail(&self.app.store, &[fixture::sign_up(&event, &user)]).await;
+        self.users.change(|accounts| accounts.sign_up(&user, 0));
 
         let address = self.app.address.to_string();
         let mut command = without_variables(command)
@@ -304,9 +320,14 @@ impl Served {
         let mut variables = vec![
             ("CLERK_WEBHOOK_SIGNING_SECRET", SECRET),
             ("ADMIN_TOKEN", TOKEN),
+            ("READ_TOKEN", READ_TOKEN),
             ("PORT", &port),
         ];
-        let url = self.clerk.url();
+        let [_, (_, of_users)] = self.users.variables();
+        let url = match command.contains("users refresh") {
+            true => of_users,
+            false => self.clerk.url(),
+        };
         variables.extend([("CLERK_SECRET_KEY", KEY), ("CLERK_API_URL", &url)]);
         let result = run(&self.place, &command, &variables);
         if command.contains("pause") || command.contains("rate-limit") {

@@ -21,14 +21,14 @@ pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Returns every page of the root, of `docs` and of `deploy`.
+/// Returns every page of the root, of `docs`, of `deploy` and of `examples`.
 pub fn all() -> Vec<Page> {
     let mut paths: Vec<PathBuf> = std::fs::read_dir(root())
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.is_file())
         .collect();
-    for folder in ["docs", "deploy"] {
+    for folder in ["docs", "deploy", "examples"] {
         paths.extend(files(&root().join(folder)));
     }
     paths.retain(|path| path.extension().is_some_and(|ending| ending == "md"));

@@ -37,7 +37,7 @@ pub const PRELUDE: &str = "
 #[tokio::test]
 async fn every_statement_for_postgresql_runs() {
     let place = Place::servers().await;
-    fixture::fill(&place.store()).await;
+    fixture::fill(&place.store_with_changes()).await;
     let (mut faults, mut count) = (String::new(), 0);
     for page in page::all() {
         let mut connection = place.database().connect().await;

@@ -21,6 +21,14 @@ const EXAMPLES: &[(&str, &str)] = &[
         "curl -H \"Authorization: Bearer $ADMIN_TOKEN\" 'http://127.0.0.1:3000/api/users?email=ada@example.com'",
     ),
     (
+        "refresh_user",
+        "curl -H \"Authorization: Bearer $ADMIN_TOKEN\" -X POST 'http://127.0.0.1:3000/api/users/user_2abc/refresh?fields=clerk_id,email'",
+    ),
+    (
+        "list_changes",
+        "curl -H \"Authorization: Bearer $READ_TOKEN\" 'http://127.0.0.1:3000/api/changes?table=users&wait=1'",
+    ),
+    (
         "list_events",
         "curl -H \"Authorization: Bearer $ADMIN_TOKEN\" 'http://127.0.0.1:3000/api/events?status=failed&since=2h'",
     ),
@@ -137,7 +145,7 @@ fn the_page_of_the_api_is_its_openapi_document() {
     let groups = document["tags"].as_array().unwrap();
     let examples = examples();
     let of_tables = tables::ALL.iter().map(|table| table.plural);
-    let others = ["events", "audit", "stats", "control", "health"];
+    let others = ["changes", "events", "audit", "stats", "control", "health"];
     let order: Vec<_> = ["webhook"]
         .into_iter()
         .chain(of_tables)

@@ -269,7 +269,7 @@ async fn a_wrong_setting_stops_the_program_and_one_line_says_what_is_valid() {
     ];
     /// Variables, and what the error names: the variable and the remedy.
     type Case<'a> = (&'a [(&'a str, &'a str)], &'a str, &'a str);
-    let cases: [Case; 14] = [
+    let cases: [Case; 16] = [
         (&[], "CLERK_WEBHOOK_SIGNING_SECRET", "whsec_"),
         (
             &[("CLERK_WEBHOOK_SIGNING_SECRET", "hunter2hunter2")],
@@ -310,6 +310,12 @@ async fn a_wrong_setting_stops_the_program_and_one_line_says_what_is_valid() {
             &[("EVENT_RETENTION_DAYS", "a week")],
             "EVENT_RETENTION_DAYS",
             "30",
+        ),
+        (&[("CHANGE_FEED", "yes")], "CHANGE_FEED", "on or off"),
+        (
+            &[("CHANGE_RETENTION_DAYS", "a week")],
+            "CHANGE_RETENTION_DAYS",
+            "such as 7",
         ),
         (&[("LOG_FORMAT", "xml")], "LOG_FORMAT", "pretty or json"),
     ];

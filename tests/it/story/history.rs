@@ -16,7 +16,11 @@ async fn with_history() -> Place {
         ..Keep::default()
     };
     let store = Store::open(&clerk_sync::store::Options::Sqlite(
-        clerk_sync::store::sqlite::Options { path, keep },
+        clerk_sync::store::sqlite::Options {
+            path,
+            keep,
+            change_feed: false,
+        },
     ))
     .unwrap();
     store.migrate().await.unwrap();

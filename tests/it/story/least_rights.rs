@@ -4,7 +4,7 @@
 use clerk_sync::store::Status;
 use sqlx::{AssertSqlSafe, Executor};
 
-use crate::support::app::{Place, SECRET};
+use crate::support::app::{Place, SECRET, until};
 use crate::support::broker::{self, rabbitmqctl};
 
 /// The grants of SECURITY.md for this role.
@@ -84,10 +84,16 @@ async fn each_role_works_with_the_least_rights() {
     let worker = [
         ("AMQP_URL", broker_url.as_str()),
         ("DATABASE_URL", database_url.as_str()),
+        ("CHANGE_FEED", "on"),
     ];
     let worker = place.start(&["worker"], &worker).await;
     assert_eq!(worker.settled("msg_1").await.status, Status::Applied);
     assert_eq!(worker.settled("msg_2").await.status, Status::Failed);
+    until("the change of the row is published", async || {
+        let state = place.store().change_feed_state().await.unwrap();
+        state.newest_at.is_some() && state.oldest_unpublished_at.is_none()
+    })
+    .await;
     // The commands have the same rights.
     for arguments in [
         &["events", "discard", "msg_2"][..],
@@ -97,7 +103,8 @@ async fn each_role_works_with_the_least_rights() {
         let mut command = place.command(arguments);
         command
             .env("AMQP_URL", broker_url.as_str())
-            .env("DATABASE_URL", database_url.as_str());
+            .env("DATABASE_URL", database_url.as_str())
+            .env("CHANGE_FEED", "on");
         let output = command.output().unwrap();
         assert!(
             output.status.success(),

@@ -13,7 +13,7 @@ use crate::support::app::{App, DEADLINE, Place, SECRET, headers, signing_secret,
 const BODY: &str = r#"{"data":{"id":"user_1","updated_at":1795172400018},"timestamp":1795172400033,"type":"user.updated"}"#;
 
 /// The head of a signed request that announces `length` bytes, or chunks.
-fn head(app: &App, id: &str, body: &str, length: Option<usize>) -> String {
+pub(super) fn head(app: &App, id: &str, body: &str, length: Option<usize>) -> String {
     let signature = signing_secret(SECRET).sign(&EventId::new(id).unwrap(), now(), body.as_bytes());
     let mut head = format!(
         "POST /api/webhooks/clerk HTTP/1.1\r\nhost: {}\r\n",
@@ -171,8 +171,8 @@ async fn other_paths_and_methods_get_problems_too() {
     assert_eq!(app.get("/readyz").await.unwrap().body["status"], "ready");
 }
 
-/// The program where the system lets it open this many files.
-fn serve_with_open_files(place: &Place, files: u32) -> App {
+/// The program where the system lets it open this many files, with these variables.
+pub(super) fn serve_with_open_files(place: &Place, files: u32, variables: &[(&str, &str)]) -> App {
     let program = place.command(&["serve"]);
     let mut command = Command::new("sh");
     command.args(["-c", &format!("ulimit -n {files} && exec \"$0\" \"$@\"")]);
@@ -187,6 +187,7 @@ fn serve_with_open_files(place: &Place, files: u32) -> App {
     );
     command
         .env("CLERK_WEBHOOK_SIGNING_SECRET", SECRET)
+        .envs(variables.iter().copied())
         .current_dir(place.directory())
         .stdin(Stdio::null());
     App::spawn(command, place.store())
@@ -195,7 +196,7 @@ fn serve_with_open_files(place: &Place, files: u32) -> App {
 #[tokio::test]
 async fn over_the_limit_of_connections_the_answer_is_503_at_once_and_health_is_still_answered() {
     let place = Place::embedded();
-    let app = serve_with_open_files(&place, 640);
+    let app = serve_with_open_files(&place, 640, &[]);
     let mut idle = Vec::new();
     let mut refused = None;
     until("all seats are taken", async || {

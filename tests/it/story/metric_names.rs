@@ -7,7 +7,7 @@ use clerk_sync::clock::now;
 use clerk_sync::store::Status;
 
 use super::metrics::{body, is_clean};
-use crate::support::app::{Place, headers};
+use crate::support::app::{Place, SECRET, headers};
 use crate::support::scrape::{Scrape, family};
 
 /// Returns the page of a process that has a sample of every metric.
@@ -15,7 +15,11 @@ async fn full_page(place: &Place) -> Scrape {
     place.succeed(&["migrate"]);
     let limit = std::num::NonZeroU32::new(1000);
     place.store().set_rate_limit(limit).await.unwrap();
-    let app = place.serve().await;
+    let variables = [
+        ("CLERK_WEBHOOK_SIGNING_SECRET", SECRET),
+        ("CHANGE_FEED", "on"),
+    ];
+    let app = place.start(&["serve"], &variables).await;
     app.deliver("msg_1", body("user.updated", "user_1", 0))
         .await;
     assert_eq!(app.settled("msg_1").await.status, Status::Applied);
@@ -24,7 +28,7 @@ async fn full_page(place: &Place) -> Scrape {
 
 #[tokio::test]
 async fn the_page_lists_exactly_the_served_metrics() {
-    let scrape = full_page(&Place::embedded()).await;
+    let scrape = full_page(&Place::servers().await).await;
     let page = include_str!("../../../docs/observability.md");
     let section = page
         .split("\n## ")
@@ -68,7 +72,7 @@ async fn the_page_lists_exactly_the_served_metrics() {
 fn each_alert_has_a_description_and_a_runbook() {
     let rules = include_str!("../../../deploy/prometheus/rules.yml");
     let alerts: Vec<&str> = rules.split("- alert: ").skip(1).collect();
-    assert_eq!(alerts.len(), 10);
+    assert_eq!(alerts.len(), 11);
     let page = include_str!("../../../docs/operations.md");
     for alert in alerts {
         let name = alert.lines().next().unwrap();
@@ -100,7 +104,7 @@ fn named(text: &str) -> BTreeSet<&str> {
 
 #[tokio::test]
 async fn rules_and_dashboard_use_served_metrics() {
-    let scrape = full_page(&Place::embedded()).await;
+    let scrape = full_page(&Place::servers().await).await;
     for (file, text) in [
         (
             "rules.yml",

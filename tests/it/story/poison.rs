@@ -277,6 +277,7 @@ async fn a_possible_poison_message_that_takes_long_holds_up_the_others_only_for_
         hold_max: worker::HOLD_MAX,
         omitted: OmittedFields::default(),
         retention: None,
+        change_retention: None,
     };
     let stop = Shutdown::default();
     let worker = tokio::spawn(worker::run(

@@ -26,6 +26,7 @@ fn open(url: &str) -> Store {
         address: url.parse().unwrap(),
         connections: 2,
         keep: Keep::default(),
+        change_feed: false,
     };
     Store::open(&store::Options::Postgres(options)).unwrap()
 }

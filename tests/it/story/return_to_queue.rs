@@ -77,6 +77,7 @@ impl Worker {
             hold_max: Duration::ZERO,
             omitted: OmittedFields::default(),
             retention: None,
+            change_retention: None,
         };
         let stop = Shutdown::default();
         let ended = tokio::spawn(worker::run(

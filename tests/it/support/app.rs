@@ -143,6 +143,11 @@ impl App {
         format!("http://{}/api/webhooks/clerk", self.address)
     }
 
+    /// The client of all requests, for those that outlive a borrow.
+    pub fn client(&self) -> &reqwest::Client {
+        &self.client
+    }
+
     pub async fn get(&self, path: &str) -> Option<Answer> {
         answer(
             self.client

@@ -79,6 +79,9 @@ pub fn close_connections(namespace: &str, purpose: &str) {
     }
 }
 
+/// The part of the name of a queue that stands for one of an application.
+pub const APPLICATION: &str = "application";
+
 pub struct Namespace {
     name: String,
     /// Whether a policy was set that must be cleared.
@@ -320,7 +323,7 @@ impl Namespace {
             // A queue that is not there, or not as the program declares it, needs none of this.
             drop(dead_letters);
             let (connection, channel) = connect().await;
-            for part in ["events", "dead", "unrouted", "rescued"] {
+            for part in ["events", "dead", "unrouted", "rescued", APPLICATION] {
                 let options = QueueDeleteOptions {
                     if_unused: false,
                     if_empty: false,
@@ -330,7 +333,9 @@ impl Namespace {
                     .queue_delete(format!("{name}.{part}").into(), options)
                     .await?;
             }
-            for part in ["events", "dead", "unrouted", "rescued", "expired"] {
+            for part in [
+                "events", "dead", "unrouted", "rescued", "expired", "changes",
+            ] {
                 let options = ExchangeDeleteOptions {
                     if_unused: false,
                     nowait: false,

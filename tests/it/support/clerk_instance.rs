@@ -18,7 +18,7 @@ use super::clerk_lists::{LISTS, error};
 /// The key of every instance here, unless it has got another.
 pub const KEY: &str = "sk_live_abcdefghijklmnopqrstuvwxyz0123456789";
 
-/// The response to the next request for a page, instead of the page.
+/// The response to the next request for a page or for one object, instead of it.
 #[derive(Debug, Clone, Copy)]
 pub enum Trouble {
     Status(u16),
@@ -27,6 +27,12 @@ pub enum Trouble {
     RetryAfterDate,
     /// The page breaks off in the middle.
     Cut,
+    /// A 200 with this body.
+    Body(&'static str),
+    /// Another status with this body.
+    StatusBody(u16, &'static str),
+    /// No answer, ever.
+    Silence,
 }
 
 /// Goes with the value.
@@ -41,6 +47,8 @@ struct Shared {
     state: Mutex<State>,
     /// How many pages may be given.
     allowed: watch::Sender<usize>,
+    /// Whether who asks for one object is held up.
+    holds_objects: watch::Sender<bool>,
 }
 
 type Event = Box<dyn FnOnce(&mut Accounts) + Send>;
@@ -50,6 +58,7 @@ struct State {
     accounts: Accounts,
     key: String,
     troubles: VecDeque<Trouble>,
+    object_troubles: VecDeque<Trouble>,
     /// What happens at Clerk before the page of this number is given, the first one being 0.
     events: Vec<(usize, Event)>,
     pages: usize,
@@ -71,6 +80,7 @@ impl ClerkInstance {
             page_max,
             state: Mutex::new(state),
             allowed: watch::Sender::new(usize::MAX),
+            holds_objects: watch::Sender::new(false),
         });
         let (address, serving) = (listener.local_addr().unwrap(), Arc::clone(&shared));
         let accepting = tokio::spawn(async move {
@@ -125,6 +135,22 @@ impl ClerkInstance {
         self.shared.state.lock().unwrap().troubles.extend(troubles);
     }
 
+    /// The same for requests for one object.
+    pub fn then_for_objects(&self, troubles: &[Trouble]) {
+        let mut state = self.shared.state.lock().unwrap();
+        state.object_troubles.extend(troubles);
+    }
+
+    /// Holds up who asks for one object, until `release`.
+    pub fn hold_objects(&self) {
+        self.shared.holds_objects.send_replace(true);
+    }
+
+    /// How many requests there were since `take_targets`.
+    pub fn requests(&self) -> usize {
+        self.shared.state.lock().unwrap().targets.len()
+    }
+
     /// Takes another key from now on.
     pub fn set_key(&self, key: &str) {
         self.shared.state.lock().unwrap().key = key.into();
@@ -158,6 +184,7 @@ impl ClerkInstance {
 
     pub fn release(&self) {
         self.shared.allowed.send_replace(usize::MAX);
+        self.shared.holds_objects.send_replace(false);
     }
 
     /// What was asked for since the last time.
@@ -184,6 +211,7 @@ async fn serve(mut client: TcpStream, shared: Arc<Shared>) {
         let path = target.split('?').next().unwrap();
         let is_count = target.contains("limit=1&") || target.ends_with("limit=1");
         let is_page = LISTS.contains(&&path[1..]) && !is_count;
+        let is_object = matches!(path[1..].split_once('/'), Some((list, id)) if LISTS.contains(&list) && id != "count");
         let head = head.to_lowercase();
         let has_version = head.contains("\r\nclerk-api-version: 2025-11-10\r\n");
         let is_known = {
@@ -202,6 +230,10 @@ async fn serve(mut client: TcpStream, shared: Arc<Shared>) {
                 .await
                 .unwrap();
         }
+        if is_object && is_known {
+            let mut held = shared.holds_objects.subscribe();
+            held.wait_for(|held| !held).await.unwrap();
+        }
         let (status, headers, body) = if !has_version {
             let body = error("api_version_missing", "which version of the API?");
             (400, String::new(), body)
@@ -212,6 +244,9 @@ async fn serve(mut client: TcpStream, shared: Arc<Shared>) {
             let mut state = shared.state.lock().unwrap();
             state.answer(&target, is_page, shared.page_max)
         };
+        if status == SILENCE {
+            std::future::pending::<()>().await;
+        }
         let length = body.len();
         let head = format!(
             "HTTP/1.1 {status} -\r\ncontent-length: {length}\r\ncontent-type: application/json\r\n{headers}\r\n"
@@ -248,6 +283,33 @@ fn not_found() -> (u16, String, String) {
     (404, String::new(), body)
 }
 
+/// The status in the place of no answer.
+const SILENCE: u16 = 0;
+
+impl Trouble {
+    /// Status, headers and body.
+    fn answer(self) -> (u16, String, String) {
+        match self {
+            Self::Status(status) => (status, String::new(), "no page".into()),
+            Self::RetryAfter(status, seconds) => {
+                (status, format!("retry-after: {seconds}\r\n"), "{}".into())
+            }
+            Self::RetryAfterDate => {
+                let (date, later) = (
+                    "Sun, 06 Nov 1994 08:49:37 GMT",
+                    "Sun, 06 Nov 1994 08:49:39 GMT",
+                );
+                let headers = format!("date: {date}\r\nretry-after: {later}\r\n");
+                (429, headers, "{}".into())
+            }
+            Self::Cut => (200, "x-cut: yes\r\n".into(), "{}".into()),
+            Self::Body(body) => (200, String::new(), body.into()),
+            Self::StatusBody(status, body) => (status, String::new(), body.into()),
+            Self::Silence => (SILENCE, String::new(), String::new()),
+        }
+    }
+}
+
 impl State {
     /// Status, headers and body.
     fn answer(&mut self, target: &str, is_page: bool, page_max: usize) -> (u16, String, String) {
@@ -271,7 +333,13 @@ impl State {
             [list] if is_page => return self.page(list, query, page_max),
             ["users"] => self.accounts.users_after(None, limit(query)),
             [list] => Some(self.accounts.page(list, None, None, (0, limit(query)))),
-            [list, id] => self.accounts.object(list, id).map(String::from),
+            [list, id] => {
+                let trouble = self.object_troubles.pop_front();
+                match trouble.map(Trouble::answer) {
+                    Some(answer) => return answer,
+                    None => self.accounts.object(list, id).map(String::from),
+                }
+            }
             ["organizations", organization, "memberships"] => {
                 let is_known = self
                     .accounts
@@ -297,22 +365,8 @@ impl State {
     fn page(&mut self, list: &str, query: &str, page_max: usize) -> (u16, String, String) {
         let mut headers = String::new();
         match self.troubles.pop_front() {
-            Some(Trouble::Status(status)) => return (status, headers, "no page".into()),
-            Some(Trouble::RetryAfter(status, seconds)) => {
-                return (status, format!("retry-after: {seconds}\r\n"), "{}".into());
-            }
-            Some(Trouble::RetryAfterDate) => {
-                let (date, later) = (
-                    "Sun, 06 Nov 1994 08:49:37 GMT",
-                    "Sun, 06 Nov 1994 08:49:39 GMT",
-                );
-                return (
-                    429,
-                    format!("date: {date}\r\nretry-after: {later}\r\n"),
-                    "{}".into(),
-                );
-            }
             Some(Trouble::Cut) => headers = "x-cut: yes\r\n".into(),
+            Some(trouble) => return trouble.answer(),
             None => {}
         }
         // The order in which no object moves.

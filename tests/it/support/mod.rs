@@ -9,6 +9,7 @@ pub mod clerk_lists_run;
 pub mod clerk_objects;
 pub mod collector;
 pub mod database;
+pub mod feed_listener;
 pub mod history;
 pub mod organizations;
 pub mod pgbouncer;

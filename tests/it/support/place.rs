@@ -95,16 +95,48 @@ impl Place {
 
     /// The store that the program writes to.
     pub fn store(&self) -> Store {
+        self.open(false)
+    }
+
+    /// The same, of a program with the change feed.
+    pub fn store_with_changes(&self) -> Store {
+        self.open(true)
+    }
+
+    fn open(&self, change_feed: bool) -> Store {
         let keep = Keep::default();
         let options = match self {
-            Self::Embedded { directory } => {
-                return self.store_at(&directory.path().join("users.db"));
-            }
+            Self::Embedded { directory } => store::Options::Sqlite(store::sqlite::Options {
+                path: directory.path().join("users.db"),
+                keep,
+                change_feed,
+            }),
             Self::Servers { database, .. } => store::Options::Postgres(store::postgres::Options {
                 schema: Default::default(),
                 address: database.url().parse().unwrap(),
                 connections: 2,
                 keep,
+                change_feed,
+            }),
+        };
+        Store::open(&options).unwrap()
+    }
+
+    /// The same store with the change feed on: it records what a test applies.
+    pub fn recording_store(&self) -> Store {
+        let (keep, change_feed) = (Keep::default(), true);
+        let options = match self {
+            Self::Embedded { directory } => store::Options::Sqlite(store::sqlite::Options {
+                path: directory.path().join("users.db"),
+                keep,
+                change_feed,
+            }),
+            Self::Servers { database, .. } => store::Options::Postgres(store::postgres::Options {
+                schema: Default::default(),
+                address: database.url().parse().unwrap(),
+                connections: 2,
+                keep,
+                change_feed,
             }),
         };
         Store::open(&options).unwrap()
@@ -116,6 +148,7 @@ impl Place {
         Store::open(&store::Options::Sqlite(store::sqlite::Options {
             path,
             keep,
+            change_feed: false,
         }))
         .unwrap()
     }

@@ -42,6 +42,7 @@ const MAY_SAY: &[(&str, &[&str])] = &[
             "tests/faults/broker_settings.rs",
             "tests/faults/tls.rs",
             "tests/it/story/check.rs",
+            "tests/it/story/feed_setting.rs",
         ],
     ),
     (

@@ -5,7 +5,8 @@ use bytes::Bytes;
 use super::*;
 use crate::clerk::{EventId, EventType, Timestamp};
 use crate::queue::rabbitmq::address::Address;
-use crate::queue::rabbitmq::connection::{Broker, Purpose};
+use crate::queue::rabbitmq::connection::Broker;
+use crate::queue::rabbitmq::purpose::Purpose;
 
 /// Hands an event over, as if there were a connection. Returns its answer.
 async fn hand_over(publisher: &Publisher, id: &str) -> Result<(), PublishError> {

@@ -9,6 +9,7 @@ const SEARCH_IN_ORDER: &str =
     include_str!("../../../../src/store/postgres/users_by_search_in_order.sql");
 const IS_COMMON: &str = include_str!("../../../../src/store/postgres/search_is_common.sql");
 const EVENTS: &str = include_str!("../../../../src/store/postgres/events.sql");
+const CHANGES: &str = include_str!("../../../../src/store/postgres/changes.sql");
 const HISTORY: &str = include_str!("../../../../src/store/postgres/history.sql");
 
 /// How much a question may read, in pages of 8 KiB, those of indexes among them. A page of fifty
@@ -382,6 +383,46 @@ fn of_events() -> Vec<Case> {
     ]
 }
 
+fn of_changes() -> Vec<Case> {
+    vec![
+        case(
+            "changes from the oldest on",
+            CHANGES,
+            "0, 9000000000000, null, 500",
+        ),
+        case(
+            "changes, a later page",
+            CHANGES,
+            "20000, 9000000000000, null, 500",
+        ),
+        case(
+            "changes of one table",
+            CHANGES,
+            "20000, 9000000000000, 'users', 50",
+        ),
+        case(
+            "changes of a row",
+            include_str!("../../../../src/store/postgres/changes_of_row.sql"),
+            "'users', 'user_0000007', 20",
+        ),
+        case(
+            "changes of a row with many",
+            include_str!("../../../../src/store/postgres/changes_of_row.sql"),
+            "'users', 'user_0000003', 20",
+        ),
+        case(
+            "where the changes end",
+            include_str!("../../../../src/store/postgres/change_marks.sql"),
+            "",
+        ),
+        case(
+            "how far the changes are published",
+            include_str!("../../../../src/store/postgres/change_feed_state.sql"),
+            "",
+        ),
+    ]
+}
+
 fn of_counts() -> Vec<Case> {
     let count = |name, sql, values: &str| Case {
         pages_max: None,
@@ -418,6 +459,7 @@ pub fn all(users: u64) -> Vec<Case> {
         of_orders(),
         of_searches(users),
         of_events(),
+        of_changes(),
         of_counts(),
     ];
     parts.into_iter().flatten().collect()

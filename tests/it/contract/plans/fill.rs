@@ -43,7 +43,12 @@ const FILL: &str = r#"
     select 'orginv_' || lpad(n::text, 7, '0'), 'org_' || lpad(case when n % 10 = 3 then 1 else n % 1000 end || '', 7, '0'), 'Person.' || n || '@Example.com',
            case when n % 50 = 1 then 'pending' else 'accepted' end, now() + (n % 60 - 30) * interval '1 day',
            jsonb_build_object('id', n, 'filler', repeat(md5(n::text), 6)), now(), now(), 'msg_' || n
-      from generate_series(1, {users} / 4) n"#;
+      from generate_series(1, {users} / 4) n;
+    insert into clerk.changes (table_name, clerk_id, change, fields, event_id, committed_at)
+    select 'users', event.clerk_id, 'updated', '{email,updated_at}', event.event_id, event.processed_at
+      from clerk.events as event
+     where event.status = 'applied'
+     order by event.received_at"#;
 
 /// A database with so many rows, and a connection to it that plans as the store does.
 pub async fn filled(database: &TestDatabase, users: u64, events: u64) -> PgConnection {
@@ -53,6 +58,7 @@ pub async fn filled(database: &TestDatabase, users: u64, events: u64) -> PgConne
         address,
         connections: 1,
         keep: Keep::default(),
+        change_feed: false,
     };
     let store = Store::open(&store::Options::Postgres(options)).unwrap();
     store.migrate().await.unwrap();

@@ -10,15 +10,15 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, SqliteConnection};
 /// deletion only falls. So the same state twice is an event that was applied twice, or a write that
 /// changed nothing. The record of an event gets its outcome once, unless the event failed.
 const NOTE_IN_POSTGRES: &str = "
-    create table public.changes (clerk_id text, state text);
+    create table public.noted (clerk_id text, state text);
     create function public.note_row() returns trigger language plpgsql as $$
     begin
-        insert into public.changes values (new.clerk_id, concat_ws(' ', new.event_id, 'deleted', new.deleted_at));
+        insert into public.noted values (new.clerk_id, concat_ws(' ', new.event_id, 'deleted', new.deleted_at));
         return null;
     end $$;
     create function public.note_event() returns trigger language plpgsql as $$
     begin
-        insert into public.changes select new.clerk_id, concat_ws(' ', new.event_id, 'became', new.status)
+        insert into public.noted select new.clerk_id, concat_ws(' ', new.event_id, 'became', new.status)
             from generate_series(1, 2);
         return null;
     end $$;
@@ -30,19 +30,19 @@ const NOTE_ROWS_IN_POSTGRES: &str = "
     create trigger note_row after insert or update on clerk.<table> for each row execute function public.note_row();";
 
 const NOTE_IN_SQLITE: &str = "
-    create table changes (clerk_id text, state text);
+    create table noted (clerk_id text, state text);
     create trigger note_event after update on events
         when old.status in ('applied', 'stale') and (new.status <> old.status or new.attempts <> old.attempts) begin
-        insert into changes values (new.clerk_id, new.event_id || ' became ' || new.status),
+        insert into noted values (new.clerk_id, new.event_id || ' became ' || new.status),
             (new.clerk_id, new.event_id || ' became ' || new.status);
     end;";
 
 const NOTE_ROWS_IN_SQLITE: &str = "
     create trigger note_insert_<table> after insert on <table> begin
-        insert into changes values (new.clerk_id, coalesce(new.event_id, '') || ' deleted ' || coalesce(new.deleted_at, ''));
+        insert into noted values (new.clerk_id, coalesce(new.event_id, '') || ' deleted ' || coalesce(new.deleted_at, ''));
     end;
     create trigger note_update_<table> after update on <table> begin
-        insert into changes values (new.clerk_id, coalesce(new.event_id, '') || ' deleted ' || coalesce(new.deleted_at, ''));
+        insert into noted values (new.clerk_id, coalesce(new.event_id, '') || ' deleted ' || coalesce(new.deleted_at, ''));
     end;";
 
 /// The statements, with those of the rows for each table.
@@ -53,11 +53,11 @@ fn notes(once: &str, of_table: &str) -> String {
 }
 
 const TWICE_IN_POSTGRES: &str =
-    "select clerk_id || ': ' || state from public.changes where position($1 in clerk_id) > 0
+    "select clerk_id || ': ' || state from public.noted where position($1 in clerk_id) > 0
     group by clerk_id, state having count(*) > 1";
 
 const TWICE_IN_SQLITE: &str =
-    "select clerk_id || ': ' || state from changes where instr(clerk_id, ?1) > 0
+    "select clerk_id || ': ' || state from noted where instr(clerk_id, ?1) > 0
     group by clerk_id, state having count(*) > 1";
 
 /// A database that notes its changes.

@@ -44,8 +44,8 @@ impl HtmlSafe for Cell {}
 
 /// What an event changed.
 #[derive(Template)]
-#[template(path = "change.html")]
-pub struct Change {
+#[template(path = "event_diff.html")]
+pub struct EventDiff {
     /// What is said in place of the columns, or above them.
     text: Cow<'static, str>,
     /// The event that the text ends with.
@@ -56,9 +56,9 @@ pub struct Change {
 }
 
 // Its own template has escaped it.
-impl HtmlSafe for Change {}
+impl HtmlSafe for EventDiff {}
 
-impl Change {
+impl EventDiff {
     /// What an event changed. Returns `None` for one that is not applied and not stale.
     ///
     /// # Errors
@@ -233,7 +233,7 @@ mod tests {
             difference("first_name", Some("\"Ada\""), Some("\"<b>\"")),
             difference("last_sign_in_at", None, Some("1795172400018")),
         ];
-        let change = Change {
+        let change = EventDiff {
             text: "Compared with `this`, that of".into(),
             other: Some("msg_1".into()),
             columns: columns(&differences, Timestamp::MIN),
