@@ -24,7 +24,7 @@ const BATCH_MAX: NonZeroU32 = NonZeroU32::new(1000).unwrap();
 /// Least time from the start of a turn to that of the next, unless it found a full batch. A change
 /// after a quiet time is published at once; under load a turn, which costs some ten statements, takes
 /// many changes.
-const PACE: Duration = Duration::from_millis(100);
+const PACE: Duration = Duration::from_millis(200);
 
 /// How often a worker without the turn looks whether it is free: the process that has it may die.
 const LOOK_EVERY: Duration = Duration::from_secs(1);

@@ -17,8 +17,10 @@ use crate::clerk::Timestamp;
 use crate::store::StoreError;
 use crate::store::changes::Settled;
 
-/// Between two looks at the transactions that still write.
-const LOOK_EVERY: Duration = Duration::from_millis(3);
+/// Between two looks at the transactions that still write, at first and at most: a large write takes
+/// tens of milliseconds, and each look is a query.
+const LOOK_AFTER: Duration = Duration::from_millis(3);
+const LOOK_AFTER_MAX: Duration = Duration::from_millis(24);
 
 /// Longest wait for them. A reader then sees what was settled before, and the next one waits on.
 const SETTLE_TIMEOUT: Duration = Duration::from_millis(250);
@@ -56,8 +58,10 @@ impl Store {
             settling.settled = newest;
             went_back = true;
         }
+        let mut pause = LOOK_AFTER;
         while !writers.is_empty() && began_at.elapsed() < SETTLE_TIMEOUT {
-            tokio::time::sleep(LOOK_EVERY).await;
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LOOK_AFTER_MAX);
             let now = self.writers().await?;
             writers.retain(|writer| now.contains(writer));
         }
