@@ -152,6 +152,11 @@ async fn a_body_that_is_too_large_for_the_broker_is_refused_and_delays_no_other(
         logged(&app, "RabbitMQ takes no message as large as MAX_BODY_BYTES") == 1
     })
     .await;
+    // The worker's connection may come later than the receiver's.
+    until("the worker is connected", async || {
+        logged(&app, r#""purpose":"consume""#) == 1
+    })
+    .await;
     let connected = logged(&app, "connected to RabbitMQ");
 
     let answers = join_all((0..40).map(async |number| {
