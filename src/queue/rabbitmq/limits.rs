@@ -14,6 +14,9 @@ use super::amqp_error::channel_error;
 /// How long the answer to a message of the largest size may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How often the broker is asked, if its answer is missed.
+const TRIES: usize = 3;
+
 /// The known limits of the broker. Both connections share them; 0 is unknown.
 #[derive(Debug, Default)]
 pub struct Limits {
@@ -132,10 +135,17 @@ pub fn is_answer(error: &lapin::Error) -> bool {
 /// Returns the limit if it cannot; `None` if it can or the broker does not answer.
 pub async fn ask_body_max(connection: &Connection, exchange: &str, bytes: usize) -> Option<u64> {
     let body = vec![0; bytes];
-    let properties = BasicProperties::default().with_expiration(NO_TIME.into());
-    let refused = publish_refused(connection, exchange, &body, properties);
-    let answer = tokio::time::timeout(ANSWER_TIMEOUT, refused).await;
-    Some(too_large(&answer.ok()?.err()?)?.max)
+    for _ in 0..TRIES {
+        let properties = BasicProperties::default().with_expiration(NO_TIME.into());
+        let refused = publish_refused(connection, exchange, &body, properties);
+        let answer = tokio::time::timeout(ANSWER_TIMEOUT, refused).await;
+        let error = answer.ok()?.err()?;
+        if is_answer(&error) {
+            return Some(too_large(&error)?.max);
+        }
+        // The broker closed the channel before the next request on it: lapin reports only that.
+    }
+    None
 }
 
 /// Publishes a message that the broker refuses. Returns after its answer.
