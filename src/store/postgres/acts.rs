@@ -56,7 +56,7 @@ impl Store {
     pub async fn erase(&self, id: &ClerkId, act: &Act) -> Result<(u64, u64), StoreError> {
         let binds = [id.as_str().into(), Some(act.json()).into()];
         let rows = self
-            .write(|sql| &sql.of(&users::TABLE).erase, &binds)
+            .erase_with(&users::TABLE, |sql| &sql.erase, &binds)
             .await?;
         Ok((count(&rows, "users")?, count(&rows, "payloads")?))
     }
@@ -68,7 +68,7 @@ impl Store {
     pub async fn forget(&self, id: &ClerkId, act: &Act) -> Result<(u64, u64), StoreError> {
         let binds = [id.as_str().into(), Some(act.json()).into()];
         let rows = self
-            .write(|sql| &sql.of(&users::TABLE).forget, &binds)
+            .erase_with(&users::TABLE, |sql| &sql.forget, &binds)
             .await?;
         Ok((count(&rows, "users")?, count(&rows, "events")?))
     }

@@ -1,8 +1,13 @@
 //! Erases what is stored of users.
 
+use sqlx::SqlStr;
+use sqlx::postgres::PgRow;
+
+use super::statements::TableStatements;
 use super::store::{Store, count};
-use crate::clerk::Table;
 use crate::clerk::tables::users;
+use crate::clerk::{ChangeKind, Table};
+use crate::metrics;
 use crate::store::StoreError;
 use crate::store::bind::Bind;
 use crate::store::erasure::Owners;
@@ -16,7 +21,7 @@ impl Store {
     /// Fails if the server refuses it.
     pub async fn scrub(&self, ids: &[&str]) -> Result<u64, StoreError> {
         let binds = [ids.to_vec().into()];
-        let rows = self.write(|sql| &sql.of(&users::TABLE).scrub, &binds);
+        let rows = self.erase_with(&users::TABLE, |sql| &sql.scrub, &binds);
         count(&rows.await?, "rows")
     }
 
@@ -42,7 +47,9 @@ impl Store {
     ) -> Result<(u64, u64), StoreError> {
         let [ids, addresses] = owners.binds();
         let binds = [ids, addresses, Some(is_final).into()];
-        let rows = self.write(|sql| &sql.of(table).erase_owned, &binds).await?;
+        let rows = self
+            .erase_with(table, |sql| &sql.erase_owned, &binds)
+            .await?;
         Ok((count(&rows, "rows")?, count(&rows, "payloads")?))
     }
 
@@ -67,7 +74,19 @@ impl Store {
     /// Fails if the server refuses it.
     pub async fn erase_late(&self, table: &Table, ids: &[&str]) -> Result<(), StoreError> {
         let binds = [ids.to_vec().into()];
-        let erased = self.write(|sql| &sql.of(table).erase_late, &binds);
+        let erased = self.erase_with(table, |sql| &sql.erase_late, &binds);
         erased.await.map(drop)
+    }
+
+    /// Runs a statement that erases rows of this table, and counts the changes that it recorded.
+    pub(super) async fn erase_with(
+        &self,
+        table: &Table,
+        statement: impl Fn(&TableStatements) -> &SqlStr,
+        binds: &[Bind<'_>],
+    ) -> Result<Vec<PgRow>, StoreError> {
+        let rows = self.write(|sql| statement(sql.of(table)), binds).await?;
+        metrics::changes(table, ChangeKind::Erased, count(&rows, "changes")?);
+        Ok(rows)
     }
 }

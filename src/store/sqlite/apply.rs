@@ -9,6 +9,7 @@ use sqlx::{AssertSqlSafe, Connection, Error};
 use super::json_texts::json;
 use super::multi_insert::Rows;
 use super::payloads::empty_payloads_of;
+use super::record_changes::Recording;
 use super::{lowercase, record_changes, statements};
 use crate::clerk::{Change, ClerkId, EventId, RowVersion, Timestamp, Value};
 use crate::clock::now;
@@ -28,17 +29,12 @@ pub async fn apply(
     let rows = rows_before(&mut transaction, write).await?;
     let before = statuses_before(&mut transaction, write).await?;
     let now_ms = now().ms();
-    let newest_change = match change_feed {
-        true => {
-            record_changes::set_deleting(&mut transaction, write).await?;
-            Some(record_changes::newest(&mut transaction).await?)
-        }
-        false => None,
-    };
-    let written = join(&mut transaction, write, now_ms, keep).await?;
-    if let Some(newest) = newest_change {
-        record_changes::count_recorded(&mut transaction, write.table, newest).await?;
+    let recording = Recording::start(&mut transaction, change_feed).await?;
+    if change_feed {
+        record_changes::set_deleting(&mut transaction, write).await?;
     }
+    let written = join(&mut transaction, write, now_ms, keep).await?;
+    recording.count(&mut transaction, write.table).await?;
     for (id, row) in &written {
         if row.is_erased {
             empty_payloads_of(&mut transaction, write.table, id.as_str()).await?;

@@ -5,6 +5,7 @@ use sqlx::{Connection, Error, SqlStr};
 
 use super::json_texts::json;
 use super::payloads::empty_payloads_of;
+use super::record_changes::Recording;
 use super::statements;
 use super::store::Store;
 use crate::clerk::Table;
@@ -23,10 +24,12 @@ impl Store {
     pub async fn scrub(&self, ids: &[&str]) -> Result<u64, StoreError> {
         self.write(async |connection| {
             let mut transaction = connection.begin_with("begin immediate").await?;
+            let recording = Recording::start(&mut transaction, self.change_feed).await?;
             let mut rows = 0;
             for id in ids {
                 rows += erase(&mut transaction, id).await?.0;
             }
+            recording.count(&mut transaction, &users::TABLE).await?;
             transaction.commit().await?;
             Ok(rows)
         })
@@ -56,6 +59,7 @@ impl Store {
         let texts = |texts: &[String]| json(texts.iter().map(String::as_str));
         self.write(async |connection| {
             let mut transaction = connection.begin_with("begin immediate").await?;
+            let recording = Recording::start(&mut transaction, self.change_feed).await?;
             let at = now().ms();
             let erase = sqlx::query_scalar(sql.erase_owned.clone())
                 .bind(texts(&owners.ids))
@@ -63,6 +67,7 @@ impl Store {
                 .bind(is_final.then_some(at))
                 .bind(at);
             let ids: Vec<String> = erase.fetch_all(&mut *transaction).await?;
+            recording.count(&mut transaction, table).await?;
             let mut payloads = 0;
             for id in &ids {
                 payloads += empty_payloads_of(&mut transaction, table, id).await?;
@@ -81,10 +86,12 @@ impl Store {
         let sql = statements::of(table);
         self.write(async |connection| {
             let mut transaction = connection.begin_with("begin immediate").await?;
+            let recording = Recording::start(&mut transaction, self.change_feed).await?;
             let erase = sqlx::query_scalar(sql.erase_late.clone())
                 .bind(json(ids.iter().copied()))
                 .bind(now().ms());
             let erased: Vec<String> = erase.fetch_all(&mut *transaction).await?;
+            recording.count(&mut transaction, table).await?;
             for id in &erased {
                 empty_payloads_of(&mut transaction, table, id).await?;
             }

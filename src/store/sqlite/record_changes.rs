@@ -49,33 +49,51 @@ pub async fn set_deleting(connection: &mut SqliteConnection, write: &Write) -> R
     set.execute(connection).await.map(drop)
 }
 
-/// Counts the changes that were recorded behind this ID, and forgets the events of the deletes.
-///
-/// # Errors
-/// Fails if SQLite refuses it.
-pub async fn count_recorded(
-    connection: &mut SqliteConnection,
-    table: &Table,
-    after: i64,
-) -> Result<(), Error> {
-    connection.execute("delete from temp.deleting").await?;
-    let counts = sqlx::query(
-        "select change, count(*) as changes from changes where id > ?1 group by change",
-    );
-    for row in counts.bind(after).fetch_all(connection).await? {
-        if let Some(kind) = ChangeKind::named(row.try_get("change")?) {
-            let count: i64 = row.try_get("changes")?;
-            metrics::changes(table, kind, count.unsigned_abs());
-        }
-    }
-    Ok(())
+/// The changes that a transaction records, from its begin on.
+pub struct Recording {
+    /// The ID of the newest change before it; `None` without the feed.
+    newest: Option<i64>,
 }
 
-/// The ID of the newest change.
-///
-/// # Errors
-/// Fails if SQLite refuses it.
-pub async fn newest(connection: &mut SqliteConnection) -> Result<i64, Error> {
-    let newest = sqlx::query_scalar("select coalesce(max(id), 0) from changes");
-    newest.fetch_one(connection).await
+impl Recording {
+    /// To be made before the first write of the transaction.
+    ///
+    /// # Errors
+    /// Fails if SQLite refuses it.
+    pub async fn start(
+        connection: &mut SqliteConnection,
+        change_feed: bool,
+    ) -> Result<Self, Error> {
+        if !change_feed {
+            return Ok(Self { newest: None });
+        }
+        let newest = sqlx::query_scalar("select coalesce(max(id), 0) from changes");
+        let newest = Some(newest.fetch_one(connection).await?);
+        Ok(Self { newest })
+    }
+
+    /// Counts them, all of this table, and forgets the events of the deletes.
+    ///
+    /// # Errors
+    /// Fails if SQLite refuses it.
+    pub async fn count(
+        self,
+        connection: &mut SqliteConnection,
+        table: &Table,
+    ) -> Result<(), Error> {
+        let Some(newest) = self.newest else {
+            return Ok(());
+        };
+        connection.execute("delete from temp.deleting").await?;
+        let counts = sqlx::query(
+            "select change, count(*) as changes from changes where id > ?1 group by change",
+        );
+        for row in counts.bind(newest).fetch_all(connection).await? {
+            if let Some(kind) = ChangeKind::named(row.try_get("change")?) {
+                let count: i64 = row.try_get("changes")?;
+                metrics::changes(table, kind, count.unsigned_abs());
+            }
+        }
+        Ok(())
+    }
 }

@@ -222,7 +222,7 @@ async fn changes_wait_in_the_table_while_the_broker_is_away() {
         .start(&["worker"], &[ON, ("AMQP_URL", through.as_str())])
         .await;
     let listener = listener(&place).await;
-    let store = place.recording_store();
+    let store = place.store_with_changes();
     let apply = async |event| {
         let write = clerk_sync::worker::plan::plan(&[event]);
         store.apply(&write).await.unwrap();
@@ -427,7 +427,7 @@ async fn age(place: &Place, days: i64) {
 async fn old_changes_are_deleted_once_they_are_published() {
     let place = Place::servers().await;
     place.succeed(&["migrate"]);
-    let store = place.recording_store();
+    let store = place.store_with_changes();
     let apply = async |event| {
         let write = clerk_sync::worker::plan::plan(&[event]);
         store.apply(&write).await.unwrap();
@@ -467,7 +467,7 @@ async fn old_changes_are_deleted_once_they_are_published() {
 async fn without_rabbitmq_old_changes_are_deleted_by_their_age_alone() {
     let place = Place::embedded();
     place.succeed(&["migrate"]);
-    let store = place.recording_store();
+    let store = place.store_with_changes();
     for (event_id, user) in [("msg_1", "user_1"), ("msg_2", "user_2")] {
         let write = clerk_sync::worker::plan::plan(&[update(event_id, user, 10)]);
         store.apply(&write).await.unwrap();

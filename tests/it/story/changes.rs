@@ -95,6 +95,7 @@ on_both! {
     an_application_that_stopped_goes_on_where_it_was
     an_application_that_comes_too_late_learns_it
     a_command_prints_the_feed_and_follows_it
+    every_kind_of_change_is_counted
 }
 
 async fn an_application_follows_what_happens_to_rows(place: Place) {
@@ -328,4 +329,34 @@ async fn a_command_prints_the_feed_and_follows_it(place: Place) {
         .status();
     assert!(interrupt.unwrap().success());
     assert!(follows.wait().unwrap().success());
+}
+
+async fn every_kind_of_change_is_counted(place: Place) {
+    let app = serve(&place, &[]).await;
+    apply(&app, "msg_1", "user_1", 1).await;
+    apply(&app, "msg_2", "user_1", 2).await;
+    app.deliver("msg_3", delete("msg_3", "user_1", 3).body().to_vec())
+        .await;
+    app.settled("msg_3").await;
+    let counted = async |app: &App, change: &str| {
+        let (_, page) = app.text("/metrics").await;
+        let name = format!(r#"clerk_sync_changes_total{{table="users",change="{change}"}} "#);
+        page.lines()
+            .find_map(|line| line.strip_prefix(&*name))
+            .map(str::to_owned)
+    };
+    for change in ["created", "updated", "deleted"] {
+        assert_eq!(
+            counted(&app, change).await.as_deref(),
+            Some("1"),
+            "{change}"
+        );
+    }
+    app.stop();
+    // The worker erases users who were deleted before.
+    let app = serve(&place, &[("ON_DELETE", "scrub")]).await;
+    until("the erasure is counted", async || {
+        counted(&app, "erased").await.as_deref() == Some("1")
+    })
+    .await;
 }

@@ -122,26 +122,6 @@ impl Place {
         Store::open(&options).unwrap()
     }
 
-    /// The same store with the change feed on: it records what a test applies.
-    pub fn recording_store(&self) -> Store {
-        let (keep, change_feed) = (Keep::default(), true);
-        let options = match self {
-            Self::Embedded { directory } => store::Options::Sqlite(store::sqlite::Options {
-                path: directory.path().join("users.db"),
-                keep,
-                change_feed,
-            }),
-            Self::Servers { database, .. } => store::Options::Postgres(store::postgres::Options {
-                schema: Default::default(),
-                address: database.url().parse().unwrap(),
-                connections: 2,
-                keep,
-                change_feed,
-            }),
-        };
-        Store::open(&options).unwrap()
-    }
-
     /// The store in a file.
     pub fn store_at(&self, path: &Path) -> Store {
         let (path, keep) = (path.to_owned(), Keep::default());
