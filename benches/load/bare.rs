@@ -5,16 +5,18 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
+use anyhow::Context;
 use chrono::{DateTime, Utc};
 use clerk_sync::clerk::tables::users::TABLE;
 use clerk_sync::clerk::{
     Column, Delivery, Event, Kind, SignedEvent, SigningSecret, Timestamp, Value, Verifier,
 };
 use clerk_sync::clock::now;
-use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
+use hdrhistogram::Histogram;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
-use lapin::{BasicProperties, Channel};
+use lapin::{BasicProperties, Channel, PublisherConfirm};
 use secrecy::SecretString;
 use serde_json::value::RawValue;
 use sqlx::postgres::PgConnection;
@@ -23,68 +25,94 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 
 use crate::crowd::{Crowd, SECRET};
 use crate::place::{Database, Place};
+use crate::traffic::micros;
 
-/// Publishes with lapin alone, `in_flight` unconfirmed on each of `channels` channels of one
-/// connection; a second.
+/// What is published at once.
+#[derive(Clone, Copy)]
+pub struct Flow {
+    /// Events that are not confirmed, on each channel.
+    pub in_flight: usize,
+    /// Of one connection.
+    pub channels: usize,
+    /// Most events in a message, of 256 KiB at most.
+    pub bundle: usize,
+}
+
+/// Most bytes of events in a message.
+const BUNDLE_BYTES_MAX: usize = 256 * 1024;
+
+/// Publishes with lapin alone; how many events were confirmed, and how long it took.
 pub async fn publish(
     place: &Place,
     crowd: &Arc<Crowd>,
     lasts: Duration,
-    in_flight: usize,
-    channels: usize,
-) -> anyhow::Result<f64> {
+    flow: Flow,
+) -> anyhow::Result<(u64, Duration)> {
     let (connection, channel) = place.broker().await?;
     let queue = place.queue("bare");
     place.declare(&channel, &queue).await?;
     place.purge(&channel, &queue).await?;
     let start = Instant::now();
     let mut tasks = Vec::new();
-    for _ in 0..channels {
+    for _ in 0..flow.channels {
         let channel = connection.create_channel().await?;
-        channel
-            .confirm_select(ConfirmSelectOptions { nowait: false })
-            .await?;
-        tasks.push(tokio::spawn(publish_on(
-            channel,
-            queue.clone(),
-            Arc::clone(crowd),
-            start + lasts,
-            in_flight,
-        )));
+        let outlet = Outlet::on(channel, queue.clone()).await?;
+        let crowd = Arc::clone(crowd);
+        tasks.push(tokio::spawn(outlet.publish(crowd, start + lasts, flow)));
     }
     let mut confirmed = 0;
     for task in tasks {
         confirmed += task.await??;
     }
-    let rate = confirmed as f64 / start.elapsed().as_secs_f64();
+    let took = start.elapsed();
     place.purge(&channel, &queue).await?;
     connection.close(200, "done".into()).await?;
-    Ok(rate)
+    Ok((confirmed, took))
 }
 
-/// One task a channel: several would get each other's confirms.
-async fn publish_on(
+/// How long a publish takes until it is confirmed, with no other in flight: the middle, in
+/// milliseconds.
+pub async fn publish_alone(place: &Place, crowd: &Crowd, lasts: Duration) -> anyhow::Result<f64> {
+    let (connection, channel) = place.broker().await?;
+    let queue = place.queue("bare");
+    place.declare(&channel, &queue).await?;
+    let outlet = Outlet::on(connection.create_channel().await?, queue.clone()).await?;
+    let (start, mut took, mut body) = (Instant::now(), micros(), Vec::new());
+    while start.elapsed() < lasts {
+        let next = crowd.next(false, now(), &mut body);
+        let begun = Instant::now();
+        let confirmation = outlet.begin(next.id.as_str(), &body).await?.await?;
+        anyhow::ensure!(confirmation.is_ack(), "a publish is not confirmed");
+        took.saturating_record(u64::try_from(begun.elapsed().as_micros())?);
+    }
+    place.purge(&channel, &queue).await?;
+    connection.close(200, "done".into()).await?;
+    Ok(middle_ms(&took))
+}
+
+fn middle_ms(took: &Histogram<u64>) -> f64 {
+    took.value_at_quantile(0.5) as f64 / 1000.0
+}
+
+/// A channel that confirms, and the queue to which it publishes. One task has it: several would get
+/// each other's confirms.
+struct Outlet {
     channel: Channel,
     queue: String,
-    crowd: Arc<Crowd>,
-    end: Instant,
-    in_flight: usize,
-) -> anyhow::Result<u64> {
-    let (mut confirms, mut confirmed, mut body) = (FuturesUnordered::new(), 0, Vec::new());
-    while Instant::now() < end {
-        if confirms.len() >= in_flight {
-            let confirmation: Option<Result<lapin::Confirmation, lapin::Error>> =
-                confirms.next().await;
-            confirmed += u64::from(
-                confirmation
-                    .transpose()?
-                    .is_some_and(|confirmation| confirmation.is_ack()),
-            );
-        }
-        let next = crowd.next(false, now(), &mut body);
+}
+
+impl Outlet {
+    async fn on(channel: Channel, queue: String) -> anyhow::Result<Self> {
+        channel
+            .confirm_select(ConfirmSelectOptions { nowait: false })
+            .await?;
+        Ok(Self { channel, queue })
+    }
+
+    async fn begin(&self, id: &str, body: &[u8]) -> Result<PublisherConfirm, lapin::Error> {
         let properties = BasicProperties::default()
             .with_delivery_mode(2)
-            .with_message_id(next.id.as_str().into());
+            .with_message_id(id.into());
         let options = BasicPublishOptions {
             mandatory: true,
             immediate: false,
@@ -93,22 +121,70 @@ async fn publish_on(
             clippy::disallowed_methods,
             reason = "the limit is measured without our publisher"
         )]
-        confirms.push(
-            channel
-                .basic_publish("".into(), queue.as_str().into(), options, &body, properties)
-                .await?,
-        );
+        self.channel
+            .basic_publish(
+                "".into(),
+                self.queue.as_str().into(),
+                options,
+                body,
+                properties,
+            )
+            .await
     }
-    while let Some(confirmation) = confirms.next().await {
-        confirmed += u64::from(confirmation?.is_ack());
+
+    /// How many events were confirmed.
+    async fn publish(self, crowd: Arc<Crowd>, end: Instant, flow: Flow) -> anyhow::Result<u64> {
+        let (mut confirms, mut confirmed, mut in_flight) = (FuturesUnordered::new(), 0, 0);
+        let mut message = Vec::new();
+        while Instant::now() < end {
+            while in_flight + flow.bundle > flow.in_flight {
+                let (confirmation, events) = confirms.next().await.context("none in flight")?;
+                let confirmation: Result<lapin::Confirmation, lapin::Error> = confirmation;
+                in_flight -= events;
+                confirmed += if confirmation?.is_ack() {
+                    events as u64
+                } else {
+                    0
+                };
+            }
+            let (id, events) = bundle(&crowd, flow.bundle, &mut message);
+            let confirm = self.begin(&id, &message).await?;
+            in_flight += events;
+            confirms.push(confirm.map(move |confirmation| (confirmation, events)));
+        }
+        while let Some((confirmation, events)) = confirms.next().await {
+            confirmed += if confirmation?.is_ack() {
+                events as u64
+            } else {
+                0
+            };
+        }
+        Ok(confirmed)
     }
-    Ok(confirmed)
+}
+
+/// Writes the bodies of the next events into `message`, one after the other; the ID of the first,
+/// and how many they are.
+fn bundle(crowd: &Crowd, most: usize, message: &mut Vec<u8>) -> (String, usize) {
+    let id = crowd.next(false, now(), message).id.as_str().to_owned();
+    let (mut events, mut body) = (1, Vec::new());
+    while events < most {
+        crowd.next(false, now(), &mut body);
+        if message.len() + body.len() > BUNDLE_BYTES_MAX {
+            break;
+        }
+        message.extend_from_slice(&body);
+        events += 1;
+    }
+    (id, events)
 }
 
 /// Events that were read and put together already, so that only the database is measured.
 pub struct Batch {
-    users: Vec<(Event, String)>,
-    events: Vec<(String, String, DateTime<Utc>)>,
+    /// What the newest event of each user says, and its ID.
+    pub users: Vec<(Event, String)>,
+    /// ID, user and time of every event.
+    pub events: Vec<(String, String, DateTime<Utc>)>,
 }
 
 impl Batch {
@@ -231,6 +307,18 @@ pub async fn upsert(database: &Database, batches: Vec<Batch>) -> anyhow::Result<
         task.await??;
     }
     Ok(events as f64 / start.elapsed().as_secs_f64())
+}
+
+/// How long a write takes, with no other in flight: the middle, in milliseconds.
+pub async fn upsert_alone(database: &Database, batches: Vec<Batch>) -> anyhow::Result<f64> {
+    let (mut connection, mut took) = (database.options.connect().await?, micros());
+    for batch in batches {
+        let begun = Instant::now();
+        batch.write(&mut connection).await?;
+        took.saturating_record(u64::try_from(begun.elapsed().as_micros())?);
+    }
+    connection.close().await?;
+    Ok(middle_ms(&took))
 }
 
 async fn write_in_turn(

@@ -43,9 +43,13 @@ pub struct Scale {
     pub latency: Duration,
     /// Of one step in a search for the highest rate that holds.
     pub probe: Duration,
-    /// Of the proof that it holds.
+    /// Of the proof that it holds, in the first round.
     pub sustained: Duration,
+    /// In the rounds after that.
+    pub sustained_again: Duration,
     pub backlog: u32,
+    /// Where only two sides are compared by it.
+    pub backlog_compared: u32,
     pub users: u32,
     pub many_users: u32,
     /// Users in Clerk's list, for a backfill.
@@ -55,11 +59,13 @@ pub struct Scale {
 impl Scale {
     pub const FULL: Self = Self {
         rounds: 3,
-        short: Duration::from_secs(5),
-        latency: Duration::from_secs(10),
-        probe: Duration::from_secs(6),
+        short: Duration::from_secs(4),
+        latency: Duration::from_secs(8),
+        probe: Duration::from_secs(5),
         sustained: Duration::from_secs(60),
+        sustained_again: Duration::from_secs(15),
         backlog: 100_000,
+        backlog_compared: 40_000,
         users: 5000,
         many_users: 1_000_000,
         listed_users: 100_000,
@@ -72,7 +78,9 @@ impl Scale {
         latency: Duration::from_secs(4),
         probe: Duration::from_secs(3),
         sustained: Duration::from_secs(6),
+        sustained_again: Duration::from_secs(6),
         backlog: 20_000,
+        backlog_compared: 10_000,
         users: 5000,
         many_users: 50_000,
         listed_users: 20_000,
@@ -83,6 +91,7 @@ pub struct Bench {
     pub scale: Scale,
     /// Makes the IDs of this run's events unique.
     pub run: u64,
+    pub round: u32,
     pub place: Place,
     pub crowd: Arc<Crowd>,
     pub database: Database,
@@ -93,7 +102,13 @@ pub struct Bench {
     /// The database that a backfill fills.
     pub filled: Option<Database>,
     /// The rate from which a search begins: what an earlier round found.
-    pub found: HashMap<&'static str, f64>,
+    pub found: HashMap<String, f64>,
+}
+
+/// Where a run was before it went to another broker.
+pub struct Before {
+    place: Place,
+    broker: (Connection, Channel),
 }
 
 /// The result of an offered rate.
@@ -117,6 +132,42 @@ impl Offered {
 }
 
 impl Bench {
+    /// Goes on at another broker.
+    pub async fn go_to(&mut self, place: Place) -> anyhow::Result<Before> {
+        let broker = std::mem::replace(&mut self.broker, place.broker().await?);
+        let place = std::mem::replace(&mut self.place, place);
+        Ok(Before { place, broker })
+    }
+
+    pub async fn go_back(&mut self, before: Before) {
+        self.place = before.place;
+        let (connection, _) = std::mem::replace(&mut self.broker, before.broker);
+        // The other broker ends next, whatever it answers.
+        drop(connection.close(200, "done".into()).await);
+    }
+
+    /// Empties one of clerk-sync's queues.
+    pub async fn purge(&self, queue: &str) -> anyhow::Result<()> {
+        let queue = self.place.queue(queue);
+        self.place.purge(&self.broker.1, &queue).await
+    }
+
+    /// Sides that are compared, in the order of this round: none is always the first.
+    pub fn in_turn<T>(&self, mut sides: Vec<T>) -> Vec<T> {
+        let first = self.round as usize % sides.len();
+        sides.rotate_left(first);
+        sides
+    }
+
+    /// How long a rate must hold at the end of a search.
+    pub fn proof(&self) -> Duration {
+        if self.round <= 1 {
+            self.scale.sustained
+        } else {
+            self.scale.sustained_again
+        }
+    }
+
     pub fn load(&self, program: &Program, path: &'static str, pace: Pace, keep: Keep) -> Load {
         let connections = match pace {
             Pace::Closed { .. } => CONNECTIONS,
@@ -194,8 +245,9 @@ impl Bench {
     /// earlier round found.
     pub async fn highest(
         &mut self,
-        name: &'static str,
+        name: &str,
         guess: f64,
+        proof: Duration,
         mut offer: impl AsyncFnMut(&Self, f64, Duration) -> anyhow::Result<Offered>,
     ) -> anyhow::Result<(f64, Offered)> {
         let (mut rate, mut holds, mut fails) = (
@@ -231,9 +283,9 @@ impl Bench {
         }
         let mut rate = holds;
         loop {
-            let offered = offer(self, rate, self.scale.sustained).await?;
+            let offered = offer(self, rate, proof).await?;
             if offered.held() {
-                self.found.insert(name, rate);
+                self.found.insert(name.to_owned(), rate);
                 return Ok((rate, offered));
             }
             eprintln!(

@@ -26,6 +26,11 @@ const GROUPS: &[(&str, &[Bar])] = &[
                 "limit.publish_64",
                 Side::Limit,
             ),
+            (
+                "limit: the same in bundles of 64",
+                "limit.publish_bundles_64",
+                Side::Limit,
+            ),
         ],
     ),
     (
@@ -34,6 +39,11 @@ const GROUPS: &[(&str, &[Bar])] = &[
             (
                 "clerk-sync, with a record of every event",
                 "sustained.rate",
+                Side::Ours,
+            ),
+            (
+                "the same, over TLS to both servers",
+                "tls.sustained.rate",
                 Side::Ours,
             ),
             (

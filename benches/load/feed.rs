@@ -10,14 +10,8 @@ use lapin::types::FieldTable;
 use lapin::{Channel, ExchangeKind};
 
 use crate::bench::Bench;
-use crate::commits::Sight;
 use crate::own;
 use crate::place::{APPLICATION, Database, Place};
-
-const WARM_UP: Duration = Duration::from_secs(2);
-
-/// Where a search for the highest rate begins.
-const GUESS: f64 = 6000.0;
 
 /// Longest wait until every change is published.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(60);
@@ -33,31 +27,19 @@ pub async fn feed(bench: &mut Bench) -> anyhow::Result<()> {
     bench.place.delete_queue(&bench.broker.1, &queue).await
 }
 
-async fn feed_of(bench: &mut Bench, name: &'static str, database: &Database) -> anyhow::Result<()> {
+async fn feed_of(bench: &mut Bench, name: &str, database: &Database) -> anyhow::Result<()> {
     bench.database.settle().await?;
     let program = bench.place.start("serve", Some(database)).await?;
-    bench.offer(&program, 500.0, WARM_UP, Sight::Coarse).await?;
-    let (rate, offered) = bench
-        .highest(name, GUESS, async |bench, rate, lasts| {
-            // It is spared the long proof, as the others beside it.
-            let lasts = lasts.min(bench.scale.probe);
-            bench.offer(&program, rate, lasts, Sight::Coarse).await
-        })
-        .await?;
+    own::rate_of(bench, name, &program).await?;
     let late = published(database).await?;
-    let usage = offered.usage.micros_each(offered.tally.accepted);
-    let figures = &mut bench.figures;
-    figures.add(format!("{name}.rate"), rate);
-    figures.add(format!("{name}.lag_p99_ms"), offered.lag.ms(99.0));
-    figures.add(format!("{name}.processor_us"), usage);
-    figures.add(format!("{name}.broker_us"), offered.broker_us);
-    figures.add(format!("{name}.postgresql_us"), offered.postgresql_us);
-    figures.add(format!("{name}.published_after_ms"), late);
+    let name_of_late = format!("{name}.published_after_ms");
+    bench.figures.add(name_of_late, late);
     program.stop().await?;
     bench.database.forget_events().await?;
     bench.database.settle().await?;
     let crowd = Arc::clone(&bench.crowd);
-    own::drain_of(bench, &format!("{name}.drain"), Some(database), &crowd).await
+    let (name, count) = (format!("{name}.drain"), bench.scale.backlog_compared);
+    own::drain_of(bench, &name, database, &crowd, count).await
 }
 
 /// How long the publishing of the last change takes, in milliseconds. `None` without the feed.

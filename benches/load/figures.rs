@@ -1,37 +1,64 @@
-//! The measured values: for each name, one value per round.
+//! The measured values: for each name, those of each round.
 
 use std::collections::BTreeMap;
 
 #[derive(Default)]
-pub struct Figures(BTreeMap<String, Vec<f64>>);
+pub struct Figures {
+    pub round: u32,
+    /// With the round in which each was measured.
+    values: BTreeMap<String, Vec<(u32, f64)>>,
+}
 
 impl Figures {
     pub fn add(&mut self, name: impl Into<String>, value: impl Into<Option<f64>>) {
         if let Some(value) = value.into().filter(|value: &f64| value.is_finite()) {
             let name = name.into();
             eprintln!("  {name}: {}", short(value));
-            self.0.entry(name).or_default().push(value);
+            self.values
+                .entry(name)
+                .or_default()
+                .push((self.round, value));
         }
     }
 
-    pub fn all(&self) -> &BTreeMap<String, Vec<f64>> {
-        &self.0
+    pub fn all(&self) -> BTreeMap<&str, Vec<f64>> {
+        let names = self.values.keys();
+        names
+            .map(|name| (name.as_str(), self.values(name)))
+            .collect()
+    }
+
+    /// Of all rounds.
+    pub fn values(&self, name: &str) -> Vec<f64> {
+        let values = self.values.get(name).into_iter().flatten();
+        values.map(|(_, value)| *value).collect()
     }
 
     /// The value in the middle of all rounds.
     pub fn median(&self, name: &str) -> Option<f64> {
-        middle(self.0.get(name)?.clone())
+        middle(self.values(name))
     }
 
-    /// The middle of what `one` is of `other` in each round: both sides of a ratio are of one time.
+    /// What `one` is of `other` in each round in which both were measured: both sides of a ratio
+    /// are of one time.
+    pub fn ratios(&self, one: &str, other: &str) -> Vec<f64> {
+        let of_round = |name: &str, round: u32| {
+            let values = self.values.get(name)?.iter();
+            middle(
+                values
+                    .filter(|(of, _)| *of == round)
+                    .map(|(_, value)| *value)
+                    .collect(),
+            )
+        };
+        (0..=self.round)
+            .filter_map(|round| Some(of_round(one, round)? / of_round(other, round)?))
+            .collect()
+    }
+
+    /// The middle of those.
     pub fn ratio(&self, one: &str, other: &str) -> Option<f64> {
-        let (ones, others) = (self.0.get(one)?, self.0.get(other)?);
-        middle(
-            ones.iter()
-                .zip(others)
-                .map(|(one, other)| one / other)
-                .collect(),
-        )
+        middle(self.ratios(one, other))
     }
 }
 

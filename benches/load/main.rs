@@ -19,33 +19,44 @@
 
 mod backfill;
 mod bare;
+mod bare_sqlite;
 mod bench;
+mod bundles;
 mod chart;
 mod commits;
+mod comparisons;
 mod crowd;
 mod embedded;
 mod feed;
 mod figures;
+mod limits;
+mod machine;
 mod own;
+mod own_broker;
 mod peer;
 mod place;
 mod plain;
 mod program;
 mod report;
+mod settings;
+mod targets;
 mod tls;
 mod traffic;
 
 use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Instant;
 
 use anyhow::{Context, anyhow};
 use clap::{Parser, ValueEnum};
 use futures_util::FutureExt;
+use tokio::signal::unix::{SignalKind, signal};
 
 use bench::{Bench, Scale};
 use crowd::Crowd;
 use figures::Figures;
+use machine::Machine;
 use place::Place;
 
 /// The program's own.
@@ -58,6 +69,10 @@ struct Arguments {
     /// One short round, for trying
     #[arg(long)]
     quick: bool,
+
+    /// Rounds of a full run; with one it is shorter, and says less of how much figures differ
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=9))]
+    rounds: Option<u32>,
 
     /// Only this part; may be given several times
     #[arg(long, value_name = "PART")]
@@ -85,13 +100,15 @@ struct Arguments {
 enum Part {
     /// The broker, the database and HTTP by themselves
     Limits,
-    /// Accepted a second
+    /// Accepted per second
     Accept,
     /// The Node handlers
     Peer,
-    /// Received to committed a second
+    /// Received to committed per second
     Sustained,
-    /// The same with the change feed and without
+    /// Several events in one message, and one in each
+    Bundles,
+    /// With the change feed and without; in the first round alone
     Feed,
     /// A backlog, drained
     Drain,
@@ -107,8 +124,22 @@ enum Part {
     Start,
     /// The table filled from Clerk's list
     Backfill,
-    /// The same with TLS to PostgreSQL and without
+    /// With TLS to RabbitMQ and PostgreSQL and without
     Tls,
+    /// Settings of RabbitMQ on nodes of the run's own; only when it is asked for
+    Settings,
+}
+
+impl Part {
+    fn is_due(self, only: &[Self], round: u32) -> bool {
+        match self {
+            _ if !only.is_empty() => only.contains(&self),
+            Self::Settings => false,
+            // It is no target, and takes as long as all that is one.
+            Self::Feed => round == 1,
+            _ => true,
+        }
+    }
 }
 
 fn main() -> ExitCode {
@@ -142,11 +173,13 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     }
     let run = clerk_sync::clock::now().ms().unsigned_abs();
     let place = Place::of_this_run(run)?;
+    let mut terminated = signal(SignalKind::terminate())?;
     let measured = tokio::select! {
         measured = AssertUnwindSafe(Box::pin(measure(&place, &arguments, run))).catch_unwind() => {
             measured.unwrap_or_else(|_| Err(anyhow!("it met a bug of its own")))
         }
         interrupted = tokio::signal::ctrl_c() => interrupted.map_err(Into::into).and(Err(anyhow!("interrupted"))),
+        _ = terminated.recv() => Err(anyhow!("terminated")),
     };
     let cleared = place
         .clear()
@@ -163,11 +196,13 @@ async fn measure(place: &Place, arguments: &Arguments, run: u64) -> anyhow::Resu
     };
     let database = place.database("users").await?;
     let broker = place.broker().await?;
-    let machine = report::Machine::look(&database.pool).await?;
-    report::warn(&machine, place);
+    let machine = Machine::look(&database.pool, &place.amqp_url).await?;
+    machine::warn(&machine, place);
+    eprintln!("{}", machine.servers());
     let mut bench = Bench {
         scale,
         run,
+        round: 0,
         place: place.clone(),
         crowd: Arc::new(Crowd::of(scale.users, run)),
         database,
@@ -179,27 +214,33 @@ async fn measure(place: &Place, arguments: &Arguments, run: u64) -> anyhow::Resu
     };
     // Every part finds the users there.
     own::fill_users(&bench).await?;
-    for round in 1..=scale.rounds {
+    let rounds = arguments.rounds.unwrap_or(scale.rounds);
+    for round in 1..=rounds {
+        bench.round = round;
+        bench.figures.round = round;
         for part in Part::value_variants() {
-            if arguments.only.is_empty() || arguments.only.contains(part) {
+            if part.is_due(&arguments.only, round) {
                 let name = part
                     .to_possible_value()
                     .map(|value| value.get_name().to_owned())
                     .unwrap_or_default();
-                eprintln!("round {round} of {}: {name}", scale.rounds);
+                eprintln!("round {round} of {rounds}: {name}");
+                let began = Instant::now();
                 measure_part(&mut bench, *part)
                     .await
-                    .with_context(|| name)?;
+                    .with_context(|| name.clone())?;
+                eprintln!("  {name} took {:.0} s", began.elapsed().as_secs_f64());
             }
         }
     }
-    report::print(&bench.figures);
-    let kind = match (arguments.quick, arguments.only.is_empty()) {
-        (false, true) => "full",
-        (true, true) => "quick",
+    report::print(&bench.figures, &machine);
+    let kind = match (arguments.quick, arguments.only.as_slice()) {
+        (false, []) => "full",
+        (true, []) => "quick",
+        (false, [Part::Settings]) => "settings",
         _ => "partial",
     };
-    let path = report::write(&bench.figures, &machine, kind, scale.rounds)?;
+    let path = report::write(&bench.figures, &machine, kind, rounds)?;
     println!("\nwritten to {}", path.display());
     if kind == "full" {
         println!("drawn in {}", chart::write(&bench.figures)?.display());
@@ -209,10 +250,11 @@ async fn measure(place: &Place, arguments: &Arguments, run: u64) -> anyhow::Resu
 
 async fn measure_part(bench: &mut Bench, part: Part) -> anyhow::Result<()> {
     match part {
-        Part::Limits => Box::pin(own::limits(bench)).await,
+        Part::Limits => Box::pin(limits::limits(bench)).await,
         Part::Accept => Box::pin(own::accept(bench)).await,
         Part::Peer => Box::pin(peer::peer(bench)).await,
         Part::Sustained => Box::pin(own::sustained(bench)).await,
+        Part::Bundles => Box::pin(bundles::bundles(bench)).await,
         Part::Feed => Box::pin(feed::feed(bench)).await,
         Part::Drain => Box::pin(own::drain(bench)).await,
         Part::Many => Box::pin(own::drain_many(bench)).await,
@@ -222,5 +264,6 @@ async fn measure_part(bench: &mut Bench, part: Part) -> anyhow::Result<()> {
         Part::Start => Box::pin(own::start(bench)).await,
         Part::Backfill => Box::pin(backfill::backfill(bench)).await,
         Part::Tls => Box::pin(tls::tls(bench)).await,
+        Part::Settings => Box::pin(settings::settings(bench)).await,
     }
 }

@@ -1,7 +1,6 @@
 //! The parts that need RabbitMQ and PostgreSQL: clerk-sync as it was built for release, with its
 //! defaults, beside the limits and the plain way.
 
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,13 +8,13 @@ use clerk_sync::queue::{self, Queue};
 use futures_util::StreamExt;
 
 use crate::bare::{self, Batch};
-use crate::bench::{Bench, CONNECTIONS, micros_each};
+use crate::bench::{Bench, CONNECTIONS, Offered, micros_each};
 use crate::commits::{Sight, Watch};
 use crate::crowd::Crowd;
 use crate::place::Database;
 use crate::plain;
 use crate::program::Program;
-use crate::traffic::{Keep, Pace};
+use crate::traffic::{Keep, Load, Pace};
 
 pub const PATH: &str = "/api/webhooks/clerk";
 
@@ -25,41 +24,51 @@ const IDLE: Duration = Duration::from_secs(3);
 /// Before anything is counted: connections, prepared statements, caches.
 const WARM_UP: Duration = Duration::from_secs(2);
 
+/// Events a second at which the latency is looked at.
+pub const RATES: [u32; 2] = [200, 1000];
+
+/// Where the first search for the highest rate begins.
+const GUESS: f64 = 6000.0;
+
 /// Starts of the program in each round.
 const STARTS: u32 = 5;
 
 /// Events that are put onto the queue at once.
 const PUBLISHED_AT_ONCE: usize = 256;
 
-/// Most writes by which the database's limit is measured: those of one event take a while.
-const WRITES_MAX: usize = 2000;
-
 /// Events accepted per second, verified and confirmed, without a consumer; and the plain way.
 pub async fn accept(bench: &mut Bench) -> anyhow::Result<()> {
     let program = bench.place.start("receiver", Some(&bench.database)).await?;
-    let queue = bench.place.queue("events");
-    accept_of(bench, "accept", program, &queue).await?;
+    accept_of(bench, "accept", program).await?;
+    bench.purge("events").await?;
     let queue = plain::queue(bench).await?;
     let program = plain::start_receiver(bench, &queue).await?;
-    accept_of(bench, "plain.accept", program, &queue).await
+    accept_of(bench, "plain.accept", program).await?;
+    bench.purge("bare").await
 }
 
-async fn accept_of(
+/// How many events wait then.
+pub async fn accept_of(bench: &mut Bench, name: &str, program: Program) -> anyhow::Result<u64> {
+    accept_over(bench, name, program, CONNECTIONS).await
+}
+
+/// The same over so many connections.
+pub async fn accept_over(
     bench: &mut Bench,
     name: &str,
     program: Program,
-    queue: &str,
-) -> anyhow::Result<()> {
-    let pace = |lasts| Pace::Closed { lasts };
-    bench
-        .load(&program, PATH, pace(WARM_UP), Keep::Nothing)
-        .run()
-        .await?;
+    connections: usize,
+) -> anyhow::Result<u64> {
+    let load = |lasts| {
+        let pace = Pace::Closed { lasts };
+        Load {
+            connections,
+            ..bench.load(&program, PATH, pace, Keep::Nothing)
+        }
+    };
+    let warm_up = load(WARM_UP).run().await?;
     let (usage, broker) = (program.watch(), bench.place.broker_time());
-    let tally = bench
-        .load(&program, PATH, pace(bench.scale.short), Keep::Nothing)
-        .run()
-        .await?;
+    let tally = load(bench.scale.short).run().await?;
     let broker = micros_each(broker, bench.place.broker_time(), tally.accepted);
     bench.figures.add(format!("{name}.broker_us"), broker);
     bench.figures.add(format!("{name}.rate"), tally.rate());
@@ -77,7 +86,7 @@ async fn accept_of(
         .figures
         .add(format!("{name}.memory_mb"), usage.samples().memory_peak());
     program.stop().await?;
-    bench.place.purge(&bench.broker.1, queue).await
+    Ok(warm_up.accepted + tally.accepted)
 }
 
 /// Received to committed: the highest rate that holds, and what it costs; and that of the plain
@@ -85,24 +94,15 @@ async fn accept_of(
 pub async fn sustained(bench: &mut Bench) -> anyhow::Result<()> {
     bench.database.settle().await?;
     let program = bench.place.start("serve", Some(&bench.database)).await?;
-    bench.offer(&program, 500.0, WARM_UP, Sight::Coarse).await?;
-    let (rate, offered) = bench
-        .highest("sustained", 6000.0, async |bench, rate, lasts| {
-            bench.offer(&program, rate, lasts, Sight::Coarse).await
-        })
-        .await?;
+    let proof = bench.proof();
+    let offered = held(bench, "sustained", &program, proof).await?;
     let figures = &mut bench.figures;
-    figures.add("sustained.rate", rate);
     figures.add("sustained.lag_p50_ms", offered.lag.ms(50.0));
-    figures.add("sustained.lag_p99_ms", offered.lag.ms(99.0));
-    figures.add("sustained.broker_us", offered.broker_us);
-    figures.add("sustained.postgresql_us", offered.postgresql_us);
-    figures.add(
-        "sustained.processor_us",
-        offered.usage.micros_each(offered.tally.accepted),
-    );
     figures.add("sustained.memory_mb", offered.usage.memory_peak());
-    if let Some((processor, memory)) = offered.usage.last_third_over_first() {
+    // A short proof says nothing of age.
+    if proof == bench.scale.sustained
+        && let Some((processor, memory)) = offered.usage.last_third_over_first()
+    {
         figures.add("age.processor_last_third_over_first", processor);
         figures.add("age.memory_last_third_over_first", memory);
     }
@@ -110,74 +110,77 @@ pub async fn sustained(bench: &mut Bench) -> anyhow::Result<()> {
 
     bench.database.settle().await?;
     let program = plain::start(bench, &plain::queue(bench).await?).await?;
-    bench.offer(&program, 500.0, WARM_UP, Sight::Coarse).await?;
-    let (rate, offered) = bench
-        .highest("plain", 6000.0, async |bench, rate, lasts| {
-            // It is spared the long proof: that can only lower its rate.
-            bench
-                .offer(&program, rate, lasts.min(bench.scale.probe), Sight::Coarse)
-                .await
-        })
-        .await?;
-    bench.figures.add("plain.sustained.rate", rate);
-    bench
-        .figures
-        .add("plain.sustained.lag_p99_ms", offered.lag.ms(99.0));
-    bench
-        .figures
-        .add("plain.sustained.broker_us", offered.broker_us);
-    bench
-        .figures
-        .add("plain.sustained.postgresql_us", offered.postgresql_us);
-    bench.figures.add(
-        "plain.sustained.processor_us",
-        offered.usage.micros_each(offered.tally.accepted),
-    );
+    rate_of(bench, "plain.sustained", &program).await?;
     program.stop().await
 }
 
-/// Events a second.
-const RATES: [u32; 3] = [200, 1000, 3000];
-
-/// From due to committed and to answered at these rates; and the same the plain way.
-pub async fn latency(bench: &mut Bench) -> anyhow::Result<()> {
-    bench.database.settle().await?;
-    let program = bench.place.start("serve", Some(&bench.database)).await?;
-    latency_of(bench, "latency", program).await?;
-    bench.database.settle().await?;
-    let program = plain::start(bench, &plain::queue(bench).await?).await?;
-    latency_of(bench, "plain.latency", program).await
+/// The highest rate that holds, spared the long proof, which can only lower it; and what it costs.
+pub async fn rate_of(bench: &mut Bench, name: &str, program: &Program) -> anyhow::Result<()> {
+    let proof = bench.scale.probe;
+    held(bench, name, program, proof).await.map(drop)
 }
 
-async fn latency_of(bench: &mut Bench, name: &str, program: Program) -> anyhow::Result<()> {
+async fn held(
+    bench: &mut Bench,
+    name: &str,
+    program: &Program,
+    proof: Duration,
+) -> anyhow::Result<Offered> {
+    bench.offer(program, 500.0, WARM_UP, Sight::Coarse).await?;
+    let guess = bench.found.get("sustained").copied().unwrap_or(GUESS);
+    let (rate, offered) = bench
+        .highest(name, guess, proof, async |bench, rate, lasts| {
+            bench.offer(program, rate, lasts, Sight::Coarse).await
+        })
+        .await?;
+    let usage = offered.usage.micros_each(offered.tally.accepted);
+    let figures = &mut bench.figures;
+    figures.add(format!("{name}.rate"), rate);
+    figures.add(format!("{name}.lag_p99_ms"), offered.lag.ms(99.0));
+    figures.add(format!("{name}.broker_us"), offered.broker_us);
+    figures.add(format!("{name}.postgresql_us"), offered.postgresql_us);
+    figures.add(format!("{name}.processor_us"), usage);
+    Ok(offered)
+}
+
+/// From due to committed and to answered at fixed rates; and the same the plain way.
+pub async fn latency(bench: &mut Bench) -> anyhow::Result<()> {
     for rate in RATES {
-        bench
-            .offer(&program, rate.into(), WARM_UP, Sight::Fine)
-            .await?;
-        let offered = bench
-            .offer(&program, rate.into(), bench.scale.latency, Sight::Fine)
-            .await?;
-        let figures = &mut bench.figures;
-        figures.add(format!("{name}.{rate}.commit_p50_ms"), offered.lag.ms(50.0));
-        figures.add(format!("{name}.{rate}.commit_p99_ms"), offered.lag.ms(99.0));
-        figures.add(
-            format!("{name}.{rate}.answer_p50_ms"),
-            offered.tally.answer_ms(50.0),
-        );
-        figures.add(
-            format!("{name}.{rate}.answer_p99_ms"),
-            offered.tally.answer_ms(99.0),
-        );
-        figures.add(
-            format!("{name}.{rate}.processor_us"),
-            offered.usage.micros_each(offered.tally.accepted),
-        );
-        figures.add(
-            format!("{name}.{rate}.postgresql_us"),
-            offered.postgresql_us,
-        );
-        figures.add(format!("{name}.{rate}.broker_us"), offered.broker_us);
+        for name in bench.in_turn(vec!["latency", "plain.latency"]) {
+            bench.database.settle().await?;
+            let program = match name {
+                "latency" => bench.place.start("serve", Some(&bench.database)).await?,
+                _ => plain::start(bench, &plain::queue(bench).await?).await?,
+            };
+            latency_of(bench, name, rate, program).await?;
+        }
     }
+    Ok(())
+}
+
+pub async fn latency_of(
+    bench: &mut Bench,
+    name: &str,
+    rate: u32,
+    program: Program,
+) -> anyhow::Result<()> {
+    let name = format!("{name}.{rate}");
+    bench
+        .offer(&program, rate.into(), WARM_UP, Sight::Fine)
+        .await?;
+    let offered = bench
+        .offer(&program, rate.into(), bench.scale.latency, Sight::Fine)
+        .await?;
+    let usage = offered.usage.micros_each(offered.tally.accepted);
+    let (lag, answer) = (&offered.lag, &offered.tally);
+    let figures = &mut bench.figures;
+    figures.add(format!("{name}.commit_p50_ms"), lag.ms(50.0));
+    figures.add(format!("{name}.commit_p99_ms"), lag.ms(99.0));
+    figures.add(format!("{name}.answer_p50_ms"), answer.answer_ms(50.0));
+    figures.add(format!("{name}.answer_p99_ms"), answer.answer_ms(99.0));
+    figures.add(format!("{name}.processor_us"), usage);
+    figures.add(format!("{name}.postgresql_us"), offered.postgresql_us);
+    figures.add(format!("{name}.broker_us"), offered.broker_us);
     program.stop().await
 }
 
@@ -186,7 +189,8 @@ pub async fn drain(bench: &mut Bench) -> anyhow::Result<()> {
     bench.database.settle().await?;
     bench.database.forget_events().await?;
     let crowd = Arc::clone(&bench.crowd);
-    drain_of(bench, "drain", None, &crowd).await?;
+    let database = bench.database.clone();
+    drain_of(bench, "drain", &database, &crowd, bench.scale.backlog).await?;
     bench.database.settle().await?;
     bench.database.forget_events().await?;
     drain_plain(bench).await
@@ -194,7 +198,7 @@ pub async fn drain(bench: &mut Bench) -> anyhow::Result<()> {
 
 /// The same backlog, taken and written the plain way.
 async fn drain_plain(bench: &mut Bench) -> anyhow::Result<()> {
-    fill(bench, &bench.crowd).await?;
+    fill(bench, &bench.crowd, bench.scale.backlog).await?;
     let watch = Watch::start(&bench.database.options, Sight::Coarse);
     let queue = bench.place.queue("events");
     let program = plain::start(bench, &queue).await?;
@@ -217,7 +221,7 @@ pub async fn drain_many(bench: &mut Bench) -> anyhow::Result<()> {
     };
     database.forget_events().await?;
     database.settle().await?;
-    drain_of(bench, "many", Some(&database), &crowd).await?;
+    drain_of(bench, "many", &database, &crowd, bench.scale.backlog).await?;
     bench.many = Some((database, crowd));
     Ok(())
 }
@@ -225,10 +229,10 @@ pub async fn drain_many(bench: &mut Bench) -> anyhow::Result<()> {
 pub async fn drain_of(
     bench: &mut Bench,
     name: &str,
-    many: Option<&Database>,
+    database: &Database,
     crowd: &Crowd,
+    count: u32,
 ) -> anyhow::Result<()> {
-    let database = many.unwrap_or(&bench.database);
     // The queue is there once a program was.
     bench
         .place
@@ -236,42 +240,49 @@ pub async fn drain_of(
         .await?
         .stop()
         .await?;
-    fill(bench, crowd).await?;
+    fill(bench, crowd, count).await?;
+    drain_waiting(bench, name, database, count.into()).await
+}
+
+/// Starts a worker, before which so many events wait, and ends once they are committed.
+pub async fn drain_waiting(
+    bench: &mut Bench,
+    name: &str,
+    database: &Database,
+    count: u64,
+) -> anyhow::Result<()> {
     let watch = Watch::start(&database.options, Sight::Coarse);
     let program = bench.place.start("worker", Some(database)).await?;
     let (usage, broker) = (program.watch(), bench.place.broker_time());
-    let count = bench.scale.backlog;
-    let (rate, _) = bench.drained(watch, database, count.into()).await?;
+    let (rate, _) = bench.drained(watch, database, count).await?;
     bench
         .place
         .until_empty(&bench.broker.1, &bench.place.queue("events"))
         .await?;
     let usage = usage.samples();
-    let broker = micros_each(broker, bench.place.broker_time(), count.into());
+    let broker = micros_each(broker, bench.place.broker_time(), count);
     let server = database.processor_time().await?;
     program.stop().await?;
     bench.figures.add(format!("{name}.broker_us"), broker);
     bench.figures.add(format!("{name}.rate"), rate);
-    let server = server.map(|time| time.as_micros() as f64 / f64::from(count));
+    let server = server.map(|time| time.as_micros() as f64 / count as f64);
     bench.figures.add(format!("{name}.postgresql_us"), server);
-    bench.figures.add(
-        format!("{name}.processor_us"),
-        usage.micros_each(count.into()),
-    );
+    let processor = usage.micros_each(count);
+    bench.figures.add(format!("{name}.processor_us"), processor);
     bench
         .figures
         .add(format!("{name}.memory_mb"), usage.memory_peak());
     Ok(())
 }
 
-/// Puts a backlog onto the queue.
-async fn fill(bench: &Bench, crowd: &Crowd) -> anyhow::Result<()> {
+/// Puts so many events onto the queue.
+async fn fill(bench: &Bench, crowd: &Crowd, count: u32) -> anyhow::Result<()> {
     let options = queue::rabbitmq::Options {
         address: bench.place.amqp_url.parse()?,
         namespace: bench.place.namespace(),
     };
     let queue = Queue::open(&queue::Options::RabbitMq(options)).await?;
-    let publishes = (0..bench.scale.backlog).map(|_| queue.publish(crowd.signed()));
+    let publishes = (0..count).map(|_| queue.publish(crowd.signed()));
     let mut publishes = futures_util::stream::iter(publishes).buffer_unordered(PUBLISHED_AT_ONCE);
     while let Some(published) = publishes.next().await {
         published?;
@@ -322,7 +333,7 @@ pub async fn memory(bench: &mut Bench) -> anyhow::Result<()> {
 
     bench.database.forget_events().await?;
     let crowd = Arc::clone(&bench.crowd);
-    fill(bench, &crowd).await?;
+    fill(bench, &crowd, bench.scale.backlog).await?;
     let program = bench.place.start("serve", Some(&bench.database)).await?;
     let usage = program.watch();
     let pace = Pace::Closed {
@@ -356,52 +367,5 @@ pub async fn start(bench: &mut Bench) -> anyhow::Result<()> {
     }
     let size = std::fs::metadata(crate::place::program())?.len();
     bench.figures.add("program.size_mb", size as f64 / 1e6);
-    Ok(())
-}
-
-/// The limits of this machine.
-pub async fn limits(bench: &mut Bench) -> anyhow::Result<()> {
-    let Bench {
-        place,
-        crowd,
-        scale,
-        ..
-    } = bench;
-    let one = bare::publish(place, crowd, scale.short, CONNECTIONS, 1).await?;
-    let four = bare::publish(place, crowd, scale.short, CONNECTIONS, 4).await?;
-    let alone = bare::publish(place, crowd, scale.short, 1, 1).await?;
-    bench.figures.add("limit.publish_1_ms", 1000.0 / alone);
-    bench.figures.add("limit.publish_64", one);
-    bench.figures.add("limit.publish_4x64", four);
-    for size in [1_usize, 200, 500] {
-        bench.database.forget_events().await?;
-        bench.database.settle().await?;
-        let size = NonZeroUsize::new(size).unwrap_or(NonZeroUsize::MIN);
-        let count = (bench.scale.backlog as usize / size).min(WRITES_MAX);
-        let batches = (0..count).map(|_| {
-            let events: Vec<_> = (0..size.get()).map(|_| bench.crowd.signed()).collect();
-            Batch::of(&events)
-        });
-        let rate = bare::upsert(&bench.database, batches.collect()).await?;
-        match size.get() {
-            // Over two connections, each with one write at a time.
-            1 => bench.figures.add("limit.upsert_1_ms", 2000.0 / rate),
-            size => bench.figures.add(format!("limit.upsert_{size}"), rate),
-        }
-    }
-    for (name, verifies) in [("limit.http", "plain"), ("limit.http_verify", "verify")] {
-        let mut command = std::process::Command::new(std::env::current_exe()?);
-        command.args(["--serve-http", verifies]);
-        let program = Program::start(command)?;
-        program.ready("/").await?;
-        let pace = Pace::Closed {
-            lasts: bench.scale.short,
-        };
-        let tally = bench
-            .load(&program, PATH, pace, Keep::Nothing)
-            .run()
-            .await?;
-        bench.figures.add(name, tally.rate());
-    }
     Ok(())
 }

@@ -99,10 +99,11 @@ pub async fn peer(bench: &mut Bench) -> anyhow::Result<()> {
 async fn queued(bench: &mut Bench) -> anyhow::Result<()> {
     let program = start(bench, "queued").await?;
     offer(bench, &program, 500.0, WARM_UP).await?;
+    let proof = bench.scale.probe;
     let (rate, offered) = bench
-        .highest("node.queued", 3000.0, async |bench, rate, lasts| {
-            // It is spared the long proof: that can only lower its rate.
-            offer(bench, &program, rate, lasts.min(bench.scale.probe)).await
+        // It is spared the long proof: that can only lower its rate.
+        .highest("node.queued", 2000.0, proof, async |bench, rate, lasts| {
+            offer(bench, &program, rate, lasts).await
         })
         .await?;
     let figures = &mut bench.figures;

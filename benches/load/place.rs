@@ -17,6 +17,7 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgSslMode};
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor};
 
 use crate::crowd::SECRET;
+use crate::own_broker::OwnBroker;
 use crate::program::{Program, processor_time, processor_time_of_all};
 
 /// Longest wait for a queue to be empty.
@@ -26,7 +27,14 @@ const EMPTY_TIMEOUT: Duration = Duration::from_secs(300);
 pub struct Place {
     pub name: String,
     server: PgConnectOptions,
+    /// The broker, as the benchmark itself and those beside clerk-sync reach it.
     pub amqp_url: String,
+    /// As clerk-sync reaches it.
+    amqp_url_of_program: String,
+    /// The process of the broker, where this run has started it.
+    broker: Option<u32>,
+    /// Settings of clerk-sync that differ from its defaults.
+    variables: Vec<(&'static str, &'static str)>,
     pub directory: PathBuf,
 }
 
@@ -64,12 +72,41 @@ impl Place {
             .context("TEST_DATABASE_URL")?
             .ssl_mode(PgSslMode::Disable);
         let name = format!("clerk_sync_bench_{}_{}", std::process::id(), run % 100_000);
+        let amqp_url = variable("TEST_AMQP_URL", "amqp://guest:guest@127.0.0.1:5672/%2f");
         Ok(Self {
             server: server.disable_statement_logging(),
-            amqp_url: variable("TEST_AMQP_URL", "amqp://guest:guest@127.0.0.1:5672/%2f"),
+            amqp_url_of_program: amqp_url.clone(),
+            amqp_url,
+            broker: None,
+            variables: Vec::new(),
             directory: std::env::temp_dir().join(&name),
             name,
         })
+    }
+
+    /// The same place with a broker of this run's own.
+    pub fn at(&self, broker: &OwnBroker) -> Self {
+        Self {
+            amqp_url: broker.url(),
+            amqp_url_of_program: broker.url(),
+            broker: Some(broker.process()),
+            ..self.clone()
+        }
+    }
+
+    /// The same place, whose broker clerk-sync reaches at this URL.
+    pub fn over(&self, amqp_url: String) -> Self {
+        Self {
+            amqp_url_of_program: amqp_url,
+            ..self.clone()
+        }
+    }
+
+    /// The same place with this setting of clerk-sync.
+    pub fn with(&self, name: &'static str, value: &'static str) -> Self {
+        let mut place = self.clone();
+        place.variables.push((name, value));
+        place
     }
 
     /// Makes a database of its own with the schema in it.
@@ -134,7 +171,7 @@ impl Place {
             .env("PORT", "0");
         // For experiments.
         let passes = |name: &str| {
-            ["TOKIO_", "MIMALLOC_", "WORKER_"]
+            ["TOKIO_", "MIMALLOC_", "WORKER_", "AMQP_BUNDLES"]
                 .iter()
                 .any(|prefix| name.starts_with(prefix))
         };
@@ -148,9 +185,10 @@ impl Place {
             }
             command.env("DATABASE_URL", &database.url);
             command
-                .env("AMQP_URL", &self.amqp_url)
+                .env("AMQP_URL", &self.amqp_url_of_program)
                 .env("AMQP_NAMESPACE", self.namespace());
         }
+        command.envs(self.variables.iter().copied());
         Ok(command)
     }
 
@@ -276,7 +314,10 @@ impl Place {
 
     /// Processor time so far of the broker, where it is on this machine.
     pub fn broker_time(&self) -> Option<Duration> {
-        processor_time_of_all("beam.smp")
+        match self.broker {
+            Some(process) => processor_time(process),
+            None => processor_time_of_all("beam.smp"),
+        }
     }
 
     pub fn data(&self, file: &str) -> PathBuf {
@@ -317,6 +358,14 @@ impl Database {
     pub async fn forget_events(&self) -> anyhow::Result<()> {
         self.pool
             .execute("truncate clerk.events, clerk.changes")
+            .await?;
+        Ok(())
+    }
+
+    /// Forgets which queue workers took events from: the next one takes them from another broker.
+    pub async fn forget_queue(&self) -> anyhow::Result<()> {
+        self.pool
+            .execute("delete from clerk.settings where name = 'worker_queue'")
             .await?;
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! Pages of docs/ with blocks that are made from the code. Each block is compared with the code, and
+//! Pages of docs/ with blocks that are made from the code, or from the results of a run. Each block is compared with the code, and
 //! written if `UPDATE_DOCS` is set. The text around the blocks is written by hand, in the page.
 
 mod api;
@@ -6,6 +6,7 @@ mod cli;
 mod columns;
 mod configuration;
 mod errors;
+mod performance;
 
 use std::fmt::Write;
 use std::path::Path;

@@ -17,7 +17,6 @@ mod docs;
 mod fuzz;
 mod generated_pages;
 mod law;
-mod performance_page;
 mod release;
 mod story;
 #[allow(dead_code, reason = "the fault suite uses the rest of it")]

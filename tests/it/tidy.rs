@@ -186,6 +186,10 @@ const MAY_ASSEMBLE_SQL: &[(&str, &str)] = &[
         "our template with the columns of our list",
     ),
     (
+        "benches/load/bare_sqlite.rs",
+        "our templates with the columns of our list, and as many marks for parameters as there are rows",
+    ),
+    (
         "src/store/queries.rs",
         "our templates with our conditions and the name of the schema, which is checked",
     ),
