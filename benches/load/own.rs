@@ -280,6 +280,7 @@ async fn fill(bench: &Bench, crowd: &Crowd, count: u32) -> anyhow::Result<()> {
     let options = queue::rabbitmq::Options {
         address: bench.place.amqp_url.parse()?,
         namespace: bench.place.namespace(),
+        bundles: true,
     };
     let queue = Queue::open(&queue::Options::RabbitMq(options)).await?;
     let publishes = (0..count).map(|_| queue.publish(crowd.signed()));

@@ -201,6 +201,7 @@ mod tests {
         let options = rabbitmq::Options {
             address,
             namespace: "clerk-sync".into(),
+            bundles: true,
         };
         let (hosts, vhost) = options.hosts_and_vhost();
         let identity = Identity::RabbitMq {

@@ -3,6 +3,8 @@
 //! The only place that publishes what a queue keeps. Its caller is the only task that uses the
 //! channel: with several, lapin 4 reports false acknowledgements.
 
+use std::borrow::Cow;
+
 use futures_util::FutureExt;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::ShortString;
@@ -11,9 +13,9 @@ use lapin::{BasicProperties, Channel, Confirmation, PublisherConfirm};
 use super::connection::Session;
 
 /// A message for an exchange.
-pub struct Outgoing<'m> {
+pub struct Message<'m> {
     pub routing_key: ShortString,
-    pub body: &'m [u8],
+    pub body: Cow<'m, [u8]>,
     pub properties: BasicProperties,
 }
 
@@ -31,25 +33,24 @@ pub async fn publish<'m>(
     channel: &Channel,
     exchange: &str,
     mandatory: bool,
-    messages: impl Iterator<Item = Outgoing<'m>>,
+    messages: impl Iterator<Item = Message<'m>>,
 ) -> Result<Vec<Confirmation>, lapin::Error> {
     let options = BasicPublishOptions {
         mandatory,
         immediate: false,
     };
-    let mut publishes = Vec::with_capacity(messages.size_hint().0);
-    for message in messages {
+    // lapin borrows a body until its publish is done.
+    let (bodies, envelopes): (Vec<_>, Vec<_>) = messages
+        .map(|message| (message.body, (message.routing_key, message.properties)))
+        .unzip();
+    let mut publishes = Vec::with_capacity(bodies.len());
+    for (body, (routing_key, properties)) in bodies.iter().zip(envelopes) {
         #[expect(
             clippy::disallowed_methods,
             reason = "the one place: its caller alone publishes on this channel"
         )]
-        let publish = channel.basic_publish(
-            exchange.into(),
-            message.routing_key,
-            options,
-            message.body,
-            message.properties,
-        );
+        let publish =
+            channel.basic_publish(exchange.into(), routing_key, options, body, properties);
         let mut publish = Box::pin(publish);
         // A publish is done when its bytes are on the wire. Started one after the other and awaited
         // together, a whole batch leaves in few writes. lapin numbers a message and queues its

@@ -18,6 +18,7 @@ mod postgres_waiting;
 mod questions;
 mod queue;
 mod rabbitmq;
+mod rabbitmq_bundles;
 mod rabbitmq_changes;
 mod rabbitmq_connection;
 mod rabbitmq_consume;
