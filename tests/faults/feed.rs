@@ -15,7 +15,7 @@ use lapin::{Connection, ConnectionProperties};
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
-use tokio::time::interval;
+use tokio::time::{interval, timeout};
 
 use crate::flood::Expected;
 use crate::support::app::until;
@@ -331,19 +331,20 @@ async fn bind(broker: &str, exchange: &str) -> Result<(), lapin::Error> {
 async fn listen(seen: Arc<Seen>, broker: String) {
     let mut pace = interval(PACE);
     loop {
-        // An error is an outage: what was not acknowledged comes again.
+        // An error is an outage, and so is silence: what was not acknowledged comes again.
         drop(take(&seen, &broker).await);
         pace.tick().await;
     }
 }
 
-async fn take(seen: &Seen, broker: &str) -> Result<(), lapin::Error> {
-    let connection = Connection::connect(broker, ConnectionProperties::default()).await?;
-    let channel = connection.create_channel().await?;
+async fn take(seen: &Seen, broker: &str) -> anyhow::Result<()> {
+    let connection = Connection::connect(broker, ConnectionProperties::default());
+    let connection = timeout(ANSWER_TIMEOUT, connection).await??;
+    let channel = timeout(ANSWER_TIMEOUT, connection.create_channel()).await??;
     let mut pace = interval(PACE);
     loop {
         let get = channel.basic_get(QUEUE.into(), BasicGetOptions { no_ack: false });
-        let Some(message) = get.await? else {
+        let Some(message) = timeout(ANSWER_TIMEOUT, get).await?? else {
             pace.tick().await;
             continue;
         };
@@ -352,6 +353,6 @@ async fn take(seen: &Seen, broker: &str) -> Result<(), lapin::Error> {
         let body = serde_json::from_slice(&message.delivery.data).unwrap();
         lock(&seen.heard).push((id, body));
         let ack = BasicAckOptions { multiple: false };
-        message.delivery.acker.ack(ack).await?;
+        timeout(ANSWER_TIMEOUT, message.delivery.acker.ack(ack)).await??;
     }
 }
