@@ -456,12 +456,13 @@ impl ChannelTask {
 
     /// Puts events together that share a message.
     fn pack(&self, pending: Vec<Pending>) -> Vec<Vec<Pending>> {
+        if !self.packing.bundles {
+            return pending.into_iter().map(|alone| vec![alone]).collect();
+        }
         let taken = self.connection.limits().body_max();
         let taken = taken.and_then(|max| usize::try_from(max).ok());
         let bytes_max = taken.unwrap_or(usize::MAX).min(bundle::BYTES_MAX);
-        bundle::group(pending, bytes_max, |(outgoing, _)| {
-            outgoing.in_bundle().filter(|_| self.packing.bundles)
-        })
+        bundle::group(pending, bytes_max, |(outgoing, _)| outgoing.in_bundle())
     }
 }
 

@@ -37,6 +37,19 @@ fn update(number: usize) -> (String, String) {
     (id, body)
 }
 
+/// Servers on which the poison event kills, a connection to the database, and the one with the lock.
+async fn with_poison() -> (Place, PgConnection, PgConnection) {
+    let place = Place::servers().await;
+    place.succeed(&["migrate"]);
+    let Place::Servers { database, .. } = &place else {
+        unreachable!()
+    };
+    let (mut outside, mut lock) = (database.connect().await, database.connect().await);
+    outside.execute(POISON).await.unwrap();
+    lock.execute("select pg_advisory_lock(42)").await.unwrap();
+    (place, outside, lock)
+}
+
 /// Whether a worker waits for the lock.
 async fn is_halted(outside: &mut PgConnection) -> bool {
     let waiting = "select exists (select 1 from pg_stat_activity
@@ -94,15 +107,7 @@ async fn kill_until_it_is_given_up(
 /// The embedded queue with a PostgreSQL, in which the poison event is visible.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_that_kills_every_process_on_the_embedded_queue_fails_alone() {
-    let place = Place::servers().await;
-    place.succeed(&["migrate"]);
-    let Place::Servers { database, .. } = &place else {
-        unreachable!()
-    };
-    let mut outside = database.connect().await;
-    outside.execute(POISON).await.unwrap();
-    let mut lock = database.connect().await;
-    lock.execute("select pg_advisory_lock(42)").await.unwrap();
+    let (place, mut outside, lock) = with_poison().await;
 
     let variables = [
         ("CLERK_WEBHOOK_SIGNING_SECRET", SECRET),
@@ -146,15 +151,7 @@ async fn an_event_that_kills_every_process_on_the_embedded_queue_fails_alone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_that_kills_every_worker_fails_alone() {
-    let place = Place::servers().await;
-    place.succeed(&["migrate"]);
-    let Place::Servers { database, .. } = &place else {
-        unreachable!()
-    };
-    let mut outside = database.connect().await;
-    outside.execute(POISON).await.unwrap();
-    let mut lock = database.connect().await;
-    lock.execute("select pg_advisory_lock(42)").await.unwrap();
+    let (place, mut outside, lock) = with_poison().await;
 
     // The poison event is in the middle, so that it shares batches, and the prefetch of both slots.
     let receiver = place
@@ -200,15 +197,7 @@ async fn an_event_that_kills_every_worker_fails_alone() {
 /// All events are in one message, which the broker delivers and counts as a whole.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_of_a_bundle_that_kills_every_worker_fails_alone() {
-    let place = Place::servers().await;
-    place.succeed(&["migrate"]);
-    let Place::Servers { database, .. } = &place else {
-        unreachable!()
-    };
-    let mut outside = database.connect().await;
-    outside.execute(POISON).await.unwrap();
-    let mut lock = database.connect().await;
-    lock.execute("select pg_advisory_lock(42)").await.unwrap();
+    let (place, mut outside, lock) = with_poison().await;
     let options = queue::rabbitmq::Options {
         address: broker::url().parse().unwrap(),
         namespace: place.namespace().name().to_owned(),
