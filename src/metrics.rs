@@ -306,7 +306,7 @@ fn write_state(page: &mut Page, readings: &Readings) {
     );
     page.gauge(
         "clerk_sync_queue_depth",
-        "Events that wait in the queue. RabbitMQ counts messages: then about so many.",
+        "Events that wait in the queue.",
         readings.queue_depth,
     );
     page.gauge(

@@ -12,8 +12,8 @@ use clerk_sync::clerk::{
     Column, Delivery, Event, Kind, SignedEvent, SigningSecret, Timestamp, Value, Verifier,
 };
 use clerk_sync::clock::now;
+use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt, StreamExt};
 use hdrhistogram::Histogram;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{BasicProperties, Channel, PublisherConfirm};
@@ -34,12 +34,7 @@ pub struct Flow {
     pub in_flight: usize,
     /// Of one connection.
     pub channels: usize,
-    /// Most events in a message, of 256 KiB at most.
-    pub bundle: usize,
 }
-
-/// Most bytes of events in a message.
-const BUNDLE_BYTES_MAX: usize = 256 * 1024;
 
 /// Publishes with lapin alone; how many events were confirmed, and how long it took.
 pub async fn publish(
@@ -134,49 +129,22 @@ impl Outlet {
 
     /// How many events were confirmed.
     async fn publish(self, crowd: Arc<Crowd>, end: Instant, flow: Flow) -> anyhow::Result<u64> {
-        let (mut confirms, mut confirmed, mut in_flight) = (FuturesUnordered::new(), 0, 0);
-        let mut message = Vec::new();
+        let (mut confirms, mut confirmed) = (FuturesUnordered::new(), 0);
+        let mut body = Vec::new();
         while Instant::now() < end {
-            while in_flight + flow.bundle > flow.in_flight {
-                let (confirmation, events) = confirms.next().await.context("none in flight")?;
+            while confirms.len() >= flow.in_flight {
+                let confirmation = confirms.next().await.context("none in flight")?;
                 let confirmation: Result<lapin::Confirmation, lapin::Error> = confirmation;
-                in_flight -= events;
-                confirmed += if confirmation?.is_ack() {
-                    events as u64
-                } else {
-                    0
-                };
+                confirmed += u64::from(confirmation?.is_ack());
             }
-            let (id, events) = bundle(&crowd, flow.bundle, &mut message);
-            let confirm = self.begin(&id, &message).await?;
-            in_flight += events;
-            confirms.push(confirm.map(move |confirmation| (confirmation, events)));
+            let next = crowd.next(false, now(), &mut body);
+            confirms.push(self.begin(next.id.as_str(), &body).await?);
         }
-        while let Some((confirmation, events)) = confirms.next().await {
-            confirmed += if confirmation?.is_ack() {
-                events as u64
-            } else {
-                0
-            };
+        while let Some(confirmation) = confirms.next().await {
+            confirmed += u64::from(confirmation?.is_ack());
         }
         Ok(confirmed)
     }
-}
-
-/// Writes the bodies of the next events into `message`, one after the other; the ID of the first,
-/// and how many they are.
-fn bundle(crowd: &Crowd, most: usize, message: &mut Vec<u8>) -> (String, usize) {
-    let id = crowd.next(false, now(), message).id.as_str().to_owned();
-    let (mut events, mut body) = (1, Vec::new());
-    while events < most {
-        crowd.next(false, now(), &mut body);
-        if message.len() + body.len() > BUNDLE_BYTES_MAX {
-            break;
-        }
-        message.extend_from_slice(&body);
-        events += 1;
-    }
-    (id, events)
 }
 
 /// Events that were read and put together already, so that only the database is measured.

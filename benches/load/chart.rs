@@ -26,11 +26,6 @@ const GROUPS: &[(&str, &[Bar])] = &[
                 "limit.publish_64",
                 Side::Limit,
             ),
-            (
-                "limit: the same in bundles of 64",
-                "limit.publish_bundles_64",
-                Side::Limit,
-            ),
         ],
     ),
     (

@@ -132,43 +132,6 @@ pub const COMPARISONS: &[Comparison] = &[
         ],
     },
     Comparison {
-        name: "bundles",
-        one: "bundles on",
-        other: "bundles off",
-        rows: &[
-            (
-                "accepted per second",
-                "bundles.on.accept.rate",
-                "bundles.off.accept.rate",
-            ),
-            (
-                "committed per second, sustained",
-                "bundles.on.sustained.rate",
-                "bundles.off.sustained.rate",
-            ),
-            (
-                "a backlog, committed per second",
-                "bundles.on.drain.rate",
-                "bundles.off.drain.rate",
-            ),
-            (
-                "RabbitMQ's processor time per event, accepted, µs",
-                "bundles.on.accept.broker_us",
-                "bundles.off.accept.broker_us",
-            ),
-            (
-                "… sustained, µs",
-                "bundles.on.sustained.broker_us",
-                "bundles.off.sustained.broker_us",
-            ),
-            (
-                "… a backlog, µs",
-                "bundles.on.drain.broker_us",
-                "bundles.off.drain.broker_us",
-            ),
-        ],
-    },
-    Comparison {
         name: "feed",
         one: "with the change feed",
         other: "without",
@@ -230,10 +193,6 @@ pub const PROCESSOR_TIME: &[(&str, [&str; 3])] = &[
     (
         "bare publish, 64 in flight",
         ["", "limit.publish_64.broker_us", ""],
-    ),
-    (
-        "bare publish, bundles of 64",
-        ["", "limit.publish_bundles_64.broker_us", ""],
     ),
 ];
 

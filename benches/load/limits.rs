@@ -12,11 +12,9 @@ const WRITES_MAX: usize = 1000;
 /// Those that targets are ratios of are measured in every round, the others in the first.
 pub async fn limits(bench: &mut Bench) -> anyhow::Result<()> {
     let is_first = bench.round <= 1;
-    publish(bench, "limit.publish_64", 1, 1).await?;
-    publish(bench, "limit.publish_bundles_64", 1, 64).await?;
+    publish(bench, "limit.publish_64", 1).await?;
     if is_first {
-        publish(bench, "limit.publish_4x64", 4, 1).await?;
-        publish(bench, "limit.publish_bundles_16", 1, 16).await?;
+        publish(bench, "limit.publish_4x64", 4).await?;
     }
     floor(bench).await?;
     upsert(bench, "limit.upsert_500", 500).await?;
@@ -28,17 +26,11 @@ pub async fn limits(bench: &mut Bench) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// 64 events in flight on each channel, so many of them in a message.
-pub async fn publish(
-    bench: &mut Bench,
-    name: &str,
-    channels: usize,
-    bundle: usize,
-) -> anyhow::Result<()> {
+/// 64 events in flight on each channel.
+pub async fn publish(bench: &mut Bench, name: &str, channels: usize) -> anyhow::Result<()> {
     let flow = Flow {
         in_flight: CONNECTIONS,
         channels,
-        bundle,
     };
     let broker = bench.place.broker_time();
     let (events, took) = bare::publish(&bench.place, &bench.crowd, bench.scale.short, flow).await?;

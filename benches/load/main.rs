@@ -21,7 +21,6 @@ mod backfill;
 mod bare;
 mod bare_sqlite;
 mod bench;
-mod bundles;
 mod chart;
 mod commits;
 mod comparisons;
@@ -106,8 +105,6 @@ enum Part {
     Peer,
     /// Received to committed per second
     Sustained,
-    /// Several events in one message, and one in each
-    Bundles,
     /// With the change feed and without; in the first round alone
     Feed,
     /// A backlog, drained
@@ -254,7 +251,6 @@ async fn measure_part(bench: &mut Bench, part: Part) -> anyhow::Result<()> {
         Part::Accept => Box::pin(own::accept(bench)).await,
         Part::Peer => Box::pin(peer::peer(bench)).await,
         Part::Sustained => Box::pin(own::sustained(bench)).await,
-        Part::Bundles => Box::pin(bundles::bundles(bench)).await,
         Part::Feed => Box::pin(feed::feed(bench)).await,
         Part::Drain => Box::pin(own::drain(bench)).await,
         Part::Many => Box::pin(own::drain_many(bench)).await,

@@ -241,16 +241,7 @@ pub async fn drain_of(
         .stop()
         .await?;
     fill(bench, crowd, count).await?;
-    drain_waiting(bench, name, database, count.into()).await
-}
-
-/// Starts a worker, before which so many events wait, and ends once they are committed.
-pub async fn drain_waiting(
-    bench: &mut Bench,
-    name: &str,
-    database: &Database,
-    count: u64,
-) -> anyhow::Result<()> {
+    let count = u64::from(count);
     let watch = Watch::start(&database.options, Sight::Coarse);
     let program = bench.place.start("worker", Some(database)).await?;
     let (usage, broker) = (program.watch(), bench.place.broker_time());
@@ -280,7 +271,6 @@ async fn fill(bench: &Bench, crowd: &Crowd, count: u32) -> anyhow::Result<()> {
     let options = queue::rabbitmq::Options {
         address: bench.place.amqp_url.parse()?,
         namespace: bench.place.namespace(),
-        bundles: true,
     };
     let queue = Queue::open(&queue::Options::RabbitMq(options)).await?;
     let publishes = (0..count).map(|_| queue.publish(crowd.signed()));

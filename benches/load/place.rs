@@ -33,8 +33,6 @@ pub struct Place {
     amqp_url_of_program: String,
     /// The process of the broker, where this run has started it.
     broker: Option<u32>,
-    /// Settings of clerk-sync that differ from its defaults.
-    variables: Vec<(&'static str, &'static str)>,
     pub directory: PathBuf,
 }
 
@@ -78,7 +76,6 @@ impl Place {
             amqp_url_of_program: amqp_url.clone(),
             amqp_url,
             broker: None,
-            variables: Vec::new(),
             directory: std::env::temp_dir().join(&name),
             name,
         })
@@ -100,13 +97,6 @@ impl Place {
             amqp_url_of_program: amqp_url,
             ..self.clone()
         }
-    }
-
-    /// The same place with this setting of clerk-sync.
-    pub fn with(&self, name: &'static str, value: &'static str) -> Self {
-        let mut place = self.clone();
-        place.variables.push((name, value));
-        place
     }
 
     /// Makes a database of its own with the schema in it.
@@ -171,7 +161,7 @@ impl Place {
             .env("PORT", "0");
         // For experiments.
         let passes = |name: &str| {
-            ["TOKIO_", "MIMALLOC_", "WORKER_", "AMQP_BUNDLES"]
+            ["TOKIO_", "MIMALLOC_", "WORKER_"]
                 .iter()
                 .any(|prefix| name.starts_with(prefix))
         };
@@ -188,7 +178,6 @@ impl Place {
                 .env("AMQP_URL", &self.amqp_url_of_program)
                 .env("AMQP_NAMESPACE", self.namespace());
         }
-        command.envs(self.variables.iter().copied());
         Ok(command)
     }
 

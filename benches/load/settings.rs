@@ -148,7 +148,7 @@ fn compile(directory: &Path) -> anyhow::Result<PathBuf> {
 
 async fn measure(bench: &mut Bench, variant: &Variant) -> anyhow::Result<()> {
     let name = |part: &str| format!("{}.{part}", variant.name);
-    limits::publish(bench, &name("publish"), 1, 1).await?;
+    limits::publish(bench, &name("publish"), 1).await?;
     for (part, connections) in [("accept", CONNECTIONS), ("accept_256", MANY_CONNECTIONS)] {
         let program = bench.place.start("receiver", Some(&bench.database)).await?;
         own::accept_over(bench, &name(part), program, connections).await?;

@@ -51,11 +51,6 @@ const TARGETS: &[Target] = &[
         0.75,
     ),
     at_least(
-        "accepted / the same in bundles of 64",
-        Ratio("accept.rate", "limit.publish_bundles_64"),
-        0.6,
-    ),
-    at_least(
         "accepted / Node receiver",
         Ratio("accept.rate", "node.receiver.rate"),
         2.5,

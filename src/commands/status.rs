@@ -78,12 +78,8 @@ struct Place {
 #[derive(Debug, Serialize)]
 struct Waiting {
     place: String,
-    /// Events that wait; of RabbitMQ messages, which can hold several. Null if the queue does not
-    /// say, or if there is none yet.
+    /// Events that wait; null if the queue does not say, or if there is none yet.
     depth: Option<u64>,
-    /// What `depth` counts.
-    #[serde(skip)]
-    unit: &'static str,
     #[serde(skip)]
     is_away: bool,
 }
@@ -211,10 +207,6 @@ async fn ask(config: &Config, store: &Store) -> Report {
         queue: Waiting {
             place: startup::queue(&config.queue),
             depth,
-            unit: match &config.queue {
-                queue::Options::RabbitMq(_) => "message",
-                queue::Options::Embedded(_) => "event",
-            },
             is_away: queue.is_err(),
         },
         paused: control.paused,
@@ -365,7 +357,7 @@ fn of_report(report: &Report) -> String {
     };
     let depth = report.queue.depth;
     let waiting = match depth {
-        Some(depth) => format!("{} waiting", format::count(depth, report.queue.unit)),
+        Some(depth) => format!("{} waiting", format::count(depth, "event")),
         None if report.queue.is_away => unknown(),
         None => "none yet".into(),
     };

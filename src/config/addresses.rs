@@ -112,18 +112,13 @@ pub fn queue_options(
             "give 1 to 100 letters, digits, -, _ and dots, such as clerk-sync",
         ));
     }
-    let bundles = values::choice(environment, "AMQP_BUNDLES", [("on", true), ("off", false)])?;
     Ok(match server(environment, "AMQP_URL")? {
         None => queue::Options::Embedded(embedded::Options {
             path: data_dir.join("queue.db"),
         }),
         Some(url) => {
             let address = rabbitmq(&url, environment)?;
-            queue::Options::RabbitMq(rabbitmq::Options {
-                address,
-                namespace,
-                bundles,
-            })
+            queue::Options::RabbitMq(rabbitmq::Options { address, namespace })
         }
     })
 }

@@ -101,8 +101,6 @@ settings! {
         "PEM file with its private key";
     Flag AMQP_NAMESPACE "NAME", Value("clerk-sync"), "as `AMQP_URL`",
         "Prefix of every exchange and queue name";
-    Flag AMQP_BUNDLES "SWITCH", Value("off"), "`serve`, `receiver`, `worker`, `events replay`",
-        "`on` puts events that wait together into one message, which spares RabbitMQ work under load; give all of them the same value";
     Flag DATA_DIR "PATH", Value("./data"), "all",
         "Directory of the embedded files, and of how far a backfill is";
 

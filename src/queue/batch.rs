@@ -53,6 +53,6 @@ pub(super) enum Lease {
 pub struct DeliveryTags {
     /// The number of the channel that delivered them: a tag means nothing on another channel.
     pub channel: u64,
-    /// One for each event, ascending. The events of a bundle have the same.
+    /// Ascending.
     pub tags: Vec<u64>,
 }

@@ -201,7 +201,6 @@ mod tests {
         let options = rabbitmq::Options {
             address,
             namespace: "clerk-sync".into(),
-            bundles: true,
         };
         let (hosts, vhost) = options.hosts_and_vhost();
         let identity = Identity::RabbitMq {

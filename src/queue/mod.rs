@@ -256,9 +256,9 @@ impl Consumer {
     }
 
     /// Counts what has arrived since the last batch was asked for: see `Queue::taken`.
-    pub async fn count_arrived(&mut self) {
+    pub fn count_arrived(&mut self) {
         if let Self::RabbitMq(consumer) = self {
-            consumer.count_arrived().await;
+            consumer.count_arrived();
         }
     }
 
@@ -282,16 +282,6 @@ impl Consumer {
             Self::RabbitMq(consumer) => consumer.return_all(batches, force).await,
             // A lease that is dropped returns its rows.
             Self::Embedded(_) => None,
-        }
-    }
-
-    /// If the event of `batch` came in a message with others, publishes all of them again, each alone,
-    /// so that deliveries are counted for each. Returns `None` then: nothing is to be applied. Returns
-    /// the batch if its event came alone, and one of the events if the queue takes none now.
-    pub async fn publish_singly(&mut self, batch: Batch) -> Option<Batch> {
-        match self {
-            Self::RabbitMq(consumer) => consumer.publish_singly(batch).await,
-            Self::Embedded(_) => Some(batch),
         }
     }
 

@@ -7,10 +7,8 @@
 //!
 //! lapin's own recovery is off: it is young, and a fresh connection is simpler to reason about.
 
-mod acknowledged;
 mod address;
 mod amqp_error;
-mod bundle;
 mod change_publisher;
 mod confirmed;
 mod connect;
@@ -18,7 +16,6 @@ mod connection;
 mod consumer;
 mod consumer_channel;
 mod dead_letter;
-mod events_per_message;
 mod header;
 mod limits;
 mod management;
@@ -44,9 +41,9 @@ use super::error::{OpenError, Unavailable};
 use crate::tasks;
 use crate::url::bracketed;
 use connection::{Broker, Connection};
-use events_per_message::EventsPerMessage;
 use limits::{TooLarge, ask_body_max};
-use publisher::{Packing, Publisher};
+use marks::Marks;
+use publisher::Publisher;
 use purpose::Purpose;
 use taken::TakenCount;
 use topology::Names;
@@ -64,8 +61,6 @@ pub struct Options {
     pub address: Address,
     /// The prefix.
     pub namespace: String,
-    /// Whether events that are published together share messages.
-    pub bundles: bool,
 }
 
 impl Options {
@@ -107,7 +102,7 @@ impl Options {
 pub struct Queue {
     broker: Broker,
     names: Arc<Names>,
-    packing: Arc<Packing>,
+    marks: Arc<Marks>,
     publishing: Connection,
     consuming: Connection,
     pub(super) publisher: Publisher,
@@ -145,17 +140,13 @@ impl Queue {
             limits: Arc::default(),
         };
         let publishing = Connection::new(broker.clone(), Purpose::Publish);
-        let packing = Arc::new(Packing {
-            bundles: options.bundles,
-            marks: Arc::default(),
-            events_per_message: EventsPerMessage::default(),
-        });
+        let marks = Arc::<Marks>::default();
         let queue = Self {
-            publisher: Publisher::start(&publishing, &names, &packing),
+            publisher: Publisher::start(&publishing, &names, &marks),
             consuming: Connection::new(broker.clone(), Purpose::Consume),
             broker,
             names,
-            packing,
+            marks,
             publishing,
             taken: TakenCount::default(),
         };
@@ -203,12 +194,12 @@ impl Queue {
 
     /// See `queue::Queue::mark_messages`.
     pub fn mark_messages(&self, mark: &str) {
-        self.packing.marks.set_own(mark);
+        self.marks.set_own(mark);
     }
 
     /// See `queue::Queue::take_heard`.
     pub fn take_heard(&self) -> Vec<(String, Duration)> {
-        self.packing.marks.take_heard()
+        self.marks.take_heard()
     }
 
     /// See `queue::Queue::hold_max`.
@@ -227,8 +218,8 @@ impl Queue {
     /// See `queue::Queue::consume`.
     pub fn consume(&self, source: Source, options: ConsumerOptions) -> Consumer {
         self.consuming.want();
-        let of_queue = (Arc::clone(&self.names), Arc::clone(&self.packing.marks));
-        // `depth` is that of the queue of events, and so are these.
+        let of_queue = (Arc::clone(&self.names), Arc::clone(&self.marks));
+        // `depth` is that of the queue of events, and so is this.
         let taken = match source {
             Source::Events => self.taken.clone(),
             _ => TakenCount::default(),
@@ -238,13 +229,11 @@ impl Queue {
             self.publisher.clone(),
             of_queue,
             (source, options),
-            (taken, self.packing.events_per_message.clone()),
-            self.packing.bundles,
+            taken,
         )
     }
 
-    /// How many events wait in the queue, without those in flight: as many as the broker counts
-    /// messages, each with as many events as the last ones that this process has seen.
+    /// The number of waiting messages in the queue, without those in flight.
     ///
     /// # Errors
     /// Fails during an outage.
@@ -266,7 +255,7 @@ impl Queue {
             counts.map_err(|_| Unavailable::new("RabbitMQ does not say how many events wait"))
         };
         match timeout(QUESTION_TIMEOUT, counts).await {
-            Ok(counts) => Ok(self.packing.events_per_message.events_in(counts?.0)),
+            Ok(counts) => Ok(counts?.0),
             Err(_) => Err(Unavailable::new("RabbitMQ does not answer")),
         }
     }

@@ -180,7 +180,7 @@ impl Drain {
                     in_flight.is_paused = false;
                 }
                 // What an outage keeps here is seen by operators.
-                () = sleep(COUNT_EVERY), if !has_capacity => in_flight.consumer.count_arrived().await,
+                () = sleep(COUNT_EVERY), if !has_capacity => in_flight.consumer.count_arrived(),
                 batch = next(&mut in_flight.consumer, applying), if has_capacity => match batch {
                     Some(batch) => self.start(&mut in_flight, batch).await,
                     None => {
@@ -202,7 +202,7 @@ impl Drain {
 
     /// Starts to apply a batch. A possible poison message waits until nothing else is in flight, so
     /// that it counts against no other event if it kills the process.
-    async fn start(&self, in_flight: &mut InFlight, mut batch: Batch) {
+    async fn start(&self, in_flight: &mut InFlight, batch: Batch) {
         let since = Instant::now();
         if in_flight.batch_max != self.batch_max() {
             return in_flight.returns(batch, since, ReturnReason::OtherRate);
@@ -212,10 +212,6 @@ impl Drain {
             if let Some(unapplied) = &mut in_flight.unapplied {
                 return unapplied.batches.push(batch);
             }
-            let Some(alone) = in_flight.consumer.publish_singly(batch).await else {
-                return;
-            };
-            batch = alone;
             warn!(event_id = %batch.events[0].id(), "an event was delivered many times without being applied; it may be a poison message and is isolated");
             in_flight.consumer.return_prefetched().await;
             in_flight.isolated_until = Some(Instant::now() + ISOLATED_MAX);

@@ -223,7 +223,6 @@ async fn a_body_that_is_too_large_for_the_broker_is_refused_and_delays_no_other(
     let options = queue::rabbitmq::Options {
         address: Node::url(node.port()).parse().unwrap(),
         namespace: "bare".into(),
-        bundles: true,
     };
     let queue = Queue::open(&queue::Options::RabbitMq(options))
         .await
@@ -257,9 +256,6 @@ async fn a_body_that_is_too_large_for_the_broker_is_refused_and_delays_no_other(
         };
         assert_eq!(published, expected, "{number}");
     }
-    // No event is too large here, and together they would be.
-    let published = join_all((200..328).map(|number| queue.publish(event(number, 2500)))).await;
-    assert!(published.iter().all(Result::is_ok), "{published:?}");
     queue.close().await;
     assert!(app.stop().success());
 }

@@ -260,8 +260,8 @@ fn of_topology(shared: &TopologyInspection) -> Vec<Finding> {
         ));
     }
     if findings.is_empty() {
-        let waiting = shared.waiting.map_or_else(String::new, |messages| {
-            format!("; {} waiting", format::count(messages, "message"))
+        let waiting = shared.waiting.map_or_else(String::new, |events| {
+            format!("; {} waiting", format::count(events, "event"))
         });
         findings.push(ok(
             "topology",

@@ -5,7 +5,6 @@
 //! publishes the whole batch again: a queue may get a change twice, and never one before an earlier
 //! one of which it got none.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use lapin::{BasicProperties, Channel, Confirmation};
 use tokio::time::timeout;
 
 use super::amqp_error::describe;
-use super::confirmed::{self, Message, open_channel};
+use super::confirmed::{self, Outgoing, open_channel};
 use super::connection::{Broker, Connection, Session};
 use super::message::PERSISTENT;
 use super::purpose::Purpose;
@@ -87,7 +86,7 @@ impl ChangePublisher {
                 Some((_, channel)) => channel,
                 None => open_channel(&session).await?,
             };
-            let messages = messages.iter().map(message);
+            let messages = messages.iter().map(outgoing);
             let confirmed = confirmed::publish(&channel, &self.exchange, false, messages).await?;
             Ok::<_, lapin::Error>((channel, confirmed))
         };
@@ -125,16 +124,16 @@ impl ChangePublisher {
     }
 }
 
-fn message(change: &ChangeMessage) -> Message<'_> {
-    let seconds = change.committed_at.ms().unsigned_abs() / 1000;
-    Message {
-        routing_key: change.routing_key.as_str().into(),
-        body: Cow::Borrowed(&change.body),
+fn outgoing(message: &ChangeMessage) -> Outgoing<'_> {
+    let seconds = message.committed_at.ms().unsigned_abs() / 1000;
+    Outgoing {
+        routing_key: message.routing_key.as_str().into(),
+        body: &message.body,
         properties: BasicProperties::default()
             .with_delivery_mode(PERSISTENT)
             .with_content_type("application/json".into())
-            .with_message_id(change.id.as_str().into())
-            .with_type(change.routing_key.as_str().into())
+            .with_message_id(message.id.as_str().into())
+            .with_type(message.routing_key.as_str().into())
             .with_timestamp(seconds),
     }
 }

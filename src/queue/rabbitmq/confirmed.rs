@@ -3,8 +3,6 @@
 //! The only place that publishes what a queue keeps. Its caller is the only task that uses the
 //! channel: with several, lapin 4 reports false acknowledgements.
 
-use std::borrow::Cow;
-
 use futures_util::FutureExt;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::ShortString;
@@ -13,9 +11,9 @@ use lapin::{BasicProperties, Channel, Confirmation, PublisherConfirm};
 use super::connection::Session;
 
 /// A message for an exchange.
-pub struct Message<'m> {
+pub struct Outgoing<'m> {
     pub routing_key: ShortString,
-    pub body: Cow<'m, [u8]>,
+    pub body: &'m [u8],
     pub properties: BasicProperties,
 }
 
@@ -33,24 +31,25 @@ pub async fn publish<'m>(
     channel: &Channel,
     exchange: &str,
     mandatory: bool,
-    messages: impl Iterator<Item = Message<'m>>,
+    messages: impl Iterator<Item = Outgoing<'m>>,
 ) -> Result<Vec<Confirmation>, lapin::Error> {
     let options = BasicPublishOptions {
         mandatory,
         immediate: false,
     };
-    // lapin borrows a body until its publish is done.
-    let (bodies, envelopes): (Vec<_>, Vec<_>) = messages
-        .map(|message| (message.body, (message.routing_key, message.properties)))
-        .unzip();
-    let mut publishes = Vec::with_capacity(bodies.len());
-    for (body, (routing_key, properties)) in bodies.iter().zip(envelopes) {
+    let mut publishes = Vec::with_capacity(messages.size_hint().0);
+    for message in messages {
         #[expect(
             clippy::disallowed_methods,
             reason = "the one place: its caller alone publishes on this channel"
         )]
-        let publish =
-            channel.basic_publish(exchange.into(), routing_key, options, body, properties);
+        let publish = channel.basic_publish(
+            exchange.into(),
+            message.routing_key,
+            options,
+            message.body,
+            message.properties,
+        );
         let mut publish = Box::pin(publish);
         // A publish is done when its bytes are on the wire. Started one after the other and awaited
         // together, a whole batch leaves in few writes. lapin numbers a message and queues its

@@ -1,7 +1,6 @@
 //! The consumer of RabbitMQ: takes deliveries in batches, through any outage.
 
 use std::mem::replace;
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -13,7 +12,6 @@ use tracing::warn;
 
 use super::connection::Connection;
 use super::consumer_channel::{CANCEL_TIMEOUT, ConsumerChannel, Subscription, counts_deliveries};
-use super::events_per_message::EventsPerMessage;
 use super::marks::Marks;
 use super::prefetch::Prefetch;
 use super::publisher::Publisher;
@@ -40,7 +38,6 @@ pub struct Consumer {
     options: ConsumerOptions,
     prefetch: Prefetch,
     taken: TakenCount,
-    events_per_message: EventsPerMessage,
     state: ConsumerState,
 }
 
@@ -65,8 +62,7 @@ impl Consumer {
         publisher: Publisher,
         (names, marks): (Arc<Names>, Arc<Marks>),
         (source, options): (Source, ConsumerOptions),
-        (taken, events_per_message): (TakenCount, EventsPerMessage),
-        bundles: bool,
+        taken: TakenCount,
     ) -> Self {
         let mut consumer = Self {
             connection,
@@ -75,9 +71,8 @@ impl Consumer {
             marks,
             source,
             options,
-            prefetch: Prefetch::new(source, options, bundles),
+            prefetch: Prefetch::new(source, options),
             taken,
-            events_per_message,
             state: ConsumerState::Stopped,
         };
         consumer.connect();
@@ -105,7 +100,7 @@ impl Consumer {
                 ConsumerState::Changing(_) => self.finish_change().await,
                 ConsumerState::Open(channel) => {
                     if channel.has_in_flight() {
-                        self.prefetch.end_isolation();
+                        self.prefetch.raise();
                     }
                     if channel.prefetch() != self.prefetch.now() {
                         self.change(Some(self.prefetch.now()));
@@ -117,9 +112,8 @@ impl Consumer {
                         self.change(None);
                         continue;
                     }
-                    let share = self.prefetch.share();
-                    if let Some(batch) = channel.take_batch(self.options.batch_max, share) {
-                        self.prefetch.learn(&batch, channel.take_arrived_sizes());
+                    if let Some(batch) = channel.take_batch(self.options.batch_max) {
+                        self.prefetch.learn(&batch);
                         return Some(batch);
                     }
                     if channel.is_paused() && !channel.session.is_ended() {
@@ -132,7 +126,7 @@ impl Consumer {
                     }
                 }
                 ConsumerState::Draining(channel) => {
-                    return channel.take_batch(self.options.batch_max, usize::MAX);
+                    return channel.take_batch(self.options.batch_max);
                 }
                 ConsumerState::Stopped => return None,
             }
@@ -146,7 +140,6 @@ impl Consumer {
             source: self.source,
             prefetch: self.prefetch.now(),
             taken: self.taken.clone(),
-            events_per_message: self.events_per_message.clone(),
         };
         self.state = ConsumerState::Connecting(open(self.connection.clone(), subscription).boxed());
     }
@@ -185,13 +178,9 @@ impl Consumer {
     }
 
     /// See `queue::Consumer::count_arrived`.
-    pub async fn count_arrived(&mut self) {
+    pub fn count_arrived(&mut self) {
         if let ConsumerState::Open(channel) | ConsumerState::Draining(channel) = &mut self.state {
             channel.take_arrived();
-            if channel.is_full() {
-                self.change(None);
-                self.finish_change().await;
-            }
         }
     }
 
@@ -237,7 +226,7 @@ impl Consumer {
         }
         if !force && counts_deliveries(self.source) {
             let batch_max = self.options.batch_max;
-            return self.channel().await?.take_batch(batch_max, usize::MAX);
+            return self.channel().await?.take_batch(batch_max);
         }
         if let ConsumerState::Open(channel) | ConsumerState::Draining(channel) =
             replace(&mut self.state, ConsumerState::Stopped)
@@ -254,27 +243,6 @@ impl Consumer {
         if self.pause().await {
             self.republish_prefetched().await;
         }
-    }
-
-    /// See `queue::Consumer::publish_singly`.
-    pub async fn publish_singly(&mut self, batch: Batch) -> Option<Batch> {
-        // If the connection is lost, all of the message is delivered again.
-        if !self.channel().await?.is_of_bundle(&batch) {
-            return Some(batch);
-        }
-        if !self.pause().await {
-            return None;
-        }
-        self.channel().await?.prepend_batch(batch);
-        self.republish_prefetched().await;
-        let channel = self.channel().await?;
-        if channel.begins_with_poison_bundle() {
-            return channel.take_batch(NonZeroUsize::MIN, 1);
-        }
-        warn!(
-            "a message with several events was delivered many times without being acknowledged: one of them may be a poison message. They are published again, each alone"
-        );
-        None
     }
 
     /// Publishes the prefetched events again, and acknowledges those that the queue takes. Returns

@@ -3,6 +3,7 @@
 //! One consumer per channel: an acknowledgement of several tags covers all earlier ones on the
 //! channel, and two of them at once could overtake each other, which closes the channel.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,13 +18,11 @@ use lapin::options::{
 use lapin::types::AMQPValue;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::acknowledged::{AcknowledgedTags, OpenBundles};
 use super::connection::Session;
-use super::events_per_message::EventsPerMessage;
 use super::header::table;
 use super::marks::Marks;
 use super::message;
-use super::prefetch::{Arrived, Delivered, Prefetched, RESCUED_BYTES_MAX};
+use super::prefetch::{Delivered, Prefetched};
 use super::taken::{TakenCount, TakenShare};
 use super::topology::{self, DELIVERY_LIMIT, Names};
 use crate::queue::batch::{Batch, DeliveryTags, Lease, Source};
@@ -35,8 +34,8 @@ const POISON_FROM: i64 = DELIVERY_LIMIT / 2;
 /// How often a wait for many deliveries counts them: a write of many takes several times as long.
 const COUNT_EVERY: Duration = Duration::from_millis(5);
 
-/// An acknowledgement waits for so many messages, or so long: the broker writes each to its log,
-/// whatever number of messages it is for. Events that are delivered again after a kill in between
+/// An acknowledgement waits for so many events, or so long: the broker writes each to its log,
+/// whatever number of events it is for. Events that are delivered again after a kill in between
 /// change nothing. Never for so many that the broker sends no more.
 const ACKNOWLEDGED_TOGETHER: usize = 16;
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_millis(10);
@@ -58,7 +57,6 @@ pub struct Subscription {
     pub prefetch: u16,
     /// Where events are counted until they are acknowledged.
     pub taken: TakenCount,
-    pub events_per_message: EventsPerMessage,
 }
 
 /// Whether the queue of this source counts deliveries, and gives an event up by their number. The
@@ -74,16 +72,10 @@ pub struct ConsumerChannel {
     subscription: Subscription,
     stream: Stream,
     prefetched: Prefetched,
-    /// What has arrived since it was last asked for.
-    arrived: Arrived,
     /// Distinguishes it from every other, so that an acknowledgement never goes to another channel.
     number: u64,
-    /// One acknowledgement is for all events of a bundle.
-    bundles: OpenBundles,
     acknowledged: AcknowledgedTags,
     pending_ack: Option<PendingAck>,
-    /// Messages that the broker counts against the prefetch.
-    unacknowledged: usize,
     /// Events that were taken and are not acknowledged.
     in_flight: usize,
     /// These and the prefetched ones, for others to see.
@@ -103,7 +95,7 @@ enum Stream {
 #[derive(Clone, Copy)]
 struct PendingAck {
     up_to: u64,
-    messages: usize,
+    events: usize,
     due: Instant,
 }
 
@@ -122,12 +114,9 @@ impl ConsumerChannel {
             subscription,
             stream: Stream::Paused,
             prefetched: Prefetched::default(),
-            arrived: Arrived::default(),
             number: NUMBER.fetch_add(1, Ordering::Relaxed),
-            bundles: OpenBundles::default(),
             acknowledged: AcknowledgedTags::default(),
             pending_ack: None,
-            unacknowledged: 0,
             in_flight: 0,
         };
         opened.consume().await?;
@@ -172,12 +161,12 @@ impl ConsumerChannel {
     }
 
     /// Whether so many rescued events are prefetched that more could expire before they are
-    /// delivered, or take too much memory.
+    /// delivered.
     pub fn is_full(&self) -> bool {
         let half = usize::from(self.subscription.prefetch) / 2;
         self.subscription.source == Source::Rescued
             && self.is_delivering()
-            && (self.prefetched.count() >= half || self.prefetched.bytes() >= RESCUED_BYTES_MAX)
+            && self.prefetched.count() >= half
     }
 
     pub fn is_paused(&self) -> bool {
@@ -188,21 +177,13 @@ impl ConsumerChannel {
         matches!(self.stream, Stream::Delivering(_))
     }
 
-    /// Waits until `count` events are prefetched, or enough to end a batch, or as many as the broker
-    /// sends. Returns false if none is, and no more can arrive. Cancel-safe.
+    /// Waits until `count` deliveries are prefetched, or enough to end a batch. Returns false if
+    /// none is, and no more can arrive. Cancel-safe.
     ///
     /// A wait for many only counts now and then, so that not every delivery wakes it.
     pub async fn wait_for(&mut self, count: usize) -> bool {
         self.take_arrived();
         while self.is_delivering() && !self.prefetched.fills(count) {
-            if self.unacknowledged >= usize::from(self.subscription.prefetch) {
-                if self.pending_ack.is_some() {
-                    // Until it is sent nothing comes. If it fails, the session ends.
-                    drop(self.send_ack().await);
-                } else if !self.prefetched.is_empty() {
-                    break;
-                }
-            }
             if count == 1 {
                 self.wait_for_one().await;
             } else {
@@ -254,7 +235,6 @@ impl ConsumerChannel {
             names,
             source,
             marks,
-            events_per_message,
             ..
         } = &self.subscription;
         if let Some(receiver) = message::receiver(&delivery) {
@@ -263,29 +243,11 @@ impl ConsumerChannel {
         let may_be_poison = counts_deliveries(*source)
             && (message::is_marked_as_possible_poison(&delivery)
                 || message::unacknowledged_deliveries(&delivery) >= POISON_FROM);
-        let (tag, bytes) = (delivery.delivery_tag, delivery.data.len());
-        let is_odd = message::unacknowledged_deliveries(&delivery) % 2 == 1;
-        let mut events = message::restore(delivery, *source, names);
-        if *source == Source::Events {
-            events_per_message.taken(events.len());
-        }
-        // In the other order each other time: an event that kills its consumer again and again then
-        // holds up neither those before it nor those after it.
-        if may_be_poison && is_odd {
-            events.reverse();
-        }
-        self.arrived.messages += 1;
-        self.arrived.events += events.len();
-        self.arrived.bytes += bytes;
-        self.unacknowledged += 1;
-        self.bundles.add(tag, events.len());
-        for event in events {
-            self.prefetched.push(Delivered {
-                event,
-                tag,
-                may_be_poison,
-            });
-        }
+        self.prefetched.push(Delivered {
+            tag: delivery.delivery_tag,
+            may_be_poison,
+            event: message::restore(delivery, *source, names),
+        });
         self.count_taken();
     }
 
@@ -293,15 +255,10 @@ impl ConsumerChannel {
         self.taken.set(self.prefetched.count() + self.in_flight);
     }
 
-    /// What has arrived since the last call.
-    pub fn take_arrived_sizes(&mut self) -> Arrived {
-        std::mem::take(&mut self.arrived)
-    }
-
-    /// Returns a batch of the prefetched events, of so many messages at most; `None` if there is none.
-    /// A possible poison message is alone in its batch.
-    pub fn take_batch(&mut self, batch_max: NonZeroUsize, messages_max: usize) -> Option<Batch> {
-        let taken = self.prefetched.take_batch(batch_max, messages_max);
+    /// Returns a batch of the prefetched events; `None` if there is none. A possible poison message
+    /// is alone in its batch.
+    pub fn take_batch(&mut self, batch_max: NonZeroUsize) -> Option<Batch> {
+        let taken = self.prefetched.take_batch(batch_max);
         let may_be_poison = taken.first()?.may_be_poison;
         self.in_flight += taken.len();
         let lease = Lease::RabbitMq(self.tags_of(&taken));
@@ -337,18 +294,6 @@ impl ConsumerChannel {
     /// Takes all prefetched events. The channel must be paused, or more may arrive.
     pub fn take_prefetched(&mut self) -> Vec<Delivered> {
         self.prefetched.take_all()
-    }
-
-    /// Whether the events of this batch came in a bundle.
-    pub fn is_of_bundle(&self, batch: &Batch) -> bool {
-        matches!(&batch.lease, Lease::RabbitMq(DeliveryTags { channel, tags })
-            if *channel == self.number && tags.iter().any(|tag| self.bundles.contains(*tag)))
-    }
-
-    /// Whether the first prefetched event is a possible poison message that came in a bundle.
-    pub fn begins_with_poison_bundle(&self) -> bool {
-        let first = self.prefetched.first();
-        first.is_some_and(|first| first.may_be_poison && self.bundles.contains(first.tag))
     }
 
     /// Puts events before all prefetched ones.
@@ -420,12 +365,10 @@ impl ConsumerChannel {
         Ok(())
     }
 
-    /// Acknowledges events of this channel, each by its tag. A message is acknowledged with the last
-    /// of its events. One acknowledgement covers all earlier ones: if an earlier tag is not
-    /// acknowledged, each is acknowledged alone. A failure ends the session.
+    /// Acknowledges tags of this channel. One acknowledgement covers all earlier ones: if an
+    /// earlier tag is not acknowledged, each is acknowledged alone. A failure ends the session.
     pub async fn acknowledge(&mut self, tags: &[u64]) -> Result<(), ()> {
-        let messages = self.bundles.complete(tags);
-        let acknowledged = self.try_acknowledge(&messages).await;
+        let acknowledged = self.try_acknowledge(tags).await;
         acknowledged.map_err(|_| self.session.end())
     }
 
@@ -442,31 +385,26 @@ impl ConsumerChannel {
                     .basic_ack(*tag, BasicAckOptions { multiple: false })
                     .await?;
             }
-            self.unacknowledged = self.unacknowledged.saturating_sub(tags.len());
             return Ok(());
         }
         let now = Instant::now();
         let before = self.pending_ack;
         let pending = PendingAck {
             up_to: *last,
-            messages: tags.len() + before.map_or(0, |before| before.messages),
+            events: tags.len() + before.map_or(0, |before| before.events),
             due: before.map_or(now + ACKNOWLEDGED_WITHIN, |before| before.due),
         };
         self.pending_ack = Some(pending);
         // After a pause nothing arrives any more, and nothing would send it later.
         let together = ACKNOWLEDGED_TOGETHER.min(usize::from(self.subscription.prefetch) / 4);
-        if self.is_paused() || pending.messages >= together || pending.due <= now {
+        if self.is_paused() || pending.events >= together || pending.due <= now {
             self.send_ack().await?;
         }
         Ok(())
     }
 
     async fn send_ack(&mut self) -> Result<(), lapin::Error> {
-        if let Some(PendingAck {
-            up_to, messages, ..
-        }) = self.pending_ack.take()
-        {
-            self.unacknowledged = self.unacknowledged.saturating_sub(messages);
+        if let Some(PendingAck { up_to, .. }) = self.pending_ack.take() {
             self.channel
                 .basic_ack(up_to, BasicAckOptions { multiple: true })
                 .await?;
@@ -494,5 +432,62 @@ impl Drop for ConsumerChannel {
     fn drop(&mut self) {
         // The first poll sends it.
         drop(self.send_ack().now_or_never());
+    }
+}
+
+/// The acknowledged tags of a channel.
+#[derive(Debug, Default)]
+struct AcknowledgedTags {
+    /// All tags up to this.
+    up_to: u64,
+    /// Others, after the first that is not acknowledged.
+    beyond: BTreeSet<u64>,
+}
+
+impl AcknowledgedTags {
+    /// Whether these tags, in any order, are all up to their last that are not acknowledged: one
+    /// acknowledgement covers them.
+    fn are_completed_by(&self, tags: &[u64]) -> bool {
+        let Some(last) = tags.iter().max() else {
+            return false;
+        };
+        let before = self.beyond.range(..last).count() + tags.len();
+        u64::try_from(before).ok() == last.checked_sub(self.up_to)
+    }
+
+    /// Adds tags.
+    fn add(&mut self, tags: &[u64]) {
+        self.beyond.extend(tags);
+        while self.beyond.remove(&(self.up_to + 1)) {
+            self.up_to += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_acknowledgement_covers_earlier_tags_only_if_none_is_left_out() {
+        let mut acknowledged = AcknowledgedTags::default();
+        assert!(acknowledged.are_completed_by(&[1, 2, 3]));
+        assert!(acknowledged.are_completed_by(&[3, 1, 2]), "in any order");
+        assert!(!acknowledged.are_completed_by(&[4, 1, 2]), "3 is left out");
+        acknowledged.add(&[1, 2, 3]);
+        assert!(!acknowledged.are_completed_by(&[5, 6]), "4 is in flight");
+        acknowledged.add(&[5, 6]);
+        assert!(!acknowledged.are_completed_by(&[8, 9]));
+        assert!(
+            acknowledged.are_completed_by(&[4, 7, 8]),
+            "5 and 6 are done"
+        );
+        acknowledged.add(&[8]);
+        assert!(acknowledged.are_completed_by(&[4]));
+        acknowledged.add(&[4]);
+        assert_eq!((acknowledged.up_to, acknowledged.beyond.len()), (6, 1));
+        acknowledged.add(&[7]);
+        assert_eq!((acknowledged.up_to, acknowledged.beyond.len()), (8, 0));
+        assert!(acknowledged.are_completed_by(&[9, 10]));
     }
 }

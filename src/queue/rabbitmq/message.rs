@@ -1,20 +1,17 @@
-//! Events as an AMQP message, and back.
+//! An event as an AMQP message, and back.
 
-use std::borrow::Cow;
 use std::collections::HashSet;
 
 use aws_lc_rs::digest;
 use bytes::Bytes;
 use lapin::message::Delivery;
-use lapin::types::{AMQPValue, FieldTable, MAX_SHORT_STRING_LENGTH, ShortString};
+use lapin::types::{AMQPValue, MAX_SHORT_STRING_LENGTH, ShortString};
 use lapin::{BasicProperties, Confirmation};
 
-use super::bundle;
-use super::confirmed::Message;
 use super::dead_letter;
 use super::header::{integer, long_text, table, text};
 use super::topology::Names;
-use crate::clerk::{DeadLetter, EventId, EventType, SignedEvent, Timestamp, TraceContext};
+use crate::clerk::{EventId, EventType, SignedEvent, Timestamp, TraceContext};
 use crate::clock::now;
 use crate::queue::batch::Source;
 use crate::queue::error::PublishError;
@@ -36,101 +33,15 @@ const POSSIBLE_POISON: &str = "suspected";
 const TRACEPARENT: &str = "traceparent";
 const TRACESTATE: &str = "tracestate";
 
-/// The ID of a bundle begins with this; those of Svix begin with `msg_`.
-const BUNDLE_ID: &str = "bundle_";
-
-/// How many events a bundle holds, for those who look at it.
-const EVENTS: &str = "events";
-
-/// An event to publish.
-#[derive(Clone)]
-pub struct Outgoing {
-    pub event: SignedEvent,
-    /// Whether it is published again after too many deliveries. It is alone in its message, so that
-    /// the broker counts its deliveries and no others.
-    pub may_be_poison: bool,
-}
-
-impl Outgoing {
-    /// Family and size in a bundle; `None` if it must be alone in its message.
-    pub fn in_bundle(&self) -> Option<(&'static str, usize)> {
-        // A bundle that was recorded as a failed event, and is replayed, is none within another.
-        let is_alone = self.may_be_poison || self.event.id().as_str().starts_with(BUNDLE_ID);
-        (!is_alone).then(|| (family(&self.event), bundle::size(&self.event)))
-    }
-}
-
-/// The message of these events, which `bundle::group` has put together, with the mark of the
-/// receiver that publishes it.
-pub fn of<'e>(events: &'e [Outgoing], receiver: Option<&ShortString>) -> Message<'e> {
-    let [
-        Outgoing {
-            event,
-            may_be_poison,
-        },
-        others @ ..,
-    ] = events
-    else {
-        unreachable!("a group holds an event")
-    };
-    if others.is_empty() {
-        return Message {
-            routing_key: routing_key(event).into(),
-            body: Cow::Borrowed(event.body()),
-            properties: properties(event, *may_be_poison, receiver),
-        };
-    }
-    let count = i64::try_from(events.len()).unwrap_or(i64::MAX);
-    // No `type`: a version of clerk-sync that knows no bundles then keeps it as a failed event.
-    let properties = properties_from(receiver, event.received_at())
-        .with_content_type(bundle::CONTENT_TYPE.into())
-        .with_message_id(id(events).as_ref().into())
-        .with_headers(table([(EVENTS, AMQPValue::LongLongInt(count))]));
-    let bundle = bundle::write(events.iter().map(|outgoing| &outgoing.event));
-    Message {
-        routing_key: format!("{}.bundle", family(event)).into(),
-        body: Cow::Owned(bundle),
-        properties,
-    }
-}
-
-/// The ID of the message of these events: that of the event, or one after the first of several.
-pub fn id(events: &[Outgoing]) -> Cow<'_, str> {
-    let id = events
-        .first()
-        .map_or("", |outgoing| outgoing.event.id().as_str());
-    if events.len() == 1 {
-        return id.into();
-    }
-    let mut id = format!("{BUNDLE_ID}{id}");
-    id.truncate(MAX_SHORT_STRING_LENGTH);
-    id.into()
-}
-
-/// The routing key of an event: its type. An event that is of no known type is routed like one that
+/// The routing key, one of four: an event that is not a known user event is routed like one that
 /// cannot be read.
-fn routing_key(event: &SignedEvent) -> &'static str {
+pub fn routing_key(event: &SignedEvent) -> &'static str {
     event.event_type().known_name().unwrap_or("user.unreadable")
 }
 
-/// What the routing keys of the events of a table have in common.
-fn family(event: &SignedEvent) -> &'static str {
-    let key = routing_key(event);
-    key.split_once('.').map_or(key, |(family, _)| family)
-}
-
-fn properties_from(receiver: Option<&ShortString>, received_at: Timestamp) -> BasicProperties {
-    let properties = match receiver {
-        Some(mark) => BasicProperties::default().with_app_id(mark.clone()),
-        None => BasicProperties::default(),
-    };
-    properties
-        .with_delivery_mode(PERSISTENT)
-        .with_timestamp(received_at.ms().unsigned_abs() / 1000)
-}
-
-/// The properties of the message of one event.
-fn properties(
+/// The properties of the message, with the mark of the receiver that publishes it. Marks a possible
+/// poison message.
+pub fn properties(
     event: &SignedEvent,
     may_be_poison: bool,
     receiver: Option<&ShortString>,
@@ -154,53 +65,22 @@ fn properties(
     // A type that is too long for AMQP is read from the body again.
     let event_type = Some(event.event_type().as_str());
     let event_type = event_type.filter(|name| name.len() <= MAX_SHORT_STRING_LENGTH);
-    properties_from(receiver, event.received_at())
+    let properties = match receiver {
+        Some(mark) => BasicProperties::default().with_app_id(mark.clone()),
+        None => BasicProperties::default(),
+    };
+    properties
+        .with_delivery_mode(PERSISTENT)
         .with_content_type("application/json".into())
         .with_message_id(event.id().as_str().into())
         .with_type(event_type.unwrap_or("").into())
+        .with_timestamp(received_at_ms.unsigned_abs() / 1000)
         .with_headers(headers)
 }
 
-/// The events of a delivery from the queue of `source`, at least one. What says that it is a bundle
-/// and is none becomes one event that cannot be read, so that it is not lost.
-pub fn restore(delivery: Delivery, source: Source, names: &Names) -> Vec<SignedEvent> {
-    if !says_bundle(&delivery.properties) {
-        return vec![restore_one(delivery, source, names)];
-    }
-    let body = Bytes::from(delivery.data);
-    let Some(events) = bundle::read(&body) else {
-        let data = body.into();
-        return vec![restore_one(Delivery { data, ..delivery }, source, names)];
-    };
-    let headers = delivery.properties.headers().as_ref();
-    let with_dead_letter = |event: SignedEvent| {
-        let dead_letter = dead_letter(headers, source, names, event.received_at());
-        event.with_dead_letter(dead_letter)
-    };
-    events.into_iter().map(with_dead_letter).collect()
-}
-
-/// Whether a message says that it is a bundle: by its type, or by its ID alone. A version that knows
-/// no bundles records one as a failed event, and a replay of that has only the ID.
-fn says_bundle(properties: &BasicProperties) -> bool {
-    let content_type = properties.content_type().as_ref();
-    let id = properties.message_id().as_ref();
-    content_type.is_some_and(|name| name.as_str() == bundle::CONTENT_TYPE)
-        || id.is_some_and(|id| id.as_str().starts_with(BUNDLE_ID))
-}
-
-/// Why it is in the queue of `source`; `None` for that of events.
-fn dead_letter(
-    headers: Option<&FieldTable>,
-    source: Source,
-    names: &Names,
-    received_at: Timestamp,
-) -> Option<DeadLetter> {
-    (source != Source::Events).then(|| dead_letter::of(headers, source, names, received_at))
-}
-
-/// A message that was published by hand lacks some properties; it is not lost for that.
-fn restore_one(delivery: Delivery, source: Source, names: &Names) -> SignedEvent {
+/// The event of a delivery from the queue of `source`. A message that was published by hand lacks
+/// some properties; it is not lost for that.
+pub fn restore(delivery: Delivery, source: Source, names: &Names) -> SignedEvent {
     let properties = &delivery.properties;
     let time = |name| header(&delivery, name).and_then(integer);
     let trace = |name| header(&delivery, name).and_then(text);
@@ -220,7 +100,8 @@ fn restore_one(delivery: Delivery, source: Source, names: &Names) -> SignedEvent
         .map(EventType::named);
     let trace = trace(TRACEPARENT)
         .and_then(|parent| TraceContext::new(parent, trace(TRACESTATE).unwrap_or("")));
-    let dead_letter = dead_letter(properties.headers().as_ref(), source, names, received_at);
+    let dead_letter = (source != Source::Events)
+        .then(|| dead_letter::of(properties.headers().as_ref(), source, names, received_at));
     let body = Bytes::from(delivery.data);
     let id = id.unwrap_or_else(|| unidentified(&body));
     let event_type = event_type.unwrap_or_else(|| EventType::read(&body));
@@ -263,10 +144,10 @@ fn unidentified(body: &[u8]) -> EventId {
         .expect("letters, digits and an underscore make an ID")
 }
 
-/// The result of each message by the confirms of all that were published together. One that is not
-/// confirmed explicitly is refused.
+/// The result of each event by the confirms of the whole batch. An event that is not confirmed
+/// explicitly is refused.
 pub fn results<'a>(
-    ids: impl Iterator<Item = Cow<'a, str>>,
+    events: impl Iterator<Item = &'a EventId>,
     confirmations: Vec<Confirmation>,
 ) -> impl Iterator<Item = Result<(), PublishError>> {
     let acknowledged: Vec<bool> = confirmations.iter().map(Confirmation::is_ack).collect();
@@ -275,9 +156,9 @@ pub fn results<'a>(
         .filter_map(Confirmation::take_message)
         .filter_map(|message| Some(message.properties.message_id().as_ref()?.to_string()))
         .collect();
-    let messages = ids.zip(acknowledged);
-    messages.map(move |(id, is_acknowledged)| match is_acknowledged {
-        _ if returned.contains(&*id) => Err(PublishError::Unroutable),
+    let events = events.zip(acknowledged);
+    events.map(move |(id, is_acknowledged)| match is_acknowledged {
+        _ if returned.contains(id.as_str()) => Err(PublishError::Unroutable),
         true => Ok(()),
         false => Err(PublishError::Refused),
     })
@@ -288,9 +169,7 @@ mod tests {
     use super::*;
 
     fn restore(delivery: Delivery) -> SignedEvent {
-        let mut events = super::restore(delivery, Source::Events, &Names::new("ns"));
-        assert_eq!(events.len(), 1);
-        events.remove(0)
+        super::restore(delivery, Source::Events, &Names::new("ns"))
     }
 
     fn delivery(properties: BasicProperties, body: &[u8]) -> Delivery {
@@ -436,7 +315,7 @@ mod tests {
         let properties = BasicProperties::default().with_headers(headers);
         let restored = |source| {
             let delivery = delivery(properties.clone(), b"{}");
-            super::restore(delivery, source, &Names::new("ns")).remove(0)
+            super::restore(delivery, source, &Names::new("ns"))
         };
         assert!(restored(Source::Events).dead_letter().is_none());
         let dead_letter = restored(Source::DeadLetters);

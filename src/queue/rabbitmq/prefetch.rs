@@ -1,8 +1,8 @@
 //! Prefetch: how many deliveries the broker may send in advance, and the buffer of those that are
 //! not taken yet.
 //!
-//! AMQP counts messages. Batches are counted in events, of which a message can hold several, and
-//! memory in bytes: so the number follows the last messages.
+//! AMQP counts deliveries, and memory is counted in bytes: so the number follows the size of the
+//! last bodies.
 
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
@@ -13,20 +13,8 @@ use crate::queue::batch::{BATCH_BYTES_MAX, Batch, ConsumerOptions, Source};
 /// Batches prefetched beside those in flight: the next one is here when one is done.
 const BATCHES_PREFETCHED: usize = 1;
 
-/// Most events that are prefetched; more only take memory (RabbitMQ's guide sees no gain above some
-/// hundreds).
+/// Largest prefetch; more only takes memory (RabbitMQ's guide sees no gain above some hundreds).
 const PREFETCH_MAX: usize = 2000;
-
-/// Most messages that are prefetched, if they may be bundles: where single events are followed by full
-/// bundles these take 50 MiB at most, until the prefetch follows.
-const MESSAGES_MAX: usize = 200;
-
-/// So many times the events that batches ask for may be prefetched in bundles: how many a message
-/// holds changes all the time, and each change of the prefetch is a request to the broker.
-const BUNDLED: usize = 8;
-
-/// Messages from which on their size is known.
-const KNOWN_FROM: usize = 16;
 
 /// Bytes of bodies that a consumer may have prefetched and in flight. A thousand bodies of 3 KB are
 /// a tenth of it.
@@ -41,10 +29,6 @@ const INITIAL: usize = 32;
 /// (`ConsumerChannel::is_full`).
 const RESCUED: usize = 10_000;
 
-/// Bytes of rescued events from which on the broker is to release no more. What it has sent comes in
-/// addition.
-pub const RESCUED_BYTES_MAX: usize = BYTES_MAX / 2;
-
 /// Prefetch while a poison message may wait: all that a killed process had in flight count as
 /// delivered.
 const ISOLATED: usize = 1;
@@ -52,114 +36,61 @@ const ISOLATED: usize = 1;
 /// Bytes in one batch that are enough to lower the prefetch for the size of bodies.
 const SIGNIFICANT_BYTES: usize = BYTES_MAX / 8;
 
-/// The prefetch: low at first, as high as the batches ask for once messages are known to be small,
-/// low again when they are large. Deliveries that were sent before large messages arrived are limited
+/// The prefetch: low at first, as high as the batches ask for once bodies are known to be small,
+/// low again when they are large. Deliveries that were sent before large bodies arrived are limited
 /// in number, not in bytes.
 #[derive(Debug)]
 pub struct Prefetch {
-    /// In events.
     max: usize,
-    /// In messages, as all that follow.
-    messages_max: usize,
     now: usize,
-    is_isolated: bool,
-    batches: usize,
-    /// What has arrived since it was last adapted.
-    arrived: Arrived,
-}
-
-/// Messages that arrived, to learn from.
-#[derive(Debug, Default, Clone, Copy)]
-pub struct Arrived {
-    pub messages: usize,
-    pub events: usize,
-    pub bytes: usize,
 }
 
 impl Prefetch {
-    /// The prefetch of a consumer. `bundles` says whether messages may hold several events.
-    pub fn new(
-        source: Source,
-        ConsumerOptions { batch_max, batches }: ConsumerOptions,
-        bundles: bool,
-    ) -> Self {
+    /// The prefetch of a consumer.
+    pub fn new(source: Source, ConsumerOptions { batch_max, batches }: ConsumerOptions) -> Self {
         let max = batch_max
             .get()
             .saturating_mul(batches.get().saturating_add(BATCHES_PREFETCHED))
             .min(PREFETCH_MAX);
-        let messages_max = if bundles { max.min(MESSAGES_MAX) } else { max };
-        let (max, messages_max, now) = match source {
-            Source::Events | Source::DeadLetters | Source::Unrouted => {
-                (max, messages_max, max.min(INITIAL))
-            }
-            // Independent of the size of batches: events that are delivered no longer expire.
-            Source::Rescued => (RESCUED, RESCUED, RESCUED),
-        };
-        Self {
-            max,
-            messages_max,
-            now,
+        let (max, now) = match source {
             // Redelivered messages wait at the head of the queue.
-            is_isolated: source == Source::Events,
-            batches: batches.get(),
-            arrived: Arrived::default(),
-        }
+            Source::Events => (max, ISOLATED),
+            Source::DeadLetters | Source::Unrouted => (max, max.min(INITIAL)),
+            // Independent of the size of batches: events that are delivered no longer expire.
+            Source::Rescued => (max.max(RESCUED), max.max(RESCUED)),
+        };
+        Self { max, now }
     }
 
     /// The current prefetch.
     pub fn now(&self) -> u16 {
-        let now = if self.is_isolated { ISOLATED } else { self.now };
-        u16::try_from(now).unwrap_or(u16::MAX)
+        u16::try_from(self.now).unwrap_or(u16::MAX)
     }
 
-    /// Most messages in a batch: one of many single events leaves some for those in flight beside
-    /// it, since the broker sends no more before one of them is done.
-    pub fn share(&self) -> usize {
-        usize::from(self.now()).div_ceil(self.batches)
-    }
-
-    /// Adapts to a batch, and to all that arrived before it was taken.
-    pub fn learn(&mut self, batch: &Batch, arrived: Arrived) {
-        self.is_isolated = batch.may_be_poison;
-        if !self.is_isolated {
-            self.learn_size(arrived);
+    /// Adapts to a batch.
+    pub fn learn(&mut self, batch: &Batch) {
+        let bytes = batch.events.iter().map(|event| event.body().len()).sum();
+        match batch.may_be_poison {
+            true => self.now = ISOLATED,
+            false if self.now == ISOLATED => self.raise(),
+            false => self.learn_size(batch.events.len(), bytes),
         }
     }
 
-    /// More than one message from now on.
-    pub fn end_isolation(&mut self) {
-        self.is_isolated = false;
+    /// At least the initial prefetch from now on.
+    pub fn raise(&mut self) {
+        self.now = self.now.max(self.max.min(INITIAL));
     }
 
     /// Changes at least by a factor of two, since each change is a request to the broker.
-    fn learn_size(&mut self, arrived: Arrived) {
-        self.arrived.messages += arrived.messages;
-        self.arrived.events += arrived.events;
-        self.arrived.bytes += arrived.bytes;
-        let Arrived {
-            messages,
-            events,
-            bytes,
-        } = self.arrived;
+    fn learn_size(&mut self, events: usize, bytes: usize) {
+        let Some(mean) = bytes.checked_div(events) else {
+            return;
+        };
+        let wanted = (BYTES_MAX / mean.max(1)).clamp(INITIAL.min(self.max), self.max);
+        let is_lower = wanted <= self.now / 2 && bytes >= SIGNIFICANT_BYTES;
         // One small body between large ones is not enough.
-        let is_known = messages >= KNOWN_FROM.min(self.now / 2).max(1);
-        if !is_known && bytes < SIGNIFICANT_BYTES {
-            return;
-        }
-        self.arrived = Arrived::default();
-        let Some(mean) = bytes.checked_div(messages) else {
-            return;
-        };
-        let by_bytes = (BYTES_MAX / mean.max(1)).max(INITIAL);
-        let events_max = if events > messages {
-            self.max.saturating_mul(BUNDLED)
-        } else {
-            self.max
-        };
-        let by_events = events_max.saturating_mul(messages) / events.max(1);
-        let wanted = by_bytes.min(by_events).clamp(1, self.messages_max);
-        let is_lower = wanted <= self.now / 2 && (is_known || bytes >= SIGNIFICANT_BYTES);
-        let is_higher = wanted >= self.now * 2 && is_known;
+        let is_higher = wanted >= self.now * 2 && events >= INITIAL.min(self.now) / 2;
         if is_lower || is_higher {
             self.now = wanted;
         }
@@ -211,33 +142,19 @@ impl Prefetched {
         }
     }
 
-    pub fn first(&self) -> Option<&Delivered> {
-        self.deliveries.front()
-    }
-
     pub fn take_all(&mut self) -> Vec<Delivered> {
         std::mem::take(self).deliveries.into()
     }
 
-    /// Bytes of the bodies.
-    pub fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// The first events, as many as make a batch, of so many messages at most; a possible poison
-    /// message alone.
-    pub fn take_batch(&mut self, batch_max: NonZeroUsize, messages_max: usize) -> Vec<Delivered> {
-        let (mut bytes, mut messages, mut last) = (0, 0, None);
-        let mut taken: Vec<Delivered> = Vec::new();
+    /// The first deliveries, as many as make a batch; a possible poison message alone.
+    pub fn take_batch(&mut self, batch_max: NonZeroUsize) -> Vec<Delivered> {
+        let (mut bytes, mut taken) = (0, Vec::new());
         while taken.len() < batch_max.get()
             && bytes < BATCH_BYTES_MAX
-            && let Some(next) = self.deliveries.pop_front_if(|next| {
-                let has_room = messages < messages_max || last == Some(next.tag);
-                taken.is_empty() || has_room && !next.may_be_poison
-            })
+            && let Some(next) = self
+                .deliveries
+                .pop_front_if(|next| taken.is_empty() || !next.may_be_poison)
         {
-            messages += usize::from(last != Some(next.tag));
-            last = Some(next.tag);
             let size = next.event.body().len();
             self.bytes -= size;
             self.possible_poison -= usize::from(next.may_be_poison);
@@ -271,15 +188,7 @@ mod tests {
             batch_max: NonZeroUsize::new(batch_max).unwrap(),
             batches: NonZeroUsize::MIN,
         };
-        Prefetch::new(Source::DeadLetters, options, true)
-    }
-
-    fn arrived(messages: usize, events: usize, bytes: usize) -> Arrived {
-        Arrived {
-            messages,
-            events,
-            bytes,
-        }
+        Prefetch::new(Source::DeadLetters, options)
     }
 
     #[test]
@@ -287,88 +196,47 @@ mod tests {
         let mut prefetch = prefetch(500);
         for _ in 0..10 {
             assert!(usize::from(prefetch.now()) * KIB * KIB <= BYTES_MAX);
-            prefetch.learn_size(arrived(16, 16, 16 * KIB * KIB));
+            prefetch.learn_size(16, 16 * KIB * KIB);
         }
     }
 
     #[test]
     fn usual_bodies_are_prefetched_in_full_after_the_first_batch() {
         let mut prefetch = prefetch(500);
-        prefetch.learn_size(arrived(32, 32, 32 * 3 * KIB));
-        assert_eq!(usize::from(prefetch.now()), MESSAGES_MAX);
+        prefetch.learn_size(32, 32 * 3 * KIB);
+        assert_eq!(prefetch.now(), 1000);
         // One large body among many changes nothing.
-        prefetch.learn_size(arrived(500, 500, 499 * 3 * KIB + KIB * KIB));
-        assert_eq!(usize::from(prefetch.now()), MESSAGES_MAX);
-    }
-
-    #[test]
-    fn the_events_of_bundles_count_if_batches_are_small() {
-        let mut prefetch = prefetch(500);
-        prefetch.learn_size(arrived(32, 32, 32 * 3 * KIB));
-        prefetch.learn_size(arrived(20, 20 * 64, 20 * 64 * 3 * KIB));
-        assert_eq!(usize::from(prefetch.now()), MESSAGES_MAX, "no change");
-        let mut prefetch = self::prefetch(50);
-        prefetch.learn_size(arrived(32, 32, 32 * 3 * KIB));
-        assert_eq!(prefetch.now(), 100);
-        prefetch.learn_size(arrived(20, 20 * 64, 20 * 64 * 3 * KIB));
-        assert_eq!(prefetch.now(), 12);
-        prefetch.learn_size(arrived(20, 20 * 4, 20 * 4 * 3 * KIB));
-        assert_eq!(prefetch.now(), 100);
-        // A bundle that is larger than all that is wanted.
-        let mut prefetch = self::prefetch(1);
-        prefetch.learn_size(arrived(1, 64, 64 * 3 * KIB));
-        assert_eq!(prefetch.now(), 1);
-    }
-
-    #[test]
-    fn a_few_messages_at_a_time_are_enough_to_learn_from() {
-        let mut prefetch = prefetch(500);
-        (0..15).for_each(|_| prefetch.learn_size(arrived(1, 2, 2 * 3 * KIB)));
-        assert_eq!(usize::from(prefetch.now()), INITIAL);
-        prefetch.learn_size(arrived(1, 2, 2 * 3 * KIB));
-        assert_eq!(usize::from(prefetch.now()), MESSAGES_MAX);
-    }
-
-    #[test]
-    fn without_bundles_all_events_that_batches_ask_for_are_prefetched() {
-        let options = ConsumerOptions {
-            batch_max: NonZeroUsize::new(500).unwrap(),
-            batches: NonZeroUsize::new(2).unwrap(),
-        };
-        let mut prefetch = Prefetch::new(Source::Events, options, false);
-        assert_eq!(usize::from(prefetch.now()), ISOLATED);
-        prefetch.end_isolation();
-        prefetch.learn_size(arrived(32, 32, 32 * 3 * KIB));
-        assert_eq!((prefetch.now(), prefetch.share()), (1500, 750));
+        prefetch.learn_size(500, 499 * 3 * KIB + KIB * KIB);
+        assert_eq!(prefetch.now(), 1000);
     }
 
     #[test]
     fn large_bodies_lower_the_prefetch_and_small_ones_raise_it() {
         let mut prefetch = prefetch(500);
-        prefetch.learn_size(arrived(32, 32, 32 * KIB));
-        prefetch.learn_size(arrived(16, 16, 16 * KIB * KIB));
+        prefetch.learn_size(32, 32 * KIB);
+        prefetch.learn_size(16, 16 * KIB * KIB);
         assert_eq!(prefetch.now(), 32);
-        prefetch.learn_size(arrived(1, 1, 3 * KIB));
+        prefetch.learn_size(1, 3 * KIB);
         assert_eq!(prefetch.now(), 32, "one small body is not enough");
-        prefetch.learn_size(arrived(32, 32, 32 * 500 * KIB));
-        assert_eq!(prefetch.now(), 67, "what fits, with the small one");
-        prefetch.learn_size(arrived(67, 67, 67 * 3 * KIB));
-        assert_eq!(usize::from(prefetch.now()), MESSAGES_MAX);
+        prefetch.learn_size(32, 32 * 300 * KIB);
+        assert_eq!(prefetch.now(), 109, "what fits");
+        prefetch.learn_size(109, 109 * 3 * KIB);
+        assert_eq!(prefetch.now(), 1000);
     }
 
     #[test]
     fn small_and_empty_batches_are_handled() {
         let mut prefetch = prefetch(1);
         assert_eq!(prefetch.now(), 2);
-        prefetch.learn_size(arrived(0, 0, 0));
-        prefetch.learn_size(arrived(1, 1, 0));
-        prefetch.learn_size(arrived(1, 1, 100 * KIB * KIB));
+        prefetch.learn_size(0, 0);
+        prefetch.learn_size(1, 0);
+        prefetch.learn_size(1, 100 * KIB * KIB);
         assert_eq!(prefetch.now(), 2);
         let most = ConsumerOptions {
             batch_max: NonZeroUsize::MAX,
             batches: NonZeroUsize::MAX,
         };
-        assert_eq!(Prefetch::new(Source::Events, most, true).max, PREFETCH_MAX);
+        assert_eq!(Prefetch::new(Source::Events, most).max, PREFETCH_MAX);
     }
 
     fn delivered(tag: u64, bytes: usize, may_be_poison: bool) -> Delivered {
@@ -390,7 +258,7 @@ mod tests {
 
     fn tags(prefetched: &mut Prefetched, batch_max: usize) -> Vec<u64> {
         prefetched
-            .take_batch(NonZeroUsize::new(batch_max).unwrap(), usize::MAX)
+            .take_batch(NonZeroUsize::new(batch_max).unwrap())
             .into_iter()
             .map(|delivered| delivered.tag)
             .collect()
@@ -407,22 +275,6 @@ mod tests {
         assert_eq!(tags(&mut prefetched, 5), [4, 5, 6, 7]);
         assert!(prefetched.is_empty());
         assert_eq!((prefetched.bytes, prefetched.possible_poison), (0, 0));
-    }
-
-    #[test]
-    fn a_batch_has_so_many_messages_and_all_events_of_each() {
-        let mut prefetched = Prefetched::default();
-        for tag in [1, 2, 2, 2, 3, 4] {
-            prefetched.push(delivered(tag, 10, false));
-        }
-        let mut tags = |batch_max: usize| {
-            let batch_max = NonZeroUsize::new(batch_max).unwrap();
-            let taken = prefetched.take_batch(batch_max, 2);
-            taken.into_iter().map(|one| one.tag).collect::<Vec<_>>()
-        };
-        assert_eq!(tags(3), [1, 2, 2], "events are counted first");
-        assert_eq!(tags(9), [2, 3]);
-        assert_eq!(tags(9), [4]);
     }
 
     #[test]

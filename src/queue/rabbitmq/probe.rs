@@ -80,7 +80,7 @@ pub struct TopologyInspection {
     pub refused: Vec<(&'static str, String)>,
     /// Why the broker takes no events now; `None` if it does.
     pub alarm: Option<String>,
-    /// Messages that wait; `None` if the queue is missing.
+    /// Events that wait; `None` if the queue is missing.
     pub waiting: Option<u64>,
 }
 
@@ -259,7 +259,7 @@ async fn inspect_topology(
     found
 }
 
-/// The state of an exchange or queue. Notes missing permissions and waiting messages.
+/// The state of an exchange or queue. Notes missing permissions and waiting events.
 async fn inspect_declaration(
     connection: &Connection,
     declaration: &Declaration<'_>,
@@ -277,11 +277,11 @@ async fn inspect_declaration(
     if !declaration.is_queue() || !is_there {
         return state;
     }
-    let waiting = waiting_messages(connection, declaration.name);
+    let waiting = waiting_events(connection, declaration.name);
     match timeout(DECLARATION_TIMEOUT, waiting).await {
-        Ok(Ok(messages)) => {
+        Ok(Ok(events)) => {
             if declaration.name == names.events {
-                found.waiting = Some(messages);
+                found.waiting = Some(events);
             }
             state
         }
@@ -345,8 +345,8 @@ async fn declared_state(
     Ok(state)
 }
 
-/// The number of waiting messages of a queue. Fails to answer if the queue has no leader.
-async fn waiting_messages(connection: &Connection, name: &str) -> Result<u64, lapin::Error> {
+/// The number of waiting events of a queue. Fails to answer if the queue has no leader.
+async fn waiting_events(connection: &Connection, name: &str) -> Result<u64, lapin::Error> {
     let (events, consumers) = topology::counts(connection, name).await?;
     if events == 0 && consumers == 0 {
         let channel = connection.create_channel().await?;

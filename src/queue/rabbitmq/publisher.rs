@@ -5,9 +5,6 @@
 //! events. And a returned message can be attributed to the confirm of another one: so a batch is
 //! answered when all its confirms are in, and returned messages are recognized by their ID.
 //!
-//! Events that wait for a channel together go into one message (`bundle.rs`). None waits for others:
-//! a channel that is free takes what is there.
-//!
 //! `connection.rs` says what each state of the connection means for an event in flight. The caller
 //! may be dropped at any time: an event that was handed over is published all the same.
 
@@ -20,13 +17,11 @@ use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::warn;
 
-use super::bundle;
 use super::confirmed::{self, open_channel};
 use super::connection::{Connection, Session};
-use super::events_per_message::EventsPerMessage;
 use super::limits::{is_above, too_large};
 use super::marks::Marks;
-use super::message::{self, Outgoing};
+use super::message;
 use super::topology::Names;
 use crate::clerk::SignedEvent;
 use crate::queue::error::PublishError;
@@ -37,10 +32,7 @@ use crate::tasks;
 /// their own share them.
 const CHANNELS: usize = 4;
 
-/// The same for bundles: fewer, so that more events share a message.
-const CHANNELS_OF_BUNDLES: usize = 2;
-
-/// Most events in flight on a channel, as many as a bundle holds: all wait for the last confirm.
+/// Most events in flight on a channel. More are not faster, and all wait for the last confirm.
 const BATCH_MAX: usize = 64;
 
 /// Most events of a thread that wait for a channel: about a tenth of a second's work.
@@ -66,20 +58,12 @@ const REPLACED_AT_MOST_EVERY: Duration = Duration::from_secs(1);
 /// How long `close` waits for events in flight. Events that are not confirmed by then fail.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How events become messages.
-pub struct Packing {
-    /// Whether events that wait together share a message.
-    pub bundles: bool,
-    pub marks: Arc<Marks>,
-    pub events_per_message: EventsPerMessage,
-}
-
 /// Hands events to the tasks that publish. Clones share them.
 #[derive(Clone)]
 pub struct Publisher {
     connection: Connection,
     names: Arc<Names>,
-    packing: Arc<Packing>,
+    marks: Arc<Marks>,
     hand_over: mpsc::Sender<Pending>,
     memory: Arc<Semaphore>,
     closing: Shutdown,
@@ -93,6 +77,13 @@ pub struct Publisher {
 
 /// An event to publish, and who waits for its answer.
 type Pending = (Outgoing, Caller);
+
+#[derive(Clone)]
+struct Outgoing {
+    event: SignedEvent,
+    /// Whether it is published again after too many deliveries.
+    may_be_poison: bool,
+}
 
 struct Caller {
     answer: oneshot::Sender<Result<(), PublishError>>,
@@ -111,14 +102,14 @@ impl Drop for LastHandle {
 
 impl Publisher {
     /// Starts the tasks of a connection.
-    pub fn start(connection: &Connection, names: &Arc<Names>, packing: &Arc<Packing>) -> Self {
+    pub fn start(connection: &Connection, names: &Arc<Names>, marks: &Arc<Marks>) -> Self {
         let (ending, ended) = watch::channel(());
         let ending = Arc::new(ending);
         let closing = Shutdown::default();
         let publisher = Self {
             connection: connection.clone(),
             names: Arc::clone(names),
-            packing: Arc::clone(packing),
+            marks: Arc::clone(marks),
             hand_over: mpsc::channel(1).0,
             memory: Arc::new(Semaphore::new(BYTES_MAX as usize)),
             _handles: Arc::new(LastHandle(closing.clone())),
@@ -126,7 +117,7 @@ impl Publisher {
             ending: Arc::downgrade(&ending),
             ended,
         };
-        publisher.with_tasks(publisher.channels(), &ending)
+        publisher.with_tasks(CHANNELS, &ending)
     }
 
     /// A publisher whose tasks run on the current runtime, one of so many `threads`: if that is the
@@ -134,16 +125,9 @@ impl Publisher {
     /// memory and the end with `self`.
     pub fn on_this_thread(&self, threads: usize) -> Self {
         match self.ending.upgrade() {
-            Some(ending) => self.with_tasks(self.channels().div_ceil(threads), &ending),
+            Some(ending) => self.with_tasks(CHANNELS.div_ceil(threads), &ending),
             // All tasks have ended: nothing is published any more.
             None => self.clone(),
-        }
-    }
-
-    fn channels(&self) -> usize {
-        match self.packing.bundles {
-            true => CHANNELS_OF_BUNDLES,
-            false => CHANNELS,
         }
     }
 
@@ -154,7 +138,7 @@ impl Publisher {
             let task = ChannelTask {
                 connection: self.connection.clone(),
                 exchange: self.names.events.clone(),
-                packing: Arc::clone(&self.packing),
+                marks: Arc::clone(&self.marks),
                 pending: Arc::clone(&pending),
                 closing: self.closing.clone(),
                 _ending: Arc::clone(ending),
@@ -244,7 +228,7 @@ enum ChannelEnd {
 struct ChannelTask {
     connection: Connection,
     exchange: String,
-    packing: Arc<Packing>,
+    marks: Arc<Marks>,
     /// Shared with the other tasks: a free one takes what is there.
     pending: Arc<Mutex<mpsc::Receiver<Pending>>>,
     closing: Shutdown,
@@ -367,21 +351,8 @@ impl ChannelTask {
         pending: Vec<Pending>,
         again: &mut Vec<Pending>,
     ) -> Result<bool, ChannelEnd> {
-        // Each inner list is one message.
-        let (events, mut callers): (Vec<Vec<Outgoing>>, Vec<Vec<Caller>>) = self
-            .pack(pending)
-            .into_iter()
-            .map(|message| message.into_iter().unzip())
-            .unzip();
-        let receiver = self.packing.marks.own();
-        let messages: Vec<_> = events
-            .iter()
-            .map(|events| message::of(events, receiver))
-            .collect();
-        let sizes: Vec<_> = messages.iter().map(|message| message.body.len()).collect();
-        let (exchange, messages) = (&self.exchange, messages.into_iter());
-        // After an error nothing is known of any event.
-        let mut confirmed = pin!(confirmed::publish(channel, exchange, true, messages));
+        let (events, mut callers): (Vec<Outgoing>, Vec<Caller>) = pending.into_iter().unzip();
+        let mut confirmed = pin!(self.confirm(channel, &events));
         let mut deadline = Instant::now() + CONFIRM_TIMEOUT;
         let failure = loop {
             tokio::select! {
@@ -390,24 +361,19 @@ impl ChannelTask {
                 confirmed = &mut confirmed => match confirmed {
                     Ok(confirmations) => {
                         let is_taken = confirmations.iter().all(Confirmation::is_ack);
-                        let ids = events.iter().map(|message| message::id(message));
-                        let results = message::results(ids, confirmations);
-                        for (callers, result) in callers.into_iter().zip(results) {
-                            if result.is_ok() {
-                                self.packing.events_per_message.published(callers.len());
-                            }
-                            answer(callers, result);
+                        for (caller, result) in callers.into_iter().zip(message::results(events.iter().map(|outgoing| outgoing.event.id()), confirmations)) {
+                            answer(vec![caller], result);
                         }
                         return Ok(is_taken);
                     }
                     Err(error) => {
                         // Without callers nothing is to be published again.
                         if let Some(refusal) = too_large(&error).filter(|_| !callers.is_empty()) {
-                            let sizes = sizes.into_iter();
-                            let max = self.connection.limits().learn_body_max(refusal, sizes);
-                            let events = events.iter().flatten().zip(callers.into_iter().flatten());
-                            for (outgoing, caller) in events {
-                                if is_above(outgoing.event.body().len(), max) {
+                            let bytes = |outgoing: &Outgoing| outgoing.event.body().len();
+                            let bodies = events.iter().map(bytes);
+                            let max = self.connection.limits().learn_body_max(refusal, bodies);
+                            for (outgoing, caller) in events.iter().zip(callers) {
+                                if is_above(bytes(outgoing), max) {
                                     answer(vec![caller], Err(PublishError::TooLarge { max }));
                                 } else {
                                     again.push((outgoing.clone(), caller));
@@ -421,8 +387,7 @@ impl ChannelTask {
                 () = session.blocked() => {
                     // The callers get their answer now. What lapin has is sent when the alarm is
                     // over, and the channel is clean after the confirms.
-                    let callers = std::mem::take(&mut callers).into_iter().flatten();
-                    answer(callers.collect(), Err(PublishError::Unavailable));
+                    answer(std::mem::take(&mut callers), Err(PublishError::Unavailable));
                     self.reject_until_unblocked(session).await;
                     deadline = Instant::now() + CONFIRM_TIMEOUT;
                 }
@@ -434,7 +399,7 @@ impl ChannelTask {
                 }
             }
         };
-        answer(callers.into_iter().flatten().collect(), Err(failure));
+        answer(callers, Err(failure));
         Err(ChannelEnd::ConnectionLost)
     }
 
@@ -454,15 +419,25 @@ impl ChannelTask {
         }
     }
 
-    /// Puts events together that share a message.
-    fn pack(&self, pending: Vec<Pending>) -> Vec<Vec<Pending>> {
-        if !self.packing.bundles {
-            return pending.into_iter().map(|alone| vec![alone]).collect();
-        }
-        let taken = self.connection.limits().body_max();
-        let taken = taken.and_then(|max| usize::try_from(max).ok());
-        let bytes_max = taken.unwrap_or(usize::MAX).min(bundle::BYTES_MAX);
-        bundle::group(pending, bytes_max, |(outgoing, _)| outgoing.in_bundle())
+    /// Publishes all events, then waits for all confirms. After an error nothing is known of any
+    /// event.
+    async fn confirm(
+        &self,
+        channel: &Channel,
+        events: &[Outgoing],
+    ) -> Result<Vec<Confirmation>, lapin::Error> {
+        let messages = events.iter().map(|outgoing| {
+            let Outgoing {
+                event,
+                may_be_poison,
+            } = outgoing;
+            confirmed::Outgoing {
+                routing_key: message::routing_key(event).into(),
+                body: event.body(),
+                properties: message::properties(event, *may_be_poison, self.marks.own()),
+            }
+        });
+        confirmed::publish(channel, &self.exchange, true, messages).await
     }
 }
 

@@ -18,7 +18,6 @@ mod postgres_waiting;
 mod questions;
 mod queue;
 mod rabbitmq;
-mod rabbitmq_bundles;
 mod rabbitmq_changes;
 mod rabbitmq_connection;
 mod rabbitmq_consume;

@@ -16,7 +16,7 @@ use crate::support::queues::{
 };
 
 /// Has the queue count deliveries until its only message is a possible poison message.
-pub async fn make_possible_poison(arm: &Arm, part: &str) {
+async fn make_possible_poison(arm: &Arm, part: &str) {
     let (connection, channel) = broker::connect().await;
     let mut deliveries = 0;
     until("it was delivered ten times", async || {
@@ -88,7 +88,7 @@ async fn until_possible_poison(consumer: &mut Consumer) -> (Batch, Vec<String>) 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_prefetched_beside_a_message_that_was_delivered_many_times() {
     Arm::rabbitmq(async |arm| {
-        let queue = arm.open_without_bundles().await;
+        let queue = arm.open().await;
         publish(&queue, event("msg_poison")).await;
         make_possible_poison(arm, "events").await;
         publish_all(&queue, &names("msg", 6)).await;
@@ -111,7 +111,7 @@ async fn nothing_is_prefetched_beside_a_message_that_was_delivered_many_times() 
 #[tokio::test(flavor = "multi_thread")]
 async fn prefetched_events_are_returned_and_possible_poison_among_them_is_marked() {
     Arm::rabbitmq(async |arm| {
-        let queue = arm.open_without_bundles().await;
+        let queue = arm.open().await;
         let mut consumer = prefetching_consumer(&queue, 4).await;
         put_possible_poison(arm, "msg_first").await;
         put_possible_poison(arm, "msg_second").await;
@@ -143,7 +143,7 @@ async fn prefetched_events_are_returned_and_possible_poison_among_them_is_marked
 #[tokio::test(flavor = "multi_thread")]
 async fn events_that_cannot_be_returned_are_delivered_after_the_poison_message() {
     Arm::rabbitmq(async |arm| {
-        let queue = arm.open_without_bundles().await;
+        let queue = arm.open().await;
         let mut consumer = prefetching_consumer(&queue, 4).await;
         put_possible_poison(arm, "msg_poison").await;
         let others = names("msg", 12);

@@ -40,7 +40,6 @@ async fn a_backlog_of_large_bodies_is_applied_in_bounded_memory() {
     let options = queue::rabbitmq::Options {
         address: broker::url().parse().unwrap(),
         namespace,
-        bundles: true,
     };
     let queue = Queue::open(&queue::Options::RabbitMq(options))
         .await

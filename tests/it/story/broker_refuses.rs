@@ -13,8 +13,8 @@ use crate::support::app::{App, Place, SECRET, until};
 
 const CONCURRENT: usize = 300;
 const ROUNDS: usize = 4;
-/// Messages in the queue before it refuses: fewer than the events of all rounds fill.
-const LENGTH_MAX: usize = 5;
+/// Capacity of the queue before it refuses.
+const LENGTH_MAX: usize = 150;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_2xx_is_exactly_a_stored_event() {

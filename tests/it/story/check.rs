@@ -174,7 +174,7 @@ async fn check_reports_that_servers_are_ready() {
     );
     assert_eq!(
         said.one("topology"),
-        "ok: every exchange and queue is as it must be; 0 messages waiting → "
+        "ok: every exchange and queue is as it must be; 0 events waiting → "
     );
     assert!(said.one("broker_rights").starts_with("ok"));
     assert!(

@@ -7,7 +7,6 @@ use clerk_sync::queue::{self, Queue};
 use clerk_sync::shutdown::Shutdown;
 use clerk_sync::store::Status;
 use clerk_sync::worker;
-use futures_util::future::join_all;
 use lapin::Channel;
 use lapin::message::BasicGetMessage;
 use lapin::options::{BasicGetOptions, BasicRejectOptions};
@@ -194,56 +193,6 @@ async fn an_event_that_kills_every_worker_fails_alone() {
     .await;
 }
 
-/// All events are in one message, which the broker delivers and counts as a whole.
-#[tokio::test(flavor = "multi_thread")]
-async fn an_event_of_a_bundle_that_kills_every_worker_fails_alone() {
-    let (place, mut outside, lock) = with_poison().await;
-    let options = queue::rabbitmq::Options {
-        address: broker::url().parse().unwrap(),
-        namespace: place.namespace().name().to_owned(),
-        bundles: true,
-    };
-    let queue = Queue::open(&queue::Options::RabbitMq(options))
-        .await
-        .unwrap();
-    // All wait for the connection.
-    let published = (0..NEIGHBOURS).map(|number| {
-        let id = match number {
-            10 => "msg_poison".to_owned(),
-            number => format!("msg_{number}"),
-        };
-        queue.publish(history::update(&id, &format!("user_{number}"), 0))
-    });
-    for published in join_all(published).await {
-        published.unwrap();
-    }
-    queue.close().await;
-    until("it is one message", async || {
-        place.namespace().ready("events").await == Some(1)
-    })
-    .await;
-
-    let kills =
-        kill_until_it_is_given_up(&place, "worker", &[("WORKER_BATCH", "5")], &mut outside).await;
-    assert!(kills >= 15, "it is given up after {kills} kills");
-
-    lock.close().await.unwrap();
-    let worker = place.start(&["worker"], &[]).await;
-    for number in (0..NEIGHBOURS).filter(|number| *number != 10) {
-        let line = worker.settled(&format!("msg_{number}")).await;
-        assert_eq!(
-            line.status,
-            Status::Applied,
-            "{} was in its message",
-            line.event_id
-        );
-    }
-    assert_eq!(
-        worker.event("msg_poison").await.unwrap().status,
-        Status::Failed
-    );
-}
-
 /// It takes long to apply.
 const SLOW: &str = "
     create function public.linger() returns trigger language plpgsql as $$
@@ -296,7 +245,6 @@ async fn a_possible_poison_message_that_takes_long_holds_up_the_others_only_for_
     let options = queue::rabbitmq::Options {
         address: broker::url().parse().unwrap(),
         namespace,
-        bundles: true,
     };
     let queue = Queue::open(&queue::Options::RabbitMq(options))
         .await

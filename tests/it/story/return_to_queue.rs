@@ -46,7 +46,6 @@ async fn an_outage(place: &Place) -> (Queue, PgConnection) {
     let options = queue::rabbitmq::Options {
         address: broker::url().parse().unwrap(),
         namespace,
-        bundles: true,
     };
     let queue = Queue::open(&queue::Options::RabbitMq(options))
         .await

@@ -4,11 +4,10 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-use lapin::message::Delivery;
 use lapin::options::{
-    BasicGetOptions, BasicPublishOptions, BasicRejectOptions, ConfirmSelectOptions,
-    ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
-    QueuePurgeOptions,
+    BasicAckOptions, BasicGetOptions, BasicPublishOptions, BasicRejectOptions,
+    ConfirmSelectOptions, ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions,
+    QueueDeleteOptions, QueuePurgeOptions,
 };
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
@@ -39,9 +38,6 @@ pub async fn connect() -> (Connection, Channel) {
     let channel = connection.create_channel().await.unwrap();
     (connection, channel)
 }
-
-/// The content type of a message with several events.
-pub const BUNDLE: &str = "application/vnd.clerk-sync.bundle";
 
 /// Runs the broker's own command, with the prefix that reaches it.
 pub fn rabbitmqctl(arguments: &[&str]) -> String {
@@ -81,25 +77,6 @@ pub fn close_connections(namespace: &str, purpose: &str) {
     for connection in connections {
         rabbitmqctl(&["close_connection", &connection, "closed by a test"]);
     }
-}
-
-/// The IDs of the events of a message, read by docs/rabbitmq.md alone, as others do.
-fn event_ids(message: &Delivery) -> Vec<String> {
-    let properties = &message.properties;
-    let content_type = properties.content_type().as_ref().map(ToString::to_string);
-    if content_type.as_deref() != Some(BUNDLE) {
-        return vec![properties.message_id().as_ref().unwrap().to_string()];
-    }
-    let (mut ids, mut rest) = (Vec::new(), message.data.as_slice());
-    while !rest.is_empty() {
-        let end = rest.iter().position(|byte| *byte == b'\n').unwrap();
-        let line: serde_json::Value = serde_json::from_slice(&rest[..end]).unwrap();
-        ids.push(line["message_id"].as_str().unwrap().to_owned());
-        let bytes = usize::try_from(line["bytes"].as_u64().unwrap()).unwrap();
-        assert_eq!(rest[end + 1 + bytes], b'\n');
-        rest = &rest[end + bytes + 2..];
-    }
-    ids
 }
 
 /// The part of the name of a queue that stands for one of an application.
@@ -204,26 +181,34 @@ impl Namespace {
         connection.close(200, "put".into()).await.unwrap();
     }
 
-    /// Takes every message out of a queue.
-    pub async fn take_messages(&self, part: &str) -> Vec<Delivery> {
+    /// Takes everything out of a queue; the IDs.
+    pub async fn take_all(&self, part: &str) -> Vec<String> {
         let (connection, channel) = connect().await;
-        let mut messages = Vec::new();
-        let get = BasicGetOptions { no_ack: true };
+        let mut ids = Vec::new();
+        let get = BasicGetOptions { no_ack: false };
         while let Some(message) = channel
             .basic_get(self.queue(part).into(), get)
             .await
             .unwrap()
         {
-            messages.push(message.delivery);
+            ids.push(
+                message
+                    .delivery
+                    .properties
+                    .message_id()
+                    .as_ref()
+                    .unwrap()
+                    .to_string(),
+            );
+            message
+                .delivery
+                .acker
+                .ack(BasicAckOptions { multiple: false })
+                .await
+                .unwrap();
         }
         connection.close(200, "taken".into()).await.unwrap();
-        messages
-    }
-
-    /// Takes everything out of a queue; the IDs of the events.
-    pub async fn take_all(&self, part: &str) -> Vec<String> {
-        let messages = self.take_messages(part).await;
-        messages.iter().flat_map(event_ids).collect()
+        ids
     }
 
     /// Messages that are ready to be taken from a queue; `None` if there is no such queue.

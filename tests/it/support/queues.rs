@@ -68,21 +68,11 @@ impl Arm {
 
     /// The same namespace by way of another URL.
     pub async fn open_at(&self, url: &str) -> Queue {
-        self.open_rabbitmq(url, true).await
-    }
-
-    /// Each event has a message of its own.
-    pub async fn open_without_bundles(&self) -> Queue {
-        self.open_rabbitmq(&broker::url(), false).await
-    }
-
-    async fn open_rabbitmq(&self, url: &str, bundles: bool) -> Queue {
         let namespace = self.namespace().name().to_owned();
         let address = url.parse().unwrap();
         self.open_with(queue::Options::RabbitMq(queue::rabbitmq::Options {
             address,
             namespace,
-            bundles,
         }))
         .await
     }

@@ -48,12 +48,7 @@ async fn a_task_that_dies_starts_again_and_ends_with_the_last_handle() {
     };
     let connection = Connection::new(broker, Purpose::Publish);
     connection.want();
-    let packing = Arc::new(Packing {
-        bundles: true,
-        marks: Arc::default(),
-        events_per_message: EventsPerMessage::default(),
-    });
-    let publisher = Publisher::start(&connection, &names, &packing);
+    let publisher = Publisher::start(&connection, &names, &Arc::default());
     // More often than there are tasks.
     for _ in 0..=CHANNELS {
         assert_eq!(
