@@ -22,12 +22,11 @@ pub fn configure(config: &mut ServiceConfig, webhooks: Option<Webhooks>, admin: 
         .service(get_only("/api/openapi.json", get().to(openapi::openapi)))
         .service(get_only("/metrics", get().to(metrics::metrics)));
     if let Some(webhooks) = webhooks {
-        let paths = [WEBHOOK_PATH, ALTERNATE_WEBHOOK_PATH];
-        config.app_data(web::Data::new(webhooks)).service(only(
-            "POST",
-            web::resource(paths),
-            post().to(deliver),
-        ));
+        config.app_data(web::Data::new(webhooks));
+        // Each alone: two paths of one resource would be matched by regular expressions.
+        for path in [WEBHOOK_PATH, ALTERNATE_WEBHOOK_PATH] {
+            config.service(post_only(path, post().to(deliver)));
+        }
     }
     match admin {
         Some(admin) => {
