@@ -190,10 +190,6 @@ pub const PROCESSOR_TIME: &[(&str, [&str; 3])] = &[
             "latency.1000.postgresql_us",
         ],
     ),
-    (
-        "bare publish, 64 in flight",
-        ["", "limit.publish_64.broker_us", ""],
-    ),
 ];
 
 /// RabbitMQ as it was set, with the beginning of the names of its figures.

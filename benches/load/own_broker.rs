@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use lapin::{Connection, ConnectionProperties};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use tokio::time::timeout;
 
 /// Longest wait for a node to start.
@@ -19,6 +19,9 @@ const START_TIMEOUT: Duration = Duration::from_secs(90);
 /// How long one try to connect may take: a node that starts takes a connection, and may never
 /// answer on it.
 const TRIED_FOR: Duration = Duration::from_secs(3);
+
+/// Longest wait for a node to end.
+const END_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How a node differs from one as it comes.
 #[derive(Clone, Default)]
@@ -148,11 +151,19 @@ impl Drop for OwnBroker {
     fn drop(&mut self) {
         // Each fails where it has ended already.
         let node = self.written_process().and_then(|id| i32::try_from(id).ok());
-        if let Some(node) = node.and_then(Pid::from_raw) {
+        let node = node.and_then(Pid::from_raw);
+        if let Some(node) = node {
             kill_process(node, Signal::KILL).ok();
         }
         drop(self.server.kill());
         drop(self.server.wait());
+        // While it ends it still counts as processor time of RabbitMQ, and then no more.
+        let began = Instant::now();
+        while node.is_some_and(|node| test_kill_process(node).is_ok())
+            && began.elapsed() < END_TIMEOUT
+        {
+            std::thread::sleep(Duration::from_millis(20));
+        }
         drop(std::fs::remove_dir_all(&self.directory));
     }
 }
