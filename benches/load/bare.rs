@@ -23,25 +23,18 @@ use sqlx::postgres::PgConnection;
 use sqlx::types::Json;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 
+use crate::bench::CONNECTIONS;
 use crate::crowd::{Crowd, SECRET};
 use crate::place::{Database, Place};
 use crate::traffic::micros;
 
-/// What is published at once.
-#[derive(Clone, Copy)]
-pub struct Flow {
-    /// Events that are not confirmed, on each channel.
-    pub in_flight: usize,
-    /// Of one connection.
-    pub channels: usize,
-}
-
-/// Publishes with lapin alone; how many events were confirmed, and how long it took.
+/// Publishes with lapin alone, `CONNECTIONS` events in flight on each of so many channels of one
+/// connection; how many events were confirmed, and how long it took.
 pub async fn publish(
     place: &Place,
     crowd: &Arc<Crowd>,
     lasts: Duration,
-    flow: Flow,
+    channels: usize,
 ) -> anyhow::Result<(u64, Duration)> {
     let (connection, channel) = place.broker().await?;
     let queue = place.queue("bare");
@@ -49,11 +42,11 @@ pub async fn publish(
     place.purge(&channel, &queue).await?;
     let start = Instant::now();
     let mut tasks = Vec::new();
-    for _ in 0..flow.channels {
+    for _ in 0..channels {
         let channel = connection.create_channel().await?;
         let outlet = Outlet::on(channel, queue.clone()).await?;
         let crowd = Arc::clone(crowd);
-        tasks.push(tokio::spawn(outlet.publish(crowd, start + lasts, flow)));
+        tasks.push(tokio::spawn(outlet.publish(crowd, start + lasts)));
     }
     let mut confirmed = 0;
     for task in tasks {
@@ -128,11 +121,11 @@ impl Outlet {
     }
 
     /// How many events were confirmed.
-    async fn publish(self, crowd: Arc<Crowd>, end: Instant, flow: Flow) -> anyhow::Result<u64> {
+    async fn publish(self, crowd: Arc<Crowd>, end: Instant) -> anyhow::Result<u64> {
         let (mut confirms, mut confirmed) = (FuturesUnordered::new(), 0);
         let mut body = Vec::new();
         while Instant::now() < end {
-            while confirms.len() >= flow.in_flight {
+            while confirms.len() >= CONNECTIONS {
                 let confirmation = confirms.next().await.context("none in flight")?;
                 let confirmation: Result<lapin::Confirmation, lapin::Error> = confirmation;
                 confirmed += u64::from(confirmation?.is_ack());

@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use lapin::{Channel, Connection};
 use sqlx::Row;
 
-use crate::commits::{Ended, Lag, Sight, Watch};
+use crate::commits::{Lag, Sight, Watch};
 use crate::crowd::Crowd;
 use crate::figures::Figures;
 use crate::place::{Database, Place};
@@ -306,11 +306,11 @@ impl Bench {
         watch: Watch,
         database: &Database,
         count: u64,
-    ) -> anyhow::Result<(f64, Ended)> {
+    ) -> anyhow::Result<f64> {
         let wrote = self.recorded(database, count).await?;
         let ended = watch.stop()?;
         let rows: Vec<u32> = wrote.into_values().collect();
-        Ok((ended.rate(&rows)?, ended))
+        ended.rate(&rows)
     }
 }
 

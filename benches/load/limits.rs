@@ -1,7 +1,7 @@
 //! The limits of the servers and of HTTP on this machine, by what `bare.rs` does with them.
 
-use crate::bare::{self, Batch, Flow};
-use crate::bench::{Bench, CONNECTIONS, micros_each};
+use crate::bare::{self, Batch};
+use crate::bench::{Bench, micros_each};
 use crate::own::PATH;
 use crate::program::Program;
 use crate::traffic::{Keep, Pace};
@@ -26,14 +26,11 @@ pub async fn limits(bench: &mut Bench) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// 64 events in flight on each channel.
+/// Bare publishes over so many channels.
 pub async fn publish(bench: &mut Bench, name: &str, channels: usize) -> anyhow::Result<()> {
-    let flow = Flow {
-        in_flight: CONNECTIONS,
-        channels,
-    };
     let broker = bench.place.broker_time();
-    let (events, took) = bare::publish(&bench.place, &bench.crowd, bench.scale.short, flow).await?;
+    let (place, crowd) = (&bench.place, &bench.crowd);
+    let (events, took) = bare::publish(place, crowd, bench.scale.short, channels).await?;
     let broker = micros_each(broker, bench.place.broker_time(), events);
     let rate = events as f64 / took.as_secs_f64();
     bench.figures.add(name, rate);

@@ -45,7 +45,7 @@ impl Machine {
         let memory = after(&read("/proc/meminfo"), "MemTotal");
         let memory = memory.and_then(|text| text.split(' ').next()?.parse::<f64>().ok());
         let mut settings = BTreeMap::new();
-        let names = "select name, setting || coalesce(unit, '') from pg_settings where name in \
+        let names = "select name, current_setting(name) from pg_settings where name in \
             ('fsync', 'full_page_writes', 'synchronous_commit', 'shared_buffers', 'max_wal_size')";
         for row in sqlx::query(names).fetch_all(pool).await? {
             settings.insert(row.try_get(0)?, row.try_get(1)?);

@@ -47,8 +47,8 @@ pub async fn accept(bench: &mut Bench) -> anyhow::Result<()> {
     bench.purge("bare").await
 }
 
-/// How many events wait then.
-pub async fn accept_of(bench: &mut Bench, name: &str, program: Program) -> anyhow::Result<u64> {
+/// Accepted per second over the usual connections, and what it costs.
+pub async fn accept_of(bench: &mut Bench, name: &str, program: Program) -> anyhow::Result<()> {
     accept_over(bench, name, program, CONNECTIONS).await
 }
 
@@ -58,7 +58,7 @@ pub async fn accept_over(
     name: &str,
     program: Program,
     connections: usize,
-) -> anyhow::Result<u64> {
+) -> anyhow::Result<()> {
     let load = |lasts| {
         let pace = Pace::Closed { lasts };
         Load {
@@ -66,7 +66,7 @@ pub async fn accept_over(
             ..bench.load(&program, PATH, pace, Keep::Nothing)
         }
     };
-    let warm_up = load(WARM_UP).run().await?;
+    load(WARM_UP).run().await?;
     let (usage, broker) = (program.watch(), bench.place.broker_time());
     let tally = load(bench.scale.short).run().await?;
     let broker = micros_each(broker, bench.place.broker_time(), tally.accepted);
@@ -85,8 +85,7 @@ pub async fn accept_over(
     bench
         .figures
         .add(format!("{name}.memory_mb"), usage.samples().memory_peak());
-    program.stop().await?;
-    Ok(warm_up.accepted + tally.accepted)
+    program.stop().await
 }
 
 /// Received to committed: the highest rate that holds, and what it costs; and that of the plain
@@ -204,7 +203,7 @@ async fn drain_plain(bench: &mut Bench) -> anyhow::Result<()> {
     let program = plain::start(bench, &queue).await?;
     let usage = program.watch();
     let count = u64::from(bench.scale.backlog);
-    let (rate, _) = bench.drained(watch, &bench.database, count).await?;
+    let rate = bench.drained(watch, &bench.database, count).await?;
     bench.place.until_empty(&bench.broker.1, &queue).await?;
     bench.figures.add("plain.drain.rate", rate);
     bench.figures.add(
@@ -245,7 +244,7 @@ pub async fn drain_of(
     let watch = Watch::start(&database.options, Sight::Coarse);
     let program = bench.place.start("worker", Some(database)).await?;
     let (usage, broker) = (program.watch(), bench.place.broker_time());
-    let (rate, _) = bench.drained(watch, database, count).await?;
+    let rate = bench.drained(watch, database, count).await?;
     bench
         .place
         .until_empty(&bench.broker.1, &bench.place.queue("events"))

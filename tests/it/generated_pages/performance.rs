@@ -29,7 +29,7 @@ const SUMMARY: &[Row] = &[
         "{node.receiver.rate} by a Node receiver: fastify, svix, amqplib",
     ),
     (
-        "committed, at the highest rate that holds for a minute",
+        "committed, at the highest rate that holds",
         "{sustained.rate} per second",
         "{node.queued.rate} by Node with the same queue; {node.inline.rate} by a Node handler that writes the row before it answers",
     ),
